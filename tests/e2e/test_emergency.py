@@ -179,7 +179,7 @@ def test_one_path_strikes_only_who_may_read_it(world):
 STEPS = ("secret-id-accessor/destroy", "revoke-accessor", "revoke-prefix", "rotate-role", "rotate-root")
 
 
-@pytest.mark.parametrize("sky", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_any_step_and_run_again_it_comes_to_the_same_end(world, step, fault):
     world.database("production")
@@ -535,7 +535,7 @@ def test_a_dry_run_names_the_targets_and_leaves_them(world):
     assert "target key" not in said
 
 
-@pytest.mark.parametrize("sky", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
 @pytest.mark.parametrize("place", ["data/production/lessee/rotation/jwt", "data/production/web/jwt"])
 def test_killed_while_a_target_is_rotated_and_run_again_it_comes_to_the_same_end(world, place, fault):
     targets(world)

@@ -257,7 +257,7 @@ def test_a_marker_that_a_killed_agent_left_goes_at_the_next_start(sidecar, proxy
     assert is_as_vault_has_it(sidecar)
 
 
-@pytest.mark.parametrize("sky", [Fault.HANG, Status(503)], ids=["hanging", "sealed"])
+@pytest.mark.parametrize("fault", [Fault.HANG, Status(503)], ids=["hanging", "sealed"])
 def test_a_server_that_hangs_or_is_sealed_is_away_too(sidecar, proxy, fault):
     proxy.fault = fault
     sidecar.start(wait=False)
@@ -513,4 +513,4 @@ def test_run_refuses_what_can_never_serve(sidecar):
     sidecar.write_config()
     done = sidecar.command("run")
     assert done.returncode == 65
-    assert "app.json.j2: a file of format json holds secrets" in done.stderr
+    assert "app.json.j2: `fallback` names variables of env files, but this file has the format json and contains secrets" in done.stderr

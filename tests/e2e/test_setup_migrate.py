@@ -301,7 +301,7 @@ class DyingProxy(Proxy):
         return None if not changes else self.fault if self.requests[-1] is changes[0] else Fault.DROP
 
 
-@pytest.mark.parametrize("sky", [Fault.CUT, Fault.DROP], ids=["done", "not done"])
+@pytest.mark.parametrize("fault", [Fault.CUT, Fault.DROP], ids=["done", "not done"])
 def test_a_migration_interrupted_at_any_step_continues(mounts, fault):
     history(mounts, "one")
     mounts.ask("POST", "metadata", "two", {"delete_version_after": "2h"})

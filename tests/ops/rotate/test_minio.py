@@ -15,10 +15,10 @@ from lessee.ops.rotate.kinds.kind import Case, KindContext, SystemRefusedError, 
 from lessee.ops.rotate.kinds.minio import ServiceAccounts
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.needs import need
 from support.servers.fault_proxy import Fault, Proxy, Status
-from support.servers.minio_stand_in import Minio, cheaply
+from support.servers.minio_stand_in import Minio, weak_encryption
 from support.systems import minio as system
 
 _REQUESTS = 8
@@ -42,7 +42,7 @@ def made(bao, tmp_path, minio, proxy, monkeypatch):
     """Makes a target with further settings, whose MinIO is behind the proxy."""
     monkeypatch.setattr(ServiceAccounts, "patience", 0.3)
     monkeypatch.setattr(aws, "TIMEOUTS", (2, 2))
-    return lambda **settings: Rotated(bao, tmp_path, system.ServiceAccounts(minio, proxy.port), **settings)
+    return lambda **settings: RotationTarget(bao, tmp_path, system.ServiceAccounts(minio, proxy.port), **settings)
 
 
 def _mc(minio, folder, *words):
@@ -56,7 +56,7 @@ def _mc(minio, folder, *words):
     return json.loads(done.stdout)
 
 
-def test_minio_s_own_client_finds_a_minio_in_what_stands_in_for_it(minio, tmp_path):
+def test_minio_s_own_client_accepts_the_stand_in(minio, tmp_path):
     """Else what the other tests say would be worth nothing."""
     made = _mc(minio, tmp_path, "add", "simba", "--access-key", "byhand", "--secret-key", "byhand-secret")
     assert (made["status"], made["accessKey"]) == ("success", "byhand")
@@ -69,77 +69,77 @@ def test_minio_s_own_client_finds_a_minio_in_what_stands_in_for_it(minio, tmp_pa
     assert cause["Code"] == "XMinioInvalidIAMCredentials"
 
 
-def test_minio_s_own_client_sees_what_was_made_with_the_parent_and_the_rights_of_the_old(made, minio, tmp_path):
-    rotated = made()
-    rotated.rotate()
-    seen = _mc(minio, tmp_path, "info", rotated.fields()["access_key"])
+def test_a_new_account_has_the_parent_and_the_policy_of_the_old(made, minio, tmp_path):
+    target = made()
+    target.rotate()
+    seen = _mc(minio, tmp_path, "info", target.fields()["access_key"])
     assert (seen["parentUser"], seen["accountStatus"]) == ("simba", "on")
     assert not seen.get("impliedPolicy")
-    assert seen["policy"] == rotated.system.policy
-    assert minio.accounts[rotated.fields()["access_key"]]["name"] == "simba-app"
+    assert seen["policy"] == target.system.policy
+    assert minio.accounts[target.fields()["access_key"]]["name"] == "simba-app"
 
 
-def test_rights_that_are_told_in_several_pieces_are_kept_whole(made, minio):
+def test_a_policy_in_several_encrypted_chunks_is_copied_whole(made, minio):
     """What is enciphered is cut into pieces of 16 KiB."""
-    rotated = made()
-    policy = {**rotated.system.policy, "Id": "x" * 40_000}
-    minio.accounts[rotated.fields()["access_key"]]["policy"] = policy
-    rotated.rotate()
-    assert minio.accounts[rotated.fields()["access_key"]]["policy"] == policy
+    target = made()
+    policy = {**target.system.policy, "Id": "x" * 40_000}
+    minio.accounts[target.fields()["access_key"]]["policy"] = policy
+    target.rotate()
+    assert minio.accounts[target.fields()["access_key"]]["policy"] == policy
 
 
-def test_an_account_with_its_user_s_rights_is_followed_by_such_a_one(made, minio):
-    rotated = made()
-    del minio.accounts[rotated.fields()["access_key"]]["policy"]
-    rotated.rotate()
-    assert "policy" not in minio.accounts[rotated.fields()["access_key"]]
+def test_an_account_without_a_policy_gets_a_successor_without_one(made, minio):
+    target = made()
+    del minio.accounts[target.fields()["access_key"]]["policy"]
+    target.rotate()
+    assert "policy" not in minio.accounts[target.fields()["access_key"]]
 
 
-def test_where_nobody_says_whose_the_account_shall_be_none_is_made(made, minio):
+def test_without_a_parent_no_account_is_created(made, minio):
     """Else it would be the administrator's own, who may everything."""
-    rotated = made()
+    target = made()
     minio.accounts.clear()
-    rotated.put(rotated.secret_path, **{**rotated.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
+    target.put(target.secret_path, **{**target.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
     with pytest.raises(SystemRefusedError, match=r"is no service account of MinIO; .* say `user`"):
-        rotated.rotate()
+        target.rotate()
     assert minio.accounts == {}
 
 
-def test_the_first_service_account_follows_a_user_s_own_key(made, minio, caplog):
-    rotated = made(user="simba", delete_delay="0s")
+def test_the_first_service_account_replaces_a_user_s_own_key(made, minio, caplog):
+    target = made(user="simba", delete_delay="0s")
     minio.accounts.clear()
-    rotated.put(rotated.secret_path, **{**rotated.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
-    assert rotated.rotate() is Outcome.ROTATED
-    assert minio.accounts[rotated.fields()["access_key"]]["parentUser"] == "simba"
+    target.put(target.secret_path, **{**target.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
+    assert target.rotate() is Outcome.ROTATED
+    assert minio.accounts[target.fields()["access_key"]]["parentUser"] == "simba"
     assert "is no service account, and stays" in caplog.text
     assert "simba" in minio.users
 
 
-def test_the_old_account_is_disabled_then_deleted_when_its_time_is_over(made, minio):
-    rotated = made()
-    old = rotated.fields()["access_key"]
-    rotated.rotate()
+def test_the_old_account_is_disabled_and_deleted_after_the_delay(made, minio):
+    target = made()
+    old = target.fields()["access_key"]
+    target.rotate()
     assert minio.accounts[old]["accountStatus"] == "off"
-    rotated.let_it_be_kept_no_longer()
-    rotated.rotate(finish_only=True, force=False)
-    assert set(minio.accounts) == {rotated.fields()["access_key"]}
-    assert rotated.journal.step is Step.IDLE
+    target.expire_delete_delay()
+    target.rotate(finish_only=True, force=False)
+    assert set(minio.accounts) == {target.fields()["access_key"]}
+    assert target.journal.step is Step.IDLE
 
 
-def test_an_account_that_is_put_back_by_hand_stays_and_the_new_one_goes(made, minio):
-    rotated = made(delete_delay="0s", confirmation_timeout="1m")
-    rotated.confirm(version=1)
-    old = rotated.fields()
-    rotated.rotate(wait=False)
-    new = rotated.fields()
-    rotated.put(rotated.secret_path, **old)
-    rotated.confirm()
-    rotated.recover()
-    assert rotated.system.lets_in(old)
+def test_a_manually_restored_account_stays_and_the_new_one_is_deleted(made, minio):
+    target = made(delete_delay="0s", confirmation_timeout="1m")
+    target.confirm(version=1)
+    old = target.fields()
+    target.rotate(wait=False)
+    new = target.fields()
+    target.put(target.secret_path, **old)
+    target.confirm()
+    target.recover()
+    assert target.system.accepts(old)
     assert new["access_key"] not in minio.accounts
 
 
-def test_one_that_is_there_already_is_enabled_with_the_pending_secret(minio):
+def test_an_existing_account_is_enabled_with_the_pending_secret(minio):
     """The answer was lost, or somebody has put his hand in."""
     first = system.ServiceAccounts(minio)
     said = grammar.Minio(secret="s", admin_secret="a", user="simba")
@@ -156,8 +156,8 @@ def test_one_that_is_there_already_is_enabled_with_the_pending_secret(minio):
     kind.close()
 
 
-@pytest.mark.parametrize("sky", [Fault.DROP, Status(200)], ids=["away", "rubbish"])
-def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(made, proxy, monkeypatch, fault):
+@pytest.mark.parametrize("fault", [Fault.DROP, Status(200)], ids=["away", "rubbish"])
+def test_an_outage_of_minio_at_any_step_loses_nothing_and_leaves_no_account(made, proxy, monkeypatch, fault):
     session = aws.library("botocore.httpsession").URLLib3Session
     inner, left = session.send, [0]
 
@@ -167,52 +167,52 @@ def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(
         return inner(self, request)
 
     monkeypatch.setattr(session, "send", send)
-    rotated = made()
+    target = made()
     refused = 0
     for step in count(1):
         left[0] = step
         try:
-            with cheaply():
-                rotated.rotate()
+            with weak_encryption():
+                target.rotate()
         except (SystemUnavailableError, SystemRefusedError):  # A lie about what was made is found out by the proof.
             refused += 1
         if left[0] > 0:
             break
         left[0] = 0
         proxy.clear()
-        rotated.recover()
-        assert rotated.system.orphans(rotated.fields()) == set()
+        target.recover()
+        assert target.system.orphans(target.fields()) == set()
     assert refused == step - 1 >= _REQUESTS  # More where a new account needs a moment.
 
 
-def test_a_key_that_a_killed_rotator_has_told_nobody_of_is_not_waited_for(bao, tmp_path, minio, monkeypatch):
+def test_a_key_that_was_never_created_needs_no_time_to_propagate(bao, tmp_path, minio, monkeypatch):
     monkeypatch.setattr(ServiceAccounts, "patience", 20.0)
-    rotated = Rotated(bao, tmp_path, system.ServiceAccounts(minio))
-    rotated._calls = rotated.system.calls
-    assert rotated.killed(0, after=False)
-    assert rotated.journal.step is Step.CREATED
-    with cheaply():
-        assert rotated.recover() < 10.0
+    target = RotationTarget(bao, tmp_path, system.ServiceAccounts(minio))
+    target._calls = target.system.calls
+    assert target.rotate_and_kill(0, after=False)
+    assert target.journal.step is Step.CREATED
+    with weak_encryption():
+        assert target.recover() < 10.0
 
 
-def test_a_minio_that_cannot_serve_is_away(made, proxy):
-    rotated = made()
+def test_a_minio_that_cannot_serve_counts_as_unavailable(made, proxy):
+    target = made()
     proxy.on_path("/minio/admin", Status(503))
     with pytest.raises(SystemUnavailableError, match=r"it cannot serve now \(HTTP 503\)"):
-        rotated.rotate()
+        target.rotate()
     proxy.clear()
-    assert rotated.rotate() is Outcome.ROTATED
+    assert target.rotate() is Outcome.ROTATED
 
 
-def test_rights_that_the_admin_lacks_are_told_and_the_old_account_stays(made, minio):
-    rotated = made()
-    minio.may = False
+def test_missing_permissions_of_the_admin_are_reported_and_the_old_account_stays(made, minio):
+    target = made()
+    minio.admin_allowed = False
     with pytest.raises(SystemRefusedError, match=r"AccessDenied.*grant the admin admin:CreateServiceAccount"):
-        rotated.rotate()
-    assert rotated.system.lets_in(rotated.fields())
-    minio.may = True
-    rotated.recover()
-    assert rotated.system.orphans(rotated.fields()) == set()
+        target.rotate()
+    assert target.system.accepts(target.fields())
+    minio.admin_allowed = True
+    target.recover()
+    assert target.system.orphans(target.fields()) == set()
 
 
 @pytest.mark.parametrize(
@@ -227,12 +227,12 @@ def test_rights_that_the_admin_lacks_are_told_and_the_old_account_stays(made, mi
         ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemUnavailableError, "no answer"),
     ],
 )
-def test_an_admin_s_secret_that_is_no_use_is_told_without_its_values(made, minio, fields, error, text, caplog):
-    rotated = made()
-    rotated.put("storage/admin", **rotated.system.admin(**fields))
+def test_an_invalid_admin_secret_is_reported_without_its_values(made, minio, fields, error, text, caplog):
+    target = made()
+    target.put("storage/admin", **target.system.admin(**fields))
     with pytest.raises(error, match=text) as caught:
-        rotated.rotate()
+        target.rotate()
     said = f"{caught.value}{caplog.text}"
     assert "canary" not in said
     assert minio.admin["secret_key"] not in said
-    assert rotated.system.lets_in(rotated.fields())
+    assert target.system.accepts(target.fields())

@@ -10,31 +10,31 @@ from lessee.core.errors import LesseeError
 from lessee.ops.rotate.kinds.kind import SystemRefusedError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.setup.policy.initial_values import ALPHABET
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.systems.approle import SecretIds
 from support.systems.vault import VaultValues
 
 
 @pytest.fixture
 def values(bao, tmp_path):
-    return Rotated(bao, tmp_path, VaultValues(tmp_path))
+    return RotationTarget(bao, tmp_path, VaultValues(tmp_path))
 
 
 @pytest.fixture
 def role(bao, tmp_path):
-    return Rotated(bao, tmp_path, SecretIds())
+    return RotationTarget(bao, tmp_path, SecretIds())
 
 
-def _set(rotated, **settings):
-    rotated.config["rotation"]["target"].update(settings)
-    rotated.write_config()
+def _set(target, **settings):
+    target.config["rotation"]["target"].update(settings)
+    target.write_config()
 
 
-def _role(rotated, **settings):
-    rotated.bao.ask("POST", f"auth/approle/role/{rotated.system.role}", settings)
+def _role(target, **settings):
+    target.bao.ask("POST", f"auth/approle/role/{target.system.role}", settings)
 
 
-def test_the_one_before_stands_beside_the_new_one(values):
+def test_the_previous_value_stays_in_the_secret(values):
     """Who checks a signature takes both; only who signs needs the new one."""
     chain = [values.fields()["secret"]]
     for _ in range(3):
@@ -45,7 +45,7 @@ def test_the_one_before_stands_beside_the_new_one(values):
     assert len(set(chain)) == 4
 
 
-def test_the_old_one_is_readable_for_all_who_read_the_new_one(values):
+def test_each_version_has_the_new_and_the_previous_value(values):
     """There is no version of the secret in which one of the two is missing."""
     for _ in range(3):
         values.rotate()
@@ -54,7 +54,7 @@ def test_the_old_one_is_readable_for_all_who_read_the_new_one(values):
     assert all(after["old"] == before["secret"] for before, after in pairwise(found))
 
 
-def test_values_are_as_long_and_of_such_characters_as_is_said(values):
+def test_values_have_the_configured_length_and_charset(values):
     _set(values, keys={"session": {}, "pin": {"generate": 9, "charset": "01"}})
     values.rotate()
     fields = values.fields()
@@ -65,7 +65,7 @@ def test_values_are_as_long_and_of_such_characters_as_is_said(values):
     assert fields["issuer"] == "simba"
 
 
-def test_where_there_was_none_there_is_no_previous_one(values):
+def test_without_a_value_no_previous_value_is_published(values):
     """An empty one would be a key that everybody has."""
     _set(values, keys={"fresh": {"previous_key": "stale"}})
     values.rotate()
@@ -75,20 +75,20 @@ def test_where_there_was_none_there_is_no_previous_one(values):
     assert values.fields()["stale"] == first
 
 
-def test_a_secret_that_is_not_there_yet_is_made(values):
+def test_a_missing_secret_is_created(values):
     _set(values, secret="sessions/new", keys={"key": {}})
     values.secret_path = "sessions/new"
     values.rotate()
     assert len(values.fields()["key"]) == 48
 
 
-def test_a_target_of_nothing_is_told_before_anything_is_asked(values):
+def test_a_target_without_keys_and_approle_is_rejected(values):
     _set(values, keys={})
     with pytest.raises(LesseeError, match=r"rotation\.target\.keys: missing, and there is no `approle`; write `keys:`"):
         values.rotate()
 
 
-def test_secret_ids_of_others_stay(role):
+def test_other_secret_ids_stay_valid(role):
     path = f"auth/approle/role/{role.system.role}/secret-id"
     theirs = role.bao.ask("POST", path, {"metadata": json.dumps({"lessee_rotation": "another"})})["data"]
     before = role.fields()
@@ -96,10 +96,10 @@ def test_secret_ids_of_others_stay(role):
     fields = role.fields()
     assert role.system.orphans(fields) == {theirs["secret_id_accessor"]}
     assert fields["role_id"] == before["role_id"]
-    assert not role.system.lets_in(before)
+    assert not role.system.accepts(before)
 
 
-def test_a_secret_id_says_what_made_it(role):
+def test_a_secret_id_has_the_rotation_in_its_metadata(role):
     role.rotate()
     path = f"auth/approle/role/{role.system.role}/secret-id-accessor/lookup"
     found = role.bao.ask("POST", path, {"secret_id_accessor": role.system.accessor_of(role.fields())})["data"]
@@ -107,11 +107,11 @@ def test_a_secret_id_says_what_made_it(role):
     assert found["metadata"]["lessee_rotation"] == role.metadata()["custom_metadata"]["rotation_id"]
 
 
-def test_only_what_this_very_rotation_left_is_removed(role, bao):
+def test_only_secret_ids_of_the_interrupted_rotation_are_destroyed(role, bao):
     """Killed at each call, while another makes secret_ids of the same role."""
     path, theirs = f"auth/approle/role/{role.system.role}/secret-id", set()
-    for crossing in count(4):
-        if not role.killed(crossing, after=True):
+    for call_index in count(4):
+        if not role.rotate_and_kill(call_index, after=True):
             break
         theirs.add(bao.ask("POST", path, {})["data"]["secret_id_accessor"])
         role.recover()
@@ -119,7 +119,7 @@ def test_only_what_this_very_rotation_left_is_removed(role, bao):
     assert len(theirs) >= 10
 
 
-def test_one_that_a_person_has_replaced_since_goes_too(role, bao):
+def test_a_secret_id_that_a_user_has_replaced_is_destroyed(role, bao):
     role.rotate()
     path = f"auth/approle/role/{role.system.role}/secret-id"
     theirs = bao.ask("POST", path, {})["data"]["secret_id"]
@@ -128,22 +128,22 @@ def test_one_that_a_person_has_replaced_since_goes_too(role, bao):
     assert role.system.orphans(role.fields()) == set()
 
 
-def test_both_work_until_all_have_the_new_one(role):
+def test_both_secret_ids_work_until_all_consumers_have_confirmed(role):
     _set(role, consumers=["simba"], confirmation_timeout="1h")
     before = role.fields()
     assert role.rotate(wait=False) is Outcome.ROTATED
-    assert role.system.lets_in(before)
-    assert role.system.lets_in(role.fields())
+    assert role.system.accepts(before)
+    assert role.system.accepts(role.fields())
     role.confirm()
     role.rotate(finish_only=True)
-    assert not role.system.lets_in(before)
+    assert not role.system.accepts(before)
 
 
-def test_what_a_person_publishes_meanwhile_wins(role, bao):
+def test_a_manually_published_secret_id_stays_and_the_pending_one_is_destroyed(role, bao):
     """The one that was made and not published is destroyed."""
     path = f"auth/approle/role/{role.system.role}/secret-id"
-    for crossing in count():
-        assert role.killed(crossing, after=True)
+    for call_index in count():
+        assert role.rotate_and_kill(call_index, after=True)
         if role.journal.pending:
             break
     theirs = bao.ask("POST", path, {})["data"]
@@ -154,7 +154,7 @@ def test_what_a_person_publishes_meanwhile_wins(role, bao):
     assert before not in role.system.accessors()
 
 
-def test_a_proof_leaves_no_token(role, bao):
+def test_a_verification_leaves_no_token(role, bao):
     def tokens():
         return set(bao.ask("GET", "auth/token/accessors?list=true")["data"]["keys"])
 
@@ -163,17 +163,17 @@ def test_a_proof_leaves_no_token(role, bao):
     assert tokens() <= before
 
 
-def test_random_values_may_stand_beside_a_secret_id(role):
+def test_a_secret_may_have_random_values_and_a_secret_id(role):
     _set(role, keys={"signing": {"previous_key": "signing_before"}})
     role.rotate()
     first = role.fields()
     role.rotate()
     fields = role.fields()
     assert fields["signing_before"] == first["signing"] != fields["signing"]
-    assert role.system.lets_in(fields)
+    assert role.system.accepts(fields)
 
 
-def test_an_approle_mounted_elsewhere_is_rotated_there(role, bao):
+def test_an_approle_at_another_mount_is_rotated(role, bao):
     mount = f"auth-{secrets.token_hex(4)}"
     bao.ask("POST", f"sys/auth/{mount}", {"type": "approle"})
     bao.ask("POST", f"auth/{mount}/role/web", {"token_ttl": "5m"})
@@ -195,7 +195,7 @@ def test_an_approle_mounted_elsewhere_is_rotated_there(role, bao):
         ),
     ],
 )
-def test_a_role_that_this_would_be_of_no_use_to_is_refused(role, settings, told):
+def test_an_unsuitable_approle_is_rejected(role, settings, told):
     _role(role, **settings)
     before, accessors = role.fields(), role.system.accessors()
     with pytest.raises(SystemRefusedError) as caught:
@@ -204,7 +204,7 @@ def test_a_role_that_this_would_be_of_no_use_to_is_refused(role, settings, told)
     assert (role.fields(), role.system.accessors()) == (before, accessors)
 
 
-def test_a_role_that_is_not_there_is_told(role):
+def test_a_missing_approle_is_reported(role):
     _set(role, approle="nobody")
     with pytest.raises(
         SystemRefusedError, match="role/nobody: there is no such AppRole; make it: bao write auth/approle"
@@ -212,7 +212,7 @@ def test_a_role_that_is_not_there_is_told(role):
         role.rotate()
 
 
-def test_what_wears_a_secret_id_out_is_told(role, caplog):
+def test_limits_of_a_secret_id_are_logged(role, caplog):
     _role(role, secret_id_num_uses=5, secret_id_ttl="1h")
     _set(role, rotation_period="2h")
     role.rotate()
@@ -221,7 +221,7 @@ def test_what_wears_a_secret_id_out_is_told(role, caplog):
     assert told["a secret_id ends before the next one comes"]["ttl"] == 3600
 
 
-def test_one_that_is_not_let_in_is_not_published(role, caplog):
+def test_a_rejected_secret_id_is_not_published(role, caplog):
     _role(role, secret_id_bound_cidrs=["10.0.0.0/8"])
     before, accessors = role.fields(), role.system.accessors()
     with pytest.raises(
@@ -244,13 +244,13 @@ path "{role}/secret-id-accessor/destroy" {{ capabilities = ["update"] }}
 """
 
 
-def test_no_more_rights_are_needed_than_the_docs_say(role, bao, monkeypatch):
+def test_the_documented_permissions_are_enough(role, bao, monkeypatch):
     path = f"auth/approle/role/{role.system.role}"
     name, policy = f"rotator-{role.environment}", RIGHTS.format(environment=role.environment, role=path)
     bao.ask("PUT", f"sys/policies/acl/{name}", {"policy": policy})
     token = bao.ask("POST", "auth/token/create", {"policies": [name]})["auth"]["client_token"]
-    monkeypatch.setattr("rotated.ROOT_TOKEN", token)
+    monkeypatch.setattr("support.environments.rotation_targets.ROOT_TOKEN", token)
     before = role.fields()
     role.rotate()
-    assert role.system.lets_in(role.fields())
-    assert not role.system.lets_in(before)
+    assert role.system.accepts(role.fields())
+    assert not role.system.accepts(before)
