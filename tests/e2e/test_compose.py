@@ -17,7 +17,7 @@ def quickstart(pytestconfig):
         yield project
 
 
-def test_a_rotated_secret_reaches_the_app_which_is_told(quickstart):
+def test_a_rotated_secret_reaches_the_app_which_is_notified(quickstart):
     check_that_a_rotation_arrives(quickstart)
 
 
@@ -49,7 +49,7 @@ def test_a_killed_agent_leaves_app_and_files_alone_and_returns_without_a_second_
     tokens = tokens_at(quickstart)
     assert quickstart.kill(LESSEE)
     assert file_of(quickstart) == file
-    quickstart.until("agent", '"starting"', 2)
+    quickstart.until("agent", '"agent starting"', 2)
     quickstart.compose("up", "--wait", "--no-deps", "--no-recreate", "agent")
     assert quickstart.inspect("agent")["RestartCount"] == 1
     assert file_of(quickstart) == file

@@ -97,7 +97,7 @@ def test_orphans_leave_no_zombies(project):
     eventually(counted, "the end of the zombies")
 
 
-def test_a_stop_ends_app_and_container_at_once_with_the_apps_exit_code_and_a_start_needs_no_second_login(project):
+def test_a_stop_ends_app_and_container_with_the_apps_exit_code_and_a_start_needs_no_second_login(project):
     starts, tokens = len(project.lines("app", "start:")), len(project.lines("app", '"logged in"'))
     before = time.monotonic()
     project.compose("stop", "--timeout", "60", "app")

@@ -50,7 +50,7 @@ def visit(project, cookie=""):
     return json.loads(project.run("agent", "/opt/lessee/bin/python", "-c", VISIT, cookie).splitlines()[-1])
 
 
-def test_the_site_works_and_its_key_is_rotated_where_nobody_can_read_it(project):
+def test_the_site_works_and_its_key_is_rotated_without_any_client_reading_it(project):
     found = visit(project)
     assert found["cookie"].endswith("; Path=/; HttpOnly; Secure; SameSite=Strict")
     assert '"GREETING": "Hello"' in found["page"]

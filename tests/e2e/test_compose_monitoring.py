@@ -75,28 +75,28 @@ def heard(project, having):
 
 def test_all_three_are_watched_and_a_rotation_is_seen_in_each(project):
     until(project, lambda: asked(project, 'up{job=~"lessee.*"}') == [1.0] * 3, "three programs that answer")
-    until(project, lambda: asked(project, "lessee_events_live") == [1.0], "an agent that hears of changes")
+    until(project, lambda: asked(project, "lessee_events_connected") == [1.0], "an agent that hears of changes")
     # Where a scrape has failed, there is no value of now.
     [before] = asked(project, "last_over_time(lessee_app_generation[1m])")
     project.run("rotator", LESSEE, "rotate", "--config", "/etc/lessee/rotator.yaml", "--force", "session")
     until(project, lambda: project.lines("app", "SIGHUP"), "the app to be told")
     until(project, lambda: asked(project, "lessee_app_generation")[:1] > [before], "a new generation in Prometheus")
-    until(project, lambda: asked(project, "lessee_monitor_published_total")[:1] > [0], "changes that were told")
+    until(project, lambda: asked(project, "lessee_monitor_changes_published_total")[:1] > [0], "changes that were told")
 
 
-def test_what_the_monitor_finds_reaches_people_too(project):
+def test_an_alert_of_the_monitor_arrives_too(project):
     # `setup` has worked with the root token.
     heard(project, "firing: root-token")
 
 
-def test_vault_that_is_stopped_is_told_to_people(project):
+def test_a_stopped_vault_raises_an_alert(project):
     project.compose("stop", "openbao")
     heard(project, "firing: LesseeVaultUnreachable")
     project.compose("start", "openbao")
     heard(project, "resolved: LesseeVaultUnreachable")
 
 
-def test_only_who_has_the_token_reads_what_is_told(project):
+def test_only_a_client_with_the_token_reads_the_metrics(project):
     ask = "import urllib.request as r; print(r.urlopen('http://agent:9105/metrics').status)"
     assert "401" in project.run("monitor", "/opt/lessee/bin/python", "-c", ask, fine=False)
     shown = project.run("prometheus", "cat", "/run/scrape/token").strip()

@@ -134,7 +134,7 @@ def killed(stack, *programs):
         (kill_both, {"app", "agent"}),
     ],
 )
-def test_a_restart_finds_the_files_there_and_issues_nothing_anew(stack, event, services):
+def test_a_restart_finds_the_files_and_issues_nothing_again(stack, event, services):
     serial, logins = read_by_app(stack)[-1], said(stack, "logged in")
     through(stack, event, services)
     assert read_by_app(stack)[-1] == serial
@@ -148,7 +148,7 @@ def stop_and_start_all(stack):
     stack.docker("start", *stack.ids.values())
 
 
-def test_after_a_reboot_the_app_waits_for_its_file_and_one_lease_is_valid_where_it_was_kept_or_revoked(
+def test_after_a_reboot_the_app_waits_for_its_file_and_one_lease_is_valid_if_state_or_login_survived(
     stack,
 ):
     serial, logins = read_by_app(stack)[-1], said(stack, "logged in")

@@ -64,13 +64,13 @@ def test_the_fork_of_simba_has_its_two_files_and_rotates_as_well(stand):
 
 
 def test_a_job_that_a_rotation_of_its_database_overtakes_ends_well_and_no_request_fails(simba):
-    before, count = simba.secret("database/postgres", "username"), simba.rotation("postgres")["count"]
+    before, count = simba.secret("database/postgres", "username"), simba.rotation("postgres")["rotation_count"]
     document = simba.ask(f"/api/v1/documents?seconds={SLOW}", {"content": "three short words"})
     path = f"/api/v1/documents/{document['id']}"
     eventually(lambda: simba.ask(path)["status"] == "parsing", "the job to begin", patience=PATIENCE)
     simba.rotate("postgres")
     after = simba.rotation("postgres")
-    assert (after["count"], after["missing"]) == (count + 1, [])
+    assert (after["rotation_count"], after["unconfirmed_consumers"]) == (count + 1, [])
     assert simba.secret("database/postgres", "username") != before
     eventually(lambda: simba.ask(path)["status"] == "ready", "the job to end", patience=PATIENCE)
     assert simba.ask(path)["words"] == 3
@@ -85,14 +85,14 @@ def test_new_keys_of_the_storage_read_what_the_old_ones_wrote_and_no_request_fai
     before = simba.secret("storage/minio", "access_key")
     simba.rotate("storage")
     assert simba.secret("storage/minio", "access_key") != before
-    assert simba.rotation("storage")["missing"] == []
+    assert simba.rotation("storage")["unconfirmed_consumers"] == []
     assert simba.ask(f"/api/v1/documents/{document['id']}/content") == {"content": "written before"}
     after = simba.ask("/api/v1/documents", {"content": "written after"})
     ready = f"/api/v1/documents/{after['id']}"
     eventually(lambda: simba.ask(ready)["status"] == "ready", "the worker, with the new key", patience=PATIENCE)
 
 
-def test_while_vault_is_away_nobody_notices_and_what_is_written_then_arrives(simba):
+def test_an_outage_of_vault_goes_unnoticed_and_later_writes_arrive(simba):
     answered = simba.load()["answered"]
     simba.docker("pause", simba.container("openbao"))
     try:

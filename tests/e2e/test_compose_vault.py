@@ -45,7 +45,7 @@ def lessee(vault, folder, *arguments, **environ):
 def test_it_is_well_while_sealed_and_after_its_first_day_and_keeps_its_data(vault, folder):
     shutil.rmtree(folder / "keys", ignore_errors=True)
     said = lessee(vault, folder, "setup", "--init", "keys")
-    assert "it is unsealed and serves" in said
+    assert "the server is unsealed and active" in said
     token = (folder / "keys" / "root-token").read_text().strip()
     assert "done: " in lessee(vault, folder, "setup", VAULT_TOKEN=token)
     assert lessee(vault, folder, "setup", VAULT_TOKEN=token) == "done: nothing to do\n"
@@ -54,7 +54,7 @@ def test_it_is_well_while_sealed_and_after_its_first_day_and_keeps_its_data(vaul
     vault.compose("restart", "openbao")
     vault.compose("up", "--wait")
     assert json.loads(vault.run("openbao", "bao", "status", "-format=json", fine=False))["sealed"]
-    assert "it is unsealed and serves" in lessee(vault, folder, "setup", "--unseal", "keys")
+    assert "the server is unsealed and active" in lessee(vault, folder, "setup", "--unseal", "keys")
     assert lessee(vault, folder, "setup", VAULT_TOKEN=token) == "done: nothing to do\n"
     log = vault.run("openbao", "cat", "/vault/logs/audit.log")
     assert "sys/policies/acl/production-app" in log

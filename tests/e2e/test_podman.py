@@ -126,7 +126,7 @@ def test_a_slip_in_a_quadlet_would_be_found(installed):
     assert "unsupported key 'Readonly'" in told
 
 
-def test_the_app_starts_once_its_files_are_there_and_is_told_of_a_rotation(installed):
+def test_the_app_starts_once_its_files_exist_and_is_notified_of_a_rotation(installed):
     installed.run("systemctl", "start", "--no-block", POD)
     installed.until(lambda: '"ready": false' in installed.status(), "an agent that waits")
     assert installed.run("systemctl", "is-active", AGENT, APP, fine=False).split() == ["activating", "inactive"]

@@ -85,7 +85,7 @@ def test_the_configuration_says_where_an_app_has_its_files(sidecar, publish):
     assert "no app is named 'wbe'; its apps are: web" in unknown.stderr
 
 
-def test_a_file_that_is_not_there_prints_nothing_and_tells_those_that_are(web, publish, memory):
+def test_a_missing_file_prints_nothing_and_the_error_lists_the_existing_ones(web, publish, memory):
     publish(**{"cert.pem": b"cert", "key.pem": b"CANARY"})
     (memory / "outside").write_text("CANARY")
     for name in ("ca.pem", "../../outside", str(memory / "outside")):
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_there_prints_nothing_and_tells_those_that_are(web, p
     assert read("web", "..", "--directory", web).returncode == 64
 
 
-def test_where_nothing_is_published_it_says_so_or_waits_for_it(web, publish):
+def test_without_a_publication_it_fails_or_waits(web, publish):
     missing = read("web", "app.env", "--directory", web.parent / "nowhere")
     assert (missing.returncode, missing.stdout) == (69, b"")
     assert b"nothing is published here" in missing.stderr
@@ -110,7 +110,7 @@ def test_where_nothing_is_published_it_says_so_or_waits_for_it(web, publish):
         assert process.communicate(timeout=30) == (b"A=1\n", b"")
 
 
-def test_who_may_not_read_is_told_why(web, publish):
+def test_a_user_without_permission_gets_the_reason(web, publish):
     need(os.geteuid() == 0, "needs root, to read as another uid")
     publish(**{"app.env": b"CANARY"})
     web.parent.chmod(0o711)
@@ -132,7 +132,7 @@ except LesseeError as exc:
     assert f"{web}: uid 65534 may not read it" in refused.stdout
 
 
-def test_who_reads_by_a_directory_pays_for_no_template_and_no_vault(web, publish):
+def test_reading_by_a_directory_loads_neither_templates_nor_vault(web, publish):
     publish(**{"app.env": b"A=1\n"})
     script = """
 import sys

@@ -122,7 +122,7 @@ def test_after_a_rotation_the_app_is_restarted_once_and_reads_the_new_secret(pro
 
 
 @docker
-def test_a_rotation_while_the_proxy_is_away_is_told_when_it_is_back(project):
+def test_a_rotation_while_the_proxy_is_down_is_notified_when_it_is_back(project):
     count = len(project.lines("app", "start:"))
     project.compose("stop", "socket-proxy")
     project.rotate()
@@ -133,7 +133,7 @@ def test_a_rotation_while_the_proxy_is_away_is_told_when_it_is_back(project):
 
 
 @docker
-def test_the_proxy_alone_has_the_socket_and_is_nobody(project):
+def test_only_the_proxy_has_the_socket_and_it_runs_unprivileged(project):
     proxy = project.inspect("socket-proxy")
     assert proxy["Config"]["User"].startswith("65534:")
     assert proxy["HostConfig"]["CapDrop"] == ["ALL"]
@@ -271,7 +271,7 @@ REFUSED = {
 
 
 @docker
-def test_all_else_is_refused_and_nothing_comes_of_it(project):
+def test_all_other_requests_are_refused_and_have_no_effect(project):
     before = project.all_there_is()
     answers = dict(zip(REFUSED, project.ask(*REFUSED.values()), strict=True))
     assert {name: status for name, (status, _) in answers.items()} == dict.fromkeys(REFUSED, 403)
@@ -366,7 +366,7 @@ def answer(connection, request):
         return connection.makefile("rb").read().decode()
 
 
-def test_an_engine_that_is_away_is_told_and_the_proxy_stays(alone):
+def test_an_unavailable_engine_is_reported_and_the_proxy_stays(alone):
     for _ in range(2):
         assert answer(alone(), f"{PING}\r\n").startswith("HTTP/1.1 502 ")
 

@@ -149,7 +149,7 @@ def test_a_rotation_reaches_both_tasks_in_the_containers_that_they_have(stack):
     assert stack.tasks() == tasks
 
 
-def test_a_new_secret_id_comes_by_a_rolling_update_that_leaves_no_token_of_the_old_tasks(stack):
+def test_a_rolling_update_brings_a_new_secret_id_and_leaves_no_token_of_the_old_tasks(stack):
     before = stack.tasks()
     old = {stack.status(task)["token"]["accessor"] for task in before}
     stack.log_in("2")

@@ -108,7 +108,7 @@ def test_the_agents_unit_is_as_little_exposed_as_it_was():
     assert float(score[1]) <= EXPOSURE, told
 
 
-def test_the_app_starts_once_its_files_are_there_and_is_told_of_a_rotation(installed):
+def test_the_app_starts_once_its_files_exist_and_is_notified_of_a_rotation(installed):
     installed.run("systemctl", "start", "--no-block", APP)
     installed.until(lambda: '"ready": false' in installed.run(*STATUS, fine=False), "an agent that waits")
     assert installed.run("systemctl", "is-active", AGENT, APP, fine=False).split() == ["activating", "inactive"]

@@ -1,4 +1,4 @@
-"""What opening a directory by its path promises."""
+"""Opening and creating directories by path."""
 
 import os
 import stat
@@ -45,14 +45,14 @@ def test_a_directory_is_opened_by_its_path(real):
     assert opened(Path("/")) == "/"
 
 
-def test_a_relative_path_counts_from_where_the_agent_stands(real, monkeypatch):
+def test_a_relative_path_is_relative_to_the_working_directory(real, monkeypatch):
     monkeypatch.chdir(real.parent)
     assert opened(Path("app")) == str(real)
     assert opened(Path("app/../app")) == str(real)
 
 
 @pytest.mark.parametrize("target", ["real", "./real/../real", "{absolute}"])
-def test_our_own_links_on_the_way_are_followed(real, tmp_path, target):
+def test_own_links_in_the_path_are_followed(real, tmp_path, target):
     (tmp_path / "link").symlink_to(target.format(absolute=real.parent))
     assert opened(tmp_path / "link" / "app") == str(real)
 
@@ -63,8 +63,8 @@ def test_var_run_may_be_a_link():
 
 
 @pytest.mark.parametrize("last", [True, False], ids=["last", "on the way"])
-def test_a_link_that_a_stranger_laid_is_refused_and_named(real, tmp_path, last):
-    need(os.geteuid() == 0, "needs root, to be a stranger")
+def test_a_link_that_another_user_made_is_refused_and_named(real, tmp_path, last):
+    need(os.geteuid() == 0, "needs root, to change owners")
     link = tmp_path / "link"
     link.symlink_to(real if last else real.parent)
     os.lchown(link, 12345, 12345)
@@ -72,8 +72,8 @@ def test_a_link_that_a_stranger_laid_is_refused_and_named(real, tmp_path, last):
         opened(link if last else link / "app")
 
 
-def test_nothing_is_made_where_a_strangers_link_leads(tmp_path):
-    need(os.geteuid() == 0, "needs root, to be a stranger")
+def test_nothing_is_created_behind_a_link_of_another_user(tmp_path):
+    need(os.geteuid() == 0, "needs root, to change owners")
     (tmp_path / "link").symlink_to(tmp_path / "planted")
     os.lchown(tmp_path / "link", 12345, 12345)
     with pytest.raises(WriteError):
@@ -81,7 +81,7 @@ def test_nothing_is_made_where_a_strangers_link_leads(tmp_path):
     assert not (tmp_path / "planted").exists()
 
 
-def test_links_in_a_ring_come_to_an_end(tmp_path):
+def test_a_ring_of_links_is_an_error(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(WriteError, match="more than 16 symbolic links"):
@@ -98,20 +98,20 @@ def test_sixteen_links_are_followed_and_one_more_is_not(real, tmp_path):
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, Path.touch], ids=["FIFO", "file"])
-def test_what_is_no_directory_is_refused_and_named(tmp_path, plant):
+def test_an_entry_that_is_not_a_directory_is_refused_and_named(tmp_path, plant):
     plant(tmp_path / "thing")
     with pytest.raises(WriteError, match=rf"{tmp_path}/thing is not a directory"):
         opened(tmp_path / "thing" / "app", make=(0o700, None, None))
 
 
-def test_a_directory_that_is_not_there_is_an_error_unless_it_is_to_be_made(tmp_path):
+def test_a_missing_directory_is_an_error_unless_it_is_to_be_created(tmp_path):
     with pytest.raises(WriteError, match=r"No such file or directory \(a\)"):
         opened(tmp_path / "a" / "app")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path, umask):
+def test_a_created_directory_has_its_mode_with_any_umask(tmp_path, umask):
     before = os.umask(umask)
     try:
         assert opened(tmp_path / "a" / "b" / "app", make=(0o750, None, None)) == str(tmp_path / "a/b/app")
@@ -122,14 +122,14 @@ def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path, umask):
     assert status(tmp_path / "a" / "b" / "app") == (0o750, *us)
 
 
-def test_what_is_made_has_its_owner_and_its_parents_are_ours(tmp_path):
+def test_a_created_directory_has_its_owner_and_its_parents_the_agents(tmp_path):
     need(os.geteuid() == 0, "needs root")
     opened(tmp_path / "a" / "app", make=(0o700, 1000, 1001))
     assert status(tmp_path / "a" / "app") == (0o700, 1000, 1001)
     assert status(tmp_path / "a") == (0o755, 0, 0)
 
 
-def test_what_is_there_keeps_mode_and_owner(real):
+def test_an_existing_directory_keeps_mode_and_owner(real):
     real.chmod(0o711)
     opened(real, make=(0o700, None, None))
     assert status(real)[0] == 0o711

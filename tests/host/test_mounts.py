@@ -1,4 +1,4 @@
-"""What is taken for memory."""
+"""Which file systems count as memory."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def descriptor():
         os.close(fd)
 
 
-def test_every_mount_is_told_for_what_the_kernel_says_it_is(descriptor):
+def test_every_mount_is_recognized_by_the_kernels_file_system_type(descriptor):
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     kinds = {fields[1]: fields[2] for fields in mounts}  # What is mounted last at a place hides the others.
     seen = set()
@@ -39,13 +39,13 @@ def test_shared_memory_is_memory_and_proc_is_not(descriptor):
     assert not is_memory(descriptor("/proc"))
 
 
-def test_what_is_not_memory_is_refused_with_the_ways_out(descriptor):
+def test_a_directory_on_disk_is_refused_with_the_remedies(descriptor):
     refuse_disk(descriptor("/dev/shm"), Path("/dev/shm"))
     with pytest.raises(WriteError, match=r"^/proc: not in memory.*mount a tmpfs.*allow_disk: true"):
         refuse_disk(descriptor("/proc"), Path("/proc"))
 
 
-def test_a_closed_descriptor_is_an_error_and_no_answer(descriptor):
+def test_a_closed_descriptor_is_an_error(descriptor):
     fd = os.dup(descriptor("/proc"))
     os.close(fd)
     with pytest.raises(OSError, match="Bad file descriptor"):

@@ -58,12 +58,12 @@ def test_a_process_is_identified_by_its_pid_and_start(run):
     assert info in list(procfs.running())
 
 
-def test_a_command_line_is_in_no_repr(run):
+def test_a_repr_omits_the_command_line(run):
     process = run("sleep", "60.0")
     assert "60.0" not in repr(running(process, "60.0"))
 
 
-def test_a_zombie_is_a_child_to_reap_and_no_running_process(run):
+def test_a_zombie_is_a_child_to_reap_and_not_a_running_process(run):
     process = run("true")
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert procfs.stat(process.pid).has_exited
@@ -72,7 +72,7 @@ def test_a_zombie_is_a_child_to_reap_and_no_running_process(run):
     assert process.pid not in [info.pid for info in procfs.running()]
 
 
-def test_a_process_that_has_ended_is_none(run):
+def test_a_process_that_has_ended_is_not_read(run):
     process = run("true")
     process.wait()
     assert procfs.read_process(process.pid) is None
@@ -81,7 +81,7 @@ def test_a_process_that_has_ended_is_none(run):
         procfs.stat(process.pid)
 
 
-def test_a_kernel_thread_is_no_running_process():
+def test_a_kernel_thread_is_not_a_running_process():
     threads = [
         pid
         for pid in map(int, (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()))
@@ -99,7 +99,7 @@ def _is_kernel_thread(pid):
 
 
 @pytest.mark.parametrize("hidepid", ["noaccess", "invisible"])
-def test_a_process_that_proc_hides_is_no_running_process(hidepid):
+def test_a_process_hidden_by_hidepid_is_not_a_running_process(hidepid):
     need(os.geteuid() == 0, "needs root, to mount /proc")
     code = """
 import os, psutil, sys

@@ -1,4 +1,4 @@
-"""Containers of a Compose project, told through a real Engine."""
+"""Containers of a Compose project, notified through a real Engine."""
 
 import gc
 import json
@@ -37,7 +37,7 @@ class Containers:
         self._ids = []
 
     def start(self, service="app", *options, project=PROJECT, script=APP, how=("run", "--detach"), **labels):
-        """The full id of a new one, which has said that it is up."""
+        """The full id of a new container, which has started."""
         of_compose = {"project": project, "service": service, "oneoff": "False"}
         all_labels = {f"com.docker.compose.{key}": value for key, value in of_compose.items()} | labels
         words = [f"--label={key}={value}" for key, value in all_labels.items()]
@@ -60,7 +60,7 @@ class Containers:
         return [self.inspect(one)["State"]["StartedAt"] for one in several]
 
     def crash(self, which):
-        """From outside of the Engine, which takes its own `docker kill` for the user's wish to stop."""
+        """Kill it without the Engine, which takes its own `docker kill` for a stop by the user."""
         os.kill(self.inspect(which)["State"]["Pid"], signal.SIGKILL)
 
     def close(self):
@@ -100,7 +100,7 @@ def notify(containers_of, action="restart", *, published_at=None, grace=5.0, sta
 
 
 @docker
-def test_all_replicas_of_a_service_are_restarted_and_nobody_else(made):
+def test_all_replicas_of_a_service_and_no_others_are_restarted(made):
     ours = [made.start("app", f"--name=app-{number}") for number in (1, 2)]
     others = [
         made.start("db"),
@@ -115,7 +115,7 @@ def test_all_replicas_of_a_service_are_restarted_and_nobody_else(made):
 
 
 @docker
-def test_one_that_started_after_the_publish_is_not_restarted(made):
+def test_a_container_that_started_after_the_publish_is_not_restarted(made):
     one = made.start("app", "--name=app-1")
     published_at = boot_time()
     assert notify(target("app"), published_at=published_at) == Delivered("restarted app-1")
@@ -134,7 +134,7 @@ def test_a_restarted_container_is_still_started_again_after_a_crash(made):
 
 
 @docker
-def test_one_that_is_deaf_to_sigterm_is_killed_after_its_grace(made):
+def test_a_container_that_ignores_sigterm_is_killed_after_the_grace_period(made):
     made.start("app", "--name=app-1", script=DEAF)
     began = time.monotonic()
     assert notify(target("app"), grace=0.5) == Delivered("restarted app-1")
@@ -142,7 +142,7 @@ def test_one_that_is_deaf_to_sigterm_is_killed_after_its_grace(made):
 
 
 @docker
-def test_what_does_not_run_is_left_to_its_policy_and_reported_as_absent(made):
+def test_a_container_that_does_not_run_is_not_started_and_reported_as_absent(made):
     stopped, created = made.start("app", "--name=app-1"), made.start("app", "--name=app-2", how=("create",))
     made.docker("stop", stopped)
     assert notify(target("app")) == DeliveryFailed("app-1 is exited, app-2 is created", absent=True)
@@ -150,23 +150,23 @@ def test_what_does_not_run_is_left_to_its_policy_and_reported_as_absent(made):
 
 
 @docker
-def test_one_that_waits_for_its_policy_to_start_it_again_is_absent(made):
+def test_a_container_that_waits_for_its_restart_policy_is_absent(made):
     one = made.start("app", "--name=app-1", "--restart=always", script="echo start; exit 1")
     eventually(lambda: made.inspect(one)["State"]["Status"] == "restarting", "the wait of its policy")
-    # It may start in between, and is then told.
+    # It may start in between, and is then notified.
     outcome = notify(target("app"), "SIGHUP", in_namespace=lambda _: Delivered("it runs"))
     assert outcome in {DeliveryFailed("app-1 is restarting", absent=True), Delivered("it runs")}
 
 
 @docker
-def test_a_stopped_replica_keeps_nobody_from_being_told(made):
+def test_a_stopped_replica_does_not_prevent_the_notification_of_others(made):
     made.docker("stop", made.start("app", "--name=app-1"))
     made.start("app", "--name=app-2")
     assert notify(target("app")) == Delivered("restarted app-2")
 
 
 @docker
-def test_one_replica_that_cannot_be_told_is_named_and_the_others_are_told(made):
+def test_a_replica_that_cannot_be_notified_is_named_and_the_others_are_notified(made):
     made.docker("pause", made.start("app", "--name=app-1"))
     made.start("app", "--name=app-2")
     outcome = notify(target("app"))
@@ -175,7 +175,7 @@ def test_one_replica_that_cannot_be_told_is_named_and_the_others_are_told(made):
 
 
 @docker
-def test_a_container_of_another_project_is_not_told_even_by_its_name(made):
+def test_a_container_of_another_project_is_not_notified_even_by_its_name(made):
     other = made.start("app", "--name=foreign-1", project="lessee-other")
     before = made.starts(other)
     assert notify(target(name="foreign-1")) == DeliveryFailed("the project has no such container", absent=True)
@@ -194,7 +194,7 @@ def test_containers_are_found_by_their_label(made, label):
 
 
 @docker
-def test_in_a_shared_namespace_the_caller_signals_and_has_the_word(made):
+def test_in_a_shared_namespace_the_callers_result_counts(made):
     ids = [made.start("app", f"--name=app-{number}") for number in (1, 2)]
     asked = []
 
@@ -253,14 +253,14 @@ def test_a_signal_that_would_disarm_the_restart_policy_is_not_sent(made, options
 
 
 @docker
-def test_where_nobody_restarts_it_a_signal_disarms_nothing(made):
+def test_without_a_restart_policy_a_signal_is_always_sent(made):
     one = made.start("app", "--name=app-1")
     assert isinstance(notify(target("app", through_engine=True), "SIGHUP"), Delivered)
     eventually(lambda: made.said(one)[-1] == "HUP", "the signal")
 
 
 @docker
-def test_the_engine_signals_nobody_who_may_not_catch_it_yet(made):
+def test_the_engine_does_not_signal_a_container_that_still_starts(made):
     one = made.start("app", "--name=app-1")
     outcome = notify(target("app", through_engine=True), "SIGHUP", start_period=30.0)
     assert outcome.reason == "app-1 is still starting and may not catch SIGHUP yet"
@@ -269,7 +269,7 @@ def test_the_engine_signals_nobody_who_may_not_catch_it_yet(made):
 
 
 @docker
-def test_what_a_proxy_before_the_engine_refuses_is_told_as_that(made, engine, monkeypatch, memory):
+def test_a_refusal_by_a_proxy_in_front_of_the_engine_is_reported(made, engine, monkeypatch, memory):
     made.start("app", "--name=app-1")
     address = f"unix://{memory}/docker.sock"
     real = engine.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
@@ -314,13 +314,13 @@ def listed(which, name, network="none"):
     return api.ContainerSummary(which, names=(f"/{name}",), host_config=api.SummaryHostConfig(network))
 
 
-def test_the_agent_never_tells_its_own_container():
+def test_the_agent_never_notifies_its_own_container():
     everyone = [listed("a", "agent"), listed("b", "app")]
     me = containers._OwnContainer("a", certain=False)
     assert containers._without_own(me, everyone, everyone, by_label=True) == everyone[1:]
 
 
-def test_an_app_whose_network_the_agent_joined_is_not_taken_for_the_agent():
+def test_an_app_whose_network_the_agent_shares_is_not_mistaken_for_the_agent():
     everyone = [listed("a", "agent", "container:b"), listed("b", "app")]
     seen = containers._OwnContainer("b", certain=False)
     assert containers._without_own(seen, everyone[1:], everyone, by_label=False) == everyone[1:]
@@ -331,7 +331,7 @@ def test_an_app_whose_network_the_agent_joined_is_not_taken_for_the_agent():
 
 
 @docker
-def test_without_a_project_nobody_is_told_and_it_is_said_how_to_name_one(made):
+def test_without_a_project_no_container_is_notified_and_the_error_says_how_to_name_one(made):
     made.start("app")
     outcome = notify(target("app", project=None))
     assert outcome.reason.endswith("name the project, as `project: NAME`")
@@ -350,7 +350,7 @@ in_vain = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytes
 
 @in_vain
 @pytest.mark.usefixtures("no_engine")
-def test_without_an_engine_it_is_said_what_to_mount_and_no_address(monkeypatch, memory):
+def test_without_an_engine_the_error_says_what_to_mount_without_the_address(monkeypatch, memory):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{memory}/canary.sock")
     outcome = notify(target("app"))
     assert outcome == DeliveryFailed(
@@ -372,8 +372,8 @@ def test_no_part_of_the_environment_is_in_an_error(monkeypatch, host):
 
 @in_vain
 @pytest.mark.usefixtures("no_engine")
-def test_a_socket_of_others_is_told_as_that(monkeypatch):
-    need(os.geteuid() == 0, "needs root, to become somebody else")
+def test_a_socket_without_permission_is_reported(monkeypatch):
+    need(os.geteuid() == 0, "needs root, to change its uid")
     with (
         tempfile.TemporaryDirectory(prefix="lessee-", dir="/var/tmp") as folder,
         socket.socket(socket.AF_UNIX) as server,
@@ -403,6 +403,6 @@ def test_an_engine_that_hangs_does_not_hang_the_agent(monkeypatch, memory):
     assert outcome.reason == "DOCKER_HOST: the engine did not answer in time; check whether `docker ps` answers"
 
 
-def test_without_the_sdk_it_is_said_what_to_install(monkeypatch):
+def test_without_the_sdk_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "docker.errors", None)
     assert notify(target("app")) == DeliveryFailed("the Docker SDK for Python is not installed; pip install docker")

@@ -1,4 +1,4 @@
-"""An app is ready when it has taken up what was published, and not before."""
+"""An app is ready once it uses the published files, and not before."""
 
 import datetime as dt
 import os
@@ -24,7 +24,7 @@ from lessee.notification import probes
 from support.programs.sidecar import eventually
 
 LONG = 60.0
-"""Seconds that a test never waits for."""
+"""Seconds that no test waits."""
 LEEWAY = 2.0
 """Seconds that a busy machine may add."""
 
@@ -40,7 +40,7 @@ def wait(probe, *, initial_delay=0.0, timeout=LONG, notified_ago=0.0, canceled=N
 
 
 class Server:
-    """Takes connections one after the other, and behaves towards each as the list says, to the last as to all after."""
+    """Handles one connection after the other by the next behavior; the last one applies to all later ones."""
 
     def __init__(self, *behaviours):
         self.at = []
@@ -97,7 +97,7 @@ def hang(connection):
 
 
 def hang_up(connection):
-    """It ends as it began."""
+    """Close the connection immediately."""
 
 
 def die_in_the_middle(connection):
@@ -112,19 +112,19 @@ def health(server):
     return HttpProbe(f"http://{server.address}/health?deep=1")
 
 
-def test_an_app_that_answers_well_is_ready_at_the_first_look(serve):
+def test_an_app_that_answers_with_2xx_is_ready_at_the_first_probe(serve):
     server = serve(GOOD)
     assert wait(health(server)) is None
     assert len(server.at) == 1
 
 
-def test_an_app_that_comes_late_is_ready_when_it_answers(serve):
+def test_an_app_that_starts_late_is_ready_when_it_answers(serve):
     server = serve(BUSY, hang_up, die_in_the_middle, MOVED, GOOD)
     assert wait(health(server)) is None
     assert len(server.at) == 5
 
 
-def test_looks_are_a_quarter_of_a_second_apart_and_the_first_is_after_its_time(serve):
+def test_probes_are_a_quarter_of_a_second_apart_and_the_first_follows_the_initial_delay(serve):
     server = serve(BUSY, BUSY, GOOD)
     notified_at = boot_time()
     assert wait(health(server), initial_delay=0.3) is None
@@ -145,27 +145,27 @@ def test_looks_are_a_quarter_of_a_second_apart_and_the_first_is_after_its_time(s
         (hang, "GET http://{}/health: no response within 1 s"),
     ],
 )
-def test_an_app_that_never_is_ready_is_given_up_at_its_time_with_what_was_seen_last(serve, behaviour, seen):
+def test_an_app_that_is_never_ready_fails_at_the_timeout_with_the_last_failure(serve, behaviour, seen):
     server = serve(behaviour)
     began = boot_time()
     assert wait(health(server), timeout=0.6) == seen.format(server.address)
     assert 0.6 <= boot_time() - began < 0.6 + 1.0 + LEEWAY
 
 
-def test_there_is_a_last_look_at_the_end_of_its_time(serve):
+def test_the_last_probe_starts_at_the_timeout(serve):
     server = serve(BUSY)
     began = boot_time()
     wait(health(server), timeout=0.4)
     assert server.at[-1] >= began + 0.4
 
 
-def test_an_app_told_long_ago_is_still_looked_at_once(serve):
+def test_an_app_notified_long_ago_is_still_probed_once(serve):
     assert wait(health(serve(GOOD)), timeout=30, notified_ago=1000) is None
     assert wait(health(serve(BUSY)), timeout=30, notified_ago=1000).endswith("answered 503")
 
 
 @pytest.mark.parametrize("kind", [HttpProbe, TlsProbe, CommandProbe])
-def test_what_is_given_up_ends_at_once_though_a_look_is_under_way(serve, certify, tmp_path, kind):
+def test_a_cancellation_during_a_probe_takes_effect_immediately(serve, certify, tmp_path, kind):
     certify("tls.crt")
     os.mkfifo(tmp_path / "gate")
     server = serve(hang)
@@ -194,7 +194,7 @@ def test_what_is_given_up_ends_at_once_though_a_look_is_under_way(serve, certify
         gate.close()
 
 
-def test_what_is_given_up_between_looks_or_before_the_first_ends_at_once():
+def test_a_cancellation_between_probes_or_before_the_first_takes_effect_immediately():
     canceled = threading.Event()
     began = boot_time()
     threading.Timer(0.2, canceled.set).start()
@@ -202,16 +202,16 @@ def test_what_is_given_up_between_looks_or_before_the_first_ends_at_once():
     assert boot_time() - began < LEEWAY
 
 
-def test_an_address_that_takes_a_connection_is_ready(serve):
+def test_an_address_that_accepts_a_connection_is_ready(serve):
     assert wait(TcpProbe(serve(hang).address)) is None
 
 
-def test_an_address_where_nobody_listens_is_not():
+def test_an_address_that_refuses_connections_is_not_ready():
     address = f"127.0.0.1:{free_port()}"
     assert wait(TcpProbe(address), timeout=0.3) == f"{address}: connection refused"
 
 
-def test_an_address_that_no_longer_is_refused_is_ready():
+def test_an_address_that_accepts_connections_later_is_ready_then():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))  # Until it listens, a connection is refused.
         address = f"127.0.0.1:{listening.getsockname()[1]}"
@@ -220,12 +220,12 @@ def test_an_address_that_no_longer_is_refused_is_ready():
         assert wait(TcpProbe(address)) is None
 
 
-def test_an_address_of_ipv6_is_asked_too():
+def test_an_ipv6_address_is_probed_too():
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
         assert wait(TcpProbe(f"[::1]:{listening.getsockname()[1]}")) is None
 
 
-def test_a_name_that_is_none_is_told():
+def test_an_invalid_address_is_reported():
     address = f"{'a' * 70}.example:80"
     assert wait(TcpProbe(address), timeout=0.3) == f"{address} is not a valid address"
 
@@ -258,16 +258,14 @@ def handshake(file, connection, *, names=None):
 
 
 @pytest.mark.parametrize("key_first", [False, True])
-def test_a_server_of_the_new_certificate_is_ready_whoever_signed_it_and_for_whatever_name(
-    serve, certify, tmp_path, key_first
-):
+def test_a_server_with_the_new_certificate_is_ready_with_any_issuer_and_name(serve, certify, tmp_path, key_first):
     old = certify("old.crt")
     certify("tls.crt", key_first=key_first, chain=old)
     server = serve(partial(handshake, tmp_path / "tls.crt"))
     assert wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path) is None
 
 
-def test_a_server_of_the_old_certificate_is_not_ready_until_it_serves_the_new(serve, certify, tmp_path):
+def test_a_server_with_the_old_certificate_is_not_ready_until_it_serves_the_new_one(serve, certify, tmp_path):
     old = certify("old.crt")
     certify("tls.crt", chain=old)
     stale, fresh = partial(handshake, tmp_path / "old.crt"), partial(handshake, tmp_path / "tls.crt")
@@ -279,7 +277,7 @@ def test_a_server_of_the_old_certificate_is_not_ready_until_it_serves_the_new(se
     assert len(server.at) == 3
 
 
-def test_a_server_is_asked_by_its_name_and_not_by_an_address(serve, certify, tmp_path):
+def test_a_handshake_names_the_server_but_no_address(serve, certify, tmp_path):
     certify("tls.crt")
     names = []
     server = serve(partial(handshake, tmp_path / "tls.crt", names=names))
@@ -297,14 +295,14 @@ def test_a_server_is_asked_by_its_name_and_not_by_an_address(serve, certify, tmp
         (hang_up, "{}: the TLS handshake failed: "),
     ],
 )
-def test_a_server_that_ends_no_handshake_is_not_ready(serve, certify, tmp_path, behaviour, seen):
+def test_a_server_that_completes_no_handshake_is_not_ready(serve, certify, tmp_path, behaviour, seen):
     certify("tls.crt")
     server = serve(behaviour)
-    told = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, timeout=0.3)
-    assert told.startswith(seen.format(server.address))
+    failure = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, timeout=0.3)
+    assert failure.startswith(seen.format(server.address))
 
 
-def test_a_file_without_a_certificate_is_told(serve, tmp_path):
+def test_a_file_without_a_certificate_is_reported(serve, tmp_path):
     server = serve(hang)
     probe = TlsProbe(server.address, "tls.crt")
     assert wait(probe, directory=tmp_path, timeout=0.3) == "cannot read tls.crt: No such file or directory"
@@ -318,42 +316,42 @@ def python(script):
     return sys.executable, "-c", f"import os, signal\n{script}"
 
 
-def test_a_command_that_ends_with_0_is_ready_and_knows_what_it_is_about():
+def test_a_command_that_exits_with_0_means_ready_and_gets_the_apps_name():
     probe = CommandProbe(("sh", "-c", 'test "$LESSEE_APP" = web'))
     assert wait(probe, extra={"LESSEE_APP": "web"}) is None
     assert wait(probe, extra={"LESSEE_APP": "other"}, timeout=0.1) == "sh exited with status 1"
 
 
-def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
+def test_a_command_that_fails_at_first_is_run_again_until_it_succeeds(tmp_path):
     script = f"open({str(tmp_path / 'runs')!r}, 'a').write('x'); exit(os.stat({str(tmp_path / 'runs')!r}).st_size < 3)"
     assert wait(CommandProbe(python(script))) is None
     assert (tmp_path / "runs").read_text() == "xxx"
 
 
-def test_a_command_that_fails_is_told_with_the_last_that_it_said():
+def test_a_failed_command_is_reported_with_its_last_line():
     probe = CommandProbe(("sh", "-c", "echo first; echo no route to the app; echo; exit 2"))
     assert wait(probe, timeout=0.3) == "sh exited with status 2: no route to the app"
 
 
-def test_a_command_that_hangs_is_killed_at_the_end_of_its_time():
+def test_a_command_that_hangs_is_killed_at_its_timeout():
     began = boot_time()
     assert wait(CommandProbe(python("signal.pause()")), timeout=1.5) == f"{sys.executable} was killed after 1.5 s"
     assert 1.4 <= boot_time() - began < 1.5 + LEEWAY
 
 
-def test_a_command_that_is_not_there_is_told():
+def test_a_missing_command_is_reported():
     seen = "/no/such was not started: No such file or directory"
     assert wait(CommandProbe(("/no/such",)), timeout=0.1) == seen
 
 
-def test_a_file_counts_from_the_moment_of_the_publish_on_though_files_are_dated_by_ticks(tmp_path):
+def test_a_file_written_right_after_the_publish_is_new_although_file_times_are_coarse(tmp_path):
     for number in range(300):
         published = time.time()
         (tmp_path / str(number)).touch()
         assert wait(FileProbe(str(tmp_path / str(number))), published_wall=published, timeout=0.1) is None
 
 
-def test_a_file_from_before_the_publish_or_none_is_not_ready(tmp_path):
+def test_a_missing_file_or_one_from_before_the_publish_is_not_ready(tmp_path):
     file = tmp_path / "ready"
     assert wait(FileProbe(str(file)), timeout=0.1) == f"{file}: No such file or directory"
     file.touch()

@@ -1,4 +1,4 @@
-"""Which process is meant, and that it is never another."""
+"""A target finds the process that is meant, and never another."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import pytest
 from lessee.config import CmdlineTarget, NameTarget, PidFileTarget
 from lessee.host.procfs import TICK, ProcessIdentity, ProcessInfo
 from lessee.notification.process_finder import AmbiguousProcess, Candidate, InContainer, ProcessNotFound, find
-from lessee.process.spawn import over, spawn
+from lessee.process.spawn import forget, spawn
 from support.needs import need
 from support.programs.processes import CHILD, Children
 from support.programs.sidecar import eventually
@@ -51,14 +51,14 @@ def child(children, name):
 
 
 def found(target):
-    """The pid of the one that is meant."""
+    """The pid of the process that the target finds."""
     info = find(target)
     assert isinstance(info, ProcessInfo), info
     return info.pid
 
 
 def meant(target):
-    """The pids of all that could be."""
+    """The pids of all candidates."""
     ambiguous = find(target)
     assert isinstance(ambiguous, AmbiguousProcess), ambiguous
     return {candidate.pid for candidate in ambiguous.candidates}
@@ -67,22 +67,22 @@ def meant(target):
 # -- names ---------------------------------------------------------------------------------------------------
 
 
-def test_nobody_of_that_name_is_absent(name):
+def test_without_a_match_the_process_is_not_found(name):
     assert find(NameTarget(name)) == ProcessNotFound(f"no process is called {name}")
 
 
-def test_a_process_starts_when_the_clock_says_so(child, name):
+def test_the_start_of_a_process_is_on_the_boot_clock(child, name):
     before = boottime()
     child()
     assert before - 0.02 <= find(NameTarget(name)).identity.started <= boottime()
 
 
-def test_two_of_a_name_are_not_guessed_between(child, name):
+def test_two_matches_are_ambiguous(child, name):
     pids = {child().pid, child().pid}
     assert meant(NameTarget(name)) == pids
 
 
-def test_of_a_master_and_its_workers_the_master_is_meant(child, name):
+def test_of_a_master_and_its_workers_the_master_is_found(child, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
     assert found(NameTarget(name)) == app.pid
@@ -94,12 +94,12 @@ def test_a_name_longer_than_the_kernel_keeps_is_found(child, name):
     assert child(called=long).pid == found(NameTarget(long))
 
 
-def test_a_name_that_looks_like_proc_is_found(child, name):
+def test_a_name_that_looks_like_a_stat_line_is_found(child, name):
     odd = f"{name[:5]}) R 1 ("
     assert child(called=odd).pid == found(NameTarget(odd))
 
 
-def test_a_name_that_is_only_the_beginning_of_another_is_not_that(child, name):
+def test_a_prefix_of_a_name_does_not_match(child, name):
     child()
     assert isinstance(find(NameTarget(name[:-1])), ProcessNotFound)
 
@@ -121,7 +121,7 @@ def test_a_script_is_known_by_its_name_and_not_by_its_interpreters(run, name, tm
     assert found(NameTarget(name)) == app.pid
 
 
-def test_a_name_in_an_inline_script_or_an_argument_is_nobodys(run, name):
+def test_a_name_in_an_inline_script_or_an_argument_does_not_match(run, name):
     run([sys.executable, "-c", CHILD, "default", "other", name])
     run(["sh", "-c", "echo up; read x", name])
     run(["sh", "-c", f"echo up; read x # /{name}"])
@@ -138,7 +138,7 @@ def test_a_command_line_is_searched_with_a_blank_between_its_words(child, name):
     assert isinstance(find(CmdlineTarget(f"^--app {name}")), ProcessNotFound)
 
 
-def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is_shown(run, name, tmp_path):
+def test_candidates_are_listed_by_pid_and_program_without_arguments(run, name, tmp_path):
     for script in ("shop", "default"):
         (tmp_path / script).write_text(CHILD)
     words = ["default", name, "--password=canary"]
@@ -148,16 +148,16 @@ def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is
     inline = run([sys.executable, "-c", CHILD, *words])
     outcome = find(CmdlineTarget(f"{name} --password=canary$"))
     python = Path(sys.executable).name
-    said = {f"{interpreted.pid} shop", f"{compiled.pid} {name}", f"{inline.pid} {python}"}
-    assert {str(candidate) for candidate in outcome.candidates} == said
+    expected = {f"{interpreted.pid} shop", f"{compiled.pid} {name}", f"{inline.pid} {python}"}
+    assert {str(candidate) for candidate in outcome.candidates} == expected
     assert "canary" not in repr(outcome)
     assert "canary" not in repr(find(NameTarget("shop")))
 
 
-# -- who is never meant --------------------------------------------------------------------------------------
+# -- never a match --------------------------------------------------------------------------------------------
 
 
-def test_lessee_itself_and_who_started_it_are_never_meant(name):
+def test_lessee_itself_and_its_parents_never_match(name):
     script = """
 import ctypes, subprocess, sys
 from lessee.config import CmdlineTarget, NameTarget
@@ -175,7 +175,7 @@ else:
     assert output.count("ProcessNotFound(reason='no process") == 3
 
 
-def test_what_the_agent_runs_itself_is_never_meant_but_the_child_of_exec_is(name):
+def test_programs_that_the_agent_runs_never_match_but_the_child_of_exec_does(name):
     command = ["sh", "-c", f'"$@" & wait # {name}', "sh", sys.executable, "-c", CHILD, "default", name]
     checking = spawn(command, start_new_session=True)
     served = None
@@ -190,7 +190,7 @@ def test_what_the_agent_runs_itself_is_never_meant_but_the_child_of_exec_is(name
         for process in filter(None, (checking, served)):
             process.kill()
             process.wait()
-            over(process)
+            forget(process)
 
 
 def _comm_of_child(pid):
@@ -198,14 +198,14 @@ def _comm_of_child(pid):
     return child and Path(f"/proc/{child}/comm").read_text().strip()
 
 
-def test_a_zombie_is_absent(child, name):
+def test_a_zombie_is_not_found(child, name):
     app = child()
     os.kill(app.pid, signal.SIGKILL)
     os.waitid(os.P_PID, app.pid, os.WEXITED | os.WNOWAIT)
     assert isinstance(find(NameTarget(name)), ProcessNotFound)
 
 
-# -- the very process ----------------------------------------------------------------------------------------
+# -- by identity -----------------------------------------------------------------------------------------------
 
 
 def test_a_process_is_known_by_its_pid_and_start(child, name):
@@ -263,12 +263,12 @@ def test_a_container_is_known_by_its_cgroup(child, cgroup, name, place):
     assert isinstance(find(InContainer(CONTAINER[1:] + "0")), ProcessNotFound)
 
 
-def test_what_watches_a_container_is_not_in_it(child, cgroup, name):
+def test_a_containers_monitor_process_does_not_match(child, cgroup, name):
     cgroup(child().pid, f"{name}/libpod-conmon-{CONTAINER}.scope")
     assert isinstance(find(InContainer(CONTAINER)), ProcessNotFound)
 
 
-def test_what_is_started_in_a_container_later_is_not_its_main_process(child, cgroup, name):
+def test_a_process_started_later_in_a_container_is_not_its_main_process(child, cgroup, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
     started = find(NameTarget(name)).identity.started
@@ -283,7 +283,7 @@ def _workers(pid):
     return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
-def test_namesakes_in_several_containers_are_told_apart_by_them(child, cgroup, name):
+def test_processes_of_the_same_name_are_listed_with_their_containers(child, cgroup, name):
     apps, other = [child(), child()], CONTAINER[::-1]
     cgroup(apps[0].pid, f"{name}/docker/{CONTAINER}")
     cgroup(apps[1].pid, f"{name}/docker/{other}")
@@ -300,7 +300,7 @@ def test_namesakes_in_several_containers_are_told_apart_by_them(child, cgroup, n
 
 
 @pytest.mark.parametrize("text", ["{}", "{}\n", " {} \n", "{}\n/var/lib/postgresql/data\n" + "more\n" * 40])
-def test_the_process_that_a_pid_file_names_is_meant(child, tmp_path, text):
+def test_a_pid_file_finds_its_process(child, tmp_path, text):
     app = child()
     (tmp_path / "pid").write_text(text.format(app.pid))
     assert found(PidFileTarget(str(tmp_path / "pid"))) == app.pid
@@ -310,7 +310,7 @@ def test_the_process_that_a_pid_file_names_is_meant(child, tmp_path, text):
     "text",
     ["", "\n", "nginx", "-1", "0", "12 13", "1e3", "\u0661", "9" * 64, "\0", "4194305", "{}"],
 )
-def test_a_pid_file_that_names_no_process_to_be_told_is_absent(tmp_path, text):
+def test_a_pid_file_without_the_pid_of_a_process_is_not_found(tmp_path, text):
     (tmp_path / "pid").write_text(text.format(os.getpid()))
     outcome = find(PidFileTarget(str(tmp_path / "pid")))
     assert isinstance(outcome, ProcessNotFound)
@@ -327,14 +327,14 @@ def test_a_pid_file_that_names_no_process_to_be_told_is_absent(tmp_path, text):
     ],
     ids=["nothing", "FIFO", "directory", "link"],
 )
-def test_what_is_no_pid_file_is_absent_and_hangs_nobody(tmp_path, plant, said):
+def test_an_entry_that_is_no_pid_file_is_not_found_without_blocking(tmp_path, plant, said):
     plant(tmp_path / "pid")
     outcome = find(PidFileTarget(str(tmp_path / "pid")))
     assert isinstance(outcome, ProcessNotFound)
     assert said in outcome.reason
 
 
-def test_a_process_younger_than_the_file_that_names_it_is_a_stranger(child, tmp_path):
+def test_a_process_younger_than_its_pid_file_is_not_the_one_meant(child, tmp_path):
     (tmp_path / "pid").write_text(str(child().pid))
     an_hour_ago = time.time() - 3600
     os.utime(tmp_path / "pid", (an_hour_ago, an_hour_ago))

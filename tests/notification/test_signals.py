@@ -1,4 +1,4 @@
-"""Who is told, who is left alone, and who is ended to start anew."""
+"""Which processes are signaled, left alone, or stopped to be restarted."""
 
 import json
 import os
@@ -47,7 +47,7 @@ INITS = {
     "tini": ["tini", "-s", "--"],
     "docker-init": ["docker-init", "-s", "--"],
 }
-AS_NOBODY = """
+UNPRIVILEGED = """
 import os, psutil, sys
 from lessee.config import *
 from lessee.notification.process_finder import *
@@ -100,18 +100,18 @@ def restarted(target, *, grace=60.0, published_at=None):
     return restart(target, published_at=published_at, stop_grace_period=grace)
 
 
-# -- told ----------------------------------------------------------------------------------------------------
+# -- signaled -----------------------------------------------------------------------------------------------
 
 
-def test_one_that_catches_the_signal_is_told_once(child, name):
+def test_a_process_that_catches_the_signal_gets_it_once(child, name):
     app = child("catch")
     outcome = signal_sent(NameTarget(name))
     assert isinstance(outcome, SignalSent)
     assert outcome.process.pid == app.pid
-    assert [app.says(), app.asked()] == ["told", "here"]
+    assert [app.says(), app.asked()] == ["hangup", "here"]
 
 
-def test_it_may_be_meant_in_any_way(child, name, tmp_path):
+def test_every_kind_of_target_finds_the_process(child, name, tmp_path):
     app = child("catch")
     (tmp_path / "pid").write_text(str(app.pid))
     process = find(NameTarget(name)).identity
@@ -121,28 +121,28 @@ def test_it_may_be_meant_in_any_way(child, name, tmp_path):
         ProcessIdentity(process.pid, process.started),
     ):
         assert signal_sent(target) == SignalSent(process)
-        assert app.says() == "told"
+        assert app.says() == "hangup"
 
 
-def test_of_a_master_and_its_workers_the_master_alone_is_told(child, name):
+def test_only_the_master_is_signaled_and_not_its_workers(child, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
     outcome = signal_sent(NameTarget(name))
     assert isinstance(outcome, SignalSent)
     assert outcome.process.pid == app.pid
-    assert app.says() == "told"
+    assert app.says() == "hangup"
     workers = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
     assert [app.asked(int(worker)) for worker in workers] == ["here", "here"]
 
 
-def test_of_several_none_is_told_and_none_is_ended(child, name):
+def test_of_several_matches_none_is_signaled_or_restarted(child, name):
     apps = [child("catch"), child("catch")]
     assert isinstance(signal_sent(NameTarget(name)), AmbiguousProcess)
     assert isinstance(restarted(NameTarget(name)), AmbiguousProcess)
     assert [app.asked() for app in apps] == ["here", "here"]
 
 
-def test_one_that_would_die_is_not_told(child, name):
+def test_a_process_that_would_terminate_is_not_signaled(child, name):
     app = child("default")
     outcome = signal_sent(NameTarget(name))
     assert isinstance(outcome, WouldTerminate)
@@ -150,7 +150,7 @@ def test_one_that_would_die_is_not_told(child, name):
     assert app.asked() == "here"
 
 
-def test_one_that_still_boots_is_waited_for_and_told_once_it_catches(child, name):
+def test_a_process_that_still_starts_is_signaled_once_it_catches_the_signal(child, name):
     app = child("late")
     outcome = signal_sent(NameTarget(name), start_period=3600)
     assert isinstance(outcome, StillStarting)
@@ -160,11 +160,11 @@ def test_one_that_still_boots_is_waited_for_and_told_once_it_catches(child, name
     app.popen.stdin.flush()
     assert app.says() == "up"
     assert isinstance(signal_sent(NameTarget(name), start_period=3600), SignalSent)
-    assert app.says() == "told"
+    assert app.says() == "hangup"
 
 
-def test_a_program_of_go_is_told_only_when_it_has_had_time_to_ask_for_the_signal(tmp_path):
-    # Its runtime catches every signal before the program begins, and ends it by those that it has not asked for.
+def test_a_go_program_is_signaled_only_after_it_had_time_to_choose_its_signals(tmp_path):
+    # Its runtime catches every signal before the program begins, and exits by those that the program does not handle.
     log = tmp_path / "log"
     command = [find_bao(), "server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{free_port()}"]
     home = {"HOME": str(tmp_path)}
@@ -191,19 +191,19 @@ def _catches(pid, number):
     return int(mask, 16) >> (number - 1) & 1
 
 
-def test_one_that_ignores_the_signal_is_said_to(child, name):
+def test_a_process_that_ignores_the_signal_is_reported(child, name):
     app = child("ignore")
     assert isinstance(signal_sent(NameTarget(name)), SignalIgnored)
     assert app.asked() == "here"
 
 
-def test_one_that_blocks_the_signal_gets_it_and_may_take_it_when_it_likes(child, name):
+def test_a_process_that_blocks_the_signal_gets_it(child, name):
     app = child("block")
     assert isinstance(signal_sent(NameTarget(name)), SignalSent)
     assert app.asked() == "[<Signals.SIGHUP: 1>]"
 
 
-def test_one_that_started_after_the_publish_has_read_the_new_files_and_is_left_alone(child, name):
+def test_a_process_that_started_after_the_publish_is_not_signaled(child, name):
     before = boot_time() - 1
     app = child("catch")
     assert isinstance(signal_sent(NameTarget(name), published_at=before), StartedAfterPublish)
@@ -211,13 +211,13 @@ def test_one_that_started_after_the_publish_has_read_the_new_files_and_is_left_a
     assert app.asked() == "here"
 
 
-def test_a_signal_that_means_the_end_is_sent_to_one_that_does_not_catch_it(child, name):
+def test_a_terminating_signal_is_sent_to_a_process_that_does_not_catch_it(child, name):
     app = child("default")
     assert isinstance(signal_sent(NameTarget(name), signal.SIGTERM, start_period=3600), SignalSent)
     assert app.popen.wait() == -signal.SIGTERM
 
 
-def test_a_signal_that_ends_nobody_is_sent_to_one_that_does_not_catch_it(child, name):
+def test_a_harmless_signal_is_sent_to_a_process_that_does_not_catch_it(child, name):
     app = child("default")
     assert isinstance(signal_sent(NameTarget(name), signal.SIGWINCH), SignalSent)
     assert app.asked() == "here"
@@ -230,16 +230,16 @@ def test_any_other_signal_is_not_sent_to_one_that_does_not_catch_it(child, name,
     assert app.asked() == "here"
 
 
-def test_one_of_another_uid_is_out_of_reach(child, name):
+def test_a_process_of_another_uid_cannot_be_signaled(child, name):
     app = child("catch")
-    assert _as_nobody(f"NameTarget({name!r})") == [f"SignalForbidden(process={find(NameTarget(name)).identity})"] * 2
+    assert _unprivileged(f"NameTarget({name!r})") == [f"SignalForbidden(process={find(NameTarget(name)).identity})"] * 2
     assert app.asked() == "here"
 
 
-def _as_nobody(target):
-    """What an agent that may not signal anyone says that it did."""
-    need(os.geteuid() == 0, "needs root, to be another")
-    command = [sys.executable, "-c", AS_NOBODY, target, str(boot_time())]
+def _unprivileged(target):
+    """The outcomes of an agent that may signal no other uid."""
+    need(os.geteuid() == 0, "needs root, to change its uid")
+    command = [sys.executable, "-c", UNPRIVILEGED, target, str(boot_time())]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
@@ -247,7 +247,7 @@ def _as_nobody(target):
 
 
 @pytest.mark.parametrize("init", list(INITS.values()), ids=list(INITS))
-def test_of_an_init_that_sends_signals_on_the_child_is_judged_and_told(child, name, tmp_path, init):
+def test_behind_an_init_that_forwards_signals_the_child_is_checked_and_signaled(child, name, tmp_path, init):
     _need_inits()
     pid_file = tmp_path / "pid"
     for how, outcome in (("catch", SignalSent), ("default", WouldTerminate)):
@@ -255,54 +255,54 @@ def test_of_an_init_that_sends_signals_on_the_child_is_judged_and_told(child, na
         pid_file.write_text(str(app.pid))
         process = signal_sent(NameTarget(name)).process
         if how == "catch":
-            assert app.says() == "told"
+            assert app.says() == "hangup"
         found = signal_sent(PidFileTarget(str(pid_file)))
         assert isinstance(found, outcome)
         assert found.process == process
         assert process.pid != app.pid
         if how == "catch":
-            assert app.says() == "told"
+            assert app.says() == "hangup"
         assert app.asked(process.pid) == "here"
         app.end()
 
 
-def test_an_init_is_known_by_its_name_where_the_agent_may_not_see_that_it_waits(child, name):
+def test_an_init_is_recognized_by_its_name_if_its_wait_channel_is_hidden(child, name):
     _need_inits()
     init = identity_of(child("default", init=INITS["tini"]).pid)
     behind = find(NameTarget(name)).identity
-    assert _as_nobody(repr(init)) == [
+    assert _unprivileged(repr(init)) == [
         f"WouldTerminate(process={behind}, signal=1)",
         f"SignalForbidden(process={behind})",
     ]
 
 
-def test_of_an_init_that_took_in_orphans_the_child_is_told(children, name):
+def test_behind_an_init_with_adopted_orphans_the_app_is_signaled(children, name):
     _need_inits()
     adopting = [*INITS["tini"], "sh", "-c", '(sleep 1000 &); exec "$@"', "sh"]
     app = children.child("catch", name, init=adopting)
     eventually(lambda: len(Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()) == 2, "the orphan")
     assert signal_sent(identity_of(app.pid)) == SignalSent(find(NameTarget(name)).identity)
-    assert app.says() == "told"
+    assert app.says() == "hangup"
 
 
 def _need_inits():
     need(shutil.which("tini") and shutil.which("docker-init"), "needs tini and docker-init: apt install tini docker.io")
 
 
-# -- ended, to start anew ------------------------------------------------------------------------------------
+# -- restarted ----------------------------------------------------------------------------------------------
 
 
-def test_one_that_obeys_is_ended_by_sigterm_and_not_waited_for_longer(child, name):
+def test_a_process_that_obeys_sigterm_is_not_awaited_longer(child, name):
     app = child("default")
     outcome = restarted(NameTarget(name))
     assert isinstance(outcome, Restarted)
     assert (outcome.process.pid, outcome.killed) == (app.pid, False)
     assert outcome.seconds < 30
-    # It has ended already: nothing is waited for here.
+    # It has ended already: this test waits for nothing.
     assert app.popen.poll() == -signal.SIGTERM
 
 
-def test_one_that_ignores_sigterm_is_killed_when_its_grace_is_over(child, name):
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_period(child, name):
     app = child("deaf")
     outcome = restarted(NameTarget(name), grace=0.2)
     assert isinstance(outcome, Restarted)
@@ -311,7 +311,7 @@ def test_one_that_ignores_sigterm_is_killed_when_its_grace_is_over(child, name):
     assert app.popen.poll() == -signal.SIGKILL
 
 
-def test_one_that_is_stopped_is_killed_when_its_grace_is_over(child, name):
+def test_a_stopped_process_is_killed_after_the_grace_period(child, name):
     app = child("default")
     os.kill(app.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, app.pid, os.WSTOPPED)
@@ -319,13 +319,13 @@ def test_one_that_is_stopped_is_killed_when_its_grace_is_over(child, name):
     assert app.popen.poll() == -signal.SIGKILL
 
 
-def test_nobody_to_be_ended_is_absent(name):
+def test_without_a_match_nothing_is_restarted(name):
     assert restarted(NameTarget(name)) == ProcessNotFound(f"no process is called {name}")
 
 
 @pytest.mark.parametrize("init", [INITS["tini"], INITS["docker-init"]], ids=["tini", "docker-init"])
 @pytest.mark.parametrize(("how", "killed"), [("default", False), ("deaf", True)])
-def test_behind_an_init_the_app_is_ended_and_so_the_init(child, name, init, how, killed):
+def test_behind_an_init_the_app_is_stopped_and_the_init_ends_with_it(child, name, init, how, killed):
     _need_inits()
     app = child(how, init=init)
     behind = find(NameTarget(name)).identity
@@ -335,7 +335,7 @@ def test_behind_an_init_the_app_is_ended_and_so_the_init(child, name, init, how,
     assert app.popen.wait() == 128 + (signal.SIGKILL if killed else signal.SIGTERM)
 
 
-def test_pid_1_that_catches_nothing_is_said_to_live_on(children):
+def test_pid_1_that_catches_nothing_is_reported_as_still_running(children):
     need(os.geteuid() == 0 and shutil.which("unshare"), "needs root and unshare(1)")
     script = """
 import os, signal, sys, threading
@@ -362,12 +362,12 @@ os.kill(1, signal.SIGUSR1)
 # -- and never another ---------------------------------------------------------------------------------------
 
 
-def test_who_gets_the_pid_at_any_moment_is_never_told_nor_ended():
+def test_a_process_that_reuses_the_pid_at_any_moment_is_never_signaled():
     need(os.geteuid() == 0 and shutil.which("unshare"), "needs root and unshare(1)")
     need(Path("/proc/sys/kernel/ns_last_pid").exists(), "needs a kernel with CONFIG_CHECKPOINT_RESTORE")
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, REUSE, "108"]
     counts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert counts["reused"] == 108
     assert counts["struck"] == 0
-    # The same by a bare pid, at the moments when the signal is sent: it is seen when one is struck.
+    # With a bare pid, other processes are hit at the moments of sending: the test can detect it.
     assert counts["struck by pid"] == counts["tries by pid"] > 0

@@ -1,4 +1,4 @@
-"""One request that tells an app: it keeps to its time, and gives away no value in what it says."""
+"""One request notifies an app, within its timeout and without a value in its texts."""
 
 import base64
 import datetime as dt
@@ -21,11 +21,11 @@ from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.notification.webhook import call
 
 LONG = 60.0
-"""Seconds that a test never waits for."""
+"""Seconds that no test waits."""
 
 
 class Server:
-    """Takes one request after the other, and answers each with these bytes or by `answer(connection)`."""
+    """Answers one request after the other, with these bytes or by `answer(connection)`."""
 
     def __init__(self, answer, context=None):
         self.asked = []
@@ -90,7 +90,7 @@ def status(line):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_an_app_is_told_by_one_request_with_an_empty_body(serve, method):
+def test_an_app_is_notified_by_one_request_with_an_empty_body(serve, method):
     server = serve(status("204 No Content"))
     assert call(to(server.port, method=method), LONG) == Delivered(
         f"{method} http://127.0.0.1:{server.port}/reload answered 204"
@@ -111,7 +111,7 @@ def test_a_request_without_a_path_is_for_the_root_and_a_query_is_sent_as_it_stan
 @pytest.mark.parametrize(
     "line", ["301 Moved Permanently", "302 Found", "401 Unauthorized", "404 Not Found", "503 Busy"]
 )
-def test_any_answer_but_2xx_is_no_telling_and_no_redirect_is_followed(serve, line):
+def test_any_status_but_2xx_is_a_failure_and_no_redirect_is_followed(serve, line):
     server = serve(f"HTTP/1.1 {line}\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode())
     assert call(to(server.port), LONG) == DeliveryFailed(
         f"POST http://127.0.0.1:{server.port}/reload answered {line[:3]}"
@@ -119,7 +119,7 @@ def test_any_answer_but_2xx_is_no_telling_and_no_redirect_is_followed(serve, lin
     assert len(server.asked) == 1
 
 
-def test_where_nobody_listens_there_is_nobody_to_be_told():
+def test_a_refused_connection_means_that_the_app_is_absent():
     port = free_port()
     failed = DeliveryFailed(f"POST http://127.0.0.1:{port}/reload: connection refused", absent=True)
     assert call(to(port), LONG) == failed
@@ -135,7 +135,7 @@ def test_headers_are_read_from_their_files_each_time(serve, tmp_path):
     assert ["Bearer one\r\n" in server.asked[0], "Bearer two\r\n" in server.asked[1]] == [True, True]
 
 
-def test_a_header_whose_file_is_not_there_is_told_and_nothing_sent(serve, tmp_path):
+def test_a_header_whose_file_is_missing_is_reported_and_nothing_is_sent(serve, tmp_path):
     server = serve(status("200 OK"))
     failed = call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG)
     assert f"cannot read {tmp_path}/token, for the header X-Token: No such file or directory" in failed.reason
@@ -143,7 +143,7 @@ def test_a_header_whose_file_is_not_there_is_told_and_nothing_sent(serve, tmp_pa
 
 
 @pytest.mark.parametrize("value", ["canary\r\nX-Other: canary", "canary\ncanary", "canary\rcanary"])
-def test_no_header_is_made_of_a_value_with_a_line_end_in_it(serve, tmp_path, value):
+def test_a_header_value_with_a_line_break_is_not_sent(serve, tmp_path, value):
     server = serve(status("200 OK"))
     (tmp_path / "token").write_text(value)
     failed = call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG)
@@ -170,7 +170,7 @@ def test_the_user_in_a_url_is_sent_as_a_browser_would(serve):
     [status("204 No Content"), status("500 canary"), b"canary\r\n\r\n", b"", b"HTTP/1.1 canary\r\n", b"x" * 70_000],
     ids=["good", "bad", "no HTTP", "nothing", "no status", "too long"],
 )
-def test_no_text_holds_the_query_the_user_a_headers_value_or_what_was_answered(serve, tmp_path, answer):
+def test_no_text_quotes_the_query_the_user_a_header_value_or_the_response(serve, tmp_path, answer):
     server = serve(answer)
     (tmp_path / "token").write_text("canary")
     url = f"http://canary:canary@127.0.0.1:{server.port}/there?token=canary#canary"
@@ -188,15 +188,15 @@ def test_no_text_holds_the_query_the_user_a_headers_value_or_what_was_answered(s
         (b"\x16\x03\x03 TLS\r\n\r\n", "the response is not HTTP"),
     ],
 )
-def test_an_answer_that_breaks_off_is_none(serve, answer, why):
+def test_an_incomplete_response_is_a_failure(serve, answer, why):
     assert call(to(serve(answer).port), LONG).reason.endswith(f"/reload: {why}")
 
 
-def test_a_server_that_never_answers_is_left_at_its_time(serve):
+def test_a_request_to_a_silent_server_ends_at_its_timeout(serve):
     assert call(to(serve(wait_for_the_end).port), 0.3).reason.endswith("/reload: no response within 0.3 s")
 
 
-def test_a_server_that_sends_a_byte_now_and_then_is_left_at_its_time_and_the_connection_ended(serve):
+def test_a_request_to_a_dripping_server_ends_at_its_timeout_and_closes_the_connection(serve):
     left = threading.Event()
 
     def drip(connection):
@@ -211,7 +211,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_at_its_time_and_the_con
     assert left.wait(10)
 
 
-def test_the_status_is_the_answer_though_the_body_never_comes(serve):
+def test_the_status_counts_although_the_body_never_arrives(serve):
     def stall(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
         wait_for_the_end(connection)
@@ -219,7 +219,7 @@ def test_the_status_is_the_answer_though_the_body_never_comes(serve):
     assert isinstance(call(to(serve(stall).port), 0.5), Delivered)
 
 
-def test_the_body_is_waited_for_so_that_no_app_sees_a_client_leave_before_it(serve):
+def test_the_client_does_not_leave_before_the_body(serve):
     seen = []
 
     def answer(connection):
@@ -234,12 +234,12 @@ def test_the_body_is_waited_for_so_that_no_app_sees_a_client_leave_before_it(ser
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:99999/", "http://127.0.0.1:x/", "http:///canary", "http://[::1/", "http://\x7f/"]
 )
-def test_a_url_that_leads_nowhere_is_told(url):
+def test_an_invalid_url_is_reported(url):
     failed = call(HttpTarget(url=url, method="POST", header_files={}), LONG)
     assert failed == DeliveryFailed("POST: the URL has no valid host and port; correct it in the configuration")
 
 
-def test_a_name_that_cannot_be_one_is_told():
+def test_an_invalid_host_name_is_reported():
     failed = call(HttpTarget(url=f"http://{'a' * 70}.example/", method="POST", header_files={}), LONG)
     assert "no valid host" in failed.reason
 
@@ -249,7 +249,7 @@ def test_it_may_be_given_weeks(serve):
         stays(connection, 0.2)
         connection.sendall(status("200 OK"))
 
-    weeks = 2**32 / 1000  # In an int, so many milliseconds are none.
+    weeks = 2**32 / 1000  # Too many milliseconds for an int.
     assert isinstance(call(to(serve(answer_in_a_while).port), weeks), Delivered)
 
 
@@ -267,7 +267,7 @@ def certificate(tmp_path):
     return tmp_path / "app.pem"
 
 
-def test_https_is_told_only_where_the_machine_trusts_the_certificate(serve, certificate, monkeypatch):
+def test_https_needs_a_certificate_that_the_machine_trusts(serve, certificate, monkeypatch):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = serve(status("204 No Content"), context)
@@ -282,11 +282,11 @@ def test_https_is_told_only_where_the_machine_trusts_the_certificate(serve, cert
 
 
 def stays(connection, seconds):
-    """Whether the client does not hang up for so long."""
+    """Whether the client stays connected for these seconds."""
     return not select.select([connection], [], [], seconds)[0]
 
 
 def wait_for_the_end(connection):
-    """Until the client hangs up."""
+    """Wait until the client disconnects."""
     while connection.recv(65536):
         pass

@@ -101,7 +101,7 @@ def descendants(pid):
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)])
-def test_its_exit_code_is_told_or_128_and_its_signal(start, script, code):
+def test_its_exit_code_is_reported_or_128_plus_the_signal(start, script, code):
     assert ended(start(("sh", "-c", script))) == code
 
 
@@ -114,14 +114,14 @@ def test_its_exit_code_is_told_or_128_and_its_signal(start, script, code):
         (lambda _: ("true", "x" * 10_000_000), 126, "too long"),
     ],
 )
-def test_what_cannot_be_started_is_told_with_the_shells_code(start, tmp_path, make, code, says):
+def test_a_child_that_cannot_be_started_has_the_shells_exit_code(start, tmp_path, make, code, says):
     (tmp_path / "plain").write_text("true")
     with pytest.raises(StartError, match=says) as caught:
         start(make(tmp_path))
     assert caught.value.exit_code == code
 
 
-def test_a_value_that_no_environment_can_hold_is_not_told(start):
+def test_a_value_that_no_environment_can_hold_is_not_quoted(start):
     with pytest.raises(StartError) as caught:
         start(("true",), {**ENVIRON, "KEY": "canary\0"})
     assert caught.value.exit_code == 126
@@ -136,7 +136,7 @@ def test_it_is_found_on_its_own_path(start, tmp_path):
     assert ended(start(("only-here",), {"PATH": f"{tmp_path}:{ENVIRON['PATH']}"})) == 5
 
 
-def test_it_inherits_what_was_before_us_and_nothing_that_is_ours():
+def test_it_inherits_the_original_limits_and_no_descriptor():
     # Core files are allowed as far as they can be, and a pipe's end is open.
     script = f"""
 import os, resource
@@ -145,18 +145,18 @@ resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 os.umask(0o022)
 {PARENT}"""
     run = subprocess.run(python(script, *python(TELLS)), env=ENVIRON, check=True, capture_output=True, text=True)
-    told = json.loads(run.stdout)
-    told["environ"].pop("LC_CTYPE", None)  # which Python sets itself
-    assert told == {
+    messages = json.loads(run.stdout)
+    messages["environ"].pop("LC_CTYPE", None)  # which Python sets itself
+    assert messages == {
         "core": [BEFORE.core[1]] * 2, "umask": 0o022, "environ": ENVIRON, "blocked": 0, "group": True,
         "descriptors": [0, 1, 2],
     }  # fmt: skip
 
 
-def test_a_stop_is_told_once_and_an_end_until_it_is_reaped(start):
+def test_a_stop_is_reported_once_and_an_exit_until_it_is_reaped(start):
     child = start(("sh", "-c", "kill -STOP $$; exit 3"))
     eventually(lambda: stat(child.pid)[0] == "T", "its stop")
-    assert child.poll() is None  # there is no terminal here, so that nobody stops with it
+    assert child.poll() is None  # without a terminal, no process stops with it
     child.signal(signal.SIGCONT)
     eventually(lambda: child.poll() == 3, "its end")
     assert child.poll() == 3
@@ -165,7 +165,7 @@ def test_a_stop_is_told_once_and_an_end_until_it_is_reaped(start):
     assert stat(child.pid) is None
 
 
-def test_a_signal_goes_to_it_alone_and_a_kill_to_all_that_it_started_even_after_its_end(start, tmp_path):
+def test_a_signal_reaches_the_child_alone_and_a_kill_its_whole_group_even_after_its_end(start, tmp_path):
     os.mkfifo(tmp_path / "life")
     rest = "trap : TERM; while :; do sleep 60; done"
     holder = f"exec 3>{tmp_path}/life; sh -c '{rest}' & trap 'exit 9' TERM; echo up >&3; wait"
@@ -180,7 +180,7 @@ def test_a_signal_goes_to_it_alone_and_a_kill_to_all_that_it_started_even_after_
     child.reap()
 
 
-def test_its_start_is_between_before_and_after_on_the_boot_clock(start):
+def test_its_start_is_on_the_boot_clock(start):
     before = boot_time()
     child = start(("sleep", "60"))
     assert before - 0.02 <= child.started <= boot_time()
@@ -267,7 +267,7 @@ def test_ctrl_z_stops_both_and_fg_has_both_go_on(terminal):
     terminal.until("again two")
 
 
-def test_one_that_was_started_in_the_background_runs_there_until_it_reads(terminal):
+def test_a_child_started_in_the_background_runs_there_until_it_reads(terminal):
     terminal.type("parent sh -c 'echo go; read word; echo word=$word.' &\n")
     terminal.until("go\r\n")
     terminal.until("Stopped")
@@ -276,7 +276,7 @@ def test_one_that_was_started_in_the_background_runs_there_until_it_reads(termin
     terminal.until("word=hello.")
 
 
-def test_one_that_was_called_to_the_foreground_while_it_ran_gets_the_terminal_when_it_reads(terminal):
+def test_a_child_put_in_the_foreground_while_it_runs_gets_the_terminal_when_it_reads(terminal):
     terminal.type("parent sh -c 'echo go; sleep 0.5; read word; echo word=$word.' &\n")
     terminal.until("go\r\n")
     terminal.type("fg\n")

@@ -52,17 +52,17 @@ def what_a_stranger_opens(pid):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def test_one_of_the_same_uid_cannot_read_a_private_process(agent):
+def test_another_process_of_the_same_uid_cannot_read_a_hardened_process(agent):
     process, _ = agent("private")
     assert what_a_stranger_opens(process.pid) == ["stat"]
 
 
-def test_one_of_the_same_uid_could_read_it_before(agent):
+def test_another_process_of_the_same_uid_can_read_an_unhardened_process(agent):
     process, _ = agent("open")
     # Yama may forbid mem anyway.
     assert set(what_a_stranger_opens(process.pid)) >= {"environ", "maps", "fd"}
 
 
-def test_a_private_process_leaves_no_core_and_makes_files_for_itself_alone(agent):
-    _, told = agent("private")
-    assert told == {"core": [0, 0], "umask": 0o077}
+def test_a_hardened_process_writes_no_core_and_private_files(agent):
+    _, output = agent("private")
+    assert output == {"core": [0, 0], "umask": 0o077}

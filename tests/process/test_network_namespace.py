@@ -28,7 +28,7 @@ def test_it_has_a_loopback_of_its_own_and_nothing_else():
         assert own != str(Path("/proc/self/ns/net").readlink())
 
 
-def test_its_root_is_all_that_it_sees(tmp_path):
+def test_it_sees_only_its_root_directory(tmp_path):
     busybox = shutil.which("busybox")
     need(busybox, "needs a program without libraries: apt install busybox-static")
     (tmp_path / "here").touch()
@@ -38,7 +38,7 @@ def test_its_root_is_all_that_it_sees(tmp_path):
     assert run(tmp_path, busybox, "ls", "/..").stdout == "here\n"
 
 
-def test_without_a_folder_to_see_it_is_not_started(tmp_path):
+def test_without_its_root_directory_it_does_not_start(tmp_path):
     assert run(tmp_path / "none", "/bin/true").returncode == REFUSED
 
 
@@ -48,11 +48,11 @@ def test_its_loopback_can_be_used():
     assert said.stdout.strip() == "8200", said.stderr
 
 
-def test_it_ends_as_the_program_does():
+def test_it_exits_with_the_programs_status():
     assert run(ANY, "/bin/sh", "-c", "exit 5").returncode == 5
 
 
-def test_it_does_not_outlive_who_started_it():
+def test_it_does_not_outlive_its_parent():
     code = (
         "import subprocess, sys, time\n"
         f"p = subprocess.Popen({[*RUN, ANY, '/bin/sleep', '60']!r})\n"

@@ -1,4 +1,4 @@
-"""When a child is started, told to end and started again, and when all is over."""
+"""When a child is started, stopped and restarted, and when supervision ends."""
 
 import pytest
 from hypothesis import given
@@ -33,7 +33,7 @@ TERM, HUP, INT = 15, 1, 2
 
 
 class World:
-    """A supervision, and a child that is there or not; it finds out at once what must never be."""
+    """A supervision and its child, if there is one; it checks what must never happen."""
 
     def __init__(self, restart=None):
         self.state, self.now, self.children = Supervision(restart), 0.0, 0
@@ -57,33 +57,33 @@ def world():
 
 
 @pytest.fixture
-def stubborn():
-    """One that starts a child that fails again, three times within ten seconds."""
+def restarting():
+    """A supervision that restarts a failed child three times within ten seconds."""
     world = World(Restart(max_attempts=3, window=10.0))
     world(StartRequested())
     return world
 
 
 @pytest.mark.parametrize("code", [0, 3, 143])
-def test_without_restart_every_end_of_the_child_is_the_end_of_all(world, code):
+def test_without_a_restart_policy_supervision_ends_with_the_child(world, code):
     assert world(Exited(code)) == (REAP,)
     assert world.state.phase == Finished(code)
 
 
-def test_begun_once_a_child_is_not_begun_again(world):
+def test_a_child_is_not_started_twice(world):
     assert world(StartRequested()) == ()
 
 
 @pytest.mark.parametrize("restart", [None, Restart(max_attempts=3, window=10.0)])
-def test_a_program_that_is_not_there_is_not_tried_again(restart):
+def test_a_missing_program_is_not_tried_again(restart):
     world = World(restart)
     world(StartRequested())
-    world.children = 0  # it did not come to be
+    world.children = 0  # it did not start
     world(StartFailed(127))
     assert world.state.phase == Finished(127)
 
 
-def test_an_asked_restart_ends_the_child_and_kills_what_it_leaves_before_a_new_one_starts(world):
+def test_a_requested_restart_stops_the_child_and_kills_its_group_before_a_new_one_starts(world):
     assert world(RestartRequested(stop_grace_period=5)) == (TERMINATE,)
     assert wake_at(world.state) == 5
     assert world(Tick(), after=4.9) == ()
@@ -92,7 +92,7 @@ def test_an_asked_restart_ends_the_child_and_kills_what_it_leaves_before_a_new_o
     assert wake_at(world.state) == NEVER
 
 
-def test_one_that_does_not_end_within_the_grace_is_killed_once(world):
+def test_a_child_that_outlasts_the_grace_period_is_killed_once(world):
     world(RestartRequested(stop_grace_period=5))
     assert world(Tick(), after=5) == (KILL,)
     assert wake_at(world.state) == NEVER
@@ -100,13 +100,13 @@ def test_one_that_does_not_end_within_the_grace_is_killed_once(world):
     assert world(Exited(137)) == (KILL, REAP, START)
 
 
-def test_asked_again_while_it_is_leaving_it_is_told_once_and_its_time_is_not_extended(world):
+def test_a_second_restart_request_neither_signals_again_nor_extends_the_time(world):
     world(RestartRequested(stop_grace_period=5))
     assert world(RestartRequested(stop_grace_period=50), after=1) == ()
     assert wake_at(world.state) == 5
 
 
-def test_asked_before_it_has_begun_or_after_all_is_over_nothing_is_done():
+def test_a_restart_request_before_the_start_or_after_the_end_does_nothing():
     world = World()
     assert world(RestartRequested(stop_grace_period=5)) == ()
     assert world.state.phase == Idle()
@@ -115,13 +115,13 @@ def test_asked_before_it_has_begun_or_after_all_is_over_nothing_is_done():
     assert world(RestartRequested(stop_grace_period=5)) == ()
 
 
-def test_a_stop_ends_all_with_the_childs_code_whatever_that_is(stubborn):
-    assert stubborn(StopRequested(TERM)) == ()
-    assert stubborn(Exited(7)) == (REAP,)
-    assert stubborn.state.phase == Finished(7)
+def test_a_stop_ends_supervision_with_the_childs_code(restarting):
+    assert restarting(StopRequested(TERM)) == ()
+    assert restarting(Exited(7)) == (REAP,)
+    assert restarting.state.phase == Finished(7)
 
 
-def test_a_stop_goes_before_a_restart_that_was_asked_for_before_or_after(world):
+def test_a_stop_has_precedence_over_a_requested_restart(world):
     world(RestartRequested(stop_grace_period=5))
     world(StopRequested(TERM))
     assert world(Tick(), after=5) == (KILL,)
@@ -130,29 +130,29 @@ def test_a_stop_goes_before_a_restart_that_was_asked_for_before_or_after(world):
     assert world.state.phase == Finished(137)
 
 
-def test_a_stop_before_there_is_a_child_ends_all_with_the_signals_code():
+def test_a_stop_before_the_first_start_ends_supervision_with_the_signals_code():
     world = World()
     assert world(StopRequested(TERM)) == ()
     assert world.state.phase == Finished(143)
 
 
-def test_a_stop_between_two_children_ends_all_with_the_signals_code(stubborn):
-    stubborn(Exited(1))
-    stubborn(StopRequested(INT))
-    assert stubborn.state.phase == Finished(130)
+def test_a_stop_between_two_children_ends_supervision_with_the_signals_code(restarting):
+    restarting(Exited(1))
+    restarting(StopRequested(INT))
+    assert restarting.state.phase == Finished(130)
 
 
-def test_a_child_that_fails_is_started_again_after_longer_and_longer_until_it_failed_too_often(stubborn):
+def test_a_child_that_fails_is_started_again_with_a_growing_backoff_until_it_failed_too_often(restarting):
     for delay in (0.1, 0.2, 0.4):
-        assert stubborn(Exited(3)) == (KILL, REAP)
-        at = stubborn.now + delay
-        assert stubborn.state.phase == BackingOff(at)
-        assert wake_at(stubborn.state) == at
-        assert stubborn(Tick(), after=delay - 0.01) == ()
-        assert stubborn(Tick(), after=0.02) == (START,)
-    assert stubborn(Exited(3)) == (REAP,)
-    assert stubborn.state.phase == Finished(3, gave_up=True)
-    assert wake_at(stubborn.state) == NEVER
+        assert restarting(Exited(3)) == (KILL, REAP)
+        at = restarting.now + delay
+        assert restarting.state.phase == BackingOff(at)
+        assert wake_at(restarting.state) == at
+        assert restarting(Tick(), after=delay - 0.01) == ()
+        assert restarting(Tick(), after=0.02) == (START,)
+    assert restarting(Exited(3)) == (REAP,)
+    assert restarting.state.phase == Finished(3, gave_up=True)
+    assert wake_at(restarting.state) == NEVER
 
 
 def test_the_backoff_has_a_cap_and_no_overflow():
@@ -165,34 +165,34 @@ def test_the_backoff_has_a_cap_and_no_overflow():
     assert world.state.phase == Running()
 
 
-def test_one_that_ran_long_enough_has_all_its_attempts_and_a_short_wait_again(stubborn):
+def test_a_child_that_ran_long_enough_has_all_attempts_and_the_shortest_backoff_again(restarting):
     for _ in range(10):
-        stubborn(Exited(1), after=10.1)
-        assert stubborn.state.phase == BackingOff(stubborn.now + 0.1)
-        stubborn(Tick(), after=0.1)
+        restarting(Exited(1), after=10.1)
+        assert restarting.state.phase == BackingOff(restarting.now + 0.1)
+        restarting(Tick(), after=0.1)
 
 
 @pytest.mark.parametrize("code", [0, 130])
-def test_one_that_ended_well_or_by_ctrl_c_is_not_started_again(stubborn, code):
-    stubborn(Exited(code))
-    assert stubborn.state.phase == Finished(code)
+def test_a_child_that_succeeded_or_was_interrupted_is_not_restarted(restarting, code):
+    restarting(Exited(code))
+    assert restarting.state.phase == Finished(code)
 
 
-def test_an_asked_restart_does_not_wait_for_the_backoff(stubborn):
-    stubborn(Exited(1))
-    assert stubborn(RestartRequested(stop_grace_period=5)) == (START,)
+def test_a_requested_restart_does_not_wait_for_the_backoff(restarting):
+    restarting(Exited(1))
+    assert restarting(RestartRequested(stop_grace_period=5)) == (START,)
 
 
-def test_asked_restarts_are_not_counted(stubborn):
+def test_requested_restarts_are_not_counted_as_failures(restarting):
     for _ in range(50):
-        stubborn(RestartRequested(stop_grace_period=5))
-        stubborn(Exited(143))
-    assert stubborn.state.phase == Running()
-    assert stubborn.state.failed_at == ()
+        restarting(RestartRequested(stop_grace_period=5))
+        restarting(Exited(143))
+    assert restarting.state.phase == Running()
+    assert restarting.state.failed_at == ()
 
 
 @pytest.mark.parametrize("restart", [None, Restart(max_attempts=3, window=10.0)])
-def test_one_that_fails_with_what_is_taken_back_is_started_with_what_was_before_and_that_is_not_counted(restart):
+def test_a_child_that_fails_with_a_rejected_generation_is_restarted_with_the_previous_one_and_not_counted(restart):
     world = World(restart)
     world(StartRequested())
     assert world(Exited(3, rolls_back=True)) == (KILL, REAP)
@@ -201,26 +201,26 @@ def test_one_that_fails_with_what_is_taken_back_is_started_with_what_was_before_
     assert world.state.failed_at == ()
 
 
-def test_where_nothing_comes_back_in_time_all_is_over_with_its_code(world):
+def test_without_a_rollback_in_time_supervision_ends_with_the_code(world):
     world(Exited(3, rolls_back=True))
     assert isinstance(world.state.phase, AwaitingRollback)
     assert world(Tick(), after=ROLLBACK_TIMEOUT) == ()
     assert world.state.phase == Finished(3)
 
 
-def test_a_stop_while_what_was_before_comes_back_ends_all(world):
+def test_a_stop_during_a_rollback_ends_supervision(world):
     world(Exited(3, rolls_back=True))
     world(StopRequested(TERM))
     assert world.state.phase == Finished(143)
 
 
 @pytest.mark.parametrize("code", [0, 130])
-def test_one_that_ended_well_is_over_though_something_is_taken_back(world, code):
+def test_a_child_that_succeeded_ends_supervision_despite_a_rollback(world, code):
     world(Exited(code, rolls_back=True))
     assert world.state.phase == Finished(code)
 
 
-def test_one_at_a_pipe_has_its_input_closed_then_sigterm_and_then_sigkill(world):
+def test_a_server_at_a_pipe_gets_end_of_input_then_sigterm_and_then_sigkill(world):
     assert world(RestartRequested(stop_grace_period=5, linger=1)) == (Action.CLOSE_INPUT,)
     assert wake_at(world.state) == 1
     assert world(Tick(), after=1) == (TERMINATE,)
@@ -229,7 +229,7 @@ def test_one_at_a_pipe_has_its_input_closed_then_sigterm_and_then_sigkill(world)
     assert world(Exited(137)) == (KILL, REAP, START)
 
 
-def test_a_server_that_has_shown_that_it_works_is_started_again_when_it_fails():
+def test_a_server_that_has_answered_once_is_restarted_when_it_fails():
     world = World()
     world(StartRequested())
     world(FirstResponse(Restart(max_attempts=1, window=10.0)))
@@ -239,28 +239,28 @@ def test_a_server_that_has_shown_that_it_works_is_started_again_when_it_fails():
     assert world.state.phase == Finished(1, gave_up=True)
 
 
-def test_what_was_said_of_failures_before_stays_said(stubborn):
-    stubborn(FirstResponse(Restart(max_attempts=100, window=10.0)))
-    assert stubborn.state.restart == Restart(max_attempts=3, window=10.0)
+def test_a_configured_restart_policy_stays_in_force(restarting):
+    restarting(FirstResponse(Restart(max_attempts=100, window=10.0)))
+    assert restarting.state.restart == Restart(max_attempts=3, window=10.0)
 
 
 @pytest.mark.parametrize("code", [0, 7])
-def test_a_client_that_hangs_up_ends_all_as_the_server_does(stubborn, code):
-    assert stubborn(ClientDisconnected(stop_grace_period=1, linger=3)) == (Action.CLOSE_INPUT,)
-    assert stubborn(ClientDisconnected(stop_grace_period=1, linger=3)) == ()
-    assert stubborn(Tick(), after=3) == (TERMINATE,)
-    assert stubborn(Tick(), after=1) == (KILL,)
-    assert stubborn(Exited(code)) == (REAP,)
-    assert stubborn.state.phase == Finished(code)
+def test_a_client_that_disconnects_ends_supervision_with_the_servers_code(restarting, code):
+    assert restarting(ClientDisconnected(stop_grace_period=1, linger=3)) == (Action.CLOSE_INPUT,)
+    assert restarting(ClientDisconnected(stop_grace_period=1, linger=3)) == ()
+    assert restarting(Tick(), after=3) == (TERMINATE,)
+    assert restarting(Tick(), after=1) == (KILL,)
+    assert restarting(Exited(code)) == (REAP,)
+    assert restarting.state.phase == Finished(code)
 
 
-def test_a_client_that_hangs_up_between_two_servers_ends_all(stubborn):
-    stubborn(Exited(1))
-    assert stubborn(ClientDisconnected(stop_grace_period=1, linger=3)) == ()
-    assert stubborn.state.phase == Finished(143)
+def test_a_client_that_disconnects_between_two_servers_ends_supervision(restarting):
+    restarting(Exited(1))
+    assert restarting(ClientDisconnected(stop_grace_period=1, linger=3)) == ()
+    assert restarting.state.phase == Finished(143)
 
 
-def test_a_client_that_hangs_up_while_the_server_is_started_anew_gets_no_other(world):
+def test_a_client_that_disconnects_during_a_restart_gets_no_new_server(world):
     world(RestartRequested(stop_grace_period=5, linger=1))
     assert world(ClientDisconnected(stop_grace_period=1, linger=3)) == ()
     assert world(Exited(0)) == (REAP,)
@@ -279,7 +279,7 @@ RESTARTS = st.none() | st.builds(Restart, max_attempts=st.integers(1, 4), window
 
 
 @given(RESTARTS, st.lists(st.tuples(EVENTS, st.floats(0, 15)), max_size=60))
-def test_there_are_never_two_children_nor_more_failures_than_allowed_and_what_is_over_stays_over(restart, events):
+def test_there_are_never_two_children_or_too_many_failures_and_the_end_is_final(restart, events):
     world = World(restart)
     failures = []
     for event, after in events:
@@ -294,7 +294,7 @@ def test_there_are_never_two_children_nor_more_failures_than_allowed_and_what_is
     restart = restart or Restart(max_attempts=2, window=5.0)
     for last in failures:
         assert len([at for at in failures if last - restart.window < at <= last]) <= restart.max_attempts
-    # Time alone brings it to a standstill: no tick is asked for in vain.
+    # Without events it comes to rest, and every requested tick has an effect.
     before = world.state
     while (at := wake_at(world.state)) != NEVER:
         world.now = max(world.now, at)

@@ -1,4 +1,4 @@
-"""What a build gets: plain files, whole."""
+"""Plain files for a build, each written atomically."""
 
 import os
 import resource
@@ -42,7 +42,7 @@ def test_plain_files_that_cannot_be_written_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
 
 
-def test_plain_files_that_break_off_leave_the_old_ones_whole(tmp_path):
+def test_a_failed_write_of_plain_files_leaves_the_old_ones_complete(tmp_path):
     write_plain_files(tmp_path, generation("one"))
     first, *others = generation("two").files
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -71,7 +71,7 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_staged_files_are_whole_and_beside_those_that_are_there(store, tmp_path):
+def test_staged_files_are_complete_and_separate_from_the_published_ones(store, tmp_path):
     store.publish(generation("one"), notify=False, probe=False)
     staged = store.stage(generation("two"))
     assert staged.parent == tmp_path / "simba"
@@ -87,7 +87,7 @@ def test_files_that_a_check_refused_leave_nothing(store):
     for tag in ("two", "three"):
         store.stage(generation(tag))
     store.discard("simba")
-    store.discard("simba")  # a second time is no error
+    store.discard("simba")  # idempotent
     assert files(store.directory_of("simba")) == contents(generation("one"))
     assert names(store.directory_of("simba")) == contents(generation("one")).keys()
 
@@ -103,7 +103,7 @@ print(store.stage(generation("one")).is_dir())
 """
 
 
-def test_staged_files_are_gone_with_the_process(tmp_path):
+def test_staged_files_are_removed_when_the_process_exits(tmp_path):
     environ = os.environ | {"PYTHONPATH": str(TESTS)}
     command = [sys.executable, "-c", STAGED_AND_LEFT, tmp_path]
     said = subprocess.run(command, check=True, capture_output=True, text=True, env=environ).stdout

@@ -1,4 +1,4 @@
-"""What a reader of an app's directory is promised."""
+"""The promises to a reader of an app's directory."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from support.models.generations import (
     CANARY,
     NEW,
     OLD,
-    assert_once_and_for_all,
+    assert_one_change,
     assert_tidy,
     contents,
     generation,
@@ -50,7 +50,7 @@ def publish(publisher, wanted):
 
 
 def in_own_mounts(script, *arguments):
-    """Run `script` where it may mount what nobody else sees."""
+    """Run `script` in a mount namespace of its own."""
     enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
     probe = subprocess.run([*enter, "true"], check=False, capture_output=True)
     need(probe.returncode == 0, "needs util-linux's unshare, and root or user namespaces")
@@ -69,14 +69,14 @@ def test_a_generation_appears_as_kubernetes_lays_out_a_volume(publisher, app):
     assert shown(app) == (contents(generation("one")),) * 2
 
 
-def test_a_staged_generation_is_whole_and_not_yet_seen(publisher, app):
+def test_a_staged_generation_is_complete_and_not_visible(publisher, app):
     publish(publisher, generation("one"))
     staged = publisher.stage(generation("two", NEW))
     assert {path.name: path.read_bytes() for path in staged.path.iterdir()} == contents(generation("two", NEW))
     assert shown(app) == (contents(generation("one")),) * 2
 
 
-def test_names_come_and_go_with_their_generation(publisher, app):
+def test_a_generations_names_appear_and_disappear_with_it(publisher, app):
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
     publisher.prune(ALL)
@@ -99,7 +99,7 @@ def test_an_old_generation_stays_for_its_readers_until_it_is_pruned(publisher, a
     assert_tidy(app, OLD)
 
 
-def test_pruning_spares_what_is_staged(publisher, app):
+def test_pruning_keeps_a_staged_generation(publisher, app):
     publish(publisher, generation("one"))
     staged = publisher.stage(generation("two"))
     publisher.prune([1])
@@ -114,12 +114,12 @@ def test_a_discarded_generation_leaves_nothing(publisher, app):
     assert publisher.read() == contents(generation("one"))
 
 
-def test_a_withdrawn_generation_leaves_nothing_and_the_next_one_is_shown(publisher, app):
+def test_a_withdrawn_generation_leaves_nothing_and_the_next_one_is_published(publisher, app):
     publish(publisher, generation("one"))
     publish(publisher, generation("two"))
     (app / "foreign").symlink_to("/etc/hostname")
     publisher.withdraw()
-    publisher.withdraw()  # a second time is no error
+    publisher.withdraw()  # idempotent
     assert [path.name for path in app.iterdir()] == ["foreign"]
     assert (publisher.live(), publisher.read()) == (None, {})
     (app / "foreign").unlink()
@@ -127,7 +127,7 @@ def test_a_withdrawn_generation_leaves_nothing_and_the_next_one_is_shown(publish
     assert_tidy(app, NEW)
 
 
-def test_what_another_program_made_live_is_not_withdrawn(publisher, app):
+def test_a_live_link_of_another_program_is_not_withdrawn(publisher, app):
     app.mkdir(exist_ok=True)
     (app / "..2025_01_01").mkdir()
     (app / "..data").symlink_to("..2025_01_01")
@@ -136,7 +136,7 @@ def test_what_another_program_made_live_is_not_withdrawn(publisher, app):
     assert (app / "..data").exists()
 
 
-def test_a_generation_that_is_gone_is_not_swapped_in(publisher, app):
+def test_a_removed_generation_cannot_be_published(publisher, app):
     publish(publisher, generation("one"))
     staged = publisher.stage(generation("two", NEW))
     publisher.discard(staged)
@@ -151,28 +151,26 @@ def assert_nothing_torn(seen):
     assert {seen["path"][key] for key in ("missing", "partial")} == {0}
 
 
-def test_readers_during_three_hundred_swaps_never_see_half_a_file_or_none_or_two_generations(publisher, app):
+def test_readers_during_three_hundred_publishes_never_see_a_partial_or_missing_file_or_two_generations(publisher, app):
     publish(publisher, generation("000"))
     with readers(app, len(contents(generation("000"))["app.env"]), OLD) as both:
         for number in range(1, 301):
             publish(publisher, generation(f"{number:03}"))
-            if number % 10 == 0:  # Neither may run away from the other: both read while this goes on.
+            if number % 10 == 0:  # Neither reader may get ahead: both read during the publishes.
                 both.wait()
         seen = both.end()
     assert all(counts["tags"] > 10 for counts in seen.values())
     assert_nothing_torn(seen)
 
 
-def test_readers_during_two_hundred_ways_back_and_forth_never_see_half_a_file_or_none_or_two_generations(
-    publisher, app
-):
+def test_readers_during_two_hundred_rollbacks_never_see_a_partial_or_missing_file_or_two_generations(publisher, app):
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
     both_have = sorted(set(OLD) & set(NEW))
     with readers(app, len(contents(generation("one"))["app.env"]), both_have) as both:
         for turn in range(200):
             publisher.roll_back(1 + turn % 2)
-            if turn % 5 == 0:  # An odd number, so that they look at either.
+            if turn % 5 == 0:  # An odd number, so that they read both.
                 both.wait()
         seen = both.end()
     assert [counts["tags"] for counts in seen.values()] == [2, 2]
@@ -207,7 +205,7 @@ def act(publisher):
 
 
 @pytest.mark.parametrize("first", [generation("one", OLD), None], ids=["over an old one", "the very first"])
-def test_killed_at_any_step_it_leaves_one_whole_generation_and_sweeps_when_it_is_back(memory, first):
+def test_killed_at_any_step_it_leaves_one_complete_generation_and_cleans_up_at_the_next_start(memory, first):
     old = contents(first) if first else {}
     new = contents(generation("two", NEW))
     codes, is_new = [], []
@@ -220,10 +218,10 @@ def test_killed_at_any_step_it_leaves_one_whole_generation_and_sweeps_when_it_is
         is_new.append(held == new)
     assert codes[-1] == 0
     assert len(codes) > 100
-    assert_once_and_for_all(is_new)
+    assert_one_change(is_new)
 
 
-def test_killed_while_it_withdraws_it_leaves_the_whole_generation_or_nothing_to_open(memory):
+def test_a_withdrawal_killed_at_any_step_leaves_the_complete_generation_or_nothing(memory):
     old = contents(generation("one", OLD))
     codes, is_gone = [], []
     for code, app in killed_at_every_step(WITHDRAW, memory, lambda app: _prepare(app, generation("one", OLD))):
@@ -234,7 +232,7 @@ def test_killed_while_it_withdraws_it_leaves_the_whole_generation_or_nothing_to_
         is_gone.append(not held)
     assert codes[-1] == 0
     assert is_gone.count(True) > 20
-    assert_once_and_for_all(is_gone)
+    assert_one_change(is_gone)
 
 
 def _prepare(app, first):
@@ -264,7 +262,7 @@ def _assert_recovers(app, live):
         publisher.close()
 
 
-def test_links_that_were_lost_come_back(publisher, app):
+def test_missing_links_are_repaired(publisher, app):
     live = publish(publisher, generation("one"))
     (app / "app.env").unlink()
     (app / "stray").symlink_to("..data/stray")
@@ -275,7 +273,7 @@ def test_links_that_were_lost_come_back(publisher, app):
     assert_tidy(app, OLD)
 
 
-def test_a_live_link_into_nothing_is_no_generation(publisher, app):
+def test_a_live_link_without_a_target_is_no_generation(publisher, app):
     live = publish(publisher, generation("one"))
     shutil.rmtree(app / live.folder)
     assert publisher.recover() is None
@@ -285,10 +283,10 @@ def test_a_live_link_into_nothing_is_no_generation(publisher, app):
     assert_tidy(app, OLD)
 
 
-# -- back again ----------------------------------------------------------------------------------------------
+# -- rolled back ----------------------------------------------------------------------------------------------
 
 
-def test_an_earlier_generation_is_shown_again_whole_with_its_own_names(publisher, app):
+def test_a_rollback_publishes_the_complete_earlier_generation_with_its_own_names(publisher, app):
     first = publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
     assert publisher.roll_back(1) == first == publisher.live()
@@ -299,7 +297,7 @@ def test_an_earlier_generation_is_shown_again_whole_with_its_own_names(publisher
     assert shown(app) == (contents(generation("two", NEW)),) * 2
 
 
-def test_there_is_no_way_back_to_what_is_gone_and_the_live_one_stays(publisher, app):
+def test_there_is_no_rollback_to_a_pruned_generation_and_the_live_one_stays(publisher, app):
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
     publisher.prune([1])
@@ -308,7 +306,7 @@ def test_there_is_no_way_back_to_what_is_gone_and_the_live_one_stays(publisher, 
     assert_tidy(app, NEW)
 
 
-def test_a_way_back_that_is_barred_leaves_both_generations_whole(publisher, app):
+def test_a_failed_rollback_leaves_both_generations_complete(publisher, app):
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
     (app / "gone.txt").mkdir()
@@ -320,7 +318,7 @@ def test_a_way_back_that_is_barred_leaves_both_generations_whole(publisher, app)
     assert shown(app) == (contents(generation("one", OLD)),) * 2
 
 
-def test_what_is_swept_leaves_the_one_to_go_back_to(publisher, app):
+def test_recovery_keeps_the_generation_to_roll_back_to(publisher, app):
     for tag in ("one", "two", "three"):
         publish(publisher, generation(tag))
     publisher.stage(generation("four"))
@@ -330,7 +328,7 @@ def test_what_is_swept_leaves_the_one_to_go_back_to(publisher, app):
     assert_tidy(app, OLD)
 
 
-def test_no_number_is_given_twice_whatever_was_gone_back_to_discarded_or_pruned(publisher):
+def test_no_number_is_used_twice_after_rollbacks_discards_and_pruning(publisher):
     given = [publish(publisher, generation("one")).number, publish(publisher, generation("two")).number]
     publisher.roll_back(1)
     given.append(publish(publisher, generation("three")).number)
@@ -343,7 +341,7 @@ def test_no_number_is_given_twice_whatever_was_gone_back_to_discarded_or_pruned(
     assert given == [1, 2, 3, 4, 5]
 
 
-def test_no_number_is_given_that_a_folder_has_which_an_earlier_life_left(publisher, app):
+def test_no_number_is_used_that_a_folder_of_an_earlier_agent_has(publisher, app):
     publish(publisher, generation("one"))
     publish(publisher, generation("two"))
     publisher.roll_back(1)
@@ -389,7 +387,7 @@ def test_a_change_of_owner_alone_is_staged(publisher):
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname")], ids=["FIFO", "link"])
-def test_what_an_app_puts_in_place_of_its_file_is_replaced(publisher, app, plant):
+def test_an_entry_that_an_app_puts_in_place_of_its_file_is_replaced(publisher, app, plant):
     publish(publisher, generation("one"))
     planted = (app / "app.env").resolve()
     planted.unlink()
@@ -435,7 +433,7 @@ def test_mode_and_owner_are_right_before_the_first_byte(app):
 @pytest.mark.parametrize(
     ("mode", "folder"), [(0o440, 0o750), (0o444, 0o755), (0o400, 0o700), (0o640, 0o750), (0o600, 0o700)]
 )
-def test_who_may_read_the_files_may_enter_the_directory_and_nobody_else(app, mode, folder):
+def test_only_users_who_may_read_the_files_may_enter_the_directory(app, mode, folder):
     umask = os.umask(0o077)
     try:
         publisher = Publisher(app, owner=(None, None), mode=mode, allow_disk=False)
@@ -454,7 +452,7 @@ def test_a_file_with_more_readers_than_its_app_can_be_reached_by_them(publisher,
     assert stat.S_IMODE((app / live.folder).stat().st_mode) == 0o755
 
 
-def test_the_directory_it_makes_belongs_to_the_app(memory):
+def test_a_created_directory_belongs_to_the_app(memory):
     need(os.geteuid() == 0, "needs root")
     Publisher(memory / "a" / "app", owner=(1000, 1001), mode=0o440, allow_disk=False).close()
     status = (memory / "a" / "app").stat()
@@ -462,7 +460,7 @@ def test_the_directory_it_makes_belongs_to_the_app(memory):
     assert (memory / "a").stat().st_uid == 0
 
 
-def test_a_directory_that_was_there_keeps_its_mode(app):
+def test_an_existing_directory_keeps_its_mode(app):
     app.mkdir()
     app.chmod(0o710)
     Publisher(app, owner=(None, None), mode=0o444, allow_disk=False).close()
@@ -470,14 +468,14 @@ def test_a_directory_that_was_there_keeps_its_mode(app):
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
-def test_a_directory_that_everybody_may_write_is_refused(app, mode):
+def test_a_directory_that_every_user_may_write_is_refused(app, mode):
     app.mkdir()
     app.chmod(mode)
     with pytest.raises(WriteError, match=r"every user may write.*chmod o-w"):
         Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
 
 
-def test_a_directory_that_a_foreign_group_may_write_is_refused_and_the_apps_own_is_not(app):
+def test_a_directory_that_another_group_may_write_is_refused_but_not_for_the_apps_own_group(app):
     need(os.geteuid() == 0, "needs root")
     app.mkdir()
     os.chown(app, 0, 1000)
@@ -487,7 +485,7 @@ def test_a_directory_that_a_foreign_group_may_write_is_refused_and_the_apps_own_
         Publisher(app, owner=(0, 1001), mode=0o440, allow_disk=False)
 
 
-def test_a_directory_of_a_stranger_is_refused(app):
+def test_a_directory_of_another_user_is_refused(app):
     need(os.geteuid() == 0, "needs root")
     app.mkdir()
     os.chown(app, 1000, 0)
@@ -507,7 +505,7 @@ def test_a_disk_is_refused_unless_it_is_allowed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "..data", "a/b", "/etc/passwd", "a\0b", "x" * 256])
-def test_a_name_that_is_no_file_name_is_refused(publisher, app, name):
+def test_an_invalid_file_name_is_refused(publisher, app, name):
     with pytest.raises(WriteError, match="not a valid file name"):
         publisher.stage(generation("one", (name,)))
     assert list(app.iterdir()) == []
@@ -523,7 +521,7 @@ def test_a_name_that_is_no_file_name_is_refused(publisher, app, name):
     ],
     ids=["FIFO", "file", "link", "dangling link"],
 )
-def test_what_stands_at_a_name_is_replaced_and_never_written_through(publisher, app, memory, plant):
+def test_an_existing_entry_is_replaced_and_never_written_through(publisher, app, memory, plant):
     (memory / "target").write_text("untouched")
     plant(app / "app.env")
     publish(publisher, generation("one"))
@@ -532,7 +530,7 @@ def test_what_stands_at_a_name_is_replaced_and_never_written_through(publisher, 
     assert shown(app) == (contents(generation("one")),) * 2
 
 
-def test_a_directory_at_a_name_is_refused_before_anything_is_written(publisher, app):
+def test_a_directory_with_the_name_of_a_file_is_refused_before_any_write(publisher, app):
     publish(publisher, generation("one", ("app.env",)))
     (app / "key.pem").mkdir()
     with pytest.raises(WriteError, match=r"key.pem is a directory; remove it"):
@@ -541,7 +539,7 @@ def test_a_directory_at_a_name_is_refused_before_anything_is_written(publisher, 
     assert_tidy(app, ("app.env",))
 
 
-def test_a_directory_that_comes_between_is_refused_before_the_swap(publisher, app):
+def test_a_directory_that_appears_meanwhile_is_refused_before_the_publish(publisher, app):
     publish(publisher, generation("one", ("app.env",)))
     staged = publisher.stage(generation("two", OLD))
     (app / "key.pem").mkdir()
@@ -561,13 +559,13 @@ def test_a_volume_of_another_publisher_is_refused(publisher, app, target):
     assert [path.name for path in app.iterdir()] == ["..data"]
 
 
-def test_data_that_is_no_link_is_refused(publisher, app):
+def test_a_data_entry_that_is_not_a_link_is_refused(publisher, app):
     (app / "..data").mkdir()
     with pytest.raises(WriteError, match=r"\.\.data does not belong to lessee"):
         publisher.stage(generation("one"))
 
 
-def test_an_error_tells_no_value(publisher, app):
+def test_an_error_quotes_no_value(publisher, app):
     shutil.rmtree(app)
     with pytest.raises(WriteError) as caught:
         publisher.stage(generation("one"))
@@ -620,7 +618,7 @@ print(json.dumps({"inodes": by_inodes, "bytes": by_bytes}))
 """
 
 
-def test_without_room_at_any_step_the_old_generation_stays_and_nothing_is_left_over(tmp_path):
+def test_without_space_at_any_step_the_old_generation_stays_and_nothing_is_left(tmp_path):
     found = in_own_mounts(FULL, tmp_path)
     assert found["bytes"] == "old"
     assert set(found["inodes"]) == {"no room for the first", "old", "new"}
@@ -651,7 +649,7 @@ print(json.dumps({"said": said, "a": (mount / "app/a").read_text()}))
 """
 
 
-def test_where_it_turns_read_only_the_old_generation_stays_and_the_error_says_what_to_do(tmp_path):
+def test_on_a_read_only_mount_the_old_generation_stays_and_the_error_says_what_to_do(tmp_path):
     found = in_own_mounts(READ_ONLY, tmp_path)
     assert found["a"] == "1"
     assert len(found["said"]) == 2
@@ -678,7 +676,7 @@ print(sorted(name[:9] for name in os.listdir(directory)))
 """
 
 
-def test_an_owner_that_may_not_be_set_is_told_and_ones_own_needs_no_right(memory):
+def test_an_owner_that_cannot_be_set_is_reported_and_the_own_uid_needs_no_capability(memory):
     if os.geteuid() == 0:
         os.chown(memory, 65534, 65534)
     command = [sys.executable, "-c", UNPRIVILEGED, memory]

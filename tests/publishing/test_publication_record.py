@@ -1,4 +1,4 @@
-"""What is noted of an app is true wherever the agent is killed."""
+"""The record of an app is true wherever the agent is killed."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,10 +15,12 @@ from lessee.publishing.publication_record import (
     reconcile,
 )
 
-KILLED = ("before it is noted", "before it is shown", "after it is shown", "never")
+KILLED = ("before the record", "before the step", "after the step", "never")
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["back", "show", "fall", "proved", "told", "forgive", "withdraw"]),
+        st.sampled_from(
+            ["roll_back", "publish", "fall_back", "mark_ready", "mark_notified", "allow_retry", "withdraw"]
+        ),
         st.booleans(),
         st.sampled_from([True, True, False]),
         st.sampled_from(KILLED),
@@ -28,122 +30,128 @@ steps = st.lists(
 
 
 class World:
-    """An app's directory and its record, beside what is true of them."""
+    """An app's directory and its record, together with what they should say."""
 
     def __init__(self):
-        self.record, self.live, self.there = AppRecord(), None, {}
+        self.record, self.live, self.existing = AppRecord(), None, {}
         self.highest = 0
-        self.owed, self.open, self.backup, self.bad = False, False, None, None
-        self.fallen = None
+        self.pending, self.probing, self.rollback_to, self.rejected = False, False, None, None
+        self.fallback = None
 
     @property
-    def seen(self):
-        return reconcile(self.record, self.live, self.there)
+    def reconciled(self):
+        return reconcile(self.record, self.live, self.existing)
 
-    def fall(self, owe, prove, killed):
-        """Only where there is nothing, or what was fallen back to before."""
-        if self.live is None or self.fallen is not None:
-            self.show(owe, prove, killed, "env" if self.fallen != "env" else "last_known_good")
+    def fall_back(self, notify, probe, killed):
+        """Only without a generation, or over one from a fallback."""
+        if self.live is None or self.fallback is not None:
+            self.publish(notify, probe, killed, "env" if self.fallback != "env" else "last_known_good")
 
-    def show(self, owe, prove, killed, fallback=None):
-        self.highest = number = max([self.highest, *self.there]) + 1
+    def publish(self, notify, probe, killed, fallback=None):
+        self.highest = number = max([self.highest, *self.existing]) + 1
         if killed == KILLED[0]:
             return
         self.record = before_publish(
-            self.seen, self.live, number, f"f{number}", notify=owe, probe=prove, fallback=fallback
+            self.reconciled, self.live, number, f"f{number}", notify=notify, probe=probe, fallback=fallback
         )
-        self.there[number] = f"f{number}"
-        went_back = self.bad is not None and self.backup is None
+        self.existing[number] = f"f{number}"
+        was_rolled_back = self.rejected is not None and self.rollback_to is None
         if killed == KILLED[1]:
-            # What is to be shown now was right whatever was bad; and what was gone back to had worked before.
-            self.bad = None
-            if not prove or went_back:
-                self.open, self.backup = False, None
-            elif self.fallen is not None:
-                self.open = True  # as nothing says that it was proved
+            # The next generation replaces a rejected one, and one that was rolled back to had been ready before.
+            self.rejected = None
+            if not probe or was_rolled_back:
+                self.probing, self.rollback_to = False, None
+            elif self.fallback is not None:
+                self.probing = True  # as nothing says that it was ready
             return
-        if self.fallen is not None:
-            self.backup = None
-        elif prove:
-            self.backup = self.backup if self.backup is not None else self.live if not self.open or went_back else None
+        if self.fallback is not None:
+            self.rollback_to = None
+        elif probe:
+            self.rollback_to = (
+                self.rollback_to
+                if self.rollback_to is not None
+                else self.live
+                if not self.probing or was_rolled_back
+                else None
+            )
         else:
-            self.backup = None
-        self.live, self.owed, self.open, self.bad, self.fallen = number, owe, prove, None, fallback
+            self.rollback_to = None
+        self.live, self.pending, self.probing, self.rejected, self.fallback = number, notify, probe, None, fallback
         if killed == KILLED[3]:
             self.record = replace(self.record, published_at=float(number))
 
-    def back(self, owe, _, killed):
-        if self.backup is None or killed == KILLED[0]:
+    def roll_back(self, notify, _, killed):
+        if self.rollback_to is None or killed == KILLED[0]:
             return
-        bad, to = self.there[self.live], self.backup
-        self.record = before_rollback(self.seen, self.live, to, rejected=bad, notify=owe)
+        bad, to = self.existing[self.live], self.rollback_to
+        self.record = before_rollback(self.reconciled, self.live, to, rejected=bad, notify=notify)
         if killed == KILLED[1]:
-            self.sweep()
-            assert is_rolling_back(self.seen, self.live)
-        noted = self.seen if is_rolling_back(self.seen, self.live) else self.record
-        self.live, self.owed, self.open, self.backup, self.bad = to, owe, True, None, bad
+            self.recover()
+            assert is_rolling_back(self.reconciled, self.live)
+        recorded = self.reconciled if is_rolling_back(self.reconciled, self.live) else self.record
+        self.live, self.pending, self.probing, self.rollback_to, self.rejected = to, notify, True, None, bad
         if killed != KILLED[2]:
-            self.record = after_rollback(noted, 1.0)
+            self.record = after_rollback(recorded, 1.0)
 
-    def told(self, *_):
-        self.record, self.owed = after_notification(self.seen, self.live), False
+    def mark_notified(self, *_):
+        self.record, self.pending = after_notification(self.reconciled, self.live), False
 
-    def proved(self, *_):
-        self.record = replace(self.seen, awaiting_readiness=None, rollback_to=None)
-        self.open, self.backup = False, None
+    def mark_ready(self, *_):
+        self.record = replace(self.reconciled, awaiting_readiness=None, rollback_to=None)
+        self.probing, self.rollback_to = False, None
 
-    def forgive(self, *_):
-        # Forgiven, what was gone back to is as one that was never proved: it is looked at again.
-        self.record, self.bad = replace(self.seen, rejected=None), None
+    def allow_retry(self, *_):
+        # After that, a generation that was rolled back to is probed like any other.
+        self.record, self.rejected = replace(self.reconciled, rejected=None), None
 
     def withdraw(self, _, __, killed):
-        self.live, self.there, self.fallen = None, {}, None
-        self.owed, self.open, self.backup, self.bad = False, False, None, None
+        self.live, self.existing, self.fallback = None, {}, None
+        self.pending, self.probing, self.rollback_to, self.rejected = False, False, None, None
         if killed in KILLED[2:]:
             self.record = AppRecord()
 
-    def sweep(self):
-        """The agent is back: all is swept but what is live and what may be gone back to."""
-        kept = {self.live, self.seen.rollback_to}
-        self.there = {number: tag for number, tag in self.there.items() if number in kept}
+    def recover(self):
+        """The agent starts: it removes all but the live generation and the one to roll back to."""
+        needed = {self.live, self.reconciled.rollback_to}
+        self.existing = {number: tag for number, tag in self.existing.items() if number in needed}
         self.highest = 0
 
-    def holds(self):
-        seen = self.seen
-        assert seen.pending_notifications == ((self.live,) if self.owed else ())
-        assert seen.awaiting_readiness == (self.live if self.open else None)
-        assert (seen.rollback_to, seen.rejected) == (self.backup, self.bad)
-        assert fallback_of(seen) == self.fallen
-        assert self.backup is None or self.backup in self.there
+    def check(self):
+        seen = self.reconciled
+        assert seen.pending_notifications == ((self.live,) if self.pending else ())
+        assert seen.awaiting_readiness == (self.live if self.probing else None)
+        assert (seen.rollback_to, seen.rejected) == (self.rollback_to, self.rejected)
+        assert fallback_of(seen) == self.fallback
+        assert self.rollback_to is None or self.rollback_to in self.existing
         if seen.fingerprint is not None:
-            assert seen.fingerprint == self.there[self.live]
+            assert seen.fingerprint == self.existing[self.live]
         assert seen.published_at is None or seen.published == self.live
-        assert self.live is None or reconcile(seen, self.live, self.there) == seen
+        assert self.live is None or reconcile(seen, self.live, self.existing) == seen
 
 
 @given(steps)
 @settings(max_examples=400)
-def test_killed_between_any_two_steps_the_debt_the_verdict_and_the_way_back_are_what_they_were(steps):
+def test_a_kill_between_any_two_steps_leaves_notification_readiness_and_rollback_as_they_were(steps):
     world = World()
-    world.show(True, True, "never")
-    world.proved()
-    for what, owe, prove, killed in steps:
-        if world.live is None and what not in {"show", "fall"}:
+    world.publish(True, True, "never")
+    world.mark_ready()
+    for what, notify, probe, killed in steps:
+        if world.live is None and what not in {"publish", "fall_back"}:
             continue
-        getattr(world, what)(owe, prove, killed)
+        getattr(world, what)(notify, probe, killed)
         if killed != "never":
-            world.sweep()
-        world.holds()
+            world.recover()
+        world.check()
 
 
-def test_a_debt_outlives_any_number_of_generations_that_never_came_to_be():
+def test_a_pending_notification_outlives_any_number_of_unpublished_generations():
     record = replace(AppRecord(), pending_notifications=(1,))
     for number in (2, 2, 3):
         record = before_publish(reconcile(record, 1, {1}), 1, number, "f", notify=True, probe=False)
     assert reconcile(record, 1, {1}).pending_notifications == (1,)
 
 
-def test_what_was_told_before_a_going_back_could_be_finished_does_not_pay_for_what_comes_then():
+def test_a_notification_before_a_finished_rollback_does_not_count_for_the_generation_after_it():
     record = before_rollback(AppRecord(awaiting_readiness=2, rollback_to=1), 2, 1, rejected="f2", notify=True)
     record = after_notification(reconcile(record, 2, {1, 2}), 2)
     assert is_rolling_back(record, 2)
@@ -152,18 +160,18 @@ def test_what_was_told_before_a_going_back_could_be_finished_does_not_pay_for_wh
     )
 
 
-def test_what_is_not_there_any_more_is_nothing_to_go_back_to():
+def test_there_is_no_rollback_to_a_generation_that_no_longer_exists():
     record = before_rollback(AppRecord(awaiting_readiness=2, rollback_to=1), 2, 1, rejected="f2", notify=False)
     seen = reconcile(record, 2, {2})
     assert not is_rolling_back(seen, 2)
     assert (seen.rollback_to, seen.awaiting_readiness, seen.rejected) == (None, 2, "f2")
 
 
-def test_what_was_fallen_back_to_is_nothing_to_go_back_to_whether_it_works_or_not():
-    for unproved in (1, None):
-        record = AppRecord(published=1, awaiting_readiness=unproved, fallbacks=((1, "env"),))
+def test_there_is_no_rollback_to_a_fallback_ready_or_not():
+    for awaiting in (1, None):
+        record = AppRecord(published=1, awaiting_readiness=awaiting, fallbacks=((1, "env"),))
         record = before_publish(record, 1, 2, "f2", notify=False, probe=True)
         seen = reconcile(record, 2, {1, 2})
         assert (seen.rollback_to, fallback_of(seen)) == (None, None)
-        seen = reconcile(record, 1, {1})  # the next one never came to be
+        seen = reconcile(record, 1, {1})  # the next one was never published
         assert (seen.awaiting_readiness, seen.rollback_to, fallback_of(seen)) == (1, None, "env")

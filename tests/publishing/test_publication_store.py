@@ -1,4 +1,4 @@
-"""What an app's readers see, what it is owed, and what did not work outlive the agent."""
+"""Publications, pending notifications and rejected generations survive the agent."""
 
 import shutil
 from contextlib import closing, contextmanager
@@ -20,7 +20,7 @@ from support.models.generations import (
     NEW,
     OLD,
     app_at,
-    assert_once_and_for_all,
+    assert_one_change,
     assert_tidy,
     contents,
     generation,
@@ -49,22 +49,22 @@ def live_folder(folder):
     return folder / "app" / (folder / "app" / "..data").readlink()
 
 
-def show(store, wanted, *, told=False, works=False):
+def publish_new(store, wanted, *, notified=False, ready=False):
     number, changed = store.publish(wanted, notify=True, probe=True)
     assert changed
-    if told:
+    if notified:
         store.mark_notified("simba")
-    if works:
+    if ready:
         store.mark_ready("simba")
     return number
 
 
-# -- staged, checked, shown ----------------------------------------------------------------------------------
+# -- staged, checked, published ----------------------------------------------------------------------------------
 
 
-def test_what_a_check_saw_is_what_readers_see(memory):
+def test_readers_see_the_files_that_the_check_read(memory):
     with life(memory) as (store, _):
-        show(store, ONE)
+        publish_new(store, ONE)
         staged = store.stage(TWO)
         assert {path.name: path.read_bytes() for path in staged.iterdir()} == contents(TWO)
         assert shown(memory / "app") == (contents(ONE),) * 2
@@ -73,15 +73,15 @@ def test_what_a_check_saw_is_what_readers_see(memory):
         assert shown(memory / "app") == (contents(TWO),) * 2
 
 
-def test_what_was_staged_and_is_not_wanted_any_more_is_removed(memory):
+def test_superseded_staged_files_are_removed(memory):
     with life(memory) as (store, _):
-        show(store, ONE)
+        publish_new(store, ONE)
         first, second = store.stage(TWO), store.stage(THREE)
         assert (first.exists(), second.exists()) == (False, True)
         store.publish(generation("four"), notify=False, probe=False)
         assert not second.exists()
         refused = store.stage(TWO)
-        for _ in range(2):  # a second time is no error
+        for _ in range(2):  # idempotent
             store.discard("simba")
         assert not refused.exists()
         store.discard("stranger")
@@ -89,18 +89,18 @@ def test_what_was_staged_and_is_not_wanted_any_more_is_removed(memory):
         assert_tidy(memory / "app", OLD)
 
 
-def test_what_is_staged_for_an_app_that_is_served_no_more_is_removed(memory):
+def test_staged_files_of_a_removed_app_are_removed(memory):
     with life(memory) as (store, _):
-        show(store, ONE)
+        publish_new(store, ONE)
         staged = store.stage(TWO)
         assert store.open([]) == {}
         assert not staged.exists()
         assert_tidy(memory / "app", OLD)
 
 
-def test_what_readers_see_already_is_not_shown_again_and_nothing_is_noted(memory):
+def test_an_equal_generation_is_neither_published_nor_recorded_again(memory):
     with life(memory) as (store, _):
-        show(store, ONE, told=True, works=True)
+        publish_new(store, ONE, notified=True, ready=True)
         assert store.stage(ONE) is None
         assert store.publish(ONE, notify=True, probe=True) == (1, False)
         assert_tidy(memory / "app", OLD)
@@ -108,10 +108,10 @@ def test_what_readers_see_already_is_not_shown_again_and_nothing_is_noted(memory
         assert (found.number, found.owed, found.unproved) == (1, False, False)
 
 
-def test_an_environment_alone_is_another_generation_and_is_never_written_down(memory):
+def test_a_changed_environment_is_another_generation_and_is_never_stored(memory):
     a, b = (replace(ONE, environ=(("PASSWORD", f"{CANARY} in the environment {tag}"),)) for tag in "ab")
     with life(memory) as (store, _):
-        show(store, a)
+        publish_new(store, a)
         assert store.publish(a, notify=True, probe=True) == (1, False)
         assert store.stage(b) is not None
         assert store.publish(b, notify=True, probe=True) == (2, True)
@@ -122,9 +122,9 @@ def test_an_environment_alone_is_another_generation_and_is_never_written_down(me
     assert b"in the environment" not in written
 
 
-def test_where_it_cannot_be_noted_nothing_is_shown_and_nothing_is_left(memory):
+def test_without_a_record_nothing_is_published_and_nothing_is_left(memory):
     with life(memory) as (store, _):
-        show(store, ONE)
+        publish_new(store, ONE)
         (memory / "state").rename(memory / "elsewhere")
         shutil.copytree(memory / "elsewhere", memory / "state")
         shutil.rmtree(memory / "elsewhere")
@@ -134,15 +134,15 @@ def test_where_it_cannot_be_noted_nothing_is_shown_and_nothing_is_left(memory):
         assert store.read("simba") == contents(ONE)
 
 
-# -- the next life -------------------------------------------------------------------------------------------
+# -- the next agent -------------------------------------------------------------------------------------------
 
 
-def test_the_next_life_is_told_what_stands_there_and_since_when(memory):
+def test_the_next_agent_recovers_what_is_published_and_since_when(memory):
     before = boot_time()
     with life(memory) as (store, found):
         assert found == AppRecovered("simba", None, owed=False)
-        show(store, ONE, told=True, works=True)
-        show(store, TWO)
+        publish_new(store, ONE, notified=True, ready=True)
+        publish_new(store, TWO)
     after = boot_time()
     with life(memory) as (_, found):
         assert before < found.published_at < after
@@ -151,30 +151,30 @@ def test_the_next_life_is_told_what_stands_there_and_since_when(memory):
     assert_tidy(memory / "app", NEW, kept=[1])
 
 
-def test_what_was_told_and_works_is_so_in_the_next_life_too(memory):
+def test_the_next_agent_recovers_that_the_app_was_notified_and_ready(memory):
     with life(memory) as (store, _):
-        show(store, ONE, told=True, works=True)
-        show(store, TWO, told=True, works=True)
+        publish_new(store, ONE, notified=True, ready=True)
+        publish_new(store, TWO, notified=True, ready=True)
     with life(memory) as (_, found):
         assert replace(found, published_at=None, old=()) == AppRecovered(
             "simba", 2, owed=False, fingerprint=TWO.fingerprint
         )
 
 
-def test_what_never_worked_is_nothing_to_go_back_to(memory):
+def test_there_is_no_rollback_to_a_generation_that_was_never_ready(memory):
     with life(memory) as (store, _):
-        show(store, ONE, works=True)
-        show(store, TWO)
-        show(store, THREE)
+        publish_new(store, ONE, ready=True)
+        publish_new(store, TWO)
+        publish_new(store, THREE)
     with life(memory) as (_, found):
         assert (found.number, found.unproved, found.good) == (3, True, 1)
 
 
-def test_what_may_be_gone_back_to_is_not_pruned(memory):
+def test_the_generation_to_roll_back_to_is_not_pruned(memory):
     with life(memory) as (store, _):
-        show(store, ONE, works=True)
-        show(store, TWO)
-        show(store, THREE)
+        publish_new(store, ONE, ready=True)
+        publish_new(store, TWO)
+        publish_new(store, THREE)
         store.prune("simba", range(100))
         assert_tidy(memory / "app", OLD, kept=[1])
         store.mark_ready("simba")
@@ -182,11 +182,11 @@ def test_what_may_be_gone_back_to_is_not_pruned(memory):
         assert_tidy(memory / "app", OLD)
 
 
-def test_a_reload_with_the_same_settings_opens_nothing_anew_and_sweeps_nothing(memory):
+def test_a_reload_with_the_same_settings_reopens_and_removes_nothing(memory):
     with life(memory) as (store, _):
-        show(store, ONE)
+        publish_new(store, ONE)
         staged = store.stage(TWO)
-        assert store.open([app_at(memory / "app", refresh=5.0)]) == {}
+        assert store.open([app_at(memory / "app", refresh_interval=5.0)]) == {}
         assert staged.exists()
         found = store.open([app_at(memory / "app", mode=0o444)])
         assert (found["simba"].number, found["simba"].owed) == (1, True)
@@ -194,11 +194,11 @@ def test_a_reload_with_the_same_settings_opens_nothing_anew_and_sweeps_nothing(m
         assert store.publish(TWO, notify=True, probe=True) == (2, True)
 
 
-def test_where_one_directory_cannot_be_opened_no_other_is_and_those_that_were_open_stay(memory):
+def test_if_one_directory_cannot_be_opened_the_open_ones_stay_and_no_other_is_opened(memory):
     (memory / "other").mkdir(mode=0o700)
     (memory / "other").chmod(0o777)
     with life(memory) as (store, _):
-        show(store, ONE)
+        publish_new(store, ONE)
         before = len(list(Path("/proc/self/fd").iterdir()))
         with pytest.raises(WriteError, match="every user may write"):
             store.open([app_at(memory / "new"), app_at(memory / "other", name="other")])
@@ -206,25 +206,25 @@ def test_where_one_directory_cannot_be_opened_no_other_is_and_those_that_were_op
         assert store.read("simba") == contents(ONE)
 
 
-def test_a_withdrawn_app_owes_and_remembers_nothing(memory):
+def test_a_withdrawn_app_leaves_no_record(memory):
     with life(memory) as (store, _):
-        show(store, ONE, works=True)
-        show(store, TWO)
+        publish_new(store, ONE, ready=True)
+        publish_new(store, TWO)
         store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
         store.withdraw("simba")
         assert list((memory / "app").iterdir()) == []
     with life(memory) as (store, found):
         assert found == AppRecovered("simba", None, owed=False)
-        assert show(store, TWO) == 1
+        assert publish_new(store, TWO) == 1
 
 
-# -- back again ----------------------------------------------------------------------------------------------
+# -- rolled back ----------------------------------------------------------------------------------------------
 
 
-def test_a_generation_that_was_gone_back_to_is_owed_and_waits_for_its_proof_and_the_bad_one_is_remembered(memory):
+def test_after_a_rollback_notification_and_readiness_are_pending_and_the_rejected_generation_is_remembered(memory):
     with life(memory) as (store, _):
-        show(store, ONE, told=True, works=True)
-        show(store, TWO, told=True)
+        publish_new(store, ONE, notified=True, ready=True)
+        publish_new(store, TWO, notified=True)
         store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
         assert live_folder(memory).name.startswith("..lessee-1-")
         assert shown(memory / "app") == (contents(ONE),) * 2
@@ -241,30 +241,30 @@ def test_a_generation_that_was_gone_back_to_is_owed_and_waits_for_its_proof_and_
         assert replace(found, published_at=None, old=()) == replace(wanted, owed=False, unproved=False, bad=None)
 
 
-def test_what_was_gone_back_to_is_what_to_go_back_to_from_the_next_one(memory):
+def test_a_generation_that_was_rolled_back_to_is_the_next_rollback_target(memory):
     with life(memory) as (store, _):
-        show(store, ONE, works=True)
-        show(store, TWO)
+        publish_new(store, ONE, ready=True)
+        publish_new(store, TWO)
         store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
-        assert show(store, THREE) == 3
+        assert publish_new(store, THREE) == 3
     with life(memory) as (_, found):
         assert (found.number, found.unproved, found.good, found.bad) == (3, True, 1, None)
 
 
-def test_inputs_that_are_as_the_live_ones_again_make_the_bad_one_forgotten(memory):
+def test_the_rejected_generation_is_forgotten_when_the_live_one_is_rendered_again(memory):
     with life(memory) as (store, _):
-        show(store, ONE, works=True)
-        show(store, TWO)
+        publish_new(store, ONE, ready=True)
+        publish_new(store, TWO)
         store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
         assert store.publish(ONE, notify=True, probe=True) == (1, False)
     with life(memory) as (_, found):
         assert (found.bad, found.owed, found.unproved) == (None, True, True)
 
 
-def test_a_way_back_that_is_barred_is_gone_in_the_next_life_and_the_debt_is_not_lost(memory):
+def test_a_failed_rollback_is_finished_by_the_next_agent_and_the_notification_stays_pending(memory):
     with life(memory) as (store, _):
-        show(store, ONE, told=True, works=True)
-        show(store, TWO)
+        publish_new(store, ONE, notified=True, ready=True)
+        publish_new(store, TWO)
         (memory / "app" / "gone.txt").mkdir()
         with pytest.raises(WriteError, match="is a directory"):
             store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
@@ -276,11 +276,11 @@ def test_a_way_back_that_is_barred_is_gone_in_the_next_life_and_the_debt_is_not_
     assert_tidy(memory / "app", OLD)
 
 
-def test_there_is_no_way_back_to_what_somebody_removed_and_the_agent_starts_all_the_same(memory):
+def test_there_is_no_rollback_to_a_removed_generation_and_the_agent_still_starts(memory):
     with life(memory) as (store, _):
-        show(store, ONE, works=True)
+        publish_new(store, ONE, ready=True)
         first = live_folder(memory)
-        show(store, TWO)
+        publish_new(store, TWO)
         shutil.rmtree(first)
         with pytest.raises(WriteError, match="generation 1 no longer exists"):
             store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
@@ -303,15 +303,15 @@ def begin(folder):
     store.open([app_at(folder / "app")])
     return store
 """
-BACK = f"""{BEGIN}
+ROLLBACK = f"""{BEGIN}
 def act(store):
     store.roll_back("simba", 1, bad=generation("two", NEW).fingerprint, notify=True)
 """
-ON = f"""{BEGIN}
+NEXT = f"""{BEGIN}
 def act(store):
     store.publish(generation("three", OLD), notify=True, probe=True)
 """
-AGAIN = f"""{BEGIN}
+RECOVER = f"""{BEGIN}
 def begin(folder):
     return folder
 
@@ -320,66 +320,66 @@ def act(folder):
 """
 
 
-def prepare(folder, *, told):
-    """The second one is not known to work; the first one did."""
+def prepare(folder, *, notified):
+    """Two generations: the first one was ready, the second one is not yet."""
     folder.mkdir()
     with life(folder) as (store, _):
-        show(store, ONE, told=True, works=True)
-        show(store, TWO, told=told)
+        publish_new(store, ONE, notified=True, ready=True)
+        publish_new(store, TWO, notified=notified)
 
 
-def prepare_proved(folder):
+def prepare_ready(folder):
     folder.mkdir()
     with life(folder) as (store, _):
-        show(store, ONE, told=True, works=True)
+        publish_new(store, ONE, notified=True, ready=True)
 
 
 def assert_goes_on(folder, names, kept):
-    """It is all there, and the next generation has a number that no other has."""
+    """Everything exists, and the next generation gets an unused number."""
     assert_tidy(folder / "app", names, kept=kept)
     with life(folder) as (store, found):
         last = generation("last", NEW)
-        assert show(store, last) > max([found.number, *kept])
+        assert publish_new(store, last) > max([found.number, *kept])
         assert shown(folder / "app") == (contents(last),) * 2
 
 
-def prepare_going_back(folder):
-    """Killed after the note, before the moment."""
-    prepare(folder, told=True)
+def prepare_rollback(folder):
+    """Killed after the record was written, and before the rollback."""
+    prepare(folder, notified=True)
     with closing(StateStore(folder / "state", allow_disk=False)) as state_store:
         record = state_store.app("simba")
         state_store.store_app("simba", before_rollback(record, 2, 1, rejected=TWO.fingerprint, notify=True))
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
-def test_killed_at_any_step_of_going_back_it_is_done_with_or_not_begun_and_the_debt_and_the_verdict_stand(memory, told):
-    codes, is_back, seen = [], [], set()
-    for code, folder in killed_at_every_step(BACK, memory, lambda folder: prepare(folder, told=told)):
+@pytest.mark.parametrize("notified", [True, False], ids=["notified", "pending"])
+def test_a_rollback_killed_at_any_step_happens_or_not_and_the_record_is_right(memory, notified):
+    codes, rolled_back, seen = [], [], set()
+    for code, folder in killed_at_every_step(ROLLBACK, memory, lambda folder: prepare(folder, notified=notified)):
         found, held = shown_after_a_kill(folder / "app")
         assert held in (contents(ONE), contents(TWO)), folder
         assert all(found[name] == held[name] for name in held if name in set(OLD) & set(NEW)), folder
         with life(folder) as (store, recovered):
-            is_back.append(recovered.number == 1)
-            if is_back[-1]:
+            rolled_back.append(recovered.number == 1)
+            if rolled_back[-1]:
                 wanted = AppRecovered("simba", 1, owed=True, unproved=True, bad=TWO.fingerprint)
             else:
-                wanted = AppRecovered("simba", 2, owed=not told, unproved=True, good=1, fingerprint=TWO.fingerprint)
+                wanted = AppRecovered("simba", 2, owed=not notified, unproved=True, good=1, fingerprint=TWO.fingerprint)
             assert replace(recovered, published_at=None, old=()) == wanted, folder
-            assert store.read("simba") == contents(ONE if is_back[-1] else TWO)
-        seen.add((held == contents(ONE), is_back[-1]))
-        assert_goes_on(folder, *((OLD, []) if is_back[-1] else (NEW, [1])))
+            assert store.read("simba") == contents(ONE if rolled_back[-1] else TWO)
+        seen.add((held == contents(ONE), rolled_back[-1]))
+        assert_goes_on(folder, *((OLD, []) if rolled_back[-1] else (NEW, [1])))
         codes.append(code)
     assert codes[-1] == 0
     assert len(codes) > 100
-    # Some kills came between the note and the moment, and it was finished afterwards.
+    # Some kills came between the record and the rollback, which the next start finished.
     assert seen == {(False, False), (False, True), (True, True)}
-    assert_once_and_for_all(is_back)
+    assert_one_change(rolled_back)
 
 
-def test_killed_at_any_step_of_finishing_a_going_back_it_is_finished_the_next_time(memory):
-    codes, is_back = [], []
-    for code, folder in killed_at_every_step(AGAIN, memory, prepare_going_back):
-        is_back.append(shown_after_a_kill(folder / "app")[1] == contents(ONE))
+def test_a_rollback_killed_at_any_step_of_its_recovery_is_finished_the_next_time(memory):
+    codes, rolled_back = [], []
+    for code, folder in killed_at_every_step(RECOVER, memory, prepare_rollback):
+        rolled_back.append(shown_after_a_kill(folder / "app")[1] == contents(ONE))
         with life(folder) as (store, recovered):
             wanted = AppRecovered("simba", 1, owed=True, unproved=True, bad=TWO.fingerprint)
             assert replace(recovered, published_at=None, old=()) == wanted, folder
@@ -387,22 +387,22 @@ def test_killed_at_any_step_of_finishing_a_going_back_it_is_finished_the_next_ti
         assert_tidy(folder / "app", OLD)
         codes.append(code)
     assert codes[-1] == 0
-    assert_once_and_for_all(is_back)
+    assert_one_change(rolled_back)
 
 
 @pytest.mark.parametrize(
     ("prepare", "before"),
     [
-        (lambda folder: prepare(folder, told=False), AppRecovered("simba", 2, owed=True, unproved=True, good=1)),
-        (prepare_proved, AppRecovered("simba", 1, owed=False)),
+        (lambda folder: prepare(folder, notified=False), AppRecovered("simba", 2, owed=True, unproved=True, good=1)),
+        (prepare_ready, AppRecovered("simba", 1, owed=False)),
     ],
-    ids=["unproved and owed", "proved and told"],
+    ids=["readiness and notification pending", "ready and notified"],
 )
-def test_killed_at_any_step_of_showing_the_next_one_what_is_live_is_owed_and_proved_as_it_was(memory, prepare, before):
+def test_a_publish_killed_at_any_step_leaves_pending_notification_and_readiness_as_they_were(memory, prepare, before):
     number = before.number + 1
     after = AppRecovered("simba", number, owed=True, unproved=True, good=1, fingerprint=THREE.fingerprint)
     codes, is_new = [], []
-    for code, folder in killed_at_every_step(ON, memory, prepare):
+    for code, folder in killed_at_every_step(NEXT, memory, prepare):
         with life(folder) as (store, recovered):
             is_new.append(recovered.number == number)
             if is_new[-1]:
@@ -414,14 +414,14 @@ def test_killed_at_any_step_of_showing_the_next_one_what_is_live_is_owed_and_pro
         assert_goes_on(folder, names, range(1, number if is_new[-1] else number - 1))
         codes.append(code)
     assert codes[-1] == 0
-    assert_once_and_for_all(is_new)
+    assert_one_change(is_new)
 
 
-def test_what_a_reader_has_just_opened_stays_over_the_agent_s_start_until_it_is_pruned(memory):
+def test_an_old_generation_survives_the_agents_restart_until_it_is_pruned(memory):
     with life(memory) as (store, _):
-        show(store, ONE, told=True, works=True)
+        publish_new(store, ONE, notified=True, ready=True)
         held = memory / "app" / (memory / "app" / "..data").readlink()
-        show(store, TWO, told=True, works=True)
+        publish_new(store, TWO, notified=True, ready=True)
     with life(memory) as (store, found):
         assert [number for number, _ in found.old] == [1]
         assert {path.name: path.read_bytes() for path in held.iterdir()} == contents(ONE)
@@ -429,14 +429,14 @@ def test_what_a_reader_has_just_opened_stays_over_the_agent_s_start_until_it_is_
         assert not held.exists()
 
 
-def test_who_may_read_one_of_the_files_may_enter_the_directory(memory):
+def test_users_who_may_read_one_file_may_enter_the_directory(memory):
     app = app_at(memory / "app")
     [file] = app.files
     with life(memory, replace(app, files=(file, replace(file, name="public", mode=0o444)))):
         assert (memory / "app").stat().st_mode & 0o777 == 0o755
 
 
-# -- fallen back to --------------------------------------------------------------------------------------------
+# -- from a fallback --------------------------------------------------------------------------------------------
 
 
 def fall_back(store, wanted, by="env"):
@@ -447,23 +447,23 @@ def marker(folder):
     return folder / "app" / ".degraded"
 
 
-def test_what_comes_from_a_fallback_is_marked_until_another_takes_its_place(memory):
+def test_a_fallback_has_a_marker_until_another_generation_replaces_it(memory):
     with life(memory) as (store, found):
         assert found.fallback is None
         fall_back(store, ONE)
-        told = loads(marker(memory).read_text())
-        assert told["from"] == "env"
-        assert datetime.now(UTC) - datetime.fromisoformat(told["since"]) < timedelta(minutes=1)
+        content = loads(marker(memory).read_text())
+        assert content["from"] == "env"
+        assert datetime.now(UTC) - datetime.fromisoformat(content["since"]) < timedelta(minutes=1)
         assert marker(memory).stat().st_mode & 0o777 == 0o444
         fall_back(store, ONE)
-        assert loads(marker(memory).read_text()) == told
-        show(store, TWO)
+        assert loads(marker(memory).read_text()) == content
+        publish_new(store, TWO)
         assert not marker(memory).exists()
     with life(memory) as (_, found):
         assert (found.number, found.fallback) == (2, None)
 
 
-def test_the_next_life_knows_what_comes_from_a_fallback_and_does_not_take_it_for_good(memory):
+def test_the_next_agent_recovers_that_a_generation_came_from_a_fallback_and_never_rolls_back_to_it(memory):
     with life(memory) as (store, _):
         fall_back(store, ONE, "last_known_good")
         store.mark_ready("simba")
@@ -471,12 +471,12 @@ def test_the_next_life_knows_what_comes_from_a_fallback_and_does_not_take_it_for
     with life(memory) as (store, found):
         assert (found.number, found.fallback) == (1, "last_known_good")
         assert loads(marker(memory).read_text())["from"] == "last_known_good"
-        show(store, TWO)
+        publish_new(store, TWO)
     with life(memory) as (_, found):
         assert (found.number, found.good, found.unproved) == (2, None, True)
 
 
-def test_where_it_was_right_all_along_it_is_marked_no_more_and_nothing_is_shown_anew(memory):
+def test_a_fallback_equal_to_vaults_values_only_loses_its_marker(memory):
     with life(memory) as (store, _):
         fall_back(store, ONE)
         live = live_folder(memory)
@@ -500,9 +500,9 @@ def test_the_marker_says_from_which_fallback_the_files_are_now(memory):
         assert loads(marker(memory).read_text())["from"] == "env"
 
 
-def test_a_marker_of_nothing_goes_at_the_next_start_and_a_folder_of_its_name_stays(memory):
+def test_a_stale_marker_is_removed_at_the_next_start_and_a_directory_of_its_name_stays(memory):
     with life(memory) as (store, _):
-        show(store, ONE)
+        publish_new(store, ONE)
     marker(memory).write_text("left")
     with life(memory):
         assert not marker(memory).exists()
@@ -514,7 +514,7 @@ def test_a_marker_of_nothing_goes_at_the_next_start_and_a_folder_of_its_name_sta
             fall_back(store, ONE)
 
 
-def test_a_withdrawn_app_is_not_marked(memory):
+def test_a_withdrawn_app_has_no_marker(memory):
     with life(memory) as (store, _):
         fall_back(store, ONE)
         store.withdraw("simba")
@@ -523,7 +523,7 @@ def test_a_withdrawn_app_is_not_marked(memory):
         assert found == AppRecovered("simba", None, owed=False)
 
 
-FALL = f"""{BEGIN}
+FALL_BACK = f"""{BEGIN}
 def act(store):
     store.publish(generation("one", OLD), notify=True, probe=True, fallback="env")
 """
@@ -539,30 +539,30 @@ def prepare_nothing(folder):
         pass
 
 
-def prepare_fallen(folder):
+def prepare_fallback(folder):
     folder.mkdir()
     with life(folder) as (store, _):
         fall_back(store, ONE)
 
 
 @pytest.mark.parametrize(
-    ("act", "prepare", "names"), [(FALL, prepare_nothing, []), (REPLACE, prepare_fallen, [1])], ids=["to", "from"]
+    ("act", "prepare", "names"),
+    [(FALL_BACK, prepare_nothing, []), (REPLACE, prepare_fallback, [1])],
+    ids=["to", "from"],
 )
-def test_killed_at_any_step_of_falling_back_or_of_replacing_that_no_fallback_is_without_its_marker(
-    memory, act, prepare, names
-):
+def test_killed_at_any_step_no_fallback_is_published_without_its_marker(memory, act, prepare, names):
     codes, seen = [], set()
     for code, folder in killed_at_every_step(act, memory, prepare):
         _, held = shown_after_a_kill(folder / "app")
-        fallen = held == contents(ONE)
-        assert marker(folder).exists() or not fallen, folder
+        from_fallback = held == contents(ONE)
+        assert marker(folder).exists() or not from_fallback, folder
         with life(folder) as (_, recovered):
-            assert recovered.fallback == ("env" if fallen else None), folder
-            assert marker(folder).exists() == fallen, folder
+            assert recovered.fallback == ("env" if from_fallback else None), folder
+            assert marker(folder).exists() == from_fallback, folder
         marker(folder).unlink(missing_ok=True)
-        seen.add((bool(held), fallen))
+        seen.add((bool(held), from_fallback))
         if held:
-            assert_tidy(folder / "app", OLD, kept=[] if fallen else names)
+            assert_tidy(folder / "app", OLD, kept=[] if from_fallback else names)
         codes.append(code)
     assert codes[-1] == 0
     assert len(codes) > 50

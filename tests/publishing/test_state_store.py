@@ -1,4 +1,4 @@
-"""What must outlive the agent, does; and nothing else can be read from it."""
+"""Tokens, leases and records survive the agent, and no other user can read them."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def state(memory):
 
 @pytest.fixture
 def opened(state):
-    """Open the store, as each life of the agent does."""
+    """Open the store, as each start of the agent does."""
     stores = []
 
     def start():
@@ -74,10 +74,10 @@ def files(state, prefix):
     return sorted(path.name for path in state.iterdir() if path.name.startswith(prefix))
 
 
-# -- over the agent's death ----------------------------------------------------------------------------------
+# -- after a restart of the agent ----------------------------------------------------------------------------------
 
 
-def test_what_was_kept_is_there_in_the_next_life(opened):
+def test_stored_entries_survive_a_restart(opened):
     store = opened()
     store.store_identity(ONE, b'{"address": "x"}')
     store.store_token(ONE, TOKEN, "t1")
@@ -90,7 +90,7 @@ def test_what_was_kept_is_there_in_the_next_life(opened):
     assert replace(store.app("web"), boot="") == APP
 
 
-def test_what_is_forgotten_is_gone_and_forgetting_it_twice_is_no_error(opened, state):
+def test_forgotten_entries_are_deleted_and_forgetting_them_twice_is_no_error(opened, state):
     store = opened()
     store.store_identity(ONE, b"{}")
     store.store_token(ONE, TOKEN, "t1")
@@ -103,7 +103,7 @@ def test_what_is_forgotten_is_gone_and_forgetting_it_twice_is_no_error(opened, s
     assert files(state, "") == ["lock"]
 
 
-def test_what_is_kept_again_takes_the_place_of_what_was(opened):
+def test_storing_again_replaces_the_entry(opened):
     store = opened()
     for ttl in (1.0, 2.0):
         store.store_token(ONE, replace(TOKEN, ttl=ttl), f"t{ttl}")
@@ -114,7 +114,7 @@ def test_what_is_kept_again_takes_the_place_of_what_was(opened):
     assert store.identities() == {ONE: b"2.000000"}
 
 
-def test_each_identity_has_its_own_even_where_their_ids_are_alike(opened):
+def test_identities_are_separate_even_with_equal_ids(opened):
     store = opened()
     for identity, value in ((ONE, "t1"), (TWO, "t2")):
         store.store_token(identity, TOKEN, value)
@@ -124,7 +124,7 @@ def test_each_identity_has_its_own_even_where_their_ids_are_alike(opened):
     assert (store.leases(ONE), store.leases(TWO)) == ([replace(LEASE, lease_id="t1")], [])
 
 
-def test_what_belongs_to_an_identity_with_the_same_beginning_is_not_ones_own(opened):
+def test_an_identity_with_the_same_prefix_is_another_one(opened):
     store = opened()
     store.store_token(ONE, TOKEN, "t1")
     store.store_lease(ONE, LEASE)
@@ -147,7 +147,7 @@ values = st.recursive(
 )
 
 
-def test_whatever_vault_gave_comes_back_as_it_was(opened):
+def test_any_secret_is_restored_unchanged(opened):
     store = opened()
 
     @given(st.dictionaries(texts, values), texts, st.binary())
@@ -163,17 +163,17 @@ def test_whatever_vault_gave_comes_back_as_it_was(opened):
     check()
 
 
-# -- over the machine's death --------------------------------------------------------------------------------
+# -- after a reboot --------------------------------------------------------------------------------
 
 
 def reboot(state):
-    """As if the machine had been started since."""
+    """Make the entries look as if they were from an earlier boot."""
     for path in state.iterdir():
         if path.name.startswith(("token-", "lease-", "app-")):
             path.write_text(json.dumps(json.loads(path.read_bytes()) | {"boot": "an earlier one"}))
 
 
-def test_after_a_boot_the_server_is_to_be_asked_what_is_still_good(opened, state):
+def test_after_a_reboot_tokens_and_leases_expire_until_the_server_is_asked(opened, state):
     store = opened()
     store.store_token(ONE, replace(TOKEN, sent_at=1e9), "t1")
     store.store_lease(ONE, replace(LEASE, sent_at=1e9))
@@ -237,9 +237,9 @@ def test_a_link_planted_in_its_place_is_not_followed(opened, state, memory):
     store.store_token(ONE, TOKEN, "t1")
     assert target.read_text() == "untouched"
     assert store.tokens(ONE) == [(TOKEN, "t1")]
-    (kept,) = files(state, "token-")
-    (state / kept).rename(memory / "moved")
-    (state / kept).symlink_to(memory / "moved")
+    (stored,) = files(state, "token-")
+    (state / stored).rename(memory / "moved")
+    (state / stored).symlink_to(memory / "moved")
     assert store.tokens(ONE) == []
 
 
@@ -288,29 +288,29 @@ print(json.dumps(found))
 """
 
 
-def test_killed_while_it_writes_it_has_the_old_record_or_the_new_one_and_no_leavings(state):
+def test_a_write_killed_at_any_step_leaves_the_old_record_or_the_new_one_and_nothing_else(state):
     done = subprocess.run([sys.executable, "-c", KILLED, state], check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
     assert all(names == ["lock", f"token-{ONE[:16]}-a1"] for _, _, names in found)
-    kept = [values for _, values, _ in found]
+    stored = [values for _, values, _ in found]
     old, new = ["old"], ["new" * 1000]
-    assert kept == [old] * kept.count(old) + [new] * kept.count(new)
+    assert stored == [old] * stored.count(old) + [new] * stored.count(new)
     assert {code for code, _, _ in found[:-1]} == {-signal.SIGKILL}
-    assert kept.count(old) > 20
-    assert kept.count(new) > 2
+    assert stored.count(old) > 20
+    assert stored.count(new) > 2
 
 
 @pytest.mark.parametrize(
-    "rubbish",
+    "damage",
     [b"", b"\x00{", b"[1,", b"\xff\xfe", b"null", b"{}", b'"\xff"', b"[" * 100_000],
     ids=["empty", "NUL", "half", "bytes", "null", "no fields", "bad text", "deep"],
 )
-def test_rubbish_in_it_is_as_nothing_and_is_told_once(opened, state, caplog, rubbish):
+def test_a_damaged_record_is_ignored_and_logged_once(opened, state, caplog, damage):
     store = opened()
     store.store_token(ONE, TOKEN, "t1")
     names = [f"token-{ONE[:16]}-x", f"lease-{ONE[:16]}-x", f"identity-{TWO[:16]}", "app-web"]
     for name in names:
-        (state / name).write_bytes(rubbish)
+        (state / name).write_bytes(damage)
     for _ in range(2):
         assert store.tokens(ONE) == [(TOKEN, "t1")]
         assert store.leases(ONE) == []
@@ -319,7 +319,7 @@ def test_rubbish_in_it_is_as_nothing_and_is_told_once(opened, state, caplog, rub
     assert sorted(record.fields["file"] for record in caplog.records) == sorted(str(state / name) for name in names[:3])
 
 
-def test_what_is_no_file_of_the_ledgers_is_passed_over(opened, state):
+def test_entries_that_are_no_records_are_ignored(opened, state):
     store = opened()
     store.store_token(ONE, TOKEN, "t1")
     os.mkfifo(state / f"token-{ONE[:16]}-fifo")
@@ -330,7 +330,7 @@ def test_what_is_no_file_of_the_ledgers_is_passed_over(opened, state):
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_token_as_an_earlier_lessee_kept_it_is_removed(opened, state):
+def test_a_token_file_of_an_earlier_version_is_removed(opened, state):
     opened()
     (state / "token").write_text(f'{{"identity":"{ONE}","value":"{CANARY}"}}')
     store = opened()
@@ -341,20 +341,20 @@ def test_a_token_as_an_earlier_lessee_kept_it_is_removed(opened, state):
 # -- of each app -------------------------------------------------------------------------------------------
 
 
-def test_what_is_noted_of_an_app_is_written_over_whole_and_an_empty_record_leaves_nothing(opened, state):
+def test_an_apps_record_is_replaced_as_a_whole_and_an_empty_one_deletes_it(opened, state):
     store = opened()
     store.store_app("web", APP)
     store.store_app("worker", replace(APP, rejected="f2"))
     store.store_app("web", AppRecord(rejected="f1"))
     assert replace(store.app("web"), boot="") == AppRecord(rejected="f1")
     assert store.app("worker").rejected == "f2"
-    for _ in range(2):  # a second time is no error
+    for _ in range(2):  # idempotent
         store.store_app("web", AppRecord(boot="whichever"))
     assert files(state, "app-") == ["app-worker"]
     assert replace(store.app("web"), boot="") == AppRecord()
 
 
-def test_after_a_boot_it_is_not_known_when_an_app_was_shown_something(opened, state):
+def test_after_a_reboot_the_time_of_a_publication_is_unknown(opened, state):
     opened().store_app("web", APP)
     reboot(state)
     assert replace(opened().app("web"), boot="") == replace(APP, published_at=None)
@@ -363,7 +363,7 @@ def test_after_a_boot_it_is_not_known_when_an_app_was_shown_something(opened, st
 # -- where it lies -------------------------------------------------------------------------------------------
 
 
-def test_one_agent_at_a_time_holds_it(opened, state):
+def test_only_one_agent_at_a_time_may_use_it(opened, state):
     opened()
     with pytest.raises(WriteError, match="another lessee uses this state directory"):
         StateStore(state, allow_disk=False)

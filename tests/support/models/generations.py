@@ -1,4 +1,4 @@
-"""Generations to show, what a reader finds of them, and what is left where the one who shows them is killed."""
+"""Generations to publish, what readers find of them, and what remains when the publisher is killed."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def _app():
 
 
 def shown(directory):
-    """What a reader finds: by path, and through a descriptor of ..data."""
+    """The files that a reader finds: by path, and through a descriptor of ..data."""
     links = {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.startswith("..")}
     data = directory / "..data"
     held = {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
@@ -50,7 +50,7 @@ def shown(directory):
 
 
 def shown_after_a_kill(directory):
-    """The same, where a link may lead nowhere."""
+    """The same, although a link may have no target."""
     paths = [path for path in directory.iterdir() if path.exists() and not path.name.startswith("..")]
     data = directory / "..data"
     held = {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
@@ -58,7 +58,7 @@ def shown_after_a_kill(directory):
 
 
 def assert_tidy(directory, names, *, kept=()):
-    """Nothing stands there but the live generation, its links, and the generations of these numbers."""
+    """The directory holds only the live generation, its links, and the generations with these numbers."""
     live = str((directory / "..data").readlink())
     ours = {path.name for path in directory.iterdir()}
     others = {name for name in ours - {live} if name.startswith("..lessee-")}
@@ -104,7 +104,7 @@ print(json.dumps({"tags": len(tags), **bad}))
 
 @contextmanager
 def readers(directory, size, names):
-    """Two that read all the time, by path and by descriptor; `wait` until each has read what is there, `end` tells."""
+    """Two readers, by path and by descriptor; `wait` until each has read the live files, `end` returns the results."""
     started = {
         how: subprocess.Popen(
             [sys.executable, "-c", _READER, how, directory, str(size), *names],
@@ -170,9 +170,10 @@ for line in sys.stdin:
 
 
 def killed_at_every_step(script, memory, prepare):
-    """Kill what the functions of this script do, `act` with what `begin` made, at every step of `act`.
+    """Run the script's `act` with the result of its `begin`, and kill it at every step of `act`.
 
-    Each time it is in a folder that was prepared. Gives how it ended and the folder; the last time it was not killed.
+    Each run has a folder of its own, which `prepare` fills. Yields the exit code and the folder; the last run ends by
+    itself.
     """
     command = [sys.executable, "-c", script + _KILLED]
     environ = os.environ | {"PYTHONPATH": str(TESTS)}
@@ -190,7 +191,7 @@ def killed_at_every_step(script, memory, prepare):
         killed.stdin.close()
 
 
-def assert_once_and_for_all(done):
-    """Killed early it was not done, late it was; and never back and forth."""
+def assert_one_change(done):
+    """An early kill leaves it undone and a late one done, with a single change in between."""
     assert done == sorted(done)
     assert (done[0], done[-2]) == (False, True)

@@ -1,4 +1,4 @@
-"""Processes to be found and told, each of which says what it gets."""
+"""Processes to find and to signal, each of which prints what it gets."""
 
 import os
 import signal
@@ -7,17 +7,17 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-# Asked by USR1 it says "here": by then every signal sent before has been taken.
+# On USR1 it prints "here": by then it has handled every earlier signal.
 CHILD = """
 import ctypes, os, signal, sys, time
 how, name = sys.argv[1:3]
 ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
 
 def say(text):
-    os.write(1, text.encode() + b"\\n")  # In one piece, also from several processes.
+    os.write(1, text.encode() + b"\\n")  # One write, so that the lines of several processes do not mix.
 
 def catch():
-    signal.signal(signal.SIGHUP, lambda *_: say("told"))
+    signal.signal(signal.SIGHUP, lambda *_: say("hangup"))
 
 signal.signal(signal.SIGUSR1, lambda *_: say("here"))
 if how == "catch":
@@ -40,12 +40,12 @@ if how == "late":
     catch()
     say("up")
 while True:
-    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
+    time.sleep(0.05)  # Python would notice a signal just before pause(2) only with the next one.
 """
 
 
 class Child:
-    """A process that leads a session, and is ended with it."""
+    """A process that leads a session, which is killed as a whole."""
 
     def __init__(self, command, **options):
         self.popen = subprocess.Popen(
@@ -62,13 +62,13 @@ class Child:
         return self.popen.stdout.readline().strip()
 
     def asked(self, pid=None):
-        """What it says when it is asked, and so what it had got before; "" where it is dead."""
+        """The next line after USR1, which shows earlier signals too; "" if it is dead."""
         with suppress(ProcessLookupError):
             os.kill(pid or self.pid, signal.SIGUSR1)
         return self.says()
 
     def end(self):
-        # Its whole session: tini puts its child into a group of its own.
+        # The whole session: tini puts its child into a group of its own.
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
                 pid = int(stat.parent.name)
@@ -78,7 +78,7 @@ class Child:
 
 
 class Children:
-    """Starts processes, and ends them all."""
+    """Starts processes, and kills them all."""
 
     def __init__(self):
         self._started = []
@@ -90,7 +90,7 @@ class Children:
         return self._started[-1]
 
     def child(self, how, name, *more, init=()):
-        """One that takes signals so, under that name."""
+        """A process with this name that handles signals in this way."""
         return self.run([*init, sys.executable, "-c", CHILD, how, name, *more])
 
     def close(self):

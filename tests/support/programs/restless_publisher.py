@@ -1,4 +1,4 @@
-"""A real publisher that never rests: each generation's number stands in all of its files."""
+"""A publisher that publishes continuously: all files of a generation contain its number."""
 
 import itertools
 import os

@@ -72,8 +72,8 @@ def told(sidecar):
     return [event for event in sidecar.events() if event["event"] == "notified"]
 
 
-def test_an_app_that_would_die_of_the_signal_is_reported_and_lives(bao, running, app, folder):
-    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "boot_grace": "0s"}
+def test_an_app_that_the_signal_would_terminate_is_reported_and_lives(bao, running, app, folder):
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "start_period": "0s"}
     running.start()
     deaf = app(f"app-{folder}", running.directory / "app.env", script=DEAF)
     bao.put(f"testing/{folder}/db", password="second")
@@ -83,11 +83,11 @@ def test_an_app_that_would_die_of_the_signal_is_reported_and_lives(bao, running,
     running.until_file("app.env", "PASSWORD='second'\n")
 
 
-@pytest.mark.parametrize("how", [{"action": "restart"}, {"action": "SIGHUP", "otherwise": "restart"}])
-def test_an_app_that_takes_no_signal_is_ended_for_its_supervisor_to_start_it_anew(
+@pytest.mark.parametrize("how", [{"action": "restart"}, {"action": "SIGHUP", "on_unhandled_signal": "restart"}])
+def test_an_app_that_handles_no_signal_is_stopped_so_that_its_supervisor_restarts_it(
     bao, running, supervisor, folder, how
 ):
-    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "boot_grace": "0s", "grace": "5s"} | how
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "start_period": "0s", "stop_grace_period": "5s"} | how
     running.start()
     says = supervisor(sys.executable, "-c", DEAF, f"app-{folder}", str(running.directory / "app.env"))
     running.until(lambda s: not s["apps"]["web"]["notify"]["owed"])
@@ -99,7 +99,7 @@ def test_an_app_that_takes_no_signal_is_ended_for_its_supervisor_to_start_it_ane
     eventually(lambda: len(says()) == 1 + len(ends), "one start more than it was ended")
 
 
-def test_an_app_is_found_by_its_words(bao, running, app, folder):
+def test_an_app_is_found_by_its_command_line(bao, running, app, folder):
     running.web["notify"] = {"process": {"cmdline": f"worker-{folder}"}}
     running.start()
     reader = app("python", running.directory / "app.env", f"{os.devnull}", script=WORKER.format(folder))
@@ -118,7 +118,7 @@ while True:
 """
 
 
-def test_a_command_tells_the_app_and_gets_nothing_of_the_agent_s(bao, running, tmp_path, folder):
+def test_a_command_notifies_the_app_and_gets_none_of_the_agents_variables(bao, running, tmp_path, folder):
     said = tmp_path / "said"
     script = f'env > {said}; cat "$LESSEE_DIRECTORY/app.env" >> {said}; echo told as well'
     running.web["notify"] = {"command": ["sh", "-c", script]}
@@ -132,7 +132,7 @@ def test_a_command_tells_the_app_and_gets_nothing_of_the_agent_s(bao, running, t
     assert any(event["event"] == "notify command said" for event in running.events())
 
 
-def test_a_command_that_fails_leaves_the_app_owed_and_is_tried_again(running, tmp_path, folder):
+def test_a_failed_command_keeps_the_notification_pending_and_is_tried_again(running, tmp_path, folder):
     switch = tmp_path / "switch"
     running.web["notify"] = {"command": ["sh", "-c", f"echo {folder}; test -e {switch}"]}
     running.start()
@@ -142,7 +142,7 @@ def test_a_command_that_fails_leaves_the_app_owed_and_is_tried_again(running, tm
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
 
 
-def test_a_request_tells_the_app_with_a_header_out_of_a_file(running, web, tmp_path):
+def test_a_request_notifies_the_app_with_a_header_from_a_file(running, web, tmp_path):
     (tmp_path / "key").write_text("Bearer not-a-secret\n")
     url = f"http://127.0.0.1:{web.server_port}/reload?x=1"
     running.web["notify"] = {"http": {"url": url, "header_files": {"Authorization": str(tmp_path / "key")}}}
@@ -156,10 +156,10 @@ def test_a_request_tells_the_app_with_a_header_out_of_a_file(running, web, tmp_p
     assert "not-a-secret" not in running.log.read_text()
 
 
-def test_a_slow_telling_delays_nobody_else(bao, running, app, folder, memory):
+def test_a_slow_notification_delays_no_other_app(bao, running, app, folder, memory):
     running.config["apps"]["other"] = {
         "directory": str(memory / "other"),
-        "refresh": "200ms",
+        "refresh_interval": "200ms",
         "files": [{"template": "app.env.j2"}],
         "notify": {"process": {"name": f"app-{folder}"}},
     }
@@ -182,7 +182,7 @@ def _read(path):
         return b""
 
 
-def test_who_started_after_the_publish_is_not_told_by_the_next_agent(bao, running, app, folder):
+def test_an_app_that_started_after_the_publish_is_not_signaled_by_the_next_agent(bao, running, app, folder):
     running.web["notify"] = {"process": {"name": f"app-{folder}"}}
     running.start()
     bao.put(f"testing/{folder}/db", password="second")
@@ -199,7 +199,7 @@ def test_who_started_after_the_publish_is_not_told_by_the_next_agent(bao, runnin
 
 
 @pytest.mark.parametrize("action", ["SIGHUP", "restart"])
-def test_a_child_is_for_exec_and_run_says_so(running, action):
+def test_run_refuses_a_child_which_is_for_exec(running, action):
     running.web["notify"] = {"child": True, "action": action}
     running.start(wait=False)
     assert running.process.wait(PATIENCE) == 78

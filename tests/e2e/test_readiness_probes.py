@@ -51,7 +51,7 @@ def service(running, folder):
     """An app with a health check, and the agent that proves it."""
     port = free_port()
     running.web["notify"] = {"process": {"name": f"app-{folder}"}}
-    running.web["ready"] = {"http": f"http://127.0.0.1:{port}/", "after": "100ms", "within": "2s"}
+    running.web["ready"] = {"http": f"http://127.0.0.1:{port}/", "initial_delay": "100ms", "timeout": "2s"}
     running.start()
     one = App(f"app-{folder}", running.directory / "app.env", port, script=SERVICE)
     running.until(lambda s: s["apps"]["web"]["state"] == "confirmed")
@@ -67,14 +67,14 @@ def content(sidecar):
     return (sidecar.directory / "app.env").read_text()
 
 
-def test_what_works_is_confirmed(bao, running, service, folder):
+def test_a_generation_that_works_becomes_ready(bao, running, service, folder):
     bao.put(f"testing/{folder}/db", password="second")
     assert service.hears() == "PASSWORD='second'"
     running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["state"] == "confirmed")
     assert running.status()["totals"]["rollbacks"] == 0
 
 
-def test_what_does_not_work_is_taken_back_told_and_not_tried_again_over_a_restart(bao, running, service, folder):
+def test_a_generation_that_is_not_ready_is_rolled_back_notified_and_not_tried_again_after_a_restart(bao, running, service, folder):
     bao.put(f"testing/{folder}/db", password="wrong")
     assert service.hears() == "PASSWORD='wrong'"
     assert service.hears() == "PASSWORD='first'", "told of the one before, which is back"
@@ -93,15 +93,15 @@ def test_what_does_not_work_is_taken_back_told_and_not_tried_again_over_a_restar
     running.until(lambda s: s["apps"]["web"]["state"] == "confirmed")
 
 
-def test_killed_while_it_proves_the_next_agent_goes_on(bao, running, service, folder):
-    running.web["ready"]["within"] = "20s"
+def test_after_a_kill_during_the_probes_the_next_agent_continues_them(bao, running, service, folder):
+    running.web["ready"]["timeout"] = "20s"
     running.stop()
     running.start()
     bao.put(f"testing/{folder}/db", password="wrong")
     assert service.hears() == "PASSWORD='wrong'"
     running.until(lambda s: s["apps"]["web"]["proof"]["open"])
     running.stop(signal.SIGKILL)
-    running.web["ready"]["within"] = "1s"
+    running.web["ready"]["timeout"] = "1s"
     running.start()
     while (line := service.hears()) != "PASSWORD='first'":
         assert line == "PASSWORD='wrong'", "told once more at most"
@@ -119,10 +119,10 @@ time.sleep(1000)
 """
 
 
-def test_what_its_supervisor_takes_long_to_start_anew_is_not_judged_before_it_runs(bao, running, folder):
+def test_an_app_whose_supervisor_restarts_it_slowly_is_not_probed_before_it_runs(bao, running, folder):
     sign = running.disk / "up"
     running.web["notify"] = {"process": {"name": f"app-{folder}"}, "action": "restart"}
-    running.web["ready"] = {"file": str(sign), "after": "0s", "within": "500ms"}
+    running.web["ready"] = {"file": str(sign), "initial_delay": "0s", "timeout": "500ms"}
     running.start()
     pass_by(0.05)  # Else it might be told of what it has read at its start: the kernel rounds that time.
     words = (f"app-{folder}", running.directory / "app.env", sign)
@@ -136,7 +136,7 @@ def test_what_its_supervisor_takes_long_to_start_anew_is_not_judged_before_it_ru
         running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["state"] == "confirmed")
 
 
-def test_a_refresh_tries_again_what_was_taken_back(bao, running, service, folder):
+def test_a_refresh_tries_a_rejected_generation_again(bao, running, service, folder):
     bao.put(f"testing/{folder}/db", password="wrong")
     running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
     assert [service.hears(), service.hears()] == ["PASSWORD='wrong'", "PASSWORD='first'"]
@@ -160,7 +160,7 @@ def checked(running):
     return running.start()
 
 
-def test_what_its_check_refuses_is_never_seen_and_its_words_hold_no_value(bao, checked, folder):
+def test_a_generation_that_its_check_rejects_is_never_published_and_no_value_is_logged(bao, checked, folder):
     assert content(checked) == "PASSWORD='first'\n"
     bao.put(f"testing/{folder}/db", password="wrong-c4n4ry")
     status = checked.until(lambda s: s["apps"]["web"]["state"] == "refused")
@@ -175,11 +175,11 @@ def test_what_its_check_refuses_is_never_seen_and_its_words_hold_no_value(bao, c
     checked.until(lambda s: s["apps"]["web"]["error"] is None)
 
 
-def test_a_check_that_hangs_is_ended_in_its_time_and_holds_nobody_up(running, memory):
+def test_a_check_that_hangs_is_killed_at_its_timeout_and_delays_no_other_app(running, memory):
     running.web["check"] = {"command": ["sleep", "61"], "timeout": "1s"}
     running.config["apps"]["other"] = {
         "directory": str(memory / "other"),
-        "refresh": "200ms",
+        "refresh_interval": "200ms",
         "files": [{"template": "app.env.j2"}],
     }
     running.start(wait=False)
@@ -190,14 +190,14 @@ def test_a_check_that_hangs_is_ended_in_its_time_and_holds_nobody_up(running, me
     assert not (running.directory / "app.env").exists()
 
 
-def test_a_check_that_is_not_there_refuses_and_says_so(running):
+def test_a_missing_check_rejects_the_generation(running):
     running.web["check"] = ["no-such-program-anywhere"]
     running.start(wait=False)
     status = running.until(lambda s: s["apps"]["web"]["state"] == "refused")
     assert "its check, no-such-program-anywhere, was not started" in status["apps"]["web"]["error"]
 
 
-def test_a_render_that_is_refused_by_its_check_ends_with_65(running):
+def test_a_render_rejected_by_its_check_exits_with_65(running):
     running.web["check"] = ["false"]
     running.write_config()
     done = running.command("render")

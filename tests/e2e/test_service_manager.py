@@ -18,7 +18,7 @@ def manager(request, tmp_path):
         yield address, listening
 
 
-def test_the_manager_hears_of_it_when_the_last_app_has_its_files_and_never_again(manager, bao, sidecar, folder):
+def test_the_service_manager_is_notified_once_when_the_last_app_has_its_files(manager, bao, sidecar, folder):
     address, listening = manager
     sidecar.environ["NOTIFY_SOCKET"] = address
     sidecar.template("a.txt.j2", f'{{{{ secret("{folder}/there").value }}}}')
@@ -40,7 +40,7 @@ def test_the_manager_hears_of_it_when_the_last_app_has_its_files_and_never_again
 @pytest.mark.parametrize(
     ("name", "reason"), [("gone", "No such file or directory"), ("x" * 108, "AF_UNIX path too long")]
 )
-def test_a_manager_that_is_gone_is_a_warning_and_the_agent_runs_on(bao, sidecar, folder, tmp_path, name, reason):
+def test_a_missing_service_manager_is_a_warning_and_the_agent_runs(bao, sidecar, folder, tmp_path, name, reason):
     sidecar.environ["NOTIFY_SOCKET"] = str(tmp_path / name)
     sidecar.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
     bao.put(f"testing/{folder}", value="canary")
@@ -51,7 +51,7 @@ def test_a_manager_that_is_gone_is_a_warning_and_the_agent_runs_on(bao, sidecar,
     assert sidecar.status()["ready"]
 
 
-def test_a_manager_that_does_not_listen_holds_nothing_up_and_hears_of_it_once_it_does(manager, bao, sidecar, folder):
+def test_a_service_manager_with_a_full_queue_delays_nothing_and_is_notified_later(manager, bao, sidecar, folder):
     address, listening = manager
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):
         other.setblocking(False)
