@@ -1,4 +1,4 @@
-"""An MCP server over HTTP without sessions: its workers are replaced by SIGHUP, and a client's session goes on."""
+"""A stateless MCP server over HTTP: SIGHUP replaces its workers, and a client's session continues."""
 
 import subprocess
 import sys
@@ -22,13 +22,13 @@ WORKERS = 2
 
 @pytest.fixture
 def url(bao, sidecar, folder):
-    """Of `uvicorn --workers 2` as the child of `lessee exec`."""
+    """The URL of `uvicorn --workers 2` as the child of `lessee exec`."""
     bao.put(f"testing/{folder}/key", value="canary-1")
     sidecar.template("key.j2", f'{{{{ secret("{folder}/key").value }}}}')
     sidecar.web["notify"] = {"child": True, "action": "SIGHUP"}
     sidecar.write_config()
     port = free_port()
-    # After five seconds, uvicorn would stay with its old workers.
+    # With the default of five seconds, uvicorn would keep its old workers.
     options = [f"--workers={WORKERS}", "--timeout-worker-healthcheck=60", "--log-level=error", f"--port={port}"]
     server = ["uvicorn", "--app-dir", TESTS / "support/programs", "mcp_http_app:app", *options]
     with sidecar.log.open("ab") as log:
@@ -45,21 +45,21 @@ def url(bao, sidecar, folder):
 
 
 @session
-async def test_a_session_goes_on_over_workers_that_are_replaced(url, bao, sidecar, folder):
-    async def ask(client):
+async def test_a_session_continues_when_workers_are_replaced(url, bao, sidecar, folder):
+    async def call_who(client):
         return text(await client.call_tool("who")).split()
 
     eventually(lambda: listens(url), "the server", patience=60)
     with anyio.fail_after(180):
         async with Client(url, mode="legacy") as client:
-            value, first, server = await ask(client)
+            value, first, server = await call_who(client)
             assert value == "canary-1"
             before = children(server)
             bao.put(f"testing/{folder}/key", value="canary-2")
-            # A call in the moment in which its worker leaves may fail, whoever replaces it: that is the benchmark's.
+            # A call can fail at the moment when its worker ends, with any kind of restart; the benchmark measures that.
             new = partial(eventually, lambda: len(before - children(server)) == WORKERS, "the new workers", 120)
             await to_thread.run_sync(new)
-            value, worker, _ = await ask(client)
+            value, worker, _ = await call_who(client)
             assert (value, worker != first) == ("canary-2", True)
             assert [tool.name for tool in (await client.list_tools()).tools] == ["who"]
     sidecar.until(lambda status: not status["apps"]["web"]["notify"]["owed"])
@@ -73,7 +73,7 @@ def listens(url):
     try:
         urllib.request.urlopen(url, timeout=1)
     except urllib.error.HTTPError:
-        return True  # It wants to be asked otherwise.
+        return True  # The server answers, but expects another request.
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""`lessee exec --respawn mcp-stdio`: a real client's session goes on while its server is started anew."""
+"""`lessee exec --respawn mcp-stdio`: a real client's session continues while its server is restarted."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def node():
 
 
 def environ_of(mcp):
-    """Of the server that was started last."""
+    """The environment variables of the server that was started last."""
     pid = mcp.events("child started")[-1]["pid"]
     pairs = Path(f"/proc/{pid}/environ").read_text().removesuffix("\0").split("\0")
     return dict(pair.split("=", 1) for pair in pairs)
@@ -44,13 +44,13 @@ def environ_of(mcp):
 
 @pytest.fixture
 def everything(mcp, node):
-    """The same, and the server is one that has all that the protocol has; its tool get-env tells its environment."""
+    """The same with server-everything, which has all features of the protocol; its tool get-env returns its environment."""
     mcp.server = node("server-everything")
     return mcp
 
 
 async def value(client):
-    """What the server was started with."""
+    """The secret in the server's environment."""
     return json.loads(text(await client.call_tool("get-env")))["VALUE"]
 
 
@@ -62,8 +62,8 @@ SLOW = "trigger-long-running-operation"
 
 
 @session
-async def test_a_session_goes_on_with_the_new_secret_and_the_client_sees_nothing(everything, bao, folder):
-    del everything.sidecar.web["notify"]  # There is one way to tell it.
+async def test_a_session_continues_with_the_new_secret_unnoticed_by_the_client(everything, bao, folder):
+    del everything.sidecar.web["notify"]  # A restart is the only way to notify it.
     async with everything.client() as client:
         assert await value(client) == "canary-1"
         for times in (2, 3):
@@ -73,56 +73,54 @@ async def test_a_session_goes_on_with_the_new_secret_and_the_client_sees_nothing
 
 
 @session
-async def test_what_was_begun_is_answered_by_the_old_server_and_what_comes_meanwhile_by_the_new(
-    everything, bao, folder
-):
-    progress, answers = [], []
-    everything.sidecar.web["notify"]["grace"] = "60s"
+async def test_the_old_server_completes_pending_requests_and_the_new_one_gets_later_requests(everything, bao, folder):
+    progress, results = [], []
+    everything.sidecar.web["notify"]["stop_grace_period"] = "60s"
 
     async def seen(part, _total, _message):
         progress.append(part)
 
-    async def begin():
-        # Longer than a rotation takes on a busy machine.
+    async def call():
+        # Longer than a rotation on a busy machine.
         words = {"duration": 10, "steps": 4}
-        answers.append(text(await client.call_tool(SLOW, words, progress_callback=seen)))
+        results.append(text(await client.call_tool(SLOW, words, progress_callback=seen)))
 
     async with everything.client() as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(begin)
+        tasks.start_soon(call)
         await everything.until(lambda: progress, "progress")
         bao.put(f"testing/{folder}/key", value="canary-2")
-        # The old one is there, for it has not answered yet; nobody else is asked.
+        # The old server is still running, because it has not responded yet.
         await everything.until(lambda: published(everything) == 2, "the second generation")
-        assert answers == []
+        assert results == []
         assert await value(client) == "canary-2"
-        assert (len(answers), progress) == (1, [1, 2, 3, 4])
+        assert (len(results), progress) == (1, [1, 2, 3, 4])
     assert len(everything.events("child started")) == 2
 
 
 @session
-async def test_what_takes_longer_than_its_grace_is_an_error_that_says_so(everything, bao, folder):
-    everything.sidecar.web["notify"]["grace"] = "300ms"
+async def test_a_request_that_exceeds_the_grace_period_fails(everything, bao, folder):
+    everything.sidecar.web["notify"]["stop_grace_period"] = "300ms"
     progress = []
 
     async def seen(part, _total, _message):
         progress.append(part)
 
-    async def begin():
-        with pytest.raises(MCPError, match="longer than it had"):
+    async def call():
+        with pytest.raises(MCPError, match="before this request was complete"):
             await client.call_tool(SLOW, {"duration": 600, "steps": 10_000}, progress_callback=seen)
 
     async with everything.client() as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(begin)
+        tasks.start_soon(call)
         await everything.until(lambda: progress, "progress")
         bao.put(f"testing/{folder}/key", value="canary-2")
         await everything.until_started(2)
         assert await value(client) == "canary-2"
-    [event] = everything.events("server is not waited for any longer")
+    [event] = everything.events("drain timed out")
     assert event["requests"] == "tools/call"
 
 
 @session
-async def test_a_server_that_crashes_is_started_again_and_its_client_told_of_what_it_was_at(everything):
+async def test_a_crashed_server_is_restarted_and_its_pending_request_fails(everything):
     async with everything.client() as client:
         for _ in range(2):
             progress = []
@@ -130,12 +128,12 @@ async def test_a_server_that_crashes_is_started_again_and_its_client_told_of_wha
             async def seen(part, _total, _message, progress=progress):
                 progress.append(part)
 
-            async def begin(seen=seen):
-                with pytest.raises(MCPError, match="the server ended while it was at this request"):
+            async def call(seen=seen):
+                with pytest.raises(MCPError, match="the server ended during this request"):
                     await client.call_tool(SLOW, {"duration": 600, "steps": 10_000}, progress_callback=seen)
 
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(begin)
+                tasks.start_soon(call)
                 await everything.until(lambda progress=progress: progress, "progress")
                 os.kill(everything.events("child started")[-1]["pid"], signal.SIGKILL)
         assert await value(client) == "canary-1"
@@ -143,14 +141,14 @@ async def test_a_server_that_crashes_is_started_again_and_its_client_told_of_wha
 
 
 @session
-async def test_what_a_server_asks_its_client_is_answered_to_the_one_that_asked(everything, bao, folder):
-    asked = []
+async def test_a_servers_request_to_the_client_gets_its_response(everything, bao, folder):
+    requests = []
 
-    async def answer(_context, parameters):
-        asked.append(parameters.message)
-        return ElicitResult(action="accept", content={"name": f"name-{len(asked)}"})
+    async def respond(_context, parameters):
+        requests.append(parameters.message)
+        return ElicitResult(action="accept", content={"name": f"name-{len(requests)}"})
 
-    async with everything.client(elicitation_callback=answer) as client:
+    async with everything.client(elicitation_callback=respond) as client:
         for number in (1, 2):
             result = await client.call_tool("trigger-elicitation-request")
             assert f"name-{number}" in "".join(part.text for part in result.content)
@@ -160,24 +158,24 @@ async def test_what_a_server_asks_its_client_is_answered_to_the_one_that_asked(e
 
 
 @session
-async def test_without_initialize_a_session_goes_on_too_and_its_streams_of_notifications(mcp, bao, folder):
-    # Of the revision 2026-07-28, which only the Python SDK speaks.
+async def test_a_session_without_initialize_continues_with_its_subscriptions(mcp, bao, folder):
+    # Revision 2026-07-28, which only the Python SDK supports.
     async with mcp.client(mode="auto") as client, client.listen(tools_list_changed=True) as changes:
         assert text(await client.call_tool("who")).startswith("canary-1 ")
         bao.put(f"testing/{folder}/key", value="canary-2")
         await mcp.until_started(2)
-        # They may be others, for another server is there.
+        # The tools may have changed, because it is another server.
         await anext(changes)
         assert text(await client.call_tool("who")).startswith("canary-2 ")
         await client.call_tool("changes")
         await anext(changes)
 
 
-# Servers of others.
+# Public servers.
 
 
 @session
-async def test_githubs_server_has_the_new_token_and_the_clients_file_holds_none(bao, sidecar, folder, node):
+async def test_githubs_server_gets_the_new_token_and_the_clients_file_contains_none(bao, sidecar, folder, node):
     bao.put(f"testing/{folder}/github", api_key="canary-1")
     mcp = Mcp(sidecar, bao, GITHUB_PERSONAL_ACCESS_TOKEN=f'secret("{folder}/github").api_key')
     parameters = mcp.parameters(*node("server-github"))
@@ -194,7 +192,7 @@ async def test_githubs_server_has_the_new_token_and_the_clients_file_holds_none(
 
 
 @session
-async def test_the_memory_servers_graph_is_there_over_a_restart(bao, sidecar, folder, node, tmp_path):
+async def test_the_memory_servers_graph_survives_a_restart(bao, sidecar, folder, node, tmp_path):
     bao.put(f"testing/{folder}/key", value="canary-1")
     mcp = Mcp(sidecar, bao, KEY=f'secret("{folder}/key").value', MEMORY_FILE_PATH=json.dumps(str(tmp_path / "graph")))
     entity = {"name": "lessee", "entityType": "program", "observations": ["it leases"]}
@@ -206,32 +204,30 @@ async def test_the_memory_servers_graph_is_there_over_a_restart(bao, sidecar, fo
         assert [one["name"] for one in graph.structured_content["entities"]] == ["lessee"]
 
 
-@pytest.mark.filterwarnings("ignore:.* as of 2026-07-28")  # Most clients speak what was before.
+@pytest.mark.filterwarnings("ignore:.* as of 2026-07-28")  # Most clients use earlier revisions.
 @session
-async def test_subscriptions_are_made_anew_and_lists_that_may_be_others_are_told_of(everything, bao, folder):
-    heard = []
+async def test_subscriptions_are_replayed_and_lists_that_may_have_changed_are_notified(everything, bao, folder):
+    received = []
 
-    async def hear(message):
-        heard.append(getattr(message, "method", None))
+    async def receive(message):
+        received.append(getattr(message, "method", None))
 
-    async with everything.client(message_handler=hear) as client:
+    async with everything.client(message_handler=receive) as client:
         uri = (await client.list_resources()).resources[0].uri
         await client.session.subscribe_resource(uri)
         await client.session.set_logging_level("debug")
         bao.put(f"testing/{folder}/key", value="canary-2")
         await everything.until_started(2)
         assert await value(client) == "canary-2"
-        # One of ours, for it may have changed; and then the new server's own, which knows of the subscription.
-        assert heard.count("notifications/resources/updated") == 1
-        assert "notifications/tools/list_changed" in heard
+        # One from the relay, because the resource may have changed; later ones are from the new server's subscription.
+        assert received.count("notifications/resources/updated") == 1
+        assert "notifications/tools/list_changed" in received
         await client.call_tool("toggle-subscriber-updates")
-        await everything.until(lambda: heard.count("notifications/resources/updated") > 1, "an update")
+        await everything.until(lambda: received.count("notifications/resources/updated") > 1, "an update")
 
 
 @session
-async def test_the_session_of_postgress_server_goes_on_under_the_users_that_follow_one_another(
-    bao, sidecar, folder, node, postgres
-):
+async def test_the_session_of_postgress_server_continues_with_each_new_user(bao, sidecar, folder, node, postgres):
     role = f"mcp_stdio_{folder}"
     postgres.attach(bao, role=role, default_ttl="10s", max_ttl="10s")
     mcp = at_postgres(bao, sidecar, postgres, role)
@@ -245,7 +241,7 @@ async def test_the_session_of_postgress_server_goes_on_under_the_users_that_foll
 
 
 @session
-async def test_a_lease_that_is_revoked_by_others_ends_the_server_and_not_the_session(
+async def test_a_lease_revoked_by_another_client_restarts_the_server_and_keeps_the_session(
     bao, sidecar, folder, node, postgres
 ):
     role = f"mcp_revoked_{folder}"
@@ -253,12 +249,12 @@ async def test_a_lease_that_is_revoked_by_others_ends_the_server_and_not_the_ses
     mcp = at_postgres(bao, sidecar, postgres, role)
 
     async def ask(client):
-        """Who it is, or None where it is told that this is not to be had now."""
+        """The database user, or None if the query failed."""
         try:
-            answer = await client.call_tool("query", QUERY)
+            result = await client.call_tool("query", QUERY)
         except MCPError:
             return None
-        return None if answer.is_error else json.loads(text(answer))[0]["who"]
+        return None if result.is_error else json.loads(text(result))[0]["who"]
 
     async with mcp.client(*node("server-postgres"), "postgresql:///") as client:
         first = await ask(client)
@@ -284,13 +280,13 @@ def at_postgres(bao, sidecar, postgres, role):
     )
 
 
-# Beginning and end, without a client that would be so kind as to help.
+# Start and end, with a client that sends raw messages.
 
-HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 
 
-class Raw:
-    """A client that says what it likes, byte by byte."""
+class RawClient:
+    """A client that sends and receives raw messages."""
 
     def __init__(self, mcp, *server, respawn=True, env=None):
         parameters = mcp.parameters(*server, respawn=respawn)
@@ -315,19 +311,19 @@ class Raw:
         self.process.stdin.close()
         self.process.stdout.close()
 
-    def say(self, **message):
+    def send(self, **message):
         self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\r\n")
         self.process.stdin.flush()
 
-    def hear(self):
+    def receive(self):
         return json.loads(self.process.stdout.readline())
 
-    def begin(self):
-        self.say(id=0, method="initialize", params=HELLO)
-        assert self.hear()["id"] == 0
-        self.say(method="notifications/initialized")
+    def initialize(self):
+        self.send(id=0, method="initialize", params=INITIALIZE)
+        assert self.receive()["id"] == 0
+        self.send(method="notifications/initialized")
 
-    def ends(self):
+    def wait_for_exit(self):
         try:
             return self.process.wait(4 * PATIENCE)
         except subprocess.TimeoutExpired:
@@ -335,30 +331,30 @@ class Raw:
 
 
 @pytest.mark.parametrize("respawn", [False, True])
-def test_a_missing_secret_ends_at_once_with_a_word_on_stderr_and_none_on_stdout(mcp, respawn, folder):
+def test_a_missing_secret_is_an_error_on_stderr_and_nothing_on_stdout(mcp, respawn, folder):
     mcp.template(VALUE=f'secret("{folder}/none").value')
-    with Raw(mcp, "touch", str(mcp.sidecar.disk / "started"), respawn=respawn) as client:
-        assert client.ends() == 65
+    with RawClient(mcp, "touch", str(mcp.sidecar.disk / "started"), respawn=respawn) as client:
+        assert client.wait_for_exit() == 65
         assert client.process.stdout.read() == b""
     assert f"{folder}/none" in mcp.sidecar.log.read_text()
     assert not (mcp.sidecar.disk / "started").exists()
 
 
-def test_a_server_that_has_never_answered_is_not_tried_again(bao, sidecar, folder, node):
+def test_a_server_that_never_responded_is_not_restarted(bao, sidecar, folder, node):
     bao.put(f"testing/{folder}/brave", api_key="")
     mcp = Mcp(sidecar, bao, BRAVE_API_KEY=f'secret("{folder}/brave").api_key')
-    with Raw(mcp, *node("server-brave-search")) as client:
-        client.say(id=0, method="initialize", params=HELLO)
-        assert client.ends() == 1
+    with RawClient(mcp, *node("server-brave-search")) as client:
+        client.send(id=0, method="initialize", params=INITIALIZE)
+        assert client.wait_for_exit() == 1
         [line] = client.process.stdout.read().splitlines()
-        told = json.loads(line)
-        assert (told["id"], told["error"]["code"]) == (0, -32000)
+        response = json.loads(line)
+        assert (response["id"], response["error"]["code"]) == (0, -32000)
     assert "BRAVE_API_KEY environment variable is required" in sidecar.log.read_text()
     assert len(mcp.events("child started")) == 1
 
 
-def test_a_session_beside_another_has_a_state_and_a_directory_of_its_own_or_is_told_how_to_have_them(mcp):
-    def beside(code, timeout="1s", **config):
+def test_concurrent_sessions_need_their_own_state_and_directory(mcp):
+    def run_second(code, timeout="1s", **config):
         mcp.sidecar.config |= config
         mcp.sidecar.write_config()
         words = ["--app", "web", "--timeout", timeout, "--once", "--", "sh", "-c", "echo $VALUE"]
@@ -366,61 +362,64 @@ def test_a_session_beside_another_has_a_state_and_a_directory_of_its_own_or_is_t
         assert (done.returncode, done.stdout) == (code, "" if code else "canary-1\n"), done.stderr
         return done.stderr
 
-    with ThreadPoolExecutor(2) as pool:  # Those that are soon gone wait for one another.
-        list(pool.map(lambda _: beside(0, "30s"), range(2)))
-    with Raw(mcp, "cat"):
+    with ThreadPoolExecutor(2) as pool:  # Short runs wait for each other.
+        list(pool.map(lambda _: run_second(0, "30s"), range(2)))
+    with RawClient(mcp, "cat"):
         eventually(lambda: mcp.events("child started"), "a child")
-        assert "another lessee holds this state; end that one, or write `state: …/${LESSEE_SESSION:-1}`" in beside(73)
+        assert (
+            "another lessee holds this state; end that one, or write `state_dir: …/${LESSEE_SESSION:-1}`"
+            in run_second(73)
+        )
     number, state, directory = "${LESSEE_SESSION:-1}", mcp.sidecar.state, mcp.sidecar.directory
-    mcp.sidecar.config["state"] = f"{state}-{number}"
-    with Raw(mcp, "cat"):
+    mcp.sidecar.config["state_dir"] = f"{state}-{number}"
+    with RawClient(mcp, "cat"):
         eventually(lambda: len(mcp.events("child started")) == 2, "a child")
-        told = beside(78)
-        assert "apps.web.directory: another session has it; write `${LESSEE_SESSION:-1}` into it, as into" in told
+        error = run_second(78)
+        assert "apps.web.directory: another session has it; write `${LESSEE_SESSION:-1}` into it, as into" in error
         mcp.sidecar.web["directory"] = f"{directory}-{number}"
-        told = beside(78, status={"socket": f"{mcp.sidecar.memory}/socket"})
-        assert "status.socket: another session has it" in told
-        beside(0, "30s", status={"socket": f"{mcp.sidecar.memory}/socket-{number}"})
+        error = run_second(78, status={"socket": f"{mcp.sidecar.memory}/socket"})
+        assert "status.socket: another session has it" in error
+        run_second(0, "30s", status={"socket": f"{mcp.sidecar.memory}/socket-{number}"})
         assert [path.exists() for path in (Path(f"{state}-2"), Path(f"{directory}-2"))] == [True, True]
 
 
-def test_a_program_that_is_not_there_is_told_and_ends_all(mcp):
-    with Raw(mcp, "no-such-program") as client:
-        assert client.ends() == 127
+def test_a_missing_program_ends_lessee(mcp):
+    with RawClient(mcp, "no-such-program") as client:
+        assert client.wait_for_exit() == 127
         assert client.process.stdout.read() == b""
 
 
-def test_a_client_that_hangs_up_ends_the_server_and_lessee(bao, sidecar, folder, node):
+def test_a_closed_client_ends_the_server_and_lessee(bao, sidecar, folder, node):
     bao.put(f"testing/{folder}/brave", api_key="canary-1")
     mcp = Mcp(sidecar, bao, BRAVE_API_KEY=f'secret("{folder}/brave").api_key')
-    with Raw(mcp, *node("server-brave-search")) as client:
-        client.begin()
-        client.say(id=1, method="tools/list")
+    with RawClient(mcp, *node("server-brave-search")) as client:
+        client.initialize()
+        client.send(id=1, method="tools/list")
         client.process.stdin.close()
-        # What it has asked before is answered.
-        assert len(client.hear()["result"]["tools"]) == 2
-        assert client.ends() == 0
+        # The earlier request gets its response.
+        assert len(client.receive()["result"]["tools"]) == 2
+        assert client.wait_for_exit() == 0
         assert client.process.stdout.read() == b""
 
 
 STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
 
 
-def test_a_server_that_can_say_nothing_more_is_ended(mcp):
-    with Raw(mcp, "sh", "-c", f"exec 1>&-; {STUBBORN}") as client:
-        assert client.ends() == 137
+def test_a_server_that_closes_its_output_is_killed(mcp):
+    with RawClient(mcp, "sh", "-c", f"exec 1>&-; {STUBBORN}") as client:
+        assert client.wait_for_exit() == 137
     [event] = mcp.events("server cannot be used")
-    assert event["reason"] == "it has closed its output"
+    assert event["reason"] == "it closed its output"
 
 
-@pytest.mark.parametrize("way", ["hangs up", "kills"])
-def test_no_server_outlives_its_client_however_stubborn_it_is(mcp, way):
-    script = STUBBORN if way == "hangs up" else "cat >&2"
-    with Raw(mcp, "sh", "-c", script) as client:
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_no_server_outlives_its_client(mcp, end):
+    script = STUBBORN if end == "close" else "cat >&2"
+    with RawClient(mcp, "sh", "-c", script) as client:
         [event] = eventually(lambda: mcp.events("child started"), "a child")
-        if way == "hangs up":
+        if end == "close":
             client.process.stdin.close()
-            assert client.ends() == 137
+            assert client.wait_for_exit() == 137
         else:
             client.process.kill()
         eventually(lambda: not Path(f"/proc/{event['pid']}").exists() or is_zombie(event["pid"]), "its end")
@@ -430,10 +429,10 @@ def is_zombie(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
     except OSError:
-        return False  # It has just been waited for.
+        return False  # It has already been reaped.
 
 
-BESIDE = """
+NOISY_SERVER = """
 import json, sys
 print("listening to", "canary-1")
 sys.stdout.write('{"level": "info", "msg": "up"}\\n')
@@ -447,20 +446,20 @@ for line in sys.stdin:
 """
 
 
-def test_what_a_server_says_beside_goes_to_stderr_without_secrets_and_huge_messages_pass(mcp):
-    with Raw(mcp, sys.executable, "-c", BESIDE) as client:
-        client.begin()
+def test_other_output_is_logged_without_secrets_and_huge_messages_are_forwarded(mcp):
+    with RawClient(mcp, sys.executable, "-c", NOISY_SERVER) as client:
+        client.initialize()
         huge = "x" * 20_000_000
-        client.say(id=1, method="huge", params={"text": huge})
-        assert client.hear() == {"jsonrpc": "2.0", "id": 1, "result": {"text": huge}}
+        client.send(id=1, method="huge", params={"text": huge})
+        assert client.receive() == {"jsonrpc": "2.0", "id": 1, "result": {"text": huge}}
         client.process.stdin.close()
-        assert client.ends() == 0
+        assert client.wait_for_exit() == 0
         assert client.process.stdout.read() == b""
-    said = [event["line"] for event in mcp.events("server said what is no message")]
-    assert said == ["listening to ***", '{"level": "info", "msg": "up"}']
+    logged = [event["line"] for event in mcp.events("invalid message from server")]
+    assert logged == ["listening to ***", '{"level": "info", "msg": "up"}']
 
 
-def test_respawn_and_once_exclude_each_other_and_a_closed_stdin_is_told(mcp):
+def test_respawn_excludes_once_and_needs_an_open_stdin(mcp):
     mcp.parameters()
     words = ["exec", "--app", "web", "--respawn", "mcp-stdio"]
     done = mcp.sidecar.command(*words, "--once", "--", "true")
@@ -473,8 +472,8 @@ def test_respawn_and_once_exclude_each_other_and_a_closed_stdin_is_told(mcp):
     assert (done.returncode, "standard input: it is closed" in done.stderr) == (64, True)
 
 
-def test_sigterm_ends_the_server_and_lessee_as_it_does(mcp):
-    with Raw(mcp, sys.executable, "-c", BESIDE) as client:
-        client.begin()
+def test_sigterm_ends_the_server_and_lessee(mcp):
+    with RawClient(mcp, sys.executable, "-c", NOISY_SERVER) as client:
+        client.initialize()
         client.process.send_signal(signal.SIGTERM)
-        assert client.ends() == 143
+        assert client.wait_for_exit() == 143

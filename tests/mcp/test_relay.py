@@ -1,4 +1,4 @@
-"""A relay between real pipes: whole messages pass, whoever is slow, stops listening or ends in the middle of one."""
+"""A relay fixture real pipes forwards complete messages, also with slow, closed and ended peers."""
 
 import json
 import os
@@ -9,8 +9,8 @@ import pytest
 
 from lessee.mcp import relay as module
 from lessee.mcp.relay import Relay
-from lessee.mcp.session.actions import About, Drained, Gone, UnusableError, Works
-from lessee.mcp.session.messages import SERVER_GONE
+from lessee.mcp.session.actions import ClientClosed, Drained, ServerEvent, ServerResponded, ServerUnusable
+from lessee.mcp.session.messages import SERVER_ENDED
 from support.programs.sidecar import PATIENCE
 
 HUGE = "x" * 3_000_000
@@ -20,44 +20,44 @@ def line(**message):
     return json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n"
 
 
-class Ends:
-    """The far ends of both of somebody's pipes."""
+class Peer:
+    """The far ends of the pipes of a client or server."""
 
-    def __init__(self, hears, says):
-        self.hears, self.says = os.fdopen(hears, "rb", 0), os.fdopen(says, "wb", 0)
-        self.buffered = os.fdopen(os.dup(hears), "rb")
+    def __init__(self, reader, writer):
+        self.input, self.output = os.fdopen(reader, "rb", 0), os.fdopen(writer, "wb", 0)
+        self.buffered = os.fdopen(os.dup(reader), "rb")
 
-    def hear(self):
+    def receive(self):
         return json.loads(self.buffered.readline())
 
     def close(self):
-        for stream in (self.hears, self.says, self.buffered):
+        for stream in (self.input, self.output, self.buffered):
             stream.close()
 
 
-class Between:
-    """A relay, its client, and servers that the test speaks for."""
+class RelayFixture:
+    """A relay with a client and servers that the test controls."""
 
     def __init__(self, monkeypatch):
-        self.ours, self.posted, self.ends = [], queue.Queue(), []
-        theirs = []
+        self.descriptors, self.posted, self.ends = [], queue.Queue(), []
+        far_ends = []
         for name, ends in (("_STDIN", os.pipe()), ("_STDOUT", os.pipe()[::-1])):
             monkeypatch.setattr(module, name, ends[0])
-            self.ours.append(ends[0])
-            theirs.append(ends[1])
-        self.client = self._keep(Ends(theirs[1], theirs[0]))
+            self.descriptors.append(ends[0])
+            far_ends.append(ends[1])
+        self.client = self._register(Peer(far_ends[1], far_ends[0]))
         self.relay = Relay(self.posted.put)
 
     def server(self):
         pipes = self.relay.pipes()
-        server = self._keep(Ends(os.dup(pipes.stdin), os.dup(pipes.stdout)))
+        server = self._register(Peer(os.dup(pipes.stdin), os.dup(pipes.stdout)))
         self.relay.attach(pipes)
         return server
 
-    def post(self):
+    def next_event(self):
         return self.posted.get(timeout=PATIENCE)
 
-    def _keep(self, ends):
+    def _register(self, ends):
         self.ends.append(ends)
         return ends
 
@@ -65,94 +65,94 @@ class Between:
         for ends in self.ends:
             ends.close()
         self.relay.finish()
-        for descriptor in self.ours:
+        for descriptor in self.descriptors:
             os.close(descriptor)
 
 
 @pytest.fixture
-def between(monkeypatch):
-    found = Between(monkeypatch)
-    yield found
-    found.close()
+def fixture(monkeypatch):
+    made = RelayFixture(monkeypatch)
+    yield made
+    made.close()
 
 
-def test_a_message_that_comes_in_parts_passes_whole_and_the_first_answer_is_told(between):
-    server = between.server()
-    asked = line(id=1, method="ping")
-    for part in (asked[:7], asked[7:20], asked[20:]):
-        between.client.says.write(part)
-    assert server.buffered.readline() == asked
+def test_a_message_in_parts_is_forwarded_whole_and_the_first_response_is_reported(fixture):
+    server = fixture.server()
+    request = line(id=1, method="ping")
+    for part in (request[:7], request[7:20], request[20:]):
+        fixture.client.output.write(part)
+    assert server.buffered.readline() == request
     for part in (b'{"jsonrpc": "2.0", "id": 1,', b' "result": {}}\r\n'):
-        server.says.write(part)
-    assert between.client.hear() == {"jsonrpc": "2.0", "id": 1, "result": {}}
-    assert between.post() == About(1, Works())
-    # Who shares these with us must not find them otherwise.
-    assert [os.get_blocking(descriptor) for descriptor in between.ours] == [True, True]
+        server.output.write(part)
+    assert fixture.client.receive() == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    assert fixture.next_event() == ServerEvent(1, ServerResponded())
+    # Other processes may share these pipes, so their mode must not change.
+    assert [os.get_blocking(descriptor) for descriptor in fixture.descriptors] == [True, True]
 
 
 @pytest.mark.parametrize("slow", ["client", "server"])
-def test_who_is_slow_to_read_misses_nothing_and_does_not_stop_the_other(between, slow):
-    server, client = between.server(), between.client
+def test_a_slow_reader_misses_nothing_and_does_not_block_the_other_direction(fixture, slow):
+    server, client = fixture.server(), fixture.client
     here, there = (client, server) if slow == "client" else (server, client)
     messages = [line(method="notifications/message", params={"text": f"{number}{HUGE}"}) for number in range(3)]
-    writing = threading.Thread(target=lambda: [there.says.write(part) for part in map(memoryview, messages)])
+    writing = threading.Thread(target=lambda: [there.output.write(part) for part in map(memoryview, messages)])
     writing.start()
-    here.says.write(line(method="notifications/other"))
-    assert there.hear()["method"] == "notifications/other"
+    here.output.write(line(method="notifications/other"))
+    assert there.receive()["method"] == "notifications/other"
     assert [here.buffered.readline() for _ in messages] == messages
     writing.join(PATIENCE)
 
 
-def test_the_last_words_of_a_server_are_heard_and_who_waits_is_told_that_it_has_ended(between):
-    server = between.server()
-    between.client.says.write(line(id=1, method="ping") + line(id=2, method="ping"))
-    assert [server.hear()["id"] for _ in range(2)] == [1, 2]
-    server.says.write(line(id=1, result={}).rstrip())
+def test_the_last_output_of_a_server_is_forwarded_and_pending_requests_fail(fixture):
+    server = fixture.server()
+    fixture.client.output.write(line(id=1, method="ping") + line(id=2, method="ping"))
+    assert [server.receive()["id"] for _ in range(2)] == [1, 2]
+    server.output.write(line(id=1, result={}).rstrip())
     server.close()
-    between.relay.detach()
-    assert between.client.hear()["result"] == {}
-    assert between.client.hear()["error"]["code"] == SERVER_GONE
-    again = between.server()
-    between.client.says.write(line(id=3, method="ping"))
-    assert again.hear()["id"] == 3
+    fixture.relay.detach()
+    assert fixture.client.receive()["result"] == {}
+    assert fixture.client.receive()["error"]["code"] == SERVER_ENDED
+    second = fixture.server()
+    fixture.client.output.write(line(id=3, method="ping"))
+    assert second.receive()["id"] == 3
 
 
-def test_what_was_asked_before_the_drain_is_waited_for_and_then_the_input_is_closed(between):
-    server = between.server()
-    between.client.says.write(line(id=1, method="ping"))
-    assert server.hear()["id"] == 1
-    between.relay.drain(PATIENCE)
-    server.says.write(line(method="notifications/message"))
-    assert between.client.hear()["method"] == "notifications/message"  # By now it is being drained.
-    between.client.says.write(line(id=2, method="ping"))
-    server.says.write(line(id=1, result={}))
-    assert [between.post().what, between.post().what] == [Works(), Drained()]
-    between.relay.close_input()
+def test_requests_before_a_drain_are_completed_and_then_the_input_is_closed(fixture):
+    server = fixture.server()
+    fixture.client.output.write(line(id=1, method="ping"))
+    assert server.receive()["id"] == 1
+    fixture.relay.drain(PATIENCE)
+    server.output.write(line(method="notifications/message"))
+    assert fixture.client.receive()["method"] == "notifications/message"  # The relay is draining the server now.
+    fixture.client.output.write(line(id=2, method="ping"))
+    server.output.write(line(id=1, result={}))
+    assert [fixture.next_event().event, fixture.next_event().event] == [ServerResponded(), Drained()]
+    fixture.relay.close_input()
     assert server.buffered.read() == b""
-    between.relay.detach()
-    assert between.server().hear()["id"] == 2
+    fixture.relay.detach()
+    assert fixture.server().receive()["id"] == 2
 
 
-@pytest.mark.parametrize("what", ["output", "input"])
-def test_a_server_that_lives_without_its_output_or_its_input_is_of_no_use(between, what):
-    server = between.server()
-    if what == "output":
-        server.says.close()
+@pytest.mark.parametrize("stream", ["output", "input"])
+def test_a_server_that_closes_its_output_or_input_is_unusable(fixture, stream):
+    server = fixture.server()
+    if stream == "output":
+        server.output.close()
     else:
-        server.hears.close()
+        server.input.close()
         server.buffered.close()
-        between.client.says.write(line(id=1, method="ping"))
-    assert between.post() == About(1, UnusableError(f"it has closed its {what}"))
+        fixture.client.output.write(line(id=1, method="ping"))
+    assert fixture.next_event() == ServerEvent(1, ServerUnusable(f"it closed its {stream}"))
 
 
-def test_a_client_that_is_gone_is_told_of_once_and_one_that_reads_nothing_is_not_waited_for(between):
-    server = between.server()
-    between.client.says.write(line(id=1, method="ping"))
-    assert server.hear()["id"] == 1
-    between.client.says.close()
-    assert between.post() == Gone()
-    server.says.write(line(id=1, result={"text": HUGE}))
-    assert between.post() == About(1, Works())
-    between.relay.detach()
-    between.relay.finish()
-    assert between.posted.empty()
+def test_a_closed_client_is_reported_once_and_does_not_block_the_end(fixture):
+    server = fixture.server()
+    fixture.client.output.write(line(id=1, method="ping"))
+    assert server.receive()["id"] == 1
+    fixture.client.output.close()
+    assert fixture.next_event() == ClientClosed()
+    server.output.write(line(id=1, result={"text": HUGE}))
+    assert fixture.next_event() == ServerEvent(1, ServerResponded())
+    fixture.relay.detach()
+    fixture.relay.finish()
+    assert fixture.posted.empty()

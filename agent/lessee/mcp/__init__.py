@@ -1,1 +1,1 @@
-"""Keeps an MCP client's session while its server restarts."""
+"""The MCP relay: continues a client's session over restarts of its server."""

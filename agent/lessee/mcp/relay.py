@@ -1,4 +1,4 @@
-"""Stands between an MCP client, at our stdin and stdout, and the servers that come one after the other."""
+"""Relays messages between an MCP client, at this process's stdin and stdout, and a sequence of servers."""
 
 import errno
 import os
@@ -12,88 +12,88 @@ from typing import assert_never
 
 from lessee.host.clock import boot_time
 from lessee.mcp.session.actions import (
-    About,
     Action,
+    ClientClosed,
     CloseInput,
     Drained,
-    Gone,
-    Say,
-    ToClient,
-    ToServer,
-    UnusableError,
-    Works,
+    Log,
+    SendToClient,
+    SendToServer,
+    ServerEvent,
+    ServerResponded,
+    ServerUnusable,
 )
-from lessee.mcp.session.lines import Lines
+from lessee.mcp.session.line_splitter import LineSplitter
 from lessee.mcp.session.machine import Session
 from lessee.telemetry.logs import log
 
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 65536
-_MOST_CHUNKS = 1024
-_SURELY = 4096
-"""Bytes that a pipe that can be written to takes without waiting (PIPE_BUF in pipe(7))."""
-_FULL = 1024 * 1024
-"""Bytes that wait for one side before nothing more is read from the other."""
-_MOST_HELD = 64 * 1024 * 1024
-"""Bytes that wait for a server before nothing more is read from the client."""
-_LAST_WORDS = 2.0
-"""Seconds that the client has to take what is left when all is over."""
-_MUTE = 1.0
-"""Seconds after which a server that has closed its output or its input and goes on is of no use."""
+_MAX_CHUNKS = 1024
+_PIPE_BUF = 4096
+"""Bytes that a writable pipe accepts without blocking (PIPE_BUF in pipe(7))."""
+_MAX_UNSENT = 1024 * 1024
+"""Bytes to send to one side from which on the relay reads nothing more from the other."""
+_MAX_PENDING = 64 * 1024 * 1024
+"""Bytes that wait for a server from which on the relay reads nothing more from the client."""
+_FLUSH_TIMEOUT = 2.0
+"""Seconds at the end in which the client can receive the remaining messages."""
+_EXIT_TIMEOUT = 1.0
+"""Seconds in which a server that has closed its input or output must end."""
 
 
 class Relay:
-    """All but the making of servers is done by a thread of its own; each method is the supervisor's."""
+    """The supervisor's interface to the relay, whose thread does everything except starting servers."""
 
-    def __init__(self, post: Callable[[About | Gone], None]) -> None:
-        """`post` is called by that thread."""
-        self._errands: deque[Callable[[], None]] = deque()
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._servers = 0
+    def __init__(self, post: Callable[[ServerEvent | ClientClosed], None]) -> None:
+        """The relay's thread calls `post`."""
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._server_count = 0
         self._thread: threading.Thread | None = None
-        self._between = _Between(post, self._errands, self._bell)
+        self._worker = _RelayWorker(post, self._tasks, self._wakeup)
 
     @staticmethod
     def pipes() -> "Pipes":
-        """For a server that is about to be started. Raises OSError where there are too many."""
+        """Create the pipes of a server that is about to be started. Raises OSError if there are too many."""
         return Pipes()
 
     def attach(self, pipes: "Pipes") -> None:
-        """The server was started."""
-        pipes.close_theirs()
-        self._servers += 1
-        number = self._servers
-        self._have(lambda: self._between.attach(pipes, number))
+        """Attach a server that was started with these pipes."""
+        pipes.close_server_ends()
+        self._server_count += 1
+        number = self._server_count
+        self._run_in_thread(lambda: self._worker.attach(pipes, number))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._between.run, name="lessee-relay", daemon=True)
+            self._thread = threading.Thread(target=self._worker.run, name="lessee-relay", daemon=True)
             self._thread.start()
 
     def drain(self, timeout: float) -> None:
-        """Have the server finish what it was asked, for so many seconds; then `Drained` is posted."""
-        until = boot_time() + timeout
-        self._have(lambda: self._between.drain(until))
+        """Complete the pending requests within `timeout` seconds; then the relay posts `Drained`."""
+        deadline = boot_time() + timeout
+        self._run_in_thread(lambda: self._worker.drain(deadline))
 
     def close_input(self) -> None:
-        """Of the server, which is to end by that."""
-        self._have(self._between.close_input)
+        """Close the server's input, so that it ends."""
+        self._run_in_thread(self._worker.close_input)
 
     def detach(self) -> None:
-        """The server has ended."""
-        self._have(self._between.detach)
+        """Detach a server that has ended."""
+        self._run_in_thread(self._worker.detach)
 
     def finish(self) -> None:
-        """There will be no server any more: say so to who still waits."""
-        self._have(self._between.finish)
+        """Respond to all pending requests with an error, because no further server will be started."""
+        self._run_in_thread(self._worker.finish)
         if self._thread is not None:
-            self._thread.join(_LAST_WORDS + 1)
+            self._thread.join(_FLUSH_TIMEOUT + 1)
 
-    def _have(self, errand: Callable[[], None]) -> None:
-        self._errands.append(errand)
-        os.eventfd_write(self._bell, 1)
+    def _run_in_thread(self, task: Callable[[], None]) -> None:
+        self._tasks.append(task)
+        os.eventfd_write(self._wakeup, 1)
 
 
 class Pipes:
-    """Of stdin and stdout: the server's ends, and ours."""
+    """The pipes of a server's stdin and stdout: the server's ends and the relay's ends."""
 
     def __init__(self) -> None:
         self.stdin, self.to_server = os.pipe()
@@ -106,136 +106,144 @@ class Pipes:
         os.set_blocking(self.to_server, False)
         os.set_blocking(self.from_server, False)
 
-    def close_theirs(self) -> None:
-        """The server has them."""
+    def close_server_ends(self) -> None:
+        """Close the ends that the server has inherited."""
         os.close(self.stdin)
         os.close(self.stdout)
 
     def close(self) -> None:
-        """There was no server to be started."""
-        self.close_theirs()
+        """Close all ends, if the server could not be started."""
+        self.close_server_ends()
         os.close(self.to_server)
         os.close(self.from_server)
 
 
-class _Sink:
-    """What is to be written to one side."""
+class _OutputBuffer:
+    """The data to send to one side."""
 
     def __init__(self) -> None:
         self.descriptor: int | None = None
-        self.left = bytearray()
+        self.unsent = bytearray()
 
     def add(self, line: bytes) -> None:
         if self.descriptor is not None:
-            self.left += line
-            self.left += b"\n"
+            self.unsent += line
+            self.unsent += b"\n"
 
-    def wrote(self, count: int) -> None:
-        del self.left[:count]
+    def consume(self, count: int) -> None:
+        del self.unsent[:count]
 
 
-class _Between:
-    """What the relay's thread owns."""
+class _RelayWorker:
+    """The state of the relay's thread."""
 
-    def __init__(self, post: Callable[[About | Gone], None], errands: deque[Callable[[], None]], bell: int) -> None:
-        self._post, self._errands, self._bell = post, errands, bell
+    def __init__(
+        self, post: Callable[[ServerEvent | ClientClosed], None], tasks: deque[Callable[[], None]], wakeup: int
+    ) -> None:
+        self._post, self._tasks, self._wakeup = post, tasks, wakeup
         self._session = Session(secrets.token_hex(4))
         self._server = 0
-        self._from_client, self._from_server = Lines(), Lines()
-        self._to_client, self._to_server = _Sink(), _Sink()
+        self._from_client, self._from_server = LineSplitter(), LineSplitter()
+        self._to_client, self._to_server = _OutputBuffer(), _OutputBuffer()
         self._to_client.descriptor = _STDOUT
-        self._heard: int | None = None
-        """The server's output."""
-        self._hears = True
-        """Whether the client may say more."""
+        self._server_output: int | None = None
+        """The descriptor of the server's output."""
+        self._is_client_open = True
+        """Whether the client may send more."""
         self._closing = False
-        self._wanted: list[tuple[int, int]] = []
-        self._poll, self._room = select.poll(), select.poll()
-        self._room.register(_STDOUT, select.POLLOUT)
-        self._closed = ""
-        """What the server has closed."""
-        self._mute_at = self._over_at = float("inf")
+        self._polled: list[tuple[int, int]] = []
+        self._poll, self._stdout_poll = select.poll(), select.poll()
+        self._stdout_poll.register(_STDOUT, select.POLLOUT)
+        self._closed_stream = ""
+        """The stream that the server has closed."""
+        self._exit_deadline = self._flush_deadline = float("inf")
 
     def run(self) -> None:
         try:
-            while not self._is_over():
-                self._turn()
-        except Exception as exc:  # noqa: BLE001  # A session without it would hang for ever.
-            log("error", "relay failed", reason=f"{type(exc).__name__}; please report it")
-            self._post(Gone())
+            while not self._is_finished():
+                self._run_once()
+        except Exception as exc:  # noqa: BLE001  # Without this thread, the session would hang forever.
+            log("error", "relay failed", reason=type(exc).__name__, todo="please report this")
+            self._post(ClientClosed())
 
-    def _turn(self) -> None:
-        # The order: what the server has said may be what it is drained by.
+    def _run_once(self) -> None:
+        # In this order, because the server's output may contain the response that completes a drain.
         ready = self._wait()
-        if self._bell in ready:
+        if self._wakeup in ready:
             with suppress(BlockingIOError):
-                os.eventfd_read(self._bell)
-        if self._heard is not None and self._heard in ready:
+                os.eventfd_read(self._wakeup)
+        if self._server_output is not None and self._server_output in ready:
             self._read_server()
-        if self._hears and _STDIN in ready:
+        if self._is_client_open and _STDIN in ready:
             self._read_client()
-        while self._errands:
-            self._errands.popleft()()
+        while self._tasks:
+            self._tasks.popleft()()
         now = boot_time()
         if now >= self._session.wake_at:
-            self._obey(self._session.tick(now))
-        if now >= self._mute_at:
-            self._mute_at = float("inf")
-            self._obey([UnusableError(f"it has closed its {self._closed}")])
+            self._execute(self._session.tick(now))
+        if now >= self._exit_deadline:
+            self._exit_deadline = float("inf")
+            self._execute([ServerUnusable(f"it closed its {self._closed_stream}")])
         self._write_server()
         self._write_client()
 
     def _wait(self) -> set[int]:
-        wanted = [(self._bell, select.POLLIN)]
-        if self._heard is not None and len(self._to_client.left) < _FULL:
-            wanted.append((self._heard, select.POLLIN))
-        if self._hears and len(self._to_server.left) < _FULL and self._session.held < _MOST_HELD:
-            wanted.append((_STDIN, select.POLLIN))
+        polled = [(self._wakeup, select.POLLIN)]
+        if self._server_output is not None and len(self._to_client.unsent) < _MAX_UNSENT:
+            polled.append((self._server_output, select.POLLIN))
+        if (
+            self._is_client_open
+            and len(self._to_server.unsent) < _MAX_UNSENT
+            and self._session.pending_bytes < _MAX_PENDING
+        ):
+            polled.append((_STDIN, select.POLLIN))
         sinks = (self._to_client, self._to_server)
-        wanted += [(sink.descriptor, select.POLLOUT) for sink in sinks if sink.left and sink.descriptor is not None]
-        if wanted != self._wanted:
-            self._wanted, self._poll = wanted, select.poll()
-            for descriptor, event in wanted:
+        polled += [(sink.descriptor, select.POLLOUT) for sink in sinks if sink.unsent and sink.descriptor is not None]
+        if polled != self._polled:
+            self._polled, self._poll = polled, select.poll()
+            for descriptor, event in polled:
                 self._poll.register(descriptor, event)
-        wake_at = min(self._session.wake_at, self._mute_at, self._over_at)
+        wake_at = min(self._session.wake_at, self._exit_deadline, self._flush_deadline)
         wait = None if wake_at == float("inf") else max(0.0, wake_at - boot_time()) * 1000 + 1
         return {descriptor for descriptor, _ in self._poll.poll(wait)}
 
-    def _is_over(self) -> bool:
-        return self._over_at < float("inf") and (not self._to_client.left or boot_time() >= self._over_at)
+    def _is_finished(self) -> bool:
+        return self._flush_deadline < float("inf") and (
+            not self._to_client.unsent or boot_time() >= self._flush_deadline
+        )
 
-    # Errands.
+    # Tasks from the supervisor.
 
     def attach(self, pipes: Pipes, number: int) -> None:
         self._server = number
-        self._heard = pipes.from_server
+        self._server_output = pipes.from_server
         self._to_server.descriptor = pipes.to_server
         self._closing = False
-        self._obey(self._session.server_started(boot_time()))
+        self._execute(self._session.server_started(boot_time()))
 
-    def drain(self, until: float) -> None:
-        self._obey(self._session.drain(until))
+    def drain(self, deadline: float) -> None:
+        self._execute(self._session.drain(deadline))
 
     def close_input(self) -> None:
-        self._obey(self._session.leave())
+        self._execute(self._session.close_input())
 
     def detach(self) -> None:
-        """What it has said last is still in the pipe."""
-        for _ in range(_MOST_CHUNKS):  # What it has left behind may go on talking.
-            if self._heard is None or not self._read_server():
+        """Read the last output, which is still in the pipe."""
+        for _ in range(_MAX_CHUNKS):  # Bounded, because a child process of the server may continue to write.
+            if self._server_output is None or not self._read_server():
                 break
-        if rest := self._from_server.rest():
-            self._obey(self._session.from_server(rest))
-        self._forget_output()
+        if rest := self._from_server.take_rest():
+            self._execute(self._session.from_server(rest))
+        self._close_server_output()
         self._close_server_input()
-        self._mute_at = float("inf")
-        self._obey(self._session.server_ended())
+        self._exit_deadline = float("inf")
+        self._execute(self._session.server_ended())
 
     def finish(self) -> None:
-        self._obey(self._session.over())
-        self._over_at = boot_time() + _LAST_WORDS
+        self._execute(self._session.finish())
+        self._flush_deadline = boot_time() + _FLUSH_TIMEOUT
 
-    # What is read.
+    # Input.
 
     def _read_client(self) -> None:
         try:
@@ -243,47 +251,47 @@ class _Between:
         except OSError:
             chunk = b""
         for line in self._from_client.feed(chunk):
-            self._obey(self._session.from_client(line))
+            self._execute(self._session.from_client(line))
         if not chunk:
-            self._hang_up()
+            self._close_client()
 
-    def _hang_up(self) -> None:
-        if not self._hears:
+    def _close_client(self) -> None:
+        if not self._is_client_open:
             return
-        self._hears = False
-        if rest := self._from_client.rest():
-            self._obey(self._session.from_client(rest))
-        self._obey(self._session.client_gone())
-        self._post(Gone())
+        self._is_client_open = False
+        if rest := self._from_client.take_rest():
+            self._execute(self._session.from_client(rest))
+        self._execute(self._session.client_closed())
+        self._post(ClientClosed())
 
     def _read_server(self) -> bool:
-        """Whether there may be more."""
-        assert self._heard is not None
+        """Read a chunk; returns whether there may be more."""
+        assert self._server_output is not None
         try:
-            chunk = os.read(self._heard, _CHUNK)
+            chunk = os.read(self._server_output, _CHUNK)
         except BlockingIOError:
             return False
         for line in self._from_server.feed(chunk):
-            self._obey(self._session.from_server(line))
+            self._execute(self._session.from_server(line))
         if not chunk:
-            self._forget_output()
-            self._expect_end("output")
+            self._close_server_output()
+            self._expect_exit("output")
         return bool(chunk)
 
-    # What is done.
+    # Output.
 
-    def _obey(self, actions: list[Action]) -> None:
+    def _execute(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case ToClient(line):
+                case SendToClient(line):
                     self._to_client.add(line)
-                case ToServer(line):
+                case SendToServer(line):
                     self._to_server.add(line)
                 case CloseInput():
                     self._closing = True
-                case Works() | Drained() | UnusableError():
-                    self._post(About(self._server, action))
-                case Say(level, event, fields):
+                case ServerResponded() | Drained() | ServerUnusable():
+                    self._post(ServerEvent(self._server, action))
+                case Log(level, event, fields):
                     log(level, event, **fields)
                 case _:
                     assert_never(action)
@@ -291,43 +299,43 @@ class _Between:
     def _write_server(self) -> None:
         sink = self._to_server
         try:
-            while sink.left and sink.descriptor is not None:
-                sink.wrote(os.write(sink.descriptor, sink.left))
+            while sink.unsent and sink.descriptor is not None:
+                sink.consume(os.write(sink.descriptor, sink.unsent))
         except BlockingIOError:
             return
-        except OSError:  # It reads no more, and is about to end.
-            sink.left.clear()
+        except OSError:  # It has closed its input, and is about to end.
+            sink.unsent.clear()
             if not self._closing:
-                self._expect_end("input")
+                self._expect_exit("input")
             self._closing = True
         if self._closing:
             self._close_server_input()
 
     def _write_client(self) -> None:
         sink = self._to_client
-        # That our end of the pipe does not block would be so for all who share it.
+        # Polled instead of set to non-blocking, because that would apply to all processes that share this pipe.
         try:
-            while sink.left and self._room.poll(0):
-                sink.wrote(os.write(_STDOUT, sink.left[:_SURELY]))
-        except BlockingIOError:  # Somebody else has made it so.
+            while sink.unsent and self._stdout_poll.poll(0):
+                sink.consume(os.write(_STDOUT, sink.unsent[:_PIPE_BUF]))
+        except BlockingIOError:  # Another process has set it to non-blocking.
             return
         except OSError as exc:
             if exc.errno != errno.EPIPE:
-                log("warning", "client cannot be written to", reason=exc.strerror)
-            sink.left.clear()
+                log("warning", "writing to client failed", reason=exc.strerror)
+            sink.unsent.clear()
             sink.descriptor = None
-            self._hang_up()
+            self._close_client()
 
-    def _expect_end(self, closed: str) -> None:
-        self._closed, self._mute_at = closed, boot_time() + _MUTE
+    def _expect_exit(self, stream: str) -> None:
+        self._closed_stream, self._exit_deadline = stream, boot_time() + _EXIT_TIMEOUT
 
     def _close_server_input(self) -> None:
-        self._to_server.left.clear()
+        self._to_server.unsent.clear()
         if self._to_server.descriptor is not None:
             os.close(self._to_server.descriptor)
             self._to_server.descriptor = None
 
-    def _forget_output(self) -> None:
-        if self._heard is not None:
-            os.close(self._heard)
-            self._heard = None
+    def _close_server_output(self) -> None:
+        if self._server_output is not None:
+            os.close(self._server_output)
+            self._server_output = None

@@ -1,45 +1,58 @@
-"""Whatever happens in whatever order: nothing is lost, nothing is answered twice, and nobody hears another's answer."""
+"""In any order of events, no message is lost, and each request gets exactly one response: its own."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.models.mcp_session import HELLO, Talk
+from support.models.mcp_session import INITIALIZE_RESULT, SessionDriver
 
 IDS = [0, 1, "0", "a", 2.5, 3, 4, 5]
-"""Of the servers, and of the client's first requests: they are often the same."""
-_WITH_ONE_OF = ("answer", "fail", "cancel", "request", "reply", "withdraw")
-_ALONE = ("ask", "subscribe", "listen", "notify", "crash", "drain", "leave", "end", "start", "start", "wait", "noise")
+"""Ids of the servers' requests and of the client's first requests, which often coincide."""
+_WITH_INDEX = ("respond", "fail", "cancel", "request", "reply", "withdraw")
+_WITHOUT_ARGUMENT = (
+    "ask",
+    "subscribe",
+    "listen",
+    "notify",
+    "crash",
+    "drain",
+    "leave",
+    "end",
+    "start",
+    "start",
+    "wait",
+    "noise",
+)
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(_WITH_ONE_OF), st.integers(0, 7)) | st.tuples(st.sampled_from(_ALONE)),
+    st.tuples(st.sampled_from(_WITH_INDEX), st.integers(0, 7)) | st.tuples(st.sampled_from(_WITHOUT_ARGUMENT)),
     min_size=15,
     max_size=60,
 )
 
 
 class History:
-    """Both sides as they may be, and what they must not see."""
+    """Simulates a client and servers, and checks each message that they receive."""
 
     def __init__(self):
-        self.talk = Talk()
+        self.driver = SessionDriver()
         self.server = 0
-        """Its number; 0: there is none."""
-        self.servers, self.listens = 0, True
-        self.asked, self.cancelled, self.answered = [], set(), []
-        self.begun, self.with_server = [], {}
-        self.of_servers, self.open, self.replied = {}, {}, set()
-        self.told, self.count = [], 0
+        """The number of the current server; 0: there is none."""
+        self.server_count, self.is_input_open = 0, True
+        self.requested, self.cancelled, self.completed = [], set(), []
+        self.started, self.at_server = [], {}
+        self.server_requests, self.open_requests, self.replied = {}, {}, set()
+        self.notified, self.count = [], 0
         self.start()
         self.ask("initialize")
-        self.answer(0, HELLO)
-        self.talk.tells("notifications/initialized")
-        self.look()
+        self.respond(0, INITIALIZE_RESULT)
+        self.driver.send_notification("notifications/initialized")
+        self.check()
 
     def ask(self, method="tools/call"):
         identity = IDS[self.count] if self.count < len(IDS) else self.count
         self.count += 1
-        self.asked.append(identity)
-        self.talk.asks(identity, method, uri=f"file:///{self.count}")
-        self.look()
+        self.requested.append(identity)
+        self.driver.send_request(identity, method, uri=f"file:///{self.count}")
+        self.check()
 
     def subscribe(self):
         self.ask("resources/subscribe")
@@ -49,102 +62,102 @@ class History:
 
     def notify(self):
         self.count += 1
-        self.told.append(self.count)
-        self.talk.tells("notifications/own", number=self.count)
-        self.look()
+        self.notified.append(self.count)
+        self.driver.send_notification("notifications/own", number=self.count)
+        self.check()
 
-    def answer(self, which, result=None):
-        if self.server and self.with_server:
-            identity = list(self.with_server)[which % len(self.with_server)]
-            del self.with_server[identity]
-            self.talk.answers(identity, result or {"of": identity})
-            self.look()
+    def respond(self, which, result=None):
+        if self.server and self.at_server:
+            identity = list(self.at_server)[which % len(self.at_server)]
+            del self.at_server[identity]
+            self.driver.server_responds(identity, result or {"of": identity})
+            self.check()
 
     def fail(self, which):
-        if self.server and self.with_server:
-            identity = list(self.with_server)[which % len(self.with_server)]
-            del self.with_server[identity]
-            self.talk.hears(id=identity, error={"code": 1, "message": "no"})
-            self.look()
+        if self.server and self.at_server:
+            identity = list(self.at_server)[which % len(self.at_server)]
+            del self.at_server[identity]
+            self.driver.server_sends(id=identity, error={"code": 1, "message": "no"})
+            self.check()
 
     def cancel(self, which):
-        waiting = [identity for identity in self.asked[1:] if identity not in self.answered]
+        waiting = [identity for identity in self.requested[1:] if identity not in self.completed]
         if waiting:
             identity = waiting[which % len(waiting)]
             self.cancelled.add(identity)
-            self.talk.tells("notifications/cancelled", requestId=identity)
-            self.look()
+            self.driver.send_notification("notifications/cancelled", requestId=identity)
+            self.check()
 
     def request(self, which):
         identity = IDS[which]
-        if self.server and (self.server, identity) not in self.of_servers:
-            self.of_servers[self.server, identity] = None
+        if self.server and (self.server, identity) not in self.server_requests:
+            self.server_requests[self.server, identity] = None
             params = {"from": self.server, "id": identity, "_meta": {"progressToken": identity}}
-            self.talk.hears(id=identity, method="sampling/createMessage", params=params)
-            self.look()
+            self.driver.server_sends(id=identity, method="sampling/createMessage", params=params)
+            self.check()
 
     def reply(self, which):
-        if self.open:
-            ours = list(self.open)[which % len(self.open)]
-            server, theirs = self.open.pop(ours)
-            self.talk.tells("notifications/progress", progressToken=ours, of=[server, theirs])
-            self.talk.says(id=ours, result={"of": [server, theirs]})
-            self.look()
+        if self.open_requests:
+            ours = list(self.open_requests)[which % len(self.open_requests)]
+            server, theirs = self.open_requests.pop(ours)
+            self.driver.send_notification("notifications/progress", progressToken=ours, of=[server, theirs])
+            self.driver.send(id=ours, result={"of": [server, theirs]})
+            self.check()
 
     def withdraw(self, which):
-        mine = [key for key in self.of_servers if key[0] == self.server]
+        mine = [key for key in self.server_requests if key[0] == self.server]
         if mine:
-            self.talk.hears(method="notifications/cancelled", params={"requestId": mine[which % len(mine)][1]})
-            self.look()
+            self.driver.server_sends(method="notifications/cancelled", params={"requestId": mine[which % len(mine)][1]})
+            self.check()
 
     def noise(self):
         if self.server:
-            self.talk.from_server(b"noise")
+            self.driver.server_sends_raw(b"noise")
 
     def drain(self):
         if self.server:
-            self.talk.drains()
-            self.look()
+            self.driver.drain()
+            self.check()
 
     def wait(self):
-        self.talk.waits(10.0)
-        self.look()
+        self.driver.wait(10.0)
+        self.check()
 
     def leave(self):
-        if self.server and self.talk.drained:
-            self.listens = False
-            self.talk.leaves()
-            self.look()
+        if self.server and self.driver.drained:
+            self.is_input_open = False
+            self.driver.close_input()
+            self.check()
 
     def end(self):
-        if self.server and not self.listens:
+        if self.server and not self.is_input_open:
             self.crash()
 
     def crash(self):
         if self.server:
             self.server = 0
-            self.talk.ends()
-            self.with_server.clear()
-            self.talk.drained = 0
-            self.look()
+            self.driver.end_server()
+            self.at_server.clear()
+            self.driver.drained = 0
+            self.check()
 
     def start(self):
         if not self.server:
-            self.servers += 1
-            self.server, self.listens = self.servers, True
-            self.talk.starts()
-            self.look()
+            self.server_count += 1
+            self.server, self.is_input_open = self.server_count, True
+            self.driver.start_server()
+            self.check()
 
-    def look(self):
-        """What each side has heard is what it may hear."""
-        for message in self.talk.took():
-            assert self.server, "nobody is there to hear it"
-            assert self.listens, "it hears nothing any more"
-            self._server_hears(message)
-        for message in self.talk.got():
-            self._client_hears(message)
+    def check(self):
+        """Check what each side has received since the last check."""
+        for message in self.driver.server_received():
+            assert self.server, "there is no server to receive it"
+            assert self.is_input_open, "its input is closed"
+            self._check_server_message(message)
+        for message in self.driver.client_received():
+            self._check_client_message(message)
 
-    def _server_hears(self, message):
+    def _check_server_message(self, message):
         if "result" in message:
             assert message["result"]["of"] == [self.server, message["id"]]
             assert (self.server, message["id"]) not in self.replied
@@ -152,61 +165,61 @@ class History:
         elif message["method"] == "notifications/progress":
             assert message["params"]["of"] == [self.server, message["params"]["progressToken"]]
         elif message["method"] == "notifications/own":
-            assert self.told.pop(0) == message["params"]["number"]
+            assert self.notified.pop(0) == message["params"]["number"]
         elif "id" in message:
-            assert message["id"] not in self.with_server
-            self.with_server[message["id"]] = message["method"]
-            if message["id"] in self.asked and message["method"] == "tools/call":
-                self.begun.append(message["id"])
+            assert message["id"] not in self.at_server
+            self.at_server[message["id"]] = message["method"]
+            if message["id"] in self.requested and message["method"] == "tools/call":
+                self.started.append(message["id"])
 
-    def _client_hears(self, message):
+    def _check_client_message(self, message):
         if "method" not in message:
-            assert message["id"] in self.asked
-            assert message["id"] not in self.answered
+            assert message["id"] in self.requested
+            assert message["id"] not in self.completed
             assert message.get("result", {}).get("of", message["id"]) == message["id"]
-            self.answered.append(message["id"])
+            self.completed.append(message["id"])
         elif "id" in message:
-            assert message["id"] not in self.open
-            self.open[message["id"]] = (message["params"]["from"], message["params"]["id"])
+            assert message["id"] not in self.open_requests
+            self.open_requests[message["id"]] = (message["params"]["from"], message["params"]["id"])
             assert message["params"]["_meta"]["progressToken"] == message["id"]
         elif message["method"] == "notifications/cancelled":
-            # Some clients answer nevertheless.
-            assert message["params"]["requestId"] in self.open
+            # Some clients respond nevertheless.
+            assert message["params"]["requestId"] in self.open_requests
 
 
 @given(OPERATIONS, st.booleans())
 @settings(max_examples=200)
-def test_all_is_answered_once_and_in_order(operations, crashes):
+def test_every_request_gets_one_response_and_order_is_preserved(operations, crashes):
     history = History()
     for name, *words in operations:
         getattr(history, name)(*words)
     if crashes:
         history.crash()
-    else:  # all that was asked can be answered, by one server more at most
+    else:  # at most one more server can respond to all requests
         history.start()
-        while history.with_server:
-            history.answer(0)
-        history.talk.leaves()
-        history.listens = False
+        while history.at_server:
+            history.respond(0)
+        history.driver.close_input()
+        history.is_input_open = False
         history.crash()
-    history.talk.is_over()
-    history.look()
-    assert set(history.asked) - history.cancelled <= set(history.answered)
-    assert history.begun == [identity for identity in history.asked if identity in history.begun]
-    assert len(set(history.begun)) == len(history.begun)
-    assert history.talk.session.held == 0
+    history.driver.finish()
+    history.check()
+    assert set(history.requested) - history.cancelled <= set(history.completed)
+    assert history.started == [identity for identity in history.requested if identity in history.started]
+    assert len(set(history.started)) == len(history.started)
+    assert history.driver.session.pending_bytes == 0
 
 
 @given(OPERATIONS)
-def test_who_is_drained_is_told_to_leave_once_and_waits_for_nobody(operations):
+def test_a_drain_is_reported_exactly_once(operations):
     history = History()
     for name, *words in operations:
         getattr(history, name)(*words)
     history.crash()
     history.start()
-    history.talk.drained = 0
+    history.driver.drained = 0
     history.drain()
-    history.talk.waits(1000.0)
-    assert history.talk.drained == 1
-    history.talk.waits(1000.0)
-    assert history.talk.drained == 1
+    history.driver.wait(1000.0)
+    assert history.driver.drained == 1
+    history.driver.wait(1000.0)
+    assert history.driver.drained == 1

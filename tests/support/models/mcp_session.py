@@ -1,130 +1,138 @@
-"""A client and its servers around the pure machine of a session, with messages as they are read."""
+"""Drives the state machine of an MCP session with decoded messages of a client and its servers."""
 
 import json
 
-from lessee.mcp.session.actions import CloseInput, Drained, Say, ToClient, ToServer, UnusableError, Works
+from lessee.mcp.session.actions import (
+    CloseInput,
+    Drained,
+    Log,
+    SendToClient,
+    SendToServer,
+    ServerResponded,
+    ServerUnusable,
+)
 from lessee.mcp.session.machine import Session
 
-HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+INITIALIZE_RESULT = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
 
 
 def line(**message):
     return json.dumps({"jsonrpc": "2.0", **message}).encode()
 
 
-def error_of(message):
+def error_parts(message):
     return message["error"]["code"], message["error"]["message"]
 
 
-class Talk:
-    """Says for both sides, and keeps what each has heard."""
+class SessionDriver:
+    """Sends messages of both sides, and collects what each side receives."""
 
     def __init__(self):
         self.session, self.now = Session("n"), 0.0
         self.client, self.server = [], []
-        self.closed = self.drained = self.works = 0
+        self.closed = self.drained = self.responded = 0
         self.unusable, self.log = [], []
 
-    # What happens.
+    # Events.
 
-    def asks(self, identity, method="tools/call", **params):
-        self.says(id=identity, method=method, **({"params": params} if params else {}))
+    def send_request(self, identity, method="tools/call", **params):
+        self.send(id=identity, method=method, **({"params": params} if params else {}))
 
-    def tells(self, method, **params):
-        self.says(method=method, params=params)
+    def send_notification(self, method, **params):
+        self.send(method=method, params=params)
 
-    def says(self, **message):
-        self.raw(line(**message))
+    def send(self, **message):
+        self.send_raw(line(**message))
 
-    def raw(self, raw):
-        self._obey(self.session.from_client(raw))
+    def send_raw(self, text):
+        self._execute(self.session.from_client(text))
 
-    def hears(self, **message):
-        self.from_server(line(**message))
+    def server_sends(self, **message):
+        self.server_sends_raw(line(**message))
 
-    def answers(self, identity, result=None):
-        self.hears(id=identity, result=result if result is not None else {})
+    def server_responds(self, identity, result=None):
+        self.server_sends(id=identity, result=result if result is not None else {})
 
-    def from_server(self, raw):
-        self._obey(self.session.from_server(raw))
+    def server_sends_raw(self, text):
+        self._execute(self.session.from_server(text))
 
-    def starts(self):
-        self._obey(self.session.server_started(self.now))
+    def start_server(self):
+        self._execute(self.session.server_started(self.now))
 
-    def ends(self):
-        self._obey(self.session.server_ended())
+    def end_server(self):
+        self._execute(self.session.server_ended())
 
-    def drains(self, within=5.0):
-        self._obey(self.session.drain(self.now + within))
+    def drain(self, within=5.0):
+        self._execute(self.session.drain(self.now + within))
 
-    def leaves(self):
-        self._obey(self.session.leave())
+    def close_input(self):
+        self._execute(self.session.close_input())
 
-    def hangs_up(self):
-        self._obey(self.session.client_gone())
+    def close_client(self):
+        self._execute(self.session.client_closed())
 
-    def is_over(self):
-        self._obey(self.session.over())
+    def finish(self):
+        self._execute(self.session.finish())
 
-    def waits(self, seconds):
+    def wait(self, seconds):
         self.now += seconds
-        self._obey(self.session.tick(self.now))
+        self._execute(self.session.tick(self.now))
 
-    def another(self, hello=HELLO, *, answered=True):
-        """The server is drained, ends, and another is started; what it is told at its start."""
-        self.drains()
-        self.leaves()
-        self.ends()
+    def restart_server(self, initialize_result=INITIALIZE_RESULT, *, answered=True):
+        """Drain and end the server, and start another; returns what that one receives at its start."""
+        self.drain()
+        self.close_input()
+        self.end_server()
         self.server.clear()
-        self.starts()
+        self.start_server()
         if answered and self.server and self.server[0]["method"] == "initialize":
-            self.answers(self.server[0]["id"], hello)
-        return self.took()
+            self.server_responds(self.server[0]["id"], initialize_result)
+        return self.server_received()
 
-    # What was heard.
+    # Received messages.
 
-    def took(self):
-        """By the server, since it was looked last."""
+    def server_received(self):
+        """The messages to the server since the last call."""
         found, self.server = self.server, []
         return found
 
-    def got(self):
-        """By the client, since it was looked last."""
+    def client_received(self):
+        """The messages to the client since the last call."""
         found, self.client = self.client, []
         return found
 
-    def _obey(self, actions):
+    def _execute(self, actions):
         for action in actions:
             match action:
-                case ToClient(raw):
-                    told = json.loads(raw)
-                    self.client += told if isinstance(told, list) else [told]
-                case ToServer(raw):
+                case SendToClient(text):
+                    message = json.loads(text)
+                    self.client += message if isinstance(message, list) else [message]
+                case SendToServer(text):
                     try:
-                        told = json.loads(raw)
+                        message = json.loads(text)
                     except ValueError:
-                        told = raw
-                    self.server += told if isinstance(told, list) else [told]
+                        message = text
+                    self.server += message if isinstance(message, list) else [message]
                 case CloseInput():
                     self.closed += 1
                 case Drained():
                     self.drained += 1
-                case Works():
-                    self.works += 1
-                case UnusableError(why):
-                    self.unusable.append(why)
-                case Say(_, event, fields):
+                case ServerResponded():
+                    self.responded += 1
+                case ServerUnusable(reason):
+                    self.unusable.append(reason)
+                case Log(_, event, fields):
                     self.log.append((event, fields))
 
 
-def begun(hello=HELLO, *, initialized=True):
-    """A session that has begun, with its first server."""
-    talk = Talk()
-    talk.starts()
-    talk.asks(0, "initialize", protocolVersion="2025-06-18", clientInfo={"name": "c"})
-    talk.answers(0, hello)
+def initialized_session(initialize_result=INITIALIZE_RESULT, *, initialized=True):
+    """A session that is initialized with its first server."""
+    driver = SessionDriver()
+    driver.start_server()
+    driver.send_request(0, "initialize", protocolVersion="2025-06-18", clientInfo={"name": "c"})
+    driver.server_responds(0, initialize_result)
     if initialized:
-        talk.tells("notifications/initialized")
-    talk.took()
-    talk.got()
-    return talk
+        driver.send_notification("notifications/initialized")
+    driver.server_received()
+    driver.client_received()
+    return driver

@@ -1,4 +1,4 @@
-"""A real MCP client, of the protocol's own SDK, whose server is behind `lessee exec`."""
+"""A real MCP client from the official SDK, whose server runs under `lessee exec`."""
 
 import functools
 import json
@@ -23,25 +23,25 @@ path "sys/leases/*" { capabilities = ["update"] }
 
 
 class Mcp:
-    """`lessee exec` as a client's configuration names it: nothing secret in it, and an environment that is filtered."""
+    """`lessee exec` as in a client's configuration: without secrets, and with a filtered environment."""
 
     def __init__(self, sidecar, bao, **environ):
         self.sidecar = sidecar
         self.server = SERVER
         sidecar.log_in_by_approle(bao, POLICY)
         sidecar.config["environment"] = "testing"
-        sidecar.web["environ"] = "environ.env.j2"
-        sidecar.web["notify"] = {"child": True, "action": "restart", "grace": "5s"}
+        sidecar.web["env_template"] = "environ.env.j2"
+        sidecar.web["notify"] = {"child": True, "action": "restart", "stop_grace_period": "5s"}
         del sidecar.web["files"]
         self.template(**environ)
 
     def template(self, **environ):
-        """The environment of the server: names, and expressions."""
+        """Write the template of the server's environment: names and expressions."""
         lines = "".join(f"{name}={{{{ {text} }}}}\n" for name, text in environ.items())
         (self.sidecar.disk / "environ.env.j2").write_text(lines)
 
     def parameters(self, *server, respawn=True, env=None):
-        """What stands in the client's configuration."""
+        """The server's entry in the client's configuration."""
         self.sidecar.write_config()
         config = str(self.sidecar.disk / "lessee.yaml")
         options = ["--respawn", "mcp-stdio"] if respawn else []
@@ -65,22 +65,22 @@ class Mcp:
                     found.append(event)
         return found
 
-    async def until(self, check, what="it"):
+    async def until(self, check, what="the condition"):
         deadline = time.monotonic() + 4 * PATIENCE
-        while not (answer := check()):
-            assert time.monotonic() < deadline, f"{what} did not come to be\n{self.sidecar.log.read_text()}"
+        while not (result := check()):
+            assert time.monotonic() < deadline, f"{what} was not met\n{self.sidecar.log.read_text()}"
             await anyio.sleep(0.01)
-        return answer
+        return result
 
     async def until_started(self, times):
-        """So many servers have been started, and the session goes on with the last."""
-        for event, count in (("session goes on", times - 1), ("child started", times)):
+        """Wait until this many servers have been started, and the session continues with the last one."""
+        for event, count in (("session resumed", times - 1), ("child started", times)):
             await self.until(lambda event=event, count=count: len(self.events(event)) >= count, f"server {times}")
             assert len(self.events(event)) == count
 
 
 def session(test):
-    """A test of a session; it is a coroutine."""
+    """Run a test that is a coroutine."""
 
     @functools.wraps(test)
     def run(*words, **names):
@@ -90,7 +90,7 @@ def session(test):
 
 
 def text(result):
-    """What a tool says."""
+    """The text of a tool's result."""
     [content] = result.content
     assert not result.is_error, content.text
     return content.text

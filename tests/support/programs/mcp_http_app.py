@@ -1,4 +1,4 @@
-"""A real MCP server for `uvicorn --workers`, which keeps nothing of its sessions; it reads its key when it starts."""
+"""A real stateless MCP server for `uvicorn --workers`, which reads its key at its start."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ server = MCPServer("test", log_level="ERROR")
 
 @server.tool()
 def who() -> str:
-    """Say what it was started with, its pid, and that of the server whose worker it is."""
+    """Return the key, the pid, and the pid of the parent process."""
     return f"{key} {os.getpid()} {os.getppid()}"
 
 

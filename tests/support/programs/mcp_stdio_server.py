@@ -1,4 +1,4 @@
-"""A real MCP server at a pipe, of the protocol's own SDK; what it was started with is in its environment, as VALUE."""
+"""A real MCP server over stdio from the official SDK; its secret is the environment variable VALUE."""
 
 import os
 
@@ -9,15 +9,15 @@ server = MCPServer("test", log_level="ERROR")
 
 @server.tool()
 def who() -> str:
-    """Say what the server was started with, and its pid."""
+    """Return the server's VALUE and its pid."""
     return f"{os.environ.get('VALUE')} {os.getpid()}"
 
 
 @server.tool()
 async def changes(context: Context) -> str:
-    """Tell who listens that the tools are others."""
+    """Notify subscribed clients that the list of tools has changed."""
     await context.notify_tools_changed()
-    return "told"
+    return "notified"
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Keeps the session of an MCP client while its server is started anew: decisions alone."""
+"""The state machine of a relayed MCP session, without I/O."""

@@ -1,61 +1,61 @@
-"""What is to be done for a session."""
+"""The actions that a session returns, and the events that its relay reports."""
 
 from collections.abc import Mapping
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class ToClient(Record, frozen=True):
-    """A line, without its end."""
-
-    hidden = ("line",)
-
-    line: bytes
-
-
-class ToServer(Record, frozen=True):
-    """A line, without its end."""
+class SendToClient(ImmutableStruct, frozen=True):
+    """Send a line to the client; `line` is without its line end."""
 
     hidden = ("line",)
 
     line: bytes
 
 
-class CloseInput(Record, frozen=True):
-    """The server's, when it has all that was for it."""
+class SendToServer(ImmutableStruct, frozen=True):
+    """Send a line to the server; `line` is without its line end."""
+
+    hidden = ("line",)
+
+    line: bytes
 
 
-class Works(Record, frozen=True):
-    """The server has answered for the first time."""
+class CloseInput(ImmutableStruct, frozen=True):
+    """Close the server's input once all lines are sent."""
 
 
-class Drained(Record, frozen=True):
-    """Nobody waits for this server any more, or for long enough: it may be told to end."""
+class ServerResponded(ImmutableStruct, frozen=True):
+    """Report that the server has sent its first response."""
 
 
-class UnusableError(Record, frozen=True):
-    """The session cannot go on with this server."""
-
-    why: str
+class Drained(ImmutableStruct, frozen=True):
+    """Report that no request is pending at this server, or the drain timeout has passed: it can be stopped."""
 
 
-class Say(Record, frozen=True):
-    """An event for the log."""
+class ServerUnusable(ImmutableStruct, frozen=True):
+    """Report that the session cannot continue with this server."""
+
+    reason: str
+
+
+class Log(ImmutableStruct, frozen=True):
+    """Log an event."""
 
     level: str
     event: str
     fields: Mapping[str, object] = {}
 
 
-class About(Record, frozen=True):
-    """What has come of one of the servers, the first of which is 1."""
+class ServerEvent(ImmutableStruct, frozen=True):
+    """An event of one of the servers; the first server has the number 1."""
 
     server: int
-    what: Works | Drained | UnusableError
+    event: ServerResponded | Drained | ServerUnusable
 
 
-class Gone(Record, frozen=True):
-    """The client says nothing more."""
+class ClientClosed(ImmutableStruct, frozen=True):
+    """The client has closed its output."""
 
 
-Action = ToClient | ToServer | CloseInput | Works | Drained | UnusableError | Say
+Action = SendToClient | SendToServer | CloseInput | ServerResponded | Drained | ServerUnusable | Log

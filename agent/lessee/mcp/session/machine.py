@@ -1,372 +1,390 @@
-"""One session of a client with the servers that come one after the other; the client knows of one."""
+"""The state machine of one client's session with a sequence of servers; the client sees only one server."""
 
 from enum import Enum, auto
 from typing import assert_never
 
-from lessee.core.immutable import Record
-from lessee.mcp.session.actions import Action, CloseInput, Drained, Say, ToClient, ToServer, UnusableError, Works
-from lessee.mcp.session.lines import LONGEST
-from lessee.mcp.session.memory import Memory
+from lessee.core.immutable import ImmutableStruct
+from lessee.mcp.session.actions import (
+    Action,
+    CloseInput,
+    Drained,
+    Log,
+    SendToClient,
+    SendToServer,
+    ServerResponded,
+    ServerUnusable,
+)
+from lessee.mcp.session.line_splitter import MAX_LINE
 from lessee.mcp.session.messages import (
     CANCELLED,
     INITIALIZED,
     PARSE_ERROR,
     PROGRESS,
-    SERVER_GONE,
-    Answer,
+    SERVER_ENDED,
     Id,
     Message,
     Notification,
     Request,
-    batch,
-    error,
-    named,
-    read,
+    Response,
+    build_batch,
+    build_error,
+    param_id,
+    parse,
 )
-from lessee.mcp.session.queue import Held
-from lessee.mcp.session.replay import Replaying, reason
-from lessee.mcp.session.server_requests import Asked
-from lessee.mcp.session.streams import Listening
+from lessee.mcp.session.pending_messages import PendingMessages
+from lessee.mcp.session.replay import Replay, error_message
+from lessee.mcp.session.server_requests import ServerRequests
+from lessee.mcp.session.session_state import SessionState
+from lessee.mcp.session.subscriptions import Subscriptions
 
-OPENING = 60.0
-"""Seconds in which a server that is started anew is to answer `initialize`."""
-ALSO_SHOWN = 8192
-"""Bytes of what a server says that is no message; of more, the length is told."""
-_AGAIN = frozenset({"initialize", "server/discover"})
-"""What begins a session is asked of the next server where one has ended before it answered."""
-_ENDED = "the server ended while it was at this request, and was started anew; it may or may not be done"
-_TOO_LONG = "the server was started anew for new secrets, and this request took longer than it had; it may be done"
-_OVER = "the server has ended, and is not started again; why is in its log"
+INITIALIZE_TIMEOUT = 60.0
+"""Seconds in which a new server must respond to `initialize`."""
+MAX_LOGGED_LINE = 8192
+"""Bytes of an invalid line from a server that are logged; only the length of a longer line is."""
+_REPEATED_METHODS = frozenset({"initialize", "server/discover"})
+"""Requests that start a session; they are repeated to the next server if one ends before its response."""
+_ENDED = "the server ended during this request and was restarted; the request may or may not have been executed"
+_TIMED_OUT = "the server was restarted for new secrets before this request was complete; it may have been executed"
+_FINISHED = "the server has ended and is not restarted; its log has the reason"
 
 
 class _Phase(Enum):
-    AWAY = auto()
-    """There is no server."""
-    OPENING = auto()
-    """It is told what the session was told."""
+    NO_SERVER = auto()
+    INITIALIZING = auto()
+    """A new server gets the state of the session."""
     OPEN = auto()
     DRAINING = auto()
-    """What was begun is awaited; nothing is begun."""
-    LEAVING = auto()
-    """It hears nothing more, but may still answer."""
+    """Pending requests are completed; new ones wait for the next server."""
+    CLOSING = auto()
+    """The server's input is closed, but it may still respond."""
 
 
-class _Waiting(Record, frozen=True):
-    """What the server has been asked and not answered."""
+class _PendingRequest(ImmutableStruct, frozen=True):
+    """A request that the server has received and not responded to."""
 
     request: Request
     cancelled: bool = False
 
 
 class Session:
-    """What each event asks for. It has no clock: `now` is in seconds on any that goes on."""
+    """Turns events into actions. It has no clock: `now` is in seconds on any monotonic clock."""
 
     def __init__(self, nonce: str) -> None:
-        """`nonce` makes ids of ours that nobody else has."""
+        """`nonce` makes the relay's own ids unique."""
         self._nonce = nonce
         self._count = 0
-        self._phase = _Phase.AWAY
-        self._memory = Memory()
-        self._replaying = Replaying(self._memory, self._new_id)
-        self._asked = Asked(self._new_id)
-        self._listening = Listening()
-        self._waiting: dict[Id, _Waiting] = {}
-        self._held = Held()
-        self._until = float("inf")
-        self._works = False
-        self._gone = False
-        self._done: list[Action] = []
+        self._phase = _Phase.NO_SERVER
+        self._state = SessionState()
+        self._replay = Replay(self._state, self._new_id)
+        self._server_requests = ServerRequests(self._new_id)
+        self._subscriptions = Subscriptions()
+        self._pending_requests: dict[Id, _PendingRequest] = {}
+        self._pending_messages = PendingMessages()
+        self._deadline = float("inf")
+        self._has_responded = False
+        self._is_client_closed = False
+        self._actions: list[Action] = []
 
     @property
     def wake_at(self) -> float:
-        """When `tick` will find something to do."""
-        return self._until
+        """When `tick` has something to do."""
+        return self._deadline
 
     @property
-    def held(self) -> int:
-        """Bytes that wait for a server, and some for each message."""
-        return self._held.size
+    def pending_bytes(self) -> int:
+        """Bytes of the messages that wait for a server, including an overhead for each."""
+        return self._pending_messages.size
 
-    # What happens; each gives what is to be done, in this order.
+    # Events; each returns the actions to take, in order.
 
     def from_client(self, line: bytes) -> list[Action]:
-        """A line."""
+        """The client sent a line."""
         if not line.strip():
-            return self._do()
-        messages = read(line)
+            return self._take_actions()
+        messages = parse(line)
         if messages is None:
-            if len(line) >= LONGEST:
-                self._to_client(error(None, PARSE_ERROR, f"no message may be longer than {LONGEST} bytes"))
+            if len(line) >= MAX_LINE:
+                self._to_client(build_error(None, PARSE_ERROR, f"a message must not exceed {MAX_LINE} bytes"))
             elif self._phase is _Phase.OPEN:
                 self._to_server(line)
             else:
-                self._held.add(line)
-            return self._do()
-        raws = [raw for message in messages if (raw := self._take(message)) is not None]
+                self._pending_messages.append(line)
+            return self._take_actions()
+        raws = [raw for message in messages if (raw := self._handle_client_message(message)) is not None]
         if raws:
-            self._to_server(batch(raws))
-        return self._do()
+            self._to_server(build_batch(raws))
+        return self._take_actions()
 
-    def client_gone(self) -> list[Action]:
-        """It says nothing more, but may still listen."""
-        self._gone = True
+    def client_closed(self) -> list[Action]:
+        """The client closed its output, but may still read."""
+        self._is_client_closed = True
         if self._phase in {_Phase.OPEN, _Phase.DRAINING}:
-            self._close()
-        return self._do()
+            self._close_input()
+        return self._take_actions()
 
     def server_started(self, now: float) -> list[Action]:
-        """There is one again."""
-        first = self._replaying.begin()
+        """A new server was started."""
+        first = self._replay.initialize()
         if first is None:
             self._open()
         else:
-            self._phase, self._until = _Phase.OPENING, now + OPENING
+            self._phase, self._deadline = _Phase.INITIALIZING, now + INITIALIZE_TIMEOUT
             self._to_server(first)
-        return self._do()
+        return self._take_actions()
 
     def from_server(self, line: bytes) -> list[Action]:
-        """A line."""
+        """The server sent a line."""
         if not line.strip():
-            return self._do()
-        messages = read(line)
+            return self._take_actions()
+        messages = parse(line)
         if messages is None:
-            self._pass_over(line)
-            return self._do()
-        raws = [raw for message in messages if (raw := self._hear(message)) is not None]
+            self._handle_invalid_line(line)
+            return self._take_actions()
+        raws = [raw for message in messages if (raw := self._handle_server_message(message)) is not None]
         if raws:
-            # What the client is told after it, may follow from it.
-            at = next((n for n, action in enumerate(self._done) if not isinstance(action, Say)), len(self._done))
-            self._done.insert(at, ToClient(batch(raws)))
+            # Before other actions, because notifications to the client may follow from this message.
+            at = next((n for n, action in enumerate(self._actions) if not isinstance(action, Log)), len(self._actions))
+            self._actions.insert(at, SendToClient(build_batch(raws)))
         if self._phase is _Phase.DRAINING:
-            self._look_whether_drained()
-        return self._do()
+            self._check_drained()
+        return self._take_actions()
 
     def server_ended(self) -> list[Action]:
-        """It has, and all that it said was heard."""
-        why = _OVER if self._gone else _TOO_LONG if self._phase is _Phase.LEAVING else _ENDED
-        for waiting in self._waiting.values():
-            asked = waiting.request
-            if waiting.cancelled:
+        """The server ended, and all of its output was read."""
+        reason = _FINISHED if self._is_client_closed else _TIMED_OUT if self._phase is _Phase.CLOSING else _ENDED
+        for pending in self._pending_requests.values():
+            request = pending.request
+            if pending.cancelled:
                 continue
-            if asked.method in _AGAIN and not self._gone:
-                self._held.put_back(asked)
-            elif asked.id not in self._listening:
-                self._to_client(error(asked.id, SERVER_GONE, why))
-        for line in self._asked.forget():
+            if request.method in _REPEATED_METHODS and not self._is_client_closed:
+                self._pending_messages.prepend(request)
+            elif request.id not in self._subscriptions:
+                self._to_client(build_error(request.id, SERVER_ENDED, reason))
+        for line in self._server_requests.cancel_all():
             self._to_client(line)
-        self._replaying.forget()
-        self._waiting = {}
-        self._phase, self._until = _Phase.AWAY, float("inf")
-        return self._do()
+        self._replay.reset()
+        self._pending_requests = {}
+        self._phase, self._deadline = _Phase.NO_SERVER, float("inf")
+        return self._take_actions()
 
-    def drain(self, until: float) -> list[Action]:
-        """The server is to be started anew: begin nothing, and wait for what was begun, until this time at most."""
+    def drain(self, deadline: float) -> list[Action]:
+        """Before a restart: send no new request, and wait for pending ones until the deadline."""
         if self._phase is _Phase.OPEN:
-            self._phase, self._until = _Phase.DRAINING, until
+            self._phase, self._deadline = _Phase.DRAINING, deadline
         if self._phase is _Phase.DRAINING:
-            self._look_whether_drained()
+            self._check_drained()
         else:
-            self._done.append(Drained())
-        return self._do()
+            self._actions.append(Drained())
+        return self._take_actions()
 
-    def leave(self) -> list[Action]:
-        """The server is told to end."""
-        self._phase, self._until = _Phase.LEAVING, float("inf")
-        self._done.append(CloseInput())
-        return self._do()
+    def close_input(self) -> list[Action]:
+        """Ask the server to end."""
+        self._close_input()
+        return self._take_actions()
 
-    def over(self) -> list[Action]:
-        """There will be no server any more."""
-        held = [one.id for one in self._held.take() if isinstance(one, Request)]
-        for identity in [*held, *self._listening]:
-            self._to_client(error(identity, SERVER_GONE, _OVER))
-        return self._do()
+    def finish(self) -> list[Action]:
+        """No further server will be started."""
+        waiting = [message.id for message in self._pending_messages.pop_all() if isinstance(message, Request)]
+        for identity in [*waiting, *self._subscriptions]:
+            self._to_client(build_error(identity, SERVER_ENDED, _FINISHED))
+        return self._take_actions()
 
     def tick(self, now: float) -> list[Action]:
-        """Time has passed."""
-        if now >= self._until:
-            self._until = float("inf")
+        """Handle a deadline that has passed."""
+        if now >= self._deadline:
+            self._deadline = float("inf")
             if self._phase is _Phase.DRAINING:
-                late = sorted({one.request.method for one in self._waiting.values()})
-                self._say("warning", "server is not waited for any longer", requests=", ".join(late))
-                self._done.append(Drained())
+                methods = sorted({pending.request.method for pending in self._pending_requests.values()})
+                self._log("warning", "drain timed out", requests=", ".join(methods))
+                self._actions.append(Drained())
             else:
-                self._done.append(UnusableError(f"it has not answered initialize within {OPENING:g} s"))
-        return self._do()
+                self._actions.append(ServerUnusable(f"no response to initialize within {INITIALIZE_TIMEOUT:g} s"))
+        return self._take_actions()
 
-    # Of the client.
+    # Messages from the client.
 
-    def _take(self, message: Message) -> bytes | None:
-        """What of it goes to the server at once."""
+    def _handle_client_message(self, message: Message) -> bytes | None:
+        """The message as it is sent to the server now, or None."""
         match message:
             case Request():
-                return self._take_request(message)
-            case Answer():
-                # Where the input is closed nobody can be told any more.
-                return self._asked.answer(message) if self._phase is not _Phase.LEAVING else None
+                return self._handle_client_request(message)
+            case Response():
+                # Forwarded to no closed input, but no longer pending: the client must not get a cancellation for it.
+                raw = self._server_requests.forward_response(message)
+                return raw if self._phase is not _Phase.CLOSING else None
             case Notification():
-                return self._take_notification(message)
+                return self._handle_client_notification(message)
             case _:
                 assert_never(message)
 
-    def _take_request(self, message: Request) -> bytes | None:
-        if message.id in self._waiting or message.id in self._listening or message.id in self._held:
-            self._say("warning", "client asked twice by one id", method=message.method)
+    def _handle_client_request(self, request: Request) -> bytes | None:
+        if (
+            request.id in self._pending_requests
+            or request.id in self._subscriptions
+            or request.id in self._pending_messages
+        ):
+            self._log("warning", "duplicate request id", method=request.method)
             return None
         if self._phase is not _Phase.OPEN:
-            self._held.add(message)
+            self._pending_messages.append(request)
             return None
-        return self._begin(message)
+        return self._start_request(request)
 
-    def _begin(self, message: Request) -> bytes:
-        self._waiting[message.id] = _Waiting(message)
-        self._listening.begin(message)
-        return message.raw
+    def _start_request(self, request: Request) -> bytes:
+        self._pending_requests[request.id] = _PendingRequest(request)
+        self._subscriptions.add(request)
+        return request.raw
 
-    def _take_notification(self, message: Notification) -> bytes | None:
-        if message.method == INITIALIZED:
-            self._memory.initialized = True
+    def _handle_client_notification(self, notification: Notification) -> bytes | None:
+        if notification.method == INITIALIZED:
+            self._state.is_initialized = True
             if self._phase in {_Phase.OPEN, _Phase.DRAINING}:
-                return message.raw
-            if self._memory.initialize is None:
-                self._held.add(message)
-            return None  # Who is told all anew, is told this with it.
-        if message.method == CANCELLED:
-            return self._cancel(message)
-        if message.method == PROGRESS:
-            return self._asked.progress(message) if self._phase is not _Phase.LEAVING else None
+                return notification.raw
+            if self._state.initialize_params is None:
+                self._pending_messages.append(notification)
+            return None  # The replay to the next server contains this notification.
+        if notification.method == CANCELLED:
+            return self._cancel(notification)
+        if notification.method == PROGRESS:
+            return self._server_requests.forward_progress(notification) if self._phase is not _Phase.CLOSING else None
         if self._phase is _Phase.OPEN:
-            return message.raw
-        self._held.add(message)
+            return notification.raw
+        self._pending_messages.append(notification)
         return None
 
-    def _cancel(self, message: Notification) -> bytes | None:
-        identity = named(message.params, "requestId")
+    def _cancel(self, notification: Notification) -> bytes | None:
+        identity = param_id(notification.params, "requestId")
         if identity is None:
             return None
-        self._listening.end(identity)
-        if self._held.remove(identity):
+        self._subscriptions.remove(identity)
+        if self._pending_messages.remove(identity):
             return None
-        waiting = self._waiting.get(identity)
-        if waiting is None:
+        pending = self._pending_requests.get(identity)
+        if pending is None:
             return None
-        self._waiting[identity] = _Waiting(Request(b"", identity, waiting.request.method), cancelled=True)
+        self._pending_requests[identity] = _PendingRequest(
+            Request(b"", identity, pending.request.method), cancelled=True
+        )
         if self._phase is _Phase.DRAINING:
-            self._look_whether_drained()
-        return message.raw if self._phase is not _Phase.LEAVING else None
+            self._check_drained()
+        return notification.raw if self._phase is not _Phase.CLOSING else None
 
-    # Of the server.
+    # Messages from the server.
 
-    def _hear(self, message: Message) -> bytes | None:
-        """What of it goes to the client."""
+    def _handle_server_message(self, message: Message) -> bytes | None:
+        """The message as it is sent to the client, or None."""
         match message:
             case Request():
-                return self._asked.ask(message)
-            case Answer():
-                return self._hear_answer(message)
+                return self._server_requests.forward(message)
+            case Response():
+                return self._handle_response(message)
             case Notification():
-                if self._listening.swallows(message):
-                    for line in self._listening.missed(message):
+                if self._subscriptions.is_repeated_acknowledgment(message):
+                    for line in self._subscriptions.missed_notifications(message):
                         self._to_client(line)
                     return None
-                return self._asked.notify_client(message)
+                return self._server_requests.forward_notification(message)
             case _:
                 assert_never(message)
 
-    def _hear_answer(self, message: Answer) -> bytes | None:
-        identity = message.id
+    def _handle_response(self, response: Response) -> bytes | None:
+        identity = response.id
         if identity is None:
-            return message.raw
-        if identity in self._replaying:
-            self._hear_own(self._replaying.answered(identity), message)
+            return response.raw
+        if identity in self._replay:
+            self._handle_replay_response(self._replay.pop(identity), response)
             return None
-        waiting = self._waiting.get(identity)
-        if waiting is None:
-            self._say("warning", "server answered what nobody asks")
+        pending = self._pending_requests.get(identity)
+        if pending is None:
+            self._log("warning", "unexpected response from server")
             return None
-        if identity in self._listening and self._phase is _Phase.LEAVING:
-            return None  # It is told that this ends, and the next server will go on.
-        del self._waiting[identity]
-        self._listening.end(identity)
-        self._memory.note(waiting.request, message)
-        if not self._works:
-            self._works = True
-            self._done.append(Works())
-        return message.raw
+        if identity in self._subscriptions and self._phase is _Phase.CLOSING:
+            return None  # The server ends the subscription because it stops; the next server continues it.
+        del self._pending_requests[identity]
+        self._subscriptions.remove(identity)
+        self._state.record(pending.request, response)
+        if not self._has_responded:
+            self._has_responded = True
+            self._actions.append(ServerResponded())
+        return response.raw
 
-    def _hear_own(self, method: str, answer: Answer) -> None:
+    def _handle_replay_response(self, method: str, response: Response) -> None:
         if method == "initialize":
-            if answer.error:
-                self._done.append(UnusableError(f"it refuses initialize: {reason(answer)}"))
-            elif self._phase is _Phase.OPENING:
-                self._resume(answer)
-        elif answer.error:
-            self._say("warning", "server started anew refuses a part", method=method, reason=reason(answer))
+            if response.error:
+                self._actions.append(ServerUnusable(f"initialize failed: {error_message(response)}"))
+            elif self._phase is _Phase.INITIALIZING:
+                self._resume(response)
+        elif response.error:
+            self._log("warning", "replayed request failed", method=method, reason=error_message(response))
 
-    def _resume(self, answer: Answer) -> None:
-        others = self._replaying.differences(answer)
-        if others:
-            note = "the client goes on with what the first one said"
-            self._say("warning", "server started anew is another", differs=", ".join(others), note=note)
-        for line in self._replaying.rest():
+    def _resume(self, response: Response) -> None:
+        differences = self._replay.differences(response)
+        if differences:
+            note = "the client continues with the first server's values"
+            self._log("warning", "server changed", differences=", ".join(differences), note=note)
+        for line in self._replay.remaining_messages():
             self._to_server(line)
         self._open()
-        for line in self._replaying.missed():
+        for line in self._replay.missed_notifications():
             self._to_client(line)
 
     def _open(self) -> None:
-        self._phase, self._until = _Phase.OPEN, float("inf")
-        again = self._listening.again()
-        for told in again:
-            self._waiting[told.id] = _Waiting(told)
-            self._to_server(told.raw)
-        held = self._held.take()
-        if self._works:
-            self._say("info", "session goes on", streams=len(again), held=len(held))
-        for message in held:
+        self._phase, self._deadline = _Phase.OPEN, float("inf")
+        repeated = self._subscriptions.repeat()
+        for request in repeated:
+            self._pending_requests[request.id] = _PendingRequest(request)
+            self._to_server(request.raw)
+        messages = self._pending_messages.pop_all()
+        if self._has_responded:
+            self._log("info", "session resumed", subscriptions=len(repeated), pending=len(messages))
+        for message in messages:
             match message:
                 case bytes():
                     self._to_server(message)
                 case Request():
-                    self._to_server(self._begin(message))
+                    self._to_server(self._start_request(message))
                 case _:
                     self._to_server(message.raw)
-        if self._gone:
-            self._close()
+        if self._is_client_closed:
+            self._close_input()
 
-    def _pass_over(self, line: bytes) -> None:
-        if len(line) >= LONGEST:
-            self._done.append(UnusableError(f"a line of it is longer than {LONGEST} bytes"))
-        elif len(line) > ALSO_SHOWN:
-            self._say("warning", "server said what is no message", length=len(line))
+    def _handle_invalid_line(self, line: bytes) -> None:
+        if len(line) >= MAX_LINE:
+            self._actions.append(ServerUnusable(f"it sent a line of more than {MAX_LINE} bytes"))
+        elif len(line) > MAX_LOGGED_LINE:
+            self._log("warning", "invalid message from server", length=len(line))
         else:
-            self._say("warning", "server said what is no message", line=line.decode(errors="replace").strip())
+            self._log("warning", "invalid message from server", line=line.decode(errors="replace").strip())
 
     # Both.
 
-    def _look_whether_drained(self) -> None:
-        waits = [one for one in self._waiting.values() if not one.cancelled and one.request.id not in self._listening]
-        if not waits and self._until < float("inf"):
-            self._until = float("inf")
-            self._done.append(Drained())
+    def _check_drained(self) -> None:
+        waiting = [
+            pending
+            for pending in self._pending_requests.values()
+            if not pending.cancelled and pending.request.id not in self._subscriptions
+        ]
+        if not waiting and self._deadline < float("inf"):
+            self._deadline = float("inf")
+            self._actions.append(Drained())
 
-    def _close(self) -> None:
-        self._done.append(CloseInput())
-        self._phase, self._until = _Phase.LEAVING, float("inf")
+    def _close_input(self) -> None:
+        self._actions.append(CloseInput())
+        self._phase, self._deadline = _Phase.CLOSING, float("inf")
 
     def _new_id(self) -> str:
         self._count += 1
         return f"lessee-{self._nonce}-{self._count}"
 
     def _to_client(self, line: bytes) -> None:
-        self._done.append(ToClient(line))
+        self._actions.append(SendToClient(line))
 
     def _to_server(self, line: bytes) -> None:
-        self._done.append(ToServer(line))
+        self._actions.append(SendToServer(line))
 
-    def _say(self, level: str, event: str, **fields: object) -> None:
-        self._done.append(Say(level, event, fields))
+    def _log(self, level: str, event: str, **fields: object) -> None:
+        self._actions.append(Log(level, event, fields))
 
-    def _do(self) -> list[Action]:
-        done, self._done = self._done, []
-        return done
+    def _take_actions(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions

@@ -1,4 +1,4 @@
-"""Reads and writes the messages of JSON-RPC 2.0, as far as one must know them who stands between."""
+"""Parses and builds JSON-RPC 2.0 messages, as far as a relay needs their content."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -6,22 +6,22 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 Id = int | float | str
-"""Of a request, and of a progress token."""
+"""The id of a request, a progress token, or a URI."""
 
 INITIALIZED = "notifications/initialized"
 CANCELLED = "notifications/cancelled"
 PROGRESS = "notifications/progress"
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
-SERVER_GONE = -32000
-"""The code of errors that are ours: of the range that JSON-RPC leaves to servers, and clients' own for a lost one."""
+SERVER_ENDED = -32000
+"""The relay's error code, in JSON-RPC's range for servers: MCP clients use it for a lost connection."""
 PARSE_ERROR = -32700
 
 
-class Request(Record, frozen=True):
-    """What is to be answered."""
+class Request(ImmutableStruct, frozen=True):
+    """A message that needs a response."""
 
     hidden = ("raw", "params")
 
@@ -31,8 +31,8 @@ class Request(Record, frozen=True):
     params: bytes = b""
 
 
-class Notification(Record, frozen=True):
-    """What is not."""
+class Notification(ImmutableStruct, frozen=True):
+    """A message without a response."""
 
     hidden = ("raw", "params")
 
@@ -41,8 +41,8 @@ class Notification(Record, frozen=True):
     params: bytes = b""
 
 
-class Answer(Record, frozen=True):
-    """A result or, where that is empty, an error. `id` None: of what could not be read."""
+class Response(ImmutableStruct, frozen=True):
+    """A result or, if that is empty, an error. `id` None: the request could not be parsed."""
 
     hidden = ("raw", "result", "error")
 
@@ -52,7 +52,7 @@ class Answer(Record, frozen=True):
     error: bytes = b""
 
 
-Message = Request | Notification | Answer
+Message = Request | Notification | Response
 
 
 class _Envelope(Struct):
@@ -69,115 +69,115 @@ _batch = msgspec.json.Decoder(list[Raw])
 _object = msgspec.json.Decoder(dict[str, Raw])
 
 
-def read(line: bytes) -> tuple[Message, ...] | None:
-    """The message of a line, or all of a batch. None: it is no message, and maybe no JSON."""
+def parse(line: bytes) -> tuple[Message, ...] | None:
+    """The message of a line, or all messages of a batch; None for an invalid line, which may not even be JSON."""
     try:
         raws = _batch.decode(line) if line.lstrip()[:1] == b"[" else (Raw(line),)
-        messages = tuple(_read(bytes(raw)) for raw in raws)
-    # A number beyond all bounds is an OverflowError, and what is nested too deep a RecursionError.
+        messages = tuple(_parse(bytes(raw)) for raw in raws)
+    # A too large number raises OverflowError, and too deep nesting RecursionError.
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError):
         return None
-    return tuple(one for one in messages if one) if messages and all(messages) else None
+    return tuple(message for message in messages if message) if messages and all(messages) else None
 
 
-def _read(raw: bytes) -> Message | None:
-    told = _envelope.decode(raw)
-    identity = None if told.id is UNSET else told.id
-    if told.method is not UNSET:
+def _parse(raw: bytes) -> Message | None:
+    envelope = _envelope.decode(raw)
+    identity = None if envelope.id is UNSET else envelope.id
+    if envelope.method is not UNSET:
         if identity is None:
-            return Notification(raw, told.method, bytes(told.params))
-        return Request(raw, identity, told.method, bytes(told.params))
-    if told.id is UNSET or not (bytes(told.result) or bytes(told.error)):
+            return Notification(raw, envelope.method, bytes(envelope.params))
+        return Request(raw, identity, envelope.method, bytes(envelope.params))
+    if envelope.id is UNSET or not (bytes(envelope.result) or bytes(envelope.error)):
         return None
-    return Answer(raw, identity, bytes(told.result), bytes(told.error))
+    return Response(raw, identity, bytes(envelope.result), bytes(envelope.error))
 
 
-def fields(raw: bytes) -> dict[str, Raw]:
-    """Of an object; empty where it is none."""
+def members(raw: bytes) -> dict[str, Raw]:
+    """The members of a JSON object, not decoded; empty if it is not an object."""
     try:
         return _object.decode(raw)
     except msgspec.MsgspecError:
         return {}
 
 
-def value(raw: bytes | Raw | None) -> Any:
-    """What JSON says; None where there is none."""
+def decode(raw: bytes | Raw | None) -> Any:
+    """The decoded JSON; None if it is missing or invalid."""
     try:
         return msgspec.json.decode(raw) if raw else None
     except msgspec.MsgspecError:
         return None
 
 
-def named(params: bytes, name: str) -> Id | None:
-    """The id, token or URI of this name."""
-    return _id(fields(params).get(name))
+def param_id(params: bytes, name: str) -> Id | None:
+    """The id, token or URI in this parameter."""
+    return _id(members(params).get(name))
 
 
-def meta(params: bytes, name: str) -> Id | None:
-    """The id or token of this name in `_meta`."""
-    return _id(fields(bytes(fields(params).get("_meta", b""))).get(name))
+def meta_id(params: bytes, name: str) -> Id | None:
+    """The id or token in this member of `_meta`."""
+    return _id(members(bytes(members(params).get("_meta", b""))).get(name))
 
 
-def subscription(params: bytes) -> Id | None:
-    """The request for which a notification comes, since the revision 2026-07-28."""
-    return meta(params, _SUBSCRIPTION)
+def subscription_id(params: bytes) -> Id | None:
+    """The id of the subscription that a notification belongs to, since revision 2026-07-28."""
+    return meta_id(params, _SUBSCRIPTION)
 
 
 def _id(raw: Raw | None) -> Id | None:
-    found = value(raw)
+    found = decode(raw)
     return found if isinstance(found, int | float | str) else None
 
 
-def request(identity: Id, method: str, params: bytes) -> bytes:
-    """A request. `params` as they stood in another."""
-    return _write({"id": identity, "method": method, **_some(params)})
+def build_request(identity: Id, method: str, params: bytes) -> bytes:
+    """A request; `params` are JSON."""
+    return _encode({"id": identity, "method": method, **_optional(params)})
 
 
-def notification(method: str, params: Mapping[str, Any] | None = None) -> bytes:
+def build_notification(method: str, params: Mapping[str, Any] | None = None) -> bytes:
     """A notification."""
-    return _write({"method": method, **({"params": params} if params is not None else {})})
+    return _encode({"method": method, **({"params": params} if params is not None else {})})
 
 
-def of_subscription(identity: Id, method: str, **params: Any) -> bytes:
-    """A notification that comes for this request."""
-    return notification(method, {**params, "_meta": {_SUBSCRIPTION: identity}})
+def build_subscription_notification(identity: Id, method: str, **params: Any) -> bytes:
+    """A notification that belongs to the subscription with this id."""
+    return build_notification(method, {**params, "_meta": {_SUBSCRIPTION: identity}})
 
 
-def error(identity: Id | None, code: int, message: str) -> bytes:
-    """The answer that there will be no other."""
-    return _write({"id": identity, "error": {"code": code, "message": message}})
+def build_error(identity: Id | None, code: int, message: str) -> bytes:
+    """An error response."""
+    return _encode({"id": identity, "error": {"code": code, "message": message}})
 
 
-def answer_as(identity: Id, answer: Answer) -> bytes:
-    """The same answer, to another id."""
-    part = {"result": Raw(answer.result)} if answer.result else {"error": Raw(answer.error)}
-    return _write({"id": identity, **part})
+def response_with_id(identity: Id, response: Response) -> bytes:
+    """The same response with another id."""
+    part = {"result": Raw(response.result)} if response.result else {"error": Raw(response.error)}
+    return _encode({"id": identity, **part})
 
 
-def request_as(identity: Id, told: Request, token: Id | None) -> bytes:
-    """The same request by another id, and where there is a token with another progress token."""
-    params = told.params
+def request_with_id(identity: Id, request: Request, token: Id | None) -> bytes:
+    """The same request with another id, and with another progress token if one is given."""
+    params = request.params
     if token is not None:
-        inner = fields(params)
-        beside = fields(bytes(inner["_meta"])) | {"progressToken": Raw(msgspec.json.encode(token))}
-        params = msgspec.json.encode(inner | {"_meta": Raw(msgspec.json.encode(beside))})
-    return request(identity, told.method, params)
+        inner = members(params)
+        meta = members(bytes(inner["_meta"])) | {"progressToken": Raw(msgspec.json.encode(token))}
+        params = msgspec.json.encode(inner | {"_meta": Raw(msgspec.json.encode(meta))})
+    return build_request(identity, request.method, params)
 
 
-def notification_as(name: str, identity: Id, told: Notification) -> bytes:
-    """The same notification, about another id or token."""
-    params = fields(told.params) | {name: Raw(msgspec.json.encode(identity))}
-    return _write({"method": told.method, "params": params})
+def notification_with(name: str, identity: Id, notification: Notification) -> bytes:
+    """The same notification with another id or token in this parameter."""
+    params = members(notification.params) | {name: Raw(msgspec.json.encode(identity))}
+    return _encode({"method": notification.method, "params": params})
 
 
-def batch(raws: list[bytes]) -> bytes:
-    """Of several messages one line; of one, that."""
+def build_batch(raws: list[bytes]) -> bytes:
+    """A batch of several messages in one line; a single message stays as it is."""
     return raws[0] if len(raws) == 1 else b"[" + b",".join(raws) + b"]"
 
 
-def _some(params: bytes) -> dict[str, Raw]:
+def _optional(params: bytes) -> dict[str, Raw]:
     return {"params": Raw(params)} if params else {}
 
 
-def _write(message: Mapping[str, Any]) -> bytes:
+def _encode(message: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode({"jsonrpc": "2.0", **message})

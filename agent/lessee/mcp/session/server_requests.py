@@ -1,81 +1,83 @@
-"""What a server has asked its client: by ids that no other server of the session uses."""
+"""Requests from a server to the client, with ids that no other server of the session uses."""
 
 from collections.abc import Callable
 
 from lessee.mcp.session.messages import (
     CANCELLED,
-    Answer,
     Id,
     Notification,
     Request,
-    answer_as,
-    meta,
-    named,
-    notification,
-    notification_as,
-    request_as,
+    Response,
+    build_notification,
+    meta_id,
+    notification_with,
+    param_id,
+    request_with_id,
+    response_with_id,
 )
 
-_WHY = "the server was started anew"
+_REASON = "the server was restarted"
 
 
-class Asked:
-    """The requests of the one server that there is, and to which the client has not answered.
+class ServerRequests:
+    """The pending requests of the current server to the client.
 
-    The first server's ids stay as they are. A later one may choose the same: it gets its own.
+    The ids of the first server are not changed. A later server may use the same ids, so its requests get new ones.
     """
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
-        self._first = True
+        self._is_first_server = True
         self._ids: dict[Id, Id] = {}
-        """What the client knows each by, and what the server does."""
+        """The server's id of each request, by the client's id."""
         self._tokens: dict[Id, tuple[Id, Id]] = {}
-        """The same of progress tokens; and by which id the client knows the request."""
+        """The server's progress token and the client's id of the request, by the client's progress token."""
 
-    def ask(self, told: Request) -> bytes:
-        """What the client is asked."""
-        token = meta(told.params, "progressToken")
-        if self._first:
-            self._remember(told.id, told.id, token, token)
-            return told.raw
+    def forward(self, request: Request) -> bytes:
+        """The request as it is sent to the client."""
+        token = meta_id(request.params, "progressToken")
+        if self._is_first_server:
+            self._add(request.id, request.id, token, token)
+            return request.raw
         identity = self._new_id()
-        self._remember(identity, told.id, identity, token)
-        return request_as(identity, told, identity if token is not None else None)
+        self._add(identity, request.id, identity, token)
+        return request_with_id(identity, request, identity if token is not None else None)
 
-    def answer(self, told: Answer) -> bytes | None:
-        """What the server is answered; None where it has not asked."""
-        if told.id is None or told.id not in self._ids:
+    def forward_response(self, response: Response) -> bytes | None:
+        """The client's response as it is sent to the server; None if no request with this id is pending."""
+        if response.id is None or response.id not in self._ids:
             return None
-        theirs = self._ids.pop(told.id)
-        self._tokens = {token: known for token, known in self._tokens.items() if known[1] != told.id}
-        return told.raw if theirs == told.id else answer_as(theirs, told)
+        server_id = self._ids.pop(response.id)
+        self._tokens = {token: pair for token, pair in self._tokens.items() if pair[1] != response.id}
+        return response.raw if server_id == response.id else response_with_id(server_id, response)
 
-    def progress(self, told: Notification) -> bytes | None:
-        """What the server is told of the client's progress; None where it has not asked."""
-        token = named(told.params, "progressToken")
+    def forward_progress(self, notification: Notification) -> bytes | None:
+        """The client's progress as it is sent to the server; None if no request with this token is pending."""
+        token = param_id(notification.params, "progressToken")
         if token is None or token not in self._tokens:
             return None
-        theirs = self._tokens[token][0]
-        return told.raw if theirs == token else notification_as("progressToken", theirs, told)
+        server_token = self._tokens[token][0]
+        if server_token == token:
+            return notification.raw
+        return notification_with("progressToken", server_token, notification)
 
-    def notify_client(self, told: Notification) -> bytes | None:
-        """A notification of the server; None where it is about what the client has answered."""
-        if told.method != CANCELLED:
-            return told.raw
-        theirs = named(told.params, "requestId")
-        identity = next((ours for ours, known in self._ids.items() if known == theirs), None)
+    def forward_notification(self, notification: Notification) -> bytes | None:
+        """A notification as it is sent to the client; None if it cancels a request that is not pending."""
+        if notification.method != CANCELLED:
+            return notification.raw
+        server_id = param_id(notification.params, "requestId")
+        identity = next((client_id for client_id, known in self._ids.items() if known == server_id), None)
         if identity is None:
             return None
-        return told.raw if theirs == identity else notification_as("requestId", identity, told)
+        return notification.raw if server_id == identity else notification_with("requestId", identity, notification)
 
-    def forget(self) -> list[bytes]:
-        """There is another server now: what the client is told of the old one's requests."""
-        told = [notification(CANCELLED, {"requestId": identity, "reason": _WHY}) for identity in self._ids]
-        self._ids, self._tokens, self._first = {}, {}, False
-        return told
+    def cancel_all(self) -> list[bytes]:
+        """Forget the requests of a server that has ended; returns their cancellations for the client."""
+        lines = [build_notification(CANCELLED, {"requestId": identity, "reason": _REASON}) for identity in self._ids]
+        self._ids, self._tokens, self._is_first_server = {}, {}, False
+        return lines
 
-    def _remember(self, ours: Id, theirs: Id, our_token: Id | None, their_token: Id | None) -> None:
-        self._ids[ours] = theirs
-        if our_token is not None and their_token is not None:
-            self._tokens[our_token] = their_token, ours
+    def _add(self, client_id: Id, server_id: Id, client_token: Id | None, server_token: Id | None) -> None:
+        self._ids[client_id] = server_id
+        if client_token is not None and server_token is not None:
+            self._tokens[client_token] = server_token, client_id
