@@ -109,7 +109,7 @@ class Telling:
         def look() -> ev.Event:
             from lessee.notification import probes  # noqa: PLC0415  # Wanted by few.
 
-            notified_at = _when_it_runs(app.notify, command.told_at, canceled)
+            notified_at = _when_it_runs(app.notify, command.notified_at, canceled)
             why = probes.wait_until_ready(
                 ready,
                 directory=Path(app.directory),

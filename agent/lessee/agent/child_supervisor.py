@@ -56,7 +56,7 @@ class Supervisor:
         self._before = before
         self._state = sup.Supervision(restart)
         self._child: Child | None = None
-        self._mail: deque[sup.Event | mcp.About | int] = deque()
+        self._mail: deque[sup.Event | mcp.ServerEvent | int] = deque()
         self._look = False
         self._told: list[Callable[[str], None]] = []
         self._grace = 0.0
@@ -123,7 +123,7 @@ class Supervisor:
             mail = self._mail.popleft()
             if isinstance(mail, int):
                 self._pass_on(mail, now)
-            elif isinstance(mail, mcp.About):
+            elif isinstance(mail, mcp.ServerEvent):
                 self._heard_of(mail, now)
             else:
                 self._take(mail, now)
@@ -145,26 +145,26 @@ class Supervisor:
         # Wanted by few.
         from lessee.mcp.relay import Relay  # noqa: PLC0415
 
-        def post(event: mcp.About | mcp.Gone) -> None:
-            self._mail.append(event if isinstance(event, mcp.About) else LEFT)
+        def post(event: mcp.ServerEvent | mcp.ClientClosed) -> None:
+            self._mail.append(event if isinstance(event, mcp.ServerEvent) else LEFT)
             self.wake()
 
         return Relay(post)
 
-    def _heard_of(self, about: mcp.About, now: float) -> None:
+    def _heard_of(self, about: mcp.ServerEvent, now: float) -> None:
         """What the relay says of a server, which may be gone meanwhile."""
-        match about.what:
-            case mcp.Works():
+        match about.event:
+            case mcp.ServerResponded():
                 self._take(sup.FirstResponse(CRASHES), now)
             case mcp.Drained():
                 if self._told and about.server == self._started:  # Else another has been started meanwhile.
                     self._take(sup.RestartRequested(self._grace, LINGER), now)
-            case mcp.UnusableError(why):
+            case mcp.ServerUnusable(why):
                 log("error", "server cannot be used", reason=why)
                 if self._child is not None and about.server == self._started:
                     self._child.kill()
             case _:
-                assert_never(about.what)
+                assert_never(about.event)
 
     def _pass_on(self, number: int, now: float) -> None:
         if self._child is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from lessee.agent.machine.protocol.events import EventSourceChanged
 from lessee.config import Events
 from lessee.core.change_events import MISSED_HEARTBEATS, Change, Heartbeat, Message
-from lessee.events.source import WAIT, AwayError, NoEventSourceError, Source
+from lessee.events.source import MAX_WAIT, EventSource, NoEventSourceError, SourceUnavailableError
 from lessee.host.clock import boot_time, wall_time
 from lessee.telemetry.logs import log
 
@@ -39,7 +39,7 @@ class Listener:
         events: Events,
         hear: Callable[[Sequence[Change]], None],
         listening: Callable[[EventSourceChanged], None],
-        vault: Callable[[], Source],
+        vault: Callable[[], EventSource],
     ) -> None:
         """`hear` takes changes, each once however often it was told; `listening`: whether somebody tells them.
 
@@ -100,12 +100,12 @@ class Listener:
                 self._patience = MISSED_HEARTBEATS * Heartbeat().interval
                 while not self._closed.is_set():
                     left = self._heard_at + self._patience - boot_time()
-                    self._take(source.listen(min(WAIT, max(_SHORTEST, left))))
+                    self._take(source.listen(min(MAX_WAIT, max(_SHORTEST, left))))
             except NoEventSourceError as exc:
                 self._is_absent(str(exc))
-                while not exc.again() and not self._closed.wait(_AGAIN):
+                while not exc.may_retry() and not self._closed.wait(_AGAIN):
                     pass
-            except AwayError as exc:
+            except SourceUnavailableError as exc:
                 self._is_gone(str(exc))
             except Exception as exc:  # noqa: BLE001  # Without this thread nobody would notice that nothing is heard.
                 self._is_gone(f"internal error: {type(exc).__name__}; please report it")
@@ -116,16 +116,16 @@ class Listener:
             wait = min(_LONGEST, wait * 2)
         source.close()
 
-    def _source(self) -> Source:
+    def _source(self) -> EventSource:
         # Each imports what the other has no use for.
         if self._events.redis is not None:
-            from lessee.events.redis_streams import Streams  # noqa: PLC0415
+            from lessee.events.redis_streams import RedisEventSource  # noqa: PLC0415
 
-            return Streams(self._events.redis)
+            return RedisEventSource(self._events.redis)
         if self._events.socket is not None:
-            from lessee.events.unix_socket import Sockets  # noqa: PLC0415
+            from lessee.events.unix_socket import UnixSocketEventSource  # noqa: PLC0415
 
-            return Sockets(self._events.socket)
+            return UnixSocketEventSource(self._events.socket)
         return self._vault()
 
     def _take(self, messages: Sequence[Message]) -> None:
@@ -153,7 +153,7 @@ class Listener:
             self._hear(list(changes.values()))
         if now - self._heard_at >= self._patience:
             # Nor may it be the place that it was: it is opened anew.
-            raise AwayError("nobody is heard there")
+            raise SourceUnavailableError("nobody is heard there")
 
     def _refuse_flood(self, now: float, count: int) -> None:
         if now - self._second > 1.0:
@@ -164,7 +164,7 @@ class Listener:
             why = "more changes are told than can be followed"
             self._is_gone(why)
             self._closed.wait(_LONGEST)
-            raise AwayError(why)
+            raise SourceUnavailableError(why)
 
     def _is_there(self) -> None:
         if not self._live:
@@ -179,7 +179,7 @@ class Listener:
         self._error, self._absence = None, reason
         if self._live:
             self._live = False
-            self._listening(EventSourceChanged(live=False, silent=boot_time() - self._heard_at))
+            self._listening(EventSourceChanged(live=False, silent_for=boot_time() - self._heard_at))
 
     def _is_gone(self, reason: str) -> None:
         if self._live or reason != self._error:
@@ -189,4 +189,4 @@ class Listener:
             self._live, self._is_held, self._gone_at = False, False, boot_time()
             is_steady = self._gone_at - self._live_at >= STEADY
             self._hold = HOLD if is_steady else min(HOLD_LONGEST, max(HOLD, self._hold * 2))
-            self._listening(EventSourceChanged(live=False, silent=self._gone_at - self._heard_at))
+            self._listening(EventSourceChanged(live=False, silent_for=self._gone_at - self._heard_at))

@@ -9,11 +9,12 @@ import msgspec
 
 from lessee.agent.effects import Effects
 from lessee.agent.identity import Identity, key_of
+from lessee.agent.machine.apps.recovery import hand_over
+from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.leases.consumers import is_settled
-from lessee.agent.machine.leases.release import nothing_to_revoke
+from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.app_spec import Consumer, Want
-from lessee.agent.machine.state import App
+from lessee.agent.machine.protocol.app_spec import AppSpec, ReportTarget
 from lessee.config import Config, LastKnownGoodFallback, Vault
 from lessee.core.consumers import instance_name, metadata_path
 from lessee.core.immutable import replace
@@ -63,8 +64,8 @@ class Identities:
         self._servers = _servers(config.vault)
         is_vaults = config.events is not None and config.events.vault
         self._subscriber = key_of(config.vault) if is_vaults else None
-        if config.events is not None and not self._hearing.poll:
-            self._hearing = replace(self._hearing, poll=config.events.poll_interval, spread=config.events.jitter)
+        if config.events is not None and not self._hearing.poll_interval:
+            self._hearing = replace(self._hearing, poll_interval=config.events.poll_interval, jitter=config.events.jitter)
         opened = self._effects.publication_store.open(config.apps.values())
         self._effects.redactor.allow(project.text)
         self._hide_fallbacks(config)
@@ -80,7 +81,7 @@ class Identities:
 
     def listen(self, hearing: ev.EventSourceChanged) -> None:
         """Whether somebody tells of changes, from now on."""
-        self._hearing = replace(self._hearing, live=hearing.live, silent=hearing.silent)
+        self._hearing = replace(self._hearing, live=hearing.live, silent_for=hearing.silent_for)
         for identity in self:
             identity.take([self._hearing_of(identity)])
 
@@ -103,17 +104,17 @@ class Identities:
 
     def see_to(self, identity: Identity) -> None:
         """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""
-        if identity.state.elsewhere:
+        if identity.state.moved_apps:
             apps = [(name, app) for other in self for name, app in other.state.apps.items()]
             settled = {name for name, app in apps if is_settled(app, boot_time())}
-            if settled & identity.state.elsewhere:
+            if settled & identity.state.moved_apps:
                 identity.release(settled)
         state = identity.state
-        if identity.apps or state.elsewhere:
+        if identity.apps or state.moved_apps:
             return
         if not state.stopping:
             identity.take([ev.Stopping()])
-        elif nothing_to_revoke(state) and len(self._all) > 1:
+        elif is_everything_revoked(state) and len(self._all) > 1:
             del self._all[identity.key]
             identity.end()
 
@@ -152,28 +153,29 @@ class Identities:
         """Tell an identity its apps, and of those that are new to it what their readers see."""
         everyone = project.config.apps
         apps = {name: app for name, app in everyone.items() if key_of(app.vault) == identity.key}
-        wants = {name: self._want(project.compiled_apps[name]) for name in apps}
-        needs = frozenset[Need]().union(*(want.needs for want in wants.values()))
+        specs = {name: self._spec(project.compiled_apps[name]) for name in apps}
+        needs = frozenset[Need]().union(*(spec.needs for spec in specs.values()))
         events: list[ev.Event] = list(identity.kept(None if self._whole else needs))
         for name, app in apps.items():
             if name in opened:
                 events.append(_without_child(opened[name]) if app.env_template is not None else opened[name])
             elif name not in identity.apps and name in before:
-                events.append(_handed_over(name, before[name]))
-        identity.configure(apps, wants, everyone.keys() - apps.keys(), [*events, self._hearing_of(identity)])
+                events.append(hand_over(name, before[name]))
+        identity.configure(apps, specs, everyone.keys() - apps.keys(), [*events, self._hearing_of(identity)])
 
-    def _want(self, compiled_app: CompiledApp) -> Want:
+    def _spec(self, compiled_app: CompiledApp) -> AppSpec:
         app = compiled_app.app
-        return Want(
+        return AppSpec(
             compiled_app.references,
             app.refresh_interval,
             notifies=self._notifies and app.notify is not None,
             compiled_app=compiled_app,
             checks=app.check is not None,
-            proves=self._notifies and app.ready is not None,
+            probes=self._notifies and app.ready is not None,
             falls_back=self._stays and app.fallback is not None,
-            keeps=self._stays and isinstance(app.fallback, LastKnownGoodFallback),
-            consumer=_consumer(compiled_app) if self._stays else None,
+            saves_snapshots=self._stays and isinstance(app.fallback, LastKnownGoodFallback),
+            report_target=_report_target(compiled_app) if self._stays else None,
+            sets_environment=app.env_template is not None,
         )
 
 
@@ -181,29 +183,12 @@ def _servers(vault: Vault) -> frozenset[str]:
     return frozenset({vault.address, *vault.addresses})
 
 
-def _consumer(compiled_app: CompiledApp) -> Consumer:
+def _report_target(compiled_app: CompiledApp) -> ReportTarget:
     app, scope = compiled_app.app, compiled_app.scope
     instance = instance_name(os.uname().nodename, str(app.directory))
-    return Consumer(metadata_path(scope.mount, scope.prefix, app.name, instance), scope.prefix)
+    return ReportTarget(metadata_path(scope.mount, scope.prefix, app.name, instance), scope.prefix)
 
 
 def _without_child(found: ev.AppRecovered) -> ev.AppRecovered:
     """Of an app whose child had an environment that nobody knows any more: there is nothing to go back to."""
-    return replace(found, unproved=False, good=None, bad=None)
-
-
-def _handed_over(name: str, app: App) -> ev.AppRecovered:
-    """What one identity knows of an app, for another that serves it from now on."""
-    proof = app.proof
-    return ev.AppRecovered(
-        name,
-        app.number,
-        app.owed,
-        app.published_at,
-        app.old,
-        unproved=proof.open,
-        good=proof.backup.number if proof.backup is not None else None,
-        bad=proof.bad,
-        fingerprint=proof.fingerprint,
-        fallback=app.fallback.shown,
-    )
+    return replace(found, readiness_pending=False, rollback_to=None, failed_fingerprint=None)

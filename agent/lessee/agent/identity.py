@@ -10,8 +10,8 @@ import msgspec
 from lessee.agent.effects import Effects
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.app_spec import Want
-from lessee.agent.machine.status.view import Account
+from lessee.agent.machine.protocol.app_spec import AppSpec
+from lessee.agent.machine.status.view import IdentityStatus
 from lessee.agent.machine.step import start, steps
 from lessee.config import App, Vault
 from lessee.config.grammar.app import OnExpiry
@@ -41,7 +41,7 @@ class Identity:
         self.vault = vault
         self.key = key_of(vault)
         self.apps: Mapping[str, App] = {}
-        self._wants: Mapping[str, Want] = {}
+        self._specs: Mapping[str, AppSpec] = {}
         self._begun = False
         self._noted = False
         self._renderings: dict[str, Rendering] = {}
@@ -55,9 +55,9 @@ class Identity:
         self.state = start(seed ^ int(self.key[:16], 16))
 
     @property
-    def account(self) -> Account:
+    def account(self) -> IdentityStatus:
         """For status.json."""
-        return Account(self.key[:8], self._client.address, self.state)
+        return IdentityStatus(self.key[:8], self._client.address, self.state)
 
     @property
     def token(self) -> str:
@@ -82,23 +82,23 @@ class Identity:
         return (ev.LeasesRecovered(tuple(leases), tuple(token for token, _ in tokens)),)
 
     def configure(
-        self, apps: Mapping[str, App], wants: Mapping[str, Want], others: Collection[str], events: Sequence[ev.Event]
+        self, apps: Mapping[str, App], specs: Mapping[str, AppSpec], others: Collection[str], events: Sequence[ev.Event]
     ) -> None:
         """Serve these apps. `others` are served in another name; `events` tell what was there before."""
-        self.apps, self._wants = apps, wants
+        self.apps, self._specs = apps, specs
         self._renderings = {name: made for name, made in self._renderings.items() if name in apps}
         leases = [held.lease for held in self.state.leases.values()]
         leases += [lease for event in events if isinstance(event, ev.LeasesRecovered) for lease in event.leases]
-        elsewhere = frozenset(name for lease in leases for name in lease.apps if name in others)
-        self.take([ev.Configured(wants, elsewhere), *events])
+        moved_apps = frozenset(name for lease in leases for name in lease.apps if name in others)
+        self.take([ev.Configured(specs, moved_apps), *events])
 
     def release(self, settled: Collection[str]) -> None:
         """The readers of these apps hold nothing any more that was issued in this name."""
-        self.take([ev.Configured(self._wants, self.state.elsewhere.difference(settled))])
+        self.take([ev.Configured(self._specs, self.state.moved_apps.difference(settled))])
 
     def goes_back(self) -> bool:
         """The child has failed: whether it is given what was before, because it does not work with the newest."""
-        if not any(app.proof.open and app.proof.backup is not None for app in self.state.apps.values()):
+        if not any(app.previous is not None for app in self.state.apps.values()):
             return False
         self._telling.cut_short()
         return True
@@ -110,7 +110,7 @@ class Identity:
         with _telling("ledger not tidied"):
             for id_ in self.state.leases:
                 self._keeper.forget_lease(self.key, id_)
-            for id_ in self.state.session.former:
+            for id_ in self.state.session.replaced_tokens:
                 self._keeper.forget_token(self.key, id_)
             self._keeper.forget_identity(self.key)
 
@@ -130,19 +130,19 @@ class Identity:
 
     def _before(self, event: ev.Event) -> None:
         """Values are known to the redactor before anything is done with them."""
-        call = self.state.calls.get(event.call) if isinstance(event, ev.Answer) else None
-        match event, call.command if call is not None else None:
+        request = self.state.requests.get(event.request_id) if isinstance(event, ev.Answer) else None
+        match event, request.command if request is not None else None:
             case ev.SecretRead(), cmd.ReadSecret() as asked:
                 self._redactor.learn(self._learned(str(asked.ref)), event.secret.data.values())
             case ev.SecretIssued(), _:
                 self._redactor.learn(self._learned(str(event.lease.need)), event.lease.secret.data.values())
             case ev.LoggedIn(), cmd.Login():
-                value = self._client.use_login(event.call)
+                value = self._client.use_login(event.request_id)
                 self._redactor.learn(self._learned("token"), [value])
                 self._keep_token(event.token, value)
             case ev.TokenRenewed(), cmd.RenewToken():
                 self._keep_token(event.token, self._client.token)
-            case ev.CheckFailed(), _ if (app := self.state.apps.get(event.app)) and app.job == event.job:
+            case ev.CheckFailed(), _ if (app := self.state.apps.get(event.app)) and app.awaits(event.job):
                 with _telling("not tidied", app=event.app):
                     self._publication_store.discard(event.app)
             case _:
@@ -177,7 +177,7 @@ class Identity:
             case cmd.Log():
                 log(command.level, command.event, **command.fields)
             case cmd.AbandonRequest():
-                self._client.abandon(command.call)
+                self._client.abandon(command.request_id)
             case cmd.Render():
                 return self._render(command)
             case cmd.RenderFallback():
@@ -234,7 +234,7 @@ class Identity:
         generation = command.generation
         try:
             number, changed = self._publication_store.publish(
-                generation, notify=command.owe, probe=command.prove, fallback=command.fallback
+                generation, notify=command.notify, probe=command.probe, fallback=command.fallback
             )
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
@@ -243,7 +243,7 @@ class Identity:
 
     def _roll_back(self, command: cmd.RollBack) -> ev.Event:
         try:
-            self._publication_store.roll_back(command.app, command.to, bad=command.bad, notify=command.owe)
+            self._publication_store.roll_back(command.app, command.to, failed_fingerprint=command.failed_fingerprint, notify=command.notify)
         except LesseeError as exc:
             return ev.RollbackFailed(command.app, str(exc))
         self._give_environ(command.environ)

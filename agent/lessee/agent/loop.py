@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lessee.agent.effects import Effects
 from lessee.agent.identities import Identities
-from lessee.agent.machine.apps.inputs import unknown
-from lessee.agent.machine.apps.version_reports import has_said, has_taken_leave
+from lessee.agent.machine.apps.inputs import unknown_paths
+from lessee.agent.machine.apps.version_reports import is_deregistered, is_registered
 from lessee.agent.machine.deadlines import wake_at
-from lessee.agent.machine.kv.event_source import meant
-from lessee.agent.machine.leases.release import nothing_to_revoke
+from lessee.agent.machine.kv.event_source import affected_needs
+from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.view import status as status_of
@@ -24,7 +24,7 @@ from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
     from lessee.agent.event_listener import Listener
-    from lessee.events.source import Source
+    from lessee.events.source import EventSource
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
@@ -90,7 +90,7 @@ class Agent:
 
     def refresh(self, paths: tuple[str, ...]) -> list[str]:
         """Look now, at these paths or everywhere. Gives those that no template reads: then nothing is looked at."""
-        strangers = set(paths).intersection(*(unknown(state, paths) for state in self.states))
+        strangers = set(paths).intersection(*(unknown_paths(state, paths) for state in self.states))
         if not strangers:
             self._mail.put((None, ev.RefreshRequested(paths)))
         return [path for path in paths if path in strangers]
@@ -106,7 +106,7 @@ class Agent:
     def hear(self, changes: Sequence[Change]) -> None:
         """These were told, by whoever sees changes in the Vault of the top-level block."""
         for identity in self._identities.listening():
-            needs = frozenset(need for change in changes for need in meant(identity.state, change))
+            needs = frozenset(need for change in changes for need in affected_needs(identity.state, change))
             if needs:
                 self._post(identity.key, ev.SecretsChanged(needs))
 
@@ -114,7 +114,7 @@ class Agent:
         """Whether somebody is there who tells of changes."""
         self._mail.put(hearing)
 
-    def subscription(self) -> "Source":
+    def subscription(self) -> "EventSource":
         """Vault's own event stream, for a thread that listens there."""
         from lessee.agent.vault_event_listener import Subscribed  # noqa: PLC0415  # Few servers have it.
 
@@ -128,7 +128,7 @@ class Agent:
         """status.json."""
         accounts = [identity.account for identity in self._identities]
         environment = self._project.config.environment
-        said = status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._config_reloader.error)
+        said = status_of(accounts, boot_time(), wall_time(), environment=environment, reload_error=self._config_reloader.error)
         if self._listener is None:
             return {**said, "events": None}
         missed = self._listener.problem()
@@ -191,9 +191,9 @@ class Agent:
             self.revoke(timeout)
 
     def _take_leave(self) -> None:
-        if any(map(has_said, self.states)):
+        if any(map(is_registered, self.states)):
             self._turn([(None, ev.Deregistering())])
-            self.run(lambda states: all(map(has_taken_leave, states)) or None, TAKING_LEAVE)
+            self.run(lambda states: all(map(is_deregistered, states)) or None, TAKING_LEAVE)
 
     def _used_by(self) -> list[str]:
         """The apps that hold leases and of which it is not certain that they are gone."""
@@ -208,7 +208,7 @@ class Agent:
     def revoke(self, timeout: float) -> None:
         """End all leases and all tokens of ours, as far as Vault does it within `timeout` seconds."""
         self._turn([(None, ev.Stopping())])
-        self.run(lambda states: all(map(nothing_to_revoke, states)) or None, timeout)
+        self.run(lambda states: all(map(is_everything_revoked, states)) or None, timeout)
         left = [held.lease for state in self.states for held in state.leases.values() if held.lease.lease_id]
         if left:
             paths = ", ".join(sorted({str(lease.need) for lease in left}))

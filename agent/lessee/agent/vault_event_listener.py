@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from lessee.core.change_events import Heartbeat, Message
 from lessee.core.errors import LesseeError, VaultUnreachableError
-from lessee.events.source import AwayError, NoEventSourceError
-from lessee.events.vault_messages import TYPES, told
+from lessee.events.source import NoEventSourceError, SourceUnavailableError
+from lessee.events.vault_messages import EVENT_TYPES, parse_event
 from lessee.host.optional_dependencies import library
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class Subscribed:
                     frames += former.listen(0.001)
             frames += self._stream.listen(wait)
         except VaultUnreachableError as exc:
-            raise AwayError(exc.what) from None
+            raise SourceUnavailableError(exc.what) from None
         # The server answers pings; it is there.
-        return [Heartbeat(), *(change for frame in frames if (change := told(frame)) is not None)]
+        return [Heartbeat(), *(change for frame in frames if (change := parse_event(frame)) is not None)]
 
     def close(self) -> None:
         if self._stream is not None:
@@ -64,7 +64,7 @@ class Subscribed:
         try:
             library("websockets", "events")
         except LesseeError as exc:
-            raise AwayError(str(exc)) from None
+            raise SourceUnavailableError(str(exc)) from None
         from lessee.vault.subscription import NoEventStreamError  # noqa: PLC0415  # Wanted by few.
 
         identity, token = self._subscriber(), self._current()
@@ -72,7 +72,7 @@ class Subscribed:
             raise NoEventSourceError("there is no token yet", lambda: self._current() != "")
         self.name, self._token = f"{identity.vault.address} (sys/events)", token
         try:
-            return identity.subscribe(TYPES)
+            return identity.subscribe(EVENT_TYPES)
         except NoEventStreamError as exc:
             until = time.monotonic() + ASKED_AGAIN
             why = f"the server has no event stream for this token ({exc})"
@@ -80,4 +80,4 @@ class Subscribed:
                 why, lambda: time.monotonic() > until or self._current() not in {"", token}
             ) from None
         except VaultUnreachableError as exc:
-            raise AwayError(exc.what) from None
+            raise SourceUnavailableError(exc.what) from None

@@ -1,16 +1,16 @@
-"""A world for the machine: a model of Vault, a disk and an app, and a clock that jumps to the next deadline."""
+"""A model of everything around the state machine: Vault, a disk, an app, and a clock that jumps to the next deadline."""
 
 import heapq
 import itertools
 import random
 
-from lessee.agent.machine.apps.fallback import GRACE
+from lessee.agent.machine.apps.fallback import COLD_START_DELAY
+from lessee.agent.machine.apps.state import NOTIFIED_GRACE
 from lessee.agent.machine.deadlines import wake_at
-from lessee.agent.machine.kv.event_source import meant
+from lessee.agent.machine.kv.event_source import affected_needs
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.app_spec import Consumer, Want
-from lessee.agent.machine.state import KEEP_TOLD
+from lessee.agent.machine.protocol.app_spec import AppSpec, ReportTarget
 from lessee.agent.machine.step import start, steps
 from lessee.core.change_events import Change
 from lessee.core.failures import Failure, Kind
@@ -21,98 +21,127 @@ from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
 
-SPIN = 10
-"""Turns without any event and any time between them, after which the machine only turns."""
+MAX_IDLE_STEPS = 10
+"""Consecutive steps without an event and without any time between them, after which the machine is in a loop."""
+REPORTS = "secret/metadata/p/lessee/consumers"
 
 
-CONSUMERS = "secret/metadata/p/lessee/consumers"
-
-
-def want(
+def app_spec(
     *needs,
-    refresh=1.0,
+    refresh_interval=1.0,
     notifies=True,
-    recipe="r1",
+    compiled_app="r1",
     checks=False,
-    proves=False,
+    probes=False,
     falls_back=False,
-    keeps=False,
-    says="",
+    saves_snapshots=False,
+    reports_as="",
+    sets_environment=False,
 ):
-    """`says`: the name under which it says which versions of rotated secrets it works with."""
-    consumer = Consumer(f"{CONSUMERS}/{says}", "p/") if says else None
-    return Want(frozenset(needs), refresh, notifies, recipe, checks, proves, falls_back, keeps, consumer)
+    """`reports_as`: the name under which the agent reports the app's versions of rotated secrets."""
+    return AppSpec(
+        frozenset(needs),
+        refresh_interval,
+        notifies,
+        compiled_app,
+        checks,
+        probes,
+        falls_back,
+        saves_snapshots,
+        ReportTarget(f"{REPORTS}/{reports_as}", "p/") if reports_as else None,
+        sets_environment,
+    )
 
 
 class World:
-    """Obeys the machine's commands after a latency; each answer is made when the command is obeyed."""
+    """Obeys the machine's commands after a latency. Each response is made at the moment of the command."""
 
     def __init__(
         self,
         apps,
         *,
         seed=1,
-        has_list=True,
+        lists_metadata=True,
         version=2,
         ttl=3600.0,
-        token_max=float("inf"),
+        token_max_ttl=float("inf"),
         lease_ttl=3600.0,
-        lease_max=float("inf"),
+        lease_max_ttl=float("inf"),
         latency=0.005,
     ):
-        self.random = random.Random(seed)  # noqa: S311  # A replayable world.
+        self.random = random.Random(seed)  # noqa: S311  # Every run can be repeated.
         self.now = 1000.0
         self.apps = self.all_apps = dict(apps)
-        self.has_list, self.version, self.latency = has_list, version, latency
-        self.ttl, self.token_max, self.lease_ttl, self.lease_max = ttl, token_max, lease_ttl, lease_max
-        self.kv, self.gone = {}, set()  # Ref -> number of the newest version; deleted ones
-        self.denied, self.blind = set(), set()  # paths without read; without metadata rights
-        self.rotated, self.confirmed = set(), {}  # what a rotator writes; what it is told, by place
-        self.sky = "fair"
-        self.names, self.tokens, self.leases = itertools.count(1), {}, {}  # what the server knows
-        self.ledger, self.kept_tokens = {}, {}  # what outlives the agent
-        self.issues, self.expired, self.asked_to_end = [], [], set()
-        self.disk_full, self.tellable = False, True
-        self.live, self.number, self.owed, self.told = {}, {}, set(), {}
-        self.numbers, self.shelf, self.records = itertools.count(1), {}, {}  # an app's generations, and its record
-        self.passes = self.works = lambda _generation: True  # the check; the app
-        self.renders, self.unrenderable = True, set()  # whether templates do; the apps whose own did not
-        self.proof_takes = 0.5
-        self.variables, self.kept, self.fell_back = None, {}, {}  # fallbacks, and which apps' files come from one
-        self.fall_back_takes = 0.01
-        self.asked_back = []  # when an app was made to fall back
-        self.requests, self.published, self.said = [], [], []
-        self.hanging = set()
+
+        # Vault.
+        self.vault = "available"
+        """Or it "refuses" connections, or each request "hangs"."""
+        self.lists_metadata, self.version, self.latency = lists_metadata, version, latency
+        self.ttl, self.token_max_ttl = ttl, token_max_ttl
+        self.lease_ttl, self.lease_max_ttl = lease_ttl, lease_max_ttl
+        self.kv, self.deleted = {}, set()
+        """The number of the latest version of each secret, and those whose latest version is deleted."""
+        self.denied, self.without_metadata = set(), set()
+        """Paths whose data the policy denies, and those whose metadata it denies."""
+        self.rotated, self.reported = set(), {}
+        """What a rotator writes, and the versions reported to it, by path."""
+        self.names, self.tokens, self.leases = itertools.count(1), {}, {}
+        self.issued, self.revocations_sent = [], set()
+        self.requests, self.hanging = [], set()
+
+        # What outlives the agent.
+        self.stored_leases, self.stored_tokens = {}, {}
+        self.disk_full = False
+        self.numbers, self.generations, self.records = itertools.count(1), {}, {}
+        self.live, self.number, self.published = {}, {}, []
+        """The generation that readers see, its number, and all that were published."""
+        self.snapshots, self.fallbacks = {}, {}
+        """The saved snapshots, and the fallback of each app whose files come from one."""
+
+        # The apps.
+        self.notification_pending, self.notified = set(), {}
+        """The apps with a pending notification on record, and the generation of which each was last notified."""
+        self.app_running = True
+        self.check_passes = self.is_ready = lambda _generation: True
+        self.can_render, self.not_rendered = True, set()
+        """Whether the templates can be rendered, and the apps whose own could not."""
+        self.probe_seconds = 0.5
+        self.fallback_variables, self.fallback_seconds, self.fallback_renderings = None, 0.01, []
+        self.expired = []
+
+        self.log_lines = []
         self.state = start(seed)
-        self.mail, self.order = [], itertools.count()
+        self.inbox, self.order = [], itertools.count()
         self.boot()
 
-    # What the tests do to it.
+    # What tests do.
 
     def write(self, ref):
         self.kv[ref] = self.kv.get(ref, 0) + 1
-        self.gone.discard(ref)
+        self.deleted.discard(ref)
 
     def delete(self, ref):
         if ref in self.kv:
-            self.gone.add(ref)
+            self.deleted.add(ref)
 
     def boot(self):
-        """The agent starts, with what its earlier life left on the disk."""
+        """Start the agent, with what its previous run stored."""
         self.state = start(self.random.getrandbits(64))
-        self.mail.clear()
-        self.unrenderable.clear()
-        self.replaced = {}  # swept
+        self.inbox.clear()
+        self.not_rendered.clear()
+        self.replaced = {}
         events = [
             ev.Configured(self.apps),
-            ev.LeasesRecovered(tuple(self.ledger.values()), tuple(self.kept_tokens.values())),
+            ev.LeasesRecovered(tuple(self.stored_leases.values()), tuple(self.stored_tokens.values())),
         ]
         self.take(*events, *map(self.recovered, self.apps))
 
     def configure(self, apps):
         new = set(apps) - set(self.apps)
-        self.unrenderable = {
-            name for name in self.unrenderable if name in apps and apps[name].recipe == self.apps[name].recipe
+        self.not_rendered = {
+            name
+            for name in self.not_rendered
+            if name in apps and apps[name].compiled_app == self.apps[name].compiled_app
         }
         self.apps = dict(apps)
         self.take(ev.Configured(self.apps))
@@ -122,35 +151,35 @@ class World:
     def recovered(self, app):
         number = self.number.get(app)
         record = self.records.get(app, {})
-        unproved = record.get("unproved") == number and number is not None
-        old = [n for n in sorted(self.shelf.get(app, {})) if number is not None and n < number]
+        pending = record.get("unverified") == number and number is not None
+        generations = self.generations.get(app, {})
+        old = [n for n in sorted(generations) if number is not None and n < number]
         self.replaced[app] = dict.fromkeys(old, self.now)
-        self.shelf[app] = {n: generation for n, generation in self.shelf.get(app, {}).items() if n in {*old, number}}
+        self.generations[app] = {n: generation for n, generation in generations.items() if n in {*old, number}}
         return ev.AppRecovered(
             app,
             number,
-            app in self.owed,
+            app in self.notification_pending,
             self.now if number else None,
             tuple((n, self.now) for n in old),
-            unproved=unproved,
-            good=record.get("good") if unproved and record.get("good") in self.shelf[app] else None,
-            bad=record.get("bad"),
+            readiness_pending=pending,
+            rollback_to=record.get("previous") if pending and record.get("previous") in self.generations[app] else None,
+            failed_fingerprint=record.get("failed"),
             fingerprint=self.live[app].fingerprint if number else None,
-            fallback=self.fell_back.get(app) if number else None,
+            fallback=self.fallbacks.get(app) if number else None,
         )
 
-    def hear(self, *, live, poll=60.0, spread=0.0, silent=0.0):
-        """Whoever tells of changes is there, or is gone."""
-        self.take(ev.EventSourceChanged(live, poll, spread, silent))
+    def set_event_source(self, *, live, poll_interval=60.0, jitter=0.0, silent_for=0.0):
+        self.take(ev.EventSourceChanged(live, poll_interval, jitter, silent_for))
 
-    def tell(self, ref, operation="update"):
-        """Somebody says that it has changed."""
+    def report_change(self, ref, operation="update"):
+        """The event source reports a change."""
         change = Change(None, ref.mount, ref.path, None, operation, "")
-        if needs := meant(self.state, change):
+        if needs := affected_needs(self.state, change):
             self.take(ev.SecretsChanged(needs))
 
     def revoke_tokens(self):
-        """An operator's hand, or a server that lost its memory."""
+        """An operator does this, or a server that lost its storage."""
         for token in list(self.tokens):
             self.end_token(token)
 
@@ -159,17 +188,17 @@ class World:
         for lease in [name for name, known in self.leases.items() if known.token == token]:
             del self.leases[lease]
 
-    def forget_the_ended(self):
+    def expire_old(self):
         for token in [name for name, known in self.tokens.items() if known.ends_at <= self.now]:
             self.end_token(token)
         for lease in [name for name, known in self.leases.items() if known.ends_at <= self.now]:
             del self.leases[lease]
 
-    def held_by_readers(self, app):
-        """The leases in what the app's readers see, and in what it was last told of."""
-        record = self.records.get(app, {})
-        good = self.shelf.get(app, {}).get(record.get("good")) if self.apps[app].proves else None
-        contents = [generation for generation in (self.live.get(app), self.told.get(app), good) if generation]
+    def used_by_readers(self, app):
+        """The leases in what the app's readers see, and in what the app was last notified of."""
+        record, generations = self.records.get(app, {}), self.generations.get(app, {})
+        previous = generations.get(record.get("previous")) if self.apps[app].probes else None
+        contents = [each for each in (self.live.get(app), self.notified.get(app), previous) if each]
         return {
             name for name in self.leases for generation in contents if f"'{name}'" in str(generation.files[0].content)
         }
@@ -177,25 +206,25 @@ class World:
     def run(self, seconds):
         """Jump from deadline to deadline."""
         until = self.now + seconds
-        still = 0
+        idle_steps = 0
         while True:
-            due = min(self.mail[0][0] if self.mail else until, max(self.now, wake_at(self.state)))
+            due = min(self.inbox[0][0] if self.inbox else until, max(self.now, wake_at(self.state)))
             if due >= until:
                 self.now = until
                 return
-            still = 0 if due > self.now or self.mail else still + 1
-            assert still < SPIN, "the machine spins"
+            idle_steps = 0 if due > self.now or self.inbox else idle_steps + 1
+            assert idle_steps < MAX_IDLE_STEPS, "the machine is in a loop"
             self.now = due
             events = []
-            while self.mail and self.mail[0][0] <= self.now:
-                events.append(heapq.heappop(self.mail)[2])
+            while self.inbox and self.inbox[0][0] <= self.now:
+                events.append(heapq.heappop(self.inbox)[2])
             before = self.state
             self.take(*(events or [ev.Tick()]))
             if not events and self.state == before:
-                raise AssertionError(f"woken at {self.now} for nothing")
+                raise AssertionError(f"the deadline {self.now} has nothing to do")
 
     def act(self, action, argument):
-        """What may happen next, of a random history."""
+        """One action of a random history."""
         match action:
             case "run":
                 self.run(argument)
@@ -207,206 +236,196 @@ class World:
                 self.denied.add(argument)
             case "allow":
                 self.denied.discard(argument)
-            case "sky":
-                self.sky = argument
+            case "vault":
+                self.vault = argument
             case "revoke":
                 self.revoke_tokens()
-            case "disk":
+            case "disk_full":
                 self.disk_full = argument
-            case "tellable":
-                self.tellable = argument
+            case "app_running":
+                self.app_running = argument
             case "crash":
                 self.boot()
-            case "recipe":
-                self.configure(self.apps | {"one": replace(self.apps["one"], recipe=argument)})
+            case "compiled_app":
+                self.configure(self.apps | {"one": replace(self.apps["one"], compiled_app=argument)})
             case "apps":
-                self.configure(
-                    {name: want for name, want in self.all_apps.items() if name == "one" or name in argument}
-                )
-            case "works":
-                self.works = argument
-            case "passes":
-                self.passes = argument
-            case "renders":
-                self.renders = argument
-            case "nudge":
+                chosen = {name: spec for name, spec in self.all_apps.items() if name == "one" or name in argument}
+                self.configure(chosen)
+            case "is_ready":
+                self.is_ready = argument
+            case "check_passes":
+                self.check_passes = argument
+            case "can_render":
+                self.can_render = argument
+            case "refresh":
                 self.take(ev.RefreshRequested())
-            case "hear":
-                self.hear(live=argument)
-            case "tell":
-                self.tell(argument)
+            case "event_source":
+                self.set_event_source(live=argument)
+            case "report_change":
+                self.report_change(argument)
             case "variables":
-                self.variables = argument
-            case "lose":
-                self.lose(argument)
+                self.fallback_variables = argument
+            case "reboot":
+                self.reboot(argument)
             case _:
                 raise AssertionError(action)
 
-    def make_fair(self):
-        self.sky, self.disk_full, self.tellable, self.renders = "fair", False, True, True
-        self.passes = self.works = lambda _generation: True
+    def repair(self):
+        """From now on nothing fails."""
+        self.vault, self.disk_full, self.app_running, self.can_render = "available", False, True, True
+        self.check_passes = self.is_ready = lambda _generation: True
 
     def fail(self, kind, *commands, times=10**9):
-        """From now on these commands fail so, so many times."""
+        """Fail the next requests of these commands."""
         answer, left = self.answer, [times]
 
         def failing(command):
             if isinstance(command, commands) and left[0]:
                 left[0] -= 1
-                self.post(ev.RequestFailed(command.call, Failure(kind, "told in words")), 0.01)
+                self.post(ev.RequestFailed(command.request_id, Failure(kind, "some reason")), 0.01)
             else:
                 answer(command)
 
         self.answer = failing
 
-    def swallow(self, kind, *, times=1):
-        """From now on so many requests of a kind are never answered; they are gathered."""
-        answer, swallowed = self.answer, []
+    def never_answer(self, kind, *, times=1):
+        """Do not answer the next requests of a kind. Returns the list to which they are added."""
+        answer, unanswered = self.answer, []
 
-        def swallowing(command):
-            if isinstance(command, kind) and len(swallowed) < times:
-                swallowed.append(command)
+        def collecting(command):
+            if isinstance(command, kind) and len(unanswered) < times:
+                unanswered.append(command)
             else:
                 answer(command)
 
-        self.answer = swallowing
-        return swallowed
+        self.answer = collecting
+        return unanswered
 
-    def run_until_it_falls_back(self):
-        while not self.asked_back:
+    def run_until_fallback(self):
+        while not self.fallback_renderings:
             self.run(0.0005)
 
-    def run_until_under_way(self, kind):
-        while not any(isinstance(call.command, kind) for call in self.state.calls.values()):
+    def run_until_pending(self, kind):
+        while not any(isinstance(request.command, kind) for request in self.state.requests.values()):
             self.run(0.0005)
+
+    def reboot(self, app):
+        """The machine boots: everything in memory is lost."""
+        tables = (self.live, self.number, self.generations, self.records, self.replaced, self.notified, self.fallbacks)
+        for table in tables:
+            table.pop(app, None)
+        self.notification_pending.discard(app)
+        self.stored_leases.clear()
+        self.stored_tokens.clear()
+        self.boot()
 
     # How it obeys.
 
     def take(self, *events):
-        self.forget_the_ended()
+        self.expire_old()
         self.state, commands = steps(self.state, events, self.now)
         for command in commands:
             self.obey(command)
 
     def post(self, event, delay=0.0):
-        heapq.heappush(self.mail, (self.now + delay, next(self.order), event))
+        heapq.heappush(self.inbox, (self.now + delay, next(self.order), event))
 
     def obey(self, command):
         match command:
             case cmd.Log():
-                self.said.append((command.level, command.event, dict(command.fields)))
+                self.log_lines.append((command.level, command.event, dict(command.fields)))
             case cmd.AbandonRequest():
-                self.hanging.discard(command.call)
+                self.hanging.discard(command.request_id)
             case cmd.Render():
                 self.post(self.rendered(command))
             case cmd.RenderFallback():
-                self.fall_back(command)
+                self.render_fallback(command)
             case cmd.SaveSnapshot():
-                self.keep_good(command)
+                self.save_snapshot(command)
             case cmd.RunCheck():
-                fit = self.passes(command.generation)
-                answer = (
-                    ev.CheckPassed(command.app, command.job)
-                    if fit
-                    else ev.CheckFailed(command.app, command.job, "unfit")
-                )
-                self.post(answer, 0.2)
+                self.check(command)
             case cmd.Publish():
                 self.publish(command)
             case cmd.Notify():
                 self.notify(command)
             case cmd.Probe():
-                works = self.works(self.live[command.app])
-                answer = (
-                    ev.ReadinessPassed(command.app, command.job)
-                    if works
-                    else ev.ReadinessFailed(command.app, command.job, "500")
-                )
-                self.post(answer, self.proof_takes if works else 3.0)
+                self.probe(command)
             case cmd.CancelProbe():
                 pass
             case cmd.MarkReady():
-                self.records[command.app] |= {"unproved": None, "good": None}
+                self.records[command.app] |= {"unverified": None, "previous": None}
             case cmd.AllowRetry():
-                self.records[command.app]["bad"] = None
+                self.records[command.app]["failed"] = None
             case cmd.RollBack():
                 self.roll_back(command)
             case cmd.MarkNotified():
-                self.owed.discard(command.app)
+                self.notification_pending.discard(command.app)
             case cmd.StoreLease():
-                self.ledger[command.lease.id] = command.lease
+                self.stored_leases[command.lease.id] = command.lease
             case cmd.ForgetLease():
-                del self.ledger[command.id]
+                del self.stored_leases[command.id]
             case cmd.ForgetToken():
-                self.kept_tokens.pop(command.id, None)
+                self.stored_tokens.pop(command.id, None)
             case cmd.HandleExpiry():
                 self.expired.append((self.now, command.app, command.paths))
             case cmd.Prune():
-                # A reader may hold what was live a moment ago.
-                for number in command.numbers:
-                    assert number != self.number[command.app], "pruned what readers see"
-                    backup = self.state.apps[command.app].proof.backup
-                    assert backup is None or number != backup.number, "pruned what to go back to"
-                    assert self.now - self.replaced[command.app].pop(number) > KEEP_TOLD - 0.001
-                    del self.shelf[command.app][number]
+                self.prune(command)
             case _:
                 self.requests.append((self.now, command))
                 self.answer(command)
 
     def rendered(self, command):
-        if not self.renders:
-            self.unrenderable.add(command.app)
+        if not self.can_render:
+            self.not_rendered.add(command.app)
             return ev.RenderFailed(command.app, command.job, "no such key")
-        self.unrenderable.discard(command.app)
+        self.not_rendered.discard(command.app)
         return ev.Rendered(command.app, command.job, self.render(command))
 
     def render(self, command):
         inputs = sorted((str(ref), dict(secret.data)) for ref, secret in command.secrets.items())
-        for folder, inside in command.folders.items():
-            inputs += sorted((f"{folder}{name}", dict(secret.data)) for name, secret in inside.items())
+        for folder, secrets in command.folders.items():
+            inputs += sorted((f"{folder}{name}", dict(secret.data)) for name, secret in secrets.items())
         inputs += sorted((str(need), dict(secret.data)) for need, secret in command.dynamic.items())
-        content = repr((command.recipe, inputs)).encode()
-        return Generation(command.app, (File("a", content, 0o440), File("b", content, 0o440)))
+        return self.generation(command.app, repr((command.compiled_app, inputs)))
 
-    def fall_back(self, command):
-        """From variables, else from what was kept and has not ended."""
+    def generation(self, app, content):
+        return Generation(app, (File("a", content.encode(), 0o440), File("b", content.encode(), 0o440)))
+
+    def render_fallback(self, command):
+        """Render from variables, or else from a snapshot whose leases have not expired."""
         app, job = command.app, command.job
-        assert self.live.get(app) is None or app in self.fell_back, "fell back though there are files"
-        assert app not in self.unrenderable, "fell back though its template fails"
-        weather = self.state.session.weather
-        assert weather.tries, "fell back though Vault was not known to be away"
-        assert weather.seen_at - weather.since >= GRACE, "fell back at once"
-        self.asked_back.append((self.now, app))
-        kept = self.kept.get(app)
-        if self.variables is not None:
-            content = self.variables.encode()
-            generation = Generation(app, (File("a", content, 0o440), File("b", content, 0o440)))
-            self.post(ev.FallbackRendered(app, job, generation, "env"), self.fall_back_takes)
-        elif kept is not None and kept[0].needs == self.apps[app].needs and kept[2] > self.now:
-            self.post(ev.FallbackRendered(app, job, kept[1], "last_known_good"), 0.01)
+        assert self.live.get(app) is None or app in self.fallbacks, "used the fallback although there are files"
+        assert app not in self.not_rendered, "used the fallback although the template fails"
+        outage = self.state.session.outage
+        assert outage.is_confirmed, "used the fallback although Vault was not known to be unavailable"
+        assert outage.last_failure_at - outage.since >= COLD_START_DELAY, "used the fallback too early"
+        self.fallback_renderings.append((self.now, app))
+        spec, generation, ends_at = self.snapshots.get(app, (None, None, 0.0))
+        if self.fallback_variables is not None:
+            generation = self.generation(app, self.fallback_variables)
+            self.post(ev.FallbackRendered(app, job, generation, "env"), self.fallback_seconds)
+        elif ends_at > self.now and spec.needs == self.apps[app].needs:
+            self.post(ev.FallbackRendered(app, job, generation, "last_known_good"), 0.01)
         else:
-            self.post(ev.FallbackFailed(app, job, "nothing is kept"), 0.01)
+            self.post(ev.FallbackFailed(app, job, "there is no snapshot"), 0.01)
 
-    def keep_good(self, command):
-        app = command.app
-        assert app not in self.fell_back, "kept what came from a fallback"
-        want = self.apps[app]
-        made = self.render(cmd.Render(app, 0, want.recipe, command.secrets, command.folders, command.dynamic))
-        assert made == self.live[app], "kept what is not shown"
+    def save_snapshot(self, command):
+        app, spec = command.app, self.apps[command.app]
+        assert app not in self.fallbacks, "saved what comes from a fallback"
+        generation = self.render(
+            cmd.Render(app, 0, spec.compiled_app, command.secrets, command.folders, command.dynamic)
+        )
+        assert generation == self.live[app], "saved what readers do not see"
         if self.disk_full:
             self.post(ev.SnapshotSaved(app, "no room"))
         else:
-            self.kept[app] = want, made, min(command.ends.values(), default=float("inf"))
+            self.snapshots[app] = spec, generation, min(command.ends.values(), default=float("inf"))
             self.post(ev.SnapshotSaved(app))
 
-    def lose(self, app):
-        """The machine boots: nothing is left in memory."""
-        for things in (self.live, self.number, self.shelf, self.records, self.replaced, self.told, self.fell_back):
-            things.pop(app, None)
-        self.owed.discard(app)
-        self.ledger.clear()
-        self.kept_tokens.clear()
-        self.boot()
+    def check(self, command):
+        app, job = command.app, command.job
+        passes = self.check_passes(command.generation)
+        self.post(ev.CheckPassed(app, job) if passes else ev.CheckFailed(app, job, "unfit"), 0.2)
 
     def publish(self, command):
         app, generation = command.app, command.generation
@@ -415,69 +434,88 @@ class World:
             return
         changed = self.live.get(app) != generation
         if changed:
-            if command.owe:
-                self.owed.add(app)
-            record = self.records.setdefault(app, {"unproved": None, "good": None, "bad": None})
+            if command.notify:
+                self.notification_pending.add(app)
+            record = self.records.setdefault(app, {"unverified": None, "previous": None, "failed": None})
             live = self.number.get(app)
             if live is not None:
                 self.replaced.setdefault(app, {})[live] = self.now
             self.number[app] = next(self.numbers)
-            never = record["unproved"] == live and record["bad"] is None
-            good = record["good"] if never else live
-            good = None if app in self.fell_back else good
-            proof = {"unproved": self.number[app], "good": good} if command.prove else {"unproved": None, "good": None}
-            record |= proof | {"bad": None}
-            self.show(app, self.number[app], generation)
-            self.published.append((self.now, app, self.apps[app].recipe, generation))
-        self.fell_back.pop(app, None)
+            never_worked = record["unverified"] == live and record["failed"] is None
+            previous = None if app in self.fallbacks else record["previous"] if never_worked else live
+            record |= {"unverified": None, "previous": None, "failed": None}
+            if command.probe:
+                record |= {"unverified": self.number[app], "previous": previous}
+            self.set_live(app, self.number[app], generation)
+        self.fallbacks.pop(app, None)
         if command.fallback is not None:
-            self.fell_back[app] = command.fallback
+            self.fallbacks[app] = command.fallback
         self.post(ev.Published(app, command.job, self.number[app], changed, command.fallback))
 
-    def show(self, app, number, generation):
+    def set_live(self, app, number, generation):
         self.number[app], self.live[app] = number, generation
-        self.shelf.setdefault(app, {})[number] = generation
+        self.generations.setdefault(app, {})[number] = generation
+        self.published.append((self.now, app, self.apps[app].compiled_app, generation))
+
+    def notify(self, command):
+        if self.app_running:
+            self.notified[command.app] = self.live[command.app]
+            self.post(ev.Notified(command.app, command.job, "by a signal"))
+        else:
+            self.post(ev.NotificationFailed(command.app, command.job, "no process"))
+
+    def probe(self, command):
+        if self.is_ready(self.live[command.app]):
+            self.post(ev.ReadinessPassed(command.app, command.job), self.probe_seconds)
+        else:
+            self.post(ev.ReadinessFailed(command.app, command.job, "500"), 3.0)
 
     def roll_back(self, command):
         app = command.app
-        generation = self.shelf[app][command.to]  # it is still there
-        assert self.live[app].fingerprint == command.bad, "went back from another than was bad"
-        assert app not in self.fell_back, "went back from a fallback"
+        generation = self.generations[app][command.to]
+        assert self.live[app].fingerprint == command.failed_fingerprint, "rolled back from another generation"
+        assert app not in self.fallbacks, "rolled back from a fallback"
         self.replaced.setdefault(app, {})[self.number[app]] = self.now
         self.replaced[app].pop(command.to, None)
-        if command.owe:
-            self.owed.add(app)
-        self.records[app] = {"unproved": command.to, "good": None, "bad": command.bad}
-        self.show(app, command.to, generation)
-        self.published.append((self.now, app, self.apps[app].recipe, generation))
+        if command.notify:
+            self.notification_pending.add(app)
+        self.records[app] = {"unverified": command.to, "previous": None, "failed": command.failed_fingerprint}
+        self.set_live(app, command.to, generation)
         self.post(ev.RolledBack(app))
 
-    def notify(self, command):
-        if self.tellable:
-            self.told[command.app] = self.live[command.app]
-            self.post(ev.Notified(command.app, command.job, "told"))
-        else:
-            self.post(ev.NotificationFailed(command.app, command.job, "nobody there"))
+    def prune(self, command):
+        # A reader may still use what was live a moment ago.
+        app = command.app
+        previous = self.state.apps[app].previous
+        for number in command.numbers:
+            assert number != self.number[app], "pruned what readers see"
+            assert previous is None or number != previous.number, "pruned the target of a rollback"
+            assert self.now - self.replaced[app].pop(number) > NOTIFIED_GRACE - 0.001
+            del self.generations[app][number]
+
+    # How Vault answers.
 
     def answer(self, command):
-        self.refuse_what_is_not_proved(command)
+        self.assert_reportable(command)
         delay = self.latency * self.random.uniform(0.5, 3)
         if isinstance(command, cmd.RevokeLease):
-            self.asked_to_end.add(command.lease_id)
-        if self.sky == "hangs":
-            self.hanging.add(command.call)
+            self.revocations_sent.add(command.lease_id)
+        if self.vault == "hangs":
+            self.hanging.add(command.request_id)
             return
-        if self.sky == "refuses":
-            self.post(ev.RequestFailed(command.call, Failure(Kind.UNAVAILABLE, "connection refused")), delay)
+        if self.vault == "refuses":
+            failure = Failure(Kind.UNAVAILABLE, "connection refused")
+            self.post(ev.RequestFailed(command.request_id, failure), delay)
             return
         try:
             self.post(self.serve(command), delay)
         except _FailedError as exc:
-            self.post(ev.RequestFailed(command.call, Failure(exc.kind, exc.kind.value), exc.metadata), delay)
+            failure = Failure(exc.kind, exc.kind.value)
+            self.post(ev.RequestFailed(command.request_id, failure, exc.metadata), delay)
 
     def serve(self, command):
-        call = command.call
-        self.forget_the_ended()
+        request_id = command.request_id
+        self.expire_old()
         match command:
             case cmd.Login():
                 return self.log_in(command)
@@ -491,11 +529,12 @@ class World:
             raise _FailedError(Kind.DENIED)
         match command:
             case cmd.RenewToken():
-                self.tokens[current.id] = self.token(current.id, self.tokens[current.id].born_at)
-                return ev.TokenRenewed(call, self.tokens[current.id].token)
+                self.tokens[current.id] = self.token(current.id, self.tokens[current.id].created_at)
+                return ev.TokenRenewed(request_id, self.tokens[current.id].token)
             case cmd.LookUpToken():
                 left = self.tokens[current.id].ends_at - self.now
-                return ev.TokenRenewed(call, replace(self.tokens[current.id].token, sent_at=self.now, ttl=left))
+                token = replace(self.tokens[current.id].token, sent_at=self.now, ttl=left)
+                return ev.TokenRenewed(request_id, token)
             case cmd.IssueSecret():
                 return self.issue(command)
             case cmd.RenewLease():
@@ -504,152 +543,155 @@ class World:
                 if command.lease_id not in self.leases:
                     raise _FailedError(Kind.NOT_FOUND)
                 left = self.leases[command.lease_id].ends_at - self.now
-                return ev.LeaseRenewed(call, self.now, left, renewable=True)
+                return ev.LeaseRenewed(request_id, self.now, left, renewable=True)
             case cmd.RevokeLease():
-                self.refuse_what_readers_hold({command.lease_id})
+                self.assert_unused({command.lease_id})
                 self.leases.pop(command.lease_id, None)
-                return ev.Revoked(call)
+                return ev.Revoked(request_id)
             case cmd.DetectKvVersion():
-                return ev.KvVersionDetected(call, self.version)
+                return ev.KvVersionDetected(request_id, self.version)
             case cmd.ListFolder():
                 return self.list_folder(command)
             case cmd.ReadMetadata():
-                if command.ref in self.blind or command.ref in self.denied:
+                if command.ref in self.without_metadata or command.ref in self.denied:
                     raise _FailedError(Kind.DENIED)
-                return ev.MetadataRead(call, self.metadata(command.ref))
+                return ev.MetadataRead(request_id, self.metadata(command.ref))
             case cmd.ReadSecret():
-                if command.ref in self.denied:
-                    raise _FailedError(Kind.DENIED)
-                metadata = self.metadata(command.ref)
-                if metadata.deletion_time:
-                    raise _FailedError(Kind.NOT_FOUND, metadata)
-                secret = self._secret(command.ref, metadata.version)
-                return ev.SecretRead(call, replace(secret, metadata=metadata if self.version > 1 else None))
+                return self.read_secret(command)
             case cmd.ReportVersions():
                 return self.report(command)
         raise AssertionError(command)
 
     def report(self, command):
-        if command.where in self.denied:
+        if command.path in self.denied:
             raise _FailedError(Kind.DENIED)
-        assert not command.before or command.before == self.confirmed.get(command.where, command.before)
-        self.confirmed[command.where] = dict(command.versions)
+        assert not command.previous or command.previous == self.reported.get(command.path, command.previous)
+        self.reported[command.path] = dict(command.versions)
         if not command.versions:
-            del self.confirmed[command.where]
-        return ev.VersionsReported(command.call)
+            del self.reported[command.path]
+        return ev.VersionsReported(command.request_id)
 
-    def refuse_what_is_not_proved(self, command):
+    def assert_reportable(self, command):
         if not isinstance(command, cmd.ReportVersions) or not command.versions:
             return
         app = command.app
-        assert app not in self.owed, "said what the app was not told of"
-        assert self.records[app]["unproved"] is None, "said what is not proved"
+        assert app not in self.notification_pending, "reported what the app was not notified of"
+        assert self.records[app]["unverified"] is None, "reported what is not known to work"
         content = str(self.live[app].files[0].content)
         for path, version in command.versions.items():
-            assert f"{{'v': {version}, 'rotation_count'" in content, f"said of {path} what readers do not see"
+            assert f"{{'v': {version}, 'rotation_count'" in content, f"reported of {path} what readers do not see"
 
     def log_in(self, command):
-        kept = list(self.kept_tokens)[-1:] if not command.fresh else []
-        if kept and kept[0] in self.tokens:
-            left = self.tokens[kept[0]].ends_at - self.now
-            token = replace(self.tokens[kept[0]].token, sent_at=self.now, ttl=left)
-            return ev.LoggedIn(command.call, token, kept=True)
+        saved = list(self.stored_tokens)[-1:] if not command.fresh else []
+        if saved and saved[0] in self.tokens:
+            left = self.tokens[saved[0]].ends_at - self.now
+            token = replace(self.tokens[saved[0]].token, sent_at=self.now, ttl=left)
+            return ev.LoggedIn(command.request_id, token, reused=True)
         name = f"t{next(self.names)}"
         self.tokens[name] = self.token(name, self.now)
-        self.kept_tokens[name] = self.tokens[name].token
-        return ev.LoggedIn(command.call, self.tokens[name].token)
+        self.stored_tokens[name] = self.tokens[name].token
+        return ev.LoggedIn(command.request_id, self.tokens[name].token)
 
-    def token(self, name, born_at):
-        ttl = min(self.ttl, born_at + self.token_max - self.now)
-        return _Known(Token(name, self.now, ttl, renewable=True, id=name), self.now + ttl, born_at)
+    def token(self, name, created_at):
+        ttl = min(self.ttl, created_at + self.token_max_ttl - self.now)
+        return _ServerToken(Token(name, self.now, ttl, renewable=True, id=name), self.now + ttl, created_at)
 
     def revoke_token(self, command):
-        self.refuse_what_readers_hold({name for name, known in self.leases.items() if known.token == command.token})
+        self.assert_unused({name for name, known in self.leases.items() if known.token == command.token})
         self.end_token(command.token)
-        return ev.Revoked(command.call)
+        return ev.Revoked(command.request_id)
 
     def issue(self, command):
         need = command.need
         if need in self.denied:
             raise _FailedError(Kind.DENIED)
-        # It knows of no answer that was lost, nor whether what it asked to end has ended.
-        for name in (self.leases.keys() & self.ledger.keys()) - self.asked_to_end:
+        # The agent cannot know of lost responses, nor whether a lease that it revoked has ended.
+        for name in (self.leases.keys() & self.stored_leases.keys()) - self.revocations_sent:
             known = self.leases[name]
-            spent = known.ends_at - self.now <= known.ttl * 0.51
-            assert spent or known.need != need or known.token != command.token, "issued what is still good"
-        name = f"l{len(self.issues) + 1}"
-        end = self.now + min(self.lease_ttl, self.lease_max)
-        self.leases[name] = _KnownLease(need, command.token, end, self.now + self.lease_max, self.now)
-        self.issues.append((self.now, need))
+            is_near_end = known.ends_at - self.now <= known.ttl * 0.51
+            assert is_near_end or known.need != need or known.token != command.token, "issued a second lease"
+        name = f"l{len(self.issued) + 1}"
+        end = self.now + min(self.lease_ttl, self.lease_max_ttl)
+        self.leases[name] = _ServerLease(need, command.token, end, self.now + self.lease_max_ttl, self.now)
+        self.issued.append((self.now, need))
         secret = Secret({"lease": name})
         ttl = end - self.now
         lease = Lease(name, need, secret, name, command.token, self.now, self.now, ttl, renewable=True)
-        return ev.SecretIssued(command.call, lease)
+        return ev.SecretIssued(command.request_id, lease)
 
     def renew_lease(self, command):
         known = self.leases.get(command.lease_id)
         if known is None:
             raise _FailedError(Kind.NOT_FOUND)
-        assert known.ends_at - self.now > 1.9, "renewed in its last seconds"
+        assert known.ends_at - self.now > 1.9, "renewed in its final seconds"
         known.ends_at = min(self.now + self.lease_ttl, known.max_at)
-        return ev.LeaseRenewed(command.call, self.now, known.ends_at - self.now, renewable=True)
+        return ev.LeaseRenewed(command.request_id, self.now, known.ends_at - self.now, renewable=True)
 
-    def refuse_what_readers_hold(self, leases):
+    def assert_unused(self, leases):
         if not self.state.stopping:
             for app in self.apps:
-                assert not leases & self.held_by_readers(app), "revoked what a reader holds"
+                assert not leases & self.used_by_readers(app), "revoked what a reader uses"
 
     def list_folder(self, command):
-        if command.detailed and not self.has_list:
+        if command.detailed and not self.lists_metadata:
             raise _FailedError(Kind.UNSUPPORTED)
-        inside = [ref for ref in self.kv if ref.folder == command.folder]
-        if not inside:
-            raise _FailedError(Kind.NOT_FOUND)  # as Vault does
-        secrets = {ref.path.removeprefix(command.folder.path): self.metadata(ref) for ref in inside}
-        return ev.FolderListed(command.call, secrets if command.detailed else dict.fromkeys(secrets))
+        refs = [ref for ref in self.kv if ref.folder == command.folder]
+        if not refs:
+            raise _FailedError(Kind.NOT_FOUND)  # As Vault does.
+        secrets = {ref.path.removeprefix(command.folder.path): self.metadata(ref) for ref in refs}
+        return ev.FolderListed(command.request_id, secrets if command.detailed else dict.fromkeys(secrets))
 
     def metadata(self, ref):
         if ref not in self.kv:
             raise _FailedError(Kind.NOT_FOUND)
         version = ref.version or self.kv[ref]
-        return VersionMetadata(version, f"at {version}", "gone" if ref in self.gone else "")
+        return VersionMetadata(version, f"at {version}", "deleted" if ref in self.deleted else "")
+
+    def read_secret(self, command):
+        if command.ref in self.denied:
+            raise _FailedError(Kind.DENIED)
+        metadata = self.metadata(command.ref)
+        if metadata.deletion_time:
+            raise _FailedError(Kind.NOT_FOUND, metadata)
+        secret = self.secret(command.ref, metadata.version)
+        secret = replace(secret, metadata=metadata if self.version > 1 else None)
+        return ev.SecretRead(command.request_id, secret)
+
+    def secret(self, ref, version=None):
+        number = version or self.kv[ref]
+        return Secret({"v": number} | ({"rotation_count": number} if ref in self.rotated else {}))
 
     def current(self, app):
-        """What the app's files should hold now, or None where an input is not to be had."""
+        """What the app's files should contain now, or None if an input is not available."""
         needs = self.apps[app].needs
         secrets, folders, dynamic = {}, {}, {}
         for need in needs:
             if isinstance(need, DynamicSecret):
-                supply = self.state.supplies[need].lease
-                held = self.state.leases.get(supply)
+                held = self.state.leases.get(self.state.issuances[need].lease)
                 if held is None or held.lease.lease_id not in self.leases:
                     return None
                 dynamic[need] = held.lease.secret
             elif isinstance(need, Folder):
-                if any(r.folder == need and r in self.denied for r in self.kv):
+                if any(ref.folder == need and ref in self.denied for ref in self.kv):
                     return None
-                inside = [r for r in self.kv if r.folder == need and r not in self.gone]
-                folders[need] = {r.path.removeprefix(need.path): self._secret(r) for r in inside}
-            elif need not in self.kv or need in self.gone or need in self.denied:
+                refs = [ref for ref in self.kv if ref.folder == need and ref not in self.deleted]
+                folders[need] = {ref.path.removeprefix(need.path): self.secret(ref) for ref in refs}
+            elif need not in self.kv or need in self.deleted or need in self.denied:
                 return None
             else:
-                secrets[need] = self._secret(need)
-        return self.render(cmd.Render(app, 0, self.apps[app].recipe, secrets, folders, dynamic))
-
-    def _secret(self, ref, version=None):
-        number = version or self.kv[ref]
-        return Secret({"v": number} | ({"rotation_count": number} if ref in self.rotated else {}))
+                secrets[need] = self.secret(need)
+        return self.render(cmd.Render(app, 0, self.apps[app].compiled_app, secrets, folders, dynamic))
 
 
-class _Known:
-    """A token at the server."""
+class _ServerToken:
+    """A token on the server."""
 
-    def __init__(self, token, ends_at, born_at):
-        self.token, self.ends_at, self.born_at = token, ends_at, born_at
+    def __init__(self, token, ends_at, created_at):
+        self.token, self.ends_at, self.created_at = token, ends_at, created_at
 
 
-class _KnownLease:
-    """A lease at the server."""
+class _ServerLease:
+    """A lease on the server."""
 
     def __init__(self, need, token, ends_at, max_at, now):
         self.need, self.token, self.ends_at, self.max_at = need, token, ends_at, max_at

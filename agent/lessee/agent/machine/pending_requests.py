@@ -1,6 +1,6 @@
-"""What a request is for: the one item of the state that waits for its answer, and what all of them have in common."""
+"""The requests under way: which item of the state waits for each, and when it is abandoned."""
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator
 from typing import Any
 
 from lessee.agent.machine.protocol.commands import (
@@ -13,44 +13,50 @@ from lessee.agent.machine.protocol.commands import (
     ReadSecret,
     ReportVersions,
 )
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.immutable import replace
 
-Request = ReadingCommand | LeaseCommand | ReportVersions
+ItemCommand = ReadingCommand | LeaseCommand | ReportVersions
 
 
-def release(turn: Turn, command: Request) -> None:
-    """The call is over; what it was for may be asked again, if it is still wanted."""
-    items, key = _place(turn, command)
+def request_deadlines(state: StateView) -> Iterator[float]:
+    """When to abandon each request."""
+    return (request.times_out_at for request in state.requests.values())
+
+
+def request_ended(tx: Transaction, command: ItemCommand) -> None:
+    """The item may be requested again when it is due."""
+    items, key = _item(tx, command)
     if key in items:
-        items[key] = replace(items[key], call=None)
+        items[key] = replace(items[key], request=None)
 
 
-def has_failed(turn: Turn, command: Request) -> bool:
-    """Whether it has failed before, and not succeeded since."""
-    items, key = _place(turn, command)
-    return key in items and items[key].tries > 0
+def has_failed(tx: Transaction, command: ItemCommand) -> bool:
+    """Whether the last request for this item failed as well."""
+    items, key = _item(tx, command)
+    return key in items and items[key].attempts > 0
 
 
-def put_off(turn: Turn, command: Request) -> None:
-    """What it was for is tried again later, though nothing is wrong with it as far as we know."""
-    items, key = _place(turn, command)
+def postpone(tx: Transaction, command: ItemCommand) -> None:
+    """Request the item again later, although it is not known to be the cause of the failure."""
+    items, key = _item(tx, command)
     if key in items:
         item = items[key]
-        items[key] = replace(item, tries=item.tries + 1, since=turn.began(item), next_at=turn.retry_at(item))
+        since, next_at = tx.failing_since(item), tx.retry_at(item)
+        items[key] = replace(item, attempts=item.attempts + 1, since=since, next_at=next_at)
 
 
-def _place(turn: Turn, command: Request) -> tuple[MutableMapping[Any, Any], object]:
+def _item(tx: Transaction, command: ItemCommand) -> tuple[dict[Any, Any], object]:
     match command:
         case DetectKvVersion():
-            return turn.edit_mounts(), command.mount
+            return tx.mounts, command.mount
         case ListFolder():
-            return turn.edit_groups(), command.folder
+            return tx.folders, command.folder
         case ReadMetadata() | ReadSecret():
-            return turn.edit_sources(), command.ref
+            return tx.secrets, command.ref
         case IssueSecret():
-            return turn.edit_supplies(), command.need
+            return tx.issuances, command.need
         case ReportVersions():
-            return turn.edit_reports(), command.app
+            return tx.version_reports, command.app
         case _:
-            return turn.edit_leases(), command.id
+            return tx.leases, command.id

@@ -1,295 +1,305 @@
-"""The whole policy of the agent: step(state, event, now) gives the next state and what is to be done.
+"""The whole policy of the agent: step(state, event, now) returns the next state and the commands for the agent.
 
-    read ──► changed? ──► render ──► check ──► publish ──► notify ──► prove ──► prune
+    read ──► changed? ──► render ──► check ──► publish ──► notify ──► probe ──► prune
      ▲                       │         │          │           │         │
-     └── refresh, backoff    └─ refused┘          └─ retry    └─ owed   └─ back to the one before
+     └── refresh_interval,   └─rejected┘          └─ retry    └─ retry  └─ rollback
+         backoff
 
-An event is taken in first; then whatever is due at `now` is asked for. So a command is never lost: what
-is wanted is derived from the state each time, and an answer that never comes has a deadline.
+A handler first takes in the event. The planners then decide what is due at `now`. So no command is lost: it follows
+from the state each time, and a response that never arrives has a deadline.
 """
 
 from collections.abc import Sequence
 from typing import assert_never
 
-from lessee.agent.machine.apps.fallback import good_kept, no_fallback
-from lessee.agent.machine.apps.lifecycle import (
-    app_told,
-    checked,
-    fell_back,
-    not_told,
-    plan_apps,
-    publish_failed,
-    published,
-    refused,
-    rendered,
-    withdrawn,
+from lessee.agent.machine.apps.fallback import on_fallback_failed, on_snapshot_saved
+from lessee.agent.machine.apps.lifecycle import plan_apps
+from lessee.agent.machine.apps.notification import on_notification_failed, on_notified, retry_notification
+from lessee.agent.machine.apps.publication import on_publish_failed, on_published, on_withdrawn
+from lessee.agent.machine.apps.readiness import (
+    allow_retry,
+    on_readiness_failed,
+    on_readiness_passed,
+    on_rollback_failed,
+    on_rolled_back,
 )
-from lessee.agent.machine.apps.readiness import forgive, not_proved, not_rolled_back, proved, rolled_back
-from lessee.agent.machine.apps.recovery import configure_apps, recovered
+from lessee.agent.machine.apps.recovery import configure_apps, on_app_recovered
+from lessee.agent.machine.apps.rendering import on_check_passed, on_fallback_rendered, on_rejected, on_rendered
 from lessee.agent.machine.apps.version_reports import (
-    configure_reports,
-    plan_reports,
-    report_failed,
-    reported,
-    say_all_again,
-    say_refused_again,
+    configure_version_reports,
+    on_report_failed,
+    on_versions_reported,
+    plan_version_reports,
+    repeat_reports,
+    retry_denied_reports,
 )
-from lessee.agent.machine.kv.event_source import changed, listening
-from lessee.agent.machine.kv.planning import configure_reading, is_named, nudge, with_new_token
-from lessee.agent.machine.kv.read_failures import reading_failed
-from lessee.agent.machine.kv.reading import listed, looked, mount_found, plan_reading, read
-from lessee.agent.machine.leases.lifecycle import (
+from lessee.agent.machine.kv.event_source import on_event_source_changed, on_secrets_changed
+from lessee.agent.machine.kv.needs import configure_kv, matches
+from lessee.agent.machine.kv.polling import retry_with_new_token
+from lessee.agent.machine.kv.read_failures import on_read_failed
+from lessee.agent.machine.kv.reading import (
+    on_folder_listed,
+    on_kv_version_detected,
+    on_metadata_read,
+    on_secret_read,
+    plan_reads,
+)
+from lessee.agent.machine.kv.refresh import refresh_secrets
+from lessee.agent.machine.leases.issuance import (
     configure_leases,
-    issue_failed,
-    issued,
-    issued_late,
-    kept,
-    lease_failed,
-    lease_renewed,
-    with_another_token,
+    on_issue_failed,
+    on_leases_recovered,
+    on_secret_issued,
+    on_secret_issued_late,
+    plan_issuance,
+    replace_leases_of_other_tokens,
 )
 from lessee.agent.machine.leases.release import (
-    lease_revoked,
-    not_revoked,
-    plan_letting_go,
-    release_token,
-    token_revoked,
+    on_lease_revoked,
+    on_revocation_failed,
+    on_token_revoked,
+    plan_release,
+    revocation_ended,
 )
-from lessee.agent.machine.leases.renewal import plan_leases
-from lessee.agent.machine.pending_requests import has_failed, put_off, release
+from lessee.agent.machine.leases.renewal import on_lease_renewed, on_renewal_failed, plan_renewals
+from lessee.agent.machine.pending_requests import has_failed, postpone, request_ended
+from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.commands import (
-    AbandonRequest,
-    Command,
-    DetectKvVersion,
-    IssueSecret,
-    ListFolder,
-    Login,
-    LookUpLease,
-    LookUpToken,
-    ReadMetadata,
-    ReadSecret,
-    RenewLease,
-    RenewToken,
-    ReportVersions,
-    RevokeLease,
-    RevokeToken,
-    SessionCommand,
+from lessee.agent.machine.session.login import (
+    on_logged_in,
+    on_session_request_failed,
+    on_token_renewed,
+    plan_session,
+    refresh_session,
+    schedule_again,
+    trust_token,
 )
-from lessee.agent.machine.session.login import logged_in, plan_session, rearm, renewed, session_failed, trust_token
-from lessee.agent.machine.session.outage import bad_weather, fair_weather, is_of_its_path, strained
-from lessee.agent.machine.state import Call, State
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.outage import end_outage, is_path_failure, note_outage, note_path_error
+from lessee.agent.machine.state import PendingRequest, State
+from lessee.agent.machine.transaction import Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 
+PLANNERS = (
+    plan_session,
+    plan_renewals,
+    plan_issuance,
+    plan_reads,
+    plan_apps,
+    plan_version_reports,
+    plan_release,
+)
+
 
 def start(seed: int) -> State:
-    """The state before anything is known. `seed` of all its chance."""
-    return State(chance=seed % 2**64)
+    """The initial state. All random numbers follow from `seed`."""
+    return State(random_state=seed % 2**64)
 
 
-def step(state: State, event: ev.Event, now: float) -> tuple[State, tuple[Command, ...]]:
-    """Take one event. `now` in seconds on the boot clock, which counts suspension as Vault's own clock does."""
+def step(state: State, event: ev.Event, now: float) -> tuple[State, tuple[cmd.Command, ...]]:
+    """Take one event. `now` is in seconds on the boot clock, which counts suspension as Vault's own clock does."""
     return steps(state, (event,), now)
 
 
-def steps(state: State, events: Sequence[ev.Event], now: float) -> tuple[State, tuple[Command, ...]]:
-    """Take events that have come together; planning once for all of them."""
-    turn = Turn(state, now)
+def steps(state: State, events: Sequence[ev.Event], now: float) -> tuple[State, tuple[cmd.Command, ...]]:
+    """Take events that arrived together, and plan once for all of them."""
+    tx = Transaction(state, now)
     for event in events:
-        _take(turn, event)
-    _give_up_late_calls(turn)
-    plan_session(turn)
-    plan_leases(turn)
-    if not turn.stopping:
-        plan_reading(turn)
-        plan_apps(turn)
-        plan_reports(turn)
-    plan_letting_go(turn)
-    return turn.done()
+        _handle(tx, event)
+    _abandon_late_requests(tx)
+    for plan in PLANNERS:
+        plan(tx)
+    return tx.commit()
 
 
-def _take(turn: Turn, event: ev.Event) -> None:
+def _handle(tx: Transaction, event: ev.Event) -> None:
+    if isinstance(event, ev.Answer):
+        _handle_answer(tx, event)
+    elif isinstance(event, ev.AppEvent):
+        _handle_app_event(tx, event)
+    else:
+        _handle_other(tx, event)
+
+
+def _handle_other(tx: Transaction, event: ev.ControlEvent | ev.ChangeEvent | ev.Tick) -> None:
     match event:
         case ev.Configured():
-            _configured(turn, event)
+            _configure(tx, event)
         case ev.AppRecovered():
-            recovered(turn, event)
+            on_app_recovered(tx, event)
         case ev.LeasesRecovered():
-            kept(turn, event)
+            on_leases_recovered(tx, event)
         case ev.Stopping():
-            turn.stopping = True
+            tx.stopping = True
         case ev.Deregistering():
-            turn.leaving = True
-        case ev.Withdrawn():
-            withdrawn(turn, event)
-        case (
-            ev.LoggedIn() | ev.TokenRenewed() | ev.KvVersionDetected() | ev.FolderListed() | ev.MetadataRead() | ev.SecretRead()
-            | ev.SecretIssued() | ev.LeaseRenewed() | ev.Revoked() | ev.VersionsReported() | ev.RequestFailed()
-        ):  # fmt: skip
-            _answered(turn, event)
-        case ev.Rendered():
-            rendered(turn, event)
-        case ev.FallbackRendered():
-            fell_back(turn, event)
-        case ev.FallbackFailed():
-            no_fallback(turn, event)
-        case ev.SnapshotSaved():
-            good_kept(turn, event)
-        case ev.CheckPassed():
-            checked(turn, event)
-        case ev.RenderFailed() | ev.CheckFailed():
-            refused(turn, event)
-        case ev.Published():
-            published(turn, event)
-        case ev.PublishFailed():
-            publish_failed(turn, event)
-        case ev.Notified():
-            app_told(turn, event)
-        case ev.NotificationFailed():
-            not_told(turn, event)
-        case ev.ReadinessPassed():
-            proved(turn, event)
-        case ev.ReadinessFailed():
-            not_proved(turn, event)
-        case ev.RolledBack():
-            rolled_back(turn, event)
-        case ev.RollbackFailed():
-            not_rolled_back(turn, event)
-        case ev.RefreshRequested() | ev.EventSourceChanged() | ev.SecretsChanged():
-            _hinted(turn, event)
+            tx.deregistering = True
+        case ev.RefreshRequested():
+            _refresh(tx, event)
+        case ev.EventSourceChanged():
+            on_event_source_changed(tx, event)
+        case ev.SecretsChanged():
+            on_secrets_changed(tx, event)
         case ev.Tick():
             pass
         case _:
             assert_never(event)
 
 
-def _configured(turn: Turn, event: ev.Configured) -> None:
-    turn.elsewhere = event.elsewhere
-    configure_reading(turn, event.apps)
-    configure_leases(turn, event.apps)
-    configure_apps(turn, event.apps)
-    configure_reports(turn, event.apps)
-
-
-def _hinted(turn: Turn, event: ev.RefreshRequested | ev.EventSourceChanged | ev.SecretsChanged) -> None:
+def _handle_app_event(tx: Transaction, event: ev.AppEvent) -> None:
     match event:
-        case ev.RefreshRequested():
-            _nudged(turn, event)
-        case ev.EventSourceChanged():
-            listening(turn, event)
-        case ev.SecretsChanged():
-            changed(turn, event)
+        case ev.Rendered():
+            on_rendered(tx, event)
+        case ev.FallbackRendered():
+            on_fallback_rendered(tx, event)
+        case ev.FallbackFailed():
+            on_fallback_failed(tx, event)
+        case ev.SnapshotSaved():
+            on_snapshot_saved(tx, event)
+        case ev.CheckPassed():
+            on_check_passed(tx, event)
+        case ev.RenderFailed() | ev.CheckFailed():
+            on_rejected(tx, event)
+        case ev.Published():
+            on_published(tx, event)
+        case ev.PublishFailed():
+            on_publish_failed(tx, event)
+        case ev.Withdrawn():
+            on_withdrawn(tx, event)
+        case ev.Notified():
+            on_notified(tx, event)
+        case ev.NotificationFailed():
+            on_notification_failed(tx, event)
+        case ev.ReadinessPassed():
+            on_readiness_passed(tx, event)
+        case ev.ReadinessFailed():
+            on_readiness_failed(tx, event)
+        case ev.RolledBack():
+            on_rolled_back(tx, event)
+        case ev.RollbackFailed():
+            on_rollback_failed(tx, event)
         case _:
             assert_never(event)
 
 
-def _nudged(turn: Turn, event: ev.RefreshRequested) -> None:
-    session = turn.session
-    if session.weather is not None:
-        turn.session = replace(session, weather=replace(session.weather, next_at=turn.now))
-    if session.token is None and not any(isinstance(call.command, Login) for call in turn.calls.values()):
-        turn.session = replace(turn.session, login_at=turn.now, ask_at=turn.now)
-    nudge(turn, event.paths)
-    say_refused_again(turn)
-    for name, app in list(turn.apps.items()):
-        if app.owed:
-            turn.edit_apps()[name] = replace(app, notify_at=turn.now)
-        if not event.paths or any(is_named(need, path) for need in app.want.needs for path in event.paths):
-            forgive(turn, name)
+def _configure(tx: Transaction, event: ev.Configured) -> None:
+    tx.moved_apps = event.moved_apps
+    configure_kv(tx, event.apps)
+    configure_leases(tx, event.apps)
+    configure_apps(tx, event.apps)
+    configure_version_reports(tx, event.apps)
 
 
-def _answered(turn: Turn, event: ev.Answer) -> None:
-    call = turn.calls.get(event.call)
-    if call is None:  # it was given up
+def _refresh(tx: Transaction, event: ev.RefreshRequested) -> None:
+    refresh_session(tx)
+    refresh_secrets(tx, event.paths)
+    retry_denied_reports(tx)
+    for name, app in tx.apps.items():
+        retry_notification(tx, name)
+        if not event.paths or any(matches(need, path) for need in app.spec.needs for path in event.paths):
+            allow_retry(tx, name)
+
+
+def _handle_answer(tx: Transaction, event: ev.Answer) -> None:
+    request = tx.requests.pop(event.request_id, None)
+    if request is None:  # It was abandoned.
         if isinstance(event, ev.SecretIssued):
-            issued_late(turn, event.lease)
+            on_secret_issued_late(tx, event.lease)
         return
-    del turn.edit_calls()[event.call]
-    command = call.command
+    command = request.command
     match command:
-        case RevokeToken():
-            release_token(turn, command)
-        case Login() | RenewToken() | LookUpToken():
-            pass  # they keep their own times
+        case cmd.RevokeToken():
+            revocation_ended(tx, command)
+        case cmd.Login() | cmd.RenewToken() | cmd.LookUpToken():
+            pass  # The session has no item that waits for its request.
         case _:
-            release(turn, command)
+            request_ended(tx, command)
     if isinstance(event, ev.RequestFailed):
-        _failed(turn, call, event)
+        _handle_failure(tx, request, event)
         return
-    fair_weather(turn)
+    end_outage(tx)
+    _handle_success(tx, command, event)
+    trust_token(tx)
+
+
+def _handle_success(tx: Transaction, command: cmd.VaultCommand, event: ev.Answer) -> None:
     match command, event:
-        case Login(), ev.LoggedIn():
-            logged_in(turn, event)
-            with_new_token(turn)
-            with_another_token(turn)
-            say_all_again(turn)
-        case RenewToken() | LookUpToken(), ev.TokenRenewed():
-            renewed(turn, event, by_renewal=isinstance(command, RenewToken))
-        case DetectKvVersion(), ev.KvVersionDetected():
-            mount_found(turn, command.mount, event.version)
-        case ListFolder(), ev.FolderListed():
-            listed(turn, command, event)
-        case ReadMetadata(), ev.MetadataRead():
-            looked(turn, command.ref, event)
-        case ReadSecret(), ev.SecretRead():
-            read(turn, command.ref, event)
-        case IssueSecret(), ev.SecretIssued():
-            issued(turn, event.lease)
-        case RenewLease() | LookUpLease(), ev.LeaseRenewed():
-            lease_renewed(turn, command, event)
-        case RevokeLease(), ev.Revoked():
-            lease_revoked(turn, command.id)
-        case RevokeToken(), ev.Revoked():
-            token_revoked(turn, command.token)
-        case ReportVersions(), ev.VersionsReported():
-            reported(turn, command)
+        case cmd.Login(), ev.LoggedIn():
+            on_logged_in(tx, event)
+            retry_with_new_token(tx)
+            replace_leases_of_other_tokens(tx)
+            repeat_reports(tx)
+        case cmd.RenewToken() | cmd.LookUpToken(), ev.TokenRenewed():
+            on_token_renewed(tx, event, by_renewal=isinstance(command, cmd.RenewToken))
+        case cmd.DetectKvVersion(), ev.KvVersionDetected():
+            on_kv_version_detected(tx, command.mount, event.version)
+        case cmd.ListFolder(), ev.FolderListed():
+            on_folder_listed(tx, command, event)
+        case cmd.ReadMetadata(), ev.MetadataRead():
+            on_metadata_read(tx, command.ref, event)
+        case cmd.ReadSecret(), ev.SecretRead():
+            on_secret_read(tx, command.ref, event)
+        case cmd.IssueSecret(), ev.SecretIssued():
+            on_secret_issued(tx, event.lease)
+        case cmd.RenewLease() | cmd.LookUpLease(), ev.LeaseRenewed():
+            on_lease_renewed(tx, command, event)
+        case cmd.RevokeLease(), ev.Revoked():
+            on_lease_revoked(tx, command.id)
+        case cmd.RevokeToken(), ev.Revoked():
+            on_token_revoked(tx, command.token)
+        case cmd.ReportVersions(), ev.VersionsReported():
+            on_versions_reported(tx, command)
         case _:
-            raise AssertionError(f"{type(event).__name__} is no answer to {type(command).__name__}")
-    trust_token(turn)
+            raise AssertionError(f"{type(event).__name__} does not answer {type(command).__name__}")
 
 
-def _failed(turn: Turn, call: Call, event: ev.RequestFailed) -> None:
-    command, failure = call.command, event.failure
-    turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
-    again = not isinstance(command, SessionCommand) and has_failed(turn, command)
-    # What the rotator is told holds nothing up, and so it tells nothing of the weather.
-    is_aside = isinstance(command, ReportVersions)
-    if not is_of_its_path(turn, call, failure, again=again):
-        # The weather has spoilt it; but what is no probe of it may be broken by itself, and waits a little.
-        if isinstance(command, Login | RenewToken | LookUpToken):
-            rearm(turn, command, turn.now)
-        elif not isinstance(command, RevokeToken):
-            put_off(turn, command)
-        if not is_aside:
-            bad_weather(turn, command, call, failure)
+def _handle_failure(tx: Transaction, request: PendingRequest, event: ev.RequestFailed) -> None:
+    command, failure = request.command, event.failure
+    tx.counters = replace(tx.counters, request_failures=tx.counters.request_failures + 1)
+    repeated = not isinstance(command, cmd.SessionCommand) and has_failed(tx, command)
+    # Nothing waits for a report, so its failure does not show an outage.
+    is_report = isinstance(command, cmd.ReportVersions)
+    if not is_path_failure(tx, request, failure, repeated=repeated):
+        _retry_after_outage(tx, command)
+        if not is_report:
+            note_outage(tx, command, request, failure)
         return
     if failure.kind is Kind.UNAVAILABLE:
         failure = replace(failure, kind=Kind.PATH_ERROR)
-    if failure.kind not in {Kind.PATH_ERROR, Kind.RATE_LIMITED}:
-        fair_weather(turn)
+    is_definite = failure.kind not in {Kind.PATH_ERROR, Kind.RATE_LIMITED}
+    if is_definite:
+        end_outage(tx)
     match command:
-        case Login() | RenewToken() | LookUpToken():
-            session_failed(turn, command, failure)
-        case RevokeToken() | RevokeLease():
-            not_revoked(turn, command, failure)
-        case DetectKvVersion() | ListFolder() | ReadMetadata() | ReadSecret():
-            reading_failed(turn, command, failure, event.metadata)
-        case IssueSecret():
-            issue_failed(turn, command, failure)
-        case RenewLease() | LookUpLease():
-            lease_failed(turn, command, failure)
-        case ReportVersions():
-            report_failed(turn, command, failure)
+        case cmd.Login() | cmd.RenewToken() | cmd.LookUpToken():
+            on_session_request_failed(tx, command, failure)
+        case cmd.RevokeToken() | cmd.RevokeLease():
+            on_revocation_failed(tx, command, failure)
+        case cmd.DetectKvVersion() | cmd.ListFolder() | cmd.ReadMetadata() | cmd.ReadSecret():
+            on_read_failed(tx, command, failure, event.metadata)
+        case cmd.IssueSecret():
+            on_issue_failed(tx, command, failure)
+        case cmd.RenewLease() | cmd.LookUpLease():
+            on_renewal_failed(tx, command, failure)
+        case cmd.ReportVersions():
+            on_report_failed(tx, command, failure)
         case _:
             assert_never(command)
-    if failure.kind in {Kind.PATH_ERROR, Kind.RATE_LIMITED} and not is_aside:
-        strained(turn, call, failure)
+    if not is_definite and not is_report:
+        note_path_error(tx, request, failure)
 
 
-def _give_up_late_calls(turn: Turn) -> None:
-    for number, call in list(turn.calls.items()):
-        if turn.now >= call.guard:
-            turn.commands.append(AbandonRequest(number))
-            _answered(turn, ev.RequestFailed(number, Failure(Kind.UNAVAILABLE, "no answer in time")))
+def _retry_after_outage(tx: Transaction, command: cmd.VaultCommand) -> None:
+    """The outage is the cause. A path waits a little all the same, because it may be broken by itself."""
+    match command:
+        case cmd.Login() | cmd.RenewToken() | cmd.LookUpToken():
+            schedule_again(tx, command, tx.now)
+        case cmd.RevokeToken():
+            pass
+        case _:
+            postpone(tx, command)
+
+
+def _abandon_late_requests(tx: Transaction) -> None:
+    for number, request in list(tx.requests.items()):
+        if tx.now >= request.times_out_at:
+            tx.commands.append(cmd.AbandonRequest(number))
+            _handle_answer(tx, ev.RequestFailed(number, Failure(Kind.UNAVAILABLE, "no answer in time")))

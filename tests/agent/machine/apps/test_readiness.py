@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lessee.agent.machine.apps.state import Checking, Rejected
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Kind
 from lessee.core.generation import Generation
 from lessee.core.immutable import replace
-from support.models.world import CONSUMERS, World, creds, ref, want
+from support.models.world import REPORTS, World, app_spec, creds, ref
 
 A, B = ref("p/db/a"), ref("p/db/b")
 X = creds("x")
@@ -34,7 +35,7 @@ def everything(_generation):
 
 
 def proving(*needs, **settings):
-    world = World({"one": want(*needs, proves=True, **settings)})
+    world = World({"one": app_spec(*needs, probes=True, **settings)})
     world.write(A)
     world.write(B)
     world.run(5.0)
@@ -46,53 +47,53 @@ def one(world):
 
 
 def said(world, event):
-    return [fields for _, what, fields in world.said if what == event]
+    return [fields for _, what, fields in world.log_lines if what == event]
 
 
 def test_what_works_is_confirmed_and_what_was_before_goes_only_then():
     world = proving(A)
-    assert [fields["generation"] for fields in said(world, "confirmed")] == [1]
-    world.works = nothing
+    assert [fields["generation"] for fields in said(world, "app ready")] == [1]
+    world.is_ready = nothing
     world.write(A)
     world.run(2.0)
-    assert world.state.apps["one"].proof.backup.number == 1
-    assert set(world.shelf["one"]) == {1, 2}
-    world.works = everything
+    assert one(world).previous.number == 1
+    assert set(world.generations["one"]) == {1, 2}
+    world.is_ready = everything
     world.run(60.0)
-    assert not one(world).proof.open
-    assert set(world.shelf["one"]) <= {world.number["one"]}
+    assert one(world).unverified is None
+    assert set(world.generations["one"]) <= {world.number["one"]}
 
 
 def test_what_does_not_work_is_taken_back_told_and_not_tried_again_until_its_inputs_change():
     world = proving(A)
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(1.0 + WITHIN + 2.0)
     assert version(1)(world.live["one"])
-    assert world.told["one"] == world.live["one"]
-    assert (one(world).number, one(world).proof.open) == (1, False)
+    assert world.notified["one"] == world.live["one"]
+    assert (one(world).publication.number, one(world).unverified) == (1, None)
     shown = len(world.published)
     world.run(600.0)
     world.boot()
     world.run(600.0)
     assert len(world.published) == shown, "it was remembered over a restart"
-    assert set(world.shelf["one"]) == {1}
+    assert set(world.generations["one"]) == {1}
     world.write(A)
     world.run(10.0)
     assert version(3)(world.live["one"])
-    assert not one(world).proof.open
-    assert one(world).proof.bad is None
+    assert one(world).unverified is None
+    assert one(world).publication.rolled_back is None
 
 
 def test_a_refresh_by_hand_tries_again_what_was_taken_back_and_what_was_refused():
     world = proving(A)
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(10.0)
     world.take(ev.RefreshRequested(("another/path",)))
     world.run(5.0)
     assert version(1)(world.live["one"])
-    world.works = everything
+    world.is_ready = everything
     world.take(ev.RefreshRequested((A.path,)))
     world.run(5.0)
     assert version(2)(world.live["one"])
@@ -100,81 +101,81 @@ def test_a_refresh_by_hand_tries_again_what_was_taken_back_and_what_was_refused(
 
 def test_inputs_that_come_back_to_what_is_shown_are_no_bad_generation_any_more():
     world = proving(A)
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(10.0)
-    assert one(world).proof.bad is not None
+    assert one(world).publication.rolled_back is not None
     world.kv[A] = 1  # an operator's rollback in Vault
     world.run(10.0)
-    assert one(world).proof.bad is None
-    assert one(world).number == 1
+    assert one(world).publication.rolled_back is None
+    assert one(world).publication.number == 1
 
 
 def test_an_app_that_works_with_nothing_ends_with_the_newest_and_is_confirmed_when_it_is_back():
     world = proving(A)
-    world.works = nothing
+    world.is_ready = nothing
     world.write(A)
     world.run(30.0)
-    assert version(2)(world.live["one"]), "back, and forth again: it was not at fault"
+    assert version(2)(world.live["one"]), "back, and forth again: it was not at vault"
     assert len(world.published) == 4
     world.run(600.0)
     assert len(world.published) == 4
-    world.works = everything
+    world.is_ready = everything
     world.run(30.0)
-    assert one(world).proof.open is False
-    assert said(world, "the previous generation does not work either")
+    assert one(world).unverified is None
+    assert said(world, "previous generation not ready")
 
 
 def test_a_first_generation_that_does_not_work_stays_and_its_successor_has_nothing_to_go_back_to():
-    world = World({"one": want(A, proves=True)})
-    world.works = nothing
+    world = World({"one": app_spec(A, probes=True)})
+    world.is_ready = nothing
     world.write(A)
     world.run(30.0)
     world.write(A)
     world.run(30.0)
     assert version(2)(world.live["one"])
-    assert len(said(world, "not ready")) == 2, "the same reason is told once a generation"
-    world.works = everything
+    assert len(said(world, "app not ready")) == 2, "the same reason is told once a generation"
+    world.is_ready = everything
     world.run(30.0)
-    assert one(world).proof.open is False
+    assert one(world).unverified is None
 
 
 def test_a_newer_generation_does_not_wait_for_the_proof_of_the_last():
     world = proving(A)
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(1.5)
     world.write(A)
     world.run(1.5)
     assert version(3)(world.live["one"]), "published while the other was being looked at"
     world.run(10.0)
-    assert one(world).proof.open is False
-    assert not said(world, "rolled back")
+    assert one(world).unverified is None
+    assert not said(world, "app rolled back")
 
 
 def test_who_is_owed_is_told_before_it_is_judged():
     world = proving(A)
-    world.tellable = False
-    world.works = nothing
+    world.app_running = False
+    world.is_ready = nothing
     world.write(A)
     world.run(300.0)
     assert version(2)(world.live["one"])
-    assert not said(world, "not ready")
+    assert not said(world, "app not ready")
 
 
 def test_an_app_that_finds_out_by_itself_is_judged_too():
     world = proving(A, notifies=False)
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(10.0)
     assert version(1)(world.live["one"])
 
 
 def test_the_lease_of_what_may_come_back_lives_until_the_proof():
-    world = World({"one": want(X, proves=True)}, lease_ttl=100.0, lease_max=100.0)
+    world = World({"one": app_spec(X, probes=True)}, lease_ttl=100.0, lease_max_ttl=100.0)
     world.run(5.0)
-    world.proof_takes = 20.0
-    while len(world.issues) < 2:
+    world.probe_seconds = 20.0
+    while len(world.issued) < 2:
         world.run(1.0)
     world.run(15.0)
     assert set(world.leases) == {"l1", "l2"}, "the old one is there to go back to"
@@ -183,16 +184,16 @@ def test_the_lease_of_what_may_come_back_lives_until_the_proof():
 
 
 def test_what_has_ended_is_not_gone_back_to():
-    world = World({"one": want(X, proves=True)}, lease_ttl=100.0, lease_max=100.0)
+    world = World({"one": app_spec(X, probes=True)}, lease_ttl=100.0, lease_max_ttl=100.0)
     world.run(5.0)
-    world.works = nothing
-    while len(world.issues) < 2:
+    world.is_ready = nothing
+    while len(world.issued) < 2:
         world.run(1.0)
     del world.leases["l1"]
     world.state = _with_ended(world, "l1")
     world.run(10.0)
     assert "l2" in str(world.live["one"].files[0].content)
-    assert said(world, "not rolled back")
+    assert said(world, "app not rolled back")
 
 
 def _with_ended(world, id_):
@@ -202,50 +203,50 @@ def _with_ended(world, id_):
 
 
 def test_when_what_was_gone_back_to_ends_the_newer_one_has_another_chance():
-    world = World({"one": want(X, proves=True)}, lease_ttl=100.0, lease_max=100.0)
+    world = World({"one": app_spec(X, probes=True)}, lease_ttl=100.0, lease_max_ttl=100.0)
     world.run(5.0)
-    world.works = lambda generation: "l2" not in str(generation.files[0].content)
-    while len(world.issues) < 2:
+    world.is_ready = lambda generation: "l2" not in str(generation.files[0].content)
+    while len(world.issued) < 2:
         world.run(1.0)
     world.run(10.0)
     assert "l1" in str(world.live["one"].files[0].content)
-    world.works = everything
+    world.is_ready = everything
     world.run(60.0)
     assert "l1" not in str(world.live["one"].files[0].content)
-    assert said(world, "tries again what was rolled back")
+    assert said(world, "rolled-back generation retried")
 
 
 def test_what_fails_its_check_is_never_seen_and_is_looked_at_again_only_when_something_changes():
-    world = World({"one": want(A, checks=True)})
+    world = World({"one": app_spec(A, checks=True)})
     world.write(A)
     world.run(5.0)
-    world.passes = all_but(2)
+    world.check_passes = all_but(2)
     world.write(A)
     world.run(600.0)
     assert version(1)(world.live["one"])
-    assert one(world).rejected
-    assert len(said(world, "not published")) == 1
+    assert isinstance(one(world).problem, Rejected)
+    assert len(said(world, "generation not published")) == 1
     world.write(A)
     world.run(5.0)
     assert version(3)(world.live["one"])
-    assert not one(world).rejected
+    assert not isinstance(one(world).problem, Rejected)
 
 
 def test_a_check_that_ends_after_another_recipe_came_publishes_nothing():
-    world = World({"one": want(A, checks=True)})
+    world = World({"one": app_spec(A, checks=True)})
     world.write(A)
-    while world.state.apps["one"].staged is None:
+    while not isinstance(one(world).job, Checking):
         world.run(0.01)
-    world.configure({"one": want(A, checks=True, recipe="r2")})
+    world.configure({"one": app_spec(A, checks=True, compiled_app="r2")})
     world.run(5.0)
-    assert [recipe for *_, recipe, _ in world.published] == ["r2"]
+    assert [compiled_app for *_, compiled_app, _ in world.published] == ["r2"]
 
 
 def test_what_cannot_be_taken_back_is_looked_at_again():
     world = proving(A)
     obey = world.roll_back
     world.roll_back = lambda command: world.post(ev.RollbackFailed(command.app, "no room"))
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(10.0)
     assert version(2)(world.live["one"])
@@ -256,18 +257,18 @@ def test_what_cannot_be_taken_back_is_looked_at_again():
 
 def test_an_app_that_is_to_be_proved_no_more_is_as_good_as_confirmed():
     world = proving(A)
-    world.works = nothing
+    world.is_ready = nothing
     world.write(A)
     world.run(2.0)
-    world.configure({"one": want(A, recipe="r2")})
+    world.configure({"one": app_spec(A, compiled_app="r2")})
     world.run(10.0)
-    assert not one(world).proof.open
-    assert world.records["one"]["good"] is None
+    assert one(world).unverified is None
+    assert world.records["one"]["previous"] is None
 
 
 def test_a_proof_under_way_survives_a_crash():
     world = proving(A)
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(2.0)
     world.boot()
@@ -295,41 +296,41 @@ class WithChild(World):
         return Generation(command.app, (), (("V", file.content.decode()),))
 
     def roll_back(self, command):
-        assert command.environ == self.shelf[command.app][command.to].environ
+        assert command.environ == self.generations[command.app][command.to].environ
         super().roll_back(command)
 
 
 def test_an_environment_that_does_not_work_is_taken_back_and_one_that_nobody_knows_is_nothing_to_go_back_to():
-    world = WithChild({"one": want(A, proves=True)})
+    world = WithChild({"one": app_spec(A, probes=True, sets_environment=True)})
     world.write(A)
     world.run(5.0)
     before = world.live["one"]
-    world.works = lambda generation: ": 2}" not in str(generation.environ)
+    world.is_ready = lambda generation: ": 2}" not in str(generation.environ)
     world.write(A)
     world.run(10.0)
     assert world.live["one"] == before
-    assert one(world).environ == before.environ
-    assert one(world).proof.bad is not None
+    assert one(world).publication.environ == before.environ
+    assert one(world).publication.rolled_back is not None
     assert before.environ[0][1] not in repr(world.state)
     world.boot()
-    world.take(ev.AppRecovered("one", 1, owed=False))
+    world.take(ev.AppRecovered("one", 1, notification_pending=False))
     world.run(10.0)
     assert ": 2}" in str(world.live["one"].environ)
-    assert not said(world, "not rolled back")
+    assert not said(world, "app not rolled back")
 
 
 ACTIONS = st.one_of(
     st.tuples(st.just("run"), st.sampled_from([0.003, 0.3, 1.0, 4.0, 40.0, 200.0])),
     st.tuples(st.just("write"), st.sampled_from([A, B])),
-    st.tuples(st.just("sky"), st.sampled_from(["fair", "refuses"])),
-    st.tuples(st.just("works"), st.sampled_from([nothing, everything, all_but(2), all_but(2, 3)])),
-    st.tuples(st.just("passes"), st.sampled_from([nothing, everything, all_but(3)])),
-    st.tuples(st.just("disk"), st.booleans()),
-    st.tuples(st.just("tellable"), st.booleans()),
+    st.tuples(st.just("vault"), st.sampled_from(["available", "refuses"])),
+    st.tuples(st.just("is_ready"), st.sampled_from([nothing, everything, all_but(2), all_but(2, 3)])),
+    st.tuples(st.just("check_passes"), st.sampled_from([nothing, everything, all_but(3)])),
+    st.tuples(st.just("disk_full"), st.booleans()),
+    st.tuples(st.just("app_running"), st.booleans()),
     st.tuples(st.just("crash"), st.none()),
     st.tuples(st.just("revoke"), st.none()),
-    st.tuples(st.just("recipe"), st.sampled_from(["r1", "r4"])),
-    st.tuples(st.just("nudge"), st.none()),
+    st.tuples(st.just("compiled_app"), st.sampled_from(["r1", "r4"])),
+    st.tuples(st.just("refresh"), st.none()),
 )
 
 
@@ -339,30 +340,33 @@ ACTIONS = st.one_of(
 def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(seed, checks, notifies, actions):
     # The world itself refuses to prune what may come back, and to revoke what stands in it.
     # Nor does it let the rotator be told of what is not told, not proved, or not seen.
-    apps = {"one": want(A, X, proves=True, checks=checks, notifies=notifies, says="one"), "two": want(B, recipe="r2")}
-    world = World(apps, seed=seed, ttl=120.0, lease_ttl=100.0, lease_max=250.0)
+    apps = {
+        "one": app_spec(A, X, probes=True, checks=checks, notifies=notifies, reports_as="one"),
+        "two": app_spec(B, compiled_app="r2"),
+    }
+    world = World(apps, seed=seed, ttl=120.0, lease_ttl=100.0, lease_max_ttl=250.0)
     world.rotated = {A}
     world.write(A)
     world.write(B)
     for action, argument in actions:
         world.act(action, argument)
-    world.make_fair()
+    world.repair()
     world.run(100.0)
     world.take(ev.RefreshRequested())
     world.run(100.0)
     assert world.live["one"] == world.current("one")
-    assert not notifies or world.told["one"] == world.live["one"]
-    assert (one(world).proof.open, one(world).proof.bad) == (False, None)
+    assert not notifies or world.notified["one"] == world.live["one"]
+    assert (one(world).unverified, one(world).publication.rolled_back) == (None, None)
     # The last one, and what was replaced within a minute.
-    assert set(world.shelf["one"]) - {world.number["one"]} <= set(world.replaced.get("one", {}))
-    assert len(world.issues) < 100
-    assert world.confirmed == {f"{CONSUMERS}/one": {"db/a": world.kv[A]}}
+    assert set(world.generations["one"]) - {world.number["one"]} <= set(world.replaced.get("one", {}))
+    assert len(world.issued) < 100
+    assert world.reported == {f"{REPORTS}/one": {"db/a": world.kv[A]}}
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.NOT_FOUND])
 def test_a_proof_goes_on_while_vault_refuses(kind):
     world = proving(A)
-    world.works = all_but(2)
+    world.is_ready = all_but(2)
     world.write(A)
     world.run(1.5)
     world.fail(kind, cmd.ReadSecret, cmd.ListFolder, cmd.ReadMetadata)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lessee.agent.machine.kv.event_source import AT_ONCE, AT_ONCE_OF_ALL, EVERY, EVERY_OF_ALL, meant
+from lessee.agent.machine.kv.event_source import PATH_BURST, PATH_INTERVAL, TOTAL_BURST, TOTAL_INTERVAL, affected_needs
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.status.view import fresh
 from lessee.core.change_events import Change
 from lessee.core.paths import Ref
-from support.models.world import World, creds, folder, ref, want
+from support.models.world import World, app_spec, creds, folder, ref
 
 A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")
 POLL = 60.0
@@ -20,14 +20,14 @@ FEW = 30
 """Examples of a long world: as many as the others' time allows."""
 
 
-def world(*needs, written=(A, B, C), live=True, refresh=1.0, **more):
+def world(*needs, written=(A, B, C), live=True, refresh_interval=1.0, **more):
     """An agent that has read all and, if `live`, is told of changes and has settled."""
-    it = World({"app": want(*needs, refresh=refresh)}, **more)
+    it = World({"app": app_spec(*needs, refresh_interval=refresh_interval)}, **more)
     for secret in written:
         it.write(secret)
     it.run(5.0)
     if live:
-        it.hear(live=True)
+        it.set_event_source(live=True)
         it.run(POLL + 4.0)
     it.requests.clear()
     return it
@@ -38,13 +38,13 @@ def reads(it, ref=None):
 
 
 def told_of(it, operation, path, mount="secret"):
-    return meant(it.state, Change(None, mount, path, None, operation, ""))
+    return affected_needs(it.state, Change(None, mount, path, None, operation, ""))
 
 
 def test_a_change_that_is_told_is_published_after_one_read_and_no_look():
     it = world(A, B, C)
     it.write(B)
-    it.tell(B)
+    it.report_change(B)
     it.run(0.1)
     assert it.live["app"] == it.current("app")
     assert [type(c) for _, c in it.requests] == [cmd.ReadSecret]
@@ -66,7 +66,7 @@ def test_a_change_that_nobody_tells_of_is_seen_by_the_next_poll():
 
 def test_once_nobody_tells_any_more_a_change_is_seen_within_refresh():
     it = world(A, B, C)
-    it.hear(live=False)
+    it.set_event_source(live=False)
     it.write(A)
     it.write(C)
     it.run(1.1)
@@ -79,20 +79,20 @@ def test_once_nobody_tells_any_more_a_change_is_seen_within_refresh():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_once_nobody_tells_any_more_no_look_is_put_off(seed):
-    it = world(A, C, refresh=100.0, seed=seed)
-    due = {ref: it.state.sources[ref].next_at for ref in (A, C)}
-    it.hear(live=False)
-    assert all(it.state.sources[ref].next_at <= at for ref, at in due.items())
+    it = world(A, C, refresh_interval=100.0, seed=seed)
+    due = {ref: it.state.secrets[ref].next_at for ref in (A, C)}
+    it.set_event_source(live=False)
+    assert all(it.state.secrets[ref].next_at <= at for ref, at in due.items())
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("silent", "within"), [(0.0, 10.0), (7.0, 3.0), (60.0, 2.5)])
 def test_a_change_in_the_silence_of_who_tells_no_more_is_seen_within_refresh_of_its_beginning(silent, within, seed):
-    it = world(A, C, refresh=10.0, seed=seed)
+    it = world(A, C, refresh_interval=10.0, seed=seed)
     it.write(A)  # nobody tells of it
     it.write(C)
-    it.hear(live=False, silent=silent)
-    soon = [it.state.sources[ref].next_at - it.now for ref in (A, C)]
+    it.set_event_source(live=False, silent_for=silent)
+    soon = [it.state.secrets[ref].next_at - it.now for ref in (A, C)]
     assert all(0 <= wait <= within for wait in soon)
     assert len(set(soon)) == 2  # they are spread out
     it.run(within + 0.1)
@@ -100,10 +100,10 @@ def test_a_change_in_the_silence_of_who_tells_no_more_is_seen_within_refresh_of_
 
 
 def test_who_is_told_from_its_first_moment_reads_all_once():
-    it = World({"app": want(A, B)})
+    it = World({"app": app_spec(A, B)})
     for secret in (A, B):
         it.write(secret)
-    it.hear(live=True)  # the login is under way
+    it.set_event_source(live=True)  # the login is under way
     it.run(30.0)
     assert it.live["app"] == it.current("app")
     assert len(reads(it)) == 2
@@ -112,7 +112,7 @@ def test_who_is_told_from_its_first_moment_reads_all_once():
 def test_a_change_before_the_first_that_is_told_is_seen_within_refresh():
     it = world(A, B, live=False)
     it.write(A)
-    it.hear(live=True)
+    it.set_event_source(live=True)
     it.run(1.1)
     assert it.live["app"] == it.current("app")
 
@@ -120,11 +120,11 @@ def test_a_change_before_the_first_that_is_told_is_seen_within_refresh():
 @pytest.mark.parametrize(("needs", "asked"), [((A,), cmd.ReadMetadata), ((A, B), cmd.ListFolder)])
 def test_what_was_asked_before_changes_were_told_is_asked_once_more(needs, asked):
     it = world(*needs, live=False, latency=0.4)
-    while not any(isinstance(call.command, asked) for call in it.state.calls.values()):
+    while not any(isinstance(call.command, asked) for call in it.state.requests.values()):
         it.run(0.01)
     # It has been answered, and the answer is still on its way.
     it.write(A)
-    it.hear(live=True)
+    it.set_event_source(live=True)
     it.run(5.0)
     assert it.live["app"] == it.current("app")
     it.requests.clear()
@@ -136,20 +136,20 @@ def test_a_burst_of_a_thousand_writes_costs_few_reads_and_the_last_is_published(
     it = world(A)
     for _ in range(1000):
         it.write(A)
-        it.tell(A)
+        it.report_change(A)
         it.run(0.001)
-    it.run(EVERY + 0.1)
+    it.run(PATH_INTERVAL + 0.1)
     assert it.live["app"] == it.current("app")
-    assert len(reads(it)) <= AT_ONCE + 1 / EVERY + 1
+    assert len(reads(it)) <= PATH_BURST + 1 / PATH_INTERVAL + 1
 
 
 def test_a_change_while_its_secret_is_being_read_is_read_once_more():
     it = world(A, latency=0.2)
     it.write(A)
-    it.tell(A)
+    it.report_change(A)
     it.write(A)  # after the server has answered
-    it.tell(A)
-    it.tell(A)
+    it.report_change(A)
+    it.report_change(A)
     it.run(1.5)
     assert it.live["app"] == it.current("app")
     assert len(reads(it)) == 2
@@ -157,14 +157,14 @@ def test_a_change_while_its_secret_is_being_read_is_read_once_more():
 
 def test_a_forged_hint_costs_one_read_and_a_flood_of_them_a_few_a_second():
     it = world(A)
-    it.tell(A)
+    it.report_change(A)
     it.run(5.0)
     assert len(it.requests) == 1
     it.requests.clear()
     for _ in range(2000):
-        it.tell(A)
+        it.report_change(A)
         it.run(0.005)
-    assert len(it.requests) <= AT_ONCE + 10 / EVERY + 2
+    assert len(it.requests) <= PATH_BURST + 10 / PATH_INTERVAL + 2
 
 
 def test_a_flood_of_hints_about_all_paths_is_bounded_too():
@@ -172,9 +172,9 @@ def test_a_flood_of_hints_about_all_paths_is_bounded_too():
     it = world(*many, written=many)
     for _ in range(20):
         for one in many:
-            it.tell(one)
+            it.report_change(one)
         it.run(0.1)
-    assert len(it.requests) <= AT_ONCE_OF_ALL + 2 / EVERY_OF_ALL + 5
+    assert len(it.requests) <= TOTAL_BURST + 2 / TOTAL_INTERVAL + 5
 
 
 def test_a_strangers_path_means_nothing():
@@ -197,15 +197,15 @@ def test_a_secret_that_is_pinned_to_a_version_does_not_change():
 def test_a_new_secret_of_a_folder_that_is_read_whole_is_published_and_one_that_is_removed_leaves():
     it = world(folder("p/db/"))
     it.write(D)
-    it.tell(D)
+    it.report_change(D)
     it.run(0.2)
     assert it.live["app"] == it.current("app")
     assert len(it.requests) == 2  # the list, and the new one
     it.take(*[ev.SecretsChanged(frozenset({folder("p/db/")}))] * 5)
     it.run(1.0)
-    assert len(it.requests) == 2 + AT_ONCE - 2  # several at once are one
+    assert len(it.requests) == 2 + PATH_BURST - 2  # several at once are one
     it.delete(A)
-    it.tell(A, "remove")
+    it.report_change(A, "remove")
     it.run(0.2)
     assert it.live["app"] == it.current("app")
 
@@ -213,7 +213,7 @@ def test_a_new_secret_of_a_folder_that_is_read_whole_is_published_and_one_that_i
 def test_a_known_secret_of_a_folder_is_read_without_a_list():
     it = world(folder("p/db/"))
     it.write(A)
-    it.tell(A)
+    it.report_change(A)
     it.run(0.2)
     assert it.live["app"] == it.current("app")
     assert len(it.requests) == 1
@@ -222,22 +222,22 @@ def test_a_known_secret_of_a_folder_is_read_without_a_list():
 def test_what_is_gone_is_read_at_once_when_it_is_told_to_be_back():
     it = world(A)
     it.delete(A)
-    it.tell(A, "delete")
+    it.report_change(A, "delete")
     it.run(1.0)
-    assert it.state.sources[A].failure is not None
+    assert it.state.secrets[A].failure is not None
     it.write(A)
-    it.tell(A)
+    it.report_change(A)
     it.run(0.5)
     assert it.live["app"] == it.current("app")
 
 
 def test_secrets_without_metadata_rights_and_of_version_1_are_read_when_told_and_seldom_besides():
-    for more in ({"version": 1}, {"has_list": False}):
+    for more in ({"version": 1}, {"lists_metadata": False}):
         it = world(A, B, **more)
         it.run(600.0)
         assert len(it.requests) <= 2 * 12
         it.write(A)
-        it.tell(A)
+        it.report_change(A)
         it.run(0.1)
         assert it.live["app"] == it.current("app")
 
@@ -246,9 +246,9 @@ def test_many_agents_spread_what_is_told_to_all_of_them():
     times = []
     for seed in range(40):
         it = world(A, seed=seed)
-        it.hear(live=True, spread=2.0)
+        it.set_event_source(live=True, jitter=2.0)
         began = it.now
-        it.tell(A)
+        it.report_change(A)
         it.run(2.5)
         assert len(it.requests) == 1
         times.append(it.requests[0][0] - began)
@@ -258,15 +258,15 @@ def test_many_agents_spread_what_is_told_to_all_of_them():
 
 def test_hints_wait_for_vault_where_it_is_away():
     it = world(A)
-    it.sky = "refuses"
+    it.vault = "refuses"
     it.write(A)
-    it.tell(A)
+    it.report_change(A)
     it.run(30.0)
     for _ in range(100):
-        it.tell(A)
+        it.report_change(A)
     it.run(30.0)
     assert len(it.requests) <= 15
-    it.make_fair()
+    it.repair()
     it.run(61.0)
     assert it.live["app"] == it.current("app")
 
@@ -275,8 +275,8 @@ def test_it_is_fresh_while_changes_are_told_though_it_polls_seldom():
     it = world(A)
     it.run(50.0)
     assert fresh(it.state, it.now)
-    it.hear(live=False)
-    it.sky = "hangs"
+    it.set_event_source(live=False)
+    it.vault = "hangs"
     it.run(5.0)
     assert not fresh(it.state, it.now)
 
@@ -284,7 +284,7 @@ def test_it_is_fresh_while_changes_are_told_though_it_polls_seldom():
 @settings(max_examples=FEW if os.environ.get("HYPOTHESIS_PROFILE") != "search" else 500, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    has_list=st.booleans(),
+    lists_metadata=st.booleans(),
     version=st.sampled_from([1, 2]),
     acts=st.lists(
         st.tuples(
@@ -295,11 +295,11 @@ def test_it_is_fresh_while_changes_are_told_though_it_polls_seldom():
         max_size=20,
     ),
 )
-def test_while_each_change_is_told_all_is_published_without_a_poll(seed, has_list, version, acts):
-    it = world(A, B, C, folder("p/db/"), seed=seed, has_list=has_list, version=version)
+def test_while_each_change_is_told_all_is_published_without_a_poll(seed, lists_metadata, version, acts):
+    it = world(A, B, C, folder("p/db/"), seed=seed, lists_metadata=lists_metadata, version=version)
     for pause, act, secret in acts:
         it.act(act, secret)
-        it.tell(secret, "update" if act == "write" else "delete")
+        it.report_change(secret, "update" if act == "write" else "delete")
         it.run(pause)
     it.run(8.0)
     expected = it.current("app")

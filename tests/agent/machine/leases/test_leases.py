@@ -6,96 +6,96 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lessee.agent.machine.leases.release import nothing_to_revoke
+from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
-from support.models.world import World, creds, ref, want
+from support.models.world import World, app_spec, creds, ref
 
 A = ref("p/db/a")
 X, Y, Z = creds("x"), creds("y"), creds("z")
 APPS = {
-    "one": want(A, X, refresh=10.0),
-    "two": want(X, Y, recipe="r2", notifies=False, refresh=10.0),
-    "three": want(Z, recipe="r3", refresh=10.0),
+    "one": app_spec(A, X, refresh_interval=10.0),
+    "two": app_spec(X, Y, compiled_app="r2", notifies=False, refresh_interval=10.0),
+    "three": app_spec(Z, compiled_app="r3", refresh_interval=10.0),
 }
 
 ACTIONS = st.one_of(
     st.tuples(st.just("run"), st.sampled_from([0.003, 0.02, 0.5, 5.0, 40.0, 400.0])),
     st.tuples(st.just("write"), st.just(A)),
-    st.tuples(st.just("sky"), st.sampled_from(["fair", "refuses", "hangs"])),
+    st.tuples(st.just("vault"), st.sampled_from(["available", "refuses", "hangs"])),
     st.tuples(st.just("deny"), st.sampled_from([X, Y, Z, A])),
     st.tuples(st.just("allow"), st.sampled_from([X, Y, Z, A])),
     st.tuples(st.just("revoke"), st.none()),
-    st.tuples(st.just("disk"), st.booleans()),
-    st.tuples(st.just("tellable"), st.booleans()),
+    st.tuples(st.just("disk_full"), st.booleans()),
+    st.tuples(st.just("app_running"), st.booleans()),
     st.tuples(st.just("crash"), st.none()),
-    st.tuples(st.just("recipe"), st.sampled_from(["r1", "r4"])),
+    st.tuples(st.just("compiled_app"), st.sampled_from(["r1", "r4"])),
     st.tuples(st.just("apps"), st.sets(st.sampled_from(["two", "three"]))),
-    st.tuples(st.just("nudge"), st.none()),
+    st.tuples(st.just("refresh"), st.none()),
 )
 
 
 def check_promises(world):
     held = {held.lease.lease_id for held in world.state.leases.values()}
-    assert held == set(world.ledger), "the ledger is what the agent holds"
+    assert held == set(world.stored_leases), "the ledger is what the agent holds"
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    token_max=st.sampled_from([float("inf"), 300.0]),
-    lease_max=st.sampled_from([float("inf"), 250.0]),
+    token_max_ttl=st.sampled_from([float("inf"), 300.0]),
+    lease_max_ttl=st.sampled_from([float("inf"), 250.0]),
     actions=st.lists(ACTIONS, max_size=25),
 )
 def test_no_order_of_events_issues_what_is_good_revokes_what_is_read_or_leaves_anything(
-    seed, token_max, lease_max, actions
+    seed, token_max_ttl, lease_max_ttl, actions
 ):
     # The world itself refuses to issue what is still good, and to revoke what a reader holds.
-    world = World(APPS, seed=seed, ttl=120.0, token_max=token_max, lease_ttl=100.0, lease_max=lease_max)
+    world = World(APPS, seed=seed, ttl=120.0, token_max_ttl=token_max_ttl, lease_ttl=100.0, lease_max_ttl=lease_max_ttl)
     world.write(A)
     for action, argument in actions:
         world.act(action, argument)
         check_promises(world)
-    world.make_fair()
+    world.repair()
     world.denied.clear()
     world.run(100.0)
     check_promises(world)
     for app, wanted in world.apps.items():
         assert world.live[app] == world.current(app), f"{app} is not fresh a minute after all is well"
-        assert not wanted.notifies or world.told[app] == world.live[app]
-    world.lease_max = world.token_max = float("inf")
+        assert not wanted.notifies or world.notified[app] == world.live[app]
+    world.lease_max_ttl = world.token_max_ttl = float("inf")
     world.configure({"three": APPS["three"]})
     world.run(500.0)
     assert {known.need for known in world.leases.values()} == {Z}
     world.take(ev.Stopping())
     world.run(5.0)
-    assert nothing_to_revoke(world.state)
-    assert (world.leases, world.ledger, world.tokens, world.kept_tokens) == ({}, {}, {}, {})
+    assert is_everything_revoked(world.state)
+    assert (world.leases, world.stored_leases, world.tokens, world.stored_tokens) == ({}, {}, {}, {})
 
 
 @pytest.mark.long
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32), token_max=st.sampled_from([float("inf"), 300.0]))
-def test_in_fair_weather_a_reader_never_holds_what_has_ended(seed, token_max):
-    world = World(APPS, seed=seed, ttl=120.0, token_max=token_max, lease_ttl=100.0, lease_max=250.0)
+@given(seed=st.integers(0, 2**32), token_max_ttl=st.sampled_from([float("inf"), 300.0]))
+def test_in_fair_weather_a_reader_never_holds_what_has_ended(seed, token_max_ttl):
+    world = World(APPS, seed=seed, ttl=120.0, token_max_ttl=token_max_ttl, lease_ttl=100.0, lease_max_ttl=250.0)
     world.write(A)
     world.run(5.0)
-    forget = world.forget_the_ended
+    forget = world.expire_old
 
     def watching():
-        before = {app: world.held_by_readers(app) for app in world.apps}
+        before = {app: world.used_by_readers(app) for app in world.apps}
         forget()
         for app, names in before.items():
             # What it was last told of and sees are good, or a successor is here and it is being told.
-            assert names <= set(world.leases) or world.state.apps[app].owed, f"{app} reads what has ended"
+            assert names <= set(world.leases) or world.state.apps[app].notification, f"{app} reads what has ended"
 
-    world.forget_the_ended = watching
+    world.expire_old = watching
     world.run(3000.0)
-    assert not [said for said in world.said if said[1] in {"lease ended", "token ended"}]
+    assert not [said for said in world.log_lines if said[1] in {"lease expired", "token expired"}]
     assert not world.expired
-    handovers = len(world.issues) - 3
+    handovers = len(world.issued) - 3
     assert handovers >= 3 * (3000 // 310)
 
 
@@ -103,13 +103,13 @@ def test_one_lease_serves_all_who_name_it_and_renewals_publish_nothing():
     world = World(APPS)
     world.write(A)
     world.run(86400.0)
-    assert sorted(need.path for _, need in world.issues) == [X.path, Y.path, Z.path]
+    assert sorted(need.path for _, need in world.issued) == [X.path, Y.path, Z.path]
     assert len(world.published) == 3
-    assert world.state.totals.lease_renewals > 3 * 30
+    assert world.state.counters.lease_renewals > 3 * 30
 
 
 def test_renewals_come_at_random_points_between_half_and_seven_tenths_of_the_ttl():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(86400.0)
     times = [at for at, command in world.requests if isinstance(command, cmd.RenewLease)]
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -127,15 +127,15 @@ def test_restart_reload_and_edit_issue_nothing(how):
             case "crash":
                 world.boot()
             case "recipe":
-                world.configure(world.apps | {"one": want(A, X, recipe=f"r{number}")})
+                world.configure(world.apps | {"one": app_spec(A, X, compiled_app=f"r{number}")})
             case "reload":
                 world.configure(world.apps)
         world.run(30.0)
-    assert len(world.issues) == 3
+    assert len(world.issued) == 3
 
 
 def test_a_lease_is_noted_before_it_is_used_and_a_crash_right_after_leaks_nothing():
-    world = World({"app": want(X)})
+    world = World({"app": app_spec(X)})
     obey, order = world.obey, []
 
     def watching(command):
@@ -146,23 +146,23 @@ def test_a_lease_is_noted_before_it_is_used_and_a_crash_right_after_leaks_nothin
     world.run(5.0)
     assert order.index("StoreLease") < order.index("Render")
     for _ in range(200):  # at each step of the first seconds
-        world = World({"app": want(X)}, seed=1)
+        world = World({"app": app_spec(X)}, seed=1)
         world.run(0.0005 * _)
         world.boot()
         world.run(5.0)
-        lost = [name for name in world.leases if name not in world.ledger]
+        lost = [name for name in world.leases if name not in world.stored_leases]
         # The answer may still have been on its way.
-        assert len(world.issues) <= 2
-        assert len(lost) == len(world.issues) - 1
+        assert len(world.issued) <= 2
+        assert len(lost) == len(world.issued) - 1
         assert world.live["app"] == world.current("app")
 
 
 def test_a_forbidden_path_makes_no_other_be_issued_again():
-    world = World(APPS | {"bad": want(X, creds("forbidden"), recipe="r9")})
+    world = World(APPS | {"bad": app_spec(X, creds("forbidden"), compiled_app="r9")})
     world.denied.add(creds("forbidden"))
     world.write(A)
     world.run(3600.0)
-    assert len(world.issues) == 3
+    assert len(world.issued) == 3
     asked = [
         at for at, command in world.requests if isinstance(command, cmd.IssueSecret) and command.need.path.endswith("n")
     ]
@@ -171,117 +171,117 @@ def test_a_forbidden_path_makes_no_other_be_issued_again():
 
 
 def test_a_lease_that_was_revoked_by_hand_is_found_at_its_renewal_and_replaced():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.leases.clear()
     world.run(75.0)
-    assert len(world.issues) == 2
-    assert world.told["app"] == world.current("app")
+    assert len(world.issued) == 2
+    assert world.notified["app"] == world.current("app")
 
 
 def test_a_lease_ends_while_vault_is_away_it_is_told_at_once_and_replaced_when_vault_is_back():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
-    world.sky = "refuses"
+    world.vault = "refuses"
     old = world.live["app"]
     world.run(150.0)
-    (ended,) = [said for said in world.said if said[1] == "lease ended"]
+    (ended,) = [said for said in world.log_lines if said[1] == "lease expired"]
     assert ended[2]["apps"] == "app"
     ((at, app, paths),) = world.expired
     assert (app, paths) == ("app", (X.path,))
     assert 1095 < at < 1105
     assert world.live["app"] == old
-    world.sky = "fair"
+    world.vault = "available"
     world.run(60.0)
-    assert world.told["app"] == world.current("app") != old
+    assert world.notified["app"] == world.current("app") != old
 
 
 def test_an_agent_that_was_stopped_over_two_ttls_sees_the_end_at_once_and_renews_nothing_ended():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.now += 200.0
     before = len(world.requests)
     world.take(ev.Tick())
-    assert [said for said in world.said if said[1] == "lease ended"]
+    assert [said for said in world.log_lines if said[1] == "lease expired"]
     world.run(3.0)
     assert not [1 for _, command in world.requests[before:] if isinstance(command, cmd.RenewLease)]
-    assert world.told["app"] == world.current("app")
+    assert world.notified["app"] == world.current("app")
     assert not world.expired  # a successor came in time
 
 
 def test_a_withdrawn_app_is_published_again_with_the_next_lease():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
-    world.sky = "refuses"
+    world.vault = "refuses"
     world.run(150.0)
     del world.live["app"], world.number["app"]
     world.take(ev.Withdrawn("app"))
-    world.sky = "fair"
+    world.vault = "available"
     world.run(60.0)
-    assert world.told["app"] == world.live["app"] == world.current("app")
+    assert world.notified["app"] == world.live["app"] == world.current("app")
     world.take(ev.Withdrawn("unknown"))
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.PATH_ERROR, Kind.RATE_LIMITED, Kind.UNSUPPORTED])
 def test_a_lease_that_cannot_be_renewed_is_replaced_in_time(kind):
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.fail(kind, cmd.RenewLease)
     world.run(300.0)
-    assert 3 <= len(world.issues) <= 6
-    assert not [said for said in world.said if said[1] == "lease ended"]
+    assert 3 <= len(world.issued) <= 6
+    assert not [said for said in world.log_lines if said[1] == "lease expired"]
     tries = [at for at, command in world.requests if isinstance(command, cmd.RenewLease)]
     assert len(tries) <= 20 * 6
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.UNSUPPORTED])
 def test_a_kept_lease_that_may_not_be_looked_up_is_good_until_its_own_end(kind):
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.fail(kind, cmd.LookUpLease)
     world.boot()
     world.run(5.0)
-    assert len(world.issues) == 1
+    assert len(world.issued) == 1
     world.run(100.0)
-    assert world.told["app"] == world.current("app")
+    assert world.notified["app"] == world.current("app")
 
 
 def test_a_kept_lease_that_vault_does_not_know_any_more_is_replaced():
-    world = World({"app": want(X)})
+    world = World({"app": app_spec(X)})
     world.run(5.0)
     world.leases.clear()
     world.boot()
     world.run(10.0)
-    assert len(world.issues) == 2
-    assert world.told["app"] == world.current("app")
-    assert len(world.ledger) == 1
+    assert len(world.issued) == 2
+    assert world.notified["app"] == world.current("app")
+    assert len(world.stored_leases) == 1
 
 
 def test_a_kept_lease_whose_look_up_fails_again_and_again_is_replaced_when_it_ends():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.fail(Kind.PATH_ERROR, cmd.LookUpLease)
     world.boot()
     world.run(80.0)
-    assert len(world.issues) == 1
+    assert len(world.issued) == 1
     world.run(30.0)
-    assert len(world.issues) == 2
+    assert len(world.issued) == 2
 
 
 @pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.RATE_LIMITED])
 def test_a_revocation_that_fails_for_now_is_repeated(kind):
-    world = World({"app": want(X, Y)})
+    world = World({"app": app_spec(X, Y)})
     world.fail(kind, cmd.RevokeLease, cmd.RevokeToken, times=4)
     world.run(20.0)
-    world.configure({"app": want(X, recipe="r2")})
+    world.configure({"app": app_spec(X, compiled_app="r2")})
     world.run(60.0)
     assert {known.need for known in world.leases.values()} == {X}
     world.take(ev.Stopping())
     world.run(60.0)
-    assert (world.leases, world.ledger) == ({}, {})
+    assert (world.leases, world.stored_leases) == ({}, {})
 
 
 def test_a_lease_that_does_not_end_is_never_renewed():
-    world = World({"app": want(X)}, lease_ttl=0.0)
+    world = World({"app": app_spec(X)}, lease_ttl=0.0)
     issue = world.issue
 
     def endless(command):
@@ -292,7 +292,7 @@ def test_a_lease_that_does_not_end_is_never_renewed():
     world.issue = endless
     world.run(86400.0)
     assert not [1 for _, command in world.requests if isinstance(command, cmd.RenewLease)]
-    assert len(world.issues) == 1
+    assert len(world.issued) == 1
 
 
 @pytest.mark.long
@@ -300,117 +300,123 @@ def test_a_month_of_renewals_of_fifty_leases_ends_none_and_renews_none_late():
     # The world refuses a renewal in the last seconds.
     day = 86400.0
     needs = [creds(str(number)) for number in range(50)]
-    world = World({"app": want(*needs, refresh=day)}, ttl=day, token_max=float("inf"), lease_ttl=day, lease_max=7 * day)
+    world = World(
+        {"app": app_spec(*needs, refresh_interval=day)},
+        ttl=day,
+        token_max_ttl=float("inf"),
+        lease_ttl=day,
+        lease_max_ttl=7 * day,
+    )
     world.run(30 * day)
-    assert not [said for said in world.said if said[1] in {"token ended", "lease ended"}]
-    assert 50 * 5 <= len(world.issues) <= 50 * 7
-    assert world.state.totals.lease_renewals > 50 * 30
+    assert not [said for said in world.log_lines if said[1] in {"token expired", "lease expired"}]
+    assert 50 * 5 <= len(world.issued) <= 50 * 7
+    assert world.state.counters.lease_renewals > 50 * 30
     assert len(world.leases) == 50
 
 
 def test_a_lease_that_seemed_to_have_ended_and_is_still_there_goes_on():
-    world = World({"app": want(X)})
+    world = World({"app": app_spec(X)})
     world.run(5.0)
-    ((id_, lease),) = world.ledger.items()
-    world.ledger[id_] = replace(lease, sent_at=world.now - lease.ttl)  # its times were of another boot
+    ((id_, lease),) = world.stored_leases.items()
+    world.stored_leases[id_] = replace(lease, sent_at=world.now - lease.ttl)  # its times were of another boot
     world.boot()
     world.run(5.0)
-    assert len(world.issues) == 1
+    assert len(world.issued) == 1
     assert world.state.leases[id_].ended_at is None
     assert world.live["app"] == world.current("app")
 
 
 def test_what_is_capped_is_replaced_with_as_much_time_left_as_any_renewal_would_have_had():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     ((name, known),) = world.leases.items()
     known.max_at = world.now + 150.0
     world.run(85.0)
     assert name in world.leases
-    assert len(world.issues) == 1
+    assert len(world.issued) == 1
     world.run(35.0)
-    assert len(world.issues) == 2
-    assert known.ends_at - world.issues[1][0] >= 30.0
+    assert len(world.issued) == 2
+    assert known.ends_at - world.issued[1][0] >= 30.0
 
 
 @pytest.mark.parametrize("kind", [cmd.RenewLease, cmd.RenewToken, cmd.IssueSecret, cmd.LookUpLease])
 def test_a_request_that_hangs_for_ever_outlasts_no_lease_and_no_token(kind):
-    world = World({"app": want(A, X)}, ttl=60.0, lease_ttl=40.0, lease_max=90.0)
+    world = World({"app": app_spec(A, X)}, ttl=60.0, lease_ttl=40.0, lease_max_ttl=90.0)
     world.write(A)
     world.run(5.0)
-    swallowed = world.swallow(kind)
+    swallowed = world.never_answer(kind)
     if kind is cmd.LookUpLease:
         world.boot()
     world.run(300.0)
     assert swallowed
-    assert not [said for said in world.said if said[1] in {"lease ended", "token ended"}]
-    assert world.told["app"] == world.current("app")
+    assert not [said for said in world.log_lines if said[1] in {"lease expired", "token expired"}]
+    assert world.notified["app"] == world.current("app")
 
 
 def test_what_the_weather_spoils_after_it_was_dropped_is_no_affair_any_more():
-    world = World({"app": want(X), "two": want(A, recipe="r2")})
-    world.run_until_under_way(cmd.IssueSecret)
-    (number,) = [n for n, call in world.state.calls.items() if isinstance(call.command, cmd.IssueSecret)]
-    world.configure({"two": want(A, recipe="r2")})
+    world = World({"app": app_spec(X), "two": app_spec(A, compiled_app="r2")})
+    world.run_until_pending(cmd.IssueSecret)
+    (number,) = [n for n, call in world.state.requests.items() if isinstance(call.command, cmd.IssueSecret)]
+    world.configure({"two": app_spec(A, compiled_app="r2")})
     world.take(ev.RequestFailed(number, Failure(Kind.UNAVAILABLE, "away")))
-    assert world.state.supplies == {}
+    assert world.state.issuances == {}
 
 
 def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_gone_is_not():
-    world = World({"app": want(X)}, lease_ttl=100.0)
-    swallowed = world.swallow(cmd.RenewLease)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
+    swallowed = world.never_answer(cmd.RenewLease)
     world.run(51.0)
     while not swallowed:
         world.run(1.0)
-    world.take(ev.RequestFailed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
+    world.take(ev.RequestFailed(swallowed[0].request_id, Failure(Kind.UNAVAILABLE, "the connection broke")))
     world.run(10.0)
-    assert world.state.totals.lease_renewals == 1
-    swallowed = world.swallow(cmd.RenewLease)
+    assert world.state.counters.lease_renewals == 1
+    swallowed = world.never_answer(cmd.RenewLease)
     while not swallowed:
         world.run(1.0)
     world.take(ev.Stopping())
     world.run(0.5)
-    assert world.ledger == {}
-    world.take(ev.RequestFailed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
+    assert world.stored_leases == {}
+    world.take(ev.RequestFailed(swallowed[0].request_id, Failure(Kind.UNAVAILABLE, "the connection broke")))
     assert world.state.leases == {}
 
 
 def test_who_wakes_in_the_last_seconds_of_a_lease_asks_for_a_successor_and_does_not_renew():
-    world = World({"app": want(X)}, lease_ttl=100.0)
+    world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(45.0)
     ((name, known),) = world.leases.items()
     world.now = known.ends_at - 1.0
     world.take(ev.Tick())
     world.run(0.9)
     assert not [1 for _, command in world.requests if isinstance(command, cmd.RenewLease)]
-    assert len(world.issues) == 2
-    assert world.told["app"] == world.current("app")
-    assert not [said for said in world.said if said[1] == "lease ended"]
+    assert len(world.issued) == 2
+    assert world.notified["app"] == world.current("app")
+    assert not [said for said in world.log_lines if said[1] == "lease expired"]
     assert name in world.leases
 
 
 def test_of_apps_that_shared_a_lease_those_that_are_still_there_are_told_of_its_end():
-    world = World({"app": want(X), "gone": want(X, recipe="r2")}, lease_ttl=100.0)
+    world = World({"app": app_spec(X), "gone": app_spec(X, compiled_app="r2")}, lease_ttl=100.0)
     world.run(5.0)
-    world.configure({"app": want(X)})
-    world.sky = "refuses"
+    world.configure({"app": app_spec(X)})
+    world.vault = "refuses"
     world.run(150.0)
     assert [app for _, app, _ in world.expired] == ["app"]
 
 
 def test_a_refresh_of_another_path_leaves_what_was_issued_alone():
-    world = World({"app": want(A, X)})
+    world = World({"app": app_spec(A, X)})
     world.write(A)
     world.run(5.0)
     world.take(ev.RefreshRequested(("p/db/a",)))
     world.take(ev.RefreshRequested((X.path,)))
     world.run(5.0)
-    assert len(world.issues) == 1
+    assert len(world.issued) == 1
 
 
 def test_an_issue_that_the_weather_spoils_is_repeated_when_it_is_fair():
-    world = World({"app": want(X)})
+    world = World({"app": app_spec(X)})
     world.fail(Kind.UNAVAILABLE, cmd.IssueSecret, times=1)
     world.run(5.0)
-    assert world.told["app"] == world.current("app")
-    assert not [said for said in world.said if said[1] == "vault is away"]
+    assert world.notified["app"] == world.current("app")
+    assert not [said for said in world.log_lines if said[1] == "vault unavailable"]

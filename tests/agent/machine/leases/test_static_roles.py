@@ -2,14 +2,14 @@
 
 import pytest
 
-from lessee.agent.machine.kv.event_source import meant
-from lessee.agent.machine.leases.release import nothing_to_revoke
+from lessee.agent.machine.kv.event_source import affected_needs
+from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
 from lessee.core.change_events import Change
 from lessee.core.leases import Lease
 from lessee.core.secrets import Secret
-from support.models.world import World, creds, ref, want
+from support.models.world import World, app_spec, creds, ref
 
 A = ref("p/db/a")
 X, Y, Z = creds("x"), creds("y"), creds("z")
@@ -23,45 +23,45 @@ class Rotating(World):
         left = 1100.0 + 100.0 * number - self.now
         secret = Secret({"lease": f"password {number}"})
         lease = Lease("static", command.need, secret, "", command.token, self.now, self.now, left, False, static=True)
-        return ev.SecretIssued(command.call, lease)
+        return ev.SecretIssued(command.request_id, lease)
 
     def current(self, app):
         return self.live[app]
 
 
 def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
-    world = Rotating({"app": want(X)})
+    world = Rotating({"app": app_spec(X)})
     world.run(95.0)
     looks = [at for at, command in world.requests if isinstance(command, cmd.IssueSecret)]
     assert 9 <= len(looks) <= 12
     assert len(world.published) == 1
     world.run(10.0)
     assert [at for at, *_ in world.published[1:]] == [pytest.approx(1100.5, abs=0.7)]
-    assert (world.ledger, world.state.totals.issued) == ({}, 0)
+    assert (world.stored_leases, world.state.counters.leases_issued) == ({}, 0)
     before = len(world.requests)
-    world.configure({"app": want(X), "two": want(X, recipe="r2")})
+    world.configure({"app": app_spec(X), "two": app_spec(X, compiled_app="r2")})
     world.take(ev.RefreshRequested((X.path,)))
     world.run(1.0)
     assert len(world.requests) == before + 1
-    world.configure({"app": want(A)})
+    world.configure({"app": app_spec(A)})
     world.write(A)
     world.run(100.0)
     assert world.state.leases == {}
     world.take(ev.Stopping())
     world.run(1.0)
-    assert nothing_to_revoke(world.state)
+    assert is_everything_revoked(world.state)
 
 
 def test_a_static_role_that_is_dropped_while_it_is_read_leaves_nothing():
-    world = Rotating({"app": want(X), "two": want(X, recipe="r2")})
-    world.run_until_under_way(cmd.IssueSecret)
-    world.configure({"app": want(A)})
+    world = Rotating({"app": app_spec(X), "two": app_spec(X, compiled_app="r2")})
+    world.run_until_pending(cmd.IssueSecret)
+    world.configure({"app": app_spec(A)})
     world.run(1.0)
     assert world.state.leases == {}
 
 
 def test_a_static_role_that_is_read_after_its_time_changes_nothing():
-    world = Rotating({"app": want(X)})
+    world = Rotating({"app": app_spec(X)})
     world.run(5.0)
     late = world.issue(cmd.IssueSecret(10**6, X, "t1"))
     before = world.state.leases
@@ -70,11 +70,11 @@ def test_a_static_role_that_is_read_after_its_time_changes_nothing():
 
 
 def test_a_static_role_that_is_said_to_be_rotated_is_looked_at_at_once_however_often_it_is_said():
-    world = Rotating({"app": want(X)})
+    world = Rotating({"app": app_spec(X)})
     world.run(15.0)
     name = X.path.removeprefix("database/")
-    assert meant(world.state, Change(None, "other", name, None, "rotate", "")) == set()
-    told = meant(world.state, Change(None, "database", name, None, "rotate", ""))
+    assert affected_needs(world.state, Change(None, "other", name, None, "rotate", "")) == set()
+    told = affected_needs(world.state, Change(None, "database", name, None, "rotate", ""))
     assert told == {X}
     before = len(world.requests)
     for _ in range(100):
@@ -84,7 +84,7 @@ def test_a_static_role_that_is_said_to_be_rotated_is_looked_at_at_once_however_o
 
 
 def test_what_was_issued_stays_whatever_is_said_of_it():
-    world = World({"app": want(X)})
+    world = World({"app": app_spec(X)})
     world.run(5.0)
     before = len(world.requests)
     world.take(ev.SecretsChanged(frozenset({X})))

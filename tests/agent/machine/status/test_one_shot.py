@@ -4,11 +4,11 @@ import pytest
 
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.status.one_shot import outcomes, unfinished
+from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.core.errors import DeniedError, NotNotifiedError, TemplateError, VaultUnreachableError, WriteError
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import DynamicSecret
-from support.models.world import World, creds, folder, ref, want
+from support.models.world import World, app_spec, creds, folder, ref
 
 A, B, NONE = ref("p/db/a"), ref("p/db/b"), ref("p/none")
 
@@ -18,13 +18,13 @@ class Once(World):
 
     def __init__(self, *needs, failing=None, others=None):
         self.failing, self.rejecting, self.absent = dict(failing or {}), set(), False
-        super().__init__({"web": want(*needs)} | (others or {}))
+        super().__init__({"web": app_spec(*needs)} | (others or {}))
         self.write(A)
         self.write(B)
 
     def answer(self, command):
         if failure := self.failing.get(type(command)):
-            self.post(ev.RequestFailed(command.call, failure))
+            self.post(ev.RequestFailed(command.request_id, failure))
         else:
             super().answer(command)
 
@@ -39,7 +39,7 @@ class Once(World):
 
     def ended(self, seconds=5):
         self.run(seconds)
-        return outcomes([self.state])
+        return results([self.state])
 
 
 def only(ended):
@@ -54,8 +54,8 @@ def test_what_was_published_and_told_has_no_error():
 def test_nothing_has_ended_before_all_is_published_and_told():
     once = Once(A)
     seen = []
-    while not once.told:
-        seen.append(outcomes([once.state]))
+    while not once.notified:
+        seen.append(results([once.state]))
         once.run(0.001)
     assert len(seen) > 3
     assert set(map(type, seen)) == {type(None)}
@@ -64,7 +64,7 @@ def test_nothing_has_ended_before_all_is_published_and_told():
 def test_an_agent_without_apps_has_ended():
     once = Once()
     once.configure({})
-    assert outcomes([once.state]) == {}
+    assert results([once.state]) == {}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_an_agent_without_apps_has_ended():
     [
         (cmd.Login, Kind.DENIED, DeniedError),
         (cmd.Login, Kind.INVALID, DeniedError),
-        (cmd.Login, Kind.WRAPPING_TOKEN_USED, DeniedError),
+        (cmd.Login, Kind.ALREADY_UNWRAPPED, DeniedError),
         (cmd.DetectKvVersion, Kind.DENIED, DeniedError),
         (cmd.DetectKvVersion, Kind.INVALID, TemplateError),
         (cmd.ReadSecret, Kind.DENIED, DeniedError),
@@ -81,23 +81,23 @@ def test_an_agent_without_apps_has_ended():
     ],
 )
 def test_what_asking_again_will_not_mend_ends_it_at_once(asked, kind, error):
-    once = Once(A, failing={asked: Failure(kind, "told in words")})
+    once = Once(A, failing={asked: Failure(kind, "some reason")})
     said = only(once.ended(1))
     assert type(said) is error
     assert said.exit_code == {DeniedError: 77, TemplateError: 65}[error]
-    assert "told in words" in str(said) or kind is Kind.NOT_FOUND
+    assert "some reason" in str(said) or kind is Kind.NOT_FOUND
     assert said.where == "web"
 
 
 @pytest.mark.parametrize("asked", [cmd.Login, cmd.DetectKvVersion, cmd.ReadSecret])
 @pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.RATE_LIMITED])
 def test_what_may_pass_is_waited_for_until_there_is_no_more_time(asked, kind):
-    once = Once(A, failing={asked: Failure(kind, "told in words")})
+    once = Once(A, failing={asked: Failure(kind, "some reason")})
     assert once.ended(10) is None
-    said = only(unfinished([once.state]))
+    said = only(results_at_timeout([once.state]))
     assert (type(said), said.exit_code, said.where) == (VaultUnreachableError, 69, "web")
     path = {cmd.Login: "", cmd.DetectKvVersion: "secret/: ", cmd.ReadSecret: "secret/p/db/a: "}[asked]
-    assert str(said) == f"web: Vault did not serve it in time: {path}told in words"
+    assert str(said) == f"web: Vault did not provide its secrets in time: {path}some reason"
     once.failing.clear()
     assert once.ended(60) == {"web": None}
 
@@ -110,7 +110,7 @@ def test_a_denied_secret_names_its_path_and_the_way_out():
 
 def test_a_missing_secret_names_its_path_and_the_way_out():
     said = only(Once(A, NONE).ended())
-    assert str(said) == "web: secret/p/none: it is not there; write the secret, or mend the path in the template"
+    assert str(said) == "web: secret/p/none: it does not exist; write the secret, or correct the path in the template"
 
 
 def test_all_paths_that_fail_are_told_a_line_each():
@@ -121,7 +121,7 @@ def test_all_paths_that_fail_are_told_a_line_each():
     assert said.what.splitlines() == [
         "secret/p/db/a: denied",
         "secret/p/db/b: denied",
-        "secret/p/none: it is not there",
+        "secret/p/none: it does not exist",
     ]
 
 
@@ -161,9 +161,9 @@ def test_a_full_disk_is_told_as_such():
 
 def test_an_app_that_could_not_be_told_is_told_as_such():
     once = Once(A)
-    once.tellable = False
+    once.app_running = False
     said = only(once.ended())
-    assert (type(said), said.exit_code, str(said)) == (NotNotifiedError, 75, "web: nobody there")
+    assert (type(said), said.exit_code, str(said)) == (NotNotifiedError, 75, "web: no process")
 
 
 def test_an_app_that_is_not_running_needs_not_be_told():
@@ -173,7 +173,11 @@ def test_an_app_that_is_not_running_needs_not_be_told():
 
 
 def test_each_app_ends_for_its_own_reason():
-    api, mcp, cdn = want(NONE, recipe="r2"), want(B, recipe="r3"), want(A, recipe="r4", notifies=False)
+    api, mcp, cdn = (
+        app_spec(NONE, compiled_app="r2"),
+        app_spec(B, compiled_app="r3"),
+        app_spec(A, compiled_app="r4", notifies=False),
+    )
     once = Once(A, others={"api": api, "mcp": mcp, "cdn": cdn})
     once.rejecting.add("mcp")
     ended = once.ended()
@@ -186,19 +190,19 @@ def test_each_app_ends_for_its_own_reason():
 
 
 def test_when_time_is_up_what_has_ended_keeps_its_own_reason():
-    once = Once(A, others={"api": want(NONE, recipe="r2")})
+    once = Once(A, others={"api": app_spec(NONE, compiled_app="r2")})
     once.ended()
-    once.sky = "refuses"
-    once.configure(once.apps | {"late": want(ref("late/x"), recipe="r5")})
+    once.vault = "refuses"
+    once.configure(once.apps | {"late": app_spec(ref("late/x"), compiled_app="r5")})
     once.run(10)
-    assert outcomes([once.state]) is None
-    ended = unfinished([once.state])
+    assert results([once.state]) is None
+    ended = results_at_timeout([once.state])
     assert {name: type(error) for name, error in ended.items()} == {
         "web": type(None),
         "api": TemplateError,
         "late": VaultUnreachableError,
     }
-    assert str(ended["late"]) == "late: Vault did not serve it in time: connection refused"
+    assert str(ended["late"]) == "late: Vault did not provide its secrets in time: connection refused"
 
 
 def test_a_dynamic_secret_that_is_refused_names_its_path_and_the_way_out():
@@ -216,9 +220,9 @@ def test_a_dynamic_secret_that_is_issued_has_no_error_beside_one_that_fails():
 def test_the_apps_of_several_identities_end_together():
     one, two = Once(A), Once(B)
     one.run(5)
-    assert outcomes([one.state, two.state]) is None
+    assert results([one.state, two.state]) is None
     two.run(5)
-    assert outcomes([one.state, two.state]) == {"web": None}
+    assert results([one.state, two.state]) == {"web": None}
 
 
 def test_what_is_issued_by_a_post_wants_another_capability():

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from lessee import __version__
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.state import Outage
-from lessee.agent.machine.status.view import LOOKS, Account, fresh, problems, ready, status
+from lessee.agent.machine.session.state import Outage
+from lessee.agent.machine.status.view import FRESH_INTERVALS, IdentityStatus, fresh, problems, ready, status
 from lessee.agent.machine.step import start
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.secrets import Secret
-from support.models.world import World, creds, folder, ref, want
+from support.models.world import World, app_spec, creds, folder, ref
 
 CANARY = "HUNTER2-c4n4ry"
 A, B, C = ref("p/db/a"), ref("p/db/b"), ref("p/key/c")
@@ -33,14 +33,16 @@ class Vault(World):
 
     def answer(self, command):
         if failure := self.failing.get(type(command)):
-            self.post(ev.RequestFailed(command.call, failure))
+            self.post(ev.RequestFailed(command.request_id, failure))
         else:
             super().answer(command)
 
     def serve(self, command):
         event = super().serve(command)
         if isinstance(event, ev.SecretRead):
-            return ev.SecretRead(event.call, Secret({"v": f"{CANARY}-{event.secret.data['v']}"}, event.secret.metadata))
+            return ev.SecretRead(
+                event.request_id, Secret({"v": f"{CANARY}-{event.secret.data['v']}"}, event.secret.metadata)
+            )
         return event
 
     def obey(self, command):
@@ -54,11 +56,11 @@ class Vault(World):
 
     @property
     def account(self):
-        return Account("1234abcd", "https://vault:8200", self.state)
+        return IdentityStatus("1234abcd", "https://vault:8200", self.state)
 
 
-def world(*needs, refresh=1.0, notifies=True, seconds=3.0, **more):
-    made = Vault({"web": want(*needs, refresh=refresh, notifies=notifies)}, **more)
+def world(*needs, refresh_interval=1.0, notifies=True, seconds=3.0, **more):
+    made = Vault({"web": app_spec(*needs, refresh_interval=refresh_interval, notifies=notifies)}, **more)
     made.run(seconds)
     return made
 
@@ -73,9 +75,9 @@ def test_the_keys_are_those_that_stay():
     assert {"address", "reachable", "since"} <= said["vault"].keys()
     assert {"accessor", "expires_at"} <= said["token"].keys()
     app = said["apps"]["web"]
-    assert {"generation", "published_at", "state", "degraded", "next_try", "secrets", "notify"} <= app.keys()
+    assert {"generation", "published_at", "state", "degraded", "next_retry_at", "secrets", "notify"} <= app.keys()
     assert all({"path", "version", "read_at", "error"} <= secret.keys() for secret in app["secrets"])
-    assert {"owed", "last", "error"} <= app["notify"].keys()
+    assert {"pending", "last", "error"} <= app["notify"].keys()
 
 
 def test_a_sound_agent_says_so():
@@ -86,24 +88,30 @@ def test_a_sound_agent_says_so():
     assert said["token"]["accessor"] == "t1"
     app = said["apps"]["web"]
     assert (app["generation"], app["state"], app["degraded"], app["error"]) == (1, "notified", None, None)
-    assert (app["notify"]["owed"], app["notify"]["error"], app["next_try"]) == (False, None, None)
+    assert (app["notify"]["pending"], app["notify"]["error"], app["next_retry_at"]) == (False, None, None)
     assert [(s["path"], s["version"], s["error"]) for s in app["secrets"]] == [
         ("secret/p/db/a", 1, None),
         ("secret/p/key/c", 1, None),
     ]
-    assert {said["totals"][key] for key in ("logins", "renders", "publishes", "notifications")} == {1}
+    assert {said["totals"][key] for key in ("logins", "renders", "publications", "notifications")} == {1}
 
 
 def test_each_app_says_whether_it_was_looked_at_in_time_and_when_the_last_of_its_sources_was():
-    made = Vault({"web": want(A, C), "api": want(ref("p/none"), recipe="r2"), "none": want(creds("x"), recipe="r3")})
-    assert {app["looked_at"] for app in made.status()["apps"].values()} == {None}
+    made = Vault(
+        {
+            "web": app_spec(A, C),
+            "api": app_spec(ref("p/none"), compiled_app="r2"),
+            "none": app_spec(creds("x"), compiled_app="r3"),
+        }
+    )
+    assert {app["last_checked_at"] for app in made.status()["apps"].values()} == {None}
     made.run(3)
     apps = made.status()["apps"]
     assert (apps["web"]["fresh"], apps["api"]["fresh"]) == (True, False)
-    assert apps["web"]["looked_at"] == min(secret["looked_at"] for secret in apps["web"]["secrets"])
-    assert WALL - LOOKS < seconds_of(apps["web"]["looked_at"]) <= WALL
+    assert apps["web"]["last_checked_at"] == min(secret["last_checked_at"] for secret in apps["web"]["secrets"])
+    assert WALL - FRESH_INTERVALS < seconds_of(apps["web"]["last_checked_at"]) <= WALL
     # A lease is no source that is looked at.
-    assert apps["none"]["looked_at"] is None
+    assert apps["none"]["last_checked_at"] is None
 
 
 def test_moments_are_told_in_the_worlds_time():
@@ -121,15 +129,15 @@ def test_a_token_without_an_end_has_none():
 
 
 def test_before_anything_is_known_nothing_is_claimed():
-    said = status([Account("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
+    said = status([IdentityStatus("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
     assert (said["vault"]["reachable"], said["vault"]["since"], said["token"], said["apps"]) == (False, None, None, {})
-    waiting = Vault({"web": want(A, folder("p/db/"))}).status()
+    waiting = Vault({"web": app_spec(A, folder("p/db/"))}).status()
     assert (waiting["ready"], waiting["fresh"], waiting["apps"]["web"]["state"]) == (False, False, "waiting")
     assert waiting["apps"]["web"]["published_at"] is None
 
 
 def test_ready_is_that_every_app_has_a_generation_to_read():
-    made = Vault({"web": want(A), "api": want(ref("p/none"), recipe="r2")})
+    made = Vault({"web": app_spec(A), "api": app_spec(ref("p/none"), compiled_app="r2")})
     made.run(3)
     assert not ready(made.state)
     made.write(ref("p/none"))
@@ -139,7 +147,7 @@ def test_ready_is_that_every_app_has_a_generation_to_read():
 
 def test_ready_counts_a_generation_of_an_earlier_life():
     made = world(A)
-    made.sky = "refuses"
+    made.vault = "refuses"
     made.boot()
     made.run(10)
     assert ready(made.state)
@@ -149,21 +157,21 @@ def test_ready_counts_a_generation_of_an_earlier_life():
 
 def test_fresh_is_that_every_source_was_looked_at_within_its_refresh_and_three_tries():
     for needs in ([A], [A, B], [folder("p/db/")]):
-        made = world(*needs, refresh=2.0, seconds=10)
+        made = world(*needs, refresh_interval=2.0, seconds=10)
         assert fresh(made.state, made.now)
-        made.sky = "hangs"
+        made.vault = "hangs"
         seen = made.now
-        made.run(2.0 * LOOKS - 2.5)
+        made.run(2.0 * FRESH_INTERVALS - 2.5)
         assert fresh(made.state, made.now), needs
-        made.run(seen + 2.0 * LOOKS + 0.1 - made.now)
+        made.run(seen + 2.0 * FRESH_INTERVALS + 0.1 - made.now)
         assert not fresh(made.state, made.now), needs
-        made.sky = "fair"
+        made.vault = "available"
         made.run(120)
         assert fresh(made.state, made.now), needs
 
 
 def test_a_folder_that_was_never_listed_is_not_fresh():
-    made = Vault({"web": want(folder("p/db/"))})
+    made = Vault({"web": app_spec(folder("p/db/"))})
     made.failing[cmd.ListFolder] = Failure(Kind.RATE_LIMITED, "asked too often")
     made.run(5)
     assert not fresh(made.state, made.now)
@@ -207,74 +215,74 @@ def test_states_are_those_of_the_manual():
     assert state(world(ref("p/none"))) == "waiting"
     assert state(world(A)) == "notified"
     assert state(world(A, notifies=False)) == "published"
-    deaf = Vault({"web": want(A)})
-    deaf.tellable = False
+    deaf = Vault({"web": app_spec(A)})
+    deaf.app_running = False
     deaf.run(3)
     assert state(deaf) == "published"
     broken = world(A)
     broken.broken = True
     broken.write(A)
     broken.run(3)
-    assert state(broken) == "refused"
+    assert state(broken) == "rejected"
     assert broken.status()["apps"]["web"]["generation"] == 1
 
 
 def test_a_debt_is_told_with_its_next_try():
-    made = Vault({"web": want(A)})
-    made.tellable = False
+    made = Vault({"web": app_spec(A)})
+    made.app_running = False
     made.run(3)
     app = made.status()["apps"]["web"]
-    assert app["notify"] == {"owed": True, "last": None, "error": "nobody there"}
-    assert seconds_of(app["next_try"]) >= WALL - 0.001
-    assert made.status()["problems"] == ["web is not notified: nobody there"]
+    assert app["notify"] == {"pending": True, "last": None, "error": "no process"}
+    assert seconds_of(app["next_retry_at"]) >= WALL - 0.001
+    assert made.status()["problems"] == ["web is not notified: no process"]
 
 
 def test_a_full_disk_is_told_with_its_next_try():
-    made = Vault({"web": want(A)})
+    made = Vault({"web": app_spec(A)})
     made.disk_full = True
     made.run(3)
     said = made.status()
     assert said["problems"] == ["web is not published: no room"]
     assert said["apps"]["web"]["error"] == "no room"
-    assert seconds_of(said["apps"]["web"]["next_try"]) >= WALL - 0.001
+    assert seconds_of(said["apps"]["web"]["next_retry_at"]) >= WALL - 0.001
 
 
 def test_vaults_absence_is_told_with_its_beginning_and_its_next_try():
     made = world(A)
-    made.sky = "refuses"
+    made.vault = "refuses"
     left = made.now
     made.run(30)
     said = made.status()
     assert said["vault"]["reachable"] is False
     assert WALL - 30 <= seconds_of(said["vault"]["since"]) <= WALL - 28 + (made.now - left - 30)
-    assert seconds_of(said["vault"]["next_try"]) >= WALL - 0.001
-    assert said["problems"] == ["vault does not serve: connection refused; the files stay as they are"]
+    assert seconds_of(said["vault"]["next_retry_at"]) >= WALL - 0.001
+    assert said["problems"] == ["vault is unavailable: connection refused; published files remain unchanged"]
     assert said["ready"] is True
 
 
 def test_a_login_that_fails_is_a_problem():
-    made = Vault({"web": want(A)}, failing={cmd.Login: Failure(Kind.DENIED, "invalid role or secret ID")})
+    made = Vault({"web": app_spec(A)}, failing={cmd.Login: Failure(Kind.DENIED, "invalid role or secret ID")})
     made.run(3)
     assert problems(made.account, made.now) == ["login failed: invalid role or secret ID"]
     assert made.status()["token"] is None
 
 
 def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
-    made = Vault({"web": want(A, ref("p/none"))})
+    made = Vault({"web": app_spec(A, ref("p/none"))})
     made.denied.add(A)
     made.run(3)
     assert sorted(problems(made.account, made.now)) == [
         "secret/p/db/a: denied; grant `read` in the token's policy",
-        "secret/p/none: it is not there; write it, or mend the path in the template",
+        "secret/p/none: it does not exist; write it, or correct the path in the template",
     ]
 
 
 def test_a_mount_or_folder_that_fails_is_a_problem():
-    made = Vault({"web": want(A)})
+    made = Vault({"web": app_spec(A)})
     made.failing[cmd.DetectKvVersion] = Failure(Kind.DENIED, "there is no such mount")
     made.run(3)
     assert problems(made.account, made.now) == ["secret/: there is no such mount"]
-    made = Vault({"web": want(folder("p/db/"))})
+    made = Vault({"web": app_spec(folder("p/db/"))})
     made.failing[cmd.ListFolder] = Failure(Kind.RATE_LIMITED, "asked too often")
     made.run(2)
     assert problems(made.account, made.now) == ["secret/p/db/: asked too often"]
@@ -282,17 +290,17 @@ def test_a_mount_or_folder_that_fails_is_a_problem():
 
 def test_an_edited_configuration_that_is_wrong_is_a_problem_a_line_each():
     made = world(A)
-    trouble = "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type"
-    said = status([made.account], made.now, WALL, environment=None, trouble=trouble)
+    error = "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type"
+    said = status([made.account], made.now, WALL, environment=None, reload_error=error)
     assert said["problems"] == [
-        "the edited configuration is not in force: lessee.yaml:3: unknown key",
-        "the edited configuration is not in force: lessee.yaml:9: wrong type",
+        "the edited configuration is not in effect: lessee.yaml:3: unknown key",
+        "the edited configuration is not in effect: lessee.yaml:9: wrong type",
     ]
 
 
 def test_how_changes_are_noticed_is_told_of_each_folder():
     assert world(A, B, C).status()["vault"]["polling"] == {"secret/p/db/": "list", "secret/p/key/": "metadata"}
-    assert world(A, B, has_list=False).status()["vault"]["polling"] == {"secret/p/db/": "metadata"}
+    assert world(A, B, lists_metadata=False).status()["vault"]["polling"] == {"secret/p/db/": "metadata"}
     assert world(A, B, version=1).status()["vault"]["polling"] == {"secret/p/db/": "data"}
 
 
@@ -304,7 +312,7 @@ ACTIONS = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(ACTIONS)
 def test_whatever_happens_the_status_is_json_and_holds_no_value(actions):
-    made = Vault({"web": want(A, C), "all": want(folder("p/db/"), recipe="r2", notifies=False)})
+    made = Vault({"web": app_spec(A, C), "all": app_spec(folder("p/db/"), compiled_app="r2", notifies=False)})
     made.run(7)
     assert all(CANARY.encode() in made.live[app].files[0].content for app in ("web", "all"))
     for action in actions:
@@ -318,15 +326,15 @@ def test_whatever_happens_the_status_is_json_and_holds_no_value(actions):
             case "break":
                 made.broken = True
             case "refuse" | "hang":
-                made.sky = f"{action}s"
+                made.vault = f"{action}s"
             case "full":
                 made.disk_full = True
             case "deaf":
-                made.tellable = False
+                made.app_running = False
             case "crash":
                 made.boot()
             case "mend":
-                made.sky, made.broken, made.disk_full, made.tellable = "fair", False, False, True
+                made.vault, made.broken, made.disk_full, made.app_running = "fair", False, False, True
                 made.denied.clear()
         made.run(7)
         assert CANARY not in json.dumps(made.status(), allow_nan=False)
@@ -342,7 +350,7 @@ def test_a_lease_is_told_with_its_times_and_whom_it_serves():
     assert (lease["path"], lease["lease_id"], lease["state"], lease["apps"]) == (X.path, "l1", "held", ["web"])
     assert lease["issued_at"] < lease["renew_at"] < lease["expires_at"]
     assert 96 < lease["expires_in"] < 97.1
-    assert made.status()["totals"]["issued"] == 1
+    assert made.status()["totals"]["leases_issued"] == 1
     assert (made.status()["fresh"], made.status()["apps"]["web"]["degraded"]) == (True, None)
 
 
@@ -350,7 +358,7 @@ def test_a_lease_that_does_not_end_or_is_replaced_is_told_so():
     made = world(X)
     held = made.state.leases["l1"]
     endless = replace(held, lease=replace(held.lease, ttl=0.0, token="none"), renew_at=float("inf"))
-    superseded = replace(held, standing="superseded", lease=replace(held.lease, id="l0", lease_id=""))
+    superseded = replace(held, status="superseded", lease=replace(held.lease, id="l0", lease_id=""))
     made.state = replace(made.state, leases={"l1": replace(endless, replace_at=float("inf")), "l0": superseded})
     first, second = made.status()["leases"]
     assert (first["expires_at"], first["expires_in"], first["renew_at"]) == (None, None, None)
@@ -359,15 +367,15 @@ def test_a_lease_that_does_not_end_or_is_replaced_is_told_so():
 
 def test_a_lease_that_ended_while_vault_is_away_makes_its_app_degraded_and_not_fresh():
     made = world(X, lease_ttl=100.0)
-    made.sky = "refuses"
+    made.vault = "refuses"
     made.run(200.0)
     said = made.status()
     assert [lease["state"] for lease in said["leases"]] == ["expired"]
     assert said["leases"][0]["expires_in"] < -90
-    assert said["apps"]["web"]["degraded"] == "the lease ended of database/creds/x"
+    assert said["apps"]["web"]["degraded"] == "the lease of database/creds/x has expired"
     assert (said["ready"], said["fresh"]) == (True, False)
     assert (
-        "web is degraded: the lease ended of database/creds/x; its files stay until Vault gives another one"
+        "web is degraded: the lease of database/creds/x has expired; its files remain unchanged until Vault issues a new lease"
         in (said["problems"])
     )
 
@@ -389,12 +397,15 @@ def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
 
 
 def test_of_several_identities_each_is_told_and_problems_name_whom_they_touch():
-    one, two = world(A), Vault({"db": want(B)}, failing={cmd.Login: Failure(Kind.DENIED, "no such role")})
+    one, two = world(A), Vault({"db": app_spec(B)}, failing={cmd.Login: Failure(Kind.DENIED, "no such role")})
     two.run(2.0)
     gone = replace(two.account, id="5678", state=replace(two.state, apps={}))
     said = status([one.account, two.account, gone], one.now, WALL, environment=None)
     assert [identity["apps"] for identity in said["identities"]] == [["web"], ["db"], []]
-    assert said["problems"] == ["db: login failed: no such role", "an identity of before: login failed: no such role"]
+    assert said["problems"] == [
+        "db: login failed: no such role",
+        "an identity without apps: login failed: no such role",
+    ]
     assert said["token"] == said["identities"][0]["token"]
     assert set(said["apps"]) == {"web", "db"}
     assert not said["ready"]
@@ -403,7 +414,7 @@ def test_of_several_identities_each_is_told_and_problems_name_whom_they_touch():
 
 def test_a_request_that_hangs_is_a_problem_after_seconds():
     made = world(A)
-    made.sky = "hangs"
+    made.vault = "hangs"
     made.run(2.0)
     assert made.status()["problems"] == []
     made.run(4.0)
@@ -413,17 +424,17 @@ def test_a_request_that_hangs_is_a_problem_after_seconds():
 
 def test_bad_weather_that_is_only_suspected_is_no_problem_yet():
     made = world(A)
-    weather = Outage(since=made.now, tries=0, next_at=made.now, text="the connection broke")
-    made.state = replace(made.state, session=replace(made.state.session, weather=weather))
+    outage = Outage(since=made.now, attempts=0, next_at=made.now, text="the connection broke")
+    made.state = replace(made.state, session=replace(made.state.session, outage=outage))
     assert (made.status()["problems"], made.status()["vault"]["reachable"]) == ([], True)
 
 
 def test_what_was_rolled_back_says_why_and_what_to_do():
-    one = Vault({"one": want(A, proves=True)})
+    one = Vault({"one": app_spec(A, probes=True)})
     one.run(5.0)
-    assert one.status()["apps"]["one"]["state"] == "confirmed"
-    assert one.status()["apps"]["one"]["proof"] == {"open": False, "error": None}
-    one.works = lambda generation: f"{CANARY}-1" in str(generation.files[0].content)
+    assert one.status()["apps"]["one"]["state"] == "ready"
+    assert one.status()["apps"]["one"]["readiness"] == {"pending": False, "error": None}
+    one.is_ready = lambda generation: f"{CANARY}-1" in str(generation.files[0].content)
     one.write(A)
     one.run(2.0)
     assert one.status()["apps"]["one"]["state"] == "notified"
@@ -432,15 +443,15 @@ def test_what_was_rolled_back_says_why_and_what_to_do():
     assert said["apps"]["one"]["state"] == "rolled_back"
     assert said["problems"] == [
         (
-            "one is rolled back to generation 1: with the newest it was not ready: 500; "
-            "mend the secret, or try it again with `lessee refresh`"
+            "one is rolled back to generation 1: it was not ready with the newest: 500; "
+            "correct the secret, or try again with `lessee refresh`"
         )
     ]
     assert said["totals"]["rollbacks"] == 1
 
 
 def test_an_app_that_is_not_ready_and_has_nothing_to_go_back_to_is_a_problem():
-    one = Vault({"one": want(A, proves=True)})
-    one.works = lambda _generation: False
+    one = Vault({"one": app_spec(A, probes=True)})
+    one.is_ready = lambda _generation: False
     one.run(10.0)
     assert one.status()["problems"] == ["one is not ready: 500"]

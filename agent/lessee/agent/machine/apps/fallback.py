@@ -1,141 +1,165 @@
-"""A cold start without Vault: an app that opted in gets its files from a fallback, until Vault gives the real ones.
+"""The fallback at a cold start without Vault, which is replaced as soon as Vault provides the secrets.
 
-nothing to read, Vault away for GRACE ──► fallback ──► check ──► publish, degraded ──► Vault is back: replaced
-                       │                     └─ it cannot serve: told, tried again, and Vault is waited for
-                       └─ Vault had refused something, or a secret was missing: never
+no files, Vault unavailable for COLD_START_DELAY ──► render fallback ──► check ──► publish ──► Vault available: replaced
+                            │                              └─ failed: logged and tried again, while the app waits
+                            └─ Vault denied a secret, or does not have it: no fallback
 """
 
-from lessee.agent.machine.apps.inputs import inputs
+from lessee.agent.machine.apps.inputs import TEMPORARY, input_failures, inputs
+from lessee.agent.machine.apps.jobs import job_of
+from lessee.agent.machine.apps.state import (
+    App,
+    FallbackState,
+    Ready,
+    Rejected,
+    RenderingFallback,
+    SnapshotState,
+    WriteFailed,
+)
 from lessee.agent.machine.protocol.commands import RenderFallback, SaveSnapshot
 from lessee.agent.machine.protocol.events import FallbackFailed, SnapshotSaved
-from lessee.agent.machine.state import NEVER, App, Fallback, State
-from lessee.agent.machine.status.one_shot import WAITED_FOR, failures
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.generation import FallbackKind
 from lessee.core.immutable import replace
 
-GRACE = 2.0
-"""Seconds after which Vault has to be found away still: its restart, or a network that comes up late, is no outage.
-With the times between probes that is two to seven seconds after the first failure."""
-KEEP_EVERY = 900.0
-"""Seconds after which the good is kept anew though it stayed the same: so its age says when it was last known good."""
-KEEP_AGAIN = 60.0
-"""As above, where it could not be written."""
+COLD_START_DELAY = 2.0
+"""Seconds after which Vault must still be unavailable: its restart, or a network that is up late, is no outage. With
+the intervals between probes, this is two to seven seconds after the first failure."""
+SNAPSHOT_INTERVAL = 900.0
+"""Seconds between two snapshots of unchanged secrets: the age of a snapshot shows when they were last valid."""
+SNAPSHOT_RETRY_DELAY = 60.0
+"""Seconds after which a snapshot that could not be written is tried again."""
 
 
-def plan_fallback(turn: Turn, name: str) -> None:
-    """Fall back where it is time to; keep the good for another time."""
-    app = turn.apps[name]
-    if app.want.falls_back and not app.fallback.barred and _is_cold(app) and _is_refused(turn, app):
-        # Noted, for once Vault is away the failure of a path is another.
-        app = turn.edit_apps()[name] = replace(app, fallback=replace(app.fallback, barred=True))
-    if turn.now >= falls_back_at(turn, app):
-        job = turn.next_id()
-        turn.edit_apps()[name] = replace(app, job=job)
-        turn.commands.append(RenderFallback(name, job, app.want.recipe))
-    elif turn.now >= app.fallback.keep_at and turn.now >= keeps_at(turn, app):
-        _keep(turn, name, app)
+def plan_fallback_bar(tx: Transaction, name: str) -> None:
+    """Bar the fallback if Vault denied a secret of the app: in an outage another failure would hide that."""
+    app = tx.apps[name]
+    if app.spec.falls_back and not app.fallback.barred and _is_cold(app) and _is_denied(tx, app):
+        tx.apps[name] = replace(app, fallback=replace(app.fallback, barred=True))
 
 
-def falls_back_at(known: State | Turn, app: App) -> float:
-    """When an app is to get its files from its fallback; NEVER where it has files, or something speaks against it."""
-    if not app.want.falls_back or app.job is not None or app.rejected or not _is_cold(app):
+def fallback_due_at(state: StateView, app: App) -> float:
+    """When to render an app's fallback; NEVER if the app has files, or must not use its fallback."""
+    if not app.spec.falls_back or app.job is not None or isinstance(app.problem, Rejected) or not _is_cold(app):
         return NEVER
-    return max(app.fallback.next_at, app.publish_at) if serves(known, app) else NEVER
+    if not may_use_fallback(state, app):
+        return NEVER
+    retry_at = app.problem.next_at if isinstance(app.problem, WriteFailed) else 0.0
+    return max(app.fallback.next_at, retry_at)
 
 
-def serves(known: State | Turn, app: App) -> bool:
-    """Whether a fallback has its place: Vault is known to be away, and has not said no."""
-    weather = known.session.weather
-    if weather is None or weather.seen_at < weather.since + GRACE or app.fallback.barred:
+def may_use_fallback(state: StateView, app: App) -> bool:
+    """Whether Vault is known to be unavailable, and has not denied the app's secrets before."""
+    outage = state.session.outage
+    if outage is None or outage.last_failure_at < outage.since + COLD_START_DELAY or app.fallback.barred:
         return False
-    return inputs(known, app.want.needs) is None
+    return inputs(state, app.spec.needs) is None
 
 
-def _is_refused(known: State | Turn, app: App) -> bool:
-    found = [known.session.failure, *failures(known, app).values()]
-    return any(failure is not None and failure.kind not in WAITED_FOR for failure in found)
+def render_fallback(tx: Transaction, name: str) -> None:
+    """Render an app's files from its fallback."""
+    app = tx.apps[name]
+    job = RenderingFallback(tx.new_id())
+    tx.apps[name] = replace(app, job=job)
+    tx.commands.append(RenderFallback(name, job.id, app.spec.compiled_app))
 
 
 def _is_cold(app: App) -> bool:
-    # What an earlier life fell back to is looked at again: it may do better now, and a child needs its environment.
-    return app.number is None or (app.fallback.shown is not None and app.generation is None)
+    # A fallback that a previous run published is rendered again: it may be better now, and a child needs its
+    # environment.
+    publication = app.publication
+    return publication is None or (publication.fallback is not None and publication.generation is None)
 
 
-def keeps_at(known: State | Turn, app: App) -> float:
-    """When what the files were made from is to be kept: only while Vault says that it is still so."""
-    if not app.want.keeps or app.generation is None or app.dirty or app.job is not None:
-        return NEVER
-    if app.fallback.shown is not None or app.proof.open or app.proof.bad is not None:
-        return NEVER
-    session = known.session
-    if session.weather is not None or session.token is None or inputs(known, app.want.needs) is None:
-        return NEVER
-    return app.fallback.keep_at
+def _is_denied(state: StateView, app: App) -> bool:
+    failures = [state.session.failure, *input_failures(state, app).values()]
+    return any(failure is not None and failure.kind not in TEMPORARY for failure in failures)
 
 
-def _keep(turn: Turn, name: str, app: App) -> None:
-    found = inputs(turn, app.want.needs)
+def may_save_snapshot(state: StateView, app: App) -> bool:
+    """Whether the secrets in an app's files are known to be valid and to work."""
+    publication, session = app.publication, state.session
+    if not app.spec.saves_snapshots or app.dirty or app.job is not None or publication is None:
+        return False
+    is_from_vault = publication.generation is not None and publication.fallback is None
+    is_ready = isinstance(publication.readiness, Ready) and publication.rolled_back is None
+    if not is_from_vault or not is_ready or session.outage is not None or session.token is None:
+        return False
+    return inputs(state, app.spec.needs) is not None
+
+
+def snapshot_due_at(state: StateView, app: App) -> float:
+    """When to save an app's last-known-good snapshot."""
+    return app.snapshot.next_at if may_save_snapshot(state, app) else NEVER
+
+
+def save_snapshot(tx: Transaction, name: str) -> None:
+    """Save the secrets in an app's files as its last-known-good snapshot."""
+    app = tx.apps[name]
+    found = inputs(tx, app.spec.needs)
     assert found is not None
-    leases = [turn.leases[id_].lease for id_ in found.leases]
+    leases = [tx.leases[id_].lease for id_ in found.leases]
     ends = {lease.need: lease.ends_at for lease in leases if lease.ends_at != NEVER}
-    turn.edit_apps()[name] = replace(app, fallback=replace(app.fallback, keep_at=turn.now + KEEP_EVERY))
-    turn.commands.append(SaveSnapshot(name, found.secrets, found.folders, found.dynamic, ends))
+    tx.apps[name] = replace(app, snapshot=replace(app.snapshot, next_at=tx.now + SNAPSHOT_INTERVAL))
+    tx.commands.append(SaveSnapshot(name, found.secrets, found.folders, found.dynamic, ends))
 
 
-def good_kept(turn: Turn, event: SnapshotSaved) -> None:
-    """It is told once when it cannot be, and tried again."""
-    app = turn.apps.get(event.app)
+def on_snapshot_saved(tx: Transaction, event: SnapshotSaved) -> None:
+    """Log a new error once, and try again."""
+    app = tx.apps.get(event.app)
     if app is None:
         return
-    fallback = app.fallback
+    snapshot = replace(app.snapshot, error=event.error)
     if event.error is not None:
-        if fallback.keep_error != event.error:
-            turn.tell("error", "the good is not kept", app=event.app, reason=event.error)
-        fallback = replace(fallback, keep_at=turn.now + KEEP_AGAIN)
-    turn.edit_apps()[event.app] = replace(app, fallback=replace(fallback, keep_error=event.error))
+        if app.snapshot.error != event.error:
+            tx.log("error", "last-known-good snapshot not saved", app=event.app, reason=event.error)
+        snapshot = replace(snapshot, next_at=tx.now + SNAPSHOT_RETRY_DELAY)
+    tx.apps[event.app] = replace(app, snapshot=snapshot)
 
 
-def no_fallback(turn: Turn, event: FallbackFailed) -> None:
-    """It is told, and tried again: a file may come, and Vault is waited for anyway."""
-    app = turn.apps.get(event.app)
-    if app is not None and app.job == event.job:
-        cannot_serve(turn, event.app, app, event.text)
+def on_fallback_failed(tx: Transaction, event: FallbackFailed) -> None:
+    """The fallback cannot be rendered."""
+    match job_of(tx, event):
+        case _, RenderingFallback():
+            fallback_failed(tx, event.app, event.text)
+        case _:
+            pass
 
 
-def cannot_serve(turn: Turn, name: str, app: App, text: str) -> None:
-    """Its fallback was found wanting."""
+def fallback_failed(tx: Transaction, name: str, text: str) -> None:
+    """Log why the fallback cannot be used, and try again: a file may be added, and the app waits for Vault anyway."""
+    app = tx.apps[name]
     fallback = app.fallback
     if fallback.error != text:
-        turn.tell("error", "no fallback", app=name, reason=text, note="vault is waited for")
+        tx.log("error", "fallback not rendered", app=name, reason=text, note="the app waits for Vault")
     fallback = replace(
         fallback,
-        staged=None,
         error=text,
-        tries=fallback.tries + 1,
-        since=turn.began(fallback),
-        next_at=turn.retry_at(fallback),
+        attempts=fallback.attempts + 1,
+        since=tx.failing_since(fallback),
+        next_at=tx.retry_at(fallback),
     )
-    turn.edit_apps()[name] = replace(app, job=None, staged=None, fallback=fallback)
+    tx.apps[name] = replace(app, job=None, fallback=fallback)
 
 
-def shown(turn: Turn, name: str, app: App, source: FallbackKind | None) -> Fallback:
-    """Readers see something else now: from a fallback, or the real thing."""
-    before = app.fallback.shown
+def log_fallback_change(tx: Transaction, name: str, app: App, source: FallbackKind | None) -> None:
+    """Log that readers now see files from another fallback than those in `app`, or from Vault."""
+    before = app.active_fallback
     if source is not None and before != source:
-        turn.tell(
-            "warning", "degraded", app=name, source=source, note="vault is away; its files are replaced when it is back"
-        )
+        note = "the files are replaced as soon as Vault is available"
+        tx.log("warning", "fallback published", app=name, source=source, note=note)
     elif source is None and before is not None:
-        turn.tell("info", "no longer degraded", app=name)
-    return Fallback(shown=source, keep_error=app.fallback.keep_error)
+        tx.log("info", "fallback replaced", app=name)
 
 
-def anew(app: App, *, as_before: bool) -> App:
-    """Another recipe may make another fallback: it is tried at once, also in the place of what was fallen back to.
+def reset_fallback(app: App, *, same_needs: bool) -> App:
+    """The app with new templates or settings, whose fallback may differ: it is tried immediately, and replaces the old one.
 
-    `as_before`: it reads the same secrets, so that what Vault said of them holds.
+    `same_needs`: it reads the same secrets, so what Vault denied is still denied.
     """
-    generation = None if app.fallback.shown is not None else app.generation
-    fallback = Fallback(shown=app.fallback.shown, barred=as_before and app.fallback.barred)
-    return replace(app, generation=generation, fallback=fallback)
+    publication = app.publication
+    if publication is not None and publication.fallback is not None:
+        publication = replace(publication, generation=None)
+    fallback = FallbackState(barred=same_needs and app.fallback.barred)
+    return replace(app, publication=publication, fallback=fallback, snapshot=SnapshotState())

@@ -1,21 +1,26 @@
-"""What the needs of an app come to: which secrets, whether they are all here, and how fresh."""
+"""The inputs of an app: the secrets that it needs, if all of them are available and current."""
 
 from collections.abc import Iterable, Mapping
 
-from lessee.agent.machine.kv.planning import is_named
+from lessee.agent.machine.apps.state import App
+from lessee.agent.machine.kv.needs import matches
 from lessee.agent.machine.state import State
-from lessee.agent.machine.transaction import Turn
-from lessee.core.failures import Kind
+from lessee.agent.machine.transaction import StateView
+from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 
-SETTLE = 2.0
-"""Seconds that a rendering waits for what is being issued: several that end together are one generation."""
+SETTLE_DELAY = 2.0
+"""Seconds for which a rendering waits for leases being issued: those that end together become one generation."""
+
+
+TEMPORARY = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR})
+"""Failures that may pass by themselves; with any other kind, Vault has given a definite answer."""
 
 
 class Inputs(ImmutableStruct, frozen=True):
-    """What an app's files are rendered from. `leases`: the ids of those among it."""
+    """The secrets from which an app's files are rendered. `leases`: the ids of the leases among them."""
 
     hidden = ("secrets", "folders", "dynamic")
 
@@ -25,70 +30,92 @@ class Inputs(ImmutableStruct, frozen=True):
     leases: frozenset[str]
 
 
-def inputs(state: State | Turn, needs: frozenset[Need]) -> Inputs | None:
-    """The secrets as they are now; None where one of them is not here, not current, or has ended."""
+def inputs(state: StateView, needs: frozenset[Need]) -> Inputs | None:
+    """The current secrets; None if one of them is not available, not current, or has expired."""
     secrets: dict[Ref, Secret] = {}
     folders: dict[Folder, dict[str, Secret]] = {}
     dynamic: dict[DynamicSecret, Secret] = {}
     leases = set()
     for need in needs:
         if isinstance(need, DynamicSecret):
-            held = state.leases.get(state.supplies[need].lease or "")
+            held = state.leases.get(state.issuances[need].lease or "")
             if held is None or held.ended_at is not None:
                 return None
             dynamic[need] = held.lease.secret
             leases.add(held.lease.id)
         elif isinstance(need, Folder):
-            inside = _inside(state, need)
-            if inside is None:
+            content = _folder_content(state, need)
+            if content is None:
                 return None
-            folders[need] = inside
+            folders[need] = content
         else:
-            source = state.sources[need]
-            if source.secret is None or source.stale or source.failure is not None:
+            known = state.secrets[need]
+            if known.secret is None or known.stale or known.failure is not None:
                 return None
-            secrets[need] = source.secret
+            secrets[need] = known.secret
     return Inputs(secrets, folders, dynamic, frozenset(leases))
 
 
-def settles_at(state: State | Turn, needs: frozenset[Need]) -> float:
-    """Until when a rendering waits for what is being issued for it."""
-    asked = [state.supplies[need].call for need in needs if isinstance(need, DynamicSecret)]
-    return max((state.calls[call].sent_at + SETTLE for call in asked if call is not None), default=0.0)
+def settled_at(state: StateView, needs: frozenset[Need]) -> float:
+    """Until when a rendering waits for leases that are being issued for it."""
+    pending = [state.issuances[need].request for need in needs if isinstance(need, DynamicSecret)]
+    return max((state.requests[id_].sent_at + SETTLE_DELAY for id_ in pending if id_ is not None), default=0.0)
 
 
-def _inside(state: State | Turn, folder: Folder) -> dict[str, Secret] | None:
-    group = state.groups[folder]
-    if group.names is None or group.failure is not None:
+def _folder_content(state: StateView, name: Folder) -> dict[str, Secret] | None:
+    folder = state.folders[name]
+    if folder.names is None or folder.failure is not None:
         return None
-    inside: dict[str, Secret] = {}
-    for name in group.names:
-        source = state.sources[folder.ref(name)]
-        if source.failure is not None and source.failure.kind is Kind.NOT_FOUND:
-            continue  # a folder goes on without a secret that is gone
-        if source.secret is None or source.stale or source.failure is not None:
+    content: dict[str, Secret] = {}
+    for secret in folder.names:
+        known = state.secrets[name.ref(secret)]
+        if known.failure is not None and known.failure.kind is Kind.NOT_FOUND:
+            continue  # A folder is rendered without a secret that does not exist.
+        if known.secret is None or known.stale or known.failure is not None:
             return None
-        inside[name] = source.secret
-    return inside
+        content[secret] = known.secret
+    return content
 
 
-def inputs_of(state: State | Turn, needs: frozenset[Need]) -> set[Ref]:
-    """The KV secrets that these needs come to."""
+def kv_secrets_of(state: StateView, needs: frozenset[Need]) -> set[Ref]:
+    """The KV secrets that these needs name, by themselves or with their folder."""
     refs = {need for need in needs if isinstance(need, Ref)}
     for need in needs:
         if isinstance(need, Folder):
-            refs |= {need.ref(name) for name in state.groups[need].names or ()}
+            refs |= {need.ref(name) for name in state.folders[need].names or ()}
     return refs
 
 
-def unknown(state: State, paths: Iterable[str]) -> list[str]:
-    """Those of the paths by which no secret and no folder can be meant that a template reads."""
-    known: list[Need] = [*state.sources, *state.groups, *state.supplies]
-    return [path for path in paths if not any(is_named(at, path) for at in known)]
+def unknown_paths(state: State, paths: Iterable[str]) -> list[str]:
+    """Those of the paths that match no secret and no folder that a template reads."""
+    known: list[Need] = [*state.secrets, *state.folders, *state.issuances]
+    return [path for path in paths if not any(matches(need, path) for need in known)]
 
 
-def looked_at(state: State, ref: Ref) -> float | None:
-    """When it was last known to be as it is: by itself or with its folder."""
-    group = state.groups.get(ref.folder)
-    times = [state.sources[ref].looked_at, group.looked_at if group is not None and group.by_list else None]
+def last_checked_at(state: State, ref: Ref) -> float | None:
+    """When the agent last made sure that a secret had not changed, by itself or with its folder."""
+    folder = state.folders.get(ref.folder)
+    by_list = folder.last_checked_at if folder is not None and folder.lists_metadata else None
+    times = [state.secrets[ref].last_checked_at, by_list]
     return max((time for time in times if time is not None), default=None)
+
+
+def input_failures(state: StateView, app: App) -> Mapping[str, Failure]:
+    """Why inputs of an app are not available, by path."""
+    tables = (state.mounts, state.folders, state.secrets, state.issuances)
+    if all(item.failure is None for table in tables for item in table.values()):
+        return {}  # The usual case, while a thousand secrets are read.
+    failures: dict[str, Failure | None] = {}
+    for need in app.spec.needs:
+        if isinstance(need, DynamicSecret):
+            failures[str(need)] = state.issuances[need].failure
+            continue
+        if isinstance(need, Folder):
+            failures[str(need)] = state.folders[need].failure
+        failures[f"{need.mount}/"] = state.mounts[need.mount].failure
+    for ref in kv_secrets_of(state, app.spec.needs):
+        failure = state.secrets[ref].failure
+        # A folder is rendered without a secret that does not exist.
+        if failure is not None and (failure.kind is not Kind.NOT_FOUND or ref in app.spec.needs):
+            failures[str(ref)] = failure
+    return {path: failure for path, failure in failures.items() if failure is not None}

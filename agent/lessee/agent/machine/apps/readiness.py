@@ -1,158 +1,208 @@
-"""After an app was told: whether it works with what it sees, and the way back where it does not.
+"""Readiness: after the notification a probe checks whether the app works, and a rollback follows if it does not.
 
-told ──► prove ──► confirmed: what was before may go
-           │
-           └─ not ready ──► back to the one before, told again ──► proved: what was bad waits for other inputs
-                                                                     │
-                                    the newest again, which was not at fault ◄── not ready either
+notified ──► probe ──► ready: the previous generation may be deleted
+               │
+               └─ not ready ──► rollback, notified again ──► ready: the failed generation waits for other secrets
+                                                    │
+                 the newest is published again, because it was not the cause ◄── not ready either
 """
 
+from lessee.agent.machine.apps.notification import new_notification
+from lessee.agent.machine.apps.state import (
+    App,
+    Contents,
+    FailedGeneration,
+    PreviousGeneration,
+    ProbeDue,
+    Probing,
+    Publication,
+    Readiness,
+    Ready,
+    Rejected,
+    RollingBack,
+    Unverified,
+)
 from lessee.agent.machine.protocol.commands import AllowRetry, CancelProbe, MarkReady, Probe, Publish, RollBack
 from lessee.agent.machine.protocol.events import ReadinessFailed, ReadinessPassed, RollbackFailed, RolledBack
-from lessee.agent.machine.state import NEVER, App, Backup, Readiness
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.transaction import Transaction
 from lessee.core.backoff import delay
 from lessee.core.immutable import replace
 
-CAP = 15.0
-"""Seconds between looks at an app that is not ready, at most."""
+MAX_PROBE_DELAY = 15.0
+"""The maximum number of seconds between two probes of an app that is not ready."""
 
 
-def plan_proof(turn: Turn, name: str) -> None:
-    """Look at what is not proved yet, once the app has been told of it."""
-    app = turn.apps[name]
-    if app.proof.bad is not None and app.shows is not None and _has_ended(turn, app.shows):
-        turn.tell("warning", "tries again what was rolled back", app=name, reason="what stands in the files has ended")
-        forgive(turn, name)
-    if turn.now >= prove_at(app):
-        job = turn.next_id()
-        _set(turn, name, replace(app.proof, job=job))
-        turn.commands.append(
-            Probe(name, job, app.published_at or 0.0, max(app.published_at or 0.0, app.told_at or 0.0))
-        )
+def probe_due_at(app: App) -> float:
+    """When to probe an app; NEVER before it is notified, and once it is ready."""
+    match app.publication:
+        case Publication(notification=None, readiness=Unverified(stage=ProbeDue(next_at=next_at))):
+            return next_at
+        case _:
+            return NEVER
 
 
-def prove_at(app: App) -> float:
-    """When to look whether the app works; NEVER while it is still to be told, or where that is known."""
-    proof = app.proof
-    return proof.next_at if proof.open and proof.job is None and not app.owed else NEVER
+def probe(tx: Transaction, name: str) -> None:
+    """Probe whether an app works with its published generation."""
+    app = tx.apps[name]
+    unverified = app.unverified
+    assert app.publication is not None
+    assert unverified is not None
+    job = tx.new_id()
+    _set_readiness(tx, name, replace(unverified, stage=Probing(job)))
+    tx.commands.append(Probe(name, job, app.publication.published_at, app.readers_changed_at))
 
 
-def opened(turn: Turn, name: str, app: App) -> Readiness:
-    """Of what is shown now in the place of what `app` says."""
-    before = app.proof
-    if before.job is not None:
-        turn.commands.append(CancelProbe(name, before.job))
-    if not app.want.proves:
-        return Readiness()
-    backup = before.backup
-    # What was never known to work is nothing to go back to; nor is what had an environment that nobody knows any more.
-    known = not before.open or before.bad is not None
-    whole = app.staged is None or app.staged.environ is None or app.environ is not None
-    # Nor is what came from a fallback.
-    if backup is None and app.number is not None and known and whole and app.fallback.shown is None:
-        backup = Backup(app.number, app.shows, app.environ, app.shows_rotated)
-    return Readiness(open=True, next_at=turn.now, backup=backup)
+def plan_retry_of_rolled_back(tx: Transaction, name: str) -> None:
+    """Try the failed generation again once the secrets in the restored one have expired."""
+    match tx.apps[name].publication:
+        case Publication(rolled_back=FailedGeneration(), contents=contents) if _has_ended(tx, contents):
+            reason = "secrets in the published generation have expired"
+            tx.log("warning", "rolled-back generation retried", app=name, reason=reason)
+            allow_retry(tx, name)
+        case _:
+            pass
 
 
-def proved(turn: Turn, event: ReadinessPassed) -> None:
-    """The app works with what it sees."""
-    app = turn.apps.get(event.app)
-    if app is None or app.proof.job != event.job:
+def new_readiness(tx: Transaction, name: str, app: App) -> Readiness:
+    """The readiness of a generation that replaces the one in `app`."""
+    match app.unverified:
+        case Unverified(stage=Probing(job=job)):
+            tx.commands.append(CancelProbe(name, job))
+        case _:
+            pass
+    if not app.spec.probes:
+        return Ready()
+    return Unverified(ProbeDue(tx.now), previous=_rollback_target(app))
+
+
+def _rollback_target(app: App) -> PreviousGeneration | None:
+    before = app.publication
+    if before is None or app.previous is not None:
+        return app.previous
+    # A rollback needs a generation that is known to work, which a rolled-back one's predecessor is.
+    is_known_to_work = isinstance(before.readiness, Ready) or before.rolled_back is not None
+    # After a restart, the environment of the child's previous generation is unknown.
+    is_complete = not app.spec.sets_environment or before.environ is not None
+    if not is_known_to_work or not is_complete or before.fallback is not None:
+        return None
+    return PreviousGeneration(before.number, before.contents, before.environ)
+
+
+def on_readiness_passed(tx: Transaction, event: ReadinessPassed) -> None:
+    """The app works with its files."""
+    if (app := _probed_app(tx, event)) is not None:
+        assert app.publication is not None
+        tx.log("info", "app ready", app=event.app, generation=app.publication.number)
+        tx.counters = replace(tx.counters, readiness_passed=tx.counters.readiness_passed + 1)
+        tx.commands.append(MarkReady(event.app))
+        _set_readiness(tx, event.app, Ready())
+
+
+def on_readiness_failed(tx: Transaction, event: ReadinessFailed) -> None:
+    """Roll back if there is a previous generation whose leases are still valid, else probe again."""
+    app = _probed_app(tx, event)
+    if app is None:
         return
-    proof = app.proof
-    turn.tell("info", "confirmed", app=event.app, generation=app.number)
-    turn.totals = replace(turn.totals, confirmations=turn.totals.confirmations + 1)
-    turn.commands.append(MarkReady(event.app))
-    _set(turn, event.app, replace(proof, open=False, job=None, backup=None, error=proof.error if proof.bad else None))
-
-
-def not_proved(turn: Turn, event: ReadinessFailed) -> None:
-    """Back to the one before, where there is one that is still good."""
-    app = turn.apps.get(event.app)
-    if app is None or app.proof.job != event.job:
+    publication, unverified = app.publication, app.unverified
+    assert publication is not None
+    assert unverified is not None
+    previous = unverified.previous
+    if unverified.error != event.text or previous is not None:
+        tx.log("error", "app not ready", app=event.app, generation=publication.number, reason=event.text)
+    if previous is not None and _has_ended(tx, previous.contents):
+        reason = "secrets in the previous generation have expired"
+        tx.log("error", "app not rolled back", app=event.app, reason=reason)
+        previous = None
+    unverified = replace(unverified, previous=previous)
+    is_being_replaced = any(isinstance(command, Publish) and command.app == event.app for command in tx.commands)
+    fingerprint = unverified.fingerprint
+    if previous is not None and fingerprint is not None and not is_being_replaced:
+        notify = app.spec.notifies
+        tx.commands.append(RollBack(event.app, previous.number, fingerprint, notify=notify, environ=previous.environ))
+        stage = RollingBack(previous, FailedGeneration(fingerprint, event.text))
+        _set_readiness(tx, event.app, replace(unverified, stage=stage, error=event.text))
         return
-    proof = replace(app.proof, job=None)
-    if proof.error != event.text or proof.backup is not None:
-        turn.tell("error", "not ready", app=event.app, generation=app.number, reason=event.text)
-    backup = proof.backup
-    if backup is not None and backup.shows is not None and _has_ended(turn, backup.shows):
-        reason = "what the previous generation holds has ended"
-        turn.tell("error", "not rolled back", app=event.app, reason=reason)
-        backup = None
-    followed = any(isinstance(command, Publish) and command.app == event.app for command in turn.commands)
-    if backup is not None and proof.fingerprint is not None and not followed:
-        turn.commands.append(
-            RollBack(event.app, backup.number, proof.fingerprint, owe=app.want.notifies, environ=backup.environ)
-        )
-        _set(turn, event.app, replace(proof, error=event.text, next_at=NEVER))
-        return
-    _set(turn, event.app, _later(turn, replace(proof, backup=backup), event.text))
-    if proof.bad is not None:
-        note = "the newest is shown again: it was not at fault"
-        turn.tell("warning", "the previous generation does not work either", app=event.app, note=note)
-        forgive(turn, event.app)
+    _probe_later(tx, event.app, replace(unverified, error=event.text))
+    if publication.rolled_back is not None:
+        note = "the newest generation is published again, because it was not the cause"
+        tx.log("warning", "previous generation not ready", app=event.app, note=note)
+        allow_retry(tx, event.app)
 
 
-def rolled_back(turn: Turn, event: RolledBack) -> None:
-    """Readers see the one before, of which the app is to be told, and which is looked at as well."""
-    app = turn.apps.get(event.app)
-    if app is None or (backup := app.proof.backup) is None:
-        return
-    turn.tell("error", "rolled back", app=event.app, generation=backup.number, reason=app.proof.error)
-    turn.totals = replace(turn.totals, rollbacks=turn.totals.rollbacks + 1)
-    assert app.number is not None
-    old = [(number, at) for number, at in app.old if number != backup.number] + [(app.number, turn.now)]
-    turn.edit_apps()[event.app] = replace(
-        app,
-        number=backup.number,
-        shows=backup.shows,
-        shows_rotated=backup.rotated,
-        environ=backup.environ,
-        generation=None,
-        published_at=turn.now,
-        old=tuple(old),
-        owed=app.want.notifies,
-        notify_at=turn.now,
-        notify_tries=0,
-        notify_error=None,
-        proof=Readiness(open=True, next_at=turn.now, bad=app.proof.fingerprint, error=app.proof.error),
+def on_rolled_back(tx: Transaction, event: RolledBack) -> None:
+    """Readers see the previous generation: notify the app, and probe again."""
+    app = tx.apps.get(event.app)
+    match app.publication if app is not None else None:
+        case Publication(readiness=Unverified(stage=RollingBack(to=to, failed=failed))) as replaced:
+            pass
+        case _:
+            return
+    assert app is not None
+    tx.log("error", "app rolled back", app=event.app, generation=to.number, reason=failed.error)
+    tx.counters = replace(tx.counters, rollbacks=tx.counters.rollbacks + 1)
+    old = [(number, at) for number, at in app.old_generations if number != to.number]
+    publication = Publication(
+        to.number,
+        published_at=tx.now,
+        contents=to.contents,
+        environ=to.environ,
+        notification=new_notification(tx, app),
+        readiness=Unverified(ProbeDue(tx.now), error=failed.error),
+        rolled_back=failed,
     )
+    tx.apps[event.app] = replace(app, publication=publication, old_generations=(*old, (replaced.number, tx.now)))
 
 
-def not_rolled_back(turn: Turn, event: RollbackFailed) -> None:
-    """Readers see what they saw; it is looked at again."""
-    app = turn.apps.get(event.app)
-    if app is not None:
-        turn.tell("error", "not rolled back", app=event.app, reason=event.text)
-        _set(turn, event.app, _later(turn, app.proof, app.proof.error))
+def on_rollback_failed(tx: Transaction, event: RollbackFailed) -> None:
+    """Readers see the same files as before: probe again later."""
+    app = tx.apps.get(event.app)
+    match app.unverified if app is not None else None:
+        case Unverified(stage=RollingBack()) as unverified:
+            tx.log("error", "app not rolled back", app=event.app, reason=event.text)
+            _probe_later(tx, event.app, unverified)
+        case _:
+            pass
 
 
-def forgive(turn: Turn, name: str) -> None:
-    """What did not work, or was refused, may be tried again."""
-    app = turn.apps[name]
-    if app.proof.bad is not None:
-        turn.commands.append(AllowRetry(name))
-        _set(turn, name, replace(app.proof, bad=None))
-    if app.proof.bad is not None or app.rejected:
-        turn.edit_apps()[name] = replace(turn.apps[name], dirty=True)
+def allow_retry(tx: Transaction, name: str) -> None:
+    """A generation that was rolled back or rejected may be tried again."""
+    app = tx.apps[name]
+    if app.publication is not None and app.publication.rolled_back is not None:
+        tx.commands.append(AllowRetry(name))
+        tx.apps[name] = replace(app, dirty=True, publication=replace(app.publication, rolled_back=None))
+    elif isinstance(app.problem, Rejected):
+        tx.apps[name] = replace(app, dirty=True)
 
 
-def is_kept_for_going_back(app: App, id_: str) -> bool:
-    """Whether the generation to go back to may hold this lease."""
-    backup = app.proof.backup
-    return backup is not None and (backup.shows is None or id_ in backup.shows)
+def stop_probing(tx: Transaction, name: str) -> None:
+    """Treat the published generation as ready, because its readiness is not checked any more."""
+    tx.commands.append(MarkReady(name))
+    _set_readiness(tx, name, Ready())
 
 
-def _has_ended(turn: Turn, leases: frozenset[str]) -> bool:
-    held = [turn.leases.get(id_) for id_ in leases]
-    return any(one is None or one.ended_at is not None for one in held)
+def _probed_app(tx: Transaction, event: ReadinessPassed | ReadinessFailed) -> App | None:
+    app = tx.apps.get(event.app)
+    match app.unverified if app is not None else None:
+        case Unverified(stage=Probing(job=event.job)):
+            return app
+        case _:
+            return None
 
 
-def _later(turn: Turn, proof: Readiness, error: str | None) -> Readiness:
-    wait = delay(proof.tries, turn.draw(), cap=CAP)
-    return replace(proof, job=None, error=error, tries=proof.tries + 1, next_at=turn.now + wait)
+def _has_ended(tx: Transaction, contents: Contents) -> bool:
+    """Whether a lease in a generation has ended; not if its leases are unknown."""
+    leases = [tx.leases.get(id_) for id_ in contents.leases or ()]
+    return any(held is None or held.ended_at is not None for held in leases)
 
 
-def _set(turn: Turn, name: str, proof: Readiness) -> None:
-    turn.edit_apps()[name] = replace(turn.apps[name], proof=proof)
+def _probe_later(tx: Transaction, name: str, unverified: Unverified) -> None:
+    wait = delay(unverified.attempts, tx.random(), cap=MAX_PROBE_DELAY)
+    stage = ProbeDue(tx.now + wait)
+    _set_readiness(tx, name, replace(unverified, stage=stage, attempts=unverified.attempts + 1))
+
+
+def _set_readiness(tx: Transaction, name: str, readiness: Readiness) -> None:
+    app = tx.apps[name]
+    assert app.publication is not None
+    tx.apps[name] = replace(app, publication=replace(app.publication, readiness=readiness))

@@ -1,63 +1,110 @@
-"""Which apps there are, and what stood in their directories before."""
+"""Which apps are configured, and what a previous run or another identity left of each."""
 
 from collections.abc import Mapping
 
-from lessee.agent.machine.apps.fallback import anew
-from lessee.agent.machine.apps.readiness import forgive
-from lessee.agent.machine.protocol.app_spec import Want
-from lessee.agent.machine.protocol.commands import MarkReady
+from lessee.agent.machine.apps.fallback import reset_fallback
+from lessee.agent.machine.apps.readiness import allow_retry, stop_probing
+from lessee.agent.machine.apps.state import (
+    App,
+    Contents,
+    FailedGeneration,
+    FallbackState,
+    PendingNotification,
+    PreviousGeneration,
+    ProbeDue,
+    Publication,
+    Readiness,
+    Ready,
+    SnapshotState,
+    Unverified,
+)
+from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.agent.machine.protocol.events import AppRecovered
-from lessee.agent.machine.state import App, Backup, Fallback, Readiness
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.transaction import Transaction
 from lessee.core.immutable import replace
 
 
-def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
-    """Apps that stay keep what they have; another recipe makes them render again."""
-    apps = turn.edit_apps()
-    for name in set(apps) - set(wants):
-        if name not in turn.elsewhere:
-            turn.tell("warning", "app left the configuration", app=name, note="its files stay as they are")
-        del apps[name]
-    for name, want in wants.items():
-        app = apps.get(name)
+def configure_apps(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
+    """Serve these apps. One that was served before retains its state, and is rendered again if its templates or settings have changed."""
+    for name in set(tx.apps) - set(specs):
+        if name not in tx.moved_apps:
+            tx.log("warning", "app removed from configuration", app=name, note="its files remain unchanged")
+        del tx.apps[name]
+    for name, spec in specs.items():
+        app = tx.apps.get(name)
         if app is None:
-            apps[name] = App(want)
-        elif app.want != want:
-            dirty = app.dirty or app.want.recipe != want.recipe or app.want.needs != want.needs
-            owed = app.owed and want.notifies
-            job = app.job if app.want.recipe == want.recipe else None  # an old recipe's files are not wanted
-            apps[name] = replace(app, want=want, dirty=dirty, owed=owed, job=job)
-            if app.want.recipe != want.recipe:
-                apps[name] = anew(apps[name], as_before=app.want.needs == want.needs)
-                forgive(turn, name)  # what judges it may be another now
-            if app.proof.open and not want.proves:
-                turn.commands.append(MarkReady(name))
-                apps[name] = replace(apps[name], proof=Readiness())
+            tx.apps[name] = App(spec)
+        elif app.spec != spec:
+            _reconfigure(tx, name, spec)
 
 
-def recovered(turn: Turn, event: AppRecovered) -> None:
-    """What stood in the app's directory before: a generation to read, and perhaps a debt."""
-    app = turn.apps.get(event.app)
+def _reconfigure(tx: Transaction, name: str, spec: AppSpec) -> None:
+    app = tx.apps[name]
+    is_recompiled, same_needs = app.spec.compiled_app != spec.compiled_app, app.spec.needs == spec.needs
+    publication = app.publication
+    if publication is not None and not spec.notifies:
+        publication = replace(publication, notification=None)
+    dirty = app.dirty or is_recompiled or not same_needs
+    app = tx.apps[name] = replace(app, spec=spec, dirty=dirty, publication=publication)
+    if is_recompiled:
+        # The result of the old templates is not wanted any more, and the app may be checked and probed differently.
+        tx.apps[name] = reset_fallback(replace(app, job=None), same_needs=same_needs)
+        allow_retry(tx, name)
+    if app.unverified is not None and not spec.probes:
+        stop_probing(tx, name)
+
+
+def on_app_recovered(tx: Transaction, event: AppRecovered) -> None:
+    """Continue with what a previous run published, and with the notification and the probe that are pending."""
+    app = tx.apps.get(event.app)
     if app is not None:
-        turn.edit_apps()[event.app] = replace(
+        tx.apps[event.app] = replace(
             app,
             dirty=True,
             job=None,
-            generation=None,
-            shows=None,
-            shows_rotated=None,
-            staged=None,
-            old=event.old,
-            number=event.number,
-            # Where it is not known when it was shown, who is owed is told, whenever it started.
-            published_at=turn.now if event.published_at is None and event.number is not None else event.published_at,
-            owed=event.owed and app.want.notifies and event.number is not None,
-            proof=_recovered_proof(event) if app.want.proves else Readiness(),
-            fallback=Fallback(shown=event.fallback),
+            publication=_recovered_publication(tx, event, app.spec),
+            old_generations=event.old_generations,
+            fallback=FallbackState(),
+            snapshot=SnapshotState(),
         )
 
 
-def _recovered_proof(event: AppRecovered) -> Readiness:
-    backup = Backup(event.good, None) if event.good is not None else None
-    return Readiness(open=event.unproved, backup=backup, bad=event.bad, fingerprint=event.fingerprint)
+def _recovered_publication(tx: Transaction, event: AppRecovered, spec: AppSpec) -> Publication | None:
+    if event.number is None:
+        return None
+    failed = event.failed_fingerprint if spec.probes else None
+    return Publication(
+        event.number,
+        # Without a recorded time, the app is notified whenever it started.
+        published_at=event.published_at if event.published_at is not None else tx.now,
+        fallback=event.fallback,
+        notification=PendingNotification(0.0) if event.notification_pending and spec.notifies else None,
+        readiness=_recovered_readiness(event) if spec.probes else Ready(),
+        rolled_back=FailedGeneration(failed, None) if failed is not None else None,
+    )
+
+
+def _recovered_readiness(event: AppRecovered) -> Readiness:
+    if not event.readiness_pending:
+        return Ready()
+    previous = PreviousGeneration(event.rollback_to, Contents()) if event.rollback_to is not None else None
+    return Unverified(ProbeDue(0.0), previous=previous, fingerprint=event.fingerprint)
+
+
+def hand_over(name: str, app: App) -> AppRecovered:
+    """What this identity knows of an app, for another identity that serves it from now on."""
+    publication, previous, unverified = app.publication, app.previous, app.unverified
+    if publication is None:
+        return AppRecovered(name, None, notification_pending=False, old_generations=app.old_generations)
+    return AppRecovered(
+        name,
+        publication.number,
+        notification_pending=publication.notification is not None,
+        published_at=publication.published_at,
+        old_generations=app.old_generations,
+        readiness_pending=unverified is not None,
+        rollback_to=previous.number if previous is not None else None,
+        failed_fingerprint=publication.rolled_back.fingerprint if publication.rolled_back is not None else None,
+        fingerprint=unverified.fingerprint if unverified is not None else None,
+        fallback=publication.fallback,
+    )

@@ -1,152 +1,169 @@
-"""What the rotator is told of an app: the versions of rotated secrets that it is known to work with.
+"""The agent reports to the rotator which versions of rotated secrets an app works with.
 
-published ──► told ──► proved ──► said, where it is not said yet: only then may the rotator retire what was before
+published ──► notified ──► ready ──► reported: only then may the rotator revoke the previous version
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lessee.agent.machine.apps.inputs import Inputs
-from lessee.agent.machine.apps.version_report import Statement
-from lessee.agent.machine.protocol.app_spec import Consumer, Want
+from lessee.agent.machine.apps.state import App, VersionReport
+from lessee.agent.machine.protocol.app_spec import AppSpec, ReportTarget
 from lessee.agent.machine.protocol.commands import ReportVersions
-from lessee.agent.machine.state import NEVER, App, State
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.outage import may_request
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.state import State
+from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Ref
 
-COUNT = "rotation_count"
-"""The key by which a secret tells that a rotator writes it."""
-_AT_ONCE = 2
-_NONE = Statement()
+ROTATION_COUNT = "rotation_count"
+"""The key that shows that a rotator writes a secret."""
+MAX_PENDING_REPORTS = 2
+_NO_REPORT = VersionReport()
 
 
-def rotated(found: Inputs, consumer: Consumer | None) -> Mapping[str, int] | None:
-    """The versions of the rotated secrets among what files are made from, by path as the rotator calls them.
+def rotated_versions(found: Inputs, target: ReportTarget | None) -> Mapping[str, int] | None:
+    """The versions of the rotated secrets among the inputs, by the path that the rotator uses.
 
-    None where nobody is told. Of a secret that is there twice, pinned and not, the older one counts.
+    None if they are not reported. If a secret is read both pinned and unpinned, the older version counts.
     """
-    if consumer is None:
+    if target is None:
         return None
-    inside = {folder.ref(name): secret for folder, names in found.folders.items() for name, secret in names.items()}
+    in_folders = {folder.ref(name): secret for folder, names in found.folders.items() for name, secret in names.items()}
     versions: dict[str, int] = {}
-    for ref, secret in (*inside.items(), *found.secrets.items()):
-        if secret.metadata is not None and COUNT in secret.data:
-            path = _path_of(ref, consumer)
+    for ref, secret in (*in_folders.items(), *found.secrets.items()):
+        if secret.metadata is not None and ROTATION_COUNT in secret.data:
+            path = _path_of(ref, target)
             versions[path] = min(versions.get(path, secret.metadata.version), secret.metadata.version)
     return versions
 
 
-def _path_of(ref: Ref, consumer: Consumer) -> str:
-    return ref.path.removeprefix(consumer.prefix)
+def _path_of(ref: Ref, target: ReportTarget) -> str:
+    return ref.path.removeprefix(target.prefix)
 
 
-def configure_reports(turn: Turn, wants: Mapping[str, Want]) -> None:
-    """Nothing more is said of an app that left: the rotator gives up waiting for it by itself."""
-    for name in set(turn.reports) - set(wants):
-        del turn.edit_reports()[name]
+def configure_version_reports(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
+    """Report nothing more about removed apps: the rotator stops waiting for them by itself."""
+    for name in set(tx.version_reports) - set(specs):
+        del tx.version_reports[name]
 
 
-def plan_reports(turn: Turn) -> None:
-    """Say what is known and not said yet."""
-    if turn.session.token is None or turn.session.weather is not None:
+def plan_version_reports(tx: Transaction) -> None:
+    """Send the reports that are due."""
+    if not may_report(tx):
         return
-    for name, app in turn.apps.items():
-        if has_room_to_report(turn) and turn.now >= reports_at(turn, app, name):
-            statement, consumer = turn.reports.get(name, _NONE), app.want.consumer
-            call = turn.next_id()
-            said = _said(statement, consumer)
-            where = consumer.where if consumer is not None else statement.where
-            turn.edit_reports()[name] = replace(statement, call=call)
-            turn.ask(ReportVersions(call, name, where, _wish(turn, app) or {}, app.number or 0, said))
+    for name, app in tx.apps.items():
+        if tx.now >= report_due_at(tx, app, name) and may_report(tx):
+            report, target = tx.version_reports.get(name, _NO_REPORT), app.spec.report_target
+            number = app.publication.number if app.publication is not None else 0
+            path = target.path if target is not None else report.path
+            request, previous = tx.new_id(), _reported(report, target)
+            tx.version_reports[name] = replace(report, request=request)
+            tx.send(ReportVersions(request, name, path, _reportable(tx, app) or {}, number, previous))
 
 
-def reports_at(known: State | Turn, app: App, name: str) -> float:
-    """When what is known of an app is to be said; NEVER where there is nothing to say."""
-    statement = known.reports.get(name, _NONE)
-    wish = _wish(known, app)
-    if statement.call is not None or wish is None or wish == statement.refused:
+def report_deadlines(state: StateView) -> Iterator[float]:
+    """When `plan_version_reports` has something to do."""
+    if may_report(state):
+        yield from (report_due_at(state, app, name) for name, app in state.apps.items())
+
+
+def may_report(state: StateView) -> bool:
+    """Whether one more report may be sent now."""
+    return may_request(state) and _pending_reports(state) < MAX_PENDING_REPORTS
+
+
+def _pending_reports(state: StateView) -> int:
+    return sum(isinstance(request.command, ReportVersions) for request in state.requests.values())
+
+
+def report_due_at(state: StateView, app: App, name: str) -> float:
+    """When to report the versions of an app; NEVER if the last report says the same."""
+    report = state.version_reports.get(name, _NO_REPORT)
+    versions = _reportable(state, app)
+    if report.request is not None or versions is None or versions == report.denied:
         return NEVER
-    if wish == _said(statement, app.want.consumer) and not (statement.doubtful and wish):
+    is_reported = versions == _reported(report, app.spec.report_target)
+    if is_reported and not (report.uncertain and versions):
         return NEVER
-    return statement.next_at
+    return report.next_at
 
 
-def has_room_to_report(known: State | Turn) -> bool:
-    """Whether one more may be under way: nothing else waits for these."""
-    return sum(isinstance(call.command, ReportVersions) for call in known.calls.values()) < _AT_ONCE
-
-
-def _wish(known: State | Turn, app: App) -> Mapping[str, int] | None:
-    """What should be said; None where nothing new is known."""
-    if known.leaving:
+def _reportable(state: StateView, app: App) -> Mapping[str, int] | None:
+    """The versions to report; None while it is not known whether the app works with the published ones."""
+    if state.deregistering:
         return {}
-    if app.want.consumer is None or app.number is None or app.owed or app.proof.open:
+    if app.spec.report_target is None or app.publication is None:
         return None
-    return app.shows_rotated
+    if app.notification is not None or app.unverified is not None:
+        return None
+    return app.publication.contents.versions
 
 
-def _said(statement: Statement, consumer: Consumer | None) -> Mapping[str, int]:
-    """What is said at the place where it is said now."""
-    return statement.said if consumer is None or consumer.where == statement.where else {}
+def _reported(report: VersionReport, target: ReportTarget | None) -> Mapping[str, int]:
+    """What the last report at the current path says."""
+    return report.versions if target is None or target.path == report.path else {}
 
 
-def reported(turn: Turn, command: ReportVersions) -> None:
-    """It is said."""
-    if command.app in turn.reports:
-        turn.edit_reports()[command.app] = Statement(where=command.where, said=command.versions)
+def on_versions_reported(tx: Transaction, command: ReportVersions) -> None:
+    """A report was written."""
+    if command.app in tx.version_reports:
+        tx.version_reports[command.app] = VersionReport(path=command.path, versions=command.versions)
         if command.versions:
-            turn.tell("info", "versions confirmed", app=command.app, versions=_listed(command.versions))
+            tx.log("info", "versions reported", app=command.app, versions=_formatted(command.versions))
 
 
-def report_failed(turn: Turn, command: ReportVersions, failure: Failure) -> None:
-    """Of what is refused is told once, and not asked again before there is something else to say."""
-    statement = turn.reports.get(command.app)
-    if statement is None:
+def on_report_failed(tx: Transaction, command: ReportVersions, failure: Failure) -> None:
+    """Log a denied report once, and do not repeat it before there are other versions to report."""
+    report = tx.version_reports.get(command.app)
+    if report is None:
         return
-    if statement.failure is None or statement.failure.kind is not failure.kind:
-        turn.tell("warning", "versions not confirmed", app=command.app, reason=failure.text, todo=remedy(command.where))
-    if failure.kind not in {Kind.RATE_LIMITED, Kind.PATH_ERROR}:
-        turn.edit_reports()[command.app] = replace(
-            statement, where=command.where, refused=command.versions, failure=failure, tries=0, next_at=0.0
+    if report.failure is None or report.failure.kind is not failure.kind:
+        todo = report_remedy(command.path)
+        tx.log("warning", "versions not reported", app=command.app, reason=failure.text, todo=todo)
+    if failure.kind in {Kind.RATE_LIMITED, Kind.PATH_ERROR}:
+        report = replace(
+            report,
+            attempts=report.attempts + 1,
+            since=tx.failing_since(report),
+            next_at=tx.retry_at(report, failure),
         )
-        return
-    again, since = turn.retry_at(statement, failure), turn.began(statement)
-    turn.edit_reports()[command.app] = replace(
-        statement, failure=failure, tries=statement.tries + 1, since=since, next_at=again
-    )
+    else:
+        report = replace(report, path=command.path, denied=command.versions, attempts=0, next_at=0.0)
+    tx.version_reports[command.app] = replace(report, failure=failure)
 
 
-def say_refused_again(turn: Turn) -> None:
-    """An operator who asks may have mended the policy."""
-    for name, statement in turn.reports.items():
-        if statement.failure is not None:
-            turn.edit_reports()[name] = replace(statement, refused=None, next_at=turn.now)
+def retry_denied_reports(tx: Transaction) -> None:
+    """A user who requests a check may have corrected the policy."""
+    for name, report in tx.version_reports.items():
+        if report.failure is not None:
+            tx.version_reports[name] = replace(report, denied=None, next_at=tx.now)
 
 
-def say_all_again(turn: Turn) -> None:
-    """Another token may have other rights, and a server that forgot the one before may have forgotten more."""
-    for name, statement in turn.reports.items():
-        turn.edit_reports()[name] = replace(statement, refused=None, doubtful=True, next_at=turn.now)
+def repeat_reports(tx: Transaction) -> None:
+    """A new token may have other policies, and a server that lost the token may also have lost reports."""
+    for name, report in tx.version_reports.items():
+        tx.version_reports[name] = replace(report, denied=None, uncertain=True, next_at=tx.now)
 
 
-def remedy(where: str) -> str:
-    """What to do where it is refused."""
-    return f"grant `create`, `update` and `delete` on {where.rpartition('/')[0]}/*"
+def report_remedy(path: str) -> str:
+    """What to do if a report is denied."""
+    return f"grant `create`, `update` and `delete` on {path.rpartition('/')[0]}/*"
 
 
-def has_said(state: State) -> bool:
-    """Whether the rotator waits for any app of this agent's."""
-    return any(statement.said for statement in state.reports.values())
+def is_registered(state: State) -> bool:
+    """Whether the rotator waits for an app of this agent."""
+    return any(report.versions for report in state.version_reports.values())
 
 
-def has_taken_leave(state: State) -> bool:
-    """Whether all that could be taken back is: nobody waits for this agent any more."""
-    if state.session.token is None or state.session.weather is not None:
+def is_deregistered(state: State) -> bool:
+    """Whether all reports are deleted, or cannot be."""
+    if state.session.token is None or state.session.outage is not None:
         return True
-    under_way = any(isinstance(call.command, ReportVersions) for call in state.calls.values())
-    return not under_way and all(not one.said or one.refused == {} for one in state.reports.values())
+    reports = state.version_reports.values()
+    return not _pending_reports(state) and all(not report.versions or report.denied == {} for report in reports)
 
 
-def _listed(versions: Mapping[str, int]) -> str:
+def _formatted(versions: Mapping[str, int]) -> str:
     return ", ".join(f"{path}={version}" for path, version in sorted(versions.items()))

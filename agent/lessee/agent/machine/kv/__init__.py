@@ -1,1 +1,1 @@
-"""KV secrets: which ones the apps need, how each is polled, and which changes are reported."""
+"""KV secrets: which ones the apps need, when each is polled, and which changes an event source reports."""

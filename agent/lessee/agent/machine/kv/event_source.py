@@ -1,133 +1,135 @@
-"""What an agent does that is told of changes: it looks at once at what was named, and seldom at all the rest.
+"""The event source: while it is live, the agent reads what it names immediately, and polls everything else rarely.
 
-A hint is never believed: it costs one read of a path that is read anyway, however many come, and says nothing of what
-is there. Who tells may be gone at any time, and then each path is looked at within its `refresh`, as without.
+An event is only a hint: it costs one read of a path that is read anyway, at a limited rate, and says nothing about the
+value. When the source fails, each path is polled within its `refresh_interval` again.
 """
 
 from collections.abc import Iterator
 
+from lessee.agent.machine.kv.state import EventSource
 from lessee.agent.machine.protocol.commands import ListFolder, ReadMetadata, ReadSecret
 from lessee.agent.machine.protocol.events import EventSourceChanged, SecretsChanged
-from lessee.agent.machine.state import NEVER, Heard, State
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.state import State
+from lessee.agent.machine.transaction import Transaction
 from lessee.core.change_events import Change
 from lessee.core.immutable import replace
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 
-EVERY, AT_ONCE = 0.2, 3
-"""Seconds between two reads of one path that is named again and again; the first few come at once."""
-EVERY_OF_ALL, AT_ONCE_OF_ALL = 0.05, 100
-"""As above, of all paths together."""
+PATH_INTERVAL, PATH_BURST = 0.2, 3
+"""The rate limit: seconds between two reads of a path that events name repeatedly, after an initial burst."""
+TOTAL_INTERVAL, TOTAL_BURST = 0.05, 100
+"""The same for all paths together."""
 
-_AT_LEAST = 0.25
-"""Of a `refresh`, over which looks are spread when who tells of changes was silent for longer."""
-
-
-def meant(state: State, change: Change) -> frozenset[Need]:
-    """What of all that templates read may have changed; nothing of it where a stranger's path is named."""
-    return frozenset(_meant(state, change))
+_MIN_SPREAD = 0.25
+"""The fraction of a `refresh_interval` over which the agent spreads its checks after a source that was silent longer
+than that."""
 
 
-def _meant(state: State, change: Change) -> Iterator[Need]:
+def affected_needs(state: State, change: Change) -> frozenset[Need]:
+    """The secrets and folders that a change may affect, of those that templates read."""
+    return frozenset(_affected_needs(state, change))
+
+
+def _affected_needs(state: State, change: Change) -> Iterator[Need]:
     ref = Ref(change.mount, change.full_path)
-    if ref in state.sources:
+    if ref in state.secrets:
         yield ref
-    group = state.groups.get(ref.folder)
-    if group is not None and group.wants_names:
-        names = group.names or ()
-        is_new = ref.path.removeprefix(ref.folder.path) not in names
+    folder = state.folders.get(ref.folder)
+    if folder is not None and folder.reads_all:
+        is_new = ref.path.removeprefix(ref.folder.path) not in (folder.names or ())
         if is_new or change.operation == "remove":
             yield ref.folder
     if change.operation == "rotate":
-        dynamic = f"{change.mount}/{change.path}"
-        yield from (need for need in state.supplies if need.path == dynamic)
+        path = f"{change.mount}/{change.path}"
+        yield from (need for need in state.issuances if need.path == path)
 
 
-def listening(turn: Turn, event: EventSourceChanged) -> None:
-    """Somebody tells of changes from now on, or nobody does any more."""
-    before, now = turn.hearing, turn.now
-    turn.hearing = replace(before, live=event.live, poll=event.poll, spread=event.spread)
+def on_event_source_changed(tx: Transaction, event: EventSourceChanged) -> None:
+    """Poll rarely while a source is live, and within `refresh_interval` again once it is not."""
+    before = tx.event_source
+    tx.event_source = replace(before, live=event.live, poll_interval=event.poll_interval, jitter=event.jitter)
     if event.live and not before.live:
-        _ask_again(turn)
-        turn.tell("info", "changes are told", note=f"all is looked at every {event.poll:g} s")
+        _repeat_pending_reads(tx)
+        tx.log("info", "event source connected", poll_interval=event.poll_interval)
     elif before.live and not event.live:
-        turn.hearing = replace(turn.hearing, until=now - event.silent)
-        _poll_again(turn, event.silent)
-        turn.tell("warning", "changes are not told", note="each secret is looked at within its refresh")
+        tx.event_source = replace(tx.event_source, last_live_at=tx.now - event.silent_for)
+        _poll_again(tx, event.silent_for)
+        tx.log("warning", "event source disconnected", note="each secret is polled within its refresh_interval")
 
 
-def changed(turn: Turn, event: SecretsChanged) -> None:
-    """These may have changed."""
+def on_secrets_changed(tx: Transaction, event: SecretsChanged) -> None:
+    """Read what the source names, within the rate limit."""
     for need in sorted(event.needs, key=str):
         match need:
-            case Ref() if need in turn.sources and need.version is None:
-                source = turn.sources[need]
-                if source.told_at == NEVER:
-                    turn.edit_sources()[need] = replace(source, told_at=_slot(turn, need))
-            case Folder() if need in turn.groups:
-                group = turn.groups[need]
-                if group.told_at == NEVER:
-                    turn.edit_groups()[need] = replace(group, told_at=_slot(turn, need))
-            case DynamicSecret() if need in turn.supplies:
-                held = turn.leases.get(turn.supplies[need].lease or "")
-                if held is not None and held.lease.static and held.replace_at > turn.now:
-                    at = min(held.replace_at, _slot(turn, need))
-                    turn.edit_leases()[held.lease.id] = replace(held, replace_at=at)
+            case Ref() if need in tx.secrets and need.version is None:
+                secret = tx.secrets[need]
+                if secret.event_due_at == NEVER:
+                    tx.secrets[need] = replace(secret, event_due_at=_next_slot(tx, need))
+            case Folder() if need in tx.folders:
+                folder = tx.folders[need]
+                if folder.event_due_at == NEVER:
+                    tx.folders[need] = replace(folder, event_due_at=_next_slot(tx, need))
+            case DynamicSecret() if need in tx.issuances:
+                held = tx.leases.get(tx.issuances[need].lease or "")
+                if held is not None and held.lease.static and held.replace_at > tx.now:
+                    at = min(held.replace_at, _next_slot(tx, need))
+                    tx.leases[held.lease.id] = replace(held, replace_at=at)
             case _:
-                pass  # It is no longer wanted, or never changes.
+                pass  # No template reads it any more, or it is a pinned version, which never changes.
 
 
-def _slot(turn: Turn, need: Need) -> float:
-    """When to look at it: at once, but where that was often so of late.
+def poll_interval(source: EventSource, refresh_interval: float) -> float:
+    """Seconds between two checks that no event triggers."""
+    return max(refresh_interval, source.poll_interval) if source.live else refresh_interval
+
+
+def _next_slot(tx: Transaction, need: Need) -> float:
+    """When to read it: now, or later if it or all paths together were named often.
 
     https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
     """
-    hearing, now = turn.hearing, turn.now
-    at, its = _next(hearing.slots.get(need, now), now, EVERY, AT_ONCE)
-    at_all, all_ = _next(hearing.all_slots, now, EVERY_OF_ALL, AT_ONCE_OF_ALL)
-    slots = {other: slot for other, slot in hearing.slots.items() if slot > now}
-    turn.hearing = replace(hearing, slots={**slots, need: its}, all_slots=all_)
-    # Many agents hear of it in the same moment.
-    spread = hearing.spread * turn.draw() if hearing.spread else 0.0
-    return max(at, at_all) + spread
+    source, now = tx.event_source, tx.now
+    at, slot = _take_slot(source.next_slots.get(need, now), now, PATH_INTERVAL, PATH_BURST)
+    at_of_all, slot_of_all = _take_slot(source.next_slot_of_all, now, TOTAL_INTERVAL, TOTAL_BURST)
+    slots = {other: slot for other, slot in source.next_slots.items() if slot > now}
+    tx.event_source = replace(source, next_slots={**slots, need: slot}, next_slot_of_all=slot_of_all)
+    # Many agents receive the event at the same moment.
+    jitter = source.jitter * tx.random() if source.jitter else 0.0
+    return max(at, at_of_all) + jitter
 
 
-def _next(slot: float, now: float, every: float, at_once: int) -> tuple[float, float]:
+def _take_slot(slot: float, now: float, interval: float, burst: int) -> tuple[float, float]:
     slot = max(slot, now)
-    at = max(now, slot - every * (at_once - 1))
-    return at, slot + every
+    at = max(now, slot - interval * (burst - 1))
+    return at, slot + interval
 
 
-def _ask_again(turn: Turn) -> None:
-    """What is being asked may be answered as it was before the first change that is told."""
-    for call in turn.calls.values():
-        match call.command:
-            case ListFolder(folder=folder) if folder in turn.groups:
-                turn.edit_groups()[folder] = replace(turn.groups[folder], told_at=turn.now)
-            case ReadMetadata(ref=ref) | ReadSecret(ref=ref) if ref in turn.sources and ref.version is None:
-                turn.edit_sources()[ref] = replace(turn.sources[ref], told_at=turn.now)
+def _repeat_pending_reads(tx: Transaction) -> None:
+    """A response under way may be older than the first change that the source reports."""
+    for request in tx.requests.values():
+        match request.command:
+            case ListFolder(folder=folder) if folder in tx.folders:
+                tx.folders[folder] = replace(tx.folders[folder], event_due_at=tx.now)
+            case ReadMetadata(ref=ref) | ReadSecret(ref=ref) if ref in tx.secrets and ref.version is None:
+                tx.secrets[ref] = replace(tx.secrets[ref], event_due_at=tx.now)
             case _:
-                pass  # It tells of no change.
+                pass
 
 
-def _poll_again(turn: Turn, silent: float) -> None:
-    # Within `refresh` of the moment at which something may first have been missed; but spread out, for all agents lose
-    # their monitor in the same moment.
-    def within(refresh: float) -> float:
-        return turn.now + max(refresh - silent, refresh * _AT_LEAST) * turn.draw()
+def _poll_again(tx: Transaction, silent_for: float) -> None:
+    # Within `refresh_interval` of the first change that the source may have missed. Random, because all agents lose
+    # their monitor at the same moment.
+    def within(refresh_interval: float) -> float:
+        return tx.now + max(refresh_interval - silent_for, refresh_interval * _MIN_SPREAD) * tx.random()
 
-    for folder, group in turn.groups.items():
-        if (soon := within(group.refresh)) < group.next_at != NEVER:
-            turn.edit_groups()[folder] = replace(group, next_at=soon)
-    for ref, source in turn.sources.items():
-        its = turn.groups.get(ref.folder) if ref.version is None else None
-        # What failed keeps its own time.
-        if its is None or its.by_list or source.failure is not None:
+    for name, folder in tx.folders.items():
+        if (soon := within(folder.refresh_interval)) < folder.next_at != NEVER:
+            tx.folders[name] = replace(folder, next_at=soon)
+    for ref, secret in tx.secrets.items():
+        parent = tx.folders.get(ref.folder) if ref.version is None else None
+        # A failed secret keeps the time of its retry.
+        if parent is None or parent.lists_metadata or secret.failure is not None:
             continue
-        if (soon := within(its.refresh)) < source.next_at:
-            turn.edit_sources()[ref] = replace(source, next_at=soon)
-
-
-def pace(hearing: Heard, refresh: float) -> float:
-    """Seconds between two looks of one's own accord."""
-    return max(refresh, hearing.poll) if hearing.live else refresh
+        if (soon := within(parent.refresh_interval)) < secret.next_at:
+            tx.secrets[ref] = replace(secret, next_at=soon)

@@ -1,76 +1,85 @@
-"""What a refused or failed reading changes: its own path waits or is asked otherwise, the others go on."""
+"""What a failed read changes: its own path waits or is read in another way, and other paths are not affected."""
 
-from lessee.agent.machine.kv.planning import again_at, next_look
-from lessee.agent.machine.kv.reading import listed, look_at_each, missing, source_failed
+from lessee.agent.machine.kv.polling import next_check_of, poll_each_secret, retry_read_at
+from lessee.agent.machine.kv.reading import not_found, on_folder_listed, secret_failed
+from lessee.agent.machine.kv.state import KvFolder, KvSecret
 from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadMetadata, ReadSecret
 from lessee.agent.machine.protocol.events import FolderListed
 from lessee.agent.machine.session.login import suspect_token
-from lessee.agent.machine.state import NEVER, Group, Source
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.transaction import Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Ref
 from lessee.core.secrets import VersionMetadata
 
+_METADATA_NOT_READABLE = frozenset({Kind.DENIED, Kind.UNSUPPORTED, Kind.INVALID})
 
-def reading_failed(
-    turn: Turn,
+
+def on_read_failed(
+    tx: Transaction,
     command: DetectKvVersion | ListFolder | ReadMetadata | ReadSecret,
     failure: Failure,
     metadata: VersionMetadata | None,
 ) -> None:
-    """A request failed for a reason of its path; other paths go on."""
-    if failure.kind is Kind.DENIED and not (isinstance(command, DetectKvVersion) and turn.mounts[command.mount].tries):
-        suspect_token(turn)
+    """A read failed, and not because of an outage."""
+    is_repeated_detection = isinstance(command, DetectKvVersion) and tx.mounts[command.mount].attempts > 0
+    if failure.kind is Kind.DENIED and not is_repeated_detection:
+        suspect_token(tx)
     match command:
         case DetectKvVersion():
-            _mount_failed(turn, command.mount, failure)
-        case ListFolder() if command.folder in turn.groups:
-            _list_failed(turn, command, turn.groups[command.folder], failure)
-        case ReadMetadata() if command.ref in turn.sources:
-            _look_failed(turn, command.ref, turn.sources[command.ref], failure)
+            _mount_failed(tx, command.mount, failure)
+        case ListFolder() if command.folder in tx.folders:
+            _list_failed(tx, command, tx.folders[command.folder], failure)
+        case ReadMetadata() if command.ref in tx.secrets:
+            _metadata_failed(tx, command.ref, tx.secrets[command.ref], failure)
         case ReadSecret() if failure.kind is Kind.UNSUPPORTED:
-            _mount_failed(turn, command.ref.mount, Failure(Kind.NOT_FOUND, "the mount is not there any more"))
-        case ReadSecret() if command.ref in turn.sources:
-            source = turn.sources[command.ref]
-            by_list = next_look(turn, command.ref) == NEVER and command.ref.version is None
-            again = again_at(turn, command.ref, source, failure)
-            if failure.kind is Kind.NOT_FOUND:
-                failure = missing(metadata)
-                source = replace(source, seen=metadata)
-                again = NEVER if by_list else again  # the list tells when it is there again
-            source_failed(turn, command.ref, source, failure, next_at=again)
+            _mount_failed(tx, command.ref.mount, Failure(Kind.NOT_FOUND, "the mount does not exist any more"))
+        case ReadSecret() if command.ref in tx.secrets:
+            _data_failed(tx, command.ref, tx.secrets[command.ref], failure, metadata)
         case _:
-            pass  # what it was for is no longer wanted
+            pass  # No template reads it any more.
 
 
-def _mount_failed(turn: Turn, name: str, failure: Failure) -> None:
-    mount = turn.mounts[name]
+def _mount_failed(tx: Transaction, name: str, failure: Failure) -> None:
+    mount = tx.mounts[name]
     if mount.failure != failure:
-        turn.tell("warning", "mount cannot be used", mount=name, reason=failure.text)
-    again, since = turn.retry_at(mount, failure), turn.began(mount)
-    turn.edit_mounts()[name] = replace(
-        mount, version=0, failure=failure, tries=mount.tries + 1, since=since, next_at=again
+        tx.log("warning", "kv version not detected", mount=name, reason=failure.text)
+    next_at, since = tx.retry_at(mount, failure), tx.failing_since(mount)
+    tx.mounts[name] = replace(
+        mount, version=0, failure=failure, attempts=mount.attempts + 1, since=since, next_at=next_at
     )
 
 
-def _list_failed(turn: Turn, command: ListFolder, group: Group, failure: Failure) -> None:
-    folder = command.folder
-    if failure.kind is Kind.NOT_FOUND:  # Vault says so of an empty folder
-        listed(turn, command, FolderListed(command.call, {}))
-    elif command.detailed and failure.kind in {Kind.DENIED, Kind.UNSUPPORTED, Kind.INVALID}:
-        look_at_each(turn, folder, group, why=failure.text)
+def _list_failed(tx: Transaction, command: ListFolder, folder: KvFolder, failure: Failure) -> None:
+    name = command.folder
+    if failure.kind is Kind.NOT_FOUND:  # Vault's response for an empty folder.
+        on_folder_listed(tx, command, FolderListed(command.request_id, {}))
+    elif command.detailed and failure.kind in _METADATA_NOT_READABLE:
+        poll_each_secret(tx, name, reason=failure.text)
     else:
-        if group.failure != failure:
-            turn.tell("warning", "folder cannot be listed", folder=str(folder), reason=failure.text)
-        again, since = turn.retry_at(group, failure, base=group.refresh), turn.began(group)
-        turn.edit_groups()[folder] = replace(group, failure=failure, tries=group.tries + 1, since=since, next_at=again)
+        if folder.failure != failure:
+            tx.log("warning", "folder not listed", folder=str(name), reason=failure.text)
+        next_at, since = tx.retry_at(folder, failure, base=folder.refresh_interval), tx.failing_since(folder)
+        tx.folders[name] = replace(folder, failure=failure, attempts=folder.attempts + 1, since=since, next_at=next_at)
 
 
-def _look_failed(turn: Turn, ref: Ref, source: Source, failure: Failure) -> None:
-    if failure.kind in {Kind.DENIED, Kind.UNSUPPORTED, Kind.INVALID}:
-        turn.tell("info", "looking by reading", secret=str(ref), reason=failure.text)
-        turn.edit_sources()[ref] = replace(source, blind=True, next_at=turn.now)
+def _metadata_failed(tx: Transaction, ref: Ref, secret: KvSecret, failure: Failure) -> None:
+    if failure.kind in _METADATA_NOT_READABLE:
+        tx.log("info", "metadata not readable, polling data", secret=str(ref), reason=failure.text)
+        tx.secrets[ref] = replace(secret, polls_data=True, next_at=tx.now)
     else:
-        failure = missing(None) if failure.kind is Kind.NOT_FOUND else failure
-        source_failed(turn, ref, source, failure, next_at=again_at(turn, ref, source, failure))
+        failure = not_found(None) if failure.kind is Kind.NOT_FOUND else failure
+        secret_failed(tx, ref, secret, failure, next_at=retry_read_at(tx, ref, secret, failure))
+
+
+def _data_failed(
+    tx: Transaction, ref: Ref, secret: KvSecret, failure: Failure, metadata: VersionMetadata | None
+) -> None:
+    is_listed = next_check_of(tx, ref) == NEVER and ref.version is None
+    next_at = retry_read_at(tx, ref, secret, failure)
+    if failure.kind is Kind.NOT_FOUND:
+        failure = not_found(metadata)
+        secret = replace(secret, seen_metadata=metadata)
+        next_at = NEVER if is_listed else next_at  # The LIST of its folder shows when it exists again.
+    secret_failed(tx, ref, secret, failure, next_at=next_at)

@@ -1,199 +1,190 @@
-"""What is asked of Vault, and what its answers change."""
+"""The reads that the agent sends for KV secrets, and what the responses change."""
 
-from lessee.agent.machine.kv.planning import again_at, look_anew, members, next_look, next_round, touch
-from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadingCommand, ReadMetadata, ReadSecret
+from lessee.agent.machine.kv.needs import mark_dirty
+from lessee.agent.machine.kv.polling import (
+    folder_due_at,
+    free_read_slots,
+    members,
+    mount_due_at,
+    next_check_of,
+    next_round,
+    poll_each_secret,
+    reset_polling,
+    retry_read_at,
+    secret_due_at,
+)
+from lessee.agent.machine.kv.state import KvMount, KvSecret
+from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadMetadata, ReadSecret
 from lessee.agent.machine.protocol.events import FolderListed, MetadataRead, SecretRead
-from lessee.agent.machine.session.login import blame_token
-from lessee.agent.machine.state import NEVER, Group, Mount, Source, State
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.login import reset_lookup_interval
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.transaction import Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import VersionMetadata
 
-IN_FLIGHT = 8
-"""Requests under way at most: enough to keep a few connections busy, few enough for any server."""
 
-
-def plan_reading(turn: Turn) -> None:
-    """Ask for what is due, within the budget."""
-    if turn.session.token is None or turn.session.weather is not None:
+def plan_reads(tx: Transaction) -> None:
+    """Send the reads that are due, as far as there are slots for them."""
+    slots = free_read_slots(tx)
+    if slots == 0:
         return
-    room = IN_FLIGHT - under_way(turn)
-    for due in _due_mounts, _due_groups, _due_sources:
-        room -= due(turn, max(0, room))
+    for send in _send_detections, _send_lists, _send_reads:
+        slots -= send(tx, slots)
 
 
-def under_way(known: State | Turn) -> int:
-    """How many requests of reading there are."""
-    return sum(isinstance(call.command, ReadingCommand) for call in known.calls.values())
-
-
-def _due_mounts(turn: Turn, room: int) -> int:
-    due = [n for n, m in turn.mounts.items() if not m.version and m.call is None and turn.now >= m.next_at][:room]
+def _send_detections(tx: Transaction, slots: int) -> int:
+    due = [name for name, mount in tx.mounts.items() if tx.now >= mount_due_at(mount)][:slots]
     for name in due:
-        call = turn.next_id()
-        turn.edit_mounts()[name] = replace(turn.mounts[name], call=call)
-        turn.ask(DetectKvVersion(call, name))
+        request = tx.new_id()
+        tx.mounts[name] = replace(tx.mounts[name], request=request)
+        tx.send(DetectKvVersion(request, name))
     return len(due)
 
 
-def _due_groups(turn: Turn, room: int) -> int:
-    asked = 0
-    for folder, group in turn.groups.items():
-        if min(group.next_at, group.told_at) > turn.now or group.call is not None or asked >= room:
-            continue
-        version = turn.mounts[folder.mount].version
-        if not version:
-            continue
-        call = turn.next_id()
-        # A round serves what was told as well; a hint leaves the rounds of a folder as they are, if there are any.
-        next_at = next_round(turn, group.refresh) if group.next_at <= turn.now else group.next_at
-        turn.edit_groups()[folder] = replace(group, call=call, next_at=next_at, told_at=NEVER)
-        turn.ask(ListFolder(call, folder, version, detailed=group.by_list))
-        asked += 1
-    return asked
+def _send_lists(tx: Transaction, slots: int) -> int:
+    due = [name for name, folder in tx.folders.items() if tx.now >= folder_due_at(tx.mounts, name, folder)][:slots]
+    for name in due:
+        folder, request = tx.folders[name], tx.new_id()
+        # The regular check also covers the event; a check because of an event does not replace the regular one.
+        next_at = next_round(tx, folder.refresh_interval) if folder.next_at <= tx.now else folder.next_at
+        tx.folders[name] = replace(folder, request=request, next_at=next_at, event_due_at=NEVER)
+        tx.send(ListFolder(request, name, tx.mounts[name.mount].version, detailed=folder.lists_metadata))
+    return len(due)
 
 
-def _due_sources(turn: Turn, room: int) -> int:
-    asked = 0
-    for ref, source in turn.sources.items():
-        if min(source.next_at, source.told_at) > turn.now or source.call is not None or asked >= room:
-            continue
-        version = turn.mounts[ref.mount].version
-        if not version:
-            continue
-        call = turn.next_id()
-        is_told = source.told_at <= turn.now
-        turn.edit_sources()[ref] = replace(source, call=call, told_at=NEVER if is_told else source.told_at)
-        look = not (source.stale or source.blind or is_told)
-        turn.ask(ReadMetadata(call, ref) if look else ReadSecret(call, ref, version))
-        asked += 1
-    return asked
+def _send_reads(tx: Transaction, slots: int) -> int:
+    due = [ref for ref, secret in tx.secrets.items() if tx.now >= secret_due_at(tx.mounts, ref, secret)][:slots]
+    for ref in due:
+        secret, request = tx.secrets[ref], tx.new_id()
+        is_reported = secret.event_due_at <= tx.now
+        tx.secrets[ref] = replace(secret, request=request, event_due_at=NEVER if is_reported else secret.event_due_at)
+        reads_data = secret.stale or secret.polls_data or is_reported
+        version = tx.mounts[ref.mount].version
+        tx.send(ReadSecret(request, ref, version) if reads_data else ReadMetadata(request, ref))
+    return len(due)
 
 
-def mount_found(turn: Turn, name: str, version: int) -> None:
-    """The mount's version is known; version 1 has no metadata to look at."""
-    lost = turn.mounts[name].tries > 0
-    turn.edit_mounts()[name] = Mount(version=version)
-    turn.tell("debug", "found the mount", mount=name, kv_version=version)
-    if lost:
-        look_anew(turn, name)
+def on_kv_version_detected(tx: Transaction, name: str, version: int) -> None:
+    """The mount's version is known. Version 1 has no metadata."""
+    had_failed = tx.mounts[name].attempts > 0
+    tx.mounts[name] = KvMount(version=version)
+    tx.log("debug", "kv version detected", mount=name, kv_version=version)
+    if had_failed:
+        reset_polling(tx, name)
     if version == 1:
-        for folder, group in turn.groups.items():
+        for folder in tx.folders:
             if folder.mount == name:
-                look_at_each(turn, folder, group, why="KV version 1 has no metadata")
+                poll_each_secret(tx, folder, reason="KV version 1 has no metadata")
 
 
-def look_at_each(turn: Turn, folder: Folder, group: Group, *, why: str) -> None:
-    turn.tell("info", "looking at each secret", folder=str(folder), reason=why)
-    blind = turn.mounts[folder.mount].version == 1
-    next_at = turn.now if group.wants_names else NEVER
-    turn.edit_groups()[folder] = replace(group, by_list=False, next_at=next_at)
-    for ref in members(turn, folder):
-        source = turn.sources[ref]
-        next_at = source.next_at if source.next_at != NEVER else turn.now
-        turn.edit_sources()[ref] = replace(source, blind=source.blind or blind, next_at=next_at)
-
-
-def listed(turn: Turn, command: ListFolder, event: FolderListed) -> None:
-    """A folder's names, with version metadata if the server returned it."""
-    folder = command.folder
-    group = turn.groups.get(folder)
-    if group is None:
+def on_folder_listed(tx: Transaction, command: ListFolder, event: FolderListed) -> None:
+    """Compare a folder's names, and the metadata if the server returned it."""
+    name = command.folder
+    folder = tx.folders.get(name)
+    if folder is None:
         return
     names = tuple(sorted(event.secrets))
-    turn.edit_groups()[folder] = replace(group, names=names, failure=None, tries=0, looked_at=turn.now)
-    if group.wants_names and names != group.names:
-        _follow_names(turn, folder, group.names or (), names)
-    if command.detailed and group.by_list:
-        for ref in members(turn, folder):
-            _compare(turn, ref, event.secrets.get(ref.path.removeprefix(folder.path)))
+    tx.folders[name] = replace(folder, names=names, failure=None, attempts=0, last_checked_at=tx.now)
+    if folder.reads_all and names != folder.names:
+        _update_members(tx, name, folder.names or (), names)
+    if command.detailed and folder.lists_metadata:
+        for ref in members(tx, name):
+            _compare_metadata(tx, ref, event.secrets.get(ref.path.removeprefix(name.path)))
 
 
-def _follow_names(turn: Turn, folder: Folder, before: tuple[str, ...], names: tuple[str, ...]) -> None:
-    group = turn.groups[folder]
-    kept = set(group.refs)
-    sources = turn.edit_sources()
-    for name in names:
-        sources.setdefault(folder.ref(name), Source(blind=turn.mounts[folder.mount].version == 1))
-    for name in set(before) - set(names):
-        ref = folder.ref(name)
-        if ref not in kept:
-            sources.pop(ref, None)
-    touch(turn, folder)
+def _update_members(tx: Transaction, name: Folder, before: tuple[str, ...], names: tuple[str, ...]) -> None:
+    is_v1 = tx.mounts[name.mount].version == 1
+    for secret in names:
+        tx.secrets.setdefault(name.ref(secret), KvSecret(polls_data=is_v1))
+    needed = set(tx.folders[name].refs)
+    for secret in set(before) - set(names):
+        ref = name.ref(secret)
+        if ref not in needed:
+            tx.secrets.pop(ref, None)
+    mark_dirty(tx, name)
 
 
-def looked(turn: Turn, ref: Ref, event: MetadataRead) -> None:
-    """A secret's newest version."""
-    source = turn.sources.get(ref)
-    if source is None:
+def on_metadata_read(tx: Transaction, ref: Ref, event: MetadataRead) -> None:
+    """Compare the metadata of a secret's latest version."""
+    secret = tx.secrets.get(ref)
+    if secret is None:
         return
-    turn.edit_sources()[ref] = source = replace(source, looked_at=turn.now)
+    tx.secrets[ref] = secret = replace(secret, last_checked_at=tx.now)
     if event.metadata.deletion_time:
-        failure = missing(event.metadata)
-        again = again_at(turn, ref, source, failure)
-        source_failed(turn, ref, replace(source, seen=event.metadata), failure, next_at=again)
+        failure = not_found(event.metadata)
+        next_at = retry_read_at(tx, ref, secret, failure)
+        secret_failed(tx, ref, replace(secret, seen_metadata=event.metadata), failure, next_at=next_at)
         return
-    _compare(turn, ref, event.metadata)
-    source = turn.sources[ref]
-    if not source.stale:
-        turn.edit_sources()[ref] = replace(source, next_at=next_look(turn, ref), tries=0)
+    _compare_metadata(tx, ref, event.metadata)
+    secret = tx.secrets[ref]
+    if not secret.stale:
+        tx.secrets[ref] = replace(secret, next_at=next_check_of(tx, ref), attempts=0)
 
 
-def _compare(turn: Turn, ref: Ref, metadata: VersionMetadata | None) -> None:
-    source = turn.sources[ref]
+def _compare_metadata(tx: Transaction, ref: Ref, metadata: VersionMetadata | None) -> None:
+    secret = tx.secrets[ref]
     if metadata is None or metadata.deletion_time:
-        failure = missing(metadata)
-        if source.failure != failure or source.seen != metadata:
-            source_failed(turn, ref, replace(source, seen=metadata), failure, next_at=NEVER)
+        failure = not_found(metadata)
+        if secret.failure != failure or secret.seen_metadata != metadata:
+            secret_failed(tx, ref, replace(secret, seen_metadata=metadata), failure, next_at=NEVER)
         return
-    missed = source.failure is not None and source.failure.kind is Kind.NOT_FOUND
-    # What is stale and was seen so before waits for its own time: it may be denied.
-    if (metadata != source.metadata or missed) and (source.seen != metadata or not source.stale):
-        turn.edit_sources()[ref] = replace(source, seen=metadata, stale=True, next_at=turn.now, tries=0)
+    was_missing = secret.failure is not None and secret.failure.kind is Kind.NOT_FOUND
+    # If the agent already knows of this version and could not read it, the retry has its own time.
+    is_news = secret.seen_metadata != metadata or not secret.stale
+    if (metadata != secret.metadata or was_missing) and is_news:
+        tx.secrets[ref] = replace(secret, seen_metadata=metadata, stale=True, next_at=tx.now, attempts=0)
 
 
-def missing(metadata: VersionMetadata | None) -> Failure:
-    return Failure(Kind.NOT_FOUND, "it is not there" if metadata is None else "its newest version is deleted")
+def not_found(metadata: VersionMetadata | None) -> Failure:
+    """The failure of a secret that does not exist, or whose latest version is deleted."""
+    return Failure(Kind.NOT_FOUND, "it does not exist" if metadata is None else "its latest version is deleted")
 
 
-def source_failed(turn: Turn, ref: Ref, source: Source, failure: Failure, *, next_at: float) -> None:
-    if source.failure != failure:
-        turn.tell("warning", "secret cannot be read", secret=str(ref), reason=failure.text)
+def secret_failed(tx: Transaction, ref: Ref, secret: KvSecret, failure: Failure, *, next_at: float) -> None:
+    """A secret cannot be read; it is retried at `next_at`."""
+    if secret.failure != failure:
+        tx.log("warning", "secret not read", secret=str(ref), reason=failure.text)
         if failure.kind is Kind.NOT_FOUND:
-            touch(turn, ref.folder)  # a folder goes on without a secret that is gone
-    tries, since = source.tries + 1, turn.began(source)
-    turn.edit_sources()[ref] = replace(source, failure=failure, tries=tries, since=since, stale=True, next_at=next_at)
+            mark_dirty(tx, ref.folder)  # A folder is rendered without a secret that does not exist.
+    tx.secrets[ref] = replace(
+        secret,
+        failure=failure,
+        attempts=secret.attempts + 1,
+        since=tx.failing_since(secret),
+        stale=True,
+        next_at=next_at,
+    )
 
 
-def read(turn: Turn, ref: Ref, event: SecretRead) -> None:
-    """A secret's value."""
-    source = turn.sources.get(ref)
-    if source is None:
+def on_secret_read(tx: Transaction, ref: Ref, event: SecretRead) -> None:
+    """Render the apps again if the secret has changed."""
+    known = tx.secrets.get(ref)
+    if known is None:
         return
     secret = event.secret
     version = secret.metadata.version if secret.metadata else None
-    if source.failure is not None:
-        turn.tell("info", "secret is back", secret=str(ref), version=version)
-        if source.failure.kind is Kind.DENIED:
-            blame_token(turn)
-        if source.failure.kind is Kind.NOT_FOUND:
-            touch(turn, ref.folder)  # which went on without it
-    # repr tells true from 1 and 1 from 1.0, which == does not.
-    if source.secret is None or repr(source.secret.data) != repr(secret.data):
-        turn.tell("debug", "read", secret=str(ref), version=version)
-        touch(turn, ref)
-    else:  # The same object tells a rendering that nothing changed.
-        secret = replace(secret, data=source.secret.data)
-    turn.edit_sources()[ref] = replace(
-        source,
+    if known.failure is not None:
+        tx.log("info", "secret available", secret=str(ref), version=version)
+        if known.failure.kind is Kind.DENIED:
+            reset_lookup_interval(tx)
+        if known.failure.kind is Kind.NOT_FOUND:
+            mark_dirty(tx, ref.folder)  # It was rendered without this secret.
+    # repr distinguishes true from 1 and 1 from 1.0, which == does not.
+    if known.secret is None or repr(known.secret.data) != repr(secret.data):
+        tx.log("debug", "secret read", secret=str(ref), version=version)
+        mark_dirty(tx, ref)
+    else:  # The same object shows the renderer that nothing has changed.
+        secret = replace(secret, data=known.secret.data)
+    tx.secrets[ref] = replace(
+        known,
         secret=secret,
         metadata=secret.metadata,
         stale=False,
         failure=None,
-        tries=0,
-        looked_at=turn.now,
-        read_at=turn.now,
-        next_at=next_look(turn, ref),
+        attempts=0,
+        last_checked_at=tx.now,
+        last_read_at=tx.now,
+        next_at=next_check_of(tx, ref),
     )

@@ -1,1 +1,1 @@
-"""Leases of dynamic secrets: issuance, renewal, release, and which readers still use one."""
+"""Leases of dynamic secrets: issuance, renewal, release, and which consumers may still use one."""

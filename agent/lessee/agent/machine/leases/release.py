@@ -1,7 +1,10 @@
-"""Ends what has served: a lease when no reader holds it any more, a token when nothing lives under it."""
+"""The release of what is not needed any more: a lease once no app uses it, a token once no lease depends on it."""
 
-from lessee.agent.machine.leases.consumers import free_at, may_show
-from lessee.agent.machine.leases.renewal import has_room
+from collections.abc import Iterator
+
+from lessee.agent.machine.leases.consumers import unused_at
+from lessee.agent.machine.leases.renewal import has_free_slot
+from lessee.agent.machine.leases.state import HeldLease
 from lessee.agent.machine.protocol.commands import (
     ForgetLease,
     ForgetToken,
@@ -12,179 +15,200 @@ from lessee.agent.machine.protocol.commands import (
     RevokeToken,
 )
 from lessee.agent.machine.session.login import without_token
-from lessee.agent.machine.state import NEVER, Former, Held, State
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.state import NEVER, ReplacedToken
+from lessee.agent.machine.state import State
+from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 
-ACT_AFTER = 5.0
-"""Seconds after a lease's end in which a successor may come, before the app's `on_expiry` is seen to."""
+EXPIRY_DELAY = 5.0
+"""Seconds after a lease has ended in which a successor may still arrive before the app's `on_expiry` is applied."""
 
 
-def plan_letting_go(turn: Turn) -> None:
-    """See to what has ended, and revoke what has served."""
-    token = turn.session.token
-    if turn.stopping and token is not None and token.ours:
-        turn.session = without_token(turn.session, login_at=NEVER)
-    for id_, held in list(turn.leases.items()):
-        if turn.now >= acts_at(turn, held):
-            _act(turn, id_, held)
-        if turn.now >= goes_at(turn, held):
-            _let_go(turn, id_, turn.leases[id_])
-    for former in list(turn.session.former.values()):
-        if turn.now >= token_goes_at(turn, former):
-            _let_token_go(turn, former)
+def plan_release(tx: Transaction) -> None:
+    """Apply `on_expiry` for leases that have ended, and revoke or forget leases and tokens that are not needed."""
+    token = tx.session.token
+    if tx.stopping and token is not None and token.ours:
+        tx.session = without_token(tx.session, login_at=NEVER)
+    for id_, held in list(tx.leases.items()):
+        if tx.now >= expiry_due_at(tx, held):
+            _handle_expiry(tx, id_, held)
+        if tx.now >= release_due_at(tx, held):
+            _release(tx, id_, tx.leases[id_])
+    for replaced in list(tx.session.replaced_tokens.values()):
+        if tx.now >= token_release_due_at(tx, replaced):
+            _release_token(tx, replaced)
 
 
-def acts_at(known: State | Turn, held: Held) -> float:
-    """When an app's `on_expiry` is due: soon after the end, or at once where no successor can come."""
-    if held.ended_at is None or held.acted:
+def release_deadlines(state: StateView) -> Iterator[float]:
+    """When `plan_release` has something to do."""
+    for held in state.leases.values():
+        yield expiry_due_at(state, held)
+        yield release_due_at(state, held)
+    for replaced in state.session.replaced_tokens.values():
+        yield token_release_due_at(state, replaced)
+
+
+def expiry_due_at(state: StateView, held: HeldLease) -> float:
+    """When to apply the apps' `on_expiry`: soon after the end, or immediately if an outage prevents a successor."""
+    if held.ended_at is None or held.expiry_handled:
         return NEVER
-    return held.ended_at + (0.0 if known.session.weather is not None else ACT_AFTER)
+    return held.ended_at + (0.0 if state.session.outage is not None else EXPIRY_DELAY)
 
 
-def _act(turn: Turn, id_: str, held: Held) -> None:
-    turn.edit_leases()[id_] = replace(held, acted=True)
-    for name in sorted(held.lease.apps):
-        if name in turn.apps and may_show(turn.apps[name], id_):
-            turn.commands.append(HandleExpiry(name, (held.lease.need.path,)))
-
-
-def goes_at(known: State | Turn, held: Held) -> float:
-    """When a lease that has served is to be revoked, or, having ended, to be forgotten."""
-    if held.call is not None or (held.standing == "current" and not known.stopping):
+def release_due_at(state: StateView, held: HeldLease) -> float:
+    """When to revoke a lease that is not current, or to forget one that has ended."""
+    if held.request is not None or (held.status == "current" and not state.stopping):
         return NEVER
-    at = max(free_at(known, held), held.next_at)
+    at = max(unused_at(state, held), held.next_at)
     if held.ended_at is not None or not held.lease.lease_id:
         return at
-    former = known.session.former.get(held.lease.token)
-    if held.left or (former is not None and former.token.ours and not former.left):
-        return NEVER  # it goes with its token
-    return max(at, _may_ask_at(known)) if has_room(known) else NEVER
-
-
-def _let_go(turn: Turn, id_: str, held: Held) -> None:
-    if held.ended_at is not None or not held.lease.lease_id:
-        drop_lease(turn, id_)
-        return
-    number = turn.next_id()
-    turn.edit_leases()[id_] = replace(held, call=number)
-    turn.ask(RevokeLease(number, id_, held.lease.lease_id))
-
-
-def token_goes_at(known: State | Turn, former: Former) -> float:
-    """When a token that was replaced is to be revoked, or, having ended, to be forgotten."""
-    if former.call is not None:
+    replaced = state.session.replaced_tokens.get(held.lease.token)
+    is_revoked_with_token = replaced is not None and replaced.token.ours and not replaced.revocation_denied
+    if held.revocation_denied or is_revoked_with_token:
         return NEVER
-    token = former.token
-    under = [held for held in known.leases.values() if held.lease.token == token.id]
-    if not under and (former.left or not token.ours):
-        return 0.0
-    if former.left or not token.ours:
+    return max(at, _revocation_possible_at(state)) if has_free_slot(state) else NEVER
+
+
+def token_release_due_at(state: StateView, replaced: ReplacedToken) -> float:
+    """When to revoke a token that is not in use, or to forget one that has expired."""
+    if replaced.request is not None:
+        return NEVER
+    token = replaced.token
+    leases = [held for held in state.leases.values() if held.lease.token == token.id]
+    if replaced.revocation_denied or not token.ours:
+        return token.ends_at if leases else 0.0
+    if any(held.status == "current" and not state.stopping for held in leases):
         return token.ends_at
-    if any(held.standing == "current" and not known.stopping for held in under):
-        return token.ends_at
-    current = known.session.token
-    if current is not None and any(call.sent_at < current.sent_at for call in known.calls.values()):
-        return token.ends_at  # what was asked in its name is still to be answered
-    at = max((free_at(known, held) for held in under), default=0.0)
-    return min(token.ends_at, max(at, former.next_at, _may_ask_at(known)))
+    current = state.session.token
+    if current is not None and any(request.sent_at < current.sent_at for request in state.requests.values()):
+        return token.ends_at  # A request under this token is still under way.
+    at = max((unused_at(state, held) for held in leases), default=0.0)
+    return min(token.ends_at, max(at, replaced.next_at, _revocation_possible_at(state)))
 
 
-def _may_ask_at(known: State | Turn) -> float:
-    session = known.session
-    if session.weather is not None:
-        return session.weather.next_at if known.stopping else NEVER
-    return 0.0 if session.token is not None or known.stopping else NEVER
+def _revocation_possible_at(state: StateView) -> float:
+    session = state.session
+    if session.outage is not None:
+        return session.outage.next_at if state.stopping else NEVER
+    return 0.0 if session.token is not None or state.stopping else NEVER
 
 
-def _let_token_go(turn: Turn, former: Former) -> None:
-    token = former.token
-    if turn.now >= token.ends_at or former.left or not token.ours:
-        forget_token(turn, token.id)
+def _handle_expiry(tx: Transaction, id_: str, held: HeldLease) -> None:
+    tx.leases[id_] = replace(held, expiry_handled=True)
+    for name in sorted(held.lease.apps):
+        if name in tx.apps and tx.apps[name].may_publish(id_):
+            tx.commands.append(HandleExpiry(name, (held.lease.need.path,)))
+
+
+def _release(tx: Transaction, id_: str, held: HeldLease) -> None:
+    if held.ended_at is not None or not held.lease.lease_id:
+        _forget_lease(tx, id_)
         return
-    number = turn.next_id()
-    _set_former(turn, replace(former, call=number))
-    turn.ask(RevokeToken(number, token.id))
+    request = tx.new_id()
+    tx.leases[id_] = replace(held, request=request)
+    tx.send(RevokeLease(request, id_, held.lease.lease_id))
 
 
-def lease_revoked(turn: Turn, id_: str) -> None:
-    """It is no more."""
-    held = turn.leases.get(id_)
+def _release_token(tx: Transaction, replaced: ReplacedToken) -> None:
+    token = replaced.token
+    if tx.now >= token.ends_at or replaced.revocation_denied or not token.ours:
+        _forget_token(tx, token.id)
+        return
+    request = tx.new_id()
+    _set_replaced(tx, replace(replaced, request=request))
+    tx.send(RevokeToken(request, token.id))
+
+
+def on_lease_revoked(tx: Transaction, id_: str) -> None:
+    """Forget a revoked lease."""
+    held = tx.leases.get(id_)
     if held is not None:
-        turn.tell("info", "revoked", path=str(held.lease.need), lease=held.lease.lease_id)
-        turn.totals = replace(turn.totals, revoked=turn.totals.revoked + 1)
-        drop_lease(turn, id_)
+        tx.log("info", "lease revoked", path=str(held.lease.need), lease=held.lease.lease_id)
+        tx.counters = replace(tx.counters, leases_revoked=tx.counters.leases_revoked + 1)
+        _forget_lease(tx, id_)
 
 
-def token_revoked(turn: Turn, id_: str) -> None:
-    """It is no more, nor is anything that was issued under it."""
-    former = turn.session.former.get(id_)
-    if former is not None:
-        turn.tell("info", "revoked a token", accessor=former.token.accessor)
-        for held in list(turn.leases.values()):
+def on_token_revoked(tx: Transaction, id_: str) -> None:
+    """Forget a revoked token, and all leases that were revoked with it."""
+    replaced = tx.session.replaced_tokens.get(id_)
+    if replaced is not None:
+        tx.log("info", "token revoked", accessor=replaced.token.accessor)
+        for held in list(tx.leases.values()):
             if held.lease.token == id_:
-                lease_revoked(turn, held.lease.id)
-        forget_token(turn, id_)
+                on_lease_revoked(tx, held.lease.id)
+        _forget_token(tx, id_)
 
 
-def not_revoked(turn: Turn, command: RevokeLease | RevokeToken, failure: Failure) -> None:
-    """It is tried again, or left to end by itself where it is refused."""
-    refused = failure.kind not in {Kind.RATE_LIMITED, Kind.PATH_ERROR}
+def on_revocation_failed(tx: Transaction, command: RevokeLease | RevokeToken, failure: Failure) -> None:
+    """Try again later, or let it expire if the revocation was denied."""
+    is_denied = failure.kind not in {Kind.RATE_LIMITED, Kind.PATH_ERROR}
     if isinstance(command, RevokeToken):
-        former = turn.session.former.get(command.token)
-        if former is not None:
-            if refused:
-                reason = f"{failure.text}; it ends by itself"
-                turn.tell("info", "token not revoked", accessor=former.token.accessor, reason=reason)
-            again, since = turn.retry_at(former, failure), turn.began(former)
-            _set_former(turn, replace(former, tries=former.tries + 1, since=since, next_at=again, left=refused))
+        replaced = tx.session.replaced_tokens.get(command.token)
+        if replaced is not None:
+            _token_revocation_failed(tx, replaced, failure, is_denied=is_denied)
         return
-    held = turn.leases.get(command.id)
+    held = tx.leases.get(command.id)
     if held is None:
         return
     if failure.kind in {Kind.NOT_FOUND, Kind.INVALID}:
-        drop_lease(turn, command.id)
+        _forget_lease(tx, command.id)
         return
-    if refused:
-        turn.tell(
+    if is_denied:
+        tx.log(
             "warning",
             "lease not revoked",
             path=str(held.lease.need),
-            reason=f"{failure.text}; it ends by itself",
+            reason=failure.text,
+            note="it expires by itself",
             todo="grant `update` on sys/leases/revoke",
         )
-    again, since = turn.retry_at(held, failure), turn.began(held)
-    turn.edit_leases()[command.id] = replace(held, tries=held.tries + 1, since=since, next_at=again, left=refused)
+    next_at, since = tx.retry_at(held, failure), tx.failing_since(held)
+    tx.leases[command.id] = replace(
+        held, attempts=held.attempts + 1, since=since, next_at=next_at, revocation_denied=is_denied
+    )
 
 
-def release_token(turn: Turn, command: RevokeToken) -> None:
-    """The call is over."""
-    former = turn.session.former.get(command.token)
-    if former is not None:
-        _set_former(turn, replace(former, call=None))
+def _token_revocation_failed(tx: Transaction, replaced: ReplacedToken, failure: Failure, *, is_denied: bool) -> None:
+    if is_denied:
+        accessor = replaced.token.accessor
+        tx.log("info", "token not revoked", accessor=accessor, reason=failure.text, note="it expires by itself")
+    next_at, since = tx.retry_at(replaced, failure), tx.failing_since(replaced)
+    attempts = replaced.attempts + 1
+    _set_replaced(tx, replace(replaced, attempts=attempts, since=since, next_at=next_at, revocation_denied=is_denied))
 
 
-def nothing_to_revoke(state: State) -> bool:
-    """Whether all that could be revoked is: what is left ends by itself."""
-    if any(isinstance(call.command, Login | IssueSecret | RevokeLease | RevokeToken) for call in state.calls.values()):
+def revocation_ended(tx: Transaction, command: RevokeToken) -> None:
+    """The request to revoke a token is not under way any more."""
+    replaced = tx.session.replaced_tokens.get(command.token)
+    if replaced is not None:
+        _set_replaced(tx, replace(replaced, request=None))
+
+
+def is_everything_revoked(state: State) -> bool:
+    """Whether the agent has revoked all that it can; the rest expires by itself."""
+    pending = Login | IssueSecret | RevokeLease | RevokeToken
+    if any(isinstance(request.command, pending) for request in state.requests.values()):
         return False
-    if any(former.token.ours and not former.left for former in state.session.former.values()):
+    replaced_tokens = state.session.replaced_tokens.values()
+    if any(replaced.token.ours and not replaced.revocation_denied for replaced in replaced_tokens):
         return False
-    return all(held.left for held in state.leases.values() if held.lease.lease_id and held.ended_at is None)
+    left = (held for held in state.leases.values() if held.lease.lease_id and held.ended_at is None)
+    return all(held.revocation_denied for held in left)
 
 
-def drop_lease(turn: Turn, id_: str) -> None:
-    del turn.edit_leases()[id_]
-    turn.commands.append(ForgetLease(id_))
+def _forget_lease(tx: Transaction, id_: str) -> None:
+    del tx.leases[id_]
+    tx.commands.append(ForgetLease(id_))
 
 
-def forget_token(turn: Turn, id_: str) -> None:
-    former = dict(turn.session.former)
-    former.pop(id_, None)
-    turn.session = replace(turn.session, former=former)
-    turn.commands.append(ForgetToken(id_))
+def _forget_token(tx: Transaction, id_: str) -> None:
+    replaced = dict(tx.session.replaced_tokens)
+    replaced.pop(id_, None)
+    tx.session = replace(tx.session, replaced_tokens=replaced)
+    tx.commands.append(ForgetToken(id_))
 
 
-def _set_former(turn: Turn, former: Former) -> None:
-    turn.session = replace(turn.session, former=dict(turn.session.former) | {former.token.id: former})
+def _set_replaced(tx: Transaction, replaced: ReplacedToken) -> None:
+    tokens = dict(tx.session.replaced_tokens) | {replaced.token.id: replaced}
+    tx.session = replace(tx.session, replaced_tokens=tokens)

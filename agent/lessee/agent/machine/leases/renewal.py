@@ -1,140 +1,169 @@
-"""When dynamic secrets are asked for, looked up and renewed: each before it ends, and none in its last seconds."""
+"""When leases are renewed or looked up, and when they end.
 
-from lessee.agent.machine.leases.consumers import free_at
-from lessee.agent.machine.protocol.commands import IssueSecret, LeaseCommand, Login, LookUpLease, RenewLease
-from lessee.agent.machine.session.login import LAST_SECONDS, is_asked_for, last_seconds, patience
-from lessee.agent.machine.state import NEVER, Held, State, Supply
-from lessee.agent.machine.transaction import Turn
+issued ──► renewed, renewed … ──► capped, or its token expires ──► a successor is issued (issuance) ──► release
+"""
+
+from collections.abc import Iterator
+
+from lessee.agent.machine.kv.needs import mark_dirty
+from lessee.agent.machine.leases.consumers import unused_at
+from lessee.agent.machine.leases.state import HeldLease
+from lessee.agent.machine.protocol.commands import LeaseCommand, LookUpLease, RenewLease, StoreLease
+from lessee.agent.machine.protocol.events import LeaseRenewed
+from lessee.agent.machine.session.login import suspect_token
+from lessee.agent.machine.session.outage import may_request
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.transaction import StateView, Transaction
+from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay, timeout_before_end
+from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
-from lessee.core.paths import DynamicSecret
-from lessee.core.tokens import Token
 
-IN_FLIGHT = 8
-"""Requests about leases under way at most; reading has as many of its own."""
-SHORTEST_ISSUE = 10.0
-"""Seconds that anything may take to be issued: it is made elsewhere."""
-RENEWS_WITHIN = 2.0
-"""Seconds that a renewal may take before a successor is asked for all the same, if it is time for one."""
-LOOK_UPS = 2
-"""Vain look-ups of a lease that seems to have ended, before another one is asked for."""
+MAX_PENDING_REQUESTS = 8
+"""Concurrent requests about leases. Reads have as many of their own."""
 
 
-def plan_leases(turn: Turn) -> None:
-    """Ask for what is due: renewals first."""
-    for id_, held in turn.leases.items():
-        if held.ended_at is None and turn.now >= ends_at(turn, held.lease):
-            lease_ended(turn, id_, held)
-    token = turn.session.token
-    if token is None or turn.session.weather is not None or turn.stopping:
-        return
-    for id_, held in turn.leases.items():
-        if turn.now >= asks_at(turn, held) and has_room(turn):
-            _ask(turn, id_, held)
-    if may_issue(turn):
-        for need, supply in turn.supplies.items():
-            if turn.now >= issues_at(turn, supply) and has_room(turn):
-                _issue(turn, need, supply, token)
+def plan_renewals(tx: Transaction) -> None:
+    """Note which leases have ended, and renew or look up those that are due."""
+    for id_, held in tx.leases.items():
+        if tx.now >= end_due_at(tx, held):
+            lease_ended(tx, id_, held)
+    for id_, held in tx.leases.items():
+        if tx.now >= renewal_due_at(tx, held) and may_request_leases(tx):
+            _renew_or_look_up(tx, id_, held)
 
 
-def _ask(turn: Turn, id_: str, held: Held) -> None:
-    if held.proved and turn.now > ends_at(turn, held.lease) - last_seconds(held.lease.ttl):
-        turn.edit_leases()[id_] = replace(held, renew_at=NEVER, replace_at=turn.now)
-        return
-    call = turn.next_id()
-    turn.edit_leases()[id_] = replace(held, call=call)
-    ask = RenewLease if held.proved else LookUpLease
-    turn.ask(ask(call, id_, held.lease.lease_id), within=patience(ends_at(turn, held.lease) - turn.now))
+def renewal_deadlines(state: StateView) -> Iterator[float]:
+    """When `plan_renewals` has something to do."""
+    for held in state.leases.values():
+        yield end_due_at(state, held)
+    if may_request_leases(state):
+        for held in state.leases.values():
+            yield renewal_due_at(state, held)
 
 
-def _issue(turn: Turn, need: DynamicSecret, supply: Supply, token: Token) -> None:
-    held = turn.leases.get(supply.lease or "")
-    if held is not None and _ends_with_its_token(turn, held):
-        turn.session = replace(turn.session, login_at=turn.now)
-        return
-    call = turn.next_id()
-    turn.edit_supplies()[need] = replace(supply, call=call)
-    if held is None:
-        turn.ask(IssueSecret(call, need, token.id))
-    else:
-        # What is slow may still come, and is then revoked; what hangs must not outlast the lease.
-        left = ends_at(turn, held.lease) - turn.now
-        turn.ask(IssueSecret(call, need, token.id), within=max(SHORTEST_ISSUE, left / 2))
+def may_request_leases(state: StateView) -> bool:
+    """Whether one more request about a lease may be sent now."""
+    return may_request(state) and has_free_slot(state)
 
 
-def has_room(known: State | Turn) -> bool:
-    """Whether one more request about leases may be under way."""
-    return sum(isinstance(call.command, LeaseCommand) for call in known.calls.values()) < IN_FLIGHT
+def has_free_slot(state: StateView) -> bool:
+    """Whether fewer requests about leases are under way than allowed."""
+    pending = sum(isinstance(request.command, LeaseCommand) for request in state.requests.values())
+    return pending < MAX_PENDING_REQUESTS
 
 
-def may_issue(known: State | Turn) -> bool:
-    """Whether what is issued now would not end with a token that is just being replaced."""
-    session = known.session
-    return session.failure is not None or not any(isinstance(call.command, Login) for call in known.calls.values())
-
-
-def ends_at(known: State | Turn, lease: Lease) -> float:
-    """When a lease ends: by itself, or with the token under which it was issued. A static role does not."""
-    if lease.static:
+def renewal_due_at(state: StateView, held: HeldLease) -> float:
+    """When to renew a lease, or to look it up if it comes from a previous run; NEVER in its final seconds."""
+    if held.request is not None or held.status == "superseded":
         return NEVER
-    session, end = known.session, lease.ends_at
-    token = session.token
-    if token is None or token.id != lease.token:
-        former = session.former.get(lease.token)
-        token = former.token if former is not None else None
-    if token is None:
-        return end
-    last = token.ends_at
-    return min(end, last)
-
-
-def asks_at(known: State | Turn, held: Held) -> float:
-    """When a lease is to be looked up or renewed; NEVER in its last seconds."""
-    if held.call is not None or held.standing == "superseded":
-        return NEVER
-    if held.standing == "unwanted" and free_at(known, held) != NEVER:
-        return NEVER  # it is about to go
-    if not held.proved:
+    if held.status == "unused" and unused_at(state, held) != NEVER:
+        return NEVER  # It is about to be released.
+    if not held.verified:
         return held.next_at
     at = max(held.renew_at, held.next_at)
-    return at if held.ended_at is None and at <= ends_at(known, held.lease) - last_seconds(held.lease.ttl) else NEVER
+    is_in_time = at <= ends_at(state, held.lease) - final_seconds(held.lease.ttl)
+    return at if held.ended_at is None and is_in_time else NEVER
 
 
-def issues_at(known: State | Turn, supply: Supply) -> float:
-    """When a dynamic secret is to be issued: at first, and when the lease that serves it has served."""
-    if supply.call is not None:
+def end_due_at(state: StateView, held: HeldLease) -> float:
+    """When to note that a lease has ended."""
+    return ends_at(state, held.lease) if held.ended_at is None else NEVER
+
+
+def ends_at(state: StateView, lease: Lease) -> float:
+    """When a lease ends: by its ttl, or with the token under which it was issued. A static role never ends."""
+    if lease.static:
         return NEVER
-    held = known.leases.get(supply.lease or "")
-    if held is None:
-        return supply.next_at
-    if _ends_with_its_token(known, held) and is_asked_for(known):
-        return NEVER
-    if not held.proved and not (held.ended_at is not None and held.tries >= LOOK_UPS):
-        return NEVER  # it is looked up first
-    if held.ended_at is not None or is_of_another_token(known, held):
-        return supply.next_at
-    at = max(held.replace_at, supply.next_at)
-    # A renewal that is under way may make it needless.
-    return at if held.call is None else max(at, known.calls[held.call].sent_at + RENEWS_WITHIN)
+    session = state.session
+    token = session.token
+    if token is None or token.id != lease.token:
+        replaced = session.replaced_tokens.get(lease.token)
+        token = replaced.token if replaced is not None else None
+    return min(lease.ends_at, token.ends_at) if token is not None else lease.ends_at
 
 
-def _ends_with_its_token(known: State | Turn, held: Held) -> bool:
-    """Whether a successor under the same token would end no later: a login comes first, where one is to be had."""
-    session, token = known.session, known.session.token
-    if token is None or not token.ours or session.renew_at != NEVER or session.failure is not None:
-        return False
-    return held.lease.token == token.id and held.lease.ends_at > token.ends_at - LAST_SECONDS
-
-
-def is_of_another_token(known: State | Turn, held: Held) -> bool:
-    token = known.session.token
-    return token is not None and held.lease.token != token.id and not held.lease.static
-
-
-def lease_ended(turn: Turn, id_: str, held: Held) -> None:
-    """Notified, and marked; a successor is asked for."""
+def schedule(tx: Transaction, held: HeldLease) -> HeldLease:
+    """The lease with the times of its renewal and replacement."""
     lease = held.lease
-    if held.standing == "current":
+    if not lease.ttl:
+        return held
+    renew_at = lease.sent_at + renewal_delay(tx, lease.ttl)
+    if not lease.renewable:
+        return replace(held, renew_at=NEVER, replace_at=renew_at)
+    # If no renewal succeeds, a successor is issued in time.
+    return replace(held, renew_at=renew_at, replace_at=lease.sent_at + lease.ttl * (0.8 + 0.1 * tx.random()))
+
+
+def _renew_or_look_up(tx: Transaction, id_: str, held: HeldLease) -> None:
+    seconds_left = ends_at(tx, held.lease) - tx.now
+    if held.verified and seconds_left < final_seconds(held.lease.ttl):
+        tx.leases[id_] = replace(held, renew_at=NEVER, replace_at=tx.now)
+        return
+    request = tx.new_id()
+    tx.leases[id_] = replace(held, request=request)
+    command = RenewLease if held.verified else LookUpLease
+    tx.send(command(request, id_, held.lease.lease_id), timeout=timeout_before_end(seconds_left))
+
+
+def on_lease_renewed(tx: Transaction, command: RenewLease | LookUpLease, event: LeaseRenewed) -> None:
+    """The lease is valid, and the event says for how long."""
+    held = tx.leases.get(command.id)
+    if held is None:
+        return
+    before = held.lease
+    is_shorter = bool(before.ttl) and event.ttl < before.ttl
+    # A shorter ttl than before is the rest of the longer one: the lease is as close to its end as its age says.
+    ttl = before.ttl if is_shorter else event.ttl
+    lease = replace(before, sent_at=event.sent_at + event.ttl - ttl, ttl=ttl)
+    if isinstance(command, RenewLease):
+        tx.counters = replace(tx.counters, lease_renewals=tx.counters.lease_renewals + 1)
+        tx.log("debug", "lease renewed", path=str(lease.need), ttl=round(event.ttl))
+        is_capped = is_shorter and event.ttl < before.ttl * CAPPED_RATIO
+        lease = replace(lease, renewable=event.renewable and not is_capped)
+    else:
+        tx.log("info", "reusing saved lease", path=str(lease.need), ttl=round(event.ttl))
+        lease = replace(lease, renewable=before.renewable and event.renewable)
+    store_lease(tx, lease)
+    if held.ended_at is not None:
+        mark_dirty(tx, lease.need)
+    tx.leases[lease.id] = schedule(tx, HeldLease(lease, held.status))
+
+
+def on_renewal_failed(tx: Transaction, command: RenewLease | LookUpLease, failure: Failure) -> None:
+    """The lease remains as long as it is valid, and its successor is issued in time."""
+    held = tx.leases.get(command.id)
+    if held is None:
+        return
+    lease = held.lease
+    if failure.kind is Kind.DENIED:
+        suspect_token(tx)
+    if failure.kind in {Kind.NOT_FOUND, Kind.INVALID}:
+        lease_ended(tx, lease.id, replace(held, verified=True))
+        return
+    if held.failure != failure:
+        tx.log("warning", "lease not renewed", path=str(lease.need), reason=failure.text)
+    retry_at, since = tx.retry_at(held, failure), tx.failing_since(held)
+    latest = tx.now + max(1.0, (ends_at(tx, lease) - tx.now) / 4)
+    held = replace(held, attempts=held.attempts + 1, since=since, failure=failure, next_at=min(retry_at, latest))
+    is_refused = failure.kind in {Kind.DENIED, Kind.UNSUPPORTED}
+    if is_refused and isinstance(command, LookUpLease):
+        held = replace(held, verified=True)  # The saved ttl says when it ends.
+    elif failure.kind is Kind.UNSUPPORTED:
+        held = replace(held, renew_at=NEVER, replace_at=tx.now)
+    tx.leases[lease.id] = held
+
+
+def lease_ended(tx: Transaction, id_: str, held: HeldLease) -> None:
+    """Note that a lease has ended, whose successor is issued next."""
+    lease = held.lease
+    if held.status == "current":
         apps = ", ".join(sorted(lease.apps))
-        turn.tell("warning", "lease ended", path=str(lease.need), lease=lease.lease_id, apps=apps)
-    turn.edit_leases()[id_] = replace(held, ended_at=turn.now)
+        tx.log("warning", "lease expired", path=str(lease.need), lease=lease.lease_id, apps=apps)
+    tx.leases[id_] = replace(held, ended_at=tx.now)
+
+
+def store_lease(tx: Transaction, lease: Lease) -> None:
+    """Save a lease in the state store. A static role has no lease in Vault."""
+    if not lease.static:
+        tx.commands.append(StoreLease(lease))

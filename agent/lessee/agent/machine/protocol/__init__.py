@@ -1,1 +1,1 @@
-"""What the state machine exchanges with the agent: commands, events and app specs."""
+"""The messages between the agent and its state machine: app specs, commands and events."""

@@ -1,35 +1,37 @@
-"""What is asked of the machine: an app, its needs, and what is done with its files."""
+"""The part of an app's configuration that the state machine needs."""
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need
 
 
-class Consumer(ImmutableStruct, frozen=True):
-    """Where an app says which versions of rotated secrets it works with: `where` below KV's metadata.
+class ReportTarget(ImmutableStruct, frozen=True):
+    """The path in KV metadata where an app reports its versions of rotated secrets.
 
-    `prefix` is left out of the secrets' paths.
+    The report names each secret without `prefix`.
     """
 
-    where: str
+    path: str
     prefix: str
 
 
-class Want(ImmutableStruct, frozen=True):
-    """What an app wants. `recipe` stands for its templates and settings: another recipe, another rendering."""
+class AppSpec(ImmutableStruct, frozen=True):
+    """The spec of one app. `compiled_app` holds its templates and settings: another one renders again."""
 
-    hidden = ("recipe",)
+    hidden = ("compiled_app",)
 
     needs: frozenset[Need]
-    refresh: float
+    refresh_interval: float
     notifies: bool
-    recipe: object
+    compiled_app: object
     checks: bool = False
-    """A command judges its files before they are shown."""
-    proves: bool = False
-    """It is looked at whether the app works with what it was told of."""
+    """A command checks the files before they are published."""
+    probes: bool = False
+    """A readiness probe decides whether the app works with the published files."""
     falls_back: bool = False
-    """There is something to make its files from at a cold start without Vault."""
-    keeps: bool = False
-    """What its files were made from is kept for that."""
-    consumer: Consumer | None = None
-    """None: nobody is told which versions it works with."""
+    """A fallback provides the files at a cold start without Vault."""
+    saves_snapshots: bool = False
+    """That fallback is a last-known-good snapshot, which the agent saves."""
+    report_target: ReportTarget | None = None
+    """None: the agent reports no versions for this app."""
+    sets_environment: bool = False
+    """A template renders the environment of the app's process (`env_template`)."""

@@ -1,4 +1,4 @@
-"""What the machine wants done."""
+"""What the state machine tells the agent to do."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,12 @@ from lessee.core.secrets import Secret
 
 
 class Login(ImmutableStruct, frozen=True):
-    """Adopt the kept token if `fresh` is False and it is still good, else log in.
+    """Reuse the saved token if `fresh` is False and the token is still valid, else log in.
 
-    `if_changed`: the credentials were refused before; Vault is asked only where they are others now.
+    `if_changed`: Vault refused the credentials before. Send them only if they have changed since.
     """
 
-    call: int
+    request_id: int
     fresh: bool
     if_changed: bool = False
 
@@ -23,26 +23,26 @@ class Login(ImmutableStruct, frozen=True):
 class RenewToken(ImmutableStruct, frozen=True):
     """Renew the token."""
 
-    call: int
+    request_id: int
 
 
 class LookUpToken(ImmutableStruct, frozen=True):
-    """Look the token up: is it still valid?"""
+    """Look the token up, to find out whether it is still valid."""
 
-    call: int
+    request_id: int
 
 
 class DetectKvVersion(ImmutableStruct, frozen=True):
-    """Ask which version of KV is mounted."""
+    """Find out which version of KV is mounted."""
 
-    call: int
+    request_id: int
     mount: str
 
 
 class ListFolder(ImmutableStruct, frozen=True):
-    """List a folder: `detailed` with the secrets' version metadata in the same answer. `version` of KV."""
+    """List a folder of KV `version`. `detailed`: the response contains the metadata of each secret."""
 
-    call: int
+    request_id: int
     folder: Folder
     version: int
     detailed: bool
@@ -51,127 +51,127 @@ class ListFolder(ImmutableStruct, frozen=True):
 class ReadMetadata(ImmutableStruct, frozen=True):
     """Read a secret's metadata."""
 
-    call: int
+    request_id: int
     ref: Ref
 
 
 class ReadSecret(ImmutableStruct, frozen=True):
-    """Read a secret. `version` of KV."""
+    """Read a secret of KV `version`."""
 
-    call: int
+    request_id: int
     ref: Ref
     version: int
 
 
 class IssueSecret(ImmutableStruct, frozen=True):
-    """Ask for a dynamic secret, under the token with this id."""
+    """Have Vault issue a dynamic secret, under the token with this id."""
 
-    call: int
+    request_id: int
     need: DynamicSecret
     token: str
 
 
 class RenewLease(ImmutableStruct, frozen=True):
-    """Renew the lease that has this id with us, for as long as its role says."""
+    """Renew the lease with the agent's own `id`, for as long as its role allows."""
 
-    call: int
+    request_id: int
     id: str
     lease_id: str
 
 
 class LookUpLease(ImmutableStruct, frozen=True):
-    """Is this lease still there, and how long?"""
+    """Find out whether a lease still exists, and for how long."""
 
-    call: int
+    request_id: int
     id: str
     lease_id: str
 
 
 class RevokeLease(ImmutableStruct, frozen=True):
-    """End a lease now."""
+    """Revoke a lease."""
 
-    call: int
+    request_id: int
     id: str
     lease_id: str
 
 
 class RevokeToken(ImmutableStruct, frozen=True):
-    """End the token with this id now, and with it all that was issued under it."""
+    """Revoke the token with this id, and with it all leases issued under it."""
 
-    call: int
+    request_id: int
     token: str
 
 
 class ReportVersions(ImmutableStruct, frozen=True):
-    """Say at `where` that the app works with these versions of secrets, since a generation. Empty: take it back.
+    """Report at `path` the versions of rotated secrets that the app uses since `generation`. Empty: delete the report.
 
-    `before`: what was said last.
+    `previous`: the versions in the last report.
     """
 
-    call: int
+    request_id: int
     app: str
-    where: str
+    path: str
     versions: Mapping[str, int]
     generation: int
-    before: Mapping[str, int]
+    previous: Mapping[str, int]
 
 
 class StoreLease(ImmutableStruct, frozen=True):
-    """Note a lease durably, before it is used."""
+    """Save a lease in the state store, before it is used."""
 
     lease: Lease
 
 
 class ForgetLease(ImmutableStruct, frozen=True):
-    """The lease with this id is no more."""
+    """Remove the lease with this id from the state store: it does not exist any more."""
 
     id: str
 
 
 class ForgetToken(ImmutableStruct, frozen=True):
-    """The token with this id is not needed any more."""
+    """Remove the token with this id from the state store: it is not needed any more."""
 
     id: str
 
 
 class HandleExpiry(ImmutableStruct, frozen=True):
-    """An app's files hold what is no longer valid: do as the app wants it, `on_expiry`."""
+    """An app's files contain secrets that have expired: apply the app's `on_expiry`."""
 
     app: str
     paths: tuple[str, ...]
 
 
 class AbandonRequest(ImmutableStruct, frozen=True):
-    """Do not wait for this call any more; its answer will be passed over."""
+    """Stop waiting for this request; its response will be ignored."""
 
-    call: int
+    request_id: int
 
 
 class Render(ImmutableStruct, frozen=True):
     """Render an app's files from exactly these secrets."""
 
-    hidden = ("recipe", "secrets", "folders", "dynamic")
+    hidden = ("compiled_app", "secrets", "folders", "dynamic")
 
     app: str
     job: int
-    recipe: object
+    compiled_app: object
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
     dynamic: Mapping[DynamicSecret, Secret]
 
 
 class RenderFallback(ImmutableStruct, frozen=True):
-    """Make an app's files from its fallback: Vault is away, and there are none."""
+    """Render an app's files from its fallback: it has none, and Vault is unavailable."""
 
-    hidden = ("recipe",)
+    hidden = ("compiled_app",)
 
     app: str
     job: int
-    recipe: object
+    compiled_app: object
 
 
 class SaveSnapshot(ImmutableStruct, frozen=True):
-    """Keep for a later cold start what an app's files were made from. `ends`: when that of what ends does."""
+    """Save the secrets in an app's files as its last-known-good snapshot. `ends`: when those that expire do so."""
 
     hidden = ("secrets", "folders", "dynamic")
 
@@ -183,7 +183,7 @@ class SaveSnapshot(ImmutableStruct, frozen=True):
 
 
 class RunCheck(ImmutableStruct, frozen=True):
-    """Let the app's `check` judge a generation that no reader sees yet."""
+    """Run the app's `check` on a generation before it is published."""
 
     app: str
     job: int
@@ -191,23 +191,23 @@ class RunCheck(ImmutableStruct, frozen=True):
 
 
 class Publish(ImmutableStruct, frozen=True):
-    """Make a generation the one that readers see.
+    """Publish a generation: readers see its files from now on.
 
-    What follows is noted durably before that moment: `owe`, that it is to be told; `prove`, that it is to be proved,
-    and what readers saw before is to be kept until then.
+    Before that moment the publication record says what must follow: `notify`, that the app is to be notified; `probe`,
+    that its readiness is to be checked, and that the previous generation must remain until then.
     """
 
     app: str
     job: int
     generation: Generation
-    owe: bool
-    prove: bool = False
+    notify: bool
+    probe: bool = False
     fallback: FallbackKind | None = None
-    """It comes from a fallback: that is noted too, and shown beside it."""
+    """The generation comes from a fallback: the record and a marker file say so."""
 
 
 class Notify(ImmutableStruct, frozen=True):
-    """Tell the app that its files changed at `published_at`."""
+    """Notify the app that its files changed at `published_at`."""
 
     app: str
     job: int
@@ -215,60 +215,60 @@ class Notify(ImmutableStruct, frozen=True):
 
 
 class Probe(ImmutableStruct, frozen=True):
-    """Look whether the app works with what was published at `published_at`, and it was told of at `told_at`."""
+    """Check whether the app works with the files published at `published_at`, about which it was notified later."""
 
     app: str
     job: int
     published_at: float
-    told_at: float
+    notified_at: float
 
 
 class CancelProbe(ImmutableStruct, frozen=True):
-    """Nobody waits for this proof any more."""
+    """The result of this probe is not needed any more."""
 
     app: str
     job: int
 
 
 class MarkReady(ImmutableStruct, frozen=True):
-    """The app works with what it sees: note it durably."""
+    """Record that the app works with its files."""
 
     app: str
 
 
 class AllowRetry(ImmutableStruct, frozen=True):
-    """Forget durably which generation did not work: it may be tried again."""
+    """Remove from the record which generation did not work: it may be published again."""
 
     app: str
 
 
 class RollBack(ImmutableStruct, frozen=True):
-    """Show the generation `to` again, whose environment was `environ`, and remember the fingerprint of a bad one."""
+    """Publish the generation `to` again, whose environment was `environ`, and record the fingerprint that failed."""
 
     hidden = ("environ",)
 
     app: str
     to: int
-    bad: str
-    owe: bool
+    failed_fingerprint: str
+    notify: bool
     environ: tuple[tuple[str, str], ...] | None = None
 
 
 class MarkNotified(ImmutableStruct, frozen=True):
-    """The app has been told: forget durably that it was owed."""
+    """Record that the app was notified."""
 
     app: str
 
 
 class Prune(ImmutableStruct, frozen=True):
-    """Remove these generations of the app."""
+    """Delete these generations of the app."""
 
     app: str
     numbers: tuple[int, ...]
 
 
 class Log(ImmutableStruct, frozen=True):
-    """Say something to the operator: one event, one line."""
+    """Write one line to the log."""
 
     level: str
     event: str

@@ -1,8 +1,8 @@
-"""What can happen to the machine."""
+"""What the agent reports to the state machine."""
 
 from collections.abc import Mapping
 
-from lessee.agent.machine.protocol.app_spec import Want
+from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import ImmutableStruct
@@ -13,122 +13,122 @@ from lessee.core.tokens import Token
 
 
 class Configured(ImmutableStruct, frozen=True):
-    """A configuration is in force. `elsewhere`: as `State.elsewhere`."""
+    """A configuration takes effect. `moved_apps`: see `State.moved_apps`."""
 
-    apps: Mapping[str, Want]
-    elsewhere: frozenset[str] = frozenset()
+    apps: Mapping[str, AppSpec]
+    moved_apps: frozenset[str] = frozenset()
 
 
 class AppRecovered(ImmutableStruct, frozen=True):
-    """What stood in an app's directory and ledger when the agent came: its live generation, whether it is owed."""
+    """What a previous run left of an app: the published generation, and what is still to be done for it."""
 
     app: str
     number: int | None
-    owed: bool
+    notification_pending: bool
     published_at: float | None = None
-    """None too where it is not known any more."""
-    old: tuple[tuple[int, float], ...] = ()
-    """Generations that readers may still hold, as `App.old`."""
-    unproved: bool = False
-    """The live one is not known to work yet."""
-    good: int | None = None
-    """The one to go back to, should it not."""
-    bad: str | None = None
-    """The fingerprint of one that did not work."""
+    """None also if the time was not recorded."""
+    old_generations: tuple[tuple[int, float], ...] = ()
+    """See `App.old_generations`."""
+    readiness_pending: bool = False
+    """No probe has shown yet that the app works with the published generation."""
+    rollback_to: int | None = None
+    """The generation to roll back to if it does not."""
+    failed_fingerprint: str | None = None
+    """The fingerprint of a newer generation with which the app was not ready."""
     fingerprint: str | None = None
-    """That of the live one, where it is known."""
+    """The fingerprint of the published generation, if known."""
     fallback: FallbackKind | None = None
-    """The live one comes from a fallback."""
+    """The published generation comes from a fallback."""
 
 
 class LeasesRecovered(ImmutableStruct, frozen=True):
-    """What the ledger kept over the death of an earlier agent: leases, and the tokens under which they live."""
+    """What the state store holds from a previous run: leases, and the tokens under which they were issued."""
 
     leases: tuple[Lease, ...]
     tokens: tuple[Token, ...]
 
 
 class LoggedIn(ImmutableStruct, frozen=True):
-    """A login gave a token; or it was `kept` from an earlier life, and is still good."""
+    """A login returned a token. `reused`: it is the saved token of a previous run, which is still valid."""
 
-    call: int
+    request_id: int
     token: Token
-    kept: bool = False
+    reused: bool = False
 
 
 class TokenRenewed(ImmutableStruct, frozen=True):
-    """The token was renewed, or looked up: it is valid, and this is what is left of it."""
+    """The token was renewed or looked up: it is valid, and `token.ttl` is the time that is left."""
 
-    call: int
+    request_id: int
     token: Token
 
 
 class KvVersionDetected(ImmutableStruct, frozen=True):
-    """A KV mount and its version, 1 or 2."""
+    """The version of a KV mount: 1 or 2."""
 
-    call: int
+    request_id: int
     version: int
 
 
 class FolderListed(ImmutableStruct, frozen=True):
-    """The secrets of a folder; their version metadata if the server lists it, else None each."""
+    """The secrets in a folder, by name, each with its version metadata if the server lists it."""
 
-    call: int
+    request_id: int
     secrets: Mapping[str, VersionMetadata | None]
 
 
 class MetadataRead(ImmutableStruct, frozen=True):
-    """The newest version of a secret, by its metadata."""
+    """The metadata of a secret's latest version."""
 
-    call: int
+    request_id: int
     metadata: VersionMetadata
 
 
 class SecretRead(ImmutableStruct, frozen=True):
-    """A secret."""
+    """A KV secret was read."""
 
-    call: int
+    request_id: int
     secret: Secret
 
 
 class SecretIssued(ImmutableStruct, frozen=True):
-    """A dynamic secret was issued, or a static role read."""
+    """Vault issued a dynamic secret, or returned the credentials of a static role."""
 
-    call: int
+    request_id: int
     lease: Lease
 
 
 class LeaseRenewed(ImmutableStruct, frozen=True):
-    """A lease was renewed, or looked up: it is valid, and this is what is left of it. `ttl` from `sent_at` on."""
+    """A lease was renewed or looked up: it is valid for `ttl` seconds from `sent_at`."""
 
-    call: int
+    request_id: int
     sent_at: float
     ttl: float
     renewable: bool
 
 
 class Revoked(ImmutableStruct, frozen=True):
-    """A lease or a token is no more."""
+    """A lease or a token was revoked."""
 
-    call: int
+    request_id: int
 
 
 class VersionsReported(ImmutableStruct, frozen=True):
-    """What an app works with is said."""
+    """An app's report of its versions was written."""
 
-    call: int
+    request_id: int
 
 
 class RequestFailed(ImmutableStruct, frozen=True):
-    """A call to Vault failed. `metadata`: of a deleted version."""
+    """A request to Vault failed. `metadata`: of the deleted version, if that is the reason."""
 
-    call: int
+    request_id: int
     failure: Failure
     metadata: VersionMetadata | None = None
 
 
 class Rendered(ImmutableStruct, frozen=True):
-    """The files of an app, from the inputs that were handed out with `job`."""
+    """An app's files were rendered from the secrets in the command with this `job`."""
 
     app: str
     job: int
@@ -136,7 +136,7 @@ class Rendered(ImmutableStruct, frozen=True):
 
 
 class RenderFailed(ImmutableStruct, frozen=True):
-    """The templates could not be rendered from these inputs."""
+    """The templates cannot be rendered from these secrets."""
 
     app: str
     job: int
@@ -144,7 +144,7 @@ class RenderFailed(ImmutableStruct, frozen=True):
 
 
 class FallbackRendered(ImmutableStruct, frozen=True):
-    """The files of an app, from its fallback."""
+    """An app's files were rendered from its fallback."""
 
     app: str
     job: int
@@ -153,7 +153,7 @@ class FallbackRendered(ImmutableStruct, frozen=True):
 
 
 class FallbackFailed(ImmutableStruct, frozen=True):
-    """The fallback cannot serve the app."""
+    """The app's files cannot be rendered from its fallback."""
 
     app: str
     job: int
@@ -161,21 +161,21 @@ class FallbackFailed(ImmutableStruct, frozen=True):
 
 
 class SnapshotSaved(ImmutableStruct, frozen=True):
-    """What an app's files were made from is kept; or it is not, and why."""
+    """An app's last-known-good snapshot was saved, or was not because of `error`."""
 
     app: str
     error: str | None = None
 
 
 class CheckPassed(ImmutableStruct, frozen=True):
-    """The app's `check` has nothing against the generation."""
+    """The app's `check` accepts the generation."""
 
     app: str
     job: int
 
 
 class CheckFailed(ImmutableStruct, frozen=True):
-    """The app's `check` will not have the generation; a reader still sees the old one."""
+    """The app's `check` rejects the generation; readers still see the previous one."""
 
     app: str
     job: int
@@ -183,18 +183,18 @@ class CheckFailed(ImmutableStruct, frozen=True):
 
 
 class Published(ImmutableStruct, frozen=True):
-    """A reader sees this generation now; `changed` False: it saw the same before."""
+    """Readers see this generation. `changed` False: its files are the same as before."""
 
     app: str
     job: int
     number: int
     changed: bool
     fallback: FallbackKind | None = None
-    """It comes from a fallback."""
+    """The generation comes from a fallback."""
 
 
 class PublishFailed(ImmutableStruct, frozen=True):
-    """The files could not be written; a reader still sees the old generation."""
+    """The files could not be written; readers still see the previous generation."""
 
     app: str
     job: int
@@ -202,7 +202,7 @@ class PublishFailed(ImmutableStruct, frozen=True):
 
 
 class Notified(ImmutableStruct, frozen=True):
-    """The app has been told; `how` says it in words."""
+    """The app was notified. `how`: a description for the log."""
 
     app: str
     job: int
@@ -210,9 +210,9 @@ class Notified(ImmutableStruct, frozen=True):
 
 
 class NotificationFailed(ImmutableStruct, frozen=True):
-    """The app could not be told. `absent`: nobody was there to be told.
+    """The app could not be notified. `absent`: no process to notify was found.
 
-    `retry_in`: seconds, where the effect knows better than a backoff.
+    `retry_in`: the seconds until the next attempt, if the sender knows better than a backoff.
     """
 
     app: str
@@ -223,14 +223,14 @@ class NotificationFailed(ImmutableStruct, frozen=True):
 
 
 class ReadinessPassed(ImmutableStruct, frozen=True):
-    """The app works with what it was told of."""
+    """The probe succeeded: the app works with its files."""
 
     app: str
     job: int
 
 
 class ReadinessFailed(ImmutableStruct, frozen=True):
-    """The app does not work, or not yet."""
+    """The probe failed until its timeout."""
 
     app: str
     job: int
@@ -238,56 +238,56 @@ class ReadinessFailed(ImmutableStruct, frozen=True):
 
 
 class RolledBack(ImmutableStruct, frozen=True):
-    """A reader sees the generation again that was before."""
+    """Readers see the previous generation again."""
 
     app: str
 
 
 class RollbackFailed(ImmutableStruct, frozen=True):
-    """The previous generation could not be shown again."""
+    """The previous generation could not be published again."""
 
     app: str
     text: str
 
 
 class Withdrawn(ImmutableStruct, frozen=True):
-    """An app's files were removed from its readers' sight."""
+    """An app's files were removed."""
 
     app: str
 
 
 class Stopping(ImmutableStruct, frozen=True):
-    """The agent ends, and nothing is to be left in Vault: every lease and every token of ours is revoked."""
+    """The agent stops and leaves nothing in Vault: all its leases and tokens are revoked."""
 
 
 class Deregistering(ImmutableStruct, frozen=True):
-    """The agent ends, and the rotator need not wait for its apps any more."""
+    """The agent stops: its reports are deleted, so that the rotator does not wait for its apps."""
 
 
 class RefreshRequested(ImmutableStruct, frozen=True):
-    """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
+    """A user requests a check now, of these paths, or of all if there are none. The mount in a path is optional."""
 
     paths: tuple[str, ...] = ()
 
 
 class EventSourceChanged(ImmutableStruct, frozen=True):
-    """Changes are told from now on, if `live`; the rest is as of `Heard`."""
+    """An event source is available from now on, or is not. The settings are those of `EventSource`."""
 
     live: bool
-    poll: float = 0.0
-    spread: float = 0.0
-    silent: float = 0.0
-    """Seconds since somebody who is gone was last there."""
+    poll_interval: float = 0.0
+    jitter: float = 0.0
+    silent_for: float = 0.0
+    """Seconds since the last sign of a source that is unavailable now."""
 
 
 class SecretsChanged(ImmutableStruct, frozen=True):
-    """Somebody says that these have changed."""
+    """The event source reports that these may have changed."""
 
     needs: frozenset[Need]
 
 
 class Tick(ImmutableStruct, frozen=True):
-    """Time has passed."""
+    """Nothing happened except that time passed."""
 
 
 Answer = (
@@ -303,22 +303,21 @@ Answer = (
     | VersionsReported
     | RequestFailed
 )
-Made = (
-    Rendered | RenderFailed | FallbackRendered | FallbackFailed | CheckPassed | CheckFailed | Published | PublishFailed
-)
-Shown = Notified | NotificationFailed | ReadinessPassed | ReadinessFailed | RolledBack | RollbackFailed | SnapshotSaved
-Heard = EventSourceChanged | SecretsChanged
-Event = (
-    Answer
-    | Configured
-    | AppRecovered
-    | LeasesRecovered
+PublicationEvent = (
+    Rendered
+    | RenderFailed
+    | FallbackRendered
+    | FallbackFailed
+    | CheckPassed
+    | CheckFailed
+    | Published
+    | PublishFailed
     | Withdrawn
-    | Stopping
-    | Deregistering
-    | Made
-    | Shown
-    | RefreshRequested
-    | Heard
-    | Tick
+    | SnapshotSaved
 )
+ReadinessEvent = ReadinessPassed | ReadinessFailed | RolledBack | RollbackFailed
+NotificationEvent = Notified | NotificationFailed
+AppEvent = PublicationEvent | NotificationEvent | ReadinessEvent
+ChangeEvent = RefreshRequested | EventSourceChanged | SecretsChanged
+ControlEvent = Configured | AppRecovered | LeasesRecovered | Stopping | Deregistering
+Event = Answer | AppEvent | ChangeEvent | ControlEvent | Tick

@@ -1,200 +1,235 @@
-"""The standing with Vault: when to log in, renew and look up the token, and when not to ask at all."""
+"""The login: when the agent logs in, renews the token or looks it up, and when it waits."""
+
+from collections.abc import Iterator
 
 from lessee.agent.machine.protocol.commands import Login, LookUpToken, RenewToken
 from lessee.agent.machine.protocol.events import LoggedIn, TokenRenewed
-from lessee.agent.machine.state import NEVER, Former, Session, State
-from lessee.agent.machine.transaction import GUARD, Turn
+from lessee.agent.machine.session.state import NEVER, ReplacedToken, Session
+from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
+from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay, timeout_before_end
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.tokens import Token
 
-LAST_SECONDS = 2.0
-"""So near its end, or in the last quarter of a short life, a token or lease is not renewed: Vault has made such
-renewals outlive max_ttl (CVE-2021-32923)."""
-CAPPED = 0.9
-"""Of its ttl before: a renewal that gives less than this says that max_ttl is near, which none can carry beyond."""
-CHECK_EVERY = 10.0
-"""Seconds between look-ups of the token when paths are denied."""
-CHECK_SELDOM = 600.0
-"""As above, where look-ups are in vain."""
-TRUSTED = 2
-"""Look-ups in a row that find a token invalid, and no other valid, before they are thought to be wrong about it."""
-IDLE = 0.8
-"""Of the time between look-ups: so long nothing is asked, or for `refresh`, until leases make us look the token up."""
-SHORTEST = 3.0
-"""Seconds that any request may take."""
-SUSPECT = 0.5
-"""Seconds in which another answer may clear the token of the suspicion."""
-LOOK_AGAIN = 5.0
-"""Seconds after which refused credentials are looked at again, without asking Vault, for they may have changed."""
-ASK_AGAIN = (15.0, 300.0)
-"""Seconds after which Vault is asked again with credentials that it refused: soon once, for the role may have come
-a moment later, then so seldom that its lockout (five refusals in fifteen minutes, for all who have the role) is far."""
+LOOKUP_INTERVAL = 10.0
+"""The minimum number of seconds between two look-ups of the token while paths are denied."""
+MAX_LOOKUP_INTERVAL = 600.0
+"""The same, once look-ups have changed nothing."""
+MAX_INVALID_LOOKUPS = 2
+"""Consecutive look-ups that find a token invalid, before the agent assumes that the look-ups themselves are wrong."""
+IDLE_RATIO = 0.8
+"""The fraction of the look-up interval without any successful request after which a token with leases is looked up."""
+SUSPICION_DELAY = 0.5
+"""Seconds in which another successful request can show that a denied request was not the token's fault."""
+CREDENTIALS_CHECK_INTERVAL = 5.0
+"""Seconds between two checks whether refused credentials have changed, without a request to Vault."""
+CREDENTIALS_RETRY_DELAYS = (15.0, 300.0)
+"""Seconds after which the agent sends refused credentials again. The first retry is soon, because the role may just
+have been created. The others stay far below the lockout threshold: five refusals in fifteen minutes, for all clients
+of the role."""
 
 
-def plan_session(turn: Turn) -> None:
-    """Ask for what the session itself needs; it goes before all else. In bad weather its requests alone are made."""
-    session, now = turn.session, turn.now
+def plan_session(tx: Transaction) -> None:
+    """Send the request that the session itself needs; in an outage no other requests are sent."""
+    session, now = tx.session, tx.now
     if session.token is not None and now >= session.token.ends_at:
-        turn.tell("warning", "token ended", accessor=session.token.accessor)
-        turn.session = session = without_token(session, login_at=min(session.login_at, now))
-    if turn.stopping or is_asked_for(turn):
+        tx.log("warning", "token expired", accessor=session.token.accessor)
+        tx.session = session = without_token(session, login_at=min(session.login_at, now))
+    if now < session_due_at(tx):
         return
-    weather = session.weather
-    if weather is not None and now < weather.next_at:
-        return
-    within = patience(session.token.ends_at - now) if session.token is not None else GUARD
+    timeout = timeout_before_end(session.token.ends_at - now) if session.token is not None else REQUEST_TIMEOUT
     if now >= session.login_at:
-        turn.session = replace(session, login_at=NEVER)
-        turn.ask(Login(turn.next_id(), fresh=session.fresh, if_changed=now < session.ask_at), within=within)
-    elif session.token is not None and now >= session.renew_at:
-        turn.session = replace(session, renew_at=NEVER)
-        turn.ask(RenewToken(turn.next_id()), within=within)
-    elif session.token is not None and (now >= min(session.check_at, session.idle_at) or weather is not None):
-        # Any path may be broken by itself: the token's own tells best whether Vault is back.
-        turn.session = replace(session, check_at=NEVER, checked_at=now, idle_at=NEVER)
-        turn.ask(LookUpToken(turn.next_id()), within=within)
+        tx.session = replace(session, login_at=NEVER)
+        if_changed = now < session.credentials_retry_at
+        tx.send(Login(tx.new_id(), fresh=session.fresh_login, if_changed=if_changed), timeout=timeout)
+    elif now >= session.renew_at:
+        tx.session = replace(session, renew_at=NEVER)
+        tx.send(RenewToken(tx.new_id()), timeout=timeout)
+    else:
+        # Any other path may be broken by itself: a look-up of the token shows best whether Vault is available.
+        tx.session = replace(session, lookup_at=NEVER, last_lookup_at=now, idle_lookup_at=NEVER)
+        tx.send(LookUpToken(tx.new_id()), timeout=timeout)
 
 
-def patience(left: float) -> float:
-    """Seconds that a request may take on which something depends that ends in so many: there is time for others."""
-    return max(SHORTEST, left / 4)
+def session_deadlines(state: StateView) -> Iterator[float]:
+    """When `plan_session` has something to do."""
+    if state.session.token is not None:
+        yield state.session.token.ends_at
+    yield session_due_at(state)
 
 
-def is_asked_for(turn: State | Turn) -> bool:
-    """Whether a token is being got, renewed or looked up."""
-    return any(isinstance(call.command, Login | RenewToken | LookUpToken) for call in turn.calls.values())
+def session_due_at(state: StateView) -> float:
+    """When to log in, renew the token or look it up."""
+    session = state.session
+    if state.stopping or is_token_request_pending(state):
+        return NEVER
+    due_at = session.login_at
+    if session.token is not None:
+        due_at = min(due_at, session.renew_at, session.lookup_at, session.idle_lookup_at)
+    if session.outage is None:
+        return due_at
+    # In an outage this is the probe. A token can be looked up at any time.
+    return session.outage.next_at if session.token is not None else max(due_at, session.outage.next_at)
 
 
-def logged_in(turn: Turn, event: LoggedIn) -> None:
-    """A token is here; the one before lives on for what was issued under it."""
-    token, before = event.token, turn.session.token
-    turn.tell(
-        "info",
-        "goes on with the kept token" if event.kept else "logged in",
-        accessor=token.accessor,
-        ttl=round(token.ttl),
+def is_token_request_pending(state: StateView) -> bool:
+    """Whether a login, a renewal or a look-up of the token is under way."""
+    return any(isinstance(request.command, Login | RenewToken | LookUpToken) for request in state.requests.values())
+
+
+def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
+    """Use the new token; the previous one remains until no lease depends on it."""
+    token, previous = event.token, tx.session.token
+    message = "reusing saved token" if event.reused else "logged in"
+    tx.log("info", message, accessor=token.accessor, ttl=round(token.ttl))
+    tx.counters = replace(tx.counters, logins=tx.counters.logins + (not event.reused))
+    replaced = dict(tx.session.replaced_tokens)
+    if previous is not None and previous.id != token.id:
+        replaced[previous.id] = ReplacedToken(previous)
+    replaced.pop(token.id, None)
+    session = replace(
+        tx.session,
+        fresh_login=True,
+        failure=None,
+        attempts=0,
+        credentials_retry_at=0.0,
+        lookup_at=NEVER,
+        replaced_tokens=replaced,
     )
-    turn.totals = replace(turn.totals, logins=turn.totals.logins + (not event.kept))
-    former = dict(turn.session.former)
-    if before is not None and before.id != token.id:
-        former[before.id] = Former(before)
-    former.pop(token.id, None)
-    session = replace(turn.session, fresh=True, failure=None, tries=0, ask_at=0.0, check_at=NEVER, former=former)
-    # Tokens read from a file may come near their end again and again: no more than one look every CHECK_EVERY.
-    turn.session = _schedule(turn, session, token, earliest=turn.now + (0.0 if token.ours else CHECK_EVERY))
+    # A token from a file may be near its end each time it is read: the agent reads it once per LOOKUP_INTERVAL.
+    earliest = tx.now + (0.0 if token.ours else LOOKUP_INTERVAL)
+    tx.session = _schedule(tx, session, token, earliest=earliest)
 
 
-def renewed(turn: Turn, event: TokenRenewed, *, by_renewal: bool) -> None:
-    """The token is valid, and this is what is left of it."""
-    token, session = event.token, turn.session
-    before = session.token
-    left = token.ttl
-    if before is not None and token.ttl:
-        # A shorter ttl than before is what is left of the longer one.
-        ttl = max(token.ttl, before.ttl)
+def on_token_renewed(tx: Transaction, event: TokenRenewed, *, by_renewal: bool) -> None:
+    """The token is valid, and the event says for how long."""
+    token, session = event.token, tx.session
+    previous = session.token
+    ttl_left = token.ttl
+    if previous is not None and token.ttl:
+        # A shorter ttl than before is the rest of the longer one.
+        ttl = max(token.ttl, previous.ttl)
         token = replace(token, sent_at=token.ends_at - ttl, ttl=ttl)
     if by_renewal:
-        turn.tell("info", "renewed the token", accessor=token.accessor, ttl=round(left))
-        token = replace(token, renewable=token.renewable and left >= token.ttl * CAPPED)
-        turn.session = _schedule(turn, replace(session, failure=None, tries=0), token, earliest=turn.now)
+        tx.log("info", "token renewed", accessor=token.accessor, ttl=round(ttl_left))
+        token = replace(token, renewable=token.renewable and ttl_left >= token.ttl * CAPPED_RATIO)
+        tx.session = _schedule(tx, replace(session, failure=None, attempts=0), token, earliest=tx.now)
         return
-    token = replace(token, renewable=token.renewable and (before is None or before.renewable))
-    new = _schedule(turn, replace(session, failure=None, check_wait=CHECK_EVERY, vain=0), token, earliest=turn.now)
-    # A look-up carries nothing further: what was due stays due.
-    renew_at = new.renew_at if session.renew_at == NEVER else min(session.renew_at, new.renew_at)
-    turn.session = replace(new, renew_at=renew_at, login_at=min(session.login_at, new.login_at))
+    token = replace(token, renewable=token.renewable and (previous is None or previous.renewable))
+    checked = replace(session, failure=None, lookup_interval=LOOKUP_INTERVAL, invalid_lookups=0)
+    checked = _schedule(tx, checked, token, earliest=tx.now)
+    # A look-up does not extend the ttl: what was due before is still due.
+    renew_at = checked.renew_at if session.renew_at == NEVER else min(session.renew_at, checked.renew_at)
+    tx.session = replace(checked, renew_at=renew_at, login_at=min(session.login_at, checked.login_at))
 
 
-def session_failed(turn: Turn, command: Login | RenewToken | LookUpToken, failure: Failure) -> None:
-    """Login, renewal or look-up failed for a reason that is not weather."""
-    session = turn.session
+def on_session_request_failed(tx: Transaction, command: Login | RenewToken | LookUpToken, failure: Failure) -> None:
+    """A login, renewal or look-up failed, and not because of an outage."""
+    session = tx.session
     match command, failure.kind:
         case Login(), _:
             if session.failure != failure:
-                level = "error" if failure.kind is Kind.WRAPPING_TOKEN_USED else "warning"
-                turn.tell(level, "login failed", reason=failure.text)
-            turn.session = _put_off(turn, replace(session, failure=failure), command, failure)
+                level = "error" if failure.kind is Kind.ALREADY_UNWRAPPED else "warning"
+                tx.log(level, "login failed", reason=failure.text)
+            tx.session = _after_failed_login(tx, replace(session, failure=failure), command, failure)
         case _, Kind.RATE_LIMITED | Kind.PATH_ERROR:
-            rearm(turn, command, turn.retry_at(session, failure))
-            turn.session = replace(turn.session, tries=session.tries + 1, since=turn.began(session))
+            schedule_again(tx, command, tx.retry_at(session, failure))
+            tx.session = replace(tx.session, attempts=session.attempts + 1, since=tx.failing_since(session))
         case LookUpToken(), Kind.UNSUPPORTED:
-            # It is valid, and may not look itself up: policies are to blame for what is denied.
-            turn.session = replace(session, check_wait=CHECK_SELDOM)
+            # The token is valid, but its policies do not allow the look-up: they are also why a path was denied.
+            tx.session = replace(session, lookup_interval=MAX_LOOKUP_INTERVAL)
         case RenewToken(), Kind.UNSUPPORTED if session.token is not None:
-            turn.tell("warning", "token cannot be renewed", reason=failure.text)
+            tx.log("warning", "token not renewable", reason=failure.text)
             token = replace(session.token, renewable=False)
-            turn.session = _schedule(turn, session, token, earliest=turn.now)
+            tx.session = _schedule(tx, session, token, earliest=tx.now)
         case _:
-            turn.tell("warning", "token is no longer valid", reason=failure.text)
+            tx.log("warning", "token rejected", reason=failure.text)
             if isinstance(command, LookUpToken):
-                vain = session.vain + 1
-                wait = CHECK_EVERY if vain <= TRUSTED else min(CHECK_SELDOM, session.check_wait * 4)
-                session = replace(session, vain=vain, check_wait=wait)
-            turn.session = without_token(session, login_at=turn.now, ended_at=turn.now)
+                invalid = session.invalid_lookups + 1
+                slower = min(MAX_LOOKUP_INTERVAL, session.lookup_interval * 4)
+                interval = LOOKUP_INTERVAL if invalid <= MAX_INVALID_LOOKUPS else slower
+                session = replace(session, invalid_lookups=invalid, lookup_interval=interval)
+            tx.session = without_token(session, login_at=tx.now, ended_at=tx.now)
 
 
 def without_token(session: Session, *, login_at: float, ended_at: float = NEVER) -> Session:
-    """The token is no good any more, nor is what was issued under it once it has `ended_at`."""
-    former = dict(session.former)
+    """The session once its token is not used any more. At `ended_at`, the token and its leases were invalid."""
+    replaced = dict(session.replaced_tokens)
     if session.token is not None:
         token = session.token
         if ended_at < token.ends_at:
             token = replace(token, ttl=max(ended_at - token.sent_at, 1e-9))
-        former[token.id] = Former(token)
-    return replace(session, token=None, fresh=True, renew_at=NEVER, check_at=NEVER, login_at=login_at, former=former)
+        replaced[token.id] = ReplacedToken(token)
+    return replace(
+        session,
+        token=None,
+        fresh_login=True,
+        renew_at=NEVER,
+        lookup_at=NEVER,
+        login_at=login_at,
+        replaced_tokens=replaced,
+    )
 
 
-def _put_off(turn: Turn, session: Session, command: Login, failure: Failure) -> Session:
+def _after_failed_login(tx: Transaction, session: Session, command: Login, failure: Failure) -> Session:
     if failure.kind in {Kind.RATE_LIMITED, Kind.PATH_ERROR}:
-        at = turn.retry_at(session, failure)
-        return replace(session, tries=session.tries + 1, since=turn.began(session), login_at=at, ask_at=at)
+        at = tx.retry_at(session, failure)
+        since = tx.failing_since(session)
+        return replace(session, attempts=session.attempts + 1, since=since, login_at=at, credentials_retry_at=at)
     if not command.if_changed:
-        wait = ASK_AGAIN[min(session.tries, len(ASK_AGAIN) - 1)]
-        session = replace(session, tries=session.tries + 1, ask_at=turn.now + wait)
-    return replace(session, login_at=min(session.ask_at, turn.now + LOOK_AGAIN))
+        wait = CREDENTIALS_RETRY_DELAYS[min(session.attempts, len(CREDENTIALS_RETRY_DELAYS) - 1)]
+        session = replace(session, attempts=session.attempts + 1, credentials_retry_at=tx.now + wait)
+    return replace(session, login_at=min(session.credentials_retry_at, tx.now + CREDENTIALS_CHECK_INTERVAL))
 
 
-def suspect_token(turn: Turn) -> None:
-    """Something was denied: unless something else is granted meanwhile, find out whether the token is the reason."""
-    session = turn.session
-    if session.token is not None and session.check_at == NEVER:
-        turn.session = replace(session, check_at=max(turn.now + SUSPECT, session.checked_at + session.check_wait))
+def suspect_token(tx: Transaction) -> None:
+    """A request was denied: look the token up, unless another request succeeds before."""
+    session = tx.session
+    if session.token is not None and session.lookup_at == NEVER:
+        lookup_at = max(tx.now + SUSPICION_DELAY, session.last_lookup_at + session.lookup_interval)
+        tx.session = replace(session, lookup_at=lookup_at)
 
 
-def blame_token(turn: Turn) -> None:
-    """What was denied is granted now: the look-up of the token was not in vain."""
-    turn.session = replace(turn.session, check_wait=CHECK_EVERY, vain=0)
+def trust_token(tx: Transaction) -> None:
+    """A request succeeded, so the token is valid."""
+    session = tx.session
+    wait = max(IDLE_RATIO * session.lookup_interval, session.lease_refresh_interval) * (0.9 + 0.1 * tx.random())
+    tx.session = replace(session, lookup_at=NEVER, idle_lookup_at=tx.now + wait)
 
 
-def trust_token(turn: Turn) -> None:
-    """Something was granted."""
-    session = turn.session
-    wait = max(IDLE * session.check_wait, session.idle_every) * (0.9 + 0.1 * turn.draw())
-    turn.session = replace(session, check_at=NEVER, idle_at=turn.now + wait)
+def reset_lookup_interval(tx: Transaction) -> None:
+    """A path that was denied is granted now: the look-ups of the token were useful."""
+    tx.session = replace(tx.session, lookup_interval=LOOKUP_INTERVAL, invalid_lookups=0)
 
 
-def rearm(turn: Turn, command: Login | RenewToken | LookUpToken, at: float) -> None:
-    """It is due again."""
-    key = {Login: "login_at", RenewToken: "renew_at", LookUpToken: "check_at"}[type(command)]
-    turn.session = replace(turn.session, **{key: at})
+def schedule_again(tx: Transaction, command: Login | RenewToken | LookUpToken, at: float) -> None:
+    """Send this request again at the given time."""
+    match command:
+        case Login():
+            tx.session = replace(tx.session, login_at=at)
+        case RenewToken():
+            tx.session = replace(tx.session, renew_at=at)
+        case LookUpToken():
+            tx.session = replace(tx.session, lookup_at=at)
 
 
-def _schedule(turn: Turn, session: Session, token: Token, *, earliest: float) -> Session:
+def _schedule(tx: Transaction, session: Session, token: Token, *, earliest: float) -> Session:
     renew_at = login_at = NEVER
     if token.ttl:
         if token.renewable:
-            renew_at = token.sent_at + renewal_after(turn, token.ttl)
-        # Before the end, should no renewal have succeeded by then.
-        login_at = max(earliest, token.ends_at - max(last_seconds(token.ttl), token.ttl * (0.1 + 0.1 * turn.draw())))
+            renew_at = token.sent_at + renewal_delay(tx, token.ttl)
+        # Before the end, if no renewal has succeeded until then.
+        margin = max(final_seconds(token.ttl), token.ttl * (0.1 + 0.1 * tx.random()))
+        login_at = max(earliest, token.ends_at - margin)
     return replace(session, token=token, renew_at=renew_at, login_at=login_at)
 
 
-def renewal_after(turn: Turn, ttl: float) -> float:
-    """Seconds after which to renew: at random, so that a fleet that was started together does not renew together."""
-    return ttl * (0.5 + 0.2 * turn.draw())
-
-
-def last_seconds(ttl: float) -> float:
-    """Seconds before the end in which nothing is renewed any more."""
-    return min(LAST_SECONDS, ttl / 4)
+def refresh_session(tx: Transaction) -> None:
+    """A user requests a check: probe an outage now, and log in now if there is no token."""
+    session = tx.session
+    if session.outage is not None:
+        session = replace(session, outage=replace(session.outage, next_at=tx.now))
+    is_login_pending = any(isinstance(request.command, Login) for request in tx.requests.values())
+    if session.token is None and not is_login_pending:
+        session = replace(session, login_at=tx.now, credentials_retry_at=tx.now)
+    tx.session = session

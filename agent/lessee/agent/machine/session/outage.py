@@ -1,78 +1,84 @@
-"""Bad weather: Vault serves nobody. All asking waits, but for one probe at a time.
+"""Outages: Vault serves no request, so all requests wait except for one probe at a time.
 
-something fails ──► suspicion: probe at once ──► served: it was that path's own trouble
-                                 │
-                                 └──► not served either: told, and probed at growing intervals until it is
+a request fails ──► outage suspected: one probe ──► success: only that path is affected
+                              │
+                              └──► failure: outage confirmed and logged; probes at growing intervals until one succeeds
 """
 
 from lessee.agent.machine.protocol.commands import SessionCommand, VaultCommand
-from lessee.agent.machine.state import Call, Outage
-from lessee.agent.machine.transaction import Turn
+from lessee.agent.machine.session.state import Outage
+from lessee.agent.machine.state import PendingRequest
+from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.backoff import delay
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 
-STRAIN = 3
-"""So many answers in a row that do not serve are bad weather, though each is told of one path."""
+MAX_PATH_ERRORS = 3
+"""Consecutive path errors that the agent takes for an outage, although each of them concerns one path."""
 RELAPSE = 15.0
-"""Seconds of fair weather that do not yet end the bad one before."""
+"""Seconds after an outage in which another one counts as its continuation."""
 
 
-def is_of_its_path(turn: Turn, call: Call, failure: Failure, *, again: bool) -> bool:
-    """Whether a request failed alone: others have been answered since it was sent, or it has failed so before."""
+def may_request(state: StateView) -> bool:
+    """Whether requests other than those for the session may be sent now."""
+    session = state.session
+    return session.token is not None and session.outage is None and not state.stopping
+
+
+def is_path_failure(tx: Transaction, request: PendingRequest, failure: Failure, *, repeated: bool) -> bool:
+    """Whether only this path failed: other requests succeeded since this one was sent, or it also failed before."""
     if failure.kind is not Kind.UNAVAILABLE:
         return True
-    session = turn.session
-    answered = session.reached_at is not None and session.reached_at > call.sent_at
-    return session.weather is None and (again or answered)
+    session = tx.session
+    is_answering = session.last_response_at is not None and session.last_response_at > request.sent_at
+    return session.outage is None and (repeated or is_answering)
 
 
-def bad_weather(turn: Turn, command: VaultCommand, call: Call, failure: Failure) -> None:
-    """Nothing is asked for a while, but to find out whether it is Vault or that one path."""
-    session, now = turn.session, turn.now
+def note_outage(tx: Transaction, command: VaultCommand, request: PendingRequest, failure: Failure) -> None:
+    """Suspect an outage, or confirm it if the failed request was a probe."""
+    session, now = tx.session, tx.now
     is_probe = isinstance(command, SessionCommand)
-    if session.weather is None and not is_probe:
-        turn.session = replace(session, weather=Outage(since=now, tries=0, next_at=now, text=failure.text))
-    elif session.weather is None or (is_probe and call.sent_at >= session.weather.since):
-        _not_served(turn, call, failure)
-    # What was under way when the weather broke counts as no try of its own.
+    if session.outage is None and not is_probe:
+        tx.session = replace(session, outage=Outage(since=now, attempts=0, next_at=now, text=failure.text))
+    elif session.outage is None or (is_probe and request.sent_at >= session.outage.since):
+        _confirm(tx, request, failure)
+    # Requests that were under way when the outage began are no probes.
 
 
-def _not_served(turn: Turn, call: Call, failure: Failure) -> None:
-    weather = _going_on(turn)
-    if not weather.tries or weather.text != failure.text:
-        turn.tell("warning", "vault is away", reason=failure.text)
-    now = turn.now
-    wait = delay(weather.tries, turn.draw(), duration=now - weather.since)
-    # A probe that hung has waited long enough already.
-    next_at = now + turn.wait(max(call.sent_at + wait - now, wait / 4), failure)
-    weather = Outage(weather.since, weather.tries + 1, next_at, failure.text, seen_at=now)
-    turn.session = replace(turn.session, weather=weather)
+def note_path_error(tx: Transaction, request: PendingRequest, failure: Failure) -> None:
+    """Count a path error: several without a success between them are an outage."""
+    session = tx.session
+    path_errors = session.path_errors + 1
+    tx.session = replace(session, path_errors=path_errors)
+    if session.outage is not None or path_errors >= MAX_PATH_ERRORS:
+        _confirm(tx, request, failure)
 
 
-def _going_on(turn: Turn) -> Outage:
-    """The weather there is, or was a moment ago: a relapse is no new one."""
-    session, now = turn.session, turn.now
-    weather = session.weather or Outage(since=now, tries=0, next_at=now, text="")
-    if not weather.tries and session.past is not None and now - session.back_at < RELAPSE:
-        return session.past
-    return weather
+def end_outage(tx: Transaction) -> None:
+    """Vault served a request, or gave a definite reason why it does not."""
+    session, now = tx.session, tx.now
+    outage = session.outage
+    if outage is not None and outage.is_confirmed:
+        tx.log("info", "vault available", outage_seconds=round(now - outage.since, 1))
+        session = replace(session, last_outage=outage, outage_ended_at=now)
+    tx.session = replace(session, outage=None, last_response_at=now, path_errors=0)
 
 
-def strained(turn: Turn, call: Call, failure: Failure) -> None:
-    """A path was not served. One is its own affair; several, and nothing served in between, are the server's."""
-    session = turn.session
-    strain = session.strain + 1
-    turn.session = replace(session, strain=strain)
-    if session.weather is not None or strain >= STRAIN:
-        _not_served(turn, call, failure)
+def _confirm(tx: Transaction, request: PendingRequest, failure: Failure) -> None:
+    outage = _current_or_relapsed(tx)
+    if not outage.is_confirmed or outage.text != failure.text:
+        tx.log("warning", "vault unavailable", reason=failure.text)
+    now = tx.now
+    wait = delay(outage.attempts, tx.random(), duration=now - outage.since)
+    # A probe that hung until its timeout was itself a wait.
+    next_at = now + tx.at_least_retry_after(max(request.sent_at + wait - now, wait / 4), failure)
+    outage = Outage(outage.since, outage.attempts + 1, next_at, failure.text, last_failure_at=now)
+    tx.session = replace(tx.session, outage=outage)
 
 
-def fair_weather(turn: Turn) -> None:
-    """Vault served something, or said clearly why not."""
-    session, now = turn.session, turn.now
-    weather = session.weather
-    if weather is not None and weather.tries:
-        turn.tell("info", "vault is back", after=round(now - weather.since, 1))
-        session = replace(session, past=weather, back_at=now)
-    turn.session = replace(session, weather=None, reached_at=now, strain=0)
+def _current_or_relapsed(tx: Transaction) -> Outage:
+    session, now = tx.session, tx.now
+    outage = session.outage or Outage(since=now, attempts=0, next_at=now, text="")
+    if not outage.is_confirmed and session.last_outage is not None and now - session.outage_ended_at < RELAPSE:
+        return session.last_outage
+    return outage

@@ -1,1 +1,1 @@
-"""What the state machine reports: the status document, counters and problems."""
+"""What the state machine says about itself: the status document, its problems, and how a one-shot command ended."""

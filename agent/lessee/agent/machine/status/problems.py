@@ -1,94 +1,111 @@
-"""What is wrong, in words for the operator, without a value."""
+"""The problems of an agent, for the operator: what failed, why, and what to do. They contain no secret."""
 
 from collections.abc import Iterator
 
-from lessee.agent.machine.apps.version_reports import remedy
-from lessee.agent.machine.leases.consumers import may_show
-from lessee.agent.machine.state import App, Held, State
-from lessee.agent.machine.status.one_shot import grant
+from lessee.agent.machine.apps.state import App
+from lessee.agent.machine.apps.version_reports import report_remedy
+from lessee.agent.machine.leases.state import HeldLease
+from lessee.agent.machine.state import State
+from lessee.agent.machine.status.one_shot import policy_remedy
 from lessee.core.failures import Kind
 
-SLOW = 3.0
-"""Seconds without an answer that are told."""
+SLOW_REQUEST = 3.0
+"""Seconds without a response after which a pending request is a problem."""
 
-_MADE = {"env": "the agent's environment", "last_known_good": "its last good secrets"}
+_FALLBACK_SOURCES = {"env": "environment variables", "last_known_good": "its last-known-good snapshot"}
 
 
-def troubles(state: State, now: float) -> Iterator[str]:
-    """What is wrong and what to do, one line each."""
+def problems_of(state: State, now: float) -> Iterator[str]:
+    """One line for each problem."""
+    yield from _vault_problems(state, now)
+    yield from _secret_problems(state)
+    for name, report in state.version_reports.items():
+        if report.failure is not None:
+            what = f"the rotator does not know which versions {name} uses: {report.failure.text}"
+            yield f"{what}; {report_remedy(report.path)}"
+    for name, app in state.apps.items():
+        yield from _app_problems(state, name, app)
+
+
+def _vault_problems(state: State, now: float) -> Iterator[str]:
     session = state.session
-    asked_at = min((call.sent_at for call in state.calls.values()), default=now)
-    if session.weather is None and now - asked_at > SLOW:
-        yield f"vault has not answered a request for {now - asked_at:.0f} s"
-    if session.weather is not None and session.weather.tries:
-        yield f"vault does not serve: {session.weather.text}; the files stay as they are"
+    sent_at = min((request.sent_at for request in state.requests.values()), default=now)
+    if session.outage is None and now - sent_at > SLOW_REQUEST:
+        yield f"vault has not answered a request for {now - sent_at:.0f} s"
+    if session.outage is not None and session.outage.is_confirmed:
+        yield f"vault is unavailable: {session.outage.text}; published files remain unchanged"
     if session.failure is not None:
         yield f"login failed: {session.failure.text}"
-    yield from (f"{name}/: {m.failure.text}" for name, m in state.mounts.items() if m.failure is not None)
-    yield from (f"{folder}: {g.failure.text}" for folder, g in state.groups.items() if g.failure is not None)
-    for ref, source in state.sources.items():
-        if source.failure is not None:
-            todo = grant(ref) if source.failure.kind is Kind.DENIED else "write it, or mend the path in the template"
-            yield f"{ref}: {source.failure.text}; {todo}"
-    for need, supply in state.supplies.items():
-        if supply.failure is not None:
-            todo = f"; {grant(need)}" if supply.failure.kind is Kind.DENIED else ""
-            yield f"{need}: not issued: {supply.failure.text}{todo}"
+
+
+def _secret_problems(state: State) -> Iterator[str]:
+    for mount_name, mount in state.mounts.items():
+        if mount.failure is not None:
+            yield f"{mount_name}/: {mount.failure.text}"
+    for folder_name, folder in state.folders.items():
+        if folder.failure is not None:
+            yield f"{folder_name}: {folder.failure.text}"
+    for ref, secret in state.secrets.items():
+        if secret.failure is not None:
+            is_denied = secret.failure.kind is Kind.DENIED
+            todo = policy_remedy(ref) if is_denied else "write it, or correct the path in the template"
+            yield f"{ref}: {secret.failure.text}; {todo}"
+    for need, issuance in state.issuances.items():
+        if issuance.failure is not None:
+            todo = f"; {policy_remedy(need)}" if issuance.failure.kind is Kind.DENIED else ""
+            yield f"{need}: not issued: {issuance.failure.text}{todo}"
     for held in state.leases.values():
         if held.failure is not None:
             yield f"{held.lease.need}: not renewed: {held.failure.text}"
-    for name, statement in state.reports.items():
-        if statement.failure is not None:
-            what = f"the rotator cannot see which versions {name} works with: {statement.failure.text}"
-            yield f"{what}; {remedy(statement.where)}"
-    for name, app in state.apps.items():
-        if (why := ended(state, app)) is not None:
-            yield f"{name} is degraded: {why}; its files stay until Vault gives another one"
-        yield from _fallen_back(name, app)
-        if app.problem is not None:
-            yield f"{name} is not published: {app.problem}"
-        if app.notify_error is not None:
-            yield f"{name} is not notified: {app.notify_error}"
-        yield from _unproved(name, app)
 
 
-def _fallen_back(name: str, app: App) -> Iterator[str]:
-    fallback = app.fallback
-    if fallback.shown is not None:
-        made = _MADE[fallback.shown]
-        yield f"{name} is degraded: its files are made from {made}, for Vault was away; Vault's replace them"
-    if fallback.error is not None:
-        yield f"{name} has no fallback: {fallback.error}; it waits for Vault"
-    if fallback.keep_error is not None:
-        yield f"{name}: its last good secrets are not kept: {fallback.keep_error}"
+def _app_problems(state: State, name: str, app: App) -> Iterator[str]:
+    if (reason := expiry_of(state, app)) is not None:
+        yield f"{name} is degraded: {reason}; its files remain unchanged until Vault issues a new lease"
+    if app.active_fallback is not None:
+        source = _FALLBACK_SOURCES[app.active_fallback]
+        yield f"{name} is degraded: its files come from {source}, until Vault is available"
+    if app.fallback.error is not None:
+        yield f"{name} has no fallback: {app.fallback.error}; it waits for Vault"
+    if app.snapshot.error is not None:
+        yield f"{name}: its last-known-good snapshot is not saved: {app.snapshot.error}"
+    if app.problem is not None:
+        yield f"{name} is not published: {app.problem.text}"
+    if app.notification is not None and app.notification.error is not None:
+        yield f"{name} is not notified: {app.notification.error}"
+    yield from _readiness_problems(name, app)
 
 
-def _unproved(name: str, app: App) -> Iterator[str]:
-    proof = app.proof
-    if proof.bad is not None:
-        what = f"{name} is rolled back to generation {app.number}: with the newest it was not ready: {proof.error}"
-        yield f"{what}; mend the secret, or try it again with `lessee refresh`"
-    elif proof.open and proof.error is not None:
-        yield f"{name} is not ready: {proof.error}"
+def _readiness_problems(name: str, app: App) -> Iterator[str]:
+    if app.publication is not None and app.publication.rolled_back is not None:
+        error = app.publication.rolled_back.error
+        what = f"{name} is rolled back to generation {app.publication.number}: it was not ready with the newest"
+        reason = f": {error}" if error is not None else ""
+        yield f"{what}{reason}; correct the secret, or try again with `lessee refresh`"
+    elif app.unverified is not None and app.unverified.error is not None:
+        yield f"{name} is not ready: {app.unverified.error}"
 
 
-def ended(state: State, app: App) -> str | None:
-    """What its readers see and is no longer valid."""
+def expiry_of(state: State, app: App) -> str | None:
+    """Which leases in the published files have ended."""
     ended = {str(held.lease.need) for held in _ended_leases(state, app)}
-    return f"the lease ended of {', '.join(sorted(ended))}" if ended else None
+    return f"the lease of {', '.join(sorted(ended))} has expired" if ended else None
 
 
-def ended_at(state: State, app: App) -> float | None:
-    """Since when that is so."""
+def expired_since(state: State, app: App) -> float | None:
+    """When the first of these leases ended."""
     return min((held.ended_at for held in _ended_leases(state, app) if held.ended_at is not None), default=None)
 
 
-def _ended_leases(state: State, app: App) -> list[Held]:
+def _ended_leases(state: State, app: App) -> list[HeldLease]:
+    publication, needs = app.publication, app.spec.needs
+    if publication is None or not needs:
+        return []
+    contents = publication.contents
     return [
         held
         for held in state.leases.values()
         if held.ended_at is not None
-        and app.want.needs
-        and may_show(app, held.lease.id)
-        and (app.shows is not None or held.lease.need in app.want.needs)
+        and contents.may_contain(held.lease.id)
+        and (contents.leases is not None or held.lease.need in needs)
     ]

@@ -1,28 +1,40 @@
-"""What a running agent says of itself: the state as status.json, without a value."""
+"""The status document of a running agent (`lessee status --json`), without any secret."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from lessee import __version__
-from lessee.agent.machine.apps.inputs import inputs_of, looked_at
+from lessee.agent.machine.apps.inputs import kv_secrets_of, last_checked_at
+from lessee.agent.machine.apps.state import (
+    App,
+    FailedGeneration,
+    PendingNotification,
+    Publication,
+    Ready,
+    Rejected,
+    Unverified,
+    WriteFailed,
+)
+from lessee.agent.machine.kv.state import KvSecret
 from lessee.agent.machine.leases.renewal import ends_at
-from lessee.agent.machine.protocol.app_spec import Want
-from lessee.agent.machine.state import NEVER, App, Held, Source, State, Supply
-from lessee.agent.machine.status.counters import Totals
-from lessee.agent.machine.status.problems import ended, ended_at, troubles
+from lessee.agent.machine.leases.state import HeldLease, Issuance
+from lessee.agent.machine.protocol.app_spec import AppSpec
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.state import Counters, State
+from lessee.agent.machine.status.problems import expired_since, expiry_of, problems_of
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Ref
 
-LOOKS = 4.0
-"""Rounds without a look after which a source is no longer called fresh: its own and three tries."""
+FRESH_INTERVALS = 4.0
+"""Intervals without a check after which a secret is not fresh: one regular check, and three retries."""
 
-_Moment = Callable[[float | None], str | None]
+_Timestamp = Callable[[float | None], str | None]
 
 
-class Account(ImmutableStruct, frozen=True):
-    """What the agent is in one identity's name. `address` is the one in use; `id` tells this identity from others."""
+class IdentityStatus(ImmutableStruct, frozen=True):
+    """One identity of the agent. `address` is the server in use; `id` distinguishes this identity from others."""
 
     id: str
     address: str
@@ -30,51 +42,60 @@ class Account(ImmutableStruct, frozen=True):
 
 
 def ready(state: State) -> bool:
-    """Every app has a generation to read."""
-    return all(app.number is not None for app in state.apps.values())
+    """Whether every app has a published generation."""
+    return all(app.publication is not None for app in state.apps.values())
 
 
 def fresh(state: State, now: float) -> bool:
-    """Every source was looked at within its `refresh` and three tries, and is as it was seen."""
-    return all(app.fallback.shown is None and _fresh(state, app.want, now) for app in state.apps.values())
+    """Whether every secret was checked in time, and every app has what the last check showed."""
+    return all(_is_app_fresh(state, app, now) for app in state.apps.values())
 
 
-def _fresh(state: State, want: Want, now: float) -> bool:
-    hearing, near = state.hearing, want.refresh * LOOKS
-    # Whoever is told of changes knows, without a look, that there was none.
-    is_told = now - (now if hearing.live else hearing.until) <= near
-    longest = max(near, hearing.poll * LOOKS) if is_told else near
+def _is_app_fresh(state: State, app: App, now: float) -> bool:
+    return app.active_fallback is None and _are_secrets_fresh(state, app.spec, now)
 
-    def recent(moment: float | None) -> bool:
-        return moment is not None and now - moment <= longest
 
-    groups = [state.groups[need] for need in want.needs if isinstance(need, Folder)]
-    if not all(group.failure is None and recent(group.looked_at) for group in groups):
+def _are_secrets_fresh(state: State, spec: AppSpec, now: float) -> bool:
+    source, limit = state.event_source, spec.refresh_interval * FRESH_INTERVALS
+    # A live event source shows without any check that nothing has changed.
+    is_live = now - (now if source.live else source.last_live_at) <= limit
+    limit = max(limit, source.poll_interval * FRESH_INTERVALS) if is_live else limit
+
+    def is_recent(moment: float | None) -> bool:
+        return moment is not None and now - moment <= limit
+
+    folders = [state.folders[need] for need in spec.needs if isinstance(need, Folder)]
+    if not all(folder.failure is None and is_recent(folder.last_checked_at) for folder in folders):
         return False
-    if any(isinstance(need, DynamicSecret) and not _valid(state, need) for need in want.needs):
+    if any(isinstance(need, DynamicSecret) and not _has_lease(state, need) for need in spec.needs):
         return False
-    for ref in inputs_of(state, want.needs):
-        source = state.sources[ref]
-        if source.failure is not None and source.failure.kind is Kind.NOT_FOUND and ref not in want.needs:
-            continue  # a folder goes on without a secret that is gone
-        if source.failure is not None or source.stale:
+    for ref in kv_secrets_of(state, spec.needs):
+        secret = state.secrets[ref]
+        if secret.failure is not None and secret.failure.kind is Kind.NOT_FOUND and ref not in spec.needs:
+            continue  # A folder is rendered without a secret that does not exist.
+        if secret.failure is not None or secret.stale:
             return False
-        if ref.version is None and not recent(looked_at(state, ref)):
+        if ref.version is None and not is_recent(last_checked_at(state, ref)):
             return False
     return True
 
 
-def _valid(state: State, need: DynamicSecret) -> bool:
-    held = state.leases.get(state.supplies[need].lease or "")
+def _has_lease(state: State, need: DynamicSecret) -> bool:
+    held = state.leases.get(state.issuances[need].lease or "")
     return held is not None and held.ended_at is None
 
 
 def status(
-    accounts: Sequence[Account], now: float, wall: float, *, environment: str | None, trouble: str | None = None
+    identities: Sequence[IdentityStatus],
+    now: float,
+    wall: float,
+    *,
+    environment: str | None,
+    reload_error: str | None = None,
 ) -> Mapping[str, Any]:
-    """status.json. `now` on the boot clock and `wall` in seconds since 1970 are the same moment.
+    """The status document. `now` on the boot clock and `wall` in seconds since 1970 are the same moment.
 
-    The first account is the one that `vault` and `token` tell of.
+    The keys `vault` and `token` describe the first identity.
     """
 
     def at(moment: float | None) -> str | None:
@@ -82,91 +103,160 @@ def status(
             return None
         return datetime.fromtimestamp(wall - now + moment, UTC).isoformat(timespec="milliseconds")
 
-    states = [account.state for account in accounts]
-    identities = [_identity(account, at) for account in accounts]
-    first = identities[0]
-    lines = [line for account in accounts for line in problems(account, now, among=len(accounts))]
+    states = [identity.state for identity in identities]
+    described = [_identity(identity, at) for identity in identities]
+    lines = [line for identity in identities for line in problems(identity, now, among=len(identities))]
     return {
         "version": __version__,
         "environment": environment,
         "ready": all(map(ready, states)),
         "fresh": all(fresh(state, now) for state in states),
-        "problems": [*_of_the_edit(trouble), *lines],
-        "vault": first["vault"],
-        "token": first["token"],
-        "identities": identities,
+        "problems": [*_reload_problems(reload_error), *lines],
+        "vault": described[0]["vault"],
+        "token": described[0]["token"],
+        "identities": described,
         "apps": {name: _app(state, app, at, now) for state in states for name, app in state.apps.items()},
         "leases": [_lease(state, held, at, now) for state in states for held in state.leases.values()],
-        "totals": {name: sum(getattr(state.totals, name) for state in states) for name in Totals.__struct_fields__},
+        "totals": {name: sum(getattr(state.counters, name) for state in states) for name in Counters.__struct_fields__},
     }
 
 
-def _identity(account: Account, at: _Moment) -> Mapping[str, object]:
-    state = account.state
+def problems(identity: IdentityStatus, now: float, *, among: int = 1) -> list[str]:
+    """One line for each problem; with the apps of the identity if there are several identities."""
+    lines = list(problems_of(identity.state, now))
+    if among == 1:
+        return lines
+    apps = ", ".join(sorted(identity.state.apps)) or "an identity without apps"
+    return [f"{apps}: {line}" for line in lines]
+
+
+def _reload_problems(reload_error: str | None) -> list[str]:
+    return [f"the edited configuration is not in effect: {line}" for line in (reload_error or "").splitlines()]
+
+
+def _identity(identity: IdentityStatus, at: _Timestamp) -> Mapping[str, object]:
+    state = identity.state
     session = state.session
-    weather, token = session.weather, session.token
+    outage, token = session.outage, session.token
     return {
-        "id": account.id,
+        "id": identity.id,
         "apps": sorted(state.apps),
         "vault": {
-            "address": account.address,
-            "reachable": session.reached_at is not None and (weather is None or not weather.tries),
-            "since": at(weather.since if weather else session.reached_at),
-            "next_try": at(weather.next_at if weather else None),
+            "address": identity.address,
+            "reachable": session.last_response_at is not None and (outage is None or not outage.is_confirmed),
+            "since": at(outage.since if outage else session.last_response_at),
+            "next_retry_at": at(outage.next_at if outage else None),
             "polling": _polling(state),
         },
         "token": {"accessor": token.accessor, "expires_at": at(token.ends_at)} if token else None,
     }
 
 
-def _of_the_edit(trouble: str | None) -> list[str]:
-    return [f"the edited configuration is not in force: {line}" for line in (trouble or "").splitlines()]
-
-
-def problems(account: Account, now: float, *, among: int = 1) -> list[str]:
-    """What is wrong and what to do, one line each; of one among several identities, each with whom it serves."""
-    lines = list(troubles(account.state, now))
-    if among == 1:
-        return lines
-    whose = ", ".join(sorted(account.state.apps)) or "an identity of before"
-    return [f"{whose}: {line}" for line in lines]
-
-
 def _polling(state: State) -> Mapping[str, str]:
-    """How changes in each folder are noticed."""
-    said = {}
-    for folder, group in state.groups.items():
-        refs = [ref for ref in state.sources if ref.folder == folder and ref.version is None]
-        if group.by_list:
-            said[str(folder)] = "list"
-        elif refs and all(state.sources[ref].blind for ref in refs):
-            said[str(folder)] = "data"
+    """How changes in each folder are detected."""
+    methods = {}
+    for name, folder in state.folders.items():
+        refs = [ref for ref in state.secrets if ref.folder == name and ref.version is None]
+        if folder.lists_metadata:
+            methods[str(name)] = "list"
+        elif refs and all(state.secrets[ref].polls_data for ref in refs):
+            methods[str(name)] = "data"
         else:
-            said[str(folder)] = "metadata"
-    return said
+            methods[str(name)] = "metadata"
+    return methods
 
 
-def _app(state: State, app: App, at: _Moment, now: float) -> Mapping[str, object]:
+def _app(state: State, app: App, at: _Timestamp, now: float) -> Mapping[str, object]:
+    publication = app.publication
+    published_at = publication.published_at if publication is not None else None
+    is_fallback = app.active_fallback is not None
+    needs = sorted(app.spec.needs, key=str)
     return {
-        "generation": app.number,
-        "published_at": at(app.published_at),
-        "state": _state(app),
-        "fresh": app.fallback.shown is None and _fresh(state, app.want, now),
-        "looked_at": at(_looked_at(state, app.want)),
-        "degraded": app.fallback.shown or ended(state, app),
-        "degraded_since": at(app.published_at if app.fallback.shown is not None else ended_at(state, app)),
-        "next_try": at(_next_try(app)),
-        "error": app.problem,
+        "generation": publication.number if publication is not None else None,
+        "published_at": at(published_at),
+        "state": _app_state(app),
+        "fresh": _is_app_fresh(state, app, now),
+        "last_checked_at": at(_oldest_check(state, app.spec)),
+        "degraded": app.active_fallback or expiry_of(state, app),
+        "degraded_since": at(published_at if is_fallback else expired_since(state, app)),
+        "next_retry_at": at(_next_retry_at(app)),
+        "error": app.problem.text if app.problem is not None else None,
         "secrets": [
-            *(_source(state, ref, at) for ref in sorted(inputs_of(state, app.want.needs), key=str)),
-            *(_supply(state, need, at) for need in sorted(app.want.needs, key=str) if isinstance(need, DynamicSecret)),
+            *(_kv_secret(state, ref, at) for ref in sorted(kv_secrets_of(state, app.spec.needs), key=str)),
+            *(_dynamic_secret(state, need, at) for need in needs if isinstance(need, DynamicSecret)),
         ],
-        "notify": {"owed": app.owed, "last": at(app.told_at), "error": app.notify_error},
-        "proof": {"open": app.proof.open, "error": app.proof.error} if app.want.proves else None,
+        "notify": {
+            "pending": app.notification is not None,
+            "last": at(app.notified_at),
+            "error": app.notification.error if app.notification is not None else None,
+        },
+        "readiness": _readiness(app) if app.spec.probes else None,
     }
 
 
-def _lease(state: State, held: Held, at: _Moment, now: float) -> Mapping[str, object]:
+def _app_state(app: App) -> str:
+    if isinstance(app.problem, Rejected):
+        return "rejected"
+    match app.publication:
+        case None:
+            return "waiting"
+        case Publication(rolled_back=FailedGeneration()):
+            return "rolled_back"
+        case Publication(notification=PendingNotification()):
+            return "published"
+        case Publication(readiness=Ready()) if app.spec.probes:
+            return "ready"
+        case _:
+            return "notified" if app.spec.notifies else "published"
+
+
+def _readiness(app: App) -> Mapping[str, object]:
+    match app.publication:
+        case Publication(readiness=Unverified(error=error)):
+            return {"pending": True, "error": error}
+        case Publication(rolled_back=FailedGeneration(error=error)):
+            return {"pending": False, "error": error}
+        case _:
+            return {"pending": False, "error": None}
+
+
+def _next_retry_at(app: App) -> float | None:
+    if app.notification is not None and app.notification.error is not None:
+        return app.notification.next_at
+    return app.problem.next_at if isinstance(app.problem, WriteFailed) else None
+
+
+def _oldest_check(state: State, spec: AppSpec) -> float | None:
+    """The oldest last check of the app's KV secrets; None if there are none, or one was never checked."""
+    moments = [last_checked_at(state, ref) for ref in kv_secrets_of(state, spec.needs) if ref.version is None]
+    known = [moment for moment in moments if moment is not None]
+    return min(known, default=None) if len(known) == len(moments) else None
+
+
+def _kv_secret(state: State, ref: Ref, at: _Timestamp) -> Mapping[str, object]:
+    secret = state.secrets[ref]
+    return {
+        "path": str(ref),
+        "version": secret.metadata.version if secret.metadata else None,
+        "read_at": at(secret.last_read_at),
+        "last_checked_at": at(last_checked_at(state, ref)),
+        **_failure(secret, at),
+    }
+
+
+def _dynamic_secret(state: State, need: DynamicSecret, at: _Timestamp) -> Mapping[str, object]:
+    issuance = state.issuances[need]
+    held = state.leases.get(issuance.lease or "")
+    return {
+        "path": str(need),
+        "version": None,
+        "read_at": at(held.lease.issued_at if held is not None else None),
+        "last_checked_at": at(held.lease.sent_at if held is not None else None),
+        **_failure(issuance, at),
+    }
+
+
+def _lease(state: State, held: HeldLease, at: _Timestamp, now: float) -> Mapping[str, object]:
     lease = held.lease
     end = ends_at(state, lease)
     return {
@@ -176,67 +266,14 @@ def _lease(state: State, held: Held, at: _Moment, now: float) -> Mapping[str, ob
         "expires_at": at(end if not lease.static else None),
         "expires_in": round(end - now, 3) if end != NEVER else None,
         "renew_at": at(min(held.renew_at, held.replace_at)),
-        "state": "expired" if held.ended_at is not None else "held" if held.standing == "current" else "retiring",
+        "state": "expired" if held.ended_at is not None else "held" if held.status == "current" else "retiring",
         "apps": sorted(lease.apps),
-        **_trouble(held, held.next_at, at),
+        **_failure(held, at),
     }
 
 
-def _looked_at(state: State, want: Want) -> float | None:
-    """When the KV source was looked at that was looked at longest ago; None: one never was, or there is none."""
-    moments = [looked_at(state, ref) for ref in inputs_of(state, want.needs) if ref.version is None]
-    known = [moment for moment in moments if moment is not None]
-    return min(known, default=None) if len(known) == len(moments) else None
-
-
-def _state(app: App) -> str:
-    if app.rejected:
-        return "refused"
-    if app.number is None:
-        return "waiting"
-    if app.proof.bad is not None:
-        return "rolled_back"
-    if app.owed:
-        return "published"
-    if app.want.proves and not app.proof.open:
-        return "confirmed"
-    return "notified" if app.want.notifies else "published"
-
-
-def _next_try(app: App) -> float | None:
-    if app.owed and app.notify_error is not None:
-        return app.notify_at
-    return app.publish_at if app.dirty and app.tries else None
-
-
-def _source(state: State, ref: Ref, at: _Moment) -> Mapping[str, object]:
-    source = state.sources[ref]
-    return {
-        "path": str(ref),
-        "version": source.metadata.version if source.metadata else None,
-        "read_at": at(source.read_at),
-        "looked_at": at(looked_at(state, ref)),
-        **_trouble(source, source.next_at, at),
-    }
-
-
-def _supply(state: State, need: DynamicSecret, at: _Moment) -> Mapping[str, object]:
-    supply = state.supplies[need]
-    held = state.leases.get(supply.lease or "")
-    return {
-        "path": str(need),
-        "version": None,
-        "read_at": at(held.lease.issued_at if held is not None else None),
-        "looked_at": at(held.lease.sent_at if held is not None else None),
-        **_trouble(supply, supply.next_at, at),
-    }
-
-
-def _trouble(item: Source | Supply | Held, next_at: float, at: _Moment) -> Mapping[str, object]:
-    """What is wrong, since when, and when it is tried again."""
-    wrong = item.failure is not None
-    return {
-        "error": item.failure.text if item.failure is not None else None,
-        "since": at(item.since if wrong else None),
-        "next_try": at(next_at if wrong else None),
-    }
+def _failure(item: KvSecret | Issuance | HeldLease, at: _Timestamp) -> Mapping[str, object]:
+    """The error, its start, and the next retry."""
+    if item.failure is None:
+        return {"error": None, "since": None, "next_retry_at": None}
+    return {"error": item.failure.text, "since": at(item.since), "next_retry_at": at(item.next_at)}

@@ -1,0 +1,132 @@
+"""How changes in KV secrets are detected, and when each mount, folder and secret is checked next."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from lessee.agent.machine.kv.event_source import poll_interval
+from lessee.agent.machine.kv.state import KvFolder, KvMount, KvSecret
+from lessee.agent.machine.protocol.commands import ReadingCommand
+from lessee.agent.machine.session.outage import may_request
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.transaction import StateView, Transaction
+from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import replace
+from lessee.core.paths import Folder, Ref
+
+MAX_PENDING_READS = 8
+"""Concurrent reads: enough for a few connections, and few enough for any server."""
+MAX_INDEPENDENT_RETRIES = 3.0
+"""Failing paths that are each retried as if they were the only one."""
+
+
+def read_deadlines(state: StateView) -> Iterator[float]:
+    """When `plan_reads` has something to do."""
+    if free_read_slots(state) == 0:
+        return
+    mounts = state.mounts
+    yield from map(mount_due_at, mounts.values())
+    yield from (folder_due_at(mounts, name, folder) for name, folder in state.folders.items())
+    yield from (secret_due_at(mounts, ref, secret) for ref, secret in state.secrets.items())
+
+
+def free_read_slots(state: StateView) -> int:
+    """How many more reads may be sent now."""
+    if not may_request(state):
+        return 0
+    pending = sum(isinstance(request.command, ReadingCommand) for request in state.requests.values())
+    return max(0, MAX_PENDING_READS - pending)
+
+
+def mount_due_at(mount: KvMount) -> float:
+    """When to detect the version of a mount."""
+    return NEVER if mount.version or mount.request is not None else mount.next_at
+
+
+def folder_due_at(mounts: Mapping[str, KvMount], name: Folder, folder: KvFolder) -> float:
+    """When to list a folder."""
+    if folder.request is not None or not mounts[name.mount].version:
+        return NEVER
+    return min(folder.next_at, folder.event_due_at)
+
+
+def secret_due_at(mounts: Mapping[str, KvMount], ref: Ref, secret: KvSecret) -> float:
+    """When to read a secret or its metadata."""
+    if secret.request is not None or not mounts[ref.mount].version:
+        return NEVER
+    return min(secret.next_at, secret.event_due_at)
+
+
+def next_check_of(tx: Transaction, ref: Ref) -> float:
+    """When to check a secret that was just checked."""
+    if ref.version is not None:
+        return NEVER  # A pinned version never changes.
+    folder = tx.folders.get(ref.folder)
+    if folder is None or folder.lists_metadata:
+        return NEVER
+    return next_round(tx, folder.refresh_interval)
+
+
+def next_round(tx: Transaction, refresh_interval: float) -> float:
+    """When to check again, within the interval. Random, so that agents drift apart."""
+    return tx.now + poll_interval(tx.event_source, refresh_interval) * (0.9 + 0.1 * tx.random())
+
+
+def retry_read_at(tx: Transaction, ref: Ref, secret: KvSecret, failure: Failure) -> float:
+    """When to read a secret again after a failure."""
+    folder = tx.folders.get(ref.folder)
+    refresh_interval = folder.refresh_interval if folder is not None else 1.0
+    return tx.retry_at(secret, failure, base=max(1.0, refresh_interval) * _slowdown(tx))
+
+
+def _slowdown(tx: Transaction) -> float:
+    """The more paths fail, the longer each of them waits: together they cause few requests."""
+    failing = sum(secret.failure is not None and secret.next_at != NEVER for secret in tx.secrets.values())
+    return max(1.0, failing / MAX_INDEPENDENT_RETRIES)
+
+
+def members(tx: Transaction, name: Folder) -> list[Ref]:
+    """The secrets of a folder that templates read by themselves or with the folder."""
+    folder = tx.folders[name]
+    named = [name.ref(secret) for secret in folder.names or ()] if folder.reads_all else []
+    return list(dict.fromkeys([*folder.refs, *named]))
+
+
+def lists_metadata(tx: Transaction, folder: Folder, refs: Sequence[Ref], *, reads_all: bool) -> bool:
+    """Whether one LIST should check the folder. For a single secret, its own metadata is the smaller request."""
+    return (reads_all or len(refs) > 1) and tx.mounts[folder.mount].version != 1
+
+
+def poll_each_secret(tx: Transaction, name: Folder, *, reason: str) -> None:
+    """Read the metadata of each secret from now on, because a LIST of the folder does not return it."""
+    tx.log("info", "folder metadata not listed, polling each secret", folder=str(name), reason=reason)
+    folder = tx.folders[name]
+    is_v1 = tx.mounts[name.mount].version == 1
+    next_at = tx.now if folder.reads_all else NEVER
+    tx.folders[name] = replace(folder, lists_metadata=False, next_at=next_at)
+    for ref in members(tx, name):
+        secret = tx.secrets[ref]
+        next_at = secret.next_at if secret.next_at != NEVER else tx.now
+        tx.secrets[ref] = replace(secret, polls_data=secret.polls_data or is_v1, next_at=next_at)
+
+
+def retry_with_new_token(tx: Transaction) -> None:
+    """A new token may have other policies: retry what was denied."""
+    for name, mount in tx.mounts.items():
+        if mount.failure is not None:
+            tx.mounts[name] = replace(mount, next_at=tx.now)
+        reset_polling(tx, name, only_denied=True)
+
+
+def reset_polling(tx: Transaction, mount: str, *, only_denied: bool = False) -> None:
+    """Determine again how changes in a mount are detected, and retry all that failed there or was denied."""
+    for name, folder in tx.folders.items():
+        by_list = lists_metadata(tx, name, folder.refs, reads_all=folder.reads_all)
+        if name.mount == mount and (by_list != folder.lists_metadata or folder.failure is not None):
+            tx.folders[name] = replace(folder, lists_metadata=by_list, next_at=tx.now)
+    is_v1 = tx.mounts[mount].version == 1
+    for ref, secret in tx.secrets.items():
+        if ref.mount != mount:
+            continue
+        retries = secret.failure is not None and (not only_denied or secret.failure.kind is Kind.DENIED)
+        if retries or secret.polls_data != is_v1:
+            next_at = tx.now if retries else secret.next_at
+            tx.secrets[ref] = replace(secret, polls_data=is_v1, next_at=next_at)

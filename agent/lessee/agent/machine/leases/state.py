@@ -1,0 +1,50 @@
+"""What the agent knows of its leases, and of the dynamic secrets for which it needs one."""
+
+from typing import Literal
+
+from lessee.agent.machine.session.state import NEVER
+from lessee.core.failures import Failure
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.leases import Lease
+
+LeaseStatus = Literal["current", "superseded", "unused"]
+"""A lease is superseded once its successor is issued, and unused once no template reads its secret."""
+
+
+class Issuance(ImmutableStruct, frozen=True):
+    """How a dynamic secret that some template reads is issued."""
+
+    refresh_interval: float
+    lease: str | None = None
+    """The id of its newest lease."""
+    next_at: float = 0.0
+    """When to try again after a failure."""
+    attempts: int = 0
+    since: float = 0.0
+    """When the first of these attempts failed."""
+    failure: Failure | None = None
+    request: int | None = None
+
+
+class HeldLease(ImmutableStruct, frozen=True):
+    """A lease that the agent holds, and what is due for it."""
+
+    lease: Lease
+    status: LeaseStatus = "current"
+    renew_at: float = NEVER
+    replace_at: float = NEVER
+    """When to have its successor issued."""
+    verified: bool = True
+    """False: it comes from a previous run, and was not looked up yet."""
+    ended_at: float | None = None
+    """When the agent noticed that it had expired, or that Vault does not know it."""
+    expiry_handled: bool = False
+    """The apps' `on_expiry` was applied."""
+    revocation_denied: bool = False
+    """Vault denied the revocation: the lease expires by itself."""
+    next_at: float = 0.0
+    """When to try again after a failure."""
+    attempts: int = 0
+    since: float = 0.0
+    failure: Failure | None = None
+    request: int | None = None
