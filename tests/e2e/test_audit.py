@@ -1,4 +1,4 @@
-"""What was done is recorded, chained and signed; `lessee audit verify` finds what was altered."""
+"""Actions are recorded in a signed chain, and `lessee audit verify` finds alterations."""
 
 import json
 import os
@@ -29,39 +29,39 @@ def sidecar(bao, tmp_path, memory):
 
 
 def entries(folder):
-    """Those that are whole: who was killed may leave one that is not. None before the writer has made the folder."""
+    """The complete entries: a killed writer may leave a torn one. None before the writer has created the directory."""
     if not (folder / "trail").exists():
         return []
     with open_audit_trail(folder / "trail") as trail:
         return [entry for line in trail.lines() if (entry := decode_entry(line.text)) is not None]
 
 
-def actions(folder):
+def names(folder):
     return [entry.action.name for entry in entries(folder)]
 
 
-def seen(folder, what, **subject):
-    """An entry with this act and all of this in its subject."""
+def recorded(folder, what, **subject):
+    """Wait for an entry of this action with all of this in its subject."""
 
-    def look():
+    def find():
         for entry in entries(folder):
             if entry.action.name == what and subject.items() <= entry.action.subject.items():
                 return entry
         return None
 
-    return eventually(look, f"{what} {subject} in the trail")
+    return eventually(find, f"{what} {subject} in the trail")
 
 
-def test_an_agents_acts_are_recorded_without_a_value(bao, sidecar, tmp_path):
+def test_an_agents_actions_are_recorded_without_a_value(bao, sidecar, tmp_path):
     bao.put("testing/audited/one", password="canary-one")
     sidecar.template("app.txt.j2", '{{ secret("audited/one").password }}\n')
     sidecar.start()
-    seen(tmp_path, "read", secret="secret/testing/audited/one", version=1)
-    seen(tmp_path, "published", app="web", generation=1)
+    recorded(tmp_path, "secret read", secret="secret/testing/audited/one", version=1)
+    recorded(tmp_path, "generation published", app="web", generation=1)
     bao.put("testing/audited/one", password="canary-two")
-    seen(tmp_path, "published", app="web", generation=2)
+    recorded(tmp_path, "generation published", app="web", generation=2)
     assert sidecar.stop() == 0
-    assert [actions(tmp_path)[0], actions(tmp_path)[-1]] == ["agent started", "agent stopped"]
+    assert [names(tmp_path)[0], names(tmp_path)[-1]] == ["agent started", "agent stopped"]
     first = entries(tmp_path)[0].action
     assert (first.actor.kind, first.environment) == ("agent", "testing")
     text = b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
@@ -71,17 +71,17 @@ def test_an_agents_acts_are_recorded_without_a_value(bao, sidecar, tmp_path):
     assert done.stdout == f"{tmp_path}/trail: {len(entries(tmp_path))} entries, whole\n"
 
 
-def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
+def test_an_alteration_is_reported_with_its_place(bao, sidecar, tmp_path):
     bao.put("testing/audited/two", password="canary")
     sidecar.template("app.txt.j2", '{{ secret("audited/two").password }}\n')
     sidecar.start()
-    seen(tmp_path, "published", app="web")
+    recorded(tmp_path, "generation published", app="web")
     sidecar.stop()
     file = tmp_path / "trail" / "000000000001.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
-    kept = tmp_path / "public.pem"
-    kept.write_text(sidecar.command("audit", "key").stdout)
-    assert kept.read_text().startswith("-----BEGIN PUBLIC KEY-----")
+    copy = tmp_path / "public.pem"
+    copy.write_text(sidecar.command("audit", "key").stdout)
+    assert copy.read_text().startswith("-----BEGIN PUBLIC KEY-----")
     file.write_bytes(b"".join([*lines[:1], lines[1].replace(b'"done"', b'"started"'), *lines[2:]]))
     done = sidecar.command("audit", "verify")
     assert done.returncode == 1
@@ -90,17 +90,17 @@ def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
     file.write_bytes(b"".join(lines[:-1]))
     done = sidecar.command("audit", "verify", "trail", "--public-key", "public.pem", "--json")
     assert done.returncode == 1
-    said = json.loads(done.stdout)
-    assert [(one["line"], one["entry"]) for one in said["findings"]] == [(len(lines), len(lines))]
+    report = json.loads(done.stdout)
+    assert [(one["line"], one["entry"]) for one in report["findings"]] == [(len(lines), len(lines))]
     file.write_bytes(b"".join(lines))
     assert sidecar.command("audit", "verify", "trail", "--public-key", "public.pem").returncode == 0
     (tmp_path / "trail.key").unlink()
     done = sidecar.command("audit", "verify")
     assert (done.returncode, "could be replaced with it" in done.stderr) == (0, True)
     assert "the audit trail's key is missing" in sidecar.command("audit", "key").stderr
-    # Cut together with its head, it is found by a head that was kept elsewhere; all of it gone is found too.
-    (tmp_path / "kept.json").write_bytes((tmp_path / "trail" / "head.json").read_bytes())
-    options = ("--public-key", "public.pem", "--head", "kept.json")
+    # A copy of the head reveals a trail that was truncated with its head, and one that was removed.
+    (tmp_path / "copy.json").write_bytes((tmp_path / "trail" / "head.json").read_bytes())
+    options = ("--public-key", "public.pem", "--head", "copy.json")
     assert sidecar.command("audit", "verify", "trail", *options).returncode == 0
     (tmp_path / "trail" / "head.json").unlink()
     file.unlink()
@@ -109,33 +109,33 @@ def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
     assert "there is no audit trail: it was never written, or was removed completely" in done.stdout
 
 
-def test_killed_agents_leave_a_trail_that_is_whole(bao, sidecar, tmp_path):
+def test_killed_agents_leave_an_intact_trail(bao, sidecar, tmp_path):
     bao.put("testing/audited/three", password="canary")
     sidecar.template("app.txt.j2", '{{ secret("audited/three").password }}\n')
     for round_ in range(3):
         sidecar.start()
-        eventually(lambda count=round_ + 1: actions(tmp_path).count("agent started") == count, "another start")
+        eventually(lambda count=round_ + 1: names(tmp_path).count("agent started") == count, "another start")
         sidecar.stop(signal.SIGKILL)
         with open_audit_trail(tmp_path / "trail") as trail:
             genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
             assert verify(trail.lines, trail.head, genuine).findings == ()
 
 
-def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, tmp_path):
+def test_an_unwritable_trail_is_a_problem_and_stops_no_app(bao, sidecar, tmp_path):
     bao.put("testing/audited/four", password="canary")
     sidecar.template("app.txt.j2", '{{ secret("audited/four").password }}\n')
-    (tmp_path / "trail.key").write_text("rubbish")
+    (tmp_path / "trail.key").write_text("invalid")
     (tmp_path / "trail.key").chmod(0o600)
     sidecar.start()
     sidecar.until_file("app.txt", "canary\n")
     status = sidecar.until(lambda status: status["problems"])
-    assert "\nlessee_audit_trail_written 0.0\n" in sidecar.get("/metrics")[1]
+    assert "\nlessee_audit_trail_writable 0.0\n" in sidecar.get("/metrics")[1]
     assert status["problems"][0].startswith("the audit trail cannot be written: ")
     assert status["ready"]
     (tmp_path / "trail.key").unlink()
-    seen(tmp_path, "published", app="web")
+    recorded(tmp_path, "generation published", app="web")
     sidecar.until(lambda status: not status["problems"])
-    assert "\nlessee_audit_trail_written 1.0\n" in sidecar.get("/metrics")[1]
+    assert "\nlessee_audit_trail_writable 1.0\n" in sidecar.get("/metrics")[1]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def ground(audited, tmp_path):
     return one
 
 
-def test_what_setup_does_is_recorded_step_by_step_and_a_plan_is_no_act(ground, tmp_path):
+def test_each_step_of_setup_is_recorded_and_a_plan_is_not(ground, tmp_path):
     ground.run("--plan")
     assert not (tmp_path / "trail").exists()
     ground.run()
@@ -169,7 +169,7 @@ def test_what_setup_does_is_recorded_step_by_step_and_a_plan_is_no_act(ground, t
     assert ground.secret("production/database/postgres")["password"].encode() not in text
 
 
-def test_a_trail_that_is_required_and_cannot_be_written_lets_no_act_begin(ground, tmp_path):
+def test_with_a_required_but_unwritable_trail_no_action_starts(ground, tmp_path):
     ground.config["audit_trail"]["required"] = True
     (tmp_path / "trail").write_text("a file")
     done = ground.run(code=73)
@@ -180,7 +180,7 @@ def test_a_trail_that_is_required_and_cannot_be_written_lets_no_act_begin(ground
     assert "lessee: warning: the audit trail cannot be written: " in ground.run().stderr
 
 
-def test_a_rotation_by_hand_is_recorded_with_what_the_rotator_did(bao, sidecar, tmp_path):
+def test_a_manual_rotation_is_recorded_with_its_steps(bao, sidecar, tmp_path):
     bao.put("testing/audited/rotated", password="canary-old", rotation_count=0)
     target = {"kind": "vault", "secret": "audited/rotated", "keys": {"password": {}}, "rotation_period": "24h"}
     del sidecar.config["apps"]
@@ -194,82 +194,84 @@ def test_a_rotation_by_hand_is_recorded_with_what_the_rotator_did(bao, sidecar, 
     made = [(entry.action.outcome, entry.action.subject.get("step")) for entry in entries(tmp_path)]
     assert made[0] == ("started", None)
     assert made[-1] == ("done", None)
-    assert {("started", "rotation started"), ("done", "rotation published"), ("done", "old credential retired")} <= set(
+    assert {("started", "rotation started"), ("done", "credential rotated"), ("done", "old credential revoked")} <= set(
         made
     )
     assert b"canary" not in (tmp_path / "trail" / "000000000001.jsonl").read_bytes()
 
 
-def test_a_rotator_that_watches_records_its_rotations_beside_other_writers(bao, tmp_path, memory):
+def test_a_rotator_records_its_rotations(bao, tmp_path, memory):
     one = Service(bao, tmp_path, memory, environment=f"env-{os.urandom(4).hex()}")
     one.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     one.target("one", rotation_period="1s", jitter="0s")
     one.start()
     try:
-        seen(tmp_path, "rotation published", target="one")
-        seen(tmp_path, "old credential retired", target="one")
+        recorded(tmp_path, "credential rotated", target="one")
+        recorded(tmp_path, "old credential revoked", target="one")
         assert one.stop() == 0
     finally:
         one.close()
-    assert actions(tmp_path)[-1] == "rotator stopped"
+    assert names(tmp_path)[-1] == "rotator stopped"
     assert {entry.action.actor.kind for entry in entries(tmp_path)} == {"rotator"}
     with open_audit_trail(tmp_path / "trail") as trail:
         genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
         assert verify(trail.lines, trail.head, genuine).findings == ()
 
 
-def told(folder):
+def steps_of(folder):
     return [(entry.action.name, entry.action.outcome, entry.action.subject.get("step")) for entry in entries(folder)]
 
 
-def test_what_was_saved_and_brought_back_is_recorded(full, empty, make, tmp_path):
+def test_a_backup_and_its_restore_are_recorded(full, empty, make, tmp_path):
     backups = make(full)
     backups.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     archive = backups.save()
-    assert told(tmp_path) == [
+    assert steps_of(tmp_path) == [
         ("backup saved", "started", None),
         ("backup saved", "done", str(archive)),
         ("backup saved", "done", None),
     ]
     backups.config["vault"]["address"] = empty.address
     backups.backup("restore", str(archive), "--plan", "--force")
-    assert len(told(tmp_path)) == 3
+    assert len(steps_of(tmp_path)) == 3
     backups.backup("restore", str(archive), "--yes", "--force")
-    last = told(tmp_path)[3:]
+    last = steps_of(tmp_path)[3:]
     assert [one[:2] for one in last] == [("backup restored", outcome) for outcome in ("started", "done", "done")]
     assert last[1][2].endswith(" writes")
     assert entries(tmp_path)[-1].action.subject["server"] == empty.address
 
 
-def test_an_emergency_is_recorded_with_where_its_own_record_is(tmp_path, postgres):
+def test_an_emergency_is_recorded_with_the_path_of_its_own_record(tmp_path, postgres):
     with World(tmp_path, postgres) as world:
         trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
         world.config({"setup": {"environments": list(EMERGENCIES)}, "audit_trail": trail})
         world.emergency("--dry-run")
         assert not (tmp_path / "trail").exists()
         world.emergency("--yes", "--record", "record.json")
-    assert [one[:2] for one in told(tmp_path)] == [("emergency", outcome) for outcome in ("started", "done", "done")]
-    assert told(tmp_path)[1][2].endswith("record.json")
+    assert [one[:2] for one in steps_of(tmp_path)] == [
+        ("emergency", outcome) for outcome in ("started", "done", "done")
+    ]
+    assert steps_of(tmp_path)[1][2].endswith("record.json")
     assert entries(tmp_path)[0].action.environment == "production"
 
 
-def test_an_environment_that_is_removed_and_secrets_that_move_are_recorded(ground, tmp_path):
+def test_the_removal_of_an_environment_and_a_migration_are_recorded(ground, tmp_path):
     ground.run("--only", "mounts")
     ground.ask("POST", "secret/data/app/old", {"data": {"key": CANARY}})
     ground.run("--migrate-from", "secret/app/", "--to", "testing")
-    made = [one for one in told(tmp_path) if one[0] == "secrets migrated"]
+    made = [one for one in steps_of(tmp_path) if one[0] == "secrets migrated"]
     assert [one[:2] for one in made] == [("secrets migrated", outcome) for outcome in ("started", "done", "done")]
     assert made[1][2].startswith("+ secret/testing/")
     ground.run()
     ground.run("--remove", "testing", "--yes")
-    made = [one for one in told(tmp_path) if one[0] == "environment removed"]
+    made = [one for one in steps_of(tmp_path) if one[0] == "environment removed"]
     assert made[0][1:] == ("started", None)
     assert ("environment removed", "done", "- secret secret/testing/database/postgres") in made
     assert made[-1][1:] == ("done", None)
     assert CANARY.encode() not in b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
 
 
-def test_secrets_taken_from_an_mcp_file_are_recorded(bao, tmp_path, memory):
+def test_secrets_moved_from_an_mcp_file_are_recorded(bao, tmp_path, memory):
     wrap = Wrapping(bao.address, tmp_path / "home", memory, f"mcp-{os.urandom(4).hex()}")
     trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     server = {"command": "true", "args": ["-x"], "env": {"API_KEY": CANARY}}
@@ -278,5 +280,5 @@ def test_secrets_taken_from_an_mcp_file_are_recorded(bao, tmp_path, memory):
     wrap.config.write_text(yaml.safe_dump(yaml.safe_load(wrap.config.read_text()) | {"audit_trail": trail}))
     wrap.write({**json.loads(wrap.file.read_text())["mcpServers"], "two": server})
     wrap("--yes")
-    assert told(tmp_path) == [("MCP secrets stored", "started", None), ("MCP secrets stored", "done", None)]
+    assert steps_of(tmp_path) == [("MCP secrets stored", "started", None), ("MCP secrets stored", "done", None)]
     assert CANARY.encode() not in b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())

@@ -44,7 +44,7 @@ def environ_of(mcp):
 
 @pytest.fixture
 def everything(mcp, node):
-    """The same with server-everything, which has all features of the protocol; its tool get-env returns its environment."""
+    """The same with server-everything, which has all features of MCP; its tool get-env returns its environment."""
     mcp.server = node("server-everything")
     return mcp
 

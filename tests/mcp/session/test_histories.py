@@ -35,7 +35,7 @@ class History:
     def __init__(self):
         self.driver = SessionDriver()
         self.server = 0
-        """The number of the current server; 0: there is none."""
+        """The number of the current server; 0 without a server."""
         self.server_count, self.is_input_open = 0, True
         self.requested, self.cancelled, self.completed = [], set(), []
         self.started, self.at_server = [], {}
