@@ -173,7 +173,7 @@ _MADE = pytest.StashKey()
 
 
 def make_wheels(folder, *more, extras=""):
-    """Of lessee and all that it needs, for this Debian's Python; beside them is `source`, what it was built of."""
+    """Wheels of lessee and its dependencies for this Debian's Python, and in `source` what they were built from."""
     source, wheels = copy_source(folder / "source"), folder / "wheels"
     wanted = (f"{source}{extras}", *more)
     subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *wanted], check=True)

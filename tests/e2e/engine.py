@@ -59,7 +59,7 @@ class Engine:
 
     @property
     def is_ours(self):
-        """Whether nobody else uses it."""
+        """Whether no other test uses it."""
         return self._process is not None
 
     def docker(self, *arguments, text=None, fine=True, **environ):
@@ -79,7 +79,7 @@ class Engine:
     def make_base(self, tag, *packages):
         """Import a Debian of these packages (else Python) as `tag`, of this machine's files: no registry is asked.
 
-        Once: the image is there until the Engine goes.
+        Once: the image exists until the Engine stops.
         """
         if tag in self._made:
             return
@@ -88,7 +88,7 @@ class Engine:
         self._made.add(tag)
 
     def remove(self, *tags):
-        """Such images; whoever wants one again makes it again."""
+        """Remove such images; a test that needs one again builds it again."""
         self.docker("image", "rm", "--force", *tags, fine=False)
         self._made.difference_update(tags)
 

@@ -35,7 +35,7 @@ exec setpriv --reuid 999 --regid 999 --clear-groups $programs/postgres "$@" -k /
 
 
 def make_image(engine, tag, *packages):
-    """With these packages beside it."""
+    """An image with these packages in addition."""
     engine.make_base(tag, *SHELL, "util-linux", "postgresql", *_libraries_of(find_initdb()), *packages)
 
 

@@ -1,4 +1,4 @@
-"""compose/simba on a real Engine: of images that are made of this machine's files, and with clients beside it."""
+"""compose/simba on a real Engine: of images that are made of this machine's files, and with clients."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ class Simba(Project):
         return json.loads(said)
 
     def load(self):
-        """What the clients have told last."""
+        """The last report of the clients."""
         lines = self.lines("load", "load: ")
         return json.loads(lines[-1].partition("load: ")[2]) if lines else {"answered": 0, "failed": 0, "how": {}}
 
@@ -37,8 +37,8 @@ class Simba(Project):
         return self.run("rotator", LESSEE, "rotate", "--force", *targets)
 
     def rotation(self, target):
-        told = json.loads(self.run("rotator", LESSEE, "rotate", "--status", "--json"))["targets"]
-        return next(one for one in told if one["name"] == target)
+        targets = json.loads(self.run("rotator", LESSEE, "rotate", "--status", "--json"))["targets"]
+        return next(one for one in targets if one["name"] == target)
 
     def secret(self, path, key=None):
         """From the server itself."""

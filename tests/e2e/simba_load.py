@@ -1,6 +1,6 @@
-"""Clients that never leave Simba in peace, a program for a container beside it; each second it tells how it went."""
+"""Clients that load Simba continuously, as a program for another container; each second it prints the results."""
 
-# ruff: noqa: S311, T201  # A program on its own, whose result goes to stdout. What it asks next is no secret.
+# ruff: noqa: S311, T201  # A program of its own, which prints its results. Its choice of requests is not a secret.
 
 import json
 import random
@@ -40,7 +40,7 @@ class Client:
 
     def work(self):
         while True:
-            # Its own documents are asked for, so that what was kept under an old key is read with a new one.
+            # It reads its own documents, so that documents stored under an old key are read with a new one.
             method, path, content = self._next()
             began = time.monotonic()
             try:

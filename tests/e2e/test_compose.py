@@ -45,7 +45,7 @@ def test_a_container_may_do_nothing_but_its_job(quickstart, service, capabilitie
 
 
 def test_a_killed_agent_leaves_app_and_files_alone_and_returns_without_a_second_login(quickstart):
-    before, file, told = quickstart.status(), file_of(quickstart), quickstart.lines("app", "")
+    before, file, lines = quickstart.status(), file_of(quickstart), quickstart.lines("app", "")
     tokens = tokens_at(quickstart)
     assert quickstart.kill(LESSEE)
     assert file_of(quickstart) == file
@@ -53,7 +53,7 @@ def test_a_killed_agent_leaves_app_and_files_alone_and_returns_without_a_second_
     quickstart.compose("up", "--wait", "--no-deps", "--no-recreate", "agent")
     assert quickstart.inspect("agent")["RestartCount"] == 1
     assert file_of(quickstart) == file
-    assert quickstart.lines("app", "") == told
+    assert quickstart.lines("app", "") == lines
     assert quickstart.inspect("app")["RestartCount"] == 0
     assert quickstart.status()["token"]["accessor"] == before["token"]["accessor"]
     assert tokens_at(quickstart) == tokens
@@ -95,9 +95,9 @@ def test_down_leaves_nothing(quickstart):
 
 
 def check_that_a_rotation_arrives(quickstart):
-    told = len(quickstart.lines("app", "SIGHUP:"))
+    lines = len(quickstart.lines("app", "SIGHUP:"))
     value = quickstart.rotate()
-    line = quickstart.until("app", "SIGHUP:", told + 1)[-1]
+    line = quickstart.until("app", "SIGHUP:", lines + 1)[-1]
     file = file_of(quickstart)
     assert dotenv_values(stream=io.StringIO(file)) == {"DATABASE_USER": "app", "DATABASE_PASSWORD": value}
     assert line == f"SIGHUP: app.env {fingerprint(file)}"

@@ -27,8 +27,8 @@ cookie = sys.argv[1]
 if not cookie:
     cookie = ask("/api/session", json.dumps({"user": "demo", "password": "demo"}).encode()).headers["Set-Cookie"]
 page = ask("/").read().decode() + ask("/main.js").read().decode() + ask("/env.js").read().decode()
-told = json.loads(ask("/api/upstream/models", Cookie=cookie.partition(";")[0]).read())
-print(json.dumps({"cookie": cookie, "page": page, "told": told}))
+shown = json.loads(ask("/api/upstream/models", Cookie=cookie.partition(";")[0]).read())
+print(json.dumps({"cookie": cookie, "page": page, "shown": shown}))
 """
 
 
@@ -40,7 +40,7 @@ def project(pytestconfig):
         made.engine.make_base(IMAGE, *SHELL, "nginx")
     # Of BASE_IMAGE there is python3, which hashes the first user's password.
     with up(pytestconfig, "frontend", NGINX_IMAGE=image or IMAGE, PORT="0") as project:
-        eventually(lambda: project.status()["apps"]["app"]["state"] == "confirmed", "the first files")
+        eventually(lambda: project.status()["apps"]["app"]["state"] == "ready", "the first files")
         yield project
     if image is None:
         made.engine.remove(IMAGE)
@@ -56,7 +56,7 @@ def test_the_site_works_and_its_key_is_rotated_without_any_client_reading_it(pro
     assert '"GREETING": "Hello"' in found["page"]
     project.run("openbao", "bao", "kv", "put", "secret/production/api-keys/upstream", "api_key=-", text=KEY)
     cookie = found["cookie"]
-    eventually(lambda: visit(project, cookie)["told"]["key"] == fingerprint(KEY), "the new key", 60)
+    eventually(lambda: visit(project, cookie)["shown"]["key"] == fingerprint(KEY), "the new key", 60)
     said = json.dumps([visit(project, cookie), project.compose("config"), project.compose("logs")])
     said += json.dumps([project.inspect(name) for name in ("nginx", "session", "agent", "upstream")])
     assert KEY not in said
@@ -67,14 +67,14 @@ def test_nginx_has_the_new_key_also_where_it_was_rotated_while_the_sessions_app_
     before = project.status()["apps"]["app"]["generation"]
     project.run("openbao", "bao", "kv", "put", "secret/production/api-keys/upstream", "api_key=-", text=LATER)
     eventually(lambda: project.status()["apps"]["app"]["generation"] != before, "the new file")
-    eventually(lambda: project.status()["apps"]["app"]["state"] == "confirmed", "nginx with it")
+    eventually(lambda: project.status()["apps"]["app"]["state"] == "ready", "nginx with it")
     project.compose("start", "session")
     eventually(lambda: served(project) == fingerprint(LATER), "the new key", 60)
 
 
 def served(project):
-    """The fingerprint of the key that nginx shows; None while nobody can log in."""
+    """The fingerprint of the key that nginx uses; None while no client can log in."""
     try:
-        return visit(project)["told"]["key"]
+        return visit(project)["shown"]["key"]
     except AssertionError:  # Docker's answer, that it failed.
         return None

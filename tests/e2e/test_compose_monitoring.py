@@ -1,4 +1,4 @@
-"""What watches agents, rotator and audit log, brought up on a real Engine: a trouble comes out at the other end."""
+"""The monitoring of agents, rotator and audit log, on a real Engine: a problem raises an alert."""
 
 import json
 
@@ -79,9 +79,9 @@ def test_all_three_are_watched_and_a_rotation_is_seen_in_each(project):
     # Where a scrape has failed, there is no value of now.
     [before] = asked(project, "last_over_time(lessee_app_generation[1m])")
     project.run("rotator", LESSEE, "rotate", "--config", "/etc/lessee/rotator.yaml", "--force", "session")
-    until(project, lambda: project.lines("app", "SIGHUP"), "the app to be told")
+    until(project, lambda: project.lines("app", "SIGHUP"), "the app to be notified")
     until(project, lambda: asked(project, "lessee_app_generation")[:1] > [before], "a new generation in Prometheus")
-    until(project, lambda: asked(project, "lessee_monitor_changes_published_total")[:1] > [0], "changes that were told")
+    until(project, lambda: asked(project, "lessee_monitor_changes_published_total")[:1] > [0], "published changes")
 
 
 def test_an_alert_of_the_monitor_arrives_too(project):

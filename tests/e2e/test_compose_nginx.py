@@ -40,7 +40,7 @@ print(json.dumps({"serials": serials, "failures": failures, "connections": conne
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
-    """A copy of what the agent is told, to be edited."""
+    """A copy of the agent's configuration, to be edited."""
     return shutil.copytree(ROOT / "compose/nginx/lessee", tmp_path_factory.mktemp("nginx") / "lessee")
 
 
@@ -53,9 +53,9 @@ def project(pytestconfig, settings):
             "needs an image with nginx in NGINX_IMAGE, or nginx to make one of: apt install nginx",
         )
         made.engine.make_base(IMAGE, *SHELL, "nginx")
-    told = {"agent": {"volumes": [f"{settings}:/etc/lessee:ro"]}}
-    with up(pytestconfig, "nginx", told, NGINX_IMAGE=image or IMAGE, PORT="0") as project:
-        eventually(lambda: state_of(project) == "confirmed", "the first certificate")
+    overrides = {"agent": {"volumes": [f"{settings}:/etc/lessee:ro"]}}
+    with up(pytestconfig, "nginx", overrides, NGINX_IMAGE=image or IMAGE, PORT="0") as project:
+        eventually(lambda: state_of(project) == "ready", "the first certificate")
         yield project
     if image is None:
         made.engine.remove(IMAGE)
@@ -67,7 +67,7 @@ def test_certificates_are_renewed_and_no_handshake_fails(project, settings):
     connect = ("agent", "/opt/lessee/bin/python", "-c", CONNECT, "4")
     connecting = Thread(target=lambda: seen.append(json.loads(project.run(*connect, text=authority))))
     connecting.start()
-    # The second certificate comes of the edit, the others because the one before is about to end.
+    # The edit causes the second certificate, an approaching expiry the others.
     for file in settings.glob("*.j2"):
         edited = file.with_suffix(".new")
         edited.write_text(file.read_text().replace('ttl="24h"', 'ttl="12s"'))
@@ -77,7 +77,7 @@ def test_certificates_are_renewed_and_no_handshake_fails(project, settings):
     assert found["failures"] == []
     assert len(found["serials"]) == 4
     assert found["connections"] > 100
-    assert len(project.until("agent", '"confirmed"', 4)) == 4
+    assert len(project.until("agent", '"app ready"', 4)) == 4
 
 
 def state_of(project):

@@ -22,7 +22,7 @@ signal.pause()
 """
 # What of compose/README.md concerns all of this: the app waits for its files, and the holder for all others to end.
 WAITS = ["sh", "-c", 'until [ -e /run/secrets/app/..data ]; do sleep 0.1; done; exec "$$@"', "sh"]
-GOES_LAST = """
+STOPS_LAST = """
 trap : TERM
 sleep infinity & wait
 kill $$! && wait
@@ -62,7 +62,7 @@ END
 STATES = {
     "keep": ({}, []),
     "revoke-if-unused": ({"leases": {"on_stop": "revoke-if-unused"}}, []),
-    "disk": ({"allow_disk": True}, ["kept-state:/run/lessee"]),
+    "disk": ({"allow_disk": True}, ["disk-state:/run/lessee"]),
 }
 
 
@@ -76,17 +76,17 @@ def stack(request, pytestconfig, tmp_path_factory):
     (folder / "app/app.py").write_text(APP)
     (folder / "lessee/lessee.yaml").write_text(json.dumps(SETTINGS | settings))
     (folder / "lessee/serial.j2").write_text(TEMPLATE)
-    identity = "kept-identity:/run/identity"
+    identity = "disk-identity:/run/identity"
     services = {
         "agent": {"volumes": [f"{folder}/lessee:/etc/lessee:ro", identity, *volumes]},
         "app": {"volumes": [f"{folder}/app:/app:ro"], "entrypoint": WAITS},
-        "holder": {"entrypoint": ["sh", "-c", GOES_LAST]},
+        "holder": {"entrypoint": ["sh", "-c", STOPS_LAST]},
         "setup": {
             "entrypoint": ["sh", "-c", SETUP],
             "volumes": [f"{ROOT}/compose/nginx/pki.sh:/pki.sh:ro", identity],
         },
     }
-    with up(pytestconfig, "quickstart", services, ["kept-identity", "kept-state"]) as project:
+    with up(pytestconfig, "quickstart", services, ["disk-identity", "disk-state"]) as project:
         project.state = request.param
         # Asked for once: they are many looks.
         project.ids = {service: project.container(service) for service in ("holder", "app", "agent")}
@@ -143,7 +143,7 @@ def test_a_restart_finds_the_files_and_issues_nothing_again(stack, event, servic
 
 
 def stop_and_start_all(stack):
-    # As the Engine itself does: all are stopped at once, and the app is started before the agent.
+    # As the Engine itself does: all are stopped together, and the app is started before the agent.
     stack.docker("stop", *stack.ids.values())
     stack.docker("start", *stack.ids.values())
 
@@ -153,20 +153,20 @@ def test_after_a_reboot_the_app_waits_for_its_file_and_one_lease_is_valid_if_sta
 ):
     serial, logins = read_by_app(stack)[-1], said(stack, "logged in")
     through(stack, stop_and_start_all, {"app", "agent"})
-    kept = stack.state == "disk"
-    assert (read_by_app(stack)[-1] == serial) == kept
-    assert said(stack, "logged in") == logins + (not kept)
-    # With neither, nobody knows any more of what was issued; it ends with its TTL.
+    survived = stack.state == "disk"
+    assert (read_by_app(stack)[-1] == serial) == survived
+    assert said(stack, "logged in") == logins + (not survived)
+    # Without either, the agent no longer knows what was issued; it expires with its TTL.
     assert len(leases(stack)) == (2 if stack.state == "keep" else 1)
 
 
 def through(stack, event, services):
-    """Until all that it stops runs again, and the app has been told what it has to be."""
+    """Until all that it stops runs again, and the app was notified as needed."""
     before, read = started(stack), len(read_by_app(stack))
     event(stack)
     eventually(lambda: {name for name, at in started(stack).items() if at != before[name]} >= services, "the restart")
     settled(stack)
-    # Where it waited for its file it is older than that, and is told once more.
+    # Where it waited for its file it is older than that, and is notified once more.
     eventually(lambda: len(read_by_app(stack)) >= read + ("app" in services), "the app's start")
     assert "no file" not in stack.docker("logs", stack.ids["app"])
 
@@ -185,9 +185,9 @@ def settled(stack):
             status = json.loads(answer)
         except ValueError:  # It does not run yet.
             return False
-        return status["ready"] and not status["apps"]["app"]["notify"]["owed"]
+        return status["ready"] and not status["apps"]["app"]["notify"]["pending"]
 
-    eventually(seen, "an agent that owes nothing", patience=PATIENCE)
+    eventually(seen, "an agent without pending notifications", patience=PATIENCE)
 
 
 def said(stack, event):

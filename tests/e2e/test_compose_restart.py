@@ -1,4 +1,4 @@
-"""An app that takes no signal, on a real Engine: ended by the agent, started anew by its restart policy."""
+"""An app that handles no signal, on a real Engine: stopped by the agent, restarted by its restart policy."""
 
 import json
 import time
@@ -19,14 +19,14 @@ def project(pytestconfig):
 
 
 def test_a_rotated_secret_restarts_the_app_which_reads_it_and_is_seen_to_work(project):
-    settled(project, "confirmed")
+    settled(project, "ready")
     for count in (2, 3):  # its policy is in force after a restart too
         value = project.rotate()
         line = project.until("app", "start:", count)[-1]
         file = file_of(project)
         assert json.loads(file) == {"username": "app", "password": value}
         assert line == f"start: app.json {fingerprint(file)}"
-        settled(project, "confirmed")
+        settled(project, "ready")
     assert len(project.lines("app", "start:")) == 3
     assert project.inspect("app")["RestartCount"] == 2
 
@@ -43,7 +43,7 @@ def test_a_secret_with_which_the_app_does_not_start_is_rolled_back_and_what_foll
     eventually(lambda: has_run_for(project, 11), "the app's return", patience=40)
     assert project.lines("app", "start: ")[-1].endswith(fingerprint(before))
     value = project.rotate()
-    settled(project, "confirmed")
+    settled(project, "ready")
     assert json.loads(file_of(project))["password"] == value
 
 
@@ -55,7 +55,7 @@ def has_run_for(project, seconds):
 def settled(project, state):
     def seen():
         app = project.status()["apps"]["app"]
-        return app["state"] == state and not app["notify"]["owed"]
+        return app["state"] == state and not app["notify"]["pending"]
 
     eventually(seen, state, patience=40)
 

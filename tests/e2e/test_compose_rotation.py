@@ -28,7 +28,7 @@ def project(pytestconfig):
 
 
 def test_an_app_that_logs_in_all_the_time_never_fails_while_its_password_is_rotated(project):
-    eventually(lambda: status(project)["rotation_count"], "the first rotation, which is due at once", patience=40)
+    eventually(lambda: status(project)["rotation_count"], "the first rotation, which is due immediately", patience=40)
     for _ in range(TURNS):
         before = status(project)["rotation_count"]
         project.run("rotator", LESSEE, "rotate", "--force", "postgres")

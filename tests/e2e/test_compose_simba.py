@@ -110,7 +110,7 @@ def test_an_outage_of_vault_goes_unnoticed_and_later_writes_arrive(simba):
 
 
 def test_the_death_of_the_sidecar_touches_neither_apps_nor_files(simba):
-    eventually(lambda: settled(simba), "all to have been told of what was before", patience=PATIENCE)
+    eventually(lambda: settled(simba), "all earlier notifications", patience=PATIENCE)
     started = {name: simba.inspect(name)["State"]["StartedAt"] for name in ("api", "worker", "dashboard")}
     generations = {name: app["generation"] for name, app in simba.status()["apps"].items()}
     agent = simba.inspect("agent")["State"]["StartedAt"]
@@ -149,9 +149,9 @@ def sessions(simba):
 
 
 def settled(simba):
-    """Nobody is about to be told of anything, or to prove that it works."""
+    """Whether no notification or readiness is pending."""
     apps = simba.status()["apps"].values()
-    return not any(app["notify"]["owed"] or (app["proof"] and app["proof"]["open"]) for app in apps)
+    return not any(app["notify"]["pending"] or (app["readiness"] and app["readiness"]["pending"]) for app in apps)
 
 
 def back(simba):

@@ -36,7 +36,7 @@ def vault(pytestconfig, folder):
 
 
 def lessee(vault, folder, *arguments, **environ):
-    """A command of the operator, beside the server."""
+    """A command of the operator, in the server's container network."""
     variables = [word for name, value in environ.items() for word in ("--env", f"{name}={value}")]
     place = ("--network", f"{vault.name}_vault", "--volume", f"{folder}:/work", "--workdir", "/work", "--user", "0:0")
     return vault.docker("run", "--rm", *place, *variables, "--entrypoint", LESSEE, AGENT, *arguments)

@@ -73,7 +73,7 @@ def test_the_pod_holds_to_the_standard_that_its_namespace_enforces(manifests, po
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "violation"),
     [
         (lambda pod: pod.update(hostPID=True), "hostPID"),
         (lambda pod: pod["securityContext"].update(runAsUser=0), "runAsUser"),
@@ -83,9 +83,9 @@ def test_the_pod_holds_to_the_standard_that_its_namespace_enforces(manifests, po
         (lambda pod: pod["volumes"].append({"name": "run", "hostPath": {"path": "/run"}}), "hostPath"),
     ],
 )
-def test_a_pod_that_wants_more_would_be_found(pod, spoil, told):
+def test_a_pod_that_wants_more_would_be_found(pod, spoil, violation):
     spoil(pod)
-    assert told in " ".join(violations(pod))
+    assert violation in " ".join(violations(pod))
 
 
 def test_the_app_waits_for_a_sidecar_that_is_restarted_and_gets_its_files_and_nothing_else(pod):
@@ -112,7 +112,7 @@ def test_everything_that_the_agent_writes_lies_below_a_volume_and_all_that_it_re
     def mount_of(path):
         return next(mounts[str(parent)] for parent in Path(path).parents if str(parent) in mounts)
 
-    written = [config["state"], config["status"]["socket"], config["apps"]["app"]["directory"]]
+    written = [config["state_dir"], config["status"]["socket"], config["apps"]["app"]["directory"]]
     assert [mount_of(path).get("readOnly", False) for path in written] == [False] * 3
     token = mount_of(config["vault"]["auth"]["jwt_file"])
     assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("identity", "token")
@@ -209,7 +209,7 @@ def pod_of(server, manifests, disk, memory):
     del config["vault"]["ca_file"]
     config["vault"]["address"] = server.address
     config["vault"]["auth"]["jwt_file"] = str(disk / "token")
-    config["state"], config["apps"]["app"]["directory"] = str(agent.state), str(agent.directory)
+    config["state_dir"], config["apps"]["app"]["directory"] = str(agent.state), str(agent.directory)
     config["status"]["socket"] = str(agent.state / "status.sock")
     config["status"]["listen"] = f"127.0.0.1:{free_port()}"
     config["status"]["token_file"] = str(disk / "status-token")

@@ -1,4 +1,4 @@
-"""However an app is told, it is told once a generation; one that would die of it is not; and what is owed is done."""
+"""Every kind of notification reaches the app once per generation, unless the signal would terminate it."""
 
 import http.server
 import os
@@ -13,7 +13,7 @@ import pytest
 from support.programs.sidecar import PATIENCE, eventually, pass_by
 
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
-# It reads its file at the start, and takes no signal.
+# It reads its file at the start, and handles no signal.
 DEAF = """
 import ctypes, sys, time
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
@@ -32,7 +32,7 @@ def running(bao, sidecar, folder):
 
 @pytest.fixture
 def supervisor(tmp_path):
-    """What starts a program anew whenever it ends, and gathers what it prints."""
+    """Restarts a program whenever it ends, and collects its output."""
     loops = []
 
     def start(*command):
@@ -48,9 +48,9 @@ def supervisor(tmp_path):
         one.wait()
 
 
-class Asked(http.server.BaseHTTPRequestHandler):
+class RequestHandler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        self.server.asked.append((self.path, self.headers["Authorization"]))
+        self.server.requests.append((self.path, self.headers["Authorization"]))
         self.send_response(self.server.answers)
         self.end_headers()
 
@@ -60,16 +60,16 @@ class Asked(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web():
-    """An HTTP server that keeps what it was asked."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
-        server.asked, server.answers = [], 204
+    """An HTTP server that records its requests."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), RequestHandler) as server:
+        server.requests, server.answers = [], 204
         threading.Thread(target=server.serve_forever).start()
         yield server
         server.shutdown()
 
 
-def told(sidecar):
-    return [event for event in sidecar.events() if event["event"] == "notified"]
+def notifications(sidecar):
+    return [event for event in sidecar.events() if event["event"] == "app notified"]
 
 
 def test_an_app_that_the_signal_would_terminate_is_reported_and_lives(bao, running, app, folder):
@@ -77,8 +77,8 @@ def test_an_app_that_the_signal_would_terminate_is_reported_and_lives(bao, runni
     running.start()
     deaf = app(f"app-{folder}", running.directory / "app.env", script=DEAF)
     bao.put(f"testing/{folder}/db", password="second")
-    status = running.until(lambda s: "would die of it" in (s["apps"]["web"]["notify"]["error"] or ""))
-    assert status["apps"]["web"]["notify"]["owed"]
+    status = running.until(lambda s: "would terminate" in (s["apps"]["web"]["notify"]["error"] or ""))
+    assert status["apps"]["web"]["notify"]["pending"]
     assert deaf.process.poll() is None
     running.until_file("app.env", "PASSWORD='second'\n")
 
@@ -87,16 +87,20 @@ def test_an_app_that_the_signal_would_terminate_is_reported_and_lives(bao, runni
 def test_an_app_that_handles_no_signal_is_stopped_so_that_its_supervisor_restarts_it(
     bao, running, supervisor, folder, how
 ):
-    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "start_period": "0s", "stop_grace_period": "5s"} | how
+    running.web["notify"] = {
+        "process": {"name": f"app-{folder}"},
+        "start_period": "0s",
+        "stop_grace_period": "5s",
+    } | how
     running.start()
     says = supervisor(sys.executable, "-c", DEAF, f"app-{folder}", str(running.directory / "app.env"))
-    running.until(lambda s: not s["apps"]["web"]["notify"]["owed"])
+    running.until(lambda s: not s["apps"]["web"]["notify"]["pending"])
     bao.put(f"testing/{folder}/db", password="second")
     eventually(lambda: says()[-1] == "PASSWORD='second'", "a start with the new file")
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
-    ends = [event for event in told(running) if "SIGTERM to" in event["how"]]
-    assert "SIGTERM to" in told(running)[-1]["how"]
-    eventually(lambda: len(says()) == 1 + len(ends), "one start more than it was ended")
+    ends = [event for event in notifications(running) if "by SIGTERM" in event["how"]]
+    assert "by SIGTERM" in notifications(running)[-1]["how"]
+    eventually(lambda: len(says()) == 1 + len(ends), "one more start than stops")
 
 
 def test_an_app_is_found_by_its_command_line(bao, running, app, folder):
@@ -114,22 +118,22 @@ def say(*_):
 signal.signal(signal.SIGHUP, say)
 say()
 while True:
-    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
+    time.sleep(0.05)  # Python would notice a signal just before pause(2) only with the next one.
 """
 
 
 def test_a_command_notifies_the_app_and_gets_none_of_the_agents_variables(bao, running, tmp_path, folder):
-    said = tmp_path / "said"
-    script = f'env > {said}; cat "$LESSEE_DIRECTORY/app.env" >> {said}; echo told as well'
+    output = tmp_path / "output"
+    script = f'env > {output}; cat "$LESSEE_DIRECTORY/app.env" >> {output}; echo notified'
     running.web["notify"] = {"command": ["sh", "-c", script]}
     running.start()
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
     bao.put(f"testing/{folder}/db", password="second")
-    eventually(lambda: "PASSWORD='second'" in said.read_text(), "the command")
-    assert "LESSEE_APP=web" in said.read_text()
-    assert "VAULT_TOKEN" not in said.read_text()
+    eventually(lambda: "PASSWORD='second'" in output.read_text(), "the command")
+    assert "LESSEE_APP=web" in output.read_text()
+    assert "VAULT_TOKEN" not in output.read_text()
     running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["state"] == "notified")
-    assert any(event["event"] == "notify command said" for event in running.events())
+    assert any(event["event"] == "notify command output" for event in running.events())
 
 
 def test_a_failed_command_keeps_the_notification_pending_and_is_tried_again(running, tmp_path, folder):
@@ -137,7 +141,7 @@ def test_a_failed_command_keeps_the_notification_pending_and_is_tried_again(runn
     running.web["notify"] = {"command": ["sh", "-c", f"echo {folder}; test -e {switch}"]}
     running.start()
     status = running.until(lambda s: s["apps"]["web"]["notify"]["error"])
-    assert status["apps"]["web"]["notify"]["error"] == "sh ended with 1"
+    assert status["apps"]["web"]["notify"]["error"] == "sh exited with status 1"
     switch.touch()
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
 
@@ -152,7 +156,7 @@ def test_a_request_notifies_the_app_with_a_header_from_a_file(running, web, tmp_
     assert "503" in status["apps"]["web"]["notify"]["error"]
     web.answers = 204
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
-    assert set(web.asked) == {("/reload?x=1", "Bearer not-a-secret")}
+    assert set(web.requests) == {("/reload?x=1", "Bearer not-a-secret")}
     assert "not-a-secret" not in running.log.read_text()
 
 
@@ -172,13 +176,13 @@ def test_a_slow_notification_delays_no_other_app(bao, running, app, folder, memo
     running.stop()
     words = f"sleep\x0060.{folder[1:]}\x00".encode()
     alive = [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if _read(entry) == words]
-    assert not alive, "what was started is ended with the agent"
+    assert not alive, "the agent's end kills its programs"
 
 
 def _read(path):
     try:
         return path.read_bytes()
-    except OSError:  # it has ended meanwhile
+    except OSError:  # It has ended meanwhile.
         return b""
 
 
@@ -193,9 +197,9 @@ def test_an_app_that_started_after_the_publish_is_not_signaled_by_the_next_agent
     assert reader.first == "PASSWORD='second'"
     running.start()
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
-    assert "started after the publish" in told(running)[-1]["how"]
+    assert "started after the publish" in notifications(running)[-1]["how"]
     bao.put(f"testing/{folder}/db", password="third")
-    assert reader.hears() == "PASSWORD='third'", "and it heard of nothing before"
+    assert reader.hears() == "PASSWORD='third'", "and it got no signal before"
 
 
 @pytest.mark.parametrize("action", ["SIGHUP", "restart"])

@@ -33,7 +33,7 @@ OF_THE_TEST = {"app-agent": "[Container]\nNetwork=host\n", "app": "[Container]\n
 
 
 class Installed:
-    """The quadlets and what they need, on a machine, and a server beside it."""
+    """The quadlets and what they need, on a machine, and a Vault server."""
 
     def __init__(self, machine, server):
         self.machine, self.server = machine, server
@@ -120,10 +120,10 @@ def test_podmans_own_generator_takes_the_quadlets_without_a_word(installed):
 def test_a_slip_in_a_quadlet_would_be_found(installed):
     text = (FOLDER / "app.container").read_text().replace("ReadOnly=", "Readonly=")
     installed.machine.put("/srv/slip/app.container", text.replace("Pod=app.pod\n", ""))
-    told = installed.run(
+    output = installed.run(
         "/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log", QUADLET_UNIT_DIRS="/srv/slip", fine=False
     )
-    assert "unsupported key 'Readonly'" in told
+    assert "unsupported key 'Readonly'" in output
 
 
 def test_the_app_starts_once_its_files_exist_and_is_notified_of_a_rotation(installed):

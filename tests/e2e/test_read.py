@@ -129,7 +129,7 @@ except LesseeError as exc:
 """
     refused = subprocess.run([sys.executable, "-c", script, web], capture_output=True, check=False, text=True)
     assert refused.returncode == 77, refused.stderr
-    assert f"{web}: uid 65534 may not read it" in refused.stdout
+    assert f"{web}: not readable by uid 65534" in refused.stdout
 
 
 def test_reading_by_a_directory_loads_neither_templates_nor_vault(web, publish):

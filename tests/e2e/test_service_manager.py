@@ -1,4 +1,4 @@
-"""`lessee run` tells who started it that all is there, as a service of `Type=notify` does."""
+"""`lessee run` notifies the service manager once all files exist, as a service of `Type=notify` does."""
 
 import socket
 from contextlib import suppress
@@ -10,7 +10,7 @@ from support.programs.sidecar import eventually
 
 @pytest.fixture(params=["a path", "an abstract name"])
 def manager(request, tmp_path):
-    """Listens as a service manager does; the address, and the socket."""
+    """The address and the socket of a service manager."""
     address = str(tmp_path / "notify") if request.param == "a path" else f"@lessee-test/{tmp_path.name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(f"\0{address[1:]}" if address.startswith("@") else address)
@@ -28,13 +28,13 @@ def test_the_service_manager_is_notified_once_when_the_last_app_has_its_files(ma
     bao.put(f"testing/{folder}/there", value="canary-one")
     sidecar.start(wait=False)
     sidecar.until_file("a.txt", "canary-one")
-    assert heard(listening) is None
+    assert received(listening) is None
     bao.put(f"testing/{folder}/missing", value="canary-late")
-    assert eventually(lambda: heard(listening), "the word") == b"READY=1"
+    assert eventually(lambda: received(listening), "the notification") == b"READY=1"
     assert (sidecar.memory / "late/b.txt").read_text() == "canary-late"
     bao.put(f"testing/{folder}/there", value="canary-two")
     sidecar.until_file("a.txt", "canary-two")
-    assert heard(listening) is None
+    assert received(listening) is None
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_a_service_manager_with_a_full_queue_delays_nothing_and_is_notified_late
     sidecar.start()
     bao.put(f"testing/{folder}", value="canary-two")
     sidecar.until_file("a.txt", "canary-two")
-    eventually(lambda: heard(listening) == b"READY=1", "the word")
+    eventually(lambda: received(listening) == b"READY=1", "the notification")
 
 
-def heard(listening):
+def received(listening):
     with suppress(BlockingIOError):
         return listening.recv(64)
     return None

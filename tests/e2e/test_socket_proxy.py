@@ -109,7 +109,7 @@ def stranger(engine, project):
 
 @docker
 def test_after_a_rotation_the_app_is_restarted_once_and_reads_the_new_secret(project):
-    eventually(lambda: not project.status()["apps"]["app"]["notify"]["owed"], "the first notification")
+    eventually(lambda: not project.status()["apps"]["app"]["notify"]["pending"], "the first notification")
     assert len(project.lines("app", "start:")) == 1
     for count in (2, 3):
         value = project.rotate()
@@ -117,7 +117,7 @@ def test_after_a_rotation_the_app_is_restarted_once_and_reads_the_new_secret(pro
         file = project.run("app", "cat", f"{DIRECTORY}/app.env")
         assert dotenv_values(stream=io.StringIO(file)) == {"DATABASE_USER": "app", "DATABASE_PASSWORD": value}
         assert line == f"start: app.env {fingerprint(file)}"
-        eventually(lambda: not project.status()["apps"]["app"]["notify"]["owed"], "the end of the notification")
+        eventually(lambda: not project.status()["apps"]["app"]["notify"]["pending"], "the end of the notification")
         assert len(project.lines("app", "start:")) == count
 
 
@@ -186,9 +186,9 @@ def test_no_filter_shows_another_project(project, stranger, filters, count):
 
 @docker
 def test_its_own_containers_are_signalled_to_reload(project):
-    told = len(project.lines("app", "SIGHUP:"))
+    before = len(project.lines("app", "SIGHUP:"))
     assert project.ask(f"POST /v1.44/containers/{NAME}-app-1/kill?signal=SIGHUP") == [(204, "")]
-    project.until("app", "SIGHUP:", told + 1)
+    project.until("app", "SIGHUP:", before + 1)
 
 
 ID = f"{NAME}-app-1"
@@ -282,7 +282,7 @@ def test_all_other_requests_are_refused_and_have_no_effect(project):
 @docker
 def test_a_container_of_another_project_is_as_if_it_were_not_there(project, stranger):
     before = project.all_there_is()
-    names = (OTHER, stranger, stranger[:12], "nobody-at-all")
+    names = (OTHER, stranger, stranger[:12], "no-such-container")
     for how in ("GET /containers/{}/json", "POST /containers/{}/restart?t=1", "POST /containers/{}/kill?signal=HUP"):
         answers = project.ask(*map(how.format, names))
         assert answers == answers[-1:] * len(names)

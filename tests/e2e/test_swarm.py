@@ -28,7 +28,7 @@ path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
 
 
 class Stack:
-    """Deployed, with a server beside it."""
+    """The deployed stack, with a Vault server."""
 
     def __init__(self, engine):
         self._engine = engine
@@ -85,7 +85,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def made(pytestconfig, tmp_path_factory):
-    """Images on an Engine that nobody else uses, for all of it joins the Swarm."""
+    """Images on an Engine that no other test uses, as the whole Engine joins the Swarm."""
     if shared(pytestconfig).is_ours:
         yield images(pytestconfig)
         return

@@ -31,7 +31,7 @@ path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
 
 
 class Installed:
-    """The units and what they need, on a machine, and a server beside it."""
+    """The units and what they need, on a machine, and a Vault server."""
 
     def __init__(self, machine, server):
         self.machine, self.server = machine, server
@@ -103,9 +103,9 @@ def test_a_slip_in_a_unit_would_be_found(tmp_path):
 def test_the_agents_unit_is_as_little_exposed_as_it_was():
     need(shutil.which("systemd-analyze"), "needs systemd-analyze: apt install systemd")
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", FOLDER / "lessee@.service"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    score = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
-    assert float(score[1]) <= EXPOSURE, told
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    score = re.search(r"Overall exposure level for .*: ([0-9.]+)", output)
+    assert float(score[1]) <= EXPOSURE, output
 
 
 def test_the_app_starts_once_its_files_exist_and_is_notified_of_a_rotation(installed):

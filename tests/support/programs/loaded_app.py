@@ -48,7 +48,7 @@ def uvicorn(port):
 
 
 class Served:
-    """The app that reads `file`, under one of the servers above, whose pid stands in `pid_file`."""
+    """The app that reads `file`, under one of the servers above, whose pid is in `pid_file`."""
 
     def __init__(self, server, folder, file):
         (folder / "app.py").write_text(_APP)
@@ -125,16 +125,16 @@ class Clients:
 
 
 class _Client:
-    """One connection, kept alive for some requests."""
+    """One connection, reused for some requests."""
 
     def __init__(self, port):
         self._connection = HTTPConnection(HOST, port, timeout=TIMEOUT)
-        self._kept = 0
+        self._reused = 0
         self.answered, self.retried = 0, 0
 
     def close(self):
         self._connection.close()
-        self._kept = 0
+        self._reused = 0
 
     def ask(self):
         """What a worker serves, and its pid.
@@ -142,13 +142,13 @@ class _Client:
         A server may close a connection that idles just as the next request is on its way. So where one that has
         served before is closed without a word, the request is sent again, once (RFC 9112, 9.3.1).
         """
-        # What was closed while nobody asked is nobody's loss: every pool of connections looks before it sends.
-        if self._kept == RENEWED or (self._kept and select.select([self._connection.sock], [], [], 0)[0]):
+        # A connection that was closed while idle is no failure: every connection pool checks before it sends.
+        if self._reused == RENEWED or (self._reused and select.select([self._connection.sock], [], [], 0)[0]):
             self.close()
         try:
             answer = self._ask()
         except ConnectionError:
-            if not self._kept:
+            if not self._reused:
                 raise
             self.close()
             self.retried += 1
@@ -170,5 +170,5 @@ class _Client:
         if answer.will_close:
             self.close()
         else:
-            self._kept += 1
+            self._reused += 1
         return content.split()

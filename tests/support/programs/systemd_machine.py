@@ -11,7 +11,7 @@ from pathlib import Path
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 _PATIENCE = 60
 _PREFIX = "lessee-machine-"
-# Beside those that Docker gives to every container: for the loopback of a container in it, a look into one, and mounts.
+# In addition to those that Docker gives to every container: for the loopback of a container in it, a look into one, and mounts.
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21}
 # A cgroup of its own first, which is then the root that systemd sees. Who waits outside is not in it: below a cgroup
 # with a process the kernel enables no controller, and crun tries a thousand times.
