@@ -43,7 +43,7 @@ def served(bao, sidecar, folder):
     sidecar.url = f"http://127.0.0.1:{sidecar.port}/"
     sidecar.config["status"] = {"listen": f"127.0.0.1:{sidecar.port}", "allow_unauthenticated": True}
     sidecar.start(wait=False)
-    sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed" and status["problems"])
+    sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready" and status["problems"])
     return sidecar
 
 
@@ -52,7 +52,7 @@ def test_the_page_is_accessible_at_both_widths_in_both_schemes_and_contains_no_v
     assert len(list(tmp_path.glob("agent-*.png"))) == 4
     with urllib.request.urlopen(served.url, timeout=10) as answer:
         text = answer.read().decode()
-    assert "confirmed" in text
+    assert "ready" in text
     assert "&lt;img src=x" in text
     assert HOSTILE not in text
     assert CANARY not in text
@@ -143,14 +143,14 @@ def test_with_a_token_the_browser_authenticates_and_refreshes(browser, bao, side
     sidecar.start()
     url = f"http://127.0.0.1:{port}/"
     anonymous = BrowserPage(browser, f"{url}healthz")
-    assert anonymous.answer.status == 200
+    assert anonymous.response.status == 200
     with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):  # No user is there to enter the token.
         anonymous.page.goto(url)
     anonymous.close()
     authenticated = BrowserPage(
         browser, url, http_credentials={"username": "user", "password": "canary-token-0123456789"}
     )
-    assert authenticated.answer.status == 200
+    assert authenticated.response.status == 200
     bao.put(f"testing/{folder}/db", user="simba", password="second")
     authenticated.until(SECOND, "the second generation")
     authenticated.close()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lessee.core.paths import Need
 
 _Key = int | tuple[str, int]
-"""The number of a call, or an app and its job. A rollback has no job, and gets 0."""
+"""The id of a request, or an app and its job. A rollback has no job, and gets 0."""
 _ROLLBACK = 0
 
 
@@ -72,7 +72,7 @@ class IdentityTracer:
         """Start the span of a command that is about to be executed."""
         match command:
             case cmd.AbandonRequest():
-                self._end(command.call, "abandoned", failed=True)
+                self._end(command.request_id, "abandoned", failed=True)
                 return
             case cmd.CancelProbe():
                 self._end((command.app, command.job), "cancelled", failed=False)
@@ -176,8 +176,8 @@ def _finish(span: Span, outcome: str, *, failed: bool, attributes: Attributes) -
 def _key_of(message: cmd.Command | ev.Event) -> _Key | None:
     if isinstance(message, cmd.RollBack | ev.RolledBack | ev.RollbackFailed):
         return message.app, _ROLLBACK
-    if (call := getattr(message, "call", None)) is not None:
-        return int(call)
+    if (request_id := getattr(message, "request_id", None)) is not None:
+        return int(request_id)
     if (job := getattr(message, "job", None)) is not None:
         return str(message.app), int(job)  # type: ignore[union-attr]  # A command with a job has an app.
     return None
