@@ -17,8 +17,8 @@ from rig import MEMORY, PATIENCE, Figure, tell
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
-from support.environments.rotation_targets import Rotated
-from support.systems import SYSTEMS, quickly
+from support.environments.rotation_targets import RotationTarget
+from support.systems import SYSTEMS, started_fast
 from support.systems.postgres import OneRole
 
 KILLS = 30
@@ -42,24 +42,24 @@ def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
     with (
         tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder,
         OpenBao(Path(folder)) as bao,
-        quickly(system, Path(folder)) as new,
+        started_fast(system, Path(folder)) as new,
     ):
-        rotated = Rotated(bao, folder, new())
+        target = RotationTarget(bao, folder, new())
         for number in range(kills):
             if number % AGAIN == 0:
                 # The least of three: the very first one takes long, and the machine may have other things to do.
-                before, takes = map(min, zip(*(_whole(rotated) for _ in range(3)), strict=True))
+                before, takes = map(min, zip(*(_whole(target) for _ in range(3)), strict=True))
             if chance.random() < EARLY:
-                rotated.killed_at(chance.uniform(0.0, before))
+                target.rotate_and_kill_after(chance.uniform(0.0, before))
             else:
-                rotated.killed_at(chance.uniform(0.0, takes), begun=True)
-            caught += rotated.journal.is_open
+                target.rotate_and_kill_after(chance.uniform(0.0, takes), begun=True)
+            caught += target.journal.is_open
             try:
-                longest = max(longest, rotated.recover())
+                longest = max(longest, target.recover())
             except (AssertionError, LesseeError) as exc:
                 tell(f"{name}: {exc or 'the published credential does not work'}")
                 lockouts += 1
-            orphans = max(orphans, len(rotated.system.orphans(rotated.fields())))
+            orphans = max(orphans, len(target.system.orphans(target.fields())))
     tell(f"{name}: a rotation begins {before:.2f} s after its process and takes {takes:.2f} s")
     what = f"`{name}`: {kills} kills, {caught} of them in an open rotation: until the published credential works"
     came = f"{longest:.2f} s; {lockouts} lockouts, {orphans} keys left over"
@@ -68,12 +68,12 @@ def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
     return Figure(what, peer, came, "≤ 30 s; 0, 0; half in an open one", met)
 
 
-def _whole(rotated: Rotated) -> tuple[float, float]:
+def _whole(target: RotationTarget) -> tuple[float, float]:
     """Seconds from the start of a rotator's process until its rotation begins, and from then on until it has ended."""
     started = time.time()
-    if rotated.killed_at(PATIENCE):
+    if target.rotate_and_kill_after(PATIENCE):
         raise RuntimeError("a rotation does not end")
-    begun = rotated.journal.started_at
+    begun = target.journal.started_at
     return begun - started, time.time() - begun
 
 

@@ -13,7 +13,7 @@ from canary import Hunt
 from rig import LESSEE, LOOK, MEMORY, PATIENCE, Figure, Rig, environ, rig, tell
 
 from lessee.host.openbao import ROOT_TOKEN
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.programs.sidecar import eventually
 from support.servers.postgres import Postgres
 from support.systems import SYSTEMS
@@ -32,7 +32,7 @@ def measure() -> Iterator[Figure]:
             with tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder:
                 (home := Path(folder) / "rotator").mkdir()
                 with system.started(Path(folder)) as new:
-                    _rotate(bench, hunt, name, Rotated(bench.bao, home, new()))
+                    _rotate(bench, hunt, name, RotationTarget(bench.bao, home, new()))
             tell(f"{name}: {hunt.tell()}")
         hunt.search("OpenBao's audit log", bench.audit.read_bytes())
         hunt.search("OpenBao's log", bench.bao.log.read_bytes())
@@ -40,14 +40,14 @@ def measure() -> Iterator[Figure]:
     yield Figure(name, "", hunt.tell(), "0", not hunt.hits)
 
 
-def _rotate(bench: Rig, hunt: Hunt, name: str, rotated: Rotated) -> None:
+def _rotate(bench: Rig, hunt: Hunt, name: str, target: RotationTarget) -> None:
     """Twice: the second time what the first has made is the old one."""
     seen: dict[str, bytes] = {}
-    with _listening(rotated.system) as log:
+    with _listening(target.system) as log:
         for form in ("text", "json"):
-            before = rotated.fields()
-            out, processes = _watched(rotated, form)
-            after = rotated.fields()
+            before = target.fields()
+            out, processes = _watched(target, form)
+            after = target.fields()
             made = {key: value for key, value in after.items() if value != before.get(key) and isinstance(value, str)}
             for key in made.keys() - NO_SECRETS:
                 hunt.learn(f"{key} of {name}, {form}", made[key])
@@ -55,19 +55,19 @@ def _rotate(bench: Rig, hunt: Hunt, name: str, rotated: Rotated) -> None:
             seen |= {f"output, {form}": out, f"argv and environ, {form}": processes}
         seen["the system's log"] = log()
     # What else the program has left on the disk.
-    seen |= {str(file): file.read_bytes() for file in rotated.folder.rglob("*") if file.is_file()}
-    if b"rotation published" not in seen["output, text"] or rotated.environment not in bench.audit.read_text():
+    seen |= {str(file): file.read_bytes() for file in target.folder.rglob("*") if file.is_file()}
+    if b"credential rotated" not in seen["output, text"] or target.environment not in bench.audit.read_text():
         raise RuntimeError("what is searched is not what was meant")
     for where, said in seen.items():
         hunt.search(f"{where} of {name}", said)
 
 
-def _watched(rotated: Rotated, form: str) -> tuple[bytes, bytes]:
+def _watched(target: RotationTarget, form: str) -> tuple[bytes, bytes]:
     """A rotation's whole output, and the argv and environ of its process and all below it, as often as can be."""
-    command = [*LESSEE, "rotate", rotated.name, "--force", "--log-level", "debug", "--log-format", form]
-    env = {**environ(rotated.folder), "VAULT_TOKEN": ROOT_TOKEN}
+    command = [*LESSEE, "rotate", target.name, "--force", "--log-level", "debug", "--log-format", form]
+    env = {**environ(target.folder), "VAULT_TOKEN": ROOT_TOKEN}
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(command, cwd=rotated.folder, env=env, stdout=out, stderr=out)
+        process = subprocess.Popen(command, cwd=target.folder, env=env, stdout=out, stderr=out)
         seen: set[bytes] = set()
         while process.poll() is None:
             seen.update(_shown(process.pid))
@@ -75,7 +75,7 @@ def _watched(rotated: Rotated, form: str) -> tuple[bytes, bytes]:
                 process.wait(LOOK)
         out.seek(0)
         said = out.read()
-    wanted = rotated.system.target.get("command", ["--log-level"])[0]
+    wanted = target.system.target.get("command", ["--log-level"])[0]
     if process.returncode or not any(wanted.encode() in one for one in seen):
         raise RuntimeError(f"it ended with {process.returncode}, or could not be seen")
     return said, b"\n".join(seen)

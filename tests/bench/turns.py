@@ -21,7 +21,7 @@ from database import database, seconds_until
 from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, Rig, environ, tell
 
 from lessee.host.openbao import ROOT_TOKEN
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.servers.postgres import Postgres
 from support.systems.postgres import LoginRoles, OneRole
 
@@ -57,14 +57,14 @@ class Seen:
 
 def measure(rotations: int = ROTATIONS) -> Iterator[Figure]:
     with database() as (bench, postgres):
-        with _among_workers(bench, postgres, OneRole) as (rotated, file, seen):
+        with _among_workers(bench, postgres, OneRole) as (target, file, seen):
             for _ in range(rotations):
-                _change(rotated)
-                _until(lambda: rotated.fields()["password"] in file.read_text())
+                _change(target)
+                _until(lambda: target.fields()["password"] in file.read_text())
             single = seen()
             tell(f"a single role: {single}")
-        with _among_workers(bench, postgres, LoginRoles) as (rotated, _, seen):
-            took = [_rotate(rotated, number) for number in range(rotations)]
+        with _among_workers(bench, postgres, LoginRoles) as (target, _, seen):
+            took = [_rotate(target, number) for number in range(rotations)]
             whole = seen()
             tell(f"two roles: {whole}")
     name = f"failed logins of {WORKERS} workers while their credentials are changed {rotations} times"
@@ -83,62 +83,62 @@ def _told(seen: Seen) -> str:
 @contextmanager
 def _among_workers(
     bench: Rig, postgres: Postgres, kind: type[LoginRoles]
-) -> Iterator[tuple[Rotated, Path, Callable[[], Seen]]]:
+) -> Iterator[tuple[RotationTarget, Path, Callable[[], Seen]]]:
     """A target, the file that an agent renders from it, and what the workers have seen that read this file."""
     with tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder:
-        rotated = Rotated(bench.bao, folder, kind(postgres), confirm_within=WITHIN, retire_after=AFTER)
-        rotated.rotate(may_wait=False)  # Only of a secret that is rotated do agents say which version they have.
-        program = _agent(bench, rotated)
+        target = RotationTarget(bench.bao, folder, kind(postgres), confirmation_timeout=WITHIN, revoke_delay=AFTER)
+        target.rotate(wait=False)  # Only of a secret that is rotated do agents say which version they have.
+        program = _agent(bench, target)
         file = program.directory / "db.json"
         with program:
             program.wait_for_files()
-            program.until(lambda: _is_known(rotated), "the agent's first confirmation")
-            rotated.rotate(open_only=True)
-            with _Workers(postgres, rotated.fields()["database"], file) as workers:
-                yield rotated, file, workers.seen
+            program.until(lambda: _is_known(target), "the agent's first confirmation")
+            target.rotate(finish_only=True)
+            with _Workers(postgres, target.fields()["database"], file) as workers:
+                yield target, file, workers.seen
 
 
-def _agent(bench: Rig, rotated: Rotated) -> Program:
+def _agent(bench: Rig, target: RotationTarget) -> Program:
     """With the rights of an app and no more."""
-    files = {key: bench.folder / f"{key} {rotated.environment}" for key in ("role_id_file", "secret_id_file")}
-    given = bench.bao.approle(rotated.environment, _POLICY.format(rotated.environment))
+    files = {key: bench.folder / f"{key} {target.environment}" for key in ("role_id_file", "secret_id_file")}
+    given = bench.bao.approle(target.environment, _POLICY.format(target.environment))
     for path, value in zip(files.values(), given, strict=True):
         path.write_text(value)
     auth = {key: str(path) for key, path in files.items()}
     program = bench.lessee_for({"files": ({"db.json": _TEMPLATE}, None)}, auth=auth)
     config = json.loads(program.config.read_text())
-    config |= {"environment": rotated.environment, "secrets": {"refresh": REFRESH}}
+    config |= {"environment": target.environment, "secrets": {"refresh_interval": REFRESH}}
     program.config.write_text(json.dumps(config))
     return program
 
 
-def _is_known(rotated: Rotated) -> bool:
+def _is_known(target: RotationTarget) -> bool:
     with suppress(RuntimeError):  # Nobody has said anything yet.
-        return bool(rotated.bao.ask("GET", _KNOWN.format(rotated.environment)))
+        return bool(target.bao.ask("GET", _KNOWN.format(target.environment)))
     return False
 
 
-def _rotate(rotated: Rotated, number: int) -> float:
+def _rotate(target: RotationTarget, number: int) -> float:
     """By the command. Seconds from its start, as it has measured them, until all had confirmed."""
-    command = [*LESSEE, "rotate", rotated.name, "--force", "--log-level", "error"]
-    environment = {**environ(rotated.folder), "VAULT_TOKEN": ROOT_TOKEN}
-    before = rotated.journal.propagations
-    subprocess.run(command, cwd=rotated.folder, env=environment, stdout=subprocess.DEVNULL, check=True)
-    journal = rotated.journal
-    if journal.propagations == before:
+    command = [*LESSEE, "rotate", target.name, "--force", "--log-level", "error"]
+    environment = {**environ(target.folder), "VAULT_TOKEN": ROOT_TOKEN}
+    before = target.journal.propagation_times
+    subprocess.run(command, cwd=target.folder, env=environment, stdout=subprocess.DEVNULL, check=True)
+    journal = target.journal
+    if journal.propagation_times == before:
         raise RuntimeError(f"it was not confirmed by all: {journal.missing}")
     if number % 10 == 0:
-        tell(f"{number} rotations, {journal.propagations[-1]:.3f} s")
-    return journal.propagations[-1]
+        tell(f"{number} rotations, {journal.propagation_times[-1]:.3f} s")
+    return journal.propagation_times[-1]
 
 
-def _change(rotated: Rotated) -> None:
+def _change(target: RotationTarget) -> None:
     """As rotators do that know one role alone."""
     password = secrets.token_urlsafe(24)
     text = psycopg.sql.SQL("ALTER ROLE {} PASSWORD {}")
-    role = psycopg.sql.Identifier(rotated.fields()["username"])
-    rotated.system.postgres.sql(text.format(role, psycopg.sql.Literal(password)))
-    rotated.put(rotated.secret_path, **{**rotated.fields(), "password": password})
+    role = psycopg.sql.Identifier(target.fields()["username"])
+    target.system.postgres.sql(text.format(role, psycopg.sql.Literal(password)))
+    target.put(target.secret_path, **{**target.fields(), "password": password})
 
 
 def _until(condition: Callable[[], object]) -> None:

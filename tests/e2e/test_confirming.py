@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from lessee.host.openbao import free_port
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.servers.fault_proxy import Fault, Proxy
 from support.systems import SYSTEMS
@@ -86,7 +86,7 @@ def test_a_version_is_confirmed_when_the_app_sees_it_and_is_not_waited_for_when_
 def test_an_app_that_is_not_ready_confirms_nothing(bao, running, folder):
     running.web["ready"] = {"tcp": f"127.0.0.1:{free_port()}", "initial_delay": "0ms", "timeout": "500ms"}
     running.start()
-    running.until(lambda s: s["apps"]["web"]["proof"]["error"])
+    running.until(lambda s: s["apps"]["web"]["readiness"]["error"])
     assert listed(bao) == []
     with Proxy(bao.port) as up:
         running.web["ready"]["tcp"] = f"127.0.0.1:{up.port}"
@@ -101,7 +101,7 @@ def test_what_is_rolled_back_is_not_confirmed(bao, running, rotated, folder):
     running.start()
     eventually(lambda: said(bao, folder) == ["2"], "the confirmation")
     rotated("bad", 3)
-    running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
+    running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["readiness"]["pending"])
     assert said(bao, folder) == ["2"]
     rotated("good again", 4)
     eventually(lambda: said(bao, folder) == ["4"], "the confirmation")
@@ -141,7 +141,7 @@ def test_without_the_right_the_agent_says_so_once_and_goes_on(bao, running, rota
         eventually(lambda: len(asked()) == 3, "one request a version")
         pass_by(2.0)
         assert len(asked()) == 3
-        warnings = [event for event in running.events() if event["event"] == "versions not confirmed"]
+        warnings = [event for event in running.events() if event["event"] == "versions not reported"]
         assert len(warnings) == 1
         bao.ask("PUT", f"sys/policies/acl/{running.disk.name}", {"policy": POLICY.format(folder) + MAY_SAY})
         assert running.command("refresh").returncode == 0
@@ -210,15 +210,15 @@ def test_a_rotation_waits_for_the_agent_of_the_app_and_for_nobody_else(bao, tmp_
     """The rotator and an agent, both real: the old is retired when the app has the new one."""
     with SYSTEMS["vault"].started(tmp_path) as new, closing(Sidecar(bao.address, tmp_path, memory)) as agent:
         (tmp_path / "rotator").mkdir()
-        rotated = Rotated(bao, tmp_path / "rotator", new(), confirmation_timeout="20s")
-        agent.environ["LESSEE_ENVIRONMENT"] = rotated.environment
-        agent.template("app.env.j2", f'VALUE={{{{ secret("{rotated.secret_path}").secret }}}}\n')
-        rotated.rotate(may_wait=False)
+        target = RotationTarget(bao, tmp_path / "rotator", new(), confirmation_timeout="20s")
+        agent.environ["LESSEE_ENVIRONMENT"] = target.environment
+        agent.template("app.env.j2", f'VALUE={{{{ secret("{target.secret_path}").secret }}}}\n')
+        target.rotate(wait=False)
         agent.start()
-        eventually(lambda: listed(bao, f"secret/metadata/{rotated.environment}/lessee/consumers/web"), "the agent")
+        eventually(lambda: listed(bao, f"secret/metadata/{target.environment}/lessee/consumers/web"), "the agent")
         for _ in range(3):
-            rotated.rotate()
-        journal = rotated.journal
+            target.rotate()
+        journal = target.journal
         assert journal.missing == ()
-        assert len(journal.propagations) >= 3
-        assert max(journal.propagations) < 5.0
+        assert len(journal.propagation_times) >= 3
+        assert max(journal.propagation_times) < 5.0

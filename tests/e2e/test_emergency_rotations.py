@@ -9,7 +9,7 @@ import pytest
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Step
-from support.environments.leak import ENVIRONMENTS, World, attack, is_alive
+from support.environments.leak import ENVIRONMENTS, attack, is_alive
 from support.environments.rotation_targets import rotate
 from support.programs.sidecar import Sidecar, eventually
 from support.systems.postgres import LoginRoles
@@ -23,7 +23,7 @@ class Leak(World):
     def __init__(self, folder, postgres, redis, s3):
         super().__init__(folder, postgres)
         self.systems = {"postgres": LoginRoles(postgres), "cache": redis(), "storage": s3()}
-        self.targets = {name: {**one.target, "confirm_within": "1h"} for name, one in self.systems.items()}
+        self.targets = {name: {**one.target, "confirmation_timeout": "1h"} for name, one in self.systems.items()}
         self.configure()
         for one in self.systems.values():
             for path, fields in one.secrets().items():
@@ -63,19 +63,19 @@ def leak(tmp_path, postgres, started):
 def test_the_old_ones_are_dead_at_once_even_where_they_are_kept_otherwise(leak):
     leak.confirm(2)
     rotate(leak.folder, leak.bao.address, "storage", {})
-    assert leak.journal("storage").step is Step.KEEPING
+    assert leak.journal("storage").step is Step.RETAINING
     leak.confirm(1)
     _, tokens = attack(leak)
     old = {name: leak.fields(name) for name in leak.systems}
     session = leak.systems["postgres"].connect(old["postgres"])
     said = leak.emergency("--dry-run").stdout
     assert said.count("\n    target ") == 3
-    assert all(one.lets_in(old[name]) for name, one in leak.systems.items())
+    assert all(one.accepts(old[name]) for name, one in leak.systems.items())
     said = leak.emergency("--yes", "--record", "what.json")
     new = {name: leak.fields(name) for name in leak.systems}
     for name, one in leak.systems.items():
-        assert not one.lets_in(old[name]), name
-        assert one.lets_in(new[name]), name
+        assert not one.accepts(old[name]), name
+        assert one.accepts(new[name]), name
         assert not one.orphans(new[name]), name
         assert leak.journal(name).step is Step.IDLE
     assert leak.systems["storage"].keys() == {new["storage"]["access_key"]: "Active"}
@@ -115,7 +115,7 @@ def test_what_is_away_or_refuses_is_told_and_the_rest_is_done(leak):
     assert "Redis does not answer" in undone
     assert "target storage, secret/production/storage/minio: " in undone
     assert "target postgres" not in undone
-    assert not leak.systems["postgres"].lets_in(old["postgres"])
+    assert not leak.systems["postgres"].accepts(old["postgres"])
     assert not is_alive(leak, tokens["token"])
     left = said.partition("BY HAND")[2]
     assert "secret/production/cache/redis (rotation target cache): version 1, of today" in left
@@ -125,8 +125,8 @@ def test_what_is_away_or_refuses_is_told_and_the_rest_is_done(leak):
             if path.endswith("/admin"):
                 leak.bao.put(f"production/{path}", **fields)
     leak.emergency("--yes", "--record", "again.json")
-    assert not any(one.lets_in(old[name]) for name, one in leak.systems.items())
-    assert all(one.lets_in(leak.fields(name)) for name, one in leak.systems.items())
+    assert not any(one.accepts(old[name]) for name, one in leak.systems.items())
+    assert all(one.accepts(leak.fields(name)) for name, one in leak.systems.items())
 
 
 def test_an_agent_gets_the_new_one_once_it_has_a_new_secret_id(leak, memory):
@@ -146,10 +146,10 @@ def test_an_agent_gets_the_new_one_once_it_has_a_new_secret_id(leak, memory):
         agent.start()
         old = shown()
         leak.emergency("--yes")
-        assert not leak.systems["postgres"].lets_in(old)
+        assert not leak.systems["postgres"].accepts(old)
         assert shown() == old
         files["secret_id"].write_text(leak.secret_id())
-        eventually(lambda: leak.systems["postgres"].lets_in(shown()), "the new password", 60)
+        eventually(lambda: leak.systems["postgres"].accepts(shown()), "the new password", 60)
     finally:
         agent.close()
 
@@ -170,5 +170,5 @@ def test_an_old_credential_that_is_of_nobody_s_turn_and_a_password_that_nobody_k
     assert "passwords of others" in said.stderr
     assert old["password"] not in said.stdout + said.stderr
     assert "an-attacker-added-it" not in said.stdout + said.stderr
-    assert leak.systems["postgres"].lets_in(leak.fields("postgres"))
+    assert leak.systems["postgres"].accepts(leak.fields("postgres"))
     leak.emergency("--yes", "--record", "again.json")

@@ -9,9 +9,9 @@ import pytest
 from lessee.core.redaction import Redactor
 from lessee.host.project import read
 from lessee.ops.rotate.policy.decision import Outcome
-from lessee.ops.rotate.targets import Project, rotator
+from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
-from support.environments.setup_namespace import Ground
+from support.environments.setup_namespace import SetupNamespace
 from support.programs.sidecar import Sidecar, eventually
 from support.systems.postgres import LoginRoles
 
@@ -22,18 +22,18 @@ WEB = "secret/metadata/testing/lessee/consumers/web"
 @pytest.fixture
 def ground(bao, tmp_path):
     name = f"rotator{next(_NUMBERS)}"
-    ground = Ground(bao, name, tmp_path)
+    ground = SetupNamespace(bao, name, tmp_path)
     ground.wanted.update(environments=["testing", "production"], components={})
     ground.config["rotation"] = {
         "jwt": {
             "kind": "vault",
             "secret": "auth/jwt",
-            "keys": {"secret": {"previous": "old"}},
-            "confirm_within": "1s",
-            "retire_after": "0s",
+            "keys": {"secret": {"previous_key": "old"}},
+            "confirmation_timeout": "1s",
+            "revoke_delay": "0s",
         },
         "own": {"kind": "vault", "secret": "auth/own", "approle": "worker"},
-        "cache": {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"},
+        "cache": {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"},
     }
     (tmp_path / "web.env.j2").write_text('SECRET={{ secret("auth/jwt").secret }}\n')
     ground.config["apps"] = {
@@ -59,7 +59,7 @@ def rotate(ground, token, name="jwt"):
     environ = {"VAULT_TOKEN": token, "VAULT_NAMESPACE": ground.name}
     config = read(path, environ, environment="testing", blocks=("rotation",))
     project = Project(config, path, environ, Redactor())
-    with admin_client(config.vault, environ, time.monotonic) as client, rotator(project, name, client) as one:
+    with admin_client(config.vault, environ, time.monotonic) as client, open_rotation(project, name, client) as one:
         return one.run(force=True)
 
 
@@ -92,9 +92,9 @@ def test_a_database_s_roles_are_rotated_from_the_beginning_to_the_end(ground, po
     ground.config["rotation"]["database"] = {
         **system.target,
         "secret": "db/postgres",
-        "admin": "db/admin",
-        "confirm_within": "1s",
-        "retire_after": "0s",
+        "admin_secret": "db/admin",
+        "confirmation_timeout": "1s",
+        "revoke_delay": "0s",
     }
     ground.run()
     for path, fields in system.secrets().items():
@@ -105,7 +105,7 @@ def test_a_database_s_roles_are_rotated_from_the_beginning_to_the_end(ground, po
         before = ground.secret("testing/db/postgres")
         assert rotate(ground, token, "database") is Outcome.ROTATED
         after = ground.secret("testing/db/postgres")
-        assert (system.lets_in(before), system.lets_in(after), after["rotation_count"]) == (False, True, count)
+        assert (system.accepts(before), system.accepts(after), after["rotation_count"]) == (False, True, count)
         told = metadata(ground, "db/postgres")["custom_metadata"]
         assert len(told["rotation_history"].split()) == count
 
@@ -113,7 +113,7 @@ def test_a_database_s_roles_are_rotated_from_the_beginning_to_the_end(ground, po
 def test_a_role_s_secret_id_is_rotated_from_the_beginning_to_the_end(ground, token):
     ground.ask("POST", "auth/approle/role/worker", {"token_policies": []})
     role_id = ground.ask("GET", "auth/approle/role/worker/role-id", token=token)["data"]["role_id"]
-    ground.config["rotation"]["own"] |= {"confirm_within": "1s", "retire_after": "0s"}
+    ground.config["rotation"]["own"] |= {"confirmation_timeout": "1s", "revoke_delay": "0s"}
     path = "testing/auth/own"
     ground.ask("POST", f"secret/data/{path}", {"data": {"role_id": role_id}, "options": {"cas": 0}})
     ground.run()
@@ -211,12 +211,12 @@ def test_agent_and_rotator_as_setup_made_them_work_together(ground, token, memor
         agent.start()
         eventually(lambda: consumers(ground), "the confirmation")
         # From here on somebody confirms, and is waited for.
-        ground.config["rotation"]["jwt"]["confirm_within"] = "30s"
+        ground.config["rotation"]["jwt"]["confirmation_timeout"] = "30s"
         ground.command()
         assert rotate(ground, token) is Outcome.ROTATED
         journal = ground.secret("testing/lessee/rotation/jwt")
         assert journal["missing"] == []
-        assert len(journal["propagations"]) == 1
+        assert len(journal["propagation_times"]) == 1
         assert agent.status()["problems"] == []
         agent.stop()
     assert consumers(ground) == []

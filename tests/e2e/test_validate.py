@@ -94,8 +94,8 @@ def test_what_leaves_this_machine_with_tls_that_is_verified_passes(environment):
     with (
         postgres_with_tls(environment),
         Detour(environment.postgres.port) as database,
-        Detour(environment.redis.secure) as cache,
-        Detour(environment.store.secure) as store,
+        Detour(environment.redis.tls_port) as cache,
+        Detour(environment.store.tls_port) as store,
         environment.with_secret(
             "database/postgres", host=database.host, port=database.port, sslmode="verify-full", **trusted
         ),

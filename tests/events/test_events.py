@@ -90,7 +90,7 @@ def test_tls_works_and_an_unknown_certificate_authority_is_rejected(tmp_path):
     authority = Authority(tmp_path / "ca.pem")
     authority.issue(tmp_path / "pair.pem", 30)
     with Redis(tmp_path, pair=tmp_path / "pair.pem") as cache:
-        url = f"rediss://:{cache.password}@127.0.0.1:{cache.secure}/0"
+        url = f"rediss://:{cache.password}@127.0.0.1:{cache.tls_port}/0"
         source = RedisEventSource(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}")
         source.open()
         destination = RedisStreams(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}", lambda: "epoch")

@@ -13,7 +13,7 @@ from support.inputs.hostile_values import VALUES
 from support.models.template_library import NUMBERS, rendered, written
 from support.needs import need
 from support.programs.sidecar import Sidecar
-from support.servers.https_receiver import found_authority, receiving
+from support.servers.https_receiver import enable_authority, receiving
 
 TOKEN = "kubernetes/kubeconfig.yaml.j2"
 CERTIFICATE = "kubernetes/kubeconfig-certificate.yaml.j2"
@@ -22,7 +22,7 @@ CERTIFICATE = "kubernetes/kubeconfig-certificate.yaml.j2"
 @pytest.fixture
 def authority(tmp_path):
     with OpenBao(tmp_path) as bao:
-        found_authority(bao)
+        enable_authority(bao)
         yield bao
 
 
@@ -50,22 +50,22 @@ def kubectl(config, *arguments):
     return done.stdout
 
 
-def test_kubectl_shows_the_token_to_the_cluster_of_that_authority(sidecar, cluster):
+def test_kubectl_sends_the_token_to_the_cluster_of_that_authority(sidecar, cluster):
     kubectl(str(rendered(sidecar, TOKEN) / "kubeconfig.yaml"), "get", "--raw", "/version")
-    assert cluster.shown == [("/version", "Bearer a.b-c_d", None)]
+    assert cluster.requests == [("/version", "Bearer a.b-c_d", None)]
 
 
-def test_kubectl_shows_a_token_that_is_a_number_or_a_boolean(authority, sidecar, cluster):
+def test_kubectl_sends_a_token_that_is_a_number_or_a_boolean(authority, sidecar, cluster):
     for value, text in NUMBERS.items():
         fields = {"server": f"https://{cluster.host}", "ca": cluster.authority.read_text(), "token": value}
         authority.put("testing/kubernetes/cluster", **fields)
         kubectl(str(rendered(sidecar, TOKEN) / "kubeconfig.yaml"), "get", "--raw", "/version")
-        assert cluster.shown.pop() == ("/version", f"Bearer {text}", None)
+        assert cluster.requests.pop() == ("/version", f"Bearer {text}", None)
 
 
-def test_kubectl_shows_the_certificate_to_the_cluster_of_that_authority(sidecar, cluster):
+def test_kubectl_sends_the_certificate_to_the_cluster_of_that_authority(sidecar, cluster):
     kubectl(str(rendered(sidecar, CERTIFICATE) / "kubeconfig-certificate.yaml"), "get", "--raw", "/version")
-    assert cluster.shown == [("/version", None, "deployer")]
+    assert cluster.requests == [("/version", None, "deployer")]
 
 
 def test_kubectl_reads_every_hostile_token(tmp_path):

@@ -16,7 +16,7 @@ from support import readmes
 from support.inputs.hostile_values import VALUES
 from support.models.template_library import HOSTILE, NUMBERS, rendered, use, written
 from support.needs import need
-from support.servers.https_receiver import ANSWER, found_authority, receiving
+from support.servers.https_receiver import ANSWER, enable_authority, receiving
 
 NPMRC = "npm/.npmrc.j2"
 PIP = {"template": "pip/pip.conf.j2", "format": "ini"}
@@ -27,7 +27,7 @@ PASSWORDS = (HOSTILE, "x\nscript-shell=/tmp/evil.sh", " both\t", "\"';#", "${HOM
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     with OpenBao(tmp_path_factory.mktemp("authority")) as bao:
-        found_authority(bao)
+        enable_authority(bao)
         yield bao
 
 
@@ -58,24 +58,24 @@ def npm(command, environ):
     return done.stdout
 
 
-def test_npm_shows_the_token(bao, sidecar, registry, tmp_path):
+def test_npm_sends_the_token(bao, sidecar, registry, tmp_path):
     bao.put("testing/registry/npm", host=f"{registry.host}/npm", token=TOKEN)
     config = rendered(sidecar, NPMRC) / ".npmrc"
     said = npm(["npm", "whoami"], environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)})
     assert said.strip() == ANSWER["username"]
-    assert ("/npm/-/whoami", f"Bearer {TOKEN}", None) in registry.shown
+    assert ("/npm/-/whoami", f"Bearer {TOKEN}", None) in registry.requests
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
-def test_npm_shows_any_user_and_password(registry, tmp_path, password):
+def test_npm_sends_any_user_and_password(registry, tmp_path, password):
     secret = {"host": registry.host, "username": "user", "password": password}
     config = tmp_path / ".npmrc"
     config.write_text(written(NPMRC, "text", {"registry/npm": secret}))
     npm(["npm", "ping"], environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)})
-    assert ("/-/ping", basic("user", password), None) in registry.shown
+    assert ("/-/ping", basic("user", password), None) in registry.requests
 
 
-def test_npm_shows_numbers_and_booleans(registry, tmp_path):
+def test_npm_sends_numbers_and_booleans(registry, tmp_path):
     config = tmp_path / ".npmrc"
     environ = environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)}
     for value, text in NUMBERS.items():
@@ -85,30 +85,30 @@ def test_npm_shows_numbers_and_booleans(registry, tmp_path):
         ):
             config.write_text(written(NPMRC, "text", {"registry/npm": {"host": registry.host, **secret}}))
             npm(["npm", "ping"], environ)
-            assert registry.shown.pop() == ("/-/ping", shown, None)
+            assert registry.requests.pop() == ("/-/ping", shown, None)
 
 
-def test_a_user_with_a_colon_has_no_place_in_npmrc():
+def test_a_user_with_a_colon_cannot_be_in_npmrc():
     secret = {"host": "r.example.com", "username": "a:b", "password": "x"}
     with pytest.raises(TemplateError, match="registry/npm: the username holds a :"):
         written(NPMRC, "text", {"registry/npm": secret})
 
 
-def test_npm_shows_a_token_that_exec_gives_it(bao, sidecar, registry, tmp_path):
+def test_npm_sends_a_token_that_exec_gives_it(bao, sidecar, registry, tmp_path):
     token = "any.{$}\"';#\\ token"
     bao.put("testing/registry/npm", token=token)
     config = tmp_path / "npmrc"
     config.write_text(f"registry=https://{registry.host}/\n//{registry.host}/:_authToken=${{NPM_TOKEN}}\n")
-    use(sidecar, environ="npm/npm.env.j2")
+    use(sidecar, env_template="npm/npm.env.j2")
     del sidecar.web["files"]
     sidecar.write_config()
     environ = environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)}
     done = sidecar.command("exec", "--app", "web", "--", "npm", "whoami", env=environ)
     assert done.stdout.strip() == ANSWER["username"], done.stderr
-    assert ("/-/whoami", f"Bearer {token}", None) in registry.shown
+    assert ("/-/whoami", f"Bearer {token}", None) in registry.requests
 
 
-def test_what_is_no_bearer_token_and_no_host_has_no_place_in_npmrc():
+def test_what_is_not_bearer_token_and_no_host_cannot_be_in_npmrc():
     for value in VALUES:
         for secret in ({"host": "r.example.com", "token": value}, {"host": value, "token": "x"}):
             if all(char.isascii() and (char.isalnum() or char in "-._~+/=:") for char in value):
@@ -119,7 +119,7 @@ def test_what_is_no_bearer_token_and_no_host_has_no_place_in_npmrc():
                 written(NPMRC, "text", {"registry/npm": secret})
 
 
-def test_pip_shows_any_user_and_password_of_ascii(bao, sidecar, registry, tmp_path):
+def test_pip_sends_any_user_and_password_of_ascii(bao, sidecar, registry, tmp_path):
     # Of the others it makes Latin-1, whatever file they come from.
     for number, password in enumerate(filter(str.isascii, (*PASSWORDS, HOSTILE.replace("ü", "")))):
         host, username = f"{registry.host}/r{number}", password.replace(":", "")
@@ -129,8 +129,8 @@ def test_pip_shows_any_user_and_password_of_ascii(bao, sidecar, registry, tmp_pa
         environ = environ_of(registry, tmp_path) | {"PIP_CONFIG_FILE": str(config)}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
         shown = (f"/r{number}/simple/no-such-package/", basic(username, password), None)
-        assert registry.shown == [shown], done.stderr
-        registry.shown.clear()
+        assert registry.requests == [shown], done.stderr
+        registry.requests.clear()
 
 
 def test_pip_reads_every_hostile_password(tmp_path, monkeypatch):
@@ -144,9 +144,9 @@ def test_pip_reads_every_hostile_password(tmp_path, monkeypatch):
         assert (url, login) == ("https://r.example.com:8443/python/simple/", ("user", value))
 
 
-def test_a_host_of_several_lines_has_no_place_in_pip_conf():
+def test_a_host_of_several_lines_cannot_be_in_pip_conf():
     secret = {"host": "r.example.com\n[install]\ntrusted-host=*", "username": "user", "password": "x"}
-    with pytest.raises(FormatError, match="holds a line's end"):
+    with pytest.raises(FormatError, match="contains a newline"):
         written(PIP["template"], "ini", {"registry/pypi": secret})
 
 

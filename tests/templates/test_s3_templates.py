@@ -18,7 +18,7 @@ from support.inputs.hostile_values import VALUES
 from support.models.template_library import HOSTILE, NUMBERS, rendered, use, written
 from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
-from support.servers.s3_server import BUCKET, Store
+from support.servers.s3_server import BUCKET, S3Server
 
 SECRET = HOSTILE.replace("%(", "%").replace("${", "$")  # What rclone and SeaweedFS can be given.
 ADMIN = {"access_key": "admin", "secret_key": "admin'\"\\secret"}
@@ -40,9 +40,9 @@ def store(bao, sidecar, memory):
     use(sidecar, "s3/seaweedfs.json.j2", notify=telling)
     sidecar.start()
     (memory / "store").mkdir()
-    store = Store(memory / "store", port, sidecar.directory / "seaweedfs.json")
+    store = S3Server(memory / "store", port, sidecar.directory / "seaweedfs.json")
     try:
-        eventually(lambda: store.lets_in(access_key_id="admin", secret_access_key=ADMIN["secret_key"]), patience=90)
+        eventually(lambda: store.accepts(access_key_id="admin", secret_access_key=ADMIN["secret_key"]), patience=90)
         yield store
     finally:
         store.close()
@@ -53,17 +53,17 @@ def put(bao, port, access_key='"app"', secret_key=SECRET):
     bao.put("testing/storage/minio", access_key=access_key, secret_key=secret_key, **place)
 
 
-def test_clients_log_in_by_their_files_until_the_store_takes_up_new_keys(bao, store, memory, tmp_path, monkeypatch):
+def test_clients_log_in_by_their_files_until_the_store_loads_new_keys(bao, store, memory, tmp_path, monkeypatch):
     (tmp_path / "clients").mkdir()
     folder = rendered(Sidecar(bao.address, tmp_path / "clients", memory), CREDENTIALS, CONFIG, RCLONE, MC)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
-    assert store.lets_in()
+    assert store.accepts()
     assert run("rclone", "--config", folder / "rclone.conf", "cat", f"minio:{BUCKET}/a") == "b"
     assert run("minio-client", "--config-dir", folder, "cat", f"minio/{BUCKET}/a") == "b"
     put(bao, store.port, "app", "new'\"\\")
-    eventually(lambda: store.lets_in(access_key_id="app", secret_access_key="new'\"\\"), "a login with the new keys")
-    assert not store.lets_in()
+    eventually(lambda: store.accepts(access_key_id="app", secret_access_key="new'\"\\"), "a login with the new keys")
+    assert not store.accepts()
 
 
 def test_numbers_and_booleans_are_keys(bao, store, memory, tmp_path, monkeypatch):
@@ -73,8 +73,8 @@ def test_numbers_and_booleans_are_keys(bao, store, memory, tmp_path, monkeypatch
         folder = rendered(Sidecar(bao.address, tmp_path / "clients", memory), CREDENTIALS, CONFIG, RCLONE, MC)
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
         monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
-        eventually(lambda text=text: store.lets_in(access_key_id=text, secret_access_key=text), "a login")
-        assert store.lets_in()
+        eventually(lambda text=text: store.accepts(access_key_id=text, secret_access_key=text), "a login")
+        assert store.accepts()
         assert run("rclone", "--config", folder / "rclone.conf", "cat", f"minio:{BUCKET}/a") == "b"
         assert run("minio-client", "--config-dir", folder, "cat", f"minio/{BUCKET}/a") == "b"
 
@@ -86,7 +86,7 @@ def test_botocore_reads_every_hostile_key_that_fits_on_a_line(tmp_path):
         read = SharedCredentialProvider(str(file), "default").load()
         assert (read.access_key, read.secret_key) == (value, value)
     for value in set(VALUES) - set(STRIPPED):
-        with pytest.raises(FormatError, match=r"white space at an end|a line's end or a NUL"):
+        with pytest.raises(FormatError, match=r"white space at an end|a newline or a NUL"):
             written(CREDENTIALS["template"], "ini", secret_of(value))
 
 
@@ -110,12 +110,12 @@ def test_rclone_reads_every_hostile_key_but_what_it_would_replace(tmp_path):
     assert read == {name: place | pair for name, pair in keys.items()}
 
 
-def test_what_rclone_would_replace_is_refused():
+def test_what_rclone_would_replace_is_rejected():
     with pytest.raises(TemplateError, match=r"storage/minio: a key holds %\("):
         written(RCLONE["template"], "ini", secret_of("%(home)s"))
 
 
-def test_what_seaweedfs_lets_nobody_in_by_is_refused():
+def test_what_seaweedfs_rejects_logins_with_is_rejected():
     for key in ("access_key", "secret_key"):
         for path in ("storage/minio", "storage/admin"):
             secrets = secret_of("x") | {"storage/admin": ADMIN}
@@ -133,7 +133,7 @@ def test_mc_reads_hostile_keys(tmp_path):
 
 
 def test_every_hostile_key_of_the_servers_root_is_in_its_environment(bao, sidecar):
-    use(sidecar, environ="s3/minio.env.j2")
+    use(sidecar, env_template="s3/minio.env.j2")
     del sidecar.web["files"]
     sidecar.write_config()
     show = "import json, os; print(json.dumps([os.environ[f'MINIO_ROOT_{key}'] for key in ('USER', 'PASSWORD')]))"

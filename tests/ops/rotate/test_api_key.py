@@ -1,4 +1,4 @@
-"""Keys of a provider: none is left over, the published one is never revoked, and no key goes where it must not."""
+"""Keys of a provider: no key is left, the published key is never revoked, and no key is sent without TLS."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from lessee.ops.rotate.http import Client
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 from support.servers.api_key_provider import Keyring
@@ -30,29 +30,29 @@ def ring():
 
 
 @pytest.fixture
-def rotated(bao, tmp_path, ring):
-    return Rotated(bao, tmp_path, ProviderKeys(ring))
+def target(bao, tmp_path, ring):
+    return RotationTarget(bao, tmp_path, ProviderKeys(ring))
 
 
 @pytest.fixture
 def with_recipe(bao, tmp_path, ring):
-    """Over the example, with these keys changed; None takes one out."""
+    """Creates a target with the example recipe and these changes; None removes a key."""
 
     def make(changes, **settings):
         example = yaml.safe_load((recipes.files(recipes.__name__) / "example.yaml").read_text())
-        said = {key: value for key, value in (example | changes).items() if value is not None}
-        (tmp_path / "own.yaml").write_text(yaml.safe_dump(said))
-        return Rotated(bao, tmp_path, ProviderKeys(ring), recipe="own.yaml", **settings)
+        recipe = {key: value for key, value in (example | changes).items() if value is not None}
+        (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
+        return RotationTarget(bao, tmp_path, ProviderKeys(ring), recipe="own.yaml", **settings)
 
     return make
 
 
 def labels(ring):
-    return sorted(one["name"] for one in ring.keys.values())
+    return sorted(key["name"] for key in ring.keys.values())
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_that_lessee_has_can_be_read_and_keeps_keys_off_the_clear_network(name, tmp_path):
+def test_included_recipes_are_valid_and_require_tls(name, tmp_path):
     recipe = recipes.load(name, tmp_path, whole=True)
     assert recipe.list is not None
     assert not recipe.insecure
@@ -62,229 +62,230 @@ def test_every_recipe_that_lessee_has_can_be_read_and_keeps_keys_off_the_clear_n
         assert "admin." not in request.url
 
 
-def test_the_first_key_is_found_by_what_the_list_shows_of_it(rotated, ring):
-    rotated.rotate()
-    assert labels(ring) == [f"lessee-target-{rotated.journal.history[-1].id}"]
+def test_the_first_key_is_found_by_its_masked_form(target, ring):
+    target.rotate()
+    assert labels(ring) == [f"lessee-target-{target.journal.history[-1].id}"]
 
 
-def test_the_first_key_is_found_by_asking_with_it(with_recipe, ring):
+def test_the_first_key_is_found_by_a_request_with_it(with_recipe, ring):
     find = {"url": "{secret.base_url}/me", "headers": {"Authorization": "Bearer {key.api_key}"}, "handle": "$.id"}
-    rotated = with_recipe({"list": None, "find": find})
-    rotated.rotate()
+    target = with_recipe({"list": None, "find": find})
+    target.rotate()
     assert len(ring.keys) == 1
-    assert rotated.system.lets_in(rotated.fields())
+    assert target.system.accepts(target.fields())
 
 
-def test_a_first_key_that_nobody_can_find_is_left_and_told(with_recipe, ring, caplog):
-    rotated = with_recipe({"list": None})
-    assert rotated.rotate() is Outcome.ROTATED
+def test_a_first_key_without_a_known_handle_is_logged_for_manual_revocation(with_recipe, ring, caplog):
+    target = with_recipe({"list": None})
+    assert target.rotate() is Outcome.ROTATED
     assert len(ring.keys) == 2
-    [told] = [one for one in caplog.records if "nobody knows what the API calls the old key" in one.getMessage()]
-    assert told.fields["todo"] == "look for it where the provider shows its keys, and revoke it"
-    rotated.rotate()  # The second is lessee's own, and known.
+    [record] = [record for record in caplog.records if record.getMessage() == "handle of the old key unknown"]
+    assert record.fields["todo"] == "revoke the key in the provider's console"
+    target.rotate()  # lessee has created the second key, and knows its handle.
     assert len(ring.keys) == 2
-    assert rotated.system.first in ring.keys
+    assert target.system.first in ring.keys
 
 
-def test_a_key_that_a_person_put_there_meanwhile_is_the_one_that_is_revoked(rotated, ring):
-    rotated.rotate()
-    known = next(iter(ring.keys))
-    of_a_person, key = ring.make("of a person")
-    rotated.put(rotated.secret_path, **{**rotated.fields(), "api_key": key})
-    rotated.rotate()
-    assert of_a_person not in ring.keys
-    assert known in ring.keys  # What is not published is a person's to judge.
+def test_a_key_that_a_user_has_published_is_the_one_that_is_revoked(target, ring):
+    target.rotate()
+    previous = next(iter(ring.keys))
+    manual, key = ring.create("created manually")
+    target.put(target.secret_path, **{**target.fields(), "api_key": key})
+    target.rotate()
+    assert manual not in ring.keys
+    assert previous in ring.keys  # An unpublished key is left for the user to revoke.
 
 
-def test_keys_of_others_are_left_alone(rotated, ring):
-    others = {ring.make(name)[0] for name in ("lessee-target-", "lessee-other-0123", "made by hand", "x") * 3}
-    rotated.rotate()
+def test_other_keys_are_not_revoked(target, ring):
+    others = {ring.create(name)[0] for name in ("lessee-target-", "lessee-other-0123", "created manually", "x") * 3}
+    target.rotate()
     assert others < ring.keys.keys()
     assert len(ring.keys) == len(others) + 1
 
 
-def test_a_key_is_kept_disabled_and_then_removed(with_recipe, ring):
-    rotated = with_recipe({}, keep="1h")
-    assert rotated.rotate() is Outcome.ROTATED
-    assert ring.keys[rotated.system.first]["disabled"]
-    assert rotated.journal.step is Step.RETAINING
-    rotated.let_it_be_kept_no_longer()
-    eventually(lambda: rotated.rotate(finish_only=True) is Outcome.NOTHING)
-    assert rotated.system.first not in ring.keys
+def test_a_key_is_disabled_and_deleted_after_the_delay(with_recipe, ring):
+    target = with_recipe({}, delete_delay="1h")
+    assert target.rotate() is Outcome.ROTATED
+    assert ring.keys[target.system.first]["disabled"]
+    assert target.journal.step is Step.RETAINING
+    target.expire_delete_delay()
+    eventually(lambda: target.rotate(finish_only=True) is Outcome.NOTHING)
+    assert target.system.first not in ring.keys
     assert len(ring.keys) == 1
 
 
-def test_to_keep_a_key_the_recipe_must_be_able_to_disable_it(with_recipe):
-    with pytest.raises(
-        LesseeError, match=r"`keep` wants a recipe that can disable a key, and own\.yaml says no `disable`"
-    ):
-        with_recipe({"disable": None}, keep="1h").rotate()
+def test_delete_delay_needs_a_recipe_with_disable(with_recipe):
+    with pytest.raises(LesseeError, match=r"`delete_delay` needs a recipe with `disable`, and .*own\.yaml has none"):
+        with_recipe({"disable": None}, delete_delay="1h").rotate()
 
 
-def test_what_a_lost_answer_left_is_revoked_before_another_is_asked_for(rotated, ring):
-    def made_and_lost(handler, body):
-        ring.make(body["name"])
+def test_a_key_of_a_lost_response_is_revoked_before_the_next_is_created(target, ring):
+    def create_and_disconnect(handler, body):
+        ring.create(body["name"])
         handler.close_connection = True
         handler.connection.close()
 
-    ring.turn["POST", "keys"] = made_and_lost
+    ring.overrides["POST", "keys"] = create_and_disconnect
     with pytest.raises(
         SystemUnavailableError, match="the server closed the connection before its response was complete"
     ):
-        rotated.rotate()
+        target.rotate()
     assert len(ring.keys) == 2
-    ring.turn.clear()
-    rotated.rotate(finish_only=True)
+    ring.overrides.clear()
+    target.rotate(finish_only=True)
     assert len(ring.keys) == 1
-    assert rotated.system.lets_in(rotated.fields())
+    assert target.system.accepts(target.fields())
 
 
-def test_what_cannot_be_found_after_a_kill_is_told_by_its_label(with_recipe, caplog):
-    rotated = with_recipe({"list": None})
-    rotated._calls = ("lessee.ops.rotate.http:Client.ask",)
-    assert rotated.killed(0, after=True)
-    assert rotated.journal.step is Step.CREATING
-    label = f"lessee-target-{rotated.journal.id}"
-    rotated.rotate(finish_only=True)
-    [told] = [one for one in caplog.records if "a try that was killed may have left a key" in one.getMessage()]
-    assert told.fields["label"] == label
+def test_a_key_that_cannot_be_listed_after_a_kill_is_logged_with_its_label(with_recipe, caplog):
+    target = with_recipe({"list": None})
+    target._calls = ("lessee.ops.rotate.http:Client.ask",)
+    assert target.rotate_and_kill(0, after=True)
+    assert target.journal.step is Step.CREATING
+    label = f"lessee-target-{target.journal.id}"
+    target.rotate(finish_only=True)
+    [record] = [record for record in caplog.records if "interrupted attempt may have left a key" in record.getMessage()]
+    assert record.fields["label"] == label
 
 
-def test_one_who_stood_still_leaves_no_key_behind(rotated, ring):
-    """He made it after another had taken over and made one: it is revoked when the old one is retired."""
-    seen = []
+def test_a_suspended_rotator_leaves_no_key(target, ring):
+    """It has created the key after another rotator took over and created one. The key is revoked with the old one."""
+    leftovers = []
 
-    def also_by_another(handler, body):
-        if not seen:
-            seen.append(ring.make(body["name"])[0])
-        made, key = ring.make(body["name"])
-        handler.say(201, {"key": key, "data": {"id": made}})
+    def create_twice(handler, body):
+        if not leftovers:
+            leftovers.append(ring.create(body["name"])[0])
+        id_, key = ring.create(body["name"])
+        handler.respond(201, {"key": key, "data": {"id": id_}})
 
-    ring.turn["POST", "keys"] = also_by_another
-    rotated.rotate()
-    assert seen[0] not in ring.keys
+    ring.overrides["POST", "keys"] = create_twice
+    target.rotate()
+    assert leftovers[0] not in ring.keys
     assert len(ring.keys) == 1
 
 
-def test_a_new_key_that_is_not_let_in_is_revoked_and_no_other_is_made(rotated, ring):
-    ring.turn["GET", "me"] = 401
-    with pytest.raises(SystemRefusedError, match="the new credential is not let in"):
-        rotated.rotate()
-    assert list(ring.keys) == [rotated.system.first]
+def test_a_rejected_new_key_is_revoked_and_no_other_is_created(target, ring):
+    ring.overrides["GET", "me"] = 401
+    with pytest.raises(SystemRefusedError, match="the system rejects the new credential"):
+        target.rotate()
+    assert list(ring.keys) == [target.system.first]
     assert [method for method, _ in ring.requests].count("POST") == 1
-    assert rotated.journal.failures == 1
-    ring.turn.clear()
-    assert rotated.rotate() is Outcome.ROTATED
+    assert target.journal.failures == 1
+    ring.overrides.clear()
+    assert target.rotate() is Outcome.ROTATED
 
 
-def test_a_new_key_may_need_a_moment(with_recipe, ring):
-    prove = {"url": "{secret.base_url}/me", "headers": {"Authorization": "Bearer {key.api_key}"}, "settle": "10s"}
-    rotated = with_recipe({"prove": prove})
-    refusals = iter((401, 401))
-    ring.turn["GET", "me"] = lambda handler, _: handler.say(next(refusals, 200), {})
-    assert rotated.rotate() is Outcome.ROTATED
+def test_a_new_key_may_need_time_to_propagate(with_recipe, ring):
+    headers = {"Authorization": "Bearer {key.api_key}"}
+    verify = {"url": "{secret.base_url}/me", "headers": headers, "propagation_delay": "10s"}
+    target = with_recipe({"verify": verify})
+    rejections = iter((401, 401))
+    ring.overrides["GET", "me"] = lambda handler, _: handler.respond(next(rejections, 200), {})
+    assert target.rotate() is Outcome.ROTATED
 
 
 @pytest.mark.parametrize(
-    ("method", "what", "status", "error", "told"),
+    ("method", "resource", "status", "error", "text"),
     [
         (
             "POST",
             "keys",
             401,
             SystemRefusedError,
-            "create is answered with status 401; see whether the admin's key is valid",
+            "the provider answers `create` with status 401; check that the admin's key is valid",
         ),
         (
             "POST",
             "keys",
             400,
             SystemRefusedError,
-            "create is answered with status 400; see the provider's documentation",
+            "the provider answers `create` with status 400; correct the recipe: see the provider's documentation",
         ),
-        ("POST", "keys", 302, SystemRefusedError, "create is answered with status 302; a redirect is not followed"),
-        ("POST", "keys", 503, SystemUnavailableError, "create is answered with status 503; it is tried again"),
-        ("POST", "keys", 429, SystemUnavailableError, "create is answered with status 429; it is tried again"),
-        ("GET", "keys", 500, SystemUnavailableError, "list is answered with status 500"),
-        ("GET", "me", 502, SystemUnavailableError, "prove is answered with status 502"),
-        ("DELETE", "keys", 403, SystemRefusedError, "revoke is answered with status 403"),
-        ("POST", "keys", 200, SystemRefusedError, "create is answered with status 200"),
+        ("POST", "keys", 302, SystemRefusedError, "`create` with status 302; write the new URL into the recipe"),
+        ("POST", "keys", 503, SystemUnavailableError, "`create` with status 503; lessee retries it"),
+        ("POST", "keys", 429, SystemUnavailableError, "`create` with status 429; lessee retries it"),
+        ("GET", "keys", 500, SystemUnavailableError, "`list` with status 500"),
+        ("GET", "me", 502, SystemUnavailableError, "`verify` with status 502"),
+        ("DELETE", "keys", 403, SystemRefusedError, "`revoke` with status 403"),
+        ("POST", "keys", 200, SystemRefusedError, "`create` with status 200"),
     ],
 )
-def test_an_answer_that_is_no_success_is_told_without_its_text_and_made_good_later(
-    rotated, ring, method, what, status, error, told
+def test_a_failed_request_is_reported_without_the_response_and_retried_later(
+    target, ring, method, resource, status, error, text
 ):
-    ring.turn[method, what] = status
-    with pytest.raises(error, match=told) as caught:
-        rotated.rotate()
+    ring.overrides[method, resource] = status
+    with pytest.raises(error, match=text) as caught:
+        target.rotate()
     assert ring.admin not in str(caught.value)
-    assert rotated.system.lets_in(rotated.fields())
-    ring.turn.clear()
-    rotated.recover()
-    assert rotated.journal.step is Step.IDLE
-    assert rotated.system.orphans(rotated.fields()) == set()
+    assert target.system.accepts(target.fields())
+    ring.overrides.clear()
+    target.recover()
+    assert target.journal.step is Step.IDLE
+    assert target.system.orphans(target.fields()) == set()
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"key": 7}, {"key": "", "data": {"id": "x"}}, {"key": "k"}])
-def test_an_answer_without_a_key_is_told_and_what_was_made_is_revoked(rotated, ring, document):
-    def wrong(handler, body):
-        ring.make(body["name"])
-        handler.say(201, document)
+def test_a_response_without_a_key_is_reported_and_the_created_key_revoked(target, ring, document):
+    def respond_without_key(handler, body):
+        ring.create(body["name"])
+        handler.respond(201, document)
 
-    ring.turn["POST", "keys"] = wrong
-    with pytest.raises(SystemRefusedError, match="the answer to create is not as expected: there is no"):
-        rotated.rotate()
-    ring.turn.clear()
-    rotated.rotate(finish_only=True)
+    ring.overrides["POST", "keys"] = respond_without_key
+    with pytest.raises(SystemRefusedError, match="unexpected response to `create`: no"):
+        target.rotate()
+    ring.overrides.clear()
+    target.rotate(finish_only=True)
     assert len(ring.keys) == 1
 
 
-def test_a_key_that_is_gone_already_is_as_good_as_revoked(rotated, ring):
-    rotated.rotate()
-    ring.turn["DELETE", "keys"] = lambda handler, _: handler.say(404, {})
-    assert rotated.rotate() is Outcome.ROTATED
+def test_a_missing_key_counts_as_revoked(target, ring):
+    target.rotate()
+    ring.overrides["DELETE", "keys"] = lambda handler, _: handler.respond(404, {})
+    assert target.rotate() is Outcome.ROTATED
 
 
-def test_what_is_missing_in_the_admins_secret_is_told_before_anything_begins(rotated, ring):
-    rotated.put("admin/example", token="x")
-    with pytest.raises(LesseeError, match="the recipe wants api_key of the admin's secret; write it there"):
-        rotated.rotate()
+def test_a_key_missing_in_the_admins_secret_is_reported_before_the_rotation_starts(target, ring):
+    target.put("admin/example", token="x")
+    with pytest.raises(
+        LesseeError, match="the recipe uses api_key of the admin's secret, which lacks it; write it there"
+    ):
+        target.rotate()
     assert ring.requests == []
 
 
-def test_what_is_missing_in_the_secret_is_told_by_its_placeholder(rotated):
-    rotated.put(rotated.secret_path, api_key="the-old-key-of-all")
+def test_a_key_missing_in_the_secret_is_reported_with_its_placeholder(target):
+    target.put(target.secret_path, api_key="an-old-key")
     with pytest.raises(
-        SystemRefusedError, match=r"create: there is no \{secret\.base_url\}; see the recipe, the secret"
+        SystemRefusedError, match=r"create: \{secret\.base_url\} has no value; correct the recipe, the secret"
     ):
-        rotated.rotate()
+        target.rotate()
 
 
-def test_a_list_that_does_not_end_is_left(rotated, ring, monkeypatch):
-    monkeypatch.setattr("lessee.ops.rotate.recipe_client._MOST_PAGES", 3)
+def test_an_endless_list_is_not_read_to_its_end(target, ring, monkeypatch):
+    monkeypatch.setattr("lessee.ops.rotate.recipe_client._MAX_PAGES", 3)
     for number in range(20):
-        ring.make(f"n{number}")
+        ring.create(f"n{number}")
     with pytest.raises(SystemRefusedError, match="the list has more than 3 pages"):
-        rotated.rotate()
+        target.rotate()
 
 
-def test_no_key_goes_through_the_clear_network_unless_the_recipe_says_so(monkeypatch):
-    def never(*_, **__):
-        raise AssertionError("it was sent")
+def test_no_key_is_sent_without_tls_unless_the_recipe_allows_it(monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("the request was sent")
 
-    monkeypatch.setattr("lessee.host.http_client.request", never)
+    monkeypatch.setattr("lessee.host.http_client.request", fail)
     with pytest.raises(
         SystemRefusedError, match=r"http://192\.0\.2\.1: the key would cross the network without TLS; write https"
     ):
         Client(insecure=False).ask("GET", "http://192.0.2.1/keys/the-key", {}, None, timeout=1)
-    with pytest.raises(AssertionError, match="it was sent"):
+    with pytest.raises(AssertionError, match="the request was sent"):
         Client(insecure=True).ask("GET", "http://192.0.2.1/keys", {}, None, timeout=1)
 
 
 def test_a_redirect_is_not_followed(ring):
     elsewhere = Keyring()
     try:
-        ring.turn["GET", "me"] = lambda handler, _: handler.say(302, {}, [("Location", f"{elsewhere.url}/me")])
+        ring.overrides["GET", "me"] = lambda handler, _: handler.respond(302, {}, [("Location", f"{elsewhere.url}/me")])
         answer = Client(insecure=False).ask("GET", f"{ring.url}/me", {"Authorization": "Bearer x"}, None, timeout=5)
         assert answer.status == 302
         assert elsewhere.requests == []
@@ -292,7 +293,7 @@ def test_a_redirect_is_not_followed(ring):
         elsewhere.close()
 
 
-def test_a_certificate_of_nobody_is_refused(tmp_path, monkeypatch):
+def test_an_untrusted_certificate_is_rejected(tmp_path, monkeypatch):
     authority = Authority(tmp_path / "ca.pem")
     authority.issue(tmp_path / "pair.pem", 1)
     ring = Keyring(pair=tmp_path / "pair.pem")
@@ -309,32 +310,32 @@ def test_a_certificate_of_nobody_is_refused(tmp_path, monkeypatch):
         ring.close()
 
 
-def test_an_answer_without_end_or_drop_by_drop_is_left(ring):
+def test_an_endless_or_slow_response_is_abandoned(ring):
     def endless(handler, _):
         handler.send_response(200)
         handler.end_headers()
         while True:
             handler.wfile.write(b"x" * 65536)
 
-    over = threading.Event()
+    done = threading.Event()
 
     def slow(handler, _):
         handler.send_response(200)
         handler.end_headers()
-        while not over.wait(0.05):
+        while not done.wait(0.05):
             handler.wfile.write(b"x")
 
-    for turn, timeout, why in (
+    for override, timeout, reason in (
         (endless, 10, "the response is larger than 1048576 bytes"),
         (slow, 0.5, "no response within 0.5 s"),
     ):
-        ring.turn["GET", "me"] = turn
-        with pytest.raises(SystemUnavailableError, match=why):
+        ring.overrides["GET", "me"] = override
+        with pytest.raises(SystemUnavailableError, match=reason):
             Client(insecure=False).ask("GET", f"{ring.url}/me", {}, None, timeout=timeout)
-    over.set()
+    done.set()
 
 
-def test_nobody_there_is_told(ring):
+def test_a_refused_connection_is_reported(ring):
     ring.close()
     with pytest.raises(
         SystemUnavailableError, match="connection refused; check that this machine can reach the provider"
@@ -351,7 +352,7 @@ def test_nobody_there_is_told(ring):
         ("http://127.0.0.1:1/", {"X": "the-key\n"}),
     ],
 )
-def test_what_no_request_can_hold_is_not_quoted(url, headers):
+def test_an_invalid_url_or_header_is_not_quoted(url, headers):
     with pytest.raises(
         SystemRefusedError, match="the URL is invalid|the URL has no valid host|a header holds a character"
     ) as caught:
@@ -359,51 +360,52 @@ def test_what_no_request_can_hold_is_not_quoted(url, headers):
     assert "the-key" not in str(caught.value)
 
 
-def test_no_log_and_no_error_holds_a_key(rotated, ring, caplog):
-    """Not even where the provider repeats in its answers what it was sent."""
+def test_no_log_and_no_error_holds_a_key(target, ring, caplog):
+    """Also where the provider repeats in its responses what it was sent."""
     caplog.set_level("DEBUG", logger="lessee")
-    seen, errors = {ring.admin, rotated.fields()["api_key"]}, []
-    for method, what in (("POST", "keys"), ("GET", "keys"), ("GET", "me"), ("DELETE", "keys")):
-        ring.turn[method, what] = 418
+    keys, errors = {ring.admin, target.fields()["api_key"]}, []
+    for method, resource in (("POST", "keys"), ("GET", "keys"), ("GET", "me"), ("DELETE", "keys")):
+        ring.overrides[method, resource] = 418
         with pytest.raises(SystemRefusedError) as caught:
-            rotated.rotate()
+            target.rotate()
         errors.append(repr(caught.value))
-        seen |= {one["key"] for one in ring.keys.values()}
-        ring.turn.clear()
-        rotated.rotate()
-        seen |= {one["key"] for one in ring.keys.values()}
-    told = "\n".join([*errors, *(f"{one.getMessage()} {getattr(one, 'fields', {})}" for one in caplog.records)])
-    assert "status 418" in told
-    assert [key for key in seen if key in told] == []
+        keys |= {key["key"] for key in ring.keys.values()}
+        ring.overrides.clear()
+        target.rotate()
+        keys |= {key["key"] for key in ring.keys.values()}
+    logged = (f"{record.getMessage()} {getattr(record, 'fields', {})}" for record in caplog.records)
+    text = "\n".join([*errors, *logged])
+    assert "status 418" in text
+    assert [key for key in keys if key in text] == []
 
 
-def test_without_the_library_it_is_told_what_to_install(rotated, monkeypatch):
+def test_a_missing_library_is_reported_with_its_install_command(target, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonpath", None)
     with pytest.raises(
-        LesseeError, match=r"the library jsonpath is missing; install it: pip install 'lessee\[rotate\]'"
+        LesseeError, match=r"the library jsonpath is missing; pip install 'lessee\[rotate\]'"
     ):
-        rotated.rotate()
+        target.rotate()
 
 
 README = ROOT / "templates/rotation/README.md"
 
 
-def test_what_the_readme_shows_can_be_read(tmp_path):
-    shown = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
-    rotation = [text for text in shown if text.startswith("rotation:")]
+def test_the_examples_of_the_readme_are_valid(tmp_path):
+    examples = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    rotation = [text for text in examples if text.startswith("rotation:")]
     assert len(rotation) == 3
     for text in rotation:
         (tmp_path / "lessee.yaml").write_text(f"environment: testing\n{text}")
         assert read(tmp_path / "lessee.yaml", {}, blocks=("rotation",)).rotation
-    [recipe] = set(shown) - set(rotation)
+    [recipe] = set(examples) - set(rotation)
     (tmp_path / "internal.yaml").write_text(recipe)
     assert list(recipes.load("./internal.yaml", tmp_path, whole=True).requests) == [
-        *("create", "list", "prove", "disable", "revoke"),
+        *("create", "list", "verify", "disable", "revoke"),
     ]
 
 
 @pytest.mark.parametrize("content", [b"\xff", b""])
-def test_a_recipe_that_is_none_is_told_by_its_file(tmp_path, content):
+def test_an_invalid_recipe_is_reported_with_its_file(tmp_path, content):
     (tmp_path / "own.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"own\.yaml"):
         recipes.load("./own.yaml", tmp_path, whole=True)

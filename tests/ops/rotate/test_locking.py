@@ -1,4 +1,4 @@
-"""One rotator at a time, and no harm from one who comes back when his time is over."""
+"""Only one rotator rotates a target at a time, and one that continues after its lock has expired does no harm."""
 
 import os
 import signal
@@ -17,117 +17,117 @@ from lessee.ops.rotate.lock_owner import has_exited, new_owner_id
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import LOCK_TTL
 from lessee.ops.rotate.policy.journal import Step
-from support.environments.rotation_targets import PATIENCE, SLEEP, Rotated
+from support.environments.rotation_targets import SUSPENSION, TIMEOUT, RotationTarget
 from support.needs import need
 from support.systems import SYSTEMS
 
-MAKING = ("api-key", "approle", "command", "s3")
-"""The systems that make the values."""
-HIDDEN = """
+GENERATING = ("api-key", "approle", "command", "s3")
+"""The systems that generate the credentials."""
+HIDEPID = """
 mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 """
 
 
-def whole(rotated):
-    fields = rotated.fields()
+def is_consistent(target):
+    fields = target.fields()
     return (
-        rotated.system.lets_in(fields)
-        and rotated.system.orphans(fields) == set()
-        and rotated.journal.step in {Step.IDLE, Step.RETAINING}
+        target.system.accepts(fields)
+        and target.system.orphans(fields) == set()
+        and target.journal.step in {Step.IDLE, Step.RETAINING}
     )
 
 
-def test_twenty_rotators_at_once_make_one_rotation(rotated):
-    came = rotated.at_once(4, 5, force=False)
-    assert sorted(came) == ["ALREADY_ROTATED"] * 19 + ["ROTATED"]
-    assert rotated.fields()["rotation_count"] == 1
-    assert rotated.journal.count == 1
-    assert whole(rotated)
+def test_twenty_concurrent_rotators_make_one_rotation(target):
+    outcomes = target.rotate_concurrently(4, 5, force=False)
+    assert sorted(outcomes) == ["ALREADY_ROTATED"] * 19 + ["ROTATED"]
+    assert target.fields()["rotation_count"] == 1
+    assert target.journal.count == 1
+    assert is_consistent(target)
 
 
-def test_who_stood_still_at_any_call_until_another_had_rotated_does_no_harm(rotated, monkeypatch):
-    """His hold is over; the other finishes what he began, and then rotates once more."""
-    monkeypatch.setattr(targets, "time", rotated.clock())
-    rotated.rotate()  # From now on each rotation makes the same calls, and so none is passed over.
-    rotated.ahead += SLEEP
-    for crossing in count():
-        late = rotated.stopped(crossing)
-        if late is None:
+def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(target, monkeypatch):
+    """Its lock has expired; the other rotator finishes its rotation, and then rotates once more."""
+    monkeypatch.setattr(targets, "time", target.clock())
+    target.rotate()  # From here on all rotations make the same calls, so each is tested.
+    target.clock_offset += SUSPENSION
+    for call_index in count():
+        suspended = target.rotate_and_stop(call_index)
+        if suspended is None:
             break
-        with suppress(SystemUnavailableError):  # He may stand still with the system's own lock in his hands.
-            rotated.rotate(timeout=5.0)
-        os.kill(late.pid, signal.SIGCONT)
-        late.join(PATIENCE)
-        assert late.exitcode == 0
-        rotated.recover()
-        assert whole(rotated)
-    assert crossing >= rotated.system.crossings_least
+        with suppress(SystemUnavailableError):  # The suspended rotator may have the system's own lock.
+            target.rotate(timeout=5.0)
+        os.kill(suspended.pid, signal.SIGCONT)
+        suspended.join(TIMEOUT)
+        assert suspended.exitcode == 0
+        target.recover()
+        assert is_consistent(target)
+    assert call_index >= target.system.min_calls
 
 
-@pytest.mark.parametrize("new_system", MAKING, indirect=True)
-def test_who_stood_still_in_a_second_try_removes_nothing_of_what_others_have_published(rotated, monkeypatch):
-    """The first try was killed, and has left a credential that nobody has noted."""
-    monkeypatch.setattr(targets, "time", rotated.clock())
-    rotated.rotate()  # From now on each rotation makes the same calls, and so none is passed over.
-    rotated.ahead += SLEEP
-    made = next(crossing for crossing in count() if leaves_one(rotated, crossing))
-    for crossing in count():
-        late = rotated.stopped(crossing, finish_only=True)
-        assert late is not None
-        was_creating = rotated.journal.step is Step.CREATING
-        rotated.rotate(timeout=5.0)
-        os.kill(late.pid, signal.SIGCONT)
-        late.join(PATIENCE)
-        assert late.exitcode == 0
-        rotated.recover()
-        assert whole(rotated)
+@pytest.mark.parametrize("new_system", GENERATING, indirect=True)
+def test_a_rotator_suspended_in_a_retry_deletes_no_published_credential(target, monkeypatch):
+    """The first attempt was killed, and has left a credential that no journal records."""
+    monkeypatch.setattr(targets, "time", target.clock())
+    target.rotate()  # From here on all rotations make the same calls, so each is tested.
+    target.clock_offset += SUSPENSION
+    creation = next(call_index for call_index in count() if leaves_credential(target, call_index))
+    for call_index in count():
+        suspended = target.rotate_and_stop(call_index, finish_only=True)
+        assert suspended is not None
+        was_creating = target.journal.step is Step.CREATING
+        target.rotate(timeout=5.0)
+        os.kill(suspended.pid, signal.SIGCONT)
+        suspended.join(TIMEOUT)
+        assert suspended.exitcode == 0
+        target.recover()
+        assert is_consistent(target)
         if not was_creating:
             break
-        assert leaves_one(rotated, made)
-    assert crossing >= 2  # It took the hold, and let the system make one.
+        assert leaves_credential(target, creation)
+    assert call_index >= 2  # It took the lock, and let the system create one.
 
 
-def leaves_one(rotated, crossing):
-    """Whether who is killed after this has let the system make one, and not noted it."""
-    assert rotated.killed(crossing, after=True)
-    if rotated.journal.step is Step.CREATING and rotated.system.orphans(rotated.fields()):
+def leaves_credential(target, call_index):
+    """Whether a kill after this call leaves a credential in the system that the journal does not record."""
+    assert target.rotate_and_kill(call_index, after=True)
+    if target.journal.step is Step.CREATING and target.system.orphans(target.fields()):
         return True
-    rotated.recover()
+    target.recover()
     return False
 
 
-def test_who_has_died_is_not_waited_for(rotated):
-    assert rotated.killed(rotated.system.crossings_least // 2 + 1, after=True)
-    assert rotated.journal.lock_owner
+def test_the_lock_of_a_dead_process_is_ignored(target):
+    assert target.rotate_and_kill(target.system.min_calls // 2 + 1, after=True)
+    assert target.journal.lock_owner
     began = time.monotonic()
-    rotated.recover()
+    target.recover()
     assert time.monotonic() < began + LOCK_TTL / 2
-    assert whole(rotated)
+    assert is_consistent(target)
 
 
 def python(text, *before):
     command = [*before, sys.executable, "-c", f"from lessee.ops.rotate.lock_owner import *\n{text}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
 
 
-def test_who_cannot_be_seen_from_here_is_waited_for(bao, tmp_path):
-    apart = python("print(new_owner_id())", "unshare", "--pid", "--fork", "--mount-proc")
-    need(apart.returncode == 0, "needs the right to make PID namespaces: run as root")
-    name = apart.stdout.strip()
+def test_the_lock_of_a_process_in_another_namespace_is_respected(bao, tmp_path):
+    result = python("print(new_owner_id())", "unshare", "--pid", "--fork", "--mount-proc")
+    need(result.returncode == 0, "needs the right to create PID namespaces: run as root")
+    name = result.stdout.strip()
     assert not has_exited(name)
-    rotated = Rotated(bao, tmp_path, SYSTEMS["vault"](tmp_path))
-    assert rotated.killed(SYSTEMS["vault"].crossings_least, after=True)
+    target = RotationTarget(bao, tmp_path, SYSTEMS["vault"](tmp_path))
+    assert target.rotate_and_kill(SYSTEMS["vault"].min_calls, after=True)
     until = time.time() + 1.5
-    path = f"{rotated.environment}/{journal.FOLDER}{rotated.name}"
-    held = replace(rotated.journal, lock_owner=name, locked_until=until)
-    version = rotated.metadata(f"{journal.FOLDER}{rotated.name}")["current_version"]
-    bao.ask("POST", f"secret/data/{path}", {"data": journal.written(held), "options": {"cas": version}})
-    rotated.recover()
+    path = f"{target.environment}/{journal.FOLDER}{target.name}"
+    locked = replace(target.journal, lock_owner=name, locked_until=until)
+    version = target.metadata(f"{journal.FOLDER}{target.name}")["current_version"]
+    bao.ask("POST", f"secret/data/{path}", {"data": journal.serialize(locked), "options": {"cas": version}})
+    target.recover()
     assert time.time() >= until
-    assert whole(rotated)
+    assert is_consistent(target)
 
 
-def test_a_holder_is_there_as_long_as_its_process():
+def test_an_owner_exists_until_its_process_exits():
     text = "import sys; print(new_owner_id(), flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", f"from lessee.ops.rotate.lock_owner import *\n{text}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -135,33 +135,32 @@ def test_a_holder_is_there_as_long_as_its_process():
         assert not has_exited(name)
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert has_exited(name)  # although nobody has taken note of its end yet
+        assert has_exited(name)  # although its parent has not reaped it yet
     assert has_exited(name)
 
 
-def test_a_process_with_the_number_of_one_that_has_ended_is_another():
+def test_a_reused_pid_is_another_owner():
     machine, namespace, pid, started, own = new_owner_id().split(":")
     assert not has_exited(f"{machine}:{namespace}:{pid}:{started}:{own}")
     assert has_exited(f"{machine}:{namespace}:{pid}:{int(started) - 1}:{own}")
 
 
-def test_a_process_of_another_user_that_proc_hides_has_not_left():
-    ask = f"print(has_exited({new_owner_id()!r}))"
-    hidden = python(ask, "unshare", "--mount", "sh", "-c", HIDDEN, "sh")
-    need(hidden.returncode == 0, "needs the right to mount /proc: run as root")
-    assert hidden.stdout.strip() == "False"
+def test_a_process_hidden_by_hidepid_has_not_exited():
+    check = f"print(has_exited({new_owner_id()!r}))"
+    result = python(check, "unshare", "--mount", "sh", "-c", HIDEPID, "sh")
+    need(result.returncode == 0, "needs the right to mount /proc: run as root")
+    assert result.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("spelled", ["", "x", "-1", "0", "9" * 30, "٣", "\n", "../self"])
-def test_a_name_that_makes_no_sense_is_of_somebody_who_may_be_there(part, spelled):
+def test_an_invalid_part_of_an_owner_id_may_be_of_a_running_process(part, spelled):
     parts = new_owner_id().split(":")
     parts[part] = spelled
-    left = has_exited(":".join(parts))
-    # A number that no process has is of none; a start that is not this one's was another process's.
-    assert left is (part == 3)
+    # A PID with another start time was another process's.
+    assert has_exited(":".join(parts)) is (part == 3)
 
 
-@pytest.mark.parametrize("name", ["", ":", "::::", "a:b:c:d:e", "somebody", "{}:more"])
-def test_what_is_no_name_of_ours_is_of_somebody_who_may_be_there(name):
+@pytest.mark.parametrize("name", ["", ":", "::::", "a:b:c:d:e", "another", "{}:more"])
+def test_another_format_of_owner_id_may_be_of_a_running_process(name):
     assert not has_exited(name.format(new_owner_id()))

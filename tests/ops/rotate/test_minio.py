@@ -1,4 +1,4 @@
-"""Service accounts of MinIO, as far as what stands in for it can tell."""
+"""Rotation of MinIO's service accounts, with a stand-in for MinIO."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from support.servers.minio_stand_in import Minio, weak_encryption
 from support.systems import minio as system
 
 _REQUESTS = 8
-"""One rotation's: the kept one deleted; tried, looked at twice, made, proved, once more after the waiting, disabled."""
+"""Of one rotation: delete the retained account; verify, read two accounts, create, verify twice, disable."""
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def proxy(minio):
 
 @pytest.fixture
 def made(bao, tmp_path, minio, proxy, monkeypatch):
-    """Makes a target with further settings, whose MinIO is behind the proxy."""
-    monkeypatch.setattr(ServiceAccounts, "patience", 0.3)
+    """Creates a target with more settings, whose MinIO is behind the proxy."""
+    monkeypatch.setattr(ServiceAccounts, "propagation_timeout", 0.3)
     monkeypatch.setattr(aws, "TIMEOUTS", (2, 2))
     return lambda **settings: RotationTarget(bao, tmp_path, system.ServiceAccounts(minio, proxy.port), **settings)
 
@@ -57,30 +57,30 @@ def _mc(minio, folder, *words):
 
 
 def test_minio_s_own_client_accepts_the_stand_in(minio, tmp_path):
-    """Else what the other tests say would be worth nothing."""
-    made = _mc(minio, tmp_path, "add", "simba", "--access-key", "byhand", "--secret-key", "byhand-secret")
-    assert (made["status"], made["accessKey"]) == ("success", "byhand")
-    assert minio.accounts["byhand"]["parentUser"] == "simba"
-    assert _mc(minio, tmp_path, "disable", "byhand")["status"] == "success"
-    assert minio.secret_of("byhand") is None
-    assert _mc(minio, tmp_path, "info", "byhand")["accountStatus"] == "off"
-    assert _mc(minio, tmp_path, "rm", "byhand")["status"] == "success"
-    cause = _mc(minio, tmp_path, "info", "byhand")["error"]["cause"]["error"]
+    """Otherwise the other tests would prove nothing about MinIO."""
+    made = _mc(minio, tmp_path, "add", "simba", "--access-key", "manual", "--secret-key", "manual-secret")
+    assert (made["status"], made["accessKey"]) == ("success", "manual")
+    assert minio.accounts["manual"]["parentUser"] == "simba"
+    assert _mc(minio, tmp_path, "disable", "manual")["status"] == "success"
+    assert minio.secret_of("manual") is None
+    assert _mc(minio, tmp_path, "info", "manual")["accountStatus"] == "off"
+    assert _mc(minio, tmp_path, "rm", "manual")["status"] == "success"
+    cause = _mc(minio, tmp_path, "info", "manual")["error"]["cause"]["error"]
     assert cause["Code"] == "XMinioInvalidIAMCredentials"
 
 
 def test_a_new_account_has_the_parent_and_the_policy_of_the_old(made, minio, tmp_path):
     target = made()
     target.rotate()
-    seen = _mc(minio, tmp_path, "info", target.fields()["access_key"])
-    assert (seen["parentUser"], seen["accountStatus"]) == ("simba", "on")
-    assert not seen.get("impliedPolicy")
-    assert seen["policy"] == target.system.policy
+    info = _mc(minio, tmp_path, "info", target.fields()["access_key"])
+    assert (info["parentUser"], info["accountStatus"]) == ("simba", "on")
+    assert not info.get("impliedPolicy")
+    assert info["policy"] == target.system.policy
     assert minio.accounts[target.fields()["access_key"]]["name"] == "simba-app"
 
 
 def test_a_policy_in_several_encrypted_chunks_is_copied_whole(made, minio):
-    """What is enciphered is cut into pieces of 16 KiB."""
+    """The encryption uses chunks of 16 KiB."""
     target = made()
     policy = {**target.system.policy, "Id": "x" * 40_000}
     minio.accounts[target.fields()["access_key"]]["policy"] = policy
@@ -96,11 +96,11 @@ def test_an_account_without_a_policy_gets_a_successor_without_one(made, minio):
 
 
 def test_without_a_parent_no_account_is_created(made, minio):
-    """Else it would be the administrator's own, who may everything."""
+    """Otherwise the account would be the admin's, with all permissions."""
     target = made()
     minio.accounts.clear()
     target.put(target.secret_path, **{**target.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
-    with pytest.raises(SystemRefusedError, match=r"is no service account of MinIO; .* say `user`"):
+    with pytest.raises(SystemRefusedError, match=r"is not a service account of MinIO; .* set `user`"):
         target.rotate()
     assert minio.accounts == {}
 
@@ -111,7 +111,7 @@ def test_the_first_service_account_replaces_a_user_s_own_key(made, minio, caplog
     target.put(target.secret_path, **{**target.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
     assert target.rotate() is Outcome.ROTATED
     assert minio.accounts[target.fields()["access_key"]]["parentUser"] == "simba"
-    assert "is no service account, and stays" in caplog.text
+    assert "published key not revocable" in caplog.text
     assert "simba" in minio.users
 
 
@@ -140,10 +140,10 @@ def test_a_manually_restored_account_stays_and_the_new_one_is_deleted(made, mini
 
 
 def test_an_existing_account_is_enabled_with_the_pending_secret(minio):
-    """The answer was lost, or somebody has put his hand in."""
+    """The response was lost, or an operator has changed the account."""
     first = system.ServiceAccounts(minio)
-    said = grammar.Minio(secret="s", admin_secret="a", user="simba")
-    kind = kind_of(said, KindContext(name="t", admin=first.admin(), folder=Path(), environ={}, vault=None))
+    config = grammar.Minio(secret="s", admin_secret="a", user="simba")
+    kind = kind_of(config, KindContext(name="t", admin=first.admin(), folder=Path(), environ={}, vault=None))
     secret = first.secrets()["storage/minio"]
     case = Case(id="1", secret=secret, current=secret, pending=kind.create(Case(id="1", secret=secret)).fields)
     kind.apply(case)
@@ -156,7 +156,7 @@ def test_an_existing_account_is_enabled_with_the_pending_secret(minio):
     kind.close()
 
 
-@pytest.mark.parametrize("fault", [Fault.DROP, Status(200)], ids=["away", "rubbish"])
+@pytest.mark.parametrize("fault", [Fault.DROP, Status(200)], ids=["unavailable", "not MinIO"])
 def test_an_outage_of_minio_at_any_step_loses_nothing_and_leaves_no_account(made, proxy, monkeypatch, fault):
     session = aws.library("botocore.httpsession").URLLib3Session
     inner, left = session.send, [0]
@@ -168,25 +168,25 @@ def test_an_outage_of_minio_at_any_step_loses_nothing_and_leaves_no_account(made
 
     monkeypatch.setattr(session, "send", send)
     target = made()
-    refused = 0
+    errors = 0
     for step in count(1):
         left[0] = step
         try:
             with weak_encryption():
                 target.rotate()
-        except (SystemUnavailableError, SystemRefusedError):  # A lie about what was made is found out by the proof.
-            refused += 1
+        except (SystemUnavailableError, SystemRefusedError):  # The verification detects a false success.
+            errors += 1
         if left[0] > 0:
             break
         left[0] = 0
         proxy.clear()
         target.recover()
         assert target.system.orphans(target.fields()) == set()
-    assert refused == step - 1 >= _REQUESTS  # More where a new account needs a moment.
+    assert errors == step - 1 >= _REQUESTS  # More where a new account needs time to propagate.
 
 
 def test_a_key_that_was_never_created_needs_no_time_to_propagate(bao, tmp_path, minio, monkeypatch):
-    monkeypatch.setattr(ServiceAccounts, "patience", 20.0)
+    monkeypatch.setattr(ServiceAccounts, "propagation_timeout", 20.0)
     target = RotationTarget(bao, tmp_path, system.ServiceAccounts(minio))
     target._calls = target.system.calls
     assert target.rotate_and_kill(0, after=False)
@@ -198,7 +198,7 @@ def test_a_key_that_was_never_created_needs_no_time_to_propagate(bao, tmp_path, 
 def test_a_minio_that_cannot_serve_counts_as_unavailable(made, proxy):
     target = made()
     proxy.on_path("/minio/admin", Status(503))
-    with pytest.raises(SystemUnavailableError, match=r"it cannot serve now \(HTTP 503\)"):
+    with pytest.raises(SystemUnavailableError, match=r"temporarily unavailable \(HTTP 503\)"):
         target.rotate()
     proxy.clear()
     assert target.rotate() is Outcome.ROTATED
@@ -219,12 +219,12 @@ def test_missing_permissions_of_the_admin_are_reported_and_the_old_account_stays
     ("fields", "error", "text"),
     [
         ({"secret_key": "canary-wrong"}, SystemRefusedError, "SignatureDoesNotMatch"),
-        ({"access_key": "canary-nobody"}, SystemRefusedError, "InvalidAccessKeyId"),
-        ({"access_key": "canary\n"}, SystemUnavailableError, "no answer"),
+        ({"access_key": "canary-unknown"}, SystemRefusedError, "InvalidAccessKeyId"),
+        ({"access_key": "canary\n"}, SystemUnavailableError, "no response"),
         ({"secret_key": ""}, LesseeError, "the secret lacks secret_key"),
-        ({"endpoint": "127.0.0.1:1"}, SystemUnavailableError, "no answer"),
-        ({"secure": True}, SystemUnavailableError, "no answer"),
-        ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemUnavailableError, "no answer"),
+        ({"endpoint": "127.0.0.1:1"}, SystemUnavailableError, "no response"),
+        ({"secure": True}, SystemUnavailableError, "no response"),
+        ({"ca_file": "/missing/ca.pem", "secure": True}, SystemUnavailableError, "no response"),
     ],
 )
 def test_an_invalid_admin_secret_is_reported_without_its_values(made, minio, fields, error, text, caplog):
@@ -232,7 +232,7 @@ def test_an_invalid_admin_secret_is_reported_without_its_values(made, minio, fie
     target.put("storage/admin", **target.system.admin(**fields))
     with pytest.raises(error, match=text) as caught:
         target.rotate()
-    said = f"{caught.value}{caplog.text}"
-    assert "canary" not in said
-    assert minio.admin["secret_key"] not in said
+    text = f"{caught.value}{caplog.text}"
+    assert "canary" not in text
+    assert minio.admin["secret_key"] not in text
     assert target.system.accepts(target.fields())

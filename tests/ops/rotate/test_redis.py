@@ -14,7 +14,7 @@ from lessee.core.errors import LesseeError
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.servers.certificate_authority import Authority
 from support.servers.redis_server import Redis
 from support.systems.redis import ADMIN, RIGHTS, AclUser, hash_of
@@ -32,8 +32,8 @@ def user(new_user):
 
 
 @pytest.fixture
-def rotated(bao, tmp_path, user):
-    return Rotated(bao, tmp_path, user)
+def target(bao, tmp_path, user):
+    return RotationTarget(bao, tmp_path, user)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def breakable(bao, tmp_path, server):
-    return Rotated(bao, tmp_path, AclUser(server, "admins"))
+    return RotationTarget(bao, tmp_path, AclUser(server, "admins"))
 
 
 def restart(server):
@@ -67,17 +67,17 @@ def monitored(server):
             seen.append(watcher.recv(1 << 16))
 
 
-def test_the_new_password_is_nowhere_in_clear(rotated, user, caplog):
+def test_the_new_password_is_nowhere_in_plain_text(target, user, caplog):
     caplog.set_level("DEBUG")
-    server, old = user.server, rotated.fields()["password"]
+    server, old = user.server, target.fields()["password"]
     server.ask("CONFIG", "SET", "slowlog-log-slower-than", "0")
     with monitored(server) as seen:
-        assert rotated.killed(3, after=False)  # Noted, and unknown to Redis: the login with it is refused.
-        rotated.recover()
-        rotated.rotate()
+        assert target.rotate_and_kill(3, after=False)  # Noted, and unknown to Redis: the login with it is refused.
+        target.recover()
+        target.rotate()
     said = b"".join(seen)
     assert b'"AUTH" "(redacted)"' in said
-    new = rotated.fields()["password"]
+    new = target.fields()["password"]
     shown = [server.log.read_bytes(), server.aclfile.read_bytes(), said, caplog.text.encode()]
     shown += [repr(server.ask(*words)).encode() for words in (("ACL", "LOG"), ("SLOWLOG", "GET", "1000"))]
     assert hash_of(new).encode() in server.aclfile.read_bytes()
@@ -87,82 +87,82 @@ def test_the_new_password_is_nowhere_in_clear(rotated, user, caplog):
         assert not any(password.encode() in text for text in shown)
 
 
-def test_open_connections_go_on(rotated, user):
-    old = rotated.fields()["password"]
+def test_open_connections_stay_open(target, user):
+    old = target.fields()["password"]
     with redis.Redis(port=user.server.port, username=user.user, password=old, single_connection_client=True) as client:
         client.set("app:x", "1")
         connection = client.connection._sock
-        rotated.rotate()
-        rotated.rotate()
+        target.rotate()
+        target.rotate()
         assert client.get("app:x") == b"1"
         assert client.connection._sock is connection
 
 
-def test_both_passwords_work_until_all_have_the_new_one(bao, tmp_path, user):
-    rotated = Rotated(bao, tmp_path, user, consumers=["simba"], confirmation_timeout="1h")
-    before = rotated.fields()
-    assert rotated.rotate(wait=False) is Outcome.ROTATED
-    assert user.lets_in(before)
-    assert user.lets_in(rotated.fields())
-    rotated.confirm()
-    rotated.rotate(finish_only=True)
-    assert not user.lets_in(before)
+def test_both_passwords_work_until_all_consumers_have_confirmed(bao, tmp_path, user):
+    target = RotationTarget(bao, tmp_path, user, consumers=["simba"], confirmation_timeout="1h")
+    before = target.fields()
+    assert target.rotate(wait=False) is Outcome.ROTATED
+    assert user.accepts(before)
+    assert user.accepts(target.fields())
+    target.confirm()
+    target.rotate(finish_only=True)
+    assert not user.accepts(before)
 
 
-def test_a_username_is_published_where_the_secret_has_none(rotated, user, caplog):
-    fields = rotated.fields()
+def test_a_missing_username_is_published(target, user, caplog):
+    fields = target.fields()
     del fields["username"]
-    rotated.put(rotated.secret_path, **fields)
-    rotated.config["rotation"]["target"]["user"] = user.user
-    rotated.write_config()
+    target.put(target.secret_path, **fields)
+    target.config["rotation"]["target"]["user"] = user.user
+    target.write_config()
     user.server.ask("ACL", "SETUSER", user.user, "resetpass", f">{secrets.token_hex(8)}")
-    rotated.rotate()
-    assert rotated.fields()["username"] == user.user
-    assert user.lets_in(rotated.fields())
+    target.rotate()
+    assert target.fields()["username"] == user.user
+    assert user.accepts(target.fields())
     [told] = [record.fields for record in caplog.records if record.getMessage() == "the old password stays"]
     assert told["user"] == "default"
 
 
-def test_what_nobody_here_knows_stays_and_is_told(rotated, user, caplog):
+def test_unknown_passwords_stay_valid_and_are_logged(target, user, caplog):
     theirs = secrets.token_hex(8)
     user.server.ask("ACL", "SETUSER", user.user, f">{theirs}")
-    rotated.rotate()
-    assert user.hashes() == {hash_of(theirs), hash_of(rotated.fields()["password"])}
+    target.rotate()
+    assert user.hashes() == {hash_of(theirs), hash_of(target.fields()["password"])}
     [told] = [record.fields for record in caplog.records if record.getMessage() == "passwords of others"]
     assert told["hashes"] == [hash_of(theirs)[:16]]
     assert f"ACL SETUSER {user.user} !HASH" in told["todo"]
 
 
-def test_one_that_a_person_has_replaced_since_goes_too(rotated, user):
-    rotated.rotate()
-    ours, theirs = rotated.fields(), secrets.token_hex(8)
+def test_a_password_that_a_user_has_replaced_is_removed(target, user):
+    target.rotate()
+    ours, theirs = target.fields(), secrets.token_hex(8)
     user.server.ask("ACL", "SETUSER", user.user, f">{theirs}")
-    rotated.put(rotated.secret_path, **{**ours, "password": theirs})
-    rotated.rotate()
-    assert user.hashes() == {hash_of(rotated.fields()["password"])}
+    target.put(target.secret_path, **{**ours, "password": theirs})
+    target.rotate()
+    assert user.hashes() == {hash_of(target.fields()["password"])}
 
 
-def test_whose_password_it_is_does_not_change_with_the_secret(rotated, user, new_user):
+def test_an_abandoned_password_is_removed_from_its_own_user(target, user, new_user):
     """Given up, since a person has published another user meanwhile: nothing is left at the first one."""
-    before = rotated.fields()
-    for crossing in count():
-        assert rotated.killed(crossing, after=True)
+    before = target.fields()
+    for call_index in count():
+        assert target.rotate_and_kill(call_index, after=True)
         if user.hashes() != {hash_of(before["password"])}:
             break
     other = new_user()
     theirs = {**before, **other.secrets()["cache/redis"]}
-    rotated.put(rotated.secret_path, **theirs)
-    rotated.rotate(finish_only=True)
-    assert rotated.fields() == theirs
+    target.put(target.secret_path, **theirs)
+    target.rotate(finish_only=True)
+    assert target.fields() == theirs
     assert user.hashes() == {hash_of(before["password"])}
     assert other.hashes() == {hash_of(theirs["password"])}
 
 
-def test_a_password_changed_in_redis_alone_is_put_right(rotated, user):
+def test_a_password_changed_only_in_redis_is_replaced(target, user):
     """Nothing that is published works then: the admin gives the user a new one."""
     user.server.ask("ACL", "SETUSER", user.user, "resetpass", f">{secrets.token_hex(8)}")
-    rotated.rotate()
-    assert user.lets_in(rotated.fields())
+    target.rotate()
+    assert user.accepts(target.fields())
 
 
 MOMENTS = [(act, after) for act in ("stopped", "restarted") for after in (False, True)]
@@ -171,34 +171,34 @@ MOMENTS = [(act, after) for act in ("stopped", "restarted") for after in (False,
 @pytest.mark.parametrize(
     ("act", "after"), MOMENTS, ids=[f"{act}-{'after' if late else 'before'}" for act, late in MOMENTS]
 )
-def test_redis_may_go_at_any_step_and_what_is_published_works_when_it_is_back(breakable, act, after, monkeypatch):
+def test_the_published_password_works_after_a_restart_of_redis_at_any_step(breakable, act, after, monkeypatch):
     """Killed, so that it has nothing but what it was made to save; alone, or to be there again at once."""
-    server, crossed = breakable.system.server, 0
-    for crossing in count():
+    server, kills = breakable.system.server, 0
+    for call_index in count():
         with monkeypatch.context() as patched:
-            reached = _lay(patched, server, crossing, after=after, again=act == "restarted")
+            reached = _lay(patched, server, call_index, after=after, again=act == "restarted")
             with suppress(SystemUnavailableError, SystemRefusedError):
                 breakable.rotate()
         if not reached:
             break
         if act == "stopped":
             server.start()
-        crossed += 1
-        assert breakable.system.lets_in(breakable.fields())
+        kills += 1
+        assert breakable.system.accepts(breakable.fields())
         breakable.recover()
         restart(server)
         fields = breakable.fields()
-        assert breakable.system.lets_in(fields)
+        assert breakable.system.accepts(fields)
         assert breakable.system.orphans(fields) == set()
-    assert crossed >= 8
+    assert kills >= 8
 
 
-def _lay(patched, server, crossing, *, after, again):
+def _lay(patched, server, call_index, *, after, again):
     """Let Redis go when lessee asks it for the so manyeth time. What was reached is in the list then."""
-    inner, left, reached = redis.Redis.execute_command, count(crossing, -1), []
+    inner, left, reached = redis.Redis.execute_command, count(call_index, -1), []
 
     def go():
-        reached.append(crossing)
+        reached.append(call_index)
         server.stop()
         if again:
             server.start()
@@ -219,26 +219,26 @@ def _lay(patched, server, crossing, *, after, again):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_both_may_go_at_any_step(breakable, after):
+def test_the_published_password_works_after_a_kill_of_both_at_any_step(breakable, after):
     """The rotator is killed, and goes on until it has published; then Redis is killed as well."""
-    block, server, crossed = breakable.config["rotation"]["target"], breakable.system.server, 0
+    block, server, kills = breakable.config["rotation"]["target"], breakable.system.server, 0
     breakable._calls = breakable.system.calls
     block.update(consumers=["simba"], confirmation_timeout="1h")
     breakable.write_config()
-    for crossing in count():
-        if not breakable.killed(crossing, after=after, wait=False):
+    for call_index in count():
+        if not breakable.rotate_and_kill(call_index, after=after, wait=False):
             break
-        crossed += 1
+        kills += 1
         breakable.rotate(finish_only=True, wait=False)
         restart(server)
-        assert breakable.system.lets_in(breakable.fields())
+        assert breakable.system.accepts(breakable.fields())
         breakable.confirm()
         breakable.rotate(finish_only=True)
         assert breakable.journal.step is Step.IDLE
-    assert crossed >= 5
+    assert kills >= 5
 
 
-def test_a_hanging_redis_is_away_and_not_waited_for(breakable):
+def test_a_hanging_redis_counts_as_unavailable(breakable):
     before, process = breakable.fields(), breakable.system.server.process
     process.send_signal(signal.SIGSTOP)
     try:
@@ -254,32 +254,32 @@ def test_a_hanging_redis_is_away_and_not_waited_for(breakable):
 
 
 def _user(words):
-    return lambda rotated: rotated.system.server.ask("ACL", "SETUSER", rotated.system.user, *words)
+    return lambda target: target.system.server.ask("ACL", "SETUSER", target.system.user, *words)
 
 
 def _admin(**fields):
-    return lambda rotated: rotated.put("cache/admin", **{**rotated.fields("cache/admin"), **fields})
+    return lambda target: target.put("cache/admin", **{**target.fields("cache/admin"), **fields})
 
 
 def _secret(**fields):
-    return lambda rotated: rotated.put("cache/redis", **{**rotated.fields(), **fields})
+    return lambda target: target.put("cache/redis", **{**target.fields(), **fields})
 
 
 def _without(*words):
-    return lambda rotated: rotated.system.server.ask("ACL", "SETUSER", ADMIN, *words)
+    return lambda target: target.system.server.ask("ACL", "SETUSER", ADMIN, *words)
 
 
-def _gone(rotated):
-    rotated.system.server.ask("ACL", "DELUSER", rotated.system.user)
+def _gone(target):
+    target.system.server.ask("ACL", "DELUSER", target.system.user)
 
 
-def _other_user(rotated):
-    rotated.config["rotation"]["target"]["user"] = "somebody"
-    rotated.write_config()
+def _other_user(target):
+    target.config["rotation"]["target"]["user"] = "somebody"
+    target.write_config()
 
 
-def _no_room(rotated):
-    aclfile = rotated.system.server.aclfile
+def _no_room(target):
+    aclfile = target.system.server.aclfile
     aclfile.unlink()
     aclfile.mkdir()
 
@@ -307,7 +307,7 @@ def _no_room(rotated):
         (_no_room, "Redis cannot save its aclfile; may Redis write the file, and its folder? its log says more"),
     ],
 )
-def test_what_is_in_the_way_is_told_and_the_published_stays(breakable, breaks, told):
+def test_an_obstacle_is_reported_and_the_published_password_stays(breakable, breaks, told):
     breaks(breakable)
     before = breakable.fields()
     with pytest.raises(LesseeError) as caught:
@@ -318,7 +318,7 @@ def test_what_is_in_the_way_is_told_and_the_published_stays(breakable, breaks, t
     assert not any(value in str(caught.value) for value in values)
 
 
-def test_once_it_is_out_of_the_way_the_same_rotation_goes_on(breakable):
+def test_after_the_obstacle_the_same_rotation_continues(breakable):
     server = breakable.system.server
     server.ask("ACL", "SETUSER", ADMIN, "-acl|save")
     with pytest.raises(SystemRefusedError):
@@ -334,7 +334,7 @@ def plain(bao, tmp_path):
     """Without an aclfile: the default user of a configuration file."""
     with Redis(tmp_path) as server:
         server.ask("ACL", "SETUSER", ADMIN, "on", ">admins", *RIGHTS.split(), "+config|rewrite")
-        yield Rotated(bao, tmp_path, _DefaultUser(server))
+        yield RotationTarget(bao, tmp_path, _DefaultUser(server))
 
 
 class _DefaultUser:
@@ -351,7 +351,7 @@ class _DefaultUser:
             "cache/admin": {**place, "username": ADMIN, "password": "admins"},
         }
 
-    def lets_in(self, fields):
+    def accepts(self, fields):
         with redis.Redis(port=self.server.port, password=fields["password"]) as client:
             try:
                 return client.ping()
@@ -366,17 +366,17 @@ def test_the_default_user_of_a_configuration_file_is_rotated_too(plain):
     assert "username" not in fields
     server.log_in(fields["password"])
     restart(server)
-    assert plain.system.lets_in(fields)
-    assert not plain.system.lets_in(before)
+    assert plain.system.accepts(fields)
+    assert not plain.system.accepts(before)
 
 
-def test_a_default_user_without_a_password_is_refused(plain):
+def test_a_default_user_without_a_password_is_rejected(plain):
     plain.system.server.ask("ACL", "SETUSER", "default", "nopass")
     with pytest.raises(SystemRefusedError, match="default: the user takes any password; ACL SETUSER default resetpass"):
         plain.rotate()
 
 
-def test_where_nothing_outlives_a_restart_that_is_told_and_mended(plain, caplog):
+def test_without_an_aclfile_a_warning_is_logged_and_the_password_set_again(plain, caplog):
     server, block = plain.system.server, plain.config["rotation"]["target"]
     server.stop()
     options = {"port": server.port, "bind": "127.0.0.1", "requirepass": server.password, "save": ""}
@@ -388,23 +388,23 @@ def test_where_nothing_outlives_a_restart_that_is_told_and_mended(plain, caplog)
     assert plain.rotate(wait=False) is Outcome.ROTATED
     assert "a restart of Redis loses the new password" in caplog.text
     restart(server)
-    assert not plain.system.lets_in(plain.fields())
+    assert not plain.system.accepts(plain.fields())
     plain.confirm()
     plain.rotate(finish_only=True)
-    assert plain.system.lets_in(plain.fields())
+    assert plain.system.accepts(plain.fields())
 
 
-def test_over_tls_the_server_is_looked_at(bao, tmp_path):
+def test_the_certificate_of_redis_is_verified(bao, tmp_path):
     pair, ca, other = (tmp_path / name for name in ("pair.pem", "ca.pem", "other.pem"))
     Authority(ca).issue(pair, 1)
     Authority(other)
     with Redis(tmp_path, pair=pair, acl=[f"user {ADMIN} on >admins {RIGHTS}"]) as server:
-        rotated = Rotated(bao, tmp_path, AclUser(server, "admins"))
-        secured = {"port": server.secure, "tls": True, "ca_file": str(ca)}
+        target = RotationTarget(bao, tmp_path, AclUser(server, "admins"))
+        secured = {"port": server.tls_port, "tls": True, "ca_file": str(ca)}
         for path in ("cache/redis", "cache/admin"):
-            rotated.put(path, **{**rotated.fields(path), **secured})
-        rotated.rotate()
-        assert rotated.system.lets_in(rotated.fields())
-        rotated.put("cache/admin", **{**rotated.fields("cache/admin"), "ca_file": str(other)})
+            target.put(path, **{**target.fields(path), **secured})
+        target.rotate()
+        assert target.system.accepts(target.fields())
+        target.put("cache/admin", **{**target.fields("cache/admin"), "ca_file": str(other)})
         with pytest.raises(SystemUnavailableError, match="Redis does not answer"):
-            rotated.rotate()
+            target.rotate()

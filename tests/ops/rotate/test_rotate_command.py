@@ -14,7 +14,7 @@ from lessee.ops.rotate.kinds.vault import RandomValues
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project
 from lessee.vault.admin import admin_client
-from support.environments.rotation_targets import Rotated
+from support.environments.rotation_targets import RotationTarget
 from support.systems.vault import VaultValues as System
 
 OPTIONS = RunOptions(due_only=False, force=True, wait=True, timeout=1.0, requested_at=time.time())
@@ -22,18 +22,18 @@ OPTIONS = RunOptions(due_only=False, force=True, wait=True, timeout=1.0, request
 
 @pytest.fixture
 def runner(bao, tmp_path):
-    rotated = Rotated(bao, tmp_path, System(tmp_path))
-    rotated.config["rotation"]["other"] = {**rotated.config["rotation"]["target"], "secret": "auth/other"}
-    rotated.write_config()
+    target = RotationTarget(bao, tmp_path, System(tmp_path))
+    target.config["rotation"]["other"] = {**target.config["rotation"]["target"], "secret": "auth/other"}
+    target.write_config()
     environ = {"VAULT_TOKEN": ROOT_TOKEN, "PATH": os.environ["PATH"]}
-    path = rotated.folder / "lessee.yaml"
+    path = target.folder / "lessee.yaml"
     project = Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
     with admin_client(project.config.vault, environ, time.monotonic) as client:
-        yield RotationRunner(project, client, OPTIONS, OutageRetry(1.0)), rotated
+        yield RotationRunner(project, client, OPTIONS, OutageRetry(1.0)), target
 
 
-def test_an_error_of_a_kind_s_own_stops_no_other_target_and_tells_no_value(runner, monkeypatch, capsys):
-    runner, rotated = runner
+def test_an_unexpected_error_stops_no_other_target_and_prints_no_value(runner, monkeypatch, capsys):
+    runner, target = runner
     create = RandomValues.create
 
     def fails(kind, case):
@@ -42,10 +42,10 @@ def test_an_error_of_a_kind_s_own_stops_no_other_target_and_tells_no_value(runne
         return create(kind, case)
 
     monkeypatch.setattr(RandomValues, "create", fails)
-    value = rotated.fields()["secret"]
+    value = target.fields()["secret"]
     assert runner.run(["target", "other"]) == 70
     said = capsys.readouterr()
     assert said.err == "lessee: target: internal error: ValueError; please report it\n"
     assert said.out.startswith("other: rotated; version 1; ")
     assert value not in said.err
-    assert rotated.journal.step is Step.IDLE
+    assert target.journal.step is Step.IDLE

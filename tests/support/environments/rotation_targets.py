@@ -1,4 +1,4 @@
-"""Rotation targets on real servers, driven in this process, or in one that is killed at an exact moment."""
+"""Rotation targets on real servers, rotated in this process, or in one that a signal interrupts at a chosen call."""
 
 import importlib
 import multiprocessing
@@ -34,24 +34,24 @@ from support.programs.sidecar import eventually
 
 _CALLS = ("lessee.vault.transport:Transport.request",)
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["rotated", "support.programs.warm_fork"])
-PATIENCE = 60.0
-AHEAD = 1_000_000
-"""A version that is never reached: who has confirmed it has confirmed them all, and nobody waits for him."""
-SLEEP = 60.0
-"""Seconds for which one who stands still seems to do so: longer than a hold."""
-_ahead = []
-"""Seconds by which this process's clock is ahead."""
+_FORKS.set_forkserver_preload([__name__, "support.programs.warm_fork"])
+TIMEOUT = 60.0
+FUTURE_VERSION = 1_000_000
+"""A version that no secret reaches: a consumer that has confirmed it never delays a rotation."""
+SUSPENSION = 60.0
+"""Seconds that pass for a suspended rotator: more than its lock's lifetime."""
+_clock_offsets = []
+"""Seconds that this process's clock is ahead, in parts."""
 
 
-class Rotated:
-    """An OpenBao, a system whose credentials are rotated, and the configuration that names both."""
+class RotationTarget:
+    """An OpenBao server, a system whose credentials are rotated, and a configuration with both."""
 
     def __init__(self, bao, folder, system, **settings):
-        """`settings`: further keys of the target."""
+        """`settings`: more keys of the target."""
         self.bao, self.folder, self.system = bao, Path(folder), system
-        self.ahead = 0.0
-        if hasattr(system, "attach"):  # It lies in this very server.
+        self.clock_offset = 0.0
+        if hasattr(system, "attach"):  # The system is this server.
             system.attach(bao)
         self.environment = f"env-{os.urandom(4).hex()}"
         block = {"confirmation_timeout": "100ms", "revoke_delay": "0s", **system.target, **settings}
@@ -64,9 +64,9 @@ class Rotated:
         self._calls = (*_CALLS, *system.calls)
         self.write_config()
         for path, fields in system.secrets().items():
-            # It has been rotated before, and so its readers have been able to confirm.
-            told = {"rotation_count": 0} if path == self.secret_path else {}
-            self.put(path, **fields, **told)
+            # As after an earlier rotation, so that agents confirm the secret's versions.
+            marker = {"rotation_count": 0} if path == self.secret_path else {}
+            self.put(path, **fields, **marker)
 
     def write_config(self):
         (self.folder / "lessee.yaml").write_text(yaml.safe_dump(self.config))
@@ -83,95 +83,96 @@ class Rotated:
 
     @property
     def journal(self):
-        with suppress(RuntimeError):  # There is none yet.
-            return journal.read(self.fields(f"{journal.FOLDER}{self.name}"))
+        with suppress(RuntimeError):  # The journal does not exist yet.
+            return journal.parse(self.fields(f"{journal.FOLDER}{self.name}"))
         return journal.Journal()
 
-    def let_it_be_kept_no_longer(self):
-        """As if the time were over for which the old credential is kept."""
+    def expire_delete_delay(self):
+        """Let the old credential be due for deletion."""
         path = f"{self.environment}/{journal.FOLDER}{self.name}"
-        over = journal.written(replace(self.journal, delete_at=time.time()))
+        expired = journal.serialize(replace(self.journal, delete_at=time.time()))
         version = self.metadata(f"{journal.FOLDER}{self.name}")["current_version"]
-        self.bao.ask("POST", f"secret/data/{path}", {"data": over, "options": {"cas": version}})
+        self.bao.ask("POST", f"secret/data/{path}", {"data": expired, "options": {"cas": version}})
 
     def confirm(self, app="simba", instance="host-1", version=None):
-        """As the agent of an app does; with the newest version if None is said."""
+        """Confirm a version, by default the newest, as the agent of an app does."""
         newest = version if version is not None else self.metadata()["current_version"]
         path = f"secret/metadata/{self.environment}/lessee/consumers/{app}/{instance}"
         self.bao.ask("POST", path, {"custom_metadata": {self.secret_path: str(newest)}})
 
     def rotate(self, **settings):
-        """In this process, as a rotator of its own. What came of it."""
+        """Rotate in this process, as a rotator of its own. Returns the outcome."""
         return rotate(self.folder, self.bao.address, self.name, settings)
 
-    def killed(self, crossing, *, after, **settings):
-        """In another process, killed at this crossing, or just after it. Whether it came so far."""
-        process = _process(_killed, (*self._where(settings), (*self._mine(crossing), after), self.ahead))
+    def rotate_and_kill(self, call_index, *, after, **settings):
+        """Rotate in another process that is killed at this call, or after it. Whether it got to the call."""
+        process = _process(_rotate_until, (*self._job(settings), (*self._place(call_index), after), self.clock_offset))
         process.start()
-        process.join(PATIENCE)
+        process.join(TIMEOUT)
         assert process.exitcode in {0, -signal.SIGKILL}, process.exitcode
         return process.exitcode != 0
 
-    def killed_at(self, seconds, *, begun=False, **settings):
-        """In another process, killed after so many seconds. Whether it was still there.
+    def rotate_and_kill_after(self, seconds, *, begun=False, **settings):
+        """Rotate in another process that is killed after so many seconds. Whether it was still running.
 
-        `begun`: they count from when its rotation is open.
+        `begun`: they count from the start of its rotation.
         """
-        of_its_own = seconds if begun else None
-        process = _process(_killed, (*self._where(settings), None, 0.0, of_its_own))
+        own_timer = seconds if begun else None
+        process = _process(_rotate_until, (*self._job(settings), None, 0.0, own_timer))
         process.start()
-        process.join(PATIENCE if begun else seconds)
+        process.join(TIMEOUT if begun else seconds)
         process.kill()
         process.join()
         assert process.exitcode in {0, -signal.SIGKILL, -signal.SIGALRM}, process.exitcode
         return process.exitcode != 0
 
-    def stopped(self, crossing, **settings):
-        """Another process that stands still at this crossing; None if it did not come so far.
+    def rotate_and_stop(self, call_index, **settings):
+        """Rotate in another process that is suspended at this call; None if it did not get there.
 
-        Since then `self.ahead` is more, by so much that its hold is over: for this process's clock, and for its own
-        when it goes on.
+        Then `clock_offset` is larger, so that its lock has expired: for this process's clock, and for its own when it
+        continues.
         """
-        mine = (*self._mine(crossing), False, signal.SIGSTOP)
-        process = _process(_killed, (*self._where(settings), mine, self.ahead))
+        place = (*self._place(call_index), False, signal.SIGSTOP)
+        process = _process(_rotate_until, (*self._job(settings), place, self.clock_offset))
         process.start()
-        eventually(lambda: not process.is_alive() or _stands_still(process.pid), patience=PATIENCE)
-        self.ahead += SLEEP
+        eventually(lambda: not process.is_alive() or _is_suspended(process.pid), patience=TIMEOUT)
+        self.clock_offset += SUSPENSION
         return process if process.is_alive() else None
 
     def clock(self):
-        """What `targets.time` is to be in a test that stops processes."""
-        return SimpleNamespace(time=lambda: time.time() + self.ahead)
+        """The replacement of `targets.time` in a test that suspends processes."""
+        return SimpleNamespace(time=lambda: time.time() + self.clock_offset)
 
-    def at_once(self, processes, threads, **settings):
-        """So many rotators that begin together. What came of each."""
-        barrier, found = _FORKS.Barrier(processes * threads), _FORKS.SimpleQueue()
-        arguments = (*self._where(settings), threads, barrier, found)
-        started = [_process(_several, arguments) for _ in range(processes)]
+    def rotate_concurrently(self, processes, threads, **settings):
+        """Start so many rotators at the same time. Returns the outcome of each."""
+        barrier, outcomes = _FORKS.Barrier(processes * threads), _FORKS.SimpleQueue()
+        arguments = (*self._job(settings), threads, barrier, outcomes)
+        started = [_process(_rotate_in_threads, arguments) for _ in range(processes)]
         for process in started:
             process.start()
         for process in started:
             process.join()
         assert [process.exitcode for process in started] == [0] * processes
-        return [found.get() for _ in range(processes * threads)]
+        return [outcomes.get() for _ in range(processes * threads)]
 
     def recover(self):
-        """As the next start does: bring to an end what has begun. Seconds until the published credential works."""
+        """Finish an open rotation, as the next start does. Seconds until the published credential works."""
         began = time.monotonic()
         self.rotate(finish_only=True)
-        assert self.system.lets_in(self.fields())
+        assert self.system.accepts(self.fields())
         return time.monotonic() - began
 
-    def _where(self, settings):
-        """What another process needs, to rotate the same target."""
+    def _job(self, settings):
+        """What another process needs, to rotate this target."""
         return getattr(self.system, "prepare", None), (str(self.folder), self.bao.address, self.name, settings)
 
-    def _mine(self, crossing):
-        return self._calls, getattr(self.system, "reads", False), crossing
+    def _place(self, call_index):
+        """Where a process is interrupted."""
+        return self._calls, getattr(self.system, "counts_reads", False), call_index
 
 
 def _process(target, arguments):
-    """A process with all that `warm_fork` has read: whoever forks it looks for modules where PYTHONPATH says, alone."""
+    """A process with everything that `warm_fork` has imported: the fork server finds modules by PYTHONPATH only."""
     with patch.dict(os.environ, PYTHONPATH=str(TESTS)):
         forkserver.ensure_running()
     return _FORKS.Process(target=target, args=arguments)
@@ -186,57 +187,58 @@ def rotate(folder, address, name, settings):
         return stack.enter_context(open_rotation(project, name, client)).run(**{"force": True, **settings})
 
 
-def _killed(prepare, where, mine, ahead=0.0, seconds=None):
+def _rotate_until(prepare, job, place, clock_offset=0.0, seconds=None):
+    """Rotate, until a signal arrives at the place, or after so many seconds."""
     assert "support.programs.warm_fork" in sys.modules
     if prepare is not None:
         prepare()
-    _ahead.append(ahead)
-    targets.time = SimpleNamespace(time=lambda: time.time() + sum(_ahead))
-    if mine is not None:
-        _lay(*mine)
+    _clock_offsets.append(clock_offset)
+    targets.time = SimpleNamespace(time=lambda: time.time() + sum(_clock_offsets))
+    if place is not None:
+        _signal_at(*place)
     if seconds is not None:
-        _end_when_begun(seconds)
-    assert isinstance(rotate(*where), Outcome)
+        _kill_when_open(seconds)
+    assert isinstance(rotate(*job), Outcome)
 
 
-def _several(prepare, where, threads, barrier, found):
+def _rotate_in_threads(prepare, job, threads, barrier, outcomes):
     if prepare is not None:
         prepare()
 
-    def one():
+    def run():
         try:
-            barrier.wait(PATIENCE)
-            found.put(rotate(*where).name)
-        except Exception as exc:  # noqa: BLE001  # Whatever it is, it is what came of this one.
-            found.put(repr(exc))
+            barrier.wait(TIMEOUT)
+            outcomes.put(rotate(*job).name)
+        except Exception as exc:  # noqa: BLE001  # Any error is this rotator's outcome.
+            outcomes.put(repr(exc))
 
-    running = [threading.Thread(target=one) for _ in range(threads)]
+    running = [threading.Thread(target=run) for _ in range(threads)]
     for thread in running:
         thread.start()
     for thread in running:
         thread.join()
 
 
-def _stands_still(pid):
+def _is_suspended(pid):
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def _lay(calls, reads, crossing, after, number=signal.SIGKILL):
-    """Let the process get this signal when it calls one of these for the so manyeth time, or has just come back.
+def _signal_at(calls, counts_reads, call_index, after, number=signal.SIGKILL):
+    """Let the process get this signal at the call of this index among `calls`, or when it has returned.
 
-    `reads`: what but reads a document counts too. The engine does that for all kinds alike, and so the tests of one
-    that is fast are enough; and to be killed there is to be killed after the call before.
+    `counts_reads`: requests that only read a document count too. All kinds share that code, so the tests of one fast
+    kind are enough; and a kill there equals a kill after the call before.
     """
-    left = count(crossing, -1)
+    left = count(call_index, -1)
     for spelled in calls:
         module, _, path = spelled.partition(":")
         *parents, name = path.split(".")
         owner = importlib.import_module(module)
         for parent in parents:
             owner = getattr(owner, parent)
-        counts = _counts_all if reads or owner is not Transport else _counts_changes
-        setattr(owner, name, _mined(getattr(owner, name), counts, left, after, number))
+        counts = _counts_all if counts_reads or owner is not Transport else _counts_changes
+        setattr(owner, name, _with_signal(getattr(owner, name), counts, left, after, number))
 
 
 def _counts_all(*_):
@@ -247,8 +249,8 @@ def _counts_changes(_, method, path, *__):
     return method != "GET" or path.startswith("auth/")
 
 
-def _end_when_begun(seconds):
-    """Let the process end so long after it has noted that a rotation is open: by the kernel, whatever it does then."""
+def _kill_when_open(seconds):
+    """Let the kernel kill the process `seconds` after its journal says that a rotation is open."""
     inner, armed = DocumentStore.write, []
 
     def write(self, path, fields, *arguments):
@@ -261,13 +263,13 @@ def _end_when_begun(seconds):
     DocumentStore.write = write
 
 
-def _mined(inner, counts, left, after, number):
+def _with_signal(inner, counts, left, after, number):
     @wraps(inner)
     def call(*arguments, **settings):
         here = counts(*arguments) and next(left) == 0
         if here and not after:
             os.kill(os.getpid(), number)
-            _ahead.append(SLEEP)
+            _clock_offsets.append(SUSPENSION)
         try:
             return inner(*arguments, **settings)
         finally:

@@ -11,7 +11,7 @@ from support.environments.breakages import CRITICAL, WARNING, Table
 from support.environments.sound_environment import PATIENCE
 from support.programs.sidecar import eventually
 from support.servers.detours import Detour
-from support.servers.s3_server import Store
+from support.servers.s3_server import S3Server
 
 ROWS = Table()
 broken = ROWS.broken
@@ -41,7 +41,7 @@ def the_store_speaks_no_tls(it):
 
 @broken("storage", "s3-tls", CRITICAL)
 def the_certificate_of_the_store_is_of_another_authority(it):
-    endpoint = f"https://127.0.0.1:{it.store.secure}"
+    endpoint = f"https://127.0.0.1:{it.store.tls_port}"
     return it.with_secret("storage/minio", endpoint=endpoint, ca_file=str(it.stranger))
 
 
@@ -97,10 +97,10 @@ def anybody_may_read(it):
 def the_store_checks_nothing(it):
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        store = Store(folder, free_port())
+        store = S3Server(folder, free_port())
         stack.callback(store.close)
         keys = {"access_key_id": "any", "secret_access_key": secrets.token_hex(8)}
-        eventually(lambda: store.lets_in(**keys), "the store", PATIENCE)
+        eventually(lambda: store.accepts(**keys), "the store", PATIENCE)
         with it.with_secret("storage/minio", endpoint=f"127.0.0.1:{store.port}"):
             yield
 

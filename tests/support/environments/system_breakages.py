@@ -139,21 +139,21 @@ def its_role_may_not_write_into_a_table(it):
 
 @broken("database", "postgres-rights", CRITICAL)
 def a_table_is_not_there(it):
-    return it.with_config(validate={"database": {"rights": {"tables": ["orders", "nowhere"]}}})
+    return it.with_config(validate={"database": {"privileges": {"tables": ["orders", "nowhere"]}}})
 
 
 @broken("database", "postgres-rights", CRITICAL)
 @contextmanager
 def its_role_may_not_use_the_schema_of_a_table(it):
     it.postgres.sql("CREATE SCHEMA hidden CREATE TABLE orders (id int)", database="validated")
-    with it.with_config(validate={"database": {"rights": {"tables": ["hidden.orders"]}}}):
+    with it.with_config(validate={"database": {"privileges": {"tables": ["hidden.orders"]}}}):
         yield
     it.postgres.sql("DROP SCHEMA hidden CASCADE", database="validated")
 
 
 @broken("database", "postgres-rights", CRITICAL)
 def no_table_is_called_so(it):
-    return it.with_config(validate={"database": {"rights": {"tables": ['"', "a.b.c.d"]}}})
+    return it.with_config(validate={"database": {"privileges": {"tables": ['"', "a.b.c.d"]}}})
 
 
 @broken("database", "postgres-not-superuser", CRITICAL)
@@ -197,7 +197,7 @@ def the_password_of_redis_crosses_the_network(it):
 
 @broken("mcp_cache", "redis-tls", CRITICAL)
 def the_certificate_of_redis_is_of_another_authority(it):
-    return it.with_secret("cache/redis", port=it.redis.secure, tls=True, ca_file=str(it.stranger))
+    return it.with_secret("cache/redis", port=it.redis.tls_port, tls=True, ca_file=str(it.stranger))
 
 
 @broken("mcp_cache", "redis-login", CRITICAL)

@@ -1,4 +1,4 @@
-"""A real `lessee rotate --watch` in a folder of its own, with rights of its own."""
+"""A real `lessee rotate --watch` with its own directory and permissions."""
 
 import os
 import subprocess
@@ -20,13 +20,13 @@ TARGET = {
     "kind": "vault",
     "secret": "app/one",
     "keys": {"password": {"generate": 32}},
-    "confirm_within": "100ms",
-    "retire_after": "0s",
+    "confirmation_timeout": "100ms",
+    "revoke_delay": "0s",
 }
 
 
 class Service(Running):
-    """One process over a configuration of the test's own; `name` is its folder's and its role's."""
+    """One process with a configuration of its own; `name` is the name of its directory and of its role."""
 
     def __init__(self, server, disk, memory, *, environment, name="rotator", address=None):
         self.server, self.environment, self.name = server, environment, f"{environment}-{name}"
@@ -42,7 +42,7 @@ class Service(Running):
                 "address": address or server.address,
                 "auth": {"method": "approle"} | {f"{key}_file": file for key, file in files.items()},
             },
-            "state": str(self.state),
+            "state_dir": str(self.state),
             "rotation": {},
         }
 
@@ -51,7 +51,7 @@ class Service(Running):
         return self.state / "rotator.sock"
 
     def allow(self, policy):
-        """From now on, and for all its tokens."""
+        """Replace its policy, also for its existing tokens."""
         for key, value in zip(("role_id", "secret_id"), self.server.approle(self.name, policy), strict=True):
             (self.disk / key).write_text(value)
 
@@ -75,7 +75,7 @@ class Service(Running):
             )
         return self
 
-    # What is in Vault.
+    # The secrets in Vault.
 
     def fields(self, path="app/one", version=0):
         return self.server.ask("GET", f"secret/data/{self.environment}/{path}?version={version}")["data"]["data"]
@@ -84,13 +84,13 @@ class Service(Running):
         return self.server.put(f"{self.environment}/{path}", **fields)
 
     def versions(self, path="app/one"):
-        """All that are there, and when each was made."""
+        """All versions, with their creation times."""
         return self.server.ask("GET", f"secret/metadata/{self.environment}/{path}")["data"]["versions"]
 
     def journal(self, name="one"):
-        return journal.read(self.fields(f"{journal.FOLDER}{name}"))
+        return journal.parse(self.fields(f"{journal.FOLDER}{name}"))
 
     def confirm(self, version, path="app/one"):
-        """As the agent of an app does."""
+        """Confirm a version, as the agent of an app does."""
         where = f"secret/metadata/{self.environment}/lessee/consumers/simba/host-1"
         self.server.ask("POST", where, {"custom_metadata": {path: str(version)}})

@@ -1,6 +1,6 @@
-"""What a process that rotates imports and reads at its start, done once for all those that are forked off this one."""
+"""Imports what a rotating process imports, once for all processes that are forked from this one."""
 
-import encodings.idna  # noqa: F401  # Here to be there, as all below.
+import encodings.idna  # noqa: F401  # Imported for its forks, as all below.
 import gc
 from importlib import import_module
 from pkgutil import iter_modules
@@ -15,12 +15,12 @@ from lessee.ops.rotate import kinds
 for module in iter_modules(kinds.__path__, "lessee.ops.rotate.kinds."):
     import_module(module.name)
 
-_NOBODY = s3("nobody", {"endpoint": "127.0.0.1:1", "access_key": "nobody", "secret_key": "nothing"}, bucket=False)
+_LOGIN = s3("unused", {"endpoint": "127.0.0.1:1", "access_key": "unused", "secret_key": "unused"}, bucket=False)
 
-# The library reads a description of each service, once for all clients.
+# The library reads the description of each service once for all clients.
 for service in ("s3", "iam"):
-    kinds.aws.client(service, _NOBODY, kinds.aws.REGION).close()
+    kinds.aws.client(service, _LOGIN, kinds.aws.REGION).close()
 
-# They share the memory of all this for as long as none of them collects it.
+# Forks share this memory until one of them collects garbage in it.
 gc.collect()
 gc.freeze()

@@ -1,4 +1,4 @@
-"""A provider of API keys: they really are made, shown once, listed, disabled, revoked and let in, over HTTP."""
+"""A local provider of API keys over HTTP: it creates, returns once, lists, disables, revokes and accepts them."""
 
 import json
 import secrets
@@ -11,16 +11,16 @@ PAGE = 3
 
 
 class Keyring:
-    """`/v1/keys` for the admin, `/v1/me` for whoever has a key. `turn` makes it misbehave: see `answer`."""
+    """`/v1/keys` is for the admin, `/v1/me` for clients with a key. `overrides` makes it fail."""
 
     def __init__(self, *, pair=None, host="127.0.0.1"):
         self.admin = f"admin-{secrets.token_hex(8)}"
         self.keys = {}
-        """What there is, by id, the newest last: name, key, disabled."""
+        """All keys by id, the newest last: name, key, disabled."""
         self.requests = []
-        """Method and path of each."""
-        self.turn = {}
-        """By method and first element of the path below /v1: a status, or a function of the handler."""
+        """The method and path of each request."""
+        self.overrides = {}
+        """By method and first element of the path below /v1: a status, or a function that gets the handler and body."""
         self.lock = threading.Lock()
         ring = self
 
@@ -30,9 +30,9 @@ class Keyring:
             def do_GET(self):
                 ring.answer(self)
 
-            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815  # http.server calls them so.
+            do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815  # The names that http.server uses.
 
-            def say(self, status, document=None, headers=()):
+            def respond(self, status, document=None, headers=()):
                 body = b"" if document is None else json.dumps(document).encode()
                 self.send_response(status)
                 for name, value in headers:
@@ -50,61 +50,61 @@ class Keyring:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(pair)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"{'http' if pair is None else 'https'}://{host}:{self._server.server_port}/v1"
+        self.url = f"{'https' if pair else 'http'}://{host}:{self._server.server_port}/v1"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self):
         self._server.shutdown()
         self._server.server_close()
 
-    def make(self, name):
-        """A key, as a person makes it on the provider's page."""
+    def create(self, name):
+        """Create a key, as a user does in the provider's console. Returns its id and value."""
         with self.lock:
-            made = f"key_{secrets.token_hex(4)}"
-            self.keys[made] = {"name": name, "key": f"sk-{secrets.token_hex(16)}", "disabled": False}
-            return made, self.keys[made]["key"]
+            id_ = f"key_{secrets.token_hex(4)}"
+            self.keys[id_] = {"name": name, "key": f"sk-{secrets.token_hex(16)}", "disabled": False}
+            return id_, self.keys[id_]["key"]
 
-    def lets_in(self, key):
-        return any(one["key"] == key and not one["disabled"] for one in list(self.keys.values()))
+    def accepts(self, key):
+        return any(known["key"] == key and not known["disabled"] for known in list(self.keys.values()))
 
     def answer(self, handler):
         parts = urlsplit(handler.path)
-        _, _, what, *rest = parts.path.split("/")
+        _, _, resource, *rest = parts.path.split("/")
         body = json.loads(handler.rfile.read(int(handler.headers.get("Content-Length") or 0)) or "null")
         self.requests.append((handler.command, handler.path))
         token = (handler.headers.get("Authorization") or "").removeprefix("Bearer ")
-        turned = self.turn.get((handler.command, what))
-        if callable(turned):
-            turned(handler, body)
-        elif turned is not None:
-            handler.say(turned, {"error": f"no, {token}"})
-        elif what == "me":
+        override = self.overrides.get((handler.command, resource))
+        if callable(override):
+            override(handler, body)
+        elif override is not None:
+            handler.respond(override, {"error": f"no, {token}"})
+        elif resource == "me":
             self._me(handler, token)
         elif token != self.admin:
-            handler.say(401, {"error": f"no such key: {token}"})
+            handler.respond(401, {"error": f"no such key: {token}"})
         else:
             self._administer(handler, rest, body, int(parse_qs(parts.query).get("offset", ["0"])[0]))
 
     def _me(self, handler, token):
-        found = [made for made, one in list(self.keys.items()) if one["key"] == token and not one["disabled"]]
-        handler.say(200, {"id": found[0]}) if found else handler.say(401, {"error": f"no such key: {token}"})
+        ids = [id_ for id_, known in list(self.keys.items()) if known["key"] == token and not known["disabled"]]
+        handler.respond(200, {"id": ids[0]}) if ids else handler.respond(401, {"error": f"no such key: {token}"})
 
     def _administer(self, handler, rest, body, offset):
         match handler.command:
             case "POST":
-                made, key = self.make(body["name"])
-                handler.say(201, {"key": key, "data": {"id": made}})
+                id_, key = self.create(body["name"])
+                handler.respond(201, {"key": key, "data": {"id": id_}})
             case "GET":
                 newest = list(self.keys.items())[::-1][offset : offset + PAGE]
-                shown = [
-                    {"id": made, "name": one["name"], "masked": f"sk-...{one['key'][-6:]}"} for made, one in newest
+                page = [
+                    {"id": id_, "name": known["name"], "masked": f"sk-...{known['key'][-6:]}"} for id_, known in newest
                 ]
-                handler.say(200, {"data": shown})
+                handler.respond(200, {"data": page})
             case _ if rest[0] not in self.keys:
-                handler.say(404, {"error": "no such key"})
+                handler.respond(404, {"error": "no such key"})
             case "PATCH":
                 self.keys[rest[0]] |= body
-                handler.say(200, {})
+                handler.respond(200, {})
             case "DELETE":
                 del self.keys[rest[0]]
-                handler.say(204)
+                handler.respond(204)

@@ -1,4 +1,4 @@
-"""The provider's side of an API key: an HTTPS server that lets in one key, in one header, and keeps all that it got."""
+"""A provider that accepts one API key: an HTTPS server that checks one header and records all requests."""
 
 import ssl
 import threading
@@ -8,7 +8,7 @@ STATUS = {"/limited": 429, "/broken": 500, "/unpaid": 402}
 
 
 class Provider:
-    """`/…` answers 200 to the key and 401 to every other; `/moved` redirects to `/elsewhere`."""
+    """`/…` answers the key with 200 and others with 401; `/moved` redirects to `/elsewhere`."""
 
     def __init__(self, header, value, *, pair=None, host="127.0.0.1"):
         self.header, self.value = header, value
@@ -18,8 +18,8 @@ class Provider:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 provider.requests.append((self.path, dict(self.headers)))
-                right = self.headers.get(provider.header) == provider.value
-                status = STATUS.get(self.path, 200) if right else 401
+                is_valid = self.headers.get(provider.header) == provider.value
+                status = STATUS.get(self.path, 200) if is_valid else 401
                 if self.path == "/moved":
                     status = 302
                 self.send_response(status)
@@ -38,7 +38,7 @@ class Provider:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(pair)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"{'http' if pair is None else 'https'}://{host}:{self.port}"
+        self.url = f"{'https' if pair else 'http'}://{host}:{self.port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self):

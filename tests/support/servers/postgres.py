@@ -1,4 +1,4 @@
-"""A real PostgreSQL in memory, and OpenBao's database engine over it."""
+"""A real PostgreSQL in memory, and its connection to OpenBao's database engine."""
 
 import os
 import shutil
@@ -17,10 +17,10 @@ OWNER = "simba_owner"
 DATABASE = "simba"
 
 _PATIENCE = 20.0
-_NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
-# Nothing is to outlive the test, so nothing waits for a disk.
+_UNPRIVILEGED = {"user": 65534, "group": 65534, "extra_groups": []}
+# The data need not survive a crash, so nothing waits for a disk.
 _SETTINGS = {"listen_addresses": "127.0.0.1", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-# Without `SET role`, what an app creates belongs to the lease's user, who then cannot be dropped.
+# Without `SET role`, what an app creates belongs to the lease's user, which then cannot be dropped.
 _CREATION = [
     """CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' IN ROLE simba_owner""",
     """ALTER ROLE "{{name}}" SET role TO 'simba_owner'""",
@@ -32,17 +32,17 @@ _REVOCATION = [
 
 
 class Postgres:
-    """A server of the machine's own PostgreSQL, on loopback; its data is gone with it, its log stays in the folder."""
+    """The machine's own PostgreSQL on loopback. Its data is deleted at its end, its log stays in the folder."""
 
     def __init__(self, folder):
         self._programs = Path(find_initdb()).resolve().parent
         self._log = folder / "postgres.log"
-        # Its own user must be able to enter all folders on the way, which a test's own folder forbids.
+        # Its user must be able to enter all parent directories, which a test's directory forbids.
         self._home = Path(tempfile.mkdtemp(prefix="lessee-postgres-", dir="/dev/shm"))
         # PostgreSQL refuses to run as root.
-        self._user = _NOBODY if os.geteuid() == 0 else {}
+        self._user = _UNPRIVILEGED if os.geteuid() == 0 else {}
         if self._user:
-            os.chown(self._home, _NOBODY["user"], _NOBODY["group"])
+            os.chown(self._home, _UNPRIVILEGED["user"], _UNPRIVILEGED["group"])
         self.port = free_port()
         self._password = os.urandom(8).hex()
         self.admin_url = f"postgresql://postgres:{self._password}@127.0.0.1:{self.port}/postgres"
@@ -57,7 +57,7 @@ class Postgres:
         shutil.rmtree(self._home)
 
     def start(self):
-        """Start it, with the data of before, and wait until it answers."""
+        """Start it with its existing data, and wait until it answers."""
         settings = _SETTINGS | {"port": self.port, "unix_socket_directories": self._home}
         options = [f"--{name}={value}" for name, value in settings.items()]
         self.process = self._run("postgres", "-D", self._home / "data", *options)
@@ -73,26 +73,26 @@ class Postgres:
                 return
 
     def stop(self):
-        """End it at once, with all its connections."""
+        """Stop it immediately, with all its connections."""
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(_PATIENCE)
 
     def sql(self, text, *values, database="postgres"):
-        """Run a statement as superuser; its rows, where it gives any."""
+        """Run a statement as superuser. Returns its rows."""
         with psycopg.connect(self.admin_url, dbname=database, autocommit=True) as connection:
             cursor = connection.execute(text, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def roles(self, like):
-        """The names of the roles that are like this, `%` standing for anything."""
+        """The names of the roles that match this pattern of LIKE."""
         return [name for (name,) in self.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", like)]
 
     def connect(self, user, password):
-        """A connection of theirs to the database simba."""
+        """A connection of this user to the database simba."""
         return psycopg.connect(self.admin_url, user=user, password=password, dbname=DATABASE)
 
     def can_log_in(self, user, password):
-        """Whether the server lets them in; that it does not answer is an error."""
+        """Whether the server accepts the login. Raises OperationalError where it does not answer."""
         try:
             self.connect(user, password).close()
         except psycopg.OperationalError as exc:
@@ -103,12 +103,12 @@ class Postgres:
         return True
 
     def make_database(self):
-        """The database simba and its owner, unless they are there."""
+        """Create the database simba and its owner, unless they exist."""
         self._make(f"CREATE ROLE {OWNER} NOLOGIN")
         self._make(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
     def attach(self, bao, role="simba", default_ttl="1h", max_ttl="24h"):
-        """Have `database/creds/ROLE` of an OpenBao issue users of the database simba; once more for each role."""
+        """Let `database/creds/ROLE` of an OpenBao server issue users of the database simba. Call it for each role."""
         self.make_database()
         if "database/" not in bao.ask("GET", "sys/mounts")["data"]:
             bao.ask("POST", "sys/mounts/database", {"type": "database"})
@@ -126,13 +126,13 @@ class Postgres:
         bao.ask("POST", f"database/roles/{role}", {"db_name": DATABASE, **statements, **times})
 
     def static_role(self, bao, name, rotation_period="24h"):
-        """After `attach`: have `database/static-creds/NAME` give the password of a user of that name, and change it."""
+        """After `attach`: let `database/static-creds/NAME` rotate the password of a user of that name."""
         self._make(f'CREATE ROLE "{name}" LOGIN IN ROLE {OWNER}')
         role = {"db_name": DATABASE, "username": name, "rotation_period": rotation_period}
         bao.ask("POST", f"database/static-roles/{name}", role)
 
     def _make(self, statement):
-        # PostgreSQL knows no IF NOT EXISTS for these.
+        # PostgreSQL has no IF NOT EXISTS for these.
         with suppress(psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
             self.sql(statement)
 
@@ -157,6 +157,6 @@ class Postgres:
 
 
 def find_initdb():
-    """The machine's `initdb`, or None; Debian keeps it off PATH, in a folder for each version."""
+    """The machine's `initdb`, or None. Debian installs it outside PATH, in a directory for each version."""
     folders = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     return shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *folders]))

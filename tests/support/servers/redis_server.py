@@ -12,21 +12,21 @@ from support.programs.sidecar import eventually
 
 
 class Redis:
-    """A server on loopback whose default user has a password. It keeps nothing."""
+    """A server on loopback whose default user has a password. It saves no data."""
 
     def __init__(self, folder, pair=None, acl=None):
-        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`.
+        """`pair`: a file with a key and its certificate; then it also listens with TLS, on `tls_port`.
 
-        `acl`: lines of an aclfile, in which the default user is too.
+        `acl`: lines of an aclfile, which also gets the default user.
         """
         program = shutil.which("redis-server")
         need(program, "needs Redis: apt install redis-server")
         self.port, self.password = free_port(), os.urandom(16).hex()
         config = folder / "redis.conf"
         config.write_text(f'port {self.port}\nbind 127.0.0.1\nrequirepass "{self.password}"\nsave ""\nappendonly no\n')
-        self.secure = free_port() if pair else None
+        self.tls_port = free_port() if pair else None
         if pair:
-            tls = {"tls-port": self.secure, "tls-cert-file": pair, "tls-key-file": pair, "tls-auth-clients": "no"}
+            tls = {"tls-port": self.tls_port, "tls-cert-file": pair, "tls-key-file": pair, "tls-auth-clients": "no"}
             with config.open("a") as file:
                 file.writelines(f"{name} {value}\n" for name, value in tls.items())
                 file.write(f"tls-ca-cert-file {pair}\n")
@@ -40,7 +40,7 @@ class Redis:
         self.start()
 
     def log_in(self, password):
-        """As the default user, from now on."""
+        """Use this password of the default user in `ask`."""
         self._client = redis.Redis(port=self.port, password=password)
 
     def start(self):
@@ -49,7 +49,7 @@ class Redis:
         eventually(self._answers, "Redis")
 
     def stop(self):
-        """As a power cut does."""
+        """Kill it, as a power failure does."""
         self.process.kill()
         self.process.wait()
 

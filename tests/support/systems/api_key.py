@@ -1,4 +1,4 @@
-"""Keys of a provider that the tests run, by the recipe that lessee has as an example."""
+"""Keys of a local provider, rotated by lessee's example recipe."""
 
 from contextlib import contextmanager
 
@@ -7,14 +7,19 @@ from support.servers.api_key_provider import Keyring
 
 class ProviderKeys:
     calls = ("lessee.ops.rotate.http:Client.ask",)
-    crossings_least = 11
+    min_calls = 11
 
     def __init__(self, ring):
         self.ring = ring
-        self.target = {"kind": "api-key", "secret": "api-keys/example", "recipe": "example", "admin": "admin/example"}
-        self.first, self._value = ring.make("made by hand")
-        self.others = {made for made in ring.keys if made != self.first}
-        """Of other tests, and of people."""
+        self.target = {
+            "kind": "api-key",
+            "secret": "api-keys/example",
+            "recipe": "example",
+            "admin_secret": "admin/example",
+        }
+        self.first, self._value = ring.create("created manually")
+        self.others = {id_ for id_ in ring.keys if id_ != self.first}
+        """Keys of other tests and of users."""
 
     @classmethod
     @contextmanager
@@ -32,15 +37,15 @@ class ProviderKeys:
             "admin/example": {"api_key": self.ring.admin},
         }
 
-    def lets_in(self, fields):
-        return self.ring.lets_in(fields["api_key"])
+    def accepts(self, fields):
+        return self.ring.accepts(fields["api_key"])
 
     def orphans(self, fields):
         return {
-            made
-            for made, one in self.ring.keys.items()
-            if one["key"] != fields["api_key"] and made not in self.others and not one["disabled"]
+            id_
+            for id_, key in self.ring.keys.items()
+            if key["key"] != fields["api_key"] and id_ not in self.others and not key["disabled"]
         }
 
-    def old_is_over(self, fields):
-        return not self.lets_in(fields)
+    def old_is_revoked(self, fields):
+        return not self.accepts(fields)

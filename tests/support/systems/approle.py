@@ -1,4 +1,4 @@
-"""An AppRole of OpenBao, which makes secret_ids."""
+"""The secret_ids of an AppRole of OpenBao."""
 
 import secrets
 from contextlib import contextmanager
@@ -7,10 +7,10 @@ POLICY = 'path "secret/data/nothing" { capabilities = ["read"] }'
 
 
 class SecretIds:
-    """A role of the server that the rotator itself asks: `attach` says which one that is."""
+    """An AppRole in the server that the rotator itself uses, which `attach` sets."""
 
     calls = ()
-    crossings_least = 14
+    min_calls = 14
 
     def __init__(self):
         self.role = f"app-{secrets.token_hex(4)}"
@@ -29,7 +29,7 @@ class SecretIds:
     def secrets(self):
         return {"agents/app": {"role_id": self._role_id, "secret_id": self._first}}
 
-    def lets_in(self, fields):
+    def accepts(self, fields):
         login = {key: fields[key] for key in ("role_id", "secret_id")}
         try:
             self._bao.ask("POST", "auth/approle/login", login)
@@ -47,5 +47,5 @@ class SecretIds:
     def orphans(self, fields):
         return self.accessors() - {self.accessor_of(fields)}
 
-    def old_is_over(self, fields):
-        return not self.lets_in(fields)
+    def old_is_revoked(self, fields):
+        return not self.accepts(fields)

@@ -1,22 +1,22 @@
-"""A service account below a user of what stands in for MinIO."""
+"""A service account of a user of the MinIO stand-in."""
 
 import secrets
 from contextlib import contextmanager
 
-from support.servers.minio_stand_in import BUCKET, Minio, cheapen, cheaply
+from support.servers.minio_stand_in import BUCKET, Minio, weak_encryption, weaken_encryption
 
 
 class ServiceAccounts:
-    """An account with fewer rights than its user."""
+    """An account with fewer permissions than its user."""
 
     calls = ("botocore.httpsession:URLLib3Session.send",)
-    crossings_least = 12
-    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"]}]}  # noqa: RUF012  # Nobody writes into it.
+    min_calls = 12
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"]}]}  # noqa: RUF012  # It is never changed.
 
     def __init__(self, minio, port=None):
-        """`port`: of what stands before it."""
+        """`port`: of a proxy in front of it."""
         self.minio, self._endpoint = minio, f"127.0.0.1:{port or minio.port}"
-        self.target = {"kind": "minio", "secret": "storage/minio", "admin": "storage/admin"}
+        self.target = {"kind": "minio", "secret": "storage/minio", "admin_secret": "storage/admin"}
         self._first = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
         first = {"secretKey": self._first["secret_key"], "parentUser": "simba", "accountStatus": "on"}
         minio.accounts = {self._first["access_key"]: {**first, "policy": self.policy, "name": "simba-app"}}
@@ -28,9 +28,9 @@ class ServiceAccounts:
         with Minio() as minio:
             yield lambda: cls(minio)
 
-    quickly = staticmethod(cheaply)
-    """So long as this lasts it takes less time, for those of its own processes alone that `prepare` first."""
-    prepare = staticmethod(cheapen)
+    shortcuts = staticmethod(weak_encryption)
+    """Makes it faster, for this process and for those that call `prepare` first."""
+    prepare = staticmethod(weaken_encryption)
 
     def secrets(self):
         return {
@@ -41,12 +41,12 @@ class ServiceAccounts:
     def admin(self, **fields):
         return {"endpoint": self._endpoint, **self.minio.admin, **fields}
 
-    def lets_in(self, fields):
+    def accepts(self, fields):
         return self.minio.secret_of(fields["access_key"]) == fields["secret_key"]
 
     def orphans(self, fields):
-        enabled = {key for key, one in self.minio.accounts.items() if one["accountStatus"] == "on"}
+        enabled = {key for key, account in self.minio.accounts.items() if account["accountStatus"] == "on"}
         return enabled - {fields["access_key"]}
 
-    def old_is_over(self, fields):
-        return not self.lets_in(fields)
+    def old_is_revoked(self, fields):
+        return not self.accepts(fields)

@@ -1,4 +1,4 @@
-"""A PostgreSQL whose login roles are rotated by an admin that is no superuser."""
+"""Login roles of PostgreSQL, rotated by an admin that is not a superuser."""
 
 import os
 from contextlib import contextmanager
@@ -14,23 +14,23 @@ ADMIN_PASSWORD = "first-of-an-admin"
 
 
 class LoginRoles:
-    """Two roles that take turns, members of one that owns a schema."""
+    """Two roles that alternate, members of a role that owns a schema."""
 
     calls = ("psycopg:connect", "psycopg:Connection.execute")
-    crossings_least = 18
+    min_calls = 18
     count = 2
 
     def __init__(self, postgres, **settings):
-        """`settings`: further keys of the target."""
+        """`settings`: more keys of the target."""
         self.postgres = postgres
-        # Names that mean something else unless they are quoted.
+        # Names that SQL misreads unless they are quoted.
         mark = os.urandom(4).hex()
         self.roles = [f"Simba {mark} {letter}'\"%" for letter in "ab"[: self.count]]
         self.owner, self.admin, self.schema = f"Owner-{mark}", f"admin {mark}", f"s{mark}"
         self.target = {
             "kind": "postgres",
             "secret": "database/postgres",
-            "admin": "database/admin",
+            "admin_secret": "database/admin",
             "roles": self.roles,
             "owner": self.owner,
             **settings,
@@ -52,22 +52,22 @@ class LoginRoles:
         }
 
     def connect(self, fields):
-        """As an app does."""
+        """Connect as an app does."""
         where = {"host": fields["host"], "port": fields["port"], "dbname": fields["database"]}
         return psycopg.connect(**where, user=fields["username"], password=fields["password"], autocommit=True)
 
-    def lets_in(self, fields):
+    def accepts(self, fields):
         return self.postgres.can_log_in(fields["username"], fields["password"])
 
     def orphans(self, fields):
-        found = "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname = ANY(%s)"
-        return {name for (name,) in self.postgres.sql(found, self.roles)} - {fields["username"]}
+        query = "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname = ANY(%s)"
+        return {name for (name,) in self.postgres.sql(query, self.roles)} - {fields["username"]}
 
-    def old_is_over(self, fields):
-        return not self.lets_in(fields)
+    def old_is_revoked(self, fields):
+        return not self.accepts(fields)
 
     def sql(self, text, **names):
-        """As superuser; names and literals in braces."""
+        """Run statements as superuser, with names and literals in braces."""
         identifiers = {"owner": self.owner, "admin": self.admin, "schema": self.schema, **names}
         for number, role in enumerate(self.roles):
             identifiers[f"role{number}"] = role
@@ -89,14 +89,14 @@ class LoginRoles:
 
 
 class OneRole(LoginRoles):
-    """A single one, whose password is changed: the old one is over at once."""
+    """One role, whose password is changed: the old password is invalid immediately."""
 
-    crossings_least = 18
+    min_calls = 18
     count = 1
 
 
-def after_the_first(monkeypatch, name, act):
-    """Once the kind has done this for the first time, something happens."""
+def after_first_call(monkeypatch, name, act):
+    """Let `act` run after the kind's first call of this method."""
     inner, done = getattr(Kind, name), []
 
     def call(self, *arguments):

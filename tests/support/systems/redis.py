@@ -1,4 +1,4 @@
-"""ACL users of a real Redis, which keeps them in an aclfile."""
+"""ACL users of a real Redis with an aclfile."""
 
 import secrets
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from support.servers.redis_server import Redis
 
 ADMIN = "rotator"
 RIGHTS = "+acl|getuser +acl|setuser +acl|save"
-"""All that the admin needs where there is an aclfile."""
+"""What the admin needs where Redis has an aclfile."""
 
 
 class AclUser:
-    """An app's user, and an admin who may do no more than he must."""
+    """An app's user, and an admin with the least permissions."""
 
     calls = ("redis.client:Redis.execute_command",)
-    crossings_least = 12
+    min_calls = 12
 
     def __init__(self, server, admin_password):
         self.server, self._admin_password = server, admin_password
@@ -26,7 +26,7 @@ class AclUser:
             "ACL", "SETUSER", self.user, "on", f">{self._first}", "~app:*", "+@read", "+@write", "+ping", "+select"
         )
         server.ask("ACL", "SAVE")
-        self.target = {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"}
+        self.target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}
 
     @classmethod
     @contextmanager
@@ -42,7 +42,7 @@ class AclUser:
             "cache/admin": {**place, "username": ADMIN, "password": self._admin_password},
         }
 
-    def lets_in(self, fields):
+    def accepts(self, fields):
         with redis.Redis(port=self.server.port, username=self.user, password=fields["password"]) as client:
             try:
                 return client.ping()
@@ -50,14 +50,14 @@ class AclUser:
                 return False
 
     def hashes(self):
-        """Of the user's passwords, as Redis has them."""
+        """The hashes of the user's passwords in Redis."""
         return set(self.server.ask("ACL GETUSER", self.user)["passwords"])
 
     def orphans(self, fields):
         return self.hashes() - {hash_of(fields["password"])}
 
-    def old_is_over(self, fields):
-        return not self.lets_in(fields)
+    def old_is_revoked(self, fields):
+        return not self.accepts(fields)
 
 
 def hash_of(password):

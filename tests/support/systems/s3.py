@@ -1,4 +1,4 @@
-"""A user of SeaweedFS, and its access keys by the IAM API."""
+"""Access keys of a user of SeaweedFS, by the IAM API."""
 
 import json
 import secrets
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from lessee.host.openbao import free_port
 from support.programs.sidecar import eventually
-from support.servers.s3_server import BUCKET, Store
+from support.servers.s3_server import BUCKET, S3Server
 
 ADMIN = {"access_key_id": "admin-access", "secret_access_key": "admin-secret-key"}
 _WHERE = f"arn:aws:s3:::{BUCKET}"
@@ -19,16 +19,16 @@ ELSEWHERE = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": ["arn:a
 
 
 class AccessKeys:
-    """A user with one key and one bucket."""
+    """A user with one key and access to one bucket."""
 
     calls = ("botocore.client:BaseClient._make_api_call",)
-    crossings_least = 12
+    min_calls = 12
 
     def __init__(self, store, port=None):
-        """`port`: of what stands before the store."""
+        """`port`: of a proxy in front of the store."""
         self.store, self.user = store, f"simba-{secrets.token_hex(4)}"
         self._endpoint = f"127.0.0.1:{port or store.port}"
-        self.target = {"kind": "s3", "secret": "storage/minio", "admin": "storage/admin", "user": self.user}
+        self.target = {"kind": "s3", "secret": "storage/minio", "admin_secret": "storage/admin", "user": self.user}
         self.iam = store.client("iam", **ADMIN)
         self.iam.create_user(UserName=self.user)
         self.allow(MAY_LIST, MAY_READ, MAY_WRITE)
@@ -50,7 +50,7 @@ class AccessKeys:
         keys = {"access_key": ADMIN["access_key_id"], "secret_key": ADMIN["secret_access_key"]}
         return {"endpoint": self._endpoint, **keys, **fields}
 
-    def lets_in(self, fields):
+    def accepts(self, fields):
         keys = {"access_key_id": fields["access_key"], "secret_access_key": fields["secret_key"]}
         client = self.store.client(**keys)
         try:
@@ -63,31 +63,31 @@ class AccessKeys:
     def orphans(self, fields):
         return {key for key, status in self.keys().items() if status == "Active"} - {fields["access_key"]}
 
-    def old_is_over(self, fields):
-        return not self.lets_in(fields)
+    def old_is_revoked(self, fields):
+        return not self.accepts(fields)
 
     def keys(self):
-        """The user's, with their status."""
+        """The user's keys with their status."""
         found = self.iam.list_access_keys(UserName=self.user)["AccessKeyMetadata"]
         return {key["AccessKeyId"]: key["Status"] for key in found}
 
     def new_key(self):
-        """As a person makes one."""
+        """Create a key, as an operator does."""
         made = self.iam.create_access_key(UserName=self.user)["AccessKey"]
         return {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"]}
 
     def allow(self, *statements):
-        """What the user may, from now on."""
+        """Replace the user's policy."""
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         self.iam.put_user_policy(UserName=self.user, PolicyName="docs", PolicyDocument=policy)
 
 
 @contextmanager
 def started(folder):
-    """A store with a bucket, and an administrator of its users."""
-    store = Store(folder, free_port(), admin=ADMIN)
+    """A store with a bucket, and the admin of its users."""
+    store = S3Server(folder, free_port(), admin=ADMIN)
     try:
-        eventually(lambda: store.lets_in(**ADMIN), "the store", patience=60)
+        eventually(lambda: store.accepts(**ADMIN), "the store", patience=60)
         yield store
     finally:
         store.close()

@@ -4,41 +4,41 @@ import secrets
 from contextlib import contextmanager
 
 
-class InVault:
-    """A JWT secret whose predecessor stays valid for a while."""
+class VaultValues:
+    """A JWT secret whose previous value stays in the secret."""
 
     calls = ()
-    """What leaves the process, beside the requests to Vault: `module:Class.function`, as a plain function."""
-    reads = True
-    """What but reads a document counts as such a call too."""
-    crossings_least = 8
-    """So many calls leave the process in one rotation at least; else the harness sees nothing."""
+    """The functions that leave the process, in addition to requests to Vault: `module:Class.function`."""
+    counts_reads = True
+    """Requests that only read a document count as such a call too."""
+    min_calls = 8
+    """The least number of such calls in one rotation; fewer mean that the harness misses them."""
 
     def __init__(self, folder):
         del folder
-        keys = {"secret": {"generate": 64, "previous": "old"}}
+        keys = {"secret": {"generate": 64, "previous_key": "old"}}
         self.target = {"kind": "vault", "secret": "auth/jwt", "keys": keys}
         self._first = secrets.token_hex(16)
 
     @classmethod
     @contextmanager
     def started(cls, folder):
-        """The servers; each test makes a system of its own in them."""
+        """Start the servers; each test creates a system of its own in them."""
         yield lambda: cls(folder)
 
     def secrets(self):
         """What is in Vault before the first rotation, by path."""
         return {"auth/jwt": {"secret": self._first, "issuer": "simba"}}
 
-    def lets_in(self, fields):
-        """Whether the system takes these credentials; found out by other means than lessee's."""
+    def accepts(self, fields):
+        """Whether the system accepts these credentials, checked without lessee."""
         return len(fields["secret"]) in {32, 64}
 
     def orphans(self, fields):
-        """Names of credentials that open the system beside those in these fields; each is one too many."""
+        """The names of valid credentials in addition to these, which a rotation must not leave."""
         del fields
         return set()
 
-    def old_is_over(self, fields):
-        """Whether these, which were published before, are of no use any more. None: they need not be."""
+    def old_is_revoked(self, fields):
+        """Whether these credentials, which were published before, are invalid. None: they may stay valid."""
         del fields

@@ -14,7 +14,7 @@ _BODY_LIMIT = 1 << 20
 
 
 class Answer(ImmutableStruct, frozen=True):
-    """`document` is None where the body is no JSON."""
+    """A response. `document` is its JSON; None: the body is not JSON."""
 
     hidden = ("document",)
 

@@ -5,12 +5,12 @@ import pytest
 from lessee.ops.rotate.policy.provider_responses import (
     ListedKey,
     UnexpectedResponseError,
-    next_cursor,
-    handle_of,
-    matching_key,
-    listed_keys,
     bound_handle,
+    handle_of,
+    listed_keys,
+    matching_key,
     new_key,
+    next_cursor,
 )
 from lessee.ops.rotate.policy.recipes import parse
 

@@ -15,7 +15,7 @@ from lessee.vault.admin import unless_missing
 
 _MARK = "lessee_rotation"
 """The key in a secret_id's metadata that holds the rotation's id."""
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 """Seconds: three read timeouts of the transport, for an operation takes up to three requests."""
 _REFUSED = frozenset({Kind.INVALID, Kind.DENIED})
 
@@ -25,7 +25,7 @@ Values = Callable[[Fields], Iterable[tuple[str, Any]]]
 class SecretIds:
     """An AppRole's secret_ids, which Vault identifies by their accessors."""
 
-    traits = Traits(system_generated=True, timeout=_PATIENCE)
+    traits = Traits(system_generated=True, timeout=_TIMEOUT)
 
     def __init__(self, config: Config, context: KindContext, values: Values) -> None:
         """`values`: what else changes in the secret at the same time."""

@@ -114,7 +114,7 @@ def accepts_key(where: str, fields: Mapping[str, Any], timeout: float) -> bool:
 
 
 def access_key(fields: Mapping[str, Any]) -> str:
-    """The access key's id, which is not secret; empty where there is none."""
+    """The access key's id, which is not secret; empty where the secret has no key."""
     key = fields.get("access_key")
     return key if isinstance(key, str) else ""
 

@@ -12,7 +12,7 @@ from lessee.ops.rotate.recipe_client import RecipeClient
 from lessee.ops.rotate.rotator_programs import Program
 from lessee.telemetry.logs import log
 
-_PATIENCE = 3600.0
+_TIMEOUT = 3600.0
 """Seconds that a user may take to create a new value."""
 _VERIFY_TIMEOUT = 60.0
 
@@ -20,7 +20,7 @@ _VERIFY_TIMEOUT = 60.0
 class ManualCredential:
     """Keys of a secret that a user enters without echo."""
 
-    traits = Traits(system_generated=True, timeout=_PATIENCE)
+    traits = Traits(system_generated=True, timeout=_TIMEOUT)
 
     def __init__(self, config: Config, context: KindContext) -> None:
         """Raises ConfigError."""

@@ -26,7 +26,7 @@ from lessee.telemetry.logs import log
 _LENGTH = 48
 _TIMEOUT = 2.0
 """Seconds for each response."""
-_PATIENCE = 20.0
+_STEP_TIMEOUT = 20.0
 """Seconds for a login and saving the ACL: two connections with up to four responses each."""
 _HASH_PREFIX = 16
 """Digits of a hash that identify it."""
@@ -39,7 +39,7 @@ _NO_PASSWORD = "without any password"  # noqa: S105  # A part of Redis' own mess
 class AclUser:
     """The password of one ACL user."""
 
-    traits = Traits(timeout=_PATIENCE)
+    traits = Traits(timeout=_STEP_TIMEOUT)
 
     def __init__(self, config: Config, context: KindContext) -> None:
         self._config, self._target = config, context.name

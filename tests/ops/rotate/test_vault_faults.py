@@ -10,7 +10,7 @@ from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.vault import transport
-from support.environments.rotation_targets import AHEAD, SLEEP, Rotated
+from support.environments.rotation_targets import FUTURE_VERSION, SUSPENSION, RotationTarget
 from support.servers.fault_proxy import Fault, Proxy, Status
 from support.systems.vault import VaultValues
 
@@ -54,7 +54,7 @@ def way(bao):
 
 
 @pytest.fixture
-def rotated(bao, tmp_path, way, monkeypatch):
+def target(bao, tmp_path, way, monkeypatch):
     inner = transport.Transport.request
 
     def ask(self, *arguments, **named):
@@ -62,19 +62,19 @@ def rotated(bao, tmp_path, way, monkeypatch):
         return inner(self, *arguments, **named | ({"timeout": 0.2} if way.is_next else {}))
 
     monkeypatch.setattr(transport.Transport, "request", ask)
-    new = Rotated(bao, tmp_path, VaultValues(tmp_path))
+    new = RotationTarget(bao, tmp_path, VaultValues(tmp_path))
     new.config["vault"]["address"] = way.address
     new.write_config()
-    new.confirm(version=AHEAD)
+    new.confirm(version=FUTURE_VERSION)
     monkeypatch.setattr(targets, "time", new.clock())
     return new
 
 
-def attempt(rotated):
+def attempt(target):
     try:
-        return rotated.rotate()
+        return target.rotate()
     except (VaultUnreachableError, DeniedError):
-        rotated.ahead += SLEEP  # Its hold is over: this process lives on, and so it would be waited for.
+        target.clock_offset += SUSPENSION  # Its hold is over: this process lives on, and so it would be waited for.
         return None
 
 
@@ -84,120 +84,120 @@ def each(way, what):
         way.at(number, what)
         yield number
         if not way.has_come:
-            assert number > VaultValues.crossings_least
+            assert number > VaultValues.min_calls
             return
 
 
-@pytest.mark.parametrize("sky", [SEALED, Fault.LOST, Fault.HANG, Fault.DROP], ids=["sealed", "lost", "hang", "drop"])
-def test_whatever_befalls_one_request_it_converges_when_vault_is_back(rotated, way, fault):
+@pytest.mark.parametrize("fault", [SEALED, Fault.LOST, Fault.HANG, Fault.DROP], ids=["sealed", "lost", "hang", "drop"])
+def test_a_fault_at_any_request_delays_the_rotation(target, way, fault):
     for _ in each(way, fault):
-        before = rotated.journal.count
-        attempt(rotated)
+        before = target.journal.count
+        attempt(target)
         way.calm()
-        rotated.recover()
-        said = rotated.journal
+        target.recover()
+        said = target.journal
         assert (said.step, said.pending) == (Step.IDLE, {})
         assert said.count <= before + 1
         assert len({past.id for past in said.history}) == len(said.history)
         # One rotation is one version, whatever was asked again.
-        assert rotated.metadata()["current_version"] == 1 + said.count
-        assert rotated.fields()["issuer"] == "simba"
+        assert target.metadata()["current_version"] == 1 + said.count
+        assert target.fields()["issuer"] == "simba"
 
 
-def test_a_token_that_ends_in_the_middle_is_refused_and_the_next_one_goes_on(rotated, way):
+def test_a_rotation_continues_after_its_token_was_revoked(target, way):
     """From that request on, so that not even the failure can be noted."""
     for _ in each(way, lambda: way.on_path("/v1/secret/", Status(403, body=b'{"errors":["permission denied"]}'))):
-        before = rotated.journal.count
-        attempt(rotated)
+        before = target.journal.count
+        attempt(target)
         way.calm()
         way.clear()
-        rotated.recover()
-        said = rotated.journal
+        target.recover()
+        said = target.journal
         assert (said.step, said.pending) == (Step.IDLE, {})
         assert said.count <= before + 1
-        assert rotated.metadata()["current_version"] == 1 + said.count
+        assert target.metadata()["current_version"] == 1 + said.count
 
 
-def test_a_key_that_a_person_writes_meanwhile_is_kept(rotated, way):
+def test_a_key_that_a_user_writes_during_the_rotation_stays(target, way):
     def edit():
-        rotated.put(rotated.secret_path, **{**rotated.fields(), "note": f"of a person {way.count()}"})
-        written.append(rotated.fields()["note"])
+        target.put(target.secret_path, **{**target.fields(), "note": f"of a person {way.count()}"})
+        written.append(target.fields()["note"])
 
     written = []
     for _ in each(way, edit):
-        assert attempt(rotated) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
+        assert attempt(target) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
         way.calm()
-        assert rotated.fields()["note"] == written[-1]
-        assert rotated.journal.step is Step.IDLE
+        assert target.fields()["note"] == written[-1]
+        assert target.journal.step is Step.IDLE
 
 
-def test_a_value_that_a_person_writes_meanwhile_is_published_or_the_predecessor(rotated, way):
+def test_a_value_that_a_user_writes_during_the_rotation_is_published_or_the_previous_one(target, way):
     """It was valid: so it is what stands there, or what was rotated properly after it."""
 
     def edit():
         written.append(f"{len(written):064}")
-        rotated.put(rotated.secret_path, **{**rotated.fields(), "secret": written[-1]})
+        target.put(target.secret_path, **{**target.fields(), "secret": written[-1]})
 
     written = []
     for _ in each(way, edit):
-        attempt(rotated)
+        attempt(target)
         if not way.calm():
             continue
-        rotated.recover()
-        fields = rotated.fields()
+        target.recover()
+        fields = target.fields()
         assert written[-1] in {fields["secret"], fields["old"]}
-        assert rotated.journal.step is Step.IDLE
+        assert target.journal.step is Step.IDLE
 
 
-def test_a_secret_that_is_deleted_meanwhile_is_told_and_rotated_when_it_is_back(rotated, way, bao):
-    path = f"{rotated.environment}/{rotated.secret_path}"
+def test_a_secret_deleted_during_the_rotation_is_reported_and_rotated_after_its_restore(target, way, bao):
+    path = f"{target.environment}/{target.secret_path}"
 
     def delete():
         bao.ask("DELETE", f"secret/data/{path}")
 
     refused = 0
     for _ in each(way, delete):
-        came = attempt(rotated)
+        came = attempt(target)
         way.calm()
         if came is None:
             refused += 1
-            newest = rotated.metadata()["current_version"]
-            assert "bao kv undelete" in rotated.journal.error
+            newest = target.metadata()["current_version"]
+            assert "bao kv undelete" in target.journal.error
             bao.ask("POST", f"secret/undelete/{path}", {"versions": [newest]})
-            assert rotated.rotate() is Outcome.ROTATED
-            assert rotated.fields()["issuer"] == "simba"
-        rotated.put(rotated.secret_path, secret="0" * 64, issuer="simba")
-        rotated.recover()
-        assert rotated.journal.step is Step.IDLE
+            assert target.rotate() is Outcome.ROTATED
+            assert target.fields()["issuer"] == "simba"
+        target.put(target.secret_path, secret="0" * 64, issuer="simba")
+        target.recover()
+        assert target.journal.step is Step.IDLE
     assert refused
 
 
-def test_a_journal_that_is_deleted_meanwhile_is_begun_anew(rotated, way, bao):
+def test_a_journal_deleted_during_the_rotation_is_started_again(target, way, bao):
     def delete():
-        bao.ask("DELETE", f"secret/metadata/{rotated.environment}/{journal.FOLDER}{rotated.name}")
+        bao.ask("DELETE", f"secret/metadata/{target.environment}/{journal.FOLDER}{target.name}")
 
     for _ in each(way, delete):
-        assert attempt(rotated) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
+        assert attempt(target) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
         way.calm()
-        assert rotated.journal.step is Step.IDLE
-        assert rotated.system.lets_in(rotated.fields())
+        assert target.journal.step is Step.IDLE
+        assert target.system.accepts(target.fields())
 
 
-def test_a_journal_that_is_none_is_told_and_left_alone(rotated):
-    rotated.put(f"{journal.FOLDER}{rotated.name}", password="canary")
-    before = rotated.fields()
+def test_an_invalid_journal_is_reported_and_not_changed(target):
+    target.put(f"{journal.FOLDER}{target.name}", password="canary")
+    before = target.fields()
     with pytest.raises(DeniedError, match="no journal") as caught:
-        rotated.rotate()
-    assert f"{journal.FOLDER}{rotated.name}" in str(caught.value)
+        target.rotate()
+    assert f"{journal.FOLDER}{target.name}" in str(caught.value)
     assert "bao kv metadata delete" in str(caught.value)
     assert "canary" not in str(caught.value)
-    assert rotated.fields() == before
+    assert target.fields() == before
 
 
-def test_a_mount_without_versions_is_refused(rotated, bao):
-    mount = f"old-{rotated.environment}"
+def test_a_kv_version_1_mount_is_rejected(target, bao):
+    mount = f"old-{target.environment}"
     bao.ask("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
-    rotated.config["secrets"] = {"mount": mount}
-    rotated.write_config()
+    target.config["secrets"] = {"mount": mount}
+    target.write_config()
     with pytest.raises(DeniedError, match="KV version 2"):
-        rotated.rotate()
+        target.rotate()

@@ -15,17 +15,17 @@ print(time.time(), started_at(boot_time(), time.time()))
 """
 
 
-def test_it_began_before_its_own_first_line():
+def test_the_start_is_before_the_program_s_first_line():
     said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout.split()
     seen, began = map(float, said)
     assert 0.01 < seen - began < 20
 
 
-def test_an_old_process_that_became_this_program_began_just_now():
+def test_the_start_of_an_old_process_is_limited():
     assert started_at(boot_time() + 86400, 1000.0) == 970.0
     assert started_at(0.0, 1000.0) == 1000.0
 
 
-def test_where_it_cannot_be_seen_it_began_now(monkeypatch):
+def test_an_unknown_start_is_now(monkeypatch):
     monkeypatch.setattr(lock_owner, "_started", lambda _: "?")
     assert started_at(boot_time(), 1000.0) == 1000.0
