@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import redis
 
-from lessee.agent.machine.kv.event_source import AT_ONCE, EVERY
+from lessee.agent.machine.kv.event_source import PATH_BURST, PATH_INTERVAL
 from lessee.core.change_events import CHANNEL, HEARTBEAT_STREAM, Change, Heartbeat, decode_message, encode_message
 from support.programs.monitor import Audited, Monitor
 from support.programs.sidecar import Sidecar, eventually, pass_by
@@ -125,7 +125,7 @@ def sending_heartbeats(cache):
 
 def max_reads(since):
     """The most reads of one path with continuous events, which is also polled twice a second during outages."""
-    return AT_ONCE + (time.monotonic() - since) * (1 / EVERY + 2) + 5
+    return PATH_BURST + (time.monotonic() - since) * (1 / PATH_INTERVAL + 2) + 5
 
 
 def requests(agent):
@@ -201,7 +201,7 @@ def test_a_write_updates_the_file_through_the_audit_log(audited, monitored, url,
     writes_are_in_the_file(audited, agent, "event")
     assert cache.password not in monitor.log.read_text() + agent.log.read_text()
     audited.ask("DELETE", "secret/data/testing/events/one")
-    agent.until(lambda s: s["apps"]["web"]["secrets"][0]["error"] == "its newest version is deleted")
+    agent.until(lambda s: s["apps"]["web"]["secrets"][0]["error"] == "its latest version is deleted")
     audited.ask("PUT", "secret/undelete/testing/events/one", {"versions": [4]})
     agent.until(lambda s: s["fresh"] and not s["problems"])
 
@@ -326,13 +326,13 @@ def test_a_monitor_that_starts_and_stops_repeatedly_is_ignored_for_a_while(agent
     def start_and_stop():
         heartbeat(client)
         heartbeat(client, "stopping")
-        return [e["event"] for e in agent.events()].count("events are heard")
+        return [e["event"] for e in agent.events()].count("event source available")
 
     eventually(start_and_stop, "the first time")
     before, since = requests(agent), time.monotonic()
     eventually(lambda: start_and_stop() and time.monotonic() > since + 5, "the time")
     assert start_and_stop() <= 4
-    assert [e["event"] for e in agent.events()].count("events are not heard") <= 6
+    assert [e["event"] for e in agent.events()].count("event source unavailable") <= 6
     assert requests(agent) - before <= 4
 
 

@@ -90,13 +90,13 @@ def test_a_server_without_an_event_stream_is_polled_and_that_is_no_problem(bao, 
     sidecar.template("one.env.j2", PAGE.format(folder))
     sidecar.config["events"] = {"vault": "auto", "poll_interval": "1h"}
     sidecar.start()
-    eventually(lambda: "events are not heard" in sidecar.log.read_text(), "the line")
+    eventually(lambda: "event source unavailable" in sidecar.log.read_text(), "the line")
     bao.put(f"testing/{folder}/one", value="second")
     sidecar.until_file("one.env", "VALUE='second'\n")
     status = sidecar.status()
     assert not status["events"]["live"]
     assert not status["problems"]
-    lines = [line for line in sidecar.log.read_text().splitlines() if "events are not heard" in line]
+    lines = [line for line in sidecar.log.read_text().splitlines() if "event source unavailable" in line]
     assert len([line for line in lines if "has no event stream" in line]) == 1
     assert not any("warning" in line.lower() for line in lines)
 
@@ -120,7 +120,7 @@ def test_a_broken_stream_is_opened_again_and_missed_changes_are_found(bao, enter
     listening.until(is_live)
     enterprise.away = HTTPStatus.SERVICE_UNAVAILABLE
     enterprise.cut()
-    listening.until(lambda s: any("changes are not told" in line for line in s["problems"]))
+    listening.until(lambda s: any("event source disconnected" in line for line in s["problems"]))
     bao.put(f"testing/{folder}/one", value="missed")
     listening.until_file("one.env", "VALUE='missed'\n")
     enterprise.away = None

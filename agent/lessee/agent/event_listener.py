@@ -76,10 +76,10 @@ class Listener:
         """What is wrong, in a line."""
         if self._live or self._error is None:
             return None
-        error = f"it was gone, and is believed again {self._hold:g} s after that" if self._is_held else self._error
-        what = f"changes are not told: {self._name or 'events'}: {error}"
+        error = f"it was unavailable, and is used again {self._hold:g} s later" if self._is_held else self._error
+        what = f"event source not connected: {self._name or 'events'}: {error}"
         todo = "" if self._events.vault else "; is `lessee monitor` running?"
-        return f"{what}; secrets are looked at within their refresh{todo}"
+        return f"{what}; secrets are polled every refresh_interval{todo}"
 
     def close(self) -> None:
         """Listen no more."""
@@ -153,7 +153,7 @@ class Listener:
             self._hear(list(changes.values()))
         if now - self._heard_at >= self._patience:
             # Nor may it be the place that it was: it is opened anew.
-            raise SourceUnavailableError("nobody is heard there")
+            raise SourceUnavailableError("no heartbeat received")
 
     def _refuse_flood(self, now: float, count: int) -> None:
         if now - self._second > 1.0:
@@ -169,13 +169,13 @@ class Listener:
     def _is_there(self) -> None:
         if not self._live:
             self._live, self._error, self._absence, self._live_at = True, None, None, boot_time()
-            log("info", "events are heard", source=self._name)
+            log("info", "event source available", source=self._name)
             self._listening(EventSourceChanged(live=True))
 
     def _is_absent(self, reason: str) -> None:
         # Not a problem: the server is as it is.
         if self._live or reason != self._absence:
-            log("info", "events are not heard", source=self._name, reason=reason)
+            log("info", "event source unavailable", source=self._name, reason=reason)
         self._error, self._absence = None, reason
         if self._live:
             self._live = False
@@ -183,7 +183,7 @@ class Listener:
 
     def _is_gone(self, reason: str) -> None:
         if self._live or reason != self._error:
-            log("warning", "events are not heard", source=self._name, reason=reason)
+            log("warning", "event source unavailable", source=self._name, reason=reason)
         self._error = reason
         if self._live:
             self._live, self._is_held, self._gone_at = False, False, boot_time()
