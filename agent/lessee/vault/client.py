@@ -44,7 +44,7 @@ class Client:
         self._rejection: tuple[bytes, Failure] | None = None
         self._grants: dict[int, Grant] = {}
         self._session_pool = _WorkerPool("session", 1, self._run)
-        self._lease_pool = _WorkerPool("keeper", LEASE_THREADS, self._run)
+        self._lease_pool = _WorkerPool("lease", LEASE_THREADS, self._run)
         self._issuer_pool = _WorkerPool("issuer", ISSUER_THREADS, self._run)
         self._reader_pool = _WorkerPool("reader", READER_THREADS, self._run)
         self._reporter_pool = _WorkerPool("reporter", 1, self._run)
@@ -74,11 +74,11 @@ class Client:
             case _:
                 self._reader_pool.put(command)
 
-    def abandon(self, call: int) -> None:
-        """Stop waiting for a call. If it hangs, a new thread replaces its thread."""
+    def abandon(self, request_id: int) -> None:
+        """Stop waiting for a request. If it hangs, a new thread replaces its thread."""
         for pool in self._pools:
-            pool.abandon(call)
-        self._grants.pop(call, None)
+            pool.abandon(request_id)
+        self._grants.pop(request_id, None)
 
     def close(self) -> None:
         """Send no further request. Answers to requests in progress are dropped."""
@@ -93,9 +93,9 @@ class Client:
             self._values[token.id] = value
             self._saved = Grant(value, token)
 
-    def use_login(self, call: int) -> str:
+    def use_login(self, request_id: int) -> str:
         """Use the token from this login, and return its value, so that the caller can save it."""
-        grant = self._grants.pop(call)
+        grant = self._grants.pop(request_id)
         self.token, self._ours = grant.value, grant.token.ours
         self._values[grant.token.id] = grant.value
         return grant.value
@@ -112,10 +112,10 @@ class Client:
         try:
             event = self._answer(command)
         except RequestFailedError as exc:
-            event = ev.RequestFailed(command.call, exc.failure, kv.deleted_version(exc))
+            event = ev.RequestFailed(command.request_id, exc.failure, kv.deleted_version(exc))
         except Exception as exc:  # noqa: BLE001  # A thread that ends without an event would lose the answer.
             failure = Failure(Kind.UNAVAILABLE, f"the agent cannot parse an answer ({type(exc).__name__})")
-            event = ev.RequestFailed(command.call, failure)
+            event = ev.RequestFailed(command.request_id, failure)
         self._post(event)
 
     def _answer(self, command: cmd.VaultCommand) -> ev.Answer:
@@ -129,55 +129,57 @@ class Client:
                 from lessee.vault.engines import consumers  # noqa: PLC0415
 
                 consumers.report_versions(self._transport, self.token, command)
-                return ev.VersionsReported(command.call)
+                return ev.VersionsReported(command.request_id)
             case _:
                 return self._answer_leases(command)
 
     def _answer_session(self, command: cmd.SessionCommand) -> ev.Answer:
-        call = command.call
+        request_id = command.request_id
         match command:
             case cmd.Login():
                 saved = None if command.fresh else self._reuse_saved_token()
                 grant = saved or self._login(if_changed=command.if_changed)
-                self._grants[call] = grant
-                return ev.LoggedIn(call, grant.token, kept=saved is not None)
+                self._grants[request_id] = grant
+                return ev.LoggedIn(request_id, grant.token, reused=saved is not None)
             case cmd.RenewToken():
-                return ev.TokenRenewed(call, renew(self._transport, self.token, self._clock, ours=self._ours))
+                return ev.TokenRenewed(request_id, renew(self._transport, self.token, self._clock, ours=self._ours))
             case cmd.LookUpToken():
-                return ev.TokenRenewed(call, look_up(self._transport, self.token, self._clock, ours=self._ours))
+                return ev.TokenRenewed(request_id, look_up(self._transport, self.token, self._clock, ours=self._ours))
             case cmd.RevokeToken():
                 return self._revoke_token(command)
             case _:
                 assert_never(command)
 
     def _answer_reading(self, command: cmd.ReadingCommand) -> ev.Answer:
-        call, transport, token = command.call, self._transport, self.token
+        request_id, transport, token = command.request_id, self._transport, self.token
         match command:
             case cmd.DetectKvVersion():
-                return ev.KvVersionDetected(call, kv.detect_version(transport, token, command.mount))
+                return ev.KvVersionDetected(request_id, kv.detect_version(transport, token, command.mount))
             case cmd.ListFolder():
                 secrets = kv.list_folder(transport, token, command.folder, command.version, detailed=command.detailed)
-                return ev.FolderListed(call, secrets)
+                return ev.FolderListed(request_id, secrets)
             case cmd.ReadMetadata():
-                return ev.MetadataRead(call, kv.read_metadata(transport, token, command.ref))
+                return ev.MetadataRead(request_id, kv.read_metadata(transport, token, command.ref))
             case cmd.ReadSecret():
-                return ev.SecretRead(call, kv.read(transport, token, command.ref, command.version))
+                return ev.SecretRead(request_id, kv.read(transport, token, command.ref, command.version))
             case _:
                 assert_never(command)
 
     def _answer_leases(self, command: cmd.LeaseCommand) -> ev.Answer:
-        call, transport, token = command.call, self._transport, self.token
+        request_id, transport, token = command.request_id, self._transport, self.token
         match command:
             case cmd.IssueSecret():
                 value = self._values[command.token]
-                return ev.SecretIssued(call, leases.issue(transport, value, command.token, command.need, self._clock))
+                return ev.SecretIssued(
+                    request_id, leases.issue(transport, value, command.token, command.need, self._clock)
+                )
             case cmd.RenewLease():
-                return ev.LeaseRenewed(call, *leases.renew(transport, token, command.lease_id, self._clock))
+                return ev.LeaseRenewed(request_id, *leases.renew(transport, token, command.lease_id, self._clock))
             case cmd.LookUpLease():
-                return ev.LeaseRenewed(call, *leases.look_up(transport, token, command.lease_id, self._clock))
+                return ev.LeaseRenewed(request_id, *leases.look_up(transport, token, command.lease_id, self._clock))
             case cmd.RevokeLease():
                 leases.revoke(transport, token, command.lease_id)
-                return ev.Revoked(call)
+                return ev.Revoked(request_id)
             case _:
                 assert_never(command)
 
@@ -187,7 +189,7 @@ class Client:
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.DENIED or exc.by_policy:
                 raise  # Any other denial means that the token has ended already.
-        return ev.Revoked(command.call)
+        return ev.Revoked(command.request_id)
 
     def _login(self, *, if_changed: bool) -> Grant:
         fingerprint = self._method.fingerprint()
@@ -239,17 +241,17 @@ class _WorkerPool:
 
     def put(self, command: cmd.VaultCommand) -> None:
         with self._lock:
-            self._open.add(command.call)
+            self._open.add(command.request_id)
             self._queue.put(command)
             if self._idle < self._queue.qsize() and self._threads < self._limit:
                 self._start()
 
-    def abandon(self, call: int) -> None:
+    def abandon(self, request_id: int) -> None:
         with self._lock:
-            if call not in self._open:
+            if request_id not in self._open:
                 return  # It belongs to another pool, or is done.
-            self._abandoned.add(call)
-            if call in self._busy:
+            self._abandoned.add(request_id)
+            if request_id in self._busy:
                 self._threads -= 1  # The hanging thread ends when its request does.
                 if not self._queue.empty():
                     self._start()
@@ -272,19 +274,19 @@ class _WorkerPool:
                 if command is None:
                     self._threads -= 1
                     return
-                if self._finish(command.call):
+                if self._finish(command.request_id):
                     continue
-                self._open.add(command.call)
-                self._busy.add(command.call)
+                self._open.add(command.request_id)
+                self._busy.add(command.request_id)
             self._run(command)
             with self._lock:
-                self._busy.discard(command.call)
-                if self._finish(command.call):
+                self._busy.discard(command.request_id)
+                if self._finish(command.request_id):
                     return
 
-    def _finish(self, call: int) -> bool:
-        """Forget the call, and return whether it was abandoned."""
-        self._open.discard(call)
-        abandoned = call in self._abandoned
-        self._abandoned.discard(call)
+    def _finish(self, request_id: int) -> bool:
+        """Forget the request, and return whether it was abandoned."""
+        self._open.discard(request_id)
+        abandoned = request_id in self._abandoned
+        self._abandoned.discard(request_id)
         return abandoned

@@ -16,7 +16,7 @@ _ACTIVE = 200
 
 
 class Health(ImmutableStruct, frozen=True):
-    """An answer of sys/health. `error`: why no answer arrived, without a host name; then the other fields mean nothing."""
+    """An answer of sys/health. `error`: why there was no answer, without a host name; then nothing else is set."""
 
     url: str
     error: str = ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OPTIONS = frozenset({"json", "params", "wrap_ttl"})
 _READS = pattern(
     r"sys/(capabilities(-self|-accessor)?|leases/lookup|wrapping/lookup)"
-    r"|auth/[^/]+/(lookup(-accessor)?|role/[^/]+/secret-id(-accessor)?/lookup)"
+    r"|auth/token/lookup(-accessor)?|auth/.+/role/[^/]+/secret-id(-accessor)?/lookup"
 )
 """Paths whose POST changes nothing: the transport may reuse a connection and send it twice."""
 

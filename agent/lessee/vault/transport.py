@@ -101,7 +101,7 @@ class Transport:
         try:
             connection = self._connections.open(url, timeout=CONNECT_TIMEOUT)
             try:
-                response = _begun(connection, method, f"/v1/{quote(path)}", body, headers)
+                response = _begin(connection, method, f"/v1/{quote(path)}", body, headers)
                 if response.status not in {200, 204}:
                     raise responses.parse_error(response.status, response.headers, response.read(_MAX_ERROR_SIZE))
                 yield response
@@ -154,11 +154,11 @@ class Transport:
     def _send_until_current(self, url: str, request: "_Request") -> Response:
         response, content = self._send(url, request)
         for pause in self._retry_delays:
-            if not self._is_behind(response, content):
+            if not self._is_stale(response, content):
                 break
             time.sleep(pause)
             response, content = self._send(url, request)
-        if self._is_behind(response, content):
+        if self._is_stale(response, content):
             raise responses.stale_error(response.headers)
         if response.status not in {200, 204}:
             raise responses.parse_error(response.status, response.headers, content)
@@ -166,7 +166,7 @@ class Transport:
             self._index = response.headers.get(_INDEX) or self._index
         return responses.parse_response(response.headers, content)
 
-    def _is_behind(self, response: HTTPResponse, content: bytes) -> bool:
+    def _is_stale(self, response: HTTPResponse, content: bytes) -> bool:
         return responses.is_stale(response.status, content, expects_state=self._index is not None)
 
     def _send(self, url: str, request: "_Request") -> Reply:
@@ -211,7 +211,7 @@ class Transport:
         return response.status
 
 
-def _begun(
+def _begin(
     connection: Connection, method: str, target: str, body: Iterable[bytes] | None, headers: Mapping[str, str]
 ) -> HTTPResponse:
     try:

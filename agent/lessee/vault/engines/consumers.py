@@ -11,10 +11,10 @@ def report_versions(transport: Transport, token: str, report: ReportVersions) ->
     for number, document in enumerate(reports):
         body = {"custom_metadata": document}
         # Sending it twice does no harm, so it may reuse a connection.
-        transport.request("POST", _path(report.where, number), token=token, body=body, changes=False)
-    for number in range(len(reports), len(custom_metadata(report.before, report.generation))):
-        transport.request("DELETE", _path(report.where, number), token=token, changes=False)
+        transport.request("POST", _path(report.path, number), token=token, body=body, changes=False)
+    for number in range(len(reports), len(custom_metadata(report.previous, report.generation))):
+        transport.request("DELETE", _path(report.path, number), token=token, changes=False)
 
 
-def _path(where: str, number: int) -> str:
-    return f"{where}+{number}" if number else where
+def _path(path: str, number: int) -> str:
+    return f"{path}+{number}" if number else path

@@ -43,26 +43,23 @@ def read(transport: Transport, token: str, ref: Ref, version: int) -> Secret:
     """Read a secret. Raises RequestFailedError; `deleted_version` gets a deleted version's metadata from it."""
     if version == 1:
         if ref.version is not None:
-            raise RequestFailedError(
-                Failure(
-                    Kind.INVALID, "KV version 1 has no versions; remove the version from the path, or use KV version 2"
-                )
-            )
+            text = "KV version 1 has no versions; remove the version from the path, or use KV version 2"
+            raise RequestFailedError(Failure(Kind.INVALID, text))
         return Secret(transport.request("GET", f"{ref.mount}/{ref.path}", token=token).data)
     params = {"version": str(ref.version)} if ref.version is not None else None
     answer = transport.request("GET", f"{ref.mount}/data/{ref.path}", token=token, params=params)
-    return Secret(answer.data.get("data") or {}, _marker_of_version(answer.data.get("metadata") or {}))
+    return Secret(answer.data.get("data") or {}, _parse_version(answer.data.get("metadata") or {}))
 
 
 def deleted_version(failed: RequestFailedError) -> VersionMetadata | None:
     """The metadata of the deleted version, if a 404 reports one."""
     metadata = failed.data.get("metadata")
-    return _marker_of_version(metadata) if isinstance(metadata, dict) else None
+    return _parse_version(metadata) if isinstance(metadata, dict) else None
 
 
 def read_metadata(transport: Transport, token: str, ref: Ref) -> VersionMetadata:
     """The latest version, without reading the data. Raises RequestFailedError."""
-    return _marker(transport.request("GET", f"{ref.mount}/metadata/{ref.path}", token=token).data)
+    return _latest_version(transport.request("GET", f"{ref.mount}/metadata/{ref.path}", token=token).data)
 
 
 def list_folder(
@@ -76,15 +73,15 @@ def list_folder(
     if not detailed:
         return dict.fromkeys(names)
     details = answer.data.get("key_info") or {}
-    return {name: _marker(details[name]) if name in details else None for name in names}
+    return {name: _latest_version(details[name]) if name in details else None for name in names}
 
 
-def _marker(metadata: Mapping[str, Any]) -> VersionMetadata:
+def _latest_version(metadata: Mapping[str, Any]) -> VersionMetadata:
     number = metadata.get("current_version") or 0
     newest = (metadata.get("versions") or {}).get(str(number)) or {}
-    return _marker_of_version({**newest, "version": number})
+    return _parse_version({**newest, "version": number})
 
 
-def _marker_of_version(metadata: Mapping[str, Any]) -> VersionMetadata:
+def _parse_version(metadata: Mapping[str, Any]) -> VersionMetadata:
     deleted = "destroyed" if metadata.get("destroyed") else metadata.get("deletion_time") or ""
     return VersionMetadata(int(metadata.get("version") or 0), str(metadata.get("created_time") or ""), deleted)
