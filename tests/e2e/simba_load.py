@@ -14,8 +14,8 @@ CLIENTS = 4
 PACE = 0.02
 """Seconds that a client waits after an answer."""
 TIMEOUT = 60.0
-"""Seconds. While the API's workers are replaced, who comes waits for what the new ones import: how long is a figure of
-the benchmarks, and grows with all that the machine does besides."""
+"""Seconds. While the API's workers are replaced, clients wait for the imports of the new ones: the benchmarks
+measure how long, and a busy machine needs longer."""
 
 
 def main(host, port):
@@ -46,7 +46,7 @@ class Client:
             try:
                 said = self._ask(method, path, content)
             except (OSError, HTTPException, ValueError) as exc:
-                what = f"{method} {path.rpartition('/')[2] if content is None else 'documents'}"[:20]
+                what = f"{method} {path.rpartition('/')[2] if not content else 'documents'}"[:20]
                 self._failed[f"{what}: {type(exc).__name__} {exc if isinstance(exc, ValueError) else ''}"] += 1
                 print(f"failed: {what}: {type(exc).__name__}: {exc}", flush=True)
             else:

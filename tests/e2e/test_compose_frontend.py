@@ -27,8 +27,8 @@ cookie = sys.argv[1]
 if not cookie:
     cookie = ask("/api/session", json.dumps({"user": "demo", "password": "demo"}).encode()).headers["Set-Cookie"]
 page = ask("/").read().decode() + ask("/main.js").read().decode() + ask("/env.js").read().decode()
-shown = json.loads(ask("/api/upstream/models", Cookie=cookie.partition(";")[0]).read())
-print(json.dumps({"cookie": cookie, "page": page, "shown": shown}))
+models = json.loads(ask("/api/upstream/models", Cookie=cookie.partition(";")[0]).read())
+print(json.dumps({"cookie": cookie, "page": page, "models": models}))
 """
 
 
@@ -56,7 +56,7 @@ def test_the_site_works_and_its_key_is_rotated_without_any_client_reading_it(pro
     assert '"GREETING": "Hello"' in found["page"]
     project.run("openbao", "bao", "kv", "put", "secret/production/api-keys/upstream", "api_key=-", text=KEY)
     cookie = found["cookie"]
-    eventually(lambda: visit(project, cookie)["shown"]["key"] == fingerprint(KEY), "the new key", 60)
+    eventually(lambda: visit(project, cookie)["models"]["key"] == fingerprint(KEY), "the new key", 60)
     said = json.dumps([visit(project, cookie), project.compose("config"), project.compose("logs")])
     said += json.dumps([project.inspect(name) for name in ("nginx", "session", "agent", "upstream")])
     assert KEY not in said
@@ -75,6 +75,6 @@ def test_nginx_has_the_new_key_also_where_it_was_rotated_while_the_sessions_app_
 def served(project):
     """The fingerprint of the key that nginx uses; None while no client can log in."""
     try:
-        return visit(project)["shown"]["key"]
+        return visit(project)["models"]["key"]
     except AssertionError:  # Docker's answer, that it failed.
         return None

@@ -147,7 +147,7 @@ def test_a_url_that_names_no_server_is_not_asked(url):
     assert failure("GET", url).kind is ErrorKind.INVALID_URL
 
 
-# -- what comes back -----------------------------------------------------------------------------------------
+# -- the response --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [201, 302, 401, 503])

@@ -41,7 +41,7 @@ signal.signal(signal.SIGCHLD, lambda *_: supervisor.look())
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(number, lambda number, _: supervisor.forward(number))
 supervisor.begin()
-while (code := supervisor.turn(boot_time())) is None:
+while not isinstance(code := supervisor.turn(boot_time()), int):
     os.read(reader, 100)
 sys.exit(code)
 """
@@ -225,7 +225,7 @@ def terminal(tmp_path):
     settings = ENVIRON | {"PS1": "READY> ", "TERM": "dumb"}
     screen = Terminal("bash", "--norc", "--noediting", "-i", env=settings)
     screen.until("READY> ")
-    screen.type(f'parent() {{ {sys.executable} {tmp_path}/parent.py "$@"; }}; set -b\n')  # tell of jobs at once
+    screen.type(f'parent() {{ {sys.executable} {tmp_path}/parent.py "$@"; }}; set -b\n')  # report jobs immediately
     screen.until("READY> ")
     yield screen
     screen.close()

@@ -294,7 +294,7 @@ def test_there_are_never_two_children_or_too_many_failures_and_the_end_is_final(
     restart = restart or Restart(max_attempts=2, window=5.0)
     for last in failures:
         assert len([at for at in failures if last - restart.window < at <= last]) <= restart.max_attempts
-    # Without events it comes to rest, and every requested tick has an effect.
+    # Without events it settles, and every requested tick has an effect.
     before = world.state
     while (at := wake_at(world.state)) != NEVER:
         world.now = max(world.now, at)

@@ -607,8 +607,8 @@ def outcome(publisher, size):
         publisher.publish(publisher.stage(generation(b"2", ["a", "c", "d"], size)))
     except WriteError as problem:
         whole = publisher.read() == {"a": b"1" * 10, "b": b"1" * 10} and (mount / "app/b").exists()
-        told = "No space left" in str(problem) and "size=" in str(problem) and problem.exit_code == 73
-        return "old" if whole and told and before == sorted(os.listdir(mount / "app")) else str(problem)
+        explained = "No space left" in str(problem) and "size=" in str(problem) and problem.exit_code == 73
+        return "old" if whole and explained and before == sorted(os.listdir(mount / "app")) else str(problem)
     whole = publisher.read() == {name: b"2" * size for name in "acd"}
     return "new" if whole else "broken"
 

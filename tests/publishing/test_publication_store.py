@@ -105,7 +105,7 @@ def test_an_equal_generation_is_neither_published_nor_recorded_again(memory):
         assert store.publish(ONE, notify=True, probe=True) == (1, False)
         assert_tidy(memory / "app", OLD)
     with life(memory) as (_, found):
-        assert (found.number, found.owed, found.unproved) == (1, False, False)
+        assert (found.number, found.notification_pending, found.readiness_pending) == (1, False, False)
 
 
 def test_a_changed_environment_is_another_generation_and_is_never_stored(memory):
@@ -140,14 +140,16 @@ def test_without_a_record_nothing_is_published_and_nothing_is_left(memory):
 def test_the_next_agent_recovers_what_is_published_and_since_when(memory):
     before = boot_time()
     with life(memory) as (store, found):
-        assert found == AppRecovered("simba", None, owed=False)
+        assert found == AppRecovered("simba", None, notification_pending=False)
         publish_new(store, ONE, notified=True, ready=True)
         publish_new(store, TWO)
     after = boot_time()
     with life(memory) as (_, found):
         assert before < found.published_at < after
-        wanted = AppRecovered("simba", 2, owed=True, unproved=True, good=1, fingerprint=TWO.fingerprint)
-        assert replace(found, published_at=None, old=()) == wanted
+        wanted = AppRecovered(
+            "simba", 2, notification_pending=True, readiness_pending=True, rollback_to=1, fingerprint=TWO.fingerprint
+        )
+        assert replace(found, published_at=None, old_generations=()) == wanted
     assert_tidy(memory / "app", NEW, kept=[1])
 
 
@@ -156,8 +158,8 @@ def test_the_next_agent_recovers_that_the_app_was_notified_and_ready(memory):
         publish_new(store, ONE, notified=True, ready=True)
         publish_new(store, TWO, notified=True, ready=True)
     with life(memory) as (_, found):
-        assert replace(found, published_at=None, old=()) == AppRecovered(
-            "simba", 2, owed=False, fingerprint=TWO.fingerprint
+        assert replace(found, published_at=None, old_generations=()) == AppRecovered(
+            "simba", 2, notification_pending=False, fingerprint=TWO.fingerprint
         )
 
 
@@ -167,7 +169,7 @@ def test_there_is_no_rollback_to_a_generation_that_was_never_ready(memory):
         publish_new(store, TWO)
         publish_new(store, THREE)
     with life(memory) as (_, found):
-        assert (found.number, found.unproved, found.good) == (3, True, 1)
+        assert (found.number, found.readiness_pending, found.rollback_to) == (3, True, 1)
 
 
 def test_the_generation_to_roll_back_to_is_not_pruned(memory):
@@ -189,7 +191,7 @@ def test_a_reload_with_the_same_settings_reopens_and_removes_nothing(memory):
         assert store.open([app_at(memory / "app", refresh_interval=5.0)]) == {}
         assert staged.exists()
         found = store.open([app_at(memory / "app", mode=0o444)])
-        assert (found["simba"].number, found["simba"].owed) == (1, True)
+        assert (found["simba"].number, found["simba"].notification_pending) == (1, True)
         assert not staged.exists()
         assert store.publish(TWO, notify=True, probe=True) == (2, True)
 
@@ -210,11 +212,11 @@ def test_a_withdrawn_app_leaves_no_record(memory):
     with life(memory) as (store, _):
         publish_new(store, ONE, ready=True)
         publish_new(store, TWO)
-        store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
+        store.roll_back("simba", 1, failed_fingerprint=TWO.fingerprint, notify=True)
         store.withdraw("simba")
         assert list((memory / "app").iterdir()) == []
     with life(memory) as (store, found):
-        assert found == AppRecovered("simba", None, owed=False)
+        assert found == AppRecovered("simba", None, notification_pending=False)
         assert publish_new(store, TWO) == 1
 
 
@@ -225,40 +227,51 @@ def test_after_a_rollback_notification_and_readiness_are_pending_and_the_rejecte
     with life(memory) as (store, _):
         publish_new(store, ONE, notified=True, ready=True)
         publish_new(store, TWO, notified=True)
-        store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
+        store.roll_back("simba", 1, failed_fingerprint=TWO.fingerprint, notify=True)
         assert live_folder(memory).name.startswith("..lessee-1-")
         assert shown(memory / "app") == (contents(ONE),) * 2
-    wanted = AppRecovered("simba", 1, owed=True, unproved=True, bad=TWO.fingerprint)
+    wanted = AppRecovered(
+        "simba", 1, notification_pending=True, readiness_pending=True, failed_fingerprint=TWO.fingerprint
+    )
     with life(memory) as (store, found):
-        assert replace(found, published_at=None, old=()) == wanted
+        assert replace(found, published_at=None, old_generations=()) == wanted
         assert found.published_at <= boot_time()
         store.mark_notified("simba")
         store.mark_ready("simba")
     with life(memory) as (store, found):
-        assert replace(found, published_at=None, old=()) == replace(wanted, owed=False, unproved=False)
+        assert replace(found, published_at=None, old_generations=()) == replace(
+            wanted, notification_pending=False, readiness_pending=False
+        )
         store.allow_retry("simba")
     with life(memory) as (_, found):
-        assert replace(found, published_at=None, old=()) == replace(wanted, owed=False, unproved=False, bad=None)
+        assert replace(found, published_at=None, old_generations=()) == replace(
+            wanted, notification_pending=False, readiness_pending=False, failed_fingerprint=None
+        )
 
 
 def test_a_generation_that_was_rolled_back_to_is_the_next_rollback_target(memory):
     with life(memory) as (store, _):
         publish_new(store, ONE, ready=True)
         publish_new(store, TWO)
-        store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
+        store.roll_back("simba", 1, failed_fingerprint=TWO.fingerprint, notify=True)
         assert publish_new(store, THREE) == 3
     with life(memory) as (_, found):
-        assert (found.number, found.unproved, found.good, found.bad) == (3, True, 1, None)
+        assert (found.number, found.readiness_pending, found.rollback_to, found.failed_fingerprint) == (
+            3,
+            True,
+            1,
+            None,
+        )
 
 
 def test_the_rejected_generation_is_forgotten_when_the_live_one_is_rendered_again(memory):
     with life(memory) as (store, _):
         publish_new(store, ONE, ready=True)
         publish_new(store, TWO)
-        store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
+        store.roll_back("simba", 1, failed_fingerprint=TWO.fingerprint, notify=True)
         assert store.publish(ONE, notify=True, probe=True) == (1, False)
     with life(memory) as (_, found):
-        assert (found.bad, found.owed, found.unproved) == (None, True, True)
+        assert (found.failed_fingerprint, found.notification_pending, found.readiness_pending) == (None, True, True)
 
 
 def test_a_failed_rollback_is_finished_by_the_next_agent_and_the_notification_stays_pending(memory):
@@ -267,12 +280,17 @@ def test_a_failed_rollback_is_finished_by_the_next_agent_and_the_notification_st
         publish_new(store, TWO)
         (memory / "app" / "gone.txt").mkdir()
         with pytest.raises(WriteError, match="is a directory"):
-            store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
+            store.roll_back("simba", 1, failed_fingerprint=TWO.fingerprint, notify=True)
         assert store.read("simba") == contents(TWO)
         store.mark_notified("simba")
     (memory / "app" / "gone.txt").rmdir()
     with life(memory) as (_, found):
-        assert (found.number, found.owed, found.unproved, found.bad) == (1, True, True, TWO.fingerprint)
+        assert (found.number, found.notification_pending, found.readiness_pending, found.failed_fingerprint) == (
+            1,
+            True,
+            True,
+            TWO.fingerprint,
+        )
     assert_tidy(memory / "app", OLD)
 
 
@@ -283,10 +301,15 @@ def test_there_is_no_rollback_to_a_removed_generation_and_the_agent_still_starts
         publish_new(store, TWO)
         shutil.rmtree(first)
         with pytest.raises(WriteError, match="generation 1 no longer exists"):
-            store.roll_back("simba", 1, bad=TWO.fingerprint, notify=True)
+            store.roll_back("simba", 1, failed_fingerprint=TWO.fingerprint, notify=True)
         assert store.read("simba") == contents(TWO)
     with life(memory) as (_, found):
-        assert (found.number, found.good, found.unproved, found.bad) == (2, None, True, TWO.fingerprint)
+        assert (found.number, found.rollback_to, found.readiness_pending, found.failed_fingerprint) == (
+            2,
+            None,
+            True,
+            TWO.fingerprint,
+        )
 
 
 # -- killed at any point -------------------------------------------------------------------------------------
@@ -305,7 +328,7 @@ def begin(folder):
 """
 ROLLBACK = f"""{BEGIN}
 def act(store):
-    store.roll_back("simba", 1, bad=generation("two", NEW).fingerprint, notify=True)
+    store.roll_back("simba", 1, failed_fingerprint=generation("two", NEW).fingerprint, notify=True)
 """
 NEXT = f"""{BEGIN}
 def act(store):
@@ -361,10 +384,19 @@ def test_a_rollback_killed_at_any_step_happens_or_not_and_the_record_is_right(me
         with life(folder) as (store, recovered):
             rolled_back.append(recovered.number == 1)
             if rolled_back[-1]:
-                wanted = AppRecovered("simba", 1, owed=True, unproved=True, bad=TWO.fingerprint)
+                wanted = AppRecovered(
+                    "simba", 1, notification_pending=True, readiness_pending=True, failed_fingerprint=TWO.fingerprint
+                )
             else:
-                wanted = AppRecovered("simba", 2, owed=not notified, unproved=True, good=1, fingerprint=TWO.fingerprint)
-            assert replace(recovered, published_at=None, old=()) == wanted, folder
+                wanted = AppRecovered(
+                    "simba",
+                    2,
+                    notification_pending=not notified,
+                    readiness_pending=True,
+                    rollback_to=1,
+                    fingerprint=TWO.fingerprint,
+                )
+            assert replace(recovered, published_at=None, old_generations=()) == wanted, folder
             assert store.read("simba") == contents(ONE if rolled_back[-1] else TWO)
         seen.add((held == contents(ONE), rolled_back[-1]))
         assert_goes_on(folder, *((OLD, []) if rolled_back[-1] else (NEW, [1])))
@@ -381,8 +413,10 @@ def test_a_rollback_killed_at_any_step_of_its_recovery_is_finished_the_next_time
     for code, folder in killed_at_every_step(RECOVER, memory, prepare_rollback):
         rolled_back.append(shown_after_a_kill(folder / "app")[1] == contents(ONE))
         with life(folder) as (store, recovered):
-            wanted = AppRecovered("simba", 1, owed=True, unproved=True, bad=TWO.fingerprint)
-            assert replace(recovered, published_at=None, old=()) == wanted, folder
+            wanted = AppRecovered(
+                "simba", 1, notification_pending=True, readiness_pending=True, failed_fingerprint=TWO.fingerprint
+            )
+            assert replace(recovered, published_at=None, old_generations=()) == wanted, folder
             assert store.read("simba") == contents(ONE)
         assert_tidy(folder / "app", OLD)
         codes.append(code)
@@ -393,23 +427,28 @@ def test_a_rollback_killed_at_any_step_of_its_recovery_is_finished_the_next_time
 @pytest.mark.parametrize(
     ("prepare", "before"),
     [
-        (lambda folder: prepare(folder, notified=False), AppRecovered("simba", 2, owed=True, unproved=True, good=1)),
-        (prepare_ready, AppRecovered("simba", 1, owed=False)),
+        (
+            lambda folder: prepare(folder, notified=False),
+            AppRecovered("simba", 2, notification_pending=True, readiness_pending=True, rollback_to=1),
+        ),
+        (prepare_ready, AppRecovered("simba", 1, notification_pending=False)),
     ],
     ids=["readiness and notification pending", "ready and notified"],
 )
 def test_a_publish_killed_at_any_step_leaves_pending_notification_and_readiness_as_they_were(memory, prepare, before):
     number = before.number + 1
-    after = AppRecovered("simba", number, owed=True, unproved=True, good=1, fingerprint=THREE.fingerprint)
+    after = AppRecovered(
+        "simba", number, notification_pending=True, readiness_pending=True, rollback_to=1, fingerprint=THREE.fingerprint
+    )
     codes, is_new = [], []
     for code, folder in killed_at_every_step(NEXT, memory, prepare):
         with life(folder) as (store, recovered):
             is_new.append(recovered.number == number)
             if is_new[-1]:
-                assert replace(recovered, published_at=None, old=()) == after, folder
+                assert replace(recovered, published_at=None, old_generations=()) == after, folder
                 assert store.read("simba") == contents(THREE)
             else:
-                assert replace(recovered, published_at=None, old=(), fingerprint=None) == before, folder
+                assert replace(recovered, published_at=None, old_generations=(), fingerprint=None) == before, folder
         names = OLD if is_new[-1] or number == 2 else NEW
         assert_goes_on(folder, names, range(1, number if is_new[-1] else number - 1))
         codes.append(code)
@@ -423,7 +462,7 @@ def test_an_old_generation_survives_the_agents_restart_until_it_is_pruned(memory
         held = memory / "app" / (memory / "app" / "..data").readlink()
         publish_new(store, TWO, notified=True, ready=True)
     with life(memory) as (store, found):
-        assert [number for number, _ in found.old] == [1]
+        assert [number for number, _ in found.old_generations] == [1]
         assert {path.name: path.read_bytes() for path in held.iterdir()} == contents(ONE)
         store.prune("simba", (1,))
         assert not held.exists()
@@ -473,7 +512,7 @@ def test_the_next_agent_recovers_that_a_generation_came_from_a_fallback_and_neve
         assert loads(marker(memory).read_text())["from"] == "last_known_good"
         publish_new(store, TWO)
     with life(memory) as (_, found):
-        assert (found.number, found.good, found.unproved) == (2, None, True)
+        assert (found.number, found.rollback_to, found.readiness_pending) == (2, None, True)
 
 
 def test_a_fallback_equal_to_vaults_values_only_loses_its_marker(memory):
@@ -484,7 +523,7 @@ def test_a_fallback_equal_to_vaults_values_only_loses_its_marker(memory):
         assert live_folder(memory) == live
         assert not marker(memory).exists()
     with life(memory) as (_, found):
-        assert (found.number, found.fallback, found.owed) == (1, None, True)
+        assert (found.number, found.fallback, found.notification_pending) == (1, None, True)
 
 
 def test_the_marker_says_from_which_fallback_the_files_are_now(memory):
@@ -520,7 +559,7 @@ def test_a_withdrawn_app_has_no_marker(memory):
         store.withdraw("simba")
         assert not marker(memory).exists()
     with life(memory) as (_, found):
-        assert found == AppRecovered("simba", None, owed=False)
+        assert found == AppRecovered("simba", None, notification_pending=False)
 
 
 FALL_BACK = f"""{BEGIN}

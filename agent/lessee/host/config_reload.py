@@ -34,7 +34,7 @@ class ConfigReloader:
     def reload(self, stamps: Stamps, apply: Callable[[], Stamps | None]) -> None:
         """Call `apply`, which reads the configuration and puts it in force, or raises LesseeError.
 
-        `apply` returns the files to watch from then on; None stands for the files of `stamps`. These are watched
+        `apply` returns the files to watch from then on; None means the files of `stamps`. These are watched
         after a failure too.
         """
         try:

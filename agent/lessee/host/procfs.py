@@ -122,7 +122,7 @@ def running() -> Iterator[ProcessInfo]:
 
 
 def zombie_children() -> Iterator[int]:
-    """The pids of this process's children that have ended, and whose status nobody has collected."""
+    """The pids of this process's children that have ended, and were not reaped yet."""
     parent = os.getpid()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

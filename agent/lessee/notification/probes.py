@@ -124,7 +124,7 @@ def _tls(address: str, file: Path, timeout: float) -> str | None:
 
 
 def _first_certificate(pem: bytes) -> bytes:
-    """The first certificate, as DER. Raises ValueError where there is none."""
+    """The first certificate, as DER. Raises ValueError without a certificate."""
     if (match := _CERTIFICATE.search(pem)) is None:
         raise ValueError
     return base64.b64decode(match[1])

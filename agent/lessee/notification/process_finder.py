@@ -131,7 +131,7 @@ def _by_pid_file(path: Path) -> ProcessInfo | ProcessNotFound:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return ProcessNotFound(f"{path}: not a regular file")
-        line = os.read(fd, _PID_FILE_BYTES).partition(b"\n")[0].strip()  # postmaster.pid goes on after it.
+        line = os.read(fd, _PID_FILE_BYTES).partition(b"\n")[0].strip()  # postmaster.pid has more lines.
     finally:
         os.close(fd)
     pid = int(line) if line.isdigit() else 0

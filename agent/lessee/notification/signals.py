@@ -115,7 +115,7 @@ def send(target: Target, number: int, *, published_at: float, start_period: floa
 
     def act(pidfd: int, process: ProcessIdentity) -> Outcome:
         objection = _objection(process, number, start_period, now)
-        # If the process has ended, /proc may have shown another one with its pid.
+        # If the process has ended, /proc may have described another one with its pid.
         return objection if objection and not _has_ended(pidfd) else _send(pidfd, process, number)
 
     return _with_pidfd(target, number, published_at, act)
@@ -173,7 +173,7 @@ def _objection(
         return SignalIgnored(process, number)
     until = process.started + start_period
     if disposition.by_runtime:
-        # A signal that comes before the program has asked for it still terminates it.
+        # A signal before the program has chosen its handlers still terminates it.
         until = min(until, process.started + _GO_START_PERIOD)
         return StillStarting(process, until) if now < until else None
     if disposition.caught or disposition.blocked:

@@ -19,14 +19,14 @@ def call(target: HttpTarget, timeout: float) -> Delivered | DeliveryFailed:
     """
     try:
         url = urlsplit(target.url)
-        shown = f"{target.method} {http_client.host_of(target.url)}{url.path}"
+        label = f"{target.method} {http_client.host_of(target.url)}{url.path}"
     except ValueError:
         return _invalid_url(target)
     headers: dict[str, str | bytes] = {}
     for name, path in target.header_files.items():
         value = _header_value(name, path)
         if isinstance(value, DeliveryFailed):
-            return DeliveryFailed(f"{shown}: {value.reason}")
+            return DeliveryFailed(f"{label}: {value.reason}")
         headers[name] = value
     quoted = urlunsplit(url._replace(path=quote(url.path, safe=_UNQUOTED), query=quote(url.query, safe=_UNQUOTED)))
     try:
@@ -34,10 +34,10 @@ def call(target: HttpTarget, timeout: float) -> Delivered | DeliveryFailed:
     except HttpError as exc:
         if exc.kind is ErrorKind.INVALID_URL:
             return _invalid_url(target)
-        return DeliveryFailed(f"{shown}: {exc.reason}", absent=exc.kind is ErrorKind.REFUSED)
+        return DeliveryFailed(f"{label}: {exc.reason}", absent=exc.kind is ErrorKind.REFUSED)
     if response.status in _SUCCESS:
-        return Delivered(f"{shown} answered {response.status}")
-    return DeliveryFailed(f"{shown} answered {response.status}")
+        return Delivered(f"{label} answered {response.status}")
+    return DeliveryFailed(f"{label} answered {response.status}")
 
 
 def _invalid_url(target: HttpTarget) -> DeliveryFailed:

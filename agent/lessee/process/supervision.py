@@ -51,9 +51,9 @@ class StartFailed(ImmutableStruct, frozen=True):
 
 
 class RestartRequested(ImmutableStruct, frozen=True):
-    """The child must be restarted; SIGKILL comes `stop_grace_period` seconds after SIGTERM.
+    """The child must be restarted; SIGKILL follows `stop_grace_period` seconds after SIGTERM.
 
-    With `linger` its input is closed first, and SIGTERM comes so many seconds later.
+    With `linger` its input is closed first, and SIGTERM follows so many seconds later.
     """
 
     stop_grace_period: float
@@ -97,7 +97,7 @@ class Running(ImmutableStruct, frozen=True):
 
 
 class Stopping(ImmutableStruct, frozen=True):
-    """A child was told to stop; it is killed at this time."""
+    """A child was requested to stop; it is killed at this time."""
 
     kill_at: float
     terminate_at: float = float("inf")
@@ -128,7 +128,7 @@ Phase = Idle | Running | Stopping | BackingOff | AwaitingRollback | Finished
 
 
 class Supervision(ImmutableStruct, frozen=True):
-    """The state of the child that decides what comes next."""
+    """The state of the child that decides what follows."""
 
     restart: Restart | None
     """How often a child that fails is started again."""

@@ -19,9 +19,9 @@ from lessee.publishing.generations import OWN_PREFIX, check_names, check_no_dire
 class OneShotPublicationStore:
     """The parts of a publication store that do nothing where no app is notified and no generation replaced."""
 
-    def roll_back(self, app: str, to: int, *, bad: str, notify: bool) -> None:
+    def roll_back(self, app: str, to: int, *, failed_fingerprint: str, notify: bool) -> None:
         """Always fails, as no earlier generation exists. Raises WriteError."""
-        del bad, notify
+        del failed_fingerprint, notify
         raise WriteError(f"generation {to} no longer exists", where=app)
 
     def prune(self, app: str, numbers: Collection[int]) -> None:
@@ -50,7 +50,7 @@ class PlainPublicationStore(OneShotPublicationStore):
 
     def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]:
         """Recovers nothing: existing files are overwritten."""
-        return {app.name: AppRecovered(app.name, None, owed=False) for app in apps}
+        return {app.name: AppRecovered(app.name, None, notification_pending=False) for app in apps}
 
     def stage(self, generation: Generation) -> Path:
         """Write the files into a temporary directory, which ends with the process at the latest. Raises WriteError."""

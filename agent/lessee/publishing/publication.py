@@ -198,7 +198,7 @@ class Publisher:
             self.recover()
 
     def live(self) -> LiveGeneration | None:
-        """The generation that readers see; None where there is none."""
+        """The generation that readers see; None without one."""
         try:
             target = os.readlink(_LIVE, dir_fd=self._fd)
         except FileNotFoundError:
@@ -221,7 +221,7 @@ class Publisher:
         live = self.live()
         try:
             os.stat(folder, dir_fd=self._fd, follow_symlinks=False)
-            # All that takes space comes before the rename, which cannot fail half-way.
+            # All that takes space precedes the rename, which cannot fail half-way.
             self._remove(_TEMPORARY_LINK)
             self._link(names)
             os.symlink(folder, _TEMPORARY_LINK, dir_fd=self._fd)

@@ -77,7 +77,7 @@ class PublicationStore:
         """Publish a generation; return its number, and whether it differs from the one before.
 
         Before readers see it, the record says that the app must be notified (`notify`), that its readiness must be
-        probed and what to roll back to (`probe`), and that it comes from a `fallback`. A fallback has a marker file
+        probed and what to roll back to (`probe`), and that its source is a `fallback`. A fallback has a marker file
         until another generation replaces it.
         """
         directory = self._directories[generation.app]
@@ -110,11 +110,11 @@ class PublicationStore:
             self._state_store.store_app(generation.app, replace(record, published_at=boot_time()))
         return staged.number, True
 
-    def roll_back(self, app: str, to: int, *, bad: str, notify: bool) -> None:
-        """Publish generation `to` again. `bad` is the fingerprint of the live one, which did not become ready."""
+    def roll_back(self, app: str, to: int, *, failed_fingerprint: str, notify: bool) -> None:
+        """Publish generation `to` again. `failed_fingerprint` is the live one's, which did not become ready."""
         directory = self._directories[app]
         record = publication_record.before_rollback(
-            self._record(directory), directory.live, to, rejected=bad, notify=notify
+            self._record(directory), directory.live, to, rejected=failed_fingerprint, notify=notify
         )
         self._state_store.store_app(app, record)
         self._roll_back(directory, record, to)
@@ -171,12 +171,12 @@ class PublicationStore:
         return AppRecovered(
             directory.app.name,
             live,
-            owed=live in record.pending_notifications,
+            notification_pending=live in record.pending_notifications,
             published_at=record.published_at,
-            old=tuple((number, boot_time()) for number in sorted(old)),
-            unproved=record.awaiting_readiness is not None,
-            good=record.rollback_to,
-            bad=record.rejected,
+            old_generations=tuple((number, boot_time()) for number in sorted(old)),
+            readiness_pending=record.awaiting_readiness is not None,
+            rollback_to=record.rollback_to,
+            failed_fingerprint=record.rejected,
             fingerprint=record.fingerprint,
             fallback=fallback,
         )

@@ -154,7 +154,7 @@ class StateStore:
         self._remove(_file("lease", identity, lease_id))
 
     def app(self, name: str) -> AppRecord:
-        """The record of an app; empty where there is none, or it cannot be read."""
+        """The record of an app; empty if it does not exist or cannot be read."""
         record = self._decoded(_app_file(name), AppRecord) or AppRecord()
         return record if record.boot == self._boot else replace(record, published_at=None)
 
