@@ -9,16 +9,16 @@ from support.programs.sidecar import eventually
 CANARY = "HUNTER2-c4n4ry"
 EACH = "{% for i in range(100000) %}"
 BOMBS = [
-    ("{{ 'A' * 400000000 }}", "makes more than 8 MiB"),
-    ("{{ 9 ** (9 ** 9) }}", "makes a number of more than 4,300 digits"),
+    ("{{ 'A' * 400000000 }}", "produces more than 8 MiB"),
+    ("{{ 9 ** (9 ** 9) }}", "produces a number of more than 4,300 digits"),
     (EACH * 3 + "{{ s.x }}" + "{% endfor %}" * 3, "takes more than 2,000,000 steps"),
-    ("{% set n = namespace(a='x') %}" + EACH + "{% set n.a = n.a ~ n.a %}{% endfor %}", "makes more than 8 MiB"),
+    ("{% set n = namespace(a='x') %}" + EACH + "{% set n.a = n.a ~ n.a %}{% endfor %}", "produces more than 8 MiB"),
     ("{% set n = namespace(a=[1]) %}" + EACH + "{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a }}", "steps"),
     ("{% set n = namespace(a=[1]) %}" + EACH + "{% set n.a = [n.a, s.x * 200] %}{% endfor %}", "steps"),
-    ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself without an end"),
-    ('{% include "bomb.j2" %}', "take in each other more than 20 levels deep"),
-    ("{{ '%1000000000d' % 1 }}", "asks for more than 1,000 characters"),
-    ("{{ [s.x] * 1000000000 }}", "makes a list of more than 100,000 items"),
+    ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself without end"),
+    ('{% include "bomb.j2" %}', "include each other more than 20 levels deep"),
+    ("{{ '%1000000000d' % 1 }}", "requests more than 1,000 characters"),
+    ("{{ [s.x] * 1000000000 }}", "produces a list of more than 100,000 items"),
 ]
 
 

@@ -390,7 +390,7 @@ def test_online_an_operator_s_token_is_not_sent_to_another_server(server, printe
 @pytest.mark.parametrize(
     ("block", "token", "code", "words"),
     [
-        ({"auth": {"wrapped": True}}, "", 77, "would spend the wrapping token"),
+        ({"auth": {"wrapped": True}}, "", 77, "would use up the agent's wrapping token"),
         ({}, "", 77, "there is no such mount, or the token's policy grants nothing below it; set $VAULT_TOKEN"),
         ({}, "no-token", 77, "set $VAULT_TOKEN"),
         ({"address": "http://127.0.0.1:9"}, ROOT_TOKEN, 69, "connection refused"),

@@ -107,7 +107,7 @@ def _run_steps(stack: ExitStack) -> None:
         fingerprint = _rotate(server, app, fingerprint, say)
     read_status = partial(request_status, memory / "state" / "status.sock", "GET", "/status.json")
     # The agent records the notification a moment after the app gets it.
-    _wait(lambda: not read_status()["apps"]["shop"]["notify"]["owed"], agent, disk / "agent.log")
+    _wait(lambda: not read_status()["apps"]["shop"]["notify"]["pending"], agent, disk / "agent.log")
     status = read_status()
     shop = status["apps"]["shop"]
     say(

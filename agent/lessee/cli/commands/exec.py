@@ -11,7 +11,7 @@ from lessee.agent.child_supervisor import Supervisor
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
 from lessee.agent.machine.state import State
-from lessee.agent.machine.status.one_shot import outcomes, unfinished
+from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.cli import sessions
 from lessee.cli.commands.run import REVOKE_TIMEOUT, prepare, running_agent
 from lessee.core.errors import LesseeError, UsageError
@@ -82,14 +82,14 @@ def _supervise(
 ) -> int:
     def first(states: Sequence[State]) -> _Outcomes | None:
         # A signal may end the child before it starts: then there is nothing to wait for.
-        return {} if supervisor.turn(boot_time()) is not None else outcomes(states)
+        return {} if supervisor.turn(boot_time()) is not None else results(states)
 
     def obey_signals(agent: Agent) -> None:
         _obey_signals(agent, supervisor)
 
     with running_agent(project, state_store, redactor, environ, obey_signals, supervisor=supervisor) as agent:
         ended = agent.run(first, arguments.timeout)
-        code = _report_failures(ended if ended is not None else unfinished(agent.states), redactor)
+        code = _report_failures(ended if ended is not None else results_at_timeout(agent.states), redactor)
         if code == 0:
             supervisor.begin()
             code = agent.run(lambda _states: supervisor.turn(boot_time())) or 0
@@ -116,7 +116,7 @@ def _publish(
             whole=False,
             stays=False,
         )
-        code = _report_failures(agent.run(outcomes, arguments.timeout) or unfinished(agent.states), redactor)
+        code = _report_failures(agent.run(results, arguments.timeout) or results_at_timeout(agent.states), redactor)
         agent.leave(REVOKE_TIMEOUT)
     return code
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lessee.agent.effects import Effects, Keeper, PublicationStore
 from lessee.agent.loop import Agent
 from lessee.agent.machine.protocol.events import AppRecovered
-from lessee.agent.machine.status.one_shot import outcomes, unfinished
+from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.cli.commands.run import REVOKE_TIMEOUT
 from lessee.config import App
 from lessee.core.errors import FormatError, UsageError
@@ -96,7 +96,7 @@ def _render_once(
         whole=arguments.app is None,
         stays=False,
     )
-    ended = agent.run(outcomes, arguments.timeout) or unfinished(agent.states)
+    ended = agent.run(results, arguments.timeout) or results_at_timeout(agent.states)
     if isinstance(keeper, _NullStateStore) and (
         isinstance(publication_store, _DiffPublicationStore) or not _reads_leases(project)
     ):
@@ -175,7 +175,7 @@ class _DiffPublicationStore(OneShotPublicationStore):
 
     def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]:
         self._apps = {app.name: app for app in apps}
-        return {name: AppRecovered(name, None, owed=False) for name in self._apps}
+        return {name: AppRecovered(name, None, notification_pending=False) for name in self._apps}
 
     def stage(self, generation: Generation) -> None:
         """No file is written, so there is nothing to check."""

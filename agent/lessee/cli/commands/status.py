@@ -72,7 +72,7 @@ def _print(status: Mapping[str, Any]) -> None:
         print(f"{name}  {app['state']}  {degraded}generation {number}  since {relative_time}")
         for secret in app["secrets"]:
             _print_secret(secret, leases.get(secret["path"]))
-        if app["notify"]["owed"]:
+        if app["notify"]["pending"]:
             print("  notification pending")
     for problem in status["problems"]:
         print(f"! {problem}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.agent.machine.apps.version_reports import COUNT
+from lessee.agent.machine.apps.version_reports import ROTATION_COUNT
 from lessee.config import Vault
 from lessee.core.errors import ConfigError, DeniedError, LesseeError
 from lessee.core.paths import Folder, Need, Ref
@@ -78,7 +78,7 @@ def _rotated(client: AdminClient, compiled_apps: Iterable[CompiledApp]) -> Itera
     for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(client, need)}):
         with suppress(DeniedError):
             metadata = (client.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
-            if COUNT in metadata:
+            if ROTATION_COUNT in metadata:
                 yield ref
 
 

@@ -80,7 +80,7 @@ def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[s
 def _print_saved(saved: SaveResult) -> None:
     for place in saved.places:
         print(f"saved {place} ({saved.size:,} bytes)")
-    print(f"  {_counted(saved.manifest.counts)}")
+    print(f"  {_counts_text(saved.manifest.counts)}")
     if any(member.name == SNAPSHOT for member in saved.manifest.members):
         print("  with a raft snapshot of everything")
     elif saved.snapshot_error:
@@ -94,15 +94,15 @@ def _print_saved(saved: SaveResult) -> None:
 
 
 def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    own = require_keys(keys(arguments.key_file, environ))
+    identities = require_keys(keys(arguments.key_file, environ))
     with open_archive(arguments.archive, config.backup, environ) as (file, where):
-        verified = verify(file, where, own, [_secret_of(Path(name)) for name in arguments.unseal_key_file])
+        verified = verify(file, where, identities, [_read_unseal_key(Path(name)) for name in arguments.unseal_key_file])
     manifest = verified.inspected.manifest
     for difference in verified.differences:
         print(difference)
     outcome = f"{len(verified.differences)} DIFFERENCES" if verified.differences else "restored and equal"
     print(f"{where}: {outcome}")
-    print(f"  of {manifest.cluster_name} at {manifest.created}: {_counted(manifest.counts)}")
+    print(f"  of {manifest.cluster_name} at {manifest.created}: {_counts_text(manifest.counts)}")
     if not verified.inspected.authenticated:
         print("  not authenticated with this key: any client that knows its public key could have made it")
     for place in verified.unsupported:
@@ -115,7 +115,7 @@ def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str,
 def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
     if arguments.raft and (arguments.path or arguments.plan):
         raise UsageError("--raft replaces everything", todo="omit --path and --plan")
-    own = require_keys(keys(arguments.key_file, environ))
+    identities = require_keys(keys(arguments.key_file, environ))
     recipients = config.backup.recipients if config.backup is not None else None
     options = RestoreOptions(
         force=arguments.force,
@@ -127,18 +127,16 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         open_archive(arguments.archive, config.backup, environ) as (file, where),
         admin_client(config.vault, environ, boot_time) as client,
     ):
-        restore = Restore(file, where, own, client, options)
+        restore = Restore(file, where, identities, client, options)
         about = {"archive": str(where), "server": config.vault.address, "only": arguments.path}
         if arguments.raft:
-            created = restore.inspected.manifest.created
-            what = f"replaces all data, unseal keys included, by those of {created} in"
-            _confirm(arguments, restore, what)
+            _confirm(arguments, restore, f"replaces all data and unseal keys by those of {restore.created} in")
             with recorded_action(config.audit_trail, environ, "raft snapshot restored", config.environment, **about):
                 restore.apply_snapshot()
             print(f"restored the raft snapshot of {where}; unseal the server with the keys of that time")
             return 0
         restore_plan = restore.plan()
-        _print_outlook(restore_plan, in_full=arguments.plan)
+        _print_plan(restore_plan, in_full=arguments.plan)
         if arguments.plan:
             return 0
         restore.check_overwrites(restore_plan)
@@ -149,11 +147,11 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
                 writes = restore.apply()
                 action.step(f"{writes} writes")
         print(f"restored {where} with {writes} writes")
-    _print_lost(restore_plan, restore.inspected.manifest.gaps)
+    _print_unrestorable(restore_plan, restore.inspected.manifest.gaps)
     return 0
 
 
-def _print_outlook(restore_plan: RestorePlan, *, in_full: bool) -> None:
+def _print_plan(restore_plan: RestorePlan, *, in_full: bool) -> None:
     for change in restore_plan.changes:
         print(f"{'new     ' if change.new else 'changed '} {change.path}")
     if in_full:
@@ -161,16 +159,16 @@ def _print_outlook(restore_plan: RestorePlan, *, in_full: bool) -> None:
             print(f"{status:<9}{where} ({writes} writes)")
         for where in restore_plan.overwritten_newer:
             print(f"newer on the server, or without versions there: {where}")
-    statuss = [status for _, status, _ in restore_plan.secrets]
+    statuses = [status for _, status, _ in restore_plan.secrets]
     counts = ", ".join(
-        f"{statuss.count(status)} {status}" for status in SecretStatus if status is not SecretStatus.EQUAL
+        f"{statuses.count(status)} {status}" for status in SecretStatus if status is not SecretStatus.EQUAL
     )
     print(f"secrets: {restore_plan.equal} equal, {counts}; {restore_plan.writes} writes in all")
 
 
-def _print_lost(restore_plan: RestorePlan, gaps: Sequence[str]) -> None:
-    for lost in restore_plan.lost:
-        print(f"to be written again by you: {lost.path} ({lost.what})")
+def _print_unrestorable(restore_plan: RestorePlan, gaps: Sequence[str]) -> None:
+    for unrestorable in restore_plan.unrestorable:
+        print(f"to be written again by you: {unrestorable.path} ({unrestorable.what})")
     print("a logical backup cannot restore:")
     for gap in gaps:
         print(f"  {gap}")
@@ -186,14 +184,14 @@ def _confirm(arguments: argparse.Namespace, restore: Restore, does: str) -> None
         raise DeniedError("nothing was written: the cluster's name was not typed", todo="type it, or add --yes")
 
 
-def _counted(counts: Counts) -> str:
+def _counts_text(counts: Counts) -> str:
     return (
         f"{counts.secrets:,} secrets in {counts.versions:,} versions, {counts.mounts} mounts, "
         f"{counts.auth} auth methods, {counts.policies} policies, {counts.roles} roles"
     )
 
 
-def _secret_of(path: Path) -> str:
+def _read_unseal_key(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

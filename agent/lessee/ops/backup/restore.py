@@ -33,7 +33,7 @@ class RestorePlan(ImmutableStruct, frozen=True):
     """The planned writes of a restore."""
 
     changes: tuple[Change, ...]
-    lost: tuple[Unrestorable, ...]
+    unrestorable: tuple[Unrestorable, ...]
     secrets: tuple[tuple[str, SecretStatus, int], ...]
     """The secrets that differ, and the number of writes for each."""
     equal: int
@@ -63,6 +63,11 @@ class Restore:
         if (found := list(reasons)) and not options.force:
             raise DeniedError("; ".join(found), where=where, todo="--force restores it anyway")
 
+    @property
+    def created(self) -> str:
+        """When the archive was saved, in RFC 3339."""
+        return self.inspected.manifest.created
+
     def plan(self) -> RestorePlan:
         """Plan the writes. Raises DeniedError where a different object is in the place of a saved one."""
         with self._writer(apply=False) as writer:
@@ -74,7 +79,7 @@ class Restore:
             raise DeniedError(f"the archive has no secret at {self._wish.only}", where=self._where)
         return RestorePlan(
             changes=tuple(one for one in found if isinstance(one, Change)),
-            lost=tuple(one for one in found if isinstance(one, Unrestorable)),
+            unrestorable=tuple(one for one in found if isinstance(one, Unrestorable)),
             secrets=tuple((where, secret_plan.status, len(secret_plan.steps)) for where, secret_plan in secret_plans),
             equal=equal,
             overwritten_newer=tuple(where for where, secret_plan in secret_plans if secret_plan.overwrites_newer),

@@ -29,7 +29,7 @@ class S3Store:
     def names(self) -> tuple[str, ...]:
         prefix, found = self._config.prefix, []
         try:
-            pages = self._client.get_paginator("list_objects_v2").paginate(S3Store=self._config.bucket, Prefix=prefix)
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._config.bucket, Prefix=prefix)
             for page in pages:
                 found += [item["Key"].removeprefix(prefix) for item in page.get("Contents", ())]
         except self._errors as exc:
@@ -40,7 +40,7 @@ class S3Store:
         """Store the archive and check its size. Raises WriteError."""
         size = archive.seek(0, os.SEEK_END)
         archive.seek(0)
-        place = {"S3Store": self._config.bucket, "Key": self._config.prefix + name}
+        place = {"Bucket": self._config.bucket, "Key": self._config.prefix + name}
         try:
             self._client.put_object(**place, Body=archive, ContentLength=size)
             stored = self._client.head_object(**place)["ContentLength"]
@@ -52,7 +52,7 @@ class S3Store:
     def open(self, name: str) -> IO[bytes] | None:
         file = tempfile.TemporaryFile()  # noqa: SIM115  # The caller closes it.
         try:
-            body = self._client.get_object(S3Store=self._config.bucket, Key=self._config.prefix + name)["Body"]
+            body = self._client.get_object(Bucket=self._config.bucket, Key=self._config.prefix + name)["Body"]
             for chunk in body.iter_chunks(CHUNK_SIZE):
                 file.write(chunk)
         except self._errors as exc:
@@ -65,7 +65,7 @@ class S3Store:
 
     def remove(self, name: str) -> None:
         try:
-            self._client.delete_object(S3Store=self._config.bucket, Key=self._config.prefix + name)
+            self._client.delete_object(Bucket=self._config.bucket, Key=self._config.prefix + name)
         except self._errors as exc:
             raise WriteError(f"cannot remove the archive: {_reason(exc)}", where=self.where(name)) from None
 

@@ -60,13 +60,13 @@ class WriteVersion(ImmutableStruct, frozen=True):
 
 
 class DeleteVersion(ImmutableStruct, frozen=True):
-    """DeleteVersion a version, as it is in the source."""
+    """Delete a version that is deleted in the source."""
 
     number: int
 
 
 class DestroyVersion(ImmutableStruct, frozen=True):
-    """DestroyVersion a version that is destroyed or gone in the source."""
+    """Destroy a version that is destroyed or no longer stored in the source."""
 
     number: int
 
