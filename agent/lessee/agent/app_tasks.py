@@ -1,4 +1,4 @@
-"""What takes its time about an app: the check of its files, telling it, and the proof that it works."""
+"""The tasks of an app that may take a while: its check, its notification, and its readiness probe."""
 
 import threading
 import time
@@ -15,153 +15,162 @@ from lessee.notification.notifier import is_immediate, is_target_missing, notify
 from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.telemetry.logs import log
 
-COMES_BACK = 75.0
-"""Seconds in which a supervisor is expected to start a process anew: Docker takes up to a minute after crashes."""
-_LOOK_AGAIN = 0.1
-_SAID = 3
-"""Lines of what a failing check printed that stand in the status; the log has more."""
+RESTART_TIMEOUT = 75.0
+"""Seconds in which a supervisor should restart a process: after crashes, Docker waits up to a minute."""
+_POLL_INTERVAL = 0.1
+_OUTPUT_LINES = 3
+"""Lines of a failed check's output that the status contains; the log contains all of them."""
 
 
-class Telling:
-    """Each of these gives its event at once, or None: then a thread posts it. All but that is the loop's thread."""
+class AppTasks:
+    """Each task returns its event, or None if a thread will post it. All else runs in the loop's thread."""
 
     def __init__(self, effects: Effects, post: Callable[[ev.Event], None]) -> None:
         self._publication_store = effects.publication_store
         self._redactor = effects.redactor
         self._supervisor = effects.supervisor
         self._post = post
-        self._proofs: dict[int, threading.Event] = {}
+        self._probes: dict[int, threading.Event] = {}
 
     def check(self, app: App, command: cmd.RunCheck) -> ev.Event | None:
-        """Stage the files, and let the app's command judge them."""
+        """Write the files where no reader sees them, and run the app's `check` on them."""
         assert app.check is not None
         try:
-            folder = self._publication_store.stage(command.generation)
+            directory = self._publication_store.stage(command.generation)
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
-        if folder is None:  # readers see the same files already
+        if directory is None:  # Readers see the same files already.
             return ev.CheckPassed(command.app, command.job)
-        words = _filled(app.check, folder, command)
-        timeout, extra = app.check.timeout, _extra(app, folder)
+        words = _command_line(app.check, directory, command)
+        timeout, variables = app.check.timeout, _variables(app, directory)
         self._start(
-            lambda: self._checked(command, words, timeout, extra),
-            lambda why: ev.CheckFailed(command.app, command.job, why),
+            lambda: self._run_check(command, words, timeout, variables),
+            lambda reason: ev.CheckFailed(command.app, command.job, reason),
         )
         return None
 
-    def _checked(
-        self, command: cmd.RunCheck, words: tuple[str, ...], timeout: float, extra: Mapping[str, str]
+    def _run_check(
+        self, command: cmd.RunCheck, words: tuple[str, ...], timeout: float, variables: Mapping[str, str]
     ) -> ev.Event:
-        from lessee.process import programs  # noqa: PLC0415  # Wanted by few.
+        from lessee.process import programs  # noqa: PLC0415  # Few apps have a check.
 
-        result = programs.run(words, timeout=timeout, extra=extra)
-        # Cleaned as a whole: a value may run over several lines.
+        result = programs.run(words, timeout=timeout, extra=variables)
+        # Redacted as a whole, because a value may extend over several lines.
         lines = self._redactor.clean("\n".join(result.lines)).splitlines()
         for line in lines:
-            log("info" if result.succeeded else "warning", "check said", app=command.app, line=line)
+            log("info" if result.succeeded else "warning", "check output", app=command.app, line=line)
         if result.succeeded:
             return ev.CheckPassed(command.app, command.job)
-        said = "".join(f"\n  {line}" for line in lines[-_SAID:])
-        return ev.CheckFailed(command.app, command.job, f"its check, {words[0]}, {result.failure}{said}")
+        output = "".join(f"\n  {line}" for line in lines[-_OUTPUT_LINES:])
+        return ev.CheckFailed(command.app, command.job, f"its check, {words[0]}, {result.failure}{output}")
 
     def notify(self, app: App, command: cmd.Notify) -> ev.Event | None:
-        """Tell the app."""
+        """Notify the app of its new files."""
         settings = app.notify
         assert settings is not None
-        name, job, published_at = command.app, command.job, command.published_at
-
-        def told(done: Delivered | DeliveryFailed) -> ev.Event:
-            if isinstance(done, Delivered):
-                return ev.Notified(name, job, done.how)
-            return ev.NotificationFailed(name, job, done.reason, done.absent, done.retry_in)
-
-        child = self._supervisor.child if self._supervisor is not None else None
-        if isinstance(settings.target, Child) and self._supervisor is not None and self._supervisor.begun:
-            if self._supervisor.began > published_at:
-                # Its start by /proc is rounded; when it was begun we know.
-                return told(Delivered("the child was started after the publish and has read the new files"))
-            done = None if settings.action == "restart" else notify(settings, published_at, child, {})
-            if done is None or (
-                isinstance(done, DeliveryFailed) and done.would_terminate and settings.on_unhandled_signal == "restart"
-            ):
-                self._supervisor.restart(settings.stop_grace_period, lambda how: self._post(told(Delivered(how))))
-                return None
-            return told(done)
-        extra = _extra(app, Path(app.directory))
+        supervisor, published_at = self._supervisor, command.published_at
+        if isinstance(settings.target, Child) and supervisor is not None and supervisor.has_started:
+            return self._notify_child(settings, command)
+        child = supervisor.child if supervisor is not None else None
+        variables = _variables(app, Path(app.directory))
         if is_immediate(settings):
-            return told(notify(settings, published_at, child, extra))
+            return _notification_event(command, notify(settings, published_at, child, variables))
         self._start(
-            lambda: told(notify(settings, published_at, child, extra)),
-            lambda why: ev.NotificationFailed(name, job, why),
+            lambda: _notification_event(command, notify(settings, published_at, child, variables)),
+            lambda reason: ev.NotificationFailed(command.app, command.job, reason),
         )
         return None
 
-    def prove(self, app: App, command: cmd.Probe) -> ev.Event | None:
-        """Look whether the app works, until it does or its time is over."""
+    def _notify_child(self, settings: Notify, command: cmd.Notify) -> ev.Event | None:
+        supervisor = self._supervisor
+        assert supervisor is not None
+        # The start time in /proc is rounded; the supervisor knows it exactly.
+        if supervisor.child_started_at > command.published_at:
+            how = "the child was started after the publication, and has read the new files"
+            return _notification_event(command, Delivered(how))
+        if settings.action != "restart":
+            result = notify(settings, command.published_at, supervisor.child, {})
+            would_terminate = isinstance(result, DeliveryFailed) and result.would_terminate
+            if not (would_terminate and settings.on_unhandled_signal == "restart"):
+                return _notification_event(command, result)
+        supervisor.restart(
+            settings.stop_grace_period, lambda how: self._post(_notification_event(command, Delivered(how)))
+        )
+        return None
+
+    def probe(self, app: App, command: cmd.Probe) -> ev.Event | None:
+        """Probe the app until it is ready, or until the timeout."""
         ready = app.ready
         assert ready is not None
-        if self._supervisor is not None and self._supervisor.begun and self._supervisor.child is None:
-            return ev.ReadinessFailed(command.app, command.job, "the child has ended")
-        canceled = self._proofs[command.job] = threading.Event()
-        # Of the wall clock only now: the files' times are in it.
+        supervisor = self._supervisor
+        if supervisor is not None and supervisor.has_started and supervisor.child is None:
+            return ev.ReadinessFailed(command.app, command.job, "the child has exited")
+        canceled = self._probes[command.job] = threading.Event()
+        # On the wall clock as late as possible: the times of files are in it.
         published_wall = time.time() - (boot_time() - command.published_at)
 
-        def look() -> ev.Event:
-            from lessee.notification import probes  # noqa: PLC0415  # Wanted by few.
+        def run() -> ev.Event:
+            from lessee.notification import probes  # noqa: PLC0415  # Few apps have a readiness probe.
 
-            notified_at = _when_it_runs(app.notify, command.notified_at, canceled)
-            why = probes.wait_until_ready(
+            notified_at = _wait_for_restart(app.notify, command.notified_at, canceled)
+            reason = probes.wait_until_ready(
                 ready,
                 directory=Path(app.directory),
                 notified_at=notified_at,
                 published_wall=published_wall,
-                extra=_extra(app, Path(app.directory)),
+                extra=_variables(app, Path(app.directory)),
                 canceled=canceled,
             )
-            self._proofs.pop(command.job, None)
-            if why is None:
+            self._probes.pop(command.job, None)
+            if reason is None:
                 return ev.ReadinessPassed(command.app, command.job)
-            return ev.ReadinessFailed(command.app, command.job, self._redactor.clean(why))
+            return ev.ReadinessFailed(command.app, command.job, self._redactor.clean(reason))
 
-        self._start(look, lambda why: ev.ReadinessFailed(command.app, command.job, why))
+        self._start(run, lambda reason: ev.ReadinessFailed(command.app, command.job, reason))
         return None
 
-    def cut_short(self) -> None:
-        """Wait for no proof any longer: what is seen now counts."""
-        for canceled in list(self._proofs.values()):
+    def end_probes(self) -> None:
+        """Have all probes report their current result now."""
+        for canceled in list(self._probes.values()):
             canceled.set()
 
-    def give_up(self, job: int) -> None:
-        """Nobody waits for this proof any more."""
-        if (canceled := self._proofs.pop(job, None)) is not None:
+    def cancel_probe(self, job: int) -> None:
+        """Stop a probe whose result is not needed any more."""
+        if (canceled := self._probes.pop(job, None)) is not None:
             canceled.set()
 
-    def _start(self, errand: Callable[[], ev.Event], failed: Callable[[str], ev.Event]) -> None:
+    def _start(self, task: Callable[[], ev.Event], failed: Callable[[str], ev.Event]) -> None:
         def run() -> None:
             try:
-                event = errand()
-            except Exception as exc:  # noqa: BLE001  # Without an answer the app would wait for ever.
+                event = task()
+            except Exception as exc:  # noqa: BLE001  # Without an event the app would wait forever.
                 event = failed(f"internal error: {type(exc).__name__}; please report it")
             self._post(event)
 
-        threading.Thread(target=run, name="lessee-errand", daemon=True).start()
+        threading.Thread(target=run, name="lessee-app-task", daemon=True).start()
 
 
-def _when_it_runs(settings: Notify | None, notified_at: float, canceled: threading.Event) -> float:
-    """Wait for a process that has ended to be started anew: what does not run says nothing of its files."""
+def _notification_event(command: cmd.Notify, result: Delivered | DeliveryFailed) -> ev.Event:
+    if isinstance(result, Delivered):
+        return ev.Notified(command.app, command.job, result.how)
+    return ev.NotificationFailed(command.app, command.job, result.reason, result.absent, result.retry_in)
+
+
+def _wait_for_restart(settings: Notify | None, notified_at: float, canceled: threading.Event) -> float:
+    """Wait until a process that has exited is restarted: until then, a probe says nothing about its files."""
     if settings is None or not isinstance(settings.target, NameTarget | CmdlineTarget | PidFileTarget):
         return notified_at
-    until = boot_time() + COMES_BACK
-    while is_target_missing(settings, None) and boot_time() < until and not canceled.wait(_LOOK_AGAIN):
+    until = boot_time() + RESTART_TIMEOUT
+    while is_target_missing(settings, None) and boot_time() < until and not canceled.wait(_POLL_INTERVAL):
         notified_at = boot_time()
     return notified_at
 
 
-def _filled(check: Check, folder: Path, command: cmd.RunCheck) -> tuple[str, ...]:
+def _command_line(check: Check, directory: Path, command: cmd.RunCheck) -> tuple[str, ...]:
     files = command.generation.files
-    file = str(folder / files[0].name) if len(files) == 1 else ""
-    return tuple(word.replace("{directory}", str(folder)).replace("{file}", file) for word in check.command)
+    file = str(directory / files[0].name) if len(files) == 1 else ""
+    return tuple(word.replace("{directory}", str(directory)).replace("{file}", file) for word in check.command)
 
 
-def _extra(app: App, folder: Path) -> dict[str, str]:
-    return {"LESSEE_APP": app.name, "LESSEE_DIRECTORY": str(folder)}
+def _variables(app: App, directory: Path) -> dict[str, str]:
+    return {"LESSEE_APP": app.name, "LESSEE_DIRECTORY": str(directory)}

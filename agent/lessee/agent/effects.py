@@ -1,4 +1,4 @@
-"""What obeys the agent's commands: of each there is one form for the sidecar, and others for what runs once."""
+"""What the agent works with on this host: the stores for files and state, and the parts of the process."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
 
 if TYPE_CHECKING:
-    from lessee.agent.child_supervisor import Supervisor
+    from lessee.agent.child_supervisor import ChildSupervisor
     from lessee.telemetry.span_exporter import SpanExport
 
 
 class PublicationStore(Protocol):
-    """Where generations are shown; what cannot be written raises WriteError."""
+    """Where generations are published. Methods that write raise WriteError."""
 
     def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]: ...
 
@@ -43,8 +43,8 @@ class PublicationStore(Protocol):
     def withdraw(self, app: str) -> None: ...
 
 
-class Keeper(Protocol):
-    """Where tokens and leases outlive the agent, by identity; what cannot be written raises WriteError."""
+class StateStore(Protocol):
+    """Where tokens and leases outlive the agent, by identity. Methods that write raise WriteError."""
 
     def identities(self) -> Mapping[str, bytes]: ...
 
@@ -66,14 +66,12 @@ class Keeper(Protocol):
 
 
 class Effects(ImmutableStruct, frozen=True):
-    """What an agent works with. `environ` is its own; `supervisor` has the child of `lessee exec`.
-
-    `tracing`: where what it does is traced.
-    """
+    """What the agent works with. `environ` is its own environment."""
 
     publication_store: PublicationStore
-    keeper: Keeper
+    state_store: StateStore
     redactor: Redactor
     environ: Mapping[str, str]
-    supervisor: "Supervisor | None" = None
+    supervisor: "ChildSupervisor | None" = None
+    """Runs the child of `lessee exec`."""
     tracing: "SpanExport | None" = None

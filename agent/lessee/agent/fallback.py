@@ -1,4 +1,4 @@
-"""What an app falls back to at a cold start without Vault, and what is kept for that."""
+"""Renders an app's files from its fallback, and saves its last-known-good snapshot."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,73 +19,72 @@ from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, render
 
 
-class Falling:
-    """Each of these gives its event at once."""
+class FallbackRenderer:
+    """Each method returns the event that ends its command."""
 
-    def __init__(self, effects: Effects, learned: Callable[[str], str]) -> None:
-        """`learned` gives the redactor's name of a source of values."""
+    def __init__(self, effects: Effects, redaction_name: Callable[[str], str]) -> None:
+        """`redaction_name`: the name under which the redactor learns the values of a secret."""
         self._redactor = effects.redactor
         self._environ = effects.environ
-        self._learned = learned
+        self._redaction_name = redaction_name
 
-    def fall_back(self, app: App, command: cmd.RenderFallback) -> ev.Event:
-        """The app's files, from its fallback."""
-        compiled_app = command.compiled_app
+    def render(self, app: App, command: cmd.RenderFallback) -> ev.Event:
+        """Render the app's files from its fallback."""
+        compiled_app, fallback = command.compiled_app, app.fallback
         assert isinstance(compiled_app, CompiledApp)
-        assert app.fallback is not None
+        assert fallback is not None
         try:
-            if isinstance(app.fallback, LastKnownGoodFallback):
-                return ev.FallbackRendered(
-                    app.name, command.job, self._last_good(app, app.fallback, compiled_app), "last_known_good"
-                )
-            from lessee.rendering.fallback.files import build  # noqa: PLC0415  # Of all env formats.
+            if isinstance(fallback, LastKnownGoodFallback):
+                generation = self._from_snapshot(app, fallback, compiled_app)
+                return ev.FallbackRendered(app.name, command.job, generation, "last_known_good")
+            from lessee.rendering.fallback.files import build  # noqa: PLC0415  # It imports all env formats.
 
-            return ev.FallbackRendered(app.name, command.job, build(compiled_app, app.fallback, self._environ), "env")
+            return ev.FallbackRendered(app.name, command.job, build(compiled_app, fallback, self._environ), "env")
         except LesseeError as exc:
             return ev.FallbackFailed(app.name, command.job, str(exc))
 
-    def keep_good(self, app: App, command: cmd.SaveSnapshot) -> ev.Event:
-        """Keep what the app's files were made from, for a later life."""
+    def save_snapshot(self, app: App, command: cmd.SaveSnapshot) -> ev.Event:
+        """Save the secrets in the app's files for a cold start without Vault."""
         fallback = app.fallback
         assert isinstance(fallback, LastKnownGoodFallback)
         now = wall_time()
         ends = {need: now + at - boot_time() for need, at in command.ends.items()}
         content = last_known_good.encode_snapshot(command.secrets, command.folders, command.dynamic, ends)
-        label = msgspec.json.encode(SnapshotHeader(app.name, fallback.environment, now))
+        header = msgspec.json.encode(SnapshotHeader(app.name, fallback.environment, now))
         try:
-            encrypted_file.encrypt(Path(fallback.file), label, content, encrypted_file.key_file(self._environ))
+            encrypted_file.encrypt(Path(fallback.file), header, content, encrypted_file.key_file(self._environ))
         except LesseeError as exc:
             return ev.SnapshotSaved(app.name, str(exc))
         return ev.SnapshotSaved(app.name)
 
-    def _last_good(self, app: App, fallback: LastKnownGoodFallback, compiled_app: CompiledApp) -> Generation:
-        served = self._served(app, fallback, compiled_app)
-        inputs = Inputs(served.secrets, served.folders, served.dynamic, self._environ)
+    def _from_snapshot(self, app: App, fallback: LastKnownGoodFallback, compiled_app: CompiledApp) -> Generation:
+        secrets = self._read_snapshot(app, fallback, compiled_app)
+        inputs = Inputs(secrets.secrets, secrets.folders, secrets.dynamic, self._environ)
         return render(compiled_app, inputs).generation
 
-    def _served(self, app: App, fallback: LastKnownGoodFallback, compiled_app: CompiledApp) -> SnapshotSecrets:
-        found, now = encrypted_file.read(Path(fallback.file)), wall_time()
+    def _read_snapshot(self, app: App, fallback: LastKnownGoodFallback, compiled_app: CompiledApp) -> SnapshotSecrets:
+        file, now = encrypted_file.read(Path(fallback.file)), wall_time()
         try:
-            label = _label(found.label)
-            last_known_good.check_header(label, app.name, fallback.environment, fallback.max_age, now)
-            content = encrypted_file.decrypt(found, encrypted_file.key_file(self._environ))
-            served = last_known_good.decode_snapshot(content, compiled_app.references, now)
+            header = _header(file.label)
+            last_known_good.check_header(header, app.name, fallback.environment, fallback.max_age, now)
+            content = encrypted_file.decrypt(file, encrypted_file.key_file(self._environ))
+            secrets = last_known_good.decode_snapshot(content, compiled_app.references, now)
         except LesseeError as exc:
             raise type(exc)(exc.what, where=exc.where or fallback.file, todo=exc.todo) from None
-        self._learn(served)
-        return served
+        self._redact(secrets)
+        return secrets
 
-    def _learn(self, served: SnapshotSecrets) -> None:
-        """Before anything is done with the values."""
-        for need, secret in (*served.secrets.items(), *served.dynamic.items()):
-            self._redactor.learn(self._learned(str(need)), secret.data.values())
-        for folder, inside in served.folders.items():
-            for name, secret in inside.items():
-                self._redactor.learn(self._learned(str(folder.ref(name))), secret.data.values())
+    def _redact(self, secrets: SnapshotSecrets) -> None:
+        """The redactor learns the values before they are used."""
+        for need, secret in (*secrets.secrets.items(), *secrets.dynamic.items()):
+            self._redactor.learn(self._redaction_name(str(need)), secret.data.values())
+        for folder, content in secrets.folders.items():
+            for name, secret in content.items():
+                self._redactor.learn(self._redaction_name(str(folder.ref(name))), secret.data.values())
 
 
-def _label(text: bytes) -> SnapshotHeader:
+def _header(text: bytes) -> SnapshotHeader:
     try:
         return msgspec.json.decode(text, type=SnapshotHeader)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise LesseeError("its first lines are not lessee's", todo="remove it") from None
+        raise LesseeError("it does not begin like a snapshot of lessee", todo="remove the file") from None

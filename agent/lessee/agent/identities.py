@@ -1,4 +1,4 @@
-"""Which identities there are: one a way to log in, and those that still have something to revoke."""
+"""The identities of the agent: one for each way to log in, and those of before that still have leases to revoke."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,9 +27,9 @@ from lessee.vault.client_factory import credential_variables
 
 
 class Identities:
-    """Apps that log in alike share an identity, with one machine, one token and one lease of a kind.
+    """Apps with the same login share an identity: one state machine, one token, and one lease of each secret.
 
-    An app with a `vault` block of its own has another.
+    An app with its own `vault` block has its own identity.
     """
 
     def __init__(
@@ -38,72 +38,71 @@ class Identities:
         *,
         seed: int,
         notifies: bool,
-        whole: bool,
+        all_apps: bool,
         stays: bool,
         post: Callable[[str, ev.Event], None],
     ) -> None:
-        """`post` takes an event for the identity with a key. The others are as of Agent."""
+        """`post` takes an event for the identity with this key. For the others see `Agent`."""
         self._effects = effects
         self._seed = seed
         self._notifies = notifies
-        self._whole = whole
+        self._all_apps = all_apps
         self._stays = stays
         self._post = post
-        self._all: dict[str, Identity] = {}
-        self._hearing = ev.EventSourceChanged(live=False)
+        self._identities: dict[str, Identity] = {}
+        self._event_source = ev.EventSourceChanged(live=False)
         self._servers: frozenset[str] = frozenset()
-        self._subscriber: str | None = None
+        self._subscriber_key: str | None = None
 
     def __iter__(self) -> Iterator[Identity]:
-        # Other threads ask for the status.
-        return iter(list(self._all.values()))
+        # Other threads iterate as well, for the status.
+        return iter(list(self._identities.values()))
 
     def configure(self, project: Project) -> None:
-        """Serve the apps of this project from now on. Raises WriteError, and then nothing has changed."""
-        config = project.config
+        """Serve the apps of this project. Raises WriteError, and then nothing has changed."""
+        config, events = project.config, project.config.events
         self._servers = _servers(config.vault)
-        is_vaults = config.events is not None and config.events.vault
-        self._subscriber = key_of(config.vault) if is_vaults else None
-        if config.events is not None and not self._hearing.poll_interval:
-            self._hearing = replace(self._hearing, poll_interval=config.events.poll_interval, jitter=config.events.jitter)
-        opened = self._effects.publication_store.open(config.apps.values())
+        self._subscriber_key = key_of(config.vault) if events is not None and events.vault else None
+        if events is not None and not self._event_source.poll_interval:
+            self._event_source = replace(self._event_source, poll_interval=events.poll_interval, jitter=events.jitter)
+        recovered = self._effects.publication_store.open(config.apps.values())
         self._effects.redactor.allow(project.text)
-        self._hide_fallbacks(config)
+        self._hide_fallback_variables(config)
         before = {name: app for identity in self for name, app in identity.state.apps.items()}
-        # status.json tells of the first: the top-level block, where an app uses it.
+        # The status describes the first one at its top level: that of the top-level block, if an app uses it.
         vaults = sorted((app.vault for app in config.apps.values()), key=lambda vault: vault != config.vault)
-        for vault in [*vaults, *self._vaults_of_before()]:
-            self._begin(vault)
-        # First those that serve an app, so that an app that moves is never nobody's.
+        for vault in [*vaults, *self._stored_vaults()]:
+            self._add(vault)
+        # First those that serve an app, so that there is no moment at which no identity serves a moved app.
         for identity in sorted(self, key=lambda one: one.vault not in vaults):
-            self._configure(identity, project, opened, before)
-            self.see_to(identity)
+            self._configure(identity, project, recovered, before)
+            self.update(identity)
 
-    def listen(self, hearing: ev.EventSourceChanged) -> None:
-        """Whether somebody tells of changes, from now on."""
-        self._hearing = replace(self._hearing, live=hearing.live, silent_for=hearing.silent_for)
+    def set_event_source(self, event: ev.EventSourceChanged) -> None:
+        """The event source is available from now on, or is not."""
+        self._event_source = replace(self._event_source, live=event.live, silent_for=event.silent_for)
         for identity in self:
-            identity.take([self._hearing_of(identity)])
+            identity.take([self._event_source_of(identity)])
 
-    def listening(self) -> Iterator[Identity]:
-        """Those of the Vault whose changes are told: that of the top-level block."""
-        return (identity for identity in self if self._is_told(identity))
+    def with_event_source(self) -> Iterator[Identity]:
+        """The identities whose secrets the event source reports: those of the top-level block's Vault."""
+        return (identity for identity in self if self._has_event_source(identity))
 
     def subscriber(self) -> Identity | None:
-        """Whose token Vault's own event stream is asked for with: that of the top-level block."""
-        return self._all.get(self._subscriber or "")
+        """The identity that subscribes to Vault's own event stream: that of the top-level block."""
+        return self._identities.get(self._subscriber_key or "")
 
-    def _is_told(self, identity: Identity) -> bool:
-        if self._subscriber is not None:
-            # Vault tells a token of what its policies allow; of another identity's secrets it says nothing.
-            return identity.key == self._subscriber
+    def _has_event_source(self, identity: Identity) -> bool:
+        if self._subscriber_key is not None:
+            # Vault reports only what the subscriber's policies allow, and nothing about other identities' secrets.
+            return identity.key == self._subscriber_key
         return not self._servers.isdisjoint(_servers(identity.vault))
 
-    def _hearing_of(self, identity: Identity) -> ev.EventSourceChanged:
-        return self._hearing if self._is_told(identity) else ev.EventSourceChanged(live=False)
+    def _event_source_of(self, identity: Identity) -> ev.EventSourceChanged:
+        return self._event_source if self._has_event_source(identity) else ev.EventSourceChanged(live=False)
 
-    def see_to(self, identity: Identity) -> None:
-        """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""
+    def update(self, identity: Identity) -> None:
+        """Release the leases of moved apps once they are settled elsewhere, and remove an identity without apps."""
         if identity.state.moved_apps:
             apps = [(name, app) for other in self for name, app in other.state.apps.items()]
             settled = {name for name, app in apps if is_settled(app, boot_time())}
@@ -114,54 +113,55 @@ class Identities:
             return
         if not state.stopping:
             identity.take([ev.Stopping()])
-        elif is_everything_revoked(state) and len(self._all) > 1:
-            del self._all[identity.key]
-            identity.end()
+        elif is_everything_revoked(state) and len(self._identities) > 1:
+            del self._identities[identity.key]
+            identity.close()
 
-    def _hide_fallbacks(self, config: Config) -> None:
-        """Values that an app may fall back to are secrets, of which no other program knows."""
+    def _hide_fallback_variables(self, config: Config) -> None:
+        """The variables of a fallback are secrets: other programs do not inherit them."""
         for app in config.apps.values():
             if app.fallback is not None and (names := app.fallback.variables):
-                # Wanted by few.
+                # Few apps have a fallback.
                 from lessee.process.spawn import hide_variables  # noqa: PLC0415
 
                 known = {name: value for name in names if (value := self._effects.environ.get(name))}
                 self._effects.redactor.learn(f"fallback {app.name}", known.values())
                 hide_variables(names)
                 if self._stays and (missing := [name for name in names if name not in known]):
-                    log("warning", "fallback could not serve", app=app.name, not_set=", ".join(missing))
+                    log("warning", "fallback variables not set", app=app.name, names=", ".join(missing))
 
-    def _vaults_of_before(self) -> Iterable[Vault]:
-        """Of identities that are in the ledger alone: what they left is still to be revoked."""
-        for block in self._effects.keeper.identities().values() if self._whole else ():
-            with suppress(msgspec.MsgspecError):  # of another version of lessee: its leases end by themselves
+    def _stored_vaults(self) -> Iterable[Vault]:
+        """The logins of identities that a previous run stored, and whose leases may still have to be revoked."""
+        for block in self._effects.state_store.identities().values() if self._all_apps else ():
+            with suppress(msgspec.MsgspecError):  # Another version of lessee stored it: its leases expire.
                 yield msgspec.json.decode(block, type=Vault)
 
-    def _begin(self, vault: Vault) -> None:
+    def _add(self, vault: Vault) -> None:
         key = key_of(vault)
-        if key not in self._all:
+        if key not in self._identities:
             if names := credential_variables(vault.auth):
-                # Wanted in CI alone.
+                # Only CI jobs log in with variables.
                 from lessee.process.spawn import hide_variables  # noqa: PLC0415
 
                 hide_variables(names)
-            self._all[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
+            self._identities[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
 
     def _configure(
-        self, identity: Identity, project: Project, opened: Mapping[str, ev.AppRecovered], before: Mapping[str, App]
+        self, identity: Identity, project: Project, recovered: Mapping[str, ev.AppRecovered], before: Mapping[str, App]
     ) -> None:
-        """Tell an identity its apps, and of those that are new to it what their readers see."""
-        everyone = project.config.apps
-        apps = {name: app for name, app in everyone.items() if key_of(app.vault) == identity.key}
+        """Configure the apps of one identity, and pass on what is known of those that it did not serve before."""
+        all_apps = project.config.apps
+        apps = {name: app for name, app in all_apps.items() if key_of(app.vault) == identity.key}
         specs = {name: self._spec(project.compiled_apps[name]) for name in apps}
         needs = frozenset[Need]().union(*(spec.needs for spec in specs.values()))
-        events: list[ev.Event] = list(identity.kept(None if self._whole else needs))
+        events: list[ev.Event] = list(identity.restore(None if self._all_apps else needs))
         for name, app in apps.items():
-            if name in opened:
-                events.append(_without_child(opened[name]) if app.env_template is not None else opened[name])
+            if name in recovered:
+                has_environment = app.env_template is not None
+                events.append(_without_rollback(recovered[name]) if has_environment else recovered[name])
             elif name not in identity.apps and name in before:
                 events.append(hand_over(name, before[name]))
-        identity.configure(apps, specs, everyone.keys() - apps.keys(), [*events, self._hearing_of(identity)])
+        identity.configure(apps, specs, all_apps.keys() - apps.keys(), [*events, self._event_source_of(identity)])
 
     def _spec(self, compiled_app: CompiledApp) -> AppSpec:
         app = compiled_app.app
@@ -189,6 +189,6 @@ def _report_target(compiled_app: CompiledApp) -> ReportTarget:
     return ReportTarget(metadata_path(scope.mount, scope.prefix, app.name, instance), scope.prefix)
 
 
-def _without_child(found: ev.AppRecovered) -> ev.AppRecovered:
-    """Of an app whose child had an environment that nobody knows any more: there is nothing to go back to."""
-    return replace(found, readiness_pending=False, rollback_to=None, failed_fingerprint=None)
+def _without_rollback(recovered: ev.AppRecovered) -> ev.AppRecovered:
+    """An app whose child had an environment that is not stored: a rollback cannot restore it."""
+    return replace(recovered, readiness_pending=False, rollback_to=None, failed_fingerprint=None)

@@ -1,4 +1,4 @@
-"""One identity: a way to log in to one Vault, the machine that decides in its name, and the effects that obey."""
+"""One identity: a login to one Vault, the state machine that decides for it, and the effects that obey."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,28 +26,28 @@ from lessee.telemetry.logs import log
 from lessee.vault.client_factory import create_client
 
 if TYPE_CHECKING:
-    from lessee.agent.app_tasks import Telling
-    from lessee.agent.fallback import Falling
+    from lessee.agent.app_tasks import AppTasks
+    from lessee.agent.fallback import FallbackRenderer
     from lessee.vault.subscription import Subscription
 
 Post = Callable[[ev.Event], None]
 
 
 class Identity:
-    """Takes events, steps its machine, and obeys; all in the thread of the loop, but for requests to Vault."""
+    """Takes events, steps its machine, and obeys. Everything but the requests to Vault runs in the loop's thread."""
 
     def __init__(self, vault: Vault, effects: Effects, *, seed: int, post: Post) -> None:
-        """`post` takes the events of other threads, for `take` to get them."""
+        """`post` takes events from other threads, which the loop then passes to `take`."""
         self.vault = vault
         self.key = key_of(vault)
         self.apps: Mapping[str, App] = {}
         self._specs: Mapping[str, AppSpec] = {}
-        self._begun = False
-        self._noted = False
+        self._is_restored = False
+        self._is_stored = False
         self._renderings: dict[str, Rendering] = {}
         self._effects = effects
         self._publication_store = effects.publication_store
-        self._keeper = effects.keeper
+        self._state_store = effects.state_store
         self._redactor = effects.redactor
         self._post = post
         self._client = create_client(vault, effects.environ, post, boot_time)
@@ -55,124 +55,128 @@ class Identity:
         self.state = start(seed ^ int(self.key[:16], 16))
 
     @property
-    def account(self) -> IdentityStatus:
-        """For status.json."""
+    def status(self) -> IdentityStatus:
+        """For the status document."""
         return IdentityStatus(self.key[:8], self._client.address, self.state)
 
     @property
     def token(self) -> str:
-        """The value of the one in use, or nothing."""
+        """The value of the current token, or an empty string."""
         return self._client.token
 
     def subscribe(self, types: str) -> "Subscription":
-        """To Vault's own event stream, as `Client.subscribe`; any thread may."""
+        """Subscribe to Vault's own event stream, as `Client.subscribe`; any thread may call it."""
         return self._client.subscribe(types)
 
-    def kept(self, needs: frozenset[Need] | None) -> Sequence[ev.LeasesRecovered]:
-        """At the first call, what the ledger holds of an earlier life; of leases those of these needs, or all."""
-        if self._begun:
+    def restore(self, needs: frozenset[Need] | None) -> Sequence[ev.LeasesRecovered]:
+        """At the first call, what a previous run stored: its tokens, and its leases of these needs, or all leases."""
+        if self._is_restored:
             return ()
-        self._begun = True
-        tokens = self._keeper.tokens(self.key)
-        leases = [lease for lease in self._keeper.leases(self.key) if needs is None or lease.need in needs]
-        self._redactor.learn(self._learned("token"), [value for _, value in tokens])
+        self._is_restored = True
+        tokens = self._state_store.tokens(self.key)
+        leases = [lease for lease in self._state_store.leases(self.key) if needs is None or lease.need in needs]
+        self._redactor.learn(self._redaction_name("token"), [value for _, value in tokens])
         for lease in leases:
-            self._redactor.learn(self._learned(str(lease.need)), lease.secret.data.values())
+            self._redactor.learn(self._redaction_name(str(lease.need)), lease.secret.data.values())
         self._client.restore_tokens(tokens)
         return (ev.LeasesRecovered(tuple(leases), tuple(token for token, _ in tokens)),)
 
     def configure(
-        self, apps: Mapping[str, App], specs: Mapping[str, AppSpec], others: Collection[str], events: Sequence[ev.Event]
+        self,
+        apps: Mapping[str, App],
+        specs: Mapping[str, AppSpec],
+        other_apps: Collection[str],
+        events: Sequence[ev.Event],
     ) -> None:
-        """Serve these apps. `others` are served in another name; `events` tell what was there before."""
+        """Serve these apps. Other identities serve `other_apps`; the events tell what was recovered."""
         self.apps, self._specs = apps, specs
-        self._renderings = {name: made for name, made in self._renderings.items() if name in apps}
+        self._renderings = {name: rendering for name, rendering in self._renderings.items() if name in apps}
         leases = [held.lease for held in self.state.leases.values()]
         leases += [lease for event in events if isinstance(event, ev.LeasesRecovered) for lease in event.leases]
-        moved_apps = frozenset(name for lease in leases for name in lease.apps if name in others)
+        moved_apps = frozenset(name for lease in leases for name in lease.apps if name in other_apps)
         self.take([ev.Configured(specs, moved_apps), *events])
 
     def release(self, settled: Collection[str]) -> None:
-        """The readers of these apps hold nothing any more that was issued in this name."""
+        """The readers of these apps use no lease of this identity any more."""
         self.take([ev.Configured(self._specs, self.state.moved_apps.difference(settled))])
 
-    def goes_back(self) -> bool:
-        """The child has failed: whether it is given what was before, because it does not work with the newest."""
+    def start_rollback(self) -> bool:
+        """End the probe of the child that has failed. Whether a rollback to a previous generation follows."""
         if not any(app.previous is not None for app in self.state.apps.values()):
             return False
-        self._telling.cut_short()
+        self._app_tasks.end_probes()
         return True
 
-    def end(self) -> None:
-        """Nothing is left to do in this name."""
-        log("info", "identity has ended", vault=self.vault.address)
+    def close(self) -> None:
+        """Remove the identity, which has nothing left to do."""
+        log("info", "identity removed", vault=self.vault.address)
         self._client.close()
-        with _telling("ledger not tidied"):
+        with _logging_errors("state store not updated"):
             for id_ in self.state.leases:
-                self._keeper.forget_lease(self.key, id_)
+                self._state_store.forget_lease(self.key, id_)
             for id_ in self.state.session.replaced_tokens:
-                self._keeper.forget_token(self.key, id_)
-            self._keeper.forget_identity(self.key)
+                self._state_store.forget_token(self.key, id_)
+            self._state_store.forget_identity(self.key)
 
     def take(self, events: Sequence[ev.Event]) -> None:
-        """Step, and obey; what was done at once is taken in at once, so that no reload comes in between."""
+        """Step, and obey. The results of immediate commands are taken in the same call, before any reload."""
         for event in events:
-            self._before(event)
+            self._prepare(event)
             if self._tracer is not None:
                 self._tracer.end(event)
         while True:
             self.state, commands = steps(self.state, events or [ev.Tick()], boot_time())
-            events = [done for command in commands if (done := self._obey(command)) is not None]
+            events = [result for command in commands if (result := self._obey(command)) is not None]
             if not events:
                 break
         if self._tracer is not None:
             self._tracer.end_updates()
 
-    def _before(self, event: ev.Event) -> None:
-        """Values are known to the redactor before anything is done with them."""
+    def _prepare(self, event: ev.Event) -> None:
+        """The redactor learns secret values before anything else happens with them."""
         request = self.state.requests.get(event.request_id) if isinstance(event, ev.Answer) else None
         match event, request.command if request is not None else None:
-            case ev.SecretRead(), cmd.ReadSecret() as asked:
-                self._redactor.learn(self._learned(str(asked.ref)), event.secret.data.values())
+            case ev.SecretRead(), cmd.ReadSecret() as command:
+                self._redactor.learn(self._redaction_name(str(command.ref)), event.secret.data.values())
             case ev.SecretIssued(), _:
-                self._redactor.learn(self._learned(str(event.lease.need)), event.lease.secret.data.values())
+                self._redactor.learn(self._redaction_name(str(event.lease.need)), event.lease.secret.data.values())
             case ev.LoggedIn(), cmd.Login():
                 value = self._client.use_login(event.request_id)
-                self._redactor.learn(self._learned("token"), [value])
-                self._keep_token(event.token, value)
+                self._redactor.learn(self._redaction_name("token"), [value])
+                self._store_token(event.token, value)
             case ev.TokenRenewed(), cmd.RenewToken():
-                self._keep_token(event.token, self._client.token)
+                self._store_token(event.token, self._client.token)
             case ev.CheckFailed(), _ if (app := self.state.apps.get(event.app)) and app.awaits(event.job):
-                with _telling("not tidied", app=event.app):
+                with _logging_errors("staged files not removed", app=event.app):
                     self._publication_store.discard(event.app)
             case _:
                 pass
 
-    def _keep_token(self, token: Token, value: str) -> None:
+    def _store_token(self, token: Token, value: str) -> None:
         if isinstance(self.vault.auth, TokenAuth):
-            return  # it is kept where it came from, and may be changed there
-        with _telling("token not kept"):
-            self._note()
-            self._keeper.store_token(self.key, token, value)
+            return  # Its file is the place where it is stored, and where it may change.
+        with _logging_errors("token not saved"):
+            self._store_identity()
+            self._state_store.store_token(self.key, token, value)
 
-    def _note(self) -> None:
-        """How to reach this Vault is noted before what lives there."""
-        if not self._noted:
-            self._keeper.store_identity(self.key, msgspec.json.encode(self.vault))
-            self._noted = True
+    def _store_identity(self) -> None:
+        """Store how to reach this Vault, before anything that exists there."""
+        if not self._is_stored:
+            self._state_store.store_identity(self.key, msgspec.json.encode(self.vault))
+            self._is_stored = True
 
-    def _learned(self, source: str) -> str:
+    def _redaction_name(self, source: str) -> str:
         return f"{self.key[:8]} {source}"
 
     def _obey(self, command: cmd.Command) -> ev.Event | None:
         if self._tracer is None:
-            return self._do(command)
+            return self._execute(command)
         self._tracer.start(command)
-        if (done := self._do(command)) is not None:
-            self._tracer.end(done)
-        return done
+        if (result := self._execute(command)) is not None:
+            self._tracer.end(result)
+        return result
 
-    def _do(self, command: cmd.Command) -> ev.Event | None:
+    def _execute(self, command: cmd.Command) -> ev.Event | None:
         match command:
             case cmd.Log():
                 log(command.level, command.event, **command.fields)
@@ -181,44 +185,44 @@ class Identity:
             case cmd.Render():
                 return self._render(command)
             case cmd.RenderFallback():
-                return self._falling.fall_back(self.apps[command.app], command)
+                return self._fallback_renderer.render(self.apps[command.app], command)
             case cmd.SaveSnapshot():
-                return self._falling.keep_good(self.apps[command.app], command)
+                return self._fallback_renderer.save_snapshot(self.apps[command.app], command)
             case cmd.RunCheck():
-                return self._telling.check(self.apps[command.app], command)
+                return self._app_tasks.check(self.apps[command.app], command)
             case cmd.Publish():
                 return self._publish(command)
             case cmd.Notify():
-                return self._telling.notify(self.apps[command.app], command)
+                return self._app_tasks.notify(self.apps[command.app], command)
             case cmd.Probe():
-                return self._telling.prove(self.apps[command.app], command)
+                return self._app_tasks.probe(self.apps[command.app], command)
             case cmd.CancelProbe():
-                self._telling.give_up(command.job)
+                self._app_tasks.cancel_probe(command.job)
             case cmd.RollBack():
                 return self._roll_back(command)
             case cmd.HandleExpiry():
-                return self._expire(command)
+                return self._handle_expiry(command)
             case cmd.MarkReady() | cmd.AllowRetry() | cmd.MarkNotified() | cmd.Prune():
-                self._tidy(command)
+                self._update_publication(command)
             case cmd.StoreLease() | cmd.ForgetLease() | cmd.ForgetToken():
-                self._keep(command)
+                self._update_state_store(command)
             case _:
                 self._client.obey(command)
         return None
 
     @cached_property
-    def _telling(self) -> "Telling":
-        # Imported when the first app is to be told: its files are there by then.
-        from lessee.agent.app_tasks import Telling  # noqa: PLC0415
+    def _app_tasks(self) -> "AppTasks":
+        # Imported for the first notification: by then, the app's files are published.
+        from lessee.agent.app_tasks import AppTasks  # noqa: PLC0415
 
-        return Telling(self._effects, self._post)
+        return AppTasks(self._effects, self._post)
 
     @cached_property
-    def _falling(self) -> "Falling":
-        # Wanted by few, and seldom.
-        from lessee.agent.fallback import Falling  # noqa: PLC0415
+    def _fallback_renderer(self) -> "FallbackRenderer":
+        # Few apps have a fallback, and few starts need it.
+        from lessee.agent.fallback import FallbackRenderer  # noqa: PLC0415
 
-        return Falling(self._effects, self._learned)
+        return FallbackRenderer(self._effects, self._redaction_name)
 
     def _render(self, command: cmd.Render) -> ev.Event:
         assert isinstance(command.compiled_app, CompiledApp)
@@ -238,38 +242,41 @@ class Identity:
             )
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
-        self._give_environ(generation.environ)
+        self._set_child_environment(generation.environ)
         return ev.Published(command.app, command.job, number, changed, command.fallback)
 
     def _roll_back(self, command: cmd.RollBack) -> ev.Event:
         try:
-            self._publication_store.roll_back(command.app, command.to, failed_fingerprint=command.failed_fingerprint, notify=command.notify)
+            self._publication_store.roll_back(
+                command.app, command.to, failed_fingerprint=command.failed_fingerprint, notify=command.notify
+            )
         except LesseeError as exc:
             return ev.RollbackFailed(command.app, str(exc))
-        self._give_environ(command.environ)
+        self._set_child_environment(command.environ)
         return ev.RolledBack(command.app)
 
-    def _give_environ(self, environ: tuple[tuple[str, str], ...] | None) -> None:
+    def _set_child_environment(self, environ: tuple[tuple[str, str], ...] | None) -> None:
         if self._effects.supervisor is not None and environ is not None:
             self._effects.supervisor.environ = dict(environ)
 
-    def _expire(self, command: cmd.HandleExpiry) -> ev.Event | None:
-        wish = self.apps[command.app].on_expiry
-        does = "its command is run" if isinstance(wish, OnExpiry) else "they stay" if wish == "keep" else "they go"
-        log("warning", "files hold what has ended", app=command.app, paths=", ".join(command.paths), note=does)
-        if isinstance(wish, OnExpiry):
-            # Imported when it is wanted, which is seldom.
+    def _handle_expiry(self, command: cmd.HandleExpiry) -> ev.Event | None:
+        on_expiry = self.apps[command.app].on_expiry
+        action = "command" if isinstance(on_expiry, OnExpiry) else on_expiry
+        paths = ", ".join(command.paths)
+        log("warning", "files contain expired secrets", app=command.app, paths=paths, on_expiry=action)
+        if isinstance(on_expiry, OnExpiry):
+            # Rarely needed.
             from lessee.process.expiry_commands import run_command  # noqa: PLC0415
 
-            run_command(wish.command, command.app, command.paths)
-        elif wish == "remove":
-            with _telling("files not removed", app=command.app):
+            run_command(on_expiry.command, command.app, command.paths)
+        elif on_expiry == "remove":
+            with _logging_errors("files not removed", app=command.app):
                 self._publication_store.withdraw(command.app)
                 return ev.Withdrawn(command.app)
         return None
 
-    def _tidy(self, command: cmd.MarkReady | cmd.AllowRetry | cmd.MarkNotified | cmd.Prune) -> None:
-        with _telling("not tidied", app=command.app):
+    def _update_publication(self, command: cmd.MarkReady | cmd.AllowRetry | cmd.MarkNotified | cmd.Prune) -> None:
+        with _logging_errors("publication not updated", app=command.app):
             match command:
                 case cmd.MarkReady():
                     self._publication_store.mark_ready(command.app)
@@ -282,28 +289,28 @@ class Identity:
                 case _:
                     assert_never(command)
 
-    def _keep(self, command: cmd.StateStoreCommand) -> None:
-        with _telling("ledger not written"):
+    def _update_state_store(self, command: cmd.StateStoreCommand) -> None:
+        with _logging_errors("state store not updated"):
             match command:
                 case cmd.StoreLease():
-                    self._note()
-                    self._keeper.store_lease(self.key, command.lease)
+                    self._store_identity()
+                    self._state_store.store_lease(self.key, command.lease)
                 case cmd.ForgetLease():
-                    self._keeper.forget_lease(self.key, command.id)
+                    self._state_store.forget_lease(self.key, command.id)
                 case cmd.ForgetToken():
                     self._client.forget_token(command.id)
-                    self._keeper.forget_token(self.key, command.id)
+                    self._state_store.forget_token(self.key, command.id)
                 case _:
                     assert_never(command)
 
 
 def key_of(vault: Vault) -> str:
-    """Another address or another way to log in is another identity: no token of the one is shown to the other."""
+    """The key of an identity. Another address or login is another identity, which never gets the token of this one."""
     return hashlib.sha256(msgspec.json.encode(vault)).hexdigest()
 
 
-class _telling:  # noqa: N801  # It is used as a function.
-    """What goes wrong inside is told, and does not stop the loop."""
+class _logging_errors:  # noqa: N801  # It is used as a function.
+    """Logs an error of the enclosed statements, which must not stop the loop."""
 
     def __init__(self, event: str, **fields: object) -> None:
         self._event = event

@@ -1,4 +1,4 @@
-"""The loop: take what has come, let each identity's machine take its events, and see to the configuration."""
+"""The agent's loop: it passes events to the identities, wakes at their deadlines, and reloads the configuration."""
 
 import queue
 from collections.abc import Callable, Mapping, Sequence
@@ -23,36 +23,36 @@ from lessee.host.project import Project, load, stamp
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
-    from lessee.agent.event_listener import Listener
+    from lessee.agent.event_listener import EventListener
     from lessee.events.source import EventSource
 
-LONGEST_SLEEP = 5.0
-"""Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
-USED_FOR = 2.0
-"""Seconds at the end that apps may take to end as well: a whole stack is stopped at once."""
-LOOK_AGAIN = 0.1
-TAKING_LEAVE = 1.0
-"""Seconds at the end in which the rotator is told not to wait for this agent's apps."""
-STANDS_STILL = 30.0
-"""Seconds without a turn of the loop after which /healthz is red."""
+MAX_SLEEP = 5.0
+"""Seconds. A sleep does not count the time of a suspension, so it is short; /healthz also needs the loop to run."""
+APPS_STOP_TIMEOUT = 2.0
+"""Seconds at the end in which the apps may stop as well, because a whole stack is often stopped together."""
+_POLL_INTERVAL = 0.1
+DEREGISTER_TIMEOUT = 1.0
+"""Seconds at the end in which the agent deletes its reports, so that the rotator does not wait for its apps."""
+UNHEALTHY_AFTER = 30.0
+"""Seconds without an iteration of the loop after which /healthz fails."""
 
 _T = TypeVar("_T")
 
 
-class _Note(Enum):
-    """What the loop itself is told."""
+class _Request(Enum):
+    """What other threads request of the loop itself."""
 
     STOP = "stop"
     RELOAD = "reload"
     WAKE = "wake"
 
 
-_Mail = tuple[str | None, ev.Event] | ev.EventSourceChanged | _Note
-"""An event for the identity with this key, or for all; or whether changes are told."""
+_Message = tuple[str | None, ev.Event] | ev.EventSourceChanged | _Request
+"""An event for the identity with this key, or for all identities; or something for the loop itself."""
 
 
 class Agent:
-    """Owns the state: all of it is changed in the thread that runs the loop."""
+    """Owns the state, which changes only in the thread that runs the loop."""
 
     def __init__(
         self,
@@ -61,143 +61,154 @@ class Agent:
         *,
         seed: int,
         notifies: bool = True,
-        whole: bool = True,
+        all_apps: bool = True,
         stays: bool = True,
     ) -> None:
-        """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises WriteError.
+        """`seed`: of all random numbers. `notifies` False: no app is notified. Raises WriteError.
 
-        `whole` False: the project holds some of the apps, and what others may have left is not touched. `stays` False:
-        it does not fall back, for it will not be there to replace that.
+        `all_apps` False: the project contains only some of the apps, so stored state of others is left alone.
+        `stays` False: the agent uses no fallback, because it stops before it could replace the files.
         """
         self._project = project
         self._environ = effects.environ
         self._supervisor = effects.supervisor
-        self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
-        self._identities = Identities(effects, seed=seed, notifies=notifies, whole=whole, stays=stays, post=self._post)
-        self._turned_at = boot_time()
+        self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._identities = Identities(
+            effects, seed=seed, notifies=notifies, all_apps=all_apps, stays=stays, post=self._post
+        )
+        self._last_iteration_at = boot_time()
         self._config_reloader = ConfigReloader()
-        self._listener: Listener | None = None
-        self._ahead = (compiled for compiled_app in project.compiled_apps.values() for compiled in compiled_app.templates)
+        self._event_listener: EventListener | None = None
+        compiled_apps = project.compiled_apps.values()
+        self._unprepared = (template for compiled_app in compiled_apps for template in compiled_app.templates)
         if effects.supervisor is not None:
-            effects.supervisor.goes_back = lambda: any(identity.goes_back() for identity in self._identities)
+            effects.supervisor.owner = self
         self._identities.configure(project)
 
     # What other threads may call.
 
     def stop(self) -> None:
-        """End the loop; the files stay."""
-        self._mail.put(_Note.STOP)
+        """End the loop. Published files remain."""
+        self._inbox.put(_Request.STOP)
 
     def refresh(self, paths: tuple[str, ...]) -> list[str]:
-        """Look now, at these paths or everywhere. Gives those that no template reads: then nothing is looked at."""
-        strangers = set(paths).intersection(*(unknown_paths(state, paths) for state in self.states))
-        if not strangers:
-            self._mail.put((None, ev.RefreshRequested(paths)))
-        return [path for path in paths if path in strangers]
+        """Check these paths now, or all. Returns the paths that no template reads: then nothing is checked."""
+        unknown = set(paths).intersection(*(unknown_paths(state, paths) for state in self.states))
+        if not unknown:
+            self._inbox.put((None, ev.RefreshRequested(paths)))
+        return [path for path in paths if path in unknown]
 
     def reload(self) -> None:
         """Read the configuration and the templates again."""
-        self._mail.put(_Note.RELOAD)
+        self._inbox.put(_Request.RELOAD)
 
     def wake(self) -> None:
-        """Turn once; a signal's handler may call it too."""
-        self._mail.put(_Note.WAKE)
+        """Run the loop once; signal handlers may call it too."""
+        self._inbox.put(_Request.WAKE)
 
-    def hear(self, changes: Sequence[Change]) -> None:
-        """These were told, by whoever sees changes in the Vault of the top-level block."""
-        for identity in self._identities.listening():
+    def secrets_changed(self, changes: Sequence[Change]) -> None:
+        """The event source reports these changes in the Vault of the top-level block."""
+        for identity in self._identities.with_event_source():
             needs = frozenset(need for change in changes for need in affected_needs(identity.state, change))
             if needs:
                 self._post(identity.key, ev.SecretsChanged(needs))
 
-    def listening(self, hearing: ev.EventSourceChanged) -> None:
-        """Whether somebody is there who tells of changes."""
-        self._mail.put(hearing)
+    def event_source_changed(self, event: ev.EventSourceChanged) -> None:
+        """The event source is available from now on, or is not."""
+        self._inbox.put(event)
 
-    def subscription(self) -> "EventSource":
-        """Vault's own event stream, for a thread that listens there."""
-        from lessee.agent.vault_event_listener import Subscribed  # noqa: PLC0415  # Few servers have it.
+    def vault_event_source(self) -> "EventSource":
+        """Vault's own event stream, for the event listener's thread."""
+        from lessee.agent.vault_event_source import VaultEventSource  # noqa: PLC0415  # Few servers have one.
 
-        return Subscribed(self._identities.subscriber)
+        return VaultEventSource(self._identities.subscriber)
 
     def alive(self) -> bool:
-        """Whether the loop turns, whatever Vault does."""
-        return boot_time() - self._turned_at < STANDS_STILL
+        """Whether the loop runs, whatever the state of Vault."""
+        return boot_time() - self._last_iteration_at < UNHEALTHY_AFTER
 
     def status(self) -> Mapping[str, Any]:
-        """status.json."""
-        accounts = [identity.account for identity in self._identities]
-        environment = self._project.config.environment
-        said = status_of(accounts, boot_time(), wall_time(), environment=environment, reload_error=self._config_reloader.error)
-        if self._listener is None:
-            return {**said, "events": None}
-        missed = self._listener.problem()
-        lines = [*said["problems"], missed] if missed else said["problems"]
-        return {**said, "problems": lines, "events": self._listener.status()}
+        """The status document."""
+        status = status_of(
+            [identity.status for identity in self._identities],
+            boot_time(),
+            wall_time(),
+            environment=self._project.config.environment,
+            reload_error=self._config_reloader.error,
+        )
+        if self._event_listener is None:
+            return {**status, "events": None}
+        problem = self._event_listener.problem()
+        problems = [*status["problems"], problem] if problem else status["problems"]
+        return {**status, "problems": problems, "events": self._event_listener.status()}
 
     @property
     def states(self) -> list[State]:
-        """Of each identity."""
+        """The state of each identity."""
         return [identity.state for identity in self._identities]
 
     # The loop.
 
     def watch_with(self, watcher: Watcher) -> None:
-        """Have the configuration's files watched."""
+        """Reload the configuration when one of its files changes."""
         self._config_reloader.watch_with(watcher, self._project.stamps)
 
-    def listen_with(self, listener: "Listener") -> None:
-        """Say of this one what is heard."""
-        self._listener = listener
+    def set_event_listener(self, listener: "EventListener") -> None:
+        """Include this listener in the status."""
+        self._event_listener = listener
 
-    def run(self, ended: Callable[[Sequence[State]], _T | None], timeout: float | None = None) -> _T | None:
-        """Turn until `ended` says something; None when stopped, or when `timeout` seconds have passed.
+    def run(self, result: Callable[[Sequence[State]], _T | None], timeout: float | None = None) -> _T | None:
+        """Run the loop until `result` returns something; None when stopped, or after `timeout` seconds.
 
-        Raises TemplateError where a template that was not prepared cannot be.
+        Raises TemplateError if a template that was not prepared cannot be compiled.
         """
         deadline = boot_time() + timeout if timeout is not None else float("inf")
-        while (answer := ended(self.states)) is None:
+        while (value := result(self.states)) is None:
             now = boot_time()
             if now >= deadline:
                 return None
-            wait = min(*map(wake_at, self.states), self._child_wakes_at(), deadline, now + LONGEST_SLEEP) - now
-            mail = self._collect(max(0.0, wait))
-            if _Note.STOP in mail:
+            wait = min(*map(wake_at, self.states), self._supervisor_wakes_at(), deadline, now + MAX_SLEEP) - now
+            messages = self._receive(max(0.0, wait))
+            if _Request.STOP in messages:
                 return None
-            for letter in mail:
-                if isinstance(letter, ev.EventSourceChanged):
-                    self._identities.listen(letter)
-            self._turn([letter for letter in mail if isinstance(letter, tuple)])
-            if _Note.RELOAD in mail:
+            for message in messages:
+                if isinstance(message, ev.EventSourceChanged):
+                    self._identities.set_event_source(message)
+            self._iterate([message for message in messages if isinstance(message, tuple)])
+            if _Request.RELOAD in messages:
                 stamps = {path: stamp(path) for path in self._project.stamps}
-                self._config_reloader.reload(stamps, self._take_up_edits)
-        return answer
+                self._config_reloader.reload(stamps, self._apply_edits)
+        return value
 
-    def _child_wakes_at(self) -> float:
+    def _supervisor_wakes_at(self) -> float:
         return self._supervisor.wake_at if self._supervisor is not None else float("inf")
 
-    def leave(self, timeout: float, *, revoke: bool = False) -> None:
-        """At the end, after `run`: do with leases as the configuration says; `revoke`: end them in any case."""
-        self._take_leave()
-        wish = "revoke" if revoke else self._project.config.on_stop
-        if wish == "revoke-if-unused":
-            deadline = boot_time() + USED_FOR
-            while (used_by := self._used_by()) and boot_time() < deadline:
-                self.run(lambda _states: None, timeout=LOOK_AGAIN)
-            if used_by:
-                log("info", "leases are kept", apps=", ".join(used_by), reason="they may still be in use")
+    def start_rollback(self) -> bool:
+        """The child has failed. Whether the generation with which it was started is rolled back because of that."""
+        return any(identity.start_rollback() for identity in self._identities)
+
+    def shut_down(self, timeout: float, *, revoke: bool = False) -> None:
+        """After `run`: revoke or retain the leases as `on_stop` says; with `revoke`, revoke them in any case."""
+        self._deregister()
+        on_stop = "revoke" if revoke else self._project.config.on_stop
+        if on_stop == "revoke-if-unused":
+            deadline = boot_time() + APPS_STOP_TIMEOUT
+            while (apps := self._running_apps()) and boot_time() < deadline:
+                self.run(lambda _states: None, timeout=_POLL_INTERVAL)
+            if apps:
+                log("info", "leases retained", apps=", ".join(apps), reason="the apps may still use them")
                 return
-        if wish != "keep":
+        if on_stop != "keep":
             self.revoke(timeout)
 
-    def _take_leave(self) -> None:
+    def _deregister(self) -> None:
         if any(map(is_registered, self.states)):
-            self._turn([(None, ev.Deregistering())])
-            self.run(lambda states: all(map(is_deregistered, states)) or None, TAKING_LEAVE)
+            self._iterate([(None, ev.Deregistering())])
+            self.run(lambda states: all(map(is_deregistered, states)) or None, DEREGISTER_TIMEOUT)
 
-    def _used_by(self) -> list[str]:
-        """The apps that hold leases and of which it is not certain that they are gone."""
-        # Wanted once, at the end.
+    def _running_apps(self) -> list[str]:
+        """The apps with leases that may still run."""
+        # Needed once, at the end.
         from lessee.notification.notifier import is_target_missing  # noqa: PLC0415
 
         child = self._supervisor.child if self._supervisor is not None else None
@@ -206,41 +217,41 @@ class Agent:
         return [name for name in sorted(held & apps.keys()) if not is_target_missing(apps[name].notify, child)]
 
     def revoke(self, timeout: float) -> None:
-        """End all leases and all tokens of ours, as far as Vault does it within `timeout` seconds."""
-        self._turn([(None, ev.Stopping())])
+        """Revoke all leases and all tokens of the agent, as far as Vault does it within `timeout` seconds."""
+        self._iterate([(None, ev.Stopping())])
         self.run(lambda states: all(map(is_everything_revoked, states)) or None, timeout)
         left = [held.lease for state in self.states for held in state.leases.values() if held.lease.lease_id]
         if left:
             paths = ", ".join(sorted({str(lease.need) for lease in left}))
-            log("warning", "not all is revoked", paths=paths, note="it ends by itself, or at the next start")
+            log("warning", "leases not revoked", paths=paths, note="they expire, or the next start revokes them")
 
-    def _collect(self, wait: float) -> list[_Mail]:
-        # While Vault works on the first answers there is time to make the templates' code.
-        while self._mail.empty() and (compiled := next(self._ahead, None)) is not None:
-            compiled.prepare()
-        mail: list[_Mail] = []
+    def _receive(self, wait: float) -> list[_Message]:
+        # While Vault works on the first responses, there is time to compile the templates.
+        while self._inbox.empty() and (template := next(self._unprepared, None)) is not None:
+            template.prepare()
+        messages: list[_Message] = []
         try:
-            mail.append(self._mail.get(timeout=wait) if wait else self._mail.get_nowait())
+            messages.append(self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait())
             while True:
-                mail.append(self._mail.get_nowait())
+                messages.append(self._inbox.get_nowait())
         except queue.Empty:
-            return mail
+            return messages
 
-    def _turn(self, letters: Sequence[tuple[str | None, ev.Event]]) -> None:
+    def _iterate(self, messages: Sequence[tuple[str | None, ev.Event]]) -> None:
         for identity in self._identities:
-            self._turned_at = boot_time()
-            identity.take([event for to, event in letters if to in {None, identity.key}])
-            self._identities.see_to(identity)
+            self._last_iteration_at = boot_time()
+            identity.take([event for key, event in messages if key in {None, identity.key}])
+            self._identities.update(identity)
 
     def _post(self, key: str, event: ev.Event) -> None:
-        self._mail.put((key, event))
+        self._inbox.put((key, event))
 
     # Configurations.
 
-    def _take_up_edits(self) -> Stamps:
+    def _apply_edits(self) -> Stamps:
         project = self._load()
         self._identities.configure(project)
-        _tell_what_needs_a_start(self._project, project)
+        _log_settings_that_need_a_restart(self._project, project)
         self._project = project
         log("info", "configuration reloaded", apps=", ".join(project.config.apps))
         return project.stamps
@@ -252,7 +263,7 @@ class Agent:
         return load(self._project.path, self._environ, only=only, for_child=child, respawns=respawns)
 
 
-def _tell_what_needs_a_start(old: Project, new: Project) -> None:
+def _log_settings_that_need_a_restart(old: Project, new: Project) -> None:
     def settings(config: Config) -> Mapping[str, object]:
         return {
             "state_dir": config.state_dir,
@@ -265,4 +276,4 @@ def _tell_what_needs_a_start(old: Project, new: Project) -> None:
     before, after = settings(old.config), settings(new.config)
     for key in before:
         if before[key] != after[key]:
-            log("warning", "takes effect at the next start", key=key)
+            log("warning", "setting not applied", key=key, note="it takes effect at the next start")

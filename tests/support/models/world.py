@@ -1,4 +1,4 @@
-"""A model of everything around the state machine: Vault, a disk, an app, and a clock that jumps to the next deadline."""
+"""A model of what surrounds the state machine: Vault, a disk, an app, and a clock that jumps to the next deadline."""
 
 import heapq
 import itertools
@@ -411,7 +411,7 @@ class World:
 
     def save_snapshot(self, command):
         app, spec = command.app, self.apps[command.app]
-        assert app not in self.fallbacks, "saved what comes from a fallback"
+        assert app not in self.fallbacks, "saved what was rendered from a fallback"
         generation = self.render(
             cmd.Render(app, 0, spec.compiled_app, command.secrets, command.folders, command.dynamic)
         )

@@ -154,7 +154,7 @@ def log_fallback_change(tx: Transaction, name: str, app: App, source: FallbackKi
 
 
 def reset_fallback(app: App, *, same_needs: bool) -> App:
-    """The app with new templates or settings, whose fallback may differ: it is tried immediately, and replaces the old one.
+    """The app with new templates or settings. Its fallback may differ: it is tried immediately and replaces the old one.
 
     `same_needs`: it reads the same secrets, so what Vault denied is still denied.
     """

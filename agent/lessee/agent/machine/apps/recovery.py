@@ -25,7 +25,7 @@ from lessee.core.immutable import replace
 
 
 def configure_apps(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
-    """Serve these apps. One that was served before retains its state, and is rendered again if its templates or settings have changed."""
+    """Serve these apps. One that was served before retains its state; changed templates or settings render it again."""
     for name in set(tx.apps) - set(specs):
         if name not in tx.moved_apps:
             tx.log("warning", "app removed from configuration", app=name, note="its files remain unchanged")

@@ -87,7 +87,7 @@ def _check_or_publish(tx: Transaction, name: str, job: int, staged: Staged) -> N
 
 
 def on_check_passed(tx: Transaction, event: CheckPassed) -> None:
-    """Publish the generation, unless it comes from a fallback and Vault has answered meanwhile."""
+    """Publish the generation, unless it was rendered from a fallback and Vault has answered meanwhile."""
     match job_of(tx, event):
         case app, Checking() as job if job.staged.fallback is None or may_use_fallback(tx, app):
             publish(tx, event.app, job.id, job.staged)

@@ -143,7 +143,7 @@ class Ready(ImmutableStruct, frozen=True):
 
 
 class Unverified(ImmutableStruct, frozen=True):
-    """No probe has shown yet that the app works with the published generation."""
+    """No probe of the published generation has succeeded yet."""
 
     stage: ProbeDue | Probing | RollingBack
     attempts: int = 0
@@ -231,7 +231,7 @@ class App(ImmutableStruct, frozen=True):
 
     @property
     def active_fallback(self) -> FallbackKind | None:
-        """The fallback from which the published generation comes."""
+        """The fallback from which the published generation was rendered."""
         return self.publication.fallback if self.publication is not None else None
 
     def may_publish(self, lease_id: str) -> bool:

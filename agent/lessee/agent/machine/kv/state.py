@@ -53,7 +53,7 @@ class KvSecret(ImmutableStruct, frozen=True):
     stale: bool = True
     """It must be read: it never was, or it has changed."""
     polls_data: bool = False
-    """Its metadata is not readable, or there is none (KV v1): changes are detected by reading the data."""
+    """Its metadata is not readable, or does not exist (KV v1): changes are detected by reading the data."""
     next_at: float = 0.0
     """When to read it or its metadata."""
     last_checked_at: float | None = None

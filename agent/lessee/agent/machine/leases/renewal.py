@@ -54,7 +54,7 @@ def has_free_slot(state: StateView) -> bool:
 
 
 def renewal_due_at(state: StateView, held: HeldLease) -> float:
-    """When to renew a lease, or to look it up if it comes from a previous run; NEVER in its final seconds."""
+    """When to renew a lease, or to look it up if a previous run stored it; NEVER in its final seconds."""
     if held.request is not None or held.status == "superseded":
         return NEVER
     if held.status == "unused" and unused_at(state, held) != NEVER:

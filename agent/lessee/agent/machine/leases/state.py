@@ -35,7 +35,7 @@ class HeldLease(ImmutableStruct, frozen=True):
     replace_at: float = NEVER
     """When to have its successor issued."""
     verified: bool = True
-    """False: it comes from a previous run, and was not looked up yet."""
+    """False: a previous run stored it, and it was not looked up yet."""
     ended_at: float | None = None
     """When the agent noticed that it had expired, or that Vault does not know it."""
     expiry_handled: bool = False

@@ -203,7 +203,7 @@ class Publish(ImmutableStruct, frozen=True):
     notify: bool
     probe: bool = False
     fallback: FallbackKind | None = None
-    """The generation comes from a fallback: the record and a marker file say so."""
+    """The fallback from which it was rendered: the record and a marker file say so."""
 
 
 class Notify(ImmutableStruct, frozen=True):

@@ -30,7 +30,7 @@ class AppRecovered(ImmutableStruct, frozen=True):
     old_generations: tuple[tuple[int, float], ...] = ()
     """See `App.old_generations`."""
     readiness_pending: bool = False
-    """No probe has shown yet that the app works with the published generation."""
+    """No probe of the published generation has succeeded yet."""
     rollback_to: int | None = None
     """The generation to roll back to if it does not."""
     failed_fingerprint: str | None = None
@@ -38,7 +38,7 @@ class AppRecovered(ImmutableStruct, frozen=True):
     fingerprint: str | None = None
     """The fingerprint of the published generation, if known."""
     fallback: FallbackKind | None = None
-    """The published generation comes from a fallback."""
+    """The fallback from which the published generation was rendered."""
 
 
 class LeasesRecovered(ImmutableStruct, frozen=True):
@@ -190,7 +190,7 @@ class Published(ImmutableStruct, frozen=True):
     number: int
     changed: bool
     fallback: FallbackKind | None = None
-    """The generation comes from a fallback."""
+    """The fallback from which it was rendered."""
 
 
 class PublishFailed(ImmutableStruct, frozen=True):

@@ -1,6 +1,7 @@
 """The login: when the agent logs in, renews the token or looks it up, and when it waits."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from lessee.agent.machine.protocol.commands import Login, LookUpToken, RenewToken
 from lessee.agent.machine.protocol.events import LoggedIn, TokenRenewed
@@ -211,6 +212,8 @@ def schedule_again(tx: Transaction, command: Login | RenewToken | LookUpToken, a
             tx.session = replace(tx.session, renew_at=at)
         case LookUpToken():
             tx.session = replace(tx.session, lookup_at=at)
+        case _:
+            assert_never(command)
 
 
 def _schedule(tx: Transaction, session: Session, token: Token, *, earliest: float) -> Session:

@@ -65,7 +65,7 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
             return TemplateError(text, where=name)
         case WriteFailed(text=text):
             return WriteError(text, where=name)
-        case None:
+        case _:
             pass
     pending = app.notification
     if pending is not None and pending.error is not None and not pending.absent:

@@ -1,4 +1,4 @@
-"""Changes as Vault Enterprise itself tells them, to the token of the identity that reads."""
+"""The event stream of Vault Enterprise itself, read with the token of an identity."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,48 +15,46 @@ if TYPE_CHECKING:
     from lessee.agent.identity import Identity
     from lessee.vault.subscription import Subscription
 
-ASKED_AGAIN = 6 * 3600.0
-"""Seconds after which a server that had no event stream, and may have been replaced by one that has, is asked anew."""
+RETRY_INTERVAL = 6 * 3600.0
+"""Seconds after which a server without an event stream is asked again, because it may have been upgraded."""
 
 
-class Subscribed:
-    """The event stream of the server that an identity reads from; it is opened anew with each new token."""
+class VaultEventSource:
+    """The event stream of the server that an identity reads from. Each new token opens a new stream."""
 
     def __init__(self, subscriber: Callable[[], "Identity | None"]) -> None:
-        """`subscriber`: the identity of now, for a new configuration may have another."""
+        """`subscriber`: the current identity, which changes with the configuration."""
         self.name = "vault"
         self._subscriber = subscriber
         self._stream: Subscription | None = None
         self._token = ""
 
     def open(self) -> None:
-        former, self._stream = self._stream, None
-        if former is not None:
-            former.close()
+        self.close()
         self._stream = self._opened()
 
     def listen(self, wait: float) -> Sequence[Message]:
         assert self._stream is not None
         frames: list[bytes] = []
         try:
-            if self._current() not in {"", self._token}:
-                # The old one ends with its token. What it has told until the new one was there is heard first.
-                former = self._stream
+            if self._current_token() not in {"", self._token}:
+                # The previous stream ends with its token. Its last messages are received first.
+                previous = self._stream
                 self._stream = self._opened()
-                with closing(former), suppress(VaultUnreachableError):
-                    frames += former.listen(0.001)
+                with closing(previous), suppress(VaultUnreachableError):
+                    frames += previous.listen(0.001)
             frames += self._stream.listen(wait)
         except VaultUnreachableError as exc:
             raise SourceUnavailableError(exc.what) from None
-        # The server answers pings; it is there.
+        # The server answers pings, so it is alive.
         return [Heartbeat(), *(change for frame in frames if (change := parse_event(frame)) is not None)]
 
     def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
-    def _current(self) -> str:
+    def _current_token(self) -> str:
         identity = self._subscriber()
         return identity.token if identity is not None else ""
 
@@ -65,19 +63,19 @@ class Subscribed:
             library("websockets", "events")
         except LesseeError as exc:
             raise SourceUnavailableError(str(exc)) from None
-        from lessee.vault.subscription import NoEventStreamError  # noqa: PLC0415  # Wanted by few.
+        from lessee.vault.subscription import NoEventStreamError  # noqa: PLC0415  # Few servers have event streams.
 
-        identity, token = self._subscriber(), self._current()
+        identity, token = self._subscriber(), self._current_token()
         if identity is None or not token:
-            raise NoEventSourceError("there is no token yet", lambda: self._current() != "")
+            raise NoEventSourceError("the agent has no token yet", lambda: self._current_token() != "")
         self.name, self._token = f"{identity.vault.address} (sys/events)", token
         try:
             return identity.subscribe(EVENT_TYPES)
         except NoEventStreamError as exc:
-            until = time.monotonic() + ASKED_AGAIN
-            why = f"the server has no event stream for this token ({exc})"
+            until = time.monotonic() + RETRY_INTERVAL
+            reason = f"the server has no event stream for this token ({exc})"
             raise NoEventSourceError(
-                why, lambda: time.monotonic() > until or self._current() not in {"", token}
+                reason, lambda: time.monotonic() > until or self._current_token() not in {"", token}
             ) from None
         except VaultUnreachableError as exc:
             raise SourceUnavailableError(exc.what) from None
