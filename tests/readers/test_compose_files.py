@@ -1,4 +1,4 @@
-"""A Compose file says to `lessee check` what it says to Docker Compose."""
+"""`lessee check` reads a Compose file as Docker Compose does."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lessee.ops.lint.policy.compose.reader import Reading
+from lessee.ops.lint.policy.compose.reader import ComposeReader
 from support.needs import need
 from support.paths import ROOT
 
@@ -61,13 +61,13 @@ services:
 
 
 @pytest.fixture
-def said(tmp_path):
+def node(tmp_path):
     """What Compose makes of some files."""
     docker = shutil.which("docker")
     there = docker and subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode == 0
     need(there, "needs docker with Compose (Debian: docker-cli docker-compose)")
 
-    def said(*paths):
+    def node(*paths):
         files = [word for path in paths for word in ("-f", str(path))]
         environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_GID": "1"}
         done = subprocess.run(
@@ -80,19 +80,19 @@ def said(tmp_path):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["services"]
 
-    return said
+    return node
 
 
-def assert_same(found, said, variables=lambda _: {}):
-    assert found.keys() == said.keys()
-    for name, service in said.items():
+def assert_same(found, node, variables=lambda _: {}):
+    assert found.keys() == node.keys()
+    for name, service in node.items():
         ours = found[name]
         # Compose writes into the environment what it finds in the files of variables.
         assert ours.environment.keys() | variables(ours) == (service.get("environment") or {}).keys(), name
-        for one, value in ours.environment.items():
+        for item, value in ours.environment.items():
             if "$" not in (value.value or ""):
-                assert value.value == service["environment"][one]
-        spelled = {one for one, value in ours.build_args.items() if value.value is not None}
+                assert value.value == service["environment"][item]
+        spelled = {item for item, value in ours.build_args.items() if value.value is not None}
         assert spelled == service.get("build", {}).get("args", {}).keys()
         for words, theirs in ((ours.command, service["command"]), (ours.entrypoint, service["entrypoint"])):
             # It doubles each `$`, for the result to be read as it was.
@@ -107,7 +107,7 @@ def assert_same(found, said, variables=lambda _: {}):
         for mount in ours.mounts:
             if mount.target in sources and "$" not in mount.source:
                 assert mount.source == sources[mount.target]
-        targets = [one.get("target") or f"/run/secrets/{one['source']}" for one in service.get("secrets", [])]
+        targets = [item.get("target") or f"/run/secrets/{item['source']}" for item in service.get("secrets", [])]
         assert sorted(target for target, _ in ours.secrets) == sorted(
             target if target.startswith("/") else f"/run/secrets/{target}" for target in targets
         )
@@ -117,12 +117,12 @@ def assert_same(found, said, variables=lambda _: {}):
 
 
 @pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
-def test_of_the_examples(said, example):
-    assert_same(Reading(lambda path: Path(path).read_text()).services([str(example)]), said(example))
+def test_the_example_files_are_read_alike(node, example):
+    assert_same(ComposeReader(lambda path: Path(path).read_text()).services([str(example)]), node(example))
 
 
 @pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
-def test_of_what_may_be_written_in_several_ways(said, tmp_path, names):
+def test_values_with_several_notations_are_read_alike(node, tmp_path, names):
     (tmp_path / "in").mkdir()
     texts = {
         "compose.yaml": BASE,
@@ -134,15 +134,15 @@ def test_of_what_may_be_written_in_several_ways(said, tmp_path, names):
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     paths = [tmp_path / name for name in names]
-    reading = Reading(lambda path: Path(path).read_text())
-    found = reading.services(map(str, paths))
+    reader = ComposeReader(lambda path: Path(path).read_text())
+    found = reader.services(map(str, paths))
 
     def variables(service):
         present = [Path(file.path) for file in service.env_files if Path(file.path).exists()]
         return {line.partition("=")[0] for path in present for line in path.read_text().splitlines()}
 
-    assert_same(found, said(*paths), variables)
-    assert not reading.findings
+    assert_same(found, node(*paths), variables)
+    assert not reader.findings
 
 
 IMAGE = "services: {x: {image: %s, volumes: ['./q:/q']}}"
@@ -198,17 +198,17 @@ ODD = {
 
 @pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
 @pytest.mark.parametrize("case", ODD)
-def test_of_what_is_odd_and_right(said, tmp_path, case, names):
+def test_unusual_valid_files_are_read_alike(node, tmp_path, case, names):
     for name, text in ODD[case].items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     paths = [tmp_path / name for name in names]
-    reading = Reading(lambda path: Path(path).read_text())
-    assert_same(reading.services(map(str, paths)), said(*paths))
-    assert not reading.findings
+    reader = ComposeReader(lambda path: Path(path).read_text())
+    assert_same(reader.services(map(str, paths)), node(*paths))
+    assert not reader.findings
 
 
-def test_paths_begin_where_the_first_file_lies(said, tmp_path):
+def test_paths_begin_where_the_first_file_lies(node, tmp_path):
     texts = {
         "d/compose.yaml": "services: {a: {image: i}}",
         "e/over.yaml": "include: [x.yaml]\n"
@@ -220,4 +220,4 @@ def test_paths_begin_where_the_first_file_lies(said, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     paths = [tmp_path / "d/compose.yaml", tmp_path / "e/over.yaml"]
-    assert_same(Reading(lambda path: Path(path).read_text()).services(map(str, paths)), said(*paths))
+    assert_same(ComposeReader(lambda path: Path(path).read_text()).services(map(str, paths)), node(*paths))

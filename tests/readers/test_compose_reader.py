@@ -1,4 +1,4 @@
-"""Docker Compose itself reads what is written as dotenv-compose, as an env_file and as its own .env."""
+"""Docker Compose itself reads files of the format dotenv-compose, as an env_file and as its own .env."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from lessee.rendering.formats import dotenv_compose
-from lessee.rendering.formats.variables import UnreadableError
+from lessee.rendering.formats.variables import UnparsableError
 from support.inputs.env_files import amid_junk, as_if, every_value, junk, refused
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -97,17 +97,17 @@ def test_what_compose_puts_in_place_of_a_variable_is_its_whole_value(memory):
     assert compose(memory, {"app": {"image": "none", "environment": environment}}) == {"app": wanted}
 
 
-def test_nothing_but_a_nul_is_refused():
+def test_nothing_but_a_nul_is_rejected():
     assert refused("dotenv-compose") == {value for value in VALUES if "\0" in value}
 
 
-def test_no_value_changes_what_surrounds_it_whatever_the_author_wrote(read):
+def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(read):
     written, harmless, values = zip(*amid_junk("dotenv-compose", 10_000, PIECES), strict=True)
     found = zip(written, read(*written), read(*harmless), values, strict=True)
     assert [text for text, had, would, value in found if had != as_if(would, value)] == []
 
 
-def test_the_proof_reads_what_compose_reads(read):
+def test_verification_reads_what_compose_reads(read):
     texts = {text: ours(text) for text in junk(10_000, PIECES)}
     fine = [text for text, found in texts.items() if found is not None]
     assert [text for text, found in zip(fine, read(*fine), strict=True) if found != texts[text]] == []
@@ -120,7 +120,7 @@ def ours(text):
     found = {}
     try:
         readings = dotenv_compose.read(text)
-    except UnreadableError:
+    except UnparsableError:
         return None
     for name, atoms in readings:
         if atoms is not None:

@@ -1,4 +1,4 @@
-"""What `lessee check` says of programs at SIGHUP is what they do."""
+"""Programs react to SIGHUP as `lessee check` states."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lessee.ops.lint.policy.signals import by_command
+from lessee.ops.lint.policy.signals import issue_of_command
 from support.needs import need
 from support.programs.sidecar import eventually
 
@@ -42,10 +42,10 @@ def start(tmp_path):
         return started[-1]
 
     yield start
-    for one in started:
+    for item in started:
         with suppress(ProcessLookupError):
-            os.killpg(one.pid, signal.SIGKILL)  # With the workers of uvicorn.
-        one.wait()
+            os.killpg(item.pid, signal.SIGKILL)  # With the workers of uvicorn.
+        item.wait()
 
 
 @pytest.mark.parametrize(
@@ -53,16 +53,16 @@ def start(tmp_path):
     [(UVICORN, "Uvicorn running"), (["node", "server.js"], "up"), (["java", "App.java"], "up")],
     ids=["uvicorn", "node", "java"],
 )
-def test_who_is_said_to_die_of_it_does(start, command, up):
+def test_programs_listed_as_killed_by_sighup_are_killed(start, command, up):
     need(shutil.which(command[0]), f"needs {command[0]}: apt install nodejs default-jdk-headless")
-    assert by_command(command, {}) is not None
+    assert issue_of_command(command, {}) is not None
     process = start(command, up)
     process.send_signal(signal.SIGHUP)
     assert process.wait(15) in {-signal.SIGHUP, 128 + signal.SIGHUP}
 
 
 def test_uvicorn_with_workers_takes_it(start):
-    assert by_command(PATIENT, {}) is None
+    assert issue_of_command(PATIENT, {}) is None
     process = start(PATIENT, "Uvicorn running")
     caught = next(
         line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt")
@@ -71,12 +71,12 @@ def test_uvicorn_with_workers_takes_it(start):
 
 
 @pytest.mark.parametrize(("command", "said"), [(WORKERS, "keeping worker ["), (PATIENT, "Terminated child process [")])
-def test_uvicorn_keeps_a_worker_whose_successor_is_not_ready_in_time(start, tmp_path, command, said):
+def test_uvicorn_keeps_a_worker_whose_successor_is_not_ready_in_time(start, tmp_path, command, node):
     process = start(command, "Application startup complete")
     (tmp_path / "slow").touch()
     process.send_signal(signal.SIGHUP)
     log = eventually(lambda: ended(tmp_path / "log"), "the end of the restart", 60)
-    assert said in log
+    assert node in log
 
 
 def ended(log):

@@ -1,4 +1,4 @@
-"""A container of a real Engine gets what is written: by docker as dotenv-docker, by Compose as dotenv-compose."""
+"""A real container gets the values of files in the formats dotenv-docker and dotenv-compose."""
 
 import base64
 import json
@@ -8,13 +8,13 @@ import pytest
 
 from e2e.engine import SHELL, shared
 from lessee.rendering.formats import dotenv_docker
-from lessee.rendering.formats.variables import UnreadableError
+from lessee.rendering.formats.variables import UnparsableError
 from support.inputs.env_files import amid_junk, as_if, every_value, junk
 
 pytestmark = pytest.mark.docker
 
 BASE = "lessee-readers-base"
-# No shell comes between: the kernel says what the container was given.
+# Without a shell: the kernel returns the container's environment.
 SHOW = ("base64", "--wrap=0", "/proc/self/environ")
 LINES = ("A=", "B", "=", " ", "\t", "\n", "\r\n", "\r", "\ufeff", "\x85", "\u3000", "#", "\x0b", "é", "'")
 OF_ITS_OWN = {"PATH", "HOSTNAME", "HOME"}
@@ -34,8 +34,8 @@ def created(engine, tmp_path_factory):
 
     def create(text):
         path.write_bytes(text.encode())
-        told = engine.docker("create", f"--env-file={path}", BASE, "true", fine=False).strip()
-        return told if re.fullmatch("[0-9a-f]{64}", told) else None
+        created = engine.docker("create", f"--env-file={path}", BASE, "true", fine=False).strip()
+        return created if re.fullmatch("[0-9a-f]{64}", created) else None
 
     def created(texts):
         names = [create(text) for text in texts]
@@ -69,13 +69,13 @@ def environment(shown):
     return {name: value for name, value in found.items() if name not in OF_ITS_OWN}
 
 
-def test_no_value_changes_what_surrounds_it_whatever_the_author_wrote(created):
+def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(created):
     written, harmless, values = zip(*amid_junk("dotenv-docker", 150), strict=True)
     found = zip(written, created(written), created(harmless), values, strict=True)
     assert [text for text, had, would, value in found if had != as_if(would, value)] == []
 
 
-def test_the_proof_reads_what_docker_reads(created):
+def test_verification_reads_what_docker_reads(created):
     longest = "A=" + "x" * 65_533
     texts = [*junk(50), *junk(50, LINES), longest, f" {longest}", f"{longest}\r\n", f"{longest[:-1]}\r\n"]
     assert [text for text, found in zip(texts, created(texts), strict=True) if found != ours(text)] == []
@@ -84,5 +84,5 @@ def test_the_proof_reads_what_docker_reads(created):
 def ours(text):
     try:
         return {name: value[0] for name, value in dotenv_docker.read(text) if value is not None}
-    except UnreadableError:
+    except UnparsableError:
         return None

@@ -1,4 +1,4 @@
-"""Why a variable of the container shadows one of a file: the readers of such files let the environment win."""
+"""A variable of the container shadows one of a file, because parsers of env files prefer the environment."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_npms_dotenv_lets_it_win(environ, tmp_path):
     assert (found["BOTH"], found["FILE"]) == ("environment", "file")
 
 
-def test_a_shell_does_not(environ):
+def test_a_shell_lets_the_file_win(environ):
     command = f"set -a; . ./app.env; exec {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
     found = environ("sh", "-c", command)
     assert (found["BOTH"], found["FILE"]) == ("file", "file")

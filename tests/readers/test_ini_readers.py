@@ -1,4 +1,4 @@
-"""configparser, pip and libpq's service files read what is written; where npm's ini differs is held here too."""
+"""configparser, pip and libpq's service files read the format ini. npm's ini differs as tested here."""
 
 import ast
 import configparser
@@ -13,7 +13,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -24,7 +24,7 @@ FITTING = [value for value in VALUES if value == value.strip() and not re.search
 
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
-    return Document("x", tuple(part if isinstance(part, str) else Hole(part[0], "a value") for part in parts))
+    return Document("x", tuple(part if isinstance(part, str) else Placeholder(part[0], "a value") for part in parts))
 
 
 def written(values, *, between=" = "):
@@ -37,7 +37,7 @@ def sections(values):
     return {f"s{n}": {"user": "first", "password": value} for n, value in enumerate(values)}
 
 
-def test_every_hostile_value_that_fits_reads_back_as_it_was(tmp_path):
+def test_every_hostile_value_that_fits_reads_back_unchanged(tmp_path):
     path = tmp_path / "app.ini"
     path.write_bytes(written(FITTING))
     parser = configparser.RawConfigParser()
@@ -45,9 +45,9 @@ def test_every_hostile_value_that_fits_reads_back_as_it_was(tmp_path):
     assert {name: dict(parser[name]) for name in parser.sections()} == sections(FITTING)
 
 
-def test_what_does_not_fit_is_refused():
+def test_results_beyond_the_limits_are_rejected():
     for value in set(VALUES) - set(FITTING):
-        with pytest.raises(FormatError, match=r"a value (has white space at an end|holds a line's end or a NUL)"):
+        with pytest.raises(FormatError, match=r"a value (has white space at an end|contains a newline or a NUL)"):
             written([value])
 
 

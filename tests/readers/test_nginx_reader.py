@@ -1,4 +1,4 @@
-"""Each promise about nginx is held against nginx, which serves what it has read."""
+"""The format nginx, tested with nginx, which serves what it has read."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import nginx_directives, write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -36,8 +36,8 @@ SERVER = "server {{ listen unix:{0}/http;\n"
 
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
-    holes = (part if isinstance(part, str) else Hole(part[0], "api/openrouter: key") for part in parts)
-    return Document("nginx.conf.j2", tuple(holes))
+    placeholders = (part if isinstance(part, str) else Placeholder(part[0], "api/openrouter: key") for part in parts)
+    return Document("nginx.conf.j2", tuple(placeholders))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def ask(connection, stream, path, **headers):
     return found, stream.read(int(found["Content-Length"])).decode()
 
 
-def test_what_is_refused_has_a_control_character_or_a_dollar_or_4_kb():
+def test_what_is_rejected_has_a_control_character_or_a_dollar_or_4_kb():
     for value in VALUES:
         try:
             write(document("return 200 ", [value], ";"), "nginx")
@@ -111,7 +111,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("before", "wanted"), FORMS.items())
-def test_every_value_is_served_as_it_was_whatever_the_author_put_around_it(folder, before, wanted):
+def test_every_value_is_served_unchanged_whatever_the_author_put_around_it(folder, before, wanted):
     after = before[:1] if before[:1] in {'"', "'"} else ""
     server = []
     for number, value in enumerate(PLAIN):
@@ -139,7 +139,7 @@ def test_every_value_is_sent_as_one_header_to_the_client_and_to_what_is_behind(f
             assert set(headers) <= {"Server", "Date", "Content-Type", "Content-Length", "Connection", "X-Value"}
 
 
-def test_what_holds_a_dollar_stands_in_geo_for_all_that_need_it(folder):
+def test_what_holds_a_dollar_is_in_geo_for_all_that_need_it(folder):
     http, server = [], []
     for number, value in enumerate(KEPT):
         http += [f"geo $value{number} {{ default ", [value], "; }\n"]
@@ -203,18 +203,18 @@ entry = st.lists(word | st.sampled_from(["a", "b", "$a{{", "a\\;b"]), min_size=1
 @example('a "b")c;')
 @example('a "$\\";")#;')
 @example("a b\\\n; c };")
-def test_words_are_what_nginx_takes_for_words(folder, entries):
-    """`types` takes any word for an entry, and where one comes twice, it says what it has read."""
+def test_words_are_what_nginx_reads_as_words(folder, entries):
+    """`types` accepts any word as an entry, and prints a duplicate entry."""
     head = HTTP.format(folder)
     text = f"{head}types {{ {entries}\n{entries}\n}}\n}}\n"
     accepted, said = tried(folder, text)
     try:
         directives = nginx_directives.read(text)
-    except nginx_directives.UnreadableError:
+    except nginx_directives.UnparsableError:
         assert not accepted
         return
     found = [directive for directive in directives if directive.holder == "types"]
-    # Beside them there can be nothing that nginx knows.
+    # Nothing else in the file is valid for nginx.
     assert accepted == (len(directives) == len(nginx_directives.read(head + "types {}}")) + len(found))
     if accepted:
         said = re.sub(r"^.* \[warn\] \d+#\d+: | in \S+:\d+$", "", said, flags=re.MULTILINE)
@@ -247,7 +247,7 @@ def test_words_and_comments_are_as_long_as_nginx_reads_them(folder, form):
 def readable(text):
     try:
         return bool(nginx_directives.read(text))
-    except nginx_directives.UnreadableError:
+    except nginx_directives.UnparsableError:
         return False
 
 
@@ -257,14 +257,14 @@ def test_a_value_may_be_as_long_as_a_word(folder, length):
     if length == 4093:
         assert tried(folder, write(document(*parts), "nginx"))[0]
     else:
-        with pytest.raises(FormatError, match="longer than the 4 KB"):
+        with pytest.raises(FormatError, match="longer than nginx's limit of 4 KB"):
             write(document(*parts), "nginx")
 
 
 @given(
     st.lists(st.sampled_from(["server {", "location /a {", "}", "return 200 'x}';", "# }\n", "types {"]), max_size=8)
 )
-def test_blocks_are_what_nginx_takes_for_blocks(folder, blocks):
+def test_blocks_are_what_nginx_reads_as_blocks(folder, blocks):
     text = HTTP.format(folder) + " ".join(blocks) + "\n}\n"
     accepted, said = tried(folder, text)
     unbalanced = "expecting" in said or "unexpected" in said

@@ -1,4 +1,4 @@
-"""Node and npm's dotenv themselves read what is written as dotenv-node."""
+"""Node and npm's dotenv themselves read files of the format dotenv-node."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def test_node_gets_every_value_and_nothing_else(tmp_path, written, node):
     text, wanted = written
     (tmp_path / "app.env").write_bytes(text.encode())
     command = [npm.program(npm.packages(), node), "--env-file=app.env", "-p", "JSON.stringify(process.env)"]
-    with (tmp_path / "found").open("wb") as found:  # Down a pipe an old node writes no more than it takes at once.
+    with (tmp_path / "found").open("wb") as found:  # To a pipe, an old node writes no more than the pipe's buffer.
         subprocess.run(command, cwd=tmp_path, env={}, stdout=found, check=True, timeout=60)
     assert json.loads((tmp_path / "found").read_bytes()) == wanted
 
@@ -72,7 +72,7 @@ def test_dotenv_gets_every_value_and_nothing_else(parse, written, library):
     assert parse(library, [text]) == [wanted]
 
 
-def test_what_quotes_cannot_hold_is_refused_and_nothing_else():
+def test_what_quotes_cannot_represent_is_rejected_and_nothing_else():
     assert refused("dotenv-node") == {value for value in VALUES if not has_a_place(value)}
 
 
@@ -85,7 +85,7 @@ def has_a_place(value):
 
 
 @pytest.mark.parametrize("reader", [*NODES, *LIBRARIES])
-def test_no_value_changes_what_surrounds_it_whatever_the_author_wrote(parse, amid, reader):
+def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(parse, amid, reader):
     written, harmless, values = amid
     found = zip(written, parse(reader, written), parse(reader, harmless), values, strict=True)
     assert [text for text, had, would, value in found if had != as_if(would, value)] == []
@@ -99,7 +99,7 @@ def test_no_value_changes_what_surrounds_it_whatever_the_author_wrote(parse, ami
         *((library, dotenv_node.npm) for library in LIBRARIES),
     ],
 )
-def test_the_proof_reads_what_the_reader_reads(parse, reader, ours):
+def test_verification_reads_what_the_reader_reads(parse, reader, ours):
     # A name of blanks alone makes the old node read what lies before its text.
     texts = [f"{text}\n" for text in junk(20_000) if not re.search(r"^ +=", text, re.MULTILINE)]
     mine = [{name: value for name, (value,) in ours(text)} for text in texts]

@@ -1,4 +1,4 @@
-"""libpq reads what is written: that of psycopg every value, that of psql to log in to a real server."""
+"""libpq reads the format pgpass: psycopg's reads every value, and psql's logs in to a real server."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from psycopg import pq, sql
 from psycopg.conninfo import make_conninfo
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -21,12 +21,12 @@ NAMES = ("*", "#comment", "a:b\\:c", "\\", "'\"`\\$", " both ", "p@ss/w:rd", "é
 
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
-    return Document("x", tuple(part if isinstance(part, str) else Hole(part[0], "a value") for part in parts))
+    return Document("x", tuple(part if isinstance(part, str) else Placeholder(part[0], "a value") for part in parts))
 
 
 @pytest.fixture
 def file(tmp_path):
-    """A password file that libpq trusts: nobody else can read it."""
+    """A password file that libpq trusts, because only its owner can read it."""
     path = tmp_path / ".pgpass"
     path.touch(mode=0o600)
     return path
@@ -42,7 +42,7 @@ def password(file, **who):
         connection.finish()
 
 
-def test_every_hostile_password_reads_back_as_it_was(file):
+def test_every_hostile_password_reads_back_unchanged(file):
     lines = [("h:1:d:u", str(n), ":", [value], "\n") for n, value in enumerate(FITTING)]
     file.write_bytes(write(document(*(part for line in lines for part in line)), "pgpass").encode())
     read = [password(file, host="h", port="1", dbname="d", user=f"u{n}") for n in range(len(FITTING))]
@@ -62,10 +62,10 @@ def test_every_hostile_name_is_matched_by_itself_alone(file, field):
     assert not password(file, **fields | {field: "other"})
 
 
-def test_what_does_not_fit_on_a_line_is_refused():
+def test_what_does_not_fit_on_a_line_is_rejected():
     for value in set(VALUES) - set(FITTING):
         for parts in (("h:1:d:u:", [value]), ([value], ":1:d:u:p"), ("h:1:d:u:x", [value], "x\n")):
-            with pytest.raises(FormatError, match="holds a line's end or a NUL"):
+            with pytest.raises(FormatError, match="contains a newline or a NUL"):
                 write(document(*parts), "pgpass")
 
 

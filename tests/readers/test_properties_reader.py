@@ -1,4 +1,4 @@
-"""Java's own Properties reads what is written, from bytes and from text."""
+"""Java's own Properties reads the format properties, from bytes and from text."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import properties, write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -84,10 +84,10 @@ def java(tmp_path_factory):
 
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
-    return Document("x", tuple(part if isinstance(part, str) else Hole(part[0], "a value") for part in parts))
+    return Document("x", tuple(part if isinstance(part, str) else Placeholder(part[0], "a value") for part in parts))
 
 
-def test_every_hostile_value_reads_back_as_it_was(java):
+def test_every_hostile_value_reads_back_unchanged(java):
     bare = [part for n, value in enumerate(VALUES) for part in (f"k{n} = ", [value], "\n")]
     glued = [part for n, value in enumerate(VALUES) for part in (f"k{n}:a \\\n  ", [value], " b\r\n")]
     texts = [write(document(*parts), "properties") for parts in (bare, glued)]
@@ -107,7 +107,7 @@ def test_every_hostile_value_is_a_key_but_the_empty_one(java):
         write(document([""], "=1\n"), "properties")
 
 
-def test_the_proof_reads_what_java_reads(java):
+def test_verification_reads_what_java_reads(java):
     texts = []
 
     @given(author)

@@ -1,4 +1,4 @@
-"""What shells make of the scripts that are written for them."""
+"""Real shells read scripts of the format sh."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -28,7 +28,9 @@ def flat(lines):
 
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
-    return Document("run.sh", tuple(part if isinstance(part, str) else Hole(part[0], "db: password") for part in parts))
+    return Document(
+        "run.sh", tuple(part if isinstance(part, str) else Placeholder(part[0], "db: password") for part in parts)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def shell(request):
 
 @pytest.fixture(scope="module")
 def shells():
-    """All at once, for what is found by many examples."""
+    """All shells, started once for many examples."""
     return [started(name) for name in SHELLS]
 
 
@@ -76,7 +78,7 @@ def run(folder):
     return run
 
 
-# What stands before a value, what behind it, and what is printed around it.
+# The text before a value, the text after it, and what is printed around it.
 PLACES = {
     "a word": ("printf '%s\\0' ", "\n", "", ""),
     "a part of a word": ("printf '%s\\0' $H:", "${H+y}'z'\"\"\\w\n", "x y:", "yzw"),
@@ -133,10 +135,10 @@ def environment(shell, before):
     return dict(line.split("=", 1) for line in done.stdout.decode().split("\0")[:-1])
 
 
-def test_a_nul_alone_is_refused_since_no_shell_holds_it():
+def test_a_nul_alone_is_rejected_since_no_shell_holds_it():
     assert set(VALUES) - set(HELD) == {"a\0b"}
     for before, after, _, _ in PLACES.values():
-        with pytest.raises(FormatError, match="holds a NUL"):
+        with pytest.raises(FormatError, match="contains a NUL"):
             write(document(before, ["a\0b"], after), "sh")
 
 
@@ -160,15 +162,15 @@ def several(*strategies):
     return st.lists(st.one_of(*strategies), max_size=3).map(joined)
 
 
-holes = hostile.map(lambda value: ([[value]], value))
+placeholders = hostile.map(lambda value: ([[value]], value))
 plain = st.text("ab1-_,.:/é=", min_size=1).map(lambda text: ([text], text))
 variables = st.sampled_from(
     [(["$H:"], "x y:"), (["${H}"], "x y"), (["${N:-a}"], "a"), (["$(printf b)"], "b"), (["$((1+2))"], "3")]
 )
 escapes = st.sampled_from([(["\\$"], "$"), (["\\\\"], "\\"), (["\\`"], "`"), (["\\a"], "\\a"), (["\\\n"], "")])
-single = around("'", several(holes, plain, escapes.map(lambda both: (both[0], both[0][0]))), "'")
-double = around('"', several(holes, plain, variables, escapes), '"')
-words = several(holes, plain, variables, single, double, st.just((["\\ "], " "))).map(
+single = around("'", several(placeholders, plain, escapes.map(lambda both: (both[0], both[0][0]))), "'")
+double = around('"', several(placeholders, plain, variables, escapes), '"')
+words = several(placeholders, plain, variables, single, double, st.just((["\\ "], " "))).map(
     lambda both: (["w", *both[0]], "w" + both[1])
 )
 nested = around("\"$(printf '%s' ", words, '.)"').map(lambda both: (both[0], both[1] + "."))
@@ -184,8 +186,10 @@ statements = st.one_of(
     arguments.map(lambda both: (["X=", *both[0], "; printf '%s\\0' \"$X\"\n"], both[1] + "\0")),
     arguments.map(lambda both: (["for i in a ", *both[0], "; do :; done; printf '%s\\0' \"$i\"\n"], both[1] + "\0")),
     arguments.map(lambda both: (["case ", *both[0], " in (z) ;; ", *both[0], ") printf 'y\\0';; esac\n"], "y\0")),
-    several(holes, plain, variables, escapes).map(lambda both: (["cat <<END\n", *both[0], "\nEND\n"], both[1] + "\n")),
-    several(holes, plain).map(lambda both: (["cat <<'END'\n", *both[0], "\nEND\n"], both[1] + "\n")),
+    several(placeholders, plain, variables, escapes).map(
+        lambda both: (["cat <<END\n", *both[0], "\nEND\n"], both[1] + "\n")
+    ),
+    several(placeholders, plain).map(lambda both: (["cat <<'END'\n", *both[0], "\nEND\n"], both[1] + "\n")),
     st.text("ab1'\"`$(){};", max_size=9).map(lambda value: ([":  # ", [value], "\n"], "")),
 )
 
@@ -230,7 +234,7 @@ x=xx; IFS=; set -f
 
 @given(st.data(), junk)
 @settings(max_examples=60)
-def test_whatever_the_author_wrote_no_value_is_more_than_text(run, shells, data, parts):
+def test_with_any_text_of_the_author_no_value_is_more_than_text(run, shells, data, parts):
     values = [f"v{data.draw(hostile)}w" for part in parts if part is None]
     harmless = [f"v{index}w" for index, _ in enumerate(values)]
     try:

@@ -1,4 +1,4 @@
-"""What systemd makes of the environment files that are written for it."""
+"""systemd itself reads environment files of the format systemd."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import systemd, write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -81,7 +81,7 @@ StandardOutput=file:{folder}/environ
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
     return Document(
-        "app.env", tuple(part if isinstance(part, str) else Hole(part[0], "db: password") for part in parts)
+        "app.env", tuple(part if isinstance(part, str) else Placeholder(part[0], "db: password") for part in parts)
     )
 
 
@@ -132,14 +132,14 @@ def test_no_value_ends_a_comment(read):
     assert read(write(document(*lines, "A=1"), "systemd")) == ["A=1"]
 
 
-def test_what_is_refused_is_what_systemd_reads_nothing_of(read):
+def test_what_is_rejected_is_what_systemd_reads_nothing_of(read):
     for value in REFUSED:
         assert read(f'A=1\nB="{value}"\n') is None
-        with pytest.raises(FormatError, match=r"holds a (NUL|code point that is no character)"):
+        with pytest.raises(FormatError, match=r"holds a (NUL|Unicode noncharacter)"):
             write(document("B=", [value]), "systemd")
 
 
-def test_every_character_that_systemd_refuses_is_known(read):
+def test_every_character_that_systemd_rejects_is_known(read):
     planes = [chr(code) for code in range(0x110000) if code & 0xFFF0 in (0xFDC0, 0xFDD0, 0xFDE0, 0xFDF0, 0xFFF0)]
     for char in [*map(chr, range(1, 0x300)), *planes, *map(chr, range(0xE000, 0x110000, 4093))]:
         literal = f"\\{char}" if char in '"\\`$' else char
@@ -151,7 +151,7 @@ def test_every_character_that_systemd_refuses_is_known(read):
 @example('A="x"\\\n # y \\ \t\n')
 @example("A=x \\\n \\")
 @example("#\\\nA=1")
-def test_the_proof_reads_what_systemd_reads(read, text):
+def test_verification_reads_what_systemd_reads(read, text):
     ours = {line.name: line.value for line in systemd._read(text) if line.name and NAME.fullmatch(line.name)}
     theirs = [line for line in read(text) if NAME.fullmatch(line.partition("=")[0])]
     assert [f"{name}={value}" for name, value in ours.items()] == theirs

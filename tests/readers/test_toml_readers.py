@@ -1,4 +1,4 @@
-"""Readers of TOML in Python, Rust and JavaScript read what is written, wherever a value stands."""
+"""TOML parsers in Python, Rust and JavaScript read the format toml, wherever a value is."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -32,8 +32,8 @@ TYPED = (
 )
 
 
-def hole(value):
-    return Hole(value, "a value")
+def placeholder(value):
+    return Placeholder(value, "a value")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def text():
     """Every value as a value, in every kind of string, inside others, and as a key."""
     parts = []
     for number, value in enumerate(VALUES):
-        it = hole(value)
+        it = placeholder(value)
         parts += [f"[v{number}]\nbare = ", it, '\nbasic = "', it, "\"\nliteral = 'x", it, "x'\n"]
         parts += ['long = """\n', it, "\"\"\"\nlongest = '''\n", it, "\n'''\ninline = {a = ", it, ", b = [", it, "]}\n"]
         parts += ["k.", it, " = 1\n[v", str(number), ".t.", it, "]\nend = true\n"]
@@ -58,7 +58,7 @@ def meaning(value):
     return strings | {"inline": {"a": value, "b": [value]}, "k": {value: 1}, "t": {value: {"end": True}}}
 
 
-def test_every_hostile_value_reads_back_as_it_was(text, expected):
+def test_every_hostile_value_reads_back_unchanged(text, expected):
     assert tomllib.loads(text) == expected
 
 
@@ -68,7 +68,7 @@ def test_other_readers_in_python_read_the_same(text, expected, reader):
     loads = import_module(reader).loads
     assert loads(text) == expected
     for value in TYPED:
-        assert repr(loads(write(Document("x", ("a = ", hole(value))), "toml"))["a"]) == repr(value)
+        assert repr(loads(write(Document("x", ("a = ", placeholder(value))), "toml"))["a"]) == repr(value)
 
 
 @pytest.mark.parametrize("reader", ["smol-toml", "@iarna/toml"])

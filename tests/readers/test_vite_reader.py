@@ -1,4 +1,4 @@
-"""Vite and Next themselves read what is written as dotenv-vite."""
+"""Vite and Next themselves read files of the format dotenv-vite."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 from lessee.rendering.formats import dotenv_vite
 from lessee.rendering.formats.dotenv_node import node, old_node
 from lessee.rendering.formats.dotenv_node import npm as dotenv
-from lessee.rendering.formats.variables import UnreadableError
+from lessee.rendering.formats.variables import UnparsableError
 from support import npm
 from support.inputs.env_files import PIECES, amid_junk, as_if, every_value, junk, refused
 
@@ -73,8 +73,8 @@ def reader(request):
 
 @pytest.fixture(scope="module")
 def found(reader, written, amid, texts):
-    """What a reader finds in each text, where HOME alone is set: all at once, for Vite is long in starting."""
-    # Of references in circles some readers fill all memory.
+    """The variables of each text, with only HOME set. One run reads all texts, because Vite starts slowly."""
+    # Circular references make some parsers fill all memory.
     asked = [written[0], *amid[0], *amid[1], *(text for text in texts if ours(reader, text) is not None)]
     return dict(zip(asked, read(reader, asked), strict=True))
 
@@ -82,7 +82,7 @@ def found(reader, written, amid, texts):
 def read(reader, texts):
     library, machine, *_ = READERS[reader]
     packages = npm.packages()
-    # On a disk it takes ten times as long to write a file anew.
+    # On a disk, rewriting a file takes ten times as long.
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         Path(folder, "texts").write_text(json.dumps(texts))
         command = [npm.program(packages, machine), "-e", READ, library, folder]
@@ -91,11 +91,11 @@ def read(reader, texts):
 
 
 def ours(reader, text):
-    """What the proof finds; None where references go in circles."""
+    """What the proof finds; None where references are circular."""
     _, _, parse, expand, order = READERS[reader]
     try:
         found = dotenv_vite.expanded(parse(text), expand, order, lambda name: HOME if name == "HOME" else "")
-    except UnreadableError:
+    except UnparsableError:
         return None
     return found | {"HOME": HOME}
 
@@ -105,19 +105,19 @@ def test_vite_and_next_get_every_value_and_nothing_else(found, written):
     assert found[text] == wanted | {"HOME": HOME}
 
 
-def test_no_value_changes_what_surrounds_it_whatever_the_author_wrote(found, amid):
+def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(found, amid):
     assert [
         text for text, harmless, value in zip(*amid, strict=True) if found[text] != as_if(found[harmless], value)
     ] == []
 
 
-def test_the_proof_reads_what_the_reader_reads(found, reader, texts):
+def test_verification_reads_what_the_reader_reads(found, reader, texts):
     assert [text for text in texts if ours(reader, text) not in (None, found.get(text))] == []
 
 
-def test_what_dotenv_node_cannot_hold_is_refused_and_nothing_else():
+def test_what_dotenv_node_cannot_represent_is_rejected_and_nothing_else():
     assert refused("dotenv-vite") == refused("dotenv-node")
 
 
-def test_next_reads_nothing_of_references_in_circles():
+def test_next_reads_nothing_of_references_that_are_circular():
     assert read("next", ["A=$A\nB=1\n"]) == [None]

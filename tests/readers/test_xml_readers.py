@@ -1,4 +1,4 @@
-"""Each promise about XML is held against libxml2 and Java's own parsers, which read all values from one file."""
+"""The format xml, tested with libxml2 and Java's own parsers, which read all values from one file."""
 
 import base64
 import re
@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from lxml import etree
 
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import write
 from support.inputs.hostile_values import VALUES
 from support.needs import need
@@ -16,7 +16,7 @@ from support.needs import need
 FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 KEPT = [value for value in VALUES if not FORBIDDEN.search(value)]
 
-# What each parser is told of the file: a line a thing, texts in base64, those side by side as one.
+# The events of each parser: one per line, with texts in base64, and adjacent texts joined.
 JAVA = """
 import java.io.File;
 import java.nio.charset.StandardCharsets;
@@ -82,15 +82,27 @@ def file(tmp_path_factory):
     """Every value that XML can hold, in each place where one may stand."""
     parts = ["<?xml version='1.0' encoding='UTF-8'?>\n<all><!-- &<> -->"]
     for value in KEPT:
-        hole = Hole(value, "database/postgres: password")
-        parts += ['<v d="', hole, "\" s='", hole, "'>", hole, "<c><![CDATA[", hole, "<]]></c>&amp;", hole, "</v>"]
+        placeholder = Placeholder(value, "database/postgres: password")
+        parts += [
+            '<v d="',
+            placeholder,
+            "\" s='",
+            placeholder,
+            "'>",
+            placeholder,
+            "<c><![CDATA[",
+            placeholder,
+            "<]]></c>&amp;",
+            placeholder,
+            "</v>",
+        ]
     path = tmp_path_factory.mktemp("xml") / "all.xml"
     path.write_bytes(write(Document("all.xml.j2", (*parts, "</all>")), "xml").encode())
     return path
 
 
-def told():
-    """What a parser has to tell of the file."""
+def expected_events():
+    """The events that a parser must find in the file."""
     yield "start all"
     for value in KEPT:
         yield from ("start v", f"attribute d {encode(value)}", f"attribute s {encode(value)}")
@@ -103,7 +115,7 @@ def encode(text):
     return base64.b64encode(text.encode()).decode()
 
 
-def test_libxml2_reads_every_value_as_it_was(file):
+def test_libxml2_reads_every_value_unchanged(file):
     root = etree.parse(str(file)).getroot()
     assert len(root) == 1 + len(KEPT)
     for element, value in zip(root[1:], KEPT, strict=True):
@@ -112,9 +124,9 @@ def test_libxml2_reads_every_value_as_it_was(file):
 
 
 @pytest.mark.parametrize("parser", ["dom", "sax"])
-def test_java_reads_every_value_as_it_was(file, parser):
+def test_java_reads_every_value_unchanged(file, parser):
     need(shutil.which("java"), "needs Java: apt install default-jdk-headless")
     program = file.with_name("Reader.java")
     program.write_text(JAVA)
     run = subprocess.run(["java", program, parser, file], capture_output=True, check=True)
-    assert run.stdout.decode().splitlines() == list(told())
+    assert run.stdout.decode().splitlines() == list(expected_events())

@@ -1,4 +1,4 @@
-"""From a configuration and its templates to the files of a generation."""
+"""Compiling and rendering the templates of a configuration's apps."""
 
 import io
 import json
@@ -15,9 +15,9 @@ from dotenv import dotenv_values
 from lessee.config.parsing import parse
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.generation import File, Generation
-from lessee.core.paths import Dynamic, Folder, Ref, Space
+from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
 from lessee.core.secrets import Secret
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.render import Inputs, render
 from lessee.rendering.templates import Compiler
 
@@ -27,56 +27,58 @@ SECRETS = {Ref("kv", "production/db"): Secret({"password": CANARY, "odd": "\ud80
 
 def config(files, more=""):
     return parse(
-        "environment: production\nsecrets: {mount: kv, shared: [shared/]}\n"
+        "environment: production\nsecrets: {mount: kv, shared_prefixes: [shared/]}\n"
         f"apps:\n  web:\n    directory: /run/secrets/web\n    files: [{files}]\n{more}",
         source="lessee.yaml",
         environ={},
     )
 
 
-def recipes(config, **templates):
+def compiled_apps(config, **templates):
     load = {f"{name}.j2": text for name, text in templates.items()}.__getitem__
-    return compile_recipes(config, Compiler(load, space_of(config)))
+    return compile_apps(config, Compiler(load, path_scope_of(config)))
 
 
-def test_code_is_made_when_it_is_rendered_where_nobody_prepared_it():
+def test_unprepared_code_is_generated_when_it_is_rendered():
     text = "{% block a %}{% endblock %}{% block a %}{% endblock %}"
     said = config("{template: a.j2}")
-    later = compile_recipes(said, Compiler({"a.j2": text}.__getitem__, space_of(said)), prepare=False)
+    later = compile_apps(said, Compiler({"a.j2": text}.__getitem__, path_scope_of(said)), prepare=False)
     with pytest.raises(TemplateError, match="defined twice"):
         files_of(later["web"])
     with pytest.raises(TemplateError, match="defined twice"):
-        recipes(said, a=text)
+        compiled_apps(said, a=text)
 
 
-def files_of(recipe, dynamic=None):
-    return render(recipe, Inputs(SECRETS, {}, dynamic or {}, {"HOST": "h"})).generation
+def files_of(compiled_app, dynamic=None):
+    return render(compiled_app, Inputs(SECRETS, {}, dynamic or {}, {"HOST": "h"})).generation
 
 
 def test_the_space_is_that_of_the_configuration():
     foreign = frozenset({"development", "testing", "staging"})
-    assert space_of(config("{template: a.j2}")) == Space("kv", "production/", ("shared/",), foreign, "production")
+    assert path_scope_of(config("{template: a.j2}")) == PathScope(
+        "kv", "production/", ("shared/",), foreign, "production"
+    )
 
 
-def test_a_recipe_needs_what_any_of_its_templates_can_touch():
-    made = recipes(
+def test_an_app_has_the_references_of_all_its_templates():
+    made = compiled_apps(
         config("{template: a.j2, name: a}, {template: b.j2, name: b}"),
         a='{{ secret("db").password }}{% include "c.j2" %}',
         b='{{ secret("shared/x").y }}{{ dynamic("database/creds/web").password }}',
         c='{{ secrets("keys/")|length }}',
     )["web"]
-    assert made.needs == {
+    assert made.references == {
         Ref("kv", "production/db"),
         Ref("kv", "shared/x"),
         Folder("kv", "production/keys/"),
-        Dynamic("database/creds/web"),
+        DynamicSecret("database/creds/web"),
     }
 
 
 def test_files_have_their_grammar_mode_and_owner():
     said = '{template: a.j2, name: app.env, owner: "7:8"}, {template: a.j2, name: a.txt, mode: "0400", owner: "9"}'
     said += ", {template: a.j2, name: b.txt}"
-    made = recipes(config(said), a='P={{ secret("db").password ~ " x" }}\nH={{ env("HOST") }}\n')["web"]
+    made = compiled_apps(config(said), a='P={{ secret("db").password ~ " x" }}\nH={{ env("HOST") }}\n')["web"]
     generation = files_of(made)
     plain = f"P={CANARY} x\nH=h\n".encode()
     quoted, *rest = generation.files
@@ -88,42 +90,42 @@ def test_files_have_their_grammar_mode_and_owner():
 
 
 def test_the_same_inputs_give_the_same_generation():
-    made = recipes(config("{template: a.j2}"), a='{{ secret("db").user }}')["web"]
+    made = compiled_apps(config("{template: a.j2}"), a='{{ secret("db").user }}')["web"]
     assert files_of(made) == files_of(made) == Generation("web", (File("a", b"simba", 0o440),))
 
 
-def test_a_recipe_differs_where_a_template_or_a_setting_does():
+def test_compiled_apps_differ_if_a_template_or_a_setting_differs():
     def made(text="a", more=""):
-        return recipes(config("{template: a.j2}", more), a='{% include "b.j2" %}', b=text)["web"]
+        return compiled_apps(config("{template: a.j2}", more), a='{% include "b.j2" %}', b=text)["web"]
 
     assert made() == made()
     assert made() != made(text="b")
-    assert made() != made(more="    refresh: 5s\n")
+    assert made() != made(more="    refresh_interval: 5s\n")
 
 
-def test_all_that_is_wrong_with_any_template_is_told_once():
+def test_each_error_of_all_templates_is_reported_once():
     more = "  api:\n    directory: /run/secrets/api\n    files: [{template: b.j2, name: x}, {template: c.j2}]\n"
     with pytest.raises(TemplateError) as caught:
-        recipes(
+        compiled_apps(
             config("{template: a.j2}, {template: b.j2}", more),
             a="{{ nope }}",
             b='\n{% include "c.j2" %}',
             c="{{ 1|no }}",
         )
     first, second = str(caught.value).splitlines()
-    assert first.startswith("a.j2:1: there is no variable or function 'nope'")
-    assert second == "c.j2:1: there is no filter 'no'"
+    assert first.startswith("a.j2:1: unknown variable or function 'nope'")
+    assert second == "c.j2:1: unknown filter 'no'"
     assert caught.value.exit_code == 65
 
 
-def test_an_operators_file_has_no_recipes():
-    assert recipes(parse("environment: production", source="lessee.yaml", environ={})) == {}
+def test_an_operators_file_has_no_apps():
+    assert compiled_apps(parse("environment: production", source="lessee.yaml", environ={})) == {}
 
 
-def test_a_text_that_is_no_utf8_is_refused_unseen():
-    made = recipes(config("{template: a.j2, name: a.txt}"), a='{{ secret("db").password }}{{ secret("db").odd }}')[
-        "web"
-    ]
+def test_text_that_is_not_utf8_is_rejected_unseen():
+    made = compiled_apps(
+        config("{template: a.j2, name: a.txt}"), a='{{ secret("db").password }}{{ secret("db").odd }}'
+    )["web"]
     with pytest.raises(FormatError) as caught:
         files_of(made)
     assert CANARY not in str(caught.value)
@@ -131,15 +133,15 @@ def test_a_text_that_is_no_utf8_is_refused_unseen():
 
 
 def test_one_file_that_fails_leaves_no_half_generation():
-    made = recipes(config("{template: a.j2}, {template: b.j2}"), a="fine", b='\n{{ secret("db").nope }}')["web"]
+    made = compiled_apps(config("{template: a.j2}, {template: b.j2}"), a="fine", b='\n{{ secret("db").nope }}')["web"]
     with pytest.raises(TemplateError, match=r"^b\.j2:2: db has no such key: 'nope'"):
         files_of(made)
 
 
 def test_one_lease_serves_all_files_of_an_app():
     text = '{{ dynamic("database/creds/web").password }}'
-    made = recipes(config("{template: a.j2, name: a}, {template: b.j2, name: b}"), a=text, b=text)["web"]
-    generation = files_of(made, {Dynamic("database/creds/web"): Secret({"password": CANARY})})
+    made = compiled_apps(config("{template: a.j2, name: a}, {template: b.j2, name: b}"), a=text, b=text)["web"]
+    generation = files_of(made, {DynamicSecret("database/creds/web"): Secret({"password": CANARY})})
     assert [file.content for file in generation.files] == [CANARY.encode()] * 2
     assert CANARY not in repr(generation)
 
@@ -160,13 +162,13 @@ def issued():
 
 
 CERTIFICATE = '{% set c = certificate("pki/issue/web", common_name="web", ttl="1h") %}'
-NEED = Dynamic("pki/issue/web", (("common_name", "web"), ("ttl", "1h")), "POST", certificate=True)
+NEED = DynamicSecret("pki/issue/web", (("common_name", "web"), ("ttl", "1h")), "POST", certificate=True)
 
 
 def test_a_certificate_its_key_and_its_chain_are_files_that_a_tls_library_reads():
     data = issued()
     said = config("{template: tls.crt.j2}, {template: ca.pem.j2}, {template: tls.key.j2}")
-    made = recipes(
+    made = compiled_apps(
         said,
         **{
             "tls.crt": CERTIFICATE + '{{ c.certificate }}\n{{ c.ca_chain | join("\n") }}\n',
@@ -183,10 +185,10 @@ def test_a_certificate_its_key_and_its_chain_are_files_that_a_tls_library_reads(
     assert public == x509.load_pem_x509_certificate(crt).public_key()
 
 
-def test_a_pem_of_many_lines_comes_back_as_it_was_from_every_format():
+def test_a_pem_of_many_lines_comes_back_unchanged_from_every_format():
     data = issued()
     chain = 'c.ca_chain | join("\n")'
-    made = recipes(
+    made = compiled_apps(
         config("{template: a.env.j2}, {template: a.json.j2}, {template: a.yaml.j2}, {template: a.pem.j2}"),
         **{
             "a.env": CERTIFICATE + f"KEY={{{{ c.private_key }}}}\nCHAIN={{{{ {chain} }}}}\n",
@@ -204,13 +206,13 @@ def test_a_pem_of_many_lines_comes_back_as_it_was_from_every_format():
     assert pem == chain
 
 
-def test_what_makes_an_environment_is_no_file_and_its_needs_are_the_app_s():
-    said = config("{template: a.j2, name: a.txt}", "    environ: e.j2\n")
-    recipe = recipes(said, a="x", e='USER={{ secret("db").user }}\nPASSWORD={{ secret("db").password }}\nAT=${HOST}')[
-        "web"
-    ]
-    assert recipe.needs == {Ref("kv", "production/db")}
-    made = files_of(recipe)
+def test_an_env_template_is_no_file_but_its_references_are_the_apps():
+    said = config("{template: a.j2, name: a.txt}", "    env_template: e.j2\n")
+    compiled_app = compiled_apps(
+        said, a="x", e='USER={{ secret("db").user }}\nPASSWORD={{ secret("db").password }}\nAT=${HOST}'
+    )["web"]
+    assert compiled_app.references == {Ref("kv", "production/db")}
+    made = files_of(compiled_app)
     assert made.environ == (("AT", "h"), ("PASSWORD", CANARY), ("USER", "simba"))
     assert [file.name for file in made.files] == ["a.txt"]
     assert CANARY not in repr(made)

@@ -1,25 +1,25 @@
-"""What a frontend's build gives to everyone is listed by name, however a template comes to it."""
+"""Public variables of a frontend build must be listed by name, whatever template sets them."""
 
 import pytest
 
 from lessee.core.errors import FormatError
-from lessee.core.paths import Space
+from lessee.core.paths import PathScope
 from lessee.core.secrets import Secret
-from lessee.rendering.public_variables import given, refuse_public
+from lessee.rendering.public_variables import public_variables_in, refuse_public
 from lessee.rendering.templates import Compiler, Renderer
 
-SPACE = Space("secret")
+SPACE = PathScope("secret")
 DATA = {"key": "canary-key", "url": "https://a.example/?q=1", "name": "VITE_NAME", "empty": ""}
 S = '{% set s = secret("a") %}'
 
 
 def document(text, data=DATA):
     compiled = Compiler({"x.j2": text}.__getitem__, SPACE).compile("x.j2")
-    return Renderer(SPACE, {need: Secret(data) for need in compiled.needs}, {}, {}, {"HOME": "/"}).render(compiled)
+    return Renderer(SPACE, {need: Secret(data) for need in compiled.references}, {}, {}, {"HOME": "/"}).render(compiled)
 
 
 def taken(text, form="dotenv"):
-    return [(one.variable, one.line, one.origin) for one in given(document(S + text), form)]
+    return [(one.variable, one.line, one.origin) for one in public_variables_in(document(S + text), form)]
 
 
 KEY = "a: key"
@@ -52,22 +52,24 @@ KEY = "a: key"
         ("A={{ s.key }}\n", []),
     ],
 )
-def test_a_public_variable_is_told_with_all_that_it_takes(text, found):
+def test_a_public_variable_is_reported_with_all_values_that_it_takes(text, found):
     assert taken(text) == found
 
 
-def test_a_variable_whose_name_is_a_key_of_a_secret_is_told():
+def test_a_variable_whose_name_is_a_key_of_a_secret_is_reported():
     rendered = document('{{ secret("a") | dotenv }}\n', {"A": "1", "VITE_NAME": "canary"})
-    assert [(one.variable, one.origin) for one in given(rendered, "dotenv")] == [("VITE_NAME", "a: VITE_NAME")]
+    assert [(one.variable, one.origin) for one in public_variables_in(rendered, "dotenv")] == [
+        ("VITE_NAME", "a: VITE_NAME")
+    ]
 
 
 @pytest.mark.parametrize("text", ["A=1; VITE_A={{ s.key }} npm run build\n", 'VITE_A=a"\n{{ s.key }}"\n'])
-def test_in_a_script_it_may_stand_anywhere_on_a_line(text):
+def test_in_a_script_it_may_be_anywhere_on_a_line(text):
     assert taken(text, "sh") == [("VITE_A", 1, KEY)]
 
 
 @pytest.mark.parametrize("form", ["xml", "nginx"])
-def test_what_sets_no_variables_gives_none(form):
+def test_formats_without_variables_have_no_public_variables(form):
     assert taken("VITE_A={{ s.key }}\n", form) == []
 
 
@@ -99,32 +101,32 @@ def test_what_sets_no_variables_gives_none(form):
         ('{{ {"A": "x VITE_B: 1"} | json }}', []),
     ],
 )
-def test_in_a_document_a_public_name_is_told_with_the_value_that_it_has(form, text, found):
+def test_in_a_document_a_public_name_is_reported_with_the_value_that_it_has(form, text, found):
     assert taken(text, form) == found
 
 
 def test_a_secret_that_is_written_out_as_a_whole_gives_each_public_name_in_it():
     rendered = document('{"app": {{ secret("a") }} }\n', {"A": "1", "VITE_NAME": "canary", "NEXT_PUBLIC_X": "canary"})
-    found = [(one.variable, one.origin) for one in given(rendered, "json")]
+    found = [(one.variable, one.origin) for one in public_variables_in(rendered, "json")]
     assert found == [("VITE_NAME", "a"), ("NEXT_PUBLIC_X", "a")]
 
 
-def test_the_keys_of_a_value_are_part_of_it_and_no_error_tells_them():
+def test_the_keys_of_a_value_are_part_of_it_and_no_error_prints_them():
     data = {"blob": '{"VITE_canary": {"x": "1", "PUBLIC_canary": 1}, "A": ["VITE_canary"]}'}
     rendered = document('\n{{ secret("a").blob | fromjson | json }}\n', data)
-    with pytest.raises(FormatError, match=r"x\.j2:2: VITE_… takes .*, PUBLIC_… takes .*\[VITE_…, PUBLIC_…\]") as told:
+    with pytest.raises(FormatError, match=r"x\.j2:2: VITE_… takes .*, PUBLIC_… takes .*\[VITE_…, PUBLIC_…\]") as caught:
         refuse_public(rendered, "text", {"A"})
-    assert "canary" not in str(told.value)
+    assert "canary" not in str(caught.value)
     refuse_public(rendered, "text", {"VITE_canary", "PUBLIC_canary"})
 
 
-def test_what_is_not_listed_is_refused_and_all_of_it_is_told():
+def test_all_public_variables_that_are_not_listed_are_in_the_error():
     rendered = document(S + "A=1\nVITE_A={{ s.key }}\nVITE_B={{ s.url }}{{ s.key }}\nVITE_C={{ s.url }}\n")
-    with pytest.raises(FormatError) as told:
+    with pytest.raises(FormatError) as caught:
         refuse_public(rendered, "dotenv", {"VITE_C"})
-    assert str(told.value) == (
-        "x.j2:2: VITE_A takes a: key, VITE_B takes a: url and a: key: a build writes what begins so into what every "
-        "visitor gets; take it out; or, where all the world may know it, write `public: [VITE_A, VITE_B]` in the app"
+    assert str(caught.value) == (
+        "x.j2:2: VITE_A takes a: key, VITE_B takes a: url and a: key: a build makes variables with this prefix public; "
+        "remove it; if the value is not secret, add `public_variables: [VITE_A, VITE_B]` to the app"
     )
-    assert "canary" not in str(told.value)
+    assert "canary" not in str(caught.value)
     refuse_public(rendered, "dotenv", {"VITE_A", "VITE_B", "VITE_C"})

@@ -1,21 +1,21 @@
-"""What the calls of dynamic() and certificate() say before they run."""
+"""The references in calls of dynamic() and certificate(), found without running the template."""
 
 import pytest
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import Dynamic, Space
+from lessee.core.paths import DynamicSecret, PathScope
 from lessee.rendering.templates import Compiler
 
-SPACE = Space("secret", "production/", ("shared/",), frozenset({"testing"}))
+SPACE = PathScope("secret", "production/", ("shared/",), frozenset({"testing"}))
 
 
-def needs(text):
-    return Compiler({"app.j2": text}.__getitem__, SPACE).compile("app.j2").needs
+def references(text):
+    return Compiler({"app.j2": text}.__getitem__, SPACE).compile("app.j2").references
 
 
 def refusal(text):
     with pytest.raises(TemplateError) as caught:
-        needs(text)
+        references(text)
     return str(caught.value)
 
 
@@ -26,18 +26,20 @@ def test_dynamic_secrets_are_known_though_no_branch_that_names_them_is_taken():
         '{% macro m() %}{{ certificate("pki/issue/api", common_name="a", key="local").x }}{% endmacro %}'
     )
     web = (("common_name", "simba.local"), ("exclude_cn_from_sans", True), ("ttl", "1h"))
-    assert needs(text) == {
-        Dynamic("database/creds/simba"),
-        Dynamic("gcp/key/a", method="POST"),
-        Dynamic("pki/issue/web", web, "POST", certificate=True),
-        Dynamic("pki/issue/api", (("common_name", "a"),), "POST", certificate=True, local_key=True),
+    assert references(text) == {
+        DynamicSecret("database/creds/simba"),
+        DynamicSecret("gcp/key/a", method="POST"),
+        DynamicSecret("pki/issue/web", web, "POST", certificate=True),
+        DynamicSecret("pki/issue/api", (("common_name", "a"),), "POST", certificate=True, local_key=True),
     }
 
 
-def test_the_same_call_is_one_need_in_any_order_of_its_keywords():
-    assert len(needs('{{ dynamic("a/b", x=1, y="2").c }}{{ dynamic("a/b", y="2", x=1).d }}')) == 1
-    assert len(needs('{{ dynamic("a/b").c }}{{ dynamic("a/b", method="GET").d }}')) == 1
-    assert len(needs('{{ certificate("a/b", common_name="c").x }}{{ certificate("a/b", common_name="d").x }}')) == 2
+def test_the_same_call_is_one_reference_in_any_order_of_its_keywords():
+    assert len(references('{{ dynamic("a/b", x=1, y="2").c }}{{ dynamic("a/b", y="2", x=1).d }}')) == 1
+    assert len(references('{{ dynamic("a/b").c }}{{ dynamic("a/b", method="GET").d }}')) == 1
+    assert (
+        len(references('{{ certificate("a/b", common_name="c").x }}{{ certificate("a/b", common_name="d").x }}')) == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,46 +56,49 @@ def test_the_same_call_is_one_need_in_any_order_of_its_keywords():
         "certificate('a/b', common_name=dynamic('c/d').x)",
     ],
 )
-def test_an_argument_that_is_no_literal_is_refused(expression):
+def test_an_argument_that_is_not_a_literal_is_rejected(expression):
     said = refusal(f"\n{{{{ {expression} }}}}")
     assert said.startswith("app.j2:2: ")
-    assert "takes literals, so that every path is known without running the template; write them out, as in " in said
+    assert (
+        "takes literals only, so that every path is known without running the template; write the arguments out, as in "
+        in said
+    )
 
 
 @pytest.mark.parametrize("function", ["dynamic", "certificate"])
 @pytest.mark.parametrize("arguments", ["", "1", "'a/b', 'c'", "path='a/b'", "'a/b', ttl=none", "'a/b', n=1.5"])
-def test_arguments_of_the_wrong_kind_are_refused_with_an_example(function, arguments):
+def test_arguments_of_the_wrong_kind_are_rejected_with_an_example(function, arguments):
     said = refusal(f"\n\n{{{{ {function}({arguments}) }}}}")
-    assert said.startswith(f"app.j2:3: {function}() cannot take these arguments; write it as {function}(")
+    assert said.startswith(f"app.j2:3: {function}() does not accept these arguments; write it as {function}(")
 
 
 @pytest.mark.parametrize("call", ["dynamic('a/b', ttl='1h', ttl='2h')", "secret('a', version=1, version=2)"])
-def test_a_keyword_that_stands_twice_is_refused_at_its_line(call):
+def test_a_duplicate_keyword_is_rejected_at_its_line(call):
     said = refusal(f"\n{{{{ {call} }}}}")
-    assert said == f"app.j2:2: {call.partition('(')[0]}() has one of its keywords twice; leave one of them out"
+    assert said == f"app.j2:2: {call.partition('(')[0]}() has the same keyword twice; remove one of them"
 
 
 @pytest.mark.parametrize("text", ["{% set f = dynamic %}{{ f('a/b').x }}", "{{ certificate }}"])
 def test_a_function_has_no_other_name(text):
-    assert " may only be called, as in " in refusal(text)
+    assert " can only be called, as in " in refusal(text)
 
 
 @pytest.mark.parametrize(
     ("call", "why"),
     [
-        ("dynamic('simba')", "is no path of what Vault makes; write the mount"),
-        ("dynamic('../a')", "is no path: an element is empty, a dot"),
-        ("dynamic('testing/creds/a')", "another environment's name; an agent reads its own"),
-        ("dynamic('secret/data/testing/a')", "where the KV secrets are; read it with secret()"),
-        ("dynamic('a/b', ttl='1h', method='GET')", 'method="GET" sends no parameters; leave it out'),
-        ("dynamic('a/b', method=1)", 'is neither "GET" nor "POST"; leave it out'),
-        ("certificate('testing/issue/a')", "another environment's name; an agent reads its own"),
-        ("certificate('pki/issue/a', key='here')", 'is neither "server" nor "local"; say where'),
+        ("dynamic('simba')", "is not the path of a dynamic secret; write the mount"),
+        ("dynamic('../a')", "is not a path: an element is empty, a dot"),
+        ("dynamic('testing/creds/a')", "starts with the name of another environment; an agent reads only its own"),
+        ("dynamic('secret/data/testing/a')", "the mount of the KV secrets; read it with secret()"),
+        ("dynamic('a/b', ttl='1h', method='GET')", 'method="GET" sends no parameters; omit'),
+        ("dynamic('a/b', method=1)", 'is neither "GET" nor "POST"; omit it'),
+        ("certificate('testing/issue/a')", "starts with the name of another environment; an agent reads only its own"),
+        ("certificate('pki/issue/a', key='here')", 'is neither "server" nor "local"; choose where'),
         ("certificate('pki/issue/a', key='local')", "needs a common_name for its signing request; write"),
-        ("certificate('pki/sign/a', key='local', common_name='a')", "does not end in issue and a role: "),
+        ("certificate('pki/sign/a', key='local', common_name='a')", "does not end in issue/ROLE, so "),
     ],
 )
-def test_what_may_not_be_asked_is_refused_at_its_line(call, why):
+def test_a_denied_path_or_parameter_is_rejected_with_its_line(call, why):
     said = refusal(f"\n{{{{ {call}.x }}}}")
     assert said.startswith("app.j2:2: ")
     assert why in said

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.config.parsing import parse
-from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.render import Inputs, render
 from lessee.rendering.templates import Compiler
 
@@ -18,31 +18,32 @@ TEMPLATES = {
     "lease.j2": '{{ dynamic("database/creds/web").x }}',
     "none.j2": "nothing",
 }
-ENVIRON = {"HOST": "h"}
+ENV_FORMAT = {"HOST": "h"}
 ONE, TWO, KEYS, LEASE = (
     Ref("secret", "one"),
     Ref("secret", "two"),
     Folder("secret", "keys/"),
-    Dynamic("database/creds/web"),
+    DynamicSecret("database/creds/web"),
 )
 
 
 def recipe_of():
     files = ", ".join(f"{{template: {name}, name: {name}.txt}}" for name in TEMPLATES)
     config = parse(
-        f'secrets: {{prefix: ""}}\napps: {{web: {{directory: /run/secrets/web, files: [{files}], environ: one.env}}}}',
+        f'secrets: {{prefix: ""}}\n'
+        f"apps: {{web: {{directory: /run/secrets/web, files: [{files}], env_template: one.env}}}}",
         source="lessee.yaml",
         environ={},
         for_child=True,
     )
     load = {**TEMPLATES, "one.env": 'A={{ secret("one").x }}'}.__getitem__
-    return compile_recipes(config, Compiler(load, space_of(config)))["web"]
+    return compile_apps(config, Compiler(load, path_scope_of(config)))["web"]
 
 
 RECIPE = recipe_of()
 
 
-def inputs(one, two, keys, lease, environ=ENVIRON):
+def inputs(one, two, keys, lease, environ=ENV_FORMAT):
     return Inputs({ONE: one, TWO: two}, {KEYS: keys}, {LEASE: lease}, environ)
 
 
@@ -51,16 +52,16 @@ FIRST = inputs(
 )
 
 
-def again(changed, recipe=RECIPE):
-    """The names of the files that were rendered anew."""
+def again(changed, compiled_app=RECIPE):
+    """The names of the files that were rendered again."""
     before = render(RECIPE, FIRST)
-    after = render(recipe, changed, before)
-    assert after == render(recipe, changed)
+    after = render(compiled_app, changed, before)
+    assert after == render(compiled_app, changed)
     pairs = zip(before.generation.files, after.generation.files, strict=True)
     return {new.name.removesuffix(".j2.txt") for old, new in pairs if new is not old}
 
 
-def test_where_nothing_changed_nothing_is_rendered():
+def test_without_changes_no_file_is_rendered():
     assert again(FIRST) == set()
 
 
@@ -76,7 +77,7 @@ def test_a_lease_renders_what_holds_it():
     assert again(inputs(*FIRST.secrets.values(), FIRST.folders[KEYS], Secret({"x": "9"}))) == {"lease"}
 
 
-def test_what_comes_to_a_folder_goes_or_changes_renders_what_lists_it():
+def test_each_change_in_a_folder_renders_the_files_that_list_it():
     keys = FIRST.folders[KEYS]
     for other in ({**keys, "c": Secret({"x": "9"})}, {"a": keys["a"]}, {**keys, "b": Secret({"x": "9"})}):
         assert again(inputs(*FIRST.secrets.values(), other, FIRST.dynamic[LEASE])) == {"folder"}
@@ -88,7 +89,7 @@ def test_true_is_not_taken_for_1():
     assert render(RECIPE, second, render(RECIPE, first)).generation.files[0].content == b"1 h"
 
 
-def test_another_recipe_or_environment_renders_all():
+def test_another_app_or_environment_renders_all():
     everything = {name.removesuffix(".j2") for name in TEMPLATES}
     assert again(FIRST, recipe_of()) == everything
     moved = inputs(*FIRST.secrets.values(), FIRST.folders[KEYS], FIRST.dynamic[LEASE], {"HOST": "elsewhere"})
@@ -114,7 +115,7 @@ secret = st.builds(lambda x: Secret({"x": x}), st.sampled_from(["1", "2", True, 
 
 
 @given(st.lists(st.builds(inputs, secret, secret, st.dictionaries(st.sampled_from("abc"), secret), secret), max_size=4))
-def test_whatever_happened_before_the_files_are_those_of_these_secrets(history):
+def test_the_files_depend_only_on_the_current_secrets(history):
     made = render(RECIPE, FIRST)
     for now in history:
         made = render(RECIPE, now, made)

@@ -1,4 +1,4 @@
-"""What a template may say, what it gives, and what its errors never tell."""
+"""The language of templates, their results, and their errors, which never contain a value."""
 
 import json
 import traceback
@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import Dynamic, Folder, Ref, Space
+from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
 from lessee.core.secrets import Secret
-from lessee.rendering.document import Hole
+from lessee.rendering.document import Placeholder
 from lessee.rendering.templates import Compiler, Renderer
 
 CANARY = "HUNTER2-c4n4ry"
-SPACE = Space("secret", "production/", ("shared/",), frozenset({"testing"}))
+SPACE = PathScope("secret", "production/", ("shared/",), frozenset({"testing"}))
 POSTGRES = {
     "username": "simba",
     "password": CANARY,
@@ -36,12 +36,12 @@ FOLDERS = {
         "stripe": Secret({"api_key": "k2"}),
     }
 }
-ISSUED = Dynamic("pki/issue/web", (("common_name", "simba.local"),), "POST", certificate=True)
+ISSUED = DynamicSecret("pki/issue/web", (("common_name", "simba.local"),), "POST", certificate=True)
 DYNAMIC = {
-    Dynamic("database/creds/simba"): Secret({"username": "v-simba-1", "password": CANARY}),
-    Dynamic("aws/sts/deploy", (("n", 2), ("ttl", "15m")), "POST"): Secret({"access_key": "A1"}),
-    Dynamic("aws/sts/deploy", (("n", 3), ("ttl", "15m")), "POST"): Secret({"access_key": "A2"}),
-    Dynamic("a/b", (("class", "c"), ("literal", "l"), ("self", "s")), "POST"): Secret({"x": "odd names"}),
+    DynamicSecret("database/creds/simba"): Secret({"username": "v-simba-1", "password": CANARY}),
+    DynamicSecret("aws/sts/deploy", (("n", 2), ("ttl", "15m")), "POST"): Secret({"access_key": "A1"}),
+    DynamicSecret("aws/sts/deploy", (("n", 3), ("ttl", "15m")), "POST"): Secret({"access_key": "A2"}),
+    DynamicSecret("a/b", (("class", "c"), ("literal", "l"), ("self", "s")), "POST"): Secret({"x": "odd names"}),
     ISSUED: Secret({"certificate": "C", "private_key": CANARY, "ca_chain": ["one", "two"]}),
 }
 DB = '{% set s = secret("database/postgres") %}'
@@ -66,8 +66,8 @@ def parts(text, **files):
 
 def value(expression):
     """What one expression gives."""
-    (hole,) = rendered(f"{DB}{{{{ {expression} }}}}")
-    return hole.value
+    (placeholder,) = rendered(f"{DB}{{{{ {expression} }}}}")
+    return placeholder.value
 
 
 def refusal(text, **files):
@@ -79,12 +79,12 @@ def refusal(text, **files):
 # Every path is known without running the template.
 
 
-def test_needs_are_known_though_no_branch_that_names_them_is_taken():
+def test_references_are_known_though_no_branch_that_names_them_is_taken():
     made = compiled(
         '{% if false %}{{ secret("a").x }}{{ secret("b", version=3).x }}{% endif %}'
         '{% for x in secrets("api-keys/") %}{{ secret("shared/c").x }}{% endfor %}{{ env("X", "y") }}'
     )
-    assert made.needs == {
+    assert made.references == {
         Ref("secret", "production/a"),
         Ref("secret", "production/b", 3),
         Ref("secret", "shared/c"),
@@ -92,7 +92,7 @@ def test_needs_are_known_though_no_branch_that_names_them_is_taken():
     }
 
 
-def test_needs_of_all_that_is_taken_in_are_known():
+def test_references_of_all_that_is_included_are_known():
     made = compiled(
         '{% extends "base.j2" %}{% import "macros.j2" as m %}{% from "words.j2" import w %}'
         '{% block body %}{% if false %}{% include "part.j2" %}{% endif %}{% endblock %}',
@@ -102,7 +102,7 @@ def test_needs_of_all_that_is_taken_in_are_known():
         part='{% include "deep.j2" %}',
         deep='{{ secret("deep").x }}',
     )
-    assert {need.path for need in made.needs} == {f"production/{x}" for x in ("base", "macro", "word", "deep")}
+    assert {need.path for need in made.references} == {f"production/{x}" for x in ("base", "macro", "word", "deep")}
     assert made.codes.keys() == {f"{name}.j2" for name in ("app", "base", "macros", "words", "part", "deep")}
 
 
@@ -120,10 +120,12 @@ def test_needs_of_all_that_is_taken_in_are_known():
         "env(secret('a').x)",
     ],
 )
-def test_a_path_that_is_no_literal_is_refused(expression):
+def test_a_path_that_is_not_a_literal_is_rejected(expression):
     said = refusal(f"\n{{{{ {expression} }}}}")
     assert said.startswith("app.j2:2: ")
-    assert "takes literals, so that every path is known without running the template; write them out" in said
+    assert (
+        "takes literals only, so that every path is known without running the template; write the arguments out" in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,10 +147,10 @@ def test_a_path_that_is_no_literal_is_refused(expression):
         "env('A', x='b')",
     ],
 )
-def test_arguments_of_the_wrong_kind_are_refused_with_an_example(expression):
+def test_arguments_of_the_wrong_kind_are_rejected_with_an_example(expression):
     said = refusal(f"\n\n{{{{ {expression} }}}}")
     assert said.startswith("app.j2:3: ")
-    assert "cannot take these arguments; write it as " in said
+    assert "does not accept these arguments; write it as " in said
 
 
 @pytest.mark.parametrize(
@@ -172,20 +174,20 @@ def test_arguments_of_the_wrong_kind_are_refused_with_an_example(expression):
 def test_a_function_has_no_other_name(text):
     said = refusal(text)
     assert said.startswith("app.j2:1: secret")
-    assert "may only be called, as in " in said
+    assert "can only be called, as in " in said
 
 
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("", "is no path of a secret"),
-        ("a/", "is no path of a secret"),
-        ("../testing/a", "is no path"),
-        ("testing/a", "another environment's name"),
+        ("", "is not the path of a secret"),
+        ("a/", "is not the path of a secret"),
+        ("../testing/a", "is not a path"),
+        ("testing/a", "starts with the name of another environment"),
         ("production/a", "leave it out"),
     ],
 )
-def test_a_path_outside_the_environment_is_refused_at_its_line(path, why):
+def test_a_path_outside_the_environment_is_rejected_at_its_line(path, why):
     said = refusal(f'\n{{{{ secret("{path}").x }}}}')
     assert said.startswith("app.j2:2: ")
     assert why in said
@@ -196,21 +198,21 @@ def test_a_path_outside_the_environment_is_refused_at_its_line(path, why):
     [
         (
             "{{ nope }}",
-            "there is no variable or function 'nope'; templates can call secret, secrets, dynamic, certificate, env",
+            "unknown variable or function 'nope'; templates can call secret, secrets, dynamic, certificate, env",
         ),
-        ("{{ nope('a') }}", "there is no variable or function 'nope'"),
-        ("{% if false %}{{ nope }}{% endif %}", "there is no variable or function 'nope'"),
-        ("{{ loop }}", "there is no variable or function 'loop'"),
-        ("{{ 1|nope }}", "there is no filter 'nope'"),
-        ("{% if false %}{{ 1|nope }}{% endif %}", "there is no filter 'nope'"),
-        ("{{ 1 is nope }}", "there is no test 'nope'"),
-        ("{% if false %}{{ 1 is nope }}{% endif %}", "there is no test 'nope'"),
+        ("{{ nope('a') }}", "unknown variable or function 'nope'"),
+        ("{% if false %}{{ nope }}{% endif %}", "unknown variable or function 'nope'"),
+        ("{{ loop }}", "unknown variable or function 'loop'"),
+        ("{{ 1|nope }}", "unknown filter 'nope'"),
+        ("{% if false %}{{ 1|nope }}{% endif %}", "unknown filter 'nope'"),
+        ("{{ 1 is nope }}", "unknown test 'nope'"),
+        ("{% if false %}{{ 1 is nope }}{% endif %}", "unknown test 'nope'"),
         ("{% nope %}", "Encountered unknown tag 'nope'."),
         ("{{ 1", "unexpected end of template"),
         ("{% filter upper %}a{% endfilter %}", "a filter takes a value, not a block"),
         ("{% autoescape true %}a{% endautoescape %}", "autoescape is for HTML"),
-        ("{{ 1|safe }}", "there is no filter 'safe'"),
-        ("{{ 1|attr('x') }}", "there is no filter 'attr'"),
+        ("{{ 1|safe }}", "unknown filter 'safe'"),
+        ("{{ 1|attr('x') }}", "unknown filter 'attr'"),
         ('{% include "a" ~ ".j2" %}', "must be one literal; write it out"),
         ('{% include ["a.j2", "b.j2"] %}', "must be one literal"),
         ("{% import 1 as m %}", "must be one literal"),
@@ -221,13 +223,13 @@ def test_a_path_outside_the_environment_is_refused_at_its_line(path, why):
 @pytest.mark.parametrize(
     "taking", [None, '{% include "in.j2" %}', '{% import "in.j2" as i %}', '{% extends "in.j2" %}']
 )
-def test_what_is_not_there_is_refused_with_file_and_line(text, what, taking):
+def test_a_missing_name_is_rejected_with_file_and_line(text, what, taking):
     said = refusal(taking, **{"in": f"\n\n{text}"}) if taking else refusal(f"\n\n{text}")
     assert said.startswith(f"{'in' if taking else 'app'}.j2:3: ")
     assert what in said
 
 
-def test_a_variable_may_come_from_the_template_that_takes_in():
+def test_a_variable_may_come_from_the_template_that_includes():
     assert parts('{% set x = "a" %}{% include "in.j2" %}', **{"in": "{{ x }}"}) == [["a"]]
     assert parts('{% for x in [1, 2] %}{% include "in.j2" %}{% endfor %}', **{"in": "{{ x }}"}) == [[1], [2]]
     assert parts('{% extends "in.j2" %}{% set x = "a" %}', **{"in": "{{ x }}"}) == [["a"]]
@@ -235,7 +237,7 @@ def test_a_variable_may_come_from_the_template_that_takes_in():
 
 def test_a_variable_that_does_not_reach_is_an_error_when_it_is_used():
     said = refusal('{% include "in.j2" %}{{ x }}', **{"in": "{% set x = 1 %}"})
-    assert said == "app.j2:1: there is no such variable: 'x'"
+    assert said == "app.j2:1: undefined variable: 'x'"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,9 @@ def test_a_variable_that_does_not_reach_is_an_error_when_it_is_used():
 def test_a_circle_of_includes_is_compiled_and_fails_when_it_runs(files):
     made = compiler({f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
     assert made.codes.keys() == {f"{name}.j2" for name in files}
-    with pytest.raises(TemplateError, match=r"\.j2:1: templates take in each other more than 20 levels deep; let none"):
+    with pytest.raises(
+        TemplateError, match=r"\.j2:1: templates include each other more than 20 levels deep; remove the circular"
+    ):
         Renderer(SPACE, {}, {}, {}, {}).render(made)
 
 
@@ -264,7 +268,7 @@ def test_a_template_is_another_when_the_text_of_any_file_is_and_else_the_same():
     assert all(other != same for other in others)
 
 
-def test_code_that_cannot_be_made_is_told_when_it_is_prepared():
+def test_code_that_cannot_be_generated_is_reported_when_it_is_prepared():
     twice = compiled("{% block a %}{% endblock %}\n{% block a %}{% endblock %}")
     with pytest.raises(TemplateError, match=r"app\.j2:2: block 'a' defined twice"):
         twice.prepare()
@@ -278,8 +282,10 @@ def test_code_that_cannot_be_made_is_told_when_it_is_prepared():
         ("{% for x in [1] %}" * 21 + "{% endfor %}" * 21, "too many statically nested blocks"),
     ],
 )
-def test_what_python_cannot_say_is_an_error_of_the_template(text, what):
-    with pytest.raises(TemplateError, match=rf"^app\.j2: its Python would be wrong: {what}") as caught:
+def test_code_that_python_rejects_is_an_error_of_the_template(text, what):
+    with pytest.raises(
+        TemplateError, match=rf"^app\.j2: the template's Python code would be invalid: {what}"
+    ) as caught:
         compiled(text).prepare()
     assert caught.value.todo
 
@@ -308,12 +314,12 @@ def test_a_missing_key_names_file_line_path_and_the_keys_that_are_there():
     said = refusal(
         '\n{{ secret("api/x").pasword }}', secrets={Ref("secret", "production/api/x"): Secret({"b": 1, "a": 2})}
     )
-    assert said == "app.j2:2: api/x has no such key: 'pasword'; the keys that are there: 'a', 'b'"
+    assert said == "app.j2:2: api/x has no such key: 'pasword'; its keys are: 'a', 'b'"
 
 
 def test_a_missing_key_of_an_empty_secret_says_that_there_is_none():
     said = refusal('{{ secret("x").a }}', secrets={Ref("secret", "production/x"): Secret({})})
-    assert said.endswith("the keys that are there: none")
+    assert said.endswith("its keys are: none")
 
 
 def test_a_key_with_a_line_end_makes_no_line_in_an_error():
@@ -324,12 +330,12 @@ def test_a_key_with_a_line_end_makes_no_line_in_an_error():
 @pytest.mark.parametrize(
     ("expression", "what"),
     [
-        ("s.tls.cert", "database/postgres: tls has no such key: 'cert'; the keys that are there: 'ca', 'modes'"),
+        ("s.tls.cert", "database/postgres: tls has no such key: 'cert'; its keys are: 'ca', 'modes'"),
         (
             "s.tls.modes[0].nam",
-            "database/postgres: tls: modes[0] has no such key: 'nam'; the keys that are there: 'name'",
+            "database/postgres: tls: modes[0] has no such key: 'nam'; its keys are: 'name'",
         ),
-        ("s['nope']", "database/postgres has no such key: 'nope'; the keys that are there: "),
+        ("s['nope']", "database/postgres has no such key: 'nope'; its keys are: "),
         ("s.nope.deeper", "database/postgres has no such key: 'nope'"),
         ("s.nope|upper", "database/postgres has no such key: 'nope'"),
         ("s.nope|json", "database/postgres has no such key: 'nope'"),
@@ -343,23 +349,23 @@ def test_a_key_with_a_line_end_makes_no_line_in_an_error():
         ("[]|first", "an empty list has no first"),
         (
             "secrets('api-keys/').nope.x",
-            "api-keys/ has no such key: 'nope'; the keys that are there: 'openrouter', 'stripe'",
+            "api-keys/ has no such key: 'nope'; its keys are: 'openrouter', 'stripe'",
         ),
         (
             "secrets('api-keys').stripe.nope",
-            "api-keys/stripe has no such key: 'nope'; the keys that are there: 'api_key'",
+            "api-keys/stripe has no such key: 'nope'; its keys are: 'api_key'",
         ),
         (
             "dynamic('database/creds/simba').pw",
-            "database/creds/simba has no such key: 'pw'; the keys that are there: 'password', 'username'",
+            "database/creds/simba has no such key: 'pw'; its keys are: 'password', 'username'",
         ),
         (
             "certificate('pki/issue/web', common_name='simba.local').key",
-            "pki/issue/web has no such key: 'key'; the keys that are there: 'ca_chain', 'certificate', 'private_key'",
+            "pki/issue/web has no such key: 'key'; its keys are: 'ca_chain', 'certificate', 'private_key'",
         ),
     ],
 )
-def test_what_is_not_there_is_named(expression, what):
+def test_a_missing_key_is_named(expression, what):
     assert refusal(f"{DB}\n{{{{ {expression} }}}}").startswith(f"app.j2:2: {what}")
 
 
@@ -372,7 +378,7 @@ def test_the_line_is_that_of_the_macro_or_the_included_file():
 
 def test_a_computed_key_is_not_repeated():
     said = refusal(DB + "{{ s[s.password] }}")
-    assert said.startswith("app.j2:1: database/postgres has no such key: a computed one; the keys that are there: ")
+    assert said.startswith("app.j2:1: database/postgres has no such key: a computed one; its keys are: ")
     assert CANARY not in said
 
 
@@ -489,12 +495,12 @@ BLOCKS = [
 
 
 def assert_silent(exc):
-    told = [str(exc), repr(exc), *exc.args, *traceback.format_exception(exc)]
-    assert not any(CANARY in str(text) or CANARY.lower() in str(text).lower() for text in told)
+    texts = [str(exc), repr(exc), *exc.args, *traceback.format_exception(exc)]
+    assert not any(CANARY in str(text) or CANARY.lower() in str(text).lower() for text in texts)
 
 
 @pytest.mark.parametrize("expression", [*(f"{{{{ {e} }}}}" for e in FAILING), *BLOCKS])
-def test_no_failure_tells_a_value(expression):
+def test_no_failure_reveals_a_value(expression):
     with pytest.raises(TemplateError) as caught:
         rendered(f"{DB}{expression}")
     assert_silent(caught.value)
@@ -518,7 +524,7 @@ operand = st.recursive(
 
 
 @given(operand)
-def test_whatever_is_computed_either_gives_or_fails_silently(expression):
+def test_any_expression_returns_or_fails_without_revealing_a_value(expression):
     try:
         rendered(f"{DB}{{{{ {expression} }}}}")
     except TemplateError as exc:
@@ -622,12 +628,12 @@ def test_an_inline_if_without_else_gives_nothing():
     assert parts('A={{ "x" if false }}B') == ["A=B"]
 
 
-def test_a_value_knows_where_it_came_from():
+def test_a_value_has_its_origin():
     text = (
         DB
         + "{{ s.password }} {{ s.tls.modes[0].name }} {{ s.hosts[1] }} {{ s.tls }} {{ s.port }} {{ s.username ~ '' }}"
     )
-    origins = [part.origin for part in rendered(text) if isinstance(part, Hole)]
+    origins = [part.origin for part in rendered(text) if isinstance(part, Placeholder)]
     path = "database/postgres"
     assert origins[:4] == [f"{path}: password", f"{path}: tls: modes[0]: name", f"{path}: hosts[1]", f"{path}: tls"]
     assert origins[4:] == ["an expression", "an expression"]
@@ -640,14 +646,14 @@ def test_a_dynamic_secret_that_was_set_once_serves_the_whole_template():
     assert (first.origin, second.origin) == ("database/creds/simba: username", "database/creds/simba: password")
 
 
-def test_a_part_of_a_certificate_knows_where_it_came_from():
-    hole, other = rendered(
+def test_a_part_of_a_certificate_has_its_origin():
+    placeholder, other = rendered(
         '{% set c = certificate("pki/issue/web", common_name="simba.local") %}{{ c.private_key }}{{ c.ca_chain[1] }}'
     )
-    assert (hole.origin, other.origin) == ("pki/issue/web: private_key", "pki/issue/web: ca_chain[1]")
+    assert (placeholder.origin, other.origin) == ("pki/issue/web: private_key", "pki/issue/web: ca_chain[1]")
 
 
-def test_holes_keep_their_order_between_the_texts():
+def test_placeholders_keep_their_order_between_the_texts():
     text = DB + "a={{ s.username }}\n{# note #}b={{ s.port }}{{ s.path }};{{ 'c' }}"
     assert parts(text) == ["a=", ["simba"], "\nb=", [5432], ["/var"], ";", ["c"]]
 
@@ -689,11 +695,11 @@ def test_loops_over_a_secret_and_a_folder():
     ]  # fmt: skip
 
 
-def test_the_environment_is_read_and_its_want_is_told():
+def test_environment_variables_are_read_and_missing_ones_reported():
     assert rendered('{{ env("HOST") }}', environ={"HOST": "h"})[0].value == "h"
     assert rendered('{{ env("HOST", "d") }}', environ={"HOST": "h"})[0].value == "h"
     assert refusal('\n{{ env("HOST") }}') == (
-        "app.j2:2: env('HOST'): the agent's environment has no HOST; give a default"
+        "app.j2:2: env('HOST'): the agent's environment has no HOST; set it, or add a default"
     )
 
 
@@ -703,7 +709,7 @@ def test_a_pinned_version_is_another_secret():
         Ref("secret", "production/a", 1): Secret({"x": "old"}),
     }
     text = '{{ secret("a").x }}{{ secret("a", version=1).x }}'
-    assert [hole.value for hole in rendered(text, secrets=secrets)] == ["new", "old"]
+    assert [placeholder.value for placeholder in rendered(text, secrets=secrets)] == ["new", "old"]
 
 
 @pytest.mark.parametrize("taking", ['{% include "in.j2" %}', '{% include "in.j2" without context %}'])
@@ -719,7 +725,7 @@ def test_functions_reach_into_what_an_included_template_imports():
     assert parts('{% include "in.j2" %}', **files) == [["simba"]]
 
 
-def test_an_imported_template_is_run_anew_with_new_secrets():
+def test_an_imported_template_is_run_again_with_new_secrets():
     made = compiled('{% import "in.j2" as m %}{{ m.pw }}{% include "in.j2" without context %}',
                     **{"in": '{% set pw = secret("a").x %}{{ pw }}'})  # fmt: skip
     for new in ("one", "two"):
@@ -744,11 +750,11 @@ def test_an_imported_template_is_run_anew_with_new_secrets():
         "{% set x %}{{ s.password }}{% endset %}{% for y in [x] %}<{{ y }}>{% endfor %}",
     ],
 )
-def test_what_gives_text_keeps_its_holes(text):
+def test_blocks_and_macros_keep_their_placeholders(text):
     assert parts(DB + text) == ["<", [CANARY], ">"]
 
 
-def test_blocks_of_a_base_keep_their_holes():
+def test_blocks_of_a_base_keep_their_placeholders():
     base = "<{% block b %}{{ secret('database/postgres').username }}{% endblock %}>"
     assert parts('{% extends "in.j2" %}', **{"in": base}) == ["<", ["simba"], ">"]
     child = '{% extends "in.j2" %}{% block b %}{{ super() }}-{{ self.c() }}{% endblock %}{% block c %}x{% endblock %}'
@@ -789,9 +795,7 @@ def test_text_with_values_is_only_written_out(expression):
 
 def test_text_with_values_says_what_to_do():
     said = refusal(DB + "{% set x %}{{ s.port }}{% endset %}\n{{ x|int }}")
-    assert said.endswith(
-        "joined, compared or filtered; do so with the values inside it, and write the pieces side by side"
-    )
+    assert said.endswith("joined, compared or filtered; apply the operation to the values inside it")
 
 
 # Structures.
@@ -814,20 +818,20 @@ def test_a_template_can_refuse_in_words_of_its_own():
     assert rendered(text % "'simba'") == ("\n",)
 
 
-def test_what_a_template_refuses_with_is_a_literal():
+def test_what_a_template_rejects_with_is_a_literal():
     with pytest.raises(TemplateError, match=r"^app\.j2:1: fail\(\) takes literals"):
         compiled('{{ fail(secret("database/postgres").username) }}')
 
 
 @pytest.mark.parametrize("number", ["1" * 5000, "1_0" * 3000])
-def test_a_number_that_python_cannot_read_is_told_as_any_other_mistake(number):
+def test_a_number_that_python_cannot_read_is_reported_as_any_other_error(number):
     with pytest.raises(TemplateError) as caught:
         compiled(f"\n{{{{ {number} }}}}").prepare()
-    assert str(caught.value) == "app.j2: a number in it is too long for Python; write it as a text"
-    with pytest.raises(TemplateError, match=r"^app\.j2:1: no secret has so many versions"):
+    assert str(caught.value) == "app.j2: a number in the template is too long; write it as a string"
+    with pytest.raises(TemplateError, match=r"^app\.j2:1: the version number is too large"):
         compiled(f'{{{{ secret("a", version=0x{"f" * 5000}) }}}}')
 
 
-def test_a_number_that_python_cannot_write_is_told_as_any_other_mistake():
-    with pytest.raises(TemplateError, match=r"^app\.j2: a number in it is too long for Python"):
+def test_a_number_that_python_cannot_write_is_reported_as_any_other_error():
+    with pytest.raises(TemplateError, match=r"^app\.j2: a number in the template is too long"):
         compiled(f"{{{{ 0x{'f' * 5000} }}}}").prepare()

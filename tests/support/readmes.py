@@ -19,9 +19,9 @@ def blocks(folder, language):
 
 
 def check(folder, disk, **environ):
-    """Every template stands in the table and in a configuration; `lessee check` has nothing to say about those.
+    """Every template is in the table and in a configuration, for which `lessee check` finds nothing.
 
-    YAML without `apps`, as a Compose file, is passed over. `environ`: what `${…}` stands for.
+    YAML without `apps`, such as a Compose file, is skipped. `environ` has the variables of `${…}`.
     """
     readme = (TEMPLATES / folder / "README.md").read_text()
     names = [str(path.relative_to(TEMPLATES / folder)) for path in (TEMPLATES / folder).rglob("*.j2")]
@@ -29,7 +29,7 @@ def check(folder, disk, **environ):
     configs = [config for text in blocks(folder, "yaml") if "apps" in (config := yaml.safe_load(text))]
     assert {f"{folder}/{name}" for name in names} <= {name for config in configs for name in _used(config)}
     for config in configs:
-        (disk / "lessee.yaml").write_text(yaml.safe_dump(_REST | config | {"templates": str(TEMPLATES)}))
+        (disk / "lessee.yaml").write_text(yaml.safe_dump(_REST | config | {"template_dir": str(TEMPLATES)}))
         command = [sys.executable, "-m", "lessee", "check"]
         done = subprocess.run(command, cwd=disk, env=environ, capture_output=True, text=True, check=False, timeout=30)
         assert (done.returncode, done.stderr) == (0, "")
@@ -38,4 +38,4 @@ def check(folder, disk, **environ):
 def _used(config):
     for app in config["apps"].values():
         yield from (file["template"] for file in app.get("files", ()))
-        yield from filter(None, [app.get("environ")])
+        yield from filter(None, [app.get("env_template")])

@@ -35,7 +35,7 @@ def alertmanager():
 
 
 class Receivers:
-    """A mail server and a Slack of the test's own, and what was shown to them."""
+    """A mail server and a Slack server with the credentials that they received."""
 
     def __init__(self):
         self.logins, self.paths = [], []
@@ -96,7 +96,7 @@ class Alertmanager:
             self._process = subprocess.Popen([*command, address], stderr=log)
 
     def tell(self, receivers):
-        """Alert, and give what its receivers were shown."""
+        """Fire an alert, and return the credentials that its receivers got."""
         before = len(receivers.logins), len(receivers.paths)
         alert = json.dumps([{"labels": {"alertname": f"a{next(self._numbers)}"}}]).encode()
         url = f"http://127.0.0.1:{self._port}/api/v2/alerts"
@@ -155,7 +155,7 @@ def secrets_of(password, port=25, url="https://hooks.slack.com/services/x", user
     return {"alerting/smtp": smtp, "alerting/slack": {"webhook_url": url}}
 
 
-def test_a_new_password_and_a_new_url_are_taken_up_without_a_signal(bao, sidecar, receivers, start):
+def test_a_new_password_and_a_new_url_are_loaded_without_a_signal(bao, sidecar, receivers, start):
     place(sidecar, *FILES)
     put(bao, receivers, HOSTILE)
     sidecar.start()
@@ -165,7 +165,7 @@ def test_a_new_password_and_a_new_url_are_taken_up_without_a_signal(bao, sidecar
     eventually(lambda: alertmanager.tell(receivers) == ([HOSTILE, "second"], "/second"), "the new ones")
 
 
-def test_what_stands_in_the_configuration_is_taken_up_by_sighup(bao, sidecar, receivers, start):
+def test_what_is_in_the_configuration_is_loaded_by_sighup(bao, sidecar, receivers, start):
     place(sidecar, INLINE)
     sidecar.web["notify"] = {"process": {"cmdline": f"alertmanager.*{sidecar.directory}"}}
     put(bao, receivers, " both\t\n")
@@ -222,5 +222,5 @@ def password_of(value):
     return written("alertmanager/smtp-password.j2", "text", {"alerting/smtp": {"password": value}})
 
 
-def test_the_readme_shows_how_to_use_each_template(tmp_path):
+def test_the_readme_explains_how_to_use_each_template(tmp_path):
     readmes.check("alertmanager", tmp_path)

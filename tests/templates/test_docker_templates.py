@@ -84,7 +84,7 @@ def test_the_sdk_reads_users_and_passwords_that_are_numbers_or_booleans(tmp_path
     ]
 
 
-def test_a_user_with_a_colon_is_refused():
+def test_a_user_with_a_colon_is_rejected():
     secrets = {"r": {"host": "r.example.com", "username": "a:b", "password": "canary"}}
     with pytest.raises(TemplateError, match=r"registry/docker/: a username holds a :") as caught:
         written("docker/config.json.j2", "json", {"registry/docker/": secrets})
@@ -97,9 +97,9 @@ def test_a_hostile_host_is_one_name():
     assert list(read["auths"]) == list(VALUES)
 
 
-def test_two_secrets_of_one_host_are_refused():
+def test_two_secrets_of_one_host_are_rejected():
     one = {"host": "r.example.com", "username": "u", "password": "p"}
-    with pytest.raises(FormatError, match="makes a name that its object has already"):
+    with pytest.raises(FormatError, match="duplicates a name of its object"):
         written("docker/config.json.j2", "json", {"registry/docker/": {"a": one, "b": one}})
 
 

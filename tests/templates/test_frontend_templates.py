@@ -85,11 +85,11 @@ def node(script, *arguments, **options):
 
 
 @pytest.mark.parametrize("vite", VITES)
-def test_a_bundle_holds_what_is_listed_and_no_secret_beside_it(bao, sidecar, tmp_path, vite):
+def test_a_bundle_holds_what_is_listed_and_no_secret_next_to_it(bao, sidecar, tmp_path, vite):
     packages = npm.packages()
     bao.put("testing/frontend/app", **secret_of(PUBLIC)["frontend/app"], internal_token=CANARY)
     bao.put("testing/api-keys/openai", api_key=CANARY)
-    sidecar.web["public"] = ["VITE_API_URL", "VITE_APP_NAME", "VITE_ENABLE_AUTH"]
+    sidecar.web["public_variables"] = ["VITE_API_URL", "VITE_APP_NAME", "VITE_ENABLE_AUTH"]
     app = rendered(sidecar, VITE)
     (app / "index.html").write_text('<script type="module" src="/main.js"></script>\n')
     (app / "main.js").write_text("document.title = import.meta.env;\n")
@@ -114,7 +114,7 @@ def test_a_bundle_holds_what_is_listed_and_no_secret_beside_it(bao, sidecar, tmp
         ),
     ],
 )
-def test_a_build_reads_every_hostile_value_that_its_file_can_hold(memory, library, template, names):
+def test_a_build_reads_every_hostile_value_that_its_file_can_represent(memory, library, template, names):
     cannot = refused("dotenv-vite")
     values = [value for value in VALUES if value not in cannot]
     texts = [written(template, "dotenv-vite", secret_of(value)) for value in values]
@@ -123,7 +123,7 @@ def test_a_build_reads_every_hostile_value_that_its_file_can_hold(memory, librar
     found = json.loads((memory / "found").read_bytes())
     assert found == [dict.fromkeys(names, value) for value in values]
     for value in cannot:
-        with pytest.raises(FormatError, match=r"carriage return, or needs quotes|holds a NUL"):
+        with pytest.raises(FormatError, match=r"carriage return, or needs quotes|contains a NUL"):
             written(template, "dotenv-vite", secret_of(value))
 
 
@@ -141,7 +141,7 @@ def test_a_flag_is_a_flag_in_env_js():
 
 @pytest.fixture
 def folder(memory):
-    """A folder that nginx's workers, who are nobody, can enter."""
+    """A folder that nginx's unprivileged workers can enter."""
     need(NGINX, "needs nginx: apt install nginx")
     memory.chmod(0o711)
     (memory / "nginx").mkdir(mode=0o711)
@@ -198,11 +198,11 @@ def test_nginx_adds_the_key_for_the_browser_and_tells_it_nothing(bao, sidecar, f
         assert page["window"]["__ENV__"]["API_URL"] == HOSTILE
         bao.put("testing/api-keys/openrouter", api_key='second"; } #')
         eventually(lambda: ask(port, "/api/openrouter/")[1] == 'Bearer second"; } #|', "the new key")
-        sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed")
+        sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready")
 
 
 def test_nginx_sends_every_hostile_key_without_dollars_and_control_characters(folder):
-    kept, locations = [], []
+    accepted, locations = [], []
     for value in VALUES:
         try:
             text = written(OPENROUTER, "nginx", {"api-keys/openrouter": {"api_key": value}})
@@ -210,13 +210,13 @@ def test_nginx_sends_every_hostile_key_without_dollars_and_control_characters(fo
             assert CANNOT.search(value) or len(value) > 4000  # nginx reads words of 4 KB.
             continue
         assert not CANNOT.search(value)
-        (folder / f"{len(kept)}.conf").write_text(text)
-        include = f"include {folder}/{len(kept)}.conf; proxy_pass http://unix:{folder}/upstream:/;"
-        locations.append(f"location = /{len(kept)} {{ {include} }}")
-        kept.append(value)
+        (folder / f"{len(accepted)}.conf").write_text(text)
+        include = f"include {folder}/{len(accepted)}.conf; proxy_pass http://unix:{folder}/upstream:/;"
+        locations.append(f"location = /{len(accepted)} {{ {include} }}")
+        accepted.append(value)
     port = free_port()
     with nginx(folder, f"server {{ listen 127.0.0.1:{port};\n" + "\n".join(locations) + "\n}"):
-        for number, value in enumerate(kept):
+        for number, value in enumerate(accepted):
             assert ask(port, f"/{number}")[1] == f"Bearer {value}".strip(" ") + "|"
 
 

@@ -127,18 +127,20 @@ def test_spring_reads_every_hostile_user_and_password_but_what_it_would_replace(
         assert found == {f"spring.datasource.{key}": text for key, text in (("url", URL), *pair(value).items())}
 
 
-def test_tomcat_reads_every_hostile_user_and_password_but_what_it_would_replace_and_xml_cannot_hold(tomcat, tmp_path):
+def test_tomcat_reads_every_hostile_user_and_password_but_what_it_would_replace_and_xml_cannot_represent(
+    tomcat, tmp_path
+):
     files = each(tmp_path, CONTEXT, "xml", IN_XML)
     for value, found in zip(IN_XML, tomcat(*files), strict=True):
         assert {"url": URL} | pair(value) == {key: found[key] for key in ("url", "username", "password")}
         assert found["name"] == "jdbc/app"
     for value in set(KEPT) - set(IN_XML):
-        with pytest.raises(FormatError, match="holds a character that XML cannot"):
+        with pytest.raises(FormatError, match="contains a character that XML does not allow"):
             written(CONTEXT, "xml", secret_of(value))
 
 
 @pytest.mark.parametrize(("template", "format_"), [(PROPERTIES, "properties"), (CONTEXT, "xml")])
-def test_what_they_would_replace_is_refused(template, format_):
+def test_values_that_the_clients_would_replace_are_rejected(template, format_):
     for value in set(VALUES) - set(KEPT):
         with pytest.raises(TemplateError, match=r"username or password holds \$\{"):
             written(template, format_, secret_of(value))
@@ -150,7 +152,7 @@ def test_numbers_and_booleans_are_users_and_passwords(spring, tomcat, tmp_path):
             assert [found[key] for key in found if key.endswith(("username", "password"))] == [text, text]
 
 
-def test_they_do_replace_it(spring, tomcat, tmp_path):
+def test_the_clients_do_replace_these_values(spring, tomcat, tmp_path):
     harmless = secret_of("harmless")
     for name, template, format_ in (("a", PROPERTIES, "properties"), ("b", CONTEXT, "xml")):
         (tmp_path / name).write_text(written(template, format_, harmless).replace("harmless", "${UNSET:-x}"))
@@ -182,5 +184,5 @@ def secret_of(value):
     return {"database/postgres": {"host": "db", "port": 5432, "database": "simba", **pair(value)}}
 
 
-def test_the_readme_shows_how_to_use_each_template(tmp_path):
+def test_the_readme_explains_how_to_use_each_template(tmp_path):
     readmes.check("java", tmp_path)

@@ -68,7 +68,7 @@ class Session:
 
 @contextmanager
 def session(sidecar, template, *command, **app):
-    use(sidecar, environ=template, **app)
+    use(sidecar, env_template=template, **app)
     del sidecar.web["files"]
     sidecar.write_config()
     with sidecar.log.open("ab") as log:
@@ -119,7 +119,7 @@ def test_braves_server_starts_with_a_key_and_not_without_one(bao, sidecar, node)
     assert "BRAVE_API_KEY environment variable is required" in done.stderr
 
 
-def test_a_server_that_is_started_anew_has_the_new_key(bao, sidecar, node):
+def test_a_restarted_server_has_the_new_key(bao, sidecar, node):
     bao.put("testing/api-keys/github", api_key="first")
     notify = {"child": True, "action": "restart"}
     with session(sidecar, "mcp/github.env.j2", *node("server-github"), notify=notify) as client:
@@ -168,7 +168,7 @@ part = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER", "passw
 with psycopg.connect(**{key: os.environ[f"CACHE_DB_{name}"] for key, name in part.items()}) as connection:
     print(*connection.execute("SELECT session_user").fetchone(), os.environ["MCP_API_KEY"], sep="\\n")
 """
-    use(sidecar, environ="mcp/cache-server.env.j2")
+    use(sidecar, env_template="mcp/cache-server.env.j2")
     del sidecar.web["files"]
     sidecar.write_config()
     done = sidecar.command("exec", "--app", "web", "--", sys.executable, "-c", script)
@@ -206,7 +206,7 @@ def test_the_memory_service_reads_its_key_and_where_its_certificate_is(tmp_path,
 def test_every_hostile_key_is_a_servers_but_one_with_nul(template, path, name):
     for value in VALUES:
         if "\0" in value:
-            with pytest.raises(FormatError, match="holds a NUL"):
+            with pytest.raises(FormatError, match="contains a NUL"):
                 written(f"mcp/{template}.env.j2", "dotenv", {path: {"api_key": value}})
             continue
         text = written(f"mcp/{template}.env.j2", "dotenv", {path: {"api_key": value}})

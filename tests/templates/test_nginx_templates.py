@@ -113,7 +113,7 @@ def placed(sidecar, port, behind, ttl):
 
 
 def serial(port):
-    """Of the certificate that is served; None where nobody serves."""
+    """The serial number of the served certificate, or None if nothing listens."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -139,7 +139,7 @@ def asked(port, path, user=None):
             return exc.code, ""
 
 
-def test_nginx_takes_up_all_that_is_new_by_sighup(server, sidecar, behind):
+def test_nginx_loads_all_that_is_new_by_sighup(server, sidecar, behind):
     port = free_port()
     server.put("testing/nginx/users", **{USER: HASH})
     server.put("testing/api-keys/openrouter", api_key=KEY)
@@ -155,27 +155,27 @@ def test_nginx_takes_up_all_that_is_new_by_sighup(server, sidecar, behind):
         eventually(lambda: asked(port, "/openrouter/", "other") == (200, "/ Bearer new None"), "the new key")
         assert asked(port, "/openrouter/", USER)[0] == 401
         eventually(lambda: serial(port) not in {None, first}, "a new certificate", patience=30)
-        sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed")
+        sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready")
 
 
-def test_nginx_has_every_hostile_key_but_what_it_cannot_read(tmp_path):
+def test_nginx_has_usualy_hostile_key_but_what_it_cannot_read(tmp_path):
     server, http = [], []
     for number, value in enumerate(KEYS):
         http.append(key_of(value).replace("$openrouter_key", f"$key{number}", 1))
         server.append(f"location = /{number} {{ return 200 $key{number}; }}\n")
     for value in set(VALUES) - set(KEYS):
-        with pytest.raises(FormatError, match=r"holds a control character|4 KB that nginx reads"):
+        with pytest.raises(FormatError, match=r"contains a control character|nginx's limit of 4 KB"):
             key_of(value)
     with plain(tmp_path, http, server) as get:
         for number, value in enumerate(KEYS):
             assert get(f"/{number}") == (200, value)
 
 
-def test_every_hostile_name_in_the_file_may_log_in_but_what_it_cannot_hold(tmp_path):
+def test_every_hostile_name_in_the_file_may_log_in_but_what_it_cannot_represent(tmp_path):
     file = tmp_path / "htpasswd"
     file.write_text("".join(users_of(value) for value in NAMES))
     for value in set(VALUES) - set(NAMES):
-        with pytest.raises(FormatError, match=r"makes no name of a section or a key|a line's end or a NUL"):
+        with pytest.raises(FormatError, match=r"does not form a valid name of a section or key|a newline or a NUL"):
             users_of(value)
     strangers = "[users", "[users:]", "[users:]\nx", "harmless", f"{NAMES[0]}\n{NAMES[1]}"
     with plain(tmp_path, [], [f"auth_basic x; auth_basic_user_file {file}; location / {{ empty_gif; }}\n"]) as get:
@@ -225,5 +225,5 @@ def authorization(user):
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{PASSWORD}'.encode()).decode()}"}
 
 
-def test_the_readme_shows_how_to_use_each_template(tmp_path):
+def test_the_readme_explains_how_to_use_each_template(tmp_path):
     readmes.check("nginx", tmp_path)

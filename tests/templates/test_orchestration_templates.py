@@ -28,7 +28,7 @@ ENV = "orchestration/orchestrator/.env.j2"
 SERVICES = "orchestration/services.yaml.j2"
 # Its client of the models too, so that it is seen what they would be asked with.
 AG2 = ("ag2==0.14.0", "openai==3.57.0", "httpx==0.28.1", "httpcore==1.0.9", "fast-depends==3.0.9", "termcolor==3.3.0")
-# Beside what the tests need anyhow.
+# In addition to the tests' own packages.
 AG2_ALSO = ("tiktoken==0.14.0", "regex==2026.11.19", "jiter==0.19.0", "distro==1.9.0", "tqdm==4.70.1", "sniffio==1.3.1")
 MODELS = {
     "api-keys/openrouter": {"api_key": HOSTILE},
@@ -169,7 +169,7 @@ def test_every_hostile_key_is_the_orchestrators_but_one_with_nul():
     for value in VALUES:
         secrets = {path: {**fields, "api_key": value} for path, fields in MODELS.items()}
         if "\0" in value:
-            with pytest.raises(FormatError, match="holds a NUL"):
+            with pytest.raises(FormatError, match="contains a NUL"):
                 written(ENV, "dotenv", secrets)
             continue
         found = variables(written(ENV, "dotenv", secrets), {"HOME": "/root"})
@@ -201,7 +201,7 @@ def test_the_services_log_in_with_what_services_yaml_gives_them(bao, sidecar, po
         postgres.sql(sql.SQL("DROP ROLE {}").format(name))
 
 
-def test_every_hostile_value_is_in_services_yaml_as_it_was_and_makes_no_structure():
+def test_every_hostile_value_is_in_services_yaml_unchanged_and_makes_no_structure():
     for value in VALUES:
         secrets = {
             "database/postgres": {"host": "db", "port": 5432, "database": "x", "username": value, "password": value},
@@ -232,7 +232,7 @@ def configuration(name):
 
 
 @pytest.mark.parametrize("name", ["lessee.yaml", "mcp.yaml"])
-def test_the_configuration_is_right_as_it_stands(name, tmp_path):
+def test_the_configuration_is_right_as_it_is(name, tmp_path):
     command = [sys.executable, "-m", "lessee", "check", "--config", HERE / name]
     environ = {"HOME": str(tmp_path), "SERVER": "github"}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=30)
@@ -240,7 +240,7 @@ def test_the_configuration_is_right_as_it_stands(name, tmp_path):
 
 
 def test_the_whole_ecosystem_has_what_it_needs_from_the_seeds_paths(tmp_path, memory):
-    """Nothing but the server, the login and the places is other than in the configurations that are shown."""
+    """Only the server, the login and the directories differ from the configurations in the README."""
     one = {"host": "db", "port": 5432, "database": "x", "username": HOSTILE, "password": HOSTILE, "api_key": HOSTILE}
     one |= {"endpoint": "minio:9000", "bucket": "x", "access_key": "canary", "secret_key": HOSTILE}
     one |= {
@@ -261,7 +261,7 @@ def test_the_whole_ecosystem_has_what_it_needs_from_the_seeds_paths(tmp_path, me
             for app in apps:
                 apps[app].pop("owner", None)
                 apps[app]["directory"] = str(memory / app)
-            agent.config.update({"templates": str(TEMPLATES), "apps": apps})
+            agent.config.update({"template_dir": str(TEMPLATES), "apps": apps})
             agent.write_config()
             if name == "lessee.yaml":
                 done = agent.command("render", "--output", "out")
@@ -306,7 +306,7 @@ def test_the_readme_is_right_and_each_server_has_its_app(tmp_path):
     )
 
 
-def test_a_key_that_is_missing_is_told_and_nothing_is_written(bao, sidecar):
+def test_a_key_that_is_missing_is_reported_and_nothing_is_written(bao, sidecar):
     put(bao, MODELS | {"api-keys/azure-openai": {"api_key": HOSTILE}})
     use(sidecar, LIST)
     done = sidecar.command("render", "--app", "web", "--output", "out")

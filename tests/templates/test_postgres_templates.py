@@ -70,19 +70,19 @@ def test_psql_logs_in_by_the_url(sidecar, login):
 
 
 def test_psql_logs_in_by_the_environment_that_exec_gives_it(sidecar, login):
-    use(sidecar, environ="postgres/libpq.env.j2")
+    use(sidecar, env_template="postgres/libpq.env.j2")
     del sidecar.web["files"]
     sidecar.write_config()
     done = sidecar.command("exec", "--app", "web", "--", *WHO)
     assert done.stdout == login, done.stderr
 
 
-def test_a_password_that_does_not_let_in_is_never_shown(bao, sidecar, postgres, login):
+def test_an_invalid_password_is_never_sent(bao, sidecar, postgres, login):
     app = yaml.safe_load(readmes.blocks("postgres", "yaml")[0])["apps"]["postgres"]
     use(sidecar, *app["files"], check=app["check"])
     sidecar.start()
     put(bao, postgres, "canary-value")
-    sidecar.until(lambda status: status["apps"]["web"]["state"] == "refused")
+    sidecar.until(lambda status: status["apps"]["web"]["state"] == "rejected")
     assert psql("-d", "service=app", PGSERVICEFILE=str(sidecar.directory / "pg_service.conf")) == login
     assert "authentication failed" in sidecar.log.read_text()
     assert "canary" not in sidecar.log.read_text()
@@ -92,7 +92,7 @@ def test_libpq_reads_every_hostile_password_that_fits_on_a_line(tmp_path):
     for value in VALUES:
         secrets = secret_of(value)
         if BREAKS.search(value):
-            with pytest.raises(FormatError, match="holds a line's end or a NUL"):
+            with pytest.raises(FormatError, match="contains a newline or a NUL"):
                 written("postgres/.pgpass.j2", "pgpass", secrets)
             continue
         file = tmp_path / "pgpass"
@@ -110,7 +110,7 @@ def test_libpq_reads_every_hostile_password_of_a_service_but_lines_too_long_and_
     for value in VALUES:
         secrets = secret_of(value)
         if BREAKS.search(value) or value != value.strip():
-            with pytest.raises(FormatError, match=r"holds a line's end or a NUL|has white space at an end"):
+            with pytest.raises(FormatError, match=r"contains a newline or a NUL|has white space at an end"):
                 written(SERVICE["template"], "ini", secrets)
             continue
         if len(value.encode()) > 1000:  # libpq says so aloud.

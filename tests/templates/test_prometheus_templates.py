@@ -37,7 +37,7 @@ def prometheus():
 
 
 class Monitored(OpenBao):
-    """With a listener that shows metrics to nobody without a token, which that of -dev does."""
+    """A server with a listener that requires a token for metrics, unlike that of -dev."""
 
     def __init__(self, folder):
         self.demanding = free_port()
@@ -95,7 +95,7 @@ def scraped(port, password):
     return {job: datetime.fromisoformat(time) for job, time in times.items()}
 
 
-def test_prometheus_takes_up_new_passwords_and_tokens_by_itself(server, sidecar):
+def test_prometheus_loads_new_passwords_and_tokens_by_itself(server, sidecar):
     port = free_port()
     for name in FILES:
         text = (TEMPLATES / f"prometheus/{name}.j2").read_text()
@@ -125,8 +125,8 @@ def since(begun, times):
 
 
 @pytest.fixture
-def shown():
-    """A target, and what Authorization was shown to it, by path."""
+def target():
+    """A target, and the Authorization headers that it received, by path."""
     seen = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -145,23 +145,23 @@ def shown():
         server.shutdown()
 
 
-def test_prometheus_shows_every_hostile_user_and_password_but_with_white_space_at_an_end(shown, tmp_path):
-    scrape(shown, tmp_path, [(value, value if value in STRIPPED else "x") for value in VALUES])
+def test_prometheus_sends_every_hostile_user_and_password_but_with_white_space_at_an_end(target, tmp_path):
+    scrape(target, tmp_path, [(value, value if value in STRIPPED else "x") for value in VALUES])
     for number, value in enumerate(VALUES):
-        assert shown[0][f"/{number}"] == header(value, value if value in STRIPPED else "x")
+        assert target[0][f"/{number}"] == header(value, value if value in STRIPPED else "x")
     for value in set(VALUES) - set(STRIPPED):
         with pytest.raises(TemplateError, match="monitoring/metrics: the password has white space"):
             password_of(value)
 
 
-def test_prometheus_shows_users_and_passwords_that_are_numbers_or_booleans(shown, tmp_path):
-    scrape(shown, tmp_path, [(value, value) for value in NUMBERS])
-    assert list(map(shown[0].get, ("/0", "/1"))) == [header(text, text) for text in NUMBERS.values()]
+def test_prometheus_sends_users_and_passwords_that_are_numbers_or_booleans(target, tmp_path):
+    scrape(target, tmp_path, [(value, value) for value in NUMBERS])
+    assert list(map(target[0].get, ("/0", "/1"))) == [header(text, text) for text in NUMBERS.values()]
 
 
-def scrape(shown, folder, logins):
+def scrape(target, folder, logins):
     """Let a real Prometheus ask a target with each user and password, on paths by number."""
-    seen, port = shown
+    seen, port = target
     jobs = ["global: {scrape_interval: 2s}\nscrape_configs:\n"]
     for number, (username, password) in enumerate(logins):
         (folder / f"password-{number}").write_bytes(password_of(password).encode())
@@ -207,7 +207,7 @@ def web_of(username, hashed):
     return written("prometheus/web.yml.j2", "yaml", secrets)
 
 
-def test_a_hash_that_is_none_is_not_published(server, sidecar):
+def test_a_hash_that_is_invalid_is_not_published(server, sidecar):
     sidecar.template("web.yml.j2", (TEMPLATES / "prometheus/web.yml.j2").read_text())
     sidecar.web["check"] = ["promtool", "check", "web-config", "{directory}/web.yml"]
     server.put("testing/monitoring/metrics", username=USER, password_hash="no-hash")
@@ -222,5 +222,5 @@ def password_of(value):
     return written("prometheus/metrics-password.j2", "text", {"monitoring/metrics": {"password": value}})
 
 
-def test_the_readme_shows_how_to_use_each_template(tmp_path):
+def test_the_readme_explains_how_to_use_each_template(tmp_path):
     readmes.check("prometheus", tmp_path)

@@ -75,7 +75,7 @@ def test_a_client_logs_in_by_the_url_where_the_server_reads_the_hash(bao, sideca
     assert not knows(f"redis://:wrong@127.0.0.1:{port}/0")
 
 
-def test_a_new_password_is_taken_up_without_a_restart_and_the_connection_stays(bao, sidecar, server, tmp_path):
+def test_a_new_password_is_loaded_without_a_restart_and_the_connection_stays(bao, sidecar, server, tmp_path):
     port = free_port()
     put(bao, port, "first")
     command = ["redis-cli", "-e", "-p", str(port), "--user", "lessee", "--pass", "any", "ACL", "LOAD"]

@@ -228,7 +228,7 @@ def test_simba_reads_every_hostile_value(tmp_path):
     file = tmp_path / ".env"
     for value in VALUES:
         if "\0" in value:
-            with pytest.raises(FormatError, match="holds a NUL"):
+            with pytest.raises(FormatError, match="contains a NUL"):
                 written(ENV, "dotenv", secrets_of(value))
             continue
         file.write_text(written(ENV, "dotenv", secrets_of(value)))
@@ -258,7 +258,7 @@ def test_simba_reads_numbers_and_booleans_as_text(tmp_path):
         assert {db.user, db.password, *settings.supabase.model_dump().values(), settings.llm.api_key} == {said}
 
 
-def test_what_is_not_there_is_left_to_simba(bao, sidecar):
+def test_missing_values_are_left_to_simba(bao, sidecar):
     put(bao, "x")
     bao.put("testing/database/qdrant", host="q", port=6333)
     settings = Settings05(_env_file=rendered(sidecar, ENV) / ".env")
@@ -267,7 +267,7 @@ def test_what_is_not_there_is_left_to_simba(bao, sidecar):
     assert Settings05(_env_file=rendered(sidecar, ENV) / ".env").minio_secure
 
 
-def test_simba_takes_up_a_new_file_by_new_workers(bao, sidecar, tmp_path):
+def test_simba_loads_a_new_file_by_new_workers(bao, sidecar, tmp_path):
     put(bao, "first")
     notify = {"process": {"pid_file": str(tmp_path / "pid")}, "action": "SIGHUP"}
     use(sidecar, ENV, notify=notify)

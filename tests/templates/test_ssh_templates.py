@@ -35,12 +35,12 @@ def keys(tmp_path):
 
 
 class Server:
-    """A real sshd of whoever runs the tests; it lets in who has the key in `allowed`."""
+    """A real sshd of the user who runs the tests. It accepts the key in `allowed`."""
 
     def __init__(self, folder, host_key):
         need(SSHD and shutil.which("ssh"), "needs OpenSSH: apt install openssh-server openssh-client")
         if os.getuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # As root it goes nowhere without it.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # As root, it does not start without this folder.
         self.port = free_port()
         self.allowed = folder / "authorized_keys"
         settings = {
@@ -106,11 +106,11 @@ def test_ssh_logs_in_and_with_the_new_key_at_its_next_connection(sidecar, server
     deploy(new[0].rstrip("\n"))
     eventually(lambda: said(sidecar, "echo", "in") == "in\n", "a login with the new key")
     deploy(old[0].replace("\n", "\r\n"))
-    sidecar.until(lambda status: status["apps"]["web"]["state"] == "refused")
+    sidecar.until(lambda status: status["apps"]["web"]["state"] == "rejected")
     assert said(sidecar, "echo", "in") == "in\n"
 
 
-def test_ssh_refuses_a_server_with_another_key_and_a_private_key_that_others_may_read(sidecar, server, deploy, keys):
+def test_ssh_rejects_a_server_with_another_key_and_a_private_key_that_others_may_read(sidecar, server, deploy, keys):
     private, public = keys("old")
     server.allowed.write_text(public)
     deploy(private, host_key=keys("another")[1])
@@ -121,7 +121,7 @@ def test_ssh_refuses_a_server_with_another_key_and_a_private_key_that_others_may
     eventually(lambda: "UNPROTECTED PRIVATE KEY FILE" in said(sidecar, "echo", "in"), "a refusal")
 
 
-def test_ssh_takes_a_hostile_name_as_it_is_or_it_is_refused(tmp_path):
+def test_ssh_takes_a_hostile_name_as_it_is_or_it_is_rejected(tmp_path):
     need(shutil.which("ssh"), "needs ssh: apt install openssh-client")
     usual = settings(tmp_path, "harmless", "harmless")
     for value in filter(None, NAMES):
@@ -133,7 +133,7 @@ def test_ssh_takes_a_hostile_name_as_it_is_or_it_is_refused(tmp_path):
                 config_of(host, username)
 
 
-def test_a_hostile_key_of_a_server_makes_one_line_or_is_refused(tmp_path, keys):
+def test_a_hostile_key_of_a_server_makes_one_line_or_is_rejected(tmp_path, keys):
     file = tmp_path / "known_hosts"
     public = keys("host")[1]
     file.write_text(known(public))
@@ -170,5 +170,5 @@ def found(file, host):
     return subprocess.run(["ssh-keygen", "-F", host, "-f", file], capture_output=True, text=True, check=True).stdout
 
 
-def test_the_readme_shows_how_to_use_each_template(tmp_path):
+def test_the_readme_explains_how_to_use_each_template(tmp_path):
     readmes.check("ssh", tmp_path)

@@ -1,1 +1,1 @@
-"""From templates and secrets to files: pure, and with the values apart from the text until the last moment."""
+"""Renders templates and secrets to files. Pure: values stay separate from the text until the format writes them."""

@@ -1,63 +1,68 @@
-"""How an app's files are made: its templates, compiled, and what each file is to be."""
+"""Compiles the templates of each app."""
 
 from collections.abc import Mapping
 
 from lessee.config import App, Config, File
 from lessee.core.errors import LesseeError, TemplateError, TemplateListError
-from lessee.core.immutable import Record
-from lessee.core.paths import Need, Space
-from lessee.rendering.templates import Compiled, Compiler
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import Need, PathScope
+from lessee.rendering.templates import CompiledTemplate, Compiler
 
 
-class Recipe(Record, frozen=True):
-    """An app's files and the templates that make them."""
+class CompiledApp(ImmutableStruct, frozen=True):
+    """An app with its compiled templates."""
 
     app: App
-    space: Space
-    files: tuple[tuple[File, Compiled], ...]
-    environ: Compiled | None = None
-    """What makes the environment of a child; it is no file."""
+    scope: PathScope
+    files: tuple[tuple[File, CompiledTemplate], ...]
+    env_template: CompiledTemplate | None = None
+    """Renders the environment of a child process instead of a file."""
 
     @property
-    def templates(self) -> tuple[Compiled, ...]:
-        """All that take part."""
-        return (*(compiled for _, compiled in self.files), *([self.environ] if self.environ is not None else []))
+    def templates(self) -> tuple[CompiledTemplate, ...]:
+        """All templates of the app."""
+        return (
+            *(compiled for _, compiled in self.files),
+            *([self.env_template] if self.env_template is not None else []),
+        )
 
     @property
-    def needs(self) -> frozenset[Need]:
-        """All that the templates can touch."""
-        return frozenset[Need]().union(*(compiled.needs for compiled in self.templates))
+    def references(self) -> frozenset[Need]:
+        """All secrets that the templates can read."""
+        return frozenset[Need]().union(*(compiled.references for compiled in self.templates))
 
 
-def space_of(config: Config) -> Space:
-    """The paths that this configuration's templates may name."""
+def path_scope_of(config: Config) -> PathScope:
+    """The paths that the templates of this configuration may use."""
     secrets = config.secrets
-    return Space(secrets.mount, secrets.prefix, secrets.shared, config.foreign_environments, config.environment)
+    return PathScope(
+        secrets.mount, secrets.prefix, secrets.shared_prefixes, config.foreign_environments, config.environment
+    )
 
 
-def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, Recipe]:
-    """Compile every app's templates. Raises TemplateListError with all that is wrong.
+def compile_apps(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, CompiledApp]:
+    """Compile the templates of every app. Raises TemplateListError with all problems.
 
-    `prepare` False leaves the making of code, and the rare error in it, to whoever renders or prepares first.
+    `prepare` False defers the generation of Python code, and its rare errors, to the first rendering.
     """
-    space = space_of(config)
-    recipes: dict[str, Recipe] = {}
+    scope = path_scope_of(config)
+    compiled_apps: dict[str, CompiledApp] = {}
     problems: list[LesseeError] = []
 
-    def compiled(template: str) -> Compiled | None:
+    def compiled(template: str) -> CompiledTemplate | None:
         try:
-            made = compiler.compile(template)
+            result = compiler.compile(template)
             if prepare:
-                made.prepare()
+                result.prepare()
         except TemplateError as exc:
             problems.extend(exc.problems)
             return None
-        return made
+        return result
 
     for app in config.apps.values():
-        files = [(file, made) for file in app.files if (made := compiled(file.template)) is not None]
-        environ = compiled(app.environ) if app.environ is not None else None
-        recipes[app.name] = Recipe(app, space, tuple(files), environ)
+        files = [(file, result) for file in app.files if (result := compiled(file.template)) is not None]
+        env_template = compiled(app.env_template) if app.env_template is not None else None
+        compiled_apps[app.name] = CompiledApp(app, scope, tuple(files), env_template)
     if problems:
         raise TemplateListError(problems)
-    return recipes
+    return compiled_apps

@@ -1,15 +1,15 @@
-"""What a template gives: the author's text and the values in it, still apart."""
+"""The result of a template: the author's text, with the values still separate."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Hole(Record, frozen=True):
-    """A place in the author's text where a value belongs.
+class Placeholder(ImmutableStruct, frozen=True):
+    """A value, and its place in the author's text.
 
-    `value` is any JSON value, or bytes, which plain text alone can hold. `origin` names where it came from
-    without telling it, such as `database/postgres: password`. `structure` marks a value that is already
-    text of the file's own grammar (`{{ secret("a") | json }}` in a JSON file). A YAML file lays out for
-    itself: it takes `yaml`, JSON that means what the value does, or `unindented`, the value without layout.
+    `value` is any JSON value, or bytes, which only the format `text` can write. `origin` names the value without
+    revealing it, such as `database/postgres: password`. `structure` marks a value that is already in the file's own
+    grammar (`{{ secret("a") | json }}` in a JSON file). The format `yaml` has its own layout: it uses `yaml`, JSON
+    with the same meaning, or `unindented`, the value without layout.
     """
 
     hidden = ("value", "yaml", "unindented")
@@ -21,9 +21,9 @@ class Hole(Record, frozen=True):
     unindented: str | None = None
 
 
-class Document(Record, frozen=True):
-    """One rendered file before its values are written into it: text, hole, text, hole, … in order."""
+class Document(ImmutableStruct, frozen=True):
+    """A rendered file before its values are written: text, placeholder, text, placeholder, … in order."""
 
     name: str
-    """What errors call the file: the template's name."""
-    parts: tuple[str | Hole, ...]
+    """The template's name, which errors use."""
+    parts: tuple[str | Placeholder, ...]

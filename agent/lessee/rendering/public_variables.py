@@ -1,4 +1,4 @@
-"""Which values a file gives away: those under names that a frontend's build writes into what every visitor gets."""
+"""Finds values in variables that a frontend build makes public, such as VITE_…, in every visitor's download."""
 
 import json
 import re
@@ -7,41 +7,41 @@ from collections.abc import Collection, Iterator, Mapping
 
 from lessee.config.grammar.validate import PUBLIC_PREFIXES
 from lessee.core.errors import FormatError
-from lessee.core.immutable import Record
-from lessee.rendering.document import Document, Hole
+from lessee.core.immutable import ImmutableStruct
+from lessee.rendering.document import Document, Placeholder
 
 RULE = "public-variable"
-"""The name under which `lessee check` tells of it."""
+"""The rule's name in `lessee check`."""
 
 FORMATS = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker", "sh", "systemd"})
-"""Those that set variables."""
+"""The formats that set variables."""
 
 DOCUMENTS = frozenset({"json", "yaml", "toml", "text"})
-"""Those in which a name stands before its value, such as `env.js` and `config.json`, which a browser loads."""
+"""The formats of files that a browser loads, such as `env.js` and `config.json`: names followed by values."""
 
 
-class Given(Record, frozen=True):
-    """A variable with a public prefix, the line where it is set, and the origin of a value that it takes."""
+class PublicVariable(ImmutableStruct, frozen=True):
+    """A variable with a public prefix, its line, and the origin of a value that it takes."""
 
     variable: str
     line: int
     origin: str
-    told: str = ""
-    """What an error may call it, where that is not its name: the keys of a value may be part of a secret."""
+    display_name: str = ""
+    """What errors call the variable if its name must not be printed: keys of a value may be part of a secret."""
 
 
-def given(document: Document, format: str) -> Iterator[Given]:  # noqa: A002  # The word that users write.
-    """By each public variable each value that it takes, from the template or by a reference to another variable.
+def public_variables_in(document: Document, format: str) -> Iterator[PublicVariable]:  # noqa: A002  # The configuration's word.
+    """Each value that each public variable takes, from the template or by reference to another variable.
 
-    It errs on the careful side: what only looks like a variable counts as one.
+    To be safe, text that only looks like a variable counts as one.
     """
-    text, holes = _laid_out(document)
+    text, placeholders = _text_and_values(document)
     if format in DOCUMENTS:
-        yield from _given_in_document(text, holes)
-    # Most files have none of them.
+        yield from _given_in_document(text, placeholders)
+    # Most files have no public variable.
     if format not in FORMATS or not _has_prefix(text):
         return
-    variables = list(_variables(text, holes, format))
+    variables = list(_variables(text, placeholders, format))
     taken: dict[str, list[str]] = {}
     for one in variables:
         taken.setdefault(one.name, []).extend(one.origins)
@@ -52,43 +52,43 @@ def given(document: Document, format: str) -> Iterator[Given]:  # noqa: A002  # 
         if one.name.startswith(PUBLIC_PREFIXES):
             line = text.count("\n", 0, one.at) + 1
             others = (origin for name in sorted(_reached(one.name, referred)) for origin in taken[name])
-            yield from (Given(one.name, line, origin) for origin in dict.fromkeys((*one.origins, *others)))
+            yield from (PublicVariable(one.name, line, origin) for origin in dict.fromkeys((*one.origins, *others)))
 
 
 def refuse_public(document: Document, format: str, listed: Collection[str]) -> None:  # noqa: A002  # As above.
-    """Raises FormatError where a public variable that is not among those `listed` takes a value."""
-    found = [one for one in given(document, format) if one.variable not in listed]
+    """Raises FormatError if a public variable that is not among those `listed` takes a value."""
+    found = [one for one in public_variables_in(document, format) if one.variable not in listed]
     if not found:
         return
     several = ", ".join(f"{name} takes {' and '.join(origins)}" for name, origins in _by_variable(found).items())
     names = ", ".join(_by_variable(found))
     raise FormatError(
-        f"{several}: a build writes what begins so into what every visitor gets",
+        f"{several}: a build makes variables with this prefix public",
         where=f"{document.name}:{found[0].line}",
-        todo=f"take it out; or, where all the world may know it, write `public: [{names}]` in the app",
+        todo=f"remove it; if the value is not secret, add `public_variables: [{names}]` to the app",
         rule=RULE,
     )
 
 
-def named(text: str) -> Iterator[tuple[str, int, int]]:
-    """In the text of one of DOCUMENTS each public name, and where its value begins and ends."""
+def public_names(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each public name in the text of a format of DOCUMENTS, and where its value begins and ends."""
     if _has_prefix(text):
         for match in _NAMED.finditer(text):
             if match[1].startswith(PUBLIC_PREFIXES):
                 yield match[1], match.end(), _end_in_document(text, match.end())
 
 
-class _Variable(Record, frozen=True):
+class _Variable(ImmutableStruct, frozen=True):
     name: str
     at: int
     text: str
-    """The author's, of its value."""
+    """The author's text of its value."""
     origins: tuple[str, ...]
 
 
-_PLACE = "\ufffc"
+_OPAQUE = "\ufffc"
 _NAME = re.compile(r"[A-Za-z0-9_.-]*")
-# In a script one may stand behind another, or before a command.
+# In a script, an assignment may follow another one, or precede a command.
 _SET = re.compile(r"(?:^|(?<=[\s;&|(\"']))(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=", re.MULTILINE)
 _NAMED = re.compile(r"""(?<![A-Za-z0-9_-])([A-Z][A-Za-z0-9_]*)(?:["'`]\]?)?[ \t]*(?:[:=])(?![=:])\s*""")
 _QUOTES = frozenset("'\"`")
@@ -96,41 +96,44 @@ _QUOTED_ANYWHERE = frozenset({"sh", "systemd"})
 _REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
-def _laid_out(document: Document) -> tuple[str, list[tuple[int, Hole]]]:
-    """The text, and at which of its characters values stand: a value that may be part of a name is itself there."""
-    text, holes = "", []
+def _text_and_values(document: Document) -> tuple[str, list[tuple[int, Placeholder]]]:
+    """The text, and the index of each value in it. A value that may be part of a name is in the text itself."""
+    text, placeholders = "", []
     for part in document.parts:
         if isinstance(part, str):
             text += part
             continue
-        holes.append((len(text), part))
+        placeholders.append((len(text), part))
         value = part.value
-        text += value if isinstance(value, str) and _NAME.fullmatch(value) else _PLACE
-    return text, holes
+        text += value if isinstance(value, str) and _NAME.fullmatch(value) else _OPAQUE
+    return text, placeholders
 
 
 def _has_prefix(text: str) -> bool:
     return any(prefix in text for prefix in PUBLIC_PREFIXES)
 
 
-def _given_in_document(text: str, holes: list[tuple[int, Hole]]) -> Iterator[Given]:
-    places = [at for at, _ in holes]
-    for name, begin, end in named(text):
-        inside = holes[bisect_left(places, begin) : bisect_left(places, end)]
+def _given_in_document(text: str, placeholders: list[tuple[int, Placeholder]]) -> Iterator[PublicVariable]:
+    places = [at for at, _ in placeholders]
+    for name, begin, end in public_names(text):
+        inside = placeholders[bisect_left(places, begin) : bisect_left(places, end)]
         line = text.count("\n", 0, begin) + 1
-        yield from (Given(name, line, origin) for origin in dict.fromkeys(hole.origin for _, hole in inside))
-    for at, hole in holes:
-        value = hole.value
+        yield from (
+            PublicVariable(name, line, origin)
+            for origin in dict.fromkeys(placeholder.origin for _, placeholder in inside)
+        )
+    for at, placeholder in placeholders:
+        value = placeholder.value
         if isinstance(value, str):
-            written = hole.yaml if hole.yaml is not None else value if hole.structure else ""
+            written = placeholder.yaml if placeholder.yaml is not None else value if placeholder.structure else ""
             value = json.loads(written) if _has_prefix(written) else None
         line = text.count("\n", 0, at) + 1
         for name, prefix in dict.fromkeys(_names(value)):
-            yield Given(name, line, hole.origin, f"{prefix}…")
+            yield PublicVariable(name, line, placeholder.origin, f"{prefix}…")
 
 
 def _names(value: object) -> Iterator[tuple[str, str]]:
-    """The public ones among the keys in it, at any depth, each with its prefix."""
+    """The public names among the keys at any depth, each with its prefix."""
     if isinstance(value, dict):
         yield from ((name, prefix) for name in value for prefix in PUBLIC_PREFIXES if name.startswith(prefix))
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -138,7 +141,7 @@ def _names(value: object) -> Iterator[tuple[str, str]]:
 
 
 def _end_in_document(text: str, begin: int) -> int:
-    """Of a value that may be an object: of the line, or where the next begins."""
+    """The end of a value that may be an object: the end of the line, or the start of the next value."""
     quote, depth, at = "", 0, begin
     while at < len(text):
         char = text[at]
@@ -155,21 +158,23 @@ def _end_in_document(text: str, begin: int) -> int:
         elif not depth and char in ",;)]}\n":
             break
         else:
-            quote = ""  # at the end of a line: in a text it may have been an apostrophe
+            quote = ""  # At the end of a line: in a text it may have been an apostrophe.
         at += 1
     return min(at, len(text))
 
 
-def _variables(text: str, holes: list[tuple[int, Hole]], format: str) -> Iterator[_Variable]:  # noqa: A002  # As above.
-    places = [at for at, _ in holes]
+def _variables(text: str, placeholders: list[tuple[int, Placeholder]], format: str) -> Iterator[_Variable]:  # noqa: A002  # As above.
+    places = [at for at, _ in placeholders]
     for match in _SET.finditer(text):
         begin, end = match.end(), _end(text, match.end(), anywhere=format in _QUOTED_ANYWHERE)
-        inside = holes[bisect_left(places, begin) : bisect_right(places, end)]
-        yield _Variable(match[1], match.start(1), text[begin:end], tuple(hole.origin for _, hole in inside))
+        inside = placeholders[bisect_left(places, begin) : bisect_right(places, end)]
+        yield _Variable(
+            match[1], match.start(1), text[begin:end], tuple(placeholder.origin for _, placeholder in inside)
+        )
 
 
 def _end(text: str, begin: int, *, anywhere: bool) -> int:
-    """Of the last line of a value; `anywhere`: quotes may begin within it."""
+    """The end of a value's last line. `anywhere`: quotes may begin inside a value."""
     quote, at = "", begin
     while at < len(text):
         char = text[at]
@@ -189,7 +194,7 @@ def _end(text: str, begin: int, *, anywhere: bool) -> int:
 
 
 def _reached(name: str, referred: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The variables whose values come into this one's, by however many steps."""
+    """The variables that this one refers to, directly or indirectly."""
     reached, waiting = frozenset[str](), set(referred[name])
     while waiting:
         one = waiting.pop()
@@ -199,8 +204,8 @@ def _reached(name: str, referred: Mapping[str, frozenset[str]]) -> frozenset[str
     return reached - {name}
 
 
-def _by_variable(found: list[Given]) -> Mapping[str, list[str]]:
-    named: dict[str, list[str]] = {}
+def _by_variable(found: list[PublicVariable]) -> Mapping[str, list[str]]:
+    public_names: dict[str, list[str]] = {}
     for one in found:
-        named.setdefault(one.told or one.variable, []).append(one.origin)
-    return named
+        public_names.setdefault(one.display_name or one.variable, []).append(one.origin)
+    return public_names

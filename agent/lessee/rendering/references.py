@@ -1,12 +1,12 @@
-"""What a template can read, found in its syntax tree without running it."""
+"""Finds the secrets that a template reads in its syntax tree, without running it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import nodes
 
-from lessee.core.errors import RefusedError, TemplateError
-from lessee.core.paths import Need, Space
+from lessee.core.errors import DeniedError, TemplateError
+from lessee.core.paths import Need, PathScope
 
 FUNCTIONS: Mapping[str, str] = {
     "secret": 'secret("database/postgres")',
@@ -16,25 +16,27 @@ FUNCTIONS: Mapping[str, str] = {
     "env": 'env("HOSTNAME", "none")',
     "fail": 'fail("database/postgres: the password is empty")',
 }
-"""What a template can call, each with an example."""
+"""The functions that templates can call, each with an example."""
 
 
-def needs_of(found: Sequence[nodes.Node], name: str, space: Space) -> Iterator[Need | TemplateError]:
-    """What the calls among these nodes read, and all that is wrong with them, with file and line."""
+def references_in(nodes_: Sequence[nodes.Node], name: str, scope: PathScope) -> Iterator[Need | TemplateError]:
+    """The references in the calls among these nodes, and all errors in them, with file and line."""
     called = set()
-    for call in found:
+    for call in nodes_:
         if isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and call.node.name in FUNCTIONS:
             called.add(id(call.node))
-            yield from _needed(call, call.node.name, f"{name}:{call.lineno}", space)
-    for word in found:
+            yield from _reference_or_error(call, call.node.name, f"{name}:{call.lineno}", scope)
+    for word in nodes_:
         if isinstance(word, nodes.Name) and word.name in FUNCTIONS and id(word) not in called:
-            what = f"{word.name} may only be called, as in {FUNCTIONS[word.name]}"
+            what = f"{word.name} can only be called, as in {FUNCTIONS[word.name]}"
             yield TemplateError(what, where=f"{name}:{word.lineno}", rule="function-not-called")
 
 
-def _needed(call: nodes.Call, function: str, where: str, space: Space) -> Iterator[Need | TemplateError]:
+def _reference_or_error(
+    call: nodes.Call, function: str, where: str, scope: PathScope
+) -> Iterator[Need | TemplateError]:
     try:
-        need = _need(call, function, where, space)
+        need = _reference(call, function, where, scope)
     except TemplateError as exc:
         yield exc
     else:
@@ -42,25 +44,25 @@ def _needed(call: nodes.Call, function: str, where: str, space: Space) -> Iterat
             yield need
 
 
-def _need(call: nodes.Call, function: str, where: str, space: Space) -> Need | None:
+def _reference(call: nodes.Call, function: str, where: str, scope: PathScope) -> Need | None:
     args, kwargs = _literals(call, function, where)
     try:
         match function, args, kwargs:
             case "secret", [str(path)], {**rest} if not rest:
-                return space.secret(path)
+                return scope.secret(path)
             case "secret", [str(path)], {"version": int(version), **rest} if not rest and version is not True:
-                return space.secret(path, version)
+                return scope.secret(path, version)
             case "secrets", [str(path)], {**rest} if not rest:
-                return space.folder(path)
+                return scope.folder(path)
             case "dynamic", [str(path)], _ if _are_parameters(kwargs):
-                return space.dynamic(path, **kwargs)
+                return scope.dynamic(path, **kwargs)
             case "certificate", [str(path)], _ if _are_parameters(kwargs):
-                return space.certificate(path, **kwargs)
+                return scope.certificate(path, **kwargs)
             case ("env" | "fail", [str()], {**rest}) | ("env", [str(), str()], {**rest}) if not rest:
                 return None
-    except RefusedError as exc:
-        raise TemplateError(exc.what, where=where, todo=exc.todo, rule="path-refused") from None
-    what, todo = f"{function}() cannot take these arguments", f"write it as {FUNCTIONS[function]}"
+    except DeniedError as exc:
+        raise TemplateError(exc.what, where=where, todo=exc.todo, rule="path-denied") from None
+    what, todo = f"{function}() does not accept these arguments", f"write it as {FUNCTIONS[function]}"
     raise TemplateError(what, where=where, todo=todo, rule="wrong-arguments")
 
 
@@ -69,15 +71,15 @@ def _literals(call: nodes.Call, function: str, where: str) -> tuple[list[Any], d
     literal = all(isinstance(argument, nodes.Const) for argument in arguments)
     if not literal or call.dyn_args is not None or call.dyn_kwargs is not None:
         raise TemplateError(
-            f"{function}() takes literals, so that every path is known without running the template",
+            f"{function}() takes literals only, so that every path is known without running the template",
             where=where,
-            todo=f"write them out, as in {FUNCTIONS[function]}",
+            todo=f"write the arguments out, as in {FUNCTIONS[function]}",
             rule="path-not-literal",
         )
     args = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
     kwargs = {k.key: k.value.value for k in call.kwargs if isinstance(k.value, nodes.Const)}
     if len(kwargs) < len(call.kwargs):
-        what, todo = f"{function}() has one of its keywords twice", "leave one of them out"
+        what, todo = f"{function}() has the same keyword twice", "remove one of them"
         raise TemplateError(what, where=where, todo=todo, rule="wrong-arguments")
     return args, kwargs
 

@@ -1,4 +1,4 @@
-"""From recipes and secrets to generations: a file whose templates and secrets stayed is not rendered again."""
+"""Renders the files of an app. A file with unchanged templates and secrets is not rendered again."""
 
 from collections.abc import Collection, Mapping
 from typing import assert_never
@@ -6,92 +6,95 @@ from typing import assert_never
 from lessee.config import File
 from lessee.core.generation import File as Rendered
 from lessee.core.generation import Generation
-from lessee.core.immutable import Record
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.document import Document
 from lessee.rendering.public_variables import refuse_public
 from lessee.rendering.serialization import content, text
-from lessee.rendering.templates import Compiled, Renderer
+from lessee.rendering.templates import CompiledTemplate, Renderer
 
-ENVIRON = "dotenv"
-"""The format of what `environ` renders."""
+ENV_FORMAT = "dotenv"
+"""The format of `env_template`."""
 
 
-class Inputs(Record, frozen=True):
-    """What templates are rendered from: all that they can touch, and the environment of whom they run in."""
+class Inputs(ImmutableStruct, frozen=True):
+    """The secrets and the environment variables that templates can read."""
 
     hidden = ("secrets", "folders", "dynamic", "environ")
 
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
-    dynamic: Mapping[Dynamic, Secret]
+    dynamic: Mapping[DynamicSecret, Secret]
     environ: Mapping[str, str]
 
 
-class Rendering(Record, frozen=True):
-    """A generation, and what it was made from."""
+class Rendering(ImmutableStruct, frozen=True):
+    """A generation with its templates and inputs."""
 
-    recipe: Recipe
+    compiled_app: CompiledApp
     inputs: Inputs
     generation: Generation
 
 
-def render(recipe: Recipe, inputs: Inputs, before: Rendering | None = None) -> Rendering:
-    """All files of one set of secrets; those that would be as they were `before` are taken over.
+def render(compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None = None) -> Rendering:
+    """Render all files from one set of secrets. Files that did not change since `before` are reused.
 
-    Raises TemplateError; its text never holds a value.
+    Raises TemplateError, whose text never contains a value.
     """
-    renderer = Renderer(recipe.space, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
-    kept = _kept(before, inputs) if before is not None and before.recipe is recipe else {}
-    public = recipe.app.public
+    renderer = Renderer(compiled_app.scope, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
+    unchanged = _unchanged(before, inputs) if before is not None and before.compiled_app is compiled_app else {}
+    public = compiled_app.app.public_variables
     files = tuple(
-        kept.get(file.name) or file_of(file, renderer.render(compiled), public) for file, compiled in recipe.files
+        unchanged.get(file.name) or render_file(file, renderer.render(compiled), public)
+        for file, compiled in compiled_app.files
     )
     environ = None
-    if recipe.environ is not None:
-        environ = environ_of(renderer.render(recipe.environ), inputs.environ, public)
-    return Rendering(recipe, inputs, Generation(recipe.app.name, files, environ))
+    if compiled_app.env_template is not None:
+        environ = render_environment(renderer.render(compiled_app.env_template), inputs.environ, public)
+    return Rendering(compiled_app, inputs, Generation(compiled_app.app.name, files, environ))
 
 
-def file_of(file: File, document: Document, public: Collection[str]) -> Rendered:
-    """The file as it is to stand there; `public` as the app has it. Raises FormatError."""
+def render_file(file: File, document: Document, public: Collection[str]) -> Rendered:
+    """The file's content and metadata. `public` are the app's public variables. Raises FormatError."""
     refuse_public(document, file.format, public)
     uid, gid = file.owner or (None, None)
     return Rendered(file.name, content(document, file.format), file.mode, uid, gid)
 
 
-def environ_of(document: Document, environ: Mapping[str, str], public: Collection[str]) -> tuple[tuple[str, str], ...]:
-    """What the document, of dotenv, adds to the environment of a child; `public` as above. Raises FormatError."""
-    refuse_public(document, ENVIRON, public)
-    from lessee.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
+def render_environment(
+    document: Document, environ: Mapping[str, str], public: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """The variables that the document adds to a child's environment. Raises FormatError."""
+    refuse_public(document, ENV_FORMAT, public)
+    from lessee.rendering.formats.dotenv import variables  # noqa: PLC0415  # Imported only when used, as in `write`.
 
-    return tuple(sorted(variables(text(document, ENVIRON), environ).items()))
-
-
-def _kept(before: Rendering, inputs: Inputs) -> Mapping[str, Rendered]:
-    pairs = zip(before.recipe.files, before.generation.files, strict=True)
-    return {file.name: file for (_, compiled), file in pairs if _stays(compiled, before.inputs, inputs)}
+    return tuple(sorted(variables(text(document, ENV_FORMAT), environ).items()))
 
 
-def _stays(compiled: Compiled, before: Inputs, now: Inputs) -> bool:
-    return before.environ is now.environ and all(_same(need, before, now) for need in compiled.needs)
+def _unchanged(before: Rendering, inputs: Inputs) -> Mapping[str, Rendered]:
+    pairs = zip(before.compiled_app.files, before.generation.files, strict=True)
+    return {file.name: file for (_, compiled), file in pairs if _is_unchanged(compiled, before.inputs, inputs)}
 
 
-def _same(need: Need, before: Inputs, now: Inputs) -> bool:
+def _is_unchanged(compiled: CompiledTemplate, before: Inputs, now: Inputs) -> bool:
+    return before.environ is now.environ and all(_is_same(need, before, now) for need in compiled.references)
+
+
+def _is_same(need: Need, before: Inputs, now: Inputs) -> bool:
     match need:
         case Ref():
-            return _unread(before.secrets[need], now.secrets[need])
+            return _is_same_read(before.secrets[need], now.secrets[need])
         case Folder():
             then, inside = before.folders[need], now.folders[need]
-            return then.keys() == inside.keys() and all(_unread(then[name], inside[name]) for name in inside)
-        case Dynamic():
-            return _unread(before.dynamic[need], now.dynamic[need])
+            return then.keys() == inside.keys() and all(_is_same_read(then[name], inside[name]) for name in inside)
+        case DynamicSecret():
+            return _is_same_read(before.dynamic[need], now.dynamic[need])
         case _:
             assert_never(need)
 
 
-def _unread(before: Secret, now: Secret) -> bool:
-    # What was not read anew, or was read as it had been, is the same object; == would take True for 1.
+def _is_same_read(before: Secret, now: Secret) -> bool:
+    # The data of an unchanged secret is the same object. Comparing with == would take True for 1.
     return before.data is now.data

@@ -1,69 +1,69 @@
-"""Secrets that are made up: every key of every path is there, and no two values are the same."""
+"""Sample secrets: they have every key of every path, and no two values are equal."""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from lessee.core.immutable import Record
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.value_shapes import ANY, Shape
 
-NAME = "madeup"
-"""How a name begins that a loop over a mapping finds."""
+NAME = "sample"
+"""The prefix of the names that a loop over a mapping yields."""
 
 Kind = Callable[[int], object]
 
 
 def text(number: int) -> str:
-    """Letters and digits, which are base64 of some more, so that `b64decode` has its way too."""
+    """Letters and digits that are valid base64, so that `b64decode` works too."""
     return b64encode(f"{NAME}{number:03}".encode()).decode()
 
 
 def digits(number: int) -> str:
-    """Digits of which the same is true: few are, but all these give UTF-8."""
+    """Digits that are valid base64 of UTF-8 text."""
     return "123"[number % 3] + "4567"[number // 3 % 4] + "014589"[number // 12 % 6] + str(number // 72 % 10)
 
 
-def is_made_up(name: str) -> bool:
-    """Whether a name has something of what is made up in it."""
+def is_sample(name: str) -> bool:
+    """Whether a name contains part of a sample."""
     return NAME in name or text(0)[: len(NAME)] in name
 
 
 KINDS: tuple[Kind, ...] = (text, digits, lambda number: int(digits(number)), lambda _: True)
-"""What a value may be, where nothing is known of it."""
+"""The kinds of values to try for a value of unknown type."""
 
 
-class MadeUp(Record, frozen=True):
-    """All that templates can read, as a renderer wants it."""
+class SampleSecrets(ImmutableStruct, frozen=True):
+    """Samples of everything that templates can read, as a renderer takes it."""
 
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
-    dynamic: Mapping[Dynamic, Secret]
+    dynamic: Mapping[DynamicSecret, Secret]
     environ: Mapping[str, str]
 
 
-def made_up(needs: Iterable[Need], shapes: Mapping[Need, Shape], kind: Kind) -> MadeUp:
-    """Every value is of this kind, unless templates take it for a structure."""
+def sample_secrets(references: Iterable[Need], shapes: Mapping[Need, Shape], kind: Kind) -> SampleSecrets:
+    """Values of this kind, except where templates use a value as a structure."""
     maker = _Maker(kind)
     secrets: dict[Ref, Secret] = {}
     folders: dict[Folder, Mapping[str, Secret]] = {}
-    dynamic: dict[Dynamic, Secret] = {}
-    for need in needs:
-        inside = _Everything(maker, shapes.get(need, Shape()), (need,))
+    dynamic: dict[DynamicSecret, Secret] = {}
+    for need in references:
+        inside = _AnyMapping(maker, shapes.get(need, Shape()), (need,))
         if isinstance(need, Ref):
             secrets[need] = Secret(inside)
         elif isinstance(need, Folder):
             folders[need] = {name: Secret(inside.below(name)) for name in inside.names()}
         else:
             dynamic[need] = Secret(inside)
-    return MadeUp(secrets, folders, dynamic, _Environment(maker))
+    return SampleSecrets(secrets, folders, dynamic, _Environment(maker))
 
 
 _Path = tuple[object, ...]
 
 
 class _Maker:
-    """Makes the same value for the same path, and another for another."""
+    """Makes a different value for each path, and always the same one."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
@@ -74,14 +74,14 @@ class _Maker:
 
     def value(self, shape: Shape, path: _Path) -> object:
         if shape.is_mapping:
-            return _Everything(self, shape, path)
+            return _AnyMapping(self, shape, path)
         if shape.is_list:
             return [self.value(shape.below(ANY), (*path, index)) for index in range(2)]
         return self._kind(self.number(path))
 
 
-class _Everything(Mapping[str, object]):
-    """Whatever key is asked for is there; a loop finds two."""
+class _AnyMapping(Mapping[str, object]):
+    """A mapping that has every key. A loop yields two keys."""
 
     def __init__(self, maker: _Maker, shape: Shape, path: _Path) -> None:
         self._maker = maker
@@ -97,17 +97,17 @@ class _Everything(Mapping[str, object]):
     def __len__(self) -> int:
         return 2
 
-    def below(self, key: str) -> "_Everything":
-        """What lies there, where that is known to be a mapping."""
-        return _Everything(self._maker, self._shape.below(key), (*self._path, key))
+    def below(self, key: str) -> "_AnyMapping":
+        """The mapping below a key."""
+        return _AnyMapping(self._maker, self._shape.below(key), (*self._path, key))
 
     def names(self) -> tuple[str, ...]:
-        """Those that a loop finds, and those that templates ask for."""
+        """The names that a loop yields, and those that templates use."""
         return (*self, *(name for name in self._shape.inner if name != ANY))
 
 
 class _Environment(dict[str, str]):
-    """Of the agent's variables nothing is known either; but a default that the author gave is one of theirs."""
+    """Sample environment variables. If the template has a default, that is used."""
 
     def __init__(self, maker: _Maker) -> None:
         super().__init__()

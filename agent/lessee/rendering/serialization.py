@@ -1,13 +1,13 @@
-"""A document as the content of a file, in the grammar of that file."""
+"""Serializes a document as the content of a file, in the file's grammar."""
 
 import re
 from itertools import chain
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import write
 
-# What reads in Python takes microseconds and half a kilobyte for each word, and a proof reads twice.
+# Parsers in Python take microseconds and half a kilobyte for each word, and verification parses twice.
 _WORDS = 100_000
 _VALUES = 10_000
 _BYTES = 2**19
@@ -15,39 +15,43 @@ _WORD = re.compile(r"\w+|[^\w \t]")
 
 
 def content(document: Document, format: str) -> bytes:  # noqa: A002  # The word that users write.
-    """Raises FormatError where the file is too large to be proved, and where a value has no place in it."""
+    """The file's bytes. Raises FormatError if the file is too large to verify, or cannot represent a value."""
     return text(document, format).encode(errors="surrogateescape")
 
 
 def text(document: Document, format: str) -> str:  # noqa: A002  # As above.
-    """As above; what is binary stands in it as `surrogateescape` writes it."""
+    """The file's text, with binary values as `surrogateescape` writes them. Raises FormatError as `content` does."""
     if format != "text":
-        _refuse_large(document)
+        _check_limits(document)
     return write(document, format)
 
 
-def _refuse_large(document: Document) -> None:
-    holes = [part for part in document.parts if isinstance(part, Hole)]
+def _check_limits(document: Document) -> None:
+    placeholders = [part for part in document.parts if isinstance(part, Placeholder)]
     grammar = [part for part in document.parts if isinstance(part, str)]
-    grammar += [hole.value for hole in holes if hole.structure and isinstance(hole.value, str)]
-    _refuse(document, len(holes), _VALUES, "values")
-    sizes = (_size(part.value if isinstance(part, Hole) else part) for part in document.parts)
-    _refuse(document, sum(sizes), _BYTES, "bytes")
-    words = sum(_nodes(hole.value) for hole in holes)
-    # A word has a character or more.
+    grammar += [
+        placeholder.value
+        for placeholder in placeholders
+        if placeholder.structure and isinstance(placeholder.value, str)
+    ]
+    _check_limit(document, len(placeholders), _VALUES, "values")
+    sizes = (_size(part.value if isinstance(part, Placeholder) else part) for part in document.parts)
+    _check_limit(document, sum(sizes), _BYTES, "bytes")
+    words = sum(_nodes(placeholder.value) for placeholder in placeholders)
+    # A word has at least one character.
     if words + sum(map(len, grammar)) > _WORDS:
         words += sum(1 for part in grammar for _ in _WORD.finditer(part))
-        _refuse(document, words, _WORDS, "words and signs")
+        _check_limit(document, words, _WORDS, "tokens")
 
 
-def _refuse(document: Document, count: int, most: int, what: str) -> None:
+def _check_limit(document: Document, count: int, most: int, what: str) -> None:
     if count > most:
-        said = f"a file whose structure is proved has no more than {most:,} {what}"
-        raise FormatError(said, where=document.name, todo="make several of it, or give it `format: text`")
+        error = f"a file with a verified structure has at most {most:,} {what}"
+        raise FormatError(error, where=document.name, todo="split it into several files, or use `format: text`")
 
 
 def _size(value: object) -> int:
-    """Bytes of the texts in it. Of a number it is less than its digits, which take long to make."""
+    """The bytes of all texts in a value. A number counts less than its digits, which are slow to compute."""
     match value:
         case str():
             return len(value.encode(errors="surrogatepass"))

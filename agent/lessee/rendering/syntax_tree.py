@@ -1,4 +1,4 @@
-"""What a template's syntax tree says of it, found without running it."""
+"""Walks a template's syntax tree without running the template."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,14 +8,14 @@ from lessee.core.errors import TemplateError
 
 
 def walk(node: nodes.Node) -> Iterator[nodes.Node]:
-    """The node and all below it, in the order of the text; Jinja's own find_all takes four times as long."""
+    """The node and all its descendants, in the order of the text. Jinja's own find_all takes four times as long."""
     yield node
     for child in children(node):
         yield from walk(child)
 
 
 def children(node: nodes.Node) -> Iterator[nodes.Node]:
-    """The nodes right below."""
+    """The direct children."""
     for field_name in node.fields:
         value = getattr(node, field_name, None)
         for child in value if isinstance(value, list) else (value,):
@@ -24,7 +24,7 @@ def children(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def words(found: Sequence[nodes.Node]) -> Iterator[str]:
-    """Those that stand in the template's own text."""
+    """The words of the template's own text."""
     for node in found:
         match node:
             case nodes.Const(value=str(word)):
@@ -38,7 +38,7 @@ def words(found: Sequence[nodes.Node]) -> Iterator[str]:
 
 
 def includes(found: Sequence[nodes.Node], name: str) -> Iterator[str | TemplateError]:
-    """The names of the templates that it takes in, and what is wrong with them."""
+    """The names of the included templates, and the errors in them."""
     for node in found:
         if not isinstance(node, nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends):
             continue
@@ -46,7 +46,7 @@ def includes(found: Sequence[nodes.Node], name: str) -> Iterator[str | TemplateE
             yield node.template.value
             continue
         yield TemplateError(
-            "the name of a template to take in must be one literal",
+            "the name of an included template must be one literal",
             where=f"{name}:{node.lineno}",
             todo='write it out, as in {% include "common.j2" %}',
             rule="path-not-literal",
@@ -54,12 +54,12 @@ def includes(found: Sequence[nodes.Node], name: str) -> Iterator[str | TemplateE
 
 
 def sets(found: Sequence[nodes.Node]) -> Iterator[str]:
-    """The variables that it sets anywhere."""
+    """The variables that the template sets anywhere."""
     for node in found:
         match node:
             case nodes.Name() if node.ctx != "load":
                 yield node.name
-            # What follows sets variables of Jinja's own.
+            # These set variables of Jinja itself.
             case nodes.For():
                 yield "loop"
             case nodes.Block():

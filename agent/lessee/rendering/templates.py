@@ -1,4 +1,4 @@
-"""From a template's text to a document: compiled strictly, its paths known without running it."""
+"""Compiles templates strictly, with their references known in advance, and renders them to documents."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,18 +8,18 @@ from typing import NoReturn
 from jinja2 import Template, TemplateSyntaxError, nodes
 
 from lessee.core.errors import TemplateError, TemplateListError
-from lessee.core.immutable import Record
-from lessee.core.paths import Dynamic, Folder, Need, Parameter, Ref, Space
-from lessee.core.secrets import SecretValueError, Secret, SecretView
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, PathScope, Ref
+from lessee.core.secrets import Secret, SecretValueError, SecretView
 from lessee.rendering.document import Document
-from lessee.rendering.references import FUNCTIONS, needs_of
+from lessee.rendering.references import FUNCTIONS, references_in
 from lessee.rendering.sandbox.environment import Sandbox
 from lessee.rendering.sandbox.fragments import mark_punctuation
 from lessee.rendering.syntax_tree import includes, sets, walk, words
 
 
 class Code:
-    """A template's text, and what Python runs of it: made when it is first wanted, for it is most of the work."""
+    """A template's text and its Python code. The code is generated on first use, because that is most of the work."""
 
     __slots__ = ("_code", "_sandbox", "_tree", "name", "text")
 
@@ -33,71 +33,71 @@ class Code:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Code) and (self.name, self.text) == (other.name, other.text)
 
-    __hash__ = None  # type: ignore[assignment]  # Nobody looks one up.
+    __hash__ = None  # type: ignore[assignment]  # It is never a key.
 
     def get(self) -> CodeType:
-        """Raises TemplateError that names file and line."""
+        """The code. Raises TemplateError with file and line."""
         if self._code is None:
             assert self._tree is not None
             try:
-                with _telling(self.name):
+                with _translated_errors(self.name):
                     self._code = self._sandbox.compile(self._tree, self.name, self.name)
             except (RecursionError, MemoryError):
-                what, todo = "a part of it is too long for Python", "split it: an {% if %} may have too many branches"
+                what, todo = "a part of the template is too long", "split it: an {% if %} may have too many branches"
                 raise TemplateError(what, where=self.name, todo=todo) from None
             self._tree = None
         return self._code
 
 
-class Compiled(Record, frozen=True):
-    """A template ready to render, with all that it can touch."""
+class CompiledTemplate(ImmutableStruct, frozen=True):
+    """A template that is ready to render, with all secrets that it can read."""
 
     hidden = ("words", "codes")
 
     name: str
-    needs: frozenset[Need]
+    references: frozenset[Need]
     words: frozenset[str]
-    """Words that stand in the template's text: an error may repeat these, and no others."""
+    """The words of the template's text, which errors may repeat."""
     codes: Mapping[str, Code]
-    """What Python runs: the template's own, and of all that it takes in."""
+    """The code of the template and of all included templates."""
 
     def prepare(self) -> None:
-        """Make all the code now, which rendering would do otherwise. Raises TemplateError."""
+        """Generate all code now instead of with the first rendering. Raises TemplateError."""
         for code in self.codes.values():
             code.get()
 
 
 class Compiler:
-    """Compiles templates that share a folder and a space of paths; each included file once."""
+    """Compiles templates that share a folder and a path scope. Each included file is compiled once."""
 
-    def __init__(self, load: Callable[[str], str], space: Space) -> None:
-        """`load` gives the text of a template by its name, or raises TemplateError."""
+    def __init__(self, load: Callable[[str], str], scope: PathScope) -> None:
+        """`load` returns the text of a template by its name, or raises TemplateError."""
         self._load = load
-        self._space = space
+        self._scope = scope
         self._sandbox = Sandbox(FUNCTIONS)
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, _Source] = {}
 
-    def compile(self, name: str) -> Compiled:
-        """Raises TemplateListError with all that is wrong with it and with what it takes in, by file and line."""
-        parts: dict[str, _Part] = {}
+    def compile(self, name: str) -> CompiledTemplate:
+        """Raises TemplateListError with all errors in the template and its includes, by file and line."""
+        parts: dict[str, _Source] = {}
         self._gather(name, parts)
         problems = [problem for part in parts.values() for problem in part.problems]
         if all(part.code is not None for part in parts.values()):
             problems += _unset(parts)
         if problems:
             raise TemplateListError(problems)
-        return Compiled(
+        return CompiledTemplate(
             name=name,
-            needs=frozenset[Need]().union(*(part.needs for part in parts.values())),
+            references=frozenset[Need]().union(*(part.references for part in parts.values())),
             words=frozenset[str]().union(*(part.words for part in parts.values())),
             codes={name: part.code for name, part in parts.items() if part.code is not None},
         )
 
     def parse(self, text: str, name: str) -> nodes.Template:
-        """The syntax tree of a template, of which nothing else is known yet. Raises TemplateSyntaxError."""
+        """The syntax tree of a template. Raises TemplateSyntaxError."""
         return self._sandbox.parse(text, name, name)
 
-    def _gather(self, name: str, into: "dict[str, _Part]") -> None:
+    def _gather(self, name: str, into: "dict[str, _Source]") -> None:
         if name in into:
             return
         if name not in self._parts:
@@ -106,56 +106,56 @@ class Compiler:
         for included in into[name].includes:
             self._gather(included, into)
 
-    def _part(self, name: str) -> "_Part":
+    def _part(self, name: str) -> "_Source":
         try:
             text = self._load(name)
-            with _telling(name):
+            with _translated_errors(name):
                 tree = self.parse(text, name)
         except TemplateError as exc:
-            return _Part(problems=(exc,))
+            return _Source(problems=(exc,))
         found = list(walk(tree))
-        read, taken = list(needs_of(found, name, self._space)), list(includes(found, name))
-        said = (*self._refused(found, name), *read, *taken)
+        read, included = list(references_in(found, name, self._scope)), list(includes(found, name))
+        results = (*self._disallowed(found, name), *read, *included)
         known = self._sandbox.globals.keys()
         names = (node for node in found if isinstance(node, nodes.Name) and node.ctx == "load")
         unset = frozenset((node.name, node.lineno) for node in names if node.name not in known)
         mark_punctuation(found)
-        return _Part(
+        return _Source(
             code=Code(name, text, tree, self._sandbox),
-            needs=frozenset(need for need in read if not isinstance(need, TemplateError)),
+            references=frozenset(need for need in read if not isinstance(need, TemplateError)),
             words=frozenset(words(found)),
-            includes=tuple(one for one in taken if isinstance(one, str)),
+            includes=tuple(one for one in included if isinstance(one, str)),
             sets=frozenset(sets(found)),
             unset=unset,
-            problems=tuple(problem for problem in said if isinstance(problem, TemplateError)),
+            problems=tuple(problem for problem in results if isinstance(problem, TemplateError)),
         )
 
-    def _refused(self, found: Sequence[nodes.Node], name: str) -> Iterator[TemplateError]:
+    def _disallowed(self, found: Sequence[nodes.Node], name: str) -> Iterator[TemplateError]:
         for node in found:
             try:
                 self._sandbox.check(node, name)
             except TemplateSyntaxError as exc:
-                rule = _REFUSED.get(type(node), "not-allowed")
+                rule = _RULES.get(type(node), "not-allowed")
                 yield TemplateError(str(exc.message), where=f"{name}:{exc.lineno}", rule=rule)
 
 
 class Renderer:
-    """Runs the templates of one compiler over one set of secrets."""
+    """Renders the templates of one compiler with one set of secrets."""
 
     def __init__(
         self,
-        space: Space,
+        scope: PathScope,
         secrets: Mapping[Ref, Secret],
         folders: Mapping[Folder, Mapping[str, Secret]],
-        dynamic: Mapping[Dynamic, Secret],
+        dynamic: Mapping[DynamicSecret, Secret],
         environ: Mapping[str, str],
     ) -> None:
-        self._space = space
+        self._scope = scope
         self._secrets = secrets
         self._folders = folders
         self._dynamic = dynamic
         self._environ = environ
-        # A sandbox for each set of secrets: Jinja keeps what an imported template gave, with the values in it.
+        # Each set of secrets has its own sandbox, because Jinja caches imported templates with the values in them.
         self._sandbox = Sandbox(
             {
                 "secret": self._secret,
@@ -167,35 +167,37 @@ class Renderer:
             }
         )
 
-    def render(self, compiled: Compiled) -> Document:
-        """Raises TemplateError that names file and line, never a value."""
+    def render(self, compiled: CompiledTemplate) -> Document:
+        """Render a template. Raises TemplateError with file and line, and never with a value."""
         self._sandbox.load_from({name: code.get for name, code in compiled.codes.items()})
         try:
             return Document(compiled.name, self._sandbox.run(compiled.name))
         except RecursionError as exc:
-            endless = SecretValueError("a macro, a block or a loop calls itself without an end", todo="give it an end")
+            endless = SecretValueError("a macro, block or loop calls itself without end", todo="end the recursion")
             raise _described(endless.with_traceback(exc.__traceback__), compiled) from None
-        except Exception as exc:  # noqa: BLE001  # Whatever a template raises, its text may hold a value.
+        except Exception as exc:  # noqa: BLE001  # The text of any exception may contain a value.
             raise _described(exc, compiled) from None
 
     def _secret(self, literal: str, version: int | None = None) -> SecretView:
-        return SecretView(literal, self._secrets[self._space.secret(literal, version)].data)
+        return SecretView(literal, self._secrets[self._scope.secret(literal, version)].data)
 
     def _all_secrets(self, literal: str) -> SecretView:
         folder = literal.rstrip("/")
-        inside = self._folders[self._space.folder(literal)]
+        inside = self._folders[self._scope.folder(literal)]
         return SecretView(literal, {name: SecretView(f"{folder}/{name}", s.data) for name, s in inside.items()})
 
     def _leased(self, literal: str, /, **keywords: Parameter) -> SecretView:
-        return SecretView(literal, self._dynamic[self._space.dynamic(literal, **keywords)].data)
+        return SecretView(literal, self._dynamic[self._scope.dynamic(literal, **keywords)].data)
 
     def _certificate(self, literal: str, /, **keywords: Parameter) -> SecretView:
-        return SecretView(literal, self._dynamic[self._space.certificate(literal, **keywords)].data)
+        return SecretView(literal, self._dynamic[self._scope.certificate(literal, **keywords)].data)
 
     def _env(self, name: str, default: str | None = None) -> str:
         value = self._environ.get(name, default)
         if value is None:
-            raise SecretValueError(f"env({name!r}): the agent's environment has no {name}", todo="give a default")
+            raise SecretValueError(
+                f"env({name!r}): the agent's environment has no {name}", todo="set it, or add a default"
+            )
         return value
 
 
@@ -203,70 +205,70 @@ def _fail(what: str) -> NoReturn:
     raise SecretValueError(what)
 
 
-class _Part(Record, frozen=True):
-    """A template by itself."""
+class _Source(ImmutableStruct, frozen=True):
+    """One template without its includes."""
 
     code: Code | None = None
-    """None: it could not be read."""
-    needs: frozenset[Need] = frozenset()
+    """None for a template that could not be read."""
+    references: frozenset[Need] = frozenset()
     words: frozenset[str] = frozenset()
     includes: tuple[str, ...] = ()
     sets: frozenset[str] = frozenset()
-    """Variables that it sets anywhere."""
+    """The variables that it sets anywhere."""
     unset: frozenset[tuple[str, int]] = frozenset()
-    """Variables that it takes from outside, and their lines."""
+    """The variables that it does not set, with their lines."""
     problems: tuple[TemplateError, ...] = ()
 
 
-_REFUSED: Mapping[type[nodes.Node], str] = {nodes.Filter: "unknown-filter", nodes.Test: "unknown-test"}
+_RULES: Mapping[type[nodes.Node], str] = {nodes.Filter: "unknown-filter", nodes.Test: "unknown-test"}
 
 
 @contextmanager
-def _telling(name: str) -> Iterator[None]:
-    """Turns Jinja's errors about a text into ours: they quote the template alone, for no value is there yet."""
+def _translated_errors(name: str) -> Iterator[None]:
+    """Translates Jinja's errors. They quote only the template, because there are no values yet."""
     try:
         yield
     except TemplateSyntaxError as exc:
         where = f"{name}:{exc.lineno}"
         raise TemplateError(str(exc.message), where=where, rule="template-syntax") from None
-    except SyntaxError as exc:  # Python's, of what Jinja made of it: an argument twice, too many loops in loops.
-        what = f"its Python would be wrong: {exc.msg}"
-        todo = "write that part another way"
+    except SyntaxError as exc:  # From Python, about Jinja's code: a duplicate argument, or too many nested loops.
+        what = f"the template's Python code would be invalid: {exc.msg}"
+        todo = "rewrite that part"
         raise TemplateError(what, where=name, todo=todo, rule="template-syntax") from None
-    except ValueError:  # Python's, of a number: it reads and writes 4,300 digits.
-        what, todo = "a number in it is too long for Python", "write it as a text"
+    except ValueError:  # Python converts numbers of at most 4,300 digits.
+        what, todo = "a number in the template is too long", "write it as a string"
         raise TemplateError(what, where=name, todo=todo, rule="template-syntax") from None
 
 
-def _unset(parts: Mapping[str, _Part]) -> Iterator[TemplateError]:
-    # Where one of them sets it, Jinja decides when it runs whether it reaches the other.
+def _unset(parts: Mapping[str, _Source]) -> Iterator[TemplateError]:
+    # Whether a variable set in one template reaches another is only known when Jinja runs them.
     everywhere = frozenset[str]().union(*(part.sets for part in parts.values()))
     for name, part in parts.items():
         for variable, line in sorted(part.unset):
             if variable not in everywhere:
                 yield TemplateError(
-                    f"there is no variable or function {variable!r}",
+                    f"unknown variable or function {variable!r}",
                     where=f"{name}:{line}",
                     todo=f"templates can call {', '.join(FUNCTIONS)}",
                     rule="unknown-name",
                 )
 
 
-def _described(exc: Exception, compiled: Compiled) -> TemplateError:
+def _described(exc: Exception, compiled: CompiledTemplate) -> TemplateError:
     if isinstance(exc, TemplateError):
-        return exc  # of code that is made only now
-    where = _place(exc.__traceback__) or compiled.name
+        return exc  # From code that is only generated now.
+    where = _location(exc.__traceback__) or compiled.name
     if isinstance(exc, SecretValueError):
-        return TemplateError(exc.tell(compiled.words), where=where, todo=exc.todo)
+        return TemplateError(exc.message(compiled.words), where=where, todo=exc.todo)
     return TemplateError(f"an expression failed ({type(exc).__name__})", where=where)
 
 
-def _place(trace: TracebackType | None) -> str | None:
+def _location(trace: TracebackType | None) -> str | None:
     """The innermost line of a template in a traceback."""
-    place = None
+    location = None
     while trace is not None:
         template = trace.tb_frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
-            place = f"{template.name}:{template.get_corresponding_lineno(trace.tb_lineno)}"
+            location = f"{template.name}:{template.get_corresponding_lineno(trace.tb_lineno)}"
         trace = trace.tb_next
-    return place
+    return location

@@ -1,15 +1,15 @@
-"""Which values a template takes for structures: what it loops over, and what it takes keys of."""
+"""Infers which values a template uses as structures: those that it loops over or takes keys of."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from jinja2 import nodes
 
-from lessee.core.paths import Need, Space
-from lessee.rendering.references import FUNCTIONS, needs_of
+from lessee.core.paths import Need, PathScope
+from lessee.rendering.references import FUNCTIONS, references_in
 from lessee.rendering.syntax_tree import walk
 
 ANY = "*"
-"""The key of what is found by looping, or by a computed key."""
+"""The key for items of a loop, and for computed keys."""
 
 _OF_MAPPINGS = frozenset({"items", "keys", "values", "get", "dictsort"})
 _SAME_ITEMS = frozenset({"default", "d", "list", "reverse", "sort", "unique"})
@@ -26,35 +26,35 @@ class Shape:
         self.is_list = False
 
     def key(self, name: str) -> "Shape":
-        """What lies below a key; from now on it is a mapping."""
+        """The shape below a key. Marks this value as a mapping."""
         self.is_mapping = True
         return self.inner.setdefault(name, Shape())
 
     def item(self) -> "Shape":
-        """What is found by looping; from now on it is a list, unless it is a mapping."""
+        """The shape of a loop's items. Marks this value as a list, unless it is a mapping."""
         self.is_list = True
         return self.inner.setdefault(ANY, Shape())
 
     def below(self, name: str) -> "Shape":
-        """What is known of the value below a key."""
+        """The known shape of the value below a key."""
         return self.inner.get(name) or self.inner.get(ANY) or Shape()
 
 
-def shapes_of(trees: Iterable[nodes.Template], space: Space) -> Mapping[Need, Shape]:
-    """The shape of all that these templates read; they know each other's variables."""
-    reading = _Reading(space)
+def shapes_of(trees: Iterable[nodes.Template], scope: PathScope) -> Mapping[Need, Shape]:
+    """The shape of everything that these templates read. They share their variables."""
+    inference = _Inference(scope)
     for tree in trees:
-        reading.read(list(walk(tree)))
-    return reading.shapes
+        inference.add(list(walk(tree)))
+    return inference.shapes
 
 
-class _Reading:
-    def __init__(self, space: Space) -> None:
+class _Inference:
+    def __init__(self, scope: PathScope) -> None:
         self.shapes: dict[Need, Shape] = {}
-        self._space = space
+        self._scope = scope
         self._variables: dict[str, list[Shape]] = {}
 
-    def read(self, found: Sequence[nodes.Node]) -> None:
+    def add(self, found: Sequence[nodes.Node]) -> None:
         methods = {id(node.node) for node in found if isinstance(node, nodes.Call)}
         for node in found:
             match node:
@@ -87,7 +87,7 @@ class _Reading:
             case "values", value:
                 self._set(value, [shape.key(ANY) for shape in self._of(inner)])
             case "", value:
-                # Who loops over a mapping gets its keys.
+                # A loop over a mapping yields its keys.
                 self._set(value, [shape.item() for shape in self._of(inner) if not shape.is_mapping])
             case _:
                 pass
@@ -104,7 +104,7 @@ class _Reading:
                         _descend(shape.item(), str(keyword.value.value))
 
     def _of(self, node: nodes.Node) -> list[Shape]:
-        """The values that an expression may give, so far as they come out of secrets as they are."""
+        """The shapes of the secrets' values that an expression may return unchanged."""
         match node:
             case nodes.Name(name=name):
                 return self._variables.get(name, [])
@@ -121,9 +121,11 @@ class _Reading:
             case nodes.CondExpr(expr1=first, expr2=second):
                 return [*self._of(first), *(self._of(second) if second is not None else [])]
             case nodes.Call(node=nodes.Name(name=function)) if function in FUNCTIONS:
-                needs = needs_of([node], "", self._space)
+                references = references_in([node], "", self._scope)
                 return [
-                    self.shapes.setdefault(need, Shape(is_mapping=True)) for need in needs if isinstance(need, Need)
+                    self.shapes.setdefault(need, Shape(is_mapping=True))
+                    for need in references
+                    if isinstance(need, Need)
                 ]
             case nodes.Call(node=nodes.Getattr(node=inner, attr="get"), args=[nodes.Const(value=str(key)), *_]):
                 return [shape.key(key) for shape in self._of(inner)]
@@ -141,7 +143,7 @@ def _is_index(node: nodes.Node) -> bool:
 
 
 def _method(node: nodes.Node) -> tuple[str, nodes.Node]:
-    """`x.items()` and `x | items` are the method items of x; anything else is itself, without a method."""
+    """The method and its object: `items` and x for `x.items()` and `x | items`. Otherwise no method and the node."""
     match node:
         case nodes.Call(node=nodes.Getattr(node=inner, attr=method)):
             return method, inner

@@ -1,4 +1,4 @@
-"""Files from the environment: each format's own quoting, the author's text as it is, and nothing guessed."""
+"""Fallback files from the environment: with the format's quoting and the author's text unchanged."""
 
 import pytest
 from dotenv import dotenv_values
@@ -7,42 +7,43 @@ from hypothesis import strategies as st
 
 from lessee.config.parsing import parse
 from lessee.core.errors import FormatError, LesseeError, TemplateError
-from lessee.rendering.app_templates import compile_recipes, space_of
-from lessee.rendering.fallback.files import make, problems, unused
+from lessee.rendering.app_templates import compile_apps, path_scope_of
+from lessee.rendering.fallback.files import build, problems, unused
 from lessee.rendering.templates import Compiler
 
+NO_NAME = "`fallback` does not name"
 BY_PATH = "`fallback: {env: {PATH: {KEY: VARIABLE}}}`"
 DECIDES = (
-    "a secret decides here what stands in the file, which no variable can make up for; "
-    f"name its secrets: {BY_PATH}, or `last_good`"
+    "a secret decides here what the file contains, which no variable can replace; "
+    f"name the secrets with {BY_PATH}, or use `last_known_good`"
 )
-NOT_NAMED = f"holds a secret, and `fallback` does not name it; name it too, or what its template reads: {BY_PATH}"
+NOT_NAMED = f", which contains a secret; name it too, or the secrets with {BY_PATH}"
 AT_1, AT_2 = f"t0.env.j2:1: {DECIDES}", f"t0.env.j2:2: {DECIDES}"
-OUTSIDE = "a secret stands here outside of any variable that `fallback` names; name the variable, or write NAME={{ … }}"
+OUTSIDE = "a secret is here outside of the variables that `fallback` names; name the variable, or write NAME={{ … }}"
 
 
-def of(fallback, *templates, format="dotenv", environ=None, **taken_in):  # noqa: A002  # As users write it.
-    """The recipe of an app with these templates."""
+def of(fallback, *templates, format="dotenv", environ=None, **included):  # noqa: A002  # The configuration's word.
+    """The compiled app with these templates."""
     names = {f"t{number}.env.j2": text for number, text in enumerate(templates)}
     files = ", ".join(f"{{template: {name}, format: {format}}}" for name in names)
-    extra = ", environ: environ.j2" if environ is not None else ""
+    extra = ", env_template: environ.j2" if environ is not None else ""
     text = f'secrets: {{prefix: "p/"}}\napps: {{web: {{directory: /r, files: [{files}], fallback: {fallback}{extra}}}}}'
     config = parse(text, source="lessee.yaml", environ={}, for_child=True)
-    load = names | {"environ.j2": environ} | {name.replace("_", "."): text for name, text in taken_in.items()}
-    return compile_recipes(config, Compiler(load.__getitem__, space_of(config)))["web"]
+    load = names | {"environ.j2": environ} | {name.replace("_", "."): text for name, text in included.items()}
+    return compile_apps(config, Compiler(load.__getitem__, path_scope_of(config)))["web"]
 
 
-def wrong(recipe):
-    return [str(problem) for problem in problems(recipe)]
+def wrong(compiled_app):
+    return [str(problem) for problem in problems(compiled_app)]
 
 
-def made(recipe, **environ):
-    assert wrong(recipe) == []
-    return make(recipe, recipe.app.fallback, environ)
+def made(compiled_app, **environ):
+    assert wrong(compiled_app) == []
+    return build(compiled_app, compiled_app.app.fallback, environ)
 
 
-def text_of(recipe, **environ):
-    return made(recipe, **environ).files[0].content.decode()
+def text_of(compiled_app, **environ):
+    return made(compiled_app, **environ).files[0].content.decode()
 
 
 TEMPLATE = """# the database
@@ -54,17 +55,17 @@ PORT=5432
 """
 
 
-def test_the_variables_that_are_named_get_the_environments_values_and_all_else_is_the_authors():
-    recipe = of("{env: [DB_PASSWORD, DB_URL]}", TEMPLATE)
-    assert text_of(recipe, DB_PASSWORD="it's $HOME", DB_URL="url", HOST="h") == (
+def test_named_variables_get_the_environments_values_and_everything_else_is_the_authors_text():
+    compiled_app = of("{env: [DB_PASSWORD, DB_URL]}", TEMPLATE)
+    assert text_of(compiled_app, DB_PASSWORD="it's $HOME", DB_URL="url", HOST="h") == (
         "# the database\n\nexport DB_PASSWORD='it\\'s $HOME' # as it is\nDB_URL='url'\nHOST='h'\nPORT=5432\n"
     )
-    assert list(unused(recipe)) == []
+    assert list(unused(compiled_app)) == []
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
-def test_whatever_a_value_is_it_is_one_value(value):
-    from io import StringIO  # noqa: PLC0415  # Here alone.
+def test_any_value_is_one_value(value):
+    from io import StringIO  # noqa: PLC0415  # Only used here.
 
     text = text_of(of("{env: [A]}", 'A={{ secret("a").b }}\nB=1\n'), A=value)
     assert dotenv_values(stream=StringIO(text, newline="")) == {"A": value, "B": "1"}
@@ -83,26 +84,26 @@ def test_each_format_quotes_in_its_own_way(form, expected):
     assert text_of(of("{env: [A]}", 'A={{ secret("a").b }}\nB=1\n', format=form), A="it's $x") == expected
 
 
-def test_what_a_format_cannot_hold_is_refused_as_always():
-    recipe = of("{env: [A]}", 'A={{ secret("a").b }}\n', format="dotenv-docker")
-    with pytest.raises(FormatError, match="A holds a newline") as caught:
-        made(recipe, A="canary\ncanary")
+def test_a_value_that_the_format_cannot_represent_is_rejected():
+    compiled_app = of("{env: [A]}", 'A={{ secret("a").b }}\n', format="dotenv-docker")
+    with pytest.raises(FormatError, match="A contains a newline") as caught:
+        made(compiled_app, A="canary\ncanary")
     assert "canary" not in str(caught.value)
 
 
 def test_files_without_secrets_are_rendered_whatever_their_format_is():
-    recipe = of("{env: [A]}", "static\n", format="text", environ='A={{ secret("a").b }}\nB="${A}!"\n')
-    generation = made(recipe, A="x")
+    compiled_app = of("{env: [A]}", "static\n", format="text", environ='A={{ secret("a").b }}\nB="${A}!"\n')
+    generation = made(compiled_app, A="x")
     assert generation.files[0].content == b"static\n"
     assert generation.environ == (("A", "x"), ("B", "x!"))
-    assert list(unused(recipe)) == []
+    assert list(unused(compiled_app)) == []
 
 
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        ('A={{ secret("a").b }}\nB={{ secret("a").c }}\n', f"t0.env.j2:2: B {NOT_NAMED}"),
-        ('A=1\n{{ secret("a").n }}={{ secret("a").c }}\n', f"t0.env.j2:2: a variable {NOT_NAMED}"),
+        ('A={{ secret("a").b }}\nB={{ secret("a").c }}\n', f"t0.env.j2:2: {NO_NAME} B{NOT_NAMED}"),
+        ('A=1\n{{ secret("a").n }}={{ secret("a").c }}\n', f"t0.env.j2:2: {NO_NAME} a variable{NOT_NAMED}"),
         ('A=1\n# {{ secret("a").b }}\n', f"t0.env.j2:2: {OUTSIDE}"),
         ('{{ secret("a").b }}\nA=1\n', f"t0.env.j2:1: {OUTSIDE}"),
         ('\n{% if secret("a").b %}A=1\n{% endif %}', AT_2),
@@ -119,7 +120,7 @@ def test_files_without_secrets_are_rendered_whatever_their_format_is():
         ('{% import "o.j2" as o %}{% if o.x %}A=1\n{% endif %}', AT_1),
     ],
 )  # fmt: skip
-def test_what_no_variable_can_make_up_for_is_told_with_its_line(template, expected):
+def test_a_secret_that_decides_the_content_is_reported_with_its_line(template, expected):
     assert wrong(of("{env: [A]}", template, o_j2='{% set x = secret("a").b %}{% set z = 1 %}')) == [expected]
 
 
@@ -138,45 +139,49 @@ def test_what_no_variable_can_make_up_for_is_told_with_its_line(template, expect
         '{% for k in ["b"] %}A={{ secret("a")[k] }}\n{% endfor %}',
     ],
 )
-def test_where_the_author_alone_decides_all_ways_to_write_it_will_do(template):
-    recipe = of("{env: [A]}", template, o_j2='{% set x = secret("a").b %}{% set z = 1 %}', i_j2='A={{ secret("a").b }}')
-    assert "A='it'" in text_of(recipe, A="it")
+def test_a_template_works_in_any_form_in_which_no_secret_decides_the_content(template):
+    compiled_app = of(
+        "{env: [A]}", template, o_j2='{% set x = secret("a").b %}{% set z = 1 %}', i_j2='A={{ secret("a").b }}'
+    )
+    assert "A='it'" in text_of(compiled_app, A="it")
 
 
-def test_a_file_that_its_reader_would_not_read_is_told():
-    recipe = of("{env: [A]}", 'A={{ secret("a").b }}\nB "\n', format="dotenv-compose")
-    assert wrong(recipe) == ["t0.env.j2:2: Compose finds no name of a variable here"]
+def test_a_file_that_its_parser_would_reject_is_reported():
+    compiled_app = of("{env: [A]}", 'A={{ secret("a").b }}\nB "\n', format="dotenv-compose")
+    assert wrong(compiled_app) == ["t0.env.j2:2: Compose expects the name of a variable here"]
 
 
-def test_a_name_alone_takes_its_value_from_elsewhere_and_is_set_by_nobody():
-    recipe = of("{env: [A, B]}", 'B={{ secret("a").b }}\nA\n', format="dotenv-docker")
-    assert [str(problem) for problem in unused(recipe)] == ["no file of the app sets A; mend its name, or leave it out"]
+def test_a_bare_name_takes_its_value_from_elsewhere_and_counts_as_unset():
+    compiled_app = of("{env: [A, B]}", 'B={{ secret("a").b }}\nA\n', format="dotenv-docker")
+    assert [str(problem) for problem in unused(compiled_app)] == [
+        "no file of the app sets A; correct its name, or remove it"
+    ]
 
 
-def test_another_format_is_told():
+def test_another_format_with_secrets_is_reported():
     assert wrong(of("{env: [A]}", '{"a": {{ secret("a").b }}}', format="json")) == [
         (
-            "t0.env.j2: a file of format json holds secrets, and `fallback` names variables of env files; "
-            f"name its secrets: {BY_PATH}, or `last_good`"
+            "t0.env.j2: `fallback` names variables of env files, but this file has the format json and contains "
+            f"secrets; name the secrets with {BY_PATH}, or use `last_known_good`"
         )
     ]
 
 
-def test_what_fails_for_another_reason_is_no_affair_of_the_fallback_and_is_told_when_it_is_wanted():
-    recipe = of("{env: [A, B]}", 'A={{ secret("a").b }}{{ fail("no") }}\n')
-    assert wrong(recipe) == []
-    assert list(unused(recipe)) == []
+def test_another_error_of_a_template_is_only_reported_when_it_is_rendered():
+    compiled_app = of("{env: [A, B]}", 'A={{ secret("a").b }}{{ fail("no") }}\n')
+    assert wrong(compiled_app) == []
+    assert list(unused(compiled_app)) == []
     with pytest.raises(TemplateError, match="no"):
-        make(recipe, recipe.app.fallback, {"A": "x", "B": "y"})
+        build(compiled_app, compiled_app.app.fallback, {"A": "x", "B": "y"})
 
 
 @pytest.mark.parametrize("environ", [{}, {"A": "", "C": ""}])
 @pytest.mark.parametrize("fallback", ["{env: [A, B, C]}", "{env: {a: {b: A, c: B, d: C, e: A}}}"])
-def test_what_is_not_set_or_empty_is_told_by_name(fallback, environ):
-    recipe = of(fallback, 'A={{ secret("a").b }}\n')
+def test_unset_and_empty_variables_are_reported_by_name(fallback, environ):
+    compiled_app = of(fallback, 'A={{ secret("a").b }}\n')
     with pytest.raises(LesseeError) as caught:
-        make(recipe, recipe.app.fallback, environ | {"B": "canary"})
-    assert str(caught.value) == ("apps.web.fallback: the agent's environment has no A, C; set them, and not to nothing")
+        build(compiled_app, compiled_app.app.fallback, environ | {"B": "canary"})
+    assert str(caught.value) == ("apps.web.fallback: the agent's environment has no A, C; set them to non-empty values")
 
 
 def test_secrets_made_of_variables_serve_any_format_folders_and_all_versions():
@@ -184,32 +189,32 @@ def test_secrets_made_of_variables_serve_any_format_folders_and_all_versions():
         '{"a": {{ secret("db").password }}, "b": {{ secret("db", version=2).password }}, '
         '"c": { {% for name, one in secrets("keys/").items() %}{{ name }}: {{ one.key }}{% endfor %} }}'
     )
-    recipe = of("{env: {db: {password: A}, keys/x: {key: B}}}", template, format="json")
-    assert text_of(recipe, A='q"', B="k") == '{"a": "q\\"", "b": "q\\"", "c": { "x": "k" }}'
-    assert list(unused(recipe)) == []
+    compiled_app = of("{env: {db: {password: A}, keys/x: {key: B}}}", template, format="json")
+    assert text_of(compiled_app, A='q"', B="k") == '{"a": "q\\"", "b": "q\\"", "c": { "x": "k" }}'
+    assert list(unused(compiled_app)) == []
 
 
-def test_what_is_not_covered_or_cannot_be_is_told_and_so_is_what_nothing_reads():
+def test_uncovered_references_and_unused_paths_are_reported():
     template = 'A={{ secret("db").p }}\nB={{ secret("other").p }}\nC={{ dynamic("db/creds/x").y }}\n{{ secrets("f/") }}'
-    recipe = of("{env: {db: {p: A}, typo/x: {p: B}}}", template)
-    assert wrong(recipe) == [
-        "db/creds/x is not covered by `fallback`; what Vault makes cannot be made of variables: leave it out of the app, or use `last_good`",  # noqa: E501
+    compiled_app = of("{env: {db: {p: A}, typo/x: {p: B}}}", template)
+    assert wrong(compiled_app) == [
+        "db/creds/x is not covered by `fallback`; variables cannot replace dynamic secrets: remove it from the app, or use `last_known_good`",  # noqa: E501
         "secret/p/f/ is not covered by `fallback`; add it: {PATH: {KEY: VARIABLE}}",
         "secret/p/other is not covered by `fallback`; add it: {PATH: {KEY: VARIABLE}}",
     ]
-    assert [str(problem) for problem in unused(recipe)] == [
-        "no template of the app reads typo/x; mend the path, or leave it out"
+    assert [str(problem) for problem in unused(compiled_app)] == [
+        "no template of the app reads typo/x; correct the path, or remove it"
     ]
     with pytest.raises(LesseeError, match="does not cover db/creds/x, secret/p/f/, secret/p/other"):
-        make(recipe, recipe.app.fallback, {"A": "a", "B": "b"})
+        build(compiled_app, compiled_app.app.fallback, {"A": "a", "B": "b"})
 
 
-def test_a_file_that_keeps_the_good_has_no_problem_with_any_template():
-    recipe = of("{last_good: /var/lib/lessee/web}", '{{ dynamic("db/creds/x").y }}')
-    assert (wrong(recipe), list(unused(recipe))) == ([], [])
-    assert recipe.app.fallback.variables == ()
+def test_a_last_known_good_fallback_has_no_problem_with_any_template():
+    compiled_app = of("{last_known_good: /var/lib/lessee/web}", '{{ dynamic("db/creds/x").y }}')
+    assert (wrong(compiled_app), list(unused(compiled_app))) == ([], [])
+    assert compiled_app.app.fallback.variables == ()
 
 
-def test_a_path_that_no_template_can_name_is_told():
-    recipe = of("{env: {p/db: {p: A}}}", 'A={{ secret("db").p }}\n')
-    assert wrong(recipe) == ["'p/db' starts with the prefix 'p/', which lessee itself puts in front; leave it out"]
+def test_a_path_that_no_template_can_use_is_reported():
+    compiled_app = of("{env: {p/db: {p: A}}}", 'A={{ secret("db").p }}\n')
+    assert wrong(compiled_app) == ["'p/db' starts with the prefix 'p/', which lessee adds itself; leave it out"]

@@ -1,4 +1,4 @@
-"""What Compose is given, and what it is spared; tests/readers asks it."""
+"""The files written for Compose, and the rejected values. tests/readers tests them with Compose itself."""
 
 import pytest
 from hypothesis import example, given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
 from lessee.rendering.formats import dotenv_compose, outline, write
-from lessee.rendering.formats.variables import UnreadableError
+from lessee.rendering.formats.variables import UnparsableError
 from support.inputs.env_files import document
 
 
@@ -34,7 +34,7 @@ from support.inputs.env_files import document
         ((["x"], "=\n"), "x=\n"),
     ],
 )
-def test_single_quotes_hold_a_value_where_no_reference_stands_beside_it(parts, text):
+def test_single_quotes_quote_a_value_where_no_reference_is_next_to_it(parts, text):
     assert write(document(*parts), "dotenv-compose") == text
 
 
@@ -49,27 +49,27 @@ def test_every_value_has_a_place(value):
 @pytest.mark.parametrize(
     "around", [("$", ""), ("${", "}"), ("$B", ""), ("${B:-", "}"), ("${B?", "}"), ("$", "{x}"), ("${A:-{{}", "}")]
 )
-def test_a_value_inside_a_reference_of_the_author_is_refused(around):
+def test_a_value_inside_a_reference_of_the_author_is_rejected(around):
     before, after = around
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: database/postgres: password stands inside a reference"):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: database/postgres: password is inside a reference"):
         write(document(f"A={before}", ["HOME"], f"{after}\n"), "dotenv-compose")
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("A B=1", "finds no name"),
-        ("A;=1", "finds no name"),
-        ("A B\n", "finds no name"),
-        ("export ", "finds no name"),
-        ("A='x", "quotes are opened and not closed"),
-        ('A="x\\"', "quotes are opened and not closed"),
-        ("A=${", "a ${ begins no reference"),
-        ("A=${B", "a ${ begins no reference"),
-        ("A=${B:-${}}", "a ${ begins no reference"),
+        ("A B=1", "expects the name"),
+        ("A;=1", "expects the name"),
+        ("A B\n", "expects the name"),
+        ("export ", "expects the name"),
+        ("A='x", "the quotes are not closed"),
+        ('A="x\\"', "the quotes are not closed"),
+        ("A=${", "does not support this"),
+        ("A=${B", "does not support this"),
+        ("A=${B:-${}}", "does not support this"),
     ],
 )
-def test_a_file_that_compose_would_refuse_is_refused_with_its_line(text, what):
+def test_a_file_that_compose_would_reject_is_rejected_with_its_line(text, what):
     for parts in ((text,), (["canary"], "=x\n", text)):
         with pytest.raises(FormatError) as caught:
             write(document("\n# c\n", *parts), "dotenv-compose")
@@ -78,21 +78,21 @@ def test_a_file_that_compose_would_refuse_is_refused_with_its_line(text, what):
         assert "canary" not in str(caught.value)
 
 
-def test_a_file_that_compose_would_refuse_has_no_outline():
-    with pytest.raises(FormatError, match="quotes are opened and not closed; write the file anew"):
+def test_a_file_that_compose_would_reject_has_no_outline():
+    with pytest.raises(FormatError, match="the quotes are not closed; render the file again"):
         outline("A='x", "dotenv-compose")
 
 
 def test_the_outline_names_what_is_set():
     assert outline("A: 1\nexport B.c='x\nD=1'\nHOME\n", "dotenv-compose") == ("A", "B.c")
-    with pytest.raises(FormatError, match=r"^a line of the text assigns nothing"):
+    with pytest.raises(FormatError, match=r"^a line of the text assigns no variable"):
         outline("HOME\nE", "dotenv-compose")
 
 
 @pytest.mark.parametrize("text", ["{}", "HOME\n{}\n", "A='x' {}"])
 def test_a_name_alone_is_none_of_ours(text):
     before, after = text.split("{}")
-    with pytest.raises(FormatError, match="stands on a line that assigns nothing"):
+    with pytest.raises(FormatError, match="is on a line that assigns no variable"):
         write(document(before, ["x"], after), "dotenv-compose")
 
 
@@ -114,6 +114,6 @@ def test_references_end_where_compose_ends_them(raw, atoms):
     assert dotenv_compose.atoms(raw) == atoms
 
 
-def test_the_proof_names_no_line_where_nothing_is_read():
-    with pytest.raises(UnreadableError):
+def test_verification_names_no_line_where_nothing_is_read():
+    with pytest.raises(UnparsableError):
         dotenv_compose.read("A='")

@@ -1,4 +1,4 @@
-"""What docker is given, and what it is spared; tests/readers asks it."""
+"""The files written for docker, and the rejected values. tests/readers tests them with docker itself."""
 
 import pytest
 
@@ -20,29 +20,29 @@ from support.inputs.hostile_values import VALUES
         (("HOME\nA='=", ["x"]), "HOME\nA='=x"),
     ],
 )
-def test_a_value_stands_as_it_is(parts, text):
+def test_a_value_is_written_unchanged(parts, text):
     assert write(document(*parts), "dotenv-docker") == text
 
 
-def test_nothing_but_a_newline_and_a_nul_is_refused():
+def test_nothing_but_a_newline_and_a_nul_is_rejected():
     assert refused("dotenv-docker") == {value for value in VALUES if "\n" in value or "\0" in value}
 
 
-def test_a_line_of_64_kib_is_refused_since_docker_reads_none():
+def test_a_line_of_64_kib_is_rejected_since_docker_reads_none():
     long = "é" * 32_750
     assert write(document("A=", [long], "\n"), "dotenv-docker") == f"A={long}\n"
-    with pytest.raises(FormatError, match="holds a newline, or is too long for a line") as caught:
+    with pytest.raises(FormatError, match="contains a newline, or is too long for a line") as caught:
         write(document("A=", [f"{long}{'x' * 40}"], "\n"), "dotenv-docker")
     assert "éé" not in str(caught.value)
-    with pytest.raises(FormatError, match="would not read back"):
+    with pytest.raises(FormatError, match="would parse back to different"):
         write(document(f"A_{'LONG' * 20}=", [long], "\n"), "dotenv-docker")
 
 
 @pytest.mark.parametrize("text", ["A B=1", "A\t", "=1", f"A={'x' * 70_000}"])
-def test_a_file_that_docker_would_refuse_is_refused_with_its_line(text):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:3: .*which docker refuses"):
+def test_a_file_that_docker_would_reject_is_rejected_with_its_line(text):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:3: .*docker rejects"):
         write(document("\n# c\n", text, "\n", ["A"], "=x"), "dotenv-docker")
-    with pytest.raises(FormatError, match="write the file anew"):
+    with pytest.raises(FormatError, match="render the file again"):
         outline(text, "dotenv-docker")
 
 

@@ -1,4 +1,4 @@
-"""Each promise about dotenv is held against python-dotenv reading a real file."""
+"""The format dotenv, tested with python-dotenv on real files."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import dotenv, outline, write
 
 PIECES = ("'", '"', "$", "${", "}", "${HOME}", ":-", "#", " #", "\n", "\r", "\r\n", "\\", " ", "=", "\t", "`")
@@ -37,7 +37,7 @@ def document(*parts):
     """Text as it is; a value in a list is a hole."""
     return Document(
         "app.env.j2",
-        tuple(part if isinstance(part, str) else Hole(part[0], "database/postgres: password") for part in parts),
+        tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
     )
 
 
@@ -91,7 +91,7 @@ def test_python_dotenv_before_1_2_3_reads_the_same(folder, value):
 
 
 @given(author.map("".join))
-def test_the_proof_reads_what_python_dotenv_reads(text):
+def test_verification_reads_what_python_dotenv_reads(text):
     theirs = [
         (binding.key, binding.value)
         for binding in parser.parse_stream(io.StringIO(newlines(text)))
@@ -111,14 +111,14 @@ def newlines(text):
 
 
 @given(author.map("".join), hostile, author.map("".join))
-def test_no_value_adds_or_removes_a_variable_whatever_the_author_wrote(folder, before, value, after):
+def test_no_value_adds_or_removes_a_variable_with_any_text_of_the_author(folder, before, value, after):
     try:
         text = write(document(before, [value], after), "dotenv")
     except FormatError:
         return
     harmless = read(f"{before}harmless{after}", folder, interpolate=False)
     values = read(text, folder, interpolate=False)
-    if set(values) != set(harmless):  # The value stands in a name.
+    if set(values) != set(harmless):  # The value is in a name.
         assert {name.replace("harmless", value) for name in harmless} == set(values)
 
 
@@ -146,12 +146,12 @@ def test_the_authors_own_interpolation_stays_one(folder):
 
 
 @pytest.mark.parametrize("braces", [("${", "}"), ("${A:-", "}"), ("${A", ":-x}")])
-def test_a_value_inside_braces_of_the_author_is_refused(braces):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: database/postgres: password stands inside"):
+def test_a_value_inside_braces_of_the_author_is_rejected(braces):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: database/postgres: password is inside"):
         write(document("A=", braces[0], ["HOME"], braces[1]), "dotenv")
 
 
-def test_a_comment_behind_a_bare_value_stays_out_of_it(folder):
+def test_a_comment_after_a_bare_value_stays_out_of_it(folder):
     text = write(document("A=a ", ["b #"], " # for ", ["it's"], "\nB= # ", ["x"], "\n"), "dotenv")
     assert text == "A='a b #' # for it's\nB= # x\n"
     assert read(text, folder) == {"A": "a b #", "B": ""}
@@ -159,7 +159,7 @@ def test_a_comment_behind_a_bare_value_stays_out_of_it(folder):
 
 @pytest.mark.parametrize("line_break", list("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
 @pytest.mark.parametrize("before", ["# ", "A=1 # "])
-def test_a_line_break_in_a_comment_is_refused(before, line_break):
+def test_a_line_break_in_a_comment_is_rejected(before, line_break):
     with pytest.raises(FormatError, match=r"^app\.env\.j2:2: .* several lines") as caught:
         write(document("\n", before, [f"canary{line_break}B=1"]), "dotenv")
     assert "canary" not in str(caught.value)
@@ -173,50 +173,50 @@ def test_a_value_may_make_a_name(folder):
 @given(hostile.filter(lambda text: not set(text) <= set(string.ascii_letters + string.digits + "_")))
 @example("A\nB")
 @example("é")
-def test_a_name_that_is_none_is_refused(value):
-    with pytest.raises(FormatError, match="makes no name of a variable"):
+def test_a_name_that_is_invalid_is_rejected(value):
+    with pytest.raises(FormatError, match="does not form a valid variable name"):
         write(document("N", [value], "=x"), "dotenv")
 
 
-def test_a_name_that_begins_with_a_digit_is_refused():
-    with pytest.raises(FormatError, match=r"app\.env\.j2:1: .*makes no name"):
+def test_a_name_that_begins_with_a_digit_is_rejected():
+    with pytest.raises(FormatError, match=r"app\.env\.j2:1: .*does not form a valid"):
         write(document(["1A"], "=x"), "dotenv")
 
 
 @pytest.mark.parametrize("parts", [(["A"], "=x\nA=y"), ("A=x\n", ["A"], "=y"), (["A"], "=x\n", ["A"], "=y")])
-def test_a_name_made_twice_is_refused(parts):
-    with pytest.raises(FormatError, match="makes the name of a variable that is there already"):
+def test_a_duplicate_name_is_rejected(parts):
+    with pytest.raises(FormatError, match="duplicates the name of a variable"):
         write(document(*parts), "dotenv")
 
 
-def test_names_that_the_author_wrote_twice_are_the_authors():
+def test_duplicate_names_of_the_author_stay():
     assert write(document("A=1\nA=", ["x"]), "dotenv") == "A=1\nA='x'"
 
 
 @pytest.mark.parametrize("parts", [(["x"],), ("A ", ["x"]), ("A='x'", ["x"]), ("export ", ["x"], "\nB=1")])
-def test_a_value_on_a_line_that_assigns_nothing_is_refused(parts):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:2: database/postgres: password stands on a line"):
+def test_a_value_on_a_line_that_assigns_nothing_is_rejected(parts):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:2: database/postgres: password is on a line"):
         write(document("#\n", *parts), "dotenv")
 
 
 def test_an_open_quote_of_the_author_is_found_before_it_swallows_a_value():
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:3: the file would not read back.*close the quotes"):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:3: the file would parse back to different.*close the quotes"):
         write(document("X=1\nA='x\nB=", ["canary"], "\nC=1\n"), "dotenv")
 
 
-def test_a_nul_is_refused_since_no_environment_holds_it():
+def test_a_nul_is_rejected_since_no_environment_holds_it():
     for before in ("A=", "# "):
-        with pytest.raises(FormatError, match="holds a NUL") as caught:
+        with pytest.raises(FormatError, match="contains a NUL") as caught:
             write(document(before, ["canary\0"]), "dotenv")
         assert "canary" not in str(caught.value)
 
 
-def test_the_proof_refuses_a_file_that_lost_a_statement():
+def test_verification_rejects_a_file_that_lost_a_statement():
     statements = list(dotenv._read("A=1\nB=2\n"))
     meanings = [dotenv._meaning(statement) for statement in statements]
-    marked = dotenv.mark(document("A=1\nB=2\n"))
-    with pytest.raises(FormatError, match="would not read back"):
-        dotenv._prove("A=1\n", statements, meanings, marked)
+    marked = dotenv.mark_values(document("A=1\nB=2\n"))
+    with pytest.raises(FormatError, match="would parse back to different"):
+        dotenv._verify("A=1\n", statements, meanings, marked)
 
 
 def test_the_outline_of_dotenv_names_the_variables():
@@ -224,8 +224,8 @@ def test_the_outline_of_dotenv_names_the_variables():
 
 
 @pytest.mark.parametrize("line", ["C", "'=", "MIIEvQIBADANBgkq+hkiG9w0", "a b"])
-def test_what_may_be_a_part_of_a_value_is_no_name(line):
-    with pytest.raises(FormatError, match=r"^a line of the text assigns nothing"):
+def test_text_that_may_be_part_of_a_value_is_not_a_name(line):
+    with pytest.raises(FormatError, match=r"^a line of the text assigns no variable"):
         outline(f"A=1\n{line}\nB=2\n", "dotenv")
 
 

@@ -1,4 +1,4 @@
-"""What node and npm's dotenv are given, and what they are spared; tests/readers asks them."""
+"""The files written for node and npm's dotenv, and the rejected values. tests/readers tests them with both."""
 
 import pytest
 
@@ -28,9 +28,11 @@ from support.inputs.env_files import document
         ((["x"], "=1"), "x=1\n"),
     ],
 )
-def test_the_first_quotes_that_hold_a_value_are_taken_and_the_authors_before_all(parts, text):
+def test_the_first_quotes_that_quote_a_value_are_taken_and_the_authors_before_all(parts, text):
     if text is None:
-        with pytest.raises(FormatError, match="needs quotes and either holds all three kinds or ends in a backslash"):
+        with pytest.raises(
+            FormatError, match="needs quotes but contains all three kinds of quotes or ends in a backslash"
+        ):
             write(document(*parts), "dotenv-node")
     else:
         assert write(document(*parts), "dotenv-node") == text
@@ -55,21 +57,21 @@ def test_the_first_quotes_that_hold_a_value_are_taken_and_the_authors_before_all
         "=",
     ],
 )
-def test_a_value_where_the_readers_differ_is_refused(before):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:\d: database/postgres: password stands ") as caught:
+def test_a_value_where_the_readers_differ_is_rejected(before):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:\d: database/postgres: password is ") as caught:
         write(document(before, ["canary"], "\n"), "dotenv-node")
     assert "canary" not in str(caught.value)
 
 
 def test_an_open_quote_of_the_author_is_found_before_it_swallows_a_value():
-    todo = "close the quotes on this line and before it"
-    with pytest.raises(FormatError, match=rf"^app\.env\.j2:3: the file would not read back as .*; {todo}$"):
+    todo = "close the quotes on this line and earlier lines"
+    with pytest.raises(FormatError, match=rf"^app\.env\.j2:3: the file would parse back to .*; {todo}$"):
         write(document("X=1\n\nA='x\nB=", ["it"], "\nC=1\n"), "dotenv-node")
 
 
 @pytest.mark.parametrize("before", ["A='1'\n  # ", "junk # "])
-def test_a_comment_that_would_set_a_variable_is_refused(before):
-    with pytest.raises(FormatError, match="would not read back"):
+def test_a_comment_that_would_set_a_variable_is_rejected(before):
+    with pytest.raises(FormatError, match="would parse back to different"):
         write(document(before, ["a=b"], "\n"), "dotenv-node")
     assert write(document(before, ["a"], "\n"), "dotenv-node") == f"{before}a\n"
 
@@ -128,8 +130,8 @@ def test_dotenv_is_read_as_it_reads(text, found):
     assert {name: value for name, (value,) in dotenv_node.npm(text)} == found
 
 
-def test_the_outline_takes_what_dotenv_takes_for_names():
+def test_the_outline_takes_what_dotenv_reads_as_names():
     assert outline("# c\nA: 1\nexport B.c='x\nD=1'\n", "dotenv-node") == ("A", "B.c")
     for junk in ("=1", "MIIEvQIBADANBgkq+hkiG9w0", "a b"):
-        with pytest.raises(FormatError, match=r"^a line of the text assigns nothing"):
+        with pytest.raises(FormatError, match=r"^a line of the text assigns no variable"):
             outline(f"A=1\n{junk}\n", "dotenv-node")

@@ -1,10 +1,10 @@
-"""What Vite and Next are given, and what they are spared; tests/readers asks them."""
+"""The files written for Vite and Next, and the rejected values. tests/readers tests them with both."""
 
 import pytest
 
 from lessee.core.errors import FormatError
 from lessee.rendering.formats import dotenv_vite, outline, write
-from lessee.rendering.formats.variables import UnreadableError
+from lessee.rendering.formats.variables import UnparsableError
 from support.inputs.env_files import document
 
 EXPANSIONS = [dotenv_vite.expand_12, dotenv_vite.expand_10]
@@ -28,33 +28,35 @@ def test_a_dollar_of_a_value_is_escaped_and_one_of_the_author_refers(parts, text
 
 
 @pytest.mark.parametrize("around", [("$", ""), ("${", "}"), ("$B", ""), ("${B:-", "}"), ("${B", ":-x}"), ("$", "{x}")])
-def test_a_value_inside_a_reference_of_the_author_is_refused(around):
+def test_a_value_inside_a_reference_of_the_author_is_rejected(around):
     before, after = around
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: database/postgres: password stands inside a reference"):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: database/postgres: password is inside a reference"):
         write(document(f"A={before}", ["HOME"], f"{after}\n"), "dotenv-vite")
 
 
 @pytest.mark.parametrize("value", ["${HOME}", "x\\"])
-def test_what_would_change_the_reference_behind_it_is_refused(value):
-    with pytest.raises(FormatError, match="stands before a reference and ends in a backslash or holds the same"):
+def test_what_would_change_the_reference_after_it_is_rejected(value):
+    with pytest.raises(FormatError, match="precedes a reference and ends in a backslash or contains the same"):
         write(document("A=", [value], "${HOME}\n"), "dotenv-vite")
 
 
 @pytest.mark.parametrize("value", ["$B", "x$$", "x\\", "$`$A", "$B$A"])
 def test_a_variable_that_another_refers_to_holds_nothing_to_be_expanded_again(value):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2(:2)?: .*refer to no variable whose value may hold a \$"):
+    with pytest.raises(
+        FormatError, match=r"^app\.env\.j2(:2)?: .*do not refer to variables whose value may contain a \$"
+    ):
         write(document("A=", [value], "\nB=${A}/${A}${C}\n"), "dotenv-vite")
 
 
-def test_a_reference_that_vite_and_next_read_differently_is_refused_beside_a_value():
-    with pytest.raises(FormatError, match="where the readers of this format differ"):
+def test_a_reference_that_vite_and_next_read_differently_is_rejected_next_to_a_value():
+    with pytest.raises(FormatError, match="where the parsers of this format differ"):
         write(document("A=${B-x}", ["y"], "\n"), "dotenv-vite")
     assert write(document("A=${B-x}\nC=", ["y"], "\n"), "dotenv-vite") == "A=${B-x}\nC='y'\n"
 
 
 @pytest.mark.parametrize("text", ["A=$A", "A=$B\nB=$A"])
-def test_references_in_circles_are_refused_since_next_reads_nothing_of_them(text):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: references to variables go in circles"):
+def test_references_that_are_circular_are_rejected_since_next_reads_nothing_of_them(text):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: references to variables are circular"):
         write(document(text), "dotenv-vite")
 
 
@@ -89,7 +91,7 @@ def test_references_are_read_as_vite_and_next_read_them(value, newer, older):
 
 
 @pytest.mark.parametrize("expand", EXPANSIONS)
-def test_a_reference_finds_what_is_above_as_it_came_out_and_what_is_below_as_it_stands(expand):
+def test_a_reference_finds_what_is_above_as_it_came_out_and_what_is_below_as_it_is(expand):
     assert expanded(expand, A="\\$X", B="/${A}", C="/${D}", D="\\$X") == {"A": "$X", "B": "/x", "C": "/$X", "D": "$X"}
 
 
@@ -98,6 +100,6 @@ def test_a_variable_that_refers_to_itself_is_empty_in_vite():
 
 
 @pytest.mark.parametrize("expand", EXPANSIONS)
-def test_a_text_that_grows_without_end_is_given_up(expand):
-    with pytest.raises(UnreadableError, match="grow without end"):
+def test_a_text_that_grows_endlessly_is_given_up(expand):
+    with pytest.raises(UnparsableError, match="grow without limit"):
         expanded(expand, A="\\$`\\$A", B="x" * 1000 + "$A")

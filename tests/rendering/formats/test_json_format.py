@@ -1,4 +1,4 @@
-"""Each promise about JSON is held against json.loads."""
+"""The format json, tested with json.loads."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import json_, outline, write
 
 PIECES = (
@@ -39,13 +39,15 @@ value = st.recursive(scalar, lambda inner: st.lists(inner, max_size=3) | st.dict
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole; a Hole is itself."""
-    holes = (part if isinstance(part, str | Hole) else Hole(part[0], "api/openai: key") for part in parts)
-    return Document("mcp.json.j2", tuple(holes))
+    """Text as it is; a value in a list is a hole; a Placeholder is itself."""
+    placeholders = (
+        part if isinstance(part, str | Placeholder) else Placeholder(part[0], "api/openai: key") for part in parts
+    )
+    return Document("mcp.json.j2", tuple(placeholders))
 
 
 def embedded(text):
-    return Hole(text, "api/openai: key", structure=True)
+    return Placeholder(text, "api/openai: key", structure=True)
 
 
 @given(value)
@@ -83,8 +85,8 @@ def test_embedded_json_is_embedded_as_it_is_outside_strings_and_as_text_inside(d
 
 
 @pytest.mark.parametrize("text", ["", "{", '1, "b": 2', '{"canary": 1, "canary": 2}', "NaN", "1e999", "canary"])
-def test_embedded_json_that_is_none_is_refused(text):
-    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:2: api/openai: key is no JSON value") as caught:
+def test_embedded_json_that_is_invalid_is_rejected(text):
+    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:2: api/openai: key is not a JSON value") as caught:
         write(document('{"a":\n', embedded(text), "}"), "json")
     assert "canary" not in str(caught.value)
 
@@ -94,28 +96,28 @@ def test_what_is_marked_as_structure_and_is_no_text_is_written_as_json():
 
 
 @pytest.mark.parametrize("data", [math.nan, math.inf, [math.nan], {1, 2}, {"a": object()}])
-def test_what_json_cannot_hold_is_refused(data):
-    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is no JSON value"):
+def test_what_json_cannot_represent_is_rejected(data):
+    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is not a JSON value"):
         write(document([data]), "json")
 
 
 @pytest.mark.parametrize("parts", [("12", ["x"]), (["x"], "12"), (["x"], ["y"]), ("[", ["x"], "/* c */]")])
-def test_a_value_glued_to_other_text_is_refused(parts):
-    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is glued"):
+def test_a_value_glued_to_other_text_is_rejected(parts):
+    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is next to"):
         write(document(*parts), "json")
 
 
 @pytest.mark.parametrize(
     ("parts", "place"),
     [
-        (("",), "1: the text is no JSON at column 1,"),
-        (('{"a": ', ["canary"], ",\n", '"b": ', ["canary"], " x}"), "2: the text is no JSON at column 7,"),
-        (('{"a": "', ["canary"], "\\u00", ["canary"], '"}'), "1: the text is no JSON at column 9,"),
-        (('"a"', ["canary"]), "1: the text is no JSON at column 4,"),
-        (('{"a": "', ["canary"], "}"), "1: the text is no JSON at column 7,"),
+        (("",), "1: the text is not JSON at column 1,"),
+        (('{"a": ', ["canary"], ",\n", '"b": ', ["canary"], " x}"), "2: the text is not JSON at column 7,"),
+        (('{"a": "', ["canary"], "\\u00", ["canary"], '"}'), "1: the text is not JSON at column 9,"),
+        (('"a"', ["canary"]), "1: the text is not JSON at column 4,"),
+        (('{"a": "', ["canary"], "}"), "1: the text is not JSON at column 7,"),
     ],
 )
-def test_a_template_that_is_no_json_is_refused_by_line_and_column(parts, place):
+def test_a_template_that_is_not_json_is_rejected_by_line_and_column(parts, place):
     with pytest.raises(FormatError) as caught:
         write(document(*parts), "json")
     assert str(caught.value).startswith(f"mcp.json.j2:{place}")
@@ -124,8 +126,8 @@ def test_a_template_that_is_no_json_is_refused_by_line_and_column(parts, place):
 
 
 @pytest.mark.parametrize("text", ["[NaN]", "[-Infinity]", "[" + "1" * 5000 + "]"])
-def test_a_number_that_is_none_is_refused_in_the_template_too(text):
-    with pytest.raises(FormatError, match=r"^mcp\.json\.j2: the text holds NaN"):
+def test_a_number_that_is_invalid_is_rejected_in_the_template_too(text):
+    with pytest.raises(FormatError, match=r"^mcp\.json\.j2: the text contains NaN"):
         write(document(text), "json")
 
 
@@ -133,8 +135,8 @@ def test_a_value_may_be_a_name():
     assert write(document("{", ["a"], ' : 1, "b', ["c"], '": 2}'), "json") == '{"a" : 1, "bc": 2}'
 
 
-def test_a_name_that_is_no_string_is_refused():
-    with pytest.raises(FormatError, match="is no string and stands as a name"):
+def test_a_name_that_is_not_a_string_is_rejected():
+    with pytest.raises(FormatError, match="is not a string but is used as a name"):
         write(document("{", [1], ": 1}"), "json")
 
 
@@ -142,30 +144,30 @@ def test_a_name_that_is_no_string_is_refused():
     "parts",
     [('{"a": 1, ', ["a"], ": 2}"), ('{"', ["a"], '": 1, "a": 2}'), ("{", ["a"], ": 1, ", ["a"], ": 2}")],
 )
-def test_a_name_made_twice_is_refused(parts):
-    with pytest.raises(FormatError, match="api/openai: key makes a name that its object has already"):
+def test_a_duplicate_name_is_rejected(parts):
+    with pytest.raises(FormatError, match="api/openai: key duplicates a name of its object"):
         write(document(*parts), "json")
 
 
-def test_a_name_that_the_author_wrote_twice_is_refused():
-    with pytest.raises(FormatError, match=r"^mcp\.json\.j2: the name 'a' stands twice"):
+def test_a_duplicate_name_of_the_author_is_rejected():
+    with pytest.raises(FormatError, match=r"^mcp\.json\.j2: the name 'a' is duplicated"):
         write(document('[{"a": 1, "\\u0061": ', ["x"], "}]"), "json")
 
 
-def test_nesting_too_deep_is_refused():
-    with pytest.raises(FormatError, match=r"^mcp\.json\.j2: the text is nested too deep"):
+def test_nesting_too_deeply_is_rejected():
+    with pytest.raises(FormatError, match=r"^mcp\.json\.j2: the text is nested too deeply"):
         write(document("[" * 100_000), "json")
-    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is nested too deep"):
+    with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is nested too deeply"):
         write(document(embedded("[" * 101 + "]" * 101)), "json")
-    with pytest.raises(FormatError, match="key is nested too deep"):
+    with pytest.raises(FormatError, match="key is nested too deeply"):
         write(document(embedded("[" * 100_000)), "json")
 
 
-def test_the_proof_refuses_what_reads_back_as_another_type():
-    marked = json_.mark(document("[1]"))
+def test_verification_rejects_what_reads_back_as_another_type():
+    marked = json_.mark_values(document("[1]"))
     for text in ("[true]", "[1.0]", '["1"]', "[1, 1]"):
-        with pytest.raises(FormatError, match="does not read back"):
-            json_._prove(text, [1], marked)
+        with pytest.raises(FormatError, match="would parse back to different"):
+            json_._verify(text, [1], marked)
 
 
 def test_the_outline_of_json_has_paths_and_types_alone():
@@ -183,7 +185,7 @@ def test_the_outline_of_json_has_paths_and_types_alone():
 
 
 @pytest.mark.parametrize("text", ["", "canary", "[" * 100_000])
-def test_the_outline_of_what_is_no_json_is_refused_without_a_snippet(text):
-    with pytest.raises(FormatError, match=r"^the text is (no JSON|nested too deep)") as caught:
+def test_the_outline_of_text_that_is_not_json_is_rejected_without_a_snippet(text):
+    with pytest.raises(FormatError, match=r"^the text is (not JSON|nested too deeply)") as caught:
         outline(text, "json")
     assert "canary" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Each promise about nginx is held against the words that we read, which are nginx's own (tests/readers)."""
+"""The format nginx, tested with lessee's own parser, which tests/readers compares with nginx."""
 
 import re
 
@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import nginx, nginx_directives, outline, write
 from support.inputs.hostile_values import VALUES
 
@@ -34,8 +34,8 @@ places = st.lists(st.sampled_from(PLACES), max_size=3)
 
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
-    holes = (part if isinstance(part, str) else Hole(part[0], "api/openrouter: key") for part in parts)
-    return Document("nginx.conf.j2", tuple(holes))
+    placeholders = (part if isinstance(part, str) else Placeholder(part[0], "api/openrouter: key") for part in parts)
+    return Document("nginx.conf.j2", tuple(placeholders))
 
 
 def words(text):
@@ -73,7 +73,7 @@ def test_a_value_becomes_a_part_of_one_quoted_word(parts, text):
 @given(st.lists(junk, min_size=4, max_size=4), places, hostile)
 @example(["", "", "", ""], [("map $a $b { ", " 1; }")], "~x")
 @example(["", "\\", "", ""], [("map $a $b { ", " 1; }")], "default")
-def test_no_value_changes_the_structure_whatever_the_author_wrote(junks, around, value):
+def test_no_value_changes_the_structure_with_any_text_of_the_author(junks, around, value):
     before = junks[0] + "".join(opening for opening, _ in around) + junks[1]
     after = junks[2] + "".join(closing for _, closing in reversed(around)) + junks[3]
     try:
@@ -93,8 +93,8 @@ def test_no_value_changes_the_structure_whatever_the_author_wrote(junks, around,
 def test_a_file_without_values_stays_byte_for_byte_if_nginx_can_read_it(text):
     try:
         words(text)
-    except nginx_directives.UnreadableError:
-        with pytest.raises(FormatError, match=r"^nginx\.conf\.j2:\d+: the text is no nginx configuration: "):
+    except nginx_directives.UnparsableError:
+        with pytest.raises(FormatError, match=r"^nginx\.conf\.j2:\d+: the text is not nginx configuration: "):
             write(document(text), "nginx")
     else:
         assert write(document(text), "nginx") == text
@@ -102,27 +102,29 @@ def test_a_file_without_values_stays_byte_for_byte_if_nginx_can_read_it(text):
 
 @pytest.mark.parametrize(("before", "after"), [("a 'b\t", "';"), ("# ", "\n"), ("geo $a { default ", "; }")])
 @pytest.mark.parametrize("character", ["\0", "\t", "\n", "\r", "\x1b", "\x7f"])
-def test_a_control_character_is_refused(before, after, character):
-    with pytest.raises(FormatError, match=r"^nginx\.conf\.j2:2: api/openrouter: key holds a control") as caught:
+def test_a_control_character_is_rejected(before, after, character):
+    with pytest.raises(FormatError, match=r"^nginx\.conf\.j2:2: api/openrouter: key contains a control") as caught:
         write(document("\n", before, [f"canary{character}"], after), "nginx")
     assert "canary" not in str(caught.value)
 
 
-def test_a_line_break_for_other_readers_is_refused_in_a_comment():
-    with pytest.raises(FormatError, match="has several lines and stands in a comment"):
+def test_a_line_break_for_other_readers_is_rejected_in_a_comment():
+    with pytest.raises(FormatError, match="has several lines but is in a comment"):
         write(document("# ", ["a\x85b"]), "nginx")
 
 
-def test_a_dollar_is_refused_where_nginx_would_take_it_for_a_variable():
+def test_a_dollar_is_rejected_where_nginx_would_take_it_for_a_variable():
     for before, after in (("return 200 ", ";"), ("map $a $b { default ", "; }"), ("geo $a { ", " x; }")):
-        with pytest.raises(FormatError, match=r"holds a \$.*; let geo \$name \{ default") as caught:
+        with pytest.raises(FormatError, match=r"contains a \$.*; define geo \$name \{ default") as caught:
             write(document(before, ["canary$host"], after), "nginx")
         assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("before", ["$scheme", "a$", "'${", "x ${sche", "$1 $_a0", "${1"])
-def test_a_value_that_would_make_a_variables_name_longer_is_refused(before):
-    with pytest.raises(FormatError, match=r"^nginx\.conf\.j2:1: api/openrouter: key would make the name of a variable"):
+def test_a_value_that_would_make_a_variables_name_longer_is_rejected(before):
+    with pytest.raises(
+        FormatError, match=r"^nginx\.conf\.j2:1: api/openrouter: key would extend the name of a variable"
+    ):
         write(document("return 200 ", before, ["x"], "}';" if "'" in before else ";"), "nginx")
 
 
@@ -136,7 +138,7 @@ def test_a_value_that_would_make_a_variables_name_longer_is_refused(before):
     ],
 )
 def test_a_value_is_no_directives_name(parts):
-    with pytest.raises(FormatError, match="stands as the name of a directive"):
+    with pytest.raises(FormatError, match="is the name of a directive"):
         write(document(*parts), "nginx")
 
 
@@ -150,8 +152,8 @@ def test_a_value_is_no_directives_name(parts):
         ("perl_set $a '", ["x"], "';"),
     ],
 )
-def test_a_value_in_code_is_refused(parts):
-    with pytest.raises(FormatError, match="stands in code"):
+def test_a_value_in_code_is_rejected(parts):
+    with pytest.raises(FormatError, match="is in code"):
         write(document(*parts), "nginx")
 
 
@@ -188,8 +190,8 @@ def test_a_block_of_lua_ends_where_lua_ends(lua):
         ("gzip_disable a ", ["x"], ";"),
     ],
 )
-def test_a_value_in_a_regular_expression_is_refused(parts):
-    with pytest.raises(FormatError, match="stands in a regular expression"):
+def test_a_value_in_a_regular_expression_is_rejected(parts):
+    with pytest.raises(FormatError, match="is in a regular expression"):
         write(document(*parts), "nginx")
 
 
@@ -205,8 +207,8 @@ def test_a_value_in_a_regular_expression_is_refused(parts):
         ("if ", ["x"], "{ }"),
     ],
 )
-def test_a_value_in_a_condition_stands_behind_its_sign(parts):
-    with pytest.raises(FormatError, match="stands in a condition where no text can"):
+def test_a_value_in_a_condition_follows_its_sign(parts):
+    with pytest.raises(FormatError, match="is in a condition but not compared with a variable"):
         write(document(*parts), "nginx")
 
 
@@ -245,9 +247,9 @@ def test_a_value_in_a_condition_stands_behind_its_sign(parts):
         ("map $a $b { hostnames; \\", "*.example.org"),
     ],
 )
-def test_a_value_that_nginx_would_take_for_more_than_text_is_refused(before, value):
+def test_a_value_that_nginx_would_read_as_more_than_text_is_rejected(before, value):
     after = " 1;\n}" if "{" in before else " ;"
-    with pytest.raises(FormatError, match="is more than text in this place") as caught:
+    with pytest.raises(FormatError, match="is not literal text in this position") as caught:
         write(document(before, [value], after), "nginx")
     assert value not in str(caught.value)
     assert write(document(before, ["harmless"], after), "nginx")
@@ -277,19 +279,19 @@ def test_a_key_of_map_that_would_be_more_than_text_gets_a_backslash(key):
     assert [directive[2] for directive in words(text)[2:]] == [f"\\{key}", f"\\{key}2"]
 
 
-def test_other_keys_of_map_stand_as_they_are():
+def test_other_keys_of_map_are_written_unchanged():
     text = write(document("map $a $b { ", ["*.a"], " 1; ", [""], " 2; ~(?<x>.) ", ["~"], "; }"), "nginx")
     assert text == 'map $a $b { "*.a" 1; "" 2; ~(?<x>.) "~"; }'
 
 
 @pytest.mark.parametrize("block", ["map $a $b", "geo $a"])
-def test_a_key_that_stands_twice_is_refused(block):
-    with pytest.raises(FormatError, match="makes a key that its block has already"):
+def test_a_duplicate_key_is_rejected(block):
+    with pytest.raises(FormatError, match="duplicates a key of its block"):
         write(document(block, " { ABC 1;\n", ["abc"], " 2; }"), "nginx")
 
 
 @pytest.mark.parametrize("between", ["} map $a $c { ", ""])
-def test_a_key_may_stand_in_two_blocks_and_the_authors_own_twice(between):
+def test_a_key_may_be_in_two_blocks_and_the_authors_own_twice(between):
     key = "a" if between else "c"
     assert write(document("map $a $b { b 1; ", ["a"], " 1; ", between, [key], " 1; b 2; }"), "nginx")
 
@@ -298,12 +300,12 @@ def test_parts_of_clients_may_be_the_same():
     assert write(document("split_clients $a $b { ", ["1%"], " 1; ", ["1%"], " 2; }"), "nginx")
 
 
-def test_a_word_or_comment_that_is_too_long_for_nginx_is_refused():
-    with pytest.raises(FormatError, match=r":2: api/openrouter: key makes a word longer than the 4 KB"):
+def test_a_word_or_comment_that_is_too_long_for_nginx_is_rejected():
+    with pytest.raises(FormatError, match=r":2: api/openrouter: key makes a word longer than nginx's limit"):
         write(document("\na ", ["é" * 2047], ";"), "nginx")
-    with pytest.raises(FormatError, match=r":2: .*a word or a comment is longer than nginx reads"):
+    with pytest.raises(FormatError, match=r":2: .*a word or a comment exceeds nginx's limit of 4 KB"):
         write(document("\n# ", ["a" * 4094], "\n"), "nginx")
-    with pytest.raises(FormatError, match=r":2: .*a word or a comment is longer than nginx reads"):
+    with pytest.raises(FormatError, match=r":2: .*a word or a comment exceeds nginx's limit of 4 KB"):
         write(document("\na ", "a" * 4096, ";"), "nginx")
 
 
@@ -323,16 +325,16 @@ def test_a_word_or_comment_that_is_too_long_for_nginx_is_refused():
         ("\na_by_lua_block { [[ } ", 2),
     ],
 )
-def test_a_template_that_is_no_nginx_configuration_is_refused_by_line(text, line):
-    with pytest.raises(FormatError, match=rf"^nginx\.conf\.j2:{line}: the text is no nginx configuration: ") as caught:
+def test_a_template_that_is_not_nginx_configuration_is_rejected_by_line(text, line):
+    with pytest.raises(FormatError, match=rf"^nginx\.conf\.j2:{line}: the text is not nginx configuration: ") as caught:
         write(document("# ", ["canary"], " ", text), "nginx")
     assert "canary" not in str(caught.value)
 
 
-def test_the_proof_refuses_what_reads_back_as_something_else():
-    marked = nginx.mark(document("a b;"))
-    with pytest.raises(FormatError, match="would not read back"):
-        nginx._prove("a c;", words("a b;"), marked)
+def test_verification_rejects_what_reads_back_as_something_else():
+    marked = nginx.mark_values(document("a b;"))
+    with pytest.raises(FormatError, match="would parse back to different"):
+        nginx._verify("a c;", words("a b;"), marked)
 
 
 def test_the_outline_of_nginx_names_directives_without_their_arguments():
@@ -352,7 +354,7 @@ def test_the_outline_of_nginx_names_directives_without_their_arguments():
     assert outline("", "nginx") == ()
 
 
-def test_the_outline_of_what_is_no_nginx_configuration_is_refused_without_a_snippet():
-    with pytest.raises(FormatError, match=r"^the text is no nginx configuration; ") as caught:
+def test_the_outline_of_text_that_is_not_nginx_configuration_is_rejected_without_a_snippet():
+    with pytest.raises(FormatError, match=r"^the text is not nginx configuration; ") as caught:
         outline("a 'canary;", "nginx")
     assert "canary" not in str(caught.value)

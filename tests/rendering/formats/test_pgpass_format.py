@@ -1,4 +1,4 @@
-"""Each promise about pgpass is held against libpq reading a real file, in the connection that it begins."""
+"""The format pgpass, tested with libpq, which reads a real file to open a connection."""
 
 import re
 
@@ -9,7 +9,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import outline, pgpass, write
 
 PIECES = (
@@ -40,7 +40,7 @@ def document(*parts):
     """Text as it is; a value in a list is a hole."""
     return Document(
         "app.pgpass.j2",
-        tuple(part if isinstance(part, str) else Hole(part[0], "database/postgres: password") for part in parts),
+        tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
     )
 
 
@@ -71,10 +71,10 @@ def fits(text):
 @example("*")
 @example("#")
 @example("\\")
-def test_a_password_reads_back_whole_or_has_no_spelling(ask, value):
+def test_a_password_reads_back_whole_or_is_rejected(ask, value):
     parts = ("# c\nh:1:d:u:", [value], "\r\nh:1:d:v:x\\:", [value], "y\\")
     if not fits(value):
-        with pytest.raises(FormatError, match=r"^app\.pgpass\.j2:2: database/postgres: password holds a line's end"):
+        with pytest.raises(FormatError, match=r"^app\.pgpass\.j2:2: database/postgres: password contains a newline"):
             write(document(*parts), "pgpass")
         return
     text = write(document(*parts), "pgpass")
@@ -100,7 +100,7 @@ def test_a_value_is_one_field_and_matches_itself_alone(ask, field, value):
 @example("*:*:", "*", ":*:p")
 @example("", "#", ":*:*:*:p\n*:*:*:*:q")
 @example("", "", "#\n*:*:*:*:q")
-def test_no_value_makes_an_entry_match_more_or_less_whatever_the_author_wrote(ask, before, value, after):
+def test_no_value_makes_an_entry_match_more_or_less_with_any_text_of_the_author(ask, before, value, after):
     try:
         text = write(document(before, [value], after), "pgpass")
     except FormatError:
@@ -124,10 +124,8 @@ def test_a_file_without_values_stays_byte_for_byte(text):
         ("h\\:1:d:u:", ["canary"]),
     ],
 )
-def test_a_value_on_a_line_that_is_no_entry_is_refused(parts):
-    with pytest.raises(
-        FormatError, match=r"^app\.pgpass\.j2:2: database/postgres: password stands on a line"
-    ) as caught:
+def test_a_value_on_a_line_that_is_not_a_entry_is_rejected(parts):
+    with pytest.raises(FormatError, match=r"^app\.pgpass\.j2:2: database/postgres: password is on a line") as caught:
         write(document("#\n", *parts), "pgpass")
     assert "canary" not in str(caught.value)
 
@@ -135,20 +133,22 @@ def test_a_value_on_a_line_that_is_no_entry_is_refused(parts):
 def test_a_value_in_a_comment_stays_in_it():
     assert write(document("# ", ["a:b"], "\n"), "pgpass") == "# a:b\n"
     for value in ("canary\n*:*:*:*:x", "canary\r", "canary\0", "canary\x85"):
-        with pytest.raises(FormatError, match=r"^app\.pgpass\.j2:1: database/postgres: password h(as|olds) ") as caught:
+        with pytest.raises(
+            FormatError, match=r"^app\.pgpass\.j2:1: database/postgres: password (has|contains) "
+        ) as caught:
             write(document("# ", [value], "\n"), "pgpass")
         assert "canary" not in str(caught.value)
 
 
-def test_a_structure_is_refused():
-    with pytest.raises(FormatError, match="is a structure where text is wanted"):
+def test_a_structure_is_rejected():
+    with pytest.raises(FormatError, match="is a structure where a string is expected"):
         write(document("h:1:d:u:", [["p"]]), "pgpass")
 
 
 @pytest.mark.parametrize("text", ["h:1:d:u:q", "*:1:d:u:p", "#", "h:1:d:u:p\nh:1:d:u:p", "h:1:d:u:p:"])
-def test_the_proof_refuses_what_reads_back_as_something_else(text):
-    with pytest.raises(FormatError, match="would not read back"):
-        pgpass._prove(text, [["h", "1", "d", "u", "p"]], pgpass.mark(document("h:1:d:u:p")))
+def test_verification_rejects_what_reads_back_as_something_else(text):
+    with pytest.raises(FormatError, match="would parse back to different"):
+        pgpass._verify(text, [["h", "1", "d", "u", "p"]], pgpass.mark_values(document("h:1:d:u:p")))
 
 
 def test_the_outline_of_pgpass_counts_the_entries_alone():

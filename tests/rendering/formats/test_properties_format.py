@@ -1,11 +1,11 @@
-"""Each promise about properties; that Java reads them so is tested beside the other readers."""
+"""The format properties. tests/readers tests it with Java."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import outline, properties, write
 
 PIECES = (
@@ -56,7 +56,7 @@ def document(*parts):
     """Text as it is; a value in a list is a hole."""
     return Document(
         "app.properties.j2",
-        tuple(part if isinstance(part, str) else Hole(part[0], "database/postgres: password") for part in parts),
+        tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
     )
 
 
@@ -86,7 +86,7 @@ def test_a_value_is_one_key_or_makes_none(value):
 @given(author, hostile, author)
 @example("\\", "", "")
 @example("a=\\ud83d", "😀", "")
-def test_no_value_changes_the_structure_whatever_the_author_wrote(before, value, after):
+def test_no_value_changes_the_structure_with_any_text_of_the_author(before, value, after):
     try:
         text = write(document(before, [value], after), "properties")
     except FormatError:
@@ -105,7 +105,7 @@ def test_entries_without_values_stay_byte_for_byte():
     assert text == "# é\r\n\r\na : b \\\n\tc\nd=v\n\\\n e = \\u00e9 \\"
 
 
-def test_a_value_is_spelled_as_plainly_as_it_can_be():
+def test_a_value_is_written_as_plainly_as_it_can_be():
     parts = ("a = ", [' x="1: 2" # !'], "\nb.", ["c d=e"], " = ", ["é😀\\\t\n\r\f\0"], "\n")
     assert write(document(*parts), "properties") == (
         'a = \\ x="1: 2" # !\nb.c\\ d\\=e = \\u00E9\\uD83D\\uDE00\\\\\\t\\n\\r\\f\\u0000\n'
@@ -117,13 +117,13 @@ def test_a_scalar_is_its_text(data, text):
     assert write(document("a=", [data]), "properties") == f"a={text}"
 
 
-def test_a_structure_is_refused():
-    with pytest.raises(FormatError, match="is a structure where text is wanted"):
+def test_a_structure_is_rejected():
+    with pytest.raises(FormatError, match="is a structure where a string is expected"):
         write(document("a=", [{"b": 1}]), "properties")
 
 
 @pytest.mark.parametrize("parts", [("a=\\u12", ["canary"]), ("a=", ["canary"], "\\u"), ("\\uD83x=", ["canary"])])
-def test_an_escape_that_java_refuses_is_refused_by_line(parts):
+def test_an_escape_that_java_rejects_is_rejected_by_line(parts):
     with pytest.raises(FormatError, match=r"^app\.properties\.j2:2: .u without four hex digits") as caught:
         write(document("\n", *parts), "properties")
     assert "canary" not in str(caught.value)
@@ -134,8 +134,8 @@ def test_an_escape_that_java_refuses_is_refused_by_line(parts):
 @pytest.mark.parametrize(
     "parts", [("a\\ b=1\n", ["a b"], "=2"), (["a b"], ":2\na\\u0020b"), (["a"], "=1\n", ["a"], "=2")]
 )
-def test_a_key_made_twice_is_refused(parts):
-    with pytest.raises(FormatError, match="database/postgres: password makes a key that is there already"):
+def test_a_duplicate_key_is_rejected(parts):
+    with pytest.raises(FormatError, match="database/postgres: password duplicates a key"):
         write(document(*parts), "properties")
 
 
@@ -148,10 +148,10 @@ def test_a_value_in_a_comment_stays_in_it():
 
 
 @pytest.mark.parametrize("text", ["a=2", "b=1", "a=1\nb=", ""])
-def test_the_proof_refuses_what_reads_back_as_something_else(text):
-    marked = properties.mark(document("a=1"))
-    with pytest.raises(FormatError, match="would not read back"):
-        properties._prove(text, list(properties._read("a=1")), marked)
+def test_verification_rejects_what_reads_back_as_something_else(text):
+    marked = properties.mark_values(document("a=1"))
+    with pytest.raises(FormatError, match="would parse back to different"):
+        properties._verify(text, list(properties._read("a=1")), marked)
 
 
 def test_the_outline_of_properties_names_the_keys_alone():

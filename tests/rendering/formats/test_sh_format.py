@@ -1,4 +1,4 @@
-"""What is written into shell scripts, and what is refused; tests/readers holds it against the shells themselves."""
+"""The format sh, and the rejected values. tests/readers tests it with real shells."""
 
 import shlex
 
@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import outline, sh, write
 
 PIECES = ("'", '"', "$", "${", "}", "$(", ")", "`", "#", "\n", "\r", "\\", " ", "=", ";", "&", "<<", "é", "~", "*", "!")
@@ -25,7 +25,7 @@ def document(*parts):
     """Text as it is; a value in a list is a hole."""
     return Document(
         "run.sh.j2",
-        tuple(part if isinstance(part, str) else Hole(part[0], "db/main: password") for part in parts),
+        tuple(part if isinstance(part, str) else Placeholder(part[0], "db/main: password") for part in parts),
     )
 
 
@@ -89,7 +89,7 @@ def test_what_the_author_escaped_in_quotes_stays_so():
     assert text == 'A="\\\\a\\$\\"\\\\\\$\\\\\\$" B="\\$%x"'
 
 
-def test_a_variable_before_a_value_gets_braces_since_zsh_reads_on_behind_a_name():
+def test_a_variable_before_a_value_gets_braces_since_zsh_reads_on_after_a_name():
     text = write(document('A="$x:', ["h"], " $y", '$z" B=$#', ["x"], "$z/c\ncat <<E\n$1é", ["x"], "\nE\n"), "sh")
     assert text == "A=\"${x}:h $y$z\" B=${#}'x'$z/c\ncat <<E\n${1}éx\nE\n"
 
@@ -97,43 +97,43 @@ def test_a_variable_before_a_value_gets_braces_since_zsh_reads_on_behind_a_name(
 @pytest.mark.parametrize(
     ("before", "after", "what"),
     [
-        ("A=$", "", "is read as the name behind a \\$"),
-        ("A=$x", "", "is read as the name behind a \\$"),
-        ('A="$', '"', "is read as the name behind a \\$"),
-        ("A=${x:-", "}", "stands inside \\$\\{…\\}"),
-        ('A="${', '}"', "stands inside \\$\\{…\\}"),
-        ("A=${x:-$(run ", ")}", "stands inside \\$\\{…\\}"),
-        ("A=$((", " + 1))", "stands in arithmetic"),
-        ("((i + ", "))", "stands in arithmetic"),
-        ("A=`run ", "`", "stands inside `…`"),
-        ("A=$'", "'", "stands inside \\$'…', which not every shell knows"),
-        ("[[ ", " == a ]]", r"stands inside \[\[ … \]\]"),
+        ("A=$", "", "would be read as the name after a \\$"),
+        ("A=$x", "", "would be read as the name after a \\$"),
+        ('A="$', '"', "would be read as the name after a \\$"),
+        ("A=${x:-", "}", "is inside \\$\\{…\\}"),
+        ('A="${', '}"', "is inside \\$\\{…\\}"),
+        ("A=${x:-$(run ", ")}", "is inside \\$\\{…\\}"),
+        ("A=$((", " + 1))", "is in arithmetic"),
+        ("((i + ", "))", "is in arithmetic"),
+        ("A=`run ", "`", "is inside `…`"),
+        ("A=$'", "'", "is inside \\$'…', which not every shell supports"),
+        ("[[ ", " == a ]]", r"is inside \[\[ … \]\]"),
         ("cat <<", "\nx\n", "no clear end"),
         ("cat <<'x", "'\n", "no clear end"),
-        ("A=~", "/x", "stands right behind a ~"),
-        ("run ~", "", "stands right behind a ~"),
-        ("A=a:~", "", "stands right behind a ~"),
-        ("A=\\", "", r"stands right behind a \\; remove it, or write it twice"),
-        ("for ", " in a; do run; done", "stands where for wants a name"),
-        ("function ", " { run; }", "stands where function wants a name"),
-        ("read -r ", "", "stands where read wants a name"),
-        ("run >&", "", "stands where >& wants a name"),
-        ("export ", "", "stands where export wants a name"),
-        ('export "a', '=1"', "stands where export wants a name"),
-        ("command unset -v ", "", "stands where unset wants a name"),
-        ("", "() { run; }", "stands before a bracket"),
-        ("", " \\\n ()", "stands before a bracket"),
-        ("eval ", "", "stands behind eval, which evaluates it"),
-        ('A=1 command \\eval "', '"', "stands behind eval, which evaluates it"),
-        ("trap 'run ", "' EXIT", "stands behind trap, which evaluates it"),
+        ("A=~", "/x", "is directly after a ~"),
+        ("run ~", "", "is directly after a ~"),
+        ("A=a:~", "", "is directly after a ~"),
+        ("A=\\", "", r"is directly after a \\; remove it, or write it twice"),
+        ("for ", " in a; do run; done", "is where for expects a name"),
+        ("function ", " { run; }", "is where function expects a name"),
+        ("read -r ", "", "is where read expects a name"),
+        ("run >&", "", "is where >& expects a name"),
+        ("export ", "", "is where export expects a name"),
+        ('export "a', '=1"', "is where export expects a name"),
+        ("command unset -v ", "", "is where unset expects a name"),
+        ("", "() { run; }", "precedes a bracket"),
+        ("", " \\\n ()", "precedes a bracket"),
+        ("eval ", "", "is an argument of eval, which evaluates it"),
+        ('A=1 command \\eval "', '"', "is an argument of eval, which evaluates it"),
+        ("trap 'run ", "' EXIT", "is an argument of trap, which evaluates it"),
         ("[ 1 -eq ", " ]", "is compared as a number"),
         ("test -v ", "", "is compared as a number"),
-        ("a[", "]=1", "stands where the subscript of an array is evaluated"),
-        ("a=(1 [", "]=1)", "stands where the subscript of an array is evaluated"),
-        ("#!/bin/", "", "stands in the line that says what runs the script"),
+        ("a[", "]=1", "is where the subscript of an array is evaluated"),
+        ("a=(1 [", "]=1)", "is where the subscript of an array is evaluated"),
+        ("#!/bin/", "", "is in the line that names the interpreter"),
     ],
 )
-def test_where_no_value_has_a_place_it_is_refused(before, after, what):
+def test_a_value_in_an_unsupported_position_is_rejected(before, after, what):
     with pytest.raises(FormatError, match=what) as caught:
         write(document("#\n" if before[:2] != "#!" else "", before, ["canary"], after), "sh")
     assert str(caught.value).startswith(f"run.sh.j2:{1 + (before[:2] != '#!')}: ")
@@ -148,13 +148,13 @@ def test_a_value_of_a_command_within_what_is_evaluated_is_that_commands():
 @pytest.mark.parametrize(
     "command", ["declare -i A", "local -ri A=1", "typeset -n A", "integer A", "float A=1", "typeset '-i' A"]
 )
-def test_variables_that_evaluate_what_they_are_given_are_refused(command):
+def test_variables_that_evaluate_what_they_are_given_are_rejected(command):
     with pytest.raises(FormatError, match=r"^run\.sh\.j2:2: .* is evaluated, and may run commands"):
         write(document("\n", command, "\nB=", ["x"]), "sh")
 
 
 @pytest.mark.parametrize("command", ["export -n A", "declare -r A=1", "typeset A=-i"])
-def test_other_variables_are_declared_as_ever(command):
+def test_other_variables_are_declared_as_usual(command):
     assert write(document(command, " B=", ["x"]), "sh") == f"{command} B='x'"
 
 
@@ -207,13 +207,13 @@ def test_other_variables_are_declared_as_ever(command):
         "a\0",
     ],
 )
-def test_what_shells_may_read_in_different_ways_is_refused_beside_a_value(text):
+def test_what_shells_may_read_in_different_ways_is_rejected_next_to_a_value(text):
     with pytest.raises(FormatError, match=r"^run\.sh\.j2:\d: "):
         write(document(text, " ", [""], "\n"), "sh")
     assert write(document(text), "sh") == text
 
 
-def test_a_here_document_without_lines_is_refused():
+def test_a_here_document_without_lines_is_rejected():
     with pytest.raises(FormatError, match=r"^run\.sh\.j2:1: a here-document has no lines"):
         write(document("cat <<E ", ["x"]), "sh")
 
@@ -223,10 +223,10 @@ def test_an_error_in_the_authors_text_names_its_line():
         write(document("\nA=", ["a\nb"], "\nB='", ["x"], "\n"), "sh")
 
 
-def test_a_script_that_nests_without_end_is_refused():
-    with pytest.raises(FormatError, match=r"^run\.sh\.j2: the text is nested too deep"):
+def test_a_script_that_nests_endlessly_is_rejected():
+    with pytest.raises(FormatError, match=r"^run\.sh\.j2: the text is nested too deeply"):
         write(document("$(" * 5000, ["x"]), "sh")
-    with pytest.raises(FormatError, match=r"^the text is nested too deep"):
+    with pytest.raises(FormatError, match=r"^the text is nested too deeply"):
         outline("( " * 5000, "sh")
 
 
@@ -242,7 +242,7 @@ def test_a_script_that_nests_without_end_is_refused():
     ],
 )
 def test_a_value_cannot_end_its_here_document(before, value, after):
-    with pytest.raises(FormatError, match=r"password has the line that ends its here-document; choose another"):
+    with pytest.raises(FormatError, match=r"password contains the line that ends its here-document; choose another"):
         write(document(before, [value], after), "sh")
 
 
@@ -251,22 +251,22 @@ def test_a_line_that_ends_no_here_document_is_only_a_line():
 
 
 @pytest.mark.parametrize(("before", "value"), [("\t", "\tx"), ("", "\tx"), ("a", "b\n\tc")])
-def test_a_tab_that_a_here_document_would_lose_is_refused(before, value):
-    with pytest.raises(FormatError, match="begins a line with a tab, which <<- takes away"):
+def test_a_tab_that_a_here_document_would_lose_is_rejected(before, value):
+    with pytest.raises(FormatError, match="begins a line with a tab, which <<- removes"):
         write(document("cat <<-E\n", before, [value], "\nE\n"), "sh")
     assert write(document("cat <<E\n", before, [value], "\nE\n"), "sh") == f"cat <<E\n{before}{value}\nE\n"
 
 
 @pytest.mark.parametrize("line_break", list("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
-def test_a_line_break_in_a_comment_is_refused(line_break):
+def test_a_line_break_in_a_comment_is_rejected(line_break):
     with pytest.raises(FormatError, match=r"^run\.sh\.j2:2: .* several lines") as caught:
         write(document("\n# ", [f"canary{line_break}b"]), "sh")
     assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("before", ["A=", "A='", "# ", "cat <<'E'\n"])
-def test_a_nul_is_refused_since_no_shell_holds_it(before):
-    with pytest.raises(FormatError, match="holds a NUL") as caught:
+def test_a_nul_is_rejected_since_no_shell_holds_it(before):
+    with pytest.raises(FormatError, match="contains a NUL") as caught:
         write(document(before, ["canary\0"], "'" if before.endswith("'") else "\nE\n"), "sh")
     assert "canary" not in str(caught.value)
 
@@ -277,16 +277,16 @@ def test_a_value_may_make_a_name():
 
 
 @pytest.mark.parametrize("value", ["", "1", "a b", "a=b", "a;b", "é", "a\nb", "a[1]"])
-def test_a_name_that_is_none_is_refused(value):
-    with pytest.raises(FormatError, match="makes no name of a variable"):
+def test_a_name_that_is_invalid_is_rejected(value):
+    with pytest.raises(FormatError, match="does not form a valid variable name"):
         write(document([value], "=x"), "sh")
 
 
 @pytest.mark.parametrize(
     "parts", [(["A"], "=x\nA=y"), ("export 'A'=x; ", ["A"], "=y"), (["A"], "=x\nB=1 ", ["A"], "=y")]
 )
-def test_a_name_made_twice_is_refused(parts):
-    with pytest.raises(FormatError, match="makes the name of a variable that is there already"):
+def test_a_duplicate_name_is_rejected(parts):
+    with pytest.raises(FormatError, match="duplicates the name of a variable"):
         write(document(*parts), "sh")
 
 
@@ -295,7 +295,7 @@ def test_an_argument_with_an_equals_sign_is_no_variable():
 
 
 @given(author.map("".join), hostile, author.map("".join))
-def test_whatever_the_author_wrote_the_result_has_its_structure_or_is_refused(before, value, after):
+def test_with_any_text_of_the_author_the_result_has_its_structure_or_is_rejected(before, value, after):
     try:
         text = write(document(before, [value], after), "sh")
     except FormatError:
@@ -304,13 +304,13 @@ def test_whatever_the_author_wrote_the_result_has_its_structure_or_is_refused(be
     assert outline(text, "sh") == outline(write(document(before, ["x"], after), "sh"), "sh")
 
 
-def test_the_proof_refuses_a_script_that_lost_a_word():
-    marked = sh.mark(document("run ", ["x"], " y\n"))
+def test_verification_rejects_a_script_that_lost_a_word():
+    marked = sh.mark_values(document("run ", ["x"], " y\n"))
     script = sh.read(marked.text)
     for lost in ("run 'x'\n", "run x y\n", "run '"):
-        with pytest.raises(FormatError, match=r"^run\.sh\.j2: the script would not read back"):
-            sh._prove(lost, script, marked)
-    sh._prove("run 'x' y\n", script, marked)
+        with pytest.raises(FormatError, match=r"^run\.sh\.j2: the script would parse back to different"):
+            sh._verify(lost, script, marked)
+    sh._verify("run 'x' y\n", script, marked)
 
 
 def test_the_outline_of_sh_names_the_variables_that_are_assigned():
@@ -320,6 +320,6 @@ def test_the_outline_of_sh_names_the_variables_that_are_assigned():
     assert outline(text, "sh") == ("A", "B", "D", "F", "G", "H", "I")
 
 
-def test_the_outline_of_what_shells_read_in_different_ways_is_refused():
+def test_the_outline_of_what_shells_read_in_different_ways_is_rejected():
     with pytest.raises(FormatError, match=r"^a quote is not closed"):
         outline("A='", "sh")

@@ -1,4 +1,4 @@
-"""What all formats have in common, and text, which has nothing else."""
+"""The common behavior of all formats, and the format text."""
 
 import math
 from types import MappingProxyType
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import FORMATS, outline, write
 
 PLACES = {
@@ -33,7 +33,7 @@ PLACES = {
 
 def document(*parts):
     return Document(
-        "a.j2", tuple(part if isinstance(part, str) else Hole(part[0], "db/main: password") for part in parts)
+        "a.j2", tuple(part if isinstance(part, str) else Placeholder(part[0], "db/main: password") for part in parts)
     )
 
 
@@ -51,7 +51,7 @@ def test_text_writes_a_value_as_it_is(value):
 @pytest.mark.parametrize(
     ("value", "text"), [(True, "true"), (False, "false"), (-12, "-12"), (1.5, "1.5"), (1e300, "1e+300")]
 )
-def test_text_writes_scalars_as_json_spells_them(value, text):
+def test_text_writes_scalars_as_json_writes_them(value, text):
     assert write(document([value]), "text") == text
 
 
@@ -64,15 +64,15 @@ def test_text_has_no_outline():
     ("value", "what"),
     [
         (None, "is null"),
-        (["canary"], "is a structure where text is wanted"),
-        (MappingProxyType({"a": "canary"}), "is a structure where text is wanted"),
+        (["canary"], "is a structure where a string is expected"),
+        (MappingProxyType({"a": "canary"}), "is a structure where a string is expected"),
         (math.nan, "is NaN or infinite"),
         (-math.inf, "is NaN or infinite"),
-        ("canary\ud800", "holds half a surrogate pair, which UTF-8 cannot"),
-        pytest.param(10**5000, "is too long a number", id="long"),
+        ("canary\ud800", "contains half a surrogate pair, which is invalid UTF-8"),
+        pytest.param(10**5000, "is a number that is too long", id="long"),
     ],
 )
-def test_what_has_no_text_is_refused_by_line_and_origin(name, value, what):
+def test_what_has_no_text_is_rejected_by_line_and_origin(name, value, what):
     with pytest.raises(FormatError) as caught:
         write(inside(name, value), name)
     assert str(caught.value).startswith(f"a.j2:3: db/main: password {what}; ")
@@ -87,16 +87,16 @@ def test_a_structure_in_a_text_tells_the_way_out():
 
 
 @pytest.mark.parametrize("name", ["json", "yaml"])
-def test_half_a_surrogate_pair_is_refused_as_a_typed_value_too(name):
-    for value in ("\ud800", ["\udfff"], Hole('"\\ud800"', "db/main: password", structure=True)):
-        hole = value if isinstance(value, Hole) else Hole(value, "db/main: password")
-        with pytest.raises(FormatError, match=r"^a\.j2:1: db/main: password holds half a surrogate pair"):
-            write(Document("a.j2", ("[", hole, "]")), name)
+def test_half_a_surrogate_pair_is_rejected_as_a_typed_value_too(name):
+    for value in ("\ud800", ["\udfff"], Placeholder('"\\ud800"', "db/main: password", structure=True)):
+        placeholder = value if isinstance(value, Placeholder) else Placeholder(value, "db/main: password")
+        with pytest.raises(FormatError, match=r"^a\.j2:1: db/main: password contains half a surrogate pair"):
+            write(Document("a.j2", ("[", placeholder, "]")), name)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_half_a_surrogate_pair_in_the_authors_text_is_refused(name):
-    with pytest.raises(FormatError, match=r"^a\.j2: the text holds half a surrogate pair"):
+def test_half_a_surrogate_pair_in_the_authors_text_is_rejected(name):
+    with pytest.raises(FormatError, match=r"^a\.j2: the text contains half a surrogate pair"):
         write(document("\ud800"), name)
 
 
@@ -109,8 +109,8 @@ def test_a_value_that_looks_like_a_token_is_only_a_value(name):
         assert write(document(before, "[", [token], "|", ["y"], "]", after), name) == plain.replace("x", token)
 
 
-def test_an_unknown_format_is_refused_by_name():
-    with pytest.raises(FormatError, match="there is no format 'ods'; use one of dotenv, dotenv-node, "):
+def test_an_unknown_format_is_rejected_by_name():
+    with pytest.raises(FormatError, match="unknown format 'ods'; use one of dotenv, dotenv-node, "):
         write(document("a"), "ods")
-    with pytest.raises(FormatError, match="there is no format 'ods'"):
+    with pytest.raises(FormatError, match="unknown format 'ods'"):
         outline("a", "ods")

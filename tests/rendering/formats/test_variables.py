@@ -1,4 +1,4 @@
-"""What the env files of npm, Compose and Docker have in common; tests/readers asks their readers."""
+"""The common behavior of the env files for npm, Compose and Docker. tests/readers tests them with these programs."""
 
 import pytest
 from hypothesis import example, given
@@ -32,7 +32,7 @@ def read(name, text):
 @given(value=hostile)
 @example(value="x\\")
 @example(value="\r")
-def test_a_value_reads_back_whole_and_alone_or_is_refused(name, value):
+def test_a_value_reads_back_whole_and_alone_or_is_rejected(name, value):
     text = written(name, "# head\nA=", [value], "\nB='", [value], "'\nC=1\n")
     quote = "'" if name == "dotenv-docker" else ""
     assert text is None or read(name, text) == {"A": value, "B": f"{quote}{value}{quote}", "C": "1"}
@@ -42,7 +42,7 @@ def test_a_value_reads_back_whole_and_alone_or_is_refused(name, value):
 @given(before=author, value=hostile, after=author)
 @example(before="A=", value="$x", after="\nB=${A}\n")
 @example(before="A", value="", after="")
-def test_no_reader_finds_more_or_less_whatever_the_author_wrote(name, before, value, after):
+def test_no_reader_finds_more_or_less_with_any_text_of_the_author(name, before, value, after):
     text = written(name, before, [value], after)
     if text is None:
         return
@@ -55,7 +55,7 @@ def test_no_reader_finds_more_or_less_whatever_the_author_wrote(name, before, va
 
 @each
 @given(text=author)
-def test_a_file_without_values_stays_byte_for_byte_or_is_refused_whole(name, text):
+def test_a_file_without_values_stays_byte_for_byte_or_is_rejected_whole(name, text):
     assert written(name, text) in {text, None}
 
 
@@ -69,7 +69,7 @@ def test_lines_without_values_stay_byte_for_byte(name):
 
 @each
 @pytest.mark.parametrize("line_break", list("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
-def test_a_line_break_in_a_comment_is_refused(name, line_break):
+def test_a_line_break_in_a_comment_is_rejected(name, line_break):
     with pytest.raises(FormatError, match=r"^app\.env\.j2:2: .* several lines") as caught:
         write(document("\n# ", [f"canary{line_break}B=1"], "\n"), name)
     assert "canary" not in str(caught.value)
@@ -81,9 +81,9 @@ def test_a_value_in_a_comment_stays_in_it(name):
 
 
 @each
-def test_a_nul_is_refused_since_no_environment_holds_it(name):
+def test_a_nul_is_rejected_since_no_environment_holds_it(name):
     for before in ("A=", "# "):
-        with pytest.raises(FormatError, match="holds a NUL") as caught:
+        with pytest.raises(FormatError, match="contains a NUL") as caught:
             write(document(before, ["canary\0"], "\n"), name)
         assert "canary" not in str(caught.value)
 
@@ -96,27 +96,27 @@ def test_a_value_may_make_a_name(name):
 
 @each
 @pytest.mark.parametrize("value", ["A\nB", "é", "A=1\nB", "A B", "", "a.b", "a-b", "#", "1"])
-def test_a_name_that_is_none_is_refused(name, value):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:2: database/postgres: password makes no name"):
+def test_a_name_that_is_invalid_is_rejected(name, value):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:2: database/postgres: password does not form a valid"):
         write(document("\n", [value], "=x\n"), name)
 
 
 @each
 @pytest.mark.parametrize("parts", [(["A"], "=x\nA=y"), ("A=x\n", ["A"], "=y"), (["A"], "=x\n", ["A"], "=y")])
-def test_a_name_made_twice_is_refused(name, parts):
-    with pytest.raises(FormatError, match="makes the name of a variable that is there already"):
+def test_a_duplicate_name_is_rejected(name, parts):
+    with pytest.raises(FormatError, match="duplicates the name of a variable"):
         write(document(*parts), name)
 
 
 @each
-def test_names_that_the_author_wrote_twice_are_the_authors(name):
+def test_duplicate_names_of_the_author_stay(name):
     assert read(name, write(document("A=1\nA=", ["x"], "\n"), name)) == {"A": "x"}
 
 
 @each
 @pytest.mark.parametrize("parts", [(["x"],), (["x"], "\nB=1"), ("B=1\n", ["x"], "\n")])
-def test_a_value_on_a_line_that_assigns_nothing_is_refused(name, parts):
-    with pytest.raises(FormatError, match=r"^app\.env\.j2:\d: database/postgres: password stands on a line"):
+def test_a_value_on_a_line_that_assigns_nothing_is_rejected(name, parts):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:\d: database/postgres: password is on a line"):
         write(document(*parts), name)
 
 

@@ -1,4 +1,4 @@
-"""Each promise about XML is held against the ElementTree of Python."""
+"""The format xml, tested with Python's ElementTree."""
 
 import re
 from xml.etree import ElementTree as ET
@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import outline, write
 from support.inputs.hostile_values import VALUES
 
@@ -39,8 +39,10 @@ places = st.lists(st.sampled_from(PLACES), max_size=3)
 
 def document(*parts):
     """Text as it is; a value in a list is a hole."""
-    holes = (part if isinstance(part, str) else Hole(part[0], "database/postgres: password") for part in parts)
-    return Document("web.xml.j2", tuple(holes))
+    placeholders = (
+        part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts
+    )
+    return Document("web.xml.j2", tuple(placeholders))
 
 
 def shape(element):
@@ -51,12 +53,12 @@ def parse(text):
     return ET.fromstring(text.encode())  # noqa: S314  # It is ours.
 
 
-def test_what_is_refused_holds_a_character_that_xml_cannot():
+def test_what_is_rejected_holds_a_character_that_xml_cannot():
     for value in VALUES:
         if value in KEPT:
             assert parse(write(document("<a>", [value], "</a>"), "xml")).text == (value or None)
         else:
-            with pytest.raises(FormatError, match="password holds a character that XML cannot"):
+            with pytest.raises(FormatError, match="password contains a character that XML does not allow"):
                 write(document("<a>", [value], "</a>"), "xml")
 
 
@@ -64,7 +66,7 @@ def test_what_is_refused_holds_a_character_that_xml_cannot():
 @example("")
 @example("]]>")
 @example("\r\n")
-def test_every_value_reads_back_whole_wherever_text_may_stand(text):
+def test_every_value_reads_back_whole_wherever_text_may_be(text):
     attributes = ("<a b='", [text], "' c=\"'", [text], '\n>" d=">">')
     elements = ("<e>", [text], "</e><f>x&amp;", [text], "<g/>", [text], "]]&gt;</f>")
     section = ("<h><![CDATA[<", [text], "&]]]></h>")
@@ -78,7 +80,7 @@ def test_every_value_reads_back_whole_wherever_text_may_stand(text):
 @example(["\r", "", "", ""], [], "\n")
 @example(["", "]", "", ""], [("<![CDATA[", "]]>")], "]>")
 @example(["", "-", "-", ""], [("<!-- ", " -->")], "-")
-def test_no_value_changes_the_structure_whatever_the_author_wrote(junks, around, text):
+def test_no_value_changes_the_structure_with_any_text_of_the_author(junks, around, text):
     before = junks[0] + "".join(opening for opening, _ in around) + junks[1]
     after = junks[2] + "".join(closing for _, closing in reversed(around)) + junks[3]
     try:
@@ -104,18 +106,18 @@ def test_a_file_without_values_stays_byte_for_byte_if_it_is_xml(text):
     try:
         parse(text)
     except ET.ParseError:
-        with pytest.raises(FormatError, match=r"^web\.xml\.j2:\d+: the text is no XML: "):
+        with pytest.raises(FormatError, match=r"^web\.xml\.j2:\d+: the text is not XML: "):
             write(document(text), "xml")
     else:
         assert write(document(text), "xml") == text
 
 
-def test_values_stand_in_the_authors_own_quotes():
+def test_values_are_in_the_authors_own_quotes():
     text = write(document("<a b = '", ["'\"\n"], "' c=\"", ["'\""], '">', ["'\"\n\r"], "</a>"), "xml")
     assert text == "<a b = '&#39;&quot;&#10;' c=\"&#39;&quot;\">'\"\n&#13;</a>"
 
 
-def test_a_section_stays_one_unless_it_cannot_hold_its_value():
+def test_a_section_stays_one_unless_it_cannot_represent_its_value():
     for value, body in (
         ("<&", "<![CDATA[&<&]]>"),
         ("]]>", "&amp;]]&gt;"),
@@ -127,8 +129,8 @@ def test_a_section_stays_one_unless_it_cannot_hold_its_value():
 
 
 @pytest.mark.parametrize("value", ["--", "a-", "-->", "a--b"])
-def test_a_value_that_would_end_its_comment_is_refused(value):
-    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: .*password would end the comment"):
+def test_a_value_that_would_end_its_comment_is_rejected(value):
+    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: .*password would end its comment"):
         write(document("<a>\n<!-- ", [value], "--></a>"), "xml")
     assert write(document("<a><!-- x", ["-\n-&<"], " --></a>"), "xml") == "<a><!-- x-\n-&< --></a>"
 
@@ -136,9 +138,9 @@ def test_a_value_that_would_end_its_comment_is_refused(value):
 @pytest.mark.parametrize(
     ("parts", "what"),
     [
-        (("<", ["a"], "/>"), "the name of an element or an attribute"),
-        (("<a ", ["b"], "='x'/>"), "the name of an element or an attribute"),
-        (("<a b='x' c", ["d"], "='x'/>"), "the name of an element or an attribute"),
+        (("<", ["a"], "/>"), "the name of an element or attribute"),
+        (("<a ", ["b"], "='x'/>"), "the name of an element or attribute"),
+        (("<a b='x' c", ["d"], "='x'/>"), "the name of an element or attribute"),
         (("<a xmlns='", ["x"], "'/>"), "the name of a namespace"),
         (("<a b='x' xmlns:c = \"y", ["x"], '"/>'), "the name of a namespace"),
         (("<a><?b ", ["x"], "?></a>"), "a declaration or an instruction"),
@@ -147,8 +149,8 @@ def test_a_value_that_would_end_its_comment_is_refused(value):
         (("<!DOCTYPE a SYSTEM 'x'><a b='&", ["x"], ";'/>"), "the name of an entity"),
     ],
 )
-def test_a_value_in_markup_is_refused(parts, what):
-    with pytest.raises(FormatError, match=rf"^web\.xml\.j2:2: database/postgres: password stands in {what}; "):
+def test_a_value_in_markup_is_rejected(parts, what):
+    with pytest.raises(FormatError, match=rf"^web\.xml\.j2:2: database/postgres: password is in {what}; "):
         write(document("\n", *parts), "xml")
 
 
@@ -158,16 +160,16 @@ def test_a_value_in_an_attribute_that_only_looks_like_a_namespace_is_written():
     )
 
 
-def test_an_end_tag_has_no_place_for_a_value():
-    with pytest.raises(FormatError, match="the text is no XML: mismatched tag"):
+def test_a_value_in_an_end_tag_is_rejected():
+    with pytest.raises(FormatError, match="the text is not XML: mismatched tag"):
         write(document("<a></a", ["b"], ">"), "xml")
 
 
 @pytest.mark.parametrize("place", ["<a>{}</a>", "<a b='{}'/>", "<a><!--{}--></a>", "<a><![CDATA[{}]]></a>"])
 @pytest.mark.parametrize("character", ["\0", "\x08", "\x1b", "\ufffe", "\uffff"])
-def test_a_character_that_xml_cannot_hold_is_refused(place, character):
+def test_a_character_that_xml_cannot_represent_is_rejected(place, character):
     before, after = place.split("{}")
-    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: database/postgres: password holds a") as caught:
+    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: database/postgres: password contains a") as caught:
         write(document("\n", before, [f"canary{character}"], after), "xml")
     assert "canary" not in str(caught.value)
 
@@ -187,16 +189,16 @@ def test_a_character_that_xml_cannot_hold_is_refused(place, character):
         "",
     ],
 )
-def test_a_template_that_is_no_xml_is_refused_by_line(text):
-    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: the text is no XML: ") as caught:
+def test_a_template_that_is_not_xml_is_rejected_by_line(text):
+    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: the text is not XML: ") as caught:
         write(document("<a>", ["canary"], "\n", text), "xml")
     assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["x", "<a/>"])
 @pytest.mark.parametrize("parts", [(), ("<a/>",)])
-def test_a_value_outside_the_root_is_refused(parts, value):
-    with pytest.raises(FormatError, match="the text is no XML"):
+def test_a_value_outside_the_root_is_rejected(parts, value):
+    with pytest.raises(FormatError, match="the text is not XML"):
         write(document(*parts, [value]), "xml")
 
 
@@ -204,8 +206,8 @@ def test_a_value_outside_the_root_is_refused(parts, value):
     "declarations",
     ["<!ENTITY e 'x'>", "<!ATTLIST a b NMTOKEN 'c'>", "", "%e;<!ENTITY % e SYSTEM 'file:///etc/passwd'>"],
 )
-def test_a_doctype_with_declarations_is_refused(declarations):
-    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: the DOCTYPE has declarations of its own"):
+def test_a_doctype_with_declarations_is_rejected(declarations):
+    with pytest.raises(FormatError, match=r"^web\.xml\.j2:2: the DOCTYPE contains declarations"):
         write(document("\n<!DOCTYPE a [", declarations, "]><a b='", ["x"], "'/>"), "xml")
 
 
@@ -217,8 +219,8 @@ def test_a_doctype_that_names_another_file_stays():
 @pytest.mark.parametrize(
     "declared", ["version='1.1'", "version='1.0' encoding='ISO-8859-1'", "version='1.0' encoding='x'"]
 )
-def test_another_version_or_encoding_than_is_written_is_refused(declared):
-    with pytest.raises(FormatError, match=r"^web\.xml\.j2:1: the text is declared as another XML; "):
+def test_another_version_or_encoding_than_is_written_is_rejected(declared):
+    with pytest.raises(FormatError, match=r"^web\.xml\.j2:1: the text is declared as another version or encoding; "):
         write(document(f"<?xml {declared}?><a/>"), "xml")
 
 
@@ -228,8 +230,8 @@ def test_a_byte_order_mark_of_the_author_stays():
     )
 
 
-def test_a_value_that_a_carriage_return_of_the_author_would_swallow_is_refused():
-    with pytest.raises(FormatError, match=r"^web\.xml\.j2: the text does not read back"):
+def test_a_value_that_a_carriage_return_of_the_author_would_swallow_is_rejected():
+    with pytest.raises(FormatError, match=r"^web\.xml\.j2: the file would parse back to different"):
         write(document("<a>\r", ["\n"], "</a>"), "xml")
 
 
@@ -238,9 +240,9 @@ def test_the_outline_of_xml_has_the_paths_of_elements_and_attributes():
     assert outline(text, "xml") == ("a", "a@b", "a@c", "a/d", "a/d/e", "a/d/e@f", "a/d")
 
 
-def test_the_outline_of_what_is_no_xml_is_refused_without_a_snippet():
+def test_the_outline_of_text_that_is_not_xml_is_rejected_without_a_snippet():
     for text in ("<a>canary", "<!DOCTYPE a [<!ENTITY e 'canary'>]><a>&e;</a>"):
-        with pytest.raises(FormatError, match=r"^the text is no XML; ") as caught:
+        with pytest.raises(FormatError, match=r"^the text is not XML; ") as caught:
             outline(text, "xml")
         assert "canary" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Each promise about YAML is held against both of PyYAML's loaders."""
+"""The format yaml, tested with both of PyYAML's loaders."""
 
 import math
 import subprocess
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import outline, write, yaml_
 
 PIECES = (
@@ -91,13 +91,16 @@ author = st.lists(st.sampled_from(AUTHOR), max_size=12).map("".join)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole; a Hole is itself."""
-    holes = (part if isinstance(part, str | Hole) else Hole(part[0], "database/postgres: password") for part in parts)
-    return Document("app.yaml.j2", tuple(holes))
+    """Text as it is; a value in a list is a hole; a Placeholder is itself."""
+    placeholders = (
+        part if isinstance(part, str | Placeholder) else Placeholder(part[0], "database/postgres: password")
+        for part in parts
+    )
+    return Document("app.yaml.j2", tuple(placeholders))
 
 
 def embedded(text):
-    return Hole(text, "database/postgres: password", structure=True)
+    return Placeholder(text, "database/postgres: password", structure=True)
 
 
 def load(text):
@@ -117,7 +120,7 @@ def _loader(request, monkeypatch):
 @example(-0.0)
 @example(5e-324)
 @example(1e20)
-def test_a_value_that_stands_alone_keeps_its_type_and_its_structure(data):
+def test_a_value_that_is_alone_keeps_its_type_and_its_structure(data):
     text = write(document("a: ", [data], "\nb:\n- ", [data], " # c\n- {x: ", [data], "}\n--- ", [data], "\n"), "yaml")
     assert repr(load(text)) == repr([{"a": data, "b": [data, {"x": data}]}, data])
 
@@ -146,14 +149,14 @@ def test_a_block_that_ends_the_file_needs_no_line_end():
 
 
 @pytest.mark.usefixtures("_loader")
-def test_places_are_found_behind_any_character_that_counts_as_one_or_two():
+def test_positions_are_found_after_characters_of_any_width():
     text = write(document("\ufeffключ: 😀\r\nb: ", ["x"], "\x85c: ", [1], "\u2028d: 'é", [True], "'\r\n"), "yaml")
     assert load(text) == {"ключ": "😀", "b": "x", "c": 1, "d": "étrue"}
 
 
 @given(author, hostile, author)
 @example("a: &x ", "z", "\nb: *x\n")
-def test_no_value_changes_the_structure_whatever_the_author_wrote(before, text, after):
+def test_no_value_changes_the_structure_with_any_text_of_the_author(before, text, after):
     try:
         written = write(document(before, [text], after), "yaml")
     except FormatError:
@@ -173,14 +176,16 @@ def shape(node, text):
 
 
 @given(value)
-def test_embedded_json_is_a_structure_where_it_stands_alone_and_text_elsewhere(data):
+def test_embedded_json_is_a_structure_where_it_is_alone_and_text_elsewhere(data):
     text = yaml_.dumps(data)
     written = write(document("a: ", embedded(text), "\nb: '", embedded(text), "'\n"), "yaml")
     assert repr(load(written)) == repr({"a": data, "b": text})
 
 
-def test_embedded_json_that_is_none_is_refused():
-    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:2: database/postgres: password is no JSON value") as caught:
+def test_embedded_json_that_is_invalid_is_rejected():
+    with pytest.raises(
+        FormatError, match=r"^app\.yaml\.j2:2: database/postgres: password is not a JSON value"
+    ) as caught:
         write(document("a:\n  ", embedded("canary: 1"), "\n"), "yaml")
     assert "canary" not in str(caught.value)
 
@@ -202,12 +207,12 @@ def test_aliases_share_what_their_anchor_holds():
 @pytest.mark.parametrize(
     "parts", [("a: !", ["x"], " 1"), ("a: &", ["x"], " 1"), ("a: *", ["x"]), ("%TAG !e! ", ["x"], "\n--- 1")]
 )
-def test_a_value_in_a_tag_an_anchor_an_alias_or_a_directive_is_refused(parts):
-    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:1: database/postgres: password stands in a tag"):
+def test_a_value_in_a_tag_an_anchor_an_alias_or_a_directive_is_rejected(parts):
+    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:1: database/postgres: password is in a tag"):
         write(document(*parts), "yaml")
 
 
-def test_a_value_in_a_comment_stands_as_it_is():
+def test_a_value_in_a_comment_is_written_unchanged():
     assert write(document("a: 1 # ", ["it's\t'x' # é"], "\n# ", [2], "\n"), "yaml") == "a: 1 # it's\t'x' # é\n# 2\n"
 
 
@@ -215,14 +220,14 @@ def test_a_value_in_a_comment_stands_as_it_is():
     "text",
     ["canary\nb: 1", "canary\r", "canary\x85", "canary\u2028", "canary\0", "canary\ufeff", "canary\x7f"],
 )
-def test_a_value_that_a_comment_cannot_hold_is_refused(text):
-    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:2: database/postgres: password h(as|olds)") as caught:
+def test_a_value_that_a_comment_cannot_represent_is_rejected(text):
+    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:2: database/postgres: password (has|contains)") as caught:
         write(document("a: 1\n# ", [text], "\n"), "yaml")
     assert "canary" not in str(caught.value)
 
 
-def test_a_value_in_the_comment_of_a_blocks_head_is_refused():
-    with pytest.raises(FormatError, match="stands in a comment after"):
+def test_a_value_in_the_comment_of_a_blocks_head_is_rejected():
+    with pytest.raises(FormatError, match="is in a comment after"):
         write(document("a: | # ", ["x"], "\n  y\n"), "yaml")
 
 
@@ -236,26 +241,28 @@ def test_a_value_may_be_a_key():
 
 @pytest.mark.parametrize("data", [1, None, True, {"a": 1}, [1]])
 @pytest.mark.parametrize("before", ["", "? ", "&a ", "- x\n- "])
-def test_a_key_that_is_no_string_is_refused(before, data):
-    with pytest.raises(FormatError, match="is no string and stands as a key"):
+def test_a_key_that_is_not_a_string_is_rejected(before, data):
+    with pytest.raises(FormatError, match="is not a string but is used as a key"):
         write(document(before, [data], ": 1\n"), "yaml")
 
 
 @pytest.mark.parametrize(
     "parts", [("a: 1\n", ["a"], ": 2\n"), ("'", ["a"], "': 1\n? a\n: 2\n"), (["a"], ": 1\n", ["a"], ": 2\n")]
 )
-def test_a_key_made_twice_is_refused(parts):
-    with pytest.raises(FormatError, match="database/postgres: password makes a key that its mapping has already"):
+def test_a_duplicate_key_is_rejected(parts):
+    with pytest.raises(FormatError, match="database/postgres: password duplicates a key of its mapping"):
         write(document(*parts), "yaml")
 
 
-def test_a_key_that_the_author_wrote_twice_is_refused():
-    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:3: the key 'a' stands twice"):
+def test_a_duplicate_key_of_the_author_is_rejected():
+    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:3: the key 'a' is duplicated"):
         write(document("[a]: 0\na: 1\n'a': ", ["x"], "\n"), "yaml")
 
 
-def test_a_key_too_long_for_its_readers_is_refused():
-    with pytest.raises(FormatError, match=r"^app\.yaml\.j2: the text would not read back.* 1000 characters"):
+def test_a_key_too_long_for_its_readers_is_rejected():
+    with pytest.raises(
+        FormatError, match=r"^app\.yaml\.j2: the file would parse back to different content.* 1000 characters"
+    ):
         write(document(["k" * 1100], ": 1\n"), "yaml")
 
 
@@ -263,32 +270,32 @@ def test_a_key_too_long_for_its_readers_is_refused():
 @pytest.mark.parametrize(
     ("parts", "place"),
     [
-        (("a: ", ["canary"], "\nb: [1\n"), r":3: the text is no YAML: "),
-        (("a: ", ["canary"], "\nb: *c\n"), r":2: the text is no YAML: found undefined alias"),
-        (("a: '", ["canary"], "' ", ["canary"]), r":1: the text is no YAML: "),
-        (("a: ", ["canary"], "\n\ufeffb: 1"), r":2: the text holds a byte order mark"),
-        (("a: ", ["canary"], "\nb: \x07"), r": the text holds a character that YAML cannot"),
+        (("a: ", ["canary"], "\nb: [1\n"), r":3: the text is not YAML: "),
+        (("a: ", ["canary"], "\nb: *c\n"), r":2: the text is not YAML: found undefined alias"),
+        (("a: '", ["canary"], "' ", ["canary"]), r":1: the text is not YAML: "),
+        (("a: ", ["canary"], "\n\ufeffb: 1"), r":2: the text contains a byte order mark"),
+        (("a: ", ["canary"], "\nb: \x07"), r": the text contains a character that YAML does not allow"),
     ],
 )
-def test_a_template_that_is_no_yaml_is_refused_by_line(parts, place):
+def test_a_template_that_is_not_yaml_is_rejected_by_line(parts, place):
     with pytest.raises(FormatError, match=rf"^app\.yaml\.j2{place}") as caught:
         write(document(*parts), "yaml")
     assert "canary" not in str(caught.value)
 
 
-def test_what_yaml_and_json_cannot_hold_is_refused():
+def test_what_yaml_and_json_cannot_represent_is_rejected():
     for data in (math.nan, [math.inf], {1}):
-        with pytest.raises(FormatError, match="is no JSON value"):
+        with pytest.raises(FormatError, match="is not a JSON value"):
             write(document("a: ", [data]), "yaml")
 
 
-def test_nesting_too_deep_is_refused_before_it_reaches_the_stacks_end():
+def test_too_deep_nesting_is_rejected_before_the_stack_overflows():
     for text in ("[" * 100_000, "- " * 100_000, "[" * 201 + "]" * 201):
-        with pytest.raises(FormatError, match=r"^app\.yaml\.j2.*(nested too deep|nesting depth)"):
+        with pytest.raises(FormatError, match=r"^app\.yaml\.j2.*(nested too deeply|nesting depth)"):
             write(document(text), "yaml")
-        with pytest.raises(FormatError, match=r"^the text is (nested too deep|no YAML)"):
+        with pytest.raises(FormatError, match=r"^the text is (nested too deeply|not YAML)"):
             outline(text, "yaml")
-    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:1: database/postgres: password is nested too deep"):
+    with pytest.raises(FormatError, match=r"^app\.yaml\.j2:1: database/postgres: password is nested too deeply"):
         write(document("a: ", embedded("[" * 101 + "]" * 101)), "yaml")
 
 
@@ -302,11 +309,11 @@ def test_nesting_as_deep_as_allowed_is_written():
     "text",
     ["a: '1'\n", "a: [1]\n", "a: 1\nb: 2\n", "b: 1\n", "a: 1\n---\n", "a: [", "a: 2", "[a, 1]", "a: 1_x"],
 )
-def test_the_proof_refuses_what_reads_back_as_something_else(text):
+def test_verification_rejects_what_reads_back_as_something_else(text):
     for parts in (("a: ", [1], "\n"), ("a: 1\n",)):
-        marked = yaml_.mark(document(*parts))
-        with pytest.raises(FormatError, match="would not read back"):
-            yaml_._prove(text, marked, frozenset(marked.slots))
+        marked = yaml_.mark_values(document(*parts))
+        with pytest.raises(FormatError, match="would parse back to different"):
+            yaml_._verify(text, marked, frozenset(marked.markers))
 
 
 def test_the_outline_of_yaml_has_paths_and_types_alone():
@@ -333,12 +340,12 @@ def test_the_outline_of_an_alias_bomb_is_short():
     assert len(outline("\n".join(lines), "yaml")) == 2 + 29 * 9
 
 
-def test_the_outline_of_what_is_no_yaml_is_refused_without_a_snippet():
-    with pytest.raises(FormatError, match=r"^the text is no YAML; ") as caught:
+def test_the_outline_of_text_that_is_not_yaml_is_rejected_without_a_snippet():
+    with pytest.raises(FormatError, match=r"^the text is not YAML; ") as caught:
         outline("a: [canary", "yaml")
     assert "canary" not in str(caught.value)
 
 
-def test_yaml_is_not_loaded_before_it_is_wanted():
+def test_yaml_is_not_loaded_before_it_is_used():
     code = "import sys, lessee.rendering.formats as f; assert 'json' in f.FORMATS; sys.exit('yaml' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

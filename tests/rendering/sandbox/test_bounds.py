@@ -1,4 +1,4 @@
-"""A template that would not end, or not fit, is refused by file and line, and always at the same step."""
+"""A template that exceeds a limit is rejected with file and line, always at the same step."""
 
 import json
 import subprocess
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.paths import Folder
 from lessee.core.secrets import Secret
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.sandbox.bounds import ITEMS, TEXT
-from lessee.rendering.sandbox.parser import LONGEST, TOKENS
+from lessee.rendering.sandbox.parser import MAX_CHARACTERS, MAX_TOKENS
 from lessee.rendering.serialization import content, text
 from lessee.rendering.templates import Compiler, Renderer
 from support.inputs.template_bombs import (
@@ -34,14 +34,14 @@ from support.models.sandbox import SPACE, file, parts, refusal, value
 
 
 @pytest.mark.parametrize(("said", "bomb"), [(said, bomb) for said, bombs in BOMBS.items() for bomb in bombs])
-def test_a_bomb_is_refused_by_file_and_line(said, bomb):
+def test_a_bomb_is_rejected_by_file_and_line(said, bomb):
     found = refusal("\n" + bomb, DATA, **{"in": ""})
     assert said in found
     assert found.startswith(("app.j2:", "in.j2:1: "))
     assert "z" * 50 not in found
 
 
-def test_a_bomb_within_what_is_taken_in_or_called_is_told_where_it_is():
+def test_a_bomb_in_an_included_or_called_template_is_reported_with_its_line():
     files = {"in": "\n\n{% macro m() %}\n" + LOOPS + ENDS + "{% endmacro %}"}
     assert refusal("{% from 'in.j2' import m %}{{ m() }}", **files) == f"in.j2:4: {STEPPED}"
     assert refusal("{% include 'bomb.j2' %}", bomb="\n" + LOOPS + ENDS) == f"bomb.j2:2: {STEPPED}"
@@ -98,7 +98,7 @@ def test_a_bomb_ends_at_the_same_step_each_time_and_the_next_template_has_all_it
     for _ in range(2):
         with pytest.raises(TemplateError, match="steps"):
             renderer.render(bomb)
-        assert renderer.render(fine).parts == (Hole(1, "an expression"),)
+        assert renderer.render(fine).parts == (Placeholder(1, "an expression"),)
 
 
 # What people write is far within.
@@ -127,7 +127,7 @@ def test_a_thousand_secrets_with_twenty_keys_each_are_no_bomb():
         ("(range(10000)|json|fromjson)|length", 10_000),
     ],
 )
-def test_what_is_large_but_within_bounds_is_made(expression, expected):
+def test_large_results_within_the_limits_are_allowed(expression, expected):
     assert value(expression) == expected
 
 
@@ -137,7 +137,7 @@ def test_a_file_of_8_mib_is_written_and_no_byte_more():
     assert refusal(most + "y") == f"app.j2:1: {LARGE}"
 
 
-def test_templates_take_in_each_other_twenty_deep():
+def test_templates_include_each_other_twenty_deep():
     files = {f"t{n}": f"{n}{{% include 't{n + 1}.j2' %}}" for n in range(1, 18)} | {"t18": "end"}
     assert parts("{% include 't1.j2' %}", **files) == ["".join(map(str, range(1, 18))) + "end"]
     tree = "{% if n is not defined or n > 0 %}{% set n = (n|default(6)) - 1 %}<{% include 'tree.j2' %}>{% endif %}"
@@ -147,15 +147,15 @@ def test_templates_take_in_each_other_twenty_deep():
 # Before a template runs.
 
 
-def test_a_long_template_is_refused():
-    assert refusal("x" * LONGEST).startswith("app.j2:1: a template has no more than 1,048,576 characters; take parts")
-    assert len(parts("x" * (LONGEST - 100))[0]) == LONGEST - 100
+def test_a_long_template_is_rejected():
+    assert refusal("x" * MAX_CHARACTERS).startswith("app.j2:1: a template has at most 1,048,576 characters; move parts")
+    assert len(parts("x" * (MAX_CHARACTERS - 100))[0]) == MAX_CHARACTERS - 100
 
 
-def test_a_template_of_many_words_is_refused_at_the_line_of_the_first_that_is_too_much():
-    said = refusal("{{ 1 }}\n" * (TOKENS // 4))
-    assert said == "app.j2:12498: a template's tags have no more than 50,000 words and signs"
-    assert len(parts("{{ 1 }}\n" * (TOKENS // 4 - 4))) == 2 * (TOKENS // 4 - 4)
+def test_a_template_of_many_words_is_rejected_at_the_line_of_the_first_that_is_too_much():
+    said = refusal("{{ 1 }}\n" * (MAX_TOKENS // 4))
+    assert said == "app.j2:12498: a template's tags have at most 50,000 tokens"
+    assert len(parts("{{ 1 }}\n" * (MAX_TOKENS // 4 - 4))) == 2 * (MAX_TOKENS // 4 - 4)
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,14 @@ def test_a_template_of_many_words_is_refused_at_the_line_of_the_first_that_is_to
         "x(" * 200 + "1" + ")" * 200,
     ],
 )
-def test_what_is_nested_deeply_is_refused_at_its_line(expression):
+def test_what_is_nested_deeply_is_rejected_at_its_line(expression):
     said = refusal("\n{{ " + expression + " }}")
-    assert said == "app.j2:2: this is nested more than 100 levels deep; set a part of it to a variable first"
+    assert (
+        said == "app.j2:2: the expression is nested more than 100 levels deep; assign a part of it to a variable first"
+    )
 
 
-def test_blocks_nested_deeply_are_refused():
+def test_blocks_nested_deeply_are_rejected():
     assert "nested" in refusal("{% if 1 %}" * 1000 + "{% endif %}" * 1000)
 
 
@@ -191,24 +193,26 @@ def test_what_is_nested_a_little_is_rendered(depth):
     assert value("'a'" + "|upper|lower" * (depth // 2)) == "a"
 
 
-def test_a_part_that_is_too_long_for_python_is_refused():
+def test_a_part_that_is_too_long_for_python_is_rejected():
     branches = "".join(f"{{% elif s.x == {n} %}}" for n in range(6000))
     said = refusal("{% if s.x == 'a' %}" + branches + "{% endif %}", {"x": "y"})
-    assert said.startswith("app.j2: a part of it is too long for Python; split it")
+    assert said.startswith("app.j2: a part of the template is too long; split it")
 
 
-def test_what_is_constant_is_not_made_before_it_runs():
+def test_constants_are_not_evaluated_during_compilation():
     branch = (
         "{% if false %}{{ 'A' * 400000000 }}{{ 9 ** (9 ** 9) }}{{ '%1000000000d' % 1 }}{{ [0] * 10 ** 9 }}{% endif %}"
     )
     assert parts(branch) == []
 
 
-# A file whose structure is proved.
+# A file whose structure is verified.
 
 
 def large(*pieces):
-    return Document("a.j2", tuple(Hole(piece[0], "a: x") if isinstance(piece, list) else piece for piece in pieces))
+    return Document(
+        "a.j2", tuple(Placeholder(piece[0], "a: x") if isinstance(piece, list) else piece for piece in pieces)
+    )
 
 
 @pytest.mark.parametrize("name", ["dotenv", "json", "yaml"])
@@ -221,18 +225,18 @@ def large(*pieces):
         (large([{"a": ["\ud800" * 174_763]}]), "524,288 bytes"),
         (large([[10**4000] * 200]), "524,288 bytes"),
         (large(*[["x"]] * 10_001), "10,000 values"),
-        (large("[" * 50_000 + "]" * 50_001), "100,000 words and signs"),
-        (large("a\n" * 50_001), "100,000 words and signs"),
-        (large([[[]] * 50_001 + [{"a": 1}] * 50_000]), "100,000 words and signs"),
-        (Document("a.j2", (Hole("[" + "1," * 50_000 + "1]", "a: x", structure=True),)), "100,000 words and signs"),
+        (large("[" * 50_000 + "]" * 50_001), "100,000 tokens"),
+        (large("a\n" * 50_001), "100,000 tokens"),
+        (large([[[]] * 50_001 + [{"a": 1}] * 50_000]), "100,000 tokens"),
+        (Document("a.j2", (Placeholder("[" + "1," * 50_000 + "1]", "a: x", structure=True),)), "100,000 tokens"),
     ],
     ids=range(10),
 )
-def test_a_file_that_is_too_large_to_be_proved_is_refused(name, made, what):
+def test_a_file_that_is_too_large_to_be_verified_is_rejected(name, made, what):
     with pytest.raises(FormatError) as caught:
         text(made, name)
     assert str(caught.value) == (
-        f"a.j2: a file whose structure is proved has no more than {what}; make several of it, or give it `format: text`"
+        f"a.j2: a file with a verified structure has at most {what}; split it into several files, or use `format: text`"
     )
 
 
@@ -241,7 +245,7 @@ def test_letters_count_by_the_bytes_that_they_are_in_the_file():
     assert json.loads(text(made, "json"))["a"] == "é" * 200_000
 
 
-def test_a_large_file_within_bounds_is_proved():
+def test_a_large_file_within_bounds_is_verified():
     made = large('{"a": "', ["x" * 300_000], '", "b": ["', "word " * 40_000, '"]}')
     assert len(json.loads(text(made, "json"))["b"][0]) == 200_000
     assert len(text(large("[" * 60_000, ["x"]), "text")) == 60_001
@@ -265,7 +269,7 @@ grown = st.recursive(
 
 
 @given(grown, st.integers(1, 12))
-def test_whatever_grows_is_made_within_bounds_or_refused(expression, times):
+def test_growing_results_stay_within_the_limits_or_are_rejected(expression, times):
     loop = f"{{% set ns.a = [ns.a, {expression}] %}}"
     template = f"{{% set ns = namespace(a=[]) %}}{often(loop, times)}{{{{ ns.a|length }}}}{{{{ {expression} }}}}"
     try:

@@ -1,4 +1,4 @@
-"""Ways out of the sandbox that are published, and words that would carry a value out: none leads anywhere."""
+"""Published sandbox escapes and expressions that could reveal a value: none succeeds."""
 
 import itertools
 import logging
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import TemplateError
-from lessee.rendering.document import Hole
+from lessee.rendering.document import Placeholder
 from lessee.rendering.sandbox.attributes import _OF_LISTS, _OF_TEXT, OF_MAPPINGS
 from lessee.rendering.sandbox.filters import FILTERS, TESTS
 from support.models.sandbox import document
@@ -271,35 +271,35 @@ INTERNALS = (
 def test_a_published_escape_gets_nowhere(payload):
     try:
         found = document(payload, SECRET, **{"in": "{% set _x = 1 %}{% macro a() %}{% endmacro %}"}).parts
-        told = "".join(repr(part.value) if isinstance(part, Hole) else part for part in found)
+        text = "".join(repr(part.value) if isinstance(part, Placeholder) else part for part in found)
     except TemplateError as exc:
-        told = str(exc)
-    assert not [word for word in INTERNALS if word in told]
+        text = str(exc)
+    assert not [word for word in INTERNALS if word in text]
 
 
-def test_they_are_many_and_all_different():
+def test_the_hostile_values_are_many_and_different():
     assert len(set(ESCAPES)) == len(ESCAPES) >= 200
 
 
-def test_a_templates_name_is_no_template():
+def test_the_name_of_a_template_is_not_evaluated():
     name = "{0.__class__}{__import__('os')}"
     with pytest.raises(TemplateError) as caught:
         document(f'{{% from "{name}.j2" import nope %}}{{{{ nope }}}}', SECRET, **{name: "x"})
-    assert str(caught.value) == "app.j2:1: there is no such variable: 'nope'"
+    assert str(caught.value) == "app.j2:1: undefined variable: 'nope'"
 
 
-def test_what_is_out_of_reach_is_named_where_the_author_wrote_it():
+def test_an_inaccessible_attribute_is_named_if_the_author_wrote_it():
     with pytest.raises(TemplateError) as caught:
         document("\n{{ s.x.__class__ }}", SECRET)
-    assert str(caught.value) == "app.j2:2: no template may reach this: '__class__'"
+    assert str(caught.value) == "app.j2:2: templates cannot access this attribute: '__class__'"
     with pytest.raises(TemplateError) as caught:
         document("{{ s.x[s.x ~ '__'] }}", {"x": "__class"})
-    assert str(caught.value) == "app.j2:1: no template may reach this: a computed one"
+    assert str(caught.value) == "app.j2:1: templates cannot access this attribute: a computed one"
 
 
 @pytest.mark.parametrize("expression", ["s.x.origin", "(s|yaml).json", "(s.x|indent).plain", "b.parts"])
-def test_what_values_are_made_of_is_out_of_reach(expression):
-    with pytest.raises(TemplateError, match="no template may reach this: '"):
+def test_the_internals_of_values_are_inaccessible(expression):
+    with pytest.raises(TemplateError, match="templates cannot access this attribute: '"):
         document("{% set b %}{{ s.x }}{% endset %}{{ " + expression + " }}", SECRET)
 
 
@@ -339,7 +339,7 @@ def assert_some_fail(expressions):
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS))
-def test_no_filter_tells_a_value(name):
+def test_no_filter_reveals_a_value(name):
     arguments = (
         "",
         "(s.password)",
@@ -353,14 +353,14 @@ def test_no_filter_tells_a_value(name):
 
 
 @pytest.mark.parametrize("name", sorted(TESTS))
-def test_no_test_tells_a_value(name):
+def test_no_test_reveals_a_value(name):
     arguments = ("", "(s.password)", "(m)")
     words = [f"({operand}) is {name}{given}" for operand in OPERANDS for given in arguments if name.isalpha()]
     assert_some_fail([*words, *(f"s.list|select('{name}'{given})|list ~ m" for given in ("", ", s.password", ", m"))])
 
 
 @pytest.mark.parametrize("name", sorted({*_OF_TEXT, *OF_MAPPINGS, *_OF_LISTS, "nope", "encode", "__class__", "x y"}))
-def test_no_method_tells_a_value(name):
+def test_no_method_reveals_a_value(name):
     arguments = ("", "s.password", "s.number, s.password", "*s.list", "**s.deep", "m")
     attribute = f".{name}" if name.isidentifier() else f"['{name}']"
     few = ("s.password", "s.list", "s.deep", "s.json|fromjson", "m")
@@ -371,12 +371,12 @@ def test_no_method_tells_a_value(name):
 @pytest.mark.parametrize(
     "operator", ["+", "-", "*", "/", "//", "%", "**", "~", "<", "<=", "==", "!=", "in", "not in", "and", "or"]
 )
-def test_no_operator_tells_a_value(operator):
+def test_no_operator_reveals_a_value(operator):
     assert_some_fail([*(f"({a}) {operator} ({b})" for a, b in itertools.product(OPERANDS, OPERANDS[:5])), "m ~ 'x'"])
 
 
 @pytest.mark.long
-def test_no_lookup_or_call_tells_a_value():
+def test_no_lookup_or_call_reveals_a_value():
     keys = (*OPERANDS, "s.password ~ 'x'", "[s.password]", "{s.password: 1}", "(s.password, 1)")
     assert_some_fail(
         expression
@@ -423,11 +423,11 @@ def test_no_lookup_or_call_tells_a_value():
         "{% for k in s.json|fromjson %}{{ (s.json|fromjson)[k].nope }}{% endfor %}",
     ],
 )
-def test_no_block_tells_a_value(block):
+def test_no_block_reveals_a_value(block):
     with pytest.raises(TemplateError) as caught:
         document(MACRO + block, SECRETS, **{"in": "{{ s.password.nope }}"})
-    told = "".join([str(caught.value), repr(caught.value), *traceback.format_exception(caught.value)])
-    assert CANARY.lower() not in told.lower()
+    text = "".join([str(caught.value), repr(caught.value), *traceback.format_exception(caught.value)])
+    assert CANARY.lower() not in text.lower()
 
 
 operand = st.recursive(
@@ -444,5 +444,5 @@ operand = st.recursive(
 
 
 @given(operand)
-def test_whatever_is_computed_either_gives_or_fails_silently(expression):
+def test_any_expression_returns_or_fails_without_revealing_a_value(expression):
     fails_silently(expression)

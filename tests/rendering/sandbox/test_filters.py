@@ -1,4 +1,4 @@
-"""The filters of our own and Jinja's, alone and in the formats that people use them for."""
+"""lessee's own filters and Jinja's, alone and in the formats in which they are used."""
 
 import base64
 import hashlib
@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Hole
+from lessee.rendering.document import Placeholder
 from lessee.rendering.sandbox.filters import FILTERS, TESTS
 from support.inputs.hostile_values import VALUES
-from support.models.sandbox import document, file, hole, parts, refusal, value
+from support.models.sandbox import document, file, parts, placeholder, refusal, value
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/=\nabc==\n-----END CERTIFICATE-----\n"
 plain_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -48,16 +48,16 @@ def test_base64_in_lines_is_decoded():
 
 
 @pytest.mark.parametrize("garbage", ["!", "a", "YWJj!", "é", "YQ=", "\xa0YQ=="])
-def test_what_is_no_base64_is_refused_unseen(garbage):
-    assert refusal("{{ s.x|b64decode }}", {"x": garbage}) == "app.j2:1: b64decode: the value is no base64"
+def test_what_is_not_base64_is_rejected_unseen(garbage):
+    assert refusal("{{ s.x|b64decode }}", {"x": garbage}) == "app.j2:1: b64decode: the value is not base64"
 
 
 @given(st.binary())
-def test_a_keystore_is_a_file_byte_for_byte(content):
+def test_a_binary_file_is_rendered_byte_for_byte(content):
     assert file("{{ s.x|b64decode }}", "text", {"x": base64.b64encode(content).decode()}) == content
 
 
-def test_binary_values_stand_beside_each_other_and_text():
+def test_binary_values_follow_each_other_and_text():
     data = {"a": base64.b64encode(b"\xc3").decode(), "b": base64.b64encode(b"\xa9\xff").decode()}
     assert file("é{{ s.a|b64decode }}{{ s.b|b64decode }}é", "text", data) == b"\xc3\xa9" + b"\xc3\xa9\xff" + b"\xc3\xa9"
 
@@ -67,8 +67,8 @@ def test_binary_values_stand_beside_each_other_and_text():
     [("A={{ s.x|b64decode }}", "dotenv"), ('["{{ s.x|b64decode }}"]', "json"), ("[{{ s.x|b64decode }}]", "json"),
      ("a: {{ s.x|b64decode }}", "yaml"), ("a: 'x{{ s.x|b64decode }}'", "yaml"), ("# {{ s.x|b64decode }}", "yaml")],
 )  # fmt: skip
-def test_what_is_binary_has_its_place_in_text_alone(text, format):  # noqa: A002  # As users write it.
-    with pytest.raises(FormatError, match=r"app\.j2:1: an expression is binary; add `\| b64encode`, or give the file"):
+def test_binary_values_are_only_allowed_in_the_format_text(text, format):  # noqa: A002  # As users write it.
+    with pytest.raises(FormatError, match=r"app\.j2:1: an expression is binary; add `\| b64encode`, or set"):
         file(text, format, {"x": "/w=="})
 
 
@@ -77,9 +77,9 @@ def test_what_is_binary_has_its_place_in_text_alone(text, format):  # noqa: A002
     ["x ~ 'a'", "[x]", "{'a': x}", "x|json", "x|yaml", "x|sh", "x|urlencode", "x|upper", "x|b64decode", "x|fromjson",
      "[x]|join", "x % 1", "'%s' % x", "'{}'.format(x)", "{x: 1}", "x|indent", "x|string", "x is lower"],
 )  # fmt: skip
-def test_what_is_binary_is_no_text(expression):
+def test_a_binary_value_is_not_text(expression):
     said = refusal("{% set x = s.x|b64decode %}{{ " + expression + " }}", {"x": "/w=="})
-    assert said == "app.j2:1: this is binary; add `| b64encode`"
+    assert said == "app.j2:1: the value is binary; add `| b64encode`"
 
 
 def test_what_is_binary_can_be_encoded_hashed_measured_and_compared():
@@ -134,8 +134,8 @@ def test_filters_of_text_take_no_structure(name):
 
 @pytest.mark.parametrize("name", ["json", "tojson"])
 def test_json_is_compact_and_escapes_no_letters(name):
-    found = hole("s|" + name, {"ä": [1, None, {"b": "</x>"}]})
-    assert found == Hole('{"ä":[1,null,{"b":"</x>"}]}', "an expression", structure=True)
+    found = placeholder("s|" + name, {"ä": [1, None, {"b": "</x>"}]})
+    assert found == Placeholder('{"ä":[1,null,{"b":"</x>"}]}', "an expression", structure=True)
 
 
 def test_json_of_anything_json_has():
@@ -146,19 +146,19 @@ def test_json_of_anything_json_has():
 
 
 def test_json_that_was_changed_is_a_string_again():
-    found = hole("s|json|replace('1', '2')", {"a": 1})
+    found = placeholder("s|json|replace('1', '2')", {"a": 1})
     assert (found.value, found.structure) == ('{"a":2}', False)
 
 
 def test_json_for_people_to_read():
     assert value("s|json(indent=2)", {"a": [1], "b": {}}) == '{\n  "a": [\n    1\n  ],\n  "b": {}\n}'
     assert json.loads(file('{"s": {{ s|json(2)|indent(2) }}}', "json", {"a": [1]})) == {"s": {"a": [1]}}
-    assert "asks for more than 1,000 characters" in refusal("{{ s|json(indent=1001) }}")
+    assert "requests more than 1,000 characters" in refusal("{{ s|json(indent=1001) }}")
 
 
 @pytest.mark.parametrize("expression", ["'inf'|float", "['nan'|float]"])
 @pytest.mark.parametrize("name", ["json", "yaml"])
-def test_what_is_no_number_of_json_is_refused(name, expression):
+def test_what_is_not_number_of_json_is_rejected(name, expression):
     said = refusal("{{ (" + expression + ")|" + name + " }}")
     assert said == f"app.j2:1: {name}: a number is NaN, infinite or too long"
 
@@ -187,15 +187,15 @@ def test_keys_within_a_value_are_part_of_it():
     for text in ("{{ (s.x|fromjson).nope }}", "{{ (s.x|fromjson)['a' ~ 'b'] }}", "{{ (s.x|fromjson).in.nope }}"):
         said = refusal(text, {"x": '{"canary": 1, "in": {"canary": 2}}'})
         assert "canary" not in said
-        assert said.startswith("app.j2:1: what a: x holds has no such key: ")
+        assert said.startswith("app.j2:1: the JSON of a: x has no such key: ")
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("canary", "no JSON"), ("", "no JSON"), ('{"canary": 1, "canary": 2}', "no JSON"), ("[NaN]", "no JSON"),
-     ("[" * 100_000, "nested too deep")],
+    [("canary", "not JSON"), ("", "not JSON"), ('{"canary": 1, "canary": 2}', "not JSON"), ("[NaN]", "not JSON"),
+     ("[" * 100_000, "nested too deeply")],
 )  # fmt: skip
-def test_what_is_no_json_is_refused_unseen(text, why):
+def test_what_is_not_json_is_rejected_unseen(text, why):
     assert refusal("{{ s.x|fromjson }}", {"x": text}) == f"app.j2:1: fromjson: the value is {why}"
 
 
@@ -214,7 +214,7 @@ def test_yaml_keeps_the_order_of_keys_and_nests_by_lines():
     assert value("s|yaml", data) == "b:\n- 1\n- c: x\n  a: null\na: {}\ne: true"
 
 
-def test_yaml_names_nothing_that_stands_twice_by_an_alias():
+def test_yaml_uses_no_alias_for_equal_values():
     assert value("[s, s]|yaml", {"a": [1]}) == "- a:\n  - 1\n- a:\n  - 1"
 
 
@@ -222,7 +222,7 @@ def test_yaml_names_nothing_that_stands_twice_by_an_alias():
     "text",
     ["1e3", "0o14", "0x1F", "007", "1_000", "y", "N", "yes", "off", "~", "null", ".5", "+1.", "12:30", "a\nb", "<<"],
 )
-def test_text_that_some_reader_takes_for_another_thing_is_quoted(text):
+def test_text_that_some_reader_reads_as_another_thing_is_quoted(text):
     assert value("s.x|yaml", {"x": text})[0] in "\"'"
 
 
@@ -278,8 +278,10 @@ def test_a_whole_secret_is_lines_of_every_format_that_has_them(name, begin, line
     assert file(begin + "{{ s|dotenv }}\n", name, {"B": "x y", "A": 1}).decode() == begin + lines
 
 
-def test_a_whole_secret_knows_where_each_part_came_from():
-    origins = [part.origin for part in document("{{ s|dotenv }}", {"A": "x", "B": 1}).parts if isinstance(part, Hole)]
+def test_a_whole_secret_has_the_origin_of_each_part():
+    origins = [
+        part.origin for part in document("{{ s|dotenv }}", {"A": "x", "B": 1}).parts if isinstance(part, Placeholder)
+    ]
     assert origins == ["the name of a: A", "a: A", "the name of a: B", "a: B"]
 
 
@@ -291,24 +293,24 @@ def test_a_mapping_of_the_authors_is_lines_too():
     ]  # fmt: skip
 
 
-def test_keys_of_json_text_are_not_told_by_dotenv_either():
+def test_dotenv_does_not_print_keys_of_json_text():
     with pytest.raises(FormatError) as caught:
         file("{{ s.x|fromjson|dotenv }}", "dotenv", {"x": '{"can ary": "v"}'})
-    assert str(caught.value).startswith("app.j2:1: the name of a: x makes no name of a variable")
+    assert str(caught.value).startswith("app.j2:1: the name of a: x does not form a valid variable name")
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [({"A": {"b": "c"}}, "a: A is a structure, and NAME=value holds none; write its values one by one"),
-     ({"A": ["b"]}, "a: A is a structure, and NAME=value holds none; write its values one by one")],
+    [({"A": {"b": "c"}}, "a: A is a structure, but NAME=value needs a string; write its values one by one"),
+     ({"A": ["b"]}, "a: A is a structure, but NAME=value needs a string; write its values one by one")],
 )  # fmt: skip
-def test_what_is_nested_is_no_line(data, said):
+def test_a_structure_is_not_a_line(data, said):
     assert refusal("{{ s|dotenv }}", data) == f"app.j2:1: {said}"
 
 
 @pytest.mark.parametrize("key", ["a b", "1A", "A\nB", "", "A=B", "é"])
-def test_a_key_that_is_no_name_is_refused(key):
-    with pytest.raises(FormatError, match=r"^app\.j2:1: the name of a: .* makes no name of a variable"):
+def test_a_key_that_is_not_a_name_is_rejected(key):
+    with pytest.raises(FormatError, match=r"^app\.j2:1: the name of a: .* does not form a valid variable name"):
         file("{{ s|dotenv }}\n", "dotenv", {key: "x"})
 
 
@@ -318,8 +320,10 @@ def test_dotenv_takes_a_whole_secret(expression):
     assert said == 'app.j2:1: dotenv takes a whole secret; write {{ secret("…") | dotenv }}'
 
 
-def test_what_dotenv_made_is_only_written_out():
-    assert "`| dotenv` that holds values was joined, compared or filtered" in refusal("{{ s|dotenv|upper }}", {"A": 1})
+def test_the_result_of_dotenv_can_only_be_written():
+    assert "`| dotenv` contains values and cannot be joined, compared or filtered" in refusal(
+        "{{ s|dotenv|upper }}", {"A": 1}
+    )
 
 
 # Whole mappings, folders and lists in loops.
@@ -431,56 +435,56 @@ def test_loops_make_json_and_yaml_of_nested_secrets():
         ("true and not false", True),
     ],
 )
-def test_what_a_user_of_jinja_expects(expression, expected):
+def test_expressions_work_as_in_jinja(expression, expected):
     got = value(expression, {"x": "a", "tls": {"key": "K"}, "list": ["b", "c"]})
     assert (got, type(got)) == (expected, type(expected))
 
 
-def test_a_value_that_was_changed_alone_knows_where_it_came_from():
-    assert hole("s.x|upper", {"x": "a"}) == Hole("A", "a: x")
-    assert hole("s.x|b64encode", {"x": "a"}).origin == "a: x"
-    assert hole("s.x|indent", {"x": "a\nb"}).origin == "a: x"
-    assert hole("s.x ~ ''", {"x": "a"}).origin == "an expression"
+def test_a_value_that_was_changed_alone_has_its_origin():
+    assert placeholder("s.x|upper", {"x": "a"}) == Placeholder("A", "a: x")
+    assert placeholder("s.x|b64encode", {"x": "a"}).origin == "a: x"
+    assert placeholder("s.x|indent", {"x": "a\nb"}).origin == "a: x"
+    assert placeholder("s.x ~ ''", {"x": "a"}).origin == "an expression"
 
 
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("s.x|abs", "this takes a number; add `| int` or `| float`"),
-        ("s.x is odd", "this takes a number; add `| int` or `| float`"),
-        ("s.x|round", "this takes a number; add `| int` or `| float`"),
-        ("[[1]]|sum(start=[])", "this takes a number; add `| int` or `| float`"),
-        ("s.x|items", "this takes a secret or another mapping; loop over the list itself"),
-        ("s.x ~ none", "null has no text; add `| default('', true)`"),
-        ("[none]|join", "null has no text; add `| default('', true)`"),
-        ("[1] ~ ''", "a list is no text; name a part of it, or add `| json`"),
-        ("{}|string", "a dict is no text; name a part of it, or add `| json`"),
-        ("'%s' % [1]", "a list is no text; name a part of it, or add `| json`"),
-        ("s.x|format(s)", "a is no text; name a key of it, or add `| json`"),
-        ("'{}'.format(s)", "a is no text; name a key of it, or add `| json`"),
-        ("'{0.x}'.format(s)", "format() takes no part of a value; give the part as an argument of its own"),
-        ("{s: 1}", "a is no text; name a key of it, or add `| json`"),
-        ("{(1, 2): 1}", "a tuple is no text; name a part of it, or add `| json`"),
-        ("{true: 1, 1.5: 2, none: 3, ('x' if false): 4}", "a mapping's keys are texts and numbers; take one of them"),
-        ("dict([[(1, 2), 3]])", "a tuple is no text; name a part of it, or add `| json`"),
-        ("namespace()", "a Namespace has no place in a file; name a part of it"),
-        ("s.x.split", 'this is a function, not a value; for a key of that name write secret("…")["name"]'),
-        ("joiner", 'this is a function, not a value; for a key of that name write secret("…")["name"]'),
+        ("s.x|abs", "this filter or test takes a number; add `| int` or `| float`"),
+        ("s.x is odd", "this filter or test takes a number; add `| int` or `| float`"),
+        ("s.x|round", "this filter or test takes a number; add `| int` or `| float`"),
+        ("[[1]]|sum(start=[])", "this filter or test takes a number; add `| int` or `| float`"),
+        ("s.x|items", "this filter takes a secret or another mapping; loop over the list itself"),
+        ("s.x ~ none", "null has no text form; add `| default('', true)`"),
+        ("[none]|join", "null has no text form; add `| default('', true)`"),
+        ("[1] ~ ''", "a list is not text; use a part of it, or add `| json`"),
+        ("{}|string", "a dict is not text; use a part of it, or add `| json`"),
+        ("'%s' % [1]", "a list is not text; use a part of it, or add `| json`"),
+        ("s.x|format(s)", "a is a mapping, not text; name one of its keys, or add `| json`"),
+        ("'{}'.format(s)", "a is a mapping, not text; name one of its keys, or add `| json`"),
+        ("'{0.x}'.format(s)", "format() cannot access parts of a value; pass the part as its own argument"),
+        ("{s: 1}", "a is a mapping, not text; name one of its keys, or add `| json`"),
+        ("{(1, 2): 1}", "a tuple is not text; use a part of it, or add `| json`"),
+        ("{true: 1, 1.5: 2, none: 3, ('x' if false): 4}", "a mapping's keys are strings and numbers; use one of them"),
+        ("dict([[(1, 2), 3]])", "a tuple is not text; use a part of it, or add `| json`"),
+        ("namespace()", "a Namespace cannot be in a file; use a part of it"),
+        ("s.x.split", 'the expression is a function, not a value; use secret("…")["name"] for a key of that name'),
+        ("joiner", 'the expression is a function, not a value; use secret("…")["name"] for a key of that name'),
     ],
 )
-def test_what_makes_no_sense_says_what_to_do(expression, said):
+def test_invalid_arguments_have_an_error_with_a_remedy(expression, said):
     assert refusal("{{ " + expression + " }}", {"x": "a"}) == f"app.j2:1: {said}"
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS.keys() - {"d", "default"}))
-def test_no_filter_takes_what_is_not_there(name):
+def test_no_filter_accepts_a_missing_name(name):
     arguments = {"groupby": "('a')", "map": "('upper')", "rejectattr": "('a')", "selectattr": "('a')"}
     arguments |= {"batch": "(1)", "slice": "(1)"}
     assert "a has no such key: 'nope'" in refusal("{{ s.nope|" + name + arguments.get(name, "") + " }}")
 
 
 @pytest.mark.parametrize("name", ["abs", "odd", "items", "dotenv"])
-def test_what_is_not_there_is_named_before_anything_else(name):
+def test_a_missing_name_is_the_first_error(name):
     assert refusal("{{ s.nope|" + name + " }}" if name != "odd" else "{{ s.nope is odd }}").startswith(
         "app.j2:1: a has no such key: 'nope'"
     )
@@ -490,14 +494,14 @@ def test_what_is_not_there_is_named_before_anything_else(name):
     "name", ["attr", "center", "e", "escape", "filesizeformat", "forceescape", "pprint", "random", "safe", "striptags",
              "urlize", "wordwrap", "xmlattr", "from_yaml"],
 )  # fmt: skip
-def test_there_are_no_other_filters(name):
-    assert refusal("{{ 1|" + name + " }}") == f"app.j2:1: there is no filter {name!r}"
+def test_the_list_of_filters_is_complete(name):
+    assert refusal("{{ 1|" + name + " }}") == f"app.j2:1: unknown filter {name!r}"
 
 
 @pytest.mark.parametrize("name", ["callable", "escaped", "filter", "test", "nope"])
-def test_there_are_no_other_tests(name):
+def test_the_list_of_tests_is_complete(name):
     assert name not in TESTS
-    assert refusal("{{ 1 is " + name + " }}") == f"app.j2:1: there is no test {name!r}"
+    assert refusal("{{ 1 is " + name + " }}") == f"app.j2:1: unknown test {name!r}"
 
 
 # A certificate of many lines, and indent.
@@ -524,7 +528,7 @@ def test_two_certificates_in_one_block_are_a_bundle():
     assert yaml.safe_load(file(text, "yaml", {"ca": pem})) == {"ca": f"{pem}\n{pem}\n", "b": 1}
 
 
-def test_a_certificate_elsewhere_is_indented_as_it_is_told():
+def test_a_certificate_outside_yaml_is_indented_as_requested():
     indented = PEM.replace("\nM", "\n  M").replace("\na", "\n  a").replace("\n-", "\n  -")
     assert read_dotenv(file('CA="{{ s.ca|indent(2) }}"\n', "dotenv", {"ca": PEM}).decode()) == {"CA": indented}
     assert read_dotenv(file("CA={{ s.ca }}\n", "dotenv", {"ca": PEM}).decode()) == {"CA": PEM}
@@ -574,11 +578,11 @@ def test_the_authors_own_text_becomes_a_value_when_it_is_indented():
         ("'%s' % 12345", "12345"),
     ],
 )
-def test_a_boolean_is_spelled_as_in_json_wherever_it_becomes_text(expression, wanted):
+def test_a_boolean_is_written_as_in_json_wherever_it_becomes_text(expression, wanted):
     assert value(expression, {"yes": True}) == wanted
 
 
-def test_a_boolean_that_is_a_key_is_spelled_as_in_json():
+def test_a_boolean_that_is_a_key_is_written_as_in_json():
     mapping = "{s.yes: 1, false: 2, 3: 4}"
     for written in (f"{mapping} | json", f"{mapping} | yaml", mapping):
         text = file("{{ " + written + " }}", "yaml", {"yes": True})
@@ -586,26 +590,26 @@ def test_a_boolean_that_is_a_key_is_spelled_as_in_json():
     assert file("{{ " + mapping + " | dotenv }}", "text", {"yes": True}) == b"true=1\nfalse=2\n3=4"
 
 
-def test_keys_that_become_one_name_or_none_are_refused():
-    assert "two keys that are one name" in refusal("{{ {true: 1, 'true': 2} | json }}")
-    assert "two keys that are one name" in refusal("{{ {'a': {1: 1, '1': 2}} }}")
-    assert "has null for a key" in refusal("{{ {none: 1} | json }}")
+def test_keys_that_become_one_name_or_none_are_rejected():
+    assert "two keys with the same name" in refusal("{{ {true: 1, 'true': 2} | json }}")
+    assert "two keys with the same name" in refusal("{{ {'a': {1: 1, '1': 2}} }}")
+    assert "has null as a key" in refusal("{{ {none: 1} | json }}")
 
 
 @pytest.mark.parametrize(
     "expression", ["{x} ~ ''", "{x} | string", "{x} | trim", "[{x}] | join", "'%s' % {x}", "'{{}}'.format({x})"]
 )
-def test_null_and_what_is_no_number_never_become_text(expression):
-    assert "null has no text" in refusal("{{ " + expression.format(x="s.none") + " }}", {"none": None})
+def test_null_and_nan_never_become_text(expression):
+    assert "null has no text form" in refusal("{{ " + expression.format(x="s.none") + " }}", {"none": None})
     for odd in (math.inf, math.nan):
         said = refusal("{{ " + expression.format(x="s.odd") + " }}", {"odd": odd})
-        assert "NaN and infinity have no text" in said
+        assert "NaN and infinity have no text form" in said
 
 
 @pytest.mark.parametrize("of", ["s", "s.list", "{}", "'abc'"])
-def test_a_subscript_that_is_null_is_told_as_such(of):
+def test_a_subscript_that_is_null_is_reported(of):
     said = refusal("{{ " + of + "[s.none] }}", {"none": None, "list": []})
-    assert said == "app.j2:1: what stands between [ and ] is null; add `| default('…', true)` to it"
+    assert said == "app.j2:1: the expression between [ and ] is null; add `| default('…', true)` to it"
 
 
 # What the table of filters in templates/README.md says of formats.

@@ -1,4 +1,4 @@
-"""What an expression gives: values that stay values, functions that stay where they are, and Jinja's own helpers."""
+"""The results of expressions: values stay values, functions cannot be written, and Jinja's helpers work."""
 
 import pytest
 
@@ -13,28 +13,28 @@ def rendered(text, **data):
 
 def test_a_function_is_no_value():
     assert refusal("{{ s.items }}", {"x": "y"}) == (
-        'app.j2:1: this is a function, not a value; for a key of that name write secret("…")["name"]'
+        'app.j2:1: the expression is a function, not a value; use secret("…")["name"] for a key of that name'
     )
 
 
 @pytest.mark.parametrize("expression", ["namespace()", "joiner", "s.x.split", "cycler('a')", "s.keys", "range", "loop"])
-def test_what_is_no_data_has_no_place_in_a_file(expression):
+def test_what_is_not_data_cannot_be_in_a_file(expression):
     text = "{% for x in [1] %}{{ " + expression + " }}{% endfor %}"
-    assert refusal(text, {"x": "y"}).startswith(("app.j2:1: this is a function", "app.j2:1: a "))
+    assert refusal(text, {"x": "y"}).startswith(("app.j2:1: the expression is a function", "app.j2:1: a "))
 
 
 def test_a_secret_is_no_text():
     for expression in ("s ~ ''", "s|string", "s|upper", "'%s'|format(s)", "[s]|join", "s.x ~ s.deep", "'%s' % s"):
         said = refusal("{{ " + expression + " }}", {"x": "y", "deep": {"z": 1}})
-        assert said.endswith(" is no text; name a key of it, or add `| json`")
+        assert said.endswith(" is a mapping, not text; name one of its keys, or add `| json`")
 
 
 def test_a_missing_macro_argument_is_named():
     said = refusal("{% macro m(host) %}{{ host }}{% endmacro %}{{ m() }}")
-    assert said == "app.j2:1: there is no such variable: 'host'"
+    assert said == "app.j2:1: undefined variable: 'host'"
 
 
-def test_what_makes_an_error_is_never_what_python_says_of_it():
+def test_errors_never_contain_pythons_message():
     for expression in (
         "s.x()",
         "1 / 0",
@@ -112,7 +112,7 @@ def test_blocks_reach_those_above_them():
     assert parts(top, base=base, middle=middle) == ["top-base-middle-base"]
 
 
-def test_what_python_would_make_later_is_a_list_at_once():
+def test_iterators_become_lists_immediately():
     assert value("'ab'|map('upper')") == ["A", "B"]
     assert value("{'a': 1}.items()") == [["a", 1]]
     assert value("range(3)") == [0, 1, 2]
@@ -126,7 +126,7 @@ def test_a_mapping_s_key_is_found_before_python_s_word():
 @pytest.mark.parametrize(
     "expression", ["{}.nope", "{}['nope']", "{}[[1]]", "[1][1]", "[1]['x']", "'a'[1]", "(1).x", "none.x"]
 )
-def test_what_is_not_there_can_be_asked_for_and_not_written(expression):
+def test_a_missing_name_can_be_tested_but_not_written(expression):
     assert value(f"({expression}) is undefined") is True
     assert value(f"({expression})|default('d')") == "d"
     assert " has no such key: " in refusal("{{ " + expression + " }}")

@@ -3,7 +3,7 @@
 import random
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats import write
 from support.inputs.hostile_values import VALUES
 
@@ -18,7 +18,7 @@ def document(*parts):
     """Text as it is; a value in a list is a hole."""
     return Document(
         "app.env.j2",
-        tuple(part if isinstance(part, str) else Hole(part[0], "database/postgres: password") for part in parts),
+        tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
     )
 
 
@@ -38,7 +38,7 @@ def refused(name):
 def every_value(name, *forms):
     """One file with all hostile values, each in every form of `NAME=…` that can hold it, and what it must mean.
 
-    A form is what stands around the value, as written and as meant.
+    A form is the text around the value, as written and as parsed.
     """
     parts, wanted = [], {}
     for before, meant_before, after, meant_after in forms:

@@ -1,12 +1,12 @@
 """Templates that would not end, or not fit, by what is said of them."""
 
-STEPPED = "the template takes more than 2,000,000 steps; loop over less, or make several files of it"
-LARGE = "the template makes more than 8 MiB; make less, or several files of it"
-LISTED = "the template makes a list of more than 100,000 items; make less of them"
-DIGITS = "the template makes a number of more than 4,300 digits; use a string"
-WIDE = "an argument asks for more than 1,000 characters; ask for fewer"
-NESTED = "lists or mappings lie in each other more than 100 levels deep; make them flatter"
-UNREACHED = "no template may reach this"
+STEPPED = "the template takes more than 2,000,000 steps; loop over less, or split it into several files"
+LARGE = "the template produces more than 8 MiB; split it into several files"
+LISTED = "the template produces a list of more than 100,000 items; use fewer items"
+DIGITS = "the template produces a number of more than 4,300 digits; use a string"
+WIDE = "an argument requests more than 1,000 characters; request fewer"
+NESTED = "lists or mappings are nested more than 100 levels deep; flatten them"
+UNREACHED = "templates cannot access this attribute"
 
 NS = "{% set ns = namespace(a='x' * 1000, l=[1], t=(1,), d={}, n=1) %}"
 LOOPS = "{% for i in range(100000) %}{% for j in range(100000) %}{% for k in range(100000) %}"
@@ -171,21 +171,21 @@ BOMBS = {
         "{{ ('[' * 200 ~ ']' * 200)|fromjson }}",
     ],
     UNREACHED: [f"{{{{ 'a'.{word}(10) }}}}" for word in ("center", "encode", "expandtabs", "ljust", "zfill")],
-    "this takes a number; add `| int` or `| float`": ["{{ '%99999999d' is odd }}", "{{ '%99d' is divisibleby(1) }}"],
-    "this is binary; add `| b64encode`": ["{{ (s.binary|b64decode) % 1 }}"],
+    "this filter or test takes a number; add `| int` or `| float`": ["{{ '%99999999d' is odd }}", "{{ '%99d' is divisibleby(1) }}"],
+    "the value is binary; add `| b64encode`": ["{{ (s.binary|b64decode) % 1 }}"],
     "an argument has more than 10,000 characters; make it shorter": [
         "{{ range(1000)|map(attribute='a.' * 10000) }}",
         "{{ [1]|sort(attribute='a,' * 10000) }}",
         "{{ [1]|groupby('a.' * 10000) }}",
     ],
-    "templates take in each other more than 20 levels deep; let none take in itself": [
+    "templates include each other more than 20 levels deep; remove the circular include": [
         "{% include 'app.j2' %}",
         "{% include 'app.j2' %}{% include 'app.j2' %}",
         "{% import 'app.j2' as a %}",
         "{% extends 'app.j2' %}",
         "{% from 'app.j2' import a with context %}",
     ],
-    "a macro, a block or a loop calls itself without an end; give it an end": [
+    "a macro, block or loop calls itself without end; end the recursion": [
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% macro m(n) %}{{ m(n + 1) }}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}",
         "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",

@@ -3,13 +3,13 @@
 import pytest
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import Ref, Space
+from lessee.core.paths import PathScope, Ref
 from lessee.core.secrets import Secret
-from lessee.rendering.document import Hole
+from lessee.rendering.document import Placeholder
 from lessee.rendering.serialization import content
 from lessee.rendering.templates import Compiler, Renderer
 
-SPACE = Space("secret")
+SPACE = PathScope("secret")
 SET = '{% set s = secret("a") %}'
 
 
@@ -19,7 +19,7 @@ def document(text, data=None, **files):
 
     def load(name):
         if name not in templates:
-            raise TemplateError("is not there", where=name)
+            raise TemplateError("not there", where=name)
         return templates[name]
 
     made = Compiler(load, SPACE).compile("app.j2")
@@ -32,15 +32,15 @@ def parts(text, data=None, **files):
     return [part if isinstance(part, str) else [part.value] for part in document(text, data, **files).parts]
 
 
-def hole(expression, data=None):
+def placeholder(expression, data=None):
     """What one expression writes."""
     (only,) = document("{{ " + expression + " }}", data).parts
-    assert isinstance(only, Hole)
+    assert isinstance(only, Placeholder)
     return only
 
 
 def value(expression, data=None):
-    return hole(expression, data).value
+    return placeholder(expression, data).value
 
 
 def refusal(text, data=None, **files):

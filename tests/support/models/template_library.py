@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from lessee.core.paths import Space
+from lessee.core.paths import PathScope
 from lessee.core.secrets import Secret
 from lessee.rendering.formats import write
 from lessee.rendering.templates import Compiler, Renderer
@@ -14,12 +14,12 @@ HOSTILE = "p@ss/w:rd'\"#${HOME} %(home)s `half ;ü\\"
 NUMBERS = {12345: "12345", True: "true"}
 """What JSON may hold where a reader wants text, and that text."""
 
-_SPACE = Space("secret", "", (), frozenset())
+_SPACE = PathScope("secret", "", (), frozenset())
 
 
 def use(sidecar, *files, **app):
     """Let the app `web` be made of these files, each a template's name or its settings."""
-    sidecar.config["templates"] = str(TEMPLATES)
+    sidecar.config["template_dir"] = str(TEMPLATES)
     sidecar.web["files"] = [{"template": file} if isinstance(file, str) else file for file in files]
     sidecar.web.update(app)
     sidecar.write_config()
@@ -36,7 +36,7 @@ def rendered(sidecar, *files):
 def written(template, format, secrets):  # noqa: A002  # The word that users write.
     """The text of a file. `secrets`: fields by path; of a path that ends in a slash, secrets by name."""
     compiled = _compiled(template)
-    known = {need: secrets[need.path] for need in compiled.needs}
+    known = {need: secrets[need.path] for need in compiled.references}
     one = {need: Secret(data) for need, data in known.items() if not need.path.endswith("/")}
     folders = {
         need: {name: Secret(data) for name, data in inside.items()}

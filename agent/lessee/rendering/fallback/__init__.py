@@ -1,1 +1,1 @@
-"""Files that are made without Vault, at a cold start."""
+"""Fallback files for a start without Vault."""

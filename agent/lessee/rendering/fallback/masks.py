@@ -1,7 +1,7 @@
-"""Templates in which a mark stands wherever a secret would: what is left is the author's text, sure to be his.
+"""Replaces each secret in a template by a mask, so that everything else is the author's text.
 
-A secret comes in by the calls of a few functions, and goes on in the variables that are set from it. Where it decides
-what stands in a file, nobody can say what that would be; all else is a value, of which only the place counts.
+A secret enters by calls of a few functions, and propagates through the variables that are set from it. A template in
+which a secret decides what the file contains cannot be masked. Everywhere else only the position of the value counts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,101 +10,101 @@ from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import Space
+from lessee.core.paths import PathScope
 from lessee.rendering.references import FUNCTIONS
 from lessee.rendering.syntax_tree import walk
-from lessee.rendering.templates import Compiled, Compiler
+from lessee.rendering.templates import CompiledTemplate, Compiler
 
-MISFIT = "fallback-misfit"
-"""The name under which `lessee check` tells of a fallback that cannot serve."""
+MISFIT = "fallback-mismatch"
+"""The rule's name in `lessee check` for a fallback that cannot work."""
 
 _SECRETS = FUNCTIONS.keys() - {"env", "fail"}
-_ENDLESS = frozenset({"varargs", "kwargs"})
-# Of a character that nobody uses; and no variable of an environment is called so: the default is what it gives.
+_ALWAYS_TAINTED = frozenset({"varargs", "kwargs"})
+# A private-use character. No environment variable has this name, so env() returns the default.
 MARK = "\ue000secret"
-"""The value of what stands where a secret would."""
+"""The value that replaces each secret."""
 _CALL = ("env", "=", MARK)
 
 
-def masked(compiled: Compiled, space: Space) -> Compiled:
-    """The template without its secrets. Raises TemplateListError where one decides what stands in the file."""
+def mask_secrets(compiled: CompiledTemplate, scope: PathScope) -> CompiledTemplate:
+    """The template without its secrets. Raises TemplateListError if a secret decides what the file contains."""
     texts = {name: code.text for name, code in compiled.codes.items()}
-    plain = Compiler(texts.__getitem__, space)
-    hold = _variables([plain.parse(text, name) for name, text in texts.items()])
-    return _Masking(texts, space, hold).compile(compiled.name)
+    plain = Compiler(texts.__getitem__, scope)
+    tainted = _tainted_variables([plain.parse(text, name) for name, text in texts.items()])
+    return _MaskingCompiler(texts, scope, tainted).compile(compiled.name)
 
 
-class _Masking(Compiler):
-    def __init__(self, texts: dict[str, str], space: Space, hold: frozenset[str]) -> None:
-        super().__init__(texts.__getitem__, space)
-        self._hold = hold
+class _MaskingCompiler(Compiler):
+    def __init__(self, texts: dict[str, str], scope: PathScope, tainted: frozenset[str]) -> None:
+        super().__init__(texts.__getitem__, scope)
+        self._tainted = tainted
 
     def parse(self, text: str, name: str) -> nodes.Template:
-        """As of a compiler."""
+        """See Compiler."""
         tree = super().parse(text, name)
         for node in walk(tree):
-            decides = isinstance(node, nodes.If) and _holds(node.test, self._hold)
-            if decides or (isinstance(node, nodes.For) and _holds_any((node.iter, node.test), self._hold)):
-                what = "a secret decides here what stands in the file, which no variable can make up for"
-                todo = "name its secrets: `fallback: {env: {PATH: {KEY: VARIABLE}}}`, or `last_good`"
+            decides = isinstance(node, nodes.If) and _is_tainted(node.test, self._tainted)
+            if decides or (isinstance(node, nodes.For) and _is_any_tainted((node.iter, node.test), self._tainted)):
+                what = "a secret decides here what the file contains, which no variable can replace"
+                todo = "name the secrets with `fallback: {env: {PATH: {KEY: VARIABLE}}}`, or use `last_known_good`"
                 raise TemplateError(what, where=f"{name}:{node.lineno}", todo=todo, rule=MISFIT)
-        _Mask(self._hold).visit(tree)
+        _Mask(self._tainted).visit(tree)
         return tree
 
 
 class _Mask(NodeTransformer):
-    def __init__(self, hold: frozenset[str]) -> None:
-        self._hold = hold
+    def __init__(self, tainted: frozenset[str]) -> None:
+        self._tainted = tainted
 
     def visit(self, node: nodes.Node, *args: object, **kwargs: object) -> nodes.Node:
-        """Of a call that is itself no secret's the arguments alone are masked: a macro may write the author's text."""
-        if not isinstance(node, nodes.Expr) or not _holds(node, self._hold):
+        """Mask a secret. In other calls only the arguments are masked, because a macro may write the author's text."""
+        if not isinstance(node, nodes.Expr) or not _is_tainted(node, self._tainted):
             return self.generic_visit(node, *args, **kwargs)
-        if isinstance(node, nodes.Call) and not _is_secret(node) and not _holds(node.node, self._hold):
+        if isinstance(node, nodes.Call) and not _is_secret(node) and not _is_tainted(node.node, self._tainted):
             return self.generic_visit(node, *args, **kwargs)
         function, *arguments = _CALL
         constants: list[nodes.Expr] = [nodes.Const(text) for text in arguments]
-        mark = nodes.Call(nodes.Name(function, "load"), constants, [], None, None)
+        placeholder = nodes.Call(nodes.Name(function, "load"), constants, [], None, None)
         assert node.environment is not None
-        mark.set_lineno(node.lineno)
-        mark.set_environment(node.environment)
-        return mark
+        placeholder.set_lineno(node.lineno)
+        placeholder.set_environment(node.environment)
+        return placeholder
 
 
-def _holds(node: nodes.Node, hold: frozenset[str]) -> bool:
-    """Whether a secret, or a variable that holds one, is in an expression."""
+def _is_tainted(node: nodes.Node, tainted: frozenset[str]) -> bool:
+    """Whether an expression contains a secret, or a variable that may hold one."""
     return any(
-        _is_secret(one) or (isinstance(one, nodes.Name) and one.ctx == "load" and one.name in hold)
+        _is_secret(one) or (isinstance(one, nodes.Name) and one.ctx == "load" and one.name in tainted)
         for one in walk(node)
     )
 
 
-def _holds_any(found: Iterable[nodes.Node | None], hold: frozenset[str]) -> bool:
-    return any(node is not None and _holds(node, hold) for node in found)
+def _is_any_tainted(found: Iterable[nodes.Node | None], tainted: frozenset[str]) -> bool:
+    return any(node is not None and _is_tainted(node, tainted) for node in found)
 
 
 def _is_secret(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in _SECRETS
 
 
-def _variables(trees: Iterable[nodes.Template]) -> frozenset[str]:
-    """Those that may hold a secret, by whatever template and at whatever time they are set."""
+def _tainted_variables(trees: Iterable[nodes.Template]) -> frozenset[str]:
+    """The variables that may hold a secret, in any template and at any time."""
     found = [node for tree in trees for node in walk(tree)]
-    hold = _ENDLESS
-    while (more := hold.union(*(_set(node, hold) for node in found))) != hold:
-        hold = more
-    return hold
+    tainted = _ALWAYS_TAINTED
+    while (more := tainted.union(*(_set(node, tainted) for node in found))) != tainted:
+        tainted = more
+    return tainted
 
 
-def _set(node: nodes.Node, hold: frozenset[str]) -> Iterator[str]:
+def _set(node: nodes.Node, tainted: frozenset[str]) -> Iterator[str]:
     match node:
-        case nodes.Assign() if _holds(node.node, hold):
+        case nodes.Assign() if _is_tainted(node.node, tainted):
             yield from _targets(node.target)
-        case nodes.AssignBlock() if _holds_any((node.filter, *node.body), hold):
+        case nodes.AssignBlock() if _is_any_tainted((node.filter, *node.body), tainted):
             yield from _targets(node.target)
         case nodes.With():
             for target, value in zip(node.targets, node.values, strict=True):
-                if _holds(value, hold):
+                if _is_tainted(value, tainted):
                     yield from _targets(target)
         case nodes.Macro() | nodes.CallBlock():
             for argument in node.args:
@@ -114,7 +114,7 @@ def _set(node: nodes.Node, hold: frozenset[str]) -> Iterator[str]:
         case nodes.FromImport():
             for name in node.names:
                 there, here = (name, name) if isinstance(name, str) else name
-                if there in hold:
+                if there in tainted:
                     yield here
         case _:
             pass

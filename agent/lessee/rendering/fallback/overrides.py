@@ -1,14 +1,14 @@
-"""Variables of an env file that get other values than its template has for them."""
+"""Overrides the values of variables in an env file."""
 
 from collections.abc import Callable, Iterable, Mapping
 
 from lessee.core.errors import FormatError
-from lessee.core.immutable import Record
-from lessee.rendering.document import Document, Hole
+from lessee.core.immutable import ImmutableStruct
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.fallback.masks import MARK, MISFIT
 from lessee.rendering.formats import dotenv, dotenv_compose, dotenv_docker, dotenv_node, dotenv_vite
-from lessee.rendering.formats.value_markers import Marked, Slot, mark
-from lessee.rendering.formats.variables import Assignment, UnreadableError
+from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
+from lessee.rendering.formats.variables import Assignment, UnparsableError
 
 _SCANS: Mapping[str, Callable[[str], Iterable[Assignment]]] = {
     "dotenv": dotenv.assignments,
@@ -18,49 +18,52 @@ _SCANS: Mapping[str, Callable[[str], Iterable[Assignment]]] = {
     "dotenv-docker": dotenv_docker.GRAMMAR.scan,
 }
 FORMATS = tuple(_SCANS)
-"""The formats whose variables can be told apart."""
+"""The formats whose variables can be overridden."""
 
 
-class Filled(Record, frozen=True):
-    """A document, and which of the variables it sets."""
+class Overridden(ImmutableStruct, frozen=True):
+    """A document, and the names of the overridden variables in it."""
 
     document: Document
     names: frozenset[str]
 
 
-def filled(document: Document, format: str, values: Mapping[str, str]) -> Filled:  # noqa: A002  # The word that users write.
-    """The file with these values, each in the whole place of what its template has there.
+def override_variables(document: Document, format: str, values: Mapping[str, str]) -> Overridden:  # noqa: A002  # The configuration's word.
+    """The file with these values, each in place of the variable's whole value in the template.
 
-    Raises FormatError where another variable, or anything else, holds a value of the template's own.
+    Raises FormatError if another variable, or the text outside of variables, contains a secret.
     """
-    marked = mark(document)
-    parts: list[str | Hole] = []
+    marked = mark_values(document)
+    parts: list[str | Placeholder] = []
     names = set()
     at = 0
     try:
-        for one in _SCANS[format](marked.text):
-            if one.name in values and one.raw is not None:
-                parts += [*_kept(marked, at, one.begin), Hole(values[one.name], f"${one.name}")]
-                names.add(one.name)
-                at = one.end
-            elif found := _secrets(marked, marked.text[one.begin : one.end]):
-                todo = "name it too, or what its template reads: `fallback: {env: {PATH: {KEY: VARIABLE}}}`"
-                name = "a variable" if marked.slots_in(one.name) else one.name
-                what = f"{name} holds a secret, and `fallback` does not name it"
+        for assignment in _SCANS[format](marked.text):
+            if assignment.name in values and assignment.raw is not None:
+                parts += [
+                    *_author_text(marked, at, assignment.begin),
+                    Placeholder(values[assignment.name], f"${assignment.name}"),
+                ]
+                names.add(assignment.name)
+                at = assignment.end
+            elif found := _secrets(marked, marked.text[assignment.begin : assignment.end]):
+                todo = "name it too, or the secrets with `fallback: {env: {PATH: {KEY: VARIABLE}}}`"
+                name = "a variable" if marked.markers_in(assignment.name) else assignment.name
+                what = f"`fallback` does not name {name}, which contains a secret"
                 raise FormatError(what, where=found[0].where, todo=todo, rule=MISFIT)
-    except UnreadableError as exc:
+    except UnparsableError as exc:
         raise FormatError(exc.what, where=marked.where(exc.at), rule=MISFIT) from None
-    parts += _kept(marked, at, len(marked.text))
-    return Filled(Document(document.name, tuple(parts)), frozenset(names))
+    parts += _author_text(marked, at, len(marked.text))
+    return Overridden(Document(document.name, tuple(parts)), frozenset(names))
 
 
-def _kept(marked: Marked, begin: int, end: int) -> list[str | Hole]:
+def _author_text(marked: MarkedText, begin: int, end: int) -> list[str | Placeholder]:
     text = marked.text[begin:end]
-    for slot in _secrets(marked, text):
-        what = "a secret stands here outside of any variable that `fallback` names"
-        raise FormatError(what, where=slot.where, todo="name the variable, or write NAME={{ … }}", rule=MISFIT)
-    return [piece if isinstance(piece, str) else piece.hole for piece in marked.pieces(text)]
+    for marker in _secrets(marked, text):
+        what = "a secret is here outside of the variables that `fallback` names"
+        raise FormatError(what, where=marker.where, todo="name the variable, or write NAME={{ … }}", rule=MISFIT)
+    return [piece if isinstance(piece, str) else piece.placeholder for piece in marked.split(text)]
 
 
-def _secrets(marked: Marked, text: str) -> list[Slot]:
-    return [slot for slot in marked.slots_in(text) if slot.hole.value == MARK]
+def _secrets(marked: MarkedText, text: str) -> list[Marker]:
+    return [marker for marker in marked.markers_in(text) if marker.placeholder.value == MARK]

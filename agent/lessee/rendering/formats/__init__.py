@@ -1,4 +1,4 @@
-"""Writing values into the grammar of the file they are for, by the position in which they stand."""
+"""The file formats: each writes values into its grammar, depending on their position."""
 
 from importlib import import_module
 from typing import Protocol, cast
@@ -26,23 +26,23 @@ _MODULES = {
 }
 
 FORMATS = tuple(_MODULES)
-"""The formats that can be written."""
+"""The names of all formats."""
 
 
-def write(document: Document, format: str) -> str:  # noqa: A002  # The word that users write.
-    """The text of the file: the author's structure, with each value as one literal in it.
+def write(document: Document, format: str) -> str:  # noqa: A002  # The configuration's word.
+    """The text of the file: the author's structure, with each value as one literal.
 
-    The author's text alone decides the structure; the result was parsed back before it is returned.
-    Raises FormatError, which names the line in the rendered text and the value's origin, never the value.
+    Only the author's text determines the structure: the result is parsed back before it is returned.
+    Raises FormatError with the line of the rendered text and the value's origin, and never with the value.
     """
     return _module(format).write(document)
 
 
 def outline(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # As above.
-    """The structure of a file without its values, a line an entry; empty where the format has none.
+    """The structure of a file without its values, one entry per line. Empty for a format without structure.
 
-    dotenv gives the names of its variables, json and yaml give paths such as `hosts[0].port: integer`.
-    Raises FormatError where the text is not of that format.
+    For dotenv these are the names of variables, for json and yaml paths such as `hosts[0].port: integer`.
+    Raises FormatError if the text is not in that format.
     """
     return _module(format).outline(text)
 
@@ -55,6 +55,6 @@ class _Format(Protocol):
 
 def _module(name: str) -> _Format:
     if name not in _MODULES:
-        raise FormatError(f"there is no format {name!r}", todo=f"use one of {', '.join(FORMATS)}")
-    # Imported when asked for: PyYAML costs every start some milliseconds.
+        raise FormatError(f"unknown format {name!r}", todo=f"use one of {', '.join(FORMATS)}")
+    # Imported when used, because importing PyYAML takes milliseconds.
     return cast("_Format", import_module(_MODULES[name]))

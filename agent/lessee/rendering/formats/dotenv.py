@@ -1,13 +1,13 @@
-"""dotenv as python-dotenv and pydantic-settings read it: a line with a value gets one quoted literal."""
+"""dotenv as python-dotenv and pydantic-settings read it: each value is written as one quoted literal."""
 
 import re
 from collections.abc import Iterator, Mapping
 
 from lessee.core.errors import FormatError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.rendering.document import Document
 from lessee.rendering.formats import names
-from lessee.rendering.formats.value_markers import Marked, mark
+from lessee.rendering.formats.value_markers import MarkedText, mark_values
 from lessee.rendering.formats.variables import Assignment
 
 # The grammar of python-dotenv 1.2: parser.py and variables.py. `\s` is Unicode's there, as it is here.
@@ -32,27 +32,27 @@ _Meaning = tuple[str | None, list[str] | None]
 
 
 def write(document: Document) -> str:
-    """The document as a dotenv file. Raises FormatError where a value has no place in it."""
-    marked = mark(document)
+    """The document as a dotenv file. Raises FormatError if it cannot represent a value."""
+    marked = mark_values(document)
     statements = list(_read(marked.text))
     written = [_write(statement, marked) for statement in statements]
     meanings = [meaning for _, meaning in written]
-    names.refuse_twins((statement.key or "" for statement in statements), marked)
+    names.refuse_duplicates((statement.key or "" for statement in statements), marked)
     text = "".join(part for part, _ in written)
-    _prove(text, statements, meanings, marked)
+    _verify(text, statements, meanings, marked)
     return text
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """The names of the variables, in order. Raises FormatError where a line sets none: it may be part of a value."""
+    """The names of the variables, in order. Raises FormatError for a line without one: it may be part of a value."""
     statements = list(_read(text))
-    if not all(statement.assigns or statement.is_aside for statement in statements):
-        raise FormatError("a line of the text assigns nothing", todo="write the file anew")
+    if not all(statement.assigns or statement.is_blank for statement in statements):
+        raise FormatError("a line of the text assigns no variable", todo="render the file again")
     return tuple(dict.fromkeys(statement.key for statement in statements if statement.key is not None))
 
 
 def assignments(text: str) -> Iterator[Assignment]:
-    """The variables of a file, and where in it their literals stand."""
+    """The variables of a file, and the positions of their literals."""
     at = 0
     for statement in _read(text):
         begin = at + len(statement.before)
@@ -63,36 +63,36 @@ def assignments(text: str) -> Iterator[Assignment]:
 
 
 def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the file sets. `${NAME}` in it is what was set above it, or what `environ` says."""
+    """The variables that the file sets. `${NAME}` refers to an earlier variable, or to `environ`."""
     found: dict[str, str] = {}
     for statement in _read(text):
         if statement.key is not None and statement.assigns:
             atoms = _atoms(_decode(statement.literal))
-            parts = [_looked_up(atom, found, environ) if at % 2 else atom for at, atom in enumerate(atoms)]
+            parts = [_resolve(atom, found, environ) if at % 2 else atom for at, atom in enumerate(atoms)]
             found[statement.key] = "".join(parts)
     return found
 
 
-def _looked_up(atom: str, found: Mapping[str, str], environ: Mapping[str, str]) -> str:
+def _resolve(atom: str, found: Mapping[str, str], environ: Mapping[str, str]) -> str:
     variable = _VARIABLE.fullmatch(atom)
     assert variable is not None
     return found.get(variable[1], environ.get(variable[1], variable[2] or ""))
 
 
-class _Statement(Record, frozen=True):
-    """A statement with the blank lines before it; before + literal + after is its text."""
+class _Statement(ImmutableStruct, frozen=True):
+    """A statement with the blank lines before it. Its text is before + literal + after."""
 
     at: int
     before: str
     literal: str
     after: str
     key: str | None
-    """None: a comment, nothing at all, or what python-dotenv passes over with a warning."""
+    """None for a comment, an empty line, or a line that python-dotenv ignores with a warning."""
     assigns: bool
 
     @property
-    def is_aside(self) -> bool:
-        """Whether it is a comment, or nothing at all."""
+    def is_blank(self) -> bool:
+        """Whether it is a comment or empty."""
         return self.key is None and not self.before.strip()
 
 
@@ -156,29 +156,29 @@ def _take_literal(cursor: _Cursor, equals: str) -> str:
     return _INLINE_COMMENT.sub("", cursor.take(_TO_LINE_END)).rstrip()
 
 
-def _write(statement: _Statement, marked: Marked) -> tuple[str, _Meaning]:
-    slots = marked.slots_in(statement.before)
-    if slots and not statement.assigns:
-        raise slots[0].refused("stands on a line that assigns nothing", "write NAME={{ … }}")
+def _write(statement: _Statement, marked: MarkedText) -> tuple[str, _Meaning]:
+    markers = marked.markers_in(statement.before)
+    if markers and not statement.assigns:
+        raise markers[0].error("is on a line that assigns no variable", "write NAME={{ … }}")
     key = names.name(statement.key, marked) if statement.key else None
     literal, value = statement.literal, None
     if statement.assigns:
         value = [_fill(atom, marked, at) for at, atom in enumerate(_atoms(_decode(literal)))]
-    if value and marked.slots_in(literal):
+    if value and marked.markers_in(literal):
         literal = _quote(value)
     text = marked.fill(statement.before, names.text) + literal + marked.fill(statement.after, names.comment)
     return text, (key, value)
 
 
-def _fill(atom: str, marked: Marked, at: int) -> str:
-    """An atom with its values; only a literal, of an even place, may have some."""
-    if at % 2 and (slots := marked.slots_in(atom)):
-        raise slots[0].refused("stands inside ${…}", "take it out of the braces")
+def _fill(atom: str, marked: MarkedText, at: int) -> str:
+    """An atom with its values. Only a literal, at an even index, may contain values."""
+    if at % 2 and (markers := marked.markers_in(atom)):
+        raise markers[0].error("is inside ${…}", "move it out of the braces")
     return marked.fill(atom, names.text)
 
 
 def _decode(literal: str) -> str:
-    """What python-dotenv makes of a literal; it opens files with universal newlines."""
+    """The value of a literal in python-dotenv, which opens files with universal newlines."""
     literal = literal.replace("\r\n", "\n").replace("\r", "\n")
     if literal.startswith("'"):
         return _SINGLE_ESCAPE.sub(r"\1", literal[1:-1])
@@ -188,7 +188,7 @@ def _decode(literal: str) -> str:
 
 
 def _atoms(value: str) -> list[str]:
-    """A value cut into literals, at even places, and `${…}` that python-dotenv replaces, at odd ones."""
+    """A value split into literals, at even indexes, and `${…}` references, at odd indexes."""
     atoms: list[str] = []
     literal: list[str] = []
     at = 0
@@ -197,31 +197,31 @@ def _atoms(value: str) -> list[str]:
         if variable[1]:
             atoms += ["".join(literal), variable[0]]
             literal = []
-        else:  # A variable without a name is never set, so its default is as good as a literal.
+        else:  # A variable without a name is never set, so its default is a literal.
             literal.append(variable[2] or "")
         at = variable.end()
     return [*atoms, "".join(literal) + value[at:]]
 
 
 def _quote(atoms: list[str]) -> str:
-    """One literal of atoms. Single quotes keep `$` from other readers, but cannot hold a carriage return."""
-    # python-dotenv replaces ${…} inside single quotes too. ${:-$} is a `$` by another name (see _atoms).
+    """One literal of atoms. Single quotes protect `$` in other parsers, but cannot contain a carriage return."""
+    # python-dotenv also expands ${…} in single quotes. ${:-$} is another way to write a `$` (see _atoms).
     body = "".join(atom if at % 2 else atom.replace("${", "${:-$}{") for at, atom in enumerate(atoms))
     if body.endswith("\\"):
-        body += "${:-}"  # python-dotenv < 1.2.3 takes a quote after two backslashes for escaped.
+        body += "${:-}"  # python-dotenv < 1.2.3 treats a quote after two backslashes as escaped.
     quote = '"' if "\r" in body else "'"
     body = body.replace("\\", r"\\").replace(quote, "\\" + quote).replace("\r", r"\r")
     return f"{quote}{body}{quote}"
 
 
-def _prove(text: str, statements: list[_Statement], meanings: list[_Meaning], marked: Marked) -> None:
+def _verify(text: str, statements: list[_Statement], meanings: list[_Meaning], marked: MarkedText) -> None:
     found = [_meaning(statement) for statement in _read(text)]
     if found == meanings:
         return
     pairs = zip(statements, meanings, found, strict=False)
     at = next((statement.at for statement, wanted, had in pairs if wanted != had), 0)
-    todo = "close the quotes on this line and before it"
-    raise FormatError("the file would not read back as it is written", where=marked.where(at), todo=todo)
+    todo = "close the quotes on this line and earlier lines"
+    raise FormatError("the file would parse back to different content", where=marked.where(at), todo=todo)
 
 
 def _meaning(statement: _Statement) -> _Meaning:

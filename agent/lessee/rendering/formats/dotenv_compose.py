@@ -1,4 +1,4 @@
-"""dotenv as Docker Compose reads it, for `env_file:` and for its own `.env`."""
+"""dotenv as Docker Compose reads it, in `env_file:` and in its own `.env`."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from lessee.rendering.document import Document
 from lessee.rendering.formats import variables
 from lessee.rendering.formats.dotenv_docker import GO_SPACE
-from lessee.rendering.formats.variables import Assignment, Grammar, Reading, UnreadableError
+from lessee.rendering.formats.variables import Assignment, Grammar, Reading, UnparsableError
 
 # The grammar of compose-go 2.
-_ASIDE = re.compile(rf"(?:[{GO_SPACE}]|#[^\n]*)*")
+_GAP = re.compile(rf"(?:[{GO_SPACE}]|#[^\n]*)*")
 _BLANK = re.compile("[\t\v\f\r \x85\xa0]*")
 _EXPORT = re.compile(rf"(?:export(?=[\t\n\f\r ]){_BLANK.pattern})?")
 _NAME = re.compile(r"([\w.\-\[\]\t\v\f\r \x85\xa0]*)([=:\n]|\Z)")
@@ -19,43 +19,43 @@ _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE = re.compile(r"\\([abcfnrtv$\"\\]|0[0-9]{0,3})")
 _ESCAPES = {"a": "\a", "b": "\b", "c": r"\c", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$"}
 _OCTAL = re.compile(r"0[0-3][0-7]{2}")
-# Where case does not count, two more letters are an s and a k.
+# In a case-insensitive pattern, two more letters match s and k.
 _NAMED = "[_a-zA-Z\u017f\u212a][_a-zA-Z\u017f\u212a0-9]*"
 _DEFAULT = re.compile(rf"\$\{{{_NAMED}:?[-+?](.*)\}}")
 _VARIABLE = re.compile(rf"\$(?:(?P<dollar>\$)|{_NAMED}|\{{(?:{_NAMED}(?::?[-+?].*)?\}}|(?P<none>)))")
-_NO_NAME = "Compose finds no name of a variable here"
+_NO_NAME = "Compose expects the name of a variable here"
 
 
 def write(document: Document) -> str:
-    """The document as a dotenv file. Raises FormatError where a value has no place in it."""
+    """The document as a dotenv file. Raises FormatError if it cannot represent a value."""
     return variables.write(document, GRAMMAR)
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """The names of the variables, in order. Raises FormatError where Compose would refuse the file."""
+    """The names of the variables, in order. Raises FormatError if Compose would reject the file."""
     return variables.outline(text, GRAMMAR)
 
 
 def _scan(text: str) -> Iterator[Assignment]:
-    at = _take(_ASIDE, text, int(text.startswith("\ufeff"))).end()
+    at = _take(_GAP, text, int(text.startswith("\ufeff"))).end()
     while at < len(text):
         assignment, at = _statement(text, at)
         yield assignment
-        at = _take(_ASIDE, text, at).end()
+        at = _take(_GAP, text, at).end()
 
 
 def _statement(text: str, at: int) -> tuple[Assignment, int]:
-    """A variable, and where the text goes on."""
+    """A variable, and where the text continues."""
     start = _take(_EXPORT, text, at).end()
     found = _NAME.match(text, start)
     if found is None or start == len(text):
-        raise UnreadableError(_NO_NAME, at)
+        raise UnparsableError(_NO_NAME, at)
     name = found[1].rstrip(GO_SPACE)
     if not found[2]:
-        # At the end of the file Compose takes a name alone for a value without a name.
+        # At the end of the file, Compose reads a bare name as a value without a name.
         return Assignment("", name, start, start, start + len(name)), len(text)
     if " " in name:
-        raise UnreadableError(_NO_NAME, at)
+        raise UnparsableError(_NO_NAME, at)
     if found[2] == "\n":
         return Assignment(name, None, start, found.end(1), found.end(1)), found.end()
     begin = _take(_BLANK, text, found.end()).end()
@@ -65,12 +65,12 @@ def _statement(text: str, at: int) -> tuple[Assignment, int]:
         return Assignment(name, raw, start, begin, begin + len(raw)), line.end()
     quoted = _QUOTED.match(text, begin)
     if quoted is None:
-        raise UnreadableError("quotes are opened and not closed", at)
+        raise UnparsableError("the quotes are not closed", at)
     return Assignment(name, _raw(quoted), start, begin, quoted.end()), quoted.end()
 
 
 def _raw(quoted: re.Match[str]) -> str:
-    """What is held in quotes, with `$$` for each `$` that begins no reference."""
+    """The content of quotes, with `$$` for each `$` that begins no reference."""
     quote, body = quoted[1], _PAIR.sub(lambda pair: pair[pair[1] == quoted[1]], quoted[2])
     return body.replace("$", "$$") if quote == "'" else _ESCAPE.sub(_escape, body)
 
@@ -83,21 +83,21 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def read(text: str) -> list[Reading]:
-    """What Compose reads, cut into atoms. Raises UnreadableError where it would refuse the file."""
+    """The variables that Compose reads, split into atoms. Raises UnparsableError if it would reject the file."""
     return [(one.name, None if one.raw is None else tuple(atoms(one.raw, one.at))) for one in _scan(text)]
 
 
 def atoms(raw: str, place: int = 0) -> list[str]:
-    """What is held cut into literals, at even places, and references, at odd ones."""
+    """A raw value split into literals, at even indexes, and references, at odd indexes."""
     parts: list[str] = []
     literal: list[str] = []
     at = 0
     while found := _VARIABLE.search(raw, at):
         if found["none"] is not None:
-            raise UnreadableError("a ${ begins no reference that Compose knows", place)
+            raise UnparsableError("Compose does not support this ${…} reference", place)
         reference = "" if found["dollar"] else found[0][: _closing(found[0])]
         if default := _DEFAULT.fullmatch(reference):
-            atoms(default[1], place)  # Compose before 2.30 looks at a default that it does not need.
+            atoms(default[1], place)  # Compose before 2.30 also parses a default that it does not need.
         literal += [raw[at : found.start()], found["dollar"] or ""]
         if reference:
             parts += ["".join(literal), reference]
@@ -107,7 +107,7 @@ def atoms(raw: str, place: int = 0) -> list[str]:
 
 
 def _closing(reference: str) -> int:
-    """Behind its last brace: a reference with a default matches up to the last brace of the line."""
+    """The end of the reference: with a default, the pattern matches up to the last brace of the line."""
     depth = at = 0
     while at < len(reference):
         if reference[at] == "}":
@@ -122,7 +122,7 @@ def _closing(reference: str) -> int:
 
 
 def _spellings(raw: str, own: str) -> Iterable[str]:
-    r"""In quotes `\\` is itself but before a quote, and in double ones before what begins an escape."""
+    r"""In quotes `\\` is literal except before a quote, and in double quotes also before an escape sequence."""
     plain = raw.replace("$$", "$").replace("'", r"\'")
     escaped = raw.replace("\\", r"\\").replace('"', r"\"")
     single, double = f"'{plain}'", f'"{escaped}"'
@@ -139,8 +139,8 @@ GRAMMAR = Grammar(
     _scan,
     (read,),
     _spellings,
-    "has no place here that Compose would read back",
+    "cannot be written here so that Compose reads it back",
     references=lambda raw: atoms(raw)[1::2],
     escape=lambda text: text.replace("$", "$$"),
-    todo="write NAME=value with quotes that close, and `$$` for a `$` before a brace",
+    todo="write NAME=value with closed quotes, and `$$` for a `$` before a brace",
 )

@@ -1,4 +1,4 @@
-"""dotenv as `node --env-file` and npm's dotenv read it: what is written, both read alike."""
+"""dotenv as `node --env-file` and npm's dotenv read it: both read the written file alike."""
 
 import re
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from lessee.rendering.document import Document
 from lessee.rendering.formats import variables
 from lessee.rendering.formats.variables import Assignment, Grammar, Reading
 
-CANNOT = "has a carriage return, or needs quotes and either holds all three kinds or ends in a backslash"
-"""What is wrong with a value that neither quotes nor their absence can hold."""
+CANNOT = "contains a carriage return, or needs quotes but contains all three kinds of quotes or ends in a backslash"
+"""Why a value cannot be written, with or without quotes."""
 
 _QUOTES = "'\"`"
 _BLANK = " \t\n"
@@ -30,8 +30,8 @@ _IN_QUOTES = re.compile(rf"{_BEGIN}(['\"`])(.*)\1{_END}", re.DOTALL)
 
 
 def write(document: Document) -> str:
-    """The document as a dotenv file. Raises FormatError where a value has no place in it."""
-    return variables.write(ended(document), GRAMMAR)
+    """The document as a dotenv file. Raises FormatError if it cannot represent a value."""
+    return variables.write(with_final_newline(document), GRAMMAR)
 
 
 def outline(text: str) -> tuple[str, ...]:
@@ -39,15 +39,15 @@ def outline(text: str) -> tuple[str, ...]:
     return variables.outline(text, GRAMMAR)
 
 
-def ended(document: Document) -> Document:
-    """Node before 20.20 and 22.17 takes a last line without its end for as many variables as it has `=`."""
+def with_final_newline(document: Document) -> Document:
+    """With a final newline: Node before 20.20 and 22.17 reads a last line without one as a variable for each `=`."""
     *before, last = document.parts or ("",)
     there = last.endswith("\n") or not before if isinstance(last, str) else False
     return document if there else replace(document, parts=(*document.parts, "\n"))
 
 
 def scan(text: str) -> Iterator[Assignment]:
-    """What npm's dotenv finds."""
+    """The assignments that npm's dotenv finds."""
     for line in _lines(text):
         literal = line["literal"] or ""
         begin = (line.end("literal") if literal else line.end("name")) - len(literal.lstrip(_SPACES))
@@ -56,22 +56,22 @@ def scan(text: str) -> Iterator[Assignment]:
 
 
 def npm(text: str) -> list[Reading]:
-    """What npm's dotenv 16 to 18 read."""
+    """The variables that npm's dotenv 16 to 18 read."""
     return [(assignment.name, (assignment.raw or "",)) for assignment in scan(text)]
 
 
 def node(text: str) -> list[Reading]:
-    """What node reads from 22.17 on."""
+    """The variables that node reads since 22.17."""
     return list(_node(text.replace("\r", "").strip(_BLANK)))
 
 
 def old_node(text: str) -> list[Reading]:
-    """What node 20 reads, and 22 before 22.17: no tab is white space, and a name goes on over lines up to its `=`."""
+    """The variables that node 20 and 22.0 to 22.16 read: tabs are no white space, and names may span lines."""
     return list(_old_node(text.replace("\r", "").strip(" ")))
 
 
 def spellings(raw: str, own: str) -> Iterator[str]:
-    """The author's quotes come first. Nothing is escaped in any; what stands bare stands as it is."""
+    """Possible literals, first with the author's quotes. No literal has escapes."""
     for quote in sorted(_QUOTES, key=lambda quote: quote != own):
         if quote not in raw:
             yield f"{quote}{raw}{quote}"
@@ -80,7 +80,7 @@ def spellings(raw: str, own: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> Iterator[re.Match[str]]:
-    """What `finditer` finds; where white space leads to no assignment, none begins within it either."""
+    """As `finditer`. If white space precedes no assignment, none begins within it either."""
     at = 0
     while at <= len(text) and (begin := _BEGINNING.search(text, at)):
         if line := _LINE.match(text, begin.start()):
@@ -101,24 +101,24 @@ def _node(text: str) -> Iterator[Reading]:
     while at < len(text):
         line, below = _line(text, at)
         if not line or line.startswith("#"):
-            at = _past(_NEWLINES, text, below)
+            at = _skip(_NEWLINES, text, below)
             continue
         name, equals, _ = line.partition("=")
         if not equals:
-            at = _past(_WHITE, text, below)
+            at = _skip(_WHITE, text, below)
             continue
         at += len(name) + 1
         name = name.strip(_BLANK)
         if text[at : at + 1] in {"", "\n"}:
             yield name, ("",)
             continue
-        at = _past(_WHITE, text, at)
+        at = _skip(_WHITE, text, at)
         if name.startswith("export "):
             name = name[7:].strip(_BLANK)
         if name:
             quoted = _closing(text, at) > 0
             value, at = _value(text, at, _BLANK)
-            at = at if quoted else _past(_WHITE, text, at)
+            at = at if quoted else _skip(_WHITE, text, at)
             yield name, (value,)
 
 
@@ -126,15 +126,15 @@ def _old_node(text: str) -> Iterator[Reading]:
     at = 0
     while at < len(text):
         if text[at] in "\n#" and (end := text.find("\n", at)) >= 0:
-            at = _past(_NEWLINES, text, end + 1)
+            at = _skip(_NEWLINES, text, end + 1)
             continue
         equals = text.find("=", at)
         before = text[at:equals]
         if equals < 0 or not before.strip(" "):
-            # Blanks for a name make it read what lies in memory before them, so nothing may be relied on below.
+            # With blanks as a name, node reads memory before them, so nothing after this line is reliable.
             yield from [(before, (text[equals + 1 :].strip(" "),))] if before and equals >= 0 else []
             return
-        at = _past(_SPACED, text, equals + 1)
+        at = _skip(_SPACED, text, equals + 1)
         if text[at : at + 1] in set(_QUOTES) and _closing(text, at) < 0 and text.find("\n", at) < 0:
             continue
         value, at = _value(text, at, " ") if at < len(text) else ("", at)
@@ -142,19 +142,19 @@ def _old_node(text: str) -> Iterator[Reading]:
 
 
 def _line(text: str, at: int) -> tuple[str, int]:
-    """A line's rest, and where the next one begins."""
+    """The rest of a line, and the start of the next."""
     end = text.find("\n", at)
     return (text[at:end], end + 1) if end >= 0 else (text[at:], len(text))
 
 
-def _past(blanks: re.Pattern[str], text: str, at: int) -> int:
+def _skip(blanks: re.Pattern[str], text: str, at: int) -> int:
     found = blanks.match(text, at)
     assert found is not None
     return found.end()
 
 
 def _value(text: str, at: int, blank: str) -> tuple[str, int]:
-    """A value, and where the line below its last one begins."""
+    """A value, and the start of the line after its last line."""
     closing = _closing(text, at)
     if closing > 0:
         value = text[at + 1 : closing]

@@ -1,4 +1,4 @@
-"""INI as Python's configparser reads it without interpolation: it has no escapes, so that values stand as they are."""
+"""INI as Python's configparser reads it without interpolation. It has no escapes, so values are written unchanged."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -6,131 +6,131 @@ from configparser import DuplicateOptionError, DuplicateSectionError, Error, Par
 
 from lessee.core.errors import FormatError
 from lessee.rendering.document import Document
-from lessee.rendering.formats.value_markers import Marked, Slot, mark
+from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|[\r\n]|\Z)")
 _COMMENT = ("#", ";")
-# configparser also reads a `]` within a section's name and a `[` before a key; other readers do not.
+# configparser also accepts `]` in a section's name and `[` before a key; other parsers do not.
 _SECTION = re.compile(r"[^\]]+")
 _KEY = re.compile(r"[^\s=:#;\[](?:[^=:]*[^\s=:])?")
 
 _Sections = dict[str, dict[str, str]]
-"""Values by section and key; those of DEFAULT are in each section."""
+"""Values by section and key. Each section has those of DEFAULT too."""
 
 
 def write(document: Document) -> str:
-    """The document as INI. Raises FormatError where a value or the author's text has no place in it."""
-    marked = mark(document)
+    """The document as INI. Raises FormatError if the text is not INI, or INI cannot represent a value."""
+    marked = mark_values(document)
     author = _read_author(marked)
     lines = _LINE.findall(marked.text)
     _refuse_unread(lines, author, marked)
     expected = _expected(author, marked)
     text = "".join(marked.fill(line, _comment if _is_comment(line) else _text) for line in lines)
-    _prove(text, expected, marked)
+    _verify(text, expected, marked)
     return text
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """Keys behind their sections, as they are spelled, as in `server.port`; those of DEFAULT are in each section."""
+    """Keys with their sections, such as `server.port`, in their original case. Each section has those of DEFAULT."""
     try:
         sections = _read(text, xform=str)
     except Error:
-        raise FormatError("the text is no INI", todo="write the file anew") from None
+        raise FormatError("the text is not INI", todo="render the file again") from None
     return tuple(f"{name}.{key}" for name, options in sections.items() for key in options)
 
 
 def _read(text: str, *, xform: Callable[[str], str] = str.lower) -> _Sections:
     parser = RawConfigParser()
-    parser.optionxform = xform  # type: ignore[method-assign, assignment]  # Its own way to be told.
-    # Files are opened with universal newlines, strings are not.
+    parser.optionxform = xform  # type: ignore[method-assign, assignment]  # configparser's own extension point.
+    # As when configparser opens a file, with universal newlines.
     parser.read_string(text.replace("\r\n", "\n").replace("\r", "\n"))
     return {name: dict(options) for name, options in parser.items()}
 
 
-def _read_author(marked: Marked) -> _Sections:
+def _read_author(marked: MarkedText) -> _Sections:
     try:
         return _read(marked.text)
     except (DuplicateSectionError, DuplicateOptionError) as exc:
-        what, line, todo = "a section or a key stands twice", exc.lineno, "remove one"
+        what, line, todo = "a section or a key is duplicated", exc.lineno, "remove one"
     except ParsingError as exc:
-        # Of its children one has the line alone, and no list of errors.
+        # One subclass has only a line, and no list of errors.
         line = getattr(exc, "lineno", None) or exc.errors[0][0]
-        what, todo = "the text is no INI", "write [section] first, and below it key = value"
+        what, todo = "the text is not INI", "write a [section], and key = value below it"
     raise FormatError(what, where=f"{marked.name}:{line}", todo=todo)
 
 
-def _refuse_unread(lines: list[str], author: _Sections, marked: Marked) -> None:
+def _refuse_unread(lines: list[str], author: _Sections, marked: MarkedText) -> None:
     texts = [text for name, options in author.items() for text in (name, *options.keys(), *options.values())]
-    read = {slot for text in texts for slot in marked.slots_in(text)}
+    read = {marker for text in texts for marker in marked.markers_in(text)}
     for line in lines:
-        for slot in marked.slots_in(line):
-            if slot not in read and not _is_comment(line):
-                raise slot.refused("stands where configparser reads nothing", "write key = {{ … }}")
+        for marker in marked.markers_in(line):
+            if marker not in read and not _is_comment(line):
+                raise marker.error("is where configparser reads nothing", "write key = {{ … }}")
 
 
 def _is_comment(line: str) -> bool:
     return line.strip().startswith(_COMMENT)
 
 
-def _expected(author: _Sections, marked: Marked) -> _Sections:
-    """What the file has to mean: the author's structure with the values in it."""
+def _expected(author: _Sections, marked: MarkedText) -> _Sections:
+    """The expected content: the author's structure with the values in it."""
     sections: _Sections = {}
     for name, token in _names(author, _SECTION, _text, marked).items():
         options = author[token]
-        keys = _names(options, _KEY, lambda slot: _text(slot).lower(), marked)
+        keys = _names(options, _KEY, lambda marker: _text(marker).lower(), marked)
         sections[name] = {key: _value(options[token], marked) for key, token in keys.items()}
     return sections
 
 
 def _names(
-    tokens: Iterable[str], shape: re.Pattern[str], spell: Callable[[Slot], str], marked: Marked
+    tokens: Iterable[str], shape: re.Pattern[str], spell: Callable[[Marker], str], marked: MarkedText
 ) -> dict[str, str]:
     names: dict[str, str] = {}
     for token in tokens:
         name = marked.fill(token, spell)
         if name in names:
-            slot = marked.slots_in(names[name] + token)[0]
-            raise slot.refused("makes a section or a key that is there already", "make the names differ")
-        if (slots := marked.slots_in(token)) and not shape.fullmatch(name):
-            todo = "a section has no ]; a key has no = or :, no space around it and none of # ; [ before it"
-            raise slots[0].refused("makes no name of a section or a key", todo)
+            marker = marked.markers_in(names[name] + token)[0]
+            raise marker.error("duplicates a section or a key", "rename one")
+        if (markers := marked.markers_in(token)) and not shape.fullmatch(name):
+            todo = "a section cannot contain ]; a key cannot contain = or :, begin with # ; [ or have spaces around it"
+            raise markers[0].error("does not form a valid name of a section or key", todo)
         names[name] = token
     return names
 
 
-def _value(value: str, marked: Marked) -> str:
+def _value(value: str, marked: MarkedText) -> str:
     first, *more = value.split("\n")
-    filled = [_bounded(first, marked)]
+    filled = [_checked_line(first, marked)]
     for line in more:
-        filled.append(_bounded(line, marked))
-        if (slots := marked.slots_in(line)) and (not filled[-1] or _is_comment(filled[-1])):
-            todo = "write it behind key ="
-            raise slots[0].refused("is empty or begins a comment on a line of its own", todo)
+        filled.append(_checked_line(line, marked))
+        if (markers := marked.markers_in(line)) and (not filled[-1] or _is_comment(filled[-1])):
+            todo = "write it after key ="
+            raise markers[0].error("is empty or begins a comment on its own line", todo)
     return "\n".join(filled)
 
 
-def _bounded(line: str, marked: Marked) -> str:
+def _checked_line(line: str, marked: MarkedText) -> str:
     text = marked.fill(line, _text)
-    slots = marked.slots_in(line)
-    if slots and text != text.strip():
-        raise slots[0].refused("has white space at an end, which INI cannot keep", "store it without, or encoded")
+    markers = marked.markers_in(line)
+    if markers and text != text.strip():
+        raise markers[0].error("has white space at an end, which INI does not preserve", "store it without, or encoded")
     return text
 
 
-def _text(slot: Slot) -> str:
-    return slot.line("INI")
+def _text(marker: Marker) -> str:
+    return marker.line("INI")
 
 
-def _comment(slot: Slot) -> str:
-    _text(slot)
-    return slot.comment()
+def _comment(marker: Marker) -> str:
+    _text(marker)
+    return marker.comment()
 
 
-def _prove(text: str, expected: _Sections, marked: Marked) -> None:
+def _verify(text: str, expected: _Sections, marked: MarkedText) -> None:
     try:
         found = _read(text)
     except Error:
         found = {}
     if found != expected:
-        todo = "give each value a line of its own"
-        raise FormatError("the file would not read back as it is written", where=marked.name, todo=todo)
+        todo = "put each value on its own line"
+        raise FormatError("the file would parse back to different content", where=marked.name, todo=todo)

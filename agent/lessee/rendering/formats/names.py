@@ -1,42 +1,44 @@
-"""The names of variables, and the notes beside them, in files that hold one variable a line."""
+"""The names and comments of variables in formats with one variable per line."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
 
-from lessee.rendering.formats.value_markers import Marked, Slot
+from lessee.rendering.formats.value_markers import MarkedText, Marker
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def name(token: str, marked: Marked) -> str:
-    """A variable's name with the values in it. Raises FormatError where values do not make a name."""
+def name(token: str, marked: MarkedText) -> str:
+    """A variable's name with the values in it. Raises FormatError if the result is not a valid name."""
     filled = marked.fill(token, text)
-    slots = marked.slots_in(token)
-    if slots and not NAME.fullmatch(filled):
-        raise slots[0].refused("makes no name of a variable", "a name has A-Z, a-z, 0-9 and _, no digit first")
+    markers = marked.markers_in(token)
+    if markers and not NAME.fullmatch(filled):
+        raise markers[0].error(
+            "does not form a valid variable name", "a name consists of A-Z, a-z, 0-9 and _, without a digit first"
+        )
     return filled
 
 
-def refuse_twins(tokens: Iterable[str], marked: Marked) -> None:
-    """Raises FormatError where a value makes a name that another variable of the file has."""
+def refuse_duplicates(tokens: Iterable[str], marked: MarkedText) -> None:
+    """Raises FormatError if a value forms the name of another variable of the file."""
     names = [(token, name(token, marked)) for token in tokens]
     counts = Counter(made for _, made in names)
     for token, made in names:
-        slots = marked.slots_in(token)
-        if slots and counts[made] > 1:
-            raise slots[0].refused("makes the name of a variable that is there already", "make the names differ")
+        markers = marked.markers_in(token)
+        if markers and counts[made] > 1:
+            raise markers[0].error("duplicates the name of a variable", "rename one")
 
 
-def text(slot: Slot) -> str:
-    """The value as text of a variable. Raises FormatError where it has none."""
-    value = slot.text()
+def text(marker: Marker) -> str:
+    """The value as the text of a variable. Raises FormatError if that is impossible."""
+    value = marker.text()
     if "\0" in value:
-        raise slot.refused("holds a NUL, which an environment cannot", "store it encoded, as with base64")
+        raise marker.error("contains a NUL, which an environment cannot", "store it encoded, such as in base64")
     return value
 
 
-def comment(slot: Slot) -> str:
-    """The value as part of a comment. Raises FormatError where it would end it."""
-    text(slot)
-    return slot.comment()
+def comment(marker: Marker) -> str:
+    """The value as part of a comment. Raises FormatError if it would end the comment."""
+    text(marker)
+    return marker.comment()

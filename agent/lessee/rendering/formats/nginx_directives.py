@@ -1,13 +1,13 @@
-"""nginx configuration cut into directives and words, as nginx itself cuts it."""
+"""Splits nginx configuration into directives and words, as nginx does."""
 
 import re
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 DATA = frozenset({"map", "geo", "types", "split_clients", "charset_map"})
-"""Blocks that hold keys and values instead of directives."""
+"""Blocks of keys and values instead of directives."""
 
-# ngx_conf_read_token() of nginx 1.26. A { after a $ is a letter of a bare word.
+# ngx_conf_read_token() of nginx 1.26. A { after a $ is part of an unquoted word.
 _GAP = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*+")
 _COMMENT = re.compile(r"#[^\n]*")
 _QUOTED = r'"(?:[^"\\]|\\.)*+"(?=[ \t\r\n;{)])' r"|'(?:[^'\\]|\\.)*+'(?=[ \t\r\n;{)])"
@@ -17,36 +17,36 @@ _ESCAPE = re.compile(r"\\([\"'\\trn])")
 _ESCAPES = {"t": "\t", "r": "\r", "n": "\n"}
 _BUFFER = 4096
 
-# What the lexer of lua-nginx-module looks at to find the end of a block.
+# The tokens with which lua-nginx-module finds the end of a block.
 _LUA = re.compile(
     r"(?:--)?\[(=*)\[(?:.*?\]\1\]|.*\Z)|--[^\n]*" r'|"(?:\\[^\n]|[^"\n\\])*"' r"|'(?:\\[^\n]|[^'\n\\])*'|[{}]",
     re.DOTALL,
 )
 
 
-class Word(Record, frozen=True):
-    """A word of a directive: where it stands, quotes and all, and what nginx makes of it."""
+class Word(ImmutableStruct, frozen=True):
+    """A word of a directive: its position with quotes, and its text without."""
 
     at: int
     end: int
     text: str
 
 
-class Directive(Record, frozen=True):
-    """A directive with its name as the first of its words, or an entry in a block of data."""
+class Directive(ImmutableStruct, frozen=True):
+    """A directive, with its name as the first word, or an entry in a data block."""
 
     words: tuple[Word, ...]
     opens: bool
     block: int
-    """The number of the directive in whose block it stands; -1: in none."""
+    """The index of the directive whose block contains it, or -1."""
     holder: str
     """The name of that directive."""
     name: str
-    """Empty for an entry in a block of data."""
+    """Empty for an entry in a data block."""
 
 
-class UnreadableError(Exception):
-    """The text is no nginx configuration, from index `at` on."""
+class UnparsableError(Exception):
+    """The text is not nginx configuration, from index `at` on."""
 
     def __init__(self, what: str, at: int) -> None:
         super().__init__(what)
@@ -55,12 +55,12 @@ class UnreadableError(Exception):
 
 
 def read(text: str) -> list[Directive]:
-    """All directives of the text in order. Raises UnreadableError."""
+    """All directives of the text, in order. Raises UnparsableError."""
     return _Reader(text).read()
 
 
 def quote(text: str) -> str:
-    """The source of a word. Raises ValueError where nginx would not read so long a one."""
+    """The source of a word. Raises ValueError if it is too long for nginx."""
     escaped = text.replace("\\", r"\\").replace('"', r"\"")
     source = f'"{escaped}"'
     if len(source.encode()) >= _BUFFER:
@@ -77,11 +77,11 @@ class _Reader:
         self.words: list[Word] = []
 
     def read(self) -> list[Directive]:
-        self._pass_gap()
+        self._skip_gap()
         while self.at < len(self.text):
             begin, token = self.at, _TOKEN.match(self.text, self.at)
             if not token:
-                raise UnreadableError("a word or its quotes have no end", begin)
+                raise UnparsableError("a word or its quotes are not closed", begin)
             self.at = token.end()
             match token[0]:
                 case "}" if self.blocks and not self.words:
@@ -89,15 +89,15 @@ class _Reader:
                 case ";" | "{" if self.words:
                     self._end(opens=token[0] == "{")
                 case "}" | ";" | "{":
-                    raise UnreadableError(f"a {token[0]} out of place", begin)
+                    raise UnparsableError(f"unexpected {token[0]}", begin)
                 case source:
                     self.words.append(self._word(begin, source))
-            self._pass_gap()
+            self._skip_gap()
         if self.words or self.blocks:
-            raise UnreadableError("it ends before its last ; or }", self.at)
+            raise UnparsableError("the file ends before its last ; or }", self.at)
         return self.found
 
-    def _pass_gap(self) -> None:
+    def _skip_gap(self) -> None:
         gap = _GAP.match(self.text, self.at)
         assert gap is not None
         for comment in _COMMENT.finditer(gap[0]):
@@ -106,7 +106,7 @@ class _Reader:
 
     def _word(self, begin: int, source: str) -> Word:
         quoted = source[0] in "\"'"
-        # nginx looks at what follows a space before it lets go of the word.
+        # nginx reads the character after a word before it finishes the word.
         after = self.text[self.at : self.at + 1].strip(";{)")
         _refuse_length(source[quoted:] + after, begin)
         body = source[1:-1] if quoted else source
@@ -117,29 +117,29 @@ class _Reader:
         holder = self.found[block].name if self.blocks else ""
         name = "" if holder in DATA else self.words[0].text
         if opens and not name:
-            raise UnreadableError("a { among keys and values", self.at - 1)
+            raise UnparsableError("unexpected { among keys and values", self.at - 1)
         if name == "if":
             self._split_condition()
         if opens and name.endswith("_by_lua_block"):
-            self._pass_lua()
+            self._skip_lua()
         elif opens:
             self.blocks.append(len(self.found))
         self.found.append(Directive(tuple(self.words), opens, block, holder, name))
         self.words = []
 
     def _split_condition(self) -> None:
-        """For nginx a ) at the end of the last word is a word of its own."""
+        """For nginx, a ) at the end of the last word is a separate word."""
         last = self.words[-1]
         if len(last.text) > 1 and self.text[last.end - 1] == ")":
             middle = last.end - 1
             self.words[-1:] = [Word(last.at, middle, last.text[:-1]), Word(middle, last.end, ")")]
 
-    def _pass_lua(self) -> None:
+    def _skip_lua(self) -> None:
         begin, depth = self.at, 1
         while depth:
             token = _LUA.search(self.text, self.at)
             if not token:
-                raise UnreadableError("a block of Lua has no end", begin)
+                raise UnparsableError("a block of Lua is not closed", begin)
             self.at = token.end()
             depth += (token[0] == "{") - (token[0] == "}")
         self.words.append(Word(begin, self.at - 1, self.text[begin : self.at - 1]))
@@ -147,4 +147,4 @@ class _Reader:
 
 def _refuse_length(source: str, at: int) -> None:
     if len(source.encode()) >= _BUFFER:
-        raise UnreadableError("a word or a comment is longer than nginx reads", at)
+        raise UnparsableError("a word or a comment exceeds nginx's limit of 4 KB", at)

@@ -1,15 +1,15 @@
-"""Properties as Java reads them: a key or a value with values in it is spelled anew, in ASCII and on one line."""
+"""Java properties: a key or value that contains secrets is rewritten in ASCII on one line."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator
 
 from lessee.core.errors import FormatError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.rendering.document import Document
-from lessee.rendering.formats.value_markers import Marked, Slot, mark
+from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
 
-# The grammar of java.util.Properties.load: a line's end behind a backslash is nothing, with the white space after it.
+# The grammar of java.util.Properties.load, which removes a newline after a backslash with the white space after it.
 _STATEMENT = re.compile(
     r"(?P<before>(?:[ \t\f\r\n]|\\(?:\r\n|[\r\n]))*+)"
     r"(?:(?P<comment>[#!][^\r\n]*)|(?P<line>(?:[^\\\r\n]|\\(?:\r\n|.))*+))"
@@ -21,39 +21,39 @@ _PARTS = re.compile(r"((?:[^\\=: \t\f]|\\.)*+)([ \t\f]*[=:]?[ \t\f]*)(.*)", re.D
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _MEANINGS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _SHORT_ESCAPES = {meaning: f"\\{letter}" for letter, meaning in _MEANINGS.items()}
-# Java takes a stream of bytes for ISO 8859-1, so that only ASCII is the same for all.
+# Java decodes a byte stream as ISO 8859-1, so only ASCII is safe.
 _SPECIAL_IN_KEYS = re.compile(r"[\\=:#!]|[^!-~]")
 _SPECIAL_IN_VALUES = re.compile(r"\A[ =:]|\\|[^ -~]")
 
 
 def write(document: Document) -> str:
-    """The document as a properties file. Raises FormatError where a value has no place in it."""
-    marked = mark(document)
+    """The document as a properties file. Raises FormatError if it cannot represent a value."""
+    marked = mark_values(document)
     statements = list(_read(marked.text, marked.name))
     text = "".join(_write(statement, marked) for statement in statements)
-    _refuse_twins(statements, marked)
-    _prove(text, statements, marked)
+    _refuse_duplicates(statements, marked)
+    _verify(text, statements, marked)
     return text
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """The keys, in order. Raises FormatError where the text is not of this format."""
+    """The keys, in order. Raises FormatError if the text is not in this format."""
     statements = [statement for statement in _read(text) if statement.key is not None]
     if not all(statement.literals[1].strip() for statement in statements):  # It may be part of a value.
-        raise FormatError("a line of the text has neither = nor :", todo="write the file anew")
+        raise FormatError("a line of the text has neither = nor :", todo="render the file again")
     return tuple(dict.fromkeys(statement.key for statement in statements if statement.key is not None))
 
 
-class _Statement(Record, frozen=True):
+class _Statement(ImmutableStruct, frozen=True):
     """An entry with the blank lines before it."""
 
     source: str
     before: str
     literals: tuple[str, str, str]
-    """Key, separator and value as they are spelled, on one line."""
+    """The source of key, separator and value, joined to one line."""
     after: str
     key: str | None
-    """None: a comment, or nothing at all."""
+    """None for a comment or an empty line."""
     value: str
 
 
@@ -76,7 +76,7 @@ def _read(text: str, name: str = "") -> Iterator[_Statement]:
 
 
 def _decode(literal: str) -> str:
-    # A character outside the first 65536 is spelled as two halves, which have to meet again.
+    # A character beyond U+FFFF is written as a surrogate pair, which has to be joined.
     return _ESCAPE.sub(_meaning, literal).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
@@ -88,17 +88,17 @@ def _meaning(escape: re.Match[str]) -> str:
     return _MEANINGS.get(escape[2], escape[2])
 
 
-def _write(statement: _Statement, marked: Marked) -> str:
+def _write(statement: _Statement, marked: MarkedText) -> str:
     if statement.key is None:
-        return marked.fill(statement.source, Slot.comment)
-    if not marked.slots_in(statement.source):
+        return marked.fill(statement.source, Marker.comment)
+    if not marked.markers_in(statement.source):
         return statement.source
     key, separator, literal = statement.literals
-    if slots := marked.slots_in(key):
+    if markers := marked.markers_in(key):
         key = _escape(_SPECIAL_IN_KEYS, marked.fill(statement.key))
         if not key:
-            raise slots[0].refused("makes an empty key", "put some text before it")
-    if marked.slots_in(literal):
+            raise markers[0].error("makes an empty key", "add text to the key")
+    if marked.markers_in(literal):
         literal = _escape(_SPECIAL_IN_VALUES, marked.fill(statement.value))
     return statement.before + key + separator + literal + statement.after
 
@@ -115,18 +115,18 @@ def _spell(found: re.Match[str]) -> str:
     return _SHORT_ESCAPES.get(char) or "".join(f"\\u{half}" for half in halves)
 
 
-def _refuse_twins(statements: list[_Statement], marked: Marked) -> None:
+def _refuse_duplicates(statements: list[_Statement], marked: MarkedText) -> None:
     keys = [statement.key or "" for statement in statements]
     counts = Counter(marked.fill(key) for key in keys)
     for key in keys:
-        slots = marked.slots_in(key)
-        if slots and counts[marked.fill(key)] > 1:
-            raise slots[0].refused("makes a key that is there already", "make the keys differ")
+        markers = marked.markers_in(key)
+        if markers and counts[marked.fill(key)] > 1:
+            raise markers[0].error("duplicates a key", "rename one")
 
 
-def _prove(text: str, statements: list[_Statement], marked: Marked) -> None:
+def _verify(text: str, statements: list[_Statement], marked: MarkedText) -> None:
     expected = [(marked.fill(entry.key), marked.fill(entry.value)) for entry in statements if entry.key is not None]
     found = [(entry.key, entry.value) for entry in _read(text, marked.name) if entry.key is not None]
     if found != expected:
-        todo = "give each value a line of its own"
-        raise FormatError("the file would not read back as it is written", where=marked.name, todo=todo)
+        todo = "put each value on its own line"
+        raise FormatError("the file would parse back to different content", where=marked.name, todo=todo)

@@ -1,20 +1,20 @@
-"""A shell script, cut into pieces."""
+"""The types of a parsed shell script."""
 
 import re
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 RUNS = frozenset({"bare", "double", "here"})
-"""Kinds of pieces that are as long as they can be: no two of a kind are side by side."""
+"""The kinds of segments of maximum length: no two adjacent segments have the same kind."""
 
 
-class Piece(Record, frozen=True):
-    """A part of a script; side by side they are the script.
+class Segment(ImmutableStruct, frozen=True):
+    """A part of a script. All segments together are the script.
 
     `kind` is one of bare (text outside quotes), head (the name left of `=`), single ('…' with its quotes), double
-    (text inside "…"), here (text of a here-document), raw (that of one with a quoted delimiter), comment; or one of
-    those in which no value has a place: variable, braces (${…}), arithmetic, backticks, ansi ($'…'), test ([[ … ]]),
-    delimiter; or code, which is all the rest.
+    (text inside "…"), here (text of a here-document), raw (text of one with a quoted delimiter), comment; or one of
+    those that cannot contain a value: variable, braces (${…}), arithmetic, backticks, ansi ($'…'), test ([[ … ]]),
+    delimiter; or code, for everything else.
     """
 
     kind: str
@@ -22,16 +22,16 @@ class Piece(Record, frozen=True):
     at: int
 
 
-class Word(Record, frozen=True):
-    """A word of a command, as it is written from `at` to `end`, but for the commands inside $( ) in it."""
+class Word(ImmutableStruct, frozen=True):
+    """A word of a command: its source from `at` to `end`, without the commands inside $( )."""
 
     text: str
     at: int
     end: int
 
 
-class Herald(Record, frozen=True):
-    """What says that a here-document will come."""
+class HereDocStart(ImmutableStruct, frozen=True):
+    """The operator that announces a here-document."""
 
     delimiter: str
     raw: bool
@@ -39,24 +39,24 @@ class Herald(Record, frozen=True):
     at: int
 
 
-class Body(Record, frozen=True):
-    """The lines of a here-document, and which line ends them."""
+class HereDoc(ImmutableStruct, frozen=True):
+    """The lines of a here-document, and a pattern for the line that ends it."""
 
     text: str
     last: re.Pattern[str]
     without_tabs: bool
 
 
-class Script(Record, frozen=True):
-    """A script, read. Of its commands one may be a redirection: `>` and its target."""
+class Script(ImmutableStruct, frozen=True):
+    """A parsed script. A redirection counts as a command: `>` and its target."""
 
-    pieces: list[Piece]
+    segments: list[Segment]
     commands: list[list[Word]]
-    bodies: list[Body]
+    here_docs: list[HereDoc]
 
 
-class UnclearError(Exception):
-    """From here on, shells may read a script in different ways."""
+class AmbiguousError(Exception):
+    """Shells may read the script differently from here on."""
 
     def __init__(self, what: str, todo: str, at: int) -> None:
         super().__init__(what)

@@ -1,16 +1,16 @@
-"""Where each piece of a shell script stands, so far as every shell reads it alike."""
+"""Parses a shell script, as far as every shell reads it alike."""
 
 import re
 
 from lessee.rendering.formats.sh_commands import may_assign, name_of
-from lessee.rendering.formats.sh_script import RUNS, Body, Herald, Piece, Script, UnclearError, Word
+from lessee.rendering.formats.sh_script import RUNS, AmbiguousError, HereDoc, HereDocStart, Script, Segment, Word
 
 _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")
 _OPERATORS = "\n;&|()"
 _ENDS_OF_WORDS = _OPERATORS + " \t<>"
 _BEFORE_A_WORD = frozenset(" \t\\#<>0123456789")
-"""The first characters of what these patterns match: blanks, comments and redirections."""
+"""The first characters of blanks, comments and redirections."""
 _REDIRECTION = re.compile(r"[0-9]*(<<<|<<-?|[<>]&|<>|>>|>\||[<>])")
 _DELIMITER = re.compile(r"\\?([\w.-]+)|'([^'\n]+)'|\"([^\"\\$`\n]+)\"")
 _HEAD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=\+?=)")
@@ -20,12 +20,12 @@ _DOUBLE = re.compile(r'(?:\\.|[^\\"`$])+', re.DOTALL)
 _HERE = re.compile(r"(?:\\.|[^\\`$])+", re.DOTALL)
 _JOINS_THE_NEXT_LINE = re.compile(r"(?<!\\)(?:\\\\)*\\\n\Z")
 _BACKTICKS = re.compile(r"`(?:\\.|[^\\`])*`", re.DOTALL)
-# What knows no $'…' takes it for '…', which must end at the same place.
+# A shell without $'…' reads it as '…', which must end in the same place.
 _ANSI = re.compile(r"\$'(?:\\[^']|[^\\'])*'", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-])")
 _IN_BRACES = re.compile(r"(?:\\.|[^\\'\"`${}<>]|[<>](?!\())+", re.DOTALL)
 
-# Arithmetic without quotes and comments: what takes it for commands in brackets finds the same end.
+# Arithmetic without quotes and comments: a shell that reads it as commands in brackets finds the same end.
 _DIGITS = r"(?:[^\\'\"`${}()#]|\$\{[^\\'\"`${}()]*\}|\$#?|(?<=[0-9])#)"
 _INSIDE = rf"(?:(?!<<){_DIGITS})"
 _TERMS = rf"(?:{_DIGITS}|\((?:{_INSIDE}|\({_INSIDE}*+\))*+\))"
@@ -38,9 +38,9 @@ _BEFORE_A_COMMAND = frozenset(
 
 
 def read(text: str) -> Script:
-    """Raises UnclearError; RecursionError where the script is nested too deep."""
+    """Parse a script. Raises AmbiguousError, or RecursionError if it is nested too deeply."""
     if "\0" in text:
-        raise UnclearError("the text holds a NUL, which some shells pass over", "remove it", text.index("\0"))
+        raise AmbiguousError("the text contains a NUL, which some shells ignore", "remove it", text.index("\0"))
     reader = _Reader(text)
     reader.commands()
     return reader.script
@@ -51,15 +51,15 @@ class _Reader:
         self._text = text
         self._at = 0
         self._end = len(text)
-        self._heralded: list[Herald] = []
-        # How many `case` are open inside each bracket that is open: a pattern's bracket closes none of them.
+        self._pending_heredocs: list[HereDocStart] = []
+        # The number of open `case` in each open bracket: the bracket of a pattern closes none of them.
         self._cases = [0]
-        # From where to where $( ) reaches in the word that is being read.
+        # The ranges of $( ) in the current word.
         self._nested: list[tuple[int, int]] = []
         self.script = Script([], [], [])
 
     def commands(self, bracket: int | None = None) -> None:
-        """All to the end, or to what closes a bracket."""
+        """Parse commands up to the end, or to the closing bracket."""
         command: list[Word] = []
         name: str | None = None
         while char := self._next():
@@ -74,7 +74,7 @@ class _Reader:
                 self._operator(char)
                 command, name = [], None
                 continue
-            start = len(self.script.pieces)
+            start = len(self.script.segments)
             word = self._word(assigns=may_assign(name))
             if not command and word.text == "[[":
                 self._test(start)
@@ -82,19 +82,21 @@ class _Reader:
                 command = self._follow(command, word)
                 name = (name_of(word) if name is None else name) if command else None
         if bracket is not None:
-            raise UnclearError("a bracket is not closed", "close it", bracket)
-        if self._heralded:
-            raise UnclearError("a here-document has no lines", "write them, and its delimiter", self._heralded[0].at)
+            raise AmbiguousError("a bracket is not closed", "close it", bracket)
+        if self._pending_heredocs:
+            raise AmbiguousError(
+                "a here-document has no lines", "add them and the delimiter", self._pending_heredocs[0].at
+            )
 
     def _next(self) -> str:
         return self._text[self._at] if self._at < self._end else ""
 
     def _emit(self, kind: str, text: str) -> None:
         at = self._at
-        if kind in RUNS and self.script.pieces and self.script.pieces[-1].kind == kind:
-            last = self.script.pieces.pop()
+        if kind in RUNS and self.script.segments and self.script.segments[-1].kind == kind:
+            last = self.script.segments.pop()
             text, at = last.text + text, last.at
-        self.script.pieces.append(Piece(kind, text, at))
+        self.script.segments.append(Segment(kind, text, at))
         self._at = at + len(text)
 
     def _take(self, kind: str, pattern: re.Pattern[str]) -> bool:
@@ -105,20 +107,20 @@ class _Reader:
 
     def _need(self, kind: str, pattern: re.Pattern[str], what: str, todo: str) -> None:
         if not self._take(kind, pattern):
-            raise UnclearError(what, todo, self._at)
+            raise AmbiguousError(what, todo, self._at)
 
     def _merge(self, kind: str, start: int) -> None:
-        """What was read since is one piece, whatever is in it."""
-        at = self.script.pieces[start].at
-        self.script.pieces[start:] = [Piece(kind, self._text[at : self._at], at)]
+        """Merge the segments since `start` into one."""
+        at = self.script.segments[start].at
+        self.script.segments[start:] = [Segment(kind, self._text[at : self._at], at)]
 
     def _follow(self, command: list[Word], word: Word) -> list[Word]:
-        """The command that the next word belongs to."""
+        """Add a word, and return the command to which the next word belongs."""
         text = word.text.replace("\\\n", "")
         if not command:
             self._cases[-1] += (text == "case") - (text == "esac")
         elif text in {"case", "esac"} and len(self._cases) > 1:
-            raise UnclearError(f"{text!r} stands inside brackets and begins no command", "quote it", word.at)
+            raise AmbiguousError(f"{text!r} is inside brackets but begins no command", "quote it", word.at)
         if not command and text in _BEFORE_A_COMMAND:
             return []
         if not command:
@@ -134,13 +136,13 @@ class _Reader:
             return
         self._emit("code", char)
         if char == "\n":
-            self._bodies()
+            self._here_docs()
         elif char == "(":
             self._bracketed(start)
 
     def _bracketed(self, start: int) -> None:
         if self._text.startswith(("#", "\\\n"), self._at):
-            raise UnclearError("shells differ in what follows this bracket", "put a space behind it", start)
+            raise AmbiguousError("shells read the text after this bracket differently", "add a space after it", start)
         self._cases.append(0)
         self.commands(start)
         self._cases.pop()
@@ -151,46 +153,46 @@ class _Reader:
             return False
         self._emit("code", found[0])
         if self._text.startswith("\\\n", self._at):
-            raise UnclearError("a line is continued within an operator", "put a space before the \\", self._at)
+            raise AmbiguousError("a line is continued within an operator", "put a space before the \\", self._at)
         self._take("code", _BLANK)
         if found[1] in {"<<", "<<-"}:
-            self._herald(without_tabs=found[1] == "<<-")
+            self._here_doc_start(without_tabs=found[1] == "<<-")
         elif self._next() not in _ENDS_OF_WORDS + "#":
             self.script.commands.append([Word(found[1], found.start(), found.end()), self._word()])
         return True
 
-    def _herald(self, *, without_tabs: bool) -> None:
+    def _here_doc_start(self, *, without_tabs: bool) -> None:
         at = self._at
         found = _DELIMITER.match(self._text, at, self._end)
         if not found or self._text[found.end() : self._end][:1] not in _ENDS_OF_WORDS:
-            raise UnclearError("this is no plain delimiter of a here-document", "write EOF or 'EOF'", at)
+            raise AmbiguousError("the delimiter of the here-document is not a plain word", "write EOF or 'EOF'", at)
         self._emit("delimiter", found[0])
         raw = found[0] != found[1]
-        self._heralded.append(Herald(found[found.lastindex or 0], raw, without_tabs, at))
+        self._pending_heredocs.append(HereDocStart(found[found.lastindex or 0], raw, without_tabs, at))
 
-    def _bodies(self) -> None:
-        heralded, self._heralded = self._heralded, []
-        for document in heralded:
+    def _here_docs(self) -> None:
+        pending, self._pending_heredocs = self._pending_heredocs, []
+        for document in pending:
             tabs = "\t*" if document.without_tabs else ""
-            # Inside $( ) bash ends the lines at `EOF)` too.
+            # Inside $( ), `EOF)` also ends the lines in bash.
             more = r"(.*\).*)?" if len(self._cases) > 1 else "()"
             last = re.compile(f"^{tabs}{re.escape(document.delimiter)}{more}$", re.MULTILINE)
             found = last.search(self._text, self._at, self._end)
             if not found or found[1]:
-                what, todo = "this here-document has no clear end", "write its delimiter on a line of its own"
-                raise UnclearError(what, todo, document.at)
-            body = Body(self._text[self._at : found.start()], last, document.without_tabs)
-            self.script.bodies.append(body)
-            self._body(body.text, raw=document.raw)
+                what, todo = "the here-document has no clear end", "write its delimiter on its own line"
+                raise AmbiguousError(what, todo, document.at)
+            here_doc = HereDoc(self._text[self._at : found.start()], last, document.without_tabs)
+            self.script.here_docs.append(here_doc)
+            self._here_doc_lines(here_doc.text, raw=document.raw)
             self._emit("code", found[0])
 
-    def _body(self, text: str, *, raw: bool) -> None:
+    def _here_doc_lines(self, text: str, *, raw: bool) -> None:
         stop = self._at + len(text)
         if raw:
             self._emit("raw", text)
             return
         if _JOINS_THE_NEXT_LINE.search(text):
-            raise UnclearError("a \\ stands before the end of a here-document", "remove it", stop - 1)
+            raise AmbiguousError("a \\ precedes the end of a here-document", "remove it", stop - 1)
         end, self._end = self._end, stop
         self._quoted("here", _HERE, "")
         self._end = end
@@ -221,7 +223,7 @@ class _Reader:
         self._emit("code", '"')
         self._quoted("double", _DOUBLE, '"')
         if not self._next():
-            raise UnclearError("a quote is not closed", "close it", start)
+            raise AmbiguousError("a quote is not closed", "close it", start)
         self._emit("code", '"')
 
     def _quoted(self, kind: str, pattern: re.Pattern[str], until: str) -> None:
@@ -232,39 +234,41 @@ class _Reader:
                 self._need(kind, pattern, "the text ends in a \\", "remove it")
 
     def _expansion(self, inside: str) -> None:
-        """What begins with ` or $. `inside` is the kind of the text around it."""
+        """Parse an expansion that begins with ` or $. `inside` is the kind of the surrounding text."""
         if self._next() == "`":
             self._need("backticks", _BACKTICKS, "a ` is not closed", "close it, or write $( )")
         elif self._text.startswith("$((", self._at):
             todo = "write plain arithmetic without quotes, or a space between the brackets"
-            self._need("arithmetic", _ARITHMETIC, "shells may differ in what they take this $(( for", todo)
+            self._need("arithmetic", _ARITHMETIC, "shells may read this $(( differently", todo)
         elif self._text.startswith("$(", self._at):
             self._substitution()
         elif self._text.startswith("${", self._at):
             self._braces(inside)
         elif self._text.startswith("$'", self._at) and inside == "bare":
-            self._need("ansi", _ANSI, "only some shells know $'…' with \\' in it", "write '…'")
+            self._need("ansi", _ANSI, "not every shell supports \\' in $'…'", "write '…'")
         elif self._text.startswith(("$[", "$\\\n"), self._at):
-            raise UnclearError("shells differ in what follows this $", "write \\$, or $(( )) for arithmetic", self._at)
+            raise AmbiguousError(
+                "shells read the text after this $ differently", "write \\$, or $(( )) for arithmetic", self._at
+            )
         elif not self._take("variable", _VARIABLE):
             self._emit(inside, "$")
         elif self._next() == "[":
             todo = "write ${NAME} before it"
-            raise UnclearError("zsh evaluates a [ right behind a variable's name", todo, self._at)
+            raise AmbiguousError("zsh evaluates a [ directly after a variable's name", todo, self._at)
 
     def _substitution(self) -> None:
         start, outside = self._at, len(self._nested)
-        heralded, self._heralded = self._heralded, []
+        pending, self._pending_heredocs = self._pending_heredocs, []
         self._emit("code", "$(")
         self._bracketed(start)
-        if self._heralded or (heralded and "\n" in self._text[start : self._at]):
-            what = "the lines of a here-document begin where shells differ"
-            raise UnclearError(what, "begin and end $( ) on one line, or the here-document inside it", start)
-        self._heralded = heralded
+        if self._pending_heredocs or (pending and "\n" in self._text[start : self._at]):
+            what = "shells differ in where the lines of the here-document begin"
+            raise AmbiguousError(what, "begin and end $( ) on one line, or the here-document inside it", start)
+        self._pending_heredocs = pending
         self._nested[outside:] = [(start + 2, self._at - 1)]
 
     def _braces(self, inside: str) -> None:
-        start, at = len(self.script.pieces), self._at
+        start, at = len(self.script.segments), self._at
         self._emit("code", "${")
         odd = self._next() in " \t\n|(\\"
         while not odd and self._next() != "}":
@@ -278,13 +282,13 @@ class _Reader:
                 case _:
                     odd = not self._take("braces", _IN_BRACES)
         if odd:
-            raise UnclearError("shells differ in what they take this ${ for", "write plain text between braces", at)
+            raise AmbiguousError("shells read this ${ differently", "write plain text between braces", at)
         self._emit("code", "}")
         self._merge("braces", start)
 
     def _test(self, start: int) -> None:
-        """[[ … ]], where brackets and `<` are not what they are in a command."""
-        at = self.script.pieces[start].at
+        """Parse [[ … ]], in which brackets and `<` have another meaning than in a command."""
+        at = self.script.segments[start].at
         open_brackets = 0
         while char := self._next():
             if self._take("code", _BLANK):
@@ -297,4 +301,4 @@ class _Reader:
             elif self._word().text == "]]" and not open_brackets:
                 self._merge("test", start)
                 return
-        raise UnclearError("shells differ in what they take this [[ for", "write [ ]", at)
+        raise AmbiguousError("shells read this [[ differently", "write [ ]", at)

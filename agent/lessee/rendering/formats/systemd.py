@@ -1,16 +1,16 @@
-"""systemd's EnvironmentFile: a variable with a value in it gets one literal in double quotes."""
+"""systemd's EnvironmentFile: a variable that contains a value is written as one literal in double quotes."""
 
 import re
 from collections.abc import Iterator
 
 from lessee.core.errors import FormatError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.rendering.document import Document
 from lessee.rendering.formats import names
-from lessee.rendering.formats.value_markers import Marked, Slot, mark
+from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
 
 # The grammar of systemd 254 and later: parse_env_file_internal() in env-file.c.
-_ASIDE = re.compile(r"[ \t\r\n]*([#;][^\r\n]*)?")
+_GAP = re.compile(r"[ \t\r\n]*([#;][^\r\n]*)?")
 _KEY = re.compile(r"([^\r\n][^=\r\n]*)(=?)")
 _BLANK = re.compile(r"[ \t]*")
 _SINGLE = re.compile(r"'([^']*)('?)")
@@ -19,52 +19,52 @@ _BARE = re.compile(r"((?:[ \t]*(?:\\.|\\\Z|[^\\ \t\r\n]))*)[ \t]*", re.DOTALL)
 _BARE_ESCAPE = re.compile(r"\\(?:[\r\n]|\Z|(.))")
 _ESCAPE = re.compile(r"\\(?:\n|([\"\\`$]))")
 _SPECIAL = re.compile(r"[\"\\`$]")
-# Unicode's noncharacters: one of them in a variable, and systemd reads nothing of the file.
+# Unicode's noncharacters: with one of them in a variable, systemd ignores the whole file.
 _LAST_TWO = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
-_NO_CHARACTER = re.compile(f"[\ufdd0-\ufdef{_LAST_TWO}]")
-# Before systemd 254 such a comment goes on in the next line.
+_NONCHARACTER = re.compile(f"[\ufdd0-\ufdef{_LAST_TWO}]")
+# Before systemd 254, such a comment continues on the next line.
 _GOES_ON = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
 
 
-class _Line(Record, frozen=True):
-    """A line, or several that quotes or a backslash join; before + literal is its text."""
+class _Line(ImmutableStruct, frozen=True):
+    """A line, or several lines joined by quotes or a backslash. Its text is before + literal."""
 
     at: int
     before: str
     name: str | None = None
-    """None: a comment, nothing at all, or what systemd passes over with a warning."""
+    """None for a comment, an empty line, or a line that systemd ignores with a warning."""
     literal: str = ""
     value: str = ""
     closed: bool = True
-    """Whether the quotes in the literal are."""
+    """Whether the literal's quotes are closed."""
 
 
 def write(document: Document) -> str:
-    """The document as an environment file. Raises FormatError where a value has no place in it."""
-    marked = mark(document)
+    """The document as an environment file. Raises FormatError if it cannot represent a value."""
+    marked = mark_values(document)
     lines = list(_read(marked.text))
-    names.refuse_twins((line.name for line in lines if line.name is not None), marked)
+    names.refuse_duplicates((line.name for line in lines if line.name is not None), marked)
     text = "".join(_write(line, marked) for line in lines)
-    _prove(text, lines, marked)
+    _verify(text, lines, marked)
     return text
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """The names of the variables, in order. Raises FormatError where a line sets none: it may be part of a value."""
+    """The names of the variables, in order. Raises FormatError for a line without one: it may be part of a value."""
     lines = list(_read(text))
-    if any(line.name is None and not _ASIDE.fullmatch(line.before) for line in lines):
-        raise FormatError("a line of the text assigns nothing", todo="write the file anew")
+    if any(line.name is None and not _GAP.fullmatch(line.before) for line in lines):
+        raise FormatError("a line of the text assigns no variable", todo="render the file again")
     return tuple(dict.fromkeys(line.name for line in lines if line.name and names.NAME.fullmatch(line.name)))
 
 
 def _read(text: str) -> Iterator[_Line]:
     at = 0
     while at < len(text):
-        aside = _match(_ASIDE, text, at)
-        if aside[0]:
-            yield _Line(aside.start(1), aside[0])
-        at = aside.end()
-        key = _KEY.match(text, at) if not aside[1] else None
+        gap = _match(_GAP, text, at)
+        if gap[0]:
+            yield _Line(gap.start(1), gap[0])
+        at = gap.end()
+        key = _KEY.match(text, at) if not gap[1] else None
         if key and key[2]:
             literal, value, closed = _take_literal(text, key.end())
             yield _Line(at, key[0], key[1].rstrip(" \t"), literal, value, closed)
@@ -81,7 +81,7 @@ def _match(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str]:
 
 
 def _take_literal(text: str, start: int) -> tuple[str, str, bool]:
-    """A literal, its value, and whether its quotes are closed. Quoted parts may follow each other, then a bare one."""
+    """A literal, its value, and whether its quotes are closed. Several quoted parts may precede an unquoted one."""
     value, closed = "", True
     at = _match(_BLANK, text, start).end()
     while text[at : at + 1] in {"'", '"'}:
@@ -97,45 +97,45 @@ def _unescaped(escape: re.Match[str]) -> str:
     return escape[1] or ""
 
 
-def _write(line: _Line, marked: Marked) -> str:
+def _write(line: _Line, marked: MarkedText) -> str:
     if line.name is None:
-        return _aside(line, marked)
-    slots = marked.slots_in(line.before + line.literal)
+        return _gap(line, marked)
+    markers = marked.markers_in(line.before + line.literal)
     name = names.name(line.name, marked)
-    if slots and not names.NAME.fullmatch(name):
-        raise slots[0].refused("stands on a line whose name is none, which systemd passes over", "write NAME={{ … }}")
-    if marked.slots and not line.closed:
+    if markers and not names.NAME.fullmatch(name):
+        raise markers[0].error("is on a line with an invalid name, which systemd ignores", "write NAME={{ … }}")
+    if marked.markers and not line.closed:
         raise FormatError("a quote is not closed", where=marked.where(line.at), todo="close it")
-    if _NO_CHARACTER.search(line.name + line.value):
-        what = "the text holds a code point that is no character, and systemd would read nothing of the file"
+    if _NONCHARACTER.search(line.name + line.value):
+        what = "the text contains a Unicode noncharacter, with which systemd ignores the whole file"
         raise FormatError(what, where=marked.where(line.at), todo="remove it")
     literal = line.literal
-    if marked.slots_in(literal):
+    if marked.markers_in(literal):
         text = _SPECIAL.sub(r"\\\g<0>", marked.fill(line.value, _text))
         literal = f'"{text}"'
     return marked.fill(line.before) + literal
 
 
-def _text(slot: Slot) -> str:
-    text = names.text(slot)
-    if _NO_CHARACTER.search(text):
-        raise slot.refused("holds a code point that is no character", "store it encoded, as with base64")
+def _text(marker: Marker) -> str:
+    text = names.text(marker)
+    if _NONCHARACTER.search(text):
+        raise marker.error("contains a Unicode noncharacter", "store it encoded, such as in base64")
     return text
 
 
-def _aside(line: _Line, marked: Marked) -> str:
-    slots = marked.slots_in(line.before)
-    if slots and not line.before.lstrip().startswith(("#", ";")):
-        raise slots[0].refused("stands on a line that assigns nothing", "write NAME={{ … }}")
+def _gap(line: _Line, marked: MarkedText) -> str:
+    markers = marked.markers_in(line.before)
+    if markers and not line.before.lstrip().startswith(("#", ";")):
+        raise markers[0].error("is on a line that assigns no variable", "write NAME={{ … }}")
     text = marked.fill(line.before, names.comment)
-    if marked.slots and _GOES_ON.search(text):
-        what = "this comment ends in a backslash, behind which old versions of systemd read on"
+    if marked.markers and _GOES_ON.search(text):
+        what = "the comment ends in a backslash, which continues it in old versions of systemd"
         raise FormatError(what, where=marked.where(line.at), todo="remove the backslash")
     return text
 
 
-def _prove(text: str, lines: list[_Line], marked: Marked) -> None:
+def _verify(text: str, lines: list[_Line], marked: MarkedText) -> None:
     wanted = [(marked.fill(line.name), marked.fill(line.value)) for line in lines if line.name is not None]
     if [(line.name, line.value) for line in _read(text) if line.name is not None] != wanted:
-        todo = "write NAME={{ … }} on a line of its own"
-        raise FormatError("the file would not read back as it is written", where=marked.name, todo=todo)
+        todo = "write NAME={{ … }} on its own line"
+        raise FormatError("the file would parse back to different content", where=marked.name, todo=todo)

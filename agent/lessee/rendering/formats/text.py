@@ -1,12 +1,12 @@
-"""Plain text: values stand as they are, and nothing is promised about structure."""
+"""Plain text: values are written unchanged, without any guarantee about structure."""
 
 from lessee.rendering.document import Document
-from lessee.rendering.formats.value_markers import Slot, mark
+from lessee.rendering.formats.value_markers import Marker, mark_values
 
 
 def write(document: Document) -> str:
-    """The document, with what is binary as `surrogateescape` writes it: no other text here has such characters."""
-    marked = mark(document)
+    """The document, with binary values as `surrogateescape` writes them. No other text contains such characters."""
+    marked = mark_values(document)
     return marked.fill(marked.text, _spell)
 
 
@@ -14,6 +14,6 @@ def outline(_text: str) -> tuple[str, ...]:
     return ()
 
 
-def _spell(slot: Slot) -> str:
-    value = slot.hole.value
-    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else slot.text()
+def _spell(marker: Marker) -> str:
+    value = marker.placeholder.value
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else marker.text()

@@ -1,41 +1,41 @@
-"""What JSON, TOML and YAML have in common: a tree of typed data, in which a value may be a whole node or name."""
+"""Functions for JSON, TOML and YAML: trees of typed data in which a value may be a whole node or name."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from lessee.rendering.formats.value_markers import Marked, Slot, dumps
+from lessee.rendering.formats.value_markers import MarkedText, Marker, dumps
 
-Bare = frozenset[Slot]
-"""The slots outside strings: those of whole values and names."""
+Bare = frozenset[Marker]
+"""The markers outside strings, which are whole values or names."""
 
 _PLAIN_NAME = re.compile(r"[\w-]+")
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def whole(text: str, marked: Marked, bare: Bare) -> Slot | None:
-    """The slot of which the text is the token, where it stands outside a string."""
-    slot = marked.alone(text)
-    return slot if slot in bare else None
+def whole(text: str, marked: MarkedText, bare: Bare) -> Marker | None:
+    """The marker, if the text is one outside a string."""
+    marker = marked.alone(text)
+    return marker if marker in bare else None
 
 
-def name(token: str, marked: Marked, bare: Bare) -> str:
-    """A name with the values in it. Raises FormatError where a value is no string."""
-    slot = whole(token, marked, bare)
-    if not slot:
+def name(token: str, marked: MarkedText, bare: Bare) -> str:
+    """A name with the values in it. Raises FormatError if a value is not a string."""
+    marker = whole(token, marked, bare)
+    if not marker:
         return marked.fill(token)
-    made = slot.data()
+    made = marker.data()
     if not isinstance(made, str):
-        raise slot.refused("is no string and stands as a name", "put quotes around it")
+        raise marker.error("is not a string but is used as a name", "put quotes around it")
     return made
 
 
 def quoted(text: str, special: re.Pattern[str]) -> str:
-    """A string in double quotes, with what is special escaped as TOML and YAML read it alike."""
+    """A string in double quotes, with special characters escaped so that TOML and YAML read it alike."""
     return f'"{special.sub(_escape, text)}"'
 
 
 def paths(data: object, kind: Callable[[object], str], path: str = "") -> Iterator[str]:
-    """The structure without its values, as in `hosts[0].port: integer`."""
+    """The structure without its values, such as `hosts[0].port: integer`."""
     match data:
         case Mapping() if data:
             for key, value in data.items():
@@ -48,7 +48,7 @@ def paths(data: object, kind: Callable[[object], str], path: str = "") -> Iterat
 
 
 def below(path: str, key: str) -> str:
-    """The path of what a mapping has under a key."""
+    """The path of a mapping's key."""
     word = key if _PLAIN_NAME.fullmatch(key) else dumps(key)
     return f"{path}.{word}" if path else word
 

@@ -1,4 +1,4 @@
-"""Tokens that stand for the values while the author's text is read."""
+"""Markers that replace values in the author's text while a format parses it."""
 
 import hashlib
 import json
@@ -7,31 +7,31 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from lessee.core.errors import FormatError
-from lessee.core.immutable import Record
-from lessee.rendering.document import Document, Hole
+from lessee.core.immutable import ImmutableStruct
+from lessee.rendering.document import Document, Placeholder
 
-# What str.splitlines() takes for a line's end: some reader does, whatever the grammar says.
+# The line breaks of str.splitlines(): some parsers accept each of them.
 _LINE_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# What ends a line for the readers of the plainest grammars, or the text itself.
+# The characters that end a line, or the text, in the simplest grammars.
 _NOT_IN_A_LINE = re.compile(r"[\n\r\0]")
 
-# Far more than a person nests, and less than any reader's stack holds.
-_DEEPEST = 100
+# Far more levels than authors nest, and fewer than any parser's stack supports.
+_MAX_DEPTH = 100
 
 
-class Slot(Record, frozen=True, eq=False):
-    """A hole, and the line of the rendered text in which it stands."""
+class Marker(ImmutableStruct, frozen=True, eq=False):
+    """A placeholder, and its line in the rendered text."""
 
-    hole: Hole
+    placeholder: Placeholder
     where: str
 
-    def refused(self, what: str, todo: str) -> FormatError:
-        """An error that names the origin of the value and the place where it does not fit."""
-        return FormatError(f"{self.hole.origin} {what}", where=self.where, todo=todo)
+    def error(self, what: str, todo: str) -> FormatError:
+        """An error that names the value's origin and line."""
+        return FormatError(f"{self.placeholder.origin} {what}", where=self.where, todo=todo)
 
     def text(self) -> str:
-        """The value as text inside a string. Raises FormatError where it has no text."""
-        match self.hole.value:
+        """The value as text inside a string. Raises FormatError if it has no text form."""
+        match self.placeholder.value:
             case str() as value:
                 return self._encodable(value)
             case bool() as value:
@@ -41,38 +41,38 @@ class Slot(Record, frozen=True, eq=False):
             case float() as value if math.isfinite(value):
                 return repr(float(value))
             case float():
-                raise self.refused("is NaN or infinite", "store a number, or a string")
+                raise self.error("is NaN or infinite", "store a number, or a string")
             case None:
-                raise self.refused("is null", "store a value, or leave it out with {% if %}")
+                raise self.error("is null", "store a value, or omit it with {% if %}")
             case bytes():
                 raise self._binary()
             case _:
-                raise self.refused("is a structure where text is wanted", "add `| json`, or name a key of it")
+                raise self.error("is a structure where a string is expected", "add `| json`, or use one of its keys")
 
     def comment(self) -> str:
-        """The value as part of a comment, which a line's end would close."""
+        """The value as part of a comment, which a newline would end."""
         text = self.text()
         if _LINE_BREAK.search(text):
-            raise self.refused("has several lines and stands in a comment", "take it out of the comment")
+            raise self.error("has several lines but is in a comment", "remove it from the comment")
         return text
 
     def line(self, grammar: str) -> str:
-        """The value as text on one line, for a grammar without escapes. Raises FormatError where it has more."""
+        """The value as text on one line, for a grammar without escapes. Raises FormatError if it has several lines."""
         text = self.text()
         if _NOT_IN_A_LINE.search(text):
-            what = f"holds a line's end or a NUL, which {grammar} cannot"
-            raise self.refused(what, "store it encoded, as with base64")
+            what = f"contains a newline or a NUL, which {grammar} does not support"
+            raise self.error(what, "store it encoded, such as in base64")
         return text
 
     def json(self) -> str:
-        """The value as JSON text, which a `structure` is already; `data` tells whether it is sound."""
-        value = self.hole.value
-        return value if self.hole.structure and isinstance(value, str) else dumps(value)
+        """The value as JSON text. For a `structure`, `data` verifies that it is valid JSON."""
+        value = self.placeholder.value
+        return value if self.placeholder.structure and isinstance(value, str) else dumps(value)
 
     def data(self) -> object:
-        """The value as plain JSON data. Raises FormatError where it is none."""
-        match self.hole.value:
-            case str() as value if not self.hole.structure:  # the most of them, and quickly done
+        """The value as plain JSON data. Raises FormatError if it is not JSON."""
+        match self.placeholder.value:
+            case str() as value if not self.placeholder.structure:  # The most frequent case, without parsing.
                 return self._encodable(value)
             case bytes():
                 raise self._binary()
@@ -83,109 +83,109 @@ class Slot(Record, frozen=True, eq=False):
         try:
             data = loads(self.json())
             self._encodable(dumps(data))
-            _refuse_depth(data)
+            _check_depth(data)
         except (TypeError, ValueError):
-            raise self.refused("is no JSON value", "store JSON: no NaN, no Infinity, no name twice") from None
+            raise self.error("is not a JSON value", "store JSON without NaN, Infinity and duplicate names") from None
         except RecursionError:
-            raise self.refused("is nested too deep", "store it flatter") from None
+            raise self.error("is nested too deeply", "store a flatter structure") from None
         return data
 
     def _binary(self) -> FormatError:
-        return self.refused("is binary", "add `| b64encode`, or give the file `format: text`")
+        return self.error("is binary", "add `| b64encode`, or set `format: text`")
 
     def _encodable(self, text: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise self.refused("holds half a surrogate pair, which UTF-8 cannot", "store whole text") from None
+            raise self.error("contains half a surrogate pair, which is invalid UTF-8", "store valid text") from None
         return text
 
     def _digits(self, value: int) -> str:
         try:
             return str(int(value))
         except ValueError:  # Python writes integers of up to 4300 digits.
-            raise self.refused("is too long a number", "store it as a string") from None
+            raise self.error("is a number that is too long", "store it as a string") from None
 
 
-class Marked(Record, frozen=True):
-    """The author's text with a token for each hole: a word of letters and digits in every grammar here."""
+class MarkedText(ImmutableStruct, frozen=True):
+    """The author's text with a marker for each placeholder: a word of letters and digits in every grammar."""
 
     name: str
     text: str
-    slots: tuple[Slot, ...]
+    markers: tuple[Marker, ...]
     word: str
 
-    def pieces(self, text: str) -> list[str | Slot]:
-        """Text, slot, text, slot, …, text: what the tokens in a part of the text stand for."""
+    def split(self, text: str) -> list[str | Marker]:
+        """Split a part of the text at its markers: text, marker, text, marker, …, text."""
         head, *rest = text.split(self.word)
-        pieces: list[str | Slot] = [head]
+        pieces: list[str | Marker] = [head]
         for piece in rest:
             index, _, tail = piece.partition("x")
-            pieces += [self.slots[int(index)], tail]
+            pieces += [self.markers[int(index)], tail]
         return pieces
 
-    def slots_in(self, text: str) -> list[Slot]:
-        return [piece for piece in self.pieces(text) if isinstance(piece, Slot)] if self.word in text else []
+    def markers_in(self, text: str) -> list[Marker]:
+        return [piece for piece in self.split(text) if isinstance(piece, Marker)] if self.word in text else []
 
-    def alone(self, text: str) -> Slot | None:
-        """The slot, where a token is all of the text."""
+    def alone(self, text: str) -> Marker | None:
+        """The marker, if the text consists of nothing else."""
         if not text.startswith(self.word):
             return None
-        match self.pieces(text):
-            case ["", Slot() as slot, ""]:
-                return slot
+        match self.split(text):
+            case ["", Marker() as marker, ""]:
+                return marker
             case _:
                 return None
 
-    def fill(self, text: str, spell: Callable[[Slot], str] = Slot.text) -> str:
-        """The text with each token replaced by what `spell` makes of its slot."""
+    def fill(self, text: str, spell: Callable[[Marker], str] = Marker.text) -> str:
+        """The text with each marker replaced by the result of `spell`."""
         if self.word not in text:
             return text
-        return "".join(piece if isinstance(piece, str) else spell(piece) for piece in self.pieces(text))
+        return "".join(piece if isinstance(piece, str) else spell(piece) for piece in self.split(text))
 
     def where(self, index: int) -> str:
-        """The line of the rendered text at an index of `text`; tokens have no line's end."""
+        """The line of the rendered text at an index of `text`. Markers contain no newline."""
         return f"{self.name}:{self.text.count(chr(10), 0, index) + 1}"
 
 
-def mark(document: Document) -> Marked:
-    """Puts a token in the place of each hole.
+def mark_values(document: Document) -> MarkedText:
+    """Replace each placeholder by a marker.
 
-    The token is a hash of the author's text, so that this text cannot hold it, not even behind escapes.
+    The marker is a hash of the author's text, so this text cannot contain it, not even in escapes.
     """
     author = "".join(part for part in document.parts if isinstance(part, str))
     try:
         digest = hashlib.sha256(author.encode()).hexdigest()
     except UnicodeEncodeError:
-        what, todo = "the text holds half a surrogate pair, which UTF-8 cannot", "write whole characters"
+        what, todo = "the text contains half a surrogate pair, which is invalid UTF-8", "write whole characters"
         raise FormatError(what, where=document.name, todo=todo) from None
     word = f"lessee{digest[:16]}x"
     parts: list[str] = []
-    slots: list[Slot] = []
+    markers: list[Marker] = []
     line = 1
     for part in document.parts:
         if isinstance(part, str):
             parts.append(part)
             line += part.count("\n")
         else:
-            parts.append(f"{word}{len(slots)}x")
-            slots.append(Slot(part, f"{document.name}:{line}"))
-    return Marked(document.name, "".join(parts), tuple(slots), word)
+            parts.append(f"{word}{len(markers)}x")
+            markers.append(Marker(part, f"{document.name}:{line}"))
+    return MarkedText(document.name, "".join(parts), tuple(markers), word)
 
 
 def loads(text: str) -> object:
-    """JSON as RFC 8259 has it; raises ValueError for NaN, Infinity and a name that stands twice."""
+    """Parse JSON as in RFC 8259. Raises ValueError for NaN, Infinity and duplicate names."""
     return json.loads(text, object_pairs_hook=_unique, parse_constant=refuse_constant)
 
 
 def dumps(value: object) -> str:
-    """Compact JSON text with every character as it is."""
+    """Compact JSON text with unescaped characters."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_mapping)
 
 
-def _refuse_depth(data: object) -> None:
+def _check_depth(data: object) -> None:
     level = [data]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         level = [inner for outer in level for inner in _inside(outer)]
     if level:
         raise RecursionError

@@ -1,4 +1,4 @@
-"""YAML: a value that stands alone is one typed literal; a scalar with a value in it is one quoted string."""
+"""YAML: a value alone becomes one typed literal, and a scalar that contains values one quoted string."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,14 @@ from yaml.constructor import SafeConstructor
 
 from lessee.core.errors import FormatError
 from lessee.core.immutable import replace
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.formats.typed_trees import below, quoted
-from lessee.rendering.formats.value_markers import Marked, Slot, dumps, mark
+from lessee.rendering.formats.value_markers import MarkedText, Marker, dumps, mark_values
 
-# libyaml is ten times as fast, and its marks count characters as those of the scanner in Python do.
+# libyaml is ten times as fast, and its marks count characters as the Python scanner does.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# libyaml's composer recurses in C, where nothing stops it before the stack's end.
-_DEEPEST = 200
+# libyaml's composer recurses in C, without a limit before the end of the stack.
+_MAX_DEPTH = 200
 _STARTS = (
     yaml.BlockMappingStartToken,
     yaml.BlockSequenceStartToken,
@@ -24,7 +24,7 @@ _STARTS = (
     yaml.FlowSequenceStartToken,
 )
 _ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
-# YAML 1.2, 5.1, without what YAML 1.1 takes for a line's end, and without byte order marks.
+# YAML 1.2, section 5.1, without the line breaks of YAML 1.1 and without byte order marks.
 _UNPRINTABLE = "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _NOT_IN_COMMENTS = re.compile(_UNPRINTABLE)
 _ESCAPED = re.compile(_UNPRINTABLE + r'|["\\]')
@@ -42,39 +42,39 @@ _TYPES = {
 
 
 def write(document: Document) -> str:
-    """The document as YAML. Raises FormatError where a value or the author's text has no place in it."""
-    marked = mark(replace(document, parts=tuple(map(_not_laid_out, document.parts))))
-    # libyaml's marks pass over a byte order mark, and UTF-8 needs none.
+    """The document as YAML. Raises FormatError if the text is not YAML, or YAML cannot represent a value."""
+    marked = mark_values(replace(document, parts=tuple(map(_unindented, document.parts))))
+    # libyaml's marks do not count a byte order mark, and UTF-8 needs none.
     marked = replace(marked, text=marked.text.removeprefix(_BYTE_ORDER_MARK))
-    if _BYTE_ORDER_MARK in marked.text:  # For libyaml it is white space, for the scanner in Python a letter.
-        what, where = "the text holds a byte order mark", marked.where(marked.text.index(_BYTE_ORDER_MARK))
+    if _BYTE_ORDER_MARK in marked.text:  # libyaml reads it as white space, the Python scanner as a letter.
+        what, where = "the text contains a byte order mark", marked.where(marked.text.index(_BYTE_ORDER_MARK))
         raise FormatError(what, where=where, todo="remove it")
     try:
         text, typed = _splice(_scan(marked.text), marked)
-        _prove(text, marked, typed)
+        _verify(text, marked, typed)
     except yaml.YAMLError as exc:
-        raise _no_yaml(exc, marked) from None
+        raise _parse_error(exc, marked) from None
     except RecursionError:
-        raise FormatError("the text is nested too deep", where=document.name, todo="make it flatter") from None
+        raise FormatError("the text is nested too deeply", where=document.name, todo="flatten it") from None
     return text
 
 
-def _not_laid_out(part: str | Hole) -> str | Hole:
-    # A block's lines stand where its first one does, be they indented or not.
-    if isinstance(part, Hole) and part.unindented is not None:
+def _unindented(part: str | Placeholder) -> str | Placeholder:
+    # The first line of a block sets the indentation of all lines.
+    if isinstance(part, Placeholder) and part.unindented is not None:
         return replace(part, value=part.unindented)
     return part
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """Paths and types, as in `hosts[0].port: integer`; of several documents each begins with its number."""
+    """Paths and types, such as `hosts[0].port: integer`. With several documents, each path begins with its number."""
     try:
         _scan(text)
         nodes = _compose(text)
     except yaml.YAMLError:
-        raise FormatError("the text is no YAML", todo="write the file anew") from None
+        raise FormatError("the text is not YAML", todo="render the file again") from None
     except RecursionError:
-        raise FormatError("the text is nested too deep", todo="make it flatter") from None
+        raise FormatError("the text is nested too deeply", todo="flatten it") from None
     several = len(nodes) > 1
     seen: set[int] = set()
     return tuple(
@@ -87,40 +87,40 @@ def _scan(text: str) -> list[yaml.Token]:
     depth = 0
     for token in tokens:
         depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise RecursionError
     return tokens
 
 
 def _compose(text: str) -> list[yaml.Node]:
-    """Of what was scanned, or of what that and its values came to, which is not much deeper."""
+    """Compose a scanned text, or one with values in it, which is not much deeper."""
     return list(yaml.compose_all(text, Loader=_LOADER))
 
 
-def _no_yaml(exc: yaml.YAMLError, marked: Marked) -> FormatError:
-    what, where = "the text holds a character that YAML cannot", marked.name
+def _parse_error(exc: yaml.YAMLError, marked: MarkedText) -> FormatError:
+    what, where = "the text contains a character that YAML does not allow", marked.name
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark:
         problem = marked.fill(str(exc.problem), lambda _slot: "…")
-        what, where = f"the text is no YAML: {problem}", marked.where(exc.problem_mark.index)
-    return FormatError(what, where=where, todo="make the template YAML without its values")
+        what, where = f"the text is not YAML: {problem}", marked.where(exc.problem_mark.index)
+    return FormatError(what, where=where, todo="write a template that is YAML without its values")
 
 
-def _splice(tokens: Iterable[yaml.Token], marked: Marked) -> tuple[str, frozenset[Slot]]:
-    """The text with its values, and the slots of those that keep their type."""
+def _splice(tokens: Iterable[yaml.Token], marked: MarkedText) -> tuple[str, frozenset[Marker]]:
+    """The text with its values, and the markers of those with a type."""
     parts: list[str] = []
-    typed: set[Slot] = set()
+    typed: set[Marker] = set()
     at, tagged, is_key = 0, False, False
     for token in tokens:
         start, end = token.start_mark.index, token.end_mark.index
         source = marked.text[start:end]
-        slots = marked.slots_in(source)
-        if slots and not isinstance(token, yaml.ScalarToken):
-            raise slots[0].refused("stands in a tag, an anchor, an alias or a directive", "write that part out")
-        if slots and isinstance(token, yaml.ScalarToken):
-            slot = marked.alone(source) if token.plain and not tagged else None
-            literal = _literal(slot, is_key=is_key) if slot else _string(token.value, source, marked)
+        markers = marked.markers_in(source)
+        if markers and not isinstance(token, yaml.ScalarToken):
+            raise markers[0].error("is in a tag, an anchor, an alias or a directive", "write that part out")
+        if markers and isinstance(token, yaml.ScalarToken):
+            marker = marked.alone(source) if token.plain and not tagged else None
+            literal = _literal(marker, is_key=is_key) if marker else _string(token.value, source, marked)
             parts += [marked.fill(marked.text[at:start], _comment), literal]
-            typed |= {slot} if slot else set()
+            typed |= {marker} if marker else set()
             at = end
         if isinstance(token, yaml.TagToken):
             tagged = True
@@ -130,34 +130,34 @@ def _splice(tokens: Iterable[yaml.Token], marked: Marked) -> tuple[str, frozense
     return "".join(parts), frozenset(typed)
 
 
-def _comment(slot: Slot) -> str:
-    # What no token covers is white space, which holds no slot, or a comment.
-    text = slot.comment()
+def _comment(marker: Marker) -> str:
+    # Text between tokens is white space without markers, or a comment.
+    text = marker.comment()
     if _NOT_IN_COMMENTS.search(text.replace("\t", " ")):
-        raise slot.refused("holds a character that a comment in YAML cannot", "take it out of the comment")
+        raise marker.error("contains a character that YAML does not allow in comments", "remove it from the comment")
     return text
 
 
-def _literal(slot: Slot, *, is_key: bool) -> str:
-    data = _data(slot)
+def _literal(marker: Marker, *, is_key: bool) -> str:
+    data = _data(marker)
     if is_key and not isinstance(data, str):
-        raise slot.refused("is no string and stands as a key", "put quotes around it")
+        raise marker.error("is not a string but is used as a key", "put quotes around it")
     return _flow(data)
 
 
-def _data(slot: Slot) -> object:
-    hole = slot.hole
-    if hole.yaml is None:
-        return slot.data()
-    return replace(slot, hole=replace(hole, value=hole.yaml, structure=True)).data()
+def _data(marker: Marker) -> object:
+    placeholder = marker.placeholder
+    if placeholder.yaml is None:
+        return marker.data()
+    return replace(marker, placeholder=replace(placeholder, value=placeholder.yaml, structure=True)).data()
 
 
-def _string(value: str, source: str, marked: Marked) -> str:
-    inside = set(marked.slots_in(value))
-    for slot in marked.slots_in(source):
-        if slot not in inside:
-            raise slot.refused("stands in a comment after | or >", "take it out of the comment")
-    # A block ends with its last line's end, and what follows needs a line of its own.
+def _string(value: str, source: str, marked: MarkedText) -> str:
+    inside = set(marked.markers_in(value))
+    for marker in marked.markers_in(source):
+        if marker not in inside:
+            raise marker.error("is in a comment after | or >", "remove it from the comment")
+    # A block ends with a newline, and the text after it needs its own line.
     return quoted(marked.fill(value), _ESCAPED) + ("\n" if source.endswith(_LINE_ENDS) else "")
 
 
@@ -165,7 +165,7 @@ def _flow(data: object) -> str:
     match data:
         case str():
             return quoted(data, _ESCAPED)
-        case float():  # YAML 1.1 wants a point: 1e-07 would be a string.
+        case float():  # YAML 1.1 requires a point: 1e-07 would be a string.
             mantissa, e, exponent = repr(data).partition("e")
             return f"{mantissa}{'' if '.' in mantissa else '.0'}{e}{exponent}"
         case list():
@@ -176,45 +176,45 @@ def _flow(data: object) -> str:
             return dumps(data)
 
 
-def _prove(text: str, marked: Marked, typed: frozenset[Slot]) -> None:
+def _verify(text: str, marked: MarkedText, typed: frozenset[Marker]) -> None:
     wanted = _compose(marked.text)
     seen: set[tuple[int, int]] = set()
     try:
         had = _compose(text)
-        proved = len(wanted) == len(had) and all(
+        verified = len(wanted) == len(had) and all(
             _same(*pair, marked, typed, seen) for pair in zip(wanted, had, strict=True)
         )
-    except (yaml.YAMLError, ValueError):  # ValueError: a plain literal that is no number after all.
-        proved = False
-    if not proved:
-        todo = "give each value a scalar of its own, and no key more than 1000 characters"
-        raise FormatError("the text would not read back as it is written", where=marked.name, todo=todo)
+    except (yaml.YAMLError, ValueError):  # ValueError: a plain literal is not a number.
+        verified = False
+    if not verified:
+        todo = "put each value into its own scalar, and limit keys to 1000 characters"
+        raise FormatError("the file would parse back to different content", where=marked.name, todo=todo)
 
 
 def _same(
-    wanted: yaml.Node, had: yaml.Node, marked: Marked, typed: frozenset[Slot], seen: set[tuple[int, int]]
+    wanted: yaml.Node, had: yaml.Node, marked: MarkedText, typed: frozenset[Marker], seen: set[tuple[int, int]]
 ) -> bool:
-    """Whether the file's nodes are the author's with the values in them."""
+    """Whether the file's nodes are the author's nodes with the values in them."""
     if isinstance(wanted, yaml.ScalarNode):
-        slot = marked.alone(wanted.value)
-        if slot and slot in typed:
-            return _holds(had, _data(slot))
+        marker = marked.alone(wanted.value)
+        if marker and marker in typed:
+            return _holds(had, _data(marker))
         alike = isinstance(had, yaml.ScalarNode) and wanted.tag == had.tag
         return alike and bool(had.value == marked.fill(wanted.value))
-    if (id(wanted), id(had)) in seen:  # An alias gives the node of its anchor again.
+    if (id(wanted), id(had)) in seen:  # An alias is the same node as its anchor.
         return True
     seen.add((id(wanted), id(had)))
     if (type(wanted), wanted.tag, len(wanted.value)) != (type(had), had.tag, len(had.value)):
         return False
     if isinstance(wanted, yaml.MappingNode):
-        _refuse_twins(wanted, marked)
+        _refuse_duplicates(wanted, marked)
     return all(map(_same, _children(wanted), _children(had), repeat(marked), repeat(typed), repeat(seen)))
 
 
 def _holds(node: yaml.Node, data: object) -> bool:
     if isinstance(data, str):
         return node.tag == _STRING and bool(node.value == data)
-    # repr tells true from 1 and 1 from 1.0, which == does not.
+    # repr distinguishes true from 1 and 1 from 1.0; == does not.
     return repr(SafeConstructor().construct_document(node)) == repr(data)
 
 
@@ -222,7 +222,7 @@ def _children(node: yaml.Node) -> Iterable[yaml.Node]:
     return chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
 
 
-def _refuse_twins(mapping: yaml.MappingNode, marked: Marked) -> None:
+def _refuse_duplicates(mapping: yaml.MappingNode, marked: MarkedText) -> None:
     known: dict[tuple[str, str], yaml.Node] = {}
     for key, _ in mapping.value:
         if not isinstance(key, yaml.ScalarNode):
@@ -230,9 +230,9 @@ def _refuse_twins(mapping: yaml.MappingNode, marked: Marked) -> None:
         twin = known.setdefault((key.tag, marked.fill(key.value)), key)
         if twin is key:
             continue
-        if slots := marked.slots_in(twin.value + key.value):
-            raise slots[0].refused("makes a key that its mapping has already", "make the keys differ")
-        what = f"the key {key.value!r} stands twice in a mapping"
+        if markers := marked.markers_in(twin.value + key.value):
+            raise markers[0].error("duplicates a key of its mapping", "rename one")
+        what = f"the key {key.value!r} is duplicated in a mapping"
         raise FormatError(what, where=marked.where(key.start_mark.index), todo="remove one")
 
 

@@ -1,1 +1,1 @@
-"""The Jinja that templates run in: bounded, with allow-lists, and with values kept apart from text."""
+"""The Jinja sandbox: bounded, with allow-lists, and with values separate from text."""

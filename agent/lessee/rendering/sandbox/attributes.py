@@ -1,4 +1,4 @@
-"""What templates reach in a value by a word after a dot: of each type so many words, and no others."""
+"""The attributes that templates can access, by an allow-list for each type."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ _Methods = Mapping[str, tuple[Callable[..., object], int]]
 
 
 class Method:
-    """A function of a value; `rate` is what going through that value costs whenever it is called."""
+    """A method of a value. `rate` is the cost of iterating over the value in each call."""
 
     __slots__ = ("_function", "of", "rate")
 
@@ -28,7 +28,7 @@ class Method:
 
 
 def attribute_of(of: object, word: str) -> object:
-    """What a template has under this word; `missing`, where there is nothing for it."""
+    """The attribute of this name, or `missing` if templates cannot access it."""
     if found := _methods(of).get(word):
         return Method(of, *found)
     if word in _WORDS.get(type(of), ()):
@@ -83,7 +83,7 @@ def _index(items: Any, item: object) -> int:
     return int(items.index(item))
 
 
-_NO_LONGER_THAN_BEFORE = (  # noqa: SIM905  # One word a line would be thirty lines.
+_NO_LONGER_THAN_BEFORE = (  # noqa: SIM905  # One word per line would take thirty lines.
     "capitalize casefold count endswith find isalnum isalpha isascii isdecimal isdigit islower isnumeric isspace"
     " istitle isupper lower partition removeprefix removesuffix rfind rpartition startswith swapcase title upper"
 ).split()
@@ -100,7 +100,7 @@ _OF_TEXT: _Methods = {
     "splitlines": (strings.splitlines, 1),
     "strip": (strings.strip, 1),
 }
-"""Left out is what pads, what makes bytes, and what asks for a whole table."""
+"""Without the methods that pad, that return bytes, and that take a translation table."""
 
 OF_MAPPINGS: _Methods = {"get": (_get, 0), "items": (_items, 0), "keys": (_keys, 0), "values": (_values, 0)}
 

@@ -1,18 +1,18 @@
-"""YAML in block style, which readers of YAML 1.1 and of 1.2 take alike."""
+"""Dumps YAML in block style that parsers of YAML 1.1 and 1.2 read alike."""
 
 import math
 import re
 
 import yaml
 
-# What PyYAML would leave bare, though some reader takes it for a number or a boolean.
+# Plain scalars of PyYAML that some parser reads as a number or a boolean.
 _NOT_TEXT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+|[yYnN]"
 )
 
 
 def dump(data: object) -> str:
-    """Plain data as YAML text without a line's end behind it; keys stay in order."""
+    """Plain data as YAML text without a final newline. Keys stay in order."""
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
     return text.removesuffix("\n").removesuffix("\n...")
 

@@ -1,4 +1,4 @@
-"""What rendering a template may cost, in steps and sizes: no clock is asked, so that it always ends the same way."""
+"""Limits the cost of rendering a template, in steps and sizes. No clock is involved, so the result is reproducible."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -7,22 +7,22 @@ from typing import Any
 from lessee.core.secrets import SecretValueError, SecretView
 
 STEPS = 2_000_000
-"""A step is about a tenth of a microsecond and makes PER_STEP bytes at most: all of them are less than a second, on a
-slow core two, and 64 MiB. A file with ten thousand values takes half a million."""
+"""A step takes about a tenth of a microsecond and produces at most PER_STEP bytes. All steps take less than a second,
+or two on a slow core, and 64 MiB. A file with ten thousand values takes half a million steps."""
 
 PER_STEP = 32
 
 TEXT = 8 * 2**20
-"""Bytes that a file or a string may have: eight times what Vault and Kubernetes store as a secret by default."""
+"""Bytes of a file or string: eight times the size of the largest secret that Vault and Kubernetes store by default."""
 
 ITEMS = 100_000
-"""That a list may have; Jinja bounds its range() so."""
+"""Items of a list, as Jinja limits its range()."""
 
 WIDTH = 1_000
-"""Characters by which text may be padded or indented, and which strip() may look for."""
+"""Characters of padding, of indentation, and in the argument of strip()."""
 
 NESTED = 100
-"""Levels that lists may lie in each other, as in the formats; Python hashes them in C, down to the stack's end."""
+"""Levels of nested lists, as in the formats. Python hashes nested tuples in C, without a limit of the stack."""
 
 _BITS = 14_285  # Python writes integers of up to 4300 digits.
 _ITEM = 2
@@ -35,69 +35,72 @@ _STRINGS = (str, bytes)
 
 
 class Budget:
-    """The steps that are left to a template."""
+    """The remaining steps of a template."""
 
     __slots__ = ("_left",)
 
     def __init__(self) -> None:
         self._left = STEPS
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         self._left = STEPS
 
     def spend(self, steps: int) -> None:
-        """Raises SecretValueError where fewer are left."""
+        """Spend steps. Raises SecretValueError if the budget is exhausted."""
         self._left -= steps
         if self._left < 0:
-            what, todo = f"the template takes more than {STEPS:,} steps", "loop over less, or make several files of it"
+            what, todo = (
+                f"the template takes more than {STEPS:,} steps",
+                "loop over less, or split it into several files",
+            )
             raise SecretValueError(what, todo=todo)
 
-    def weigh(self, *values: object, rate: int = 1) -> None:
-        """Spend what going through values takes, with all that is in them: `[a, a]` weighs twice what `a` does."""
+    def charge(self, *values: object, rate: int = 1) -> None:
+        """Spend the cost of iterating over values and their contents. `[a, a]` costs twice as much as `a`."""
         steps = len(values)
         for value in values:
             if isinstance(value, _STRINGS):
                 steps += len(value) // PER_STEP
             elif isinstance(value, _CONTAINERS):
-                self._weigh_inside(value, rate)
+                self._charge_contents(value, rate)
         self.spend(steps * rate)
 
-    def made(self, value: object) -> object:
-        """What an operation gives, if it is within bounds; what Python would make later is made now, as a list."""
+    def checked(self, value: object) -> object:
+        """The result of an operation, if it is within the limits. An iterator becomes a list."""
         if type(value) in _SETTLED or is_short(value):
             return value
         if isinstance(value, _STRINGS):
-            made = size(value)
-            refuse_size(made)
-            self.spend(made // PER_STEP)
+            bytes_made = size(value)
+            check_size(bytes_made)
+            self.spend(bytes_made // PER_STEP)
         elif isinstance(value, int):
-            refuse_bits(value.bit_length())
+            check_bits(value.bit_length())
         elif isinstance(value, _SEQUENCES):
-            refuse_items(len(value))
+            check_items(len(value))
             self.spend(_ITEM * len(value))
         elif isinstance(value, Iterator):
-            return self._listed(value)
+            return self._to_list(value)
         return value
 
-    def copied(self, value: Any) -> Any:
-        """What a secret gave: each time it gives its texts and lists anew."""
+    def charge_copy(self, value: Any) -> Any:
+        """Spend the cost of a secret's value, which is copied with each access."""
         if isinstance(value, str):
             self.spend(len(value) // PER_STEP)
         elif isinstance(value, _SEQUENCES):
             self.spend(len(value))
             for item in value:
-                self.copied(item)
+                self.charge_copy(item)
         return value
 
-    def _listed(self, values: Iterator[object]) -> list[object]:
+    def _to_list(self, values: Iterator[object]) -> list[object]:
         items = list(islice(values, ITEMS + 1))
-        refuse_items(len(items))
+        check_items(len(items))
         self.spend(_LISTED * len(items))
         for item in items:
-            self.copied(item)
+            self.charge_copy(item)
         return items
 
-    def _weigh_inside(self, value: object, rate: int) -> None:
+    def _charge_contents(self, value: object, rate: int) -> None:
         level = [value]
         for _ in range(NESTED):
             inner: list[object] = []
@@ -113,39 +116,37 @@ class Budget:
             if not inner:
                 return
             level = inner
-        raise SecretValueError(
-            f"lists or mappings lie in each other more than {NESTED} levels deep", todo="make them flatter"
-        )
+        raise SecretValueError(f"lists or mappings are nested more than {NESTED} levels deep", todo="flatten them")
 
 
 def is_short(value: object) -> bool:
-    """Whether it is text that costs no more than whatever is done with it."""
+    """Whether it is text so short that its length costs nothing."""
     return isinstance(value, str) and len(value) <= PER_STEP
 
 
 def size(text: str | bytes) -> int:
-    """Bytes that it takes at most, in memory and in a file."""
+    """The maximum number of bytes that a text takes in memory and in a file."""
     return len(text) if text.isascii() else 4 * len(text)
 
 
-def refuse_size(bytes_made: int) -> None:
-    """Raises SecretValueError, as do the others."""
+def check_size(bytes_made: int) -> None:
+    """Raises SecretValueError, as the other checks do."""
     if bytes_made > TEXT:
         raise SecretValueError(
-            f"the template makes more than {TEXT // 2**20} MiB", todo="make less, or several files of it"
+            f"the template produces more than {TEXT // 2**20} MiB", todo="split it into several files"
         )
 
 
-def refuse_items(count: int) -> None:
+def check_items(count: int) -> None:
     if count > ITEMS:
-        raise SecretValueError(f"the template makes a list of more than {ITEMS:,} items", todo="make less of them")
+        raise SecretValueError(f"the template produces a list of more than {ITEMS:,} items", todo="use fewer items")
 
 
-def refuse_bits(count: int) -> None:
+def check_bits(count: int) -> None:
     if count > _BITS:
-        raise SecretValueError("the template makes a number of more than 4,300 digits", todo="use a string")
+        raise SecretValueError("the template produces a number of more than 4,300 digits", todo="use a string")
 
 
-def refuse_width(width: int) -> None:
+def check_width(width: int) -> None:
     if width > WIDTH:
-        raise SecretValueError(f"an argument asks for more than {WIDTH:,} characters", todo="ask for fewer")
+        raise SecretValueError(f"an argument requests more than {WIDTH:,} characters", todo="request fewer")

@@ -1,4 +1,4 @@
-"""The filters of our own: values in another grammar or encoding than the file's, and out of one."""
+"""lessee's own filters, which encode values in another grammar, or decode them."""
 
 import base64
 import binascii
@@ -11,27 +11,27 @@ from urllib.parse import quote
 from jinja2 import Undefined
 
 from lessee.core.secrets import SecretValueError, SecretView, Value, view
-from lessee.rendering.document import Hole
+from lessee.rendering.document import Placeholder
 from lessee.rendering.formats.value_markers import dumps, loads
-from lessee.rendering.sandbox.bounds import refuse_width
-from lessee.rendering.sandbox.fragments import NOWHERE, Json, Mixed, Yaml, plain
+from lessee.rendering.sandbox.bounds import check_width
+from lessee.rendering.sandbox.fragments import EXPRESSION, Json, MixedText, Yaml, plain
 from lessee.rendering.sandbox.strings import text_of
 
 _BLANKS = str.maketrans("", "", string.whitespace)
 
 
-class Opened(SecretView):
-    """What was JSON text in a value: its keys are part of that value, so that no error may tell them."""
+class ParsedJson(SecretView):
+    """The structure of a value's JSON text. Its keys are part of the value, so no error may print them."""
 
     __slots__ = ()
 
     def __getitem__(self, key: str) -> object:
-        return _opened(self.path, self._data[key])
+        return _parsed(self.path, self._data[key])
 
 
 def to_json(value: object, indent: int | None = None) -> Json:
-    """Compact without `indent`; every letter as it is."""
-    refuse_width(indent or 0)
+    """JSON, compact without `indent`, with characters unescaped."""
+    check_width(indent or 0)
     separators = (",", ":") if indent is None else None
     try:
         text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
@@ -41,18 +41,18 @@ def to_json(value: object, indent: int | None = None) -> Json:
 
 
 def from_json(value: object) -> object:
-    """The structure that a text is; all in it has the text's origin."""
+    """Parse JSON text. Everything in it has the text's origin."""
     try:
-        return _opened(value.origin if isinstance(value, Value) else NOWHERE, loads(_string(value)))
+        return _parsed(value.origin if isinstance(value, Value) else EXPRESSION, loads(_string(value)))
     except ValueError:
-        raise SecretValueError("fromjson: the value is no JSON") from None
+        raise SecretValueError("fromjson: the value is not JSON") from None
     except RecursionError:
-        raise SecretValueError("fromjson: the value is nested too deep") from None
+        raise SecretValueError("fromjson: the value is nested too deeply") from None
 
 
 def to_yaml(value: object) -> Yaml:
-    """Block style, keys in order. In a YAML file it is the structure itself."""
-    from lessee.rendering.sandbox.block_yaml import dump  # noqa: PLC0415  # PyYAML costs a start some milliseconds.
+    """YAML in block style, with keys in order. A YAML file gets the structure itself."""
+    from lessee.rendering.sandbox.block_yaml import dump  # noqa: PLC0415  # Importing PyYAML takes milliseconds.
 
     data = plain(value)
     try:
@@ -64,30 +64,30 @@ def to_yaml(value: object) -> Yaml:
     return text
 
 
-def to_dotenv(value: object) -> Mixed:
-    """A whole secret as lines of NAME=value, in the order that its keys have."""
+def to_dotenv(value: object) -> MixedText:
+    """A whole secret as lines of NAME=value, in the order of its keys."""
     if isinstance(value, Undefined):
-        str(value)  # raises
+        str(value)  # Raises.
     if not isinstance(value, Mapping):
         raise SecretValueError("dotenv takes a whole secret", todo='write {{ secret("…") | dotenv }}')
-    parts: list[str | Hole] = []
+    parts: list[str | Placeholder] = []
     for key, item in value.items():
         origin = _origin(value, key, item)
         if isinstance(item, Mapping | list | tuple):
-            what, todo = f"{origin} is a structure, and NAME=value holds none", "write its values one by one"
+            what, todo = f"{origin} is a structure, but NAME=value needs a string", "write its values one by one"
             raise SecretValueError(what, todo=todo)
         parts += ["\n"] if parts else []
-        parts += [Hole(plain(key), f"the name of {origin}"), "=", Hole(plain(item), origin)]
-    return Mixed(tuple(parts))
+        parts += [Placeholder(plain(key), f"the name of {origin}"), "=", Placeholder(plain(item), origin)]
+    return MixedText(tuple(parts))
 
 
 def to_sh(value: object) -> str:
-    """One word of a shell."""
+    """A single-quoted word of a shell."""
     return "'" + _string(value).replace("'", "'\\''") + "'"
 
 
 def urlencode(value: object) -> str:
-    """Percent-encoding of all but unreserved characters: a user, a password, a segment of a path, a query's value.
+    """Percent-encode all but unreserved characters, for a user, a password, a path segment or a query value.
 
     RFC 3986, section 2.3.
     """
@@ -99,12 +99,12 @@ def b64encode(value: object) -> str:
 
 
 def b64decode(value: object) -> str | bytes:
-    """Text, where it is UTF-8."""
+    """The decoded text, or bytes if it is not UTF-8."""
     try:
         # base64(1) and PEM break lines.
         decoded = base64.b64decode(_string(value).translate(_BLANKS), validate=True)
     except (binascii.Error, ValueError):
-        raise SecretValueError("b64decode: the value is no base64") from None
+        raise SecretValueError("b64decode: the value is not base64") from None
     try:
         return decoded.decode()
     except UnicodeDecodeError:
@@ -112,25 +112,25 @@ def b64decode(value: object) -> str | bytes:
 
 
 def sha256(value: object) -> str:
-    """In hexadecimal digits."""
+    """The digest in hexadecimal digits."""
     return hashlib.sha256(_bytes(value)).hexdigest()
 
 
 def _origin(of: Mapping[object, object], key: object, item: object) -> str:
-    if isinstance(of, SecretView) and not isinstance(of, Opened):
-        # A key may hold a line's end.
+    if isinstance(of, SecretView) and not isinstance(of, ParsedJson):
+        # A key may contain a newline.
         return f"{of.path}: {key if str(key).isprintable() else repr(key)}"
-    return item.origin if isinstance(item, Value) else NOWHERE
+    return item.origin if isinstance(item, Value) else EXPRESSION
 
 
-def _opened(origin: str, value: object) -> object:
+def _parsed(origin: str, value: object) -> object:
     match value:
         case str():
             return view(origin, value)
         case dict():
-            return Opened(origin, value)
+            return ParsedJson(origin, value)
         case list():
-            return [_opened(origin, item) for item in value]
+            return [_parsed(origin, item) for item in value]
         case _:
             return value
 

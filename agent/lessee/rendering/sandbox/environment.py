@@ -1,4 +1,4 @@
-"""Jinja's environment: nothing undefined, nothing without bounds, and values kept apart from text."""
+"""Jinja's environment: undefined names are errors, everything is bounded, and values stay separate from text."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
@@ -13,15 +13,15 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from lessee.core.secrets import SecretValueError, SecretView, Value
-from lessee.rendering.document import Hole
+from lessee.rendering.document import Placeholder
 from lessee.rendering.sandbox.attributes import OF_MAPPINGS, Method, attribute_of
 from lessee.rendering.sandbox.bounds import Budget, is_short
-from lessee.rendering.sandbox.encodings import Opened
+from lessee.rendering.sandbox.encodings import ParsedJson
 from lessee.rendering.sandbox.filters import FILTERS, TESTS
-from lessee.rendering.sandbox.fragments import Mixed, Piece, join, parts_of, piece_of
+from lessee.rendering.sandbox.fragments import Fragment, MixedText, fragment_of, join, parts_of
 from lessee.rendering.sandbox.operations import FUNCTIONS, KEYS, OPERATORS, key
 from lessee.rendering.sandbox.parser import parse
-from lessee.rendering.sandbox.step_counter import Counting
+from lessee.rendering.sandbox.step_counter import StepCountingGenerator
 from lessee.rendering.sandbox.strings import join as joined
 
 # In steps: see bounds.STEPS.
@@ -30,59 +30,59 @@ _TEMPLATE = 200
 _FORMAT = 200
 _KEYWORD = 5
 
-_DEEPEST = 20
+_MAX_INCLUDE_DEPTH = 20
 _MAPPINGS = (SecretView, dict)
-_INDEXED = (SecretView, dict, str, list, tuple, bytes, Mixed)
+_INDEXED = (SecretView, dict, str, list, tuple, bytes, MixedText)
 
 
 class Sandbox(SandboxedEnvironment):
-    """`{{ }}` gives a hole, not characters: a value meets the text only in the file's own grammar."""
+    """`{{ }}` yields a placeholder, not characters: only the file's format writes the value into the text."""
 
-    code_generator_class = Counting
+    code_generator_class = StepCountingGenerator
     intercepted_binops = frozenset(OPERATORS)
     key = staticmethod(key)
 
     def __init__(self, functions: Mapping[str, object]) -> None:
         super().__init__(
-            undefined=_Missing,
+            undefined=_Undefined,
             finalize=_finalize,
             autoescape=False,
             keep_trailing_newline=True,
             lstrip_blocks=True,
-            optimized=False,  # It would make what is constant when it compiles, without bounds.
+            optimized=False,  # The optimizer would evaluate constants during compilation, without limits.
         )
         self.budget = Budget()
         self.spend = self.budget.spend
-        # Jinja's own seam, made for native types.
+        # Jinja's extension point for native types.
         self.concat = partial(join, budget=self.budget)  # type: ignore[method-assign, assignment]
         self.filters = dict(FILTERS)
         self.tests = dict(TESTS)
         self.globals = {**FUNCTIONS, **functions}
-        self._depth = 0
+        self._include_depth = 0
 
     def load_from(self, codes: Mapping[str, Callable[[], CodeType]]) -> None:
-        """From now on these templates may run; each gives what `compile` made of it."""
+        """Set the templates that can run, with their compiled code."""
         self.loader = _Loader(codes)
 
-    def run(self, name: str) -> tuple[str | Hole, ...]:
-        """What a template gives: text, hole, text and so on. Raises SecretValueError, and whatever its expressions raise."""
-        self.budget.renew()
+    def run(self, name: str) -> tuple[str | Placeholder, ...]:
+        """Run a template. Raises SecretValueError, and any exception of its expressions."""
+        self.budget.reset()
         template = self.get_template(name)
         stream: Any = template.root_render_func(template.new_context())
         try:
             return parts_of(stream, self.budget)
         except SecretValueError as exc:
-            raise stream.throw(exc) from None  # which raises it at the line where the template stands
+            raise stream.throw(exc) from None  # Raises it at the template's current line.
 
     def check(self, node: nodes.Node, name: str) -> None:
-        """Refuse what has no place here. Raises TemplateSyntaxError."""
+        """Raises TemplateSyntaxError for a node that templates may not contain."""
         match node:
             case nodes.Filter() if node.name not in self.filters:
-                what = f"there is no filter {node.name!r}"
+                what = f"unknown filter {node.name!r}"
             case nodes.Test() if node.name not in self.tests:
-                what = f"there is no test {node.name!r}"
+                what = f"unknown test {node.name!r}"
             case nodes.FilterBlock():
-                what = "a filter takes a value, not a block: write it inside the {{ }} of each value"
+                what = "a filter takes a value, not a block: move it inside the {{ }} of each value"
             case nodes.EvalContextModifier():
                 what = "autoescape is for HTML: the file's format escapes each value"
             case _:
@@ -92,88 +92,89 @@ class Sandbox(SandboxedEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         return parse(self, source, name, filename)
 
-    # The Python that Jinja makes of a template calls what follows.
+    # The generated Python code calls these.
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Of a mapping a word after a dot is a key, unless it is a method."""
+        """A word after a dot. In a mapping it is a key, unless it is a method."""
         if isinstance(obj, _MAPPINGS) and attribute not in OF_MAPPINGS:
             try:
                 found = obj[attribute]
             except KeyError:
                 return self.undefined(obj=obj, name=attribute)
-            return found if is_short(found) else self.budget.copied(found)
+            return found if is_short(found) else self.budget.charge_copy(found)
         found = attribute_of(obj, attribute)
         if found is not missing:
             return found
         if attribute.startswith("_") or hasattr(type(obj), attribute):
-            return self._nothing(obj, attribute, SecurityError)
-        return self._nothing(obj, attribute)
+            return self._undefined(obj, attribute, SecurityError)
+        return self._undefined(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Of a mapping a word in brackets is a key; of what has none, it is as after a dot."""
+        """A word in brackets. In a mapping it is a key, otherwise the same as after a dot."""
         self.spend(_LOOKUP)
-        # A structure would be gone through, if it were a key.
+        # Hashing a structure as a key would iterate over all of it.
         if isinstance(obj, _INDEXED) and isinstance(argument, KEYS):
             of: Any = obj
             with suppress(TypeError, LookupError):
-                return self.budget.copied(of[argument])
+                return self.budget.charge_copy(of[argument])
         if isinstance(argument, str) and not isinstance(obj, _MAPPINGS):
             return self.getattr(obj, argument)
-        return self._nothing(obj, argument)
+        return self._undefined(obj, argument)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call what a template can reach, and bound what it gives."""
+        """Call a function, and limit its result."""
         if isinstance(obj, Macro):
             self.spend(len(args) + _KEYWORD * len(kwargs))
             return context.call(obj, *args, **kwargs)
         kwargs.pop("_loop_vars", None)
         kwargs.pop("_block_vars", None)
         if isinstance(obj, Method) and obj.rate:
-            self.budget.weigh(obj.of, rate=obj.rate)
-        self.budget.weigh(*args, *kwargs.values())
-        return self.budget.made(obj(*args, **kwargs))
+            self.budget.charge(obj.of, rate=obj.rate)
+        self.budget.charge(*args, *kwargs.values())
+        return self.budget.checked(obj(*args, **kwargs))
 
     def call_binop(self, _context: Context, operator: str, left: Any, right: Any) -> Any:
-        self.budget.weigh(left, right, rate=_FORMAT if operator == "%" else 1)
-        return self.budget.made(OPERATORS[operator](left, right))
+        self.budget.charge(left, right, rate=_FORMAT if operator == "%" else 1)
+        return self.budget.checked(OPERATORS[operator](left, right))
 
-    def concatenated(self, values: tuple[object, ...]) -> object:
-        """What `~` gives."""
-        return self.budget.made(joined(values))
+    def concatenate(self, values: tuple[object, ...]) -> object:
+        """The result of `~`."""
+        return self.budget.checked(joined(values))
 
-    def weighed(self, value: object) -> object:
-        """What is compared, sliced or written."""
+    def charged(self, value: object) -> object:
+        """A value that is compared, sliced or written."""
         if not is_short(value):
-            self.budget.weigh(value)
+            self.budget.charge(value)
         return value
 
-    def taken_in(self, root: Callable[[Context], Iterator[str]], context: Context) -> Iterator[str]:
-        """A template's own pieces; each that takes it in hands them on."""
+    def include(self, root: Callable[[Context], Iterator[str]], context: Context) -> Iterator[str]:
+        """The fragments of an included template."""
         self.spend(_TEMPLATE)
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            what, todo = f"templates take in each other more than {_DEEPEST} levels deep", "let none take in itself"
+        self._include_depth += 1
+        if self._include_depth > _MAX_INCLUDE_DEPTH:
+            what = f"templates include each other more than {_MAX_INCLUDE_DEPTH} levels deep"
+            todo = "remove the circular include"
             raise SecretValueError(what, todo=todo)
         try:
             yield from root(context)
         finally:
-            self._depth -= 1
+            self._include_depth -= 1
 
-    def _nothing(self, obj: Any, name: Any, exc: Any = None) -> Undefined:
+    def _undefined(self, obj: Any, name: Any, exc: Any = None) -> Undefined:
         if isinstance(obj, Undefined):
-            str(obj)  # raises, and says what is not there
+            str(obj)  # Raises, and names what is undefined.
         return self.undefined(obj=obj, name=name, exc=exc)
 
 
-@pass_context  # so that Jinja cannot fold `{{ "x" }}` into the text when it compiles: it stays a hole
-def _finalize(context: Context, value: object) -> Piece:
+@pass_context  # It keeps Jinja from folding `{{ "x" }}` into the text during compilation.
+def _finalize(context: Context, value: object) -> Fragment:
     if not isinstance(value, str):
-        context.environment.budget.weigh(value)  # type: ignore[attr-defined]  # It is a Sandbox.
-    return piece_of(value)
+        context.environment.budget.charge(value)  # type: ignore[attr-defined]  # It is a Sandbox.
+    return fragment_of(value)
 
 
 class _Loader(BaseLoader):
-    """Gives what was compiled before: a file that is edited meanwhile changes nothing."""
+    """Returns compiled templates, so that an edited file changes nothing."""
 
     def __init__(self, codes: Mapping[str, Callable[[], CodeType]]) -> None:
         self._codes = codes
@@ -182,37 +183,37 @@ class _Loader(BaseLoader):
         self,
         environment: Environment,
         name: str,
-        globals: MutableMapping[str, Any] | None = None,  # noqa: A002  # Jinja's word.
+        globals: MutableMapping[str, Any] | None = None,  # noqa: A002  # Jinja's name.
     ) -> Template:
         template = Template.from_code(environment, self._codes[name](), globals or {})
-        template.root_render_func = partial(environment.taken_in, template.root_render_func)  # type: ignore[attr-defined]
+        template.root_render_func = partial(environment.include, template.root_render_func)  # type: ignore[attr-defined]
         return template
 
 
-class _Missing(StrictUndefined):
-    """What is not there: any use of it raises, with the path and the keys that are there."""
+class _Undefined(StrictUndefined):
+    """An undefined value. Any use raises an error with the path and its existing keys."""
 
     __slots__ = ()
 
     def __init__(self, _hint: str | None = None, obj: Any = missing, name: Any = None, exc: Any = None) -> None:
-        # Jinja would make a text of its own, which may hold a value, and call what it takes for a class with it.
-        super().__init__("not there", exc=lambda _text: _absent(obj, name, exc))  # type: ignore[arg-type]
+        # Jinja's own message may contain a value. `exc` is called with it as if it were an exception class.
+        super().__init__("undefined", exc=lambda _text: _undefined_error(obj, name, exc))  # type: ignore[arg-type]
 
 
-def _absent(obj: object, name: object, exc: object) -> SecretValueError:
+def _undefined_error(obj: object, name: object, exc: object) -> SecretValueError:
     if exc is SecurityError:
-        return SecretValueError("no template may reach this", word=name)
+        return SecretValueError("templates cannot access this attribute", word=name)
     if name is None and obj is missing:
         return SecretValueError("an empty list has no first, last, smallest or greatest item")
     if name is None:
-        return SecretValueError("what stands between [ and ] is null", todo="add `| default('…', true)` to it")
+        return SecretValueError("the expression between [ and ] is null", todo="add `| default('…', true)` to it")
     if obj is missing:
-        return SecretValueError("there is no such variable", word=name)
-    if isinstance(obj, Opened):
-        return SecretValueError(f"what {obj.path} holds has no such key", word=name)
+        return SecretValueError("undefined variable", word=name)
+    if isinstance(obj, ParsedJson):
+        return SecretValueError(f"the JSON of {obj.path} has no such key", word=name)
     if isinstance(obj, SecretView):
-        # repr, because a key may hold a line's end.
+        # repr, because a key may contain a newline.
         keys = ", ".join(sorted(map(repr, obj))) or "none"
-        return SecretValueError(f"{obj.path} has no such key", word=name, more=f"; the keys that are there: {keys}")
+        return SecretValueError(f"{obj.path} has no such key", word=name, more=f"; its keys are: {keys}")
     origin = obj.origin if isinstance(obj, Value) else f"a {type(obj).__name__}"
     return SecretValueError(f"{origin} has no such key", word=name)

@@ -1,4 +1,4 @@
-"""The filters and tests that templates have, each with what it may cost; there are no others."""
+"""The filters and tests of templates, each with its cost. There are no others."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,28 +10,30 @@ from jinja2.tests import TESTS as JINJAS
 
 from lessee.core.secrets import SecretValueError, Value
 from lessee.rendering.sandbox import encodings, strings
-from lessee.rendering.sandbox.bounds import Budget, is_short, refuse_items, refuse_width
+from lessee.rendering.sandbox.bounds import Budget, check_items, check_width, is_short
 
 _Function = Callable[..., Any]
-_LONGEST = 10_000  # Characters of what may be an attribute's name, which Jinja splits at dots.
+_LONGEST = 10_000  # Characters of an attribute's name, which Jinja splits at dots.
 
 
 def _bounded(
     function: _Function, rate: int = 1, prepared: _Function | None = None, passed: _Function | None = None
 ) -> _Function:
-    """Paid for before it is run, at a rate for all that is in its arguments; what it gives is bounded."""
+    """A filter that spends the cost of its arguments before it runs, and whose result is limited."""
 
     @pass_context
     def run(context: Context, value: object, *args: object, **kwargs: object) -> object:
         budget: Budget = context.environment.budget  # type: ignore[attr-defined]  # It is a Sandbox.
         if rate and (args or kwargs or not is_short(value)):
-            budget.weigh(value, *args, *kwargs.values(), rate=rate)
+            budget.charge(value, *args, *kwargs.values(), rate=rate)
         given = value if prepared is None else prepared(value)
-        made = function(given, *args, **kwargs) if passed is None else function(passed(context), given, *args, **kwargs)
-        if type(made) is str and isinstance(value, Value):
-            origin, made = value.origin, Value(made)
-            made.origin = origin
-        return budget.made(made)
+        result = (
+            function(given, *args, **kwargs) if passed is None else function(passed(context), given, *args, **kwargs)
+        )
+        if type(result) is str and isinstance(value, Value):
+            origin, result = value.origin, Value(result)
+            result.origin = origin
+        return budget.checked(result)
 
     return run
 
@@ -49,7 +51,7 @@ def _of_number(function: _Function) -> _Function:
 
 
 def _of_attributes(function: _Function, rate: int = 1) -> _Function:
-    return _bounded(_briefly(function), rate, _items, _environment)
+    return _bounded(_with_short_arguments(function), rate, _items, _environment)
 
 
 def _environment(context: Context) -> Environment:
@@ -57,10 +59,10 @@ def _environment(context: Context) -> Environment:
 
 
 def _of_names(function: _Function) -> _Function:
-    return _bounded(_briefly(function), 20, _items, lambda context: context)
+    return _bounded(_with_short_arguments(function), 20, _items, lambda context: context)
 
 
-def _briefly(function: _Function) -> _Function:
+def _with_short_arguments(function: _Function) -> _Function:
     def run(first: object, value: object, *args: object, **kwargs: object) -> object:
         if any(isinstance(name, str) and len(name) > _LONGEST for name in (*args, *kwargs.values())):
             raise SecretValueError(f"an argument has more than {_LONGEST:,} characters", todo="make it shorter")
@@ -71,43 +73,43 @@ def _briefly(function: _Function) -> _Function:
 
 def _items(value: object) -> object:
     if isinstance(value, str | bytes):
-        refuse_items(len(value))  # Each character becomes an item.
+        check_items(len(value))  # Each character becomes an item.
     return value
 
 
 def _number(value: object) -> object:
     if isinstance(value, Undefined):
-        str(value)  # raises
+        str(value)  # Raises.
     if not isinstance(value, int | float):
-        raise SecretValueError("this takes a number", todo="add `| int` or `| float`")
+        raise SecretValueError("this filter or test takes a number", todo="add `| int` or `| float`")
     return value
 
 
 def _pairs(value: object) -> Iterator[tuple[object, object]]:
     if isinstance(value, Undefined):
-        str(value)  # raises
+        str(value)  # Raises.
     if not isinstance(value, Mapping):
-        raise SecretValueError("this takes a secret or another mapping", todo="loop over the list itself")
+        raise SecretValueError("this filter takes a secret or another mapping", todo="loop over the list itself")
     return iter(value.items())
 
 
 def _batch(value: Any, linecount: int, fill_with: object = None) -> Iterator[object]:
-    refuse_items(linecount)
+    check_items(linecount)
     return jinja.do_batch(value, linecount, fill_with)
 
 
 def _slice(value: Any, slices: int, fill_with: object = None) -> Iterator[object]:
-    refuse_items(slices)
+    check_items(slices)
     return jinja.sync_do_slice(value, slices, fill_with)
 
 
 def _round(value: float, precision: int = 0, method: Any = "common") -> float:
-    refuse_width(abs(precision))
+    check_width(abs(precision))
     return jinja.do_round(value, precision, method)
 
 
 def _sum(environment: Any, value: Any, attribute: Any = None, start: Any = 0) -> object:
-    # Of lists each sum would be a copy.
+    # Adding lists would copy them each time.
     return jinja.sync_do_sum(environment, value, attribute, _number(start))
 
 
@@ -116,7 +118,7 @@ def _format(text: str, *args: object, **kwargs: object) -> str:
 
 
 def _count_words(text: str) -> int:
-    refuse_items(len(text))
+    check_items(len(text))
     return jinja.do_wordcount(text)
 
 
@@ -125,7 +127,7 @@ def _join(environment: Any, value: Any, d: object = "", attribute: Any = None) -
     return strings.join(attributes, d)
 
 
-# The numbers are rates, as measured: steps for each item or each 32 bytes of what goes in.
+# The numbers are measured rates: steps for each item or each 32 bytes of the input.
 FILTERS: Mapping[str, _Function] = {
     "abs": _of_number(abs),
     "b64decode": _bounded(encodings.b64decode, 4),
@@ -177,10 +179,10 @@ FILTERS: Mapping[str, _Function] = {
     "wordcount": _of_text(_count_words, 20),
     "yaml": _bounded(encodings.to_yaml, 200),
 }
-"""Of Jinja's own those are left out that write HTML, reach for a computed attribute, pad, or leave it to chance."""
+"""Without Jinja's filters that write HTML, access a computed attribute, pad, or are random."""
 
 _TESTS: Mapping[str, Any] = dict(JINJAS.items())
-_ASKING = (  # noqa: SIM905  # One word a line would be a page.
+_ASKING = (  # noqa: SIM905  # One word per line would take a page.
     "boolean defined false float integer iterable mapping none number sameas sequence string true undefined"
 ).split()
 _COMPARING = "!= < <= == > >= eq equalto ge greaterthan gt in le lessthan lt ne".split()  # noqa: SIM905  # As above.
@@ -191,4 +193,4 @@ TESTS: Mapping[str, _Function] = {
     **{name: _of_number(_TESTS[name]) for name in ("divisibleby", "even", "odd")},
     **{name: _of_text(_TESTS[name]) for name in ("lower", "upper")},
 }
-"""Left out are those that ask about functions, filters and HTML."""
+"""Without the tests for functions, filters and HTML."""

@@ -1,4 +1,4 @@
-"""What a template writes, piece by piece: the author's text, and the values apart from it."""
+"""The fragments that a template writes: the author's text, and values separate from it."""
 
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
@@ -8,69 +8,69 @@ from markupsafe import Markup
 
 from lessee.core.immutable import replace
 from lessee.core.secrets import SecretValueError, SecretView, Value
-from lessee.rendering.document import Hole
-from lessee.rendering.sandbox.bounds import PER_STEP, TEXT, Budget, refuse_size, size
+from lessee.rendering.document import Placeholder
+from lessee.rendering.sandbox.bounds import PER_STEP, TEXT, Budget, check_size, size
 
-NOWHERE = "an expression"
-"""The origin of what was made in the template."""
+EXPRESSION = "an expression"
+"""The origin of values that the template computes."""
 
 _STRINGS = (str, bytes)
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-class Mixed:
-    """The author's text with values in it; what a macro, a block or a set block gives.
+class MixedText:
+    """The author's text with values in it: the result of a macro, a block or a set block.
 
-    It can only be written out: a filter or a comparison would not see the values in it.
+    It can only be written: a filter or a comparison would not see its values.
     """
 
     __slots__ = ("parts",)
 
-    def __init__(self, parts: tuple[str | Hole, ...]) -> None:
+    def __init__(self, parts: tuple[str | Placeholder, ...]) -> None:
         self.parts = parts
 
     def _refuse(self, *_: object) -> NoReturn:
         raise SecretValueError(
-            "the result of a macro, a block or `| dotenv` that holds values was joined, compared or filtered",
-            todo="do so with the values inside it, and write the pieces side by side",
+            "the result of a macro, a block or `| dotenv` contains values and cannot be joined, compared or filtered",
+            todo="apply the operation to the values inside it",
         )
 
     __str__ = __bool__ = __eq__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __len__ = __iter__ = __contains__ = __getitem__ = __int__ = __float__ = __add__ = __radd__ = _refuse
-    __hash__ = None  # type: ignore[assignment]  # As of anything that cannot be compared.
+    __hash__ = None  # type: ignore[assignment]  # It cannot be compared.
 
 
-class Written(str):
-    """The author's text alone: written out it stays text, used in an expression it is a string."""
+class AuthorText(str):
+    """The author's text without values. It is written as text; an expression uses it as a string."""
 
     __slots__ = ()
 
 
 class Json(str):
-    """Text that is JSON already."""
+    """Text that is JSON."""
 
     __slots__ = ()
 
 
 class Yaml(str):
-    """Text that is YAML; `json` says the same in JSON."""
+    """Text that is YAML. `json` is the same value as JSON."""
 
     __slots__ = ("json",)
     json: str
 
 
 class Indented(str):
-    """Lines with blanks before them, which are layout and no part of the value: that is `plain`."""
+    """Indented lines. The indentation is layout; `plain` is the value without it."""
 
     __slots__ = ("plain",)
     plain: str
 
 
-Piece = str | Hole | Mixed
+Fragment = str | Placeholder | MixedText
 
 
 def mark_punctuation(found: Iterable[nodes.Node]) -> None:
-    """Make text of what can be no value: the comma of `{{ "," if not loop.last }}` belongs to the file's grammar."""
+    """Treat constant punctuation as text: the comma of `{{ "," if not loop.last }}` belongs to the file's grammar."""
     for node in found:
         if isinstance(node, nodes.Output):
             node.nodes = [_marked(child) for child in node.nodes]
@@ -88,63 +88,63 @@ def _marked(child: nodes.Expr) -> nodes.Expr:
             return child
 
 
-def piece_of(value: object) -> Piece:
-    """What `{{ }}` writes. Raises SecretValueError for what has no place in a file."""
+def fragment_of(value: object) -> Fragment:
+    """The fragment that `{{ }}` writes. Raises SecretValueError for a value that cannot be in a file."""
     match value:
         case Value():
-            return Hole(str.__str__(value), value.origin)
+            return Placeholder(str.__str__(value), value.origin)
         case _ if type(value) in _PLAIN:
-            return Hole(value, NOWHERE)
-        case Mixed() | Written():
+            return Placeholder(value, EXPRESSION)
+        case MixedText() | AuthorText():
             return value
         case Markup():
-            return Written(value)  # `mark_punctuation` alone makes these
+            return AuthorText(value)  # Only `mark_punctuation` makes these.
         case Undefined():
-            return Written(str(value))  # raises, but for what is not there in `{{ "x" if … }}`
+            return AuthorText(str(value))  # Raises, except for a missing else in `{{ "x" if … }}`.
         case SecretView():
-            return Hole(plain(value), value.path)
+            return Placeholder(plain(value), value.path)
         case Json():
-            return Hole(str.__str__(value), NOWHERE, structure=True)
+            return Placeholder(str.__str__(value), EXPRESSION, structure=True)
         case Yaml():
-            return Hole(str.__str__(value), NOWHERE, yaml=value.json)
+            return Placeholder(str.__str__(value), EXPRESSION, yaml=value.json)
         case Indented():
             return _indented(value)
         case bytes():
-            return Hole(value, NOWHERE)
+            return Placeholder(value, EXPRESSION)
         case _ if callable(value):
-            todo = 'for a key of that name write secret("…")["name"]'
-            raise SecretValueError("this is a function, not a value", todo=todo)
+            todo = 'use secret("…")["name"] for a key of that name'
+            raise SecretValueError("the expression is a function, not a value", todo=todo)
         case _:
-            return Hole(plain(value), NOWHERE)
+            return Placeholder(plain(value), EXPRESSION)
 
 
-def _indented(value: Indented) -> Hole:
-    hole = piece_of(value.plain)
-    assert isinstance(hole, Hole)  # What is the author's own text was made a value before.
-    unindented = str.__str__(value.plain) if hole.unindented is None else hole.unindented
-    return replace(hole, value=str.__str__(value), unindented=unindented)
+def _indented(value: Indented) -> Placeholder:
+    placeholder = fragment_of(value.plain)
+    assert isinstance(placeholder, Placeholder)  # The indent filter has made a value of the author's text.
+    unindented = str.__str__(value.plain) if placeholder.unindented is None else placeholder.unindented
+    return replace(placeholder, value=str.__str__(value), unindented=unindented)
 
 
 def plain(value: object) -> object:
-    """JSON's own types, without our wrappers. Raises SecretValueError for what JSON has no word for."""
+    """Plain JSON types without our wrappers. Raises SecretValueError for values that JSON cannot represent."""
     match value:
         case str():
             return str.__str__(value)
         case Mapping():
-            made = {_name(key): plain(item) for key, item in value.items()}
-            if len(made) < len(value):
-                raise SecretValueError("a mapping has two keys that are one name in a file", todo="make them differ")
-            return made
+            mapping = {_name(key): plain(item) for key, item in value.items()}
+            if len(mapping) < len(value):
+                raise SecretValueError("a mapping has two keys with the same name in the file", todo="rename one")
+            return mapping
         case list() | tuple():
             return [plain(item) for item in value]
         case bool() | int() | float() | None:
             return value
-        case Undefined() | Mixed():
-            return str(value)  # raises
+        case Undefined() | MixedText():
+            return str(value)  # Raises.
         case bytes():
-            raise SecretValueError("this is binary", todo="add `| b64encode`")
+            raise SecretValueError("the value is binary", todo="add `| b64encode`")
         case _:
-            raise SecretValueError(f"a {type(value).__name__} has no place in a file", todo="name a part of it")
+            raise SecretValueError(f"a {type(value).__name__} cannot be in a file", todo="use a part of it")
 
 
 def _name(key: object) -> str:
@@ -152,22 +152,22 @@ def _name(key: object) -> str:
         case bool():
             return "true" if key else "false"
         case None:
-            raise SecretValueError("a mapping has null for a key", todo="take a text or a number")
+            raise SecretValueError("a mapping has null as a key", todo="use a string or a number")
         case _:
             return str(key)
 
 
-def parts_of(stream: Iterable[Piece], budget: Budget) -> tuple[str | Hole, ...]:
-    """Text, hole, text and so on, within the bounds of a file."""
-    parts: list[str | Hole] = []
+def parts_of(stream: Iterable[Fragment], budget: Budget) -> tuple[str | Placeholder, ...]:
+    """The parts of a document, within the limits of a file."""
+    parts: list[str | Placeholder] = []
     texts: list[str] = []
     total = 0
     for piece in stream:
-        if isinstance(piece, Mixed):
+        if isinstance(piece, MixedText):
             budget.spend(4 * len(piece.parts))
-        for part in piece.parts if isinstance(piece, Mixed) else (piece,):
+        for part in piece.parts if isinstance(piece, MixedText) else (piece,):
             value: object = part
-            if isinstance(part, Hole):
+            if isinstance(part, Placeholder):
                 value = part.value
                 parts += (*_merged(texts), part)
                 texts = []
@@ -176,20 +176,20 @@ def parts_of(stream: Iterable[Piece], budget: Budget) -> tuple[str | Hole, ...]:
             if isinstance(value, _STRINGS):
                 total += len(value) if value.isascii() else size(value)
         if total > TEXT:
-            refuse_size(total)
+            check_size(total)
     budget.spend(total // PER_STEP)
     return (*parts, *_merged(texts))
 
 
-def join(stream: Iterable[Piece], budget: Budget) -> Mixed | Written:
-    """What a macro or a block gives."""
+def join(stream: Iterable[Fragment], budget: Budget) -> MixedText | AuthorText:
+    """The result of a macro or a block."""
     match parts_of(stream, budget):
         case ():
-            return Written()
+            return AuthorText()
         case (str(text),):
-            return Written(text)
+            return AuthorText(text)
         case parts:
-            return Mixed(parts)
+            return MixedText(parts)
 
 
 def _merged(texts: list[str]) -> tuple[str, ...]:

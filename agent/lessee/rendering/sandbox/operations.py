@@ -1,4 +1,4 @@
-"""What operators do and functions of Jinja's own give, bounded before they do."""
+"""Operators and Jinja's own functions, which check their limits before they run."""
 
 import math
 import operator
@@ -8,17 +8,17 @@ from typing import Any
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from lessee.core.secrets import SecretValueError
-from lessee.rendering.sandbox.bounds import ITEMS, refuse_bits, refuse_items, refuse_size, size
+from lessee.rendering.sandbox.bounds import ITEMS, check_bits, check_items, check_size, size
 from lessee.rendering.sandbox.strings import printf, text_of
 
 KEYS = (str, int, float, type(None))
 
 
 def key(value: object) -> object:
-    """Raises SecretValueError for what is no key: a structure, through all of which each lookup would go."""
+    """Raises SecretValueError for a structure: each lookup of such a key would iterate over it."""
     if not isinstance(value, KEYS):
-        text_of(value)  # raises, where there is more to be said
-        raise SecretValueError("a mapping's keys are texts and numbers", todo="take one of them")
+        text_of(value)  # Raises a more specific error for some types.
+        raise SecretValueError("a mapping's keys are strings and numbers", todo="use one of them")
     return value
 
 
@@ -27,17 +27,17 @@ def _times(left: Any, right: Any) -> Any:
         if not isinstance(count, int):
             continue
         if isinstance(one, str | bytes):
-            refuse_size(size(one) * count)
+            check_size(size(one) * count)
         elif isinstance(one, list | tuple):
-            refuse_items(len(one) * count)
+            check_items(len(one) * count)
         elif isinstance(one, int):
-            refuse_bits(one.bit_length() + count.bit_length())
+            check_bits(one.bit_length() + count.bit_length())
     return left * right
 
 
 def _power(left: Any, right: Any) -> Any:
     if isinstance(left, int) and isinstance(right, int) and left:
-        refuse_bits(int(math.log2(abs(left)) * right))
+        check_bits(int(math.log2(abs(left)) * right))
     return left**right
 
 
@@ -49,13 +49,13 @@ def _remainder(left: Any, right: Any) -> Any:
 
 def _range(*bounds: int) -> list[int]:
     numbers = range(*bounds)
-    refuse_items(ITEMS + 1 if numbers[ITEMS:] else 0)  # len() of a long one fails.
+    check_items(ITEMS + 1 if numbers[ITEMS:] else 0)  # len() of a long one fails.
     return list(numbers)
 
 
 def _dict(pairs: Any = (), /, **keywords: object) -> dict[object, object]:
-    made = dict(pairs, **keywords)
-    return {key(name): value for name, value in made.items()}
+    mapping = dict(pairs, **keywords)
+    return {key(name): value for name, value in mapping.items()}
 
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {

@@ -1,4 +1,4 @@
-"""From a template's text to its syntax tree, neither of which is without an end."""
+"""Parses a template's text to a syntax tree, both of limited size."""
 
 from collections.abc import Iterator
 
@@ -8,22 +8,22 @@ from jinja2.parser import Parser
 
 from lessee.rendering.syntax_tree import children
 
-LONGEST = 2**20
-"""Characters that a template may have."""
+MAX_CHARACTERS = 2**20
+"""Characters of a template."""
 
-TOKENS = 50_000
-"""Words and signs in its tags: their Python takes 60 MiB."""
+MAX_TOKENS = 50_000
+"""Tokens in a template's tags. Compiling that many takes 60 MiB."""
 
 NESTED = 100
-"""Levels that expressions and blocks may lie in each other; all that walks the tree recurses."""
+"""Levels of nested expressions and blocks. Every walk over the tree recurses."""
 
 
 def parse(environment: Environment, text: str, name: str | None, filename: str | None) -> nodes.Template:
     """Raises TemplateSyntaxError."""
     parser = Parser(environment, text, name, filename)
-    if len(text) > LONGEST:
-        parser.fail(f"a template has no more than {LONGEST:,} characters; take parts of it from files of their own", 1)
-    if len(text) > TOKENS:  # A token has a character or more.
+    if len(text) > MAX_CHARACTERS:
+        parser.fail(f"a template has at most {MAX_CHARACTERS:,} characters; move parts of it to included files", 1)
+    if len(text) > MAX_TOKENS:  # A token has at least one character.
         parser.stream = TokenStream(_counted(parser), name, filename)
     try:
         tree = parser.parse()
@@ -37,11 +37,11 @@ def parse(environment: Environment, text: str, name: str | None, filename: str |
     return tree
 
 
-_TOO_DEEP = f"this is nested more than {NESTED} levels deep; set a part of it to a variable first"
+_TOO_DEEP = f"the expression is nested more than {NESTED} levels deep; assign a part of it to a variable first"
 
 
 def _counted(parser: Parser) -> Iterator[Token]:
     for number, token in enumerate(parser.stream):
-        if number == TOKENS:
-            parser.fail(f"a template's tags have no more than {TOKENS:,} words and signs", token.lineno)
+        if number == MAX_TOKENS:
+            parser.fail(f"a template's tags have at most {MAX_TOKENS:,} tokens", token.lineno)
         yield token

@@ -1,4 +1,4 @@
-"""What templates do with text: where it can grow, it is bounded before it does."""
+"""String functions of templates, which check their limits before the text grows."""
 
 import math
 import re
@@ -10,41 +10,41 @@ from jinja2 import Undefined
 from jinja2.filters import do_title
 
 from lessee.core.secrets import SecretValueError, SecretView, Value
-from lessee.rendering.sandbox.bounds import ITEMS, TEXT, WIDTH, refuse_items, refuse_size, refuse_width, size
-from lessee.rendering.sandbox.fragments import Indented, Json, Mixed, Yaml
+from lessee.rendering.sandbox.bounds import ITEMS, TEXT, WIDTH, check_items, check_size, check_width, size
+from lessee.rendering.sandbox.fragments import Indented, Json, MixedText, Yaml
 
-# str.splitlines() splits at each of these.
+# The characters at which str.splitlines() splits.
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _CONVERSION = re.compile(r"%(?:\(([^()]*)\))?[#0 +-]*(\*|[0-9]*)(?:\.(\*|[0-9]*))?")
 _DIGITS = re.compile(r"[0-9]+")
 _NAME = re.compile(r"\w*")
-_FLOAT = 400  # Digits that `%f` writes of the largest.
+_FLOAT = 400  # Digits that `%f` writes for the largest float.
 
 
 def text_of(value: object) -> str:
-    """The text of what has one. Raises SecretValueError for the rest: Python's spelling of it belongs in no file."""
+    """The text of a value. Raises SecretValueError for types whose Python representation does not belong in a file."""
     match value:
         case bool():
             return "true" if value else "false"
         case float() if not math.isfinite(value):
-            raise SecretValueError("NaN and infinity have no text", todo="store a number, or a string")
-        case str() | int() | float() | Undefined() | Mixed() | SecretView():
-            return str(value)  # raises for the last three
+            raise SecretValueError("NaN and infinity have no text form", todo="store a number, or a string")
+        case str() | int() | float() | Undefined() | MixedText() | SecretView():
+            return str(value)  # Raises for the last three.
         case None:
-            raise SecretValueError("null has no text", todo="add `| default('', true)`")
+            raise SecretValueError("null has no text form", todo="add `| default('', true)`")
         case bytes():
-            raise SecretValueError("this is binary", todo="add `| b64encode`")
+            raise SecretValueError("the value is binary", todo="add `| b64encode`")
         case _:
-            raise SecretValueError(f"a {type(value).__name__} is no text", todo="name a part of it, or add `| json`")
+            raise SecretValueError(f"a {type(value).__name__} is not text", todo="use a part of it, or add `| json`")
 
 
 def join(values: Iterable[object], separator: object = "") -> str:
-    """The texts of values with a separator between them."""
+    """The values' texts, with a separator between them."""
     if isinstance(values, str):
-        refuse_items(len(values))
+        check_items(len(values))
     between, texts = text_of(separator), [text_of(value) for value in values]
     if sum(map(len, texts)) + len(between) * len(texts) > TEXT // 4:
-        refuse_size(sum(map(size, texts)) + size(between) * len(texts))
+        check_size(sum(map(size, texts)) + size(between) * len(texts))
     return between.join(texts)
 
 
@@ -52,59 +52,59 @@ def replace(text: str, old: object, new: object, count: int | None = None) -> st
     """The text with `new` in place of `old`, `count` times or everywhere."""
     was, becomes, times = text_of(old), text_of(new), -1 if count is None else count
     found = text.count(was)
-    refuse_size(size(text) + size(becomes) * (found if times < 0 else min(found, times)))
+    check_size(size(text) + size(becomes) * (found if times < 0 else min(found, times)))
     return text.replace(was, becomes, times)
 
 
 def split(text: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
-    """As str.split(); a list that is too long is refused when it is there."""
+    """As str.split(), with a limited number of items."""
     return text.split(sep, ITEMS if maxsplit < 0 else min(maxsplit, ITEMS))
 
 
 def rsplit(text: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
-    """As above, from the end."""
+    """As `split`, from the end."""
     return text.rsplit(sep, ITEMS if maxsplit < 0 else min(maxsplit, ITEMS))
 
 
-def splitlines(text: str, keepends: object = False) -> list[str]:  # noqa: FBT002  # As str has it.
+def splitlines(text: str, keepends: object = False) -> list[str]:  # noqa: FBT002  # As in str.
     """As str.splitlines()."""
-    refuse_items(sum(map(text.count, _LINE_ENDS)))
+    check_items(sum(map(text.count, _LINE_ENDS)))
     return text.splitlines(bool(keepends))
 
 
 def strip(text: str, chars: str | None = None) -> str:
-    """As str.strip(), which looks for each character in all of `chars`."""
-    refuse_width(len(chars or ""))
+    """As str.strip(), which compares each character with all of `chars`."""
+    check_width(len(chars or ""))
     return text.strip(chars)
 
 
 def lstrip(text: str, chars: str | None = None) -> str:
-    """As above, of the beginning."""
-    refuse_width(len(chars or ""))
+    """As `strip`, at the beginning."""
+    check_width(len(chars or ""))
     return text.lstrip(chars)
 
 
 def rstrip(text: str, chars: str | None = None) -> str:
-    """As above, of the end."""
-    refuse_width(len(chars or ""))
+    """As `strip`, at the end."""
+    check_width(len(chars or ""))
     return text.rstrip(chars)
 
 
 def title(text: str) -> str:
-    """As Jinja's filter, which makes an object of each word."""
-    refuse_items(len(text))
+    """Jinja's filter, which creates an object for each word."""
+    check_items(len(text))
     return do_title(text)
 
 
 def indent(value: object, width: int | str = 4, first: object = False, blank: object = False) -> str:  # noqa: FBT002
-    """As Jinja's filter, but that a newline alone ends a line: whoever takes the blanks away has the value."""
+    """Jinja's filter, except that only a newline ends a line: removing the indentation restores the value."""
     text = text_of(value)
     if isinstance(width, int):
-        refuse_width(width)
+        check_width(width)
     before = " " * width if isinstance(width, int) else text_of(width)
     lines = text.count("\n")
-    refuse_items(lines)
-    refuse_size(size(text) + size(before) * (lines + 1))
+    check_items(lines)
+    check_size(size(text) + size(before) * (lines + 1))
     head, *rest = text.split("\n")
     rest = [before + line if line or blank else line for line in rest]
     laid_out = "\n".join([before + head if first else head, *rest])
@@ -117,7 +117,7 @@ def indent(value: object, width: int | str = 4, first: object = False, blank: ob
 
 def printf(text: str, values: object) -> str:
     """`text % values`."""
-    refuse_items(text.count("%"))
+    check_items(text.count("%"))
     conversions = _CONVERSION.findall(text)
     arguments: Mapping[str, object] | tuple[object, ...]
     if isinstance(values, Mapping) and any(key for key, _, _ in conversions):
@@ -127,25 +127,25 @@ def printf(text: str, values: object) -> str:
         arguments = used = values if isinstance(values, tuple) else (values,)
     longest = max((size(text_of(value)) for value in used), default=0) + _FLOAT
     padded = sum(_width(number) for _, *numbers in conversions for number in numbers)
-    refuse_size(size(text) + padded + longest * len(conversions))
+    check_size(size(text) + padded + longest * len(conversions))
     if isinstance(arguments, tuple):
-        return text % tuple(map(_spelled, arguments))
-    return text % {key: _spelled(value) for key, value in arguments.items()}
+        return text % tuple(map(_json_boolean, arguments))
+    return text % {key: _json_boolean(value) for key, value in arguments.items()}
 
 
 def formatted(text: str, /, *args: object, **kwargs: object) -> str:
-    """As str.format(), but it reaches into no value."""
+    """As str.format(), without access to parts of a value."""
     return _Formatter().vformat(text, args, kwargs)
 
 
 class _Truth(int):
-    """A boolean that is a number to `%d`, as Python's are, and is spelled as in JSON."""
+    """A boolean that `%d` formats as a number, and `%s` as in JSON."""
 
     def __repr__(self) -> str:
         return text_of(bool(self))
 
 
-def _spelled(value: object) -> object:
+def _json_boolean(value: object) -> object:
     return _Truth(value) if isinstance(value, bool) else value
 
 
@@ -155,12 +155,12 @@ class _Formatter(Formatter):
 
     def get_field(self, field_name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[Any, Any]:
         if not _NAME.fullmatch(field_name):
-            raise SecretValueError("format() takes no part of a value", todo="give the part as an argument of its own")
+            raise SecretValueError("format() cannot access parts of a value", todo="pass the part as its own argument")
         value, name = super().get_field(field_name, args, kwargs)
-        return _spelled(value), name
+        return _json_boolean(value), name
 
     def convert_field(self, value: object, conversion: str | None) -> Any:
-        text_of(value)  # raises for what has none
+        text_of(value)  # Raises for a value without a text form.
         return super().convert_field(value, conversion)
 
     def format_field(self, value: object, format_spec: str) -> str:
@@ -168,12 +168,12 @@ class _Formatter(Formatter):
             _width(number)
         text: str = super().format_field(value, format_spec)
         self._size += size(text)
-        refuse_size(self._size)
+        check_size(self._size)
         return text
 
 
 def _width(number: str) -> int:
-    # A star takes the width from a value.
+    # With a star, a value sets the width.
     width = WIDTH + 1 if number == "*" or len(number) > len(str(WIDTH)) else int(number or 0)
-    refuse_width(width)
+    check_width(width)
     return width
