@@ -1,4 +1,4 @@
-"""What others have made of the places in KV that a rotation uses stops none."""
+"""Rotations of secrets whose KV settings, metadata or consumers are unusual."""
 
 from urllib.parse import quote
 
@@ -19,8 +19,8 @@ def target(bao, tmp_path):
     return RotationTarget(bao, tmp_path, VaultValues(tmp_path))
 
 
-def set_metadata(target, path, **said):
-    target.bao.ask("POST", f"secret/metadata/{target.environment}/{path}", said)
+def set_metadata(target, path, **settings):
+    target.bao.ask("POST", f"secret/metadata/{target.environment}/{path}", settings)
 
 
 def test_a_secret_with_full_custom_metadata_is_rotated_without_a_history(target):
@@ -31,15 +31,17 @@ def test_a_secret_with_full_custom_metadata_is_rotated_without_a_history(target)
     assert target.fields()["rotation_count"] == 1
 
 
-@pytest.mark.parametrize("said", [{"max_versions": 1}, {"delete_version_after": "1h"}, {"cas_required": True}], ids=str)
-def test_the_version_settings_of_a_secret_are_unchanged(target, said):
-    set_metadata(target, target.secret_path, **said)
+@pytest.mark.parametrize(
+    "settings", [{"max_versions": 1}, {"delete_version_after": "1h"}, {"cas_required": True}], ids=str
+)
+def test_the_version_settings_of_a_secret_are_unchanged(target, settings):
+    set_metadata(target, target.secret_path, **settings)
     before = target.metadata()
     for count in (1, 2):
         assert target.rotate() is Outcome.ROTATED
         assert target.fields()["rotation_count"] == count
     after = target.metadata()
-    assert {key: after[key] for key in said} == {key: before[key] for key in said}
+    assert {key: after[key] for key in settings} == {key: before[key] for key in settings}
 
 
 def test_a_journal_keeps_only_its_newest_version_also_after_a_failed_setting(target, monkeypatch):
@@ -56,14 +58,14 @@ def test_a_journal_keeps_only_its_newest_version_also_after_a_failed_setting(tar
 
 
 def test_a_rotator_s_own_absence_is_not_measured_as_propagation_time(target, monkeypatch):
-    """Else the period would be too short for ever."""
+    """Otherwise each later period would count as too short."""
     monkeypatch.setattr(targets, "time", target.clock())
     target.config["rotation"]["target"]["confirmation_timeout"] = "1h"
     target.write_config()
     target.confirm()
-    for away, measured in ((10.0, 1), (7200.0, 1), (20.0, 2)):
+    for absence, measured in ((10.0, 1), (7200.0, 1), (20.0, 2)):
         assert target.rotate(wait=False) is Outcome.ROTATED
-        target.clock_offset += away
+        target.clock_offset += absence
         target.confirm()
         target.rotate(finish_only=True)
         assert target.journal.missing == ()

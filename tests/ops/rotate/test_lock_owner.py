@@ -1,4 +1,4 @@
-"""When a program began, which is when somebody operation for what it does."""
+"""The start time of a program, which is the time of the request that it fulfills."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ print(time.time(), started_at(boot_time(), time.time()))
 
 
 def test_the_start_is_before_the_program_s_first_line():
-    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout.split()
-    seen, began = map(float, said)
-    assert 0.01 < seen - began < 20
+    output = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
+    now, started = map(float, output.split())
+    assert 0.01 < now - started < 20
 
 
 def test_the_start_of_an_old_process_is_limited():

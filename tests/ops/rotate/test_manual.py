@@ -73,7 +73,7 @@ def test_the_instructions_are_printed_and_the_entered_value_is_published(manual,
     assert printed == [
         "Get a key at https://brave.example/keys.",
         "target: new api_key: ",
-        "target: the old credential is still valid; revoke it in its system.",
+        "target: old credential still valid; revoke it in the system.",
     ]
 
 

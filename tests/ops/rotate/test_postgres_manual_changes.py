@@ -1,4 +1,4 @@
-"""What becomes of a rotation of PostgreSQL's roles when people change roles and secrets meanwhile."""
+"""Rotations of PostgreSQL's roles while users change roles and secrets."""
 
 from contextlib import closing
 
@@ -25,12 +25,12 @@ def test_a_manually_dropped_role_is_created_again(new):
         assert session.execute("SELECT current_user").fetchone() == (target.system.owner,)
 
 
-@pytest.mark.parametrize("which", ["{role0}", "{role1}"])
-def test_a_role_dropped_during_the_rotation_does_not_stop_it(new, monkeypatch, which):
+@pytest.mark.parametrize("role", ["{role0}", "{role1}"])
+def test_a_role_dropped_during_the_rotation_does_not_stop_it(new, monkeypatch, role):
     target = new()
-    after_first_call(monkeypatch, "apply", lambda: target.system.sql(f"DROP ROLE IF EXISTS {which}"))
-    if which == "{role1}":  # The one that is new: there is nothing to prove any more.
-        with pytest.raises(SystemRefusedError, match="not let in"):
+    after_first_call(monkeypatch, "apply", lambda: target.system.sql(f"DROP ROLE IF EXISTS {role}"))
+    if role == "{role1}":  # The new role: the new credential cannot work any more.
+        with pytest.raises(SystemRefusedError, match="the system rejects the new credential"):
             target.rotate()
         target.recover()
     else:
@@ -42,7 +42,7 @@ def test_a_role_dropped_during_the_rotation_does_not_stop_it(new, monkeypatch, w
 @pytest.mark.parametrize("kind", [LoginRoles, OneRole])
 def test_a_manually_changed_password_is_replaced(new, kind):
     target = new(kind)
-    target.system.sql("ALTER ROLE {role0} PASSWORD 'of-a-person'")
+    target.system.sql("ALTER ROLE {role0} PASSWORD 'manual'")
     assert not target.system.accepts(target.fields())
     target.rotate()
     assert target.system.accepts(target.fields())
@@ -62,14 +62,14 @@ def test_a_revoked_membership_is_granted_again(new):
 def test_a_working_credential_that_a_user_writes_during_the_rotation_stays(new, monkeypatch):
     target = new()
     target.rotate()
-    edited = {**target.fields(), "password": "of-a-person"}
+    edited = {**target.fields(), "password": "manual"}
 
     def edit():
-        target.system.sql("ALTER ROLE {role1} PASSWORD 'of-a-person'")
+        target.system.sql("ALTER ROLE {role1} PASSWORD 'manual'")
         target.put(target.secret_path, **edited)
 
     after_first_call(monkeypatch, "apply", edit)
-    # What was given up does not hinder the next, which is asked for at once.
+    # The abandoned rotation does not delay the next one, which is requested immediately.
     target.rotate()
     assert target.fields(version=target.metadata()["current_version"] - 1) == edited
     assert target.fields()["username"] == target.system.roles[0]
@@ -79,11 +79,11 @@ def test_a_working_credential_that_a_user_writes_during_the_rotation_stays(new, 
 
 def test_an_invalid_credential_that_a_user_writes_during_the_rotation_is_replaced(new, monkeypatch):
     target = new()
-    edited = {**target.fields(), "password": "mistyped", "note": "of a person"}
+    edited = {**target.fields(), "password": "mistyped", "note": "by a user"}
     after_first_call(monkeypatch, "apply", lambda: target.put(target.secret_path, **edited))
     target.rotate()
     fields = target.fields()
-    assert fields["note"] == "of a person"
+    assert fields["note"] == "by a user"
     assert fields["username"] == target.system.roles[1]
     assert target.system.accepts(fields)
 
@@ -93,12 +93,12 @@ def test_the_old_role_stays_after_a_manual_rollback(new, monkeypatch):
     before = target.fields()
     inner = TargetRotation._check_confirmations
 
-    def ask(self):
+    def check(self):
         if target.fields()["username"] != before["username"]:
             target.put(target.secret_path, **before)
         inner(self)
 
-    monkeypatch.setattr(TargetRotation, "_check_confirmations", ask)
+    monkeypatch.setattr(TargetRotation, "_check_confirmations", check)
     target.rotate()
     assert target.fields() == before
     assert target.system.accepts(before)

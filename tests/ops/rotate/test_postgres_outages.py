@@ -1,4 +1,4 @@
-"""What becomes of a rotation whose PostgreSQL is away, stands still, or is held by another."""
+"""Rotations while PostgreSQL is unavailable or hangs, or another rotator has the lock."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def test_a_server_without_free_connections_counts_as_unavailable(new):
     target = new()
     target.system.sql("CREATE ROLE {role1} CONNECTION LIMIT 0")
     target.system.sql("GRANT {role1} TO {admin} WITH ADMIN OPTION")
-    with pytest.raises(SystemUnavailableError, match="no connection left"):
+    with pytest.raises(SystemUnavailableError, match="no free connection"):
         target.rotate()
     target.system.sql("ALTER ROLE {role1} CONNECTION LIMIT -1")
     target.recover()
@@ -40,10 +40,10 @@ def test_the_advisory_lock_of_another_rotator_is_respected(new, monkeypatch):
     monkeypatch.setitem(postgres_session._TIMEOUTS, "lock_timeout", "200ms")
     target = new()
     admin = target.fields("database/admin")
-    monkeypatch.setattr(Kind, "_key", lambda _: 4711)
+    monkeypatch.setattr(Kind, "_lock_key", lambda _: 4711)
     with closing(target.system.connect(admin)) as other:
         other.execute("SELECT pg_advisory_lock(4711)")
-        with pytest.raises(SystemUnavailableError, match="another rotator holds it"):
+        with pytest.raises(SystemUnavailableError, match="another rotator has the lock"):
             target.rotate()
     target.recover()
     assert target.system.orphans(target.fields()) == set()
@@ -51,31 +51,31 @@ def test_the_advisory_lock_of_another_rotator_is_respected(new, monkeypatch):
 
 def test_a_suspended_rotator_loses_the_advisory_lock_and_does_no_harm(new, monkeypatch):
     monkeypatch.setattr(decision, "LOCK_TTL", 0.1)
-    monkeypatch.setattr(postgres_session, "PATIENCE", 0.0)
+    monkeypatch.setattr(postgres_session, "TIMEOUT", 0.0)
     target = new()
-    inner, still = Kind._make_member, []
+    inner, suspended = Kind._make_member, []
 
-    def stand_still(self, admin, role):
-        if not still:
-            still.append(True)
-            # As the product has it, but sooner; and for this one alone, for the other may be slow.
+    def suspend(self, admin, role):
+        if not suspended:
+            suspended.append(True)
+            # Shorter than lessee's timeouts, and only for this session: the other may be slow.
             for name in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
                 assert admin.execute(f"SHOW {name}").fetchone() == (postgres_session._TIMEOUTS[name],)
                 admin.execute(f"SET {name} TO '200ms'")
-            assert target.rotate() is Outcome.ROTATED  # Another one, whose time has come.
+            assert target.rotate() is Outcome.ROTATED  # By another rotator.
         inner(self, admin, role)
 
-    monkeypatch.setattr(Kind, "_make_member", stand_still)
+    monkeypatch.setattr(Kind, "_make_member", suspend)
     assert target.rotate() is Outcome.ALREADY_ROTATED
-    assert still
+    assert suspended
     assert target.fields()["rotation_count"] == 1
     assert target.system.accepts(target.fields())
     assert target.system.orphans(target.fields()) == set()
 
 
 def test_a_suspended_server_is_not_waited_for(new, postgres, monkeypatch):
-    monkeypatch.setattr(postgres_session, "_CONNECT", 2)
-    monkeypatch.setattr(postgres_session, "_PING", 1)
+    monkeypatch.setattr(postgres_session, "_CONNECT_TIMEOUT", 2)
+    monkeypatch.setattr(postgres_session, "_PING_TIMEOUT", 1)
     target = new()
     after_first_call(monkeypatch, "create", lambda: postgres.process.send_signal(signal.SIGSTOP))
     try:
@@ -87,7 +87,7 @@ def test_a_suspended_server_is_not_waited_for(new, postgres, monkeypatch):
 
 
 def test_a_suspended_session_is_not_waited_for(new, monkeypatch):
-    monkeypatch.setattr(postgres_session, "_SESSION", 3.0)
+    monkeypatch.setattr(postgres_session, "_SESSION_TIMEOUT", 3.0)
     target = new()
     stopped = []
 
@@ -99,7 +99,7 @@ def test_a_suspended_session_is_not_waited_for(new, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Kind, "_make_member", stop)
         try:
-            with pytest.raises(SystemUnavailableError, match="did not finish"):
+            with pytest.raises(SystemUnavailableError, match=r"PostgreSQL at .* failed"):
                 target.rotate()
         finally:
             os.kill(stopped[0], signal.SIGCONT)
@@ -127,24 +127,24 @@ def test_the_server_s_certificate_is_verified_as_the_secret_says(new, postgres, 
 def test_an_outage_of_postgresql_at_any_step_delays_the_rotation(new, postgres, monkeypatch):
     target = new(terminate=True)
     target.system.sql("GRANT pg_signal_backend TO {admin}")
-    # This server need not survive a crash; what its admin says must.
+    # The test server need not survive a crash, but the admin's changes must.
     target.system.sql("ALTER ROLE {admin} SET synchronous_commit TO on")
     postgres.sql("CHECKPOINT")
     for call_index in count():
         with monkeypatch.context() as patch:
-            came = stop_before(patch, postgres, call_index)
+            reached = stop_before(patch, postgres, call_index)
             try:
                 target.rotate()
             except SystemUnavailableError:
-                assert came
+                assert reached
             else:
-                assert not came
-        if not came:
+                assert not reached
+        if not reached:
             break
         postgres.start()
-        noted = target.journal.pending
+        recorded = target.journal.pending
         target.recover()
-        assert {key: target.fields()[key] for key in noted} == noted
+        assert {key: target.fields()[key] for key in recorded} == recorded
         assert target.system.orphans(target.fields()) == set()
     assert call_index >= 15
 
@@ -160,27 +160,27 @@ def test_a_connection_lost_between_two_statements_leaves_no_partial_change(new, 
         inner(self, admin, text, **parts)
 
     monkeypatch.setattr(Kind, "_do", do)
-    with pytest.raises(SystemUnavailableError, match="did not finish"):
+    with pytest.raises(SystemUnavailableError, match=r"PostgreSQL at .* failed"):
         target.rotate()
     target.recover()
-    # Its login alone would have worked without it.
+    # A login would also work without this setting.
     with closing(target.system.connect(target.fields())) as session:
         assert session.execute("SELECT current_user").fetchone() == (target.system.owner,)
 
 
 def stop_before(patch, postgres, call_index):
-    """The server is stopped before the so manyeth call of psycopg's. A list that is not empty once it came so far."""
-    left, came = count(call_index, -1), []
+    """Stop the server before the call of this index to psycopg. Returns a list that is not empty after that."""
+    left, reached = count(call_index, -1), []
 
-    def mined(inner):
+    def with_stop(inner):
         def call(*arguments, **settings):
             if next(left) == 0:
-                came.append(True)
+                reached.append(True)
                 postgres.stop()
             return inner(*arguments, **settings)
 
         return call
 
-    patch.setattr(psycopg, "connect", mined(psycopg.connect))
-    patch.setattr(psycopg.Connection, "execute", mined(psycopg.Connection.execute))
-    return came
+    patch.setattr(psycopg, "connect", with_stop(psycopg.connect))
+    patch.setattr(psycopg.Connection, "execute", with_stop(psycopg.Connection.execute))
+    return reached

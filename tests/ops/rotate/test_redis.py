@@ -1,4 +1,4 @@
-"""Passwords of Redis' ACL users: known to nobody but who needs them, and never lost with a restart."""
+"""Passwords of Redis' ACL users: they leak nowhere, and survive a restart of Redis."""
 
 import secrets
 import signal
@@ -38,7 +38,7 @@ def target(bao, tmp_path, user):
 
 @pytest.fixture
 def server(tmp_path):
-    """One that a test may break."""
+    """A server that a test may break."""
     with Redis(tmp_path, acl=[f"user {ADMIN} on >admins {RIGHTS}"]) as server:
         yield server
 
@@ -55,36 +55,36 @@ def restart(server):
 
 @contextmanager
 def monitored(server):
-    """All that MONITOR shows meanwhile is in the list, once this has ended."""
-    seen = []
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as watcher:
-        watcher.sendall(f"AUTH {server.password}\r\nMONITOR\r\n".encode())
-        while not b"".join(seen).startswith(b"+OK\r\n+OK\r\n"):
-            seen.append(watcher.recv(1 << 16))
-        yield seen
-        server.ask("ECHO", "that is all")
-        while b"that is all" not in b"".join(seen[-2:]):
-            seen.append(watcher.recv(1 << 16))
+    """A list that has the output of MONITOR when this context ends."""
+    output = []
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as monitor:
+        monitor.sendall(f"AUTH {server.password}\r\nMONITOR\r\n".encode())
+        while not b"".join(output).startswith(b"+OK\r\n+OK\r\n"):
+            output.append(monitor.recv(1 << 16))
+        yield output
+        server.ask("ECHO", "end of output")
+        while b"end of output" not in b"".join(output[-2:]):
+            output.append(monitor.recv(1 << 16))
 
 
 def test_the_new_password_is_nowhere_in_plain_text(target, user, caplog):
     caplog.set_level("DEBUG")
     server, old = user.server, target.fields()["password"]
     server.ask("CONFIG", "SET", "slowlog-log-slower-than", "0")
-    with monitored(server) as seen:
-        assert target.rotate_and_kill(3, after=False)  # Noted, and unknown to Redis: the login with it is refused.
+    with monitored(server) as output:
+        assert target.rotate_and_kill(3, after=False)  # Recorded, but unknown to Redis, which rejects the login.
         target.recover()
         target.rotate()
-    said = b"".join(seen)
-    assert b'"AUTH" "(redacted)"' in said
+    monitor = b"".join(output)
+    assert b'"AUTH" "(redacted)"' in monitor
     new = target.fields()["password"]
-    shown = [server.log.read_bytes(), server.aclfile.read_bytes(), said, caplog.text.encode()]
-    shown += [repr(server.ask(*words)).encode() for words in (("ACL", "LOG"), ("SLOWLOG", "GET", "1000"))]
+    texts = [server.log.read_bytes(), server.aclfile.read_bytes(), monitor, caplog.text.encode()]
+    texts += [repr(server.ask(*words)).encode() for words in (("ACL", "LOG"), ("SLOWLOG", "GET", "1000"))]
     assert hash_of(new).encode() in server.aclfile.read_bytes()
-    assert user.user in shown[-2].decode()  # It tells of the login that was refused.
-    assert b"SETUSER" in shown[-1]
+    assert user.user in texts[-2].decode()  # It has the rejected login.
+    assert b"SETUSER" in texts[-1]
     for password in (old, new):
-        assert not any(password.encode() in text for text in shown)
+        assert not any(password.encode() in text for text in texts)
 
 
 def test_open_connections_stay_open(target, user):
@@ -119,69 +119,69 @@ def test_a_missing_username_is_published(target, user, caplog):
     target.rotate()
     assert target.fields()["username"] == user.user
     assert user.accepts(target.fields())
-    [told] = [record.fields for record in caplog.records if record.getMessage() == "the old password stays"]
-    assert told["user"] == "default"
+    [fields] = [record.fields for record in caplog.records if record.getMessage() == "old password not revoked"]
+    assert fields["user"] == "default"
 
 
 def test_unknown_passwords_stay_valid_and_are_logged(target, user, caplog):
-    theirs = secrets.token_hex(8)
-    user.server.ask("ACL", "SETUSER", user.user, f">{theirs}")
+    manual = secrets.token_hex(8)
+    user.server.ask("ACL", "SETUSER", user.user, f">{manual}")
     target.rotate()
-    assert user.hashes() == {hash_of(theirs), hash_of(target.fields()["password"])}
-    [told] = [record.fields for record in caplog.records if record.getMessage() == "passwords of others"]
-    assert told["hashes"] == [hash_of(theirs)[:16]]
-    assert f"ACL SETUSER {user.user} !HASH" in told["todo"]
+    assert user.hashes() == {hash_of(manual), hash_of(target.fields()["password"])}
+    [fields] = [record.fields for record in caplog.records if record.getMessage() == "unknown passwords not revoked"]
+    assert fields["hashes"] == [hash_of(manual)[:16]]
+    assert f"ACL SETUSER {user.user} !HASH" in fields["todo"]
 
 
 def test_a_password_that_a_user_has_replaced_is_removed(target, user):
     target.rotate()
-    ours, theirs = target.fields(), secrets.token_hex(8)
-    user.server.ask("ACL", "SETUSER", user.user, f">{theirs}")
-    target.put(target.secret_path, **{**ours, "password": theirs})
+    before, manual = target.fields(), secrets.token_hex(8)
+    user.server.ask("ACL", "SETUSER", user.user, f">{manual}")
+    target.put(target.secret_path, **{**before, "password": manual})
     target.rotate()
     assert user.hashes() == {hash_of(target.fields()["password"])}
 
 
 def test_an_abandoned_password_is_removed_from_its_own_user(target, user, new_user):
-    """Given up, since a person has published another user meanwhile: nothing is left at the first one."""
+    """A user has published another ACL user during the rotation: the first one keeps no pending password."""
     before = target.fields()
     for call_index in count():
         assert target.rotate_and_kill(call_index, after=True)
         if user.hashes() != {hash_of(before["password"])}:
             break
     other = new_user()
-    theirs = {**before, **other.secrets()["cache/redis"]}
-    target.put(target.secret_path, **theirs)
+    edited = {**before, **other.secrets()["cache/redis"]}
+    target.put(target.secret_path, **edited)
     target.rotate(finish_only=True)
-    assert target.fields() == theirs
+    assert target.fields() == edited
     assert user.hashes() == {hash_of(before["password"])}
-    assert other.hashes() == {hash_of(theirs["password"])}
+    assert other.hashes() == {hash_of(edited["password"])}
 
 
 def test_a_password_changed_only_in_redis_is_replaced(target, user):
-    """Nothing that is published works then: the admin gives the user a new one."""
+    """No published password works then: the admin sets a new one."""
     user.server.ask("ACL", "SETUSER", user.user, "resetpass", f">{secrets.token_hex(8)}")
     target.rotate()
     assert user.accepts(target.fields())
 
 
-MOMENTS = [(act, after) for act in ("stopped", "restarted") for after in (False, True)]
+FAULTS = [(fault, after) for fault in ("stopped", "restarted") for after in (False, True)]
 
 
 @pytest.mark.parametrize(
-    ("act", "after"), MOMENTS, ids=[f"{act}-{'after' if late else 'before'}" for act, late in MOMENTS]
+    ("fault", "after"), FAULTS, ids=[f"{fault}-{'after' if after else 'before'}" for fault, after in FAULTS]
 )
-def test_the_published_password_works_after_a_restart_of_redis_at_any_step(breakable, act, after, monkeypatch):
-    """Killed, so that it has nothing but what it was made to save; alone, or to be there again at once."""
+def test_the_published_password_works_after_a_restart_of_redis_at_any_step(breakable, fault, after, monkeypatch):
+    """Redis is killed, and keeps only what it has saved. It stays down, or starts again immediately."""
     server, kills = breakable.system.server, 0
     for call_index in count():
         with monkeypatch.context() as patched:
-            reached = _lay(patched, server, call_index, after=after, again=act == "restarted")
+            reached = _kill_at(patched, server, call_index, after=after, restart=fault == "restarted")
             with suppress(SystemUnavailableError, SystemRefusedError):
                 breakable.rotate()
         if not reached:
             break
-        if act == "stopped":
+        if fault == "stopped":
             server.start()
         kills += 1
         assert breakable.system.accepts(breakable.fields())
@@ -193,14 +193,14 @@ def test_the_published_password_works_after_a_restart_of_redis_at_any_step(break
     assert kills >= 8
 
 
-def _lay(patched, server, call_index, *, after, again):
-    """Let Redis go when lessee asks it for the so manyeth time. What was reached is in the list then."""
+def _kill_at(patched, server, call_index, *, after, restart):
+    """Kill Redis at lessee's command of this index. Returns a list that is not empty after that."""
     inner, left, reached = redis.Redis.execute_command, count(call_index, -1), []
 
-    def go():
+    def kill():
         reached.append(call_index)
         server.stop()
-        if again:
+        if restart:
             server.start()
 
     @wraps(inner)
@@ -208,10 +208,10 @@ def _lay(patched, server, call_index, *, after, again):
         own = client.connection_pool.connection_kwargs.get("username") is None
         here = not own and next(left) == 0
         if here and not after:
-            go()
+            kill()
         answer = inner(client, *words, **settings)
         if here and after:
-            go()
+            kill()
         return answer
 
     patched.setattr(redis.Redis, "execute_command", call)
@@ -220,7 +220,7 @@ def _lay(patched, server, call_index, *, after, again):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_the_published_password_works_after_a_kill_of_both_at_any_step(breakable, after):
-    """The rotator is killed, and goes on until it has published; then Redis is killed as well."""
+    """The rotator is killed, and another continues until it has published; then Redis is killed."""
     block, server, kills = breakable.config["rotation"]["target"], breakable.system.server, 0
     breakable._calls = breakable.system.calls
     block.update(consumers=["simba"], confirmation_timeout="1h")
@@ -243,7 +243,7 @@ def test_a_hanging_redis_counts_as_unavailable(breakable):
     process.send_signal(signal.SIGSTOP)
     try:
         with pytest.raises(
-            SystemUnavailableError, match=r"^127.0.0.1:\d+: Redis does not answer \(TimeoutError\); is it up"
+            SystemUnavailableError, match=r"^127.0.0.1:\d+: Redis does not answer \(TimeoutError\); check that it"
         ):
             breakable.rotate()
     finally:
@@ -269,50 +269,53 @@ def _without(*words):
     return lambda target: target.system.server.ask("ACL", "SETUSER", ADMIN, *words)
 
 
-def _gone(target):
+def _delete_user(target):
     target.system.server.ask("ACL", "DELUSER", target.system.user)
 
 
 def _other_user(target):
-    target.config["rotation"]["target"]["user"] = "somebody"
+    target.config["rotation"]["target"]["user"] = "another"
     target.write_config()
 
 
-def _no_room(target):
+def _block_aclfile(target):
     aclfile = target.system.server.aclfile
     aclfile.unlink()
     aclfile.mkdir()
 
 
 @pytest.mark.parametrize(
-    ("breaks", "told"),
+    ("breaks", "text"),
     [
-        (_gone, "there is no such ACL user; make it: ACL SETUSER app-"),
-        (_user(["nopass"]), "the user takes any password; ACL SETUSER app-"),
-        (_user(["off"]), "the user is switched off; if it shall not be: ACL SETUSER app-"),
-        (_admin(password="wrong"), "Redis refuses the admin's login; write the admin's username and password"),
-        (_without("-acl|setuser"), f"the admin may not do what is needed; ACL SETUSER {ADMIN} +acl|getuser +acl|setu"),
-        (_without("-acl|getuser"), f"the admin may not do what is needed; ACL SETUSER {ADMIN} +acl|getuser"),
-        (_without("-acl|save"), f"the admin may not do what is needed; ACL SETUSER {ADMIN} +acl|getuser"),
+        (_delete_user, "the ACL user does not exist; create it: ACL SETUSER app-"),
+        (_user(["nopass"]), "the ACL user accepts any password; set a password: ACL SETUSER app-"),
+        (_user(["off"]), "the ACL user is disabled; enable it: ACL SETUSER app-"),
+        (_admin(password="wrong"), "Redis rejects the admin's login; correct username and password in the admin's"),
+        (
+            _without("-acl|setuser"),
+            f"the admin lacks permissions; grant them: ACL SETUSER {ADMIN} +acl|getuser +acl|setu",
+        ),
+        (_without("-acl|getuser"), f"the admin lacks permissions; grant them: ACL SETUSER {ADMIN} +acl|getuser"),
+        (_without("-acl|save"), f"the admin lacks permissions; grant them: ACL SETUSER {ADMIN} +acl|getuser"),
         (
             _secret(username=ADMIN),
-            f"cache/admin: the admin is {ADMIN} himself, and would be shut out; give it a user of",
+            f"cache/admin: the admin is {ADMIN} too, and would revoke its own login; give the admin its own user",
         ),
         (_secret(host=""), "cache/redis: the secret lacks host; write it with all of host, port, password"),
         (_admin(host=""), "cache/admin: the secret lacks host"),
-        (_secret(host="x" * 70), "Redis refuses (Unicode"),
-        (_secret(db=99), "Redis refuses (ResponseError); is it a Redis from version 6 on, and are host and db right?"),
-        (_secret(tls="true", ca_file="/nowhere/ca.pem"), "/nowhere/ca.pem: the secret's ca_file is not there"),
-        (_other_user, "cache/redis: its username is not somebody; mend `user:`, or the secret's username"),
-        (_no_room, "Redis cannot save its aclfile; may Redis write the file, and its folder? its log says more"),
+        (_secret(host="x" * 70), "Redis rejects the request (Unicode"),
+        (_secret(db=99), "Redis rejects the request (ResponseError); check that it is Redis 6 or later, and `host`"),
+        (_secret(tls="true", ca_file="/missing/ca.pem"), "/missing/ca.pem: the secret's ca_file does not exist"),
+        (_other_user, "cache/redis: the username in the secret is not another; correct `user`, or the"),
+        (_block_aclfile, "Redis cannot write its aclfile; check that Redis may write the file and its directory"),
     ],
 )
-def test_an_obstacle_is_reported_and_the_published_password_stays(breakable, breaks, told):
+def test_an_obstacle_is_reported_and_the_published_password_stays(breakable, breaks, text):
     breaks(breakable)
     before = breakable.fields()
     with pytest.raises(LesseeError) as caught:
         breakable.rotate()
-    assert told in str(caught.value)
+    assert text in str(caught.value)
     assert breakable.fields() == before
     values = {before["password"], breakable.journal.pending.get("password", before["password"])}
     assert not any(value in str(caught.value) for value in values)
@@ -323,10 +326,10 @@ def test_after_the_obstacle_the_same_rotation_continues(breakable):
     server.ask("ACL", "SETUSER", ADMIN, "-acl|save")
     with pytest.raises(SystemRefusedError):
         breakable.rotate()
-    noted = breakable.journal.pending["password"]
+    recorded = breakable.journal.pending["password"]
     server.ask("ACL", "SETUSER", ADMIN, "+acl|save")
     breakable.recover()
-    assert breakable.fields()["password"] == noted
+    assert breakable.fields()["password"] == recorded
 
 
 @pytest.fixture
@@ -339,7 +342,7 @@ def plain(bao, tmp_path):
 
 class _DefaultUser:
     calls = ()
-    target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}  # noqa: RUF012  # Nobody writes it.
+    target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}  # noqa: RUF012  # It is never changed.
 
     def __init__(self, server):
         self.server = server
@@ -372,7 +375,7 @@ def test_the_default_user_of_a_configuration_file_is_rotated_too(plain):
 
 def test_a_default_user_without_a_password_is_rejected(plain):
     plain.system.server.ask("ACL", "SETUSER", "default", "nopass")
-    with pytest.raises(SystemRefusedError, match="default: the user takes any password; ACL SETUSER default resetpass"):
+    with pytest.raises(SystemRefusedError, match="accepts any password; set a password: ACL SETUSER default resetpass"):
         plain.rotate()
 
 
@@ -386,7 +389,7 @@ def test_without_an_aclfile_a_warning_is_logged_and_the_password_set_again(plain
     block.update(consumers=["simba"], confirmation_timeout="1h")
     plain.write_config()
     assert plain.rotate(wait=False) is Outcome.ROTATED
-    assert "a restart of Redis loses the new password" in caplog.text
+    assert "password lost at a restart of Redis" in caplog.text
     restart(server)
     assert not plain.system.accepts(plain.fields())
     plain.confirm()

@@ -1,4 +1,4 @@
-"""What goes wrong with one target stops no other, even if the error is unexpected."""
+"""An error of one target stops no other target, even if the error is unexpected."""
 
 import os
 import time
@@ -37,15 +37,15 @@ def test_an_unexpected_error_stops_no_other_target_and_prints_no_value(runner, m
     create = RandomValues.create
 
     def fails(kind, case):
-        if case.secret.get("issuer"):  # The first target's alone has one.
+        if case.secret.get("issuer"):  # Only the first target's secret has one.
             raise ValueError(case.secret["secret"])
         return create(kind, case)
 
     monkeypatch.setattr(RandomValues, "create", fails)
     value = target.fields()["secret"]
     assert runner.run(["target", "other"]) == 70
-    said = capsys.readouterr()
-    assert said.err == "lessee: target: internal error: ValueError; please report it\n"
-    assert said.out.startswith("other: rotated; version 1; ")
-    assert value not in said.err
+    output = capsys.readouterr()
+    assert output.err == "lessee: target: internal error: ValueError; please report it\n"
+    assert output.out.startswith("other: rotated; version 1; ")
+    assert value not in output.err
     assert target.journal.step is Step.IDLE

@@ -1,4 +1,4 @@
-"""Access keys on a real SeaweedFS: nothing that the apps read is ever deleted, and nothing is left behind."""
+"""Rotation of access keys on a real SeaweedFS: no published key is ever deleted, and no other key is left."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from support.servers.fault_proxy import Fault, Proxy, Status
 from support.systems import s3
 
 _REQUESTS = 6
-"""One rotation's: the kept one deleted; listed, made, proved, once more after the waiting, disabled."""
+"""Of one rotation: delete the retained key; list, create, verify twice, disable."""
 
 
 @pytest.fixture(scope="module")
@@ -37,38 +37,38 @@ def proxy(store):
 
 @pytest.fixture
 def made(bao, tmp_path, store, proxy, monkeypatch):
-    """Makes a target with further settings, whose store is behind the proxy."""
-    monkeypatch.setattr(AccessKeys, "patience", 1.0)
+    """Creates a target with more settings, whose store is behind the proxy."""
+    monkeypatch.setattr(AccessKeys, "propagation_timeout", 1.0)
     monkeypatch.setattr(aws, "TIMEOUTS", (2, 2))
     return lambda **settings: RotationTarget(bao, tmp_path, s3.AccessKeys(store, proxy.port), **settings)
 
 
-class _Weather:
-    """What befalls the so manyeth request from now on, or those of an operation."""
+class _FaultPlan:
+    """Faults of a request, by its number from now on or by its operation."""
 
     def __init__(self, proxy, monkeypatch):
-        self._proxy, self._changes, self._asked = proxy, {}, 0
+        self._proxy, self._faults, self._count = proxy, {}, 0
         inner = BaseClient._make_api_call
 
-        def call(client, operation, said):
+        def call(client, operation, parameters):
             if client.meta.endpoint_url == proxy.address:
-                self._asked += 1
-                proxy.fault = self._changes.get(operation, self._changes.get(self._asked))
-            return inner(client, operation, said)
+                self._count += 1
+                proxy.fault = self._faults.get(operation, self._faults.get(self._count))
+            return inner(client, operation, parameters)
 
         monkeypatch.setattr(BaseClient, "_make_api_call", call)
 
-    def at(self, what, fault):
-        self._asked, self._changes = 0, {what: fault}
+    def at(self, request, fault):
+        self._count, self._faults = 0, {request: fault}
 
     def clear(self):
-        self._changes = {}
+        self._faults = {}
         self._proxy.clear()
 
 
 @pytest.fixture
-def weather(proxy, monkeypatch):
-    return _Weather(proxy, monkeypatch)
+def faults(proxy, monkeypatch):
+    return _FaultPlan(proxy, monkeypatch)
 
 
 def _error(status, code):
@@ -80,7 +80,7 @@ def test_with_two_keys_neither_is_deleted_and_the_error_names_the_other(made):
     target = made()
     second = target.system.new_key()
     for _ in range(2):
-        with pytest.raises(SystemRefusedError, match="has 2 keys") as caught:
+        with pytest.raises(SystemRefusedError, match="has 2 of 2 keys") as caught:
             target.rotate()
     text = str(caught.value)
     assert f"…{second['access_key'][-4:]} (Active)" in text
@@ -101,12 +101,12 @@ def test_a_manually_disabled_key_is_not_deleted(made):
     assert set(target.system.keys()) == {second, target.fields()["access_key"]}
 
 
-def test_the_limit_of_keys_is_reported_and_the_rotation_continues_below_it(made, weather):
+def test_the_limit_of_keys_is_reported_and_the_rotation_continues_below_it(made, faults):
     target = made()
-    weather.at("CreateAccessKey", _error(409, "LimitExceeded"))
-    with pytest.raises(SystemRefusedError, match="as many keys as it may"):
+    faults.at("CreateAccessKey", _error(409, "LimitExceeded"))
+    with pytest.raises(SystemRefusedError, match="the maximum number of keys"):
         target.rotate()
-    weather.clear()
+    faults.clear()
     assert target.rotate() is Outcome.ROTATED
     assert target.system.orphans(target.fields()) == set()
 
@@ -117,7 +117,7 @@ def test_the_old_key_is_disabled_and_deleted_after_the_delay(made):
     target.rotate()
     assert target.system.keys()[old["access_key"]] == "Inactive"
     assert target.journal.step is Step.RETAINING
-    assert old["secret_key"] == target.journal.current["secret_key"], "it can be brought back"
+    assert old["secret_key"] == target.journal.current["secret_key"], "it can be restored"
     target.expire_delete_delay()
     target.rotate(finish_only=True, force=False)
     assert set(target.system.keys()) == {target.fields()["access_key"]}
@@ -132,13 +132,13 @@ def test_without_a_delay_the_old_key_is_deleted_immediately(made):
     assert target.journal.step is Step.IDLE
 
 
-def test_an_iam_that_cannot_disable_keys_is_logged_and_the_key_deleted_after_the_delay(made, weather, caplog):
+def test_an_iam_that_cannot_disable_keys_is_logged_and_the_key_deleted_after_the_delay(made, faults, caplog):
     target = made()
     old = target.fields()["access_key"]
-    weather.at("UpdateAccessKey", _error(501, "NotImplemented"))
+    faults.at("UpdateAccessKey", _error(501, "NotImplemented"))
     target.rotate()
     assert target.system.keys()[old] == "Active"
-    assert "disables no keys" in caplog.text
+    assert "old key not disabled" in caplog.text
     target.expire_delete_delay()
     target.rotate(finish_only=True, force=False)
     assert set(target.system.keys()) == {target.fields()["access_key"]}
@@ -166,8 +166,8 @@ def test_a_key_restored_during_its_retention_is_not_deleted(made):
     target = made()
     old = target.fields()
     target.rotate()
-    back = {"UserName": target.system.user, "AccessKeyId": old["access_key"], "Status": "Active"}
-    target.system.iam.update_access_key(**back)
+    enabled = {"UserName": target.system.user, "AccessKeyId": old["access_key"], "Status": "Active"}
+    target.system.iam.update_access_key(**enabled)
     target.put(target.secret_path, **old)
     target.expire_delete_delay()
     target.recover()
@@ -176,29 +176,29 @@ def test_a_key_restored_during_its_retention_is_not_deleted(made):
 
 def test_a_manually_published_key_stays_and_the_pending_one_is_deleted(made):
     target = made()
-    target.system.allow(s3.ELSEWHERE)  # The new key cannot be proved.
+    target.system.allow(s3.ELSEWHERE)  # The verification of the new key fails.
     with pytest.raises(SystemRefusedError):
         target.rotate()
     target.system.allow(s3.MAY_LIST)
-    pending, mine = target.journal.pending["access_key"], target.system.new_key()
-    target.put(target.secret_path, **{**target.fields(), **mine})
+    pending, manual = target.journal.pending["access_key"], target.system.new_key()
+    target.put(target.secret_path, **{**target.fields(), **manual})
     target.recover()
-    assert target.fields()["access_key"] == mine["access_key"]
+    assert target.fields()["access_key"] == manual["access_key"]
     assert pending not in set(target.system.keys())
 
 
-def test_a_manually_published_key_is_not_a_leftover(made, weather):
+def test_a_manually_published_key_is_not_a_leftover(made, faults):
     target = made()
-    weather.at("CreateAccessKey", Fault.LOST)
+    faults.at("CreateAccessKey", Fault.LOST)
     with pytest.raises(SystemUnavailableError):
         target.rotate()
-    weather.clear()
+    faults.clear()
     assert target.journal.step is Step.CREATING
     lost = set(target.system.keys()) - {target.fields()["access_key"]}
-    mine = target.system.new_key()
-    target.put(target.secret_path, **{**target.fields(), **mine})
+    manual = target.system.new_key()
+    target.put(target.secret_path, **{**target.fields(), **manual})
     target.recover()
-    assert target.fields()["access_key"] == mine["access_key"]
+    assert target.fields()["access_key"] == manual["access_key"]
     assert len(lost) == 1
     assert not lost & set(target.system.keys())
 
@@ -208,14 +208,14 @@ def test_a_denying_policy_is_reported_and_the_same_key_is_published_after_its_ch
     old = target.fields()
     target.system.allow(s3.ELSEWHERE)
     for _ in range(2):
-        with pytest.raises(SystemRefusedError, match="closed out of the bucket docs"):
+        with pytest.raises(SystemRefusedError, match="has no access to the bucket docs"):
             target.rotate()
-    noted = target.journal.pending
+    recorded = target.journal.pending
     assert len(target.system.keys()) == 2
     assert target.fields() == old
     target.system.allow(s3.MAY_LIST)
     target.recover()
-    assert target.fields()["access_key"] == noted["access_key"]
+    assert target.fields()["access_key"] == recorded["access_key"]
 
 
 @pytest.mark.parametrize("statement", [s3.MAY_LIST, s3.MAY_READ, s3.MAY_WRITE], ids=["list", "read", "write"])
@@ -229,7 +229,7 @@ def test_a_rejected_new_key_is_deleted_and_no_other_is_created(made, proxy):
     target = made()
     old = target.fields()
     proxy.on_path("/docs", Status(403, body=b"<Error><Code>InvalidAccessKeyId</Code></Error>"))
-    with pytest.raises(SystemRefusedError, match="is not let in"):
+    with pytest.raises(SystemRefusedError, match="the system rejects the new credential"):
         target.rotate()
     proxy.clear()
     assert set(target.system.keys()) == {old["access_key"]}
@@ -239,21 +239,21 @@ def test_a_rejected_new_key_is_deleted_and_no_other_is_created(made, proxy):
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.DROP, Fault.LOST, Status(503), Status(200)], ids=["away", "answer lost", "503", "rubbish"]
+    "fault", [Fault.DROP, Fault.LOST, Status(503), Status(200)], ids=["unavailable", "response lost", "503", "not S3"]
 )
-def test_an_outage_of_the_store_at_any_step_loses_nothing_and_leaves_no_key(made, weather, fault):
+def test_an_outage_of_the_store_at_any_step_loses_nothing_and_leaves_no_key(made, faults, fault):
     target = made()
     for step in count(1):
-        weather.at(step, fault)
+        faults.at(step, fault)
         try:
             target.rotate()
             break
         except SystemUnavailableError:
             assert target.system.accepts(target.fields())
-        weather.clear()
+        faults.clear()
         target.recover()
         assert target.system.orphans(target.fields()) == set()
-    assert step > _REQUESTS  # More where a new key needs a moment.
+    assert step > _REQUESTS  # More where a new key needs time to propagate.
     assert target.system.orphans(target.fields()) == set()
 
 
@@ -261,15 +261,15 @@ def test_a_key_created_while_another_rotator_continued_is_deleted(made, monkeypa
     target = made()
     inner, old = AccessKeys.create, target.fields()
 
-    def overtaken(kind, case):
+    def create(kind, case):
         monkeypatch.setattr(AccessKeys, "create", inner)
-        made = inner(kind, case)
+        new = inner(kind, case)
         path = f"{target.environment}/{j.FOLDER}{target.name}"
         body = {"data": j.serialize(j.closed(target.journal, handle="")), "options": {"cas": 1}}
         target.bao.ask("POST", f"secret/data/{path}", body)
-        return made
+        return new
 
-    monkeypatch.setattr(AccessKeys, "create", overtaken)
+    monkeypatch.setattr(AccessKeys, "create", create)
     assert target.rotate() is Outcome.ROTATED
     assert set(target.system.keys()) == {old["access_key"], target.fields()["access_key"]}
 
@@ -277,13 +277,13 @@ def test_a_key_created_while_another_rotator_continued_is_deleted(made, monkeypa
 @pytest.mark.parametrize(
     ("fields", "error", "text"),
     [
-        ({"secret_key": "canary-wrong"}, SystemRefusedError, "its keys cannot be listed"),
-        ({"access_key": "canary-nobody"}, SystemRefusedError, "its keys cannot be listed"),
-        ({"access_key": "canary\n"}, SystemUnavailableError, "no answer"),
+        ({"secret_key": "canary-wrong"}, SystemRefusedError, "cannot list its keys"),
+        ({"access_key": "canary-unknown"}, SystemRefusedError, "cannot list its keys"),
+        ({"access_key": "canary\n"}, SystemUnavailableError, "no response"),
         ({"secret_key": ""}, LesseeError, "the secret lacks secret_key"),
-        ({"endpoint": "127.0.0.1:1"}, SystemUnavailableError, "no answer"),
-        ({"secure": True}, SystemUnavailableError, "no answer"),
-        ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemUnavailableError, "no answer"),
+        ({"endpoint": "127.0.0.1:1"}, SystemUnavailableError, "no response"),
+        ({"secure": True}, SystemUnavailableError, "no response"),
+        ({"ca_file": "/missing/ca.pem", "secure": True}, SystemUnavailableError, "no response"),
     ],
 )
 def test_an_invalid_admin_secret_is_reported_without_its_values(made, fields, error, text, caplog):
@@ -291,15 +291,15 @@ def test_an_invalid_admin_secret_is_reported_without_its_values(made, fields, er
     target.put("storage/admin", **target.system.admin(**fields))
     with pytest.raises(error, match=text) as caught:
         target.rotate()
-    said = f"{caught.value}{caught.getrepr()}{caplog.text}"
+    text = f"{caught.value}{caught.getrepr()}{caplog.text}"
     assert "canary" not in str(caught.value)
-    assert s3.ADMIN["secret_access_key"] not in said
+    assert s3.ADMIN["secret_access_key"] not in text
     assert set(target.system.keys()) == {target.fields()["access_key"]}
 
 
 def test_a_missing_user_is_reported(made):
-    target = made(user="nobody-knows-her")
-    with pytest.raises(SystemRefusedError, match="there is no user nobody-knows-her"):
+    target = made(user="unknown")
+    with pytest.raises(SystemRefusedError, match="the user unknown does not exist"):
         target.rotate()
 
 
@@ -309,7 +309,7 @@ def test_the_admin_s_own_key_is_never_revoked(made, caplog):
     target.put(target.secret_path, **{**target.fields(), **admin})
     target.system.iam.delete_access_key(UserName=target.system.user, AccessKeyId=next(iter(target.system.keys())))
     target.rotate()
-    assert "the admin's own" in caplog.text
+    assert "old key not revoked" in caplog.text
     assert target.system.accepts(admin)
     assert target.fields()["access_key"] != admin["access_key"]
 

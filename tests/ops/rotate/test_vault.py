@@ -1,4 +1,4 @@
-"""What Vault itself makes or keeps: random values, and the secret_ids of AppRoles."""
+"""Credentials that only Vault has: random values, and the secret_ids of AppRoles."""
 
 import json
 import secrets
@@ -25,17 +25,17 @@ def role(bao, tmp_path):
     return RotationTarget(bao, tmp_path, SecretIds())
 
 
-def _set(target, **settings):
+def _configure(target, **settings):
     target.config["rotation"]["target"].update(settings)
     target.write_config()
 
 
-def _role(target, **settings):
+def _configure_role(target, **settings):
     target.bao.ask("POST", f"auth/approle/role/{target.system.role}", settings)
 
 
 def test_the_previous_value_stays_in_the_secret(values):
-    """Who checks a signature takes both; only who signs needs the new one."""
+    """Clients accept signatures of both; only the signer needs the new one."""
     chain = [values.fields()["secret"]]
     for _ in range(3):
         values.rotate()
@@ -46,16 +46,16 @@ def test_the_previous_value_stays_in_the_secret(values):
 
 
 def test_each_version_has_the_new_and_the_previous_value(values):
-    """There is no version of the secret in which one of the two is missing."""
+    """No version of the secret lacks one of them."""
     for _ in range(3):
         values.rotate()
     newest = values.metadata()["current_version"]
-    found = [values.fields(version=version) for version in range(1, newest + 1)]
-    assert all(after["old"] == before["secret"] for before, after in pairwise(found))
+    versions = [values.fields(version=version) for version in range(1, newest + 1)]
+    assert all(after["old"] == before["secret"] for before, after in pairwise(versions))
 
 
 def test_values_have_the_configured_length_and_charset(values):
-    _set(values, keys={"session": {}, "pin": {"generate": 9, "charset": "01"}})
+    _configure(values, keys={"session": {}, "pin": {"generate": 9, "charset": "01"}})
     values.rotate()
     fields = values.fields()
     assert len(fields["session"]) == 48
@@ -66,35 +66,35 @@ def test_values_have_the_configured_length_and_charset(values):
 
 
 def test_without_a_value_no_previous_value_is_published(values):
-    """An empty one would be a key that everybody has."""
-    _set(values, keys={"fresh": {"previous_key": "stale"}})
+    """An empty value would be a key that everyone has."""
+    _configure(values, keys={"current": {"previous_key": "previous"}})
     values.rotate()
-    assert "stale" not in values.fields()
-    first = values.fields()["fresh"]
+    assert "previous" not in values.fields()
+    first = values.fields()["current"]
     values.rotate()
-    assert values.fields()["stale"] == first
+    assert values.fields()["previous"] == first
 
 
 def test_a_missing_secret_is_created(values):
-    _set(values, secret="sessions/new", keys={"key": {}})
+    _configure(values, secret="sessions/new", keys={"key": {}})
     values.secret_path = "sessions/new"
     values.rotate()
     assert len(values.fields()["key"]) == 48
 
 
 def test_a_target_without_keys_and_approle_is_rejected(values):
-    _set(values, keys={})
-    with pytest.raises(LesseeError, match=r"rotation\.target\.keys: missing, and there is no `approle`; write `keys:`"):
+    _configure(values, keys={})
+    with pytest.raises(LesseeError, match=r"rotation\.target\.keys: missing, and `approle` is missing too; write"):
         values.rotate()
 
 
 def test_other_secret_ids_stay_valid(role):
     path = f"auth/approle/role/{role.system.role}/secret-id"
-    theirs = role.bao.ask("POST", path, {"metadata": json.dumps({"lessee_rotation": "another"})})["data"]
+    other = role.bao.ask("POST", path, {"metadata": json.dumps({"lessee_rotation": "another"})})["data"]
     before = role.fields()
     role.rotate()
     fields = role.fields()
-    assert role.system.orphans(fields) == {theirs["secret_id_accessor"]}
+    assert role.system.orphans(fields) == {other["secret_id_accessor"]}
     assert fields["role_id"] == before["role_id"]
     assert not role.system.accepts(before)
 
@@ -102,34 +102,34 @@ def test_other_secret_ids_stay_valid(role):
 def test_a_secret_id_has_the_rotation_in_its_metadata(role):
     role.rotate()
     path = f"auth/approle/role/{role.system.role}/secret-id-accessor/lookup"
-    found = role.bao.ask("POST", path, {"secret_id_accessor": role.system.accessor_of(role.fields())})["data"]
-    assert found["metadata"]["lessee_target"] == "target"
-    assert found["metadata"]["lessee_rotation"] == role.metadata()["custom_metadata"]["rotation_id"]
+    secret_id = role.bao.ask("POST", path, {"secret_id_accessor": role.system.accessor_of(role.fields())})["data"]
+    assert secret_id["metadata"]["lessee_target"] == "target"
+    assert secret_id["metadata"]["lessee_rotation"] == role.metadata()["custom_metadata"]["rotation_id"]
 
 
 def test_only_secret_ids_of_the_interrupted_rotation_are_destroyed(role, bao):
-    """Killed at each call, while another makes secret_ids of the same role."""
-    path, theirs = f"auth/approle/role/{role.system.role}/secret-id", set()
+    """The rotator is killed at each call, while another client creates secret_ids of the same role."""
+    path, others = f"auth/approle/role/{role.system.role}/secret-id", set()
     for call_index in count(4):
         if not role.rotate_and_kill(call_index, after=True):
             break
-        theirs.add(bao.ask("POST", path, {})["data"]["secret_id_accessor"])
+        others.add(bao.ask("POST", path, {})["data"]["secret_id_accessor"])
         role.recover()
-        assert role.system.orphans(role.fields()) == theirs
-    assert len(theirs) >= 10
+        assert role.system.orphans(role.fields()) == others
+    assert len(others) >= 10
 
 
 def test_a_secret_id_that_a_user_has_replaced_is_destroyed(role, bao):
     role.rotate()
     path = f"auth/approle/role/{role.system.role}/secret-id"
-    theirs = bao.ask("POST", path, {})["data"]["secret_id"]
-    role.put(role.secret_path, **{**role.fields(), "secret_id": theirs})
+    manual = bao.ask("POST", path, {})["data"]["secret_id"]
+    role.put(role.secret_path, **{**role.fields(), "secret_id": manual})
     role.rotate()
     assert role.system.orphans(role.fields()) == set()
 
 
 def test_both_secret_ids_work_until_all_consumers_have_confirmed(role):
-    _set(role, consumers=["simba"], confirmation_timeout="1h")
+    _configure(role, consumers=["simba"], confirmation_timeout="1h")
     before = role.fields()
     assert role.rotate(wait=False) is Outcome.ROTATED
     assert role.system.accepts(before)
@@ -140,18 +140,17 @@ def test_both_secret_ids_work_until_all_consumers_have_confirmed(role):
 
 
 def test_a_manually_published_secret_id_stays_and_the_pending_one_is_destroyed(role, bao):
-    """The one that was made and not published is destroyed."""
     path = f"auth/approle/role/{role.system.role}/secret-id"
     for call_index in count():
         assert role.rotate_and_kill(call_index, after=True)
         if role.journal.pending:
             break
-    theirs = bao.ask("POST", path, {})["data"]
-    role.put(role.secret_path, **{**role.fields(), "secret_id": theirs["secret_id"]})
-    before = role.journal.pending_handle
+    manual = bao.ask("POST", path, {})["data"]
+    role.put(role.secret_path, **{**role.fields(), "secret_id": manual["secret_id"]})
+    pending = role.journal.pending_handle
     role.rotate(finish_only=True)
-    assert role.fields()["secret_id"] == theirs["secret_id"]
-    assert before not in role.system.accessors()
+    assert role.fields()["secret_id"] == manual["secret_id"]
+    assert pending not in role.system.accessors()
 
 
 def test_a_verification_leaves_no_token(role, bao):
@@ -164,7 +163,7 @@ def test_a_verification_leaves_no_token(role, bao):
 
 
 def test_a_secret_may_have_random_values_and_a_secret_id(role):
-    _set(role, keys={"signing": {"previous_key": "signing_before"}})
+    _configure(role, keys={"signing": {"previous_key": "signing_before"}})
     role.rotate()
     first = role.fields()
     role.rotate()
@@ -179,53 +178,53 @@ def test_an_approle_at_another_mount_is_rotated(role, bao):
     bao.ask("POST", f"auth/{mount}/role/web", {"token_ttl": "5m"})
     role_id = bao.ask("GET", f"auth/{mount}/role/web/role-id")["data"]["role_id"]
     role.put(role.secret_path, role_id=role_id)
-    _set(role, approle="web", mount=mount)
+    _configure(role, approle="web", mount=mount)
     role.rotate()
     login = {key: role.fields()[key] for key in ("role_id", "secret_id")}
     assert bao.ask("POST", f"auth/{mount}/login", login)["auth"]["client_token"]
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "text"),
     [
-        ({"secret_id_num_uses": 1}, "a secret_id is good for one login, which the proof takes; set secret_id_num_us"),
+        ({"secret_id_num_uses": 1}, "a secret_id allows one login, which its verification needs; set secret_id_num_us"),
         (
             {"bind_secret_id": False, "token_bound_cidrs": ["127.0.0.0/8"]},
-            "a login of this role takes no secret_id; set bind_secret_id=true",
+            "the AppRole does not use secret_ids; set bind_secret_id=true",
         ),
     ],
 )
-def test_an_unsuitable_approle_is_rejected(role, settings, told):
-    _role(role, **settings)
+def test_an_unsuitable_approle_is_rejected(role, settings, text):
+    _configure_role(role, **settings)
     before, accessors = role.fields(), role.system.accessors()
     with pytest.raises(SystemRefusedError) as caught:
         role.rotate()
-    assert f"auth/approle/role/{role.system.role}: {told}" in str(caught.value)
+    assert f"auth/approle/role/{role.system.role}: {text}" in str(caught.value)
     assert (role.fields(), role.system.accessors()) == (before, accessors)
 
 
 def test_a_missing_approle_is_reported(role):
-    _set(role, approle="nobody")
+    _configure(role, approle="missing")
     with pytest.raises(
-        SystemRefusedError, match="role/nobody: there is no such AppRole; make it: bao write auth/approle"
+        SystemRefusedError, match="role/missing: the AppRole does not exist; create it: bao write auth/approle"
     ):
         role.rotate()
 
 
 def test_limits_of_a_secret_id_are_logged(role, caplog):
-    _role(role, secret_id_num_uses=5, secret_id_ttl="1h")
-    _set(role, rotation_period="2h")
+    _configure_role(role, secret_id_num_uses=5, secret_id_ttl="1h")
+    _configure(role, rotation_period="2h")
     role.rotate()
-    told = {record.getMessage(): record.fields for record in caplog.records}
-    assert told["each proof takes one of a secret_id's logins"]["logins"] == 5
-    assert told["a secret_id ends before the next one comes"]["ttl"] == 3600
+    logged = {record.getMessage(): record.fields for record in caplog.records}
+    assert logged["secret_id logins limited"]["logins"] == 5
+    assert logged["secret_id expires before its rotation"]["ttl"] == 3600
 
 
 def test_a_rejected_secret_id_is_not_published(role, caplog):
-    _role(role, secret_id_bound_cidrs=["10.0.0.0/8"])
+    _configure_role(role, secret_id_bound_cidrs=["10.0.0.0/8"])
     before, accessors = role.fields(), role.system.accessors()
     with pytest.raises(
-        SystemRefusedError, match="the new credential is not let in; see the system's log: may the login be"
+        SystemRefusedError, match="the system rejects the new credential; see the system's log: may the login be"
     ):
         role.rotate()
     assert (role.fields(), role.system.accessors()) == (before, accessors)
@@ -233,7 +232,7 @@ def test_a_rejected_secret_id_is_not_published(role, caplog):
     assert before["secret_id"] not in caplog.text
 
 
-RIGHTS = """
+POLICY = """
 path "secret/+/{environment}/*" {{ capabilities = ["create", "read", "update", "list", "delete"] }}
 path "{role}" {{ capabilities = ["read"] }}
 path "{role}/role-id" {{ capabilities = ["read"] }}
@@ -246,7 +245,7 @@ path "{role}/secret-id-accessor/destroy" {{ capabilities = ["update"] }}
 
 def test_the_documented_permissions_are_enough(role, bao, monkeypatch):
     path = f"auth/approle/role/{role.system.role}"
-    name, policy = f"rotator-{role.environment}", RIGHTS.format(environment=role.environment, role=path)
+    name, policy = f"rotator-{role.environment}", POLICY.format(environment=role.environment, role=path)
     bao.ask("PUT", f"sys/policies/acl/{name}", {"policy": policy})
     token = bao.ask("POST", "auth/token/create", {"policies": [name]})["auth"]["client_token"]
     monkeypatch.setattr("support.environments.rotation_targets.ROOT_TOKEN", token)

@@ -1,4 +1,4 @@
-"""A rotation while Vault is away, and while a person writes to the same secret."""
+"""Rotations while Vault fails, and while a user writes to the same secret."""
 
 from itertools import count
 
@@ -17,53 +17,53 @@ from support.systems.vault import VaultValues
 SEALED = Status(503, body=b'{"errors":["Vault is sealed"]}')
 
 
-class Once(Proxy):
-    """Something happens at one request, counted from now."""
+class FaultAtRequest(Proxy):
+    """A proxy with a fault, or an action, at one request."""
 
     def __init__(self, target_port):
-        self._left, self._what = -1, None
+        self._left, self._action = -1, None
         super().__init__(target_port)
 
-    def at(self, number, what):
-        """A weather, or what is done before the request is served."""
-        self._left, self._what = number, what
+    def at(self, number, fault):
+        """Set the request's number from now on, and its fault, or a function that is called before the request."""
+        self._left, self._action = number, fault
 
     @property
     def is_next(self):
-        """Whether it happens at the next request."""
+        """Whether the next request has the fault."""
         return self._left == 0
 
-    def calm(self):
-        """Nothing happens any more. Whether it has."""
-        self.has_come, self._left = self._left < 0, -1
-        return self.has_come
+    def disarm(self):
+        """Remove the fault. Returns whether the request was reached."""
+        self.was_reached, self._left = self._left < 0, -1
+        return self.was_reached
 
     def fault_of(self, path):
         self._left -= 1
         if self._left == -1:
-            if not callable(self._what):
-                return self._what
-            self._what()
+            if not callable(self._action):
+                return self._action
+            self._action()
         return super().fault_of(path)
 
 
 @pytest.fixture
-def way(bao):
-    with Once(int(bao.address.rpartition(":")[2])) as proxy:
+def proxy(bao):
+    with FaultAtRequest(int(bao.address.rpartition(":")[2])) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def target(bao, tmp_path, way, monkeypatch):
+def target(bao, tmp_path, proxy, monkeypatch):
     inner = transport.Transport.request
 
-    def ask(self, *arguments, **named):
-        # Where an answer is held back, it is not waited for; all others have their time.
-        return inner(self, *arguments, **named | ({"timeout": 0.2} if way.is_next else {}))
+    def request(self, *arguments, **settings):
+        # Only the request with the fault has a short timeout.
+        return inner(self, *arguments, **settings | ({"timeout": 0.2} if proxy.is_next else {}))
 
-    monkeypatch.setattr(transport.Transport, "request", ask)
+    monkeypatch.setattr(transport.Transport, "request", request)
     new = RotationTarget(bao, tmp_path, VaultValues(tmp_path))
-    new.config["vault"]["address"] = way.address
+    new.config["vault"]["address"] = proxy.address
     new.write_config()
     new.confirm(version=FUTURE_VERSION)
     monkeypatch.setattr(targets, "time", new.clock())
@@ -74,74 +74,76 @@ def attempt(target):
     try:
         return target.rotate()
     except (VaultUnreachableError, DeniedError):
-        target.clock_offset += SUSPENSION  # Its hold is over: this process lives on, and so it would be waited for.
+        target.clock_offset += SUSPENSION  # Its lock has expired: this process still runs, so others would wait for it.
         return None
 
 
-def each(way, what):
-    """The numbers of the requests of a rotation, until there is none of this number any more."""
+def each_request(proxy, fault):
+    """The numbers of the requests of a rotation."""
     for number in count():
-        way.at(number, what)
+        proxy.at(number, fault)
         yield number
-        if not way.has_come:
+        if not proxy.was_reached:
             assert number > VaultValues.min_calls
             return
 
 
 @pytest.mark.parametrize("fault", [SEALED, Fault.LOST, Fault.HANG, Fault.DROP], ids=["sealed", "lost", "hang", "drop"])
-def test_a_fault_at_any_request_delays_the_rotation(target, way, fault):
-    for _ in each(way, fault):
+def test_a_fault_at_any_request_delays_the_rotation(target, proxy, fault):
+    for _ in each_request(proxy, fault):
         before = target.journal.count
         attempt(target)
-        way.calm()
+        proxy.disarm()
         target.recover()
-        said = target.journal
-        assert (said.step, said.pending) == (Step.IDLE, {})
-        assert said.count <= before + 1
-        assert len({past.id for past in said.history}) == len(said.history)
-        # One rotation is one version, whatever was asked again.
-        assert target.metadata()["current_version"] == 1 + said.count
+        journal = target.journal
+        assert (journal.step, journal.pending) == (Step.IDLE, {})
+        assert journal.count <= before + 1
+        assert len({entry.id for entry in journal.history}) == len(journal.history)
+        # One rotation is one version, whatever was retried.
+        assert target.metadata()["current_version"] == 1 + journal.count
         assert target.fields()["issuer"] == "simba"
 
 
-def test_a_rotation_continues_after_its_token_was_revoked(target, way):
-    """From that request on, so that not even the failure can be noted."""
-    for _ in each(way, lambda: way.on_path("/v1/secret/", Status(403, body=b'{"errors":["permission denied"]}'))):
+def test_a_rotation_continues_after_its_token_was_revoked(target, proxy):
+    """Vault denies all later requests too, so the failure cannot be recorded."""
+    for _ in each_request(
+        proxy, lambda: proxy.on_path("/v1/secret/", Status(403, body=b'{"errors":["permission denied"]}'))
+    ):
         before = target.journal.count
         attempt(target)
-        way.calm()
-        way.clear()
+        proxy.disarm()
+        proxy.clear()
         target.recover()
-        said = target.journal
-        assert (said.step, said.pending) == (Step.IDLE, {})
-        assert said.count <= before + 1
-        assert target.metadata()["current_version"] == 1 + said.count
+        journal = target.journal
+        assert (journal.step, journal.pending) == (Step.IDLE, {})
+        assert journal.count <= before + 1
+        assert target.metadata()["current_version"] == 1 + journal.count
 
 
-def test_a_key_that_a_user_writes_during_the_rotation_stays(target, way):
+def test_a_key_that_a_user_writes_during_the_rotation_stays(target, proxy):
     def edit():
-        target.put(target.secret_path, **{**target.fields(), "note": f"of a person {way.count()}"})
+        target.put(target.secret_path, **{**target.fields(), "note": f"by a user {proxy.count()}"})
         written.append(target.fields()["note"])
 
     written = []
-    for _ in each(way, edit):
+    for _ in each_request(proxy, edit):
         assert attempt(target) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
-        way.calm()
+        proxy.disarm()
         assert target.fields()["note"] == written[-1]
         assert target.journal.step is Step.IDLE
 
 
-def test_a_value_that_a_user_writes_during_the_rotation_is_published_or_the_previous_one(target, way):
-    """It was valid: so it is what stands there, or what was rotated properly after it."""
+def test_a_value_that_a_user_writes_during_the_rotation_is_published_or_the_previous_one(target, proxy):
+    """The value was valid: the secret has it, or it was rotated after that."""
 
     def edit():
         written.append(f"{len(written):064}")
         target.put(target.secret_path, **{**target.fields(), "secret": written[-1]})
 
     written = []
-    for _ in each(way, edit):
+    for _ in each_request(proxy, edit):
         attempt(target)
-        if not way.calm():
+        if not proxy.disarm():
             continue
         target.recover()
         fields = target.fields()
@@ -149,17 +151,17 @@ def test_a_value_that_a_user_writes_during_the_rotation_is_published_or_the_prev
         assert target.journal.step is Step.IDLE
 
 
-def test_a_secret_deleted_during_the_rotation_is_reported_and_rotated_after_its_restore(target, way, bao):
+def test_a_secret_deleted_during_the_rotation_is_reported_and_rotated_after_its_restore(target, proxy, bao):
     path = f"{target.environment}/{target.secret_path}"
 
     def delete():
         bao.ask("DELETE", f"secret/data/{path}")
 
     refused = 0
-    for _ in each(way, delete):
-        came = attempt(target)
-        way.calm()
-        if came is None:
+    for _ in each_request(proxy, delete):
+        outcome = attempt(target)
+        proxy.disarm()
+        if outcome is None:
             refused += 1
             newest = target.metadata()["current_version"]
             assert "bao kv undelete" in target.journal.error
@@ -172,13 +174,13 @@ def test_a_secret_deleted_during_the_rotation_is_reported_and_rotated_after_its_
     assert refused
 
 
-def test_a_journal_deleted_during_the_rotation_is_started_again(target, way, bao):
+def test_a_journal_deleted_during_the_rotation_is_started_again(target, proxy, bao):
     def delete():
         bao.ask("DELETE", f"secret/metadata/{target.environment}/{journal.FOLDER}{target.name}")
 
-    for _ in each(way, delete):
+    for _ in each_request(proxy, delete):
         assert attempt(target) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
-        way.calm()
+        proxy.disarm()
         assert target.journal.step is Step.IDLE
         assert target.system.accepts(target.fields())
 
@@ -186,7 +188,7 @@ def test_a_journal_deleted_during_the_rotation_is_started_again(target, way, bao
 def test_an_invalid_journal_is_reported_and_not_changed(target):
     target.put(f"{journal.FOLDER}{target.name}", password="canary")
     before = target.fields()
-    with pytest.raises(DeniedError, match="no journal") as caught:
+    with pytest.raises(DeniedError, match="not a rotation journal") as caught:
         target.rotate()
     assert f"{journal.FOLDER}{target.name}" in str(caught.value)
     assert "bao kv metadata delete" in str(caught.value)

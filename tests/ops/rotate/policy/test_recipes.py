@@ -85,11 +85,11 @@ def test_all_missing_requests_are_reported_together():
             "https://user@api.example",
             "own.yaml:13: verify.url: expected a URL that begins with `https://`, `http://` or `{…}`, without a user",
         ),
-        ('\'{"name": ', "'{name: ", "own.yaml:4: create.body: expected JSON in quotes, which this is not"),
+        ('\'{"name": ', "'{name: ", "own.yaml:4: create.body: expected JSON in quotes"),
         (
             "$.key",
             "$..",
-            "own.yaml:5: create.fields.api_key: expected a JSONPath such as `$.data.id`, of RFC 9535, which this is not",
+            "own.yaml:5: create.fields.api_key: expected a JSONPath such as `$.data.id`, valid by RFC 9535",
         ),
         (
             "{api_key: $.key}",
@@ -99,17 +99,26 @@ def test_all_missing_requests_are_reported_together():
         (
             "/{handle}",
             "/{handel}",
-            "own.yaml:15: revoke: unknown placeholder {handel}; the placeholders here are {admin.…}, {handle}, {key.…}, {secret.…}",
+            (
+                "own.yaml:15: revoke: unknown placeholder {handel};"
+                " known placeholders: {admin.…}, {handle}, {key.…}, {secret.…}"
+            ),
         ),
         (
             "{admin.api_key}",
             "{admin}",
-            "own.yaml:1: create: unknown placeholder {admin}; the placeholders here are {admin.…}, {id}, {label}, {secret.…}",
+            (
+                "own.yaml:1: create: unknown placeholder {admin};"
+                " known placeholders: {admin.…}, {id}, {label}, {secret.…}"
+            ),
         ),
         (
             "/keys/{handle}",
             "/keys/{handle}/{key.other}",
-            "own.yaml:15: revoke: unknown placeholder {key.other}: `create.fields` has no other; use a key of `create.fields`",
+            (
+                "own.yaml:15: revoke: unknown placeholder {key.other}:"
+                " `create.fields` has no other; use a key of `create.fields`"
+            ),
         ),
         (
             '"{label}"',
@@ -130,7 +139,10 @@ def test_all_missing_requests_are_reported_together():
         (
             "/{handle}",
             "?key={key.api_key}",
-            "own.yaml:15: revoke: no {handle} in the request; use {handle}, the only thing that `list` returns of a key",
+            (
+                "own.yaml:15: revoke: no {handle} in the request;"
+                " use {handle}, the only thing that `list` returns of a key"
+            ),
         ),
     ],
 )

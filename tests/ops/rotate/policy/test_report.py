@@ -22,7 +22,10 @@ BOTH = ConfirmationStatus(("a/1",), ("b/1", "b/2"))
 ROTATED = Journal(published_version=4, rotated_at=NOW - 60, count=3)
 
 
-_LEFT = "x: waiting for consumers; version 4; 0.0 s; the old credential stays valid for b/1, b/2 until the next `lessee rotate`"
+_LEFT = (
+    "x: waiting for consumers; version 4; 0.0 s;"
+    " the old credential stays valid for b/1, b/2 until the next `lessee rotate`"
+)
 _UNREAD = "x: rotated; version 4; 1.2 s; no consumer is known"
 
 
@@ -45,7 +48,10 @@ _UNREAD = "x: rotated; version 4; 1.2 s; no consumer is known"
         ),
         (
             Result("x", Outcome.RETAINING, replace(ROTATED, step=Step.RETAINING, delete_at=NOW), None, 0.0),
-            "x: old credential retained; version 4; 0.0 s; the old credential is disabled, and deleted after 1970-04-11T00:00:00Z",
+            (
+                "x: old credential retained; version 4; 0.0 s;"
+                " the old credential is disabled, and deleted after 1970-04-11T00:00:00Z"
+            ),
         ),
         (
             Result("x", Outcome.WAITING, replace(ROTATED, step=Step.PUBLISHED), BOTH, 0.0, "abc:1:42:9:f"),

@@ -18,7 +18,7 @@ def _json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("which this is not") from None
+        raise ValueError from None
 
 
 def _query(text: str) -> object:
@@ -28,7 +28,7 @@ def _query(text: str) -> object:
     try:
         return jsonpath.compile(text, strict=True)
     except jsonpath.JSONPathError:
-        raise ValueError("of RFC 9535, which this is not") from None
+        raise ValueError("valid by RFC 9535") from None
 
 
 def _scalar(expected: str, pattern: str, parse: Any) -> Meta:
@@ -216,7 +216,7 @@ def _unknown_placeholders(recipe: Recipe, name: str, request: _Request) -> Itera
     for placeholder in sorted(request.placeholders):
         root, dot, key = placeholder.partition(".")
         if root not in request.roots or bool(dot) != (root in _SECRETS_AND_KEY):
-            yield (name,), f"unknown placeholder {{{placeholder}}}", f"the placeholders here are {known}"
+            yield (name,), f"unknown placeholder {{{placeholder}}}", f"known placeholders: {known}"
         elif root == "key" and name != "verify" and fields is not None and key not in fields:
             todo = "use a key of `create.fields`"
             yield (name,), f"unknown placeholder {{{placeholder}}}: `create.fields` has no {key}", todo
