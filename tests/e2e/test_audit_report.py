@@ -99,7 +99,7 @@ def test_shared_policies_alterations_and_failures_are_exceptions(ground):
     found = {row["what"]: row for row in result["exceptions"]}
     assert found["the audit trail was altered"]["source"] == f"{file}:5"
     assert found["the audit trail was altered"]["detail"] == "entry 6: entry 5 is missing before it"
-    assert "testing-ci" in found["changed by hand"]["detail"]
+    assert "testing-ci" in found["changed manually"]["detail"]
 
 
 def test_the_period_is_respected_and_no_csv_cell_is_a_formula(ground):

@@ -366,19 +366,18 @@ def test_concurrent_sessions_need_their_own_state_and_directory(mcp):
         list(pool.map(lambda _: run_second(0, "30s"), range(2)))
     with RawClient(mcp, "cat"):
         eventually(lambda: mcp.events("child started"), "a child")
-        assert (
-            "another lessee holds this state; end that one, or write `state_dir: …/${LESSEE_SESSION:-1}`"
-            in run_second(73)
+        assert "this state directory; stop the other agent, or write `state_dir: …/${LESSEE_SESSION:-1}`" in run_second(
+            73
         )
     number, state, directory = "${LESSEE_SESSION:-1}", mcp.sidecar.state, mcp.sidecar.directory
     mcp.sidecar.config["state_dir"] = f"{state}-{number}"
     with RawClient(mcp, "cat"):
         eventually(lambda: len(mcp.events("child started")) == 2, "a child")
         error = run_second(78)
-        assert "apps.web.directory: another session has it; write `${LESSEE_SESSION:-1}` into it, as into" in error
+        assert "apps.web.directory: another session uses the same path; include `${LESSEE_SESSION:-1}` in it" in error
         mcp.sidecar.web["directory"] = f"{directory}-{number}"
         error = run_second(78, status={"socket": f"{mcp.sidecar.memory}/socket"})
-        assert "status.socket: another session has it" in error
+        assert "status.socket: another session uses the same path" in error
         run_second(0, "30s", status={"socket": f"{mcp.sidecar.memory}/socket-{number}"})
         assert [path.exists() for path in (Path(f"{state}-2"), Path(f"{directory}-2"))] == [True, True]
 
@@ -408,7 +407,7 @@ STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
 def test_a_server_that_closes_its_output_is_killed(mcp):
     with RawClient(mcp, "sh", "-c", f"exec 1>&-; {STUBBORN}") as client:
         assert client.wait_for_exit() == 137
-    [event] = mcp.events("server cannot be used")
+    [event] = mcp.events("mcp server killed")
     assert event["reason"] == "it closed its output"
 
 

@@ -47,7 +47,7 @@ def test_the_permissions_in_the_manual_suffice(cache):
     assert source.listen(0.5) == []
     destination.deliver([MESSAGE])
     destination.send_heartbeat(Heartbeat())
-    assert sorted(map(type, received(source)), key=str) == [Heartbeat, Change]
+    assert sorted(map(type, received(source)), key=str) == [Change, Heartbeat]
     source.close()
     destination.close()
 

@@ -11,7 +11,7 @@ from lessee.status.metrics import exposition
 
 @pytest.fixture
 def status():
-    totals = ("requests", "failures", "logins", "issued", "lease_renewals", "revoked")
+    totals = ("requests", "request_failures", "logins", "leases_issued", "lease_renewals", "leases_revoked")
     return {
         "version": "1.2.3",
         "environment": "production",
@@ -22,7 +22,7 @@ def status():
         "apps": {"web": app(), "worker": app(degraded="fallback")},
         "leases": [],
         "totals": {name: number for number, name in enumerate(totals, 10)}
-        | {"renders": 1, "publishes": 2, "notifications": 3, "confirmations": 4, "rollbacks": 5},
+        | {"renders": 1, "publications": 2, "notifications": 3, "readiness_passed": 4, "rollbacks": 5},
     }
 
 
@@ -36,10 +36,10 @@ def app(degraded=None, state="notified"):
         "generation": 7,
         "published_at": "1970-01-01T00:00:30.000+00:00",
         "fresh": degraded is None,
-        "looked_at": "1970-01-01T00:00:40.000+00:00",
+        "last_checked_at": "1970-01-01T00:00:40.000+00:00",
         "degraded": degraded,
         "secrets": [{"error": None}, {"error": "missing"}],
-        "notify": {"owed": True, "last": None},
+        "notify": {"pending": True, "last": None},
     }
 
 
@@ -133,7 +133,7 @@ def test_the_only_label_of_an_app_is_its_name(status):
 
 def test_missing_values_are_absent_or_0(status):
     status["identities"] = [identity(None) | {"token": None}]
-    status["apps"]["web"] |= {"generation": None, "published_at": None, "looked_at": None}
+    status["apps"]["web"] |= {"generation": None, "published_at": None, "last_checked_at": None}
     found = samples(status)
     assert "lessee_token_expiry_timestamp_seconds" not in found
     assert "lessee_app_last_publication_timestamp_seconds web" not in found

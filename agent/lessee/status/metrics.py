@@ -9,20 +9,20 @@ from prometheus_client.core import Metric
 from lessee.telemetry import exposition as ex
 
 _TOTALS = {
-    "requests": ("requests", "Requests sent to Vault."),
-    "failures": ("request_failures", "Requests to Vault that failed."),
-    "logins": ("logins", "Logins to Vault and reused tokens."),
-    "issued": ("leases_issued", "Dynamic secrets issued by Vault."),
-    "lease_renewals": ("lease_renewals", "Lease renewals."),
-    "revoked": ("leases_revoked", "Leases revoked."),
-    "renders": ("renders", "Renderings of an app's files."),
-    "publishes": ("publications", "Generations published."),
-    "notifications": ("notifications", "Successful notifications of an app."),
-    "confirmations": ("readiness_passed", "Generations with which an app became ready."),
-    "rollbacks": ("rollbacks", "Generations rolled back because an app did not become ready."),
+    "requests": "Requests sent to Vault.",
+    "request_failures": "Requests to Vault that failed.",
+    "logins": "Logins to Vault and reused tokens.",
+    "leases_issued": "Dynamic secrets issued by Vault.",
+    "lease_renewals": "Lease renewals.",
+    "leases_revoked": "Leases revoked.",
+    "renders": "Renderings of an app's files.",
+    "publications": "Generations published.",
+    "notifications": "Successful notifications of an app.",
+    "readiness_passed": "Generations with which an app became ready.",
+    "rollbacks": "Generations rolled back because an app did not become ready.",
 }
 _LEASE_STATES = ("held", "expired", "retiring")
-_STATES = ("waiting", "published", "notified", "confirmed", "rolled_back", "refused")
+_STATES = ("waiting", "published", "notified", "ready", "rolled_back", "rejected")
 
 
 def exposition(status: Mapping[str, Any]) -> bytes:
@@ -36,8 +36,8 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield from ex.gauge("lessee_fresh", "Whether every secret was checked in time.", status["fresh"])
     yield from ex.gauge("lessee_problems", "Number of problems in the status.", len(status["problems"]))
     yield from _identities(status["identities"])
-    for key, (name, text) in _TOTALS.items():
-        yield ex.counter(f"lessee_{name}", text, status["totals"][key])
+    for name, text in _TOTALS.items():
+        yield ex.counter(f"lessee_{name}", text, status["totals"][name])
     yield from _leases(status["leases"])
     yield from _apps(status["apps"])
     yield from _events(status.get("events"))
@@ -80,13 +80,15 @@ def _apps(apps: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     text = "Whether every secret of the app was checked in time."
     yield each("fresh", text, {name: app["fresh"] for name, app in apps.items()})
     text = "Time of the oldest last check among the app's KV secrets."
-    yield each("last_check_timestamp_seconds", text, {n: ex.timestamp(app["looked_at"]) for n, app in apps.items()})
+    yield each(
+        "last_check_timestamp_seconds", text, {n: ex.timestamp(app["last_checked_at"]) for n, app in apps.items()}
+    )
     failing = {name: sum(secret["error"] is not None for secret in app["secrets"]) for name, app in apps.items()}
     yield each("secrets_failing", "Number of secrets that cannot be read.", failing)
     text = "Whether the app uses a fallback or an expired lease."
     yield each("degraded", text, {name: app["degraded"] is not None for name, app in apps.items()})
     text = "Whether a notification of the app is pending."
-    yield each("notification_pending", text, {name: app["notify"]["owed"] for name, app in apps.items()})
+    yield each("notification_pending", text, {name: app["notify"]["pending"] for name, app in apps.items()})
     text = "Time of the last successful notification."
     notified = {name: ex.timestamp(app["notify"]["last"]) for name, app in apps.items()}
     yield each("last_notification_timestamp_seconds", text, notified)

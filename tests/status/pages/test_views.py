@@ -12,24 +12,24 @@ from lessee.status.pages.views import build_view
 NOW = 1_790_000_000.0
 PAST, SOON, LATER = "2026-09-21T14:12:20.000+00:00", "2026-09-21T14:13:40.000+00:00", "2026-09-21T15:13:20.000+00:00"
 EVIL = "<script>\"&'\x1b[2J</script>"
-REACHABLE = {"reachable": True, "address": "https://v", "since": PAST, "next_try": None, "polling": {}}
-UNREACHABLE = {**REACHABLE, "reachable": False, "next_try": SOON}
+REACHABLE = {"reachable": True, "address": "https://v", "since": PAST, "next_retry_at": None, "polling": {}}
+UNREACHABLE = {**REACHABLE, "reachable": False, "next_retry_at": SOON}
 TOKEN = {"accessor": "a", "expires_at": LATER}
 
 
 def app(**said):
-    notify = {"owed": False, "last": PAST, "error": None}
-    secrets = [{"path": "secret/db", "version": 3, "read_at": PAST, "error": None, "next_try": None}]
+    notify = {"pending": False, "last": PAST, "error": None}
+    secrets = [{"path": "secret/db", "version": 3, "read_at": PAST, "error": None, "next_retry_at": None}]
     return {
-        "generation": 2, "published_at": PAST, "state": "confirmed", "degraded": None, "next_try": None, "error": None,
-        "secrets": secrets, "notify": notify, "proof": {"open": False, "error": None},
+        "generation": 2, "published_at": PAST, "state": "ready", "degraded": None, "next_retry_at": None, "error": None,
+        "secrets": secrets, "notify": notify, "readiness": {"pending": False, "error": None},
     } | said  # fmt: skip
 
 
 def lease(**said):
     return {
         "path": "db/creds/a", "expires_at": LATER, "renew_at": SOON, "state": "held", "apps": ["web"],
-        "error": None, "next_try": None,
+        "error": None, "next_retry_at": None,
     } | said  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def target(**said):
 def rotator(targets, **said):
     return {
         "version": "1", "environment": None, "ready": True, "fresh": True, "problems": [],
-        "vault": {"reachable": True, "looked_at": PAST}, "targets": targets,
+        "vault": {"reachable": True, "last_checked_at": PAST}, "targets": targets,
     } | said  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_a_healthy_agent():
         "Next lease expiry": "in 1 h",
     }
     assert row(status, "apps") == {
-        "App": "web", "State": "confirmed", "Generation": "2", "Published": "1 min ago", "Notified": "1 min ago",
+        "App": "web", "State": "ready", "Generation": "2", "Published": "1 min ago", "Notified": "1 min ago",
         "Ready": "ready", "Error": "–",  # noqa: RUF001  # An en dash is intended.
     }  # fmt: skip
     assert row(status, "vault")["Token expires"] == "in 1 h"
@@ -129,12 +129,12 @@ def test_an_agents_view_has_the_state_of_its_event_source():
 
 def test_an_agent_with_problems_lists_errors_and_next_retries():
     pending = app(
-        state="published", error="disk full", next_try=SOON, degraded="fallback",
-        notify={"owed": True, "last": None, "error": "no process"}, proof={"open": True, "error": None},
+        state="published", error="disk full", next_retry_at=SOON, degraded="fallback",
+        notify={"pending": True, "last": None, "error": "no process"}, readiness={"pending": True, "error": None},
     )  # fmt: skip
-    waiting = app(generation=None, published_at=None, state="waiting", proof=None)
-    failed = app(state="rolled_back", proof={"open": True, "error": "503"})
-    late = app(notify={"owed": True, "last": PAST, "error": None})
+    waiting = app(generation=None, published_at=None, state="waiting", readiness=None)
+    failed = app(state="rolled_back", readiness={"pending": True, "error": "503"})
+    late = app(notify={"pending": True, "last": PAST, "error": None})
     status = agent({"a": pending, "b": waiting, "c": failed, "d": late}, vault=UNREACHABLE, token=None, ready=False)
     assert summary(status) == "Not ready"
     assert facts(status)["Apps with files"] == "3 of 4"
@@ -155,7 +155,7 @@ def test_an_agent_with_problems_lists_errors_and_next_retries():
 
 def test_a_missing_time_is_a_dash():
     status = agent(
-        {}, vault=UNREACHABLE | {"since": None, "next_try": None}, token={"accessor": None, "expires_at": None}
+        {}, vault=UNREACHABLE | {"since": None, "next_retry_at": None}, token={"accessor": None, "expires_at": None}
     )
     assert row(status, "vault")["Status"] == "not reached yet"
     assert row(status, "vault")["Token expires"] == "–"  # noqa: RUF001  # As above.
@@ -209,7 +209,7 @@ def test_a_rotator_with_problems():
             ),
             "e": target(step="created", open_seconds=5.0, rotation_count=0, propagation_seconds=None),
         },
-        vault={"reachable": False, "looked_at": None},
+        vault={"reachable": False, "last_checked_at": None},
     )
     assert summary(status) == "Problems"
     assert facts(status)["Failing"] == "2 targets"
@@ -356,7 +356,7 @@ class Reader(HTMLParser):
 
 HOSTILE_STATUSES = [
     agent(
-        {EVIL: app(state=EVIL, error=EVIL, degraded=EVIL, notify={"owed": True, "last": None, "error": EVIL})},
+        {EVIL: app(state=EVIL, error=EVIL, degraded=EVIL, notify={"pending": True, "last": None, "error": EVIL})},
         [lease(path=EVIL, state=EVIL, apps=[EVIL], error=EVIL)],
         vault=UNREACHABLE | {"address": EVIL},
         problems=[EVIL],
@@ -418,7 +418,7 @@ def test_the_page_has_landmarks_and_headings():
 
 
 def test_an_unchanged_status_gives_the_same_lines():
-    retrying = app(next_try=SOON, error="-", proof=None)
+    retrying = app(next_retry_at=SOON, error="-", readiness=None)
     for status in (
         agent({"web": retrying}, [lease()], problems=["one"]),
         rotator({"a": target(consecutive_failures=2, last_failed_at=PAST, error="e", open_seconds=7.0)}),
@@ -433,7 +433,7 @@ def test_an_unchanged_status_gives_the_same_lines():
         "Next lease expiry: no lease expires",
         "! one",
         "Apps",
-        f"  web  State: confirmed  Generation: 2  Published: {PAST}  Notified: {PAST}  Ready: not configured  Error: -",
+        f"  web  State: ready  Generation: 2  Published: {PAST}  Notified: {PAST}  Ready: not configured  Error: -",
         "Vault",
         f"  https://v  Status: reachable  Token expires: {LATER}  Apps: web",
         "Leases: There are no leases.",

@@ -12,9 +12,9 @@ _TONES: Mapping[str, Tone] = {
     "waiting": "warn",
     "published": "",
     "notified": "good",
-    "confirmed": "good",
+    "ready": "good",
     "rolled_back": "bad",
-    "refused": "bad",
+    "rejected": "bad",
 }
 _EXPIRY_WARNING = 60.0
 """Seconds before the expiry of a lease or token from which on the view warns: it should have been renewed."""
@@ -53,7 +53,7 @@ def _facts(status: Status, now: float) -> Iterator[Fact]:
     apps = status["apps"].values()
     published = sum(app["generation"] is not None for app in apps)
     yield Fact("Apps with files", Cell(f"{published} of {len(apps)}", "good" if published == len(apps) else "bad"))
-    pending = sum(app["notify"]["owed"] for app in apps)
+    pending = sum(app["notify"]["pending"] for app in apps)
     yield Fact("Pending notifications", cell(count(pending, "app") if pending else "none", "warn" if pending else ""))
     unreachable = [one["vault"] for one in status["identities"] if not one["vault"]["reachable"]]
     yield Fact("Vault", _vault_state(unreachable[0], now) if unreachable else Cell("reachable", "good"))
@@ -85,7 +85,7 @@ def _apps(status: Status, now: float) -> Table:
             time_cell(app["published_at"], now),
             _notified(app, now),
             _ready(app),
-            cell(app["error"], "bad", transient=_retry(app["next_try"], now)),
+            cell(app["error"], "bad", transient=_retry(app["next_retry_at"], now)),
         )
         for name, app in status["apps"].items()
     )
@@ -99,18 +99,18 @@ def _degraded(app: Status) -> str:
 
 def _notified(app: Status, now: float) -> Cell:
     notify = app["notify"]
-    if notify["owed"]:
+    if notify["pending"]:
         return cell("pending", "bad" if notify["error"] else "warn", note=notify["error"])
     return time_cell(notify["last"], now, note=notify["error"])
 
 
 def _ready(app: Status) -> Cell:
-    proof = app["proof"]
-    if proof is None:
+    readiness = app["readiness"]
+    if readiness is None:
         return cell("not configured", "quiet")
-    if proof["error"]:
-        return cell("not ready", "bad", note=proof["error"])
-    return cell("probing", "warn") if proof["open"] else cell("ready", "good")
+    if readiness["error"]:
+        return cell("not ready", "bad", note=readiness["error"])
+    return cell("probing", "warn") if readiness["pending"] else cell("ready", "good")
 
 
 def _vaults(status: Status, now: float) -> Table:
@@ -133,7 +133,7 @@ def _vaults(status: Status, now: float) -> Table:
 def _vault_state(vault: Status, now: float) -> Cell:
     if vault["reachable"]:
         return Cell("reachable", "good")
-    retry = _retry(vault["next_try"], now)
+    retry = _retry(vault["next_retry_at"], now)
     if vault["since"] is None:
         return cell("not reached yet", "bad", transient=retry)
     return time_cell(vault["since"], now, "bad", prefix="unreachable, since ", transient=retry)
@@ -147,7 +147,7 @@ def _leases(status: Status, now: float) -> Table:
             _left(lease, now),
             time_cell(lease["renew_at"], now) if lease["state"] == "held" else cell(None),
             cell(", ".join(lease["apps"])),
-            cell(lease["error"], "bad", transient=_retry(lease["next_try"], now)),
+            cell(lease["error"], "bad", transient=_retry(lease["next_retry_at"], now)),
         )
         for lease in status["leases"]
     )
@@ -184,7 +184,7 @@ def _secrets(status: Status, now: float) -> Table:
             cell(name),
             cell(secret["version"]),
             time_cell(secret["read_at"], now),
-            cell(secret["error"], "bad", transient=_retry(secret["next_try"], now)),
+            cell(secret["error"], "bad", transient=_retry(secret["next_retry_at"], now)),
         )
         for name, app in status["apps"].items()
         for secret in app["secrets"]
