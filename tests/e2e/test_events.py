@@ -290,7 +290,7 @@ def test_a_change_of_events_takes_effect_at_the_next_start_with_a_warning(agent,
     agent.config["events"]["poll_interval"] = "30m"
     agent.write_config()
     agent.until(
-        lambda _: any(e["event"] == "takes effect at the next start" and e["key"] == "events" for e in agent.events())
+        lambda _: any(e["event"] == "setting not applied" and e["key"] == "events" for e in agent.events())
     )
     assert is_connected(agent.status())
 

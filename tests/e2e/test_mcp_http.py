@@ -62,7 +62,7 @@ async def test_a_session_continues_when_workers_are_replaced(url, bao, sidecar, 
             value, worker, _ = await call_who(client)
             assert (value, worker != first) == ("canary-2", True)
             assert [tool.name for tool in (await client.list_tools()).tools] == ["who"]
-    sidecar.until(lambda status: not status["apps"]["web"]["notify"]["owed"])
+    sidecar.until(lambda status: not status["apps"]["web"]["notify"]["pending"])
 
 
 def children(pid):

@@ -41,7 +41,7 @@ def test_a_terminal_displays_changes_and_ctrl_c_exits_with_0(bao, running, folde
         seen = terminal.until("Ready and fresh")
         seen += terminal.until("Secrets")
         bao.ask("DELETE", f"secret/metadata/testing/{folder}/db")
-        seen += terminal.until("it is not there")
+        seen += terminal.until("it does not exist")
         terminal.type("\x03")
         assert terminal.process.wait(30) == 0
         assert CANARY not in seen
@@ -52,7 +52,7 @@ def test_a_stopped_agent_is_reported_and_waited_for(running):
         terminal.until("Ready and fresh")
         running.stop()
         terminal.until("no agent answers")
-        terminal.until("waiting for it")
+        terminal.until("waiting")
         running.start(wait=False)
         terminal.until("\x1b[H\x1b[1mlessee")  # the first line, where the problem was
         terminal.type("\x03")

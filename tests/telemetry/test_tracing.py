@@ -42,7 +42,7 @@ def publish(tracer, job, *, then=()):
     tracer.end(ev.SecretRead(job + 100, SECRET))
     tracer.start(cmd.Render("web", job, None, {REF: SECRET}, {}, {}))
     tracer.end(ev.Rendered("web", job, GENERATION))
-    tracer.start(cmd.Publish("web", job, GENERATION, owe=True))
+    tracer.start(cmd.Publish("web", job, GENERATION, notify=True))
     tracer.end(ev.Published("web", job, number=job, changed=True))
     for command in then:
         tracer.start(command)

@@ -78,7 +78,9 @@ def span_end(event: ev.Event) -> SpanEnd | None:
         case ev.RequestFailed():
             return SpanEnd(event.failure.kind.value, failed=True, attributes={})
         case ev.LoggedIn():
-            return SpanEnd("reused" if event.reused else "done", failed=False, attributes={"lessee.ttl": event.token.ttl})
+            return SpanEnd(
+                "reused" if event.reused else "done", failed=False, attributes={"lessee.ttl": event.token.ttl}
+            )
         case ev.TokenRenewed():
             return _done({"lessee.ttl": event.token.ttl})
         case ev.SecretIssued():

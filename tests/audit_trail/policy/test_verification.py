@@ -70,7 +70,7 @@ def test_recomputed_hashes_are_not_signed(chain):
     for line in chain.lines[3:]:
         entry = decode_entry(line)
         entry = chain.signed(
-            replace(entry, previous_hash=previous_hash, action=replace(entry.action, name="rolled back")), other
+            replace(entry, previous_hash=previous_hash, action=replace(entry.action, name="app rolled back")), other
         )
         made.append(encode_line(entry))
         previous_hash = hash_line(made[-1])
