@@ -30,7 +30,7 @@ def read(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ('a = "b"', [("a", "b")]),
         ("# x\n// y\n/* z\n */ a = 1 # b = 2\n", [("a", 1)]),
@@ -46,13 +46,13 @@ def read(text):
         ("\ufeffa = 1\r\nb = 2\r\n", [("a", 1), ("b", 2)]),
     ],
 )
-def test_blocks_lists_and_scalars_are_parsed(text, wanted):
+def test_blocks_lists_and_scalars_are_parsed(text, expected):
     numbers = [("a", 0o640), ("b", 31), ("c", -3), ("d", 1.5), ("e", 2000.0), ("f", True), ("g", False)]
-    assert read(text) == (numbers if wanted is None else wanted)
+    assert read(text) == (numbers if expected is None else expected)
 
 
 @pytest.mark.parametrize(
-    ("literal", "wanted"),
+    ("literal", "expected"),
     [
         (r'"a\n\t\"b\\"', 'a\n\t"b\\'),
         (r'"\x41\101\u00e9\U0001F600\a"', "AAé😀\a"),
@@ -66,8 +66,8 @@ def test_blocks_lists_and_scalars_are_parsed(text, wanted):
         ("<<EOT\nEOTX\nEOT", "EOTX\n"),
     ],
 )
-def test_strings_are_unescaped_as_in_hcl(literal, wanted):
-    assert read(f"a = {literal}") == [("a", wanted)]
+def test_strings_are_unescaped_as_in_hcl(literal, expected):
+    assert read(f"a = {literal}") == [("a", expected)]
 
 
 def test_a_text_knows_the_lines_of_the_file():

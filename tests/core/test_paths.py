@@ -164,7 +164,7 @@ def test_the_folder_of_a_secret_at_the_top_is_the_mount():
     assert Ref("kv", "a/b/c").folder == Folder("kv", "a/b/")
 
 
-# What Vault makes when it is asked.
+# Dynamic secrets.
 
 
 @given(literal)

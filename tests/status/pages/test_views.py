@@ -17,31 +17,31 @@ UNREACHABLE = {**REACHABLE, "reachable": False, "next_retry_at": SOON}
 TOKEN = {"accessor": "a", "expires_at": LATER}
 
 
-def app(**said):
+def app(**fields):
     notify = {"pending": False, "last": PAST, "error": None}
     secrets = [{"path": "secret/db", "version": 3, "read_at": PAST, "error": None, "next_retry_at": None}]
     return {
         "generation": 2, "published_at": PAST, "state": "ready", "degraded": None, "next_retry_at": None, "error": None,
         "secrets": secrets, "notify": notify, "readiness": {"pending": False, "error": None},
-    } | said  # fmt: skip
+    } | fields  # fmt: skip
 
 
-def lease(**said):
+def lease(**fields):
     return {
         "path": "db/creds/a", "expires_at": LATER, "renew_at": SOON, "state": "held", "apps": ["web"],
         "error": None, "next_retry_at": None,
-    } | said  # fmt: skip
+    } | fields  # fmt: skip
 
 
-def agent(apps=None, leases=(), *, vault=REACHABLE, token=TOKEN, **said):
+def agent(apps=None, leases=(), *, vault=REACHABLE, token=TOKEN, **fields):
     return {
         "version": "1", "environment": "testing", "ready": True, "fresh": True, "problems": [],
         "identities": [{"id": "", "apps": ["web"], "vault": vault, "token": token}],
         "apps": {"web": app()} if apps is None else apps, "leases": list(leases), "totals": {"lease_renewals": 1200},
-    } | said  # fmt: skip
+    } | fields  # fmt: skip
 
 
-def target(**said):
+def target(**fields):
     return {
         "step": "idle",
         "in_progress": False,
@@ -54,18 +54,18 @@ def target(**said):
         "consecutive_failures": 0,
         "last_failed_at": None,
         "error": None,
-    } | said
+    } | fields
 
 
-def rotator(targets, **said):
+def rotator(targets, **fields):
     return {
         "version": "1", "environment": None, "ready": True, "fresh": True, "problems": [],
         "vault": {"reachable": True, "last_checked_at": PAST}, "targets": targets,
-    } | said  # fmt: skip
+    } | fields  # fmt: skip
 
 
-def monitor(**said):
-    return {"version": "1", "ready": True, "problems": [], "sources": []} | said
+def monitor(**fields):
+    return {"version": "1", "ready": True, "problems": [], "sources": []} | fields
 
 
 def cells(status, key):
