@@ -13,7 +13,7 @@ from lessee.audit_trail.policy.verification import verify
 from lessee.audit_trail.reader import open_audit_trail
 from lessee.host.openbao import OpenBao
 from support.environments.leak import ENVIRONMENTS as EMERGENCIES
-from support.environments.leak import World
+from support.environments.leak import LeakScenario
 from support.environments.setup_namespace import AUDIT, CANARY, SetupNamespace
 from support.programs.mcp_wrap import Wrapping
 from support.programs.rotator import Service
@@ -242,12 +242,12 @@ def test_a_backup_and_its_restore_are_recorded(full, empty, make, tmp_path):
 
 
 def test_an_emergency_is_recorded_with_the_path_of_its_own_record(tmp_path, postgres):
-    with World(tmp_path, postgres) as world:
+    with LeakScenario(tmp_path, postgres) as scenario:
         trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
-        world.config({"setup": {"environments": list(EMERGENCIES)}, "audit_trail": trail})
-        world.emergency("--dry-run")
+        scenario.config({"setup": {"environments": list(EMERGENCIES)}, "audit_trail": trail})
+        scenario.emergency("--dry-run")
         assert not (tmp_path / "trail").exists()
-        world.emergency("--yes", "--record", "record.json")
+        scenario.emergency("--yes", "--record", "record.json")
     assert [one[:2] for one in steps_of(tmp_path)] == [
         ("emergency", outcome) for outcome in ("started", "done", "done")
     ]

@@ -81,7 +81,9 @@ def test_an_update_and_a_rollback_are_traced_without_the_value_of_a_secret(bao, 
         traced(running, collector.url).start(wait=False)
         running.until(lambda s: s["apps"]["web"]["state"] == "ready")
         bao.put(f"testing/{folder}/db", password=f"{CANARY}wrong")
-        running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["readiness"]["pending"])
+        running.until(
+            lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["readiness"]["pending"]
+        )
     finally:
         one.close()
     key = (running.directory / "tls.pem").read_text().split("-----BEGIN RSA PRIVATE KEY-----")[1].split()
