@@ -67,7 +67,7 @@ class DocumentStore:
         except VaultRequestError as exc:
             if exc.kind is Kind.INVALID and self.read(path).version != over:
                 raise ConcurrentWriteError from None
-            raise
+            raise exc.replace(where=f"{self._mount}/{path}") from None
         return int(answer.data["version"])
 
     def keep_newest_only(self, path: str) -> None:
