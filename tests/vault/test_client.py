@@ -38,6 +38,6 @@ def test_a_reused_token_counts_from_its_first_issue(bao, client, mail):
     client.obey(cmd.Login(1, fresh=False))
 
     adopted = mail.get(timeout=10)
-    assert adopted.kept
+    assert adopted.reused
     assert adopted.token.ttl == TTL
     assert adopted.token.sent_at < boot_time() - 1
