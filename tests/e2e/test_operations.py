@@ -169,7 +169,7 @@ def output_and_files(operator, server):
 
 def test_every_command_of_the_page_exits_as_documented(operator, server):
     for title, text in (section.split("\n", 1) for section in PAGE.split("\n## ")[1:]):
-        if title == "Vault is away":
+        if title == "Vault is unavailable":
             server.stop()
             server.start()
         for block in (block for word, block in _BLOCK.findall(text) if word == "console"):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-from lessee.agent.child_supervisor import Supervisor
+from lessee.agent.child_supervisor import ChildSupervisor
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
 from lessee.agent.machine.state import State
@@ -57,10 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         _require_no_leases(project)
     lock_timeout = min(arguments.timeout, _LOCK_TIMEOUT) if arguments.once else 0.0
     project, state_store = sessions.acquire_state(project, environ, lock_timeout=lock_timeout, respawns=respawns)
-    supervisor = Supervisor(
+    supervisor = ChildSupervisor(
         arguments.program,
         lambda: inherited_environ(os.environ),
-        before=inherited,
+        inherited=inherited,
         restart=project.config.restart,
         respawns=respawns,
     )
@@ -78,11 +78,11 @@ def _supervise(
     state_store: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
-    supervisor: Supervisor,
+    supervisor: ChildSupervisor,
 ) -> int:
     def first(states: Sequence[State]) -> _Outcomes | None:
         # A signal may end the child before it starts: then there is nothing to wait for.
-        return {} if supervisor.turn(boot_time()) is not None else results(states)
+        return {} if supervisor.update(boot_time()) is not None else results(states)
 
     def obey_signals(agent: Agent) -> None:
         _obey_signals(agent, supervisor)
@@ -91,9 +91,9 @@ def _supervise(
         ended = agent.run(first, arguments.timeout)
         code = _report_failures(ended if ended is not None else results_at_timeout(agent.states), redactor)
         if code == 0:
-            supervisor.begin()
-            code = agent.run(lambda _states: supervisor.turn(boot_time())) or 0
-        agent.leave(REVOKE_TIMEOUT)
+            supervisor.start()
+            code = agent.run(lambda _states: supervisor.update(boot_time())) or 0
+        agent.shut_down(REVOKE_TIMEOUT)
     log("info", "agent stopped", code=code, note="the files stay")
     return code
 
@@ -104,7 +104,7 @@ def _publish(
     state_store: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
-    supervisor: Supervisor,
+    supervisor: ChildSupervisor,
 ) -> int:
     """Publish once, without an agent that remains."""
     with closing(state_store):
@@ -113,11 +113,11 @@ def _publish(
             Effects(PublicationStore(state_store), state_store, redactor, environ, supervisor),
             seed=int.from_bytes(os.urandom(8)),
             notifies=False,
-            whole=False,
+            all_apps=False,
             stays=False,
         )
         code = _report_failures(agent.run(results, arguments.timeout) or results_at_timeout(agent.states), redactor)
-        agent.leave(REVOKE_TIMEOUT)
+        agent.shut_down(REVOKE_TIMEOUT)
     return code
 
 
@@ -151,11 +151,10 @@ def _report_failures(ended: _Outcomes, redactor: Redactor) -> int:
     return 0
 
 
-def _obey_signals(agent: Agent, supervisor: Supervisor) -> None:
-    supervisor.wake = agent.wake
+def _obey_signals(agent: Agent, supervisor: ChildSupervisor) -> None:
     adopt_orphans()
     # A handler only enqueues: the loop acts.
-    signal.signal(signal.SIGCHLD, lambda *_: supervisor.look())
+    signal.signal(signal.SIGCHLD, lambda *_: supervisor.on_sigchld())
     for number in _FORWARDED:
         # It is ignored under nohup(1), or in a script's background job.
         if signal.getsignal(number) is not signal.SIG_IGN:

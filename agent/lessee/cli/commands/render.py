@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from lessee.agent.effects import Effects, Keeper, PublicationStore
+from lessee.agent.effects import Effects, PublicationStore
+from lessee.agent.effects import StateStore as AnyStateStore
 from lessee.agent.loop import Agent
 from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
@@ -82,7 +83,7 @@ def _render_once(
     arguments: argparse.Namespace,
     project: Project,
     publication_store: PublicationStore,
-    keeper: Keeper,
+    state_store: AnyStateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
     *,
@@ -90,14 +91,14 @@ def _render_once(
 ) -> int:
     agent = Agent(
         project,
-        Effects(publication_store, keeper, redactor, environ),
+        Effects(publication_store, state_store, redactor, environ),
         seed=int.from_bytes(os.urandom(8)),
         notifies=notifies,
-        whole=arguments.app is None,
+        all_apps=arguments.app is None,
         stays=False,
     )
     ended = agent.run(results, arguments.timeout) or results_at_timeout(agent.states)
-    if isinstance(keeper, _NullStateStore) and (
+    if isinstance(state_store, _NullStateStore) and (
         isinstance(publication_store, _DiffPublicationStore) or not _reads_leases(project)
     ):
         # No agent remains to revoke it. With leases in the written files, the token must live as long as they do.

@@ -24,8 +24,8 @@ from lessee.telemetry.logs import log, open_log
 from lessee.telemetry.setup import start_tracing
 
 if TYPE_CHECKING:
-    from lessee.agent.child_supervisor import Supervisor
-    from lessee.agent.event_listener import Listener
+    from lessee.agent.child_supervisor import ChildSupervisor
+    from lessee.agent.event_listener import EventListener
     from lessee.audit_trail.recorder import AuditRecorder
     from lessee.config import Events
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     state_store = StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk)
     with running_agent(project, state_store, redactor, environ, _obey_signals) as agent:
         agent.run(readiness_notifier(environ))
-        agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
+        agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
     log("info", "agent stopped", note="the files stay")
     return 0
 
@@ -79,7 +79,7 @@ def running_agent(
     environ: Mapping[str, str],
     obey_signals: Callable[[Agent], None],
     *,
-    supervisor: "Supervisor | None" = None,
+    supervisor: "ChildSupervisor | None" = None,
 ) -> Iterator[Agent]:
     """An agent with its status server, configuration reload and event source, ready to run. Raises WriteError.
 
@@ -93,7 +93,7 @@ def running_agent(
             project,
             Effects(PublicationStore(state_store), state_store, redactor, environ, supervisor, traced),
             seed=int.from_bytes(os.urandom(8)),
-            whole=supervisor is None,
+            all_apps=supervisor is None,
         )
         obey_signals(agent)
         # Imported while the login runs.
@@ -111,15 +111,15 @@ def running_agent(
         yield agent
 
 
-def _listener(events: "Events", agent: Agent, redactor: Redactor) -> "Listener":
+def _listener(events: "Events", agent: Agent, redactor: Redactor) -> "EventListener":
     from urllib.parse import unquote, urlsplit
 
-    from lessee.agent.event_listener import Listener
+    from lessee.agent.event_listener import EventListener
 
     if events.redis is not None and (password := urlsplit(events.redis).password):
         redactor.learn("events", [unquote(password), password])
-    listener = Listener(events, agent.hear, agent.listening, agent.subscription)
-    agent.listen_with(listener)
+    listener = EventListener(events, agent)
+    agent.set_event_listener(listener)
     return listener
 
 
