@@ -68,7 +68,7 @@ def test_an_agents_actions_are_recorded_without_a_value(bao, sidecar, tmp_path):
     assert b"canary" not in text
     done = sidecar.command("audit", "verify")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{tmp_path}/trail: {len(entries(tmp_path))} entries, whole\n"
+    assert done.stdout == f"{tmp_path}/trail: {len(entries(tmp_path))} entries, intact\n"
 
 
 def test_an_alteration_is_reported_with_its_place(bao, sidecar, tmp_path):

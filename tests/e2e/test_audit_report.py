@@ -58,30 +58,30 @@ def test_a_report_on_a_new_environment_has_a_source_for_each_row(ground):
     assert all(row["source"] for row in rows)
     assert {
         "environment": "production",
-        "who": "AppRole approle/production-app",
-        "what": "secret/data/production/*",
+        "actor": "AppRole approle/production-app",
+        "item": "secret/data/production/*",
         "detail": "read",
-        "at": "",
+        "time": "",
         "source": "auth/approle/role/production-app, sys/policies/acl/production-app",
     } in result["access"]
-    assert not any(row["environment"] == "testing" and "production" in row["what"] for row in result["access"])
-    assert {row["environment"]: row["what"] for row in result["separation"]} == {
+    assert not any(row["environment"] == "testing" and "production" in row["item"] for row in result["access"])
+    assert {row["environment"]: row["item"] for row in result["separation"]} == {
         name: f"{row_count(result, name)} policies reach it, 0 of them another environment too"
         for name in ("development", "testing", "production")
     }
-    started = next(row for row in result["actions"] if row["what"] == "set up" and row["detail"] == "started")
+    started = next(row for row in result["actions"] if row["item"] == "set up" and row["detail"] == "started")
     assert started["source"] == f"{ground.disk}/trail/000000000001.jsonl:1"
-    ages = {(row["environment"], row["what"]): row for row in result["rotation"]}
+    ages = {(row["environment"], row["item"]): row for row in result["rotation"]}
     assert ages["production", "api-keys/openrouter"]["detail"] == "0m old; every 1d"
     assert "no target rotates it" in ages["production", "database/postgres"]["detail"]
     assert ages["production", "database/postgres"]["source"] == "secret/metadata/production/database/postgres"
-    found = {(row["environment"], row["what"]) for row in result["exceptions"]}
+    found = {(row["environment"], row["item"]) for row in result["exceptions"]}
     assert ("testing", "database/postgres") in found
-    assert ("", "an operator may act though it cannot be recorded") in {("", what) for _, what in found}
+    assert ("", "operator actions proceed even if they cannot be recorded") in {("", what) for _, what in found}
 
 
 def row_count(result, environment):
-    return int(next(row["what"] for row in result["separation"] if row["environment"] == environment).split()[0])
+    return int(next(row["item"] for row in result["separation"] if row["environment"] == environment).split()[0])
 
 
 def test_shared_policies_alterations_and_failures_are_exceptions(ground):
@@ -93,13 +93,13 @@ def test_shared_policies_alterations_and_failures_are_exceptions(ground):
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join([*lines[:4], *lines[5:]]))
     result = data(ground)
-    both = next(row for row in result["separation"] if row["who"] == "policy both")
-    assert both["what"] == "reaches testing, production"
+    both = next(row for row in result["separation"] if row["actor"] == "policy both")
+    assert both["item"] == "reaches testing, production"
     assert "secret/data/production/" in both["detail"]
-    found = {row["what"]: row for row in result["exceptions"]}
+    found = {row["item"]: row for row in result["exceptions"]}
     assert found["the audit trail was altered"]["source"] == f"{file}:5"
     assert found["the audit trail was altered"]["detail"] == "entry 6: entry 5 is missing before it"
-    assert "testing-ci" in found["changed manually"]["detail"]
+    assert "testing-ci" in found["manual change"]["detail"]
 
 
 def test_the_period_is_respected_and_no_csv_cell_is_a_formula(ground):
@@ -119,7 +119,7 @@ def test_the_period_is_respected_and_no_csv_cell_is_a_formula(ground):
         csv.DictReader(io.StringIO(report(ground, "--format", "csv", "--accesses", "monitor.json", "--offline")))
     )
     read = next(row for row in rows if row["section"] == "reads")
-    assert (read["what"], read["who"], read["detail"]) == ("'=1+1", "'@app from 10.0.0.7", "3 times")
+    assert (read["item"], read["actor"], read["detail"]) == ("'=1+1", "'@app from 10.0.0.7", "3 times")
     assert read["source"] == "monitor.json: accesses.by_path[0]"
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
     assert "EXCEPTIONS (" in report(ground, "--offline")
@@ -134,11 +134,11 @@ def test_a_forged_entry_is_not_an_action_and_a_missing_trail_is_an_exception(gro
         stream.write(forged + b"invalid\n\xff")
     result = data(ground, "--offline")
     assert result["actions"]
-    assert not any("emptied" in row["what"] for row in result["actions"])
-    assert sum(row["what"] == "the audit trail was altered" for row in result["exceptions"]) >= 3
+    assert not any("emptied" in row["item"] for row in result["actions"])
+    assert sum(row["item"] == "the audit trail was altered" for row in result["exceptions"]) >= 3
     (ground.disk / "trail").rename(ground.disk / "elsewhere")
     result = data(ground, "--offline")
-    assert (result["actions"], result["exceptions"][0]["what"]) == ([], "the audit trail cannot be read")
+    assert (result["actions"], result["exceptions"][0]["item"]) == ([], "the audit trail cannot be read")
     status = ground.disk / "agent.json"
     for text in ('{"apps": {}, "ready": true}', "[]", "[" * 100_000, ""):
         status.write_text(text)
@@ -149,4 +149,4 @@ def test_an_unreachable_server_is_an_exception_and_the_rest_is_reported(ground):
     ground.config["vault"]["address"] = "http://127.0.0.1:9"
     result = data(ground, code=75)
     assert result["actions"]
-    assert next(row for row in result["exceptions"] if row["what"] == "not looked at: Vault")
+    assert next(row for row in result["exceptions"] if row["item"] == "not checked: Vault")

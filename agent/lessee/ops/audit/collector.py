@@ -1,4 +1,4 @@
-"""Gathers what a report is made of: the trail, the server and the configuration of each environment."""
+"""Collects the data of a report from the audit trail, Vault and the configuration of each environment."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -12,31 +12,29 @@ from lessee.config import Config
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.redaction import Redactor
 from lessee.core.timestamps import parse_timestamp
-from lessee.ops.audit.policy.from_config import Age
-from lessee.ops.audit.policy.from_vault import Seen
-from lessee.ops.audit.policy.rows import Placed
+from lessee.ops.audit.policy.from_config import SecretAge
+from lessee.ops.audit.policy.from_vault import EnvironmentAccess
+from lessee.ops.audit.policy.rows import LocatedEntry
 from lessee.ops.incident import logins
 from lessee.ops.incident.discovery import find_affected_policies
-from lessee.ops.rotate.targets import read_journal
-from lessee.ops.rotate.targets import Project
+from lessee.ops.rotate.targets import Project, read_journal
 from lessee.vault.admin import AdminClient
 
 _T = TypeVar("_T")
 
 
-def placed(trail: AuditTrailFiles, folder: Path, genuine: SignatureCheck | None = None) -> Iterator[Placed]:
-    """The entries that can be read; what is wrong with the others is told by looking whether all is whole.
-
-    With `genuine` none that was forged is among them.
-    """
+def valid_entries(
+    trail: AuditTrailFiles, folder: Path, is_genuine: SignatureCheck | None = None
+) -> Iterator[LocatedEntry]:
+    """The entries that can be decoded. With `is_genuine`, only those with a valid signature."""
     for line in trail.lines():
         entry = decode_entry(line.text)
-        if entry is not None and (genuine is None or genuine(signed_part(entry), entry.signature)):
-            yield Placed(f"{folder / line.file}:{line.number}", entry)
+        if entry is not None and (is_genuine is None or is_genuine(signed_part(entry), entry.signature)):
+            yield LocatedEntry(f"{folder / line.file}:{line.number}", entry)
 
 
-class Gathering:
-    """Asks one server. What cannot be looked at is noted in `problems`, and the rest is looked at."""
+class VaultCollector:
+    """Collects from one server. It adds a failed request to `problems`, and continues."""
 
     def __init__(
         self, client: AdminClient, configs: Mapping[str, Config], path: Path, environ: Mapping[str, str]
@@ -46,55 +44,57 @@ class Gathering:
         self._path = path
         self._environ = environ
         self.problems: list[tuple[str, str]] = []
-        """What, and why."""
+        """What could not be collected, and why."""
         self.policies: Mapping[str, str] = {}
 
-    def seen(self) -> Iterator[Seen]:
-        """Who reaches each environment. Raises VaultUnreachableError."""
+    def accesses(self) -> Iterator[EnvironmentAccess]:
+        """The policies, roles and logins of each environment. Raises VaultUnreachableError."""
         for name, config in self._configs.items():
-            look = partial(find_affected_policies, self._client, config, name, None, ())
-            findings = self._try(f"policies for {name}", look)
+            find = partial(find_affected_policies, self._client, config, name, None, ())
+            findings = self._try(f"policies for {name}", find)
             if findings is None:
                 continue
             self.policies = findings.policies
-            none: logins.RolesWithProblems = (), ()
-            roles, lost = self._try("AppRoles", partial(logins.find_roles, self._client, findings.affected_names)) or none
-            self.problems += [("AppRoles", text) for text in lost]
-            others = [self._try("other ways in", partial(ask, self._client, findings.affected_names)) for ask in logins.FIND_OTHERS]
-            yield Seen(name, findings.affected_policies, roles, tuple(login for some in others for login in some or ()))
+            names = findings.affected_names
+            empty: logins.RolesWithProblems = (), ()
+            roles, unreadable = self._try("AppRoles", partial(logins.find_roles, self._client, names)) or empty
+            self.problems += [("AppRoles", text) for text in unreadable]
+            others = [self._try("other logins", partial(find, self._client, names)) for find in logins.FIND_OTHERS]
+            found = tuple(login for some in others for login in some or ())
+            yield EnvironmentAccess(name, findings.affected_policies, roles, found)
 
-    def ages(self) -> Iterator[Age]:
-        """Of what is rotated, and of what is not. Raises VaultUnreachableError."""
+    def ages(self) -> Iterator[SecretAge]:
+        """The ages of all secrets of `setup` and `rotation`. Raises VaultUnreachableError."""
         for environment, config in self._configs.items():
             project = Project(config, self._path, self._environ, Redactor())
-            rotated = {said.secret: name for name, said in config.rotation.items()}
-            for secret in sorted({*rotated, *config.setup.secrets}):
-                name = rotated.get(secret)
+            targets = {rotation.secret: name for name, rotation in config.rotation.items()}
+            for secret in sorted({*targets, *config.setup.secrets}):
+                name = targets.get(secret)
                 source = f"{config.secrets.mount}/metadata/{config.secrets.prefix}{secret}"
                 try:
                     changed_at = self._changed_at(source)
                     if name is not None:
                         target = project.target(name)
-                        last = read_journal(project, target, self._client).rotated_at
-                        if last:
-                            changed_at, source = last, f"{config.secrets.mount}/data/{target.journal}"
+                        rotated_at = read_journal(project, target, self._client).rotated_at
+                        if rotated_at:
+                            changed_at, source = rotated_at, f"{config.secrets.mount}/data/{target.journal}"
                 except VaultUnreachableError:
                     raise
                 except LesseeError as exc:
-                    yield Age(environment, secret, 0.0, source, name, missing=str(exc))
+                    yield SecretAge(environment, secret, 0.0, source, name, problem=str(exc))
                 else:
-                    yield Age(environment, secret, changed_at, source, name)
+                    yield SecretAge(environment, secret, changed_at, source, name)
 
     def _changed_at(self, path: str) -> float:
-        """When the newest version was made; 0 where there is none."""
+        """When the newest version was created; 0 if the secret has no version."""
         data = self._client.read(path) or {}
         newest = (data.get("versions") or {}).get(str(data.get("current_version"))) or {}
         return parse_timestamp(str(newest.get("created_time"))) or 0.0
 
-    def _try(self, what: str, question: Callable[[], _T]) -> _T | None:
-        """Raises VaultUnreachableError: nothing more can be told."""
+    def _try(self, what: str, request: Callable[[], _T]) -> _T | None:
+        """Raises VaultUnreachableError, since no further request can succeed."""
         try:
-            return question()
+            return request()
         except VaultUnreachableError:
             raise
         except LesseeError as exc:

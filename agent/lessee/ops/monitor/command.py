@@ -12,9 +12,9 @@ from lessee.host.file_watch import Watcher
 from lessee.host.project import find
 from lessee.ops.monitor.loop import MonitorLoop
 from lessee.ops.monitor.wiring import ActiveConfig, load
-from lessee.process.hardening import make_private
-from lessee.status.server import Answers, StatusServer
-from lessee.status.serving import place, refuse_second
+from lessee.process.hardening import harden
+from lessee.status.server import StatusServer
+from lessee.status.service_socket import refuse_second, status_settings
 from lessee.telemetry.logs import log, open_log
 
 SOCKET = "monitor.sock"
@@ -29,7 +29,7 @@ class IncompleteReadError(LesseeError):
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM, SIGINT or the end of stdin. Raises LesseeError if the monitor cannot start."""
-    make_private()
+    harden()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     open_log(Redactor(), level=arguments.log_level, form=arguments.log_format)
@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _read_once(loop)
     log("info", "monitor started", config=str(path), state_dir=loop.active.monitor.state_dir)
     with ExitStack() as stack:
-        where = place(loop.active.config, SOCKET)
+        where = status_settings(loop.active.config, SOCKET)
         refuse_second(Path(where.socket))
-        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _answers(loop))))
+        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _MonitorStatus(loop))))
         loop.watch_with(stack.enter_context(closing(Watcher(loop.reload))))
         loop.run()
     log("info", "monitor stopped")
@@ -66,16 +66,21 @@ def _read_once(loop: MonitorLoop) -> int:
     return 0
 
 
-def _answers(loop: MonitorLoop) -> Answers:
-    def metrics() -> bytes:
-        # Imported with the first scrape, because it is slow.
+class _MonitorStatus:
+    """The StatusSource of a monitor."""
+
+    def __init__(self, loop: MonitorLoop) -> None:
+        self._loop = loop
+        self.status = loop.status
+        self.is_alive = loop.is_alive
+
+    def metrics(self) -> bytes:
+        # Imported at the first scrape, because it is slow.
         from lessee.ops.monitor.metrics import exposition
 
-        return exposition(loop.status())
+        return exposition(self.status())
 
-    def refresh(arguments: tuple[str, ...]) -> list[str]:
-        if not arguments:
-            loop.reload()
-        return list(arguments)
-
-    return Answers(status=loop.status, alive=loop.is_alive, metrics=metrics, refresh=refresh)
+    def refresh(self, paths: tuple[str, ...]) -> list[str]:
+        if not paths:
+            self._loop.reload()
+        return list(paths)

@@ -13,7 +13,7 @@ from lessee.host.clock import wall_time
 from lessee.ops.monitor.alert_delivery.channels import with_absolute_paths
 from lessee.ops.monitor.alert_delivery.http import DeliveryFailedError, ask, content
 from lessee.ops.monitor.policy.service_status import PollResult, parse_service_status
-from lessee.status import server
+from lessee.status.client import request_status
 
 POLL_INTERVAL = 15.0
 _TIMEOUT = 5.0
@@ -59,7 +59,7 @@ class ServicePoller:
 
 def _status(service: WatchTarget) -> Any:
     if service.socket is not None:
-        return server.ask(Path(service.socket), "GET", "/status.json", timeout=_TIMEOUT)
+        return request_status(Path(service.socket), "GET", "/status.json", timeout=_TIMEOUT)
     url = (service.url or "").rstrip("/")
     url = url if url.endswith(".json") else f"{url}/status.json"
     headers = {"Authorization": f"Bearer {content(service.token_file)}"} if service.token_file is not None else {}

@@ -1,4 +1,4 @@
-"""Writes the report for an auditor."""
+"""`lessee audit report`: prints the audit report."""
 
 import argparse
 import time
@@ -16,20 +16,20 @@ from lessee.core.errors import LesseeError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import print_line
 from lessee.host.project import environments_of, read
-from lessee.ops.audit.collector import Gathering, placed
+from lessee.ops.audit.collector import VaultCollector, valid_entries
 from lessee.ops.audit.policy import from_audit_trail, from_config, from_vault, report_format
-from lessee.ops.audit.policy.from_monitor import reads_of
-from lessee.ops.audit.policy.rows import Placed, Row, Section
+from lessee.ops.audit.policy.from_monitor import rows_of_status
+from lessee.ops.audit.policy.rows import LocatedEntry, Row, Section
 from lessee.vault.admin import admin_client
 
-_NEVER = 253402300800.0
+_NO_END = 253402300800.0
 """The year 10000."""
 
 
 def report(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
-    """0 where all could be looked at; else 75, and what could not is among the exceptions."""
+    """0 if the report is complete; else 75, and what could not be checked is listed among the exceptions."""
     now = time.time()
-    begins, ends = arguments.begins or 0.0, _NEVER if arguments.ends is None else arguments.ends
+    begins, ends = arguments.begins or 0.0, _NO_END if arguments.ends is None else arguments.ends
     if begins >= ends:
         raise UsageError("--from is not before --to")
     configs = {
@@ -39,39 +39,39 @@ def report(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]
     config = next(iter(configs.values()))
     rows = list(_from_trail(config, begins, ends))
     if arguments.accesses:
-        rows += reads_of(_content(Path(arguments.accesses)), arguments.accesses)
-    rows += from_config.weaknesses(config, str(path))
-    lost: list[tuple[str, str]] = []
+        rows += rows_of_status(_content(Path(arguments.accesses)), arguments.accesses)
+    rows += from_config.weak_settings(config, str(path))
+    problems: list[tuple[str, str]] = []
     if not arguments.offline:
         try:
             with admin_client(config.vault, environ, boot_time) as client:
-                gathering = Gathering(client, configs, path, environ)
-                lost = gathering.problems
-                seen = tuple(gathering.seen())
-                rows += from_vault.access(gathering.policies, seen)
-                rows += from_vault.separation(seen)
-                rows += from_config.ages(config, gathering.ages(), now)
+                collector = VaultCollector(client, configs, path, environ)
+                problems = collector.problems
+                accesses = tuple(collector.accesses())
+                rows += from_vault.access_rows(collector.policies, accesses)
+                rows += from_vault.separation_rows(accesses)
+                rows += from_config.rotation_rows(config, collector.ages(), now)
         except LesseeError as exc:
-            lost = [*lost, ("Vault", str(exc))]
+            problems = [*problems, ("Vault", str(exc))]
     rows += [
-        Row(Section.EXCEPTIONS, "", "", f"not looked at: {what}", why, "", config.vault.address) for what, why in lost
+        Row(Section.EXCEPTIONS, "", "", f"not checked: {what}", why, "", config.vault.address) for what, why in problems
     ]
-    head = {
+    header = {
         "report": f"lessee {__version__}",
-        "made": rfc3339(now),
-        "from": rfc3339(begins) if begins else "the beginning",
-        "to": rfc3339(ends) if ends != _NEVER else "now",
+        "generated": rfc3339(now),
+        "from": rfc3339(begins) if begins else "the first entry",
+        "to": rfc3339(ends) if ends != _NO_END else "now",
         "configuration": str(path),
-        "server": "not asked" if arguments.offline else config.vault.address,
+        "vault": "not contacted (--offline)" if arguments.offline else config.vault.address,
     }
     match arguments.format:
         case "csv":
             print_line(report_format.as_csv(rows))
         case "json":
-            print_line(report_format.as_json(head, rows))
+            print_line(report_format.as_json(header, rows))
         case _:
-            print_line(report_format.as_text(head, rows))
-    return 75 if lost else 0
+            print_line(report_format.as_text(header, rows))
+    return 75 if problems else 0
 
 
 def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
@@ -81,29 +81,30 @@ def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
     key = None
     with suppress(LesseeError):
         key = private_key(key_file)
-    genuine = key.public.is_genuine if key is not None else None
+    is_genuine = key.public.is_genuine if key is not None else None
     try:
         with open_audit_trail(folder) as trail:
-            findings = verify(trail.lines, trail.head, genuine).findings if genuine is not None else ()
+            findings = verify(trail.lines, trail.head, is_genuine).findings if is_genuine is not None else ()
 
-            def entries() -> Iterator[Placed]:
-                # Where all is whole, each is signed already by those that follow it.
-                return from_audit_trail.within(placed(trail, folder, genuine if findings else None), begins, ends)
+            def entries() -> Iterator[LocatedEntry]:
+                # Without findings, the head's signature covers every entry.
+                valid = valid_entries(trail, folder, is_genuine if findings else None)
+                return from_audit_trail.in_period(valid, begins, ends)
 
-            yield from from_audit_trail.acts(entries())
-            yield from from_audit_trail.reads(entries())
-            yield from from_audit_trail.oddities(entries(), findings, str(folder))
+            yield from from_audit_trail.action_rows(entries())
+            yield from from_audit_trail.read_rows(entries())
+            yield from from_audit_trail.exception_rows(entries(), findings, str(folder))
     except UsageError as exc:
         yield Row(Section.EXCEPTIONS, "", "", "the audit trail cannot be read", exc.what, "", str(folder))
         return
     if key is None:
-        what = "the trail was not verified: its key cannot be read here"
-        todo = "`lessee audit verify --public-key FILE`"
-        yield Row(Section.EXCEPTIONS, "", "", what, todo, "", str(key_file))
+        item = "the audit trail was not verified, because its key cannot be read on this machine"
+        todo = "run `lessee audit verify --public-key FILE`"
+        yield Row(Section.EXCEPTIONS, "", "", item, todo, "", str(key_file))
 
 
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise UsageError(f"it cannot be read: {exc.strerror}", where=str(path)) from None
+        raise UsageError(f"the status file cannot be read: {exc.strerror}", where=str(path)) from None

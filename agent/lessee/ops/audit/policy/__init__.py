@@ -1,1 +1,1 @@
-"""The report for an auditor: what was seen, judged and written."""
+"""Builds the rows of an audit report and formats them."""

@@ -1,4 +1,4 @@
-"""What the trail says of a time: acts, what was read, and what went wrong."""
+"""Rows from the audit trail: actions, secret reads and exceptions in a period."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -6,112 +6,120 @@ from datetime import datetime
 
 from lessee.audit_trail.policy.entries import ALTERED, REPAIRED, Action
 from lessee.audit_trail.policy.verification import Finding
-from lessee.ops.audit.policy.rows import Placed, Row, Section
+from lessee.ops.audit.policy.rows import LocatedEntry, Row, Section
 
-_ODD = frozenset({"actions dropped", REPAIRED, ALTERED, "consumer not confirmed in time"})
-_SECRETS = ("secret", "path")
+_EXCEPTIONS = frozenset({"actions dropped", REPAIRED, ALTERED, "consumer not confirmed in time"})
+"""Actions that are exceptions, whatever their outcome."""
+_READS = frozenset({"secret read", "lease issued", "static role read"})
+_SECRET_KEYS = ("secret", "path")
 
 
 @dataclass(slots=True)
 class _Group:
-    """Entries that are one line: however many, little of them is kept."""
+    """Entries that share a row. Only their number and range are stored, however many they are."""
 
     first: str = ""
     last: str = ""
     count: int = 0
-    at: str = ""
+    time: str = ""
     versions: set[int] = field(default_factory=set)
 
-    def take(self, one: Placed) -> None:
-        self.first = self.first or one.where
-        self.last, self.at = one.where, one.entry.action.at
+    def add(self, located: LocatedEntry) -> None:
+        self.first = self.first or located.where
+        self.last, self.time = located.where, located.entry.action.at
         self.count += 1
 
     @property
-    def places(self) -> str:
+    def source(self) -> str:
         return self.first if self.count == 1 else f"{self.first} … {self.last}"
 
 
-def within(placed: Iterable[Placed], begins: float, ends: float) -> Iterator[Placed]:
-    """Those of a time, in seconds since 1970; `ends` is outside. A moment that is none is within."""
-    return (one for one in placed if begins <= _moment(one.entry.action.at, begins) < ends)
+def in_period(entries: Iterable[LocatedEntry], begins: float, ends: float) -> Iterator[LocatedEntry]:
+    """The entries of a period in seconds since 1970, without `ends`; also those with an invalid timestamp."""
+    return (located for located in entries if begins <= _timestamp(located.entry.action.at, begins) < ends)
 
 
-def acts(placed: Iterable[Placed]) -> Iterator[Row]:
-    """The same act of the same actor is one line, with how often it was done and where it stands first and last."""
+def action_rows(entries: Iterable[LocatedEntry]) -> Iterator[Row]:
+    """A row for each action of each actor, with the number of times and the first and last location."""
     groups: dict[tuple[str, ...], _Group] = {}
-    for one in placed:
-        action = one.entry.action
-        groups.setdefault((action.environment or "", _who(action), _what(action), action.outcome), _Group()).take(one)
-    for (environment, who, what, outcome), some in groups.items():
-        times = f"{some.count} times {outcome}" if some.count > 1 else outcome
-        yield Row(Section.ACTS, environment, who, what, times, some.at, some.places)
+    for located in entries:
+        action = located.entry.action
+        key = (action.environment or "", _actor(action), _describe(action), action.outcome)
+        groups.setdefault(key, _Group()).add(located)
+    for (environment, actor, item, outcome), group in groups.items():
+        detail = f"{group.count} times {outcome}" if group.count > 1 else outcome
+        yield Row(Section.ACTIONS, environment, actor, item, detail, group.time, group.source)
 
 
-def reads(placed: Iterable[Placed]) -> Iterator[Row]:
-    """Which secrets agents had, by the versions that they read."""
+def read_rows(entries: Iterable[LocatedEntry]) -> Iterator[Row]:
+    """A row for each secret that an agent read, with the versions that it read."""
     groups: dict[tuple[str, str, str], _Group] = {}
-    for one in placed:
-        action = one.entry.action
-        path = next((str(action.subject[key]) for key in _SECRETS if key in action.subject), None)
-        if action.name in {"read", "issued", "read a static role"} and path is not None:
-            group = groups.setdefault((action.environment or "", _who(action), path), _Group())
-            group.take(one)
+    for located in entries:
+        action = located.entry.action
+        path = next((str(action.subject[key]) for key in _SECRET_KEYS if key in action.subject), None)
+        if action.name in _READS and path is not None:
+            group = groups.setdefault((action.environment or "", _actor(action), path), _Group())
+            group.add(located)
             version = action.subject.get("version")
             if isinstance(version, int):
                 group.versions.add(version)
-    for (environment, who, path), some in groups.items():
-        versions = ", ".join(map(str, sorted(some.versions)))
-        detail = f"versions {versions}" if versions else f"{some.count} times"
-        yield Row(Section.READS, environment, who, path, detail, some.at, some.places)
+    for (environment, actor, path), group in groups.items():
+        versions = ", ".join(map(str, sorted(group.versions)))
+        detail = f"versions {versions}" if versions else f"{group.count} times"
+        yield Row(Section.READS, environment, actor, path, detail, group.time, group.source)
 
 
-def oddities(placed: Iterable[Placed], findings: Iterable[Finding], folder: str) -> Iterator[Row]:
-    """What failed, what was begun and has no end, what somebody changed by hand, and where the trail was altered."""
+def exception_rows(entries: Iterable[LocatedEntry], findings: Iterable[Finding], folder: str) -> Iterator[Row]:
+    """A row for each alteration of the trail, failure, manual change, and action whose end is not recorded."""
     for finding in findings:
-        where = f"{folder}/{finding.file}:{finding.line}"
-        yield Row(Section.EXCEPTIONS, "", "", "the audit trail was altered", f"entry {finding.n}: {finding.what}", "", where)
-    started: dict[tuple[str, ...], Placed] = {}
-    for one in placed:
-        action = one.entry.action
-        key = (action.environment or "", _who(action), action.name)
+        source = f"{folder}/{finding.file}:{finding.line}"
+        detail = f"entry {finding.n}: {finding.what}"
+        yield Row(Section.EXCEPTIONS, "", "", "the audit trail was altered", detail, "", source)
+    started: dict[tuple[str, ...], LocatedEntry] = {}
+    for located in entries:
+        action = located.entry.action
+        environment, actor = action.environment or "", _actor(action)
         if action.actor.kind == "operator" and "step" not in action.subject:
+            key = (environment, actor, action.name)
             if action.outcome == "started" and key in started:
-                yield _endless(started.pop(key))
+                yield _unfinished(started.pop(key))
             if action.outcome == "started":
-                started[key] = one
+                started[key] = located
             else:
                 started.pop(key, None)
-        if action.outcome == "failed" or action.name in _ODD:
-            said = action.subject.get("reason", action.subject.get("what", ""))
-            yield Row(Section.EXCEPTIONS, key[0], key[1], _what(action), str(said) or action.outcome, action.at, one.where)
-        elif str(action.subject.get("step", "")).startswith("!"):
-            what = str(action.subject["step"]).removeprefix("!").strip()
-            yield Row(Section.EXCEPTIONS, key[0], key[1], "changed by hand", what, action.at, one.where)
-    yield from map(_endless, started.values())
+        step = str(action.subject.get("step", ""))
+        if action.outcome == "failed" or action.name in _EXCEPTIONS:
+            reason = action.subject.get("reason", action.subject.get("what", ""))
+            item, detail = _describe(action), str(reason) or action.outcome
+        elif step.startswith("!"):
+            item, detail = "manual change", step.removeprefix("!").strip()
+        else:
+            continue
+        yield Row(Section.EXCEPTIONS, environment, actor, item, detail, action.at, located.where)
+    yield from map(_unfinished, started.values())
 
 
-def _endless(one: Placed) -> Row:
-    action = one.entry.action
-    what = f"{_what(action)}: started, but no end is recorded"
-    return Row(
-        Section.EXCEPTIONS, action.environment or "", _who(action), what, "it was killed, or goes on", action.at, one.where
-    )
+def _unfinished(located: LocatedEntry) -> Row:
+    action = located.entry.action
+    item = f"{_describe(action)}: started, but no end is recorded"
+    detail = "the program was killed, or is still running"
+    return Row(Section.EXCEPTIONS, action.environment or "", _actor(action), item, detail, action.at, located.where)
 
 
-def _who(action: Action) -> str:
+def _actor(action: Action) -> str:
     actor = action.actor
     return f"{actor.kind} {actor.user or f'uid {actor.uid}'}@{actor.host}"
 
 
-def _what(action: Action) -> str:
-    about = next((str(action.subject[key]) for key in ("app", "target") if key in action.subject), "")
+def _describe(action: Action) -> str:
+    """The action's name, the app or target, and the step."""
+    target = next((str(action.subject[key]) for key in ("app", "target") if key in action.subject), "")
     step = action.subject.get("step")
-    return " ".join(filter(None, (action.name, about, f"({step})" if step else "")))
+    return " ".join(filter(None, (action.name, target, f"({step})" if step else "")))
 
 
-def _moment(text: str, otherwise: float) -> float:
+def _timestamp(text: str, default: float) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
-        return otherwise
+        return default

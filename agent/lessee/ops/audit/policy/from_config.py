@@ -1,4 +1,4 @@
-"""What the configuration promises, held against what is: ages of secrets, and settings that weaken it."""
+"""Rows from the configuration: ages of secrets against their rotation periods, and weak settings."""
 
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
@@ -14,10 +14,10 @@ _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _DAY = 86400.0
 
 
-class Age(ImmutableStruct, frozen=True):
-    """When a secret was last changed, in seconds since 1970, and where that stands. `changed_at` 0: it is not there.
+class SecretAge(ImmutableStruct, frozen=True):
+    """When a secret was last changed, in seconds since 1970, and the source of that. 0: the secret does not exist.
 
-    `target`: what rotates it, by its name in `rotation:`.
+    `target`: the key in `rotation` of the target that rotates it.
     """
 
     environment: str
@@ -25,61 +25,67 @@ class Age(ImmutableStruct, frozen=True):
     changed_at: float
     source: str
     target: str | None = None
-    missing: str = ""
-    """Why it is not known."""
+    problem: str = ""
+    """Why the age is not known."""
 
 
-def ages(config: Config, seen: Iterable[Age], now: float) -> Iterator[Row]:
-    """How old each is, and what the policy says; what is overdue is an exception too."""
-    for one in seen:
-        said = config.rotation[one.target] if one.target is not None else None
-        at = rfc3339(one.changed_at) if one.changed_at else ""
-        who, source = one.target or "nobody", one.source
-        if one.missing:
-            yield Row(Section.EXCEPTIONS, one.environment, who, one.secret, f"not known: {one.missing}", "", source)
+def rotation_rows(config: Config, ages: Iterable[SecretAge], now: float) -> Iterator[Row]:
+    """A row for the age of each secret; an overdue or missing rotation also gets an exception."""
+    for age in ages:
+        rotation = config.rotation[age.target] if age.target is not None else None
+        time = rfc3339(age.changed_at) if age.changed_at else ""
+        target, source = age.target or "", age.source
+        if age.problem:
+            yield Row(
+                Section.EXCEPTIONS, age.environment, target, age.secret, f"age unknown: {age.problem}", "", source
+            )
             continue
-        age = f"{spell_age(now - one.changed_at)} old" if one.changed_at else "not there"
-        if said is None or said.rotation_period is None:
-            rule = "no period" if said is not None else "no target rotates it"
-            yield Row(Section.ROTATION, one.environment, who, one.secret, f"{age}; {rule}", at, source)
-            yield Row(Section.EXCEPTIONS, one.environment, who, one.secret, f"no rotation: {rule}; {age}", at, source)
+        text = f"{spell_age(now - age.changed_at)} old" if age.changed_at else "missing"
+        if rotation is None or rotation.rotation_period is None:
+            why = "no rotation_period" if rotation is not None else "no target rotates it"
+            yield Row(Section.ROTATION, age.environment, target, age.secret, f"{text}; {why}", time, source)
+            yield Row(
+                Section.EXCEPTIONS, age.environment, target, age.secret, f"no rotation: {why}; {text}", time, source
+            )
             continue
-        source = f"{source}, rotation.{one.target}.every"
-        late = now - due_at(schedule_of(said), one.changed_at, 1.0) if one.changed_at else 0.0
-        rule = f"every {spell(said.rotation_period)}"
-        if late > 0:
-            rule += f": OVERDUE by {spell_age(late)}"
-        if late > 0 or not one.changed_at:
-            yield Row(Section.EXCEPTIONS, one.environment, who, one.secret, f"{age}; {rule}", at, source)
-        yield Row(Section.ROTATION, one.environment, who, one.secret, f"{age}; {rule}", at, source)
+        source = f"{source}, rotation.{age.target}.rotation_period"
+        overdue = now - due_at(schedule_of(rotation), age.changed_at, 1.0) if age.changed_at else 0.0
+        detail = f"{text}; every {spell(rotation.rotation_period)}"
+        if overdue > 0:
+            detail += f": OVERDUE by {spell_age(overdue)}"
+        if overdue > 0 or not age.changed_at:
+            yield Row(Section.EXCEPTIONS, age.environment, target, age.secret, detail, time, source)
+        yield Row(Section.ROTATION, age.environment, target, age.secret, detail, time, source)
 
 
-def weaknesses(config: Config, source: str) -> Iterator[Row]:
-    """Settings that somebody should have a reason for."""
+def weak_settings(config: Config, source: str) -> Iterator[Row]:
+    """An exception for each setting that weakens security."""
     found = []
     url = urlsplit(config.vault.address)
     if config.vault.tls_skip_verify:
-        found.append(("vault.tls_skip_verify", "Vault's certificate is not checked"))
+        found.append(("vault.tls_skip_verify", "Vault's certificate is not verified"))
     if url.scheme == "http" and url.hostname not in _LOCAL:
-        found.append(("vault.address", "Vault is asked without TLS"))
+        found.append(("vault.address", "the connection to Vault has no TLS"))
     if config.allow_disk:
-        found.append(("allow_disk", "tokens and leases may lie on a disk"))
+        found.append(("allow_disk", "tokens and leases may be stored on a disk"))
     found += [
-        (f"apps.{name}.allow_disk", "secrets may lie on a disk") for name, app in config.apps.items() if app.allow_disk
+        (f"apps.{name}.allow_disk", "secrets may be stored on a disk")
+        for name, app in config.apps.items()
+        if app.allow_disk
     ]
     listen = config.status.listen
     if listen is not None and listen.token_file is None:
-        found.append(("status.allow_unauthenticated", "the status is told to everybody on the machine"))
+        found.append(("status.allow_unauthenticated", "the status is readable without authentication"))
     if config.audit_trail is None:
-        found.append(("audit_trail", "what is done is not recorded"))
+        found.append(("audit_trail", "actions are not recorded"))
     elif not config.audit_trail.required:
-        found.append(("audit_trail.required", "an operator may act though it cannot be recorded"))
-    for key, what in found:
-        yield Row(Section.EXCEPTIONS, "", "", what, "", "", f"{source}: {key}")
+        found.append(("audit_trail.required", "operator actions proceed even if they cannot be recorded"))
+    for key, item in found:
+        yield Row(Section.EXCEPTIONS, "", "", item, "", "", f"{source}: {key}")
 
 
 def spell_age(seconds: float) -> str:
-    """In the largest units that say enough."""
+    """An age in days, hours or minutes."""
     if seconds >= 2 * _DAY:
         return f"{int(seconds / _DAY)}d"
     hours = int(seconds / 3600)

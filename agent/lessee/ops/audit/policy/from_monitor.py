@@ -1,4 +1,4 @@
-"""What `lessee monitor` has counted: who has read what, and what it raised an alarm for."""
+"""Rows from the status of `lessee monitor`: who read which secret, and which alerts are firing."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.audit.policy.rows import Row, Section
 
 
-class _Read(ImmutableStruct, frozen=True):
+class _Access(ImmutableStruct, frozen=True):
     path: str
     component: str | None = None
     address: str | None = None
@@ -17,8 +17,8 @@ class _Read(ImmutableStruct, frozen=True):
     last_at: str | None = None
 
 
-class _Reads(ImmutableStruct, frozen=True):
-    by_path: tuple[_Read, ...] = ()
+class _Accesses(ImmutableStruct, frozen=True):
+    by_path: tuple[_Access, ...] = ()
 
 
 class _Alert(ImmutableStruct, frozen=True):
@@ -29,24 +29,23 @@ class _Alert(ImmutableStruct, frozen=True):
 
 
 class _Status(ImmutableStruct, frozen=True):
-    accesses: _Reads  # Without it, it is another program's.
+    accesses: _Accesses  # The status of another program has no such field.
     environment: str | None = None
     alerts: tuple[_Alert, ...] = ()
 
 
-def reads_of(text: bytes, source: str) -> Iterator[Row]:
-    """The lines of its status.json. Raises UsageError where it is none."""
+def rows_of_status(text: bytes, source: str) -> Iterator[Row]:
+    """The rows of a monitor's status.json. Raises UsageError if the text is anything else."""
     try:
         status = msgspec.json.decode(text, type=_Status)
     except (msgspec.MsgspecError, RecursionError, ValueError):
-        todo = "give the status.json of `lessee monitor`"
-        raise UsageError("it is no status of the monitor", where=source, todo=todo) from None
-    of = status.environment or ""
-    for at, one in enumerate(status.accesses.by_path):
-        who = f"{one.component or '?'} from {one.address or '?'}"
-        place = f"{source}: accesses.by_path[{at}]"
-        yield Row(Section.READS, of, who, one.path, f"{one.total} times", one.last_at or "", place)
-    for at, alert in enumerate(status.alerts):
-        place = f"{source}: alerts[{at}]"
-        what = f"alert {alert.rule}"
-        yield Row(Section.EXCEPTIONS, of, alert.subject, what, alert.text, alert.started_at or "", place)
+        todo = "pass the status.json of `lessee monitor`"
+        raise UsageError("the file is not the status of a monitor", where=source, todo=todo) from None
+    environment = status.environment or ""
+    for index, access in enumerate(status.accesses.by_path):
+        actor = f"{access.component or '?'} from {access.address or '?'}"
+        origin = f"{source}: accesses.by_path[{index}]"
+        yield Row(Section.READS, environment, actor, access.path, f"{access.total} times", access.last_at or "", origin)
+    for index, alert in enumerate(status.alerts):
+        origin, item = f"{source}: alerts[{index}]", f"alert {alert.rule}"
+        yield Row(Section.EXCEPTIONS, environment, alert.subject, item, alert.text, alert.started_at or "", origin)

@@ -1,4 +1,4 @@
-"""What the server's policies and roles say: who may do what, and whether one reaches two environments."""
+"""Rows from Vault's policies and roles: current access, and policies that reach two environments."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -11,8 +11,8 @@ from lessee.ops.incident.policy.findings import AccessKind, AffectedPolicy, Logi
 _ACL = "sys/policies/acl"
 
 
-class Seen(ImmutableStruct, frozen=True):
-    """Of one environment: the policies that reach it, and who is given them."""
+class EnvironmentAccess(ImmutableStruct, frozen=True):
+    """The policies that reach an environment, and the roles and logins that get them."""
 
     environment: str
     affected_policies: tuple[AffectedPolicy, ...]
@@ -20,60 +20,63 @@ class Seen(ImmutableStruct, frozen=True):
     logins: tuple[Login, ...] = ()
 
 
-def access(policies: Mapping[str, str], seen: Iterable[Seen]) -> Iterator[Row]:
-    """A line for each role and each rule of a policy that it gives."""
-    for one in seen:
-        reaching = {policy.name: policy for policy in one.affected_policies}
-        for role in one.roles:
-            yield from _rows(f"AppRole {role}", f"auth/{role.mount}/role/{role.name}", role.policies, one, policies)
-        for login in one.logins:
-            yield from _rows(login.path, login.path, login.policies, one, policies)
-        given = {name for role in one.roles for name in role.policies}
-        given |= {name for login in one.logins for name in login.policies}
-        for name in sorted(reaching.keys() - given):
-            what = reaching[name].path or "somewhere"
-            detail = "no role or user that can be seen gives this policy"
-            yield Row(Section.ACCESS, one.environment, f"policy {name}", what, detail, "", f"{_ACL}/{name}")
+def access_rows(policies: Mapping[str, str], accesses: Iterable[EnvironmentAccess]) -> Iterator[Row]:
+    """A row for each rule of a policy, by the role or login that gets the policy."""
+    for access in accesses:
+        reaching = {policy.name: policy for policy in access.affected_policies}
+        for role in access.roles:
+            yield from _rows(f"AppRole {role}", f"auth/{role.mount}/role/{role.name}", role.policies, access, policies)
+        for login in access.logins:
+            yield from _rows(login.path, login.path, login.policies, access, policies)
+        assigned = {name for role in access.roles for name in role.policies}
+        assigned |= {name for login in access.logins for name in login.policies}
+        for name in sorted(reaching.keys() - assigned):
+            item = reaching[name].path or "unknown paths"
+            detail = "no visible role or login gets this policy"
+            yield Row(Section.ACCESS, access.environment, f"policy {name}", item, detail, "", f"{_ACL}/{name}")
 
 
-def separation(seen: Iterable[Seen]) -> Iterator[Row]:
-    """A policy that reaches more than one environment is an exception; that there is none is told too."""
-    seen = tuple(seen)
+def separation_rows(accesses: Iterable[EnvironmentAccess]) -> Iterator[Row]:
+    """A row for each policy that reaches several environments, and one for each environment."""
+    accesses = tuple(accesses)
     reached: dict[str, dict[str, AffectedPolicy]] = {}
-    for one in seen:
-        for policy in one.affected_policies:
-            reached.setdefault(policy.name, {})[one.environment] = policy
-    for name, places in sorted(reached.items()):
-        if len(places) > 1:
-            where = "; ".join(f"{environment}: {_reached(policy)}" for environment, policy in places.items())
-            what = f"reaches {', '.join(places)}"
-            yield Row(Section.SEPARATION, "", f"policy {name}", what, where, "", f"{_ACL}/{name}")
-    for one in seen:
-        others = sum(len(reached[policy.name]) > 1 for policy in one.affected_policies)
-        what = f"{len(one.affected_policies)} policies reach it, {others} of them another environment too"
-        yield Row(Section.SEPARATION, one.environment, one.environment, what, "", "", _ACL)
+    for access in accesses:
+        for policy in access.affected_policies:
+            reached.setdefault(policy.name, {})[access.environment] = policy
+    for name, environments in sorted(reached.items()):
+        if len(environments) > 1:
+            detail = "; ".join(f"{environment}: {_reached(policy)}" for environment, policy in environments.items())
+            item = f"reaches {', '.join(environments)}"
+            yield Row(Section.SEPARATION, "", f"policy {name}", item, detail, "", f"{_ACL}/{name}")
+    for access in accesses:
+        shared = sum(len(reached[policy.name]) > 1 for policy in access.affected_policies)
+        item = f"{len(access.affected_policies)} policies reach it, {shared} of them another environment too"
+        yield Row(Section.SEPARATION, access.environment, access.environment, item, "", "", _ACL)
 
 
-def _rows(who: str, place: str, names: Iterable[str], one: Seen, policies: Mapping[str, str]) -> Iterator[Row]:
-    reaching = {policy.name for policy in one.affected_policies}
+def _rows(
+    actor: str, origin: str, names: Iterable[str], access: EnvironmentAccess, policies: Mapping[str, str]
+) -> Iterator[Row]:
+    reaching = {policy.name for policy in access.affected_policies}
     for name in names:
         if name not in reaching:
             continue
-        source = f"{place}, {_ACL}/{name}"
+        source = f"{origin}, {_ACL}/{name}"
         try:
             rules = rules_of(policies.get(name, ""), name)
         except ConfigError:
-            yield Row(Section.ACCESS, one.environment, who, "everything", "the policy cannot be read", "", source)
+            detail = "the policy cannot be parsed"
+            yield Row(Section.ACCESS, access.environment, actor, "possibly everything", detail, "", source)
             continue
         for rule in rules:
-            granted = ", ".join(sorted(rule.capabilities))
-            yield Row(Section.ACCESS, one.environment, who, _path(rule), granted, "", source)
+            capabilities = ", ".join(sorted(rule.capabilities))
+            yield Row(Section.ACCESS, access.environment, actor, _path(rule), capabilities, "", source)
 
 
 def _path(rule: Rule) -> str:
-    more = "{{…}}" if rule.templated else "*" if rule.kind is Kind.PREFIX else ""
-    return f"{rule.path}{more}"
+    suffix = "{{…}}" if rule.templated else "*" if rule.kind is Kind.PREFIX else ""
+    return f"{rule.path}{suffix}"
 
 
 def _reached(policy: AffectedPolicy) -> str:
-    return "its text cannot be read" if policy.access is AccessKind.UNREADABLE else policy.path
+    return "the policy cannot be parsed" if policy.access is AccessKind.UNREADABLE else policy.path

@@ -1,4 +1,4 @@
-"""A report as people, programs and spreadsheets read it."""
+"""Formats a report as text, JSON or CSV."""
 
 import csv
 import io
@@ -7,33 +7,33 @@ from collections.abc import Mapping, Sequence
 
 from lessee.ops.audit.policy.rows import TITLES, Row, Section
 
-COLUMNS = ("section", "environment", "who", "what", "detail", "at", "source")
+COLUMNS = ("section", "environment", "actor", "item", "detail", "time", "source")
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""A spreadsheet takes what begins so for a formula, and some the wide forms of these too."""
+"""Spreadsheets treat a cell that begins with one of these as a formula; some accept the full-width forms too."""
 
 
-def as_text(head: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """By section, a line each, with its source below it."""
-    lines = [f"{key}: {_plain(value)}" for key, value in head.items()]
+def as_text(header: Mapping[str, str], rows: Sequence[Row]) -> str:
+    """The report by section, with each row's source on the line below it."""
+    lines = [f"{key}: {_plain(value)}" for key, value in header.items()]
     for section in Section:
-        some = [row for row in rows if row.section is section]
-        lines += ["", f"{TITLES[section].upper()} ({len(some)})"]
-        for row in some:
-            said = " · ".join(filter(None, (row.environment, row.who, row.what, row.detail, row.at)))
-            lines += [f"  {_plain(said)}", f"      source: {_plain(row.source)}"]
-        if not some:
-            lines.append("  nothing")
+        selected = [row for row in rows if row.section is section]
+        lines += ["", f"{TITLES[section].upper()} ({len(selected)})"]
+        for row in selected:
+            text = " · ".join(filter(None, (row.environment, row.actor, row.item, row.detail, row.time)))
+            lines += [f"  {_plain(text)}", f"      source: {_plain(row.source)}"]
+        if not selected:
+            lines.append("  none")
     return "\n".join(lines)
 
 
-def as_json(head: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """One object, with a list for each section."""
+def as_json(header: Mapping[str, str], rows: Sequence[Row]) -> str:
+    """The report as an object with a list for each section."""
     sections = {section.value: [_fields(row) for row in rows if row.section is section] for section in Section}
-    return json.dumps({**head, **sections}, indent=2, ensure_ascii=False)
+    return json.dumps({**header, **sections}, indent=2, ensure_ascii=False)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """RFC 4180, with a heading. No cell can be a formula."""
+    """The rows in RFC 4180, with a header line. No cell can be a formula."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
@@ -52,4 +52,4 @@ def _cell(value: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in text)
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

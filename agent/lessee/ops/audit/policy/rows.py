@@ -1,4 +1,4 @@
-"""What a report is made of: lines that each name their source."""
+"""The rows of an audit report; each names its source."""
 
 from enum import StrEnum
 
@@ -7,9 +7,9 @@ from lessee.core.immutable import ImmutableStruct
 
 
 class Section(StrEnum):
-    """What a line is about."""
+    """The section of the report that a row belongs to."""
 
-    ACTS = "acts"
+    ACTIONS = "actions"
     ACCESS = "access"
     READS = "reads"
     ROTATION = "rotation"
@@ -18,30 +18,32 @@ class Section(StrEnum):
 
 
 TITLES = {
-    Section.ACTS: "What was done",
-    Section.ACCESS: "Who may do what, now",
-    Section.READS: "Who has read what",
-    Section.ROTATION: "Age of secrets against their policy",
-    Section.SEPARATION: "Environments apart",
+    Section.ACTIONS: "Actions",
+    Section.ACCESS: "Current access",
+    Section.READS: "Secret reads",
+    Section.ROTATION: "Secret age and rotation",
+    Section.SEPARATION: "Separation of environments",
     Section.EXCEPTIONS: "Exceptions",
 }
 
 
 class Row(ImmutableStruct, frozen=True):
-    """A line. `source` is where it is from: a line of the trail, a path in Vault, a key of the configuration."""
+    """A row. `source`: a file and line of the audit trail, a path in Vault, or a key of the configuration."""
 
     section: Section
     environment: str
-    who: str
-    what: str
+    actor: str
+    """The user, program, role or rotation target, or empty."""
+    item: str
+    """The action, path, secret or setting."""
     detail: str
-    at: str
+    time: str
     """RFC 3339, or empty."""
     source: str
 
 
-class Placed(ImmutableStruct, frozen=True):
-    """An entry of the trail, and the file and line in which it stands."""
+class LocatedEntry(ImmutableStruct, frozen=True):
+    """An entry of the audit trail with its location, `file:line`."""
 
     where: str
     entry: Entry

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from lessee.core.change_events import CHANNEL, HEARTBEAT_STREAM, Heartbeat, encode_message
-from lessee.events.redis_streams import FIELD, connected, why
-from lessee.events.source import AwayError
+from lessee.events.redis_streams import FIELD, connect, describe
+from lessee.events.source import SourceUnavailableError
 from lessee.ops.monitor.delivery_queue import ChangeMessage, PublishError
 
 STREAM_LENGTH = 10_000
@@ -58,7 +58,7 @@ class RedisStreams:
             raise
         except Exception as exc:  # noqa: BLE001  # If the server is not Redis, the client may raise anything.
             self._disconnect()
-            raise PublishError(why(exc)) from None
+            raise PublishError(describe(exc)) from None
         self._published = {**published, **last}
 
     def send_heartbeat(self, heartbeat: Heartbeat) -> None:
@@ -69,7 +69,7 @@ class RedisStreams:
             raise
         except Exception as exc:  # noqa: BLE001  # See deliver().
             self._disconnect()
-            raise PublishError(why(exc)) from None
+            raise PublishError(describe(exc)) from None
 
     def close(self) -> None:
         self._disconnect()
@@ -77,8 +77,8 @@ class RedisStreams:
     def _connect(self) -> Any:
         if self._client is None:
             try:
-                self._client = connected(self._url, extra="events", timeout=_TIMEOUT)
-            except AwayError as exc:
+                self._client = connect(self._url, extra="events", timeout=_TIMEOUT)
+            except SourceUnavailableError as exc:
                 raise PublishError(str(exc)) from None
         return self._client
 
