@@ -1,4 +1,4 @@
-"""Which policies reach an environment is judged as the server judges it."""
+"""lessee determines the access of policies to an environment as the server does."""
 
 import json
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from lessee.ops.access.policy.reach import Region, reach
 from lessee.ops.access.policy.rules import capabilities, rules_of
 from lessee.ops.incident.policy.exposure import VIEWS
-from support.environments.leak import World
+from support.environments.leak import LeakScenario
 from support.inputs.random_policies import policies
 
 READING = {"read", "list", "create", "update", "patch", "scan"}
@@ -16,10 +16,10 @@ LISTING = {"list", "scan"}
 
 
 @pytest.fixture(scope="module")
-def judges(tmp_path_factory, postgres):
-    """A world in which nothing is struck."""
-    with World(tmp_path_factory.mktemp("judges"), postgres) as world:
-        yield world
+def scenario(tmp_path_factory, postgres):
+    """A server without an emergency."""
+    with LeakScenario(tmp_path_factory.mktemp("policies"), postgres) as scenario:
+        yield scenario
 
 
 TRICKY = [
@@ -40,42 +40,42 @@ TRICKY = [
     {"*": "read", "secret/*": "deny"},
     {"secret/data/production/*": "deny", "secret/data/production/a": "read", "secret/data/production/+/b": "list"},
 ]
-"""Paths, and what is granted there; each is written in HCL and in JSON."""
+"""Paths with a granted capability; each policy is tested in HCL and in JSON."""
 
 
-def written(granted):
+def policy_texts(granted):
     hcl = "".join(f'path "{path}" {{ capabilities = ["{name}"] }}\n' for path, name in granted.items())
     return hcl, json.dumps({"path": {path: {"capabilities": [name]} for path, name in granted.items()}})
 
 
 WORDS = ("a", "b", "ab", "+b", "q")
-TAILS = ["", *WORDS, *(f"{one}/{two}" for one in WORDS for two in WORDS), "a/b/q", "ab/q/b"]
+TAILS = ["", *WORDS, *(f"{first}/{second}" for first in WORDS for second in WORDS), "a/b/q", "ab/q/b"]
 
 
-def judge(world, text, paths, regions):
-    """Whether we judge a policy as the server does: at each of the paths, and as a whole."""
-    world.policy("judged", text)
-    token = world.token("judged", no_default_policy=True, ttl="1m")
+def check_access(scenario, text, paths, regions):
+    """Check that lessee and the server agree on a policy, for each path and for the whole regions."""
+    scenario.policy("checked", text)
+    token = scenario.token("checked", no_default_policy=True, ttl="1m")
     rules = rules_of(text, "policy")
     found = reach(rules, regions)
-    asked = [*paths, *([] if found is None else [found.path])]
-    answer = world.bao.ask("POST", "sys/capabilities", {"token": token, "paths": asked})["data"]
-    said = {path: set(answer[path]) - {"deny"} for path in asked}
-    assert said == {path: capabilities(rules, path) for path in asked}
-    reached = [
+    checked = [*paths, *([] if found is None else [found.path])]
+    answer = scenario.bao.ask("POST", "sys/capabilities", {"token": token, "paths": checked})["data"]
+    by_server = {path: set(answer[path]) - {"deny"} for path in checked}
+    assert by_server == {path: capabilities(rules, path) for path in checked}
+    accessible = [
         path
-        for path in asked
-        if any(path in region for region in regions) and said[path] & (LISTING if path.endswith("/") else READING)
+        for path in checked
+        if any(path in region for region in regions) and by_server[path] & (LISTING if path.endswith("/") else READING)
     ]
     if found is None:
-        assert reached == []
+        assert accessible == []
     else:
-        # How a listing is matched differs from server to server: it is enough that one of them grants it.
-        assert reached or found.path.endswith("/")
+        # Servers match the paths of lists differently: it is enough that one of them grants it.
+        assert accessible or found.path.endswith("/")
 
 
 @pytest.mark.parametrize("granted", TRICKY, ids=str)
-def test_policies_are_judged_as_the_server_judges_them(judges, granted):
+def test_access_of_policies_is_determined_as_by_the_server(scenario, granted):
     paths = [
         f"secret/{view}/{name}/{tail}{end}"
         for view in VIEWS
@@ -84,11 +84,11 @@ def test_policies_are_judged_as_the_server_judges_them(judges, granted):
         for end in ("", "/" * bool(tail))
     ]
     paths += ["secret/data/production", "secret/metadata/", "secret/", "production/database/creds/simba"]
-    for text in written(granted):
-        judge(judges, text, paths, [Region(f"secret/{view}/production/") for view in VIEWS])
+    for text in policy_texts(granted):
+        check_access(scenario, text, paths, [Region(f"secret/{view}/production/") for view in VIEWS])
 
 
 @given(policies())
-def test_whatever_policies_there_are_they_are_judged_as_the_server_judges_them(judges, text):
+def test_access_of_random_policies_is_determined_as_by_the_server(scenario, text):
     paths = [f"{root}{tail}{end}" for root in ("a/", "a/b/", "b/") for tail in TAILS for end in ("", "/" * bool(tail))]
-    judge(judges, text, paths, [Region("a/b/")])
+    check_access(scenario, text, paths, [Region("a/b/")])

@@ -1,4 +1,4 @@
-"""A real server with three environments of which one leaks, and what an attacker may hold of it."""
+"""A real server with three environments, one of which has leaked, and the credentials of an attacker."""
 
 import json
 import os
@@ -32,11 +32,11 @@ REVOCATION = ['DROP ROLE IF EXISTS "{{name}}"']
 NAMES = count()
 
 
-class World:
-    """A server with three environments: secrets, a database engine and an AppRole each."""
+class LeakScenario:
+    """A server with three environments, each with secrets, an AppRole and, on request, a database engine."""
 
     def __init__(self, folder, postgres):
-        self.folder, self.postgres, self.number, self.made = folder, postgres, next(NAMES), []
+        self.folder, self.postgres, self.number, self.db_roles = folder, postgres, next(NAMES), []
         self.audit = folder / "audit.log"
         self.bao = OpenBao(folder, config=CONFIG % self.audit)
         self.bao.ask("POST", "sys/auth/approle", {"type": "approle"})
@@ -52,7 +52,7 @@ class World:
 
     def __exit__(self, *_):
         self.bao.stop()
-        for name in (*self.made, *self.postgres.roles(f"%\\_{self.number}\\_%")):
+        for name in (*self.db_roles, *self.postgres.roles(f"%\\_{self.number}\\_%")):
             self.postgres.sql(f'DROP ROLE IF EXISTS "{name}"')
 
     def policy(self, name, text):
@@ -80,7 +80,7 @@ class World:
         return self.bao.ask("GET", "auth/token/lookup-self", token=token)["data"]["accessor"]
 
     def leave_accessor(self, token):
-        """End a token as the server does where it is revoked in the same moment as its parent: its accessor stays."""
+        """Delete a token, but not its accessor, as the server does if it revokes a token and its parent together."""
         accessor, ids = self.accessor(token), "sys/raw/sys/token/id"
         for name in self.bao.ask("LIST", ids)["data"]["keys"]:
             if accessor in self.bao.ask("GET", f"{ids}/{name}")["data"]["value"]:
@@ -93,10 +93,10 @@ class World:
         with urlopen(Request(f"{self.bao.address}/v1/{path}", headers=headers)) as answer:
             return json.load(answer)["wrap_info"]["token"]
 
-    def database(self, environment, password="the-first-password"):  # noqa: S107  # Of a role that the test makes.
-        """An engine of the environment's own, whose root credential is its own too."""
+    def database(self, environment, password="the-first-password"):  # noqa: S107  # Of a role that the test creates.
+        """Enable a database engine for the environment, with its own root credential."""
         admin, user = (f"{kind}_{self.number}_{environment}" for kind in ("vault", "static"))
-        self.made += [admin, user]
+        self.db_roles += [admin, user]
         self.postgres.sql(f"CREATE ROLE {admin} SUPERUSER LOGIN PASSWORD '{password}'")
         self.postgres.sql(f"CREATE ROLE {user} LOGIN")
         mount = f"{environment}/database"
@@ -134,9 +134,9 @@ class World:
                 raise
             return False
 
-    def config(self, said, address=None):
+    def config(self, config, address=None):
         (self.folder / "lessee.yaml").write_text(
-            yaml.safe_dump({"vault": {"address": address or self.bao.address}, **said})
+            yaml.safe_dump({"vault": {"address": address or self.bao.address}, **config})
         )
 
     def command(self, *arguments, token=ROOT_TOKEN, environment="production"):
@@ -145,27 +145,28 @@ class World:
         return line, {"cwd": self.folder, "env": environ}
 
     def emergency(self, *arguments, code=0, **settings):
-        line, where = self.command(*arguments, **settings)
-        said = subprocess.run(line, **where, capture_output=True, text=True, timeout=60, check=False)
-        assert said.returncode == code, said.stdout + said.stderr
-        assert "internal error" not in said.stderr
-        return said
+        line, options = self.command(*arguments, **settings)
+        result = subprocess.run(line, **options, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == code, result.stdout + result.stderr
+        assert "internal error" not in result.stderr
+        return result
 
     def records(self):
         return sorted(self.folder.glob("lessee-emergency-*.json"))
 
     def writes(self, since=0):
-        """What changed something, by the audit log."""
+        """The paths of requests that changed something, from the audit log."""
         lines = self.audit.read_text().splitlines()[since:]
         requests = [json.loads(line)["request"] for line in lines if '"type":"request"' in line]
         return [
-            one["path"]
-            for one in requests
-            if one["operation"] not in {"read", "list", "help"} and not one["path"].startswith("auth/token/lookup")
+            request["path"]
+            for request in requests
+            if request["operation"] not in {"read", "list", "help"}
+            and not request["path"].startswith("auth/token/lookup")
         ]
 
     def left(self, environment="production"):
-        """What is left of an environment."""
+        """The tokens, secret_ids, leases and database users of an environment."""
         with_policies = []
         for accessor in self.bao.ask("LIST", "auth/token/accessors")["data"]["keys"]:
             with suppress(RuntimeError):
@@ -186,21 +187,21 @@ class World:
             return 0
 
 
-def attack(world, environment="production"):
-    """All that an attacker may hold of an environment: tokens and what came of them."""
+def attack(scenario, environment="production"):
+    """The credentials that an attacker may have for an environment: a secret_id, and tokens created with it."""
     name = f"{environment}-app"
-    secret_id = world.secret_id(name)
-    token = world.log_in(name, secret_id)
-    child = world.token(name, parent=token)
-    orphan = world.token(name, parent=token, path="auth/token/create-orphan")
-    batch = world.token(name, parent=token, type="batch")
-    harmless = world.token("default", parent=token)
+    secret_id = scenario.secret_id(name)
+    token = scenario.log_in(name, secret_id)
+    child = scenario.token(name, parent=token)
+    orphan = scenario.token(name, parent=token, path="auth/token/create-orphan")
+    batch = scenario.token(name, parent=token, type="batch")
+    harmless = scenario.token("default", parent=token)
     return secret_id, {"token": token, "child": child, "orphan": orphan, "batch": batch, "harmless": harmless}
 
 
-def is_alive(world, token):
+def is_alive(scenario, token):
     try:
-        world.bao.ask("GET", "auth/token/lookup-self", token=token)
+        scenario.bao.ask("GET", "auth/token/lookup-self", token=token)
     except RuntimeError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""A server after a leak, as it is found."""
+"""Findings on a server after a leak."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def token():
 
 @pytest.fixture
 def findings(token):
-    """What is found of production, for the root token unless it is said otherwise."""
+    """Findings for production, with the root token as the own token by default."""
 
     def make(**found):
         config = parse("environment: production", source="lessee.yaml", environ={})
