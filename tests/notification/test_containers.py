@@ -201,7 +201,7 @@ def test_in_a_shared_namespace_the_callers_result_counts(made):
     def caller(which):
         asked.append(which)
         return (
-            Delivered("SIGHUP to 33")
+            Delivered("sent SIGHUP to process 33")
             if which == ids[0]
             else DeliveryFailed("not in this namespace", absent=True, retry_in=0.25)
         )
@@ -209,7 +209,7 @@ def test_in_a_shared_namespace_the_callers_result_counts(made):
     outcome = notify(target("app"), "SIGHUP", in_namespace=caller)
     assert outcome == DeliveryFailed("not in this namespace; notified: app-1", retry_in=0.25)
     assert asked == ids
-    assert notify(target(name="app-1"), "SIGHUP", in_namespace=caller) == Delivered("SIGHUP to 33")
+    assert notify(target(name="app-1"), "SIGHUP", in_namespace=caller) == Delivered("sent SIGHUP to process 33")
     alone = notify(target(name="app-2"), "SIGHUP", in_namespace=caller)
     assert alone == DeliveryFailed("not in this namespace", absent=True, retry_in=0.25)
     both = notify(

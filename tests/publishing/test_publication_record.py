@@ -175,3 +175,8 @@ def test_there_is_no_rollback_to_a_fallback_ready_or_not():
         assert (seen.rollback_to, fallback_of(seen)) == (None, None)
         seen = reconcile(record, 1, {1})  # the next one was never published
         assert (seen.awaiting_readiness, seen.rollback_to, fallback_of(seen)) == (1, None, "env")
+
+
+def test_the_generation_that_was_rolled_back_to_is_the_rollback_target_of_the_next_one():
+    record = AppRecord(published=1, awaiting_readiness=1, rejected="f2")
+    assert before_publish(record, 1, 3, "f3", notify=False, probe=True).rollback_to == 1
