@@ -40,7 +40,7 @@ def add(sidecar, server, name, **vault):
     (sidecar.disk / f"{name}.txt.j2").write_text(f'{{{{ secret("{name}/x").value }}}}\n')
     directory = str(sidecar.memory / name)
     files = [{"template": f"{name}.txt.j2"}]
-    sidecar.config["apps"][name] = {"directory": directory, "refresh": "200ms", "files": files, "vault": vault}
+    sidecar.config["apps"][name] = {"directory": directory, "refresh_interval": "200ms", "files": files, "vault": vault}
 
 
 def shows(sidecar, name, value):
@@ -196,14 +196,14 @@ def knows(server, accessor):
     return accessor in server.ask("LIST", "auth/token/accessors")["data"]["keys"]
 
 
-def ledger(sidecar):
-    """Of what lives in Vault, as the ledger has it: the kind, and whose it is."""
+def stored_records(sidecar):
+    """Of what lives in Vault, as the state store records it: the kind, and its identity."""
     kinds = ("identity", "token", "lease")
     return {tuple(file.name.split("-")[:2]) for kind in kinds for file in sidecar.state.glob(f"{kind}-*")}
 
 
 def is_moved(server, sidecar, before):
-    """Nothing is left of the identity before: neither in Vault nor in the ledger."""
+    """Nothing is left of the identity before: neither in Vault nor in the state store."""
     accessor, lease, key = before
     status = sidecar.until(lambda s: s["fresh"] and len(s["identities"]) == 1 and not s["problems"])
     assert status["token"]["accessor"] != accessor
@@ -211,14 +211,14 @@ def is_moved(server, sidecar, before):
     assert len(lease_ids(server)) == 1
     assert lease not in str(status["leases"])
     eventually(lambda: sidecar.reader.hears() == " ".join(credentials(sidecar)), "the news of it")
-    assert key not in {whose for _, whose in ledger(sidecar)}
-    assert len(ledger(sidecar)) == 3
+    assert key not in {whose for _, whose in stored_records(sidecar)}
+    assert len(stored_records(sidecar)) == 3
 
 
 def standing(sidecar):
     """The token, the lease and the key of the only identity."""
     status = sidecar.status()
-    (key,) = {whose for _, whose in ledger(sidecar)}
+    (key,) = {whose for _, whose in stored_records(sidecar)}
     return status["token"]["accessor"], status["leases"][0]["lease_id"], key
 
 
@@ -263,7 +263,7 @@ def test_an_app_that_moves_there_and_back_at_once_ends_with_one_lease_that_works
     assert client.failed == []
     assert postgres.can_log_in(*credentials(moving))
     assert postgres.can_log_in(*first) == (credentials(moving) == first)
-    assert {whose for _, whose in ledger(moving)} == {before[2]}
+    assert {whose for _, whose in stored_records(moving)} == {before[2]}
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["while it runs", "while it is down"])

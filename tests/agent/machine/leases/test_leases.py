@@ -39,7 +39,7 @@ ACTIONS = st.one_of(
 
 def check_promises(world):
     held = {held.lease.lease_id for held in world.state.leases.values()}
-    assert held == set(world.stored_leases), "the ledger is what the agent holds"
+    assert held == set(world.stored_leases), "the state store has what the agent holds"
 
 
 @settings(max_examples=150, deadline=None)
@@ -49,7 +49,7 @@ def check_promises(world):
     lease_max_ttl=st.sampled_from([float("inf"), 250.0]),
     actions=st.lists(ACTIONS, max_size=25),
 )
-def test_no_order_of_events_issues_what_is_good_revokes_what_is_read_or_leaves_anything(
+def test_no_order_of_events_issues_a_second_lease_revokes_a_used_one_or_leaves_one(
     seed, token_max_ttl, lease_max_ttl, actions
 ):
     # The world itself refuses to issue what is still good, and to revoke what a reader holds.
@@ -78,7 +78,7 @@ def test_no_order_of_events_issues_what_is_good_revokes_what_is_read_or_leaves_a
 @pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), token_max_ttl=st.sampled_from([float("inf"), 300.0]))
-def test_in_fair_weather_a_reader_never_holds_what_has_ended(seed, token_max_ttl):
+def test_without_an_outage_a_reader_never_has_an_expired_lease(seed, token_max_ttl):
     world = World(APPS, seed=seed, ttl=120.0, token_max_ttl=token_max_ttl, lease_ttl=100.0, lease_max_ttl=250.0)
     world.write(A)
     world.run(5.0)
@@ -99,7 +99,7 @@ def test_in_fair_weather_a_reader_never_holds_what_has_ended(seed, token_max_ttl
     assert handovers >= 3 * (3000 // 310)
 
 
-def test_one_lease_serves_all_who_name_it_and_renewals_publish_nothing():
+def test_all_apps_that_read_a_secret_share_one_lease_and_renewals_publish_nothing():
     world = World(APPS)
     world.write(A)
     world.run(86400.0)
@@ -108,7 +108,7 @@ def test_one_lease_serves_all_who_name_it_and_renewals_publish_nothing():
     assert world.state.counters.lease_renewals > 3 * 30
 
 
-def test_renewals_come_at_random_points_between_half_and_seven_tenths_of_the_ttl():
+def test_renewals_happen_at_random_points_between_half_and_seven_tenths_of_the_ttl():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(86400.0)
     times = [at for at, command in world.requests if isinstance(command, cmd.RenewLease)]
@@ -118,7 +118,7 @@ def test_renewals_come_at_random_points_between_half_and_seven_tenths_of_the_ttl
 
 
 @pytest.mark.parametrize("how", ["crash", "recipe", "reload"])
-def test_restart_reload_and_edit_issue_nothing(how):
+def test_restarts_reloads_and_edits_issue_nothing(how):
     world = World(APPS)
     world.write(A)
     world.run(5.0)
@@ -134,7 +134,7 @@ def test_restart_reload_and_edit_issue_nothing(how):
     assert len(world.issued) == 3
 
 
-def test_a_lease_is_noted_before_it_is_used_and_a_crash_right_after_leaks_nothing():
+def test_a_lease_is_stored_before_it_is_used_and_a_crash_leaks_nothing():
     world = World({"app": app_spec(X)})
     obey, order = world.obey, []
 
@@ -157,7 +157,7 @@ def test_a_lease_is_noted_before_it_is_used_and_a_crash_right_after_leaks_nothin
         assert world.live["app"] == world.current("app")
 
 
-def test_a_forbidden_path_makes_no_other_be_issued_again():
+def test_a_denied_path_causes_no_other_issuance():
     world = World(APPS | {"bad": app_spec(X, creds("forbidden"), compiled_app="r9")})
     world.denied.add(creds("forbidden"))
     world.write(A)
@@ -170,7 +170,7 @@ def test_a_forbidden_path_makes_no_other_be_issued_again():
     assert len(asked) < 150
 
 
-def test_a_lease_that_was_revoked_by_hand_is_found_at_its_renewal_and_replaced():
+def test_a_manually_revoked_lease_is_detected_at_its_renewal_and_replaced():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.leases.clear()
@@ -179,7 +179,7 @@ def test_a_lease_that_was_revoked_by_hand_is_found_at_its_renewal_and_replaced()
     assert world.notified["app"] == world.current("app")
 
 
-def test_a_lease_ends_while_vault_is_away_it_is_told_at_once_and_replaced_when_vault_is_back():
+def test_a_lease_that_expires_during_an_outage_is_logged_immediately_and_replaced_afterwards():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.vault = "refuses"
@@ -196,7 +196,7 @@ def test_a_lease_ends_while_vault_is_away_it_is_told_at_once_and_replaced_when_v
     assert world.notified["app"] == world.current("app") != old
 
 
-def test_an_agent_that_was_stopped_over_two_ttls_sees_the_end_at_once_and_renews_nothing_ended():
+def test_an_agent_suspended_for_two_ttls_notes_the_expiry_and_renews_no_expired_lease():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.now += 200.0
@@ -234,7 +234,7 @@ def test_a_lease_that_cannot_be_renewed_is_replaced_in_time(kind):
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.UNSUPPORTED])
-def test_a_kept_lease_that_may_not_be_looked_up_is_good_until_its_own_end(kind):
+def test_a_stored_lease_whose_look_up_is_denied_is_used_until_it_expires(kind):
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.fail(kind, cmd.LookUpLease)
@@ -245,7 +245,7 @@ def test_a_kept_lease_that_may_not_be_looked_up_is_good_until_its_own_end(kind):
     assert world.notified["app"] == world.current("app")
 
 
-def test_a_kept_lease_that_vault_does_not_know_any_more_is_replaced():
+def test_a_stored_lease_unknown_to_vault_is_replaced():
     world = World({"app": app_spec(X)})
     world.run(5.0)
     world.leases.clear()
@@ -256,7 +256,7 @@ def test_a_kept_lease_that_vault_does_not_know_any_more_is_replaced():
     assert len(world.stored_leases) == 1
 
 
-def test_a_kept_lease_whose_look_up_fails_again_and_again_is_replaced_when_it_ends():
+def test_a_stored_lease_whose_look_ups_fail_is_replaced_when_it_expires():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     world.fail(Kind.PATH_ERROR, cmd.LookUpLease)
@@ -268,7 +268,7 @@ def test_a_kept_lease_whose_look_up_fails_again_and_again_is_replaced_when_it_en
 
 
 @pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.RATE_LIMITED])
-def test_a_revocation_that_fails_for_now_is_repeated(kind):
+def test_a_failed_revocation_is_retried(kind):
     world = World({"app": app_spec(X, Y)})
     world.fail(kind, cmd.RevokeLease, cmd.RevokeToken, times=4)
     world.run(20.0)
@@ -280,7 +280,7 @@ def test_a_revocation_that_fails_for_now_is_repeated(kind):
     assert (world.leases, world.stored_leases) == ({}, {})
 
 
-def test_a_lease_that_does_not_end_is_never_renewed():
+def test_a_lease_without_ttl_is_never_renewed():
     world = World({"app": app_spec(X)}, lease_ttl=0.0)
     issue = world.issue
 
@@ -296,7 +296,7 @@ def test_a_lease_that_does_not_end_is_never_renewed():
 
 
 @pytest.mark.long
-def test_a_month_of_renewals_of_fifty_leases_ends_none_and_renews_none_late():
+def test_in_a_month_none_of_fifty_leases_expires_or_is_renewed_late():
     # The world refuses a renewal in the last seconds.
     day = 86400.0
     needs = [creds(str(number)) for number in range(50)]
@@ -314,7 +314,7 @@ def test_a_month_of_renewals_of_fifty_leases_ends_none_and_renews_none_late():
     assert len(world.leases) == 50
 
 
-def test_a_lease_that_seemed_to_have_ended_and_is_still_there_goes_on():
+def test_a_lease_that_seemed_expired_but_still_exists_is_used():
     world = World({"app": app_spec(X)})
     world.run(5.0)
     ((id_, lease),) = world.stored_leases.items()
@@ -326,7 +326,7 @@ def test_a_lease_that_seemed_to_have_ended_and_is_still_there_goes_on():
     assert world.live["app"] == world.current("app")
 
 
-def test_what_is_capped_is_replaced_with_as_much_time_left_as_any_renewal_would_have_had():
+def test_a_capped_lease_is_replaced_as_early_as_it_would_have_been_renewed():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
     ((name, known),) = world.leases.items()
@@ -340,7 +340,7 @@ def test_what_is_capped_is_replaced_with_as_much_time_left_as_any_renewal_would_
 
 
 @pytest.mark.parametrize("kind", [cmd.RenewLease, cmd.RenewToken, cmd.IssueSecret, cmd.LookUpLease])
-def test_a_request_that_hangs_for_ever_outlasts_no_lease_and_no_token(kind):
+def test_a_request_that_hangs_outlasts_no_lease_and_no_token(kind):
     world = World({"app": app_spec(A, X)}, ttl=60.0, lease_ttl=40.0, lease_max_ttl=90.0)
     world.write(A)
     world.run(5.0)
@@ -353,7 +353,7 @@ def test_a_request_that_hangs_for_ever_outlasts_no_lease_and_no_token(kind):
     assert world.notified["app"] == world.current("app")
 
 
-def test_what_the_weather_spoils_after_it_was_dropped_is_no_affair_any_more():
+def test_an_issuance_that_an_outage_interrupts_after_its_removal_is_ignored():
     world = World({"app": app_spec(X), "two": app_spec(A, compiled_app="r2")})
     world.run_until_pending(cmd.IssueSecret)
     (number,) = [n for n, call in world.state.requests.items() if isinstance(call.command, cmd.IssueSecret)]
@@ -362,7 +362,7 @@ def test_what_the_weather_spoils_after_it_was_dropped_is_no_affair_any_more():
     assert world.state.issuances == {}
 
 
-def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_gone_is_not():
+def test_a_renewal_that_an_outage_interrupts_is_retried_unless_its_lease_was_revoked():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     swallowed = world.never_answer(cmd.RenewLease)
     world.run(51.0)
@@ -381,7 +381,7 @@ def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_go
     assert world.state.leases == {}
 
 
-def test_who_wakes_in_the_last_seconds_of_a_lease_asks_for_a_successor_and_does_not_renew():
+def test_an_agent_that_wakes_in_the_final_seconds_of_a_lease_replaces_it_without_a_renewal():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(45.0)
     ((name, known),) = world.leases.items()
@@ -395,7 +395,7 @@ def test_who_wakes_in_the_last_seconds_of_a_lease_asks_for_a_successor_and_does_
     assert name in world.leases
 
 
-def test_of_apps_that_shared_a_lease_those_that_are_still_there_are_told_of_its_end():
+def test_the_remaining_apps_of_a_shared_lease_handle_its_expiry():
     world = World({"app": app_spec(X), "gone": app_spec(X, compiled_app="r2")}, lease_ttl=100.0)
     world.run(5.0)
     world.configure({"app": app_spec(X)})
@@ -404,7 +404,7 @@ def test_of_apps_that_shared_a_lease_those_that_are_still_there_are_told_of_its_
     assert [app for _, app, _ in world.expired] == ["app"]
 
 
-def test_a_refresh_of_another_path_leaves_what_was_issued_alone():
+def test_a_refresh_of_another_path_does_not_affect_leases():
     world = World({"app": app_spec(A, X)})
     world.write(A)
     world.run(5.0)
@@ -414,7 +414,7 @@ def test_a_refresh_of_another_path_leaves_what_was_issued_alone():
     assert len(world.issued) == 1
 
 
-def test_an_issue_that_the_weather_spoils_is_repeated_when_it_is_fair():
+def test_an_issuance_that_an_outage_interrupts_is_repeated_afterwards():
     world = World({"app": app_spec(X)})
     world.fail(Kind.UNAVAILABLE, cmd.IssueSecret, times=1)
     world.run(5.0)
