@@ -33,17 +33,17 @@ def one(world):
     return world.state.apps["one"]
 
 
-def said(world, event):
+def logged(world, event):
     return [fields for _, what, fields in world.log_lines if what == event]
 
 
-def told_of(world, now=None):
+def status_of(world, now=None):
     now = world.now if now is None else now
     return status([IdentityStatus("id", "https://v", world.state)], now, now, environment=None)
 
 
 def is_degraded(world, source="env"):
-    app = told_of(world)["apps"]["one"]
+    app = status_of(world)["apps"]["one"]
     assert (app["degraded"], world.fallbacks.get("one")) == (source, source)
     assert app["degraded_since"] == app["published_at"]
     assert ready(world.state)
@@ -54,13 +54,13 @@ def is_degraded(world, source="env"):
 def is_as_vault_has_it(world):
     assert world.live["one"] == world.current("one")
     assert "one" not in world.fallbacks
-    app = told_of(world)["apps"]["one"]
+    app = status_of(world)["apps"]["one"]
     assert (app["degraded"], app["degraded_since"]) == (None, None)
     assert fresh(world.state, world.now)
     return True
 
 
-def test_where_vault_is_away_at_a_cold_start_the_fallback_serves_after_the_grace_and_not_before():
+def test_at_a_cold_start_without_vault_the_fallback_is_published_after_the_delay():
     world = away()
     world.run(COLD_START_DELAY)
     assert world.live == {}
@@ -68,24 +68,24 @@ def test_where_vault_is_away_at_a_cold_start_the_fallback_serves_after_the_grace
     assert world.notified["one"] == world.live["one"]
     assert world.live["one"].files[0].content == VARIABLES.encode()
     assert is_degraded(world)
-    assert said(world, "fallback published")[0]["source"] == "env"
-    assert "one is degraded: its files come from environment variables" in told_of(world)["problems"][-1]
+    assert logged(world, "fallback published")[0]["source"] == "env"
+    assert "one is degraded: its files come from environment variables" in status_of(world)["problems"][-1]
 
 
-def test_a_vault_that_hangs_is_away_once_a_request_has_not_been_answered():
+def test_a_vault_that_hangs_is_unavailable_after_the_first_timeout():
     world = away(vault="hangs")
     world.run(30.0 + 7.1)
     assert is_degraded(world)
 
 
-def test_who_has_not_opted_in_waits():
+def test_an_app_without_fallback_waits():
     world = away(falls_back=False)
     world.run(3600.0)
     assert (world.live, world.fallback_renderings) == ({}, [])
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_vault_that_is_back_within_the_grace_was_never_missed(seed):
+def test_an_outage_shorter_than_the_delay_uses_no_fallback(seed):
     world = away(seed=seed)
     world.run(COLD_START_DELAY)
     world.vault = "available"
@@ -94,7 +94,7 @@ def test_a_vault_that_is_back_within_the_grace_was_never_missed(seed):
     assert world.fallback_renderings == []
 
 
-def test_once_vault_is_back_its_own_files_come_and_the_app_is_told():
+def test_files_from_vault_replace_the_fallback_and_the_app_is_notified():
     world = away()
     world.run(60.0)
     world.vault = "available"
@@ -102,13 +102,13 @@ def test_once_vault_is_back_its_own_files_come_and_the_app_is_told():
     assert is_as_vault_has_it(world)
     assert world.notified["one"] == world.live["one"]
     assert len(world.published) == 2
-    assert said(world, "fallback replaced") == [{"app": "one"}]
+    assert logged(world, "fallback replaced") == [{"app": "one"}]
     world.run(UNNOTIFIED_GRACE)
     assert set(world.generations["one"]) == {world.number["one"]}, "what came from the fallback is gone"
 
 
 @pytest.mark.parametrize("checks", [False, True])
-def test_where_the_fallback_was_right_nobody_is_told_again_and_it_is_degraded_no_more(checks):
+def test_a_fallback_with_the_same_values_as_vault_causes_no_second_notification(checks):
     world = away(checks=checks)
     world.fallback_variables = (
         world.render(cmd.Render("one", 0, "r1", {A: world.secret(A)}, {}, {})).files[0].content.decode()
@@ -122,7 +122,7 @@ def test_where_the_fallback_was_right_nobody_is_told_again_and_it_is_degraded_no
     assert (len(world.published), world.state.counters.notifications) == (1, notified)
 
 
-def test_files_that_are_there_stay_as_they_are_whatever_the_fallback_has():
+def test_a_fallback_never_replaces_published_files():
     world = away()
     world.vault = "available"
     world.run(5.0)
@@ -136,7 +136,7 @@ def test_files_that_are_there_stay_as_they_are_whatever_the_fallback_has():
 
 
 @pytest.mark.parametrize("why", [Kind.DENIED, Kind.INVALID, Kind.ALREADY_UNWRAPPED])
-def test_a_login_that_was_refused_is_never_made_up_for(why):
+def test_a_fallback_never_hides_a_denied_login(why):
     world = away(vault="available")
     world.fail(why, cmd.Login)
     world.boot()
@@ -147,7 +147,7 @@ def test_a_login_that_was_refused_is_never_made_up_for(why):
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_secret_that_was_denied_or_missing_is_never_made_up_for(gone):
+def test_a_fallback_never_hides_a_denied_or_missing_secret(gone):
     world = away(vault="available")
     if gone:
         world.delete(A)
@@ -160,7 +160,7 @@ def test_a_secret_that_was_denied_or_missing_is_never_made_up_for(gone):
     assert (world.live, world.fallback_renderings) == ({}, [])
 
 
-def test_a_template_that_failed_is_never_made_up_for():
+def test_a_fallback_never_hides_a_failing_template():
     world = away(vault="available")
     world.can_render = False
     world.run(5.0)
@@ -171,7 +171,7 @@ def test_a_template_that_failed_is_never_made_up_for():
     assert world.fallback_renderings == []
 
 
-def test_what_was_fallen_back_to_is_known_as_such_after_a_restart_and_looked_at_anew():
+def test_a_published_fallback_is_rendered_again_after_a_restart():
     world = away()
     world.run(10.0)
     world.boot()
@@ -190,7 +190,7 @@ def test_what_was_fallen_back_to_is_known_as_such_after_a_restart_and_looked_at_
     assert is_as_vault_has_it(world)
 
 
-def test_another_recipe_makes_another_fallback():
+def test_changed_templates_render_the_fallback_again():
     world = away()
     world.run(10.0)
     world.fallback_variables = "of the edit"
@@ -207,34 +207,34 @@ def test_another_recipe_makes_another_fallback():
     assert is_as_vault_has_it(world)
 
 
-def test_a_fallback_that_cannot_serve_is_told_once_and_tried_again_more_and_more_seldom():
+def test_a_failing_fallback_is_logged_once_and_retried_with_backoff():
     world = away(variables=None)
     world.run(600.0)
     assert world.live == {}
     assert 5 < len(world.fallback_renderings) < 40
-    [line] = said(world, "fallback not rendered")
+    [line] = logged(world, "fallback not rendered")
     assert line["reason"] == "there is no snapshot"
-    assert "one has no fallback: there is no snapshot; it waits for Vault" in told_of(world)["problems"]
+    assert "one has no fallback: there is no snapshot; it waits for Vault" in status_of(world)["problems"]
     assert "its fallback failed as well: there is no snapshot" in str(results_at_timeout([world.state])["one"])
     world.fallback_variables = VARIABLES
     world.run(60.0)
     assert is_degraded(world)
-    assert not any("has no fallback" in line for line in told_of(world)["problems"])
+    assert not any("has no fallback" in line for line in status_of(world)["problems"])
 
 
-def test_a_fallback_that_the_check_refuses_is_not_shown_and_vault_is_waited_for():
+def test_a_fallback_that_the_check_rejects_is_not_published():
     world = away(checks=True)
     world.check_passes = lambda generation: generation.files[0].content != VARIABLES.encode()
     world.run(60.0)
     assert world.live == {}
     assert not isinstance(one(world).problem, Rejected)
-    assert said(world, "fallback not rendered")[0]["reason"] == "unfit"
+    assert logged(world, "fallback not rendered")[0]["reason"] == "unfit"
     world.vault = "available"
     world.run(60.0)
     assert is_as_vault_has_it(world)
 
 
-def test_where_vault_comes_back_before_the_fallback_is_shown_it_is_not():
+def test_a_checked_fallback_is_not_published_once_vault_is_available():
     world = away(checks=True)
     world.run_until_fallback()
     world.take(ev.CheckPassed("one", one(world).job.id))  # it was not staged yet
@@ -247,7 +247,7 @@ def test_where_vault_comes_back_before_the_fallback_is_shown_it_is_not():
     assert len(world.published) == 1
 
 
-def test_where_vault_is_back_before_the_fallback_is_made_nobody_needs_it():
+def test_a_rendered_fallback_is_not_used_once_vault_is_available():
     world = away()
     world.fallback_seconds = 5.0
     world.run_until_fallback()
@@ -257,7 +257,7 @@ def test_where_vault_is_back_before_the_fallback_is_made_nobody_needs_it():
     assert len(world.published) == 1
 
 
-def test_a_disk_that_is_full_is_tried_again():
+def test_a_fallback_is_written_again_after_a_full_disk():
     world = away()
     world.disk_full = True
     world.run(20.0)
@@ -267,15 +267,15 @@ def test_a_disk_that_is_full_is_tried_again():
     assert is_degraded(world)
 
 
-def test_what_fails_after_a_fallback_that_found_no_room_is_the_template_and_not_the_fallback():
+def test_a_failing_template_after_an_unwritten_fallback_is_a_template_error():
     world = away()
     world.disk_full = True
     world.run(20.0)
     world.disk_full, world.can_render, world.vault = False, False, "fair"
     world.run(60.0)
     assert isinstance(one(world).problem, Rejected)
-    assert said(world, "fallback not rendered") == []
-    assert told_of(world)["problems"] == ["one is not published: no such key"]
+    assert logged(world, "fallback not rendered") == []
+    assert status_of(world)["problems"] == ["one is not published: no such key"]
     world.vault = "refuses"
     world.write(A)
     before = len(world.fallback_renderings)
@@ -283,7 +283,7 @@ def test_what_fails_after_a_fallback_that_found_no_room_is_the_template_and_not_
     assert len(world.fallback_renderings) == before
 
 
-def test_what_is_told_of_a_fallback_that_nobody_waits_for_changes_nothing():
+def test_results_of_a_fallback_that_is_no_longer_needed_change_nothing():
     world = away()
     world.run(60.0)
     before = world.state
@@ -294,7 +294,7 @@ def test_what_is_told_of_a_fallback_that_nobody_waits_for_changes_nothing():
     assert world.state == before
 
 
-def test_files_that_were_removed_because_their_lease_ended_are_not_made_up_for():
+def test_a_fallback_does_not_replace_files_removed_on_expiry():
     world = away(vault="available")
     world.run(5.0)
     world.vault = "refuses"
@@ -307,7 +307,7 @@ def test_files_that_were_removed_because_their_lease_ended_are_not_made_up_for()
     assert is_as_vault_has_it(world)
 
 
-def test_what_vault_gave_is_not_taken_back_to_a_fallback():
+def test_a_rollback_never_leads_to_a_fallback():
     world = away(probes=True)
     world.run(30.0)
     assert is_degraded(world)
@@ -317,10 +317,10 @@ def test_what_vault_gave_is_not_taken_back_to_a_fallback():
     world.run(60.0)
     assert world.live["one"] == world.current("one")
     assert one(world).unverified.error == "500"
-    assert not said(world, "app rolled back")
+    assert not logged(world, "app rolled back")
 
 
-def test_an_app_with_files_from_a_fallback_has_what_it_needs_to_start():
+def test_a_one_shot_command_succeeds_with_a_fallback():
     world = away()
     world.run(COLD_START_DELAY)
     assert results([world.state]) is None
@@ -337,7 +337,7 @@ def keeping(*needs, **settings):
     return world
 
 
-def test_the_good_is_kept_at_each_change_and_now_and_then_and_serves_when_all_else_is_lost():
+def test_a_snapshot_is_saved_after_each_change_and_regularly_and_restores_lost_files():
     world = keeping(A)
     first = world.snapshots["one"][1]
     assert first == world.live["one"]
@@ -357,7 +357,7 @@ def test_the_good_is_kept_at_each_change_and_now_and_then_and_serves_when_all_el
     assert is_as_vault_has_it(world)
 
 
-def test_the_good_is_kept_only_while_vault_says_so():
+def test_a_snapshot_is_saved_only_while_vault_is_available():
     world = keeping(A)
     world.vault = "refuses"
     world.run(2.0)
@@ -369,7 +369,7 @@ def test_the_good_is_kept_only_while_vault_says_so():
     assert world.snapshots["one"][1] == world.live["one"]
 
 
-def test_what_does_not_work_is_not_kept_as_good():
+def test_a_generation_that_is_not_ready_is_not_saved():
     world = keeping(A, probes=True)
     good = world.snapshots["one"][1]
     world.is_ready = lambda generation: generation == good
@@ -379,19 +379,19 @@ def test_what_does_not_work_is_not_kept_as_good():
     assert world.snapshots["one"][1] == good
 
 
-def test_the_good_that_cannot_be_kept_is_told_once_and_tried_again():
+def test_a_snapshot_that_cannot_be_written_is_logged_once_and_retried():
     world = keeping(A)
     del world.snapshots["one"]
     world.take(ev.SnapshotSaved("one", "no room"))
     world.take(ev.SnapshotSaved("one", "no room"))
-    assert said(world, "last-known-good snapshot not saved") == [{"app": "one", "reason": "no room"}]
-    assert "one: its last-known-good snapshot is not saved: no room" in told_of(world)["problems"]
+    assert logged(world, "last-known-good snapshot not saved") == [{"app": "one", "reason": "no room"}]
+    assert "one: its last-known-good snapshot is not saved: no room" in status_of(world)["problems"]
     world.run(SNAPSHOT_RETRY_DELAY + 1.0)
     assert world.snapshots["one"][1] == world.live["one"]
-    assert told_of(world)["problems"] == []
+    assert status_of(world)["problems"] == []
 
 
-def test_the_end_of_what_ends_is_kept_with_it_and_what_has_ended_does_not_serve():
+def test_a_snapshot_with_an_expired_lease_is_not_used():
     world = away(A, X, variables=None, vault="available", saves_snapshots=True)
     world.run(5.0)
     assert world.snapshots["one"][2] == pytest.approx(1000.0 + 3600.0, abs=5.0)
@@ -407,7 +407,7 @@ def test_the_end_of_what_ends_is_kept_with_it_and_what_has_ended_does_not_serve(
     assert world.live == {}
 
 
-def test_a_lease_in_what_was_kept_is_not_revoked_while_readers_may_hold_it():
+def test_a_lease_in_a_published_snapshot_is_not_revoked():
     world = away(A, X, variables=None, vault="available", saves_snapshots=True)
     world.run(5.0)
     lost = {things: dict(getattr(world, things)) for things in ("stored_leases", "stored_tokens")}
@@ -453,10 +453,11 @@ ACTIONS = st.one_of(
     leased=st.booleans(),
     actions=st.lists(ACTIONS, max_size=25),
 )
-def test_whatever_happens_a_fallback_serves_only_where_there_is_nothing_and_vaults_files_replace_it(
+def test_whatever_happens_a_fallback_is_used_only_without_files_and_replaced_by_vaults(
     seed, checks, proves, keeps, leased, actions
 ):
-    # The world itself refuses a fallback over good files or without bad weather, and to keep or go back to one.
+    # The world itself asserts that a fallback replaces no files and needs an outage.
+    # Nor may one be saved or rolled back to.
     app = app_spec(A, *([X] if leased else []), checks=checks, probes=proves, falls_back=True, saves_snapshots=keeps)
     world = World(
         {"one": app, "two": app_spec(B, compiled_app="r2")}, seed=seed, ttl=120.0, lease_ttl=100.0, lease_max_ttl=250.0

@@ -1,4 +1,4 @@
-"""A generation is confirmed by its app; one that does not work is taken back, told, and remembered."""
+"""Readiness probes, and the rollback of a generation with which its app is not ready."""
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +34,7 @@ def everything(_generation):
     return True
 
 
-def proving(*needs, **settings):
+def probing_world(*needs, **settings):
     world = World({"one": app_spec(*needs, probes=True, **settings)})
     world.write(A)
     world.write(B)
@@ -46,13 +46,13 @@ def one(world):
     return world.state.apps["one"]
 
 
-def said(world, event):
+def logged(world, event):
     return [fields for _, what, fields in world.log_lines if what == event]
 
 
-def test_what_works_is_confirmed_and_what_was_before_goes_only_then():
-    world = proving(A)
-    assert [fields["generation"] for fields in said(world, "app ready")] == [1]
+def test_the_previous_generation_is_deleted_only_once_the_new_one_is_ready():
+    world = probing_world(A)
+    assert [fields["generation"] for fields in logged(world, "app ready")] == [1]
     world.is_ready = nothing
     world.write(A)
     world.run(2.0)
@@ -64,8 +64,8 @@ def test_what_works_is_confirmed_and_what_was_before_goes_only_then():
     assert set(world.generations["one"]) <= {world.number["one"]}
 
 
-def test_what_does_not_work_is_taken_back_told_and_not_tried_again_until_its_inputs_change():
-    world = proving(A)
+def test_a_generation_that_is_not_ready_is_rolled_back_and_not_retried_until_its_secrets_change():
+    world = probing_world(A)
     world.is_ready = all_but(2)
     world.write(A)
     world.run(1.0 + WITHIN + 2.0)
@@ -85,8 +85,8 @@ def test_what_does_not_work_is_taken_back_told_and_not_tried_again_until_its_inp
     assert one(world).publication.rolled_back is None
 
 
-def test_a_refresh_by_hand_tries_again_what_was_taken_back_and_what_was_refused():
-    world = proving(A)
+def test_a_manual_refresh_retries_a_rolled_back_generation():
+    world = probing_world(A)
     world.is_ready = all_but(2)
     world.write(A)
     world.run(10.0)
@@ -99,8 +99,8 @@ def test_a_refresh_by_hand_tries_again_what_was_taken_back_and_what_was_refused(
     assert version(2)(world.live["one"])
 
 
-def test_inputs_that_come_back_to_what_is_shown_are_no_bad_generation_any_more():
-    world = proving(A)
+def test_secrets_that_return_to_the_published_values_clear_the_failed_generation():
+    world = probing_world(A)
     world.is_ready = all_but(2)
     world.write(A)
     world.run(10.0)
@@ -111,8 +111,8 @@ def test_inputs_that_come_back_to_what_is_shown_are_no_bad_generation_any_more()
     assert one(world).publication.number == 1
 
 
-def test_an_app_that_works_with_nothing_ends_with_the_newest_and_is_confirmed_when_it_is_back():
-    world = proving(A)
+def test_an_app_that_is_never_ready_ends_with_the_newest_generation():
+    world = probing_world(A)
     world.is_ready = nothing
     world.write(A)
     world.run(30.0)
@@ -123,10 +123,10 @@ def test_an_app_that_works_with_nothing_ends_with_the_newest_and_is_confirmed_wh
     world.is_ready = everything
     world.run(30.0)
     assert one(world).unverified is None
-    assert said(world, "previous generation not ready")
+    assert logged(world, "previous generation not ready")
 
 
-def test_a_first_generation_that_does_not_work_stays_and_its_successor_has_nothing_to_go_back_to():
+def test_a_first_generation_that_is_not_ready_remains_and_is_no_rollback_target():
     world = World({"one": app_spec(A, probes=True)})
     world.is_ready = nothing
     world.write(A)
@@ -134,14 +134,14 @@ def test_a_first_generation_that_does_not_work_stays_and_its_successor_has_nothi
     world.write(A)
     world.run(30.0)
     assert version(2)(world.live["one"])
-    assert len(said(world, "app not ready")) == 2, "the same reason is told once a generation"
+    assert len(logged(world, "app not ready")) == 2, "the same reason is logged once per generation"
     world.is_ready = everything
     world.run(30.0)
     assert one(world).unverified is None
 
 
-def test_a_newer_generation_does_not_wait_for_the_proof_of_the_last():
-    world = proving(A)
+def test_a_newer_generation_does_not_wait_for_the_probe_of_the_last():
+    world = probing_world(A)
     world.is_ready = all_but(2)
     world.write(A)
     world.run(1.5)
@@ -150,28 +150,28 @@ def test_a_newer_generation_does_not_wait_for_the_proof_of_the_last():
     assert version(3)(world.live["one"]), "published while the other was being looked at"
     world.run(10.0)
     assert one(world).unverified is None
-    assert not said(world, "app rolled back")
+    assert not logged(world, "app rolled back")
 
 
-def test_who_is_owed_is_told_before_it_is_judged():
-    world = proving(A)
+def test_an_app_is_notified_before_it_is_probed():
+    world = probing_world(A)
     world.app_running = False
     world.is_ready = nothing
     world.write(A)
     world.run(300.0)
     assert version(2)(world.live["one"])
-    assert not said(world, "app not ready")
+    assert not logged(world, "app not ready")
 
 
-def test_an_app_that_finds_out_by_itself_is_judged_too():
-    world = proving(A, notifies=False)
+def test_an_app_without_notification_is_probed_too():
+    world = probing_world(A, notifies=False)
     world.is_ready = all_but(2)
     world.write(A)
     world.run(10.0)
     assert version(1)(world.live["one"])
 
 
-def test_the_lease_of_what_may_come_back_lives_until_the_proof():
+def test_the_lease_of_a_rollback_target_remains_until_the_probe_succeeds():
     world = World({"one": app_spec(X, probes=True)}, lease_ttl=100.0, lease_max_ttl=100.0)
     world.run(5.0)
     world.probe_seconds = 20.0
@@ -183,7 +183,7 @@ def test_the_lease_of_what_may_come_back_lives_until_the_proof():
     assert set(world.leases) == {"l2"}
 
 
-def test_what_has_ended_is_not_gone_back_to():
+def test_a_generation_with_an_expired_lease_is_no_rollback_target():
     world = World({"one": app_spec(X, probes=True)}, lease_ttl=100.0, lease_max_ttl=100.0)
     world.run(5.0)
     world.is_ready = nothing
@@ -193,7 +193,7 @@ def test_what_has_ended_is_not_gone_back_to():
     world.state = _with_ended(world, "l1")
     world.run(10.0)
     assert "l2" in str(world.live["one"].files[0].content)
-    assert said(world, "app not rolled back")
+    assert logged(world, "app not rolled back")
 
 
 def _with_ended(world, id_):
@@ -202,7 +202,7 @@ def _with_ended(world, id_):
     return replace(world.state, leases=leases)
 
 
-def test_when_what_was_gone_back_to_ends_the_newer_one_has_another_chance():
+def test_the_failed_generation_is_retried_once_the_lease_of_the_restored_one_expires():
     world = World({"one": app_spec(X, probes=True)}, lease_ttl=100.0, lease_max_ttl=100.0)
     world.run(5.0)
     world.is_ready = lambda generation: "l2" not in str(generation.files[0].content)
@@ -213,10 +213,10 @@ def test_when_what_was_gone_back_to_ends_the_newer_one_has_another_chance():
     world.is_ready = everything
     world.run(60.0)
     assert "l1" not in str(world.live["one"].files[0].content)
-    assert said(world, "rolled-back generation retried")
+    assert logged(world, "rolled-back generation retried")
 
 
-def test_what_fails_its_check_is_never_seen_and_is_looked_at_again_only_when_something_changes():
+def test_a_rejected_generation_is_never_published_and_checked_again_only_after_a_change():
     world = World({"one": app_spec(A, checks=True)})
     world.write(A)
     world.run(5.0)
@@ -225,14 +225,14 @@ def test_what_fails_its_check_is_never_seen_and_is_looked_at_again_only_when_som
     world.run(600.0)
     assert version(1)(world.live["one"])
     assert isinstance(one(world).problem, Rejected)
-    assert len(said(world, "generation not published")) == 1
+    assert len(logged(world, "generation not published")) == 1
     world.write(A)
     world.run(5.0)
     assert version(3)(world.live["one"])
     assert not isinstance(one(world).problem, Rejected)
 
 
-def test_a_check_that_ends_after_another_recipe_came_publishes_nothing():
+def test_a_check_that_ends_after_a_reload_publishes_nothing():
     world = World({"one": app_spec(A, checks=True)})
     world.write(A)
     while not isinstance(one(world).job, Checking):
@@ -242,8 +242,8 @@ def test_a_check_that_ends_after_another_recipe_came_publishes_nothing():
     assert [compiled_app for *_, compiled_app, _ in world.published] == ["r2"]
 
 
-def test_what_cannot_be_taken_back_is_looked_at_again():
-    world = proving(A)
+def test_a_failed_rollback_is_followed_by_another_probe():
+    world = probing_world(A)
     obey = world.roll_back
     world.roll_back = lambda command: world.post(ev.RollbackFailed(command.app, "no room"))
     world.is_ready = all_but(2)
@@ -255,8 +255,8 @@ def test_what_cannot_be_taken_back_is_looked_at_again():
     assert version(1)(world.live["one"])
 
 
-def test_an_app_that_is_to_be_proved_no_more_is_as_good_as_confirmed():
-    world = proving(A)
+def test_an_app_whose_probe_was_removed_counts_as_ready():
+    world = probing_world(A)
     world.is_ready = nothing
     world.write(A)
     world.run(2.0)
@@ -266,8 +266,8 @@ def test_an_app_that_is_to_be_proved_no_more_is_as_good_as_confirmed():
     assert world.records["one"]["previous"] is None
 
 
-def test_a_proof_under_way_survives_a_crash():
-    world = proving(A)
+def test_a_pending_probe_survives_a_crash():
+    world = probing_world(A)
     world.is_ready = all_but(2)
     world.write(A)
     world.run(2.0)
@@ -276,8 +276,8 @@ def test_a_proof_under_way_survives_a_crash():
     assert version(1)(world.live["one"])
 
 
-def test_answers_to_what_is_no_longer_judged_change_nothing():
-    world = proving(A)
+def test_results_of_canceled_probes_and_checks_change_nothing():
+    world = probing_world(A)
     before = world.state
     answers = (ev.ReadinessPassed, ev.ReadinessFailed, ev.CheckPassed, ev.CheckFailed)
     for app in ("one", "gone"):
@@ -289,7 +289,7 @@ def test_answers_to_what_is_no_longer_judged_change_nothing():
 
 
 class WithChild(World):
-    """The world of `lessee exec`: what changes stands in the environment, and in no file."""
+    """The world of `lessee exec`: a change affects the environment, and no file."""
 
     def render(self, command):
         [file, _] = super().render(command).files
@@ -300,7 +300,7 @@ class WithChild(World):
         super().roll_back(command)
 
 
-def test_an_environment_that_does_not_work_is_taken_back_and_one_that_nobody_knows_is_nothing_to_go_back_to():
+def test_a_rollback_restores_the_environment_and_needs_to_know_it():
     world = WithChild({"one": app_spec(A, probes=True, sets_environment=True)})
     world.write(A)
     world.run(5.0)
@@ -316,7 +316,7 @@ def test_an_environment_that_does_not_work_is_taken_back_and_one_that_nobody_kno
     world.take(ev.AppRecovered("one", 1, notification_pending=False))
     world.run(10.0)
     assert ": 2}" in str(world.live["one"].environ)
-    assert not said(world, "app not rolled back")
+    assert not logged(world, "app not rolled back")
 
 
 ACTIONS = st.one_of(
@@ -337,9 +337,11 @@ ACTIONS = st.one_of(
 @pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), checks=st.booleans(), notifies=st.booleans(), actions=st.lists(ACTIONS, max_size=25))
-def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(seed, checks, notifies, actions):
-    # The world itself refuses to prune what may come back, and to revoke what stands in it.
-    # Nor does it let the rotator be told of what is not told, not proved, or not seen.
+def test_whatever_happens_the_app_ends_notified_and_ready_with_the_newest_generation_that_works(
+    seed, checks, notifies, actions
+):
+    # The world itself asserts that no rollback target is pruned and none of its leases revoked, and that versions are
+    # reported only once they are published, notified and ready.
     apps = {
         "one": app_spec(A, X, probes=True, checks=checks, notifies=notifies, reports_as="one"),
         "two": app_spec(B, compiled_app="r2"),
@@ -364,8 +366,8 @@ def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(s
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.NOT_FOUND])
-def test_a_proof_goes_on_while_vault_refuses(kind):
-    world = proving(A)
+def test_a_probe_and_a_rollback_do_not_need_vault(kind):
+    world = probing_world(A)
     world.is_ready = all_but(2)
     world.write(A)
     world.run(1.5)

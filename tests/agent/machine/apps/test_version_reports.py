@@ -1,4 +1,4 @@
-"""The rotator is told which versions of rotated secrets an app works with, once that is known, and not before."""
+"""The agent reports which versions of rotated secrets an app works with, as soon as that is known."""
 
 import pytest
 
@@ -15,7 +15,7 @@ A, B = ref("p/db/a"), ref("p/db/b")
 PLACE = f"{REPORTS}/simba/host"
 
 
-def saying(*needs, apps=None, rotated=(A,), version=2, **settings):
+def reporting_world(*needs, apps=None, rotated=(A,), version=2, **settings):
     world = World(
         apps if apps is not None else {"simba": app_spec(*(needs or (A,)), reports_as="simba/host", **settings)},
         version=version,
@@ -31,16 +31,16 @@ def reports(world):
     return [command for _, command in world.requests if isinstance(command, cmd.ReportVersions)]
 
 
-def told(world, event):
+def logged(world, event):
     return [fields for _, what, fields in world.log_lines if what == event]
 
 
-def trouble(world):
+def rotator_problems(world):
     return [line for line in problems_of(world.state, world.now) if "rotator" in line]
 
 
-def test_what_an_app_was_told_of_is_said_at_once_and_once():
-    world = saying()
+def test_versions_are_reported_once_immediately_after_the_notification():
+    world = reporting_world()
     assert world.reported == {PLACE: {"db/a": 1}}
     world.run(600.0)
     assert len(reports(world)) == 1
@@ -50,33 +50,33 @@ def test_what_an_app_was_told_of_is_said_at_once_and_once():
     assert [(one.versions, one.previous, one.generation) for one in reports(world)[1:]] == [
         ({"db/a": 2}, {"db/a": 1}, world.number["simba"])
     ]
-    assert told(world, "versions reported") == [
+    assert logged(world, "versions reported") == [
         {"app": "simba", "versions": "db/a=1"},
         {"app": "simba", "versions": "db/a=2"},
     ]
 
 
 def test_an_app_without_rotated_secrets_costs_no_request():
-    world = saying(rotated=())
+    world = reporting_world(rotated=())
     world.write(A)
     world.run(60.0)
     assert not reports(world)
 
 
-def test_without_versions_nothing_can_be_said():
-    assert not reports(saying(version=1))
+def test_kv_version_1_has_no_versions_to_report():
+    assert not reports(reporting_world(version=1))
 
 
-def test_who_is_asked_to_say_nothing_says_nothing():
-    assert not reports(saying(apps={"simba": app_spec(A)}))
+def test_an_app_without_report_target_reports_nothing():
+    assert not reports(reporting_world(apps={"simba": app_spec(A)}))
 
 
-def test_an_app_that_is_told_of_nothing_is_said_to_work_with_what_it_sees():
-    assert saying(notifies=False).reported == {PLACE: {"db/a": 1}}
+def test_an_app_without_notification_reports_what_it_sees():
+    assert reporting_world(notifies=False).reported == {PLACE: {"db/a": 1}}
 
 
-def test_an_app_that_could_not_be_told_is_not_said_to_work_with_it():
-    world = saying()
+def test_an_app_that_could_not_be_notified_reports_the_previous_versions():
+    world = reporting_world()
     world.app_running = False
     world.write(A)
     world.run(120.0)
@@ -86,12 +86,12 @@ def test_an_app_that_could_not_be_told_is_not_said_to_work_with_it():
     assert world.reported == {PLACE: {"db/a": 2}}
 
 
-def test_what_is_rolled_back_is_never_said():
-    world = saying(probes=True)
+def test_a_rolled_back_generation_is_never_reported():
+    world = reporting_world(probes=True)
     world.is_ready = lambda generation: "'v': 2," not in str(generation.files[0].content)
     world.write(A)
     world.run(120.0)
-    assert told(world, "app rolled back")
+    assert logged(world, "app rolled back")
     assert world.reported == {PLACE: {"db/a": 1}}
     assert len(reports(world)) == 1
     world.write(A)
@@ -99,16 +99,16 @@ def test_what_is_rolled_back_is_never_said():
     assert world.reported == {PLACE: {"db/a": 3}}
 
 
-def test_what_is_shown_after_a_restart_is_said_though_it_did_not_change():
-    world = saying()
+def test_an_unchanged_generation_is_reported_after_a_restart():
+    world = reporting_world()
     world.reported.clear()
     world.boot()
     world.run(5.0)
     assert world.reported == {PLACE: {"db/a": 1}}
 
 
-def test_a_version_that_changes_no_file_is_said_too():
-    world = saying()
+def test_a_version_that_changes_no_file_is_reported_too():
+    world = reporting_world()
     content = world.render
     world.render = lambda command: content(
         cmd.Render(command.app, command.job, command.compiled_app, {}, {}, {})  # It shows nothing of the secret.
@@ -123,8 +123,8 @@ def test_a_version_that_changes_no_file_is_said_too():
     assert world.reported == {PLACE: {"db/a": 3}}
 
 
-def test_a_folder_s_secrets_are_said_and_of_a_pinned_one_the_version_it_is_pinned_to():
-    world = saying(folder("p/db/"), rotated=(A, B))
+def test_the_secrets_of_a_folder_and_the_pinned_version_of_a_secret_are_reported():
+    world = reporting_world(folder("p/db/"), rotated=(A, B))
     world.write(B)
     world.run(5.0)
     assert world.reported == {PLACE: {"db/a": 1, "db/b": 2}}
@@ -136,7 +136,7 @@ def test_a_folder_s_secrets_are_said_and_of_a_pinned_one_the_version_it_is_pinne
     assert world.reported == {PLACE: {"db/a": 1}}, "it still works with the old one"
 
 
-def test_a_secret_outside_the_prefix_is_said_by_its_whole_path():
+def test_a_secret_outside_the_prefix_is_reported_by_its_full_path():
     shared = ref("shared/smtp")
     world = World({"simba": app_spec(shared, reports_as="simba/host")})
     world.rotated = {shared}
@@ -145,22 +145,22 @@ def test_a_secret_outside_the_prefix_is_said_by_its_whole_path():
     assert world.reported == {PLACE: {"shared/smtp": 1}}
 
 
-def test_what_is_not_read_any_more_is_taken_back():
-    world = saying()
+def test_the_report_is_deleted_once_no_rotated_secret_is_read():
+    world = reporting_world()
     world.configure({"simba": app_spec(B, compiled_app="r2", reports_as="simba/host")})
     world.run(5.0)
     assert world.reported == {}
 
 
-def test_an_app_that_leaves_is_left_to_the_rotator_and_says_again_when_it_is_back():
-    world = saying()
+def test_a_removed_app_is_not_reported_until_it_is_configured_again():
+    world = reporting_world()
     apps = world.apps
-    swallowed = world.never_answer(cmd.ReportVersions)
+    unanswered = world.never_answer(cmd.ReportVersions)
     world.write(A)
     world.run(2.0)
-    assert len(swallowed) == 1
+    assert len(unanswered) == 1
     world.configure({})
-    world.post(ev.VersionsReported(swallowed[0].request_id))
+    world.post(ev.VersionsReported(unanswered[0].request_id))
     world.run(2.0)
     assert not world.state.version_reports
     world.configure(apps)
@@ -168,27 +168,27 @@ def test_an_app_that_leaves_is_left_to_the_rotator_and_says_again_when_it_is_bac
     assert world.reported == {PLACE: {"db/a": 2}}
 
 
-def test_an_app_that_left_meanwhile_is_not_told_of():
-    world = saying()
-    swallowed = world.never_answer(cmd.ReportVersions)
+def test_a_failed_report_of_a_removed_app_is_not_logged():
+    world = reporting_world()
+    unanswered = world.never_answer(cmd.ReportVersions)
     world.write(A)
     world.run(2.0)
     world.configure({})
     world.fail(Kind.DENIED, cmd.ReportVersions)
-    world.answer(swallowed[0])
+    world.answer(unanswered[0])
     world.run(2.0)
-    assert not told(world, "versions not reported")
+    assert not logged(world, "versions not reported")
 
 
-def test_at_another_place_it_is_said_anew():
-    world = saying()
+def test_a_new_report_path_gets_a_new_report():
+    world = reporting_world()
     world.configure({"simba": app_spec(A, reports_as="simba/other")})
     world.run(5.0)
     assert world.reported == {PLACE: {"db/a": 1}, f"{REPORTS}/simba/other": {"db/a": 1}}
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.INVALID, Kind.UNSUPPORTED, Kind.NOT_FOUND])
-def test_what_is_refused_is_told_once_and_asked_again_only_with_the_next_version(kind):
+def test_a_denied_report_is_logged_once_and_retried_only_with_the_next_version(kind):
     world = World({"simba": app_spec(A, reports_as="simba/host")})
     world.rotated = {A}
     world.fail(kind, cmd.ReportVersions)
@@ -199,17 +199,17 @@ def test_what_is_refused_is_told_once_and_asked_again_only_with_the_next_version
         world.write(A)
         world.run(60.0)
     assert len(reports(world)) == 6
-    [warning] = told(world, "versions not reported")
+    [warning] = logged(world, "versions not reported")
     assert warning["todo"] == f"grant `create`, `update` and `delete` on {REPORTS}/simba/*"
-    [line] = trouble(world)
+    [line] = rotator_problems(world)
     assert line == f"the rotator does not know which versions simba uses: some reason; {warning['todo']}"
     assert world.notified["simba"] == world.live["simba"] == world.current("simba"), "nothing else suffers"
     assert not is_registered(world.state)
 
 
-def test_what_was_refused_is_asked_again_for_an_operator_and_under_another_token():
+def test_a_denied_report_is_retried_after_a_refresh_and_with_a_new_token():
     other = f"{REPORTS}/other/host"
-    world = saying(
+    world = reporting_world(
         apps={
             "simba": app_spec(A, reports_as="simba/host"),
             "other": app_spec(B, compiled_app="r2", reports_as="other/host"),
@@ -227,17 +227,17 @@ def test_what_was_refused_is_asked_again_for_an_operator_and_under_another_token
     assert len(reports(world)) == 4
     world.revoke_tokens()
     world.run(60.0)
-    assert len(reports(world)) == 6, "the other too: nobody knows what else the server has lost"
-    assert len(told(world, "versions not reported")) == 1
+    assert len(reports(world)) == 6, "the other one too: the server may have lost it as well"
+    assert len(logged(world, "versions not reported")) == 1
     world.denied.clear()
     world.take(ev.RefreshRequested())
     world.run(5.0)
     assert world.reported == {PLACE: {"db/a": 2}, other: {"db/b": 2}}
-    assert not trouble(world)
+    assert not rotator_problems(world)
 
 
-def test_a_server_that_lost_its_memory_is_told_again():
-    world = saying()
+def test_a_server_that_lost_its_storage_gets_the_report_again():
+    world = reporting_world()
     world.reported.clear()
     world.revoke_tokens()
     world.run(60.0)
@@ -246,19 +246,19 @@ def test_a_server_that_lost_its_memory_is_told_again():
     assert len(reports(world)) == 2
 
 
-def test_a_path_that_is_broken_is_tried_again_ever_more_seldom():
-    world = saying()
+def test_a_failing_report_is_retried_with_backoff():
+    world = reporting_world()
     before = len(reports(world))
     world.fail(Kind.RATE_LIMITED, cmd.ReportVersions, times=5)
     world.write(A)
     world.run(600.0)
     assert world.reported == {PLACE: {"db/a": 2}}
     assert len(reports(world)) == before + 6
-    assert len(told(world, "versions not reported")) == 1
+    assert len(logged(world, "versions not reported")) == 1
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.PATH_ERROR, Kind.UNAVAILABLE])
-def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
+def test_a_failing_report_path_is_no_outage(kind):
     """Nothing else is asked meanwhile, so that nothing tells that the server is well."""
     apps = {
         f"app{i}": app_spec(A, compiled_app=f"r{i}", refresh_interval=3600.0, reports_as=f"app{i}/host")
@@ -269,8 +269,8 @@ def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
     world.write(A)
     world.fail(kind, cmd.ReportVersions)
     world.run(600.0)
-    assert not told(world, "vault unavailable")
-    assert len(trouble(world)) == 8
+    assert not logged(world, "vault unavailable")
+    assert len(rotator_problems(world)) == 8
     world.write(A)
     world.take(ev.RefreshRequested((A.path,)))
     world.run(0.5)
@@ -278,12 +278,12 @@ def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
 
 
 @pytest.mark.parametrize("vault", ["refuses", "hangs"])
-def test_bad_weather_is_waited_for(vault):
-    world = saying()
-    swallowed = world.never_answer(cmd.ReportVersions)
+def test_reports_wait_for_the_end_of_an_outage(vault):
+    world = reporting_world()
+    unanswered = world.never_answer(cmd.ReportVersions)
     world.write(A)
     world.run(2.0)
-    assert swallowed
+    assert unanswered
     world.vault = vault
     world.run(600.0)
     before = len(reports(world))
@@ -293,7 +293,7 @@ def test_bad_weather_is_waited_for(vault):
     assert len(reports(world)) == before + 1
 
 
-def test_many_apps_say_it_two_at_a_time():
+def test_at_most_two_reports_are_sent_concurrently():
     apps = {f"app{i}": app_spec(A, compiled_app=f"r{i}", reports_as=f"app{i}/host") for i in range(20)}
     world = World(apps)
     world.rotated = {A}
@@ -308,8 +308,8 @@ def test_many_apps_say_it_two_at_a_time():
     assert most == 2
 
 
-def test_who_leaves_is_not_waited_for():
-    world = saying()
+def test_a_stopping_agent_deletes_its_reports():
+    world = reporting_world()
     assert is_registered(world.state)
     assert not is_deregistered(world.state)
     world.take(ev.Deregistering())
@@ -323,19 +323,19 @@ def test_who_leaves_is_not_waited_for():
     assert world.reported == {}, "it says nothing any more"
 
 
-def test_who_leaves_does_not_wait_for_a_vault_that_is_away_or_refuses():
-    world = saying()
+def test_a_stopping_agent_does_not_wait_for_an_unavailable_vault_or_a_denied_report():
+    world = reporting_world()
     world.denied.add(PLACE)
     world.take(ev.Deregistering())
     world.run(1.0)
     assert is_deregistered(world.state)
-    world = saying()
+    world = reporting_world()
     world.vault = "refuses"
     world.run(10.0)
     assert is_deregistered(world.state)
 
 
-def test_what_comes_from_a_fallback_is_not_said():
+def test_versions_from_a_fallback_are_not_reported():
     world = World({"simba": app_spec(A, falls_back=True, reports_as="simba/host")})
     world.rotated = {A}
     world.fallback_variables = "from the environment"
@@ -350,8 +350,8 @@ def test_what_comes_from_a_fallback_is_not_said():
     assert world.reported == {PLACE: {"db/a": 1}}
 
 
-def test_who_shows_nothing_says_nothing_new():
-    world = saying()
+def test_an_app_without_files_reports_nothing_new():
+    world = reporting_world()
     world.take(ev.Withdrawn("simba"))
     world.run(10.0)
     assert world.reported == {PLACE: {"db/a": 1}}

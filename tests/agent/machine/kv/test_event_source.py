@@ -1,4 +1,4 @@
-"""Who is told of changes looks at once at what was named, seldom at the rest, and as ever once nobody tells."""
+"""With an event source, the agent reads what it names immediately, and polls the rest rarely."""
 
 import os
 
@@ -21,7 +21,7 @@ FEW = 30
 
 
 def world(*needs, written=(A, B, C), live=True, refresh_interval=1.0, **more):
-    """An agent that has read all and, if `live`, is told of changes and has settled."""
+    """An agent that has read all secrets and, if `live`, has an event source."""
     it = World({"app": app_spec(*needs, refresh_interval=refresh_interval)}, **more)
     for secret in written:
         it.write(secret)
@@ -37,11 +37,11 @@ def reads(it, ref=None):
     return [c for _, c in it.requests if isinstance(c, cmd.ReadSecret) and ref in {None, c.ref}]
 
 
-def told_of(it, operation, path, mount="secret"):
+def affected(it, operation, path, mount="secret"):
     return affected_needs(it.state, Change(None, mount, path, None, operation, ""))
 
 
-def test_a_change_that_is_told_is_published_after_one_read_and_no_look():
+def test_a_reported_change_is_published_after_one_read():
     it = world(A, B, C)
     it.write(B)
     it.report_change(B)
@@ -50,21 +50,21 @@ def test_a_change_that_is_told_is_published_after_one_read_and_no_look():
     assert [type(c) for _, c in it.requests] == [cmd.ReadSecret]
 
 
-def test_who_is_told_of_changes_polls_once_a_minute():
+def test_with_an_event_source_the_agent_polls_once_a_minute():
     many = [ref(f"p/many/s{n}") for n in range(100)]
     it = world(*many, written=many)
     it.run(600.0)
     assert 10 <= len(it.requests) <= 12
 
 
-def test_a_change_that_nobody_tells_of_is_seen_by_the_next_poll():
+def test_an_unreported_change_is_detected_by_the_next_poll():
     it = world(A)
     it.write(A)
     it.run(POLL + 1.0)
     assert it.live["app"] == it.current("app")
 
 
-def test_once_nobody_tells_any_more_a_change_is_seen_within_refresh():
+def test_without_its_event_source_the_agent_detects_a_change_within_refresh_interval():
     it = world(A, B, C)
     it.set_event_source(live=False)
     it.write(A)
@@ -78,7 +78,7 @@ def test_once_nobody_tells_any_more_a_change_is_seen_within_refresh():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_once_nobody_tells_any_more_no_look_is_put_off(seed):
+def test_the_loss_of_the_event_source_delays_no_check(seed):
     it = world(A, C, refresh_interval=100.0, seed=seed)
     due = {ref: it.state.secrets[ref].next_at for ref in (A, C)}
     it.set_event_source(live=False)
@@ -87,9 +87,9 @@ def test_once_nobody_tells_any_more_no_look_is_put_off(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("silent", "within"), [(0.0, 10.0), (7.0, 3.0), (60.0, 2.5)])
-def test_a_change_in_the_silence_of_who_tells_no_more_is_seen_within_refresh_of_its_beginning(silent, within, seed):
+def test_a_change_while_the_source_was_silent_is_detected_within_refresh_interval_of_the_silence(silent, within, seed):
     it = world(A, C, refresh_interval=10.0, seed=seed)
-    it.write(A)  # nobody tells of it
+    it.write(A)  # the source does not report it
     it.write(C)
     it.set_event_source(live=False, silent_for=silent)
     soon = [it.state.secrets[ref].next_at - it.now for ref in (A, C)]
@@ -99,7 +99,7 @@ def test_a_change_in_the_silence_of_who_tells_no_more_is_seen_within_refresh_of_
     assert it.live["app"] == it.current("app")
 
 
-def test_who_is_told_from_its_first_moment_reads_all_once():
+def test_with_an_event_source_from_the_start_each_secret_is_read_once():
     it = World({"app": app_spec(A, B)})
     for secret in (A, B):
         it.write(secret)
@@ -109,7 +109,7 @@ def test_who_is_told_from_its_first_moment_reads_all_once():
     assert len(reads(it)) == 2
 
 
-def test_a_change_before_the_first_that_is_told_is_seen_within_refresh():
+def test_a_change_before_the_source_was_live_is_detected_within_refresh_interval():
     it = world(A, B, live=False)
     it.write(A)
     it.set_event_source(live=True)
@@ -118,7 +118,7 @@ def test_a_change_before_the_first_that_is_told_is_seen_within_refresh():
 
 
 @pytest.mark.parametrize(("needs", "asked"), [((A,), cmd.ReadMetadata), ((A, B), cmd.ListFolder)])
-def test_what_was_asked_before_changes_were_told_is_asked_once_more(needs, asked):
+def test_reads_that_were_pending_when_the_source_became_live_are_repeated(needs, asked):
     it = world(*needs, live=False, latency=0.4)
     while not any(isinstance(call.command, asked) for call in it.state.requests.values()):
         it.run(0.01)
@@ -143,7 +143,7 @@ def test_a_burst_of_a_thousand_writes_costs_few_reads_and_the_last_is_published(
     assert len(reads(it)) <= PATH_BURST + 1 / PATH_INTERVAL + 1
 
 
-def test_a_change_while_its_secret_is_being_read_is_read_once_more():
+def test_a_change_during_a_read_causes_one_more_read():
     it = world(A, latency=0.2)
     it.write(A)
     it.report_change(A)
@@ -155,7 +155,7 @@ def test_a_change_while_its_secret_is_being_read_is_read_once_more():
     assert len(reads(it)) == 2
 
 
-def test_a_forged_hint_costs_one_read_and_a_flood_of_them_a_few_a_second():
+def test_a_forged_event_costs_one_read_and_a_flood_of_them_a_few_per_second():
     it = world(A)
     it.report_change(A)
     it.run(5.0)
@@ -167,7 +167,7 @@ def test_a_forged_hint_costs_one_read_and_a_flood_of_them_a_few_a_second():
     assert len(it.requests) <= PATH_BURST + 10 / PATH_INTERVAL + 2
 
 
-def test_a_flood_of_hints_about_all_paths_is_bounded_too():
+def test_a_flood_of_events_about_all_paths_is_bounded_too():
     many = [ref(f"p/many/s{n}") for n in range(200)]
     it = world(*many, written=many)
     for _ in range(20):
@@ -177,24 +177,24 @@ def test_a_flood_of_hints_about_all_paths_is_bounded_too():
     assert len(it.requests) <= TOTAL_BURST + 2 / TOTAL_INTERVAL + 5
 
 
-def test_a_strangers_path_means_nothing():
+def test_an_event_about_an_unknown_path_is_ignored():
     it = world(A, folder("p/key/"), creds("web"))
-    assert told_of(it, "update", "p/db/nobody") == set()
-    assert told_of(it, "update", "p/db/a", mount="other") == set()
-    assert told_of(it, "update", "policies/acl/a", mount="sys") == set()
-    assert told_of(it, "rotate", "creds/other", mount="database") == set()
-    assert told_of(it, "update", "p/db/a") == {A}
+    assert affected(it, "update", "p/db/unknown") == set()
+    assert affected(it, "update", "p/db/a", mount="other") == set()
+    assert affected(it, "update", "policies/acl/a", mount="sys") == set()
+    assert affected(it, "rotate", "creds/other", mount="database") == set()
+    assert affected(it, "update", "p/db/a") == {A}
 
 
-def test_a_secret_that_is_pinned_to_a_version_does_not_change():
+def test_a_pinned_secret_does_not_change():
     pinned = Ref("secret", "p/db/a", 1)
     it = world(pinned, B)
-    it.take(ev.SecretsChanged(frozenset({pinned, D, folder("p/none/"), creds("nobody")})))
+    it.take(ev.SecretsChanged(frozenset({pinned, D, folder("p/none/"), creds("unknown")})))
     it.run(1.0)
     assert not it.requests
 
 
-def test_a_new_secret_of_a_folder_that_is_read_whole_is_published_and_one_that_is_removed_leaves():
+def test_added_and_removed_secrets_of_a_folder_change_its_files():
     it = world(folder("p/db/"))
     it.write(D)
     it.report_change(D)
@@ -203,7 +203,7 @@ def test_a_new_secret_of_a_folder_that_is_read_whole_is_published_and_one_that_i
     assert len(it.requests) == 2  # the list, and the new one
     it.take(*[ev.SecretsChanged(frozenset({folder("p/db/")}))] * 5)
     it.run(1.0)
-    assert len(it.requests) == 2 + PATH_BURST - 2  # several at once are one
+    assert len(it.requests) == 2 + PATH_BURST - 2  # several together are one
     it.delete(A)
     it.report_change(A, "remove")
     it.run(0.2)
@@ -219,7 +219,7 @@ def test_a_known_secret_of_a_folder_is_read_without_a_list():
     assert len(it.requests) == 1
 
 
-def test_what_is_gone_is_read_at_once_when_it_is_told_to_be_back():
+def test_a_restored_secret_is_read_immediately():
     it = world(A)
     it.delete(A)
     it.report_change(A, "delete")
@@ -231,7 +231,7 @@ def test_what_is_gone_is_read_at_once_when_it_is_told_to_be_back():
     assert it.live["app"] == it.current("app")
 
 
-def test_secrets_without_metadata_rights_and_of_version_1_are_read_when_told_and_seldom_besides():
+def test_secrets_without_readable_metadata_are_read_when_reported_and_otherwise_rarely():
     for more in ({"version": 1}, {"lists_metadata": False}):
         it = world(A, B, **more)
         it.run(600.0)
@@ -242,7 +242,7 @@ def test_secrets_without_metadata_rights_and_of_version_1_are_read_when_told_and
         assert it.live["app"] == it.current("app")
 
 
-def test_many_agents_spread_what_is_told_to_all_of_them():
+def test_the_jitter_spreads_the_reads_of_many_agents():
     times = []
     for seed in range(40):
         it = world(A, seed=seed)
@@ -256,7 +256,7 @@ def test_many_agents_spread_what_is_told_to_all_of_them():
     assert sum(time < 1.0 for time in times) in range(10, 31)
 
 
-def test_hints_wait_for_vault_where_it_is_away():
+def test_events_wait_for_the_end_of_an_outage():
     it = world(A)
     it.vault = "refuses"
     it.write(A)
@@ -271,7 +271,7 @@ def test_hints_wait_for_vault_where_it_is_away():
     assert it.live["app"] == it.current("app")
 
 
-def test_it_is_fresh_while_changes_are_told_though_it_polls_seldom():
+def test_the_status_is_fresh_while_the_source_is_live():
     it = world(A)
     it.run(50.0)
     assert fresh(it.state, it.now)
@@ -295,7 +295,7 @@ def test_it_is_fresh_while_changes_are_told_though_it_polls_seldom():
         max_size=20,
     ),
 )
-def test_while_each_change_is_told_all_is_published_without_a_poll(seed, lists_metadata, version, acts):
+def test_with_every_change_reported_all_is_published_without_a_poll(seed, lists_metadata, version, acts):
     it = world(A, B, C, folder("p/db/"), seed=seed, lists_metadata=lists_metadata, version=version)
     for pause, act, secret in acts:
         it.act(act, secret)

@@ -88,12 +88,12 @@ def test_without_an_outage_a_reader_never_has_an_expired_lease(seed, token_max_t
         before = {app: world.used_by_readers(app) for app in world.apps}
         forget()
         for app, names in before.items():
-            # What it was last told of and sees are good, or a successor is here and it is being told.
+            # Its leases are valid, or it is being notified of their successors.
             assert names <= set(world.leases) or world.state.apps[app].notification, f"{app} reads what has ended"
 
     world.expire_old = watching
     world.run(3000.0)
-    assert not [said for said in world.log_lines if said[1] in {"lease expired", "token expired"}]
+    assert not [line for line in world.log_lines if line[1] in {"lease expired", "token expired"}]
     assert not world.expired
     handovers = len(world.issued) - 3
     assert handovers >= 3 * (3000 // 310)
@@ -185,7 +185,7 @@ def test_a_lease_that_expires_during_an_outage_is_logged_immediately_and_replace
     world.vault = "refuses"
     old = world.live["app"]
     world.run(150.0)
-    (ended,) = [said for said in world.log_lines if said[1] == "lease expired"]
+    (ended,) = [line for line in world.log_lines if line[1] == "lease expired"]
     assert ended[2]["apps"] == "app"
     ((at, app, paths),) = world.expired
     assert (app, paths) == ("app", (X.path,))
@@ -202,7 +202,7 @@ def test_an_agent_suspended_for_two_ttls_notes_the_expiry_and_renews_no_expired_
     world.now += 200.0
     before = len(world.requests)
     world.take(ev.Tick())
-    assert [said for said in world.log_lines if said[1] == "lease expired"]
+    assert [line for line in world.log_lines if line[1] == "lease expired"]
     world.run(3.0)
     assert not [1 for _, command in world.requests[before:] if isinstance(command, cmd.RenewLease)]
     assert world.notified["app"] == world.current("app")
@@ -228,7 +228,7 @@ def test_a_lease_that_cannot_be_renewed_is_replaced_in_time(kind):
     world.fail(kind, cmd.RenewLease)
     world.run(300.0)
     assert 3 <= len(world.issued) <= 6
-    assert not [said for said in world.log_lines if said[1] == "lease expired"]
+    assert not [line for line in world.log_lines if line[1] == "lease expired"]
     tries = [at for at, command in world.requests if isinstance(command, cmd.RenewLease)]
     assert len(tries) <= 20 * 6
 
@@ -308,7 +308,7 @@ def test_in_a_month_none_of_fifty_leases_expires_or_is_renewed_late():
         lease_max_ttl=7 * day,
     )
     world.run(30 * day)
-    assert not [said for said in world.log_lines if said[1] in {"token expired", "lease expired"}]
+    assert not [line for line in world.log_lines if line[1] in {"token expired", "lease expired"}]
     assert 50 * 5 <= len(world.issued) <= 50 * 7
     assert world.state.counters.lease_renewals > 50 * 30
     assert len(world.leases) == 50
@@ -344,12 +344,12 @@ def test_a_request_that_hangs_outlasts_no_lease_and_no_token(kind):
     world = World({"app": app_spec(A, X)}, ttl=60.0, lease_ttl=40.0, lease_max_ttl=90.0)
     world.write(A)
     world.run(5.0)
-    swallowed = world.never_answer(kind)
+    unanswered = world.never_answer(kind)
     if kind is cmd.LookUpLease:
         world.boot()
     world.run(300.0)
-    assert swallowed
-    assert not [said for said in world.log_lines if said[1] in {"lease expired", "token expired"}]
+    assert unanswered
+    assert not [line for line in world.log_lines if line[1] in {"lease expired", "token expired"}]
     assert world.notified["app"] == world.current("app")
 
 
@@ -364,20 +364,20 @@ def test_an_issuance_that_an_outage_interrupts_after_its_removal_is_ignored():
 
 def test_a_renewal_that_an_outage_interrupts_is_retried_unless_its_lease_was_revoked():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
-    swallowed = world.never_answer(cmd.RenewLease)
+    unanswered = world.never_answer(cmd.RenewLease)
     world.run(51.0)
-    while not swallowed:
+    while not unanswered:
         world.run(1.0)
-    world.take(ev.RequestFailed(swallowed[0].request_id, Failure(Kind.UNAVAILABLE, "the connection broke")))
+    world.take(ev.RequestFailed(unanswered[0].request_id, Failure(Kind.UNAVAILABLE, "the connection broke")))
     world.run(10.0)
     assert world.state.counters.lease_renewals == 1
-    swallowed = world.never_answer(cmd.RenewLease)
-    while not swallowed:
+    unanswered = world.never_answer(cmd.RenewLease)
+    while not unanswered:
         world.run(1.0)
     world.take(ev.Stopping())
     world.run(0.5)
     assert world.stored_leases == {}
-    world.take(ev.RequestFailed(swallowed[0].request_id, Failure(Kind.UNAVAILABLE, "the connection broke")))
+    world.take(ev.RequestFailed(unanswered[0].request_id, Failure(Kind.UNAVAILABLE, "the connection broke")))
     assert world.state.leases == {}
 
 
@@ -391,7 +391,7 @@ def test_an_agent_that_wakes_in_the_final_seconds_of_a_lease_replaces_it_without
     assert not [1 for _, command in world.requests if isinstance(command, cmd.RenewLease)]
     assert len(world.issued) == 2
     assert world.notified["app"] == world.current("app")
-    assert not [said for said in world.log_lines if said[1] == "lease expired"]
+    assert not [line for line in world.log_lines if line[1] == "lease expired"]
     assert name in world.leases
 
 
@@ -419,4 +419,4 @@ def test_an_issuance_that_an_outage_interrupts_is_repeated_afterwards():
     world.fail(Kind.UNAVAILABLE, cmd.IssueSecret, times=1)
     world.run(5.0)
     assert world.notified["app"] == world.current("app")
-    assert not [said for said in world.log_lines if said[1] == "vault unavailable"]
+    assert not [line for line in world.log_lines if line[1] == "vault unavailable"]

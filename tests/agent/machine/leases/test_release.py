@@ -1,4 +1,4 @@
-"""What has served is revoked, once nobody reads it any more, and nothing is left."""
+"""Leases and tokens are revoked once no reader uses them, and nothing is left."""
 
 import pytest
 
@@ -14,7 +14,7 @@ A = ref("p/db/a")
 X, Y, Z = creds("x"), creds("y"), creds("z")
 
 
-def test_what_leaves_the_configuration_is_revoked_once_its_readers_are_told():
+def test_a_lease_no_longer_configured_is_revoked_once_its_readers_are_notified():
     world = World({"app": app_spec(X, Y)})
     world.run(20.0)
     world.configure({"app": app_spec(X, compiled_app="r2")})
@@ -25,7 +25,7 @@ def test_what_leaves_the_configuration_is_revoked_once_its_readers_are_told():
     assert len(world.issued) == 2
 
 
-def test_what_comes_back_into_the_configuration_in_time_is_not_issued_again():
+def test_a_lease_configured_again_in_time_is_not_issued_again():
     world = World({"app": app_spec(X, Y)})
     world.run(20.0)
     world.configure({"app": app_spec(X, compiled_app="r2")})
@@ -36,7 +36,7 @@ def test_what_comes_back_into_the_configuration_in_time_is_not_issued_again():
     assert len(world.leases) == 2
 
 
-def test_an_app_that_cannot_be_told_keeps_what_it_holds():
+def test_an_app_that_cannot_be_notified_retains_its_leases():
     world = World({"app": app_spec(X)}, lease_ttl=1000.0)
     world.run(5.0)
     world.app_running = False
@@ -51,7 +51,7 @@ def test_an_app_that_cannot_be_told_keeps_what_it_holds():
     assert world.live["app"] == world.notified["app"] == world.current("app")
 
 
-def test_leases_are_issued_anew_under_the_new_token_before_the_old_one_is_let_go():
+def test_leases_are_issued_under_the_new_token_before_the_old_token_is_revoked():
     world = World({"app": app_spec(X, Y)}, ttl=100.0, token_max_ttl=130.0)
     world.run(130.0)
     assert [known.token for known in world.leases.values()] == ["t2", "t2"]
@@ -59,22 +59,22 @@ def test_leases_are_issued_anew_under_the_new_token_before_the_old_one_is_let_go
     assert (revoked, list(world.tokens)) == ("t1", ["t2"])
     assert list(world.stored_tokens) == ["t2"]
     assert len(world.published) == 2  # both in one generation
-    assert not [said for said in world.log_lines if said[1] in {"lease expired", "token expired"}]
+    assert not [line for line in world.log_lines if line[1] in {"lease expired", "token expired"}]
 
 
-def test_where_revoking_is_denied_it_is_told_and_left_to_end_by_itself():
+def test_a_denied_revocation_is_logged_and_the_lease_expires_by_itself():
     world = World({"app": app_spec(X, Y)}, lease_ttl=100.0)
     world.fail(Kind.DENIED, cmd.RevokeLease)
     world.run(20.0)
     world.configure({"app": app_spec(X, compiled_app="r2")})
     world.run(300.0)
-    (told,) = [said for said in world.log_lines if said[1] == "lease not revoked"]
-    assert "sys/leases/revoke" in told[2]["todo"]
+    (line,) = [line for line in world.log_lines if line[1] == "lease not revoked"]
+    assert "sys/leases/revoke" in line[2]["todo"]
     assert len([1 for _, command in world.requests if isinstance(command, cmd.RevokeLease)]) == 1
     assert len(world.stored_leases) == 1
 
 
-def test_a_lease_that_is_gone_already_needs_no_revoking():
+def test_a_lease_unknown_to_vault_needs_no_revocation():
     world = World({"app": app_spec(X, Y)})
     world.fail(Kind.NOT_FOUND, cmd.RevokeLease)
     world.run(20.0)
@@ -83,7 +83,7 @@ def test_a_lease_that_is_gone_already_needs_no_revoking():
     assert len(world.stored_leases) == 1
 
 
-def test_a_token_that_may_not_be_revoked_is_left_and_its_leases_are_revoked_each():
+def test_the_leases_of_a_token_whose_revocation_is_denied_are_revoked_one_by_one():
     world = World({"app": app_spec(X, Y)})
     world.fail(Kind.DENIED, cmd.RevokeToken)
     world.run(20.0)
@@ -91,10 +91,10 @@ def test_a_token_that_may_not_be_revoked_is_left_and_its_leases_are_revoked_each
     world.run(20.0)
     assert world.leases == {}
     assert is_everything_revoked(world.state)
-    assert len([said for said in world.log_lines if said[1] == "token not revoked"]) == 1
+    assert len([line for line in world.log_lines if line[1] == "token not revoked"]) == 1
 
 
-def test_a_token_that_is_not_ours_is_never_revoked_but_its_leases_are():
+def test_a_token_from_elsewhere_is_never_revoked_but_its_leases_are():
     world = World({"app": app_spec(X, Y)})
     token = world.token
     world.token = lambda *args: (
@@ -111,7 +111,7 @@ def test_a_token_that_is_not_ours_is_never_revoked_but_its_leases_are():
     assert is_everything_revoked(world.state)
 
 
-def test_stopping_in_bad_weather_tries_and_can_be_given_up():
+def test_a_stop_during_an_outage_tries_to_revoke_and_can_be_ended():
     world = World({"app": app_spec(X)})
     world.run(20.0)
     world.vault = "refuses"
@@ -119,13 +119,13 @@ def test_stopping_in_bad_weather_tries_and_can_be_given_up():
     world.run(8.0)
     assert not is_everything_revoked(world.state)
     assert 2 <= len([1 for _, command in world.requests if isinstance(command, cmd.RevokeToken)]) <= 10
-    assert len(world.stored_leases) == 1  # the next start goes on with it
+    assert len(world.stored_leases) == 1  # the next start continues with it
     world.vault = "available"
     world.run(10.0)
     assert is_everything_revoked(world.state)
 
 
-def test_what_is_dropped_while_it_is_issued_is_revoked_at_once():
+def test_a_lease_removed_from_the_configuration_while_issued_is_revoked_immediately():
     world = World({"app": app_spec(X), "two": app_spec(A, compiled_app="r2")})
     world.run_until_pending(cmd.IssueSecret)
     world.configure({"two": app_spec(A, compiled_app="r2")})
@@ -133,7 +133,7 @@ def test_what_is_dropped_while_it_is_issued_is_revoked_at_once():
     assert (len(world.issued), world.leases, world.stored_leases) == (1, {}, {})
 
 
-def test_what_is_refused_while_it_is_dropped_is_no_affair_any_more():
+def test_a_denied_issuance_after_its_removal_from_the_configuration_is_ignored():
     world = World({"app": app_spec(X), "two": app_spec(A, compiled_app="r2")})
     world.denied.add(X)
     world.run_until_pending(cmd.IssueSecret)
@@ -144,7 +144,7 @@ def test_what_is_refused_while_it_is_dropped_is_no_affair_any_more():
 
 @pytest.mark.parametrize("late", [cmd.RenewLease, cmd.LookUpLease, cmd.RevokeLease])
 @pytest.mark.parametrize("fails", [False, True])
-def test_an_answer_about_a_lease_that_went_with_its_token_is_passed_over(late, fails):
+def test_a_response_about_a_lease_revoked_with_its_token_is_ignored(late, fails):
     world = World({"app": app_spec(X, Y)}, lease_ttl=100.0)
     world.run(20.0)
     obey, held = world.obey, []
@@ -166,7 +166,7 @@ def test_an_answer_about_a_lease_that_went_with_its_token_is_passed_over(late, f
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_token_that_ended_while_it_was_being_revoked_is_forgotten(fails):
+def test_a_token_that_expired_during_its_revocation_is_forgotten(fails):
     world = World({"app": app_spec(X)}, ttl=100.0, token_max_ttl=130.0)
     obey, held = world.obey, []
     world.obey = lambda command: held.append(command) if isinstance(command, cmd.RevokeToken) else obey(command)
@@ -180,7 +180,7 @@ def test_a_token_that_ended_while_it_was_being_revoked_is_forgotten(fails):
     assert token not in world.state.session.replaced_tokens
 
 
-def test_a_token_is_not_revoked_while_something_asked_in_its_name_is_under_way():
+def test_a_token_is_not_revoked_while_one_of_its_requests_is_pending():
     world = World(
         {"app": app_spec(X), "slow": app_spec(A, compiled_app="r2", refresh_interval=10.0)},
         ttl=100.0,
@@ -207,7 +207,7 @@ def test_a_token_is_not_revoked_while_something_asked_in_its_name_is_under_way()
     assert world.notified["app"] == world.current("app")
 
 
-def test_an_app_that_another_identity_serves_now_holds_its_leases_until_it_is_told_there():
+def test_a_moved_app_retains_its_leases_until_its_new_identity_has_notified_it():
     world = World({"app": app_spec(X), "other": app_spec(Y, compiled_app="r2")}, lease_ttl=100.0)
     world.run(5.0)
     del world.apps["app"]
@@ -217,10 +217,10 @@ def test_an_app_that_another_identity_serves_now_holds_its_leases_until_it_is_to
     world.take(ev.Configured(world.apps))
     world.run(1.0)
     assert {known.need for known in world.leases.values()} == {Y}
-    assert [said[2]["app"] for said in world.log_lines if said[1] == "app removed from configuration"] == []
+    assert [logged[2]["app"] for logged in world.log_lines if logged[1] == "app removed from configuration"] == []
 
 
-def test_an_app_is_settled_once_its_readers_were_told_a_moment_ago():
+def test_an_app_is_settled_shortly_after_its_notification():
     world = World({"app": app_spec(X)})
     assert not is_settled(world.state.apps["app"], world.now)
     world.run(1.0)
@@ -229,7 +229,7 @@ def test_an_app_is_settled_once_its_readers_were_told_a_moment_ago():
     assert is_settled(world.state.apps["app"], world.now)
 
 
-def test_what_no_template_reads_any_more_after_a_restart_is_revoked():
+def test_a_lease_that_no_template_reads_after_a_restart_is_revoked():
     world = World({"app": app_spec(X), "gone": app_spec(Y, compiled_app="r2")})
     world.run(5.0)
     del world.apps["gone"]
@@ -239,7 +239,7 @@ def test_what_no_template_reads_any_more_after_a_restart_is_revoked():
     assert len(world.issued) == 2
 
 
-def test_stopping_waits_for_what_is_being_issued():
+def test_a_stop_waits_for_pending_issuances():
     world = World({"app": app_spec(X)})
     world.run_until_pending(cmd.IssueSecret)
     world.take(ev.Stopping())
@@ -249,30 +249,30 @@ def test_stopping_waits_for_what_is_being_issued():
     assert (world.leases, world.tokens) == ({}, {})
 
 
-def test_an_answer_that_comes_after_its_time_is_revoked_where_another_serves():
+def test_a_lease_issued_too_late_is_revoked_if_another_one_is_used():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(5.0)
-    swallowed = world.never_answer(cmd.IssueSecret)
+    unanswered = world.never_answer(cmd.IssueSecret)
     world.leases.clear()
     world.run(120.0)
     assert len(world.issued) == 2
     assert world.notified["app"] == world.current("app")
     ((name, lease),) = world.stored_leases.items()
     world.leases["late"] = world.leases[name]
-    world.take(ev.SecretIssued(swallowed[0].request_id, replace(lease, id="late", lease_id="late")))
+    world.take(ev.SecretIssued(unanswered[0].request_id, replace(lease, id="late", lease_id="late")))
     assert set(world.stored_leases) == {name, "late"}
     world.run(5.0)
     assert len(world.stored_leases) == len(world.leases) == 1
     assert world.notified["app"] == world.current("app")
 
 
-def test_an_answer_that_comes_after_its_time_serves_where_there_is_none():
+def test_a_lease_issued_too_late_is_used_if_there_is_no_other():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
-    swallowed = world.never_answer(cmd.IssueSecret, times=2)
+    unanswered = world.never_answer(cmd.IssueSecret, times=2)
     world.run(32.0)
-    assert len(swallowed) >= 1
+    assert len(unanswered) >= 1
     assert not world.live
-    world.take(world.issue(swallowed[0]))
+    world.take(world.issue(unanswered[0]))
     world.run(1.0)
     assert world.notified["app"] == world.current("app")
     world.run(100.0)
@@ -280,7 +280,7 @@ def test_an_answer_that_comes_after_its_time_serves_where_there_is_none():
     assert len(world.leases) == 1
 
 
-def test_of_two_leases_of_an_earlier_life_the_newer_one_serves_whoever_comes_back_for_it():
+def test_of_two_leases_of_a_previous_run_the_newer_one_is_used_by_an_app_configured_again():
     world = World({"app": app_spec(X), "other": app_spec(Y, compiled_app="r2")}, lease_ttl=100.0, lease_max_ttl=150.0)
     world.run(5.0)
     world.app_running = False
@@ -297,11 +297,11 @@ def test_of_two_leases_of_an_earlier_life_the_newer_one_serves_whoever_comes_bac
 
 
 @pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.RATE_LIMITED])
-def test_a_token_that_cannot_be_revoked_for_now_is_revoked_later(kind):
+def test_a_failed_revocation_of_a_token_is_retried(kind):
     world = World({"app": app_spec(X)})
     world.run(20.0)
     world.fail(kind, cmd.RevokeToken, times=2)
     world.take(ev.Stopping())
     world.run(20.0)
     assert (world.leases, world.tokens, world.stored_leases) == ({}, {}, {})
-    assert not [said for said in world.log_lines if said[1] == "token not revoked"]
+    assert not [line for line in world.log_lines if line[1] == "token not revoked"]

@@ -29,7 +29,7 @@ class Rotating(World):
         return self.live[app]
 
 
-def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
+def test_a_static_role_is_read_again_when_it_rotates_and_polled_meanwhile():
     world = Rotating({"app": app_spec(X)})
     world.run(95.0)
     looks = [at for at, command in world.requests if isinstance(command, cmd.IssueSecret)]
@@ -52,7 +52,7 @@ def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
     assert is_everything_revoked(world.state)
 
 
-def test_a_static_role_that_is_dropped_while_it_is_read_leaves_nothing():
+def test_a_static_role_removed_from_the_configuration_while_read_leaves_nothing():
     world = Rotating({"app": app_spec(X), "two": app_spec(X, compiled_app="r2")})
     world.run_until_pending(cmd.IssueSecret)
     world.configure({"app": app_spec(A)})
@@ -60,7 +60,7 @@ def test_a_static_role_that_is_dropped_while_it_is_read_leaves_nothing():
     assert world.state.leases == {}
 
 
-def test_a_static_role_that_is_read_after_its_time_changes_nothing():
+def test_a_static_role_read_too_late_changes_nothing():
     world = Rotating({"app": app_spec(X)})
     world.run(5.0)
     late = world.issue(cmd.IssueSecret(10**6, X, "t1"))
@@ -69,21 +69,21 @@ def test_a_static_role_that_is_read_after_its_time_changes_nothing():
     assert world.state.leases == before
 
 
-def test_a_static_role_that_is_said_to_be_rotated_is_looked_at_at_once_however_often_it_is_said():
+def test_a_static_role_is_read_once_immediately_however_often_its_rotation_is_reported():
     world = Rotating({"app": app_spec(X)})
     world.run(15.0)
     name = X.path.removeprefix("database/")
     assert affected_needs(world.state, Change(None, "other", name, None, "rotate", "")) == set()
-    told = affected_needs(world.state, Change(None, "database", name, None, "rotate", ""))
-    assert told == {X}
+    affected = affected_needs(world.state, Change(None, "database", name, None, "rotate", ""))
+    assert affected == {X}
     before = len(world.requests)
     for _ in range(100):
-        world.take(ev.SecretsChanged(told))
+        world.take(ev.SecretsChanged(affected))
     world.run(0.3)
     assert [command.need for _, command in world.requests[before:]] == [X]
 
 
-def test_what_was_issued_stays_whatever_is_said_of_it():
+def test_a_lease_remains_whatever_changes_are_reported():
     world = World({"app": app_spec(X)})
     world.run(5.0)
     before = len(world.requests)

@@ -47,11 +47,11 @@ def only(ended):
     return error
 
 
-def test_what_was_published_and_told_has_no_error():
+def test_a_published_and_notified_app_has_no_error():
     assert Once(A, B).ended() == {"web": None}
 
 
-def test_nothing_has_ended_before_all_is_published_and_told():
+def test_there_is_no_result_before_all_apps_are_published_and_notified():
     once = Once(A)
     seen = []
     while not once.notified:
@@ -61,7 +61,7 @@ def test_nothing_has_ended_before_all_is_published_and_told():
     assert set(map(type, seen)) == {type(None)}
 
 
-def test_an_agent_without_apps_has_ended():
+def test_without_apps_the_result_is_immediate():
     once = Once()
     once.configure({})
     assert results([once.state]) == {}
@@ -80,65 +80,65 @@ def test_an_agent_without_apps_has_ended():
         (cmd.ReadSecret, Kind.INVALID, TemplateError),
     ],
 )
-def test_what_asking_again_will_not_mend_ends_it_at_once(asked, kind, error):
+def test_a_failure_that_a_retry_does_not_change_is_an_immediate_error(asked, kind, error):
     once = Once(A, failing={asked: Failure(kind, "some reason")})
-    said = only(once.ended(1))
-    assert type(said) is error
-    assert said.exit_code == {DeniedError: 77, TemplateError: 65}[error]
-    assert "some reason" in str(said) or kind is Kind.NOT_FOUND
-    assert said.where == "web"
+    result = only(once.ended(1))
+    assert type(result) is error
+    assert result.exit_code == {DeniedError: 77, TemplateError: 65}[error]
+    assert "some reason" in str(result) or kind is Kind.NOT_FOUND
+    assert result.where == "web"
 
 
 @pytest.mark.parametrize("asked", [cmd.Login, cmd.DetectKvVersion, cmd.ReadSecret])
 @pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.RATE_LIMITED])
-def test_what_may_pass_is_waited_for_until_there_is_no_more_time(asked, kind):
+def test_a_temporary_failure_is_waited_for_until_the_timeout(asked, kind):
     once = Once(A, failing={asked: Failure(kind, "some reason")})
     assert once.ended(10) is None
-    said = only(results_at_timeout([once.state]))
-    assert (type(said), said.exit_code, said.where) == (VaultUnreachableError, 69, "web")
+    result = only(results_at_timeout([once.state]))
+    assert (type(result), result.exit_code, result.where) == (VaultUnreachableError, 69, "web")
     path = {cmd.Login: "", cmd.DetectKvVersion: "secret/: ", cmd.ReadSecret: "secret/p/db/a: "}[asked]
-    assert str(said) == f"web: Vault did not provide its secrets in time: {path}some reason"
+    assert str(result) == f"web: Vault did not provide its secrets in time: {path}some reason"
     once.failing.clear()
     assert once.ended(60) == {"web": None}
 
 
-def test_a_denied_secret_names_its_path_and_the_way_out():
+def test_a_denied_secret_names_its_path_and_a_remedy():
     once = Once(A, B)
     once.denied.add(A)
     assert str(only(once.ended())) == "web: secret/p/db/a: denied; grant `read` in the token's policy"
 
 
-def test_a_missing_secret_names_its_path_and_the_way_out():
-    said = only(Once(A, NONE).ended())
-    assert str(said) == "web: secret/p/none: it does not exist; write the secret, or correct the path in the template"
+def test_a_missing_secret_names_its_path_and_a_remedy():
+    result = only(Once(A, NONE).ended())
+    assert str(result) == "web: secret/p/none: it does not exist; write the secret, or correct the path in the template"
 
 
-def test_all_paths_that_fail_are_told_a_line_each():
+def test_each_failing_path_has_its_line():
     once = Once(A, B, NONE)
     once.denied |= {A, B}
-    said = only(once.ended())
-    assert type(said) is DeniedError
-    assert said.what.splitlines() == [
+    result = only(once.ended())
+    assert type(result) is DeniedError
+    assert result.what.splitlines() == [
         "secret/p/db/a: denied",
         "secret/p/db/b: denied",
         "secret/p/none: it does not exist",
     ]
 
 
-def test_a_folder_that_may_not_be_listed_is_refused():
+def test_a_folder_whose_list_is_denied_is_a_denied_error():
     once = Once(folder("p/db/"), failing={cmd.ListFolder: Failure(Kind.DENIED, "denied")})
-    said = only(once.ended())
-    assert type(said) is DeniedError
-    assert "secret/p/db/: denied" in str(said)
+    result = only(once.ended())
+    assert type(result) is DeniedError
+    assert "secret/p/db/: denied" in str(result)
 
 
-def test_a_folder_goes_on_without_a_secret_that_is_gone():
+def test_a_folder_is_published_without_a_missing_secret():
     once = Once(folder("p/db/"))
     once.delete(A)
     assert once.ended() == {"web": None}
 
 
-def test_a_denied_secret_in_a_folder_ends_it():
+def test_a_denied_secret_in_a_folder_is_a_denied_error():
     once = Once(folder("p/db/"))
     once.denied.add(A)
     assert type(only(once.ended())) is DeniedError
@@ -147,32 +147,32 @@ def test_a_denied_secret_in_a_folder_ends_it():
 def test_a_template_that_fails_is_a_template_error():
     once = Once(A)
     once.rejecting.add("web")
-    said = only(once.ended())
-    assert (type(said), said.exit_code) == (TemplateError, 65)
-    assert str(said) == "web: app.j2:3: db has no such key: 'nope'"
+    result = only(once.ended())
+    assert (type(result), result.exit_code) == (TemplateError, 65)
+    assert str(result) == "web: app.j2:3: db has no such key: 'nope'"
 
 
-def test_a_full_disk_is_told_as_such():
+def test_a_full_disk_is_a_write_error():
     once = Once(A)
     once.disk_full = True
-    said = only(once.ended())
-    assert (type(said), said.exit_code, str(said)) == (WriteError, 73, "web: no room")
+    result = only(once.ended())
+    assert (type(result), result.exit_code, str(result)) == (WriteError, 73, "web: no room")
 
 
-def test_an_app_that_could_not_be_told_is_told_as_such():
+def test_an_app_that_could_not_be_notified_is_a_notification_error():
     once = Once(A)
     once.app_running = False
-    said = only(once.ended())
-    assert (type(said), said.exit_code, str(said)) == (NotNotifiedError, 75, "web: no process")
+    result = only(once.ended())
+    assert (type(result), result.exit_code, str(result)) == (NotNotifiedError, 75, "web: no process")
 
 
-def test_an_app_that_is_not_running_needs_not_be_told():
+def test_an_app_that_does_not_run_needs_no_notification():
     once = Once(A)
     once.absent = True
     assert once.ended() == {"web": None}
 
 
-def test_each_app_ends_for_its_own_reason():
+def test_each_app_has_its_own_error():
     api, mcp, cdn = (
         app_spec(NONE, compiled_app="r2"),
         app_spec(B, compiled_app="r3"),
@@ -189,7 +189,7 @@ def test_each_app_ends_for_its_own_reason():
     }
 
 
-def test_when_time_is_up_what_has_ended_keeps_its_own_reason():
+def test_at_the_timeout_earlier_errors_remain():
     once = Once(A, others={"api": app_spec(NONE, compiled_app="r2")})
     once.ended()
     once.vault = "refuses"
@@ -205,19 +205,19 @@ def test_when_time_is_up_what_has_ended_keeps_its_own_reason():
     assert str(ended["late"]) == "late: Vault did not provide its secrets in time: connection refused"
 
 
-def test_a_dynamic_secret_that_is_refused_names_its_path_and_the_way_out():
+def test_a_denied_dynamic_secret_names_its_path_and_a_remedy():
     once = Once(creds("x"), failing={cmd.IssueSecret: Failure(Kind.DENIED, "denied")})
-    said = only(once.ended())
-    assert str(said) == "web: database/creds/x: denied; grant `read` in the token's policy"
-    assert said.exit_code == 77
+    result = only(once.ended())
+    assert str(result) == "web: database/creds/x: denied; grant `read` in the token's policy"
+    assert result.exit_code == 77
 
 
-def test_a_dynamic_secret_that_is_issued_has_no_error_beside_one_that_fails():
+def test_an_issued_dynamic_secret_is_no_error_next_to_a_failing_one():
     once = Once(creds("x"), ref("none"))
     assert type(only(once.ended())) is TemplateError
 
 
-def test_the_apps_of_several_identities_end_together():
+def test_the_result_covers_all_identities():
     one, two = Once(A), Once(B)
     one.run(5)
     assert results([one.state, two.state]) is None
@@ -225,7 +225,7 @@ def test_the_apps_of_several_identities_end_together():
     assert results([one.state, two.state]) == {"web": None}
 
 
-def test_what_is_issued_by_a_post_wants_another_capability():
+def test_a_secret_issued_by_post_needs_the_update_capability():
     posted = DynamicSecret("pki/issue/web", method="POST", certificate=True)
     once = Once(posted, failing={cmd.IssueSecret: Failure(Kind.DENIED, "denied")})
     assert str(only(once.ended())) == "web: pki/issue/web: denied; grant `update` in the token's policy"

@@ -23,7 +23,7 @@ WALL = 1_764_000_000.0
 
 
 class Vault(World):
-    """The world with values that can be told from anything else, and errors as a test wants them."""
+    """The world with recognizable secret values, and with errors on request."""
 
     def __init__(self, apps, *, written=(A, B, C), failing=None, **more):
         self.failing, self.broken = dict(failing or {}), False
@@ -69,34 +69,34 @@ def seconds_of(text):
     return datetime.fromisoformat(text).timestamp()
 
 
-def test_the_keys_are_those_that_stay():
-    said = world(A, C).status()
-    assert {"version", "environment", "ready", "fresh", "problems", "vault", "token", "apps", "leases"} <= said.keys()
-    assert {"address", "reachable", "since"} <= said["vault"].keys()
-    assert {"accessor", "expires_at"} <= said["token"].keys()
-    app = said["apps"]["web"]
+def test_the_status_has_the_documented_keys():
+    found = world(A, C).status()
+    assert {"version", "environment", "ready", "fresh", "problems", "vault", "token", "apps", "leases"} <= found.keys()
+    assert {"address", "reachable", "since"} <= found["vault"].keys()
+    assert {"accessor", "expires_at"} <= found["token"].keys()
+    app = found["apps"]["web"]
     assert {"generation", "published_at", "state", "degraded", "next_retry_at", "secrets", "notify"} <= app.keys()
     assert all({"path", "version", "read_at", "error"} <= secret.keys() for secret in app["secrets"])
     assert {"pending", "last", "error"} <= app["notify"].keys()
 
 
-def test_a_sound_agent_says_so():
-    said = world(A, C).status()
-    assert (said["version"], said["environment"]) == (__version__, "production")
-    assert (said["ready"], said["fresh"], said["problems"], said["leases"]) == (True, True, [], [])
-    assert (said["vault"]["address"], said["vault"]["reachable"]) == ("https://vault:8200", True)
-    assert said["token"]["accessor"] == "t1"
-    app = said["apps"]["web"]
+def test_a_status_without_problems():
+    found = world(A, C).status()
+    assert (found["version"], found["environment"]) == (__version__, "production")
+    assert (found["ready"], found["fresh"], found["problems"], found["leases"]) == (True, True, [], [])
+    assert (found["vault"]["address"], found["vault"]["reachable"]) == ("https://vault:8200", True)
+    assert found["token"]["accessor"] == "t1"
+    app = found["apps"]["web"]
     assert (app["generation"], app["state"], app["degraded"], app["error"]) == (1, "notified", None, None)
     assert (app["notify"]["pending"], app["notify"]["error"], app["next_retry_at"]) == (False, None, None)
     assert [(s["path"], s["version"], s["error"]) for s in app["secrets"]] == [
         ("secret/p/db/a", 1, None),
         ("secret/p/key/c", 1, None),
     ]
-    assert {said["totals"][key] for key in ("logins", "renders", "publications", "notifications")} == {1}
+    assert {found["totals"][key] for key in ("logins", "renders", "publications", "notifications")} == {1}
 
 
-def test_each_app_says_whether_it_was_looked_at_in_time_and_when_the_last_of_its_sources_was():
+def test_each_app_has_its_freshness_and_its_oldest_check():
     made = Vault(
         {
             "web": app_spec(A, C),
@@ -114,29 +114,34 @@ def test_each_app_says_whether_it_was_looked_at_in_time_and_when_the_last_of_its
     assert apps["none"]["last_checked_at"] is None
 
 
-def test_moments_are_told_in_the_worlds_time():
+def test_times_are_on_the_wall_clock():
     made = world(A)
-    said = made.status()
-    assert seconds_of(said["token"]["expires_at"]) == round(WALL - made.now + made.state.session.token.ends_at, 3)
-    app = said["apps"]["web"]
+    found = made.status()
+    assert seconds_of(found["token"]["expires_at"]) == round(WALL - made.now + made.state.session.token.ends_at, 3)
+    app = found["apps"]["web"]
     first = min(seconds_of(app["secrets"][0]["read_at"]), seconds_of(app["published_at"]))
     assert WALL - 3.0 <= first <= seconds_of(app["published_at"]) <= seconds_of(app["notify"]["last"]) < WALL
-    assert said["token"]["expires_at"].endswith("+00:00")
+    assert found["token"]["expires_at"].endswith("+00:00")
 
 
-def test_a_token_without_an_end_has_none():
+def test_a_token_without_ttl_has_no_expiry():
     assert world(A, ttl=0.0).status()["token"]["expires_at"] is None
 
 
-def test_before_anything_is_known_nothing_is_claimed():
-    said = status([IdentityStatus("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
-    assert (said["vault"]["reachable"], said["vault"]["since"], said["token"], said["apps"]) == (False, None, None, {})
+def test_the_initial_status_claims_nothing():
+    found = status([IdentityStatus("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
+    assert (found["vault"]["reachable"], found["vault"]["since"], found["token"], found["apps"]) == (
+        False,
+        None,
+        None,
+        {},
+    )
     waiting = Vault({"web": app_spec(A, folder("p/db/"))}).status()
     assert (waiting["ready"], waiting["fresh"], waiting["apps"]["web"]["state"]) == (False, False, "waiting")
     assert waiting["apps"]["web"]["published_at"] is None
 
 
-def test_ready_is_that_every_app_has_a_generation_to_read():
+def test_ready_means_that_every_app_has_a_published_generation():
     made = Vault({"web": app_spec(A), "api": app_spec(ref("p/none"), compiled_app="r2")})
     made.run(3)
     assert not ready(made.state)
@@ -145,7 +150,7 @@ def test_ready_is_that_every_app_has_a_generation_to_read():
     assert ready(made.state)
 
 
-def test_ready_counts_a_generation_of_an_earlier_life():
+def test_a_generation_of_a_previous_run_counts_as_ready():
     made = world(A)
     made.vault = "refuses"
     made.boot()
@@ -155,7 +160,7 @@ def test_ready_counts_a_generation_of_an_earlier_life():
     assert made.status()["apps"]["web"]["generation"] == 1
 
 
-def test_fresh_is_that_every_source_was_looked_at_within_its_refresh_and_three_tries():
+def test_fresh_means_that_every_secret_was_checked_within_its_interval_and_three_retries():
     for needs in ([A], [A, B], [folder("p/db/")]):
         made = world(*needs, refresh_interval=2.0, seconds=10)
         assert fresh(made.state, made.now)
@@ -190,7 +195,7 @@ def test_a_pinned_version_stays_fresh():
     assert fresh(made.state, made.now)
 
 
-def test_a_secret_that_is_gone_is_not_fresh_but_a_folder_goes_on_without_it():
+def test_a_missing_secret_is_not_fresh_but_its_folder_is():
     alone, whole = world(A, B), world(folder("p/db/"))
     for made in (alone, whole):
         made.delete(A)
@@ -199,7 +204,7 @@ def test_a_secret_that_is_gone_is_not_fresh_but_a_folder_goes_on_without_it():
     assert fresh(whole.state, whole.now)
 
 
-def test_what_has_changed_and_cannot_be_read_is_not_fresh():
+def test_a_changed_secret_that_cannot_be_read_is_not_fresh():
     made = world(A, B)
     made.failing[cmd.ReadSecret] = Failure(Kind.RATE_LIMITED, "asked too often")
     made.write(A)
@@ -208,7 +213,7 @@ def test_what_has_changed_and_cannot_be_read_is_not_fresh():
     assert made.status()["apps"]["web"]["secrets"][0]["error"] == "asked too often"
 
 
-def test_states_are_those_of_the_manual():
+def test_app_states_are_the_documented_ones():
     def state(made):
         return made.status()["apps"]["web"]["state"]
 
@@ -227,7 +232,7 @@ def test_states_are_those_of_the_manual():
     assert broken.status()["apps"]["web"]["generation"] == 1
 
 
-def test_a_debt_is_told_with_its_next_try():
+def test_a_pending_notification_has_its_next_retry():
     made = Vault({"web": app_spec(A)})
     made.app_running = False
     made.run(3)
@@ -237,27 +242,27 @@ def test_a_debt_is_told_with_its_next_try():
     assert made.status()["problems"] == ["web is not notified: no process"]
 
 
-def test_a_full_disk_is_told_with_its_next_try():
+def test_a_full_disk_has_its_next_retry():
     made = Vault({"web": app_spec(A)})
     made.disk_full = True
     made.run(3)
-    said = made.status()
-    assert said["problems"] == ["web is not published: no room"]
-    assert said["apps"]["web"]["error"] == "no room"
-    assert seconds_of(said["apps"]["web"]["next_retry_at"]) >= WALL - 0.001
+    found = made.status()
+    assert found["problems"] == ["web is not published: no room"]
+    assert found["apps"]["web"]["error"] == "no room"
+    assert seconds_of(found["apps"]["web"]["next_retry_at"]) >= WALL - 0.001
 
 
-def test_vaults_absence_is_told_with_its_beginning_and_its_next_try():
+def test_an_outage_has_its_start_and_its_next_retry():
     made = world(A)
     made.vault = "refuses"
     left = made.now
     made.run(30)
-    said = made.status()
-    assert said["vault"]["reachable"] is False
-    assert WALL - 30 <= seconds_of(said["vault"]["since"]) <= WALL - 28 + (made.now - left - 30)
-    assert seconds_of(said["vault"]["next_retry_at"]) >= WALL - 0.001
-    assert said["problems"] == ["vault is unavailable: connection refused; published files remain unchanged"]
-    assert said["ready"] is True
+    found = made.status()
+    assert found["vault"]["reachable"] is False
+    assert WALL - 30 <= seconds_of(found["vault"]["since"]) <= WALL - 28 + (made.now - left - 30)
+    assert seconds_of(found["vault"]["next_retry_at"]) >= WALL - 0.001
+    assert found["problems"] == ["vault is unavailable: connection refused; published files remain unchanged"]
+    assert found["ready"] is True
 
 
 def test_a_login_that_fails_is_a_problem():
@@ -267,7 +272,7 @@ def test_a_login_that_fails_is_a_problem():
     assert made.status()["token"] is None
 
 
-def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
+def test_a_missing_or_denied_secret_has_a_remedy():
     made = Vault({"web": app_spec(A, ref("p/none"))})
     made.denied.add(A)
     made.run(3)
@@ -288,17 +293,17 @@ def test_a_mount_or_folder_that_fails_is_a_problem():
     assert problems(made.account, made.now) == ["secret/p/db/: asked too often"]
 
 
-def test_an_edited_configuration_that_is_wrong_is_a_problem_a_line_each():
+def test_each_error_of_an_edited_configuration_is_a_problem():
     made = world(A)
     error = "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type"
-    said = status([made.account], made.now, WALL, environment=None, reload_error=error)
-    assert said["problems"] == [
+    found = status([made.account], made.now, WALL, environment=None, reload_error=error)
+    assert found["problems"] == [
         "the edited configuration is not in effect: lessee.yaml:3: unknown key",
         "the edited configuration is not in effect: lessee.yaml:9: wrong type",
     ]
 
 
-def test_how_changes_are_noticed_is_told_of_each_folder():
+def test_the_status_has_the_polling_method_of_each_folder():
     assert world(A, B, C).status()["vault"]["polling"] == {"secret/p/db/": "list", "secret/p/key/": "metadata"}
     assert world(A, B, lists_metadata=False).status()["vault"]["polling"] == {"secret/p/db/": "metadata"}
     assert world(A, B, version=1).status()["vault"]["polling"] == {"secret/p/db/": "data"}
@@ -311,7 +316,7 @@ ACTIONS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(ACTIONS)
-def test_whatever_happens_the_status_is_json_and_holds_no_value(actions):
+def test_whatever_happens_the_status_is_json_without_secrets(actions):
     made = Vault({"web": app_spec(A, C), "all": app_spec(folder("p/db/"), compiled_app="r2", notifies=False)})
     made.run(7)
     assert all(CANARY.encode() in made.live[app].files[0].content for app in ("web", "all"))
@@ -344,7 +349,7 @@ def test_whatever_happens_the_status_is_json_and_holds_no_value(actions):
 X = creds("x")
 
 
-def test_a_lease_is_told_with_its_times_and_whom_it_serves():
+def test_a_lease_has_its_times_and_its_apps():
     made = world(X, lease_ttl=100.0)
     (lease,) = made.status()["leases"]
     assert (lease["path"], lease["lease_id"], lease["state"], lease["apps"]) == (X.path, "l1", "held", ["web"])
@@ -354,7 +359,7 @@ def test_a_lease_is_told_with_its_times_and_whom_it_serves():
     assert (made.status()["fresh"], made.status()["apps"]["web"]["degraded"]) == (True, None)
 
 
-def test_a_lease_that_does_not_end_or_is_replaced_is_told_so():
+def test_a_lease_without_ttl_and_a_superseded_lease_are_recognizable():
     made = world(X)
     held = made.state.leases["l1"]
     endless = replace(held, lease=replace(held.lease, ttl=0.0, token="none"), renew_at=float("inf"))
@@ -365,22 +370,21 @@ def test_a_lease_that_does_not_end_or_is_replaced_is_told_so():
     assert (second["state"], second["lease_id"]) == ("retiring", None)
 
 
-def test_a_lease_that_ended_while_vault_is_away_makes_its_app_degraded_and_not_fresh():
+def test_a_lease_that_expired_during_an_outage_makes_its_app_degraded_and_not_fresh():
     made = world(X, lease_ttl=100.0)
     made.vault = "refuses"
     made.run(200.0)
-    said = made.status()
-    assert [lease["state"] for lease in said["leases"]] == ["expired"]
-    assert said["leases"][0]["expires_in"] < -90
-    assert said["apps"]["web"]["degraded"] == "the lease of database/creds/x has expired"
-    assert (said["ready"], said["fresh"]) == (True, False)
-    assert (
-        "web is degraded: the lease of database/creds/x has expired; its files remain unchanged until Vault issues a new lease"
-        in (said["problems"])
-    )
+    found = made.status()
+    assert [lease["state"] for lease in found["leases"]] == ["expired"]
+    assert found["leases"][0]["expires_in"] < -90
+    assert found["apps"]["web"]["degraded"] == "the lease of database/creds/x has expired"
+    assert (found["ready"], found["fresh"]) == (True, False)
+    reason = "the lease of database/creds/x has expired"
+    note = "its files remain unchanged until Vault issues a new lease"
+    assert f"web is degraded: {reason}; {note}" in found["problems"]
 
 
-def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
+def test_a_failed_issuance_or_renewal_is_a_problem_with_a_remedy():
     denied = world(X, failing={cmd.IssueSecret: Failure(Kind.DENIED, "permission denied (403)")})
     assert denied.status()["problems"] == [
         "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy"
@@ -396,40 +400,40 @@ def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
     assert late.status()["leases"][0]["error"] == "the server failed (500)"
 
 
-def test_of_several_identities_each_is_told_and_problems_name_whom_they_touch():
+def test_problems_of_several_identities_name_their_apps():
     one, two = world(A), Vault({"db": app_spec(B)}, failing={cmd.Login: Failure(Kind.DENIED, "no such role")})
     two.run(2.0)
     gone = replace(two.account, id="5678", state=replace(two.state, apps={}))
-    said = status([one.account, two.account, gone], one.now, WALL, environment=None)
-    assert [identity["apps"] for identity in said["identities"]] == [["web"], ["db"], []]
-    assert said["problems"] == [
+    found = status([one.account, two.account, gone], one.now, WALL, environment=None)
+    assert [identity["apps"] for identity in found["identities"]] == [["web"], ["db"], []]
+    assert found["problems"] == [
         "db: login failed: no such role",
         "an identity without apps: login failed: no such role",
     ]
-    assert said["token"] == said["identities"][0]["token"]
-    assert set(said["apps"]) == {"web", "db"}
-    assert not said["ready"]
-    assert said["totals"]["requests"] > one.status()["totals"]["requests"]
+    assert found["token"] == found["identities"][0]["token"]
+    assert set(found["apps"]) == {"web", "db"}
+    assert not found["ready"]
+    assert found["totals"]["requests"] > one.status()["totals"]["requests"]
 
 
-def test_a_request_that_hangs_is_a_problem_after_seconds():
+def test_a_request_without_response_is_a_problem_after_seconds():
     made = world(A)
     made.vault = "hangs"
     made.run(2.0)
     assert made.status()["problems"] == []
     made.run(4.0)
-    (said,) = made.status()["problems"]
-    assert said in {"vault has not answered a request for 4 s", "vault has not answered a request for 5 s"}
+    (found,) = made.status()["problems"]
+    assert found in {"vault has not answered a request for 4 s", "vault has not answered a request for 5 s"}
 
 
-def test_bad_weather_that_is_only_suspected_is_no_problem_yet():
+def test_a_suspected_outage_is_no_problem_yet():
     made = world(A)
     outage = Outage(since=made.now, attempts=0, next_at=made.now, text="the connection broke")
     made.state = replace(made.state, session=replace(made.state.session, outage=outage))
     assert (made.status()["problems"], made.status()["vault"]["reachable"]) == ([], True)
 
 
-def test_what_was_rolled_back_says_why_and_what_to_do():
+def test_a_rollback_has_its_reason_and_a_remedy():
     one = Vault({"one": app_spec(A, probes=True)})
     one.run(5.0)
     assert one.status()["apps"]["one"]["state"] == "ready"
@@ -439,18 +443,18 @@ def test_what_was_rolled_back_says_why_and_what_to_do():
     one.run(2.0)
     assert one.status()["apps"]["one"]["state"] == "notified"
     one.run(10.0)
-    said = one.status()
-    assert said["apps"]["one"]["state"] == "rolled_back"
-    assert said["problems"] == [
+    found = one.status()
+    assert found["apps"]["one"]["state"] == "rolled_back"
+    assert found["problems"] == [
         (
             "one is rolled back to generation 1: it was not ready with the newest: 500; "
             "correct the secret, or try again with `lessee refresh`"
         )
     ]
-    assert said["totals"]["rollbacks"] == 1
+    assert found["totals"]["rollbacks"] == 1
 
 
-def test_an_app_that_is_not_ready_and_has_nothing_to_go_back_to_is_a_problem():
+def test_an_app_that_is_not_ready_is_a_problem():
     one = Vault({"one": app_spec(A, probes=True)})
     one.is_ready = lambda _generation: False
     one.run(10.0)

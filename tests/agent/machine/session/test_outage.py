@@ -1,0 +1,131 @@
+"""How the agent recognizes an outage, and what it sends meanwhile."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.core.failures import Failure, Kind
+from support.models.world import World, app_spec, folder, ref
+
+A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")
+SLOW = {
+    "one": app_spec(A, B, C, refresh_interval=10.0),
+    "two": app_spec(A, compiled_app="r2", notifies=False, refresh_interval=5.0),
+    "all": app_spec(folder("p/db/"), compiled_app="r3", refresh_interval=10.0),
+}
+REFS = st.sampled_from([A, B, C, D])
+ACTIONS = st.one_of(
+    st.tuples(st.just("run"), st.sampled_from([0.01, 0.3, 1.0, 7.0, 65.0])),
+    st.tuples(st.just("write"), REFS),
+    st.tuples(st.just("delete"), REFS),
+    st.tuples(st.just("deny"), REFS),
+    st.tuples(st.just("allow"), REFS),
+    st.tuples(st.just("vault"), st.sampled_from(["available", "refuses", "hangs"])),
+    st.tuples(st.just("revoke"), st.none()),
+    st.tuples(st.just("disk_full"), st.booleans()),
+    st.tuples(st.just("app_running"), st.booleans()),
+    st.tuples(st.just("crash"), st.none()),
+    st.tuples(st.just("compiled_app"), st.sampled_from(["r1", "r4"])),
+    st.tuples(st.just("refresh"), st.none()),
+    st.tuples(st.just("event_source"), st.booleans()),
+    st.tuples(st.just("report_change"), REFS),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32), actions=st.lists(ACTIONS, max_size=15), vault=st.sampled_from(["refuses", "hangs"]))
+def test_during_an_outage_at_most_fifteen_requests_are_sent_per_minute(seed, actions, vault):
+    world = World(SLOW, seed=seed)
+    for secret in (A, B, C):
+        world.write(secret)
+    for action, argument in actions:
+        world.act(action, argument)
+    world.vault = vault
+    while (outage := world.state.session.outage) is None or not outage.is_confirmed:
+        world.run(1.0)  # With an event source, the next poll may be a minute away.
+    world.run(60.0)  # The first minute has requests that were pending, and short waits.
+    before = len(world.requests)
+    world.run(600.0)
+    times = [at for at, _ in world.requests[before:]]
+    assert len(times) <= 25
+    assert all(len([t for t in times if t0 <= t < t0 + 60]) <= 15 for t0 in times)
+
+
+@pytest.mark.parametrize("fair", [30.0, 80.0, 3600.0])
+def test_an_earlier_outage_does_not_make_a_short_one_longer(fair):
+    world = World({"app": app_spec(A)})
+    world.write(A)
+    world.run(10.0)
+    world.vault = "refuses"
+    world.run(60.0)
+    world.vault = "available"
+    world.run(30.0 + fair)
+    assert world.state.session.outage is None
+    world.vault = "refuses"
+    world.run(2.0)
+    began = world.now
+    world.vault = "available"
+    world.write(A)
+    world.run(5.0)
+    assert world.notified["app"] == world.current("app")
+    assert world.state.session.outage_ended_at - began < 5.0
+
+
+@pytest.mark.parametrize("broken", [cmd.ReadMetadata, cmd.ReadSecret, cmd.ListFolder])
+def test_a_failing_path_is_no_outage_and_costs_few_requests(broken):
+    other = folder("p/key/")
+    world = World({"app": app_spec(A, refresh_interval=0.5), "two": app_spec(other, compiled_app="r2")})
+    answer, asked = world.answer, []
+
+    def breaking(command):
+        if command.__class__ is broken if broken is cmd.ListFolder else getattr(command, "ref", None) == A:
+            asked.append(world.now)
+            world.post(ev.RequestFailed(command.request_id, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
+        else:
+            answer(command)
+
+    for secret in (A, C):
+        world.write(secret)
+    world.run(10.0)
+    world.answer = breaking
+    begun = world.now
+    for _ in range(60):
+        world.write(C)
+        world.run(1.0)
+    assert len([at for at in asked if at < begun + 60.0]) <= 20
+    if broken is not cmd.ListFolder:
+        world.run(1.1)
+        assert world.live["two"] == world.current("two")
+        assert world.state.secrets[A].failure.text == "the connection broke"
+    assert not [line for line in world.log_lines if line[1] == "vault unavailable"]
+    world.answer = answer
+    world.write(A)
+    world.run(60.0)
+    assert world.notified["app"] == world.current("app")
+    assert world.notified["two"] == world.current("two")
+
+
+def test_a_suspected_outage_that_is_not_confirmed_is_not_logged():
+    world = World({"app": app_spec(A, refresh_interval=0.5), "two": app_spec(C, compiled_app="r2")})
+    for secret in (A, C):
+        world.write(secret)
+    world.run(10.0)
+    world.vault = "refuses"
+    world.run(5.0)
+    world.vault = "available"
+    world.run(5.0)
+    before, answer, broken = len(world.log_lines), world.answer, []
+
+    def breaking(command):
+        if getattr(command, "ref", None) == A and not broken:
+            broken.append(command)
+            world.post(ev.RequestFailed(command.request_id, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
+        else:
+            answer(command)
+
+    world.answer = breaking
+    world.run(3.0)
+    assert broken
+    assert not [line for line in world.log_lines[before:] if line[1] in {"vault unavailable", "vault available"}]
