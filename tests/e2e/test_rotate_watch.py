@@ -1,4 +1,4 @@
-"""`lessee rotate --watch` rotates when it is time, outlasts what befalls it, and says how it is."""
+"""`lessee rotate --watch` rotates on time, survives faults, and publishes its status."""
 
 import os
 import shutil
@@ -35,17 +35,17 @@ storage "raft" {{
 
 @pytest.fixture
 def service(bao, tmp_path, memory):
-    one = Service(bao, tmp_path, memory, environment=f"env-{os.urandom(4).hex()}")
-    yield one
-    one.close()
+    service = Service(bao, tmp_path, memory, environment=f"env-{os.urandom(4).hex()}")
+    yield service
+    service.close()
 
 
 @pytest.fixture
-def behind(server, proxy, tmp_path, memory):
-    """One whose server's weather can be changed."""
-    one = Service(server, tmp_path, memory, environment="testing", address=proxy.address)
-    yield one
-    one.close()
+def proxied(server, proxy, tmp_path, memory):
+    """A service whose requests to Vault go through a proxy."""
+    service = Service(server, tmp_path, memory, environment="testing", address=proxy.address)
+    yield service
+    service.close()
 
 
 def count(status, name="one"):
@@ -57,34 +57,36 @@ def accessors(server):
 
 
 def published(service):
-    with suppress(RuntimeError):  # It is not there yet.
+    with suppress(RuntimeError):  # It does not exist yet.
         return service.fields().get("rotation_count")
 
 
-def test_it_rotates_on_time_and_says_how_it_is(service):
+def test_the_service_rotates_on_time_and_publishes_its_status(service):
     before = accessors(service.server)
     service.target("one", rotation_period="1s", jitter="0s")
     service.target("two", secret="app/two", rotation_period="30d", jitter="0s")
     service.start("--log-level", "debug")
     service.until(lambda status: count(status) >= 4 and count(status, "two") == 1)
-    past = service.journal().history
-    assert all(later.at - earlier.at >= 1.0 for earlier, later in pairwise(past))
+    history = service.journal().history
+    assert all(later.at - earlier.at >= 1.0 for earlier, later in pairwise(history))
     status = service.status()
     assert status["ready"]
     assert status["problems"] == []
-    assert datetime.fromisoformat(status["targets"]["two"]["next_rotation_at"]).timestamp() > past[-1].at + 29 * 86400
+    assert (
+        datetime.fromisoformat(status["targets"]["two"]["next_rotation_at"]).timestamp() > history[-1].at + 29 * 86400
+    )
     assert service.get("/healthz") == (200, "ok\n")
     assert service.get("/readyz?fresh")[0] == 200
     assert service.stop() == 0
     assert not service.socket.exists()
-    # Each login's token ended with it.
+    # It revoked the token of each login.
     assert accessors(service.server) - before == set()
-    said = service.log.read_text()
+    log = service.log.read_text()
     for version in service.versions():
-        assert service.fields(version=int(version))["password"] not in said
+        assert service.fields(version=int(version))["password"] not in log
 
 
-def test_metrics_can_be_scraped_by_target(service):
+def test_metrics_have_a_label_for_each_target(service):
     need(shutil.which("promtool"), "needs promtool: apt install prometheus")
     service.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1m")
     service.target("two", secret="app/two")
@@ -98,26 +100,27 @@ def test_metrics_can_be_scraped_by_target(service):
     service.confirm(1)
     service.until(lambda status: status["targets"]["one"]["step"] == "idle")
     text = service.get("/metrics")[1]
-    told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout + told.stderr) == (0, "")
-    found = {line.split(" ")[0]: float(line.split(" ")[1]) for line in text.splitlines() if not line.startswith("#")}
-    assert found['lessee_rotation_published_total{target="one"}'] == 1.0
-    assert found['lessee_rotation_published_total{target="two"}'] == 0.0
-    assert found['lessee_rotation_consecutive_failures{target="one"}'] == 0.0
-    assert found['lessee_rotation_failing{target="one"}'] == 0.0
-    assert found['lessee_rotation_period_seconds{target="one"}'] == 3600.0
-    assert 'lessee_rotation_period_seconds{target="two"}' not in found
-    assert found['lessee_rotation_unconfirmed_consumers{target="one"}'] == 0.0
-    assert found['lessee_rotation_open_seconds{target="one"}'] == 0.0
-    assert 0.0 < found['lessee_rotation_propagation_seconds{target="one"}'] < 60.0
-    last = found['lessee_rotation_last_success_timestamp_seconds{target="one"}']
-    assert found['lessee_rotation_next_rotation_timestamp_seconds{target="one"}'] == pytest.approx(last + 3600.0)
+    check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (check.returncode, check.stdout + check.stderr) == (0, "")
+    metrics = {line.split(" ")[0]: float(line.split(" ")[1]) for line in text.splitlines() if not line.startswith("#")}
+    assert metrics['lessee_rotation_published_total{target="one"}'] == 1.0
+    assert metrics['lessee_rotation_published_total{target="two"}'] == 0.0
+    assert metrics['lessee_rotation_consecutive_failures{target="one"}'] == 0.0
+    assert metrics['lessee_rotation_failing{target="one"}'] == 0.0
+    assert metrics['lessee_rotation_period_seconds{target="one"}'] == 3600.0
+    assert 'lessee_rotation_period_seconds{target="two"}' not in metrics
+    assert metrics['lessee_rotation_unconfirmed_consumers{target="one"}'] == 0.0
+    assert metrics['lessee_rotation_open_seconds{target="one"}'] == 0.0
+    assert 0.0 < metrics['lessee_rotation_propagation_seconds{target="one"}'] < 60.0
+    last = metrics['lessee_rotation_last_success_timestamp_seconds{target="one"}']
+    assert metrics['lessee_rotation_next_rotation_timestamp_seconds{target="one"}'] == pytest.approx(last + 3600.0)
 
 
-def test_one_that_waits_for_an_app_keeps_no_other_from_its_time(service):
+def test_a_target_that_waits_for_consumers_delays_no_other(service):
     service.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
     service.target("two", secret="app/two", rotation_period="1s", jitter="0s")
-    service.target("three", secret="app/three", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
+    slow = {"rotation_period": "1h", "jitter": "0s", "consumers": ["simba"], "confirmation_timeout": "1h"}
+    service.target("three", secret="app/three", **slow)
     service.start()
     status = service.until(lambda status: count(status, "two") >= 3)
     for name in ("one", "three"):
@@ -127,11 +130,11 @@ def test_one_that_waits_for_an_app_keeps_no_other_from_its_time(service):
     service.until(lambda status: status["targets"]["one"]["step"] == "idle")
 
 
-def test_vault_may_be_killed_and_come_back(tmp_path, memory):
+def test_the_service_survives_a_restart_of_vault(tmp_path, memory):
     port, cluster = ports(2)
     (tmp_path / "data").mkdir()
     with Server(tmp_path, port, FILE.format(port=port, cluster=cluster, folder=tmp_path)) as server:
-        unsealed = Persistent(server)
+        unsealed = PersistentServer(server)
         service = Service(unsealed, tmp_path, memory, environment="testing")
         try:
             service.target("one", rotation_period="1s", jitter="0s")
@@ -151,22 +154,22 @@ def test_vault_may_be_killed_and_come_back(tmp_path, memory):
             service.close()
 
 
-class Persistent:
-    """A server whose data outlasts its process, as far as a service's harness asks for it."""
+class PersistentServer:
+    """A server whose data survives a restart, with the methods that `Service` needs."""
 
     def __init__(self, server):
         self._server, self.address = server, server.address
-        made = server.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
-        self._key, self._token = made["keys"][0], made["root_token"]
+        answer = server.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        self._key, self._token = answer["keys"][0], answer["root_token"]
         self.unseal()
         self.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         self.ask("POST", "sys/auth/approle", {"type": "approle"})
 
     def unseal(self):
         self._server.ask("PUT", "sys/unseal", {"key": self._key})
-        eventually(self._leads, "a leader")
+        eventually(self._is_active, "an active node")
 
-    def _leads(self):
+    def _is_active(self):
         with suppress(RuntimeError):
             return self._server.ask("GET", "sys/health")
 
@@ -180,43 +183,43 @@ class Persistent:
         return role_id, self.ask("POST", f"auth/approle/role/{name}/secret-id", {})["data"]["secret_id"]
 
 
-def test_killed_in_the_middle_the_next_start_finishes_what_was_begun(behind, proxy):
-    behind.put(password="the first")
-    behind.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
-    # It is published, and that is not yet noted.
+def test_the_next_start_finishes_a_killed_rotation(proxied, proxy):
+    proxied.put(password="the first")
+    proxied.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
+    # The rotation is published, but not yet recorded.
     proxy.on_path("secret/metadata/testing/app/one", Fault.HANG)
-    behind.start()
-    eventually(lambda: behind.fields().get("rotation_count") == 1, "the publishing")
-    noted = behind.journal()
-    assert noted.step is Step.CREATED
-    behind.stop(signal.SIGKILL)
+    proxied.start()
+    eventually(lambda: proxied.fields().get("rotation_count") == 1, "the publishing")
+    recorded = proxied.journal()
+    assert recorded.step is Step.CREATED
+    proxied.stop(signal.SIGKILL)
     proxy.clear()
-    behind.start()
-    behind.until(lambda status: status["targets"]["one"]["step"] == "published")
-    behind.confirm(2)
-    behind.until(lambda status: status["targets"]["one"]["step"] == "idle" and count(status) == 1)
-    assert behind.fields()["password"] == noted.pending["password"]
-    assert len(behind.versions()) == 2
-    assert behind.journal().id == ""
+    proxied.start()
+    proxied.until(lambda status: status["targets"]["one"]["step"] == "published")
+    proxied.confirm(2)
+    proxied.until(lambda status: status["targets"]["one"]["step"] == "idle" and count(status) == 1)
+    assert proxied.fields()["password"] == recorded.pending["password"]
+    assert len(proxied.versions()) == 2
+    assert proxied.journal().id == ""
 
 
-def test_a_server_that_takes_no_writes_for_a_while_is_waited_for(behind, proxy):
-    behind.target("one", rotation_period="1s", jitter="0s")
-    behind.start()
-    behind.until(lambda status: count(status) >= 1)
+def test_writes_that_vault_rejects_temporarily_are_retried(proxied, proxy):
+    proxied.target("one", rotation_period="1s", jitter="0s")
+    proxied.start()
+    proxied.until(lambda status: count(status) >= 1)
     proxy.on_path("secret/data/testing/app/one", Status(503))
-    status = behind.until(lambda status: status["targets"]["one"]["consecutive_failures"] >= 2)
+    status = proxied.until(lambda status: status["targets"]["one"]["consecutive_failures"] >= 2)
     assert status["problems"] == []
     proxy.clear()
-    behind.until(lambda status: count(status) >= 3 and not status["problems"])
+    proxied.until(lambda status: count(status) >= 3 and not status["problems"])
 
 
-def test_a_broken_edit_is_told_and_the_old_configuration_stays_in_force(service):
+def test_an_invalid_change_is_reported_and_the_old_configuration_stays_in_use(service):
     service.target("one", rotation_period="1s", jitter="0s")
     service.start()
     service.until(lambda status: count(status) >= 1)
-    good = service.file.read_text()
-    service.file.write_text(good.replace("1s", "1 second"))
+    valid = service.file.read_text()
+    service.file.write_text(valid.replace("1s", "1 second"))
     status = service.until(lambda status: status["problems"])
     assert "lessee.yaml" in status["problems"][0]
     before = count(status)
@@ -230,7 +233,7 @@ def test_a_broken_edit_is_told_and_the_old_configuration_stays_in_force(service)
     service.until(lambda status: status["targets"].keys() == {"two"})
 
 
-def test_what_keeps_failing_is_told_and_goes_on_when_it_is_mended(service):
+def test_repeated_failures_are_reported_and_end_after_a_repair(service):
     service.put(password="the first")
     service.allow(
         POLICY.format(service.environment).replace(
@@ -245,80 +248,81 @@ def test_what_keeps_failing_is_told_and_goes_on_when_it_is_mended(service):
     assert f"secret/{service.environment}/app/one" in status["problems"][0]
     assert not status["fresh"]
     assert service.fields()["password"] == "the first"
-    told = [event for event in service.events() if event["event"] == "rotation failed repeatedly"]
-    assert [(event["level"], event["target"]) for event in told] == [("error", "one")]
+    events = [event for event in service.events() if event["event"] == "rotation failed repeatedly"]
+    assert [(event["level"], event["target"]) for event in events] == [("error", "one")]
     service.allow(POLICY.format(service.environment))
     service.until(lambda status: count(status) >= 1 and not status["problems"])
 
 
-def test_a_token_that_somebody_revokes_is_replaced(service):
+def test_a_revoked_token_is_replaced(service):
     before = accessors(service.server)
     service.target("one")
     service.start()
     service.until(lambda status: status["ready"])
-    [mine] = eventually(lambda: (found := accessors(service.server) - before) and len(found) == 1 and found)
-    service.server.ask("POST", "auth/token/revoke-accessor", {"accessor": mine})
-    looked = service.status()["vault"]["last_checked_at"]
+    [accessor] = eventually(lambda: (new := accessors(service.server) - before) and len(new) == 1 and new)
+    service.server.ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+    checked = service.status()["vault"]["last_checked_at"]
     assert request_status(service.socket, "POST", "/refresh", []) == {"refreshing": True, "unknown": []}
     assert request_status(service.socket, "POST", "/refresh", ["seven"]) == {"refreshing": False, "unknown": ["seven"]}
-    status = service.until(lambda status: status["vault"]["last_checked_at"] != looked)
+    status = service.until(lambda status: status["vault"]["last_checked_at"] != checked)
     assert status["problems"] == []
-    assert mine not in accessors(service.server)
+    assert accessor not in accessors(service.server)
 
 
-def test_two_services_beside_each_other_make_one_rotation_a_period(service, tmp_path, memory):
+def test_two_services_make_one_rotation_per_period(service, tmp_path, memory):
     second = Service(service.server, tmp_path, memory, environment=service.environment, name="second")
     try:
-        for one in (service, second):
-            one.target("one", rotation_period="1s", jitter="0s")
-            one.start()
-        for one in (service, second):
-            one.until(lambda status: count(status) >= 4)
-        made = [datetime.fromisoformat(one["created_time"]).timestamp() for one in service.versions().values()]
-        assert min(later - earlier for earlier, later in pairwise(sorted(made))) >= 0.9
-        assert [one.stop() for one in (service, second)] == [0, 0]
-        for one in (service, second):
-            assert not [event for event in one.events() if event["level"] == "error"]
+        services = (service, second)
+        for each in services:
+            each.target("one", rotation_period="1s", jitter="0s")
+            each.start()
+        for each in services:
+            each.until(lambda status: count(status) >= 4)
+        created = [datetime.fromisoformat(version["created_time"]) for version in service.versions().values()]
+        assert min((later - earlier).total_seconds() for earlier, later in pairwise(sorted(created))) >= 0.9
+        assert [each.stop() for each in services] == [0, 0]
+        for each in services:
+            assert not [event for event in each.events() if event["level"] == "error"]
     finally:
         second.close()
 
 
-def test_what_one_leaves_in_the_middle_the_other_finishes_and_not_before(behind, proxy, server, tmp_path, memory):
+def test_a_service_finishes_the_rotation_of_another_only_after_its_end(proxied, proxy, server, tmp_path, memory):
     second = Service(server, tmp_path, memory, environment="testing", name="second")
     try:
-        for one in (behind, second):
-            one.target("one", rotation_period="1h", jitter="0s")
+        for each in (proxied, second):
+            each.target("one", rotation_period="1h", jitter="0s")
         proxy.on_path("secret/metadata/testing/app/one", Fault.HANG)
-        behind.start()
-        eventually(lambda: published(behind), "the publishing")
-        noted = behind.journal()
+        proxied.start()
+        eventually(lambda: published(proxied), "the publishing")
+        recorded = proxied.journal()
         second.start()
         second.until(lambda status: status["targets"]["one"]["step"] == "created")
-        # It has been turned away, for the first is still there.
+        # The second was rejected: the first still has the lock.
         second.until(lambda status: not status["targets"]["one"]["in_progress"])
-        assert second.journal().fence == noted.fence
-        behind.stop(signal.SIGKILL)
+        assert second.journal().fence == recorded.fence
+        proxied.stop(signal.SIGKILL)
         second.until(lambda status: status["targets"]["one"]["step"] == "idle" and count(status) == 1)
-        assert second.fields()["password"] == noted.pending["password"]
+        assert second.fields()["password"] == recorded.pending["password"]
         assert second.status()["targets"]["one"]["consecutive_failures"] == 0
         assert second.stop() == 0
     finally:
         second.close()
 
 
-def test_what_hangs_does_not_keep_it_from_ending(behind, proxy):
-    behind.target("one", rotation_period="1h", jitter="0s")
+def test_a_hanging_request_does_not_delay_the_stop(proxied, proxy):
+    proxied.target("one", rotation_period="1h", jitter="0s")
     proxy.on_path("secret/data/testing/app/one", Fault.HANG)
-    behind.start()
-    behind.until(lambda status: status["targets"]["one"]["in_progress"])
-    assert behind.stop(signal.SIGINT) == 0
-    [left] = [event for event in behind.events() if event["event"] == "rotation interrupted"]
-    assert left["target"] == "one"
+    proxied.start()
+    proxied.until(lambda status: status["targets"]["one"]["in_progress"])
+    assert proxied.stop(signal.SIGINT) == 0
+    [event] = [event for event in proxied.events() if event["event"] == "rotation interrupted"]
+    assert event["target"] == "one"
 
 
-def test_an_operators_file_says_where_it_is_asked(service):
+def test_the_status_block_sets_socket_and_address(service):
     [port] = ports(1)
-    socket = service.disk / "asked.sock"
+    socket = service.disk / "custom.sock"
     service.config["status"] = {"socket": str(socket), "listen": f"127.0.0.1:{port}", "allow_unauthenticated": True}
     service.target("one")
     service.start()
@@ -328,7 +332,7 @@ def test_an_operators_file_says_where_it_is_asked(service):
     assert service.stop() == 0
 
 
-def test_beside_apps_the_status_block_is_the_agents(service):
+def test_in_a_configuration_with_apps_the_status_block_is_the_agent_s(service):
     service.config["status"] = {"socket": str(service.disk / "agent.sock")}
     service.config["apps"] = {
         "web": {"directory": str(service.state.parent / "web"), "files": [{"template": "web.env.j2"}]}
@@ -339,7 +343,7 @@ def test_beside_apps_the_status_block_is_the_agents(service):
     assert not (service.disk / "agent.sock").exists()
 
 
-def test_a_second_service_of_one_state_is_refused(service):
+def test_a_second_service_with_the_same_state_dir_is_rejected(service):
     service.target("one", rotation_period="1h")
     service.start()
     service.until(lambda status: status["ready"])
@@ -348,10 +352,10 @@ def test_a_second_service_of_one_state_is_refused(service):
     assert second.wait(15.0) == 73
     service.process = first
     assert service.status()["ready"]
-    assert "another service answers there" in service.log.read_text()
+    assert "another service answers on this socket" in service.log.read_text()
 
 
-def test_a_configuration_without_targets_is_refused_at_the_start(service):
+def test_a_service_without_targets_does_not_start(service):
     service.start()
     assert service.process.wait(15.0) == 78
-    assert "it has nothing to rotate" in service.log.read_text()
+    assert "no rotation targets" in service.log.read_text()
