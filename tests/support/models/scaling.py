@@ -76,16 +76,16 @@ ROWS = (
 
 
 def table(fleets=ROWS):
-    """As it stands in compose/SCALE.md; the last row is 10,000 apps, ten of them to an agent."""
+    """The table of compose/SCALE.md; its last row is 10,000 apps, ten for each agent."""
     head = (
         "agents",
-        "refresh",
+        "refresh interval",
         "folders, leases",
-        "looks a second",
-        "renewals a second",
-        "processors in quiet",
-        "reads a second after a change",
-        "logins of all",
+        "polls per second",
+        "renewals per second",
+        "CPUs while idle",
+        "reads per second after a change",
+        "logins of all agents",
         "memory",
     )
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
