@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 
-from rig import MEMORY, Figure, tell
+from rig import MEMORY, Figure, report
 
 from support.programs.monitor import Audited, Monitor, accesses
 from support.programs.sidecar import eventually
@@ -62,7 +62,7 @@ def _speed(disk: Path, memory: Path, lines: int) -> Iterator[Figure]:
     kept = monitor.kept()["sources"]["vault"]
     whole = process.returncode == 0 and kept["lines"] == lines and kept["accesses"] == answered
     rate, peak = lines / took, usage.ru_maxrss / 1024
-    tell(f"{lines:,} lines, {size / 1e6:,.0f} MB: {took:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of processor")
+    report(f"{lines:,} lines, {size / 1e6:,.0f} MB: {took:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of processor")
     name = f"audit log of {lines:,} lines ({size / 1e6:,.0f} MB): lines a second"
     yield Figure(name, "", f"{rate:,.0f}", f"≥ {FAST:,}", whole and rate >= FAST)
     busy = lines / (usage.ru_utime + usage.ru_stime)
@@ -137,7 +137,7 @@ def _losses(disk: Path, memory: Path) -> Iterator[Figure]:
     counted = sum(sum(one.values()) for one in kept["sinks"]["counting"].values())
     read = kept["sources"]["vault"]["number"]
     lost, doubled = max(0, written - counted), max(0, counted - written)
-    tell(f"{written:,} written, {read:,} read, {counted:,} counted, {kills} kills")
+    report(f"{written:,} written, {read:,} read, {counted:,} counted, {kills} kills")
     name = f"accesses lost, doubled, of {written:,}, over {ROTATIONS} rotations and {kills} kills"
     yield Figure(name, "", f"{lost}, {doubled}", "0, 0", counted == written == read)
 

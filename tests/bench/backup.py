@@ -10,10 +10,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rig import MEMORY, Figure, Rig, environ, rig, tell
+from rig import MEMORY, Figure, Rig, environ, report, rig
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from lessee.ops.backup.secrets import secrets
+from lessee.ops.backup.secret_reader import secrets
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 from support.environments.backups import make_key
@@ -38,7 +38,7 @@ class _Run:
 
 def measure() -> Iterator[Figure]:
     with rig() as bench:
-        tell(f"writing {SECRETS} secrets")
+        report(f"writing {SECRETS} secrets")
         _fill(bench.bao)
         make_key(bench.folder / "key")
         _configure(bench, bench.bao.address)

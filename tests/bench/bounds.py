@@ -1,4 +1,4 @@
-"""What templates that would not end, or not fit, cost until they are refused, and files that just fit to be proved."""
+"""Measures templates that would never end or fit, until they are rejected, and the largest files that are accepted."""
 
 import json
 import subprocess
@@ -10,16 +10,16 @@ from contextlib import suppress
 from rig import Figure
 
 from lessee.core.errors import FormatError
-from lessee.rendering.document import Document, Hole
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.serialization import content
 from rendering import LINES
 from support.inputs.template_bombs import BOMBS, DATA
 
-MOST, LARGEST, SIDE_BY_SIDE = 10_000, 2**19, 9_000
-"""Values and bytes that a file may have, and as many values as its bound of 100,000 words and signs lets in."""
+MOST, LARGEST, ADJACENT = 10_000, 2**19, 9_000
+"""The limits of values and bytes in a file, and as many values as the limit of 100,000 tokens allows."""
 PASSWORD = "p@ss'\"#\\ ü{}"
 LETTERS = ("x", "'", '"', "\\", "$a ", "#'\n", "é", "<&>", "%", "`")
-TOGETHER: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
+ADJACENT_SHAPES: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
     "dotenv": (("A='", "", "x", "'"), ("", "# ", "\n", "A=1")),
     "dotenv-node": (("A='", "", "x", "'"), ("", "# ", "\n", "A=1")),
     "dotenv-vite": (("A='", "", "x", "'"), ("", "# ", "\n", "A=1")),
@@ -56,9 +56,9 @@ TOGETHER: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
     "nginx": (("a ", "", " ", ";"), ("a x", "", "", ";"), ("map $a $b {{", "k{n} ", ";\n", "}}")),
     "pgpass": (("", "# ", "\n", ""),),
 }
-"""Where values can stand side by side: how a file begins, what is before and behind each of them, how it ends."""
+"""Files in which values can be adjacent: the beginning, the text before and after each value, and the end."""
 
-ALONE = """
+_RENDER_BOMB = """
 import json, sys, time
 from support.models.sandbox import document
 from lessee.core.errors import TemplateError
@@ -80,48 +80,48 @@ json.dump([refused, time.perf_counter() - began, peak() - before], sys.stdout)
 
 
 def measure() -> Iterator[Figure]:
-    """The peer has no bounds: there is nothing to measure beside."""
-    runs = [_alone(bomb) for bombs in BOMBS.values() for bomb in bombs]
-    refused = sum(run[0] for run in runs)
-    yield Figure("bombs: refused", "", f"{refused} of {len(runs)}", "all", refused == len(runs))
-    longest, most = max(run[1] for run in runs), max(run[2] for run in runs)
-    yield Figure("bombs: the longest took", "", f"{longest:.2f} s", "≤ 2 s", longest <= 2)
-    yield Figure("bombs: the largest took", "", f"{most:.0f} MiB", "≤ 128 MiB", most <= 128)
+    """Measure lessee alone; the peer has no limits."""
+    runs = [_render_bomb(bomb) for bombs in BOMBS.values() for bomb in bombs]
+    rejected = sum(run[0] for run in runs)
+    yield Figure("template bombs: rejected", "", f"{rejected} of {len(runs)}", "all", rejected == len(runs))
+    longest, largest = max(run[1] for run in runs), max(run[2] for run in runs)
+    yield Figure("template bombs: longest time", "", f"{longest:.2f} s", "≤ 2 s", longest <= 2)
+    yield Figure("template bombs: most memory", "", f"{largest:.0f} MiB", "≤ 128 MiB", largest <= 128)
     for name in LINES:
-        slowest = max(_took(name, document) for document in _largest(name))
-        yield Figure(f"files at the bounds, {name}: the longest took", "", f"{slowest:.2f} s", "≤ 2 s", slowest <= 2)
+        slowest = max(_time_of(name, document) for document in _largest(name))
+        yield Figure(f"files at the limits, {name}: longest time", "", f"{slowest:.2f} s", "≤ 2 s", slowest <= 2)
 
 
 def _largest(name: str) -> Iterator[Document]:
-    """Files of this format that are as large as may be: of many values, of one, and with all on a line of the file."""
+    """The largest files of this format: with many values, with one value, and with all values adjacent."""
     begin, line, end = LINES[name]
     before, after = line.split("{{{{ {value} }}}}")
     lines = (begin, before, after, end)
     yield _file(lines, MOST, lambda n: f"{PASSWORD}{n}")
     for letter in LETTERS:
         yield _file(lines, 1, lambda _, text=letter: text * ((LARGEST - 100) // len(text.encode())))  # type: ignore[misc]
-    for side_by_side in TOGETHER[name]:
-        yield _file(side_by_side, SIDE_BY_SIDE, "value{}".format)
+    for adjacent in ADJACENT_SHAPES[name]:
+        yield _file(adjacent, ADJACENT, "value{}".format)
 
 
 def _file(shape: tuple[str, str, str, str], count: int, value: Callable[[int], str]) -> Document:
     begin, before, after, end = shape
-    parts: list[str | Hole] = [begin.format()]
+    parts: list[str | Placeholder] = [begin.format()]
     for n in range(count):
-        parts += [before.format(n=n), Hole(value(n), "a: x"), after.format(n=n)]
+        parts += [before.format(n=n), Placeholder(value(n), "a: x"), after.format(n=n)]
     return Document("a.j2", (*parts, end.format()))
 
 
-def _took(name: str, document: Document) -> float:
-    began = time.process_time()  # whatever else the machine does
-    with suppress(FormatError):  # What a format cannot hold is refused, and takes its time too.
+def _time_of(name: str, document: Document) -> float:
+    began = time.process_time()  # not affected by other load
+    with suppress(FormatError):  # A format rejects what it cannot express, and that takes time too.
         content(document, name)
     return time.process_time() - began
 
 
-def _alone(bomb: str) -> tuple[bool, float, float]:
+def _render_bomb(bomb: str) -> tuple[bool, float, float]:
     run = subprocess.run(
-        [sys.executable, "-c", ALONE],
+        [sys.executable, "-c", _RENDER_BOMB],
         env={"PYTHONPATH": ":".join(sys.path)},
         input=json.dumps([bomb, DATA]),
         capture_output=True,

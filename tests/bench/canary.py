@@ -1,4 +1,4 @@
-"""Looks for secrets' values in all that lessee says while much goes wrong."""
+"""Searches all output of lessee for values of secrets, while many things fail."""
 
 import base64
 import json
@@ -12,15 +12,15 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from rig import LESSEE, Figure, Program, Rig, environ, rig, tell
+from rig import LESSEE, Figure, Program, Rig, environ, report, rig
 
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.status.server import ask
+from lessee.status.server import request_status
 
 CHANGES = 3
 PEER_SECONDS = 8.0
 SHORTEST = 8
-"""Characters of a line of a canary that is looked for by itself."""
+"""Characters of the shortest line of a canary that is searched for on its own."""
 
 _WEB = {
     "app.json": '{"plain": {{ secret("canary/db").plain }}, "awkward": {{ secret("canary/db").awkward }}}\n',
@@ -32,21 +32,21 @@ _BROKEN = {
     "value-as-object": 'A={{ secret("canary/db").plain.absent }}\n',
     "value-as-number": 'A={{ 1 + secret("canary/db").plain }}\n',
     "value-decoded": 'A={{ secret("canary/db").awkward | b64decode }}\n',
-    "format-refusal": 'A={{ secret("canary/refused").plain }}\n',
+    "format-error": 'A={{ secret("canary/rejected").plain }}\n',
     "denied-path": 'A={{ secret("denied/db").plain }}\n',
     "missing-path": 'A={{ secret("canary/nowhere").plain }}\n',
 }
-"""Apps that cannot be published, by what is wrong."""
+"""Apps that cannot be published, by the reason."""
 _PEER = {
     "missing-key": '{{ with secret "secret/data/production/canary/db" }}{{ .Data.data.absent }}{{ end }}\n',
     "value-as-number": '{{ with secret "secret/data/production/canary/db" }}'
     "{{ .Data.data.plain | parseInt }}{{ end }}\n",
 }
-"""What of the same the peer is asked for, each by itself: it stops at the first that fails."""
+"""The same failures for the peer, each in its own run, because it stops at the first one."""
 
 
-class Hunt:
-    """The values that nobody may see, and what was found of them where."""
+class Search:
+    """The values that no output may contain, and the places where they were found."""
 
     def __init__(self) -> None:
         self._forms: dict[str, frozenset[bytes]] = {}
@@ -56,40 +56,40 @@ class Hunt:
     def learn(self, name: str, value: str) -> None:
         self._forms[name] = frozenset(_forms(value))
 
-    def search(self, where: str, said: bytes) -> None:
+    def search(self, where: str, content: bytes) -> None:
         self.places += 1
-        self.searched += len(said)
+        self.searched += len(content)
         for name, forms in self._forms.items():
-            if any(form in said for form in forms):
+            if any(form in content for form in forms):
                 self.hits.add(f"{name} in {where}")
 
-    def prove(self, value: str, shown: bytes) -> None:
-        """A hunt that does not find what it is shown proves nothing. Raises RuntimeError."""
+    def verify(self, value: str, sample: bytes) -> None:
+        """Raise RuntimeError if the search does not find this value in a sample that contains it."""
         missed = [form for form in _forms(value) if not any(form in forms for forms in self._forms.values())]
-        blind = not any(form in shown for forms in self._forms.values() for form in forms)
+        blind = not any(form in sample for forms in self._forms.values() for form in forms)
         if missed or blind:
-            raise RuntimeError("the hunt does not see the canaries that are there")
+            raise RuntimeError("the search does not find a canary in a text that contains it")
 
-    def tell(self) -> str:
+    def summary(self) -> str:
         for hit in sorted(self.hits):
-            tell(f"FOUND {hit}")
+            report(f"FOUND {hit}")
         return f"{len(self.hits)} in {self.places} outputs of {self.searched / 1024:.0f} KiB"
 
 
 def measure() -> Iterator[Figure]:
-    hunt, peer_hunt = Hunt(), Hunt()
+    search, peer_search = Search(), Search()
     with rig() as bench:
         _deny(bench)
-        hunt.learn("secret_id", bench.secret_id.read_text())
-        # Failing logins lock a role out, so they get one of their own.
-        stranger, _ = bench.bao.approle("stranger", 'path "none" { capabilities = ["read"] }')
+        search.learn("secret_id", bench.secret_id.read_text())
+        # Failing logins lock a role out, so they use another role.
+        failing, _ = bench.bao.approle("failing", 'path "none" { capabilities = ["read"] }')
         for form in ("text", "json"):
-            _run_broken(bench, hunt, form)
-            _run_bad_login(bench, hunt, form, stranger)
-            _run_spent_wrapping(bench, hunt, form)
-        _run_peer(bench, peer_hunt)
+            _run_broken(bench, search, form)
+            _run_failing_login(bench, search, form, failing)
+            _run_used_wrapping_token(bench, search, form)
+        _run_peer(bench, peer_search)
     name = "canaries found (value, secret_id, token; raw, base64, URL, JSON)"
-    yield Figure(name, peer_hunt.tell(), hunt.tell(), "0", not hunt.hits)
+    yield Figure(name, peer_search.summary(), search.summary(), "0", not search.hits)
 
 
 def _deny(bench: Rig) -> None:
@@ -99,41 +99,41 @@ def _deny(bench: Rig) -> None:
     bench.bao.ask("PUT", "sys/policies/acl/bench", {"policy": policy})
 
 
-def _write_canaries(bench: Rig, hunt: Hunt, turn: str) -> str:
-    """Write new ones, and have them hunted too; the plain one."""
+def _write_canaries(bench: Rig, search: Search, label: str) -> str:
+    """Write new canaries and search for them too. Returns the plain one."""
     plain = secrets.token_hex(12)
     awkward = f"\"{secrets.token_hex(12)}'\nzwölf {secrets.token_hex(12)} \\ $& ü\n"
-    refused = f"{secrets.token_hex(12)}\0"
+    rejected = f"{secrets.token_hex(12)}\0"
     denied = secrets.token_hex(12)
     bench.bao.put("production/canary/db", plain=plain, awkward=awkward)
-    bench.bao.put("production/canary/refused", plain=refused)
+    bench.bao.put("production/canary/rejected", plain=rejected)
     bench.bao.put("production/denied/db", plain=denied)
-    for name, value in (("plain", plain), ("awkward", awkward), ("refused", refused), ("denied", denied)):
-        hunt.learn(f"{name} {turn}", value)
+    for name, value in (("plain", plain), ("awkward", awkward), ("rejected", rejected), ("denied", denied)):
+        search.learn(f"{name} {label}", value)
     return plain
 
 
-def _run_broken(bench: Rig, hunt: Hunt, form: str) -> None:
-    plain = _write_canaries(bench, hunt, f"{form} 0")
+def _run_broken(bench: Rig, search: Search, form: str) -> None:
+    plain = _write_canaries(bench, search, f"{form} 0")
     apps = {"files": (_WEB, None), **{name: ({"app.env": text}, None) for name, text in _BROKEN.items()}}
     program = bench.lessee_for(apps, "--log-level", "debug", "--log-format", form)
     with program:
         program.wait_for_files()
         for turn in range(1, CHANGES + 1):
             program.wait_for("app.json", plain)
-            hunt.prove(plain, (program.directory / "app.json").read_bytes())
+            search.verify(plain, (program.directory / "app.json").read_bytes())
             program.until(lambda: _all_failed(program), f"the failure of {', '.join(_BROKEN)}")
-            _ask_everything(program, hunt, form)
-            plain = _write_canaries(bench, hunt, f"{form} {turn}")
+            _search_everything(program, search, form)
+            plain = _write_canaries(bench, search, f"{form} {turn}")
         program.wait_for("app.json", plain)
-        hunt.learn(f"token {form}", _token(program))
-        _ask_everything(program, hunt, form)
+        search.learn(f"token {form}", _token(program))
+        _search_everything(program, search, form)
         _stop(program)
-    hunt.search(f"log of run, {form}", program.log.read_bytes())
+    search.search(f"log of run, {form}", program.log.read_bytes())
 
 
 def _all_failed(program: Program) -> bool:
-    apps = program.wait_to_answer()["apps"]
+    apps = program.wait_for_status()["apps"]
     return all(apps[name]["error"] or any(s["error"] for s in apps[name]["secrets"]) for name in _BROKEN)
 
 
@@ -147,11 +147,11 @@ def _stop(program: Program) -> None:
     program.process.wait(timeout=20)
 
 
-def _ask_everything(program: Program, hunt: Hunt, form: str) -> None:
-    """Let each command and each page speak, and look at what /proc shows of the agent."""
+def _search_everything(program: Program, search: Search, form: str) -> None:
+    """Search the output of each command and each page, and what /proc contains of the agent."""
     for target in ("/status.json", "/metrics", "/readyz?fresh", "/healthz"):
-        hunt.search(f"{target}, {form}", _get(program, target))
-    ask(program.socket, "POST", "/refresh", ["canary/db"])
+        search.search(f"{target}, {form}", _get(program, target))
+    request_status(program.socket, "POST", "/refresh", ["canary/db"])
     log = ("--log-level", "debug", "--log-format", form)
     for number, command in enumerate(
         (
@@ -170,8 +170,8 @@ def _ask_everything(program: Program, hunt: Hunt, form: str) -> None:
             env=environ(program.folder),
             timeout=60,
         )
-        hunt.search(f"lessee {' '.join(map(str, command[:2]))} #{number}, {form}", done.stdout + done.stderr)
-    _search_process(program, hunt, form)
+        search.search(f"lessee {' '.join(map(str, command[:2]))} #{number}, {form}", done.stdout + done.stderr)
+    _search_process(program, search, form)
 
 
 def _get(program: Program, target: str) -> bytes:
@@ -187,31 +187,31 @@ def _get(program: Program, target: str) -> bytes:
         connection.close()
 
 
-def _search_process(program: Program, hunt: Hunt, form: str) -> None:
+def _search_process(program: Program, search: Search, form: str) -> None:
     for name in ("cmdline", "environ"):
         try:
-            said = Path(f"/proc/{program.process.pid}/{name}").read_bytes()
-        except PermissionError:  # what is closed to its own uid is open to root alone
+            content = Path(f"/proc/{program.process.pid}/{name}").read_bytes()
+        except PermissionError:  # only root may read files that are closed to the agent's own uid
             continue
-        hunt.search(f"{name} of {program.folder.name}, {form}", said)
+        search.search(f"{name} of {program.folder.name}, {form}", content)
 
 
-def _run_bad_login(bench: Rig, hunt: Hunt, form: str, role_id: str) -> None:
-    role = bench.folder / "stranger_role_id"
+def _run_failing_login(bench: Rig, search: Search, form: str, role_id: str) -> None:
+    role = bench.folder / "failing_role_id"
     role.write_text(role_id)
     file = bench.folder / "wrong_secret_id"
     file.write_text(secrets.token_hex(12))
-    hunt.learn(f"wrong secret_id {form}", file.read_text())
-    _run_locked_out(bench, hunt, form, {"role_id_file": str(role), "secret_id_file": str(file)})
+    search.learn(f"wrong secret_id {form}", file.read_text())
+    _run_without_login(bench, search, form, {"role_id_file": str(role), "secret_id_file": str(file)})
 
 
-def _run_spent_wrapping(bench: Rig, hunt: Hunt, form: str) -> None:
-    file = bench.folder / "spent_wrapping_token"
+def _run_used_wrapping_token(bench: Rig, search: Search, form: str) -> None:
+    file = bench.folder / "used_wrapping_token"
     file.write_text(_wrapped_secret_id(bench))
-    hunt.learn(f"wrapping token {form}", file.read_text())
-    spent = bench.bao.ask("POST", "sys/wrapping/unwrap", token=file.read_text())
-    hunt.learn(f"wrapped secret_id {form}", spent["data"]["secret_id"])
-    _run_locked_out(bench, hunt, form, {"secret_id_file": str(file), "wrapped": True})
+    search.learn(f"wrapping token {form}", file.read_text())
+    used = bench.bao.ask("POST", "sys/wrapping/unwrap", token=file.read_text())
+    search.learn(f"wrapped secret_id {form}", used["data"]["secret_id"])
+    _run_without_login(bench, search, form, {"secret_id_file": str(file), "wrapped": True})
 
 
 def _wrapped_secret_id(bench: Rig) -> str:
@@ -225,28 +225,28 @@ def _wrapped_secret_id(bench: Rig) -> str:
         return str(json.load(answer)["wrap_info"]["token"])
 
 
-def _run_locked_out(bench: Rig, hunt: Hunt, form: str, auth: Mapping[str, object]) -> None:
+def _run_without_login(bench: Rig, search: Search, form: str, auth: Mapping[str, object]) -> None:
     apps = {"files": ({"app.env": _WEB["app.env"]}, None)}
     program = bench.lessee_for(apps, "--log-level", "debug", "--log-format", form, auth=auth)
     with program:
-        program.until(lambda: "login failed" in str(program.wait_to_answer()["problems"]), "a failed login")
-        _ask_everything(program, hunt, form)
+        program.until(lambda: "login failed" in str(program.wait_for_status()["problems"]), "a failed login")
+        _search_everything(program, search, form)
         _stop(program)
-    hunt.search(f"log of {program.folder.name}, {form}", program.log.read_bytes())
+    search.search(f"log of {program.folder.name}, {form}", program.log.read_bytes())
 
 
-def _run_peer(bench: Rig, hunt: Hunt) -> None:
-    """A login, a change, and two of the failures."""
-    hunt.learn("secret_id", bench.secret_id.read_text())
+def _run_peer(bench: Rig, search: Search) -> None:
+    """A login, a change, and two of the failures, with the peer."""
+    search.learn("secret_id", bench.secret_id.read_text())
     for name, template in _PEER.items():
-        _write_canaries(bench, hunt, f"{name} 0")
+        _write_canaries(bench, search, f"{name} 0")
         program = bench.peer_for({f"{name}.env": template}, "-log-level=debug")
         with program:
             time.sleep(PEER_SECONDS / 2)
-            _write_canaries(bench, hunt, f"{name} 1")
+            _write_canaries(bench, search, f"{name} 1")
             time.sleep(PEER_SECONDS / 2)
-            _search_process(program, hunt, name)
-        hunt.search(f"its log, {name}", program.log.read_bytes())
+            _search_process(program, search, name)
+        search.search(f"log of the peer, {name}", program.log.read_bytes())
 
 
 def _forms(value: str) -> Iterator[bytes]:
@@ -254,7 +254,7 @@ def _forms(value: str) -> Iterator[bytes]:
         raw = text.encode()
         yield raw
         for before in (b"", b"-", b"--"):
-            # Inside of something longer, base64 has three forms, of which the ends depend on the neighbours.
+            # Inside a longer text base64 has three forms, and the neighbors determine their ends.
             inside = base64.b64encode(before + raw + b"--")[4:-4]
             yield inside
             yield inside.translate(bytes.maketrans(b"+/", b"-_"))

@@ -1,4 +1,4 @@
-"""Programs that tell what they get, alone or as a child of `lessee exec` and of its peer's supervisor."""
+"""Programs that record what they receive, alone or as the child of `lessee exec` or of the peer's supervisor mode."""
 
 import json
 import os
@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from rig import LESSEE, Program, Rig, tell
+from rig import LESSEE, Program, Rig, report
 
 from lessee.host.openbao import find_bao
 
-PATIENCE = 10.0
-ALONE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL")
-"""Before a command that is to be PID 1, and whose children shall not outlive it."""
+TIMEOUT = 10.0
+PID_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL")
+"""Prefix of a command that runs as PID 1, and whose end kills all its descendants."""
 
-# Without what a Python costs that looks for packages: it is a part of what is measured.
+# Without site-packages, because the start of Python is part of the measured time.
 _PYTHON = (sys.executable, "-I", "-S", "-c")
-# Says when it started and what it was given; fails as often as it is told, and then stays.
+# Writes when it started and the secret it got; exits with 3 at the given number of starts, and then runs.
 _CHILD = """
 import os, signal, sys, time
 at, (file, failures) = time.monotonic(), sys.argv[1:]
@@ -48,27 +48,27 @@ env_template "VALUE" {
 
 
 class Start(NamedTuple):
-    """Of a child: when, on CLOCK_MONOTONIC, and the secret that it was given."""
+    """A start of a child: the time on CLOCK_MONOTONIC, and the secret that it got."""
 
     at: float
     value: str
 
 
 def child(file: Path, *, failures: int = 0) -> list[str]:
-    """A program that writes its starts into a file; so many of them it ends at once, with 3."""
+    """A program that writes its starts to a file, and exits with 3 at the first `failures` of them."""
     return [*_PYTHON, _CHILD, str(file), str(failures)]
 
 
 def script(text: str, *words: object) -> list[str]:
-    """A program in Python that starts as fast."""
+    """A program in Python that starts as fast as `child`."""
     return [*_PYTHON, text, *map(str, words)]
 
 
 def starts(file: Path) -> list[Start]:
-    """Those that were written into the file, in their order."""
+    """The starts that were written to the file, in order."""
     if not file.exists():
         return []
-    # What has no newline is not whole yet.
+    # A line without a newline is incomplete.
     lines = [line.split() for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
     return [Start(float(at), value) for at, value in lines]
 
@@ -81,12 +81,12 @@ def lessee(
     restart: Mapping[str, object] | None = None,
     before: Sequence[str] = (),
 ) -> Program:
-    """`lessee exec` that starts its child anew for a new value; `restart`: and where it fails."""
+    """`lessee exec`, which restarts its child for a new value. `restart`: the policy for failures."""
     program = bench.lessee_for({"files": ({}, {"child": True, "action": "restart"})})
-    (program.folder / "templates" / "environ.j2").write_text(f'VALUE={{{{ secret("{secret}").value }}}}\n')
+    (program.folder / "templates" / "env.j2").write_text(f'VALUE={{{{ secret("{secret}").value }}}}\n')
     config = json.loads(program.config.read_text())
     del config["apps"]["files"]["files"]
-    config["apps"]["files"]["environ"] = "environ.j2"
+    config["apps"]["files"]["env_template"] = "env.j2"
     if restart is not None:
         config["exec"] = {"restart": restart}
     program.config.write_text(json.dumps(config))
@@ -95,7 +95,7 @@ def lessee(
 
 
 def peer(bench: Rig, secret: str, command: Sequence[str], *, before: Sequence[str] = ()) -> Program:
-    """`bao agent` as a supervisor, which starts its child anew for a new value."""
+    """`bao agent` in supervisor mode, which restarts its child for a new value."""
     folder = bench.peer_for({}).folder
     with (folder / "agent.hcl").open("a") as config:
         config.write(_EXEC % (json.dumps(command), secret))
@@ -104,30 +104,30 @@ def peer(bench: Rig, secret: str, command: Sequence[str], *, before: Sequence[st
 
 @contextmanager
 def running(program: Program) -> Iterator[None]:
-    """From its start to its end, which takes its child along."""
+    """Run it until the block ends; its child ends with it."""
     program.start()
     try:
         yield
     finally:
         program.process.send_signal(signal.SIGTERM)
         try:
-            program.process.wait(PATIENCE)
+            program.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             program.kill()
 
 
-def can_be_alone() -> bool:
-    """Whether we may make PID namespaces; else it is told."""
+def can_unshare_pids() -> bool:
+    """Whether this process may create PID namespaces; if not, report that the benchmark is skipped."""
     if os.geteuid() == 0 and shutil.which("unshare"):
         return True
-    tell("not measured, for want of root or unshare(1)")
+    report("skipped, because it needs root and unshare(1)")
     return False
 
 
-def hear_signals() -> NoReturn:
-    """Let the handlers run, for as long as the program lives."""
-    # With pause(2) one may be late until the next signal: where it comes just before, or where the kernel hands it to
-    # another thread, as it does to one that changes its mask at that moment.
+def wait_for_signals() -> NoReturn:
+    """Run the signal handlers until the program is killed."""
+    # With pause(2) a handler may wait for the next signal: if the signal arrives just before, or if the kernel
+    # delivers it to another thread, such as one that changes its mask at that moment.
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)

@@ -1,4 +1,4 @@
-"""What becomes of a child that fails at its first starts."""
+"""Checks how `lessee exec` restarts a child that fails at its first starts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,22 +6,22 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import children
-from rig import PATIENCE, Figure, Program, Rig, rig, tell
+from rig import TIMEOUT, Figure, Program, Rig, report, rig
 
 FAILURES = 5
-STAYS = 3.0
-"""Seconds after which a child that runs is taken to stay."""
+STABLE_AFTER = 3.0
+"""Seconds after which a running child counts as stable."""
 GAPS = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds before each further start; to which comes what the start takes."""
+"""Seconds before each restart, without the duration of the start."""
 START = 0.5
-RESTART = {"attempts": FAILURES, "within": "60s"}
+RESTART = {"max_attempts": FAILURES, "window": "60s"}
 
 
 class Seen(NamedTuple):
     starts: list[float]
     """When, on CLOCK_MONOTONIC."""
     code: int | None
-    """None: it was still up."""
+    """None: it was still running."""
 
     @property
     def gaps(self) -> list[float]:
@@ -39,14 +39,16 @@ def measure() -> Iterator[Figure]:
         theirs = _run(bench, children.peer, FAILURES)
         ours = _run(bench, lambda *given: children.lessee(*given, restart=RESTART), FAILURES)
         gaps = ", ".join(f"{gap:.2f}" for gap in ours.gaps)
-        tell(f"seconds from one start to the next: {gaps}")
-        met = ours.code is None and [_as_told(*gap) for gap in zip(ours.gaps, GAPS, strict=True)] == [True] * FAILURES
-        name = f"a child that ends with 3 at {FAILURES} starts, and then stays"
+        report(f"seconds from one start to the next: {gaps}")
+        met = (
+            ours.code is None and [_is_expected(*gap) for gap in zip(ours.gaps, GAPS, strict=True)] == [True] * FAILURES
+        )
+        name = f"a child that ends with 3 at {FAILURES} starts, and then runs"
         yield Figure(f"{name}; seconds between", str(theirs), f"{ours}; {gaps}", "up", met)
         theirs = _run(bench, children.peer, FAILURES + 1)
         ours = _run(bench, lambda *given: children.lessee(*given, restart=RESTART), FAILURES + 1)
         met = ours.code == 3 and len(ours.starts) == FAILURES + 1
-        yield Figure("… and at the next one too", str(theirs), str(ours), "ended with 3", met)
+        yield Figure("… and at the next start too", str(theirs), str(ours), "ended with 3", met)
 
 
 def _run(bench: Rig, make: Callable[..., Program], failures: int) -> Seen:
@@ -54,16 +56,16 @@ def _run(bench: Rig, make: Callable[..., Program], failures: int) -> Seen:
     file.unlink(missing_ok=True)
     program = make(bench, "crashes/one", children.child(file, failures=failures))
     with children.running(program):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             code = program.process.poll()
             starts = [start.at for start in children.starts(file)]
-            stays = len(starts) > failures and time.monotonic() - starts[-1] > STAYS
-            if code is not None or stays:
+            is_stable = len(starts) > failures and time.monotonic() - starts[-1] > STABLE_AFTER
+            if code is not None or is_stable:
                 return Seen(starts, code)
             time.sleep(0.01)
-    raise RuntimeError(f"{program.folder.name}: it neither stays nor ends")
+    raise RuntimeError(f"{program.folder.name}: the child neither runs nor ends")
 
 
-def _as_told(gap: float, told: float) -> bool:
-    return told <= gap <= told + START
+def _is_expected(gap: float, expected: float) -> bool:
+    return expected <= gap <= expected + START

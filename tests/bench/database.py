@@ -1,4 +1,4 @@
-"""What benchmarks of leases share: a PostgreSQL whose users OpenBao makes, and what its audit log tells of them."""
+"""Shared by the benchmarks of leases: a PostgreSQL whose users OpenBao creates, and the requests in its audit log."""
 
 import json
 import time
@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from rig import LOOK, Program, Rig, rig
+from rig import CHECK_INTERVAL, Program, Rig, rig
 
 from lessee.core.errors import LesseeError
-from lessee.status.server import ask
+from lessee.status.server import request_status
 from support.servers.postgres import Postgres, find_initdb
 
 _LESSEE = '{%% set db = dynamic("database/creds/%s") %%}{{ db.username }} {{ db.password }}\n'
@@ -19,25 +19,25 @@ _PEER = '{{ with secret "database/creds/%s" }}{{ .Data.username }} {{ .Data.pass
 
 
 class Request(NamedTuple):
-    """What the server was asked. `at` in seconds since 1970, by the server's clock."""
+    """A request to the server. `at`: seconds since 1970 on the server's clock."""
 
     at: float
     path: str
     error: str
-    """Empty where it was granted."""
+    """Empty if it succeeded."""
 
 
 @contextmanager
 def database() -> Iterator[tuple[Rig, Postgres]]:
-    """A server that is audited, and a PostgreSQL to attach to it. Raises LesseeError where there is none."""
+    """A server with an audit log, and a PostgreSQL to attach to it. Raises LesseeError if none is installed."""
     if find_initdb() is None:
-        raise LesseeError("there is no PostgreSQL", todo="apt install postgresql")
+        raise LesseeError("PostgreSQL not found", todo="run: apt install postgresql")
     with rig(audited=True) as bench, Postgres(bench.folder) as postgres:
         yield bench, postgres
 
 
 def template(role: str) -> str:
-    """Lessee's template of a file with a name and a password."""
+    """Lessee's template of a file with a user name and a password."""
     return _LESSEE % role
 
 
@@ -47,46 +47,46 @@ def peer_template(role: str) -> str:
 
 
 def credentials(file: Path) -> list[str]:
-    """The name and the password in a file; empty where it is not there."""
+    """The user name and the password in a file; empty if it does not exist."""
     try:
         return file.read_text().split()
     except FileNotFoundError:
         return []
 
 
-def answered(bench: Rig, path: str) -> list[Request]:
-    """What the server has been asked on this path and below, by anybody, in the order of its answers."""
+def audited_requests(bench: Rig, path: str) -> list[Request]:
+    """All clients' requests for this path and below, in the order of the responses."""
     found = []
     with bench.audit.open() as log:
         for line in log:
             if path in line and '"type":"response"' in line:
                 entry = json.loads(line)
-                asked = entry["request"]["path"]
-                if asked.startswith(path):
+                requested = entry["request"]["path"]
+                if requested.startswith(path):
                     at = datetime.fromisoformat(entry["time"]).timestamp()
-                    found.append(Request(at, asked, entry.get("error", "")))
+                    found.append(Request(at, requested, entry.get("error", "")))
     return found
 
 
-def made(bench: Rig, role: str) -> int:
-    """How many users of this role the server has made."""
-    return sum(not request.error for request in answered(bench, f"database/creds/{role}"))
+def count_issued_users(bench: Rig, role: str) -> int:
+    """How many users of this role the server has issued."""
+    return sum(not request.error for request in audited_requests(bench, f"database/creds/{role}"))
 
 
 def is_fresh(program: Program) -> bool:
-    """Whether lessee says so."""
-    return bool(ask(program.socket, "GET", "/status.json")["fresh"])
+    """Whether lessee's status reports that all is fresh."""
+    return bool(request_status(program.socket, "GET", "/status.json")["fresh"])
 
 
 def seconds_until(condition: Callable[[], object], since: float, cap: float) -> float | None:
-    """Wait for a condition; how long after `since` on the monotonic clock it was true. None: not within the cap."""
+    """Wait for a condition. Returns the seconds after `since`, on the monotonic clock; None after `cap` seconds."""
     while not condition():
         if time.monotonic() - since > cap:
             return None
-        time.sleep(LOOK)
+        time.sleep(CHECK_INTERVAL)
     return time.monotonic() - since
 
 
-def told(seconds: float | None, cap: float) -> str:
-    """What `seconds_until` gave, for the table."""
+def format_seconds(seconds: float | None, cap: float) -> str:
+    """The result of `seconds_until` as a cell of the table."""
     return f"> {cap:.0f} s" if seconds is None else f"{seconds:.2f} s"

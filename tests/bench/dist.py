@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rig import Figure
 
-from lessee.core.sensitive.names import Place
-from lessee.core.sensitive.traces import Traces
+from lessee.core.sensitive.leaks import LeakDetector
+from lessee.core.sensitive.names import SecretField
 from lessee.ops.validate.dist import files, parts
 
 FILES, SIZE, VALUES = 200, 2**20, 200
@@ -25,10 +25,12 @@ def measure() -> Iterator[Figure]:
         for number in range(FILES):
             Path(folder, f"{number}.js").write_bytes(text[number:] + text[:number])
         for length in (8, 12, 32):
-            traces = Traces((Place("secret/a", str(n)), secrets.token_urlsafe(64)[:length]) for n in range(VALUES))
+            detector = LeakDetector(
+                (SecretField("secret/a", str(n)), secrets.token_urlsafe(64)[:length]) for n in range(VALUES)
+            )
             begun, found = time.process_time(), 0
             for path in files(Path(folder), []):
-                found += sum(len(traces.find(part.content)) for part in parts(path, traces.longest))
+                found += sum(len(detector.find(part.content)) for part in parts(path, detector.longest))
             took, size = time.process_time() - begun, FILES * SIZE // 2**20
             name = f"{size} MiB of dist searched for {VALUES} values of {length} characters: CPU time"
             yield Figure(name, "", f"{took:.1f} s", "≤ 20 s", not found and took <= 20)

@@ -1,4 +1,4 @@
-"""With events: from the answer to a write in KV until the new file is there, and what an idle agent asks."""
+"""Measures, with events, the time from the response to a KV write until the new file, and an idle agent's requests."""
 
 import json
 import subprocess
@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any
 
 from listener import p99
-from rig import LESSEE, PATIENCE, Figure, Program, Rig, environ, resident, rig, tell
+from rig import LESSEE, TIMEOUT, Figure, Program, Rig, environ, report, resident, rig
 
-from lessee.status.server import ask
+from lessee.status.server import request_status
 from support.servers.redis_server import Redis
 
 CHANGES = 200
@@ -24,7 +24,7 @@ MINUTES = 3.0
 IDLE = 5.0
 KILLS = 5
 REFRESH = 1.0
-_CHANCE = SystemRandom()
+_RANDOM = SystemRandom()
 
 
 def measure() -> Iterator[Figure]:
@@ -32,37 +32,37 @@ def measure() -> Iterator[Figure]:
         url = f"redis://:{cache.password}@127.0.0.1:{cache.port}/0"
         with _Monitor(bench, url) as monitor:
             yield from _latency(bench, url)
-            yield from _gone(bench, url, "Redis killed", cache.stop, cache.start)
-            yield from _gone(bench, url, "monitor killed", monitor.kill, monitor.start)
+            yield from _outage(bench, url, "Redis killed", cache.stop, cache.start)
+            yield from _outage(bench, url, "monitor killed", monitor.kill, monitor.start)
             yield from _idle(bench, url)
 
 
 def _latency(bench: Rig, url: str) -> Iterator[Figure]:
     with _agent(bench, url, "latency") as (_, file):
         took = sorted(_changes(bench, file, "latency/one", CHANGES))
-    name = f"KV write answered → new file published, with events, {CHANGES} changes"
+    name = f"KV write → new file published, with events, {CHANGES} changes"
     for what, take, limit in (("median", median, MEDIAN), ("p99", p99, P99)):
         mine = take(took) * 1000
         yield Figure(f"{name}: {what}", "", f"{mine:.1f} ms", f"≤ {limit:g} ms", mine <= limit)
 
 
-def _gone(bench: Rig, url: str, what: str, kill: Callable[[], None], start: Callable[[], None]) -> Iterator[Figure]:
+def _outage(bench: Rig, url: str, what: str, kill: Callable[[], None], start: Callable[[], None]) -> Iterator[Figure]:
     name = what.partition(" ")[0].lower()
     with _agent(bench, url, name) as (program, file):
-        away, back = [], []
+        during, after = [], []
         for number in range(KILLS):
             kill()
-            away.append(_change(bench, file, f"{name}/one", f"away-{number}"))
+            during.append(_change(bench, file, f"{name}/one", f"during-{number}"))
             start()
             program.until(lambda: _is_live(program), "events")
-            time.sleep(2 * REFRESH)  # by then it polls no more
-            back.append(_change(bench, file, f"{name}/one", f"back-{number}"))
-            tell(f"{what}: {away[-1]:.2f} s, back: {back[-1] * 1000:.1f} ms")
-    worst = max(away)
-    said = f"{what}, a write in the same moment → file, refresh {REFRESH:g} s, worst of {KILLS}"
-    yield Figure(said, "", f"{worst:.2f} s", f"≤ {REFRESH:g} s", worst <= REFRESH)
+            time.sleep(2 * REFRESH)  # by then the agent has stopped polling
+            after.append(_change(bench, file, f"{name}/one", f"after-{number}"))
+            report(f"{what}: {during[-1]:.2f} s, after its restart: {after[-1] * 1000:.1f} ms")
+    longest = max(during)
+    name = f"{what} at the moment of a write → file, `refresh_interval: {REFRESH:g}s`, longest of {KILLS}"
+    yield Figure(name, "", f"{longest:.2f} s", f"≤ {REFRESH:g} s", longest <= REFRESH)
     yield Figure(
-        f"{what} and back → file, median", "", f"{median(back) * 1000:.1f} ms", "events again", max(back) < 0.5
+        f"{what} and restarted → file, median", "", f"{median(after) * 1000:.1f} ms", "by an event", max(after) < 0.5
     )
 
 
@@ -73,9 +73,9 @@ def _idle(bench: Rig, url: str) -> Iterator[Figure]:
         program.wait_for_files()
         program.until(lambda: _is_live(program), "events")
         time.sleep(2 * REFRESH)
-        before = bench.asked()
+        before = bench.count_requests()
         time.sleep(MINUTES * 60)
-        a_minute = (bench.asked() - before) / MINUTES
+        a_minute = (bench.count_requests() - before) / MINUTES
         rss, _ = resident(program.process.pid)
     yield Figure(f"RSS of an agent of {SECRETS} secrets, with events", "", f"{rss:.1f} MiB")
     yield Figure(
@@ -89,25 +89,25 @@ def _idle(bench: Rig, url: str) -> Iterator[Figure]:
 
 def _changes(bench: Rig, file: Path, secret: str, count: int) -> Iterator[float]:
     for number in range(count):
-        time.sleep(_CHANCE.uniform(0.1, 0.5))
+        time.sleep(_RANDOM.uniform(0.1, 0.5))
         yield _change(bench, file, secret, f"v{number}")
 
 
 def _change(bench: Rig, file: Path, secret: str, value: str) -> float:
-    """Seconds; less than none where it was there before the answer was."""
+    """Seconds from the response until the file has the value; 0 if it had it before."""
     bench.write(secret, value)
     answered = time.monotonic()
     wanted = f"VALUE='{value}'\n".encode()
     while file.read_bytes() != wanted:
-        if time.monotonic() - answered > PATIENCE:
-            raise RuntimeError(f"{value} did not come")
+        if time.monotonic() - answered > TIMEOUT:
+            raise RuntimeError(f"the file does not get the value {value}")
         time.sleep(0.0005)
     return time.monotonic() - answered
 
 
 @contextmanager
 def _agent(bench: Rig, url: str, name: str) -> Iterator[tuple[Program, Path]]:
-    """One that hears, and has settled; and its file."""
+    """An agent whose event source is connected, and its file."""
     bench.write(f"{name}/one", "first")
     program = bench.lessee_for({"files": (_templates({"one.env": f"{name}/one"}), None)}, events={"redis": url})
     with program:
@@ -123,19 +123,19 @@ def _templates(files: Any) -> dict[str, str]:
 
 def _is_live(program: Program) -> bool:
     try:
-        return bool(ask(program.socket, "GET", "/status.json")["events"]["live"])
-    except Exception:  # noqa: BLE001  # It is not up yet.
+        return bool(request_status(program.socket, "GET", "/status.json")["events"]["live"])
+    except Exception:  # noqa: BLE001  # It does not serve its status yet.
         return False
 
 
 class _Monitor:
-    """`lessee monitor` of the rig's audit log."""
+    """`lessee monitor`, which reads the rig's audit log."""
 
     def __init__(self, bench: Rig, url: str) -> None:
         self._folder = bench.folder / "monitor"
         self._folder.mkdir()
-        said = {"audit": {"file": str(bench.audit)}, "publish": url, "state": str(self._folder / "state")}
-        config = {"state": str(self._folder / "run"), "monitor": said}
+        monitor = {"audit": {"file": str(bench.audit)}, "publish": url, "state_dir": str(self._folder / "state")}
+        config = {"state_dir": str(self._folder / "run"), "monitor": monitor}
         (self._folder / "lessee.yaml").write_text(json.dumps(config))
         self._command: Sequence[str | Path] = [*LESSEE, "monitor", "--config", self._folder / "lessee.yaml"]
 

@@ -17,8 +17,8 @@ from math import inf
 from pathlib import Path
 from statistics import median
 
-from herd import SEED, WANT, Agent, after, peak
-from rig import MEMORY, Figure, resident, tell
+from herd import SEED, SPEC, Agent, after, peak
+from rig import MEMORY, Figure, report, resident
 
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.protocol import commands as cmd
@@ -36,7 +36,7 @@ TTL = 20
 AWAY = 40.0
 SEALED = 20.0
 REACH = 60.0
-PATIENCE = 300.0
+TIMEOUT = 300.0
 
 _POLICY = 'path "secret/*" { capabilities = ["read", "list"] }'
 
@@ -52,11 +52,11 @@ class Fleet:
         self._clients = [connect(partial(self._post, number)) for number in numbers]
         self.agents = [Agent(SEED * AGENTS + number, partial(self._ask, number)) for number in numbers]
         for number in numbers:
-            self._take(number, [ev.Configured({"app": replace(WANT, refresh=REFRESH)})])
+            self._take(number, [ev.Configured({"app": replace(SPEC, refresh_interval=REFRESH)})])
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Turn until something is done, or PATIENCE is at its end."""
-        deadline = boot_time() + PATIENCE
+        """Turn until something is done, or TIMEOUT is at its end."""
+        deadline = boot_time() + TIMEOUT
         while not done() and boot_time() < deadline:
             for number, events in self._collect().items():
                 self._take(number, events)
@@ -81,8 +81,8 @@ class Fleet:
     def _take(self, number: int, events: Sequence[ev.Event]) -> None:
         agent = self.agents[number]
         for event in events:
-            if isinstance(event, ev.LoggedIn) and event.call in agent.state.calls:
-                self._clients[number].accept(event.call)
+            if isinstance(event, ev.LoggedIn) and event.request_id in agent.state.requests:
+                self._clients[number].accept(event.request_id)
         agent.take(events, boot_time())
         agent.due = wake_at(agent.state)
 
@@ -93,7 +93,7 @@ class Fleet:
         client = self._clients[number]
         match command:
             case cmd.AbandonRequest():
-                client.abandon(command.call)
+                client.abandon(command.request_id)
             case cmd.ForgetToken():
                 client.forget_token(command.id)
             case _:
@@ -108,12 +108,12 @@ def measure() -> Iterator[Figure]:
         fleet = Fleet(_connecting(cluster, folder))
         stack.callback(fleet.close)
         fleet.run(lambda: all(agent.number for agent in fleet.agents))
-        tell(f"{threading.active_count()} threads, {resident(os.getpid())[0]:.0f} MiB")
+        report(f"{threading.active_count()} threads, {resident(os.getpid())[0]:.0f} MiB")
         with ThreadPoolExecutor(1) as operator:
             outage = operator.submit(_go_and_come_back, cluster)
             fleet.run(lambda: outage.done() and all(agent.fresh_at is not None for agent in fleet.agents))
             back_at = outage.result()
-        tell(f"{sum(agent.state.totals.logins for agent in fleet.agents)} logins")
+        report(f"{sum(agent.state.counters.logins for agent in fleet.agents)} logins")
         took = after(fleet.agents, back_at)
     late, last = took.count(inf), took[-1]
     name = f"{AGENTS} real agents, {AWAY:.0f} s without a server, sealed for {SEALED:.0f} s"
@@ -142,7 +142,7 @@ def _connecting(cluster: Cluster, folder: Path) -> Callable[[Callable[[ev.Event]
             role_id=role_id,
             role_id_file=None,
             secret_id_file=str(file),
-            wrapped_path=None,
+            wrapping_path=None,
             remove=False,
         )
         return Client(Transport(Address(cluster.nodes[0].address)), method, post, boot_time)
@@ -153,16 +153,16 @@ def _connecting(cluster: Cluster, folder: Path) -> Callable[[Callable[[ev.Event]
 def _go_and_come_back(cluster: Cluster) -> float:
     """When it was unsealed."""
     time.sleep(2 * REFRESH)
-    tell("the server is killed")
+    report("the server is killed")
     cluster.stop(0)
     time.sleep(AWAY)
     cluster.start(0, unseal=False)
-    tell("it is back, and sealed")
+    report("it is back, and sealed")
     time.sleep(SEALED)
     cluster.unseal(0)
     back_at = boot_time()
-    tell("it is unsealed")
+    report("it is unsealed")
     cluster.active()
     cluster.ask(0, "POST", "secret/data/herd", {"data": {"version": 2}})
-    tell(f"the secret is changed {boot_time() - back_at:.1f} s later")
+    report(f"the secret is changed {boot_time() - back_at:.1f} s later")
     return back_at

@@ -1,4 +1,4 @@
-"""Whether an app can log in at any moment while its leases come to their max_ttl; run as a program, it is the app."""
+"""Counts an app's failed logins while its leases reach their max_ttl; run as a program, it is the app."""
 
 import json
 import os
@@ -16,24 +16,24 @@ from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 import psycopg
-from database import answered, database, peer_template, template
-from rig import PATIENCE, Figure, Program, Rig, peer_templates, tell, templates
+from database import audited_requests, database, peer_template, template
+from rig import TIMEOUT, Figure, Program, Rig, peer_templates, report, templates
 
 from support.servers.postgres import DATABASE, Postgres
 
 HANDOVERS = 100
 PEER_HANDOVERS = 30
 LONGEST = 600.0
-"""Seconds in which there are so many of each kind."""
+"""Seconds in which each kind must have had that many."""
 PERIOD = 0.1
 """Seconds between the app's logins with a file."""
 PACE = 0.02
-"""Seconds between the writes of each of two who are busy with KV."""
-LOOK = 1.0
+"""Seconds between two writes of each of the two KV writers."""
+POLL_INTERVAL = 1.0
 
 
 class _Kind(NamedTuple):
-    """Roles that are alike, each with a file and a lease."""
+    """Roles with the same TTLs, each with its own file and lease."""
 
     name: str
     count: int
@@ -46,9 +46,9 @@ class _Kind(NamedTuple):
 
 
 KINDS = (
-    # Renewed once, and then replaced so early that it is revoked, 5 s after the app was told, before it ends by itself.
+    # Renewed once, and replaced so early that the agent revokes it, 5 s after the notification, before it expires.
     _Kind("long", 10, "20s", "28s"),
-    # Renewed once or twice, and replaced so near its max_ttl that it ends by itself before it could be revoked.
+    # Renewed once or twice, and replaced so close to its max_ttl that it expires before the agent can revoke it.
     _Kind("short", 5, "5s", "8s"),
 )
 KV = {"one.env": "handover/one", "two.env": "handover/two"}
@@ -57,7 +57,7 @@ ROLES = [role for kind in KINDS for role in kind.roles]
 
 @dataclass(slots=True)
 class Seen:
-    """What the app has seen of a file, or of several."""
+    """The app's logins with one file, or with several."""
 
     logins: int = 0
     failed: int = 0
@@ -79,11 +79,11 @@ def measure() -> Iterator[Figure]:
     for kind in KINDS:
         mine = ours[kind.name]
         name = f"failed logins while leases are replaced, ttl {kind.default_ttl} of at most {kind.max_ttl}, under load"
-        whole = not mine.failed and mine.handovers >= HANDOVERS
-        yield Figure(name, _told(theirs[kind.name]), _told(mine), f"0 in ≥ {HANDOVERS} handovers", whole)
+        met = not mine.failed and mine.handovers >= HANDOVERS
+        yield Figure(name, _cell(theirs[kind.name]), _cell(mine), f"0 in ≥ {HANDOVERS} handovers", met)
 
 
-def _told(seen: Seen) -> str:
+def _cell(seen: Seen) -> str:
     return f"{seen.failed} of {seen.logins:,} in {seen.handovers}"
 
 
@@ -104,32 +104,34 @@ def _peer(bench: Rig, pid_file: Path) -> tuple[Program, list[Path]]:
 def _log_in_meanwhile(
     bench: Rig, postgres: Postgres, make: Callable[[Rig, Path], tuple[Program, list[Path]]], handovers: int
 ) -> Mapping[str, Seen]:
-    """Until there were so many handovers of each kind; what was seen, by kind."""
+    """Have the app log in until each kind had that many handovers. Returns its logins by kind."""
     pid_file = bench.folder / "app.pid"
     program, files = make(bench, pid_file)
     with ExitStack() as stack:
         app = stack.enter_context(_App(postgres, files, pid_file))
         stack.enter_context(program)
         program.until(lambda: all(file.exists() for file in files), "all files")
-        app.go()
+        app.start_logins()
         writes = stack.enter_context(_load(bench))
         began = time.monotonic()
         while True:
-            time.sleep(LOOK)
+            time.sleep(POLL_INTERVAL)
             seen = app.seen()
             done = all(each.handovers >= handovers for each in seen.values())
             if done or time.monotonic() - began > LONGEST:
                 break
-        took, revoked = time.monotonic() - began, len(answered(bench, "sys/leases/revoke"))
-    tell(f"{program.folder.name}: {seen}, told {app.told} times in {took:.0f} s, {revoked} leases revoked")
-    # A server that itself stands still as long as a lease has left makes logins fail, whatever the agent does.
-    tell(f"{len(writes)} writes meanwhile, the longest of {max(writes):.2f} s")
+        took, revoked = time.monotonic() - began, len(audited_requests(bench, "sys/leases/revoke"))
+    report(
+        f"{program.folder.name}: {seen}, notified {app.notifications} times in {took:.0f} s, {revoked} leases revoked"
+    )
+    # If the server pauses longer than the rest of a lease's TTL, logins fail whatever the agent does.
+    report(f"{len(writes)} writes meanwhile, the longest of {max(writes):.2f} s")
     return seen
 
 
 @contextmanager
 def _load(bench: Rig) -> Iterator[list[float]]:
-    """Two are busy with what the agent reads, and one with nothing, less urgently; seconds that each write took."""
+    """Two threads write the KV secrets that the agent reads, and a process at nice 10 uses CPU. Yields the write times."""
     done = threading.Event()
     took = []
 
@@ -154,12 +156,12 @@ def _load(bench: Rig) -> Iterator[list[float]]:
 
 
 class _App:
-    """A process that logs in with what stands in its files, each of them by itself, and catches SIGHUP."""
+    """A process that logs in with the contents of each of its files, and catches SIGHUP."""
 
     def __init__(self, postgres: Postgres, files: list[Path], pid_file: Path) -> None:
         self._command = [sys.executable, __file__, str(postgres.port), *map(str, files)]
         self._pid_file = pid_file
-        self.told = 0
+        self.notifications = 0
 
     def __enter__(self):
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
@@ -171,42 +173,44 @@ class _App:
         self._process.kill()
         self._process.communicate()
 
-    def go(self) -> None:
-        """Its files are there."""
+    def start_logins(self) -> None:
+        """Start its logins; its files exist now."""
         self._process.stdin.write(b"go\n")
 
     def seen(self) -> Mapping[str, Seen]:
-        """What it has seen so far, by kind."""
-        self._process.stdin.write(b"say\n")
-        said = self._answer()
-        self.told = said["told"]
-        seen = dict(zip(ROLES, (Seen(**each) for each in said["seen"]), strict=True))
+        """Its logins until now, by kind."""
+        self._process.stdin.write(b"report\n")
+        counts = self._answer()
+        self.notifications = counts["notifications"]
+        seen = dict(zip(ROLES, (Seen(**each) for each in counts["seen"]), strict=True))
         return {kind.name: sum((seen[role] for role in kind.roles), Seen()) for kind in KINDS}
 
     def _answer(self) -> Mapping[str, Any]:
-        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
-            raise RuntimeError("the app is silent")
+        if not select.select([self._process.stdout], [], [], TIMEOUT)[0]:
+            raise RuntimeError("the app does not answer")
         return json.loads(self._process.stdout.readline())
 
 
 def _serve(port: str, *files: str) -> None:
-    told = 0
+    notifications = 0
 
-    def hear(_: int, __: FrameType | None) -> None:
-        nonlocal told
-        told += 1
+    def on_signal(_: int, __: FrameType | None) -> None:
+        nonlocal notifications
+        notifications += 1
 
-    signal.signal(signal.SIGHUP, hear)
+    signal.signal(signal.SIGHUP, on_signal)
     os.write(1, b"{}\n")
     sys.stdin.readline()
     seen = [Seen() for _ in files]
     for file, each in zip(files, seen, strict=True):
-        threading.Thread(target=_log_in_on, args=(port, file, each), daemon=True).start()
+        threading.Thread(target=_log_in_repeatedly, args=(port, file, each), daemon=True).start()
     for _ in sys.stdin:
-        os.write(1, json.dumps({"told": told, "seen": [asdict(each) for each in seen]}).encode() + b"\n")
+        os.write(
+            1, json.dumps({"notifications": notifications, "seen": [asdict(each) for each in seen]}).encode() + b"\n"
+        )
 
 
-def _log_in_on(port: str, file: str, seen: Seen) -> NoReturn:
+def _log_in_repeatedly(port: str, file: str, seen: Seen) -> NoReturn:
     before = ""
     while True:
         time.sleep(PERIOD)

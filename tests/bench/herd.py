@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from statistics import median
 
-from rig import Figure, tell
+from rig import Figure, report
 
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.app_spec import Want
+from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.agent.machine.step import start, steps
 from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
 from lessee.core.immutable import replace
 from lessee.core.paths import Ref
-from lessee.core.secrets import Marker, Secret
+from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.tokens import Token
 
 SEED = 1
 AGENTS = 10_000
@@ -47,10 +48,10 @@ QUEUE = 800
 WAY = 0.002
 """Seconds that an answer is on its way."""
 
-WANT = Want(frozenset({Ref("secret", "herd")}), REFRESH, notifies=True, recipe="")
+SPEC = AppSpec(frozenset({Ref("secret", "herd")}), REFRESH, notifies=True, compiled_app="")
 _CONTENTS = [Generation("app", (File("a", str(version).encode(), 0o440),)) for version in range(3)]
-_AWAY = Failure(Kind.WEATHER, "connection refused")
-_BUSY = Failure(Kind.WEATHER, "too many requests are waiting")
+_AWAY = Failure(Kind.UNAVAILABLE, "connection refused")
+_BUSY = Failure(Kind.UNAVAILABLE, "too many requests are waiting")
 
 
 class Agent:
@@ -85,7 +86,7 @@ class Agent:
             case cmd.Notify():
                 self.fresh_at = self.now if self.state.apps[command.app].generation == _CONTENTS[2] else None
                 return ev.Notified(command.app, command.job, "told")
-            case cmd.Tell() | cmd.Settle() | cmd.Prune():
+            case cmd.Log() | cmd.MarkNotified() | cmd.Prune():
                 return None
             case _:
                 self._ask(command)
@@ -108,16 +109,16 @@ class Model:
         work = 1 / LOGINS if isinstance(command, cmd.Login) else 1 / OTHERS
         self._count(command, now, work)
         if self.away_at <= now < self.back_at:
-            return now + WAY / 2, ev.Failed(command.call, _AWAY)
+            return now + WAY / 2, ev.RequestFailed(command.request_id, _AWAY)
         waiting = self._waiting
         while waiting and waiting[0] <= now:
             waiting.popleft()
         if len(waiting) >= QUEUE:
             self.refused += 1
-            return now + WAY, ev.Failed(command.call, _BUSY)
+            return now + WAY, ev.RequestFailed(command.request_id, _BUSY)
         done_at = max(now, waiting[-1] if waiting else now) + work
         if now < self.away_at <= done_at:
-            return self.away_at, ev.Failed(command.call, _AWAY)
+            return self.away_at, ev.RequestFailed(command.request_id, _AWAY)
         waiting.append(done_at)
         return done_at + WAY, self._serve(agent, command, now)
 
@@ -132,23 +133,23 @@ class Model:
         match command:
             case cmd.Login():
                 agent.token_ends_at = now + TTL
-                return ev.LoggedIn(command.call, ev.Token("", now, TTL, renewable=True, id=str(next(self._names))))
+                return ev.LoggedIn(command.request_id, Token("", now, TTL, renewable=True, id=str(next(self._names))))
             case _ if now >= agent.token_ends_at:
-                return ev.Failed(command.call, Failure(Kind.DENIED, "the token has ended"))
+                return ev.RequestFailed(command.request_id, Failure(Kind.DENIED, "the token has ended"))
             case cmd.RenewToken():
                 agent.token_ends_at = now + TTL
         token = agent.state.session.token
         match command:
-            case cmd.RenewToken() | cmd.CheckToken() if token is not None:
-                return ev.Renewed(command.call, replace(token, sent_at=now, ttl=agent.token_ends_at - now))
+            case cmd.RenewToken() | cmd.LookUpToken() if token is not None:
+                return ev.TokenRenewed(command.request_id, replace(token, sent_at=now, ttl=agent.token_ends_at - now))
             case cmd.RevokeToken():
-                return ev.Revoked(command.call)
+                return ev.Revoked(command.request_id)
             case cmd.DetectKvVersion():
-                return ev.MountFound(command.call, 2)
+                return ev.KvVersionDetected(command.request_id, 2)
             case cmd.ReadMetadata():
-                return ev.Looked(command.call, Marker(version, ""))
+                return ev.MetadataRead(command.request_id, VersionMetadata(version, ""))
             case cmd.ReadSecret():
-                return ev.Read(command.call, Secret({"version": version}, Marker(version, "")))
+                return ev.SecretRead(command.request_id, Secret({"version": version}, VersionMetadata(version, "")))
             case _:
                 raise AssertionError(command)
 
@@ -166,7 +167,7 @@ class Herd:
         for _ in range(AGENTS):
             agent = Agent(chance.getrandbits(64), self._asked.append)
             self.agents.append(agent)
-            self._post(chance.uniform(0.0, START), agent, ev.Configured({"app": WANT}))
+            self._post(chance.uniform(0.0, START), agent, ev.Configured({"app": SPEC}))
 
     def run(self, until: float) -> None:
         """An agent's deadline is mail without an event; of those only the one it has last set counts."""
@@ -177,7 +178,7 @@ class Herd:
                 continue
             agent.take([event] if event is not None else (), now)
             for command in self._asked:
-                if not isinstance(command, cmd.Abandon | cmd.ForgetToken):
+                if not isinstance(command, cmd.AbandonRequest | cmd.ForgetToken):
                     at, answer = self.server.ask(agent, command, now)
                     self._post(at, agent, answer)
             self._asked.clear()
@@ -215,10 +216,10 @@ def _lived_through(away: float) -> Herd:
     for at in range(0, int(back_at + WATCH), 60):
         herd.run(at + 60.0)
         fresh = sum(agent.fresh_at is not None for agent in herd.agents)
-        tell(f"{at + 60 - back_at:+.0f} s: {fresh} are fresh")
+        report(f"{at + 60 - back_at:+.0f} s: {fresh} are fresh")
     load = " ".join(f"{herd.server.work[second]:.2f}" for second in range(60))
     logins = sum(count for second, count in herd.server.logins.items() if second >= 0)
-    tell(f"seed {SEED}; {logins} logins, {herd.server.refused} refused as too many; load by the second: {load}")
+    report(f"seed {SEED}; {logins} logins, {herd.server.refused} refused as too many; load by the second: {load}")
     return herd
 
 

@@ -1,4 +1,4 @@
-"""From the answer to a write in KV until the app has been signalled; run as a program, it is the app."""
+"""Measures the time from the response to a KV write until the app receives SIGHUP; run as a program, it is the app."""
 
 import json
 import os
@@ -18,22 +18,22 @@ from rig import Figure, Program, Rig, alternate, rig
 
 REPETITIONS = 3
 CHANGES = 40
-"""A repetition: 120 in all."""
+"""Per repetition: 120 in total."""
 PEER_CHANGES = 15
 MEDIAN = 0.6
 P99 = 1.2
-_CHANCE = SystemRandom()
+_RANDOM = SystemRandom()
 
 
 def measure() -> Iterator[Figure]:
     with rig() as bench:
-        heard = alternate(
+        times = alternate(
             REPETITIONS,
             peer=lambda: _changes(bench, _peer, PEER_CHANGES),
             lessee=lambda: _changes(bench, _lessee, CHANGES),
         )
-    peer, lessee = (sorted(chain.from_iterable(heard[side])) for side in ("peer", "lessee"))
-    name = f"KV write answered → SIGHUP received, refresh 1 s, {len(lessee)} changes ({len(peer)} of the peer)"
+    peer, lessee = (sorted(chain.from_iterable(times[side])) for side in ("peer", "lessee"))
+    name = f"KV write → SIGHUP received, `refresh_interval: 1s`, {len(lessee)} changes ({len(peer)} of the peer)"
     for what, take, limit in (("median", median, MEDIAN), ("p99", p99, P99)):
         mine = take(lessee)
         yield Figure(f"{name}: {what}", f"{take(peer):.2f} s", f"{mine:.2f} s", f"≤ {limit} s", mine <= limit)
@@ -44,15 +44,15 @@ def _changes(bench: Rig, make: Callable[[Rig, Path], Program], count: int) -> li
     pid_file = bench.folder / "app.pid"
     program = make(bench, pid_file)
     with Listener(__file__, program.directory / "one.env", pid_file=pid_file) as app, program:
-        app.heard("first")
+        app.wait_for("first")
         took = []
         for number in range(count):
-            # The phase of the write in the agent's round is left to chance.
-            time.sleep(_CHANCE.uniform(0.0, 1.0))
+            # Writes at random moments between two polls of the agent.
+            time.sleep(_RANDOM.uniform(0.0, 1.0))
             value = f"{program.folder.name}-{number}"
             bench.write("latency/one", value)
             answered = time.monotonic()
-            took.append(app.heard(value)["at"] - answered)
+            took.append(app.wait_for(value)["at"] - answered)
         return took
 
 
@@ -66,12 +66,12 @@ def _peer(bench: Rig, pid_file: Path) -> Program:
 
 
 def _serve(file: Path) -> NoReturn:
-    def hear(_: int, __: FrameType | None) -> None:
+    def on_signal(_: int, __: FrameType | None) -> None:
         at = time.monotonic()
         value = file.read_text().partition("=")[2].strip().strip("'\"")
         os.write(1, json.dumps({"at": at, "value": value}).encode() + b"\n")
 
-    signal.signal(signal.SIGHUP, hear)
+    signal.signal(signal.SIGHUP, on_signal)
     os.write(1, b"ready\n")
     while True:
         signal.pause()

@@ -1,4 +1,4 @@
-"""An app that catches SIGHUP, as the benches that time the telling see it."""
+"""An app that catches SIGHUP, for the benchmarks that time notifications."""
 
 import json
 import math
@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rig import PATIENCE
+from rig import TIMEOUT
 
 
 class Listener:
-    """A bench run as the app: it says that it is there, and at each SIGHUP, as JSON, what it reads and when."""
+    """A benchmark run as the app: it prints a line when it is ready, and one of JSON at each SIGHUP."""
 
     def __init__(self, program: str, *arguments: Path, pid_file: Path) -> None:
         self._command = (sys.executable, program, *arguments)
@@ -29,19 +29,19 @@ class Listener:
         self._process.kill()
         self._process.communicate()
 
-    def heard(self, value: str) -> Mapping[str, Any]:
-        """What it says when it is told of this value."""
+    def wait_for(self, value: str) -> Mapping[str, Any]:
+        """Wait until it was notified and has read this value. Returns the JSON that it printed."""
         while True:
-            said = json.loads(self._line())
-            if said["value"] == value:
-                return said
+            line = json.loads(self._line())
+            if line["value"] == value:
+                return line
 
     def _line(self) -> bytes:
-        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
-            raise RuntimeError("the app was not signalled")
+        if not select.select([self._process.stdout], [], [], TIMEOUT)[0]:
+            raise RuntimeError("the app received no signal")
         return self._process.stdout.readline()
 
 
 def p99(times: Sequence[float]) -> float:
-    """What 99 of 100 do not exceed."""
+    """The 99th percentile."""
     return sorted(times)[math.ceil(0.99 * len(times)) - 1]

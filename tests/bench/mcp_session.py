@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import anyio
 from mcp.client.stdio import stdio_client
-from rig import LESSEE, Figure, Rig, alternate, environ, rig, tell
+from rig import LESSEE, Figure, Rig, alternate, environ, report, rig
 
 from mcp import Client, StdioServerParameters
 from support import npm
@@ -61,7 +61,7 @@ async def _session(bench: Rig, server: Sequence[str], rotations: int) -> tuple[i
             value = json.loads(answer.content[0].text)["VALUE"]  # type: ignore[union-attr]
         except Exception as exc:  # noqa: BLE001  # Whatever it is, it is a call that has failed.
             failed += 1
-            tell(f"a call failed: {exc}")
+            report(f"a call failed: {exc}")
         took.append(time.monotonic() - since)
 
     with log.open("a") as stderr:
@@ -76,7 +76,7 @@ async def _session(bench: Rig, server: Sequence[str], rotations: int) -> tuple[i
                     tasks.start_soon(call, client)
                     await anyio.sleep(PACE)
                 if number % 10 == 0:
-                    tell(f"{number} rotations, {len(took)} calls, {failed} failed")
+                    report(f"{number} rotations, {len(took)} calls, {failed} failed")
     return failed, len(took), max(took)
 
 
@@ -126,7 +126,7 @@ def _exec(bench: Rig, name: str, server: Sequence[str], *options: str) -> tuple[
     said = json.loads(config.read_text())
     app = said["apps"]["files"]
     del app["files"]
-    app["environ"] = "environ.env.j2"
+    app["env_template"] = "environ.env.j2"
     (config.parent / "templates" / "environ.env.j2").write_text(f'VALUE={{{{ secret("{name}").value }}}}\n')
     config.write_text(json.dumps(said))
     words = [*LESSEE, "exec", "--config", str(config), "--app", "files", *options, "--", *server]

@@ -1,4 +1,4 @@
-"""How much memory a sidecar holds."""
+"""Measures the memory of a sidecar."""
 
 import time
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ _MOMENTS = (f"{SETTLE:.0f} s after the start", f"after {CHANGES} changes")
 
 
 def measure() -> Iterator[Figure]:
-    """RSS is what is compared. PSS counts shared pages by their sharers: it moves with who else runs Python or bao."""
+    """Compare RSS. PSS is for information: it depends on which other processes run Python or bao."""
     with rig() as bench:
         for count in (1, 100):
             files = bench.secrets(f"memory-{count}", count)
-            held = alternate(
+            sizes_of = alternate(
                 REPETITIONS,
-                peer=lambda files=files: _hold(bench, bench.peer(files), files),
-                lessee=lambda files=files: _hold(bench, bench.lessee(files), files),
+                peer=lambda files=files: _measure_one(bench, bench.peer(files), files),
+                lessee=lambda files=files: _measure_one(bench, bench.lessee(files), files),
             )
             for at, moment in enumerate(_MOMENTS):
-                peer, lessee = (_middle([sizes[at] for sizes in held[side]]) for side in ("peer", "lessee"))
+                peer, lessee = (_median([sizes[at] for sizes in sizes_of[side]]) for side in ("peer", "lessee"))
                 yield from _figures(f"{count} template{'s' * (count > 1)}, {moment}", peer, lessee)
 
 
-def _hold(bench: Rig, program: Program, files: dict[str, str]) -> list[tuple[float, float | None]]:
+def _measure_one(bench: Rig, program: Program, files: dict[str, str]) -> list[tuple[float, float | None]]:
     with program:
         program.wait_for_files()
         time.sleep(SETTLE)
@@ -40,7 +40,7 @@ def _hold(bench: Rig, program: Program, files: dict[str, str]) -> list[tuple[flo
         return [*sizes, resident(program.process.pid)]
 
 
-def _middle(sizes: list[tuple[float, float | None]]) -> tuple[float, float | None]:
+def _median(sizes: list[tuple[float, float | None]]) -> tuple[float, float | None]:
     shares = [pss for _, pss in sizes if pss is not None]
     return median(rss for rss, _ in sizes), median(shares) if shares else None
 

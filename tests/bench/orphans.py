@@ -1,4 +1,4 @@
-"""The zombies that 40 orphans leave behind below PID 1."""
+"""Counts the zombies that 40 orphans leave under PID 1."""
 
 import os
 import time
@@ -12,11 +12,11 @@ from rig import Figure, Program, Rig, rig
 
 ORPHANS = 40
 CAP = 5.0
-"""Seconds after the end of the orphans in which zombies may still go."""
-# Its grandchildren are orphans when they come to be, and all end when they are told.
+"""Seconds after the end of the orphans in which zombies may still be reaped."""
+# Its grandchildren are orphans from the start, and end together when a named pipe is opened.
 _MAKER = """
 import os, signal, sys
-count, made, end = sys.argv[1:]
+count, created, end = sys.argv[1:]
 ended, held = os.pipe()
 for _ in range(int(count)):
     if os.fork() == 0:
@@ -25,7 +25,7 @@ for _ in range(int(count)):
             os.read(ended, 1)
         os._exit(0)
     os.wait()
-open(made, "w").close()
+open(created, "w").close()
 open(end).close()
 os.close(held)
 while True:
@@ -34,24 +34,24 @@ while True:
 
 
 def measure() -> Iterator[Figure]:
-    if not children.can_be_alone():
+    if not children.can_unshare_pids():
         return
     with rig() as bench:
         bench.write("orphans/one", "x")
         theirs, ours = _zombies(bench, children.peer), _zombies(bench, children.lessee)
-    yield Figure(f"zombies that {ORPHANS} orphans leave below it as PID 1", str(theirs), str(ours), "0", not ours)
+    yield Figure(f"zombies that {ORPHANS} orphans leave under it as PID 1", str(theirs), str(ours), "0", not ours)
 
 
 def _zombies(bench: Rig, make: Callable[..., Program]) -> int:
-    made, end = bench.folder / "made", bench.folder / "end"
-    made.unlink(missing_ok=True)
+    created, end = bench.folder / "created", bench.folder / "end"
+    created.unlink(missing_ok=True)
     end.unlink(missing_ok=True)
     os.mkfifo(end)
-    program = make(bench, "orphans/one", children.script(_MAKER, ORPHANS, made, end), before=children.ALONE)
+    program = make(bench, "orphans/one", children.script(_MAKER, ORPHANS, created, end), before=children.PID_NAMESPACE)
     with program:
-        program.until(made.exists, "the orphans")
+        program.until(created.exists, "the orphans")
         (init,) = _children(program.process.pid)
-        assert len(_children(init)) == ORPHANS + 1, "they did not come to it"
+        assert len(_children(init)) == ORPHANS + 1, "the orphans were not reparented to PID 1"
         end.write_text("")
         program.until(lambda: list(_children(init).values()).count("Z") + 1 == len(_children(init)), "their end")
         seconds_until(lambda: len(_children(init)) == 1, time.monotonic(), CAP)
@@ -59,10 +59,10 @@ def _zombies(bench: Rig, make: Callable[..., Program]) -> int:
 
 
 def _children(parent: int) -> dict[int, str]:
-    """The pids of a process's children, and the state of each; Z is a zombie."""
+    """The pids of a process's children and their states; Z is a zombie."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # It has ended meanwhile.
+        with suppress(OSError):  # It has ended.
             state, its_parent = entry.read_text().rpartition(") ")[2].split()[:2]
             if int(its_parent) == parent:
                 found[int(entry.parent.name)] = state

@@ -1,4 +1,4 @@
-"""What being fresh costs while nothing changes."""
+"""Measures requests and CPU time of an idle agent whose files are one second fresh."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ REPETITIONS = 3
 SETTLE = 5.0
 WINDOW = 60.0
 PEER_WINDOW = 30.0
-"""Shorter, and scaled: it asks so much more that half a minute tells as well."""
+"""Shorter and scaled to a minute, because the peer sends many more requests."""
 REQUESTS = 70
 CPU = 2.0
 
@@ -40,10 +40,10 @@ def _watch(bench: Rig, program: Program, window: float) -> tuple[float, float]:
     with program:
         program.wait_for_files()
         time.sleep(SETTLE)
-        # Nobody else asks this server meanwhile.
+        # No other client uses this server.
         pid = program.process.pid
-        began, asked, used = time.monotonic(), bench.asked(), cpu_seconds(pid)
+        began, asked, used = time.monotonic(), bench.count_requests(), cpu_seconds(pid)
         time.sleep(window)
-        asked, used = bench.asked() - asked, cpu_seconds(pid) - used
+        asked, used = bench.count_requests() - asked, cpu_seconds(pid) - used
         minutes = (time.monotonic() - began) / 60
     return asked / minutes, used / minutes

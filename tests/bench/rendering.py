@@ -1,4 +1,4 @@
-"""What a change costs where an app has many templates, and what the proof of structure costs of a rendering."""
+"""Measures what a change costs an app with many templates, and the share of a rendering that verification takes."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from lessee.config.parsing import parse
 from lessee.core.paths import Ref
 from lessee.core.secrets import Secret
 from lessee.rendering import formats
-from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
+from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 from lessee.rendering.formats import variables
 from lessee.rendering.render import Inputs, render
 from lessee.rendering.templates import Compiler
@@ -37,12 +37,12 @@ LINES: Mapping[str, tuple[str, str, str]] = {
     "nginx": ("server {{\n", "  add_header A{n} {{{{ {value} }}}};\n", "}}\n"),
     "pgpass": ("", "host{n}:5432:database:user:{{{{ {value} }}}}\n", ""),
 }
-"""Of each format that has a structure: how a template begins, a line with a value, and how it ends."""
-_BY_TRIAL = ("dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker")
+"""For each format with a structure: the beginning of a template, a line with a value, and the end."""
+_SHARED = ("dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker")
 
 
 def measure() -> Iterator[Figure]:
-    """In this process: the peer has no such thing to be measured beside."""
+    """Measure in this process; the peer has no such function."""
     renders, took = _changes()
     reach = "1 template, ≤ 20 ms"
     text = f"{renders} template, {took * 1000:.2f} ms"
@@ -51,26 +51,28 @@ def measure() -> Iterator[Figure]:
     )
     for name in LINES:
         share = _share(name)
-        yield Figure(f"proof of structure, {name}: of the rendering", "", f"{share:.0%}", "≤ 30 %", share <= 0.3)
+        yield Figure(
+            f"verification of structure, {name}: share of the rendering", "", f"{share:.0%}", "≤ 30 %", share <= 0.3
+        )
 
 
-def _recipe(templates: Mapping[str, str], format: str) -> Recipe:  # noqa: A002  # As users write it.
+def _compile(templates: Mapping[str, str], format: str) -> CompiledApp:  # noqa: A002  # As users write it.
     files = ", ".join(f"{{template: {name}, name: {name}, format: {format}}}" for name in templates)
     text = f"secrets: {{prefix: ''}}\napps: {{web: {{directory: /run/secrets/web, files: [{files}]}}}}"
     config = parse(text, source="lessee.yaml", environ={})
-    return compile_recipes(config, Compiler(templates.__getitem__, space_of(config)))["web"]
+    return compile_apps(config, Compiler(templates.__getitem__, path_scope_of(config)))["web"]
 
 
 def _changes() -> tuple[float, float]:
-    """How many templates a change renders, and how long that takes; medians."""
-    recipe = _recipe({f"t{n}": f'A={{{{ secret("app/s{n}").password }}}}\n' for n in range(TEMPLATES)}, "dotenv")
+    """Medians of the number of templates that a change renders, and of the seconds that it takes."""
+    compiled_app = _compile({f"t{n}": f'A={{{{ secret("app/s{n}").password }}}}\n' for n in range(TEMPLATES)}, "dotenv")
     secrets = {Ref("secret", f"app/s{n}"): Secret({"password": PASSWORD}) for n in range(TEMPLATES)}
-    before = render(recipe, Inputs(secrets, {}, {}, environ := {}))
+    before = render(compiled_app, Inputs(secrets, {}, {}, environ := {}))
     renders, took = [], []
     for n in range(CHANGES):
         secrets = secrets | {Ref("secret", f"app/s{n}"): Secret({"password": f"{PASSWORD}{n}"})}
         began = time.perf_counter()
-        after = render(recipe, Inputs(secrets, {}, {}, environ), before)
+        after = render(compiled_app, Inputs(secrets, {}, {}, environ), before)
         took.append(time.perf_counter() - began)
         pairs = zip(before.generation.files, after.generation.files, strict=True)
         renders.append(sum(old is not new for old, new in pairs))
@@ -79,28 +81,28 @@ def _changes() -> tuple[float, float]:
 
 
 def _share(name: str) -> float:
-    """The part of the time of a rendering, from the template to the text, that its proof takes; a median."""
+    """The median share of a rendering, from template to text, that the verification takes."""
     begin, line, end = LINES[name]
     lines = [line.format(n=n, value=f'secret("db").k{n}') for n in range(VALUES)]
-    recipe = _recipe({"t": begin.format() + "".join(lines) + end.format()}, name)
+    compiled_app = _compile({"t": begin.format() + "".join(lines) + end.format()}, name)
     secrets = {Ref("secret", "db"): Secret({f"k{n}": PASSWORD.format(n) for n in range(VALUES)})}
-    # What the readers of env files have in common is in a module of its own.
-    module = variables if name in _BY_TRIAL else import_module(formats._MODULES[name])
-    proving = Timed(module._prove)
-    module._prove = proving
+    # The formats of env files share one module.
+    module = variables if name in _SHARED else import_module(formats._MODULES[name])
+    verify = Timed(module._verify)
+    module._verify = verify
     shares = []
     for _ in range(CHANGES):
-        proving.took = 0.0
+        verify.took = 0.0
         began = time.perf_counter()
-        render(recipe, Inputs(secrets, {}, {}, {}))
-        shares.append(proving.took / (time.perf_counter() - began))
-    module._prove = proving.function
-    assert proving.took
+        render(compiled_app, Inputs(secrets, {}, {}, {}))
+        shares.append(verify.took / (time.perf_counter() - began))
+    module._verify = verify.function
+    assert verify.took
     return median(shares)
 
 
 class Timed:
-    """A function, and how long it took since `took` was set to 0."""
+    """A function, and the seconds that its calls have taken since `took` was set to 0."""
 
     def __init__(self, function: Callable[..., object]) -> None:
         self.function = function

@@ -1,4 +1,4 @@
-"""How many users a database has after its reader's agent was restarted."""
+"""Counts the users of a database after restarts of the agent that reads its credentials."""
 
 import re
 import signal
@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 
 from database import database, peer_template, template
-from rig import Figure, Program, tell
+from rig import Figure, Program, report
 
 from support.servers.postgres import Postgres
 
 RESTARTS = 5
 SETTLE = 2.0
-"""Seconds after the last start in which one more may still be made."""
-_GOES_ON = re.compile(rb'"goes on with a lease"|"event": "issued"|rendered "')
-"""What either program logs once it has credentials."""
+"""Seconds after the last start in which the agent could still issue another user."""
+_HAS_CREDENTIALS = re.compile(rb'"reusing saved lease"|"event": "lease issued"|rendered "')
+"""Log lines of both programs when they have credentials."""
 
 
 def measure() -> Iterator[Figure]:
@@ -33,14 +33,14 @@ def _restart(program: Program, postgres: Postgres, number: signal.Signals) -> in
         program.wait_for_files()
         for _ in range(RESTARTS):
             program.end(number)
-            said = _said(program)
+            logged = _count_logged(program)
             program.start()
-            program.until(lambda said=said: _said(program) > said, "credentials")
+            program.until(lambda logged=logged: _count_logged(program) > logged, "credentials")
         time.sleep(SETTLE)
         users = len(set(postgres.roles("v-%")) - before)
-    tell(f"{program.folder.name}: {users} users after {RESTARTS} times {number.name}")
+    report(f"{program.folder.name}: {users} users after {RESTARTS} times {number.name}")
     return users
 
 
-def _said(program: Program) -> int:
-    return len(_GOES_ON.findall(program.log.read_bytes()))
+def _count_logged(program: Program) -> int:
+    return len(_HAS_CREDENTIALS.findall(program.log.read_bytes()))

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a server, lessee and its peer on tmpfs, and what /proc says of them."""
+"""Shared by the benchmarks: a server, lessee and its peer (`bao agent`) on tmpfs, and their figures from /proc."""
 
 import hashlib
 import itertools
@@ -18,18 +18,18 @@ from typing import Any
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao, find_bao
-from lessee.status.server import ask
+from lessee.status.server import request_status
 
-# What the tests share serves here too: their PostgreSQL, and their weather.
+# The tests' support modules, such as PostgreSQL and the fault proxy, are used here too.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 MEMORY = Path("/dev/shm")
 LESSEE = (str(Path(sys.executable).with_name("lessee")),)
-"""The program that pip installs."""
-PATIENCE = 120.0
-"""Seconds after which what does not come fails the benchmark."""
-LOOK = 0.001
-"""Seconds between looks at what is waited for: short beside all that is measured, and cheap."""
+"""The program, as pip installs it."""
+TIMEOUT = 120.0
+"""Seconds after which a wait fails the benchmark."""
+CHECK_INTERVAL = 0.001
+"""Seconds between two checks of a condition: cheap, and short compared with every measured time."""
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _STAMP = re.compile(rb"""VALUE=["']?(\d{6})-([0-9a-f]{64})-(\d+)["']?\n""")
@@ -37,8 +37,8 @@ _POLICY = """
 path "secret/data/production/*"              { capabilities = ["read"] }
 path "secret/metadata/production/*"          { capabilities = ["read", "list"] }
 path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
-path "secret/data/production/forbidden"      { capabilities = ["deny"] }
-path "secret/metadata/production/forbidden"  { capabilities = ["deny"] }
+path "secret/data/production/denied"      { capabilities = ["deny"] }
+path "secret/metadata/production/denied"  { capabilities = ["deny"] }
 path "database/creds/*"                      { capabilities = ["read"] }
 path "sys/leases/revoke"                     { capabilities = ["update"] }
 """
@@ -61,22 +61,22 @@ template_config { static_secret_render_interval = "1s" }
 """
 
 Files = Mapping[str, str]
-"""What is to be written: a file's name, and the secret whose `value` stands in it."""
+"""The files to render: the name of each, and the secret whose `value` it contains."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A line of the table. `met` None: for information."""
+    """A row of the table. `met` is None if the figure has no target."""
 
     name: str
     peer: str
     lessee: str
-    reach: str = ""
+    target: str = ""
     met: bool | None = None
 
 
 class Program:
-    """Lessee or its peer, ready to start: `with` starts it and ends it."""
+    """Lessee or its peer, ready to start: `with` starts the program and kills it."""
 
     def __init__(self, folder: Path, command: Sequence[str | Path], names: Sequence[str]) -> None:
         self.environ = environ(folder)
@@ -106,45 +106,45 @@ class Program:
 
     def end(self, number: int) -> None:
         self.process.send_signal(number)
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
 
     def wait_for_files(self) -> float:
-        """Wait until every file can be opened by its path; the seconds since the start."""
+        """Wait until every file can be opened by its path. Returns the seconds since the start."""
         missing = [str(self.directory / name) for name in self.names]
 
-        def all_there() -> bool:
+        def all_exist() -> bool:
             while missing and os.access(missing[-1], os.R_OK):
                 missing.pop()
             return not missing
 
-        self.until(all_there, "all files")
+        self.until(all_exist, "all files")
         return time.monotonic() - self.started
 
     def wait_for(self, name: str, value: str) -> None:
-        """Wait until a file holds a value."""
+        """Wait until a file contains a value."""
         path, wanted = self.directory / name, value.encode()
         self.until(lambda: wanted in path.read_bytes(), f"the new value in {name}")
 
-    def wait_to_answer(self) -> Mapping[str, Any]:
-        """Wait until lessee's status socket is served; the status."""
-        said: dict[str, Any] = {}
+    def wait_for_status(self) -> Mapping[str, Any]:
+        """Wait until lessee serves its status socket. Returns the status."""
+        status: dict[str, Any] = {}
 
-        def answers() -> bool:
+        def is_served() -> bool:
             with suppress(LesseeError):
-                said.update(ask(self.socket, "GET", "/status.json"))
-            return bool(said)
+                status.update(request_status(self.socket, "GET", "/status.json"))
+            return bool(status)
 
-        self.until(answers, "an answer")
-        return said
+        self.until(is_served, "the status socket")
+        return status
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for a condition. Raises RuntimeError with the end of the program's log."""
-        deadline = time.monotonic() + PATIENCE
+        """Wait for a condition. Raises RuntimeError with the end of the program's log if it stays false or the program ends."""
+        deadline = time.monotonic() + TIMEOUT
         while not condition():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
-                raise RuntimeError(f"{self.folder.name}: {what} did not come\n{last}")
-            time.sleep(LOOK)
+                raise RuntimeError(f"{self.folder.name}: waited in vain for {what}\n{last}")
+            time.sleep(CHECK_INTERVAL)
 
     def __enter__(self):
         self.start()
@@ -167,14 +167,14 @@ class Rig:
         self._numbers = itertools.count(1)
 
     def secrets(self, folder: str, count: int) -> Files:
-        """Make as many secrets in a KV folder of their own, for a file each."""
+        """Write `count` secrets into a KV folder of their own. Returns one file for each."""
         files = {f"s{number:04}.env": f"{folder}/s{number:04}" for number in range(count)}
         for secret in files.values():
             self.write(secret, "0")
         return files
 
-    def asked(self) -> int:
-        """Requests that an audited server has had so far."""
+    def count_requests(self) -> int:
+        """Count the requests in the audit log of the server."""
         with self.audit.open("rb") as log:
             return sum(b'"type":"request"' in line for line in log)
 
@@ -182,7 +182,7 @@ class Rig:
         self.bao.put(f"production/{secret}", value=value)
 
     def lessee(self, files: Files, *, notify: Mapping[str, object] | None = None) -> Program:
-        """`lessee run` for one app, in a folder of its own: each is a cold start."""
+        """`lessee run` for one app, in a new folder, so that it starts cold."""
         return self.lessee_for({"files": (templates(files), notify)})
 
     def lessee_for(
@@ -192,17 +192,17 @@ class Rig:
         auth: Mapping[str, object] | None = None,
         events: Mapping[str, object] | None = None,
     ) -> Program:
-        """`lessee run` for apps of templates, by file name, and whom to notify; the app `files` is watched.
+        """`lessee run` for several apps: for each its templates by file name, and its `notify` block or None.
 
-        `events`: who tells it of changes.
+        The methods of the program watch the files of the app `files`. `events`: the block of the configuration.
         """
         folder = self._own_folder("lessee")
-        said: dict[str, object] = {}
+        blocks: dict[str, object] = {}
         for app, (templates, notify) in apps.items():
             (folder / "templates" / app).mkdir(parents=True)
             for name, text in templates.items():
                 (folder / "templates" / app / f"{name}.j2").write_text(text)
-            said[app] = {
+            blocks[app] = {
                 "directory": str(folder / app),
                 "files": [{"template": f"{app}/{name}.j2"} for name in templates],
                 **({"notify": notify} if notify else {}),
@@ -211,10 +211,10 @@ class Rig:
         config = {
             "environment": "production",
             "vault": {"address": self.bao.address, "auth": {"method": "approle", **approle, **(auth or {})}},
-            "secrets": {"refresh": "1s"},
-            "state": str(folder / "state"),
-            "templates": "templates",
-            "apps": said,
+            "secrets": {"refresh_interval": "1s"},
+            "state_dir": str(folder / "state"),
+            "template_dir": "templates",
+            "apps": blocks,
             **({"events": events} if events else {}),
         }
         (folder / "lessee.yaml").write_text(json.dumps(config))
@@ -222,13 +222,13 @@ class Rig:
         return Program(folder, command, list(apps.get("files", ({}, None))[0]))
 
     def peer(self, files: Files, *, command: Sequence[str] = ()) -> Program:
-        """`bao agent` for the same; `command` runs after a file was written."""
+        """`bao agent` for the same files. It runs `command` after it has written a file."""
         return self.peer_for(peer_templates(files), command=command)
 
     def peer_for(
         self, templates: Mapping[str, str], *options: str, command: Sequence[str] = (), retries: int | None = None
     ) -> Program:
-        """`bao agent` for templates, by file name; `retries` where not its default."""
+        """`bao agent` for templates by file name. `retries`: `num_retries`, if it is not the default."""
         folder = self._own_folder("peer")
         retry = f"retry {{ num_retries = {retries} }}" if retries is not None else ""
         blocks = [_AGENT % (self.bao.address, retry, self.role_id, self.secret_id)]
@@ -251,7 +251,7 @@ class Rig:
 
 @contextmanager
 def rig(*, audited: bool = False) -> Iterator[Rig]:
-    """A server, gone at the end with all that was written. `audited`: it counts what it is asked."""
+    """A server that exists until the block ends, with all its files. `audited`: it writes an audit log."""
     with tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as name:
         folder = Path(name)
         config = _AUDIT % (folder / "audit.log") if audited else None
@@ -260,38 +260,38 @@ def rig(*, audited: bool = False) -> Iterator[Rig]:
 
 
 def templates(files: Files) -> dict[str, str]:
-    """What lessee is to render them from, by file name."""
+    """Lessee's templates of these files, by file name."""
     return {name: f'VALUE={{{{ secret("{secret}").value }}}}\n' for name, secret in files.items()}
 
 
 def peer_templates(files: Files) -> dict[str, str]:
-    """What the peer is to render them from, by file name."""
+    """The peer's templates of these files, by file name."""
     text = '{{ with secret "secret/data/production/%s" }}VALUE="{{ .Data.data.value }}"{{ end }}\n'
     return {name: text % secret for name, secret in files.items()}
 
 
 def environ(folder: Path) -> dict[str, str]:
-    """What a program under test is started with: nothing of the caller's but the path."""
+    """The environment of a program under test: of the caller's variables only PATH."""
     return {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "LANG": "C.UTF-8"}
 
 
 def alternate(repetitions: int, **measures: Callable[[], Any]) -> dict[str, list[Any]]:
-    """Measure in turn, so that whatever else the machine does strikes them all."""
+    """Take the measurements in turn, so that other load on the machine affects all of them."""
     results: dict[str, list[Any]] = {name: [] for name in measures}
     for number in range(repetitions):
         for name, measure in measures.items():
             results[name].append(measure())
-            tell(f"{number + 1}/{repetitions} {name}: {results[name][-1]}")
+            report(f"{number + 1}/{repetitions} {name}: {results[name][-1]}")
     return results
 
 
-def tell(text: str) -> None:
-    """Say on stderr how far it is."""
+def report(text: str) -> None:
+    """Print progress to stderr."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
 
 def resident(pid: int) -> tuple[float, float | None]:
-    """RSS, and PSS where we may read it, in MiB."""
+    """RSS in MiB, and PSS if it is readable, else None."""
     try:
         pss = _field(f"/proc/{pid}/smaps_rollup", "Pss")
     except PermissionError:
@@ -300,19 +300,19 @@ def resident(pid: int) -> tuple[float, float | None]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its threads so far."""
+    """User and system time that a process and its threads have used."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / _TICK
 
 
 def stamp(number: int) -> str:
-    """A value of three KiB that says which it is and whether it is whole."""
+    """A value of three KiB with a number and a checksum."""
     body = f"{number:06}" * 500
     return f"{number:06}-{hashlib.sha256(body.encode()).hexdigest()}-{body}"
 
 
-def stamped(content: bytes) -> int | None:
-    """The number in a file that holds a whole stamp, else None."""
+def read_stamp(content: bytes) -> int | None:
+    """The number in a file that contains one complete stamp, else None."""
     found = _STAMP.fullmatch(content)
     if found is None or hashlib.sha256(found[3]).hexdigest().encode() != found[2]:
         return None

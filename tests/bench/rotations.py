@@ -1,4 +1,4 @@
-"""Requests that fail while an app's workers are replaced, again and again, by SIGHUP for a new secret."""
+"""Counts failed requests while SIGHUP replaces an app's workers for each new secret."""
 
 import argparse
 import json
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rig import LOOK, PATIENCE, Figure, Rig, rig, tell
+from rig import CHECK_INTERVAL, TIMEOUT, Figure, Rig, report, rig
 
 from support.programs.loaded_app import Clients, Served, gunicorn, uvicorn
 
 TRIES = 100
-TRIES_EACH = 60
-"""Where it is done twice."""
+UVICORN_TRIES = 60
+"""Fewer, because uvicorn is also measured without an agent."""
 REFRESH = "200ms"
 FILE = "value.txt"
 SECRET = "rotations/one"
@@ -25,7 +25,7 @@ Server = Callable[[int], list[str]]
 
 
 class Seen(NamedTuple):
-    """What the clients have seen."""
+    """The requests of all clients."""
 
     failed: int
     answered: int
@@ -35,30 +35,30 @@ class Seen(NamedTuple):
         return f"{self.failed} of {self.answered:,}"
 
 
-def measure(tries: int = TRIES, tries_each: int = TRIES_EACH) -> Iterator[Figure]:
+def measure(tries: int = TRIES, uvicorn_tries: int = UVICORN_TRIES) -> Iterator[Figure]:
     with rig() as bench:
-        ours = _by_lessee(bench, gunicorn, tries)
+        ours = _with_lessee(bench, gunicorn, tries)
         name = f"failed requests to gunicorn with two workers, {ours.rotations} rotations by SIGHUP under load"
         yield Figure(name, "", str(ours), "0", not ours.failed)
-        # A worker of uvicorn that leaves closes connections that it has accepted and not read yet: nobody who sends the
-        # signal can help it, so what is told beside is not the peer, but the same signals without any agent.
-        alone, ours = _by_hand(bench, uvicorn, tries_each), _by_lessee(bench, uvicorn, tries_each)
+        # A worker of uvicorn that ends closes connections that it has accepted but not read. No sender of the signal
+        # can prevent that, so the peer's column has the same signals without an agent.
+        alone, ours = _without_agent(bench, uvicorn, uvicorn_tries), _with_lessee(bench, uvicorn, uvicorn_tries)
         name = f"failed requests to uvicorn --workers 2, {ours.rotations} rotations by SIGHUP under load"
         yield Figure(name, f"{alone} without an agent", str(ours))
 
 
-def _by_lessee(bench: Rig, server: Server, tries: int) -> Seen:
+def _with_lessee(bench: Rig, server: Server, tries: int) -> Seen:
     bench.write(SECRET, "first")
     notify = {"process": {"pid_file": str(bench.folder / "server.pid")}, "action": "SIGHUP"}
     program = bench.lessee_for({"files": ({FILE: f'{{{{ secret("{SECRET}").value }}}}'}, notify)})
-    config = json.loads(program.config.read_text()) | {"secrets": {"refresh": REFRESH}}
+    config = json.loads(program.config.read_text()) | {"secrets": {"refresh_interval": REFRESH}}
     program.config.write_text(json.dumps(config))
     with program:
         program.wait_for_files()
         return _rotate(bench, server, program.directory / FILE, lambda _, value: bench.write(SECRET, value), tries)
 
 
-def _by_hand(bench: Rig, server: Server, tries: int) -> Seen:
+def _without_agent(bench: Rig, server: Server, tries: int) -> Seen:
     file, new = bench.folder / FILE, bench.folder / "new"
     file.write_text("first")
 
@@ -71,7 +71,7 @@ def _by_hand(bench: Rig, server: Server, tries: int) -> Seen:
 
 
 def _rotate(bench: Rig, server: Server, file: Path, change: Callable[[Served, str], None], tries: int) -> Seen:
-    """Change the file, and wait until all workers serve what stands in it now; so many times."""
+    """Change the file and wait until all workers serve the new content; repeat it `tries` times."""
     with Served(server, bench.folder, file) as app:
         _until(app.answers, app)
         with Clients(app.port) as clients:
@@ -81,26 +81,26 @@ def _rotate(bench: Rig, server: Server, file: Path, change: Callable[[Served, st
                 change(app, value)
                 _until(lambda value=value: clients.all_serve(value.encode()), app)
             took = (time.monotonic() - began) / tries
-    tell(f"{server.__name__}: a rotation takes {took:.2f} s")
-    # No server can help it: it closes a connection that idles, and does not know of the request that is on its way.
-    tell(f"{clients.retried} requests were sent again, since a connection kept alive was closed meanwhile")
+    report(f"{server.__name__}: a rotation takes {took:.2f} s")
+    # A server that closes an idle connection cannot know of a request that is on its way.
+    report(f"{clients.retried} requests were retried, because the server had closed their keep-alive connection")
     for failure, times in Counter(clients.failures).most_common(5):
-        tell(f"{times} times: {failure}")
+        report(f"{times} times: {failure}")
     return Seen(len(clients.failures), clients.answered, tries)
 
 
 def _until(condition: Callable[[], object], app: Served) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
             last = "\n".join(app.log.read_text().splitlines()[-5:])
-            raise RuntimeError(f"the workers do not serve what stands in the file\n{last}")
-        time.sleep(LOOK)
+            raise RuntimeError(f"the workers do not serve the content of the file\n{last}")
+        time.sleep(CHECK_INTERVAL)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=TRIES, help=f"rotations ({TRIES})")
     chosen = parser.parse_args().tries
-    for figure in measure(chosen, min(chosen, TRIES_EACH)):
+    for figure in measure(chosen, min(chosen, UVICORN_TRIES)):
         sys.stdout.write(f"{figure.name}: {figure.lessee}; {figure.peer}\n")

@@ -6,72 +6,72 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from rig import Figure, tell
+from rig import Figure, report
 
 NAMES = (
     "start",
     "memory",
     "polling",
-    "saved",
+    "requests_saved",
     "latency",
     "events",
-    "told",
-    "replaced",
+    "notification",
+    "child_replacement",
     "reload",
     "rendering",
     "bounds",
-    "mixed",
-    "kill",
-    "owed",
-    "reuse",
+    "mixed_reads",
+    "killed_publications",
+    "pending_notifications",
+    "pid_reuse",
     "canary",
     "restarts",
-    "forbidden",
+    "denied_path",
     "handover",
     "rotations",
-    "bad",
-    "deaf",
+    "rollback",
+    "unhandled_signals",
     "orphans",
     "crashes",
-    "revoked",
-    "stopped",
-    "jumps",
-    "weather",
+    "token_revocation",
+    "sigstop",
+    "clock_jumps",
+    "outages",
     "herd",
     "fleet",
     "scale",
-    "month",
-    "months",
+    "lease_simulation",
+    "rotation_simulation",
     "setup",
-    "apart",
+    "environment_isolation",
     "validation",
     "dist",
     "backup",
-    "turns",
-    "killed",
-    "twenty",
+    "role_rotation",
+    "killed_rotations",
+    "concurrent_rotators",
     "secrecy",
     "simba",
     "mcp_session",
     "audit_log",
-    "trail",
+    "audit_trail",
 )
-_MET = {True: "yes", False: "**no**", None: ""}
+_MARKS = {True: "yes", False: "**no**", None: ""}
 
 
 def main(names: list[str]) -> int:
-    """0 where all that is to be reached was reached."""
+    """Return 0 if every figure reached its target, else 1; 64 for an unknown name."""
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
-        sys.stderr.write(f"there is no {', '.join(unknown)}; there are: {', '.join(NAMES)}\n")
+        sys.stderr.write(f"unknown benchmark: {', '.join(unknown)}; choose from: {', '.join(NAMES)}\n")
         return 64
-    # As Ctrl-C does: servers, agents and files go on the way out.
-    signal.signal(signal.SIGTERM, _leave)
+    # SIGTERM cleans up as Ctrl-C does: it ends servers and agents, and removes files.
+    signal.signal(signal.SIGTERM, _exit)
     missed = False
-    _row("figure", "bao agent", "lessee", "to reach", "met")
+    _row("figure", "bao agent", "lessee", "target", "met")
     _row(*["---"] * 5)
     for name in names or NAMES:
-        tell(name)
+        report(name)
         for figure in importlib.import_module(name).measure():
             _print(figure)
             missed = missed or figure.met is False
@@ -79,7 +79,7 @@ def main(names: list[str]) -> int:
 
 
 def _print(figure: Figure) -> None:
-    _row(figure.name, figure.peer, figure.lessee, figure.reach, _MET[figure.met])
+    _row(figure.name, figure.peer, figure.lessee, figure.target, _MARKS[figure.met])
 
 
 def _row(*cells: str) -> None:
@@ -87,7 +87,7 @@ def _row(*cells: str) -> None:
     sys.stdout.flush()
 
 
-def _leave(number: int, _: FrameType | None) -> NoReturn:
+def _exit(number: int, _: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 

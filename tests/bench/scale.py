@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
-from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, cpu_seconds, resident, tell
+from rig import LESSEE, MEMORY, TIMEOUT, Figure, Program, cpu_seconds, report, resident
 
 from lessee.vault.connections import Address, Connection, Connector
 from support import sockets
@@ -125,7 +125,7 @@ class SetupNamespace:
 
     def _await_mount(self) -> None:
         """A KV mount of version 2 is made in the background."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
                 self.cluster.ask(0, "GET", "secret/config")
@@ -244,13 +244,13 @@ def _return(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figur
     """The server is killed, and comes back when every token has ended."""
     name = f"{len(agents)} agents, {AWAY:.0f} s without the server, all tokens ended"
     cluster = ground.cluster
-    tell("the server is killed")
+    report("the server is killed")
     cluster.stop(0)
     time.sleep(AWAY)
     begin = ground.place()
     cluster.start(0)
     back_at = time.monotonic()
-    tell("it is back")
+    report("it is back")
     cluster.active()
     ground.write("database/postgres", password="returned")
     took = _fresh(agents, "returned", lambda: time.monotonic() - back_at)
@@ -277,7 +277,7 @@ def _fresh(agents: Sequence[Program], value: str, clock: Callable[[], float]) ->
     """When each had a value in its file, in order."""
     missing, took = list(agents), []
     while missing:
-        if clock() > PATIENCE:
+        if clock() > TIMEOUT:
             raise RuntimeError(f"{len(missing)} agents did not become fresh, one in {missing[0].folder}")
         late = []
         for agent in missing:

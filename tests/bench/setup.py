@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rig import Figure, tell
+from rig import Figure, report
 
 from lessee.host.openbao import OpenBao
-from support.environments.setup_namespace import AUDIT, Ground
+from support.environments.setup_namespace import AUDIT, SetupNamespace
 
 RUNS = 5
 REACH = 5.0
@@ -20,7 +20,7 @@ def measure() -> Iterator[Figure]:
         home = Path(folder)
         with OpenBao(home, config=AUDIT % (home / "audit.log")) as bao:
             for number in range(RUNS):
-                ground = Ground(bao, f"bare{number}", home, home / "audit.log")
+                ground = SetupNamespace(bao, f"bare{number}", home, home / "audit.log")
                 ground.wanted["pki"] = {"common_name": "root", "roles": {"web": {"allowed_domains": ["simba.local"]}}}
                 began = time.monotonic()
                 ground.run()
@@ -28,7 +28,7 @@ def measure() -> Iterator[Figure]:
                 made = ground.writes()
                 ground.run()
                 writes += ground.writes() - made
-                tell(f"{made} writes, longest {longest:.2f} s; again: {writes}")
+                report(f"{made} writes, longest {longest:.2f} s; again: {writes}")
     yield Figure(
         f"setup of three environments on a bare server ({made} writes): longest of {RUNS}",
         "",

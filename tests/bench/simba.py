@@ -6,21 +6,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from rig import Figure, tell
+from rig import Figure, report
 
 from e2e.compose import Images
 from e2e.engine import Engine
-from e2e.simba import Simba, Stand
+from e2e.simba import Simba, SimbaImages
 
 DATABASE, STORAGE = 100, 20
 UP = 30.0
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 def measure(database: int = DATABASE, storage: int = STORAGE) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="lessee-simba-") as folder, Engine() as engine:
         images = Images(engine, folder)
-        stand = Stand(images, folder)
+        stand = SimbaImages(images, folder)
         try:
             images.make()
             stand.make()
@@ -49,21 +49,21 @@ def _rotations(simba: Simba, database: int, storage: int) -> Figure:
         simba.rotate("postgres", *(["storage"] if both else []))
         logins[simba.secret("database/postgres", "username")] += 1
         if number % 10 == 9:
-            tell(f"simba: {number + 1} of {database}, {json.dumps(simba.load())}")
+            report(f"simba: {number + 1} of {database}, {json.dumps(simba.load())}")
     took = time.monotonic() - began
     load = simba.load()
     for line in simba.lines("load", "failed:")[:20]:
-        tell(f"simba: {line}")
-    tell(f"simba: logins {dict(logins)}, {took:.0f} s, longest answer {load['longest']} s")
+        report(f"simba: {line}")
+    report(f"simba: logins {dict(logins)}, {took:.0f} s, longest answer {load['longest']} s")
     counts = [simba.rotation(name) for name in ("postgres", "storage")]
-    tell(f"simba: {[(one['name'], one['count'], one['missing']) for one in counts]}")
+    report(f"simba: {[(one['name'], one['count'], one['missing']) for one in counts]}")
     name = f"… {database} rotations of its database and {storage} of its storage's keys under load: failed requests"
     text = f"{load['failed']} of {load['answered'] + load['failed']:,}"
     return Figure(name, "", text, "0", load["failed"] == 0)
 
 
 def _wait_for_load(simba: Simba) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while simba.load()["answered"] == 0:
         if time.monotonic() > deadline:
             raise TimeoutError("the clients never got an answer")

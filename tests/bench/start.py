@@ -8,11 +8,11 @@ from statistics import median
 from rig import LESSEE, Figure, Files, Program, Rig, alternate, environ, rig
 
 TEMPLATES = ((1, 7, 2.0), (100, 7, 0.9), (1000, 3, 0.5))
-"""Templates, repetitions, and the part of the peer's time that is to be reached."""
+"""Templates, repetitions, and the target as a fraction of the peer's time."""
 
 
 def measure() -> Iterator[Figure]:
-    """Each start is a cold one: no token, no files; the programs themselves are in the page cache."""
+    """Every start is cold: it finds no token and no files. The programs are in the page cache."""
     with rig() as bench:
         _compare(bench, bench.secrets("warm", 1), 1)
         for count, repetitions, part in TEMPLATES:
@@ -26,7 +26,7 @@ def measure() -> Iterator[Figure]:
                 f"≤ {part:g} times that: {peer * part:.2f} s",
                 lessee <= peer * part,
             )
-            yield Figure(f"{name}: `lessee render --output`, to its end", "", f"{took['render']:.2f} s")
+            yield Figure(f"{name}: `lessee render --output`, total run time", "", f"{took['render']:.2f} s")
 
 
 def _compare(bench: Rig, files: Files, repetitions: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rig import MEMORY, Figure, tell  # The tests' own modules are found through it.
+from rig import MEMORY, Figure, report  # The tests' own modules are found through it.
 
 from support.environments import (
     breakages,
@@ -81,6 +81,6 @@ def _broken(tables: _Tables) -> Figure:
             if failed == {row.check, *row.also}:
                 told += 1
             else:
-                tell(f"{row.component} {row.check} {row.how.__name__}: {sorted(failed)}")
+                report(f"{row.component} {row.check} {row.how.__name__}: {sorted(failed)}")
     name = f"… of {count} parts broken one by one: told by their own checks alone"
     return Figure(name, "", str(told), str(count), told == count)

@@ -57,7 +57,7 @@ target, published_at = eval(sys.argv[1]), float(sys.argv[2])
 print(send(target, 1, published_at=published_at, start_period=0, now=published_at))
 print(restart(target, published_at=published_at, stop_grace_period=60))
 """
-REUSE = TESTS / "bench" / "reuse.py"
+REUSE = TESTS / "bench" / "pid_reuse.py"
 
 
 def boot_time():
@@ -368,6 +368,6 @@ def test_a_process_that_reuses_the_pid_at_any_moment_is_never_signaled():
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, REUSE, "108"]
     counts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert counts["reused"] == 108
-    assert counts["struck"] == 0
+    assert counts["signaled"] == 0
     # With a bare pid, other processes are hit at the moments of sending: the test can detect it.
-    assert counts["struck by pid"] == counts["tries by pid"] > 0
+    assert counts["signaled by pid"] == counts["tries by pid"] > 0

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from random import SystemRandom
 
-from database import credentials, database, is_fresh, peer_template, seconds_until, template, told
-from rig import Figure, Program, Rig, peer_templates, tell, templates
+from database import credentials, database, format_seconds, is_fresh, peer_template, seconds_until, template
+from rig import Figure, Program, Rig, peer_templates, report, templates
 
 from support.servers.postgres import Postgres
 
@@ -33,8 +33,8 @@ def measure() -> Iterator[Figure]:
             ours = _revoke_often(bench, postgres, lessee, lambda program=lessee: is_fresh(program))
             yield Figure(
                 f"token revoked → new credentials work, {name}, longest of {TIMES}",
-                told(theirs, CAP),
-                told(ours, CAP),
+                format_seconds(theirs, CAP),
+                format_seconds(ours, CAP),
                 f"≤ {longest:.0f} s",
                 ours is not None and ours <= longest,
             )
@@ -50,7 +50,7 @@ def _revoke_often(bench: Rig, postgres: Postgres, program: Program, fresh: Calla
             took.append(_revoke(bench, postgres, program, fresh))
             if took[-1] is None:
                 break
-    tell(f"{program.folder.name}: {[told(seconds, CAP) for seconds in took]}")
+    report(f"{program.folder.name}: {[format_seconds(seconds, CAP) for seconds in took]}")
     return None if None in took else max(took)
 
 

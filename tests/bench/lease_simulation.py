@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 
-from rig import Figure, tell
+from rig import Figure, report
 
 from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol.app_spec import Want
-from support.models.world import World, creds, want
+from lessee.agent.machine.protocol.app_spec import AppSpec
+from support.models.world import World, app_spec, creds
 
 SEED = 1
 APPS, LEASES = 5, 10
@@ -26,29 +26,31 @@ class Month(World):
     ended = 0
     """Leases that ended while a reader held them."""
 
-    def forget_the_ended(self):
+    def expire_old(self):
         known = [*self.tokens.values(), *self.leases.values()]
         if any(one.ends_at <= self.now for one in known):
-            held = {lease for app in self.apps for lease in self.held_by_readers(app)}
-            super().forget_the_ended()
+            held = {lease for app in self.apps for lease in self.used_by_readers(app)}
+            super().expire_old()
             self.ended += len(held - self.leases.keys())
 
 
 def measure() -> Iterator[Figure]:
     apps = {f"app{i}": _app(i) for i in range(APPS)}
     began = time.process_time()
-    month = Month(apps, seed=SEED, ttl=TTL, lease_ttl=TTL, lease_max=MAX_TTL)
+    month = Month(apps, seed=SEED, ttl=TTL, lease_ttl=TTL, lease_max_ttl=MAX_TTL)
     month.run(DAYS * DAY)
     took = time.process_time() - began
     renewals = sum(isinstance(command, cmd.RenewLease) for _, command in month.requests)
     leases = APPS * LEASES
-    tell(f"seed {SEED}; {len(month.requests)} requests, {len(month.published)} generations")
+    report(f"seed {SEED}; {len(month.requests)} requests, {len(month.published)} generations")
     name = f"{DAYS} days of {leases} leases, a ttl of a day, max_ttl of a week"
     yield Figure(f"{name}: ended in a reader's hands", "", str(month.ended), "0", not month.ended)
     yield Figure(f"{name}: renewals", "", f"{renewals:,}")
-    yield Figure(f"{name}: handovers", "", str(len(month.issues) - leases))
+    yield Figure(f"{name}: handovers", "", str(len(month.issued) - leases))
     yield Figure(f"{name}: time taken", "", f"{took:.1f} s", f"≤ {REACH:.0f} s", took <= REACH)
 
 
-def _app(number: int) -> Want:
-    return want(*(creds(f"{number}-{lease}") for lease in range(LEASES)), refresh=REFRESH, recipe=f"r{number}")
+def _app(number: int) -> AppSpec:
+    return app_spec(
+        *(creds(f"{number}-{lease}") for lease in range(LEASES)), refresh_interval=REFRESH, compiled_app=f"r{number}"
+    )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from database import seconds_until
-from rig import MEMORY, PATIENCE, tell
+from rig import MEMORY, TIMEOUT, report
 
 from support.servers.cluster import Cluster
 from support.servers.postgres import DATABASE, Postgres
@@ -31,7 +31,7 @@ def seconds_until_it_works(cap: float) -> float | None:
             raise RuntimeError("what is not killed does not work either")
         way.holds = True
         threading.Thread(target=_rotate, args=(bao,), daemon=True).start()
-        if not way.committed.wait(PATIENCE):
+        if not way.committed.wait(TIMEOUT):
             raise RuntimeError("the engine commits nothing")
         bao.stop(0)
         way.holds = False
@@ -41,7 +41,7 @@ def seconds_until_it_works(cap: float) -> float | None:
         bao.start(0)
         bao.active()
         took = seconds_until(lambda: postgres.can_log_in(_USER, _password(bao)), began, cap)
-        tell(f"OpenBao's engine: it has {'the old' if _password(bao) == before else 'a new'} password")
+        report(f"OpenBao's engine: it has {'the old' if _password(bao) == before else 'a new'} password")
         return took
 
 

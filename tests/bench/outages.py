@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 
-from rig import MEMORY, Figure, rig, tell
-from skies import ALL, SECRETS, Kind, Place, kinds
+from outage_faults import ALL, SECRETS, Outage, Place, all_outages
+from rig import MEMORY, Figure, report, rig
 
 from lessee.core.errors import LesseeError
 from support.servers.fault_proxy import Proxy
@@ -39,7 +39,7 @@ _ATTACHING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
+class Result:
     """How one spell of weather went. `late`: the longest that a change on another path took, where others go on."""
 
     survived: bool
@@ -64,7 +64,7 @@ class Spell:
 def measure() -> Iterator[Figure]:
     if find_initdb() is None:
         raise LesseeError("there is no PostgreSQL", todo="apt install postgresql")
-    weathers = list(kinds())
+    weathers = list(all_outages())
     with (
         TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder,
         Postgres(Path(folder)) as postgres,
@@ -78,7 +78,7 @@ def measure() -> Iterator[Figure]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _figure(kind: Kind, long: Spell, short: Spell) -> Figure:
+def _figure(kind: Outage, long: Result, short: Result) -> Figure:
     backs = [f"{spell.back:.1f} s" if spell.back is not None else f"> {CAP:.0f} s" for spell in (long, short)]
     said = [f"back in {backs[0]} ({backs[1]})", long.trouble, short.trouble]
     reach = [f"≤ {BACK[LONG]:.0f} s (≤ {BACK[SHORT]:.0f} s)", "files same"]
@@ -91,11 +91,11 @@ def _figure(kind: Kind, long: Spell, short: Spell) -> Figure:
     return Figure(name, "", ", ".join(filter(None, said)), ", ".join(reach), met)
 
 
-def _in_time(spell: Spell, seconds: float) -> bool:
+def _in_time(spell: Result, seconds: float) -> bool:
     return spell.back is not None and spell.back <= BACK[seconds]
 
 
-def _spells(kind: Kind, postgres: Postgres) -> tuple[Spell, Spell]:
+def _spells(kind: Outage, postgres: Postgres) -> tuple[Result, Result]:
     """A long one and, when that is past, a short one: nothing of the first is to be felt."""
     with ExitStack() as stack:
         bench = stack.enter_context(rig())
@@ -114,7 +114,7 @@ def _spells(kind: Kind, postgres: Postgres) -> tuple[Spell, Spell]:
         return long, _spell(kind, SHORT, place)
 
 
-def _spell(kind: Kind, seconds: float, place: Place) -> Spell:
+def _spell(kind: Outage, seconds: float, place: Place) -> Result:
     value = f"of {seconds:.0f} s"
     before = place.content(kind.stuck)
     changed: set[str] = set()
@@ -135,8 +135,8 @@ def _spell(kind: Kind, seconds: float, place: Place) -> Spell:
         if not written[app]:  # the server was in no state to take it
             _wait(lambda app=app: place.write(app, value), CAP)
     back = _wait(lambda: all(place.shows(app, value) for app in SECRETS) and place.is_fresh(), CAP)
-    spell = Spell(place.lives(), frozenset(changed), told, requests, late, back)
-    tell(f"{kind.name}, {seconds:.0f} s: {spell}")
+    spell = Result(place.lives(), frozenset(changed), told, requests, late, back)
+    report(f"{kind.name}, {seconds:.0f} s: {spell}")
     return spell
 
 
@@ -160,9 +160,9 @@ def _wait(condition: Callable[[], object], cap: float) -> float | None:
     return time.monotonic() - began
 
 
-def _asked(place: Place, kind: Kind) -> int:
+def _asked(place: Place, kind: Outage) -> int:
     """What the proxy has seen; where nobody listens, or nobody finds it, lessee's own count is the greater."""
     seen = place.proxy.count(kind.counts or "")
     if kind.counts:
         return seen
-    return max(seen, place.asked())
+    return max(seen, place.count_requests())

@@ -1,4 +1,4 @@
-"""From the answer to a write in KV until a new child runs that has the new value in its environment."""
+"""Measures the time from the response to a KV write until a new child has the value in its environment."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from rig import Figure, Program, Rig, alternate, rig
 
 REPETITIONS = 2
 CHANGES = 20
-"""A repetition: 40 in all."""
+"""Per repetition: 40 in total."""
 PEER_CHANGES = 10
 MEDIAN = 1.0
-_CHANCE = SystemRandom()
+_RANDOM = SystemRandom()
 
 
 def measure() -> Iterator[Figure]:
@@ -26,24 +26,24 @@ def measure() -> Iterator[Figure]:
         )
     theirs, ours = (list(chain.from_iterable(took[side])) for side in ("peer", "lessee"))
     changes = f"{len(ours)} changes ({len(theirs)} of the peer)"
-    name = f"KV write answered → a new child has it in its environment, refresh 1 s, {changes}"
+    name = f"KV write → a new child has it in its environment, `refresh_interval: 1s`, {changes}"
     peer, mine = (f"{median(times):.2f} / {max(times):.2f} s" for times in (theirs, ours))
     yield Figure(f"{name}: median / longest", peer, mine, f"≤ {MEDIAN:.0f} s / any", median(ours) <= MEDIAN)
 
 
 def _changes(bench: Rig, make: Callable[..., Program], count: int) -> list[float]:
-    bench.write("replaced/one", "first")
+    bench.write("replacement/one", "first")
     file = bench.folder / "starts"
     file.unlink(missing_ok=True)
-    program = make(bench, "replaced/one", children.child(file))
+    program = make(bench, "replacement/one", children.child(file))
     with children.running(program):
         took = []
         program.until(lambda: children.starts(file), "a child")
         for number in range(count):
-            # The phase of the write in the agent's round is left to chance.
-            time.sleep(_CHANCE.uniform(0.0, 1.0))
+            # Writes at random moments between two polls of the agent.
+            time.sleep(_RANDOM.uniform(0.0, 1.0))
             value = f"{program.folder.name}-{number}"
-            bench.write("replaced/one", value)
+            bench.write("replacement/one", value)
             answered = time.monotonic()
             program.until(lambda value=value: children.starts(file)[-1].value == value, "a new child")
             took.append(children.starts(file)[-1].at - answered)

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from database import answered, credentials, database, peer_template, seconds_until, template, told
-from rig import Figure, Program, Rig, tell
+from database import audited_requests, credentials, database, format_seconds, peer_template, seconds_until, template
+from rig import Figure, Program, Rig, report
 
 from support.servers.postgres import Postgres
 
@@ -17,7 +17,7 @@ SETTLE = 1.0
 CAP = 60.0
 """Seconds after which nobody waits any longer."""
 NOTICED = 1.0
-_ENDED = b'"event": "lease ended"'
+_ENDED = b'"event": "lease expired"'
 
 
 class _Seen(NamedTuple):
@@ -36,8 +36,14 @@ def measure() -> Iterator[Figure]:
         theirs, ours = (_stop_often(bench, postgres, program) for program in (peer, lessee))
     name = f"stopped for {STOPPED:.0f} s with a ttl of {TTL} s, {TIMES} times"
     soon = ours.noticed is not None and ours.noticed <= NOTICED
-    yield Figure(f"{name}: continued → the end of the lease is logged", "", told(ours.noticed, CAP), "≤ 1 s", soon)
-    yield Figure(f"{name}: continued → new credentials work", told(theirs.working, CAP), told(ours.working, CAP))
+    yield Figure(
+        f"{name}: continued → the end of the lease is logged", "", format_seconds(ours.noticed, CAP), "≤ 1 s", soon
+    )
+    yield Figure(
+        f"{name}: continued → new credentials work",
+        format_seconds(theirs.working, CAP),
+        format_seconds(ours.working, CAP),
+    )
     renewals = str(theirs.renewals), str(ours.renewals)
     yield Figure(f"{name}: renewals of what had ended", *renewals, "0", not ours.renewals)
 
@@ -47,7 +53,7 @@ def _stop_often(bench: Rig, postgres: Postgres, program: Program) -> _Seen:
     with program:
         program.wait_for_files()
         seen = [_stop(bench, postgres, program) for _ in range(TIMES)]
-    tell(f"{program.folder.name}: {seen}")
+    report(f"{program.folder.name}: {seen}")
     noticed, working, renewals = zip(*seen, strict=True)
     return _Seen(_longest(noticed), _longest(working), sum(renewals))
 
@@ -58,7 +64,7 @@ def _stop(bench: Rig, postgres: Postgres, program: Program) -> _Seen:
     before, logged = credentials(file), program.log.stat().st_size
     program.process.send_signal(signal.SIGSTOP)
     time.sleep(STOPPED)
-    asked = len(answered(bench, "sys/leases/renew"))
+    asked = len(audited_requests(bench, "sys/leases/renew"))
     program.process.send_signal(signal.SIGCONT)
     since = time.monotonic()
     noticed = None
@@ -71,7 +77,7 @@ def _stop(bench: Rig, postgres: Postgres, program: Program) -> _Seen:
         return bool(now) and now != before and postgres.can_log_in(*now)
 
     working = seconds_until(works, since, CAP)
-    return _Seen(noticed, working, len(answered(bench, "sys/leases/renew")) - asked)
+    return _Seen(noticed, working, len(audited_requests(bench, "sys/leases/renew")) - asked)
 
 
 def _longest(times: tuple[float | None, ...]) -> float | None:

@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from lessee.host.openbao import OpenBao
 from support.environments.reach import PAIRS, ROLES, Wire, beside, is_allowed, plain, prepare, tricks
-from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, Ground
+from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, SetupNamespace
 from support.servers.fault_proxy import Proxy
 
 _REACHING = {
@@ -31,13 +31,13 @@ def measure() -> Iterator[Figure]:
         folder = Path(name)
         (folder / "ground").mkdir()
         with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as bao:
-            ground = prepare(Ground(bao, "apart", folder / "ground", folder / "audit.log"), folder)
+            ground = prepare(SetupNamespace(bao, "apart", folder / "ground", folder / "audit.log"), folder)
             yield from _by_tokens(ground)
             with Proxy(bao.port) as proxy:
                 yield from _by_agents(ground, proxy, folder)
 
 
-def _by_tokens(ground: Ground) -> Iterator[Figure]:
+def _by_tokens(ground: SetupNamespace) -> Iterator[Figure]:
     tried = allowed = at_home = 0
     with Wire(ground) as wire:
         for role in ROLES:
@@ -53,7 +53,7 @@ def _by_tokens(ground: Ground) -> Iterator[Figure]:
     yield Figure(f"reads {_HOME}", "", f"{at_home} of {len(ROLES)}", str(len(ROLES)), at_home == len(ROLES))
 
 
-def _by_agents(ground: Ground, proxy: Proxy, folder: Path) -> Iterator[Figure]:
+def _by_agents(ground: SetupNamespace, proxy: Proxy, folder: Path) -> Iterator[Figure]:
     tried = refused = 0
     requests = ground.requests()
     for own, other in PAIRS:
@@ -68,7 +68,7 @@ def _by_agents(ground: Ground, proxy: Proxy, folder: Path) -> Iterator[Figure]:
     yield Figure(f"requests of one {_HOME}", "", str(asked), "more than 0", code == 0 and asked > 0)
 
 
-def _render(ground: Ground, proxy: Proxy, folder: Path, own: str, text: str) -> int:
+def _render(ground: SetupNamespace, proxy: Proxy, folder: Path, own: str, text: str) -> int:
     folder.mkdir()
     (folder / "web.txt.j2").write_text(text)
     place = ground.disk / "out" / own / f"{own}-web"
@@ -78,7 +78,7 @@ def _render(ground: Ground, proxy: Proxy, folder: Path, own: str, text: str) -> 
         "environment": own,
         "vault": {"address": proxy.address, "namespace": ground.name, "auth": auth},
         "setup": {"environments": ENVIRONMENTS},
-        "state": str(folder / "state"),
+        "state_dir": str(folder / "state"),
         "apps": {"web": {"directory": str(folder / "web"), "files": [{"template": "web.txt.j2"}]}},
     }
     (folder / "lessee.yaml").write_text(json.dumps(config))

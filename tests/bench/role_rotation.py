@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import psycopg
 from database import database, seconds_until
-from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, Rig, environ, tell
+from rig import LESSEE, MEMORY, TIMEOUT, Figure, Program, Rig, environ, report
 
 from lessee.host.openbao import ROOT_TOKEN
 from support.environments.rotation_targets import RotationTarget
@@ -62,11 +62,11 @@ def measure(rotations: int = ROTATIONS) -> Iterator[Figure]:
                 _change(target)
                 _until(lambda: target.fields()["password"] in file.read_text())
             single = seen()
-            tell(f"a single role: {single}")
+            report(f"a single role: {single}")
         with _among_workers(bench, postgres, LoginRoles) as (target, _, seen):
             took = [_rotate(target, number) for number in range(rotations)]
             whole = seen()
-            tell(f"two roles: {whole}")
+            report(f"two roles: {whole}")
     name = f"failed logins of {WORKERS} workers while their credentials are changed {rotations} times"
     yield Figure(f"{name}: one role, `ALTER ROLE` and then a write to KV", "", _told(single))
     met = not whole.failed and whole.changes >= WORKERS * rotations
@@ -128,7 +128,7 @@ def _rotate(target: RotationTarget, number: int) -> float:
     if journal.propagation_times == before:
         raise RuntimeError(f"it was not confirmed by all: {journal.missing}")
     if number % 10 == 0:
-        tell(f"{number} rotations, {journal.propagation_times[-1]:.3f} s")
+        report(f"{number} rotations, {journal.propagation_times[-1]:.3f} s")
     return journal.propagation_times[-1]
 
 
@@ -142,7 +142,7 @@ def _change(target: RotationTarget) -> None:
 
 
 def _until(condition: Callable[[], object]) -> None:
-    if seconds_until(condition, time.monotonic(), PATIENCE) is None:
+    if seconds_until(condition, time.monotonic(), TIMEOUT) is None:
         raise RuntimeError("the file does not change")
 
 
@@ -172,7 +172,7 @@ class _Workers:
 
     @staticmethod
     def _hear(process: subprocess.Popen[bytes]) -> Mapping[str, int]:
-        if not select.select([process.stdout], [], [], PATIENCE)[0]:
+        if not select.select([process.stdout], [], [], TIMEOUT)[0]:
             raise RuntimeError("a worker is silent")
         heard: Mapping[str, int] = json.loads(process.stdout.readline())
         return heard

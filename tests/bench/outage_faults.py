@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from database import template
-from rig import Rig, tell
+from rig import Rig, report
 
 from lessee.core.errors import LesseeError
 from lessee.status.server import request_status
@@ -93,7 +93,7 @@ class Place:
         status = self.status()
         return bool(status.get("fresh")) and status["vault"]["reachable"] and not status["problems"]
 
-    def asked(self) -> int:
+    def count_requests(self) -> int:
         """By lessee's own count."""
         return int(self.status().get("totals", {}).get("requests", 0))
 
@@ -105,7 +105,7 @@ Over = Callable[[Place], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Outage:
     """A kind of weather. `stuck`: apps that it holds up; the others go on. `counts`: the words of paths that count."""
 
     name: str
@@ -115,21 +115,23 @@ class Kind:
     prepare: Over | None = None
 
 
-def kinds() -> Iterator[Kind]:
+def all_outages() -> Iterator[Outage]:
     """All of them; some need root."""
     for name, fault in _SKIES.items():
-        yield Kind(name, partial(_sky, fault=fault))
-    yield Kind("sealed", _sealed)
-    yield Kind("KV mount disabled, and enabled with data", _unmounted, counts="/secret/")
+        yield Outage(name, partial(_sky, fault=fault))
+    yield Outage("sealed", _sealed)
+    yield Outage("KV mount disabled, and enabled with data", _unmounted, counts="/secret/")
     for name, fault in _SKIES_OF_A_PATH.items():
-        yield Kind(f"one path: {name}", partial(_sky, fault=fault, words="/two/"), frozenset({"other"}), "/two/")
-    yield Kind("one path: denied by the policy (403)", _denied, frozenset({"other"}), "/two/")
+        yield Outage(f"one path: {name}", partial(_sky, fault=fault, words="/two/"), frozenset({"other"}), "/two/")
+    yield Outage("one path: denied by the policy (403)", _denied, frozenset({"other"}), "/two/")
     if os.geteuid() != 0:
-        tell("weather: names that do not resolve and a full or read-only tmpfs need root; they are left out")
+        report("weather: names that do not resolve and a full or read-only tmpfs need root; they are left out")
         return
-    yield Kind("name not resolved", _nameless, prepare=_named)
-    yield Kind("tmpfs of files and state full", _full, frozenset({"files"}), None, partial(_small, ("files", "state")))
-    yield Kind("tmpfs of files read-only", _read_only, frozenset({"files"}), None, partial(_small, ("files",)))
+    yield Outage("name not resolved", _nameless, prepare=_named)
+    yield Outage(
+        "tmpfs of files and state full", _full, frozenset({"files"}), None, partial(_small, ("files", "state"))
+    )
+    yield Outage("tmpfs of files read-only", _read_only, frozenset({"files"}), None, partial(_small, ("files",)))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How soon an app works again after a password that does not; run as a program, it is the app."""
+"""Measures how soon an app works again after a wrong password was written; run as a program, it is the app."""
 
 import json
 import os
@@ -17,33 +17,33 @@ from typing import Any, NamedTuple, NoReturn
 
 import children
 import psycopg
-from database import database, seconds_until, told
-from rig import Figure, Program, Rig, tell
+from database import database, format_seconds, seconds_until
+from rig import Figure, Program, Rig, report
 
 from lessee.host.openbao import free_port
-from lessee.status.server import ask
+from lessee.status.server import request_status
 from support.servers.postgres import DATABASE, Postgres
 
 TRIES = 10
 PEER_TRIES = 1
-WITHIN = 5.0
+READY_TIMEOUT = 5.0
 LATE = 2.0
-"""Seconds after `within` in which it is to work again."""
+"""Seconds after the timeout of `ready` in which the app must work again."""
 CAP = 20.0
-"""Seconds after which nobody waits any longer."""
+"""Seconds after which the benchmark stops waiting."""
 PACE = 0.02
-"""Seconds before each look at the app's health, which costs it a login."""
+"""Seconds before each health check, which costs the app a login."""
 USER, RIGHT = "app", "right-password"
-SECRET, FILE = "bad/password", "password.env"
+SECRET, FILE = "rollback/password", "password.env"
 
 
 class Took(NamedTuple):
-    """Seconds; None where the cap was reached."""
+    """Seconds; None after CAP."""
 
     written: float | None
-    """From the answer to the write until it works again."""
-    told: float | None
-    """From the app's being told."""
+    """From the response to the write until the app works again."""
+    notified: float | None
+    """From the notification of the app."""
 
 
 def measure(tries: int = TRIES, peer_tries: int = PEER_TRIES) -> Iterator[Figure]:
@@ -52,15 +52,21 @@ def measure(tries: int = TRIES, peer_tries: int = PEER_TRIES) -> Iterator[Figure
         postgres.sql(f"CREATE DATABASE {DATABASE} OWNER {USER}")
         theirs = _tries(bench, postgres, peer=True, count=peer_tries)
         ours = _tries(bench, postgres, peer=False, count=tries)
-    name = f"a wrong password of PostgreSQL in KV, `ready` within {WITHIN:.0f} s, {tries} times"
+    name = f"a wrong password of PostgreSQL in KV, `ready.timeout` {READY_TIMEOUT:.0f} s, {tries} times"
     since_write = [_longest([took.written for took in side]) for side in (theirs, ours)]
     yield Figure(
-        f"{name}: written → the old one is back, and the app works; longest", *(told(took, CAP) for took in since_write)
+        f"{name}: written → old file restored and app healthy, longest",
+        *(format_seconds(took, CAP) for took in since_write),
     )
-    since_telling = [_longest([took.told for took in side]) for side in (theirs, ours)]
-    limit = WITHIN + LATE
-    met = since_telling[1] is not None and since_telling[1] <= limit
-    yield Figure("… told → it works; longest", *(told(took, CAP) for took in since_telling), f"≤ {limit:.0f} s", met)
+    since_notification = [_longest([took.notified for took in side]) for side in (theirs, ours)]
+    limit = READY_TIMEOUT + LATE
+    met = since_notification[1] is not None and since_notification[1] <= limit
+    yield Figure(
+        "… app notified → app healthy, longest",
+        *(format_seconds(took, CAP) for took in since_notification),
+        f"≤ {limit:.0f} s",
+        met,
+    )
 
 
 def _tries(bench: Rig, postgres: Postgres, *, peer: bool, count: int) -> list[Took]:
@@ -69,58 +75,58 @@ def _tries(bench: Rig, postgres: Postgres, *, peer: bool, count: int) -> list[To
     program = _peer(bench) if peer else _lessee(bench, port)
     with program:
         program.wait_for_files()
-        with _app(bench, program, postgres, port) as said:
-            # What was never seen to work is nothing to go back to.
-            program.until(lambda: peer or _is_confirmed(program), "the first proof")
+        with _app(bench, program, postgres, port) as log:
+            # The agent can only roll back to a generation that was ready.
+            program.until(lambda: peer or _is_ready(program), "the first readiness")
             took = []
             for number in range(count):
-                took.append(_try(bench, program, said, port, f"wrong-{number}"))
+                took.append(_try(bench, program, log, port, f"wrong-{number}"))
                 bench.write(SECRET, RIGHT)
-                program.until(lambda: _works(port) and (peer or _is_confirmed(program)), "the right password")
-    tell(f"{program.folder.name}: {[tuple(told(seconds, CAP) for seconds in one) for one in took]}")
+                program.until(lambda: _works(port) and (peer or _is_ready(program)), "the right password")
+    report(f"{program.folder.name}: {[tuple(format_seconds(seconds, CAP) for seconds in one) for one in took]}")
     return took
 
 
-def _try(bench: Rig, program: Program, said: Path, port: int, wrong: str) -> Took:
+def _try(bench: Rig, program: Program, log: Path, port: int, wrong: str) -> Took:
     bench.write(SECRET, wrong)
     written_at = time.monotonic()
-    program.until(lambda: children.starts(said)[-1].value == wrong, "the telling of the wrong one")
-    told_at = children.starts(said)[-1].at
-    program.until(lambda: not _works(port), "what the wrong one does")
+    program.until(lambda: children.starts(log)[-1].value == wrong, "the notification of the wrong password")
+    notified_at = children.starts(log)[-1].at
+    program.until(lambda: not _works(port), "the failure of the health check")
 
     def works_again() -> bool:
         return _value(program.directory / FILE) == RIGHT and _works(port)
 
-    took = seconds_until(works_again, told_at, CAP)
-    return Took(took + told_at - written_at if took is not None else None, took)
+    took = seconds_until(works_again, notified_at, CAP)
+    return Took(took + notified_at - written_at if took is not None else None, took)
 
 
 def _lessee(bench: Rig, port: int) -> Program:
     program = bench.lessee({FILE: SECRET}, notify={"pid_file": str(bench.folder / "app.pid")})
     config = json.loads(program.config.read_text())
-    config["apps"]["files"]["ready"] = {"http": f"http://127.0.0.1:{port}/", "within": f"{WITHIN:.0f}s"}
+    config["apps"]["files"]["ready"] = {"http": f"http://127.0.0.1:{port}/", "timeout": f"{READY_TIMEOUT:.0f}s"}
     program.config.write_text(json.dumps(config))
     return program
 
 
 def _peer(bench: Rig) -> Program:
-    # Without the last two words it would end where the app is not up yet.
+    # `|| true`, because the agent would exit if the app does not run yet.
     return bench.peer({FILE: SECRET}, command=["sh", "-c", f"kill -HUP $(cat {bench.folder}/app.pid) || true"])
 
 
 @contextmanager
 def _app(bench: Rig, program: Program, postgres: Postgres, port: int) -> Iterator[Path]:
-    """The app, once it works; the file in which it says what it reads."""
-    pid_file, said = bench.folder / "app.pid", bench.folder / "said"
-    said.unlink(missing_ok=True)
+    """The app, once it works, and the file to which it writes what it reads."""
+    pid_file, log = bench.folder / "app.pid", bench.folder / "reads"
+    log.unlink(missing_ok=True)
     process = subprocess.Popen(
-        [sys.executable, __file__, program.directory / FILE, said, str(port)],
+        [sys.executable, __file__, program.directory / FILE, log, str(port)],
         env={**os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGUSER": USER, "PGDATABASE": DATABASE},
     )
     try:
         program.until(lambda: _works(port), "the app")
         pid_file.write_text(f"{process.pid}\n")
-        yield said
+        yield log
     finally:
         process.kill()
         process.wait()
@@ -128,7 +134,7 @@ def _app(bench: Rig, program: Program, postgres: Postgres, port: int) -> Iterato
 
 
 def _works(port: int) -> bool:
-    """What its health check says."""
+    """The result of the app's health check."""
     time.sleep(PACE)
     connection = HTTPConnection("127.0.0.1", port, timeout=CAP)
     try:
@@ -140,8 +146,8 @@ def _works(port: int) -> bool:
         connection.close()
 
 
-def _is_confirmed(program: Program) -> bool:
-    return bool(ask(program.socket, "GET", "/status.json")["apps"]["files"]["state"] == "confirmed")
+def _is_ready(program: Program) -> bool:
+    return bool(request_status(program.socket, "GET", "/status.json")["apps"]["files"]["state"] == "ready")
 
 
 def _value(file: Path) -> str:
@@ -152,17 +158,17 @@ def _longest(times: list[float | None]) -> float | None:
     return None if None in times else max(times)
 
 
-def _serve(file: Path, said: Path, port: int) -> NoReturn:
-    now = [""]
+def _serve(file: Path, log: Path, port: int) -> NoReturn:
+    password = [""]
 
     def read(*_: object) -> None:
-        now[0] = _value(file)
-        with said.open("a") as log:
-            log.write(f"{time.monotonic()} {now[0]}\n")
+        password[0] = _value(file)
+        with log.open("a") as lines:
+            lines.write(f"{time.monotonic()} {password[0]}\n")
 
     class Health(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if _can_log_in(now[0]) else 503)
+            self.send_response(200 if _can_log_in(password[0]) else 503)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -172,11 +178,11 @@ def _serve(file: Path, said: Path, port: int) -> NoReturn:
     read()
     server = ThreadingHTTPServer(("127.0.0.1", port), Health)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    children.hear_signals()
+    children.wait_for_signals()
 
 
 def _can_log_in(password: str) -> bool:
-    """With the server, the user and the database of the environment."""
+    """Whether PostgreSQL accepts this password; libpq reads the other parameters from the environment."""
     try:
         psycopg.connect(password=password).close()
     except psycopg.OperationalError:

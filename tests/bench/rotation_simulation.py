@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rig import Figure, tell
+from rig import Figure, report
 
 from lessee.ops.rotate.policy.schedule import next_window
 from support.models.rotation_service import MONTH, SimulatedService, fifty
@@ -22,7 +22,7 @@ def measure() -> Iterator[Figure]:
     month.run(month.now + MONTH)
     took = time.process_time() - began
     late = sum(_late(settings.schedule, month.rotated_at[name], month.duration) for name, settings in targets.items())
-    tell(f"seed {SEED}; {month.steps:,} steps, {sum(map(len, month.rotated_at.values())):,} rotations")
+    report(f"seed {SEED}; {month.steps:,} steps, {sum(map(len, month.rotated_at.values())):,} rotations")
     name = "a month of 50 rotation targets, every 1 h to 30 d, 15 of them with windows"
     yield Figure(f"{name}: later than jitter and window", "", str(late), "0", not late)
     yield Figure(f"{name}: time taken", "", f"{took:.1f} s", f"≤ {REACH:.0f} s", took <= REACH)

@@ -11,9 +11,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from commits import seconds_until_it_works
-from database import told
-from rig import MEMORY, PATIENCE, Figure, tell
+from database import format_seconds
+from database_engine import seconds_until_it_works
+from rig import MEMORY, TIMEOUT, Figure, report
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
@@ -32,7 +32,7 @@ BOUND = 30.0
 
 def measure(kills: int = KILLS) -> Iterator[Figure]:
     seed = int(os.environ.get("SEED") or int.from_bytes(os.urandom(4)))
-    tell(f"seed {seed}: SEED={seed} gives the same chances")
+    report(f"seed {seed}: SEED={seed} gives the same chances")
     for name, system in SYSTEMS.items():
         yield _of(name, system, kills, Random(seed))  # noqa: S311  # It keeps no secret.
 
@@ -57,21 +57,21 @@ def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
             try:
                 longest = max(longest, target.recover())
             except (AssertionError, LesseeError) as exc:
-                tell(f"{name}: {exc or 'the published credential does not work'}")
+                report(f"{name}: {exc or 'the published credential does not work'}")
                 lockouts += 1
             orphans = max(orphans, len(target.system.orphans(target.fields())))
-    tell(f"{name}: a rotation begins {before:.2f} s after its process and takes {takes:.2f} s")
+    report(f"{name}: a rotation begins {before:.2f} s after its process and takes {takes:.2f} s")
     what = f"`{name}`: {kills} kills, {caught} of them in an open rotation: until the published credential works"
     came = f"{longest:.2f} s; {lockouts} lockouts, {orphans} keys left over"
     met = longest <= BOUND and not lockouts and not orphans and 2 * caught >= kills
-    peer = told(seconds_until_it_works(BOUND), BOUND) + ", 1 kill" if system is OneRole else ""
+    peer = format_seconds(seconds_until_it_works(BOUND), BOUND) + ", 1 kill" if system is OneRole else ""
     return Figure(what, peer, came, "≤ 30 s; 0, 0; half in an open one", met)
 
 
 def _whole(target: RotationTarget) -> tuple[float, float]:
     """Seconds from the start of a rotator's process until its rotation begins, and from then on until it has ended."""
     started = time.time()
-    if target.rotate_and_kill_after(PATIENCE):
+    if target.rotate_and_kill_after(TIMEOUT):
         raise RuntimeError("a rotation does not end")
     begun = target.journal.started_at
     return begun - started, time.time() - begun

@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from database import answered, database, template
-from rig import Figure, Program, Rig, tell
+from database import audited_requests, database, template
+from rig import Figure, Program, Rig, report
 
 TTL = 30
 WINDOW = 60.0
@@ -25,7 +25,7 @@ def measure() -> Iterator[Figure]:
     """Lessee alone: the peer is a static program, which asks the kernel and not the library."""
     library = _find_library()
     if library is None:
-        tell("jumps: not measured, for want of `faketime`: apt install faketime")
+        report("jumps: not measured, for want of `faketime`: apt install faketime")
         return
     with database() as (bench, postgres):
         postgres.attach(bench.bao, default_ttl=f"{TTL}s", max_ttl="1h")
@@ -73,15 +73,15 @@ def _gaps(bench: Rig, program: Program, clock: Path) -> list[float]:
             clock.write_text(f"{jump:+.0f}")
             program.until(lambda jump=jump: _is_wrong_by(program, jump), "the jump")
         time.sleep(WINDOW / 3)
-    asked = [*answered(bench, "database/creds/simba"), *answered(bench, "sys/leases/renew")]
+    asked = [*audited_requests(bench, "database/creds/simba"), *audited_requests(bench, "sys/leases/renew")]
     times = [*sorted(request.at for request in asked), time.time()]
     gaps = [after - before for before, after in pairwise(times)]
-    tell(f"jumps: {[round(gap, 1) for gap in gaps]} s")
+    report(f"jumps: {[round(gap, 1) for gap in gaps]} s")
     return gaps
 
 
 def _is_wrong_by(program: Program, seconds: float) -> bool:
     """Whether the agent's wall clock is: status.json tells the lease's end by it."""
-    (lease,) = program.wait_to_answer()["leases"]
+    (lease,) = program.wait_for_status()["leases"]
     wall = datetime.fromisoformat(lease["expires_at"]).timestamp() - lease["expires_in"]
     return abs(wall - time.time() - seconds) < SLACK

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 
 from database import database
-from rig import LESSEE, MEMORY, PATIENCE, Figure, environ, tell
+from rig import LESSEE, MEMORY, TIMEOUT, Figure, environ, report
 
 from lessee.host.openbao import ROOT_TOKEN
 from support.environments.rotation_targets import RotationTarget
@@ -32,9 +32,9 @@ def _at_once(target: RotationTarget) -> int:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     before = target.metadata()["current_version"]
     started = [subprocess.Popen(command, cwd=target.folder, env=env, **quiet) for _ in range(ROTATORS)]
-    codes = [process.wait(PATIENCE) for process in started]
+    codes = [process.wait(TIMEOUT) for process in started]
     if any(codes):
         raise RuntimeError(f"they end with {codes}")
     made = int(target.metadata()["current_version"]) - before
-    tell(f"{ROTATORS} at once: {made}")
+    report(f"{ROTATORS} at once: {made}")
     return made

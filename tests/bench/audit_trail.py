@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import quantiles
 
-from rig import MEMORY, Figure, tell
+from rig import MEMORY, Figure, report
 
 from lessee.audit_trail.keys import public_key
 from lessee.audit_trail.policy.verification import verify
-from lessee.audit_trail.reader import reading
-from lessee.audit_trail.recorder import noting
-from lessee.audit_trail.writer import Writer
-from lessee.config.grammar.audit_trail import Trail
+from lessee.audit_trail.reader import open_audit_trail
+from lessee.audit_trail.recorder import record_service
+from lessee.audit_trail.writer import AuditTrailWriter
+from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.core.redaction import Redactor
 from lessee.telemetry.logs import log
-from support.models.audit_trails import act
+from support.models.audit_trails import action
 
-ACTS = 2_000
+COUNT = 2_000
 ENTRIES = 100_000
 """Of the trail that is verified; their signatures are made, and the disk is not waited for."""
 SECRETS = 100
@@ -38,25 +38,25 @@ def _loop(folder: Path) -> Iterator[Figure]:
     """The same line of the log with and without a trail, while the thread writes beside it."""
     redactor = Redactor()
     redactor.learn("bench", [f"canary-{number:040}" for number in range(SECRETS)])
-    said = Trail(directory=str(folder / "trail"), key_file=str(folder / "trail.key"))
+    said = AuditTrail(directory=str(folder / "trail"), key_file=str(folder / "trail.key"))
     bare = _logged()
-    with noting(said, "agent", "testing", redactor, {}):
+    with record_service(said, "agent", "testing", redactor, {}):
         time.sleep(0.5)  # Its start is not what is measured.
         heard = _logged()
-    with reading(folder / "trail") as trail:
+    with open_audit_trail(folder / "trail") as trail:
         written = sum(1 for _ in trail.lines())
     rows = [(quantiles(some, n=100)[49] * 1e6, quantiles(some, n=100)[98] * 1e6) for some in (bare, heard)]
     cells = [f"{middle:.0f} µs, {most:.0f} µs" for middle, most in rows]
-    tell(f"{written:,} entries")
+    report(f"{written:,} entries")
     name = "an act, in the loop's thread: its line in the log alone; with a trail (median, p99)"
-    yield Figure(name, "", "; ".join(cells), "all are in it", written == ACTS + 2)
+    yield Figure(name, "", "; ".join(cells), "all are in it", written == COUNT + 2)
 
 
 def _logged() -> list[float]:
     took = []
-    for number in range(ACTS):
+    for number in range(COUNT):
         began = time.perf_counter()
-        log("info", "read", secret=f"secret/testing/app/{number % 100}", version=number)
+        log("info", "secret read", secret=f"secret/testing/app/{number % 100}", version=number)
         took.append(time.perf_counter() - began)
         time.sleep(0.0005)  # A burst, in which others get their turn.
     return took
@@ -66,12 +66,12 @@ def _disk(folder: Path) -> Iterator[Figure]:
     """From the first to the last on the disk, as an operator's step and as a service writes."""
     rates = []
     for at_once in (1, 64):
-        writer = Writer(folder / str(at_once), folder / f"{at_once}.key")
-        acts = [act(number) for number in range(640)]
+        writer = AuditTrailWriter(folder / str(at_once), folder / f"{at_once}.key")
+        actions = [action(number) for number in range(640)]
         began = time.monotonic()
-        for number in range(0, len(acts), at_once):
-            writer.add(acts[number : number + at_once])
-        rates.append(len(acts) / (time.monotonic() - began))
+        for number in range(0, len(actions), at_once):
+            writer.add(actions[number : number + at_once])
+        rates.append(len(actions) / (time.monotonic() - began))
         writer.close()
     yield Figure(
         "acts a second, on the disk: one at a time; 64 at once", "", "; ".join(f"{rate:,.0f}" for rate in rates)
@@ -80,9 +80,9 @@ def _disk(folder: Path) -> Iterator[Figure]:
 
 def _verified(folder: Path, entries: int) -> Iterator[Figure]:
     """A trail that is whole, and the same with one entry changed: then each signature is looked at."""
-    writer = Writer(folder / "trail", folder / "trail.key")
+    writer = AuditTrailWriter(folder / "trail", folder / "trail.key")
     for _ in range(0, entries, 1000):
-        writer.add([act(number) for number in range(1000)])
+        writer.add([action(number) for number in range(1000)])
     writer.close()
     public = public_key(folder / "trail" / "public.pem")
     first = folder / "trail" / "000000000001.jsonl"
@@ -90,10 +90,10 @@ def _verified(folder: Path, entries: int) -> Iterator[Figure]:
     for content in (text, text.replace(b'"n":500}', b'"n":501}', 1)):
         first.write_bytes(content)
         began = time.monotonic()
-        with reading(folder / "trail") as trail:
+        with open_audit_trail(folder / "trail") as trail:
             verdict = verify(trail.lines, trail.head, public.is_genuine)
         rates.append(entries / (time.monotonic() - began))
         found.append(len(verdict.findings))
-    tell(f"{len(text) / 1e6:,.0f} MB in the first file; findings: {found}")
+    report(f"{len(text) / 1e6:,.0f} MB in the first file; findings: {found}")
     name = f"`audit verify` of {entries:,} entries: entries a second where all is whole; where one was changed"
     yield Figure(name, "", "; ".join(f"{rate:,.0f}" for rate in rates), "found", found == [0, 1])
