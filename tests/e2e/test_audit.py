@@ -15,7 +15,7 @@ from lessee.host.openbao import OpenBao
 from support.environments.leak import ENVIRONMENTS as EMERGENCIES
 from support.environments.leak import LeakScenario
 from support.environments.setup_namespace import AUDIT, CANARY, SetupNamespace
-from support.programs.mcp_wrap import Wrapping
+from support.programs.mcp_wrap import McpHome
 from support.programs.rotator import Service
 from support.programs.sidecar import Sidecar, eventually
 
@@ -272,7 +272,7 @@ def test_the_removal_of_an_environment_and_a_migration_are_recorded(ground, tmp_
 
 
 def test_secrets_moved_from_an_mcp_file_are_recorded(bao, tmp_path, memory):
-    wrap = Wrapping(bao.address, tmp_path / "home", memory, f"mcp-{os.urandom(4).hex()}")
+    wrap = McpHome(bao.address, tmp_path / "home", memory, f"mcp-{os.urandom(4).hex()}")
     trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     server = {"command": "true", "args": ["-x"], "env": {"API_KEY": CANARY}}
     wrap.write({"one": server})

@@ -1,4 +1,4 @@
-"""`lessee mcp wrap`: after it no secret stands in the client's file, and its servers start all the same."""
+"""`lessee mcp wrap` removes the secrets from a client's file, and the servers still start."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from psycopg import sql
 
 from lessee.core.errors import ConfigError
 from lessee.core.redaction import forms
-from lessee.ops.mcp import client_file
-from lessee.ops.mcp.config_file import Configuration
+from lessee.ops.mcp.client_file import open_client_file
+from lessee.ops.mcp.config_file import McpConfig
 from support import npm
-from support.programs.mcp_wrap import Wrapping, processes
+from support.programs.mcp_wrap import McpHome, command_lines_of_processes
 from support.programs.terminal import Terminal
 
 CANARY = "canary-wrapped-5c1e"
@@ -30,7 +30,7 @@ SERVERS = "node_modules/@modelcontextprotocol"
 
 @pytest.fixture
 def wrap(bao, tmp_path, memory, folder):
-    return Wrapping(bao.address, tmp_path / "home", memory, f"mcp-{folder}")
+    return McpHome(bao.address, tmp_path / "home", memory, f"mcp-{folder}")
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def node():
     return npm.program(packages, "node"), lambda name: str(packages / SERVERS / name / "dist/index.js")
 
 
-def one(**env):
+def server(**env):
     """A server that needs no package."""
     return {"one": {"command": "true", "args": ["-x"], "env": {"API_KEY": CANARY, **env}}}
 
 
-def kept(bao, wrap, server):
+def stored(bao, wrap, server):
     return bao.ask("GET", f"secret/data/{wrap.prefix}/{server}")["data"]["data"]
 
 
@@ -52,36 +52,36 @@ def leaks(text):
     return [form for form in forms(CANARY) if form in text]
 
 
-def everything(folder):
+def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_server_starts_by_the_rewritten_file_and_its_token_is_seen_nowhere(bao, wrap, node):
+def test_a_server_starts_with_the_rewritten_file_and_its_token_is_visible_nowhere(bao, wrap, node):
     program, script = node
     env = {"GITHUB_PERSONAL_ACCESS_TOKEN": CANARY, "LOG": "x"}
     before = wrap.write({"github": {"command": program, "args": [script("server-github")], "env": env}})
     wrap("--yes")
     assert wrap.servers()["github"]["env"] == {"LESSEE_SERVER": "github", "LOG": "x"}
-    assert kept(bao, wrap, "github") == {"GITHUB_PERSONAL_ACCESS_TOKEN": CANARY}
+    assert stored(bao, wrap, "github") == {"GITHUB_PERSONAL_ACCESS_TOKEN": CANARY}
 
-    async def act(session):
+    async def use(session):
         tools = {tool.name for tool in (await session.list_tools()).tools}
-        return tools, processes()
+        return tools, command_lines_of_processes()
 
-    tools, running = wrap.start("github", act)
+    tools, running = wrap.start("github", use)
     assert {"create_issue", "search_code"} <= tools
     [pid] = [pid for pid, words in running.items() if script("server-github") in words]
-    assert running[pid].split("\0")[0] == program  # lessee has become the server
+    assert running[pid].split("\0")[0] == program  # the server replaced lessee
     assert not leaks("".join(running.values()) + wrap.output + (wrap.home / "server.log").read_text())
     [backup] = wrap.backups.iterdir()
     assert backup.read_bytes() == before
     assert (stat.S_IMODE(backup.stat().st_mode), stat.S_IMODE(wrap.backups.stat().st_mode)) == (0o600, 0o700)
-    assert [path for path, content in everything(wrap.home).items() if leaks(content.decode())] == [backup]
-    assert not [path for path, content in everything(wrap.memory).items() if leaks(content.decode(errors="replace"))]
+    assert [path for path, content in contents(wrap.home).items() if leaks(content.decode())] == [backup]
+    assert not [path for path, content in contents(wrap.memory).items() if leaks(content.decode(errors="replace"))]
 
 
-def test_the_server_has_the_token_that_it_had_and_what_is_meant_for_its_python(wrap):
-    show = (
+def test_the_server_gets_its_old_token_and_its_pythonpath(wrap):
+    script = (
         "import os, sys; open(sys.argv[1], 'w').write("
         "os.environ['TOKEN'] + os.environ.get('LESSEE_SERVER', '-') + os.environ['PYTHONPATH'])"
     )
@@ -93,7 +93,7 @@ def test_the_server_has_the_token_that_it_had_and_what_is_meant_for_its_python(w
         {
             "a b/é": {
                 "command": "python3",
-                "args": ["-c", show, "${X}"],
+                "args": ["-c", script, "${X}"],
                 "env": {"TOKEN": hostile, "PYTHONPATH": str(modules)},
             }
         }
@@ -101,14 +101,14 @@ def test_the_server_has_the_token_that_it_had_and_what_is_meant_for_its_python(w
     wrap("--yes")
     server = wrap.servers()["a b/é"]
     assert server["args"][server["args"].index("--app") + 1] == "a-b"
-    command = [server["command"], *server["args"][:-1], str(wrap.home / "shown")]
+    command = [server["command"], *server["args"][:-1], str(wrap.home / "output")]
     assert server["args"][-1] == "${X}"
     subprocess.run(command, env={"PATH": os.environ["PATH"]} | server["env"], check=True, timeout=30)
-    assert (wrap.home / "shown").read_text() == f"{hostile}-{modules}"
-    assert "wrapped already" in wrap("--yes").stdout
+    assert (wrap.home / "output").read_text() == f"{hostile}-{modules}"
+    assert "already wrapped" in wrap("--yes").stdout
 
 
-def test_a_password_in_a_url_goes_from_the_arguments_to_the_environment(bao, wrap, node, postgres):
+def test_a_password_in_a_url_moves_from_the_arguments_to_the_environment(bao, wrap, node, postgres):
     program, script = node
     password = f"{CANARY}/@:%"
     role = sql.Identifier("wrapped_by_mcp")
@@ -116,24 +116,24 @@ def test_a_password_in_a_url_goes_from_the_arguments_to_the_environment(bao, wra
     url = f"postgresql://wrapped_by_mcp:{quote(password, safe='')}@127.0.0.1:{postgres.port}/postgres"
     wrap.write({"db": {"command": program, "args": [script("server-postgres"), url]}})
 
-    async def act(session):
+    async def use(session):
         answer = await session.call_tool("query", {"sql": "SELECT session_user AS who"})
-        return json.loads(answer.content[0].text), processes()
+        return json.loads(answer.content[0].text), command_lines_of_processes()
 
     try:
         wrap("--yes")
-        assert kept(bao, wrap, "db") == {"PGPASSWORD": password}
-        who, running = wrap.start("db", act)
+        assert stored(bao, wrap, "db") == {"PGPASSWORD": password}
+        who, running = wrap.start("db", use)
     finally:
         postgres.sql(sql.SQL("DROP ROLE {}").format(role))
     assert who == [{"who": "wrapped_by_mcp"}]
     assert not leaks("".join(running.values()) + wrap.output + wrap.file.read_text())
 
 
-def test_what_can_be_given_as_an_argument_alone_leaves_the_file_and_is_told(bao, wrap):
+def test_a_secret_that_must_be_an_argument_leaves_the_file_with_a_warning(bao, wrap):
     wrap.write({"one": {"command": "true", "args": ["--api-key", CANARY, "it's", "${HOME}/x"]}})
     done = wrap("--yes")
-    assert "its program takes MCP_API_KEY as an argument, which all on this machine can read" in done.stderr
+    assert "its program gets MCP_API_KEY as an argument, which all users of this machine can read" in done.stderr
     assert wrap.servers()["one"]["args"][-5:] == [
         "sh",
         "-c",
@@ -141,37 +141,37 @@ def test_what_can_be_given_as_an_argument_alone_leaves_the_file_and_is_told(bao,
         "sh",
         "${HOME}/x",
     ]
-    assert kept(bao, wrap, "one") == {"MCP_API_KEY": CANARY}
+    assert stored(bao, wrap, "one") == {"MCP_API_KEY": CANARY}
     assert not leaks(wrap.output)
 
 
-def test_several_clients_may_start_the_same_server_at_once_and_each_follows_its_secret(bao, wrap):
+def test_several_clients_can_start_the_same_server_and_each_gets_secret_changes(bao, wrap):
     def start(server):
         with (wrap.home / "server.log").open("a") as log:
             command = [server["command"], *server["args"]]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             return subprocess.Popen(command, env=server["env"], stderr=log, **pipes)
 
-    def said(client):
+    def method(client):
         return json.loads(client.stdout.readline())["method"]
 
-    say = """printf '{"jsonrpc": "2.0", "method": "%s"}\\n' "$API_KEY"; while read -r _; do :; done"""
-    wrap.write({"one": {"command": "sh", "args": ["-c", say], "env": {"API_KEY": "canary-1"}}})
+    script = """printf '{"jsonrpc": "2.0", "method": "%s"}\\n' "$API_KEY"; while read -r _; do :; done"""
+    wrap.write({"one": {"command": "sh", "args": ["-c", script], "env": {"API_KEY": "canary-1"}}})
     wrap("--yes", "--respawn", "mcp-stdio")
-    wrap.config.write_text(wrap.config.read_text().replace('prefix: ""', 'prefix: "", refresh: 200ms'))
+    wrap.config.write_text(wrap.config.read_text().replace('prefix: ""', 'prefix: "", refresh_interval: 200ms'))
     server = wrap.servers()["one"]
     assert server["args"][:4] == ["exec", "--respawn", "mcp-stdio", "--config"]
     clients = [start(server) for _ in range(3)]
     try:
-        assert [said(client) for client in clients] == ["canary-1"] * 3
-        # A number is free again when its session is over, however that has ended.
+        assert [method(client) for client in clients] == ["canary-1"] * 3
+        # The number of an ended session is reused, also if the session was killed.
         clients[1].kill()
         clients[1].wait()
-        again = start(server)
-        clients.append(again)
-        assert said(again) == "canary-1"
+        restarted = start(server)
+        clients.append(restarted)
+        assert method(restarted) == "canary-1"
         bao.put(f"{wrap.prefix}/one", API_KEY="canary-2")
-        assert [said(client) for client in (clients[0], clients[2], again)] == ["canary-2"] * 3
+        assert [method(client) for client in (clients[0], clients[2], restarted)] == ["canary-2"] * 3
     finally:
         for client in clients:
             client.stdin.close()
@@ -182,53 +182,53 @@ def test_several_clients_may_start_the_same_server_at_once_and_each_follows_its_
         assert {place.name for place in (wrap.memory / "lessee/mcp" / folder / "one").iterdir()} == {"1", "2", "3"}
 
 
-def test_wrapped_again_nothing_changes(bao, wrap):
-    wrap.write(one())
+def test_a_second_wrap_changes_nothing(bao, wrap):
+    wrap.write(server())
     wrap("--yes")
-    before = everything(wrap.home)
+    before = contents(wrap.home)
     done = wrap("--yes", env={"VAULT_ADDR": "http://127.0.0.1:9"})
-    assert done.stdout == "mcpServers.one: wrapped already\n"
-    assert everything(wrap.home) == before
+    assert done.stdout == "mcpServers.one: already wrapped\n"
+    assert contents(wrap.home) == before
     assert bao.ask("GET", f"secret/metadata/{wrap.prefix}/one")["data"]["current_version"] == 1
 
 
-def test_a_dry_run_shows_it_without_a_value_and_changes_nothing(wrap):
-    wrap.write(one(PLAIN="unseen"))
-    before = everything(wrap.home)
+def test_a_dry_run_prints_the_changes_without_values_and_changes_nothing(wrap):
+    wrap.write(server(PLAIN="masked-too"))
+    before = contents(wrap.home)
     done = wrap("--dry-run", env={"VAULT_ADDR": "http://127.0.0.1:9"})
     assert '-    "API_KEY": "***"' in done.stdout
     assert f"mcpServers.one: API_KEY → {wrap.prefix}/one" in done.stdout
-    assert "unseen" not in done.stdout
-    assert everything(wrap.home) == before
+    assert "masked-too" not in done.stdout
+    assert contents(wrap.home) == before
     assert list(wrap.memory.iterdir()) == []
 
 
-def test_a_secret_that_is_there_is_never_written_over(bao, wrap):
-    bao.put(f"{wrap.prefix}/b", API_KEY="canary-of-another", MORE="kept")
-    before = wrap.write({name: one()["one"] for name in "ab"})
+def test_an_existing_value_in_vault_is_never_overwritten(bao, wrap):
+    bao.put(f"{wrap.prefix}/b", API_KEY="canary-of-another", MORE="unchanged")
+    before = wrap.write({name: server()["one"] for name in "ab"})
     done = wrap("--yes", code=73)
-    assert f"secret/{wrap.prefix}/b: another value is there of API_KEY; nothing was written" in done.stderr
+    assert f"secret/{wrap.prefix}/b: Vault has another value for API_KEY; nothing was written" in done.stderr
     assert "canary" not in wrap.output
     assert wrap.file.read_bytes() == before
     with pytest.raises(RuntimeError, match="404"):
-        kept(bao, wrap, "a")
-    bao.put(f"{wrap.prefix}/b", API_KEY=CANARY, MORE="kept")
-    wrap.write({"b": one(SECOND_KEY="canary-second")["one"]})
+        stored(bao, wrap, "a")
+    bao.put(f"{wrap.prefix}/b", API_KEY=CANARY, MORE="unchanged")
+    wrap.write({"b": server(SECOND_KEY="canary-second")["one"]})
     wrap("--yes")
-    assert kept(bao, wrap, "b") == {"API_KEY": CANARY, "MORE": "kept", "SECOND_KEY": "canary-second"}
+    assert stored(bao, wrap, "b") == {"API_KEY": CANARY, "MORE": "unchanged", "SECOND_KEY": "canary-second"}
 
 
-def test_a_secret_that_was_deleted_makes_room(bao, wrap):
+def test_a_deleted_secret_is_replaced(bao, wrap):
     bao.put(f"{wrap.prefix}/one", API_KEY="canary-of-another")
     bao.ask("DELETE", f"secret/data/{wrap.prefix}/one")
-    wrap.write(one())
+    wrap.write(server())
     wrap("--yes")
-    assert kept(bao, wrap, "one") == {"API_KEY": CANARY}
+    assert stored(bao, wrap, "one") == {"API_KEY": CANARY}
 
 
-def test_the_undo_that_it_tells_brings_the_file_back(wrap):
-    before = wrap.write(one())
-    [line] = [line for line in wrap("--yes").stdout.splitlines() if "undo with" in line]
+def test_the_printed_undo_command_restores_the_file(wrap):
+    before = wrap.write(server())
+    [line] = [line for line in wrap("--yes").stdout.splitlines() if "undo: `" in line]
     undo, remove = line.split("`")[1::2]
     subprocess.run(shlex.split(undo), check=True)
     assert wrap.file.read_bytes() == before
@@ -238,44 +238,44 @@ def test_the_undo_that_it_tells_brings_the_file_back(wrap):
     assert not leaks(wrap.file.read_text())
 
 
-@pytest.mark.timeout(300)  # Twenty runs, each of which starts another.
-def test_killed_before_any_step_it_goes_on_when_run_again(bao, tmp_path, memory, folder):
-    def ended(step):
-        """Whether it came to its end."""
-        wrap = Wrapping(bao.address, tmp_path / str(step), memory, f"mcp-{folder}-{step}")
-        before = wrap.write(one())
-        killed = wrap.killed(step)
-        # Where the file is the new one, all that was to be done before is done.
+@pytest.mark.timeout(300)  # Twenty runs, each of which starts another process.
+def test_a_run_that_was_killed_before_any_step_is_completed_by_the_next_run(bao, tmp_path, memory, folder):
+    def completes(step):
+        """Whether the first run completed before it was killed."""
+        wrap = McpHome(bao.address, tmp_path / str(step), memory, f"mcp-{folder}-{step}")
+        before = wrap.write(server())
+        killed = wrap.kill_at(step)
+        # The file is written last, so everything else is done if it has changed.
         rewritten = wrap.file.read_bytes() != before
-        assert ("wrapped already" in wrap("--yes").stdout) == rewritten
+        assert ("already wrapped" in wrap("--yes").stdout) == rewritten
         assert wrap.servers()["one"]["args"][-3:] == ["--", "true", "-x"]
         assert not leaks(wrap.file.read_text())
-        assert kept(bao, wrap, "one") == {"API_KEY": CANARY}
+        assert stored(bao, wrap, "one") == {"API_KEY": CANARY}
         assert wrap.config.parent.joinpath("one.env.j2").exists()
         assert [path.read_bytes() for path in wrap.backups.iterdir() if path.name[0] != "."] == [before]
         assert not [path for path in wrap.home.iterdir() if path.name.endswith(".lessee")]
         return not killed
 
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(ended, range(1, STEPS + 1)))
+        done = list(pool.map(completes, range(1, STEPS + 1)))
     assert done == sorted(done)
     assert (done[0], done[-1]) == (False, True)
 
 
 @pytest.mark.parametrize(("event", "step"), [("subprocess.Popen", 0), ("os.rename", 0)])
-def test_what_somebody_writes_meanwhile_is_not_lost(wrap, event, step):
-    before = wrap.write(one())
-    done = wrap.at_step(step, event, 73)
-    assert "somebody has changed it meanwhile; nothing in it was touched" in done.stderr
+def test_a_concurrent_change_of_the_file_is_not_lost(wrap, event, step):
+    before = wrap.write(server())
+    done = wrap.run_with_fault(step, event, 73)
+    assert "another program changed the file meanwhile; lessee did not change it" in done.stderr
     assert wrap.file.read_bytes().rstrip(b"\n") == before
     wrap("--yes")
     assert not leaks(wrap.file.read_text())
 
 
-def test_links_and_modes_stay(wrap):
+def test_links_and_modes_are_preserved(wrap):
     real = wrap.home / "dotfiles/mcp.json"
     real.parent.mkdir()
-    wrap.write(one())
+    wrap.write(server())
     wrap.file.rename(real)
     real.chmod(0o640)
     os.chown(real, os.getuid(), os.getgid())
@@ -286,63 +286,63 @@ def test_links_and_modes_stay(wrap):
     assert not leaks(real.read_text())
 
 
-def test_what_cannot_be_written_is_told_before_anything_is_done(bao, wrap):
-    before = wrap.write(one())
+def test_an_unwritable_file_is_reported_before_anything_is_written(bao, wrap):
+    before = wrap.write(server())
     wrap.file.chmod(0o444)
-    assert "it is read-only" in wrap("--yes", code=73).stderr
+    assert "the file is read-only" in wrap("--yes", code=73).stderr
     wrap.file.chmod(0o644)
     other = wrap.home / "other.json"
     other.hardlink_to(wrap.file)
-    assert "it has another name (a hard link)" in wrap("--yes", code=73).stderr
+    assert "the file has another hard link" in wrap("--yes", code=73).stderr
     assert wrap.file.read_bytes() == before
     with pytest.raises(RuntimeError, match="404"):
-        kept(bao, wrap, "one")
+        stored(bao, wrap, "one")
     assert not wrap.config.exists()
 
 
-def test_it_asks_before_it_writes(wrap):
-    before = wrap.write(one())
+def test_the_command_asks_for_confirmation(wrap):
+    before = wrap.write(server())
     assert "there is no terminal; add --yes" in wrap("--path", wrap.prefix, code=64).stderr
     command = [sys.executable, "-m", "lessee", "mcp", "wrap", str(wrap.file), "--path", wrap.prefix]
     for answer, code in (("n", 64), ("y", 0)):
         terminal = Terminal(*command, env=wrap.environ, cwd=wrap.home)
         try:
-            assert not leaks(terminal.until("write all this? [y/N] "))
+            assert not leaks(terminal.until("apply these changes? [y/N] "))
             assert wrap.file.read_bytes() == before
             terminal.type(f"{answer}\n")
-            terminal.until("nothing was written" if code else "give these secrets new values")
+            terminal.until("nothing was written" if code else "rotate these secrets now")
             assert terminal.process.wait(15) == code
         finally:
             terminal.close()
     assert not leaks(wrap.file.read_text())
 
 
-def test_what_exec_cannot_help_is_left_and_told_with_a_way_out(wrap):
+def test_a_header_with_a_secret_is_a_manual_step(wrap):
     header = {"Authorization": f"Bearer {CANARY}"}
-    wrap.write(one() | {"web": {"type": "http", "url": "https://mcp.example/mcp", "headers": header}})
+    wrap.write(server() | {"web": {"type": "http", "url": "https://mcp.example/mcp", "headers": header}})
     done = wrap("--yes", code=75)
-    assert "mcpServers.web: a secret stands in Authorization; write `${NAME}` there" in done.stderr
+    assert "mcpServers.web: `Authorization` contains a secret; write `${NAME}` instead" in done.stderr
     assert not leaks(wrap.output)
     assert wrap.servers()["web"]["headers"] == header
     assert wrap.servers()["one"]["env"] == {"LESSEE_SERVER": "one"}
-    assert wrap("--yes", code=75).stdout == "mcpServers.one: wrapped already\n"
+    assert wrap("--yes", code=75).stdout == "mcpServers.one: already wrapped\n"
 
 
-def test_apps_are_added_to_a_lessee_yaml_that_is_there(wrap):
+def test_apps_are_added_to_an_existing_lessee_yaml(wrap):
     wrap.config.parent.mkdir(parents=True)
     text = f"""\
 # mine
 vault: {{address: {wrap.environ["VAULT_ADDR"]}, auth: {{method: token, token_file: {wrap.home}/.vault-token}}}}
 environment: testing
-state: {wrap.memory}/state/${{SERVER:-none}}
+state_dir: {wrap.memory}/state/${{SERVER:-none}}
 apps:
-    old: {{directory: {wrap.memory}/old, environ: old.j2}}  # my own
+    old: {{directory: {wrap.memory}/old, env_template: old.j2}}  # my own
 
-secrets: {{refresh: 2s}}  # last
+secrets: {{refresh_interval: 2s}}  # last
 """
     wrap.config.write_text(text)
     (wrap.config.parent / "old.j2").write_text("A=b\n")
-    wrap.write(one())
+    wrap.write(server())
     wrap("--yes")
     assert wrap.servers()["one"]["env"] == {"SERVER": "one"}
     added = wrap.config.read_text()
@@ -355,98 +355,102 @@ VAULT = "vault: {address: 'http://127.0.0.1:9', auth: {method: token, token_file
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
-        ("apps: {}\n", "its servers would have one `state`"),
-        ("state: /run/x/${S:-n}\n" + VAULT, "two clients that start the same server would have one `state`"),
-        ("state: /run/x/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\napps: {}\n", "a client hands no .VAULT_TOKEN on"),
+        ("apps: {}\n", "all servers would share one `state_dir`"),
+        ("state_dir: /run/x/${S:-n}\n" + VAULT, "two clients that start the same server would share one `state_dir`"),
         (
-            "state: /run/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\nvault: {auth: {method: token, token_file: /t}}",
-            "in the environment here it means something else",
+            "state_dir: /run/x/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\napps: {}\n",
+            "a client does not pass .VAULT_TOKEN",
         ),
-        ("state: [", "this is not YAML"),
+        (
+            "state_dir: /run/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\n"
+            "vault: {auth: {method: token, token_file: /t}}",
+            "the file depends on variables of the current environment",
+        ),
+        ("state_dir: [", "invalid YAML"),
     ],
 )
-def test_a_lessee_yaml_that_no_server_could_start_by_is_refused(wrap, text, told):
+def test_a_lessee_yaml_that_no_server_can_start_with_is_rejected(wrap, text, error):
     wrap.config.parent.mkdir(parents=True)
     wrap.config.write_text(text)
-    with pytest.raises(ConfigError, match=told):
-        Configuration(None, wrap.environ, respawn=True)
+    with pytest.raises(ConfigError, match=error):
+        McpConfig(None, wrap.environ, respawn=True)
 
 
-def test_where_apps_cannot_be_added_to_a_lessee_yaml_nothing_is_done(bao, wrap):
+def test_nothing_is_written_if_apps_cannot_be_added_to_lessee_yaml(bao, wrap):
     wrap.config.parent.mkdir(parents=True)
-    text = f"state: /run/x/${{S:-n}}\nenvironment: a\n{VAULT}\napps: {{}}\n"
+    text = f"state_dir: /run/x/${{S:-n}}\nenvironment: a\n{VAULT}\napps: {{}}\n"
     wrap.config.write_text(text)
-    before = wrap.write(one())
-    assert "its apps stand in braces" in wrap("--yes", code=78).stderr
+    before = wrap.write(server())
+    assert "`apps` is written in braces or brackets" in wrap("--yes", code=78).stderr
     assert (wrap.file.read_bytes(), wrap.config.read_text()) == (before, text)
     with pytest.raises(RuntimeError, match="404"):
-        kept(bao, wrap, "one")
+        stored(bao, wrap, "one")
 
 
-def test_the_file_stays_where_the_servers_could_not_log_in(bao, wrap):
+def test_the_file_is_unchanged_if_the_servers_cannot_log_in(bao, wrap):
     role_id, secret_id = bao.approle(wrap.prefix, 'path "secret/data/nothing" { capabilities = ["read"] }')
     for name, value in (("role_id", role_id), ("secret_id", secret_id)):
         (wrap.home / name).write_text(value)
     files = f"role_id_file: {wrap.home}/role_id, secret_id_file: {wrap.home}/secret_id"
     vault = f"{{address: {bao.address}, auth: {{method: approle, {files}}}}}"
     wrap.config.parent.mkdir(parents=True)
-    wrap.config.write_text(f"vault: {vault}\nsecrets: {{prefix: ''}}\nstate: {wrap.memory}/s/${{S:-n}}\napps:\n")
-    before = wrap.write(one())
+    wrap.config.write_text(f"vault: {vault}\nsecrets: {{prefix: ''}}\nstate_dir: {wrap.memory}/s/${{S:-n}}\napps:\n")
+    before = wrap.write(server())
     done = wrap("--yes", code=77, env={"VAULT_TOKEN": (wrap.home / ".vault-token").read_text()})
-    assert "the client's file is as it was" in done.stderr
+    assert "the client's file is unchanged" in done.stderr
     assert wrap.file.read_bytes() == before
     assert not wrap.backups.exists()
 
 
-def test_where_vault_is_away_nothing_happens(wrap):
-    before = wrap.write(one())
+def test_nothing_is_written_if_vault_is_unreachable(wrap):
+    before = wrap.write(server())
     wrap("--yes", code=69, env={"VAULT_ADDR": "http://127.0.0.1:9"})
     assert (wrap.file.read_bytes(), wrap.config.exists()) == (before, False)
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "told"),
+    ("content", "code", "error"),
     [
         (b'{"mcpServers": {\n"a": 1}}', 78, "mcp.json:2: mcpServers.a: expected an object"),
         (b'{"mcpServers": {"a": {}}}', 0, ""),
     ],
 )
-def test_a_file_that_is_none_is_told_with_its_line(wrap, content, code, told):
+def test_an_invalid_file_is_reported_with_its_line(wrap, content, code, error):
     wrap.file.write_bytes(content)
     done = wrap("--yes", code=code)
-    assert told in done.stderr
+    assert error in done.stderr
     assert wrap.file.read_bytes() == content
     assert not wrap.config.exists()
 
 
-def holding(content):
+def writer(content):
     return lambda path: path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "error"),
     [
-        (holding(b""), "is empty"),
-        (holding(b"\xef\xbb\xbf \n"), "is empty"),
-        (holding(b"\xff\xfe{\x00"), "is not UTF-8 text"),
-        (holding(b" " * ((1 << 24) + 1)), "is larger than 16 MiB"),
-        (Path.mkdir, "is no file"),
-        (os.mkfifo, "is no file"),
-        (lambda path: path.symlink_to(path), "cannot be read"),
-        (lambda _: None, "cannot be read: No such file"),
+        (writer(b""), "the file is empty"),
+        (writer(b"\xef\xbb\xbf \n"), "the file is empty"),
+        (writer(b"\xff\xfe{\x00"), "the file is not UTF-8 text"),
+        (writer(b" " * ((1 << 24) + 1)), "the file is larger than 16 MiB"),
+        (Path.mkdir, "not a regular file"),
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.symlink_to(path), "the file cannot be read"),
+        (lambda _: None, "the file cannot be read: No such file"),
     ],
 )
-def test_what_is_no_text_is_no_configuration(tmp_path, make, told):
+def test_a_file_that_is_not_text_is_rejected(tmp_path, make, error):
     make(tmp_path / "mcp.json")
-    with pytest.raises(ConfigError, match=told), client_file.opened(tmp_path / "mcp.json") as original:
-        assert original.text
+    with pytest.raises(ConfigError, match=error), open_client_file(tmp_path / "mcp.json") as file:
+        assert file.text
 
 
-def test_a_huge_file_takes_no_minute_and_keeps_its_byte_order_mark(wrap):
+def test_a_huge_file_is_processed_quickly_and_keeps_its_byte_order_mark(wrap):
     rest = {f"project-{number}": {"history": ["x" * 50] * 200} for number in range(200)}
-    text = json.dumps({"projects": {"/p": {"mcpServers": one()}}, "rest": rest}, indent=1)
+    text = json.dumps({"projects": {"/p": {"mcpServers": server()}}, "rest": rest}, indent=1)
     wrap.file.write_text("\ufeff" + text)
     wrap("--yes")
     after = wrap.file.read_text()
@@ -455,7 +459,7 @@ def test_a_huge_file_takes_no_minute_and_keeps_its_byte_order_mark(wrap):
     assert not leaks(after)
 
 
-def test_without_a_login_it_is_told_how_to_get_one(wrap):
-    wrap.write(one())
+def test_a_missing_login_is_reported_with_the_command_that_logs_in(wrap):
+    wrap.write(server())
     (wrap.home / ".vault-token").unlink()
     assert "log in with `bao login`" in wrap("--yes", code=78).stderr

@@ -1,4 +1,4 @@
-"""`lessee mcp wrap` over a file of a test's own, and the protocol's own client that starts what the file says."""
+"""Runs `lessee mcp wrap` on a client's file of a test, and starts its servers with the official SDK."""
 
 import json
 import os
@@ -14,21 +14,21 @@ from mcp.client.stdio import stdio_client
 from lessee.host.openbao import ROOT_TOKEN
 from mcp import ClientSession, StdioServerParameters
 
-# What changes something, or asks another program, is a step; at one of them it is killed, or something else is done.
+# A step renames a file, connects, or starts a program. At one of them, kill the command or change the client's file.
 _AT_STEP = """
 import os, signal, sys
 from pathlib import Path
 STEPS = {"os.rename", "socket.connect", "subprocess.Popen"}
-step, what, file = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+step, action, file = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 sys.argv[0:4] = ["lessee"]
 def audit(event, _):
     global step
     if event not in STEPS:
         return
     step -= 1
-    if step == 0 and what == "kill":
+    if step == 0 and action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if what == event:
+    if action == event:
         file.write_bytes(file.read_bytes() + b"\\n")
 from lessee.cli import main
 sys.addaudithook(audit)
@@ -36,8 +36,8 @@ sys.exit(main())
 """
 
 
-class Wrapping:
-    """A home with a client's file, and who has logged in to a server there."""
+class McpHome:
+    """A home directory with a client's file and a Vault token."""
 
     def __init__(self, address, home, memory, prefix):
         self.home, self.memory, self.prefix = home, memory, prefix
@@ -62,22 +62,22 @@ class Wrapping:
         return json.loads(self.file.read_text())["mcpServers"]
 
     def __call__(self, *options, code=0, env=None):
-        """Wrap it; what is told to whom."""
+        """Wrap the file; returns the completed process."""
         return self._run([sys.executable, "-m", "lessee"], options, code, env)
 
-    def at_step(self, step, what, code, *options):
-        """Killed before a step, or with the file changed before an event."""
-        return self._run([sys.executable, "-c", _AT_STEP, str(step), what, str(self.file)], options, code, None)
+    def run_with_fault(self, step, action, code, *options):
+        """Wrap the file; kill the command before a step, or change the file before an event."""
+        return self._run([sys.executable, "-c", _AT_STEP, str(step), action, str(self.file)], options, code, None)
 
-    def killed(self, step):
-        """Whether it was, before this step."""
-        done = self.at_step(step, "kill", None)
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        return done.returncode != 0
+    def kill_at(self, step):
+        """Whether the command reached the step, and was killed before it."""
+        result = self.run_with_fault(step, "kill", None)
+        assert result.returncode in {0, -signal.SIGKILL}, result.stderr
+        return result.returncode != 0
 
     def _run(self, program, options, code, env):
         options = options or ("--yes",)
-        done = subprocess.run(
+        result = subprocess.run(
             [*program, "mcp", "wrap", str(self.file), "--path", self.prefix, *options],
             cwd=self.home,
             env=self.environ | (env or {}),
@@ -86,18 +86,18 @@ class Wrapping:
             timeout=60,
             check=False,
         )
-        self.output += done.stdout + done.stderr
-        assert code in {None, done.returncode}, done.stdout + done.stderr
-        return done
+        self.output += result.stdout + result.stderr
+        assert code in {None, result.returncode}, result.stdout + result.stderr
+        return result
 
-    def start(self, name, act):
-        """As a client starts it: `act` gets the session."""
+    def start(self, name, use):
+        """Start a server as a client does, and pass the session to `use`."""
 
-        async def whole():
+        async def run():
             async with self._session(name) as session:
-                return await act(session)
+                return await use(session)
 
-        return anyio.run(whole)
+        return anyio.run(run)
 
     @asynccontextmanager
     async def _session(self, name):
@@ -109,13 +109,13 @@ class Wrapping:
                 yield session
 
 
-def processes():
-    """What everybody can read of all that run: their words."""
-    told = {}
+def command_lines_of_processes():
+    """The command lines of all processes, which every user can read."""
+    command_lines = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                told[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
+                command_lines[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-    return told
+    return command_lines

@@ -1,4 +1,4 @@
-"""A client's file: read once, kept, and replaced in one step if nobody has changed it meanwhile."""
+"""Reads, backs up and atomically replaces the file of an MCP client, unless another program changes it meanwhile."""
 
 import fcntl
 import hashlib
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
-from lessee.host.directories import cannot_write
+from lessee.host.directories import translate_write_errors
 
-_LARGEST = 1 << 24
+_MAX_SIZE = 1 << 24
 
 
-class Original(ImmutableStruct, frozen=True):
-    """The file as it was read. `path` is as it was named, `real` where the links lead."""
+class ClientFile(ImmutableStruct, frozen=True):
+    """The file as it was read. `path` is as the operator wrote it; `real` is without symbolic links."""
 
     hidden = ("content",)
 
@@ -27,86 +27,84 @@ class Original(ImmutableStruct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Raises ConfigError."""
+        """The content as text. Raises ConfigError if it is empty or not UTF-8."""
         try:
             text = self.content.decode("utf-8")
         except UnicodeDecodeError:
-            raise _unreadable(self.path, "is not UTF-8 text") from None
+            raise _invalid(self.path, "the file is not UTF-8 text") from None
         if not text.strip("\ufeff \t\r\n"):
-            raise _unreadable(self.path, "is empty")
+            raise _invalid(self.path, "the file is empty")
         return text
 
-    def refuse_unwritable(self) -> None:
-        """Before anything else is done. Raises WriteError."""
+    def check_writable(self) -> None:
+        """Raises WriteError if `replace` would fail."""
         where, mode = str(self.real), self.status.st_mode
         if not mode & 0o222 or not os.access(self.real, os.W_OK):
-            raise WriteError("it is read-only", where=where, todo="make it writable: `chmod u+w`")
+            raise WriteError("the file is read-only", where=where, todo="make it writable: `chmod u+w`")
         if self.status.st_nlink > 1:
-            what = "it has another name (a hard link), under which the secrets would stay"
-            raise WriteError(what, where=where, todo="remove that one, or copy the file over itself")
+            what = "the file has another hard link, which would still contain the secrets"
+            raise WriteError(what, where=where, todo="remove the other link, or replace it by a copy")
         if self.status.st_uid != os.geteuid() != 0:
-            raise WriteError("it is another user's", where=where, todo="run it as that user")
+            raise WriteError("the file belongs to another user", where=where, todo="run this command as that user")
         if not os.access(self.real.parent, os.W_OK):
-            raise WriteError("its folder is read-only", where=where, todo="make the folder writable")
+            raise WriteError("the directory is read-only", where=where, todo="make the directory writable")
 
     def replace(self, text: str) -> None:
-        """Keeps mode, owner and the links that lead to it. Raises WriteError, and leaves all as it was."""
-        self._refuse_changed()
+        """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing."""
+        self._check_unchanged()
         with _staged(self.real, text, self.status) as staged:
-            self._refuse_changed()
+            self._check_unchanged()
             staged.replace(self.real)
 
-    def _refuse_changed(self) -> None:
-        with cannot_write(self.path):
-            there = self.real.stat()
-            same = (there.st_dev, there.st_ino) == (self.status.st_dev, self.status.st_ino)
+    def _check_unchanged(self) -> None:
+        with translate_write_errors(self.path):
+            current = self.real.stat()
+            same = (current.st_dev, current.st_ino) == (self.status.st_dev, self.status.st_ino)
             if same and self.path.resolve() == self.real and self.real.read_bytes() == self.content:
                 return
-        todo = "nothing in it was touched; close the client that writes it, and run this again"
-        raise WriteError("somebody has changed it meanwhile", where=str(self.path), todo=todo)
+        todo = "lessee did not change it; close the client that writes it, and run this command again"
+        raise WriteError("another program changed the file meanwhile", where=str(self.path), todo=todo)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Original]:
-    """Nobody else wraps it meanwhile. Raises ConfigError or WriteError."""
+def open_client_file(path: Path) -> Iterator[ClientFile]:
+    """Read the file, and lock it against other runs of this command. Raises ConfigError or WriteError."""
     try:
         real = path.resolve(strict=True)
         fd = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, RuntimeError, ValueError) as exc:
-        reason = (isinstance(exc, OSError) and exc.strerror) or "no file can be called so"
-        raise _unreadable(path, f"cannot be read: {reason}") from None
+        reason = (isinstance(exc, OSError) and exc.strerror) or "the path is invalid"
+        raise _invalid(path, f"the file cannot be read: {reason}") from None
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
-        raise _unreadable(path, "is no file")
+        raise _invalid(path, "not a regular file")
     with os.fdopen(fd, "rb") as file:
-        if status.st_size > _LARGEST:
-            raise _unreadable(path, f"is larger than {_LARGEST >> 20} MiB")
+        if status.st_size > _MAX_SIZE:
+            raise _invalid(path, f"the file is larger than {_MAX_SIZE >> 20} MiB")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise WriteError("somebody else is at it", where=str(path), todo="let them end") from None
-        yield Original(path, real, file.read(), status)
+            what = "another `lessee mcp wrap` is processing the file"
+            raise WriteError(what, where=str(path), todo="wait until it has ended") from None
+        yield ClientFile(path, real, file.read(), status)
 
 
-def keep(original: Original, folder: Path) -> Path:
-    """A copy that the owner alone can read, in a folder that they alone can enter; one of the same is not made twice.
-
-    Raises WriteError.
-    """
-    mark = hashlib.sha256(os.fsencode(original.real) + b"\0" + original.content).hexdigest()[:12]
-    place = folder / f"{original.real.name}.{mark}"
-    with cannot_write(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if place.is_symlink() or not place.exists() or place.read_bytes() != original.content:
-            _write(place, original.content, 0o600)
-        place.chmod(0o600)
-    return place
+def back_up(file: ClientFile, directory: Path) -> Path:
+    """Copy the file to a directory that only the owner can enter. One backup per content. Raises WriteError."""
+    digest = hashlib.sha256(os.fsencode(file.real) + b"\0" + file.content).hexdigest()[:12]
+    backup = directory / f"{file.real.name}.{digest}"
+    with translate_write_errors(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if backup.is_symlink() or not backup.exists() or backup.read_bytes() != file.content:
+            _write_backup(backup, file.content)
+        backup.chmod(0o600)
+    return backup
 
 
-def write(path: Path, text: str) -> None:
-    """A file of ours, which appears whole; one that is there keeps mode and owner. Raises WriteError."""
-    with cannot_write(path):
+def write_file(path: Path, text: str) -> None:
+    """Write a file of lessee atomically. An existing file keeps its mode and owner. Raises WriteError."""
+    with translate_write_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     real = path.resolve()
     status = real.stat() if real.exists() else None
@@ -116,15 +114,15 @@ def write(path: Path, text: str) -> None:
 
 @contextmanager
 def _staged(real: Path, text: str, like: os.stat_result | None) -> Iterator[Path]:
-    """A whole file beside it, to be renamed; it is gone afterwards."""
+    """A complete temporary file in the same directory, for the caller to rename. Removed if it is not renamed."""
     staged = real.with_name(f".{real.name}.lessee")
-    with cannot_write(real):
-        staged.unlink(missing_ok=True)  # Of one that was killed.
+    with translate_write_errors(real):
+        staged.unlink(missing_ok=True)  # A killed run may have left it.
         try:
             fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as file:
                 if like is not None:
-                    _resemble(fd, real, like)
+                    _copy_metadata(fd, real, like)
                 file.write(text.encode())
                 file.flush()
                 os.fsync(fd)
@@ -134,35 +132,35 @@ def _staged(real: Path, text: str, like: os.stat_result | None) -> Iterator[Path
             staged.unlink(missing_ok=True)
 
 
-def _resemble(fd: int, real: Path, like: os.stat_result) -> None:
-    here = os.fstat(fd)
-    if (here.st_uid, here.st_gid) != (like.st_uid, like.st_gid):
+def _copy_metadata(fd: int, real: Path, like: os.stat_result) -> None:
+    status = os.fstat(fd)
+    if (status.st_uid, status.st_gid) != (like.st_uid, like.st_gid):
         os.fchown(fd, like.st_uid, like.st_gid)
     os.fchmod(fd, stat.S_IMODE(like.st_mode))
-    for name in os.listxattr(real):  # Access lists, and what SELinux wants to know.
+    for name in os.listxattr(real):  # Access control lists and SELinux labels.
         with suppress(OSError):
             os.setxattr(fd, name, os.getxattr(real, name))
 
 
-def _write(place: Path, content: bytes, mode: int) -> None:
-    staged = place.with_name(f".{place.name}.new")
+def _write_backup(backup: Path, content: bytes) -> None:
+    staged = backup.with_name(f".{backup.name}.new")
     staged.unlink(missing_ok=True)
-    fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(fd)
-    staged.replace(place)
-    _sync(place.parent)
+    staged.replace(backup)
+    _sync(backup.parent)
 
 
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _unreadable(path: Path, what: str) -> ConfigError:
+def _invalid(path: Path, what: str) -> ConfigError:
     return ConfigError([LesseeError(what, where=str(path))])

@@ -1,4 +1,4 @@
-"""`lessee mcp wrap`: an MCP client's secrets go into Vault, and `lessee exec` starts its servers."""
+"""`lessee mcp wrap`: moves the secrets of an MCP client's file to Vault, and has `lessee exec` start its servers."""
 
 import argparse
 import os
@@ -7,164 +7,166 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lessee.audit_trail.operator_acts import acting
-from lessee.core.errors import LesseeError, ManuallyChangedError, RefusedError, UsageError
+from lessee.audit_trail.operator_actions import recorded_action
+from lessee.core.errors import DeniedError, LesseeError, ManuallyChangedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
-from lessee.ops.mcp import client_file, vault_store
-from lessee.ops.mcp.client_file import Original
-from lessee.ops.mcp.config_file import Configuration
+from lessee.ops.mcp.client_file import ClientFile, back_up, open_client_file
+from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy import jsonc
-from lessee.ops.mcp.policy.diff import diff, traces
-from lessee.ops.mcp.policy.editor import edited
+from lessee.ops.mcp.policy.diff import diff, lines_with_secrets
+from lessee.ops.mcp.policy.editor import rewrite
 from lessee.ops.mcp.policy.jsonc import Document
-from lessee.ops.mcp.policy.plan import Left, Plan, is_wrapped, plan
-from lessee.ops.mcp.policy.secret_detection import Judge
-from lessee.ops.mcp.policy.servers import Server, servers, words
-from lessee.process.hardening import make_private
-from lessee.rendering.app_templates import space_of
+from lessee.ops.mcp.policy.plan import ManualStep, Plan, is_wrapped, plan
+from lessee.ops.mcp.policy.secret_detection import SecretDetector
+from lessee.ops.mcp.policy.servers import Server, find_servers, launch_command
+from lessee.ops.mcp.vault_store import store_secrets
+from lessee.process.hardening import harden
+from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where no secret stands in the file any more; 75 where one was left to a person."""
+    """0 if the file contains no secret any more. Raises ManuallyChangedError (75) if manual steps remain."""
     escape_unknown()
-    make_private()
+    harden()
     environ = dict(os.environ)
-    judge = Judge(frozenset(arguments.secret), frozenset(arguments.leave))
-    with client_file.opened(Path(arguments.file)) as original:
-        document = jsonc.parse(original.text, original.path.name)
-        found = servers(document, original.path.name)
-        configuration = Configuration(arguments.config, environ, respawn=arguments.respawn is not None)
-        made = plan(
+    detector = SecretDetector(frozenset(arguments.secret), frozenset(arguments.exclude))
+    with open_client_file(Path(arguments.file)) as file:
+        document = jsonc.parse(file.text, file.path.name)
+        servers = find_servers(document, file.path.name)
+        config = McpConfig(arguments.config, environ, respawn=arguments.respawn is not None)
+        planned = plan(
             document,
-            original.path.name,
-            found,
-            judge,
-            prefix=_prefix(arguments.path, configuration),
-            variable=configuration.variable,
-            is_free=configuration.is_free,
+            file.path.name,
+            servers,
+            detector,
+            prefix=_prefix(arguments.path, config),
+            variable=config.variable,
+            is_available=config.is_available,
         )
-        left = list(made.left)
-        if made.wrapped:
-            configuration.refuse_misfit(made.wrapped)
-            text = edited(document, made.wrapped, configuration.start)
-            after = jsonc.parse(text, original.path.name)
-            left += _traces(after, made, original)
-            _show(found, _checked(after, original, found, made), made, judge)
+        manual_steps = list(planned.manual_steps)
+        if planned.wrapped:
+            config.check_additions(planned.wrapped)
+            text = rewrite(document, planned.wrapped, config.launch_options)
+            after = jsonc.parse(text, file.path.name)
+            manual_steps += _remaining_secrets(after, planned, file)
+            _print_changes(servers, _rewritten_servers(after, file, servers, planned), planned, detector)
             if not arguments.dry_run:
-                original.refuse_unwritable()
+                file.check_writable()
                 _confirm(yes=arguments.yes)
-                _wrap(original, text, made, configuration, environ, _backups(arguments.backup, environ))
+                _apply(file, text, planned, config, environ, _backup_directory(arguments.backup, environ))
         else:
-            _tell_quiet(made)
-    return _tell_left(left)
+            _print_unchanged(planned)
+    _print_manual_steps(manual_steps)
+    return 0
 
 
-def _wrap(
-    original: Original,
-    text: str,
-    made: Plan,
-    configuration: Configuration,
-    environ: Mapping[str, str],
-    backups: Path,
+def _apply(
+    file: ClientFile, text: str, planned: Plan, config: McpConfig, environ: Mapping[str, str], backups: Path
 ) -> None:
-    """Vault first and the file last, so that an end at any moment loses nothing; run again, it goes on."""
-    with admin_client(configuration.config.vault, environ, boot_time) as server:
-        config = configuration.config
-        paths = ", ".join(sorted({one.secret for one in made.wrapped}))
-        about = {"file": str(original.path), "paths": paths, "server": config.vault.address}
-        with acting(config.trail, environ, "MCP secrets stored", config.environment, **about):
-            vault_store.store(server, config, made.wrapped, print)
-    for file in configuration.write(made.wrapped):
-        print(f"+ {file}")
-    for app in sorted({one.app for one in made.wrapped}):
-        configuration.try_out(app)
-        print(f"{app}: starts as the client will start it")
-    kept = client_file.keep(original, backups)
-    original.replace(text)
-    where, back = shlex.quote(str(original.path)), shlex.quote(str(kept))
-    print(f"{original.path} is rewritten; restart its client")
-    print(f"the old one, with its secrets, is kept: undo with `cp {back} {where}`; once all works, `rm {back}`")
-    print("what has stood in a file may be in copies and in git: give these secrets new values now")
+    """Write to Vault first and to the client's file last: a killed run loses nothing, and a later run continues."""
+    with admin_client(config.config.vault, environ, boot_time) as client:
+        parsed = config.config
+        paths = ", ".join(sorted({server.secret for server in planned.wrapped}))
+        subject = {"file": str(file.path), "paths": paths, "server": parsed.vault.address}
+        with recorded_action(parsed.audit_trail, environ, "MCP secrets stored", parsed.environment, **subject):
+            store_secrets(client, parsed, planned.wrapped, print)
+    for written in config.write(planned.wrapped):
+        print(f"+ {written}")
+    for app in sorted({server.app for server in planned.wrapped}):
+        config.verify_start(app)
+        print(f"{app}: start verified")
+    backup = back_up(file, backups)
+    file.replace(text)
+    original_path, backup_path = shlex.quote(str(file.path)), shlex.quote(str(backup))
+    print(f"{file.path} was rewritten; restart the client")
+    print(f"the backup contains the secrets; undo: `cp {backup_path} {original_path}`; delete it: `rm {backup_path}`")
+    print("rotate these secrets now: copies of the file, or git, may still contain the old values")
 
 
-def _prefix(option: str, configuration: Configuration) -> str:
-    """The folder of the secrets, as templates have it."""
+def _prefix(option: str, config: McpConfig) -> str:
+    """The prefix of the secrets' paths, as templates write it."""
     prefix = f"{option.strip('/')}/" if option.strip("/") else ""
     try:
-        space_of(configuration.config).secret(f"{prefix}server")
-    except RefusedError as exc:
+        path_scope_of(config.config).secret(f"{prefix}server")
+    except DeniedError as exc:
         raise UsageError(exc.what, where="--path", todo=exc.todo) from None
     if any(char in "\"'\\{}#%*" for char in prefix):
-        raise UsageError(f"{option!r} is no folder", where="--path", todo="write letters, digits, `-`, `_` and `/`")
+        todo = "write letters, digits, `-`, `_` and `/`"
+        raise UsageError(f"{option!r} is not a valid path prefix", where="--path", todo=todo)
     return prefix
 
 
-def _checked(after: Document, original: Original, found: Sequence[Server], made: Plan) -> tuple[Server, ...]:
-    """The servers of the new file. Raises LesseeError where it does not say what it was to say."""
-    new = servers(after, original.path.name)
-    wanted = {one.server.place: one for one in made.wrapped}
-    for old, one in zip(found, new, strict=True):
-        its = words(one)
-        if old.place in wanted:
-            assert its is not None
-            if is_wrapped(its.command.value, [arg.value for arg in its.args]):
+def _rewritten_servers(
+    after: Document, file: ClientFile, before: Sequence[Server], planned: Plan
+) -> tuple[Server, ...]:
+    """The servers of the new file. Raises LesseeError if the new file is not as planned."""
+    servers = find_servers(after, file.path.name)
+    wrapped = {server.server.path for server in planned.wrapped}
+    for old, new in zip(before, servers, strict=True):
+        launch = launch_command(new)
+        if old.path in wrapped:
+            assert launch is not None
+            if is_wrapped(launch.command.value, [arg.value for arg in launch.args]):
                 continue
-        elif original.text[old.object.start : old.object.end] == after.text[one.object.start : one.object.end]:
+        elif file.text[old.object.start : old.object.end] == after.text[new.object.start : new.object.end]:
             continue
-        raise LesseeError("it would not be rewritten rightly; please report it", where=f"{original.path}: {old.place}")
-    return new
+        what = "lessee would rewrite this server incorrectly, so it changed nothing"
+        raise LesseeError(what, where=f"{file.path}: {old.path}", todo="please report this")
+    return servers
 
 
-def _traces(after: Document, made: Plan, original: Original) -> list[Left]:
-    values = [value for one in made.wrapped for name, value in one.fields.items() if name in one.removed]
-    values += [value for one in made.wrapped for value in one.program.variables.values()]
-    what, todo = "a secret that moves stands here as well, in a comment or elsewhere", "take it out"
-    return [Left(f"{original.path.name}:{line} (as rewritten)", what, todo) for line in traces(after, values)]
+def _remaining_secrets(after: Document, planned: Plan, file: ClientFile) -> list[ManualStep]:
+    values = [server.fields[name] for server in planned.wrapped for name in server.removed]
+    values += [value for server in planned.wrapped for value in server.program.variables.values()]
+    what, todo = "the line contains a moved secret again, in a comment or another part of the file", "remove it"
+    return [
+        ManualStep(f"{file.path.name}:{line} (as rewritten)", what, todo) for line in lines_with_secrets(after, values)
+    ]
 
 
-def _show(before: Sequence[Server], after: Sequence[Server], made: Plan, judge: Judge) -> None:
-    for line in diff(before, after, judge):
+def _print_changes(before: Sequence[Server], after: Sequence[Server], planned: Plan, detector: SecretDetector) -> None:
+    for line in diff(before, after, detector):
         print(line)
-    for one in made.wrapped:
-        print(f"{one.server.place}: {', '.join(sorted(one.fields))} → {one.secret}")
-        for variable in one.program.seen:
-            what = f"its program takes {variable} as an argument, which all on this machine can read"
-            todo = "does it take it from its environment as well?"
-            print(f"lessee: warning: {one.server.place}: {what}; {todo}", file=sys.stderr)
-    _tell_quiet(made)
+    for wrapped in planned.wrapped:
+        print(f"{wrapped.server.path}: {', '.join(sorted(wrapped.fields))} → {wrapped.secret}")
+        for variable in wrapped.program.exposed:
+            what = f"its program gets {variable} as an argument, which all users of this machine can read"
+            todo = "if the program can read it from its environment, change that"
+            print(f"lessee: warning: {wrapped.server.path}: {what}; {todo}", file=sys.stderr)
+    _print_unchanged(planned)
 
 
-def _tell_quiet(made: Plan) -> None:
-    for server, why in made.quiet:
-        print(f"{server.place}: {why}")
+def _print_unchanged(planned: Plan) -> None:
+    for server, reason in planned.unchanged:
+        print(f"{server.path}: {reason}")
 
 
-def _tell_left(left: Sequence[Left]) -> int:
-    for one in left:
-        print(f"lessee: {one}", file=sys.stderr)
-    if left:
-        what = f"{len(left)} thing{'s' * (len(left) != 1)} left in the file"
-        raise ManuallyChangedError(what, todo="see above; nothing else stands in the way")
-    return 0
+def _print_manual_steps(steps: Sequence[ManualStep]) -> None:
+    """Raises ManuallyChangedError if there are any."""
+    for step in steps:
+        print(f"lessee: {step}", file=sys.stderr)
+    if steps:
+        what = f"{len(steps)} manual step{'s' * (len(steps) != 1)} remain{'s' * (len(steps) == 1)}"
+        raise ManuallyChangedError(what, todo="see the messages above")
 
 
 def _confirm(*, yes: bool) -> None:
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("it cannot be asked whether this is meant: there is no terminal", todo="add --yes")
+        raise UsageError("lessee cannot ask for confirmation: there is no terminal", todo="add --yes")
     try:
-        typed = input("write all this? [y/N] ")
+        typed = input("apply these changes? [y/N] ")
     except (EOFError, UnicodeDecodeError):
         typed = ""
     if typed.strip().lower() not in {"y", "yes"}:
         raise UsageError("nothing was written")
 
 
-def _backups(option: str | None, environ: Mapping[str, str]) -> Path:
-    """Not beside the file: what lies there is soon in git."""
+def _backup_directory(option: str | None, environ: Mapping[str, str]) -> Path:
+    """The directory for backups. It is not the client file's, which may be in a git repository."""
     if option is not None:
         return Path(option).absolute()
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local/state"

@@ -1,69 +1,75 @@
-"""What moves into Vault: looked at first, written only where nothing else is, and read back."""
+"""Stores the moved secrets in Vault: never overwrites another value, and verifies what it wrote."""
 
 from collections.abc import Callable, Iterable, Mapping
 
 from lessee.config import Config
-from lessee.core.errors import RefusedError, WriteError
+from lessee.core.errors import DeniedError, WriteError
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.mcp.policy.plan import Wrapped
+from lessee.ops.mcp.policy.plan import WrappedServer
 from lessee.ops.setup.migration import mount_at
-from lessee.rendering.app_templates import space_of
+from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import AdminClient
 
 
-def store(server: AdminClient, config: Config, wrapped: Iterable[Wrapped], tell: Callable[[str], None]) -> None:
-    """Raises WriteError before the first one is written where another value is in the place of any.
+def store_secrets(
+    client: AdminClient, config: Config, wrapped: Iterable[WrappedServer], report: Callable[[str], None]
+) -> None:
+    """Store the secrets. Raises WriteError before the first write if Vault has another value for any field.
 
-    Raises RefusedError or VaultUnreachableError; what was written then stays, and is found equal the next time.
+    Raises DeniedError or VaultUnreachableError after some writes; a later run continues from there.
     """
-    space = space_of(config)
-    if not mount_at(server, space.mount).is_versioned:
-        todo = "make it one: `bao kv enable-versioning`"
-        raise WriteError("the mount is KV version 1, which writes over what is there", where=space.mount, todo=todo)
-    places = {str(space.secret(one.secret).path): one.fields for one in wrapped}
-    found = [_look(server, space.mount, path, fields) for path, fields in places.items()]
-    for one in found:
-        missing = {key: value for key, value in one.wanted.items() if key not in one.there}
-        if missing:
-            _write(server, one)
-        tell(f"{'+' if missing else '='} {one.mount}/{one.path}: {', '.join(sorted(one.wanted))}")
+    scope = path_scope_of(config)
+    if not mount_at(client, scope.mount).is_versioned:
+        todo = "upgrade the mount: `bao kv enable-versioning`"
+        what = "the mount has KV version 1, in which a write cannot be protected from overwriting a value"
+        raise WriteError(what, where=scope.mount, todo=todo)
+    fields_by_path = {str(scope.secret(server.secret).path): server.fields for server in wrapped}
+    secrets = [_read(client, scope.mount, path, fields) for path, fields in fields_by_path.items()]
+    for secret in secrets:
+        is_missing = not secret.fields.keys() <= secret.existing.keys()
+        if is_missing:
+            _write(client, secret)
+        report(f"{'+' if is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
 
 
-class _Place(ImmutableStruct, frozen=True):
-    hidden = ("wanted", "there")
+class _Secret(ImmutableStruct, frozen=True):
+    """The fields to store, and the fields that Vault has."""
+
+    hidden = ("fields", "existing")
 
     mount: str
     path: str
-    wanted: Mapping[str, str]
-    there: Mapping[str, object]
+    fields: Mapping[str, str]
+    existing: Mapping[str, object]
     version: int
 
 
-def _look(server: AdminClient, mount: str, path: str, wanted: Mapping[str, str]) -> _Place:
-    found = server.read(f"{mount}/data/{path}") or {}
-    there = found.get("data") or {}
-    other = sorted(key for key, value in wanted.items() if key in there and there[key] != value)
-    if other:
-        todo = "nothing was written; name another folder by --path, or make the two equal"
-        raise WriteError(f"another value is there of {', '.join(other)}", where=f"{mount}/{path}", todo=todo)
-    version = int((found.get("metadata") or {}).get("version") or _deleted(server, mount, path))
-    return _Place(mount, path, wanted, there, version)
+def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str]) -> _Secret:
+    response = client.read(f"{mount}/data/{path}") or {}
+    existing = response.get("data") or {}
+    conflicts = sorted(key for key, value in fields.items() if key in existing and existing[key] != value)
+    if conflicts:
+        what = f"Vault has another value for {', '.join(conflicts)}"
+        todo = "nothing was written; pass another --path, or make the two values equal"
+        raise WriteError(what, where=f"{mount}/{path}", todo=todo)
+    version = int((response.get("metadata") or {}).get("version") or _deleted_version(client, mount, path))
+    return _Secret(mount, path, fields, existing, version)
 
 
-def _deleted(server: AdminClient, mount: str, path: str) -> int:
-    """The version that was deleted, of which no data is told; 0 where there never was one, or it is not to be seen."""
+def _deleted_version(client: AdminClient, mount: str, path: str) -> int:
+    """The version of a deleted secret; 0 if the secret never existed or its metadata cannot be read."""
     try:
-        return int((server.read(f"{mount}/metadata/{path}") or {}).get("current_version") or 0)
-    except RefusedError:
+        return int((client.read(f"{mount}/metadata/{path}") or {}).get("current_version") or 0)
+    except DeniedError:
         return 0
 
 
-def _write(server: AdminClient, one: _Place) -> None:
-    path, fields = f"{one.mount}/data/{one.path}", {**one.there, **one.wanted}
+def _write(client: AdminClient, secret: _Secret) -> None:
+    path, fields = f"{secret.mount}/data/{secret.path}", {**secret.existing, **secret.fields}
     try:
-        server.write(path, {"data": fields, "options": {"cas": one.version}})
-    except RefusedError as exc:
-        todo = exc.todo or "did somebody write it at this moment? run it again"
-        raise RefusedError(exc.what, where=path, todo=todo) from None
-    if ((server.read(path) or {}).get("data") or {}) != fields:
-        raise WriteError("it does not read back as it was written", where=path, todo="run it again")
+        client.write(path, {"data": fields, "options": {"cas": secret.version}})
+    except DeniedError as exc:
+        todo = exc.todo or "if another client wrote the secret at the same time, run this command again"
+        raise DeniedError(exc.what, where=path, todo=todo) from None
+    if ((client.read(path) or {}).get("data") or {}) != fields:
+        raise WriteError("Vault returns other values than were written", where=path, todo="run this command again")

@@ -1,4 +1,4 @@
-"""JSON with comments is read as JSON is, and every node knows where it stands."""
+"""JSON with comments is parsed like JSON, and every node has its offsets."""
 
 import json
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import ConfigError
-from lessee.ops.mcp.policy.jsonc import Array, Object, Other, Text, parse
+from lessee.ops.mcp.policy.jsonc import Array, Literal, Object, String, parse
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -18,10 +18,10 @@ VALUES = st.recursive(
 
 def plain(node):
     match node:
-        case Text(value=value):
+        case String(value=value):
             return value
-        case Other(spelt=spelt):
-            return json.loads(spelt)
+        case Literal(source=source):
+            return json.loads(source)
         case Array(items=items):
             return [plain(item) for item in items]
         case Object(members=members):
@@ -29,7 +29,7 @@ def plain(node):
 
 
 @given(st.dictionaries(st.text(), VALUES, max_size=4), st.sampled_from([None, 0, 2]), st.booleans())
-def test_whatever_is_json_is_read_so(value, indent, ascii_only):
+def test_any_json_object_is_parsed(value, indent, ascii_only):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     assert plain(parse(text, "a").root) == value
 
@@ -45,7 +45,7 @@ TEXT = """\
 """
 
 
-def test_comments_and_trailing_commas_are_read_over_and_every_node_knows_its_place():
+def test_comments_and_trailing_commas_are_skipped_and_every_node_has_its_offsets():
     document = parse(TEXT, "a")
     assert plain(document.root) == {"a": "xA", "c": [1, True, None, -1500], "d": {"e": "//no"}}
     a, c, d = document.root.members
@@ -65,29 +65,29 @@ def test_comments_and_trailing_commas_are_read_over_and_every_node_knows_its_pla
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ("[]", "a:1: expected an object in braces"),
-        ("", "a:1: a value is missing"),
-        ("{}\n{", "a:2: something stands behind the end of the object"),
-        ('{"a": secret}', "a:1: this is not JSON"),
-        ('{"a": 01}', "a:1: this is not JSON"),
-        ('{"a": trueish}', "a:1: this is not JSON"),
-        ('{"a": "\\x"}', "a:1: a string has an escape that there is not"),
-        ('{"a": "b\nc"}', "a:1: this is not JSON"),
-        ('{"a": }', "a:1: a value is missing"),
+        ("", "a:1: expected a value"),
+        ("{}\n{", "a:2: unexpected text after the end of the object"),
+        ('{"a": secret}', "a:1: invalid JSON"),
+        ('{"a": 01}', "a:1: invalid JSON"),
+        ('{"a": trueish}', "a:1: invalid JSON"),
+        ('{"a": "\\x"}', "a:1: invalid escape sequence in a string"),
+        ('{"a": "b\nc"}', "a:1: invalid JSON"),
+        ('{"a": }', "a:1: expected a value"),
         ('{"a" 1}', "a:1: expected a colon"),
         ('{"a": 1\n"b": 2}', "a:2: expected a comma or }"),
         ('{"a": [1 2]}', "a:1: expected a comma or ]"),
         ("{1: 2}", "a:1: expected a key in quotes, or a closing brace"),
-        ('{"a": 1,\n"a": 2}', "a:2: the key 'a' stands there twice; leave one of them"),
-        ('{"a": ' + "[" * 200, "a:1: it is nested too deeply"),
-        ('{"a": 1 /*', "a:1: this is not JSON"),
-        ('{"a": [', "a:1: a value is missing"),
+        ('{"a": 1,\n"a": 2}', "a:2: duplicate key 'a'; remove one of the two"),
+        ('{"a": ' + "[" * 200, "a:1: the file is nested too deeply"),
+        ('{"a": 1 /*', "a:1: invalid JSON"),
+        ('{"a": [', "a:1: expected a value"),
         ("{", "a:1: expected a key in quotes, or a closing brace"),
     ],
 )
-def test_what_is_none_is_told_by_line_and_without_what_stands_there(text, told):
+def test_invalid_json_is_reported_with_its_line_and_without_its_content(text, error):
     with pytest.raises(ConfigError) as caught:
         parse(text, "a")
-    assert str(caught.value) == told
+    assert str(caught.value) == error

@@ -1,4 +1,4 @@
-"""Secrets leave the arguments of a program in the least visible way that it takes."""
+"""Secrets move from the arguments of a program to its environment, in the least visible way that it supports."""
 
 import shutil
 import subprocess
@@ -6,53 +6,53 @@ import sys
 
 import pytest
 
-from lessee.ops.mcp.policy.program import CannotWrapError, suspicious, without_secrets
-from lessee.ops.mcp.policy.secret_detection import Judge
+from lessee.ops.mcp.policy.program import CannotWrapError, secret_arguments, without_secrets
+from lessee.ops.mcp.policy.secret_detection import SecretDetector
 
-JUDGE = Judge()
+DETECTOR = SecretDetector()
 URL = "postgresql://me:a%2Fb@h:5432/db?sslmode=require"
 
 
-def moved(command, *args, taken=()):
-    program = without_secrets(command, args, taken, JUDGE)
-    return program.words, dict(program.variables), program.seen
+def rewrite(command, *args, existing=()):
+    program = without_secrets(command, args, existing, DETECTOR)
+    return program.argv, dict(program.variables), program.exposed
 
 
 @pytest.mark.parametrize("args", [(), ("-y", "pkg"), ("--key=${K}",), ("postgresql://me@h/db",)])
-def test_what_holds_no_secret_is_as_it_was(args):
-    assert moved("npx", *args) == (("npx", *args), {}, ())
+def test_arguments_without_secrets_do_not_change(args):
+    assert rewrite("npx", *args) == (("npx", *args), {}, ())
 
 
-def test_the_password_of_a_url_of_postgres_is_a_variable_that_its_libraries_read():
+def test_the_password_of_a_postgres_url_moves_to_the_variable_of_libpq():
     bare = "postgresql://me@h:5432/db?sslmode=require"
-    assert moved("server", URL) == (("server", bare), {"PGPASSWORD": "a/b"}, ())
-    assert moved("server", f"--database={URL}", URL)[0] == ("server", f"--database={bare}", bare)
+    assert rewrite("server", URL) == (("server", bare), {"PGPASSWORD": "a/b"}, ())
+    assert rewrite("server", f"--database={URL}", URL)[0] == ("server", f"--database={bare}", bare)
 
 
-def test_two_passwords_do_not_become_one():
-    words, variables, seen = moved("server", URL, URL.replace("a%2F", "c"))
-    assert words[:2] == ("sh", "-c")
+def test_two_different_passwords_get_two_variables():
+    argv, variables, exposed = rewrite("server", URL, URL.replace("a%2F", "c"))
+    assert argv[:2] == ("sh", "-c")
     assert variables == {"PGPASSWORD": "a/b", "MCP_ARGUMENT": URL.replace("a%2F", "c")}
-    assert seen == ("MCP_ARGUMENT",)
-    assert moved("server", URL, taken=["PGPASSWORD"])[2] == ("MCP_ARGUMENT",)
+    assert exposed == ("MCP_ARGUMENT",)
+    assert rewrite("server", URL, existing=["PGPASSWORD"])[2] == ("MCP_ARGUMENT",)
 
 
 @pytest.mark.parametrize("engine", ["docker", "/usr/bin/podman"])
-def test_an_engine_hands_its_own_variables_on(engine):
+def test_a_container_engine_passes_its_own_variables_on(engine):
     args = ("run", "-i", "-e", "A_TOKEN=x", "--env", "B_KEY=y=z", "--env=C_KEY=w", "-e", "D=info", "image")
-    wanted = (engine, "run", "-i", "-e", "A_TOKEN", "--env", "B_KEY", "--env=C_KEY", "-e", "D=info", "image")
-    assert moved(engine, *args) == (wanted, {"A_TOKEN": "x", "B_KEY": "y=z", "C_KEY": "w"}, ())
+    expected = (engine, "run", "-i", "-e", "A_TOKEN", "--env", "B_KEY", "--env=C_KEY", "-e", "D=info", "image")
+    assert rewrite(engine, *args) == (expected, {"A_TOKEN": "x", "B_KEY": "y=z", "C_KEY": "w"}, ())
 
 
-def test_what_an_engine_does_not_hand_on_is_put_in_by_a_shell():
-    _, variables, seen = moved("docker", "run", "-e", "A_TOKEN=x", "-e", "A_TOKEN=y", "image", "--token", "z")
+def test_a_secret_that_an_engine_cannot_pass_on_is_expanded_by_a_shell():
+    _, variables, exposed = rewrite("docker", "run", "-e", "A_TOKEN=x", "-e", "A_TOKEN=y", "image", "--token", "z")
     assert variables == {"A_TOKEN": "x", "MCP_E": "A_TOKEN=y", "MCP_TOKEN": "z"}
-    assert seen == ("MCP_E", "MCP_TOKEN")
-    assert moved("docker", "run", "-e", "A_TOKEN=x", taken=["A_TOKEN"])[2] == ("MCP_E",)
-    assert moved("docker", "run", "-e", "Bearer canary-x")[2] == ("MCP_E",)
+    assert exposed == ("MCP_E", "MCP_TOKEN")
+    assert rewrite("docker", "run", "-e", "A_TOKEN=x", existing=["A_TOKEN"])[2] == ("MCP_E",)
+    assert rewrite("docker", "run", "-e", "Bearer canary-x")[2] == ("MCP_E",)
 
 
-def test_a_shell_puts_each_argument_in_its_place():
+def test_a_shell_expands_each_argument_in_its_position():
     args = (
         "it's",
         "--api-key",
@@ -64,28 +64,28 @@ def test_a_shell_puts_each_argument_in_its_place():
         "--token",
         "t",
     )
-    words, variables, seen = moved(sys.executable, "-c", "import sys; print(sys.argv[1:])", *args)
-    assert seen == ("MCP_API_KEY", "MCP_A_TOKEN", "MCP_H", "MCP_TOKEN")
-    assert "${" not in words[2]
-    told = subprocess.run([shutil.which("sh"), *words[1:]], env=variables, capture_output=True, text=True, check=True)
-    assert told.stdout == f"{list(args)}\n"
-    words, _, _ = moved("x", "--token", "a", "--token", "b", taken=["MCP_TOKEN"])
-    assert words == ("sh", "-c", 'exec x --token "$MCP_TOKEN_2" --token "$MCP_TOKEN_3"')
+    argv, variables, exposed = rewrite(sys.executable, "-c", "import sys; print(sys.argv[1:])", *args)
+    assert exposed == ("MCP_API_KEY", "MCP_A_TOKEN", "MCP_H", "MCP_TOKEN")
+    assert "${" not in argv[2]
+    result = subprocess.run([shutil.which("sh"), *argv[1:]], env=variables, capture_output=True, text=True, check=True)
+    assert result.stdout == f"{list(args)}\n"
+    argv, _, _ = rewrite("x", "--token", "a", "--token", "b", existing=["MCP_TOKEN"])
+    assert argv == ("sh", "-c", 'exec x --token "$MCP_TOKEN_2" --token "$MCP_TOKEN_3"')
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("argv", "error"),
     [
-        (("sh", "-c", "API_KEY=x server"), "the script of a shell"),
-        (("npx server --api-key=canary",), "its command holds a secret"),
-        (("x", "--key", "canary-${X}"), "mixes a secret"),
-        (("x", "--token", "t", *["${X}"] * 10), "too many of its arguments are references"),
+        (("sh", "-c", "API_KEY=x server"), "a shell script in `args` contains a secret"),
+        (("npx server --api-key=canary",), "`command` contains a secret"),
+        (("x", "--key", "canary-${X}"), "contains both a secret and a reference"),
+        (("x", "--token", "t", *["${X}"] * 10), "contains a secret and more than 9 references"),
     ],
 )
-def test_what_cannot_be_moved_is_told(words, why):
-    with pytest.raises(CannotWrapError, match=why):
-        moved(*words)
+def test_a_secret_that_cannot_be_moved_is_an_error(argv, error):
+    with pytest.raises(CannotWrapError, match=error):
+        rewrite(*argv)
 
 
-def test_the_suspicious_ones_are_found_by_place():
-    assert suspicious(["--token", "t", "-v", "--key", "--other", "x"], JUDGE) == (1,)
+def test_secret_arguments_are_found_by_index():
+    assert secret_arguments(["--token", "t", "-v", "--key", "--other", "x"], DETECTOR) == (1,)

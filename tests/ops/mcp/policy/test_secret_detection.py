@@ -1,10 +1,10 @@
-"""What is a secret is found by what it is called, or by what it looks like; references are none."""
+"""Secrets are detected by name and by value; references are not secrets."""
 
 import pytest
 
-from lessee.ops.mcp.policy.secret_detection import Judge, Verdict, is_secret
+from lessee.ops.mcp.policy.secret_detection import SecretDetector, Verdict, is_secret_name
 
-JUDGE = Judge()
+DETECTOR = SecretDetector()
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ JUDGE = Judge()
         "GOOGLE_APPLICATION_CREDENTIALS",
     ],
 )
-def test_such_a_name_is_a_secrets(name):
-    assert is_secret(name)
+def test_names_of_secrets_are_detected(name):
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_such_a_name_is_a_secrets(name):
         "KEY_ID",
     ],
 )
-def test_such_a_name_is_none(name):
-    assert not is_secret(name)
+def test_other_names_are_not_detected(name):
+    assert not is_secret_name(name)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_such_a_name_is_none(name):
         ("KEY", "/9j4AAQ+x="),
     ],
 )
-def test_such_a_value_moves(name, value):
-    assert JUDGE.of(name, value) is Verdict.MOVE
+def test_secret_values_are_detected(name, value):
+    assert DETECTOR.check(name, value) is Verdict.SECRET
 
 
 @pytest.mark.parametrize(
@@ -96,44 +96,44 @@ def test_such_a_value_moves(name, value):
         ("ID", "0b7d4a36-9e59-4f7d-9a5c-1f4c6f0c2b11"),
     ],
 )
-def test_such_a_value_stays(name, value):
-    assert JUDGE.of(name, value) is Verdict.LEAVE
+def test_public_values_are_not_detected(name, value):
+    assert DETECTOR.check(name, value) is Verdict.PUBLIC
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("API_KEY", "canary-${X}"), ("URL", "postgres://u:canary@${HOST}/db"), ("A_TOKEN", "${A}:canary")],
 )
-def test_a_secret_with_a_reference_in_it_is_told(name, value):
-    assert JUDGE.of(name, value) is Verdict.MIXED
+def test_a_secret_that_contains_a_reference_is_mixed(name, value):
+    assert DETECTOR.check(name, value) is Verdict.MIXED
 
 
-def test_the_operator_knows_better():
-    judge = Judge(frozenset({"LOG"}), frozenset({"API_KEY"}))
-    assert judge.of("LOG", "x") is Verdict.MOVE
-    assert judge.of("LOG", "${x}") is Verdict.LEAVE
-    assert judge.of("API_KEY", "x") is Verdict.LEAVE
-    assert judge.of_argument("--API_KEY=postgres://u:p@h") is Verdict.LEAVE
+def test_the_operators_options_take_precedence():
+    detector = SecretDetector(frozenset({"LOG"}), frozenset({"API_KEY"}))
+    assert detector.check("LOG", "x") is Verdict.SECRET
+    assert detector.check("LOG", "${x}") is Verdict.PUBLIC
+    assert detector.check("API_KEY", "x") is Verdict.PUBLIC
+    assert detector.check_argument("--API_KEY=postgres://u:p@h") is Verdict.PUBLIC
 
 
 @pytest.mark.parametrize(
-    ("word", "verdict"),
+    ("argument", "verdict"),
     [
-        ("--api-key=x", Verdict.MOVE),
-        ("--api-key=${X}", Verdict.LEAVE),
-        ("API_KEY=x", Verdict.MOVE),
-        ("Authorization: Bearer canary", Verdict.MOVE),
-        ("--url=postgres://u:p@h", Verdict.MOVE),
-        ("https://h:443", Verdict.LEAVE),
-        ("-y", Verdict.LEAVE),
-        ("@modelcontextprotocol/server-github@2025.4.8", Verdict.LEAVE),
-        ("ghcr.io/github/github-mcp-server@sha256:" + "0a" * 32, Verdict.LEAVE),
-        ("aB3" * 12, Verdict.MOVE),
+        ("--api-key=x", Verdict.SECRET),
+        ("--api-key=${X}", Verdict.PUBLIC),
+        ("API_KEY=x", Verdict.SECRET),
+        ("Authorization: Bearer canary", Verdict.SECRET),
+        ("--url=postgres://u:p@h", Verdict.SECRET),
+        ("https://h:443", Verdict.PUBLIC),
+        ("-y", Verdict.PUBLIC),
+        ("@modelcontextprotocol/server-github@2025.4.8", Verdict.PUBLIC),
+        ("ghcr.io/github/github-mcp-server@sha256:" + "0a" * 32, Verdict.PUBLIC),
+        ("aB3" * 12, Verdict.SECRET),
     ],
 )
-def test_an_argument_has_its_name_with_it(word, verdict):
-    assert JUDGE.of_argument(word) is verdict
+def test_an_argument_may_contain_its_name(argument, verdict):
+    assert DETECTOR.check_argument(argument) is verdict
 
 
-def test_a_very_long_value_takes_no_time():
-    assert JUDGE.of("X", "a://b:" * 100_000) is Verdict.LEAVE
+def test_a_very_long_value_is_checked_quickly():
+    assert DETECTOR.check("X", "a://b:" * 100_000) is Verdict.PUBLIC

@@ -1,4 +1,4 @@
-"""What becomes of a client's file: its servers are wrapped, the rest keeps its place, and what is left is told."""
+"""The plan and the rewritten file: servers are wrapped, the rest is unchanged, and manual steps are reported."""
 
 import json
 
@@ -7,35 +7,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import ConfigError
-from lessee.ops.mcp.policy.diff import diff, traces
-from lessee.ops.mcp.policy.editor import Start, edited
+from lessee.ops.mcp.policy.diff import diff, lines_with_secrets
+from lessee.ops.mcp.policy.editor import LaunchOptions, rewrite
 from lessee.ops.mcp.policy.jsonc import parse
 from lessee.ops.mcp.policy.plan import plan
-from lessee.ops.mcp.policy.secret_detection import Judge
-from lessee.ops.mcp.policy.servers import servers
+from lessee.ops.mcp.policy.secret_detection import SecretDetector
+from lessee.ops.mcp.policy.servers import find_servers
 
-START = Start(("/bin/lessee",), ("--once", "--config", "/c"), "SERVER")
-JUDGE = Judge()
-DONE = '"exec", "--once", "--config", "/c", "--app"'
+LAUNCH = LaunchOptions(("/bin/lessee",), ("--once", "--config", "/c"), "SERVER")
+DETECTOR = SecretDetector()
+ARGS = '"exec", "--once", "--config", "/c", "--app"'
 
 
-def planned(text, *, is_free=lambda _app, _template: True, variable="SERVER"):
+def make_plan(text, *, is_available=lambda _app, _template: True, variable="SERVER"):
     document = parse(text, "f")
-    some = servers(document, "f")
-    return document, plan(document, "f", some, JUDGE, prefix="mcp/", variable=variable, is_free=is_free)
+    servers = find_servers(document, "f")
+    return document, plan(document, "f", servers, DETECTOR, prefix="mcp/", variable=variable, is_available=is_available)
 
 
-def wrapped(text, start=START):
-    document, made = planned(text)
-    return edited(document, made.wrapped, start), made
+def rewritten(text, launch=LAUNCH):
+    document, made = make_plan(text)
+    return rewrite(document, made.wrapped, launch), made
 
 
-def of_one(server, **settings):
-    return planned(json.dumps({"mcpServers": {"a": server}}), **settings)[1]
+def plan_one(server, **settings):
+    return make_plan(json.dumps({"mcpServers": {"a": server}}), **settings)[1]
 
 
-def left(made):
-    return [f"{one}" for one in made.left]
+def steps(made):
+    return [str(step) for step in made.manual_steps]
 
 
 FORMATTED = """\
@@ -47,12 +47,12 @@ FORMATTED = """\
             "args": [
                 "-x" // why
             ],
-            "command": "x",  /* kept */
+            "command": "x",  /* unchanged */
             "env": {
-                "LOG": "info", // kept
+                "LOG": "info", // unchanged
                 "A_KEY": "canary-1",
 
-                // kept too
+                // also unchanged
                 "B_KEY": "canary-2", "C_KEY": "canary-3"
             },
         },
@@ -77,12 +77,12 @@ REWRITTEN = """\
                 "x",
                 "-x"
             ],
-            "command": "/bin/lessee",  /* kept */
+            "command": "/bin/lessee",  /* unchanged */
             "env": {
-                "LOG": "info", // kept
+                "LOG": "info", // unchanged
                 "SERVER": "a"
 
-                // kept too
+                // also unchanged
             },
         },
         "b": { "command": "/bin/lessee", "args": [@, "b", "--", "y"], "env": { "LOG": "1", "SERVER": "b" } }
@@ -92,14 +92,14 @@ REWRITTEN = """\
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_what_does_not_change_keeps_its_place_and_its_form(end):
-    text, made = wrapped(FORMATTED.replace("\n", end))
-    rewritten = parse(text, "f")
-    assert [one.app for one in made.wrapped] == ["a", "b"]
-    wanted = parse(REWRITTEN.replace("@", DONE), "f")
-    assert json.loads(without_comments(rewritten)) == json.loads(without_comments(wanted))
-    for kept in ("// of mine", "/* kept */", '"LOG": "info", // kept', "// kept too"):
-        assert kept in text
+def test_unchanged_parts_keep_their_position_and_format(end):
+    text, made = rewritten(FORMATTED.replace("\n", end))
+    document = parse(text, "f")
+    assert [server.app for server in made.wrapped] == ["a", "b"]
+    expected = parse(REWRITTEN.replace("@", ARGS), "f")
+    assert json.loads(without_comments(document)) == json.loads(without_comments(expected))
+    for comment in ("// of mine", "/* unchanged */", '"LOG": "info", // unchanged', "// also unchanged"):
+        assert comment in text
     assert "canary" not in text
     assert text.count("\n") == text.count(end)
 
@@ -149,10 +149,10 @@ def without_comments(document):
         ),
     ],
 )
-def test_every_form_of_a_server_is_rewritten_in_its_form(before, after):
-    text, made = wrapped(f'{{"mcpServers": {{"a": {before}}}}}')
+def test_each_server_is_rewritten_in_its_own_format(before, after):
+    text, made = rewritten(f'{{"mcpServers": {{"a": {before}}}}}')
     [one] = made.wrapped
-    words = ["exec", "--once", "--config", "/c", "--app", "a", "--", *one.program.words]
+    words = ["exec", "--once", "--config", "/c", "--app", "a", "--", *one.program.argv]
     after = after.replace("@@", "[\n" + ",\n".join(f"  {json.dumps(word)}" for word in words) + "\n  ]")
     after = after.replace("[@]", json.dumps(words))
     assert text == f'{{"mcpServers": {{"a": {after}}}}}'
@@ -175,24 +175,24 @@ NAMES = st.sampled_from(["LOG", "A_KEY", "B_TOKEN", "PATH", "C_SECRET", "D"])
     ),
     st.sampled_from([None, 0, 3]),
 )
-def test_whatever_the_servers_are_they_say_the_same_but_their_secrets(some, indent):
-    text, made = wrapped(json.dumps({"mcpServers": some, "rest": [1]}, indent=indent))
+def test_only_secrets_change_in_any_servers(servers, indent):
+    text, made = rewritten(json.dumps({"mcpServers": servers, "rest": [1]}, indent=indent))
     after = json.loads(text)
     assert after["rest"] == [1]
     for one in made.wrapped:
-        new, old = after["mcpServers"].pop(one.server.name), some.pop(one.server.name)
+        new, old = after["mcpServers"].pop(one.server.name), servers.pop(one.server.name)
         assert new["command"] == "/bin/lessee"
-        assert new["args"][6:] == [*(["--"]), *one.program.words]
+        assert new["args"][6:] == [*(["--"]), *one.program.argv]
         env = old.get("env", {})
         assert new["env"] == {"SERVER": one.app} | {name: env[name] for name in env if name not in one.fields}
         assert {name: env[name] for name in one.removed} == {name: one.fields[name] for name in one.removed}
-    assert after["mcpServers"] == some
-    assert wrapped(text)[0] == text
+    assert after["mcpServers"] == servers
+    assert rewritten(text)[0] == text
 
 
-def test_the_template_gives_what_was_taken_out():
+def test_the_template_renders_the_removed_variables():
     env = {"A_KEY": "canary-1", "b_key": "canary-2", "VAULT_ADDR": "http://v", "LOG": "x", "N": 1}
-    [one] = of_one({"command": "x", "args": [], "env": env}).wrapped
+    [one] = plan_one({"command": "x", "args": [], "env": env}).wrapped
     assert one.fields == {"A_KEY": "canary-1", "b_key": "canary-2", "VAULT_ADDR": "http://v"}
     assert one.template == (
         "# The environment of the MCP server a.\n"
@@ -203,118 +203,121 @@ def test_the_template_gives_what_was_taken_out():
     assert "canary" not in repr(one)
 
 
-def test_servers_of_one_name_share_an_app_where_they_are_the_same_alone():
+def test_servers_of_the_same_name_share_an_app_only_if_they_are_equal():
     def project(value):
         return {"mcpServers": {"a/b": {"command": "x", "env": {"A_KEY": value}}}}
 
     text = json.dumps({"projects": {"/1": project("c"), "/2": project("c"), "/3": project("d"), "/4": 1, "/5": {}}})
-    _, made = planned(text)
-    assert [one.app for one in made.wrapped] == ["a-b", "a-b", "a-b-2"]
-    assert made.wrapped[0].server.place == "projects['/1'].mcpServers.a/b"
-    _, made = planned(text, is_free=lambda app, _: app not in {"a-b", "a-b-2"})
-    assert [one.app for one in made.wrapped] == ["a-b-3", "a-b-3", "a-b-4"]
+    _, made = make_plan(text)
+    assert [server.app for server in made.wrapped] == ["a-b", "a-b", "a-b-2"]
+    assert made.wrapped[0].server.path == "projects['/1'].mcpServers.a/b"
+    _, made = make_plan(text, is_available=lambda app, _: app not in {"a-b", "a-b-2"})
+    assert [server.app for server in made.wrapped] == ["a-b-3", "a-b-3", "a-b-4"]
 
 
-def test_what_stands_in_a_name_reaches_no_terminal():
+def test_control_characters_in_names_are_not_printed():
     text = json.dumps({"mcpServers": {"\x1b[2J": {"command": "x", "env": {"A\x1b_KEY": "c"}, "args": ["\ud800"]}}})
-    _, made = planned(text)
-    assert left(made) == ["f:1: mcpServers.?[2J: A?_KEY is no name of a variable; mend it"]
+    _, made = make_plan(text)
+    assert steps(made) == ["f:1: mcpServers.?[2J: A?_KEY is not a valid name of an environment variable; correct it"]
 
 
-def test_half_a_surrogate_pair_in_an_argument_stays_what_it_was():
+def test_an_unpaired_surrogate_in_an_argument_is_unchanged():
     server = {"command": "x", "args": ["\ud800", "é"], "env": {"A_KEY": "c"}}
-    text, _ = wrapped(json.dumps({"mcpServers": {"a": server}}))
+    text, _ = rewritten(json.dumps({"mcpServers": {"a": server}}))
     assert json.loads(text)["mcpServers"]["a"]["args"][-2:] == ["\ud800", "é"]
     assert text.encode()
 
 
-def test_a_name_without_a_letter_is_a_server_too():
-    [one] = planned('{"mcp": {"servers": {"{é}": {"command": "x", "env": {"A_KEY": "c"}}}}}')[1].wrapped
-    assert (one.app, one.server.place) == ("server", "mcp.servers.{é}")
+def test_a_server_name_without_a_letter_gets_a_default_app_name():
+    [one] = make_plan('{"mcp": {"servers": {"{é}": {"command": "x", "env": {"A_KEY": "c"}}}}}')[1].wrapped
+    assert (one.app, one.server.path) == ("server", "mcp.servers.{é}")
     assert one.template.startswith("# The environment of the MCP server ?é?.\n")
 
 
 @pytest.mark.parametrize(
-    ("server", "why"),
+    ("server", "reason"),
     [
-        ({"command": "x", "args": ["-y"], "env": {"LOG": "x", "A_KEY": "${A}"}}, "holds no secret"),
-        ({"command": "/usr/bin/lessee", "args": ["exec", "--", "x"]}, "wrapped already"),
-        ({"command": "python3", "args": ["-m", "lessee", "exec", "--", "x"]}, "wrapped already"),
+        ({"command": "x", "args": ["-y"], "env": {"LOG": "x", "A_KEY": "${A}"}}, "contains no secret"),
+        ({"command": "/usr/bin/lessee", "args": ["exec", "--", "x"]}, "already wrapped"),
+        ({"command": "python3", "args": ["-m", "lessee", "exec", "--", "x"]}, "already wrapped"),
         ({"type": "http", "url": "https://h", "headers": {"A-Key": "${A}"}}, "reached by HTTP"),
-        ({"command": ""}, "nothing that a client starts"),
-        ({"command": "x", "env": None}, "nothing that a client starts"),
-        ({"command": "x", "args": "y"}, "nothing that a client starts"),
-        ({"command": "x", "args": [1]}, "nothing that a client starts"),
-        ({}, "nothing that a client starts"),
+        ({"command": ""}, "no command that a client can start"),
+        ({"command": "x", "env": None}, "no command that a client can start"),
+        ({"command": "x", "args": "y"}, "no command that a client can start"),
+        ({"command": "x", "args": [1]}, "no command that a client can start"),
+        ({}, "no command that a client can start"),
     ],
 )
-def test_where_nothing_is_to_be_done_it_says_why(server, why):
-    made = of_one(server)
-    assert (made.wrapped, made.left) == ((), ())
-    assert [(one.name, told) for one, told in made.quiet] == [("a", why)]
+def test_an_unchanged_server_has_a_reason(server, reason):
+    made = plan_one(server)
+    assert (made.wrapped, made.manual_steps) == ((), ())
+    assert [(unchanged.name, why) for unchanged, why in made.unchanged] == [("a", reason)]
 
 
 @pytest.mark.parametrize(
-    ("server", "told"),
+    ("server", "error"),
     [
         (
             {"url": "https://h", "headers": {"Authorization": "Bearer canary"}},
-            "a secret stands in Authorization; write",
+            "`Authorization` contains a secret; write",
         ),
-        ({"httpUrl": "https://h?token=canary"}, "a secret stands in httpUrl; write"),
-        ({"url": "https://h", "oauth": {"clientSecret": "canary"}}, "a secret stands in clientSecret; write"),
-        ({"command": "x", "headers": [{"A-Key": "canary"}]}, "a secret stands in A-Key; move it by hand"),
-        ({"command": "lessee", "args": ["exec"], "env": {"A_KEY": "c"}}, "a secret stands in A_KEY; write it into"),
-        ({"command": "lessee", "args": ["exec", "--k-token=c"]}, "a secret stands in args; write it into"),
-        ({"command": "x", "env": {"A_KEY": "canary-${X}"}}, "A_KEY mixes a secret"),
-        ({"command": "x", "env": {"A_KEY": "canary\0"}}, "A_KEY holds what no environment can"),
-        ({"command": "x", "env": {"A-KEY": "canary"}}, "A-KEY is no name of a variable"),
-        ({"command": "x", "args": ["--key", "canary\ud800"]}, "a secret in an argument holds what no environment can"),
-        ({"command": "bash", "args": ["-c", "A_KEY=canary x"]}, "a secret stands in the script of a shell"),
-        ({"command": "x", "env": {"A_KEY": "c", "SERVER": "x"}}, "it has a variable SERVER of its own"),
+        ({"httpUrl": "https://h?token=canary"}, "`httpUrl` contains a secret; write"),
+        ({"url": "https://h", "oauth": {"clientSecret": "canary"}}, "`clientSecret` contains a secret; write"),
+        (
+            {"command": "x", "headers": [{"A-Key": "canary"}]},
+            "`A-Key` contains a secret; move it to the server's `env`",
+        ),
+        ({"command": "lessee", "args": ["exec"], "env": {"A_KEY": "c"}}, "`A_KEY` contains a secret; move it to Vault"),
+        ({"command": "lessee", "args": ["exec", "--k-token=c"]}, "`args` contains a secret; move it to Vault"),
+        ({"command": "x", "env": {"A_KEY": "canary-${X}"}}, "A_KEY contains both a secret and a reference"),
+        ({"command": "x", "env": {"A_KEY": "canary\0"}}, "A_KEY contains NUL or an unpaired surrogate"),
+        ({"command": "x", "env": {"A-KEY": "canary"}}, "A-KEY is not a valid name"),
+        ({"command": "x", "args": ["--key", "canary\ud800"]}, "a secret in `args` contains NUL"),
+        ({"command": "bash", "args": ["-c", "A_KEY=canary x"]}, "a shell script in `args` contains a secret"),
+        ({"command": "x", "env": {"A_KEY": "c", "SERVER": "x"}}, "its `env` has SERVER, the variable"),
     ],
 )
-def test_what_is_left_to_a_person_is_told_with_its_place_and_without_its_value(server, told):
-    made = of_one(server)
-    assert (made.wrapped, made.quiet) == ((), ())
-    [said] = left(made)
-    assert said.startswith(f"f:1: mcpServers.a: {told}")
-    assert "canary" not in said
+def test_a_manual_step_has_its_location_and_not_the_value(server, error):
+    made = plan_one(server)
+    assert (made.wrapped, made.unchanged) == ((), ())
+    [step] = steps(made)
+    assert step.startswith(f"f:1: mcpServers.a: {error}")
+    assert "canary" not in step
 
 
-def test_a_variable_of_lessees_own_goes_into_the_template():
-    made = of_one({"command": "x", "env": {"A_KEY": "c", "LESSEE_SERVER": "x"}}, variable="LESSEE_SERVER")
+def test_a_variable_of_the_agent_moves_to_the_template():
+    made = plan_one({"command": "x", "env": {"A_KEY": "c", "LESSEE_SERVER": "x"}}, variable="LESSEE_SERVER")
     assert made.wrapped[0].removed == {"A_KEY", "LESSEE_SERVER"}
 
 
-def test_inputs_and_comments_are_looked_at_as_well():
+def test_inputs_and_comments_are_checked_too():
     text = """{"servers": {}, "inputs": [{"id": "k", "default": "Bearer canary-1234", "description": "a"}],
     // "A_KEY":"canary-1",
     /* the token: see the wiki */
     }"""
-    told = [
-        "f:1: inputs: the default of an input is a secret; take it out",
-        "f:2: a secret stands in a comment; take it out",
+    expected = [
+        "f:1: inputs: the default of an input is a secret; remove it",
+        "f:2: a comment contains a secret; remove it",
     ]
-    assert left(planned(text)[1]) == told
+    assert steps(make_plan(text)[1]) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
-        ("{}", "f: there is neither `mcpServers` nor `servers` in it; name an mcp.json"),
-        ('{"mcp": {}, "projects": 1}', "f: there is neither"),
+        ("{}", "f: the file has neither `mcpServers` nor `servers`; pass an mcp.json"),
+        ('{"mcp": {}, "projects": 1}', "f: the file has neither"),
         ('{"mcpServers": 1}', "f:1: mcpServers: expected an object"),
         ('{"mcpServers": {"a": 1}}', "f:1: mcpServers.a: expected an object"),
     ],
 )
-def test_a_file_of_something_else_is_none(text, told):
+def test_a_file_without_servers_is_rejected(text, error):
     with pytest.raises(ConfigError) as caught:
-        servers(parse(text, "f"), "f")
-    assert str(caught.value).startswith(told)
+        find_servers(parse(text, "f"), "f")
+    assert str(caught.value).startswith(error)
 
 
-def test_a_person_sees_what_changes_and_no_value():
+def test_the_diff_shows_the_changes_and_no_value():
     server = {
         "type": "stdio",
         "command": "x",
@@ -323,12 +326,12 @@ def test_a_person_sees_what_changes_and_no_value():
         "more": [{"x": "canary-5"}, 5],
     }
     text = json.dumps({"mcpServers": {"a": server, "b": {"command": "x --token=canary-6", "args": [1]}}})
-    document, made = planned(text)
-    after = parse(edited(document, made.wrapped, START), "f")
-    shown = list(diff(servers(document, "f"), servers(after, "f"), JUDGE))
+    document, made = make_plan(text)
+    after = parse(rewrite(document, made.wrapped, LAUNCH), "f")
+    shown = list(diff(find_servers(document, "f"), find_servers(after, "f"), DETECTOR))
     assert "canary" not in "".join(shown)
     assert '-  "command": "x",' in shown
     assert '-    "A_KEY": "***",' in shown
     assert not [line for line in shown if "mcpServers.b" in line]
-    assert traces(after, ["canary-3", "canary-1"]) == ()
-    assert traces(document, ["canary-3"]) == (1,)
+    assert lines_with_secrets(after, ["canary-3", "canary-1"]) == ()
+    assert lines_with_secrets(document, ["canary-3"]) == (1,)

@@ -1,1 +1,1 @@
-"""How the secrets of an MCP client's configuration are found, and what the file becomes without them."""
+"""Finds secrets in an MCP client's configuration, and rewrites it so that `lessee exec` starts its servers."""

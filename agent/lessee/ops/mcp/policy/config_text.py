@@ -1,4 +1,4 @@
-"""lessee.yaml for servers of MCP: a new one, or apps added to one that is there, as they would be by hand."""
+"""Writes lessee.yaml for MCP servers: a new file, or apps that are added to an existing one."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,34 +7,35 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.config import SESSION
 from lessee.config.grammar.nodes import compose
-from lessee.config.yaml_writer import Entry, Keys, Plain, write
-from lessee.config.yaml_writer import Node as Written
+from lessee.config.yaml_writer import Entry, Expandable, Keys, write
+from lessee.config.yaml_writer import Node as WriterNode
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct
 
 VARIABLE = "LESSEE_SERVER"
-"""Tells one server's lessee from another's, where the file is new."""
+"""The variable by which a new file separates the agents of its servers."""
 _SESSION = f"${{{SESSION}:-1}}"
 
 
 class App(ImmutableStruct, frozen=True):
-    """An app to add."""
+    """An app to add. Each session has its own directory below `directory`."""
 
     name: str
     directory: str
-    environ: str
+    env_template: str
     restart: bool = False
-    """Whether its server is started anew when a secret changes."""
+    """Whether its server restarts when a secret changes."""
 
     def keys(self) -> Keys:
-        """As it stands in the file; each session has a directory of its own below `directory`."""
-        place = Plain(f"{self.directory}/{_SESSION}")
+        """Its keys in the file."""
+        directory = Expandable(f"{self.directory}/{_SESSION}")
         notify: Entry = ("notify", Keys((("child", True), ("action", "restart")), flow=True))
-        return Keys((("directory", place), ("environ", self.environ), *([notify] if self.restart else [])))
+        keys = (("directory", directory), ("env_template", self.env_template))
+        return Keys((*keys, *([notify] if self.restart else [])))
 
 
-class Vault(ImmutableStruct, frozen=True):
-    """How a new file says to reach it."""
+class VaultAccess(ImmutableStruct, frozen=True):
+    """How a new file reaches Vault."""
 
     address: str
     token_file: str
@@ -42,73 +43,70 @@ class Vault(ImmutableStruct, frozen=True):
     ca_file: str | None = None
 
 
-def new(vault: Vault, environment: str | None, state: str, apps: Sequence[App]) -> str:
-    """The text of a new file. `state` is a folder for all servers' states."""
-    reach: list[tuple[str, Written]] = [("address", vault.address)]
-    reach += [("namespace", vault.namespace)] if vault.namespace is not None else []
-    reach += [("ca_file", vault.ca_file)] if vault.ca_file is not None else []
-    reach.append(("auth", Keys((("method", "token"), ("token_file", vault.token_file)), flow=True)))
-    inside: tuple[str, Written] = ("secrets", Keys((("prefix", ""),), flow=True))
+def new_config(vault: VaultAccess, environment: str | None, state_dir: str, apps: Sequence[App]) -> str:
+    """The text of a new file. `state_dir`: the parent directory of the servers' states."""
+    vault_keys: list[tuple[str, WriterNode]] = [("address", vault.address)]
+    vault_keys += [("namespace", vault.namespace)] if vault.namespace is not None else []
+    vault_keys += [("ca_file", vault.ca_file)] if vault.ca_file is not None else []
+    vault_keys.append(("auth", Keys((("method", "token"), ("token_file", vault.token_file)), flow=True)))
+    no_prefix: tuple[str, WriterNode] = ("secrets", Keys((("prefix", ""),), flow=True))
     return write(
         Keys(
             (
-                "What MCP servers are started with. `lessee mcp wrap` adds to it; the rest is yours to change.",
-                ("vault", Keys(tuple(reach))),
-                inside if environment is None else ("environment", environment),
-                ("state", Plain(f"{state}/${{{VARIABLE}:-none}}/{_SESSION}")),
+                "The MCP servers that `lessee exec` starts. `lessee mcp wrap` adds to `apps`; you may change the rest.",
+                ("vault", Keys(tuple(vault_keys))),
+                no_prefix if environment is None else ("environment", environment),
+                ("state_dir", Expandable(f"{state_dir}/${{{VARIABLE}:-none}}/{_SESSION}")),
                 ("apps", Keys(tuple((app.name, app.keys()) for app in apps))),
             )
         )
     )
 
 
-def variable(text: str, source: str) -> str:
-    """The one in `state` that keeps the servers apart. Raises ConfigError where there is none."""
-    found = [name for name in _references(text, source) if name != SESSION]
-    if not found:
-        what = "its servers would have one `state`, and each needs its own"
-        todo = f"write it as in `state: /run/lessee/${{{VARIABLE}:-none}}/{_SESSION}`, or name another --config"
+def server_variable(text: str, source: str) -> str:
+    """The variable in `state_dir` that separates the servers. Raises ConfigError if there is no such variable."""
+    names = [name for name in _references(text, source) if name != SESSION]
+    if not names:
+        what = "all servers would share one `state_dir`, and each needs its own"
+        todo = f"write `state_dir: /run/lessee/${{{VARIABLE}:-none}}/{_SESSION}`, or pass another --config"
         raise ConfigError([LesseeError(what, where=source, todo=todo)])
-    return found[0]
+    return names[0]
 
 
-def refuse_one_session(text: str, source: str) -> None:
-    """Raises ConfigError where two clients could not start one server, since one agent has its `state` to the end."""
+def check_sessions(text: str, source: str) -> None:
+    """Raises ConfigError if two clients cannot start the same server, because `state_dir` does not name the session."""
     if SESSION not in _references(text, source):
-        what = "two clients that start the same server would have one `state`"
-        todo = f"add `/{_SESSION}` to `state`, name another --config, or leave --respawn out"
+        what = "two clients that start the same server would share one `state_dir`"
+        todo = f"add `/{_SESSION}` to `state_dir`, pass another --config, or omit --respawn"
         raise ConfigError([LesseeError(what, where=source, todo=todo)])
 
 
-def added(text: str, source: str, apps: Iterable[App]) -> str:
-    """The text with more apps. Raises ConfigError where they cannot be added line by line."""
+def add_apps(text: str, source: str, apps: Iterable[App]) -> str:
+    """The text with more apps. Raises ConfigError if no lines can be inserted."""
     root = compose(text, source)
     node = _value(root, "apps")
-    some = tuple(apps)
     if root.flow_style or isinstance(node, SequenceNode) or (isinstance(node, MappingNode) and node.flow_style):
-        todo = "write each on lines of its own"
-        raise ConfigError([LesseeError("its apps stand in braces", where=source, todo=todo)])
-    indent, at = "", len(text)
+        todo = "write each app on its own lines"
+        raise ConfigError([LesseeError("`apps` is written in braces or brackets", where=source, todo=todo)])
+    indent, at = "  ", len(text)
     head = "" if text.endswith("\n") else "\n"
     if node is None:
         head += "apps:\n"
-        indent = "  "
     else:
-        indent = "  "
         line = _last_line(node)
         if isinstance(node, MappingNode):
             indent = " " * node.value[0][0].start_mark.column
         lines = text.splitlines(keepends=True)
         at = len("".join(lines[: line + 1]))
         head = "" if text[:at].endswith("\n") else "\n"
-    block = write(Keys(tuple((app.name, app.keys()) for app in some)))
+    block = write(Keys(tuple((app.name, app.keys()) for app in apps)))
     return text[:at] + head + "".join(f"{indent}{line}\n" for line in block.splitlines()) + text[at:]
 
 
 def _references(text: str, source: str) -> list[str]:
-    """The variables in `state`."""
-    state = _value(compose(text, source), "state")
-    return _REFERENCE.findall(state.value) if isinstance(state, ScalarNode) else []
+    """The variables in `state_dir`."""
+    state_dir = _value(compose(text, source), "state_dir")
+    return _REFERENCE.findall(state_dir.value) if isinstance(state_dir, ScalarNode) else []
 
 
 def _value(mapping: MappingNode, key: str) -> Node | None:
@@ -116,12 +114,12 @@ def _value(mapping: MappingNode, key: str) -> Node | None:
 
 
 def _last_line(node: Node) -> int:
-    """From 0, in which the node's last word stands."""
+    """The last line of a node, from 0."""
     if isinstance(node, MappingNode) and not node.flow_style and node.value:
         return _last_line(node.value[-1][1])
     if isinstance(node, SequenceNode) and not node.flow_style and node.value:
         return _last_line(node.value[-1])
-    # A block of text ends where the next line begins.
+    # A block scalar ends at the start of the next line.
     return int(node.end_mark.line) - (node.end_mark.column == 0 and node.end_mark.line > node.start_mark.line)
 
 

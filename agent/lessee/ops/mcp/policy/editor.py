@@ -1,84 +1,85 @@
-"""The file's text with its servers wrapped; what does not change keeps its place, its comments and its form."""
+"""Rewrites the client's file with wrapped servers; everything else keeps its position, comments and format."""
 
 import json
 from collections.abc import Iterable, Sequence
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.jsonc import Array, Document, Member, Object
-from lessee.ops.mcp.policy.plan import Wrapped
-from lessee.ops.mcp.policy.servers import words
+from lessee.ops.mcp.policy.plan import WrappedServer
+from lessee.ops.mcp.policy.servers import launch_command
 
 
-class Start(Record, frozen=True):
-    """How lessee is started: its own words, and those of `exec` up to `--app`."""
+class LaunchOptions(ImmutableStruct, frozen=True):
+    """How a client starts lessee: its command, and the options of `exec` before `--app`."""
 
-    lessee: tuple[str, ...]
+    command: tuple[str, ...]
     options: tuple[str, ...]
     variable: str
-    """Holds the app's name: it keeps the states of several servers apart."""
-    alone: tuple[str, ...] = ()
-    """Its own words where the server has a PYTHONPATH or the like, which is not meant for lessee."""
+    """The variable with the app's name, by which lessee.yaml separates the state of its servers."""
+    isolated_command: tuple[str, ...] = ()
+    """The command for a server whose environment has PYTHONPATH or the like, which must not affect lessee."""
 
-    def own(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Lessee's words, given the names of the server's variables."""
-        return self.alone if any(name.startswith("PYTHON") for name in names) and self.alone else self.lessee
+    def command_for(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The command, given the names of the server's variables."""
+        has_python = any(name.startswith("PYTHON") for name in names)
+        return self.isolated_command if has_python and self.isolated_command else self.command
 
 
-def edited(document: Document, wrapped: Iterable[Wrapped], start: Start) -> str:
+def rewrite(document: Document, wrapped: Iterable[WrappedServer], launch: LaunchOptions) -> str:
     """The new text of the file."""
-    edits = [edit for one in wrapped for edit in _of(document.text, one, start)]
-    pieces, at = [], 0
+    edits = [edit for server in wrapped for edit in _server_edits(document.text, server, launch)]
+    parts, at = [], 0
     for begin, end, new in sorted(edits):
-        # The blanks between two members that go are told of twice.
-        pieces += [document.text[at:begin], new]
+        # Edits of two removed members may both include the space between them.
+        parts += [document.text[at:begin], new]
         at = max(at, end)
-    return "".join(pieces) + document.text[at:]
+    return "".join(parts) + document.text[at:]
 
 
 _Edit = tuple[int, int, str]
 
 
-def _of(text: str, one: Wrapped, start: Start) -> Iterable[_Edit]:
-    whole = one.server.object
-    found = words(one.server)
-    assert found is not None
-    own = start.own(name.value for name, _ in found.env)
-    args = [*own[1:], "exec", *start.options, "--app", one.app, "--", *one.program.words]
-    yield found.command.start, found.command.end, _quoted(own[0])
-    behind: list[str] = []
-    match whole.get("args"):
+def _server_edits(text: str, wrapped: WrappedServer, launch: LaunchOptions) -> Iterable[_Edit]:
+    server = wrapped.server.object
+    old = launch_command(wrapped.server)
+    assert old is not None
+    command = launch.command_for(name.value for name, _ in old.env)
+    args = [*command[1:], "exec", *launch.options, "--app", wrapped.app, "--", *wrapped.program.argv]
+    yield old.command.start, old.command.end, _quote(command[0])
+    added: list[str] = []
+    match server.get("args"):
         case Array() as array:
             yield array.start, array.end, _array(text, array, args)
         case _:
-            behind.append(f'"args": [{", ".join(map(_quoted, args))}]')
-    env = whole.get("env")
-    variable = f"{_quoted(start.variable)}: {_quoted(one.app)}"
+            added.append(f'"args": [{", ".join(map(_quote, args))}]')
+    env = server.get("env")
+    variable = f"{_quote(launch.variable)}: {_quote(wrapped.app)}"
     if isinstance(env, Object):
-        yield from _environment(text, env, one.removed, variable)
+        yield from _environment_edits(text, env, wrapped.removed, variable)
     else:
-        behind.append(f'"env": {{{variable}}}')
-    if behind:
-        [key] = [member.key for member in whole.members if member.value is found.command]
+        added.append(f'"env": {{{variable}}}')
+    if added:
+        [key] = [member.key for member in server.members if member.value is old.command]
         indent = _indent(text, key.start)
-        glue = f",{_line_end(text)}{indent}" if indent is not None else ", "
-        yield found.command.end, found.command.end, "".join(glue + part for part in behind)
+        separator = f",{_line_end(text)}{indent}" if indent is not None else ", "
+        yield old.command.end, old.command.end, "".join(separator + member for member in added)
 
 
 def _array(text: str, array: Array, args: Sequence[str]) -> str:
     old = text[array.start : array.end]
     indent = _indent(text, array.items[0].start) if array.items else None
     if indent is None:
-        return f"[{', '.join(map(_quoted, args))}]"
+        return f"[{', '.join(map(_quote, args))}]"
     last = old.rpartition("\n")[2]
     end = _line_end(text)
     closing = f"{end}{last}" if not last.strip(" \t]") else f"{end}{indent}]"
-    return f"[{end}" + f",{end}".join(indent + _quoted(arg) for arg in args) + closing
+    return f"[{end}" + f",{end}".join(indent + _quote(arg) for arg in args) + closing
 
 
-def _environment(text: str, env: Object, removed: frozenset[str], variable: str) -> Iterable[_Edit]:
+def _environment_edits(text: str, env: Object, removed_names: frozenset[str], variable: str) -> Iterable[_Edit]:
     members = env.members
-    going = [member for member in members if member.key.value in removed]
-    if not going:
+    removed = [member for member in members if member.key.value in removed_names]
+    if not removed:
         if members:
             at = members[0].key.start
             indent = _indent(text, at)
@@ -86,19 +87,19 @@ def _environment(text: str, env: Object, removed: frozenset[str], variable: str)
         else:
             yield env.start, env.end, f"{{{variable}}}"
         return
-    # The first takes the variable in, in its own place and form; so there is always one that stays.
-    yield going[0].key.start, going[0].value.end, variable
-    for member in going[1:]:
-        yield _line_of(text, member)
-    staying = [member for member in members if member is going[0] or member not in going]
-    last = staying[-1]
+    # The variable replaces the first removed member, so at least one member remains.
+    yield removed[0].key.start, removed[0].value.end, variable
+    for member in removed[1:]:
+        yield _removal(text, member)
+    remaining = [member for member in members if member is removed[0] or member not in removed]
+    last = remaining[-1]
     if last is not members[-1] and members[-1].comma is None:
         assert last.comma is not None
         yield last.comma, last.comma + 1, ""
 
 
-def _line_of(text: str, member: Member) -> _Edit:
-    """All of a member: with its line, where it has one of its own."""
+def _removal(text: str, member: Member) -> _Edit:
+    """The edit that removes a member, with its line if nothing else is on it."""
     begin, end = member.key.start, member.value.end if member.comma is None else member.comma + 1
     before, after = begin, end
     while text[before - 1] in " \t":
@@ -111,7 +112,7 @@ def _line_of(text: str, member: Member) -> _Edit:
 
 
 def _indent(text: str, at: int) -> str | None:
-    """Of the line that begins here; None where something else stands before it."""
+    """The indentation before this offset; None if there is other text on the line before it."""
     begin = text.rfind("\n", 0, at) + 1
     return text[begin:at] if begin and not text[begin:at].strip(" \t") else None
 
@@ -120,5 +121,5 @@ def _line_end(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=any("\ud800" <= char <= "\udfff" for char in text))

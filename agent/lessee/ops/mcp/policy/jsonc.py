@@ -1,15 +1,15 @@
-"""JSON with comments and trailing commas, as nodes that know where they stand."""
+"""Parses JSON with comments and trailing commas into nodes with their offsets in the file."""
 
 import json
 import re
 from collections.abc import Iterator
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Text(Record, frozen=True):
-    """A string. `start` and `end` are offsets in the file, quotes included."""
+class String(ImmutableStruct, frozen=True):
+    """A string. `start` and `end` are offsets in the file, and include the quotes."""
 
     hidden = ("value",)
 
@@ -18,34 +18,34 @@ class Text(Record, frozen=True):
     end: int
 
 
-class Other(Record, frozen=True):
-    """A number, a boolean or null, as it is spelt."""
+class Literal(ImmutableStruct, frozen=True):
+    """A number, a boolean or null, as written."""
 
-    hidden = ("spelt",)
+    hidden = ("source",)
 
-    spelt: str
+    source: str
     start: int
     end: int
 
 
-class Array(Record, frozen=True):
-    """A list."""
+class Array(ImmutableStruct, frozen=True):
+    """An array."""
 
     items: tuple["Node", ...]
     start: int
     end: int
 
 
-class Member(Record, frozen=True):
-    """A key and its value; `comma` is the offset of the one behind it."""
+class Member(ImmutableStruct, frozen=True):
+    """A key and its value; `comma` is the offset of the comma after it."""
 
-    key: Text
+    key: String
     value: "Node"
     comma: int | None
 
 
-class Object(Record, frozen=True):
-    """A mapping."""
+class Object(ImmutableStruct, frozen=True):
+    """An object."""
 
     members: tuple[Member, ...]
     start: int
@@ -56,11 +56,11 @@ class Object(Record, frozen=True):
         return next((member.value for member in self.members if member.key.value == key), None)
 
 
-Node = Text | Other | Array | Object
+Node = String | Literal | Array | Object
 
 
-class Document(Record, frozen=True):
-    """A whole file, and the spans of its comments."""
+class Document(ImmutableStruct, frozen=True):
+    """A file's text, its root object, and the spans of its comments."""
 
     hidden = ("text",)
 
@@ -69,24 +69,24 @@ class Document(Record, frozen=True):
     comments: tuple[tuple[int, int], ...]
 
     def line(self, offset: int) -> int:
-        """From 1."""
+        """The line of an offset, from 1."""
         return self.text.count("\n", 0, offset) + 1
 
 
 def parse(text: str, source: str) -> Document:
-    """Raises ConfigError with the line, and nothing of what stands there."""
+    """Parse a file. Raises ConfigError with the line, and without the line's content."""
     return _Parser(text, source).document()
 
 
-_DEEPEST = 100
+_MAX_DEPTH = 100
 _STRING = r'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"'
 _TOKEN = re.compile(
-    rf"(?P<space>[ \t\r\n]+)|(?P<comment>//[^\n]*|/\*[\s\S]*?\*/)|(?P<text>{_STRING})"
-    r"|(?P<other>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w.])|(?:true|false|null)(?!\w))"
-    r"|(?P<mark>[{}\[\]:,])"
+    rf"(?P<space>[ \t\r\n]+)|(?P<comment>//[^\n]*|/\*[\s\S]*?\*/)|(?P<string>{_STRING})"
+    r"|(?P<literal>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w.])|(?:true|false|null)(?!\w))"
+    r"|(?P<punctuation>[{}\[\]:,])"
 )
 _Token = tuple[str, int, int]
-_END = "the end of the file"
+_END = "end of file"
 
 
 class _Parser:
@@ -102,21 +102,21 @@ class _Parser:
         if not isinstance(root, Object):
             raise self._error("expected an object in braces", root.start)
         if self._next[0] != _END:
-            raise self._error("something stands behind the end of the object", self._next[1])
+            raise self._error("unexpected text after the end of the object", self._next[1])
         return Document(self._text, root, tuple(self._comments))
 
     def _scan(self) -> Iterator[_Token]:
-        """Marks are tokens of their own kind."""
+        """The tokens. The kind of a punctuation token is the character itself."""
         at = 1 if self._text.startswith("\ufeff") else 0
         while at < len(self._text):
-            found = _TOKEN.match(self._text, at)
-            if found is None:
-                raise self._error("this is not JSON", at)
-            kind, at = str(found.lastgroup), found.end()
+            match = _TOKEN.match(self._text, at)
+            if match is None:
+                raise self._error("invalid JSON", at)
+            kind, at = str(match.lastgroup), match.end()
             if kind == "comment":
-                self._comments.append(found.span())
+                self._comments.append(match.span())
             elif kind != "space":
-                yield found[0] if kind == "mark" else kind, *found.span()
+                yield match[0] if kind == "punctuation" else kind, *match.span()
         while True:
             yield _END, at, at
 
@@ -126,30 +126,30 @@ class _Parser:
 
     def _node(self, depth: int) -> Node:
         kind, start, end = self._take()
-        if depth > _DEEPEST:
-            raise self._error("it is nested too deeply", start)
+        if depth > _MAX_DEPTH:
+            raise self._error("the file is nested too deeply", start)
         match kind:
-            case "text":
-                return Text(self._value(start, end), start, end)
-            case "other":
-                return Other(self._text[start:end], start, end)
+            case "string":
+                return String(self._decode(start, end), start, end)
+            case "literal":
+                return Literal(self._text[start:end], start, end)
             case "{":
                 return self._object(start, depth)
             case "[":
                 return self._array(start, depth)
             case _:
-                raise self._error("a value is missing", start)
+                raise self._error("expected a value", start)
 
     def _object(self, start: int, depth: int) -> Object:
         members: list[Member] = []
         keys: set[str] = set()
         while self._next[0] != "}":
             kind, at, end = self._take()
-            if kind != "text":
+            if kind != "string":
                 raise self._error("expected a key in quotes, or a closing brace", at)
-            key = Text(self._value(at, end), at, end)
+            key = String(self._decode(at, end), at, end)
             if key.value in keys:
-                raise self._error(f"the key {key.value!r} stands there twice", at, "leave one of them")
+                raise self._error(f"duplicate key {key.value!r}", at, "remove one of the two")
             keys.add(key.value)
             self._expect(":", "expected a colon")
             value = self._node(depth + 1)
@@ -171,16 +171,16 @@ class _Parser:
             raise self._error(f"expected a comma or {closing}", self._next[1])
         return None
 
-    def _expect(self, mark: str, what: str) -> None:
+    def _expect(self, character: str, what: str) -> None:
         kind, at, _ = self._take()
-        if kind != mark:
+        if kind != character:
             raise self._error(what, at)
 
-    def _value(self, start: int, end: int) -> str:
+    def _decode(self, start: int, end: int) -> str:
         try:
             return str(json.loads(self._text[start:end]))
         except ValueError:
-            raise self._error("a string has an escape that there is not", start) from None
+            raise self._error("invalid escape sequence in a string", start) from None
 
     def _error(self, what: str, at: int, todo: str = "") -> ConfigError:
         line = self._text.count("\n", 0, at) + 1

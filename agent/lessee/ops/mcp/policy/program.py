@@ -1,9 +1,9 @@
-"""What a server is started with once its secrets come from its environment.
+"""Rewrites a server's command line so that it gets its secrets from its environment.
 
-An argument can be read by everybody on the machine (`ps`), so a secret in one is a variable instead wherever the
-program takes one: of the URL of a Postgres database libpq, node-postgres, asyncpg and pgx take the password from
-PGPASSWORD, and `docker run -e NAME` hands on what it has itself. Else a shell puts it in its place: it is out of the
-file then, and still seen.
+All users of a machine can read the arguments of a process (`ps`). So a secret becomes a variable if the program reads
+one: libpq, node-postgres, asyncpg and pgx read a Postgres password from PGPASSWORD, and `docker run -e NAME` passes its
+own variable on. For any other argument, a shell expands the variable: the secret is no longer in the file, but it is
+still visible in `ps`.
 """
 
 import re
@@ -12,134 +12,139 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.mcp.policy.secret_detection import Judge, Verdict
+from lessee.ops.mcp.policy.secret_detection import SecretDetector, Verdict
 
 
 class CannotWrapError(Exception):
-    """The secret in an argument cannot be moved."""
+    """A secret in the arguments cannot be moved to the environment."""
 
 
 class Program(ImmutableStruct, frozen=True):
-    """The words after `--`, and the variables that they need."""
+    """A command line without secrets, and the variables that it needs."""
 
     hidden = ("variables",)
 
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     variables: Mapping[str, str]
-    seen: tuple[str, ...] = ()
-    """Variables that a shell makes an argument of."""
+    exposed: tuple[str, ...] = ()
+    """The variables that a shell expands to arguments."""
 
 
-def without_secrets(command: str, args: Sequence[str], taken: Sequence[str], judge: Judge) -> Program:
-    """`taken`: names of variables that the server has already. Raises CannotWrapError."""
-    return _Moving(command, taken, judge).move([command, *args])
+def without_secrets(command: str, args: Sequence[str], existing: Sequence[str], detector: SecretDetector) -> Program:
+    """Move the secrets to variables. `existing`: the server's own variables. Raises CannotWrapError."""
+    return _ArgumentRewriter(command, existing, detector).rewrite([command, *args])
 
 
-def suspicious(args: Sequence[str], judge: Judge) -> tuple[int, ...]:
-    """Which of the arguments hold a secret, from 0."""
-    return tuple(index for index, word in enumerate(args) if _verdict(args, index, word, judge) is not Verdict.LEAVE)
+def secret_arguments(args: Sequence[str], detector: SecretDetector) -> tuple[int, ...]:
+    """The indexes of the arguments that contain a secret."""
+    return tuple(
+        index for index, argument in enumerate(args) if _check(args, index, argument, detector) is not Verdict.PUBLIC
+    )
 
 
-def name_of(path: str) -> str:
-    """A program's, without its folder."""
+def program_name(path: str) -> str:
+    """The file name of a program, without its directory."""
     return path.replace("\\", "/").rpartition("/")[2]
 
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "cmd", "cmd.exe", "pwsh", "powershell"})
-_ENGINES = frozenset({"docker", "podman", "nerdctl"})
-_POSTGRES = re.compile(r"(postgres(?:ql)?://[^\s/?#@:]*):([^\s@]+)(@[^\s@]*)")
+_CONTAINER_ENGINES = frozenset({"docker", "podman", "nerdctl"})
+_POSTGRES_URL = re.compile(r"(postgres(?:ql)?://[^\s/?#@:]*):([^\s@]+)(@[^\s@]*)")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
 _FLAG = re.compile(r"(--?[A-Za-z][\w.-]*)=", re.ASCII)
-_LAST = 9
-"""`${10}` looks like a reference of the client's."""
+_MAX_POSITIONAL = 9
+"""The parameters of a shell after `$9` need braces, and the client would replace `${10}` as a reference."""
 
 
-def _verdict(args: Sequence[str], index: int, word: str, judge: Judge) -> Verdict:
-    before = args[index - 1] if index else ""
-    if before.startswith("-") and "=" not in before and not word.startswith("-"):
-        found = judge.of(before.lstrip("-"), word)
-        if found is not Verdict.LEAVE:
-            return found
-    return judge.of_argument(word)
+def _check(args: Sequence[str], index: int, argument: str, detector: SecretDetector) -> Verdict:
+    option = args[index - 1] if index else ""
+    if option.startswith("-") and "=" not in option and not argument.startswith("-"):
+        verdict = detector.check(option.lstrip("-"), argument)
+        if verdict is not Verdict.PUBLIC:
+            return verdict
+    return detector.check_argument(argument)
 
 
-class _Moving:
-    def __init__(self, command: str, taken: Sequence[str], judge: Judge) -> None:
-        self._name = name_of(command)
-        self._taken = set(taken)
-        self._judge = judge
+class _ArgumentRewriter:
+    def __init__(self, command: str, existing: Sequence[str], detector: SecretDetector) -> None:
+        self._program = program_name(command)
+        self._existing = set(existing)
+        self._detector = detector
         self._variables: dict[str, str] = {}
-        self._seen: list[str] = []
+        self._exposed: list[str] = []
 
-    def move(self, words: Sequence[str]) -> Program:
-        if self._judge.of_argument(words[0]) is not Verdict.LEAVE:
-            raise CannotWrapError("its command holds a secret")
-        moved: list[str | _Hole] = [words[0]]
-        for index in range(1, len(words)):
-            verdict = _verdict(words[1:], index - 1, words[index], self._judge)
+    def rewrite(self, argv: Sequence[str]) -> Program:
+        if self._detector.check_argument(argv[0]) is not Verdict.PUBLIC:
+            raise CannotWrapError("`command` contains a secret")
+        rewritten: list[str | _ShellVariable] = [argv[0]]
+        for index in range(1, len(argv)):
+            verdict = _check(argv[1:], index - 1, argv[index], self._detector)
             if verdict is Verdict.MIXED:
-                raise CannotWrapError("an argument mixes a secret with what the client puts in")
-            moved.append(words[index] if verdict is Verdict.LEAVE else self._argument(words, index))
-        return Program(_put_together(moved), self._variables, tuple(self._seen))
+                raise CannotWrapError("an argument contains both a secret and a reference that the client replaces")
+            rewritten.append(argv[index] if verdict is Verdict.PUBLIC else self._replace(argv, index))
+        return Program(_assemble(rewritten), self._variables, tuple(self._exposed))
 
-    def _argument(self, words: Sequence[str], index: int) -> "str | _Hole":
-        word, before = words[index], words[index - 1]
-        if self._name in _SHELLS:
-            raise CannotWrapError("a secret stands in the script of a shell")
-        if self._name in _ENGINES and (handed_on := self._handed_on(word, before)) is not None:
-            return handed_on
-        if (url := _POSTGRES.fullmatch(word.partition("=")[2] if _FLAG.match(word) else word)) is not None:
+    def _replace(self, argv: Sequence[str], index: int) -> "str | _ShellVariable":
+        argument, previous = argv[index], argv[index - 1]
+        if self._program in _SHELLS:
+            raise CannotWrapError("a shell script in `args` contains a secret")
+        if self._program in _CONTAINER_ENGINES and (passed := self._pass_through(argument, previous)) is not None:
+            return passed
+        url = _POSTGRES_URL.fullmatch(argument.partition("=")[2] if _FLAG.match(argument) else argument)
+        if url is not None:
             password = unquote(url[2])
-            if "PGPASSWORD" not in self._taken and self._variables.get("PGPASSWORD", password) == password:
+            if "PGPASSWORD" not in self._existing and self._variables.get("PGPASSWORD", password) == password:
                 self._variables["PGPASSWORD"] = password
-                return word.replace(url[0], url[1] + url[3])
-        return self._shown(word, before)
+                return argument.replace(url[0], url[1] + url[3])
+        return self._expand_in_shell(argument, previous)
 
-    def _handed_on(self, word: str, before: str) -> str | None:
-        """`-e NAME=VALUE` becomes `-e NAME`."""
-        option, assigned = "", word
-        if word.startswith("--env="):
-            option, assigned = "--env=", word.removeprefix("--env=")
-        elif before not in {"-e", "--env"}:
+    def _pass_through(self, argument: str, previous: str) -> str | None:
+        """Rewrite `-e NAME=VALUE` to `-e NAME`, with which a container engine passes its own variable on."""
+        option, assigned = "", argument
+        if argument.startswith("--env="):
+            option, assigned = "--env=", argument.removeprefix("--env=")
+        elif previous not in {"-e", "--env"}:
             return None
-        found = _ASSIGNMENT.fullmatch(assigned)
-        if found is None or found[1] in self._taken or self._variables.get(found[1], found[2]) != found[2]:
+        match = _ASSIGNMENT.fullmatch(assigned)
+        if match is None or match[1] in self._existing or self._variables.get(match[1], match[2]) != match[2]:
             return None
-        self._variables[found[1]] = found[2]
-        return option + found[1]
+        self._variables[match[1]] = match[2]
+        return option + match[1]
 
-    def _shown(self, word: str, before: str) -> "_Hole":
-        flag = _FLAG.match(word)
+    def _expand_in_shell(self, argument: str, previous: str) -> "_ShellVariable":
+        flag = _FLAG.match(argument)
         prefix = flag[0] if flag is not None else ""
-        called = flag[1] if flag is not None else before if before.startswith("-") else ""
-        stem = re.sub(r"\W+", "_", called.strip("-"), flags=re.ASCII).upper() or "ARGUMENT"
+        option = flag[1] if flag is not None else previous if previous.startswith("-") else ""
+        stem = re.sub(r"\W+", "_", option.strip("-"), flags=re.ASCII).upper() or "ARGUMENT"
         name, number = f"MCP_{stem}", 1
-        while name in self._taken or name in self._variables:
+        while name in self._existing or name in self._variables:
             number += 1
             name = f"MCP_{stem}_{number}"
-        self._variables[name] = word.removeprefix(prefix)
-        self._seen.append(name)
-        return _Hole(prefix, name)
+        self._variables[name] = argument.removeprefix(prefix)
+        self._exposed.append(name)
+        return _ShellVariable(prefix, name)
 
 
-class _Hole(ImmutableStruct, frozen=True):
+class _ShellVariable(ImmutableStruct, frozen=True):
+    """An argument that a shell expands from a variable, after a prefix such as `--token=`."""
+
     prefix: str
     variable: str
 
 
-def _put_together(words: Sequence[str | _Hole]) -> tuple[str, ...]:
-    if not any(isinstance(word, _Hole) for word in words):
-        return tuple(str(word) for word in words)
-    # What the client puts in for a reference may hold anything, so that stands outside the script.
-    script, outside = [], []
-    for word in words:
-        if isinstance(word, _Hole):
-            script.append(f'{shlex.quote(word.prefix) if word.prefix else ""}"${word.variable}"')
-        elif "$" in word:
-            outside.append(word)
-            script.append(f'"${len(outside)}"')
+def _assemble(argv: Sequence[str | _ShellVariable]) -> tuple[str, ...]:
+    if not any(isinstance(argument, _ShellVariable) for argument in argv):
+        return tuple(str(argument) for argument in argv)
+    # The client may replace a reference by any text, so references are parameters and not part of the script.
+    script, parameters = [], []
+    for argument in argv:
+        if isinstance(argument, _ShellVariable):
+            script.append(f'{shlex.quote(argument.prefix) if argument.prefix else ""}"${argument.variable}"')
+        elif "$" in argument:
+            parameters.append(argument)
+            script.append(f'"${len(parameters)}"')
         else:
-            script.append(shlex.quote(word))
-    if len(outside) > _LAST:
-        raise CannotWrapError("too many of its arguments are references")
-    return ("sh", "-c", f"exec {' '.join(script)}", *(("sh", *outside) if outside else ()))
+            script.append(shlex.quote(argument))
+    if len(parameters) > _MAX_POSITIONAL:
+        raise CannotWrapError(f"`args` contains a secret and more than {_MAX_POSITIONAL} references")
+    return ("sh", "-c", f"exec {' '.join(script)}", *(("sh", *parameters) if parameters else ()))

@@ -1,99 +1,99 @@
-"""Where an MCP client's configuration has its servers: Claude's, Cursor's, VS Code's, and those like them."""
+"""Finds the servers in the configuration of an MCP client: Claude, Cursor, VS Code, and others of their format."""
 
 from collections.abc import Iterator
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.mcp.policy.jsonc import Array, Document, Node, Object, Text
+from lessee.ops.mcp.policy.jsonc import Array, Document, Node, Object, String
 
 
 class Server(ImmutableStruct, frozen=True):
-    """One of them. `place` is what a reader can find it by."""
+    """A server. `path`: its path in the file, such as mcpServers.github."""
 
     name: str
-    place: str
+    path: str
     object: Object
 
 
-class Words(ImmutableStruct, frozen=True):
-    """What a client starts a server with."""
+class LaunchCommand(ImmutableStruct, frozen=True):
+    """The command, arguments and environment that a client starts a server with."""
 
-    command: Text
-    args: tuple[Text, ...]
-    env: tuple[tuple[Text, Node], ...]
+    command: String
+    args: tuple[String, ...]
+    env: tuple[tuple[String, Node], ...]
     """Names with their values."""
 
 
-def servers(document: Document, source: str) -> tuple[Server, ...]:
-    """All of them. Raises ConfigError where the file is none of those, or has servers that are no objects."""
-    found = list(_containers(document.root))
-    if not found:
-        todo = "name an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's mcp.json or settings.json"
-        raise ConfigError([LesseeError("there is neither `mcpServers` nor `servers` in it", where=source, todo=todo)])
-    several = []
-    for place, container in found:
+def find_servers(document: Document, source: str) -> tuple[Server, ...]:
+    """All servers of a file. Raises ConfigError if the file has no servers, or one that is not an object."""
+    containers = list(_containers(document.root))
+    if not containers:
+        todo = "pass an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's mcp.json or settings.json"
+        raise ConfigError([LesseeError("the file has neither `mcpServers` nor `servers`", where=source, todo=todo)])
+    servers = []
+    for path, container in containers:
         if not isinstance(container, Object):
-            raise _no_object(document, source, place, container)
+            raise _not_an_object(document, source, path, container)
         for member in container.members:
-            its = f"{place}.{printable(member.key.value)}"
+            server_path = f"{path}.{printable(member.key.value)}"
             if not isinstance(member.value, Object):
-                raise _no_object(document, source, its, member.value)
-            several.append(Server(member.key.value, its, member.value))
-    return tuple(several)
+                raise _not_an_object(document, source, server_path, member.value)
+            servers.append(Server(member.key.value, server_path, member.value))
+    return tuple(servers)
 
 
-def words(server: Server) -> Words | None:
-    """None where no client would start it: it is reached by HTTP, or is not as the formats have it."""
+def launch_command(server: Server) -> LaunchCommand | None:
+    """The command that starts a server; None if a client cannot start it: it has a URL, or its keys are invalid."""
     command, args, env = (server.object.get(key) for key in ("command", "args", "env"))
     items = args.items if isinstance(args, Array) else ()
     members = env.members if isinstance(env, Object) else ()
-    texts = tuple(item for item in items if isinstance(item, Text))
-    if not isinstance(command, Text) or not command.value:
+    arguments = tuple(item for item in items if isinstance(item, String))
+    if not isinstance(command, String) or not command.value:
         return None
-    if len(texts) < len(items) or not isinstance(args, Array | None) or not isinstance(env, Object | None):
+    if len(arguments) < len(items) or not isinstance(args, Array | None) or not isinstance(env, Object | None):
         return None
-    return Words(command, texts, tuple((member.key, member.value) for member in members))
+    return LaunchCommand(command, arguments, tuple((member.key, member.value) for member in members))
 
 
 def printable(name: str) -> str:
-    """A name out of the file, which no terminal takes for more."""
+    """A name from the file, without characters that control a terminal."""
     return "".join(char if char.isprintable() else "?" for char in name)
 
 
-def texts(node: Node, key: str = "") -> Iterator[tuple[str, Text]]:
-    """All strings below a node, each with the key that it, or the list that it is in, stands under."""
+def strings(node: Node, key: str = "") -> Iterator[tuple[str, String]]:
+    """All strings of a node, each with its key. The items of a list have the key of the list."""
     match node:
-        case Text():
+        case String():
             yield key, node
         case Array(items=items):
             for item in items:
-                yield from texts(item, key)
+                yield from strings(item, key)
         case Object(members=members):
             for member in members:
-                yield from texts(member.value, member.key.value)
+                yield from strings(member.value, member.key.value)
         case _:
             pass
 
 
 def _containers(root: Object) -> Iterator[tuple[str, Node]]:
-    yield from _of(root, "", ("mcpServers", "servers"))
-    inner = root.get("mcp")
-    if isinstance(inner, Object):
-        yield from _of(inner, "mcp.", ("servers", "mcpServers"))
+    yield from _values(root, "", ("mcpServers", "servers"))
+    nested = root.get("mcp")
+    if isinstance(nested, Object):
+        yield from _values(nested, "mcp.", ("servers", "mcpServers"))
     projects = root.get("projects")
     if isinstance(projects, Object):
         for member in projects.members:
             if isinstance(member.value, Object):
-                # Its name comes as repr() has it.
-                yield from _of(member.value, f"projects[{member.key.value!r}].", ("mcpServers",))
+                # repr() escapes the name, so it does not have to be made printable.
+                yield from _values(member.value, f"projects[{member.key.value!r}].", ("mcpServers",))
 
 
-def _of(parent: Object, place: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Node]]:
+def _values(parent: Object, prefix: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Node]]:
     for key in keys:
-        if (found := parent.get(key)) is not None:
-            yield f"{place}{key}", found
+        if (value := parent.get(key)) is not None:
+            yield f"{prefix}{key}", value
 
 
-def _no_object(document: Document, source: str, place: str, node: Node) -> ConfigError:
-    where = f"{source}:{document.line(node.start)}: {place}"
+def _not_an_object(document: Document, source: str, path: str, node: Node) -> ConfigError:
+    where = f"{source}:{document.line(node.start)}: {path}"
     return ConfigError([LesseeError("expected an object in braces", where=where)])
