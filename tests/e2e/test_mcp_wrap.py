@@ -364,8 +364,10 @@ VAULT = "vault: {address: 'http://127.0.0.1:9', auth: {method: token, token_file
             "a client does not pass .VAULT_TOKEN",
         ),
         (
-            "state_dir: /run/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\n"
-            "vault: {auth: {method: token, token_file: /t}}",
+            (
+                "state_dir: /run/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\n"
+                "vault: {auth: {method: token, token_file: /t}}"
+            ),
             "the file depends on variables of the current environment",
         ),
         ("state_dir: [", "invalid YAML"),
