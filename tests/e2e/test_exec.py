@@ -1,4 +1,4 @@
-"""`lessee exec`: a real program as the child of a real agent, with secrets that nobody else sees."""
+"""`lessee exec`: a real program as the child of a real agent, with secrets that no other process sees."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def python(script, *words):
     return sys.executable, "-u", "-c", script, *words
 
 
-# Says what it was given, and goes on until it is told to end.
+# Prints what it was given, and runs until it is asked to stop.
 TELLS = """
 import json, os, resource, signal, sys
 fields = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
@@ -90,7 +90,7 @@ class Exec:
             assert ready, f"the child says nothing\n{self.sidecar.log.read_text()}"
             # Byte by byte: what a buffer holds of the next line, select does not see.
             byte = os.read(self.process.stdout.fileno(), 1)
-            assert byte, f"nobody is there to say more\n{self.sidecar.log.read_text()}"
+            assert byte, f"no process can print more\n{self.sidecar.log.read_text()}"
             said += byte
         return said.decode().rstrip("\n")
 
@@ -122,7 +122,7 @@ def execute(bao, sidecar, folder):
     bao.put(f"testing/{folder}/db", password=CANARY)
     sidecar.template("app.txt.j2", f'{{{{ secret("{folder}/db").password }}}}\n')
     (sidecar.disk / "environ.j2").write_text(f'PASSWORD={{{{ secret("{folder}/db").password }}}}\nMODE=rendered\n')
-    sidecar.web["environ"] = "environ.j2"
+    sidecar.web["env_template"] = "environ.j2"
     sidecar.events_named = lambda name: [e for e in log_of(sidecar) if e["event"] == name]
     execute = Exec(sidecar)
     yield execute
@@ -130,29 +130,29 @@ def execute(bao, sidecar, folder):
 
 
 def log_of(sidecar):
-    """The events that are whole; not all that stands in the log is one, for the child may write there too."""
+    """The complete events in the log, to which the child may write too."""
     for line in sidecar.log.read_text().splitlines():
         with suppress(json.JSONDecodeError):
             yield json.loads(line)
 
 
-def test_the_child_starts_with_its_files_and_its_environment_and_with_nothing_of_the_agents(execute, sidecar):
+def test_the_child_has_its_files_and_environment_and_nothing_of_the_agents(execute, sidecar):
     tells = execute(
         *python(TELLS, str(sidecar.directory / "app.txt")),
-        env={"MODE": "own", "KEPT": "yes", "BAO_TOKEN": "x", "LESSEE_LOG_LEVEL": "debug"},
+        env={"MODE": "own", "RETAINED": "yes", "BAO_TOKEN": "x", "LESSEE_LOG_LEVEL": "debug"},
         umask=0o027,
     )
-    told = json.loads(tells.line())
-    assert told["file"] == f"{CANARY}\n"
-    environ = told["environ"]
-    assert (environ["PASSWORD"], environ["MODE"], environ["KEPT"]) == (CANARY, "rendered", "yes")
+    printed = json.loads(tells.line())
+    assert printed["file"] == f"{CANARY}\n"
+    environ = printed["environ"]
+    assert (environ["PASSWORD"], environ["MODE"], environ["RETAINED"]) == (CANARY, "rendered", "yes")
     assert not [name for name in environ if name.startswith(("VAULT_", "BAO_", "LESSEE_"))]
-    assert told["umask"] == 0o027
-    assert tuple(told["core"]) == resource.getrlimit(resource.RLIMIT_CORE)
-    assert told["blocked"] == 0
+    assert printed["umask"] == 0o027
+    assert tuple(printed["core"]) == resource.getrlimit(resource.RLIMIT_CORE)
+    assert printed["blocked"] == 0
 
 
-def test_a_value_of_the_environment_is_in_no_file_no_argv_and_no_log(execute, sidecar):
+def test_a_secret_of_the_environment_is_in_no_file_no_argv_and_no_log(execute, sidecar):
     del sidecar.web["files"]
     sidecar.environ["LESSEE_LOG_LEVEL"] = "debug"
     execute("sh", "-c", SHOWS)
@@ -167,11 +167,11 @@ def test_a_value_of_the_environment_is_in_no_file_no_argv_and_no_log(execute, si
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)])
-def test_it_ends_as_the_child_ends(execute, script, code):
+def test_exec_exits_like_its_child(execute, script, code):
     assert execute("sh", "-c", script).ends() == code
 
 
-def test_a_program_that_is_not_there_is_127_and_one_that_may_not_be_run_126(execute, sidecar):
+def test_a_missing_program_is_127_and_one_that_is_not_executable_126(execute, sidecar):
     assert execute("lessee-no-such-program").ends() == 127
     execute.close()
     assert execute(str(sidecar.disk / "lessee.yaml")).ends() == 126
@@ -185,8 +185,8 @@ def test_stdin_and_stdout_pass_through_untouched(execute):
     assert execute.process.returncode == 0
 
 
-def test_signals_are_sent_on_and_term_ends_all_with_the_childs_code(execute, sidecar):
-    sidecar.config["exec"] = {"restart": {"attempts": 5, "within": "60s"}}
+def test_signals_are_forwarded_and_sigterm_ends_exec_with_the_childs_code(execute, sidecar):
+    sidecar.config["exec"] = {"restart": {"max_attempts": 5, "window": "60s"}}
     names = ["SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM", "SIGQUIT", "SIGTERM"]
     execute(*python(CATCHES, *names))
     assert execute.line() == "up"
@@ -197,7 +197,7 @@ def test_signals_are_sent_on_and_term_ends_all_with_the_childs_code(execute, sid
     assert len(sidecar.events_named("child started")) == 1
 
 
-def test_a_term_before_there_is_a_child_ends_it_with_143(execute, sidecar):
+def test_a_sigterm_before_the_child_starts_ends_exec_with_143(execute, sidecar):
     sidecar.config["vault"]["address"] = f"http://127.0.0.1:{free_port()}"
     execute("echo", "started")
     sidecar.until(lambda status: status["vault"]["reachable"] is False)
@@ -207,7 +207,7 @@ def test_a_term_before_there_is_a_child_ends_it_with_143(execute, sidecar):
 
 
 @pytest.mark.parametrize("options", [(), ("--once",)], ids=["exec", "once"])
-def test_what_keeps_the_files_from_being_there_is_told_and_nothing_is_started(execute, bao, sidecar, folder, options):
+def test_without_its_files_no_child_starts_and_the_error_is_printed(execute, bao, sidecar, folder, options):
     codes = {}
 
     def end(why, timeout="30s"):
@@ -222,7 +222,7 @@ def test_what_keeps_the_files_from_being_there_is_told_and_nothing_is_started(ex
     sidecar.config["vault"] = {"address": f"http://127.0.0.1:{free_port()}"}
     end("away", "2s")
     assert codes == {"missing": 65, "refused": 77, "away": 69}
-    assert "did not serve it in time" in sidecar.log.read_text()
+    assert "did not provide its secrets in time" in sidecar.log.read_text()
 
 
 @pytest.mark.usefixtures("execute")
@@ -236,16 +236,14 @@ def test_no_program_is_a_usage_error_and_an_unknown_app_a_configuration_error(si
 
 @pytest.fixture
 def restarted(execute, sidecar):
-    """One whose child is started anew when its secrets change."""
-    sidecar.web["notify"] = {"child": True, "action": "restart", "grace": "5s"}
+    """One whose child is restarted when its secrets change."""
+    sidecar.web["notify"] = {"child": True, "action": "restart", "stop_grace_period": "5s"}
     return execute
 
 
-def test_a_rotation_starts_the_child_anew_with_the_new_environment_and_leaves_nothing_of_the_old(
-    restarted, bao, sidecar, folder
-):
+def test_a_rotation_restarts_the_child_with_the_new_environment(restarted, bao, sidecar, folder):
     # A restart that is asked for is no failure: one is allowed, and there are three.
-    sidecar.config["exec"] = {"restart": {"attempts": 1, "within": "600s"}}
+    sidecar.config["exec"] = {"restart": {"max_attempts": 1, "window": "600s"}}
     restarted("sh", "-c", SHOWS)
     password, pid = restarted.line().split()
     assert password == CANARY
@@ -256,7 +254,7 @@ def test_a_rotation_starts_the_child_anew_with_the_new_environment_and_leaves_no
         assert (sidecar.directory / "app.txt").read_text() == f"{word}\n"
         assert not [p for p in processes() if p["group"] == int(pid)]
         pid = new
-        sidecar.until(lambda status: not status["apps"]["web"]["notify"]["owed"])
+        sidecar.until(lambda status: not status["apps"]["web"]["notify"]["pending"])
     assert len(sidecar.events_named("child started")) == 4
     restarted.process.send_signal(signal.SIGTERM)
     assert restarted.ends() == 143
@@ -270,29 +268,27 @@ exec sleep 1000
 """
 
 
-@pytest.mark.parametrize("restart", [None, {"attempts": 5, "within": "60s"}])
-def test_a_child_that_fails_with_a_wrong_password_gets_the_one_before_at_once_and_lessee_goes_on(
-    restarted, bao, sidecar, folder, restart
-):
+@pytest.mark.parametrize("restart", [None, {"max_attempts": 5, "window": "60s"}])
+def test_a_child_that_fails_with_a_wrong_password_is_rolled_back_immediately(restarted, bao, sidecar, folder, restart):
     if restart is not None:
         sidecar.config["exec"] = {"restart": restart}
     sign = sidecar.disk / "up"
-    sidecar.web["ready"] = {"file": str(sign), "within": "60s"}
+    sidecar.web["ready"] = {"file": str(sign), "timeout": "60s"}
     restarted("sh", "-c", FAILS_WITH_A_WRONG_ONE, "sh", str(sign))
     assert restarted.line() == CANARY
-    sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed")
+    sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready")
     bao.put(f"testing/{folder}/db", password="wrong")
     assert restarted.line() == "wrong"
     assert restarted.line() == CANARY
-    sidecar.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
+    sidecar.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["readiness"]["pending"])
     assert (sidecar.directory / "app.txt").read_text() == f"{CANARY}\n"
     bao.put(f"testing/{folder}/db", password="third")
     assert restarted.line() == "third"
-    sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed")
+    sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready")
 
 
-def test_a_child_that_will_not_end_is_killed_after_its_grace(restarted, bao, sidecar, folder):
-    sidecar.web["notify"]["grace"] = "3s"
+def test_a_child_that_ignores_sigterm_is_killed_after_its_grace_period(restarted, bao, sidecar, folder):
+    sidecar.web["notify"]["stop_grace_period"] = "3s"
     restarted("sh", "-c", 'trap "echo no" TERM; echo "$PASSWORD"; while :; do sleep 0.05; done')
     assert restarted.line() == CANARY
     bao.put(f"testing/{folder}/db", password="second")
@@ -300,7 +296,7 @@ def test_a_child_that_will_not_end_is_killed_after_its_grace(restarted, bao, sid
     assert restarted.line() == "second"
 
 
-def test_an_edit_of_the_environment_alone_starts_the_child_anew(restarted, sidecar):
+def test_an_edit_of_the_environment_template_restarts_the_child(restarted, sidecar):
     restarted("sh", "-c", 'echo "$MODE"; exec sleep 1000')
     assert restarted.line() == "rendered"
     template = sidecar.disk / "environ.j2"
@@ -308,33 +304,33 @@ def test_an_edit_of_the_environment_alone_starts_the_child_anew(restarted, sidec
     new.write_text(template.read_text().replace("rendered", "edited"))
     new.replace(template)
     assert restarted.line() == "edited"
-    sidecar.until(lambda status: not status["apps"]["web"]["notify"]["owed"])
+    sidecar.until(lambda status: not status["apps"]["web"]["notify"]["pending"])
     assert len(sidecar.events_named("child started")) == 2
 
 
-def test_a_child_that_fails_is_started_again_as_often_as_it_may_be_and_then_all_ends_with_its_code(execute, sidecar):
-    sidecar.config["exec"] = {"restart": {"attempts": 3, "within": "60s"}}
+def test_a_failing_child_is_restarted_up_to_max_attempts_and_exec_exits_with_its_code(execute, sidecar):
+    sidecar.config["exec"] = {"restart": {"max_attempts": 3, "window": "60s"}}
     execute("sh", "-c", "echo up; exit 3")
     assert execute.ends() == 3
     assert execute.process.stdout.read() == "up\n" * 4
     (event,) = sidecar.events_named("child failed too often")
     assert event["level"] == "error"
-    assert [round(event["again_in"], 1) for event in sidecar.events_named("child failed")] == [0.1, 0.2, 0.4]
+    assert [round(event["retry_in"], 1) for event in sidecar.events_named("child failed")] == [0.1, 0.2, 0.4]
 
 
-def test_one_that_works_at_the_second_attempt_ends_all_with_0(execute, sidecar):
-    sidecar.config["exec"] = {"restart": {"attempts": 3, "within": "60s"}}
+def test_a_child_that_succeeds_at_its_second_attempt_ends_exec_with_0(execute, sidecar):
+    sidecar.config["exec"] = {"restart": {"max_attempts": 3, "window": "60s"}}
     execute("sh", "-c", f"test -e {sidecar.disk}/tried && exit 0; touch {sidecar.disk}/tried; kill -9 $$")
     assert execute.ends() == 0
     assert len(sidecar.events_named("child started")) == 2
 
 
-def test_once_becomes_the_program_with_its_environment_and_no_agent_stays(execute, sidecar):
+def test_once_replaces_itself_with_the_program(execute, sidecar):
     execute(*python(TELLS, str(sidecar.directory / "app.txt")), options=("--once",), umask=0o027)
-    told = json.loads(execute.line())
-    assert (told["environ"]["PASSWORD"], told["file"]) == (CANARY, f"{CANARY}\n")
-    assert not [name for name in told["environ"] if name.startswith(("VAULT_", "BAO_", "LESSEE_"))]
-    assert (told["umask"], tuple(told["core"])) == (0o027, resource.getrlimit(resource.RLIMIT_CORE))
+    printed = json.loads(execute.line())
+    assert (printed["environ"]["PASSWORD"], printed["file"]) == (CANARY, f"{CANARY}\n")
+    assert not [name for name in printed["environ"] if name.startswith(("VAULT_", "BAO_", "LESSEE_"))]
+    assert (printed["umask"], tuple(printed["core"])) == (0o027, resource.getrlimit(resource.RLIMIT_CORE))
     assert TELLS.encode() in Path(f"/proc/{execute.process.pid}/cmdline").read_bytes()
     assert [p for p in processes() if p["parent"] == execute.process.pid] == []
     execute.process.send_signal(signal.SIGTERM)
@@ -342,7 +338,7 @@ def test_once_becomes_the_program_with_its_environment_and_no_agent_stays(execut
 
 
 @pytest.mark.parametrize("options", [(), ("--once",)], ids=["exec", "once"])
-def test_what_python_ignores_and_what_we_catch_is_as_if_there_were_no_agent(execute, options):
+def test_signal_dispositions_are_as_without_an_agent(execute, options):
     ours = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP]
     execute("grep", "-E", "SigIgn|SigCgt|SigBlk", "/proc/self/status", options=options)
     masks = {name: int(mask, 16) for name, mask in (execute.line().split(":\t") for _ in range(3))}
@@ -352,18 +348,18 @@ def test_what_python_ignores_and_what_we_catch_is_as_if_there_were_no_agent(exec
 
 
 @pytest.mark.usefixtures("execute")
-def test_once_is_refused_where_a_lease_would_end_with_nobody_to_renew_it(sidecar):
-    sidecar.config["vault"]["address"] = f"http://127.0.0.1:{free_port()}"  # nobody is asked
+def test_once_is_rejected_with_leases_that_need_renewal(sidecar):
+    sidecar.config["vault"]["address"] = f"http://127.0.0.1:{free_port()}"  # no request is sent
     (sidecar.disk / "environ.j2").write_text('X={{ dynamic("database/creds/simba").username }}\n')
     sidecar.write_config()
     run = sidecar.command("exec", "--app", "web", "--once", "--", "echo", "started")
     assert (run.returncode, run.stdout) == (64, "")
     assert "database/creds/simba" in run.stderr
-    assert "leave --once out" in run.stderr
+    assert "omit --once" in run.stderr
 
 
 @pytest.mark.parametrize("wish", ["keep", "revoke"])
-def test_at_the_end_the_token_is_revoked_where_that_is_wanted(execute, bao, sidecar, wish):
+def test_the_token_is_revoked_at_the_end_if_configured(execute, bao, sidecar, wish):
     sidecar.log_in_by_approle(bao, 'path "secret/*" { capabilities = ["read", "list"] }')
     sidecar.config["leases"] = {"on_stop": wish}
     execute("sh", "-c", "echo up; read line; exit 5")
@@ -376,7 +372,7 @@ def test_at_the_end_the_token_is_revoked_where_that_is_wanted(execute, bao, side
     assert (accessor in known) is (wish == "keep")
 
 
-def test_what_the_child_leaves_behind_is_reaped(execute):
+def test_orphans_of_the_child_are_reaped(execute):
     execute(*python(ORPHANS))
     assert execute.line() == "made"
     child = execute.child()
@@ -388,8 +384,8 @@ def test_what_the_child_leaves_behind_is_reaped(execute):
 
 
 @pytest.mark.usefixtures("execute")
-def test_on_a_terminal_the_child_reads_it_and_ctrl_c_ends_all_without_a_restart(sidecar):
-    sidecar.config["exec"] = {"restart": {"attempts": 3, "within": "60s"}}
+def test_on_a_terminal_the_child_reads_it_and_ctrl_c_ends_exec_without_a_restart(sidecar):
+    sidecar.config["exec"] = {"restart": {"max_attempts": 3, "window": "60s"}}
     sidecar.write_config()
     command = (sys.executable, "-m", "lessee", "exec", "--app", "web", "--", "cat")
     with closing(Terminal(*command, cwd=sidecar.disk, env=sidecar.environ)) as terminal:

@@ -1,4 +1,4 @@
-"""A lease ends while Vault is away: it is told, each app has done what it wants done, and afterwards all is fresh."""
+"""A lease expires during an outage: `on_expiry` applies to each app, and all is fresh afterwards."""
 
 import sys
 
@@ -41,7 +41,7 @@ def credentials(sidecar):
 
 
 def expire(proxy, sidecar):
-    """Vault goes, and what it issued ends; the credentials that ended."""
+    """Make Vault unavailable until its credentials expire, and return these."""
     sidecar.start()
     proxy.fault = Fault.REFUSE
     there = credentials(sidecar)
@@ -61,7 +61,7 @@ def metrics(sidecar):
     return sidecar.get("/metrics")[1].splitlines()
 
 
-def test_what_ended_is_told_in_status_metrics_and_log_and_the_files_stay(proxy, sidecar, postgres):
+def test_an_expired_lease_is_in_status_metrics_and_log_and_the_files_remain(proxy, sidecar, postgres):
     before = expire(proxy, sidecar)
     status = sidecar.until(lambda s: s["apps"]["web"]["degraded"])
     assert "database/creds/brief" in status["apps"]["web"]["degraded"]
@@ -69,15 +69,15 @@ def test_what_ended_is_told_in_status_metrics_and_log_and_the_files_stay(proxy, 
     assert any("web is degraded" in line for line in status["problems"])
     assert 'lessee_leases{state="expired"} 1.0' in metrics(sidecar)
     assert 'lessee_leases{state="held"} 0.0' in metrics(sidecar)
-    (ended,) = [event for event in sidecar.events() if event["event"] == "lease ended"]
+    (ended,) = [event for event in sidecar.events() if event["event"] == "lease expired"]
     assert (ended["path"], ended["apps"]) == ("database/creds/brief", "web")
-    (told,) = [event for event in sidecar.events() if event["event"] == "files hold what has ended"]
-    assert (told["app"], told["note"]) == ("web", "they stay")
+    (warning,) = [event for event in sidecar.events() if event["event"] == "files contain expired secrets"]
+    assert (warning["app"], warning["on_expiry"]) == ("web", "keep")
     assert credentials(sidecar) == before
     is_fresh_again(proxy, sidecar, postgres, before)
 
 
-def test_an_app_that_wants_its_files_removed_sees_none_until_new_ones_are_there(proxy, sidecar, postgres):
+def test_on_expiry_remove_removes_the_files_until_new_ones_are_published(proxy, sidecar, postgres):
     sidecar.web["on_expiry"] = "remove"
     before = expire(proxy, sidecar)
     eventually(lambda: not (sidecar.directory / "db.txt").exists(), "the removal")
@@ -86,7 +86,7 @@ def test_an_app_that_wants_its_files_removed_sees_none_until_new_ones_are_there(
     is_fresh_again(proxy, sidecar, postgres, before)
 
 
-def test_an_app_s_command_is_run_once_with_the_app_and_the_paths_and_without_the_agent_s_own(proxy, sidecar, postgres):
+def test_the_on_expiry_command_runs_once_with_the_app_and_the_paths(proxy, sidecar, postgres):
     said = sidecar.disk / "said"
     script = (
         "import os, sys; "
@@ -102,24 +102,22 @@ def test_an_app_s_command_is_run_once_with_the_app_and_the_paths_and_without_the
     assert said.read_text().count("\n") == 1
 
 
-def test_each_app_has_what_it_wants_and_one_without_the_lease_nothing(server, proxy, sidecar, postgres):
+def test_on_expiry_applies_to_the_apps_with_the_lease_alone(server, proxy, sidecar, postgres):
     server.put("testing/x", y="1")
     (sidecar.disk / "x.txt.j2").write_text('{{ secret("x").y }}\n')
-    for name, template, wish in (("goes", "db.txt.j2", "remove"), ("apart", "x.txt.j2", "remove")):
+    for name, template, wish in (("removed", "db.txt.j2", "remove"), ("apart", "x.txt.j2", "remove")):
         directory = str(sidecar.memory / name)
         sidecar.config["apps"][name] = {"directory": directory, "files": [{"template": template}], "on_expiry": wish}
     before = expire(proxy, sidecar)
-    eventually(lambda: not (sidecar.memory / "goes/db.txt").exists(), "the removal")
+    eventually(lambda: not (sidecar.memory / "removed/db.txt").exists(), "the removal")
     assert credentials(sidecar) == before
     assert (sidecar.memory / "apart/x.txt").read_text() == "1\n"
     assert sidecar.status()["apps"]["apart"]["degraded"] is None
     is_fresh_again(proxy, sidecar, postgres, before)
-    assert (sidecar.memory / "goes/db.txt").read_text() == (sidecar.directory / "db.txt").read_text()
+    assert (sidecar.memory / "removed/db.txt").read_text() == (sidecar.directory / "db.txt").read_text()
 
 
-def test_a_token_that_ends_while_vault_is_away_takes_its_lease_along_and_both_are_had_anew(
-    server, proxy, sidecar, postgres
-):
+def test_a_token_that_expires_during_an_outage_is_replaced_with_its_leases(server, proxy, sidecar, postgres):
     postgres.attach(server, role="brief", default_ttl="1h", max_ttl="1h")
     role = {"token_policies": [sidecar.disk.name], "token_ttl": "4s"}
     server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", role)
@@ -131,9 +129,7 @@ def test_a_token_that_ends_while_vault_is_away_takes_its_lease_along_and_both_ar
 
 
 @pytest.mark.parametrize("wish", ["keep", "remove"])
-def test_what_ended_while_the_agent_was_down_is_told_and_seen_to_at_its_start_though_vault_is_away(
-    proxy, sidecar, postgres, wish
-):
+def test_on_expiry_applies_at_the_start_to_leases_that_expired_before(proxy, sidecar, postgres, wish):
     sidecar.web["on_expiry"] = wish
     sidecar.start()
     sidecar.stop()
@@ -141,7 +137,7 @@ def test_what_ended_while_the_agent_was_down_is_told_and_seen_to_at_its_start_th
     eventually(lambda: before[0] not in postgres.roles("v-%"), "the end of the credentials")
     proxy.fault = Fault.REFUSE
     sidecar.start(wait=False)
-    sidecar.until(lambda _: any(e["event"] == "files hold what has ended" for e in sidecar.events()))
+    sidecar.until(lambda _: any(e["event"] == "files contain expired secrets" for e in sidecar.events()))
     if wish == "remove":
         eventually(lambda: not (sidecar.directory / "db.txt").exists(), "the removal")
     else:

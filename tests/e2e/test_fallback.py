@@ -42,15 +42,15 @@ def sidecar(server, proxy, tmp_path, memory):
 
 
 @pytest.fixture
-def kept(sidecar, proxy, tmp_path):
-    """The same, where what is good is kept in a file; it was served once, and all but the disk is lost."""
+def lost_agent(sidecar, proxy, tmp_path):
+    """The same with a snapshot: its app was published once, and everything but the disk is lost."""
     del sidecar.environ["DB_PASSWORD"]
-    sidecar.file = tmp_path / "kept" / "web"
+    sidecar.file = tmp_path / "snapshots" / "web"
     sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "host.key")
     sidecar.web["fallback"] = {"last_known_good": str(sidecar.file)}
     proxy.clear()
     sidecar.start()
-    eventually(sidecar.file.exists, "what is kept")
+    eventually(sidecar.file.exists, "the snapshot")
     sidecar.stop()
     sidecar.close()
     proxy.fault = Fault.REFUSE
@@ -75,7 +75,7 @@ def is_degraded(sidecar, by="env"):
     app = status["apps"]["web"]
     assert app["degraded_since"] == app["published_at"]
     assert (status["ready"], status["fresh"]) == (True, False)
-    assert any(line.startswith("web is degraded: its files are made from") for line in status["problems"])
+    assert any(line.startswith("web is degraded: its files come from") for line in status["problems"])
     assert json.loads(marker(sidecar).read_text())["from"] == by
     assert sidecar.get("/readyz")[0] == 200
     assert sidecar.get("/readyz?fresh")[0] == 503
@@ -104,14 +104,14 @@ def stays_away(sidecar, reason=None):
     assert (status["ready"], status["apps"]["web"]["state"]) == (False, "waiting")
     assert not (sidecar.directory / "app.env").exists()
     assert not marker(sidecar).exists()
-    return [event for event in sidecar.events() if event["event"] == "degraded"] == []
+    return [event for event in sidecar.events() if event["event"] == "fallback published"] == []
 
 
 def comes_to_nothing_in(text, *values):
     assert not [value for value in values if value in text]
 
 
-def test_a_cold_start_without_a_server_serves_from_the_environment_and_vaults_files_come_with_it(tmp_path, memory, app):
+def test_a_cold_start_without_vault_publishes_the_fallback_and_later_vaults_files(tmp_path, memory, app):
     port = free_port()
     sidecar = Sidecar(f"http://127.0.0.1:{port}", tmp_path, memory)
     sidecar.template("app.env.j2", APP)
@@ -126,23 +126,23 @@ def test_a_cold_start_without_a_server_serves_from_the_environment_and_vaults_fi
         at = {}
         for event in sidecar.events():
             at.setdefault(event["event"], datetime.fromisoformat(event["time"]).timestamp())
-        assert at["degraded"] - at["agent starting"] > GRACE
-        assert at["degraded"] - at["vault is away"] < 10.0
-        # The app was started in the moment of the publish, and may have been told of that.
-        sidecar.until(lambda s: not s["apps"]["web"]["notify"]["owed"])
+        assert at["fallback published"] - at["agent starting"] > GRACE
+        assert at["fallback published"] - at["vault unavailable"] < 10.0
+        # The app was started during the publication, and may have been notified of it.
+        sidecar.until(lambda s: not s["apps"]["web"]["notify"]["pending"])
         with OpenBao(tmp_path, port=port) as server:
             server.put("testing/db", password=CANARY)
             eventually(lambda: QUOTED[CANARY] in one.hears(), "Vault's value")
             assert is_as_vault_has_it(sidecar)
         text = sidecar.log.read_text()
         comes_to_nothing_in(text, CANARY, SPARE)
-        assert '"degraded"' in text
-        assert '"no longer degraded"' in text
+        assert '"fallback published"' in text
+        assert '"fallback replaced"' in text
     finally:
         sidecar.close()
 
 
-def test_the_marker_is_there_before_the_files_and_goes_after_them(sidecar, proxy):
+def test_the_marker_exists_before_the_fallback_files_and_until_they_are_replaced(sidecar, proxy):
     sidecar.start(wait=False)
     file = sidecar.directory / "app.env"
     while not file.exists():
@@ -155,22 +155,22 @@ def test_the_marker_is_there_before_the_files_and_goes_after_them(sidecar, proxy
     assert file.read_text() == file_of(CANARY)
 
 
-def test_where_the_environment_was_right_nobody_is_told_again_and_the_marker_goes(sidecar, proxy):
+def test_a_fallback_with_vaults_values_causes_no_second_notification(sidecar, proxy):
     sidecar.environ["DB_PASSWORD"] = CANARY
-    told = sidecar.disk / "told"
-    sidecar.web["notify"] = {"command": ["sh", "-c", f"echo told >> {told}"]}
+    notified = sidecar.disk / "notified"
+    sidecar.web["notify"] = {"command": ["sh", "-c", f"echo notified >> {notified}"]}
     sidecar.start()
     assert is_degraded(sidecar)
-    eventually(told.exists, "the telling")
+    eventually(notified.exists, "the notification")
     before = (sidecar.directory / "..data").readlink()
     proxy.clear()
     assert is_as_vault_has_it(sidecar)
     pass_by(1.0)
     assert (sidecar.directory / "..data").readlink() == before
-    assert told.read_text() == "told\n"
+    assert notified.read_text() == "notified\n"
 
 
-def test_secrets_made_of_variables_serve_any_format(sidecar):
+def test_a_fallback_from_variables_supports_every_format(sidecar):
     sidecar.template("app.env.j2", APP)
     sidecar.template("app.json.j2", '{"hosts": [{{ secret("db").host }}], "password": {{ secret("db").password }}}')
     sidecar.web["fallback"] = {"env": {"db": {"password": "DB_PASSWORD", "host": "DB_HOST"}}}
@@ -182,22 +182,22 @@ def test_secrets_made_of_variables_serve_any_format(sidecar):
     assert (sidecar.directory / "app.env").read_text() == file_of(SPARE)
 
 
-def test_who_has_not_opted_in_waits(sidecar):
+def test_an_app_without_fallback_waits_for_vault(sidecar):
     del sidecar.web["fallback"]
     assert stays_away(sidecar)
 
 
-def test_a_variable_that_is_not_set_is_told_and_vault_is_waited_for(sidecar, proxy):
+def test_an_unset_variable_is_logged_and_the_app_waits_for_vault(sidecar, proxy):
     del sidecar.environ["DB_PASSWORD"]
     assert stays_away(sidecar, "apps.web.fallback: the agent's environment has no DB_PASSWORD")
-    [said] = [event for event in sidecar.events() if event["event"] == "fallback could not serve"]
-    assert (said["app"], said["not_set"]) == ("web", "DB_PASSWORD")
+    [said] = [event for event in sidecar.events() if event["event"] == "fallback variables not set"]
+    assert (said["app"], said["names"]) == ("web", "DB_PASSWORD")
     proxy.clear()
     assert is_as_vault_has_it(sidecar)
 
 
 @pytest.mark.parametrize("refused", [True, False], ids=["refused", "missing"])
-def test_what_vault_refuses_or_has_not_is_never_made_up_for_even_when_it_goes_away_then(sidecar, proxy, refused):
+def test_a_fallback_never_hides_a_denied_or_missing_secret(sidecar, proxy, refused):
     proxy.clear()
     if refused:
         proxy.on_path("secret/data/testing/db", Status(403))
@@ -212,7 +212,7 @@ def test_what_vault_refuses_or_has_not_is_never_made_up_for_even_when_it_goes_aw
     assert (status["ready"], status["apps"]["web"]["degraded"]) == (False, None)
 
 
-def test_a_login_that_is_refused_is_never_made_up_for(server, sidecar, proxy):
+def test_a_fallback_never_hides_a_denied_login(server, sidecar, proxy):
     proxy.clear()
     sidecar.log_in_by_approle(server, 'path "secret/*" { capabilities = ["read", "list"] }')
     (sidecar.disk / "secret_id").write_text("wrong")
@@ -220,7 +220,7 @@ def test_a_login_that_is_refused_is_never_made_up_for(server, sidecar, proxy):
     assert any("login failed" in line for line in sidecar.status()["problems"])
 
 
-def test_files_that_are_there_stay_over_a_restart_without_vault(sidecar, proxy):
+def test_published_files_remain_after_a_restart_without_vault(sidecar, proxy):
     proxy.clear()
     sidecar.start()
     sidecar.stop()
@@ -232,7 +232,7 @@ def test_files_that_are_there_stay_over_a_restart_without_vault(sidecar, proxy):
     assert (status["ready"], status["fresh"], status["apps"]["web"]["degraded"]) == (True, False, None)
 
 
-def test_an_agent_that_was_killed_while_degraded_knows_it_again(sidecar, proxy):
+def test_a_killed_agent_knows_after_its_restart_that_files_are_from_a_fallback(sidecar, proxy):
     sidecar.start()
     sidecar.process.kill()
     sidecar.process.wait()
@@ -247,7 +247,7 @@ def test_an_agent_that_was_killed_while_degraded_knows_it_again(sidecar, proxy):
     assert is_as_vault_has_it(sidecar)
 
 
-def test_a_marker_that_a_killed_agent_left_goes_at_the_next_start(sidecar, proxy):
+def test_the_marker_of_a_killed_agent_is_removed_at_the_next_start(sidecar, proxy):
     proxy.clear()
     sidecar.start()
     sidecar.process.kill()
@@ -258,14 +258,14 @@ def test_a_marker_that_a_killed_agent_left_goes_at_the_next_start(sidecar, proxy
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Status(503)], ids=["hanging", "sealed"])
-def test_a_server_that_hangs_or_is_sealed_is_away_too(sidecar, proxy, fault):
+def test_a_server_that_hangs_or_is_sealed_is_unavailable_too(sidecar, proxy, fault):
     proxy.fault = fault
     sidecar.start(wait=False)
     eventually((sidecar.directory / "app.env").exists, "the fallback", patience=40.0)
     assert is_degraded(sidecar)
 
 
-def test_no_program_that_it_starts_knows_the_variables(sidecar):
+def test_started_programs_do_not_inherit_the_fallback_variables(sidecar):
     said = sidecar.disk / "said"
     sidecar.web["check"] = ["sh", "-c", f"env > {said}; grep -q spare {{directory}}/app.env"]
     sidecar.start()
@@ -300,7 +300,7 @@ def environ_of(sidecar):
 SHOWS = 'echo "$PGPASSWORD $MODE ${DB_PASSWORD-none}"; cat "$0"'
 
 
-def test_a_child_starts_with_files_and_environment_from_the_fallback_and_without_the_variables_themselves(sidecar):
+def test_a_child_starts_with_the_rendered_fallback_and_without_its_variables(sidecar):
     environ_of(sidecar)
     for _ in range(2):  # The second finds files that are known to come from a fallback, and no environment.
         done = execute(sidecar, "sh", "-c", SHOWS, str(sidecar.directory / "app.env"))
@@ -309,7 +309,7 @@ def test_a_child_starts_with_files_and_environment_from_the_fallback_and_without
         comes_to_nothing_in(done.stderr, SPARE)
 
 
-def test_a_child_that_started_with_the_fallback_is_started_anew_with_what_vault_has(sidecar, proxy):
+def test_a_child_started_with_the_fallback_is_restarted_with_vaults_secrets(sidecar, proxy):
     environ_of(sidecar)
     sidecar.web["notify"] = {"child": True, "action": "restart"}
     said = sidecar.disk / "said"
@@ -325,11 +325,11 @@ def test_a_child_that_started_with_the_fallback_is_started_anew_with_what_vault_
     assert sidecar.stop() == 143
 
 
-def test_a_timeout_shorter_than_the_grace_ends_it_as_before(sidecar):
+def test_a_timeout_shorter_than_the_delay_is_an_error(sidecar):
     assert execute(sidecar, "true", options=["--timeout", "1s"]).returncode == 69
 
 
-def test_what_runs_once_never_falls_back_for_nobody_would_put_it_right(sidecar):
+def test_one_shot_commands_use_no_fallback(sidecar):
     sidecar.write_config()
     words = [sys.executable, "-m", "lessee"]
     commands = {
@@ -357,106 +357,115 @@ def test_what_runs_once_never_falls_back_for_nobody_would_put_it_right(sidecar):
 # The last good.
 
 
-def test_what_was_last_good_is_served_after_all_else_was_lost(kept, proxy):
-    assert stat.S_IMODE(kept.file.stat().st_mode) == 0o600
-    assert stat.S_IMODE((kept.disk / "host.key").stat().st_mode) == 0o600
-    content = kept.file.read_bytes()
+def test_a_snapshot_restores_lost_files(lost_agent, proxy):
+    assert stat.S_IMODE(lost_agent.file.stat().st_mode) == 0o600
+    assert stat.S_IMODE((lost_agent.disk / "host.key").stat().st_mode) == 0o600
+    content = lost_agent.file.read_bytes()
     assert CANARY.encode() not in content
     assert b"password" not in content
-    kept.start()
-    assert (kept.directory / "app.env").read_text() == file_of(CANARY)
-    assert is_degraded(kept, "last_known_good")
-    assert kept.file.read_bytes() == content, "what comes from a fallback is no evidence"
+    lost_agent.start()
+    assert (lost_agent.directory / "app.env").read_text() == file_of(CANARY)
+    assert is_degraded(lost_agent, "last_known_good")
+    assert lost_agent.file.read_bytes() == content, "what was rendered from a fallback is not saved"
     proxy.clear()
-    assert is_as_vault_has_it(kept)
-    eventually(lambda: kept.file.read_bytes() != content, "what is good now")
-    comes_to_nothing_in(kept.log.read_text(), CANARY)
+    assert is_as_vault_has_it(lost_agent)
+    eventually(lambda: lost_agent.file.read_bytes() != content, "what is good now")
+    comes_to_nothing_in(lost_agent.log.read_text(), CANARY)
 
 
-def test_templates_may_change_as_long_as_what_was_kept_suffices(kept):
-    kept.template("app.env.j2", 'NEW={{ secret("db").password }}\n')
-    kept.start()
-    assert (kept.directory / "app.env").read_text() == f"NEW={QUOTED[CANARY]}\n"
-    kept.stop()
-    lose_memory(kept)
-    kept.log.unlink()
-    kept.template("app.env.j2", 'NEW={{ secret("other").password }}\n')
-    assert stays_away(kept, f"{kept.file}: the templates read secrets that are not in the snapshot: secret/testing/other")
+def test_a_snapshot_supports_changed_templates_that_need_no_other_secrets(lost_agent):
+    lost_agent.template("app.env.j2", 'NEW={{ secret("db").password }}\n')
+    lost_agent.start()
+    assert (lost_agent.directory / "app.env").read_text() == f"NEW={QUOTED[CANARY]}\n"
+    lost_agent.stop()
+    lose_memory(lost_agent)
+    lost_agent.log.unlink()
+    lost_agent.template("app.env.j2", 'NEW={{ secret("other").password }}\n')
+    assert stays_away(
+        lost_agent, f"{lost_agent.file}: the templates read secrets that are not in the snapshot: secret/testing/other"
+    )
 
 
-def test_a_change_in_vault_is_kept_as_well(kept, server, proxy):
+def test_a_change_in_vault_is_saved_in_the_snapshot(lost_agent, server, proxy):
     proxy.clear()
-    kept.start()
-    before = kept.file.read_bytes()
+    lost_agent.start()
+    before = lost_agent.file.read_bytes()
     server.put("testing/db", password="third")
-    eventually(lambda: kept.file.read_bytes() != before, "the change")
-    kept.until_file("app.env", file_of("third"))
+    eventually(lambda: lost_agent.file.read_bytes() != before, "the change")
+    lost_agent.until_file("app.env", file_of("third"))
     pass_by(0.5)
-    kept.stop()
-    lose_memory(kept)
+    lost_agent.stop()
+    lose_memory(lost_agent)
     proxy.fault = Fault.REFUSE
-    kept.start()
-    assert (kept.directory / "app.env").read_text() == file_of("third")
+    lost_agent.start()
+    assert (lost_agent.directory / "app.env").read_text() == file_of("third")
 
 
-def test_what_cannot_be_trusted_is_refused_and_vault_is_waited_for(kept, proxy, memory):
-    """Each by an app of its own, beside one that is served."""
-    key, hour_ago = kept.disk / "host.key", time.time() - 3600
-    content = unseal(read(kept.file), key)
+def test_an_invalid_snapshot_is_rejected_and_the_app_waits_for_vault(lost_agent, proxy, memory):
+    """Each by an app of its own, next to one whose snapshot is valid."""
+    key, hour_ago = lost_agent.disk / "host.key", time.time() - 3600
+    content = unseal(read(lost_agent.file), key)
     contents = {
-        "foreign": (lambda file: shutil.copy(kept.file, file), "the snapshot is of app web in testing"),
+        "foreign": (lambda file: shutil.copy(lost_agent.file, file), "the snapshot is of app web in testing"),
         "elsewhere": (lambda file: seal(file, label("elsewhere", "production"), content, key), "in production"),
-        "aged": (lambda file: seal(file, label("aged", "testing", hour_ago), content, key), "the snapshot is 1 hours old"),
+        "aged": (
+            lambda file: seal(file, label("aged", "testing", hour_ago), content, key),
+            "the snapshot is 1 hours old",
+        ),
         "garbled": (lambda file: file.write_text("no such thing"), "not a file that lessee encrypted"),
         "absent": (lambda _: None, "no snapshot exists yet"),
     }
-    kept.config["apps"] = {"web": kept.web}
+    lost_agent.config["apps"] = {"web": lost_agent.web}
     for name, (make, _) in contents.items():
-        file = kept.file.with_name(name)
+        file = lost_agent.file.with_name(name)
         make(file)
         if file.exists():
             file.chmod(0o600)
         fallback = {"last_known_good": str(file), "max_age": "30m"}
-        kept.config["apps"][name] = kept.web | {"directory": str(memory / name), "fallback": fallback}
-    kept.start(wait=False)
+        lost_agent.config["apps"][name] = lost_agent.web | {"directory": str(memory / name), "fallback": fallback}
+    lost_agent.start(wait=False)
 
-    def all_told(status):
+    def are_all_reported(status):
         return all(
             any(
-                line.startswith(f"{name} has no fallback: {kept.file.with_name(name)}: ") and why in line
+                line.startswith(f"{name} has no fallback: {lost_agent.file.with_name(name)}: ") and why in line
                 for line in status["problems"]
             )
             for name, (_, why) in contents.items()
         )
 
-    status = kept.until(lambda s: all_told(s) and s["apps"]["web"]["degraded"] == "last_known_good")
+    status = lost_agent.until(lambda s: are_all_reported(s) and s["apps"]["web"]["degraded"] == "last_known_good")
     assert not status["ready"]
     assert not [name for name in contents if (memory / name / "app.env").exists()]
     assert [name for name in contents if status["apps"][name]["state"] != "waiting"] == []
     proxy.clear()
-    kept.until(lambda s: s["ready"] and s["fresh"] and len(s["problems"]) == 1)
-    [line] = kept.status()["problems"]
-    assert "garbled: its last good secrets are not kept" in line
-    assert kept.file.with_name("garbled").read_text() == "no such thing", "what is not lessee's is not written over"
+    lost_agent.until(lambda s: s["ready"] and s["fresh"] and len(s["problems"]) == 1)
+    [line] = lost_agent.status()["problems"]
+    assert "garbled: its last-known-good snapshot is not saved" in line
+    assert lost_agent.file.with_name("garbled").read_text() == "no such thing", (
+        "what is not lessee's is not written over"
+    )
 
 
-def test_a_file_that_was_changed_is_refused(kept):
-    content = bytearray(kept.file.read_bytes())
+def test_a_modified_snapshot_is_rejected(lost_agent):
+    content = bytearray(lost_agent.file.read_bytes())
     content[-1] ^= 1
-    kept.file.write_bytes(content)
-    assert stays_away(kept, f"{kept.file}: the file was changed or truncated, or encrypted with another key")
+    lost_agent.file.write_bytes(content)
+    assert stays_away(
+        lost_agent, f"{lost_agent.file}: the file was changed or truncated, or encrypted with another key"
+    )
 
 
 def label(app, environment, kept_at=None):
     return msgspec.json.encode(SnapshotHeader(app, environment, kept_at or time.time()))
 
 
-def test_where_it_cannot_be_kept_that_is_told_and_the_app_is_served(sidecar, proxy, tmp_path):
+def test_a_snapshot_that_cannot_be_written_is_only_a_problem(sidecar, proxy, tmp_path):
     proxy.clear()
     sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "no" / "such" / "key")
-    sidecar.web["fallback"] = {"last_known_good": str(tmp_path / "kept")}
+    sidecar.web["fallback"] = {"last_known_good": str(tmp_path / "snapshots")}
     sidecar.start()
-    sidecar.until(lambda s: any("last good secrets are not kept" in line for line in s["problems"]))
+    sidecar.until(lambda s: any("last-known-good snapshot is not saved" in line for line in s["problems"]))
     assert (sidecar.directory / "app.env").read_text() == file_of(CANARY)
     sidecar.stop()
     sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "key")
@@ -493,7 +502,7 @@ LEASED = 'A={{ dynamic("database/creds/x").password }}'
         ),
     ],
 )
-def test_what_can_never_serve_is_told_by_check(sidecar, fallback, template, code, rule):
+def test_check_rejects_a_fallback_that_can_never_work(sidecar, fallback, template, code, rule):
     sidecar.template("app.env.j2", template)
     sidecar.web["fallback"] = fallback
     expected = {(rule, "error")} if rule else set()
@@ -501,16 +510,19 @@ def test_what_can_never_serve_is_told_by_check(sidecar, fallback, template, code
     assert found == (code, expected)
 
 
-def test_check_says_which_variables_are_not_set_here_and_fails_not_for_that(sidecar):
+def test_check_lists_unset_variables_without_an_error(sidecar):
     del sidecar.environ["DB_PASSWORD"]
     assert findings(sidecar) == (0, {("fallback-unset", "warning")})
     done = sidecar.command("check")
     assert "the environment here has no DB_PASSWORD" in done.stderr
 
 
-def test_run_refuses_what_can_never_serve(sidecar):
+def test_run_rejects_a_fallback_that_can_never_work(sidecar):
     sidecar.template("app.json.j2", '{"a": {{ secret("db").password }}}')
     sidecar.write_config()
     done = sidecar.command("run")
     assert done.returncode == 65
-    assert "app.json.j2: `fallback` names variables of env files, but this file has the format json and contains secrets" in done.stderr
+    assert (
+        "app.json.j2: `fallback` names variables of env files, but this file has the format json and contains secrets"
+        in done.stderr
+    )

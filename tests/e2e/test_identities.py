@@ -69,7 +69,7 @@ def two(server, sidecar):
     return sidecar
 
 
-def test_two_roles_read_each_its_own_and_status_tells_of_both(proxy, two):
+def test_two_roles_read_their_own_secrets_and_the_status_has_both(proxy, two):
     two.start()
     status = two.until(lambda s: s["fresh"])
     assert sorted(one["apps"] for one in status["identities"]) == [["one"], ["two"]]
@@ -84,7 +84,7 @@ def test_two_roles_read_each_its_own_and_status_tells_of_both(proxy, two):
     assert asked[0] != asked[1]
 
 
-def test_what_another_s_role_may_read_is_refused_and_told_of_this_app_alone(server, two):
+def test_a_denied_path_of_another_role_is_a_problem_of_its_app_alone(server, two):
     (two.disk / "two.txt.j2").write_text('{{ secret("one/x").value }}\n')
     two.start(wait=False)
     status = two.until(lambda s: s["apps"]["one"]["generation"] and any("403" in line for line in s["problems"]))
@@ -94,9 +94,7 @@ def test_what_another_s_role_may_read_is_refused_and_told_of_this_app_alone(serv
     shows(two, "one", "one-second")
 
 
-def test_two_servers_are_shown_each_its_own_token_and_one_s_end_is_no_weather_for_the_other(
-    server, proxy, two, tmp_path
-):
+def test_two_servers_get_their_own_tokens_and_one_s_outage_does_not_affect_the_other(server, proxy, two, tmp_path):
     (tmp_path / "far").mkdir()
     with OpenBao(tmp_path / "far") as far, Proxy(far.port) as way:
         add(two, far, "two", address=way.address, auth=identity(two, far, "two", READ.format("two")))
@@ -117,7 +115,7 @@ def test_two_servers_are_shown_each_its_own_token_and_one_s_end_is_no_weather_fo
         shows(two, "two", "two-far")
 
 
-def test_the_end_of_one_s_token_is_nothing_to_the_other(server, two):
+def test_a_revoked_token_does_not_affect_the_other_identity(server, two):
     two.start()
     before = two.until(lambda s: s["fresh"])
     revoked, kept = (of(before, name)["token"]["accessor"] for name in ("one", "two"))
@@ -143,7 +141,7 @@ def attached(server, postgres):
 
 @pytest.fixture
 def moving(attached, sidecar, app):
-    """An app with database credentials in one identity, and a running process that is told of new ones."""
+    """An app with database credentials in one identity, and a running process that is notified of new ones."""
     sidecar.config["vault"]["auth"] = identity(sidecar, attached, "before", LEASES)
     sidecar.template("db.txt.j2", CREDS)
     sidecar.web["notify"] = {"process": {"name": "moving-app"}, "action": "SIGHUP"}
@@ -222,7 +220,7 @@ def standing(sidecar):
     return status["token"]["accessor"], status["leases"][0]["lease_id"], key
 
 
-def test_an_app_that_moves_to_another_identity_never_holds_credentials_that_do_not_work(attached, moving, postgres):
+def test_an_app_moved_to_another_identity_always_has_valid_credentials(attached, moving, postgres):
     before, first = standing(moving), credentials(moving)
     with Client(moving, postgres) as client:
         moving.web["vault"] = moving.moved
@@ -236,7 +234,7 @@ def test_an_app_that_moves_to_another_identity_never_holds_credentials_that_do_n
     assert client.failed == []
 
 
-def test_an_app_that_moves_while_the_agent_is_down_never_holds_any_either(attached, moving, postgres):
+def test_an_app_moved_while_the_agent_is_stopped_always_has_valid_credentials(attached, moving, postgres):
     before, first = standing(moving), credentials(moving)
     with Client(moving, postgres) as client:
         moving.stop()
@@ -249,7 +247,7 @@ def test_an_app_that_moves_while_the_agent_is_down_never_holds_any_either(attach
     assert client.failed == []
 
 
-def test_an_app_that_moves_there_and_back_at_once_ends_with_one_lease_that_works(attached, moving, postgres):
+def test_an_app_moved_there_and_back_ends_with_one_valid_lease(attached, moving, postgres):
     before, first = standing(moving), credentials(moving)
     with Client(moving, postgres) as client:
         moving.web["vault"] = moving.moved
@@ -267,7 +265,7 @@ def test_an_app_that_moves_there_and_back_at_once_ends_with_one_lease_that_works
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["while it runs", "while it is down"])
-def test_an_app_that_cannot_log_in_anew_keeps_what_it_has_and_that_is_renewed(attached, moving, postgres, down):
+def test_an_app_whose_new_login_fails_retains_its_lease(attached, moving, postgres, down):
     postgres.attach(attached, role="short", default_ttl="20s", max_ttl="1h")
     moving.template("db.txt.j2", CREDS.replace("moving", "short"))
     eventually(lambda: "-short-" in credentials(moving)[0], "credentials that are short-lived")

@@ -64,10 +64,10 @@ def test_five_restarts_leave_one_role_in_postgres(sidecar, postgres, roles, ends
     assert credentials(sidecar) == first
     assert len(roles()) == 1
     assert postgres.can_log_in(*first)
-    assert sidecar.status()["totals"]["publishes"] == 0
+    assert sidecar.status()["totals"]["publications"] == 0
 
 
-def test_a_stop_keeps_the_role_and_revoke_leaves_nothing_in_vault(attached, sidecar, roles):
+def test_a_stop_retains_the_lease_and_revoke_leaves_nothing_in_vault(attached, sidecar, roles):
     sidecar.start("--revoke")
     assert len(roles()) == 1
     accessors = len(attached.ask("LIST", "auth/token/accessors")["data"]["keys"])
@@ -80,7 +80,7 @@ def test_a_stop_keeps_the_role_and_revoke_leaves_nothing_in_vault(attached, side
     assert credentials(sidecar)  # the files stay
 
 
-def test_a_stop_revokes_what_nobody_uses_and_keeps_what_a_running_app_uses(sidecar, roles, app):
+def test_a_stop_revokes_unused_leases_and_retains_those_of_running_apps(sidecar, roles, app):
     sidecar.config["leases"] = {"on_stop": "revoke-if-unused"}
     sidecar.web["notify"] = {"process": {"name": f"app-{sidecar.disk.name}"[:15]}}
     sidecar.start()
@@ -93,10 +93,10 @@ def test_a_stop_revokes_what_nobody_uses_and_keeps_what_a_running_app_uses(sidec
     reader.close()
     sidecar.stop()
     eventually(lambda: not roles(), "the role's end")
-    assert any(event["event"] == "leases are kept" for event in sidecar.events())
+    assert any(event["event"] == "leases retained" for event in sidecar.events())
 
 
-def test_an_edited_template_and_a_broken_one_issue_nothing(sidecar, roles):
+def test_an_edited_template_and_an_invalid_one_issue_nothing(sidecar, roles):
     sidecar.start()
     first = credentials(sidecar)
     sidecar.template("db.txt.j2", CREDS + "{{ broken")
@@ -106,7 +106,7 @@ def test_an_edited_template_and_a_broken_one_issue_nothing(sidecar, roles):
     assert len(roles()) == 1
 
 
-def test_a_template_that_needs_it_no_more_has_it_revoked_once_the_app_is_told(sidecar, roles, app):
+def test_a_lease_is_revoked_once_no_template_needs_it_and_the_app_is_notified(sidecar, roles, app):
     sidecar.web["notify"] = {"process": {"name": "lessee-leased"}, "action": "SIGHUP"}
     sidecar.start()
     assert len(roles()) == 1
@@ -119,7 +119,7 @@ def test_a_template_that_needs_it_no_more_has_it_revoked_once_the_app_is_told(si
     assert not list(sidecar.state.glob("lease-*"))
 
 
-def test_two_apps_that_name_it_share_one_role(sidecar, roles):
+def test_two_apps_share_one_lease(sidecar, roles):
     sidecar.config["apps"]["two"] = {
         "directory": str(sidecar.memory / "two"),
         "files": [{"template": "db.txt.j2"}],
@@ -129,7 +129,7 @@ def test_two_apps_that_name_it_share_one_role(sidecar, roles):
     assert len(roles()) == 1
 
 
-def test_a_revoked_token_is_noticed_and_new_credentials_are_there_within_seconds(attached, sidecar, postgres):
+def test_a_revoked_token_is_detected_and_its_credentials_replaced_within_seconds(attached, sidecar, postgres):
     attached.put("testing/x", y="1")
     sidecar.template("x.env.j2", 'Y={{ secret("x").y }}\n')
     sidecar.start()
@@ -140,7 +140,7 @@ def test_a_revoked_token_is_noticed_and_new_credentials_are_there_within_seconds
     sidecar.until(lambda s: s["fresh"] and len(s["leases"]) == 1)
 
 
-def test_a_static_role_s_new_password_is_there_after_a_rotation(attached, sidecar, postgres):
+def test_a_static_role_s_new_password_is_published_after_a_rotation(attached, sidecar, postgres):
     postgres.static_role(attached, "simba_static", rotation_period="24h")
     text = '{% set db = dynamic("database/static-creds/simba_static") %}{{ db.username }} {{ db.password }}\n'
     sidecar.template("db.txt.j2", text)
@@ -153,7 +153,7 @@ def test_a_static_role_s_new_password_is_there_after_a_rotation(attached, sideca
     assert postgres.can_log_in(*credentials(sidecar))
 
 
-def test_status_tells_of_the_lease_and_no_output_holds_the_password(sidecar):
+def test_the_status_has_the_lease_and_no_output_has_the_password(sidecar):
     sidecar.start("--log-level", "debug")
     (lease,) = sidecar.status()["leases"]
     assert lease["path"] == "database/creds/simba"

@@ -17,7 +17,7 @@ def project(bao, sidecar, folder):
     return sidecar
 
 
-def test_render_into_a_folder_writes_plain_files_and_names_them(project, tmp_path):
+def test_render_into_a_directory_writes_plain_files_and_lists_them(project, tmp_path):
     done = project.command("render", "--output", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path}/out/web/app.env\n"
@@ -28,7 +28,7 @@ def test_render_into_a_folder_writes_plain_files_and_names_them(project, tmp_pat
     assert (tmp_path / "flat/app.env").exists()
 
 
-def test_render_without_a_folder_publishes_where_run_would(project):
+def test_render_without_a_directory_publishes_where_run_would(project):
     done = project.command("render")
     assert done.returncode == 0, done.stderr
     assert (project.directory / "app.env").read_text() == "PASSWORD='first'\n"
@@ -41,7 +41,7 @@ def test_a_diff_shows_names_and_structure_and_writes_nothing(bao, project, folde
     assert "+ PASSWORD" in first.stdout
     assert not project.directory.exists()
     project.command("render")
-    assert "(same)" in project.command("render", "--diff").stdout
+    assert "(unchanged)" in project.command("render", "--diff").stdout
     bao.put(f"testing/{folder}/db", password="canary-value")
     changed = project.command("render", "--diff")
     assert "values changed" in changed.stdout
@@ -50,7 +50,7 @@ def test_a_diff_shows_names_and_structure_and_writes_nothing(bao, project, folde
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_a_diff_hides_values_that_stand_as_names_and_no_terminal_obeys_a_name(bao, project, folder, encoding):
+def test_a_diff_hides_values_used_as_names_and_escapes_control_characters(bao, project, folder, encoding):
     bao.put(f"testing/{folder}/keys", word="CANARY5e7", quoted='canary."5e7\u00e9', control="a\x1b[2J\x9bb")
     keys = f'{{% set keys = secret("{folder}/keys") %}}'
     project.template("a.json.j2", f'{keys}{{ {{{{ keys.quoted }}}}: 1, {{{{ keys.control }}}}: 2, "\\ud800": 3 }}')
@@ -69,18 +69,18 @@ def test_a_diff_hides_values_that_stand_as_names_and_no_terminal_obeys_a_name(ba
     assert f'    + "***".{"é" if encoding == "utf-8" else chr(92) + "xe9"}: integer' in lines
 
 
-def test_a_missing_secret_ends_at_once_with_65_and_the_others_are_rendered(project, tmp_path, memory):
+def test_a_missing_secret_exits_immediately_with_65_and_other_apps_are_rendered(project, tmp_path, memory):
     project.config["apps"]["bad"] = {"directory": str(memory / "bad"), "files": [{"template": "bad.env.j2"}]}
     (tmp_path / "bad.env.j2").write_text('X={{ secret("no/such").thing }}\n')
     project.write_config()
     done = project.command("render", "--output", "out")
     assert done.returncode == 65
-    assert "secret/testing/no/such: it is not there" in done.stderr
+    assert "secret/testing/no/such: it does not exist" in done.stderr
     assert (tmp_path / "out/web/app.env").exists()
     assert not (tmp_path / "out/bad").exists()
 
 
-def test_a_refused_path_ends_at_once_with_77(bao, project):
+def test_a_denied_path_exits_immediately_with_77(bao, project):
     token = bao.ask("POST", "auth/token/create", {"policies": ["default"], "ttl": "5m"})["auth"]["client_token"]
     done = project.command("render", "--output", "out", env={"VAULT_TOKEN": token})
     assert done.returncode == 77, done.stderr
@@ -89,7 +89,7 @@ def test_a_refused_path_ends_at_once_with_77(bao, project):
     assert "no-such-token" not in done.stderr
 
 
-def test_an_unreachable_vault_ends_after_the_timeout_with_69(project):
+def test_an_unreachable_vault_exits_after_the_timeout_with_69(project):
     project.config["vault"]["address"] = f"http://127.0.0.1:{free_port()}"
     project.write_config()
     done = project.command("render", "--output", "out", "--timeout", "3s")
@@ -125,26 +125,26 @@ def test_check_needs_no_vault_and_lists_what_each_app_reads(project, folder):
             {"tls": {"address": "web:443", "certificate": "app.env"}},
             "restart to service web|web:443, which serves app.env",
         ),
-        ({"command": ["reload", "canary"]}, {"tcp": "web:80"}, "by the command reload|a connection"),
-        ({"http": "http://u:canary@web/x?canary"}, {"tcp": "web:80"}, "by POST to web|a connection"),
+        ({"command": ["reload", "canary"]}, {"tcp": "web:80"}, "the command reload|a connection"),
+        ({"http": "http://u:canary@web/x?canary"}, {"tcp": "web:80"}, "POST to web|a connection"),
     ],
 )
-def test_check_says_how_an_app_is_judged_told_and_proved_without_what_may_be_secret(project, notify, ready, said):
-    project.web.update(check=["nginx", "canary"], notify=notify, ready=ready, environ="app.env.j2")
+def test_check_prints_how_an_app_is_checked_notified_and_probed_without_secrets(project, notify, ready, said):
+    project.web.update(check=["nginx", "canary"], notify=notify, ready=ready, env_template="app.env.j2")
     if notify.get("action") != "restart" and "command" not in notify and "http" not in notify:
-        del project.web["environ"]
+        del project.web["env_template"]
     project.write_config()
     done = project.command("check")
     assert done.returncode == 0, done.stderr
     telling, proof = said.split("|")
     assert "  checked by nginx, within 10s\n" in done.stdout
-    assert f"  notifies {telling}\n" in done.stdout
-    assert f"  proved by {proof}" in done.stdout
-    assert ("the environment of the child" in done.stdout) == ("environ" in project.web)
+    assert f"  notified by {telling}\n" in done.stdout
+    assert f"  ready by {proof}" in done.stdout
+    assert ("the environment of the child" in done.stdout) == ("env_template" in project.web)
     assert "canary" not in done.stdout
 
 
-def test_check_tells_all_template_errors_at_once_with_65(project):
+def test_check_prints_all_template_errors_and_exits_with_65(project):
     project.template("one.env.j2", '{{ secret("a" ~ "b").x }}')
     project.template("two.env.j2", "\n\n{{ nonsense }}")
     project.template("three.env.j2", '{{ secret("production/x").y }}')
@@ -155,7 +155,7 @@ def test_check_tells_all_template_errors_at_once_with_65(project):
         assert place in done.stderr
 
 
-def test_check_tells_all_configuration_errors_at_once_with_78(project, tmp_path):
+def test_check_prints_all_configuration_errors_and_exits_with_78(project, tmp_path):
     (tmp_path / "lessee.yaml").write_text("vualt: {}\napps:\n  web:\n    directory: relative\n    files: 3\n")
     done = project.command("check")
     assert done.returncode == 78
@@ -163,13 +163,15 @@ def test_check_tells_all_configuration_errors_at_once_with_78(project, tmp_path)
         assert place in done.stderr
 
 
-def test_an_environment_that_there_is_not_cannot_be_given_away(project):
+def test_export_needs_an_environment_template(project):
     done = project.command("render", "--app", "web", "--export", "variables")
-    assert (done.returncode, "apps.web: --export has nothing to give away" in done.stderr) == (64, True), done.stderr
+    assert (done.returncode, "apps.web: --export has no environment to export" in done.stderr) == (64, True), (
+        done.stderr
+    )
     assert not (project.disk / "variables").exists()
 
 
-def test_usage_and_a_missing_configuration_have_their_codes(project):
+def test_usage_errors_and_a_missing_configuration_have_their_exit_codes(project):
     assert project.command("rendr").returncode == 64
     assert project.command("render", "--outptu", "x").returncode == 64
     assert project.command("render", env={"LESSEE_LOG_LEVEL": "chatty"}).returncode == 64
@@ -178,7 +180,7 @@ def test_usage_and_a_missing_configuration_have_their_codes(project):
     assert "start here" in project.command("--help").stdout
 
 
-def test_a_loop_with_commas_makes_json(bao, project, folder, tmp_path):
+def test_a_loop_with_commas_renders_json(bao, project, folder, tmp_path):
     for name in ("a", "b"):
         bao.put(f"testing/{folder}/keys/{name}", key=f'"{name}"')
     loop = f'{{% for name, one in secrets("{folder}/keys/").items() %}}'
@@ -190,7 +192,7 @@ def test_a_loop_with_commas_makes_json(bao, project, folder, tmp_path):
     assert json.loads((tmp_path / "out/web/keys.json").read_text()) == {"a": '"a"', "b": '"b"'}
 
 
-def test_render_pays_for_no_library_it_does_not_use(project):
+def test_render_imports_no_library_it_does_not_use(project):
     listed = (
         "import sys; from lessee.cli import main; main(['render','--output','out']);"
         "print([m for m in ('docker','rich','prometheus_client','watchfiles','asyncio') if m in sys.modules])"

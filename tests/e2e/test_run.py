@@ -23,7 +23,7 @@ def running(bao, sidecar, folder):
     return sidecar
 
 
-def test_files_are_rendered_and_a_change_is_published_and_the_app_told(bao, running, app, folder):
+def test_files_are_rendered_and_a_change_is_published_and_the_app_notified(bao, running, app, folder):
     running.web["notify"] = {"process": {"name": f"app-{folder}"}, "action": "SIGHUP"}
     running.start()
     assert (running.directory / "app.env").read_text() == "USER='simba'\nPASSWORD='first'\n"
@@ -52,12 +52,12 @@ def test_files_and_directory_have_mode_and_owner_and_lie_behind_one_link(running
             assert (info.st_uid, info.st_gid) == (0, 1000)
 
 
-def test_a_missing_key_a_deleted_secret_and_a_broken_template_keep_the_old_files(bao, running, folder):
+def test_a_missing_key_a_deleted_secret_and_a_broken_template_leave_the_published_files(bao, running, folder):
     running.start()
     old = (running.directory / "app.env").read_text()
 
     bao.put(f"testing/{folder}/db", user="simba")
-    status = running.until(lambda s: s["apps"]["web"]["state"] == "refused")
+    status = running.until(lambda s: s["apps"]["web"]["state"] == "rejected")
     assert any("app.env.j2:2" in line and "password" in line and "user" in line for line in status["problems"])
     assert (running.directory / "app.env").read_text() == old
 
@@ -73,14 +73,14 @@ def test_a_missing_key_a_deleted_secret_and_a_broken_template_keep_the_old_files
 
 
 RUBBISH = {
-    "{{ " + "1" * 5000 + " }}": "app.env.j2: a number in it is too long for Python",
+    "{{ " + "1" * 5000 + " }}": "app.env.j2: a number in the template is too long",
     '{% include "a\0b" %}': "'a\\x00b' is not a valid name of a template",
     r'{% include "a\ud800b" %}': r"'a\ud800b' is not a valid name of a template",
     '{{ secret("a", version=0x' + "f" * 5000 + ") }}": "app.env.j2:1: the version number is too large",
 }
 
 
-def test_an_edit_takes_effect_and_a_broken_one_changes_nothing_and_is_told(running):
+def test_an_edit_takes_effect_and_an_invalid_one_is_only_a_problem(running):
     running.start()
     old = (running.directory / "app.env").read_text()
     logins = running.status()["totals"]["logins"]
@@ -106,7 +106,7 @@ def test_an_edit_takes_effect_and_a_broken_one_changes_nothing_and_is_told(runni
     assert running.status()["totals"]["logins"] == logins
 
 
-def test_a_file_that_leaves_the_configuration_leaves_the_directory(running):
+def test_a_file_removed_from_the_configuration_is_removed_from_the_directory(running):
     running.start()
     running.web["files"] = running.web["files"][:1]
     running.write_config()
@@ -114,13 +114,13 @@ def test_a_file_that_leaves_the_configuration_leaves_the_directory(running):
     assert (running.directory / "app.env").exists()
 
 
-def test_sighup_reads_the_configuration_again(running):
+def test_sighup_reloads_the_configuration(running):
     running.start()
     os.kill(running.process.pid, signal.SIGHUP)
     running.until(lambda _: any(e["event"] == "configuration reloaded" for e in running.events()))
 
 
-def test_a_restart_keeps_the_token_and_publishes_nothing_that_is_the_same(bao, running):
+def test_a_restart_reuses_the_token_and_publishes_no_unchanged_files(bao, running):
     running.log_in_by_approle(bao, 'path "secret/*" { capabilities = ["read", "list"] }')
     running.start()
     accessor = running.status()["token"]["accessor"]
@@ -137,19 +137,19 @@ def test_a_restart_keeps_the_token_and_publishes_nothing_that_is_the_same(bao, r
     assert running.until(lambda s: s["token"])["token"]["accessor"] == accessor
 
 
-def test_a_notification_owed_at_kill_9_is_paid_after_the_restart(bao, running, folder, app):
+def test_a_notification_pending_at_a_sigkill_is_sent_after_the_restart(bao, running, folder, app):
     running.web["notify"] = {"process": {"name": f"app-{folder}"}, "action": "SIGHUP", "start_period": "100ms"}
     running.start()
-    # It does not catch SIGHUP and would die of it: so it is owed.
+    # It does not catch SIGHUP, which would terminate it: the notification is pending.
     deaf = app(f"app-{folder}", running.directory / "app.env", script=_DEAF)
     bao.put(f"testing/{folder}/db", user="simba", password="second")
-    running.until(lambda s: "would die" in (s["apps"]["web"]["notify"]["error"] or ""))
+    running.until(lambda s: "would terminate" in (s["apps"]["web"]["notify"]["error"] or ""))
     assert deaf.process.poll() is None
     running.stop(signal.SIGKILL)
-    deaf.process.send_signal(signal.SIGUSR1)  # from now on it hears
+    deaf.process.send_signal(signal.SIGUSR1)  # from now on it catches SIGHUP
     assert deaf.hears() == "hears"
     running.start()
-    assert deaf.hears() == "told"
+    assert deaf.hears() == "notified"
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
 
 
@@ -157,7 +157,7 @@ _DEAF = """
 import ctypes, signal, sys, time
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
 def hear(*_):
-    signal.signal(signal.SIGHUP, lambda *_: print("told", flush=True))
+    signal.signal(signal.SIGHUP, lambda *_: print("notified", flush=True))
     print("hears", flush=True)
 signal.signal(signal.SIGUSR1, hear)
 print("deaf", flush=True)
@@ -166,7 +166,7 @@ while True:
 """
 
 
-def test_the_app_by_its_pid_file_and_another_signal(bao, running, folder, app):
+def test_an_app_is_notified_by_pid_file_and_another_signal(bao, running, folder, app):
     pid_file = running.disk / "app.pid"
     running.web["notify"] = {"process": {"pid_file": str(pid_file)}, "action": "SIGUSR1"}
     running.start()
@@ -176,7 +176,7 @@ def test_the_app_by_its_pid_file_and_another_signal(bao, running, folder, app):
     assert hearer.hears() == "hears"
 
 
-def test_old_generations_are_pruned_and_leavings_swept_at_the_start(bao, running, folder):
+def test_old_generations_and_incomplete_ones_are_deleted_at_the_start(bao, running, folder):
     running.start()
     for number in range(3):
         bao.put(f"testing/{folder}/db", user="simba", password=f"p{number}")
@@ -191,7 +191,7 @@ def test_old_generations_are_pruned_and_leavings_swept_at_the_start(bao, running
     eventually(lambda: folders(running.directory) == [live], "the pruning")
 
 
-def test_vault_away_at_the_start_is_waited_for_and_healthz_stays_green(bao, running):
+def test_the_agent_waits_for_vault_at_the_start_and_is_healthy(bao, running):
     away = bao.address.rsplit(":", 1)[0] + ":1"
     running.config["vault"]["address"] = away
     running.start(wait=False)
@@ -206,7 +206,7 @@ def test_vault_away_at_the_start_is_waited_for_and_healthz_stays_green(bao, runn
     assert running.get("/readyz?fresh")[0] == 200
 
 
-def test_the_status_socket_serves_its_owner_alone_and_tcp_cannot_refresh(running):
+def test_only_its_owner_can_use_the_status_socket_and_tcp_cannot_refresh(running):
     port = free_port()
     running.config["status"] = {"listen": f"127.0.0.1:{port}", "allow_unauthenticated": True}
     running.start()
@@ -221,7 +221,7 @@ def test_the_status_socket_serves_its_owner_alone_and_tcp_cannot_refresh(running
     assert refused.value.code == 405
 
 
-def test_refresh_makes_a_slow_agent_look_now(bao, running, folder):
+def test_refresh_checks_immediately(bao, running, folder):
     running.web["refresh_interval"] = "1h"
     running.start()
     bao.put(f"testing/{folder}/db", user="simba", password="now")
@@ -233,14 +233,14 @@ def test_refresh_makes_a_slow_agent_look_now(bao, running, folder):
     running.until_file("app.env", "USER='simba'\nPASSWORD='now'\n")
 
 
-def test_a_second_agent_over_the_same_state_is_refused(running):
+def test_a_second_agent_with_the_same_state_dir_is_rejected(running):
     running.start()
     second = running.command("run")
     assert second.returncode == 73
-    assert "another lessee holds this state" in second.stderr
+    assert "another lessee uses this state directory" in second.stderr
 
 
-def test_a_directory_on_disk_is_refused_unless_the_configuration_allows_it(running, tmp_path):
+def test_a_directory_on_disk_is_rejected_unless_the_configuration_allows_it(running, tmp_path):
     running.web["directory"] = str(tmp_path / "on-disk")
     running.write_config()
     refused = running.command("run")
@@ -252,7 +252,7 @@ def test_a_directory_on_disk_is_refused_unless_the_configuration_allows_it(runni
     assert (tmp_path / "on-disk" / "app.env").exists()
 
 
-def test_status_for_people_and_for_programs(running):
+def test_the_status_is_available_as_text_and_as_json(running):
     running.web["refresh_interval"] = "5s"  # What is fresh stays so for a while.
     running.start()
     said = running.command("status")
@@ -265,15 +265,15 @@ def test_status_for_people_and_for_programs(running):
     assert "no agent answers" in gone.stderr
 
 
-def test_an_app_that_moves_to_another_directory_has_its_files_there_too(running, memory):
+def test_an_app_with_a_new_directory_has_its_files_in_both(running, memory):
     running.start()
     running.web["directory"] = str(memory / "elsewhere")
     running.write_config()
     running.until(lambda _: (memory / "elsewhere" / "app.env").exists())
-    assert (running.directory / "app.env").exists()  # whoever reads there still can
+    assert (running.directory / "app.env").exists()  # its readers are not affected
 
 
-def test_another_token_in_the_environment_is_not_shadowed_by_a_kept_one(bao, running):
+def test_a_stored_token_does_not_override_one_in_the_environment(bao, running):
     running.start()
     running.stop()
     assert not (running.state / "token").exists()
@@ -283,14 +283,14 @@ def test_another_token_in_the_environment_is_not_shadowed_by_a_kept_one(bao, run
     assert running.until(lambda s: s["token"])["token"]["accessor"] == token["accessor"]
 
 
-def test_a_new_app_whose_directory_cannot_be_used_changes_nothing_for_the_others(bao, running, folder, memory):
+def test_a_new_app_with_an_unusable_directory_does_not_affect_others(bao, running, folder, memory):
     running.start()
     taken = memory / "taken"
     taken.mkdir()
     (taken / "..data").symlink_to("..2026_another_tool")
     running.config["apps"]["new"] = {"directory": str(taken), "files": [{"template": "app.env.j2"}]}
     running.write_config()
-    running.until(lambda s: any("not lessee's" in line for line in s["problems"]))
+    running.until(lambda s: any("give lessee a directory of its own" in line for line in s["problems"]))
     bao.put(f"testing/{folder}/db", user="simba", password="second")
     running.until_file("app.env", "USER='simba'\nPASSWORD='second'\n")
     (taken / "..data").unlink()

@@ -23,13 +23,13 @@ path "secret/detailed-metadata/testing/*" { capabilities = ["list"] }
 FOLDERS = 3
 
 
-def test_in_quiet_an_agent_holds_one_connection_and_looks_once_a_folder_and_round(bao, sidecar, folder):
+def test_an_idle_agent_has_one_connection_and_sends_one_request_per_folder_and_check(bao, sidecar, folder):
     for number in range(FOLDERS):
         for name in ("one", "two"):
             bao.put(f"testing/{folder}-{number}/{name}", value="x")
             sidecar.template(f"{number}-{name}.env.j2", f'X={{{{ secret("{folder}-{number}/{name}").value }}}}\n')
     sidecar.log_in_by_approle(bao, POLICY)
-    sidecar.web["refresh"] = "1s"
+    sidecar.web["refresh_interval"] = "1s"
     with Proxy(urlsplit(bao.address).port) as proxy:
         sidecar.config["vault"]["address"] = proxy.address
         sidecar.start()
@@ -56,7 +56,7 @@ def crowded():
     return full
 
 
-def test_an_agent_for_which_inotify_has_no_room_takes_up_edits(sidecar, crowded):
+def test_an_agent_without_inotify_watches_reloads_edits(sidecar, crowded):
     sidecar.template("app.env.j2", "X=1\n")
     sidecar.start(before=crowded)
     (sidecar.disk / "app.env.j2").write_text("X=2\n")
@@ -69,5 +69,5 @@ def test_an_agent_for_which_inotify_has_no_room_takes_up_edits(sidecar, crowded)
     assert "Traceback" not in sidecar.log.read_text()
 
 
-def test_the_table_is_what_the_model_computes():
+def test_the_documented_table_matches_the_model():
     assert scaling.table() in SCALE.read_text()

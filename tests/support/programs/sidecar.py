@@ -1,4 +1,4 @@
-"""A real agent in a folder of its own, and a real app beside it."""
+"""A real agent in a directory of its own, and a real app that reads its files."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.status.server import UnixConnection, ask
+from lessee.status.server import UnixConnection, request_status
 
 PATIENCE = 30.0
 
@@ -25,23 +25,23 @@ def say(*_):
 signal.signal(signal.SIGHUP, say)
 say()
 while True:
-    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
+    time.sleep(0.05)  # Python runs the handler of a signal that arrives just before pause(2) only with the next one.
 """
 
 
 def eventually(check, what="it", patience=PATIENCE):
-    """Wait for another process: ask until the answer is truthy."""
+    """Wait for another process: check until the result is truthy."""
     deadline = time.monotonic() + patience
     while not (answer := check()):
-        assert time.monotonic() < deadline, f"{what} did not come to be within {patience} s"
+        assert time.monotonic() < deadline, f"{what} was not true within {patience} s"
         time.sleep(0.01)
     return answer
 
 
 def pass_by(seconds):
-    """Let so much time go by, where that is what is tried."""
+    """Wait, where the elapsed time itself is under test."""
     end = time.monotonic() + seconds
-    eventually(lambda: time.monotonic() > end, "the time")
+    eventually(lambda: time.monotonic() > end, "the deadline")
 
 
 class Running:
@@ -57,17 +57,17 @@ class Running:
             self.process.wait()
 
     def status(self):
-        return ask(self.socket, "GET", "/status.json")
+        return request_status(self.socket, "GET", "/status.json")
 
     def get(self, path):
-        """The code, and the text, of one answer."""
+        """The status code and the text of one response."""
         with closing(UnixConnection(self.socket, PATIENCE)) as connection:
             connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
     def until(self, check, patience=PATIENCE):
-        """Wait until the status is as wanted; the last one and the log go into the failure."""
+        """Wait until the status satisfies `check`. A failure contains the last status and the log."""
         last = None
 
         def look():
@@ -83,12 +83,12 @@ class Running:
             raise AssertionError(f"{exc}\n{self.log.read_text()}\n{json.dumps(last)}") from None
 
     def events(self):
-        """The log, parsed: one event a line."""
+        """The parsed log: one event per line."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 class Sidecar(Running):
-    """`lessee run` and one-shot commands over a configuration of the test's own."""
+    """`lessee run` and one-shot commands with a configuration of the test's own."""
 
     def __init__(self, address, disk, memory, *, environment="testing"):
         self.disk, self.memory = disk, memory
@@ -102,8 +102,8 @@ class Sidecar(Running):
         }
         self.config = {
             "vault": {"address": address},
-            "state": str(self.state),
-            "apps": {"web": {"directory": str(self.directory), "refresh": "200ms", "files": []}},
+            "state_dir": str(self.state),
+            "apps": {"web": {"directory": str(self.directory), "refresh_interval": "200ms", "files": []}},
         }
 
     @property
@@ -115,13 +115,13 @@ class Sidecar(Running):
         return self.config["apps"]["web"]
 
     def template(self, name, text, **settings):
-        """A template, and with settings a file of the app `web` from it."""
+        """Write a template, and add a file rendered from it to the app `web`."""
         (self.disk / name).write_text(text)
         self.web["files"] = [file for file in self.web["files"] if file["template"] != name]
         self.web["files"].append({"template": name, **settings})
 
     def log_in_by_approle(self, server, policy):
-        """From now on, with a role and a policy of its own."""
+        """Log in with a role and a policy of its own from now on."""
         files = {"role_id_file": self.disk / "role_id", "secret_id_file": self.disk / "secret_id"}
         for file, value in zip(files.values(), server.approle(self.disk.name, policy), strict=True):
             file.write_text(value)
@@ -131,7 +131,7 @@ class Sidecar(Running):
         (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
 
     def command(self, *arguments, env=None, timeout=30):
-        """A one-shot command, from its start to its end."""
+        """Run a one-shot command."""
         return subprocess.run(
             [sys.executable, "-m", "lessee", *arguments],
             cwd=self.disk,
@@ -143,7 +143,7 @@ class Sidecar(Running):
         )
 
     def start(self, *arguments, wait=True, before=()):
-        """`before`: a command that starts it."""
+        """`before`: a command that runs it."""
         self.write_config()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -167,11 +167,11 @@ class Sidecar(Running):
             eventually(look, f"{content!r} in {name}")
         except AssertionError as exc:
             there = path.read_text() if path.exists() else "nothing"
-            raise AssertionError(f"{exc}; there is {there!r}\n{self.log.read_text()}") from None
+            raise AssertionError(f"{exc}; it contains {there!r}\n{self.log.read_text()}") from None
 
 
 class App:
-    """A process of a name that prints the files at its start and at each SIGHUP."""
+    """A process with this name that prints the files at its start and at each SIGHUP."""
 
     def __init__(self, name, *files, script=APP):
         self.process = subprocess.Popen(
@@ -180,7 +180,7 @@ class App:
         self.first = self.process.stdout.readline().strip()
 
     def hears(self):
-        """What it prints next."""
+        """The next line that it prints."""
         return self.process.stdout.readline().strip()
 
     def close(self):
@@ -190,5 +190,5 @@ class App:
 
 
 def folders(directory: Path):
-    """Generations that stand in an app's directory."""
+    """The generations in an app's directory."""
     return sorted(entry.name for entry in directory.iterdir() if entry.name.startswith("..lessee"))

@@ -217,7 +217,7 @@ def test_a_moved_app_retains_its_leases_until_its_new_identity_has_notified_it()
     world.take(ev.Configured(world.apps))
     world.run(1.0)
     assert {known.need for known in world.leases.values()} == {Y}
-    assert [logged[2]["app"] for logged in world.log_lines if logged[1] == "app removed from configuration"] == []
+    assert [line[2]["app"] for line in world.log_lines if line[1] == "app removed from configuration"] == []
 
 
 def test_an_app_is_settled_shortly_after_its_notification():

@@ -1,4 +1,4 @@
-"""Vault goes and comes back; the app has its files all the while."""
+"""Outages of Vault, during which the apps have their files."""
 
 import os
 import re
@@ -50,26 +50,26 @@ def is_back(sidecar, since, value="second"):
 
 
 @pytest.mark.parametrize(
-    "weather",
+    "fault",
     [Fault.REFUSE, Fault.DROP, Fault.CUT, Fault.RUBBISH, Status(429), Status(500), Status(502), Status(503)],
-    ids=lambda weather: str(weather.code) if isinstance(weather, Status) else weather.name,
+    ids=lambda fault: str(fault.code) if isinstance(fault, Status) else fault.name,
 )
-def test_in_bad_weather_the_files_stay_the_trouble_is_told_and_its_end_is_found(server, proxy, proxied, weather):
+def test_in_an_outage_the_files_remain_and_its_start_and_end_are_logged(server, proxy, proxied, fault):
     proxied.start()
-    proxy.fault = weather
+    proxy.fault = fault
     server.put("testing/db", password="second")
     status = proxied.until(lambda s: not s["vault"]["reachable"] and not s["fresh"])
     assert status["ready"]
-    assert status["vault"]["since"] < status["vault"]["next_try"]
-    assert any("vault does not serve" in line for line in status["problems"])
+    assert status["vault"]["since"] < status["vault"]["next_retry_at"]
+    assert any("vault is unavailable" in line for line in status["problems"])
     assert (proxied.directory / "app.env").read_text() == "PASSWORD='first'\n"
     proxy.clear()
     is_back(proxied, time.monotonic())
     said = [event["event"] for event in proxied.events()]
-    assert said.count("vault is back") == 1  # away is told once a reason
+    assert said.count("vault available") == 1  # an outage is logged once per reason
 
 
-def test_a_server_that_hangs_is_not_fresh_at_once_told_after_ten_seconds_and_found_again(server, proxy, proxied):
+def test_a_server_that_hangs_is_a_problem_within_seconds_and_detected_when_available(server, proxy, proxied):
     proxied.start()
     proxy.fault = Fault.HANG
     server.put("testing/db", password="second")
@@ -81,7 +81,7 @@ def test_a_server_that_hangs_is_not_fresh_at_once_told_after_ten_seconds_and_fou
     is_back(proxied, time.monotonic())
 
 
-def test_a_sealed_server_is_waited_for_and_nothing_is_asked_anew_of_it(server, sidecar):
+def test_a_sealed_server_causes_no_new_login_and_no_new_lease(server, sidecar):
     server.put("testing/db", password="first")
     sidecar.log_in_by_approle(server, READ)
     sidecar.template("app.env.j2", APP)
@@ -97,7 +97,7 @@ def test_a_sealed_server_is_waited_for_and_nothing_is_asked_anew_of_it(server, s
     assert sidecar.status()["totals"]["logins"] == 1
 
 
-def test_a_mount_that_goes_and_comes_back_is_followed(server, sidecar):
+def test_a_remounted_kv_engine_is_detected(server, sidecar):
     server.put("testing/db", password="first")
     sidecar.template("app.env.j2", APP)
     sidecar.start()
@@ -109,7 +109,7 @@ def test_a_mount_that_goes_and_comes_back_is_followed(server, sidecar):
     is_back(sidecar, time.monotonic())
 
 
-def test_a_folder_whose_mount_was_away_costs_one_list_a_round_again(server, sidecar):
+def test_a_folder_on_a_remounted_engine_costs_one_list_per_check_again(server, sidecar):
     server.put("testing/db", password="first")
     server.put("testing/more", password="more")
     sidecar.template("app.env.j2", APP)
@@ -137,14 +137,14 @@ def put(server, **fields):
 
 
 @pytest.mark.parametrize(
-    "weather",
+    "fault",
     [Status(429), Status(500), Status(503), Fault.DROP, Fault.CUT],
     ids=["429", "500", "503", "dropped", "cut"],
 )
-def test_one_path_in_trouble_leaves_the_others_as_fresh_as_before(server, proxy, proxied, weather):
+def test_one_failing_path_does_not_affect_the_others(server, proxy, proxied, fault):
     add_other_app(server, proxied)
     proxied.start()
-    proxy.on_path("testing/far/", weather)
+    proxy.on_path("testing/far/", fault)
     server.put("testing/far/db", password="second")
     since, took = time.monotonic(), []
     for number in range(12):
@@ -157,12 +157,12 @@ def test_one_path_in_trouble_leaves_the_others_as_fresh_as_before(server, proxy,
     assert any("secret/testing/far" in line for line in proxied.status()["problems"])
     assert (proxied.memory / "other/far.env").read_text() == "PASSWORD='first'\n"
     assert proxy.count("testing/far/", since) <= 10
-    assert not any(event["event"] == "vault is away" for event in proxied.events())
+    assert not any(event["event"] == "vault unavailable" for event in proxied.events())
     proxy.clear()
     eventually(lambda: (proxied.memory / "other/far.env").read_text() == "PASSWORD='second'\n", "the other's file")
 
 
-def test_a_path_that_is_denied_and_granted_again_costs_no_login_and_the_others_nothing(server, sidecar):
+def test_a_path_that_is_denied_for_a_while_costs_no_login(server, sidecar):
     server.put("testing/db", password="first")
     sidecar.log_in_by_approle(server, READ)
     sidecar.template("app.env.j2", APP)
@@ -193,7 +193,7 @@ def add_other_app(server, sidecar):
     }
 
 
-def test_reads_that_hang_delay_no_renewal_of_a_lease(server, proxy, proxied, postgres):
+def test_hanging_reads_delay_no_lease_renewal(server, proxy, proxied, postgres):
     postgres.attach(server, role="short", default_ttl="7s", max_ttl="1h")
     proxied.template("db.txt.j2", '{{ dynamic("database/creds/short").username }}\n')
     for name in "abcd":  # more than there are threads to read
@@ -205,22 +205,22 @@ def test_reads_that_hang_delay_no_renewal_of_a_lease(server, proxy, proxied, pos
     proxied.until(lambda s: not s["fresh"])
     for number in (1, 2):
         eventually(lambda number=number: proxy.count("sys/leases/renew", since=hung) == number, "a renewal")
-        # Each comes at 0.5-0.7 of the ttl, and so before its end.
+        # Each happens at 0.5-0.7 of the ttl, and so before its end.
         assert time.monotonic() - hung < number * 7
-    assert proxied.status()["totals"]["issued"] == 1
+    assert proxied.status()["totals"]["leases_issued"] == 1
 
 
 def test_an_agent_that_starts_before_vault_waits_for_it(proxy, proxied):
     proxy.fault = Fault.REFUSE
     proxied.start(wait=False)
-    status = proxied.until(lambda s: s["problems"] and s["vault"]["next_try"])
+    status = proxied.until(lambda s: s["problems"] and s["vault"]["next_retry_at"])
     assert not status["ready"]
     assert "connection refused" in status["problems"][0]
     proxy.clear()
     is_back(proxied, time.monotonic(), "first")
 
 
-def test_a_name_that_cannot_be_resolved_is_told_and_mended_by_an_edit(proxy, proxied):
+def test_an_unresolvable_name_is_a_problem_until_an_edit(proxy, proxied):
     proxied.config["vault"]["address"] = f"http://vault.invalid:{free_port()}"
     proxied.start(wait=False)
     proxied.until(lambda s: any("name cannot be resolved" in line for line in s["problems"]))
@@ -229,34 +229,34 @@ def test_a_name_that_cannot_be_resolved_is_told_and_mended_by_an_edit(proxy, pro
     is_back(proxied, time.monotonic(), "first")
 
 
-def test_render_ends_with_69_when_its_time_is_over_though_vault_hangs(proxy, proxied):
+def test_render_exits_with_69_after_its_timeout_if_vault_hangs(proxy, proxied):
     proxy.fault = Fault.HANG
     proxied.write_config()
     begun = time.monotonic()
     done = proxied.command("render", "--timeout", "1s")
     assert done.returncode == 69
-    assert "did not serve it in time" in done.stderr
+    assert "did not provide its secrets in time" in done.stderr
     assert 1 < time.monotonic() - begun < 15
 
 
-def test_a_redirect_to_another_host_is_told_and_carries_nothing_there(server, proxy, proxied):
+def test_a_redirect_to_another_host_is_a_problem_and_not_followed(server, proxy, proxied):
     proxied.log_in_by_approle(server, READ)
     proxied.start()
     with Proxy(server.port) as other:
         proxy.fault = Status(307, {"Location": f"{other.address}/v1/secret/data/testing/db"})
         status = proxied.until(lambda s: not s["vault"]["reachable"])
-        assert "redirects elsewhere" in status["problems"][0]
+        assert "redirect" in status["problems"][0]
         seen = proxy.count()
         eventually(lambda: proxy.count() >= seen + 2, "more tries")
         assert other.connections == 0
 
 
-def test_retry_after_is_waited_for_and_no_longer_than_its_jitter(proxy, proxied):
+def test_retry_after_is_respected_with_little_jitter(proxy, proxied):
     proxied.start()
     proxy.on_path("testing/db", Status(429, {"Retry-After": "2"}))
     begun = time.monotonic()
     secret = proxied.until(lambda s: s["apps"]["web"]["secrets"][0]["error"])["apps"]["web"]["secrets"][0]
-    wait = datetime.fromisoformat(secret["next_try"]) - datetime.fromisoformat(secret["since"])
+    wait = datetime.fromisoformat(secret["next_retry_at"]) - datetime.fromisoformat(secret["since"])
     assert 1.99 < wait.total_seconds() < 2 * 1.1 + 0.01
     eventually(lambda: proxy.count("testing/db", since=begun) >= 4, "four requests")
     asked = [request.at for request in list(proxy.requests) if request.at >= begun][:4]
@@ -282,23 +282,23 @@ def small():
 
 
 @pytest.mark.parametrize("which", ["directory", "state"])
-def test_a_full_tmpfs_holds_the_new_files_back_whole_until_there_is_room(server, proxied, small, which):
+def test_a_full_tmpfs_delays_the_whole_generation_until_there_is_room(server, proxied, small, which):
     folder = small(getattr(proxied, which))
-    # Its reader is owed the news of a generation, and that is written into the state first.
-    proxied.web["notify"] = {"process": {"name": "nobody-of-this-name"}}
+    # The pending notification is recorded in the state directory before the publication.
+    proxied.web["notify"] = {"process": {"name": "no-process-of-this-name"}}
     proxied.start()
     with suppress(OSError):
         (folder / "filler").write_bytes(b"x" * 2**20)
     server.put("testing/db", password="second")
     status = proxied.until(lambda s: any("not published" in line for line in s["problems"]))
     assert "No space left" in str(status["problems"])
-    assert status["apps"]["web"]["next_try"]
+    assert status["apps"]["web"]["next_retry_at"]
     assert (proxied.directory / "app.env").read_text() == "PASSWORD='first'\n"
     (folder / "filler").unlink()
     proxied.until_file("app.env", "PASSWORD='second'\n")
 
 
-def test_a_read_only_directory_keeps_the_old_files_until_it_can_be_written(server, proxied, small):
+def test_a_read_only_directory_retains_the_old_files_until_it_is_writable(server, proxied, small):
     folder = small(proxied.directory)
     proxied.start()
     subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
@@ -309,15 +309,15 @@ def test_a_read_only_directory_keeps_the_old_files_until_it_can_be_written(serve
     is_back(proxied, time.monotonic())
 
 
-def test_vault_dies_and_comes_back_empty_and_is_filled_again(server, sidecar):
+def test_a_vault_that_restarts_empty_is_used_once_it_is_filled_again(server, sidecar):
     server.put("testing/db", password="first")
     sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
     sidecar.start()
 
     server.stop()
     status = sidecar.until(lambda s: not s["vault"]["reachable"])
-    assert (status["ready"], status["vault"]["next_try"] is not None) == (True, True)
-    assert any("vault does not serve" in line for line in status["problems"])
+    assert (status["ready"], status["vault"]["next_retry_at"] is not None) == (True, True)
+    assert any("vault is unavailable" in line for line in status["problems"])
     assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
 
     server.start()  # empty: the secret is gone, but the old file stays
@@ -345,7 +345,7 @@ def test_a_revoked_token_is_replaced_and_the_files_are_fresh_again(server, sidec
     assert status["totals"]["logins"] == 2
 
 
-def test_a_policy_without_metadata_rights_costs_data_reads_and_is_as_fresh(server, sidecar):
+def test_without_metadata_rights_the_data_is_polled(server, sidecar):
     server.put("testing/db", password="first")
     sidecar.log_in_by_approle(server, 'path "secret/data/testing/*" { capabilities = ["read"] }')
     sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
@@ -356,7 +356,7 @@ def test_a_policy_without_metadata_rights_costs_data_reads_and_is_as_fresh(serve
     sidecar.until_file("app.env", "PASSWORD='second'\n")
 
 
-def test_a_folder_of_secrets_is_one_list_a_round_and_takes_up_new_ones(server, sidecar):
+def test_a_folder_costs_one_list_per_check_and_includes_new_secrets(server, sidecar):
     for name in ("a", "b"):
         server.put(f"testing/keys/{name}", key=name)
     sidecar.template("keys.json.j2", '{{ secrets("keys/") }}\n')

@@ -10,7 +10,7 @@ import pytest
 
 from lessee.host.openbao import OpenBao
 from support.environments.reach import PAIRS, ROLES, Wire, beside, canary, is_allowed, plain, prepare, tricks, write
-from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, Ground
+from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, SetupNamespace
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
 
@@ -24,7 +24,7 @@ def environments(tmp_path_factory):
     memory = Path(tempfile.mkdtemp(prefix="lessee-test-", dir=MEMORY))
     with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as bao:
         (folder / "ground").mkdir()
-        yield prepare(Ground(bao, "apart", folder / "ground", folder / "audit.log"), memory)
+        yield prepare(SetupNamespace(bao, "apart", folder / "ground", folder / "audit.log"), memory)
     shutil.rmtree(memory)
 
 
@@ -36,7 +36,7 @@ def tokens(environments):
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_a_token_of_one_environment_gets_nothing_of_another(environments, tokens, own, other, role):
+def test_a_token_of_one_environment_reads_nothing_of_another(environments, tokens, own, other, role):
     token, before = tokens[own, role], environments.dump(*ENVIRONMENTS)
     with Wire(environments) as wire:
         named = [(one, wire.send(token, one)) for one in (*plain(other), *beside(other))]
@@ -52,7 +52,7 @@ LISTS = {"list", "list by GET", "list with versions"}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_same_requests_are_allowed_at_home_to_whom_the_matrix_allows_them(environments, tokens, environment):
+def test_the_same_requests_are_allowed_within_an_environment(environments, tokens, environment):
     everything = {one.form for one in plain(environment)}
     allowed = {
         "app": READS | LISTS,
@@ -83,7 +83,7 @@ class Agent:
         sidecar.environ.pop("VAULT_TOKEN")
 
     def asked(self):
-        """The requests that the server has logged so far, and the connections on the way."""
+        """The requests that the server has logged until now, and the connections to the proxy."""
         return self.ground.requests(), self.proxy.connections
 
 
@@ -123,8 +123,10 @@ TEMPLATES = {
     "extends": '{% extends "part.j2" %}',
 }
 PART = '{% macro password() %}{{ secret("OTHER/database/postgres").password }}{% endmacro %}{{ password() }}'
-SETTINGS = {"prefix": "OTHER/", "shared": ["OTHER/", "OTHER/database/"], "mount": "OTHER/secrets"}
-REFUSAL = re.compile(r"another environment's name|is no path: an element is empty, a dot|lies in 'secret', where")
+SETTINGS = {"prefix": "OTHER/", "shared_prefixes": ["OTHER/", "OTHER/database/"], "mount": "OTHER/secrets"}
+REFUSAL = re.compile(
+    r"name of another environment|is not a path: an element is empty, a dot|is in 'secret', the mount of"
+)
 
 
 def put(text, own, other):
@@ -133,7 +135,7 @@ def put(text, own, other):
 
 @pytest.mark.parametrize("command", ["render", "run", "exec"])
 @pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_the_agent_refuses_each_template_that_reaches_for_another_before_it_asks(agent, own, other, command):
+def test_the_agent_rejects_templates_that_read_another_environment(agent, own, other, command):
     one = agent(own)
     sidecar, before = one.sidecar, one.asked()
     named = {}
@@ -145,15 +147,17 @@ def test_the_agent_refuses_each_template_that_reaches_for_another_before_it_asks
     sidecar.write_config()
     said = sidecar.command(command, *(["--app", "web", "--", "true"] if command == "exec" else []))
     assert (said.returncode, said.stdout) == (65, "")
-    told = {form: [line for line in said.stderr.splitlines() if f"{name}:1: " in line] for form, name in named.items()}
-    assert {form: len(lines) for form, lines in told.items()} == dict.fromkeys(TEMPLATES, 1)
-    assert [line for (line,) in told.values() if not REFUSAL.search(line)] == []
+    errors = {
+        form: [line for line in said.stderr.splitlines() if f"{name}:1: " in line] for form, name in named.items()
+    }
+    assert {form: len(lines) for form, lines in errors.items()} == dict.fromkeys(TEMPLATES, 1)
+    assert [line for (line,) in errors.values() if not REFUSAL.search(line)] == []
     assert not sidecar.directory.exists()
     assert one.asked() == before
 
 
 @pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_and_a_prefix_a_shared_folder_a_mount_or_an_environ_of_another(agent, own, other):
+def test_the_agent_rejects_settings_that_reach_another_environment(agent, own, other):
     one = agent(own)
     sidecar, before = one.sidecar, one.asked()
     sidecar.template("web.txt.j2", '{{ secret("database/postgres").password }}')
@@ -162,22 +166,22 @@ def test_and_a_prefix_a_shared_folder_a_mount_or_an_environ_of_another(agent, ow
     for command in ("render", "run"):
         said = sidecar.command(command)
         assert (said.returncode, said.stdout) == (78, "")
-        found = re.findall(r"secrets\.(\S+): it begins with another environment's name", said.stderr)
-        assert sorted(found) == ["mount", "prefix", "shared[0]", "shared[1]"]
+        found = re.findall(r"secrets\.(\S+): it begins with the name of another environment", said.stderr)
+        assert sorted(found) == ["mount", "prefix", "shared_prefixes[0]", "shared_prefixes[1]"]
     sidecar.config["secrets"] = {"prefix": f"{other}/{{environment}}/"}
     sidecar.write_config()
-    assert "secrets.prefix: it begins with another environment's name" in sidecar.command("render").stderr
+    assert "secrets.prefix: it begins with the name of another environment" in sidecar.command("render").stderr
     sidecar.config["secrets"] = {}
     (sidecar.disk / "environ.j2").write_text(put('P={{ secret("OTHER/database/postgres").password }}\n', own, other))
-    sidecar.web["environ"] = "environ.j2"
+    sidecar.web["env_template"] = "environ.j2"
     sidecar.write_config()
     said = sidecar.command("exec", "--app", "web", "--", "true")
     assert (said.returncode, said.stdout) == (65, "")
-    assert re.search(r"environ\.j2:1: .* starts with another environment's name", said.stderr)
+    assert re.search(r"environ\.j2:1: .* starts with the name of another environment", said.stderr)
     assert one.asked() == before
 
 
-def test_what_the_agent_may_read_it_asks_for(agent):
+def test_the_agent_reads_what_it_may_read(agent):
     one = agent("testing")
     before = one.asked()
     one.sidecar.template("web.txt.j2", '{{ secret("database/postgres").password }}')
@@ -191,7 +195,7 @@ def test_what_the_agent_may_read_it_asks_for(agent):
 
 
 @pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_an_agent_that_says_it_is_of_another_environment_is_refused_by_its_policy(agent, own, other):
+def test_an_agent_that_claims_another_environment_is_denied_by_its_policy(agent, own, other):
     one = agent(own)
     one.sidecar.environ["LESSEE_ENVIRONMENT"] = other
     one.sidecar.template("web.txt.j2", '{{ secret("database/postgres").password }}')
@@ -221,9 +225,7 @@ def test_the_same_template_in_three_environments_reads_three_prefixes(environmen
     assert len(set(texts.values())) == 3
 
 
-def test_a_running_agent_that_is_told_to_reach_for_another_keeps_its_files_and_asks_for_nothing_of_it(
-    environments, agent
-):
+def test_a_running_agent_rejects_an_edit_that_reads_another_environment(environments, agent):
     one = agent("development")
     sidecar = one.sidecar
     sidecar.template("web.txt.j2", '{{ secret("database/postgres").password }}')
@@ -231,7 +233,7 @@ def test_a_running_agent_that_is_told_to_reach_for_another_keeps_its_files_and_a
     sidecar.until_file("web.txt", canary("development"))
     seen = len(environments.asked())
     (sidecar.disk / "web.txt.j2").write_text('{{ secret("production/database/postgres").password }}')
-    eventually(lambda: "another environment's name" in sidecar.log.read_text(), "the refusal")
+    eventually(lambda: "name of another environment" in sidecar.log.read_text(), "the refusal")
     assert (sidecar.directory / "web.txt").read_text() == canary("development")
     assert [path for path in environments.asked()[seen:] if "production" in path] == []
     assert sidecar.stop() == 0

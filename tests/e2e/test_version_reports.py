@@ -1,4 +1,4 @@
-"""A rotator sees which versions of its secrets an app works with: once that is proved, while the app is there."""
+"""The agent reports which versions of rotated secrets an app uses, once it is ready and while it runs."""
 
 import signal
 import subprocess
@@ -61,9 +61,7 @@ def said(bao, folder):
     return [one.get(f"{folder}/db") for one in found]
 
 
-def test_a_version_is_confirmed_when_the_app_sees_it_and_is_not_waited_for_when_it_is_gone(
-    bao, running, rotated, folder
-):
+def test_a_version_is_reported_once_the_app_uses_it_and_deleted_with_the_agent(bao, running, rotated, folder):
     running.start()
     eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
     rotated("second", 2)
@@ -83,7 +81,7 @@ def test_a_version_is_confirmed_when_the_app_sees_it_and_is_not_waited_for_when_
     assert "third" not in running.log.read_text()
 
 
-def test_an_app_that_is_not_ready_confirms_nothing(bao, running, folder):
+def test_an_app_that_is_not_ready_reports_nothing(bao, running, folder):
     running.web["ready"] = {"tcp": f"127.0.0.1:{free_port()}", "initial_delay": "0ms", "timeout": "500ms"}
     running.start()
     running.until(lambda s: s["apps"]["web"]["readiness"]["error"])
@@ -94,7 +92,7 @@ def test_an_app_that_is_not_ready_confirms_nothing(bao, running, folder):
         eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
 
 
-def test_what_is_rolled_back_is_not_confirmed(bao, running, rotated, folder):
+def test_a_rolled_back_version_is_not_reported(bao, running, rotated, folder):
     looks = ["grep", "-q", "good", str(running.directory / "app.env")]
     running.web["ready"] = {"command": looks, "initial_delay": "0ms", "timeout": "500ms"}
     rotated("good", 2)
@@ -121,7 +119,7 @@ def test_two_agents_of_an_app_are_two_consumers(bao, running, rotated, folder, t
         assert said(bao, folder) == ["2"]
 
 
-def test_without_the_right_the_agent_says_so_once_and_goes_on(bao, running, rotated, folder):
+def test_a_denied_report_is_logged_once(bao, running, rotated, folder):
     with Proxy(bao.port) as proxy:
         running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
         running.log_in_by_approle(bao, POLICY.format(folder))
@@ -151,7 +149,7 @@ def test_without_the_right_the_agent_says_so_once_and_goes_on(bao, running, rota
         assert listed(bao) == []
 
 
-def test_each_change_costs_one_write_and_a_secret_that_nobody_rotates_none(bao, running, rotated, folder):
+def test_each_change_of_a_rotated_secret_costs_one_report(bao, running, rotated, folder):
     with Proxy(bao.port) as proxy:
         running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
         bao.put(f"testing/{folder}/plain", value="one")
@@ -171,14 +169,14 @@ def test_each_change_costs_one_write_and_a_secret_that_nobody_rotates_none(bao, 
         assert len([one for one in proxy.requests if one.method not in {"GET", "LIST"}]) == 22
 
 
-def test_one_shot_commands_confirm_nothing(bao, running):
+def test_one_shot_commands_report_nothing(bao, running):
     running.write_config()
     assert running.command("render").returncode == 0
     assert running.command("exec", "--app", "web", "--once", "--", "true").returncode == 0
     assert listed(bao) == []
 
 
-def test_a_vault_that_hangs_holds_up_neither_the_files_nor_the_end(bao, running, rotated, folder):
+def test_a_hanging_report_delays_neither_the_files_nor_the_stop(bao, running, rotated, folder):
     with Proxy(bao.port) as proxy:
         running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
         running.start()
@@ -193,7 +191,7 @@ def test_a_vault_that_hangs_holds_up_neither_the_files_nor_the_end(bao, running,
         assert said(bao, folder) == ["1"]
 
 
-def test_the_agent_of_a_child_confirms_until_the_child_has_ended(bao, running, folder):
+def test_the_agent_of_a_child_reports_until_the_child_exits(bao, running, folder):
     running.write_config()
     program = [sys.executable, "-m", "lessee", "exec", "--app", "web", "--", "cat"]
     quiet = subprocess.DEVNULL
@@ -206,7 +204,7 @@ def test_the_agent_of_a_child_confirms_until_the_child_has_ended(bao, running, f
     assert listed(bao) == []
 
 
-def test_a_rotation_waits_for_the_agent_of_the_app_and_for_nobody_else(bao, tmp_path, memory):
+def test_a_rotation_waits_for_the_agent_of_the_app_alone(bao, tmp_path, memory):
     """The rotator and an agent, both real: the old is retired when the app has the new one."""
     with SYSTEMS["vault"].started(tmp_path) as new, closing(Sidecar(bao.address, tmp_path, memory)) as agent:
         (tmp_path / "rotator").mkdir()
