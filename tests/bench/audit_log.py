@@ -1,4 +1,4 @@
-"""How fast `lessee monitor` reads an audit log, in how much memory, and what it loses when all goes wrong at once."""
+"""Measures how fast `lessee monitor` reads an audit log, its memory, and its losses across rotations and kills."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def measure(lines: int = LINES) -> Iterator[Figure]:
 
 
 def _speed(disk: Path, memory: Path, lines: int) -> Iterator[Figure]:
-    answered = _make(disk, lines)
+    answered = _write_log(disk, lines)
     size = (disk / "audit.log").stat().st_size
     monitor = Monitor(disk / "lessee", memory, {"file": str(disk / "audit.log")})
     command = monitor.command("--once", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -59,33 +59,33 @@ def _speed(disk: Path, memory: Path, lines: int) -> Iterator[Figure]:
     _, status, usage = os.wait4(process.pid, 0)
     took = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    kept = monitor.kept()["sources"]["vault"]
-    whole = process.returncode == 0 and kept["lines"] == lines and kept["accesses"] == answered
+    checkpoint = monitor.checkpoint()["sources"]["vault"]
+    is_complete = process.returncode == 0 and checkpoint["lines"] == lines and checkpoint["accesses"] == answered
     rate, peak = lines / took, usage.ru_maxrss / 1024
     report(f"{lines:,} lines, {size / 1e6:,.0f} MB: {took:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of processor")
     name = f"audit log of {lines:,} lines ({size / 1e6:,.0f} MB): lines a second"
-    yield Figure(name, "", f"{rate:,.0f}", f"≥ {FAST:,}", whole and rate >= FAST)
+    yield Figure(name, "", f"{rate:,.0f}", f"≥ {FAST:,}", is_complete and rate >= FAST)
     busy = lines / (usage.ru_utime + usage.ru_stime)
     yield Figure("the same: lines a second of processor time", "", f"{busy:,.0f}")
     yield Figure("the same: most memory (RSS)", "", f"{peak:.0f} MiB", f"≤ {SMALL} MiB", peak <= SMALL)
 
 
-def _make(disk: Path, lines: int) -> int:
-    """Lines of a real log, with times, ids and paths of their own; how many of them are answers."""
-    originals = _real(disk)
+def _write_log(disk: Path, lines: int) -> int:
+    """Write lines of a real log with new times, ids and paths. Returns the number of responses."""
+    originals = _real_lines(disk)
     at, answered = datetime(2026, 1, 1, tzinfo=UTC), 0
     with (disk / "audit.log").open("w", encoding="utf-8") as file:
         for number in range(lines):
-            text, moment, request, is_answer = originals[number % len(originals)]
+            text, moment, request, is_response = originals[number % len(originals)]
             at += timedelta(microseconds=700)
-            answered += is_answer
+            answered += is_response
             line = text.replace(moment, f"{at:%Y-%m-%dT%H:%M:%S.%f}123Z", 1).replace(request, f"{number:036d}", 1)
             file.write(line.replace("/benched/0", f"/benched/{number % 5000}"))
     return answered
 
 
-def _real(disk: Path) -> list[tuple[str, str, str, bool]]:
-    """Lines, each with its time, its request's id, and whether it is an answer."""
+def _real_lines(disk: Path) -> list[tuple[str, str, str, bool]]:
+    """Lines, each with its time, its request id, and whether it is a response."""
     folder = disk / "openbao"
     folder.mkdir()
     with Audited(folder) as bao:
@@ -98,7 +98,7 @@ def _real(disk: Path) -> list[tuple[str, str, str, bool]]:
         bao.ask("GET", "secret/metadata/benched/0")
         bao.ask("GET", "secret/metadata/benched/?list=true")
         with suppress(RuntimeError):
-            bao.ask("GET", "secret/data/refused/benched/0", token=token)
+            bao.ask("GET", "secret/data/denied/benched/0", token=token)
         bao.ask("DELETE", "secret/data/benched/0")
     found = []
     for text in bao.audit.read_text().splitlines(keepends=True):
@@ -119,9 +119,9 @@ def _losses(disk: Path, memory: Path) -> Iterator[Figure]:
         monitor.start().until(lambda status: status["ready"])
         for thread in (*writers, rotating):
             thread.start()
-        draw, kills = random.Random(1), 0  # noqa: S311  # No secret comes of it.
+        draw, kills = random.Random(1), 0  # noqa: S311  # The random moments are no secret.
         while kills < KILLS or rotating.is_alive():
-            time.sleep(draw.uniform(0.2, 1.6))  # At whatever moment.
+            time.sleep(draw.uniform(0.2, 1.6))  # At a random moment.
             monitor.stop(signal.SIGKILL)
             monitor.start()
             kills += 1
@@ -133,12 +133,12 @@ def _losses(disk: Path, memory: Path) -> Iterator[Figure]:
             monitor.until(lambda status: status["accesses"]["total"] >= written)
         time.sleep(1.0)
         monitor.stop()
-        kept = monitor.kept()
-    counted = sum(sum(one.values()) for one in kept["sinks"]["counting"].values())
-    read = kept["sources"]["vault"]["number"]
+        checkpoint = monitor.checkpoint()
+    counted = sum(sum(one.values()) for one in checkpoint["sinks"]["counters"].values())
+    read = checkpoint["sources"]["vault"]["number"]
     lost, doubled = max(0, written - counted), max(0, counted - written)
     report(f"{written:,} written, {read:,} read, {counted:,} counted, {kills} kills")
-    name = f"accesses lost, doubled, of {written:,}, over {ROTATIONS} rotations and {kills} kills"
+    name = f"accesses lost, counted twice, of {written:,}, over {ROTATIONS} rotations and {kills} kills"
     yield Figure(name, "", f"{lost}, {doubled}", "0, 0", counted == written == read)
 
 
@@ -156,14 +156,14 @@ def _rotate(bao: Audited) -> None:
             bao.reopen()
         else:
             bao.audit.rename(bao.audit.with_name(f"audit.log-{number:03}"))
-            bao.audit.touch()  # As `create` of logrotate.
+            bao.audit.touch()  # As logrotate does with `create`.
             time.sleep(0.05)
             bao.reopen()
         eventually(lambda: bao.audit.exists() and bao.audit.stat().st_size, "the new file")
         time.sleep(0.1)
 
 
-# From a write's answer until it is counted.
+# The time from a write until it is counted.
 
 
 def _delay(disk: Path, memory: Path) -> Iterator[Figure]:
@@ -178,5 +178,5 @@ def _delay(disk: Path, memory: Path) -> Iterator[Figure]:
                 pass
             took.append(time.monotonic() - began)
             time.sleep(0.02)
-    said = f"{median(took) * 1000:.1f} ms, {quantiles(took, n=100)[-1] * 1000:.1f} ms"
-    yield Figure("from a write's answer until the monitor's status has it: median, p99", "", said)
+    text = f"{median(took) * 1000:.1f} ms, {quantiles(took, n=100)[-1] * 1000:.1f} ms"
+    yield Figure("KV write → counted in the monitor's status: median, p99", "", text)

@@ -1,4 +1,4 @@
-"""What the trail costs: the loop that acts, the thread that writes, and whoever looks whether all is whole."""
+"""Measures the audit trail: its cost for the acting thread, its writes to disk, and its verification."""
 
 import tempfile
 import time
@@ -20,36 +20,36 @@ from support.models.audit_trails import action
 
 COUNT = 2_000
 ENTRIES = 100_000
-"""Of the trail that is verified; their signatures are made, and the disk is not waited for."""
+"""Entries of the verified trail; they are signed, and are on tmpfs."""
 SECRETS = 100
-"""Values that the redactor looks for in each act."""
+"""Values that the redactor searches for in each action."""
 
 
 def measure(entries: int = ENTRIES) -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory(prefix="lessee-trail-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lessee-audit-trail-") as folder:
         yield from _loop(Path(folder))
-    with tempfile.TemporaryDirectory(prefix="lessee-trail-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lessee-audit-trail-") as folder:
         yield from _disk(Path(folder))
-    with tempfile.TemporaryDirectory(prefix="lessee-trail-", dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="lessee-audit-trail-", dir=MEMORY) as folder:
         yield from _verified(Path(folder), entries)
 
 
 def _loop(folder: Path) -> Iterator[Figure]:
-    """The same line of the log with and without a trail, while the thread writes beside it."""
+    """Log the same lines with and without an audit trail, whose thread writes at the same time."""
     redactor = Redactor()
     redactor.learn("bench", [f"canary-{number:040}" for number in range(SECRETS)])
-    said = AuditTrail(directory=str(folder / "trail"), key_file=str(folder / "trail.key"))
+    settings = AuditTrail(directory=str(folder / "trail"), key_file=str(folder / "trail.key"))
     bare = _logged()
-    with record_service(said, "agent", "testing", redactor, {}):
+    with record_service(settings, "agent", "testing", redactor, {}):
         time.sleep(0.5)  # Its start is not what is measured.
-        heard = _logged()
+        recorded = _logged()
     with open_audit_trail(folder / "trail") as trail:
         written = sum(1 for _ in trail.lines())
-    rows = [(quantiles(some, n=100)[49] * 1e6, quantiles(some, n=100)[98] * 1e6) for some in (bare, heard)]
+    rows = [(quantiles(some, n=100)[49] * 1e6, quantiles(some, n=100)[98] * 1e6) for some in (bare, recorded)]
     cells = [f"{middle:.0f} µs, {most:.0f} µs" for middle, most in rows]
     report(f"{written:,} entries")
-    name = "an act, in the loop's thread: its line in the log alone; with a trail (median, p99)"
-    yield Figure(name, "", "; ".join(cells), "all are in it", written == COUNT + 2)
+    name = "an action in the acting thread: log line alone; with an audit trail (median, p99)"
+    yield Figure(name, "", "; ".join(cells), "all recorded", written == COUNT + 2)
 
 
 def _logged() -> list[float]:
@@ -58,28 +58,28 @@ def _logged() -> list[float]:
         began = time.perf_counter()
         log("info", "secret read", secret=f"secret/testing/app/{number % 100}", version=number)
         took.append(time.perf_counter() - began)
-        time.sleep(0.0005)  # A burst, in which others get their turn.
+        time.sleep(0.0005)  # The writing thread gets CPU time between two lines.
     return took
 
 
 def _disk(folder: Path) -> Iterator[Figure]:
-    """From the first to the last on the disk, as an operator's step and as a service writes."""
+    """Write actions to disk one at a time, as an operator's command does, and in batches, as a service does."""
     rates = []
-    for at_once in (1, 64):
-        writer = AuditTrailWriter(folder / str(at_once), folder / f"{at_once}.key")
+    for batch in (1, 64):
+        writer = AuditTrailWriter(folder / str(batch), folder / f"{batch}.key")
         actions = [action(number) for number in range(640)]
         began = time.monotonic()
-        for number in range(0, len(actions), at_once):
-            writer.add(actions[number : number + at_once])
+        for number in range(0, len(actions), batch):
+            writer.add(actions[number : number + batch])
         rates.append(len(actions) / (time.monotonic() - began))
         writer.close()
     yield Figure(
-        "acts a second, on the disk: one at a time; 64 at once", "", "; ".join(f"{rate:,.0f}" for rate in rates)
+        "actions a second on disk: one at a time; in batches of 64", "", "; ".join(f"{rate:,.0f}" for rate in rates)
     )
 
 
 def _verified(folder: Path, entries: int) -> Iterator[Figure]:
-    """A trail that is whole, and the same with one entry changed: then each signature is looked at."""
+    """Verify an intact trail, and the same trail with one changed entry, which makes it check each signature."""
     writer = AuditTrailWriter(folder / "trail", folder / "trail.key")
     for _ in range(0, entries, 1000):
         writer.add([action(number) for number in range(1000)])
@@ -95,5 +95,5 @@ def _verified(folder: Path, entries: int) -> Iterator[Figure]:
         rates.append(entries / (time.monotonic() - began))
         found.append(len(verdict.findings))
     report(f"{len(text) / 1e6:,.0f} MB in the first file; findings: {found}")
-    name = f"`audit verify` of {entries:,} entries: entries a second where all is whole; where one was changed"
+    name = f"`audit verify` of {entries:,} entries: entries a second if intact; if one is changed"
     yield Figure(name, "", "; ".join(f"{rate:,.0f}" for rate in rates), "found", found == [0, 1])

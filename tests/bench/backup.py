@@ -1,4 +1,4 @@
-"""How long a backup of 1,000 secrets takes, whether all comes back, and what a bad archive can do."""
+"""Measures a backup of 1,000 secrets, verifies its restore, and restores damaged and forged archives."""
 
 import re
 import subprocess
@@ -26,14 +26,14 @@ REPETITIONS = 3
 
 @dataclass
 class _Run:
-    """One run of the program, and all that could be seen of it."""
+    """One run of the program, its output, and the canary values that it revealed."""
 
     seconds: float
     code: int
-    said: bytes
+    output: bytes
     peak: float
     """MiB."""
-    seen: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
 
 
 def measure() -> Iterator[Figure]:
@@ -53,7 +53,7 @@ def measure() -> Iterator[Figure]:
             again = _run(bench, "restore", "latest", "--yes", "--force")
             same = _contents(bench.bao) == _contents(empty)
         yield from _timed("restore", [restore], None)
-        writes = re.findall(rb"with (\d+) writes", restore.said + again.said)
+        writes = re.findall(rb"with (\d+) writes", restore.output + again.output)
         yield Figure(
             "… into an empty server: all versions equal; writes, and of a second run",
             "-",
@@ -63,18 +63,18 @@ def measure() -> Iterator[Figure]:
         )
         yield from _corruptions(bench)
         runs = [*saves, *verifies, restore, again]
-        hits = [hit for run in runs for hit in run.seen]
+        hits = [hit for run in runs for hit in run.leaks]
         hits += [str(path) for path in _archives(bench) if CANARY.encode() in path.read_bytes()]
         yield Figure("… canary values in output, archives, open and scratch files", "-", f"{len(hits)}", "0", not hits)
 
 
-def _timed(name: str, runs: list[_Run], most: float | None) -> Iterator[Figure]:
+def _timed(name: str, runs: list[_Run], target: float | None) -> Iterator[Figure]:
     longest = max(run.seconds for run in runs)
     done = all(run.code == 0 for run in runs)
     what = f"backup of {SECRETS:,} secrets in {VERSIONS} versions each: {name}, longest of {len(runs)}"
-    reach = "" if most is None else f"≤ {most:.0f} s"
-    yield Figure(what, "-", f"{longest:.1f} s", reach, done and (most is None or longest <= most))
-    yield Figure(f"… {name}: memory at its peak", "-", f"{max(run.peak for run in runs):.0f} MiB")
+    reach = "" if target is None else f"≤ {target:.0f} s"
+    yield Figure(what, "-", f"{longest:.1f} s", reach, done and (target is None or longest <= target))
+    yield Figure(f"… {name}: peak memory", "-", f"{max(run.peak for run in runs):.0f} MiB")
 
 
 def _fill(bao: OpenBao) -> None:
@@ -93,18 +93,18 @@ def _configure(bench: Rig, address: str) -> None:
 
 def _run(bench: Rig, *arguments: str) -> _Run:
     settings = environ(bench.folder) | {"VAULT_TOKEN": ROOT_TOKEN, "LESSEE_BACKUP_KEY_FILE": str(bench.folder / "key")}
-    said, peak, seen = bench.folder / "said", 0.0, []
+    output, peak, leaks = bench.folder / "output", 0.0, []
     started = time.monotonic()
-    with said.open("wb") as out:
+    with output.open("wb") as out:
         command = [sys.executable, "-m", "lessee", "backup", *arguments]
         process = subprocess.Popen(command, cwd=bench.folder, env=settings, stdout=out, stderr=out)
     while process.poll() is None:
         peak = max(peak, _peak(process.pid))
-        seen += _look(process.pid)
+        leaks += _find_canaries(process.pid)
         time.sleep(0.1)
     ended = time.monotonic() - started
-    seen += [f"{arguments}: output"] if CANARY.encode() in said.read_bytes() else []
-    return _Run(ended, process.returncode, said.read_bytes(), peak, seen)
+    leaks += [f"{arguments}: output"] if CANARY.encode() in output.read_bytes() else []
+    return _Run(ended, process.returncode, output.read_bytes(), peak, leaks)
 
 
 def _peak(pid: int) -> float:
@@ -113,8 +113,8 @@ def _peak(pid: int) -> float:
     return 0.0
 
 
-def _look(pid: int) -> list[str]:
-    """The files that it has open, those without a name too, and what lies in its scratch folder."""
+def _find_canaries(pid: int) -> list[str]:
+    """The open files of the process, also unlinked ones, and its scratch files, if they contain a canary."""
     found = []
     folders = [path for folder in MEMORY.glob("lessee-verify-*") for path in folder.rglob("*")]
     with suppress(OSError):
@@ -137,13 +137,13 @@ def _corruptions(bench: Rig) -> Iterator[Figure]:
     forger = Forger(bench.folder / "key", max(_archives(bench)))
     cases = [content for content, _ in cut_or_altered(forger).values()]
     cases += [content for content, _, _ in forged(forger).values()]
-    refused = 0
+    rejected = 0
     for content in cases:
         (bench.folder / "forged.age").write_bytes(content)
         run = _run(bench, "restore", "forged.age", "--yes")
-        refused += run.code in {65, 77} and b"lessee: " in run.said and b"Traceback" not in run.said
-    name = "… archives that are cut, altered or forged: refused"
-    yield Figure(name, "-", f"{refused} of {len(cases)}", "all, ≥ 20", refused == len(cases))
+        rejected += run.code in {65, 77} and b"lessee: " in run.output and b"Traceback" not in run.output
+    name = "… archives that are cut, altered or forged: rejected"
+    yield Figure(name, "-", f"{rejected} of {len(cases)}", "all, ≥ 20", rejected == len(cases))
 
 
 def _archives(bench: Rig) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What becomes of renewals when the wall clock jumps by a day, as one that is set late does."""
+"""Checks renewals while the wall clock jumps by a day."""
 
 import shutil
 import subprocess
@@ -15,17 +15,17 @@ TTL = 30
 WINDOW = 60.0
 DAY = 86400.0
 JUMPS = (DAY, -DAY)
-"""Seconds by which the clock is wrong in the second third of the window, and in the last."""
+"""Seconds by which the clock is wrong in the second and in the last third of the window."""
 EARLIEST, LATEST = 0.5 * TTL, 0.7 * TTL
-"""Seconds after it was issued or renewed in which a lease is to be renewed."""
+"""Seconds after its issue or renewal between which the agent must renew a lease."""
 SLACK = 1.0
 
 
 def measure() -> Iterator[Figure]:
-    """Lessee alone: the peer is a static program, which asks the kernel and not the library."""
+    """Measure lessee alone; libfaketime has no effect on the peer, a static program."""
     library = _find_library()
     if library is None:
-        report("jumps: not measured, for want of `faketime`: apt install faketime")
+        report("clock_jumps: skipped, because `faketime` is not installed; run: apt install faketime")
         return
     with database() as (bench, postgres):
         postgres.attach(bench.bao, default_ttl=f"{TTL}s", max_ttl="1h")
@@ -35,12 +35,12 @@ def measure() -> Iterator[Figure]:
             "LD_PRELOAD": library,
             "FAKETIME_TIMESTAMP_FILE": str(clock),
             "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DISABLE_SHM": "1",  # a killed program would leave it behind
-            # CLOCK_BOOTTIME is one of these: a jump of the wall clock leaves it alone.
+            "FAKETIME_DISABLE_SHM": "1",  # a killed program would leave a segment
+            # CLOCK_BOOTTIME is one of these; a jump of the wall clock does not change it.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         gaps = _gaps(bench, program, clock)
-    # The last gap is one that the end of the window cut short.
+    # The end of the window cuts off the last gap.
     spurious = sum(gap < EARLIEST - SLACK for gap in gaps[:-1])
     missed = sum(gap > LATEST + SLACK for gap in gaps)
     yield Figure(
@@ -54,17 +54,17 @@ def measure() -> Iterator[Figure]:
 
 
 def _find_library() -> str | None:
-    """What `faketime` has its programs preload."""
+    """The library that `faketime` preloads."""
     if shutil.which("faketime") is None:
         return None
-    asked = subprocess.run(
+    printed = subprocess.run(
         ["faketime", "-f", "+0d", "printenv", "LD_PRELOAD"], capture_output=True, text=True, check=True
     )
-    return asked.stdout.strip()
+    return printed.stdout.strip()
 
 
 def _gaps(bench: Rig, program: Program, clock: Path) -> list[float]:
-    """Seconds, by the server's clock, between what it issued, each renewal, and the end of the window."""
+    """Seconds on the server's clock between the issue, each renewal and the end of the window."""
     clock.write_text("+0")
     with program:
         program.wait_for_files()
@@ -73,15 +73,15 @@ def _gaps(bench: Rig, program: Program, clock: Path) -> list[float]:
             clock.write_text(f"{jump:+.0f}")
             program.until(lambda jump=jump: _is_wrong_by(program, jump), "the jump")
         time.sleep(WINDOW / 3)
-    asked = [*audited_requests(bench, "database/creds/simba"), *audited_requests(bench, "sys/leases/renew")]
-    times = [*sorted(request.at for request in asked), time.time()]
+    requests = [*audited_requests(bench, "database/creds/simba"), *audited_requests(bench, "sys/leases/renew")]
+    times = [*sorted(request.at for request in requests), time.time()]
     gaps = [after - before for before, after in pairwise(times)]
-    report(f"jumps: {[round(gap, 1) for gap in gaps]} s")
+    report(f"clock_jumps: {[round(gap, 1) for gap in gaps]} s")
     return gaps
 
 
 def _is_wrong_by(program: Program, seconds: float) -> bool:
-    """Whether the agent's wall clock is: status.json tells the lease's end by it."""
+    """Whether the agent's wall clock is wrong by these seconds: status.json reports the lease's end by it."""
     (lease,) = program.wait_for_status()["leases"]
     wall = datetime.fromisoformat(lease["expires_at"]).timestamp() - lease["expires_in"]
     return abs(wall - time.time() - seconds) < SLACK

@@ -1,4 +1,4 @@
-"""How many rotations twenty rotators make that begin at once."""
+"""Counts the rotations of twenty rotators that start at the same time."""
 
 import subprocess
 import tempfile
@@ -18,15 +18,15 @@ TIMES = 5
 def measure() -> Iterator[Figure]:
     with database() as (bench, postgres), tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder:
         target = RotationTarget(bench.bao, folder, LoginRoles(postgres))
-        made = [_at_once(target) for _ in range(TIMES)]
+        made = [_rotate_concurrently(target) for _ in range(TIMES)]
         if not target.system.accepts(target.fields()):
             raise RuntimeError("the published credential does not work")
-    name = f"rotations of {ROTATORS} `lessee rotate --force` at once, {TIMES} times: the most, the least"
+    name = f"rotations of {ROTATORS} concurrent `lessee rotate --force`, {TIMES} times: the most, the least"
     yield Figure(name, "", f"{max(made)}, {min(made)}", "1, 1", set(made) == {1})
 
 
-def _at_once(target: RotationTarget) -> int:
-    """Raises RuntimeError where one of them fails."""
+def _rotate_concurrently(target: RotationTarget) -> int:
+    """Count the rotations. Raises RuntimeError if a rotator fails."""
     command = [*LESSEE, "rotate", target.name, "--force", "--log-level", "error"]
     env = {**environ(target.folder), "VAULT_TOKEN": ROOT_TOKEN}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -34,7 +34,7 @@ def _at_once(target: RotationTarget) -> int:
     started = [subprocess.Popen(command, cwd=target.folder, env=env, **quiet) for _ in range(ROTATORS)]
     codes = [process.wait(TIMEOUT) for process in started]
     if any(codes):
-        raise RuntimeError(f"they end with {codes}")
+        raise RuntimeError(f"exit codes of the rotators: {codes}")
     made = int(target.metadata()["current_version"]) - before
-    report(f"{ROTATORS} at once: {made}")
+    report(f"{ROTATORS} rotators: {made} rotations")
     return made

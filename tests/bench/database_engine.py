@@ -1,4 +1,4 @@
-"""OpenBao's own database engine, killed between PostgreSQL's commit and its own."""
+"""Kills OpenBao's database engine between PostgreSQL's commit of a new password and its own."""
 
 import socket
 import tempfile
@@ -18,23 +18,23 @@ _USER = "held-user"
 
 
 def seconds_until_it_works(cap: float) -> float | None:
-    """From the server's next start until the password that it gives of a static role is right; None: not so soon."""
+    """Seconds from the server's restart until its password of a static role works; None after `cap` seconds."""
     with (
         tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder,
         Postgres(Path(folder)) as postgres,
         Cluster(Path(folder), nodes=1) as bao,
-        _Way(postgres.port) as way,
+        _CommitProxy(postgres.port) as proxy,
     ):
-        _attach(bao, postgres, way)
+        _attach(bao, postgres, proxy)
         before = _password(bao)
         if not postgres.can_log_in(_USER, before):
-            raise RuntimeError("what is not killed does not work either")
-        way.holds = True
+            raise RuntimeError("the password does not work before the kill")
+        proxy.holds = True
         threading.Thread(target=_rotate, args=(bao,), daemon=True).start()
-        if not way.committed.wait(TIMEOUT):
+        if not proxy.committed.wait(TIMEOUT):
             raise RuntimeError("the engine commits nothing")
         bao.stop(0)
-        way.holds = False
+        proxy.holds = False
         if postgres.can_log_in(_USER, before):
             raise RuntimeError("PostgreSQL has not committed")
         began = time.monotonic()
@@ -45,14 +45,14 @@ def seconds_until_it_works(cap: float) -> float | None:
         return took
 
 
-def _attach(bao: Cluster, postgres: Postgres, way: "_Way") -> None:
+def _attach(bao: Cluster, postgres: Postgres, proxy: "_CommitProxy") -> None:
     postgres.sql(f"CREATE DATABASE {DATABASE}")
     postgres.sql(f'CREATE ROLE "{_USER}" LOGIN')
     postgres.sql("CREATE ROLE engine LOGIN SUPERUSER PASSWORD 'engine'")
     bao.ask(0, "POST", "sys/mounts/database", {"type": "database"})
     connection = {
         "plugin_name": "postgresql-database-plugin",
-        "connection_url": f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{way.port}/{DATABASE}?sslmode=disable",
+        "connection_url": f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{proxy.port}/{DATABASE}?sslmode=disable",
         "username": "engine",
         "password": "engine",
         "allowed_roles": "*",
@@ -67,12 +67,12 @@ def _password(bao: Cluster) -> str:
 
 
 def _rotate(bao: Cluster) -> None:
-    with suppress(OSError, RuntimeError):  # It is killed, or waits in vain.
+    with suppress(OSError, RuntimeError):  # The server is killed, or the request times out.
         bao.ask(0, "POST", f"database/rotate-role/{_ROLE}", {})
 
 
-class _Way:
-    """Forwards to a PostgreSQL. While it `holds`, the answer to a COMMIT does not come back."""
+class _CommitProxy:
+    """Forwards to PostgreSQL. While `holds` is true, it drops the response to a COMMIT."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -98,7 +98,7 @@ class _Way:
     def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with source, sink, suppress(OSError):
             while data := source.recv(65536):
-                # The protocol's CommandComplete, which only the server sends.
+                # CommandComplete of the protocol, which only the server sends.
                 if self.holds and b"C\x00\x00\x00\x0bCOMMIT\x00" in data:
                     self.committed.set()
                 else:

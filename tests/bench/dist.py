@@ -1,4 +1,4 @@
-"""How long `check --dist` takes over what a large build wrote, by how long the values are that it looks for."""
+"""Measures `check --dist` on the output of a large build, for values of different lengths."""
 
 import random
 import secrets
@@ -18,7 +18,7 @@ WORDS = ("const", "function", "return", "import", "module", "e", "t", "n", "i", 
 
 
 def measure() -> Iterator[Figure]:
-    """In this process, with all that is asked of Vault left out; CPU time, for it does nothing else."""
+    """Measure CPU time in this process, without the requests to Vault."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         chance = random.Random(1)  # noqa: S311  # The same text in each run.
         text = " ".join(chance.choices(WORDS, k=SIZE // 3)).encode()[:SIZE]

@@ -1,4 +1,4 @@
-"""How often one environment gets something of another, by its tokens and by its agents."""
+"""Counts what one environment's tokens and agents can read of another environment."""
 
 import json
 import subprocess
@@ -16,14 +16,14 @@ from support.environments.reach import PAIRS, ROLES, Wire, beside, is_allowed, p
 from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, SetupNamespace
 from support.servers.fault_proxy import Proxy
 
-_REACHING = {
+_CROSSING = {
     "secret": '{{ secret("%s/database/postgres").password }}',
     "folder": '{{ secrets("%s/") | join }}',
     "dynamic": '{{ dynamic("%s/database/creds/simba").username }}',
     "certificate": '{{ certificate("%s/pki/issue/web", common_name="a.simba.local").certificate }}',
-    "above": '{{ secret("../%s/database/postgres").password }}',
+    "parent": '{{ secret("../%s/database/postgres").password }}',
 }
-_HOME = "at home, as a check of the count"
+_OWN = "of the own environment, to verify the count"
 
 
 def measure() -> Iterator[Figure]:
@@ -31,14 +31,14 @@ def measure() -> Iterator[Figure]:
         folder = Path(name)
         (folder / "ground").mkdir()
         with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as bao:
-            ground = prepare(SetupNamespace(bao, "apart", folder / "ground", folder / "audit.log"), folder)
+            ground = prepare(SetupNamespace(bao, "isolation", folder / "ground", folder / "audit.log"), folder)
             yield from _by_tokens(ground)
             with Proxy(bao.port) as proxy:
                 yield from _by_agents(ground, proxy, folder)
 
 
 def _by_tokens(ground: SetupNamespace) -> Iterator[Figure]:
-    tried = allowed = at_home = 0
+    tried = allowed = own_allowed = 0
     with Wire(ground) as wire:
         for role in ROLES:
             tokens = {name: ground.log_in(f"{name}-{role}") for name in ENVIRONMENTS}
@@ -47,25 +47,29 @@ def _by_tokens(ground: SetupNamespace) -> Iterator[Figure]:
                 tried += len(attempts)
                 allowed += sum(is_allowed(wire.send(tokens[own], one), other) for one in attempts)
             first = next(plain(ENVIRONMENTS[0]))
-            at_home += is_allowed(wire.send(tokens[ENVIRONMENTS[0]], first), ENVIRONMENTS[0])
-    who = f"{len(PAIRS)} pairs of environments, {len(ROLES)} roles"
-    yield Figure(f"requests for another's that were allowed, {who}", "", f"{allowed} of {tried}", "0", allowed == 0)
-    yield Figure(f"reads {_HOME}", "", f"{at_home} of {len(ROLES)}", str(len(ROLES)), at_home == len(ROLES))
+            own_allowed += is_allowed(wire.send(tokens[ENVIRONMENTS[0]], first), ENVIRONMENTS[0])
+    what = f"{len(PAIRS)} pairs of environments, {len(ROLES)} roles"
+    yield Figure(
+        f"requests for another environment that were allowed, {what}", "", f"{allowed} of {tried}", "0", allowed == 0
+    )
+    yield Figure(f"reads {_OWN}", "", f"{own_allowed} of {len(ROLES)}", str(len(ROLES)), own_allowed == len(ROLES))
 
 
 def _by_agents(ground: SetupNamespace, proxy: Proxy, folder: Path) -> Iterator[Figure]:
-    tried = refused = 0
+    tried = rejected = 0
     requests = ground.requests()
     for own, other in PAIRS:
-        for form, text in _REACHING.items():
+        for form, text in _CROSSING.items():
             tried += 1
-            refused += _render(ground, proxy, folder / f"{own}-{other}-{form}", own, text % other) in {65, 78}
-    asked = max(ground.requests() - requests, proxy.connections)
-    met = asked == 0 and refused == tried
-    yield Figure("requests of agents whose template reaches for another's", "", f"{asked} of {tried} agents", "0", met)
-    code = _render(ground, proxy, folder / "home", ENVIRONMENTS[0], '{{ secret("database/postgres").password }}')
-    asked = ground.requests() - requests
-    yield Figure(f"requests of one {_HOME}", "", str(asked), "more than 0", code == 0 and asked > 0)
+            rejected += _render(ground, proxy, folder / f"{own}-{other}-{form}", own, text % other) in {65, 78}
+    requested = max(ground.requests() - requests, proxy.connections)
+    met = requested == 0 and rejected == tried
+    yield Figure(
+        "requests of agents whose template names another environment", "", f"{requested} of {tried} agents", "0", met
+    )
+    code = _render(ground, proxy, folder / "own", ENVIRONMENTS[0], '{{ secret("database/postgres").password }}')
+    requested = ground.requests() - requests
+    yield Figure(f"requests of an agent {_OWN}", "", str(requested), "more than 0", code == 0 and requested > 0)
 
 
 def _render(ground: SetupNamespace, proxy: Proxy, folder: Path, own: str, text: str) -> int:

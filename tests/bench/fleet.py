@@ -1,6 +1,6 @@
-"""How soon 200 agents are fresh again whose real server was killed, came back sealed, and was unsealed.
+"""Measures how soon 200 agents are fresh after their real server was killed, restarted sealed, and unsealed.
 
-Their machines and their clients are the real ones, in one process.
+The agents are real state machines with real clients, in one process.
 """
 
 import os
@@ -17,7 +17,7 @@ from math import inf
 from pathlib import Path
 from statistics import median
 
-from herd import SEED, SPEC, Agent, after, peak
+from herd import SEED, SPEC, Agent, peak, seconds_to_fresh
 from rig import MEMORY, Figure, report, resident
 
 from lessee.agent.machine.deadlines import wake_at
@@ -33,7 +33,7 @@ from support.servers.cluster import Cluster
 AGENTS = 200
 REFRESH = 5.0
 TTL = 20
-AWAY = 40.0
+OUTAGE = 40.0
 SEALED = 20.0
 REACH = 60.0
 TIMEOUT = 300.0
@@ -42,7 +42,7 @@ _POLICY = 'path "secret/*" { capabilities = ["read", "list"] }'
 
 
 class Fleet:
-    """Agents with their real clients, all turned by one thread, as each of them is by one of its own."""
+    """Agents with their real clients, all driven by one thread."""
 
     def __init__(self, connect: Callable[[Callable[[ev.Event], None]], Client]) -> None:
         self.requests = Counter[int]()
@@ -55,7 +55,7 @@ class Fleet:
             self._take(number, [ev.Configured({"app": replace(SPEC, refresh_interval=REFRESH)})])
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Turn until something is done, or TIMEOUT is at its end."""
+        """Run the agents until a condition holds, or for TIMEOUT seconds."""
         deadline = boot_time() + TIMEOUT
         while not done() and boot_time() < deadline:
             for number, events in self._collect().items():
@@ -66,7 +66,7 @@ class Fleet:
             client.close()
 
     def _collect(self) -> Mapping[int, Sequence[ev.Event]]:
-        """The events of those to whom some have come; none for those whose deadline has."""
+        """The new events of each agent; an agent whose deadline has passed may have none."""
         letters: defaultdict[int, list[ev.Event]] = defaultdict(list)
         wait = min(agent.due for agent in self.agents) - boot_time()
         with suppress(queue.Empty):
@@ -105,27 +105,27 @@ def measure() -> Iterator[Figure]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY)))
         cluster = stack.enter_context(Cluster(folder, nodes=1))
-        fleet = Fleet(_connecting(cluster, folder))
+        fleet = Fleet(_connector(cluster, folder))
         stack.callback(fleet.close)
         fleet.run(lambda: all(agent.number for agent in fleet.agents))
         report(f"{threading.active_count()} threads, {resident(os.getpid())[0]:.0f} MiB")
         with ThreadPoolExecutor(1) as operator:
-            outage = operator.submit(_go_and_come_back, cluster)
+            outage = operator.submit(_cause_outage, cluster)
             fleet.run(lambda: outage.done() and all(agent.fresh_at is not None for agent in fleet.agents))
-            back_at = outage.result()
+            up_at = outage.result()
         report(f"{sum(agent.state.counters.logins for agent in fleet.agents)} logins")
-        took = after(fleet.agents, back_at)
+        took = seconds_to_fresh(fleet.agents, up_at)
     late, last = took.count(inf), took[-1]
-    name = f"{AGENTS} real agents, {AWAY:.0f} s without a server, sealed for {SEALED:.0f} s"
+    name = f"{AGENTS} real agents, server killed for {OUTAGE:.0f} s, sealed for {SEALED:.0f} s"
     reach = f"≤ {REACH:.0f} s"
-    yield Figure(f"{name}: fresh again after its unsealing, the last", "", f"{last:.1f} s", reach, last <= REACH)
-    yield Figure(f"{name}: fresh again after its unsealing, the median", "", f"{median(took):.1f} s")
-    yield Figure(f"{name}: requests a second at peak", "", str(peak(fleet.requests, int(back_at))))
-    yield Figure(f"{name}: gave up", "", str(late), "0", not late)
+    yield Figure(f"{name}: unsealed → fresh, the last", "", f"{last:.1f} s", reach, last <= REACH)
+    yield Figure(f"{name}: unsealed → fresh, the median", "", f"{median(took):.1f} s")
+    yield Figure(f"{name}: requests a second at peak", "", str(peak(fleet.requests, int(up_at))))
+    yield Figure(f"{name}: not fresh", "", str(late), "0", not late)
 
 
-def _connecting(cluster: Cluster, folder: Path) -> Callable[[Callable[[ev.Event], None]], Client]:
-    """What makes a client with an AppRole login."""
+def _connector(cluster: Cluster, folder: Path) -> Callable[[Callable[[ev.Event], None]], Client]:
+    """Returns a function that creates clients with an AppRole login."""
     cluster.ask(0, "POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
     cluster.ask(0, "POST", "secret/data/herd", {"data": {"version": 1}})
     cluster.ask(0, "PUT", "sys/policies/acl/herd", {"policy": _POLICY})
@@ -150,19 +150,19 @@ def _connecting(cluster: Cluster, folder: Path) -> Callable[[Callable[[ev.Event]
     return connect
 
 
-def _go_and_come_back(cluster: Cluster) -> float:
-    """When it was unsealed."""
+def _cause_outage(cluster: Cluster) -> float:
+    """Kill the server, restart it sealed, unseal it, and change the secret. Returns when it was unsealed."""
     time.sleep(2 * REFRESH)
     report("the server is killed")
     cluster.stop(0)
-    time.sleep(AWAY)
+    time.sleep(OUTAGE)
     cluster.start(0, unseal=False)
-    report("it is back, and sealed")
+    report("the server is restarted, and sealed")
     time.sleep(SEALED)
     cluster.unseal(0)
-    back_at = boot_time()
-    report("it is unsealed")
+    up_at = boot_time()
+    report("the server is unsealed")
     cluster.active()
     cluster.ask(0, "POST", "secret/data/herd", {"data": {"version": 2}})
-    report(f"the secret is changed {boot_time() - back_at:.1f} s later")
-    return back_at
+    report(f"the secret was changed {boot_time() - up_at:.1f} s later")
+    return up_at

@@ -131,7 +131,7 @@ def _log_in_meanwhile(
 
 @contextmanager
 def _load(bench: Rig) -> Iterator[list[float]]:
-    """Two threads write the KV secrets that the agent reads, and a process at nice 10 uses CPU. Yields the write times."""
+    """Two threads write the KV secrets of the agent, and a process at nice 10 uses CPU. Yields the write times."""
     done = threading.Event()
     took = []
 

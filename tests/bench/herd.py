@@ -1,7 +1,7 @@
-"""What 10,000 agents ask of a server that was away for long, and how soon all of them are fresh again.
+"""Measures the requests of 10,000 agents after a long outage of their server, and how soon all are fresh.
 
-They are the machines that each agent runs, in simulated time against a model of a server. The secret changes while it
-is away: whoever told an app of it is fresh.
+Each agent is the real state machine, in simulated time against a model of a server. The secret changes during the
+outage: an agent is fresh when it has notified its app of the new version.
 """
 
 import heapq
@@ -29,33 +29,33 @@ from lessee.core.tokens import Token
 SEED = 1
 AGENTS = 10_000
 REFRESH = 30.0
-"""Of each agent: as often as this server can still be asked by so many, at a seventh of its load."""
+"""Of each agent. The server can serve so many agents at this interval with a seventh of its capacity."""
 TTL = 300.0
-"""Of each token: it ends while the server is away, and each agent must log in anew."""
+"""Of each token. It expires during the outage, so each agent must log in again."""
 START = 180.0
-"""The agents start within so many seconds, at a third of the server's load."""
-AWAY = 600.0
+"""Seconds within which all agents start, with a third of the server's capacity."""
+OUTAGE = 600.0
 SHORT = 20.0
-"""Another time away, for information: after a short one everyone is to be back in seconds, and so all come at once."""
+"""A short outage, for information: all agents return within seconds, and so at the same time."""
 WATCH = 300.0
-"""Seconds after the return in which every agent is to be fresh."""
+"""Seconds after the outage in which every agent must be fresh."""
 PEAK = 1.2
 TAIL = 90.0
 
 LOGINS, OTHERS = 400.0, 2500.0
-"""What the model does in a second, of either. On two cores OpenBao did 291 AppRole logins, or 2,572 KV reads."""
+"""Logins, or other requests, that the model serves in a second. OpenBao served 291 or 2,572 on two cores."""
 QUEUE = 800
-WAY = 0.002
-"""Seconds that an answer is on its way."""
+DELAY = 0.002
+"""Seconds until a response arrives."""
 
 SPEC = AppSpec(frozenset({Ref("secret", "herd")}), REFRESH, notifies=True, compiled_app="")
 _CONTENTS = [Generation("app", (File("a", str(version).encode(), 0o440),)) for version in range(3)]
-_AWAY = Failure(Kind.UNAVAILABLE, "connection refused")
-_BUSY = Failure(Kind.UNAVAILABLE, "too many requests are waiting")
+_UNAVAILABLE = Failure(Kind.UNAVAILABLE, "connection refused")
+_BUSY = Failure(Kind.UNAVAILABLE, "request queue is full")
 
 
 class Agent:
-    """The machine of one agent; all but requests to Vault is done at once, as lessee.agent.identity does it."""
+    """The state machine of one agent. Every command except requests to Vault is done in zero time."""
 
     __slots__ = ("_ask", "due", "fresh_at", "now", "number", "state", "token_ends_at")
 
@@ -64,7 +64,7 @@ class Agent:
         self.due = self.now = self.token_ends_at = 0.0
         self.number = 0
         self.fresh_at: float | None = None
-        """When its app was told of the newest version."""
+        """When its app was notified of the newest version."""
         self._ask = ask
 
     def take(self, events: Sequence[ev.Event], now: float) -> None:
@@ -85,7 +85,7 @@ class Agent:
                 return ev.Published(command.app, command.job, self.number, changed=True)
             case cmd.Notify():
                 self.fresh_at = self.now if self.state.apps[command.app].generation == _CONTENTS[2] else None
-                return ev.Notified(command.app, command.job, "told")
+                return ev.Notified(command.app, command.job, "SIGHUP")
             case cmd.Log() | cmd.MarkNotified() | cmd.Prune():
                 return None
             case _:
@@ -94,42 +94,42 @@ class Agent:
 
 
 class Model:
-    """A server that does one thing at a time, in their order, and refuses who would have to wait too long."""
+    """A server that serves one request after another, and rejects requests while its queue is full."""
 
-    def __init__(self, away: float) -> None:
-        self.away_at, self.back_at = 2 * START, 2 * START + away
+    def __init__(self, outage: float) -> None:
+        self.down_at, self.up_at = 2 * START, 2 * START + outage
         self.logins, self.requests, self.work = Counter[int](), Counter[int](), Counter[int]()
-        """By the second, counted from the return; work in seconds."""
-        self.refused = 0
+        """By the second, counted from the end of the outage; work in seconds."""
+        self.rejected = 0
         self._waiting: deque[float] = deque()
         self._names = itertools.count(1)
 
     def ask(self, agent: Agent, command: cmd.VaultCommand, now: float) -> tuple[float, ev.Answer]:
-        """When the answer comes, and what it is."""
+        """When the response arrives, and the response."""
         work = 1 / LOGINS if isinstance(command, cmd.Login) else 1 / OTHERS
         self._count(command, now, work)
-        if self.away_at <= now < self.back_at:
-            return now + WAY / 2, ev.RequestFailed(command.request_id, _AWAY)
+        if self.down_at <= now < self.up_at:
+            return now + DELAY / 2, ev.RequestFailed(command.request_id, _UNAVAILABLE)
         waiting = self._waiting
         while waiting and waiting[0] <= now:
             waiting.popleft()
         if len(waiting) >= QUEUE:
-            self.refused += 1
-            return now + WAY, ev.RequestFailed(command.request_id, _BUSY)
+            self.rejected += 1
+            return now + DELAY, ev.RequestFailed(command.request_id, _BUSY)
         done_at = max(now, waiting[-1] if waiting else now) + work
-        if now < self.away_at <= done_at:
-            return self.away_at, ev.RequestFailed(command.request_id, _AWAY)
+        if now < self.down_at <= done_at:
+            return self.down_at, ev.RequestFailed(command.request_id, _UNAVAILABLE)
         waiting.append(done_at)
-        return done_at + WAY, self._serve(agent, command, now)
+        return done_at + DELAY, self._serve(agent, command, now)
 
     def _count(self, command: cmd.VaultCommand, now: float, work: float) -> None:
-        second = int((now - self.back_at) // 1)
+        second = int((now - self.up_at) // 1)
         self.requests[second] += 1
         self.logins[second] += isinstance(command, cmd.Login)
         self.work[second] += work
 
     def _serve(self, agent: Agent, command: cmd.VaultCommand, now: float) -> ev.Answer:
-        version = 1 if now < self.back_at else 2
+        version = 1 if now < self.up_at else 2
         match command:
             case cmd.Login():
                 agent.token_ends_at = now + TTL
@@ -155,22 +155,22 @@ class Model:
 
 
 class Herd:
-    """Agents and a server in simulated time: it jumps from one answer or deadline to the next."""
+    """Agents and a server in simulated time, which jumps from one response or deadline to the next."""
 
-    def __init__(self, away: float) -> None:
-        self.server = Model(away)
+    def __init__(self, outage: float) -> None:
+        self.server = Model(outage)
         self.agents: list[Agent] = []
         self._asked: list[cmd.Command] = []
         self._mail: list[tuple[float, int, Agent, ev.Event | None]] = []
         self._order = itertools.count()
-        chance = random.Random(SEED)  # noqa: S311  # Whoever has the seed can replay it.
+        chance = random.Random(SEED)  # noqa: S311  # The same seed gives the same run.
         for _ in range(AGENTS):
             agent = Agent(chance.getrandbits(64), self._asked.append)
             self.agents.append(agent)
             self._post(chance.uniform(0.0, START), agent, ev.Configured({"app": SPEC}))
 
     def run(self, until: float) -> None:
-        """An agent's deadline is mail without an event; of those only the one it has last set counts."""
+        """Deliver responses and deadlines. A deadline is mail without an event; only an agent's latest one counts."""
         mail = self._mail
         while mail and mail[0][0] < until:
             now, _, agent, event = heapq.heappop(mail)
@@ -192,40 +192,40 @@ class Herd:
 
 
 def measure() -> Iterator[Figure]:
-    herd = _lived_through(AWAY)
-    server, took = herd.server, after(herd.agents, herd.server.back_at)
+    herd = _simulate(OUTAGE)
+    server, took = herd.server, seconds_to_fresh(herd.agents, herd.server.up_at)
     load, late, tail = peak(server.work), took.count(inf), took[AGENTS * 99 // 100]
-    first, last = (sum(server.requests[second + at] for second in range(60)) / 60 for at in (-int(AWAY), -60))
-    name = f"{AGENTS:,} agents, {AWAY:.0f} s without a server"
-    yield Figure(f"{name}: peak of what it is then asked, to what it can", "", f"{load:.2f}", f"≤ {PEAK}", load <= PEAK)
+    first, last = (sum(server.requests[second + at] for second in range(60)) / 60 for at in (-int(OUTAGE), -60))
+    name = f"{AGENTS:,} agents, {OUTAGE:.0f} s of outage"
+    yield Figure(f"{name}: peak load after it, of the capacity", "", f"{load:.2f}", f"≤ {PEAK}", load <= PEAK)
     yield Figure(f"{name}: logins a second at peak, of {LOGINS:.0f}", "", f"{peak(server.logins)}")
     yield Figure(f"{name}: fresh again, 99 of 100", "", f"{tail:.0f} s", f"≤ {TAIL:.0f} s", tail <= TAIL)
     yield Figure(f"{name}: fresh again, the median and the last", "", f"{median(took):.0f} s, {took[-1]:.0f} s")
-    yield Figure(f"{name}: gave up, or are not fresh within {WATCH:.0f} s", "", str(late), "0", not late)
-    yield Figure(f"{name}: requests a second meanwhile, first and last minute", "", f"{first:.0f}, {last:.0f}")
-    herd = _lived_through(SHORT)
-    took = after(herd.agents, herd.server.back_at)
-    name = f"{AGENTS:,} agents, {SHORT:.0f} s without a server"
-    yield Figure(f"{name}: peak of what it is then asked, to what it can", "", f"{peak(herd.server.work):.2f}")
+    yield Figure(f"{name}: not fresh within {WATCH:.0f} s", "", str(late), "0", not late)
+    yield Figure(f"{name}: requests a second during it, first and last minute", "", f"{first:.0f}, {last:.0f}")
+    herd = _simulate(SHORT)
+    took = seconds_to_fresh(herd.agents, herd.server.up_at)
+    name = f"{AGENTS:,} agents, {SHORT:.0f} s of outage"
+    yield Figure(f"{name}: peak load after it, of the capacity", "", f"{peak(herd.server.work):.2f}")
     yield Figure(f"{name}: fresh again, the median and the last", "", f"{median(took):.0f} s, {took[-1]:.0f} s")
 
 
-def _lived_through(away: float) -> Herd:
-    herd = Herd(away)
-    back_at = herd.server.back_at
-    for at in range(0, int(back_at + WATCH), 60):
+def _simulate(outage: float) -> Herd:
+    herd = Herd(outage)
+    up_at = herd.server.up_at
+    for at in range(0, int(up_at + WATCH), 60):
         herd.run(at + 60.0)
         fresh = sum(agent.fresh_at is not None for agent in herd.agents)
-        report(f"{at + 60 - back_at:+.0f} s: {fresh} are fresh")
+        report(f"{at + 60 - up_at:+.0f} s: {fresh} are fresh")
     load = " ".join(f"{herd.server.work[second]:.2f}" for second in range(60))
     logins = sum(count for second, count in herd.server.logins.items() if second >= 0)
-    report(f"seed {SEED}; {logins} logins, {herd.server.refused} refused as too many; load by the second: {load}")
+    report(f"seed {SEED}; {logins} logins, {herd.server.rejected} rejected by a full queue; load by the second: {load}")
     return herd
 
 
-def after(agents: Sequence[Agent], back_at: float) -> list[float]:
-    """Seconds from the return until each was fresh, in order; infinite for those that are not."""
-    return sorted((agent.fresh_at if agent.fresh_at is not None else inf) - back_at for agent in agents)
+def seconds_to_fresh(agents: Sequence[Agent], up_at: float) -> list[float]:
+    """Seconds from the end of the outage until each agent was fresh, in order; infinite for those that are not."""
+    return sorted((agent.fresh_at if agent.fresh_at is not None else inf) - up_at for agent in agents)
 
 
 def peak(counts: Counter[int], first: int = 0) -> float:

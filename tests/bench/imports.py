@@ -1,4 +1,4 @@
-"""What each dependency costs in memory and start-up time, and what each client of Vault costs per request.
+"""Measures the memory and import time of each dependency, and the time per request of each client of Vault.
 
 `python tests/bench/imports.py`; docs/decisions/ quotes its tables.
 """
@@ -27,9 +27,9 @@ MODULES = (
     "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.cli.commands.run",
     "watchfiles", "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
 )  # fmt: skip
-"""In the order of the imports. The first ones are Python's own; the last four are imported only when they are used."""
+"""In the order of the imports. The first five are Python's own; lessee imports the last four only when it uses them."""
 CLIENTS = (("lessee.vault.transport",), ("requests",), ("hvac",))
-"""Each alone, in an interpreter that has imported nothing else."""
+"""Each alone, in a new interpreter."""
 REPETITIONS = 7
 REQUESTS = 300
 _PROBE = """

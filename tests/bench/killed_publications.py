@@ -19,7 +19,7 @@ LATEST = 0.15
 STAGING = 0.003
 """The latest of every second kill, in seconds after the agent begins to write a generation."""
 SETTLE = 10.0
-"""Seconds until no leftovers remain: the agent removes the old generation 5 s after the notification."""
+"""Seconds until no leftovers remain. The agent removes the old generation 5 s after a notification."""
 FILES = {f"f{number:03}.env": "kills/one" for number in range(200)}
 """Many files, so that kills often interrupt their writing."""
 _RANDOM = SystemRandom()

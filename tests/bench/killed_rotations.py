@@ -1,4 +1,4 @@
-"""What is left when `lessee rotate` is killed at any moment, and how soon the published credential works again."""
+"""Kills `lessee rotate` at random moments, and measures how soon the published credential works."""
 
 import os
 import sys
@@ -24,20 +24,20 @@ from support.systems.postgres import OneRole
 KILLS = 30
 """Of each kind."""
 EARLY = 0.2
-"""The part of them that comes before a rotation begins, or as it begins; the others come until it has ended."""
-AGAIN = 10
-"""After so many it is measured anew how long a rotation takes."""
+"""The share of kills up to the beginning of a rotation; the others are between its beginning and its end."""
+BATCH = 10
+"""Kills after which the duration of a rotation is measured again."""
 BOUND = 30.0
 
 
 def measure(kills: int = KILLS) -> Iterator[Figure]:
     seed = int(os.environ.get("SEED") or int.from_bytes(os.urandom(4)))
-    report(f"seed {seed}: SEED={seed} gives the same chances")
+    report(f"seed {seed}: SEED={seed} repeats this run")
     for name, system in SYSTEMS.items():
-        yield _of(name, system, kills, Random(seed))  # noqa: S311  # It keeps no secret.
+        yield _measure_kind(name, system, kills, Random(seed))  # noqa: S311  # The random moments are no secret.
 
 
-def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
+def _measure_kind(name: str, system: Any, kills: int, chance: Random) -> Figure:
     longest, lockouts, orphans, caught = 0.0, 0, 0, 0
     with (
         tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder,
@@ -46,13 +46,13 @@ def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
     ):
         target = RotationTarget(bao, folder, new())
         for number in range(kills):
-            if number % AGAIN == 0:
-                # The least of three: the very first one takes long, and the machine may have other things to do.
-                before, takes = map(min, zip(*(_whole(target) for _ in range(3)), strict=True))
+            if number % BATCH == 0:
+                # The shortest of three: the first is slow, and other load may delay one.
+                before, duration = map(min, zip(*(_rotate(target) for _ in range(3)), strict=True))
             if chance.random() < EARLY:
                 target.rotate_and_kill_after(chance.uniform(0.0, before))
             else:
-                target.rotate_and_kill_after(chance.uniform(0.0, takes), begun=True)
+                target.rotate_and_kill_after(chance.uniform(0.0, duration), begun=True)
             caught += target.journal.is_open
             try:
                 longest = max(longest, target.recover())
@@ -60,16 +60,16 @@ def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
                 report(f"{name}: {exc or 'the published credential does not work'}")
                 lockouts += 1
             orphans = max(orphans, len(target.system.orphans(target.fields())))
-    report(f"{name}: a rotation begins {before:.2f} s after its process and takes {takes:.2f} s")
-    what = f"`{name}`: {kills} kills, {caught} of them in an open rotation: until the published credential works"
-    came = f"{longest:.2f} s; {lockouts} lockouts, {orphans} keys left over"
+    report(f"{name}: a rotation begins {before:.2f} s after its process and takes {duration:.2f} s")
+    what = f"`{name}`: {kills} kills, {caught} during an open rotation: until the published credential works"
+    text = f"{longest:.2f} s; {lockouts} lockouts, {orphans} keys left over"
     met = longest <= BOUND and not lockouts and not orphans and 2 * caught >= kills
     peer = format_seconds(seconds_until_it_works(BOUND), BOUND) + ", 1 kill" if system is OneRole else ""
-    return Figure(what, peer, came, "≤ 30 s; 0, 0; half in an open one", met)
+    return Figure(what, peer, text, "≤ 30 s; 0, 0; half in an open rotation", met)
 
 
-def _whole(target: RotationTarget) -> tuple[float, float]:
-    """Seconds from the start of a rotator's process until its rotation begins, and from then on until it has ended."""
+def _rotate(target: RotationTarget) -> tuple[float, float]:
+    """Seconds from the start of a rotator's process until its rotation begins, and from there to its end."""
     started = time.time()
     if target.rotate_and_kill_after(TIMEOUT):
         raise RuntimeError("a rotation does not end")

@@ -1,4 +1,4 @@
-"""An MCP session over restarts of its server, and what `lessee exec` adds to its start and to each call."""
+"""Counts failed calls of an MCP session across server restarts, and measures what `lessee exec` adds to calls."""
 
 import functools
 import json
@@ -29,7 +29,7 @@ _RESPAWN = ("--respawn", "mcp-stdio")
 
 
 def measure(rotations: int = ROTATIONS, calls: int = CALLS, starts: int = STARTS) -> Iterator[Figure]:
-    """Beside a server without lessee, in turn."""
+    """Compare with a server without lessee, in turn."""
     packages = npm.packages()
     folder = packages / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
     server = (str(npm.program(packages, "node")), str(folder))
@@ -59,7 +59,7 @@ async def _session(bench: Rig, server: Sequence[str], rotations: int) -> tuple[i
         try:
             answer = await client.call_tool("get-env")
             value = json.loads(answer.content[0].text)["VALUE"]  # type: ignore[union-attr]
-        except Exception as exc:  # noqa: BLE001  # Whatever it is, it is a call that has failed.
+        except Exception as exc:  # noqa: BLE001  # Every exception is a failed call.
             failed += 1
             report(f"a call failed: {exc}")
         took.append(time.monotonic() - since)
@@ -72,7 +72,9 @@ async def _session(bench: Rig, server: Sequence[str], rotations: int) -> tuple[i
                 deadline = time.monotonic() + _PATIENCE
                 while value != str(number):
                     if time.monotonic() > deadline:
-                        raise RuntimeError(f"rotation {number} does not come\n{log.read_text()[-2000:]}")
+                        raise RuntimeError(
+                            f"the server does not get the value of rotation {number}\n{log.read_text()[-2000:]}"
+                        )
                     tasks.start_soon(call, client)
                     await anyio.sleep(PACE)
                 if number % 10 == 0:
@@ -81,7 +83,7 @@ async def _session(bench: Rig, server: Sequence[str], rotations: int) -> tuple[i
 
 
 def _calls(bench: Rig, server: Sequence[str], calls: int) -> Iterator[Figure]:
-    """In turn, ten calls at a time: whatever else the machine does strikes both."""
+    """Take turns of ten calls, so that other load on the machine affects both."""
     took: dict[str, list[float]] = {"bare": [], "respawn": []}
     respawn, log = _exec(bench, "calls", server, *_RESPAWN)
     with _Raw(server, log, bench.folder) as bare, _Raw(respawn, log, bench.folder) as behind:
@@ -113,28 +115,28 @@ def _starts(bench: Rig, server: Sequence[str], starts: int) -> Iterator[Figure]:
         respawn=lambda: start(commands["respawn"][0]),
     )
     bare = median(took["bare"])
-    for name, said in (("plain", "`exec`"), ("respawn", "`exec --respawn mcp-stdio`")):
+    for name, text in (("plain", "`exec`"), ("respawn", "`exec --respawn mcp-stdio`")):
         more = median(took[name]) - bare
-        figure = f"start of an MCP server until it is initialized, by {said}"
+        figure = f"start of an MCP server until it is initialized, by {text}"
         yield Figure(figure, f"bare: {bare:.2f} s", f"+ {more * 1000:.0f} ms", "≤ + 250 ms", more <= 0.25)
 
 
 def _exec(bench: Rig, name: str, server: Sequence[str], *options: str) -> tuple[list[str], Path]:
-    """The command, over a secret and a configuration of its own, and its log."""
+    """The command with its own secret and configuration, and its log."""
     bench.write(name, "0")
     config = bench.lessee_for({"files": ({}, None)}).config
-    said = json.loads(config.read_text())
-    app = said["apps"]["files"]
+    settings = json.loads(config.read_text())
+    app = settings["apps"]["files"]
     del app["files"]
-    app["env_template"] = "environ.env.j2"
-    (config.parent / "templates" / "environ.env.j2").write_text(f'VALUE={{{{ secret("{name}").value }}}}\n')
-    config.write_text(json.dumps(said))
+    app["env_template"] = "app.env.j2"
+    (config.parent / "templates" / "app.env.j2").write_text(f'VALUE={{{{ secret("{name}").value }}}}\n')
+    config.write_text(json.dumps(settings))
     words = [*LESSEE, "exec", "--config", str(config), "--app", "files", *options, "--", *server]
     return words, config.parent / "log"
 
 
 class _Raw:
-    """A client that does no more than it must."""
+    """A minimal client."""
 
     def __init__(self, command: Sequence[str], log: Path, folder: Path) -> None:
         self._command, self._log, self._folder = command, log, folder
@@ -158,7 +160,7 @@ class _Raw:
         self._process.communicate(timeout=_PATIENCE)
 
     def ping(self) -> float:
-        """How long it takes."""
+        """Seconds of one ping."""
         since = time.perf_counter()
         self._ask("ping", {})
         return time.perf_counter() - since

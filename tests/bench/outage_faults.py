@@ -1,4 +1,4 @@
-"""Kinds of weather, each over a server and a lessee of its own: how it comes, and how it goes."""
+"""The outages that the benchmark `outages` causes, each with its own server and agent."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from lessee.status.server import request_status
 from support.servers.fault_proxy import Fault, Proxy, Status
 
 SECRETS = {"files": "one/kv", "other": "two/kv"}
-"""By app; the first has a lease beside it."""
+"""By app; the first also has a lease."""
 ALL = frozenset(SECRETS)
-_SKIES = {
+_FAULTS = {
     "connection refused": Fault.REFUSE,
     "hanging": Fault.HANG,
     "answers cut": Fault.CUT,
@@ -32,7 +32,7 @@ _SKIES = {
     "500": Status(500),
     "503": Status(503),
 }
-_SKIES_OF_A_PATH = {
+_PATH_FAULTS = {
     "429": Status(429),
     "500": Status(500),
     "503": Status(503),
@@ -44,11 +44,11 @@ _DENIED = """
 path "secret/data/production/two/*"     { capabilities = ["deny"] }
 path "secret/metadata/production/two/*" { capabilities = ["deny"] }
 """
-_NAMED = 'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"'
+_HOSTS_FILE = 'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"'
 
 
-class Place:
-    """A server, the way to it, and lessee."""
+class Environment:
+    """A server, a proxy in front of it, and lessee."""
 
     def __init__(self, bench: Rig, proxy: Proxy) -> None:
         self.bench = bench
@@ -57,27 +57,27 @@ class Place:
         templates = {app: {"kv.env": f'VALUE={{{{ secret("{secret}").value }}}}\n'} for app, secret in SECRETS.items()}
         templates["files"]["db.txt"] = template("simba")
         self.program = bench.lessee_for({app: (texts, None) for app, texts in templates.items()})
-        self.go_to(proxy.address)
+        self.set_address(proxy.address)
 
-    def go_to(self, address: str) -> None:
-        """Have lessee ask there."""
+    def set_address(self, address: str) -> None:
+        """Have lessee use this address."""
         config = json.loads(self.program.config.read_text())
         config["vault"]["address"] = address
         self.program.config.write_text(json.dumps(config))
 
     def write(self, app: str, value: str) -> bool:
-        """Write an app's secret; whether the server took it."""
+        """Write an app's secret. Returns whether the server accepted it."""
         with suppress(RuntimeError):
             self.bench.write(SECRETS[app], value)
             return True
         return False
 
-    def shows(self, app: str, value: str) -> bool:
-        """Whether the file of its secret holds this value."""
+    def contains(self, app: str, value: str) -> bool:
+        """Whether the file of the app's secret contains this value."""
         return value.encode() in self.content({app}).get(f"{app}/kv.env", b"")
 
     def content(self, apps: Collection[str]) -> Mapping[str, bytes]:
-        """What the readers of these apps see, by path."""
+        """The contents of these apps' files, by path."""
         found = {}
         for name in [f"{app}/kv.env" for app in apps] + ["files/db.txt"] * ("files" in apps):
             with suppress(OSError):
@@ -94,104 +94,118 @@ class Place:
         return bool(status.get("fresh")) and status["vault"]["reachable"] and not status["problems"]
 
     def count_requests(self) -> int:
-        """By lessee's own count."""
+        """The number of requests, as lessee counts them."""
         return int(self.status().get("totals", {}).get("requests", 0))
 
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         return self.program.process.poll() is None
 
 
-Over = Callable[[Place], AbstractContextManager[None]]
+Start = Callable[[Environment], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A kind of weather. `stuck`: apps that it holds up; the others go on. `counts`: the words of paths that count."""
+    """A kind of outage. `affected`: the apps that it affects. `counts`: the text in the paths of counted requests."""
 
     name: str
-    over: Over
-    stuck: frozenset[str] = ALL
+    start: Start
+    affected: frozenset[str] = ALL
     counts: str | None = ""
-    prepare: Over | None = None
+    prepare: Start | None = None
 
 
 def all_outages() -> Iterator[Outage]:
-    """All of them; some need root."""
-    for name, fault in _SKIES.items():
-        yield Outage(name, partial(_sky, fault=fault))
+    """All outages; some need root."""
+    for name, fault in _FAULTS.items():
+        yield Outage(name, partial(_fault, fault=fault))
     yield Outage("sealed", _sealed)
     yield Outage("KV mount disabled, and enabled with data", _unmounted, counts="/secret/")
-    for name, fault in _SKIES_OF_A_PATH.items():
-        yield Outage(f"one path: {name}", partial(_sky, fault=fault, words="/two/"), frozenset({"other"}), "/two/")
+    for name, fault in _PATH_FAULTS.items():
+        yield Outage(f"one path: {name}", partial(_fault, fault=fault, path="/two/"), frozenset({"other"}), "/two/")
     yield Outage("one path: denied by the policy (403)", _denied, frozenset({"other"}), "/two/")
     if os.geteuid() != 0:
-        report("weather: names that do not resolve and a full or read-only tmpfs need root; they are left out")
+        report("outages: an unresolved name and a full or read-only tmpfs are skipped, because they need root")
         return
-    yield Outage("name not resolved", _nameless, prepare=_named)
+    yield Outage("name not resolved", _unresolved, prepare=_with_hosts_file)
     yield Outage(
-        "tmpfs of files and state full", _full, frozenset({"files"}), None, partial(_small, ("files", "state"))
+        "tmpfs of files and state full",
+        _full,
+        frozenset({"files"}),
+        None,
+        partial(_with_small_tmpfs, ("files", "state")),
     )
-    yield Outage("tmpfs of files read-only", _read_only, frozenset({"files"}), None, partial(_small, ("files",)))
+    yield Outage(
+        "tmpfs of files read-only", _read_only, frozenset({"files"}), None, partial(_with_small_tmpfs, ("files",))
+    )
 
 
 @contextmanager
-def _sky(place: Place, fault: Fault | Status, words: str = "") -> Iterator[None]:
-    if words:
-        place.proxy.on_path(words, fault)
+def _fault(environment: Environment, fault: Fault | Status, path: str = "") -> Iterator[None]:
+    if path:
+        environment.proxy.on_path(path, fault)
     else:
-        place.proxy.fault = fault
+        environment.proxy.fault = fault
     yield
-    place.proxy.clear()
+    environment.proxy.clear()
 
 
 @contextmanager
-def _sealed(place: Place) -> Iterator[None]:
-    place.bao.ask("PUT", "sys/seal")
+def _sealed(environment: Environment) -> Iterator[None]:
+    environment.bao.ask("PUT", "sys/seal")
     yield
-    key = re.search(r"Unseal Key: (\S+)", place.bao.log.read_text())[1]
-    place.bao.ask("PUT", "sys/unseal", {"key": key})
+    key = re.search(r"Unseal Key: (\S+)", environment.bao.log.read_text())[1]
+    environment.bao.ask("PUT", "sys/unseal", {"key": key})
 
 
 @contextmanager
-def _unmounted(place: Place) -> Iterator[None]:
-    place.bao.ask("DELETE", "sys/mounts/secret")
+def _unmounted(environment: Environment) -> Iterator[None]:
+    environment.bao.ask("DELETE", "sys/mounts/secret")
     yield
-    place.bao.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    environment.bao.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
 
 
 @contextmanager
-def _denied(place: Place) -> Iterator[None]:
-    granted = place.bao.ask("GET", "sys/policies/acl/bench")["data"]["policy"]
-    place.bao.ask("PUT", "sys/policies/acl/bench", {"policy": granted + _DENIED})
+def _denied(environment: Environment) -> Iterator[None]:
+    granted = environment.bao.ask("GET", "sys/policies/acl/bench")["data"]["policy"]
+    environment.bao.ask("PUT", "sys/policies/acl/bench", {"policy": granted + _DENIED})
     yield
-    place.bao.ask("PUT", "sys/policies/acl/bench", {"policy": granted})
+    environment.bao.ask("PUT", "sys/policies/acl/bench", {"policy": granted})
 
 
 @contextmanager
-def _named(place: Place) -> Iterator[None]:
-    """Lessee sees a hosts file of its own, and a name server that nobody is."""
-    folder = place.program.folder
+def _with_hosts_file(environment: Environment) -> Iterator[None]:
+    """Give lessee its own hosts file, and a name server that does not exist."""
+    folder = environment.program.folder
     (folder / "hosts").write_text("127.0.0.1 vault.bench\n")
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-    place.go_to(f"http://vault.bench:{place.proxy.port}")
-    place.program._command = ["unshare", "--mount", "sh", "-c", _NAMED, folder, *place.program._command]
+    environment.set_address(f"http://vault.bench:{environment.proxy.port}")
+    environment.program._command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        _HOSTS_FILE,
+        folder,
+        *environment.program._command,
+    ]
     yield
 
 
 @contextmanager
-def _nameless(place: Place) -> Iterator[None]:
-    hosts = place.program.folder / "hosts"
-    known = hosts.read_text()
+def _unresolved(environment: Environment) -> Iterator[None]:
+    hosts = environment.program.folder / "hosts"
+    before = hosts.read_text()
     hosts.write_text("")
-    place.proxy.fault = Fault.REFUSE  # who is connected asks for no name
-    place.proxy.fault = None
+    environment.proxy.fault = Fault.REFUSE  # closes connections, because a connected client resolves no name
+    environment.proxy.fault = None
     yield
-    hosts.write_text(known)
+    hosts.write_text(before)
 
 
 @contextmanager
-def _small(names: tuple[str, ...], place: Place) -> Iterator[None]:
-    folders = [place.program.folder / name for name in names]
+def _with_small_tmpfs(names: tuple[str, ...], environment: Environment) -> Iterator[None]:
+    folders = [environment.program.folder / name for name in names]
     for folder in folders:
         folder.mkdir(exist_ok=True)
         _run("mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs", folder)
@@ -201,8 +215,8 @@ def _small(names: tuple[str, ...], place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _full(place: Place) -> Iterator[None]:
-    fillers = [place.program.folder / name / "filler" for name in ("files", "state")]
+def _full(environment: Environment) -> Iterator[None]:
+    fillers = [environment.program.folder / name / "filler" for name in ("files", "state")]
     for filler in fillers:
         with suppress(OSError):
             filler.write_bytes(bytes(2**20))
@@ -212,10 +226,10 @@ def _full(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _read_only(place: Place) -> Iterator[None]:
-    _run("mount", "-o", "remount,ro", place.program.directory)
+def _read_only(environment: Environment) -> Iterator[None]:
+    _run("mount", "-o", "remount,ro", environment.program.directory)
     yield
-    _run("mount", "-o", "remount,rw", place.program.directory)
+    _run("mount", "-o", "remount,rw", environment.program.directory)
 
 
 def _run(*command: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Bad weather of each kind: do the files outlast it, how little is Vault asked, and how soon is all fresh again."""
+"""Measures outages of each kind: whether files stay equal, how many requests are sent, and how soon all is fresh."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 
-from outage_faults import ALL, SECRETS, Outage, Place, all_outages
+from outage_faults import ALL, SECRETS, Environment, Outage, all_outages
 from rig import MEMORY, Figure, report, rig
 
 from lessee.core.errors import LesseeError
@@ -17,138 +17,141 @@ from support.servers.fault_proxy import Proxy
 from support.servers.postgres import Postgres, find_initdb
 
 LONG, SHORT = 60.0, 20.0
-"""Seconds of weather."""
-FAIR = 20.0
-"""Seconds between the two, at least."""
-BACK = {LONG: 60.0, SHORT: 5.0}
-"""Seconds from its end until all is fresh, at most."""
+"""Seconds of an outage."""
+PAUSE = 20.0
+"""Seconds between the two outages, at least."""
+RECOVERY = {LONG: 60.0, SHORT: 5.0}
+"""Seconds, at most, from the end of the outage until all is fresh."""
 CAP = 120.0
-"""Seconds after which nobody waits for that any longer."""
+"""Seconds after which the benchmark stops waiting."""
 A_MINUTE = 20
-"""Requests at most: of all, or on the one path that is in trouble."""
+"""Requests, at most: in total, or for the one path that fails."""
 LATE = 1.5
-"""Seconds in which a change on another path is to be seen meanwhile: `refresh`, and what it takes to publish."""
-EVERY = 5.0
+"""Seconds in which a change of another path must be published meanwhile: `refresh_interval`, and the publication."""
+CHANGE_INTERVAL = 5.0
 """Seconds between such changes."""
-AT_ONCE = 3
-"""Kinds of weather, each over a server and an agent of its own."""
-GLANCE = 0.02
-"""Seconds between looks at the files: so seldom that three spells at once do not load the machine."""
+CONCURRENT = 3
+"""Outages at the same time, each with its own server and agent."""
+FILE_CHECK_INTERVAL = 0.02
+"""Seconds between two checks of the files: long enough that concurrent outages do not load the machine."""
 _ATTACHING = Lock()
-"""The database of all spells is made by the first."""
+"""The first outage creates the database of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one spell of weather went. `late`: the longest that a change on another path took, where others go on."""
+    """The result of one outage. `late`: the longest time until a change of a working path was published."""
 
     survived: bool
     changed: frozenset[str]
-    told: bool
+    reported: bool
     requests: int | None
     late: float
-    back: float | None
+    recovery: float | None
 
     @property
-    def trouble(self) -> str:
-        """What should not be, in words."""
-        faults = {
-            "ended": not self.survived,
+    def faults(self) -> str:
+        """What went wrong, in words."""
+        found = {
+            "agent ended": not self.survived,
             f"changed: {', '.join(sorted(self.changed))}": bool(self.changed),
-            "not told": not self.told,
-            f"others late by {self.late:.1f} s": self.late > LATE,
+            "not reported": not self.reported,
+            f"other paths late by {self.late:.1f} s": self.late > LATE,
         }
-        return ", ".join(words for words, is_so in faults.items() if is_so)
+        return ", ".join(words for words, is_so in found.items() if is_so)
 
 
 def measure() -> Iterator[Figure]:
     if find_initdb() is None:
-        raise LesseeError("there is no PostgreSQL", todo="apt install postgresql")
-    weathers = list(all_outages())
+        raise LesseeError("PostgreSQL not found", todo="run: apt install postgresql")
+    outages = list(all_outages())
     with (
         TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder,
         Postgres(Path(folder)) as postgres,
-        ThreadPoolExecutor(AT_ONCE) as pool,
+        ThreadPoolExecutor(CONCURRENT) as pool,
     ):
-        spells = [pool.submit(_spells, kind, postgres) for kind in weathers]
+        results = [pool.submit(_measure_twice, outage, postgres) for outage in outages]
         try:
-            for kind, both in zip(weathers, spells, strict=True):
-                yield _figure(kind, *both.result())
+            for outage, both in zip(outages, results, strict=True):
+                yield _figure(outage, *both.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _figure(kind: Outage, long: Result, short: Result) -> Figure:
-    backs = [f"{spell.back:.1f} s" if spell.back is not None else f"> {CAP:.0f} s" for spell in (long, short)]
-    said = [f"back in {backs[0]} ({backs[1]})", long.trouble, short.trouble]
-    reach = [f"≤ {BACK[LONG]:.0f} s (≤ {BACK[SHORT]:.0f} s)", "files same"]
-    met = not long.trouble and not short.trouble and _in_time(long, LONG) and _in_time(short, SHORT)
+def _figure(outage: Outage, long: Result, short: Result) -> Figure:
+    recoveries = [
+        f"{result.recovery:.1f} s" if result.recovery is not None else f"> {CAP:.0f} s" for result in (long, short)
+    ]
+    texts = [f"fresh after {recoveries[0]} ({recoveries[1]})", long.faults, short.faults]
+    reach = [f"≤ {RECOVERY[LONG]:.0f} s (≤ {RECOVERY[SHORT]:.0f} s)", "files equal"]
+    met = not long.faults and not short.faults and _in_time(long, LONG) and _in_time(short, SHORT)
     if long.requests is not None:
-        said.insert(0, f"{long.requests} requests")
+        texts.insert(0, f"{long.requests} requests")
         reach.insert(0, f"≤ {A_MINUTE}")
         met = met and long.requests <= A_MINUTE
-    name = f"weather of {LONG:.0f} s (then {SHORT:.0f} s): {kind.name}"
-    return Figure(name, "", ", ".join(filter(None, said)), ", ".join(reach), met)
+    name = f"outage of {LONG:.0f} s (then {SHORT:.0f} s): {outage.name}"
+    return Figure(name, "", ", ".join(filter(None, texts)), ", ".join(reach), met)
 
 
-def _in_time(spell: Result, seconds: float) -> bool:
-    return spell.back is not None and spell.back <= BACK[seconds]
+def _in_time(result: Result, seconds: float) -> bool:
+    return result.recovery is not None and result.recovery <= RECOVERY[seconds]
 
 
-def _spells(kind: Outage, postgres: Postgres) -> tuple[Result, Result]:
-    """A long one and, when that is past, a short one: nothing of the first is to be felt."""
+def _measure_twice(outage: Outage, postgres: Postgres) -> tuple[Result, Result]:
+    """Measure a long outage and then a short one, which the first must not affect."""
     with ExitStack() as stack:
         bench = stack.enter_context(rig())
         with _ATTACHING:
             postgres.attach(bench.bao)
-        place = Place(bench, stack.enter_context(Proxy(bench.bao.port)))
+        environment = Environment(bench, stack.enter_context(Proxy(bench.bao.port)))
         for app in SECRETS:
-            place.write(app, "before")
-        if kind.prepare is not None:
-            stack.enter_context(kind.prepare(place))
-        program = stack.enter_context(place.program)
-        program.until(lambda: all(place.shows(app, "before") for app in SECRETS), "the files")
-        program.until(place.is_fresh, "all fresh")
-        long = _spell(kind, LONG, place)
-        time.sleep(FAIR)
-        return long, _spell(kind, SHORT, place)
+            environment.write(app, "before")
+        if outage.prepare is not None:
+            stack.enter_context(outage.prepare(environment))
+        program = stack.enter_context(environment.program)
+        program.until(lambda: all(environment.contains(app, "before") for app in SECRETS), "the files")
+        program.until(environment.is_fresh, "fresh secrets")
+        long = _measure_one(outage, LONG, environment)
+        time.sleep(PAUSE)
+        return long, _measure_one(outage, SHORT, environment)
 
 
-def _spell(kind: Outage, seconds: float, place: Place) -> Result:
+def _measure_one(outage: Outage, seconds: float, environment: Environment) -> Result:
     value = f"of {seconds:.0f} s"
-    before = place.content(kind.stuck)
+    before = environment.content(outage.affected)
     changed: set[str] = set()
-    with kind.over(place):
-        began, asked = time.monotonic(), _asked(place, kind)
+    with outage.start(environment):
+        began, before_requests = time.monotonic(), _requests(environment, outage)
         written = dict.fromkeys(SECRETS, False)
-        written |= {app: place.write(app, value) for app in kind.stuck}
+        written |= {app: environment.write(app, value) for app in outage.affected}
         late = 0.0
-        while time.monotonic() - began < seconds and place.lives():
-            late = max([late, *(_goes_on(place, app, f"at {time.monotonic()}") for app in ALL - kind.stuck)])
-            next_at = time.monotonic() + EVERY
+        while time.monotonic() - began < seconds and environment.is_running():
+            for app in ALL - outage.affected:
+                late = max(late, _seconds_to_publish(environment, app, f"at {time.monotonic()}"))
+            next_at = time.monotonic() + CHANGE_INTERVAL
             while time.monotonic() < min(next_at, began + seconds):
-                changed |= _differing(before, place.content(kind.stuck))
-                time.sleep(GLANCE)
-        told = bool(place.status().get("problems"))
-        requests = _asked(place, kind) - asked if kind.counts is not None else None
+                changed |= _differing(before, environment.content(outage.affected))
+                time.sleep(FILE_CHECK_INTERVAL)
+        reported = bool(environment.status().get("problems"))
+        requests = _requests(environment, outage) - before_requests if outage.counts is not None else None
     for app in SECRETS:
-        if not written[app]:  # the server was in no state to take it
-            _wait(lambda app=app: place.write(app, value), CAP)
-    back = _wait(lambda: all(place.shows(app, value) for app in SECRETS) and place.is_fresh(), CAP)
-    spell = Result(place.lives(), frozenset(changed), told, requests, late, back)
-    report(f"{kind.name}, {seconds:.0f} s: {spell}")
-    return spell
+        if not written[app]:  # the server could not accept the write
+            _wait(lambda app=app: environment.write(app, value), CAP)
+    recovery = _wait(lambda: all(environment.contains(app, value) for app in SECRETS) and environment.is_fresh(), CAP)
+    result = Result(environment.is_running(), frozenset(changed), reported, requests, late, recovery)
+    report(f"{outage.name}, {seconds:.0f} s: {result}")
+    return result
 
 
 def _differing(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> set[str]:
     return {name for name in before if now.get(name) != before[name]}
 
 
-def _goes_on(place: Place, app: str, value: str) -> float:
-    """How long a change took to be seen in an app that has fair weather."""
-    place.write(app, value)
-    took = _wait(lambda: place.shows(app, value), EVERY)
-    return EVERY if took is None else took
+def _seconds_to_publish(environment: Environment, app: str, value: str) -> float:
+    """Seconds until a change was published for an app that the outage does not affect."""
+    environment.write(app, value)
+    took = _wait(lambda: environment.contains(app, value), CHANGE_INTERVAL)
+    return CHANGE_INTERVAL if took is None else took
 
 
 def _wait(condition: Callable[[], object], cap: float) -> float | None:
@@ -156,13 +159,13 @@ def _wait(condition: Callable[[], object], cap: float) -> float | None:
     while not condition():
         if time.monotonic() - began > cap:
             return None
-        time.sleep(GLANCE)
+        time.sleep(FILE_CHECK_INTERVAL)
     return time.monotonic() - began
 
 
-def _asked(place: Place, kind: Outage) -> int:
-    """What the proxy has seen; where nobody listens, or nobody finds it, lessee's own count is the greater."""
-    seen = place.proxy.count(kind.counts or "")
-    if kind.counts:
+def _requests(environment: Environment, outage: Outage) -> int:
+    """The requests that the proxy counted, or lessee's count if it is higher: some never reach the proxy."""
+    seen = environment.proxy.count(outage.counts or "")
+    if outage.counts:
         return seen
-    return max(seen, place.count_requests())
+    return max(seen, environment.count_requests())

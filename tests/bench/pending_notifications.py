@@ -1,4 +1,4 @@
-"""Checks that an app is notified of the newest generation although lessee is killed; run as a program, it is the app."""
+"""Kills lessee around notifications, and checks that the app gets the newest; run as a program, it is the app."""
 
 import json
 import signal

@@ -66,7 +66,7 @@ Files = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A row of the table. `met` is None if the figure has no target."""
+    """A row of the table. `met`: whether it reached its target; None without a target."""
 
     name: str
     peer: str
@@ -138,7 +138,7 @@ class Program:
         return status
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for a condition. Raises RuntimeError with the end of the program's log if it stays false or the program ends."""
+        """Wait for a condition. Raises RuntimeError with the end of the log if it stays false or the program ends."""
         deadline = time.monotonic() + TIMEOUT
         while not condition():
             if time.monotonic() > deadline or self.process.poll() is not None:

@@ -1,4 +1,4 @@
-"""Whether workers can log in at any moment while their role's password is rotated; run as a program, it is they."""
+"""Counts workers' failed logins while their role's password is rotated; run as a program, it is a worker."""
 
 import json
 import os
@@ -30,10 +30,10 @@ WORKERS = 8
 PACE = 0.02
 """Seconds from a worker's login to its next."""
 REFRESH = "1s"
-WITHIN = "60s"
-"""So long a rotation waits for the agent: always long enough."""
-AFTER = "5s"
-"""The default: who has read the file just before the last confirmation may still be about to log in."""
+CONFIRMATION_TIMEOUT = "60s"
+"""Long enough that the agent always confirms."""
+REVOKE_DELAY = "5s"
+"""The default: a worker that read the file just before the last confirmation may log in after it."""
 REACH = 1.5
 _TEMPLATE = """\
 {% set db = secret("database/postgres") %}{{ {"user": db.username, "password": db.password} | json }}
@@ -48,7 +48,7 @@ _KNOWN = "secret/metadata/{}/lessee/consumers/files?list=true"
 
 @dataclass(slots=True)
 class Seen:
-    """What the workers have seen together."""
+    """The logins of all workers."""
 
     logins: int = 0
     failed: int = 0
@@ -57,37 +57,39 @@ class Seen:
 
 def measure(rotations: int = ROTATIONS) -> Iterator[Figure]:
     with database() as (bench, postgres):
-        with _among_workers(bench, postgres, OneRole) as (target, file, seen):
+        with _with_workers(bench, postgres, OneRole) as (target, file, seen):
             for _ in range(rotations):
                 _change(target)
                 _until(lambda: target.fields()["password"] in file.read_text())
             single = seen()
             report(f"a single role: {single}")
-        with _among_workers(bench, postgres, LoginRoles) as (target, _, seen):
+        with _with_workers(bench, postgres, LoginRoles) as (target, _, seen):
             took = [_rotate(target, number) for number in range(rotations)]
-            whole = seen()
-            report(f"two roles: {whole}")
+            double = seen()
+            report(f"two roles: {double}")
     name = f"failed logins of {WORKERS} workers while their credentials are changed {rotations} times"
-    yield Figure(f"{name}: one role, `ALTER ROLE` and then a write to KV", "", _told(single))
-    met = not whole.failed and whole.changes >= WORKERS * rotations
-    yield Figure(f"{name}: two roles, `lessee rotate --force`", "", _told(whole), "0", met)
+    yield Figure(f"{name}: one role, `ALTER ROLE` and then a write to KV", "", _cell(single))
+    met = not double.failed and double.changes >= WORKERS * rotations
+    yield Figure(f"{name}: two roles, `lessee rotate --force`", "", _cell(double), "0", met)
     name = "from a rotation's start until all have confirmed: median, p95"
-    said = f"{median(took):.2f} s, {quantiles(took, n=20)[-1]:.2f} s"
-    yield Figure(name, "", said, f"≤ {REACH} s", median(took) <= REACH)
+    text = f"{median(took):.2f} s, {quantiles(took, n=20)[-1]:.2f} s"
+    yield Figure(name, "", text, f"≤ {REACH} s", median(took) <= REACH)
 
 
-def _told(seen: Seen) -> str:
+def _cell(seen: Seen) -> str:
     return f"{seen.failed:,} of {seen.logins:,}"
 
 
 @contextmanager
-def _among_workers(
+def _with_workers(
     bench: Rig, postgres: Postgres, kind: type[LoginRoles]
 ) -> Iterator[tuple[RotationTarget, Path, Callable[[], Seen]]]:
-    """A target, the file that an agent renders from it, and what the workers have seen that read this file."""
+    """A rotation target, the file that an agent renders from it, and the logins of the workers that read the file."""
     with tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder:
-        target = RotationTarget(bench.bao, folder, kind(postgres), confirmation_timeout=WITHIN, revoke_delay=AFTER)
-        target.rotate(wait=False)  # Only of a secret that is rotated do agents say which version they have.
+        target = RotationTarget(
+            bench.bao, folder, kind(postgres), confirmation_timeout=CONFIRMATION_TIMEOUT, revoke_delay=REVOKE_DELAY
+        )
+        target.rotate(wait=False)  # Agents only confirm versions of secrets that are rotated.
         program = _agent(bench, target)
         file = program.directory / "db.json"
         with program:
@@ -99,7 +101,7 @@ def _among_workers(
 
 
 def _agent(bench: Rig, target: RotationTarget) -> Program:
-    """With the rights of an app and no more."""
+    """An agent with an app's policy."""
     files = {key: bench.folder / f"{key} {target.environment}" for key in ("role_id_file", "secret_id_file")}
     given = bench.bao.approle(target.environment, _POLICY.format(target.environment))
     for path, value in zip(files.values(), given, strict=True):
@@ -113,27 +115,27 @@ def _agent(bench: Rig, target: RotationTarget) -> Program:
 
 
 def _is_known(target: RotationTarget) -> bool:
-    with suppress(RuntimeError):  # Nobody has said anything yet.
+    with suppress(RuntimeError):  # No agent has confirmed a version yet.
         return bool(target.bao.ask("GET", _KNOWN.format(target.environment)))
     return False
 
 
 def _rotate(target: RotationTarget, number: int) -> float:
-    """By the command. Seconds from its start, as it has measured them, until all had confirmed."""
+    """Rotate by the command. Returns the seconds until all apps had confirmed, from the rotation's journal."""
     command = [*LESSEE, "rotate", target.name, "--force", "--log-level", "error"]
     environment = {**environ(target.folder), "VAULT_TOKEN": ROOT_TOKEN}
     before = target.journal.propagation_times
     subprocess.run(command, cwd=target.folder, env=environment, stdout=subprocess.DEVNULL, check=True)
     journal = target.journal
     if journal.propagation_times == before:
-        raise RuntimeError(f"it was not confirmed by all: {journal.missing}")
+        raise RuntimeError(f"apps that did not confirm the rotation: {journal.missing}")
     if number % 10 == 0:
         report(f"{number} rotations, {journal.propagation_times[-1]:.3f} s")
     return journal.propagation_times[-1]
 
 
 def _change(target: RotationTarget) -> None:
-    """As rotators do that know one role alone."""
+    """Rotate as a rotator with a single role does."""
     password = secrets.token_urlsafe(24)
     text = psycopg.sql.SQL("ALTER ROLE {} PASSWORD {}")
     role = psycopg.sql.Identifier(target.fields()["username"])
@@ -147,7 +149,7 @@ def _until(condition: Callable[[], object]) -> None:
 
 
 class _Workers:
-    """Processes, each of which logs in anew with what stands in the file."""
+    """Processes that log in again and again with the content of the file."""
 
     def __init__(self, postgres: Postgres, name: str, file: Path) -> None:
         self._command = [sys.executable, __file__, "--log-in", str(postgres.port), name, str(file)]
@@ -164,25 +166,25 @@ class _Workers:
             process.communicate()
 
     def seen(self) -> Seen:
-        """What they have seen so far: each has logged in since it was asked."""
+        """Their logins until now. Each logs in once more before it answers."""
         for process in self._processes:
-            process.stdin.write(b"say\n")
-        said = [self._hear(process) for process in self._processes]
-        return Seen(*(sum(one[key] for one in said) for key in ("logins", "failed", "changes")))
+            process.stdin.write(b"report\n")
+        counts = [self._read(process) for process in self._processes]
+        return Seen(*(sum(one[key] for one in counts) for key in ("logins", "failed", "changes")))
 
     @staticmethod
-    def _hear(process: subprocess.Popen[bytes]) -> Mapping[str, int]:
+    def _read(process: subprocess.Popen[bytes]) -> Mapping[str, int]:
         if not select.select([process.stdout], [], [], TIMEOUT)[0]:
-            raise RuntimeError("a worker is silent")
-        heard: Mapping[str, int] = json.loads(process.stdout.readline())
-        return heard
+            raise RuntimeError("a worker does not answer")
+        counts: Mapping[str, int] = json.loads(process.stdout.readline())
+        return counts
 
 
 def _log_in(port: str, name: str, file: str) -> NoReturn:
     seen, before = Seen(), None
     while True:
-        # Asked before the login, it answers after it.
-        asked = select.select([0], [], [], PACE)[0] and os.read(0, 100)
+        # It answers a request after the next login.
+        is_requested = select.select([0], [], [], PACE)[0] and os.read(0, 100)
         fields = json.loads(Path(file).read_text())
         seen.logins += 1
         try:
@@ -191,7 +193,7 @@ def _log_in(port: str, name: str, file: str) -> NoReturn:
             seen.failed += 1
         seen.changes += before is not None and before != fields
         before = fields
-        if asked:
+        if is_requested:
             os.write(1, json.dumps(asdict(seen)).encode() + b"\n")
 
 

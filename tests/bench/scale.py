@@ -1,7 +1,7 @@
-"""What 200 real agents ask of one real server: at their start, in quiet, at a rotation, and after its restart.
+"""Measures the requests of 200 real agents to a real server: at their start, idle, at a rotation, after its restart.
 
-What one request, one token and one connection cost the server is measured beside it. `support/models/scaling.py`
-derives from both what thousands of agents would ask.
+It also measures what one request, one token and one connection cost the server. `support/models/scaling.py` uses both
+to calculate the requests of thousands of agents.
 """
 
 import json
@@ -26,19 +26,19 @@ from support.servers.cluster import Cluster, Node
 
 AGENTS = 200
 REFRESH = 5.0
-"""The machine that is measured runs the agents too: at its default of 1 s they would take all of it."""
+"""The same machine runs the agents: with the default of 1 s they would take all its CPU time."""
 TTL = 120
-"""Of each token, so that all of them end while the server is away."""
-TOGETHER = 10
-"""Agents that start at once: what they cost two cores themselves bounds what the server is asked then."""
-QUIET = 60.0
+"""Of each token, so that all tokens expire during the outage."""
+CONCURRENT = 10
+"""Agents that start at the same time: their own CPU time limits the requests that the server receives then."""
+IDLE = 60.0
 SETTLE = 15.0
-"""Seconds after which a start is forgotten: longer than connections that it needed are kept."""
-AWAY = 140.0
-HELD = 1.0
+"""Seconds after a start before idle agents are measured: longer than agents hold idle connections."""
+OUTAGE = 140.0
+CONNECTIONS = 1.0
 REACH = 60.0
-SAMPLES, ASKERS = 2000, 8
-"""Requests by which the cost of one is measured, and how many of them are under way at once."""
+SAMPLES, CLIENTS = 2000, 8
+"""Requests to measure the cost of one, and the number of concurrent clients that send them."""
 
 _POLICY = """
 path "secret/data/production/*"              { capabilities = ["read"] }
@@ -53,22 +53,22 @@ _TEMPLATES = {
 _KINDS = (
     ("auth/approle/login", "login"),
     ("auth/token/renew-self", "renewal"),
-    ("auth/token/lookup-self", "look at the token"),
-    ("secret/detailed-metadata/", "look"),
-    ("secret/metadata/", "look"),
+    ("auth/token/lookup-self", "token lookup"),
+    ("secret/detailed-metadata/", "metadata"),
+    ("secret/metadata/", "metadata"),
     ("secret/data/", "read"),
 )
 
 
-class Asked(NamedTuple):
-    """A request as the server's audit log has it: when, to the second of what is counted, and its kind."""
+class Request(NamedTuple):
+    """A request in the server's audit log: the second of the day, and its kind."""
 
     second: int
     kind: str
 
 
-class SetupNamespace:
-    """One server that writes down what it is asked, and agents in folders of their own."""
+class Rig:
+    """One server with an audit log, and agents, each with its own folder."""
 
     def __init__(self, folder: Path, cluster: Cluster, audit: Path) -> None:
         self._folder = folder
@@ -86,7 +86,7 @@ class SetupNamespace:
         cluster.ask(0, "POST", "auth/approle/role/scale", {"token_policies": ["scale"], "token_ttl": TTL})
         role = cluster.ask(0, "GET", "auth/approle/role/scale/role-id")["data"]["role_id"]
         (folder / "role_id").write_text(role)
-        self._let_in()
+        self._write_secret_id()
 
     @property
     def server(self) -> int:
@@ -108,15 +108,15 @@ class SetupNamespace:
     def agents(self, count: int) -> Sequence[Program]:
         return [self._agent(self._folder / f"agent-{number:04}") for number in range(count)]
 
-    def asked(self, begin: int = 0) -> Sequence[Asked]:
-        """What came since a place in the log."""
+    def requests(self, begin: int = 0) -> Sequence[Request]:
+        """The requests after an offset in the log."""
         with self._audit.open("rb") as log:
             log.seek(begin)
             entries = (json.loads(line) for line in log if line.startswith(b"{") and line.endswith(b"}\n"))
-            return [_asked(entry) for entry in entries if entry["type"] == "request"]
+            return [_request(entry) for entry in entries if entry["type"] == "request"]
 
-    def place(self) -> int:
-        """The end of the log."""
+    def log_size(self) -> int:
+        """Bytes of the audit log."""
         return self._audit.stat().st_size
 
     @property
@@ -124,7 +124,7 @@ class SetupNamespace:
         return self.cluster.nodes[0]
 
     def _await_mount(self) -> None:
-        """A KV mount of version 2 is made in the background."""
+        """Wait for the KV v2 mount, which OpenBao creates in the background."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             try:
@@ -136,7 +136,7 @@ class SetupNamespace:
             else:
                 return
 
-    def _let_in(self) -> None:
+    def _write_secret_id(self) -> None:
         secret_id = self.cluster.ask(0, "POST", "auth/approle/role/scale/secret-id", {})["data"]["secret_id"]
         (self._folder / "secret_id").write_text(secret_id)
 
@@ -165,69 +165,69 @@ def measure(count: int = AGENTS) -> Iterator[Figure]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY)))
         audit = folder / "audit.log"
         cluster = stack.enter_context(Cluster(folder, nodes=1, config=_AUDIT.format(file=audit)))
-        ground = SetupNamespace(folder, cluster, audit)
-        yield from _costs(ground)
-        agents = ground.agents(count)
-        yield from _start(ground, agents, stack)
-        yield from _quiet(ground, agents)
-        yield from _rotation(ground, agents)
-        yield from _return(ground, agents)
+        rig = Rig(folder, cluster, audit)
+        yield from _costs(rig)
+        agents = rig.agents(count)
+        yield from _start(rig, agents, stack)
+        yield from _idle(rig, agents)
+        yield from _rotation(rig, agents)
+        yield from _return(rig, agents)
 
 
-def _start(ground: SetupNamespace, agents: Sequence[Program], stack: ExitStack) -> Iterator[Figure]:
-    name = f"{len(agents)} agents start, {TOGETHER} at once"
-    begin, began = ground.place(), time.monotonic()
+def _start(rig: Rig, agents: Sequence[Program], stack: ExitStack) -> Iterator[Figure]:
+    name = f"{len(agents)} agents start, {CONCURRENT} at the same time"
+    begin, began = rig.log_size(), time.monotonic()
     for number, agent in enumerate(agents):
-        if number >= TOGETHER:
-            agents[number - TOGETHER].wait_for_files()
+        if number >= CONCURRENT:
+            agents[number - CONCURRENT].wait_for_files()
         stack.enter_context(agent)
     for agent in agents:
         agent.wait_for_files()
-    took, asked = time.monotonic() - began, ground.asked(begin)
+    took, asked = time.monotonic() - began, rig.requests(begin)
     yield Figure(f"{name}: all have their files", "", f"{took:.0f} s")
-    yield Figure(f"{name}: requests of one until then", "", _each(asked, len(agents)))
+    yield Figure(f"{name}: requests of one agent", "", _each(asked, len(agents)))
     yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
 
 
-def _quiet(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figure]:
-    """While nothing changes."""
-    name = f"{len(agents)} agents, {REFRESH:.0f} s fresh, nothing changes"
+def _idle(rig: Rig, agents: Sequence[Program]) -> Iterator[Figure]:
+    """Measure while nothing changes."""
+    name = f"{len(agents)} agents, {REFRESH:.0f} s refresh interval, nothing changes"
     time.sleep(SETTLE)
     pids = [agent.process.pid for agent in agents]
-    begin, began = ground.place(), time.monotonic()
-    used, served = sum(map(cpu_seconds, pids)), cpu_seconds(ground.server)
-    looks = []
-    while time.monotonic() < began + QUIET:
-        time.sleep(QUIET / 10)
-        looks.append(_connections(ground, pids))
+    begin, began = rig.log_size(), time.monotonic()
+    used, served = sum(map(cpu_seconds, pids)), cpu_seconds(rig.server)
+    samples = []
+    while time.monotonic() < began + IDLE:
+        time.sleep(IDLE / 10)
+        samples.append(_connections(rig, pids))
     took = time.monotonic() - began
-    used, served = sum(map(cpu_seconds, pids)) - used, cpu_seconds(ground.server) - served
-    asked = ground.asked(begin)
-    held = [count for look in looks for count in look]
+    used, served = sum(map(cpu_seconds, pids)) - used, cpu_seconds(rig.server) - served
+    asked = rig.requests(begin)
+    held = [count for sample in samples for count in sample]
     sizes = [resident(pid) for pid in pids]
     rss, shares = [size for size, _ in sizes], [share for _, share in sizes if share is not None]
     yield Figure(f"{name}: requests a second", "", f"{len(asked) / took:.1f}: {_rates(asked, took)}")
     yield Figure(
-        f"{name}: connections that one keeps, the mean (the most at one moment)",
+        f"{name}: connections of one agent, the mean (the most at one moment)",
         "",
         f"{mean(held):.2f} ({max(held)})",
-        f"≤ {HELD:.0f}.1",
-        mean(held) <= HELD + 0.1,
+        f"≤ {CONNECTIONS:.0f}.1",
+        mean(held) <= CONNECTIONS + 0.1,
     )
     yield Figure(f"{name}: RSS of one agent, the median (the most)", "", f"{median(rss):.1f} MiB ({max(rss):.1f} MiB)")
     if shares:
         yield Figure(f"{name}: PSS of one agent, the median", "", f"{median(shares):.1f} MiB")
     yield Figure(f"{name}: CPU of one agent", "", f"{1000 * used / took / len(agents):.1f} ms a second")
     yield Figure(f"{name}: CPU of the server", "", f"{1000 * served / len(asked):.2f} ms a request")
-    yield Figure(f"{name}: RSS of the server", "", f"{resident(ground.server)[0]:.0f} MiB")
+    yield Figure(f"{name}: RSS of the server", "", f"{resident(rig.server)[0]:.0f} MiB")
 
 
-def _rotation(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figure]:
-    name = f"{len(agents)} agents, {REFRESH:.0f} s fresh, a secret of all changes"
-    begin, began = ground.place(), time.monotonic()
-    ground.write("database/postgres", password="rotated")
+def _rotation(rig: Rig, agents: Sequence[Program]) -> Iterator[Figure]:
+    name = f"{len(agents)} agents, {REFRESH:.0f} s refresh interval, a shared secret changes"
+    begin, began = rig.log_size(), time.monotonic()
+    rig.write("database/postgres", password="rotated")
     took = _fresh(agents, "rotated", lambda: time.monotonic() - began)
-    asked = ground.asked(begin)
+    asked = rig.requests(begin)
     limit = REFRESH + 1
     yield Figure(
         f"{name}: fresh, the median and the last",
@@ -236,27 +236,27 @@ def _rotation(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Fig
         f"≤ {limit:.0f} s",
         took[-1] <= limit,
     )
-    yield Figure(f"{name}: requests of one until then", "", _each(asked, len(agents)))
+    yield Figure(f"{name}: requests of one agent", "", _each(asked, len(agents)))
     yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
 
 
-def _return(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figure]:
-    """The server is killed, and comes back when every token has ended."""
-    name = f"{len(agents)} agents, {AWAY:.0f} s without the server, all tokens ended"
-    cluster = ground.cluster
+def _return(rig: Rig, agents: Sequence[Program]) -> Iterator[Figure]:
+    """Kill the server, and restart it after all tokens have expired."""
+    name = f"{len(agents)} agents, {OUTAGE:.0f} s of outage, all tokens expired"
+    cluster = rig.cluster
     report("the server is killed")
     cluster.stop(0)
-    time.sleep(AWAY)
-    begin = ground.place()
+    time.sleep(OUTAGE)
+    begin = rig.log_size()
     cluster.start(0)
-    back_at = time.monotonic()
-    report("it is back")
+    up_at = time.monotonic()
+    report("the server is restarted")
     cluster.active()
-    ground.write("database/postgres", password="returned")
-    took = _fresh(agents, "returned", lambda: time.monotonic() - back_at)
-    asked = ground.asked(begin)
+    rig.write("database/postgres", password="returned")
+    took = _fresh(agents, "returned", lambda: time.monotonic() - up_at)
+    asked = rig.requests(begin)
     time.sleep(SETTLE)
-    held = _connections(ground, [agent.process.pid for agent in agents])
+    held = _connections(rig, [agent.process.pid for agent in agents])
     logins = [one for one in asked if one.kind == "login"]
     dead = sum(agent.process.poll() is not None for agent in agents)
     yield Figure(
@@ -266,15 +266,15 @@ def _return(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figur
         f"≤ {REACH:.0f} s",
         took[-1] <= REACH,
     )
-    yield Figure(f"{name}: requests of one until then", "", _each(asked, len(agents)))
+    yield Figure(f"{name}: requests of one agent", "", _each(asked, len(agents)))
     yield Figure(f"{name}: logins, and a second at peak", "", f"{len(logins)}, {_peak(logins)}")
     yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
-    yield Figure(f"{name}: connections that one keeps {SETTLE:.0f} s later, the mean", "", f"{mean(held):.2f}")
-    yield Figure(f"{name}: ended", "", str(dead), "0", not dead)
+    yield Figure(f"{name}: connections of one agent {SETTLE:.0f} s later, the mean", "", f"{mean(held):.2f}")
+    yield Figure(f"{name}: agents that ended", "", str(dead), "0", not dead)
 
 
 def _fresh(agents: Sequence[Program], value: str, clock: Callable[[], float]) -> Sequence[float]:
-    """When each had a value in its file, in order."""
+    """Seconds until each agent had a value in its file, in order."""
     missing, took = list(agents), []
     while missing:
         if clock() > TIMEOUT:
@@ -290,60 +290,60 @@ def _fresh(agents: Sequence[Program], value: str, clock: Callable[[], float]) ->
     return took
 
 
-def _connections(ground: SetupNamespace, pids: Sequence[int]) -> Sequence[int]:
-    """How many of them each process has to the server."""
-    port = int(ground.address.rpartition(":")[2])
+def _connections(rig: Rig, pids: Sequence[int]) -> Sequence[int]:
+    """The number of each process's connections to the server."""
+    port = int(rig.address.rpartition(":")[2])
     return [sockets.connections(pid, port) for pid in pids]
 
 
-def _costs(ground: SetupNamespace) -> Iterator[Figure]:
-    """What the server's processors spend on a request of each kind, and its memory on what stays."""
-    connections = Connector(Address(ground.address))
-    askers = [connections.open(ground.address, timeout=3.0) for _ in range(ASKERS)]
+def _costs(rig: Rig) -> Iterator[Figure]:
+    """Measure the server's CPU time for a request of each kind, and its memory for a token and a connection."""
+    connections = Connector(Address(rig.address))
+    clients = [connections.open(rig.address, timeout=3.0) for _ in range(CLIENTS)]
     tokens = []
 
     def log_in(over: Connection) -> None:
-        tokens.append(_ask(over, "POST", "auth/approle/login", body=ground.login)["auth"]["client_token"])
+        tokens.append(_ask(over, "POST", "auth/approle/login", body=rig.login)["auth"]["client_token"])
 
-    before = resident(ground.server)[0]
-    yield _cost(ground, askers, "login", log_in)
-    held = (resident(ground.server)[0] - before) * 1024 / len(tokens)
+    before = resident(rig.server)[0]
+    yield _cost(rig, clients, "login", log_in)
+    held = (resident(rig.server)[0] - before) * 1024 / len(tokens)
     yield Figure(f"RSS of the server, a token, after {len(tokens):,} logins", "", f"{held:.0f} KiB")
     name = "production/database"
     for kind, method, path in (
         ("renewal", "POST", "auth/token/renew-self"),
-        ("look at a folder", "GET", f"secret/detailed-metadata/{name}?list=true"),
-        ("look at a secret", "GET", f"secret/metadata/{name}/postgres"),
+        ("metadata read of a folder", "GET", f"secret/detailed-metadata/{name}?list=true"),
+        ("metadata read of a secret", "GET", f"secret/metadata/{name}/postgres"),
         ("read", "GET", f"secret/data/{name}/postgres"),
     ):
-        # A token of its own: they end soon.
-        log_in(askers[0])
+        # A new token for each kind, because tokens expire soon.
+        log_in(clients[0])
         ask = partial(_ask, method=method, path=path, token=tokens[-1])
-        yield _cost(ground, askers, kind, ask)
-    before = resident(ground.server)[0]
-    many = [connections.open(ground.address, timeout=3.0) for _ in range(SAMPLES // 2)]
+        yield _cost(rig, clients, kind, ask)
+    before = resident(rig.server)[0]
+    many = [connections.open(rig.address, timeout=3.0) for _ in range(SAMPLES // 2)]
     for one in many:
         _ask(one, "GET", f"secret/data/{name}/postgres", tokens[-1])
-    held = (resident(ground.server)[0] - before) * 1024 / len(many)
+    held = (resident(rig.server)[0] - before) * 1024 / len(many)
     yield Figure(f"RSS of the server, a connection, of {len(many)}", "", f"{held:.0f} KiB")
-    for one in [*many, *askers]:
+    for one in [*many, *clients]:
         one.close()
-    ground.cluster.ask(0, "PUT", "sys/leases/revoke-prefix/auth/approle/login", timeout=60)
+    rig.cluster.ask(0, "PUT", "sys/leases/revoke-prefix/auth/approle/login", timeout=60)
 
 
-def _cost(ground: SetupNamespace, askers: Sequence[Connection], kind: str, ask: Callable[[Connection], Any]) -> Figure:
-    """Of SAMPLES, so many at once."""
+def _cost(rig: Rig, clients: Sequence[Connection], kind: str, ask: Callable[[Connection], Any]) -> Figure:
+    """Measure SAMPLES requests, sent by all clients concurrently."""
 
     def ask_on(over: Connection) -> None:
-        for _ in range(SAMPLES // len(askers)):
+        for _ in range(SAMPLES // len(clients)):
             ask(over)
 
-    with ThreadPoolExecutor(len(askers)) as pool:
-        list(pool.map(ask, askers))
-        used, began = cpu_seconds(ground.server), time.monotonic()
-        list(pool.map(ask_on, askers))
-        used, took = cpu_seconds(ground.server) - used, time.monotonic() - began
-    name = f"a {kind}, {len(askers)} at once, audited: CPU of the server, and how many a second beside who asks"
+    with ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(ask, clients))
+        used, began = cpu_seconds(rig.server), time.monotonic()
+        list(pool.map(ask_on, clients))
+        used, took = cpu_seconds(rig.server) - used, time.monotonic() - began
+    name = f"a {kind}, {len(clients)} concurrent clients, audited: CPU of the server, requests a second"
     return Figure(name, "", f"{1000 * used / SAMPLES:.2f} ms, {SAMPLES / took:,.0f}")
 
 
@@ -353,32 +353,32 @@ def _ask(
     content = json.dumps(body).encode() if body is not None else None
     headers = {"X-Vault-Token": token} if token else {}
     response, answer = connection.exchange(method, f"/v1/{path}", content, headers, 10.0)
-    if response.status != 200:  # HTTP's own word.
+    if response.status != 200:  # HTTP's code for success.
         raise RuntimeError(f"{method} {path}: {response.status}")
-    said: dict[str, Any] = json.loads(answer)
-    return said
+    result: dict[str, Any] = json.loads(answer)
+    return result
 
 
-def _asked(entry: Mapping[str, Any]) -> Asked:
+def _request(entry: Mapping[str, Any]) -> Request:
     path = entry["request"]["path"]
     kind = next((kind for start, kind in _KINDS if path.startswith(start)), path)
     hours, minutes, seconds = entry["time"].partition("T")[2][:8].split(":")
-    return Asked((int(hours) * 60 + int(minutes)) * 60 + int(seconds), kind)
+    return Request((int(hours) * 60 + int(minutes)) * 60 + int(seconds), kind)
 
 
-def _each(asked: Sequence[Asked], count: int) -> str:
-    """By kind, of one agent."""
+def _each(asked: Sequence[Request], count: int) -> str:
+    """The requests of one agent, by kind."""
     kinds = Counter(one.kind for one in asked)
     by_kind = ", ".join(f"{kind} {number / count:.2f}" for kind, number in kinds.most_common())
     return f"{len(asked) / count:.2f}: {by_kind}"
 
 
-def _rates(asked: Sequence[Asked], took: float) -> str:
+def _rates(asked: Sequence[Request], took: float) -> str:
     kinds = Counter(one.kind for one in asked)
     return ", ".join(f"{kind} {number / took:.1f}" for kind, number in kinds.most_common())
 
 
-def _peak(asked: Sequence[Asked]) -> int:
+def _peak(asked: Sequence[Request]) -> int:
     return max(Counter(one.second for one in asked).values(), default=0)
 
 
@@ -386,5 +386,5 @@ if __name__ == "__main__":
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=AGENTS)
     for figure in measure(parser.parse_args().agents):
-        sys.stdout.write(f"| {figure.name} | {figure.lessee} | {figure.reach} | {figure.met} |\n")
+        sys.stdout.write(f"| {figure.name} | {figure.lessee} | {figure.target} | {figure.met} |\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""How long `lessee setup` takes for three environments on a bare server, and what it writes when it is run again."""
+"""Measures `lessee setup` of three environments on a bare server, and counts the writes of a second run."""
 
 import tempfile
 import time
@@ -28,7 +28,7 @@ def measure() -> Iterator[Figure]:
                 made = ground.writes()
                 ground.run()
                 writes += ground.writes() - made
-                report(f"{made} writes, longest {longest:.2f} s; again: {writes}")
+                report(f"{made} writes, longest {longest:.2f} s; second run: {writes}")
     yield Figure(
         f"setup of three environments on a bare server ({made} writes): longest of {RUNS}",
         "",
@@ -36,4 +36,4 @@ def measure() -> Iterator[Figure]:
         f"≤ {REACH:.0f} s",
         longest <= REACH,
     )
-    yield Figure("… run again: writes in the audit log", "", str(writes), "0", not writes)
+    yield Figure("… second run: writes in the audit log", "", str(writes), "0", not writes)

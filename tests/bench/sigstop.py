@@ -1,4 +1,4 @@
-"""What an agent does that was stopped, as a suspension does it, until its lease had ended."""
+"""Checks an agent that SIGSTOP suspended until its lease had expired."""
 
 import signal
 import time
@@ -12,18 +12,18 @@ from support.servers.postgres import Postgres
 
 TIMES = 3
 TTL = 10
-STOPPED = 2.0 * TTL
+SUSPENDED = 2.0 * TTL
 SETTLE = 1.0
 CAP = 60.0
-"""Seconds after which nobody waits any longer."""
-NOTICED = 1.0
-_ENDED = b'"event": "lease expired"'
+"""Seconds after which the benchmark stops waiting."""
+LOGGED = 1.0
+_EXPIRED = b'"event": "lease expired"'
 
 
 class _Seen(NamedTuple):
-    """Seconds since it was continued, None where they were more than CAP, and renewals of what had ended."""
+    """Seconds since SIGCONT, or None after CAP, and renewals of expired leases."""
 
-    noticed: float | None
+    logged: float | None
     working: float | None
     renewals: int
 
@@ -33,51 +33,49 @@ def measure() -> Iterator[Figure]:
         postgres.attach(bench.bao, default_ttl=f"{TTL}s", max_ttl="1h")
         peer = bench.peer_for({"db.txt": peer_template("simba")})
         lessee = bench.lessee_for({"files": ({"db.txt": template("simba")}, None)})
-        theirs, ours = (_stop_often(bench, postgres, program) for program in (peer, lessee))
-    name = f"stopped for {STOPPED:.0f} s with a ttl of {TTL} s, {TIMES} times"
-    soon = ours.noticed is not None and ours.noticed <= NOTICED
+        theirs, ours = (_stop_repeatedly(bench, postgres, program) for program in (peer, lessee))
+    name = f"SIGSTOP for {SUSPENDED:.0f} s, TTL {TTL} s, {TIMES} times"
+    soon = ours.logged is not None and ours.logged <= LOGGED
+    yield Figure(f"{name}: SIGCONT → `lease expired` is logged", "", format_seconds(ours.logged, CAP), "≤ 1 s", soon)
     yield Figure(
-        f"{name}: continued → the end of the lease is logged", "", format_seconds(ours.noticed, CAP), "≤ 1 s", soon
-    )
-    yield Figure(
-        f"{name}: continued → new credentials work",
+        f"{name}: SIGCONT → new credentials work",
         format_seconds(theirs.working, CAP),
         format_seconds(ours.working, CAP),
     )
     renewals = str(theirs.renewals), str(ours.renewals)
-    yield Figure(f"{name}: renewals of what had ended", *renewals, "0", not ours.renewals)
+    yield Figure(f"{name}: renewals of expired leases", *renewals, "0", not ours.renewals)
 
 
-def _stop_often(bench: Rig, postgres: Postgres, program: Program) -> _Seen:
-    """The longest times, and all renewals."""
+def _stop_repeatedly(bench: Rig, postgres: Postgres, program: Program) -> _Seen:
+    """The longest times, and the sum of renewals."""
     with program:
         program.wait_for_files()
         seen = [_stop(bench, postgres, program) for _ in range(TIMES)]
     report(f"{program.folder.name}: {seen}")
-    noticed, working, renewals = zip(*seen, strict=True)
-    return _Seen(_longest(noticed), _longest(working), sum(renewals))
+    logged, working, renewals = zip(*seen, strict=True)
+    return _Seen(_longest(logged), _longest(working), sum(renewals))
 
 
 def _stop(bench: Rig, postgres: Postgres, program: Program) -> _Seen:
     file = program.directory / "db.txt"
     time.sleep(SETTLE)
-    before, logged = credentials(file), program.log.stat().st_size
+    before, offset = credentials(file), program.log.stat().st_size
     program.process.send_signal(signal.SIGSTOP)
-    time.sleep(STOPPED)
-    asked = len(audited_requests(bench, "sys/leases/renew"))
+    time.sleep(SUSPENDED)
+    renewals = len(audited_requests(bench, "sys/leases/renew"))
     program.process.send_signal(signal.SIGCONT)
     since = time.monotonic()
-    noticed = None
+    logged = None
 
     def works() -> bool:
-        nonlocal noticed
-        if noticed is None and _ENDED in program.log.read_bytes()[logged:]:
-            noticed = time.monotonic() - since
+        nonlocal logged
+        if logged is None and _EXPIRED in program.log.read_bytes()[offset:]:
+            logged = time.monotonic() - since
         now = credentials(file)
         return bool(now) and now != before and postgres.can_log_in(*now)
 
     working = seconds_until(works, since, CAP)
-    return _Seen(noticed, working, len(audited_requests(bench, "sys/leases/renew")) - asked)
+    return _Seen(logged, working, len(audited_requests(bench, "sys/leases/renew")) - renewals)
 
 
 def _longest(times: tuple[float | None, ...]) -> float | None:

@@ -1,4 +1,4 @@
-"""Requests that fail while credentials of Simba's stack are rotated all the time, under load on a real Engine."""
+"""Counts failed requests while the credentials of Simba's stack are rotated, under load on a real Engine."""
 
 import json
 import tempfile
@@ -20,11 +20,11 @@ TIMEOUT = 120.0
 def measure(database: int = DATABASE, storage: int = STORAGE) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="lessee-simba-") as folder, Engine() as engine:
         images = Images(engine, folder)
-        stand = SimbaImages(images, folder)
+        simba_images = SimbaImages(images, folder)
         try:
             images.make()
-            stand.make()
-            with stand.up() as simba:
+            simba_images.make()
+            with simba_images.up() as simba:
                 text = f"{simba.took:.1f} s"
                 yield Figure(
                     "Simba's stack, images built: `docker compose up` → all healthy",
@@ -35,7 +35,7 @@ def measure(database: int = DATABASE, storage: int = STORAGE) -> Iterator[Figure
                 )
                 yield _rotations(simba, database, storage)
         finally:
-            stand.remove()
+            simba_images.remove()
             images.remove()
 
 
@@ -44,7 +44,7 @@ def _rotations(simba: Simba, database: int, storage: int) -> Figure:
     logins = Counter[str]()
     began = time.monotonic()
     for number in range(database):
-        # Every few of the database's are one of the storage's too, at the same time.
+        # Some rotations of the database also rotate the storage's keys.
         both = storage and number % max(database // storage, 1) == 0
         simba.rotate("postgres", *(["storage"] if both else []))
         logins[simba.secret("database/postgres", "username")] += 1
@@ -54,9 +54,9 @@ def _rotations(simba: Simba, database: int, storage: int) -> Figure:
     load = simba.load()
     for line in simba.lines("load", "failed:")[:20]:
         report(f"simba: {line}")
-    report(f"simba: logins {dict(logins)}, {took:.0f} s, longest answer {load['longest']} s")
+    report(f"simba: logins {dict(logins)}, {took:.0f} s, longest response {load['longest']} s")
     counts = [simba.rotation(name) for name in ("postgres", "storage")]
-    report(f"simba: {[(one['name'], one['count'], one['missing']) for one in counts]}")
+    report(f"simba: {[(one['name'], one['rotation_count'], one['unconfirmed_consumers']) for one in counts]}")
     name = f"… {database} rotations of its database and {storage} of its storage's keys under load: failed requests"
     text = f"{load['failed']} of {load['answered'] + load['failed']:,}"
     return Figure(name, "", text, "0", load["failed"] == 0)
@@ -66,5 +66,5 @@ def _wait_for_load(simba: Simba) -> None:
     deadline = time.monotonic() + TIMEOUT
     while simba.load()["answered"] == 0:
         if time.monotonic() > deadline:
-            raise TimeoutError("the clients never got an answer")
+            raise TimeoutError("the clients got no response")
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""What `lessee validate` looks at, how long that takes, and whether each broken part is told by its own check."""
+"""Measures `lessee validate`, and verifies that each broken part fails its own check and no other."""
 
 import tempfile
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rig import MEMORY, Figure, report  # The tests' own modules are found through it.
+from rig import MEMORY, Figure, report  # It makes the tests' support modules importable.
 
 from support.environments import (
     breakages,
@@ -29,7 +29,7 @@ CHECKS, SECONDS = 40, 10.0
 
 
 def measure() -> Iterator[Figure]:
-    """Every part is real; the peer checks nothing."""
+    """Measure lessee alone, with real servers; the peer validates nothing."""
     with (
         tempfile.TemporaryDirectory(prefix="lessee-bench-") as disk,
         tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as memory,
@@ -44,11 +44,11 @@ def measure() -> Iterator[Figure]:
             closing(Premises(folders[1], Path(memory, "premises"))) as premises,
         ):
             tables = ((environment, SERVERS), (premises, PREMISES))
-            yield from _well(tables)
+            yield from _intact(tables)
             yield _broken(tables)
 
 
-def _well(tables: _Tables) -> Iterator[Figure]:
+def _intact(tables: _Tables) -> Iterator[Figure]:
     took, passed = [], 0
     for environment, rows in tables:
         wanted = [word for one in sorted({row.component for row in rows}) for word in ("--component", one)]
@@ -59,28 +59,28 @@ def _well(tables: _Tables) -> Iterator[Figure]:
         passed += sum(result["passed"] is True for result in results.values())
     known = len({(row.component, row.check) for _, rows in tables for row in rows})
     yield Figure(
-        "validate, all is well: checks passed, of all that there are",
+        "validate an intact environment: checks passed, of all checks",
         "",
         f"{passed} of {known}",
         f"≥ {CHECKS}",
         passed >= CHECKS,
     )
-    name = f"… from the start to the end of the program, {REPETITIONS} times each: the longest"
+    name = f"… run time of the program, {REPETITIONS} times each: the longest"
     yield Figure(name, "", f"{max(took):.2f} s", f"≤ {SECONDS:g} s", max(took) <= SECONDS)
 
 
 def _broken(tables: _Tables) -> Figure:
-    told = count = 0
+    found = count = 0
     for environment, rows in tables:
         for row in rows:
             count += 1
             with row.how(environment):
                 results = environment.results("--component", row.component)
-            found = {one for one, result in results.items() if result["passed"] is False}
-            failed = {check for component, check in found if component == row.component}
+            failures = {one for one, result in results.items() if result["passed"] is False}
+            failed = {check for component, check in failures if component == row.component}
             if failed == {row.check, *row.also}:
-                told += 1
+                found += 1
             else:
                 report(f"{row.component} {row.check} {row.how.__name__}: {sorted(failed)}")
-    name = f"… of {count} parts broken one by one: told by their own checks alone"
-    return Figure(name, "", str(told), str(count), told == count)
+    name = f"… of {count} parts broken one by one: found by their own check alone"
+    return Figure(name, "", str(found), str(count), found == count)
