@@ -43,9 +43,7 @@ def measure() -> Iterator[Figure]:
                 program.wait_for("f000.env", f"{number:06}-")
                 leftovers += not _is_clean(program.directory)
                 if round_ % 10 == 9:
-                    report(
-                        f"{round_ + 1} kills: {broken} broken, {leftovers} with leftovers, {staged} during a publication"
-                    )
+                    report(f"{round_ + 1} kills: {broken} broken, {leftovers} leftovers, {staged} while publishing")
     yield Figure(f"{KILLS} kills around publishes: no complete generation", "", str(broken), "0", not broken)
     yield Figure(f"{KILLS} kills: leftovers after the restart", "", str(leftovers), "0", not leftovers)
     yield Figure(f"{KILLS} kills: during a publication", "", str(staged))
