@@ -1,4 +1,4 @@
-"""The manifests, as kubectl builds them, before the schemas of Kubernetes; their lessee.yaml before real OpenBao."""
+"""Checks the manifests of compose/kubernetes against Kubernetes' schemas, and their lessee.yaml with a real OpenBao."""
 
 import copy
 import os
@@ -28,23 +28,23 @@ CLUSTER_WIDE = {"Namespace"}
 
 @pytest.fixture(scope="module")
 def manifests():
-    """By kind, as `kubectl apply -k` would send them."""
+    """The manifests by kind, as `kubectl apply -k` sends them."""
     need(shutil.which("kubectl"), "needs kubectl: apt install kubectl")
-    built = subprocess.run(["kubectl", "kustomize", FOLDER], capture_output=True, text=True, check=True).stdout
-    made = list(yaml.safe_load_all(built))
-    by_kind = {manifest["kind"]: manifest for manifest in made}
-    assert len(by_kind) == len(made)
+    output = subprocess.run(["kubectl", "kustomize", FOLDER], capture_output=True, text=True, check=True).stdout
+    built = list(yaml.safe_load_all(output))
+    by_kind = {manifest["kind"]: manifest for manifest in built}
+    assert len(by_kind) == len(built)
     return by_kind
 
 
 @pytest.fixture
 def pod(manifests):
-    """To be broken."""
+    """A copy of the pod, which a test breaks."""
     return copy.deepcopy(manifests["Deployment"]["spec"]["template"]["spec"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_manifest_holds_to_the_schema_of_its_kind(manifests, version):
+def test_each_manifest_matches_the_schema_of_its_kind(manifests, version):
     assert set(manifests) == {"Namespace", "ServiceAccount", "ConfigMap", "Deployment", "NetworkPolicy"}
     for manifest in manifests.values():
         kubernetes_validate.validate(manifest, version, strict=True)
@@ -52,28 +52,28 @@ def test_every_manifest_holds_to_the_schema_of_its_kind(manifests, version):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "break_pod",
     [
         lambda pod: pod["initContainers"][0].update(restartpolicy="Always"),
         lambda pod: pod["volumes"][1]["projected"]["sources"][0]["serviceAccountToken"].update(expirationSeconds="10m"),
         lambda pod: pod["containers"][0]["volumeMounts"][0].pop("mountPath"),
-        lambda pod: pod["securityContext"].update(readOnlyRootFilesystem=True),  # a container's, not a pod's
+        lambda pod: pod["securityContext"].update(readOnlyRootFilesystem=True),  # This field belongs to a container.
     ],
 )
-def test_the_schema_would_refuse_a_slip(manifests, spoil):
+def test_the_schema_rejects_a_broken_manifest(manifests, break_pod):
     deployment = copy.deepcopy(manifests["Deployment"])
-    spoil(deployment["spec"]["template"]["spec"])
+    break_pod(deployment["spec"]["template"]["spec"])
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
 
 
-def test_the_pod_holds_to_the_standard_that_its_namespace_enforces(manifests, pod):
+def test_the_pod_meets_the_security_standard_that_its_namespace_enforces(manifests, pod):
     assert manifests["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     assert list(violations(pod)) == []
 
 
 @pytest.mark.parametrize(
-    ("spoil", "violation"),
+    ("break_pod", "violation"),
     [
         (lambda pod: pod.update(hostPID=True), "hostPID"),
         (lambda pod: pod["securityContext"].update(runAsUser=0), "runAsUser"),
@@ -83,12 +83,12 @@ def test_the_pod_holds_to_the_standard_that_its_namespace_enforces(manifests, po
         (lambda pod: pod["volumes"].append({"name": "run", "hostPath": {"path": "/run"}}), "hostPath"),
     ],
 )
-def test_a_pod_that_wants_more_would_be_found(pod, spoil, violation):
-    spoil(pod)
+def test_a_pod_that_violates_the_security_standard_is_found(pod, break_pod, violation):
+    break_pod(pod)
     assert violation in " ".join(violations(pod))
 
 
-def test_the_app_waits_for_a_sidecar_that_is_restarted_and_gets_its_files_and_nothing_else(pod):
+def test_the_app_waits_for_a_restartable_sidecar_and_mounts_only_its_files(pod):
     (agent,), (app,) = pod["initContainers"], pod["containers"]
     assert agent["restartPolicy"] == "Always"
     assert agent["startupProbe"]["httpGet"]["path"] == "/readyz"
@@ -105,49 +105,49 @@ def test_the_app_waits_for_a_sidecar_that_is_restarted_and_gets_its_files_and_no
     assert status["items"] == [{"key": "token", "path": "status-token"}]
 
 
-def test_everything_that_the_agent_writes_lies_below_a_volume_and_all_that_it_reads_is_mounted(manifests, pod):
+def test_each_path_that_the_agent_writes_or_reads_is_on_a_volume(manifests, pod):
     config = yaml.safe_load(manifests["ConfigMap"]["data"]["lessee.yaml"])
     mounts = {mount["mountPath"]: mount for mount in pod["initContainers"][0]["volumeMounts"]}
 
     def mount_of(path):
         return next(mounts[str(parent)] for parent in Path(path).parents if str(parent) in mounts)
 
-    written = [config["state_dir"], config["status"]["socket"], config["apps"]["app"]["directory"]]
-    assert [mount_of(path).get("readOnly", False) for path in written] == [False] * 3
+    written_paths = [config["state_dir"], config["status"]["socket"], config["apps"]["app"]["directory"]]
+    assert [mount_of(path).get("readOnly", False) for path in written_paths] == [False] * 3
     token = mount_of(config["vault"]["auth"]["jwt_file"])
     assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("identity", "token")
     assert mount_of(config["vault"]["ca_file"]) == token
     assert mount_of(config["status"]["token_file"]) == token
     app = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-    assert config["apps"]["app"]["directory"].startswith(app["files"] + "/")  # the same path for both
+    assert config["apps"]["app"]["directory"].startswith(app["files"] + "/")  # The path is the same in both containers.
 
 
-def test_its_configuration_passes_check(manifests, tmp_path):
-    done = command(tmp_path, manifests, "check", VAULT_ADDR="http://127.0.0.1:1")
+def test_lessee_check_accepts_the_configuration(manifests, tmp_path):
+    done = run_lessee(tmp_path, manifests, "check", VAULT_ADDR="http://127.0.0.1:1")
     assert done.returncode == 0, done.stderr
     assert "secret/production/database" in done.stdout
 
 
 def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manifests, tmp_path, memory):
     cluster = Signer()
-    founded = set_up(server, cluster, tmp_path)
-    assert founded.returncode == 0, founded.stderr
+    done = set_up(server, cluster, tmp_path)
+    assert done.returncode == 0, done.stderr
     server.put("production/database", username="app", password="canary-first")
-    agent = pod_of(server, manifests, tmp_path, memory)
+    agent = agent_of_pod(server, manifests, tmp_path, memory)
     (tmp_path / "token").write_text(service_account(cluster))
     app = None
     try:
         agent.start()
         file = agent.directory / "app.env"
         assert "canary-first" in file.read_text()
-        with urllib.request.urlopen(f"http://{agent.config['status']['listen']}/readyz", timeout=10) as answer:
-            assert answer.status == 200  # what the startup probe asks
+        with urllib.request.urlopen(f"http://{agent.config['status']['listen']}/readyz", timeout=10) as response:
+            assert response.status == 200  # The startup probe sends this request.
         metrics = urllib.request.Request(f"http://{agent.config['status']['listen']}/metrics")
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(metrics, timeout=10)
         metrics.add_header("Authorization", f"Bearer {TOKEN}")
-        with urllib.request.urlopen(metrics, timeout=10) as answer:
-            assert b"lessee_ready 1.0" in answer.read()
+        with urllib.request.urlopen(metrics, timeout=10) as response:
+            assert b"lessee_ready 1.0" in response.read()
         app = App(agent.config["apps"]["app"]["notify"]["process"]["name"], file)
         server.put("production/database", username="app", password="canary-second")
         assert next(line for line in iter(app.hears, "") if "canary-second" in line)
@@ -162,15 +162,15 @@ def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manife
     "claims",
     [{"aud": [ISSUER]}, {"sub": "system:serviceaccount:app:default"}, {"sub": "system:serviceaccount:web:app"}],
 )
-def test_a_token_for_another_audience_account_or_namespace_is_refused(server, manifests, tmp_path, memory, claims):
+def test_vault_rejects_a_token_for_another_audience_account_or_namespace(server, manifests, tmp_path, memory, claims):
     cluster = Signer()
     set_up(server, cluster, tmp_path)
     server.put("production/database", username="app", password="canary-first")
-    agent = pod_of(server, manifests, tmp_path, memory)
+    agent = agent_of_pod(server, manifests, tmp_path, memory)
     (tmp_path / "token").write_text(service_account(cluster, **claims))
     try:
         agent.start(wait=False)
-        eventually(lambda: agent.log.exists() and "Vault does not accept" in agent.log.read_text(), "the refusal")
+        eventually(lambda: agent.log.exists() and "Vault does not accept" in agent.log.read_text(), "the failed login")
         assert not agent.status()["ready"]
         assert not (agent.directory / "app.env").exists()
     finally:
@@ -178,7 +178,7 @@ def test_a_token_for_another_audience_account_or_namespace_is_refused(server, ma
 
 
 def set_up(server, cluster, folder):
-    """vault.sh, with the keys of this cluster; twice, as it may run again."""
+    """Run vault.sh with the keys of this cluster, twice, because operators may run it again."""
     (folder / "keys.pem").write_text(cluster.public_key)
     environ = {"BAO_ADDR": server.address, "BAO_TOKEN": ROOT_TOKEN, "HOME": str(folder)}
     environ["PATH"] = f"{Path(find_bao()).parent}:{os.environ['PATH']}"
@@ -195,8 +195,8 @@ def service_account(cluster, **claims):
     return cluster.sign(**fixed | claims)
 
 
-def pod_of(server, manifests, disk, memory):
-    """The agent of the manifests, with volumes as the kubelet makes them, on this machine's paths."""
+def agent_of_pod(server, manifests, disk, memory):
+    """The agent of the manifests on this machine, with volumes as the kubelet creates them."""
     agent = Sidecar(server.address, disk, memory)
     agent.environ |= {"VAULT_TOKEN": "", "LESSEE_ENVIRONMENT": ""}
     for name, text in manifests["ConfigMap"]["data"].items():
@@ -214,12 +214,12 @@ def pod_of(server, manifests, disk, memory):
     config["status"]["listen"] = f"127.0.0.1:{free_port()}"
     config["status"]["token_file"] = str(disk / "status-token")
     (disk / "status-token").write_text(TOKEN)
-    config["apps"]["app"]["notify"]["process"]["name"] = f"pod-{os.getpid()}"  # this test's, of all on the machine
+    config["apps"]["app"]["notify"]["process"]["name"] = f"pod-{os.getpid()}"  # Unique on this machine.
     agent.config = config
     return agent
 
 
-def command(folder, manifests, *arguments, **environ):
+def run_lessee(folder, manifests, *arguments, **environ):
     for name, text in manifests["ConfigMap"]["data"].items():
         (folder / name).write_text(text)
     return subprocess.run(
@@ -233,9 +233,15 @@ def command(folder, manifests, *arguments, **environ):
 
 
 def violations(pod):
-    """What `restricted` forbids, https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
+    """Find what the standard `restricted` forbids: https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
     yield from (f"{name}" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name))
-    allowed = {"configMap", "downwardAPI", "emptyDir", "projected", "secret"}  # of those, what is used here at most
+    allowed = {
+        "configMap",
+        "downwardAPI",
+        "emptyDir",
+        "projected",
+        "secret",
+    }  # The types that the standard allows and the pod may use.
     for volume in pod["volumes"]:
         yield from (f"volume {kind}" for kind in volume.keys() - {"name"} - allowed)
     for container in pod["initContainers"] + pod["containers"]:
@@ -253,4 +259,4 @@ def violations(pod):
             "hostPort": not any("hostPort" in port for port in container.get("ports", [])),
             "procMount": own.get("procMount", "Default") == "Default",
         }
-        yield from (f"{container['name']}: {name}" for name, fine in checks.items() if not fine)
+        yield from (f"{container['name']}: {name}" for name, passed in checks.items() if not passed)

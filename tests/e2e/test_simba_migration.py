@@ -1,4 +1,4 @@
-"""What compose/simba/MIGRATION.md says of its steps is so, for a project of the shape that Simba's own has."""
+"""Follows the steps of compose/simba/MIGRATION.md with a Compose project that resembles Simba's."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from support.environments.setup_namespace import Ground
+from support.environments.setup_namespace import SetupNamespace
 from support.paths import ROOT
 
 PAGE = ROOT / "compose" / "simba" / "MIGRATION.md"
@@ -21,7 +21,7 @@ MINIO_SECRET_KEY={CANARY}
 OPENAI_API_KEY={CANARY}
 LOG_LEVEL=info
 """
-# `env_file` and `environment` say the same, as in Simba's own file.
+# `env_file` and `environment` set the same variables, as in Simba's own file.
 COMPOSE = f"""\
 services:
   server:
@@ -53,7 +53,7 @@ MOUNTED = """\
   server: {pid: "service:holder", volumes: ["api:/run/secrets/simba:ro"]}
   celery_worker: {pid: "service:holder", volumes: ["worker:/run/secrets/simba:ro"]}
 """
-TAKEN_OUT = """\
+REMOVED = """\
 services:
   server:
     env_file: !reset []
@@ -67,7 +67,7 @@ services:
 
 @pytest.fixture
 def check(tmp_path):
-    """What is told of a project of those files, without what is told of secrets that are spelled out."""
+    """Runs `lessee check` on these Compose files, and returns its exit code and findings except for literal secrets."""
     (tmp_path / "docker").mkdir()
     (tmp_path / ".env").write_text(ENV)
 
@@ -80,16 +80,17 @@ def check(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert not done.stderr
         assert CANARY not in done.stdout
-        said = [one for one in json.loads(done.stdout) if one["rule"] != "literal-secret"]
+        findings = [finding for finding in json.loads(done.stdout) if finding["rule"] != "literal-secret"]
         return done.returncode, sorted(
-            (one["rule"], one["app"], one["line"], one["message"].split(" is set")[0]) for one in said
+            (finding["rule"], finding["app"], finding["line"], finding["message"].split(" is set")[0])
+            for finding in findings
         )
 
     return run
 
 
-def test_what_stands_in_env_goes_to_vault_and_comes_back_as_it_was(bao, tmp_path):
-    old = {
+def test_setup_writes_the_variables_of_env_to_vault_and_the_template_renders_them_unchanged(bao, tmp_path):
+    variables = {
         "DATABASE_URL": f"postgresql://simba:{CANARY}@postgres:5432/simba",
         "MINIO_ENDPOINT": "minio:9000",
         "MINIO_BUCKET": "simba",
@@ -97,50 +98,50 @@ def test_what_stands_in_env_goes_to_vault_and_comes_back_as_it_was(bao, tmp_path
         "MINIO_SECRET_KEY": f"{CANARY}-$secret '#",
         "OPENAI_API_KEY": f"{CANARY}-openai",
     }
-    quoted = {name: value.replace("'", "\\'") for name, value in old.items()}
+    quoted = {name: value.replace("'", "\\'") for name, value in variables.items()}
     (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in quoted.items()))
-    assert dotenv_values(tmp_path / ".env") == old
-    ground = Ground(bao, "simba-migration", tmp_path)
-    shown = re.search("^```yaml\n(setup:.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    ground.config |= yaml.safe_load(shown[1])
+    assert dotenv_values(tmp_path / ".env") == variables
+    namespace = SetupNamespace(bao, "simba-migration", tmp_path)
+    block = re.search("^```yaml\n(setup:.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    namespace.config |= yaml.safe_load(block[1])
     files = [{"template": "simba/app.env.j2", "name": ".env"}]
-    ground.config["apps"] = {"simba": {"directory": "/dev/shm/nowhere", "files": files}}
-    ground.config |= {"environment": "production", "templates": str(ROOT / "templates")}
-    setup = ground.command("setup", "--output", "identity")
+    namespace.config["apps"] = {"simba": {"directory": "/dev/shm/nowhere", "files": files}}
+    namespace.config |= {"environment": "production", "template_dir": str(ROOT / "templates")}
+    setup = namespace.command("setup", "--output", "identity")
 
     def run(*command):
-        environ = ground.environ | {"POSTGRES_PASSWORD": CANARY}
+        environ = namespace.environ | {"POSTGRES_PASSWORD": CANARY}
         done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
         assert (done.returncode, CANARY in done.stdout + done.stderr) == (0, False), done.stderr
         return done.stdout
 
     run(sys.executable, "-m", "dotenv", "-f", ".env", "run", "--", *setup)
-    run(*ground.command("render", "--app", "simba", "--output", "out"))
-    assert dotenv_values(tmp_path / "out" / ".env") == old
+    run(*namespace.command("render", "--app", "simba", "--output", "out"))
+    assert dotenv_values(tmp_path / "out" / ".env") == variables
     assert [path.name for path in (tmp_path / "identity" / "production").iterdir()] == ["production-simba"]
 
 
-def test_before_the_files_are_mounted_each_service_is_told_that_may_be_the_reader(check):
-    code, told = check(compose=COMPOSE, sidecar=SIDECAR)
+def test_before_the_files_are_mounted_check_reports_each_service_that_may_read_them(check):
+    code, findings = check(compose=COMPOSE, sidecar=SIDECAR)
     assert code == 0
-    assert {(rule, line, name) for rule, _, line, name in told if rule == "unread-app"} == {
-        ("unread-app", 6, "DATABASE_URL"),
-        ("unread-app", 6, "MINIO_SECRET_KEY"),
-        ("unread-app", 6, "OPENAI_API_KEY"),
-        ("unread-app", 8, "DATABASE_URL"),
-        ("unread-app", 9, "CELERY_BROKER_URL"),
-        ("unread-app", 14, "DATABASE_URL"),
-        ("unread-app", 14, "MINIO_SECRET_KEY"),
-        ("unread-app", 14, "OPENAI_API_KEY"),
-        ("unread-app", 16, "DATABASE_URL"),
+    assert {(rule, line, name) for rule, _, line, name in findings if rule == "app-without-reader"} == {
+        ("app-without-reader", 6, "DATABASE_URL"),
+        ("app-without-reader", 6, "MINIO_SECRET_KEY"),
+        ("app-without-reader", 6, "OPENAI_API_KEY"),
+        ("app-without-reader", 8, "DATABASE_URL"),
+        ("app-without-reader", 9, "CELERY_BROKER_URL"),
+        ("app-without-reader", 14, "DATABASE_URL"),
+        ("app-without-reader", 14, "MINIO_SECRET_KEY"),
+        ("app-without-reader", 14, "OPENAI_API_KEY"),
+        ("app-without-reader", 16, "DATABASE_URL"),
     }
-    assert {app for _, app, *_ in told} == {"simba", "simba-worker", "simba-dashboard"}
+    assert {app for _, app, *_ in findings} == {"simba", "simba-worker", "simba-dashboard"}
 
 
-def test_once_they_are_mounted_all_that_shadows_them_is_named_at_once_at_each_place(check):
-    code, told = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED)
+def test_once_the_files_are_mounted_check_reports_each_variable_that_shadows_them(check):
+    code, findings = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED)
     assert code == 78
-    assert [one for one in told if one[0] == "shadowed-variable"] == [
+    assert [finding for finding in findings if finding[0] == "shadowed-variable"] == [
         ("shadowed-variable", "simba", 6, "DATABASE_URL"),
         ("shadowed-variable", "simba", 6, "MINIO_SECRET_KEY"),
         ("shadowed-variable", "simba", 6, "OPENAI_API_KEY"),
@@ -153,12 +154,15 @@ def test_once_they_are_mounted_all_that_shadows_them_is_named_at_once_at_each_pl
     ]
 
 
-def test_an_empty_value_shadows_as_well(check):
-    emptied = TAKEN_OUT.replace("DATABASE_URL: !reset null, ", 'DATABASE_URL: "", ')
-    _, told = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED, out=emptied)
-    assert [one[1:] for one in told if one[0] == "shadowed-variable"] == [("simba", 4, "DATABASE_URL")]
+def test_a_variable_with_an_empty_value_shadows_too(check):
+    override = REMOVED.replace("DATABASE_URL: !reset null, ", 'DATABASE_URL: "", ')
+    _, findings = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED, override=override)
+    assert [finding[1:] for finding in findings if finding[0] == "shadowed-variable"] == [("simba", 4, "DATABASE_URL")]
 
 
-def test_when_all_is_taken_out_nothing_more_is_told_of_the_services_that_read(check):
-    code, told = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED, out=TAKEN_OUT)
-    assert (code, [one for one in told if one[0] in {"shadowed-variable", "unread-app"}]) == (0, [])
+def test_once_the_variables_are_removed_check_reports_nothing_about_the_services(check):
+    code, findings = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED, override=REMOVED)
+    assert (code, [finding for finding in findings if finding[0] in {"shadowed-variable", "app-without-reader"}]) == (
+        0,
+        [],
+    )

@@ -1,4 +1,4 @@
-"""`lessee check` reads a Compose file as Docker Compose does."""
+"""Checks that `lessee check` reads Compose files as Docker Compose does."""
 
 import json
 import os
@@ -61,13 +61,15 @@ services:
 
 
 @pytest.fixture
-def node(tmp_path):
-    """What Compose makes of some files."""
+def compose(tmp_path):
+    """The services that Docker Compose reads from these files."""
     docker = shutil.which("docker")
-    there = docker and subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode == 0
-    need(there, "needs docker with Compose (Debian: docker-cli docker-compose)")
+    has_compose = (
+        docker and subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode == 0
+    )
+    need(has_compose, "needs docker with Compose (Debian: docker-cli docker-compose)")
 
-    def node(*paths):
+    def services(*paths):
         files = [word for path in paths for word in ("-f", str(path))]
         environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_GID": "1"}
         done = subprocess.run(
@@ -80,22 +82,23 @@ def node(tmp_path):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["services"]
 
-    return node
+    return services
 
 
-def assert_same(found, node, variables=lambda _: {}):
-    assert found.keys() == node.keys()
-    for name, service in node.items():
-        ours = found[name]
-        # Compose writes into the environment what it finds in the files of variables.
+def assert_same(read, expected, variables=lambda _: {}):
+    """`read` are our services, `expected` those of Compose; `variables` returns the names in a service's env_files."""
+    assert read.keys() == expected.keys()
+    for name, service in expected.items():
+        ours = read[name]
+        # Compose adds the variables of env_files to the environment.
         assert ours.environment.keys() | variables(ours) == (service.get("environment") or {}).keys(), name
         for item, value in ours.environment.items():
             if "$" not in (value.value or ""):
                 assert value.value == service["environment"][item]
-        spelled = {item for item, value in ours.build_args.items() if value.value is not None}
-        assert spelled == service.get("build", {}).get("args", {}).keys()
+        with_value = {item for item, value in ours.build_args.items() if value.value is not None}
+        assert with_value == service.get("build", {}).get("args", {}).keys()
         for words, theirs in ((ours.command, service["command"]), (ours.entrypoint, service["entrypoint"])):
-            # It doubles each `$`, for the result to be read as it was.
+            # Compose writes `$$` for each `$`, so that the output is a valid Compose file.
             plain = theirs and [word.replace("$$", "$") for word in theirs]
             assert (list(words.words) if words else None) == plain
         assert {(m.volume, m.target, m.read_only) for m in ours.mounts if m.volume or m.source != "/"} == {
@@ -117,12 +120,12 @@ def assert_same(found, node, variables=lambda _: {}):
 
 
 @pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
-def test_the_example_files_are_read_alike(node, example):
-    assert_same(ComposeReader(lambda path: Path(path).read_text()).services([str(example)]), node(example))
+def test_the_files_of_the_stacks_are_read_as_compose_does(compose, example):
+    assert_same(ComposeReader(lambda path: Path(path).read_text()).services([str(example)]), compose(example))
 
 
 @pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
-def test_values_with_several_notations_are_read_alike(node, tmp_path, names):
+def test_all_notations_of_a_value_are_read_as_compose_does(compose, tmp_path, names):
     (tmp_path / "in").mkdir()
     texts = {
         "compose.yaml": BASE,
@@ -135,18 +138,18 @@ def test_values_with_several_notations_are_read_alike(node, tmp_path, names):
         (tmp_path / name).write_text(text)
     paths = [tmp_path / name for name in names]
     reader = ComposeReader(lambda path: Path(path).read_text())
-    found = reader.services(map(str, paths))
+    services = reader.services(map(str, paths))
 
     def variables(service):
         present = [Path(file.path) for file in service.env_files if Path(file.path).exists()]
         return {line.partition("=")[0] for path in present for line in path.read_text().splitlines()}
 
-    assert_same(found, node(*paths), variables)
+    assert_same(services, compose(*paths), variables)
     assert not reader.findings
 
 
 IMAGE = "services: {x: {image: %s, volumes: ['./q:/q']}}"
-ODD = {
+UNUSUAL = {
     "include": {
         "compose.yaml": "include: [{path: [a/a.yaml, a/b.yaml]}]\nservices: {web: {image: i}}",
         "a/a.yaml": "include: [../c/c.yaml]\nservices: {db: {image: d, volumes: ['./x:/x'], environment: {A: '1'}}}",
@@ -197,18 +200,18 @@ ODD = {
 
 
 @pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
-@pytest.mark.parametrize("case", ODD)
-def test_unusual_valid_files_are_read_alike(node, tmp_path, case, names):
-    for name, text in ODD[case].items():
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_unusual_valid_files_are_read_as_compose_does(compose, tmp_path, case, names):
+    for name, text in UNUSUAL[case].items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     paths = [tmp_path / name for name in names]
     reader = ComposeReader(lambda path: Path(path).read_text())
-    assert_same(reader.services(map(str, paths)), node(*paths))
+    assert_same(reader.services(map(str, paths)), compose(*paths))
     assert not reader.findings
 
 
-def test_paths_begin_where_the_first_file_lies(node, tmp_path):
+def test_relative_paths_are_relative_to_the_first_file(compose, tmp_path):
     texts = {
         "d/compose.yaml": "services: {a: {image: i}}",
         "e/over.yaml": "include: [x.yaml]\n"
@@ -220,4 +223,4 @@ def test_paths_begin_where_the_first_file_lies(node, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     paths = [tmp_path / "d/compose.yaml", tmp_path / "e/over.yaml"]
-    assert_same(ComposeReader(lambda path: Path(path).read_text()).services(map(str, paths)), node(*paths))
+    assert_same(ComposeReader(lambda path: Path(path).read_text()).services(map(str, paths)), compose(*paths))

@@ -1,4 +1,4 @@
-"""Docker Compose itself reads files of the format dotenv-compose, as an env_file and as its own .env."""
+"""Checks that Docker Compose reads the values of dotenv-compose files, as an env_file and as its own .env."""
 
 import json
 import os
@@ -53,11 +53,11 @@ REFERENCE = re.compile(r"\$(?:\{(\w+)(?:(:?)([-+])(.*))?\}|(\w+))")
 
 @pytest.fixture
 def read(memory):
-    """What Compose finds in each of some texts; None where it reads one of them not."""
-    found = shutil.which("docker") and subprocess.run(
+    """The variables that Compose reads from each of these texts; None if it rejects one of them."""
+    version = shutil.which("docker") and subprocess.run(
         ["docker", "compose", "version"], check=False, capture_output=True
     )
-    need(found and found.returncode == 0, "needs docker with Compose (Debian: docker-cli docker-compose)")
+    need(version and version.returncode == 0, "needs docker with Compose (Debian: docker-cli docker-compose)")
 
     def read(*texts):
         services = {}
@@ -71,7 +71,7 @@ def read(memory):
 
 
 def compose(folder, services):
-    """The environment of each service; `config` writes `$$` for a `$`."""
+    """The environment of each service, in which `docker compose config` writes `$$` for a `$`."""
     (folder / "compose.yaml").write_text(json.dumps({"services": services}))
     environ = {"PATH": os.environ["PATH"], "HOME": HOME}
     command = ["docker", "compose", "config", "--format", "json"]
@@ -84,13 +84,13 @@ def compose(folder, services):
     }
 
 
-def test_a_container_would_get_every_value_and_nothing_else(read):
+def test_compose_reads_every_value_of_an_env_file_and_nothing_else(read):
     text, wanted = every_value("dotenv-compose", *FORMS)
     assert read(text) == [wanted]
 
 
 @pytest.mark.usefixtures("read")
-def test_what_compose_puts_in_place_of_a_variable_is_its_whole_value(memory):
+def test_compose_interpolates_the_whole_value_of_a_variable(memory):
     text, wanted = every_value("dotenv-compose", *FORMS)
     (memory / ".env").write_bytes(text.encode())
     environment = {key: f"${{{key}}}" for key in wanted}
@@ -101,43 +101,43 @@ def test_nothing_but_a_nul_is_rejected():
     assert refused("dotenv-compose") == {value for value in VALUES if "\0" in value}
 
 
-def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(read):
+def test_no_value_changes_how_compose_reads_the_surrounding_text(read):
     written, harmless, values = zip(*amid_junk("dotenv-compose", 10_000, PIECES), strict=True)
-    found = zip(written, read(*written), read(*harmless), values, strict=True)
-    assert [text for text, had, would, value in found if had != as_if(would, value)] == []
+    results = zip(written, read(*written), read(*harmless), values, strict=True)
+    assert [text for text, actual, harmless, value in results if actual != as_if(harmless, value)] == []
 
 
-def test_verification_reads_what_compose_reads(read):
-    texts = {text: ours(text) for text in junk(10_000, PIECES)}
-    fine = [text for text, found in texts.items() if found is not None]
-    assert [text for text, found in zip(fine, read(*fine), strict=True) if found != texts[text]] == []
-    refused = [text for text, found in texts.items() if found is None][:40]
-    assert [text for text in refused if read(text) is not None] == []
+def test_verification_reads_a_file_as_compose_does(read):
+    texts = {text: read_by_lessee(text) for text in junk(10_000, PIECES)}
+    valid = [text for text, variables in texts.items() if variables is not None]
+    assert [text for text, actual in zip(valid, read(*valid), strict=True) if actual != texts[text]] == []
+    invalid = [text for text, variables in texts.items() if variables is None][:40]
+    assert [text for text in invalid if read(text) is not None] == []
 
 
-def ours(text):
-    """What the proof reads, evaluated where HOME alone is set."""
-    found = {}
+def read_by_lessee(text):
+    """The variables that the verification reads, interpolated with HOME as the only other variable."""
+    variables = {}
     try:
         readings = dotenv_compose.read(text)
     except UnparsableError:
         return None
     for name, atoms in readings:
         if atoms is not None:
-            found[name] = substituted(atoms, {**found, "HOME": HOME})
+            variables[name] = interpolate(atoms, {**variables, "HOME": HOME})
         elif name == "HOME":
-            found[name] = HOME
-    return found
+            variables[name] = HOME
+    return variables
 
 
-def substituted(atoms, environ):
-    return "".join(looked_up(atom, environ) if at % 2 else atom for at, atom in enumerate(atoms))
+def interpolate(atoms, environ):
+    return "".join(look_up(atom, environ) if at % 2 else atom for at, atom in enumerate(atoms))
 
 
-def looked_up(reference, environ):
+def look_up(reference, environ):
     braced, colon, operator, default, bare = REFERENCE.fullmatch(reference).groups()
     name = braced or bare
-    there = environ.get(name) if colon else name in environ
-    if operator and bool(there) == (operator == "+"):
-        return substituted(dotenv_compose.atoms(default), environ)
+    is_set = environ.get(name) if colon else name in environ
+    if operator and bool(is_set) == (operator == "+"):
+        return interpolate(dotenv_compose.atoms(default), environ)
     return environ.get(name, "")
