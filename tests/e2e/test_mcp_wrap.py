@@ -39,12 +39,12 @@ def node():
     return npm.program(packages, "node"), lambda name: str(packages / SERVERS / name / "dist/index.js")
 
 
-def server(**env):
-    """A server that needs no package."""
+def one_server(**env):
+    """The `mcpServers` with one server that needs no package."""
     return {"one": {"command": "true", "args": ["-x"], "env": {"API_KEY": CANARY, **env}}}
 
 
-def stored(bao, wrap, server):
+def stored_secret(bao, wrap, server):
     return bao.ask("GET", f"secret/data/{wrap.prefix}/{server}")["data"]["data"]
 
 
@@ -62,7 +62,7 @@ def test_a_server_starts_with_the_rewritten_file_and_its_token_is_visible_nowher
     before = wrap.write({"github": {"command": program, "args": [script("server-github")], "env": env}})
     wrap("--yes")
     assert wrap.servers()["github"]["env"] == {"LESSEE_SERVER": "github", "LOG": "x"}
-    assert stored(bao, wrap, "github") == {"GITHUB_PERSONAL_ACCESS_TOKEN": CANARY}
+    assert stored_secret(bao, wrap, "github") == {"GITHUB_PERSONAL_ACCESS_TOKEN": CANARY}
 
     async def use(session):
         tools = {tool.name for tool in (await session.list_tools()).tools}
@@ -71,7 +71,7 @@ def test_a_server_starts_with_the_rewritten_file_and_its_token_is_visible_nowher
     tools, running = wrap.start("github", use)
     assert {"create_issue", "search_code"} <= tools
     [pid] = [pid for pid, words in running.items() if script("server-github") in words]
-    assert running[pid].split("\0")[0] == program  # the server replaced lessee
+    assert running[pid].split("\0")[0] == program  # The server has replaced lessee.
     assert not leaks("".join(running.values()) + wrap.output + (wrap.home / "server.log").read_text())
     [backup] = wrap.backups.iterdir()
     assert backup.read_bytes() == before
@@ -122,7 +122,7 @@ def test_a_password_in_a_url_moves_from_the_arguments_to_the_environment(bao, wr
 
     try:
         wrap("--yes")
-        assert stored(bao, wrap, "db") == {"PGPASSWORD": password}
+        assert stored_secret(bao, wrap, "db") == {"PGPASSWORD": password}
         who, running = wrap.start("db", use)
     finally:
         postgres.sql(sql.SQL("DROP ROLE {}").format(role))
@@ -133,7 +133,7 @@ def test_a_password_in_a_url_moves_from_the_arguments_to_the_environment(bao, wr
 def test_a_secret_that_must_be_an_argument_leaves_the_file_with_a_warning(bao, wrap):
     wrap.write({"one": {"command": "true", "args": ["--api-key", CANARY, "it's", "${HOME}/x"]}})
     done = wrap("--yes")
-    assert "its program gets MCP_API_KEY as an argument, which all users of this machine can read" in done.stderr
+    assert "the program gets MCP_API_KEY as an argument, which all users of this machine can read" in done.stderr
     assert wrap.servers()["one"]["args"][-5:] == [
         "sh",
         "-c",
@@ -141,7 +141,7 @@ def test_a_secret_that_must_be_an_argument_leaves_the_file_with_a_warning(bao, w
         "sh",
         "${HOME}/x",
     ]
-    assert stored(bao, wrap, "one") == {"MCP_API_KEY": CANARY}
+    assert stored_secret(bao, wrap, "one") == {"MCP_API_KEY": CANARY}
     assert not leaks(wrap.output)
 
 
@@ -164,7 +164,7 @@ def test_several_clients_can_start_the_same_server_and_each_gets_secret_changes(
     clients = [start(server) for _ in range(3)]
     try:
         assert [method(client) for client in clients] == ["canary-1"] * 3
-        # The number of an ended session is reused, also if the session was killed.
+        # A session's number becomes free when the session ends, even by SIGKILL.
         clients[1].kill()
         clients[1].wait()
         restarted = start(server)
@@ -183,7 +183,7 @@ def test_several_clients_can_start_the_same_server_and_each_gets_secret_changes(
 
 
 def test_a_second_wrap_changes_nothing(bao, wrap):
-    wrap.write(server())
+    wrap.write(one_server())
     wrap("--yes")
     before = contents(wrap.home)
     done = wrap("--yes", env={"VAULT_ADDR": "http://127.0.0.1:9"})
@@ -193,7 +193,7 @@ def test_a_second_wrap_changes_nothing(bao, wrap):
 
 
 def test_a_dry_run_prints_the_changes_without_values_and_changes_nothing(wrap):
-    wrap.write(server(PLAIN="masked-too"))
+    wrap.write(one_server(PLAIN="masked-too"))
     before = contents(wrap.home)
     done = wrap("--dry-run", env={"VAULT_ADDR": "http://127.0.0.1:9"})
     assert '-    "API_KEY": "***"' in done.stdout
@@ -205,29 +205,29 @@ def test_a_dry_run_prints_the_changes_without_values_and_changes_nothing(wrap):
 
 def test_an_existing_value_in_vault_is_never_overwritten(bao, wrap):
     bao.put(f"{wrap.prefix}/b", API_KEY="canary-of-another", MORE="unchanged")
-    before = wrap.write({name: server()["one"] for name in "ab"})
+    before = wrap.write({name: one_server()["one"] for name in "ab"})
     done = wrap("--yes", code=73)
     assert f"secret/{wrap.prefix}/b: Vault has another value for API_KEY; nothing was written" in done.stderr
     assert "canary" not in wrap.output
     assert wrap.file.read_bytes() == before
     with pytest.raises(RuntimeError, match="404"):
-        stored(bao, wrap, "a")
+        stored_secret(bao, wrap, "a")
     bao.put(f"{wrap.prefix}/b", API_KEY=CANARY, MORE="unchanged")
-    wrap.write({"b": server(SECOND_KEY="canary-second")["one"]})
+    wrap.write({"b": one_server(SECOND_KEY="canary-second")["one"]})
     wrap("--yes")
-    assert stored(bao, wrap, "b") == {"API_KEY": CANARY, "MORE": "unchanged", "SECOND_KEY": "canary-second"}
+    assert stored_secret(bao, wrap, "b") == {"API_KEY": CANARY, "MORE": "unchanged", "SECOND_KEY": "canary-second"}
 
 
 def test_a_deleted_secret_is_replaced(bao, wrap):
     bao.put(f"{wrap.prefix}/one", API_KEY="canary-of-another")
     bao.ask("DELETE", f"secret/data/{wrap.prefix}/one")
-    wrap.write(server())
+    wrap.write(one_server())
     wrap("--yes")
-    assert stored(bao, wrap, "one") == {"API_KEY": CANARY}
+    assert stored_secret(bao, wrap, "one") == {"API_KEY": CANARY}
 
 
 def test_the_printed_undo_command_restores_the_file(wrap):
-    before = wrap.write(server())
+    before = wrap.write(one_server())
     [line] = [line for line in wrap("--yes").stdout.splitlines() if "undo: `" in line]
     undo, remove = line.split("`")[1::2]
     subprocess.run(shlex.split(undo), check=True)
@@ -243,14 +243,14 @@ def test_a_run_that_was_killed_before_any_step_is_completed_by_the_next_run(bao,
     def completes(step):
         """Whether the first run completed before it was killed."""
         wrap = McpHome(bao.address, tmp_path / str(step), memory, f"mcp-{folder}-{step}")
-        before = wrap.write(server())
+        before = wrap.write(one_server())
         killed = wrap.kill_at(step)
         # The file is written last, so everything else is done if it has changed.
         rewritten = wrap.file.read_bytes() != before
         assert ("already wrapped" in wrap("--yes").stdout) == rewritten
         assert wrap.servers()["one"]["args"][-3:] == ["--", "true", "-x"]
         assert not leaks(wrap.file.read_text())
-        assert stored(bao, wrap, "one") == {"API_KEY": CANARY}
+        assert stored_secret(bao, wrap, "one") == {"API_KEY": CANARY}
         assert wrap.config.parent.joinpath("one.env.j2").exists()
         assert [path.read_bytes() for path in wrap.backups.iterdir() if path.name[0] != "."] == [before]
         assert not [path for path in wrap.home.iterdir() if path.name.endswith(".lessee")]
@@ -264,7 +264,7 @@ def test_a_run_that_was_killed_before_any_step_is_completed_by_the_next_run(bao,
 
 @pytest.mark.parametrize(("event", "step"), [("subprocess.Popen", 0), ("os.rename", 0)])
 def test_a_concurrent_change_of_the_file_is_not_lost(wrap, event, step):
-    before = wrap.write(server())
+    before = wrap.write(one_server())
     done = wrap.run_with_fault(step, event, 73)
     assert "another program changed the file meanwhile; lessee did not change it" in done.stderr
     assert wrap.file.read_bytes().rstrip(b"\n") == before
@@ -275,7 +275,7 @@ def test_a_concurrent_change_of_the_file_is_not_lost(wrap, event, step):
 def test_links_and_modes_are_preserved(wrap):
     real = wrap.home / "dotfiles/mcp.json"
     real.parent.mkdir()
-    wrap.write(server())
+    wrap.write(one_server())
     wrap.file.rename(real)
     real.chmod(0o640)
     os.chown(real, os.getuid(), os.getgid())
@@ -287,7 +287,7 @@ def test_links_and_modes_are_preserved(wrap):
 
 
 def test_an_unwritable_file_is_reported_before_anything_is_written(bao, wrap):
-    before = wrap.write(server())
+    before = wrap.write(one_server())
     wrap.file.chmod(0o444)
     assert "the file is read-only" in wrap("--yes", code=73).stderr
     wrap.file.chmod(0o644)
@@ -296,12 +296,12 @@ def test_an_unwritable_file_is_reported_before_anything_is_written(bao, wrap):
     assert "the file has another hard link" in wrap("--yes", code=73).stderr
     assert wrap.file.read_bytes() == before
     with pytest.raises(RuntimeError, match="404"):
-        stored(bao, wrap, "one")
+        stored_secret(bao, wrap, "one")
     assert not wrap.config.exists()
 
 
 def test_the_command_asks_for_confirmation(wrap):
-    before = wrap.write(server())
+    before = wrap.write(one_server())
     assert "there is no terminal; add --yes" in wrap("--path", wrap.prefix, code=64).stderr
     command = [sys.executable, "-m", "lessee", "mcp", "wrap", str(wrap.file), "--path", wrap.prefix]
     for answer, code in (("n", 64), ("y", 0)):
@@ -319,7 +319,7 @@ def test_the_command_asks_for_confirmation(wrap):
 
 def test_a_header_with_a_secret_is_a_manual_step(wrap):
     header = {"Authorization": f"Bearer {CANARY}"}
-    wrap.write(server() | {"web": {"type": "http", "url": "https://mcp.example/mcp", "headers": header}})
+    wrap.write(one_server() | {"web": {"type": "http", "url": "https://mcp.example/mcp", "headers": header}})
     done = wrap("--yes", code=75)
     assert "mcpServers.web: `Authorization` contains a secret; write `${NAME}` instead" in done.stderr
     assert not leaks(wrap.output)
@@ -342,7 +342,7 @@ secrets: {{refresh_interval: 2s}}  # last
 """
     wrap.config.write_text(text)
     (wrap.config.parent / "old.j2").write_text("A=b\n")
-    wrap.write(server())
+    wrap.write(one_server())
     wrap("--yes")
     assert wrap.servers()["one"]["env"] == {"SERVER": "one"}
     added = wrap.config.read_text()
@@ -384,11 +384,11 @@ def test_nothing_is_written_if_apps_cannot_be_added_to_lessee_yaml(bao, wrap):
     wrap.config.parent.mkdir(parents=True)
     text = f"state_dir: /run/x/${{S:-n}}\nenvironment: a\n{VAULT}\napps: {{}}\n"
     wrap.config.write_text(text)
-    before = wrap.write(server())
+    before = wrap.write(one_server())
     assert "`apps` is written in braces or brackets" in wrap("--yes", code=78).stderr
     assert (wrap.file.read_bytes(), wrap.config.read_text()) == (before, text)
     with pytest.raises(RuntimeError, match="404"):
-        stored(bao, wrap, "one")
+        stored_secret(bao, wrap, "one")
 
 
 def test_the_file_is_unchanged_if_the_servers_cannot_log_in(bao, wrap):
@@ -399,7 +399,7 @@ def test_the_file_is_unchanged_if_the_servers_cannot_log_in(bao, wrap):
     vault = f"{{address: {bao.address}, auth: {{method: approle, {files}}}}}"
     wrap.config.parent.mkdir(parents=True)
     wrap.config.write_text(f"vault: {vault}\nsecrets: {{prefix: ''}}\nstate_dir: {wrap.memory}/s/${{S:-n}}\napps:\n")
-    before = wrap.write(server())
+    before = wrap.write(one_server())
     done = wrap("--yes", code=77, env={"VAULT_TOKEN": (wrap.home / ".vault-token").read_text()})
     assert "the client's file is unchanged" in done.stderr
     assert wrap.file.read_bytes() == before
@@ -407,7 +407,7 @@ def test_the_file_is_unchanged_if_the_servers_cannot_log_in(bao, wrap):
 
 
 def test_nothing_is_written_if_vault_is_unreachable(wrap):
-    before = wrap.write(server())
+    before = wrap.write(one_server())
     wrap("--yes", code=69, env={"VAULT_ADDR": "http://127.0.0.1:9"})
     assert (wrap.file.read_bytes(), wrap.config.exists()) == (before, False)
 
@@ -452,7 +452,7 @@ def test_a_file_that_is_not_text_is_rejected(tmp_path, make, error):
 
 def test_a_huge_file_is_processed_quickly_and_keeps_its_byte_order_mark(wrap):
     rest = {f"project-{number}": {"history": ["x" * 50] * 200} for number in range(200)}
-    text = json.dumps({"projects": {"/p": {"mcpServers": server()}}, "rest": rest}, indent=1)
+    text = json.dumps({"projects": {"/p": {"mcpServers": one_server()}}, "rest": rest}, indent=1)
     wrap.file.write_text("\ufeff" + text)
     wrap("--yes")
     after = wrap.file.read_text()
@@ -462,6 +462,6 @@ def test_a_huge_file_is_processed_quickly_and_keeps_its_byte_order_mark(wrap):
 
 
 def test_a_missing_login_is_reported_with_the_command_that_logs_in(wrap):
-    wrap.write(server())
+    wrap.write(one_server())
     (wrap.home / ".vault-token").unlink()
     assert "log in with `bao login`" in wrap("--yes", code=78).stderr

@@ -1,4 +1,4 @@
-"""Reads, backs up and atomically replaces the file of an MCP client, unless another program changes it meanwhile."""
+"""Reads, backs up and atomically replaces the file of an MCP client, and refuses if another program changed it."""
 
 import fcntl
 import hashlib
@@ -52,7 +52,7 @@ class ClientFile(ImmutableStruct, frozen=True):
     def replace(self, text: str) -> None:
         """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing."""
         self._check_unchanged()
-        with _staged(self.real, text, self.status) as staged:
+        with _staged_file(self.real, text, self.status) as staged:
             self._check_unchanged()
             staged.replace(self.real)
 
@@ -91,7 +91,7 @@ def open_client_file(path: Path) -> Iterator[ClientFile]:
 
 
 def back_up(file: ClientFile, directory: Path) -> Path:
-    """Copy the file to a directory that only the owner can enter. One backup per content. Raises WriteError."""
+    """Copy the file to a directory that only the owner can enter; reuse an equal copy. Raises WriteError."""
     digest = hashlib.sha256(os.fsencode(file.real) + b"\0" + file.content).hexdigest()[:12]
     backup = directory / f"{file.real.name}.{digest}"
     with translate_write_errors(directory):
@@ -108,12 +108,12 @@ def write_file(path: Path, text: str) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     real = path.resolve()
     status = real.stat() if real.exists() else None
-    with _staged(real, text, status) as staged:
+    with _staged_file(real, text, status) as staged:
         staged.replace(real)
 
 
 @contextmanager
-def _staged(real: Path, text: str, like: os.stat_result | None) -> Iterator[Path]:
+def _staged_file(real: Path, text: str, like: os.stat_result | None) -> Iterator[Path]:
     """A complete temporary file in the same directory, for the caller to rename. Removed if it is not renamed."""
     staged = real.with_name(f".{real.name}.lessee")
     with translate_write_errors(real):

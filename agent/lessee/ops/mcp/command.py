@@ -120,7 +120,7 @@ def _rewritten_servers(
 def _remaining_secrets(after: Document, planned: Plan, file: ClientFile) -> list[ManualStep]:
     values = [server.fields[name] for server in planned.wrapped for name in server.removed]
     values += [value for server in planned.wrapped for value in server.program.variables.values()]
-    what, todo = "the line contains a moved secret again, in a comment or another part of the file", "remove it"
+    what, todo = "the line still contains a moved secret, in a comment or another part of the file", "remove it"
     return [
         ManualStep(f"{file.path.name}:{line} (as rewritten)", what, todo) for line in lines_with_secrets(after, values)
     ]
@@ -132,8 +132,8 @@ def _print_changes(before: Sequence[Server], after: Sequence[Server], planned: P
     for wrapped in planned.wrapped:
         print(f"{wrapped.server.path}: {', '.join(sorted(wrapped.fields))} → {wrapped.secret}")
         for variable in wrapped.program.exposed:
-            what = f"its program gets {variable} as an argument, which all users of this machine can read"
-            todo = "if the program can read it from its environment, change that"
+            what = f"the program gets {variable} as an argument, which all users of this machine can read"
+            todo = "if the program can read an environment variable instead, configure that"
             print(f"lessee: warning: {wrapped.server.path}: {what}; {todo}", file=sys.stderr)
     _print_unchanged(planned)
 

@@ -16,12 +16,12 @@ def store_secrets(
 ) -> None:
     """Store the secrets. Raises WriteError before the first write if Vault has another value for any field.
 
-    Raises DeniedError or VaultUnreachableError after some writes; a later run continues from there.
+    Raises DeniedError or VaultUnreachableError. Secrets that were written remain, and the next run skips them.
     """
     scope = path_scope_of(config)
     if not mount_at(client, scope.mount).is_versioned:
         todo = "upgrade the mount: `bao kv enable-versioning`"
-        what = "the mount has KV version 1, in which a write cannot be protected from overwriting a value"
+        what = "the mount is KV version 1, which has no check-and-set, so a write could overwrite a value"
         raise WriteError(what, where=scope.mount, todo=todo)
     fields_by_path = {str(scope.secret(server.secret).path): server.fields for server in wrapped}
     secrets = [_read(client, scope.mount, path, fields) for path, fields in fields_by_path.items()]
@@ -72,4 +72,6 @@ def _write(client: AdminClient, secret: _Secret) -> None:
         todo = exc.todo or "if another client wrote the secret at the same time, run this command again"
         raise DeniedError(exc.what, where=path, todo=todo) from None
     if ((client.read(path) or {}).get("data") or {}) != fields:
-        raise WriteError("Vault returns other values than were written", where=path, todo="run this command again")
+        raise WriteError(
+            "Vault returned values that differ from the written ones", where=path, todo="run this command again"
+        )

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lessee.ops.mcp.policy.program import CannotWrapError, secret_arguments, without_secrets
+from lessee.ops.mcp.policy.program import UnmovableSecretError, secret_arguments, without_secrets
 from lessee.ops.mcp.policy.secret_detection import SecretDetector
 
 DETECTOR = SecretDetector()
@@ -83,7 +83,7 @@ def test_a_shell_expands_each_argument_in_its_position():
     ],
 )
 def test_a_secret_that_cannot_be_moved_is_an_error(argv, error):
-    with pytest.raises(CannotWrapError, match=error):
+    with pytest.raises(UnmovableSecretError, match=error):
         rewrite(*argv)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.jsonc import Document, Node, String
-from lessee.ops.mcp.policy.program import CannotWrapError, Program, program_name, without_secrets
+from lessee.ops.mcp.policy.program import Program, UnmovableSecretError, program_name, without_secrets
 from lessee.ops.mcp.policy.secret_detection import SecretDetector, Verdict
 from lessee.ops.mcp.policy.servers import LaunchCommand, Server, launch_command, printable, strings
 
@@ -130,7 +130,7 @@ class _Planner:
         existing = [name.value for name, _ in launch.env]
         try:
             program = without_secrets(launch.command.value, args, existing, self._detector)
-        except CannotWrapError as exc:
+        except UnmovableSecretError as exc:
             self._add_step(server, launch.command, str(exc), _MOVE_MANUALLY)
             program = Program((launch.command.value, *args), {})
         for problem in {_environment_problem(value) for value in program.variables.values()} - {""}:

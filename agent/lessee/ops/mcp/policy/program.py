@@ -15,7 +15,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.secret_detection import SecretDetector, Verdict
 
 
-class CannotWrapError(Exception):
+class UnmovableSecretError(Exception):
     """A secret in the arguments cannot be moved to the environment."""
 
 
@@ -31,7 +31,7 @@ class Program(ImmutableStruct, frozen=True):
 
 
 def without_secrets(command: str, args: Sequence[str], existing: Sequence[str], detector: SecretDetector) -> Program:
-    """Move the secrets to variables. `existing`: the server's own variables. Raises CannotWrapError."""
+    """Move the secrets to variables. `existing`: the server's own variables. Raises UnmovableSecretError."""
     return _ArgumentRewriter(command, existing, detector).rewrite([command, *args])
 
 
@@ -75,19 +75,21 @@ class _ArgumentRewriter:
 
     def rewrite(self, argv: Sequence[str]) -> Program:
         if self._detector.check_argument(argv[0]) is not Verdict.PUBLIC:
-            raise CannotWrapError("`command` contains a secret")
+            raise UnmovableSecretError("`command` contains a secret")
         rewritten: list[str | _ShellVariable] = [argv[0]]
         for index in range(1, len(argv)):
             verdict = _check(argv[1:], index - 1, argv[index], self._detector)
             if verdict is Verdict.MIXED:
-                raise CannotWrapError("an argument contains both a secret and a reference that the client replaces")
+                raise UnmovableSecretError(
+                    "an argument contains both a secret and a reference that the client replaces"
+                )
             rewritten.append(argv[index] if verdict is Verdict.PUBLIC else self._replace(argv, index))
         return Program(_assemble(rewritten), self._variables, tuple(self._exposed))
 
     def _replace(self, argv: Sequence[str], index: int) -> "str | _ShellVariable":
         argument, previous = argv[index], argv[index - 1]
         if self._program in _SHELLS:
-            raise CannotWrapError("a shell script in `args` contains a secret")
+            raise UnmovableSecretError("a shell script in `args` contains a secret")
         if self._program in _CONTAINER_ENGINES and (passed := self._pass_through(argument, previous)) is not None:
             return passed
         url = _POSTGRES_URL.fullmatch(argument.partition("=")[2] if _FLAG.match(argument) else argument)
@@ -146,5 +148,5 @@ def _assemble(argv: Sequence[str | _ShellVariable]) -> tuple[str, ...]:
         else:
             script.append(shlex.quote(argument))
     if len(parameters) > _MAX_POSITIONAL:
-        raise CannotWrapError(f"`args` contains a secret and more than {_MAX_POSITIONAL} references")
+        raise UnmovableSecretError(f"`args` contains a secret and more than {_MAX_POSITIONAL} references")
     return ("sh", "-c", f"exec {' '.join(script)}", *(("sh", *parameters) if parameters else ()))
