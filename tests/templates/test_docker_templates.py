@@ -86,7 +86,7 @@ def test_the_sdk_reads_users_and_passwords_that_are_numbers_or_booleans(tmp_path
 
 def test_a_user_with_a_colon_is_rejected():
     secrets = {"r": {"host": "r.example.com", "username": "a:b", "password": "canary"}}
-    with pytest.raises(TemplateError, match=r"registry/docker/: a username holds a :") as caught:
+    with pytest.raises(TemplateError, match=r"registry/docker/: a username contains a :") as caught:
         written("docker/config.json.j2", "json", {"registry/docker/": secrets})
     assert "canary" not in str(caught.value)
 

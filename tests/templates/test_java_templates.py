@@ -142,7 +142,7 @@ def test_tomcat_reads_every_hostile_user_and_password_but_what_it_would_replace_
 @pytest.mark.parametrize(("template", "format_"), [(PROPERTIES, "properties"), (CONTEXT, "xml")])
 def test_values_that_the_clients_would_replace_are_rejected(template, format_):
     for value in set(VALUES) - set(KEPT):
-        with pytest.raises(TemplateError, match=r"username or password holds \$\{"):
+        with pytest.raises(TemplateError, match=r"username or password contains \$\{"):
             written(template, format_, secret_of(value))
 
 

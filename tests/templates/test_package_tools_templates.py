@@ -90,7 +90,7 @@ def test_npm_sends_numbers_and_booleans(registry, tmp_path):
 
 def test_a_user_with_a_colon_cannot_be_in_npmrc():
     secret = {"host": "r.example.com", "username": "a:b", "password": "x"}
-    with pytest.raises(TemplateError, match="registry/npm: the username holds a :"):
+    with pytest.raises(TemplateError, match="registry/npm: the username contains a :"):
         written(NPMRC, "text", {"registry/npm": secret})
 
 
@@ -115,7 +115,7 @@ def test_what_is_not_bearer_token_and_no_host_cannot_be_in_npmrc():
                 text = written(NPMRC, "text", {"registry/npm": secret})
                 assert text.endswith(f"\n//{secret['host']}/:_authToken={secret['token']}\n\n")
                 continue
-            with pytest.raises(TemplateError, match="registry/npm: host and token may have letters"):
+            with pytest.raises(TemplateError, match="registry/npm: host and token may contain only letters"):
                 written(NPMRC, "text", {"registry/npm": secret})
 
 

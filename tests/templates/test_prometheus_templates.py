@@ -187,7 +187,7 @@ def test_prometheus_demands_a_user_whose_name_is_a_number_or_a_boolean_and_none_
             request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Authorization": header(text, old)})
             eventually(lambda request=request: let_in(request), "a login")
             assert not let_in(f"http://127.0.0.1:{port}/")
-    with pytest.raises(TemplateError, match="monitoring/metrics: the username holds a :"):
+    with pytest.raises(TemplateError, match="monitoring/metrics: the username contains a :"):
         web_of("a:b", hashed)
 
 

@@ -111,7 +111,7 @@ def test_rclone_reads_every_hostile_key_but_what_it_would_replace(tmp_path):
 
 
 def test_what_rclone_would_replace_is_rejected():
-    with pytest.raises(TemplateError, match=r"storage/minio: a key holds %\("):
+    with pytest.raises(TemplateError, match=r"storage/minio: a key contains %\("):
         written(RCLONE["template"], "ini", secret_of("%(home)s"))
 
 
@@ -120,7 +120,7 @@ def test_what_seaweedfs_rejects_logins_with_is_rejected():
         for path in ("storage/minio", "storage/admin"):
             secrets = secret_of("x") | {"storage/admin": ADMIN}
             secrets[path] = secrets[path] | {key: "${HOME}"}
-            with pytest.raises(TemplateError, match=r"storage: a key holds \${"):
+            with pytest.raises(TemplateError, match=r"storage: a key contains \${"):
                 written("s3/seaweedfs.json.j2", "json", secrets)
 
 

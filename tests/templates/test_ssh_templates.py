@@ -129,7 +129,7 @@ def test_ssh_takes_a_hostile_name_as_it_is_or_it_is_rejected(tmp_path):
         assert settings(tmp_path, f"h{value}", value) == usual | wanted
     for value in set(VALUES) - set(NAMES):
         for host, username in ((value, "x"), ("x", value)):
-            with pytest.raises(TemplateError, match="ssh/deploy: host and username may have letters"):
+            with pytest.raises(TemplateError, match="ssh/deploy: host and username may contain only letters"):
                 config_of(host, username)
 
 
