@@ -1,11 +1,11 @@
-"""Stands for your app: it has its secrets in its environment, and knows nothing of lessee."""
+"""A stand-in for your app: it reads its secrets from its environment, and does not know lessee."""
 
-# ruff: noqa: INP001, T201  # A program on its own, whose result goes to stdout.
+# ruff: noqa: INP001, T201  # A standalone program, whose result is its output.
 
 import hashlib
 import os
 import signal
 
-# A fingerprint stands for the value, which belongs in no log.
+# A fingerprint instead of the value, which must not be logged.
 print(f"start: {hashlib.sha256(os.environ['DATABASE_PASSWORD'].encode()).hexdigest()[:12]}", flush=True)
 signal.pause()

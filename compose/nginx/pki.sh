@@ -1,4 +1,4 @@
-# Gives OpenBao a CA, and the agent the right to have it sign certificates for nginx; may run again.
+# Creates a CA in OpenBao, and lets the agent issue certificates for nginx. It may run again.
 set -eu
 
 if ! bao read sys/mounts/pki >/dev/null 2>&1; then

@@ -1,4 +1,4 @@
-# The passwords that the systems of this example begin with, made by chance and kept in memory. Yours have theirs already.
+# Generates the first passwords of this example's systems, in memory. Your own systems already have passwords.
 set -eu
 umask 0377
 for name in postgres redis storage-access-key storage-secret-key; do

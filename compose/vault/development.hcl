@@ -1,19 +1,19 @@
-# OpenBao for development: one node on this machine, with data that goes when it stops. `bao server -config=FILE`
-# HashiCorp's `vault server` takes it too. Unlike `-dev` it is sealed, and has no known token, as in production.
+# OpenBao for development: one node on this machine, which loses its data when it stops. `bao server -config=FILE`
+# HashiCorp's `vault server` accepts it too. Unlike `-dev`, it starts sealed and has no known token, as in production.
 
 ui       = true
 api_addr = "http://127.0.0.1:8200"
 
-# Loopback alone: without TLS, whoever listens on the way reads every secret.
+# Loopback only: without TLS, everyone on the network path can read every secret.
 listener "tcp" {
   address     = "127.0.0.1:8200"
   tls_disable = true
 }
 
-# To keep the data, write in its place:
+# To store the data, write instead:
 #   cluster_addr = "http://127.0.0.1:8201"
 #   storage "raft" { path = "/path/to/a/folder" }
 storage "inmem" {}
 
-# (Vault) Without the right to lock memory it would not start. OpenBao locks none, and warns that it does not know this.
+# (Vault) Without it, Vault needs permission to lock memory. OpenBao locks no memory, and warns that the key is unknown.
 disable_mlock = true

@@ -1,10 +1,10 @@
-# OpenBao for production: integrated storage, TLS, an audit log from the first request on. `bao server -config=FILE`
-# HashiCorp's `vault server` takes it too, but for what is marked with (OpenBao) and (Vault); each warns of the other's.
+# OpenBao for production: integrated storage, TLS, an audit log from the first request. `bao server -config=FILE`
+# HashiCorp's `vault server` accepts it too, except for the parts marked (OpenBao). Each warns about the other's parts.
 
-# A page that nobody needs is one less to protect.
+# Off: an unused page would only add attack surface.
 ui = false
 
-# What clients and other nodes are told to ask: names in this node's certificate.
+# The addresses for clients and other nodes, with names in this node's certificate.
 api_addr     = "https://vault:8200"
 cluster_addr = "https://vault:8201"
 
@@ -12,38 +12,38 @@ listener "tcp" {
   address         = "0.0.0.0:8200"
   cluster_address = "0.0.0.0:8201"
 
-  # The certificate, then what signed it up to the root. At SIGHUP both files are read again.
+  # The certificate, followed by its chain up to the root. On SIGHUP the server reads both files again.
   tls_cert_file   = "/vault/tls/tls.crt"
   tls_key_file    = "/vault/tls/tls.key"
   tls_min_version = "tls12"
 
-  # Numbers about the server for whoever may read sys/metrics, and for nobody else.
+  # Metrics only for tokens that may read sys/metrics.
   telemetry {
     unauthenticated_metrics_access = false
   }
 }
 
-# Data on this node's own disk, encrypted, and the same on each node. Three or five nodes outlive the loss of one or two.
+# Encrypted data on each node's own disk, replicated to all nodes. Three nodes survive the loss of one, five of two.
 storage "raft" {
   path    = "/vault/data"
   node_id = "vault-1"
 
-  # An election within seconds; the default of 5 is for the smallest machines.
+  # Elects a leader within seconds; the default of 5 is for the smallest machines.
   performance_multiplier = 1
 
-  # A further node has its own node_id and addresses, and finds the first by this; then it is unsealed with the same keys.
+  # Another node has its own node_id and addresses, and finds the first with this. Unseal it with the same keys.
   # retry_join {
   #   leader_api_addr     = "https://vault:8200"
   #   leader_ca_cert_file = "/vault/tls/ca.crt"
   # }
 }
 
-# (Vault) Pages of raft's database would be locked in memory all at once: switch swap off on the machine instead, or
-# encrypt it. OpenBao locks no memory, and warns that it does not know the word.
+# (Vault) Otherwise Vault locks the whole raft database in memory: disable or encrypt the machine's swap instead.
+# OpenBao locks no memory, and warns that the key is unknown.
 disable_mlock = true
 
-# (OpenBao) Each request and answer, values as HMACs. A server that can write to none of its audit devices answers
-# nobody: watch the disk, rotate the file, and send SIGHUP. Vault takes none from here: `vault audit enable file
+# (OpenBao) Logs each request and response, with HMACs instead of values. A server that can write to none of its audit
+# devices answers no request: monitor the disk, rotate the file, and send SIGHUP. For Vault, run `vault audit enable file
 # file_path=/vault/logs/audit.log`.
 audit "file" "file" {
   description = "all requests"
@@ -58,6 +58,6 @@ telemetry {
   disable_hostname          = true
 }
 
-# Logins and leases that name no time of their own end after an hour, and never later than a day.
+# Logins and leases without their own TTL end after an hour. No TTL is longer than a day.
 default_lease_ttl = "1h"
 max_lease_ttl     = "24h"

@@ -1,4 +1,4 @@
-"""The situation with a socket proxy on a real Engine: what it lets through, and what it does not."""
+"""The stack of compose/socket-proxy on a real Engine: which requests the proxy forwards, and which it denies."""
 
 import io
 import json
@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 from dotenv import dotenv_values
 
-from e2e.compose import DIRECTORY, Project, fingerprint, images
-from e2e.engine import shared
+from e2e.compose import DIRECTORY, Project, fingerprint, shared_images
+from e2e.engine import shared_engine
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
@@ -30,21 +30,21 @@ IMAGES = {
 OTHER = "lessee-proxied-other"
 PROXY = ROOT / "compose/socket-proxy/proxy.py"
 CANARY = secrets.token_hex(12)
-ASK = """
+SEND = """
 import json, socket, sys
-answers = []
+responses = []
 for request in json.load(sys.stdin):
     with socket.socket(socket.AF_UNIX) as proxy:
         proxy.settimeout(60)
         proxy.connect("/run/socket-proxy/docker.sock")
         proxy.sendall(request.encode("latin-1"))
-        answers.append(proxy.makefile("rb").read().decode("latin-1"))
-print(json.dumps(answers))
+        responses.append(proxy.makefile("rb").read().decode("latin-1"))
+print(json.dumps(responses))
 """
 
 
 class Proxied(Project):
-    """compose/socket-proxy as a project of its own name, with its own images."""
+    """compose/socket-proxy as a Compose project with its own name and images."""
 
     def __init__(self, engine, override, base):
         super().__init__(engine, override, base)
@@ -55,19 +55,19 @@ class Proxied(Project):
         group = Path(self._socket).stat().st_gid
         return super().compose(*arguments, DOCKER_GID=str(group), DOCKER_SOCKET=self._socket, **settings)
 
-    def raw(self, *requests):
-        """The whole answers to these bytes, each sent on a connection of its own from the agent's container."""
-        # As JSON, for text loses its carriage returns on the way.
-        return json.loads(self.run("agent", "/opt/lessee/bin/python", "-c", ASK, text=json.dumps(requests)))
+    def send_raw(self, *requests):
+        """Send each of these texts from the agent's container on its own connection, and return the whole responses."""
+        # As JSON, because `docker exec` does not preserve the carriage returns of plain text.
+        return json.loads(self.run("agent", "/opt/lessee/bin/python", "-c", SEND, text=json.dumps(requests)))
 
-    def ask(self, *lines):
-        """Status and body of the answers to these `METHOD PATH`."""
-        answers = self.raw(*(f"{line} HTTP/1.1\r\nHost: docker\r\n\r\n" for line in lines))
-        parted = [answer.partition("\r\n\r\n") for answer in answers]
-        return [(int(head.split(" ")[1]), body) for head, _, body in parted]
+    def send(self, *lines):
+        """Send requests given as `METHOD PATH`, and return the status and body of each response."""
+        responses = self.send_raw(*(f"{line} HTTP/1.1\r\nHost: docker\r\n\r\n" for line in lines))
+        parts = [response.partition("\r\n\r\n") for response in responses]
+        return [(int(head.split(" ")[1]), body) for head, _, body in parts]
 
-    def all_there_is(self):
-        """Every container of the Engine, with what a request could have changed."""
+    def container_states(self):
+        """The name, state and start time of each container of the Engine: what a request could change."""
         ids = self._engine.docker("ps", "--all", "--quiet", "--no-trunc").split()
         form = "{{.Id}} {{.Name}} {{.State.Status}} {{.State.StartedAt}}"
         return sorted(self._engine.docker("inspect", "--format", form, *ids).splitlines())
@@ -75,19 +75,19 @@ class Proxied(Project):
 
 @pytest.fixture(scope="module")
 def engine(pytestconfig):
-    return shared(pytestconfig)
+    return shared_engine(pytestconfig)
 
 
 @pytest.fixture(scope="module")
 def project(engine, pytestconfig, tmp_path_factory):
-    made = images(pytestconfig)
+    images = shared_images(pytestconfig)
     services = {name: {"image": image} for name, image in IMAGES.items()}
     for name in ("agent", "openbao"):
-        services[name]["build"] = made.build
+        services[name]["build"] = images.build
     services["app"] = {"environment": {"TOKEN": CANARY}, "labels": {"token": CANARY}}
     override = tmp_path_factory.mktemp("compose") / "override.yaml"
     override.write_text(json.dumps({"services": services}))
-    project = Proxied(engine, str(override), made.base)
+    project = Proxied(engine, str(override), images.base)
     try:
         project.compose("build")
         project.compose("up", "--wait")
@@ -102,18 +102,20 @@ def stranger(engine, project):
     """A container of another project."""
     label = f"--label=com.docker.compose.project={OTHER}"
     image = project.inspect("app")["Image"]
-    found = engine.docker("run", "--detach", "--network=none", "--init", f"--name={OTHER}", label, image, "sleep", "1h")
-    yield found.strip()
+    container = engine.docker(
+        "run", "--detach", "--network=none", "--init", f"--name={OTHER}", label, image, "sleep", "1h"
+    )
+    yield container.strip()
     engine.docker("rm", "--force", OTHER)
 
 
 @docker
-def test_after_a_rotation_the_app_is_restarted_once_and_reads_the_new_secret(project):
+def test_a_rotation_restarts_the_app_once_and_it_reads_the_new_secret(project):
     eventually(lambda: not project.status()["apps"]["app"]["notify"]["pending"], "the first notification")
     assert len(project.lines("app", "start:")) == 1
     for count in (2, 3):
         value = project.rotate()
-        line = project.until("app", "start:", count)[-1]
+        line = project.wait_for_lines("app", "start:", count)[-1]
         file = project.run("app", "cat", f"{DIRECTORY}/app.env")
         assert dotenv_values(stream=io.StringIO(file)) == {"DATABASE_USER": "app", "DATABASE_PASSWORD": value}
         assert line == f"start: app.env {fingerprint(file)}"
@@ -122,14 +124,14 @@ def test_after_a_rotation_the_app_is_restarted_once_and_reads_the_new_secret(pro
 
 
 @docker
-def test_a_rotation_while_the_proxy_is_down_is_notified_when_it_is_back(project):
+def test_the_app_is_notified_of_a_rotation_during_an_outage_of_the_proxy_when_it_returns(project):
     count = len(project.lines("app", "start:"))
     project.compose("stop", "socket-proxy")
     project.rotate()
-    eventually(lambda: project.status()["apps"]["app"]["notify"]["error"], "the failure")
+    eventually(lambda: project.status()["apps"]["app"]["notify"]["error"], "the error")
     assert len(project.lines("app", "start:")) == count
     project.compose("start", "socket-proxy")
-    project.until("app", "start:", count + 1)
+    project.wait_for_lines("app", "start:", count + 1)
 
 
 @docker
@@ -142,28 +144,28 @@ def test_only_the_proxy_has_the_socket_and_it_runs_unprivileged(project):
     assert proxy["HostConfig"]["NetworkMode"] == "none"
     assert not proxy["HostConfig"]["CapAdd"]
     for service in ("agent", "app", "holder", "openbao"):
-        assert not [one for one in project.inspect(service)["Mounts"] if one["Source"].endswith("docker.sock")]
-    refused = project.run("app", "ls", "/run/socket-proxy", fine=False)
-    assert "No such file" in refused
+        assert not [mount for mount in project.inspect(service)["Mounts"] if mount["Source"].endswith("docker.sock")]
+    output = project.run("app", "ls", "/run/socket-proxy", check=False)
+    assert "No such file" in output
 
 
 @docker
-def test_of_its_own_project_the_agent_sees_what_it_needs_and_no_secret(project, stranger):
-    ((status, listed),) = project.ask("GET /v1.44/containers/json?all=1")
+def test_the_agent_can_read_the_fields_that_it_needs_of_its_project_and_no_secret(project, stranger):
+    ((status, listed),) = project.send("GET /v1.44/containers/json?all=1")
     assert status == 200
-    names = {name for one in json.loads(listed) for name in one["Names"]}
+    names = {name for container in json.loads(listed) for name in container["Names"]}
     assert names == {f"/{NAME}-{service}-1" for service in (*IMAGES, "app")}
     for which in (f"{NAME}-app-1", project.inspect("app")["Id"]):
-        ((status, seen),) = project.ask(f"GET /containers/{which}/json")
+        ((status, body),) = project.send(f"GET /containers/{which}/json")
         assert status == 200
-        one = json.loads(seen)
-        assert one["State"]["Status"] == "running"
-        assert one["HostConfig"] == {"RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0}}
-        assert set(one) == {"Id", "Name", "State", "Config", "HostConfig"}
-        assert set(one["Config"]) <= {"Labels", "StopSignal"}
-        assert all(name.startswith("com.docker.compose.") for name in one["Config"]["Labels"])
+        container = json.loads(body)
+        assert container["State"]["Status"] == "running"
+        assert container["HostConfig"] == {"RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0}}
+        assert set(container) == {"Id", "Name", "State", "Config", "HostConfig"}
+        assert set(container["Config"]) <= {"Labels", "StopSignal"}
+        assert all(name.startswith("com.docker.compose.") for name in container["Config"]["Labels"])
     assert CANARY in json.dumps(project.inspect("app"))
-    assert CANARY not in listed + seen
+    assert CANARY not in listed + body
     assert stranger not in listed
 
 
@@ -177,22 +179,22 @@ def test_of_its_own_project_the_agent_sees_what_it_needs_and_no_secret(project, 
         ({}, len(IMAGES) + 1),
     ],
 )
-def test_no_filter_shows_another_project(project, stranger, filters, count):
-    ((status, listed),) = project.ask(f"GET /containers/json?all=1&filters={quote(json.dumps(filters))}")
+def test_no_filter_lists_containers_of_another_project(project, stranger, filters, count):
+    ((status, listed),) = project.send(f"GET /containers/json?all=1&filters={quote(json.dumps(filters))}")
     assert status == 200
     assert stranger not in listed
     assert len(json.loads(listed)) == count
 
 
 @docker
-def test_its_own_containers_are_signalled_to_reload(project):
+def test_the_proxy_forwards_a_reload_signal_to_a_container_of_its_project(project):
     before = len(project.lines("app", "SIGHUP:"))
-    assert project.ask(f"POST /v1.44/containers/{NAME}-app-1/kill?signal=SIGHUP") == [(204, "")]
-    project.until("app", "SIGHUP:", before + 1)
+    assert project.send(f"POST /v1.44/containers/{NAME}-app-1/kill?signal=SIGHUP") == [(204, "")]
+    project.wait_for_lines("app", "SIGHUP:", before + 1)
 
 
 ID = f"{NAME}-app-1"
-REFUSED = {
+DENIED = {
     "exec": f"POST /containers/{ID}/exec",
     "exec start": "POST /exec/0123456789ab/start",
     "create": "POST /containers/create?name=x",
@@ -271,23 +273,27 @@ REFUSED = {
 
 
 @docker
-def test_all_other_requests_are_refused_and_have_no_effect(project):
-    before = project.all_there_is()
-    answers = dict(zip(REFUSED, project.ask(*REFUSED.values()), strict=True))
-    assert {name: status for name, (status, _) in answers.items()} == dict.fromkeys(REFUSED, 403)
-    assert all(json.loads(body)["message"].startswith("socket-proxy: ") for _, body in answers.values())
-    assert project.all_there_is() == before
+def test_all_other_requests_are_denied_and_have_no_effect(project):
+    before = project.container_states()
+    responses = dict(zip(DENIED, project.send(*DENIED.values()), strict=True))
+    assert {name: status for name, (status, _) in responses.items()} == dict.fromkeys(DENIED, 403)
+    assert all(json.loads(body)["message"].startswith("socket-proxy: ") for _, body in responses.values())
+    assert project.container_states() == before
 
 
 @docker
-def test_a_container_of_another_project_is_as_if_it_were_not_there(project, stranger):
-    before = project.all_there_is()
+def test_a_container_of_another_project_gets_the_same_response_as_a_missing_one(project, stranger):
+    before = project.container_states()
     names = (OTHER, stranger, stranger[:12], "no-such-container")
-    for how in ("GET /containers/{}/json", "POST /containers/{}/restart?t=1", "POST /containers/{}/kill?signal=HUP"):
-        answers = project.ask(*map(how.format, names))
-        assert answers == answers[-1:] * len(names)
-        assert answers[0][0] == 404
-    assert project.all_there_is() == before
+    for request in (
+        "GET /containers/{}/json",
+        "POST /containers/{}/restart?t=1",
+        "POST /containers/{}/kill?signal=HUP",
+    ):
+        responses = project.send(*map(request.format, names))
+        assert responses == responses[-1:] * len(names)
+        assert responses[0][0] == 404
+    assert project.container_states() == before
 
 
 KILL = f"POST /containers/{ID}/kill?signal=KILL HTTP/1.1\r\nHost: docker\r\n\r\n"
@@ -313,39 +319,39 @@ SMUGGLED = {
 
 
 @docker
-def test_a_request_that_could_be_read_in_two_ways_is_refused(project):
-    before = project.all_there_is()
-    answers = dict(zip(SMUGGLED, project.raw(*SMUGGLED.values()), strict=True))
-    assert {name: answer[:12] for name, answer in answers.items()} == dict.fromkeys(SMUGGLED, "HTTP/1.1 403")
-    assert {name: answer.count("HTTP/1.1") for name, answer in answers.items()} == dict.fromkeys(SMUGGLED, 1)
-    assert project.all_there_is() == before
+def test_an_ambiguous_request_is_denied(project):
+    before = project.container_states()
+    responses = dict(zip(SMUGGLED, project.send_raw(*SMUGGLED.values()), strict=True))
+    assert {name: response[:12] for name, response in responses.items()} == dict.fromkeys(SMUGGLED, "HTTP/1.1 403")
+    assert {name: response.count("HTTP/1.1") for name, response in responses.items()} == dict.fromkeys(SMUGGLED, 1)
+    assert project.container_states() == before
 
 
 @docker
-def test_what_follows_a_request_on_its_connection_is_not_read(project):
-    before = project.all_there_is()
-    (answer,) = project.raw(f"{PING}\r\n{KILL}")
-    assert answer.startswith("HTTP/1.1 200 ")
-    assert answer.endswith("\r\n\r\nOK")
-    assert answer.count("HTTP/1.1") == 1
-    assert project.all_there_is() == before
+def test_the_proxy_reads_one_request_on_each_connection(project):
+    before = project.container_states()
+    (response,) = project.send_raw(f"{PING}\r\n{KILL}")
+    assert response.startswith("HTTP/1.1 200 ")
+    assert response.endswith("\r\n\r\nOK")
+    assert response.count("HTTP/1.1") == 1
+    assert project.container_states() == before
 
 
 @docker
-def test_a_head_that_is_too_long_is_refused(project):
-    (answer,) = project.raw(f"{PING}X: {'x' * 9000}\r\n\r\n")
-    assert answer.startswith("HTTP/1.1 400 ")
+def test_a_request_head_that_is_too_long_is_denied(project):
+    (response,) = project.send_raw(f"{PING}X: {'x' * 9000}\r\n\r\n")
+    assert response.startswith("HTTP/1.1 400 ")
 
 
 @docker
-def test_each_request_leaves_a_line_in_the_log(project):
-    project.ask("GET /images/json?canary")
-    project.until("socket-proxy", "GET /images/json?canary HTTP/1.1 403", 1)
+def test_the_proxy_logs_each_request(project):
+    project.send("GET /images/json?canary")
+    project.wait_for_lines("socket-proxy", "GET /images/json?canary HTTP/1.1 403", 1)
 
 
 @pytest.fixture
-def alone(tmp_path):
-    """The program itself on a TCP port, before an Engine that is away."""
+def connect(tmp_path):
+    """Connects to a proxy on a TCP port, whose Engine is unavailable."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environ = {
@@ -360,29 +366,30 @@ def alone(tmp_path):
         assert proxy.wait(10) == 0
 
 
-def answer(connection, request):
+def send(connection, request):
+    """Send a request, and return the whole response."""
     with connection:
         connection.sendall(request.encode())
         return connection.makefile("rb").read().decode()
 
 
-def test_an_unavailable_engine_is_reported_and_the_proxy_stays(alone):
+def test_the_proxy_reports_an_unavailable_engine_and_keeps_running(connect):
     for _ in range(2):
-        assert answer(alone(), f"{PING}\r\n").startswith("HTTP/1.1 502 ")
+        assert send(connect(), f"{PING}\r\n").startswith("HTTP/1.1 502 ")
 
 
-def test_of_many_idle_clients_no_more_are_let_in(alone):
-    idle = [alone() for _ in range(32)]
-    # Hung up on before its request was read, a client may see a reset in the place of the answer.
+def test_the_proxy_limits_the_number_of_connections(connect):
+    idle = [connect() for _ in range(32)]
+    # The proxy closes the connection without reading the request, so the client may get a reset and no response.
     with suppress(ConnectionResetError):
-        assert answer(alone(), f"{PING}\r\n").startswith("HTTP/1.1 503 ")
-    for one in idle:
-        one.close()
-    eventually(lambda: answer(alone(), f"{PING}\r\n").startswith("HTTP/1.1 502 "), "a free place")
+        assert send(connect(), f"{PING}\r\n").startswith("HTTP/1.1 503 ")
+    for connection in idle:
+        connection.close()
+    eventually(lambda: send(connect(), f"{PING}\r\n").startswith("HTTP/1.1 502 "), "an accepted connection")
 
 
-def test_without_a_project_it_does_not_start(tmp_path):
+def test_without_a_project_the_proxy_does_not_start(tmp_path):
     environ = {"LISTEN": f"unix://{tmp_path}/x", "ENGINE_SOCKET": str(tmp_path / "none")}
-    ended = subprocess.run([sys.executable, PROXY], env=environ, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr == "of which Compose project? Name it in COMPOSE_PROJECT_NAME\n"
+    done = subprocess.run([sys.executable, PROXY], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "the container's Compose project was not found; set COMPOSE_PROJECT_NAME\n"

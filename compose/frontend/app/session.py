@@ -1,10 +1,10 @@
-"""Sessions of a web site: who logs in gets a cookie that no script can read, and never a token of Vault.
+"""Sessions of a web site: a user who logs in gets a cookie that no script can read, and never a Vault token.
 
-The users are in a file that lessee renders; it is read for each request, so it takes no signal. Sessions are in memory:
-they end with the process, with the user, and when the password is changed.
+The users are in a file that lessee renders. The app reads it for each request, so it needs no signal. Sessions are in
+memory: they end with the process, when the user is deleted, and when the password changes.
 """
 
-# ruff: noqa: INP001  # A program on its own.
+# ruff: noqa: INP001  # A standalone program.
 
 import hashlib
 import hmac
@@ -20,18 +20,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 USERS = Path(os.environ.get("USERS", "/run/secrets/app/users.json"))
-COOKIE = "__Host-session"  # The prefix binds it to this host, its root and HTTPS.
-LIFE = 3600
-LARGEST = 4096
-SAFE = {"GET", "HEAD", "OPTIONS"}
-NOBODY = "scrypt:16384:8:1:00:00"
-"""What is tried for a user that there is not, so that it takes as long."""
+COOKIE = "__Host-session"  # The prefix binds the cookie to this host, its root and HTTPS.
+LIFETIME = 3600
+MAX_BODY = 4096
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+UNKNOWN_USER_HASH = "scrypt:16384:8:1:00:00"
+"""Checked for an unknown user, so that the answer takes as long as for a known one."""
 
 sessions: dict[bytes, tuple[str, str, float]] = {}
-"""By the hash of their cookie: the user, the hash of the password then, and when it ends."""
+"""Cookie's hash: the user, the hash of the password at login, and the end of the session."""
 lock = threading.Lock()
-one_at_a_time = threading.Lock()
-"""Each trial of a password takes 16 MiB."""
+hashing = threading.Lock()
+"""One password at a time, because each check uses 16 MiB."""
 
 
 def users() -> dict[str, str]:
@@ -39,55 +39,55 @@ def users() -> dict[str, str]:
     return {str(name): str(value) for name, value in json.loads(USERS.read_text()).items()}
 
 
-def is_right(password: str, stored: str) -> bool:
-    """Whether it is the password that was hashed. Raises ValueError where that is no hash."""
-    _, n, r, p, salt, wanted = stored.split(":")
-    with one_at_a_time:
+def is_correct(password: str, stored: str) -> bool:
+    """Whether the password matches the hash. Raises ValueError if `stored` is not a hash."""
+    _, n, r, p, salt, expected = stored.split(":")
+    with hashing:
         raw = password.encode(errors="surrogatepass")
-        found = hashlib.scrypt(raw, salt=bytes.fromhex(salt), n=int(n), r=int(r), p=int(p))
-    return hmac.compare_digest(found, bytes.fromhex(wanted))
+        actual = hashlib.scrypt(raw, salt=bytes.fromhex(salt), n=int(n), r=int(r), p=int(p))
+    return hmac.compare_digest(actual, bytes.fromhex(expected))
 
 
-def begin(name: str, password: str, before: str) -> str | None:
-    """A new session's cookie, in place of the one `before`; None where the user or the password is wrong."""
+def log_in(name: str, password: str, old_cookie: str) -> str | None:
+    """Replace the session of `old_cookie`, and return the new cookie; None if the user or the password is wrong."""
     stored = users().get(name)
     try:
-        if not is_right(password, stored or NOBODY) or stored is None:
+        if not is_correct(password, stored or UNKNOWN_USER_HASH) or stored is None:
             return None
-    except ValueError:  # Its text may be the password that somebody forgot to hash.
-        sys.stderr.write(f"{name!r} cannot log in: what is in {USERS} is no hash\n")
+    except ValueError:  # The exception's text may contain a password that was not hashed.
+        sys.stderr.write(f"{name!r} cannot log in: the value in {USERS} is not a hash\n")
         return None
     cookie = secrets.token_urlsafe(32)
     now = time.monotonic()
     with lock:
         for key in [key for key, (_, _, end) in sessions.items() if end < now]:
             del sessions[key]
-        sessions.pop(digest(before), None)
-        sessions[digest(cookie)] = name, stored, now + LIFE
+        sessions.pop(digest(old_cookie), None)
+        sessions[digest(cookie)] = name, stored, now + LIFETIME
     return cookie
 
 
 def user_of(cookie: str) -> str | None:
-    """Whose session it is, if it is one still."""
+    """The user of a valid session, or None."""
     with lock:
         name, stored, end = sessions.get(digest(cookie), ("", "", 0.0))
     return name if time.monotonic() < end and users().get(name) == stored else None
 
 
 def digest(cookie: str) -> bytes:
-    """What is kept of a cookie."""
+    """The hash under which a cookie's session is stored."""
     return hashlib.sha256(cookie.encode()).digest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET: who am I? POST: log in. DELETE: log out."""
+    """GET: the user of the session. POST: log in. DELETE: log out."""
 
     timeout = 5
-    """Seconds without a byte, after which it is let go. What nginx passes on is whole."""
+    """Seconds without a byte after which the connection is closed. nginx forwards only complete requests."""
 
     def do_GET(self) -> None:
-        # Asked by nginx on behalf of another request, it judges that one.
-        if not self.is_ours(self.headers.get("X-Method", "GET")):
+        # nginx sends this before another request (`auth_request`), with that request's method.
+        if not self.is_same_origin(self.headers.get("X-Method", "GET")):
             self.answer(HTTPStatus.FORBIDDEN, {"error": "not from this site"})
         elif (user := user_of(self.cookie())) is None:
             self.answer(HTTPStatus.UNAUTHORIZED, {"error": "log in"})
@@ -95,25 +95,25 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(HTTPStatus.OK, {"user": user})
 
     def do_POST(self) -> None:
-        said = self.said()
-        if not self.is_ours("POST") or said is None:
-            self.answer(HTTPStatus.FORBIDDEN, {"error": "not from this site, or no JSON"})
-        elif (cookie := begin(*said, self.cookie())) is None:
+        credentials = self.credentials()
+        if not self.is_same_origin("POST") or credentials is None:
+            self.answer(HTTPStatus.FORBIDDEN, {"error": "not from this site, or not JSON"})
+        elif (cookie := log_in(*credentials, self.cookie())) is None:
             self.answer(HTTPStatus.UNAUTHORIZED, {"error": "wrong user or password"})
         else:
-            self.answer(HTTPStatus.OK, {"user": said[0]}, f"{COOKIE}={cookie}; Max-Age={LIFE}")
+            self.answer(HTTPStatus.OK, {"user": credentials[0]}, f"{COOKIE}={cookie}; Max-Age={LIFETIME}")
 
     def do_DELETE(self) -> None:
-        if not self.is_ours("DELETE"):
+        if not self.is_same_origin("DELETE"):
             self.answer(HTTPStatus.FORBIDDEN, {"error": "not from this site"})
             return
         with lock:
             sessions.pop(digest(self.cookie()), None)
         self.answer(HTTPStatus.OK, {}, f"{COOKIE}=; Max-Age=0")
 
-    def is_ours(self, method: str) -> bool:
-        """SameSite keeps other sites away, and this other hosts of the same site."""
-        if method in SAFE:
+    def is_same_origin(self, method: str) -> bool:
+        """SameSite rejects other sites, and this check rejects other hosts of the same site."""
+        if method in SAFE_METHODS:
             return True
         try:
             origin = urlsplit(self.headers.get("Origin", "")).netloc
@@ -122,15 +122,15 @@ class Handler(BaseHTTPRequestHandler):
         return origin != "" and origin == self.headers.get("Host")
 
     def cookie(self) -> str:
-        # SimpleCookie gives up at a cookie that it does not like, and those of other programs on this host come too.
-        cookies = (one.strip().partition("=") for one in self.headers.get("Cookie", "").split(";"))
+        # SimpleCookie stops at an invalid cookie, and the browser also sends those of other programs on this host.
+        cookies = (cookie.strip().partition("=") for cookie in self.headers.get("Cookie", "").split(";"))
         return next((value for name, _, value in cookies if name == COOKIE), "")
 
-    def said(self) -> tuple[str, str] | None:
-        """User and password, as JSON: a form of another site cannot send that."""
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password from JSON, which a form of another site cannot send."""
         try:
             size = int(self.headers.get("Content-Length", "0"))
-            if self.headers.get_content_type() != "application/json" or not 0 < size <= LARGEST:
+            if self.headers.get_content_type() != "application/json" or not 0 < size <= MAX_BODY:
                 return None
             body = json.loads(self.rfile.read(size))
             return str(body["user"]), str(body["password"])
@@ -149,10 +149,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the requests are nginx's to log."""
+        """Log nothing, because nginx logs the requests."""
 
 
-# After a restart of the host the Engine starts all containers at once: the app may be there before its file.
+# After a restart of the host the Engine starts all containers concurrently: the app may start before its file.
 while not USERS.exists():
     time.sleep(0.1)
 ThreadingHTTPServer(("", int(os.environ.get("PORT", "8000"))), Handler).serve_forever()

@@ -1,6 +1,6 @@
-"""Stands for somebody's API: it answers who shows a key, with a fingerprint of that key, and what it was asked."""
+"""A stand-in for another provider's API: it answers with the key's fingerprint, the cookie and the path."""
 
-# ruff: noqa: INP001  # A program on its own.
+# ruff: noqa: INP001  # A standalone program.
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET and POST are alike to it."""
+    """Answers GET and POST in the same way."""
 
     protocol_version = "HTTP/1.1"
 
@@ -17,8 +17,8 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
         fingerprint = hashlib.sha256(key.encode()).hexdigest()[:12]
-        told = {"key": fingerprint, "cookie": self.headers.get("Cookie"), "path": self.path}
-        text = json.dumps(told).encode()
+        answer = {"key": fingerprint, "cookie": self.headers.get("Cookie"), "path": self.path}
+        text = json.dumps(answer).encode()
         self.send_response(200 if key else 401)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: it is asked often."""
+        """Log nothing, because requests are frequent."""
 
 
 ThreadingHTTPServer(("", int(os.environ.get("PORT", "8000"))), Handler).serve_forever()

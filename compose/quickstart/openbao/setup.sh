@@ -1,4 +1,4 @@
-# Gives the quickstart's OpenBao a policy, an AppRole and a first secret; may run again.
+# Creates a policy, an AppRole and a first secret in the quickstart's OpenBao. It may run again.
 set -eu
 umask 0377
 

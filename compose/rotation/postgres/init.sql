@@ -1,3 +1,3 @@
--- Owns what the app makes. The two roles that take turns are made by the rotator, as members of this one.
+-- Owns what the app creates. The rotator creates the two login roles, as members of this role.
 CREATE ROLE app_owner NOLOGIN;
 ALTER DATABASE app OWNER TO app_owner;

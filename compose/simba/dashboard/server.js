@@ -1,13 +1,13 @@
-// Stands for the standalone server of Simba's dashboard: it reads .env.production once, as Next does, and asks
-// PostgreSQL by itself, as better-auth does there.
+// A stand-in for the standalone server of Simba's dashboard: it reads .env.production once, as Next does, and
+// queries PostgreSQL itself, as better-auth does.
 const { createServer } = require("node:http");
 const { existsSync } = require("node:fs");
 const { loadEnvConfig } = require("@next/env");
 const { Pool } = require("pg");
 
 const PORT = 3000;
-// A pool is asked for no longer than this, in milliseconds.
-const PATIENCE = 5000;
+// Milliseconds.
+const CONNECTION_TIMEOUT = 5000;
 
 function serve() {
   loadEnvConfig(process.cwd(), false, { info() {}, error: console.error });
@@ -15,8 +15,8 @@ function serve() {
     console.error("DATABASE_URL or BETTER_AUTH_SECRET is missing");
     process.exit(1);
   }
-  const pool = new Pool({ connectionString: process.env.DATABASE_URL, connectionTimeoutMillis: PATIENCE });
-  pool.on("error", (error) => console.error(`a connection ended: ${error.code}`));
+  const pool = new Pool({ connectionString: process.env.DATABASE_URL, connectionTimeoutMillis: CONNECTION_TIMEOUT });
+  pool.on("error", (error) => console.error(`connection ended: ${error.code}`));
   const server = createServer(async (request, response) => {
     try {
       const { rows } = await pool.query("SELECT count(*)::int AS documents FROM documents");
@@ -24,7 +24,7 @@ function serve() {
       response.writeHead(answer.ok ? 200 : 502, { "content-type": "application/json", "cache-control": "no-store" });
       response.end(JSON.stringify({ documents: rows[0].documents }));
     } catch (error) {
-      // Its message may name the user.
+      // The error's message may contain the user.
       console.error(`failed: ${error.code ?? error.name}`);
       response.writeHead(500).end();
     }
@@ -36,7 +36,7 @@ function serve() {
   server.listen(PORT, () => console.log("ready"));
 }
 
-// After a restart of the host the Engine starts all containers at once: it may be here before its file.
+// After a restart of the host the Engine starts all containers concurrently: it may start before its file.
 function wait() {
   if (existsSync(".env.production")) serve();
   else setTimeout(wait, 100);

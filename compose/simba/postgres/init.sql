@@ -1,3 +1,3 @@
--- Owns what Simba makes. The two roles that take turns are made by the rotator, as members of this one.
+-- Owns what Simba creates. The rotator creates the two login roles, as members of this role.
 CREATE ROLE simba_owner NOLOGIN;
 ALTER DATABASE simba OWNER TO simba_owner;

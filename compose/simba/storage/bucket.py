@@ -1,6 +1,6 @@
-"""Makes Simba's bucket and the user whose keys are rotated, where there are none; prints nothing that is secret."""
+"""Creates Simba's bucket, and the user whose keys are rotated, if they are missing; prints no secret."""
 
-# ruff: noqa: INP001  # A program on its own.
+# ruff: noqa: INP001  # A standalone program.
 
 import json
 from pathlib import Path
@@ -11,23 +11,23 @@ from botocore.exceptions import ClientError
 
 FIRST = Path("/run/first")
 BUCKET, USER = "simba", "simba"
-RIGHTS = ["s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
-HERE = f"arn:aws:s3:::{BUCKET}"
+ACTIONS = ["s3:ListBucket", "s3:GetBucketLocation", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+BUCKET_ARN = f"arn:aws:s3:::{BUCKET}"
 POLICY = {
     "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": RIGHTS, "Resource": [HERE, f"{HERE}/*"]}],
+    "Statement": [{"Effect": "Allow", "Action": ACTIONS, "Resource": [BUCKET_ARN, f"{BUCKET_ARN}/*"]}],
 }
 
 session = botocore.session.Session()
-said = {
+options = {
     "endpoint_url": "http://storage:8333",
     "region_name": "us-east-1",
     "aws_access_key_id": (FIRST / "storage-access-key").read_text(),
     "aws_secret_access_key": (FIRST / "storage-secret-key").read_text(),
-    # A store that has just started takes a moment until it takes a bucket.
+    # A storage that has just started does not create buckets at first.
     "config": Config(retries={"max_attempts": 10, "mode": "standard"}, s3={"addressing_style": "path"}),
 }
-s3, iam = session.create_client("s3", **said), session.create_client("iam", **said)
+s3, iam = session.create_client("s3", **options), session.create_client("iam", **options)
 if BUCKET not in (bucket["Name"] for bucket in s3.list_buckets()["Buckets"]):
     s3.create_bucket(Bucket=BUCKET)
 try:

@@ -1,1 +1,1 @@
-"""Stands for Simba: its libraries, and modules of the shape that its own have, so far as secrets reach them."""
+"""A stand-in for Simba: the libraries and the structure with which it uses its secrets."""

@@ -9,33 +9,33 @@ from standin import store, tasks
 
 store.make_tables()
 app = FastAPI()
-LONGEST = 60.0
+MAX_SECONDS = 60.0
 
 
 @app.get("/api/v1/health")
 def health() -> dict[str, str]:
-    """As Simba's: it asks nobody."""
+    """As in Simba: without a database query."""
     return {"status": "healthy"}
 
 
 @app.get("/api/v1/documents")
 def documents(limit: int = 20) -> list[dict[str, Any]]:
-    """The newest; a real read of the database."""
-    return [_shown(document) for document in store.newest(limit)]
+    """The newest documents, read from the database."""
+    return [_response(document) for document in store.newest(limit)]
 
 
 @app.post("/api/v1/documents", status_code=201)
 def upload(content: Annotated[str, Body(embed=True)], name: str = "a.txt", seconds: float = 0.0) -> dict[str, Any]:
-    """Keep a document, and let a worker read it."""
+    """Store a document, and queue a job that reads it."""
     key = uuid.uuid4().hex
     store.put(key, content.encode())
     with store.session() as session:
         document = store.Document(id=key, name=name)
         session.add(document)
         session.flush()
-        shown = _shown(document)
-    tasks.ingest.delay(key, min(seconds, LONGEST))
-    return shown
+        response = _response(document)
+    tasks.ingest.delay(key, min(seconds, MAX_SECONDS))
+    return response
 
 
 @app.get("/api/v1/documents/{key}")
@@ -44,7 +44,7 @@ def document(key: str) -> dict[str, Any]:
         found = session.get(store.Document, key)
         if found is None:
             raise HTTPException(404)
-        return _shown(found)
+        return _response(found)
 
 
 @app.get("/api/v1/documents/{key}/content")
@@ -52,5 +52,5 @@ def content(key: str) -> dict[str, str]:
     return {"content": store.get(key).decode()}
 
 
-def _shown(document: store.Document) -> dict[str, Any]:
+def _response(document: store.Document) -> dict[str, Any]:
     return {"id": document.id, "name": document.name, "status": document.status, "words": document.words}

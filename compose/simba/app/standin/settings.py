@@ -1,4 +1,4 @@
-"""All that is configured, read once when this module is imported, as Simba 0.5 does (`SIMBA=0.4`: as its fork does)."""
+"""Settings, read once at the import of this module, as in Simba 0.5 (`SIMBA=0.4`: as in its fork)."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ from sqlalchemy import URL
 
 
 class Settings(BaseSettings):
-    """What 0.5 reads from its environment, and else from `.env`: an empty variable of the environment wins too."""
+    """0.5: from the environment, otherwise from `.env`. An empty variable of the environment overrides the file too."""
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", case_sensitive=False, extra="ignore")
 
-    database_url: str = "postgresql://nobody@localhost:5432/simba"
+    database_url: str = "postgresql://simba@localhost:5432/simba"
     celery_broker_url: str = "redis://localhost:6379/0"
     celery_result_backend: str = "redis://localhost:6379/0"
     minio_endpoint: str = "localhost:9000"
@@ -30,12 +30,12 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str | URL:
-        """What SQLAlchemy connects to."""
+        """The URL for SQLAlchemy."""
         return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 class Postgres(BaseSettings):
-    """The fork's. Without a prefix: where the file has no `user`, it takes USER from the environment."""
+    """The fork's database. Without a prefix: if the file has no `user`, it reads USER from the environment."""
 
     host: str = "localhost"
     port: int = 5432
@@ -55,14 +55,14 @@ class Storage(BaseModel):
 
 
 class Fork:
-    """What 0.4 reads: `config.yaml`, which has to be there and wins over the environment; the rest as 0.5 does."""
+    """0.4: from a required `config.yaml`, which overrides the environment; the rest as in 0.5."""
 
     def __init__(self) -> None:
         load_dotenv(".env")
-        said = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
-        own = {key: value for key, value in said["postgres"].items() if key in Postgres.model_fields}
+        loaded = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+        own = {key: value for key, value in loaded["postgres"].items() if key in Postgres.model_fields}
         self._postgres = Postgres(**own)
-        storage, celery = Storage(**said["storage"]), said["celery"]
+        storage, celery = Storage(**loaded["storage"]), loaded["celery"]
         self.celery_broker_url: str = celery["broker_url"]
         self.celery_result_backend: str = celery["result_backend"]
         self.minio_endpoint: str = storage.minio_endpoint
@@ -73,11 +73,11 @@ class Fork:
 
     @property
     def database(self) -> str | URL:
-        """What SQLAlchemy connects to."""
+        """The URL for SQLAlchemy."""
         pg = self._postgres
         return URL.create("postgresql+psycopg", pg.user, pg.password, pg.host, pg.port, pg.db)
 
 
-# Langchain looks for its keys in the process's environment alone. It does not overrule what is there.
+# Langchain reads its keys only from the process's environment. This does not override existing variables.
 load_dotenv(".env")
 settings: Settings | Fork = Fork() if os.environ.get("SIMBA") == "0.4" else Settings()

@@ -1,4 +1,4 @@
-"""Documents: their rows in PostgreSQL and their contents in the object store, each by one client for the process."""
+"""Documents: rows in PostgreSQL and contents in the object store, with one client each for the process."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +13,7 @@ from standin.settings import settings
 
 engine = create_engine(settings.database, pool_size=4, max_overflow=4, pool_pre_ping=True)
 sessions = sessionmaker(engine)
-# Once, and not five times as it is its default: what fails is to be seen.
+# No retries, unlike the default of five: failures must be visible.
 minio = Minio(
     settings.minio_endpoint,
     access_key=settings.minio_access_key,
@@ -24,11 +24,11 @@ minio = Minio(
 
 
 class Base(DeclarativeBase):
-    """What Simba keeps."""
+    """The base of all tables."""
 
 
 class Document(Base):
-    """One that was uploaded."""
+    """An uploaded document."""
 
     __tablename__ = "documents"
 
@@ -39,7 +39,7 @@ class Document(Base):
 
 
 def make_tables() -> None:
-    """As Simba's init_db does. Workers that start at once wait for each other."""
+    """Create missing tables, as Simba's init_db does. Workers that start concurrently wait for each other."""
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(5)"))
         Base.metadata.create_all(connection)
@@ -47,15 +47,15 @@ def make_tables() -> None:
 
 @contextmanager
 def session() -> Iterator[Session]:
-    """One that is committed where nothing is raised."""
-    with sessions.begin() as found:
-        yield found
+    """A session that is committed unless the block raises."""
+    with sessions.begin() as opened:
+        yield opened
 
 
 def newest(count: int) -> list[Document]:
-    with session() as found:
-        documents = list(found.scalars(select(Document).order_by(Document.id.desc()).limit(count)))
-        found.expunge_all()
+    with session() as opened:
+        documents = list(opened.scalars(select(Document).order_by(Document.id.desc()).limit(count)))
+        opened.expunge_all()
         return documents
 
 

@@ -1,4 +1,4 @@
-"""What the worker does: `celery --app standin.tasks worker`."""
+"""The worker's jobs: `celery --app standin.tasks worker`."""
 
 import time
 
@@ -10,13 +10,13 @@ from standin.settings import settings
 
 log = get_task_logger(__name__)
 app = Celery("standin", broker=settings.celery_broker_url, backend=settings.celery_result_backend)
-# As Celery's own guide has it for jobs that may be done twice: one whose worker is killed is given to another.
+# As Celery's guide recommends for idempotent jobs: another worker gets the job of a killed one.
 app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)
 
 
 @app.task(name="standin.ingest")
 def ingest(key: str, seconds: float) -> int:
-    """Read a document, and count its words; `seconds` stand for the parser's work."""
+    """Read a document, and count its words; `seconds` simulates the parser's work."""
     words = len(store.get(key).split())
     with store.session() as session:
         session.get_one(store.Document, key).status = "parsing"
