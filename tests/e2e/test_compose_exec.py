@@ -1,30 +1,31 @@
-"""`lessee exec` as PID 1 of a container on a real Engine: secrets in the app's environment, and nowhere else."""
+"""`lessee exec` as PID 1 of a container on a real Engine: secrets are only in the app's environment."""
 
 import json
 import time
 
 import pytest
 
-from e2e.compose import AGENT, fingerprint, images, up
+from e2e.compose import AGENT, fingerprint, shared_images, up
+from support.paths import ROOT
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
 IMAGE = "lessee-e2e-exec-app"
-# Forty who outlive who started them, and end when they have come to PID 1.
+# Forty processes whose parents exit; each exits once PID 1 has become its parent.
 ORPHANS = """
 import os, time
-ended, end = os.pipe()
+reader, writer = os.pipe()
 for _ in range(40):
     if (child := os.fork()) == 0:
         if os.fork() == 0:
             while os.getppid() != 1:
                 time.sleep(0.001)
-            os.write(end, b".")
+            os.write(writer, b".")
         os._exit(0)
     os.waitpid(child, 0)
-os.close(end)
-print(len(os.fdopen(ended, "rb").read()))
+os.close(writer)
+print(len(os.fdopen(reader, "rb").read()))
 """
 ZOMBIES = """
 from pathlib import Path
@@ -41,84 +42,83 @@ for file in Path("/proc").glob("[0-9]*/environ"):
 
 @pytest.fixture(scope="module")
 def project(pytestconfig):
-    made = images(pytestconfig)
+    images = shared_images(pytestconfig)
     build = {"additional_contexts": {"lessee": f"docker-image://{AGENT}"}}
     with up(pytestconfig, "exec", {"app": {"image": IMAGE, "build": build}}) as project:
-        project.until("app", "start:", 1)
+        project.wait_for_lines("app", "start:", 1)
         yield project
-    made.engine.remove(IMAGE)
+    images.engine.remove(IMAGE)
 
 
-def test_a_rotated_secret_restarts_the_app_and_not_its_container(project):
+def test_a_rotated_secret_restarts_the_app_but_not_its_container(project):
     value = project.rotate()
-    assert project.until("app", "start:", 2)[-1] == f"start: {fingerprint(value)}"
-    assert environ_of(project)["DATABASE_PASSWORD"] == value
-    seen = project.inspect("app")
-    assert seen["RestartCount"] == 0
+    assert project.wait_for_lines("app", "start:", 2)[-1] == f"start: {fingerprint(value)}"
+    assert app_environment(project)["DATABASE_PASSWORD"] == value
+    assert project.inspect("app")["RestartCount"] == 0
     assert project.run("app", "cat", "/proc/1/cmdline").startswith(
         "/opt/lessee/bin/python\0/opt/lessee/bin/lessee\0exec"
     )
 
 
-def test_its_value_is_in_the_apps_environment_and_not_in_inspect_the_image_the_container_or_the_logs(project, tmp_path):
-    environ = environ_of(project)
+def test_the_value_is_in_the_apps_environment_but_not_in_inspect_image_container_or_logs(project, tmp_path):
+    environ = app_environment(project)
     assert environ["DATABASE_USER"] == "app"
     value = environ["DATABASE_PASSWORD"]
-    assert "Permission denied" in project.run("app", "cat", "/proc/1/environ", fine=False)
+    assert "Permission denied" in project.run("app", "cat", "/proc/1/environ", check=False)
     container = project.container("app")
-    shown = [
+    outputs = [
         json.dumps(project.inspect("app")),
         project.compose("config"),
         project.compose("logs"),
         project.docker("history", "--no-trunc", IMAGE),
         project.docker("diff", container),
     ]
-    assert not [text for text in shown if value in text]
+    assert not [text for text in outputs if value in text]
     project.docker("export", "--output", str(tmp_path / "container.tar"), container)
     layers = (tmp_path / "container.tar").read_bytes()
-    assert b"knows nothing of lessee" in layers  # app.py is there
+    assert (ROOT / "compose/exec/app.py").read_bytes() in layers
     assert value.encode() not in layers
-    # What is neither the image nor in memory does not exist for it.
+    # The container can write only to tmpfs.
     mounts = {mount["Destination"]: mount for mount in project.inspect("app")["Mounts"]}
     assert set(mounts) == {"/etc/lessee", "/run/identity", "/run/lessee", "/run/secrets/app"}
-    written = [path for path, mount in mounts.items() if mount["RW"]]
-    kinds = project.run("app", "stat", "--file-system", "--format=%T", *written).split()
+    writable = [path for path, mount in mounts.items() if mount["RW"]]
+    kinds = project.run("app", "stat", "--file-system", "--format=%T", *writable).split()
     assert kinds == ["tmpfs"] * 2
 
 
 def test_orphans_leave_no_zombies(project):
     assert project.run("app", "python3", "-c", ORPHANS).strip() == "40"
 
-    def counted():
-        there, zombies = map(int, project.run("app", "python3", "-c", ZOMBIES).split())
-        assert there >= 3  # lessee, the app, and who counts
+    def no_zombies():
+        processes, zombies = map(int, project.run("app", "python3", "-c", ZOMBIES).split())
+        assert processes >= 3  # lessee, the app, and the counting program
         return zombies == 0
 
-    eventually(counted, "the end of the zombies")
+    eventually(no_zombies, "a process list without zombies")
 
 
-def test_a_stop_ends_app_and_container_with_the_apps_exit_code_and_a_start_needs_no_second_login(project):
-    starts, tokens = len(project.lines("app", "start:")), len(project.lines("app", '"logged in"'))
-    before = time.monotonic()
+def test_docker_stop_returns_the_apps_exit_code_and_a_start_needs_no_second_login(project):
+    starts, logins = len(project.lines("app", "start:")), len(project.lines("app", '"logged in"'))
+    stopped_at = time.monotonic()
     project.compose("stop", "--timeout", "60", "app")
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - stopped_at < 10
     assert project.inspect("app")["State"]["ExitCode"] == 128 + 15  # it does not catch SIGTERM
     project.compose("start", "app")
-    project.until("app", "start:", starts + 1)
-    assert len(project.lines("app", '"logged in"')) == tokens
+    project.wait_for_lines("app", "start:", starts + 1)
+    assert len(project.lines("app", '"logged in"')) == logins
 
 
-def test_the_apps_exit_code_is_the_containers(project):
+def test_the_container_exits_with_the_apps_exit_code(project):
     project.compose("stop", "app")
-    long = project.rotate()
+    value = project.rotate()
     command = ("run", "--detach", "--no-deps", "app", "sh", "-c", "exit ${#DATABASE_PASSWORD}")
-    once = project.compose(*command).split()[-1]
+    container = project.compose(*command).split()[-1]
     try:
-        assert project.docker("wait", once).strip() == str(len(long))
+        assert project.docker("wait", container).strip() == str(len(value))
     finally:
-        project.docker("rm", "--force", once)
+        project.docker("rm", "--force", container)
 
 
-def environ_of(project):
+def app_environment(project):
     lines = project.run("app", "python3", "-c", ENVIRON).splitlines()
     return dict(line.split("=", 1) for line in lines if line)

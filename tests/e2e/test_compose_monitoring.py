@@ -1,10 +1,10 @@
-"""The monitoring of agents, rotator and audit log, on a real Engine: a problem raises an alert."""
+"""The monitoring of agent, rotator and audit log on a real Engine: a problem raises an alert."""
 
 import json
 
 import pytest
 
-from e2e.compose import LESSEE, images, up
+from e2e.compose import LESSEE, shared_images, up
 from e2e.engine import SHELL
 from support.programs.sidecar import eventually
 from support.servers.prometheus import FOLDER, with_short_intervals
@@ -17,90 +17,96 @@ PACKAGES = ("prometheus", "prometheus-alertmanager", "redis-server", "redis-tool
 
 @pytest.fixture(scope="module")
 def project(pytestconfig, tmp_path_factory):
-    made = images(pytestconfig)
-    made.engine.make_base(WATCHERS, *SHELL, *PACKAGES)
+    images = shared_images(pytestconfig)
+    images.engine.make_base(WATCHERS, *SHELL, *PACKAGES)
     services = {name: {"image": OWN} for name in ("rotator", "monitor", "setup")}
-    services["agent"] = {"image": OWN, "build": made.build}
+    services["agent"] = {"image": OWN, "build": images.build}
     services |= {name: {"image": WATCHERS} for name in ("prometheus", "redis")}
-    command = json.loads(made.project("monitoring").compose("config", "--format=json"))
+    command = json.loads(images.project("monitoring").compose("config", "--format=json"))
     (_, *arguments) = command["services"]["alertmanager"]["entrypoint"]
     services["alertmanager"] = {"image": WATCHERS, "entrypoint": ["prometheus-alertmanager", *arguments]}
     folder = tmp_path_factory.mktemp("monitoring")
-    places = {"prometheus": ("prometheus.yml", "rules"), "alertmanager": ("alertmanager.yml",)}
-    for service, names in places.items():
-        services[service]["volumes"] = [f"{in_a_hurry(folder, name)}:/etc/{service}/{name}:ro" for name in names]
+    config_files = {"prometheus": ("prometheus.yml", "rules"), "alertmanager": ("alertmanager.yml",)}
+    for service, names in config_files.items():
+        services[service]["volumes"] = [
+            f"{copy_with_short_intervals(folder, name)}:/etc/{service}/{name}:ro" for name in names
+        ]
     try:
         with up(pytestconfig, "monitoring", services) as project:
             yield project
     finally:
-        made.engine.remove(OWN, WATCHERS)
+        images.engine.remove(OWN, WATCHERS)
 
 
-def in_a_hurry(folder, name):
-    """A file of the situation, or a folder of them."""
-    file = FOLDER / name
-    if file.is_dir():
-        (folder / name).mkdir()
-        for one in file.iterdir():
-            in_a_hurry(folder, f"{name}/{one.name}")
+def copy_with_short_intervals(folder, name):
+    """Copy a file or a folder of compose/monitoring to `folder`, and return the path of the copy."""
+    source, copy = FOLDER / name, folder / name
+    if source.is_dir():
+        copy.mkdir()
+        for child in source.iterdir():
+            copy_with_short_intervals(folder, f"{name}/{child.name}")
     else:
-        (folder / name).write_text(with_short_intervals(file.read_text()))
-    for one in (folder, folder / name):
-        one.chmod(0o755 if one.is_dir() else 0o644)
-    return folder / name
+        copy.write_text(with_short_intervals(source.read_text()))
+    for path in (folder, copy):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy
 
 
-def asked(project, expression):
-    """Value of what Prometheus answers, one a sample."""
-    said = project.run(
-        "prometheus", "promtool", "query", "instant", "-o", "json", "http://localhost:9090", expression, fine=False
+def query(project, expression):
+    """The values of the samples with which Prometheus answers a query."""
+    output = project.run(
+        "prometheus", "promtool", "query", "instant", "-o", "json", "http://localhost:9090", expression, check=False
     )
     try:
-        return [float(sample["value"][1]) for sample in json.loads(said)]
+        return [float(sample["value"][1]) for sample in json.loads(output)]
     except ValueError:
-        return []  # It is not up yet.
+        return []  # Prometheus has not started yet.
 
 
-def until(project, look, what, patience=90):
-    """What all say, if it does not come to be."""
+def wait_until(project, check, what, patience=90):
+    """Wait until `check` returns a truthy value; the failure quotes the logs of all services."""
     try:
-        eventually(look, what, patience)
+        eventually(check, what, patience)
     except AssertionError as exc:
         raise AssertionError(f"{exc}\n{project.compose('logs', '--tail=20')}") from None
 
 
-def heard(project, having):
-    until(project, lambda: project.lines("receiver", having), f"{having!r} at the receiver")
+def wait_for_alert(project, text):
+    wait_until(project, lambda: project.lines("receiver", text), f"{text!r} at the receiver")
 
 
-def test_all_three_are_watched_and_a_rotation_is_seen_in_each(project):
-    until(project, lambda: asked(project, 'up{job=~"lessee.*"}') == [1.0] * 3, "three programs that answer")
-    until(project, lambda: asked(project, "lessee_events_connected") == [1.0], "an agent that hears of changes")
-    # Where a scrape has failed, there is no value of now.
-    [before] = asked(project, "last_over_time(lessee_app_generation[1m])")
+def test_prometheus_scrapes_agent_rotator_and_monitor_and_a_rotation_changes_their_metrics(project):
+    wait_until(project, lambda: query(project, 'up{job=~"lessee.*"}') == [1.0] * 3, "three successful scrapes")
+    wait_until(
+        project, lambda: query(project, "lessee_events_connected") == [1.0], "an agent with a connected event source"
+    )
+    # After a failed scrape there is no current value.
+    [before] = query(project, "last_over_time(lessee_app_generation[1m])")
     project.run("rotator", LESSEE, "rotate", "--config", "/etc/lessee/rotator.yaml", "--force", "session")
-    until(project, lambda: project.lines("app", "SIGHUP"), "the app to be notified")
-    until(project, lambda: asked(project, "lessee_app_generation")[:1] > [before], "a new generation in Prometheus")
-    until(project, lambda: asked(project, "lessee_monitor_changes_published_total")[:1] > [0], "published changes")
+    wait_until(project, lambda: project.lines("app", "SIGHUP"), "the app to be notified")
+    wait_until(
+        project, lambda: query(project, "lessee_app_generation")[:1] > [before], "a new generation in Prometheus"
+    )
+    wait_until(project, lambda: query(project, "lessee_monitor_changes_published_total")[:1] > [0], "published changes")
 
 
-def test_an_alert_of_the_monitor_arrives_too(project):
-    # `setup` has worked with the root token.
-    heard(project, "firing: root-token")
+def test_an_alert_of_the_monitor_reaches_the_receiver(project):
+    # `setup` used the root token.
+    wait_for_alert(project, "firing: root-token")
 
 
 def test_a_stopped_vault_raises_an_alert(project):
     project.compose("stop", "openbao")
-    heard(project, "firing: LesseeVaultUnreachable")
+    wait_for_alert(project, "firing: LesseeVaultUnreachable")
     project.compose("start", "openbao")
-    heard(project, "resolved: LesseeVaultUnreachable")
+    wait_for_alert(project, "resolved: LesseeVaultUnreachable")
 
 
 def test_only_a_client_with_the_token_reads_the_metrics(project):
-    ask = "import urllib.request as r; print(r.urlopen('http://agent:9105/metrics').status)"
-    assert "401" in project.run("monitor", "/opt/lessee/bin/python", "-c", ask, fine=False)
-    shown = project.run("prometheus", "cat", "/run/scrape/token").strip()
-    assert len(shown) > 40
+    scrape = "import urllib.request as r; print(r.urlopen('http://agent:9105/metrics').status)"
+    assert "401" in project.run("monitor", "/opt/lessee/bin/python", "-c", scrape, check=False)
+    token = project.run("prometheus", "cat", "/run/scrape/token").strip()
+    assert len(token) > 40
     for service in ("agent", "rotator", "monitor", "prometheus", "receiver"):
-        assert shown not in project.docker("logs", project.container(service))
-        assert shown not in json.dumps(project.inspect(service))
+        assert token not in project.docker("logs", project.container(service))
+        assert token not in json.dumps(project.inspect(service))

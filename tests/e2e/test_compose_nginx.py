@@ -1,4 +1,4 @@
-"""nginx with a certificate that ends soon, on a real Engine: renewed while it is connected to all the time."""
+"""nginx on a real Engine: the agent renews its certificate while a client connects continuously."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from e2e.compose import images, up
+from e2e.compose import shared_images, up
 from e2e.engine import SHELL
 from support.needs import need
 from support.paths import ROOT
@@ -16,7 +16,7 @@ from support.programs.sidecar import eventually
 pytestmark = pytest.mark.docker
 
 IMAGE = "lessee-e2e-nginx"
-# Connects over and over until it has seen so many certificates, each to be good for nginx by the CA on stdin.
+# Connects repeatedly until it has received this number of certificates. It verifies each with the CA on stdin.
 CONNECT = """
 import json, socket, ssl, sys, time
 context = ssl.create_default_context(cadata=sys.stdin.read())
@@ -29,7 +29,7 @@ while len(serials) < int(sys.argv[1]) and time.monotonic() < end:
             with context.wrap_socket(plain, server_hostname="nginx") as tls:
                 serial = tls.getpeercert()["serialNumber"]
                 tls.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-                assert tls.makefile("rb").read().endswith(b"hello\\n"), "no answer"
+                assert tls.makefile("rb").read().endswith(b"hello\\n"), "no response"
     except Exception as exc:
         failures.append(repr(exc))
     else:
@@ -40,45 +40,45 @@ print(json.dumps({"serials": serials, "failures": failures, "connections": conne
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
-    """A copy of the agent's configuration, to be edited."""
+    """A copy of the agent's configuration, which a test edits."""
     return shutil.copytree(ROOT / "compose/nginx/lessee", tmp_path_factory.mktemp("nginx") / "lessee")
 
 
 @pytest.fixture(scope="module")
 def project(pytestconfig, settings):
-    made, image = images(pytestconfig), os.environ.get("NGINX_IMAGE")
+    images, image = shared_images(pytestconfig), os.environ.get("NGINX_IMAGE")
     if image is None:
         need(
             shutil.which("nginx"),
-            "needs an image with nginx in NGINX_IMAGE, or nginx to make one of: apt install nginx",
+            "needs nginx to make an image, or an image in NGINX_IMAGE: apt install nginx",
         )
-        made.engine.make_base(IMAGE, *SHELL, "nginx")
+        images.engine.make_base(IMAGE, *SHELL, "nginx")
     overrides = {"agent": {"volumes": [f"{settings}:/etc/lessee:ro"]}}
     with up(pytestconfig, "nginx", overrides, NGINX_IMAGE=image or IMAGE, PORT="0") as project:
-        eventually(lambda: state_of(project) == "ready", "the first certificate")
+        eventually(lambda: app_state(project) == "ready", "the first certificate")
         yield project
     if image is None:
-        made.engine.remove(IMAGE)
+        images.engine.remove(IMAGE)
 
 
 def test_certificates_are_renewed_and_no_handshake_fails(project, settings):
     authority = project.run("openbao", "bao", "read", "-field=certificate", "pki/cert/ca")
-    seen = []
+    results = []
     connect = ("agent", "/opt/lessee/bin/python", "-c", CONNECT, "4")
-    connecting = Thread(target=lambda: seen.append(json.loads(project.run(*connect, text=authority))))
+    connecting = Thread(target=lambda: results.append(json.loads(project.run(*connect, text=authority))))
     connecting.start()
-    # The edit causes the second certificate, an approaching expiry the others.
+    # The agent requests the second certificate because of this edit, and the others because the last one expires.
     for file in settings.glob("*.j2"):
         edited = file.with_suffix(".new")
         edited.write_text(file.read_text().replace('ttl="24h"', 'ttl="12s"'))
         edited.rename(file)
     connecting.join()
-    (found,) = seen
-    assert found["failures"] == []
-    assert len(found["serials"]) == 4
-    assert found["connections"] > 100
-    assert len(project.until("agent", '"app ready"', 4)) == 4
+    (result,) = results
+    assert result["failures"] == []
+    assert len(result["serials"]) == 4
+    assert result["connections"] > 100
+    assert len(project.wait_for_lines("agent", '"app ready"', 4)) == 4
 
 
-def state_of(project):
+def app_state(project):
     return project.status()["apps"]["app"]["state"]

@@ -1,17 +1,17 @@
-"""Containers restarted, shot and all stopped: the app never starts without its file, and nothing is issued twice."""
+"""Restarts, kills and reboots on a real Engine: no app starts without its file, and no lease is issued twice."""
 
 import json
 
 import pytest
 
-from e2e.compose import LESSEE, PATIENCE, up
+from e2e.compose import LESSEE, TIMEOUT, up
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
 PATH = "pki/issue/nginx"
-# Reads its file when it starts, and looks only once.
+# Reads its file once, at its start.
 APP = """
 import signal
 try:
@@ -20,9 +20,9 @@ except OSError:
     raise SystemExit("no file")
 signal.pause()
 """
-# What of compose/README.md concerns all of this: the app waits for its files, and the holder for all others to end.
-WAITS = ["sh", "-c", 'until [ -e /run/secrets/app/..data ]; do sleep 0.1; done; exec "$$@"', "sh"]
-STOPS_LAST = """
+# As compose/README.md says: the app waits for its files, and the holder exits after all other processes.
+WAIT_FOR_FILES = ["sh", "-c", 'until [ -e /run/secrets/app/..data ]; do sleep 0.1; done; exec "$$@"', "sh"]
+STOP_LAST = """
 trap : TERM
 sleep infinity & wait
 kill $$! && wait
@@ -48,7 +48,7 @@ SETTINGS = {
     },
 }
 TEMPLATE = f'{{{{ certificate("{PATH}", common_name="nginx", ttl="1h").serial_number }}}}\n'
-# So that each certificate is a lease, and may be revoked.
+# With generate_lease each certificate has a lease, which can be revoked.
 SETUP = """
 sh /setup.sh && sh /pki.sh
 bao write pki/roles/nginx generate_lease=true allowed_domains=nginx allow_bare_domains=true max_ttl=72h
@@ -68,7 +68,7 @@ STATES = {
 
 @pytest.fixture(scope="module", params=STATES)
 def stack(request, pytestconfig, tmp_path_factory):
-    """The quickstart's layout with a dynamic secret, and an identity that stays, as with a Vault of one's own."""
+    """The quickstart with a dynamic secret, and with an identity that survives a reboot, as with a real Vault."""
     folder = tmp_path_factory.mktemp(request.param)
     settings, volumes = STATES[request.param]
     for name in ("app", "lessee"):
@@ -79,8 +79,8 @@ def stack(request, pytestconfig, tmp_path_factory):
     identity = "disk-identity:/run/identity"
     services = {
         "agent": {"volumes": [f"{folder}/lessee:/etc/lessee:ro", identity, *volumes]},
-        "app": {"volumes": [f"{folder}/app:/app:ro"], "entrypoint": WAITS},
-        "holder": {"entrypoint": ["sh", "-c", STOPS_LAST]},
+        "app": {"volumes": [f"{folder}/app:/app:ro"], "entrypoint": WAIT_FOR_FILES},
+        "holder": {"entrypoint": ["sh", "-c", STOP_LAST]},
         "setup": {
             "entrypoint": ["sh", "-c", SETUP],
             "volumes": [f"{ROOT}/compose/nginx/pki.sh:/pki.sh:ro", identity],
@@ -88,10 +88,10 @@ def stack(request, pytestconfig, tmp_path_factory):
     }
     with up(pytestconfig, "quickstart", services, ["disk-identity", "disk-state"]) as project:
         project.state = request.param
-        # Asked for once: they are many looks.
+        # Each lookup of an id runs Compose, so the ids are looked up once.
         project.ids = {service: project.container(service) for service in ("holder", "app", "agent")}
-        settled(project)
-        eventually(lambda: read_by_app(project), "the app's start")
+        wait_until_settled(project)
+        eventually(lambda: serials_of_app(project), "the app's start")
         yield project
 
 
@@ -108,19 +108,15 @@ def restart_both(stack):
 
 
 def kill_the_app(stack):
-    assert killed(stack, "/app/app.py") == 1
+    assert len(stack.kill("/app/app.py")) == 1
 
 
 def kill_the_agent(stack):
-    assert killed(stack, LESSEE) == 1
+    assert len(stack.kill(LESSEE)) == 1
 
 
 def kill_both(stack):
-    assert killed(stack, "/app/app.py", LESSEE) == 2
-
-
-def killed(stack, *programs):
-    return len(stack.kill(*programs))
+    assert len(stack.kill("/app/app.py", LESSEE)) == 2
 
 
 @pytest.mark.parametrize(
@@ -134,16 +130,16 @@ def killed(stack, *programs):
         (kill_both, {"app", "agent"}),
     ],
 )
-def test_a_restart_finds_the_files_and_issues_nothing_again(stack, event, services):
-    serial, logins = read_by_app(stack)[-1], said(stack, "logged in")
-    through(stack, event, services)
-    assert read_by_app(stack)[-1] == serial
-    assert said(stack, "logged in") == logins
+def test_after_a_restart_the_files_are_unchanged_and_no_lease_is_issued(stack, event, services):
+    serial, logins = serials_of_app(stack)[-1], count_in_log(stack, "logged in")
+    apply_event(stack, event, services)
+    assert serials_of_app(stack)[-1] == serial
+    assert count_in_log(stack, "logged in") == logins
     assert len(leases(stack)) == 1
 
 
 def stop_and_start_all(stack):
-    # As the Engine itself does: all are stopped together, and the app is started before the agent.
+    # As the Engine does: it stops all containers together, and starts the app before the agent.
     stack.docker("stop", *stack.ids.values())
     stack.docker("start", *stack.ids.values())
 
@@ -151,55 +147,57 @@ def stop_and_start_all(stack):
 def test_after_a_reboot_the_app_waits_for_its_file_and_one_lease_is_valid_if_state_or_login_survived(
     stack,
 ):
-    serial, logins = read_by_app(stack)[-1], said(stack, "logged in")
-    through(stack, stop_and_start_all, {"app", "agent"})
+    serial, logins = serials_of_app(stack)[-1], count_in_log(stack, "logged in")
+    apply_event(stack, stop_and_start_all, {"app", "agent"})
     survived = stack.state == "disk"
-    assert (read_by_app(stack)[-1] == serial) == survived
-    assert said(stack, "logged in") == logins + (not survived)
-    # Without either, the agent no longer knows what was issued; it expires with its TTL.
+    assert (serials_of_app(stack)[-1] == serial) == survived
+    assert count_in_log(stack, "logged in") == logins + (not survived)
+    # Without either, the agent does not know the lease that it was issued before, which expires after its TTL.
     assert len(leases(stack)) == (2 if stack.state == "keep" else 1)
 
 
-def through(stack, event, services):
-    """Until all that it stops runs again, and the app was notified as needed."""
-    before, read = started(stack), len(read_by_app(stack))
+def apply_event(stack, event, services):
+    """Cause the event, and wait until all services run again and the app was notified if necessary."""
+    before, count = started_at(stack), len(serials_of_app(stack))
     event(stack)
-    eventually(lambda: {name for name, at in started(stack).items() if at != before[name]} >= services, "the restart")
-    settled(stack)
-    # Where it waited for its file it is older than that, and is notified once more.
-    eventually(lambda: len(read_by_app(stack)) >= read + ("app" in services), "the app's start")
+    eventually(
+        lambda: {name for name, at in started_at(stack).items() if at != before[name]} >= services, "the restart"
+    )
+    wait_until_settled(stack)
+    # An app that waited for its file started before the publish, so it is notified once more.
+    eventually(lambda: len(serials_of_app(stack)) >= count + ("app" in services), "the app's start")
     assert "no file" not in stack.docker("logs", stack.ids["app"])
 
 
-def started(stack):
+def started_at(stack):
     ids = (stack.ids["app"], stack.ids["agent"])
     return dict(
         zip(("app", "agent"), stack.docker("inspect", "--format={{.State.StartedAt}}", *ids).split(), strict=True)
     )
 
 
-def settled(stack):
-    def seen():
-        answer = stack.docker("exec", stack.ids["agent"], LESSEE, "status", "--json", fine=False)
+def wait_until_settled(stack):
+    def is_settled():
+        output = stack.docker("exec", stack.ids["agent"], LESSEE, "status", "--json", check=False)
         try:
-            status = json.loads(answer)
-        except ValueError:  # It does not run yet.
+            status = json.loads(output)
+        except ValueError:  # The agent does not run yet.
             return False
         return status["ready"] and not status["apps"]["app"]["notify"]["pending"]
 
-    eventually(seen, "an agent without pending notifications", patience=PATIENCE)
+    eventually(is_settled, "an agent without pending notifications", patience=TIMEOUT)
 
 
-def said(stack, event):
+def count_in_log(stack, event):
     return stack.docker("logs", stack.ids["agent"]).count(f'"{event}"')
 
 
-def read_by_app(stack):
-    """The serial at each of its starts."""
+def serials_of_app(stack):
+    """The serial that the app read at each start."""
     lines = stack.docker("logs", stack.ids["app"]).splitlines()
     return [line.removeprefix("start: ") for line in lines if line.startswith("start: ")]
 
 
 def leases(stack):
-    """That are valid at the server."""
+    """The valid leases, according to the server."""
     return json.loads(stack.run("openbao", "bao", "list", "-format=json", f"sys/leases/lookup/{PATH}"))

@@ -1,4 +1,4 @@
-"""An app that handles no signal, on a real Engine: stopped by the agent, restarted by its restart policy."""
+"""An app that handles no signal, on a real Engine: the agent stops it, and its restart policy starts it again."""
 
 import json
 import time
@@ -18,33 +18,33 @@ def project(pytestconfig):
         yield project
 
 
-def test_a_rotated_secret_restarts_the_app_which_reads_it_and_is_seen_to_work(project):
-    settled(project, "ready")
-    for count in (2, 3):  # its policy is in force after a restart too
+def test_a_rotated_secret_restarts_the_app_which_reads_it_and_becomes_ready(project):
+    wait_for_state(project, "ready")
+    for count in (2, 3):  # The restart policy still applies after a restart.
         value = project.rotate()
-        line = project.until("app", "start:", count)[-1]
-        file = file_of(project)
+        line = project.wait_for_lines("app", "start:", count)[-1]
+        file = app_json(project)
         assert json.loads(file) == {"username": "app", "password": value}
         assert line == f"start: app.json {fingerprint(file)}"
-        settled(project, "ready")
+        wait_for_state(project, "ready")
     assert len(project.lines("app", "start:")) == 3
     assert project.inspect("app")["RestartCount"] == 2
 
 
-def test_a_secret_with_which_the_app_does_not_start_is_rolled_back_and_what_follows_is_taken_up(project):
-    before = file_of(project)
+def test_a_secret_with_which_the_app_does_not_start_is_rolled_back_and_the_next_one_is_published(project):
+    before = app_json(project)
     project.rotate("")
-    project.until("app", "no password", 1)
-    settled(project, "rolled_back")
-    assert file_of(project) == before
+    project.wait_for_lines("app", "no password", 1)
+    wait_for_state(project, "rolled_back")
+    assert app_json(project) == before
     (problem,) = project.status()["problems"]
     assert "rolled back" in problem
-    # Only then does the Engine forget the crashes, after each of which it waits twice as long.
-    eventually(lambda: has_run_for(project, 11), "the app's return", patience=40)
+    # After ten seconds the Engine resets its restart delay, which doubles with each crash.
+    eventually(lambda: has_run_for(project, 11), "an app that runs", patience=40)
     assert project.lines("app", "start: ")[-1].endswith(fingerprint(before))
     value = project.rotate()
-    settled(project, "ready")
-    assert json.loads(file_of(project))["password"] == value
+    wait_for_state(project, "ready")
+    assert json.loads(app_json(project))["password"] == value
 
 
 def has_run_for(project, seconds):
@@ -52,13 +52,13 @@ def has_run_for(project, seconds):
     return state["Running"] and time.time() - datetime.fromisoformat(state["StartedAt"]).timestamp() > seconds
 
 
-def settled(project, state):
-    def seen():
+def wait_for_state(project, state):
+    def has_state():
         app = project.status()["apps"]["app"]
         return app["state"] == state and not app["notify"]["pending"]
 
-    eventually(seen, state, patience=40)
+    eventually(has_state, f"state {state}", patience=40)
 
 
-def file_of(project):
+def app_json(project):
     return project.run("agent", "cat", f"{DIRECTORY}/app.json")

@@ -1,6 +1,6 @@
-"""Simba's stack on a real Engine: its credentials change under load, its parts fail, and no request does.
+"""Simba's stack on a real Engine: no request fails while credentials rotate under load and services fail.
 
-The API, the worker and the dashboard are stand-ins of Simba's own libraries; see compose/simba/README.md.
+The API, the worker and the dashboard are stand-ins that use Simba's own libraries; see compose/simba/README.md.
 """
 
 import json
@@ -11,35 +11,35 @@ from pathlib import Path
 
 import pytest
 
-from e2e.compose import images
-from e2e.simba import Stand
+from e2e.compose import shared_images
+from e2e.simba import SimbaImages
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
-PATIENCE = 60
-AWAY = 8
-"""Seconds for which Vault is away: longer than what its clients wait for an answer."""
-SLOW = 6
-"""Seconds that a job takes: as long as a rotation, from the new file to the old login's end."""
+TIMEOUT = 60
+OUTAGE = 8
+"""Seconds for which Vault is unavailable: longer than its clients wait for a response."""
+JOB_DURATION = 6
+"""Seconds that a job takes: as long as a rotation from the new file to the revocation of the old login."""
 
 
 @pytest.fixture(scope="module")
-def stand(pytestconfig):
-    made = images(pytestconfig)
+def simba_images(pytestconfig):
+    images = shared_images(pytestconfig)
     with tempfile.TemporaryDirectory(prefix="lessee-simba-") as folder:
-        stand = Stand(made, folder)
+        simba_images = SimbaImages(images, folder)
         try:
-            stand.make()
-            yield stand
+            simba_images.make()
+            yield simba_images
         finally:
-            stand.remove()
+            simba_images.remove()
 
 
 @pytest.fixture(scope="module")
-def simba(stand):
-    with stand.up() as simba:
-        eventually(lambda: simba.load()["answered"] > 20, "the clients", patience=PATIENCE)
+def simba(simba_images):
+    with simba_images.up() as simba:
+        eventually(lambda: simba.load()["answered"] > 20, "the clients", patience=TIMEOUT)
         yield simba
 
 
@@ -51,110 +51,117 @@ def _no_request_fails(request):
         assert (simba.load()["failed"], simba.lines("load", "failed:")) == (0, [])
 
 
-def test_the_fork_of_simba_has_its_two_files_and_rotates_as_well(stand):
-    # The first of all, for both stacks have one name.
-    with stand.up("fork.yaml") as fork:
-        document = fork.ask("/api/v1/documents", {"content": "of the fork"})
+def test_the_fork_of_simba_gets_its_two_files_and_survives_a_rotation(simba_images):
+    # This test is the first of the module, because both stacks have the same project name.
+    with simba_images.up("fork.yaml") as fork:
+        document = fork.request("/api/v1/documents", {"content": "of the fork"})
         fork.rotate("postgres", "storage")
-        assert fork.ask(f"/api/v1/documents/{document['id']}/content") == {"content": "of the fork"}
+        assert fork.request(f"/api/v1/documents/{document['id']}/content") == {"content": "of the fork"}
         login = fork.secret("database/postgres", "username")
         assert re.search(rf"^ +user: .?{login}", fork.run("api", "cat", "/app/config.yaml"), re.MULTILINE)
         assert login in fork.run("worker", "cat", "/app/.env")
         assert (fork.load()["failed"], fork.lines("load", "failed:")) == (0, [])
 
 
-def test_a_job_that_a_rotation_of_its_database_overtakes_ends_well_and_no_request_fails(simba):
+def test_a_job_during_a_rotation_of_its_database_succeeds_and_no_request_fails(simba):
     before, count = simba.secret("database/postgres", "username"), simba.rotation("postgres")["rotation_count"]
-    document = simba.ask(f"/api/v1/documents?seconds={SLOW}", {"content": "three short words"})
+    document = simba.request(f"/api/v1/documents?seconds={JOB_DURATION}", {"content": "three short words"})
     path = f"/api/v1/documents/{document['id']}"
-    eventually(lambda: simba.ask(path)["status"] == "parsing", "the job to begin", patience=PATIENCE)
+    eventually(lambda: simba.request(path)["status"] == "parsing", "the job to begin", patience=TIMEOUT)
     simba.rotate("postgres")
     after = simba.rotation("postgres")
     assert (after["rotation_count"], after["unconfirmed_consumers"]) == (count + 1, [])
     assert simba.secret("database/postgres", "username") != before
-    eventually(lambda: simba.ask(path)["status"] == "ready", "the job to end", patience=PATIENCE)
-    assert simba.ask(path)["words"] == 3
-    # It was done once: Celery was given the time to end it, and was not killed in the middle.
+    eventually(lambda: simba.request(path)["status"] == "ready", "the job to end", patience=TIMEOUT)
+    assert simba.request(path)["words"] == 3
+    # The job ran once: the agent gave Celery time to finish it, and did not kill it.
     assert len(simba.lines("worker", f"done {document['id']}")) == 1
-    eventually(lambda: set(sessions(simba)) == {simba.secret("database/postgres", "username")}, "the new login alone")
+    eventually(
+        lambda: set(sessions(simba)) == {simba.secret("database/postgres", "username")},
+        "sessions of the new login only",
+    )
     assert simba.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE tablename = 'documents'") == "simba_owner"
 
 
-def test_new_keys_of_the_storage_read_what_the_old_ones_wrote_and_no_request_fails(simba):
-    document = simba.ask("/api/v1/documents", {"content": "written before"})
+def test_new_keys_of_the_storage_read_documents_of_the_old_keys_and_no_request_fails(simba):
+    document = simba.request("/api/v1/documents", {"content": "written before"})
     before = simba.secret("storage/minio", "access_key")
     simba.rotate("storage")
     assert simba.secret("storage/minio", "access_key") != before
     assert simba.rotation("storage")["unconfirmed_consumers"] == []
-    assert simba.ask(f"/api/v1/documents/{document['id']}/content") == {"content": "written before"}
-    after = simba.ask("/api/v1/documents", {"content": "written after"})
+    assert simba.request(f"/api/v1/documents/{document['id']}/content") == {"content": "written before"}
+    after = simba.request("/api/v1/documents", {"content": "written after"})
     ready = f"/api/v1/documents/{after['id']}"
-    eventually(lambda: simba.ask(ready)["status"] == "ready", "the worker, with the new key", patience=PATIENCE)
+    eventually(
+        lambda: simba.request(ready)["status"] == "ready", "a job of the worker with the new key", patience=TIMEOUT
+    )
 
 
-def test_an_outage_of_vault_goes_unnoticed_and_later_writes_arrive(simba):
+def test_no_request_fails_in_an_outage_of_vault_and_later_writes_reach_the_app(simba):
     answered = simba.load()["answered"]
     simba.docker("pause", simba.container("openbao"))
     try:
-        time.sleep(AWAY)
-        eventually(lambda: not simba.status()["vault"]["reachable"], "the agent to notice", patience=PATIENCE)
+        time.sleep(OUTAGE)
+        eventually(lambda: not simba.status()["vault"]["reachable"], "the agent to report the outage", patience=TIMEOUT)
         assert simba.status()["ready"]
     finally:
         simba.docker("unpause", simba.container("openbao"))
     assert simba.load()["answered"] > answered
-    eventually(lambda: simba.status()["fresh"], "the agent to be fresh", patience=PATIENCE)
+    eventually(lambda: simba.status()["fresh"], "the agent to be fresh", patience=TIMEOUT)
     generation = simba.status()["apps"]["simba"]["generation"]
-    simba.put("api-keys/openai", "api_key", "canary-written-afterwards")
-    eventually(lambda: simba.status()["apps"]["simba"]["generation"] > generation, "the new key", patience=PATIENCE)
-    assert "canary-written-afterwards" in simba.run("api", "cat", "/app/.env")
+    simba.put("api-keys/openai", "api_key", "canary-written-after-the-outage")
+    eventually(lambda: simba.status()["apps"]["simba"]["generation"] > generation, "the new key", patience=TIMEOUT)
+    assert "canary-written-after-the-outage" in simba.run("api", "cat", "/app/.env")
 
 
-def test_the_death_of_the_sidecar_touches_neither_apps_nor_files(simba):
-    eventually(lambda: settled(simba), "all earlier notifications", patience=PATIENCE)
-    started = {name: simba.inspect(name)["State"]["StartedAt"] for name in ("api", "worker", "dashboard")}
+def test_a_killed_sidecar_affects_neither_apps_nor_files(simba):
+    eventually(lambda: is_settled(simba), "all earlier notifications", patience=TIMEOUT)
+    started_at = {name: simba.inspect(name)["State"]["StartedAt"] for name in ("api", "worker", "dashboard")}
     generations = {name: app["generation"] for name, app in simba.status()["apps"].items()}
     agent = simba.inspect("agent")["State"]["StartedAt"]
     simba.kill("/opt/lessee/bin/lessee")
-    eventually(lambda: simba.inspect("agent")["State"]["StartedAt"] != agent, "the Engine", patience=PATIENCE)
-    eventually(lambda: back(simba), "the agent to be back", patience=PATIENCE)
-    assert {name: simba.inspect(name)["State"]["StartedAt"] for name in started} == started
+    eventually(
+        lambda: simba.inspect("agent")["State"]["StartedAt"] != agent, "a restart by the Engine", patience=TIMEOUT
+    )
+    eventually(lambda: is_ready(simba), "a ready agent", patience=TIMEOUT)
+    assert {name: simba.inspect(name)["State"]["StartedAt"] for name in started_at} == started_at
     assert {name: app["generation"] for name, app in simba.status()["apps"].items()} == generations
 
 
-def test_the_dashboard_asks_the_database_with_what_its_own_file_says_now(simba):
-    said = simba.run("dashboard", "node", "-e", "fetch('http://127.0.0.1:3000/').then(a => a.text()).then(console.log)")
-    assert json.loads(said)["documents"] > 0
-    given = simba.run("dashboard", "cat", "/app/.env.production")
-    assert simba.secret("database/postgres", "username") in given
-    assert "MINIO" not in given
+def test_the_dashboard_queries_the_database_with_the_current_login_of_its_file(simba):
+    body = simba.run("dashboard", "node", "-e", "fetch('http://127.0.0.1:3000/').then(a => a.text()).then(console.log)")
+    assert json.loads(body)["documents"] > 0
+    file = simba.run("dashboard", "cat", "/app/.env.production")
+    assert simba.secret("database/postgres", "username") in file
+    assert "MINIO" not in file
 
 
-def test_no_secret_is_in_what_the_engine_compose_or_a_log_shows(simba):
+def test_no_secret_is_in_the_output_of_the_engine_or_compose_nor_in_a_log(simba):
     values = canaries(simba)
     assert len(values) > 12
-    shown = {"config": simba.compose("config"), "logs": simba.compose("--profile", "load", "logs")}
+    outputs = {"config": simba.compose("config"), "logs": simba.compose("--profile", "load", "logs")}
     for name in simba.compose("ps", "--all", "--services").split():
-        said = simba.inspect(name)
-        shown[name] = json.dumps(said)
-        shown[f"{name}'s files on the disk"] = written(said["GraphDriver"]["Data"]["UpperDir"])
-    assert "consumers" in shown["logs"] or "published" in shown["logs"]
-    found = {where: [name for name, value in values.items() if value in text] for where, text in shown.items()}
+        container = simba.inspect(name)
+        outputs[name] = json.dumps(container)
+        outputs[f"{name}'s files on disk"] = written_files(container["GraphDriver"]["Data"]["UpperDir"])
+    assert "consumers" in outputs["logs"] or "published" in outputs["logs"]
+    found = {where: [name for name, value in values.items() if value in text] for where, text in outputs.items()}
     assert {where: names for where, names in found.items() if names} == {}
 
 
 def sessions(simba):
-    """Whose there are in Simba's database."""
-    asked = "SELECT usename FROM pg_stat_activity WHERE datname = 'simba' AND usename LIKE 'simba%'"
-    return simba.sql(asked).split()
+    """The users with a session in Simba's database."""
+    statement = "SELECT usename FROM pg_stat_activity WHERE datname = 'simba' AND usename LIKE 'simba%'"
+    return simba.sql(statement).split()
 
 
-def settled(simba):
+def is_settled(simba):
     """Whether no notification or readiness is pending."""
     apps = simba.status()["apps"].values()
     return not any(app["notify"]["pending"] or (app["readiness"] and app["readiness"]["pending"]) for app in apps)
 
 
-def back(simba):
+def is_ready(simba):
     try:
         status = simba.status()
     except (AssertionError, ValueError):
@@ -162,24 +169,24 @@ def back(simba):
     return status["ready"] and status["vault"]["reachable"]
 
 
-def written(folder):
-    """What a container has written outside of volumes and tmpfs."""
+def written_files(folder):
+    """The contents of all files that a container has written outside volumes and tmpfs."""
     return "".join(
         path.read_text(errors="replace") for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink()
     )
 
 
 def canaries(simba):
-    """All that is secret in the stack, by where it is from."""
-    found = {}
+    """All secret values of the stack, by their source."""
+    values = {}
     paths = ["database/admin", "database/postgres", "database/redis", "database/qdrant", "storage/admin"]
     paths += ["storage/minio", "applications/simba"]
     paths += [f"api-keys/{name}" for name in ("openai", "mistral", "unstructured")]
     for path in paths:
         for key, value in simba.secret(path).items():
             if re.fullmatch("(.*_)?(password|api_key|secret_key|auth_secret)", key):
-                found[f"{path}: {key}"] = value
-    # The identities by which agent and rotator log in.
+                values[f"{path}: {key}"] = value
+    # The secret_ids with which agent and rotator log in.
     for name in ("simba", "simba-worker", "simba-dashboard", "rotator"):
-        found[name] = simba.run("agent", "cat", f"/run/identity/production/production-{name}/secret_id").strip()
-    return found
+        values[name] = simba.run("agent", "cat", f"/run/identity/production/production-{name}/secret_id").strip()
+    return values

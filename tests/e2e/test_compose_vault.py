@@ -1,4 +1,4 @@
-"""The server for production, brought up on a real Engine and set up on its first day."""
+"""The production server of compose/vault on a real Engine, initialized and set up."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What its operator has: a certificate for the server, and the configuration of lessee."""
+    """The operator's files: a certificate for the server, and the configuration of lessee."""
     folder = tmp_path_factory.mktemp("vault")
     certificate(folder / "tls")
     for file in (folder / "tls").iterdir():
@@ -36,16 +36,16 @@ def vault(pytestconfig, folder):
 
 
 def lessee(vault, folder, *arguments, **environ):
-    """A command of the operator, in the server's container network."""
+    """Run a command of the operator in a container of the server's network, and return its output."""
     variables = [word for name, value in environ.items() for word in ("--env", f"{name}={value}")]
-    place = ("--network", f"{vault.name}_vault", "--volume", f"{folder}:/work", "--workdir", "/work", "--user", "0:0")
-    return vault.docker("run", "--rm", *place, *variables, "--entrypoint", LESSEE, AGENT, *arguments)
+    options = ("--network", f"{vault.name}_vault", "--volume", f"{folder}:/work", "--workdir", "/work", "--user", "0:0")
+    return vault.docker("run", "--rm", *options, *variables, "--entrypoint", LESSEE, AGENT, *arguments)
 
 
-def test_it_is_well_while_sealed_and_after_its_first_day_and_keeps_its_data(vault, folder):
+def test_the_server_is_healthy_sealed_and_unsealed_and_retains_its_data(vault, folder):
     shutil.rmtree(folder / "keys", ignore_errors=True)
-    said = lessee(vault, folder, "setup", "--init", "keys")
-    assert "the server is unsealed and active" in said
+    output = lessee(vault, folder, "setup", "--init", "keys")
+    assert "the server is unsealed and active" in output
     token = (folder / "keys" / "root-token").read_text().strip()
     assert "done: " in lessee(vault, folder, "setup", VAULT_TOKEN=token)
     assert lessee(vault, folder, "setup", VAULT_TOKEN=token) == "done: nothing to do\n"
@@ -53,7 +53,7 @@ def test_it_is_well_while_sealed_and_after_its_first_day_and_keeps_its_data(vaul
     assert (status["storage_type"], status["sealed"]) == ("raft", False)
     vault.compose("restart", "openbao")
     vault.compose("up", "--wait")
-    assert json.loads(vault.run("openbao", "bao", "status", "-format=json", fine=False))["sealed"]
+    assert json.loads(vault.run("openbao", "bao", "status", "-format=json", check=False))["sealed"]
     assert "the server is unsealed and active" in lessee(vault, folder, "setup", "--unseal", "keys")
     assert lessee(vault, folder, "setup", VAULT_TOKEN=token) == "done: nothing to do\n"
     log = vault.run("openbao", "cat", "/vault/logs/audit.log")
@@ -61,10 +61,10 @@ def test_it_is_well_while_sealed_and_after_its_first_day_and_keeps_its_data(vaul
     assert token not in log
 
 
-def test_it_may_do_nothing_but_its_job(vault):
-    seen = vault.inspect("openbao")
-    assert seen["HostConfig"]["ReadonlyRootfs"]
-    assert seen["Config"]["User"] == "65534:65534"
+def test_the_server_has_only_the_privileges_that_it_needs(vault):
+    container = vault.inspect("openbao")
+    assert container["HostConfig"]["ReadonlyRootfs"]
+    assert container["Config"]["User"] == "65534:65534"
     fields = dict(line.split(":\t", 1) for line in vault.run("openbao", "cat", "/proc/1/status").splitlines())
     assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
     assert fields["NoNewPrivs"] == "1"

@@ -1,4 +1,4 @@
-"""The quadlets on a real Podman under a real systemd, both of a machine of the test's own; no Engine, no socket."""
+"""The quadlets of compose/podman on a real Podman under a real systemd, on a machine that the test creates."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from e2e.engine import PYTHON, WITH_PYTHON, debian
 from lessee.host.openbao import OpenBao
 from support.needs import need
 from support.paths import ROOT
-from support.programs.systemd_machine import Machine, what_is_missing
+from support.programs.systemd_machine import Machine, missing_requirement
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -20,16 +20,16 @@ FOLDER = ROOT / "compose/podman"
 QUADLETS = ("app.pod", "app-agent.container", "app.container")
 POD, AGENT, APP = "app-pod.service", "app-agent.service", "app.service"
 BASE, IMAGE, APP_IMAGE = "localhost/base", "localhost/lessee", "docker.io/library/python:3.13-slim"
-PATIENCE = 90
+TIMEOUT = 90
 POLICY = """
 path "secret/data/production/*" { capabilities = ["read"] }
 path "secret/metadata/production/*" { capabilities = ["read", "list"] }
 path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
 """
-# What this machine cannot do for a container: limits of v1 cgroups, sysctls, and a bridge without nftables.
+# This machine cannot give containers limits of v1 cgroups, sysctls, or a bridge without nftables.
 CONTAINERS_CONF = "[containers]\npids_limit = 0\ndefault_sysctls = []\n"
 MOUNTED = {"app-agent": {"/etc/lessee/app", "/run/lessee-app"}, "app": {"/opt/app", "/run/lessee-app/files"}}
-OF_THE_TEST = {"app-agent": "[Container]\nNetwork=host\n", "app": "[Container]\nNetwork=none\n"}
+TEST_SETTINGS = {"app-agent": "[Container]\nNetwork=host\n", "app": "[Container]\nNetwork=none\n"}
 
 
 class Installed:
@@ -50,14 +50,17 @@ class Installed:
             shutil.copytree(built / name, self.machine.path(f"/srv/{name}"))
         self.machine.put("/srv/source/Dockerfile", ROOT / "compose/Dockerfile")
         base = ("--network=none", f"--build-arg=BASE_IMAGE={BASE}", "--build-context=wheels=/srv/wheels")
-        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")  # more than a test's own may be refused
+        limits = (
+            "--ulimit=nofile=1024:1024",
+            "--ulimit=nproc=1024:1024",
+        )  # Podman may be denied more than the test's own.
         self.run("podman", "build", "--quiet", *limits, *base, f"--tag={IMAGE}", "/srv/source")
 
     def install(self):
-        """As the README says."""
+        """Install the quadlets as the README says."""
         for name in QUADLETS:
             self.machine.put(f"/etc/containers/systemd/{name}", FOLDER / name)
-        for name, text in OF_THE_TEST.items():
+        for name, text in TEST_SETTINGS.items():
             self.machine.put(f"/etc/containers/systemd/{name}.container.d/test.conf", text)
         self.machine.put("/opt/app/app.py", ROOT / "compose/quickstart/app/app.py")
         config = (FOLDER / "lessee/lessee.yaml").read_text().replace("https://vault:8200", self.server.address)
@@ -71,35 +74,35 @@ class Installed:
     def rotate(self, value):
         self.server.put("production/database", username="app", password=value)
 
-    def said(self, unit=APP):
+    def journal(self, unit=APP):
         return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit)
 
     def starts(self):
-        return [line for line in self.said().splitlines() if line.startswith("start:")]
+        return [line for line in self.journal().splitlines() if line.startswith("start:")]
 
     def file(self):
         return self.machine.path("/run/lessee-app/files/app.env").read_text()
 
     def pid(self, unit):
-        """Of the container's first process."""
-        return self.run("podman", "inspect", "--format={{.State.Pid}}", f"systemd-{unit}", fine=False).strip()
+        """The pid of the container's first process."""
+        return self.run("podman", "inspect", "--format={{.State.Pid}}", f"systemd-{unit}", check=False).strip()
 
     def status(self):
         socket = ("--socket", "/run/lessee/agent/status.sock")
-        return self.run("podman", "exec", "systemd-app-agent", LESSEE, "status", "--json", *socket, fine=False)
+        return self.run("podman", "exec", "systemd-app-agent", LESSEE, "status", "--json", *socket, check=False)
 
-    def until(self, check, what):
-        deadline = time.monotonic() + PATIENCE
+    def wait_for(self, check, what):
+        deadline = time.monotonic() + TIMEOUT
         while not check():
             if time.monotonic() > deadline:
-                states = self.run("systemctl", "status", "--no-pager", "--full", POD, AGENT, APP, fine=False)
-                pytest.fail(f"{what} did not come to be within {PATIENCE} s:\n{states}\n{self.said(AGENT)}")
+                states = self.run("systemctl", "status", "--no-pager", "--full", POD, AGENT, APP, check=False)
+                pytest.fail(f"no {what} within {TIMEOUT} s:\n{states}\n{self.journal(AGENT)}")
             time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory, built):
-    missing = what_is_missing()
+    missing = missing_requirement()
     need(missing is None, f"needs {missing}")
     programs = [Path("/usr/bin/podman"), Path("/usr/bin/crun"), Path("/usr/bin/catatonit"), Path(PYTHON)]
     need(all(map(Path.exists, programs)), "needs Podman: apt install podman crun catatonit")
@@ -110,77 +113,79 @@ def installed(tmp_path_factory, built):
         yield installed
 
 
-def test_podmans_own_generator_takes_the_quadlets_without_a_word(installed):
-    made = installed.run("/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log")
+def test_podmans_generator_accepts_the_quadlets_without_a_warning(installed):
+    output = installed.run("/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log")
     for unit in POD, AGENT, APP:
-        assert f"---{unit}---" in made
-    assert [line for line in made.splitlines() if line.startswith("quadlet-generator") and "Loading" not in line] == []
+        assert f"---{unit}---" in output
+    assert [
+        line for line in output.splitlines() if line.startswith("quadlet-generator") and "Loading" not in line
+    ] == []
 
 
-def test_a_slip_in_a_quadlet_would_be_found(installed):
+def test_podmans_generator_reports_a_misspelled_key(installed):
     text = (FOLDER / "app.container").read_text().replace("ReadOnly=", "Readonly=")
-    installed.machine.put("/srv/slip/app.container", text.replace("Pod=app.pod\n", ""))
+    installed.machine.put("/srv/misspelled/app.container", text.replace("Pod=app.pod\n", ""))
     output = installed.run(
-        "/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log", QUADLET_UNIT_DIRS="/srv/slip", fine=False
+        "/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log", QUADLET_UNIT_DIRS="/srv/misspelled", check=False
     )
     assert "unsupported key 'Readonly'" in output
 
 
 def test_the_app_starts_once_its_files_exist_and_is_notified_of_a_rotation(installed):
     installed.run("systemctl", "start", "--no-block", POD)
-    installed.until(lambda: '"ready": false' in installed.status(), "an agent that waits")
-    assert installed.run("systemctl", "is-active", AGENT, APP, fine=False).split() == ["activating", "inactive"]
+    installed.wait_for(lambda: '"ready": false' in installed.status(), "agent that waits for its secret")
+    assert installed.run("systemctl", "is-active", AGENT, APP, check=False).split() == ["activating", "inactive"]
     installed.rotate("canary-podman-first")
-    installed.until(lambda: "start: app.env" in installed.said(), "the app's start")
-    assert f"start: app.env {fingerprint(installed.file())}" in installed.said()
+    installed.wait_for(lambda: "start: app.env" in installed.journal(), "start of the app")
+    assert f"start: app.env {fingerprint(installed.file())}" in installed.journal()
     assert installed.run("systemctl", "is-active", POD, AGENT, APP).split() == ["active"] * 3
-    check_that_a_rotation_arrives(installed, "canary-podman-second")
+    check_that_a_rotation_reaches_the_app(installed, "canary-podman-second")
 
 
-def test_an_agent_that_was_killed_is_back_with_its_token_and_the_app_runs_on(installed):
+def test_a_killed_agent_restarts_with_its_token_and_the_app_keeps_running(installed):
     token, app, agent = accessor(installed), installed.pid("app"), installed.pid("app-agent")
     installed.run("kill", "-KILL", agent)
-    installed.until(
-        lambda: '"ready": true' in installed.status() and installed.pid("app-agent") != agent, "another agent"
+    installed.wait_for(
+        lambda: '"ready": true' in installed.status() and installed.pid("app-agent") != agent, "new agent"
     )
     assert accessor(installed) == token
     assert installed.pid("app") == app
-    check_that_a_rotation_arrives(installed, "canary-podman-third")
+    check_that_a_rotation_reaches_the_app(installed, "canary-podman-third")
 
 
-def test_an_app_that_crashed_is_started_again_and_reads_the_current_files(installed):
+def test_an_app_that_crashed_is_restarted_and_reads_the_current_files(installed):
     app, agent, starts = installed.pid("app"), installed.pid("app-agent"), len(installed.starts())
     installed.run("kill", "-KILL", app)
-    installed.until(lambda: len(installed.starts()) > starts, "another app")
+    installed.wait_for(lambda: len(installed.starts()) > starts, "new app")
     assert installed.starts()[-1] == f"start: app.env {fingerprint(installed.file())}"
     assert installed.pid("app-agent") == agent
-    check_that_a_rotation_arrives(installed, "canary-podman-fourth")
+    check_that_a_rotation_reaches_the_app(installed, "canary-podman-fourth")
 
 
-def test_the_death_of_both_at_once_is_not_the_end(installed):
+def test_agent_and_app_restart_when_both_are_killed_together(installed):
     starts = len(installed.starts())
     installed.run("kill", "-KILL", installed.pid("app-agent"), installed.pid("app"))
-    installed.until(lambda: len(installed.starts()) > starts, "another app")
-    installed.until(lambda: '"ready": true' in installed.status(), "another agent")
-    check_that_a_rotation_arrives(installed, "canary-podman-fifth")
+    installed.wait_for(lambda: len(installed.starts()) > starts, "new app")
+    installed.wait_for(lambda: '"ready": true' in installed.status(), "new agent")
+    check_that_a_rotation_reaches_the_app(installed, "canary-podman-fifth")
 
 
 @pytest.mark.parametrize(("name", "capabilities"), [("app-agent", 1 << 5), ("app", 0)])  # CAP_KILL
-def test_a_container_may_do_nothing_but_its_job(installed, name, capabilities):
+def test_a_container_has_only_the_privileges_that_it_needs(installed, name, capabilities):
     status = installed.machine.path(f"/proc/{installed.pid(name)}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert {int(fields[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd")} == {capabilities}
     assert fields["NoNewPrivs"] == "1"
-    seen = json.loads(installed.run("podman", "inspect", f"systemd-{name}"))[0]
-    assert seen["HostConfig"]["ReadonlyRootfs"]
-    sources = {mount["Source"] for mount in seen["Mounts"]}
+    container = json.loads(installed.run("podman", "inspect", f"systemd-{name}"))[0]
+    assert container["HostConfig"]["ReadonlyRootfs"]
+    sources = {mount["Source"] for mount in container["Mounts"]}
     assert sources == MOUNTED[name]
     if name == "app":
-        assert "Read-only" in installed.run("podman", "exec", "systemd-app", "touch", "/run/secrets/app/x", fine=False)
+        assert "Read-only" in installed.run("podman", "exec", "systemd-app", "touch", "/run/secrets/app/x", check=False)
 
 
-def test_no_value_is_in_what_podman_and_systemd_show(installed):
-    shown = [
+def test_no_value_is_in_the_output_of_podman_or_systemd(installed):
+    outputs = [
         installed.run("podman", "inspect", "systemd-app", "systemd-app-agent"),
         installed.run("podman", "pod", "inspect", "app"),
         installed.run("podman", "secret", "inspect", "lessee-app-secret-id"),
@@ -189,13 +194,13 @@ def test_no_value_is_in_what_podman_and_systemd_show(installed):
         *(installed.run("podman", "diff", f"systemd-{name}") for name in ("app", "app-agent")),
     ]
     for value in (installed.secret_id, "canary-podman"):
-        assert not [text for text in shown if value in text]
+        assert not [text for text in outputs if value in text]
 
 
-def check_that_a_rotation_arrives(installed, value):
+def check_that_a_rotation_reaches_the_app(installed, value):
     installed.rotate(value)
-    installed.until(lambda: value in installed.file(), "the new file")
-    installed.until(lambda: f"SIGHUP: app.env {fingerprint(installed.file())}" in installed.said(), "the signal")
+    installed.wait_for(lambda: value in installed.file(), "new file")
+    installed.wait_for(lambda: f"SIGHUP: app.env {fingerprint(installed.file())}" in installed.journal(), "signal")
 
 
 def accessor(installed):

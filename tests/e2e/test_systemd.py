@@ -1,4 +1,4 @@
-"""The units, before systemd's own checks, and run by a real systemd as PID 1 of a machine of the test's own."""
+"""The units of compose/systemd under systemd's own checks, and run by a real systemd on a machine of the test."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from lessee.host.openbao import OpenBao
 from support.needs import need
 from support.paths import ROOT
 from support.programs.system_install import install_lessee
-from support.programs.systemd_machine import Machine, what_is_missing
+from support.programs.systemd_machine import Machine, missing_requirement
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -21,8 +21,8 @@ FOLDER = ROOT / "compose/systemd"
 AGENT, APP = "lessee@app.service", "app.service"
 STATUS = ("/opt/lessee/bin/lessee", "status", "--json", "--socket", "/run/lessee/app/agent/status.sock")
 EXPOSURE = 1.8
-"""Of 10, which is a service without any restriction."""
-PATIENCE = 90
+"""The highest accepted exposure level. systemd gives 10 to a service without any restriction."""
+TIMEOUT = 90
 POLICY = """
 path "secret/data/production/*" { capabilities = ["read"] }
 path "secret/metadata/production/*" { capabilities = ["read", "list"] }
@@ -49,14 +49,14 @@ class Installed:
         self.machine.put("/etc/lessee/app/role_id", role_id)
         self.run("systemd-sysusers")
         # As the README says.
-        seal = ("systemd-creds", "encrypt", "--with-key=host", "--name=secret_id", "-")
-        self.run(*seal, "/etc/lessee/app/secret_id.cred", text=self.secret_id)
+        encrypt = ("systemd-creds", "encrypt", "--with-key=host", "--name=secret_id", "-")
+        self.run(*encrypt, "/etc/lessee/app/secret_id.cred", text=self.secret_id)
         self.run("systemctl", "daemon-reload")
 
     def rotate(self, value):
         self.server.put("production/database", username="app", password=value)
 
-    def said(self, unit=APP):
+    def journal(self, unit=APP):
         return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit)
 
     def file(self):
@@ -68,18 +68,18 @@ class Installed:
     def status(self):
         return json.loads(self.run(*STATUS))
 
-    def until(self, check, what):
-        deadline = time.monotonic() + PATIENCE
+    def wait_for(self, check, what):
+        deadline = time.monotonic() + TIMEOUT
         while not check():
             if time.monotonic() > deadline:
-                states = self.run("systemctl", "status", "--no-pager", "--full", AGENT, APP, fine=False)
-                pytest.fail(f"{what} did not come to be within {PATIENCE} s:\n{states}\n{self.said(AGENT)}")
+                states = self.run("systemctl", "status", "--no-pager", "--full", AGENT, APP, check=False)
+                pytest.fail(f"no {what} within {TIMEOUT} s:\n{states}\n{self.journal(AGENT)}")
             time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory, built):
-    missing = what_is_missing()
+    missing = missing_requirement()
     need(missing is None, f"needs {missing}")
     with OpenBao(tmp_path_factory.mktemp("openbao")) as server, Machine() as machine:
         install_lessee(machine, built / "wheels")
@@ -88,11 +88,11 @@ def installed(tmp_path_factory, built):
         yield installed
 
 
-def test_systemd_finds_nothing_wrong_with_the_units(installed):
+def test_systemd_verifies_the_units_without_a_warning(installed):
     assert installed.run("systemd-analyze", "verify", "--man=no", AGENT, APP) == ""
 
 
-def test_a_slip_in_a_unit_would_be_found(tmp_path):
+def test_systemd_reports_a_misspelled_key(tmp_path):
     need(shutil.which("systemd-analyze"), "needs systemd-analyze: apt install systemd")
     unit = tmp_path / AGENT
     unit.write_text((FOLDER / "lessee@.service").read_text().replace("ProtectSystem=strict", "ProtectSystm=strict"))
@@ -100,7 +100,7 @@ def test_a_slip_in_a_unit_would_be_found(tmp_path):
     assert "ProtectSystm" in done.stderr
 
 
-def test_the_agents_unit_is_as_little_exposed_as_it_was():
+def test_the_exposure_of_the_agents_unit_does_not_increase():
     need(shutil.which("systemd-analyze"), "needs systemd-analyze: apt install systemd")
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", FOLDER / "lessee@.service"]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -110,27 +110,29 @@ def test_the_agents_unit_is_as_little_exposed_as_it_was():
 
 def test_the_app_starts_once_its_files_exist_and_is_notified_of_a_rotation(installed):
     installed.run("systemctl", "start", "--no-block", APP)
-    installed.until(lambda: '"ready": false' in installed.run(*STATUS, fine=False), "an agent that waits")
-    assert installed.run("systemctl", "is-active", AGENT, APP, fine=False).split() == ["activating", "inactive"]
+    installed.wait_for(
+        lambda: '"ready": false' in installed.run(*STATUS, check=False), "agent that waits for its secret"
+    )
+    assert installed.run("systemctl", "is-active", AGENT, APP, check=False).split() == ["activating", "inactive"]
     installed.rotate("canary-systemd-first")
-    installed.until(lambda: "start: app.env" in installed.said(), "the app's start")
-    assert f"start: app.env {fingerprint(installed.file())}" in installed.said()
+    installed.wait_for(lambda: "start: app.env" in installed.journal(), "start of the app")
+    assert f"start: app.env {fingerprint(installed.file())}" in installed.journal()
     assert installed.run("systemctl", "is-active", AGENT, APP).split() == ["active", "active"]
-    check_that_a_rotation_arrives(installed, "canary-systemd-second")
+    check_that_a_rotation_reaches_the_app(installed, "canary-systemd-second")
 
 
-def test_an_agent_that_was_killed_is_back_with_its_token_and_the_app_runs_on(installed):
+def test_a_killed_agent_restarts_with_its_token_and_the_app_keeps_running(installed):
     token, app, agent = installed.status()["token"]["accessor"], installed.pid(APP), installed.pid(AGENT)
     installed.run("kill", "-KILL", str(agent))
-    installed.until(lambda: installed.pid(AGENT) not in {0, agent}, "another agent")
-    installed.until(lambda: '"ready": true' in installed.run(*STATUS, fine=False), "its files")
-    installed.until(lambda: installed.status()["token"], "its token")
+    installed.wait_for(lambda: installed.pid(AGENT) not in {0, agent}, "new agent")
+    installed.wait_for(lambda: '"ready": true' in installed.run(*STATUS, check=False), "published files")
+    installed.wait_for(lambda: installed.status()["token"], "token")
     assert installed.status()["token"]["accessor"] == token
     assert installed.pid(APP) == app
-    check_that_a_rotation_arrives(installed, "canary-systemd-third")
+    check_that_a_rotation_reaches_the_app(installed, "canary-systemd-third")
 
 
-def test_a_stopped_agent_leaves_files_and_app_and_a_reload_is_no_restart(installed):
+def test_a_stopped_agent_leaves_the_files_and_a_reload_does_not_restart_it(installed):
     before, app = installed.file(), installed.pid(APP)
     installed.run("systemctl", "stop", AGENT)
     assert installed.file() == before
@@ -139,28 +141,28 @@ def test_a_stopped_agent_leaves_files_and_app_and_a_reload_is_no_restart(install
     template = (FOLDER / "app/app.env.j2").read_text()
     installed.machine.put("/etc/lessee/app/app.env.j2", f"# canary of a template\n{template}")
     installed.run("systemctl", "reload", AGENT)
-    installed.until(lambda: "# canary of a template" in installed.file(), "the new template's file")
+    installed.wait_for(lambda: "# canary of a template" in installed.file(), "file of the new template")
     assert (installed.pid(AGENT), installed.pid(APP)) == (agent, app)
 
 
-def test_each_may_do_nothing_but_its_job(installed):
+def test_agent_and_app_have_only_the_privileges_that_they_need(installed):
     agent, app = installed.pid(AGENT), installed.pid(APP)
-    rights = {pid: field(installed, pid, "CapEff") for pid in (agent, app)}
-    assert rights == {agent: f"{1 << 5:016x}", app: "0" * 16}  # CAP_KILL
+    capabilities = {pid: field(installed, pid, "CapEff") for pid in (agent, app)}
+    assert capabilities == {agent: f"{1 << 5:016x}", app: "0" * 16}  # CAP_KILL
     assert field(installed, agent, "NoNewPrivs") == "1"
     assert field(installed, agent, "Seccomp") == "2"
     inside = ("nsenter", f"--target={app}", "--mount", "--")
     assert installed.run(*inside, "ls", "-A", "/run/lessee") == ""
     assert installed.run(*inside, "cat", "/run/secrets/app/app.env") == installed.file()
-    assert "Read-only" in installed.run(*inside, "touch", "/run/secrets/app/x", fine=False)
+    assert "Read-only" in installed.run(*inside, "touch", "/run/secrets/app/x", check=False)
     as_app = ("setpriv", "--reuid=app", "--regid=app", "--clear-groups", "--")
     for path in f"/proc/{agent}/environ", "/run/lessee/app/agent/status.sock", "/run/credentials/lessee@app.service":
-        assert "Permission denied" in installed.run(*as_app, "ls" if "run" in path else "cat", path, fine=False)
-    assert "not permitted" in installed.run(*as_app, "kill", "-0", str(agent), fine=False)
+        assert "Permission denied" in installed.run(*as_app, "ls" if "run" in path else "cat", path, check=False)
+    assert "not permitted" in installed.run(*as_app, "kill", "-0", str(agent), check=False)
 
 
-def test_the_secret_id_is_sealed_on_the_disk_and_no_value_is_in_what_systemd_shows(installed):
-    shown = [
+def test_the_secret_id_is_encrypted_on_disk_and_no_value_is_in_the_output_of_systemd(installed):
+    outputs = [
         installed.run("systemctl", "show", AGENT, APP),
         installed.run("systemctl", "cat", AGENT, APP),
         installed.run("journalctl", "--no-pager", "--output=json"),
@@ -168,13 +170,13 @@ def test_the_secret_id_is_sealed_on_the_disk_and_no_value_is_in_what_systemd_sho
     ]
     assert installed.machine.path("/run/credentials/lessee@app.service/secret_id").read_text() == installed.secret_id
     for value in (installed.secret_id, "canary-systemd"):
-        assert not [text for text in shown if value in text]
+        assert not [text for text in outputs if value in text]
 
 
-def check_that_a_rotation_arrives(installed, value):
+def check_that_a_rotation_reaches_the_app(installed, value):
     installed.rotate(value)
-    installed.until(lambda: value in installed.file(), "the new file")
-    installed.until(lambda: f"SIGHUP: app.env {fingerprint(installed.file())}" in installed.said(), "the signal")
+    installed.wait_for(lambda: value in installed.file(), "new file")
+    installed.wait_for(lambda: f"SIGHUP: app.env {fingerprint(installed.file())}" in installed.journal(), "signal")
 
 
 def field(installed, pid, name):

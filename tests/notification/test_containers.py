@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.engine import BASE, shared
+from e2e.engine import BASE, shared_engine
 from lessee.config import ContainerTarget
 from lessee.host.clock import boot_time
 from lessee.notification import containers
@@ -26,28 +26,30 @@ from support.programs.sidecar import eventually
 docker = pytest.mark.docker
 PROJECT = "lessee-notified"
 APP = 'trap "echo HUP" HUP; trap "exit 0" TERM; echo start; while :; do sleep 60 & wait $!; done'
-DEAF = 'trap "" TERM; echo start; while :; do sleep 60 & wait $!; done'
+IGNORES_SIGTERM = 'trap "" TERM; echo start; while :; do sleep 60 & wait $!; done'
 
 
 class Containers:
-    """Containers with the labels that Compose gives them."""
+    """Starts containers with the labels that Compose sets, and removes them."""
 
     def __init__(self, engine):
         self._engine = engine
         self._ids = []
 
-    def start(self, service="app", *options, project=PROJECT, script=APP, how=("run", "--detach"), **labels):
-        """The full id of a new container, which has started."""
+    def start(self, service="app", *options, project=PROJECT, script=APP, command=("run", "--detach"), **labels):
+        """Create a container, wait for its start, and return its full id."""
         of_compose = {"project": project, "service": service, "oneoff": "False"}
         all_labels = {f"com.docker.compose.{key}": value for key, value in of_compose.items()} | labels
         words = [f"--label={key}={value}" for key, value in all_labels.items()]
-        found = self._engine.docker(*how, "--network=none", *words, *options, BASE, "sh", "-c", script).split()[-1]
-        self._ids.append(found)
-        if how[0] == "run":
-            eventually(lambda: "start" in self.said(found), "its start")
-        return found
+        created = self._engine.docker(*command, "--network=none", *words, *options, BASE, "sh", "-c", script).split()[
+            -1
+        ]
+        self._ids.append(created)
+        if command[0] == "run":
+            eventually(lambda: "start" in self.logs(created), "its start")
+        return created
 
-    def said(self, which):
+    def logs(self, which):
         return self._engine.docker("logs", which).split()
 
     def docker(self, *arguments):
@@ -56,11 +58,11 @@ class Containers:
     def inspect(self, which):
         return json.loads(self._engine.docker("inspect", which))[0]
 
-    def starts(self, *several):
-        return [self.inspect(one)["State"]["StartedAt"] for one in several]
+    def started_at(self, *ids):
+        return [self.inspect(which)["State"]["StartedAt"] for which in ids]
 
     def crash(self, which):
-        """Kill it without the Engine, which takes its own `docker kill` for a stop by the user."""
+        """Kill the container's process; after `docker kill` the Engine would not apply the restart policy."""
         os.kill(self.inspect(which)["State"]["Pid"], signal.SIGKILL)
 
     def close(self):
@@ -70,7 +72,7 @@ class Containers:
 
 @pytest.fixture(scope="module")
 def engine(pytestconfig):
-    running = shared(pytestconfig)
+    running = shared_engine(pytestconfig)
     running.make_base(BASE)
     return running
 
@@ -107,35 +109,35 @@ def test_all_replicas_of_a_service_and_no_others_are_restarted(made):
         made.start("app", project="lessee-other"),
         made.start("app", **{"com.docker.compose.oneoff": "True"}),
     ]
-    before, untouched = made.starts(*ours), made.starts(*others)
+    before, untouched = made.started_at(*ours), made.started_at(*others)
     assert notify(target("app")) == Delivered("restarted app-1, restarted app-2")
-    assert not set(before) & set(made.starts(*ours))
-    assert made.starts(*others) == untouched
-    assert [made.said(one) for one in ours] == [["start", "start"]] * 2
+    assert not set(before) & set(made.started_at(*ours))
+    assert made.started_at(*others) == untouched
+    assert [made.logs(container) for container in ours] == [["start", "start"]] * 2
 
 
 @docker
 def test_a_container_that_started_after_the_publish_is_not_restarted(made):
-    one = made.start("app", "--name=app-1")
+    container = made.start("app", "--name=app-1")
     published_at = boot_time()
     assert notify(target("app"), published_at=published_at) == Delivered("restarted app-1")
-    after = made.starts(one)
+    after = made.started_at(container)
     again = notify(target("app"), published_at=published_at)
     assert again == Delivered("app-1 started after the publish and has read the new files")
-    assert made.starts(one) == after
+    assert made.started_at(container) == after
 
 
 @docker
-def test_a_restarted_container_is_still_started_again_after_a_crash(made):
-    one = made.start("app", "--restart=unless-stopped")
+def test_the_restart_policy_still_applies_after_a_restart(made):
+    container = made.start("app", "--restart=unless-stopped")
     assert isinstance(notify(target("app")), Delivered)
-    made.crash(one)
-    eventually(lambda: made.said(one).count("start") == 3, "its third start")
+    made.crash(container)
+    eventually(lambda: made.logs(container).count("start") == 3, "its third start")
 
 
 @docker
 def test_a_container_that_ignores_sigterm_is_killed_after_the_grace_period(made):
-    made.start("app", "--name=app-1", script=DEAF)
+    made.start("app", "--name=app-1", script=IGNORES_SIGTERM)
     began = time.monotonic()
     assert notify(target("app"), grace=0.5) == Delivered("restarted app-1")
     assert time.monotonic() - began > 0.5
@@ -143,17 +145,17 @@ def test_a_container_that_ignores_sigterm_is_killed_after_the_grace_period(made)
 
 @docker
 def test_a_container_that_does_not_run_is_not_started_and_reported_as_absent(made):
-    stopped, created = made.start("app", "--name=app-1"), made.start("app", "--name=app-2", how=("create",))
+    stopped, created = made.start("app", "--name=app-1"), made.start("app", "--name=app-2", command=("create",))
     made.docker("stop", stopped)
     assert notify(target("app")) == DeliveryFailed("app-1 is exited, app-2 is created", absent=True)
-    assert [made.inspect(one)["State"]["Status"] for one in (stopped, created)] == ["exited", "created"]
+    assert [made.inspect(container)["State"]["Status"] for container in (stopped, created)] == ["exited", "created"]
 
 
 @docker
-def test_a_container_that_waits_for_its_restart_policy_is_absent(made):
-    one = made.start("app", "--name=app-1", "--restart=always", script="echo start; exit 1")
-    eventually(lambda: made.inspect(one)["State"]["Status"] == "restarting", "the wait of its policy")
-    # It may start in between, and is then notified.
+def test_a_container_that_its_restart_policy_has_not_started_yet_is_absent(made):
+    container = made.start("app", "--name=app-1", "--restart=always", script="echo start; exit 1")
+    eventually(lambda: made.inspect(container)["State"]["Status"] == "restarting", "the restart delay")
+    # The container may start in between; then it is notified.
     outcome = notify(target("app"), "SIGHUP", in_namespace=lambda _: Delivered("it runs"))
     assert outcome in {DeliveryFailed("app-1 is restarting", absent=True), Delivered("it runs")}
 
@@ -177,10 +179,10 @@ def test_a_replica_that_cannot_be_notified_is_named_and_the_others_are_notified(
 @docker
 def test_a_container_of_another_project_is_not_notified_even_by_its_name(made):
     other = made.start("app", "--name=foreign-1", project="lessee-other")
-    before = made.starts(other)
+    before = made.started_at(other)
     assert notify(target(name="foreign-1")) == DeliveryFailed("the project has no such container", absent=True)
     assert notify(target(name="foreign-1", project="lessee-other")) == Delivered("restarted foreign-1")
-    assert made.starts(other) != before
+    assert made.started_at(other) != before
 
 
 @docker
@@ -194,12 +196,12 @@ def test_containers_are_found_by_their_label(made, label):
 
 
 @docker
-def test_in_a_shared_namespace_the_callers_result_counts(made):
+def test_in_a_shared_pid_namespace_the_result_is_the_callers(made):
     ids = [made.start("app", f"--name=app-{number}") for number in (1, 2)]
-    asked = []
+    calls = []
 
     def caller(which):
-        asked.append(which)
+        calls.append(which)
         return (
             Delivered("sent SIGHUP to process 33")
             if which == ids[0]
@@ -208,7 +210,7 @@ def test_in_a_shared_namespace_the_callers_result_counts(made):
 
     outcome = notify(target("app"), "SIGHUP", in_namespace=caller)
     assert outcome == DeliveryFailed("not in this namespace; notified: app-1", retry_in=0.25)
-    assert asked == ids
+    assert calls == ids
     assert notify(target(name="app-1"), "SIGHUP", in_namespace=caller) == Delivered("sent SIGHUP to process 33")
     alone = notify(target(name="app-2"), "SIGHUP", in_namespace=caller)
     assert alone == DeliveryFailed("not in this namespace", absent=True, retry_in=0.25)
@@ -219,13 +221,13 @@ def test_in_a_shared_namespace_the_callers_result_counts(made):
 
 
 @docker
-def test_a_signal_through_the_engine_arrives_and_leaves_the_restart_policy_armed(made):
-    one = made.start("app", "--name=app-1", "--restart=always", "--stop-signal=SIGTERM")
+def test_a_signal_through_the_engine_arrives_and_the_restart_policy_still_applies(made):
+    container = made.start("app", "--name=app-1", "--restart=always", "--stop-signal=SIGTERM")
     outcome = notify(target("app", through_engine=True), "SIGHUP")
     assert outcome == Delivered("sent SIGHUP to app-1 through the engine")
-    eventually(lambda: made.said(one)[-1] == "HUP", "the signal")
-    made.crash(one)
-    eventually(lambda: made.said(one).count("start") == 2, "its second start")
+    eventually(lambda: made.logs(container)[-1] == "HUP", "the signal")
+    made.crash(container)
+    eventually(lambda: made.logs(container).count("start") == 2, "its second start")
 
 
 @docker
@@ -241,35 +243,35 @@ def test_a_signal_through_the_engine_arrives_and_leaves_the_restart_policy_armed
         (["--restart=unless-stopped", "--stop-signal=SIGTERM"], "restart: always"),
     ],
 )
-def test_a_signal_that_would_disarm_the_restart_policy_is_not_sent(made, options, todo):
-    one = made.start("app", "--name=app-1", *options)
+def test_a_signal_that_would_suspend_the_restart_policy_is_not_sent(made, options, todo):
+    container = made.start("app", "--name=app-1", *options)
     outcome = notify(target("app", through_engine=True), "SIGHUP")
     assert outcome.reason.startswith("app-1: after SIGHUP through the engine")
     assert todo in outcome.reason
     assert not outcome.absent
-    assert made.said(one) == ["start"]
-    made.crash(one)
-    eventually(lambda: made.said(one).count("start") == 2 or "unless" in outcome.reason, "its second start")
+    assert made.logs(container) == ["start"]
+    made.crash(container)
+    eventually(lambda: made.logs(container).count("start") == 2 or "unless" in outcome.reason, "its second start")
 
 
 @docker
 def test_without_a_restart_policy_a_signal_is_always_sent(made):
-    one = made.start("app", "--name=app-1")
+    container = made.start("app", "--name=app-1")
     assert isinstance(notify(target("app", through_engine=True), "SIGHUP"), Delivered)
-    eventually(lambda: made.said(one)[-1] == "HUP", "the signal")
+    eventually(lambda: made.logs(container)[-1] == "HUP", "the signal")
 
 
 @docker
-def test_the_engine_does_not_signal_a_container_that_still_starts(made):
-    one = made.start("app", "--name=app-1")
+def test_a_container_is_not_signaled_through_the_engine_in_its_start_period(made):
+    container = made.start("app", "--name=app-1")
     outcome = notify(target("app", through_engine=True), "SIGHUP", start_period=30.0)
     assert outcome.reason == "app-1 is still starting and may not catch SIGHUP yet"
     assert 20 < outcome.retry_in <= 30
-    assert made.said(one) == ["start"]
+    assert made.logs(container) == ["start"]
 
 
 @docker
-def test_a_refusal_by_a_proxy_in_front_of_the_engine_is_reported(made, engine, monkeypatch, memory):
+def test_a_denial_by_a_proxy_in_front_of_the_engine_is_reported(made, engine, monkeypatch, memory):
     made.start("app", "--name=app-1")
     address = f"unix://{memory}/docker.sock"
     real = engine.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
@@ -281,10 +283,10 @@ def test_a_refusal_by_a_proxy_in_front_of_the_engine_is_reported(made, engine, m
     try:
         proxy.stdout.readline()
         monkeypatch.setenv("DOCKER_HOST", address)
-        refused = notify(target("app", through_engine=True), "SIGTERM")
+        outcome = notify(target("app", through_engine=True), "SIGTERM")
         assert (
             "DOCKER_HOST: signaling a container failed: the engine, or a proxy in front of it, answered 403"
-            in refused.reason
+            in outcome.reason
         )
         assert notify(target("app")) == Delivered("restarted app-1")
         assert notify(target("app", project="lessee-other")).absent
@@ -303,31 +305,31 @@ def test_the_agents_own_container_is_found_and_with_it_its_project(made):
         assert containers._own_project(engine, containers._OwnContainer(own, certain=False)) == PROJECT
 
 
-def test_podman_too_mounts_the_id_of_a_container():
+def test_the_agents_own_container_is_found_in_the_mounts_of_podman():
     which = "c0ffee" * 10 + "cafe"
     folder = f"/containers/overlay-containers/{which}/userdata"
     line = f"612 598 0:49 {folder}/hosts /etc/hosts rw,nosuid,nodev,relatime - tmpfs tmpfs rw,size=1604596k"
     assert containers._own_container("0::/", f"1 2 0:1 / / rw - overlay overlay rw\n{line}\n").id == which
 
 
-def listed(which, name, network="none"):
+def summary(which, name, network="none"):
     return api.ContainerSummary(which, names=(f"/{name}",), host_config=api.SummaryHostConfig(network))
 
 
 def test_the_agent_never_notifies_its_own_container():
-    everyone = [listed("a", "agent"), listed("b", "app")]
-    me = containers._OwnContainer("a", certain=False)
-    assert containers._without_own(me, everyone, everyone, by_label=True) == everyone[1:]
+    summaries = [summary("a", "agent"), summary("b", "app")]
+    own = containers._OwnContainer("a", certain=False)
+    assert containers._without_own(own, summaries, summaries, by_label=True) == summaries[1:]
 
 
 def test_an_app_whose_network_the_agent_shares_is_not_mistaken_for_the_agent():
-    everyone = [listed("a", "agent", "container:b"), listed("b", "app")]
-    seen = containers._OwnContainer("b", certain=False)
-    assert containers._without_own(seen, everyone[1:], everyone, by_label=False) == everyone[1:]
+    summaries = [summary("a", "agent", "container:b"), summary("b", "app")]
+    possibly_own = containers._OwnContainer("b", certain=False)
+    assert containers._without_own(possibly_own, summaries[1:], summaries, by_label=False) == summaries[1:]
     with pytest.raises(containers.NotNotifiedError, match="name the service instead"):
-        containers._without_own(seen, everyone, everyone, by_label=True)
-    surely = containers._OwnContainer("a", certain=True)
-    assert containers._without_own(surely, everyone, everyone, by_label=True) == everyone[1:]
+        containers._without_own(possibly_own, summaries, summaries, by_label=True)
+    own = containers._OwnContainer("a", certain=True)
+    assert containers._without_own(own, summaries, summaries, by_label=True) == summaries[1:]
 
 
 @docker
@@ -340,15 +342,17 @@ def test_without_a_project_no_container_is_notified_and_the_error_says_how_to_na
 
 @pytest.fixture
 def no_engine():
-    """The SDK does not close a socket that could not connect: that is noticed here, not in another test."""
+    """Collect garbage here: the SDK does not close a socket that could not connect, and another test would warn."""
     yield
     gc.collect()
 
 
-in_vain = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+ignore_unclosed_socket = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
 
 
-@in_vain
+@ignore_unclosed_socket
 @pytest.mark.usefixtures("no_engine")
 def test_without_an_engine_the_error_says_what_to_mount_without_the_address(monkeypatch, memory):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{memory}/canary.sock")
@@ -361,18 +365,18 @@ def test_without_an_engine_the_error_says_what_to_mount_without_the_address(monk
 @pytest.mark.parametrize(
     "host", ["tcp://user:canary@127.0.0.1:1", "canary://", "unix://canary", "ssh://canary@127.0.0.1"]
 )
-@in_vain
+@ignore_unclosed_socket
 @pytest.mark.usefixtures("no_engine")
-def test_no_part_of_the_environment_is_in_an_error(monkeypatch, host):
+def test_an_error_contains_no_part_of_docker_host(monkeypatch, host):
     monkeypatch.setenv("DOCKER_HOST", host)
     outcome = notify(target("app"))
     assert outcome.reason.startswith("DOCKER_HOST: ")
     assert "canary" not in outcome.reason
 
 
-@in_vain
+@ignore_unclosed_socket
 @pytest.mark.usefixtures("no_engine")
-def test_a_socket_without_permission_is_reported(monkeypatch):
+def test_a_socket_that_the_agent_may_not_use_is_reported(monkeypatch):
     need(os.geteuid() == 0, "needs root, to change its uid")
     with (
         tempfile.TemporaryDirectory(prefix="lessee-", dir="/var/tmp") as folder,
@@ -391,9 +395,9 @@ def test_a_socket_without_permission_is_reported(monkeypatch):
     assert outcome.reason == "DOCKER_HOST: the agent may not use this socket; give the agent the socket's group"
 
 
-@in_vain
+@ignore_unclosed_socket
 @pytest.mark.usefixtures("no_engine")
-def test_an_engine_that_hangs_does_not_hang_the_agent(monkeypatch, memory):
+def test_an_engine_that_does_not_respond_does_not_block_the_agent(monkeypatch, memory):
     monkeypatch.setattr(api, "_TIMEOUT", 1)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{memory}/docker.sock")
     with socket.socket(socket.AF_UNIX) as server:

@@ -1,4 +1,4 @@
-"""A real container gets the values of files in the formats dotenv-docker and dotenv-compose."""
+"""Checks that a real container gets the values of files in the formats dotenv-docker and dotenv-compose."""
 
 import base64
 import json
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from e2e.engine import SHELL, shared
+from e2e.engine import SHELL, shared_engine
 from lessee.rendering.formats import dotenv_docker
 from lessee.rendering.formats.variables import UnparsableError
 from support.inputs.env_files import amid_junk, as_if, every_value, junk
@@ -14,35 +14,36 @@ from support.inputs.env_files import amid_junk, as_if, every_value, junk
 pytestmark = pytest.mark.docker
 
 BASE = "lessee-readers-base"
-# Without a shell: the kernel returns the container's environment.
-SHOW = ("base64", "--wrap=0", "/proc/self/environ")
+# Prints the container's environment from the kernel, without a shell.
+PRINT_ENVIRONMENT = ("base64", "--wrap=0", "/proc/self/environ")
 LINES = ("A=", "B", "=", " ", "\t", "\n", "\r\n", "\r", "\ufeff", "\x85", "\u3000", "#", "\x0b", "é", "'")
-OF_ITS_OWN = {"PATH", "HOSTNAME", "HOME"}
+SET_BY_DOCKER = {"PATH", "HOSTNAME", "HOME"}
 
 
 @pytest.fixture(scope="module")
 def engine(pytestconfig):
-    running = shared(pytestconfig)
+    running = shared_engine(pytestconfig)
     running.make_base(BASE, *SHELL)
     return running
 
 
 @pytest.fixture(scope="module")
 def created(engine, tmp_path_factory):
-    """The variables of a container for each of some texts; None where docker refuses the text."""
+    """The variables of a container created with each of these texts; None if docker rejects the text."""
     path = tmp_path_factory.mktemp("docker") / "app.env"
 
     def create(text):
         path.write_bytes(text.encode())
-        created = engine.docker("create", f"--env-file={path}", BASE, "true", fine=False).strip()
+        created = engine.docker("create", f"--env-file={path}", BASE, "true", check=False).strip()
         return created if re.fullmatch("[0-9a-f]{64}", created) else None
 
     def created(texts):
         names = [create(text) for text in texts]
-        made = [name for name in names if name]
-        pairs = {one["Id"]: one["Config"]["Env"] or () for one in json.loads(engine.docker("inspect", *made))}
-        engine.docker("rm", *made)
-        return [name and dict(pair.split("=", 1) for pair in pairs[name]) for name in names]
+        ids = [which for which in names if which]
+        containers = json.loads(engine.docker("inspect", *ids))
+        pairs = {container["Id"]: container["Config"]["Env"] or () for container in containers}
+        engine.docker("rm", *ids)
+        return [which and dict(pair.split("=", 1) for pair in pairs[which]) for which in names]
 
     return created
 
@@ -50,38 +51,38 @@ def created(engine, tmp_path_factory):
 def test_a_container_gets_every_value_and_nothing_else(engine, tmp_path):
     text, wanted = every_value("dotenv-docker", ("", "", "", ""), (" '", " '", "' # ", "' # "))
     (tmp_path / "app.env").write_bytes(text.encode())
-    shown = engine.docker("run", "--rm", "--network=none", f"--env-file={tmp_path}/app.env", BASE, *SHOW)
-    assert environment(shown) == wanted
+    output = engine.docker("run", "--rm", "--network=none", f"--env-file={tmp_path}/app.env", BASE, *PRINT_ENVIRONMENT)
+    assert environment(output) == wanted
 
 
 def test_a_container_of_compose_gets_every_value_and_nothing_else(engine, tmp_path):
     text, wanted = every_value("dotenv-compose", ("", "", "", ""), ('"', "", "\" # it's", ""))
     (tmp_path / "app.env").write_bytes(text.encode())
-    app = {"image": BASE, "network_mode": "none", "env_file": ["app.env"], "command": SHOW}
+    app = {"image": BASE, "network_mode": "none", "env_file": ["app.env"], "command": PRINT_ENVIRONMENT}
     (tmp_path / "compose.yaml").write_text(json.dumps({"name": "lessee-readers", "services": {"app": app}}))
-    shown = engine.docker("compose", "-f", f"{tmp_path}/compose.yaml", "run", "--rm", "--no-TTY", "app")
-    assert environment(shown) == wanted
+    output = engine.docker("compose", "-f", f"{tmp_path}/compose.yaml", "run", "--rm", "--no-TTY", "app")
+    assert environment(output) == wanted
 
 
-def environment(shown):
-    pairs = base64.b64decode(shown.splitlines()[-1]).decode().split("\0")[:-1]
-    found = dict(pair.split("=", 1) for pair in pairs)
-    return {name: value for name, value in found.items() if name not in OF_ITS_OWN}
+def environment(output):
+    pairs = base64.b64decode(output.splitlines()[-1]).decode().split("\0")[:-1]
+    variables = dict(pair.split("=", 1) for pair in pairs)
+    return {name: value for name, value in variables.items() if name not in SET_BY_DOCKER}
 
 
-def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(created):
+def test_no_value_changes_how_docker_reads_the_surrounding_text(created):
     written, harmless, values = zip(*amid_junk("dotenv-docker", 150), strict=True)
-    found = zip(written, created(written), created(harmless), values, strict=True)
-    assert [text for text, had, would, value in found if had != as_if(would, value)] == []
+    results = zip(written, created(written), created(harmless), values, strict=True)
+    assert [text for text, actual, harmless, value in results if actual != as_if(harmless, value)] == []
 
 
-def test_verification_reads_what_docker_reads(created):
+def test_verification_reads_a_file_as_docker_does(created):
     longest = "A=" + "x" * 65_533
     texts = [*junk(50), *junk(50, LINES), longest, f" {longest}", f"{longest}\r\n", f"{longest[:-1]}\r\n"]
-    assert [text for text, found in zip(texts, created(texts), strict=True) if found != ours(text)] == []
+    assert [text for text, actual in zip(texts, created(texts), strict=True) if actual != read_by_lessee(text)] == []
 
 
-def ours(text):
+def read_by_lessee(text):
     try:
         return {name: value[0] for name, value in dotenv_docker.read(text) if value is not None}
     except UnparsableError:

@@ -1,10 +1,10 @@
-"""lessee as an operator installs it: into /opt/lessee, for the Python of the system."""
+"""Installs lessee as an operator does: into /opt/lessee, for the system's Python."""
 
 from e2e.engine import PYTHON
 
 
 def install_lessee(machine, wheels):
-    """On a machine of ours, which sees no more of the network than this one."""
+    """Install lessee on a machine from wheels, without a network."""
     for wheel in wheels.glob("*.whl"):
         machine.put(f"/srv/wheels/{wheel.name}", wheel)
     machine.run(PYTHON, "-m", "venv", "--without-pip", "/opt/lessee")

@@ -1,4 +1,4 @@
-"""A machine of its own, with systemd as PID 1, over the files of this one: what is written there is gone with it."""
+"""Runs systemd as PID 1 of a machine in its own namespaces, on an overlay over this machine's files."""
 
 import os
 import shutil
@@ -11,10 +11,10 @@ from pathlib import Path
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 _PATIENCE = 60
 _PREFIX = "lessee-machine-"
-# In addition to those that Docker gives to every container: for the loopback of a container in it, a look into one, and mounts.
+# In addition to Docker's default capabilities: for a container's loopback interface, its namespaces, and mounts.
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21}
-# A cgroup of its own first, which is then the root that systemd sees. Who waits outside is not in it: below a cgroup
-# with a process the kernel enables no controller, and crun tries a thousand times.
+# The machine gets its own cgroup, which systemd sees as the root. The waiting parent process stays outside: below a
+# cgroup with a process the kernel enables no controller, and crun would retry a thousand times.
 _ENTER = """
 mount -t cgroup2 cgroup2 "$1"
 mkdir "$1/$2"
@@ -26,7 +26,7 @@ exec unshare --pid --fork --kill-child sh -euc '
 """
 _LEAVE = """
 mount -t cgroup2 cgroup2 "$1"
-# Those who were in it may still be ending.
+# Processes of the machine may still be exiting.
 for _ in $(seq 100); do
     if find "$1/$2" -depth -type d -exec rmdir {} + 2>/dev/null; then exit; fi
     sleep 0.1
@@ -54,13 +54,13 @@ touch dev/console
 mount --bind "$1/../log" dev/console
 ln -s /proc/self/fd dev/fd
 ln -s pts/ptmx dev/ptmx
-# Nothing of what this machine starts and mounts at its boot.
+# Without the units and mounts of this machine's own boot.
 rm -rf etc/systemd/system/*.wants etc/machine-id etc/fstab
 echo 0123456789abcdef0123456789abcdef >etc/machine-id
 mkdir -p before
 pivot_root . before
 umount --lazy /before
-# As systemd itself would make it, were it in no container: credentials come by propagation.
+# As systemd does outside a container: the mounts of credentials propagate to services.
 mount --make-rshared /
 """
 _BOOT = f"""{_MOUNT}
@@ -70,13 +70,13 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
 
 
 class Machine:
-    """Up once it is made; it shares this machine's network."""
+    """A booted machine, which shares this machine's network."""
 
     def __init__(self):
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._log = self._folder / "log"
         with self._log.open("wb") as log:
-            # It ends with who wanted it, even by a SIGKILL.
+            # The machine ends with its parent process, even after SIGKILL.
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig=KILL", "--", *_enter(self._folder, _BOOT)],
                 stdin=subprocess.DEVNULL,
@@ -84,13 +84,13 @@ class Machine:
                 stderr=log,
             )
         deadline = time.monotonic() + _PATIENCE
-        while "running" not in self.run("systemctl", "is-system-running", fine=False):
+        while "running" not in self.run("systemctl", "is-system-running", check=False):
             if time.monotonic() > deadline or self._process.poll() is not None:
-                failed = self.run("systemctl", "--failed", "--no-pager", fine=False)
-                said = self._log.read_text(errors="replace")
-                with suppress(subprocess.CalledProcessError):  # where it could not even be entered
+                failed = self.run("systemctl", "--failed", "--no-pager", check=False)
+                log_text = self._log.read_text(errors="replace")
+                with suppress(subprocess.CalledProcessError):  # The machine may not have got its cgroup.
                     self.__exit__()
-                raise RuntimeError(f"systemd did not start: {failed}{said}")
+                raise RuntimeError(f"systemd did not start: {failed}{log_text}")
             time.sleep(0.1)
 
     def __enter__(self):
@@ -104,8 +104,8 @@ class Machine:
         finally:
             shutil.rmtree(self._folder)
 
-    def run(self, *command, text=None, fine=True, **environ):
-        """What it printed there, stderr too; with `fine` it must have ended well."""
+    def run(self, *command, text=None, check=True, **environ):
+        """Run a command on the machine, and return its output with stderr; with `check` it must exit with 0."""
         enter = ["nsenter", "--target", str(self._pid), "--all", "--"] if self._pid else ["false"]
         done = subprocess.run(
             [*enter, *command],
@@ -117,26 +117,26 @@ class Machine:
             text=True,
             check=False,
         )
-        assert not fine or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
+        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}"
         return done.stdout
 
     def put(self, path, content, mode=0o644):
-        """Write a file there, a text or a copy of one here, and the folders that it needs."""
-        there = self.path(path)
-        there.parent.mkdir(parents=True, exist_ok=True)
+        """Write a file on the machine and create its folder. `content` is a text, or the path of a file to copy."""
+        target = self.path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
-            shutil.copyfile(content, there)
+            shutil.copyfile(content, target)
         else:
-            there.write_text(content)
-        there.chmod(mode)
+            target.write_text(content)
+        target.chmod(mode)
 
     def path(self, path):
-        """A path of its own, as seen from here."""
+        """The path of a file of the machine, as seen from outside."""
         return Path(f"/proc/{self._pid}/root{path}")
 
     @property
     def _pid(self):
-        """systemd's."""
+        """The pid of the machine's systemd; None before it runs."""
         for file in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
                 # proc_pid_stat(5): pid (comm) state ppid …
@@ -146,8 +146,8 @@ class Machine:
         return None
 
 
-def what_is_missing():
-    """What such a machine needs and this one lacks; None where nothing is."""
+def missing_requirement():
+    """What this machine lacks for a machine with systemd; None if nothing."""
     if os.geteuid() != 0:
         return "root"
     if not SYSTEMD.exists():
@@ -158,22 +158,21 @@ def what_is_missing():
         return f"{' and '.join(lacking)}, as a privileged container has"
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         (Path(folder) / "log").touch()
-        tried = subprocess.run(_enter(Path(folder), _MOUNT), capture_output=True, text=True, check=False)
-        if tried.returncode != 0:
-            said = tried.stderr.strip()
-            return f"mounts that nothing forbids, as in a privileged container: {said}"
+        done = subprocess.run(_enter(Path(folder), _MOUNT), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return f"permission for all mounts, as in a privileged container: {done.stderr.strip()}"
         _leave(Path(folder))
     return None
 
 
 def _enter(folder, script):
-    """Run a script as PID 1 of a machine, in the mounts and with the cgroup of this name, which are made."""
+    """The command that runs a script as PID 1 in new namespaces and in a new cgroup with the folder's name."""
     mounts = folder / "root"
     mounts.mkdir()
     return ["unshare", "--mount", "--uts", "--ipc", "sh", "-euc", _ENTER, "sh", str(mounts), folder.name, script]
 
 
 def _leave(folder):
-    """Remove the cgroup."""
+    """Remove the machine's cgroup."""
     names = (str(folder / "root"), folder.name)
     subprocess.run(["unshare", "--mount", "sh", "-euc", _LEAVE, "sh", *names], check=True)
