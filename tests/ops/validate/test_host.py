@@ -1,16 +1,16 @@
-"""What an agent takes away while it is looked at is no fault."""
+"""A check of the host that is disturbed by a running agent is skipped."""
 
 from pathlib import Path
 
 import pytest
 
-from lessee.ops.validate.checks import NotLookedError
-from lessee.ops.validate.host import _permitted
+from lessee.ops.validate.checks import CheckSkippedError
+from lessee.ops.validate.host import _skip_unreadable
 
 
-def test_what_goes_away_meanwhile_could_not_be_looked_at(tmp_path):
-    def look(_):
-        yield Path(tmp_path, "gone").stat()
+def test_a_file_that_is_removed_during_the_check_skips_it(tmp_path):
+    def check(_):
+        yield Path(tmp_path, "file").stat()
 
-    with pytest.raises(NotLookedError, match="gone was there, and is gone: look again"):
-        list(_permitted(look, None))
+    with pytest.raises(CheckSkippedError, match="file was removed during the check: run it again"):
+        list(_skip_unreadable(check, None))

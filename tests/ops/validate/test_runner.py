@@ -1,103 +1,104 @@
-"""Checks run side by side, each to its own bound; what goes wrong in one is told without its words."""
+"""Checks run concurrently, each within a time limit; an unexpected error is reported without its text."""
 
 import threading
 import time
 
-from lessee.core.errors import LesseeError, RefusedError
+from lessee.core.errors import DeniedError, LesseeError
 from lessee.core.severity import Level
-from lessee.ops.validate.checks import Check, NotLookedError
-from lessee.ops.validate.once import Once
-from lessee.ops.validate.policy.results import Teller
+from lessee.ops.validate.checks import CachedCall, Check, CheckSkippedError
+from lessee.ops.validate.policy.results import Reporter
 from lessee.ops.validate.runner import run
 
-TELL = Teller("c")
+REPORTER = Reporter("c")
 
 
 def outcome(body, names=("a", "b", "c"), timeout=5.0):
-    """What became of each name, and of the first that failed."""
+    """The outcome of each name, and the first failure."""
     results = run([Check("c", names, body)], timeout)
     assert [result.check for result in results] == list(names)
     failed = [result for result in results if result.passed is False]
     return [result.passed for result in results], (failed[0] if failed else None)
 
 
-def test_what_comes_after_a_failure_could_not_be_looked_at():
-    passed, failed = outcome(lambda: [TELL.passed("a", "well"), TELL.warning("b", "not well", "mend it")])
+def test_checks_after_a_failure_are_skipped():
+    passed, failed = outcome(lambda: [REPORTER.passed("a", "valid"), REPORTER.warning("b", "invalid", "correct it")])
     assert passed == [True, False, None]
     assert failed.level == Level.WARNING
 
 
 def test_an_exception_is_a_failure_without_its_text():
     def body():
-        yield TELL.passed("a", "well")
+        yield REPORTER.passed("a", "valid")
         raise ValueError("canary")
 
     passed, failed = outcome(body)
     assert passed == [True, False, None]
-    assert failed.text == "the check itself failed (ValueError)"
+    assert failed.text == "internal error of the check (ValueError)"
     assert failed.level == Level.CRITICAL
 
 
-def test_an_error_of_ours_says_what_and_what_to_do():
+def test_a_lessee_error_is_a_failure_with_its_parts():
     def body():
-        raise RefusedError("it is refused", where="secret/x", todo="grant it")
+        raise DeniedError("permission denied", where="secret/x", todo="grant it")
         yield
 
     passed, failed = outcome(body)
     assert passed == [False, None, None]
-    assert (failed.text, failed.todo) == ("secret/x: it is refused", "grant it")
-    assert outcome(lambda: _raise(LesseeError("odd")))[1].todo
+    assert (failed.text, failed.todo) == ("secret/x: permission denied", "grant it")
+    assert outcome(lambda: _raise(LesseeError("unexpected")))[1].todo
 
 
-def test_what_cannot_look_says_why_and_nothing_failed():
+def test_a_skipped_check_is_not_a_failure():
     def body():
-        yield TELL.passed("a", "well")
-        raise NotLookedError("it is away")
+        yield REPORTER.passed("a", "valid")
+        raise CheckSkippedError("it is unavailable")
 
     assert outcome(body) == ([True, None, None], None)
 
 
-def test_who_hangs_keeps_what_it_found_and_nobody_else():
+def test_a_hanging_check_keeps_its_results_and_delays_no_other():
     release = threading.Event()
 
     def hanging():
-        yield TELL.passed("a", "well")
+        yield REPORTER.passed("a", "valid")
         release.wait(30)
-        yield TELL.passed("b", "too late")
+        yield REPORTER.passed("b", "too late")
 
-    checks = [Check("c", ("a", "b", "c"), hanging), Check("d", ("a",), lambda: [Teller("d").passed("a", "well")])]
+    other = Reporter("d")
+    checks = [Check("c", ("a", "b", "c"), hanging), Check("d", ("a",), lambda: [other.passed("a", "valid")])]
     began = time.monotonic()
     results = run(checks, 0.2)
     took = time.monotonic() - began
     release.set()
     assert took < 5
-    assert [(one.component, one.passed) for one in results] == [("c", True), ("c", False), ("c", None), ("d", True)]
+    outcomes = [(result.component, result.passed) for result in results]
+    assert outcomes == [("c", True), ("c", False), ("c", None), ("d", True)]
     assert results[1].text == "no answer within 200ms"
     assert results[1].level == Level.CRITICAL
 
 
-def test_a_look_is_taken_once_whoever_asks_and_its_failure_is_kept():
-    looks = []
+def test_a_cached_call_runs_once_and_keeps_its_result_or_error():
+    calls = []
 
-    def look():
-        looks.append(1)
-        return len(looks)
+    def function():
+        calls.append(1)
+        return len(calls)
 
-    once = Once(look)
+    cached = CachedCall(function)
     results = []
-    threads = [threading.Thread(target=lambda: results.append(once())) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: results.append(cached())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert results == [1] * 8
-    failing = Once(lambda: looks.append(2) or _raise(NotLookedError("away")))
+    failing = CachedCall(lambda: calls.append(2) or _raise(CheckSkippedError("unavailable")))
     for _ in range(2):
         try:
             failing()
-        except NotLookedError as exc:
-            assert str(exc) == "away"  # noqa: PT017  # Of each call.
-    assert looks == [1, 2]
+        except CheckSkippedError as exc:
+            assert str(exc) == "unavailable"  # noqa: PT017  # Of each call.
+    assert calls == [1, 2]
 
 
 def _raise(exc):

@@ -1,1 +1,1 @@
-"""Looks at an environment: each check connects to the real thing, as its apps would."""
+"""Validates an environment: each check connects to the real systems, as the apps would."""

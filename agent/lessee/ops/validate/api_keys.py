@@ -1,63 +1,63 @@
-"""Keys of other people's APIs: each is tried by one request that costs nothing or next to it."""
+"""Checks API keys of providers, each with one request that costs little or nothing."""
 
 from collections.abc import Iterator
 from functools import partial
 
-from lessee.config.grammar.validate import CheckedKey
-from lessee.ops.validate.checks import Check, NotLookedError
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.http import ask, bare, shown
-from lessee.ops.validate.keys import credential
-from lessee.ops.validate.policy.recipes import RECIPES, Verdict
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.config.grammar.validate import ApiKeyCheck
+from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.credentials import check_key
+from lessee.ops.validate.network import displayed, is_plaintext, send
+from lessee.ops.validate.policy.providers import PROVIDERS, Verdict
+from lessee.ops.validate.policy.results import Reporter, Result
 
-_TELL = Teller("api_keys")
+_REPORTER = Reporter("api_keys")
 _NAMES = ("key-present", "key-accepted")
 _SHARE = 0.8
-"""Of a check's time: the provider's silence is told before the check itself runs out of time."""
+"""Of a check's time: a provider that does not answer is reported before the check itself runs out of time."""
 
 
-def checks(subject: Subject) -> Iterator[Check]:
-    """Those of each key that the configuration names."""
-    keys = subject.config.validate.api_keys
-    for name, said in keys.items():
-        yield Check("api_keys", _NAMES, partial(_look, subject, name, said))
+def checks(context: ValidationContext) -> Iterator[Check]:
+    """A check for each configured key."""
+    keys = context.config.validate.api_keys
+    for name, block in keys.items():
+        yield Check("api_keys", _NAMES, partial(_check, context, name, block))
     if not keys:
-        yield Check("api_keys", _NAMES, _nothing)
+        yield Check("api_keys", _NAMES, _skip)
 
 
-def _nothing() -> Iterator[Result]:
-    raise NotLookedError("validate.api_keys names none")
+def _skip() -> Iterator[Result]:
+    raise CheckSkippedError("validate.api_keys is empty")
     yield
 
 
-def _look(subject: Subject, name: str, said: CheckedKey) -> Iterator[Result]:
-    found = credential(subject, _TELL, "key-present", said.secret, said.key, whose=f"the API key {name}")
-    yield found.result
-    if found.value:
-        yield _try(subject, name, said, found.value)
+def _check(context: ValidationContext, name: str, block: ApiKeyCheck) -> Iterator[Result]:
+    key = check_key(context, _REPORTER, "key-present", block.secret, block.key, subject=f"the API key {name}")
+    yield key.result
+    if key.value:
+        yield _verify(context, name, block, key.value)
 
 
-def _try(subject: Subject, name: str, said: CheckedKey, key: str) -> Result:
-    check, provider = "key-accepted", said.recipe or name
-    recipe = RECIPES[provider]
-    url = said.url or recipe.url
-    if bare(url):
+def _verify(context: ValidationContext, name: str, block: ApiKeyCheck, key: str) -> Result:
+    check = "key-accepted"
+    provider = PROVIDERS[block.provider or name]
+    url = block.url or provider.url
+    if is_plaintext(url):
         todo = f"write https:// in validate.api_keys.{name}.url"
-        return _TELL.critical(check, f"{name}: the key was not sent, for it would cross the network in the clear", todo)
-    answer = ask(url, recipe.headers(key), subject.timeout * _SHARE)
+        return _REPORTER.critical(check, f"{name}: the key would cross the network without TLS, and was not sent", todo)
+    answer = send(url, provider.headers(key), context.timeout * _SHARE)
     if answer.status is None:
-        todo = "see whether this machine reaches it, or validate where it does"
-        return _TELL.warning(check, f"{name}: {shown(url)} could not be asked: {answer.why}", todo)
-    match recipe.verdict(answer.status):
+        todo = "check that this machine can reach it, or run lessee validate where it can"
+        return _REPORTER.warning(check, f"{name}: no response from {displayed(url)}: {answer.error}", todo)
+    match provider.verdict(answer.status):
         case Verdict.VALID:
-            return _TELL.passed(check, f"{name}: {shown(url)} accepts the key")
-        case Verdict.REFUSED:
-            todo = f"make a new one at the provider's, and write it to {subject.space.secret(said.secret)}"
-            return _TELL.critical(check, f"{name}: the key is refused by {shown(url)} ({answer.status})", todo)
+            return _REPORTER.passed(check, f"{name}: {displayed(url)} accepts the key")
+        case Verdict.REJECTED:
+            todo = f"create a new key in the provider's console, and write it to {context.scope.secret(block.secret)}"
+            return _REPORTER.critical(check, f"{name}: {displayed(url)} rejects the key ({answer.status})", todo)
         case Verdict.LIMITED:
-            todo = "see the account's limit and credit at the provider's"
-            return _TELL.warning(check, f"{name}: the key is limited by {shown(url)} ({answer.status})", todo)
+            todo = "check the account's limit and credit in the provider's console"
+            return _REPORTER.warning(check, f"{name}: {displayed(url)} limits the key ({answer.status})", todo)
         case Verdict.UNKNOWN:
-            todo = "try again later, and look at the url if it stays so"
-            return _TELL.warning(check, f"{name}: {shown(url)} could not be asked: it answers {answer.status}", todo)
+            todo = "try again later; if it stays so, check the URL"
+            return _REPORTER.warning(check, f"{name}: {displayed(url)} answers {answer.status}", todo)

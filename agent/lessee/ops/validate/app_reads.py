@@ -1,4 +1,4 @@
-"""What an app's templates read, with the app's own login: secrets are read, and what Vault makes is not asked for."""
+"""Reads what an app's templates reference, with the app's own login. Dynamic secrets are not issued."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -9,55 +9,58 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
-from lessee.ops.validate.concurrency import each
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.policy.trial_files import Tried, try_files
-from lessee.rendering.app_templates import Recipe
+from lessee.ops.validate.concurrency import map_concurrently
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.policy.trial_files import RenderedFiles, render_files
+from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs
 from lessee.vault.admin import AdminClient
 
 _SHARE = 0.6
-_Seen = Secret | Mapping[str, Secret] | Failure | None
+_Result = Secret | Mapping[str, Secret] | Failure | None
 
 
-class Read(ImmutableStruct, frozen=True):
-    """What was read. `faults`: what was not, and why, in words without a value."""
+class References(ImmutableStruct, frozen=True):
+    """What was read. `errors`: what could not be read, and why, without a value."""
 
-    hidden = ("seen",)
+    hidden = ("secrets",)
 
-    seen: Mapping[Need, Secret | Mapping[str, Secret]]
-    faults: tuple[str, ...]
-
-
-def read(subject: Subject, recipe: Recipe) -> Read:
-    """Raises NotLookedError, DeniedError or VaultUnreachableError where the app cannot log in."""
-    client = subject.login_of(recipe.app.vault)
-    kv_version = _version(client, recipe)
-    seen = each(recipe.needs, partial(_look, client, kv_version), subject.timeout * _SHARE)
-    faults = [f"{need}: no answer in time" for need in recipe.needs if need not in seen]
-    faults += [f"{need}: {one.text}" for need, one in seen.items() if isinstance(one, Failure)]
-    good = {need: one for need, one in seen.items() if one is not None and not isinstance(one, Failure)}
-    return Read(good, tuple(faults))
+    secrets: Mapping[Need, Secret | Mapping[str, Secret]]
+    errors: tuple[str, ...]
 
 
-def try_out(subject: Subject, recipe: Recipe, found: Read) -> Tried:
-    """The files, as they would be now."""
-    secrets = {need: one for need, one in found.seen.items() if isinstance(need, Ref) and isinstance(one, Secret)}
-    folders = {
-        need: one for need, one in found.seen.items() if isinstance(need, Folder) and not isinstance(one, Secret)
+def read_references(context: ValidationContext, compiled_app: CompiledApp) -> References:
+    """Raises CheckSkippedError, DeniedError or VaultUnreachableError where the app cannot log in."""
+    client = context.login_of(compiled_app.app.vault)
+    read = partial(_read, client, _kv_version(client, compiled_app))
+    results = map_concurrently(compiled_app.references, read, context.timeout * _SHARE)
+    errors = [f"{reference}: no answer in time" for reference in compiled_app.references if reference not in results]
+    errors += [f"{reference}: {result.text}" for reference, result in results.items() if isinstance(result, Failure)]
+    secrets = {
+        reference: result
+        for reference, result in results.items()
+        if result is not None and not isinstance(result, Failure)
     }
-    return try_files(recipe, Inputs(secrets, folders, {}, subject.environ))
+    return References(secrets, tuple(errors))
 
 
-def _version(client: AdminClient, recipe: Recipe) -> int:
-    """Of the mount, where anything is read from it."""
-    if all(isinstance(need, DynamicSecret) for need in recipe.needs):
+def render(context: ValidationContext, compiled_app: CompiledApp, references: References) -> RenderedFiles:
+    """The files as they would be now."""
+    found = references.secrets.items()
+    secrets = {need: secret for need, secret in found if isinstance(need, Ref) and isinstance(secret, Secret)}
+    folders = {need: some for need, some in found if isinstance(need, Folder) and not isinstance(some, Secret)}
+    return render_files(compiled_app, Inputs(secrets, folders, {}, context.environ))
+
+
+def _kv_version(client: AdminClient, compiled_app: CompiledApp) -> int:
+    """The version of the mount, if the app reads from it."""
+    if all(isinstance(need, DynamicSecret) for need in compiled_app.references):
         return 2
-    return client.kv_version(recipe.scope.mount)
+    return client.kv_version(compiled_app.scope.mount)
 
 
-def _look(client: AdminClient, kv_version: int, need: Need) -> _Seen:
-    """None of what is allowed, and not asked for."""
+def _read(client: AdminClient, kv_version: int, need: Need) -> _Result:
+    """None for a dynamic secret that the login may issue."""
     try:
         match need:
             case Ref():
@@ -65,7 +68,7 @@ def _look(client: AdminClient, kv_version: int, need: Need) -> _Seen:
             case Folder():
                 return dict(_folder(client, kv_version, need))
             case DynamicSecret():
-                return _may_ask(client, need)
+                return _check_capability(client, need)
             case _:
                 assert_never(need)
     except VaultRequestError as exc:
@@ -80,16 +83,17 @@ def _folder(client: AdminClient, kv_version: int, folder: Folder) -> Iterator[tu
 def _secret(client: AdminClient, kv_version: int, ref: Ref) -> Secret:
     found = client.read_secret(ref, kv_version)
     if not isinstance(found, Secret):
-        raise DeniedError("there is no such secret" if found is None else "it is deleted", kind=Kind.NOT_FOUND)
+        what = "the secret does not exist" if found is None else "the secret is deleted"
+        raise DeniedError(what, kind=Kind.NOT_FOUND)
     return found
 
 
-def _may_ask(client: AdminClient, need: DynamicSecret) -> Failure | None:
-    """By the login's policy alone: asking would issue credentials that somebody has to revoke."""
-    path, wanted = need.path, "update" if need.method == "POST" else "read"
+def _check_capability(client: AdminClient, need: DynamicSecret) -> Failure | None:
+    """Check the login's policy only: a request would issue credentials that someone must revoke."""
+    path, capability = need.path, "update" if need.method == "POST" else "read"
     if need.local_key:
         before, _, role = path.rpartition("/issue/")
         path = f"{before}/sign/{role}"
-    if {wanted, "root"} & set(client.capabilities([path])[path]):
+    if {capability, "root"} & set(client.capabilities([path])[path]):
         return None
-    return Failure(Kind.DENIED, f"the policy does not grant {wanted} on {path}")
+    return Failure(Kind.DENIED, f"the policy does not grant {capability} on {path}")

@@ -1,4 +1,4 @@
-"""An app of the configuration: what its templates read, make and have published, and whether it would be told."""
+"""Checks an app: its templates, its files, whether it is ready, and whether it can be notified."""
 
 import shutil
 import threading
@@ -27,138 +27,147 @@ from lessee.host.clock import boot_time
 from lessee.host.project import load
 from lessee.notification import process_finder
 from lessee.notification.probes import wait_until_ready
-from lessee.ops.validate.app_reads import Read, read, try_out
-from lessee.ops.validate.checks import Check, NotLookedError
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.network import reach
-from lessee.ops.validate.once import Once
-from lessee.ops.validate.policy.results import Result, Teller
-from lessee.ops.validate.policy.trial_files import Tried
+from lessee.ops.validate.app_reads import References, read_references, render
+from lessee.ops.validate.checks import CachedCall, Check, CheckSkippedError
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.network import connection_error
+from lessee.ops.validate.policy.results import Reporter, Result
+from lessee.ops.validate.policy.trial_files import RenderedFiles
 from lessee.publishing.reader import read_whole
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 
 _SHARE = 0.6
-_LONGEST_WAIT = 1.5
-"""Seconds in which an agent may take up what has changed just now."""
+_MAX_WAIT = 1.5
+"""Seconds in which an agent may publish what has changed just before."""
 
 
-def checks(app: App, subject: Subject) -> Iterator[Check]:
-    """What is read and rendered for one check is not for another again."""
-    tell = Teller(app.name)
-    # Alone: what is wrong with another app is told there.
-    recipe = Once(lambda: load(subject.path, subject.environ, only=app.name, for_child=True).recipes[app.name])
-    reading = Once(lambda: read(subject, recipe()))
-    trying = Once(lambda: try_out(subject, recipe(), reading()))
-    yield Check(app.name, ("templates-right",), partial(_templates, tell, recipe))
-    yield Check(app.name, ("secrets-readable",), partial(_readable, tell, recipe, reading))
-    yield Check(app.name, ("files-rendered",), partial(_rendered, tell, recipe, reading, trying))
-    yield Check(app.name, ("files-published",), partial(_published, tell, app, trying))
-    yield Check(app.name, ("app-ready",), partial(_ready, tell, app, subject))
-    yield Check(app.name, ("notify-target",), partial(_target, tell, app, subject))
+def checks(app: App, context: ValidationContext) -> Iterator[Check]:
+    """The app's checks, which share what they read and render."""
+    reporter = Reporter(app.name)
+    # Only this app: problems of other apps are reported there.
+    compiled = CachedCall(
+        lambda: load(context.path, context.environ, only=app.name, for_child=True).compiled_apps[app.name]
+    )
+    references = CachedCall(lambda: read_references(context, compiled()))
+    rendered = CachedCall(lambda: render(context, compiled(), references()))
+    yield Check(app.name, ("templates-valid",), partial(_check_templates, reporter, compiled))
+    yield Check(app.name, ("secrets-readable",), partial(_check_secrets, reporter, compiled, references))
+    yield Check(app.name, ("files-rendered",), partial(_check_rendering, reporter, compiled, references, rendered))
+    yield Check(app.name, ("files-published",), partial(_check_published, reporter, app, rendered))
+    yield Check(app.name, ("app-ready",), partial(_check_ready, reporter, app, context))
+    yield Check(app.name, ("notify-target",), partial(_check_notify_target, reporter, app, context))
 
 
-def _templates(tell: Teller, recipe: Once[Recipe]) -> Iterator[Result]:
+def _check_templates(reporter: Reporter, compiled: CachedCall[CompiledApp]) -> Iterator[Result]:
     try:
-        count = len(recipe().templates)
+        count = len(compiled().templates)
     except LesseeError as exc:
-        todo = "see `lessee check`, which tells all that is wrong"
-        yield tell.critical("templates-right", _first_line(exc), todo)
+        todo = "run `lessee check` for all problems"
+        yield reporter.critical("templates-valid", _first_line(exc), todo)
     else:
-        yield tell.passed("templates-right", f"{count} templates are right")
+        yield reporter.passed("templates-valid", f"{count} templates are valid")
 
 
-def _readable(tell: Teller, recipe: Once[Recipe], reading: Once[Read]) -> Iterator[Result]:
-    made = _made(recipe)
-    found = reading()
-    if found.faults:
-        todo = "write what is missing, and grant what is refused: `lessee check --policy` prints the smallest policy"
-        yield tell.critical("secrets-readable", "; ".join(sorted(found.faults)), todo)
-    elif made.needs:
-        yield tell.passed(
-            "secrets-readable", f"the app's login may read all that its templates name ({len(made.needs)})"
-        )
+def _check_secrets(
+    reporter: Reporter, compiled: CachedCall[CompiledApp], references: CachedCall[References]
+) -> Iterator[Result]:
+    compiled_app = _compiled(compiled)
+    found = references()
+    if found.errors:
+        todo = "write missing secrets, and grant missing capabilities: `lessee check --policy` prints the least policy"
+        yield reporter.critical("secrets-readable", "; ".join(sorted(found.errors)), todo)
+    elif compiled_app.references:
+        text = f"the app's login may read everything that its templates use ({len(compiled_app.references)})"
+        yield reporter.passed("secrets-readable", text)
     else:
-        raise NotLookedError("the templates read nothing")
+        raise CheckSkippedError("the templates read nothing")
 
 
-def _rendered(tell: Teller, recipe: Once[Recipe], reading: Once[Read], trying: Once[Tried]) -> Iterator[Result]:
-    _made(recipe)
+def _check_rendering(
+    reporter: Reporter,
+    compiled: CachedCall[CompiledApp],
+    references: CachedCall[References],
+    rendered: CachedCall[RenderedFiles],
+) -> Iterator[Result]:
+    _compiled(compiled)
     try:
-        unread = reading().faults
+        is_readable = not references().errors
     except LesseeError:
-        unread = ("the login",)
-    if unread:
-        raise NotLookedError("secrets-readable failed")
-    tried = trying()
-    if tried.faults:
-        todo = "see `lessee render --diff`, and what is wrong with the secret"
-        yield tell.critical("files-rendered", "; ".join(tried.faults), todo)
+        is_readable = False
+    if not is_readable:
+        raise CheckSkippedError("secrets-readable failed")
+    files = rendered()
+    if files.errors:
+        todo = "see `lessee render --diff`, and correct the secret or the template"
+        yield reporter.critical("files-rendered", "; ".join(files.errors), todo)
     else:
-        made_up = f", {', '.join(tried.made_up)} with made-up credentials" if tried.made_up else ""
-        yield tell.passed("files-rendered", f"{len(tried.files) + len(tried.made_up)} files can be rendered{made_up}")
+        count = len(files.fingerprints) + len(files.uncompared)
+        samples = f", {', '.join(files.uncompared)} with sample values" if files.uncompared else ""
+        yield reporter.passed("files-rendered", f"{count} files can be rendered{samples}")
 
 
-def _published(tell: Teller, app: App, trying: Once[Tried]) -> Iterator[Result]:
-    check, tried = "files-published", _tried(trying)
-    if not tried.files:
-        raise NotLookedError("what the files hold cannot be known without asking for credentials anew")
-    old = _differing(app, tried)
-    if old:
-        time.sleep(min(2 * app.refresh_interval, _LONGEST_WAIT))
-        old = _differing(app, tried)
-    rest = f"; not compared: {', '.join(sorted(tried.made_up))}" if tried.made_up else ""
-    if old:
-        text = f"not what would be rendered now: {', '.join(old)}"
-        yield tell.critical(check, text, "see `lessee status`: does an agent run, and is it fresh?")
+def _check_published(reporter: Reporter, app: App, rendered: CachedCall[RenderedFiles]) -> Iterator[Result]:
+    check, files = "files-published", _rendered(rendered)
+    if not files.fingerprints:
+        raise CheckSkippedError("all files have dynamic credentials or variables of the agent, and cannot be compared")
+    outdated = _outdated(app, files)
+    if outdated:
+        time.sleep(min(2 * app.refresh_interval, _MAX_WAIT))
+        outdated = _outdated(app, files)
+    rest = f"; not compared: {', '.join(sorted(files.uncompared))}" if files.uncompared else ""
+    if outdated:
+        text = f"published files differ from what would be rendered now: {', '.join(outdated)}"
+        yield reporter.critical(check, text, "see `lessee status`: check that an agent runs, and is fresh")
     else:
-        yield tell.passed(check, f"the published files are what would be rendered now ({len(tried.files)}){rest}")
+        yield reporter.passed(check, f"{len(files.fingerprints)} published files are up to date{rest}")
 
 
-def _differing(app: App, tried: Tried) -> list[str]:
+def _outdated(app: App, files: RenderedFiles) -> list[str]:
     try:
-        there = read_whole(Path(app.directory), sorted(tried.files), timeout=0)
+        published = read_whole(Path(app.directory), sorted(files.fingerprints), timeout=0)
     except DeniedError as exc:
-        raise NotLookedError(f"{exc.where}: {exc.what}") from None
-    return [name for name, content in sorted(there.items()) if not tried.is_same(name, content)]
+        raise CheckSkippedError(f"{exc.where}: {exc.what}") from None
+    return [name for name, content in sorted(published.items()) if not files.matches(name, content)]
 
 
-def _ready(tell: Teller, app: App, subject: Subject) -> Iterator[Result]:
+def _check_ready(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:
     if app.ready is None:
-        raise NotLookedError("the app has no `ready`")
-    seen = wait_until_ready(
-        replace(app.ready, initial_delay=0.0, timeout=min(app.ready.timeout, subject.timeout * _SHARE)),
+        raise CheckSkippedError("the app has no `ready`")
+    error = wait_until_ready(
+        replace(app.ready, initial_delay=0.0, timeout=min(app.ready.timeout, context.timeout * _SHARE)),
         directory=Path(app.directory),
         notified_at=boot_time(),
         published_wall=_published_at(app),
         extra={"LESSEE_APP": app.name, "LESSEE_DIRECTORY": app.directory},
         canceled=threading.Event(),
     )
-    if seen is None:
-        yield tell.passed("app-ready", "the app is ready")
+    if error is None:
+        yield reporter.passed("app-ready", "the app is ready")
     else:
-        yield tell.critical("app-ready", f"the app is not ready: {seen}", "start it, and see its own log")
+        yield reporter.critical("app-ready", f"the app is not ready: {error}", "start it, and see its own log")
 
 
 def _published_at(app: App) -> float:
-    """When the generation that is there was published, in seconds since 1970."""
+    """When the current generation was published, in seconds since 1970."""
     try:
         return Path(app.directory, "..data").lstat().st_mtime
     except OSError:
         return 0.0
 
 
-def _target(tell: Teller, app: App, subject: Subject) -> Iterator[Result]:
+def _check_notify_target(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:
     if app.notify is None:
-        raise NotLookedError("nobody is to be told")
-    absent = _absent(app.notify.target, subject.timeout * _SHARE)
-    if absent:
-        yield tell.critical("notify-target", f"nobody would be told: {absent}", "start the app, or mend its `notify`")
+        raise CheckSkippedError("the app has no `notify`")
+    error = _target_error(app.notify.target, context.timeout * _SHARE)
+    if error:
+        todo = "start the app, or correct its `notify`"
+        yield reporter.critical("notify-target", f"the app cannot be notified: {error}", todo)
     else:
-        yield tell.passed("notify-target", "there is somebody to be told")
+        yield reporter.passed("notify-target", "the app can be notified")
 
 
-def _absent(target: Target, timeout: float) -> str:
-    """Why nobody would be told; empty where somebody would be. Raises NotLookedError where that is not to be seen."""
+def _target_error(target: Target, timeout: float) -> str:
+    """Why the target cannot be notified; empty where it can. Raises CheckSkippedError where that is not visible."""
     match target:
         case NameTarget() | CmdlineTarget() | PidFileTarget():
             found = process_finder.find(target)
@@ -166,43 +175,43 @@ def _absent(target: Target, timeout: float) -> str:
                 return f"several processes match ({', '.join(map(str, found.candidates))})"
             return found.reason if isinstance(found, process_finder.ProcessNotFound) else ""
         case CommandTarget(command):
-            return "" if shutil.which(command[0]) else f"there is no program {command[0]}"
+            return "" if shutil.which(command[0]) else f"the program {command[0]} does not exist"
         case HttpTarget(url=url):
-            return _unserved(url, timeout)
+            return _url_error(url, timeout)
         case Child():
-            raise NotLookedError("it is the child of `lessee exec`")
+            raise CheckSkippedError("the app is the child of `lessee exec`")
         case ContainerTarget():
-            raise NotLookedError("containers are not looked at")
+            raise CheckSkippedError("containers are not checked")
         case _:
             assert_never(target)
 
 
-def _unserved(url: str, timeout: float) -> str:
+def _url_error(url: str, timeout: float) -> str:
     parts = urlsplit(url)
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         return "the URL has no valid port"
-    why = reach(parts.hostname or "", port, timeout)
-    return f"{parts.hostname}:{port}: {why}" if why else ""
+    error = connection_error(parts.hostname or "", port, timeout)
+    return f"{parts.hostname}:{port}: {error}" if error else ""
 
 
-def _made(recipe: Once[Recipe]) -> Recipe:
+def _compiled(compiled: CachedCall[CompiledApp]) -> CompiledApp:
     try:
-        return recipe()
+        return compiled()
     except LesseeError:
-        raise NotLookedError("templates-right failed") from None
+        raise CheckSkippedError("templates-valid failed") from None
 
 
-def _tried(trying: Once[Tried]) -> Tried:
-    """Raises NotLookedError where nothing could be rendered."""
+def _rendered(rendered: CachedCall[RenderedFiles]) -> RenderedFiles:
+    """Raises CheckSkippedError where the files cannot be rendered."""
     try:
-        tried = trying()
+        files = rendered()
     except LesseeError:
-        raise NotLookedError("nothing could be rendered") from None
-    if tried.faults:
-        raise NotLookedError("files-rendered failed")
-    return tried
+        raise CheckSkippedError("the files cannot be rendered") from None
+    if files.errors:
+        raise CheckSkippedError("files-rendered failed")
+    return files
 
 
 def _first_line(exc: LesseeError) -> str:

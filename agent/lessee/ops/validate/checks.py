@@ -1,22 +1,49 @@
-"""What a check is, and how it says that it cannot look."""
+"""The checks of an environment, and values that several checks share."""
 
+import threading
 from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
-from lessee.core.immutable import Record
+from lessee.core.errors import LesseeError
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.validate.policy.results import Result
 
+_T = TypeVar("_T")
 
-class Check(Record, frozen=True):
-    """One look at one thing: `run` gives a result for each of `names`, in this order, as it finds out.
 
-    It may end early, after a failure that leaves nothing to look at: the runner says so of the rest.
+class Check(ImmutableStruct, frozen=True):
+    """A check of one thing: `run` yields a result for each of `names`, in this order.
+
+    It may end early, after a failure that leaves nothing to check; then the runner reports the other names as skipped.
     """
 
     component: str
     names: tuple[str, ...]
-    """The lasting names of all that it can tell; a meta-test wants a test for each."""
+    """The stable names of its results; a test needs a broken part for each."""
     run: Callable[[], Iterable[Result]]
 
 
-class NotLookedError(Exception):
-    """Raised by a check that cannot look, with the reason, which holds no value; nothing is wrong for that."""
+class CheckSkippedError(Exception):
+    """A check cannot run, which is not a failure. The text says why, and holds no value."""
+
+
+class CachedCall(Generic[_T]):
+    """A function that is called only once. Concurrent calls wait for its result, or its error."""
+
+    def __init__(self, function: Callable[[], _T]) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+        self._results: list[_T] = []
+        self._error: LesseeError | CheckSkippedError | None = None
+
+    def __call__(self) -> _T:
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if not self._results:
+                try:
+                    self._results.append(self._function())
+                except (LesseeError, CheckSkippedError) as exc:
+                    self._error = exc
+                    raise
+            return self._results[0]

@@ -1,4 +1,4 @@
-"""The same look at many things, several at a time, for so long and no longer."""
+"""Applies a function to many items with several threads, within a time limit."""
 
 import threading
 import time
@@ -7,16 +7,18 @@ from contextlib import suppress
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
-_Seen = TypeVar("_Seen")
+_Result = TypeVar("_Result")
 
 WORKERS = 8
 
 
-def each(items: Iterable[_Item], look: Callable[[_Item], _Seen], seconds: float) -> dict[_Item, _Seen]:
-    """What was seen within so many seconds; the rest is missing, and so is an item at which `look` failed."""
+def map_concurrently(
+    items: Iterable[_Item], function: Callable[[_Item], _Result], seconds: float
+) -> dict[_Item, _Result]:
+    """The results by item, without items for which the time was too short or `function` failed."""
     waiting = iter(items)
     lock = threading.Lock()
-    seen: dict[_Item, _Seen] = {}
+    results: dict[_Item, _Result] = {}
     deadline = time.monotonic() + seconds
 
     def work() -> None:
@@ -25,20 +27,20 @@ def each(items: Iterable[_Item], look: Callable[[_Item], _Seen], seconds: float)
                 item = next(waiting, _END)
             if item is _END:
                 return
-            # Of an exception in a thread Python prints all that it holds.
+            # Python prints the exception of a thread with the values that it holds.
             with suppress(Exception):
-                found = look(item)  # type: ignore[arg-type]  # It is no _END.
+                result = function(item)  # type: ignore[arg-type]  # It is not _END.
                 with lock:
-                    seen[item] = found  # type: ignore[index]  # As above.
+                    results[item] = result  # type: ignore[index]  # As above.
 
-    # Daemons: the end of the program waits for none that hangs.
-    workers = [threading.Thread(target=work, name="lessee-look", daemon=True) for _ in range(WORKERS)]
+    # Daemons: the end of the program does not wait for those that hang.
+    workers = [threading.Thread(target=work, name="lessee-read", daemon=True) for _ in range(WORKERS)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(max(deadline - time.monotonic(), 0))
     with lock:
-        return dict(seen)
+        return dict(results)
 
 
 _END = object()

@@ -1,4 +1,4 @@
-"""The environment that is looked at, and the ways into it that all checks share."""
+"""The environment that is validated, and the connections to it that all checks share."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -12,30 +12,29 @@ from lessee.config.grammar.vault import AppRole, TokenAuth
 from lessee.core.errors import DeniedError, LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.paths import Folder, Need, Ref
-from lessee.core.sensitive.leaks import LeakDetector
 from lessee.core.secrets import Secret
+from lessee.core.sensitive.leaks import LeakDetector
 from lessee.core.sensitive.names import SecretField
 from lessee.host.clock import boot_time
 from lessee.host.project import Project, load
 from lessee.ops.validate import inventory
-from lessee.ops.validate.checks import NotLookedError
+from lessee.ops.validate.checks import CachedCall, CheckSkippedError
 from lessee.ops.validate.inventory import Inventory
-from lessee.ops.validate.once import Once
-from lessee.ops.validate.policy.exposure import listed
+from lessee.ops.validate.policy.exposure import public_fields
 from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import AdminClient, admin_client
 from lessee.vault.client_factory import address_of
 from lessee.vault.health import Health, check_health
 
 _SHARE = 0.6
-"""Of a check's time: whether Vault answers and what it holds is known before whoever waits for that is out of time."""
+"""Of a check's time: Vault's health and its secrets are known before the checks that need them run out of time."""
 
 
-class Subject:
-    """What a check may use, from any thread. Close it."""
+class ValidationContext:
+    """What checks share; its methods are safe in any thread. Close it."""
 
     def __init__(self, config: Config, path: Path, environ: Mapping[str, str], *, now: float) -> None:
-        """`path`: the configuration's. `now`: seconds since 1970."""
+        """`path`: of the configuration file. `now`: seconds since 1970."""
         self.config = config
         self.path = path
         self.environ = environ
@@ -43,144 +42,166 @@ class Subject:
         self.timeout = config.validate.timeout
         """Seconds that each check may take."""
         self.scope = path_scope_of(config)
-        self._ways = ExitStack()
-        self._health = Once(lambda: check_health(address_of(config.vault, environ), self.timeout * _SHARE / 2))
-        self._client = Once(partial(self._open, None, config.vault))
-        self._identity = Once(partial(self._log_in, config.vault))
-        self._logins: dict[Vault, Once[AdminClient]] = {}
-        self._kv_version = Once(self._look_at_mount)
-        self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
-        self._project = Once(lambda: load(path, environ, for_child=True))
-        self._inventory = Once(self._take_inventory)
-        self._detector = Once(lambda: LeakDetector(one for one in self.inventory().values() if one[0] not in self.public()))
+        self._clients = ExitStack()
+        self._health = CachedCall(lambda: check_health(address_of(config.vault, environ), self.timeout * _SHARE / 2))
+        self._client = CachedCall(partial(self._open, None, config.vault))
+        self._identity = CachedCall(partial(self._log_in, config.vault))
+        self._logins: dict[Vault, CachedCall[AdminClient]] = {}
+        self._kv_version = CachedCall(self._read_kv_version)
+        self._secrets: dict[Ref, CachedCall[Mapping[str, Any] | None]] = {}
+        self._project = CachedCall(lambda: load(path, environ, for_child=True))
+        self._inventory = CachedCall(self._read_inventory)
+        self._detector = CachedCall(self._create_detector)
 
     def health(self) -> tuple[Health, ...]:
-        """What each of Vault's addresses says of itself."""
+        """The health of each of Vault's addresses."""
         return self._health()
 
     def client(self) -> AdminClient:
-        """The way to Vault that secrets are read by: $VAULT_TOKEN, else the configured login.
+        """The client that reads secrets, with $VAULT_TOKEN, or else with the configured login.
 
-        Raises NotLookedError where there is none: what is wrong with it, the check of the login says.
+        Raises CheckSkippedError where it cannot connect or log in; the check `login` reports the cause.
         """
-        return _way(self._client)
+        return _or_skip(self._client)
 
-    def reach(self) -> AdminClient:
-        """As above, and what is wrong with it is told: raises DeniedError or VaultUnreachableError."""
+    def connect(self) -> AdminClient:
+        """The same client. Raises DeniedError or VaultUnreachableError with the cause."""
         try:
             return self._client()
-        except NotLookedError as exc:
+        except CheckSkippedError as exc:
             raise VaultUnreachableError(str(exc), where=self.config.vault.address) from None
 
     def identity(self) -> AdminClient:
-        """By the configured login alone, as an agent has it. Raises as `operator` does."""
-        return _way(self._identity)
+        """The client with the configured login, as the agent has it. Raises as `client` does."""
+        return _or_skip(self._identity)
 
     def log_in(self) -> None:
-        """Raises DeniedError or VaultUnreachableError where a way fails, and NotLookedError where Vault does not serve."""
+        """Log in with both clients.
+
+        Raises CheckSkippedError where Vault is unavailable, and DeniedError or VaultUnreachableError where a login
+        fails.
+        """
         self._identity()
         self._client()
 
     def login_of(self, vault: Vault) -> AdminClient:
-        """As an app with this block logs in. Raises NotLookedError where that is not tried, DeniedError or VaultUnreachableError."""
+        """The client with the login of an app's `vault` block.
+
+        Raises CheckSkippedError where the login cannot be tried, DeniedError or VaultUnreachableError.
+        """
         if vault == self.config.vault:
             return self.identity()
-        return self._logins.setdefault(vault, Once(partial(self._log_in, vault)))()
+        return self._logins.setdefault(vault, CachedCall(partial(self._log_in, vault)))()
 
     def project(self) -> Project:
         """The configuration with its templates. Raises TemplateError or ConfigError."""
         return self._project()
 
-    def needs(self) -> frozenset[Need]:
-        """All that templates read. Raises as `project` does."""
-        return frozenset[Need]().union(*(recipe.needs for recipe in self.project().recipes.values()))
+    def references(self) -> frozenset[Need]:
+        """Everything that templates read. Raises as `project` does."""
+        apps = self.project().compiled_apps.values()
+        return frozenset[Need]().union(*(compiled_app.references for compiled_app in apps))
 
     def inventory(self) -> Inventory:
         """The secrets of the environment. Raises as `secret` does."""
         return self._inventory()
 
     def detector(self) -> LeakDetector:
-        """What finds their values elsewhere, but for those that are `public`. Raises as `secret` does."""
+        """A detector of their values, without those of `public_fields`. Raises as `secret` does."""
         return self._detector()
 
-    def public(self) -> frozenset[SecretField]:
-        """Where the values lie that apps list as public."""
+    def public_fields(self) -> frozenset[SecretField]:
+        """The fields that apps list as public."""
         try:
-            recipes = self.project().recipes.values()
-        except LesseeError:  # An app's own checks tell of it.
+            compiled_apps = self.project().compiled_apps.values()
+        except LesseeError:  # An app's own checks report it.
             return frozenset()
-        return frozenset(place for recipe in recipes for _, _, place in listed(recipe, self.environ))
+        return frozenset(
+            field for compiled_app in compiled_apps for _, _, field in public_fields(compiled_app, self.environ)
+        )
 
     def secret(self, path: str) -> Mapping[str, Any] | None:
-        """The fields of a secret of the environment, by the path that a template names; None where there is none.
+        """The fields of a secret of the environment, by its path in templates; None where it does not exist.
 
-        Each is read once. Raises NotLookedError where Vault does not serve, DeniedError or VaultUnreachableError for this path.
+        Each is read once. Raises CheckSkippedError where Vault is unavailable, and DeniedError or
+        VaultUnreachableError for this path.
         """
         ref = self.scope.secret(path)
-        return self._secrets.setdefault(ref, Once(partial(self._read, ref)))()
+        return self._secrets.setdefault(ref, CachedCall(partial(self._read, ref)))()
 
     def kv_version(self) -> int:
-        """Of the secrets' mount: 1 or 2. Raises as `secret` does."""
+        """The version of the secrets' mount, 1 or 2. Raises as `secret` does."""
         return self._kv_version()
 
     def other_folders(self) -> Mapping[str, str]:
-        """Of each other environment the folder of its secrets. Raises NotLookedError where the prefix names none."""
+        """The folder of secrets of each other environment. Raises CheckSkippedError where it is not in the prefix."""
         own, parts = self.config.environment, self.scope.prefix.split("/")
         if own is None or own not in parts:
-            raise NotLookedError("the secrets' prefix holds no environment's name")
+            raise CheckSkippedError("the prefix of secrets does not contain the environment's name")
         others = sorted(self.config.foreign_environments)
         return {other: "/".join(other if part == own else part for part in parts) for other in others}
 
     def close(self) -> None:
-        """Revoke the tokens of logins made here."""
-        closing = Thread(target=self._ways.close, daemon=True)
+        """Revoke the tokens of its logins."""
+        closing = Thread(target=self._clients.close, daemon=True)
         closing.start()
-        closing.join(self.timeout)  # They end by themselves.
+        closing.join(self.timeout)  # Otherwise they expire.
 
     def _open(self, token: str | None, vault: Vault) -> AdminClient:
-        served = [one for one in self.health() if not one.error and not one.sealed]
-        if not served and vault.address == self.config.vault.address:
-            raise NotLookedError("Vault does not serve")
-        opened = self._ways.enter_context(admin_client(vault, self.environ, boot_time, token=token))
+        available = [health for health in self.health() if not health.error and not health.sealed]
+        if not available and vault.address == self.config.vault.address:
+            raise CheckSkippedError("Vault is unavailable")
+        client = self._clients.enter_context(admin_client(vault, self.environ, boot_time, token=token))
         try:
-            opened.look_up_token(boot_time)
+            client.look_up_token(boot_time)
         except VaultRequestError as exc:
-            if exc.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look itself up.
+            if exc.kind is not Kind.UNSUPPORTED:  # Otherwise it is valid, but may not look itself up.
                 raise
-        return opened
+        return client
 
     def _log_in(self, vault: Vault) -> AdminClient:
         auth = vault.auth
-        theirs = isinstance(auth, TokenAuth) and auth.token_file is None
-        if vault == self.config.vault and (theirs or not self.environ.get("VAULT_TOKEN", "").strip()):
+        is_operators = isinstance(auth, TokenAuth) and auth.token_file is None
+        if vault == self.config.vault and (is_operators or not self.environ.get("VAULT_TOKEN", "").strip()):
             return self._client()
         if isinstance(auth, AppRole) and auth.wrapped:
-            raise NotLookedError("a login would use up the agent's wrapping token")
+            raise CheckSkippedError("a login would use up the agent's wrapping token")
         return self._open("", vault)
 
-    def _look_at_mount(self) -> int:
+    def _read_kv_version(self) -> int:
         return self.client().kv_version(self.scope.mount)
 
-    def _take_inventory(self) -> Inventory:
+    def _read_inventory(self) -> Inventory:
         root = Folder(self.scope.mount, self.scope.prefix)
-        return inventory.take(self.client(), self.kv_version(), root, self._named(), self.timeout * _SHARE)
+        named = self._named_secrets()
+        return inventory.read_inventory(self.client(), self.kv_version(), root, named, self.timeout * _SHARE)
 
-    def _named(self) -> set[Ref]:
-        """Those that templates read, and that the operator's blocks name."""
-        said = self.config.validate
-        blocks = [said.database, said.storage, said.mcp_cache, said.mcp_auth, *said.api_keys.values()]
-        named = {block.secret for block in blocks if block is not None}
-        named |= {said.mcp_cache.redis} if said.mcp_cache is not None else set()
-        named |= {one.secret for one in self.config.rotation.values()}
+    def _create_detector(self) -> LeakDetector:
+        public = self.public_fields()
+        return LeakDetector((field, value) for field, value in self.inventory().values() if field not in public)
+
+    def _named_secrets(self) -> set[Ref]:
+        """The secrets that templates and the operator's blocks name."""
+        validate = self.config.validate
+        blocks = [
+            validate.database,
+            validate.storage,
+            validate.mcp_cache,
+            validate.mcp_auth,
+            *validate.api_keys.values(),
+        ]
+        paths = {block.secret for block in blocks if block is not None}
+        paths |= {validate.mcp_cache.redis} if validate.mcp_cache is not None else set()
+        paths |= {target.secret for target in self.config.rotation.values()}
         refs = set()
-        for path in named - {None}:
-            with suppress(DeniedError):  # The check that wants it tells of it.
+        for path in paths - {None}:
+            with suppress(DeniedError):  # The check of this secret reports it.
                 refs.add(self.scope.secret(str(path)))
         try:
-            needs = self.needs()
+            references = self.references()
         except LesseeError:
-            needs = frozenset()  # An app's own checks tell of it.
-        return refs | {Ref(need.mount, need.path) for need in needs if isinstance(need, Ref)}
+            references = frozenset()  # An app's own checks report it.
+        return refs | {Ref(need.mount, need.path) for need in references if isinstance(need, Ref)}
 
     def _read(self, ref: Ref) -> Mapping[str, Any] | None:
         client, version = self.client(), self.kv_version()
@@ -188,8 +209,8 @@ class Subject:
         return found.data if isinstance(found, Secret) else None
 
 
-def _way(once: Once[AdminClient]) -> AdminClient:
+def _or_skip(client: CachedCall[AdminClient]) -> AdminClient:
     try:
-        return once()
+        return client()
     except LesseeError as exc:
-        raise NotLookedError(f"Vault could not be asked: {exc.what}") from None
+        raise CheckSkippedError(f"no access to Vault: {exc.what}") from None

@@ -1,37 +1,75 @@
-"""The credentials of a system, out of Vault, as its check wants them."""
+"""Reads the credentials of systems from Vault for their checks."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from lessee.core.errors import LesseeError, RefusedError
+from lessee.core.errors import DeniedError, LesseeError
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.sensitive.names import is_username
+from lessee.core.sensitive.weakness import Weakness, weakness
 from lessee.host import optional_dependencies
-from lessee.ops.validate.checks import NotLookedError
-from lessee.ops.validate.context import Subject
+from lessee.ops.validate.checks import CheckSkippedError
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.policy.results import Reporter, Result
 
 _T = TypeVar("_T")
+_UNSET = frozenset({Weakness.EMPTY, Weakness.PLACEHOLDER})
+
+library = partial(optional_dependencies.library, extra="validate")
+"""A client library of the extra `validate`. Raises LesseeError where it is not installed."""
 
 
-def credentials(
-    subject: Subject, path: str, login: Callable[[str, Mapping[str, object]], _T], *, configured: bool
+def read_login(
+    context: ValidationContext, path: str, login: Callable[[str, Mapping[str, object]], _T], *, configured: bool
 ) -> _T:
-    """What `login` makes of the secret. Where it is not `configured`, nothing need be there.
+    """The result of `login` for a secret. Where the system is not `configured`, the secret need not exist.
 
-    Raises NotLookedError where there is nothing to look at, and LesseeError where what must be there is not, or no use.
+    Raises CheckSkippedError where the system is not configured, and LesseeError where a configured one has no usable
+    secret.
     """
-    where = str(subject.space.secret(path))
+    where = str(context.scope.secret(path))
     try:
-        fields = subject.secret(path)
-    except RefusedError as exc:
+        fields = context.secret(path)
+    except DeniedError as exc:
         if configured:
             raise
-        raise NotLookedError(f"not configured, and {where} may not be read: {exc.what}") from None
+        raise CheckSkippedError(f"not configured, and {where} cannot be read: {exc.what}") from None
     if fields is None:
         if not configured:
-            raise NotLookedError(f"not configured: there is no secret at {where}")
-        raise LesseeError("there is no such secret", where=where, todo="write it, or name another in `validate:`")
+            raise CheckSkippedError(f"not configured: the secret {where} does not exist")
+        raise LesseeError("the secret does not exist", where=where, todo="write it, or set another path in `validate`")
     return login(where, fields)
 
 
-library = partial(optional_dependencies.library, extra="validate")
-"""A client of the extra `validate`. Raises LesseeError where it is not installed."""
+class KeyCheck(ImmutableStruct, frozen=True):
+    """The result of `check_key`, and the key; empty where it is not usable."""
+
+    hidden = ("value",)
+
+    result: Result
+    value: str = ""
+
+
+def check_key(
+    context: ValidationContext, reporter: Reporter, check: str, path: str, key: str, *, subject: str
+) -> KeyCheck:
+    """Check that a key of a secret has a real value. `subject` names it in the result.
+
+    Raises as `ValidationContext.secret` does.
+    """
+    secret, ref = context.secret(path), context.scope.secret(path)
+    todo = f"write it: `bao kv patch -mount={ref.mount} {ref.path} {key}=-`"
+    if secret is None:
+        text = f"{subject} is not in Vault: the secret {ref} does not exist"
+        return KeyCheck(reporter.critical(check, text, todo))
+    value = secret.get(key)
+    if not isinstance(value, str):
+        keys = ", ".join(sorted(secret)) or "none"
+        text = f"{subject} is not in Vault: {ref} has no key {key}; its keys: {keys}"
+        return KeyCheck(reporter.critical(check, text, todo))
+    users = frozenset(str(field) for name, field in secret.items() if is_username(name))
+    found = weakness(key, value, users)
+    if found in _UNSET:
+        return KeyCheck(reporter.critical(check, f"{subject} {found} ({ref}: {key})", todo))
+    return KeyCheck(reporter.passed(check, f"{subject} is in Vault ({ref}: {key})"), value)

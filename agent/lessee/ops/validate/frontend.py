@@ -1,141 +1,164 @@
-"""What every visitor of a web site gets: no secret is among it."""
+"""Checks that visitors of a website get no secrets: in public variables, and in the output of the build."""
 
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
-from lessee.config.grammar.validate import CheckedFrontend
+from lessee.config.grammar.validate import FrontendCheck
 from lessee.core.errors import LesseeError
-from lessee.core.sensitive.names import Place, is_secretive
-from lessee.core.sensitive.traces import Traces, makes, public_variables
-from lessee.ops.validate.checks import Check, NotLookedError
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.dist import UnreadError, files, in_name, parts, printable
-from lessee.ops.validate.policy.exposure import Trial
-from lessee.ops.validate.policy.results import Result, Teller, several
+from lessee.core.sensitive.leaks import LeakDetector, find_public_variables, known_key_formats
+from lessee.core.sensitive.names import SecretField, is_sensitive
+from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.dist import IncompleteReadError, files, leaks_in_name, parts, printable
+from lessee.ops.validate.policy.exposure import TemplateProbe
+from lessee.ops.validate.policy.results import Reporter, Result, listed
 
-_TELL = Teller("frontend")
+_REPORTER = Reporter("frontend")
 _SHARE = 0.8
-"""Of a check's time, after which files are no longer opened."""
-_MAKE = 256
-"""Bytes of what looks like a key, which may lie across the parts that a file is read in."""
+"""Of a check's time, after which no more files are read."""
+_MAX_KEY = 256
+"""Bytes of a key in a known format, which may cross the border of two parts."""
+_PASSED = {
+    "dist-without-secrets": "no value of the secrets that were read is in the build's output",
+    "dist-without-keys": "nothing in the build's output looks like a key",
+}
+_REMEDY = "remove it, rotate it, and let a server use it instead of the browser"
 
 
-def checks(subject: Subject) -> Iterator[Check]:
-    """Those of the variables that a build reads, and of what it wrote."""
-    yield Check("frontend", ("public-variables",), partial(_variables, subject))
-    yield Check("frontend", ("dist-present", "dist-without-secrets", "dist-without-keys"), partial(_dist, subject))
+def checks(context: ValidationContext) -> Iterator[Check]:
+    """The checks of the variables that a build reads, and of its output."""
+    yield Check("frontend", ("public-variables",), partial(_check_variables, context))
+    names = ("dist-present", "dist-without-secrets", "dist-without-keys")
+    yield Check("frontend", names, partial(_check_dist, context))
 
 
-def _said(subject: Subject) -> CheckedFrontend:
-    said = subject.config.validate.frontend
-    if said is None:
-        raise NotLookedError("validate.frontend names nothing")
-    return said
+def _block(context: ValidationContext) -> FrontendCheck:
+    block = context.config.validate.frontend
+    if block is None:
+        raise CheckSkippedError("validate.frontend is not configured")
+    return block
 
 
-def _variables(subject: Subject) -> Iterator[Result]:
-    said, check = _said(subject), "public-variables"
-    traces, why = _traces(subject)
-    found, looked = [], 0
-    for name in said.env_files:
-        path = subject.path.parent / name
+def _check_variables(context: ValidationContext) -> Iterator[Result]:
+    block, check = _block(context), "public-variables"
+    detector, reason = _detector(context)
+    found, count = [], 0
+    for name in block.env_files:
+        path = context.path.parent / name
         try:
             text = path.read_text(errors="replace")
         except OSError as exc:
-            yield _TELL.critical(check, f"{path} cannot be read: {exc.strerror}", "mend validate.frontend.env_files")
+            todo = "correct validate.frontend.env_files"
+            yield _REPORTER.critical(check, f"cannot read {path}: {exc.strerror}", todo)
             return
-        looked += 1
-        for variable, value in public_variables(text, said.public):
-            found += [f"{variable} in {name} holds {place}" for place in traces.find(value.encode())]
-    for template, exposed in _templates(subject, said.public):
-        looked += 1
-        found += [f"{variable} in {template} takes {place}" for variable, place in sorted(exposed)]
+        count += 1
+        for variable, value in find_public_variables(text, block.public_prefixes):
+            found += [f"{variable} in {name} has the value of {field}" for field in detector.find(value.encode())]
+    for template, fields in _templates(context, block.public_prefixes):
+        count += 1
+        found += [f"{variable} in {template} contains {field}" for variable, field in sorted(fields)]
     if found:
-        todo = "every visitor reads it: take it out, rotate it, and let a server of yours use it in the browser's place"
-        yield _TELL.critical(check, f"a public variable holds a secret: {several(found)}", todo)
-    elif looked and why:
-        raise NotLookedError(why)
-    elif looked:
-        yield _TELL.passed(check, "Frontend environment variables hold no secret")
+        todo = f"every visitor can read it: {_REMEDY}"
+        yield _REPORTER.critical(check, f"public variables contain secrets: {listed(found)}", todo)
+    elif count and reason:
+        raise CheckSkippedError(reason)
+    elif count:
+        yield _REPORTER.passed(check, "Frontend environment variables hold no secret")
     else:
-        raise NotLookedError("there is no env file, and no template of one")
+        raise CheckSkippedError("no env file, and no template of one")
 
 
-def _templates(subject: Subject, prefixes: tuple[str, ...]) -> Iterator[tuple[str, set[tuple[str, Place]]]]:
-    """Of each template of a dotenv file the public variables with the secrets that they take."""
-    traces, why = _traces(subject)
+def _templates(
+    context: ValidationContext, prefixes: tuple[str, ...]
+) -> Iterator[tuple[str, set[tuple[str, SecretField]]]]:
+    """The templates of dotenv files, with their public variables that contain secrets."""
+    detector, reason = _detector(context)
     try:
-        secrets = {} if why else subject.inventory().secrets
-        recipes = subject.project().recipes.values()
+        secrets = {} if reason else context.inventory().secrets
+        compiled_apps = context.project().compiled_apps.values()
     except LesseeError:
-        return  # Each app's own checks tell of it.
-    for recipe in recipes:
-        for file, compiled in recipe.files:
+        return  # Each app's own checks report it.
+    for compiled_app in compiled_apps:
+        for file, compiled in compiled_app.files:
             if file.format.startswith("dotenv"):
-                trial = Trial(compiled, file.format, recipe.space, subject.environ)
-                taken = (one for one in trial.takes(prefixes) if one[0] not in recipe.app.public)
-                by_name = {one for one in taken if is_secretive(one[1].key)}
-                yield file.template, by_name | set(trial.holds(prefixes, secrets, traces))
+                probe = TemplateProbe(compiled, file.format, compiled_app.scope, context.environ)
+                allowed = compiled_app.app.public_variables
+                by_name = {
+                    (variable, field)
+                    for variable, field in probe.referenced_fields(prefixes)
+                    if variable not in allowed and is_sensitive(field.key)
+                }
+                yield file.template, by_name | set(probe.leaked_fields(prefixes, secrets, detector))
 
 
-def _dist(subject: Subject) -> Iterator[Result]:
-    said, deadline = _said(subject), time.monotonic() + subject.timeout * _SHARE
-    if said.dist is None:
-        raise NotLookedError("validate.frontend names no dist")
-    folder = subject.path.parent / said.dist
-    closed: list[OSError] = []
-    found = list(files(folder, closed))
-    if not found:
-        todo = "build it first, or mend validate.frontend.dist"
-        yield _TELL.critical("dist-present", f"there are no files in {folder}", todo)
+def _check_dist(context: ValidationContext) -> Iterator[Result]:
+    block, deadline = _block(context), time.monotonic() + context.timeout * _SHARE
+    if block.dist is None:
+        raise CheckSkippedError("validate.frontend.dist is not set")
+    folder = context.path.parent / block.dist
+    errors: list[OSError] = []
+    paths = list(files(folder, errors))
+    if not paths:
+        todo = "run the build first, or correct validate.frontend.dist"
+        yield _REPORTER.critical("dist-present", f"{folder} has no files", todo)
         return
-    yield _TELL.passed("dist-present", f"{len(found)} files are in {folder}")
-    values: list[str] = []
-    keys: list[str] = []
-    unread, (traces, why) = len(closed), _traces(subject)
-    for path in found:
-        there = {trace.place for trace in in_name(path, folder, traces)}
-        name = "a file that cannot be named" if there else printable(path.relative_to(folder))
-        looks: set[str] = set()
-        missed = time.monotonic() > deadline
-        try:
-            for part in () if missed else parts(path, max(traces.longest, _MAKE)):
-                there |= traces.find(part.content)
-                looks.update(makes(part.content))
-        except (OSError, UnreadError):
-            missed = True
-        unread += missed
-        values += [f"{name} holds {place}" for place in sorted(there)]
-        keys += [f"{name} holds {kind}" for kind in sorted(looks)]
-    rest = f"{unread} files or folders could not be read as a whole, or the time did not suffice for them"
-    if why:
-        yield _TELL.unlooked("dist-without-secrets", why)
+    yield _REPORTER.passed("dist-present", f"{folder} has {len(paths)} files")
+    detector, reason = _detector(context)
+    search = _DistSearch(folder, detector, deadline)
+    for path in paths:
+        search.add(path)
+    unread = len(errors) + search.unread
+    if reason:
+        yield _REPORTER.skipped("dist-without-secrets", reason)
     else:
-        yield _found("dist-without-secrets", "a secret is in what visitors get", values, unread, rest)
-    yield _found("dist-without-keys", "what looks like a key is in what visitors get", keys, unread, rest)
+        yield _search_result("dist-without-secrets", "the build's output contains secrets", search.values, unread)
+    yield _search_result("dist-without-keys", "the build's output contains what looks like a key", search.keys, unread)
 
 
-def _found(check: str, what: str, found: list[str], unread: int, rest: str) -> Result:
+class _DistSearch:
+    """What was found in files until the deadline."""
+
+    def __init__(self, folder: Path, detector: LeakDetector, deadline: float) -> None:
+        self._folder = folder
+        self._detector = detector
+        self._deadline = deadline
+        self.values: list[str] = []
+        self.keys: list[str] = []
+        self.unread = 0
+
+    def add(self, path: Path) -> None:
+        """Search a file and its name."""
+        fields = {leak.field for leak in leaks_in_name(path, self._folder, self._detector)}
+        name = "a file with a secret in its name" if fields else printable(path.relative_to(self._folder))
+        formats: set[str] = set()
+        incomplete = time.monotonic() > self._deadline
+        try:
+            for part in () if incomplete else parts(path, max(self._detector.longest, _MAX_KEY)):
+                fields |= self._detector.find(part.content)
+                formats.update(known_key_formats(part.content))
+        except (OSError, IncompleteReadError):
+            incomplete = True
+        self.unread += incomplete
+        self.values += [f"{name} contains {field}" for field in sorted(fields)]
+        self.keys += [f"{name} contains {kind}" for kind in sorted(formats)]
+
+
+def _search_result(check: str, problem: str, found: list[str], unread: int) -> Result:
     if found:
-        todo = "rotate it at once, take it out of the build, and let a server of yours use it in the browser's place"
-        tell = _TELL.critical if check == "dist-without-secrets" else _TELL.warning
-        return tell(check, f"{what}: {several(found)}", todo)
+        report = _REPORTER.critical if check == "dist-without-secrets" else _REPORTER.warning
+        return report(check, f"{problem}: {listed(found)}", _REMEDY)
     if unread:
-        return _TELL.warning(check, rest, "raise validate.timeout, or see who may read them")
-    return _TELL.passed(check, _SOUND[check])
+        text = f"{unread} files or directories could not be read completely, or in time"
+        return _REPORTER.warning(check, text, "increase validate.timeout, or run it as a user that may read them")
+    return _REPORTER.passed(check, _PASSED[check])
 
 
-_SOUND = {
-    "dist-without-secrets": "no value of the secrets that were looked at is in what visitors get",
-    "dist-without-keys": "nothing in what visitors get looks like a key",
-}
-
-
-def _traces(subject: Subject) -> tuple[Traces, str]:
-    """What finds the environment's values, and why it knows none."""
+def _detector(context: ValidationContext) -> tuple[LeakDetector, str]:
+    """A detector of the environment's values, and why it knows none."""
     try:
-        why = "" if subject.inventory().secrets else "there is no secret to be read"
-        return subject.traces(), why
-    except (LesseeError, NotLookedError) as exc:
-        return Traces(()), f"the environment's values are not known: {exc}"
+        reason = "" if context.inventory().secrets else "no secret could be read"
+        return context.detector(), reason
+    except (LesseeError, CheckSkippedError) as exc:
+        return LeakDetector(()), f"the environment's secrets could not be read: {exc}"

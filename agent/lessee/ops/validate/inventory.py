@@ -1,4 +1,4 @@
-"""The secrets of an environment: all that the token may list, or else those that the configuration names."""
+"""Reads the secrets of an environment: all that the token may list, or else those that the configuration names."""
 
 import time
 from collections import deque
@@ -11,17 +11,17 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.sensitive.names import SecretField, fields, is_not_secret
-from lessee.ops.validate.concurrency import each
+from lessee.ops.validate.concurrency import map_concurrently
 from lessee.vault.admin import AdminClient
 
-MOST = 2000
-"""Secrets that are looked at."""
+MAX_SECRETS = 2000
+"""Secrets that are read."""
 _OWN = "lessee/"
-"""What lessee itself keeps in an environment: fingerprints and journals, which are alike everywhere."""
+"""lessee's own documents in an environment: fingerprints and journals, which are alike everywhere."""
 
 
 class Inventory(ImmutableStruct, frozen=True):
-    """What was seen. Of a secret that is deleted, its version metadata alone."""
+    """The secrets that were read; of a deleted secret only its version metadata."""
 
     hidden = ("secrets",)
 
@@ -29,88 +29,89 @@ class Inventory(ImmutableStruct, frozen=True):
     deleted: Mapping[Ref, VersionMetadata]
     listed: bool
     """Whether the token may list the environment's folder."""
-    refused: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
     """Paths that the token may not read, and folders that it may not list."""
-    unseen: int = 0
-    """Secrets for which the time did not suffice, or that are too many; the latter are counted as one."""
+    unread: int = 0
+    """Secrets for which the time was too short, or that are too many; the latter count as one."""
 
     def values(self) -> Iterator[tuple[SecretField, str]]:
-        """All that is to be kept secret, by where it belongs."""
+        """All secret values with their fields."""
         for ref, secret in self.secrets.items():
             for key, value in fields(secret.data):
                 if not is_not_secret(key, value):
                     yield SecretField(str(ref), key), value
 
     @property
-    def plain(self) -> int:
-        """How many values are not among those, for their names say that they are no secrets."""
-        found = (one for secret in self.secrets.values() for one in fields(secret.data))
+    def non_secret_count(self) -> int:
+        """The number of other values, which are not secret by their keys."""
+        found = (pair for secret in self.secrets.values() for pair in fields(secret.data))
         return sum(is_not_secret(key, value) for key, value in found)
 
 
-def take(client: AdminClient, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
-    """Of the folder, and of those that are `named`; it takes no longer than so many seconds."""
+def read_inventory(client: AdminClient, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
+    """The secrets below a folder, and those that are `named`, read within so many seconds."""
     deadline = time.monotonic() + seconds
     names = _names(client, root, version, deadline)
     refs = sorted({*names.found, *named})
     return _read(client, refs, version, deadline, names)
 
 
-def take_other(client: AdminClient, version: int, root: Folder, seconds: float) -> Inventory | None:
-    """Of another environment's folder. None where the token may not list it, as it should be."""
+def read_other_environment(client: AdminClient, version: int, root: Folder, seconds: float) -> Inventory | None:
+    """The secrets below another environment's folder; None where the token may not list it, as it should be."""
     deadline = time.monotonic() + seconds
     names = _names(client, root, version, deadline)
     return _read(client, names.found, version, deadline, names) if names.listed else None
 
 
 class _Names(ImmutableStruct, frozen=True):
-    """The secrets below a folder. `whole`: there are no more, but for those in folders that are `refused`."""
+    """The secrets below a folder. `complete`: there are no others, except in folders that are `denied`."""
 
     found: list[Ref]
-    whole: bool
+    complete: bool
     listed: bool = True
-    refused: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
 
 
 def _names(client: AdminClient, root: Folder, version: int, deadline: float) -> _Names:
     """Breadth first."""
     found: list[Ref] = []
-    refused: list[str] = []
-    whole = True
+    denied: list[str] = []
+    complete = True
     own = Folder(root.mount, f"{root.path}{_OWN}")
     waiting = deque([root])
-    while waiting and len(found) <= MOST and time.monotonic() < deadline:
+    while waiting and len(found) <= MAX_SECRETS and time.monotonic() < deadline:
         folder = waiting.popleft()
         try:
             names = client.list(f"{folder.mount}/{'metadata/' if version != 1 else ''}{folder.path}")
         except VaultRequestError as exc:
             if exc.kind is not Kind.DENIED:
-                whole = False
+                complete = False
             elif folder == root:
-                return _Names([], whole=True, listed=False)
+                return _Names([], complete=True, listed=False)
             else:
-                refused.append(str(folder))
+                denied.append(str(folder))
             continue
         found += [folder.ref(name) for name in names if not name.endswith("/")]
-        below = (Folder(folder.mount, folder.path + name) for name in names if name.endswith("/"))
-        waiting += [one for one in below if one != own]
-    return _Names(found, whole and not waiting, refused=tuple(refused))
+        children = (Folder(folder.mount, folder.path + name) for name in names if name.endswith("/"))
+        waiting += [child for child in children if child != own]
+    return _Names(found, complete and not waiting, denied=tuple(denied))
 
 
-def _read(client: AdminClient, wanted: list[Ref], version: int, deadline: float, names: _Names) -> Inventory:
-    refs, more = wanted[:MOST], not names.whole or len(wanted) > MOST
-    seen = each(refs, partial(_look, client, version), max(deadline - time.monotonic(), 0))
-    refused = (str(ref) for ref, one in sorted(seen.items()) if isinstance(one, Failure))
+def _read(client: AdminClient, refs: list[Ref], version: int, deadline: float, names: _Names) -> Inventory:
+    some, more = refs[:MAX_SECRETS], not names.complete or len(refs) > MAX_SECRETS
+    read = partial(_read_secret, client, version)
+    results = sorted(map_concurrently(some, read, max(deadline - time.monotonic(), 0)).items())
+    denied = (str(ref) for ref, result in results if isinstance(result, Failure))
     return Inventory(
-        secrets={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Secret)},
-        deleted={ref: one for ref, one in sorted(seen.items()) if isinstance(one, VersionMetadata)},
+        secrets={ref: result for ref, result in results if isinstance(result, Secret)},
+        deleted={ref: result for ref, result in results if isinstance(result, VersionMetadata)},
         listed=names.listed,
-        refused=(*names.refused, *refused),
-        unseen=len(refs) - len(seen) + more,
+        denied=(*names.denied, *denied),
+        unread=len(some) - len(results) + more,
     )
 
 
-def _look(client: AdminClient, version: int, ref: Ref) -> Secret | VersionMetadata | Failure | None:
+def _read_secret(client: AdminClient, version: int, ref: Ref) -> Secret | VersionMetadata | Failure | None:
     try:
         return client.read_secret(ref, version)
     except VaultRequestError as exc:

@@ -1,81 +1,101 @@
-"""An MCP server over HTTP: it lets in who has its key, and nobody else."""
+"""Checks that an MCP server accepts its key over HTTP, and rejects all other clients."""
 
 import json
 import secrets
 from collections.abc import Iterator
 from functools import partial
 
-from lessee.config.grammar.validate import CheckedMcp
-from lessee.ops.validate import keys
-from lessee.ops.validate.checks import Check, NotLookedError
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.http import Answer, ask, bare, shown
-from lessee.ops.validate.policy.mcp import INITIALIZE, LET_IN, REFUSED, UNWELL, credential
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.config.grammar.validate import McpCheck
+from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.credentials import check_key
+from lessee.ops.validate.network import Answer, displayed, is_plaintext, send
+from lessee.ops.validate.policy.results import Reporter, Result
 
-_TELL = Teller("mcp_auth")
-_NAMES = ("key-present", "key-kept-private", "key-let-in", "wrong-key-refused", "no-key-refused")
+_REPORTER = Reporter("mcp_auth")
+_NAMES = ("key-present", "key-over-tls", "key-accepted", "wrong-key-rejected", "missing-key-rejected")
 _HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 _SHARE = 0.25
-"""Of a check's time: three requests are sent, and one to say goodbye."""
+"""Of a check's time: there are three requests, and one that ends the session."""
+_ACCEPTED = frozenset({*range(200, 300), 405, 406})
+"""A server answers 405 and 406 after it has accepted the key, if it does not support this kind of request."""
+_REJECTED = frozenset({401, 403})
+_UNAVAILABLE = frozenset({429, *range(500, 600)})
+"""The server, or a proxy in front of it, has a failure, which says nothing about the key."""
+_INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-03-26",
+        "capabilities": {},
+        "clientInfo": {"name": "lessee-validate", "version": "1"},
+    },
+}
+"""The first request of every client: https://modelcontextprotocol.io/specification/2025-03-26/basic/lifecycle."""
 
 
-def checks(subject: Subject) -> Iterator[Check]:
-    """Those of the server that the configuration names."""
-    yield Check("mcp_auth", _NAMES, partial(_look, subject))
+def checks(context: ValidationContext) -> Iterator[Check]:
+    """The checks of the configured server."""
+    yield Check("mcp_auth", _NAMES, partial(_check, context))
 
 
-def _look(subject: Subject) -> Iterator[Result]:
-    said = subject.config.validate.mcp_auth
-    if said is None:
-        raise NotLookedError("validate.mcp_auth names no server")
-    found = keys.credential(subject, _TELL, "key-present", said.secret, said.key, whose="the MCP server's key")
-    yield found.result
-    if not found.value:
+def header_value(header: str, key: str) -> str:
+    """The value of the header with the key: in Authorization a bearer token."""
+    return f"Bearer {key}" if header.lower() == "authorization" else key
+
+
+def _check(context: ValidationContext) -> Iterator[Result]:
+    block = context.config.validate.mcp_auth
+    if block is None:
+        raise CheckSkippedError("validate.mcp_auth is not configured")
+    key = check_key(context, _REPORTER, "key-present", block.secret, block.key, subject="the MCP server's key")
+    yield key.result
+    if not key.value:
         return
-    if bare(said.url):
-        text = f"{shown(said.url)} would take the key over the network in the clear, so it was not sent"
-        yield _TELL.critical("key-kept-private", text, "put TLS in front of it, and write https://")
+    if is_plaintext(block.url):
+        text = f"the key would cross the network to {displayed(block.url)} without TLS, and was not sent"
+        yield _REPORTER.critical("key-over-tls", text, "put the server behind TLS, and write https://")
         return
-    yield _TELL.passed("key-kept-private", "the key crosses no network in the clear")
-    yield _right(said, _initialize(subject, said, found.value))
-    # A wrong key of the same length, which nobody has given anybody.
-    wrong = secrets.token_hex(len(found.value))[: len(found.value)]
-    yield _refused(said, "wrong-key-refused", "a wrong key", _initialize(subject, said, wrong))
-    yield _refused(said, "no-key-refused", "no key at all", _initialize(subject, said, None))
+    yield _REPORTER.passed("key-over-tls", "the key crosses no network without TLS")
+    yield _check_accepted(block, _initialize(context, block, key.value))
+    # A wrong key of the same length.
+    wrong = secrets.token_hex(len(key.value))[: len(key.value)]
+    yield _check_rejected(block, "wrong-key-rejected", "a wrong key", _initialize(context, block, wrong))
+    yield _check_rejected(block, "missing-key-rejected", "a request without a key", _initialize(context, block, None))
 
 
-def _right(said: CheckedMcp, answer: Answer) -> Result:
-    check, url = "key-let-in", shown(said.url)
+def _check_accepted(block: McpCheck, answer: Answer) -> Result:
+    check, url = "key-accepted", displayed(block.url)
     if answer.status is None:
-        todo = "start it, or mend validate.mcp_auth.url"
-        return _TELL.critical(check, f"{url} does not answer: {answer.why}", todo)
-    if answer.status in LET_IN:
-        return _TELL.passed(check, f"{url} lets in who has the key")
-    if answer.status in REFUSED:
-        todo = "give the server the key that is in Vault: is its file fresh, and was it restarted?"
-        return _TELL.critical(check, f"{url} refuses the key in Vault ({answer.status})", todo)
-    todo = "name the URL at which it takes requests, such as …/mcp, in validate.mcp_auth.url"
-    return _TELL.critical(check, f"{url} answers {answer.status} to a client's first request", todo)
+        todo = "start it, or correct validate.mcp_auth.url"
+        return _REPORTER.critical(check, f"{url} does not answer: {answer.error}", todo)
+    if answer.status in _ACCEPTED:
+        return _REPORTER.passed(check, f"{url} accepts the key")
+    if answer.status in _REJECTED:
+        todo = "give the server the key in Vault: check that its file is fresh, and that it was restarted"
+        return _REPORTER.critical(check, f"{url} rejects the key in Vault ({answer.status})", todo)
+    todo = "set validate.mcp_auth.url to the server's endpoint, such as …/mcp"
+    return _REPORTER.critical(check, f"{url} answers {answer.status} to a client's first request", todo)
 
 
-def _refused(said: CheckedMcp, check: str, what: str, answer: Answer) -> Result:
-    url = shown(said.url)
+def _check_rejected(block: McpCheck, check: str, request: str, answer: Answer) -> Result:
+    url = displayed(block.url)
     if answer.status is None:
-        return _TELL.unlooked(check, f"{url} does not answer: {answer.why}")
-    if answer.status in REFUSED:
-        return _TELL.passed(check, f"{url} refuses {what} ({answer.status})")
-    if answer.status in UNWELL:
-        return _TELL.unlooked(check, f"{url} gives no clear answer to {what} ({answer.status})")
-    todo = "make it ask for the key before everything else, and take it off the network until it does"
-    return _TELL.critical(check, f"{url} answers {answer.status} to {what} instead of 401 or 403: it is open", todo)
+        return _REPORTER.skipped(check, f"{url} does not answer: {answer.error}")
+    if answer.status in _REJECTED:
+        return _REPORTER.passed(check, f"{url} rejects {request} ({answer.status})")
+    if answer.status in _UNAVAILABLE:
+        return _REPORTER.skipped(check, f"{url} is unavailable ({answer.status})")
+    todo = "let it check the key before everything else, and disconnect it from the network until then"
+    return _REPORTER.critical(check, f"{url} answers {answer.status} to {request}, not 401 or 403: it is open", todo)
 
 
-def _initialize(subject: Subject, said: CheckedMcp, key: str | None) -> Answer:
-    """As a client begins; a session that it opens is ended."""
-    headers = _HEADERS if key is None else {**_HEADERS, said.header: credential(said.header, key)}
-    timeout = subject.timeout * _SHARE
-    answer = ask(said.url, headers, timeout, method="POST", body=json.dumps(INITIALIZE).encode())
+def _initialize(context: ValidationContext, block: McpCheck, key: str | None) -> Answer:
+    """The response to a client's first request; a session that the server opens is ended."""
+    headers = _HEADERS if key is None else {**_HEADERS, block.header: header_value(block.header, key)}
+    timeout = context.timeout * _SHARE
+    answer = send(block.url, headers, timeout, method="POST", body=json.dumps(_INITIALIZE).encode())
     if answer.session:
-        ask(said.url, {**headers, "Mcp-Session-Id": answer.session}, timeout, method="DELETE")
+        send(block.url, {**headers, "Mcp-Session-Id": answer.session}, timeout, method="DELETE")
     return answer

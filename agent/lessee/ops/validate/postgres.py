@@ -1,4 +1,4 @@
-"""A PostgreSQL, with the credentials in Vault: the login, what is behind it, and how long that will go on."""
+"""Checks a PostgreSQL with the credentials in Vault: the login, TLS, privileges, expiry and connections."""
 
 import time
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from lessee.core.credentials import PostgresLogin
 from lessee.core.errors import LesseeError
 from lessee.host.http_client import is_loopback
 from lessee.ops.validate.checks import Check
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.credentials import credentials, library
-from lessee.ops.validate.network import reach
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.credentials import library, read_login
+from lessee.ops.validate.network import connection_error
 from lessee.ops.validate.policy import thresholds
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.ops.validate.policy.results import Reporter, Result
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,20 +27,21 @@ _NAMES = (
     "postgres-database",
     "postgres-tls",
     "postgres-not-superuser",
-    "postgres-rights",
+    "postgres-privileges",
     "postgres-password-expiry",
     "postgres-connections",
     "postgres-clock",
 )
 _SHARE = 0.5
-"""Of a check's time, for the connection alone."""
+"""Of a check's time, for the connection."""
 _FULL = ("too many clients", "too many connections", "remaining connection slots")
+_MORE_CONNECTIONS = "end idle sessions, use a connection pooler, or increase max_connections"
 _ROLE = """
     SELECT rolsuper,
            CASE WHEN isfinite(rolvaliduntil) THEN extract(epoch FROM rolvaliduntil - now()) END::float8
     FROM pg_roles WHERE rolname = session_user
 """
-_ROOM = """
+_CONNECTIONS = """
     SELECT (SELECT sum(numbackends) FROM pg_stat_database)::int,
            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 """
@@ -52,34 +53,39 @@ _TABLE = f"""
 """
 
 
-def check(subject: Subject, tell: Teller, path: str, rights: RequiredPrivileges, *, configured: bool) -> Check:
-    """All about the database of one secret."""
-    return Check(tell.component, _NAMES, partial(_look, subject, tell, path, rights, configured=configured))
+def check(
+    context: ValidationContext, reporter: Reporter, path: str, privileges: RequiredPrivileges, *, configured: bool
+) -> Check:
+    """The check of the database of one secret."""
+    run = partial(_check, context, reporter, path, privileges, configured=configured)
+    return Check(reporter.component, _NAMES, run)
 
 
-def _look(subject: Subject, tell: Teller, path: str, rights: RequiredPrivileges, *, configured: bool) -> Iterator[Result]:
-    login = credentials(subject, path, wanted.postgres, configured=configured)
-    yield tell.passed("postgres-secret", f"Database credentials found in Vault ({path})")
-    if silence := reach(login.host, login.port, subject.timeout * _SHARE):
-        todo = "start it, or mend host and port in the secret and the network on the way"
-        yield tell.critical("postgres-reachable", f"PostgreSQL does not answer at {login.address}: {silence}", todo)
+def _check(
+    context: ValidationContext, reporter: Reporter, path: str, privileges: RequiredPrivileges, *, configured: bool
+) -> Iterator[Result]:
+    login = read_login(context, path, wanted.postgres, configured=configured)
+    yield reporter.passed("postgres-secret", f"Database credentials found in Vault ({path})")
+    if error := connection_error(login.host, login.port, context.timeout * _SHARE):
+        todo = "start it, or correct host and port in the secret, or the network"
+        yield reporter.critical("postgres-reachable", f"PostgreSQL does not answer at {login.address}: {error}", todo)
         return
-    yield tell.passed("postgres-reachable", f"PostgreSQL answers at {login.address}")
+    yield reporter.passed("postgres-reachable", f"PostgreSQL answers at {login.address}")
     driver = library("psycopg")
     try:
-        connection = _connect(driver, login, subject.timeout * _SHARE)
+        connection = _connect(driver, login, context.timeout * _SHARE)
     except driver.Error as exc:
-        yield from _refused(tell, login, str(exc))
+        yield from _login_failure(reporter, login, str(exc))
         return
     try:
         with connection:
-            yield tell.passed("postgres-login", f"PostgreSQL login as {login.username} works")
-            yield from _inside(tell, login, connection)
-            yield _rights(tell, driver, connection, rights)
-            yield from _prospects(tell, connection)
+            yield reporter.passed("postgres-login", f"PostgreSQL login as {login.username} works")
+            yield from _check_session(reporter, login, connection)
+            yield _check_privileges(reporter, driver, connection, privileges)
+            yield from _check_limits(reporter, connection)
     except driver.Error as exc:
-        todo = "see PostgreSQL's own log; may the role look into pg_catalog, and did the connection last?"
-        raise LesseeError(f"PostgreSQL does not say ({type(exc).__name__})", todo=todo) from None
+        todo = "see PostgreSQL's own log, and check that the role may read pg_catalog"
+        raise LesseeError(f"PostgreSQL does not answer a query ({type(exc).__name__})", todo=todo) from None
 
 
 def _connect(driver: Any, login: PostgresLogin, timeout: float) -> "psycopg.Connection[Any]":
@@ -92,7 +98,7 @@ def _connect(driver: Any, login: PostgresLogin, timeout: float) -> "psycopg.Conn
         dbname=login.database,
         user=login.username,
         password=login.password,
-        connect_timeout=max(int(timeout), 2),  # libpq takes no less.
+        connect_timeout=max(int(timeout), 2),  # The minimum of libpq.
         application_name="lessee validate",
         autocommit=True,
         **secured,
@@ -100,35 +106,36 @@ def _connect(driver: Any, login: PostgresLogin, timeout: float) -> "psycopg.Conn
     return connection
 
 
-def _refused(tell: Teller, login: PostgresLogin, said: str) -> Iterator[Result]:
-    """What the server said is only looked into: it may quote what it was sent."""
-    if "authentication failed" in said or "no password" in said:
-        todo = "write the role's password into the secret, or set it anew: ALTER ROLE … PASSWORD …"
-        yield tell.critical("postgres-login", f"PostgreSQL refuses the password of {login.username}", todo)
-    elif f'database "{login.database}" does not exist' in said:
-        yield tell.passed("postgres-login", f"PostgreSQL login as {login.username} works")
-        todo = "make it (CREATE DATABASE), or mend `database` in the secret"
-        yield tell.critical("postgres-database", f"there is no database {login.database}", todo)
-    elif any(words in said for words in _FULL):
-        todo = "end idle sessions, put a pooler in between, or raise max_connections"
-        yield tell.critical("postgres-connections", "PostgreSQL has no connection left", todo)
-    elif "SSL" in said or "certificate" in said:
-        todo = "does the server speak TLS, and does its certificate fit sslmode, ca_file and host?"
-        yield tell.critical("postgres-tls", f"no TLS connection to {login.address} comes about", todo)
+def _login_failure(reporter: Reporter, login: PostgresLogin, error: str) -> Iterator[Result]:
+    """The result for a server's error, which is not printed: it may quote what it was sent."""
+    if "authentication failed" in error or "no password" in error:
+        todo = "write the role's password into the secret, or set a new one: ALTER ROLE … PASSWORD …"
+        yield reporter.critical("postgres-login", f"PostgreSQL rejects the password of {login.username}", todo)
+    elif f'database "{login.database}" does not exist' in error:
+        yield reporter.passed("postgres-login", f"PostgreSQL login as {login.username} works")
+        todo = "create it (CREATE DATABASE), or correct `database` in the secret"
+        yield reporter.critical("postgres-database", f"the database {login.database} does not exist", todo)
+    elif any(words in error for words in _FULL):
+        yield reporter.critical("postgres-connections", "PostgreSQL has no free connection", _MORE_CONNECTIONS)
+    elif "SSL" in error or "certificate" in error:
+        todo = "check that the server has TLS, and a certificate that matches sslmode, ca_file and host"
+        yield reporter.critical("postgres-tls", f"the TLS connection to {login.address} fails", todo)
     else:
-        todo = "see PostgreSQL's own log; may the role log in (LOGIN, pg_hba.conf, CONNECT)?"
-        yield tell.critical("postgres-login", f"PostgreSQL refuses {login.username}", todo)
+        todo = "see PostgreSQL's own log, and check LOGIN, CONNECT and pg_hba.conf"
+        yield reporter.critical("postgres-login", f"PostgreSQL rejects {login.username}", todo)
 
 
-def _inside(tell: Teller, login: PostgresLogin, connection: "psycopg.Connection[Any]") -> Iterator[Result]:
+def _check_session(reporter: Reporter, login: PostgresLogin, connection: "psycopg.Connection[Any]") -> Iterator[Result]:
     (name,) = _row(connection, "SELECT current_database()")
     if name == login.database:
-        yield tell.passed("postgres-database", f"the database is {login.database}")
+        yield reporter.passed("postgres-database", f"the database is {login.database}")
     else:
-        todo = "what stands between (a pooler?) leads elsewhere: mend its configuration"
-        yield tell.critical("postgres-database", f"another database answers than {login.database}", todo)
-    yield thresholds.wire(
-        tell,
+        todo = "correct the configuration of the connection pooler in between"
+        yield reporter.critical(
+            "postgres-database", f"the connection leads to a database other than {login.database}", todo
+        )
+    yield thresholds.encryption(
+        reporter,
         "postgres-tls",
         "PostgreSQL",
         loopback=is_loopback(login.host),
@@ -137,49 +144,52 @@ def _inside(tell: Teller, login: PostgresLogin, connection: "psycopg.Connection[
     )
     is_superuser, left = _row(connection, _ROLE)
     if is_superuser:
-        todo = "let the apps log in by a role of their own: CREATE ROLE … LOGIN NOSUPERUSER"
-        yield tell.warning("postgres-not-superuser", f"{login.username} is a superuser", todo)
+        todo = "create a role for the apps: CREATE ROLE … LOGIN NOSUPERUSER"
+        yield reporter.warning("postgres-not-superuser", f"{login.username} is a superuser", todo)
     else:
-        yield tell.passed("postgres-not-superuser", f"{login.username} is no superuser")
+        yield reporter.passed("postgres-not-superuser", f"{login.username} is not a superuser")
     if left is None:
-        yield tell.passed("postgres-password-expiry", "the password does not end")
+        yield reporter.passed("postgres-password-expiry", "the password does not expire")
     else:
-        todo = "set it anew: ALTER ROLE … PASSWORD … VALID UNTIL …"
-        yield thresholds.expiry(tell, "postgres-password-expiry", "the password", left, todo)
+        todo = "set a new one: ALTER ROLE … PASSWORD … VALID UNTIL …"
+        yield thresholds.expiry(reporter, "postgres-password-expiry", "the password", left, todo)
 
 
-def _rights(tell: Teller, driver: Any, connection: "psycopg.Connection[Any]", rights: RequiredPrivileges) -> Result:
-    schema, creatable = _row(connection, "SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
-    lacking = [] if schema else ["USAGE on any schema of its search_path"]
-    if rights.create and not creatable:
-        lacking.append(f"CREATE on schema {schema}" if schema else "CREATE on a schema")
-    lacking += filter(None, (_lack(driver, connection, table) for table in rights.tables))
-    if lacking:
-        return tell.critical("postgres-rights", f"the role lacks {'; '.join(lacking)}", "grant it: GRANT … ON … TO …")
-    return tell.passed("postgres-rights", "the role has the rights that it needs")
+def _check_privileges(
+    reporter: Reporter, driver: Any, connection: "psycopg.Connection[Any]", privileges: RequiredPrivileges
+) -> Result:
+    schema, can_create = _row(connection, "SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
+    missing = [] if schema else ["USAGE on any schema of its search_path"]
+    if privileges.create and not can_create:
+        missing.append(f"CREATE on schema {schema}" if schema else "CREATE on a schema")
+    missing += filter(None, (_missing_on(driver, connection, table) for table in privileges.tables))
+    if missing:
+        todo = "grant it: GRANT … ON … TO …"
+        return reporter.critical("postgres-privileges", f"the role lacks {'; '.join(missing)}", todo)
+    return reporter.passed("postgres-privileges", "the role has all required privileges")
 
 
-def _lack(driver: Any, connection: "psycopg.Connection[Any]", table: str) -> str:
-    """What the role lacks of a table; empty where that is nothing."""
+def _missing_on(driver: Any, connection: "psycopg.Connection[Any]", table: str) -> str:
+    """What the role lacks for a table; empty where it lacks nothing."""
     try:
-        there, granted = _row(connection, _TABLE, {"t": table})
+        exists, granted = _row(connection, _TABLE, {"t": table})
     except driver.errors.InsufficientPrivilege:
         return f"USAGE on the schema of {table}"
     except (driver.ProgrammingError, driver.NotSupportedError):
-        return f"the table {table}, which is no table's name"
-    if not there:
-        return f"the table {table}, which is not there"
+        return f"the table {table}, which is not a valid name"
+    if not exists:
+        return f"the table {table}, which does not exist"
     return "" if granted else f"SELECT, INSERT, UPDATE and DELETE on {table}"
 
 
-def _prospects(tell: Teller, connection: "psycopg.Connection[Any]") -> Iterator[Result]:
-    used, most = _row(connection, _ROOM)
-    todo = "end idle sessions, put a pooler in between, or raise max_connections"
-    yield thresholds.room(tell, "postgres-connections", "connections of PostgreSQL", used, most, todo)
+def _check_limits(reporter: Reporter, connection: "psycopg.Connection[Any]") -> Iterator[Result]:
+    used, maximum = _row(connection, _CONNECTIONS)
+    resource = "connections of PostgreSQL"
+    yield thresholds.usage(reporter, "postgres-connections", resource, used, maximum, _MORE_CONNECTIONS)
     before = time.time()
-    (there,) = _row(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")
-    here = (before + time.time()) / 2
-    yield thresholds.skew(tell, "postgres-clock", "PostgreSQL", here - there)
+    (server_time,) = _row(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")
+    local_time = (before + time.time()) / 2
+    yield thresholds.skew(reporter, "postgres-clock", "PostgreSQL", local_time - server_time)
 
 
 def _row(

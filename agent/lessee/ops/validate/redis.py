@@ -1,4 +1,4 @@
-"""A Redis, with the credentials in Vault: whom it lets in, whom it does not, and what it keeps."""
+"""Checks a Redis with the credentials in Vault: it must accept only them, and store what it is sent."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from lessee.core.credentials import RedisLogin
 from lessee.core.immutable import replace
 from lessee.host.http_client import is_loopback
 from lessee.ops.validate.checks import Check
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.credentials import credentials, library
-from lessee.ops.validate.network import reach
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.credentials import library, read_login
+from lessee.ops.validate.network import connection_error
 from lessee.ops.validate.policy import thresholds
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.ops.validate.policy.results import Reporter, Result
 
 _NAMES = (
     "redis-secret",
@@ -23,105 +23,105 @@ _NAMES = (
     "redis-tls",
     "redis-login",
     "redis-probe",
-    "redis-demands-login",
-    "redis-refuses-wrong-password",
+    "redis-requires-login",
+    "redis-rejects-wrong-password",
 )
 _SHARE = 0.4
-"""Of a check's time, for each answer."""
+"""Of a check's time, for each response."""
 _TTL = 60
-_REFUSED = "refused"
+_REJECTED = "rejected"
 
 
-def check(subject: Subject, tell: Teller, path: str, *, configured: bool) -> Check:
-    """All about the Redis of one secret."""
-    return Check(tell.component, _NAMES, partial(_look, subject, tell, path, configured=configured))
+def check(context: ValidationContext, reporter: Reporter, path: str, *, configured: bool) -> Check:
+    """The check of the Redis of one secret."""
+    return Check(reporter.component, _NAMES, partial(_check, context, reporter, path, configured=configured))
 
 
-def _look(subject: Subject, tell: Teller, path: str, *, configured: bool) -> Iterator[Result]:
-    login, timeout = credentials(subject, path, wanted.redis, configured=configured), subject.timeout * _SHARE
-    yield tell.passed("redis-secret", f"Redis credentials found in Vault ({path})")
-    if silence := reach(login.host, login.port, timeout):
-        todo = "start it, or mend host and port in the secret and the network on the way"
-        yield tell.critical("redis-reachable", f"Redis does not answer at {login.address}: {silence}", todo)
+def _check(context: ValidationContext, reporter: Reporter, path: str, *, configured: bool) -> Iterator[Result]:
+    login, timeout = read_login(context, path, wanted.redis, configured=configured), context.timeout * _SHARE
+    yield reporter.passed("redis-secret", f"Redis credentials found in Vault ({path})")
+    if error := connection_error(login.host, login.port, timeout):
+        todo = "start it, or correct host and port in the secret, or the network"
+        yield reporter.critical("redis-reachable", f"Redis does not answer at {login.address}: {error}", todo)
         return
-    yield tell.passed("redis-reachable", f"Redis answers at {login.address}")
+    yield reporter.passed("redis-reachable", f"Redis answers at {login.address}")
     driver = library("redis")
     with closing(_client(driver, login, timeout)) as client:
-        said = _ping(driver, client)
-        yield from _answer(tell, login, said)
-        if not said:
-            yield _probe(tell, driver, client)
-    if said in {"", _REFUSED}:
-        yield _stranger(tell, driver, login, timeout)
-        yield _liar(tell, driver, login, timeout)
+        error = _ping(driver, client)
+        yield from _check_login(reporter, login, error)
+        if not error:
+            yield _check_probe(reporter, driver, client)
+    if error in {"", _REJECTED}:
+        yield _check_anonymous(reporter, driver, login, timeout)
+        yield _check_wrong_password(reporter, driver, login, timeout)
 
 
 def _ping(driver: Any, client: Any) -> str:
-    """Empty where it answers, _REFUSED where the login is not accepted, else the name of what went wrong."""
+    """Empty after a success; _REJECTED where Redis rejects the login; otherwise the name of the error."""
     try:
         client.ping()
     except driver.exceptions.AuthenticationError:
-        return _REFUSED
+        return _REJECTED
     except driver.exceptions.RedisError as exc:
         return type(exc).__name__
     return ""
 
 
-def _answer(tell: Teller, login: RedisLogin, said: str) -> Iterator[Result]:
+def _check_login(reporter: Reporter, login: RedisLogin, error: str) -> Iterator[Result]:
     name = login.username or "the default user"
-    if said and said != _REFUSED and login.tls:
-        todo = "does the server speak TLS at this port, and does its certificate fit ca_file and host?"
-        yield tell.critical("redis-tls", f"no TLS connection to {login.address} comes about ({said})", todo)
+    if error and error != _REJECTED and login.tls:
+        todo = "check that the server has TLS at this port, and a certificate that matches ca_file and host"
+        yield reporter.critical("redis-tls", f"the TLS connection to {login.address} fails ({error})", todo)
         return
     loopback = is_loopback(login.host)
-    yield thresholds.wire(tell, "redis-tls", "Redis", loopback=loopback, tls=login.tls, verified=login.tls)
-    if said == _REFUSED:
+    yield thresholds.encryption(reporter, "redis-tls", "Redis", loopback=loopback, tls=login.tls, verified=login.tls)
+    if error == _REJECTED:
         todo = "write the user's password into the secret, or set it in Redis (ACL SETUSER, requirepass)"
-        yield tell.critical("redis-login", f"Redis refuses the password of {name}", todo)
-    elif said:
-        todo = "does the port speak TLS (`tls: true` in the secret), and is the server well?"
-        yield tell.critical("redis-login", f"Redis does not answer a PING ({said})", todo)
+        yield reporter.critical("redis-login", f"Redis rejects the password of {name}", todo)
+    elif error:
+        todo = "check whether the port needs TLS (`tls: true` in the secret), and see the server's log"
+        yield reporter.critical("redis-login", f"Redis does not answer PING ({error})", todo)
     else:
-        yield tell.passed("redis-login", f"Redis login as {name} works")
+        yield reporter.passed("redis-login", f"Redis login as {name} works")
 
 
-def _probe(tell: Teller, driver: Any, client: Any) -> Result:
+def _check_probe(reporter: Reporter, driver: Any, client: Any) -> Result:
     key, value = f"lessee:validate:{uuid.uuid4()}", uuid.uuid4().hex
     try:
         client.set(key, value, ex=_TTL)
-        kept, left = client.get(key), client.ttl(key)
+        stored, left = client.get(key), client.ttl(key)
         client.delete(key)
     except driver.exceptions.RedisError as exc:
-        todo = "may the user SET, GET and DEL (ACL), and has the server memory left (maxmemory)?"
-        return tell.critical("redis-probe", f"a probe key cannot be set and read ({type(exc).__name__})", todo)
-    if kept != value.encode() or not 0 < left <= _TTL:
-        todo = "is what answers a Redis, or a proxy that keeps nothing?"
-        return tell.critical("redis-probe", "a probe key is not there as it was set", todo)
-    return tell.passed("redis-probe", "a probe key was set with a ttl, read and deleted")
+        todo = "check that the user may SET, GET and DEL (ACL), and that the server has free memory (maxmemory)"
+        return reporter.critical("redis-probe", f"a probe key cannot be set and read ({type(exc).__name__})", todo)
+    if stored != value.encode() or not 0 < left <= _TTL:
+        todo = "check that the server is Redis, and not a proxy that stores nothing"
+        return reporter.critical("redis-probe", "a probe key was not stored as it was set", todo)
+    return reporter.passed("redis-probe", "a probe key was set with a TTL, read and deleted")
 
 
-def _stranger(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Result:
-    check = "redis-demands-login"
+def _check_anonymous(reporter: Reporter, driver: Any, login: RedisLogin, timeout: float) -> Result:
+    check = "redis-requires-login"
     with closing(_client(driver, replace(login, username="", password=""), timeout)) as client:
-        said = _ping(driver, client)
-    if said == _REFUSED:
-        return tell.passed(check, "Redis refuses who does not log in")
-    if said:
-        return tell.unlooked(check, f"without a login Redis gives no clear answer ({said})")
-    todo = "set a password for the default user (requirepass), or switch it off (ACL SETUSER default off)"
-    return tell.critical(check, "Redis is open: it answers who does not log in", todo)
+        error = _ping(driver, client)
+    if error == _REJECTED:
+        return reporter.passed(check, "Redis rejects clients without a login")
+    if error:
+        return reporter.skipped(check, f"Redis does not answer a client without a login ({error})")
+    todo = "set a password for the default user (requirepass), or disable it (ACL SETUSER default off)"
+    return reporter.critical(check, "Redis is open: it accepts clients without a login", todo)
 
 
-def _liar(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Result:
-    check = "redis-refuses-wrong-password"
+def _check_wrong_password(reporter: Reporter, driver: Any, login: RedisLogin, timeout: float) -> Result:
+    check = "redis-rejects-wrong-password"
     with closing(_client(driver, replace(login, password=uuid.uuid4().hex), timeout)) as client:
-        said = _ping(driver, client)
-    if said == _REFUSED:
-        return tell.passed(check, "Redis refuses a wrong password")
-    if said:
-        return tell.unlooked(check, f"to a wrong password Redis gives no clear answer ({said})")
-    todo = "take `nopass` from the user: ACL SETUSER … resetpass >PASSWORD"
-    return tell.critical(check, "Redis takes any password", todo)
+        error = _ping(driver, client)
+    if error == _REJECTED:
+        return reporter.passed(check, "Redis rejects a wrong password")
+    if error:
+        return reporter.skipped(check, f"Redis does not answer a client with a wrong password ({error})")
+    todo = "remove `nopass` from the user: ACL SETUSER … resetpass >PASSWORD"
+    return reporter.critical(check, "Redis accepts any password", todo)
 
 
 def _client(driver: Any, login: RedisLogin, timeout: float) -> Any:

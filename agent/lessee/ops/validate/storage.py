@@ -1,4 +1,4 @@
-"""An object store, with the key in Vault: whom it lets in, whom it does not, and whether it keeps what it is given."""
+"""Checks an object store with the key in Vault: it must accept only this key, and store what it is sent."""
 
 import os
 import uuid
@@ -12,13 +12,13 @@ from lessee.core.credentials import S3Login
 from lessee.core.immutable import replace
 from lessee.host.http_client import is_loopback
 from lessee.ops.validate.checks import Check
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.credentials import credentials, library
-from lessee.ops.validate.network import reach
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.credentials import library, read_login
+from lessee.ops.validate.network import connection_error
 from lessee.ops.validate.policy import thresholds
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.ops.validate.policy.results import Reporter, Result
 
-_TELL = Teller("storage")
+_REPORTER = Reporter("storage")
 _NAMES = (
     "s3-secret",
     "s3-reachable",
@@ -27,83 +27,85 @@ _NAMES = (
     "s3-bucket",
     "s3-list",
     "s3-put-get",
-    "s3-refuses-anonymous",
+    "s3-rejects-anonymous",
     "s3-delete",
-    "s3-refuses-wrong-key",
+    "s3-rejects-wrong-key",
 )
 _SHARE = 0.4
-"""Of a check's time, for each answer."""
-_REFUSED = {
+"""Of a check's time, for each response."""
+_UNKNOWN_KEY = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "InvalidToken",
     "ExpiredToken",
     "UnrecognizedClientException",
 }
-_CLOSED = _REFUSED | {"AccessDenied", "AllAccessDisabled", "Forbidden", "Unauthorized", "401", "403"}
-"""Of who has no key, or not the right one."""
-_GONE = {"NoSuchBucket", "404"}
+_REJECTED = _UNKNOWN_KEY | {"AccessDenied", "AllAccessDisabled", "Forbidden", "Unauthorized", "401", "403"}
+"""The codes for clients without a key, or with a wrong one."""
+_NO_BUCKET = {"NoSuchBucket", "404"}
 
 
-def checks(subject: Subject) -> Iterator[Check]:
-    """Those of the bucket of the apps."""
-    said = subject.config.validate.storage
-    path = (said or StorageCheck()).secret
-    yield Check("storage", _NAMES, partial(_look, subject, path, configured=said is not None))
+def checks(context: ValidationContext) -> Iterator[Check]:
+    """The check of the apps' bucket."""
+    block = context.config.validate.storage
+    path = (block or StorageCheck()).secret
+    yield Check("storage", _NAMES, partial(_check, context, path, configured=block is not None))
 
 
-def _look(subject: Subject, path: str, *, configured: bool) -> Iterator[Result]:
-    login, timeout = credentials(subject, path, wanted.s3, configured=configured), subject.timeout * _SHARE
-    yield _TELL.passed("s3-secret", f"Object store credentials found in Vault ({path})")
-    if silence := reach(login.host, login.port, timeout):
-        todo = "start it, or mend the secret's endpoint and the network on the way"
-        yield _TELL.critical("s3-reachable", f"the object store does not answer at {login.url}: {silence}", todo)
+def _check(context: ValidationContext, path: str, *, configured: bool) -> Iterator[Result]:
+    login, timeout = read_login(context, path, wanted.s3, configured=configured), context.timeout * _SHARE
+    yield _REPORTER.passed("s3-secret", f"Object store credentials found in Vault ({path})")
+    if error := connection_error(login.host, login.port, timeout):
+        todo = "start it, or correct the endpoint in the secret, or the network"
+        yield _REPORTER.critical("s3-reachable", f"the object store does not answer at {login.url}: {error}", todo)
         return
-    yield _TELL.passed("s3-reachable", f"the object store answers at {login.url}")
+    yield _REPORTER.passed("s3-reachable", f"the object store answers at {login.url}")
     store = _Store(login, timeout)
-    code, _ = store.ask(store.client, "list_objects_v2", MaxKeys=1)
+    code, _ = store.call(store.client, "list_objects_v2", MaxKeys=1)
     if code == "SSLError":
-        todo = "does the server speak TLS at this port, and does its certificate fit ca_file and host?"
-        yield _TELL.critical("s3-tls", f"no TLS connection to {login.url} comes about", todo)
+        todo = "check that the server has TLS at this port, and a certificate that matches ca_file and host"
+        yield _REPORTER.critical("s3-tls", f"the TLS connection to {login.url} fails", todo)
         return
     loopback = is_loopback(login.host)
-    yield thresholds.wire(_TELL, "s3-tls", "the object store", loopback=loopback, tls=login.tls, verified=login.tls)
-    if (yield from _inside(code, login.bucket)):
-        yield from _probe(store)
-    yield _liar(store)
+    yield thresholds.encryption(
+        _REPORTER, "s3-tls", "the object store", loopback=loopback, tls=login.tls, verified=login.tls
+    )
+    if (yield from _check_bucket(code, login.bucket)):
+        yield from _check_probe(store)
+    yield _check_wrong_key(store)
 
 
 class _Store:
-    """Clients of one store: with the key, without one, and with a wrong one."""
+    """Clients of one store: with the key, without a key, and with a wrong one."""
 
     def __init__(self, login: S3Login, timeout: float) -> None:
         self._login = login
         self._timeout = timeout
         self._session = library("botocore.session").Session()
-        # What the operator's own files and variables say is not what the apps will use.
+        # The apps do not use the operator's own AWS configuration.
         for variable in ("config_file", "credentials_file"):
             self._session.set_config_variable(variable, os.devnull)
         self._session.set_config_variable("profile", None)
-        self.client = self._make(login)
+        self.client = self._create(login)
 
     def anonymous(self) -> Any:
-        return self._make(None)
+        return self._create(None)
 
-    def wrong(self) -> Any:
-        return self._make(replace(self._login, secret_key=uuid.uuid4().hex))
+    def with_wrong_key(self) -> Any:
+        return self._create(replace(self._login, secret_key=uuid.uuid4().hex))
 
-    def ask(self, client: Any, operation: str, **said: Any) -> tuple[str, Any]:
-        """The code of an error, or "" and the answer."""
+    def call(self, client: Any, operation: str, **parameters: Any) -> tuple[str, Any]:
+        """An error code, or "" and the response."""
         exceptions = library("botocore.exceptions")
         try:
-            answer = getattr(client, operation)(Bucket=self._login.bucket, **said)
+            answer = getattr(client, operation)(Bucket=self._login.bucket, **parameters)
             return "", answer["Body"].read() if operation == "get_object" else answer
         except exceptions.ClientError as exc:
-            return str(exc.response.get("Error", {}).get("Code") or "an error without a code"), None
+            return str(exc.response.get("Error", {}).get("Code") or "no error code"), None
         except exceptions.BotoCoreError as exc:
             return type(exc).__name__, None
 
-    def _make(self, login: S3Login | None) -> Any:
+    def _create(self, login: S3Login | None) -> Any:
         settings = {
             "retries": {"max_attempts": 0},
             "connect_timeout": self._timeout,
@@ -125,79 +127,82 @@ class _Store:
         )
 
 
-def _inside(code: str, bucket: str) -> Generator[Result, None, bool]:
-    """What a listing ended with; whether there is a bucket to look into."""
-    if code in _REFUSED:
-        todo = "write a key that the store knows into the secret"
-        yield _TELL.critical("s3-key", f"the object store refuses the key ({code})", todo)
+def _check_bucket(code: str, bucket: str) -> Generator[Result, None, bool]:
+    """Results by the error code of a list request. Returns whether the bucket exists."""
+    if code in _UNKNOWN_KEY:
+        todo = "write a key of the store into the secret"
+        yield _REPORTER.critical("s3-key", f"the object store rejects the key ({code})", todo)
         return False
-    if code in _GONE:
-        yield _TELL.passed("s3-key", "the object store knows the key")
-        todo = "make it, or mend `bucket` in the secret"
-        yield _TELL.critical("s3-bucket", f"there is no bucket {bucket}", todo)
+    if code in _NO_BUCKET:
+        yield _REPORTER.passed("s3-key", "the object store accepts the key")
+        todo = "create it, or correct `bucket` in the secret"
+        yield _REPORTER.critical("s3-bucket", f"the bucket {bucket} does not exist", todo)
         return False
     if code and code != "AccessDenied":
-        todo = "see the store's own log; is what answers an S3 server?"
-        yield _TELL.critical("s3-key", f"the object store answers with {code}", todo)
+        todo = "see the store's own log, and check that it is an S3 server"
+        yield _REPORTER.critical("s3-key", f"the object store answers with {code}", todo)
         return False
-    yield _TELL.passed("s3-key", "the object store knows the key")
-    yield _TELL.passed("s3-bucket", f"the bucket {bucket} is there")
+    yield _REPORTER.passed("s3-key", "the object store accepts the key")
+    yield _REPORTER.passed("s3-bucket", f"the bucket {bucket} exists")
     if code:
-        yield _TELL.warning("s3-list", f"the key may not list {bucket}", "grant it s3:ListBucket, if apps list objects")
+        todo = "grant it s3:ListBucket, if apps list objects"
+        yield _REPORTER.warning("s3-list", f"the key may not list {bucket}", todo)
     else:
-        yield _TELL.passed("s3-list", f"the key may list {bucket}")
+        yield _REPORTER.passed("s3-list", f"the key may list {bucket}")
     return True
 
 
-def _probe(store: _Store) -> Iterator[Result]:
+def _check_probe(store: _Store) -> Iterator[Result]:
     name, content = f"lessee-validate/{uuid.uuid4()}", uuid.uuid4().hex.encode()
     todo = "grant the key s3:PutObject and s3:GetObject on the bucket's objects"
     try:
-        put, _ = store.ask(store.client, "put_object", Key=name, Body=content)
-        got, found = store.ask(store.client, "get_object", Key=name)
+        put, _ = store.call(store.client, "put_object", Key=name, Body=content)
+        got, found = store.call(store.client, "get_object", Key=name)
         if put:
-            yield _TELL.critical("s3-put-get", f"a probe object cannot be put ({put})", todo)
+            yield _REPORTER.critical("s3-put-get", f"a probe object cannot be written ({put})", todo)
         elif got or found != content:
-            yield _TELL.critical("s3-put-get", f"a probe object cannot be got ({got or 'other content'})", todo)
+            reason = got or "its content differs"
+            yield _REPORTER.critical("s3-put-get", f"a probe object cannot be read ({reason})", todo)
         else:
-            yield _TELL.passed("s3-put-get", "a probe object was put and got")
-        yield _stranger(store, name)
+            yield _REPORTER.passed("s3-put-get", "a probe object was written and read")
+        yield _check_anonymous(store, name)
     finally:
-        code, _ = store.ask(store.client, "delete_object", Key=name)
+        code, _ = store.call(store.client, "delete_object", Key=name)
     if put:
-        yield _TELL.unlooked("s3-delete", "there is no probe object to delete")
+        yield _REPORTER.skipped("s3-delete", "there is no probe object to delete")
     elif code:
         todo = f"grant the key s3:DeleteObject, and delete {name}"
-        yield _TELL.critical("s3-delete", f"the probe object cannot be deleted ({code})", todo)
+        yield _REPORTER.critical("s3-delete", f"the probe object cannot be deleted ({code})", todo)
     else:
-        yield _TELL.passed("s3-delete", "the probe object was deleted")
+        yield _REPORTER.passed("s3-delete", "the probe object was deleted")
 
 
-def _stranger(store: _Store, name: str) -> Result:
+def _check_anonymous(store: _Store, name: str) -> Result:
     client, own = store.anonymous(), f"{name}-anonymous"
-    tried = {
-        "list": store.ask(client, "list_objects_v2", MaxKeys=1),
-        "get": store.ask(client, "get_object", Key=name),
-        "put": store.ask(client, "put_object", Key=own, Body=b""),
+    results = {
+        "list": store.call(client, "list_objects_v2", MaxKeys=1),
+        "read": store.call(client, "get_object", Key=name),
+        "write": store.call(client, "put_object", Key=own, Body=b""),
     }
-    may = [what for what, (code, _) in tried.items() if not code]
-    if "put" in may:
-        store.ask(store.client, "delete_object", Key=own)
-    if may:
-        todo = "take the bucket's public policy away, or make a bucket of its own for what is public"
-        return _TELL.critical("s3-refuses-anonymous", f"anybody may {', '.join(may)} objects", todo)
-    if unclear := sorted({code for code, _ in tried.values()} - _CLOSED):
-        text = f"without a key the object store gives no clear answer ({', '.join(unclear)})"
-        return _TELL.unlooked("s3-refuses-anonymous", text)
-    return _TELL.passed("s3-refuses-anonymous", "the bucket is closed to who has no key")
+    allowed = [action for action, (code, _) in results.items() if not code]
+    if "write" in allowed:
+        store.call(store.client, "delete_object", Key=own)
+    if allowed:
+        todo = "remove the bucket's public policy, or create another bucket for public objects"
+        text = f"clients without a key may {', '.join(allowed)} objects"
+        return _REPORTER.critical("s3-rejects-anonymous", text, todo)
+    if unclear := sorted({code for code, _ in results.values()} - _REJECTED):
+        text = f"the object store does not answer a client without a key ({', '.join(unclear)})"
+        return _REPORTER.skipped("s3-rejects-anonymous", text)
+    return _REPORTER.passed("s3-rejects-anonymous", "the object store rejects clients without a key")
 
 
-def _liar(store: _Store) -> Result:
-    code, _ = store.ask(store.wrong(), "list_objects_v2", MaxKeys=1)
-    if code in _CLOSED:
-        return _TELL.passed("s3-refuses-wrong-key", "the object store refuses a wrong key")
+def _check_wrong_key(store: _Store) -> Result:
+    code, _ = store.call(store.with_wrong_key(), "list_objects_v2", MaxKeys=1)
+    if code in _REJECTED:
+        return _REPORTER.passed("s3-rejects-wrong-key", "the object store rejects a wrong key")
     if code:
-        text = f"to a wrong key the object store gives no clear answer ({code})"
-        return _TELL.unlooked("s3-refuses-wrong-key", text)
-    todo = "switch on the store's authentication: it checks no signatures"
-    return _TELL.critical("s3-refuses-wrong-key", "the object store takes any secret key", todo)
+        text = f"the object store does not answer a client with a wrong key ({code})"
+        return _REPORTER.skipped("s3-rejects-wrong-key", text)
+    todo = "enable the store's authentication: it does not check signatures"
+    return _REPORTER.critical("s3-rejects-wrong-key", "the object store accepts any secret key", todo)

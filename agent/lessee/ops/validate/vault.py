@@ -1,228 +1,232 @@
-"""Vault itself: the server, and what the configured login may do there."""
+"""Checks Vault: the servers, the configured login and its permissions, and a running agent."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from lessee.config.grammar.validate import CACHE_DATABASE, DatabaseCheck, StorageCheck
-from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableError
+from lessee.core.errors import AgentUnavailableError, LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.secrets import Secret
 from lessee.host.http_client import is_loopback
-from lessee.ops.validate import agent
-from lessee.ops.validate.checks import Check, NotLookedError
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.policy import thresholds
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.policy import agent_status, thresholds
+from lessee.ops.validate.policy.results import Reporter, Result
+from lessee.status.server import request_status
 from lessee.vault.admin import AdminClient
 from lessee.vault.health import Health
 
-_TELL = Teller("vault")
-_SERVER = ("reachable", "initialised", "unsealed", "active-node", "tls", "tls-expiry", "clock-skew")
+_REPORTER = Reporter("vault")
+_SERVER = ("reachable", "initialized", "unsealed", "active-node", "tls", "tls-expiry", "clock-skew")
 _TOKEN = ("login", "token-not-root", "token-ttl", "token-renewable")
 _PROBE = "lessee-validate"
-"""A path that is not there: a policy that allows it is told by a 404."""
+"""A path that does not exist: Vault answers 404 where a policy allows it."""
 
 
-def checks(subject: Subject) -> Iterator[Check]:
-    """Those of the server, of the login, and of an agent that runs here."""
-    yield Check("vault", _SERVER, partial(_server, subject))
-    yield Check("vault", _TOKEN, partial(_token, subject))
-    yield Check("vault", ("kv-version-2",), partial(_version, subject))
-    yield Check("vault", ("secret-readable",), partial(_readable, subject))
-    yield Check("vault", ("environments-apart",), partial(_apart, subject))
-    yield Check("vault", ("audit-device",), partial(_audit, subject))
-    yield agent.check(subject, _TELL)
+def checks(context: ValidationContext) -> Iterator[Check]:
+    """The checks of the servers, of the login, and of an agent on this machine."""
+    yield Check("vault", _SERVER, partial(_check_servers, context))
+    yield Check("vault", _TOKEN, partial(_check_login, context))
+    yield Check("vault", ("kv-version-2",), partial(_check_kv_version, context))
+    yield Check("vault", ("secret-readable",), partial(_check_readable, context))
+    yield Check("vault", ("environments-isolated",), partial(_check_isolation, context))
+    yield Check("vault", ("audit-device",), partial(_check_audit, context))
+    yield Check("vault", agent_status.NAMES, partial(_check_agent, context))
 
 
-def _server(subject: Subject) -> Iterator[Result]:
-    every = subject.health()
-    healthy = [one for one in every if not one.error]
-    silent = [f"{one.url}: {one.error}" for one in every if one.error]
-    todo = "start it, or mend vault.address and the network on the way"
+def _check_servers(context: ValidationContext) -> Iterator[Result]:
+    health = context.health()
+    healthy = [node for node in health if not node.error]
+    errors = [f"{node.url}: {node.error}" for node in health if node.error]
+    todo = "start it, or correct vault.address, or the network"
     if not healthy:
-        yield _TELL.critical("reachable", f"Vault does not answer: {'; '.join(silent)}", todo)
+        yield _REPORTER.critical("reachable", f"Vault does not answer: {'; '.join(errors)}", todo)
         return
-    if silent:
-        yield _TELL.warning("reachable", f"a node of Vault does not answer: {'; '.join(silent)}", todo)
+    if errors:
+        yield _REPORTER.warning("reachable", f"some nodes of Vault do not answer: {'; '.join(errors)}", todo)
     else:
-        yield _TELL.passed("reachable", f"Vault connection successful ({', '.join(one.url for one in healthy)})")
-    yield from _state(healthy)
-    yield from _security(subject, healthy)
-    yield from _clock(healthy)
+        urls = ", ".join(node.url for node in healthy)
+        yield _REPORTER.passed("reachable", f"Vault connection successful ({urls})")
+    yield from _check_state(healthy)
+    yield _check_active(context, healthy)
+    yield _check_tls(context, [node.url for node in healthy])
+    yield _check_certificates(context, healthy)
+    yield _check_clock(healthy)
 
 
-def _state(healthy: list[Health]) -> Iterator[Result]:
-    if not any(one.initialized for one in healthy):
-        todo = "initialise it: `lessee setup --init DIR`, or `bao operator init`"
-        yield _TELL.critical("initialised", "Vault is not initialised", todo)
-        yield _TELL.unlooked("unsealed", "Vault is not initialised")
+def _check_state(healthy: list[Health]) -> Iterator[Result]:
+    if not any(node.initialized for node in healthy):
+        todo = "initialize it: `lessee setup --init DIR`, or `bao operator init`"
+        yield _REPORTER.critical("initialized", "Vault is not initialized", todo)
+        yield _REPORTER.skipped("unsealed", "Vault is not initialized")
         return
-    yield _TELL.passed("initialised", "Vault is initialised")
-    if sealed := [one.url for one in healthy if one.sealed]:
+    yield _REPORTER.passed("initialized", "Vault is initialized")
+    if sealed := [node.url for node in healthy if node.sealed]:
         todo = "unseal it: `bao operator unseal`, once for each key of the threshold"
-        yield _TELL.critical("unsealed", f"Vault is sealed: {', '.join(sealed)}", todo)
+        yield _REPORTER.critical("unsealed", f"Vault is sealed: {', '.join(sealed)}", todo)
     else:
-        yield _TELL.passed("unsealed", "Vault is unsealed")
+        yield _REPORTER.passed("unsealed", "Vault is unsealed")
 
 
-def _security(subject: Subject, healthy: list[Health]) -> Iterator[Result]:
-    yield _active(subject, healthy)
-    yield _tls(subject, [one.url for one in healthy])
-    certificates = [one.certificate for one in healthy if one.certificate is not None]
-    if certificates:
-        left = min(_not_after(certificate) for certificate in certificates) - subject.now
-        todo = "have a new certificate issued, and let Vault read it (SIGHUP)"
-        yield thresholds.expiry(_TELL, "tls-expiry", "Vault's certificate", left, todo)
-    else:
-        yield _TELL.unlooked("tls-expiry", "there is no TLS, and so no certificate")
-
-
-def _active(subject: Subject, healthy: list[Health]) -> Result:
+def _check_active(context: ValidationContext, healthy: list[Health]) -> Result:
     check = "active-node"
-    if any(one.active for one in healthy):
-        return _TELL.passed(check, "an active node serves")
-    if all(one.sealed for one in healthy):
-        return _TELL.unlooked(check, "Vault is sealed")
+    if any(node.active for node in healthy):
+        return _REPORTER.passed(check, "an active node answers")
+    if all(node.sealed for node in healthy):
+        return _REPORTER.skipped(check, "Vault is sealed")
     try:
-        subject.client()
-    except NotLookedError:
-        todo = "bring back so many nodes that they are a majority: `bao operator raft list-peers`"
-        return _TELL.critical(check, "a standby answers, and no node is active", todo)
-    return _TELL.passed(check, "a standby passes on to an active node")
+        context.client()
+    except CheckSkippedError:
+        todo = "start nodes until they have a majority: `bao operator raft list-peers`"
+        return _REPORTER.critical(check, "only standby nodes answer, and no node is active", todo)
+    return _REPORTER.passed(check, "a standby node forwards requests to the active node")
 
 
-def _tls(subject: Subject, urls: list[str]) -> Result:
-    bare = [url for url in urls if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")]
-    if bare:
+def _check_tls(context: ValidationContext, urls: list[str]) -> Result:
+    plaintext = [url for url in urls if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")]
+    if plaintext:
         todo = "give Vault's listener a certificate, and write https:// in vault.address"
-        return _TELL.critical("tls", f"tokens and secrets cross the network in the clear: {', '.join(bare)}", todo)
-    if subject.config.vault.tls_skip_verify and any(url.startswith("https://") for url in urls):
-        todo = "take `insecure: true` out, and name the CA in vault.ca_file"
-        return _TELL.critical("tls", "Vault's certificate is not verified: anybody may answer in its place", todo)
-    secured = all(url.startswith("https://") for url in urls)
-    return _TELL.passed("tls", "TLS, and verified" if secured else "plain HTTP, on loopback alone")
+        text = f"tokens and secrets cross the network without TLS: {', '.join(plaintext)}"
+        return _REPORTER.critical("tls", text, todo)
+    if context.config.vault.tls_skip_verify and any(url.startswith("https://") for url in urls):
+        todo = "remove `tls_skip_verify: true`, and set vault.ca_file"
+        return _REPORTER.critical("tls", "Vault's certificate is not verified: another server may answer", todo)
+    is_encrypted = all(url.startswith("https://") for url in urls)
+    return _REPORTER.passed("tls", "TLS, certificate verified" if is_encrypted else "HTTP on loopback only")
+
+
+def _check_certificates(context: ValidationContext, healthy: list[Health]) -> Result:
+    certificates = [node.certificate for node in healthy if node.certificate is not None]
+    if not certificates:
+        return _REPORTER.skipped("tls-expiry", "no TLS")
+    left = min(_not_after(certificate) for certificate in certificates) - context.now
+    todo = "issue a new certificate, and let Vault reload it (SIGHUP)"
+    return thresholds.expiry(_REPORTER, "tls-expiry", "Vault's certificate", left, todo)
 
 
 def _not_after(certificate: bytes) -> float:
-    from cryptography import x509  # noqa: PLC0415  # Only this needs it.
+    from cryptography import x509  # noqa: PLC0415  # Only this check needs it.
 
     return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
 
 
-def _clock(healthy: list[Health]) -> Iterator[Result]:
-    # The server says whole seconds: on the average it is half a second later.
-    apart = [one.received_at - one.server_time - 0.5 for one in healthy if one.server_time is not None]
-    if apart:
-        yield thresholds.skew(_TELL, "clock-skew", "Vault", max(apart, key=abs))
-    else:
-        yield _TELL.unlooked("clock-skew", "Vault does not say what time it is")
+def _check_clock(healthy: list[Health]) -> Result:
+    # The server reports whole seconds, which on average are half a second old.
+    differences = [node.received_at - node.server_time - 0.5 for node in healthy if node.server_time is not None]
+    if differences:
+        return thresholds.skew(_REPORTER, "clock-skew", "Vault", max(differences, key=abs))
+    return _REPORTER.skipped("clock-skew", "Vault does not report its time")
 
 
-def _token(subject: Subject) -> Iterator[Result]:
-    method = str(subject.config.vault.auth.__struct_config__.tag)
+def _check_login(context: ValidationContext) -> Iterator[Result]:
+    method = str(context.config.vault.auth.__struct_config__.tag)
     try:
-        subject.log_in()
+        context.log_in()
     except LesseeError as exc:
-        if isinstance(exc, VaultUnreachableError) and not any(one.active for one in subject.health()):
-            raise NotLookedError("Vault does not serve") from None
-        todo = exc.todo or "look at vault.auth and $VAULT_TOKEN, and whether the credentials are still valid"
-        yield _TELL.critical("login", f"the login by {method} fails: {exc.what}", todo)
+        if isinstance(exc, VaultUnreachableError) and not any(node.active for node in context.health()):
+            raise CheckSkippedError("Vault is unavailable") from None
+        todo = exc.todo or "check vault.auth and $VAULT_TOKEN, and whether the credentials are still valid"
+        yield _REPORTER.critical("login", f"the login with {method} fails: {exc.what}", todo)
         return
-    own = subject.identity()
-    yield _TELL.passed("login", f"Vault login by {method} works")
+    client = context.identity()
+    yield _REPORTER.passed("login", f"Vault login by {method} works")
     try:
-        known = own.request("GET", "auth/token/lookup-self").data
+        token = client.request("GET", "auth/token/lookup-self").data
     except VaultRequestError as exc:
-        raise NotLookedError(f"the token may not look itself up: {exc.what}") from None
-    yield from _judge(known)
+        raise CheckSkippedError(f"the token may not look itself up: {exc.what}") from None
+    yield from _check_token(token)
 
 
-def _judge(known: Mapping[str, Any]) -> Iterator[Result]:
-    if "root" in (known.get("policies") or ()):
-        todo = "give it a policy (`lessee check --policy` prints the smallest), and log in by approle or another method"
-        yield _TELL.critical("token-not-root", "the token is a root token: it may do everything", todo)
+def _check_token(token: Mapping[str, Any]) -> Iterator[Result]:
+    if "root" in (token.get("policies") or ()):
+        todo = "use a login such as AppRole, with a policy: `lessee check --policy` prints the least one"
+        yield _REPORTER.critical("token-not-root", "the token is a root token, with all permissions", todo)
     else:
-        yield _TELL.passed("token-not-root", "the token is no root token")
-    ttl, whole = float(known.get("ttl") or 0), float(known.get("creation_ttl") or 0)
-    yield thresholds.token_left(_TELL, "token-ttl", ttl, whole)
-    if ttl and not known.get("renewable"):
-        todo = "make it with token_type=service and without an explicit limit, or let the agent log in itself"
-        yield _TELL.warning("token-renewable", "the token cannot be renewed: the agent has to log in anew", todo)
+        yield _REPORTER.passed("token-not-root", "the token is not a root token")
+    ttl, whole = float(token.get("ttl") or 0), float(token.get("creation_ttl") or 0)
+    yield thresholds.token_ttl(_REPORTER, "token-ttl", ttl, whole)
+    if ttl and not token.get("renewable"):
+        todo = "create it with token_type=service and without an explicit maximum TTL, or let the agent log in itself"
+        text = "the token cannot be renewed, so the agent must log in again"
+        yield _REPORTER.warning("token-renewable", text, todo)
     else:
-        yield _TELL.passed("token-renewable", "the token can be renewed" if ttl else "the token does not end")
+        text = "the token can be renewed" if ttl else "the token does not expire"
+        yield _REPORTER.passed("token-renewable", text)
 
 
-def _version(subject: Subject) -> Iterator[Result]:
-    mount = subject.scope.mount
-    if subject.kv_version() == 1:
-        todo = f"keep versions: `bao kv enable-versioning {mount}`"
-        yield _TELL.warning("kv-version-2", f"{mount}/ is KV version 1: what is overwritten is gone", todo)
+def _check_kv_version(context: ValidationContext) -> Iterator[Result]:
+    mount = context.scope.mount
+    if context.kv_version() == 1:
+        todo = f"enable versions: `bao kv enable-versioning {mount}`"
+        yield _REPORTER.warning("kv-version-2", f"{mount}/ is KV version 1: overwritten values are lost", todo)
     else:
-        yield _TELL.passed("kv-version-2", f"{mount}/ is KV version 2")
+        yield _REPORTER.passed("kv-version-2", f"{mount}/ is KV version 2")
 
 
-def _readable(subject: Subject) -> Iterator[Result]:
-    own, version = subject.identity(), subject.kv_version()
-    for path in _usual(subject):
-        ref = subject.scope.secret(path)
+def _check_readable(context: ValidationContext) -> Iterator[Result]:
+    client, version = context.identity(), context.kv_version()
+    for path in _usual_paths(context):
+        ref = context.scope.secret(path)
         try:
-            found = own.read_secret(ref, version)
+            found = client.read_secret(ref, version)
         except VaultRequestError as exc:
-            what = f"{ref} cannot be read: {exc.what}"
-            todo = "grant it to the login's policy: `lessee check --policy` prints the smallest"
-            yield _TELL.critical("secret-readable", what, todo)
+            text = f"cannot read {ref}: {exc.what}"
+            todo = "grant it in the login's policy: `lessee check --policy` prints the least one"
+            yield _REPORTER.critical("secret-readable", text, todo)
         else:
             if not isinstance(found, Secret):
                 continue
-            yield _TELL.passed("secret-readable", f"Vault secret retrieval working ({ref})")
+            yield _REPORTER.passed("secret-readable", f"Vault secret retrieval working ({ref})")
         return
-    raise NotLookedError(f"there is no secret at any of {', '.join(_usual(subject))}")
+    raise CheckSkippedError(f"none of these secrets exists: {', '.join(_usual_paths(context))}")
 
 
-def _usual(subject: Subject) -> tuple[str, ...]:
-    said = subject.config.validate
-    cache = said.mcp_cache.secret if said.mcp_cache else None
+def _usual_paths(context: ValidationContext) -> tuple[str, ...]:
+    validate = context.config.validate
+    cache = validate.mcp_cache.secret if validate.mcp_cache else None
     return (
-        (said.database or DatabaseCheck()).secret,
-        (said.storage or StorageCheck()).secret,
+        (validate.database or DatabaseCheck()).secret,
+        (validate.storage or StorageCheck()).secret,
         cache or CACHE_DATABASE,
     )
 
 
-def _apart(subject: Subject) -> Iterator[Result]:
-    own, foreign = subject.identity(), sorted(subject.config.foreign_environments)
-    if not foreign:
-        raise NotLookedError("there are no other environments")
-    data = "data/" if subject.kv_version() != 1 else ""
-    folders = [f"{subject.scope.mount}/{data}{folder}" for folder in subject.other_folders().values()]
-    paths = {f"{folder}{path}" for folder in folders for path in (_PROBE, *_usual(subject))}
-    opened = _allowed(own, sorted(paths))
+def _check_isolation(context: ValidationContext) -> Iterator[Result]:
+    client, others = context.identity(), sorted(context.config.foreign_environments)
+    if not others:
+        raise CheckSkippedError("there are no other environments")
+    data = "data/" if context.kv_version() != 1 else ""
+    folders = [f"{context.scope.mount}/{data}{folder}" for folder in context.other_folders().values()]
+    paths = {f"{folder}{path}" for folder in folders for path in (_PROBE, *_usual_paths(context))}
+    accessible = _accessible(client, sorted(paths))
     for folder in folders:
         probe = f"{folder}{_PROBE}"
-        if probe not in opened and _answers(own, probe):
-            opened.append(probe)
-    if opened:
-        todo = "narrow the policy to this environment's own folder: `lessee setup` makes such"
-        yield _TELL.critical("environments-apart", f"the login may touch {', '.join(sorted(opened))}", todo)
+        if probe not in accessible and _may_read(client, probe):
+            accessible.append(probe)
+    if accessible:
+        todo = "limit the policy to this environment's folder, as `lessee setup` does"
+        text = f"the login has access to other environments: {', '.join(sorted(accessible))}"
+        yield _REPORTER.critical("environments-isolated", text, todo)
     else:
-        yield _TELL.passed("environments-apart", f"Vault refuses the paths of {', '.join(foreign)}")
+        yield _REPORTER.passed("environments-isolated", f"Vault denies access to {', '.join(others)}")
 
 
-def _allowed(own: AdminClient, paths: list[str]) -> list[str]:
-    """Those of which the token may do anything, by its policies; none where it may not ask."""
+def _accessible(client: AdminClient, paths: list[str]) -> list[str]:
+    """The paths for which the token has capabilities; none where it may not ask for them."""
     try:
-        found = own.capabilities(paths)
+        found = client.capabilities(paths)
     except VaultRequestError:
         return []
     return [path for path in paths if set(found[path]) - {"deny"}]
 
 
-def _answers(own: AdminClient, path: str) -> bool:
-    """Whether a request there is not refused. Raises DeniedError or VaultUnreachableError where that cannot be seen."""
+def _may_read(client: AdminClient, path: str) -> bool:
+    """Whether Vault allows a request. Raises DeniedError or VaultUnreachableError where that is not known."""
     try:
-        own.read(path)
+        client.read(path)
     except VaultRequestError as exc:
         if exc.kind is not Kind.DENIED:
             raise
@@ -230,14 +234,23 @@ def _answers(own: AdminClient, path: str) -> bool:
     return True
 
 
-def _audit(subject: Subject) -> Iterator[Result]:
-    client = subject.client()
+def _check_audit(context: ValidationContext) -> Iterator[Result]:
+    client = context.client()
     try:
         devices = client.request("GET", "sys/audit").data
     except VaultRequestError as exc:
-        raise NotLookedError(f"whether there is an audit device: {exc.what}; it takes sudo on sys/audit") from None
+        raise CheckSkippedError(f"cannot read the audit devices: {exc.what}; it needs sudo on sys/audit") from None
     if devices:
-        yield _TELL.passed("audit-device", f"Vault keeps an audit log ({', '.join(sorted(devices))})")
+        yield _REPORTER.passed("audit-device", f"Vault has an audit device ({', '.join(sorted(devices))})")
     else:
         todo = "enable one: `lessee setup`, or an audit stanza in the server's configuration"
-        yield _TELL.warning("audit-device", "Vault keeps no audit log: nobody will know who read what", todo)
+        yield _REPORTER.warning("audit-device", "Vault has no audit device, and does not log who reads secrets", todo)
+
+
+def _check_agent(context: ValidationContext) -> Iterator[Result]:
+    socket = Path(context.config.status.socket)
+    try:
+        status = request_status(socket, "GET", "/status.json", timeout=context.timeout)
+    except AgentUnavailableError:
+        raise CheckSkippedError(f"no agent answers at {socket}") from None
+    yield from agent_status.check_status(_REPORTER, status, context.now)

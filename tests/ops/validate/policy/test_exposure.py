@@ -1,82 +1,84 @@
-"""A public variable that takes a secret is found, by its template and by what is in it, and others are let alone."""
+"""Public variables with secrets are found by their templates and by their values, and no others."""
 
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.core.paths import Folder, Ref, Space
+from lessee.core.paths import Folder, PathScope, Ref
 from lessee.core.secrets import Secret
-from lessee.core.sensitive.names import Place
-from lessee.core.sensitive.traces import Traces
-from lessee.ops.validate.policy.exposure import Trial, listed
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.core.sensitive.leaks import LeakDetector
+from lessee.core.sensitive.names import SecretField
+from lessee.ops.validate.policy.exposure import TemplateProbe, public_fields
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
-SPACE = Space("secret", "testing/")
+SCOPE = PathScope("secret", "testing/")
 PUBLIC = ("VITE_",)
 VALUE = "not-a-real-value"
 APP = Ref("secret", "testing/app")
-PLACE = Place(str(APP), "api_key")
+FIELD = SecretField(str(APP), "api_key")
 
 
-def trial(text, **environ):
-    return Trial(Compiler({"x.j2": text}.__getitem__, SPACE).compile("x.j2"), "dotenv", SPACE, environ)
+def probe(text, **environ):
+    return TemplateProbe(Compiler({"x.j2": text}.__getitem__, SCOPE).compile("x.j2"), "dotenv", SCOPE, environ)
 
 
-def found(text, secrets):
-    values = [(Place(str(ref), key), value) for ref, one in secrets.items() for key, value in one.data.items()]
-    return list(trial(text).holds(PUBLIC, secrets, Traces(values)))
+def leaked(text, secrets):
+    values = [
+        (SecretField(str(ref), key), value) for ref, secret in secrets.items() for key, value in secret.data.items()
+    ]
+    return list(probe(text).leaked_fields(PUBLIC, secrets, LeakDetector(values)))
 
 
 @pytest.mark.parametrize(
-    ("text", "taken"),
+    ("text", "fields"),
     [
-        ('VITE_A={{ secret("app").api_key }}\n', [("VITE_A", PLACE)]),
-        ('VITE_A=x-{{ secret("app").api_key }}\n', [("VITE_A", PLACE)]),
+        ('VITE_A={{ secret("app").api_key }}\n', [("VITE_A", FIELD)]),
+        ('VITE_A=x-{{ secret("app").api_key }}\n', [("VITE_A", FIELD)]),
         (
             '{% set app = secret("app") %}A={{ app.api_key }}\nVITE_B={{ app.url }}\n',
-            [("VITE_B", Place(str(APP), "url"))],
+            [("VITE_B", SecretField(str(APP), "url"))],
         ),
         (
             'VITE_A={{ dynamic("database/creds/web").password }}\n',
-            [("VITE_A", Place("database/creds/web", "password"))],
+            [("VITE_A", SecretField("database/creds/web", "password"))],
         ),
         (
             'VITE_A={% for name, one in secrets("keys/") | items %}{{ one.x }}{% endfor %}\n',
-            [("VITE_A", Place("secret/testing/keys/*", "x"))],
+            [("VITE_A", SecretField("secret/testing/keys/*", "x"))],
         ),
         ('VITE_A={{ env("HOME", "none") }}\nA={{ secret("app").api_key }}\n', []),
         ('VITE_A={% for key in secret("app") %}{{ key }}{% endfor %}\n', []),
     ],
 )
-def test_what_a_public_variable_takes_is_told_by_its_template(text, taken):
-    assert list(trial(text).takes(PUBLIC)) == taken
+def test_a_template_s_references_in_public_variables_are_found(text, fields):
+    assert list(probe(text).referenced_fields(PUBLIC)) == fields
 
 
-def test_a_template_that_made_up_values_do_not_fit_tells_nothing():
-    assert list(trial('VITE_A={{ secret("app").n | int + fail("no") }}\n').takes(PUBLIC)) == []
+def test_a_template_that_fails_with_sample_values_has_no_references():
+    assert list(probe('VITE_A={{ secret("app").n | int + fail("no") }}\n').referenced_fields(PUBLIC)) == []
 
 
-def test_how_many_keys_a_secret_has_that_is_made_up_is_no_matter():
-    assert list(trial('VITE_A={{ secret("app") | length }}\n').takes(PUBLIC)) == []
+def test_the_number_of_keys_of_a_sample_secret_does_not_matter():
+    assert list(probe('VITE_A={{ secret("app") | length }}\n').referenced_fields(PUBLIC)) == []
 
 
-def test_what_is_in_a_public_variable_is_told_whatever_its_key_is_called():
+def test_values_in_public_variables_are_found_whatever_their_keys():
     text = 'VITE_A={{ secret("app").api_key }}\nVITE_B=b\n'
-    assert found(text, {APP: Secret({"api_key": VALUE})}) == [("VITE_A", PLACE)]
+    assert leaked(text, {APP: Secret({"api_key": VALUE})}) == [("VITE_A", FIELD)]
     text = 'VITE_A={% for name, one in secrets("") | items %}{{ one.api_key }}{% endfor %}\n'
-    assert found(text, {APP: Secret({"api_key": VALUE})}) == [("VITE_A", PLACE)]
+    assert leaked(text, {APP: Secret({"api_key": VALUE})}) == [("VITE_A", FIELD)]
 
 
-def test_where_a_secret_is_not_known_nothing_can_be_told():
-    assert found('VITE_A={{ secret("app").api_key }}\n', {}) == []
+def test_a_missing_secret_leaves_no_values_to_find():
+    assert leaked('VITE_A={{ secret("app").api_key }}\n', {}) == []
     assert isinstance(APP.folder, Folder)
 
 
-def test_of_what_is_listed_as_public_it_is_told_where_it_comes_from():
+def test_the_fields_of_public_variables_are_listed():
     text = '{% set app = secret("app") %}VITE_A={{ app.api_key }}\nVITE_AB={{ app.url }}\nB={{ app.b }}\n'
     files = "[{template: x.env.j2}, {template: x.xml.j2}, {template: env.js.j2}]"
-    said = f"{{directory: /run/x, files: {files}, environ: y.env.j2"
-    apps = f"apps:\n  web: {said}, public: [VITE_A, B]}}\n  other: {said.replace('/x', '/y')}}}\n"
+    app = f"{{directory: /run/x, files: {files}, env_template: y.env.j2"
+    apps = f"apps:\n  web: {app}, public_variables: [VITE_A, B]}}\n  other: {app.replace('/x', '/y')}}}\n"
     config = parse(f"environment: testing\n{apps}", source="lessee.yaml", environ={}, for_child=True)
     script = 'window.x = {"VITE_A": {{ secret("app").token | json }}, "VITE_B": "b", "C": "{{ secret("app").b }}"};\n'
     texts = {
@@ -85,20 +87,20 @@ def test_of_what_is_listed_as_public_it_is_told_where_it_comes_from():
         "env.js.j2": script,
         "y.env.j2": 'VITE_A={{ secret("app").url }}\n',
     }
-    recipes = compile_recipes(config, Compiler(texts.__getitem__, space_of(config)))
-    assert list(listed(recipes["other"], {})) == []
-    assert list(listed(recipes["web"], {})) == [
-        ("x.env.j2", "VITE_A", PLACE),
-        ("x.env.j2", "B", Place(str(APP), "b")),
-        ("env.js.j2", "VITE_A", Place(str(APP), "token")),
-        ("y.env.j2", "VITE_A", Place(str(APP), "url")),
+    compiled_apps = compile_apps(config, Compiler(texts.__getitem__, path_scope_of(config)))
+    assert list(public_fields(compiled_apps["other"], {})) == []
+    assert list(public_fields(compiled_apps["web"], {})) == [
+        ("x.env.j2", "VITE_A", FIELD),
+        ("x.env.j2", "B", SecretField(str(APP), "b")),
+        ("env.js.j2", "VITE_A", SecretField(str(APP), "token")),
+        ("y.env.j2", "VITE_A", SecretField(str(APP), "url")),
     ]
-    [without] = compile_recipes(
+    [without] = compile_apps(
         parse(
-            f"environment: testing\napps: {{web: {said.partition(', environ')[0]}, public: [B]}}}}",
+            f"environment: testing\napps: {{web: {app.partition(', env_template')[0]}, public_variables: [B]}}}}",
             source="x",
             environ={},
         ),
-        Compiler(texts.__getitem__, space_of(config)),
+        Compiler(texts.__getitem__, path_scope_of(config)),
     ).values()
-    assert list(listed(without, {})) == [("x.env.j2", "B", Place(str(APP), "b"))]
+    assert list(public_fields(without, {})) == [("x.env.j2", "B", SecretField(str(APP), "b"))]

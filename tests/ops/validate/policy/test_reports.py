@@ -1,4 +1,4 @@
-"""What was found is told to people, to programs and to CI servers in the way of each."""
+"""Reports as text, JSON, YAML and JUnit XML."""
 
 import json
 
@@ -8,19 +8,19 @@ from lxml import etree
 
 from lessee.core.severity import Level
 from lessee.ops.validate.policy.reports import REPORTS, Report
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.ops.validate.policy.results import Reporter, Result
 
-VAULT, OTHER = Teller("vault"), Teller("other")
-FOUND = Report(
+VAULT, OTHER = Reporter("vault"), Reporter("other")
+REPORT = Report(
     "production",
     1764115200.0,
     (
         VAULT.passed("reachable", "Vault connection successful"),
         VAULT.critical("tls", "in the <clear> & open", "write 'https' or \"so\""),
         VAULT.warning("audit-device", "no audit log", "enable one"),
-        VAULT.unlooked("login", "Vault does not serve"),
-        VAULT.unlooked("token-ttl", "Vault does not serve either"),
-        OTHER.unlooked("configured", "not configured"),
+        VAULT.skipped("login", "Vault is unavailable"),
+        VAULT.skipped("token-ttl", "Vault is still unavailable"),
+        OTHER.skipped("configured", "not configured"),
         Result("other", "odd", Level.INFO, passed=False, text="a\x1b[31m\nb\x00\ufffe"),
     ),
 )
@@ -31,11 +31,11 @@ ATTRIBUTES = {
     "failure": {"message", "type"},
     "skipped": {"message", "type"},
 }
-"""Those that JUnit's schemas know, as CI servers have them."""
+"""The attributes in JUnit's schemas."""
 
 
-def test_people_get_the_seeds_layout():
-    assert REPORTS["text"](FOUND) == (
+def test_text_has_a_block_for_each_component():
+    assert REPORTS["text"](REPORT) == (
         "============================================================\n"
         "ENVIRONMENT VALIDATION REPORT: production\n"
         "============================================================\n"
@@ -47,38 +47,38 @@ def test_people_get_the_seeds_layout():
         "       → write 'https' or \"so\"\n"
         "  ❌ 🟡 no audit log\n"
         "       → enable one\n"
-        "  ⚪ 🔵 Vault does not serve (and 1 more could not be looked at)\n"
+        "  ⚪ 🔵 skipped: Vault is unavailable (and 1 more)\n"
         "\n"
         "📁 OTHER\n"
         "----------------------------------------\n"
         "  ❌ 🔵 a?[31m?b??\n"
-        "  ⚪ 🔵 not configured\n"
+        "  ⚪ 🔵 skipped: not configured\n"
         "\n"
         "============================================================\n"
-        "SUMMARY: 1/4 checks passed, 3 failed, 3 could not be looked at\n"
+        "SUMMARY: 1/4 checks passed, 3 failed, 3 skipped\n"
         "============================================================\n"
     )
 
 
-def test_people_who_want_more_get_names_and_all_that_could_not_be_looked_at():
-    text = REPORTS["text"](FOUND, verbose=True)
+def test_verbose_text_has_check_names_and_all_skipped_checks():
+    text = REPORTS["text"](REPORT, verbose=True)
     assert "  ✅ 🔵 Vault connection successful [reachable]\n" in text
-    assert "  ⚪ 🔵 Vault does not serve either [token-ttl]\n" in text
-    assert "more could not be looked at" not in text
+    assert "  ⚪ 🔵 Vault is still unavailable [token-ttl]\n" in text
+    assert "more)" not in text
 
 
-def test_where_all_passed_nothing_else_is_said():
-    text = REPORTS["text"](Report("", 0.0, FOUND.results[:1]))
+def test_text_of_a_success_has_no_other_counts():
+    text = REPORTS["text"](Report("", 0.0, REPORT.results[:1]))
     assert text.splitlines()[1] == "ENVIRONMENT VALIDATION REPORT"
     assert "SUMMARY: 1/1 checks passed, 0 failed\n" in text
 
 
 @pytest.mark.parametrize(("form", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
-def test_programs_get_one_object(form, read):
-    found = read(REPORTS[form](FOUND))
+def test_json_and_yaml_have_one_object(form, read):
+    found = read(REPORTS[form](REPORT))
     assert (found["environment"], found["at"]) == ("production", "2025-11-26T00:00:00Z")
-    assert (found["passed"], found["failed"], found["unlooked"]) == (1, 3, 3)
-    assert len(found["results"]) == len(FOUND.results)
+    assert (found["passed"], found["failed"], found["skipped"]) == (1, 3, 3)
+    assert len(found["results"]) == len(REPORT.results)
     assert found["results"][1] == {
         "component": "vault",
         "check": "tls",
@@ -90,8 +90,8 @@ def test_programs_get_one_object(form, read):
     assert found["results"][3]["passed"] is None
 
 
-def test_ci_servers_get_what_junits_schema_allows():
-    root = etree.fromstring(REPORTS["junit"](FOUND).encode())
+def test_junit_has_only_attributes_of_its_schema():
+    root = etree.fromstring(REPORTS["junit"](REPORT).encode())
     assert (root.tag, root.get("tests"), root.get("failures")) == ("testsuites", "7", "3")
     for element in root.iter():
         assert set(element.keys()) <= ATTRIBUTES[element.tag]
@@ -103,4 +103,4 @@ def test_ci_servers_get_what_junits_schema_allows():
     assert cases["tls"][0].get("message") == "in the <clear> & open; write 'https' or \"so\""
     assert (cases["tls"][0].tag, cases["tls"][0].get("type")) == ("failure", "critical")
     assert cases["odd"][0].get("message") == "a?[31m?b??"
-    assert (cases["login"][0].tag, cases["login"][0].get("message")) == ("skipped", "Vault does not serve")
+    assert (cases["login"][0].tag, cases["login"][0].get("message")) == ("skipped", "Vault is unavailable")

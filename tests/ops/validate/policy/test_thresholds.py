@@ -1,16 +1,16 @@
-"""Figures become results: what ends soon, clocks apart, what is nearly used up, and ways in the clear."""
+"""Results by thresholds: expiry, clock skew, token TTLs, usage and encryption."""
 
 import pytest
 
 from lessee.ops.validate.policy import thresholds
-from lessee.ops.validate.policy.results import Teller
+from lessee.ops.validate.policy.results import Reporter
 from lessee.ops.validate.policy.thresholds import DAY
 
-TELL = Teller("c")
+REPORTER = Reporter("c")
 
 
 def outcome(result):
-    """Its level where it failed, or None; what failed says what to do."""
+    """The level of a failure, which must have a todo; None after a success."""
     assert (result.component, result.check) == ("c", "n")
     assert bool(result.todo) is (result.passed is False)
     return result.level if result.passed is False else None
@@ -20,18 +20,18 @@ def outcome(result):
     ("left", "level"),
     [(15 * DAY, None), (13 * DAY, "warning"), (1.9 * DAY, "critical"), (0, "critical"), (-DAY, "critical")],
 )
-def test_what_ends_within_a_fortnight_is_told_and_within_two_days_it_is_critical(left, level):
-    result = thresholds.expiry(TELL, "n", "it", left, "renew it")
+def test_expiry_within_14_days_is_a_warning_and_within_2_critical(left, level):
+    result = thresholds.expiry(REPORTER, "n", "it", left, "renew it")
     assert outcome(result) == level
-    assert ("ended" in result.text) is (left <= 0)
+    assert ("expired" in result.text) is (left <= 0)
 
 
 @pytest.mark.parametrize(
     ("seconds", "level"),
     [(0, None), (-4.9, None), (6, "warning"), (-6, "warning"), (61, "critical"), (-61, "critical")],
 )
-def test_clocks_are_apart_in_both_directions(seconds, level):
-    assert outcome(thresholds.skew(TELL, "n", "it", seconds)) == level
+def test_clock_skew_fails_in_both_directions(seconds, level):
+    assert outcome(thresholds.skew(REPORTER, "n", "it", seconds)) == level
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_clocks_are_apart_in_both_directions(seconds, level):
         (25, 25, None),
     ],
 )
-def test_a_token_needs_time_to_be_renewed(left, whole, level):
-    assert outcome(thresholds.token_left(TELL, "n", left, whole)) == level
+def test_a_token_needs_time_for_its_renewal(left, whole, level):
+    assert outcome(thresholds.token_ttl(REPORTER, "n", left, whole)) == level
 
 
 @pytest.mark.parametrize(("used", "level"), [(80, None), (81, "warning"), (97, "warning"), (98, "critical")])
-def test_what_is_nearly_used_up_is_told(used, level):
-    result = thresholds.room(TELL, "n", "seats", used, 100, "stand")
+def test_usage_near_the_maximum_fails(used, level):
+    result = thresholds.usage(REPORTER, "n", "seats", used, 100, "buy more")
     assert outcome(result) == level
     assert result.text == f"{used} of 100 seats are in use"
 
@@ -66,17 +66,13 @@ def test_what_is_nearly_used_up_is_told(used, level):
         (False, False, False, "critical"),
     ],
 )
-def test_what_leaves_this_machine_wants_tls_that_is_verified(loopback, tls, verified, level):
-    assert outcome(thresholds.wire(TELL, "n", "it", loopback=loopback, tls=tls, verified=verified)) == level
+def test_connections_to_other_machines_need_verified_tls(loopback, tls, verified, level):
+    assert outcome(thresholds.encryption(REPORTER, "n", "it", loopback=loopback, tls=tls, verified=verified)) == level
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 seconds"), (119, "119 seconds"), (120, "2 minutes"), (3 * 3600, "3 hours"), (20 * DAY, "20 days")],
 )
-def test_times_are_said_in_their_largest_unit(seconds, text):
+def test_durations_have_their_largest_unit(seconds, text):
     assert thresholds.spell(seconds) == text
-
-
-def test_what_could_not_be_looked_at_is_neither_passed_nor_failed():
-    assert TELL.unlooked("n", "it is away").passed is None

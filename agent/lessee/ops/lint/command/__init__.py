@@ -71,10 +71,10 @@ def _public_secrets(checked: CheckResult) -> Iterable[Finding]:
     if not any(compiled_app.app.public_variables for compiled_app in checked.compiled_apps.values()):
         return
     from lessee.core.sensitive.names import is_sensitive
-    from lessee.ops.validate.policy.exposure import listed
+    from lessee.ops.validate.policy.exposure import public_fields
 
     for compiled_app in checked.compiled_apps.values():
-        for template, variable, place in listed(compiled_app, dict(os.environ)):
+        for template, variable, place in public_fields(compiled_app, dict(os.environ)):
             if is_sensitive(place.key):
                 what = f"{variable} is listed as public and has {place}, which every visitor of the site can read"
                 todo = "check that it is not a secret, or remove it"

@@ -12,9 +12,9 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.leaks import SHORTEST, Leak, LeakDetector
 from lessee.host.project import find, read
 from lessee.ops.lint.policy.findings import Finding
-from lessee.ops.validate.context import Subject
-from lessee.ops.validate.dist import Part, UnreadError, files, in_name, parts, printable
-from lessee.ops.validate.inventory import MOST, Inventory
+from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.dist import IncompleteReadError, Part, files, leaks_in_name, parts, printable
+from lessee.ops.validate.inventory import MAX_SECRETS, Inventory
 
 _PATIENCE = 60.0
 """Seconds to read the environment's secrets from Vault."""
@@ -33,17 +33,17 @@ def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str,
     path = find(config, environ)
     settings = read(path, environ, blocks=("validate", "rotation"))
     settings = replace(settings, validate=replace(settings.validate, timeout=_PATIENCE))
-    with closing(Subject(settings, path, environ, now=time.time())) as subject:
-        subject.reach()
-        inventory, detector, public = subject.inventory(), subject.detector(), subject.public()
-    findings = list(_unknown(inventory, detector, str(subject.scope.prefix), str(path)))
+    with closing(ValidationContext(settings, path, environ, now=time.time())) as context:
+        context.connect()
+        inventory, detector, public = context.inventory(), context.detector(), context.public_fields()
+    findings = list(_unknown(inventory, detector, str(context.scope.prefix), str(path)))
     search = _DistSearch(detector)
     for folder in folders:
         findings += search.add_folder(Path(folder))
-    size, secrets = search.size / 2**20, len(inventory.secrets)
+    size, secrets, others = search.size / 2**20, len(inventory.secrets), inventory.non_secret_count
     summary = (
         f"{search.count} files ({size:.1f} MiB) searched for {detector.count} values of {secrets} secrets; "
-        f"not searched for: {detector.short} shorter than {SHORTEST} characters, {inventory.plain} named like places, "
+        f"not searched for: {detector.short} shorter than {SHORTEST} characters, {others} named like places, "
         f"names or times, {len(public)} listed as public, leased credentials, and values from before a rotation"
     )
     return DistReport(tuple(findings), summary)
@@ -55,16 +55,16 @@ def _unknown(inventory: Inventory, detector: LeakDetector, prefix: str, file: st
         what, todo = "no secret to search for", "use a token that may read the environment"
         yield Finding("dist-incomplete", "error", what, todo, file)
         return
-    if inventory.unseen:
-        what = f"{inventory.unseen} or more of the environment's secrets could not be read within {_PATIENCE:g} s"
-        yield Finding("dist-incomplete", "error", what, f"try again; more than {MOST} are too many", file)
+    if inventory.unread:
+        what = f"{inventory.unread} or more of the environment's secrets could not be read within {_PATIENCE:g} s"
+        yield Finding("dist-incomplete", "error", what, f"try again; more than {MAX_SECRETS} are too many", file)
     if not inventory.listed:
         what = (
             f"the token may not list {prefix or 'the secrets'}: searched only for secrets that the configuration names"
         )
         yield Finding("dist-incomplete", "warning", what, "use a token that may read all secrets", file)
-    if inventory.refused:
-        what = f"the token may not read {', '.join(inventory.refused)}"
+    if inventory.denied:
+        what = f"the token may not read {', '.join(inventory.denied)}"
         yield Finding("dist-incomplete", "warning", what, "use a token that may read all secrets", file)
 
 
@@ -90,26 +90,26 @@ class _DistSearch:
             yield Finding("dist-unreadable", "error", "it has no files", "run the build first", printable(folder))
 
     def _file(self, path: Path, folder: Path) -> Iterator[Finding]:
-        for leak in in_name(path, folder, self._detector):
+        for leak in leaks_in_name(path, folder, self._detector):
             what = f"the name of a file in it contains the value of {leak.field}, {leak.encoding}"
             yield Finding("secret-in-dist", "error", what, _ROTATE, printable(folder))
         seen = set()
         try:
             for part in parts(path, self._detector.longest):
                 for leak in self._detector.search(part.content):
-                    key = (leak.field, leak.encoding, part.unpacked)
+                    key = (leak.field, leak.encoding, part.decompressed)
                     if key not in seen:
                         seen.add(key)
                         yield self._found(path, folder, part, leak)
             self.size += path.stat().st_size
-        except UnreadError as exc:
+        except IncompleteReadError as exc:
             yield self._unread(path, folder, str(exc))
         except OSError as exc:
             yield self._unread(path, folder, exc.strerror or "")
 
     def _found(self, path: Path, folder: Path, part: Part, leak: Leak) -> Finding:
-        where = f"at byte {part.at + leak.offset}{' of its uncompressed content' if part.unpacked else ''}"
-        line = 0 if part.unpacked else part.line + part.content.count(b"\n", 0, leak.offset)
+        where = f"at byte {part.at + leak.offset}{' of its uncompressed content' if part.decompressed else ''}"
+        line = 0 if part.decompressed else part.line + part.content.count(b"\n", 0, leak.offset)
         what = f"it contains the value of {leak.field}, {leak.encoding}, {where}"
         return self._about(path, folder, "secret-in-dist", what, _ROTATE, line)
 
@@ -119,7 +119,7 @@ class _DistSearch:
 
     def _about(self, path: Path, folder: Path, rule: str, what: str, todo: str, line: int = 0) -> Finding:
         """A finding in a file; it does not name a file whose name contains a value."""
-        if in_name(path, folder, self._detector):
+        if leaks_in_name(path, folder, self._detector):
             unnamed = f"a file whose name contains a secret: {what}"
             return Finding(rule, "error", unnamed, todo, printable(folder))
         return Finding(rule, "error", what, todo, printable(path), line)

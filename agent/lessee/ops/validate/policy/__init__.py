@@ -1,1 +1,1 @@
-"""Judges what `lessee validate` finds; it looks at nothing itself."""
+"""Evaluates the findings of `lessee validate`, without access to other systems."""

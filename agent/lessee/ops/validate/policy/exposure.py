@@ -1,94 +1,103 @@
-"""Which public variables of a file take their values from secrets: by what its template says, and by what is in it."""
+"""Finds public variables of a file that contain secrets: by the template's references, and by the rendered values."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from lessee.core.errors import TemplateError
-from lessee.core.immutable import Record
-from lessee.core.paths import Dynamic, Folder, Ref, Space
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
 from lessee.core.secrets import Secret
-from lessee.core.sensitive.names import Place
-from lessee.core.sensitive.traces import Traces, public_variables
-from lessee.rendering.app_templates import Recipe
-from lessee.rendering.public_variables import DOCUMENTS, FORMATS, named
-from lessee.rendering.render import ENVIRON
+from lessee.core.sensitive.leaks import LeakDetector, find_public_variables
+from lessee.core.sensitive.names import SecretField
+from lessee.rendering.app_templates import CompiledApp
+from lessee.rendering.public_variables import DOCUMENTS, FORMATS, public_names
+from lessee.rendering.render import ENV_FORMAT
 from lessee.rendering.sample_secrets import NAME, text
 from lessee.rendering.serialization import text as text_in
-from lessee.rendering.templates import Compiled, Renderer
+from lessee.rendering.templates import CompiledTemplate, Renderer
 
 
-class Trial(Record, frozen=True):
-    """A template, and the environment that it is rendered in."""
+class TemplateProbe(ImmutableStruct, frozen=True):
+    """A template, and the environment variables with which it is rendered."""
 
     hidden = ("environ",)
 
-    compiled: Compiled
+    compiled: CompiledTemplate
     format: str
-    space: Space
+    scope: PathScope
     environ: Mapping[str, str]
 
-    def takes(self, prefixes: Iterable[str]) -> Iterator[tuple[str, Place]]:
-        """Each public variable with what it takes; none where the template cannot be rendered with made-up values."""
-        told: dict[str, Place] = {}
-        needs = self.compiled.needs
-        secrets = {need: Secret(_Told(str(need), told)) for need in needs if isinstance(need, Ref)}
-        folders = {need: {NAME: Secret(_Told(f"{need}*", told))} for need in needs if isinstance(need, Folder)}
-        for variable, said in self._public(prefixes, secrets, folders, told):
-            yield from ((variable, place) for value, place in told.items() if value in said)
-
-    def holds(
-        self, prefixes: Iterable[str], secrets: Mapping[Ref, Secret], traces: Traces
-    ) -> Iterator[tuple[str, Place]]:
-        """Each public variable with the values that are in it; none where a secret that it takes is not among these."""
+    def referenced_fields(self, prefixes: Iterable[str]) -> Iterator[tuple[str, SecretField]]:
+        """Public variables with the fields that they contain; none where it cannot be rendered with sample values."""
+        samples: dict[str, SecretField] = {}
+        references = self.compiled.references
+        secrets = {need: Secret(_SampleSecret(str(need), samples)) for need in references if isinstance(need, Ref)}
         folders = {
-            need: {ref.path.removeprefix(need.path): one for ref, one in secrets.items() if ref.folder == need}
-            for need in self.compiled.needs
+            need: {NAME: Secret(_SampleSecret(f"{need}*", samples))} for need in references if isinstance(need, Folder)
+        }
+        for variable, value in self._public_variables(prefixes, secrets, folders, samples):
+            yield from ((variable, field) for sample, field in samples.items() if sample in value)
+
+    def leaked_fields(
+        self, prefixes: Iterable[str], secrets: Mapping[Ref, Secret], detector: LeakDetector
+    ) -> Iterator[tuple[str, SecretField]]:
+        """Public variables with the fields whose values they contain; none where a secret of it is missing here."""
+        folders = {
+            need: {ref.path.removeprefix(need.path): secret for ref, secret in secrets.items() if ref.folder == need}
+            for need in self.compiled.references
             if isinstance(need, Folder)
         }
-        if all(need in secrets for need in self.compiled.needs if isinstance(need, Ref)):
-            for variable, said in self._public(prefixes, secrets, folders, {}):
-                yield from ((variable, place) for place in traces.find(said.encode(errors="surrogateescape")))
+        if all(need in secrets for need in self.compiled.references if isinstance(need, Ref)):
+            for variable, value in self._public_variables(prefixes, secrets, folders, {}):
+                yield from ((variable, field) for field in detector.find(value.encode(errors="surrogateescape")))
 
-    def _public(
+    def _public_variables(
         self,
         prefixes: Iterable[str],
         secrets: Mapping[Ref, Secret],
         folders: Mapping[Folder, Mapping[str, Secret]],
-        told: dict[str, Place],
+        samples: dict[str, SecretField],
     ) -> Iterator[tuple[str, str]]:
-        dynamic = {need: Secret(_Told(need.path, told)) for need in self.compiled.needs if isinstance(need, Dynamic)}
-        renderer = Renderer(self.space, secrets, folders, dynamic, self.environ)
+        dynamic = {
+            need: Secret(_SampleSecret(need.path, samples))
+            for need in self.compiled.references
+            if isinstance(need, DynamicSecret)
+        }
+        renderer = Renderer(self.scope, secrets, folders, dynamic, self.environ)
         try:
-            written = text_in(renderer.render(self.compiled), self.format)
+            rendered = text_in(renderer.render(self.compiled), self.format)
         except TemplateError:
             return iter(())
         if self.format in DOCUMENTS:
             public = tuple(prefixes)
-            return ((name, written[begin:end]) for name, begin, end in named(written) if name.startswith(public))
-        return public_variables(written, prefixes)
+            found = public_names(rendered)
+            return ((name, rendered[begin:end]) for name, begin, end in found if name.startswith(public))
+        return find_public_variables(rendered, prefixes)
 
 
-def listed(recipe: Recipe, environ: Mapping[str, str]) -> Iterator[tuple[str, str, Place]]:
-    """By each template the variables that its app lists as public, and what they take."""
-    parts: list[tuple[str, Compiled]] = [(file.format, compiled) for file, compiled in recipe.files]
-    if recipe.environ is not None:
-        parts.append((ENVIRON, recipe.environ))
-    for form, compiled in parts if recipe.app.public else ():
+def public_fields(compiled_app: CompiledApp, environ: Mapping[str, str]) -> Iterator[tuple[str, str, SecretField]]:
+    """The app's `public_variables` with their templates, and the fields that they contain."""
+    parts: list[tuple[str, CompiledTemplate]] = [(file.format, compiled) for file, compiled in compiled_app.files]
+    if compiled_app.env_template is not None:
+        parts.append((ENV_FORMAT, compiled_app.env_template))
+    names = compiled_app.app.public_variables
+    for form, compiled in parts if names else ():
         if form in FORMATS | DOCUMENTS:
-            for variable, place in Trial(compiled, form, recipe.space, environ).takes(recipe.app.public):
-                if variable in recipe.app.public:  # `takes` goes by how they begin.
-                    yield compiled.name, variable, place
+            probe = TemplateProbe(compiled, form, compiled_app.scope, environ)
+            for variable, field in probe.referenced_fields(names):
+                if variable in names:  # `referenced_fields` matches prefixes.
+                    yield compiled.name, variable, field
 
 
-class _Told(Mapping[str, object]):
-    """A secret that has every key, each with a value of its own, and keeps in mind which was asked for."""
+class _SampleSecret(Mapping[str, object]):
+    """A secret that has every key with a unique value, and records which values were read."""
 
-    def __init__(self, path: str, told: dict[str, Place]) -> None:
+    def __init__(self, path: str, samples: dict[str, SecretField]) -> None:
         self._path = path
-        self._told = told
+        self._samples = samples
 
     def __getitem__(self, key: str) -> object:
-        value = text(len(self._told))
-        self._told[value] = Place(self._path, key)
+        value = text(len(self._samples))
+        self._samples[value] = SecretField(self._path, key)
         return value
 
     def __iter__(self) -> Iterator[str]:

@@ -1,59 +1,59 @@
-"""What is amiss with the host that an agent runs on, read from what its kernel says."""
+"""Evaluates what the kernel reports about the agent's host: file modes, swap, mounts, limits and free space."""
 
 from collections.abc import Iterator
 from math import inf
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.severity import Level
 
-LEAST_FREE = 0.1
-"""Of a file system that holds generations; at a change two stand side by side."""
+MIN_FREE = 0.1
+"""Of a file system with generations; during a change there are two."""
 
 
-class Mode(Record, frozen=True):
-    """Who owns a file or directory, and what its mode lets them do."""
+class FileMode(ImmutableStruct, frozen=True):
+    """The owner and the mode of a file or directory."""
 
     path: str
     mode: int
     uid: int
     gid: int
 
-    def faults(self, *, allowed: int, uid: int | None, gid: int | None) -> Iterator[str]:
-        """What is wrong with it. `allowed`: all permission bits that it may have. None: whoever it is."""
+    def problems(self, *, allowed: int, uid: int | None, gid: int | None) -> Iterator[str]:
+        """What is wrong. `allowed`: all permission bits that it may have. None: any owner or group."""
         if excess := self.mode & 0o777 & ~allowed:
-            yield f"{self.path} has the mode {self.mode & 0o7777:04o}, of which {_spell(excess)} is too much"
+            yield f"{self.path} has mode {self.mode & 0o7777:04o}, which allows {_spell(excess)}"
         if uid is not None and self.uid != uid:
-            yield f"{self.path} belongs to uid {self.uid} and not to {uid}"
+            yield f"{self.path} belongs to uid {self.uid}, not {uid}"
         if gid is not None and self.gid != gid:
-            yield f"{self.path} belongs to gid {self.gid} and not to {gid}"
+            yield f"{self.path} belongs to gid {self.gid}, not {gid}"
 
 
-def swaps(proc_swaps: str) -> tuple[str, ...]:
-    """What swap lies on, of /proc/swaps; zram is memory and none of it."""
+def swap_devices(proc_swaps: str) -> tuple[str, ...]:
+    """The swap devices in /proc/swaps, without zram, which is in memory."""
     lines = (line.split() for line in proc_swaps.splitlines()[1:])
     return tuple(words[0] for words in lines if words and not words[0].startswith("/dev/zram"))
 
 
 def is_noswap(mount_options: str) -> bool:
-    """Whether a file system keeps to memory even where there is swap (Linux 6.4): tmpfs says so, and ramfs cannot."""
+    """Whether a file system is never swapped out, by an option of tmpfs (Linux 6.4)."""
     return "noswap" in mount_options.split(",")
 
 
-def options_of(path: str, mountinfo: str) -> str:
-    """The options of the file system that an absolute path lies on, of proc_pid_mountinfo(5), its kind in front."""
+def mount_options(path: str, mountinfo: str) -> str:
+    """The type and options of the file system of an absolute path, from proc_pid_mountinfo(5)."""
     best, options = "", ""
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         point = _unescaped(left.split(" ")[4])
         kind, _, rest = right.partition(" ")
-        # Of two at the same point the later one is seen.
-        if _holds(point, path) and len(point) >= len(best):
+        # Of two mounts at the same point, the later one is visible.
+        if _contains(point, path) and len(point) >= len(best):
             best, options = point, f"{kind},{left.split(' ')[5]},{rest.rpartition(' ')[2]}"
     return options
 
 
-def core_limit(proc_limits: str) -> float | None:
-    """The most bytes that a core file may have, of /proc/PID/limits; None where that does not say."""
+def core_file_limit(proc_limits: str) -> float | None:
+    """The maximum size of a core file in bytes, from /proc/PID/limits; None where it is not there."""
     for line in proc_limits.splitlines():
         if line.startswith("Max core file size"):
             soft = line.split()[4]
@@ -61,26 +61,28 @@ def core_limit(proc_limits: str) -> float | None:
     return None
 
 
-def room(free: int, total: int) -> Level | None:
-    """How bad it is that no more is free."""
-    if not total or free / total >= LEAST_FREE:
+def space_level(free: int, total: int) -> Level | None:
+    """The level of a file system with too little free space; None where it has enough."""
+    if not total or free / total >= MIN_FREE:
         return None
     return Level.WARNING if free else Level.CRITICAL
 
 
-def _holds(point: str, path: str) -> bool:
+def _contains(point: str, path: str) -> bool:
     return path == point or path.startswith(point.rstrip("/") + "/")
 
 
 def _unescaped(text: str) -> str:
-    """A blank in a mount's path is written as three octal digits."""
+    """Special characters of a mount point are written as three octal digits."""
     for code, sign in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
         text = text.replace(code, sign)
     return text
 
 
 def _spell(bits: int) -> str:
-    who = {0o700: "its owner's", 0o070: "its group's", 0o007: "everybody's"}
-    what = {0o444: "reading", 0o222: "writing", 0o111: "entering"}
-    named = [f"{whose} {doing}" for mask, whose in who.items() for kind, doing in what.items() if bits & mask & kind]
-    return ", ".join(named)
+    who = {0o700: "its owner", 0o070: "its group", 0o007: "all users"}
+    what = {0o444: "read", 0o222: "write", 0o111: "execute"}
+    granted = [
+        f"{name} to {action}" for mask, name in who.items() for kind, action in what.items() if bits & mask & kind
+    ]
+    return ", ".join(granted)

@@ -1,4 +1,4 @@
-"""What was found in an environment, as people, programs and CI servers read it."""
+"""Reports of a validation: as text, JSON, YAML and JUnit XML."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 import yaml
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.severity import Level
 from lessee.ops.validate.policy.results import Result
 
@@ -18,8 +18,8 @@ _LEVELS = {Level.CRITICAL: "🔴", Level.WARNING: "🟡", Level.INFO: "🔵"}
 _MARKS = {True: "✅", False: "❌", None: "⚪"}
 
 
-class Report(Record, frozen=True):
-    """All results, by component. `at`: seconds since 1970."""
+class Report(ImmutableStruct, frozen=True):
+    """All results, grouped by component. `at`: seconds since 1970."""
 
     environment: str
     at: float
@@ -27,19 +27,19 @@ class Report(Record, frozen=True):
 
 
 class Format(Protocol):
-    """A way to write a report. `verbose`: for people, with the names of the checks and what could not be looked at."""
+    """A format of reports. `verbose`: text also has the names of checks, and all that were skipped."""
 
     def __call__(self, report: Report, *, verbose: bool = False) -> str: ...
 
 
 def as_text(report: Report, *, verbose: bool = False) -> str:
-    """A block for each component, and how many checks have passed."""
-    named = f": {_plain(report.environment)}" if report.environment else ""
-    lines = [_WIDE, f"ENVIRONMENT VALIDATION REPORT{named}", _WIDE, ""]
+    """A block for each component, and a summary."""
+    environment = f": {_printable(report.environment)}" if report.environment else ""
+    lines = [_WIDE, f"ENVIRONMENT VALIDATION REPORT{environment}", _WIDE, ""]
     for component, results in _grouped(report.results):
         lines += [f"📁 {component.upper()}", _NARROW, *_lines(results, verbose=verbose), ""]
-    passed, failed, unlooked = _counts(report.results)
-    rest = f", {unlooked} could not be looked at" if unlooked else ""
+    passed, failed, skipped = _counts(report.results)
+    rest = f", {skipped} skipped" if skipped else ""
     summary = f"SUMMARY: {passed}/{passed + failed} checks passed, {failed} failed{rest}"
     return "".join(f"{line}\n" for line in [*lines, _WIDE, summary, _WIDE])
 
@@ -48,32 +48,32 @@ def _lines(results: list[Result], *, verbose: bool) -> Iterator[str]:
     for result in results:
         if result.passed is not None or verbose:
             name = f" [{result.check}]" if verbose else ""
-            yield f"  {_MARKS[result.passed]} {_LEVELS[result.level]} {_plain(result.text)}{name}"
+            yield f"  {_MARKS[result.passed]} {_LEVELS[result.level]} {_printable(result.text)}{name}"
         if result.passed is False and result.todo:
-            yield f"       → {_plain(result.todo)}"
-    unlooked = [result for result in results if result.passed is None]
-    if unlooked and not verbose:
-        several = f" (and {len(unlooked) - 1} more could not be looked at)" if len(unlooked) > 1 else ""
-        yield f"  {_MARKS[None]} {_LEVELS[Level.INFO]} {_plain(unlooked[0].text)}{several}"
+            yield f"       → {_printable(result.todo)}"
+    skipped = [result for result in results if result.passed is None]
+    if skipped and not verbose:
+        others = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+        yield f"  {_MARKS[None]} {_LEVELS[Level.INFO]} skipped: {_printable(skipped[0].text)}{others}"
 
 
 def as_json(report: Report, *, verbose: bool = False) -> str:
-    """One object, with all results."""
+    """One object with all results."""
     del verbose
     return json.dumps(_document(report), indent=2, ensure_ascii=False) + "\n"
 
 
 def as_yaml(report: Report, *, verbose: bool = False) -> str:
-    """The same as YAML."""
+    """The same object as YAML."""
     del verbose
     return yaml.safe_dump(_document(report), sort_keys=False, allow_unicode=True, width=120)
 
 
 def as_junit(report: Report, *, verbose: bool = False) -> str:
-    """A suite for each component, as CI servers read JUnit's reports."""
+    """A test suite for each component, as CI servers read it."""
     del verbose
-    passed, failed, unlooked = _counts(report.results)
-    total = _attributes(name="lessee validate", tests=passed + failed + unlooked, failures=failed, errors=0)
+    passed, failed, skipped = _counts(report.results)
+    total = _attributes(name="lessee validate", tests=passed + failed + skipped, failures=failed, errors=0)
     suites = [
         _suite(component, results, _time(report.at), number)
         for number, (component, results) in enumerate(_grouped(report.results))
@@ -82,30 +82,30 @@ def as_junit(report: Report, *, verbose: bool = False) -> str:
 
 
 def _suite(component: str, results: list[Result], at: str, number: int) -> str:
-    passed, failed, unlooked = _counts(results)
-    counts = {"tests": passed + failed + unlooked, "failures": failed, "errors": 0, "skipped": unlooked}
-    said = _attributes(name=component, **counts, timestamp=at, hostname="localhost", time=0, id=number)
-    return f"  <testsuite{said}>\n{''.join(map(_case, results))}  </testsuite>\n"
+    passed, failed, skipped = _counts(results)
+    counts = {"tests": passed + failed + skipped, "failures": failed, "errors": 0, "skipped": skipped}
+    attributes = _attributes(name=component, **counts, timestamp=at, hostname="localhost", time=0, id=number)
+    return f"  <testsuite{attributes}>\n{''.join(map(_case, results))}  </testsuite>\n"
 
 
 def _case(result: Result) -> str:
-    said = _attributes(classname=f"lessee.{result.component}", name=result.check, time=0)
+    attributes = _attributes(classname=f"lessee.{result.component}", name=result.check, time=0)
     if result.passed:
-        return f"    <testcase{said}/>\n"
+        return f"    <testcase{attributes}/>\n"
     inner = f"<skipped{_attributes(message=result.text)}/>"
     if result.passed is False:
-        sentence = f"{result.text}; {result.todo}" if result.todo else result.text
-        inner = f"<failure{_attributes(message=sentence, type=str(result.level))}/>"
-    return f"    <testcase{said}>{inner}</testcase>\n"
+        message = f"{result.text}; {result.todo}" if result.todo else result.text
+        inner = f"<failure{_attributes(message=message, type=str(result.level))}/>"
+    return f"    <testcase{attributes}>{inner}</testcase>\n"
 
 
-def _attributes(**said: object) -> str:
-    return "".join(f" {name}={quoteattr(_plain(str(value)))}" for name, value in said.items())
+def _attributes(**values: object) -> str:
+    return "".join(f" {name}={quoteattr(_printable(str(value)))}" for name, value in values.items())
 
 
 def _document(report: Report) -> Mapping[str, Any]:
-    passed, failed, unlooked = _counts(report.results)
-    counts = {"passed": passed, "failed": failed, "unlooked": unlooked}
+    passed, failed, skipped = _counts(report.results)
+    counts = {"passed": passed, "failed": failed, "skipped": skipped}
     results = [
         {name: getattr(result, name) for name in result.__struct_fields__} | {"level": str(result.level)}
         for result in report.results
@@ -127,10 +127,10 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _plain(text: str) -> str:
-    """Neither a terminal nor XML is to be told anything else by it."""
+def _printable(text: str) -> str:
+    """The text without characters that control a terminal, or are not allowed in XML."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 REPORTS: Mapping[str, Format] = {"text": as_text, "json": as_json, "yaml": as_yaml, "junit": as_junit}
-"""By the names that `--format` takes."""
+"""The formats by the values of `--format`."""

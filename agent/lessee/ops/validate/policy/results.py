@@ -1,27 +1,29 @@
-"""What a check of the environment found."""
+"""The results of checks."""
 
 from collections.abc import Iterable
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.severity import Level
 
+_MAX_LISTED = 5
 
-class Result(Record, frozen=True):
-    """One check's outcome, in words without a value. `passed` None: it could not be looked at, and `text` says why."""
+
+class Result(ImmutableStruct, frozen=True):
+    """The result of one check; its text holds no value. `passed` None: the check was skipped, and `text` says why."""
 
     component: str
     """Such as vault, database, api_keys, storage, mcp_cache, mcp_auth, frontend, or an app's name."""
     check: str
-    """The check's lasting name, such as `postgres-login`."""
+    """The check's stable name, such as `postgres-login`."""
     level: Level
     passed: bool | None
     text: str
     todo: str = ""
-    """What to do where it failed."""
+    """What to do after a failure."""
 
 
-class Teller(Record, frozen=True):
-    """Makes the results of one component."""
+class Reporter(ImmutableStruct, frozen=True):
+    """Creates the results of one component."""
 
     component: str
 
@@ -34,15 +36,12 @@ class Teller(Record, frozen=True):
     def warning(self, check: str, text: str, todo: str) -> Result:
         return Result(self.component, check, Level.WARNING, passed=False, text=text, todo=todo)
 
-    def unlooked(self, check: str, why: str) -> Result:
-        return Result(self.component, check, Level.INFO, passed=None, text=why)
+    def skipped(self, check: str, reason: str) -> Result:
+        return Result(self.component, check, Level.INFO, passed=None, text=reason)
 
 
-def several(found: Iterable[object]) -> str:
-    """In one line, in order; of many the first few, and how many more there are."""
-    texts = sorted(map(str, found))
-    more = f" and {len(texts) - _FEW} more" if len(texts) > _FEW else ""
-    return ", ".join(texts[:_FEW]) + more
-
-
-_FEW = 5
+def listed(items: Iterable[object]) -> str:
+    """The items in one line, sorted; of many only the first, and the number of the others."""
+    texts = sorted(map(str, items))
+    more = f" and {len(texts) - _MAX_LISTED} more" if len(texts) > _MAX_LISTED else ""
+    return ", ".join(texts[:_MAX_LISTED]) + more

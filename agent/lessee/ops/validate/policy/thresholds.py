@@ -1,68 +1,72 @@
-"""How bad a figure is: what ends soon, clocks apart, and what is nearly used up."""
+"""Results by thresholds: expiry dates, clock skew, token TTLs, usage and encryption."""
 
-from lessee.ops.validate.policy.results import Result, Teller
+from lessee.ops.validate.policy.results import Reporter, Result
 
 DAY = 86400.0
-_SOON, _NOW = 14 * DAY, 2 * DAY
-_SKEW, _FAR = 5.0, 60.0
-_FEW, _LAST = 0.1, 0.02
-_SHORTEST = 20.0
+_EXPIRY_WARNING, _EXPIRY_CRITICAL = 14 * DAY, 2 * DAY
+_SKEW_WARNING, _SKEW_CRITICAL = 5.0, 60.0
+_LEFT_WARNING, _LEFT_CRITICAL = 0.1, 0.02
+_MIN_TTL = 20.0
 
 
-def expiry(tell: Teller, check: str, what: str, left: float, todo: str) -> Result:
-    """Of something that is valid for `left` more seconds: under 14 days are a warning, under 2 critical."""
+def expiry(reporter: Reporter, check: str, subject: str, left: float, todo: str) -> Result:
+    """Of something that is valid for `left` more seconds: less than 14 days is a warning, less than 2 critical."""
     if left <= 0:
-        return tell.critical(check, f"{what} ended {spell(-left)} ago", todo)
-    text = f"{what} is valid for {spell(left)} more"
-    if left < _NOW:
-        return tell.critical(check, text, todo)
-    return tell.warning(check, text, todo) if left < _SOON else tell.passed(check, text)
+        return reporter.critical(check, f"{subject} expired {spell(-left)} ago", todo)
+    text = f"{subject} is valid for {spell(left)} more"
+    if left < _EXPIRY_CRITICAL:
+        return reporter.critical(check, text, todo)
+    return reporter.warning(check, text, todo) if left < _EXPIRY_WARNING else reporter.passed(check, text)
 
 
-def skew(tell: Teller, check: str, whose: str, seconds: float) -> Result:
-    """Of a clock that is so far from ours: over 5 s are a warning, over a minute critical."""
-    apart = abs(seconds)
-    text = f"the clocks of {whose} and of this machine are {apart:.0f} s apart"
-    todo = "let both follow NTP (chrony, systemd-timesyncd)"
-    if apart > _FAR:
-        return tell.critical(check, text, todo)
-    return tell.warning(check, text, todo) if apart > _SKEW else tell.passed(check, text)
+def skew(reporter: Reporter, check: str, system: str, seconds: float) -> Result:
+    """Of the difference to another clock: more than 5 s is a warning, more than a minute critical."""
+    difference = abs(seconds)
+    text = f"the clocks of {system} and of this machine differ by {difference:.0f} s"
+    todo = "synchronize both with NTP (chrony, systemd-timesyncd)"
+    if difference > _SKEW_CRITICAL:
+        return reporter.critical(check, text, todo)
+    return reporter.warning(check, text, todo) if difference > _SKEW_WARNING else reporter.passed(check, text)
 
 
-def token_left(tell: Teller, check: str, left: float, whole: float) -> Result:
-    """Of a token's ttl: under a tenth is a warning; under a fiftieth, or 20 s, is critical. 0 does not end."""
+def token_ttl(reporter: Reporter, check: str, left: float, whole: float) -> Result:
+    """Of a token's TTL: less than a tenth is a warning; less than a fiftieth, or than 20 s, critical. 0: no expiry."""
     if left <= 0:
-        return tell.passed(check, "the token does not end")
+        return reporter.passed(check, "the token does not expire")
     text = f"the token has {spell(left)} of {spell(max(whole, left))} left"
-    todo = "log in anew, and give the role a token_ttl that leaves time to renew it (1h)"
-    if left < _SHORTEST or left < whole * _LAST:
-        return tell.critical(check, text, todo)
-    return tell.warning(check, text, todo) if left < whole * _FEW else tell.passed(check, text)
+    todo = "log in again, and give the role a token_ttl that leaves time for renewals, such as 1h"
+    if left < _MIN_TTL or left < whole * _LEFT_CRITICAL:
+        return reporter.critical(check, text, todo)
+    return reporter.warning(check, text, todo) if left < whole * _LEFT_WARNING else reporter.passed(check, text)
 
 
-def room(tell: Teller, check: str, what: str, used: int, most: int, todo: str) -> Result:
-    """Of something of which there are `most`: over four fifths used are a warning, all but a fiftieth critical."""
-    text = f"{used} of {most} {what} are in use"
-    if used >= most * (1 - _LAST):
-        return tell.critical(check, text, todo)
-    return tell.warning(check, text, todo) if used > most * (1 - 2 * _FEW) else tell.passed(check, text)
+def usage(reporter: Reporter, check: str, resource: str, used: int, maximum: int, todo: str) -> Result:
+    """Of a limited resource: more than four fifths used is a warning, all but a fiftieth critical."""
+    text = f"{used} of {maximum} {resource} are in use"
+    if used >= maximum * (1 - _LEFT_CRITICAL):
+        return reporter.critical(check, text, todo)
+    return (
+        reporter.warning(check, text, todo)
+        if used > maximum * (1 - 2 * _LEFT_WARNING)
+        else reporter.passed(check, text)
+    )
 
 
-def wire(tell: Teller, check: str, what: str, *, loopback: bool, tls: bool, verified: bool) -> Result:
-    """Of the way to a system: without TLS it must not leave this machine, and TLS proves little unverified."""
+def encryption(reporter: Reporter, check: str, system: str, *, loopback: bool, tls: bool, verified: bool) -> Result:
+    """Of a connection: without TLS it must not leave this machine, and TLS needs a verified certificate."""
     if tls and verified:
-        return tell.passed(check, f"TLS to {what}, and verified")
+        return reporter.passed(check, f"TLS to {system}, certificate verified")
     if loopback:
-        return tell.passed(check, f"{what} is on loopback")
+        return reporter.passed(check, f"{system} is on loopback")
     if tls:
-        todo = "name the CA in the secret's ca_file, and ask for verification (sslmode: verify-full)"
-        return tell.warning(check, f"{what} is not verified: anybody may answer in its place", todo)
-    todo = "let the server speak TLS, and say so in the secret"
-    return tell.critical(check, f"credentials and data go to {what} in the clear", todo)
+        todo = "set ca_file in the secret, and require verification (sslmode: verify-full)"
+        return reporter.warning(check, f"the certificate of {system} is not verified: another server may answer", todo)
+    todo = "enable TLS on the server, and in the secret"
+    return reporter.critical(check, f"credentials and data cross the network to {system} without TLS", todo)
 
 
 def spell(seconds: float) -> str:
-    """A time as people say it, in its largest unit."""
+    """A duration in its largest unit."""
     for size, unit in ((DAY, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""An app's files as they would be now, rendered in memory, of which only fingerprints are kept."""
+"""Renders an app's files in memory as they would be now, and keeps only their fingerprints."""
 
 import hashlib
 import hmac
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from lessee.config import File
 from lessee.core.errors import TemplateError
-from lessee.core.immutable import Record
-from lessee.core.paths import Dynamic
-from lessee.rendering.app_templates import Recipe
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import DynamicSecret
+from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs
-from lessee.rendering.sample_secrets import KINDS, made_up
+from lessee.rendering.sample_secrets import KINDS, sample_secrets
 from lessee.rendering.serialization import content
-from lessee.rendering.templates import Compiled, Renderer
+from lessee.rendering.templates import CompiledTemplate, Renderer
 
 if TYPE_CHECKING:
     from lessee.core.secrets import Secret
@@ -21,59 +21,59 @@ if TYPE_CHECKING:
 _ENVIRON = "environ"
 
 
-class Tried(Record, frozen=True):
-    """`files`: the fingerprints of files by name. `made_up`: those that hold what Vault would have had to make."""
+class RenderedFiles(ImmutableStruct, frozen=True):
+    """`fingerprints`: by file name. `uncompared`: files with sample credentials, or with variables of the agent."""
 
-    files: Mapping[str, bytes]
-    made_up: tuple[str, ...]
-    faults: tuple[str, ...]
+    fingerprints: Mapping[str, bytes]
+    uncompared: tuple[str, ...]
+    errors: tuple[str, ...]
     """Why files cannot be rendered, without a value."""
 
-    def is_same(self, name: str, there: bytes) -> bool:
-        """Whether a file is as it would be rendered."""
-        return hmac.compare_digest(self.files[name], _fingerprint(there))
+    def matches(self, name: str, published: bytes) -> bool:
+        """Whether a published file is as it would be rendered."""
+        return hmac.compare_digest(self.fingerprints[name], _fingerprint(published))
 
 
-def try_files(recipe: Recipe, inputs: Inputs) -> Tried:
-    """`inputs` without what is dynamic: for that no credentials are issued, and it is made up."""
-    files: dict[str, bytes] = {}
-    others: list[str] = []
-    faults: list[str] = []
-    for file, compiled in _sheets(recipe):
-        # A variable of the agent's own may be another than ours.
-        theirs = any(isinstance(need, Dynamic) for need in compiled.needs) or "env" in compiled.words
+def render_files(compiled_app: CompiledApp, inputs: Inputs) -> RenderedFiles:
+    """Render the files; `inputs` has no dynamic secrets, so sample credentials replace them."""
+    fingerprints: dict[str, bytes] = {}
+    uncompared: list[str] = []
+    errors: list[str] = []
+    for file, compiled in _templates(compiled_app):
+        # The agent may have other environment variables than this process.
+        differs = any(isinstance(need, DynamicSecret) for need in compiled.references) or "env" in compiled.words
         try:
-            written = _written(file, compiled, recipe, inputs)
+            rendered = _render(file, compiled, compiled_app, inputs)
         except TemplateError as exc:
-            faults.append(str(exc))
+            errors.append(str(exc))
             continue
-        if theirs or file.name == _ENVIRON:
-            others.append(file.name)
+        if differs or file.name == _ENVIRON:
+            uncompared.append(file.name)
         else:
-            files[file.name] = _fingerprint(written)
-    return Tried(files, tuple(others), tuple(faults))
+            fingerprints[file.name] = _fingerprint(rendered)
+    return RenderedFiles(fingerprints, tuple(uncompared), tuple(errors))
 
 
-def _sheets(recipe: Recipe) -> Iterable[tuple[File, Compiled]]:
-    yield from recipe.files
-    if recipe.environ is not None:
-        name = recipe.environ.name
-        yield File(template=name, name=_ENVIRON, format="dotenv", mode=0, owner=None), recipe.environ
+def _templates(compiled_app: CompiledApp) -> Iterable[tuple[File, CompiledTemplate]]:
+    yield from compiled_app.files
+    if compiled_app.env_template is not None:
+        name = compiled_app.env_template.name
+        yield File(template=name, name=_ENVIRON, format="dotenv", mode=0, owner=None), compiled_app.env_template
 
 
-def _written(file: File, compiled: Compiled, recipe: Recipe, inputs: Inputs) -> bytes:
-    """Raises TemplateError where it can be written with no kind of value."""
-    dynamic = [need for need in compiled.needs if isinstance(need, Dynamic)]
-    failed: TemplateError | None = None
+def _render(file: File, compiled: CompiledTemplate, compiled_app: CompiledApp, inputs: Inputs) -> bytes:
+    """Raises TemplateError where it cannot be rendered with any kind of sample values."""
+    dynamic = [need for need in compiled.references if isinstance(need, DynamicSecret)]
+    error: TemplateError | None = None
     for kind in KINDS if dynamic else KINDS[:1]:
-        issued: Mapping[Dynamic, Secret] = made_up(dynamic, {}, kind).dynamic
-        renderer = Renderer(recipe.space, inputs.secrets, inputs.folders, issued, inputs.environ)
+        issued: Mapping[DynamicSecret, Secret] = sample_secrets(dynamic, {}, kind).dynamic
+        renderer = Renderer(compiled_app.scope, inputs.secrets, inputs.folders, issued, inputs.environ)
         try:
             return content(renderer.render(compiled), file.format)
         except TemplateError as exc:
-            failed = failed or exc
-    assert failed is not None
-    raise failed
+            error = error or exc
+    assert error is not None
+    raise error
 
 
 def _fingerprint(content: bytes) -> bytes:

@@ -1,14 +1,14 @@
-"""A status becomes results: what is not ready, not fresh, degraded, ended or late is told."""
+"""The status of an agent becomes results: not ready, outdated, degraded, and expired or late leases."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from lessee.ops.validate.policy.agent import NAMES, judge
-from lessee.ops.validate.policy.results import Teller
+from lessee.ops.validate.policy.agent_status import NAMES, check_status
+from lessee.ops.validate.policy.results import Reporter
 
 NOW = 1_800_000_000.0
-WELL = {"ready": True, "fresh": True, "apps": {"web": {"generation": 1, "degraded": None}}, "leases": []}
+HEALTHY = {"ready": True, "fresh": True, "apps": {"web": {"generation": 1, "degraded": None}}, "leases": []}
 
 
 def lease(*, state="held", ends=600, renews=300):
@@ -19,26 +19,26 @@ def lease(*, state="held", ends=600, renews=300):
 
 
 def failed(**status):
-    results = list(judge(Teller("vault"), WELL | status, NOW))
+    results = list(check_status(Reporter("vault"), HEALTHY | status, NOW))
     assert tuple(result.check for result in results) == NAMES
     return {result.check: (str(result.level), result.text) for result in results if not result.passed}
 
 
 @pytest.mark.parametrize("leases", [[], [lease()], [lease(ends=None, renews=None)], [lease(renews=-59)]])
-def test_an_agent_that_is_well_passes(leases):
+def test_a_healthy_agent_passes(leases):
     assert failed(leases=leases) == {}
 
 
 def test_an_app_without_files_is_named():
-    apps = {"web": WELL["apps"]["web"], "new": {"generation": None, "degraded": None}}
+    apps = {"web": HEALTHY["apps"]["web"], "new": {"generation": None, "degraded": None}}
     level, text = failed(ready=False, apps=apps)["agent-ready"]
     assert (level, text.endswith("for new")) == ("critical", True)
 
 
-def test_what_may_be_old_or_degraded_is_a_warning():
-    told = failed(fresh=False, apps={"web": {"generation": 1, "degraded": "since then"}})
-    assert told["agent-fresh"][0] == "warning"
-    assert told["agent-not-degraded"] == ("warning", "degraded: web")
+def test_outdated_or_degraded_files_are_a_warning():
+    results = failed(fresh=False, apps={"web": {"generation": 1, "degraded": "since then"}})
+    assert results["agent-fresh"][0] == "warning"
+    assert results["agent-not-degraded"] == ("warning", "degraded apps: web")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,5 @@ def test_what_may_be_old_or_degraded_is_a_warning():
         (lease(state="retiring", ends=-5), None),
     ],
 )
-def test_leases_that_have_ended_or_are_late_are_told(one, level):
-    told = failed(leases=[one])
-    assert told.get("lease-headroom", (None,))[0] == level
+def test_expired_and_late_leases_fail(one, level):
+    assert failed(leases=[one]).get("leases-renewed", (None,))[0] == level
