@@ -70,13 +70,13 @@ def test_uvicorn_with_workers_takes_it(start):
     assert int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1
 
 
-@pytest.mark.parametrize(("command", "said"), [(WORKERS, "keeping worker ["), (PATIENT, "Terminated child process [")])
-def test_uvicorn_keeps_a_worker_whose_successor_is_not_ready_in_time(start, tmp_path, command, node):
+@pytest.mark.parametrize(("command", "line"), [(WORKERS, "keeping worker ["), (PATIENT, "Terminated child process [")])
+def test_uvicorn_keeps_a_worker_whose_successor_is_not_ready_in_time(start, tmp_path, command, line):
     process = start(command, "Application startup complete")
     (tmp_path / "slow").touch()
     process.send_signal(signal.SIGHUP)
     log = eventually(lambda: ended(tmp_path / "log"), "the end of the restart", 60)
-    assert node in log
+    assert line in log
 
 
 def ended(log):
