@@ -82,7 +82,7 @@ class Fleet:
         agent = self.agents[number]
         for event in events:
             if isinstance(event, ev.LoggedIn) and event.request_id in agent.state.requests:
-                self._clients[number].accept(event.request_id)
+                self._clients[number].use_login(event.request_id)
         agent.take(events, boot_time())
         agent.due = wake_at(agent.state)
 

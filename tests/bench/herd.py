@@ -57,12 +57,13 @@ _BUSY = Failure(Kind.UNAVAILABLE, "request queue is full")
 class Agent:
     """The state machine of one agent. Every command except requests to Vault is done in zero time."""
 
-    __slots__ = ("_ask", "due", "fresh_at", "now", "number", "state", "token_ends_at")
+    __slots__ = ("_ask", "due", "fresh_at", "now", "number", "published", "state", "token_ends_at")
 
     def __init__(self, seed: int, ask: Callable[[cmd.Command], None]) -> None:
         self.state = start(seed)
         self.due = self.now = self.token_ends_at = 0.0
         self.number = 0
+        self.published: Generation | None = None
         self.fresh_at: float | None = None
         """When its app was notified of the newest version."""
         self._ask = ask
@@ -82,9 +83,10 @@ class Agent:
                 return ev.Rendered(command.app, command.job, _CONTENTS[int(str(secret.data["version"]))])
             case cmd.Publish():
                 self.number += 1
+                self.published = command.generation
                 return ev.Published(command.app, command.job, self.number, changed=True)
             case cmd.Notify():
-                self.fresh_at = self.now if self.state.apps[command.app].generation == _CONTENTS[2] else None
+                self.fresh_at = self.now if self.published == _CONTENTS[2] else None
                 return ev.Notified(command.app, command.job, "SIGHUP")
             case cmd.Log() | cmd.MarkNotified() | cmd.Prune():
                 return None

@@ -16,14 +16,14 @@ from support.environments import (
     storage_breakages,
     system_breakages,
 )
-from support.environments.premises import Premises
-from support.environments.sound_environment import Environment
+from support.environments.app_environment import AppEnvironment
+from support.environments.server_environment import ServerEnvironment
 from support.servers.postgres import Postgres
 
-_Tables = Sequence[tuple[Environment, Sequence[breakages.Breakage]]]
+_Tables = Sequence[tuple[ServerEnvironment, Sequence[breakages.Breakage]]]
 
 SERVERS = (*breakages.ROWS, *system_breakages.ROWS, *storage_breakages.ROWS)
-PREMISES = (*key_breakages.ROWS, *secret_breakages.ROWS, *host_breakages.ROWS)
+APPS = (*key_breakages.ROWS, *secret_breakages.ROWS, *host_breakages.ROWS)
 REPETITIONS = 5
 CHECKS, SECONDS = 40, 10.0
 
@@ -35,15 +35,15 @@ def measure() -> Iterator[Figure]:
         tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as memory,
         Postgres(Path(disk)) as postgres,
     ):
-        folders = [Path(disk, name) for name in ("servers", "premises")]
+        folders = [Path(disk, name) for name in ("servers", "apps")]
         for folder in folders:
             folder.mkdir()
             Path(memory, folder.name).mkdir()
         with (
-            closing(Environment(folders[0], Path(memory, "servers"), postgres)) as environment,
-            closing(Premises(folders[1], Path(memory, "premises"))) as premises,
+            closing(ServerEnvironment(folders[0], Path(memory, "servers"), postgres)) as environment,
+            closing(AppEnvironment(folders[1], Path(memory, "apps"))) as apps,
         ):
-            tables = ((environment, SERVERS), (premises, PREMISES))
+            tables = ((environment, SERVERS), (apps, APPS))
             yield from _intact(tables)
             yield _broken(tables)
 
