@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    from support.scheduling import Sharing  # noqa: PLC0415  # Without -n nobody needs it.
+    from support.scheduling import Sharing  # noqa: PLC0415  # Only -n needs it.
 
     return Sharing(config, log)
 
@@ -54,7 +54,7 @@ def bao(tmp_path_factory):
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
     """One server for the whole run; a test that stops it starts it again."""
-    from support.servers.postgres import Postgres, find_initdb  # noqa: PLC0415  # Most runs need none.
+    from support.servers.postgres import Postgres, find_initdb  # noqa: PLC0415  # Most runs need no database.
 
     need(find_initdb(), "needs PostgreSQL: apt install postgresql")
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:

@@ -31,7 +31,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def proxy(server):
-    """The weather on the way to it; it also sees who asks what."""
+    """A proxy that injects faults on the way to it, and records requests."""
     with Proxy(server.port) as proxy:
         yield proxy
 
@@ -77,7 +77,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    """A server that holds something of everything; nobody writes to it."""
+    """A server with a bit of everything; no test writes to it."""
     with OpenBao(tmp_path_factory.mktemp("full")) as server:
         fill(server)
         yield server

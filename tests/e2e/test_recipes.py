@@ -1,4 +1,4 @@
-"""What docs/reading-files.md tells readers of several files to write, run as it stands there."""
+"""What docs/reading-files.md tells readers of several files to write, run as written there."""
 
 import re
 import shutil

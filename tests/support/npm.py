@@ -44,8 +44,8 @@ def _install():
     for name in ("package.json", "package-lock.json"):
         shutil.copy(_ASKED / name, _FOLDER)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    told = subprocess.run(command, cwd=_FOLDER, capture_output=True, text=True, check=False)
-    need(told.returncode == 0, f"needs a registry that npm reaches: {told.stderr}")
+    installed = subprocess.run(command, cwd=_FOLDER, capture_output=True, text=True, check=False)
+    need(installed.returncode == 0, f"needs a registry that npm reaches: {installed.stderr}")
     done.write_bytes(wanted)
 
 

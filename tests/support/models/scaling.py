@@ -9,7 +9,7 @@ LOGINS = 290
 TOKEN, CONNECTION = 25, 35
 """KiB of the server's memory."""
 START = 2
-"""Requests of an agent's start, beside a read of each secret: a login, and what its mount is."""
+"""Requests of an agent's start, in addition to a read of each secret: a login, and the KV version of its mount."""
 ROUND = 0.95
 """Of `refresh`, the mean: from 0.9 to 1 by chance."""
 RENEWED = 0.6

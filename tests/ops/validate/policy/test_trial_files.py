@@ -1,4 +1,4 @@
-"""Files are rendered in memory with real secrets and sample credentials, and only fingerprints are kept."""
+"""Files are rendered in memory with real secrets and sample credentials, and only fingerprints remain."""
 
 import json
 

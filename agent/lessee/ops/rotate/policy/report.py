@@ -124,7 +124,7 @@ def table(rows: Sequence[Row], problems: Iterable[Problem], now: float) -> str:
 
 
 def as_data(environment: str | None, rows: Iterable[Row], problems: Iterable[Problem], now: float) -> dict[str, Any]:
-    """The status as JSON. Later versions may add keys. Times are in RFC 3339, null where there is none."""
+    """The status as JSON. Later versions may add keys. Times are in RFC 3339, null if unknown."""
     return {
         "environment": environment,
         "at": rfc3339(now),
