@@ -84,6 +84,9 @@ RETIRED = (
 EXCEPTIONS = {
     ("tests/support/vocabulary.py", "*"): "it holds the list",
     ("LICENSE", "*"): "the license's own text",
+    ("tests/rendering/sandbox/test_filters.py", "is none"): "Jinja's test of null",
+    ("tests/rendering/test_templates.py", "is none"): "Jinja's test of null",
+    ("tests/templates/test_frontend_templates.py", "nobody"): "the name of a user",
     ("tests/readers/package-lock.json", "*"): "written by npm",
     ("tests/ops/migrate/policy/rendered_by_go.json", "*"): "what Go's templates rendered",
     ("agent/lessee/config/grammar/renamed.py", "*"): "names the former keys, to say the new ones",
@@ -152,7 +155,7 @@ def main(paths: list[str]) -> int:
     found = list(findings(paths))
     for line in found:
         print(line)  # noqa: T201  # It is what this is for.
-    print(f"{len(found)} retired words" if found else "no retired word")
+    print(f"{len(found)} retired words" if found else "no retired word")  # noqa: T201  # As above.
     return bool(found)
 
 
