@@ -78,7 +78,7 @@ def engine(pytestconfig):
 
 
 @pytest.fixture
-def made(engine, monkeypatch):
+def testbed(engine, monkeypatch):
     if host := engine.environ.get("DOCKER_HOST"):
         monkeypatch.setenv("DOCKER_HOST", host)
     containers = Containers(engine)
@@ -102,102 +102,102 @@ def notify(containers_of, action="restart", *, published_at=None, grace=5.0, sta
 
 
 @docker
-def test_all_replicas_of_a_service_and_no_others_are_restarted(made):
-    ours = [made.start("app", f"--name=app-{number}") for number in (1, 2)]
+def test_all_replicas_of_a_service_and_no_others_are_restarted(testbed):
+    ours = [testbed.start("app", f"--name=app-{number}") for number in (1, 2)]
     others = [
-        made.start("db"),
-        made.start("app", project="lessee-other"),
-        made.start("app", **{"com.docker.compose.oneoff": "True"}),
+        testbed.start("db"),
+        testbed.start("app", project="lessee-other"),
+        testbed.start("app", **{"com.docker.compose.oneoff": "True"}),
     ]
-    before, untouched = made.started_at(*ours), made.started_at(*others)
+    before, untouched = testbed.started_at(*ours), testbed.started_at(*others)
     assert notify(target("app")) == Delivered("restarted app-1, restarted app-2")
-    assert not set(before) & set(made.started_at(*ours))
-    assert made.started_at(*others) == untouched
-    assert [made.logs(container) for container in ours] == [["start", "start"]] * 2
+    assert not set(before) & set(testbed.started_at(*ours))
+    assert testbed.started_at(*others) == untouched
+    assert [testbed.logs(container) for container in ours] == [["start", "start"]] * 2
 
 
 @docker
-def test_a_container_that_started_after_the_publish_is_not_restarted(made):
-    container = made.start("app", "--name=app-1")
+def test_a_container_that_started_after_the_publish_is_not_restarted(testbed):
+    container = testbed.start("app", "--name=app-1")
     published_at = boot_time()
     assert notify(target("app"), published_at=published_at) == Delivered("restarted app-1")
-    after = made.started_at(container)
+    after = testbed.started_at(container)
     again = notify(target("app"), published_at=published_at)
     assert again == Delivered("app-1 started after the publish and has read the new files")
-    assert made.started_at(container) == after
+    assert testbed.started_at(container) == after
 
 
 @docker
-def test_the_restart_policy_still_applies_after_a_restart(made):
-    container = made.start("app", "--restart=unless-stopped")
+def test_the_restart_policy_still_applies_after_a_restart(testbed):
+    container = testbed.start("app", "--restart=unless-stopped")
     assert isinstance(notify(target("app")), Delivered)
-    made.crash(container)
-    eventually(lambda: made.logs(container).count("start") == 3, "its third start")
+    testbed.crash(container)
+    eventually(lambda: testbed.logs(container).count("start") == 3, "its third start")
 
 
 @docker
-def test_a_container_that_ignores_sigterm_is_killed_after_the_grace_period(made):
-    made.start("app", "--name=app-1", script=IGNORES_SIGTERM)
+def test_a_container_that_ignores_sigterm_is_killed_after_the_grace_period(testbed):
+    testbed.start("app", "--name=app-1", script=IGNORES_SIGTERM)
     began = time.monotonic()
     assert notify(target("app"), grace=0.5) == Delivered("restarted app-1")
     assert time.monotonic() - began > 0.5
 
 
 @docker
-def test_a_container_that_does_not_run_is_not_started_and_reported_as_absent(made):
-    stopped, created = made.start("app", "--name=app-1"), made.start("app", "--name=app-2", command=("create",))
-    made.docker("stop", stopped)
+def test_a_container_that_does_not_run_is_not_started_and_reported_as_absent(testbed):
+    stopped, created = testbed.start("app", "--name=app-1"), testbed.start("app", "--name=app-2", command=("create",))
+    testbed.docker("stop", stopped)
     assert notify(target("app")) == DeliveryFailed("app-1 is exited, app-2 is created", absent=True)
-    assert [made.inspect(container)["State"]["Status"] for container in (stopped, created)] == ["exited", "created"]
+    assert [testbed.inspect(container)["State"]["Status"] for container in (stopped, created)] == ["exited", "created"]
 
 
 @docker
-def test_a_container_that_its_restart_policy_has_not_started_yet_is_absent(made):
-    container = made.start("app", "--name=app-1", "--restart=always", script="echo start; exit 1")
-    eventually(lambda: made.inspect(container)["State"]["Status"] == "restarting", "the restart delay")
+def test_a_container_that_its_restart_policy_has_not_started_yet_is_absent(testbed):
+    container = testbed.start("app", "--name=app-1", "--restart=always", script="echo start; exit 1")
+    eventually(lambda: testbed.inspect(container)["State"]["Status"] == "restarting", "the restart delay")
     # The container may start in between; then it is notified.
     outcome = notify(target("app"), "SIGHUP", in_namespace=lambda _: Delivered("it runs"))
     assert outcome in {DeliveryFailed("app-1 is restarting", absent=True), Delivered("it runs")}
 
 
 @docker
-def test_a_stopped_replica_does_not_prevent_the_notification_of_others(made):
-    made.docker("stop", made.start("app", "--name=app-1"))
-    made.start("app", "--name=app-2")
+def test_a_stopped_replica_does_not_prevent_the_notification_of_others(testbed):
+    testbed.docker("stop", testbed.start("app", "--name=app-1"))
+    testbed.start("app", "--name=app-2")
     assert notify(target("app")) == Delivered("restarted app-2")
 
 
 @docker
-def test_a_replica_that_cannot_be_notified_is_named_and_the_others_are_notified(made):
-    made.docker("pause", made.start("app", "--name=app-1"))
-    made.start("app", "--name=app-2")
+def test_a_replica_that_cannot_be_notified_is_named_and_the_others_are_notified(testbed):
+    testbed.docker("pause", testbed.start("app", "--name=app-1"))
+    testbed.start("app", "--name=app-2")
     outcome = notify(target("app"))
     assert outcome == DeliveryFailed("app-1 is paused; docker unpause app-1; notified: app-2")
-    made.docker("unpause", "app-1")
+    testbed.docker("unpause", "app-1")
 
 
 @docker
-def test_a_container_of_another_project_is_not_notified_even_by_its_name(made):
-    other = made.start("app", "--name=foreign-1", project="lessee-other")
-    before = made.started_at(other)
+def test_a_container_of_another_project_is_not_notified_even_by_its_name(testbed):
+    other = testbed.start("app", "--name=foreign-1", project="lessee-other")
+    before = testbed.started_at(other)
     assert notify(target(name="foreign-1")) == DeliveryFailed("the project has no such container", absent=True)
     assert notify(target(name="foreign-1", project="lessee-other")) == Delivered("restarted foreign-1")
-    assert made.started_at(other) != before
+    assert testbed.started_at(other) != before
 
 
 @docker
 @pytest.mark.parametrize("label", ["reload", "reload=yes"])
-def test_containers_are_found_by_their_label(made, label):
-    made.start("app", "--name=app-1", reload="yes")
-    made.start("app", "--name=app-2")
-    made.start("app", project="lessee-other", reload="yes")
+def test_containers_are_found_by_their_label(testbed, label):
+    testbed.start("app", "--name=app-1", reload="yes")
+    testbed.start("app", "--name=app-2")
+    testbed.start("app", project="lessee-other", reload="yes")
     assert notify(target(label=label)) == Delivered("restarted app-1")
     assert notify(target(label="reload=no")).absent
 
 
 @docker
-def test_in_a_shared_pid_namespace_the_result_is_the_callers(made):
-    ids = [made.start("app", f"--name=app-{number}") for number in (1, 2)]
+def test_in_a_shared_pid_namespace_the_result_is_the_callers(testbed):
+    ids = [testbed.start("app", f"--name=app-{number}") for number in (1, 2)]
     calls = []
 
     def caller(which):
@@ -221,13 +221,13 @@ def test_in_a_shared_pid_namespace_the_result_is_the_callers(made):
 
 
 @docker
-def test_a_signal_through_the_engine_arrives_and_the_restart_policy_still_applies(made):
-    container = made.start("app", "--name=app-1", "--restart=always", "--stop-signal=SIGTERM")
+def test_a_signal_through_the_engine_arrives_and_the_restart_policy_still_applies(testbed):
+    container = testbed.start("app", "--name=app-1", "--restart=always", "--stop-signal=SIGTERM")
     outcome = notify(target("app", through_engine=True), "SIGHUP")
     assert outcome == Delivered("sent SIGHUP to app-1 through the engine")
-    eventually(lambda: made.logs(container)[-1] == "HUP", "the signal")
-    made.crash(container)
-    eventually(lambda: made.logs(container).count("start") == 2, "its second start")
+    eventually(lambda: testbed.logs(container)[-1] == "HUP", "the signal")
+    testbed.crash(container)
+    eventually(lambda: testbed.logs(container).count("start") == 2, "its second start")
 
 
 @docker
@@ -243,36 +243,36 @@ def test_a_signal_through_the_engine_arrives_and_the_restart_policy_still_applie
         (["--restart=unless-stopped", "--stop-signal=SIGTERM"], "restart: always"),
     ],
 )
-def test_a_signal_that_would_suspend_the_restart_policy_is_not_sent(made, options, todo):
-    container = made.start("app", "--name=app-1", *options)
+def test_a_signal_that_would_suspend_the_restart_policy_is_not_sent(testbed, options, todo):
+    container = testbed.start("app", "--name=app-1", *options)
     outcome = notify(target("app", through_engine=True), "SIGHUP")
     assert outcome.reason.startswith("app-1: after SIGHUP through the engine")
     assert todo in outcome.reason
     assert not outcome.absent
-    assert made.logs(container) == ["start"]
-    made.crash(container)
-    eventually(lambda: made.logs(container).count("start") == 2 or "unless" in outcome.reason, "its second start")
+    assert testbed.logs(container) == ["start"]
+    testbed.crash(container)
+    eventually(lambda: testbed.logs(container).count("start") == 2 or "unless" in outcome.reason, "its second start")
 
 
 @docker
-def test_without_a_restart_policy_a_signal_is_always_sent(made):
-    container = made.start("app", "--name=app-1")
+def test_without_a_restart_policy_a_signal_is_always_sent(testbed):
+    container = testbed.start("app", "--name=app-1")
     assert isinstance(notify(target("app", through_engine=True), "SIGHUP"), Delivered)
-    eventually(lambda: made.logs(container)[-1] == "HUP", "the signal")
+    eventually(lambda: testbed.logs(container)[-1] == "HUP", "the signal")
 
 
 @docker
-def test_a_container_is_not_signaled_through_the_engine_in_its_start_period(made):
-    container = made.start("app", "--name=app-1")
+def test_a_container_is_not_signaled_through_the_engine_in_its_start_period(testbed):
+    container = testbed.start("app", "--name=app-1")
     outcome = notify(target("app", through_engine=True), "SIGHUP", start_period=30.0)
     assert outcome.reason == "app-1 is still starting and may not catch SIGHUP yet"
     assert 20 < outcome.retry_in <= 30
-    assert made.logs(container) == ["start"]
+    assert testbed.logs(container) == ["start"]
 
 
 @docker
-def test_a_denial_by_a_proxy_in_front_of_the_engine_is_reported(made, engine, monkeypatch, memory):
-    made.start("app", "--name=app-1")
+def test_a_denial_by_a_proxy_in_front_of_the_engine_is_reported(testbed, engine, monkeypatch, memory):
+    testbed.start("app", "--name=app-1")
     address = f"unix://{memory}/docker.sock"
     real = engine.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
     proxy = subprocess.Popen(
@@ -296,9 +296,9 @@ def test_a_denial_by_a_proxy_in_front_of_the_engine_is_reported(made, engine, mo
 
 
 @docker
-def test_the_agents_own_container_is_found_and_with_it_its_project(made):
-    own = made.start("agent")
-    cgroup, mountinfo = (made.docker("exec", own, "cat", f"/proc/self/{file}") for file in ("cgroup", "mountinfo"))
+def test_the_agents_own_container_is_found_and_with_it_its_project(testbed):
+    own = testbed.start("agent")
+    cgroup, mountinfo = (testbed.docker("exec", own, "cat", f"/proc/self/{file}") for file in ("cgroup", "mountinfo"))
     assert containers._own_container("0::/", mountinfo) == containers._OwnContainer(own, certain=False)
     assert containers._own_container(cgroup, mountinfo).id == own
     with api.open_engine() as engine:
@@ -333,8 +333,8 @@ def test_an_app_whose_network_the_agent_shares_is_not_mistaken_for_the_agent():
 
 
 @docker
-def test_without_a_project_no_container_is_notified_and_the_error_says_how_to_name_one(made):
-    made.start("app")
+def test_without_a_project_no_container_is_notified_and_the_error_says_how_to_name_one(testbed):
+    testbed.start("app")
     outcome = notify(target("app", project=None))
     assert outcome.reason.endswith("name the project, as `project: NAME`")
     assert not outcome.absent
