@@ -1,4 +1,4 @@
-"""`lessee import`: what Vault Agent, consul-template and the injector render, lessee renders byte for byte."""
+"""`lessee import`: lessee renders the same bytes as Vault Agent, consul-template and the injector."""
 
 import base64
 import json
@@ -53,7 +53,7 @@ MOUNTS = {"legacy": "kv", "pki": "pki"}
 
 @pytest.fixture(scope="module")
 def server(bao, request):
-    """All that the examples read."""
+    """A server with all secrets of the examples."""
     for path, fields in SECRETS.items():
         bao.put(path, **fields)
     for path, kind in MOUNTS.items():
@@ -63,12 +63,12 @@ def server(bao, request):
     bao.ask("POST", "pki/roles/web", {"allow_any_name": True, "ttl": "1h"})
     request.getfixturevalue("postgres").attach(bao, role="shop")
     yield bao
-    for path in MOUNTS:  # Others mount their own there.
+    for path in MOUNTS:  # Other tests use these mounts.
         bao.ask("DELETE", f"sys/mounts/{path}")
 
 
 class Example:
-    """One of them in a folder of its own, with everything filled in."""
+    """A copy of an example, with its placeholders replaced."""
 
     def __init__(self, name, server, folder, memory):
         self.folder = folder / "example"
@@ -77,18 +77,18 @@ class Example:
         self.rendered = folder / "rendered"
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **ENVIRON}
         shutil.copytree(EXAMPLES / name, self.folder)
-        fill = {"@ADDRESS@": server.address, "@FOLDER@": str(self.folder), "@OUT@": str(self.out)}
+        values = {"@ADDRESS@": server.address, "@FOLDER@": str(self.folder), "@OUT@": str(self.out)}
         for file in self.folder.iterdir():
-            file.write_text(re.sub("@[A-Z]+@", lambda found: fill[found[0]], file.read_text()))
+            file.write_text(re.sub("@[A-Z]+@", lambda match: values[match[0]], file.read_text()))
         for file, value in zip(("role_id", "secret_id"), server.approle("importing", POLICY), strict=True):
             (self.folder / file).write_text(value)
-        (self.folder / "proxy.pid").write_text("4194305")  # more than any pid may be
+        (self.folder / "proxy.pid").write_text("4194305")  # Greater than any PID.
         self.address = server.address
         others = [file for file in self.folder.iterdir() if file.name in MAIN]
         self.main = others[0] if others else self.folder / "agent.hcl"
 
     def run_agent(self):
-        """What the real agent makes, by the files' names."""
+        """The files that the real agent renders, by name."""
         self.out.mkdir(exist_ok=True)
         configs = [
             file for file in self.folder.iterdir() if file.suffix in {".hcl", ".json"} and file.name != "environ.json"
@@ -98,7 +98,7 @@ class Example:
             command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        files = written(self.out.iterdir())
+        files = contents(self.out.iterdir())
         shutil.rmtree(self.out)
         return files
 
@@ -123,25 +123,25 @@ class Example:
         (self.lessee / "lessee.yaml").write_text(yaml.safe_dump(self.config() | keys, sort_keys=False))
 
     def log_in_by_approle(self):
-        """In the place of an identity that only a cluster has."""
+        """Replace a login that needs a cluster."""
         files = {f"{name}_file": str(self.folder / name) for name in ("role_id", "secret_id")}
         self.change(vault={"address": self.address, "auth": {"method": "approle", **files}})
 
     def render(self):
-        """What lessee makes, by the files' names."""
+        """The files that lessee renders, by name."""
         done = self.command("render", "--config", self.lessee / "lessee.yaml", "--output", self.rendered)
         assert done.returncode == 0, done.stderr
-        return written(self.rendered.glob("*/*"))
+        return contents(self.rendered.glob("*/*"))
 
 
-def written(files):
-    """Contents and modes, by names."""
+def contents(files):
+    """Contents and modes by name."""
     return {file.name: (file.read_bytes(), oct(file.stat().st_mode)) for file in files}
 
 
 MAIN = {"agent.json", "consul-template.hcl", "deployment.yaml", "pod.yaml", "redis.conf.ctmpl"}
-ISSUED = {"database", "pki-bundle", "pki-cert"}
-ELSEWHERE = {"single", "supervisor"}
+DYNAMIC = {"database", "pki-bundle", "pki-cert"}
+MOVED = {"single", "supervisor"}
 
 
 @pytest.fixture
@@ -149,33 +149,34 @@ def example(server, tmp_path, memory):
     return lambda name: Example(name, server, tmp_path, memory)
 
 
-def shape(content):
-    """What is issued, as what it is."""
+def without_dynamic_values(content):
+    """The content with placeholders for dynamic secrets."""
     text = re.sub(r"-----BEGIN ([A-Z ]+)-----[\w+/=\s]+-----END \1-----", r"<\1>", content.decode())
     text = re.sub(r"v-approle-shop-\w{20}-\d+", "<user>", text)
     return re.sub(r"[\w-]{20}(?=\n|@|\Z)", "<password>", text)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "supervisor"])
-def test_what_another_agent_renders_is_rendered_byte_for_byte(example, name):
+def test_the_rendered_files_are_those_of_the_agent_byte_for_byte(example, name):
     it = example(name)
-    wanted = it.run_agent()
+    expected = it.run_agent()
     imported = it.import_()
     assert imported.returncode == 0, imported.stderr
     checked = it.command("check", "--config", it.lessee / "lessee.yaml")
     assert checked.returncode == 0, checked.stderr
     directories = {app["directory"] for app in it.config()["apps"].values()}
-    assert directories == {str(it.out)} or name in ELSEWHERE
+    assert directories == {str(it.out)} or name in MOVED
     it.log_in_by_approle()
     found = it.render()
-    if name in ISSUED:
-        wanted, found = (
-            {file: (shape(content), mode) for file, (content, mode) in files.items()} for files in (wanted, found)
+    if name in DYNAMIC:
+        expected, found = (
+            {file: (without_dynamic_values(content), mode) for file, (content, mode) in files.items()}
+            for files in (expected, found)
         )
-    assert found == wanted
+    assert found == expected
 
 
-def test_the_environment_of_a_child_is_the_same(example):
+def test_the_environment_of_a_child_is_that_of_the_agent(example):
     it = example("supervisor")
     agent = subprocess.run(
         [find_bao(), "agent", f"-config={it.main}"],
@@ -185,71 +186,71 @@ def test_the_environment_of_a_child_is_the_same(example):
         timeout=60,
         check=False,
     )
-    wanted = json.loads((it.folder / "environ.json").read_text())
+    expected = json.loads((it.folder / "environ.json").read_text())
     (it.folder / "environ.json").unlink()
     imported = it.import_()
     assert imported.returncode == 0, (imported.stderr, agent.stdout)
-    [command] = re.findall(r"run it as `lessee (.*)`; its", imported.stderr)
+    [command] = re.findall(r"start the program with `lessee (.*)`; it gets", imported.stderr)
     words = shlex.split(command)
     apps = it.config()["apps"]
     apps["python3"]["directory"] = str(it.out / "app")
-    it.change(state=str(it.out / "state"), apps=apps)
+    it.change(state_dir=str(it.out / "state"), apps=apps)
     done = it.command("exec", "--config", it.lessee / "lessee.yaml", *words[1:])
     assert done.returncode == 0, done.stderr
     found = json.loads((it.folder / "environ.json").read_text())
     names = ("DB_USER", "DB_URL", "MOTD")
-    assert {name: found.get(name) for name in names} == {name: wanted[name] for name in names}
+    assert {name: found.get(name) for name in names} == {name: expected[name] for name in names}
 
 
-def test_without_a_folder_all_is_printed_under_its_name(example):
+def test_without_an_output_directory_the_files_are_printed(example):
     it = example("env-file")
     done = it.command("import", it.main)
     assert done.returncode == 0
-    head, config, template = re.split(r"^==> (?:.*) <==\n", done.stdout, flags=re.MULTILINE)
-    assert head == ""
+    before, config, template = re.split(r"^==> (?:.*) <==\n", done.stdout, flags=re.MULTILINE)
+    assert before == ""
     assert yaml.safe_load(config)["vault"]["address"] == it.address
     assert template.startswith('DATABASE_HOST={{ secret("shop/database").host }}\n')
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(example):
+def test_an_output_directory_with_files_is_unchanged(example):
     it = example("env-file")
     it.lessee.mkdir()
     assert it.import_().returncode == 0
     before = {file: file.read_bytes() for file in it.lessee.iterdir()}
     again = it.import_()
     assert again.returncode == 73
-    assert "the folder is not empty" in again.stderr
+    assert "the output directory is not empty" in again.stderr
     assert {file: file.read_bytes() for file in it.lessee.iterdir()} == before
     (it.folder / "file").touch()
     assert it.command("import", it.main, "--output", it.folder / "file").returncode == 73
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "code", "told"),
+    ("name", "content", "code", "error"),
     [
         ("agent.hcl", b'a = "\n', 78, "agent.hcl:1: a string is not closed"),
         ("agent.json", b"{", 78, "agent.json:1: this is not JSON"),
-        ("pod.yaml", b"a: [", 78, "pod.yaml:2: this is not YAML"),
-        ("a.ctmpl", b"\n{{ if }}", 65, "a.ctmpl:2: a value is missing"),
-        ("a.ctmpl", b"{{ timestamp }}", 65, "a.ctmpl:1: timestamp gives another time"),
-        ("a.ctmpl", b"\xff", 78, "is not UTF-8 text"),
-        ("agent.hcl", b"vault {}", 64, "renders no template"),
+        ("pod.yaml", b"a: [", 78, "pod.yaml:2: invalid YAML"),
+        ("a.ctmpl", b"\n{{ if }}", 65, "a.ctmpl:2: expected a value"),
+        ("a.ctmpl", b"{{ timestamp }}", 65, "a.ctmpl:1: timestamp returns another time"),
+        ("a.ctmpl", b"\xff", 78, "the file is not UTF-8 text"),
+        ("agent.hcl", b"vault {}", 64, "has no templates"),
         (
             "agent.hcl",
             b'template {\n source = "%s"\n destination = "/run/a/b"\n}' % (b"x" * 5000),
             64,
-            "renders no template",
+            "has no templates",
         ),
         ("agent.json", b'{"template": {"contents": "\\ud800", "destination": "/run/a/b"}}', 0, ""),
         (".", None, 78, "Is a directory"),
-        ("nowhere.hcl", None, 78, "there is no such file"),
+        ("nowhere.hcl", None, 78, "the file does not exist"),
     ],
 )
-def test_what_is_broken_is_told_with_its_line_and_no_traceback(tmp_path, name, content, code, told):
+def test_an_invalid_file_is_reported_with_its_line_and_no_traceback(tmp_path, name, content, code, error):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     command = [sys.executable, "-m", "lessee", "import", name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
-    assert told in done.stderr
+    assert error in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""`lessee import`: what other agents are configured by, as lessee.yaml and templates."""
+"""`lessee import`: converts the configuration of another agent to lessee.yaml and Jinja templates."""
 
 import argparse
 import sys
@@ -12,40 +12,41 @@ from lessee.ops.migrate.policy.findings import Report
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where all is carried over; 65 where something is not, which is told, and written all the same."""
+    """0 if everything is carried over; else 65, with a message for each loss. The files are written in both cases."""
     source = Path(arguments.file)
     text = _read(source)
     if text is None:
-        raise ConfigError([LesseeError("there is no such file", where=str(source), todo="name the file to import")])
+        raise ConfigError([LesseeError("the file does not exist", where=str(source), todo="pass the file to import")])
     report = Report()
-    files = convert(str(source), text, lambda name: _template(source.parent, name), report)
+    files = convert(str(source), text, lambda name: _load_template(source.parent, name), report)
     if arguments.output is None:
         _print(files)
     else:
         _write(files, Path(arguments.output))
     for finding in report.findings:
         print(finding, file=sys.stderr)
-    lost = sum(finding.lost for finding in report.findings)
-    if lost:
-        print(f"{lost} thing{'s' * (lost != 1)} not carried over: see above, and TODO in the files", file=sys.stderr)
-    return TemplateError.exit_code if lost else 0
+    losses = sum(finding.is_loss for finding in report.findings)
+    if losses:
+        summary = f"{losses} item{'s' * (losses != 1)} not carried over; see the messages above, and TODO in the files"
+        print(summary, file=sys.stderr)
+    return TemplateError.exit_code if losses else 0
 
 
 def _read(path: Path) -> str | None:
     try:
-        # Line ends as they are: a template writes them.
+        # Without newline translation, since templates write their line ends unchanged.
         with path.open(encoding="utf-8", newline="") as file:
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:
-        raise ConfigError([LesseeError(f"cannot be read: {exc.strerror}", where=str(path))]) from None
+        raise ConfigError([LesseeError(f"the file cannot be read: {exc.strerror}", where=str(path))]) from None
     except (UnicodeDecodeError, ValueError):
-        raise ConfigError([LesseeError("is not UTF-8 text", where=str(path))]) from None
+        raise ConfigError([LesseeError("the file is not UTF-8 text", where=str(path))]) from None
 
 
-def _template(folder: Path, name: str) -> Text | None:
-    """A template that a configuration names: where it says, or beside the configuration."""
+def _load_template(folder: Path, name: str) -> Text | None:
+    """A template by its path, or by its file name in the directory of the configuration."""
     for path in (folder / name, folder / name.lstrip("/"), folder / PurePosixPath(name).name):
         if _is_file(path) and (text := _read(path)) is not None:
             return Text(text, str(path), 1)
@@ -55,7 +56,7 @@ def _template(folder: Path, name: str) -> Text | None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # Its name is too long, or a folder on the way is closed.
+    except OSError:  # The name is too long, or a parent directory cannot be entered.
         return False
 
 
@@ -70,7 +71,7 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise WriteError("the folder is not empty", where=str(folder), todo="name another, or empty it")
+            raise WriteError("the output directory is not empty", where=str(folder), todo="pass another, or empty it")
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,4 +79,5 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
                 file.write(text)
             print(path)
     except OSError as exc:
-        raise WriteError(f"cannot be written: {exc.strerror}", where=exc.filename or str(folder)) from None
+        where = exc.filename or str(folder)
+        raise WriteError(f"the file cannot be written: {exc.strerror}", where=where) from None

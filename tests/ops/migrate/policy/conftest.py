@@ -1,4 +1,4 @@
-"""An import of texts, without a disk."""
+"""Imports texts in memory."""
 
 import pytest
 import yaml
@@ -8,13 +8,13 @@ from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
 
 
-class Imported:
-    """What was written, and what was told."""
+class ImportResult:
+    """The generated files, and the findings."""
 
     def __init__(self, files, report):
         self.files = files
-        self.lost = [str(finding) for finding in report.findings if finding.lost]
-        self.notes = [str(finding) for finding in report.findings if not finding.lost]
+        self.losses = [str(finding) for finding in report.findings if finding.is_loss]
+        self.notes = [str(finding) for finding in report.findings if not finding.is_loss]
 
     @property
     def text(self):
@@ -31,14 +31,14 @@ class Imported:
 @pytest.fixture
 def imported():
     def run(name, text, **templates):
-        """`templates`: files beside it, by their names without an ending."""
+        """Import a file. `templates`: other files in its directory, by name without suffix."""
         report = Report()
-        beside = {f"{stem}.ctmpl": content for stem, content in templates.items()}
+        others = {f"{stem}.ctmpl": content for stem, content in templates.items()}
 
-        def read(path):
-            known = path.rpartition("/")[2]
-            return Text(beside[known], known, 1) if known in beside else None
+        def load_template(path):
+            name = path.rpartition("/")[2]
+            return Text(others[name], name, 1) if name in others else None
 
-        return Imported(convert(name, text, read, report), report)
+        return ImportResult(convert(name, text, load_template, report), report)
 
     return run

@@ -1,4 +1,4 @@
-"""The configuration of Vault Agent in lessee's words."""
+"""The import of a configuration of Vault Agent."""
 
 import pytest
 
@@ -45,28 +45,28 @@ nonsense = 1
 """
 
 
-def test_all_of_it_is_carried_over_or_told(imported):
+def test_every_key_is_carried_over_or_reported(imported):
     found = imported("agent.hcl", FULL + FILE)
     assert found.config["vault"] == {
         "address": "https://vault:8200",
         "namespace": "team-a",
         "ca_file": "/ca.pem",
-        "server_name": "vault.internal",
+        "tls_server_name": "vault.internal",
         "client_cert_file": "/cert.pem",
         "client_key_file": "/key.pem",
-        "insecure": True,
+        "tls_skip_verify": True,
         "auth": {
             "method": "approle",
             "role_id_file": "/role_id",
             "secret_id_file": "/secret_id",
             "mount": "apps",
             "wrapped": True,
-            "wrapped_path": "auth/apps/role/web/secret-id",
+            "secret_id_response_wrapping_path": "auth/apps/role/web/secret-id",
             "remove_secret_id_file_after_reading": True,
         },
     }
-    assert found.config["secrets"] == {"mount": "secret", "prefix": "", "refresh": "90s"}
-    keys = [line.split(": ")[1] for line in found.lost]
+    assert found.config["secrets"] == {"mount": "secret", "prefix": "", "refresh_interval": "90s"}
+    keys = [line.split(": ")[1] for line in found.losses]
     assert keys == [
         "pid_file", "vault.ca_path", "auto_auth.method.wrap_ttl", "auto_auth.sink", "cache", "listener", "telemetry",
         "nonsense",
@@ -86,7 +86,7 @@ def test_all_of_it_is_carried_over_or_told(imported):
 
 
 @pytest.mark.parametrize(
-    ("method", "more", "config", "wanted"),
+    ("method", "more", "config", "expected"),
     [
         ("kubernetes", "", 'role = "r"', {"role": "r"}),
         (
@@ -113,29 +113,29 @@ def test_all_of_it_is_carried_over_or_told(imported):
         ),
     ],
 )
-def test_each_way_of_logging_in_has_its_own(imported, method, more, config, wanted):
+def test_each_supported_auth_method_is_carried_over(imported, method, more, config, expected):
     found = imported("agent.hcl", AUTO % (method, more, config) + FILE)
-    assert found.config["vault"]["auth"] == {"method": method, **wanted}
-    assert not found.lost
+    assert found.config["vault"]["auth"] == {"method": method, **expected}
+    assert not found.losses
     parse(found.text, source="lessee.yaml", environ={})
 
 
 @pytest.mark.parametrize(
-    ("method", "config", "told"),
+    ("method", "config", "loss"),
     [
-        ("aws", 'role = "r"', "lessee does not log in by aws"),
-        ("approle", "", "approle without role_id_file is no login"),
-        ("cert", "", "cert without cert_file and key_file is no login"),
-        ("jwt", 'path = "/j", remove_jwt_after_reading = true', "the file with the JWT stays"),
+        ("aws", 'role = "r"', "lessee does not support the auth method aws"),
+        ("approle", "", "approle needs role_id_file"),
+        ("cert", "", "cert needs cert_file and key_file"),
+        ("jwt", 'path = "/j", remove_jwt_after_reading = true', "lessee does not remove the file with the JWT"),
     ],
 )
-def test_a_login_that_lessee_has_not_is_told(imported, method, config, told):
+def test_an_unsupported_login_is_a_loss(imported, method, config, loss):
     found = imported("agent.hcl", AUTO % (method, "", config) + FILE)
-    assert any(told in line for line in found.lost)
+    assert any(loss in line for line in found.losses)
     parse(found.text, source="lessee.yaml", environ={})
 
 
-def test_a_cert_brings_its_ca_and_a_method_its_namespace(imported):
+def test_the_ca_of_cert_and_the_namespace_of_a_method_are_carried_over(imported):
     config = 'ca_cert = "/ca", client_cert = "/c", client_key = "/k"'
     found = imported("agent.hcl", AUTO % ("cert", 'namespace = "team/"', config) + FILE)
     assert found.config["vault"]["ca_file"] == "/ca"
@@ -143,10 +143,10 @@ def test_a_cert_brings_its_ca_and_a_method_its_namespace(imported):
     two = imported(
         "agent.hcl", 'vault { namespace = "a" ca_cert = "/b" }\n' + AUTO % ("cert", 'namespace = "b"', config) + FILE
     )
-    assert any("login and secrets are in two namespaces" in line for line in two.lost)
+    assert any("the login and the secrets are in different namespaces" in line for line in two.losses)
     assert two.config["vault"]["ca_file"] == "/b"
     same = imported("agent.hcl", 'vault { namespace = "b" }\n' + AUTO % ("cert", 'namespace = "b"', config) + FILE)
-    assert not same.lost
+    assert not same.losses
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_cert_brings_its_ca_and_a_method_its_namespace(imported):
         '"method": [{"type": "approle", "role_id_file_path": "/r"}], "sinks": 1, "sink": {}',
     ],
 )
-def test_json_is_as_good_as_hcl(imported, blocks):
+def test_json_is_read_like_hcl(imported, blocks):
     template = (
         '"template": [{"contents": "x", "destination": "/run/web/a", "perms": "640",'
         ' "exec": {"command": "pkill -HUP x"}}]'
@@ -166,11 +166,11 @@ def test_json_is_as_good_as_hcl(imported, blocks):
     assert found.config["vault"]["auth"] == {"method": "approle", "role_id_file": "/r"}
     assert found.app("web")["mode"] == "0640"
     assert found.app("web")["notify"] == {"process": {"name": "x"}, "action": "SIGHUP"}
-    assert any("lessee writes no token" in line for line in found.lost)
+    assert any("lessee does not write its token" in line for line in found.losses)
 
 
 @pytest.mark.parametrize(
-    ("said", "key", "wanted"),
+    ("settings", "key", "expected"),
     [
         ("perms = 0600", "mode", "0600"),
         ('perms = "0440"', "mode", "0440"),
@@ -180,46 +180,46 @@ def test_json_is_as_good_as_hcl(imported, blocks):
         ("uid = 5\n gid = 6", "owner", "5:6"),
     ],
 )
-def test_a_file_keeps_its_mode_and_owner(imported, said, key, wanted):
-    found = imported("agent.hcl", TEMPLATE % f'destination = "/run/web/a"\n {said}\n error_on_missing_key = true')
-    assert found.app("web")[key] == wanted
-    assert not found.lost
+def test_mode_and_owner_are_carried_over(imported, settings, key, expected):
+    found = imported("agent.hcl", TEMPLATE % f'destination = "/run/web/a"\n {settings}\n error_on_missing_key = true')
+    assert found.app("web")[key] == expected
+    assert not found.losses
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("settings", "loss"),
     [
-        ("perms = 640", "perms: it is no mode that lessee knows"),
-        ('perms = "rw"', "perms: it is no mode that lessee knows"),
-        ("perms = [1]", "perms: it is no mode that lessee knows"),
-        ("perms = true", "perms: it is no mode that lessee knows"),
-        ('user = "www-data"', "user: the owner www-data:- is not in numbers"),
-        ('group = "web"', "group: the owner -:web is not in numbers"),
-        ("backup = true", "backup: there are no .bak files"),
-        ("nonsense = 1", "nonsense: the import does not know this key"),
-        ("left_delimiter = [1]", "left_delimiter: it is no text"),
-        ("command = { a = 1 }", "command: it is no list of texts"),
-        ("exec = 3", "exec: it is no block"),
-        ('command_timeout = "soon"', "command_timeout: 'soon' is no duration"),
-        ('exec { command = "a b" splay = "5s" }', "exec.splay: a command runs at once"),
+        ("perms = 640", "perms: invalid file mode"),
+        ('perms = "rw"', "perms: invalid file mode"),
+        ("perms = [1]", "perms: invalid file mode"),
+        ("perms = true", "perms: invalid file mode"),
+        ('user = "www-data"', "user: the owner www-data:- is not numeric"),
+        ('group = "web"', "group: the owner -:web is not numeric"),
+        ("backup = true", "backup: lessee writes no .bak files"),
+        ("nonsense = 1", "nonsense: unknown key"),
+        ("left_delimiter = [1]", "left_delimiter: expected a string"),
+        ("command = { a = 1 }", "command: expected a list of strings"),
+        ("exec = 3", "exec: expected a block"),
+        ('command_timeout = "soon"', "command_timeout: 'soon' is not a duration"),
+        ('exec { command = "a b" splay = "5s" }', "exec.splay: lessee runs a command immediately"),
     ],
 )
-def test_what_a_template_cannot_keep_is_told_at_its_line_and_place(imported, said, told):
-    found = imported("agent.hcl", TEMPLATE % f'destination = "/run/web/a"\n {said}')
-    assert any(line.startswith("agent.hcl:4: template.") and told in line for line in found.lost), found.lost
+def test_a_loss_is_reported_with_its_line_and_as_a_comment(imported, settings, loss):
+    found = imported("agent.hcl", TEMPLATE % f'destination = "/run/web/a"\n {settings}')
+    assert any(line.startswith("agent.hcl:4: template.") and loss in line for line in found.losses), found.losses
     comment = " ".join(line.strip().lstrip("# ") for line in found.text.splitlines() if line.strip().startswith("#"))
-    assert f"TODO lessee import: template.{told}" in comment
+    assert f"TODO lessee import: template.{loss}" in comment
     parse(found.text, source="lessee.yaml", environ={})
 
 
-def test_what_is_false_asks_for_nothing(imported):
-    off = 'cache { enabled = "false" }\n'
-    found = imported("agent.hcl", off + TEMPLATE % 'destination = "/run/web/a"\n backup = false\n wait = "2s"')
-    assert not found.lost
+def test_a_disabled_key_is_not_a_loss(imported):
+    disabled = 'cache { enabled = "false" }\n'
+    found = imported("agent.hcl", disabled + TEMPLATE % 'destination = "/run/web/a"\n backup = false\n wait = "2s"')
+    assert not found.losses
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("settings", "expected"),
     [
         ('command = "reload web"', {"command": ["reload", "web"], "timeout": "30s"}),
         ('command = ["reload", 5]\n command_timeout = "1m30s"', {"command": ["reload", "5"], "timeout": "90s"}),
@@ -230,44 +230,51 @@ def test_what_is_false_asks_for_nothing(imported):
         ("command = []", None),
     ],
 )
-def test_a_command_tells_the_app(imported, said, wanted):
-    found = imported("agent.hcl", TEMPLATE % f'destination = "/run/web/a"\n {said}')
-    assert found.app("web").get("notify") == wanted
-    assert not found.lost
+def test_a_command_becomes_the_notification(imported, settings, expected):
+    found = imported("agent.hcl", TEMPLATE % f'destination = "/run/web/a"\n {settings}')
+    assert found.app("web").get("notify") == expected
+    assert not found.losses
 
 
-def test_templates_are_found_where_they_lie(imported):
+def test_templates_are_found_by_path_or_file_name(imported):
     text = 'template {\n source = "%s"\n destination = "/run/web/a"\n}\n'
     found = imported("agent.hcl", text % "/etc/agent/a.ctmpl", a="x {{ timestamp }}")
     assert found.files["a.j2"].startswith("x ")
-    assert [line.split(":")[0] for line in found.lost] == ["a.ctmpl"]
+    assert [line.split(":")[0] for line in found.losses] == ["a.ctmpl"]
     missing = imported("agent.hcl", text % "/etc/agent/b.ctmpl" + FILE)
     assert any(
-        "agent.hcl:2: template.source: the template /etc/agent/b.ctmpl is not here" in line for line in missing.lost
+        "agent.hcl:2: template.source: the template /etc/agent/b.ctmpl cannot be found" in line
+        for line in missing.losses
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "loss"),
     [
-        ('template {\n contents = "x"\n}\n', "template.destination: there is none"),
-        ('template {\n contents = "x"\n destination = "/run/\\x00"\n}\n', "template.destination: there is none"),
-        ('template {\n destination = "/run/web/b"\n}\n', "template.contents: there is no template"),
-        ('template {\n contents = ""\n destination = "/run/web/b"\n}\n', "template.contents: there is no template"),
+        ('template {\n contents = "x"\n}\n', "template.destination: it is missing or invalid"),
+        (
+            'template {\n contents = "x"\n destination = "/run/\\x00"\n}\n',
+            "template.destination: it is missing or invalid",
+        ),
+        ('template {\n destination = "/run/web/b"\n}\n', "template.contents: the block has no template"),
+        (
+            'template {\n contents = ""\n destination = "/run/web/b"\n}\n',
+            "template.contents: the block has no template",
+        ),
     ],
 )
-def test_a_template_that_renders_nothing_is_told(imported, text, told):
+def test_a_template_that_renders_nothing_is_a_loss(imported, text, loss):
     found = imported("agent.hcl", text + FILE)
-    assert any(told in line for line in found.lost)
+    assert any(loss in line for line in found.losses)
 
 
-def test_what_ends_when_it_has_rendered_is_another_command(imported):
+def test_exit_after_auth_has_a_note_about_lessee_render(imported):
     found = imported("agent.hcl", "exit_after_auth = true\n" + FILE)
     assert any("run `lessee render`" in line for line in found.notes)
 
 
-def test_a_configuration_without_templates_is_refused(imported):
-    with pytest.raises(UsageError, match="renders no template"):
+def test_a_configuration_without_templates_is_rejected(imported):
+    with pytest.raises(UsageError, match="has no templates"):
         imported("agent.hcl", "auto_auth { }")
 
 
@@ -276,7 +283,7 @@ EXEC = "exec {\n  command = %s\n  %s\n}\n"
 
 
 @pytest.mark.parametrize(
-    ("contents", "wanted"),
+    ("contents", "expected"),
     [
         ('{{ with secret \\"secret/data/a\\" }}{{ .Data.data.b }}{{ end }}', 'A={{ secret("a").b }}\n'),
         ("plain-1.2/3", "A=plain-1.2/3\n"),
@@ -285,38 +292,40 @@ EXEC = "exec {\n  command = %s\n  %s\n}\n"
         ("a\\nb\\r", 'A="a\nb\\r"\n'),
     ],
 )
-def test_variables_become_the_environment_of_a_child(imported, contents, wanted):
+def test_env_templates_become_the_environment_of_a_child(imported, contents, expected):
     found = imported("agent.hcl", ENV % ("A", contents) + EXEC % ('["/usr/bin/web", "-p", "a b"]', ""))
-    assert found.files["process.env.j2"] == wanted
+    assert found.files["process.env.j2"] == expected
     assert found.app("web") == {
         "directory": "/run/secrets/web",
-        "environ": "process.env.j2",
-        "notify": {"child": True, "action": "restart", "grace": "30s"},
+        "env_template": "process.env.j2",
+        "notify": {"child": True, "action": "restart", "stop_grace_period": "30s"},
     }
-    assert any("run it as `lessee exec --app web -- /usr/bin/web -p 'a b'`" in line for line in found.notes)
+    assert any(
+        "start the program with `lessee exec --app web -- /usr/bin/web -p 'a b'`" in line for line in found.notes
+    )
     parse(found.text, source="lessee.yaml", environ={}, for_child=True)
 
 
-def test_a_child_that_is_not_restarted_is_told_nothing(imported):
+def test_a_child_that_never_restarts_has_no_notification(imported):
     more = 'restart_on_secret_changes = "never"\n  restart_stop_signal = "SIGINT"'
     found = imported("agent.hcl", ENV % ("A", "x") + EXEC % ('"web --port 1"', more))
-    assert found.app("sh") == {"directory": "/run/secrets/sh", "environ": "process.env.j2"}
+    assert found.app("sh") == {"directory": "/run/secrets/sh", "env_template": "process.env.j2"}
     assert any("exec -- sh -c 'web --port 1'" in line.replace("--app sh ", "") for line in found.notes)
-    assert any("a child is stopped by SIGTERM" in line for line in found.lost)
+    assert any("lessee stops a child with SIGTERM" in line for line in found.losses)
 
 
-def test_a_file_that_a_variable_writes_is_told(imported):
+def test_a_file_that_a_variable_writes_is_a_loss(imported):
     contents = '{{ \\"x\\" | writeToFile \\"/run/web/x\\" \\"\\" \\"\\" \\"0600\\" }}'
     found = imported("agent.hcl", ENV % ("A", contents) + EXEC % ('"web"', ""))
-    assert found.lost == [
-        "agent.hcl:2: /run/web/x is written by a variable's template; give it one of its own",
+    assert found.losses == [
+        "agent.hcl:2: the template of a variable writes /run/web/x; give the file its own template",
     ]
 
 
-def test_variables_of_json_and_without_a_template(imported):
+def test_env_templates_in_json_may_have_no_template(imported):
     text = '{"env_template": {"A": {"contents": "x"}, "B": {}}, "exec": {"command": ["web"]}}'
     found = imported("agent.json", text)
     assert found.files["process.env.j2"] == "A=x\n"
-    assert any("there is no template" in line for line in found.lost)
-    nobody = imported("agent.json", '{"env_template": {"A": {"contents": "x"}}, "exec": {}}')
-    assert nobody.config["apps"] == {}
+    assert any("the block has no template" in line for line in found.losses)
+    empty = imported("agent.json", '{"env_template": {"A": {"contents": "x"}}, "exec": {}}')
+    assert empty.config["apps"] == {}

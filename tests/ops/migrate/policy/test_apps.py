@@ -1,4 +1,4 @@
-"""Which files become an app, and where they lie."""
+"""The grouping of files into apps, and their directories."""
 
 import pytest
 
@@ -27,10 +27,10 @@ def agent(*files, path="a"):
         ("/run/a b/é.env", "/run/a b", "a-b"),
     ],
 )
-def test_a_directory_of_its_own_on_tmpfs_stays(imported, destination, directory, name):
+def test_a_directory_below_run_is_unchanged(imported, destination, directory, name):
     found = imported("agent.hcl", agent(destination))
     assert {name: app["directory"] for name, app in found.config["apps"].items()} == {name: directory}
-    assert not found.lost
+    assert not found.losses
     parse(found.text, source="lessee.yaml", environ={})
 
 
@@ -45,53 +45,53 @@ def test_a_directory_of_its_own_on_tmpfs_stays(imported, destination, directory,
         ("/etc/app/../app/...", "/run/secrets/app"),
     ],
 )
-def test_any_other_directory_is_left_and_that_is_told(imported, destination, directory):
+def test_files_of_any_other_directory_move_and_are_a_loss(imported, destination, directory):
     found = imported("agent.hcl", agent(destination))
     [app] = found.config["apps"].values()
     assert app["directory"] == directory
-    assert any(f" is {app['directory']}/" in line and line.startswith("agent.hcl:3: ") for line in found.lost)
+    assert any(f" moves to {app['directory']}/" in line and line.startswith("agent.hcl:3: ") for line in found.losses)
     assert "# TODO lessee import: these files were in " in found.text
 
 
-def test_a_directory_inside_another_is_left(imported):
+def test_files_of_a_nested_directory_move(imported):
     found = imported("agent.hcl", agent("/run/web/tls/a.pem", "/run/web/b.env"))
     assert {app["directory"] for app in found.config["apps"].values()} == {"/run/web", "/run/secrets/web"}
     assert set(found.files) == {"lessee.yaml", "web/a.pem.j2", "web-2/b.env.j2"}
     parse(found.text, source="lessee.yaml", environ={})
 
 
-def test_files_that_stay_share_all_their_commands(imported):
+def test_files_of_one_directory_share_their_commands(imported):
     found = imported(
         "agent.hcl", agent(("/run/web/a", "reload a"), ("/run/web/b", "reload b"), ("/run/web/c", "reload a"))
     )
     assert found.app("web")["notify"]["command"] == ["sh", "-c", "reload a && reload b"]
-    assert any("/run/web have 2 commands, and all of them run when any file changes" in line for line in found.lost)
+    assert any("/run/web have 2 commands, and a change of any file runs all of them" in line for line in found.losses)
     assert "# TODO lessee import: the files of /run/web have 2 commands" in found.text
 
 
-def test_a_file_without_a_command_shares_that_of_its_directory(imported):
+def test_a_file_without_a_command_shares_the_command_of_its_directory(imported):
     found = imported("agent.hcl", agent("/run/web/a", ("/run/web/b", "pkill -HUP web")))
     assert found.app("web")["notify"] == {"process": {"name": "web"}, "action": "SIGHUP"}
-    assert not found.lost
-    assert any("the command runs when any file of /run/web changes" in line for line in found.notes)
+    assert not found.losses
+    assert any("a change of any file of /run/web runs the command" in line for line in found.notes)
 
 
-def test_files_that_move_are_an_app_for_each_command(imported):
+def test_moved_files_become_an_app_for_each_command(imported):
     found = imported("agent.hcl", agent(("/etc/x/a", "reload a"), ("/etc/x/b", "reload b"), ("/etc/x/c", "reload a")))
-    said = {
+    apps = {
         name: ([file["template"] for file in app["files"]], app["notify"]["command"])
         for name, app in found.config["apps"].items()
     }
-    assert said == {"x": (["x/a.j2", "x/c.j2"], ["reload", "a"]), "x-2": (["x-2/b.j2"], ["reload", "b"])}
+    assert apps == {"x": (["x/a.j2", "x/c.j2"], ["reload", "a"]), "x-2": (["x-2/b.j2"], ["reload", "b"])}
 
 
-def test_of_two_templates_for_a_file_the_last_is_kept(imported):
+def test_the_last_of_two_templates_for_a_file_is_used(imported):
     found = imported("agent.hcl", agent("/run/web/a", "/run/web/../web/a"))
     assert len(found.app("web")["files"]) == 1
-    assert any("two templates write /run/web/a" in line for line in found.lost)
+    assert any("two templates write /run/web/a" in line for line in found.losses)
 
 
-def test_files_that_a_template_writes_besides_are_templates_of_their_own(imported):
+def test_files_of_write_to_file_become_templates(imported):
     text = (
         '{{ with pkiCert "pki/issue/web" "common_name=a" }}'
         '{{ .Key | writeToFile "/run/web/key" "root" "5" "0400" "newline" }}'
@@ -107,24 +107,24 @@ def test_files_that_a_template_writes_besides_are_templates_of_their_own(importe
     files = {file["template"]: file for file in found.app("web")["files"]}
     assert files["key.j2"] == {"template": "key.j2", "format": "text", "owner": "0:5", "mode": "0400"}
     assert files["odd.j2"]["mode"] == "0644"
-    told = "\n".join(found.lost)
-    assert "agent.hcl:4: the owner web:- is not in numbers" in told
-    assert "agent.hcl:4: it is no mode that lessee knows" in told
-    assert "agent.hcl:4: timestamp gives another time" in told
+    losses = "\n".join(found.losses)
+    assert "agent.hcl:4: the owner web:- is not numeric" in losses
+    assert "agent.hcl:4: invalid file mode" in losses
+    assert "agent.hcl:4: timestamp returns another time" in losses
 
 
-def test_no_two_files_that_are_written_have_one_name(imported):
-    said = 'template {\n destination = "%s"\n contents = "%s"\n}\n'
+def test_generated_files_have_unique_names(imported):
+    block = 'template {\n destination = "%s"\n contents = "%s"\n}\n'
     environ = 'env_template "A" {\n contents = "b"\n}\nexec {\n command = ["web"]\n}\n'
-    found = imported("agent.hcl", said % ("/run/web/process.env", "a") + environ)
+    found = imported("agent.hcl", block % ("/run/web/process.env", "a") + environ)
     assert found.files["process.env.j2"] == "a"
-    assert found.files[found.app("web")["environ"]] == "A=b\n"
-    found = imported("agent.hcl", said % ("/run/lessee.yaml/a", "a") + said % ("/run/b/a", "b"))
+    assert found.files[found.app("web")["env_template"]] == "A=b\n"
+    found = imported("agent.hcl", block % ("/run/lessee.yaml/a", "a") + block % ("/run/b/a", "b"))
     assert found.files["lessee.yaml-2/a.j2"] == "a"
     assert found.app("lessee.yaml-2")["directory"] == "/run/lessee.yaml"
 
 
-def test_a_template_alone_gets_a_place(imported):
+def test_a_single_template_gets_a_directory(imported):
     found = imported("conf/redis.conf.tpl", "x")
     assert found.config["apps"] == {
         "redis": {
@@ -133,18 +133,18 @@ def test_a_template_alone_gets_a_place(imported):
             "files": [{"template": "redis.conf.j2", "format": "text"}],
         }
     }
-    assert any("/run/secrets/redis/redis.conf is taken" in line for line in found.notes)
+    assert any("assumes /run/secrets/redis/redis.conf" in line for line in found.notes)
     parse(found.text, source="lessee.yaml", environ={})
 
 
 @pytest.mark.parametrize(
-    ("paths", "secrets", "calls", "lost"),
+    ("paths", "secrets", "calls", "loss"),
     [
         (
             ["secret/data/a", "kv/data/b", "secret/c"],
             {"mount": "secret", "prefix": ""},
             ["a", "", "c"],
-            "another KV mount",
+            "is not in 'secret', the KV mount",
         ),
         (["team/kv/data/a/b"], {"mount": "team/kv", "prefix": ""}, ["a/b"], ""),
         (["kv/production/a", "kv/production/b/c"], {"mount": "kv", "prefix": "{environment}/"}, ["a", "b/c"], ""),
@@ -158,24 +158,24 @@ def test_a_template_alone_gets_a_place(imported):
         (["kv/production"], {"mount": "kv", "prefix": ""}, ["production"], ""),
         (
             ["kv/${ENV}/a", "kv/common/b"],
-            {"mount": "kv", "prefix": "{environment}/", "shared": ["common/"]},
+            {"mount": "kv", "prefix": "{environment}/", "shared_prefixes": ["common/"]},
             ["a", "common/b"],
             "",
         ),
         (["kv/apps/${ENV}/a"], {"mount": "kv", "prefix": "apps/{environment}/"}, ["a"], ""),
-        (["kv/${ENV}/a", "kv/b"], {"mount": "kv", "prefix": "{environment}/"}, ["a", ""], "lies outside the prefix"),
+        (["kv/${ENV}/a", "kv/b"], {"mount": "kv", "prefix": "{environment}/"}, ["a", ""], "is outside the prefix"),
         (["kv/${ENV}/a", "kv/${ENV}/${OTHER}"], {"mount": "kv", "prefix": "{environment}/"}, ["a", ""], "is computed"),
         (
             ["kv/${ENV}/a", "kv/${ENV}"],
             {"mount": "kv", "prefix": "{environment}/"},
             ["a", ""],
-            "bears the environment's own name",
+            "has the name of the environment itself",
         ),
         (["kv/a-${ENV}/b"], {"mount": "kv", "prefix": ""}, [""], "is computed"),
         (["kv/data/a?version=3"], {"mount": "kv", "prefix": ""}, ["a"], ""),
     ],
 )
-def test_paths_are_named_under_one_mount_and_prefix(imported, paths, secrets, calls, lost):
+def test_paths_share_one_mount_and_prefix(imported, paths, secrets, calls, loss):
     def call(path):
         words = path.replace("${ENV}", "%s").replace("${OTHER}", "%s")
         values = [f'(env "{name}")' for name in ("ENV", "OTHER") if f"${{{name}}}" in path]
@@ -186,13 +186,13 @@ def test_paths_are_named_under_one_mount_and_prefix(imported, paths, secrets, ca
     assert found.config["secrets"] == secrets
     for path, line in zip(calls, found.files["t.j2"].splitlines(), strict=True):
         assert line.startswith(f'{{{{ secret("{path}"' if path else "{# TODO")
-    assert lost in "".join(found.lost)
-    assert bool(found.lost) == bool(lost)
+    assert loss in "".join(found.losses)
+    assert bool(found.losses) == bool(loss)
     assert ("version=3" in found.files["t.j2"]) == ("version=3" in paths[0])
     parse(found.text, source="lessee.yaml", environ={"ENV": "staging"})
 
 
-def test_an_environment_of_the_agent_is_that_of_its_paths(imported):
+def test_the_environment_is_that_of_the_paths(imported):
     assert imported("t.ctmpl", '{{ secrets "kv/production" | join "," }}').config["environment"] == "production"
     default = '{{ with secret (printf "kv/%s/a" (envOrDefault "ENV" "testing")) }}{{ .Data.x }}{{ end }}'
     assert imported("t.ctmpl", default).config["environment"] == "${ENV-testing}"
@@ -200,10 +200,10 @@ def test_an_environment_of_the_agent_is_that_of_its_paths(imported):
     assert 'in secrets("") | dictsort' in imported("t.ctmpl", folder).files["t.j2"]
 
 
-def test_what_is_issued_is_no_kv(imported):
+def test_a_dynamic_secret_does_not_affect_the_kv_layout(imported):
     text = '{{ with secret "%s" }}{{ .Data.y }}{{ end }}'
     text = text % "production/creds/a" + text.replace('"%s"', '"db/creds/a" "ttl=1h" ""')
     found = imported("t.ctmpl", text)
-    assert any("'production/creds/a' belongs to another environment" in line for line in found.lost)
+    assert any("'production/creds/a' belongs to another environment" in line for line in found.losses)
     assert found.files["t.j2"].endswith('{{ dynamic("db/creds/a", ttl="1h").y }}')
     assert found.config["secrets"] == {"mount": "secret", "prefix": ""}

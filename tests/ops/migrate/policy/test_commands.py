@@ -1,18 +1,18 @@
-"""Commands, and the notifications that they stand for."""
+"""The notifications that replace commands."""
 
 import pytest
 import yaml
 
 from lessee.config.yaml_writer import write
-from lessee.ops.migrate.policy.commands import Command, notify, run_all
+from lessee.ops.migrate.policy.commands import Command, notification, run_all
 
 
-def told(*words, timeout="30s"):
-    return yaml.safe_load(write(notify(Command(words, timeout))))
+def notify(*words, timeout="30s"):
+    return yaml.safe_load(write(notification(Command(words, timeout))))
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("kill -HUP $(cat /run/x.pid)", {"pid_file": "/run/x.pid", "action": "SIGHUP"}),
         ("kill -s HUP `cat /run/x.pid`", {"pid_file": "/run/x.pid", "action": "SIGHUP"}),
@@ -45,13 +45,13 @@ def told(*words, timeout="30s"):
         ("echo ${A} > /x", {"command": ["sh", "-c", "echo $${A} > /x"], "timeout": "30s"}),
     ],
 )
-def test_a_command_becomes_what_it_does(text, wanted):
-    assert told(text) == wanted
-    assert told("sh", "-c", text) == wanted
+def test_a_command_becomes_the_equivalent_notification(text, expected):
+    assert notify(text) == expected
+    assert notify("sh", "-c", text) == expected
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
+    ("words", "expected"),
     [
         (["pkill", "-HUP", "nginx"], {"process": {"name": "nginx"}, "action": "SIGHUP"}),
         (["/bin/sh", "-c", "kill -HUP $(cat /x)"], {"pid_file": "/x", "action": "SIGHUP"}),
@@ -60,11 +60,11 @@ def test_a_command_becomes_what_it_does(text, wanted):
         (["sh", "-c", "a b"], {"command": ["a", "b"], "timeout": "5s"}),
     ],
 )
-def test_words_are_run_as_they_are(words, wanted):
-    assert told(*words, timeout="5s") == wanted
+def test_a_command_with_words_runs_without_a_shell(words, expected):
+    assert notify(*words, timeout="5s") == expected
 
 
-def test_several_commands_become_one_that_fails_if_one_does():
+def test_several_commands_become_one_that_stops_at_the_first_failure():
     both = run_all([Command(("kill -HUP $(cat /x)",)), Command(("b", "c d"), "5s")])
     assert both == Command(("sh", "-c", "kill -HUP $(cat /x) && b 'c d'"), "30s")
     listed = run_all([Command(("a x; b",)), Command(("c || true",))])

@@ -1,4 +1,4 @@
-"""The configuration of consul-template in lessee's words."""
+"""The import of a configuration of consul-template."""
 
 import pytest
 
@@ -10,7 +10,7 @@ FILE = f'template {{\n  contents = "{CONTENTS}"\n  destination = "/run/web/a.env
 DELIMITERS = 'default_delimiters {\n  left = "[["\n  right = "]]"\n}\n'
 
 
-def test_all_of_it_is_carried_over_or_told(imported):
+def test_every_key_is_carried_over_or_reported(imported):
     text = f"""
 consul {{ address = "127.0.0.1:8500" }}
 vault {{
@@ -33,22 +33,22 @@ kill_signal = "SIGINT"
         "address": "https://vault:8200",
         "namespace": "team",
         "ca_file": "/ca",
-        "server_name": "v",
+        "tls_server_name": "v",
         "client_cert_file": "/c",
         "client_key_file": "/k",
-        "insecure": True,
+        "tls_skip_verify": True,
     }
-    assert found.config["secrets"] == {"mount": "kv", "prefix": "", "refresh": "1m"}
+    assert found.config["secrets"] == {"mount": "kv", "prefix": "", "refresh_interval": "1m"}
     assert found.files["a.env.j2"] == '{{ secret("a").b }}'
-    assert [line.split(": ")[1] for line in found.lost] == [
+    assert [line.split(": ")[1] for line in found.losses] == [
         "consul", "vault.token", "vault.unwrap_token", "vault.ssl.ca_path", "syslog", "deduplicate",
     ]  # fmt: skip
-    assert CANARY not in "".join([*found.files.values(), *found.lost, *found.notes])
+    assert CANARY not in "".join([*found.files.values(), *found.losses, *found.notes])
     parse(found.text, source="lessee.yaml", environ={})
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("settings", "expected"),
     [
         ('vault_agent_token_file = "/t"', {"method": "token", "token_file": "/t"}),
         ('k8s_auth_role_name = "r"', {"method": "kubernetes", "role": "r"}),
@@ -58,31 +58,31 @@ kill_signal = "SIGINT"
         ),
     ],
 )
-def test_each_way_of_logging_in_has_its_own(imported, said, wanted):
-    found = imported("ct.hcl", f"vault {{ {said} }}\n" + DELIMITERS + FILE)
-    assert found.config["vault"]["auth"] == wanted
+def test_each_supported_auth_method_is_carried_over(imported, settings, expected):
+    found = imported("ct.hcl", f"vault {{ {settings} }}\n" + DELIMITERS + FILE)
+    assert found.config["vault"]["auth"] == expected
 
 
-def test_tls_alone_is_no_less(imported):
+def test_tls_settings_without_an_address_are_carried_over(imported):
     found = imported("ct.hcl", 'vault { ssl { ca_cert = "/ca" } }\n' + DELIMITERS + FILE)
     assert found.config["vault"] == {"ca_file": "/ca"}
 
 
-def test_without_a_login_the_token_is_the_agents(imported):
+def test_without_a_login_lessee_yaml_has_no_vault_block(imported):
     found = imported("ct.hcl", DELIMITERS + FILE)
     assert "vault" not in found.config
     parse(found.text, source="lessee.yaml", environ={})
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted", "lost"),
+    ("settings", "expected", "loss"),
     [
         ('command = ["nginx"] reload_signal = "SIGHUP" kill_timeout = "5s"', ("SIGHUP", "5s"), ""),
         ('command = "nginx -g x"', ("restart", "30s"), ""),
         (
             'command = "nginx" reload_signal = "SIGFOO" kill_signal = "SIGQUIT"',
             ("restart", "30s"),
-            "SIGFOO is no signal of Linux",
+            "unknown signal SIGFOO",
         ),
         (
             'command = "nginx" kill_signal = "TERM" splay = "5s" env { pristine = true }',
@@ -91,25 +91,29 @@ def test_without_a_login_the_token_is_the_agents(imported):
         ),
     ],
 )
-def test_a_child_is_told_as_before(imported, said, wanted, lost):
-    found = imported("ct.hcl", f"exec {{ {said} }}\n" + DELIMITERS + FILE)
-    action, grace = wanted
-    assert found.app("web")["notify"] == {"child": True, "action": action, "grace": grace}
-    assert any(line.startswith("ct.hcl:1: note: run it as `lessee exec --app web -- ") for line in found.notes)
-    assert bool(found.lost) == bool(lost)
-    assert lost in "".join(found.lost)
+def test_the_child_gets_the_same_notification(imported, settings, expected, loss):
+    found = imported("ct.hcl", f"exec {{ {settings} }}\n" + DELIMITERS + FILE)
+    action, grace = expected
+    assert found.app("web")["notify"] == {"child": True, "action": action, "stop_grace_period": grace}
+    assert any(
+        line.startswith("ct.hcl:1: note: start the program with `lessee exec --app web -- ") for line in found.notes
+    )
+    assert bool(found.losses) == bool(loss)
+    assert loss in "".join(found.losses)
     parse(found.text, source="lessee.yaml", environ={}, for_child=True)
 
 
-def test_a_child_that_is_not_enabled_is_none(imported):
+def test_a_disabled_child_is_ignored(imported):
     found = imported("ct.hcl", 'exec { command = "x" enabled = false }\n' + DELIMITERS + FILE)
     assert "notify" not in found.app("web")
 
 
-def test_a_child_has_one_app_and_one_way_of_being_told(imported):
+def test_a_child_has_one_app_and_one_notification(imported):
     other = FILE.replace("/run/web/", "/run/other/").replace("}\n", 'command = "reload x"\n}\n')
     found = imported("ct.hcl", 'exec { command = "x" }\n' + DELIMITERS + other + FILE)
-    assert any("`lessee exec` keeps the files of one app, other" in line for line in found.lost)
-    assert any("the app other is told by its command, and the child is not" in line for line in found.lost)
+    assert any("`lessee exec` renders the files of one app, other" in line for line in found.losses)
+    assert any(
+        "the app other has a command and a child, and only the command is notified" in line for line in found.losses
+    )
     assert found.app("other")["notify"]["command"] == ["reload", "x"]
     assert found.app("web")["notify"]["child"]

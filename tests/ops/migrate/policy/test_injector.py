@@ -1,4 +1,4 @@
-"""Annotations of the injector in lessee's words."""
+"""The import of the annotations of the injectors."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def pod(prefix="vault.hashicorp.com", **annotations):
     return POD % "".join(lines)
 
 
-def test_annotations_become_what_the_injector_makes_of_them(imported):
+def test_annotations_are_carried_over(imported):
     text = pod(
         agent_inject='"true"',
         service="https://vault:8200",
@@ -35,11 +35,11 @@ def test_annotations_become_what_the_injector_makes_of_them(imported):
     assert config["vault"] == {
         "address": "https://vault:8200",
         "ca_file": "/vault/tls/ca.crt",
-        "server_name": "v",
+        "tls_server_name": "v",
         "namespace": "team",
         "auth": {"method": "kubernetes", "role": "web", "jwt_file": "/t", "mount": "k8s"},
     }
-    assert config["secrets"]["refresh"] == "1m"
+    assert config["secrets"]["refresh_interval"] == "1m"
     assert config["leases"] == {"on_stop": "revoke"}
     assert config["apps"] == {
         "web": {
@@ -50,13 +50,13 @@ def test_annotations_become_what_the_injector_makes_of_them(imported):
         }
     }
     assert found.files["db.j2"] == '{{ secret("db").a }}'
-    assert not found.lost
-    assert any("Pod web: nothing injects lessee" in line for line in found.notes)
+    assert not found.losses
+    assert any("Pod web: no injector adds lessee" in line for line in found.notes)
     parse(found.text, source="lessee.yaml", environ={})
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "wanted", "told"),
+    ("path", "kind", "expected", "loss"),
     [
         ("legacy/a", "map", '{% for k, v in secret("a") | dictsort(true) %}{{ k }}: {{ v }}\n{% endfor %}', ""),
         (
@@ -66,19 +66,19 @@ def test_annotations_become_what_the_injector_makes_of_them(imported):
             "as map[…]",
         ),
         ("database/creds/a", "json", '{{ dynamic("database/creds/a") | json | replace', ""),
-        ("secret/data/a", "json", '{{ secret("a") | json | replace', "as JSON, with its metadata"),
+        ("secret/data/a", "json", '{{ secret("a") | json | replace', "as JSON with metadata"),
     ],
 )
-def test_a_secret_without_a_template_gets_the_injectors(imported, path, kind, wanted, told):
+def test_a_secret_without_a_template_gets_the_default_template(imported, path, kind, expected, loss):
     found = imported(
         "pod.yml", pod(agent_inject="true", agent_inject_secret_a=path, agent_inject_default_template=kind)
     )
-    assert found.files["a.j2"].startswith(wanted)
-    assert told in "".join(found.lost)
-    assert bool(told) == any("the default template writes KV version 2" in line for line in found.lost)
+    assert found.files["a.j2"].startswith(expected)
+    assert loss in "".join(found.losses)
+    assert bool(loss) == any("the default template writes a KV version 2 secret" in line for line in found.losses)
 
 
-def test_files_and_folders_are_as_annotated(imported):
+def test_annotations_set_files_and_directories(imported):
     text = pod(
         "openbao.org",
         agent_inject="true",
@@ -102,11 +102,11 @@ def test_files_and_folders_are_as_annotated(imported):
         "/run/secrets/c": ["c/c.j2"],
     }
     assert found.files["B/d.j2"] == '1{{ "{{" }} }}'
-    assert any("/mnt/vault/sub/a.txt is /run/secrets/sub/a.txt now" in line for line in found.lost)
-    assert any("/c/c is /run/secrets/c/c now" in line for line in found.lost)
+    assert any("/mnt/vault/sub/a.txt moves to /run/secrets/sub/a.txt" in line for line in found.losses)
+    assert any("/c/c moves to /run/secrets/c/c" in line for line in found.losses)
 
 
-def test_what_is_no_part_of_rendering_is_told(imported):
+def test_annotations_without_a_counterpart_are_losses(imported):
     text = pod(
         agent_image="vault:1",
         tls_secret="tls",
@@ -118,8 +118,8 @@ def test_what_is_no_part_of_rendering_is_told(imported):
         agent_inject_status="injected",
     )
     found = imported("pod.yaml", text)
-    told = {line.split(": ")[1] for line in found.lost if not line.split(": ")[1].startswith("/")}
-    assert told == {
+    keys = {line.split(": ")[1] for line in found.losses if not line.split(": ")[1].startswith("/")}
+    assert keys == {
         "tls-secret",
         "agent-inject-token",
         "agent-cache-enable",
@@ -155,29 +155,29 @@ items:
 """
 
 
-def test_each_workload_gets_a_folder_of_its_own(imported):
+def test_each_workload_gets_its_own_folder(imported):
     found = imported("all.yaml", WORKLOADS)
     assert set(found.files) == {"one/lessee.yaml", "one/a.j2", "two/lessee.yaml", "two/b.j2"}
-    assert any(line.startswith("all.yaml:17: timestamp gives another time") for line in found.lost)
+    assert any(line.startswith("all.yaml:17: timestamp returns another time") for line in found.losses)
 
 
-def test_names_of_workloads_lead_nowhere_else(imported):
+def test_names_of_workloads_cannot_leave_the_output_directory(imported):
     found = imported("all.yaml", WORKLOADS.replace("one", "../../x").replace("two", "x"))
     assert set(found.files) == {"x/lessee.yaml", "x/a.j2", "x-2/lessee.yaml", "x-2/b.j2"}
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
-        ("a: [", "pod.yaml:2: this is not YAML"),
-        ("\x00", "pod.yaml: this is not YAML"),
-        ("[" * 2000, "this is not YAML"),
-        ("kind: Pod\n", "pod.yaml: there is no workload with annotations of the injector"),
-        ("kind: Pod\nmetadata: {annotations: [a]}\n", "there is no workload"),
-        ("kind: Pod\nmetadata: {annotations: {[a]: b, vault.hashicorp.com/x: [c]}}\n", "there is no workload"),
+        ("a: [", "pod.yaml:2: invalid YAML"),
+        ("\x00", "pod.yaml: invalid YAML"),
+        ("[" * 2000, "invalid YAML"),
+        ("kind: Pod\n", "pod.yaml: the manifest has no workload with annotations of the injector"),
+        ("kind: Pod\nmetadata: {annotations: [a]}\n", "the manifest has no workload"),
+        ("kind: Pod\nmetadata: {annotations: {[a]: b, vault.hashicorp.com/x: [c]}}\n", "the manifest has no workload"),
     ],
 )
-def test_what_is_no_manifest_is_refused_with_its_line(imported, text, told):
+def test_an_invalid_manifest_is_rejected_with_its_line(imported, text, error):
     with pytest.raises(ConfigError) as caught:
         imported("pod.yaml", text)
-    assert told in str(caught.value)
+    assert error in str(caught.value)

@@ -1,4 +1,4 @@
-"""Templates of Go's, and the same text from what they become."""
+"""Imported templates render the same output as the Go templates."""
 
 import json
 from pathlib import Path
@@ -10,41 +10,41 @@ from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret
 from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.render import Inputs, render
 from lessee.rendering.templates import Compiler
 
-# What Go 1.24 gave, with the functions of openbao-template 1.0.1: templates as people write them, and random ones of
-# nested blocks, trim markers, pipes and text that Jinja would take for its own.
+# The output of Go 1.24 with the functions of openbao-template 1.0.1, for typical templates, and for random ones with
+# nested blocks, trim markers, pipelines and text that contains Jinja's delimiters.
 GO = json.loads((Path(__file__).parent / "rendered_by_go.json").read_text())
 
 
 def rendered(template):
-    """What lessee makes of what the import made, and the report."""
+    """The output of the imported template, and the report."""
     report = Report()
     files = convert("t.ctmpl", template, lambda _: None, report)
     config = parse(files["lessee.yaml"], source="lessee.yaml", environ=GO["environ"])
-    recipes = compile_recipes(config, Compiler(files.__getitem__, space_of(config)))
+    compiled_apps = compile_apps(config, Compiler(files.__getitem__, path_scope_of(config)))
     mounts = ("secret", "kv")
     secrets = {Ref(mount, path): Secret(data) for mount in mounts for path, data in GO["secrets"].items()}
     inside = {
         path.removeprefix("app/"): Secret(data) for path, data in GO["secrets"].items() if path.startswith("app/")
     }
     folders = {Folder(mount, "app/"): inside for mount in mounts}
-    [recipe] = recipes.values()
-    generation = render(recipe, Inputs(secrets, folders, {}, GO["environ"])).generation
+    [compiled_app] = compiled_apps.values()
+    generation = render(compiled_app, Inputs(secrets, folders, {}, GO["environ"])).generation
     return generation.files[0].content.decode(), report
 
 
-@pytest.mark.parametrize(("template", "wanted"), GO["rendered"], ids=range(len(GO["rendered"])))
-def test_what_go_renders_is_rendered_byte_for_byte(template, wanted):
+@pytest.mark.parametrize(("template", "expected"), GO["rendered"], ids=range(len(GO["rendered"])))
+def test_the_output_is_that_of_go_byte_for_byte(template, expected):
     found, report = rendered(template)
-    assert found == wanted
-    assert not report.lost
+    assert found == expected
+    assert not report.has_losses
 
 
 @pytest.mark.parametrize(
-    ("call", "wanted"),
+    ("call", "expected"),
     [
         ('sprig_upper "a" | sprig_lower', "a"),
         ('"a" | sprig_default "b"', "a"),
@@ -72,20 +72,20 @@ def test_what_go_renders_is_rendered_byte_for_byte(template, wanted):
         ('sprig_int "7"', "7"),
     ],
 )
-def test_functions_of_sprig_are_carried_over(call, wanted):
+def test_sprig_functions_are_carried_over(call, expected):
     found, report = rendered(f"{{{{ {call} }}}}")
-    assert found == wanted
-    assert not report.lost
+    assert found == expected
+    assert not report.has_losses
 
 
-def test_a_mapping_is_gone_over_by_its_keys_as_go_does():
+def test_a_range_over_a_map_is_in_the_order_of_its_keys():
     found, report = rendered('{{ range parseJSON `{"b": "1", "B": "2", "a": "3"}` }}{{ . }}{{ end }}')
-    assert found == "231"  # as by OpenBao 2.7
-    assert not report.lost
+    assert found == "231"  # The output of OpenBao 2.7.
+    assert not report.has_losses
 
 
-def test_a_whole_answer_is_there_wherever_it_is_looked_at():
+def test_a_whole_response_is_true_in_a_condition():
     db = '(secret "secret/data/db")'
     found, report = rendered(f"{{{{ if and {db} (not {db}) }}}}a{{{{ else }}}}b{{{{ end }}}}")
     assert found == "b"
-    assert not report.lost
+    assert not report.has_losses

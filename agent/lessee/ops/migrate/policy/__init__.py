@@ -1,1 +1,1 @@
-"""From the configuration of Vault Agent, consul-template or the injector to lessee.yaml and Jinja templates."""
+"""Converts the configuration of Vault Agent, consul-template or an injector to lessee.yaml and Jinja templates."""

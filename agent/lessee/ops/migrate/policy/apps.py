@@ -1,15 +1,15 @@
-"""Files into apps: a directory each, and one way of telling whoever reads it."""
+"""Groups rendered files into apps, each with one directory and one notification."""
 
 from collections.abc import Iterable, Sequence
 from posixpath import basename, dirname
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.migrate.policy.commands import Command, run_all
-from lessee.ops.migrate.policy.findings import MARK, Report
+from lessee.ops.migrate.policy.findings import TODO_MARKER, Report
 
 
-class Rendered(Record, frozen=True):
-    """A file whose template is one of Jinja now."""
+class RenderedFile(ImmutableStruct, frozen=True):
+    """A file with its Jinja template."""
 
     destination: str
     text: str
@@ -17,122 +17,122 @@ class Rendered(Record, frozen=True):
     owner: str
     command: Command | None
     where: str
-    notes: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
 
 
-class App(Record, frozen=True):
-    """Files of one directory, which need not be where they were."""
+class App(ImmutableStruct, frozen=True):
+    """The files of one directory."""
 
     name: str
     directory: str
-    files: tuple[Rendered, ...]
+    files: tuple[RenderedFile, ...]
     command: Command | None
-    notes: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
 
 
-def arrange(files: Sequence[Rendered], own: Iterable[str], name: str, report: Report) -> list[App]:
-    """`own`: directories that are the agent's alone, besides those on tmpfs. `name`: of the app, if there is one only.
+def group_into_apps(files: Sequence[RenderedFile], exclusive: Iterable[str], name: str, report: Report) -> list[App]:
+    """Group the files by directory. `name`: the name of a single app.
 
-    A directory that is not can be shared with others, and lies on a disk: its files move, and that is told.
+    lessee needs a directory that it alone writes to, on tmpfs: an `exclusive` one, or one below /run. The files of
+    any other directory move, which is reported.
     """
-    groups: dict[str, list[Rendered]] = {}
+    groups: dict[str, list[RenderedFile]] = {}
     for file in files:
         groups.setdefault(dirname(file.destination), []).append(file)
-    kept = _kept(groups, frozenset(own))
-    naming = Naming(name if len(groups) == 1 else "")
+    suitable = _suitable_directories(groups, frozenset(exclusive))
+    names = NameAllocator(name if len(groups) == 1 else "")
     apps: list[App] = []
     for directory, members in groups.items():
-        if directory in kept:
-            apps.append(_kept_app(directory, members, naming, report))
+        if directory in suitable:
+            apps.append(_app_in_place(directory, members, names, report))
         else:
-            apps += _moved(directory, members, naming, report)
+            apps += _moved_apps(directory, members, names, report)
     return apps
 
 
-def app_name(wanted: str) -> str:
-    """A name that an app may have."""
-    name = "".join(char if char.isascii() and (char.isalnum() or char in "_.-") else "-" for char in wanted)
-    return name.strip(".-")[:_LONGEST] or "app"
+def app_name(preferred: str) -> str:
+    """A valid name of an app."""
+    name = "".join(char if char.isascii() and (char.isalnum() or char in "_.-") else "-" for char in preferred)
+    return name.strip(".-")[:_MAX_LENGTH] or "app"
 
 
-_LONGEST = 200
-_TMPFS = ("/run", "/var/run", "/dev/shm")  # noqa: S108  # Where a directory of its own is likely to be on tmpfs.
-_STATE = "/run/lessee"
-_NEW = "/run/secrets"
-_SAY_NOTHING = frozenset(
+_MAX_LENGTH = 200
+_TMPFS = ("/run", "/var/run", "/dev/shm")  # noqa: S108  # Directories below these are most likely on tmpfs.
+_STATE_DIR = "/run/lessee"
+_NEW_DIRECTORIES = "/run/secrets"
+_GENERIC_NAMES = frozenset(
     "app apps certs conf conf.d config configs dev etc home lib local mnt opt private run secrets share shm srv ssl tls"  # noqa: SIM905
     " tmp usr var vault".split()
 )
 
 
-def _kept(directories: Iterable[str], own: frozenset[str]) -> set[str]:
-    """Those that may stay: the agent's alone, and none inside another."""
-    kept: set[str] = set()
+def _suitable_directories(directories: Iterable[str], exclusive: frozenset[str]) -> set[str]:
+    """The directories that can be those of apps; none is inside another one."""
+    suitable: set[str] = set()
     for directory in sorted(directories, key=len):
-        on_tmpfs = any(_lies_in(directory, place) for place in _TMPFS) and directory not in _TMPFS
-        inside = any(_lies_in(directory, other) for other in (*kept, _STATE))
-        if (on_tmpfs or (directory in own and directory.startswith("/"))) and not inside:
-            kept.add(directory)
-    return kept
+        on_tmpfs = any(_is_inside(directory, place) for place in _TMPFS) and directory not in _TMPFS
+        is_nested = any(_is_inside(directory, other) for other in (*suitable, _STATE_DIR))
+        if (on_tmpfs or (directory in exclusive and directory.startswith("/"))) and not is_nested:
+            suitable.add(directory)
+    return suitable
 
 
-def _lies_in(directory: str, other: str) -> bool:
+def _is_inside(directory: str, other: str) -> bool:
     return f"{directory}/".startswith(f"{other}/")
 
 
-def _kept_app(directory: str, files: Sequence[Rendered], naming: "Naming", report: Report) -> App:
+def _app_in_place(directory: str, files: Sequence[RenderedFile], names: "NameAllocator", report: Report) -> App:
     commands = _commands(files)
-    notes: list[str] = []
+    comments: list[str] = []
     if len(commands) > 1:
-        what = f"the files of {directory} have {len(commands)} commands, and all of them run when any file changes"
-        todo = "give each reader a directory of its own, which is an app of its own"
-        report.lose(files[0].where, what, todo, notes=notes)
+        what = f"the files of {directory} have {len(commands)} commands, and a change of any file runs all of them"
+        report.add_loss(files[0].where, what, "give each reader its own directory and app", comments=comments)
     elif commands and any(file.command is None for file in files):
-        what = f"the command runs when any file of {directory} changes"
-        report.remark(files[0].where, what, "give the others a directory, and an app, of their own")
+        what = f"a change of any file of {directory} runs the command"
+        report.add_note(files[0].where, what, "give the other files their own directory and app")
     command = run_all(commands) if len(commands) > 1 else next(iter(commands), None)
-    return App(naming.take(directory, files), directory, tuple(files), command, tuple(notes))
+    return App(names.allocate_for(directory, files), directory, tuple(files), command, tuple(comments))
 
 
-def _moved(directory: str, files: Sequence[Rendered], naming: "Naming", report: Report) -> list[App]:
-    """An app for each command, since the paths change anyway."""
+def _moved_apps(directory: str, files: Sequence[RenderedFile], names: "NameAllocator", report: Report) -> list[App]:
+    """An app for each command; the paths change anyway."""
     apps = []
     for command in dict.fromkeys(file.command for file in files):
         members = [file for file in files if file.command == command]
-        name = naming.take(directory, members)
-        moved = f"{_NEW}/{name}"
-        notes = [f"{MARK}: these files were in {directory or '.'}"]
+        name = names.allocate_for(directory, members)
+        new_directory = f"{_NEW_DIRECTORIES}/{name}"
+        comments = [f"{TODO_MARKER}: these files were in {directory or '.'}"]
         for file in members:
-            what = f"{file.destination} is {moved}/{basename(file.destination)} now"
-            todo = "name that path to its reader: a directory of lessee's is its alone, and on tmpfs"
-            report.lose(file.where, what, todo)
-        apps.append(App(name, moved, tuple(members), command, tuple(notes)))
+            what = f"{file.destination} moves to {new_directory}/{basename(file.destination)}"
+            todo = "configure its reader accordingly: lessee needs a directory of its own on tmpfs"
+            report.add_loss(file.where, what, todo)
+        apps.append(App(name, new_directory, tuple(members), command, tuple(comments)))
     return apps
 
 
-def _commands(files: Sequence[Rendered]) -> list[Command]:
+def _commands(files: Sequence[RenderedFile]) -> list[Command]:
     return [command for command in dict.fromkeys(file.command for file in files) if command is not None]
 
 
-class Naming:
-    """Names for apps and folders, each once."""
+class NameAllocator:
+    """Allocates unique names of apps and folders."""
 
-    def __init__(self, wanted: str = "") -> None:
-        self._wanted = wanted
-        self._taken = {"lessee.yaml"}  # which lies beside the folders of this name
+    def __init__(self, preferred: str = "") -> None:
+        self._preferred = preferred
+        self._names = {"lessee.yaml"}  # The file in the same directory as the folders.
 
-    def take(self, directory: str, files: Sequence[Rendered]) -> str:
-        """After the last folder that says something, else after the first file."""
-        said = [element for element in directory.split("/") if element and element not in _SAY_NOTHING]
-        base = self._wanted or (said[-1] if said else basename(files[0].destination).lstrip(".").partition(".")[0])
-        return self.unique(base)
+    def allocate_for(self, directory: str, files: Sequence[RenderedFile]) -> str:
+        """A name after the last specific element of the directory's path, or after the first file."""
+        specific = [element for element in directory.split("/") if element and element not in _GENERIC_NAMES]
+        first_file = basename(files[0].destination).lstrip(".").partition(".")[0]
+        return self.allocate(self._preferred or (specific[-1] if specific else first_file))
 
-    def unique(self, wanted: str) -> str:
-        """A name like the wanted one."""
-        base = app_name(wanted)
+    def allocate(self, preferred: str) -> str:
+        """A unique name: the preferred one, with a number if it is in use."""
+        base = app_name(preferred)
         name, number = base, 1
-        while name in self._taken:
+        while name in self._names:
             number += 1
             name = f"{base}-{number}"
-        self._taken.add(name)
+        self._names.add(name)
         return name

@@ -1,4 +1,4 @@
-"""The command that runs when a file has changed, as the notification that it stands for."""
+"""Translates the command of a template to the equivalent notification."""
 
 import re
 import shlex
@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 
 from lessee.config.grammar.scalars import SIGNALS
 from lessee.config.yaml_writer import Keys
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Command(Record, frozen=True):
-    """Words to be run as they are; one alone, with blanks in it, is for a shell. `timeout` is in lessee's words."""
+class Command(ImmutableStruct, frozen=True):
+    """The words of a command. A single word with spaces is a shell script. `timeout`: a duration of lessee.yaml."""
 
     words: tuple[str, ...]
     timeout: str = "30s"
 
     @property
     def script(self) -> str | None:
-        """What a shell is to read, where one is asked for."""
+        """The shell script, if a shell runs the command."""
         match self.words:
             case [text] if len(text.split()) > 1:
                 return text
@@ -28,31 +28,31 @@ class Command(Record, frozen=True):
 
     @property
     def text(self) -> str:
-        """As a person would type it."""
+        """The command as a shell script."""
         return self.script or shlex.join(self.words)
 
 
-def notify(command: Command) -> Keys:
-    """What `notify` is to say for it: a signal or a request where that is all that the command does."""
+def notification(command: Command) -> Keys:
+    """The value of `notify`: a signal or an HTTP request if the command does nothing else."""
     text = command.text.strip()
-    while (shorter := _SILENT.sub("", text)) != text:
+    while (shorter := _IGNORED_ENDING.sub("", text)) != text:
         text = shorter
-    for pattern, target in _FORMS:
-        found = pattern.fullmatch(text)
-        if found is not None and (keys := target(found)) is not None:
+    for pattern, translate in _PATTERNS:
+        match = pattern.fullmatch(text)
+        if match is not None and (keys := translate(match)) is not None:
             return keys
     return _run(command)
 
 
 def run_all(commands: Sequence[Command]) -> Command:
-    """All of them one after another, as one command."""
+    """One command that runs all of them in order."""
     timeout = max((command.timeout for command in commands), key=len)
     texts = (f"({command.text})" if _OPERATOR.search(command.text) else command.text for command in commands)
     return Command(("sh", "-c", " && ".join(texts)), timeout)
 
 
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
-_SILENT = re.compile(r"\s*(?:\|\|\s*(?:true|:)|[12&]?>\s*/dev/null|2>&1|;)\s*\Z")
+_IGNORED_ENDING = re.compile(r"\s*(?:\|\|\s*(?:true|:)|[12&]?>\s*/dev/null|2>&1|;)\s*\Z")
 _OPERATOR = re.compile(r"[;&|\n]")
 _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM", "28": "WINCH"}
 _NGINX = {"reload": "SIGHUP", "quit": "SIGQUIT", "stop": "SIGTERM", "reopen": "SIGUSR1"}
@@ -65,54 +65,54 @@ _PIDOF = r"(?:pidof\s+(?:-s\s+)?|pgrep\s+(?:-[xon]\s+)*)"
 _PROGRAM = r"(?:/usr)?(?:/s?bin/)?"
 _CURL = (
     r"curl\s+(?:-[fsSLk]+\s+)*(?:(?:-X\s*|--request\s+)(?P<before>[A-Z]+)\s+)?(?:-[fsSLk]+\s+)*"
-    r"(?P<url>https?://[\w.:/%?=@-]+)(?:\s+(?:-X\s*|--request\s+)(?P<behind>[A-Z]+))?"
+    r"(?P<url>https?://[\w.:/%?=@-]+)(?:\s+(?:-X\s*|--request\s+)(?P<after>[A-Z]+))?"
 )
 _DOCKER = r"(?:/usr/(?:local/)?bin/)?docker(?P<compose>[ -]compose)?\s+"
 
 
-def _signalled(target: Keys, found: re.Match[str], default: str = "TERM") -> Keys | None:
-    name = found["signal"] or default
+def _with_signal(target: Keys, match: re.Match[str], default: str = "TERM") -> Keys | None:
+    name = match["signal"] or default
     action = f"SIG{_NUMBERS.get(name, name)}"
     return Keys((*target.entries, ("action", action))) if action in SIGNALS else None
 
 
-def _process(found: re.Match[str]) -> Keys | None:
-    return _signalled(Keys((("process", Keys((("name", found["name"]),), flow=True)),)), found)
+def _process(match: re.Match[str]) -> Keys | None:
+    return _with_signal(Keys((("process", Keys((("name", match["name"]),), flow=True)),)), match)
 
 
-def _cmdline(found: re.Match[str]) -> Keys | None:
-    return _signalled(Keys((("process", Keys((("cmdline", found["pattern"]),), flow=True)),)), found)
+def _cmdline(match: re.Match[str]) -> Keys | None:
+    return _with_signal(Keys((("process", Keys((("cmdline", match["pattern"]),), flow=True)),)), match)
 
 
-def _pid_file(found: re.Match[str]) -> Keys | None:
-    return _signalled(Keys((("pid_file", found["file"]),)), found)
+def _pid_file(match: re.Match[str]) -> Keys | None:
+    return _with_signal(Keys((("pid_file", match["file"]),)), match)
 
 
-def _nginx(found: re.Match[str]) -> Keys:
-    return Keys((("process", Keys((("name", "nginx"),), flow=True)), ("action", _NGINX[found["how"]])))
+def _nginx(match: re.Match[str]) -> Keys:
+    return Keys((("process", Keys((("name", "nginx"),), flow=True)), ("action", _NGINX[match["signal"]])))
 
 
-def _container(found: re.Match[str]) -> Keys | None:
-    kind = "service" if found["compose"] else "name"
-    return _signalled(Keys((("container", Keys(((kind, found["name"]),), flow=True)),)), found, "KILL")
+def _container(match: re.Match[str]) -> Keys | None:
+    kind = "service" if match["compose"] else "name"
+    return _with_signal(Keys((("container", Keys(((kind, match["name"]),), flow=True)),)), match, "KILL")
 
 
-def _restarted(found: re.Match[str]) -> Keys:
-    kind = "service" if found["compose"] else "name"
-    return Keys((("container", Keys(((kind, found["name"]),), flow=True)), ("action", "restart")))
+def _restart(match: re.Match[str]) -> Keys:
+    kind = "service" if match["compose"] else "name"
+    return Keys((("container", Keys(((kind, match["name"]),), flow=True)), ("action", "restart")))
 
 
-def _request(found: re.Match[str]) -> Keys | None:
-    method = found["before"] or found["behind"] or "GET"
-    url = found["url"]
+def _request(match: re.Match[str]) -> Keys | None:
+    method = match["before"] or match["after"] or "GET"
+    url = match["url"]
     if method == "POST":
         return Keys((("http", url),))
     return Keys((("http", Keys((("url", url), ("method", method)), flow=True)),))
 
 
-_FORMS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], Keys | None]]] = tuple(
-    (re.compile(pattern), target)
-    for pattern, target in (
+_PATTERNS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], Keys | None]]] = tuple(
+    (re.compile(pattern), translate)
+    for pattern, translate in (
         (rf"{_PROGRAM}kill\s+{_SIGNAL}{_OPEN}(?:cat\s+|<\s*)(?P<file>{_WORD}){_CLOSE}", _pid_file),
         (rf"{_PROGRAM}kill\s+{_SIGNAL}{_OPEN}{_PIDOF}(?P<name>{_WORD}){_CLOSE}", _process),
         (rf"{_PROGRAM}kill\s+{_SIGNAL}{_OPEN}pgrep\s+-f\s+(?P<pattern>{_WORD}){_CLOSE}", _cmdline),
@@ -120,9 +120,9 @@ _FORMS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], Keys | None]]]
         (rf"{_PROGRAM}pkill\s+{_SIGNAL}-f\s+(?P<quote>['\"]?)(?P<pattern>[\w.@%+:/][\w.@%+:/ -]*)(?P=quote)", _cmdline),
         (rf"{_PROGRAM}pkill\s+-f\s+{_SIGNAL}(?P<quote>['\"]?)(?P<pattern>[\w.@%+:/][\w.@%+:/ -]*)(?P=quote)", _cmdline),
         (rf"{_PROGRAM}killall\s+(?:-q\s+)?{_SIGNAL}(?P<name>{_WORD})", _process),
-        (rf"{_PROGRAM}nginx\s+-s\s+(?P<how>{'|'.join(_NGINX)})", _nginx),
+        (rf"{_PROGRAM}nginx\s+-s\s+(?P<signal>{'|'.join(_NGINX)})", _nginx),
         (rf"{_DOCKER}kill\s+{_SIGNAL}(?P<name>{_WORD})", _container),
-        (rf"{_DOCKER}restart\s+(?P<name>{_WORD})", _restarted),
+        (rf"{_DOCKER}restart\s+(?P<name>{_WORD})", _restart),
         (_CURL, _request),
     )
 )

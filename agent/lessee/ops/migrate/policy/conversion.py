@@ -1,5 +1,6 @@
-"""A configuration of another agent, with its templates, as lessee.yaml and templates of Jinja."""
+"""Converts the configuration and templates of another agent to lessee.yaml and Jinja templates."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from posixpath import basename, normpath
@@ -7,138 +8,171 @@ from posixpath import basename, normpath
 from lessee.core import hcl
 from lessee.core.errors import TemplateError, TemplateListError, UsageError
 from lessee.core.source_text import Text
-from lessee.ops.migrate.policy import config_writer
-from lessee.ops.migrate.policy.apps import App, Naming, Rendered, app_name, arrange
-from lessee.ops.migrate.policy.environment import line
+from lessee.ops.migrate.policy.apps import App, NameAllocator, RenderedFile, app_name, group_into_apps
+from lessee.ops.migrate.policy.config_writer import template_path, write_config
 from lessee.ops.migrate.policy.findings import Report
 from lessee.ops.migrate.policy.golang import nodes as go
 from lessee.ops.migrate.policy.golang.parser import parse
-from lessee.ops.migrate.policy.jinja.layout import Layout, Survey, choose
+from lessee.ops.migrate.policy.imported_config import Child, File, ImportedConfig, Template, Variable
+from lessee.ops.migrate.policy.jinja import fragments as jinja
+from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector, choose_layout
 from lessee.ops.migrate.policy.jinja.to_jinja import translate
-from lessee.ops.migrate.policy.plan import Child, File, Plan, Template, Variable
 from lessee.ops.migrate.policy.sources import agent_config, consul_template, injector
-from lessee.ops.migrate.policy.sources.template_blocks import NO_MODE, Read, mode_of, not_in_numbers, owner_of
+from lessee.ops.migrate.policy.sources.template_blocks import (
+    INVALID_MODE,
+    TemplateLoader,
+    mode_of,
+    named_owner,
+    owner_of,
+)
 
 Files = dict[str, str]
-"""Texts, by where they are to lie."""
+"""The texts of files by their paths."""
 
 
-def convert(name: str, text: str, read: Read, report: Report) -> Files:
-    """What `lessee import` writes for a file. `read` gives templates by their path.
+def convert(name: str, text: str, load_template: TemplateLoader, report: Report) -> Files:
+    """The files that `lessee import` generates from a file.
 
-    Raises ConfigError or TemplateError, which name file and line, for what the other agent could not read either.
+    Raises ConfigError or TemplateError with file and line for a file that is invalid for the other agent too.
     """
-    plans = _plans(name, text, read, report)
-    if not any(plan.files or plan.variables for plan in plans):
-        raise UsageError(f"{name} renders no template", todo="name a configuration that has some, or a template")
-    report.remark(name, _STRICT)
-    if len(plans) == 1:
-        return _converted(plans[0], name, report)
+    configs = _read(name, text, load_template, report)
+    if not any(config.files or config.variables for config in configs):
+        todo = "pass a configuration with templates, or a template"
+        raise UsageError(f"{name} has no templates", todo=todo)
+    report.add_note(name, _STRICT)
+    if len(configs) == 1:
+        return _convert(configs[0], name, report)
     files: Files = {}
-    naming = Naming()
-    for plan in plans:
-        folder = naming.unique(plan.name)
-        files |= {f"{folder}/{path}": content for path, content in _converted(plan, name, report).items()}
+    names = NameAllocator()
+    for config in configs:
+        folder = names.allocate(config.name)
+        files |= {f"{folder}/{path}": content for path, content in _convert(config, name, report).items()}
     return files
 
 
-_STRICT = "a key that is missing, a null, a list or a mapping is an error where Go writes <no value>, [a b] or map[a:b]"
-_TEMPLATES = (".ctmpl", ".tpl", ".tmpl")
-_NEW_FILES = "/run/secrets"
-_ENVIRON = "process.env.j2"
+_STRICT = "lessee rejects a missing key, a null, a list or a map as a value; Go writes <no value>, [a b] or map[a:b]"
+_TEMPLATE_SUFFIXES = (".ctmpl", ".tpl", ".tmpl")
+_NEW_DIRECTORIES = "/run/secrets"
+_ENV_TEMPLATE = "process.env.j2"
 
 
-def _plans(name: str, text: str, read: Read, report: Report) -> Sequence[Plan]:
-    if name.endswith(_TEMPLATES):
-        return [_single(name, text, report)]
+def _read(name: str, text: str, load_template: TemplateLoader, report: Report) -> Sequence[ImportedConfig]:
+    if name.endswith(_TEMPLATE_SUFFIXES):
+        return [_single_template(name, text, report)]
     if name.endswith((".yaml", ".yml")):
-        return injector.plans(text, name, report, read)
+        return injector.read(text, name, report, load_template)
     root = hcl.parse(text, name)
     if any(item.keys[0] in agent_config.KEYS for item in root.items):
-        return [agent_config.plan(root, name, report, read)]
-    return [consul_template.plan(root, name, report, read)]
+        return [agent_config.read(root, name, report, load_template)]
+    return [consul_template.read(root, name, report, load_template)]
 
 
-def _single(name: str, text: str, report: Report) -> Plan:
-    """A template alone, which says neither whose it is nor where it goes."""
-    plan = Plan("a template of consul-template")
+def _single_template(name: str, text: str, report: Report) -> ImportedConfig:
+    """A configuration for a template without one, which does not contain the file's destination."""
+    config = ImportedConfig("a template of consul-template")
     stem = basename(name)[: -len(name[name.rindex(".") :])]
-    destination = f"{_NEW_FILES}/{stem.partition('.')[0] or 'app'}/{stem}"
-    report.remark(name, f"the template does not say where its file goes: {destination} is taken", "change `directory`")
-    plan.files = [File(Template(Text(text, name, 1)), destination, name)]
-    return plan
+    destination = f"{_NEW_DIRECTORIES}/{stem.partition('.')[0] or 'app'}/{stem}"
+    what = f"the template does not contain the destination of its file; the import assumes {destination}"
+    report.add_note(name, what, "change `directory`")
+    config.files = [File(Template(Text(text, name, 1)), destination, name)]
+    return config
 
 
-def _converted(plan: Plan, source: str, report: Report) -> Files:
-    wanted: list[File | Variable] = [*plan.files, *plan.variables]
-    trees = _parsed([one.template for one in wanted])
-    survey = Survey()
-    for one, tree in zip(wanted, trees, strict=True):
-        translate(tree, one.template.contents, survey, Report())
-    layout = choose(survey.seen)
-    rendered: dict[str, Rendered] = {}
-    for file, tree in zip(plan.files, trees, strict=False):
-        for made in _rendered(file, tree, layout, report):
-            if made.destination in rendered:
-                report.lose(made.where, f"two templates write {made.destination}: the last is kept", "let one do it")
-            rendered[made.destination] = made
-    apps = arrange(list(rendered.values()), plan.own_directories, plan.name, report)
-    environ = "".join(
-        _line(variable, tree, layout, report)
-        for variable, tree in zip(plan.variables, trees[len(plan.files) :], strict=True)
+def _convert(config: ImportedConfig, source: str, report: Report) -> Files:
+    templates = [file.template for file in config.files]
+    templates += [variable.template for variable in config.variables]
+    trees = _parse(templates)
+    collector = PathCollector()
+    for template, tree in zip(templates, trees, strict=True):
+        translate(tree, template.contents, collector, Report())
+    layout = choose_layout(collector.paths)
+    by_destination: dict[str, RenderedFile] = {}
+    for file, tree in zip(config.files, trees, strict=False):
+        for rendered in _translate_file(file, tree, layout, report):
+            if rendered.destination in by_destination:
+                what = f"two templates write {rendered.destination}; the import uses the last one"
+                report.add_loss(rendered.where, what, "remove one of the two")
+            by_destination[rendered.destination] = rendered
+    apps = group_into_apps(list(by_destination.values()), config.exclusive_directories, config.name, report)
+    environment = "".join(
+        _translate_variable(variable, tree, layout, report)
+        for variable, tree in zip(config.variables, trees[len(config.files) :], strict=True)
     )
-    if plan.child is not None:
-        apps = _with_child(plan.child, apps, report)
-    templates = {config_writer.template_path(app, file, apps): file.text for app in apps for file in app.files}
-    name = _ENVIRON if environ else ""
-    while name in templates:
-        name = f"environ.{name}"
-    files = {"lessee.yaml": config_writer.config(plan, layout, apps, name, source)}
-    return files | templates | ({name: environ} if environ else {})
+    if config.child is not None:
+        apps = _add_child(config.child, apps, report)
+    files = {template_path(app, file, apps): file.text for app in apps for file in app.files}
+    env_template = _ENV_TEMPLATE if environment else ""
+    while env_template in files:
+        env_template = f"environ.{env_template}"
+    generated = {"lessee.yaml": write_config(config, layout, apps, env_template, source)}
+    return generated | files | ({env_template: environment} if environment else {})
 
 
-def _parsed(templates: Sequence[Template]) -> list[go.Template]:
-    """All of them, or all that is wrong with them."""
-    trees, wrong = [], []
+def _parse(templates: Sequence[Template]) -> list[go.Template]:
+    """Parse all templates. Raises TemplateListError with the errors of all of them."""
+    trees, errors = [], []
     for template in templates:
         try:
-            trees.append(parse(template.contents, template.left, template.right))
+            trees.append(parse(template.contents, template.left_delimiter, template.right_delimiter))
         except TemplateError as exc:
-            wrong.append(exc)
-    if wrong:
-        raise TemplateListError(wrong)
+            errors.append(exc)
+    if errors:
+        raise TemplateListError(errors)
     return trees
 
 
-def _rendered(file: File, tree: go.Template, layout: Layout, report: Report) -> list[Rendered]:
-    """The file, and those that its template writes besides."""
-    made = translate(tree, file.template.contents, layout, report)
-    said = (file.destination, made.text, file.mode, file.owner, file.command, file.where)
-    files = [Rendered(*said, tuple(file.notes))]
-    for written in made.besides:
-        where = file.template.contents.where(written.line)
-        notes: list[str] = []
-        owner = owner_of(written.user, written.group)
+def _translate_file(file: File, tree: go.Template, layout: Layout, report: Report) -> list[RenderedFile]:
+    """The file, and those that its template writes with writeToFile."""
+    translation = translate(tree, file.template.contents, layout, report)
+    fields = (file.destination, translation.text, file.mode, file.owner, file.command, file.where)
+    files = [RenderedFile(*fields, tuple(file.comments))]
+    for extra in translation.extra_files:
+        where = file.template.contents.where(extra.line)
+        comments: list[str] = []
+        owner = owner_of(extra.user, extra.group)
         if owner is None:
-            report.lose(where, *not_in_numbers(written.user, written.group), notes=notes)
-        mode = mode_of(written.mode)
+            report.add_loss(where, *named_owner(extra.user, extra.group), comments=comments)
+        mode = mode_of(extra.mode)
         if mode is None:
-            report.lose(where, *NO_MODE, notes=notes)
-        said = (normpath(written.destination), written.text, mode or "0644", owner or "", file.command, where)
-        files.append(Rendered(*said, tuple(notes)))
+            report.add_loss(where, *INVALID_MODE, comments=comments)
+        fields = (normpath(extra.destination), extra.text, mode or "0644", owner or "", file.command, where)
+        files.append(RenderedFile(*fields, tuple(comments)))
     return files
 
 
-def _line(variable: Variable, tree: go.Template, layout: Layout, report: Report) -> str:
-    made = translate(tree, variable.template.contents, layout, report)
-    for written in made.besides:
-        where = variable.template.contents.where(written.line)
-        report.lose(where, f"{written.destination} is written by a variable's template", "give it one of its own")
-    return line(variable.name, made.pieces)
+def _translate_variable(variable: Variable, tree: go.Template, layout: Layout, report: Report) -> str:
+    """The variable's line in the env template."""
+    translation = translate(tree, variable.template.contents, layout, report)
+    for extra in translation.extra_files:
+        where = variable.template.contents.where(extra.line)
+        what = f"the template of a variable writes {extra.destination}"
+        report.add_loss(where, what, "give the file its own template")
+    return env_line(variable.name, translation.fragments)
 
 
-def _with_child(child: Child, apps: list[App], report: Report) -> list[App]:
-    """The apps, of which the first is the child's."""
+_UNQUOTED = re.compile(r"[\w.:/@%+,-]*")
+
+
+def env_line(name: str, fragments: Sequence[jinja.Fragment]) -> str:
+    """`NAME=…` in dotenv syntax."""
+    texts = [fragment.text for fragment in fragments if isinstance(fragment, jinja.Text)]
+    only_values = all(fragment.kind == "{" for fragment in fragments if isinstance(fragment, jinja.Tag))
+    if only_values and all(_UNQUOTED.fullmatch(text) for text in texts):
+        return f"{name}={jinja.assemble(fragments)}\n"
+    quoted = [
+        jinja.Text(_escape_env(fragment.text)) if isinstance(fragment, jinja.Text) else fragment
+        for fragment in fragments
+    ]
+    return jinja.assemble([jinja.Text(f'{name}="'), *quoted, jinja.Text('"\n')])
+
+
+def _escape_env(text: str) -> str:
+    """Escape a text for double quotes. dotenv has no escape for `${`, so `$` becomes the default of an empty name."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("${", "${:-$}{")
+
+
+def _add_child(child: Child, apps: list[App], report: Report) -> list[App]:
+    """The apps; the first one is that of the child."""
     words = (
         ("sh", "-c", child.command.script)
         if len(child.command.words) == 1 and child.command.script
@@ -146,13 +180,15 @@ def _with_child(child: Child, apps: list[App], report: Report) -> list[App]:
     )
     if not apps:
         program = app_name(basename(words[0]))
-        apps = [App(program, f"{_NEW_FILES}/{program}", (), None)]
+        apps = [App(program, f"{_NEW_DIRECTORIES}/{program}", (), None)]
     first = apps[0].name
-    what = f"run it as `lessee exec --app {first} -- {shlex.join(words)}`"
-    report.remark(child.where, what, "its environment is the agent's without VAULT_*, BAO_* and LESSEE_*")
+    what = f"start the program with `lessee exec --app {first} -- {shlex.join(words)}`"
+    report.add_note(child.where, what, "it gets the agent's environment without VAULT_*, BAO_* and LESSEE_*")
     if len(apps) > 1:
-        what = f"`lessee exec` keeps the files of one app, {first}"
-        report.lose(child.where, what, "run `lessee run` beside it for the others, with a lessee.yaml of their own")
+        what = f"`lessee exec` renders the files of one app, {first}"
+        todo = "render the other apps with `lessee run` and a second lessee.yaml"
+        report.add_loss(child.where, what, todo)
     if apps[0].command is not None and child.action:
-        report.lose(child.where, f"the app {first} is told by its command, and the child is not", "tell it in one way")
+        what = f"the app {first} has a command and a child, and only the command is notified"
+        report.add_loss(child.where, what, "choose one of the two")
     return apps

@@ -1,55 +1,55 @@
-"""What an import has to tell: what is not carried over, and what is otherwise now."""
+"""What an import reports: what it cannot carry over, and what may behave differently."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
-MARK = "TODO lessee import"
-"""What a person looks for in what was written."""
+TODO_MARKER = "TODO lessee import"
+"""Begins the comments in generated files that need a manual change."""
 
 
-class Finding(Record, frozen=True):
-    """One thing to tell, at a place of the imported file; `lost` is what is not carried over."""
+class Finding(ImmutableStruct, frozen=True):
+    """A finding with its location in the imported file. `is_loss`: something is not carried over; else it is a note."""
 
     where: str
     what: str
     todo: str = ""
-    lost: bool = True
+    is_loss: bool = True
 
     def __str__(self) -> str:
-        told = self.what if self.lost else f"note: {self.what}"
-        return f"{self.where}: {told}; {self.todo}" if self.todo else f"{self.where}: {told}"
+        text = self.what if self.is_loss else f"note: {self.what}"
+        return f"{self.where}: {text}; {self.todo}" if self.todo else f"{self.where}: {text}"
 
 
 class Report:
-    """Collects findings. A `notes` list gets the text of what is lost too, for a comment at the place."""
+    """Collects findings. The text of a loss is also added to `comments`, for the generated file."""
 
     def __init__(self) -> None:
-        self._found: dict[Finding, None] = {}
-        self._said: set[str] = set()
+        self._findings: dict[Finding, None] = {}
+        self._reported: set[str] = set()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All of them, in the order of their places."""
-        return tuple(sorted(self._found, key=_place))
+        """All findings in the order of their locations."""
+        return tuple(sorted(self._findings, key=_location))
 
     @property
-    def lost(self) -> bool:
-        """Whether anything is."""
-        return any(finding.lost for finding in self._found)
+    def has_losses(self) -> bool:
+        """Whether anything is not carried over."""
+        return any(finding.is_loss for finding in self._findings)
 
-    def lose(self, where: str, what: str, todo: str = "", *, notes: list[str] | None = None) -> None:
-        """What is not carried over."""
-        self._found[Finding(where, what, todo)] = None
-        self._said.add(what)
-        if notes is not None:
-            notes.append(f"{MARK}: {what}; {todo}" if todo else f"{MARK}: {what}")
+    def add_loss(self, where: str, what: str, todo: str = "", *, comments: list[str] | None = None) -> None:
+        """Add something that is not carried over."""
+        self._findings[Finding(where, what, todo)] = None
+        self._reported.add(what)
+        if comments is not None:
+            comments.append(f"{TODO_MARKER}: {what}; {todo}" if todo else f"{TODO_MARKER}: {what}")
 
-    def remark(self, where: str, what: str, todo: str = "") -> None:
-        """What is otherwise now, once for all places where it is the same."""
-        if what not in self._said:
-            self._said.add(what)
-            self._found[Finding(where, what, todo, lost=False)] = None
+    def add_note(self, where: str, what: str, todo: str = "") -> None:
+        """Add a difference. The same difference is reported once, at its first location."""
+        if what not in self._reported:
+            self._reported.add(what)
+            self._findings[Finding(where, what, todo, is_loss=False)] = None
 
 
-def _place(finding: Finding) -> tuple[str, int]:
+def _location(finding: Finding) -> tuple[str, int]:
     source, _, line = finding.where.rpartition(":")
     return (source, int(line)) if line.isdigit() else (finding.where, 0)

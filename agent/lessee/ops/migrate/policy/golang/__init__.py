@@ -1,1 +1,1 @@
-"""The templates of Go, as text/template reads them."""
+"""Parses the templates of Go's text/template."""

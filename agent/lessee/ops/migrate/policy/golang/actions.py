@@ -1,4 +1,4 @@
-"""One action of a Go template, read from its tokens."""
+"""Parses the tokens of one action of a Go template."""
 
 import math
 from collections import deque
@@ -10,14 +10,15 @@ from lessee.core.source_text import Text
 from lessee.ops.migrate.policy.golang.lexer import Action, Token
 from lessee.ops.migrate.policy.golang.nodes import Chain, Constant, Dot, Field, Function, Operand, Pipe, Variable
 
-_DEEPEST = 50
+_MAX_DEPTH = 50
 _KEYWORDS = frozenset({"if", "with", "range", "else", "end", "define", "block", "template", "break", "continue"})
 
 
-class Words:
-    """The tokens of one action, to be taken one by one. Raises TemplateError that names file and line."""
+class ActionParser:
+    """Consumes the tokens of an action. Raises TemplateError that names file and line."""
 
     def __init__(self, template: Text, action: Action, variables: list[str]) -> None:
+        """`variables`: the declared ones; the parser adds to them."""
         self._template = template
         self._action = action
         self._tokens = deque(action.tokens)
@@ -25,49 +26,49 @@ class Words:
         self._depth = 0
 
     def keyword(self) -> str | None:
-        """The next word, if it is one that Go's templates keep for themselves."""
+        """Consume the next token if it is a keyword."""
         token = self._peek()
         if token is None or token.kind != "word" or token.text not in _KEYWORDS:
             return None
         self._tokens.popleft()
         return token.text
 
-    def name(self, of: str) -> str:
-        """The name in quotes behind a keyword."""
+    def name(self, keyword: str) -> str:
+        """Consume the quoted name after a keyword."""
         token = self._peek()
         if token is None or token.kind not in {"string", "raw"}:
-            raise self._error(f"{of} wants a name in quotes")
+            raise self._error(f"{keyword} expects a name in quotes")
         self._tokens.popleft()
         return self._string(token)
 
-    def is_over(self) -> bool:
-        """Whether all tokens are taken."""
+    def is_at_end(self) -> bool:
+        """Whether all tokens are consumed."""
         return not self._tokens
 
-    def refuse_more(self, skipped: int = 0) -> None:
-        """Whatever stands behind the first `skipped` tokens."""
-        if len(self._tokens) > skipped:
-            raise self._error(f"{self._tokens[skipped].text!r} has no place here")
+    def expect_end(self, allowed: int = 0) -> None:
+        """Raise an error if more than `allowed` tokens remain."""
+        if len(self._tokens) > allowed:
+            raise self._error(f"unexpected {self._tokens[allowed].text!r}")
 
     def pipe(self, *, of_range: bool = False) -> Pipe:
-        """All that is left; a range may set two variables."""
+        """Consume all remaining tokens as a pipeline; a range may declare two variables."""
         pipe = self._pipe(2 if of_range else 1)
-        self.refuse_more()
+        self.expect_end()
         return pipe
 
-    def _pipe(self, most: int) -> Pipe:
-        names, assigns = self._declared(most)
+    def _pipe(self, max_variables: int) -> Pipe:
+        names, assigns = self._declaration(max_variables)
         commands = tuple(self._commands())
         if not commands:
-            raise self._error("a value is missing")
-        if any(isinstance(words[0], Constant | Dot) for words in commands[1:]):
-            raise self._error("behind a | must stand a function")
+            raise self._error("expected a value")
+        if any(isinstance(operands[0], Constant | Dot) for operands in commands[1:]):
+            raise self._error("expected a function after |")
         return Pipe(commands, names, assigns)
 
-    def _declared(self, most: int) -> tuple[tuple[str, ...], bool]:
+    def _declaration(self, max_variables: int) -> tuple[tuple[str, ...], bool]:
         names: list[str] = []
         for at, token in enumerate(self._tokens):
-            if at % 2 == 0 and token.kind == "variable" and len(names) < most:
+            if at % 2 == 0 and token.kind == "variable" and len(names) < max_variables:
                 names.append(token.text.removeprefix("$"))
             elif at % 2 and token.text in {":=", "="}:
                 self._drop(at + 1)
@@ -79,16 +80,16 @@ class Words:
 
     def _commands(self) -> Iterator[tuple[Operand, ...]]:
         while self._tokens and self._tokens[0].text != ")":
-            words: list[Operand] = []
+            operands: list[Operand] = []
             while (operand := self._operand()) is not None:
-                words.append(operand)
+                operands.append(operand)
                 following = self._peek()
                 if following and not following.spaced and following.text not in {"|", ")"}:
-                    raise self._error(f"before {following.text!r} a blank is missing")
-            if not words:
-                raise self._error("a value is missing")
-            yield tuple(words)
-            if not self._takes("|"):
+                    raise self._error(f"expected a space before {following.text!r}")
+            if not operands:
+                raise self._error("expected a value")
+            yield tuple(operands)
+            if not self._accept("|"):
                 return
 
     def _operand(self) -> Operand | None:
@@ -103,7 +104,7 @@ class Words:
             case Variable() if names:
                 return Variable(term.name, tuple(names))
             case Constant() | Dot() if names:
-                raise self._error(f".{names[0]} has no place here")
+                raise self._error(f"unexpected .{names[0]}")
             case None:
                 return None
             case _:
@@ -126,25 +127,25 @@ class Words:
             case _, ".":
                 return Dot()
             case _, "(":
-                return self._parenthesised()
+                return self._parentheses()
             case "word", ("true" | "false" | "nil") as text:
                 return Constant({"true": True, "false": False}.get(text))
             case "word", text if text not in _KEYWORDS:
                 return Function(text)
-        raise self._error(f"{token.text!r} has no place here")
+        raise self._error(f"unexpected {token.text!r}")
 
-    def _parenthesised(self) -> Pipe:
+    def _parentheses(self) -> Pipe:
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise self._error(f"parentheses stand in one another more than {_DEEPEST} deep")
+        if self._depth > _MAX_DEPTH:
+            raise self._error(f"parentheses are nested more than {_MAX_DEPTH} deep")
         pipe = self._pipe(1)
-        self._takes(")")
+        self._accept(")")
         self._depth -= 1
         return pipe
 
     def _variable(self, name: str) -> Variable:
         if name not in self._variables:
-            raise self._error(f"there is no variable ${name}")
+            raise self._error(f"undefined variable ${name}")
         return Variable(name)
 
     def _string(self, token: Token) -> str:
@@ -153,9 +154,8 @@ class Words:
         try:
             return unescape(token.text[1:-1])
         except ValueError:
-            raise self._error(
-                "a string holds a backslash that begins no escape", r"write \\ for a backslash, or use `"
-            ) from None
+            what = "a string contains a backslash that does not begin an escape sequence"
+            raise self._error(what, r"write \\ for a backslash, or use `") from None
 
     def _number(self, text: str) -> int | float:
         try:
@@ -166,22 +166,23 @@ class Words:
                 return int(digits, 8)
             return int(digits, 0) if digits.lstrip("+-")[:2].lower() in {"0x", "0o", "0b"} else _decimal(digits)
         except (TypeError, ValueError):
-            raise self._error(f"{text} is no number") from None
+            raise self._error(f"invalid number {text}") from None
 
     def _peek(self) -> Token | None:
         return self._tokens[0] if self._tokens else None
 
-    def _takes(self, mark: str) -> bool:
-        there = bool(self._tokens) and self._tokens[0].text == mark
-        self._drop(int(there))
-        return there
+    def _accept(self, text: str) -> bool:
+        """Consume the next token if it is this one."""
+        matches = bool(self._tokens) and self._tokens[0].text == text
+        self._drop(int(matches))
+        return matches
 
     def _drop(self, count: int) -> None:
         for _ in range(count):
             self._tokens.popleft()
 
     def _error(self, what: str, todo: str = "") -> TemplateError:
-        return TemplateError(what, where=self._template.where(self._action.head.line), todo=todo)
+        return TemplateError(what, where=self._template.where(self._action.origin.line), todo=todo)
 
 
 def _decimal(digits: str) -> int | float:

@@ -1,42 +1,42 @@
-"""The text of a Go template in pieces: literal text, and the tokens of its actions."""
+"""Splits a Go template into literal text and the tokens of its actions."""
 
 import re
 from collections.abc import Iterator
 
 from lessee.core.errors import TemplateError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Lines, Text
-from lessee.ops.migrate.policy.golang.nodes import Head, Literal
+from lessee.ops.migrate.policy.golang.nodes import Literal, Origin
 
 
-class Token(Record, frozen=True):
-    """A word of an action. `spaced`: white space stands before it."""
+class Token(ImmutableStruct, frozen=True):
+    """A token of an action. `spaced`: white space precedes it."""
 
     kind: str
     text: str
     spaced: bool
 
 
-class Action(Record, frozen=True):
-    """What stands between delimiters; a comment has no tokens."""
+class Action(ImmutableStruct, frozen=True):
+    """The content between two delimiters; a comment has no tokens."""
 
-    head: Head
+    origin: Origin
     tokens: tuple[Token, ...]
-    comment: bool = False
+    is_comment: bool = False
 
 
 def lex(template: Text, left: str, right: str) -> Iterator[Literal | Action]:
-    """As text/template reads it, with white space cut as its trim markers say. Raises TemplateError."""
+    """Split a template like text/template, and apply its trim markers. Raises TemplateError."""
     lexer = _Lexer(template, left or "{{", right or "}}")
     before = ""
     while (begin := lexer.text.find(lexer.left, lexer.at)) >= 0:
         literal = lexer.text[lexer.at : begin]
         trims = bool(_LEFT_TRIM.match(lexer.text, begin + len(lexer.left)))
-        kept = literal.rstrip(_SPACE) if trims else literal
-        yield Literal(kept, before, literal[len(kept) :])
+        trimmed = literal.rstrip(_SPACE) if trims else literal
+        yield Literal(trimmed, before, literal[len(trimmed) :])
         lexer.at = begin
         yield lexer.action(trims=trims)
-        before = lexer.cut()
+        before = lexer.trimmed_space()
     yield Literal(lexer.text[lexer.at :], before, "")
 
 
@@ -51,11 +51,11 @@ _TOKEN = re.compile(
     |(?P<field>\.[^\W\d]\w*)
     |(?P<number>[+-]?(?:0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|(?:[0-9][0-9_]*\.?|\.[0-9])[0-9_]*(?:[eE][+-]?[0-9_]+)?))
     |(?P<word>\w+)
-    |(?P<mark>:=|[=|(),.])""",
+    |(?P<punctuation>:=|[=|(),.])""",
     re.VERBOSE,
 )
-_ENDED = re.compile(r"[\s.,|:)(]|\Z")
-"""What must come after a word."""
+_TERMINATOR = re.compile(r"[\s.,|:)(]|\Z")
+"""What must follow a word."""
 
 
 class _Lexer:
@@ -69,17 +69,17 @@ class _Lexer:
         self._trims = False
 
     def action(self, *, trims: bool) -> Action:
-        """The action that begins here."""
+        """The action at the current position."""
         begin, line = self.at, self._line()
         self.at += len(self.left) + (2 if trims else 0)
-        comment = self.text.startswith("/*", self.at)
-        if comment:
+        is_comment = self.text.startswith("/*", self.at)
+        if is_comment:
             self._skip_comment(begin)
-        tokens = () if comment else tuple(self._tokens(begin))
-        return Action(Head(self.text[begin : self.at], line), tokens, comment=comment)
+        tokens = () if is_comment else tuple(self._tokens(begin))
+        return Action(Origin(self.text[begin : self.at], line), tokens, is_comment=is_comment)
 
-    def cut(self) -> str:
-        """White space behind the action, if it cuts any."""
+    def trimmed_space(self) -> str:
+        """The white space after the action that its trim marker removes; moves past it."""
         begin = self.at
         if self._trims:
             rest = self.text[begin:]
@@ -89,13 +89,13 @@ class _Lexer:
     def _skip_comment(self, begin: int) -> None:
         end = self.text.find("*/", self.at + 2)
         if end < 0:
-            raise self._error("a comment is not closed", begin, f"close it with */{self._right}")
+            raise self._error("unclosed comment", begin, f"close it with */{self._right}")
         self.at = end + 2
-        if not self._ends():
-            raise self._error("behind the */ of a comment its action must end", begin)
+        if not self._accept_end():
+            raise self._error(f"expected {self._right} after the */ of a comment", begin)
 
-    def _ends(self) -> bool:
-        """Whether the action ends here, and steps over its end."""
+    def _accept_end(self) -> bool:
+        """Whether the action ends at the current position; moves past the delimiter."""
         self._trims = self.text[self.at : self.at + 1] in tuple(_SPACE) and self.text.startswith(
             f"-{self._right}", self.at + 1
         )
@@ -106,37 +106,37 @@ class _Lexer:
 
     def _tokens(self, begin: int) -> Iterator[Token]:
         spaced, depth = False, 0
-        while not self._ends():
-            found = _TOKEN.match(self.text, self.at)
-            if found is None:
-                raise self._error(*self._unreadable(begin))
-            kind, text = str(found.lastgroup), found[0]
-            self.at = found.end()
+        while not self._accept_end():
+            match = _TOKEN.match(self.text, self.at)
+            if match is None:
+                raise self._error(*self._no_token(begin))
+            kind, text = str(match.lastgroup), match[0]
+            self.at = match.end()
             if kind == "space":
                 spaced = True
                 continue
             if kind in {"word", "variable", "field", "number"}:
-                self._refuse_unended(text)
+                self._expect_terminator(text)
             depth += {"(": 1, ")": -1}.get(text, 0)
             yield Token(kind, text, spaced)
             spaced = False
             if depth < 0:
-                raise self._error("a ) closes nothing", self.at - 1)
+                raise self._error("unexpected )", self.at - 1)
         if depth:
-            raise self._error("a ( is not closed", begin, "close it with )")
+            raise self._error("unclosed (", begin, "close it with )")
 
-    def _unreadable(self, begin: int) -> tuple[str, int, str]:
+    def _no_token(self, begin: int) -> tuple[str, int, str]:
         match self.text[self.at : self.at + 1]:
             case "":
-                return "an action is not closed", begin, f"close it with {self._right}"
+                return "unclosed action", begin, f"close it with {self._right}"
             case '"' | "`" | "'":
-                return "a string is not closed", self.at, "close it with the same quote"
+                return "unterminated string", self.at, "close it with the same quote"
             case char:
-                return f"{char!r} has no place in an action", self.at, ""
+                return f"unexpected {char!r} in an action", self.at, ""
 
-    def _refuse_unended(self, text: str) -> None:
-        if not _ENDED.match(self.text, self.at) and not self.text.startswith(self._right, self.at):
-            raise self._error(f"behind {text!r} stands {self.text[self.at]!r}", self.at, "put a blank between them")
+    def _expect_terminator(self, text: str) -> None:
+        if not _TERMINATOR.match(self.text, self.at) and not self.text.startswith(self._right, self.at):
+            raise self._error(f"unexpected {self.text[self.at]!r} after {text!r}", self.at, "put a space between them")
 
     def _line(self, at: int | None = None) -> int:
         return self._lines.at(self.at if at is None else at)

@@ -1,129 +1,129 @@
-"""What a Go template is made of."""
+"""The nodes of the syntax tree of a Go template."""
 
-from lessee.core.immutable import Record
-
-
-class Dot(Record, frozen=True):
-    """The dot alone."""
+from lessee.core.immutable import ImmutableStruct
 
 
-class Constant(Record, frozen=True):
-    """A string, number, boolean or nil that is written out."""
+class Dot(ImmutableStruct, frozen=True):
+    """`.` alone."""
+
+
+class Constant(ImmutableStruct, frozen=True):
+    """A literal string, number, boolean or nil."""
 
     value: str | int | float | bool | None
 
 
-class Field(Record, frozen=True):
-    """`.Data.data`: of the dot."""
+class Field(ImmutableStruct, frozen=True):
+    """`.Data.data`: fields of the dot."""
 
     names: tuple[str, ...]
 
 
-class Variable(Record, frozen=True):
-    """`$name.Data`; `$` alone has the name ""."""
+class Variable(ImmutableStruct, frozen=True):
+    """`$name.Data`; the name of `$` is empty."""
 
     name: str
     names: tuple[str, ...] = ()
 
 
-class Function(Record, frozen=True):
-    """The name of a function, which is called by standing first."""
+class Function(ImmutableStruct, frozen=True):
+    """The name of a function; as the first operand of a command, it is called."""
 
     name: str
 
 
-class Chain(Record, frozen=True):
-    """`(…).Data`: of what a pipe gives."""
+class Chain(ImmutableStruct, frozen=True):
+    """`(…).Data`: fields of the result of a pipeline."""
 
-    of: "Operand"
+    operand: "Operand"
     names: tuple[str, ...]
 
 
-class Pipe(Record, frozen=True):
-    """Commands, each of which gets what the one before gives; `names` are set to the last one's result."""
+class Pipe(ImmutableStruct, frozen=True):
+    """Commands, each with the previous result as its last argument. The last result is stored in `names`."""
 
     commands: tuple[tuple["Operand", ...], ...]
     names: tuple[str, ...] = ()
     assigns: bool = False
-    """Whether it sets variables that there are (`=`), else it makes them (`:=`)."""
+    """Whether it sets existing variables (`=`) instead of declaring them (`:=`)."""
 
 
 Operand = Dot | Constant | Field | Variable | Function | Chain | Pipe
 
 
-class Literal(Record, frozen=True):
-    """Text. `before` and `after` is the white space that `-}}` and `{{-` have cut off it."""
+class Literal(ImmutableStruct, frozen=True):
+    """Text. `before` and `after`: the white space that `-}}` and `{{-` removed from it."""
 
     text: str
     before: str
     after: str
 
 
-class Head(Record, frozen=True):
-    """The action that a node begins with, as it is written."""
+class Origin(ImmutableStruct, frozen=True):
+    """The source text of a node's action, and its line."""
 
     source: str
     line: int
 
 
-class Comment(Record, frozen=True):
-    """`{{/* … */}}`, and a definition where it stands: nothing is written there."""
+class Comment(ImmutableStruct, frozen=True):
+    """`{{/* … */}}`, or a `{{ define }}`: an action without output."""
 
 
-class Output(Record, frozen=True):
-    """`{{ pipe }}` writes what it gives."""
+class Output(ImmutableStruct, frozen=True):
+    """`{{ pipeline }}` writes the result."""
 
-    head: Head
+    origin: Origin
     pipe: Pipe
 
 
-class If(Record, frozen=True):
-    """`{{ if }}`, with what stands behind `{{ else }}`."""
+class If(ImmutableStruct, frozen=True):
+    """`{{ if pipeline }} … {{ else }} … {{ end }}`."""
 
-    head: Head
+    origin: Origin
     pipe: Pipe
-    then: "Body"
-    otherwise: "Body | None"
+    body: "Body"
+    else_body: "Body | None"
 
 
-class With(Record, frozen=True):
-    """`{{ with }}` makes what its pipe gives the dot, if it is anything."""
+class With(ImmutableStruct, frozen=True):
+    """`{{ with pipeline }}`: an `if` whose dot is the result."""
 
-    head: Head
+    origin: Origin
     pipe: Pipe
-    then: "Body"
-    otherwise: "Body | None"
+    body: "Body"
+    else_body: "Body | None"
 
 
-class Range(Record, frozen=True):
-    """`{{ range }}` does so for each of several."""
+class Range(ImmutableStruct, frozen=True):
+    """`{{ range pipeline }}`: a loop whose dot is each item."""
 
-    head: Head
+    origin: Origin
     pipe: Pipe
-    then: "Body"
-    otherwise: "Body | None"
+    body: "Body"
+    else_body: "Body | None"
 
 
-class Call(Record, frozen=True):
-    """`{{ template "name" pipe }}` takes in a template that is defined, with what the pipe gives as its dot."""
+class TemplateCall(ImmutableStruct, frozen=True):
+    """`{{ template "name" pipeline }}` includes a defined template, with the result as its dot."""
 
-    head: Head
+    origin: Origin
     name: str
     pipe: Pipe | None
 
 
-class Jump(Record, frozen=True):
-    """`{{ break }}` or `{{ continue }}`, in a range."""
+class LoopControl(ImmutableStruct, frozen=True):
+    """`{{ break }}` or `{{ continue }}`."""
 
-    head: Head
+    origin: Origin
 
 
-Node = Literal | Comment | Output | If | With | Range | Call | Jump
+Node = Literal | Comment | Output | If | With | Range | TemplateCall | LoopControl
 Body = tuple[Node, ...]
 
 
-class Template(Record, frozen=True):
-    """A whole template, with the templates that it defines."""
+class Template(ImmutableStruct, frozen=True):
+    """A template and the templates that it defines."""
 
     body: Body
-    defined: dict[str, Body]
+    definitions: dict[str, Body]

@@ -1,1 +1,1 @@
-"""Templates of Jinja that write what those of Go do."""
+"""Translates Go templates to Jinja templates with the same output."""

@@ -1,4 +1,4 @@
-"""What a pipe of a Go template gives, as a value of `values`."""
+"""Evaluates the pipelines of a Go template to the values of `values`."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,136 +15,149 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TEXT,
     TRUTH,
     Expr,
-    LostError,
+    UnsupportedError,
     quote,
 )
-from lessee.ops.migrate.policy.jinja.functions import OTHERWISE, ZERO, apply, both, either, equal
-from lessee.ops.migrate.policy.jinja.layout import Layout, Survey
-from lessee.ops.migrate.policy.jinja.printer import print_, printf
-from lessee.ops.migrate.policy.jinja.queries import asked
-from lessee.ops.migrate.policy.jinja.values import Answer, Certificate, Name, Value, as_part, field, key, whole
+from lessee.ops.migrate.policy.jinja.functions import DIFFERENCES, ZERO_IS_FALSE, and_, apply, equal, or_
+from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
+from lessee.ops.migrate.policy.jinja.printer import translate_print, translate_printf
+from lessee.ops.migrate.policy.jinja.queries import query
+from lessee.ops.migrate.policy.jinja.values import (
+    Certificate,
+    Response,
+    SecretName,
+    Value,
+    as_part,
+    field,
+    item,
+    to_expr,
+)
 
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
-_OF_TRUTHS = frozenset({"and", "not", "or", "sprig_empty"})
+_CONDITION_FUNCTIONS = frozenset({"and", "not", "or", "sprig_empty"})
 
 
 class Scope:
-    """The dot and the variables where a pipe stands."""
+    """The dot and the variables of a block."""
 
     def __init__(self, dot: Value | None = None, variables: Mapping[str, Value] | None = None) -> None:
         self.dot = dot
         self.variables = dict(variables or {})
 
     def inner(self, dot: Value | None) -> "Scope":
-        """A block's: what it declares is gone at its end."""
+        """The scope of a nested block, whose declarations end with it."""
         return Scope(dot, self.variables)
 
 
 class Evaluator:
-    """Evaluates pipes. Raises LostError for what has no counterpart; `remark` is told of what comes out otherwise."""
+    """Evaluates pipelines. Raises UnsupportedError; passes each possible difference from Go to `add_note`."""
 
-    def __init__(self, layout: Layout | Survey, remark: Callable[[str], None]) -> None:
+    def __init__(self, layout: Layout | PathCollector, add_note: Callable[[str], None]) -> None:
         self._layout = layout
-        self._remark = remark
-        self.entries: Mapping[str, Name] = {}
-        """The names of KV folders that loops go over, by what they are called in Jinja."""
+        self._add_note = add_note
+        self.folder_loops: Mapping[str, SecretName] = {}
+        """The current loops over KV folders, by their Jinja variables."""
 
     def pipe(self, pipe: Pipe, scope: Scope) -> Value:
-        """What its last command gives; its variables are the caller's to set."""
+        """The result of the last command; the caller stores it in the pipeline's variables."""
         result: Value | None = None
-        for words in pipe.commands:
-            result = self._command(words, scope, [] if result is None else [result])
+        for operands in pipe.commands:
+            result = self._command(operands, scope, [] if result is None else [result])
         assert result is not None
         return result
 
-    def _command(self, words: Sequence[Operand], scope: Scope, given: Sequence[Value]) -> Value:
-        first, *rest = words
+    def _command(self, operands: Sequence[Operand], scope: Scope, piped: Sequence[Value]) -> Value:
+        first, *rest = operands
         if isinstance(first, Function):
-            return self._call(first.name, [*(self._operand(word, scope) for word in rest), *given])
+            return self._call(first.name, [*(self._operand(operand, scope) for operand in rest), *piped])
         value = self._operand(first, scope)
-        if rest or given:
-            raise LostError("a value is called as if it were a function", "write that part another way")
+        if rest or piped:
+            raise UnsupportedError("a value that is not a function has arguments", "rewrite this part")
         return value
 
-    def _operand(self, word: Operand, scope: Scope) -> Value:
-        match word:
+    def _operand(self, operand: Operand, scope: Scope) -> Value:
+        match operand:
             case Constant():
-                return word
+                return operand
             case Dot():
-                return _there(scope.dot)
+                return _not_nil(scope.dot)
             case Field(names):
-                return _fields(_there(scope.dot), names)
+                return _fields(_not_nil(scope.dot), names)
             case Variable(name, names):
-                return _fields(_there(scope.variables.get(name)), names)
+                return _fields(_not_nil(scope.variables.get(name)), names)
             case Function(name):
                 return self._call(name, [])
             case Chain(Function("scratch"), _):
-                raise LostError("scratch has no counterpart", "use variables: {% set x = … %}")
-            case Chain(of, names):
-                return _fields(self._operand(of, scope), names)
+                raise UnsupportedError("lessee has no scratch", "use variables: {% set x = … %}")
+            case Chain(inner, names):
+                return _fields(self._operand(inner, scope), names)
             case _:
-                return self.pipe(word, scope)
+                return self.pipe(operand, scope)
 
     def _call(self, name: str, values: Sequence[Value]) -> Value:
         match name, values:
             case (("secret" | "secrets" | "pkiCert"), [path, *parameters]):
-                return asked(name, path, [_constant(value) for value in parameters], self._layout, self.entries)
+                texts = [_constant_text(value) for value in parameters]
+                return query(name, path, texts, self._layout, self.folder_loops)
             case (("env" | "sprig_env" | "mustEnv"), [Constant(str(variable))]):
                 default = "" if name == "mustEnv" else ', ""'
-                return Expr(f"env({quote(variable)}{default})", PRIMARY, TEXT, variable=_expanded(variable))
+                return Expr(f"env({quote(variable)}{default})", PRIMARY, TEXT, variable=_config_variable(variable))
             case "envOrDefault", [Constant(str(variable)), Constant(str(default))]:
                 text = f"env({quote(variable)}, {quote(default)})"
-                return Expr(text, PRIMARY, TEXT, variable=_expanded(variable, f"-{default}"))
+                return Expr(text, PRIMARY, TEXT, variable=_config_variable(variable, f"-{default}"))
             case "index", [value, *keys] if keys:
-                for one in keys:
-                    value = key(value, as_part(one))
+                for key in keys:
+                    value = item(value, as_part(key))
                 return value
             case "slice", [value, *bounds] if bounds:
-                self._remark("a slice of a text counts characters, where slice counts bytes")
-                return Expr(f"{whole(value):p}[{':'.join(_texts(bounds))}{':' * (len(bounds) == 1)}]")
+                self._add_note("a slice of a text counts characters; Go's slice counts bytes")
+                texts = [to_expr(bound).text for bound in bounds]
+                return Expr(f"{to_expr(value):p}[{':'.join(texts)}{':' * (len(bounds) == 1)}]")
             case "print" | "println", _:
                 parts = [as_part(value) for value in values]
-                if name == "print" and any(_are_taken_for_texts(*pair) for pair in pairwise(parts)):
-                    self._remark("print puts a blank between two booleans of Vault, which the import takes for texts")
-                return print_(parts, line=name == "println")
+                if name == "print" and any(_are_of_unknown_type(*pair) for pair in pairwise(parts)):
+                    self._add_note(
+                        "Go's print puts a space between two numbers or booleans of secrets; the import does not"
+                    )
+                return translate_print(parts, line=name == "println")
             case "printf", [Constant(str(form)), *rest]:
                 if "q" in form:
-                    self._remark(OTHERWISE["sprig_quote"])
-                return printf(form, [as_part(value) for value in rest])
+                    self._add_note(DIFFERENCES["sprig_quote"])
+                return translate_printf(form, [as_part(value) for value in rest])
             case _:
                 return self._expression(name, [_argument(name, value) for value in values])
 
     def _expression(self, name: str, arguments: Sequence[Expr]) -> Expr:
-        if name in OTHERWISE and not _is_exact(name, arguments):
-            self._remark(OTHERWISE[name])
+        if name in DIFFERENCES and not _is_exact(name, arguments):
+            self._add_note(DIFFERENCES[name])
         match name, arguments:
             case "and", [_, *_]:
-                return both(arguments)
+                return and_(arguments)
             case (("or" | "sprig_coalesce"), [_, *_]):
-                return either(arguments)
+                return or_(arguments)
             case "sprig_default", [default, value]:
-                return either([value, default])
+                return or_([value, default])
             case (("not" | "sprig_empty"), [value]):
                 return Expr(f"not {value.condition:n}", NOT, TRUTH)
             case (("eq" | "ne"), [_, *_]):
-                return equal(arguments, is_not=name == "ne")
+                return equal(arguments, negated=name == "ne")
             case "loop", ([_] | [_, _]):
-                return Expr(f"range({', '.join(one.text for one in arguments)})", PRIMARY, NUMBERS)
+                return Expr(f"range({', '.join(argument.text for argument in arguments)})", PRIMARY, NUMBERS)
             case "sprig_list", _:
-                return Expr(f"[{', '.join(one.text for one in arguments)}]", PRIMARY, LIST)
+                return Expr(f"[{', '.join(argument.text for argument in arguments)}]", PRIMARY, LIST)
             case _:
                 return apply(name, arguments)
 
 
-def _expanded(variable: str, default: str = "") -> str:
-    """The variable in lessee.yaml; "" where it cannot be written there."""
+def _config_variable(variable: str, default: str = "") -> str:
+    """The variable as lessee.yaml refers to it; empty if it cannot."""
     return f"${{{variable}{default}}}" if _VARIABLE.fullmatch(variable) and not set(default) & set("${}") else ""
 
 
-def _there(value: Value | None) -> Value:
+def _not_nil(value: Value | None) -> Value:
     if value is None:
-        raise LostError("the dot is nil here", "name what is meant")
+        raise UnsupportedError("the dot is nil", "write the value instead of the dot")
     return value
 
 
@@ -154,36 +167,33 @@ def _fields(value: Value, names: Sequence[str]) -> Value:
     return value
 
 
-def _constant(value: Value) -> str:
+def _constant_text(value: Value) -> str:
     if isinstance(value, Constant) and isinstance(value.value, str):
         return value.value
-    raise LostError(
-        "a parameter of what is asked for is computed, and lessee knows them all beforehand", "write it out"
+    raise UnsupportedError(
+        "a parameter of a request is computed, and lessee must know it before it renders",
+        "write the parameter as a literal",
     )
 
 
 def _argument(function: str, value: Value) -> Expr:
-    """As an argument; of a whole answer, which is always there where it is looked at, only the truth is known."""
-    if isinstance(value, Answer | Certificate) and function in _OF_TRUTHS:
+    """The value as an argument. A condition may have a whole response, which is always true."""
+    if isinstance(value, Response | Certificate) and function in _CONDITION_FUNCTIONS:
         return Expr("true", kind=TRUTH)
-    return whole(value)
+    return to_expr(value)
 
 
-def _are_taken_for_texts(*parts: Value) -> bool:
+def _are_of_unknown_type(*parts: Value) -> bool:
     return all(isinstance(part, Expr) and part.kind == ANY for part in parts)
 
 
 def _is_exact(function: str, arguments: Sequence[Expr]) -> bool:
-    """Whether what can come out otherwise does not, of arguments of such kinds."""
-    kinds = {one.kind for one in arguments}
+    """Whether the result cannot differ for arguments of these types."""
+    kinds = {argument.kind for argument in arguments}
     match function:
         case "len":
             return kinds <= {LIST, MAP, NUMBERS}
-        case _ if OTHERWISE[function] == ZERO:
+        case _ if DIFFERENCES[function] == ZERO_IS_FALSE:
             return ANY not in kinds
         case _:
             return False
-
-
-def _texts(values: Sequence[Value]) -> list[str]:
-    return [whole(value).text for value in values]

@@ -1,18 +1,18 @@
-"""Jinja expressions that are put together from others."""
+"""Jinja expressions, and how they combine."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.migrate.policy.golang.nodes import Constant
 
 CONDITION, OR, AND, NOT, COMPARE, SUM, CONCAT, PRODUCT, FILTER, PRIMARY = range(10)
-"""How fast an expression holds together; an operand that holds less than is wanted gets parentheses."""
+"""The precedence of an expression; an operand whose precedence is too low gets parentheses."""
 
 ANY, TEXT, NUMBER, FLOAT = "any", "text", "number", "float"
 TRUTH, LIST, NUMBERS, MAP = "truth", "list", "numbers", "map"
-"""What is known of a value before any is there."""
+"""The types of values, as far as they are known without the secrets."""
 
 
-class LostError(Exception):
-    """Something in a template that cannot be carried over."""
+class UnsupportedError(Exception):
+    """A part of a template that cannot be carried over."""
 
     def __init__(self, what: str, todo: str = "") -> None:
         super().__init__(what)
@@ -20,28 +20,28 @@ class LostError(Exception):
         self.todo = todo
 
 
-class Expr(Record, frozen=True):
-    """A Jinja expression."""
+class Expr(ImmutableStruct, frozen=True):
+    """A Jinja expression with its precedence and type."""
 
     text: str
-    level: int = PRIMARY
+    precedence: int = PRIMARY
     kind: str = ANY
-    absent: "Expr | None" = None
-    """The same where what it reads may be missing."""
+    optional: "Expr | None" = None
+    """The expression for a context in which a field may be missing, such as a condition."""
     variable: str = ""
-    """The same in lessee.yaml, where it reads the environment."""
+    """The same value in lessee.yaml, if the expression reads the environment."""
 
     def __format__(self, spec: str) -> str:
-        """`{expr:f}` is the expression as an operand of a filter; the letters are those of `_LEVELS`."""
-        return self.text if self.level >= _LEVELS[spec] else f"({self.text})"
+        """`{expr:f}` is the expression as the operand of a filter; see `_MIN_PRECEDENCE` for the letters."""
+        return self.text if self.precedence >= _MIN_PRECEDENCE[spec] else f"({self.text})"
 
     @property
     def condition(self) -> "Expr":
-        """The expression where only its truth counts."""
-        return self.absent or self
+        """The expression as a condition."""
+        return self.optional or self
 
 
-_LEVELS = {
+_MIN_PRECEDENCE = {
     "": CONDITION,
     "o": OR,
     "a": AND,
@@ -55,20 +55,20 @@ _LEVELS = {
 }
 
 
-class Joined(Record, frozen=True):
-    """Texts and values side by side."""
+class Joined(ImmutableStruct, frozen=True):
+    """Constant texts and expressions in sequence."""
 
     parts: tuple[Constant | Expr, ...]
 
 
 def quote(text: str) -> str:
-    """A string of Jinja's; control characters are escaped, for it changes line ends in its text."""
+    """A Jinja string literal. Control characters are escaped, because Jinja normalizes line ends in its source."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(char if char.isprintable() else _escape(char) for char in escaped) + '"'
 
 
 def literal(constant: Constant) -> Expr:
-    """A constant of Go's as one of Jinja's."""
+    """A Go constant as a Jinja literal."""
     match constant.value:
         case None:
             return Expr("none")
@@ -82,16 +82,16 @@ def literal(constant: Constant) -> Expr:
             return Expr(repr(value), kind=FLOAT)
 
 
-def joined(*parts: Constant | Expr | Joined) -> Constant | Joined:
-    """Parts side by side, of which constants are strings."""
+def join(*parts: Constant | Expr | Joined) -> Constant | Joined:
+    """The parts in sequence; all constants are strings."""
     flat: list[Constant | Expr] = []
     for part in parts:
-        for one in part.parts if isinstance(part, Joined) else (part,):
+        for item in part.parts if isinstance(part, Joined) else (part,):
             last = flat[-1] if flat else None
-            if isinstance(one, Constant) and isinstance(last, Constant):
-                flat[-1] = Constant(f"{last.value}{one.value}")
-            elif one != Constant(""):
-                flat.append(one)
+            if isinstance(item, Constant) and isinstance(last, Constant):
+                flat[-1] = Constant(f"{last.value}{item.value}")
+            elif item != Constant(""):
+                flat.append(item)
     match flat:
         case []:
             return Constant("")
@@ -107,21 +107,21 @@ def as_expr(value: Constant | Expr | Joined) -> Expr:
         case Constant():
             return literal(value)
         case Joined():
-            return concatenated(value)
+            return _concatenate(value)
         case _:
             return value
 
 
-def concatenated(parts: Joined) -> Expr:
-    """One expression, of a string, for all of them."""
-    match parts.parts:
-        case [Expr(kind="text") as alone]:
-            return alone
-        case [Expr() as alone]:
-            return Expr(f"{alone:f} | string", FILTER, TEXT)
+def _concatenate(joined: Joined) -> Expr:
+    """One expression of type text for all parts."""
+    match joined.parts:
+        case [Expr(kind="text") as single]:
+            return single
+        case [Expr() as single]:
+            return Expr(f"{single:f} | string", FILTER, TEXT)
         case _:
             pass
-    texts = [literal(part) if isinstance(part, Constant) else part for part in parts.parts]
+    texts = [literal(part) if isinstance(part, Constant) else part for part in joined.parts]
     return Expr(" ~ ".join(f"{text:m}" for text in texts), CONCAT, TEXT)
 
 

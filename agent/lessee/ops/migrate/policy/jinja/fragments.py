@@ -1,56 +1,57 @@
-"""The text of a Jinja template, put together so that it writes exactly the white space that is meant.
+"""Assembles a Jinja template from fragments, with exactly the intended white space.
 
-Jinja cuts the blanks before a block at a line's start (lstrip_blocks) and turns every line's end into a newline.
+Jinja removes the white space before a block at the start of a line (lstrip_blocks), and normalizes line ends.
 """
 
 import re
 from collections.abc import Sequence
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Text(Record, frozen=True):
-    """Text as it is to be written. `before` and `after`: white space that stood there and is not to be written."""
+class Text(ImmutableStruct, frozen=True):
+    """Literal output. `before` and `after`: white space of the Go template that is not part of the output."""
 
     text: str
     before: str = ""
     after: str = ""
 
 
-class Tag(Record, frozen=True):
-    """`{% text %}`, or with another kind `{{ text }}` and `{# text #}`."""
+class Tag(ImmutableStruct, frozen=True):
+    """`{% text %}`; or, of another kind, `{{ text }}` or `{# text #}`."""
 
     text: str
     kind: str = "%"
 
 
-class Gap(Record, frozen=True):
-    """An action that leaves nothing here: white space on its two sides is not one piece."""
+class Gap(ImmutableStruct, frozen=True):
+    """An action that leaves no tag. It separates the white space before it from that after it."""
 
 
-Piece = Text | Tag | Gap
+Fragment = Text | Tag | Gap
 
 
-def write(pieces: Sequence[Piece]) -> str:
-    """The template. White space that is cut is kept for the reader, with a `-`, where Jinja cuts no more than that."""
-    tags = [piece for piece in pieces if isinstance(piece, Tag)]
-    texts = [_merged(run) for run in _runs(pieces)]
+def assemble(fragments: Sequence[Fragment]) -> str:
+    """The template. It keeps removed white space for readability where a `-` makes Jinja remove exactly that."""
+    tags = [fragment for fragment in fragments if isinstance(fragment, Tag)]
+    texts = [_merge(run) for run in _runs(fragments)]
     out = ""
     for at, text in enumerate(texts):
-        leads = at > 0 and _fits(text.before, text.text[:1])
-        trails = at < len(tags) and not (leads and not text.text) and _fits(text.after, text.text[-1:])
-        out += (text.before if leads else "") + _escaped(text.text, brace=at < len(tags) and not trails)
-        if trails:
+        keeps_before = at > 0 and _is_removable(text.before, text.text[:1])
+        is_used = keeps_before and not text.text
+        keeps_after = at < len(tags) and not is_used and _is_removable(text.after, text.text[-1:])
+        out += (text.before if keeps_before else "") + _escape(text.text, before_tag=at < len(tags) and not keeps_after)
+        if keeps_after:
             out += text.after
         if at < len(tags):
-            left = "-" if trails else "+" if tags[at].kind != "{" and _is_indent(out) else ""
-            right = "-" if _fits(texts[at + 1].before, texts[at + 1].text[:1]) else ""
+            left = "-" if keeps_after else "+" if tags[at].kind != "{" and _ends_with_indent(out) else ""
+            right = "-" if _is_removable(texts[at + 1].before, texts[at + 1].text[:1]) else ""
             out += _tag(tags[at], left, right)
     return out
 
 
 def comment(text: str) -> Tag:
-    """A comment; what would end it is taken apart."""
+    """A comment on one line, which the text cannot end."""
     return Tag(" ".join(text.replace("#}", "# }").split()), "#")
 
 
@@ -58,47 +59,47 @@ _SPECIAL = re.compile(r"\{+[{%#]|\{*\r+")
 _ENDS = {"%": "%", "{": "}", "#": "#"}
 
 
-def _runs(pieces: Sequence[Piece]) -> list[list[Text | Gap]]:
-    """What stands before, between and behind the tags."""
+def _runs(fragments: Sequence[Fragment]) -> list[list[Text | Gap]]:
+    """The fragments before, between and after the tags."""
     runs: list[list[Text | Gap]] = [[]]
-    for piece in pieces:
-        if isinstance(piece, Tag):
+    for fragment in fragments:
+        if isinstance(fragment, Tag):
             runs.append([])
         else:
-            runs[-1].append(piece)
+            runs[-1].append(fragment)
     return runs
 
 
-def _merged(run: Sequence[Text | Gap]) -> Text:
-    """One text; white space that was cut beside a gap is gone for good."""
+def _merge(run: Sequence[Text | Gap]) -> Text:
+    """One text; drops removed white space next to a gap."""
     first, last = (run[0], run[-1]) if run else (Gap(), Gap())
-    text = "".join(piece.text for piece in run if isinstance(piece, Text))
+    text = "".join(fragment.text for fragment in run if isinstance(fragment, Text))
     before = first.before if isinstance(first, Text) else ""
     return Text(text, before, last.after if isinstance(last, Text) else "")
 
 
-def _fits(cut: str, neighbour: str) -> bool:
-    """Whether Jinja's `-` would cut this white space and no more, whose neighbour is what stays."""
-    return bool(cut) and not neighbour.isspace()
+def _is_removable(space: str, neighbor: str) -> bool:
+    """Whether Jinja's `-` would remove this white space and no more; `neighbor`: the adjacent output."""
+    return bool(space) and not neighbor.isspace()
 
 
-def _is_indent(out: str) -> bool:
-    """Whether Jinja would take the blanks at the end for an indent, and cut them."""
+def _ends_with_indent(out: str) -> bool:
+    """Whether Jinja would treat the white space at the end as an indentation, and remove it."""
     line = out[out.rfind("\n") + 1 :]
     return bool(line) and line.isspace()
 
 
-def _escaped(text: str, *, brace: bool) -> str:
-    """`brace`: a tag follows, whose brace a last one would join."""
-    escaped = _SPECIAL.sub(lambda found: _written(found[0]), text)
-    if brace and text.endswith("{") and escaped.endswith("{"):
-        return escaped[:-1] + _written("{")
+def _escape(text: str, *, before_tag: bool) -> str:
+    """The text with Jinja's delimiters escaped. `before_tag`: a brace at the end would join that of the tag."""
+    escaped = _SPECIAL.sub(lambda match: _string_tag(match[0]), text)
+    if before_tag and text.endswith("{") and escaped.endswith("{"):
+        return escaped[:-1] + _string_tag("{")
     return escaped
 
 
-def _written(marks: str) -> str:
-    shown = marks.replace("\r", "\\r")
-    return f'{{{{ "{shown}" }}}}'
+def _string_tag(text: str) -> str:
+    escaped = text.replace("\r", "\\r")
+    return f'{{{{ "{escaped}" }}}}'
 
 
 def _tag(tag: Tag, left: str, right: str) -> str:

@@ -1,10 +1,10 @@
-"""The functions of Go's templates and of consul-template, as Jinja expressions."""
+"""Translates the functions of Go templates and consul-template to Jinja expressions."""
 
 import re
 from collections.abc import Mapping, Sequence
 from string import Formatter
 
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.migrate.policy.jinja.expressions import (
     AND,
     ANY,
@@ -22,40 +22,41 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TEXT,
     TRUTH,
     Expr,
-    LostError,
+    UnsupportedError,
 )
 
 
-class Rule(Record, frozen=True):
-    """A pattern with the arguments by number, `{1:f}` being the second as an operand of a filter."""
+class Rule(ImmutableStruct, frozen=True):
+    """A pattern with numbered arguments: `{1:f}` is the second one as the operand of a filter."""
 
     pattern: str
-    level: int = FILTER
+    precedence: int = FILTER
     kind: str = TEXT
 
     @property
     def count(self) -> int:
-        """How many arguments it takes."""
+        """The number of arguments."""
         return 1 + max(int(field) for _, field, _, _ in Formatter().parse(self.pattern) if field)
 
 
 def apply(name: str, arguments: Sequence[Expr]) -> Expr:
-    """The call of a function. Raises LostError for one that has no counterpart."""
+    """Translate the call of a function. Raises UnsupportedError."""
     rule = _RULES.get(name)
     if rule is None:
-        raise _lost(name)
+        raise _unsupported(name)
     if len(arguments) != rule.count:
-        raise LostError(f"{name} takes {rule.count} arguments and gets {len(arguments)}", "write them out")
-    floats = any(one.kind == FLOAT for one in arguments)
+        what = f"{name} expects {rule.count} argument{'s' * (rule.count != 1)}, but has {len(arguments)}"
+        raise UnsupportedError(what, "correct the arguments")
+    floats = any(argument.kind == FLOAT for argument in arguments)
     if floats and name == "divide":
         rule = _DIVIDE_FLOATS
     text = rule.pattern.format(*arguments)
-    if len(text) > _LONGEST:  # A pattern that names an argument twice doubles it each time.
-        raise LostError(f"an expression around {name} becomes too long", "set a part of it to a variable")
-    return Expr(text, rule.level, FLOAT if floats and rule.kind == NUMBER and name in _ARITHMETIC else rule.kind)
+    if len(text) > _MAX_LENGTH:  # Nested patterns that contain an argument twice grow exponentially.
+        raise UnsupportedError(f"the expression with {name} is too long", "assign a part of it to a variable")
+    return Expr(text, rule.precedence, FLOAT if floats and rule.kind == NUMBER and name in _ARITHMETIC else rule.kind)
 
 
-_LONGEST = 10_000
+_MAX_LENGTH = 10_000
 _DIGITS = re.compile(r'"-?[0-9.]+"')
 _ESCAPED = r' | replace("&", "\\u0026") | replace("<", "\\u003c") | replace(">", "\\u003e")'
 _SPLIT = "({1:f} | trim).split({0}) if {1:f} | trim else []"
@@ -133,31 +134,31 @@ _RULES: Mapping[str, Rule] = {
     "urlquery": Rule('{0:f} | urlencode | replace("%20", "+")'),
 }
 
-ZERO = "a number 0 in a secret is false to Jinja, where Go takes all numbers of Vault's for true"
-_TRUTHS = ("and", "not", "or", "sprig_coalesce", "sprig_default", "sprig_empty", "sprig_ternary")
-_JSONS = (
+ZERO_IS_FALSE = "Jinja treats a number 0 in a secret as false; Go treats all numbers from Vault as true"
+_CONDITIONS = ("and", "not", "or", "sprig_coalesce", "sprig_default", "sprig_empty", "sprig_ternary")
+_JSON_FUNCTIONS = (
     *("sprig_toJson", "sprig_toPrettyJson", "sprig_toRawJson"),
     *("toJSONPretty", "toUnescapedJSON", "toUnescapedJSONPretty"),
 )
-_BELOW_ZERO = "`//` and `%` round down, where divide and modulo round towards zero: below zero they differ"
-_NO_NUMBER = "`| int` and `| float` give 0 for what is no number, where parseInt and its like fail"
-OTHERWISE: Mapping[str, str] = {
-    **dict.fromkeys(_TRUTHS, ZERO),
-    **dict.fromkeys(["divide", "modulo"], _BELOW_ZERO),
-    **dict.fromkeys(["parseFloat", "parseInt", "parseUint"], _NO_NUMBER),
-    "indent": "`| indent` indents the first line even if it is empty",
-    "len": "`| length` counts the characters of a text, where len counts bytes",
-    "parseBool": "what is no boolean is false, where parseBool fails",
-    "parseJSON": "numbers of JSON are written in full, where Go writes those of a million and more as 1e+06, and keys"
-    " stay in their order, where Go sorts them",
-    "sprig_int": "`| int` reads 08 and 1.5 as numbers, where sprig_int gives 0",
-    "sprig_quote": "control characters are quoted as in JSON, where Go has escapes of its own",
-    **dict.fromkeys(_JSONS, "U+2028 and U+2029 are written as they are, where Go escapes them: the same JSON"),
-    "toJSON": "`| json` alone writes <, > and & as they are: the same JSON, and shorter than what the import wrote",
-    "toYAML": "YAML may be quoted and folded otherwise than before; it holds the same data",
-    "toTitle": "`| title` writes the other letters of a word small, where toTitle leaves them",
+_NEGATIVE = "for negative numbers, `//` and `%` round down; Go's divide and modulo round toward zero"
+_NOT_A_NUMBER = "`| int` and `| float` return 0 for text that is not a number; Go's parse functions fail"
+DIFFERENCES: Mapping[str, str] = {
+    **dict.fromkeys(_CONDITIONS, ZERO_IS_FALSE),
+    **dict.fromkeys(["divide", "modulo"], _NEGATIVE),
+    **dict.fromkeys(["parseFloat", "parseInt", "parseUint"], _NOT_A_NUMBER),
+    "indent": "`| indent` also indents an empty first line",
+    "len": "`| length` counts the characters of a text; Go's len counts bytes",
+    "parseBool": "a text that is not a boolean is false; Go's parseBool fails",
+    "parseJSON": "Jinja writes JSON numbers in full and keeps the order of keys; Go writes large numbers as 1e+06 and"
+    " sorts keys",
+    "sprig_int": "`| int` accepts 08 and 1.5; Go's sprig_int returns 0 for them",
+    "sprig_quote": "control characters are escaped as in JSON; Go has other escapes",
+    **dict.fromkeys(_JSON_FUNCTIONS, "U+2028 and U+2029 are not escaped; Go escapes them (equivalent JSON)"),
+    "toJSON": "the import escapes <, > and & as Go does; `| json` alone writes equivalent, shorter JSON",
+    "toYAML": "YAML may be quoted and folded differently (equivalent data)",
+    "toTitle": "`| title` changes the other letters of a word to lower case; Go's toTitle does not",
 }
-"""What is to be said of functions whose results can differ."""
+"""How the results of functions may differ from Go's."""
 
 _CONSUL = frozenset({
     "byKey", "byMeta", "byPort", "byTag", "caLeaf", "caRoots", "connect", "datacenters", "exportedServices",
@@ -165,54 +166,56 @@ _CONSUL = frozenset({
     "nomadVar", "nomadVarExists", "nomadVarList", "nomadVarListSafe", "partitions", "peerings", "safeLs", "safeTree",
     "service", "services", "tree",
 })  # fmt: skip
-_OUTSIDE = frozenset({"file", "plugin", "sockaddr", "spew_dump", "spew_printf", "spew_sdump", "spew_sprintf"})
+_EXTERNAL = frozenset({"file", "plugin", "sockaddr", "spew_dump", "spew_printf", "spew_sdump", "spew_sprintf"})
 _CLOCK = frozenset({"timestamp", "sprig_now", "sprig_date", "sprig_ago"})
 
 
-def _lost(name: str) -> LostError:
+def _unsupported(name: str) -> UnsupportedError:
     if name in _CONSUL:
-        return LostError(
-            f"{name} reads Consul or Nomad, and lessee reads Vault alone", "put the value into a KV secret"
-        )
-    if name in _OUTSIDE:
-        what = f"{name} reaches outside the template, which lessee's never do"
-        return LostError(what, "put the value into a KV secret, or into the agent's environment and read it with env()")
+        what = f"{name} reads Consul or Nomad, and lessee reads only Vault"
+        return UnsupportedError(what, "put the value into a KV secret")
+    if name in _EXTERNAL:
+        what = f"{name} accesses files, programs or the network, which lessee's templates cannot"
+        todo = "put the value into a KV secret, or into the agent's environment and read it with env()"
+        return UnsupportedError(what, todo)
     if name in _CLOCK:
-        return LostError(
-            f"{name} gives another time at each rendering, so each would be a change", "leave the time out"
-        )
-    return LostError(
-        f"the function {name} has no counterpart", "write that part another way, or have it done by the reader"
-    )
+        what = f"{name} returns another time at each rendering, so the file would change each time"
+        return UnsupportedError(what, "remove it")
+    return UnsupportedError(f"lessee has no function {name}", "rewrite this part, or let the reader of the file do it")
 
 
-def both(arguments: Sequence[Expr]) -> Expr:
-    """Go's `and`: the first that is nothing, or the last."""
-    return _chained(arguments, "and", "a", "n", AND)
+def and_(arguments: Sequence[Expr]) -> Expr:
+    """Go's `and`: the first false argument, or the last one."""
+    return _chain(arguments, "and", "a", "n", AND)
 
 
-def either(arguments: Sequence[Expr]) -> Expr:
-    """Go's `or`: the first that is anything, or the last; what is missing is as good as nothing."""
-    return _chained(arguments, "or", "o", "a", OR)
+def or_(arguments: Sequence[Expr]) -> Expr:
+    """Go's `or`: the first true argument, or the last one. A missing field is false."""
+    return _chain(arguments, "or", "o", "a", OR)
 
 
-def _chained(arguments: Sequence[Expr], word: str, first: str, later: str, level: int) -> Expr:
+def _chain(arguments: Sequence[Expr], operator: str, first: str, later: str, precedence: int) -> Expr:
     *before, last = arguments
-    texts = [format(one.condition, later if at else first) for at, one in enumerate(before)]
+    texts = [format(argument.condition, later if at else first) for at, argument in enumerate(before)]
     spec = later if before else first
-    kind = last.kind if all(one.kind == last.kind for one in arguments) else ANY
-    whole = Expr(f" {word} ".join([*texts, format(last, spec)]), level, kind)
-    return replace(whole, absent=Expr(f" {word} ".join([*texts, format(last.condition, spec)]), level, kind))
+    kind = last.kind if all(argument.kind == last.kind for argument in arguments) else ANY
+    chain = Expr(f" {operator} ".join([*texts, format(last, spec)]), precedence, kind)
+    optional = Expr(f" {operator} ".join([*texts, format(last.condition, spec)]), precedence, kind)
+    return replace(chain, optional=optional)
 
 
-def equal(arguments: Sequence[Expr], *, is_not: bool = False) -> Expr:
-    """Go's `eq`, of one with any of several, and `ne`. What is a number in Vault equals its digits."""
-    digits = any(_DIGITS.fullmatch(one.text) for one in arguments)
+def equal(arguments: Sequence[Expr], *, negated: bool = False) -> Expr:
+    """Go's `eq`, which compares the first argument with each of the others, and `ne`.
+
+    A number in a secret equals the text of its digits.
+    """
+    with_digits = any(_DIGITS.fullmatch(argument.text) for argument in arguments)
     first, *others = [
-        Expr(f"{one:f} | string", FILTER, TEXT) if digits and one.kind == ANY else one for one in arguments
+        Expr(f"{argument:f} | string", FILTER, TEXT) if with_digits and argument.kind == ANY else argument
+        for argument in arguments
     ]
     if len(others) == 1:
-        return Expr(f"{first:c} {'!=' if is_not else '=='} {others[0]:c}", COMPARE, TRUTH)
-    if is_not or not others:
-        raise LostError("eq and ne compare two values", "write both of them")
-    return Expr(f"{first:c} in [{', '.join(f'{one}' for one in others)}]", COMPARE, TRUTH)
+        return Expr(f"{first:c} {'!=' if negated else '=='} {others[0]:c}", COMPARE, TRUTH)
+    if negated or not others:
+        raise UnsupportedError("eq needs at least two values, and ne exactly two", "correct the arguments")
+    return Expr(f"{first:c} in [{', '.join(f'{other}' for other in others)}]", COMPARE, TRUTH)

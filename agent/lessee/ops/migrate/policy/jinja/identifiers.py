@@ -1,4 +1,4 @@
-"""What the variables of a Go template are called in Jinja, whose blocks but for loops are no scopes."""
+"""Allocates Jinja names for the variables of a Go template; in Jinja, only loops have scopes."""
 
 from collections.abc import Collection
 
@@ -13,58 +13,58 @@ _RESERVED = frozenset(FUNCTIONS) | frozenset(
     " varargs with".split()
 )
 
-# Of what stands for itself wherever its variable does: one that is made of itself twice would double each time.
-_LONGEST, _MOST = 1000, 10
+# Limits of inlined values: a variable that contains itself twice would double with each assignment.
+_MAX_LENGTH, _MAX_PARTS = 1000, 10
 
 
-class Naming:
-    """Names in use. `assigned` are the variables that are set again later: they live in a namespace each."""
+class Identifiers:
+    """The names in use. `assigned`: the variables with a later assignment, each of which needs a namespace."""
 
     def __init__(self, assigned: Collection[str]) -> None:
         self.assigned = assigned
-        self._taken: list[tuple[str, str, int]] = []
+        self._allocated: list[tuple[str, str, int]] = []
         self._names: set[str] = set()
         self._last: dict[str, int] = {}
-        self._spaces: set[str] = set()
+        self._namespaces: set[str] = set()
 
-    def take(self, wanted: str) -> str:
-        """A name like the wanted one that nothing else has now."""
-        base = wanted if wanted.isidentifier() and wanted not in _RESERVED else f"{wanted}_"
+    def allocate(self, preferred: str) -> str:
+        """A free name: the preferred one, with a number if it is in use."""
+        base = preferred if preferred.isidentifier() and preferred not in _RESERVED else f"{preferred}_"
         base = base if base.isidentifier() else "value"
         number = self._last.get(base, 0) + 1
         while (name := base if number == 1 else f"{base}_{number}") in self._names:
             number += 1
         self._last[base] = number
         self._names.add(name)
-        self._taken.append((name, base, number))
+        self._allocated.append((name, base, number))
         return name
 
-    def mark(self) -> int:
-        """To be given to `release` at a loop's end."""
-        return len(self._taken)
+    def checkpoint(self) -> int:
+        """The current state, for `release` at the end of a loop."""
+        return len(self._allocated)
 
-    def release(self, mark: int) -> None:
-        """The names that were taken since are free."""
-        while len(self._taken) > mark:
-            name, base, number = self._taken.pop()
+    def release(self, checkpoint: int) -> None:
+        """Free the names that were allocated since."""
+        while len(self._allocated) > checkpoint:
+            name, base, number = self._allocated.pop()
             self._names.remove(name)
             self._last[base] = number - 1
 
-    def define(self, wanted: str, value: Expr) -> tuple[str, str, str]:
-        """A new variable's name, what it is set to, and how it is read."""
-        name = self.take(wanted)
-        if wanted not in self.assigned:
+    def define(self, preferred: str, value: Expr) -> tuple[str, str, str]:
+        """A new variable: its name, the expression that it is set to, and the expression that reads it."""
+        name = self.allocate(preferred)
+        if preferred not in self.assigned:
             return name, value.text, name
-        self._spaces.add(name)
+        self._namespaces.add(name)
         return name, f"namespace(value={value.text})", f"{name}.value"
 
-    def is_plain(self, value: Value) -> bool:
-        """Whether it is short, and stays what it is: then it can stand wherever its variable does."""
+    def can_inline(self, value: Value) -> bool:
+        """Whether the value can replace its variable everywhere: it is short, and does not change."""
         if isinstance(value, Constant) and isinstance(value.value, str):
-            return len(value.value) <= _LONGEST
+            return len(value.value) <= _MAX_LENGTH
         if isinstance(value, Expr):
-            changes = any(f"{name}.value" in value.text for name in self._spaces)
-            return len(value.text) <= _LONGEST and value.level == PRIMARY and not changes
+            changes = any(f"{name}.value" in value.text for name in self._namespaces)
+            return len(value.text) <= _MAX_LENGTH and value.precedence == PRIMARY and not changes
         if isinstance(value, Joined):
-            return len(value.parts) <= _MOST and all(self.is_plain(part) for part in value.parts)
+            return len(value.parts) <= _MAX_PARTS and all(self.can_inline(part) for part in value.parts)
         return True

@@ -1,115 +1,117 @@
-"""How KV paths are named in lessee: one mount, and a prefix with the environment's name."""
+"""Chooses the KV mount and prefix of lessee.yaml from the paths in the templates."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from lessee.config.grammar.setup import Setup
-from lessee.core.immutable import Record
-from lessee.ops.migrate.policy.jinja.expressions import LostError
-from lessee.ops.migrate.policy.jinja.vault_paths import Kv
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.migrate.policy.jinja.expressions import UnsupportedError
+from lessee.ops.migrate.policy.jinja.vault_paths import KvPath
 
 _T = TypeVar("_T")
 
 ENVIRONMENTS = frozenset(Setup().environments)
-"""A path that begins with one of these names is that environment's alone."""
+"""A path that begins with one of these names belongs to that environment."""
 
 
-class Survey:
-    """Takes every path as it is and remembers it: what a layout is chosen from."""
+class PathCollector:
+    """Accepts and collects every path, so that a layout can be chosen."""
 
     def __init__(self) -> None:
-        self.seen: list[Kv] = []
+        self.paths: list[KvPath] = []
 
-    def path(self, kv: Kv, *, folder: bool = False) -> str:
+    def path(self, kv: KvPath, *, is_folder: bool = False) -> str:
         """The path below the mount."""
-        del folder
-        self.seen.append(kv)
+        del is_folder
+        self.paths.append(kv)
         return "/".join(kv.elements)
 
-    def refuse_issued(self, path: str) -> None:
-        """Nothing is foreign yet."""
+    def check_dynamic(self, path: str) -> None:
+        """Accept any path."""
 
 
-class Layout(Record, frozen=True):
-    """The mount and prefix of a configuration."""
+class Layout(ImmutableStruct, frozen=True):
+    """The KV mount and prefix of a configuration."""
 
     mount: str = "secret"
-    lead: tuple[str, ...] = ()
-    """Elements before the environment's name."""
+    base: tuple[str, ...] = ()
+    """The path elements before the environment's name."""
     environment: str = ""
-    """A name, or a variable as `${NAME}`; empty where no path has one."""
-    prefixed: bool = False
-    """Whether `{environment}` stands in the prefix, else paths are written in full."""
+    """The environment's name, or a variable `${NAME}`; empty if no path contains it."""
+    has_prefix: bool = False
+    """Whether `prefix` contains `{environment}`; else templates contain full paths."""
     shared: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
-        """As `secrets.prefix` has it."""
-        return "".join(f"{element}/" for element in (*self.lead, "{environment}")) if self.prefixed else ""
+        """The value of `secrets.prefix`."""
+        return "".join(f"{element}/" for element in (*self.base, "{environment}")) if self.has_prefix else ""
 
-    def path(self, kv: Kv, *, folder: bool = False) -> str:
-        """What `secret("…")` is to be given. Raises LostError for a path that this configuration cannot name."""
+    def path(self, kv: KvPath, *, is_folder: bool = False) -> str:
+        """The argument of `secret(…)`. Raises UnsupportedError for a path that this layout excludes."""
         if kv.mount != self.mount:
-            what = f"{'/'.join((kv.mount, *kv.elements))!r} lies in another KV mount than {self.mount!r}"
-            raise LostError(what, "a lessee.yaml reads one KV mount: give the other one a lessee.yaml of its own")
+            what = f"{'/'.join((kv.mount, *kv.elements))!r} is not in {self.mount!r}, the KV mount of the other secrets"
+            raise UnsupportedError(what, "a lessee.yaml has one KV mount: write a second lessee.yaml for the other one")
         elements = kv.elements
-        start = (*self.lead, self.environment)
-        if self.prefixed and elements[: len(start)] == start:
+        start = (*self.base, self.environment)
+        if self.has_prefix and elements[: len(start)] == start:
             elements = elements[len(start) :]
-        elif self.prefixed and f"{elements[0]}/" not in self.shared:
-            raise LostError(f"{'/'.join(elements)!r} lies outside the prefix {self.prefix!r}", "move it into a folder")
+        elif self.has_prefix and f"{elements[0]}/" not in self.shared:
+            what = f"{'/'.join(elements)!r} is outside the prefix {self.prefix!r}"
+            raise UnsupportedError(what, "move it into a folder, which can be a shared prefix")
         if any("${" in element for element in elements):
-            todo = "write the path out; a variable may stand for the environment's name alone, in the same place always"
-            raise LostError(f"the path {'/'.join(elements)!r} is computed", todo)
-        if not elements and not folder:
-            raise LostError(
-                f"the secret {self.environment!r} bears the environment's own name", "move it into a folder"
+            todo = (
+                "write the path as a literal; only the environment's name can be a variable, always in the same place"
             )
-        self.refuse_foreign("/".join(elements))
+            raise UnsupportedError(f"the path {'/'.join(elements)!r} is computed", todo)
+        if not elements and not is_folder:
+            raise UnsupportedError(
+                f"the secret {self.environment!r} has the name of the environment itself", "move it into a folder"
+            )
+        self._check_environment("/".join(elements))
         return "/".join(elements)
 
-    def refuse_issued(self, path: str) -> None:
-        """Raises LostError where what Vault makes lies in the KV mount, or belongs to another environment."""
+    def check_dynamic(self, path: str) -> None:
+        """Raises UnsupportedError for a dynamic secret below the KV mount or of another environment."""
         if f"{path}/".startswith(f"{self.mount}/"):
-            what = f"{path!r} lies in {self.mount!r}, where the KV secrets are"
-            raise LostError(what, "give it a lessee.yaml of its own")
-        self.refuse_foreign(path)
+            what = f"the dynamic secret {path!r} is below {self.mount!r}, the mount of the KV secrets"
+            raise UnsupportedError(what, "write a second lessee.yaml for it")
+        self._check_environment(path)
 
-    def refuse_foreign(self, path: str) -> None:
-        """Raises LostError where the path begins with the name of another environment."""
+    def _check_environment(self, path: str) -> None:
         first = path.split("/", maxsplit=1)[0]
         if first in ENVIRONMENTS and first != self.environment:
-            raise LostError(
+            raise UnsupportedError(
                 f"{path!r} belongs to another environment",
-                "an agent reads one environment: give each a lessee.yaml of its own",
+                "an agent reads one environment: write a lessee.yaml for each",
             )
 
 
-def choose(seen: Sequence[Kv]) -> Layout:
-    """The layout that can name most of these paths."""
-    if not seen:
+def choose_layout(found: Sequence[KvPath]) -> Layout:
+    """The layout that supports most of these paths."""
+    if not found:
         return Layout()
-    mount = _most(kv.mount for kv in seen)
-    paths = [kv.elements for kv in seen if kv.mount == mount]
-    named = [found for elements in paths if (found := _environment(elements)) is not None]
-    if not named:
+    mount = _most_common(kv.mount for kv in found)
+    paths = [kv.elements for kv in found if kv.mount == mount]
+    prefixes = [prefix for elements in paths if (prefix := _environment_prefix(elements)) is not None]
+    if not prefixes:
         return Layout(mount)
-    lead, environment = _most(named)
-    start = (*lead, environment)
+    base, environment = _most_common(prefixes)
+    start = (*base, environment)
     others = [elements for elements in paths if elements[: len(start)] != start]
     if "${" not in environment and (others or start in paths):
         return Layout(mount, environment=environment)
     shared = {f"{elements[0]}/": None for elements in others if len(elements) > 1 and "${" not in elements[0]}
-    return Layout(mount, lead, environment, prefixed=True, shared=tuple(shared))
+    return Layout(mount, base, environment, has_prefix=True, shared=tuple(shared))
 
 
-def _most(things: Iterable[_T]) -> _T:
-    return Counter(things).most_common(1)[0][0]
+def _most_common(items: Iterable[_T]) -> _T:
+    return Counter(items).most_common(1)[0][0]
 
 
-def _environment(elements: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
-    """Where the environment's name stands, and which it is."""
+def _environment_prefix(elements: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
+    """The elements before the environment's name, and the name."""
     for at, element in enumerate(elements):
         if element.startswith("${") and element.endswith("}") and element.count("${") == 1:
             return tuple(elements[:at]), element

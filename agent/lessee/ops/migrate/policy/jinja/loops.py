@@ -1,86 +1,89 @@
-"""What a `range` goes over, and how Jinja goes over it in the same order."""
+"""Translates a `range` to a Jinja loop in the same order."""
 
 from collections.abc import Mapping
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.migrate.policy.golang.nodes import Constant, Pipe
-from lessee.ops.migrate.policy.jinja.expressions import ANY, CONDITION, MAP, NUMBER, TEXT, Expr, LostError
-from lessee.ops.migrate.policy.jinja.identifiers import Naming
-from lessee.ops.migrate.policy.jinja.values import Name, Names, Value, whole
+from lessee.ops.migrate.policy.jinja.expressions import ANY, CONDITION, MAP, NUMBER, TEXT, Expr, UnsupportedError
+from lessee.ops.migrate.policy.jinja.identifiers import Identifiers
+from lessee.ops.migrate.policy.jinja.values import SecretName, SecretNames, Value, to_expr
 
 
-class Loop(Record, frozen=True):
-    """`for head`, the variables to be set in it at once, and what Go's dot and variables are in it."""
+class Loop(ImmutableStruct, frozen=True):
+    """`for head`, with the assignments at the start of its body, and the dot and variables of the Go loop."""
 
     head: str
     item: Value
     variables: Mapping[str, Value]
-    sets: tuple[str, ...] = ()
-    remark: str = ""
+    assignments: tuple[str, ...] = ()
+    note: str = ""
 
 
-def loop(value: Value, pipe: Pipe, naming: Naming) -> Loop:
-    """Raises LostError for what cannot be gone over."""
+def translate_loop(value: Value, pipe: Pipe, identifiers: Identifiers) -> Loop:
+    """Translate a loop over this value. Raises UnsupportedError."""
     names = pipe.names
-    if pipe.assigns or set(names) & set(naming.assigned):
-        raise LostError("the variables of a range are set elsewhere too", "give them names of their own")
-    if isinstance(value, Names):
-        return _folder(value, names, naming)
+    if pipe.assigns or set(names) & set(identifiers.assigned):
+        raise UnsupportedError("the variables of a range are also set elsewhere", "use other names in the range")
+    if isinstance(value, SecretNames):
+        return _over_folder(value, names, identifiers)
     if isinstance(value, Constant) and isinstance(value.value, int):
         value = Expr(f"range({value.value})", kind="numbers")
-    over = whole(value)
+    over = to_expr(value)
     match over.kind:
         case "map":
-            return _mapping(over, names, naming)
+            return _over_map(over, names, identifiers)
         case "list" | "numbers":
-            return _list(over, names, naming)
-        case "any" if len(names) > 1 and names[0] not in _INDEXES:
-            return _mapping(over, names, naming, remark=_TAKEN.format("a mapping", "a list"))
+            return _over_list(over, names, identifiers)
+        case "any" if len(names) > 1 and names[0] not in _INDEX_NAMES:
+            return _over_map(over, names, identifiers, note=_ASSUMED.format("a map", "a list"))
         case "any" if len(names) > 1:
-            return _list(over, names, naming, remark=_TAKEN.format("a list", "a mapping"))
+            return _over_list(over, names, identifiers, note=_ASSUMED.format("a list", "a map"))
         case "any":
             either = Expr(f'{over:f} | dictsort(true) | map("last") if {over:c} is mapping else {over.text}', CONDITION)
-            return _list(either, names, naming)
+            return _over_list(either, names, identifiers)
         case _:
-            raise LostError("a range goes over a text or a number", "write that part another way")
+            raise UnsupportedError("a range over a text or a number is not supported", "rewrite this part")
 
 
-_INDEXES = frozenset({"i", "idx", "index", "n", "num", "j"})
-_TAKEN = "a range with two variables over a field of a secret is taken for one over {}; write it otherwise for {}"
-_SUBFOLDERS = "a loop over a KV folder goes over its secrets, and not over its folders, whose names end in a slash"
+_INDEX_NAMES = frozenset({"i", "idx", "index", "n", "num", "j"})
+_ASSUMED = (
+    "the import assumes that a range with two variables over a field of a secret loops over {}; rewrite it for {}"
+)
+_SUBFOLDERS = "a loop over a KV folder skips its subfolders, which Go lists with a slash at the end"
 
 
-def _folder(names: Names, variables: tuple[str, ...], naming: Naming) -> Loop:
-    name, entry = naming.take(variables[-1] if variables else "name"), naming.take("entry")
-    item = Name(names.folder, Expr(name, kind=TEXT), Expr(entry, kind=MAP))
-    known, sets = _numbered(variables, naming)
+def _over_folder(names: SecretNames, variables: tuple[str, ...], identifiers: Identifiers) -> Loop:
+    name, entry = identifiers.allocate(variables[-1] if variables else "name"), identifiers.allocate("entry")
+    item = SecretName(names.folder, Expr(name, kind=TEXT), Expr(entry, kind=MAP))
+    known, assignments = _index_variable(variables, identifiers)
     if variables:
         known[variables[-1]] = item
-    return Loop(f"{name}, {entry} in {names.call:f} | dictsort(true)", item, known, sets, _SUBFOLDERS)
+    return Loop(f"{name}, {entry} in {names.call:f} | dictsort(true)", item, known, assignments, _SUBFOLDERS)
 
 
-def _mapping(over: Expr, variables: tuple[str, ...], naming: Naming, *, remark: str = "") -> Loop:
+def _over_map(over: Expr, variables: tuple[str, ...], identifiers: Identifiers, *, note: str = "") -> Loop:
     first, last = ("key", *variables)[-2:] if variables else ("key", "value")
-    key, item = naming.take(first), Expr(naming.take(last))
+    key, item = identifiers.allocate(first), Expr(identifiers.allocate(last))
     known: dict[str, Value] = (
         dict(zip(variables, (Expr(key, kind=TEXT), item), strict=True)) if len(variables) > 1 else {}
     )
     if len(variables) == 1:
         known = {last: item}
-    return Loop(f"{key}, {item.text} in {over:f} | dictsort(true)", item, known, (), remark)
+    return Loop(f"{key}, {item.text} in {over:f} | dictsort(true)", item, known, (), note)
 
 
-def _list(over: Expr, variables: tuple[str, ...], naming: Naming, *, remark: str = "") -> Loop:
-    item = Expr(naming.take(variables[-1] if variables else "item"), kind=NUMBER if over.kind == "numbers" else ANY)
-    known, sets = _numbered(variables, naming)
+def _over_list(over: Expr, variables: tuple[str, ...], identifiers: Identifiers, *, note: str = "") -> Loop:
+    name = identifiers.allocate(variables[-1] if variables else "item")
+    item = Expr(name, kind=NUMBER if over.kind == "numbers" else ANY)
+    known, assignments = _index_variable(variables, identifiers)
     if variables:
         known[variables[-1]] = item
-    return Loop(f"{item.text} in {over:o}", item, known, sets, remark)
+    return Loop(f"{item.text} in {over:o}", item, known, assignments, note)
 
 
-def _numbered(variables: tuple[str, ...], naming: Naming) -> tuple[dict[str, Value], tuple[str, ...]]:
-    """The variable that counts, where there is one; a loop in the loop would hide Jinja's own."""
-    if len(variables) < 2 or variables[0] == "_":  # noqa: PLR2004  # A number and an item.
+def _index_variable(variables: tuple[str, ...], identifiers: Identifiers) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """The index variable, if the range has one. It is a copy, because an inner loop hides Jinja's `loop`."""
+    if len(variables) < 2 or variables[0] == "_":  # noqa: PLR2004  # An index and an item.
         return {}, ()
-    number = naming.take(variables[0])
-    return {variables[0]: Expr(number, kind=NUMBER)}, (f"set {number} = loop.index0",)
+    index = identifiers.allocate(variables[0])
+    return {variables[0]: Expr(index, kind=NUMBER)}, (f"set {index} = loop.index0",)

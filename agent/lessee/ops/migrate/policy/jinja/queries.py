@@ -1,50 +1,62 @@
-"""The functions of a Go template that read Vault."""
+"""Translates the functions that read Vault: `secret`, `secrets` and `pkiCert`."""
 
 import re
 from collections.abc import Mapping, Sequence
 
 from lessee.ops.migrate.policy.golang.nodes import Constant
-from lessee.ops.migrate.policy.jinja.expressions import MAP, PRIMARY, Expr, Joined, LostError, quote
-from lessee.ops.migrate.policy.jinja.layout import Layout, Survey
-from lessee.ops.migrate.policy.jinja.values import Answer, Certificate, Name, Names, Value
-from lessee.ops.migrate.policy.jinja.vault_paths import Kv, is_issued, is_nameable, kv_of, refuse_unleased
+from lessee.ops.migrate.policy.jinja.expressions import MAP, PRIMARY, Expr, Joined, UnsupportedError, quote
+from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
+from lessee.ops.migrate.policy.jinja.values import Certificate, Response, SecretName, SecretNames, Value
+from lessee.ops.migrate.policy.jinja.vault_paths import (
+    KvPath,
+    check_supported_engine,
+    is_dynamic,
+    is_valid,
+    parse_kv_path,
+)
 
-_ENTRY = "<name>"
-"""Stands in a path for a name of which a loop has many."""
+_ANY_NAME = "<name>"
+"""Represents the variable of a loop over a KV folder in a path."""
+_COMPUTED = "the path of a secret is computed, and lessee must know it before it renders"
+_LITERAL = "write the path as a literal"
 
 
-def asked(
-    function: str, path: Value, parameters: Sequence[str], layout: Layout | Survey, loops: Mapping[str, Name]
+def query(
+    function: str,
+    path: Value,
+    parameters: Sequence[str],
+    layout: Layout | PathCollector,
+    loops: Mapping[str, SecretName],
 ) -> Value:
-    """What `secret`, `secrets` or `pkiCert` gives. `loops`: the names that loops go over, by their variables.
+    """The result of the function. `loops`: the loops over KV folders, by their variables.
 
-    Raises LostError for a path that is not known before, or that lessee does not read.
+    Raises UnsupportedError for a computed path, or one that lessee does not read.
     """
-    text, name = _spelled(path, loops)
+    text, name = _resolve(path, loops)
     if function == "secrets":
-        folder = kv_of(text, listed=True)
-        return Names(folder, _call("secrets", f"{layout.path(folder, folder=True)}/".removeprefix("/")))
+        folder = parse_kv_path(text, is_folder=True)
+        return SecretNames(folder, _call("secrets", f"{layout.path(folder, is_folder=True)}/".removeprefix("/")))
     if function == "pkiCert":
-        return Certificate(_issued("certificate", text, parameters, layout))
+        return Certificate(_dynamic("certificate", text, parameters, layout))
     if name is not None:
-        return _entry(name, kv_of(text))
-    if parameters or is_issued(text):
-        refuse_unleased(text)
+        return _loop_entry(name, parse_kv_path(text))
+    if parameters or is_dynamic(text):
+        check_supported_engine(text)
         function = "certificate" if text.strip("/").split("/")[-2:-1] == ["issue"] else "dynamic"
-        return Answer(text, _issued(function, text, parameters, layout), is_kv=False)
-    refuse_unleased(text)
-    kv = kv_of(text)
+        return Response(text, _dynamic(function, text, parameters, layout), is_kv=False)
+    check_supported_engine(text)
+    kv = parse_kv_path(text)
     version = f", version={kv.version}" if kv.version else ""
-    return Answer(text, _call("secret", layout.path(kv), version), explicit=kv.explicit)
+    return Response(text, _call("secret", layout.path(kv), version), is_api_path=kv.is_api_path)
 
 
-def _spelled(path: Value, loops: Mapping[str, Name]) -> tuple[str, Name | None]:
-    """The path, with `${NAME}` for a variable of the environment, and the one of many that it ends with."""
+def _resolve(path: Value, loops: Mapping[str, SecretName]) -> tuple[str, SecretName | None]:
+    """The path with `${NAME}` for variables of the environment, and the loop whose variable it ends with."""
     match path:
         case Constant(str(text)) if text.strip("/ "):
             return text, None
         case Joined([*parts, Expr(text=variable)]) if variable in loops:
-            return _literal(parts) + _ENTRY, loops[variable]
+            return _literal(parts) + _ANY_NAME, loops[variable]
         case Joined(parts):
             return _literal(parts), None
         case _:
@@ -60,37 +72,36 @@ def _literal(parts: Sequence[Value]) -> str:
             case Expr(variable=variable) if variable:
                 texts.append(variable)
             case _:
-                todo = "write it out, or loop over the folder"
-                raise LostError("the path of a secret is computed, and lessee knows them all beforehand", todo)
+                raise UnsupportedError(_COMPUTED, f"{_LITERAL}, or loop over the folder")
     return "".join(texts)
 
 
-def _entry(name: Name, kv: Kv) -> Answer:
-    if kv.mount != name.folder.mount or kv.elements[:-1] != name.folder.elements or kv.elements[-1] != _ENTRY:
-        raise LostError("the path of a secret is computed from the names in another folder", "write it out")
-    return Answer("/".join((kv.mount, *kv.elements[:-1])), name.entry, explicit=kv.explicit)
+def _loop_entry(name: SecretName, kv: KvPath) -> Response:
+    if kv.mount != name.folder.mount or kv.elements[:-1] != name.folder.elements or kv.elements[-1] != _ANY_NAME:
+        raise UnsupportedError("the path of a secret is computed from the names of another folder", _LITERAL)
+    return Response("/".join((kv.mount, *kv.elements[:-1])), name.entry, is_api_path=kv.is_api_path)
 
 
-def _issued(function: str, path: str, parameters: Sequence[str], layout: Layout | Survey) -> Expr:
+def _dynamic(function: str, path: str, parameters: Sequence[str], layout: Layout | PathCollector) -> Expr:
     path = path.strip("/ ")
     if "${" in path:
-        raise LostError(f"the path {path!r} is computed, and lessee knows them all beforehand", "write it out")
-    if not is_nameable(path.split("/")):
-        raise LostError(f"{path!r} is no path of what Vault makes", "write mount/creds/role")
-    layout.refuse_issued(path)
-    words = [_keyword(parameter, function) for parameter in parameters if parameter]
-    return _call(function, path, "".join(f", {word}" for word in words))
+        raise UnsupportedError(f"the path {path!r} is computed, and lessee must know it before it renders", _LITERAL)
+    if not is_valid(path.split("/")):
+        raise UnsupportedError(f"{path!r} is not the path of a dynamic secret", "write mount/creds/role")
+    layout.check_dynamic(path)
+    arguments = [_keyword_argument(parameter, function) for parameter in parameters if parameter]
+    return _call(function, path, "".join(f", {argument}" for argument in arguments))
 
 
-def _keyword(parameter: str, function: str) -> str:
+def _keyword_argument(parameter: str, function: str) -> str:
     name, equals, value = (part.strip() for part in parameter.partition("="))
     if not equals or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name == _RESERVED.get(function):
-        raise LostError(f"the parameter {name!r} cannot be given to {function}()", "leave it out")
+        raise UnsupportedError(f"{function}() does not accept the parameter {name!r}", "remove it")
     return f"{name}={quote(value)}"
 
 
 _RESERVED = {"certificate": "key", "dynamic": "method"}
 
 
-def _call(function: str, path: str, more: str = "") -> Expr:
-    return Expr(f"{function}({quote(path)}{more})", PRIMARY, MAP)
+def _call(function: str, path: str, arguments: str = "") -> Expr:
+    return Expr(f"{function}({quote(path)}{arguments})", PRIMARY, MAP)

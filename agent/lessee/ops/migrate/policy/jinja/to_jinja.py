@@ -1,73 +1,83 @@
-"""From a Go template to one of Jinja that writes the same."""
+"""Translates a Go template to a Jinja template with the same output."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Text as Source
-from lessee.ops.migrate.policy.findings import MARK, Report
+from lessee.ops.migrate.policy.findings import TODO_MARKER, Report
 from lessee.ops.migrate.policy.golang import nodes as go
 from lessee.ops.migrate.policy.jinja.evaluate import Evaluator, Scope
-from lessee.ops.migrate.policy.jinja.expressions import ANY, PRIMARY, Expr, Joined, LostError
-from lessee.ops.migrate.policy.jinja.fragments import Gap, Piece, Tag, Text, comment, write
-from lessee.ops.migrate.policy.jinja.functions import ZERO
-from lessee.ops.migrate.policy.jinja.identifiers import Naming
-from lessee.ops.migrate.policy.jinja.layout import Layout, Survey
-from lessee.ops.migrate.policy.jinja.loops import loop
-from lessee.ops.migrate.policy.jinja.printer import printed
-from lessee.ops.migrate.policy.jinja.values import Answer, Certificate, Data, Name, Value, as_part, condition, whole
+from lessee.ops.migrate.policy.jinja.expressions import ANY, PRIMARY, Expr, Joined, UnsupportedError
+from lessee.ops.migrate.policy.jinja.fragments import Fragment, Gap, Tag, Text, assemble, comment
+from lessee.ops.migrate.policy.jinja.functions import ZERO_IS_FALSE
+from lessee.ops.migrate.policy.jinja.identifiers import Identifiers
+from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
+from lessee.ops.migrate.policy.jinja.loops import translate_loop
+from lessee.ops.migrate.policy.jinja.printer import as_output
+from lessee.ops.migrate.policy.jinja.values import (
+    Certificate,
+    Data,
+    Response,
+    SecretName,
+    Value,
+    as_part,
+    condition,
+    to_expr,
+)
 
 
-class Written(Record, frozen=True):
-    """A file that a template writes besides its own, with writeToFile. An empty user or group is the agent's own."""
+class ExtraFile(ImmutableStruct, frozen=True):
+    """A file that the template writes with writeToFile. An empty user or group is that of the agent."""
 
     destination: str
     user: str
     group: str
     mode: str
-    pieces: tuple[Piece, ...]
+    fragments: tuple[Fragment, ...]
     line: int
 
     @property
     def text(self) -> str:
-        """Its own template."""
-        return write(self.pieces)
+        """Its Jinja template."""
+        return assemble(self.fragments)
 
 
-class Translation(Record, frozen=True):
-    """A template of Jinja, and the files that the one of Go writes besides."""
+class Translation(ImmutableStruct, frozen=True):
+    """The Jinja template, and the files that the Go template writes with writeToFile."""
 
-    pieces: tuple[Piece, ...]
-    besides: tuple[Written, ...]
+    fragments: tuple[Fragment, ...]
+    extra_files: tuple[ExtraFile, ...]
 
     @property
     def text(self) -> str:
-        """The template."""
-        return write(self.pieces)
+        """The Jinja template."""
+        return assemble(self.fragments)
 
 
-def translate(template: go.Template, source: Source, layout: Layout | Survey, report: Report) -> Translation:
-    """What cannot be carried over is told to `report`, and stands as a comment in its place."""
+def translate(template: go.Template, source: Source, layout: Layout | PathCollector, report: Report) -> Translation:
+    """Translate a template. Unsupported parts are added to the report, and become comments in their place."""
     translator = _Translator(template, source, layout, report)
     translator.body(template.body, Scope())
-    return Translation(tuple(translator.pieces), tuple(translator.besides.values()))
+    return Translation(tuple(translator.fragments), tuple(translator.extra_files.values()))
 
 
-_DEEPEST = 20
-_ARGUMENTS = (4, 5)
-"""Of writeToFile: path, user, group, mode, and flags if need be."""
-_MOST = 50_000
+_MAX_DEPTH = 20
+_ARGUMENT_COUNTS = (4, 5)
+"""The arguments of writeToFile: path, user, group, mode, and optional flags."""
+_MAX_FRAGMENTS = 50_000
+_REWRITE = "rewrite this part"
 
 
 class _Translator:
-    def __init__(self, template: go.Template, source: Source, layout: Layout | Survey, report: Report) -> None:
-        self.pieces: list[Piece] = []
-        self.besides: dict[str, Written] = {}
-        self._defined = template.defined
+    def __init__(self, template: go.Template, source: Source, layout: Layout | PathCollector, report: Report) -> None:
+        self.fragments: list[Fragment] = []
+        self.extra_files: dict[str, ExtraFile] = {}
+        self._definitions = template.definitions
         self._source = source
         self._report = report
-        self._evaluator = Evaluator(layout, self._remark)
-        self._naming = Naming(_assigned(template))
-        self._calls = 0
+        self._evaluator = Evaluator(layout, self._add_note)
+        self._identifiers = Identifiers(_assigned_variables(template))
+        self._depth = 0
         self._branches = 0
         self._line = 1
 
@@ -75,83 +85,85 @@ class _Translator:
         for node in nodes:
             match node:
                 case go.Literal():
-                    self.pieces.append(Text(node.text, node.before, node.after))
+                    self.fragments.append(Text(node.text, node.before, node.after))
                 case go.Comment():
-                    self.pieces.append(Gap())
+                    self.fragments.append(Gap())
                 case _:
-                    self._line = node.head.line
+                    self._line = node.origin.line
                     try:
                         self._action(node, scope)
-                    except LostError as lost:
-                        self._lose(lost, node.head)
+                    except UnsupportedError as error:
+                        self._add_loss(error, node.origin)
 
-    def _action(self, node: go.Output | go.If | go.With | go.Range | go.Call | go.Jump, scope: Scope) -> None:
-        if len(self.pieces) > _MOST:
-            raise LostError("the templates that it takes in make it too long", "write it shorter")
+    def _action(
+        self, node: go.Output | go.If | go.With | go.Range | go.TemplateCall | go.LoopControl, scope: Scope
+    ) -> None:
+        if len(self.fragments) > _MAX_FRAGMENTS:
+            raise UnsupportedError("the template is too long with the templates that it includes", "shorten it")
         match node:
-            case go.Output(pipe=go.Pipe(commands=[*before, [go.Function("writeToFile"), *words]])):
-                self._write_to_file(before, words, scope)
+            case go.Output(pipe=go.Pipe(commands=[*before, [go.Function("writeToFile"), *arguments]])):
+                self._write_to_file(before, arguments, scope)
             case go.Output():
                 value = self._evaluator.pipe(node.pipe, scope)
                 if node.pipe.names:
                     self._set(node.pipe, value, scope)
                 else:
-                    self.pieces += _written(value)
+                    self.fragments += _output(value)
             case go.If():
                 self._if(node, scope, "if")
             case go.With():
                 self._with(node, scope)
             case go.Range():
                 self._range(node, scope)
-            case go.Call():
+            case go.TemplateCall():
                 self._call(node, scope)
             case _:
-                raise LostError("Jinja has no break and no continue", "write an if around what is left out")
+                raise UnsupportedError("Jinja has no break and no continue", "write an if around the rest of the loop")
 
     def _set(self, pipe: go.Pipe, value: Value, scope: Scope) -> None:
         name = pipe.names[0]
         if not pipe.assigns:
-            scope.variables[name] = self._bound(name, value)
+            scope.variables[name] = self._declare(name, value)
             return
         target = scope.variables.get(name)
         if not isinstance(target, Expr):
-            raise LostError(f"${name} is set, and what it was is not carried over", "write that part another way")
-        self.pieces.append(Tag(f"set {target.text} = {whole(value).text}"))
+            raise UnsupportedError(f"the declaration of ${name} was not carried over", _REWRITE)
+        self.fragments.append(Tag(f"set {target.text} = {to_expr(value).text}"))
 
-    def _bound(self, name: str, value: Value) -> Value:
-        """The value under a name; what is short stands for itself wherever the name does."""
-        if name not in self._naming.assigned and self._naming.is_plain(value):
-            self.pieces.append(Gap())
+    def _declare(self, name: str, value: Value) -> Value:
+        """Declare a variable; returns the value that represents it. A short value is inlined."""
+        if name not in self._identifiers.assigned and self._identifiers.can_inline(value):
+            self.fragments.append(Gap())
             return value
-        expr = whole(value).condition
-        known, definition, text = self._naming.define(name, expr)
-        self.pieces.append(Tag(f"set {known} = {definition}"))
+        expr = to_expr(value).condition
+        variable, definition, text = self._identifiers.define(name, expr)
+        self.fragments.append(Tag(f"set {variable} = {definition}"))
         return Expr(text, PRIMARY, expr.kind)
 
-    def _if(self, node: go.If, scope: Scope, word: str) -> None:
+    def _if(self, node: go.If, scope: Scope, keyword: str) -> None:
         inner = scope.inner(scope.dot)
         try:
             value = self._evaluator.pipe(node.pipe, scope)
             for name in node.pipe.names:
-                inner.variables[name] = self._bound(name, value)
+                inner.variables[name] = self._declare(name, value)
             test = self._condition(value)
-        except LostError as lost:
-            self._lose(lost, node.head)
+        except UnsupportedError as error:
+            self._add_loss(error, node.origin)
             test = "false"
-        self.pieces.append(Tag(f"{word} {test}"))
-        self._branch(node.then, inner)
-        match node.otherwise:
+        self.fragments.append(Tag(f"{keyword} {test}"))
+        self._branch(node.body, inner)
+        match node.else_body:
             case [go.If(pipe=go.Pipe(names=())) as chained]:
-                self._line = chained.head.line
+                self._line = chained.origin.line
                 self._if(chained, scope, "elif")
             case body:
                 self._else(body, scope)
-                self.pieces.append(Tag("endif"))
+                self.fragments.append(Tag("endif"))
 
     def _condition(self, value: Value) -> str:
         test = condition(value)
         if test.kind == ANY:
-            self._remark(ZERO)
+            self._add_note(ZERO_IS_FALSE)
         return f"{test:o}"
 
     def _branch(self, body: go.Body, scope: Scope) -> None:
@@ -161,108 +173,114 @@ class _Translator:
 
     def _else(self, body: go.Body | None, scope: Scope) -> None:
         if body is not None:
-            self.pieces.append(Tag("else"))
+            self.fragments.append(Tag("else"))
             self._branch(body, scope.inner(scope.dot))
 
     def _with(self, node: go.With, scope: Scope) -> None:
         value = self._evaluator.pipe(node.pipe, scope)
-        if isinstance(value, Answer | Certificate | Data | Name) or _is_secret(value, node):
-            self.pieces.append(Gap())
+        if isinstance(value, Response | Certificate | Data | SecretName) or _is_whole_secret(value, node):
+            self.fragments.append(Gap())
             inner = scope.inner(value)
             inner.variables |= dict.fromkeys(node.pipe.names, value)
-            self.body(node.then, inner)
-            self.pieces.append(Gap())
-            if node.otherwise is not None:
-                self._remark("the else of a `with secret` is left out: lessee writes no file before it has the secret")
+            self.body(node.body, inner)
+            self.fragments.append(Gap())
+            if node.else_body is not None:
+                self._add_note("the else of a `with secret` is omitted: lessee writes no file without the secret")
             return
-        value = self._bound(next(iter(node.pipe.names), "value"), value)
+        value = self._declare(next(iter(node.pipe.names), "value"), value)
         inner = scope.inner(value)
         inner.variables |= dict.fromkeys(node.pipe.names, value)
-        self.pieces.append(Tag(f"if {self._condition(value)}"))
-        self._branch(node.then, inner)
-        self._else(node.otherwise, scope)
-        self.pieces.append(Tag("endif"))
+        self.fragments.append(Tag(f"if {self._condition(value)}"))
+        self._branch(node.body, inner)
+        self._else(node.else_body, scope)
+        self.fragments.append(Tag("endif"))
 
     def _range(self, node: go.Range, scope: Scope) -> None:
-        taken = self._naming.mark()
-        found = loop(self._evaluator.pipe(node.pipe, scope), node.pipe, self._naming)
-        inner = scope.inner(found.item)
-        inner.variables |= found.variables
-        if found.remark:
-            self._remark(found.remark)
-        self.pieces += [Tag(f"for {found.head}"), *(Tag(text) for text in found.sets)]
-        outside = self._evaluator.entries
-        self._evaluator.entries = _entries(outside, found.item)
-        self._branch(node.then, inner)
-        self._evaluator.entries = outside
-        self._naming.release(taken)
-        self._else(node.otherwise, scope)
-        self.pieces.append(Tag("endfor"))
+        checkpoint = self._identifiers.checkpoint()
+        loop = translate_loop(self._evaluator.pipe(node.pipe, scope), node.pipe, self._identifiers)
+        inner = scope.inner(loop.item)
+        inner.variables |= loop.variables
+        if loop.note:
+            self._add_note(loop.note)
+        self.fragments += [Tag(f"for {loop.head}"), *(Tag(text) for text in loop.assignments)]
+        outer = self._evaluator.folder_loops
+        self._evaluator.folder_loops = _with_loop(outer, loop.item)
+        self._branch(node.body, inner)
+        self._evaluator.folder_loops = outer
+        self._identifiers.release(checkpoint)
+        self._else(node.else_body, scope)
+        self.fragments.append(Tag("endfor"))
 
-    def _call(self, node: go.Call, scope: Scope) -> None:
-        body = self._defined.get(node.name)
+    def _call(self, node: go.TemplateCall, scope: Scope) -> None:
+        body = self._definitions.get(node.name)
         if body is None:
-            raise LostError(f"there is no template {node.name!r}", "define it in the same file")
-        if self._calls == _DEEPEST:
-            raise LostError(f"the template {node.name!r} takes in itself", "write that part another way")
+            raise UnsupportedError(f"the template {node.name!r} is not defined", "define it in the same file")
+        if self._depth == _MAX_DEPTH:
+            raise UnsupportedError(f"the template {node.name!r} includes itself", _REWRITE)
         dot = self._evaluator.pipe(node.pipe, scope) if node.pipe is not None else None
-        self._calls += 1
-        self.pieces.append(Gap())
+        self._depth += 1
+        self.fragments.append(Gap())
         self.body(body, Scope(dot, {"": dot} if dot is not None else {}))
-        self.pieces.append(Gap())
-        self._calls -= 1
+        self.fragments.append(Gap())
+        self._depth -= 1
 
-    def _write_to_file(self, before: Sequence[Sequence[go.Operand]], words: Sequence[go.Operand], scope: Scope) -> None:
-        """A file of its own; in the template's own file nothing is written there."""
-        pipes = [go.Pipe(((word,),)) for word in words]
+    def _write_to_file(
+        self, before: Sequence[Sequence[go.Operand]], operands: Sequence[go.Operand], scope: Scope
+    ) -> None:
+        """Translate writeToFile to a separate template; the current template has no output for it."""
+        pipes = [go.Pipe(((operand,),)) for operand in operands]
         pipes += [go.Pipe(tuple(map(tuple, before)))] if before else []
         *arguments, content = [self._evaluator.pipe(pipe, scope) for pipe in pipes]
-        said = [one.value for one in arguments if isinstance(one, go.Constant) and isinstance(one.value, str)]
-        if len(said) < len(arguments) or len(said) not in _ARGUMENTS:
-            raise LostError("writeToFile with computed arguments is not carried over", "write them out")
+        texts = [
+            argument.value
+            for argument in arguments
+            if isinstance(argument, go.Constant) and isinstance(argument.value, str)
+        ]
+        if len(texts) < len(arguments) or len(texts) not in _ARGUMENT_COUNTS:
+            raise UnsupportedError("writeToFile has computed or missing arguments", "write the arguments as literals")
         if self._branches:
-            raise LostError(
-                "writeToFile in an if or a range is not carried over", "give the file a template of its own"
-            )
-        path, user, group, mode, flags = (*said, "")[:5]
+            raise UnsupportedError("writeToFile is in an if or a range", "give the file its own template")
+        path, user, group, mode, flags = (*texts, "")[:5]
         if not path or not path.isprintable():
-            raise LostError("writeToFile names no file", "write its path")
-        pieces = [*_written(content), *([Text("\n")] if "newline" in flags else [])]
-        if "append" in flags and path in self.besides:
-            pieces = [*self.besides[path].pieces, *pieces]
-        self.besides[path] = Written(path, user, group, mode, tuple(pieces), self._line)
-        self.pieces.append(Gap())
+            raise UnsupportedError("writeToFile has an invalid path", "write the path of the file")
+        fragments = [*_output(content), *([Text("\n")] if "newline" in flags else [])]
+        if "append" in flags and path in self.extra_files:
+            fragments = [*self.extra_files[path].fragments, *fragments]
+        self.extra_files[path] = ExtraFile(path, user, group, mode, tuple(fragments), self._line)
+        self.fragments.append(Gap())
 
-    def _remark(self, what: str) -> None:
-        self._report.remark(self._source.where(self._line), what)
+    def _add_note(self, what: str) -> None:
+        self._report.add_note(self._source.where(self._line), what)
 
-    def _lose(self, lost: LostError, head: go.Head) -> None:
-        """Tells it, and marks the place with what stood there."""
-        self._report.lose(self._source.where(head.line), lost.what, lost.todo)
-        todo = f"; {lost.todo}" if lost.todo else ""
-        self.pieces.append(comment(f"{MARK}: {head.source}: {lost.what}{todo}"))
+    def _add_loss(self, error: UnsupportedError, origin: go.Origin) -> None:
+        """Report an unsupported part, and replace it by a comment that contains it."""
+        self._report.add_loss(self._source.where(origin.line), error.what, error.todo)
+        todo = f"; {error.todo}" if error.todo else ""
+        self.fragments.append(comment(f"{TODO_MARKER}: {origin.source}: {error.what}{todo}"))
 
 
-def _written(value: Value) -> list[Piece]:
-    text = printed(as_part(value))
+def _output(value: Value) -> list[Fragment]:
+    text = as_output(as_part(value))
     parts = text.parts if isinstance(text, Joined) else (text,)
-    pieces: list[Piece] = [Tag(part.text, "{") if isinstance(part, Expr) else Text(str(part.value)) for part in parts]
-    return pieces if len(pieces) == 1 and isinstance(pieces[0], Tag) else [Gap(), *pieces, Gap()]
+    fragments: list[Fragment] = [
+        Tag(part.text, "{") if isinstance(part, Expr) else Text(str(part.value)) for part in parts
+    ]
+    return fragments if len(fragments) == 1 and isinstance(fragments[0], Tag) else [Gap(), *fragments, Gap()]
 
 
-def _entries(outside: Mapping[str, Name], item: Value) -> Mapping[str, Name]:
-    return {**outside, item.name.text: item} if isinstance(item, Name) else outside
+def _with_loop(outer: Mapping[str, SecretName], item: Value) -> Mapping[str, SecretName]:
+    return {**outer, item.name.text: item} if isinstance(item, SecretName) else outer
 
 
-def _is_secret(value: Value, node: go.With) -> bool:
-    """Whether it is a whole secret, which has fields, so that a `with` of it is for its dot's sake."""
-    return isinstance(value, Expr) and value.kind == "map" and node.otherwise is None
+def _is_whole_secret(value: Value, node: go.With) -> bool:
+    """Whether the value is a secret, which is never empty, so the `with` only changes the dot."""
+    return isinstance(value, Expr) and value.kind == "map" and node.else_body is None
 
 
-def _assigned(template: go.Template) -> frozenset[str]:
+def _assigned_variables(template: go.Template) -> frozenset[str]:
     return frozenset(
         name
-        for body in (template.body, *template.defined.values())
+        for body in (template.body, *template.definitions.values())
         for pipe in _pipes(body)
         if pipe.assigns
         for name in pipe.names
@@ -276,7 +294,7 @@ def _pipes(body: go.Body) -> Iterator[go.Pipe]:
                 yield node.pipe
             case go.If() | go.With() | go.Range():
                 yield node.pipe
-                yield from _pipes(node.then)
-                yield from _pipes(node.otherwise or ())
+                yield from _pipes(node.body)
+                yield from _pipes(node.else_body or ())
             case _:
                 pass

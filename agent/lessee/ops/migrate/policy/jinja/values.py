@@ -1,6 +1,6 @@
-"""What Go's templates work with, and how it is named in Jinja."""
+"""The values of a Go template's pipelines, and their fields, in Jinja."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.migrate.policy.golang.nodes import Constant
 from lessee.ops.migrate.policy.jinja.expressions import (
     ANY,
@@ -11,141 +11,145 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TRUTH,
     Expr,
     Joined,
-    LostError,
+    UnsupportedError,
     as_expr,
-    joined,
+    join,
     quote,
 )
-from lessee.ops.migrate.policy.jinja.vault_paths import Kv
+from lessee.ops.migrate.policy.jinja.vault_paths import KvPath
 
 
-class Answer(Record, frozen=True):
-    """What `secret` gives, and the call that gives its fields in lessee."""
+class Response(ImmutableStruct, frozen=True):
+    """The result of `secret`: Vault's response. `fields`: the call that returns its fields in lessee."""
 
     path: str
     fields: Expr
     is_kv: bool = True
-    """A KV secret, else what was made when it was asked for."""
-    explicit: bool = False
-    """Whether the path is as the API of KV version 2 has it, so that the fields lie in `.Data.data`."""
+    """Whether it is a KV secret; else it is a dynamic secret."""
+    is_api_path: bool = False
+    """Whether the path is an API path of KV version 2, whose fields are in `.Data.data`."""
 
 
-class Data(Record, frozen=True):
-    """`.Data` of an answer."""
+class Data(ImmutableStruct, frozen=True):
+    """`.Data` of a response."""
 
-    of: Answer
+    response: Response
 
 
-class Certificate(Record, frozen=True):
-    """What `pkiCert` gives, and its `.Data`."""
+class Certificate(ImmutableStruct, frozen=True):
+    """The result of `pkiCert`, and its `.Data`."""
 
     call: Expr
 
 
-class Names(Record, frozen=True):
-    """What `secrets` gives: the names in a KV folder."""
+class SecretNames(ImmutableStruct, frozen=True):
+    """The result of `secrets`: the names in a KV folder."""
 
-    folder: Kv
+    folder: KvPath
     call: Expr
 
 
-class Name(Record, frozen=True):
-    """One of them in a loop, with the secret that it names."""
+class SecretName(ImmutableStruct, frozen=True):
+    """The current name in a loop over a KV folder; `entry`: the secret of this name."""
 
-    folder: Kv
+    folder: KvPath
     name: Expr
     entry: Expr
 
 
-Value = Constant | Expr | Joined | Answer | Data | Certificate | Names | Name
+Value = Constant | Expr | Joined | Response | Data | Certificate | SecretNames | SecretName
 
-_PEMS = {"Cert": "certificate", "Key": "private_key", "CA": "issuing_ca"}
+_PEM_FIELDS = {"Cert": "certificate", "Key": "private_key", "CA": "issuing_ca"}
 _MAPPING_METHODS = frozenset({"items", "keys", "values", "get"})
-_OF_ANSWERS = "LeaseID LeaseDuration Renewable RequestID Warnings Auth WrapInfo Metadata MountType".split()  # noqa: SIM905
+_RESPONSE_FIELDS = "LeaseID LeaseDuration Renewable RequestID Warnings Auth WrapInfo Metadata MountType".split()  # noqa: SIM905
+_REWRITE = "rewrite this part"
 
 
 def field(value: Value, name: str) -> Value:
-    """`.name` of a value. Raises LostError for what lessee does not give."""
+    """`.name` of a value. Raises UnsupportedError for a field that lessee does not have."""
     match value:
-        case Answer() if name == "Data":
+        case Response() if name == "Data":
             return Data(value)
-        case Answer() if name in _OF_ANSWERS:
-            raise LostError(
-                f".{name} is not for templates: lessee keeps leases itself", "leave it out; see `lessee status`"
-            )
-        case Data(answer):
-            return _of_data(answer, name)
+        case Response() if name in _RESPONSE_FIELDS:
+            what = f".{name} is not available in templates, because the agent manages leases itself"
+            raise UnsupportedError(what, "remove it; `lessee status` shows the leases")
+        case Data(response):
+            return _data_field(response, name)
         case Certificate() if name == "Data":
             return value
-        case Certificate(call) if name in _PEMS:
-            return joined(Expr(f"{call:p}.{_PEMS[name]}", kind=TEXT), Constant("\n"))
+        case Certificate(call) if name in _PEM_FIELDS:
+            return join(Expr(f"{call:p}.{_PEM_FIELDS[name]}", kind=TEXT), Constant("\n"))
         case Expr():
-            return key(value, Constant(name))
+            return item(value, Constant(name))
         case _:
-            raise LostError(f"there is no .{name} here", "write that part another way")
+            raise UnsupportedError(f"this value has no field .{name}", _REWRITE)
 
 
-def key(value: Value, index: Constant | Expr | Joined) -> Value:
+def item(value: Value, index: Constant | Expr | Joined) -> Value:
     """`index value key`."""
     match value, index:
-        case ((Answer() | Data() | Certificate()), Constant(str(name))):
+        case ((Response() | Data() | Certificate()), Constant(str(name))):
             return field(value, name)
-        case ((Data() | Names() | Name()), _):
-            return key(whole(value), index)
+        case ((Data() | SecretNames() | SecretName()), _):
+            return item(to_expr(value), index)
         case Expr(), Constant(str(name)):
-            attribute = name.isidentifier() and name.isascii() and name not in _MAPPING_METHODS
-            text = f"{value:p}.{name}" if attribute else f"{value:p}[{quote(name)}]"
-            return Expr(text, PRIMARY, ANY, absent=Expr(f"{value:p}.get({quote(name)})"))
+            is_attribute = name.isidentifier() and name.isascii() and name not in _MAPPING_METHODS
+            text = f"{value:p}.{name}" if is_attribute else f"{value:p}[{quote(name)}]"
+            return Expr(text, PRIMARY, ANY, optional=Expr(f"{value:p}.get({quote(name)})"))
         case Expr(), _:
             return Expr(f"{value:p}[{as_expr(index).text}]")
         case _:
-            raise LostError("there is nothing to be looked up here", "write that part another way")
+            raise UnsupportedError("this value has no items", _REWRITE)
 
 
-def whole(value: Value) -> Expr:
-    """The value as one expression. Raises LostError for what is none in lessee."""
+def to_expr(value: Value) -> Expr:
+    """The value as one expression. Raises UnsupportedError for a whole response."""
     match value:
         case Constant() | Expr() | Joined():
             return as_expr(value)
-        case Data(answer):
-            return _whole(answer)
-        case Names(call=call):
+        case Data(response):
+            return _all_fields(response)
+        case SecretNames(call=call):
             return Expr(f"{call:f} | sort(case_sensitive=true)", FILTER, LIST)
-        case Name(name=name):
+        case SecretName(name=name):
             return name
         case _:
-            raise LostError("a whole answer of Vault is not for templates", "name a field of its .Data")
+            raise UnsupportedError(
+                "a whole response of Vault is not available in templates", "use a field of its .Data"
+            )
 
 
 def as_part(value: Value) -> Constant | Expr | Joined:
-    """As something that can be written; the pieces of a joined text stay apart."""
-    return value if isinstance(value, Constant | Joined) else whole(value)
+    """The value as output; the parts of joined text remain separate."""
+    return value if isinstance(value, Constant | Joined) else to_expr(value)
 
 
 def condition(value: Value) -> Expr:
-    """The value where only its truth counts; an answer is there wherever it is looked at."""
+    """The value as a condition; a response is true, because lessee renders nothing without it."""
     match value:
-        case Answer() | Certificate():
+        case Response() | Certificate():
             return Expr("true", kind=TRUTH)
-        case Constant(truth):
-            return Expr("true" if truth else "false", kind=TRUTH)
+        case Constant(constant):
+            return Expr("true" if constant else "false", kind=TRUTH)
         case Joined(parts) if any(isinstance(part, Constant) for part in parts):
             return Expr("true", kind=TRUTH)
         case _:
-            return whole(value).condition
+            return to_expr(value).condition
 
 
-def _of_data(answer: Answer, name: str) -> Value:
-    if not answer.is_kv or (name != "data" and not answer.explicit):
-        return key(answer.fields, Constant(name))
+def _data_field(response: Response, name: str) -> Value:
+    if not response.is_kv or (name != "data" and not response.is_api_path):
+        return item(response.fields, Constant(name))
     if name == "data":
-        return answer.fields
+        return response.fields
     if name == "metadata":
-        raise LostError(f"the metadata of {answer.path!r} is not for templates", "leave it out")
-    raise LostError(f"{answer.path!r} is of KV version 2, and has no .Data.{name}", f"write .Data.data.{name}")
+        raise UnsupportedError(f"the metadata of {response.path!r} is not available in templates", "remove it")
+    what = f"{response.path!r} is a path of KV version 2, which has no .Data.{name}"
+    raise UnsupportedError(what, f"write .Data.data.{name}")
 
 
-def _whole(answer: Answer) -> Expr:
-    if answer.explicit:
-        raise LostError(f"the whole .Data of {answer.path!r} holds its metadata too", "write .Data.data for its fields")
-    return answer.fields
+def _all_fields(response: Response) -> Expr:
+    if response.is_api_path:
+        what = f".Data of {response.path!r} also contains the metadata, which is not available in templates"
+        raise UnsupportedError(what, "write .Data.data for the fields")
+    return response.fields

@@ -1,1 +1,1 @@
-"""What other agents are configured by."""
+"""Reads the configurations of Vault Agent, consul-template and the Kubernetes injectors."""

@@ -1,50 +1,58 @@
-"""The configuration of Vault Agent, which OpenBao's is too."""
+"""Reads the configuration of Vault Agent, which OpenBao's agent shares."""
 
 from collections.abc import Mapping
 
 from lessee.core.hcl import Block
 from lessee.ops.migrate.policy.commands import Command
 from lessee.ops.migrate.policy.findings import Report
-from lessee.ops.migrate.policy.plan import Child, Plan
-from lessee.ops.migrate.policy.sources.settings import Aside, Settings
-from lessee.ops.migrate.policy.sources.template_blocks import Read, file_of, variable_of
-from lessee.ops.migrate.policy.sources.vault_blocks import auth_of, vault_of
+from lessee.ops.migrate.policy.imported_config import Child, ImportedConfig
+from lessee.ops.migrate.policy.sources.settings import Settings, UnusedKey
+from lessee.ops.migrate.policy.sources.template_blocks import TemplateLoader, file_of, variable_of
+from lessee.ops.migrate.policy.sources.vault_blocks import read_auth, read_vault
 
 KEYS = frozenset({"auto_auth", "cache", "api_proxy", "listener", "template_config", "env_template", "exit_after_auth"})
-"""Keys by which it is told from the configuration of consul-template."""
+"""Keys that a configuration of consul-template does not have."""
 
 
-def plan(root: Block, source: str, report: Report, read: Read, *, of: str = "the configuration of Vault Agent") -> Plan:
-    """What the file asks for; what lessee has no counterpart of is told."""
-    made = Plan(of)
-    top = Settings(root, "", source, report, made.notes)
+def read(
+    root: Block,
+    source: str,
+    report: Report,
+    load_template: TemplateLoader,
+    *,
+    kind: str = "the configuration of Vault Agent",
+) -> ImportedConfig:
+    """Read a configuration; the report gets everything that lessee has no counterpart of."""
+    config = ImportedConfig(kind)
+    top = Settings(root, "", source, report, config.comments)
     vault = top.block("vault")
     if vault is not None:
-        vault_of(vault.keep_notes(made.vault_notes), made)
-    auto = top.block("auto_auth")
-    if auto is not None:
-        _auto_auth(auto.keep_notes(made.vault_notes), made)
-    made.files = [file for _, block in top.blocks("template") if (file := file_of(block, read)) is not None]
-    for name, block in top.labelled("env_template"):
-        variable = variable_of(name, block.keep_notes(made.notes), read)
-        made.variables += [variable] if variable is not None else []
-    made.child = _child(top)
-    _template_config(top, made)
+        read_vault(vault.with_comments(config.vault_comments), config)
+    auto_auth = top.block("auto_auth")
+    if auto_auth is not None:
+        _auto_auth(auto_auth.with_comments(config.vault_comments), config)
+    config.files = [file for _, block in top.blocks("template") if (file := file_of(block, load_template)) is not None]
+    for name, block in top.labeled("env_template"):
+        variable = variable_of(name, block.with_comments(config.comments), load_template)
+        config.variables += [variable] if variable is not None else []
+    config.child = _child(top)
+    _template_config(top, config)
     if top.flag("exit_after_auth"):
-        top.remark("exit_after_auth", "run `lessee render`, which ends when the files are there, not `lessee run`")
-    top.close(_ASIDES)
-    return made
+        what = "run `lessee render`, which exits when the files are written, instead of `lessee run`"
+        top.add_note("exit_after_auth", what)
+    top.report_unused(_UNUSED_KEYS)
+    return config
 
 
-def _auto_auth(auto: Settings, made: Plan) -> None:
-    for kind, block in auto.labelled("method"):
-        made.auth = auth_of((block.string("type") or kind).lower(), block, made)
-    for kind, block in auto.labelled("sink"):
-        config = block.block("config")
-        path = config.string("path") if config is not None else ""
-        what = f"lessee writes no token to {path or block.string('type') or kind or 'a sink'}: it keeps it to itself"
-        auto.lose("sink", what, "let its reader log in by itself, or read the files that lessee renders")
-    auto.close({})
+def _auto_auth(auto_auth: Settings, config: ImportedConfig) -> None:
+    for label, block in auto_auth.labeled("method"):
+        config.auth = read_auth((block.string("type") or label).lower(), block, config)
+    for label, block in auto_auth.labeled("sink"):
+        sink_config = block.block("config")
+        path = sink_config.string("path") if sink_config is not None else ""
+        what = f"lessee does not write its token to {path or block.string('type') or label or 'a sink'}"
+        auto_auth.add_loss("sink", what, "let its reader log in itself, or read files that lessee renders")
+    auto_auth.report_unused({})
 
 
 def _child(top: Settings) -> Child | None:
@@ -54,43 +62,46 @@ def _child(top: Settings) -> Child | None:
     words = block.strings("command")
     restarts = (block.string("restart_on_secret_changes") or "always") == "always"
     if (block.string("restart_stop_signal") or "SIGTERM").removeprefix("SIG") != "TERM":
-        block.lose("restart_stop_signal", "a child is stopped by SIGTERM", "let the program catch SIGTERM")
-    block.close({})
-    # 30 s is what Vault Agent waits before it kills.
+        block.add_loss("restart_stop_signal", "lessee stops a child with SIGTERM", "let the program handle SIGTERM")
+    block.report_unused({})
+    # Vault Agent kills the child after 30 s.
     return Child(Command(words), "restart" if restarts else "", "30s", block.where()) if words else None
 
 
-def _template_config(top: Settings, made: Plan) -> None:
+def _template_config(top: Settings, config: ImportedConfig) -> None:
     block = top.block("template_config")
     if block is not None:
-        made.refresh = block.duration("static_secret_render_interval")
-        block.close(_TEMPLATE_ASIDES)
+        config.refresh_interval = block.duration("static_secret_render_interval")
+        block.report_unused(_UNUSED_TEMPLATE_KEYS)
 
 
-_CACHE = "lessee is no proxy for other programs"
-_CACHE_TODO = "let them ask Vault itself, or read the files that lessee renders"
-_CONNECTIONS = Aside("lessee keeps few connections anyway", lost=False)
-_ASIDES: Mapping[str, Aside] = {
-    "api_proxy": Aside(_CACHE, _CACHE_TODO),
-    "cache": Aside(_CACHE, _CACHE_TODO),
+_PROXY = UnusedKey(
+    "lessee is not a proxy for other programs",
+    "let them send their requests to Vault, or read files that lessee renders",
+)
+_CONNECTIONS = UnusedKey("not needed: lessee uses few connections", is_loss=False)
+_LOG_FILE = "lessee logs to stderr"
+_UNUSED_KEYS: Mapping[str, UnusedKey] = {
+    "api_proxy": _PROXY,
+    "cache": _PROXY,
     "disable_idle_connections": _CONNECTIONS,
     "disable_keep_alives": _CONNECTIONS,
-    "listener": Aside(_CACHE, _CACHE_TODO),
-    "log_file": Aside("logs go to stderr", "let the container's engine, or systemd, keep them"),
-    "log_format": Aside("it is `lessee run --log-format`", lost=False),
-    "log_level": Aside("it is `lessee run --log-level`", lost=False),
-    "log_rotate_bytes": Aside("logs go to stderr"),
-    "log_rotate_duration": Aside("logs go to stderr"),
-    "log_rotate_max_files": Aside("logs go to stderr"),
-    "pid_file": Aside(
-        "lessee writes none", "let what starts it know its process; `lessee refresh` tells it to look now"
+    "listener": _PROXY,
+    "log_file": UnusedKey(_LOG_FILE, "let the container engine or systemd store the logs"),
+    "log_format": UnusedKey("use `lessee run --log-format`", is_loss=False),
+    "log_level": UnusedKey("use `lessee run --log-level`", is_loss=False),
+    "log_rotate_bytes": UnusedKey(_LOG_FILE),
+    "log_rotate_duration": UnusedKey(_LOG_FILE),
+    "log_rotate_max_files": UnusedKey(_LOG_FILE),
+    "pid_file": UnusedKey(
+        "lessee writes no PID file", "let its supervisor signal it; `lessee refresh` makes it read secrets now"
     ),
-    "telemetry": Aside(
-        "metrics are served at /metrics, for Prometheus", "write status: {listen: 127.0.0.1:9105, token_file: F}"
+    "telemetry": UnusedKey(
+        "lessee serves metrics for Prometheus at /metrics", "write status: {listen: 127.0.0.1:9105, token_file: F}"
     ),
 }
-_TEMPLATE_ASIDES: Mapping[str, Aside] = {
-    "exit_on_retry_failure": Aside("the agent stays up, and tries again for ever", lost=False),
-    "lease_renewal_threshold": Aside("a lease is renewed when 0.5 to 0.7 of it are over", lost=False),
+_UNUSED_TEMPLATE_KEYS: Mapping[str, UnusedKey] = {
+    "exit_on_retry_failure": UnusedKey("the agent does not exit, and retries forever", is_loss=False),
+    "lease_renewal_threshold": UnusedKey("lessee renews a lease after 0.5 to 0.7 of its TTL", is_loss=False),
     "max_connections_per_host": _CONNECTIONS,
 }

@@ -1,10 +1,10 @@
-"""Annotations of an injector that are no part of what the agent renders."""
+"""The annotations of the injectors that the import does not use, and what it reports of them."""
 
 from collections.abc import Mapping
 
-from lessee.ops.migrate.policy.sources.settings import Aside
+from lessee.ops.migrate.policy.sources.settings import UnusedKey
 
-_POD = Aside("it is of the container, whose place is in the pod's spec now", lost=False)
+_POD = UnusedKey("it configures the agent's container, which the pod's spec now contains", is_loss=False)
 _POD_KEYS = (
     "agent-image", "agent-inject-containers", "agent-inject-status", "agent-init-first", "agent-limits-cpu",
     "agent-limits-ephemeral", "agent-limits-mem", "agent-request-namespace", "agent-requests-cpu",
@@ -12,31 +12,38 @@ _POD_KEYS = (
     "agent-run-as-same-user", "agent-run-as-user", "agent-service-account-token-volume-name",
     "agent-set-security-context", "agent-share-process-namespace", "go-max-procs",
 )  # fmt: skip
-_BACKOFF = Aside("lessee tries again for ever, with a backoff of its own up to 60 s", lost=False)
+_BACKOFF = UnusedKey("lessee retries forever, with its own backoff of up to 60 s", is_loss=False)
 _BACKOFF_KEYS = (
     "agent-auto-auth-exit-on-err", "agent-disable-idle-connections", "agent-disable-keep-alives", "auth-max-backoff",
     "auth-min-backoff", "client-max-retries", "client-timeout", "template-config-exit-on-retry-failure",
     "template-lease-renewal-threshold", "template-max-connections-per-host",
 )  # fmt: skip
-_CACHE = Aside("lessee is no proxy for other programs", "let them ask Vault itself, or read the files")
+_CACHE = UnusedKey(
+    "lessee is not a proxy for other programs", "let them send their requests to Vault, or read the files"
+)
 _CACHE_KEYS = (
     "agent-cache-enable", "agent-cache-exit-on-err", "agent-cache-listener-port", "agent-cache-use-auto-auth-token",
     "agent-enable-quit",
 )  # fmt: skip
+_NO_MOUNT = "nothing mounts volumes into lessee's container"
 
-ASIDES: Mapping[str, Aside] = {
+UNUSED_ANNOTATIONS: Mapping[str, UnusedKey] = {
     **dict.fromkeys(_POD_KEYS, _POD),
     **dict.fromkeys(_BACKOFF_KEYS, _BACKOFF),
     **dict.fromkeys(_CACHE_KEYS, _CACHE),
-    "agent-configmap": Aside("its configuration is elsewhere", "import that too"),
-    "agent-copy-volume-mounts": Aside("it mounts nothing by itself", "mount them in lessee's container"),
-    "agent-extra-secret": Aside("it mounts nothing by itself", "mount it in lessee's container at /vault/custom"),
-    "agent-inject-default-template": Aside("the default template is written out", lost=False),
-    "agent-inject-token": Aside("lessee writes no token", "let its reader log in by itself"),
-    "agent-pre-populate": Aside("run `lessee render` as an init container to have the files first", lost=False),
-    "agent-pre-populate-only": Aside("run `lessee render` as an init container, and no `lessee run`", lost=False),
-    "log-format": Aside("it is `lessee run --log-format`", lost=False),
-    "log-level": Aside("it is `lessee run --log-level`", lost=False),
-    "proxy-address": Aside("it is a variable of lessee's environment", "set HTTPS_PROXY"),
-    "tls-secret": Aside("it mounts nothing by itself", "mount it in lessee's container at /vault/tls"),
+    "agent-configmap": UnusedKey("the configuration in the ConfigMap is not imported", "import it too"),
+    "agent-copy-volume-mounts": UnusedKey(_NO_MOUNT, "mount the volumes in the pod's spec"),
+    "agent-extra-secret": UnusedKey(_NO_MOUNT, "mount the secret at /vault/custom in the pod's spec"),
+    "agent-inject-default-template": UnusedKey("the import writes the default template out", is_loss=False),
+    "agent-inject-token": UnusedKey("lessee does not write its token to a file", "let its reader log in itself"),
+    "agent-pre-populate": UnusedKey(
+        "run `lessee render` as an init container to write the files before the app starts", is_loss=False
+    ),
+    "agent-pre-populate-only": UnusedKey(
+        "run `lessee render` as an init container, without `lessee run`", is_loss=False
+    ),
+    "log-format": UnusedKey("use `lessee run --log-format`", is_loss=False),
+    "log-level": UnusedKey("use `lessee run --log-level`", is_loss=False),
+    "proxy-address": UnusedKey("lessee reads the proxy from its environment", "set HTTPS_PROXY"),
+    "tls-secret": UnusedKey(_NO_MOUNT, "mount the secret at /vault/tls in the pod's spec"),
 }

@@ -1,4 +1,4 @@
-"""The configuration of consul-template, as far as it reads Vault."""
+"""Reads the configuration of consul-template, except for Consul and Nomad."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,56 +8,55 @@ from lessee.config.yaml_writer import Entry, Keys
 from lessee.core.hcl import Block
 from lessee.ops.migrate.policy.commands import Command
 from lessee.ops.migrate.policy.findings import Report
-from lessee.ops.migrate.policy.plan import Child, Plan
-from lessee.ops.migrate.policy.sources.settings import Aside, Settings
-from lessee.ops.migrate.policy.sources.template_blocks import Read, file_of
+from lessee.ops.migrate.policy.imported_config import Child, ImportedConfig
+from lessee.ops.migrate.policy.sources.settings import Settings, UnusedKey
+from lessee.ops.migrate.policy.sources.template_blocks import TemplateLoader, file_of
 
 
-def plan(root: Block, source: str, report: Report, read: Read) -> Plan:
-    """What the file asks for; what lessee has no counterpart of is told."""
-    made = Plan("the configuration of consul-template")
-    top = Settings(root, "", source, report, made.notes)
+def read(root: Block, source: str, report: Report, load_template: TemplateLoader) -> ImportedConfig:
+    """Read a configuration; the report gets everything that lessee has no counterpart of."""
+    config = ImportedConfig("the configuration of consul-template")
+    top = Settings(root, "", source, report, config.comments)
     vault = top.block("vault")
     if vault is not None:
-        _vault(vault.keep_notes(made.vault_notes), made)
+        _vault(vault.with_comments(config.vault_comments), config)
     delimiters = top.block("default_delimiters")
     left, right = (delimiters.string("left"), delimiters.string("right")) if delimiters is not None else ("", "")
     for _, block in top.blocks("template"):
-        file = file_of(block, read, (left, right))
-        made.files += [file] if file is not None else []
-    made.child = _child(top)
-    top.close(_ASIDES)
-    return made
+        file = file_of(block, load_template, (left, right))
+        config.files += [file] if file is not None else []
+    config.child = _child(top)
+    top.report_unused(_UNUSED_KEYS)
+    return config
 
 
-def _vault(block: Settings, made: Plan) -> None:
+def _vault(block: Settings, config: ImportedConfig) -> None:
     for key in ("address", "namespace"):
         if text := block.string(key):
-            made.vault.append((key, text.removesuffix("/")))
+            config.vault.append((key, text.removesuffix("/")))
     ssl = block.block("ssl")
     if ssl is not None:
-        _ssl(ssl, made)
-    made.auth = _auth(block)
-    made.refresh = block.duration("default_lease_duration")
+        _ssl(ssl, config)
+    config.auth = _auth(block)
+    config.refresh_interval = block.duration("default_lease_duration")
     if block.string("token"):
-        todo = "put it into $VAULT_TOKEN, or a file and name it as vault.auth.token_file"
-        block.lose("token", "a token in the configuration is not carried over", todo)
+        todo = "set $VAULT_TOKEN, or write the token to a file and set vault.auth.token_file"
+        block.add_loss("token", "the import does not copy a token from the configuration", todo)
     if block.flag("unwrap_token"):
-        block.lose(
-            "unwrap_token", "lessee takes no wrapped token", "unwrap it, or log in by approle with wrapped: true"
-        )
+        todo = "unwrap it, or log in by approle with wrapped: true"
+        block.add_loss("unwrap_token", "lessee does not accept a wrapped token", todo)
     block.value("unwrap_token")
-    block.close(_VAULT_ASIDES)
+    block.report_unused(_UNUSED_VAULT_KEYS)
 
 
-def _ssl(ssl: Settings, made: Plan) -> None:
-    for theirs, ours in _SSL.items():
-        if text := ssl.string(theirs):
-            made.vault.append((ours, text))
+def _ssl(ssl: Settings, config: ImportedConfig) -> None:
+    for key, lessee_key in _SSL_KEYS.items():
+        if text := ssl.string(key):
+            config.vault.append((lessee_key, text))
     if not ssl.flag("verify", default=True):
-        made.vault.append(("insecure", True))
+        config.vault.append(("tls_skip_verify", True))
     ssl.value("enabled")
-    ssl.close(_SSL_ASIDES)
+    ssl.report_unused(_UNUSED_SSL_KEYS)
 
 
 def _auth(block: Settings) -> Keys | None:
@@ -82,62 +81,64 @@ def _child(top: Settings) -> Child | None:
     reload = block.string("reload_signal")
     action = f"SIG{reload.removeprefix('SIG')}" if reload else "restart"
     if action not in {*SIGNALS, "restart"}:
-        block.lose("reload_signal", f"{reload} is no signal of Linux", "write its name, as SIGHUP")
+        block.add_loss("reload_signal", f"unknown signal {reload}", "write a Linux signal, such as SIGHUP")
         action = "restart"
     if (kill := block.string("kill_signal")) and kill.removeprefix("SIG") != "TERM":
-        block.lose("kill_signal", "a child is stopped by SIGTERM", "let the program catch SIGTERM")
-    grace = block.duration("kill_timeout") or _GRACE
-    enabled = block.flag("enabled", default=True)
-    block.close(_EXEC_ASIDES)
-    return Child(Command(words), action, grace, block.where()) if words and enabled else None
+        block.add_loss("kill_signal", "lessee stops a child with SIGTERM", "let the program handle SIGTERM")
+    grace = block.duration("kill_timeout") or _DEFAULT_GRACE_PERIOD
+    is_enabled = block.flag("enabled", default=True)
+    block.report_unused(_UNUSED_EXEC_KEYS)
+    return Child(Command(words), action, grace, block.where()) if words and is_enabled else None
 
 
-_GRACE: Final = "30s"
-"""What consul-template waits before it kills."""
+_DEFAULT_GRACE_PERIOD: Final = "30s"
+"""consul-template kills the child after this time."""
 
-_SSL = {
+_SSL_KEYS = {
     "ca_cert": "ca_file",
-    "server_name": "server_name",
+    "server_name": "tls_server_name",
     "cert": "client_cert_file",
     "key": "client_key_file",
 }
-_CONSUL = Aside("lessee reads Vault alone", "put what templates read from there into KV secrets")
-_LOGS = Aside("logs go to stderr", "let the container's engine, or systemd, keep them")
-_ASIDES: Mapping[str, Aside] = {
+_CONSUL = UnusedKey("lessee reads only Vault", "put the values that templates read from there into KV secrets")
+_LOGS = UnusedKey("lessee logs to stderr", "let the container engine or systemd store the logs")
+_UNUSED_KEYS: Mapping[str, UnusedKey] = {
     "block_query_wait": _CONSUL,
     "consul": _CONSUL,
-    "deduplicate": Aside("each agent renders by itself; one read serves all templates of an agent"),
-    "err_on_failed_lookup": Aside("a secret that is not there is always an error", lost=False),
-    "kill_signal": Aside("SIGTERM ends lessee", lost=False),
+    "deduplicate": UnusedKey("agents do not share results; within an agent, one read serves all templates"),
+    "err_on_failed_lookup": UnusedKey("a missing secret is always an error", is_loss=False),
+    "kill_signal": UnusedKey("SIGTERM stops lessee", is_loss=False),
     "log_file": _LOGS,
-    "log_level": Aside("it is `lessee run --log-level`", lost=False),
+    "log_level": UnusedKey("use `lessee run --log-level`", is_loss=False),
     "max_stale": _CONSUL,
     "nomad": _CONSUL,
-    "pid_file": Aside(
-        "lessee writes none", "let what starts it know its process; `lessee refresh` tells it to look now"
+    "pid_file": UnusedKey(
+        "lessee writes no PID file", "let its supervisor signal it; `lessee refresh` makes it read secrets now"
     ),
-    "reload_signal": Aside("lessee takes up edits by itself, and at SIGHUP", lost=False),
+    "reload_signal": UnusedKey("lessee reloads changed files automatically, and at SIGHUP", is_loss=False),
     "syslog": _LOGS,
-    "template_error_fatal": Aside("a template's error leaves the old files in place", lost=False),
-    "wait": Aside("there is nothing to wait for: all files of an app are published in one step", lost=False),
+    "template_error_fatal": UnusedKey("an error in a template does not change the existing files", is_loss=False),
+    "wait": UnusedKey("not needed: lessee publishes all files of an app in one step", is_loss=False),
 }
-_VAULT_ASIDES: Mapping[str, Aside] = {
-    "client_user_agent": Aside("lessee names itself", lost=False),
-    "enabled": Aside("there is nothing but Vault", lost=False),
-    "k8s_service_account_token": Aside("a JWT in the configuration is not carried over", "name its file"),
-    "lease_renewal_threshold": Aside("a lease is renewed when 0.5 to 0.7 of it are over", lost=False),
-    "renew_token": Aside("lessee renews its token", lost=False),
-    "retry": Aside("lessee tries again for ever, with a backoff of its own up to 60 s", lost=False),
-    "transport": Aside("lessee keeps few connections anyway", lost=False),
-}
-_SSL_ASIDES: Mapping[str, Aside] = {
-    "ca_path": Aside("a folder of CAs is not read", "put them into one file, and name it as vault.ca_file"),
-}
-_EXEC_ASIDES: Mapping[str, Aside] = {
-    "env": Aside(
-        "the child gets the agent's environment without VAULT_*, BAO_* and LESSEE_*",
-        "write an `environ` template for it",
+_UNUSED_VAULT_KEYS: Mapping[str, UnusedKey] = {
+    "client_user_agent": UnusedKey("lessee sets its own User-Agent", is_loss=False),
+    "enabled": UnusedKey("lessee always uses Vault", is_loss=False),
+    "k8s_service_account_token": UnusedKey(
+        "the import does not copy a JWT from the configuration", "set vault.auth.jwt_file"
     ),
-    "splay": Aside("a child is told at once"),
-    "timeout": Aside("a child may run as long as it likes", lost=False),
+    "lease_renewal_threshold": UnusedKey("lessee renews a lease after 0.5 to 0.7 of its TTL", is_loss=False),
+    "renew_token": UnusedKey("lessee always renews its token", is_loss=False),
+    "retry": UnusedKey("lessee retries forever, with its own backoff of up to 60 s", is_loss=False),
+    "transport": UnusedKey("not needed: lessee uses few connections", is_loss=False),
+}
+_UNUSED_SSL_KEYS: Mapping[str, UnusedKey] = {
+    "ca_path": UnusedKey("lessee does not read a directory of CAs", "put them into one file, and set vault.ca_file"),
+}
+_UNUSED_EXEC_KEYS: Mapping[str, UnusedKey] = {
+    "env": UnusedKey(
+        "the child gets the agent's environment without VAULT_*, BAO_* and LESSEE_*",
+        "write an `env_template` for it",
+    ),
+    "splay": UnusedKey("lessee notifies a child immediately"),
+    "timeout": UnusedKey("lessee has no timeout for a child", is_loss=False),
 }

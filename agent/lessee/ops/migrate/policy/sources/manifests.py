@@ -1,4 +1,4 @@
-"""The annotations of workloads in a Kubernetes manifest."""
+"""Finds the workloads with annotations of an injector in a Kubernetes manifest."""
 
 from collections.abc import Iterator
 
@@ -7,35 +7,36 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.hcl import Block, Item
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Text
 
 PREFIXES = ("vault.hashicorp.com/", "openbao.org/")
-"""What the annotations of Vault's and OpenBao's injector begin with."""
+"""The prefixes of the annotations of Vault's and OpenBao's injector."""
 
 
-class Workload(Record, frozen=True):
-    """Something that makes pods, and its annotations without the prefix."""
+class Workload(ImmutableStruct, frozen=True):
+    """A pod or a resource that creates pods, and its annotations without the prefix."""
 
     kind: str
     name: str
     annotations: Block
 
 
-def workloads(text: str, source: str) -> Iterator[Workload]:
-    """Those with annotations of an injector. Raises ConfigError for what is no YAML."""
+def find_workloads(text: str, source: str) -> Iterator[Workload]:
+    """The workloads with annotations of an injector. Raises ConfigError for invalid YAML."""
     for document in _documents(text, source):
-        for one in _items(document):
-            metadata = _at(one, "spec", "jobTemplate", "spec", "template", "metadata") or _at(
-                one, "spec", "template", "metadata"
+        for resource in _resources(document):
+            metadata = _at(resource, "spec", "jobTemplate", "spec", "template", "metadata") or _at(
+                resource, "spec", "template", "metadata"
             )
-            annotations = _at(metadata or _at(one, "metadata"), "annotations")
+            annotations = _at(metadata or _at(resource, "metadata"), "annotations")
             block = _block(annotations, source)
             if block.items:
-                yield Workload(_text(_at(one, "kind")), _text(_at(one, "metadata", "name")) or "app", block)
+                name = _text(_at(resource, "metadata", "name")) or "app"
+                yield Workload(_text(_at(resource, "kind")), name, block)
 
 
-# libyaml is faster and bounds the depth itself; the wheels have it, a build from source may not.
+# libyaml is faster and limits the nesting; PyYAML's wheels contain it, but a build from source may not.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -44,17 +45,17 @@ def _documents(text: str, source: str) -> list[Node]:
         return list(yaml.compose_all(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark is not None else 1
-        raise _error(f"{source}:{line}", "this is not YAML") from None
+        raise _error(f"{source}:{line}", "invalid YAML") from None
     except (yaml.YAMLError, RecursionError):
-        raise _error(source, "this is not YAML, or is nested too deeply") from None
+        raise _error(source, "invalid YAML, or nested too deeply") from None
 
 
 def _error(where: str, what: str) -> ConfigError:
     return ConfigError([LesseeError(what, where=where)])
 
 
-def _items(document: Node) -> list[Node]:
-    """A list's items, or the document itself."""
+def _resources(document: Node) -> list[Node]:
+    """The items of a list, or the document itself."""
     items = _at(document, "items")
     return list(items.value) if isinstance(items, SequenceNode) else [document]
 
@@ -79,6 +80,8 @@ def _block(annotations: Node | None, source: str) -> Block:
         for prefix in PREFIXES:
             if key.startswith(prefix) and isinstance(value, ScalarNode):
                 literal = value.style == "|"
-                text = Text(value.value, source, int(value.start_mark.line) + (2 if literal else 1), several=literal)
+                text = Text(
+                    value.value, source, int(value.start_mark.line) + (2 if literal else 1), is_multiline=literal
+                )
                 items.append(Item((key.removeprefix(prefix),), text, line))
     return Block(tuple(items), items[0].line if items else 1)

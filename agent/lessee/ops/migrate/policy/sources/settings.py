@@ -1,161 +1,162 @@
-"""Reading a block of settings so that none is dropped: what nobody asks for is told."""
+"""Reads a block of settings, and reports each key that the import does not use."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from lessee.config import durations
 from lessee.core.hcl import Block, Value
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Text
 from lessee.ops.migrate.policy.findings import Report
 
 
-class Aside(Record, frozen=True):
-    """What is to be said of a key that lessee has no counterpart of; `lost` where somebody may miss it."""
+class UnusedKey(ImmutableStruct, frozen=True):
+    """What to report of a key that lessee has no counterpart of. `is_loss`: the user may miss it."""
 
     what: str
     todo: str = ""
-    lost: bool = True
+    is_loss: bool = True
 
 
 class Settings:
-    """A block, and the name that errors call it by. `notes` gets what is lost, for comments at the place."""
+    """A block of settings. `name`: prefixes its keys in messages. Losses are also added to `comments`."""
 
-    def __init__(self, block: Block, name: str, source: str, report: Report, notes: list[str]) -> None:
+    def __init__(self, block: Block, name: str, source: str, report: Report, comments: list[str]) -> None:
         self.line = block.line
-        self.notes = notes
+        self.comments = comments
         self.items = block.items
         self._name = name
         self.source = source
         self._report = report
-        self._asked: set[str] = set()
+        self._used: set[str] = set()
 
     def line_of(self, key: str) -> int:
-        """A key's line; the block's where it is not there."""
+        """The line of a key; that of the block if the key is missing."""
         return next((item.line for item in self.items if item.keys[0] == key), self.line)
 
     def where(self, key: str = "") -> str:
-        """The place of a key, or of the block."""
+        """The location of a key, or of the block."""
         return f"{self.source}:{self.line_of(key)}"
 
     def value(self, key: str) -> Value:
-        """The key's value, the last where it stands more than once; None where it does not stand there."""
-        self._asked.add(key)
-        found = [item.value for item in self.items if item.keys == (key,)]
-        return found[-1] if found else None
+        """The value of a key, or None. The last one counts if the key is repeated."""
+        self._used.add(key)
+        values = [item.value for item in self.items if item.keys == (key,)]
+        return values[-1] if values else None
 
     def text(self, key: str) -> Text | None:
-        """A string that is not empty, or a number as it would be written."""
+        """A string that is not empty, or a number as a string."""
         match self.value(key):
             case Text(value="") | None:
                 return None
             case Text() as text:
                 return text
             case bool() | int() | float() as scalar:
-                return Text(str(scalar).lower(), self.source, self.line, several=False)
+                return Text(str(scalar).lower(), self.source, self.line, is_multiline=False)
             case _:
-                self.lose(key, "it is no text", "write it in quotes")
+                self.add_loss(key, "expected a string", "write it in quotes")
                 return None
 
     def string(self, key: str) -> str:
-        """The same, "" where there is none."""
+        """The value of `text`, or an empty string."""
         text = self.text(key)
         return text.value if text is not None else ""
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """A boolean, as a text or number too."""
+        """A boolean, which may be written as a string or number."""
         value = self.value(key)
         word = value.value.lower() if isinstance(value, Text) else value
         return default if word is None else word in {True, "true", "1", "t", "force"}
 
     def strings(self, key: str) -> tuple[str, ...]:
-        """A list of strings, or one."""
+        """A list of strings, or a single string."""
         value = self.value(key)
         items = value if isinstance(value, tuple) else (value,)
         if any(isinstance(item, Block | tuple) for item in items):
-            self.lose(key, "it is no list of texts", "write each in quotes")
+            self.add_loss(key, "expected a list of strings", "write each in quotes")
             return ()
         return tuple(item.value if isinstance(item, Text) else str(item) for item in items if item is not None)
 
     def duration(self, key: str) -> str:
-        """A duration of Go's in lessee's words; "" where there is none."""
+        """A Go duration as one of lessee.yaml; empty if the key is missing."""
         text = self.string(key)
         seconds = _seconds(text)
         if text and seconds is None:
-            self.lose(key, f"{text!r} is no duration", "write it as 30s")
+            self.add_loss(key, f"{text!r} is not a duration", "write, for example, 30s")
         return durations.spell(seconds) if seconds is not None else ""
 
     def blocks(self, key: str) -> list[tuple[tuple[str, ...], "Settings"]]:
-        """All blocks of a name, with their labels."""
-        self._asked.add(key)
-        found: list[tuple[tuple[str, ...], Settings]] = []
+        """All blocks of a key, with their labels."""
+        self._used.add(key)
+        blocks: list[tuple[tuple[str, ...], Settings]] = []
         for item in self.items:
             if item.keys[0] != key:
                 continue
             for value in item.value if isinstance(item.value, tuple) else (item.value,):
                 if isinstance(value, Block):
-                    inner = Settings(value, f"{self._name}{key}.", self.source, self._report, self.notes)
-                    found.append((item.keys[1:], inner))
+                    inner = Settings(value, f"{self._name}{key}.", self.source, self._report, self.comments)
+                    blocks.append((item.keys[1:], inner))
                 else:
-                    self.lose(key, "it is no block", f"write {key} {{ … }}")
-        return found
+                    self.add_loss(key, "expected a block", f"write {key} {{ … }}")
+        return blocks
 
-    def labelled(self, key: str) -> "list[tuple[str, Settings]]":
-        """All blocks of a name with the label of each, which in JSON is a key around it; "" where it has none."""
-        found: list[tuple[str, Settings]] = []
+    def labeled(self, key: str) -> "list[tuple[str, Settings]]":
+        """All blocks of a key with their label, which in JSON is a nested key; empty without one."""
+        labeled: list[tuple[str, Settings]] = []
         for labels, block in self.blocks(key):
-            inside = [item.keys[0] for item in block.items if isinstance(item.value, Block)]
-            if inside and not labels and len(inside) == len(block.items) and inside != ["config"]:
-                found += [(name, inner) for name in inside for _, inner in block.blocks(name)]
+            inner_keys = [item.keys[0] for item in block.items if isinstance(item.value, Block)]
+            is_label = len(inner_keys) == len(block.items) and inner_keys != ["config"]
+            if inner_keys and not labels and is_label:
+                labeled += [(name, inner) for name in inner_keys for _, inner in block.blocks(name)]
             else:
-                found.append((labels[0] if labels else "", block))
-        return found
+                labeled.append((labels[0] if labels else "", block))
+        return labeled
 
     def block(self, key: str) -> "Settings | None":
-        """The last block of a name."""
-        found = self.blocks(key)
-        return found[-1][1] if found else None
+        """The last block of a key."""
+        blocks = self.blocks(key)
+        return blocks[-1][1] if blocks else None
 
     def names(self) -> tuple[str, ...]:
         """All keys, in order."""
         return tuple(dict.fromkeys(item.keys[0] for item in self.items))
 
-    def keep_notes(self, notes: list[str]) -> "Settings":
-        """From now on what is lost here is noted there."""
-        self.notes = notes
+    def with_comments(self, comments: list[str]) -> "Settings":
+        """Add the losses of this block to another list from now on."""
+        self.comments = comments
         return self
 
-    def lose(self, key: str, what: str, todo: str = "") -> None:
-        """Tell that a key is not carried over."""
-        self._asked.add(key)
-        self._report.lose(self.where(key), f"{self._name}{key}: {what}", todo, notes=self.notes)
+    def add_loss(self, key: str, what: str, todo: str = "") -> None:
+        """Report that a key is not carried over."""
+        self._used.add(key)
+        self._report.add_loss(self.where(key), f"{self._name}{key}: {what}", todo, comments=self.comments)
 
-    def remark(self, key: str, what: str, todo: str = "") -> None:
-        """Tell what is otherwise now."""
-        self._report.remark(self.where(key), f"{self._name}{key}: {what}", todo)
+    def add_note(self, key: str, what: str, todo: str = "") -> None:
+        """Report that a key is different in lessee."""
+        self._report.add_note(self.where(key), f"{self._name}{key}: {what}", todo)
 
-    def close(self, asides: Mapping[str, Aside]) -> None:
-        """Tell of every key that nobody asked for, unless it is false, or a block that is not enabled."""
+    def report_unused(self, known: Mapping[str, UnusedKey]) -> None:
+        """Report each key that was not read, unless it is false, or a block that is not enabled."""
         for key in self.names():
-            if key in self._asked or self._is_off(self.value(key)):
+            if key in self._used or self._is_disabled(self.value(key)):
                 continue
-            aside = asides.get(key, _UNKNOWN)
-            tell: Callable[[str, str, str], None] = self.lose if aside.lost else self.remark
-            tell(key, aside.what, aside.todo)
+            unused = known.get(key, _UNKNOWN)
+            report = self.add_loss if unused.is_loss else self.add_note
+            report(key, unused.what, unused.todo)
 
-    def _is_off(self, value: Value) -> bool:
+    def _is_disabled(self, value: Value) -> bool:
         if isinstance(value, Block):
-            return any(item.keys == ("enabled",) and self._is_off(item.value) for item in value.items)
+            return any(item.keys == ("enabled",) and self._is_disabled(item.value) for item in value.items)
         return value is False or (isinstance(value, Text) and value.value.lower() == "false")
 
 
-_UNKNOWN = Aside("the import does not know this key", "look whether it matters")
+_UNKNOWN = UnusedKey("unknown key", "check whether you need it")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(h|ms|m|s|us|µs|ns|d)")
 
 
 def _seconds(text: str) -> float | None:
-    """A duration of Go's, or a number of seconds."""
+    """The seconds of a Go duration, or of a number."""
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
         return float(text)
     if not re.fullmatch(f"(?:{_PART.pattern})+", text):

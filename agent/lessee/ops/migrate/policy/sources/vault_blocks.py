@@ -1,75 +1,80 @@
-"""How an agent reaches Vault and logs in, in lessee's words."""
+"""Reads the `vault` and `method` blocks of Vault Agent: the connection to Vault and the login."""
 
 from collections.abc import Mapping
 
 from lessee.config.yaml_writer import Entry, Keys
-from lessee.ops.migrate.policy.plan import Plan
-from lessee.ops.migrate.policy.sources.settings import Aside, Settings
+from lessee.ops.migrate.policy.imported_config import ImportedConfig
+from lessee.ops.migrate.policy.sources.settings import Settings, UnusedKey
 
 
-def vault_of(block: Settings, made: Plan) -> None:
-    """The `vault` block of Vault Agent."""
-    for theirs, ours in _VAULT.items():
-        if text := block.string(theirs):
-            made.vault.append((ours, text.removesuffix("/") if ours == "address" else text))
+def read_vault(block: Settings, config: ImportedConfig) -> None:
+    """Read the `vault` block."""
+    for key, lessee_key in _VAULT_KEYS.items():
+        if text := block.string(key):
+            config.vault.append((lessee_key, text.removesuffix("/") if lessee_key == "address" else text))
     if block.flag("tls_skip_verify"):
-        made.vault.append(("insecure", True))
-    block.close(_VAULT_ASIDES)
+        config.vault.append(("tls_skip_verify", True))
+    block.report_unused(_UNUSED_VAULT_KEYS)
 
 
-def auth_of(method: str, block: Settings, made: Plan) -> Keys | None:
-    """A `method` block of `auto_auth`; None, and told, for what lessee cannot log in by."""
-    config = block.block("config") or block
+def read_auth(method: str, block: Settings, config: ImportedConfig) -> Keys | None:
+    """Read a `method` block of `auto_auth`; None for a login that lessee does not support, which is reported."""
+    method_config = block.block("config") or block
     mount = block.string("mount_path").removeprefix("auth/").strip("/")
     namespace = block.string("namespace").strip("/")
-    if namespace and not _has(made, "namespace"):
-        made.vault.append(("namespace", namespace))
-    elif namespace and ("namespace", namespace) not in made.vault:
-        block.lose("namespace", "login and secrets are in two namespaces, and lessee works in one")
-    known = _METHODS.get(method)
-    if known is None:
-        block.lose("type", f"lessee does not log in by {method or 'nothing'}", "use approle, jwt, kubernetes or cert")
+    if namespace and not _has(config, "namespace"):
+        config.vault.append(("namespace", namespace))
+    elif namespace and ("namespace", namespace) not in config.vault:
+        what = "the login and the secrets are in different namespaces, and lessee uses one namespace"
+        block.add_loss("namespace", what)
+    keys = _METHODS.get(method)
+    if keys is None:
+        what = f"lessee does not support the auth method {method or '(none)'}"
+        block.add_loss("type", what, "use approle, jwt, kubernetes or cert")
         return None
     entries: list[Entry] = [("method", "token" if method == "token_file" else method)]
-    for theirs, ours in known.items():
-        if text := config.string(theirs):
-            entries.append((ours, text))
+    for key, lessee_key in keys.items():
+        if text := method_config.string(key):
+            entries.append((lessee_key, text))
     if mount and method not in {mount, "token_file"}:
         entries.append(("mount", mount))
-    entries += _more(method, config, made)
-    missing = [ours for ours in _NEEDED[method] if not any(entry[0] == ours for entry in entries)]
+    entries += _method_entries(method, method_config, config)
+    missing = [key for key in _REQUIRED[method] if not any(entry[0] == key for entry in entries)]
     if missing:
-        block.lose("type", f"{method} without {' and '.join(missing)} is no login", "write it under vault.auth")
-    if config is not block:
-        config.close(_CONFIG_ASIDES)
-    block.close(_METHOD_ASIDES)
+        block.add_loss("type", f"{method} needs {' and '.join(missing)}", "write it in vault.auth")
+    if method_config is not block:
+        method_config.report_unused(_UNUSED_CONFIG_KEYS)
+    block.report_unused(_UNUSED_METHOD_KEYS)
     return Keys(tuple(entries)) if not missing else None
 
 
-def _more(method: str, config: Settings, made: Plan) -> list[Entry]:
-    if method == "cert" and (ca_file := config.string("ca_cert")) and not _has(made, "ca_file"):
-        made.vault.append(("ca_file", ca_file))
-    if method == "jwt" and config.flag("remove_jwt_after_reading"):
-        config.lose("remove_jwt_after_reading", "the file with the JWT stays", "let what writes it remove it")
+def _method_entries(method: str, method_config: Settings, config: ImportedConfig) -> list[Entry]:
+    if method == "cert" and (ca_file := method_config.string("ca_cert")) and not _has(config, "ca_file"):
+        config.vault.append(("ca_file", ca_file))
+    if method == "jwt" and method_config.flag("remove_jwt_after_reading"):
+        what = "lessee does not remove the file with the JWT"
+        method_config.add_loss("remove_jwt_after_reading", what, "let the program that writes it remove it")
     if method != "approle":
         return []
-    more: list[Entry] = []
-    if wrapped := config.string("secret_id_response_wrapping_path"):
-        more += [("wrapped", True), ("wrapped_path", wrapped.strip("/"))]
-    if config.string("secret_id_file_path") and config.flag("remove_secret_id_file_after_reading", default=True):
-        more.append(("remove_secret_id_file_after_reading", True))
-    return more
+    entries: list[Entry] = []
+    if wrapped := method_config.string("secret_id_response_wrapping_path"):
+        entries += [("wrapped", True), ("secret_id_response_wrapping_path", wrapped.strip("/"))]
+    if method_config.string("secret_id_file_path") and method_config.flag(
+        "remove_secret_id_file_after_reading", default=True
+    ):
+        entries.append(("remove_secret_id_file_after_reading", True))
+    return entries
 
 
-def _has(made: Plan, key: str) -> bool:
-    return any(entry[0] == key for entry in made.vault)
+def _has(config: ImportedConfig, key: str) -> bool:
+    return any(entry[0] == key for entry in config.vault)
 
 
-_VAULT = {
+_VAULT_KEYS = {
     "address": "address",
     "namespace": "namespace",
     "ca_cert": "ca_file",
-    "tls_server_name": "server_name",
+    "tls_server_name": "tls_server_name",
     "client_cert": "client_cert_file",
     "client_key": "client_key_file",
 }
@@ -81,7 +86,7 @@ _METHODS: Mapping[str, Mapping[str, str]] = {
     "token_file": {"token_file_path": "token_file"},
     "userpass": {"username": "username", "password_file_path": "password_file"},
 }
-_NEEDED: Mapping[str, tuple[str, ...]] = {
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
     "approle": ("role_id_file",),
     "cert": ("cert_file", "key_file"),
     "jwt": ("jwt_file",),
@@ -89,22 +94,22 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "token_file": ("token_file",),
     "userpass": ("username", "password_file"),
 }
-_BACKOFF = Aside("lessee tries again for ever, with a backoff of its own up to 60 s", lost=False)
-_VAULT_ASIDES: Mapping[str, Aside] = {
-    "ca_path": Aside("a folder of CAs is not read", "put them into one file, and name it as vault.ca_file"),
+_BACKOFF = UnusedKey("lessee retries forever, with its own backoff of up to 60 s", is_loss=False)
+_UNUSED_VAULT_KEYS: Mapping[str, UnusedKey] = {
+    "ca_path": UnusedKey("lessee does not read a directory of CAs", "put them into one file, and set vault.ca_file"),
     "retry": _BACKOFF,
 }
-_METHOD_ASIDES: Mapping[str, Aside] = {
+_UNUSED_METHOD_KEYS: Mapping[str, UnusedKey] = {
     "exit_on_err": _BACKOFF,
     "max_backoff": _BACKOFF,
     "min_backoff": _BACKOFF,
-    "wrap_ttl": Aside("lessee's token is nobody else's, so it is not wrapped"),
+    "wrap_ttl": UnusedKey("lessee does not pass its token on, so it does not wrap it"),
 }
-_READ = Aside("files are read anew at each login, and stay", lost=False)
-_CONFIG_ASIDES: Mapping[str, Aside] = {
-    "jwt_read_period": _READ,
-    "reload": _READ,
-    "remove_jwt_after_reading": _READ,
-    "remove_jwt_follows_symlinks": _READ,
-    "remove_secret_id_file_after_reading": _READ,
+_REREAD = UnusedKey("lessee reads the file again at each login, and does not remove it", is_loss=False)
+_UNUSED_CONFIG_KEYS: Mapping[str, UnusedKey] = {
+    "jwt_read_period": _REREAD,
+    "reload": _REREAD,
+    "remove_jwt_after_reading": _REREAD,
+    "remove_jwt_follows_symlinks": _REREAD,
+    "remove_secret_id_file_after_reading": _REREAD,
 }
