@@ -231,7 +231,7 @@ def test_no_program_is_a_usage_error_and_an_unknown_app_a_configuration_error(si
     run = sidecar.command("exec", "--app", "web", "--")
     assert (run.returncode, "CMD" in run.stderr) == (64, True)
     run = sidecar.command("exec", "--app", "other", "--", "true")
-    assert (run.returncode, "there are: web" in run.stderr) == (78, True)
+    assert (run.returncode, "its apps are: web" in run.stderr) == (78, True)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from lessee.core.last_known_good import SnapshotHeader
-from lessee.host.encrypted_file import read, seal, unseal
+from lessee.host.encrypted_file import decrypt, encrypt, read
 from lessee.host.openbao import OpenBao, free_port
 from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.servers.fault_proxy import Fault, Status
@@ -404,12 +404,12 @@ def test_a_change_in_vault_is_saved_in_the_snapshot(lost_agent, server, proxy):
 def test_an_invalid_snapshot_is_rejected_and_the_app_waits_for_vault(lost_agent, proxy, memory):
     """Each by an app of its own, next to one whose snapshot is valid."""
     key, hour_ago = lost_agent.disk / "host.key", time.time() - 3600
-    content = unseal(read(lost_agent.file), key)
+    content = decrypt(read(lost_agent.file), key)
     contents = {
         "foreign": (lambda file: shutil.copy(lost_agent.file, file), "the snapshot is of app web in testing"),
-        "elsewhere": (lambda file: seal(file, label("elsewhere", "production"), content, key), "in production"),
+        "elsewhere": (lambda file: encrypt(file, label("elsewhere", "production"), content, key), "in production"),
         "aged": (
-            lambda file: seal(file, label("aged", "testing", hour_ago), content, key),
+            lambda file: encrypt(file, label("aged", "testing", hour_ago), content, key),
             "the snapshot is 1 hours old",
         ),
         "garbled": (lambda file: file.write_text("no such thing"), "not a file that lessee encrypted"),
@@ -514,7 +514,7 @@ def test_check_lists_unset_variables_without_an_error(sidecar):
     del sidecar.environ["DB_PASSWORD"]
     assert findings(sidecar) == (0, {("fallback-unset", "warning")})
     done = sidecar.command("check")
-    assert "the environment here has no DB_PASSWORD" in done.stderr
+    assert "not set in this environment: DB_PASSWORD" in done.stderr
 
 
 def test_run_rejects_a_fallback_that_can_never_work(sidecar):

@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 from lessee.agent.machine.apps.state import Rejected
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
@@ -211,3 +213,19 @@ def test_a_publication_that_ends_after_a_reload_is_notified_all_the_same():
     world.run(5.0)
     assert world.notified["app"] == world.live["app"]
     assert world.state.apps["app"].publication.number == 1
+
+
+@pytest.mark.parametrize("event", [ev.Notified, ev.NotificationFailed])
+def test_a_notification_that_ends_after_the_files_were_removed_leaves_nothing_pending(event):
+    world = World({"app": app_spec(A)})
+    obey, held = world.obey, []
+    world.obey = lambda command: held.append(command) if isinstance(command, cmd.Notify) else obey(command)
+    world.write(A)
+    world.run(2.0)
+    (notify,) = held
+    world.obey = obey
+    world.take(ev.Withdrawn("app"))
+    world.take(event("app", notify.job, "some text"))
+    app = world.state.apps["app"]
+    assert app.notification is None
+    assert not app.awaits(notify.job)

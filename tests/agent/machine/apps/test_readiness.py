@@ -111,12 +111,37 @@ def test_secrets_that_return_to_the_published_values_clear_the_failed_generation
     assert one(world).publication.number == 1
 
 
+def test_secrets_that_return_while_the_restored_generation_is_probed_clear_the_failed_one():
+    world = probing_world(A)
+    world.is_ready = all_but(2)
+    world.probe_seconds = 30.0
+    world.write(A)
+    while one(world).publication.rolled_back is None:
+        world.run(0.1)
+    world.kv[A] = 1
+    world.run(5.0)
+    assert one(world).publication.rolled_back is None
+    assert (one(world).unverified.error, one(world).unverified.fingerprint) == (None, world.live["one"].fingerprint)
+
+
+def test_a_manual_refresh_retries_a_rejected_generation():
+    world = World({"one": app_spec(A)})
+    world.can_render = False
+    world.write(A)
+    world.run(5.0)
+    assert isinstance(one(world).problem, Rejected)
+    world.can_render = True
+    world.take(ev.RefreshRequested())
+    world.run(1.0)
+    assert version(1)(world.live["one"])
+
+
 def test_an_app_that_is_never_ready_ends_with_the_newest_generation():
     world = probing_world(A)
     world.is_ready = nothing
     world.write(A)
     world.run(30.0)
-    assert version(2)(world.live["one"]), "back, and forth again: it was not at vault"
+    assert version(2)(world.live["one"]), "the newest was not the cause"
     assert len(world.published) == 4
     world.run(600.0)
     assert len(world.published) == 4
