@@ -120,7 +120,8 @@ def _statements(postgres: Postgres) -> Iterator[Callable[[], bytes]]:
 
 def _commands(server: Any) -> Iterator[Callable[[], bytes]]:
     commands: list[bytes] = []
-    with redis.Redis(port=server.port, password=server.password).monitor() as monitor:
+    client = redis.Redis(port=server.port, password=server.password, socket_timeout=None)  # Commands may be rare.
+    with client.monitor() as monitor:
 
         def listen() -> None:
             with suppress(redis.exceptions.ConnectionError, OSError, ValueError):

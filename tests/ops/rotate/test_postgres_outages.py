@@ -15,7 +15,7 @@ from lessee.ops.rotate.kinds.postgres import LoginRoles as Kind
 from lessee.ops.rotate.policy import decision
 from lessee.ops.rotate.policy.decision import Outcome
 from support.environments.rotation_targets import RotationTarget
-from support.environments.sound_environment import postgres_with_tls
+from support.environments.server_environment import postgres_with_tls
 from support.servers.certificate_authority import Authority
 from support.systems.postgres import LoginRoles, after_first_call
 

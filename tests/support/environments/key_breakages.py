@@ -1,4 +1,4 @@
-"""How keys of APIs, an MCP server and a frontend are broken, and which check must fail then."""
+"""Ways to break API keys, an MCP server and a frontend, each with the check that must fail."""
 
 import base64
 import gzip
@@ -16,191 +16,191 @@ ROWS = Table()
 broken = ROWS.broken
 
 
-# Keys of other people's APIs
+# API keys of providers
 
 
 @broken("api_keys", "key-present", CRITICAL)
 @contextmanager
-def its_secret_is_not_there(it):
-    with it.with_key(secret="api-keys/nowhere"):
+def its_secret_is_missing(env):
+    with env.with_key(secret="api-keys/nowhere"):
         yield
 
 
 @broken("api_keys", "key-present", CRITICAL)
-def its_secret_has_no_such_key(it):
-    return it.with_key(key="token")
+def its_secret_lacks_the_key(env):
+    return env.with_key(key="token")
 
 
 @broken("api_keys", "key-present", CRITICAL)
-def it_is_a_placeholder(it):
-    return it.with_secret("api-keys/openai", api_key="sk-your_openai_key")
+def it_is_a_placeholder(env):
+    return env.with_secret("api-keys/openai", api_key="sk-your_openai_key")
 
 
 @broken("api_keys", "key-accepted", CRITICAL)
-def the_provider_refuses_it(it):
-    return it.with_secret("api-keys/openai", api_key=it.value())
+def the_provider_rejects_it(env):
+    return env.with_secret("api-keys/openai", api_key=env.value())
 
 
 @broken("api_keys", "key-accepted", CRITICAL)
 @contextmanager
-def it_would_cross_the_network(it):
+def it_would_cross_the_network(env):
     provider = Provider("Authorization", "", host=outside())
-    with it.with_key(url=provider.url):
+    with env.with_key(url=provider.url):
         yield
     provider.close()
     assert provider.requests == []
 
 
 @broken("api_keys", "key-accepted", WARNING)
-def it_is_asked_too_often(it):
-    return it.with_key(url=f"{it.provider.url}/limited")
+def it_is_used_too_often(env):
+    return env.with_key(url=f"{env.provider.url}/limited")
 
 
 @broken("api_keys", "key-accepted", WARNING)
-def it_has_no_credit(it):
-    return it.with_key(url=f"{it.provider.url}/unpaid")
+def it_has_no_credit(env):
+    return env.with_key(url=f"{env.provider.url}/unpaid")
 
 
 @broken("api_keys", "key-accepted", WARNING)
-def the_provider_is_in_trouble(it):
-    return it.with_key(url=f"{it.provider.url}/broken")
-
-
-@broken("api_keys", "key-accepted", WARNING)
-@contextmanager
-def the_provider_moved(it):
-    with it.with_key(url=f"{it.provider.url}/moved"):
-        yield
-    assert "/elsewhere" not in {path for path, _ in it.provider.requests}
-
-
-@broken("api_keys", "key-accepted", WARNING)
-def the_provider_is_away(it):
-    return it.with_key(url=f"https://127.0.0.1:{free_port()}")
+def the_provider_fails(env):
+    return env.with_key(url=f"{env.provider.url}/broken")
 
 
 @broken("api_keys", "key-accepted", WARNING)
 @contextmanager
-def somebody_else_answers_for_the_provider(it):
-    before = len(it.provider.requests)
-    with it.with_environ(SSL_CERT_FILE=str(it.folder / "site.env")):
+def the_provider_moved(env):
+    with env.with_key(url=f"{env.provider.url}/moved"):
         yield
-    assert len(it.provider.requests) == before
+    assert "/elsewhere" not in {path for path, _ in env.provider.requests}
 
 
 @broken("api_keys", "key-accepted", WARNING)
-def no_header_can_hold_it(it):
-    it.values.append("fake\nkey-of-two-lines")
-    return it.with_secret("api-keys/openai", api_key=it.values[-1])
+def the_provider_is_unavailable(env):
+    return env.with_key(url=f"https://127.0.0.1:{free_port()}")
+
+
+@broken("api_keys", "key-accepted", WARNING)
+@contextmanager
+def another_server_answers_for_the_provider(env):
+    before = len(env.provider.requests)
+    with env.with_environ(SSL_CERT_FILE=str(env.folder / "site.env")):
+        yield
+    assert len(env.provider.requests) == before
+
+
+@broken("api_keys", "key-accepted", WARNING)
+def it_is_invalid_in_a_header(env):
+    env.values.append("fake\nkey-of-two-lines")
+    return env.with_secret("api-keys/openai", api_key=env.values[-1])
 
 
 # An MCP server
 
 
 @broken("mcp_auth", "key-present", CRITICAL)
-def the_servers_key_is_not_there(it):
-    return it.with_secret("mcp/memory", api_key=None, other="thing")
+def the_servers_key_is_missing(env):
+    return env.with_secret("mcp/memory", api_key=None, other="thing")
 
 
-@broken("mcp_auth", "key-kept-private", CRITICAL)
-def the_servers_key_would_cross_the_network(it):
-    block = it.config["validate"]["mcp_auth"] | {"url": f"http://{outside()}:{free_port()}/mcp"}
-    return it.with_config(validate={"mcp_auth": block})
+@broken("mcp_auth", "key-over-tls", CRITICAL)
+def the_servers_key_would_cross_the_network(env):
+    block = env.config["validate"]["mcp_auth"] | {"url": f"http://{outside()}:{free_port()}/mcp"}
+    return env.with_config(validate={"mcp_auth": block})
 
 
-@broken("mcp_auth", "key-let-in", CRITICAL)
-def the_server_has_another_key(it):
-    return it.with_secret("mcp/memory", api_key=it.value())
+@broken("mcp_auth", "key-accepted", CRITICAL)
+def the_server_has_another_key(env):
+    return env.with_secret("mcp/memory", api_key=env.value())
 
 
-@broken("mcp_auth", "key-let-in", CRITICAL)
-def the_server_is_away(it):
-    block = it.config["validate"]["mcp_auth"] | {"url": f"http://127.0.0.1:{free_port()}/mcp"}
-    return it.with_config(validate={"mcp_auth": block})
+@broken("mcp_auth", "key-accepted", CRITICAL)
+def the_server_is_unavailable(env):
+    block = env.config["validate"]["mcp_auth"] | {"url": f"http://127.0.0.1:{free_port()}/mcp"}
+    return env.with_config(validate={"mcp_auth": block})
 
 
-@broken("mcp_auth", "key-let-in", CRITICAL, "wrong-key-refused", "no-key-refused")
-def there_is_no_server_at_that_path(it):
-    block = it.config["validate"]["mcp_auth"]
-    return it.with_config(validate={"mcp_auth": block | {"url": block["url"] + "/nowhere"}})
+@broken("mcp_auth", "key-accepted", CRITICAL, "wrong-key-rejected", "missing-key-rejected")
+def the_path_is_not_the_servers(env):
+    block = env.config["validate"]["mcp_auth"]
+    return env.with_config(validate={"mcp_auth": block | {"url": block["url"] + "/nowhere"}})
 
 
-@broken("mcp_auth", "key-let-in", CRITICAL)
+@broken("mcp_auth", "key-accepted", CRITICAL)
 @contextmanager
-def the_proxy_before_the_server_is_in_trouble(it):
-    block = it.config["validate"]["mcp_auth"]
+def the_proxy_in_front_of_the_server_fails(env):
+    block = env.config["validate"]["mcp_auth"]
     with Proxy(urlsplit(block["url"]).port) as proxy:
         proxy.fault = Status(502)
-        with it.with_config(validate={"mcp_auth": block | {"url": f"http://127.0.0.1:{proxy.port}/mcp"}}):
+        with env.with_config(validate={"mcp_auth": block | {"url": f"http://127.0.0.1:{proxy.port}/mcp"}}):
             yield
 
 
-@broken("mcp_auth", "wrong-key-refused", CRITICAL)
-def the_server_takes_any_key(it):
-    return it.with_mcp("any")
+@broken("mcp_auth", "wrong-key-rejected", CRITICAL)
+def the_server_accepts_any_key(env):
+    return env.with_mcp("any")
 
 
-@broken("mcp_auth", "no-key-refused", CRITICAL, "wrong-key-refused")
-def the_server_is_open(it):
-    return it.with_mcp("open")
+@broken("mcp_auth", "missing-key-rejected", CRITICAL, "wrong-key-rejected")
+def the_server_is_open(env):
+    return env.with_mcp("open")
 
 
-# What visitors get
+# The frontend
 
 
 @broken("frontend", "public-variables", CRITICAL)
 @contextmanager
-def a_public_variable_holds_a_secret(it):
-    file = it.folder / "leaky.env"
-    file.write_text(f'A=1\nexport NEXT_PUBLIC_KEY = "{it.secrets["mcp/memory"]["api_key"]}"\n')
-    with it.with_frontend(env_files=[str(file)]):
+def a_public_variable_holds_a_secret(env):
+    file = env.folder / "leaky.env"
+    file.write_text(f'A=1\nexport NEXT_PUBLIC_KEY = "{env.secrets["mcp/memory"]["api_key"]}"\n')
+    with env.with_frontend(env_files=[str(file)]):
         yield
 
 
 @broken("frontend", "public-variables", CRITICAL)
-def an_env_file_is_not_there(it):
-    return it.with_frontend(env_files=["nowhere.env"])
+def an_env_file_is_missing(env):
+    return env.with_frontend(env_files=["nowhere.env"])
 
 
 @broken("frontend", "public-variables", CRITICAL)
-def a_template_gives_a_public_variable_a_secret(it):
-    return it.with_template("build.env.j2", 'VITE_X=x-{{ secret("mcp/memory").api_key }}\n')
+def a_template_puts_a_secret_into_a_public_variable(env):
+    return env.with_template("build.env.j2", 'VITE_X=x-{{ secret("mcp/memory").api_key }}\n')
 
 
 @broken("frontend", "public-variables", CRITICAL)
 @contextmanager
-def a_template_gives_a_public_variable_what_is_a_secret_elsewhere(it):
-    value = it.secrets["mcp/memory"]["api_key"]
+def a_template_puts_the_value_of_another_secret_into_a_public_variable(env):
+    value = env.secrets["mcp/memory"]["api_key"]
     template = "VITE_X={{ secret('frontend/app').x }}\n"
-    with it.with_template("build.env.j2", template), it.with_secret("frontend/app", x=value):
+    with env.with_template("build.env.j2", template), env.with_secret("frontend/app", x=value):
         yield
 
 
 @broken("frontend", "dist-present", CRITICAL)
-def it_was_not_built(it):
-    return it.with_frontend(dist="nowhere")
+def it_was_not_built(env):
+    return env.with_frontend(dist="nowhere")
 
 
 @broken("frontend", "dist-without-secrets", CRITICAL)
-def a_value_is_in_a_source_map(it):
-    return it.with_file("assets/index.js.map", b'{"x": "' + it.secrets["mcp/memory"]["api_key"].encode() + b'"}')
+def a_value_is_in_a_source_map(env):
+    return env.with_file("assets/index.js.map", b'{"x": "' + env.secrets["mcp/memory"]["api_key"].encode() + b'"}')
 
 
 @broken("frontend", "dist-without-secrets", CRITICAL)
-def a_value_is_in_what_is_packed(it):
-    return it.with_file("assets/x.js.gz", gzip.compress(b"x=" + it.secrets["mcp/memory"]["api_key"].encode()))
+def a_value_is_in_a_compressed_file(env):
+    return env.with_file("assets/x.js.gz", gzip.compress(b"x=" + env.secrets["mcp/memory"]["api_key"].encode()))
 
 
 @broken("frontend", "dist-without-secrets", CRITICAL)
-def a_value_is_there_in_base64(it):
-    return it.with_file("assets/x.js", base64.b64encode(it.secrets["mcp/memory"]["api_key"].encode()))
+def a_value_is_in_base64(env):
+    return env.with_file("assets/x.js", base64.b64encode(env.secrets["mcp/memory"]["api_key"].encode()))
 
 
 @broken("frontend", "dist-without-keys", WARNING)
-def what_looks_like_a_key_is_there(it):
-    return it.with_file("assets/x.js", b'k="sk-or-v1-' + secrets.token_hex(16).encode() + b'"')
+def a_string_looks_like_a_key(env):
+    return env.with_file("assets/x.js", b'k="sk-or-v1-' + secrets.token_hex(16).encode() + b'"')
 
 
 @broken("frontend", "dist-without-keys", WARNING)
-def a_private_key_is_there(it):
-    return it.with_file("x.pem", b"-----BEGIN RSA PRIVATE KEY-----\nMII")
+def a_file_has_a_private_key(env):
+    return env.with_file("x.pem", b"-----BEGIN RSA PRIVATE KEY-----\nMII")

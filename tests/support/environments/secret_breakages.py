@@ -1,4 +1,4 @@
-"""How secrets are not as they should be, and which check must fail then."""
+"""Ways to break secrets, each with the check that must fail."""
 
 import secrets
 import tempfile
@@ -6,21 +6,21 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from support.environments.app_environment import halves
 from support.environments.breakages import CRITICAL, WARNING, Table
-from support.environments.premises import halves
-from support.environments.sound_environment import Authority
+from support.environments.server_environment import Authority
 
 ROWS = Table()
 broken = ROWS.broken
 
 
-def as_another(policy):
-    """A way to run it with a token that may do less."""
+def with_another_token(policy):
+    """Run it with a token that has fewer permissions."""
 
     @contextmanager
-    def run(it):
-        it.bao.ask("PUT", "sys/policies/acl/lesser", {"policy": policy})
-        with it.with_environ(VAULT_TOKEN=it.token_with("lesser")):
+    def run(env):
+        env.bao.ask("PUT", "sys/policies/acl/lesser", {"policy": policy})
+        with env.with_environ(VAULT_TOKEN=env.token_with("lesser")):
             yield
 
     return run
@@ -34,90 +34,90 @@ path "secret/metadata/testing/*" { capabilities = ["read", "list"] }
 
 
 @broken("secrets", "all-read", WARNING)
-def one_of_them_may_not_be_read(it):
-    return as_another(LESS)(it)
+def a_secret_may_not_be_read(env):
+    return with_another_token(LESS)(env)
 
 
 @contextmanager
-def more(it, path, **fields):
-    """A secret more."""
-    it.bao.put(path, **fields)
+def more(env, path, **fields):
+    """Add a secret."""
+    env.bao.put(path, **fields)
     yield
-    it.bao.ask("DELETE", f"secret/metadata/{path}")
+    env.bao.ask("DELETE", f"secret/metadata/{path}")
 
 
 @broken("secrets", "no-placeholders", CRITICAL)
-def a_value_is_a_placeholder(it):
-    return more(it, "testing/deep/er/x", note="changeme")
+def a_value_is_a_placeholder(env):
+    return more(env, "testing/deep/er/x", note="changeme")
 
 
 @broken("secrets", "no-placeholders", CRITICAL)
-def a_value_is_empty(it):
-    return more(it, "testing/x", password="")
+def a_value_is_empty(env):
+    return more(env, "testing/x", password="")
 
 
 @broken("secrets", "not-guessable", CRITICAL)
-def a_value_is_a_common_password(it):
-    return more(it, "testing/x", password="Password123")
+def a_value_is_a_common_password(env):
+    return more(env, "testing/x", password="Password123")
 
 
 @broken("secrets", "not-guessable", CRITICAL)
-def a_password_is_its_users_name(it):
-    return more(it, "testing/x", username="production-simba", password="production-simba")
+def a_password_is_its_users_name(env):
+    return more(env, "testing/x", username="production-simba", password="production-simba")
 
 
 @broken("secrets", "long-enough", WARNING)
-def a_password_is_short(it):
-    it.values.append(secrets.token_hex(5))
-    return more(it, "testing/x", password=it.values[-1])
+def a_password_is_short(env):
+    env.values.append(secrets.token_hex(5))
+    return more(env, "testing/x", password=env.values[-1])
 
 
 @broken("secrets", "not-repeated", WARNING)
-def a_value_stands_twice(it):
-    return more(it, "testing/x", token=it.secrets["mcp/memory"]["api_key"])
+def a_value_is_repeated(env):
+    return more(env, "testing/x", token=env.secrets["mcp/memory"]["api_key"])
 
 
 @broken("secrets", "environments-differ", CRITICAL)
-def a_value_stands_in_production_too(it):
-    return more(it, "production/x", token=it.secrets["mcp/memory"]["api_key"])
+def a_value_is_also_in_production(env):
+    return more(env, "production/x", token=env.secrets["mcp/memory"]["api_key"])
 
 
-def age(it):
-    """Of the password of the database, in seconds."""
-    made = it.bao.ask("GET", "secret/data/testing/database/postgres")["data"]["metadata"]["created_time"]
-    return (datetime.now(UTC) - datetime.fromisoformat(made)).total_seconds()
+def age(env):
+    """The age of the database's password, in seconds."""
+    created = env.bao.ask("GET", "secret/data/testing/database/postgres")["data"]["metadata"]["created_time"]
+    return (datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()
 
 
-def rotated(it, every):
-    block = it.config["rotation"]["postgres"] | {"every": f"{max(round(every * 1000), 100)}ms"}
-    return it.with_config(rotation={"postgres": block})
+def with_period(env, seconds):
+    block = env.config["rotation"]["postgres"] | {"rotation_period": f"{max(round(seconds * 1000), 100)}ms"}
+    return env.with_config(rotation={"postgres": block})
 
 
-@broken("secrets", "rotated-in-time", WARNING)
-def a_password_was_not_rotated(it):
-    return rotated(it, (age(it) + 1) * 0.7)
+@broken("secrets", "rotated-on-time", WARNING)
+def a_password_was_not_rotated(env):
+    return with_period(env, (age(env) + 1) * 0.7)
 
 
-@broken("secrets", "rotated-in-time", CRITICAL)
-def a_password_was_not_rotated_twice_in_a_row(it):
-    return rotated(it, age(it) / 10)
+@broken("secrets", "rotated-on-time", CRITICAL)
+def a_password_was_not_rotated_twice_in_a_row(env):
+    return with_period(env, age(env) / 10)
 
 
 @broken("secrets", "not-deleted", CRITICAL)
 @contextmanager
-def what_a_template_reads_is_deleted(it):
-    it.bao.ask("DELETE", "secret/data/testing/frontend/app")
+def a_secret_of_a_template_is_deleted(env):
+    env.bao.ask("DELETE", "secret/data/testing/frontend/app")
     yield
-    it.write("frontend/app", **it.secrets["frontend/app"])
+    env.write("frontend/app", **env.secrets["frontend/app"])
 
 
 @broken("secrets", "no-password-in-urls", WARNING)
-def a_url_holds_a_password(it):
-    return more(it, "testing/x", url=f"postgres://simba:{it.value()}@db:5432/simba")
+def a_url_contains_a_password(env):
+    return more(env, "testing/x", url=f"postgres://simba:{env.value()}@db:5432/simba")
 
 
 def issued(days):
-    """A certificate with its key."""
+    """A certificate that is valid for so many days, with its key."""
     with tempfile.TemporaryDirectory() as folder:
         authority = Authority(Path(folder, "ca.pem"))
         authority.issue(Path(folder, "pair.pem"), days)
@@ -125,21 +125,21 @@ def issued(days):
 
 
 @broken("secrets", "certificates-valid", WARNING)
-def a_certificate_ends_next_week(it):
-    return more(it, "testing/x", **issued(7))
+def a_certificate_expires_next_week(env):
+    return more(env, "testing/x", **issued(7))
 
 
 @broken("secrets", "certificates-valid", CRITICAL)
-def a_certificate_ends_tomorrow(it):
-    return more(it, "testing/x", **issued(1))
+def a_certificate_expires_tomorrow(env):
+    return more(env, "testing/x", **issued(1))
 
 
 @broken("secrets", "certificates-valid", CRITICAL)
-def a_certificate_is_rubbish(it):
-    return more(it, "testing/x", pem="-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----")
+def a_certificate_is_invalid(env):
+    return more(env, "testing/x", pem="-----BEGIN CERTIFICATE-----\ninvalid\n-----END CERTIFICATE-----")
 
 
-@broken("secrets", "keys-fit-certificates", CRITICAL)
-def a_private_key_is_anothers(it):
+@broken("secrets", "keys-match-certificates", CRITICAL)
+def a_private_key_does_not_match(env):
     pair = issued(90) | {"private_key": issued(90)["private_key"]}
-    return more(it, "testing/x", **pair)
+    return more(env, "testing/x", **pair)

@@ -1,4 +1,4 @@
-"""A whole environment of real servers in which `lessee validate` finds nothing wrong, and ways to change it."""
+"""A valid environment of real servers, in which `lessee validate` finds no problems, and ways to change it."""
 
 import copy
 import json
@@ -20,9 +20,9 @@ from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.certificate_authority import Authority
 from support.servers.redis_server import Redis
-from support.servers.s3_server import Store
+from support.servers.s3_server import S3Server
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 POLICY = """
 path "secret/data/testing/*"     { capabilities = ["read"] }
 path "secret/metadata/testing/*" { capabilities = ["read", "list"] }
@@ -38,18 +38,18 @@ listener "tcp" {{
 """
 AUDIT = 'audit "file" "tests" {{ options {{ file_path = "{file}" }} }}\n'
 USERS = {"app": ["Read:docs", "Write:docs", "List:docs", "Read:open", "Write:open", "List:open"]}
-"""Of the object store, with what they may do; the admin is beside them."""
+"""Users of the object store with their permissions, in addition to the admin."""
 
 
-class Environment:
-    """Servers, their credentials in OpenBao, a running agent, and a configuration that names them all."""
+class ServerEnvironment:
+    """Servers, their credentials in OpenBao, a running agent, and a configuration with all of them."""
 
     def __init__(self, folder, memory, postgres):
         self.folder, self.postgres = folder, postgres
         self.values = []
-        """All that no output may hold."""
+        """The values that no output may contain."""
         self.prefix = []
-        """A program that runs `lessee`, with its arguments."""
+        """A program that runs `lessee`, and its arguments."""
         self._servers = ExitStack()
         self._agent = None
         try:
@@ -66,18 +66,18 @@ class Environment:
                 self.postgres.sql(f"DROP ROLE {role}")
 
     def value(self):
-        """A new value, that no output may hold."""
+        """A new value that no output may contain."""
         self.values.append(secrets.token_hex(12))
         return self.values[-1]
 
     def write(self, path, **fields):
-        """A secret of the environment; what it held before, fields that are None left out."""
+        """Write a secret of the environment, without fields that are None."""
         self.secrets[path] = {key: value for key, value in fields.items() if value is not None}
         self.bao.put(f"testing/{path}", **self.secrets[path])
 
     @contextmanager
     def with_secret(self, path, **fields):
-        """A secret with other fields, for as long as it lasts; None takes a field away."""
+        """Change fields of a secret inside this context; None removes a field."""
         before = self.secrets[path]
         self.write(path, **before | fields)
         yield
@@ -85,7 +85,7 @@ class Environment:
 
     @contextmanager
     def with_config(self, **blocks):
-        """Other blocks of the configuration; keys of `vault` and `validate` are put over those that are there."""
+        """Replace blocks of the configuration; of `vault` and `validate` only the given keys."""
         before, self.config = self.config, copy.deepcopy(self.config)
         for name, block in blocks.items():
             self.config[name] = self.config[name] | block if name in {"vault", "validate"} else block
@@ -93,7 +93,7 @@ class Environment:
         self.config = before
 
     def with_token(self, policies, **settings):
-        """A token of its own instead of the login by AppRole."""
+        """Use a new token instead of the login by AppRole."""
         body = {"policies": policies, **settings}
         token = self.bao.ask("POST", "auth/token/create", body)["auth"]["client_token"]
         self.values.append(token)
@@ -108,12 +108,12 @@ class Environment:
 
     @contextmanager
     def with_agent(self, agent):
-        """The status of another agent than that of the environment."""
-        with self.with_config(state=str(agent.state)):
+        """Use the status of another agent."""
+        with self.with_config(state_dir=str(agent.state)):
             yield
 
     def validate(self, *arguments, **environ):
-        """Run it; that no output holds a value is seen to each time."""
+        """Run the command, and check that its output contains no value."""
         (self.folder / "lessee.yaml").write_text(yaml.safe_dump(self.config))
         done = subprocess.run(
             [*self.prefix, sys.executable, "-m", "lessee", "validate", *arguments],
@@ -124,16 +124,16 @@ class Environment:
             timeout=60,
             check=False,
         )
-        told = [value for value in self.values if value in done.stdout + done.stderr]
-        assert not told, f"{len(told)} values are in what {arguments} printed"
+        printed = [value for value in self.values if value in done.stdout + done.stderr]
+        assert not printed, f"{len(printed)} values are in the output of {arguments}"
         return done
 
     def results(self, *arguments, **environ):
-        """All results, by component and check."""
+        """The results by component and check."""
         done = self.validate("--format", "json", *arguments, **environ)
         assert done.stderr == "", done.stderr
         found = json.loads(done.stdout)["results"]
-        return {(one["component"], one["check"]): one for one in found}
+        return {(result["component"], result["check"]): result for result in found}
 
     def _start(self, memory):
         self._start_vault()
@@ -144,12 +144,12 @@ class Environment:
         self._write_secrets()
         self._start_agent(memory)
         socket = str(self._agent.state)
-        block = {"rights": {"tables": ["orders"], "create": True}}
+        block = {"privileges": {"tables": ["orders"], "create": True}}
         cache = {"secret": "cache/database", "redis": "cache/redis"}
         self.config = {
             "environment": "testing",
             "vault": {"address": self.secure["good"], "ca_file": str(self.authority), "auth": self._auth},
-            "state": socket,
+            "state_dir": socket,
             "validate": {"timeout": "20s", "database": block, "storage": {}, "mcp_cache": cache},
         }
 
@@ -199,16 +199,16 @@ class Environment:
         identities.append({"name": "anonymous", "actions": ["Read:open", "List:open"]})
         users = self.folder / "users.json"
         users.write_text(json.dumps({"identities": identities}))
-        self.store = Store(folder, free_port(), users, self.pair)
+        self.store = S3Server(folder, free_port(), users, self.pair)
         self._servers.callback(self.store.close)
         admin = dict(zip(("access_key_id", "secret_access_key"), self.keys["admin"], strict=True))
-        eventually(lambda: self.store.lets_in(**admin), "the store", PATIENCE)
+        eventually(lambda: self.store.accepts(**admin), "the store", TIMEOUT)
         self.admin = self.store.client(**admin)
         self.admin.create_bucket(Bucket="open")
-        eventually(self._is_warm, "a volume for the bucket", PATIENCE)
+        eventually(self._is_warm, "a volume for the bucket", TIMEOUT)
 
     def _is_warm(self):
-        # The first object of a bucket finds no volume to lie in.
+        # The first write to a bucket fails until it has a volume.
         try:
             return self.admin.put_object(Bucket="open", Key="a", Body=b"b")
         except ClientError:
@@ -259,7 +259,7 @@ MORE_USERS = {
 
 @contextmanager
 def clock_ahead(environment, seconds):
-    """This machine's clock as `lessee validate` sees it."""
+    """Let this machine's clock be ahead for `lessee validate`."""
     need(shutil.which("faketime"), "needs libfaketime: apt install faketime")
     environment.prefix = ["faketime", "-f", f"+{seconds}s"]
     yield
@@ -268,7 +268,7 @@ def clock_ahead(environment, seconds):
 
 @contextmanager
 def postgres_with_tls(environment):
-    """The database server takes TLS too, with the certificate of the environment."""
+    """Enable TLS of the database server, with the environment's certificate."""
     sql = environment.postgres.sql
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         pair = shutil.copy(environment.pair, folder)

@@ -1,4 +1,4 @@
-"""An environment that is sound to the last file: secrets, an agent with its app, an MCP server, a frontend, a key."""
+"""A valid environment for the checks of apps: secrets, an agent with an app, an MCP server, a frontend, an API key."""
 
 import secrets
 import subprocess
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from urllib.request import Request, urlopen
 
 from lessee.host.openbao import OpenBao, free_port
-from support.environments.sound_environment import Authority, Environment
+from support.environments.server_environment import Authority, ServerEnvironment
 from support.needs import need
 from support.paths import TESTS
 from support.programs.sidecar import App, Sidecar, eventually
@@ -30,12 +30,17 @@ TEMPLATES = {
     "build.env.j2": 'VITE_API_URL={{ secret("frontend/app").api_url }}\nAPI_KEY={{ secret("mcp/memory").api_key }}\n',
     "tls.pem.j2": '{{ certificate("pki/issue/web", common_name="web.local", ttl="1h").private_key }}\n',
 }
-ROTATION = {"kind": "vault", "secret": "database/postgres", "keys": {"password": {"generate": 40}}, "every": "24h"}
+ROTATION = {
+    "kind": "vault",
+    "secret": "database/postgres",
+    "keys": {"password": {"generate": 40}},
+    "rotation_period": "24h",
+}
 MCP = str(TESTS / "support/programs/mcp_server.py")
 
 
-class Premises(Environment):
-    """As an Environment, of other parts. `environ`: variables of each run."""
+class AppEnvironment(ServerEnvironment):
+    """As `ServerEnvironment`, with other parts. `environ`: the environment variables of each run."""
 
     def __init__(self, folder, memory):
         self.environ = {}
@@ -55,34 +60,34 @@ class Premises(Environment):
 
     @contextmanager
     def with_template(self, name, text):
-        """Another template than the agent's, which does not see it."""
+        """Replace a template, but not the agent's copy of it."""
         (self.templates / name).write_text(text)
         yield
         (self.templates / name).write_text(TEMPLATES[name])
 
     @contextmanager
     def with_app(self, **keys):
-        """Another block of the app; the agent keeps its own."""
+        """Replace keys of the app's block, but not in the agent's configuration."""
         app = self.config["apps"]["web"]
-        with self.with_config(apps={"web": {key: one for key, one in (app | keys).items() if one is not None}}):
+        with self.with_config(apps={"web": {key: value for key, value in (app | keys).items() if value is not None}}):
             yield
 
     @contextmanager
     def within(self, script):
-        """A run in a mount namespace of its own, in which a shell has done something."""
+        """Run it in its own mount namespace, after a shell script."""
         command = ["unshare", "-rm", "sh", "-ec", f'{script}\nexec "$@"', "sh"]
         with suppress(FileNotFoundError):
-            tried = subprocess.run([*command, "true"], capture_output=True, check=False)
-        need(tried.returncode == 0, f"needs mount namespaces: {tried.stderr}")
+            result = subprocess.run([*command, "true"], capture_output=True, check=False)
+        need(result.returncode == 0, f"needs mount namespaces: {result.stderr}")
         before, self.prefix = self.prefix, command
         yield
         self.prefix = before
 
     @contextmanager
-    def with_mcp(self, how):
-        """Another MCP server, that lets in as `how` says."""
+    def with_mcp(self, mode):
+        """Another MCP server; `mode` says which keys it accepts."""
         port = free_port()
-        arguments = [sys.executable, MCP, str(port), how, str(self.folder / "mcp.key")]
+        arguments = [sys.executable, MCP, str(port), mode, str(self.folder / "mcp.key")]
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}/mcp"
@@ -96,7 +101,7 @@ class Premises(Environment):
             process.wait()
 
     def with_key(self, name="openai", **keys):
-        """Another block of the one API key."""
+        """Replace keys of the API key's block."""
         block = self.config["validate"]["api_keys"]["openai"] | keys
         return self.with_config(validate={"api_keys": {name: block}})
 
@@ -105,7 +110,7 @@ class Premises(Environment):
 
     @contextmanager
     def with_file(self, name, content):
-        """One file more in what visitors get."""
+        """Add a file to the build's output."""
         path = self.dist / name
         path.write_bytes(content)
         yield
@@ -126,8 +131,8 @@ class Premises(Environment):
         (self.folder / "mcp.key").write_text(self.secrets["mcp/memory"]["api_key"])
         self._servers.enter_context(self.with_mcp("only"))
         self.config = {
-            **{key: self.agent.config[key] for key in ("vault", "state", "apps")},
-            "templates": "templates",
+            **{key: self.agent.config[key] for key in ("vault", "state_dir", "apps")},
+            "template_dir": "templates",
             "environment": "testing",
             "setup": {"environments": ["testing", "production"]},
             "rotation": {"postgres": ROTATION},
@@ -148,7 +153,7 @@ class Premises(Environment):
         self.bao.ask("PUT", "sys/policies/acl/operator", {"policy": OPERATOR})
         self.token = self.token_with("operator")
         files = {"role_id_file": self.folder / "role_id", "secret_id_file": self.folder / "secret_id"}
-        for file, value in zip(files.values(), self.bao.approle("premises", POLICY), strict=True):
+        for file, value in zip(files.values(), self.bao.approle("environment", POLICY), strict=True):
             file.touch(0o600)
             file.write_text(value)
             self.values.append(value)
@@ -183,13 +188,13 @@ class Premises(Environment):
             (disk / name).write_text(text)
             (self.templates / name).write_text(text)
         self.agent.web["files"] = [{"template": name} for name in TEMPLATES]
-        self.agent.web["public"] = ["VITE_API_URL"]
+        self.agent.web["public_variables"] = ["VITE_API_URL"]
         self.agent.start()
         self.name = f"prem{secrets.token_hex(3)}"
         app = App(self.name, self.agent.directory / "app.env")
         self._servers.callback(app.close)
         self.values.append((self.agent.directory / "tls.pem").read_text().splitlines()[1])
-        # The agent need not tell anybody for that.
+        # Only for the checks: the agent's own configuration has no `notify` and `ready`.
         listening = Provider("X", "x")
         self._servers.callback(listening.close)
         self.agent.web["notify"] = {"process": {"name": self.name}}
@@ -200,17 +205,17 @@ class Premises(Environment):
         (self.dist / "assets").mkdir(parents=True)
         (self.dist / "index.html").write_text("<script src=assets/index.js></script>")
         (self.dist / "assets/index.js").write_text('fetch("https://api.example.org/v1")')
-        (self.folder / "site.env").write_text("VITE_API_URL=https://api.example.org/v1\nTOKEN=of-the-build-alone\n")
+        (self.folder / "site.env").write_text("VITE_API_URL=https://api.example.org/v1\nTOKEN=only-for-the-build\n")
 
 
 def halves(pem):
-    """A certificate and its private key, of one file that holds both."""
+    """A certificate and its private key, from a file with both."""
     certificate, mark, key = pem.partition("-----BEGIN PRIVATE KEY-----")
     return {"certificate": certificate, "private_key": mark + key}
 
 
 def answers(url):
-    """Whether somebody takes a connection there."""
+    """Whether a server accepts connections there."""
     try:
         urlopen(Request(url), timeout=1).close()
     except OSError as exc:
