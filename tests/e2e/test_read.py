@@ -11,7 +11,7 @@ import pytest
 
 from lessee.core.generation import File, Generation
 from lessee.publishing.publication import Publisher
-from lessee.publishing.reader import read_whole
+from lessee.publishing.reader import read_generation
 from support.needs import need
 from support.programs.restless_publisher import LINES, restless
 from support.programs.sidecar import eventually
@@ -51,7 +51,7 @@ def test_files_read_together_are_of_one_generation_however_fast_they_change(web)
     # No reader is ever so pressed by an agent: a generation is gone as soon as the next one is there.
     with restless(web, FILES, keeps=False):
         for _ in range(READS):
-            contents = read_whole(web, FILES, timeout=0)
+            contents = read_generation(web, FILES, timeout=0)
             assert [len(contents[name].splitlines()) for name in FILES] == [LINES, LINES]
             assert len(numbers(contents.values())) == 1
             seen |= numbers(contents.values())
@@ -119,10 +119,10 @@ def test_a_user_without_permission_gets_the_reason(web, publish):
 import os, sys
 from pathlib import Path
 from lessee.core.errors import LesseeError
-from lessee.publishing.reader import read_whole
+from lessee.publishing.reader import read_generation
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 try:
-    read_whole(Path(sys.argv[1]), ["app.env"], timeout=0)
+    read_generation(Path(sys.argv[1]), ["app.env"], timeout=0)
 except LesseeError as exc:
     print(exc)
     sys.exit(exc.exit_code)

@@ -49,13 +49,13 @@ def publish(tracer, job, *, then=()):
     tracer.end_updates()
 
 
-def test_a_cancelled_probe_ends_its_own_update_and_not_the_next_one(sent):
+def test_a_canceled_probe_ends_its_own_update_and_not_the_next_one(sent):
     exporter, tracer = sent
     publish(tracer, 1, then=[cmd.Probe("web", 50, 0.0, 0.0)])
     publish(tracer, 2, then=[cmd.CancelProbe("web", 50), cmd.Probe("web", 51, 0.0, 0.0)])
     updates = [span for span in exporter.get_finished_spans() if span.name == "update"]
     assert [one.attributes["lessee.generation"] for one in updates] == [1], "the second is still running"
-    assert ("probe", "cancelled") in outcomes(exporter)
+    assert ("probe", "canceled") in outcomes(exporter)
     tracer.end(ev.ReadinessPassed("web", 51))
     tracer.end_updates()
     last = exporter.get_finished_spans()[-1]

@@ -23,7 +23,7 @@ def test_every_address_and_tls_setting_reaches_the_transport():
         server_name="vault",
         client_cert_file="c.pem",
         client_key_file="c.key",
-        insecure=True,
+        tls_skip_verify=True,
     )
 
 

@@ -189,8 +189,8 @@ def test_a_certificate_of_another_name_is_refused(tls_port, certificate):
     assert "certificate" in failure.text
 
 
-def test_insecure_accepts_any_certificate(tls_port):
-    assert answer_from(Address(f"https://127.0.0.1:{tls_port}", insecure=True)) == {"good": True}
+def test_tls_skip_verify_accepts_any_certificate(tls_port):
+    assert answer_from(Address(f"https://127.0.0.1:{tls_port}", tls_skip_verify=True)) == {"good": True}
 
 
 def test_a_connection_that_the_server_closed_is_replaced_without_an_error(fault):

@@ -27,7 +27,7 @@ start here:
   lessee setup --plan         for operators: print what a server lacks; then validate, rotate,
                               backup, emergency, monitor, audit
 
-The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml, in this order.
+The configuration file is the first of --config, $LESSEE_CONFIG, ./lessee.yaml and /etc/lessee/lessee.yaml.
 exit codes: 64 usage, 65 template or archive, 69 Vault or agent unavailable, 70 internal error,
             73 cannot write, 75 app not notified or work incomplete, 77 denied, 78 configuration"""
 

@@ -43,9 +43,9 @@ def _check_environments(environments: tuple[str, ...], problems: Problems) -> No
     if _RESERVED in environments:
         what = f"the name `{_RESERVED}` is reserved for what all environments share"
         problems.add_dependent(at, what, todo="choose another name")
-    for one, other in permutations(environments, 2):
-        if other.lower().startswith(f"{one.lower()}-"):
-            what = f"`{other}` begins with `{one}-`, and so do the names of the policies and roles of `{one}`"
+    for name, other in permutations(environments, 2):
+        if other.lower().startswith(f"{name.lower()}-"):
+            what = f"`{other}` begins with `{name}-`, and so do the names of the policies and roles of `{name}`"
             problems.add_dependent(at, what, todo="rename one of the two")
 
 

@@ -22,7 +22,7 @@ def _bytes(text: str) -> Iterator[bytes]:
     end = 0
     for found in _ESCAPE.finditer(text):
         yield _plain(text[end : found.start()])
-        yield _meant(found)
+        yield _decode_escape(found)
         end = found.end()
     yield _plain(text[end:])
 
@@ -33,7 +33,7 @@ def _plain(text: str) -> bytes:
     return text.encode()
 
 
-def _meant(found: re.Match[str]) -> bytes:
+def _decode_escape(found: re.Match[str]) -> bytes:
     kind, text = found.lastgroup, found[found.lastgroup or 0]
     match kind:
         case "char":

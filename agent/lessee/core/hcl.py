@@ -70,7 +70,7 @@ class _Reader:
             self._at = found.end()
         return found
 
-    def _takes(self, mark: str) -> bool:
+    def _accept(self, mark: str) -> bool:
         there = self._text.startswith(mark, self._at)
         self._at += len(mark) if there else 0
         return there
@@ -100,7 +100,7 @@ class _Hcl(_Reader):
         while self._at < len(self._text) and self._text[self._at] != "}":
             yield self._item()
             self._skip()
-            self._takes(",")
+            self._accept(",")
             self._skip()
         if not self._depth and self._at < len(self._text):
             raise self._error("a } has no matching {")
@@ -113,7 +113,7 @@ class _Hcl(_Reader):
             self._skip()
         if keys and self._text.startswith("{", self._at):
             return Item(tuple(keys), self._block(), line)
-        if len(keys) == 1 and self._takes("="):
+        if len(keys) == 1 and self._accept("="):
             self._skip()
             return Item(tuple(keys), self._value(), line)
         what = f"after the key {keys[0]!r} expected = or {{" if keys else "expected a key"
@@ -128,9 +128,9 @@ class _Hcl(_Reader):
     def _block(self) -> Block:
         self._enter()
         line, start = self._line(), self._at
-        self._takes("{")
+        self._accept("{")
         items = tuple(self._items())
-        if not self._takes("}"):
+        if not self._accept("}"):
             raise self._error("a { is not closed", start, "close it with }")
         self._depth -= 1
         return Block(items, line)
@@ -161,14 +161,14 @@ class _Hcl(_Reader):
     def _list(self) -> Iterator[Value]:
         self._enter()
         start = self._at
-        self._takes("[")
+        self._accept("[")
         self._skip()
-        while not self._takes("]"):
+        while not self._accept("]"):
             if self._at == len(self._text):
                 raise self._error("a [ is not closed", start, "close it with ]")
             yield self._value()
             self._skip()
-            if not self._takes(",") and not self._text.startswith("]", self._at):
+            if not self._accept(",") and not self._text.startswith("]", self._at):
                 raise self._error(f"in a list expected a comma or ], found {self._found()}")
             self._skip()
         self._depth -= 1
@@ -196,7 +196,7 @@ class _Hcl(_Reader):
                     return Text("".join(parts), self._source, line, is_multiline=False)
                 case "\\":
                     self._at += 1
-                case "$" if not braces and self._takes("{"):
+                case "$" if not braces and self._accept("{"):
                     # The content of ${ } is taken literally, with quotes and escapes.
                     parts.append(self._unescaped(begin, found.start()))
                     braces, begin = 1, found.start()
@@ -254,9 +254,9 @@ class _Json(_Reader):
     def _value(self) -> Value:
         self._take(self._SPACE)
         line = self._line()
-        if self._takes("{"):
+        if self._accept("{"):
             return Block(tuple(self._members()), line)
-        if self._takes("["):
+        if self._accept("["):
             return tuple(self._elements())
         try:
             value, self._at = self._DECODER.raw_decode(self._text, self._at)
@@ -269,7 +269,7 @@ class _Json(_Reader):
             line = self._line()
             key = self._value()
             self._take(self._SPACE)
-            if not isinstance(key, Text) or not self._takes(":"):
+            if not isinstance(key, Text) or not self._accept(":"):
                 raise self._error("this is not JSON: expected a key in double quotes and a colon")
             yield Item((key.value,), self._value(), line)
 
@@ -280,10 +280,10 @@ class _Json(_Reader):
     def _separated(self, end: str) -> Iterator[None]:
         self._enter()
         self._take(self._SPACE)
-        while not self._takes(end):
+        while not self._accept(end):
             yield
             self._take(self._SPACE)
-            if not self._takes(",") and not self._text.startswith(end, self._at):
+            if not self._accept(",") and not self._text.startswith(end, self._at):
                 raise self._error(f"this is not JSON: expected a comma or {end}, found {self._found()}")
             self._take(self._SPACE)
         self._depth -= 1

@@ -87,7 +87,7 @@ def describe(exc: Exception) -> str:
     known = {
         "AuthenticationError": "the password is missing or wrong",
         "AuthenticationWrongNumberOfArgsError": "the password is missing or wrong",
-        "NoPermissionError": "its user lacks permissions; grant those in the manual",
+        "NoPermissionError": "its user lacks permissions; grant those that the manual lists",
         "BusyLoadingError": "it is loading its data",
         "ReadOnlyError": "it is a read-only replica",
         "TimeoutError": "no answer in time",

@@ -22,12 +22,12 @@ class Watcher:
         self._changed = changed
         self._stop = threading.Event()
         self._stamps: Mapping[Path, Stamp] = {}
-        self._all_beside = False
+        self._whole_directories = False
 
     def watch(self, stamps: Mapping[Path, Stamp], *, whole_directories: bool = False) -> None:
         """Watch these files instead of others; with `whole_directories` any change in their directories counts."""
         same = self._stamps.keys() == stamps.keys() and not self._stop.is_set()
-        self._stamps, self._all_beside = stamps, whole_directories
+        self._stamps, self._whole_directories = stamps, whole_directories
         if not same:
             self._stop.set()
             self._stop = threading.Event()
@@ -45,7 +45,7 @@ class Watcher:
         # ConfigMap, it watches the directory of the link's target too.
         directories = {directory for path in self._stamps for directory in (path.parent, path.resolve().parent)}
         for changes in _changes(stop, {directory for directory in directories if directory.is_dir()}):
-            if (changes and self._all_beside) or self._is_edited():
+            if (changes and self._whole_directories) or self._is_edited():
                 self._changed()
 
     def _is_edited(self) -> bool:

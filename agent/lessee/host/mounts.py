@@ -1,4 +1,4 @@
-"""Tells whether a directory is in memory (tmpfs or ramfs)."""
+"""Checks whether a directory is in memory (tmpfs or ramfs)."""
 
 import ctypes
 import os

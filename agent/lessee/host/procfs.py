@@ -1,4 +1,4 @@
-"""Reads processes from /proc: what one of them is, and which of them run."""
+"""Reads processes from /proc: their identity and state, and which of them run."""
 
 import os
 import re

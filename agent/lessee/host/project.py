@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -174,6 +175,11 @@ def template_of(folder: Path, name: str) -> str:
         )
     try:
         return (folder / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        todo = (
+            f"{_similar_template(folder, name)}paths are relative to the configuration's directory, or to template_dir"
+        )
+        raise TemplateError("template not found", where=str(folder / name), todo=todo, rule=_UNREADABLE) from None
     except OSError as exc:
         what = f"the template cannot be read: {exc.strerror}"
         raise TemplateError(what, where=str(folder / name), rule=_UNREADABLE) from None
@@ -183,6 +189,18 @@ def template_of(folder: Path, name: str) -> str:
     except ValueError:
         what = f"{name!r} is not a valid name of a template"
         raise TemplateError(what, where=os.fspath(folder), rule=_UNREADABLE) from None
+
+
+def _similar_template(folder: Path, name: str) -> str:
+    """A question for a template with a similar name in the same directory; empty without one."""
+    from difflib import get_close_matches  # noqa: PLC0415  # Only errors need it.
+
+    directory = (folder / name).parent
+    with suppress(OSError):
+        names = sorted(path.name for path in directory.iterdir() if path.suffix == Path(name).suffix)
+        if similar := get_close_matches(Path(name).name, names, n=1, cutoff=0.8):
+            return f"did you mean {PurePosixPath(name).with_name(similar[0])}? "
+    return ""
 
 
 def check_has_apps(project: Project) -> None:

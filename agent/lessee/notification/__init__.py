@@ -1,1 +1,1 @@
-"""Tells an app of its new files, and looks whether it works with them."""
+"""Notifies an app of its new files, and probes whether it is ready with them."""

@@ -1,4 +1,4 @@
-"""Signals or restarts a process by its descriptor, unless the signal would terminate it against its will."""
+"""Signals or restarts a process by its pidfd, unless the signal would terminate it unintentionally."""
 
 import errno
 import os
@@ -139,7 +139,7 @@ def _with_pidfd(
     found = find(target)
     if not isinstance(found, ProcessInfo):
         return found
-    info = _behind_init(found, number)
+    info = _skip_init(found, number)
     process = info.identity
     try:
         pidfd = os.pidfd_open(process.pid)
@@ -227,7 +227,7 @@ def _why_running(pid: int) -> str:
         return "its state is not visible in /proc"
 
 
-def _behind_init(info: ProcessInfo, number: int) -> ProcessInfo:
+def _skip_init(info: ProcessInfo, number: int) -> ProcessInfo:
     """Return the child of an init such as tini or docker-init, which forwards each signal; else `info`.
 
     An init ends when its child does. SIGKILL to it would leave the child running, and does not reach PID 1. An init

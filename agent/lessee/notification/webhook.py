@@ -9,7 +9,7 @@ from lessee.host.http_client import ErrorKind, HttpError
 from lessee.notification.results import Delivered, DeliveryFailed
 
 _SUCCESS = range(200, 300)
-_UNQUOTED = "/%:@!$&'()*+,;=?~"  # Of RFC 3986: only what no request line may hold is written otherwise.
+_UNQUOTED = "/%:@!$&'()*+,;=?~"  # RFC 3986: only characters that a request line must not contain are percent-encoded.
 
 
 def call(target: HttpTarget, timeout: float) -> Delivered | DeliveryFailed:

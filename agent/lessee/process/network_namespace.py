@@ -1,8 +1,8 @@
-"""Replaces itself by a program in a network namespace of its own, which ends with its parent.
+"""Replaces this process with a program that has a network namespace of its own and ends with its parent.
 
 `python -I network_namespace.py ROOT PROGRAM ARGUMENT…`: ROOT becomes the root directory of the program, which must be
-statically linked. It exits with 77 where the kernel does not allow that. With `-` for ROOT the program sees all files,
-and keeps the network where the kernel allows no namespace.
+statically linked. It exits with 77 if the kernel does not allow that. With `-` for ROOT the program sees all files,
+and keeps the network if the kernel allows no namespace.
 """
 
 import ctypes

@@ -1,1 +1,1 @@
-"""Publishes an app's files, reads them back, and remembers across restarts what was published."""
+"""Publishes an app's files, reads them back, and records what was published, for the next start."""

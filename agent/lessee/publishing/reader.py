@@ -23,7 +23,7 @@ class NotPublishedError(LesseeError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
-def read_whole(directory: Path, names: Sequence[str], *, timeout: float) -> Mapping[str, bytes]:
+def read_generation(directory: Path, names: Sequence[str], *, timeout: float) -> Mapping[str, bytes]:
     """The bytes of these files by name, all of one generation that is live, or was a moment ago.
 
     `timeout`: seconds to wait for a first generation. Raises NotPublishedError, UsageError (no such file), and

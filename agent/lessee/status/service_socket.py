@@ -17,8 +17,8 @@ def status_settings(config: Config, socket: str) -> Status:
     return Status(socket=own if is_default else configured.socket, listen=configured.listen)
 
 
-def refuse_second(socket: Path) -> None:
-    """Raises WriteError if another service uses the socket: this one would take it over."""
+def refuse_used_socket(socket: Path) -> None:
+    """Raise WriteError if another service uses the socket: this service would take it over."""
     with suppress(AgentUnavailableError):
         request_status(socket, "GET", "/status.json", timeout=2.0)
         todo = "stop it, or give this service another `state_dir`"

@@ -44,14 +44,14 @@ class SpanExport:
 
     def tracer(self, identity: str) -> IdentityTracer:
         """A tracer for one identity."""
-        made = IdentityTracer(self._tracer, identity)
-        self._tracers.append(made)
-        return made
+        tracer = IdentityTracer(self._tracer, identity)
+        self._tracers.append(tracer)
+        return tracer
 
     def close(self) -> None:
         """Send the remaining spans, as far as the collector accepts them within CLOSE_TIMEOUT seconds."""
-        for one in self._tracers:
-            one.close()
+        for tracer in self._tracers:
+            tracer.close()
         # The library itself would wait for 30 s.
         last = threading.Thread(target=self._provider.shutdown, name="lessee-traces", daemon=True)
         last.start()
@@ -64,15 +64,15 @@ def exporting(environment: str | None, redactor: Redactor, environ: Mapping[str,
     for name in _HEADERS:
         redactor.learn(f"variable {name}", _values(environ.get(name, "")))
     try:
-        made = SpanExport(environment)
+        export = SpanExport(environment)
     except Exception as exc:  # noqa: BLE001  # Each setting raises its own errors, and tracing must not stop an app.
         log("warning", "tracing disabled", reason=f"{type(exc).__name__}: {exc}", todo="check the OTEL_* variables")
         yield None
         return
     try:
-        yield made
+        yield export
     finally:
-        made.close()
+        export.close()
 
 
 class _LoggingExporter(SpanExporter):

@@ -75,7 +75,7 @@ class IdentityTracer:
                 self._end(command.request_id, "abandoned", failed=True)
                 return
             case cmd.CancelProbe():
-                self._end((command.app, command.job), "cancelled", failed=False)
+                self._end((command.app, command.job), "canceled", failed=False)
                 return
             case _:
                 pass

@@ -143,7 +143,7 @@ class AdminClient:
             return self._transport.request("GET", "sys/seal-status", token=None, timeout=self._timeout)
 
     def look_up_token(self, clock: Clock) -> Token:
-        """What Vault says of the token; the kind is UNSUPPORTED if it is valid but may not look itself up."""
+        """What Vault says about the token; the kind is UNSUPPORTED if it is valid but may not look itself up."""
         with _errors_at(self.address):
             return look_up(self._transport, self._token, clock)
 
@@ -248,7 +248,7 @@ def _errors_at(where: str) -> Iterator[None]:
 
 
 def _without_side_effects(vault: Vault) -> Auth:
-    """The configured login, without what would take its credentials from the agent."""
+    """The configured login, without the settings that would use up the agent's credentials."""
     auth = vault.auth
     if not isinstance(auth, AppRole):
         return auth

@@ -43,7 +43,7 @@ def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:
         server_name=vault.tls_server_name,
         client_cert_file=certificate,
         client_key_file=key,
-        insecure=vault.tls_skip_verify,
+        tls_skip_verify=vault.tls_skip_verify,
         proxy=proxy_for(vault.address, environ),
         proxies={url: proxy_for(url, environ) for url in vault.addresses},
     )

@@ -32,7 +32,7 @@ class Address(ImmutableStruct, frozen=True):
     server_name: str | None = None
     client_cert_file: str | None = None
     client_key_file: str | None = None
-    insecure: bool = False
+    tls_skip_verify: bool = False
     proxy: str | None = None
     urls: tuple[str, ...] = ()
     """All addresses of a cluster, in order; if empty, `url` alone."""
@@ -54,8 +54,8 @@ class Connector:
         self._lock = threading.Lock()
         self._context: tuple[FileStamps, ssl.SSLContext] | None = None
 
-    def open(self, url: str, *, timeout: float, through: bool = False) -> "Connection":
-        """Raises OSError or HTTPException. `through`: tunnel through the proxy, for a protocol other than HTTP."""
+    def open(self, url: str, *, timeout: float, tunnel: bool = False) -> "Connection":
+        """Raises OSError or HTTPException. `tunnel`: send CONNECT to the proxy, for a protocol other than HTTP."""
         parts, stamp = urlsplit(url), self.stamp()
         named = self._address.proxies.get(url, self._address.proxy)
         proxy = urlsplit(named) if named else None
@@ -67,12 +67,12 @@ class Connector:
             http, base = _UnixConnection(parts.path, timeout), ""
         elif parts.scheme == "https":
             name = self._address.server_name or parts.hostname or ""
-            http = _TlsConnection(host, port, timeout, name, self._secured(stamp))
+            http = _TlsConnection(host, port, timeout, name, self._ssl_context(stamp))
             if proxy is not None:
                 http.set_tunnel(parts.hostname or "", parts.port or 443, proxy_headers(proxy))
         else:
             http = HTTPConnection(host, port, timeout=timeout)
-            if proxy is not None and through:
+            if proxy is not None and tunnel:
                 http.set_tunnel(parts.hostname or "", parts.port or 80, proxy_headers(proxy))
             elif proxy is not None:
                 base, extra = f"{parts.scheme}://{parts.netloc}{base}", proxy_headers(proxy)
@@ -83,7 +83,7 @@ class Connector:
         """The stamps of the TLS files now."""
         return tuple(_stamp(file) for file in self._files)
 
-    def _secured(self, stamp: FileStamps) -> ssl.SSLContext:
+    def _ssl_context(self, stamp: FileStamps) -> ssl.SSLContext:
         """One context for each state of the files: reading the CAs takes tens of milliseconds."""
         with self._lock:
             if self._context is None or self._context[0] != stamp:
@@ -151,7 +151,7 @@ class Connection:
         """The server's certificate in DER, verified or not; None without TLS."""
         return self._http.sock.getpeercert(binary_form=True) if isinstance(self._http, HTTPSConnection) else None
 
-    def take(self) -> socket.socket:
+    def raw_socket(self) -> socket.socket:
         """The socket, for another protocol. The caller has to close it."""
         return self._http.sock
 
@@ -209,7 +209,7 @@ def _context(address: Address) -> ssl.SSLContext:
             context.load_cert_chain(address.client_cert_file, address.client_key_file)
     except ssl.SSLError:
         raise InvalidTlsFilesError from None
-    if address.insecure:
+    if address.tls_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -22,7 +22,7 @@ _READS = pattern(
 
 def hvac_client(client: "AdminClient") -> Any:
     """An hvac.Client whose methods raise what `client.request` raises, and return what hvac's JSONAdapter does."""
-    # The address and the token are explicit, for hvac would look for them in the environment and in ~/.vault-token.
+    # The address and the token are explicit: hvac would read them from the environment and from ~/.vault-token.
     return hvac.Client(url=client.address, token="", adapter=lambda **_settings: _Adapter(client))
 
 
@@ -30,7 +30,7 @@ class _Adapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types.
     """Has no requests.Session; address, token, namespace, TLS and timeouts are the transport's."""
 
     def __init__(self, client: "AdminClient") -> None:
-        # Not JSONAdapter's own: it would make a session.
+        # JSONAdapter's own constructor would create a session.
         self._client = client
         self._kwargs: dict[str, Any] = {}
         self.base_uri, self.token, self.namespace = client.address, None, None
@@ -39,7 +39,7 @@ class _Adapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types.
 
     @property
     def session(self) -> NoReturn:
-        """Raises NotImplementedError: what wants a session would send past the transport."""
+        """Raises NotImplementedError: a method that needs a session would bypass the transport."""
         raise NotImplementedError("hvac's raft snapshots bypass its adapter; use AdminClient.stream")
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class _Adapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types.
             raise NotImplementedError("hvac's method sends what the transport does not; use AdminClient.request")
         # hvac has quoted the path already, and the transport does it again.
         path = unquote(url.removeprefix("/v1/")).strip("/")
-        params = {key: _spelled(value) for key, value in (options.get("params") or {}).items()}
+        params = {key: _query_value(value) for key, value in (options.get("params") or {}).items()}
         if method == "list":
             method, params = "get", {**params, "list": "true"}
         wrap_ttl = options.get("wrap_ttl")
@@ -90,7 +90,7 @@ class _Adapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types.
         return _json(answer)
 
 
-def _spelled(value: object) -> str:
+def _query_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Parses Vault's answers. Vault's own error texts stay in this module, for they may repeat what it was sent."""
+"""Parses Vault's answers. Vault's own error texts stay in this module, because they may repeat what the client sent."""
 
 import socket
 import ssl
@@ -16,7 +16,7 @@ from lessee.core.immutable import ImmutableStruct
 class Response(ImmutableStruct, frozen=True):
     """A successful answer, with Vault's names of the fields. Without a lease the `lease_id` is empty.
 
-    If an answer has no envelope, as those of sys/init and sys/seal-status, `data` is the whole of it.
+    If an answer has no envelope, such as that of sys/init or sys/seal-status, `data` is the whole answer.
     """
 
     hidden = ("data", "auth", "wrapping_token")

@@ -59,7 +59,7 @@ class Subscription:
 
     def __init__(self, connection: Connection, target: str, headers: Mapping[str, str]) -> None:
         """Send the request for `target`. Raises NoEventStreamError too."""
-        self._socket = connection.take()
+        self._socket = connection.raw_socket()
         # At level DEBUG the library logs the token.
         logger = logging.Logger("lessee.websockets", logging.CRITICAL)  # noqa: LOG001  # None can set its level.
         uri = parse_uri(connection.websocket(target))

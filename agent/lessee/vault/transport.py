@@ -117,7 +117,7 @@ class Transport:
         """
         url = self._cluster.find()
         try:
-            return self._connections.open(url, timeout=CONNECT_TIMEOUT, through=True), self._headers(token, None)
+            return self._connections.open(url, timeout=CONNECT_TIMEOUT, tunnel=True), self._headers(token, None)
         except (OSError, HTTPException) as exc:
             self._cluster.mark_unavailable(url)
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None

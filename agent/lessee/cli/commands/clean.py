@@ -28,7 +28,7 @@ _STDIO = 3
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Removes the files first, because they are readable. 69 where Vault did not revoke everything in time."""
+    """Removes the files first, because apps can read them. Exits with 69 if Vault did not revoke everything in time."""
     harden()
     environ = dict(os.environ)
     config = read(find(arguments.config, environ), environ)
@@ -59,7 +59,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
         log("info", "nothing to clean", state_dir=config.state_dir)
         return
     if not known:
-        log("warning", "no saved token: existing tokens end with their TTL", state_dir=config.state_dir)
+        log("warning", "saved token not found", state_dir=config.state_dir, note="tokens end with their TTL")
     with closing(StateStore(state, allow_disk=config.allow_disk)) as state_store:
         unwritten = _withdraw(published, state_store)
         failed = _revoke_all(state_store, environ, time.monotonic() + timeout)
@@ -68,7 +68,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     for error in unwritten[1:]:
         log("error", "files not removed", reason=str(error))
     if failed:
-        todo = "it ends with the token's TTL; to end it now, revoke the accessor in the log of the login"
+        todo = "leases and token end with the token's TTL; to end them now, revoke the accessor in the log of the login"
         raise VaultUnreachableError(f"not revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
     if unwritten:
         raise unwritten[0]

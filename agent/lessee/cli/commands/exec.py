@@ -84,8 +84,8 @@ def _supervise(
         # A signal may end the child before it starts: then there is nothing to wait for.
         return {} if supervisor.update(boot_time()) is not None else results(states)
 
-    def obey_signals(agent: Agent) -> None:
-        _obey_signals(agent, supervisor)
+    def obey_signals(_agent: Agent) -> None:
+        _obey_signals(supervisor)
 
     with running_agent(project, state_store, redactor, environ, obey_signals, supervisor=supervisor) as agent:
         ended = agent.run(first, arguments.timeout)
@@ -151,7 +151,7 @@ def _report_failures(ended: _Outcomes, redactor: Redactor) -> int:
     return 0
 
 
-def _obey_signals(agent: Agent, supervisor: ChildSupervisor) -> None:
+def _obey_signals(supervisor: ChildSupervisor) -> None:
     adopt_orphans()
     # A handler only enqueues: the loop acts.
     signal.signal(signal.SIGCHLD, lambda *_: supervisor.on_sigchld())

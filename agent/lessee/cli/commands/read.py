@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lessee.publishing.reader import read_whole
+from lessee.publishing.reader import read_generation
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints one file unchanged, several as one JSON object; prints nothing unless all files were read."""
-    contents = read_whole(_directory(arguments), arguments.files, timeout=arguments.timeout)
+    contents = read_generation(_directory(arguments), arguments.files, timeout=arguments.timeout)
     form = arguments.format or ("raw" if len(contents) == 1 else "json")
     whole = _json(contents) if form == "json" else b"".join(contents[name] for name in arguments.files)
     sys.stdout.buffer.write(whole)

@@ -65,8 +65,9 @@ def prepare(
     if config.vault.tls_skip_verify:
         log(
             "warning",
-            "vault certificate not verified: anyone on the network can read all secrets",
+            "vault certificate not verified",
             key="vault.tls_skip_verify",
+            note="anyone on the network can read all secrets",
         )
     return project, redactor
 

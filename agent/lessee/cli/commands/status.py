@@ -16,7 +16,7 @@ _SERVICES = ("rotator.sock", "monitor.sock")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where every app has its files, or the service is ready; otherwise 1."""
+    """Exits with 0 if every app has its files, or the service is ready; otherwise with 1."""
     socket = socket_of(arguments)
     if arguments.watch:
         # Imported only for --watch.
@@ -44,7 +44,7 @@ def _print_status(status: Mapping[str, Any], *, as_json: bool) -> int:
 def socket_of(arguments: argparse.Namespace) -> Path:
     """The status socket of the configuration's agent or, without apps, of the service that runs.
 
-    Raises UsageError where several services run.
+    Raises UsageError if several services run.
     """
     if arguments.socket is not None:
         return Path(arguments.socket)
@@ -67,9 +67,9 @@ def _print(status: Mapping[str, Any]) -> None:
         _print_identity(identity, alone=len(identities) == 1)
     leases = {lease["path"]: lease for lease in status["leases"] if lease["state"] != "retiring"}
     for name, app in status["apps"].items():
-        number, relative_time = app["generation"] or "-", app["published_at"] or "-"
+        number, published_at = app["generation"] or "-", app["published_at"] or "-"
         degraded = f"DEGRADED ({app['degraded']})  " if app["degraded"] else ""
-        print(f"{name}  {app['state']}  {degraded}generation {number}  since {relative_time}")
+        print(f"{name}  {app['state']}  {degraded}generation {number}  since {published_at}")
         for secret in app["secrets"]:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["pending"]:

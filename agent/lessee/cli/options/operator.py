@@ -13,7 +13,7 @@ def add_setup(command: AddCommand) -> None:
     setup = command(
         "setup",
         "set up environments on a server: policies, roles, engines, audit devices and initial secrets",
-        "It reads the server first, makes only what is missing, and leaves manual changes in place (exit code 75). "
+        "It reads the server first, creates only what is missing, and leaves manual changes in place (exit code 75). "
         "It uses $VAULT_TOKEN, or the configured login. It prints no secret value.",
     )
     setup.add_argument("--plan", action="store_true", help="change nothing; print the planned changes")
@@ -82,7 +82,7 @@ def add_validate(command: AddCommand) -> None:
         "validate",
         "check that the environment works",
         "Each check connects to the real system with credentials "
-        "from Vault. The exit code is 1 where a critical check fails.",
+        "from Vault. The exit code is 1 if a critical check fails.",
     )
     validate.add_argument(
         "--component", action="append", default=[], metavar="NAME", help="check only this component; repeatable"
@@ -181,7 +181,7 @@ def add_backup(command: AddCommand) -> None:
     restore.add_argument(
         "--path", metavar="PREFIX", default="", help="restore only these secrets, such as secret/production/"
     )
-    restore.add_argument("--raft", action="store_true", help="replace all of the server's data by the raft snapshot")
+    restore.add_argument("--raft", action="store_true", help="replace all of the server's data with the raft snapshot")
     restore.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     restore.add_argument(
         "--force",
@@ -207,7 +207,7 @@ def add_audit(command: AddCommand) -> None:
     audit = command(
         "audit",
         "verify lessee's audit trail, and report who did what",
-        "`audit_trail` in the configuration names the directory of the trail, which lessee chains and signs.",
+        "`audit_trail` in the configuration names the directory; lessee chains and signs the records in it.",
         config=False,
     )
     add_action = add_actions(audit)

@@ -1,4 +1,4 @@
-"""Options of the commands that run an agent, ask it, or work on its configuration."""
+"""Options of the commands that run an agent, query it, or work on its configuration."""
 
 import argparse
 
@@ -78,7 +78,10 @@ def add_clean(command: AddCommand) -> None:
         "`state_dir` and the files. No agent may be running.",
     )
     clean.add_argument(
-        "--after", type=positive_integer, metavar="PID", help="run in the background, once process PID has exited"
+        "--after",
+        type=positive_integer,
+        metavar="PID",
+        help="return immediately, and clean in the background once process PID has exited",
     )
     clean.add_argument(
         "--timeout", type=duration, default=10.0, metavar="TIME", help="how long to wait for Vault (default: 10s)"
@@ -196,7 +199,7 @@ def add_status(command: AddCommand) -> None:
     status = command(
         "status",
         "print the status of a running agent, rotator or monitor",
-        "The status holds no secret value. The exit code is 1 where an app has no files, or a service is not ready.",
+        "The status holds no secret value. The exit code is 1 if an app has no files, or a service is not ready.",
     )
     form = status.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the agent's status.json")

@@ -171,8 +171,8 @@ class FallbackBlock(Block, frozen=True, kw_only=True):
     env: Annotated[
         tuple[scalars.Variable, ...] | dict[scalars.SecretPath, dict[scalars.Text, scalars.Variable]] | None,
         describe(
-            "Take values from the agent's environment: a list of variables of the same names in dotenv files, or "
-            "secrets as {PATH: {KEY: VARIABLE}}."
+            "Take values from the agent's environment: a list of variables, which have the same names in dotenv files, "
+            "or secrets as {PATH: {KEY: VARIABLE}}."
         ),
     ] = None
     last_known_good: Annotated[

@@ -31,10 +31,14 @@ class Retention(Block, frozen=True, kw_only=True):
     """How many archives to keep after a new one is saved: the newest of each period."""
 
     daily: Annotated[
-        scalars.Count, describe("The number of days, counting only days with archives, to keep one of.")
+        scalars.Count,
+        describe("How many days to keep an archive of: the newest of each day. Days without an archive do not count."),
     ] = 7
     weekly: Annotated[
-        scalars.Count, describe("The number of weeks, counting only weeks with archives, to keep one of.")
+        scalars.Count,
+        describe(
+            "How many weeks to keep an archive of: the newest of each week. Weeks without an archive do not count."
+        ),
     ] = 4
 
 

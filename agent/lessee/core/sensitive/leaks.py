@@ -84,7 +84,7 @@ class LeakDetector:
 
 def known_key_formats(content: bytes) -> Iterator[str]:
     """The well-known key formats that occur in the content."""
-    for name, (marks, pattern) in _MAKES.items():
+    for name, (marks, pattern) in _KEY_FORMATS.items():
         # Searching for a fixed prefix first is many times faster.
         if any(mark in content for mark in marks) and pattern.search(content):
             yield name
@@ -93,15 +93,15 @@ def known_key_formats(content: bytes) -> Iterator[str]:
 def find_public_variables(text: str, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The variables of a dotenv file that a build tool puts into the bundle, each with the text of its value."""
     found = list(_VARIABLE.finditer(text))
-    for one, after in pairwise([*found, None]):
-        assert one is not None
-        if one[1].startswith(tuple(prefixes)):
-            yield one[1], text[one.end() : after.start() if after is not None else None]
+    for variable, following in pairwise([*found, None]):
+        assert variable is not None
+        if variable[1].startswith(tuple(prefixes)):
+            yield variable[1], text[variable.end() : following.start() if following is not None else None]
 
 
 _WORD = 8  # The size of a "Q".
 _VARIABLE = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=", re.MULTILINE)
-_MAKES = {
+_KEY_FORMATS = {
     "an API key (sk-…)": ((b"sk-",), re.compile(rb"\bsk-(?:[a-z0-9]+-)*[A-Za-z0-9_-]{20,}")),
     "an AWS access key (AKIA…)": ((b"AKIA", b"ASIA"), re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
     "a GitHub token (ghp_…)": (

@@ -14,7 +14,7 @@ from lessee.ops.monitor.loop import MonitorLoop
 from lessee.ops.monitor.wiring import ActiveConfig, load
 from lessee.process.hardening import harden
 from lessee.status.server import StatusServer
-from lessee.status.service_socket import refuse_second, status_settings
+from lessee.status.service_socket import refuse_used_socket, status_settings
 from lessee.telemetry.logs import log, open_log
 
 SOCKET = "monitor.sock"
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     log("info", "monitor started", config=str(path), state_dir=loop.active.monitor.state_dir)
     with ExitStack() as stack:
         where = status_settings(loop.active.config, SOCKET)
-        refuse_second(Path(where.socket))
+        refuse_used_socket(Path(where.socket))
         stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _MonitorStatus(loop))))
         loop.watch_with(stack.enter_context(closing(Watcher(loop.reload))))
         loop.run()

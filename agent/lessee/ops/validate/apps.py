@@ -33,7 +33,7 @@ from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.network import connection_error
 from lessee.ops.validate.policy.results import Reporter, Result
 from lessee.ops.validate.policy.trial_files import RenderedFiles
-from lessee.publishing.reader import read_whole
+from lessee.publishing.reader import read_generation
 from lessee.rendering.app_templates import CompiledApp
 
 _SHARE = 0.6
@@ -124,7 +124,7 @@ def _check_published(reporter: Reporter, app: App, rendered: CachedCall[Rendered
 
 def _outdated(app: App, files: RenderedFiles) -> list[str]:
     try:
-        published = read_whole(Path(app.directory), sorted(files.fingerprints), timeout=0)
+        published = read_generation(Path(app.directory), sorted(files.fingerprints), timeout=0)
     except DeniedError as exc:
         raise CheckSkippedError(f"{exc.where}: {exc.what}") from None
     return [name for name, content in sorted(published.items()) if not files.matches(name, content)]

@@ -55,7 +55,7 @@ def _facts(status: Status, now: float) -> Iterator[Fact]:
     yield Fact("Apps with files", Cell(f"{published} of {len(apps)}", "good" if published == len(apps) else "bad"))
     pending = sum(app["notify"]["pending"] for app in apps)
     yield Fact("Pending notifications", cell(count(pending, "app") if pending else "none", "warn" if pending else ""))
-    unreachable = [one["vault"] for one in status["identities"] if not one["vault"]["reachable"]]
+    unreachable = [identity["vault"] for identity in status["identities"] if not identity["vault"]["reachable"]]
     yield Fact("Vault", _vault_state(unreachable[0], now) if unreachable else Cell("reachable", "good"))
     events = status.get("events")
     if events is not None:
@@ -116,14 +116,14 @@ def _ready(app: Status) -> Cell:
 def _vaults(status: Status, now: float) -> Table:
     rows = tuple(
         (
-            cell(one["vault"]["address"]),
-            _vault_state(one["vault"], now),
-            time_cell(one["token"]["expires_at"], now, _expiry_tone(one["token"]["expires_at"], now))
-            if one["token"]
+            cell(identity["vault"]["address"]),
+            _vault_state(identity["vault"], now),
+            time_cell(identity["token"]["expires_at"], now, _expiry_tone(identity["token"]["expires_at"], now))
+            if identity["token"]
             else cell(None),
-            cell(", ".join(one["apps"]) or "none"),
+            cell(", ".join(identity["apps"]) or "none"),
         )
-        for one in status["identities"]
+        for identity in status["identities"]
     )
     return table(
         "vault", "Vault", ("Address", "Status", "Token expires", "Apps"), rows, "No Vault server is configured."
@@ -144,7 +144,7 @@ def _leases(status: Status, now: float) -> Table:
         (
             cell(lease["path"]),
             _lease_state(lease),
-            _left(lease, now),
+            _expires_in(lease, now),
             time_cell(lease["renew_at"], now) if lease["state"] == "held" else cell(None),
             cell(", ".join(lease["apps"])),
             cell(lease["error"], "bad", transient=_retry(lease["next_retry_at"], now)),
@@ -160,7 +160,7 @@ def _lease_state(lease: Status) -> Cell:
     return cell(lease["state"], tones.get(lease["state"], "quiet"))
 
 
-def _left(lease: Status, now: float) -> Cell:
+def _expires_in(lease: Status, now: float) -> Cell:
     at = lease["expires_at"]
     if at is None:
         return cell("never", "quiet")

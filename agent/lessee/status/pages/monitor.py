@@ -49,10 +49,10 @@ def _facts(status: Status) -> Iterator[Fact]:
     firing = len(_firing(status))
     yield Fact("Alerts", cell(count(firing, "alert") if firing else "none", "bad" if firing else ""))
     paths = status.get("accesses", {}).get("by_path", ())
-    yield Fact("Accesses in the last hour", cell(f"{sum(one['last_hour'] for one in paths):,}"))
+    yield Fact("Accesses in the last hour", cell(f"{sum(row['last_hour'] for row in paths):,}"))
     denied = status.get("accesses", {}).get("denied", 0)
     yield Fact("Denied requests", cell(f"{denied:,}", "warn" if denied else ""))
-    yield Fact("Lines read", cell(f"{sum(one['lines'] for one in status.get('sources', ())):,}"))
+    yield Fact("Lines read", cell(f"{sum(row['lines'] for row in status.get('sources', ())):,}"))
 
 
 def _firing(status: Status) -> list[Status]:
@@ -60,19 +60,19 @@ def _firing(status: Status) -> list[Status]:
 
 
 def _alerts(status: Status, now: float) -> Table:
-    ordered = sorted(status.get("alerts", ()), key=lambda one: not one.get("firing", True))
+    ordered = sorted(status.get("alerts", ()), key=lambda alert: not alert.get("firing", True))
     rows = tuple(
         (
-            cell(one["rule"]),
-            cell("firing", _SEVERITIES.get(one["severity"], "bad"))
-            if one.get("firing", True)
+            cell(alert["rule"]),
+            cell("firing", _SEVERITIES.get(alert["severity"], "bad"))
+            if alert.get("firing", True)
             else cell("resolved", "quiet"),
-            cell(one["severity"]),
-            cell(one["subject"], note=one["text"]),
-            time_cell(one["started_at"], now),
-            cell(_notified(one.get("notified"))),
+            cell(alert["severity"]),
+            cell(alert["subject"], note=alert["text"]),
+            time_cell(alert["started_at"], now),
+            cell(_notified(alert.get("notified"))),
         )
-        for one in ordered
+        for alert in ordered
     )
     columns = ("Rule", "State", "Severity", "Subject", "Since", "Notified")
     return table("alerts", "Alerts", columns, rows, "No alert is firing.")
@@ -91,17 +91,17 @@ def _word(result: object) -> str:
 
 def _accesses(status: Status, now: float) -> Table:
     paths = status.get("accesses", {}).get("by_path", ())
-    ordered = sorted(paths, key=lambda one: (-one["last_hour"], -one["total"], one["path"]))
+    ordered = sorted(paths, key=lambda access: (-access["last_hour"], -access["total"], access["path"]))
     rows = tuple(
         (
-            cell(one["path"]),
-            cell(one["component"]),
-            cell(one["address"]),
-            cell(f"{one['last_hour']:,}"),
-            cell(f"{one['total']:,}"),
-            time_cell(one["last_at"], now),
+            cell(access["path"]),
+            cell(access["component"]),
+            cell(access["address"]),
+            cell(f"{access['last_hour']:,}"),
+            cell(f"{access['total']:,}"),
+            time_cell(access["last_at"], now),
         )
-        for one in ordered
+        for access in ordered
     )
     columns = ("Path", "Component", "Address", "Last hour", "Total", "Last access")
     return table("accesses", "Accesses", columns, rows, "No access is recorded yet.")
@@ -110,21 +110,23 @@ def _accesses(status: Status, now: float) -> Table:
 def _rotation(status: Status, now: float) -> Table:
     rows = tuple(
         (
-            cell(one["target"]),
-            cell(one["service"]),
+            cell(rotation["target"]),
+            cell(rotation["service"]),
             time_cell(
-                one["next_rotation_at"],
+                rotation["next_rotation_at"],
                 now,
-                "warn" if one["next_rotation_at"] and epoch_seconds(one["next_rotation_at"]) < now else "",
+                "warn" if rotation["next_rotation_at"] and epoch_seconds(rotation["next_rotation_at"]) < now else "",
             ),
-            cell(f"open for {duration(one['open_seconds'])}") if one["open_seconds"] else cell("idle", "quiet"),
+            cell(f"open for {duration(rotation['open_seconds'])}")
+            if rotation["open_seconds"]
+            else cell("idle", "quiet"),
             cell(
-                count(one["consecutive_failures"], "failure") if one["consecutive_failures"] else None,
+                count(rotation["consecutive_failures"], "failure") if rotation["consecutive_failures"] else None,
                 "bad",
-                note=one["error"],
+                note=rotation["error"],
             ),
         )
-        for one in status.get("rotation", ())
+        for rotation in status.get("rotation", ())
     )
     columns = ("Target", "Rotator", "Next rotation", "State", "Error")
     return table("rotation", "Rotation", columns, rows, "No rotator is configured.")
@@ -133,13 +135,15 @@ def _rotation(status: Status, now: float) -> Table:
 def _services(status: Status, now: float) -> Table:
     rows = tuple(
         (
-            cell(one["name"]),
-            cell("reachable", "good") if one["error"] is None else cell("unreachable", "bad", note=one["error"]),
-            time_cell(one["checked_at"], now),
-            cell(one["leases"]),
-            cell(one["targets"]),
+            cell(service["name"]),
+            cell("reachable", "good")
+            if service["error"] is None
+            else cell("unreachable", "bad", note=service["error"]),
+            time_cell(service["checked_at"], now),
+            cell(service["leases"]),
+            cell(service["targets"]),
         )
-        for one in status.get("services", ())
+        for service in status.get("services", ())
     )
     columns = ("Service", "State", "Last check", "Leases", "Targets")
     return table("services", "Agents and rotators", columns, rows, "No service is configured.")
@@ -149,13 +153,13 @@ def _publishing(status: Status) -> Table:
     rows = tuple(
         (
             cell(name),
-            cell("reachable", "good") if one.get("reachable") else cell("unreachable", "bad"),
-            cell(f"{one.get('published') or 0:,}"),
-            cell(f"{one.get('pending') or 0:,}", "warn" if one.get("pending") else ""),
-            cell(one.get("error"), "bad"),
+            cell("reachable", "good") if destination.get("reachable") else cell("unreachable", "bad"),
+            cell(f"{destination.get('published') or 0:,}"),
+            cell(f"{destination.get('pending') or 0:,}", "warn" if destination.get("pending") else ""),
+            cell(destination.get("error"), "bad"),
         )
-        for name, one in (status.get("destinations") or {}).items()
-        if isinstance(one, Mapping)
+        for name, destination in (status.get("destinations") or {}).items()
+        if isinstance(destination, Mapping)
     )
     columns = ("Destination", "State", "Published", "Pending", "Error")
     return table("publishing", "Change events", columns, rows, "No destination is configured.")
@@ -164,14 +168,14 @@ def _publishing(status: Status) -> Table:
 def _sources(status: Status, now: float) -> Table:
     rows = tuple(
         (
-            cell(one["name"]),
-            cell(one["kind"]),
-            cell(f"{one['lines']:,}"),
-            cell(f"{one['lag_bytes'] or 0:,} B", "warn" if (one["lag_bytes"] or 0) > _LAG_WARNING else ""),
-            time_cell(one["last_at"], now),
-            cell(one["error"], "bad"),
+            cell(source["name"]),
+            cell(source["kind"]),
+            cell(f"{source['lines']:,}"),
+            cell(f"{source['lag_bytes'] or 0:,} B", "warn" if (source["lag_bytes"] or 0) > _LAG_WARNING else ""),
+            time_cell(source["last_at"], now),
+            cell(source["error"], "bad"),
         )
-        for one in status.get("sources", ())
+        for source in status.get("sources", ())
     )
     columns = ("Source", "Kind", "Lines", "Unread", "Last line", "Error")
     return table("sources", "Audit logs", columns, rows, "No audit log is configured.")

@@ -34,7 +34,7 @@ class AuthMethod(Protocol):
 
 
 def token_id(value: str) -> str:
-    """An id of our own for a token: the same after a restart, different for each token, and no way to its value."""
+    """The agent's own id for a token: stable across restarts, unique for each token, and not reversible."""
     return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ from lessee.vault.transport import RequestFailedError, Response, Transport
 ISSUE_TIMEOUT = 30.0
 """Seconds. The system behind Vault creates the credentials, and may be slow."""
 MIN_TTL = 0.5
-"""Seconds. A ttl of 0 would mean that it never ends."""
+"""Seconds. A ttl of 0 would mean that the secret never expires."""
 ROTATION_MARGIN = 0.5
 """Seconds. Vault counts a static role's ttl in whole seconds, and the rotation itself takes a moment."""
 
@@ -64,18 +64,18 @@ def issue(
 def renew(transport: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
     """Renew a lease; return the time of the request, the ttl from then, and whether it can be renewed again.
 
-    Raises RequestFailedError: MISSING if it has ended, UNSUPPORTED if it cannot be renewed.
+    Raises RequestFailedError: NOT_FOUND if it has ended, UNSUPPORTED if it cannot be renewed.
     """
     sent_at = clock()
     answer = transport.request("POST", "sys/leases/renew", token=value, body={"lease_id": lease_id})
-    return sent_at, _left(answer.lease_duration), answer.renewable and not answer.capped
+    return sent_at, _remaining_ttl(answer.lease_duration), answer.renewable and not answer.capped
 
 
 def look_up(transport: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
-    """The rest of a lease, as `renew` returns it. Raises RequestFailedError: MISSING if it has ended."""
+    """The rest of a lease, as `renew` returns it. Raises RequestFailedError: NOT_FOUND if it has ended."""
     sent_at = clock()
     data = transport.request("POST", "sys/leases/lookup", token=value, body={"lease_id": lease_id}).data
-    return sent_at, _left(data.get("ttl")), bool(data.get("renewable"))
+    return sent_at, _remaining_ttl(data.get("ttl")), bool(data.get("renewable"))
 
 
 def revoke(transport: Transport, value: str, lease_id: str) -> None:
@@ -143,7 +143,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _left(ttl: float | None) -> float:
+def _remaining_ttl(ttl: float | None) -> float:
     if not ttl or ttl <= 0:
         # It is in its last second, or being revoked.
         raise RequestFailedError(Failure(Kind.NOT_FOUND, "the lease has ended"))

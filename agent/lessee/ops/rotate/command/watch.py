@@ -17,7 +17,7 @@ from lessee.ops.rotate.service import RotationService
 from lessee.ops.rotate.targets import Project
 from lessee.process.hardening import harden
 from lessee.status.server import StatusServer
-from lessee.status.service_socket import refuse_second, status_settings
+from lessee.status.service_socket import refuse_used_socket, status_settings
 from lessee.telemetry.logs import log, open_log
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
     log("info", "starting", config=str(path), vault=config.vault.address, targets=", ".join(config.rotation))
     with ExitStack() as stack:
         where = status_settings(config, SOCKET)
-        refuse_second(Path(where.socket))
+        refuse_used_socket(Path(where.socket))
         recorder = stack.enter_context(audit_recorder(config, "rotator", redactor, environ))
         stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _RotatorStatus(service, recorder))))
         service.watch_with(stack.enter_context(closing(Watcher(service.reload))))
