@@ -196,4 +196,4 @@ def _rotate(project: Project, command: s.Rotate, owner_id: str) -> s.Event:
 
 def _warn_of_required_restart(old: Project, new: Project) -> None:
     if old.config.status != new.config.status or old.config.state_dir != new.config.state_dir:
-        log("warning", "restart required", key="status, state_dir")
+        log("warning", "setting not applied", key="status, state_dir", note="it takes effect at the next start")

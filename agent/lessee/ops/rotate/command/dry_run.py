@@ -88,5 +88,5 @@ def _confirmation(project: Project, client: AdminClient, name: str, version: int
 def _missing(client: AdminClient, required: Capabilities) -> Iterable[LesseeError]:
     granted = client.write("sys/capabilities-self", {"paths": list(required)}).data
     for path, missing in missing_capabilities(required, granted).items():
-        todo = "grant them to the token's policy; `lessee policy` prints one"
+        todo = "grant them in the token's policy; `lessee check --policy --rotator` prints one"
         yield DeniedError(f"the token lacks the capabilities {', '.join(missing)}", where=path, todo=todo)
