@@ -1,4 +1,4 @@
-"""The site of compose/frontend in a real browser: nothing that the browser has, or is sent, is a secret."""
+"""The site of compose/frontend in a real browser, which never stores or receives a secret."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ CHROMIUM = shutil.which("chromium")
 SITE = ROOT / "compose/frontend"
 KEY = "canary-upstream-4f1c"
 PASSWORD = "canary-password-9b3e"
-# Python's own, for a test: as compose/frontend/frontend.sh makes it.
+# The format of compose/frontend/frontend.sh.
 SALT = b"0123456789abcdef"
 HASH = f"scrypt:16384:8:1:{SALT.hex()}:{hashlib.scrypt(PASSWORD.encode(), salt=SALT, n=16384, r=8, p=1).hex()}"
 STORED = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, document.documentElement.outerHTML])"
@@ -36,10 +36,10 @@ def fingerprint(key):
 
 
 class Site:
-    """nginx, a session's app and an upstream API beside a real agent, in place of the containers."""
+    """nginx, the session app and an upstream API as processes, with a real agent, in place of the containers."""
 
-    def __init__(self, sidecar, bao, folder, place):
-        self.sidecar, self.bao, self.folder, self.place = sidecar, bao, folder, place
+    def __init__(self, sidecar, bao, folder, directory):
+        self.sidecar, self.bao, self.folder, self.directory = sidecar, bao, folder, directory
         self.port, self.session, self.upstream = free_port(), free_port(), free_port()
         self.url = f"http://localhost:{self.port}"
 
@@ -49,8 +49,8 @@ class Site:
     def ask(self, method, path, body=None, **headers):
         with closing(HTTPConnection("localhost", self.port, timeout=10)) as connection:
             connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read().decode()
+            response = connection.getresponse()
+            return response.status, response.headers, response.read().decode()
 
     def log_in(self, password=PASSWORD, **headers):
         body = json.dumps({"user": "ann", "password": password})
@@ -58,33 +58,33 @@ class Site:
         return self.ask("POST", "/api/session", body, **sent)
 
     def build(self):
-        """One build, which knows of no environment."""
-        shutil.copytree(SITE / "site", self.place / "src")
+        """Build the site once; the build does not depend on the environment."""
+        shutil.copytree(SITE / "site", self.directory / "src")
         packages = npm.packages()
         command = [
             npm.program(packages, "node"),
             packages / "node_modules/vite-7/bin/vite.js",
             "build",
-            self.place / "src",
+            self.directory / "src",
         ]
-        options = ["--outDir", self.place / "dist", "--sourcemap", "--logLevel", "error"]
-        subprocess.run([*command, *options], cwd=self.place, check=True, timeout=100)
+        options = ["--outDir", self.directory / "dist", "--sourcemap", "--logLevel", "error"]
+        subprocess.run([*command, *options], cwd=self.directory, check=True, timeout=100)
 
     def nginx(self):
         text = (SITE / "nginx/nginx.conf").read_text()
-        for was, becomes in {
-            "/tmp/": f"{self.place}/",
+        for old, new in {
+            "/tmp/": f"{self.directory}/",
             "listen 8080;": f"listen {self.port};",
-            "root /site;": f"root {self.place}/dist;",
+            "root /site;": f"root {self.directory}/dist;",
             "/run/secrets/app": str(self.sidecar.directory),
             " session:8000;": f" 127.0.0.1:{self.session};",
             " upstream:8000;": f" 127.0.0.1:{self.upstream};",
             "worker_processes 2;": "worker_processes 1; user nobody nogroup;",
         }.items():
-            assert was in text
-            text = text.replace(was, becomes)
-        (self.place / "nginx.conf").write_text(text)
-        return [NGINX, "-c", self.place / "nginx.conf", "-e", "stderr"]
+            assert old in text
+            text = text.replace(old, new)
+        (self.directory / "nginx.conf").write_text(text)
+        return [NGINX, "-c", self.directory / "nginx.conf", "-e", "stderr"]
 
 
 @contextmanager
@@ -100,34 +100,34 @@ def running(command, **environ):
 @pytest.fixture
 def site(sidecar, bao, folder, memory):
     need(NGINX, "needs nginx: apt install nginx")
-    memory.chmod(0o711)  # nginx's workers are nobody
+    memory.chmod(0o711)  # nginx's workers run as another user
     (memory / "site").mkdir(mode=0o711)
-    made = Site(sidecar, bao, f"browser-{folder}", memory / "site")
-    made.put("frontend/site", greeting="Hello", api_url="/api/upstream/models")
-    made.put("api-keys/upstream", api_key=KEY)
-    made.put("frontend/users", ann=HASH)
-    sidecar.config["secrets"] = {"prefix": f"testing/{made.folder}/"}
-    sidecar.config["templates"] = str(SITE / "lessee")
+    site = Site(sidecar, bao, f"browser-{folder}", memory / "site")
+    site.put("frontend/site", greeting="Hello", api_url="/api/upstream/models")
+    site.put("api-keys/upstream", api_key=KEY)
+    site.put("frontend/users", ann=HASH)
+    sidecar.config["secrets"] = {"prefix": f"testing/{site.folder}/"}
+    sidecar.config["template_dir"] = str(SITE / "lessee")
     names = ("env.js.j2", "upstream.nginx.conf.j2", "users.json.j2")
     sidecar.web["files"] = [{"template": name} for name in names]
     sidecar.web.update(
         mode="0444",
-        notify={"process": {"pid_file": f"{made.place}/nginx.pid"}, "action": "SIGHUP"},
-        ready={"http": f"http://localhost:{made.port}/env.js"},
+        notify={"process": {"pid_file": f"{site.directory}/nginx.pid"}, "action": "SIGHUP"},
+        ready={"http": f"http://localhost:{site.port}/env.js"},
     )
     sidecar.start(wait=False)
-    made.build()
+    site.build()
     users = str(sidecar.directory / "users.json")
     with ExitStack() as stack:
         program = (sys.executable, SITE / "app/upstream.py")
-        stack.enter_context(running(program, PORT=str(made.upstream)))
+        stack.enter_context(running(program, PORT=str(site.upstream)))
         program = (sys.executable, SITE / "app/session.py")
-        stack.enter_context(running(program, PORT=str(made.session), USERS=users))
-        eventually(lambda: listens(made.session) and listens(made.upstream), "the apps", 60)
+        stack.enter_context(running(program, PORT=str(site.session), USERS=users))
+        eventually(lambda: listens(site.session) and listens(site.upstream), "the apps", 60)
         eventually((sidecar.directory / "upstream.nginx.conf").exists, "the files", 60)
-        stack.enter_context(running(made.nginx()))
-        eventually(lambda: answers(made), "the site", 60)
-        yield made
+        stack.enter_context(running(site.nginx()))
+        eventually(lambda: answers(site), "the site", 60)
+        yield site
 
 
 def answers(site):
@@ -145,17 +145,17 @@ def listens(port):
     return True
 
 
-def test_neither_storage_nor_cookies_nor_network_nor_bundle_hold_a_secret(site):
-    """Without a build settings change at the next load; the key that is rotated meanwhile is nginx's alone."""
+def test_no_storage_cookie_response_or_bundle_contains_a_secret(site):
+    """A changed setting is effective at the next load, without a build. Only nginx has the API key."""
     need(CHROMIUM, "needs Chromium: apt install chromium")
     seen, stored = [], []
-    files = {path: path.read_bytes() for path in (site.place / "dist").rglob("*") if path.is_file()}
+    files = {path: path.read_bytes() for path in (site.directory / "dist").rglob("*") if path.is_file()}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        har = site.place / "network.har"
+        har = site.directory / "network.har"
         context = browser.new_context(record_har_path=har, record_har_content="embed")
         page = context.new_page()
-        page.on("console", lambda said: seen.append(said.text))
+        page.on("console", lambda message: seen.append(message.text))
         page.goto(site.url)
         assert page.text_content("h1") == "Hello"
         page.fill("[name=user]", "ann")
@@ -175,50 +175,52 @@ def test_neither_storage_nor_cookies_nor_network_nor_bundle_hold_a_secret(site):
         context.close()
         browser.close()
     exchanged = json.loads(har.read_text())["log"]["entries"]
-    # What the browser sent holds the password, once: as a login must.
-    seen += [json.dumps([one["request"]["url"], one["request"]["headers"], one["response"]]) for one in exchanged]
+    # The body of the login contains the password, so request bodies are excluded.
+    seen += [
+        json.dumps([entry["request"]["url"], entry["request"]["headers"], entry["response"]]) for entry in exchanged
+    ]
     for local, session, cookies, _ in map(json.loads, stored):
         assert (local, session, cookies) == ({}, {}, "")
     assert cookie["value"] not in "".join(stored)
-    dist = {path: path.read_bytes() for path in (site.place / "dist").rglob("*") if path.is_file()}
-    assert dist == files  # nothing was built anew
+    dist = {path: path.read_bytes() for path in (site.directory / "dist").rglob("*") if path.is_file()}
+    assert dist == files  # no new build
     assert any("/env.js" in text and "no-store" in text for text in seen)
     everything = "".join([*seen, *stored, *(content.decode(errors="replace") for content in files.values())])
     assert len(seen) >= 6
     assert [secret for secret in (KEY, PASSWORD, HASH, ROOT_TOKEN) if secret in everything] == []
-    done = site.sidecar.command("check", "--dist", str(site.place / "dist"), timeout=60)
+    done = site.sidecar.command("check", "--dist", str(site.directory / "dist"), timeout=60)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_key_of_an_upstream_api_is_rotated_and_no_request_fails(site):
+def test_no_request_fails_while_the_upstream_key_is_rotated(site):
     cookie = site.log_in()[1]["Set-Cookie"].partition(";")[0]
     keys = [f"canary-key-{number}" for number in range(5)]
-    told, failed, over = [], [], threading.Event()
+    keys_seen, failed, stop = [], [], threading.Event()
 
-    def ask_on():
-        while not over.wait(0.02):  # nginx lets a hundred a second through
+    def send_requests():
+        while not stop.wait(0.02):  # nginx allows a hundred requests per second
             try:
                 status, _, body = site.ask("GET", "/api/upstream/models", Cookie=cookie)
             except OSError as exc:
                 failed.append(repr(exc))
                 continue
             failed.extend([body] * (status != 200))
-            told.append(json.loads(body)["key"] if status == 200 else "")
+            keys_seen.append(json.loads(body)["key"] if status == 200 else "")
 
-    asking = threading.Thread(target=ask_on)
-    asking.start()
+    requests = threading.Thread(target=send_requests)
+    requests.start()
     try:
         for key in keys:
             site.put("api-keys/upstream", api_key=key)
-            eventually(lambda key=key: told and told[-1] == fingerprint(key), "the new key", 60)
+            eventually(lambda key=key: keys_seen and keys_seen[-1] == fingerprint(key), "the new key", 60)
     finally:
-        over.set()
-        asking.join()
+        stop.set()
+        requests.join()
     assert failed == []
-    assert [key for key in dict.fromkeys(told) if key != fingerprint(KEY)] == [fingerprint(key) for key in keys]
+    assert [key for key in dict.fromkeys(keys_seen) if key != fingerprint(KEY)] == [fingerprint(key) for key in keys]
 
 
-def test_a_session_cannot_be_had_by_another_site_nor_by_guessing_and_ends_with_the_password(site):
+def test_sessions_are_safe_from_other_sites_and_guessing_and_end_with_the_password(site):
     status, headers, _ = site.log_in()
     assert status == 200
     assert headers["Set-Cookie"].endswith("; Path=/; HttpOnly; Secure; SameSite=Strict")
@@ -241,28 +243,28 @@ def test_a_session_cannot_be_had_by_another_site_nor_by_guessing_and_ends_with_t
     eventually(lambda: site.ask("GET", "/api/session", Cookie=cookie)[0] == 401, "the end of the session", 60)
 
 
-def test_a_request_reaches_the_upstream_api_as_it_was_made(site):
+def test_a_request_reaches_the_upstream_api_unchanged(site):
     cookie = site.log_in()[1]["Set-Cookie"].partition(";")[0]
     for path in ("/", "/v1/a%20b?x=1&y=%2f", "/a;b,c", "/%C3%BC", "/a%0D%0AX-Injected:1", "/a%25%3F"):
-        told = json.loads(site.ask("GET", f"/api/upstream{path}", Cookie=cookie)[2])
-        assert (told["key"], told["path"]) == (fingerprint(KEY), path)
+        received = json.loads(site.ask("GET", f"/api/upstream{path}", Cookie=cookie)[2])
+        assert (received["key"], received["path"]) == (fingerprint(KEY), path)
 
 
-def test_nginx_takes_its_files_up_where_nobody_knows_the_address_of_an_upstream(memory):
-    """Else it goes on with the old key, and `ready` sees nothing of that."""
+def test_nginx_reloads_even_if_an_upstream_has_no_address(memory):
+    """Otherwise nginx would continue with the old key, and `ready` would not detect it."""
     need(NGINX, "needs nginx: apt install nginx")
     (memory / "secrets").mkdir()
     (memory / "secrets/upstream.nginx.conf").write_text(f'proxy_set_header Authorization "Bearer {KEY}";\n')
     text = (SITE / "nginx/nginx.conf").read_text()
-    for was, becomes in {
+    for old, new in {
         "/tmp/": f"{memory}/",
         "/run/secrets/app": f"{memory}/secrets",
         "session:8000": "away.invalid:8000",
         "upstream:8000": "gone.invalid:8000",
     }.items():
-        assert was in text
-        text = text.replace(was, becomes)
+        assert old in text
+        text = text.replace(old, new)
     (memory / "nginx.conf").write_text(text)
     command = [NGINX, "-t", "-c", memory / "nginx.conf", "-e", "stderr"]
-    tried = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert tried.returncode == 0, tried.stderr
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""What docs/reading-files.md tells readers of several files to write, run as written there."""
+"""Runs the recipes of docs/reading-files.md as they are written there."""
 
 import re
 import shutil
@@ -15,13 +15,13 @@ PAGE = ROOT / "docs/reading-files.md"
 SECTION = "Reading several files"
 DIRECTORY = "/run/secrets/app"
 
-# Each runs the recipe so many times, and prints what it read: all numbers of both files, in a line.
+# Each program runs the recipe a number of times, and prints all numbers of both files on one line.
 _PYTHON = """
 import sys
 for _ in range(int(sys.argv[2])):
-    said = {}
-    exec(compile(sys.argv[1], "reading-files.md", "exec"), said)
-    print(*said["cert"].split(), *said["key"].split())
+    names = {}
+    exec(compile(sys.argv[1], "reading-files.md", "exec"), names)
+    print(*names["cert"].split(), *names["key"].split())
 """
 _NODE = """
 const read = new Function("require", process.argv[1] + "\\nreturn cert + key;");
@@ -34,7 +34,7 @@ while [ "$left" -gt 0 ]; do echo $(eval "$1"); left=$((left - 1)); done
 RUNNERS = {
     "python": ([sys.executable, "-c", _PYTHON], 3_000),
     "js": (["node", "-e", _NODE], 3_000),
-    "sh": (["sh", "-c", _SH, "sh"], 300),  # A process each.
+    "sh": (["sh", "-c", _SH, "sh"], 300),  # Each read is a process.
 }
 
 
@@ -61,4 +61,4 @@ def test_a_recipe_reads_both_files_of_one_generation(language, memory):
     seen = [line.split() for line in done.stdout.splitlines()]
     assert [len(numbers) for numbers in seen] == [2 * LINES] * reads
     assert all(len(set(numbers)) == 1 for numbers in seen)
-    assert len({numbers[0] for numbers in seen}) > 10  # they did change
+    assert len({numbers[0] for numbers in seen}) > 10  # the files changed

@@ -87,6 +87,7 @@ EXCEPTIONS = {
     ("tests/rendering/sandbox/test_filters.py", "is none"): "Jinja's test of null",
     ("tests/rendering/test_templates.py", "is none"): "Jinja's test of null",
     ("tests/templates/test_frontend_templates.py", "nobody"): "the name of a user",
+    ("tests/e2e/test_frontend_browser.py", "nobody"): "the name of a user",
     ("tests/readers/package-lock.json", "*"): "written by npm",
     ("tests/ops/migrate/policy/rendered_by_go.json", "*"): "what Go's templates rendered",
     ("agent/lessee/config/grammar/renamed.py", "*"): "names the former keys, to say the new ones",
