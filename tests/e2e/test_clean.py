@@ -52,7 +52,7 @@ def test_files_are_removed_without_a_state_directory_and_the_missing_token_is_re
     assert project.command("render").returncode == 0
     shutil.rmtree(project.state)
     done = project.command("clean")
-    assert (done.returncode, "no saved token" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "saved token not found" in done.stderr) == (0, True), done.stderr
     assert not project.directory.exists()
     assert not project.state.exists()
 
