@@ -39,8 +39,8 @@ def samples(status):
 
 def test_each_source_has_its_counts_its_lag_and_whether_it_is_readable(status):
     found = samples(status)
-    assert [found[f"lessee_monitor_{key}_total v1"] for key in ("lines", "invalid_lines", "gaps")] == [12, 1, 0]
-    assert found["lessee_monitor_behind_bytes v1"] == 4096
+    assert [found[f"lessee_monitor_{key}_total v1"] for key in ("lines_read", "invalid_lines", "gaps")] == [12, 1, 0]
+    assert found["lessee_monitor_lag_bytes v1"] == 4096
     assert found["lessee_monitor_last_line_timestamp_seconds v1"] == 30
     assert "lessee_monitor_last_line_timestamp_seconds v2" not in found
     assert [found[f"lessee_monitor_source_failing {name}"] for name in ("v1", "v2")] == [0, 1]
@@ -57,14 +57,14 @@ def test_accesses_are_counted_by_operation_and_outcome_and_by_no_unbounded_label
     text = exposition(status).decode()
     assert "canary" not in text
     assert "192.0.2.1" not in text
-    assert text.count("lessee_monitor_alerts{") == 1
+    assert text.count("lessee_monitor_alerts_firing{") == 1
 
 
 def test_firing_alerts_are_counted_by_rule_and_a_resolved_alert_counts_0(status):
     status["alerts"] = [alert("reads"), alert("reads"), alert("root-token", firing=False, severity="critical")]
     found = samples(status)
-    assert found["lessee_monitor_alerts reads warning"] == 2
-    assert found["lessee_monitor_alerts root-token critical"] == 0
+    assert found["lessee_monitor_alerts_firing reads warning"] == 2
+    assert found["lessee_monitor_alerts_firing root-token critical"] == 0
 
 
 def test_each_destination_has_its_counts_and_whether_it_is_reachable(status):
@@ -72,7 +72,7 @@ def test_each_destination_has_its_counts_and_whether_it_is_reachable(status):
     redis = {"reachable": False, "published": 5, "pending": 3, "dropped": 1, "error": "connection refused"}
     status["destinations"] = {"redis": redis}
     found = samples(status)
-    assert found["lessee_monitor_published_total redis"] == 5
-    assert found["lessee_monitor_waiting redis"] == 3
-    assert found["lessee_monitor_dropped_total redis"] == 1
-    assert found["lessee_monitor_publisher_reachable redis"] == 0
+    assert found["lessee_monitor_changes_published_total redis"] == 5
+    assert found["lessee_monitor_changes_pending redis"] == 3
+    assert found["lessee_monitor_changes_dropped_total redis"] == 1
+    assert found["lessee_monitor_destination_reachable redis"] == 0
