@@ -626,14 +626,14 @@ def test_an_unavailable_server_exits_with_69(scenario):
 def test_at_a_terminal_the_operator_confirms_with_the_environment_s_name(scenario, typed, code):
     _, tokens = attack(scenario)
     line, where = scenario.command()
-    ours, theirs = pty.openpty()
+    parent, child = pty.openpty()
     try:
-        with subprocess.Popen(line, **where, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            os.write(ours, f"{typed}\n".encode())
+        with subprocess.Popen(line, **where, stdin=child, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            os.write(parent, f"{typed}\n".encode())
             output = process.communicate(timeout=30)[0].decode()
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(parent)
+        os.close(child)
     assert process.returncode == code, output
     assert "Type production to continue: " in output
     assert is_alive(scenario, tokens["token"]) == (code != 0)

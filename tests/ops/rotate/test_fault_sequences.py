@@ -116,7 +116,7 @@ class System:
 
     def __init__(self):
         self.numbers = count(1)
-        self.holder = None
+        self.lock_owner = None
         self.first = self.create_manually()
 
     def new(self, creator):
@@ -124,13 +124,13 @@ class System:
 
     @contextmanager
     def locked(self):
-        if self.holder is not None:
+        if self.lock_owner is not None:
             raise SystemUnavailableError("another rotator has the lock", where="system")
-        self.holder = object()
+        self.lock_owner = object()
         try:
             yield
         finally:
-            self.holder = None
+            self.lock_owner = None
 
 
 class Roles(System):

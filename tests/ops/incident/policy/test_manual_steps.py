@@ -113,7 +113,10 @@ def test_open_logins_are_listed(findings):
             "approle/open needs no secret_id: its role_id is enough from the bound addresses",
             "'auth/userpass/users/eve\\x1b' grants app: change its credential, or delete it",
             "auth/jwt/role/ci grants app: change its credential, or delete it",
-            "policy deployer may create secret_ids of approle/closed, approle/open, approle/fast: check which clients have it",
+            (
+                "policy deployer may create secret_ids of approle/closed, approle/open, approle/fast:"
+                " check which clients have it"
+            ),
         ),
         "wait for tokens that cannot be revoked": (
             "approle/fast issues batch tokens, which have no accessor: they expire within 60 s",

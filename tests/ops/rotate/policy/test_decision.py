@@ -9,7 +9,7 @@ from lessee.ops.rotate.policy.decision import Candidate, Outcome, Situation, Tra
 from lessee.ops.rotate.policy.journal import MAX_CLOCK_SKEW, Journal, Step
 
 NOW = 1_000_000.0
-OLD, NEW, MINE = {"password": "old"}, {"password": "new"}, {"password": "mine"}
+OLD, NEW, MANUAL = {"password": "old"}, {"password": "new"}, {"password": "manual"}
 ALL = ConfirmationStatus(confirmed=("simba/host-1",))
 
 
@@ -88,10 +88,10 @@ def test_a_lock_is_renewed_before_it_is_too_short_for_a_request():
         ({"works": {Candidate.PENDING: False}}, d.Verify(Candidate.CURRENT)),
         ({"works": {Candidate.PENDING: False, Candidate.CURRENT: True}}, d.Apply()),
         ({"works": {Candidate.PENDING: False, Candidate.CURRENT: False}}, d.Apply(reset=True)),
-        ({"fields": MINE}, d.Verify(Candidate.PUBLISHED)),
-        ({"fields": MINE, "works": {Candidate.PUBLISHED: False}}, d.Verify(Candidate.PENDING)),
-        ({"fields": MINE, "works": {Candidate.PUBLISHED: False, Candidate.PENDING: False}}, d.Apply(reset=True)),
-        ({"fields": MINE, "works": {Candidate.PUBLISHED: False, Candidate.PENDING: True}}, d.Publish()),
+        ({"fields": MANUAL}, d.Verify(Candidate.PUBLISHED)),
+        ({"fields": MANUAL, "works": {Candidate.PUBLISHED: False}}, d.Verify(Candidate.PENDING)),
+        ({"fields": MANUAL, "works": {Candidate.PUBLISHED: False, Candidate.PENDING: False}}, d.Apply(reset=True)),
+        ({"fields": MANUAL, "works": {Candidate.PUBLISHED: False, Candidate.PENDING: True}}, d.Publish()),
         ({"current": {}, "fields": {}}, d.Verify(Candidate.PENDING)),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_pending_value_is_applied_or_published_by_what_the_system_accepts(know
 
 @pytest.mark.parametrize("step", [Step.CREATED, Step.PUBLISHED])
 def test_a_working_value_that_a_user_wrote_stays(step):
-    known = situation(step, fields=MINE, works={Candidate.PUBLISHED: True})
+    known = situation(step, fields=MANUAL, works={Candidate.PUBLISHED: True})
     assert isinstance(decide(known), d.Abandon)
     assert not decide(known).rejected
 

@@ -14,7 +14,7 @@ TAKEN = 30.0
 
 @pytest.mark.long
 def test_in_a_month_none_of_fifty_targets_is_late_by_more_than_its_jitter():
-    """Or than its jitter after its window opens. tests/bench/rotation_simulation.py measures the time that this takes."""
+    """Or than its jitter after its window opens. tests/bench/rotation_simulation.py measures the time."""
     simulation = SimulatedService(**(targets := fifty()))
     simulation.run(simulation.now + MONTH)
     for name, settings in targets.items():

@@ -14,7 +14,7 @@ environment: production
 rotation:
   daily: {kind: vault, secret: auth/jwt, keys: {key: {}}, rotation_period: 1d}
   exact: {kind: vault, secret: auth/jwt, keys: {other: {}}, rotation_period: 1d, jitter: 0s}
-  asked: {kind: vault, secret: auth/jwt, keys: {third: {}}}
+  on-request: {kind: vault, secret: auth/jwt, keys: {third: {}}}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
 DAY, NOW = 86400.0, 100 * 86400.0
@@ -69,7 +69,7 @@ def test_a_result_line_has_the_outcome_and_the_consumers(result, expected):
 
 def test_a_target_that_is_not_due_has_its_next_rotation():
     assert not_due("x", ROTATION["daily"], Journal(rotated_at=NOW), NOW) == "x: not due; next 1970-04-12T00:00:00Z"
-    assert not_due("x", ROTATION["asked"], Journal(), NOW) == "x: not due; no `rotation_period`"
+    assert not_due("x", ROTATION["on-request"], Journal(), NOW) == "x: not due; no `rotation_period`"
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_a_target_that_is_not_due_has_its_next_rotation():
         ("daily", Journal(rotated_at=NOW - DAY - 3599, count=1), 0.0, "idle"),
         ("daily", Journal(rotated_at=NOW - DAY - 3601, count=1), 0.0, "OVERDUE"),
         ("exact", Journal(rotated_at=NOW - DAY - 1, count=1), 0.0, "OVERDUE"),
-        ("asked", Journal(rotated_at=1.0, count=1), 0.0, "idle"),
-        ("asked", Journal(step=Step.CREATED), 0.0, "created"),
-        ("asked", Journal(rotated_at=1.0, count=1, step=Step.RETAINING, delete_at=NOW), 0.0, "retaining"),
+        ("on-request", Journal(rotated_at=1.0, count=1), 0.0, "idle"),
+        ("on-request", Journal(step=Step.CREATED), 0.0, "created"),
+        ("on-request", Journal(rotated_at=1.0, count=1, step=Step.RETAINING, delete_at=NOW), 0.0, "retaining"),
         ("daily", Journal(rotated_at=1.0, failures=1, step=Step.PUBLISHED), 0.0, "FAILED"),
     ],
 )
@@ -94,9 +94,9 @@ def test_the_table_lists_all_problems():
     open_ = Journal(step=Step.CREATED, started_at=NOW - 90, lock_owner="abc:1:42:9:f", locked_until=NOW + 5)
     rows = [
         Row("one", ROTATION["daily"], ROTATED, BOTH, 4),
-        Row("locked", ROTATION["asked"], open_, ConfirmationStatus(), 1, NOW - 3 * DAY),
-        Row("odd", ROTATION["asked"], replace(open_, lock_owner="\x1b[2J"), None),
-        Row("exited", ROTATION["asked"], open_, None, lock_owner_exited=True),
+        Row("locked", ROTATION["on-request"], open_, ConfirmationStatus(), 1, NOW - 3 * DAY),
+        Row("odd", ROTATION["on-request"], replace(open_, lock_owner="\x1b[2J"), None),
+        Row("exited", ROTATION["on-request"], open_, None, lock_owner_exited=True),
         Row("failed", ROTATION["daily"], Journal(failures=1, error="a\x07b", failed_at=NOW), None),
         Row("many", ROTATION["daily"], replace(ROTATED, failures=2, error="away", failed_at=NOW), None),
         Row("ended", ROTATION["daily"], replace(ROTATED, error="changed manually", missing=("b/1",)), None),
@@ -127,7 +127,7 @@ def test_the_table_lists_all_problems():
 
 
 def test_ages_are_printed_in_their_largest_unit():
-    row = Row("x", ROTATION["asked"], Journal(rotated_at=NOW - 59.0), None)
+    row = Row("x", ROTATION["on-request"], Journal(rotated_at=NOW - 59.0), None)
     assert " 59s " in table([row], [], NOW)
     assert " 23h " in table([replace(row, journal=Journal(rotated_at=NOW - DAY + 3599))], [], NOW)
 
@@ -183,4 +183,6 @@ def test_the_json_has_the_lock_of_an_open_rotation():
         None,
         None,
     )
-    assert as_data(None, [Row("one", ROTATION["asked"], recorded)], [], NOW)["targets"][0]["next_rotation_at"] is None
+    assert (
+        as_data(None, [Row("one", ROTATION["on-request"], recorded)], [], NOW)["targets"][0]["next_rotation_at"] is None
+    )
