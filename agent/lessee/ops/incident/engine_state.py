@@ -22,12 +22,12 @@ def read_database(client: AdminClient, mount: str, others: Iterable[str]) -> Dat
     Other engines that the token may not read are skipped.
     """
     connections = client.list(f"{mount}/config")
-    others: dict[tuple[str, str], str] = {}
+    users: dict[tuple[str, str], str] = {}
     for other in others:
         with suppress(LesseeError):
             for name in client.list(f"{other}/config"):
-                others.setdefault(_user(client, other, name), f"{other}/{name}")
-    own = {name: others.get(_user(client, mount, name)) for name in connections if others}
+                users.setdefault(_user(client, other, name), f"{other}/{name}")
+    own = {name: users.get(_user(client, mount, name)) for name in connections if users}
     shared = {name: other for name, other in own.items() if other is not None}
     return Database(mount, client.list(f"{mount}/static-roles"), connections, shared)
 
