@@ -289,9 +289,7 @@ def test_a_change_of_events_takes_effect_at_the_next_start_with_a_warning(agent,
     heartbeats()
     agent.config["events"]["poll_interval"] = "30m"
     agent.write_config()
-    agent.until(
-        lambda _: any(e["event"] == "setting not applied" and e["key"] == "events" for e in agent.events())
-    )
+    agent.until(lambda _: any(e["event"] == "setting not applied" and e["key"] == "events" for e in agent.events()))
     assert is_connected(agent.status())
 
 

@@ -179,7 +179,11 @@ PLANTED = {
     "x.js.gz": (lambda raw: gzip.compress(b"ab" + raw), "as it is, at byte 2 of its uncompressed content", None),
     "x.js.br": (lambda raw: brotli.compress(b"abc" + raw), "as it is, at byte 3 of its uncompressed content", None),
     "x.js.zst": (lambda raw: zstd.compress(b"abcd" + raw), "as it is, at byte 4 of its uncompressed content", None),
-    "x.map": (lambda raw: zstd.compress(b"a") + zstd.compress(raw), "as it is, at byte 1 of its uncompressed content", None),
+    "x.map": (
+        lambda raw: zstd.compress(b"a") + zstd.compress(raw),
+        "as it is, at byte 1 of its uncompressed content",
+        None,
+    ),
     "x.js.map": (
         lambda raw: b"//# sourceMappingURL=data:;base64," + base64.b64encode(json.dumps(["é", raw.decode()]).encode()),
         "in base64, at byte ",

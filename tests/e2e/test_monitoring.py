@@ -84,12 +84,12 @@ def test_a_rotation_that_keeps_failing_fires_with_its_name(bao, observed, tmp_pa
         service.target("one", rotation_period="1s", jitter="0s")
         service.target("two", secret="app/two", rotation_period="30d", jitter="0s")
         service.start()
-        service.until(lambda status: status["targets"]["one"]["count"] and status["targets"]["two"]["count"])
+        service.until(lambda status: all(status["targets"][name]["rotation_count"] for name in ("one", "two")))
         observed.start("rotator")
         service.allow(POLICY.format(environment).replace(f"secret/data/{environment}/app", "secret/none"))
         alert = observed.receiver.wait_for("LesseeRotationFailing")
         assert alert["labels"]["target"] == "one"
-        assert observed.value('lessee_rotation_failures_in_a_row{target="one"}') >= 3
+        assert observed.value('lessee_rotation_consecutive_failures{target="one"}') >= 3
         assert observed.value('lessee_rotation_failing{target="two"}') == 0
         service.allow(POLICY.format(environment))
         observed.receiver.wait_for("LesseeRotationFailing", "resolved")
@@ -109,10 +109,10 @@ def test_an_unreadable_audit_log_fires_with_its_name(observed, tmp_path, memory)
             server.put("testing/web/db", password="canary-in-metrics")
             written = 'lessee_monitor_accesses_total{operation="create",outcome="succeeded"}'
             eventually(lambda: observed.value(written), "the write in the metrics", 60)
-            assert observed.receiver.wait_for("LesseeMonitorBlind")["labels"]["source"] == "other"
+            assert observed.receiver.wait_for("LesseeAuditLogUnreadable")["labels"]["source"] == "other"
             assert observed.value('lessee_monitor_source_failing{source="vault"}') == 0
             other.write_bytes(server.audit.read_bytes())
-            observed.receiver.wait_for("LesseeMonitorBlind", "resolved")
+            observed.receiver.wait_for("LesseeAuditLogUnreadable", "resolved")
         finally:
             monitor.close()
 
@@ -140,7 +140,7 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
         for program in (monitor, agent, rotator):
             program.start()
         observed.start("agent", "rotator", "monitor")
-        rotator.until(lambda status: status["targets"]["one"]["count"])
+        rotator.until(lambda status: status["targets"]["one"]["rotation_count"])
         queries = list(expressions())
         exposed = {name for job in ("agent", "rotator", "monitor") for name in names(observed, job)}
         recorded = {rule["record"] for rule in rules("recording") if "record" in rule}

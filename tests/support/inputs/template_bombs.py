@@ -1,4 +1,4 @@
-"""Templates that would not end, or not fit, by what is said of them."""
+"""Templates that would run forever or use all memory, by their error."""
 
 STEPPED = "the template takes more than 2,000,000 steps; loop over less, or split it into several files"
 LARGE = "the template produces more than 8 MiB; split it into several files"
@@ -171,7 +171,10 @@ BOMBS = {
         "{{ ('[' * 200 ~ ']' * 200)|fromjson }}",
     ],
     UNREACHED: [f"{{{{ 'a'.{word}(10) }}}}" for word in ("center", "encode", "expandtabs", "ljust", "zfill")],
-    "this filter or test takes a number; add `| int` or `| float`": ["{{ '%99999999d' is odd }}", "{{ '%99d' is divisibleby(1) }}"],
+    "this filter or test takes a number; add `| int` or `| float`": [
+        "{{ '%99999999d' is odd }}",
+        "{{ '%99d' is divisibleby(1) }}",
+    ],
     "the value is binary; add `| b64encode`": ["{{ (s.binary|b64decode) % 1 }}"],
     "an argument has more than 10,000 characters; make it shorter": [
         "{{ range(1000)|map(attribute='a.' * 10000) }}",

@@ -14,6 +14,8 @@ from lessee.ops.monitor.policy.service_status import (
     services_view,
 )
 
+KEYS = ["leases", "targets", "expires_at", "renew_at", "next_rotation_at", "consecutive_failures", "error", "path"]
+
 MOMENT = "2026-11-28T16:25:03.488+00:00"
 AT, TIMESTAMP = 1_790_000_000.0, "2026-09-21T14:13:20.000+00:00"
 
@@ -39,11 +41,9 @@ def test_a_source_of_the_log_is_parsed():
 
 invalid = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["leases", "targets", "expires_at", "renew_at", "next_rotation_at", "consecutive_failures", "error", "path"]), inner
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 def test_a_moment_outside_the_calendar_is_ignored():
@@ -70,7 +70,21 @@ def test_the_view_has_the_result_of_each_poll_and_each_target_of_rotators():
         {"name": "rotator", "checked_at": TIMESTAMP, "error": "refused", "leases": 0, "targets": 2},
     ]
     assert view["rotation"] == [
-        {"service": "rotator", "target": "db", "next_rotation_at": TIMESTAMP, "consecutive_failures": 2, "error": "away", "open_seconds": 7.5},
-        {"service": "rotator", "target": "s3", "next_rotation_at": None, "consecutive_failures": 0, "error": None, "open_seconds": None},
+        {
+            "service": "rotator",
+            "target": "db",
+            "next_rotation_at": TIMESTAMP,
+            "consecutive_failures": 2,
+            "error": "away",
+            "open_seconds": 7.5,
+        },
+        {
+            "service": "rotator",
+            "target": "s3",
+            "next_rotation_at": None,
+            "consecutive_failures": 0,
+            "error": None,
+            "open_seconds": None,
+        },
     ]
     assert services_view({}) == {"services": [], "rotation": []}
