@@ -79,8 +79,10 @@ def _is_denied(state: StateView, app: App) -> bool:
 
 def may_save_snapshot(state: StateView, app: App) -> bool:
     """Whether the secrets in an app's files are known to be valid and to work."""
+    if not app.spec.saves_snapshots:
+        return False
     publication, session = app.publication, state.session
-    if not app.spec.saves_snapshots or app.dirty or app.job is not None or publication is None:
+    if publication is None or app.dirty or app.job is not None:
         return False
     is_from_vault = publication.generation is not None and publication.fallback is None
     is_ready = isinstance(publication.readiness, Ready) and publication.rolled_back is None
@@ -154,7 +156,7 @@ def log_fallback_change(tx: Transaction, name: str, app: App, source: FallbackKi
 
 
 def reset_fallback(app: App, *, same_needs: bool) -> App:
-    """The app with new templates or settings. Its fallback may differ: it is tried immediately and replaces the old one.
+    """The app with new templates or settings. Its new fallback is tried immediately and replaces the old one.
 
     `same_needs`: it reads the same secrets, so what Vault denied is still denied.
     """

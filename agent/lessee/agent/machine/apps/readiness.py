@@ -35,11 +35,10 @@ MAX_PROBE_DELAY = 15.0
 
 def probe_due_at(app: App) -> float:
     """When to probe an app; NEVER before it is notified, and once it is ready."""
-    match app.publication:
-        case Publication(notification=None, readiness=Unverified(stage=ProbeDue(next_at=next_at))):
-            return next_at
-        case _:
-            return NEVER
+    unverified = app.unverified
+    if unverified is None or app.notification is not None or not isinstance(unverified.stage, ProbeDue):
+        return NEVER
+    return unverified.stage.next_at
 
 
 def probe(tx: Transaction, name: str) -> None:
@@ -55,13 +54,12 @@ def probe(tx: Transaction, name: str) -> None:
 
 def plan_retry_of_rolled_back(tx: Transaction, name: str) -> None:
     """Try the failed generation again once the secrets in the restored one have expired."""
-    match tx.apps[name].publication:
-        case Publication(rolled_back=FailedGeneration(), contents=contents) if _has_ended(tx, contents):
-            reason = "secrets in the published generation have expired"
-            tx.log("warning", "rolled-back generation retried", app=name, reason=reason)
-            allow_retry(tx, name)
-        case _:
-            pass
+    publication = tx.apps[name].publication
+    if publication is None or publication.rolled_back is None or not _has_ended(tx, publication.contents):
+        return
+    reason = "secrets in the published generation have expired"
+    tx.log("warning", "rolled-back generation retried", app=name, reason=reason)
+    allow_retry(tx, name)
 
 
 def new_readiness(tx: Transaction, name: str, app: App) -> Readiness:
