@@ -85,19 +85,19 @@ def compose(folder, services):
 
 
 def test_compose_reads_every_value_of_an_env_file_and_nothing_else(read):
-    text, wanted = every_value("dotenv-compose", *FORMS)
-    assert read(text) == [wanted]
+    text, expected = every_value("dotenv-compose", *FORMS)
+    assert read(text) == [expected]
 
 
 @pytest.mark.usefixtures("read")
 def test_compose_interpolates_the_whole_value_of_a_variable(memory):
-    text, wanted = every_value("dotenv-compose", *FORMS)
+    text, expected = every_value("dotenv-compose", *FORMS)
     (memory / ".env").write_bytes(text.encode())
-    environment = {key: f"${{{key}}}" for key in wanted}
-    assert compose(memory, {"app": {"image": "none", "environment": environment}}) == {"app": wanted}
+    environment = {key: f"${{{key}}}" for key in expected}
+    assert compose(memory, {"app": {"image": "none", "environment": environment}}) == {"app": expected}
 
 
-def test_nothing_but_a_nul_is_rejected():
+def test_only_a_nul_is_rejected():
     assert refused("dotenv-compose") == {value for value in VALUES if "\0" in value}
 
 

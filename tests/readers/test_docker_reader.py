@@ -28,16 +28,16 @@ def engine(pytestconfig):
 
 
 @pytest.fixture(scope="module")
-def created(engine, tmp_path_factory):
+def read_environments(engine, tmp_path_factory):
     """The variables of a container created with each of these texts; None if docker rejects the text."""
     path = tmp_path_factory.mktemp("docker") / "app.env"
 
     def create(text):
         path.write_bytes(text.encode())
-        created = engine.docker("create", f"--env-file={path}", BASE, "true", check=False).strip()
-        return created if re.fullmatch("[0-9a-f]{64}", created) else None
+        output = engine.docker("create", f"--env-file={path}", BASE, "true", check=False).strip()
+        return output if re.fullmatch("[0-9a-f]{64}", output) else None
 
-    def created(texts):
+    def read_environments(texts):
         names = [create(text) for text in texts]
         ids = [which for which in names if which]
         containers = json.loads(engine.docker("inspect", *ids))
@@ -45,23 +45,23 @@ def created(engine, tmp_path_factory):
         engine.docker("rm", *ids)
         return [which and dict(pair.split("=", 1) for pair in pairs[which]) for which in names]
 
-    return created
+    return read_environments
 
 
 def test_a_container_gets_every_value_and_nothing_else(engine, tmp_path):
-    text, wanted = every_value("dotenv-docker", ("", "", "", ""), (" '", " '", "' # ", "' # "))
+    text, expected = every_value("dotenv-docker", ("", "", "", ""), (" '", " '", "' # ", "' # "))
     (tmp_path / "app.env").write_bytes(text.encode())
     output = engine.docker("run", "--rm", "--network=none", f"--env-file={tmp_path}/app.env", BASE, *PRINT_ENVIRONMENT)
-    assert environment(output) == wanted
+    assert environment(output) == expected
 
 
 def test_a_container_of_compose_gets_every_value_and_nothing_else(engine, tmp_path):
-    text, wanted = every_value("dotenv-compose", ("", "", "", ""), ('"', "", "\" # it's", ""))
+    text, expected = every_value("dotenv-compose", ("", "", "", ""), ('"', "", "\" # it's", ""))
     (tmp_path / "app.env").write_bytes(text.encode())
     app = {"image": BASE, "network_mode": "none", "env_file": ["app.env"], "command": PRINT_ENVIRONMENT}
     (tmp_path / "compose.yaml").write_text(json.dumps({"name": "lessee-readers", "services": {"app": app}}))
     output = engine.docker("compose", "-f", f"{tmp_path}/compose.yaml", "run", "--rm", "--no-TTY", "app")
-    assert environment(output) == wanted
+    assert environment(output) == expected
 
 
 def environment(output):
@@ -70,16 +70,18 @@ def environment(output):
     return {name: value for name, value in variables.items() if name not in SET_BY_DOCKER}
 
 
-def test_no_value_changes_how_docker_reads_the_surrounding_text(created):
+def test_no_value_changes_how_docker_reads_the_surrounding_text(read_environments):
     written, harmless, values = zip(*amid_junk("dotenv-docker", 150), strict=True)
-    results = zip(written, created(written), created(harmless), values, strict=True)
+    results = zip(written, read_environments(written), read_environments(harmless), values, strict=True)
     assert [text for text, actual, harmless, value in results if actual != as_if(harmless, value)] == []
 
 
-def test_verification_reads_a_file_as_docker_does(created):
+def test_verification_reads_a_file_as_docker_does(read_environments):
     longest = "A=" + "x" * 65_533
     texts = [*junk(50), *junk(50, LINES), longest, f" {longest}", f"{longest}\r\n", f"{longest[:-1]}\r\n"]
-    assert [text for text, actual in zip(texts, created(texts), strict=True) if actual != read_by_lessee(text)] == []
+    assert [
+        text for text, actual in zip(texts, read_environments(texts), strict=True) if actual != read_by_lessee(text)
+    ] == []
 
 
 def read_by_lessee(text):
