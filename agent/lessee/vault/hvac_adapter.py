@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from re import compile as pattern
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import unquote
 
 import hvac
 from hvac.adapters import JSONAdapter
 
 if TYPE_CHECKING:
-    from lessee.vault.admin import AdminClient
     from lessee.vault.responses import Response
 
 _OPTIONS = frozenset({"json", "params", "wrap_ttl"})
@@ -20,7 +19,28 @@ _READS = pattern(
 """Paths whose POST changes nothing: the transport may reuse a connection and send it twice."""
 
 
-def hvac_client(client: "AdminClient") -> Any:
+class Sender(Protocol):
+    """What sends hvac's requests: an AdminClient."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def unauthenticated(self) -> "Sender": ...
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        wrap_ttl: float | None = None,
+        changes: bool | None = None,
+    ) -> "Response": ...
+
+
+def hvac_client(client: Sender) -> Any:
     """An hvac.Client whose methods raise what `client.request` raises, and return what hvac's JSONAdapter does."""
     # The address and the token are explicit: hvac would read them from the environment and from ~/.vault-token.
     return hvac.Client(url=client.address, token="", adapter=lambda **_settings: _Adapter(client))
@@ -29,7 +49,7 @@ def hvac_client(client: "AdminClient") -> Any:
 class _Adapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types.
     """Has no requests.Session; address, token, namespace, TLS and timeouts are the transport's."""
 
-    def __init__(self, client: "AdminClient") -> None:
+    def __init__(self, client: Sender) -> None:
         # JSONAdapter's own constructor would create a session.
         self._client = client
         self._kwargs: dict[str, Any] = {}
@@ -64,7 +84,7 @@ class _Adapter(JSONAdapter):  # type: ignore[misc]  # hvac has no types.
 
     def _send(
         self,
-        client: "AdminClient",
+        client: Sender,
         method: str,
         url: str,
         headers: Mapping[str, str] | None,
