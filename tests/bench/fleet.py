@@ -21,10 +21,10 @@ from herd import SEED, SPEC, Agent, peak, seconds_to_fresh
 from rig import MEMORY, Figure, report, resident
 
 from lessee.agent.machine.deadlines import wake_at
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.client import Client
 from lessee.vault.transport import Address, Transport

@@ -15,9 +15,6 @@ from statistics import median
 from rig import Figure, report
 
 from lessee.agent.machine.deadlines import wake_at
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.agent.machine.step import start, steps
 from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
@@ -25,6 +22,9 @@ from lessee.core.immutable import replace
 from lessee.core.paths import Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
+from lessee.protocol.app_spec import AppSpec
 
 SEED = 1
 AGENTS = 10_000

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from rig import Figure, report
 
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol.app_spec import AppSpec
+from lessee.protocol import commands as cmd
+from lessee.protocol.app_spec import AppSpec
 from support.models.world import World, app_spec, creds
 
 SEED = 1

@@ -59,7 +59,7 @@ def test_key_certificate_and_chain_match_and_a_restart_issues_none(sidecar, key)
     sidecar.stop()
     sidecar.start("--log-level", "debug")
     assert pair(sidecar)[0] == certificate
-    assert sidecar.status()["totals"]["issued"] == 0
+    assert sidecar.status()["totals"]["leases_issued"] == 0
     said = sidecar.log.read_text() + json.dumps(sidecar.status()) + sidecar.command("check").stdout
     lines = (sidecar.directory / "tls.key").read_text().splitlines()[1:-2]
     assert not [line for line in lines if line in said]
@@ -81,5 +81,5 @@ def test_a_certificate_is_replaced_before_it_expires_and_always_matches_its_key(
 
     eventually(is_valid, "the third certificate", patience=30)
     events = [event["event"] for event in sidecar.events()]
-    assert "lease ended" not in events
+    assert "lease expired" not in events
     assert sidecar.status()["leases"][0]["lease_id"] is None

@@ -210,7 +210,7 @@ def test_the_same_template_in_three_environments_reads_three_prefixes(environmen
     texts = {}
     for own in ENVIRONMENTS:
         one = agent(own)
-        seen = len(environments.asked())
+        seen = len(environments.requested_paths())
         shutil.copy(environments.disk / "web.env.j2", tmp_path)
         one.sidecar.config["secrets"] = environments.config["secrets"]
         one.sidecar.web["files"] = [{"template": "web.env.j2"}]
@@ -219,7 +219,7 @@ def test_the_same_template_in_three_environments_reads_three_prefixes(environmen
         assert said.returncode == 0, said.stderr
         texts[own] = (tmp_path / own / "web" / "web.env").read_text()
         assert f"PASSWORD={canary(own)}\n" in texts[own].replace("'", "").replace('"', "")
-        paths = environments.asked()[seen:]
+        paths = environments.requested_paths()[seen:]
         first = {re.sub(r"^secret/(?:data|metadata|detailed-metadata)/", "", path).split("/")[0] for path in paths}
         assert first - {"auth", "sys"} == {own, "shared"}
     assert len(set(texts.values())) == 3
@@ -231,9 +231,9 @@ def test_a_running_agent_rejects_an_edit_that_reads_another_environment(environm
     sidecar.template("web.txt.j2", '{{ secret("database/postgres").password }}')
     sidecar.start()
     sidecar.until_file("web.txt", canary("development"))
-    seen = len(environments.asked())
+    seen = len(environments.requested_paths())
     (sidecar.disk / "web.txt.j2").write_text('{{ secret("production/database/postgres").password }}')
     eventually(lambda: "name of another environment" in sidecar.log.read_text(), "the refusal")
     assert (sidecar.directory / "web.txt").read_text() == canary("development")
-    assert [path for path in environments.asked()[seen:] if "production" in path] == []
+    assert [path for path in environments.requested_paths()[seen:] if "production" in path] == []
     assert sidecar.stop() == 0

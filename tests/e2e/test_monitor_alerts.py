@@ -40,7 +40,7 @@ def hook():
 def monitor(server, hook, tmp_path, memory):
     """Starts at the end of the log, and sends alerts to the hook."""
     audit, alerts = {"file": str(server.audit), "name": "vault"}, {"webhook": f"{hook.url}/path-canary", **QUIET}
-    with Monitor(tmp_path / "monitor", memory / "monitor", audit, alerts=alerts, begin="end") as one:
+    with Monitor(tmp_path / "monitor", memory / "monitor", audit, alerts=alerts, start_at="end") as one:
         one.config["environment"] = "production"
         one.alerts = alerts
         yield one
@@ -72,7 +72,7 @@ def test_a_root_token_a_policy_change_and_too_many_reads_are_sent_once(server, h
         with suppress(RuntimeError):
             server.ask("GET", "secret/data/testing/none", token=token)
     server.ask("PUT", "sys/policies/acl/alerted", POLICY)
-    wanted = {"reads-per-hour", "refusals-in-a-row", "root-token", "policy-changed"}
+    wanted = {"reads-per-hour", "consecutive-denials", "root-token", "policy-changed"}
     eventually(lambda: {alert["rule"] for alert in hook.alerts()} >= wanted, "the alerts")
     status = monitor.until(lambda status: all(one["notified"] == {"webhook": True} for one in status["alerts"]))
     assert all(one["firing"] for one in status["alerts"])
@@ -80,7 +80,7 @@ def test_a_root_token_a_policy_change_and_too_many_reads_are_sent_once(server, h
     assert (row["path"], row["address"], row["last_hour"]) == ("secret/production/database/postgres", "127.0.0.1", 20)
     assert Counter((alert["rule"], alert["subject"]) for alert in hook.alerts()) == {
         ("reads-per-hour", "simba"): 1,
-        ("refusals-in-a-row", "simba"): 1,
+        ("consecutive-denials", "simba"): 1,
         ("root-token", "127.0.0.1"): 1,
         ("policy-changed", "sys/policies/acl/alerted"): 1,
     }
@@ -239,10 +239,10 @@ def test_a_stopped_service_and_a_failing_rotation_fire(server, hook, monitor, tm
         service.allow("\n".join(line for line in RIGHTS.format("production").splitlines() if "/app/" not in line))
         service.start()
         monitor.config["monitor"]["watch"] = [str(service.socket)]
-        service.until(lambda status: status["targets"]["one"]["failures"])
+        service.until(lambda status: status["targets"]["one"]["consecutive_failures"])
         start(monitor)
         eventually(lambda: "firing" in hook.states("rotation-failing"), "the alert", 60)
-        status = monitor.until(lambda status: status["rotation"] and status["rotation"][0]["failures"])
+        status = monitor.until(lambda status: status["rotation"] and status["rotation"][0]["consecutive_failures"])
         assert [one["target"] for one in status["rotation"]] == ["one"]
         assert [(one["error"], one["targets"]) for one in status["services"]] == [(None, 1)]
         assert "failure" in monitor.get("/")[1]

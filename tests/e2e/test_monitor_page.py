@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from lessee.host.openbao import free_port
-from support.programs.browser import Sight, chromium, portraits
+from support.programs.browser import BrowserPage, chromium, screenshots
 from support.programs.monitor import Audited, Monitor
 from support.programs.terminal import Terminal
 
@@ -56,19 +56,19 @@ def firing(status):
 
 def test_its_page_lists_the_reads_and_is_accessible(server, monitor, tmp_path):
     with chromium() as browser:
-        assert portraits(browser, monitor.url, tmp_path, "monitor") == []
-        sight = Sight(browser, monitor.url)
-        assert "root-token" in sight.page.text_content("#alerts")
-        assert "vault" in sight.page.text_content("#sources")
-        assert any("onerror" in one for one in sight.page.evaluate(ROWS))
-        assert sight.page.locator("#accesses img").count() == 0
+        assert screenshots(browser, monitor.url, tmp_path, "monitor") == []
+        page = BrowserPage(browser, monitor.url)
+        assert "root-token" in page.page.text_content("#alerts")
+        assert "vault" in page.page.text_content("#sources")
+        assert any("onerror" in one for one in page.page.evaluate(ROWS))
+        assert page.page.locator("#accesses img").count() == 0
         server.put("production/later", password=CANARY)
         server.ask("GET", "secret/data/production/later")
-        sight.until(f"{ROWS}.some(one => one.includes('production/later'))", "the new row")
-        text = sight.page.content()
+        page.until(f"{ROWS}.some(one => one.includes('production/later'))", "the new row")
+        text = page.page.content()
         assert not any(secret in text for secret in monitor.secrets)
-        assert sight.told == []
-        sight.close()
+        assert page.messages == []
+        page.close()
 
 
 def test_the_status_works_on_a_terminal_and_in_a_pipe(server, monitor):
@@ -76,7 +76,7 @@ def test_the_status_works_on_a_terminal_and_in_a_pipe(server, monitor):
     command = (sys.executable, "-m", "lessee", "status", "--watch")
     terminal = Terminal(*command, cwd=monitor.disk, env=environ)
     try:
-        seen = terminal.until("root-token") + terminal.until("Who read what")
+        seen = terminal.until("root-token") + terminal.until("Accesses")
         server.put("production/watched", password=CANARY)
         server.ask("GET", "secret/data/production/watched")
         seen += terminal.until("production/watched")

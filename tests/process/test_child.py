@@ -26,7 +26,7 @@ ENVIRON = {"PATH": os.environ["PATH"]}
 # A program of ours with a child, as `lessee exec` is one, that knows no Vault: with its child's code it ends.
 PARENT = """
 import os, signal, sys
-from lessee.agent.child_supervisor import Supervisor
+from lessee.agent.child_supervisor import ChildSupervisor
 from lessee.config import Restart
 from lessee.process.child import adopt_orphans
 from lessee.host.clock import boot_time
@@ -35,13 +35,21 @@ before = harden(permanent=False)
 adopt_orphans()
 reader, writer = os.pipe()
 os.set_blocking(writer, False)
-supervisor = Supervisor(sys.argv[1:], lambda: dict(os.environ), before=before, restart=None)
-supervisor.wake = lambda: os.write(writer, b".")
-signal.signal(signal.SIGCHLD, lambda *_: supervisor.look())
+supervisor = ChildSupervisor(sys.argv[1:], lambda: dict(os.environ), inherited=before, restart=None)
+class Owner:
+    def wake(self):
+        os.write(writer, b".")
+
+    def start_rollback(self):
+        return False
+
+
+supervisor.owner = Owner()
+signal.signal(signal.SIGCHLD, lambda *_: supervisor.on_sigchld())
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(number, lambda number, _: supervisor.forward(number))
-supervisor.begin()
-while not isinstance(code := supervisor.turn(boot_time()), int):
+supervisor.start()
+while not isinstance(code := supervisor.update(boot_time()), int):
     os.read(reader, 100)
 sys.exit(code)
 """

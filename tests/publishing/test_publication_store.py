@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
+from lessee.protocol.events import AppRecovered
 from lessee.publishing.publication_record import before_rollback
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore

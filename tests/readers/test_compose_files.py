@@ -86,7 +86,7 @@ def compose(tmp_path):
 
 
 def assert_same(read, expected, variables=lambda _: {}):
-    """`read` are our services, `expected` those of Compose; `variables` returns the names in a service's env_files."""
+    """Compare lessee's services with those of Compose. `variables` returns the names in a service's env_files."""
     assert read.keys() == expected.keys()
     for name, service in expected.items():
         ours = read[name]
@@ -120,12 +120,12 @@ def assert_same(read, expected, variables=lambda _: {}):
 
 
 @pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
-def test_the_files_of_the_stacks_are_read_as_compose_does(compose, example):
+def test_the_files_of_the_stacks_are_read_as_by_compose(compose, example):
     assert_same(ComposeReader(lambda path: Path(path).read_text()).services([str(example)]), compose(example))
 
 
 @pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
-def test_all_notations_of_a_value_are_read_as_compose_does(compose, tmp_path, names):
+def test_all_notations_of_a_value_are_read_as_by_compose(compose, tmp_path, names):
     (tmp_path / "in").mkdir()
     texts = {
         "compose.yaml": BASE,
@@ -201,7 +201,7 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
 @pytest.mark.parametrize("case", UNUSUAL)
-def test_unusual_valid_files_are_read_as_compose_does(compose, tmp_path, case, names):
+def test_unusual_valid_files_are_read_as_by_compose(compose, tmp_path, case, names):
     for name, text in UNUSUAL[case].items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

@@ -29,7 +29,7 @@ JAVA = """class App {
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a program, and wait until it says that it is up."""
+    """A function that starts a program, and waits until it has started."""
     (tmp_path / "asgi.py").write_text(APP)
     (tmp_path / "server.js").write_text(SERVER)
     (tmp_path / "App.java").write_text(JAVA)
@@ -61,7 +61,7 @@ def test_programs_listed_as_killed_by_sighup_are_killed(start, command, up):
     assert process.wait(15) in {-signal.SIGHUP, 128 + signal.SIGHUP}
 
 
-def test_uvicorn_with_workers_takes_it(start):
+def test_uvicorn_with_workers_survives_sighup(start):
     assert issue_of_command(PATIENT, {}) is None
     process = start(PATIENT, "Uvicorn running")
     caught = next(
@@ -71,7 +71,7 @@ def test_uvicorn_with_workers_takes_it(start):
 
 
 @pytest.mark.parametrize(("command", "line"), [(WORKERS, "keeping worker ["), (PATIENT, "Terminated child process [")])
-def test_uvicorn_keeps_a_worker_whose_successor_is_not_ready_in_time(start, tmp_path, command, line):
+def test_uvicorn_keeps_a_worker_if_its_successor_is_not_ready_in_time(start, tmp_path, command, line):
     process = start(command, "Application startup complete")
     (tmp_path / "slow").touch()
     process.send_signal(signal.SIGHUP)
@@ -80,6 +80,6 @@ def test_uvicorn_keeps_a_worker_whose_successor_is_not_ready_in_time(start, tmp_
 
 
 def ended(log):
-    """What it says, once it says how it went with the first worker."""
+    """The output, once it reports the result of the first worker."""
     text = log.read_text()
     return text if "keeping worker [" in text or "Terminated child process [" in text else None

@@ -18,7 +18,7 @@ NPM = f"require('dotenv-17').config({{path: process.argv[1], quiet: true}}); {NO
 
 @pytest.fixture
 def environ(tmp_path):
-    """What a program finds in its environment that had two variables, one of which is in the file too."""
+    """A function that runs a program with two variables, one of which is also in the file; returns those it reads."""
     (tmp_path / "app.env").write_text("BOTH=file\nFILE=file\n")
 
     def run(*command, folder=tmp_path):
@@ -35,23 +35,23 @@ def environ(tmp_path):
     return run
 
 
-def test_python_dotenv_lets_it_win(environ):
+def test_python_dotenv_prefers_the_environment(environ):
     found = environ(sys.executable, "-c", PYTHON)
     assert (found["BOTH"], found["FILE"]) == ("environment", "file")
 
 
-def test_node_lets_it_win(environ):
+def test_node_prefers_the_environment(environ):
     need(shutil.which("node"), "needs Node.js 20 or later: apt install nodejs")
     found = environ("node", "--env-file=app.env", "-e", NODE)
     assert (found["BOTH"], found["FILE"]) == ("environment", "file")
 
 
-def test_npms_dotenv_lets_it_win(environ, tmp_path):
+def test_npms_dotenv_prefers_the_environment(environ, tmp_path):
     found = environ("node", "-e", NPM, str(tmp_path / "app.env"), folder=npm.packages())
     assert (found["BOTH"], found["FILE"]) == ("environment", "file")
 
 
-def test_a_shell_lets_the_file_win(environ):
+def test_a_shell_prefers_the_file(environ):
     command = f"set -a; . ./app.env; exec {sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
     found = environ("sh", "-c", command)
     assert (found["BOTH"], found["FILE"]) == ("file", "file")

@@ -23,12 +23,12 @@ FITTING = [value for value in VALUES if value == value.strip() and not re.search
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document("x", tuple(part if isinstance(part, str) else Placeholder(part[0], "a value") for part in parts))
 
 
 def written(values, *, between=" = "):
-    """A section for each value, so that one that is no value shows."""
+    """One section for each value, so a value with structure is detected."""
     lines = [(f"[s{n}]\nuser{between}first\npassword{between}", [value], "\n") for n, value in enumerate(values)]
     return write(document(*(part for line in lines for part in line)), "ini").encode()
 
@@ -63,7 +63,7 @@ def test_pip_reads_every_hostile_value(tmp_path):
     }
 
 
-def test_a_service_file_of_libpq_reads_every_hostile_value_of_a_line_short_enough(tmp_path, monkeypatch):
+def test_libpq_reads_every_hostile_value_of_a_short_line_of_a_service_file(tmp_path, monkeypatch):
     short = [value for value in FITTING if len(f"password={value}\n".encode()) < 1023]
     path = tmp_path / "pg_service.conf"
     monkeypatch.setenv("PGSERVICEFILE", str(path))
@@ -73,7 +73,7 @@ def test_a_service_file_of_libpq_reads_every_hostile_value_of_a_line_short_enoug
 
 
 def service(name):
-    """What libpq takes from the service file for a connection that it begins; nothing needs to listen."""
+    """The options that libpq reads from the service file for a new connection, without a server."""
     conninfo = make_conninfo(service=name, hostaddr="127.0.0.1", port="1", sslmode="disable", gssencmode="disable")
     connection = pq.PGconn.connect_start(conninfo.encode())
     try:
@@ -83,7 +83,7 @@ def service(name):
         connection.finish()
 
 
-def test_ini_of_npm_reads_the_same_but_for_quotes_comments_and_words_of_its_own():
+def test_npms_ini_differs_only_in_quotes_comments_and_special_words():
     # It ends a value at ; and #, takes off quotes around it and one of two backslashes, and has true, false and null.
     own = re.compile("[;#\u2028\u2029]|\\\\\\\\|^['\"]|^\ufeff|\ufeff$|^(true|false|null)$")
     plain = [value for value in FITTING if not own.search(value)]

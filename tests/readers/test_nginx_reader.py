@@ -1,4 +1,4 @@
-"""The format nginx, tested with nginx, which serves what it has read."""
+"""The format nginx, tested with nginx, which serves the values."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ SERVER = "server {{ listen unix:{0}/http;\n"
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     placeholders = (part if isinstance(part, str) else Placeholder(part[0], "api/openrouter: key") for part in parts)
     return Document("nginx.conf.j2", tuple(placeholders))
 
@@ -46,8 +46,8 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("nginx")
 
 
-def tried(folder, text):
-    """Whether nginx takes the configuration, and what it says of it."""
+def check(folder, text):
+    """Whether nginx accepts the configuration, and its messages."""
     path = folder / "tried.conf"
     path.write_bytes(text.encode())
     run = subprocess.run([NGINX, "-t", "-q", "-c", path, "-e", "stderr"], capture_output=True, check=False)
@@ -56,7 +56,7 @@ def tried(folder, text):
 
 @contextmanager
 def served(folder, server=(), http=()):
-    """A real nginx, and a function that asks it."""
+    """Starts a real nginx; returns a function that sends requests."""
     parts = HTTP.format(folder), *http, SERVER.format(folder), *server, "\n}\n}\n"
     path, address = folder / "nginx.conf", folder / "http"
     path.write_bytes(write(document(*parts), "nginx").encode())
@@ -77,7 +77,7 @@ def served(folder, server=(), http=()):
 
 
 def ask(connection, stream, path, **headers):
-    """The headers and the body of an answer, byte for byte."""
+    """The headers and the body of a response as bytes."""
     lines = [f"GET {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     connection.sendall("\r\n".join(lines).encode())
     assert stream.readline().startswith(b"HTTP/1.1 200 ")
@@ -88,7 +88,7 @@ def ask(connection, stream, path, **headers):
     return found, stream.read(int(found["Content-Length"])).decode()
 
 
-def test_what_is_rejected_has_a_control_character_or_a_dollar_or_4_kb():
+def test_rejected_values_have_a_control_character_a_dollar_or_4_kb():
     for value in VALUES:
         try:
             write(document("return 200 ", [value], ";"), "nginx")
@@ -111,7 +111,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("before", "wanted"), FORMS.items())
-def test_every_value_is_served_unchanged_whatever_the_author_put_around_it(folder, before, wanted):
+def test_every_value_is_served_unchanged_in_any_context(folder, before, wanted):
     after = before[:1] if before[:1] in {'"', "'"} else ""
     server = []
     for number, value in enumerate(PLAIN):
@@ -121,12 +121,12 @@ def test_every_value_is_served_unchanged_whatever_the_author_put_around_it(folde
             assert get(f"/{number}")[1] == wanted.format(value)
 
 
-def test_a_value_may_follow_what_a_regular_expression_has_caught(folder):
+def test_a_value_may_follow_a_capture_of_a_regular_expression(folder):
     with served(folder, ["if ($uri ~ ^/(.)$) { return 200 x$1", ["2"], "; }"]) as get:
         assert get("/a")[1] == "xa2"
 
 
-def test_every_value_is_sent_as_one_header_to_the_client_and_to_what_is_behind(folder):
+def test_every_value_is_sent_as_one_header_to_the_client_and_the_upstream(folder):
     server = ['location = /said { return 200 "$http_x_value"; }\n']
     for number, value in enumerate(PLAIN):
         server += [f"location = /{number} {{ add_header X-Value ", [value], ";\nproxy_set_header X-Value ", [value]]
@@ -139,7 +139,7 @@ def test_every_value_is_sent_as_one_header_to_the_client_and_to_what_is_behind(f
             assert set(headers) <= {"Server", "Date", "Content-Type", "Content-Length", "Connection", "X-Value"}
 
 
-def test_what_holds_a_dollar_is_in_geo_for_all_that_need_it(folder):
+def test_values_with_a_dollar_are_written_with_geo(folder):
     http, server = [], []
     for number, value in enumerate(KEPT):
         http += [f"geo $value{number} {{ default ", [value], "; }\n"]
@@ -149,7 +149,7 @@ def test_what_holds_a_dollar_is_in_geo_for_all_that_need_it(folder):
             assert get(f"/{number}")[1] == value
 
 
-def test_a_dollar_in_the_secret_of_a_link_is_a_dollar(folder):
+def test_a_dollar_in_the_secret_of_a_secure_link_is_a_dollar(folder):
     values = [value for value in KEPT if value][::10]
     server = ["location /ok { return 200 yes; }\n"]
     for number, value in enumerate(values):
@@ -161,7 +161,7 @@ def test_a_dollar_in_the_secret_of_a_link_is_a_dollar(folder):
 
 
 @pytest.mark.parametrize(("before", "after"), [("", ")"), ('"', '")'), ("'", "' )"), ("", " )")])
-def test_a_condition_is_true_of_its_value_alone(folder, before, after):
+def test_a_condition_is_true_only_for_its_value(folder, before, after):
     values = ["", ")", "(", "a)", "=", "~", "~*", "-f", *(value for value in PLAIN if value == value.strip(" "))][::5]
     server = []
     for number, value in enumerate(values):
@@ -177,7 +177,7 @@ def test_a_condition_is_true_of_its_value_alone(folder, before, after):
             assert get(f"/{number}", X=f"{value}x")[1] == "no"
 
 
-def test_every_value_is_a_key_of_map_that_stands_for_itself(folder):
+def test_every_value_is_a_key_of_map_that_matches_only_itself(folder):
     keys = {value.lower(): value for value in PLAIN if value == value.strip(" ")}
     keys |= {key: key for key in ("default", "include", "hostnames", "volatile", "~", "~*.", "\\", "\\~", "\\default")}
     http = ["map $http_x $found { default none;\n"]
@@ -203,11 +203,11 @@ entry = st.lists(word | st.sampled_from(["a", "b", "$a{{", "a\\;b"]), min_size=1
 @example('a "b")c;')
 @example('a "$\\";")#;')
 @example("a b\\\n; c };")
-def test_words_are_what_nginx_reads_as_words(folder, entries):
+def test_words_are_parsed_as_by_nginx(folder, entries):
     """`types` accepts any word as an entry, and prints a duplicate entry."""
     head = HTTP.format(folder)
     text = f"{head}types {{ {entries}\n{entries}\n}}\n}}\n"
-    accepted, said = tried(folder, text)
+    accepted, messages = check(folder, text)
     try:
         directives = nginx_directives.read(text)
     except nginx_directives.UnparsableError:
@@ -217,8 +217,8 @@ def test_words_are_what_nginx_reads_as_words(folder, entries):
     # Nothing else in the file is valid for nginx.
     assert accepted == (len(directives) == len(nginx_directives.read(head + "types {}}")) + len(found))
     if accepted:
-        said = re.sub(r"^.* \[warn\] \d+#\d+: | in \S+:\d+$", "", said, flags=re.MULTILINE)
-        assert said == "".join(duplicates(found))
+        messages = re.sub(r"^.* \[warn\] \d+#\d+: | in \S+:\d+$", "", messages, flags=re.MULTILINE)
+        assert messages == "".join(duplicates(found))
 
 
 def duplicates(entries):
@@ -233,13 +233,13 @@ def duplicates(entries):
 
 
 @pytest.mark.parametrize("form", ['"{}";', '"{}" ;', "'{}'\n\n;", "é{};", "é{} ;", "x; #{}\n", "x #{}\n;"])
-def test_words_and_comments_are_as_long_as_nginx_reads_them(folder, form):
+def test_words_and_comments_have_the_length_limit_of_nginx(folder, form):
     accepted = []
     for length in range(4088, 4098):
         for start in ("", " " * 1000):
             text = HTTP.format(folder) + SERVER.format(folder) + start + "return 200 " + form.format("a" * length)
             text += "\n}\n}\n" + " " * 5000
-            accepted.append(tried(folder, text)[0])
+            accepted.append(check(folder, text)[0])
             assert accepted[-1] == readable(text)
     assert 0 < sum(accepted) < len(accepted)
 
@@ -255,7 +255,7 @@ def readable(text):
 def test_a_value_may_be_as_long_as_a_word(folder, length):
     parts = HTTP.format(folder), SERVER.format(folder), "return 200 ", ["a" * length], " ;\n}\n}\n"
     if length == 4093:
-        assert tried(folder, write(document(*parts), "nginx"))[0]
+        assert check(folder, write(document(*parts), "nginx"))[0]
     else:
         with pytest.raises(FormatError, match="longer than nginx's limit of 4 KB"):
             write(document(*parts), "nginx")
@@ -264,9 +264,9 @@ def test_a_value_may_be_as_long_as_a_word(folder, length):
 @given(
     st.lists(st.sampled_from(["server {", "location /a {", "}", "return 200 'x}';", "# }\n", "types {"]), max_size=8)
 )
-def test_blocks_are_what_nginx_reads_as_blocks(folder, blocks):
+def test_blocks_are_parsed_as_by_nginx(folder, blocks):
     text = HTTP.format(folder) + " ".join(blocks) + "\n}\n"
-    accepted, said = tried(folder, text)
-    unbalanced = "expecting" in said or "unexpected" in said
+    accepted, messages = check(folder, text)
+    unbalanced = "expecting" in messages or "unexpected" in messages
     assert accepted <= readable(text)
     assert unbalanced <= (not readable(text))

@@ -31,7 +31,7 @@ console.log(JSON.stringify(texts.map((text) => parse(text))));
 
 @pytest.fixture(scope="module")
 def parse():
-    """What a reader finds in each of some texts."""
+    """A function that returns the variables that a reader finds in each text."""
     folder = npm.packages()
 
     def parse(reader, texts):
@@ -52,7 +52,7 @@ def written():
 
 @pytest.fixture(scope="module")
 def amid():
-    """Files written, the same with a harmless word, and the values."""
+    """Rendered files, the same files with a harmless word, and the values."""
     return list(zip(*amid_junk("dotenv-node", 20_000), strict=True))
 
 
@@ -72,12 +72,12 @@ def test_dotenv_gets_every_value_and_nothing_else(parse, written, library):
     assert parse(library, [text]) == [wanted]
 
 
-def test_what_quotes_cannot_represent_is_rejected_and_nothing_else():
+def test_only_values_that_quotes_cannot_represent_are_rejected():
     assert refused("dotenv-node") == {value for value in VALUES if not has_a_place(value)}
 
 
 def has_a_place(value):
-    """Nothing escapes a quote, a backslash hides the quote after it, and node drops each carriage return."""
+    """Whether quotes can contain the value: they have no escapes, and node drops carriage returns."""
     bare = value and value == value.strip() and not re.search(r"\A['\"`]|[\n#]", value)
     escape = re.search(r"\\[nr]", value)
     quotes = [quote for quote in "'\"`" if quote not in value and not (quote == '"' and escape)]
@@ -85,7 +85,7 @@ def has_a_place(value):
 
 
 @pytest.mark.parametrize("reader", [*NODES, *LIBRARIES])
-def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(parse, amid, reader):
+def test_no_value_changes_the_surrounding_text_of_any_author(parse, amid, reader):
     written, harmless, values = amid
     found = zip(written, parse(reader, written), parse(reader, harmless), values, strict=True)
     assert [text for text, had, would, value in found if had != as_if(would, value)] == []
@@ -99,7 +99,7 @@ def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(parse, a
         *((library, dotenv_node.npm) for library in LIBRARIES),
     ],
 )
-def test_verification_reads_what_the_reader_reads(parse, reader, ours):
+def test_verification_reads_a_file_as_the_reader_does(parse, reader, ours):
     # A name of blanks alone makes the old node read what lies before its text.
     texts = [f"{text}\n" for text in junk(20_000) if not re.search(r"^ +=", text, re.MULTILINE)]
     mine = [{name: value for name, (value,) in ours(text)} for text in texts]

@@ -1,4 +1,4 @@
-"""libpq reads the format pgpass: psycopg's reads every value, and psql's logs in to a real server."""
+"""libpq reads the format pgpass: that of psycopg reads every value, and that of psql logs in to a real server."""
 
 import os
 import re
@@ -20,20 +20,20 @@ NAMES = ("*", "#comment", "a:b\\:c", "\\", "'\"`\\$", " both ", "p@ss/w:rd", "é
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document("x", tuple(part if isinstance(part, str) else Placeholder(part[0], "a value") for part in parts))
 
 
 @pytest.fixture
 def file(tmp_path):
-    """A password file that libpq trusts, because only its owner can read it."""
+    """A password file that libpq accepts, because only its owner can read it."""
     path = tmp_path / ".pgpass"
     path.touch(mode=0o600)
     return path
 
 
 def password(file, **who):
-    """What libpq takes from the file for a connection that it begins; nothing needs to listen."""
+    """The password that libpq reads from the file for a new connection, without a server."""
     calm = {"hostaddr": "127.0.0.1", "sslmode": "disable", "gssencmode": "disable", "passfile": file}
     connection = pq.PGconn.connect_start(make_conninfo(**calm, **who).encode())
     try:
@@ -51,7 +51,7 @@ def test_every_hostile_password_reads_back_unchanged(file):
 
 
 @pytest.mark.parametrize("field", ["host", "port", "dbname", "user"])
-def test_every_hostile_name_is_matched_by_itself_alone(file, field):
+def test_every_hostile_name_matches_only_itself(file, field):
     # libpq wants each of them not empty, and takes a comma for the next host or port.
     values = [value for value in FITTING if value and not ("," in value and field in {"host", "port"})]
     fields = {"host": "h", "port": "1", "dbname": "d", "user": "u"}
@@ -62,14 +62,14 @@ def test_every_hostile_name_is_matched_by_itself_alone(file, field):
     assert not password(file, **fields | {field: "other"})
 
 
-def test_what_does_not_fit_on_a_line_is_rejected():
+def test_a_value_that_does_not_fit_on_a_line_is_rejected():
     for value in set(VALUES) - set(FITTING):
         for parts in (("h:1:d:u:", [value]), ([value], ":1:d:u:p"), ("h:1:d:u:x", [value], "x\n")):
             with pytest.raises(FormatError, match="contains a newline or a NUL"):
                 write(document(*parts), "pgpass")
 
 
-def test_psql_logs_in_with_what_is_written(file, postgres):
+def test_psql_logs_in_with_the_written_file(file, postgres):
     need(shutil.which("psql"), "needs psql: apt install postgresql-client")
     secrets = {f"user{n}": secret for n, secret in enumerate((*FITTING[::90], "a" * 5000))}
     secrets |= dict(zip(NAMES, reversed(NAMES), strict=True))

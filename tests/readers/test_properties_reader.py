@@ -63,7 +63,7 @@ class Reader {
 
 @pytest.fixture(scope="module")
 def java(tmp_path_factory):
-    """What Java makes of texts, as bytes and as UTF-8: pairs in order, or None where it reads no file."""
+    """A function that reads texts with Java, as bytes and as UTF-8: pairs in order, or None for an invalid file."""
     need(shutil.which("javac"), "needs Java: apt install default-jdk-headless")
     folder = tmp_path_factory.mktemp("java")
     source = folder / "Reader.java"
@@ -83,7 +83,7 @@ def java(tmp_path_factory):
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document("x", tuple(part if isinstance(part, str) else Placeholder(part[0], "a value") for part in parts))
 
 
@@ -99,7 +99,7 @@ def test_every_hostile_value_reads_back_unchanged(java):
         assert read == [text, text]
 
 
-def test_every_hostile_value_is_a_key_but_the_empty_one(java):
+def test_every_hostile_value_except_the_empty_one_is_a_key(java):
     keys = [value for value in VALUES if value]
     text = write(document(*(part for key in keys for part in ([key], "=1\n"))), "properties")
     assert java(text) == [[[[key, "1"] for key in keys]] * 2]
@@ -107,7 +107,7 @@ def test_every_hostile_value_is_a_key_but_the_empty_one(java):
         write(document([""], "=1\n"), "properties")
 
 
-def test_verification_reads_what_java_reads(java):
+def test_verification_reads_a_file_as_java_does(java):
     texts = []
 
     @given(author)

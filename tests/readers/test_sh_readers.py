@@ -27,7 +27,7 @@ def flat(lines):
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "run.sh", tuple(part if isinstance(part, str) else Placeholder(part[0], "db: password") for part in parts)
     )
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 
 def started(name):
-    """The words that start a shell."""
+    """The command that starts a shell."""
     command, *options = SHELLS[name]
     path = shutil.which(command)
     need(path, f"needs {command} (Debian: apt-get install {command})")
@@ -59,7 +59,7 @@ def shells():
 
 @pytest.fixture(scope="module")
 def run(folder):
-    """What a script prints in a shell, and what it leaves behind: nothing but `cat` can be run, and little be made."""
+    """A function that runs a script in a shell, with only `cat`; returns the output and the created files."""
     (folder / "bin").mkdir()
     (folder / "bin/cat").symlink_to(shutil.which("cat"))
 
@@ -91,7 +91,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_every_value_is_itself_in_every_place(shell, run, place):
+def test_every_value_is_unchanged_in_every_position(shell, run, place):
     before, after, left, right = PLACES[place]
     lines = [("V=", [value], "; ", before, [value], after) for value in HELD]
     out, made = run(shell, write(document("IFS=; ", *flat(lines)), "sh"))
@@ -99,7 +99,7 @@ def test_every_value_is_itself_in_every_place(shell, run, place):
     assert made == []
 
 
-def test_every_value_is_itself_in_a_command_within_quotes(shell, run):
+def test_every_value_is_unchanged_in_a_command_within_quotes(shell, run):
     words = [(' "', [value], '"') for value in HELD]
     out, made = run(shell, write(document("X=\"$(printf '<%s>'", *flat(words), ')"; printf %s "$X"'), "sh"))
     assert out.decode() == "".join(f"<{value}>" for value in HELD)
@@ -107,7 +107,7 @@ def test_every_value_is_itself_in_a_command_within_quotes(shell, run):
 
 
 @pytest.mark.parametrize(("delimiter", "dollar"), [("E", "\\$"), ("'E'", "$"), ("\\E", "$")])
-def test_every_value_is_itself_in_a_here_document(shell, run, delimiter, dollar):
+def test_every_value_is_unchanged_in_a_here_document(shell, run, delimiter, dollar):
     lines = [(f"{dollar}(", [value], ")\n") for value in HELD]
     out, made = run(shell, write(document(f"cat <<{delimiter}\n", *flat(lines), "E\n"), "sh"))
     assert out.decode() == "".join(f"$({value})\n" for value in HELD)
@@ -135,7 +135,7 @@ def environment(shell, before):
     return dict(line.split("=", 1) for line in done.stdout.decode().split("\0")[:-1])
 
 
-def test_a_nul_alone_is_rejected_since_no_shell_holds_it():
+def test_only_a_nul_is_rejected_since_no_shell_can_represent_it():
     assert set(VALUES) - set(HELD) == {"a\0b"}
     for before, after, _, _ in PLACES.values():
         with pytest.raises(FormatError, match="contains a NUL"):
@@ -150,7 +150,7 @@ hostile = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)
 
 
 def joined(parts):
-    """What is written, and what is meant, of several of both."""
+    """The script and the expected output, joined from several."""
     return [piece for written, _ in parts for piece in written], "".join(meant for _, meant in parts)
 
 
@@ -196,7 +196,7 @@ statements = st.one_of(
 
 @given(st.lists(statements, max_size=6).map(joined))
 @settings(max_examples=40)
-def test_scripts_print_what_they_mean(run, shells, both):
+def test_scripts_print_the_expected_text(run, shells, both):
     written, meant = both
     text = write(document("IFS=\n", *written), "sh")
     for shell in shells:
@@ -234,7 +234,7 @@ x=xx; IFS=; set -f
 
 @given(st.data(), junk)
 @settings(max_examples=60)
-def test_with_any_text_of_the_author_no_value_is_more_than_text(run, shells, data, parts):
+def test_no_value_is_more_than_text_with_any_text_of_the_author(run, shells, data, parts):
     values = [f"v{data.draw(hostile)}w" for part in parts if part is None]
     harmless = [f"v{index}w" for index, _ in enumerate(values)]
     try:

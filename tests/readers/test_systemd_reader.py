@@ -79,7 +79,7 @@ StandardOutput=file:{folder}/environ
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "app.env", tuple(part if isinstance(part, str) else Placeholder(part[0], "db: password") for part in parts)
     )
@@ -91,7 +91,7 @@ def all_values():
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """What the parser of systemd itself reads in a file: NAME=value, or None for nothing at all."""
+    """A function that parses a file with systemd: the `NAME=value` lines, or None if it reads nothing."""
     paths = [path for folder in LIBRARIES for path in Path("/").glob(f"{folder}/libsystemd-shared-*.so")]
     recent = [path for path in paths if int(re.search(r"\d+", path.stem)[0]) >= 254]
     need(recent, "needs systemd 254 or later (Debian: apt-get install systemd)")
@@ -112,7 +112,7 @@ def read(tmp_path_factory):
     return read
 
 
-def test_every_value_is_itself_and_no_variable_is_added(read):
+def test_every_value_is_unchanged_and_no_variable_is_added(read):
     assert read(write(all_values(), "systemd")) == [f"V{index}={value}" for index, value in enumerate(HELD)]
 
 
@@ -120,7 +120,7 @@ def test_every_value_is_itself_and_no_variable_is_added(read):
     ("before", "after", "meant"),
     [("'x", "y' z\n", "x{}yz"), ("x\\ ", " \\$  # c\n", "x {} $  # c"), ('"', '\\"\\n"\r\n', '{}"\\n')],
 )
-def test_every_value_is_itself_within_what_the_author_wrote(read, before, after, meant):
+def test_every_value_is_unchanged_within_the_authors_text(read, before, after, meant):
     parts = [part for index, value in enumerate(HELD) for part in (f"V{index}={before}", [value], after)]
     lines = [f"V{index}={meant.format(value)}" for index, value in enumerate(HELD)]
     assert read(write(document(*parts), "systemd")) == lines
@@ -132,7 +132,7 @@ def test_no_value_ends_a_comment(read):
     assert read(write(document(*lines, "A=1"), "systemd")) == ["A=1"]
 
 
-def test_what_is_rejected_is_what_systemd_reads_nothing_of(read):
+def test_rejected_values_are_those_of_which_systemd_reads_nothing(read):
     for value in REFUSED:
         assert read(f'A=1\nB="{value}"\n') is None
         with pytest.raises(FormatError, match=r"holds a (NUL|Unicode noncharacter)"):
@@ -151,7 +151,7 @@ def test_every_character_that_systemd_rejects_is_known(read):
 @example('A="x"\\\n # y \\ \t\n')
 @example("A=x \\\n \\")
 @example("#\\\nA=1")
-def test_verification_reads_what_systemd_reads(read, text):
+def test_verification_reads_a_file_as_systemd_does(read, text):
     ours = {line.name: line.value for line in systemd._read(text) if line.name and NAME.fullmatch(line.name)}
     theirs = [line for line in read(text) if NAME.fullmatch(line.partition("=")[0])]
     assert [f"{name}={value}" for name, value in ours.items()] == theirs
@@ -159,7 +159,7 @@ def test_verification_reads_what_systemd_reads(read, text):
 
 @pytest.fixture
 def manager():
-    """The words that start a systemd of our own, in a cgroup of its own; a unit follows."""
+    """The command that starts a separate systemd in its own cgroup; a unit follows."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     roots = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
     there = os.geteuid() == 0 and roots and shutil.which("unshare") and Path("/usr/lib/systemd/systemd").exists()

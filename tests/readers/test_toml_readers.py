@@ -38,7 +38,7 @@ def placeholder(value):
 
 @pytest.fixture(scope="module")
 def text():
-    """Every value as a value, in every kind of string, inside others, and as a key."""
+    """Every value as a whole value, in every kind of string, next to text, and as a key."""
     parts = []
     for number, value in enumerate(VALUES):
         it = placeholder(value)
@@ -63,7 +63,7 @@ def test_every_hostile_value_reads_back_unchanged(text, expected):
 
 
 @pytest.mark.parametrize("reader", ["rtoml", "tomlkit"])
-def test_other_readers_in_python_read_the_same(text, expected, reader):
+def test_other_python_readers_read_the_same(text, expected, reader):
     need(find_spec(reader), f"needs {reader}: pip install {reader}")
     loads = import_module(reader).loads
     assert loads(text) == expected
@@ -72,7 +72,7 @@ def test_other_readers_in_python_read_the_same(text, expected, reader):
 
 
 @pytest.mark.parametrize("reader", ["smol-toml", "@iarna/toml"])
-def test_readers_in_javascript_read_the_same(text, expected, reader):
+def test_javascript_readers_read_the_same(text, expected, reader):
     need((packages() / "node_modules" / reader).exists(), f"needs {reader} in tests/readers/package.json")
     script = f"const text = require('fs').readFileSync(0, 'utf8'); const {{parse}} = require('{reader}')"
     command = ["node", "-e", f"{script}; process.stdout.write(JSON.stringify(parse(text)))"]

@@ -57,7 +57,7 @@ def written():
 
 @pytest.fixture(scope="module")
 def amid():
-    """Files written, the same with a harmless word, and the values."""
+    """Rendered files, the same files with a harmless word, and the values."""
     return list(zip(*amid_junk("dotenv-vite", 6_000, (*PIECES, *REFERENCES)), strict=True))
 
 
@@ -75,7 +75,7 @@ def reader(request):
 def found(reader, written, amid, texts):
     """The variables of each text, with only HOME set. One run reads all texts, because Vite starts slowly."""
     # Circular references make some parsers fill all memory.
-    asked = [written[0], *amid[0], *amid[1], *(text for text in texts if ours(reader, text) is not None)]
+    asked = [written[0], *amid[0], *amid[1], *(text for text in texts if read_by_lessee(reader, text) is not None)]
     return dict(zip(asked, read(reader, asked), strict=True))
 
 
@@ -90,8 +90,8 @@ def read(reader, texts):
         return json.loads(Path(folder, "found").read_bytes())
 
 
-def ours(reader, text):
-    """What the proof finds; None where references are circular."""
+def read_by_lessee(reader, text):
+    """The variables that the verification reads; None for circular references."""
     _, _, parse, expand, order = READERS[reader]
     try:
         found = dotenv_vite.expanded(parse(text), expand, order, lambda name: HOME if name == "HOME" else "")
@@ -105,19 +105,19 @@ def test_vite_and_next_get_every_value_and_nothing_else(found, written):
     assert found[text] == wanted | {"HOME": HOME}
 
 
-def test_no_value_changes_what_surrounds_it_with_any_text_of_the_author(found, amid):
+def test_no_value_changes_the_surrounding_text_of_any_author(found, amid):
     assert [
         text for text, harmless, value in zip(*amid, strict=True) if found[text] != as_if(found[harmless], value)
     ] == []
 
 
-def test_verification_reads_what_the_reader_reads(found, reader, texts):
-    assert [text for text in texts if ours(reader, text) not in (None, found.get(text))] == []
+def test_verification_reads_a_file_as_the_reader_does(found, reader, texts):
+    assert [text for text in texts if read_by_lessee(reader, text) not in (None, found.get(text))] == []
 
 
-def test_what_dotenv_node_cannot_represent_is_rejected_and_nothing_else():
+def test_only_values_that_dotenv_node_cannot_represent_are_rejected():
     assert refused("dotenv-vite") == refused("dotenv-node")
 
 
-def test_next_reads_nothing_of_references_that_are_circular():
+def test_next_reads_nothing_of_circular_references():
     assert read("next", ["A=$A\nB=1\n"]) == [None]

@@ -79,7 +79,7 @@ class Reader {
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Every value that XML can hold, in each place where one may stand."""
+    """Every value that XML can represent, in each possible position."""
     parts = ["<?xml version='1.0' encoding='UTF-8'?>\n<all><!-- &<> -->"]
     for value in KEPT:
         placeholder = Placeholder(value, "database/postgres: password")

@@ -41,19 +41,19 @@ def compiled_apps(config, **templates):
 
 def test_unprepared_code_is_generated_when_it_is_rendered():
     text = "{% block a %}{% endblock %}{% block a %}{% endblock %}"
-    said = config("{template: a.j2}")
-    later = compile_apps(said, Compiler({"a.j2": text}.__getitem__, path_scope_of(said)), prepare=False)
+    parsed = config("{template: a.j2}")
+    later = compile_apps(parsed, Compiler({"a.j2": text}.__getitem__, path_scope_of(parsed)), prepare=False)
     with pytest.raises(TemplateError, match="defined twice"):
         files_of(later["web"])
     with pytest.raises(TemplateError, match="defined twice"):
-        compiled_apps(said, a=text)
+        compiled_apps(parsed, a=text)
 
 
 def files_of(compiled_app, dynamic=None):
     return render(compiled_app, Inputs(SECRETS, {}, dynamic or {}, {"HOST": "h"})).generation
 
 
-def test_the_space_is_that_of_the_configuration():
+def test_the_path_scope_is_that_of_the_configuration():
     foreign = frozenset({"development", "testing", "staging"})
     assert path_scope_of(config("{template: a.j2}")) == PathScope(
         "kv", "production/", ("shared/",), foreign, "production"
@@ -61,13 +61,13 @@ def test_the_space_is_that_of_the_configuration():
 
 
 def test_an_app_has_the_references_of_all_its_templates():
-    made = compiled_apps(
+    app = compiled_apps(
         config("{template: a.j2, name: a}, {template: b.j2, name: b}"),
         a='{{ secret("db").password }}{% include "c.j2" %}',
         b='{{ secret("shared/x").y }}{{ dynamic("database/creds/web").password }}',
         c='{{ secrets("keys/")|length }}',
     )["web"]
-    assert made.references == {
+    assert app.references == {
         Ref("kv", "production/db"),
         Ref("kv", "shared/x"),
         Folder("kv", "production/keys/"),
@@ -76,10 +76,10 @@ def test_an_app_has_the_references_of_all_its_templates():
 
 
 def test_files_have_their_grammar_mode_and_owner():
-    said = '{template: a.j2, name: app.env, owner: "7:8"}, {template: a.j2, name: a.txt, mode: "0400", owner: "9"}'
-    said += ", {template: a.j2, name: b.txt}"
-    made = compiled_apps(config(said), a='P={{ secret("db").password ~ " x" }}\nH={{ env("HOST") }}\n')["web"]
-    generation = files_of(made)
+    files = '{template: a.j2, name: app.env, owner: "7:8"}, {template: a.j2, name: a.txt, mode: "0400", owner: "9"}'
+    files += ", {template: a.j2, name: b.txt}"
+    app = compiled_apps(config(files), a='P={{ secret("db").password ~ " x" }}\nH={{ env("HOST") }}\n')["web"]
+    generation = files_of(app)
     plain = f"P={CANARY} x\nH=h\n".encode()
     quoted, *rest = generation.files
     assert rest == [File("a.txt", plain, 0o400, 9, None), File("b.txt", plain, 0o440)]
@@ -90,17 +90,17 @@ def test_files_have_their_grammar_mode_and_owner():
 
 
 def test_the_same_inputs_give_the_same_generation():
-    made = compiled_apps(config("{template: a.j2}"), a='{{ secret("db").user }}')["web"]
-    assert files_of(made) == files_of(made) == Generation("web", (File("a", b"simba", 0o440),))
+    app = compiled_apps(config("{template: a.j2}"), a='{{ secret("db").user }}')["web"]
+    assert files_of(app) == files_of(app) == Generation("web", (File("a", b"simba", 0o440),))
 
 
 def test_compiled_apps_differ_if_a_template_or_a_setting_differs():
-    def made(text="a", more=""):
+    def compile_one(text="a", more=""):
         return compiled_apps(config("{template: a.j2}", more), a='{% include "b.j2" %}', b=text)["web"]
 
-    assert made() == made()
-    assert made() != made(text="b")
-    assert made() != made(more="    refresh_interval: 5s\n")
+    assert compile_one() == compile_one()
+    assert compile_one() != compile_one(text="b")
+    assert compile_one() != compile_one(more="    refresh_interval: 5s\n")
 
 
 def test_each_error_of_all_templates_is_reported_once():
@@ -118,44 +118,44 @@ def test_each_error_of_all_templates_is_reported_once():
     assert caught.value.exit_code == 65
 
 
-def test_an_operators_file_has_no_apps():
+def test_a_configuration_for_operators_has_no_apps():
     assert compiled_apps(parse("environment: production", source="lessee.yaml", environ={})) == {}
 
 
-def test_text_that_is_not_utf8_is_rejected_unseen():
-    made = compiled_apps(
-        config("{template: a.j2, name: a.txt}"), a='{{ secret("db").password }}{{ secret("db").odd }}'
-    )["web"]
+def test_text_that_is_not_utf8_is_rejected_without_its_content():
+    app = compiled_apps(config("{template: a.j2, name: a.txt}"), a='{{ secret("db").password }}{{ secret("db").odd }}')[
+        "web"
+    ]
     with pytest.raises(FormatError) as caught:
-        files_of(made)
+        files_of(app)
     assert CANARY not in str(caught.value)
     assert "a." in str(caught.value)
 
 
-def test_one_file_that_fails_leaves_no_half_generation():
-    made = compiled_apps(config("{template: a.j2}, {template: b.j2}"), a="fine", b='\n{{ secret("db").nope }}')["web"]
+def test_a_file_that_fails_leaves_no_incomplete_generation():
+    app = compiled_apps(config("{template: a.j2}, {template: b.j2}"), a="fine", b='\n{{ secret("db").nope }}')["web"]
     with pytest.raises(TemplateError, match=r"^b\.j2:2: db has no such key: 'nope'"):
-        files_of(made)
+        files_of(app)
 
 
 def test_one_lease_serves_all_files_of_an_app():
     text = '{{ dynamic("database/creds/web").password }}'
-    made = compiled_apps(config("{template: a.j2, name: a}, {template: b.j2, name: b}"), a=text, b=text)["web"]
-    generation = files_of(made, {DynamicSecret("database/creds/web"): Secret({"password": CANARY})})
+    app = compiled_apps(config("{template: a.j2, name: a}, {template: b.j2, name: b}"), a=text, b=text)["web"]
+    generation = files_of(app, {DynamicSecret("database/creds/web"): Secret({"password": CANARY})})
     assert [file.content for file in generation.files] == [CANARY.encode()] * 2
     assert CANARY not in repr(generation)
 
 
 def issued():
-    """What Vault answers for a certificate: PEM without a line end behind it."""
+    """Vault's response for a certificate: PEM without a final line end."""
     key = ec.generate_private_key(ec.SECP256R1())
     chain = []
     for common_name in ("web", "intermediate", "root"):
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        made = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, SHA256())
-        chain.append(made.public_bytes(Encoding.PEM).decode().strip())
+        certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, SHA256())
+        chain.append(certificate.public_bytes(Encoding.PEM).decode().strip())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode().strip()
     leaf, *ca_chain = chain
     return {"certificate": leaf, "private_key": private, "issuing_ca": ca_chain[0], "ca_chain": ca_chain}
@@ -167,17 +167,17 @@ NEED = DynamicSecret("pki/issue/web", (("common_name", "web"), ("ttl", "1h")), "
 
 def test_a_certificate_its_key_and_its_chain_are_files_that_a_tls_library_reads():
     data = issued()
-    said = config("{template: tls.crt.j2}, {template: ca.pem.j2}, {template: tls.key.j2}")
-    made = compiled_apps(
-        said,
+    parsed = config("{template: tls.crt.j2}, {template: ca.pem.j2}, {template: tls.key.j2}")
+    app = compiled_apps(
+        parsed,
         **{
             "tls.crt": CERTIFICATE + '{{ c.certificate }}\n{{ c.ca_chain | join("\n") }}\n',
             "ca.pem": CERTIFICATE + "{% for one in c.ca_chain %}{{ one }}\n{% endfor %}",
             "tls.key": CERTIFICATE + "{{ c.private_key }}\n",
         },
     )["web"]
-    assert {file.format for file, _ in made.files} == {"text"}
-    crt, ca, key = (file.content for file in files_of(made, {NEED: Secret(data)}).files)
+    assert {file.format for file, _ in app.files} == {"text"}
+    crt, ca, key = (file.content for file in files_of(app, {NEED: Secret(data)}).files)
     names = [one.subject.rfc4514_string() for one in x509.load_pem_x509_certificates(crt)]
     assert names == ["CN=web", "CN=intermediate", "CN=root"]
     assert len(x509.load_pem_x509_certificates(ca)) == 2
@@ -188,7 +188,7 @@ def test_a_certificate_its_key_and_its_chain_are_files_that_a_tls_library_reads(
 def test_a_pem_of_many_lines_comes_back_unchanged_from_every_format():
     data = issued()
     chain = 'c.ca_chain | join("\n")'
-    made = compiled_apps(
+    app = compiled_apps(
         config("{template: a.env.j2}, {template: a.json.j2}, {template: a.yaml.j2}, {template: a.pem.j2}"),
         **{
             "a.env": CERTIFICATE + f"KEY={{{{ c.private_key }}}}\nCHAIN={{{{ {chain} }}}}\n",
@@ -199,26 +199,26 @@ def test_a_pem_of_many_lines_comes_back_unchanged_from_every_format():
             "a.pem": CERTIFICATE + f"{{{{ {chain} }}}}",
         },
     )["web"]
-    env, as_json, as_yaml, pem = (file.content.decode() for file in files_of(made, {NEED: Secret(data)}).files)
+    env, as_json, as_yaml, pem = (file.content.decode() for file in files_of(app, {NEED: Secret(data)}).files)
     key, chain = data["private_key"], "\n".join(data["ca_chain"])
     assert dotenv_values(stream=io.StringIO(env)) == {"KEY": key, "CHAIN": chain}
     assert json.loads(as_json) == yaml.safe_load(as_yaml) == {"key": key, "chain": chain, "list": data["ca_chain"]}
     assert pem == chain
 
 
-def test_an_env_template_is_no_file_but_its_references_are_the_apps():
-    said = config("{template: a.j2, name: a.txt}", "    env_template: e.j2\n")
+def test_an_env_template_is_not_a_file_but_its_references_are_the_apps():
+    parsed = config("{template: a.j2, name: a.txt}", "    env_template: e.j2\n")
     compiled_app = compiled_apps(
-        said, a="x", e='USER={{ secret("db").user }}\nPASSWORD={{ secret("db").password }}\nAT=${HOST}'
+        parsed, a="x", e='USER={{ secret("db").user }}\nPASSWORD={{ secret("db").password }}\nAT=${HOST}'
     )["web"]
     assert compiled_app.references == {Ref("kv", "production/db")}
-    made = files_of(compiled_app)
-    assert made.environ == (("AT", "h"), ("PASSWORD", CANARY), ("USER", "simba"))
-    assert [file.name for file in made.files] == ["a.txt"]
-    assert CANARY not in repr(made)
+    generation = files_of(compiled_app)
+    assert generation.environ == (("AT", "h"), ("PASSWORD", CANARY), ("USER", "simba"))
+    assert [file.name for file in generation.files] == ["a.txt"]
+    assert CANARY not in repr(generation)
 
 
-def test_another_environment_is_another_fingerprint():
+def test_another_environment_has_another_fingerprint():
     file = File("a", b"1", 0o400)
     plain = Generation("web", (file,))
     others = [

@@ -52,7 +52,7 @@ KEY = "a: key"
         ("A={{ s.key }}\n", []),
     ],
 )
-def test_a_public_variable_is_reported_with_all_values_that_it_takes(text, found):
+def test_a_public_variable_is_reported_with_all_its_values(text, found):
     assert taken(text) == found
 
 
@@ -64,7 +64,7 @@ def test_a_variable_whose_name_is_a_key_of_a_secret_is_reported():
 
 
 @pytest.mark.parametrize("text", ["A=1; VITE_A={{ s.key }} npm run build\n", 'VITE_A=a"\n{{ s.key }}"\n'])
-def test_in_a_script_it_may_be_anywhere_on_a_line(text):
+def test_in_a_script_a_public_name_may_be_anywhere_on_a_line(text):
     assert taken(text, "sh") == [("VITE_A", 1, KEY)]
 
 
@@ -105,7 +105,7 @@ def test_in_a_document_a_public_name_is_reported_with_the_value_that_it_has(form
     assert taken(text, form) == found
 
 
-def test_a_secret_that_is_written_out_as_a_whole_gives_each_public_name_in_it():
+def test_a_secret_that_is_written_as_a_whole_sets_each_public_name_in_it():
     rendered = document('{"app": {{ secret("a") }} }\n', {"A": "1", "VITE_NAME": "canary", "NEXT_PUBLIC_X": "canary"})
     found = [(one.variable, one.origin) for one in public_variables_in(rendered, "json")]
     assert found == [("VITE_NAME", "a"), ("NEXT_PUBLIC_X", "a")]

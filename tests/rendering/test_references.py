@@ -13,13 +13,13 @@ def references(text):
     return Compiler({"app.j2": text}.__getitem__, SPACE).compile("app.j2").references
 
 
-def refusal(text):
+def error_of(text):
     with pytest.raises(TemplateError) as caught:
         references(text)
     return str(caught.value)
 
 
-def test_dynamic_secrets_are_known_though_no_branch_that_names_them_is_taken():
+def test_dynamic_secrets_in_unused_branches_are_found():
     text = (
         '{% if false %}{{ dynamic("database/creds/simba").x }}{{ dynamic("gcp/key/a", method="POST").x }}{% endif %}'
         '{% set c = certificate("pki/issue/web", common_name="simba.local", ttl="1h", exclude_cn_from_sans=true) %}'
@@ -57,30 +57,30 @@ def test_the_same_call_is_one_reference_in_any_order_of_its_keywords():
     ],
 )
 def test_an_argument_that_is_not_a_literal_is_rejected(expression):
-    said = refusal(f"\n{{{{ {expression} }}}}")
-    assert said.startswith("app.j2:2: ")
+    error = error_of(f"\n{{{{ {expression} }}}}")
+    assert error.startswith("app.j2:2: ")
     assert (
         "takes literals only, so that every path is known without running the template; write the arguments out, as in "
-        in said
+        in error
     )
 
 
 @pytest.mark.parametrize("function", ["dynamic", "certificate"])
 @pytest.mark.parametrize("arguments", ["", "1", "'a/b', 'c'", "path='a/b'", "'a/b', ttl=none", "'a/b', n=1.5"])
 def test_arguments_of_the_wrong_kind_are_rejected_with_an_example(function, arguments):
-    said = refusal(f"\n\n{{{{ {function}({arguments}) }}}}")
-    assert said.startswith(f"app.j2:3: {function}() does not accept these arguments; write it as {function}(")
+    error = error_of(f"\n\n{{{{ {function}({arguments}) }}}}")
+    assert error.startswith(f"app.j2:3: {function}() does not accept these arguments; write it as {function}(")
 
 
 @pytest.mark.parametrize("call", ["dynamic('a/b', ttl='1h', ttl='2h')", "secret('a', version=1, version=2)"])
 def test_a_duplicate_keyword_is_rejected_at_its_line(call):
-    said = refusal(f"\n{{{{ {call} }}}}")
-    assert said == f"app.j2:2: {call.partition('(')[0]}() has the same keyword twice; remove one of them"
+    error = error_of(f"\n{{{{ {call} }}}}")
+    assert error == f"app.j2:2: {call.partition('(')[0]}() has the same keyword twice; remove one of them"
 
 
 @pytest.mark.parametrize("text", ["{% set f = dynamic %}{{ f('a/b').x }}", "{{ certificate }}"])
 def test_a_function_has_no_other_name(text):
-    assert " can only be called, as in " in refusal(text)
+    assert " can only be called, as in " in error_of(text)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,6 @@ def test_a_function_has_no_other_name(text):
     ],
 )
 def test_a_denied_path_or_parameter_is_rejected_with_its_line(call, why):
-    said = refusal(f"\n{{{{ {call}.x }}}}")
-    assert said.startswith("app.j2:2: ")
-    assert why in said
+    error = error_of(f"\n{{{{ {call}.x }}}}")
+    assert error.startswith("app.j2:2: ")
+    assert why in error

@@ -27,7 +27,7 @@ ONE, TWO, KEYS, LEASE = (
 )
 
 
-def recipe_of():
+def compile_app():
     files = ", ".join(f"{{template: {name}, name: {name}.txt}}" for name in TEMPLATES)
     config = parse(
         f'secrets: {{prefix: ""}}\n'
@@ -40,7 +40,7 @@ def recipe_of():
     return compile_apps(config, Compiler(load, path_scope_of(config)))["web"]
 
 
-RECIPE = recipe_of()
+APP = compile_app()
 
 
 def inputs(one, two, keys, lease, environ=ENV_FORMAT):
@@ -52,9 +52,9 @@ FIRST = inputs(
 )
 
 
-def again(changed, compiled_app=RECIPE):
+def again(changed, compiled_app=APP):
     """The names of the files that were rendered again."""
-    before = render(RECIPE, FIRST)
+    before = render(APP, FIRST)
     after = render(compiled_app, changed, before)
     assert after == render(compiled_app, changed)
     pairs = zip(before.generation.files, after.generation.files, strict=True)
@@ -65,7 +65,7 @@ def test_without_changes_no_file_is_rendered():
     assert again(FIRST) == set()
 
 
-def test_a_changed_secret_renders_what_reads_it_be_it_through_another_template():
+def test_a_changed_secret_renders_the_files_that_read_it_also_through_includes():
     assert again(inputs(Secret({"x": "9"}), FIRST.secrets[TWO], FIRST.folders[KEYS], FIRST.dynamic[LEASE])) == {
         "one",
         "both",
@@ -73,7 +73,7 @@ def test_a_changed_secret_renders_what_reads_it_be_it_through_another_template()
     }
 
 
-def test_a_lease_renders_what_holds_it():
+def test_a_new_lease_renders_the_files_that_use_it():
     assert again(inputs(*FIRST.secrets.values(), FIRST.folders[KEYS], Secret({"x": "9"}))) == {"lease"}
 
 
@@ -83,23 +83,23 @@ def test_each_change_in_a_folder_renders_the_files_that_list_it():
         assert again(inputs(*FIRST.secrets.values(), other, FIRST.dynamic[LEASE])) == {"folder"}
 
 
-def test_true_is_not_taken_for_1():
+def test_true_is_not_1():
     first = inputs(Secret({"x": True}), *list(FIRST.secrets.values())[1:], FIRST.folders[KEYS], FIRST.dynamic[LEASE])
     second = inputs(Secret({"x": 1}), *list(FIRST.secrets.values())[1:], FIRST.folders[KEYS], FIRST.dynamic[LEASE])
-    assert render(RECIPE, second, render(RECIPE, first)).generation.files[0].content == b"1 h"
+    assert render(APP, second, render(APP, first)).generation.files[0].content == b"1 h"
 
 
-def test_another_app_or_environment_renders_all():
+def test_a_changed_app_or_environment_renders_all_files():
     everything = {name.removesuffix(".j2") for name in TEMPLATES}
-    assert again(FIRST, recipe_of()) == everything
+    assert again(FIRST, compile_app()) == everything
     moved = inputs(*FIRST.secrets.values(), FIRST.folders[KEYS], FIRST.dynamic[LEASE], {"HOST": "elsewhere"})
     assert again(moved) == everything
 
 
-def test_the_child_s_environment_follows_as_well():
-    before = render(RECIPE, FIRST)
+def test_the_childs_environment_changes_too():
+    before = render(APP, FIRST)
     moved = inputs(Secret({"x": "9"}), FIRST.secrets[TWO], FIRST.folders[KEYS], FIRST.dynamic[LEASE])
-    assert (before.generation.environ, render(RECIPE, moved, before).generation.environ) == (
+    assert (before.generation.environ, render(APP, moved, before).generation.environ) == (
         (("A", "1"),),
         (("A", "9"),),
     )
@@ -107,8 +107,8 @@ def test_the_child_s_environment_follows_as_well():
 
 def test_no_value_is_in_a_rendering_s_repr():
     canary = Secret({"x": "HUNTER2"})
-    made = render(RECIPE, inputs(canary, canary, {"a": canary}, canary, {"HOST": "HUNTER2"}))
-    assert "HUNTER2" not in repr(made)
+    rendering = render(APP, inputs(canary, canary, {"a": canary}, canary, {"HOST": "HUNTER2"}))
+    assert "HUNTER2" not in repr(rendering)
 
 
 secret = st.builds(lambda x: Secret({"x": x}), st.sampled_from(["1", "2", True, 1]))
@@ -116,7 +116,7 @@ secret = st.builds(lambda x: Secret({"x": x}), st.sampled_from(["1", "2", True, 
 
 @given(st.lists(st.builds(inputs, secret, secret, st.dictionaries(st.sampled_from("abc"), secret), secret), max_size=4))
 def test_the_files_depend_only_on_the_current_secrets(history):
-    made = render(RECIPE, FIRST)
+    rendering = render(APP, FIRST)
     for now in history:
-        made = render(RECIPE, now, made)
-        assert made.generation == render(RECIPE, now).generation
+        rendering = render(APP, now, rendering)
+        assert rendering.generation == render(APP, now).generation

@@ -60,17 +60,17 @@ def rendered(text, secrets=SECRETS, environ=None, **files):
 
 
 def parts(text, **files):
-    """Text as it is, the value of a hole in a list."""
+    """The output: strings, and a placeholder's value in a list."""
     return [part if isinstance(part, str) else [part.value] for part in rendered(text, **files)]
 
 
 def value(expression):
-    """What one expression gives."""
+    """The value of one expression."""
     (placeholder,) = rendered(f"{DB}{{{{ {expression} }}}}")
     return placeholder.value
 
 
-def refusal(text, **files):
+def error_of(text, **files):
     with pytest.raises(TemplateError) as caught:
         rendered(text, **files)
     return str(caught.value)
@@ -79,12 +79,12 @@ def refusal(text, **files):
 # Every path is known without running the template.
 
 
-def test_references_are_known_though_no_branch_that_names_them_is_taken():
-    made = compiled(
+def test_references_in_unused_branches_are_found():
+    template = compiled(
         '{% if false %}{{ secret("a").x }}{{ secret("b", version=3).x }}{% endif %}'
         '{% for x in secrets("api-keys/") %}{{ secret("shared/c").x }}{% endfor %}{{ env("X", "y") }}'
     )
-    assert made.references == {
+    assert template.references == {
         Ref("secret", "production/a"),
         Ref("secret", "production/b", 3),
         Ref("secret", "shared/c"),
@@ -92,8 +92,8 @@ def test_references_are_known_though_no_branch_that_names_them_is_taken():
     }
 
 
-def test_references_of_all_that_is_included_are_known():
-    made = compiled(
+def test_references_of_all_included_templates_are_found():
+    template = compiled(
         '{% extends "base.j2" %}{% import "macros.j2" as m %}{% from "words.j2" import w %}'
         '{% block body %}{% if false %}{% include "part.j2" %}{% endif %}{% endblock %}',
         base='{{ secret("base").x }}{% block body %}{% endblock %}',
@@ -102,8 +102,8 @@ def test_references_of_all_that_is_included_are_known():
         part='{% include "deep.j2" %}',
         deep='{{ secret("deep").x }}',
     )
-    assert {need.path for need in made.references} == {f"production/{x}" for x in ("base", "macro", "word", "deep")}
-    assert made.codes.keys() == {f"{name}.j2" for name in ("app", "base", "macros", "words", "part", "deep")}
+    assert {need.path for need in template.references} == {f"production/{x}" for x in ("base", "macro", "word", "deep")}
+    assert template.codes.keys() == {f"{name}.j2" for name in ("app", "base", "macros", "words", "part", "deep")}
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,11 @@ def test_references_of_all_that_is_included_are_known():
     ],
 )
 def test_a_path_that_is_not_a_literal_is_rejected(expression):
-    said = refusal(f"\n{{{{ {expression} }}}}")
-    assert said.startswith("app.j2:2: ")
+    error = error_of(f"\n{{{{ {expression} }}}}")
+    assert error.startswith("app.j2:2: ")
     assert (
-        "takes literals only, so that every path is known without running the template; write the arguments out" in said
+        "takes literals only, so that every path is known without running the template; write the arguments out"
+        in error
     )
 
 
@@ -148,9 +149,9 @@ def test_a_path_that_is_not_a_literal_is_rejected(expression):
     ],
 )
 def test_arguments_of_the_wrong_kind_are_rejected_with_an_example(expression):
-    said = refusal(f"\n\n{{{{ {expression} }}}}")
-    assert said.startswith("app.j2:3: ")
-    assert "does not accept these arguments; write it as " in said
+    error = error_of(f"\n\n{{{{ {expression} }}}}")
+    assert error.startswith("app.j2:3: ")
+    assert "does not accept these arguments; write it as " in error
 
 
 @pytest.mark.parametrize(
@@ -172,9 +173,9 @@ def test_arguments_of_the_wrong_kind_are_rejected_with_an_example(expression):
     ],
 )
 def test_a_function_has_no_other_name(text):
-    said = refusal(text)
-    assert said.startswith("app.j2:1: secret")
-    assert "can only be called, as in " in said
+    error = error_of(text)
+    assert error.startswith("app.j2:1: secret")
+    assert "can only be called, as in " in error
 
 
 @pytest.mark.parametrize(
@@ -188,9 +189,9 @@ def test_a_function_has_no_other_name(text):
     ],
 )
 def test_a_path_outside_the_environment_is_rejected_at_its_line(path, why):
-    said = refusal(f'\n{{{{ secret("{path}").x }}}}')
-    assert said.startswith("app.j2:2: ")
-    assert why in said
+    error = error_of(f'\n{{{{ secret("{path}").x }}}}')
+    assert error.startswith("app.j2:2: ")
+    assert why in error
 
 
 @pytest.mark.parametrize(
@@ -224,9 +225,9 @@ def test_a_path_outside_the_environment_is_rejected_at_its_line(path, why):
     "taking", [None, '{% include "in.j2" %}', '{% import "in.j2" as i %}', '{% extends "in.j2" %}']
 )
 def test_a_missing_name_is_rejected_with_file_and_line(text, what, taking):
-    said = refusal(taking, **{"in": f"\n\n{text}"}) if taking else refusal(f"\n\n{text}")
-    assert said.startswith(f"{'in' if taking else 'app'}.j2:3: ")
-    assert what in said
+    error = error_of(taking, **{"in": f"\n\n{text}"}) if taking else error_of(f"\n\n{text}")
+    assert error.startswith(f"{'in' if taking else 'app'}.j2:3: ")
+    assert what in error
 
 
 def test_a_variable_may_come_from_the_template_that_includes():
@@ -236,8 +237,8 @@ def test_a_variable_may_come_from_the_template_that_includes():
 
 
 def test_a_variable_that_does_not_reach_is_an_error_when_it_is_used():
-    said = refusal('{% include "in.j2" %}{{ x }}', **{"in": "{% set x = 1 %}"})
-    assert said == "app.j2:1: undefined variable: 'x'"
+    error = error_of('{% include "in.j2" %}{{ x }}', **{"in": "{% set x = 1 %}"})
+    assert error == "app.j2:1: undefined variable: 'x'"
 
 
 @pytest.mark.parametrize(
@@ -248,16 +249,16 @@ def test_a_variable_that_does_not_reach_is_an_error_when_it_is_used():
         {"app": '{% extends "b.j2" %}', "b": '{% import "app.j2" as a %}{{ secret("x").y }}'},
     ],
 )
-def test_a_circle_of_includes_is_compiled_and_fails_when_it_runs(files):
-    made = compiler({f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
-    assert made.codes.keys() == {f"{name}.j2" for name in files}
+def test_a_circular_include_is_compiled_and_fails_at_runtime(files):
+    template = compiler({f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
+    assert template.codes.keys() == {f"{name}.j2" for name in files}
     with pytest.raises(
         TemplateError, match=r"\.j2:1: templates include each other more than 20 levels deep; remove the circular"
     ):
-        Renderer(SPACE, {}, {}, {}, {}).render(made)
+        Renderer(SPACE, {}, {}, {}, {}).render(template)
 
 
-def test_a_template_is_another_when_the_text_of_any_file_is_and_else_the_same():
+def test_a_template_changes_only_with_the_text_of_one_of_its_files():
     def taken_in(**files):
         return compiled('{% include "one.j2" %}{% import "two.j2" as t %}', **files)
 
@@ -292,9 +293,9 @@ def test_code_that_python_rejects_is_an_error_of_the_template(text, what):
 
 def test_a_template_renders_the_text_that_was_scanned_though_the_file_is_edited_meanwhile():
     files = {"app.j2": '{% include "in.j2" %}', "in.j2": "old"}
-    made = compiler(files).compile("app.j2")
+    template = compiler(files).compile("app.j2")
     files["in.j2"] = "{{ secret('database/postgres').password }}"
-    assert Renderer(SPACE, SECRETS, {}, {}, {}).render(made).parts == ("old",)
+    assert Renderer(SPACE, SECRETS, {}, {}, {}).render(template).parts == ("old",)
 
 
 def test_a_file_that_cannot_be_loaded_is_the_loaders_error():
@@ -311,20 +312,20 @@ def test_a_file_that_cannot_be_loaded_is_the_loaders_error():
 
 
 def test_a_missing_key_names_file_line_path_and_the_keys_that_are_there():
-    said = refusal(
+    error = error_of(
         '\n{{ secret("api/x").pasword }}', secrets={Ref("secret", "production/api/x"): Secret({"b": 1, "a": 2})}
     )
-    assert said == "app.j2:2: api/x has no such key: 'pasword'; its keys are: 'a', 'b'"
+    assert error == "app.j2:2: api/x has no such key: 'pasword'; its keys are: 'a', 'b'"
 
 
 def test_a_missing_key_of_an_empty_secret_says_that_there_is_none():
-    said = refusal('{{ secret("x").a }}', secrets={Ref("secret", "production/x"): Secret({})})
-    assert said.endswith("its keys are: none")
+    error = error_of('{{ secret("x").a }}', secrets={Ref("secret", "production/x"): Secret({})})
+    assert error.endswith("its keys are: none")
 
 
-def test_a_key_with_a_line_end_makes_no_line_in_an_error():
-    said = refusal('{{ secret("x").a }}', secrets={Ref("secret", "production/x"): Secret({"b\nERROR: forged": 1})})
-    assert "\n" not in said
+def test_a_key_with_a_line_end_is_escaped_in_an_error():
+    error = error_of('{{ secret("x").a }}', secrets={Ref("secret", "production/x"): Secret({"b\nERROR: forged": 1})})
+    assert "\n" not in error
 
 
 @pytest.mark.parametrize(
@@ -366,24 +367,24 @@ def test_a_key_with_a_line_end_makes_no_line_in_an_error():
     ],
 )
 def test_a_missing_key_is_named(expression, what):
-    assert refusal(f"{DB}\n{{{{ {expression} }}}}").startswith(f"app.j2:2: {what}")
+    assert error_of(f"{DB}\n{{{{ {expression} }}}}").startswith(f"app.j2:2: {what}")
 
 
 def test_the_line_is_that_of_the_macro_or_the_included_file():
     files = {"in": "\n\n{% macro m(s) %}\n{{ s.nope }}{% endmacro %}"}
-    assert refusal(DB + '{% from "in.j2" import m %}{{ m(s) }}', **files).startswith(
+    assert error_of(DB + '{% from "in.j2" import m %}{{ m(s) }}', **files).startswith(
         "in.j2:4: database/postgres has no"
     )
 
 
 def test_a_computed_key_is_not_repeated():
-    said = refusal(DB + "{{ s[s.password] }}")
-    assert said.startswith("app.j2:1: database/postgres has no such key: a computed one; its keys are: ")
-    assert CANARY not in said
+    error = error_of(DB + "{{ s[s.password] }}")
+    assert error.startswith("app.j2:1: database/postgres has no such key: a computed one; its keys are: ")
+    assert CANARY not in error
 
 
-def test_the_authors_own_word_is_repeated_though_it_came_by_a_variable():
-    assert "'nope'" in refusal(DB + "{% for word in ['password', 'nope'] %}{{ s[word] }}{% endfor %}")
+def test_the_authors_own_word_in_a_variable_is_printed():
+    assert "'nope'" in error_of(DB + "{% for word in ['password', 'nope'] %}{{ s[word] }}{% endfor %}")
 
 
 # What fails never tells a value.
@@ -615,7 +616,7 @@ def test_expressions_work_as_in_jinja(expression, expected):
     assert (got, type(got)) == (expected, type(expected))
 
 
-def test_values_have_no_type_of_ours_however_deep_they_lie():
+def test_nested_values_have_plain_types():
     def kinds(item):
         yield type(item)
         for inner in item.items() if isinstance(item, dict) else item if isinstance(item, list) else ():
@@ -624,7 +625,7 @@ def test_values_have_no_type_of_ours_however_deep_they_lie():
     assert set(kinds(value("[s, {s.username: s.hosts}]"))) <= {dict, list, str, int, type(None)}
 
 
-def test_an_inline_if_without_else_gives_nothing():
+def test_an_inline_if_without_else_is_empty():
     assert parts('A={{ "x" if false }}B') == ["A=B"]
 
 
@@ -658,11 +659,11 @@ def test_placeholders_keep_their_order_between_the_texts():
     assert parts(text) == ["a=", ["simba"], "\nb=", [5432], ["/var"], ";", ["c"]]
 
 
-def test_a_literal_in_braces_is_a_value_as_any_other():
+def test_a_literal_in_braces_is_a_value():
     assert parts("{{ 'a' }}{{ 1 }}") == [["a"], [1]]
 
 
-def test_a_tag_at_the_end_of_a_line_joins_it_to_no_other():
+def test_a_tag_at_the_end_of_a_line_does_not_join_lines():
     assert parts("A={% if true %}1{% endif %}\nB=2 {# note #}\nC=3\n") == ["A=1\nB=2 \nC=3\n"]
 
 
@@ -682,7 +683,7 @@ def test_punctuation_that_the_author_wrote_is_text_and_all_else_a_value(template
     assert parts(template) == expected
 
 
-def test_text_alone_is_one_part_and_an_empty_template_none():
+def test_text_is_one_fragment_and_an_empty_template_has_none():
     assert parts("a{# b #}c{% if true %}d{% endif %}\n") == ["acd\n"]
     assert parts("") == []
 
@@ -698,7 +699,7 @@ def test_loops_over_a_secret_and_a_folder():
 def test_environment_variables_are_read_and_missing_ones_reported():
     assert rendered('{{ env("HOST") }}', environ={"HOST": "h"})[0].value == "h"
     assert rendered('{{ env("HOST", "d") }}', environ={"HOST": "h"})[0].value == "h"
-    assert refusal('\n{{ env("HOST") }}') == (
+    assert error_of('\n{{ env("HOST") }}') == (
         "app.j2:2: env('HOST'): the agent's environment has no HOST; set it, or add a default"
     )
 
@@ -713,11 +714,11 @@ def test_a_pinned_version_is_another_secret():
 
 
 @pytest.mark.parametrize("taking", ['{% include "in.j2" %}', '{% include "in.j2" without context %}'])
-def test_functions_reach_into_what_is_included(taking):
+def test_functions_are_available_in_included_templates(taking):
     assert parts(f"<{taking}>", **{"in": '{{ secret("database/postgres").username }}!'}) == ["<", ["simba"], "!>"]
 
 
-def test_functions_reach_into_what_an_included_template_imports():
+def test_functions_are_available_in_imports_of_an_included_template():
     files = {
         "in": '{% import "deep.j2" as m %}{{ m.user() }}',
         "deep": f"{DB}{{% macro user() %}}{{{{ s.username }}}}{{% endmacro %}}",
@@ -726,10 +727,10 @@ def test_functions_reach_into_what_an_included_template_imports():
 
 
 def test_an_imported_template_is_run_again_with_new_secrets():
-    made = compiled('{% import "in.j2" as m %}{{ m.pw }}{% include "in.j2" without context %}',
+    template = compiled('{% import "in.j2" as m %}{{ m.pw }}{% include "in.j2" without context %}',
                     **{"in": '{% set pw = secret("a").x %}{{ pw }}'})  # fmt: skip
     for new in ("one", "two"):
-        parts = Renderer(SPACE, {Ref("secret", "production/a"): Secret({"x": new})}, {}, {}, {}).render(made).parts
+        parts = Renderer(SPACE, {Ref("secret", "production/a"): Secret({"x": new})}, {}, {}, {}).render(template).parts
         assert [part.value for part in parts] == [new, new]
 
 
@@ -761,7 +762,7 @@ def test_blocks_of_a_base_keep_their_placeholders():
     assert parts(child, **{"in": base}) == ["<", ["simba"], "-x>"]
 
 
-def test_a_macro_of_text_alone_is_text():
+def test_a_macro_without_values_is_text():
     assert parts("{% macro m() %}a={% endmacro %}{{ m() }}{% set x %}b{% endset %}{{ x }}") == ["a=b"]
 
 
@@ -770,7 +771,7 @@ def test_text_of_a_set_block_can_be_used_as_a_string():
     assert parts("{% set x | upper %}on{% endset %}{{ x }}") == [["ON"]]
 
 
-def test_a_value_as_the_argument_of_a_set_blocks_filter_is_no_text():
+def test_a_value_as_the_argument_of_a_set_blocks_filter_is_not_text():
     assert parts(DB + "{% set x | replace('a', s.password) %}<a>{% endset %}{{ x }}") == [[f"<{CANARY}>"]]
 
 
@@ -788,14 +789,14 @@ def test_a_value_as_the_argument_of_a_set_blocks_filter_is_no_text():
         "s.get(x)", "s.username.replace('s', x)", "x is in(['b'])", "dict([[x, 1]])", "x|batch(2)|list", "x|items|list",
     ],
 )  # fmt: skip
-def test_text_with_values_is_only_written_out(expression):
-    said = refusal(DB + "{% set x %}1{{ s.port }}{% endset %}{{ " + expression + " }}")
-    assert said.startswith("app.j2:1: ")
+def test_text_with_values_can_only_be_written(expression):
+    error = error_of(DB + "{% set x %}1{{ s.port }}{% endset %}{{ " + expression + " }}")
+    assert error.startswith("app.j2:1: ")
 
 
-def test_text_with_values_says_what_to_do():
-    said = refusal(DB + "{% set x %}{{ s.port }}{% endset %}\n{{ x|int }}")
-    assert said.endswith("joined, compared or filtered; apply the operation to the values inside it")
+def test_misused_text_with_values_is_an_error_with_a_remedy():
+    error = error_of(DB + "{% set x %}{{ s.port }}{% endset %}\n{{ x|int }}")
+    assert error.endswith("joined, compared or filtered; apply the operation to the values inside it")
 
 
 # Structures.
@@ -803,7 +804,7 @@ def test_text_with_values_says_what_to_do():
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(),
        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))))  # fmt: skip
-def test_a_secret_is_rendered_as_the_json_it_is(data):
+def test_a_secret_is_rendered_as_json(data):
     secrets = {Ref("secret", "production/a"): Secret(data)}
     plain, as_json = rendered('{{ secret("a") }}{{ secret("a")|json }}', secrets=secrets)
     assert repr(plain.value) == repr(data)
@@ -812,19 +813,19 @@ def test_a_secret_is_rendered_as_the_json_it_is(data):
     assert not plain.structure
 
 
-def test_a_template_can_refuse_in_words_of_its_own():
+def test_a_template_can_fail_with_its_own_message():
     text = '\n{{ fail("database/postgres: this user is no admin") if secret("database/postgres").username != %s }}'
-    assert refusal(text % "'admin'") == "app.j2:2: database/postgres: this user is no admin"
+    assert error_of(text % "'admin'") == "app.j2:2: database/postgres: this user is no admin"
     assert rendered(text % "'simba'") == ("\n",)
 
 
-def test_what_a_template_rejects_with_is_a_literal():
+def test_the_message_of_a_failing_template_is_a_literal():
     with pytest.raises(TemplateError, match=r"^app\.j2:1: fail\(\) takes literals"):
         compiled('{{ fail(secret("database/postgres").username) }}')
 
 
 @pytest.mark.parametrize("number", ["1" * 5000, "1_0" * 3000])
-def test_a_number_that_python_cannot_read_is_reported_as_any_other_error(number):
+def test_a_number_that_python_cannot_read_is_an_error(number):
     with pytest.raises(TemplateError) as caught:
         compiled(f"\n{{{{ {number} }}}}").prepare()
     assert str(caught.value) == "app.j2: a number in the template is too long; write it as a string"
@@ -832,6 +833,6 @@ def test_a_number_that_python_cannot_read_is_reported_as_any_other_error(number)
         compiled(f'{{{{ secret("a", version=0x{"f" * 5000}) }}}}')
 
 
-def test_a_number_that_python_cannot_write_is_reported_as_any_other_error():
+def test_a_number_that_python_cannot_write_is_an_error():
     with pytest.raises(TemplateError, match=r"^app\.j2: a number in the template is too long"):
         compiled(f"{{{{ 0x{'f' * 5000} }}}}").prepare()

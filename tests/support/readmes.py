@@ -1,4 +1,4 @@
-"""The README of a folder of templates: it shows how to use each of them, and what it shows is right."""
+"""Checks the README of a directory of templates: it covers each template, and its examples are valid."""
 
 import re
 import subprocess
@@ -13,13 +13,13 @@ _REST = {"environment": "testing", "vault": {"address": "http://127.0.0.1:8200"}
 
 
 def blocks(folder, language):
-    """What the README shows in a language."""
+    """The code blocks of a language in a README."""
     found = _BLOCK.findall((TEMPLATES / folder / "README.md").read_text())
     return [text for word, text in found if word == language]
 
 
 def check(folder, disk, **environ):
-    """Every template is in the table and in a configuration, for which `lessee check` finds nothing.
+    """Check that each template is in the table and in a configuration that `lessee check` accepts.
 
     YAML without `apps`, such as a Compose file, is skipped. `environ` has the variables of `${…}`.
     """

@@ -7,12 +7,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
 from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from lessee.telemetry.spans import span_start
 from lessee.telemetry.tracing import IdentityTracer
 

@@ -1,4 +1,4 @@
-"""A sidecar over the library of templates, and what reads several of them."""
+"""Fixtures of the template library: a sidecar with its templates, and readers of several of them."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def sidecar(bao, tmp_path, memory):
 
 @pytest.fixture(scope="session")
 def memory_service(tmp_path_factory):
-    """The folder of its code alone, which is enough to read its settings with."""
+    """The directory with the code of the memory service, which suffices to read its settings."""
     folder = tmp_path_factory.mktemp("memory-service")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, MEMORY_SERVICE]
     done = subprocess.run(command, check=False, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Alertmanager reads the templates: mail and Slack get an alert with the password and the URL that were meant."""
+"""Alertmanager reads the templates: it sends alerts by mail and Slack with the password and URL from Vault."""
 
 import base64
 import json
@@ -86,7 +86,7 @@ def receivers():
 
 
 class Alertmanager:
-    """A real one with this configuration."""
+    """A real Alertmanager with this configuration."""
 
     def __init__(self, folder, file):
         self._port, self._numbers = free_port(), count()
@@ -95,7 +95,7 @@ class Alertmanager:
             address = f"--web.listen-address=127.0.0.1:{self._port}"
             self._process = subprocess.Popen([*command, address], stderr=log)
 
-    def tell(self, receivers):
+    def fire(self, receivers):
         """Fire an alert, and return the credentials that its receivers got."""
         before = len(receivers.logins), len(receivers.paths)
         alert = json.dumps([{"labels": {"alertname": f"a{next(self._numbers)}"}}]).encode()
@@ -104,10 +104,10 @@ class Alertmanager:
         with suppress(urllib.error.URLError), urllib.request.urlopen(request, timeout=5):
             eventually(lambda: len(receivers.logins) > before[0] and len(receivers.paths) > before[1], "an alert")
             return receivers.logins[-1], receivers.paths[-1]
-        return None  # It is not up yet.
+        return None  # Not started yet.
 
-    def configured(self):
-        """What tells one configuration that is in use from another."""
+    def config_number(self):
+        """A number that changes when Alertmanager loads a configuration."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
             return re.search(rb"^alertmanager_config_hash .*", answer.read(), re.MULTILINE)[0]
 
@@ -118,7 +118,7 @@ class Alertmanager:
 
 @pytest.fixture
 def start():
-    """Starts them, and ends them."""
+    """Starts Alertmanagers, and stops them after the test."""
     started = []
 
     def one(*arguments):
@@ -130,8 +130,8 @@ def start():
         each.close()
 
 
-def here(text, folder):
-    """The text of a file where the test is, so that it tells without delay and without TLS."""
+def local_config(text, folder):
+    """The configuration with the test's paths, without delays and TLS."""
     text = text.replace("/run/secrets/alertmanager", str(folder))
     text = text.replace("{receiver: team}", "{receiver: team, group_by: [alertname], group_wait: 0s}")
     return text.replace("global:", "global:\n  smtp_require_tls: false")
@@ -140,7 +140,7 @@ def here(text, folder):
 def place(sidecar, *names):
     for name in names:
         text = (TEMPLATES / f"alertmanager/{name}.j2").read_text()
-        sidecar.template(f"{name}.j2", here(text, sidecar.directory))
+        sidecar.template(f"{name}.j2", local_config(text, sidecar.directory))
     sidecar.web["check"] = ["amtool", "check-config", f"{{directory}}/{names[0]}"]
 
 
@@ -160,39 +160,39 @@ def test_a_new_password_and_a_new_url_are_loaded_without_a_signal(bao, sidecar, 
     put(bao, receivers, HOSTILE)
     sidecar.start()
     alertmanager = start(sidecar.disk, sidecar.directory / FILES[0])
-    assert eventually(lambda: alertmanager.tell(receivers)) == ([HOSTILE, HOSTILE], "/first")
+    assert eventually(lambda: alertmanager.fire(receivers)) == ([HOSTILE, HOSTILE], "/first")
     put(bao, receivers, "second", "second")
-    eventually(lambda: alertmanager.tell(receivers) == ([HOSTILE, "second"], "/second"), "the new ones")
+    eventually(lambda: alertmanager.fire(receivers) == ([HOSTILE, "second"], "/second"), "the new ones")
 
 
-def test_what_is_in_the_configuration_is_loaded_by_sighup(bao, sidecar, receivers, start):
+def test_values_in_the_configuration_are_loaded_at_sighup(bao, sidecar, receivers, start):
     place(sidecar, INLINE)
     sidecar.web["notify"] = {"process": {"cmdline": f"alertmanager.*{sidecar.directory}"}}
     put(bao, receivers, " both\t\n")
     sidecar.start()
     alertmanager = start(sidecar.disk, sidecar.directory / INLINE)
-    assert eventually(lambda: alertmanager.tell(receivers)) == ([HOSTILE, " both\t\n"], "/first")
-    # Before the loop, in which one change is all that there is to see.
-    before = alertmanager.configured()
+    assert eventually(lambda: alertmanager.fire(receivers)) == ([HOSTILE, " both\t\n"], "/first")
+    # Before the loop, which detects only one change.
+    before = alertmanager.config_number()
     bao.put("testing/alerting/slack", webhook_url=f"http://127.0.0.1:{receivers.slack}/second")
-    eventually(lambda: alertmanager.configured() != before, "the new URL")
+    eventually(lambda: alertmanager.config_number() != before, "the new URL")
     for password in (HOSTILE, "x\nslack_api_url: http://stolen", "{{ 7 * 7 }}", "a\x00b\x85\u2028"):
-        before = alertmanager.configured()
+        before = alertmanager.config_number()
         put(bao, receivers, password, "second")
-        eventually(lambda before=before: alertmanager.configured() != before, "the new configuration")
-        assert alertmanager.tell(receivers) == ([HOSTILE, password], "/second")
+        eventually(lambda before=before: alertmanager.config_number() != before, "the new configuration")
+        assert alertmanager.fire(receivers) == ([HOSTILE, password], "/second")
 
 
-def test_hostile_passwords_are_read_from_a_file_but_with_white_space_at_an_end(receivers, start, tmp_path):
+def test_hostile_passwords_are_read_from_a_file_except_with_white_space_at_an_end(receivers, start, tmp_path):
     file = tmp_path / FILES[0]
     secrets = secrets_of("x", receivers.mail)
-    file.write_text(here(written(f"alertmanager/{file.name}.j2", "yaml", secrets), tmp_path))
+    file.write_text(local_config(written(f"alertmanager/{file.name}.j2", "yaml", secrets), tmp_path))
     (tmp_path / "slack-url").write_text(f"http://127.0.0.1:{receivers.slack}/")
     alertmanager = start(tmp_path, file)
     for value in VALUES[::5]:
-        if value and value == value.strip():  # It says of an empty one that it is missing.
+        if value and value == value.strip():  # Alertmanager reports an empty password as missing.
             (tmp_path / "smtp-password").write_bytes(password_of(value).encode())
-            assert eventually(lambda: alertmanager.tell(receivers))[0] == [HOSTILE, value]
+            assert eventually(lambda: alertmanager.fire(receivers))[0] == [HOSTILE, value]
     for value in VALUES:
         if value != value.strip():
             with pytest.raises(TemplateError, match="alerting/smtp: the password has white space"):
@@ -205,13 +205,13 @@ def test_numbers_and_booleans_are_users_and_passwords(receivers, start, tmp_path
         secrets = secrets_of(value, receivers.mail, url, username=value)
         (tmp_path / "smtp-password").write_text(password_of(value))
         for name in (FILES[0], INLINE):
-            (tmp_path / name).write_text(here(written(f"alertmanager/{name}.j2", "yaml", secrets), tmp_path))
+            (tmp_path / name).write_text(local_config(written(f"alertmanager/{name}.j2", "yaml", secrets), tmp_path))
             alertmanager = start(tmp_path, tmp_path / name)
-            assert eventually(lambda at=alertmanager: at.tell(receivers))[0] == [text, text]
+            assert eventually(lambda at=alertmanager: at.fire(receivers))[0] == [text, text]
             alertmanager.close()
 
 
-def test_amtool_takes_hostile_passwords_in_the_configuration(tmp_path):
+def test_amtool_accepts_hostile_passwords_in_the_configuration(tmp_path):
     file = tmp_path / INLINE
     for value in VALUES[::30]:
         file.write_bytes(written(f"alertmanager/{INLINE}.j2", "yaml", secrets_of(value)).encode())

@@ -1,4 +1,4 @@
-"""The Docker CLI and the Docker SDK for Python read the credentials of registries as they are in Vault."""
+"""The Docker CLI and the Docker SDK for Python read the credentials of registries from Vault."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ PASSWORDS = (HOSTILE, "x\n", '"}}}', " both\t", "é😀\u2028", ":", "${HOME}")
 
 
 class Engine(BaseHTTPRequestHandler):
-    """Takes what the CLI sends to its Engine, and keeps the credentials."""
+    """A Docker Engine API that records the credentials that the CLI sends."""
 
     protocol_version = "HTTP/1.1"
 

@@ -1,4 +1,4 @@
-"""Vite, Next, browsers and nginx read the templates: what is listed reaches everyone, and nothing else does."""
+"""Vite, Next, browsers and nginx read the templates: only public variables reach visitors."""
 
 import json
 import re
@@ -29,7 +29,7 @@ CANARY = "canary-5a1e"
 CANNOT = re.compile(r"[\x00-\x1f\x7f$]")
 VITES = ("vite-7", "vite-8")
 
-# A bundle asks for a little of a browser before it runs.
+# The bundle needs a few globals of a browser.
 RUN_BUNDLE = """
 globalThis.document = { createElement: () => ({ relList: { supports: () => true } }) };
 import(process.argv[1]).then(() => console.log(JSON.stringify(document.title)));
@@ -85,7 +85,7 @@ def node(script, *arguments, **options):
 
 
 @pytest.mark.parametrize("vite", VITES)
-def test_a_bundle_holds_what_is_listed_and_no_secret_next_to_it(bao, sidecar, tmp_path, vite):
+def test_a_bundle_contains_public_variables_and_no_secret(bao, sidecar, tmp_path, vite):
     packages = npm.packages()
     bao.put("testing/frontend/app", **secret_of(PUBLIC)["frontend/app"], internal_token=CANARY)
     bao.put("testing/api-keys/openai", api_key=CANARY)
@@ -127,14 +127,14 @@ def test_a_build_reads_every_hostile_value_that_its_file_can_represent(memory, l
             written(template, "dotenv-vite", secret_of(value))
 
 
-def test_every_hostile_value_is_data_in_env_js():
+def test_every_hostile_value_is_a_string_in_env_js():
     texts = [written(ENV_JS, "text", secret_of(value)) for value in VALUES]
     found = json.loads(node(EVALUATE, input=json.dumps(texts).encode()))
     for value, page in zip(VALUES, found, strict=True):
         assert page == {"window": {"__ENV__": dict.fromkeys(("API_URL", "APP_NAME", "ENABLE_AUTH"), value)}}
 
 
-def test_a_flag_is_a_flag_in_env_js():
+def test_a_boolean_is_a_boolean_in_env_js():
     [page] = json.loads(node(EVALUATE, input=json.dumps([written(ENV_JS, "text", secret_of(value=True))]).encode()))
     assert page["window"]["__ENV__"]["ENABLE_AUTH"] is True
 
@@ -169,8 +169,8 @@ def ask(port, path):
         return answer.headers, answer.read().decode()
 
 
-def test_nginx_adds_the_key_for_the_browser_and_tells_it_nothing(bao, sidecar, folder):
-    """As the README has it, but for its places."""
+def test_nginx_adds_the_key_which_the_browser_never_receives(bao, sidecar, folder):
+    """The configuration of the README, with other paths."""
     port = free_port()
     bao.put("testing/api-keys/openrouter", api_key="first")
     bao.put("testing/frontend/app", **secret_of(HOSTILE)["frontend/app"])
@@ -201,13 +201,13 @@ def test_nginx_adds_the_key_for_the_browser_and_tells_it_nothing(bao, sidecar, f
         sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready")
 
 
-def test_nginx_sends_every_hostile_key_without_dollars_and_control_characters(folder):
+def test_nginx_sends_every_hostile_key_except_with_dollars_or_control_characters(folder):
     accepted, locations = [], []
     for value in VALUES:
         try:
             text = written(OPENROUTER, "nginx", {"api-keys/openrouter": {"api_key": value}})
         except FormatError:
-            assert CANNOT.search(value) or len(value) > 4000  # nginx reads words of 4 KB.
+            assert CANNOT.search(value) or len(value) > 4000  # nginx's parser has a limit of 4 KB for a word.
             continue
         assert not CANNOT.search(value)
         (folder / f"{len(accepted)}.conf").write_text(text)
@@ -220,5 +220,5 @@ def test_nginx_sends_every_hostile_key_without_dollars_and_control_characters(fo
             assert ask(port, f"/{number}")[1] == f"Bearer {value}".strip(" ") + "|"
 
 
-def test_the_readme_is_right(tmp_path):
+def test_the_readme_is_valid(tmp_path):
     readmes.check("frontend", tmp_path)

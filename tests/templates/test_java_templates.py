@@ -1,4 +1,4 @@
-"""Spring and Tomcat read the templates: every hostile user and password is theirs, but what they would replace."""
+"""Spring and Tomcat read every hostile user and password from the templates, except those that they would replace."""
 
 import json
 import re
@@ -21,7 +21,7 @@ URL = "jdbc:postgresql://db:5432/simba"
 KEPT = [value for value in VALUES if "${" not in value]
 IN_XML = [value for value in KEPT if not re.search("[^\t\n\r -\ufffd\U00010000-\U0010ffff]", value)]
 
-# Of theirs the classes that replace ${…}: the resolver of properties, and the digester that reads a context.
+# The classes that replace ${…}: Spring's property resolver, and Tomcat's digester.
 SPRING = r"""
 import java.io.*;
 import java.util.*;
@@ -87,7 +87,7 @@ class Quoted {
 
 
 def reader(folder, source, jars):
-    """What a Java program finds in files: pairs of names and values, as a mapping a file."""
+    """Runs a Java program that reads files; returns the names and values of each."""
     need(shutil.which("javac"), "needs Java: apt install default-jdk-headless")
     paths = [folder, *(JARS / f"{jar}.jar" for jar in jars)]
     need(all(path.exists() for path in paths), f"needs {' and '.join(jars)}: {HOW}")
@@ -121,15 +121,13 @@ def tomcat(tmp_path_factory):
     return reader(tmp_path_factory.mktemp("tomcat"), TOMCAT, jars)
 
 
-def test_spring_reads_every_hostile_user_and_password_but_what_it_would_replace(spring, tmp_path):
+def test_spring_reads_every_hostile_user_and_password_except_those_it_would_replace(spring, tmp_path):
     files = each(tmp_path, PROPERTIES, "properties", KEPT)
     for value, found in zip(KEPT, spring(*files), strict=True):
         assert found == {f"spring.datasource.{key}": text for key, text in (("url", URL), *pair(value).items())}
 
 
-def test_tomcat_reads_every_hostile_user_and_password_but_what_it_would_replace_and_xml_cannot_represent(
-    tomcat, tmp_path
-):
+def test_tomcat_reads_every_hostile_user_and_password_that_xml_can_represent_and_it_would_not_replace(tomcat, tmp_path):
     files = each(tmp_path, CONTEXT, "xml", IN_XML)
     for value, found in zip(IN_XML, tomcat(*files), strict=True):
         assert {"url": URL} | pair(value) == {key: found[key] for key in ("url", "username", "password")}
@@ -152,7 +150,7 @@ def test_numbers_and_booleans_are_users_and_passwords(spring, tomcat, tmp_path):
             assert [found[key] for key in found if key.endswith(("username", "password"))] == [text, text]
 
 
-def test_the_clients_do_replace_these_values(spring, tomcat, tmp_path):
+def test_the_clients_replace_these_values(spring, tomcat, tmp_path):
     harmless = secret_of("harmless")
     for name, template, format_ in (("a", PROPERTIES, "properties"), ("b", CONTEXT, "xml")):
         (tmp_path / name).write_text(written(template, format_, harmless).replace("harmless", "${UNSET:-x}"))
@@ -160,7 +158,7 @@ def test_the_clients_do_replace_these_values(spring, tomcat, tmp_path):
     assert tomcat(tmp_path / "b")[0]["password"] == "x"
 
 
-def test_the_program_writes_what_they_read(bao, sidecar, spring, tomcat):
+def test_the_java_program_prints_the_values_unchanged(bao, sidecar, spring, tomcat):
     value = HOSTILE.replace("${", "$ {")
     bao.put("testing/database/postgres", **secret_of(value)["database/postgres"])
     folder = rendered(sidecar, PROPERTIES, CONTEXT)
@@ -169,7 +167,7 @@ def test_the_program_writes_what_they_read(bao, sidecar, spring, tomcat):
 
 
 def each(folder, template, format_, values):
-    """A file for each value."""
+    """One file for each value."""
     files = [folder / str(number) for number in range(len(values))]
     for file, value in zip(files, values, strict=True):
         file.write_bytes(written(template, format_, secret_of(value)).encode())

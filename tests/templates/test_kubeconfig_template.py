@@ -1,4 +1,4 @@
-"""kubectl reads the templates: it shows the API server the token, or the certificate, that is in Vault."""
+"""kubectl reads the templates: it authenticates with the token or the certificate from Vault."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def authority(tmp_path):
 
 @pytest.fixture
 def cluster(authority, tmp_path):
-    """What takes requests as an API server would."""
+    """A server that responds like the Kubernetes API."""
     with receiving(authority, tmp_path) as server:
         fields = {"server": f"https://{server.host}", "ca": server.authority.read_text(), "token": "a.b-c_d"}
         authority.put("testing/kubernetes/cluster", **fields)
@@ -73,7 +73,7 @@ def test_kubectl_reads_every_hostile_token(tmp_path):
     for number, value in enumerate(VALUES):
         secrets = {"kubernetes/cluster": {"server": "https://k8s:6443", "ca": "x", "token": value}}
         paths.append(tmp_path / str(number))
-        # kubectl joins many files to one configuration, where names differ.
+        # kubectl merges many files into one configuration if their names differ.
         paths[-1].write_text(
             written(TOKEN, "yaml", secrets).replace("- name: default\n    user:", f"- name: u{number}\n    user:")
         )

@@ -1,4 +1,4 @@
-"""MCP servers have their keys from the templates: real ones, children of `lessee exec`, are asked over their pipes."""
+"""MCP servers get their keys from the templates: real servers, as children of `lessee exec`."""
 
 import json
 import ssl
@@ -30,7 +30,7 @@ print(json.dumps([read.API_KEY, read.HTTP_ENABLED, read.HTTPS_ENABLED, read.SSL_
 
 
 class Session:
-    """A client of a server that speaks JSON-RPC, a line each, over its pipes."""
+    """A client of an MCP server over its stdin and stdout."""
 
     def __init__(self, process):
         self.process = process
@@ -42,8 +42,8 @@ class Session:
         assert answer["id"] == 1, line
         return answer["result"]
 
-    def begin(self):
-        """The server's name; now it may be asked for more."""
+    def initialize(self):
+        """Initialize the session; returns the server's name."""
         about = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
         answer = self.ask("initialize", **about)
         self._send(method="notifications/initialized")
@@ -53,7 +53,7 @@ class Session:
         return {tool["name"] for tool in self.ask("tools/list")["tools"]}
 
     def server(self):
-        """The folder in /proc of the process that answers, below the sidecar."""
+        """The directory in /proc of the server's process, which is a child of the sidecar."""
         [pid] = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return Path("/proc", pid)
 
@@ -97,20 +97,20 @@ def node():
     return lambda name: [npm.program(packages, "node"), str(packages / SERVERS / name / "dist/index.js")]
 
 
-def test_githubs_server_has_its_token_from_vault(bao, sidecar, node):
+def test_githubs_server_gets_its_token_from_vault(bao, sidecar, node):
     bao.put("testing/api-keys/github", api_key=HOSTILE)
     with session(sidecar, "mcp/github.env.j2", *node("server-github")) as client:
-        assert client.begin() == "github-mcp-server"
+        assert client.initialize() == "github-mcp-server"
         assert {"create_issue", "search_code"} <= client.tools()
         assert client.environ()["GITHUB_PERSONAL_ACCESS_TOKEN"] == HOSTILE
         client.process.stdin.close()
         assert client.process.wait(20) == 0, sidecar.log.read_text()
 
 
-def test_braves_server_starts_with_a_key_and_not_without_one(bao, sidecar, node):
+def test_braves_server_starts_only_with_a_key(bao, sidecar, node):
     bao.put("testing/api-keys/brave-search", api_key=HOSTILE)
     with session(sidecar, "mcp/brave-search.env.j2", *node("server-brave-search")) as client:
-        assert client.begin() == "example-servers/brave-search"
+        assert client.initialize() == "example-servers/brave-search"
         assert client.tools() == {"brave_web_search", "brave_local_search"}
         assert client.environ()["BRAVE_API_KEY"] == HOSTILE
     bao.put("testing/api-keys/brave-search", api_key="")
@@ -119,31 +119,31 @@ def test_braves_server_starts_with_a_key_and_not_without_one(bao, sidecar, node)
     assert "BRAVE_API_KEY environment variable is required" in done.stderr
 
 
-def test_a_restarted_server_has_the_new_key(bao, sidecar, node):
+def test_a_restarted_server_gets_the_new_key(bao, sidecar, node):
     bao.put("testing/api-keys/github", api_key="first")
     notify = {"child": True, "action": "restart"}
     with session(sidecar, "mcp/github.env.j2", *node("server-github"), notify=notify) as client:
-        client.begin()
+        client.initialize()
         first = client.server()
         bao.put("testing/api-keys/github", api_key=HOSTILE)
         eventually(lambda: not first.exists(), "the end of the first server")
-        assert client.begin() == "github-mcp-server"
+        assert client.initialize() == "github-mcp-server"
         assert client.environ()["GITHUB_PERSONAL_ACCESS_TOKEN"] == HOSTILE
 
 
 @pytest.fixture
 def login(postgres):
-    """A role whose name and password are as hostile as can be, as a secret."""
+    """A Postgres role with a hostile name and password, and its secret."""
     name = sql.Identifier(HOSTILE)
     postgres.sql(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(HOSTILE)))
     yield {"host": "127.0.0.1", "port": postgres.port, "database": "postgres", "username": HOSTILE, "password": HOSTILE}
     postgres.sql(sql.SQL("DROP ROLE {}").format(name))
 
 
-def test_postgress_server_logs_in_and_no_argument_tells_how(bao, sidecar, node, login):
+def test_postgres_server_logs_in_and_no_argument_contains_the_password(bao, sidecar, node, login):
     bao.put("testing/database/postgres", **login)
     with session(sidecar, "mcp/postgres.env.j2", *node("server-postgres"), "postgresql:///") as client:
-        assert client.begin() == "example-servers/postgres"
+        assert client.initialize() == "example-servers/postgres"
         assert client.tools() == {"query"}
         answer = client.ask("tools/call", name="query", arguments={"sql": "SELECT session_user AS who"})
         assert json.loads(answer["content"][0]["text"]) == [{"who": HOSTILE}]
@@ -159,7 +159,7 @@ def test_a_server_that_takes_a_url_logs_in(bao, sidecar, login):
             assert connection.execute("SELECT session_user").fetchone() == (HOSTILE,)
 
 
-def test_the_cache_server_logs_in_with_what_it_has_in_its_environment(bao, sidecar, login):
+def test_the_cache_server_logs_in_with_its_environment(bao, sidecar, login):
     bao.put("testing/cache/database", **login)
     bao.put("testing/mcp/cache-server", api_key=HOSTILE)
     script = """
@@ -182,7 +182,7 @@ def read_as_the_memory_service(code, folder):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_memory_service_reads_its_key_and_where_its_certificate_is(tmp_path, memory, memory_service):
+def test_the_memory_service_reads_its_key_and_the_path_of_its_certificate(tmp_path, memory, memory_service):
     with OpenBao(tmp_path) as bao:
         bao.ask("POST", "sys/mounts/pki", {"type": "pki"})
         bao.ask("POST", "pki/root/generate/internal", {"common_name": "an authority", "ttl": "48h"})
@@ -203,7 +203,7 @@ def test_the_memory_service_reads_its_key_and_where_its_certificate_is(tmp_path,
         ("brave-search", "api-keys/brave-search", "BRAVE_API_KEY"),
     ],
 )
-def test_every_hostile_key_is_a_servers_but_one_with_nul(template, path, name):
+def test_every_hostile_key_reaches_the_server_except_one_with_nul(template, path, name):
     for value in VALUES:
         if "\0" in value:
             with pytest.raises(FormatError, match="contains a NUL"):
@@ -218,12 +218,12 @@ def test_every_hostile_login_is_in_the_url():
         secret = {"host": "db", "port": 5432, "database": "simba", "username": value, "password": value}
         text = written("mcp/postgres-url.env.j2", "dotenv", {"database/postgres": secret})
         url = variables(text, {})["DATABASE_URI"]
-        if "\0" not in value:  # libpq says so aloud.
+        if "\0" not in value:  # libpq rejects NUL with an error.
             read = {"user": "", "password": ""} | conninfo_to_dict(url)
             assert read == {"user": value, "password": value, "host": "db", "port": "5432", "dbname": "simba"}
 
 
-def test_the_readme_is_right(tmp_path):
+def test_the_readme_is_valid(tmp_path):
     readmes.check("mcp", tmp_path, SERVER="github")
     files = [json.loads(text) for text in readmes.blocks("mcp", "json")]
     servers = {name: server for file in files for part in file.values() for name, server in part.items()}

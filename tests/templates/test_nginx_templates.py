@@ -1,4 +1,4 @@
-"""nginx reads the templates: it serves a new certificate, lets in who may, and shows the key to what is behind it."""
+"""nginx reads the templates: the certificate, the users who may log in, and the upstream's key."""
 
 import base64
 import re
@@ -32,7 +32,7 @@ PASSWORD = "opens"
 HASH = "$apr1$lessee$B2NKFlfQJYNz4NMQuqvmO1"  # openssl passwd -apr1 -salt lessee opens
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# With its quotes and a byte that follows, within nginx's buffer of 4096.
+# With quotes and the next byte, it fits in nginx's buffer of 4096.
 KEYS = [
     value
     for value in VALUES
@@ -52,7 +52,7 @@ def nginx():
 
 @pytest.fixture
 def server(tmp_path):
-    """With a CA of its own."""
+    """A server with its own CA."""
     with OpenBao(tmp_path) as bao:
         bao.ask("POST", "sys/mounts/pki", {"type": "pki"})
         bao.ask("POST", "pki/root/generate/internal", {"common_name": "test CA", "ttl": "24h"})
@@ -68,16 +68,16 @@ def sidecar(server, tmp_path, memory):
 
 
 @pytest.fixture
-def behind():
-    """What nginx passes requests on to; it says how it was asked."""
+def upstream():
+    """An upstream that returns the path and headers of each request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            said = f"{self.path} {self.headers['Authorization']} {self.headers['Cookie']}".encode("latin-1")
+            body = f"{self.path} {self.headers['Authorization']} {self.headers['Cookie']}".encode("latin-1")
             self.send_response(200)
-            self.send_header("Content-Length", str(len(said)))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(body)
 
         def log_message(self, *_):
             pass
@@ -98,12 +98,12 @@ def running(*arguments):
         process.wait()
 
 
-def placed(sidecar, port, behind, ttl):
-    """The templates in a place of the test's own, with a certificate that ends soon."""
+def placed(sidecar, port, upstream, ttl):
+    """The templates in the test's directory, with a certificate that expires soon."""
     for name, settings in FILES.items():
         text = (TEMPLATES / f"nginx/{name}.j2").read_text().replace('ttl="24h"', f'ttl="{ttl}"')
         text = text.replace("/tmp/", f"{sidecar.disk}/").replace("listen 8443", f"listen 127.0.0.1:{port}")
-        text = text.replace("https://openrouter.ai/", f"http://127.0.0.1:{behind}/")
+        text = text.replace("https://openrouter.ai/", f"http://127.0.0.1:{upstream}/")
         sidecar.template(f"{name}.j2", text, **settings)
     sidecar.web.update(
         check=[NGINX, "-t", "-e", "stderr", "-c", "{directory}/nginx.conf"],
@@ -126,7 +126,7 @@ def serial(port):
         return None
 
 
-def asked(port, path, user=None):
+def get_site(port, path, user=None):
     """Status and body."""
     headers = {"Cookie": "a=b"} | authorization(user)
     context = ssl._create_unverified_context()  # noqa: S323  # It is the test's own server.
@@ -139,26 +139,26 @@ def asked(port, path, user=None):
             return exc.code, ""
 
 
-def test_nginx_loads_all_that_is_new_by_sighup(server, sidecar, behind):
+def test_nginx_loads_all_changes_at_sighup(server, sidecar, upstream):
     port = free_port()
     server.put("testing/nginx/users", **{USER: HASH})
     server.put("testing/api-keys/openrouter", api_key=KEY)
-    placed(sidecar, port, behind, ttl="8s")
+    placed(sidecar, port, upstream, ttl="8s")
     sidecar.start()
     with running("-c", sidecar.directory / "nginx.conf"):
         first = eventually(lambda: serial(port), "nginx")
-        assert asked(port, "/openrouter/x", USER) == (200, f"/x Bearer {KEY} None")
-        assert asked(port, "/openrouter/x", "[users]")[0] == 401
-        assert asked(port, "/openrouter/x")[0] == 401
+        assert get_site(port, "/openrouter/x", USER) == (200, f"/x Bearer {KEY} None")
+        assert get_site(port, "/openrouter/x", "[users]")[0] == 401
+        assert get_site(port, "/openrouter/x")[0] == 401
         server.put("testing/nginx/users", other=HASH)
         server.put("testing/api-keys/openrouter", api_key="new")
-        eventually(lambda: asked(port, "/openrouter/", "other") == (200, "/ Bearer new None"), "the new key")
-        assert asked(port, "/openrouter/", USER)[0] == 401
+        eventually(lambda: get_site(port, "/openrouter/", "other") == (200, "/ Bearer new None"), "the new key")
+        assert get_site(port, "/openrouter/", USER)[0] == 401
         eventually(lambda: serial(port) not in {None, first}, "a new certificate", patience=30)
         sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready")
 
 
-def test_nginx_has_usualy_hostile_key_but_what_it_cannot_read(tmp_path):
+def test_nginx_sends_every_hostile_key_that_it_can_read(tmp_path):
     server, http = [], []
     for number, value in enumerate(KEYS):
         http.append(key_of(value).replace("$openrouter_key", f"$key{number}", 1))
@@ -171,7 +171,7 @@ def test_nginx_has_usualy_hostile_key_but_what_it_cannot_read(tmp_path):
             assert get(f"/{number}") == (200, value)
 
 
-def test_every_hostile_name_in_the_file_may_log_in_but_what_it_cannot_represent(tmp_path):
+def test_every_hostile_name_that_the_file_can_contain_may_log_in(tmp_path):
     file = tmp_path / "htpasswd"
     file.write_text("".join(users_of(value) for value in NAMES))
     for value in set(VALUES) - set(NAMES):
@@ -195,7 +195,7 @@ def users_of(name):
 
 @contextmanager
 def plain(folder, http, server):
-    """An nginx without TLS, and a function that asks it over one connection for status and body."""
+    """An nginx without TLS; returns a function that sends requests over one connection."""
     paths = "".join(
         f"{name}_temp_path {folder}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

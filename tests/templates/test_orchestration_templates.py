@@ -26,7 +26,7 @@ HERE = TEMPLATES / "orchestration"
 LIST = {"template": "orchestration/OAI_CONFIG_LIST.j2", "format": "json"}
 ENV = "orchestration/orchestrator/.env.j2"
 SERVICES = "orchestration/services.yaml.j2"
-# Its client of the models too, so that it is seen what they would be asked with.
+# And its client of the models, so the test can see the keys of requests.
 AG2 = ("ag2==0.14.0", "openai==3.57.0", "httpx==0.28.1", "httpcore==1.0.9", "fast-depends==3.0.9", "termcolor==3.3.0")
 # In addition to the tests' own packages.
 AG2_ALSO = ("tiktoken==0.14.0", "regex==2026.11.19", "jiter==0.19.0", "distro==1.9.0", "tqdm==4.70.1", "sniffio==1.3.1")
@@ -79,7 +79,7 @@ print(json.dumps([read.API_KEY, read.HTTPS_ENABLED, read.HTTP_PORT, read.STORAGE
 
 
 class Settings(BaseSettings):
-    """The names that the orchestrator takes from its environment."""
+    """The orchestrator's environment variables."""
 
     model_config = SettingsConfigDict(extra="forbid")
 
@@ -99,9 +99,9 @@ class Settings(BaseSettings):
 
 @pytest.fixture(scope="module")
 def as_ag2(tmp_path_factory):
-    """A function that lets a script run where AG2 can be imported; what it prints."""
+    """A function that runs a script with AG2, and returns its output."""
     folder = tmp_path_factory.mktemp("ag2")
-    # Not compiled: most of it is imported by none.
+    # Not compiled, because most modules are not imported.
     quick = ("--quiet", "--no-deps", "--no-compile", "--disable-pip-version-check")
     command = [sys.executable, "-m", "pip", "install", *quick, "--target", folder, *AG2, *AG2_ALSO]
     done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
@@ -122,24 +122,24 @@ def put(bao, secrets, environment="testing"):
         bao.put(f"{environment}/{path}", **fields)
 
 
-def test_ag2_would_ask_each_model_with_its_key(bao, sidecar, as_ag2):
+def test_ag2_uses_each_models_key(bao, sidecar, as_ag2):
     put(bao, MODELS)
-    asked = as_ag2(ASK_AS_AG2, rendered(sidecar, LIST) / "OAI_CONFIG_LIST")
-    assert asked == [
+    keys = as_ag2(ASK_AS_AG2, rendered(sidecar, LIST) / "OAI_CONFIG_LIST")
+    assert keys == [
         [HOSTILE, "https://openrouter.ai/api/v1/", {"HTTP-Referer": "http://localhost", "X-Title": "AG2 Orchestrator"}],
         [HOSTILE, "https://api.openai.com/v1/", {}],
         [HOSTILE, "https://canary.example/openai/deployments/gpt-4o-mini/", {}],
     ]
 
 
-def test_every_hostile_key_is_ag2s_from_the_file_that_a_variable_names(as_ag2, tmp_path):
+def test_ag2_reads_every_hostile_key_from_the_file_in_a_variable(as_ag2, tmp_path):
     for number, value in enumerate(VALUES):
         secrets = {path: {**fields, "api_key": value} for path, fields in MODELS.items()}
         (tmp_path / f"{number:06}").write_text(written(LIST["template"], "json", secrets))
     assert as_ag2(READ_AS_AG2, tmp_path) == list(VALUES)
 
 
-def test_what_is_optional_in_the_list_is_what_the_secret_says_and_a_number_is_a_text():
+def test_optional_fields_of_the_list_are_those_of_the_secret_and_numbers_become_text():
     for value, text in [*((value, value) for value in VALUES[:50]), *NUMBERS.items()]:
         openrouter = {"api_key": value, "model": value, "http_referer": value, "x_title": value}
         secrets = MODELS | {"api-keys/openrouter": openrouter, "api-keys/openai": {"api_key": "", "base_url": value}}
@@ -148,7 +148,7 @@ def test_what_is_optional_in_the_list_is_what_the_secret_says_and_a_number_is_a_
         assert (second["model"], second["base_url"]) == ("gpt-4o-mini", text)
 
 
-def test_the_orchestrators_settings_are_what_the_secrets_say(bao, sidecar):
+def test_the_orchestrators_settings_are_those_of_the_secrets(bao, sidecar):
     whole = {"api_key": HOSTILE, "model": HOSTILE}
     put(
         bao,
@@ -165,7 +165,7 @@ def test_the_orchestrators_settings_are_what_the_secrets_say(bao, sidecar):
     assert (read.ag2_model, read.openai_model, read.azure_openai_model) == ("openai/gpt-4o-mini", HOSTILE, None)
 
 
-def test_every_hostile_key_is_the_orchestrators_but_one_with_nul():
+def test_every_hostile_key_reaches_the_orchestrator_except_one_with_nul():
     for value in VALUES:
         secrets = {path: {**fields, "api_key": value} for path, fields in MODELS.items()}
         if "\0" in value:
@@ -177,12 +177,12 @@ def test_every_hostile_key_is_the_orchestrators_but_one_with_nul():
 
 
 def services(text):
-    """The environments of all services by their names."""
-    groups = yaml.load(text, yaml.CSafeLoader)["services"].values()  # The same grammar as safe_load's, and quick.
+    """The environment of each service, by name."""
+    groups = yaml.load(text, yaml.CSafeLoader)["services"].values()  # The same grammar as safe_load, but faster.
     return {name: service["environment"] for group in groups for name, service in group["services"].items()}
 
 
-def test_the_services_log_in_with_what_services_yaml_gives_them(bao, sidecar, postgres):
+def test_the_services_log_in_with_the_values_of_services_yaml(bao, sidecar, postgres):
     user = f"{HOSTILE} of services"
     name = sql.Identifier(user)
     postgres.sql(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(HOSTILE)))
@@ -201,7 +201,7 @@ def test_the_services_log_in_with_what_services_yaml_gives_them(bao, sidecar, po
         postgres.sql(sql.SQL("DROP ROLE {}").format(name))
 
 
-def test_every_hostile_value_is_in_services_yaml_unchanged_and_makes_no_structure():
+def test_every_hostile_value_is_unchanged_in_services_yaml():
     for value in VALUES:
         secrets = {
             "database/postgres": {"host": "db", "port": 5432, "database": "x", "username": value, "password": value},
@@ -213,12 +213,12 @@ def test_every_hostile_value_is_in_services_yaml_unchanged_and_makes_no_structur
         assert found["github"] == {"GITHUB_PERSONAL_ACCESS_TOKEN": value}
         assert found["brave-search"] == {"BRAVE_API_KEY": value}
         assert (found["postgres"]["PGUSER"], found["postgres"]["PGPASSWORD"]) == (value, value)
-        if "\0" not in value:  # libpq says so aloud.
+        if "\0" not in value:  # libpq rejects NUL with an error.
             read = {"user": "", "password": ""} | conninfo_to_dict(found["agent-memory"]["DATABASE_URL"])
             assert (read["user"], read["password"]) == (value, value)
 
 
-def test_the_memory_service_reads_its_key_and_which_store_it_has(bao, sidecar, memory_service):
+def test_the_memory_service_reads_its_key_and_its_store(bao, sidecar, memory_service):
     put(bao, {"mcp/memory-service": {"api_key": HOSTILE}})
     folder = rendered(sidecar, "orchestration/memory-service/.env.j2")
     environ = {"PYTHONPATH": str(memory_service), "HOME": str(sidecar.disk)}
@@ -232,14 +232,14 @@ def configuration(name):
 
 
 @pytest.mark.parametrize("name", ["lessee.yaml", "mcp.yaml"])
-def test_the_configuration_is_right_as_it_is(name, tmp_path):
+def test_the_configuration_is_valid(name, tmp_path):
     command = [sys.executable, "-m", "lessee", "check", "--config", HERE / name]
     environ = {"HOME": str(tmp_path), "SERVER": "github"}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_whole_ecosystem_has_what_it_needs_from_the_seeds_paths(tmp_path, memory):
+def test_all_services_get_their_values_from_the_seeds_paths(tmp_path, memory):
     """Only the server, the login and the directories differ from the configurations in the README."""
     one = {"host": "db", "port": 5432, "database": "x", "username": HOSTILE, "password": HOSTILE, "api_key": HOSTILE}
     one |= {"endpoint": "minio:9000", "bucket": "x", "access_key": "canary", "secret_key": HOSTILE}
@@ -284,7 +284,7 @@ def test_the_configurations_read_all_paths_of_the_seed_and_one_more():
     assert read == SEED | {"api-keys/github"}
 
 
-def test_the_readme_is_right_and_each_server_has_its_app(tmp_path):
+def test_the_readme_is_valid_and_each_server_has_its_app(tmp_path):
     readmes.check("orchestration", tmp_path)
     shown = [yaml.safe_load(text) for text in readmes.blocks("orchestration", "yaml")]
     [servers] = [block["mcpServers"] for block in shown if "mcpServers" in block]

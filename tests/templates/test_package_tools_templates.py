@@ -1,4 +1,4 @@
-"""npm and pip read the templates: each shows its registry the credentials that are in Vault."""
+"""npm and pip read the templates: they authenticate at a registry with the credentials from Vault."""
 
 import base64
 import os
@@ -20,7 +20,7 @@ from support.servers.https_receiver import ANSWER, enable_authority, receiving
 
 NPMRC = "npm/.npmrc.j2"
 PIP = {"template": "pip/pip.conf.j2", "format": "ini"}
-TOKEN = "npm_aZ09-._~+/=="  # All that a bearer token may hold (RFC 6750).
+TOKEN = "npm_aZ09-._~+/=="  # All characters that a bearer token may contain (RFC 6750).
 PASSWORDS = (HOSTILE, "x\nscript-shell=/tmp/evil.sh", " both\t", "\"';#", "${HOME}", "é😀\u2028:")
 
 
@@ -61,8 +61,8 @@ def npm(command, environ):
 def test_npm_sends_the_token(bao, sidecar, registry, tmp_path):
     bao.put("testing/registry/npm", host=f"{registry.host}/npm", token=TOKEN)
     config = rendered(sidecar, NPMRC) / ".npmrc"
-    said = npm(["npm", "whoami"], environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)})
-    assert said.strip() == ANSWER["username"]
+    user = npm(["npm", "whoami"], environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)})
+    assert user.strip() == ANSWER["username"]
     assert ("/npm/-/whoami", f"Bearer {TOKEN}", None) in registry.requests
 
 
@@ -94,7 +94,7 @@ def test_a_user_with_a_colon_cannot_be_in_npmrc():
         written(NPMRC, "text", {"registry/npm": secret})
 
 
-def test_npm_sends_a_token_that_exec_gives_it(bao, sidecar, registry, tmp_path):
+def test_npm_sends_a_token_from_the_environment_of_exec(bao, sidecar, registry, tmp_path):
     token = "any.{$}\"';#\\ token"
     bao.put("testing/registry/npm", token=token)
     config = tmp_path / "npmrc"
@@ -108,7 +108,7 @@ def test_npm_sends_a_token_that_exec_gives_it(bao, sidecar, registry, tmp_path):
     assert ("/-/whoami", f"Bearer {token}", None) in registry.requests
 
 
-def test_what_is_not_bearer_token_and_no_host_cannot_be_in_npmrc():
+def test_an_invalid_token_or_host_cannot_be_in_npmrc():
     for value in VALUES:
         for secret in ({"host": "r.example.com", "token": value}, {"host": value, "token": "x"}):
             if all(char.isascii() and (char.isalnum() or char in "-._~+/=:") for char in value):
@@ -120,7 +120,7 @@ def test_what_is_not_bearer_token_and_no_host_cannot_be_in_npmrc():
 
 
 def test_pip_sends_any_user_and_password_of_ascii(bao, sidecar, registry, tmp_path):
-    # Of the others it makes Latin-1, whatever file they come from.
+    # pip encodes other characters as Latin-1.
     for number, password in enumerate(filter(str.isascii, (*PASSWORDS, HOSTILE.replace("ü", "")))):
         host, username = f"{registry.host}/r{number}", password.replace(":", "")
         bao.put("testing/registry/pypi", host=host, username=username, password=password)

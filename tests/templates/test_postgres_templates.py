@@ -1,4 +1,4 @@
-"""libpq reads the templates of Postgres: psql logs in with them, and every hostile password is read as it is."""
+"""libpq reads the templates of Postgres: psql logs in with them, and every hostile password is read unchanged."""
 
 import os
 import re
@@ -28,7 +28,7 @@ BREAKS = re.compile("[\n\r\0]")
 
 @pytest.fixture
 def login(bao, postgres):
-    """A database, and a role whose name and password are as hostile as a line allows; what psql says when it is in."""
+    """A database and a role with a hostile name and password; returns the output of psql after a login."""
     need(shutil.which("psql"), "needs psql: apt install postgresql-client")
     name, database = sql.Identifier(HOSTILE), sql.Identifier(DATABASE)
     postgres.sql(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(HOSTILE)))
@@ -69,7 +69,7 @@ def test_psql_logs_in_by_the_url(sidecar, login):
     assert not values
 
 
-def test_psql_logs_in_by_the_environment_that_exec_gives_it(sidecar, login):
+def test_psql_logs_in_by_the_environment_of_exec(sidecar, login):
     use(sidecar, env_template="postgres/libpq.env.j2")
     del sidecar.web["files"]
     sidecar.write_config()
@@ -103,7 +103,7 @@ def test_libpq_reads_every_hostile_password_that_fits_on_a_line(tmp_path):
         assert found["password"] == value
 
 
-def test_libpq_reads_every_hostile_password_of_a_service_but_lines_too_long_and_white_space_at_an_end(
+def test_libpq_reads_every_hostile_password_of_a_service_except_long_lines_and_white_space_at_an_end(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "pg_service.conf"))
@@ -113,16 +113,16 @@ def test_libpq_reads_every_hostile_password_of_a_service_but_lines_too_long_and_
             with pytest.raises(FormatError, match=r"contains a newline or a NUL|has white space at an end"):
                 written(SERVICE["template"], "ini", secrets)
             continue
-        if len(value.encode()) > 1000:  # libpq says so aloud.
+        if len(value.encode()) > 1000:  # libpq reports an error.
             continue
         (tmp_path / "pg_service.conf").write_text(written(SERVICE["template"], "ini", secrets))
         assert options(service="app") == MEANT | {"password": value}
 
 
-def test_libpq_reads_every_hostile_value_of_a_url_but_nul(tmp_path):
+def test_libpq_reads_every_hostile_value_of_a_url_except_nul(tmp_path):
     file = tmp_path / "database.env"
     for value in VALUES:
-        if "\0" in value:  # libpq says so aloud, as of any environment.
+        if "\0" in value:  # libpq reports an error, as no environment can contain NUL.
             continue
         file.write_text(written("postgres/database.env.j2", "dotenv", secret_of(value, username=value)))
         url = dotenv_values(file)["DATABASE_URL"]
@@ -136,7 +136,7 @@ def secret_of(password, **fields):
 
 
 def options(**conninfo):
-    """What libpq takes for a connection that it begins; nothing needs to listen."""
+    """The options that libpq uses for a new connection, without a server."""
     calm = {"hostaddr": "127.0.0.1", "sslmode": "disable", "gssencmode": "disable"}
     connection = pq.PGconn.connect_start(make_conninfo(**calm, **conninfo).encode())
     try:

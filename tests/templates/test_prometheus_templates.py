@@ -1,4 +1,4 @@
-"""Prometheus reads the templates: it shows what targets demand, demands it itself, and takes up new files by itself."""
+"""Prometheus reads the templates: it authenticates at its targets, requires a password, and loads new files itself."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ from support.programs.sidecar import Sidecar, eventually
 FILES = ("prometheus.yml", "metrics-password", "openbao-token", "web.yml")
 CHECK = "promtool check config {directory}/prometheus.yml && promtool check web-config {directory}/web.yml"
 USER = "m@n/t'\"#${HOME} %(home)s `half ;ü\\"
-PASSWORDS = {  # with what bcrypt makes of them at a cost of 4
+PASSWORDS = {  # With their bcrypt hashes of cost 4.
     "p@ss/w:rd'\"#${HOME} %(home)s `half ;ü\\": "$2b$04$r6eW3XQz5OkmpHKS.t7yYOojNr/X7oYME0oTOhQoWbetWM3Xc.fye",
     "second": "$2b$04$ihPSETIBrOzb4.drUnSAD.O8EXa.mV14bd5Je0cHXdRj.7kQSaEsi",
 }
@@ -80,7 +80,7 @@ def header(user, password):
 
 
 def scraped(port, password):
-    """When each job was last scraped with success; None where this password does not open."""
+    """The time of each job's last successful scrape; None if the password is wrong."""
     url = f"http://127.0.0.1:{port}/api/v1/targets?state=active"
     request = urllib.request.Request(url, headers={"Authorization": header(USER, password)})
     try:
@@ -90,7 +90,7 @@ def scraped(port, password):
         exc.close()
         return None
     except OSError:
-        return {}  # It is not up yet.
+        return {}  # Not started yet.
     times = {target["labels"]["job"]: target["lastScrape"] for target in targets if target["health"] == "up"}
     return {job: datetime.fromisoformat(time) for job, time in times.items()}
 
@@ -145,7 +145,7 @@ def target():
         server.shutdown()
 
 
-def test_prometheus_sends_every_hostile_user_and_password_but_with_white_space_at_an_end(target, tmp_path):
+def test_prometheus_sends_every_hostile_user_and_password_except_with_white_space_at_an_end(target, tmp_path):
     scrape(target, tmp_path, [(value, value if value in STRIPPED else "x") for value in VALUES])
     for number, value in enumerate(VALUES):
         assert target[0][f"/{number}"] == header(value, value if value in STRIPPED else "x")
@@ -160,7 +160,7 @@ def test_prometheus_sends_users_and_passwords_that_are_numbers_or_booleans(targe
 
 
 def scrape(target, folder, logins):
-    """Let a real Prometheus ask a target with each user and password, on paths by number."""
+    """Let a real Prometheus scrape a target with each user and password, on numbered paths."""
     seen, port = target
     jobs = ["global: {scrape_interval: 2s}\nscrape_configs:\n"]
     for number, (username, password) in enumerate(logins):
@@ -177,7 +177,7 @@ def scrape(target, folder, logins):
         eventually(lambda: len(seen) == len(logins), "the last target", patience=40)
 
 
-def test_prometheus_demands_a_user_whose_name_is_a_number_or_a_boolean_and_none_with_a_colon(tmp_path):
+def test_prometheus_accepts_a_user_whose_name_is_a_number_or_a_boolean_but_not_with_a_colon(tmp_path):
     (old, hashed), _ = PASSWORDS.items()
     for value, text in NUMBERS.items():
         (tmp_path / "web.yml").write_text(web_of(value, hashed))
@@ -185,13 +185,13 @@ def test_prometheus_demands_a_user_whose_name_is_a_number_or_a_boolean_and_none_
         port = free_port()
         with running(tmp_path, port, tmp_path / "prometheus.yml", f"--web.config.file={tmp_path}/web.yml"):
             request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Authorization": header(text, old)})
-            eventually(lambda request=request: let_in(request), "a login")
-            assert not let_in(f"http://127.0.0.1:{port}/")
+            eventually(lambda request=request: login_status(request), "a login")
+            assert not login_status(f"http://127.0.0.1:{port}/")
     with pytest.raises(TemplateError, match="monitoring/metrics: the username contains a :"):
         web_of("a:b", hashed)
 
 
-def let_in(request):
+def login_status(request):
     try:
         with urllib.request.urlopen(request, timeout=5):
             return True
@@ -199,7 +199,7 @@ def let_in(request):
         exc.close()
         return False
     except OSError:
-        return None  # It is not up yet.
+        return None  # Not started yet.
 
 
 def web_of(username, hashed):

@@ -1,4 +1,4 @@
-"""Redis and its clients read the templates: the server knows a password by its hash, clients by a URL."""
+"""Redis and its clients read the templates: the server gets a hash of the password, clients get a URL."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ PASSWORDS = (HOSTILE, "x ~* &* +@all\nuser evil on nopass ~* &* +@all", "#" * 64
 
 @pytest.fixture
 def server():
-    """Starts a Redis that reads its users from a file."""
+    """A function that starts a Redis with users from a file."""
     need(shutil.which("redis-server") and shutil.which("redis-cli"), "needs Redis: apt install redis-server")
     processes = []
 
@@ -47,8 +47,8 @@ def client_of(url):
     return redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
 
-def knows(url):
-    """Whether the server lets in who has this URL."""
+def can_log_in(url):
+    """Whether a client can log in with this URL."""
     try:
         with client_of(url) as client:
             assert client.acl_whoami() == "default"
@@ -59,20 +59,20 @@ def knows(url):
 
 
 def await_answer(port):
-    """Wait until it is up and refuses who has no password."""
+    """Wait until the server rejects a client without a password."""
     command = ["redis-cli", "-p", str(port), "PING"]
     ask = partial(subprocess.run, command, capture_output=True, text=True, check=False, timeout=10)
     eventually(lambda: ask().stdout.startswith("NOAUTH"), "a refusal by Redis")
 
 
-def test_a_client_logs_in_by_the_url_where_the_server_reads_the_hash(bao, sidecar, server):
+def test_a_client_logs_in_by_the_url_at_a_server_with_the_hash(bao, sidecar, server):
     port = free_port()
     put(bao, port, HOSTILE)
     folder = rendered(sidecar, "redis/users.acl.j2", "redis/redis.env.j2")
     server(port, folder / "users.acl")
     await_answer(port)
-    assert knows(dotenv_values(folder / "redis.env")["REDIS_URL"])
-    assert not knows(f"redis://:wrong@127.0.0.1:{port}/0")
+    assert can_log_in(dotenv_values(folder / "redis.env")["REDIS_URL"])
+    assert not can_log_in(f"redis://:wrong@127.0.0.1:{port}/0")
 
 
 def test_a_new_password_is_loaded_without_a_restart_and_the_connection_stays(bao, sidecar, server, tmp_path):
@@ -89,12 +89,14 @@ def test_a_new_password_is_loaded_without_a_restart_and_the_connection_stays(bao
             put(bao, port, password)
             url = written("redis/redis.env.j2", "dotenv", secret_of(password, "127.0.0.1", port, 3))
             (tmp_path / "redis.env").write_text(url)
-            eventually(lambda: knows(dotenv_values(tmp_path / "redis.env")["REDIS_URL"]), f"a login with {password!r}")
+            eventually(
+                lambda: can_log_in(dotenv_values(tmp_path / "redis.env")["REDIS_URL"]), f"a login with {password!r}"
+            )
             assert client.client_id() == number
-    assert not knows(f"redis://:first@127.0.0.1:{port}/3")
+    assert not can_log_in(f"redis://:first@127.0.0.1:{port}/3")
 
 
-def test_who_may_load_the_users_may_do_nothing_else(bao, sidecar, server):
+def test_the_user_that_loads_users_may_do_nothing_else(bao, sidecar, server):
     port = free_port()
     put(bao, port, HOSTILE)
     server(port, rendered(sidecar, "redis/users.acl.j2") / "users.acl")
@@ -123,7 +125,7 @@ def test_redis_py_reads_every_hostile_password_from_the_url(tmp_path):
         assert {"password": ""} | read == {"host": "redis", "port": 6379, "db": 0, "password": value}
 
 
-def test_no_hostile_password_makes_anything_but_a_hash_in_the_users_file():
+def test_every_hostile_password_is_only_a_hash_in_the_users_file():
     for value in VALUES:
         text = written("redis/users.acl.j2", "text", secret_of(value))
         digest = hashlib.sha256(value.encode()).hexdigest()

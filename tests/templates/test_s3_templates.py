@@ -1,4 +1,4 @@
-"""Clients and servers of S3 read the templates: a real store lets in by what is written, and only by that."""
+"""S3 clients and servers read the templates: a real store accepts exactly the keys in its file."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.s3_server import BUCKET, S3Server
 
-SECRET = HOSTILE.replace("%(", "%").replace("${", "$")  # What rclone and SeaweedFS can be given.
+SECRET = HOSTILE.replace("%(", "%").replace("${", "$")  # A value that rclone and SeaweedFS can read.
 ADMIN = {"access_key": "admin", "secret_key": "admin'\"\\secret"}
 CREDENTIALS = {"template": "s3/credentials.j2", "format": "ini"}
 CONFIG = {"template": "s3/config.j2", "format": "ini"}
@@ -32,7 +32,7 @@ STRIPPED = [value for value in ON_A_LINE if value == value.strip()]
 
 @pytest.fixture
 def store(bao, sidecar, memory):
-    """Its users come from a running sidecar, which tells it of new ones."""
+    """A store whose users a running sidecar renders, and whom it notifies of changes."""
     port = free_port()
     put(bao, port)
     bao.put("testing/storage/admin", **ADMIN)
@@ -53,7 +53,7 @@ def put(bao, port, access_key='"app"', secret_key=SECRET):
     bao.put("testing/storage/minio", access_key=access_key, secret_key=secret_key, **place)
 
 
-def test_clients_log_in_by_their_files_until_the_store_loads_new_keys(bao, store, memory, tmp_path, monkeypatch):
+def test_clients_log_in_with_their_files_until_the_store_loads_new_keys(bao, store, memory, tmp_path, monkeypatch):
     (tmp_path / "clients").mkdir()
     folder = rendered(Sidecar(bao.address, tmp_path / "clients", memory), CREDENTIALS, CONFIG, RCLONE, MC)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
@@ -90,7 +90,7 @@ def test_botocore_reads_every_hostile_key_that_fits_on_a_line(tmp_path):
             written(CREDENTIALS["template"], "ini", secret_of(value))
 
 
-def test_botocore_reads_where_the_store_is(tmp_path):
+def test_botocore_reads_the_endpoint_of_the_store(tmp_path):
     file = tmp_path / "config"
     file.write_text(written(CONFIG["template"], "ini", secret_of("x")))
     assert load_config(file)["profiles"] == {
@@ -98,24 +98,24 @@ def test_botocore_reads_where_the_store_is(tmp_path):
     }
 
 
-def test_rclone_reads_every_hostile_key_but_what_it_would_replace(tmp_path):
-    kept = [value for value in ON_A_LINE if "%(" not in value]
-    # The files of all values, as one file with a remote for each.
-    texts = [written(RCLONE["template"], "ini", secret_of(value)) for value in kept]
+def test_rclone_reads_every_hostile_key_except_those_it_would_replace(tmp_path):
+    values = [value for value in ON_A_LINE if "%(" not in value]
+    # One file with a remote for each value.
+    texts = [written(RCLONE["template"], "ini", secret_of(value)) for value in values]
     file = tmp_path / "rclone.conf"
     file.write_text("".join(text.replace("[minio]", f"[r{n}]", 1) for n, text in enumerate(texts)))
     place = {"endpoint": "https://s3.example.com:9000", "region": "us-east-1", "type": "s3", "provider": "Minio"}
-    keys = {f"r{n}": {"access_key_id": value, "secret_access_key": value} for n, value in enumerate(kept)}
+    keys = {f"r{n}": {"access_key_id": value, "secret_access_key": value} for n, value in enumerate(values)}
     read = json.loads(run("rclone", "--config", file, "config", "dump"))
     assert read == {name: place | pair for name, pair in keys.items()}
 
 
-def test_what_rclone_would_replace_is_rejected():
+def test_a_key_that_rclone_would_replace_is_rejected():
     with pytest.raises(TemplateError, match=r"storage/minio: a key contains %\("):
         written(RCLONE["template"], "ini", secret_of("%(home)s"))
 
 
-def test_what_seaweedfs_rejects_logins_with_is_rejected():
+def test_a_key_that_seaweedfs_does_not_accept_is_rejected():
     for key in ("access_key", "secret_key"):
         for path in ("storage/minio", "storage/admin"):
             secrets = secret_of("x") | {"storage/admin": ADMIN}
@@ -132,7 +132,7 @@ def test_mc_reads_hostile_keys(tmp_path):
         assert read["URL"] == "https://s3.example.com:9000"
 
 
-def test_every_hostile_key_of_the_servers_root_is_in_its_environment(bao, sidecar):
+def test_every_hostile_root_key_reaches_the_servers_environment(bao, sidecar):
     use(sidecar, env_template="s3/minio.env.j2")
     del sidecar.web["files"]
     sidecar.write_config()

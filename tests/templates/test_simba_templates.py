@@ -1,4 +1,4 @@
-"""Simba, its workers and its dashboard read the templates: settings of their shape, and servers that want passwords."""
+"""Simba, its workers and its dashboard read the templates with their settings, and log in to real servers."""
 
 import json
 import os
@@ -73,16 +73,16 @@ load_dotenv()
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore")
     minio_secret_key: str
-said = Settings().minio_secret_key.encode()
+body = Settings().minio_secret_key.encode()
 async def asgi(scope, receive, send):
     assert scope["type"] == "http"
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(said))]})
-    await send({"type": "http.response.body", "body": said})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 """
 
 
 class Settings05(BaseSettings):
-    """The shape of simba/core/config.py, 0.5."""
+    """The settings of simba/core/config.py 0.5."""
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
 
@@ -102,7 +102,7 @@ class Settings05(BaseSettings):
 
 
 class Postgres04(BaseSettings):
-    """As all of 0.4: fields without a prefix, so that the environment's USER and HOST fill what it leaves out."""
+    """Like all of 0.4: fields without a prefix, so USER and HOST of the environment fill missing ones."""
 
     user: str = "postgres"
     password: str = ""
@@ -144,7 +144,7 @@ class Provided04(BaseModel):
 
 
 class Settings04(BaseSettings):
-    """The shape of simba/core/config.py, 0.4: config.yaml gives the arguments."""
+    """The settings of simba/core/config.py 0.4, with arguments from config.yaml."""
 
     llm: LLM04
     database: Provided04
@@ -157,7 +157,7 @@ class Settings04(BaseSettings):
 
 @pytest.fixture
 def login(bao, postgres):
-    """All secrets as hostile as can be, and a role of Postgres that has such a name and password."""
+    """Hostile secrets, and a Postgres role with such a name and password."""
     name = sql.Identifier(HOSTILE)
     postgres.sql(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(HOSTILE)))
     put(bao, HOSTILE, **{"database/postgres": {"host": "127.0.0.1", "port": postgres.port, "database": "postgres"}})
@@ -167,7 +167,7 @@ def login(bao, postgres):
 
 @pytest.fixture
 def redis_server(tmp_path):
-    """Starts a Redis that reads its users from a file."""
+    """A function that starts a Redis with users from a file."""
     need(shutil.which("redis-server"), "needs Redis: apt install redis-server")
     processes = []
 
@@ -182,7 +182,7 @@ def redis_server(tmp_path):
 
 
 def secrets_of(value, **others):
-    """The secrets with this value wherever one can be anything."""
+    """The secrets with this value in every field that accepts any text."""
     found = {path: {key: FIXED.get(key, value) for key in keys} for path, keys in SECRETS.items()}
     return found | {path: found[path] | fields for path, fields in others.items()}
 
@@ -193,7 +193,7 @@ def put(bao, value, **others):
 
 
 def who(url):
-    """Whom the servers of Simba log in as, SQLAlchemy and psycopg."""
+    """The user that SQLAlchemy or psycopg logs in as."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with engine.connect() as connection, psycopg.connect(url) as other:
         ask = "SELECT session_user"
@@ -247,18 +247,18 @@ def test_simba_reads_every_hostile_value(tmp_path):
 
 
 def test_simba_reads_numbers_and_booleans_as_text(tmp_path):
-    for value, said in NUMBERS.items():
+    for value, expected in NUMBERS.items():
         (tmp_path / ".env").write_text(written(ENV, "dotenv", secrets_of(value)))
         settings = Settings05(_env_file=tmp_path / ".env")
         url = make_url(settings.database_url)
-        assert {url.username, url.password, settings.minio_secret_key, settings.mistral_api_key} == {said}
+        assert {url.username, url.password, settings.minio_secret_key, settings.mistral_api_key} == {expected}
         settings = Settings04(**yaml.safe_load(written("simba/0.4/config.yaml.j2", "yaml", secrets_of(value))))
         s3, db = settings.storage, settings.postgres
-        assert {s3.minio_endpoint, s3.minio_bucket, s3.minio_access_key, s3.minio_secret_key} == {said}
-        assert {db.user, db.password, *settings.supabase.model_dump().values(), settings.llm.api_key} == {said}
+        assert {s3.minio_endpoint, s3.minio_bucket, s3.minio_access_key, s3.minio_secret_key} == {expected}
+        assert {db.user, db.password, *settings.supabase.model_dump().values(), settings.llm.api_key} == {expected}
 
 
-def test_missing_values_are_left_to_simba(bao, sidecar):
+def test_simba_uses_its_defaults_for_missing_values(bao, sidecar):
     put(bao, "x")
     bao.put("testing/database/qdrant", host="q", port=6333)
     settings = Settings05(_env_file=rendered(sidecar, ENV) / ".env")
@@ -267,7 +267,7 @@ def test_missing_values_are_left_to_simba(bao, sidecar):
     assert Settings05(_env_file=rendered(sidecar, ENV) / ".env").minio_secure
 
 
-def test_simba_loads_a_new_file_by_new_workers(bao, sidecar, tmp_path):
+def test_new_workers_of_simba_load_a_new_file(bao, sidecar, tmp_path):
     put(bao, "first")
     notify = {"process": {"pid_file": str(tmp_path / "pid")}, "action": "SIGHUP"}
     use(sidecar, ENV, notify=notify)
@@ -295,11 +295,11 @@ def answer(port):
         return connection.getresponse().read().decode()
 
 
-def test_simba_0_4_reads_hostile_values_whatever_its_environment_holds(monkeypatch):
+def test_simba_0_4_reads_hostile_values_in_any_environment(monkeypatch):
     for name in UNHEARD:
         monkeypatch.setenv(name, "unheard")
     assert (Postgres04().user, Supabase04().url) == ("unheard", "unheard")
-    for value in VALUES[::3]:  # PyYAML takes its time.
+    for value in VALUES[::3]:  # PyYAML is slow.
         settings = Settings04(**yaml.safe_load(written("simba/0.4/config.yaml.j2", "yaml", secrets_of(value))))
         db, queue = settings.postgres, Connection(settings.celery.broker_url)
         assert (db.user, db.password, db.host, db.port, db.db) == (value, value, "host", "5432", "3")
@@ -348,5 +348,5 @@ def test_the_dashboard_reads_every_hostile_value_of_its_url(memory):
         assert read == meant | {"user": value, "password": value}
 
 
-def test_the_readme_is_right(tmp_path):
+def test_the_readme_is_valid(tmp_path):
     readmes.check("simba", tmp_path)

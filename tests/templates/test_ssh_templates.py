@@ -1,4 +1,4 @@
-"""OpenSSH reads the templates: it logs in to a real server that it knows, and a hostile name is a name or refused."""
+"""OpenSSH reads the templates: it logs in to a real server, and a hostile name is unchanged or rejected."""
 
 import getpass
 import os
@@ -24,7 +24,7 @@ NAMES = [value for value in VALUES if re.fullmatch("[A-Za-z0-9._~:@-]*", value)]
 
 @pytest.fixture
 def keys(tmp_path):
-    """Makes key pairs, and gives their private and public texts."""
+    """A function that generates a key pair, and returns its private and public key."""
 
     def make(name):
         file = tmp_path / name
@@ -40,7 +40,7 @@ class Server:
     def __init__(self, folder, host_key):
         need(SSHD and shutil.which("ssh"), "needs OpenSSH: apt install openssh-server openssh-client")
         if os.getuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # As root, it does not start without this folder.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # As root, sshd does not start without this directory.
         self.port = free_port()
         self.allowed = folder / "authorized_keys"
         settings = {
@@ -74,7 +74,7 @@ def server(keys, tmp_path):
 
 @pytest.fixture
 def deploy(bao, sidecar, server, tmp_path):
-    """Puts the secret of a deployment, for the server at hand and this user."""
+    """A function that stores the secret of a deployment for the test's server and user."""
     for name, mode in MODES.items():
         text = (TEMPLATES / f"ssh/{name}.j2").read_text().replace("/run/secrets/ssh", str(sidecar.directory))
         sidecar.template(f"{name}.j2", text, mode=mode)
@@ -87,27 +87,27 @@ def deploy(bao, sidecar, server, tmp_path):
     return put
 
 
-def said(sidecar, *command):
-    """What a command said over there, or what ssh said against it."""
+def run_ssh(sidecar, *command):
+    """The output of a command on the server, or the error of ssh."""
     ssh = ["ssh", "-F", sidecar.directory / "config", "-o", "BatchMode=yes", "deploy", *command]
     done = subprocess.run(ssh, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
     return done.stdout or done.stderr
 
 
-def test_ssh_logs_in_and_with_the_new_key_at_its_next_connection(sidecar, server, deploy, keys):
+def test_ssh_uses_the_new_key_for_its_next_connection(sidecar, server, deploy, keys):
     old, new = keys("old"), keys("new")
     sidecar.web["check"] = ["ssh-keygen", "-y", "-f", "{directory}/id_ed25519"]
     server.allowed.write_text(old[1])
     deploy(old[0])
     sidecar.start()
-    eventually(lambda: said(sidecar, "echo", "in") == "in\n", "a login")
+    eventually(lambda: run_ssh(sidecar, "echo", "in") == "in\n", "a login")
     server.allowed.write_text(new[1])
-    assert "Permission denied (publickey)" in said(sidecar, "echo", "in")
+    assert "Permission denied (publickey)" in run_ssh(sidecar, "echo", "in")
     deploy(new[0].rstrip("\n"))
-    eventually(lambda: said(sidecar, "echo", "in") == "in\n", "a login with the new key")
+    eventually(lambda: run_ssh(sidecar, "echo", "in") == "in\n", "a login with the new key")
     deploy(old[0].replace("\n", "\r\n"))
     sidecar.until(lambda status: status["apps"]["web"]["state"] == "rejected")
-    assert said(sidecar, "echo", "in") == "in\n"
+    assert run_ssh(sidecar, "echo", "in") == "in\n"
 
 
 def test_ssh_rejects_a_server_with_another_key_and_a_private_key_that_others_may_read(sidecar, server, deploy, keys):
@@ -116,42 +116,42 @@ def test_ssh_rejects_a_server_with_another_key_and_a_private_key_that_others_may
     deploy(private, host_key=keys("another")[1])
     sidecar.web["files"][0]["mode"] = "0440"
     sidecar.start()
-    eventually(lambda: "Host key verification failed" in said(sidecar, "echo", "in"), "a refusal")
+    eventually(lambda: "Host key verification failed" in run_ssh(sidecar, "echo", "in"), "a refusal")
     deploy(private)
-    eventually(lambda: "UNPROTECTED PRIVATE KEY FILE" in said(sidecar, "echo", "in"), "a refusal")
+    eventually(lambda: "UNPROTECTED PRIVATE KEY FILE" in run_ssh(sidecar, "echo", "in"), "a refusal")
 
 
-def test_ssh_takes_a_hostile_name_as_it_is_or_it_is_rejected(tmp_path):
+def test_a_hostile_name_is_unchanged_or_rejected(tmp_path):
     need(shutil.which("ssh"), "needs ssh: apt install openssh-client")
     usual = settings(tmp_path, "harmless", "harmless")
     for value in filter(None, NAMES):
-        wanted = {"hostname": f"h{value}".lower(), "user": value}  # A number alone would be an address.
-        assert settings(tmp_path, f"h{value}", value) == usual | wanted
+        expected = {"hostname": f"h{value}".lower(), "user": value}  # ssh treats a plain number as an address.
+        assert settings(tmp_path, f"h{value}", value) == usual | expected
     for value in set(VALUES) - set(NAMES):
         for host, username in ((value, "x"), ("x", value)):
             with pytest.raises(TemplateError, match="ssh/deploy: host and username may contain only letters"):
                 config_of(host, username)
 
 
-def test_a_hostile_key_of_a_server_makes_one_line_or_is_rejected(tmp_path, keys):
+def test_a_hostile_key_of_a_server_is_one_line_or_rejected(tmp_path, keys):
     file = tmp_path / "known_hosts"
     public = keys("host")[1]
     file.write_text(known(public))
     assert public.split()[1] in found(file, "deploy")
-    made = 0
+    accepted = 0
     for value in VALUES:
         for host_key in (value, f"ssh-ed25519 {value}", f"{value} {public.split()[1]}", f"{value}{public}"):
             try:
                 text = known(host_key)
             except TemplateError:
                 continue
-            made += 1
+            accepted += 1
             assert re.fullmatch(r"deploy [A-Za-z0-9%._~-]+ [A-Za-z0-9+/=]*\n", text)
-    assert made > len(VALUES)
+    assert accepted > len(VALUES)
 
 
 def settings(folder, host, username):
-    """What ssh makes of the configuration."""
+    """The settings that ssh reads from the configuration."""
     file = folder / "config"
     file.write_text(config_of(host, username))
     done = subprocess.run(["ssh", "-G", "-T", "-F", file, "deploy"], capture_output=True, text=True, check=True)

@@ -4,9 +4,9 @@ import queue
 
 import pytest
 
-from lessee.agent.machine.protocol import commands as cmd
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
+from lessee.protocol import commands as cmd
 from lessee.vault.auth.login import TokenLogin
 from lessee.vault.client import Client
 from lessee.vault.transport import Address, Transport

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lessee.agent.effects import Effects
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.config import App, Check, Child, CmdlineTarget, NameTarget, Notify, PidFileTarget
 from lessee.core.errors import LesseeError
 from lessee.host.clock import boot_time
 from lessee.notification.notifier import is_immediate, is_target_missing, notify
 from lessee.notification.results import Delivered, DeliveryFailed
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from lessee.telemetry.logs import log
 
 RESTART_TIMEOUT = 75.0

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.config import App
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
 from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
+from lessee.protocol.events import AppRecovered
 
 if TYPE_CHECKING:
     from lessee.agent.child_supervisor import ChildSupervisor

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from lessee.agent.machine.protocol.events import EventSourceChanged
 from lessee.config import Events
 from lessee.core.change_events import MISSED_HEARTBEATS, Change, Heartbeat, Message
 from lessee.events.source import MAX_WAIT, EventSource, NoEventSourceError, SourceUnavailableError
 from lessee.host.clock import boot_time, wall_time
+from lessee.protocol.events import EventSourceChanged
 from lessee.telemetry.logs import log
 
 MAX_CHANGES_PER_SECOND = 20_000

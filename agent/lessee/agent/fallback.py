@@ -6,8 +6,6 @@ from pathlib import Path
 import msgspec
 
 from lessee.agent.effects import Effects
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.config import App, LastKnownGoodFallback
 from lessee.core import last_known_good
 from lessee.core.errors import LesseeError
@@ -15,6 +13,8 @@ from lessee.core.generation import Generation
 from lessee.core.last_known_good import SnapshotHeader, SnapshotSecrets
 from lessee.host import encrypted_file
 from lessee.host.clock import boot_time, wall_time
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, render
 

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from lessee.agent.effects import Effects
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.agent.machine.status.view import IdentityStatus
 from lessee.agent.machine.step import start, steps
 from lessee.config import App, Vault
@@ -20,6 +17,9 @@ from lessee.core.errors import LesseeError
 from lessee.core.paths import Need
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
+from lessee.protocol.app_spec import AppSpec
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, Rendering, render
 from lessee.telemetry.logs import log

@@ -12,7 +12,6 @@ from lessee.agent.machine.apps.version_reports import is_deregistered, is_regist
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.kv.event_source import affected_needs
 from lessee.agent.machine.leases.release import is_everything_revoked
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.view import status as status_of
 from lessee.config import Config
@@ -20,6 +19,7 @@ from lessee.core.change_events import Change
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import Project, load, stamp
+from lessee.protocol import events as ev
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.config import App
 from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.host.directories import open_directory, translate_write_errors
 from lessee.host.mounts import is_memory
+from lessee.protocol.events import AppRecovered
 from lessee.publishing.generations import OWN_PREFIX, check_names, check_no_directories, directory_mode, write_file
 
 

@@ -7,12 +7,12 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 
-from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.config import App
 from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
+from lessee.protocol.events import AppRecovered
 from lessee.publishing import publication_record
 from lessee.publishing.publication import Publisher, StagedGeneration
 from lessee.publishing.publication_record import AppRecord

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 
 Attributes = Mapping[str, str | int | float | bool]
 

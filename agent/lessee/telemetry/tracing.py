@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, Tracer, set_span_in_context
 
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from lessee.telemetry.spans import Attributes, needs, span_end, span_start
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.tokens import Token
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from lessee.vault.auth.login import AuthMethod, Clock, Grant, look_up, renew
 from lessee.vault.engines import kv, leases
 from lessee.vault.transport import RequestFailedError, Transport

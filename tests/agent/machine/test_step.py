@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.step import start, step
 from lessee.core.failures import Failure, Kind
 from lessee.core.secrets import VersionMetadata
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, folder, ref
 
 A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")

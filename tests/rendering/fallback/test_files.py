@@ -37,13 +37,13 @@ def wrong(compiled_app):
     return [str(problem) for problem in problems(compiled_app)]
 
 
-def made(compiled_app, **environ):
+def generate(compiled_app, **environ):
     assert wrong(compiled_app) == []
     return build(compiled_app, compiled_app.app.fallback, environ)
 
 
 def text_of(compiled_app, **environ):
-    return made(compiled_app, **environ).files[0].content.decode()
+    return generate(compiled_app, **environ).files[0].content.decode()
 
 
 TEMPLATE = """# the database
@@ -55,7 +55,7 @@ PORT=5432
 """
 
 
-def test_named_variables_get_the_environments_values_and_everything_else_is_the_authors_text():
+def test_named_variables_get_the_environments_values_and_the_rest_is_the_authors_text():
     compiled_app = of("{env: [DB_PASSWORD, DB_URL]}", TEMPLATE)
     assert text_of(compiled_app, DB_PASSWORD="it's $HOME", DB_URL="url", HOST="h") == (
         "# the database\n\nexport DB_PASSWORD='it\\'s $HOME' # as it is\nDB_URL='url'\nHOST='h'\nPORT=5432\n"
@@ -87,13 +87,13 @@ def test_each_format_quotes_in_its_own_way(form, expected):
 def test_a_value_that_the_format_cannot_represent_is_rejected():
     compiled_app = of("{env: [A]}", 'A={{ secret("a").b }}\n', format="dotenv-docker")
     with pytest.raises(FormatError, match="A contains a newline") as caught:
-        made(compiled_app, A="canary\ncanary")
+        generate(compiled_app, A="canary\ncanary")
     assert "canary" not in str(caught.value)
 
 
 def test_files_without_secrets_are_rendered_whatever_their_format_is():
     compiled_app = of("{env: [A]}", "static\n", format="text", environ='A={{ secret("a").b }}\nB="${A}!"\n')
-    generation = made(compiled_app, A="x")
+    generation = generate(compiled_app, A="x")
     assert generation.files[0].content == b"static\n"
     assert generation.environ == (("A", "x"), ("B", "x!"))
     assert list(unused(compiled_app)) == []
@@ -139,7 +139,7 @@ def test_a_secret_that_decides_the_content_is_reported_with_its_line(template, e
         '{% for k in ["b"] %}A={{ secret("a")[k] }}\n{% endfor %}',
     ],
 )
-def test_a_template_works_in_any_form_in_which_no_secret_decides_the_content(template):
+def test_a_template_works_if_no_secret_decides_its_content(template):
     compiled_app = of(
         "{env: [A]}", template, o_j2='{% set x = secret("a").b %}{% set z = 1 %}', i_j2='A={{ secret("a").b }}'
     )

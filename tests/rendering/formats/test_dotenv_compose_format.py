@@ -34,13 +34,13 @@ from support.inputs.env_files import document
         ((["x"], "=\n"), "x=\n"),
     ],
 )
-def test_single_quotes_quote_a_value_where_no_reference_is_next_to_it(parts, text):
+def test_a_value_without_an_adjacent_reference_gets_single_quotes(parts, text):
     assert write(document(*parts), "dotenv-compose") == text
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20))
 @example("\\")
-def test_every_value_has_a_place(value):
+def test_every_value_can_be_represented(value):
     text = write(document("A=", [value], '\nB="', [value], '"\nC=${D}', [" "], [value], "\n"), "dotenv-compose")
     read = dict(dotenv_compose.read(text))
     assert read == {"A": (value,), "B": (value,), "C": ("", "${D}", f" {value}")}
@@ -90,7 +90,7 @@ def test_the_outline_names_what_is_set():
 
 
 @pytest.mark.parametrize("text", ["{}", "HOME\n{}\n", "A='x' {}"])
-def test_a_name_alone_is_none_of_ours(text):
+def test_a_name_without_a_value_is_not_a_variable(text):
     before, after = text.split("{}")
     with pytest.raises(FormatError, match="is on a line that assigns no variable"):
         write(document(before, ["x"], after), "dotenv-compose")
@@ -114,6 +114,6 @@ def test_references_end_where_compose_ends_them(raw, atoms):
     assert dotenv_compose.atoms(raw) == atoms
 
 
-def test_verification_names_no_line_where_nothing_is_read():
+def test_verification_names_no_line_if_nothing_can_be_read():
     with pytest.raises(UnparsableError):
         dotenv_compose.read("A='")

@@ -24,7 +24,7 @@ def test_a_value_is_written_unchanged(parts, text):
     assert write(document(*parts), "dotenv-docker") == text
 
 
-def test_nothing_but_a_newline_and_a_nul_is_rejected():
+def test_only_a_newline_and_a_nul_are_rejected():
     assert refused("dotenv-docker") == {value for value in VALUES if "\n" in value or "\0" in value}
 
 
@@ -50,6 +50,6 @@ def test_the_outline_names_what_is_set():
     assert outline("\n #A=1\nA=1\nB.c\n'=\n", "dotenv-docker") == ("A", "'")
 
 
-def test_docker_is_read_as_it_reads():
+def test_the_reader_follows_docker():
     text = "\ufeff\x0bA= 1 \r\r\n\u3000#B=2\nC\n\nD="
     assert dotenv_docker.read(text) == [("A", (" 1 \r",)), ("C", None), ("D", ("",))]

@@ -34,7 +34,7 @@ author = st.lists(st.sampled_from([*PIECES, *"aB1_", "A=", "A='", 'B="', "\ufeff
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "app.env.j2",
         tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
@@ -70,14 +70,14 @@ def test_every_value_reads_back_whole_in_every_quoting(folder, value):
 
 
 @given(st.lists(hostile, min_size=1, max_size=4), hostile)
-def test_values_side_by_side_read_back_as_one(folder, values, other):
+def test_adjacent_values_read_back_as_one(folder, values, other):
     parts = [part for value in values for part in ("${", [value], "{$")]
     text = write(document("A=", *parts, "\nB=", [other]), "dotenv")
     assert read(text, folder) == {"A": "".join("${" + value + "{$" for value in values), "B": other}
 
 
 @given(hostile)
-def test_python_dotenv_before_1_2_3_reads_the_same(folder, value):
+def test_python_dotenv_before_1_2_3_reads_the_same_values(folder, value):
     # Its quoting rules: there a quote after two backslashes closed nothing.
     old = {
         "_single_quoted_value": re.compile(r"'((?:\\'|[^'])*)'"),
@@ -91,7 +91,7 @@ def test_python_dotenv_before_1_2_3_reads_the_same(folder, value):
 
 
 @given(author.map("".join))
-def test_verification_reads_what_python_dotenv_reads(text):
+def test_verification_reads_a_file_as_python_dotenv_does(text):
     theirs = [
         (binding.key, binding.value)
         for binding in parser.parse_stream(io.StringIO(newlines(text)))
@@ -106,7 +106,7 @@ def test_verification_reads_what_python_dotenv_reads(text):
 
 
 def newlines(text):
-    """As the reader of a file gets it: with universal newlines."""
+    """The text after universal newline translation."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -132,7 +132,7 @@ def test_lines_without_values_stay_byte_for_byte():
     assert text == "# head\r\n\r\nX = 'a' # b\r\nA='v' # c\r\nno assignment\r\nB=\"\\x\"  "
 
 
-def test_what_the_author_quoted_is_decoded_as_python_dotenv_does(folder):
+def test_quotes_of_the_author_are_decoded_as_by_python_dotenv(folder):
     text = write(
         document('A="\\t\\"\\\\', ["x"], "\r\n$\\q\"\nB='\\'\\n\\\\", ["x"], "'\nC= a\\n", ["x"], "  \n"),
         "dotenv",
@@ -140,7 +140,7 @@ def test_what_the_author_quoted_is_decoded_as_python_dotenv_does(folder):
     assert read(text, folder) == {"A": '\t"\\x\n$\\q', "B": "'\\n\\x", "C": "a\\nx"}
 
 
-def test_the_authors_own_interpolation_stays_one(folder):
+def test_the_authors_own_interpolation_is_kept(folder):
     text = write(document("A=${HOME}/$", ["${HOME}"], "${NOT_SET:-it's}${:-d}${}", ["{x}"], "\n"), "dotenv")
     assert read(text, folder) == {"A": "/home/of/the/test/$${HOME}it'sd{x}"}
 
@@ -151,7 +151,7 @@ def test_a_value_inside_braces_of_the_author_is_rejected(braces):
         write(document("A=", braces[0], ["HOME"], braces[1]), "dotenv")
 
 
-def test_a_comment_after_a_bare_value_stays_out_of_it(folder):
+def test_a_comment_after_a_bare_value_is_not_part_of_it(folder):
     text = write(document("A=a ", ["b #"], " # for ", ["it's"], "\nB= # ", ["x"], "\n"), "dotenv")
     assert text == "A='a b #' # for it's\nB= # x\n"
     assert read(text, folder) == {"A": "a b #", "B": ""}
@@ -165,7 +165,7 @@ def test_a_line_break_in_a_comment_is_rejected(before, line_break):
     assert "canary" not in str(caught.value)
 
 
-def test_a_value_may_make_a_name(folder):
+def test_a_value_may_be_part_of_a_name(folder):
     text = write(document(["db"], "_URL=", ["x"], "\nexport '", ["B_"], "2'='y'\n"), "dotenv")
     assert read(text, folder) == {"db_URL": "x", "B_2": "y"}
 
@@ -189,7 +189,7 @@ def test_a_duplicate_name_is_rejected(parts):
         write(document(*parts), "dotenv")
 
 
-def test_duplicate_names_of_the_author_stay():
+def test_duplicate_names_of_the_author_are_kept():
     assert write(document("A=1\nA=", ["x"]), "dotenv") == "A=1\nA='x'"
 
 
@@ -204,7 +204,7 @@ def test_an_open_quote_of_the_author_is_found_before_it_swallows_a_value():
         write(document("X=1\nA='x\nB=", ["canary"], "\nC=1\n"), "dotenv")
 
 
-def test_a_nul_is_rejected_since_no_environment_holds_it():
+def test_a_nul_is_rejected_since_no_environment_can_contain_it():
     for before in ("A=", "# "):
         with pytest.raises(FormatError, match="contains a NUL") as caught:
             write(document(before, ["canary\0"]), "dotenv")

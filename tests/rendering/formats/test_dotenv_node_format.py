@@ -28,7 +28,7 @@ from support.inputs.env_files import document
         ((["x"], "=1"), "x=1\n"),
     ],
 )
-def test_the_first_quotes_that_quote_a_value_are_taken_and_the_authors_before_all(parts, text):
+def test_the_first_suitable_quotes_are_used_starting_with_the_authors(parts, text):
     if text is None:
         with pytest.raises(
             FormatError, match="needs quotes but contains all three kinds of quotes or ends in a backslash"
@@ -76,7 +76,7 @@ def test_a_comment_that_would_set_a_variable_is_rejected(before):
     assert write(document(before, ["a"], "\n"), "dotenv-node") == f"{before}a\n"
 
 
-def test_a_last_line_with_a_value_ends_since_node_22_12_reads_on_where_it_does_not():
+def test_a_last_line_with_a_value_gets_a_line_end_for_node_22_12():
     assert write(document("# ", ["A=1"]), "dotenv-node") == "# A=1\n"
     assert write(document("# A=1"), "dotenv-node") == "# A=1"
     assert write(document(), "dotenv-node") == ""
@@ -96,7 +96,7 @@ def test_a_last_line_with_a_value_ends_since_node_22_12_reads_on_where_it_does_n
         ("A= \n", {"A": ""}),
     ],
 )
-def test_node_is_read_as_it_reads(text, found):
+def test_the_reader_follows_node(text, found):
     assert {name: value for name, (value,) in dotenv_node.node(text)} == found
 
 
@@ -113,7 +113,7 @@ def test_node_is_read_as_it_reads(text, found):
         ("A= ", {"A": ""}),
     ],
 )
-def test_node_20_is_read_as_it_reads(text, found):
+def test_the_reader_follows_node_20(text, found):
     assert {name: value for name, (value,) in dotenv_node.old_node(text)} == found
 
 
@@ -126,7 +126,7 @@ def test_node_20_is_read_as_it_reads(text, found):
         ("A=\n'x\r\ny\rz'", {"A": "x\ny\nz"}),
     ],
 )
-def test_dotenv_is_read_as_it_reads(text, found):
+def test_the_reader_follows_npms_dotenv(text, found):
     assert {name: value for name, (value,) in dotenv_node.npm(text)} == found
 
 

@@ -35,13 +35,13 @@ def test_a_value_inside_a_reference_of_the_author_is_rejected(around):
 
 
 @pytest.mark.parametrize("value", ["${HOME}", "x\\"])
-def test_what_would_change_the_reference_after_it_is_rejected(value):
+def test_a_value_that_would_change_the_reference_after_it_is_rejected(value):
     with pytest.raises(FormatError, match="precedes a reference and ends in a backslash or contains the same"):
         write(document("A=", [value], "${HOME}\n"), "dotenv-vite")
 
 
 @pytest.mark.parametrize("value", ["$B", "x$$", "x\\", "$`$A", "$B$A"])
-def test_a_variable_that_another_refers_to_holds_nothing_to_be_expanded_again(value):
+def test_a_variable_with_a_reference_to_it_contains_nothing_to_expand_again(value):
     with pytest.raises(
         FormatError, match=r"^app\.env\.j2(:2)?: .*do not refer to variables whose value may contain a \$"
     ):
@@ -55,7 +55,7 @@ def test_a_reference_that_vite_and_next_read_differently_is_rejected_next_to_a_v
 
 
 @pytest.mark.parametrize("text", ["A=$A", "A=$B\nB=$A"])
-def test_references_that_are_circular_are_rejected_since_next_reads_nothing_of_them(text):
+def test_circular_references_are_rejected_since_next_reads_nothing_of_them(text):
     with pytest.raises(FormatError, match=r"^app\.env\.j2:1: references to variables are circular"):
         write(document(text), "dotenv-vite")
 
@@ -86,12 +86,12 @@ def expanded(expand, **raw):
         ("$X $", "x $", "$X $"),
     ],
 )
-def test_references_are_read_as_vite_and_next_read_them(value, newer, older):
+def test_references_are_expanded_as_by_vite_and_next(value, newer, older):
     assert [expanded(expand, A=value)["A"] for expand in EXPANSIONS] == [newer, older]
 
 
 @pytest.mark.parametrize("expand", EXPANSIONS)
-def test_a_reference_finds_what_is_above_as_it_came_out_and_what_is_below_as_it_is(expand):
+def test_a_reference_reads_earlier_variables_expanded_and_later_ones_raw(expand):
     assert expanded(expand, A="\\$X", B="/${A}", C="/${D}", D="\\$X") == {"A": "$X", "B": "/x", "C": "/$X", "D": "$X"}
 
 
@@ -100,6 +100,6 @@ def test_a_variable_that_refers_to_itself_is_empty_in_vite():
 
 
 @pytest.mark.parametrize("expand", EXPANSIONS)
-def test_a_text_that_grows_endlessly_is_given_up(expand):
+def test_a_text_that_grows_endlessly_is_rejected(expand):
     with pytest.raises(UnparsableError, match="grow without limit"):
         expanded(expand, A="\\$`\\$A", B="x" * 1000 + "$A")

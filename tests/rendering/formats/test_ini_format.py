@@ -56,7 +56,7 @@ author = st.lists(st.sampled_from(AUTHOR), max_size=12).map("".join)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "app.ini.j2",
         tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
@@ -77,7 +77,7 @@ def folder(tmp_path_factory):
 
 
 def fits(text):
-    """Whether a value of configparser's can be this: it has no quotes and no escapes."""
+    """Whether configparser can represent the value, without quotes and escapes."""
     return text == text.strip() and not re.search("[\n\r\0]", text)
 
 
@@ -164,7 +164,7 @@ def test_a_structure_is_rejected():
 
 
 @pytest.mark.parametrize("value", ["", "# x", ";x", "\t"])
-def test_a_value_alone_on_a_further_line_must_not_vanish(value):
+def test_a_value_on_a_continuation_line_must_not_vanish(value):
     with pytest.raises(FormatError, match=r"^app\.ini\.j2:3: database/postgres: password (is empty or|has white)"):
         write(document("[s]\na = x\n  ", [value], "\n  y\n"), "ini")
 
@@ -201,7 +201,7 @@ def test_a_duplicate_name_is_rejected(parts):
         write(document(*parts), "ini")
 
 
-def test_a_value_after_a_section_is_rejected_since_nothing_reads_it():
+def test_a_value_after_a_section_is_rejected_since_readers_ignore_it():
     with pytest.raises(FormatError, match=r"^app\.ini\.j2:1: database/postgres: password is where"):
         write(document("[s] ", ["x"], "\na = 1\n"), "ini")
 
@@ -218,7 +218,7 @@ def test_a_value_in_a_comment_stays_in_it():
 
 
 @pytest.mark.parametrize("text", ["[s]\na = 2\n", "[s]\na = 1\nb = 1\n", "[t]\na = 1\n", "a = 1\n"])
-def test_verification_rejects_what_reads_back_as_something_else(text):
+def test_verification_rejects_a_value_that_reads_back_differently(text):
     marked = ini.mark_values(document("[s]\na = 1\n"))
     with pytest.raises(FormatError, match="would parse back to different"):
         ini._verify(text, {"DEFAULT": {}, "s": {"a": "1"}}, marked)

@@ -39,7 +39,7 @@ value = st.recursive(scalar, lambda inner: st.lists(inner, max_size=3) | st.dict
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole; a Placeholder is itself."""
+    """Marked text of strings, of values in lists, and of placeholders."""
     placeholders = (
         part if isinstance(part, str | Placeholder) else Placeholder(part[0], "api/openai: key") for part in parts
     )
@@ -77,7 +77,7 @@ def test_a_mapping_of_any_kind_is_an_object():
 
 
 @given(value)
-def test_embedded_json_is_embedded_as_it_is_outside_strings_and_as_text_inside(data):
+def test_embedded_json_is_a_structure_outside_strings_and_text_inside(data):
     text = json.dumps(data, indent=1)
     written = write(document('{"a": ', embedded(text), ', "b": "', embedded(text), '"}'), "json")
     assert text in written
@@ -91,18 +91,18 @@ def test_embedded_json_that_is_invalid_is_rejected(text):
     assert "canary" not in str(caught.value)
 
 
-def test_what_is_marked_as_structure_and_is_no_text_is_written_as_json():
+def test_a_value_that_is_marked_as_a_structure_is_written_as_json():
     assert write(document(embedded({"a": None})), "json") == '{"a":null}'
 
 
 @pytest.mark.parametrize("data", [math.nan, math.inf, [math.nan], {1, 2}, {"a": object()}])
-def test_what_json_cannot_represent_is_rejected(data):
+def test_a_value_that_json_cannot_represent_is_rejected(data):
     with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is not a JSON value"):
         write(document([data]), "json")
 
 
 @pytest.mark.parametrize("parts", [("12", ["x"]), (["x"], "12"), (["x"], ["y"]), ("[", ["x"], "/* c */]")])
-def test_a_value_glued_to_other_text_is_rejected(parts):
+def test_a_value_next_to_other_text_is_rejected(parts):
     with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is next to"):
         write(document(*parts), "json")
 
@@ -163,7 +163,7 @@ def test_nesting_too_deeply_is_rejected():
         write(document(embedded("[" * 100_000)), "json")
 
 
-def test_verification_rejects_what_reads_back_as_another_type():
+def test_verification_rejects_a_value_that_reads_back_as_another_type():
     marked = json_.mark_values(document("[1]"))
     for text in ("[true]", "[1.0]", '["1"]', "[1, 1]"):
         with pytest.raises(FormatError, match="would parse back to different"):

@@ -33,7 +33,7 @@ places = st.lists(st.sampled_from(PLACES), max_size=3)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     placeholders = (part if isinstance(part, str) else Placeholder(part[0], "api/openrouter: key") for part in parts)
     return Document("nginx.conf.j2", tuple(placeholders))
 
@@ -113,7 +113,7 @@ def test_a_line_break_for_other_readers_is_rejected_in_a_comment():
         write(document("# ", ["a\x85b"]), "nginx")
 
 
-def test_a_dollar_is_rejected_where_nginx_would_take_it_for_a_variable():
+def test_a_dollar_is_rejected_where_nginx_would_read_a_variable():
     for before, after in (("return 200 ", ";"), ("map $a $b { default ", "; }"), ("geo $a { ", " x; }")):
         with pytest.raises(FormatError, match=r"contains a \$.*; define geo \$name \{ default") as caught:
             write(document(before, ["canary$host"], after), "nginx")
@@ -121,7 +121,7 @@ def test_a_dollar_is_rejected_where_nginx_would_take_it_for_a_variable():
 
 
 @pytest.mark.parametrize("before", ["$scheme", "a$", "'${", "x ${sche", "$1 $_a0", "${1"])
-def test_a_value_that_would_make_a_variables_name_longer_is_rejected(before):
+def test_a_value_that_would_extend_the_name_of_a_variable_is_rejected(before):
     with pytest.raises(
         FormatError, match=r"^nginx\.conf\.j2:1: api/openrouter: key would extend the name of a variable"
     ):
@@ -137,7 +137,7 @@ def test_a_value_that_would_make_a_variables_name_longer_is_rejected(before):
         ("a; 'b", ["x"], "';"),
     ],
 )
-def test_a_value_is_no_directives_name(parts):
+def test_a_value_cannot_be_the_name_of_a_directive(parts):
     with pytest.raises(FormatError, match="is the name of a directive"):
         write(document(*parts), "nginx")
 
@@ -170,7 +170,7 @@ def test_a_value_in_code_is_rejected(parts):
         "]] --[=[}]=]",
     ],
 )
-def test_a_block_of_lua_ends_where_lua_ends(lua):
+def test_a_lua_block_ends_at_its_lua_end(lua):
     text = f"a {{ content_by_lua_block {{{lua}}} b c; }}"
     assert words(text) == [(-1, True, "a"), (0, True, "content_by_lua_block", lua), (0, False, "b", "c")]
     assert write(document(text[:-4], ["d"], "; }"), "nginx") == f'{text[:-4]}"d"; }}'
@@ -207,7 +207,7 @@ def test_a_value_in_a_regular_expression_is_rejected(parts):
         ("if ", ["x"], "{ }"),
     ],
 )
-def test_a_value_in_a_condition_follows_its_sign(parts):
+def test_a_value_in_a_condition_follows_its_operator(parts):
     with pytest.raises(FormatError, match="is in a condition but not compared with a variable"):
         write(document(*parts), "nginx")
 
@@ -274,7 +274,7 @@ def test_a_value_that_is_text_to_nginx_is_written(before, value):
 
 
 @pytest.mark.parametrize("key", ["default", "include", "~", "~*a", "\\", "\\a", "proxy"])
-def test_a_key_of_map_that_would_be_more_than_text_gets_a_backslash(key):
+def test_a_special_key_of_map_gets_a_backslash(key):
     text = write(document("map $a $b { default 0; ", [key], " 1; \\", [f"{key}2"], " 2; }"), "nginx")
     assert [directive[2] for directive in words(text)[2:]] == [f"\\{key}", f"\\{key}2"]
 
@@ -331,7 +331,7 @@ def test_a_template_that_is_not_nginx_configuration_is_rejected_by_line(text, li
     assert "canary" not in str(caught.value)
 
 
-def test_verification_rejects_what_reads_back_as_something_else():
+def test_verification_rejects_a_value_that_reads_back_differently():
     marked = nginx.mark_values(document("a b;"))
     with pytest.raises(FormatError, match="would parse back to different"):
         nginx._verify("a c;", words("a b;"), marked)

@@ -37,7 +37,7 @@ author = st.lists(st.sampled_from(AUTHOR), max_size=14).map("".join)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "app.pgpass.j2",
         tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
@@ -46,7 +46,7 @@ def document(*parts):
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-    """What libpq takes for the password, empty where it finds none; nothing needs to listen."""
+    """The password that libpq uses, or an empty string, without a server."""
     path = tmp_path_factory.mktemp("pgpass") / ".pgpass"
     path.touch(mode=0o600)
     calm = {"hostaddr": "127.0.0.1", "port": "1", "sslmode": "disable", "gssencmode": "disable", "passfile": path}
@@ -63,7 +63,7 @@ def ask(tmp_path_factory):
 
 
 def fits(text):
-    """Whether it can stand in one line of a text that C reads."""
+    """Whether a line of a C text file can contain the value."""
     return not re.search("[\n\r\0]", text)
 
 
@@ -87,7 +87,7 @@ def test_a_password_reads_back_whole_or_is_rejected(ask, value):
 @example(value="*")
 @example(value="#h")
 @example(value="::1")
-def test_a_value_is_one_field_and_matches_itself_alone(ask, field, value):
+def test_a_value_is_one_field_and_matches_only_itself(ask, field, value):
     who = {"host": "h", "port": "1", "dbname": "d", "user": "u"}
     parts = [part for text in (who | {field: [value]}).values() for part in (text, ":")]
     text = write(document(*parts, "p\n"), "pgpass")
@@ -124,7 +124,7 @@ def test_a_file_without_values_stays_byte_for_byte(text):
         ("h\\:1:d:u:", ["canary"]),
     ],
 )
-def test_a_value_on_a_line_that_is_not_a_entry_is_rejected(parts):
+def test_a_value_on_a_line_that_is_not_an_entry_is_rejected(parts):
     with pytest.raises(FormatError, match=r"^app\.pgpass\.j2:2: database/postgres: password is on a line") as caught:
         write(document("#\n", *parts), "pgpass")
     assert "canary" not in str(caught.value)
@@ -146,7 +146,7 @@ def test_a_structure_is_rejected():
 
 
 @pytest.mark.parametrize("text", ["h:1:d:u:q", "*:1:d:u:p", "#", "h:1:d:u:p\nh:1:d:u:p", "h:1:d:u:p:"])
-def test_verification_rejects_what_reads_back_as_something_else(text):
+def test_verification_rejects_a_value_that_reads_back_differently(text):
     with pytest.raises(FormatError, match="would parse back to different"):
         pgpass._verify(text, [["h", "1", "d", "u", "p"]], pgpass.mark_values(document("h:1:d:u:p")))
 

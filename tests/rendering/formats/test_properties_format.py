@@ -53,7 +53,7 @@ author = st.lists(st.sampled_from(AUTHOR), max_size=14).map("".join)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "app.properties.j2",
         tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
@@ -74,7 +74,7 @@ def test_a_value_reads_back_whole_and_in_ascii(value):
 
 
 @given(hostile)
-def test_a_value_is_one_key_or_makes_none(value):
+def test_a_value_is_one_key_or_rejected(value):
     parts = ("a=1\n  ", [value], "\t2\n", [value], "x")
     if value in {"", "a"}:
         with pytest.raises(FormatError, match=r"^app\.properties\.j2:2: database/postgres: password makes a"):
@@ -148,7 +148,7 @@ def test_a_value_in_a_comment_stays_in_it():
 
 
 @pytest.mark.parametrize("text", ["a=2", "b=1", "a=1\nb=", ""])
-def test_verification_rejects_what_reads_back_as_something_else(text):
+def test_verification_rejects_a_value_that_reads_back_differently(text):
     marked = properties.mark_values(document("a=1"))
     with pytest.raises(FormatError, match="would parse back to different"):
         properties._verify(text, list(properties._read("a=1")), marked)

@@ -22,7 +22,7 @@ IN_HERE = r"""it's "\$x" \`y\` \\"""
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "run.sh.j2",
         tuple(part if isinstance(part, str) else Placeholder(part[0], "db/main: password") for part in parts),
@@ -70,7 +70,7 @@ def document(*parts):
         ("A=1; # ", "\n", VALUE),
     ],
 )
-def test_a_value_is_written_as_its_place_wants_it(before, after, spelled):
+def test_a_value_is_quoted_for_its_position(before, after, spelled):
     before = before.replace("$x$(run)", "$(run)").replace("\t$1 ", "\t")
     assert write(document(before, [VALUE], after), "sh") == f"{before}{spelled}{after}"
 
@@ -79,12 +79,12 @@ def test_a_value_is_written_as_its_place_wants_it(before, after, spelled):
 @example("")
 @example("'")
 @example("\\")
-def test_values_read_back_as_shlex_reads_them(value):
+def test_values_read_back_with_shlex(value):
     text = write(document("run ", [value], " 'a", [value], "b' c", [value], [value], "\\'\n"), "sh")
     assert shlex.split(text) == ["run", value, f"a{value}b", f"c{value}{value}'"]
 
 
-def test_what_the_author_escaped_in_quotes_stays_so():
+def test_escapes_of_the_author_in_quotes_are_kept():
     text = write(document('A="\\a\\$\\"\\\\\\\n', ["$"], "\\", ["$"], '" B="$', "%", ["x"], '"'), "sh")
     assert text == 'A="\\\\a\\$\\"\\\\\\$\\\\\\$" B="\\$%x"'
 
@@ -140,7 +140,7 @@ def test_a_value_in_an_unsupported_position_is_rejected(before, after, what):
     assert "canary" not in str(caught.value)
 
 
-def test_a_value_of_a_command_within_what_is_evaluated_is_that_commands():
+def test_a_value_in_a_nested_command_belongs_to_that_command():
     text = write(document('eval "$(run ', ["x"], ') a"; [ "$(run $(run ', ["y"], '))" -eq 1 ]'), "sh")
     assert text == "eval \"$(run 'x') a\"; [ \"$(run $(run 'y'))\" -eq 1 ]"
 
@@ -148,7 +148,7 @@ def test_a_value_of_a_command_within_what_is_evaluated_is_that_commands():
 @pytest.mark.parametrize(
     "command", ["declare -i A", "local -ri A=1", "typeset -n A", "integer A", "float A=1", "typeset '-i' A"]
 )
-def test_variables_that_evaluate_what_they_are_given_are_rejected(command):
+def test_variables_that_evaluate_their_content_are_rejected(command):
     with pytest.raises(FormatError, match=r"^run\.sh\.j2:2: .* is evaluated, and may run commands"):
         write(document("\n", command, "\nB=", ["x"]), "sh")
 
@@ -207,7 +207,7 @@ def test_other_variables_are_declared_as_usual(command):
         "a\0",
     ],
 )
-def test_what_shells_may_read_in_different_ways_is_rejected_next_to_a_value(text):
+def test_ambiguous_shell_syntax_next_to_a_value_is_rejected(text):
     with pytest.raises(FormatError, match=r"^run\.sh\.j2:\d: "):
         write(document(text, " ", [""], "\n"), "sh")
     assert write(document(text), "sh") == text
@@ -246,7 +246,7 @@ def test_a_value_cannot_end_its_here_document(before, value, after):
         write(document(before, [value], after), "sh")
 
 
-def test_a_line_that_ends_no_here_document_is_only_a_line():
+def test_a_line_that_ends_no_here_document_is_a_plain_line():
     assert write(document("cat <<E\nE", [" E\n\tE\nE)"], "\nE\n"), "sh") == "cat <<E\nE E\n\tE\nE)\nE\n"
 
 
@@ -265,13 +265,13 @@ def test_a_line_break_in_a_comment_is_rejected(line_break):
 
 
 @pytest.mark.parametrize("before", ["A=", "A='", "# ", "cat <<'E'\n"])
-def test_a_nul_is_rejected_since_no_shell_holds_it(before):
+def test_a_nul_is_rejected_since_no_shell_can_represent_it(before):
     with pytest.raises(FormatError, match="contains a NUL") as caught:
         write(document(before, ["canary\0"], "'" if before.endswith("'") else "\nE\n"), "sh")
     assert "canary" not in str(caught.value)
 
 
-def test_a_value_may_make_a_name():
+def test_a_value_may_be_part_of_a_name():
     text = write(document(["db"], "_URL=", ["x"], " ", ["B"], "+=1\nexport C", ["2"], "=3 D=4\n"), "sh")
     assert text == "db_URL='x' B+=1\nexport C2=3 D=4\n"
 
@@ -290,7 +290,7 @@ def test_a_duplicate_name_is_rejected(parts):
         write(document(*parts), "sh")
 
 
-def test_an_argument_with_an_equals_sign_is_no_variable():
+def test_an_argument_with_an_equals_sign_is_not_a_variable():
     assert write(document("A=1 env A=2 ", ["A"], "=3 >", ["x-y"], "="), "sh") == "A=1 env A=2 'A'=3 >'x-y'="
 
 
@@ -320,6 +320,6 @@ def test_the_outline_of_sh_names_the_variables_that_are_assigned():
     assert outline(text, "sh") == ("A", "B", "D", "F", "G", "H", "I")
 
 
-def test_the_outline_of_what_shells_read_in_different_ways_is_rejected():
+def test_ambiguous_shell_syntax_has_no_outline():
     with pytest.raises(FormatError, match=r"^a quote is not closed"):
         outline("A='", "sh")

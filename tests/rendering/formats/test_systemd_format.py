@@ -36,7 +36,7 @@ author = st.lists(st.sampled_from([*PIECES, *"aB1_", "\\\n"]), max_size=14).map(
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     return Document(
         "app.env.j2",
         tuple(part if isinstance(part, str) else Placeholder(part[0], "db/main: password") for part in parts),
@@ -69,7 +69,7 @@ def test_a_value_is_written_as_one_literal_in_double_quotes(before, value, after
 
 @given(hostile)
 @example("\\")
-def test_every_value_is_what_the_grammar_reads_or_is_no_text_to_systemd(value):
+def test_every_value_reads_back_or_systemd_does_not_accept_it(value):
     doc = document("A=", [value], "\nB='x", [value], "y'\nC=1\n")
     if re.search("[\ufdd0-\ufdef]", value) or any(ord(char) & 0xFFFE == 0xFFFE for char in value):
         with pytest.raises(FormatError, match="password contains a Unicode noncharacter") as caught:
@@ -117,7 +117,7 @@ def test_a_value_of_a_variable_that_systemd_would_drop_is_rejected(name):
         write(document(name, "=", ["canary"]), "systemd")
 
 
-def test_a_value_may_make_a_name():
+def test_a_value_may_be_part_of_a_name():
     assert write(document(["db"], "_URL=", ["x"], "\n B", ["2"], " =y\n"), "systemd") == 'db_URL="x"\n B2 =y\n'
 
 
@@ -158,7 +158,7 @@ def test_a_comment_that_old_systemd_reads_on_after_is_rejected(parts):
 
 
 @pytest.mark.parametrize("before", ["A=", "# "])
-def test_a_nul_is_rejected_since_no_environment_holds_it(before):
+def test_a_nul_is_rejected_since_no_environment_can_contain_it(before):
     with pytest.raises(FormatError, match="contains a NUL") as caught:
         write(document(before, ["canary\0"]), "systemd")
     assert "canary" not in str(caught.value)

@@ -44,14 +44,14 @@ def inside(name, value):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_text_writes_a_value_as_it_is(value):
+def test_the_format_text_writes_a_value_unchanged(value):
     assert write(document("{", [value], "}\n", [value]), "text") == f"{{{value}}}\n{value}"
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(True, "true"), (False, "false"), (-12, "-12"), (1.5, "1.5"), (1e300, "1e+300")]
 )
-def test_text_writes_scalars_as_json_writes_them(value, text):
+def test_the_format_text_writes_scalars_as_in_json(value, text):
     assert write(document([value]), "text") == text
 
 
@@ -72,7 +72,7 @@ def test_text_has_no_outline():
         pytest.param(10**5000, "is a number that is too long", id="long"),
     ],
 )
-def test_what_has_no_text_is_rejected_by_line_and_origin(name, value, what):
+def test_a_value_without_a_text_form_is_rejected_with_line_and_origin(name, value, what):
     with pytest.raises(FormatError) as caught:
         write(inside(name, value), name)
     assert str(caught.value).startswith(f"a.j2:3: db/main: password {what}; ")
@@ -81,13 +81,13 @@ def test_what_has_no_text_is_rejected_by_line_and_origin(name, value, what):
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def test_a_structure_in_a_text_tells_the_way_out():
+def test_a_structure_in_text_is_an_error_with_a_remedy():
     with pytest.raises(FormatError, match=r"add `\| json`"):
         write(inside("text", {}), "text")
 
 
 @pytest.mark.parametrize("name", ["json", "yaml"])
-def test_half_a_surrogate_pair_is_rejected_as_a_typed_value_too(name):
+def test_an_unpaired_surrogate_is_rejected_as_a_typed_value_too(name):
     for value in ("\ud800", ["\udfff"], Placeholder('"\\ud800"', "db/main: password", structure=True)):
         placeholder = value if isinstance(value, Placeholder) else Placeholder(value, "db/main: password")
         with pytest.raises(FormatError, match=r"^a\.j2:1: db/main: password contains half a surrogate pair"):
@@ -95,13 +95,13 @@ def test_half_a_surrogate_pair_is_rejected_as_a_typed_value_too(name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_half_a_surrogate_pair_in_the_authors_text_is_rejected(name):
+def test_an_unpaired_surrogate_in_the_authors_text_is_rejected(name):
     with pytest.raises(FormatError, match=r"^a\.j2: the text contains half a surrogate pair"):
         write(document("\ud800"), name)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_value_that_looks_like_a_token_is_only_a_value(name):
+def test_a_value_that_looks_like_a_marker_is_only_a_value(name):
     before, after = PLACES[name]
     before = "[section]\n" + before if name == "ini" else before
     plain = write(document(before, "[", ["x"], "|", ["y"], "]", after), name)

@@ -68,7 +68,7 @@ author = st.lists(st.sampled_from(AUTHOR), max_size=12).map("".join)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole; a Placeholder is itself."""
+    """Marked text of strings, of values in lists, and of placeholders."""
     origin = "database/postgres: password"
     placeholders = (
         part if isinstance(part, str | Placeholder) else Placeholder(part[0], origin, *part[1:]) for part in parts
@@ -77,7 +77,7 @@ def document(*parts):
 
 
 def named(text):
-    """A hole of another origin than the others have."""
+    """A placeholder with another origin."""
     return Placeholder(text, "database/names: name")
 
 
@@ -91,7 +91,7 @@ def embedded(text):
 @example(5e-324)
 @example(1e22)
 @example(-(2**63))
-def test_a_value_that_is_alone_keeps_its_type_and_its_structure(data):
+def test_a_single_value_keeps_its_type_and_structure(data):
     text = write(
         document("a = ", [data], " # c\nb = [", [data], ", ", [data], "]\n[t]\nc = {d = ", [data], "}"), "toml"
     )
@@ -199,7 +199,7 @@ def test_a_mapping_of_any_kind_is_an_inline_table():
 
 
 @given(value)
-def test_embedded_json_is_a_structure_where_it_is_alone_and_text_elsewhere(data):
+def test_embedded_json_is_a_structure_as_a_single_value_and_text_elsewhere(data):
     text = toml_.dumps(data)
     written = write(document("a = ", embedded(text), "\nb = '", embedded(text), "'\n"), "toml")
     assert repr(tomllib.loads(written)) == repr({"a": data, "b": text})
@@ -230,7 +230,7 @@ def test_an_integer_of_more_than_64_bits_is_rejected(data):
 
 
 @pytest.mark.parametrize("data", [math.nan, math.inf, {1, 2}])
-def test_what_json_cannot_represent_is_rejected(data):
+def test_a_value_that_json_cannot_represent_is_rejected(data):
     with pytest.raises(FormatError, match=r"^app\.toml\.j2:1: database/postgres: password is not a JSON value"):
         write(document("a = ", [data]), "toml")
 
@@ -239,7 +239,7 @@ def test_what_json_cannot_represent_is_rejected(data):
     "parts",
     [("a = 12", ["x"]), ("a = ", ["x"], "12"), ("a = ", ["x"], ["y"]), ("a-", ["x"], " = 1"), ("a = é", ["x"])],
 )
-def test_a_value_glued_to_other_text_is_rejected(parts):
+def test_a_value_next_to_other_text_is_rejected(parts):
     with pytest.raises(FormatError, match=r"^app\.toml\.j2:1: database/postgres: password is next to"):
         write(document(*parts), "toml")
 
@@ -319,7 +319,7 @@ def test_nesting_too_deeply_is_rejected():
 
 
 @pytest.mark.parametrize("text", ["a = true", "a = 1.0", "a = '1'", "a = 1\nb = 1", "", "a = "])
-def test_verification_rejects_what_reads_back_as_something_else(text):
+def test_verification_rejects_a_value_that_reads_back_differently(text):
     marked = toml_.mark_values(document("a = 1"))
     with pytest.raises(FormatError, match="would parse back to different"):
         toml_._verify(text, {"a": 1}, marked)

@@ -22,7 +22,7 @@ author = st.lists(pieces, max_size=12).map("".join)
 
 
 def read(name, text):
-    """The variables that each reader of the format finds where nothing else is set."""
+    """The variables that each reader of the format finds with an empty environment."""
     found = [{key: value and value[0] for key, value in reader(text)} for reader in GRAMMARS[name].readers]
     assert all(one == found[0] for one in found)
     return found[0]
@@ -42,7 +42,7 @@ def test_a_value_reads_back_whole_and_alone_or_is_rejected(name, value):
 @given(before=author, value=hostile, after=author)
 @example(before="A=", value="$x", after="\nB=${A}\n")
 @example(before="A", value="", after="")
-def test_no_reader_finds_more_or_less_with_any_text_of_the_author(name, before, value, after):
+def test_no_value_changes_what_readers_find_with_any_text_of_the_author(name, before, value, after):
     text = written(name, before, [value], after)
     if text is None:
         return
@@ -81,7 +81,7 @@ def test_a_value_in_a_comment_stays_in_it(name):
 
 
 @each
-def test_a_nul_is_rejected_since_no_environment_holds_it(name):
+def test_a_nul_is_rejected_since_no_environment_can_contain_it(name):
     for before in ("A=", "# "):
         with pytest.raises(FormatError, match="contains a NUL") as caught:
             write(document(before, ["canary\0"], "\n"), name)
@@ -89,7 +89,7 @@ def test_a_nul_is_rejected_since_no_environment_holds_it(name):
 
 
 @each
-def test_a_value_may_make_a_name(name):
+def test_a_value_may_be_part_of_a_name(name):
     text = write(document(["db"], "_URL=", ["x"], "\n", ["B_"], "2=y\n"), name)
     assert read(name, text) == {"db_URL": "x", "B_2": "y"}
 
@@ -109,7 +109,7 @@ def test_a_duplicate_name_is_rejected(name, parts):
 
 
 @each
-def test_duplicate_names_of_the_author_stay(name):
+def test_duplicate_names_of_the_author_are_kept(name):
     assert read(name, write(document("A=1\nA=", ["x"], "\n"), name)) == {"A": "x"}
 
 

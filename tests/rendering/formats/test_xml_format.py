@@ -38,7 +38,7 @@ places = st.lists(st.sampled_from(PLACES), max_size=3)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text of strings and of values in lists."""
     placeholders = (
         part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts
     )
@@ -53,7 +53,7 @@ def parse(text):
     return ET.fromstring(text.encode())  # noqa: S314  # It is ours.
 
 
-def test_what_is_rejected_holds_a_character_that_xml_cannot():
+def test_rejected_values_contain_a_character_that_xml_cannot_represent():
     for value in VALUES:
         if value in KEPT:
             assert parse(write(document("<a>", [value], "</a>"), "xml")).text == (value or None)
@@ -117,7 +117,7 @@ def test_values_are_in_the_authors_own_quotes():
     assert text == "<a b = '&#39;&quot;&#10;' c=\"&#39;&quot;\">'\"\n&#13;</a>"
 
 
-def test_a_section_stays_one_unless_it_cannot_represent_its_value():
+def test_a_section_is_kept_unless_it_cannot_represent_its_value():
     for value, body in (
         ("<&", "<![CDATA[&<&]]>"),
         ("]]>", "&amp;]]&gt;"),
@@ -211,7 +211,7 @@ def test_a_doctype_with_declarations_is_rejected(declarations):
         write(document("\n<!DOCTYPE a [", declarations, "]><a b='", ["x"], "'/>"), "xml")
 
 
-def test_a_doctype_that_names_another_file_stays():
+def test_a_doctype_that_names_another_file_is_kept():
     head = '<!DOCTYPE a PUBLIC "-//x//y" "http://z/a>b.dtd">'
     assert write(document(head, "<a>", ["<"], "</a>"), "xml") == f"{head}<a>&lt;</a>"
 
@@ -219,12 +219,12 @@ def test_a_doctype_that_names_another_file_stays():
 @pytest.mark.parametrize(
     "declared", ["version='1.1'", "version='1.0' encoding='ISO-8859-1'", "version='1.0' encoding='x'"]
 )
-def test_another_version_or_encoding_than_is_written_is_rejected(declared):
+def test_another_xml_version_or_encoding_is_rejected(declared):
     with pytest.raises(FormatError, match=r"^web\.xml\.j2:1: the text is declared as another version or encoding; "):
         write(document(f"<?xml {declared}?><a/>"), "xml")
 
 
-def test_a_byte_order_mark_of_the_author_stays():
+def test_a_byte_order_mark_of_the_author_is_kept():
     assert (
         write(document("\ufeff<?xml version='1.0'?><a>", ["é"], "</a>"), "xml") == "\ufeff<?xml version='1.0'?><a>é</a>"
     )
@@ -247,6 +247,6 @@ def test_the_outline_of_text_that_is_not_xml_is_rejected_without_a_snippet():
         assert "canary" not in str(caught.value)
 
 
-def test_a_text_that_comes_in_several_parts_is_one():
+def test_a_text_in_several_parts_is_one_text():
     long = "a&\n" * 60_000
     assert write(document("<a>", [long], "</a>"), "xml") == f"<a>{long.replace('&', '&amp;')}</a>"

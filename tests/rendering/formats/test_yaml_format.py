@@ -91,7 +91,7 @@ author = st.lists(st.sampled_from(AUTHOR), max_size=12).map("".join)
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole; a Placeholder is itself."""
+    """Marked text of strings, of values in lists, and of placeholders."""
     placeholders = (
         part if isinstance(part, str | Placeholder) else Placeholder(part[0], "database/postgres: password")
         for part in parts
@@ -120,7 +120,7 @@ def _loader(request, monkeypatch):
 @example(-0.0)
 @example(5e-324)
 @example(1e20)
-def test_a_value_that_is_alone_keeps_its_type_and_its_structure(data):
+def test_a_single_value_keeps_its_type_and_structure(data):
     text = write(document("a: ", [data], "\nb:\n- ", [data], " # c\n- {x: ", [data], "}\n--- ", [data], "\n"), "yaml")
     assert repr(load(text)) == repr([{"a": data, "b": [data, {"x": data}]}, data])
 
@@ -176,7 +176,7 @@ def shape(node, text):
 
 
 @given(value)
-def test_embedded_json_is_a_structure_where_it_is_alone_and_text_elsewhere(data):
+def test_embedded_json_is_a_structure_as_a_single_value_and_text_elsewhere(data):
     text = yaml_.dumps(data)
     written = write(document("a: ", embedded(text), "\nb: '", embedded(text), "'\n"), "yaml")
     assert repr(load(written)) == repr({"a": data, "b": text})
@@ -198,7 +198,7 @@ def test_a_tagged_value_is_text_of_the_authors_type():
     assert repr(load(text)) == repr({"a": "12", "b": 12, "c": 2.0, "d": 3})
 
 
-def test_aliases_share_what_their_anchor_holds():
+def test_aliases_share_the_content_of_their_anchor():
     text = write(document("a: &x {k: ", ["v"], "}\nb: *x\nc: &s ", ["w"], "\nd: *s\ne: &r [*r]\n"), "yaml")
     loaded = load(text.partition("e:")[0])
     assert loaded == {"a": {"k": "v"}, "b": {"k": "v"}, "c": "w", "d": "w"}
@@ -283,7 +283,7 @@ def test_a_template_that_is_not_yaml_is_rejected_by_line(parts, place):
     assert "canary" not in str(caught.value)
 
 
-def test_what_yaml_and_json_cannot_represent_is_rejected():
+def test_a_value_that_yaml_and_json_cannot_represent_is_rejected():
     for data in (math.nan, [math.inf], {1}):
         with pytest.raises(FormatError, match="is not a JSON value"):
             write(document("a: ", [data]), "yaml")
@@ -309,7 +309,7 @@ def test_nesting_as_deep_as_allowed_is_written():
     "text",
     ["a: '1'\n", "a: [1]\n", "a: 1\nb: 2\n", "b: 1\n", "a: 1\n---\n", "a: [", "a: 2", "[a, 1]", "a: 1_x"],
 )
-def test_verification_rejects_what_reads_back_as_something_else(text):
+def test_verification_rejects_a_value_that_reads_back_differently(text):
     for parts in (("a: ", [1], "\n"), ("a: 1\n",)):
         marked = yaml_.mark_values(document(*parts))
         with pytest.raises(FormatError, match="would parse back to different"):

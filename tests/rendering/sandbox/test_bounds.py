@@ -30,21 +30,21 @@ from support.inputs.template_bombs import (
     WIDE,
     often,
 )
-from support.models.sandbox import SPACE, file, parts, refusal, value
+from support.models.sandbox import SPACE, error_of, file, parts, value
 
 
-@pytest.mark.parametrize(("said", "bomb"), [(said, bomb) for said, bombs in BOMBS.items() for bomb in bombs])
-def test_a_bomb_is_rejected_by_file_and_line(said, bomb):
-    found = refusal("\n" + bomb, DATA, **{"in": ""})
-    assert said in found
+@pytest.mark.parametrize(("error", "bomb"), [(error, bomb) for error, bombs in BOMBS.items() for bomb in bombs])
+def test_a_bomb_is_rejected_by_file_and_line(error, bomb):
+    found = error_of("\n" + bomb, DATA, **{"in": ""})
+    assert error in found
     assert found.startswith(("app.j2:", "in.j2:1: "))
     assert "z" * 50 not in found
 
 
 def test_a_bomb_in_an_included_or_called_template_is_reported_with_its_line():
     files = {"in": "\n\n{% macro m() %}\n" + LOOPS + ENDS + "{% endmacro %}"}
-    assert refusal("{% from 'in.j2' import m %}{{ m() }}", **files) == f"in.j2:4: {STEPPED}"
-    assert refusal("{% include 'bomb.j2' %}", bomb="\n" + LOOPS + ENDS) == f"bomb.j2:2: {STEPPED}"
+    assert error_of("{% from 'in.j2' import m %}{{ m() }}", **files) == f"in.j2:4: {STEPPED}"
+    assert error_of("{% include 'bomb.j2' %}", bomb="\n" + LOOPS + ENDS) == f"bomb.j2:2: {STEPPED}"
 
 
 # Each of these would take gigabytes or hours.
@@ -61,19 +61,19 @@ def peak():
 bombs, data = json.load(sys.stdin)
 document("{{ [1]|yaml }}")
 before = peak()
-said = []
+errors = []
 for bomb in bombs:
     try:
         document(bomb, data, **{"in": ""})
     except TemplateError as exc:
-        said.append(str(exc))
-json.dump([len(said), peak() - before], sys.stdout)
+        errors.append(str(exc))
+json.dump([len(errors), peak() - before], sys.stdout)
 """
 
 
 @pytest.mark.long
-def test_all_bombs_that_make_something_take_less_than_128_mib():
-    bombs = [*HOARDING, *(bomb for said in (LARGE, LISTED, DIGITS, WIDE, NESTED) for bomb in BOMBS[said])]
+def test_all_bombs_together_use_less_than_128_mib():
+    bombs = [*HOARDING, *(bomb for error in (LARGE, LISTED, DIGITS, WIDE, NESTED) for bomb in BOMBS[error])]
     run = subprocess.run(
         [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN],
         env={"PYTHONPATH": ":".join(sys.path)},
@@ -87,7 +87,7 @@ def test_all_bombs_that_make_something_take_less_than_128_mib():
     assert kibibytes < 128 * 1024
 
 
-def test_a_bomb_ends_at_the_same_step_each_time_and_the_next_template_has_all_its_own():
+def test_a_bomb_ends_at_the_same_step_each_time_and_the_next_template_has_its_own_limit():
     templates = {
         "bomb.j2": "{% set n = namespace(i=0) %}" + often("{% set n.i = i %}" * 9) + "{{ n.i }}",
         "fine.j2": "{{ 1 }}",
@@ -104,13 +104,13 @@ def test_a_bomb_ends_at_the_same_step_each_time_and_the_next_template_has_all_it
 # What people write is far within.
 
 
-def test_a_thousand_secrets_with_twenty_keys_each_are_no_bomb():
+def test_a_thousand_secrets_with_twenty_keys_each_are_within_the_limits():
     data = {f"KEY_{n}": f"value {n}" for n in range(20)}
     folder = {f"S{n}": Secret(data) for n in range(1000)}
     each = "{% for k, v in s.items() %}{{ name }}_{{ k }}={{ v }}\n{% endfor %}"
     loop = f'{{% for name, s in secrets("f/").items() %}}{each}{{% endfor %}}'
-    made = Compiler({"a": loop}.__getitem__, SPACE).compile("a")
-    found = Renderer(SPACE, {}, {Folder("secret", "f/"): folder}, {}, {}).render(made)
+    compiled = Compiler({"a": loop}.__getitem__, SPACE).compile("a")
+    found = Renderer(SPACE, {}, {Folder("secret", "f/"): folder}, {}, {}).render(compiled)
     assert content(found, "text").count(b"\n") == 20_000
 
 
@@ -134,7 +134,7 @@ def test_large_results_within_the_limits_are_allowed(expression, expected):
 def test_a_file_of_8_mib_is_written_and_no_byte_more():
     most = "{% set a = 'x' * 4194304 %}{{ a }}{{ a }}"
     assert len(file(most, "text")) == TEXT
-    assert refusal(most + "y") == f"app.j2:1: {LARGE}"
+    assert error_of(most + "y") == f"app.j2:1: {LARGE}"
 
 
 def test_templates_include_each_other_twenty_deep():
@@ -148,13 +148,15 @@ def test_templates_include_each_other_twenty_deep():
 
 
 def test_a_long_template_is_rejected():
-    assert refusal("x" * MAX_CHARACTERS).startswith("app.j2:1: a template has at most 1,048,576 characters; move parts")
+    assert error_of("x" * MAX_CHARACTERS).startswith(
+        "app.j2:1: a template has at most 1,048,576 characters; move parts"
+    )
     assert len(parts("x" * (MAX_CHARACTERS - 100))[0]) == MAX_CHARACTERS - 100
 
 
-def test_a_template_of_many_words_is_rejected_at_the_line_of_the_first_that_is_too_much():
-    said = refusal("{{ 1 }}\n" * (MAX_TOKENS // 4))
-    assert said == "app.j2:12498: a template's tags have at most 50,000 tokens"
+def test_a_template_with_too_many_tokens_is_rejected_at_the_line_of_the_first_excess_token():
+    error = error_of("{{ 1 }}\n" * (MAX_TOKENS // 4))
+    assert error == "app.j2:12498: a template's tags have at most 50,000 tokens"
     assert len(parts("{{ 1 }}\n" * (MAX_TOKENS // 4 - 4))) == 2 * (MAX_TOKENS // 4 - 4)
 
 
@@ -176,27 +178,27 @@ def test_a_template_of_many_words_is_rejected_at_the_line_of_the_first_that_is_t
         "x(" * 200 + "1" + ")" * 200,
     ],
 )
-def test_what_is_nested_deeply_is_rejected_at_its_line(expression):
-    said = refusal("\n{{ " + expression + " }}")
+def test_deep_nesting_is_rejected_at_its_line(expression):
+    error = error_of("\n{{ " + expression + " }}")
     assert (
-        said == "app.j2:2: the expression is nested more than 100 levels deep; assign a part of it to a variable first"
+        error == "app.j2:2: the expression is nested more than 100 levels deep; assign a part of it to a variable first"
     )
 
 
 def test_blocks_nested_deeply_are_rejected():
-    assert "nested" in refusal("{% if 1 %}" * 1000 + "{% endif %}" * 1000)
+    assert "nested" in error_of("{% if 1 %}" * 1000 + "{% endif %}" * 1000)
 
 
 @pytest.mark.parametrize("depth", [1, 10, 40, 60, 90])
-def test_what_is_nested_a_little_is_rendered(depth):
+def test_shallow_nesting_is_rendered(depth):
     assert value("1" + " + 1" * depth) == depth + 1
     assert value("'a'" + "|upper|lower" * (depth // 2)) == "a"
 
 
 def test_a_part_that_is_too_long_for_python_is_rejected():
     branches = "".join(f"{{% elif s.x == {n} %}}" for n in range(6000))
-    said = refusal("{% if s.x == 'a' %}" + branches + "{% endif %}", {"x": "y"})
-    assert said.startswith("app.j2: a part of the template is too long; split it")
+    error = error_of("{% if s.x == 'a' %}" + branches + "{% endif %}", {"x": "y"})
+    assert error.startswith("app.j2: a part of the template is too long; split it")
 
 
 def test_constants_are_not_evaluated_during_compilation():
@@ -217,7 +219,7 @@ def large(*pieces):
 
 @pytest.mark.parametrize("name", ["dotenv", "json", "yaml"])
 @pytest.mark.parametrize(
-    ("made", "what"),
+    ("content", "what"),
     [
         (large(["x" * 524_289]), "524,288 bytes"),
         (large("x" * 524_288, ["x"]), "524,288 bytes"),
@@ -232,22 +234,22 @@ def large(*pieces):
     ],
     ids=range(10),
 )
-def test_a_file_that_is_too_large_to_be_verified_is_rejected(name, made, what):
+def test_a_file_that_is_too_large_to_be_verified_is_rejected(name, content, what):
     with pytest.raises(FormatError) as caught:
-        text(made, name)
+        text(content, name)
     assert str(caught.value) == (
         f"a.j2: a file with a verified structure has at most {what}; split it into several files, or use `format: text`"
     )
 
 
-def test_letters_count_by_the_bytes_that_they_are_in_the_file():
-    made = large('{"a": ', ["é" * 200_000], ', "b": ', [["ü" * 30_000]], ', "c": ', ["𝄞" * 10_000], "}")
-    assert json.loads(text(made, "json"))["a"] == "é" * 200_000
+def test_the_size_limit_counts_bytes():
+    content = large('{"a": ', ["é" * 200_000], ', "b": ', [["ü" * 30_000]], ', "c": ', ["𝄞" * 10_000], "}")
+    assert json.loads(text(content, "json"))["a"] == "é" * 200_000
 
 
 def test_a_large_file_within_bounds_is_verified():
-    made = large('{"a": "', ["x" * 300_000], '", "b": ["', "word " * 40_000, '"]}')
-    assert len(json.loads(text(made, "json"))["b"][0]) == 200_000
+    content = large('{"a": "', ["x" * 300_000], '", "b": ["', "word " * 40_000, '"]}')
+    assert len(json.loads(text(content, "json"))["b"][0]) == 200_000
     assert len(text(large("[" * 60_000, ["x"]), "text")) == 60_001
 
 
@@ -273,7 +275,7 @@ def test_growing_results_stay_within_the_limits_or_are_rejected(expression, time
     loop = f"{{% set ns.a = [ns.a, {expression}] %}}"
     template = f"{{% set ns = namespace(a=[]) %}}{often(loop, times)}{{{{ ns.a|length }}}}{{{{ {expression} }}}}"
     try:
-        said = json.dumps(parts(template, {"x": "xx"}))
+        error = json.dumps(parts(template, {"x": "xx"}))
     except TemplateError as exc:
-        said = str(exc)
-    assert len(said) < 6 * TEXT
+        error = str(exc)
+    assert len(error) < 6 * TEXT

@@ -303,7 +303,7 @@ def test_the_internals_of_values_are_inaccessible(expression):
         document("{% set b %}{{ s.x }}{% endset %}{{ " + expression + " }}", SECRET)
 
 
-# No error tells a value, whatever is done to one.
+# No error contains a value, whatever the template does with it.
 
 SECRETS = {
     "password": CANARY,
@@ -321,16 +321,16 @@ MACRO = "{% set m %}{{ s.password }}{% endset %}"
 
 
 def fails_silently(expression):
-    """What is done may work; if it fails, nothing that is printed or logged of it holds a value."""
+    """The expression may work; if it fails, no printed or logged text contains a value."""
     try:
         document(MACRO + "{{ " + expression + " }}", SECRETS)
     except TemplateError as exc:
-        said = [str(exc), repr(exc), *map(str, exc.args), *traceback.format_exception(exc)]
-        said.append(logging.Formatter().formatException(sys.exc_info()))
+        texts = [str(exc), repr(exc), *map(str, exc.args), *traceback.format_exception(exc)]
+        texts.append(logging.Formatter().formatException(sys.exc_info()))
     else:
         return False
-    assert said[0].startswith("app.j2:1: ")
-    assert not [text for text in said if CANARY.lower() in text.lower()]
+    assert texts[0].startswith("app.j2:1: ")
+    assert not [text for text in texts if CANARY.lower() in text.lower()]
     return True
 
 

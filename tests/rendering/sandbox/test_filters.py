@@ -19,7 +19,7 @@ from lessee.core.errors import FormatError
 from lessee.rendering.document import Placeholder
 from lessee.rendering.sandbox.filters import FILTERS, TESTS
 from support.inputs.hostile_values import VALUES
-from support.models.sandbox import document, file, parts, placeholder, refusal, value
+from support.models.sandbox import document, error_of, file, parts, placeholder, value
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/=\nabc==\n-----END CERTIFICATE-----\n"
 plain_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -38,7 +38,7 @@ def read_dotenv(text):
 
 
 @given(st.text())
-def test_base64_goes_there_and_back(text):
+def test_base64_is_encoded_and_decoded(text):
     encoded, decoded = parts("{{ s.x|b64encode }}{{ s.x|b64encode|b64decode }}", {"x": text})
     assert base64.b64decode(encoded[0]).decode() == decoded[0] == text
 
@@ -48,8 +48,8 @@ def test_base64_in_lines_is_decoded():
 
 
 @pytest.mark.parametrize("garbage", ["!", "a", "YWJj!", "é", "YQ=", "\xa0YQ=="])
-def test_what_is_not_base64_is_rejected_unseen(garbage):
-    assert refusal("{{ s.x|b64decode }}", {"x": garbage}) == "app.j2:1: b64decode: the value is not base64"
+def test_invalid_base64_is_rejected_without_its_content(garbage):
+    assert error_of("{{ s.x|b64decode }}", {"x": garbage}) == "app.j2:1: b64decode: the value is not base64"
 
 
 @given(st.binary())
@@ -78,11 +78,11 @@ def test_binary_values_are_only_allowed_in_the_format_text(text, format):  # noq
      "[x]|join", "x % 1", "'%s' % x", "'{}'.format(x)", "{x: 1}", "x|indent", "x|string", "x is lower"],
 )  # fmt: skip
 def test_a_binary_value_is_not_text(expression):
-    said = refusal("{% set x = s.x|b64decode %}{{ " + expression + " }}", {"x": "/w=="})
-    assert said == "app.j2:1: the value is binary; add `| b64encode`"
+    error = error_of("{% set x = s.x|b64decode %}{{ " + expression + " }}", {"x": "/w=="})
+    assert error == "app.j2:1: the value is binary; add `| b64encode`"
 
 
-def test_what_is_binary_can_be_encoded_hashed_measured_and_compared():
+def test_a_binary_value_can_be_encoded_hashed_measured_and_compared():
     text = "{% set x = s.x|b64decode %}{{ x|b64encode }}{{ x|sha256 }}{{ x|length }}{{ x == x }}{{ x + x == x * 2 }}"
     assert parts(text, {"x": "/w=="}) == [["/w=="], [hashlib.sha256(b"\xff").hexdigest()], [1], [True], [True]]
 
@@ -125,8 +125,8 @@ def test_filters_of_text_take_numbers_and_booleans(name):
 @pytest.mark.parametrize("name", ["sh", "urlencode", "b64encode", "b64decode", "sha256", "fromjson"])
 def test_filters_of_text_take_no_structure(name):
     for expression in ("s", "s.list", "s.none"):
-        said = refusal("{{ " + expression + "|" + name + " }}", {"list": [1], "none": None})
-        assert said == "app.j2:1: this filter takes a string or a number; add `| json` for a structure"
+        error = error_of("{{ " + expression + "|" + name + " }}", {"list": [1], "none": None})
+        assert error == "app.j2:1: this filter takes a string or a number; add `| json` for a structure"
 
 
 # JSON.
@@ -138,7 +138,7 @@ def test_json_is_compact_and_escapes_no_letters(name):
     assert found == Placeholder('{"ä":[1,null,{"b":"</x>"}]}', "an expression", structure=True)
 
 
-def test_json_of_anything_json_has():
+def test_json_of_all_json_types():
     text = "[s.x, s.y, 1.5, true, none, 'z', {'k': s}, (1,)]|json"
     assert json.loads(value(text, {"x": "1", "y": 2})) == [
         "1", 2, 1.5, True, None, "z", {"k": {"x": "1", "y": 2}}, [1],
@@ -150,25 +150,25 @@ def test_json_that_was_changed_is_a_string_again():
     assert (found.value, found.structure) == ('{"a":2}', False)
 
 
-def test_json_for_people_to_read():
+def test_json_with_indentation():
     assert value("s|json(indent=2)", {"a": [1], "b": {}}) == '{\n  "a": [\n    1\n  ],\n  "b": {}\n}'
     assert json.loads(file('{"s": {{ s|json(2)|indent(2) }}}', "json", {"a": [1]})) == {"s": {"a": [1]}}
-    assert "requests more than 1,000 characters" in refusal("{{ s|json(indent=1001) }}")
+    assert "requests more than 1,000 characters" in error_of("{{ s|json(indent=1001) }}")
 
 
 @pytest.mark.parametrize("expression", ["'inf'|float", "['nan'|float]"])
 @pytest.mark.parametrize("name", ["json", "yaml"])
-def test_what_is_not_number_of_json_is_rejected(name, expression):
-    said = refusal("{{ (" + expression + ")|" + name + " }}")
-    assert said == f"app.j2:1: {name}: a number is NaN, infinite or too long"
+def test_an_invalid_json_number_is_rejected(name, expression):
+    error = error_of("{{ (" + expression + ")|" + name + " }}")
+    assert error == f"app.j2:1: {name}: a number is NaN, infinite or too long"
 
 
 @given(structure)
-def test_what_was_json_text_is_the_structure_it_says(data):
+def test_json_text_is_parsed_to_its_structure(data):
     assert value("(s.x|fromjson)", {"x": json.dumps(data)}) == data
 
 
-def test_what_was_json_text_is_reached_into_and_knows_its_origin():
+def test_parsed_json_can_be_accessed_and_has_its_origin():
     data = {"account": '{"email": "a@b", "keys": [{"id": "k1"}], "none": null, "n": 1}'}
     text = (
         "{% set a = s.account|fromjson %}{{ a.email }}{{ a['email'] }}{{ a.keys()|length }}{{ a['keys'][0].id }}"
@@ -185,9 +185,9 @@ def test_what_was_json_text_is_reached_into_and_knows_its_origin():
 
 def test_keys_within_a_value_are_part_of_it():
     for text in ("{{ (s.x|fromjson).nope }}", "{{ (s.x|fromjson)['a' ~ 'b'] }}", "{{ (s.x|fromjson).in.nope }}"):
-        said = refusal(text, {"x": '{"canary": 1, "in": {"canary": 2}}'})
-        assert "canary" not in said
-        assert said.startswith("app.j2:1: the JSON of a: x has no such key: ")
+        error = error_of(text, {"x": '{"canary": 1, "in": {"canary": 2}}'})
+        assert "canary" not in error
+        assert error.startswith("app.j2:1: the JSON of a: x has no such key: ")
 
 
 @pytest.mark.parametrize(
@@ -195,15 +195,15 @@ def test_keys_within_a_value_are_part_of_it():
     [("canary", "not JSON"), ("", "not JSON"), ('{"canary": 1, "canary": 2}', "not JSON"), ("[NaN]", "not JSON"),
      ("[" * 100_000, "nested too deeply")],
 )  # fmt: skip
-def test_what_is_not_json_is_rejected_unseen(text, why):
-    assert refusal("{{ s.x|fromjson }}", {"x": text}) == f"app.j2:1: fromjson: the value is {why}"
+def test_invalid_json_is_rejected_without_its_content(text, why):
+    assert error_of("{{ s.x|fromjson }}", {"x": text}) == f"app.j2:1: fromjson: the value is {why}"
 
 
 # YAML.
 
 
 @given(structure)
-def test_yaml_in_a_text_is_block_style_that_reads_back(data):
+def test_yaml_in_text_is_in_block_style_and_reads_back(data):
     text = value("s.x|yaml", {"x": data})
     assert repr(yaml.safe_load(text)) == repr(data)
     assert not text.endswith("\n")
@@ -222,7 +222,7 @@ def test_yaml_uses_no_alias_for_equal_values():
     "text",
     ["1e3", "0o14", "0x1F", "007", "1_000", "y", "N", "yes", "off", "~", "null", ".5", "+1.", "12:30", "a\nb", "<<"],
 )
-def test_text_that_some_reader_reads_as_another_thing_is_quoted(text):
+def test_text_that_some_reader_would_read_differently_is_quoted(text):
     assert value("s.x|yaml", {"x": text})[0] in "\"'"
 
 
@@ -232,7 +232,7 @@ def test_every_hostile_value_reads_back_from_yaml_text():
 
 
 @given(structure)
-def test_yaml_in_a_yaml_file_is_the_structure_itself(data):
+def test_yaml_in_a_yaml_file_is_a_structure(data):
     for text in ("a: {{ s.x|yaml }}\n", "a:\n  {{ s.x|yaml|indent(2) }}\n", "a: {{ s.x|json }}\n"):
         assert repr(yaml.safe_load(file(text, "yaml", {"x": data}))) == repr({"a": data})
 
@@ -244,7 +244,7 @@ def test_yaml_inside_a_string_of_yaml_is_its_text(data):
     assert repr(yaml.safe_load(read["a"])) == repr(yaml.safe_load(read["b"])) == repr(data)
 
 
-def test_yaml_elsewhere_is_a_value_that_is_text():
+def test_yaml_in_another_format_is_text():
     assert json.loads(file("[{{ s|yaml }}]", "json", {"a": [1]})) == ["a:\n- 1"]
     assert read_dotenv(file("A={{ s|yaml }}\n", "dotenv", {"a": [1]}).decode()) == {"A": "a:\n- 1"}
 
@@ -300,12 +300,12 @@ def test_dotenv_does_not_print_keys_of_json_text():
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "error"),
     [({"A": {"b": "c"}}, "a: A is a structure, but NAME=value needs a string; write its values one by one"),
      ({"A": ["b"]}, "a: A is a structure, but NAME=value needs a string; write its values one by one")],
 )  # fmt: skip
-def test_a_structure_is_not_a_line(data, said):
-    assert refusal("{{ s|dotenv }}", data) == f"app.j2:1: {said}"
+def test_a_structure_is_not_a_line(data, error):
+    assert error_of("{{ s|dotenv }}", data) == f"app.j2:1: {error}"
 
 
 @pytest.mark.parametrize("key", ["a b", "1A", "A\nB", "", "A=B", "é"])
@@ -316,12 +316,12 @@ def test_a_key_that_is_not_a_name_is_rejected(key):
 
 @pytest.mark.parametrize("expression", ["s.x|dotenv", "[s]|dotenv", "1|dotenv"])
 def test_dotenv_takes_a_whole_secret(expression):
-    said = refusal("{{ " + expression + " }}", {"x": "y"})
-    assert said == 'app.j2:1: dotenv takes a whole secret; write {{ secret("…") | dotenv }}'
+    error = error_of("{{ " + expression + " }}", {"x": "y"})
+    assert error == 'app.j2:1: dotenv takes a whole secret; write {{ secret("…") | dotenv }}'
 
 
 def test_the_result_of_dotenv_can_only_be_written():
-    assert "`| dotenv` contains values and cannot be joined, compared or filtered" in refusal(
+    assert "`| dotenv` contains values and cannot be joined, compared or filtered" in error_of(
         "{{ s|dotenv|upper }}", {"A": 1}
     )
 
@@ -440,7 +440,7 @@ def test_expressions_work_as_in_jinja(expression, expected):
     assert (got, type(got)) == (expected, type(expected))
 
 
-def test_a_value_that_was_changed_alone_has_its_origin():
+def test_a_filtered_value_has_its_origin():
     assert placeholder("s.x|upper", {"x": "a"}) == Placeholder("A", "a: x")
     assert placeholder("s.x|b64encode", {"x": "a"}).origin == "a: x"
     assert placeholder("s.x|indent", {"x": "a\nb"}).origin == "a: x"
@@ -448,7 +448,7 @@ def test_a_value_that_was_changed_alone_has_its_origin():
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "error"),
     [
         ("s.x|abs", "this filter or test takes a number; add `| int` or `| float`"),
         ("s.x is odd", "this filter or test takes a number; add `| int` or `| float`"),
@@ -472,20 +472,20 @@ def test_a_value_that_was_changed_alone_has_its_origin():
         ("joiner", 'the expression is a function, not a value; use secret("…")["name"] for a key of that name'),
     ],
 )
-def test_invalid_arguments_have_an_error_with_a_remedy(expression, said):
-    assert refusal("{{ " + expression + " }}", {"x": "a"}) == f"app.j2:1: {said}"
+def test_invalid_arguments_have_an_error_with_a_remedy(expression, error):
+    assert error_of("{{ " + expression + " }}", {"x": "a"}) == f"app.j2:1: {error}"
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS.keys() - {"d", "default"}))
 def test_no_filter_accepts_a_missing_name(name):
     arguments = {"groupby": "('a')", "map": "('upper')", "rejectattr": "('a')", "selectattr": "('a')"}
     arguments |= {"batch": "(1)", "slice": "(1)"}
-    assert "a has no such key: 'nope'" in refusal("{{ s.nope|" + name + arguments.get(name, "") + " }}")
+    assert "a has no such key: 'nope'" in error_of("{{ s.nope|" + name + arguments.get(name, "") + " }}")
 
 
 @pytest.mark.parametrize("name", ["abs", "odd", "items", "dotenv"])
 def test_a_missing_name_is_the_first_error(name):
-    assert refusal("{{ s.nope|" + name + " }}" if name != "odd" else "{{ s.nope is odd }}").startswith(
+    assert error_of("{{ s.nope|" + name + " }}" if name != "odd" else "{{ s.nope is odd }}").startswith(
         "app.j2:1: a has no such key: 'nope'"
     )
 
@@ -495,13 +495,13 @@ def test_a_missing_name_is_the_first_error(name):
              "urlize", "wordwrap", "xmlattr", "from_yaml"],
 )  # fmt: skip
 def test_the_list_of_filters_is_complete(name):
-    assert refusal("{{ 1|" + name + " }}") == f"app.j2:1: unknown filter {name!r}"
+    assert error_of("{{ 1|" + name + " }}") == f"app.j2:1: unknown filter {name!r}"
 
 
 @pytest.mark.parametrize("name", ["callable", "escaped", "filter", "test", "nope"])
 def test_the_list_of_tests_is_complete(name):
     assert name not in TESTS
-    assert refusal("{{ 1 is " + name + " }}") == f"app.j2:1: unknown test {name!r}"
+    assert error_of("{{ 1 is " + name + " }}") == f"app.j2:1: unknown test {name!r}"
 
 
 # A certificate of many lines, and indent.
@@ -518,7 +518,7 @@ def test_the_list_of_tests_is_complete(name):
         'ca: "{{ s.ca|indent }}"\n',
     ],
 )
-def test_a_certificate_in_yaml_is_itself_indented_or_not(text):
+def test_a_certificate_in_yaml_is_unchanged_with_or_without_indentation(text):
     assert yaml.safe_load(file(text, "yaml", {"ca": PEM})) == {"ca": PEM}
 
 
@@ -537,7 +537,7 @@ def test_a_certificate_outside_yaml_is_indented_as_requested():
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.just("\n")), st.integers(0, 9), st.booleans())
-def test_indent_is_jinjas_where_only_newlines_end_lines(text, width, first):
+def test_indent_is_jinjas_for_lines_with_newlines(text, width, first):
     lines = text.split("\n")
     blanks = " " * width
     rest = [blanks + line if line else "" for line in lines[1:]]
@@ -545,7 +545,7 @@ def test_indent_is_jinjas_where_only_newlines_end_lines(text, width, first):
     assert value(f"s.x|indent({width}, {first})", {"x": text}) == expected
 
 
-def test_indent_takes_any_text_for_blanks_and_then_changes_the_value():
+def test_indent_accepts_any_text_and_then_changes_the_value():
     assert value("s.x|indent('# ', true, true)", {"x": "a\n\nb"}) == "# a\n# \n# b"
     assert yaml.safe_load(file("a: {{ s.x|indent('# ') }}", "yaml", {"x": "a\nb"})) == {"a": "a\n# b"}
 
@@ -591,25 +591,25 @@ def test_a_boolean_that_is_a_key_is_written_as_in_json():
 
 
 def test_keys_that_become_one_name_or_none_are_rejected():
-    assert "two keys with the same name" in refusal("{{ {true: 1, 'true': 2} | json }}")
-    assert "two keys with the same name" in refusal("{{ {'a': {1: 1, '1': 2}} }}")
-    assert "has null as a key" in refusal("{{ {none: 1} | json }}")
+    assert "two keys with the same name" in error_of("{{ {true: 1, 'true': 2} | json }}")
+    assert "two keys with the same name" in error_of("{{ {'a': {1: 1, '1': 2}} }}")
+    assert "has null as a key" in error_of("{{ {none: 1} | json }}")
 
 
 @pytest.mark.parametrize(
     "expression", ["{x} ~ ''", "{x} | string", "{x} | trim", "[{x}] | join", "'%s' % {x}", "'{{}}'.format({x})"]
 )
 def test_null_and_nan_never_become_text(expression):
-    assert "null has no text form" in refusal("{{ " + expression.format(x="s.none") + " }}", {"none": None})
+    assert "null has no text form" in error_of("{{ " + expression.format(x="s.none") + " }}", {"none": None})
     for odd in (math.inf, math.nan):
-        said = refusal("{{ " + expression.format(x="s.odd") + " }}", {"odd": odd})
-        assert "NaN and infinity have no text form" in said
+        error = error_of("{{ " + expression.format(x="s.odd") + " }}", {"odd": odd})
+        assert "NaN and infinity have no text form" in error
 
 
 @pytest.mark.parametrize("of", ["s", "s.list", "{}", "'abc'"])
 def test_a_subscript_that_is_null_is_reported(of):
-    said = refusal("{{ " + of + "[s.none] }}", {"none": None, "list": []})
-    assert said == "app.j2:1: the expression between [ and ] is null; add `| default('…', true)` to it"
+    error = error_of("{{ " + of + "[s.none] }}", {"none": None, "list": []})
+    assert error == "app.j2:1: the expression between [ and ] is null; add `| default('…', true)` to it"
 
 
 # What the table of filters in templates/README.md says of formats.
@@ -619,7 +619,7 @@ def test_a_subscript_that_is_null_is_reported(of):
 @pytest.mark.parametrize(
     ("format", "before", "after"), [("json", '{"x": ', "}"), ("yaml", "x: ", "\n"), ("toml", "x = ", "\n")]
 )
-def test_json_is_the_structure_itself_where_the_file_has_such(name, format, before, after):  # noqa: A002
+def test_json_is_a_structure_in_a_format_with_structures(name, format, before, after):  # noqa: A002
     data = {"list": [1, {"a": "ü\n", "b": True}]}
     read = {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}[format]
     text = file(before + "{{ s.list | " + name + " }}" + after, format, data).decode()
@@ -628,7 +628,7 @@ def test_json_is_the_structure_itself_where_the_file_has_such(name, format, befo
     assert json.loads(read(quoted)["x"]) == data["list"]
 
 
-def test_yaml_is_the_structure_in_yaml_alone():
+def test_yaml_is_a_structure_only_in_yaml():
     assert yaml.safe_load(file("x: {{ s | yaml }}\n", "yaml", {"a": [1]})) == {"x": {"a": [1]}}
     assert json.loads(file('{"x": {{ s | yaml }}}', "json", {"a": [1]})) == {"x": "a:\n- 1"}
 

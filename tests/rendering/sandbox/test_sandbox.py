@@ -3,35 +3,35 @@
 import pytest
 
 from lessee.core.errors import TemplateError
-from support.models.sandbox import parts, refusal, value
+from support.models.sandbox import error_of, parts, value
 
 
 def rendered(text, **data):
-    """The values and texts in what a template gives."""
+    """The values and texts of a template's output."""
     return [part if isinstance(part, str) else part[0] for part in parts(text, data)]
 
 
-def test_a_function_is_no_value():
-    assert refusal("{{ s.items }}", {"x": "y"}) == (
+def test_a_function_is_not_a_value():
+    assert error_of("{{ s.items }}", {"x": "y"}) == (
         'app.j2:1: the expression is a function, not a value; use secret("…")["name"] for a key of that name'
     )
 
 
 @pytest.mark.parametrize("expression", ["namespace()", "joiner", "s.x.split", "cycler('a')", "s.keys", "range", "loop"])
-def test_what_is_not_data_cannot_be_in_a_file(expression):
+def test_objects_that_are_not_data_cannot_be_written(expression):
     text = "{% for x in [1] %}{{ " + expression + " }}{% endfor %}"
-    assert refusal(text, {"x": "y"}).startswith(("app.j2:1: the expression is a function", "app.j2:1: a "))
+    assert error_of(text, {"x": "y"}).startswith(("app.j2:1: the expression is a function", "app.j2:1: a "))
 
 
-def test_a_secret_is_no_text():
+def test_a_secret_is_not_text():
     for expression in ("s ~ ''", "s|string", "s|upper", "'%s'|format(s)", "[s]|join", "s.x ~ s.deep", "'%s' % s"):
-        said = refusal("{{ " + expression + " }}", {"x": "y", "deep": {"z": 1}})
-        assert said.endswith(" is a mapping, not text; name one of its keys, or add `| json`")
+        error = error_of("{{ " + expression + " }}", {"x": "y", "deep": {"z": 1}})
+        assert error.endswith(" is a mapping, not text; name one of its keys, or add `| json`")
 
 
 def test_a_missing_macro_argument_is_named():
-    said = refusal("{% macro m(host) %}{{ host }}{% endmacro %}{{ m() }}")
-    assert said == "app.j2:1: undefined variable: 'host'"
+    error = error_of("{% macro m(host) %}{{ host }}{% endmacro %}{{ m() }}")
+    assert error == "app.j2:1: undefined variable: 'host'"
 
 
 def test_errors_never_contain_pythons_message():
@@ -45,7 +45,7 @@ def test_errors_never_contain_pythons_message():
         "dict('ab')",
         "[1][:'a']",
     ):
-        assert refusal("{{ " + expression + " }}", {"x": "y"}).startswith("app.j2:1: an expression failed (")
+        assert error_of("{{ " + expression + " }}", {"x": "y"}).startswith("app.j2:1: an expression failed (")
 
 
 # Jinja's own helpers.
@@ -60,10 +60,10 @@ def test_cycler_joiner_and_namespace_work():
         "{% set ns = namespace(n=0) %}{% for x in [1, 2] %}{% set ns.n = ns.n + x %}{% endfor %}{{ ns.n }}{{ ns['n'] }}"
     )
     assert rendered(text) == [3, 3]
-    assert "a Namespace has no such key: 'nope'" in refusal("{{ namespace().nope }}")
+    assert "a Namespace has no such key: 'nope'" in error_of("{{ namespace().nope }}")
 
 
-def test_a_loop_knows_where_it_is():
+def test_loop_variables_work():
     text = (
         "{% for x in 'abc' %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.length }}{{ loop.first }}"
         "{{ loop.last }}{{ loop.cycle('p', 'q') }}{{ loop.changed(1) }}{{ loop.depth }}"
@@ -105,7 +105,7 @@ def test_statements_work_as_in_jinja(text, expected):
     assert "".join(str(part[0]) if isinstance(part, list) else part for part in found) == expected
 
 
-def test_blocks_reach_those_above_them():
+def test_blocks_can_use_their_parent_blocks():
     base = "{% block a %}base{% endblock %}"
     middle = '{% extends "base.j2" %}{% block a %}middle-{{ super() }}{% endblock %}'
     top = '{% extends "middle.j2" %}{% block a %}top-{{ super.super() }}-{{ super() }}{% endblock %}'
@@ -129,16 +129,16 @@ def test_a_mapping_s_key_is_found_before_python_s_word():
 def test_a_missing_name_can_be_tested_but_not_written(expression):
     assert value(f"({expression}) is undefined") is True
     assert value(f"({expression})|default('d')") == "d"
-    assert " has no such key: " in refusal("{{ " + expression + " }}")
+    assert " has no such key: " in error_of("{{ " + expression + " }}")
 
 
-def test_an_undefined_condition_without_else_is_nothing_and_has_nothing():
+def test_an_undefined_condition_without_else_is_empty():
     assert parts("a{{ 'x' if false }}b") == ["ab"]
     for expression in ("('x' if false).y", "('x' if false)['y']", "('x' if false)[0]"):
-        assert " has no such key: " in refusal("{{ " + expression + " }}")
+        assert " has no such key: " in error_of("{{ " + expression + " }}")
 
 
-def test_a_private_use_or_odd_character_is_a_value_as_any_other():
+def test_a_private_use_character_is_a_value():
     odd = "\ue000\ue00a\ue001\ufdd0\0\x7f\u2028"
     assert rendered("{{ s.x }}{{ s.x|replace('q', '') }}{% set b %}{{ s.x }}{% endset %}{{ b }}", x=odd) == [odd] * 3
 

@@ -1,4 +1,4 @@
-"""Env files that try their readers: every hostile value in one file, and values amid an author's junk."""
+"""Env files for tests of readers: all hostile values in one file, and values between random text."""
 
 import random
 
@@ -15,7 +15,7 @@ PIECES = (
 
 
 def document(*parts):
-    """Text as it is; a value in a list is a hole."""
+    """Marked text: strings are the author's text, a value in a list is a secret's."""
     return Document(
         "app.env.j2",
         tuple(part if isinstance(part, str) else Placeholder(part[0], "database/postgres: password") for part in parts),
@@ -23,7 +23,7 @@ def document(*parts):
 
 
 def written(name, *parts):
-    """The file; None where the format cannot hold it."""
+    """The rendered file; None if the format cannot represent it."""
     try:
         return write(document(*parts), name)
     except FormatError:
@@ -31,12 +31,12 @@ def written(name, *parts):
 
 
 def refused(name):
-    """The hostile values that a format cannot hold."""
+    """The hostile values that a format cannot represent."""
     return {value for value in VALUES if written(name, "A=", [value], "\n") is None}
 
 
 def every_value(name, *forms):
-    """One file with all hostile values, each in every form of `NAME=…` that can hold it, and what it must mean.
+    """A file with all hostile values, each in every form of `NAME=…` that can represent it, and the expected variables.
 
     A form is the text around the value, as written and as parsed.
     """
@@ -51,13 +51,13 @@ def every_value(name, *forms):
 
 
 def junk(count, pieces=PIECES, seed=20):
-    """What an author would never write; the same in each run."""
+    """Random text, the same in each run."""
     draw = random.Random(seed)  # noqa: S311  # The same in each run.
     return ["".join(draw.choices(pieces, k=draw.randint(1, 14))) for _ in range(count)]
 
 
 def amid_junk(name, count, pieces=PIECES):
-    """Files with a value amid junk, where the format holds it: as written, with a harmless word instead, the value."""
+    """Files with a value between random text: the file, the same file with a harmless word, and the value."""
     draw = random.Random(21)  # noqa: S311  # As above.
     for before, after in zip(junk(count, pieces, 22), junk(count, pieces, 23), strict=True):
         value = draw.choice(VALUES)
@@ -68,5 +68,5 @@ def amid_junk(name, count, pieces=PIECES):
 
 
 def as_if(found, value):
-    """What was read of a harmless word, had it been the value."""
+    """The expected reading, from that of the file with the harmless word."""
     return found and {key.replace(_HARMLESS, value): text.replace(_HARMLESS, value) for key, text in found.items()}

@@ -1,4 +1,4 @@
-"""Values that try to be more than values: each must come back from its reader as it was."""
+"""Hostile values: each must be read unchanged by the reader of its format."""
 
 import random
 import string

@@ -6,7 +6,6 @@ from itertools import count
 from zoneinfo import ZoneInfo
 
 from lessee.config.grammar.monitor import Monitor
-
 from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Problems
 from lessee.config.grammar.reader import Reader
@@ -29,14 +28,14 @@ def monitor(text):
 
 
 def access(at=NOON, operation="read", path="secret/data/production/database/postgres", **fields):
-    """An answered request of simba, from 10.0.0.5."""
+    """A successful request of simba from 10.0.0.5."""
     mount = path.split("/")[0] if not path.startswith("auth/") else "/".join(path.split("/")[:2])
-    given = {
+    defaults = {
         "id": "", "mount": mount, "mount_type": {"secret": "kv", "sys": "system"}.get(mount, mount), "namespace": "",
         "address": "10.0.0.5", "display_name": "approle", "entity": "", "role": "simba", "accessor": "hmac-sha256:1",
         "policies": ("simba",), "root": False, "error": None, "denied": False, "version": None, "server": "one",
     }  # fmt: skip
-    return Access(at=at, operation=operation, path=path, **(given | fields))
+    return Access(at=at, operation=operation, path=path, **(defaults | fields))
 
 
 def denied(at=NOON, **fields):
@@ -46,8 +45,8 @@ def denied(at=NOON, **fields):
 
 def root(at=NOON, operation="read", path="secret/data/production/database/postgres", **fields):
     """A request with a root token."""
-    given = {"display_name": "token", "role": "", "policies": ("root",), "root": True}
-    return access(at, operation, path, **(given | fields))
+    defaults = {"display_name": "token", "role": "", "policies": ("root",), "root": True}
+    return access(at, operation, path, **(defaults | fields))
 
 
 class Rules:
@@ -76,7 +75,7 @@ class Rules:
         return self.tick()
 
     def restart(self):
-        """As after a kill: only the state remains."""
+        """Restart after a kill: only the state remains."""
         state = json.loads(json.dumps(self.engine.state()))
         self.engine = AlertEngine(self._rule_set)
         self.engine.restore(state)

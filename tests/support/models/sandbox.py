@@ -1,4 +1,4 @@
-"""A template run over one made-up secret, which it knows as `s`."""
+"""Renders templates with one sample secret, the variable `s`."""
 
 import pytest
 
@@ -14,7 +14,7 @@ SET = '{% set s = secret("a") %}'
 
 
 def document(text, data=None, **files):
-    """What a template gives; `files` are others that it may take in."""
+    """The output of a template. `files`: other templates that it may include."""
     templates = {"app.j2": SET + text} | {f"{name}.j2": SET + text for name, text in files.items()}
 
     def load(name):
@@ -22,18 +22,18 @@ def document(text, data=None, **files):
             raise TemplateError("not there", where=name)
         return templates[name]
 
-    made = Compiler(load, SPACE).compile("app.j2")
-    made.prepare()
-    return Renderer(SPACE, {Ref("secret", "a"): Secret(data or {})}, {}, {}, {}).render(made)
+    template = Compiler(load, SPACE).compile("app.j2")
+    template.prepare()
+    return Renderer(SPACE, {Ref("secret", "a"): Secret(data or {})}, {}, {}, {}).render(template)
 
 
 def parts(text, data=None, **files):
-    """Text as it is, the value of a hole in a list."""
+    """The fragments of the output: text, or a placeholder's value in a list."""
     return [part if isinstance(part, str) else [part.value] for part in document(text, data, **files).parts]
 
 
 def placeholder(expression, data=None):
-    """What one expression writes."""
+    """The placeholder of one expression."""
     (only,) = document("{{ " + expression + " }}", data).parts
     assert isinstance(only, Placeholder)
     return only
@@ -43,8 +43,8 @@ def value(expression, data=None):
     return placeholder(expression, data).value
 
 
-def refusal(text, data=None, **files):
-    """What an error says of a template that cannot be rendered."""
+def error_of(text, data=None, **files):
+    """The text of the error that a template raises."""
     with pytest.raises(TemplateError) as caught:
         document(text, data, **files)
     return str(caught.value)

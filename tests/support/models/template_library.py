@@ -1,4 +1,4 @@
-"""The library of templates, rendered for its readers: by the real program, or in this process for many values."""
+"""Renders the template library, with the real program or in the test's process."""
 
 from functools import cache
 
@@ -18,7 +18,7 @@ _SPACE = PathScope("secret", "", (), frozenset())
 
 
 def use(sidecar, *files, **app):
-    """Let the app `web` be made of these files, each a template's name or its settings."""
+    """Configure these files of the app `web`; each is a template's name or its settings."""
     sidecar.config["template_dir"] = str(TEMPLATES)
     sidecar.web["files"] = [{"template": file} if isinstance(file, str) else file for file in files]
     sidecar.web.update(app)
@@ -26,7 +26,7 @@ def use(sidecar, *files, **app):
 
 
 def rendered(sidecar, *files):
-    """The folder in which `lessee render` has written these files."""
+    """Run `lessee render`; returns the directory with these files."""
     use(sidecar, *files)
     done = sidecar.command("render", "--app", "web", "--output", "out")
     assert done.returncode == 0, done.stderr
@@ -34,7 +34,7 @@ def rendered(sidecar, *files):
 
 
 def written(template, format, secrets):  # noqa: A002  # The word that users write.
-    """The text of a file. `secrets`: fields by path; of a path that ends in a slash, secrets by name."""
+    """The text of a file. `secrets`: fields by path, or, for a folder (with a slash at the end), secrets by name."""
     compiled = _compiled(template)
     known = {need: secrets[need.path] for need in compiled.references}
     one = {need: Secret(data) for need, data in known.items() if not need.path.endswith("/")}

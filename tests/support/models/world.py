@@ -8,9 +8,6 @@ from lessee.agent.machine.apps.fallback import COLD_START_DELAY
 from lessee.agent.machine.apps.state import NOTIFIED_GRACE
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.kv.event_source import affected_needs
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.protocol.app_spec import AppSpec, ReportTarget
 from lessee.agent.machine.step import start, steps
 from lessee.core.change_events import Change
 from lessee.core.failures import Failure, Kind
@@ -20,6 +17,9 @@ from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
+from lessee.protocol.app_spec import AppSpec, ReportTarget
 
 MAX_IDLE_STEPS = 10
 """Consecutive steps without an event and without any time between them, after which the machine is in a loop."""

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lessee.agent.machine.protocol.commands import (
+from lessee.agent.machine.transaction import StateView, Transaction
+from lessee.core.immutable import replace
+from lessee.protocol.commands import (
     DetectKvVersion,
     IssueSecret,
     LeaseCommand,
@@ -13,8 +15,6 @@ from lessee.agent.machine.protocol.commands import (
     ReadSecret,
     ReportVersions,
 )
-from lessee.agent.machine.transaction import StateView, Transaction
-from lessee.core.immutable import replace
 
 ItemCommand = ReadingCommand | LeaseCommand | ReportVersions
 

@@ -7,10 +7,10 @@ from msgspec import field
 from lessee.agent.machine.apps.state import App, VersionReport
 from lessee.agent.machine.kv.state import EventSource, KvFolder, KvMount, KvSecret
 from lessee.agent.machine.leases.state import HeldLease, Issuance
-from lessee.agent.machine.protocol.commands import VaultCommand
 from lessee.agent.machine.session.state import Session
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Ref
+from lessee.protocol.commands import VaultCommand
 
 
 class PendingRequest(ImmutableStruct, frozen=True):

@@ -63,8 +63,6 @@ from lessee.agent.machine.leases.release import (
 )
 from lessee.agent.machine.leases.renewal import on_lease_renewed, on_renewal_failed, plan_renewals
 from lessee.agent.machine.pending_requests import has_failed, postpone, request_ended
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.session.login import (
     on_logged_in,
     on_session_request_failed,
@@ -79,6 +77,8 @@ from lessee.agent.machine.state import PendingRequest, State
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 
 PLANNERS = (
     plan_session,

@@ -2,11 +2,11 @@
 
 from typing import Protocol
 
-from lessee.agent.machine.protocol.commands import Command, Log, Login, VaultCommand
 from lessee.agent.machine.state import PendingRequest, State
 from lessee.core.backoff import OUTAGE_DIVISOR, delay
 from lessee.core.failures import Failure
 from lessee.core.immutable import replace
+from lessee.protocol.commands import Command, Log, Login, VaultCommand
 
 REQUEST_TIMEOUT = 30.0
 """Seconds after which a request is abandoned that neither succeeded nor failed by its own timeouts."""

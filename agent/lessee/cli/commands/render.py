@@ -10,7 +10,6 @@ from pathlib import Path
 from lessee.agent.effects import Effects, PublicationStore
 from lessee.agent.effects import StateStore as AnyStateStore
 from lessee.agent.loop import Agent
-from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.cli.commands.run import REVOKE_TIMEOUT
 from lessee.config import App
@@ -25,6 +24,7 @@ from lessee.host.directories import translate_write_errors
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load
 from lessee.process.hardening import harden
+from lessee.protocol.events import AppRecovered
 from lessee.publishing.plain_files import OneShotPublicationStore, PlainPublicationStore
 from lessee.publishing.publication_store import PublicationStore as LivePublicationStore
 from lessee.publishing.state_store import StateStore

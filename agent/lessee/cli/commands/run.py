@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
+from lessee.agent.service_manager import readiness_notifier
 from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
 from lessee.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load
-from lessee.host.service_manager import readiness_notifier
 from lessee.process.hardening import harden
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore

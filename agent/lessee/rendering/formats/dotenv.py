@@ -219,7 +219,7 @@ def _verify(text: str, statements: list[_Statement], meanings: list[_Meaning], m
     if found == meanings:
         return
     pairs = zip(statements, meanings, found, strict=False)
-    at = next((statement.at for statement, wanted, had in pairs if wanted != had), 0)
+    at = next((statement.at for statement, expected, actual in pairs if expected != actual), 0)
     todo = "close the quotes on this line and earlier lines"
     raise FormatError("the file would parse back to different content", where=marked.where(at), todo=todo)
 

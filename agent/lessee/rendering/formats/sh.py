@@ -123,10 +123,10 @@ def _decode(segment: Segment) -> str:
 
 def _verify(text: str, script: Script, marked: MarkedText) -> None:
     try:
-        had = _meaning(read(text))
+        actual = _meaning(read(text))
     except (AmbiguousError, RecursionError):
-        had = []
-    if had != _meaning(script, marked):
+        actual = []
+    if actual != _meaning(script, marked):
         what, todo = "the script would parse back to different content", "simplify its words and quotes"
         raise FormatError(what, where=marked.name, todo=todo)
 

@@ -135,7 +135,7 @@ def _gap(line: _Line, marked: MarkedText) -> str:
 
 
 def _verify(text: str, lines: list[_Line], marked: MarkedText) -> None:
-    wanted = [(marked.fill(line.name), marked.fill(line.value)) for line in lines if line.name is not None]
-    if [(line.name, line.value) for line in _read(text) if line.name is not None] != wanted:
+    expected = [(marked.fill(line.name), marked.fill(line.value)) for line in lines if line.name is not None]
+    if [(line.name, line.value) for line in _read(text) if line.name is not None] != expected:
         todo = "write NAME={{ … }} on its own line"
         raise FormatError("the file would parse back to different content", where=marked.name, todo=todo)

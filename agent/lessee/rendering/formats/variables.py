@@ -139,9 +139,9 @@ def _spell(raw: str, literal: str, marked: MarkedText, grammar: Grammar) -> str:
         todo = "move it out of the ${…}, or escape the $ before it"
         raise marker.error("is inside a reference to another variable", todo)
     held = marked.fill(raw, lambda marker: grammar.escape(names.text(marker)))
-    wanted = [_filled(reader(_TRIAL.format(literal)), marked) for reader in grammar.readers]
+    expected = [_filled(reader(_TRIAL.format(literal)), marked) for reader in grammar.readers]
     for spelling in grammar.spellings(held, literal[:1]):
-        if [_read_or_none(reader, _TRIAL.format(spelling)) for reader in grammar.readers] == wanted:
+        if [_read_or_none(reader, _TRIAL.format(spelling)) for reader in grammar.readers] == expected:
             return spelling
     raise marked.markers_in(literal)[0].error(grammar.cannot, "store it encoded, such as in base64")
 
@@ -165,10 +165,10 @@ def _verify(
 ) -> None:
     what = "the file would parse back to different content"
     for reader, reading in zip(grammar.readers, readings, strict=True):
-        had = _read_or_none(reader, text)
-        if had is None:
+        actual = _read_or_none(reader, text)
+        if actual is None:
             raise FormatError(what, where=marked.name, todo=grammar.todo)
-        for (name, _), wanted, one in zip_longest(reading, _filled(reading, marked), had, fillvalue=("", None)):
-            if one != wanted:
+        for (name, _), expected, one in zip_longest(reading, _filled(reading, marked), actual, fillvalue=("", None)):
+            if one != expected:
                 at = next((assignment.at for assignment in found if assignment.name == name), 0)
                 raise FormatError(what, where=marked.where(at), todo=grammar.todo)

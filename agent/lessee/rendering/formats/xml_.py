@@ -31,9 +31,9 @@ _Event = tuple[str, ...]
 def write(document: Document) -> str:
     """The document as XML. Raises FormatError if the text is not XML, or XML cannot represent a value."""
     marked = mark_values(document)
-    wanted = _read(marked.text, marked.name)
+    expected = _read(marked.text, marked.name)
     text = _PIECE.sub(lambda piece: _spell(piece[0], marked), marked.text)
-    _verify(text, wanted, marked)
+    _verify(text, expected, marked)
     return text
 
 
@@ -92,8 +92,8 @@ def _read(text: str, name: str) -> list[_Event]:
     return listener.events
 
 
-def _verify(text: str, wanted: list[_Event], marked: MarkedText) -> None:
-    filled = [tuple(map(marked.fill, event)) for event in wanted]
+def _verify(text: str, expected: list[_Event], marked: MarkedText) -> None:
+    filled = [tuple(map(marked.fill, event)) for event in expected]
     if _read(text, marked.name) != [event for event in filled if event != ("text", "")]:
         raise FormatError("the file would parse back to different content", where=marked.name, todo=_TODO)
 

@@ -177,12 +177,12 @@ def _flow(data: object) -> str:
 
 
 def _verify(text: str, marked: MarkedText, typed: frozenset[Marker]) -> None:
-    wanted = _compose(marked.text)
+    expected = _compose(marked.text)
     seen: set[tuple[int, int]] = set()
     try:
-        had = _compose(text)
-        verified = len(wanted) == len(had) and all(
-            _same(*pair, marked, typed, seen) for pair in zip(wanted, had, strict=True)
+        actual = _compose(text)
+        verified = len(expected) == len(actual) and all(
+            _same(*pair, marked, typed, seen) for pair in zip(expected, actual, strict=True)
         )
     except (yaml.YAMLError, ValueError):  # ValueError: a plain literal is not a number.
         verified = False
@@ -192,23 +192,23 @@ def _verify(text: str, marked: MarkedText, typed: frozenset[Marker]) -> None:
 
 
 def _same(
-    wanted: yaml.Node, had: yaml.Node, marked: MarkedText, typed: frozenset[Marker], seen: set[tuple[int, int]]
+    expected: yaml.Node, actual: yaml.Node, marked: MarkedText, typed: frozenset[Marker], seen: set[tuple[int, int]]
 ) -> bool:
     """Whether the file's nodes are the author's nodes with the values in them."""
-    if isinstance(wanted, yaml.ScalarNode):
-        marker = marked.alone(wanted.value)
+    if isinstance(expected, yaml.ScalarNode):
+        marker = marked.alone(expected.value)
         if marker and marker in typed:
-            return _holds(had, _data(marker))
-        alike = isinstance(had, yaml.ScalarNode) and wanted.tag == had.tag
-        return alike and bool(had.value == marked.fill(wanted.value))
-    if (id(wanted), id(had)) in seen:  # An alias is the same node as its anchor.
+            return _holds(actual, _data(marker))
+        alike = isinstance(actual, yaml.ScalarNode) and expected.tag == actual.tag
+        return alike and bool(actual.value == marked.fill(expected.value))
+    if (id(expected), id(actual)) in seen:  # An alias is the same node as its anchor.
         return True
-    seen.add((id(wanted), id(had)))
-    if (type(wanted), wanted.tag, len(wanted.value)) != (type(had), had.tag, len(had.value)):
+    seen.add((id(expected), id(actual)))
+    if (type(expected), expected.tag, len(expected.value)) != (type(actual), actual.tag, len(actual.value)):
         return False
-    if isinstance(wanted, yaml.MappingNode):
-        _refuse_duplicates(wanted, marked)
-    return all(map(_same, _children(wanted), _children(had), repeat(marked), repeat(typed), repeat(seen)))
+    if isinstance(expected, yaml.MappingNode):
+        _refuse_duplicates(expected, marked)
+    return all(map(_same, _children(expected), _children(actual), repeat(marked), repeat(typed), repeat(seen)))
 
 
 def _holds(node: yaml.Node, data: object) -> bool:

@@ -1,7 +1,7 @@
 """Reports in KV metadata which versions of rotated secrets an app uses, so that the rotator finds them."""
 
-from lessee.agent.machine.protocol.commands import ReportVersions
 from lessee.core.consumers import custom_metadata
+from lessee.protocol.commands import ReportVersions
 from lessee.vault.transport import Transport
 
 

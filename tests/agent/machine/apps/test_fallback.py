@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from lessee.agent.machine.apps.fallback import COLD_START_DELAY, SNAPSHOT_INTERVAL, SNAPSHOT_RETRY_DELAY
 from lessee.agent.machine.apps.state import UNNOTIFIED_GRACE, Rejected
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.agent.machine.status.view import IdentityStatus, fresh, ready, status
 from lessee.core.failures import Kind
 from lessee.core.generation import File, Generation
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, ref
 
 A, B = ref("p/db/a"), ref("p/db/b")
@@ -454,11 +454,13 @@ ACTIONS = st.one_of(
     actions=st.lists(ACTIONS, max_size=25),
 )
 def test_whatever_happens_a_fallback_is_used_only_without_files_and_replaced_by_vaults(
-    seed, checks, proves, keeps, leased, actions
+    seed, checks, probes, saves_snapshots, leased, actions
 ):
     # The world itself asserts that a fallback replaces no files and needs an outage.
     # Nor may one be saved or rolled back to.
-    app = app_spec(A, *([X] if leased else []), checks=checks, probes=proves, falls_back=True, saves_snapshots=keeps)
+    app = app_spec(
+        A, *([X] if leased else []), checks=checks, probes=probes, falls_back=True, saves_snapshots=saves_snapshots
+    )
     world = World(
         {"one": app, "two": app_spec(B, compiled_app="r2")}, seed=seed, ttl=120.0, lease_ttl=100.0, lease_max_ttl=250.0
     )
@@ -480,4 +482,4 @@ def test_whatever_happens_a_fallback_is_used_only_without_files_and_replaced_by_
     assert world.notified["two"] == world.live["two"] == world.current("two")
     assert "one" not in world.fallbacks
     assert one(world).active_fallback is None
-    assert not keeps or world.snapshots["one"][1] == world.live["one"]
+    assert not saves_snapshots or world.snapshots["one"][1] == world.live["one"]

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from lessee.agent.machine.apps.state import Rejected
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.generation import File, Generation
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, folder, ref
 
 A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")

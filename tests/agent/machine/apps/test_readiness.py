@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.agent.machine.apps.state import Checking, Rejected
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Kind
 from lessee.core.generation import Generation
 from lessee.core.immutable import replace
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import REPORTS, World, app_spec, creds, ref
 
 A, B = ref("p/db/a"), ref("p/db/b")

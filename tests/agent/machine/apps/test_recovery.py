@@ -2,8 +2,8 @@
 
 from lessee.agent.machine.apps.recovery import hand_over
 from lessee.agent.machine.leases.consumers import is_settled
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.step import start, steps
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, ref
 
 A = ref("p/db/a")

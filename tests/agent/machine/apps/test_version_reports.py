@@ -4,11 +4,11 @@ import pytest
 
 from lessee.agent.machine.apps.version_reports import is_deregistered, is_registered
 from lessee.agent.machine.deadlines import wake_at
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.status.problems import problems_of
 from lessee.core.failures import Kind
 from lessee.core.paths import Ref
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import REPORTS, World, app_spec, folder, ref
 
 A, B = ref("p/db/a"), ref("p/db/b")

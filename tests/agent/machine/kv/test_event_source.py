@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.agent.machine.kv.event_source import PATH_BURST, PATH_INTERVAL, TOTAL_BURST, TOTAL_INTERVAL, affected_needs
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.status.view import fresh
 from lessee.core.change_events import Change
 from lessee.core.paths import Ref
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, folder, ref
 
 A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")

@@ -4,10 +4,10 @@ import pytest
 
 from lessee.agent.machine.leases.consumers import is_settled
 from lessee.agent.machine.leases.release import is_everything_revoked
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, ref
 
 A = ref("p/db/a")

@@ -4,11 +4,11 @@ import pytest
 
 from lessee.agent.machine.kv.event_source import affected_needs
 from lessee.agent.machine.leases.release import is_everything_revoked
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.core.change_events import Change
 from lessee.core.leases import Lease
 from lessee.core.secrets import Secret
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, ref
 
 A = ref("p/db/a")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.core.errors import DeniedError, NotNotifiedError, TemplateError, VaultUnreachableError, WriteError
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import DynamicSecret
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, folder, ref
 
 A, B, NONE = ref("p/db/a"), ref("p/db/b"), ref("p/none")

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee import __version__
-from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.session.state import Outage
 from lessee.agent.machine.status.view import FRESH_INTERVALS, IdentityStatus, fresh, problems, ready, status
 from lessee.agent.machine.step import start
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.secrets import Secret
+from lessee.protocol import commands as cmd
+from lessee.protocol import events as ev
 from support.models.world import World, app_spec, creds, folder, ref
 
 CANARY = "HUNTER2-c4n4ry"

@@ -16,12 +16,12 @@ from lessee.agent.machine.apps.state import (
     SnapshotState,
     WriteFailed,
 )
-from lessee.agent.machine.protocol.commands import RenderFallback, SaveSnapshot
-from lessee.agent.machine.protocol.events import FallbackFailed, SnapshotSaved
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.generation import FallbackKind
 from lessee.core.immutable import replace
+from lessee.protocol.commands import RenderFallback, SaveSnapshot
+from lessee.protocol.events import FallbackFailed, SnapshotSaved
 
 COLD_START_DELAY = 2.0
 """Seconds after which Vault must still be unavailable: its restart, or a network that is up late, is no outage. With

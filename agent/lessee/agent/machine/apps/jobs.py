@@ -1,8 +1,8 @@
 """The job under way for an app, which only the event with its number ends."""
 
 from lessee.agent.machine.apps.state import App, Job
-from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.transaction import Transaction
+from lessee.protocol import events as ev
 
 JobEvent = (
     ev.Rendered

@@ -2,12 +2,12 @@
 
 from lessee.agent.machine.apps.jobs import job_of
 from lessee.agent.machine.apps.state import App, Notifying, PendingNotification
-from lessee.agent.machine.protocol.commands import MarkNotified, Notify
-from lessee.agent.machine.protocol.events import NotificationFailed, Notified
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.backoff import delay
 from lessee.core.immutable import replace
+from lessee.protocol.commands import MarkNotified, Notify
+from lessee.protocol.events import NotificationFailed, Notified
 
 MAX_RETRY_DELAY = 15.0
 """The maximum number of seconds between two attempts, which are local and cheap."""

@@ -18,11 +18,11 @@ from lessee.agent.machine.apps.state import (
     Unverified,
     WriteFailed,
 )
-from lessee.agent.machine.protocol.commands import Prune, Publish
-from lessee.agent.machine.protocol.events import Published, PublishFailed, Withdrawn
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.immutable import replace
+from lessee.protocol.commands import Prune, Publish
+from lessee.protocol.events import Published, PublishFailed, Withdrawn
 
 
 def publish(tx: Transaction, name: str, job: int, staged: Staged) -> None:

@@ -22,12 +22,12 @@ from lessee.agent.machine.apps.state import (
     RollingBack,
     Unverified,
 )
-from lessee.agent.machine.protocol.commands import AllowRetry, CancelProbe, MarkReady, Probe, Publish, RollBack
-from lessee.agent.machine.protocol.events import ReadinessFailed, ReadinessPassed, RollbackFailed, RolledBack
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.backoff import delay
 from lessee.core.immutable import replace
+from lessee.protocol.commands import AllowRetry, CancelProbe, MarkReady, Probe, Publish, RollBack
+from lessee.protocol.events import ReadinessFailed, ReadinessPassed, RollbackFailed, RolledBack
 
 MAX_PROBE_DELAY = 15.0
 """The maximum number of seconds between two probes of an app that is not ready."""

@@ -18,10 +18,10 @@ from lessee.agent.machine.apps.state import (
     SnapshotState,
     Unverified,
 )
-from lessee.agent.machine.protocol.app_spec import AppSpec
-from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.immutable import replace
+from lessee.protocol.app_spec import AppSpec
+from lessee.protocol.events import AppRecovered
 
 
 def configure_apps(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:

@@ -15,11 +15,11 @@ from lessee.agent.machine.apps.state import (
     WriteFailed,
 )
 from lessee.agent.machine.apps.version_reports import rotated_versions
-from lessee.agent.machine.protocol.commands import Render, RunCheck
-from lessee.agent.machine.protocol.events import CheckFailed, CheckPassed, FallbackRendered, Rendered, RenderFailed
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.immutable import replace
+from lessee.protocol.commands import Render, RunCheck
+from lessee.protocol.events import CheckFailed, CheckPassed, FallbackRendered, Rendered, RenderFailed
 
 
 def render_due_at(state: StateView, app: App) -> float:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from msgspec import field
 
-from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import ImmutableStruct
+from lessee.protocol.app_spec import AppSpec
 
 NOTIFIED_GRACE = 5.0
 """Seconds for which a replaced generation and its leases remain after the notification: a reader may have just opened

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 
 from lessee.agent.machine.apps.inputs import Inputs
 from lessee.agent.machine.apps.state import App, VersionReport
-from lessee.agent.machine.protocol.app_spec import AppSpec, ReportTarget
-from lessee.agent.machine.protocol.commands import ReportVersions
 from lessee.agent.machine.session.outage import may_request
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.state import State
@@ -16,6 +14,8 @@ from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Ref
+from lessee.protocol.app_spec import AppSpec, ReportTarget
+from lessee.protocol.commands import ReportVersions
 
 ROTATION_COUNT = "rotation_count"
 """The key that shows that a rotator writes a secret."""

@@ -7,14 +7,14 @@ value. When the source fails, each path is polled within its `refresh_interval` 
 from collections.abc import Iterator
 
 from lessee.agent.machine.kv.state import EventSource
-from lessee.agent.machine.protocol.commands import ListFolder, ReadMetadata, ReadSecret
-from lessee.agent.machine.protocol.events import EventSourceChanged, SecretsChanged
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.change_events import Change
 from lessee.core.immutable import replace
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
+from lessee.protocol.commands import ListFolder, ReadMetadata, ReadSecret
+from lessee.protocol.events import EventSourceChanged, SecretsChanged
 
 PATH_INTERVAL, PATH_BURST = 0.2, 3
 """The rate limit: seconds between two reads of a path that events name repeatedly, after an initial burst."""

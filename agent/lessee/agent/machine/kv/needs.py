@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from lessee.agent.machine.kv.polling import lists_metadata, members
 from lessee.agent.machine.kv.state import KvFolder, KvMount, KvSecret
-from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.immutable import replace
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
+from lessee.protocol.app_spec import AppSpec
 
 
 def configure_kv(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lessee.agent.machine.kv.event_source import poll_interval
 from lessee.agent.machine.kv.state import KvFolder, KvMount, KvSecret
-from lessee.agent.machine.protocol.commands import ReadingCommand
 from lessee.agent.machine.session.outage import may_request
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Folder, Ref
+from lessee.protocol.commands import ReadingCommand
 
 MAX_PENDING_READS = 8
 """Concurrent reads: enough for a few connections, and few enough for any server."""

@@ -3,8 +3,6 @@
 from lessee.agent.machine.kv.polling import next_check_of, poll_each_secret, retry_read_at
 from lessee.agent.machine.kv.reading import not_found, on_folder_listed, secret_failed
 from lessee.agent.machine.kv.state import KvFolder, KvSecret
-from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadMetadata, ReadSecret
-from lessee.agent.machine.protocol.events import FolderListed
 from lessee.agent.machine.session.login import suspect_token
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
@@ -12,6 +10,8 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Ref
 from lessee.core.secrets import VersionMetadata
+from lessee.protocol.commands import DetectKvVersion, ListFolder, ReadMetadata, ReadSecret
+from lessee.protocol.events import FolderListed
 
 _METADATA_NOT_READABLE = frozenset({Kind.DENIED, Kind.UNSUPPORTED, Kind.INVALID})
 

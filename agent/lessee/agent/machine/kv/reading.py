@@ -14,8 +14,6 @@ from lessee.agent.machine.kv.polling import (
     secret_due_at,
 )
 from lessee.agent.machine.kv.state import KvMount, KvSecret
-from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadMetadata, ReadSecret
-from lessee.agent.machine.protocol.events import FolderListed, MetadataRead, SecretRead
 from lessee.agent.machine.session.login import reset_lookup_interval
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
@@ -23,6 +21,8 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import VersionMetadata
+from lessee.protocol.commands import DetectKvVersion, ListFolder, ReadMetadata, ReadSecret
+from lessee.protocol.events import FolderListed, MetadataRead, SecretRead
 
 
 def plan_reads(tx: Transaction) -> None:

@@ -8,9 +8,6 @@ from collections.abc import Iterator, Mapping
 from lessee.agent.machine.kv.needs import mark_dirty
 from lessee.agent.machine.leases.renewal import ends_at, may_request_leases, schedule, store_lease
 from lessee.agent.machine.leases.state import HeldLease, Issuance, LeaseStatus
-from lessee.agent.machine.protocol.app_spec import AppSpec
-from lessee.agent.machine.protocol.commands import IssueSecret, Login, RevokeLease
-from lessee.agent.machine.protocol.events import LeasesRecovered
 from lessee.agent.machine.session.login import is_token_request_pending, suspect_token
 from lessee.agent.machine.session.state import NEVER, ReplacedToken
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
@@ -19,6 +16,9 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret
+from lessee.protocol.app_spec import AppSpec
+from lessee.protocol.commands import IssueSecret, Login, RevokeLease
+from lessee.protocol.events import LeasesRecovered
 
 MIN_ISSUE_TIMEOUT = 10.0
 """Seconds that every issuance may take, because Vault waits for another system."""

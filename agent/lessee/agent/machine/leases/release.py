@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from lessee.agent.machine.leases.consumers import unused_at
 from lessee.agent.machine.leases.renewal import has_free_slot
 from lessee.agent.machine.leases.state import HeldLease
-from lessee.agent.machine.protocol.commands import (
+from lessee.agent.machine.session.login import without_token
+from lessee.agent.machine.session.state import NEVER, ReplacedToken
+from lessee.agent.machine.state import State
+from lessee.agent.machine.transaction import StateView, Transaction
+from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import replace
+from lessee.protocol.commands import (
     ForgetLease,
     ForgetToken,
     HandleExpiry,
@@ -14,12 +20,6 @@ from lessee.agent.machine.protocol.commands import (
     RevokeLease,
     RevokeToken,
 )
-from lessee.agent.machine.session.login import without_token
-from lessee.agent.machine.session.state import NEVER, ReplacedToken
-from lessee.agent.machine.state import State
-from lessee.agent.machine.transaction import StateView, Transaction
-from lessee.core.failures import Failure, Kind
-from lessee.core.immutable import replace
 
 EXPIRY_DELAY = 5.0
 """Seconds after a lease has ended in which a successor may still arrive before the app's `on_expiry` is applied."""

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from lessee.agent.machine.kv.needs import mark_dirty
 from lessee.agent.machine.leases.consumers import unused_at
 from lessee.agent.machine.leases.state import HeldLease
-from lessee.agent.machine.protocol.commands import LeaseCommand, LookUpLease, RenewLease, StoreLease
-from lessee.agent.machine.protocol.events import LeaseRenewed
 from lessee.agent.machine.session.login import suspect_token
 from lessee.agent.machine.session.outage import may_request
 from lessee.agent.machine.session.state import NEVER
@@ -18,6 +16,8 @@ from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay,
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
+from lessee.protocol.commands import LeaseCommand, LookUpLease, RenewLease, StoreLease
+from lessee.protocol.events import LeaseRenewed
 
 MAX_PENDING_REQUESTS = 8
 """Concurrent requests about leases. Reads have as many of their own."""

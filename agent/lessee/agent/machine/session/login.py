@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from lessee.agent.machine.protocol.commands import Login, LookUpToken, RenewToken
-from lessee.agent.machine.protocol.events import LoggedIn, TokenRenewed
 from lessee.agent.machine.session.state import NEVER, ReplacedToken, Session
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
 from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay, timeout_before_end
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.tokens import Token
+from lessee.protocol.commands import Login, LookUpToken, RenewToken
+from lessee.protocol.events import LoggedIn, TokenRenewed
 
 LOOKUP_INTERVAL = 10.0
 """The minimum number of seconds between two look-ups of the token while paths are denied."""

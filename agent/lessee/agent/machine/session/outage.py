@@ -5,13 +5,13 @@ a request fails ──► outage suspected: one probe ──► success: only th
                               └──► failure: outage confirmed and logged; probes at growing intervals until one succeeds
 """
 
-from lessee.agent.machine.protocol.commands import SessionCommand, VaultCommand
 from lessee.agent.machine.session.state import Outage
 from lessee.agent.machine.state import PendingRequest
 from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.backoff import delay
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
+from lessee.protocol.commands import SessionCommand, VaultCommand
 
 MAX_PATH_ERRORS = 3
 """Consecutive path errors that the agent takes for an outage, although each of them concerns one path."""

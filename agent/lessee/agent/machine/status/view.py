@@ -19,13 +19,13 @@ from lessee.agent.machine.apps.state import (
 from lessee.agent.machine.kv.state import KvSecret
 from lessee.agent.machine.leases.renewal import ends_at
 from lessee.agent.machine.leases.state import HeldLease, Issuance
-from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.state import Counters, State
 from lessee.agent.machine.status.problems import expired_since, expiry_of, problems_of
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Ref
+from lessee.protocol.app_spec import AppSpec
 
 FRESH_INTERVALS = 4.0
 """Intervals without a check after which a secret is not fresh: one regular check, and three retries."""

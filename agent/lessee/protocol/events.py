@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from lessee.agent.machine.protocol.app_spec import AppSpec
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import ImmutableStruct
@@ -10,6 +9,7 @@ from lessee.core.leases import Lease
 from lessee.core.paths import Need
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
+from lessee.protocol.app_spec import AppSpec
 
 
 class Configured(ImmutableStruct, frozen=True):
