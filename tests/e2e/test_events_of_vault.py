@@ -120,7 +120,7 @@ def test_a_broken_stream_is_opened_again_and_missed_changes_are_found(bao, enter
     listening.until(is_live)
     enterprise.away = HTTPStatus.SERVICE_UNAVAILABLE
     enterprise.cut()
-    listening.until(lambda s: any("event source disconnected" in line for line in s["problems"]))
+    listening.until(lambda s: any("event source not connected" in line for line in s["problems"]))
     bao.put(f"testing/{folder}/one", value="missed")
     listening.until_file("one.env", "VALUE='missed'\n")
     enterprise.away = None
