@@ -21,7 +21,7 @@ demo: $(VENV)/ready-demo ## show the main job on this machine, with a real OpenB
 	@$(BIN)/lessee demo
 
 test: $(VENV)/ready-test ## run all tests; those with Docker need an installed Engine
-	$(BIN)/python tests/support/npm.py
+	PYTHONPATH=tests $(BIN)/python -m support.npm
 	$(BIN)/pytest --numprocesses $(WORKERS) $(if $(WITHOUT_PURE),$(addprefix --ignore=,$(PURE)))
 
 quick: $(VENV)/ready-test ## run the tests of the pure packages, without servers
