@@ -46,7 +46,7 @@ def _summary(status: Status) -> Cell:
             "warn",
             note="all apps have their files, but some secrets could not be compared with Vault",
         )
-    return Cell("Ready and fresh", "good", note="all apps have their files, and these match Vault")
+    return Cell("Ready and fresh", "good", note="all apps have files, and every secret was checked in time")
 
 
 def _facts(status: Status, now: float) -> Iterator[Fact]:
