@@ -12,7 +12,7 @@ from rig import LESSEE, MEMORY, Figure, environ
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from lessee.host.openbao import OpenBao
-from support.environments.reach import PAIRS, ROLES, Wire, beside, is_allowed, plain, prepare, tricks
+from support.environments.reach import PAIRS, ROLES, Wire, is_allowed, neighbors, plain, prepare, tricks
 from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, SetupNamespace
 from support.servers.fault_proxy import Proxy
 
@@ -43,7 +43,7 @@ def _by_tokens(ground: SetupNamespace) -> Iterator[Figure]:
         for role in ROLES:
             tokens = {name: ground.log_in(f"{name}-{role}") for name in ENVIRONMENTS}
             for own, other in PAIRS:
-                attempts = [*plain(other), *beside(other), *tricks(own, other)]
+                attempts = [*plain(other), *neighbors(other), *tricks(own, other)]
                 tried += len(attempts)
                 allowed += sum(is_allowed(wire.send(tokens[own], one), other) for one in attempts)
             first = next(plain(ENVIRONMENTS[0]))

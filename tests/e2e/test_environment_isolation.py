@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lessee.host.openbao import OpenBao
-from support.environments.reach import PAIRS, ROLES, Wire, beside, canary, is_allowed, plain, prepare, tricks, write
+from support.environments.reach import PAIRS, ROLES, Wire, canary, is_allowed, neighbors, plain, prepare, tricks, write
 from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, SetupNamespace
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Proxy
@@ -39,7 +39,7 @@ def tokens(environments):
 def test_a_token_of_one_environment_reads_nothing_of_another(environments, tokens, own, other, role):
     token, before = tokens[own, role], environments.dump(*ENVIRONMENTS)
     with Wire(environments) as wire:
-        named = [(one, wire.send(token, one)) for one in (*plain(other), *beside(other))]
+        named = [(one, wire.send(token, one)) for one in (*plain(other), *neighbors(other))]
         hidden = [(one, wire.send(token, one)) for one in tricks(own, other)]
     assert [one for one, answer in (*named, *hidden) if is_allowed(answer, other)] == []
     assert [(one, answer) for one, answer in named if answer.status != 403] == []

@@ -88,7 +88,7 @@ def plain(other):
     yield Attempt("delete all", "DELETE", f"secret/metadata/{place}/new")
 
 
-def beside(other):
+def neighbors(other):
     """Requests for other objects of the environment, or of all of them, which no component may access."""
     yield Attempt("the mount's list", "LIST", "secret/metadata/")
     yield Attempt("the record of setup", "GET", "secret/data/lessee/setup")

@@ -7,31 +7,8 @@ from hypothesis import strategies as st
 from lessee.core.failures import Failure, Kind
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
-from support.models.world import World, app_spec, folder, ref
-
-A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")
-SLOW = {
-    "one": app_spec(A, B, C, refresh_interval=10.0),
-    "two": app_spec(A, compiled_app="r2", notifies=False, refresh_interval=5.0),
-    "all": app_spec(folder("p/db/"), compiled_app="r3", refresh_interval=10.0),
-}
-REFS = st.sampled_from([A, B, C, D])
-ACTIONS = st.one_of(
-    st.tuples(st.just("run"), st.sampled_from([0.01, 0.3, 1.0, 7.0, 65.0])),
-    st.tuples(st.just("write"), REFS),
-    st.tuples(st.just("delete"), REFS),
-    st.tuples(st.just("deny"), REFS),
-    st.tuples(st.just("allow"), REFS),
-    st.tuples(st.just("vault"), st.sampled_from(["available", "refuses", "hangs"])),
-    st.tuples(st.just("revoke"), st.none()),
-    st.tuples(st.just("disk_full"), st.booleans()),
-    st.tuples(st.just("app_running"), st.booleans()),
-    st.tuples(st.just("crash"), st.none()),
-    st.tuples(st.just("compiled_app"), st.sampled_from(["r1", "r4"])),
-    st.tuples(st.just("refresh"), st.none()),
-    st.tuples(st.just("event_source"), st.booleans()),
-    st.tuples(st.just("report_change"), REFS),
-)
+from support.models.machine_histories import ACTIONS, SLOW, A, B, C
+from support.models.world import World, app_spec, folder
 
 
 @settings(max_examples=80, deadline=None)
@@ -43,8 +20,11 @@ def test_during_an_outage_at_most_fifteen_requests_are_sent_per_minute(seed, act
     for action, argument in actions:
         world.act(action, argument)
     world.vault = vault
-    while (outage := world.state.session.outage) is None or not outage.is_confirmed:
-        world.run(1.0)  # With an event source, the next poll may be a minute away.
+    for _ in range(120):  # With an event source, the next poll may be a minute away.
+        if (outage := world.state.session.outage) is not None and outage.is_confirmed:
+            break
+        world.run(1.0)
+    assert world.state.session.outage is not None
     world.run(60.0)  # The first minute has requests that were pending, and short waits.
     before = len(world.requests)
     world.run(600.0)
