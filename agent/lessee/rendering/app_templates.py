@@ -29,7 +29,7 @@ class CompiledApp(ImmutableStruct, frozen=True):
     @property
     def references(self) -> frozenset[Need]:
         """All secrets that the templates can read."""
-        return frozenset[Need]().union(*(compiled.references for compiled in self.templates))
+        return frozenset[Need]().union(*(compiled.needs for compiled in self.templates))
 
 
 def path_scope_of(config: Config) -> PathScope:

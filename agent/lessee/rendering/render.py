@@ -79,7 +79,7 @@ def _unchanged(before: Rendering, inputs: Inputs) -> Mapping[str, Rendered]:
 
 
 def _is_unchanged(compiled: CompiledTemplate, before: Inputs, now: Inputs) -> bool:
-    return before.environ is now.environ and all(_is_same(need, before, now) for need in compiled.references)
+    return before.environ is now.environ and all(_is_same(need, before, now) for need in compiled.needs)
 
 
 def _is_same(need: Need, before: Inputs, now: Inputs) -> bool:

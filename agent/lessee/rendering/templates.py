@@ -1,8 +1,7 @@
 """Compiles templates strictly, with their references known in advance, and renders them to documents."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import NoReturn
 
 from jinja2 import Template, TemplateSyntaxError, nodes
@@ -13,58 +12,54 @@ from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, PathScope,
 from lessee.core.secrets import Secret, SecretValueError, SecretView
 from lessee.rendering.document import Document
 from lessee.rendering.references import FUNCTIONS, references_in
+from lessee.rendering.sandbox.bounds import PER_STEP
 from lessee.rendering.sandbox.environment import Sandbox
 from lessee.rendering.sandbox.fragments import mark_punctuation
+from lessee.rendering.skeletons import Skeleton, marked_calls, marked_text, marks_of, split_paths
 from lessee.rendering.syntax_tree import includes, sets, walk, words
+from lessee.rendering.template_code import Code, GeneratedCode, translated_errors
 
 
-class Code:
-    """A template's text and its Python code. The code is generated on first use, because that is most of the work."""
+class CompiledTemplate(ImmutableStruct, frozen=True, eq=False):
+    """A template that is ready to render, with all secrets that it can read."""
 
-    __slots__ = ("_code", "_sandbox", "_tree", "name", "text")
+    hidden = ("parts",)
 
-    def __init__(self, name: str, text: str, tree: nodes.Template, sandbox: Sandbox) -> None:
-        self.name = name
-        self.text = text
-        self._tree: nodes.Template | None = tree
-        self._sandbox = sandbox
-        self._code: CodeType | None = None
+    parts: tuple[Code, ...]
+    """The template, and all templates that it includes."""
+    needs: tuple[Need, ...]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Code) and (self.name, self.text) == (other.name, other.text)
+        if not isinstance(other, CompiledTemplate):
+            return NotImplemented
+        return self.parts == other.parts and self.references == other.references
 
     __hash__ = None  # type: ignore[assignment]  # It is never a key.
 
-    def get(self) -> CodeType:
-        """The code. Raises TemplateError with file and line."""
-        if self._code is None:
-            assert self._tree is not None
-            try:
-                with _translated_errors(self.name):
-                    self._code = self._sandbox.compile(self._tree, self.name, self.name)
-            except (RecursionError, MemoryError):
-                what, todo = "a part of the template is too long", "split it: an {% if %} may have too many branches"
-                raise TemplateError(what, where=self.name, todo=todo) from None
-            self._tree = None
-        return self._code
+    @property
+    def name(self) -> str:
+        """The template's name, which errors use."""
+        return self.parts[0].name
 
+    @property
+    def references(self) -> frozenset[Need]:
+        """All secrets that the template can read."""
+        return frozenset(self.needs)
 
-class CompiledTemplate(ImmutableStruct, frozen=True):
-    """A template that is ready to render, with all secrets that it can read."""
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of the template's text, which errors may repeat."""
+        return frozenset[str]().union(*(code.words for code in self.parts))
 
-    hidden = ("words", "codes")
-
-    name: str
-    references: frozenset[Need]
-    words: frozenset[str]
-    """The words of the template's text, which errors may repeat."""
-    codes: Mapping[str, Code]
-    """The code of the template and of all included templates."""
+    @property
+    def codes(self) -> Mapping[str, Code]:
+        """The code of the template and of all included templates, by name."""
+        return {code.name: code for code in self.parts}
 
     def prepare(self) -> None:
         """Generate all code now instead of with the first rendering. Raises TemplateError."""
-        for code in self.codes.values():
-            code.get()
+        for code in self.parts:
+            code.generated.get()
 
 
 class Compiler:
@@ -76,9 +71,16 @@ class Compiler:
         self._scope = scope
         self._sandbox = Sandbox(FUNCTIONS)
         self._parts: dict[str, _Source] = {}
+        self._shared: dict[str, CompiledTemplate] = {}
+        # A compiler with another parser makes other trees of the same text.
+        self._shares = type(self).parse is Compiler.parse
+        self._seen: set[int] = set()
+        self._skeletons: dict[tuple[str, ...], Skeleton | None] = {}
 
     def compile(self, name: str) -> CompiledTemplate:
         """Raises TemplateListError with all errors in the template and its includes, by file and line."""
+        if (shared := self._compile_shared(name)) is not None:
+            return shared
         parts: dict[str, _Source] = {}
         self._gather(name, parts)
         problems = [problem for part in parts.values() for problem in part.problems]
@@ -87,43 +89,109 @@ class Compiler:
         if problems:
             raise TemplateListError(problems)
         return CompiledTemplate(
-            name=name,
-            references=frozenset[Need]().union(*(part.references for part in parts.values())),
-            words=frozenset[str]().union(*(part.words for part in parts.values())),
-            codes={name: part.code for name, part in parts.items() if part.code is not None},
+            tuple(part.code for part in parts.values() if part.code is not None),
+            tuple(frozenset[Need]().union(*(part.references for part in parts.values()))),
         )
 
     def parse(self, text: str, name: str) -> nodes.Template:
         """The syntax tree of a template. Raises TemplateSyntaxError."""
         return self._sandbox.parse(text, name, name)
 
+    def _compile_shared(self, name: str) -> CompiledTemplate | None:
+        """The template, if it has the skeleton of an earlier one, and no errors."""
+        if self._shares and name not in self._shared and name not in self._parts:
+            try:
+                text = self._load(name)
+            except TemplateError as exc:
+                self._parts[name] = _Source(problems=(exc,))
+                return None
+            if (template := self._with_known_skeleton(name, text)) is not None:
+                self._shared[name] = template
+            else:
+                self._parts[name] = self._part(name, text)
+        return self._shared.get(name)
+
+    def _with_known_skeleton(self, name: str, text: str) -> CompiledTemplate | None:
+        if (split := split_paths(text)) is None:
+            return None
+        pieces, paths = split
+        if pieces not in self._skeletons:
+            # Most templates are unlike all others: only the second one of a kind is worth a skeleton.
+            if (kind := hash(pieces)) not in self._seen:
+                self._seen.add(kind)
+                return None
+            self._skeletons[pieces] = self._skeleton(pieces)
+        skeleton = self._skeletons[pieces]
+        needs = skeleton.needs(paths) if skeleton is not None else None
+        if skeleton is None or needs is None:
+            return None
+        return CompiledTemplate((Code(name, text, skeleton.code, paths),), needs)
+
+    def _skeleton(self, pieces: tuple[str, ...]) -> Skeleton | None:
+        """The skeleton of these pieces; None if templates with these pieces cannot share their code."""
+        marks = marks_of(pieces)
+        text = marked_text(pieces)
+        try:
+            tree = self.parse(text, _SKELETON)
+        except TemplateSyntaxError:
+            return None
+        found = list(walk(tree))
+        calls = marked_calls(found, marks)
+        source = self._source(_SKELETON, text, tree, found, marks)
+        if calls is None or source.code is None or source.problems or source.includes:
+            return None
+        # A macro of this name would get the marks instead of the function.
+        if any(_unset({_SKELETON: source})) or not FUNCTIONS.keys().isdisjoint(source.sets):
+            return None
+        try:
+            source.code.generated.get()
+        except TemplateError:
+            return None
+        return Skeleton(source.code.generated, calls, source.references, self._scope)
+
     def _gather(self, name: str, into: "dict[str, _Source]") -> None:
         if name in into:
             return
         if name not in self._parts:
-            self._parts[name] = self._part(name)
+            self._parts[name] = self._loaded(name)
         into[name] = self._parts[name]
         for included in into[name].includes:
             self._gather(included, into)
 
-    def _part(self, name: str) -> "_Source":
+    def _loaded(self, name: str) -> "_Source":
         try:
-            text = self._load(name)
-            with _translated_errors(name):
+            # A file is read once, so that what is rendered is what its stamp says.
+            text = self._shared[name].parts[0].text if name in self._shared else self._load(name)
+        except TemplateError as exc:
+            return _Source(problems=(exc,))
+        return self._part(name, text)
+
+    def _part(self, name: str, text: str) -> "_Source":
+        try:
+            with translated_errors(name):
                 tree = self.parse(text, name)
         except TemplateError as exc:
             return _Source(problems=(exc,))
-        found = list(walk(tree))
+        return self._source(name, text, tree, list(walk(tree)))
+
+    def _source(
+        self,
+        name: str,
+        text: str,
+        tree: nodes.Template,
+        found: Sequence[nodes.Node],
+        marks: tuple[str, ...] | None = None,
+    ) -> "_Source":
         read, included = list(references_in(found, name, self._scope)), list(includes(found, name))
         results = (*self._disallowed(found, name), *read, *included)
         known = self._sandbox.globals.keys()
         names = (node for node in found if isinstance(node, nodes.Name) and node.ctx == "load")
         unset = frozenset((node.name, node.lineno) for node in names if node.name not in known)
         mark_punctuation(found)
+        generated = GeneratedCode(name, tree, self._sandbox, frozenset(words(found)), marks)
         return _Source(
-            code=Code(name, text, tree, self._sandbox),
+            code=Code(name, text, generated),
             references=frozenset(need for need in read if not isinstance(need, TemplateError)),
-            words=frozenset(words(found)),
             includes=tuple(one for one in included if isinstance(one, str)),
             sets=frozenset(sets(found)),
             unset=unset,
@@ -155,6 +223,8 @@ class Renderer:
         self._folders = folders
         self._dynamic = dynamic
         self._environ = environ
+        self._paths: Mapping[str, str] = {}
+        self._shared: dict[GeneratedCode, Template] = {}
         # Each set of secrets has its own sandbox, because Jinja caches imported templates with the values in them.
         self._sandbox = Sandbox(
             {
@@ -169,17 +239,35 @@ class Renderer:
 
     def render(self, compiled: CompiledTemplate) -> Document:
         """Render a template. Raises TemplateError with file and line, and never with a value."""
-        self._sandbox.load_from({name: code.get for name, code in compiled.codes.items()})
+        self._paths = compiled.parts[0].paths
         try:
-            return Document(compiled.name, self._sandbox.run(compiled.name))
+            return Document(compiled.name, self._sandbox.run(self._template(compiled)))
         except RecursionError as exc:
             endless = SecretValueError("a macro, block or loop calls itself without end", todo="end the recursion")
             raise _described(endless.with_traceback(exc.__traceback__), compiled) from None
         except Exception as exc:  # noqa: BLE001  # The text of any exception may contain a value.
             raise _described(exc, compiled) from None
 
+    def _template(self, compiled: CompiledTemplate) -> Template:
+        generated = compiled.parts[0].generated
+        if generated.marks is None:
+            self._sandbox.load_from({code.name: code.generated.get for code in compiled.parts})
+            return self._sandbox.get_template(compiled.name)
+        if (template := self._shared.get(generated)) is None:
+            template = self._shared[generated] = self._sandbox.template_of(generated.get(), self._sandbox.globals)
+        template.name = compiled.name
+        return template
+
+    def _path(self, literal: str) -> str:
+        """The path that the code names, or that it has a mark for."""
+        if (path := self._paths.get(literal)) is None:
+            return literal
+        self._sandbox.spend(len(path) // PER_STEP)  # As much as for a literal in the code.
+        return path
+
     def _secret(self, literal: str, version: int | None = None) -> SecretView:
-        return SecretView(literal, self._secrets[self._scope.secret(literal, version)].data)
+        path = self._path(literal)
+        return SecretView(path, self._secrets[self._scope.secret(path, version)].data)
 
     def _all_secrets(self, literal: str) -> SecretView:
         folder = literal.rstrip("/")
@@ -187,7 +275,8 @@ class Renderer:
         return SecretView(literal, {name: SecretView(f"{folder}/{name}", s.data) for name, s in inside.items()})
 
     def _leased(self, literal: str, /, **keywords: Parameter) -> SecretView:
-        return SecretView(literal, self._dynamic[self._scope.dynamic(literal, **keywords)].data)
+        path = self._path(literal)
+        return SecretView(path, self._dynamic[self._scope.dynamic(path, **keywords)].data)
 
     def _certificate(self, literal: str, /, **keywords: Parameter) -> SecretView:
         return SecretView(literal, self._dynamic[self._scope.certificate(literal, **keywords)].data)
@@ -211,7 +300,6 @@ class _Source(ImmutableStruct, frozen=True):
     code: Code | None = None
     """None for a template that could not be read."""
     references: frozenset[Need] = frozenset()
-    words: frozenset[str] = frozenset()
     includes: tuple[str, ...] = ()
     sets: frozenset[str] = frozenset()
     """The variables that it sets anywhere."""
@@ -220,24 +308,8 @@ class _Source(ImmutableStruct, frozen=True):
     problems: tuple[TemplateError, ...] = ()
 
 
+_SKELETON = "skeleton"
 _RULES: Mapping[type[nodes.Node], str] = {nodes.Filter: "unknown-filter", nodes.Test: "unknown-test"}
-
-
-@contextmanager
-def _translated_errors(name: str) -> Iterator[None]:
-    """Translates Jinja's errors. They quote only the template, because there are no values yet."""
-    try:
-        yield
-    except TemplateSyntaxError as exc:
-        where = f"{name}:{exc.lineno}"
-        raise TemplateError(str(exc.message), where=where, rule="template-syntax") from None
-    except SyntaxError as exc:  # From Python, about Jinja's code: a duplicate argument, or too many nested loops.
-        what = f"the template's Python code would be invalid: {exc.msg}"
-        todo = "rewrite that part"
-        raise TemplateError(what, where=name, todo=todo, rule="template-syntax") from None
-    except ValueError:  # Python converts numbers of at most 4,300 digits.
-        what, todo = "a number in the template is too long", "write it as a string"
-        raise TemplateError(what, where=name, todo=todo, rule="template-syntax") from None
 
 
 def _unset(parts: Mapping[str, _Source]) -> Iterator[TemplateError]:

@@ -64,10 +64,15 @@ class Sandbox(SandboxedEnvironment):
         """Set the templates that can run, with their compiled code."""
         self.loader = _Loader(codes)
 
-    def run(self, name: str) -> tuple[str | Placeholder, ...]:
+    def template_of(self, code: CodeType, variables: MutableMapping[str, Any]) -> Template:
+        """A template with this code, and with the variables that are set outside of it."""
+        template = Template.from_code(self, code, variables)
+        template.root_render_func = partial(self.include, template.root_render_func)
+        return template
+
+    def run(self, template: Template) -> tuple[str | Placeholder, ...]:
         """Run a template. Raises SecretValueError, and any exception of its expressions."""
         self.budget.reset()
-        template = self.get_template(name)
         stream: Any = template.root_render_func(template.new_context())
         try:
             return parts_of(stream, self.budget)
@@ -185,9 +190,7 @@ class _Loader(BaseLoader):
         name: str,
         globals: MutableMapping[str, Any] | None = None,  # noqa: A002  # Jinja's name.
     ) -> Template:
-        template = Template.from_code(environment, self._codes[name](), globals or {})
-        template.root_render_func = partial(environment.include, template.root_render_func)  # type: ignore[attr-defined]
-        return template
+        return environment.template_of(self._codes[name](), globals or {})  # type: ignore[attr-defined,no-any-return]
 
 
 class _Undefined(StrictUndefined):
