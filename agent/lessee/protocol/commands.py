@@ -275,7 +275,9 @@ class Log(ImmutableStruct, frozen=True):
     fields: Mapping[str, object]
 
 
-SessionCommand = Login | RenewToken | LookUpToken | RevokeToken
+TokenCommand = Login | RenewToken | LookUpToken
+"""Of the token in use."""
+SessionCommand = TokenCommand | RevokeToken
 ReadingCommand = DetectKvVersion | ListFolder | ReadMetadata | ReadSecret
 LeaseCommand = IssueSecret | RenewLease | LookUpLease | RevokeLease
 VaultCommand = SessionCommand | ReadingCommand | LeaseCommand | ReportVersions

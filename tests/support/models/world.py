@@ -20,6 +20,7 @@ from lessee.core.tokens import Token
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from lessee.protocol.app_spec import AppSpec, ReportTarget
+from support.models.stored_deadlines import check_deadlines
 
 MAX_IDLE_STEPS = 10
 """Consecutive steps without an event and without any time between them, after which the machine is in a loop."""
@@ -324,6 +325,7 @@ class World:
     def take(self, *events):
         self.expire_old()
         self.state, commands = steps(self.state, events, self.now)
+        check_deadlines(self.state)
         for command in commands:
             self.obey(command)
 

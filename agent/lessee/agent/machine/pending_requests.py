@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from lessee.agent.machine.table import TableEditor
 from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.immutable import replace
 from lessee.protocol.commands import (
@@ -46,7 +47,7 @@ def postpone(tx: Transaction, command: ItemCommand) -> None:
         items[key] = replace(item, attempts=item.attempts + 1, since=since, next_at=next_at)
 
 
-def _item(tx: Transaction, command: ItemCommand) -> tuple[dict[Any, Any], object]:
+def _item(tx: Transaction, command: ItemCommand) -> tuple[TableEditor[Any, Any], object]:
     match command:
         case DetectKvVersion():
             return tx.mounts, command.mount

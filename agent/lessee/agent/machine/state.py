@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from msgspec import field
 
 from lessee.agent.machine.apps.state import App, VersionReport
-from lessee.agent.machine.kv.state import EventSource, KvFolder, KvMount, KvSecret
-from lessee.agent.machine.leases.state import HeldLease, Issuance
+from lessee.agent.machine.kv.state import FOLDERS, MOUNTS, SECRETS, EventSource, KvFolder, KvMount, KvSecret
+from lessee.agent.machine.leases.state import ISSUANCES, LEASES, HeldLease, Issuance
 from lessee.agent.machine.session.state import Session
+from lessee.agent.machine.table import Table, TableKind
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import DynamicSecret, Folder, Ref
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.protocol.commands import VaultCommand
 
 
@@ -37,19 +38,41 @@ class Counters(ImmutableStruct, frozen=True):
     leases_revoked: int = 0
 
 
+APPS = TableKind[App]()
+VERSION_REPORTS = TableKind[VersionReport]()
+DEADLINES = TableKind[float](float)
+"""Of items whose deadlines depend on other items as well, and are therefore stored."""
+
+
+class Deadlines(ImmutableStruct, frozen=True):
+    """When a planner has something to do for an item that does not change until then."""
+
+    apps: Table[str, float] = Table(DEADLINES)
+    version_reports: Table[str, float] = Table(DEADLINES)
+    """By app."""
+    issuances: Table[DynamicSecret, float] = Table(DEADLINES)
+    leases: Table[str, float] = Table(DEADLINES)
+    """What needs no request to Vault: a lease has ended, or is forgotten."""
+    renewals: Table[str, float] = Table(DEADLINES)
+    revocations: Table[str, float] = Table(DEADLINES)
+
+
 class State(ImmutableStruct, frozen=True):
     """The whole state. `random_state` is that of the random numbers, so that a step is a pure function."""
 
     random_state: int
     session: Session = Session()
-    mounts: Mapping[str, KvMount] = field(default_factory=dict)
-    folders: Mapping[Folder, KvFolder] = field(default_factory=dict)
-    secrets: Mapping[Ref, KvSecret] = field(default_factory=dict)
-    issuances: Mapping[DynamicSecret, Issuance] = field(default_factory=dict)
-    leases: Mapping[str, HeldLease] = field(default_factory=dict)
-    apps: Mapping[str, App] = field(default_factory=dict)
-    version_reports: Mapping[str, VersionReport] = field(default_factory=dict)
+    mounts: Table[str, KvMount] = Table(MOUNTS)
+    folders: Table[Folder, KvFolder] = Table(FOLDERS)
+    secrets: Table[Ref, KvSecret] = Table(SECRETS)
+    issuances: Table[DynamicSecret, Issuance] = Table(ISSUANCES)
+    leases: Table[str, HeldLease] = Table(LEASES)
+    apps: Table[str, App] = Table(APPS)
+    apps_by_need: Mapping[Need, tuple[str, ...]] = field(default_factory=dict)
+    """The apps that name a secret or a folder."""
+    version_reports: Table[str, VersionReport] = Table(VERSION_REPORTS)
     """By app."""
+    deadlines: Deadlines = Deadlines()
     requests: Mapping[int, PendingRequest] = field(default_factory=dict)
     event_source: EventSource = EventSource()
     moved_apps: frozenset[str] = frozenset()

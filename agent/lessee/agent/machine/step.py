@@ -9,11 +9,11 @@ A handler first takes in the event. The planners then decide what is due at `now
 from the state each time, and a response that never arrives has a deadline.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from lessee.agent.machine.apps.fallback import on_fallback_failed, on_snapshot_saved
-from lessee.agent.machine.apps.lifecycle import plan_apps
+from lessee.agent.machine.apps.lifecycle import plan_apps, set_app_deadlines
 from lessee.agent.machine.apps.notification import on_notification_failed, on_notified, retry_notification
 from lessee.agent.machine.apps.publication import on_publish_failed, on_published, on_withdrawn
 from lessee.agent.machine.apps.readiness import (
@@ -32,12 +32,14 @@ from lessee.agent.machine.apps.version_reports import (
     plan_version_reports,
     repeat_reports,
     retry_denied_reports,
+    set_report_deadlines,
 )
 from lessee.agent.machine.kv.event_source import on_event_source_changed, on_secrets_changed
 from lessee.agent.machine.kv.needs import configure_kv, matches
 from lessee.agent.machine.kv.polling import retry_with_new_token
 from lessee.agent.machine.kv.read_failures import on_read_failed
 from lessee.agent.machine.kv.reading import (
+    forget_listings,
     on_folder_listed,
     on_kv_version_detected,
     on_metadata_read,
@@ -53,6 +55,7 @@ from lessee.agent.machine.leases.issuance import (
     on_secret_issued_late,
     plan_issuance,
     replace_leases_of_other_tokens,
+    set_issuance_deadlines,
 )
 from lessee.agent.machine.leases.release import (
     on_lease_revoked,
@@ -60,8 +63,14 @@ from lessee.agent.machine.leases.release import (
     on_token_revoked,
     plan_release,
     revocation_ended,
+    set_release_deadlines,
 )
-from lessee.agent.machine.leases.renewal import on_lease_renewed, on_renewal_failed, plan_renewals
+from lessee.agent.machine.leases.renewal import (
+    on_lease_renewed,
+    on_renewal_failed,
+    plan_renewals,
+    set_renewal_deadlines,
+)
 from lessee.agent.machine.pending_requests import has_failed, postpone, request_ended
 from lessee.agent.machine.session.login import (
     on_logged_in,
@@ -77,8 +86,10 @@ from lessee.agent.machine.state import PendingRequest, State
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
+from lessee.core.paths import Need
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
+from lessee.protocol.app_spec import AppSpec
 
 PLANNERS = (
     plan_session,
@@ -89,6 +100,16 @@ PLANNERS = (
     plan_version_reports,
     plan_release,
 )
+
+NOTES = (
+    forget_listings,
+    set_renewal_deadlines,
+    set_issuance_deadlines,
+    set_release_deadlines,
+    set_app_deadlines,
+    set_report_deadlines,
+)
+"""What the planners need to know in the next step."""
 
 
 def start(seed: int) -> State:
@@ -109,6 +130,8 @@ def steps(state: State, events: Sequence[ev.Event], now: float) -> tuple[State, 
     _abandon_late_requests(tx)
     for plan in PLANNERS:
         plan(tx)
+    for note in NOTES:
+        note(tx)
     return tx.commit()
 
 
@@ -182,11 +205,20 @@ def _handle_app_event(tx: Transaction, event: ev.AppEvent) -> None:
 
 
 def _configure(tx: Transaction, event: ev.Configured) -> None:
-    tx.moved_apps = event.moved_apps
+    tx.moved_apps, tx.apps_by_need = event.moved_apps, _apps_by_need(event.apps)
     configure_kv(tx, event.apps)
     configure_leases(tx, event.apps)
     configure_apps(tx, event.apps)
     configure_version_reports(tx, event.apps)
+
+
+def _apps_by_need(specs: Mapping[str, AppSpec]) -> Mapping[Need, tuple[str, ...]]:
+    apps: dict[Need, tuple[str, ...]] = {}
+    for name, spec in specs.items():
+        alone = (name,)
+        for need in spec.needs:
+            apps[need] = apps[need] + alone if need in apps else alone
+    return apps
 
 
 def _refresh(tx: Transaction, event: ev.RefreshRequested) -> None:
@@ -200,7 +232,7 @@ def _refresh(tx: Transaction, event: ev.RefreshRequested) -> None:
 
 
 def _handle_answer(tx: Transaction, event: ev.Answer) -> None:
-    request = tx.requests.pop(event.request_id, None)
+    request = tx.end_request(event.request_id)
     if request is None:  # It was abandoned.
         if isinstance(event, ev.SecretIssued):
             on_secret_issued_late(tx, event.lease)

@@ -10,6 +10,7 @@ from lessee.core.generation import Generation
 from lessee.core.immutable import replace
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
+from support.models.stored_deadlines import altered
 from support.models.world import REPORTS, World, app_spec, creds, ref
 
 A, B = ref("p/db/a"), ref("p/db/b")
@@ -224,7 +225,7 @@ def test_a_generation_with_an_expired_lease_is_no_rollback_target():
 def _with_ended(world, id_):
     leases = dict(world.state.leases)
     leases[id_] = replace(leases[id_], ended_at=world.now)
-    return replace(world.state, leases=leases)
+    return altered(world.state, world.now, leases=leases)
 
 
 def test_the_failed_generation_is_retried_once_the_lease_of_the_restored_one_expires():

@@ -8,6 +8,7 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
+from support.models.stored_deadlines import altered
 from support.models.world import World, app_spec, creds, ref
 
 A = ref("p/db/a")
@@ -175,7 +176,8 @@ def test_a_token_that_expired_during_its_revocation_is_forgotten(fails):
     assert token in world.state.session.replaced_tokens
     former = dict(world.state.session.replaced_tokens)
     del former[token]
-    world.state = replace(world.state, session=replace(world.state.session, replaced_tokens=former))
+    session = replace(world.state.session, replaced_tokens=former)
+    world.state = altered(world.state, world.now, session=session)
     world.take(ev.RequestFailed(call, Failure(Kind.PATH_ERROR, "500")) if fails else ev.Revoked(call))
     assert token not in world.state.session.replaced_tokens
 

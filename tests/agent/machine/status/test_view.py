@@ -15,6 +15,7 @@ from lessee.core.immutable import replace
 from lessee.core.secrets import Secret
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
+from support.models.stored_deadlines import altered
 from support.models.world import World, app_spec, creds, folder, ref
 
 CANARY = "HUNTER2-c4n4ry"
@@ -364,7 +365,8 @@ def test_a_lease_without_ttl_and_a_superseded_lease_are_recognizable():
     held = made.state.leases["l1"]
     endless = replace(held, lease=replace(held.lease, ttl=0.0, token="none"), renew_at=float("inf"))
     superseded = replace(held, status="superseded", lease=replace(held.lease, id="l0", lease_id=""))
-    made.state = replace(made.state, leases={"l1": replace(endless, replace_at=float("inf")), "l0": superseded})
+    leases = {"l1": replace(endless, replace_at=float("inf")), "l0": superseded}
+    made.state = altered(made.state, made.now, leases=leases)
     first, second = made.status()["leases"]
     assert (first["expires_at"], first["expires_in"], first["renew_at"]) == (None, None, None)
     assert (second["state"], second["lease_id"]) == ("retiring", None)
@@ -403,7 +405,7 @@ def test_a_failed_issuance_or_renewal_is_a_problem_with_a_remedy():
 def test_problems_of_several_identities_name_their_apps():
     one, two = world(A), Vault({"db": app_spec(B)}, failing={cmd.Login: Failure(Kind.DENIED, "no such role")})
     two.run(2.0)
-    gone = replace(two.account, id="5678", state=replace(two.state, apps={}))
+    gone = replace(two.account, id="5678", state=altered(two.state, two.now, apps={}))
     found = status([one.account, two.account, gone], one.now, WALL, environment=None)
     assert [identity["apps"] for identity in found["identities"]] == [["web"], ["db"], []]
     assert found["problems"] == [

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.kv.needs import matches
+from lessee.agent.machine.kv.state import has_failed
+from lessee.agent.machine.leases.state import not_issued
 from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import StateView
 from lessee.core.failures import Failure, Kind
@@ -102,8 +104,8 @@ def last_checked_at(state: State, ref: Ref) -> float | None:
 
 def input_failures(state: StateView, app: App) -> Mapping[str, Failure]:
     """Why inputs of an app are not available, by path."""
-    tables = (state.mounts, state.folders, state.secrets, state.issuances)
-    if all(item.failure is None for table in tables for item in table.values()):
+    failed = sum(table.count(has_failed) for table in (state.mounts, state.folders, state.secrets))
+    if not failed and not state.issuances.count(not_issued):
         return {}  # The usual case, while a thousand secrets are read.
     failures: dict[str, Failure | None] = {}
     for need in app.spec.needs:

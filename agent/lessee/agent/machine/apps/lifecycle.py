@@ -3,8 +3,9 @@
 inputs changed ──► render ──► check ──► publish ──► notify ──► probe ──► prune
 """
 
-from collections.abc import Iterator
+from functools import partial
 
+from lessee.agent.machine.affected import affected_apps, note_deadlines
 from lessee.agent.machine.apps.fallback import (
     fallback_due_at,
     may_save_snapshot,
@@ -17,6 +18,9 @@ from lessee.agent.machine.apps.notification import notification_due_at, notify
 from lessee.agent.machine.apps.publication import prune, prune_due_at
 from lessee.agent.machine.apps.readiness import plan_retry_of_rolled_back, probe, probe_due_at
 from lessee.agent.machine.apps.rendering import render, render_due_at
+from lessee.agent.machine.apps.state import App
+from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import StateView, Transaction
 
 
@@ -24,7 +28,7 @@ def plan_apps(tx: Transaction) -> None:
     """Start what is due for each app."""
     if tx.stopping:
         return
-    for name in tx.apps:
+    for name in tx.apps.in_order({*affected_apps(tx), *tx.app_deadlines.due(tx.now)}):
         if tx.now >= render_due_at(tx, tx.apps[name]):
             render(tx, name)
         plan_fallback_bar(tx, name)
@@ -41,14 +45,23 @@ def plan_apps(tx: Transaction) -> None:
             prune(tx, name)
 
 
-def app_deadlines(state: StateView) -> Iterator[float]:
+def next_app_at(state: State) -> float:
     """When `plan_apps` has something to do."""
-    if state.stopping:
-        return
-    for app in state.apps.values():
-        yield render_due_at(state, app)
-        yield fallback_due_at(state, app)
-        yield snapshot_due_at(state, app)
-        yield probe_due_at(app)
-        yield notification_due_at(app)
-        yield prune_due_at(app)
+    return NEVER if state.stopping else state.deadlines.apps.first_due_at
+
+
+def set_app_deadlines(tx: Transaction) -> None:
+    """Note when the apps are due that this step concerns."""
+    note_deadlines(tx.app_deadlines, tx.apps, affected_apps(tx), partial(app_due_at, tx))
+
+
+def app_due_at(state: StateView, app: App) -> float:
+    """When something is due for an app."""
+    return min(
+        render_due_at(state, app),
+        fallback_due_at(state, app),
+        snapshot_due_at(state, app),
+        probe_due_at(app),
+        notification_due_at(app),
+        prune_due_at(app),
+    )

@@ -3,8 +3,9 @@
 published ──► notified ──► ready ──► reported: only then may the rotator revoke the previous version
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
+from lessee.agent.machine.affected import affected_reports
 from lessee.agent.machine.apps.inputs import Inputs
 from lessee.agent.machine.apps.state import App, VersionReport
 from lessee.agent.machine.session.outage import may_request
@@ -53,7 +54,8 @@ def plan_version_reports(tx: Transaction) -> None:
     """Send the reports that are due."""
     if not may_report(tx):
         return
-    for name, app in tx.apps.items():
+    for name in tx.apps.in_order({*affected_reports(tx), *tx.report_deadlines.due(tx.now)}):
+        app = tx.apps[name]
         if tx.now >= report_due_at(tx, app, name) and may_report(tx):
             report, target = tx.version_reports.get(name, _NO_REPORT), app.spec.report_target
             number = app.publication.number if app.publication is not None else 0
@@ -63,10 +65,18 @@ def plan_version_reports(tx: Transaction) -> None:
             tx.send(ReportVersions(request, name, path, _reportable(tx, app) or {}, number, previous))
 
 
-def report_deadlines(state: StateView) -> Iterator[float]:
+def next_report_at(state: State) -> float:
     """When `plan_version_reports` has something to do."""
-    if may_report(state):
-        yield from (report_due_at(state, app, name) for name, app in state.apps.items())
+    return state.deadlines.version_reports.first_due_at if may_report(state) else NEVER
+
+
+def set_report_deadlines(tx: Transaction) -> None:
+    """Note when the reports are due that this step concerns."""
+    for name in affected_reports(tx):
+        tx.report_deadlines[name] = report_due_at(tx, tx.apps[name], name)
+    for name in tx.apps.changes:
+        if name not in tx.apps:
+            tx.report_deadlines.pop(name, None)
 
 
 def may_report(state: StateView) -> bool:

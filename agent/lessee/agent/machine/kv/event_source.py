@@ -4,7 +4,8 @@ An event is only a hint: it costs one read of a path that is read anyway, at a l
 value. When the source fails, each path is polled within its `refresh_interval` again.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from lessee.agent.machine.kv.state import EventSource
 from lessee.agent.machine.session.state import NEVER
@@ -37,12 +38,17 @@ def _affected_needs(state: State, change: Change) -> Iterator[Need]:
         yield ref
     folder = state.folders.get(ref.folder)
     if folder is not None and folder.reads_all:
-        is_new = ref.path.removeprefix(ref.folder.path) not in (folder.names or ())
+        is_new = not _is_among(folder.names or (), ref.path.removeprefix(ref.folder.path))
         if is_new or change.operation == "remove":
             yield ref.folder
     if change.operation == "rotate":
         path = f"{change.mount}/{change.path}"
         yield from (need for need in state.issuances if need.path == path)
+
+
+def _is_among(names: Sequence[str], name: str) -> bool:
+    index = bisect_left(names, name)
+    return index < len(names) and names[index] == name
 
 
 def on_event_source_changed(tx: Transaction, event: EventSourceChanged) -> None:
@@ -60,23 +66,25 @@ def on_event_source_changed(tx: Transaction, event: EventSourceChanged) -> None:
 
 def on_secrets_changed(tx: Transaction, event: SecretsChanged) -> None:
     """Read what the source names, within the rate limit."""
+    slots = {need: slot for need, slot in tx.event_source.next_slots.items() if slot > tx.now}
     for need in sorted(event.needs, key=str):
         match need:
             case Ref() if need in tx.secrets and need.version is None:
                 secret = tx.secrets[need]
                 if secret.event_due_at == NEVER:
-                    tx.secrets[need] = replace(secret, event_due_at=_next_slot(tx, need))
+                    tx.secrets[need] = replace(secret, event_due_at=_next_slot(tx, slots, need))
             case Folder() if need in tx.folders:
                 folder = tx.folders[need]
                 if folder.event_due_at == NEVER:
-                    tx.folders[need] = replace(folder, event_due_at=_next_slot(tx, need))
+                    tx.folders[need] = replace(folder, event_due_at=_next_slot(tx, slots, need))
             case DynamicSecret() if need in tx.issuances:
                 held = tx.leases.get(tx.issuances[need].lease or "")
                 if held is not None and held.lease.static and held.replace_at > tx.now:
-                    at = min(held.replace_at, _next_slot(tx, need))
+                    at = min(held.replace_at, _next_slot(tx, slots, need))
                     tx.leases[held.lease.id] = replace(held, replace_at=at)
             case _:
                 pass  # No template reads it any more, or it is a pinned version, which never changes.
+    tx.event_source = replace(tx.event_source, next_slots=slots)
 
 
 def poll_interval(source: EventSource, refresh_interval: float) -> float:
@@ -84,16 +92,15 @@ def poll_interval(source: EventSource, refresh_interval: float) -> float:
     return max(refresh_interval, source.poll_interval) if source.live else refresh_interval
 
 
-def _next_slot(tx: Transaction, need: Need) -> float:
+def _next_slot(tx: Transaction, slots: dict[Need, float], need: Need) -> float:
     """When to read it: now, or later if it or all paths together were named often.
 
     https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
     """
     source, now = tx.event_source, tx.now
-    at, slot = _take_slot(source.next_slots.get(need, now), now, PATH_INTERVAL, PATH_BURST)
+    at, slots[need] = _take_slot(slots.get(need, now), now, PATH_INTERVAL, PATH_BURST)
     at_of_all, slot_of_all = _take_slot(source.next_slot_of_all, now, TOTAL_INTERVAL, TOTAL_BURST)
-    slots = {other: slot for other, slot in source.next_slots.items() if slot > now}
-    tx.event_source = replace(source, next_slots={**slots, need: slot}, next_slot_of_all=slot_of_all)
+    tx.event_source = replace(source, next_slot_of_all=slot_of_all)
     # Many agents receive the event at the same moment.
     jitter = source.jitter * tx.random() if source.jitter else 0.0
     return max(at, at_of_all) + jitter

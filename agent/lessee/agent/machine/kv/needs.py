@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from lessee.agent.machine.kv.polling import lists_metadata, members
+from lessee.agent.machine.affected import apps_that_need
+from lessee.agent.machine.kv.polling import lists_metadata, members, new_secret
 from lessee.agent.machine.kv.state import KvFolder, KvMount, KvSecret
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
@@ -20,16 +21,16 @@ def configure_kv(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
                 intervals[need] = min(spec.refresh_interval, intervals.get(need, spec.refresh_interval))
     for name in {need.mount for need in intervals}:
         tx.mounts.setdefault(name, KvMount())
-    tx.folders = _folders(tx, intervals)
+    tx.folders.replace_all(_folders(tx, intervals))
     needed = {need for need in intervals if isinstance(need, Ref)}
     needed |= {ref for folder in tx.folders for ref in members(tx, folder)}
-    tx.secrets = {ref: _secret(tx, ref) for ref in sorted(needed, key=str)}
+    tx.secrets.replace_all({ref: _secret(tx, ref) for ref in sorted(needed, key=str)})
 
 
 def _secret(tx: Transaction, ref: Ref) -> KvSecret:
     known = tx.secrets.get(ref)
     if known is None:
-        return KvSecret(polls_data=tx.mounts[ref.mount].version == 1)
+        return new_secret(tx, ref)
     folder = tx.folders.get(ref.folder)
     if folder is None or folder.lists_metadata or ref.version is not None:
         return known
@@ -56,7 +57,8 @@ def _folder(tx: Transaction, folder: Folder, refs: list[Ref], intervals: Mapping
         return replace(known, refresh_interval=interval, refs=tuple(sorted(refs)), next_at=next_at)
     by_list = lists_metadata(tx, folder, refs, reads_all=reads_all)
     next_at = tx.now if reads_all or by_list else NEVER
-    return KvFolder(interval, tuple(sorted(refs)), reads_all, by_list, next_at=next_at)
+    blocked = not tx.mounts[folder.mount].version
+    return KvFolder(interval, tuple(sorted(refs)), reads_all, by_list, blocked, next_at=next_at)
 
 
 def _at_the_latest(tx: Transaction, at: float, refresh_interval: float) -> float:
@@ -72,7 +74,6 @@ def matches(need: Need, path: str) -> bool:
 
 def mark_dirty(tx: Transaction, need: Need) -> None:
     """Render the apps that need this again."""
-    for name, app in tx.apps.items():
-        needs = app.spec.needs
-        if not app.dirty and (need in needs or (isinstance(need, Ref) and need.folder in needs)):
-            tx.apps[name] = replace(app, dirty=True)
+    for name in apps_that_need(tx, need):
+        if not tx.apps[name].dirty:
+            tx.apps[name] = replace(tx.apps[name], dirty=True)

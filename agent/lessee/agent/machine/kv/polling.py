@@ -1,9 +1,9 @@
 """How changes in KV secrets are detected, and when each mount, folder and secret is checked next."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from lessee.agent.machine.kv.event_source import poll_interval
-from lessee.agent.machine.kv.state import KvFolder, KvMount, KvSecret
+from lessee.agent.machine.kv.state import KvMount, KvSecret, is_retried
 from lessee.agent.machine.session.outage import may_request
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import StateView, Transaction
@@ -22,10 +22,7 @@ def read_deadlines(state: StateView) -> Iterator[float]:
     """When `plan_reads` has something to do."""
     if free_read_slots(state) == 0:
         return
-    mounts = state.mounts
-    yield from map(mount_due_at, mounts.values())
-    yield from (folder_due_at(mounts, name, folder) for name, folder in state.folders.items())
-    yield from (secret_due_at(mounts, ref, secret) for ref, secret in state.secrets.items())
+    yield from (state.mounts.first_due_at, state.folders.first_due_at, state.secrets.first_due_at)
 
 
 def free_read_slots(state: StateView) -> int:
@@ -36,23 +33,24 @@ def free_read_slots(state: StateView) -> int:
     return max(0, MAX_PENDING_READS - pending)
 
 
-def mount_due_at(mount: KvMount) -> float:
-    """When to detect the version of a mount."""
-    return NEVER if mount.version or mount.request is not None else mount.next_at
+def set_mount(tx: Transaction, name: str, mount: KvMount) -> None:
+    """Set what is known of a mount. While its version is unknown, nothing in it is listed or read."""
+    blocked, was_blocked = not mount.version, not tx.mounts[name].version
+    tx.mounts[name] = mount
+    if blocked is was_blocked:
+        return
+    for folder_name, folder in tx.folders.items():
+        if folder_name.mount == name:
+            tx.folders[folder_name] = replace(folder, blocked=blocked)
+    for ref, secret in tx.secrets.items():
+        if ref.mount == name:
+            tx.secrets[ref] = replace(secret, blocked=blocked)
 
 
-def folder_due_at(mounts: Mapping[str, KvMount], name: Folder, folder: KvFolder) -> float:
-    """When to list a folder."""
-    if folder.request is not None or not mounts[name.mount].version:
-        return NEVER
-    return min(folder.next_at, folder.event_due_at)
-
-
-def secret_due_at(mounts: Mapping[str, KvMount], ref: Ref, secret: KvSecret) -> float:
-    """When to read a secret or its metadata."""
-    if secret.request is not None or not mounts[ref.mount].version:
-        return NEVER
-    return min(secret.next_at, secret.event_due_at)
+def new_secret(tx: Transaction, ref: Ref) -> KvSecret:
+    """A secret that was never read."""
+    version = tx.mounts[ref.mount].version
+    return KvSecret(blocked=not version, polls_data=version == 1)
 
 
 def next_check_of(tx: Transaction, ref: Ref) -> float:
@@ -79,8 +77,7 @@ def retry_read_at(tx: Transaction, ref: Ref, secret: KvSecret, failure: Failure)
 
 def _slowdown(tx: Transaction) -> float:
     """The more paths fail, the longer each of them waits: together they cause few requests."""
-    failing = sum(secret.failure is not None and secret.next_at != NEVER for secret in tx.secrets.values())
-    return max(1.0, failing / MAX_INDEPENDENT_RETRIES)
+    return max(1.0, tx.secrets.count(is_retried) / MAX_INDEPENDENT_RETRIES)
 
 
 def members(tx: Transaction, name: Folder) -> list[Ref]:

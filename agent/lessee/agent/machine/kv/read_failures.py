@@ -1,6 +1,6 @@
 """What a failed read changes: its own path waits or is read in another way, and other paths are not affected."""
 
-from lessee.agent.machine.kv.polling import next_check_of, poll_each_secret, retry_read_at
+from lessee.agent.machine.kv.polling import next_check_of, poll_each_secret, retry_read_at, set_mount
 from lessee.agent.machine.kv.reading import not_found, on_folder_listed, secret_failed
 from lessee.agent.machine.kv.state import KvFolder, KvSecret
 from lessee.agent.machine.session.login import suspect_token
@@ -46,9 +46,8 @@ def _mount_failed(tx: Transaction, name: str, failure: Failure) -> None:
     if mount.failure != failure:
         tx.log("warning", "kv version not detected", mount=name, reason=failure.text)
     next_at, since = tx.retry_at(mount, failure), tx.failing_since(mount)
-    tx.mounts[name] = replace(
-        mount, version=0, failure=failure, attempts=mount.attempts + 1, since=since, next_at=next_at
-    )
+    mount = replace(mount, version=0, failure=failure, attempts=mount.attempts + 1, since=since, next_at=next_at)
+    set_mount(tx, name, mount)
 
 
 def _list_failed(tx: Transaction, command: ListFolder, folder: KvFolder, failure: Failure) -> None:

@@ -1,17 +1,18 @@
 """The reads that the agent sends for KV secrets, and what the responses change."""
 
+from itertools import islice
+
 from lessee.agent.machine.kv.needs import mark_dirty
 from lessee.agent.machine.kv.polling import (
-    folder_due_at,
     free_read_slots,
     members,
-    mount_due_at,
+    new_secret,
     next_check_of,
     next_round,
     poll_each_secret,
     reset_polling,
     retry_read_at,
-    secret_due_at,
+    set_mount,
 )
 from lessee.agent.machine.kv.state import KvMount, KvSecret
 from lessee.agent.machine.session.login import reset_lookup_interval
@@ -35,7 +36,7 @@ def plan_reads(tx: Transaction) -> None:
 
 
 def _send_detections(tx: Transaction, slots: int) -> int:
-    due = [name for name, mount in tx.mounts.items() if tx.now >= mount_due_at(mount)][:slots]
+    due = list(islice(tx.mounts.due(tx.now), slots))
     for name in due:
         request = tx.new_id()
         tx.mounts[name] = replace(tx.mounts[name], request=request)
@@ -44,7 +45,7 @@ def _send_detections(tx: Transaction, slots: int) -> int:
 
 
 def _send_lists(tx: Transaction, slots: int) -> int:
-    due = [name for name, folder in tx.folders.items() if tx.now >= folder_due_at(tx.mounts, name, folder)][:slots]
+    due = list(islice(tx.folders.due(tx.now), slots))
     for name in due:
         folder, request = tx.folders[name], tx.new_id()
         # The regular check also covers the event; a check because of an event does not replace the regular one.
@@ -55,7 +56,7 @@ def _send_lists(tx: Transaction, slots: int) -> int:
 
 
 def _send_reads(tx: Transaction, slots: int) -> int:
-    due = [ref for ref, secret in tx.secrets.items() if tx.now >= secret_due_at(tx.mounts, ref, secret)][:slots]
+    due = list(islice(tx.secrets.due(tx.now), slots))
     for ref in due:
         secret, request = tx.secrets[ref], tx.new_id()
         is_reported = secret.event_due_at <= tx.now
@@ -69,7 +70,7 @@ def _send_reads(tx: Transaction, slots: int) -> int:
 def on_kv_version_detected(tx: Transaction, name: str, version: int) -> None:
     """The mount's version is known. Version 1 has no metadata."""
     had_failed = tx.mounts[name].attempts > 0
-    tx.mounts[name] = KvMount(version=version)
+    set_mount(tx, name, KvMount(version=version))
     tx.log("debug", "kv version detected", mount=name, kv_version=version)
     if had_failed:
         reset_polling(tx, name)
@@ -85,25 +86,37 @@ def on_folder_listed(tx: Transaction, command: ListFolder, event: FolderListed) 
     folder = tx.folders.get(name)
     if folder is None:
         return
-    names = tuple(sorted(event.secrets))
-    tx.folders[name] = replace(folder, names=names, failure=None, attempts=0, last_checked_at=tx.now)
+    folder = replace(folder, failure=None, attempts=0, last_checked_at=tx.now)
+    if event.secrets is folder.listing:
+        tx.folders[name] = folder
+        return
+    names, compares = tuple(sorted(event.secrets)), command.detailed and folder.lists_metadata
+    tx.folders[name] = replace(folder, names=names, listing=event.secrets if compares else None)
     if folder.reads_all and names != folder.names:
         _update_members(tx, name, folder.names or (), names)
-    if command.detailed and folder.lists_metadata:
+    if compares:
         for ref in members(tx, name):
             _compare_metadata(tx, ref, event.secrets.get(ref.path.removeprefix(name.path)))
 
 
 def _update_members(tx: Transaction, name: Folder, before: tuple[str, ...], names: tuple[str, ...]) -> None:
-    is_v1 = tx.mounts[name.mount].version == 1
-    for secret in names:
-        tx.secrets.setdefault(name.ref(secret), KvSecret(polls_data=is_v1))
+    for ref in map(name.ref, names):
+        if ref not in tx.secrets:
+            tx.secrets[ref] = new_secret(tx, ref)
     needed = set(tx.folders[name].refs)
     for secret in set(before) - set(names):
         ref = name.ref(secret)
         if ref not in needed:
             tx.secrets.pop(ref, None)
     mark_dirty(tx, name)
+
+
+def forget_listings(tx: Transaction) -> None:
+    """Compare the next listing of a folder whose secrets have changed, even if it is the same as the last one."""
+    for ref in tx.secrets.changes:
+        folder = tx.folders.get(ref.folder)
+        if folder is not None and folder.listing is not None:
+            tx.folders[ref.folder] = replace(folder, listing=None)
 
 
 def on_metadata_read(tx: Transaction, ref: Ref, event: MetadataRead) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import field
 
 from lessee.agent.machine.session.state import LONG_AGO, NEVER
+from lessee.agent.machine.table import TableKind
 from lessee.core.failures import Failure
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need, Ref
@@ -21,6 +22,11 @@ class KvMount(ImmutableStruct, frozen=True):
     failure: Failure | None = None
     request: int | None = None
 
+    @property
+    def due_at(self) -> float:
+        """When to detect the version."""
+        return NEVER if self.version or self.request is not None else self.next_at
+
 
 class KvFolder(ImmutableStruct, frozen=True):
     """A folder with secrets that templates read, and how changes in it are detected."""
@@ -31,7 +37,11 @@ class KvFolder(ImmutableStruct, frozen=True):
     """Some template reads the whole folder."""
     lists_metadata: bool
     """One LIST returns the metadata of all its secrets. False: the metadata of each secret is read."""
+    blocked: bool = False
+    """The version of its mount is not known: it cannot be listed."""
     names: tuple[str, ...] | None = None
+    listing: Mapping[str, VersionMetadata | None] | None = None
+    """The last LIST, if its metadata was compared and no secret of the folder has changed since."""
     next_at: float = 0.0
     last_checked_at: float | None = None
     attempts: int = 0
@@ -40,6 +50,11 @@ class KvFolder(ImmutableStruct, frozen=True):
     request: int | None = None
     event_due_at: float = NEVER
     """When to list it because of an event."""
+
+    @property
+    def due_at(self) -> float:
+        """When to list it."""
+        return NEVER if self.request is not None or self.blocked else min(self.next_at, self.event_due_at)
 
 
 class KvSecret(ImmutableStruct, frozen=True):
@@ -52,6 +67,8 @@ class KvSecret(ImmutableStruct, frozen=True):
     """Of the version that a listing or the secret's metadata showed last, or of a deleted one."""
     stale: bool = True
     """It must be read: it never was, or it has changed."""
+    blocked: bool = False
+    """The version of its mount is not known: it cannot be read."""
     polls_data: bool = False
     """Its metadata is not readable, or does not exist (KV v1): changes are detected by reading the data."""
     next_at: float = 0.0
@@ -65,6 +82,26 @@ class KvSecret(ImmutableStruct, frozen=True):
     request: int | None = None
     event_due_at: float = NEVER
     """When to read it because of an event."""
+
+    @property
+    def due_at(self) -> float:
+        """When to read it or its metadata."""
+        return NEVER if self.request is not None or self.blocked else min(self.next_at, self.event_due_at)
+
+
+def has_failed(item: "KvMount | KvFolder | KvSecret") -> bool:
+    """Whether the last attempt to read it failed."""
+    return item.failure is not None
+
+
+def is_retried(secret: KvSecret) -> bool:
+    """Whether a secret failed, and has a time at which it is read again."""
+    return secret.failure is not None and secret.next_at != NEVER
+
+
+MOUNTS = TableKind[KvMount](lambda mount: mount.due_at, (has_failed,))
+FOLDERS = TableKind[KvFolder](lambda folder: folder.due_at, (has_failed,))
+SECRETS = TableKind[KvSecret](lambda secret: secret.due_at, (has_failed, is_retried))
 
 
 class EventSource(ImmutableStruct, frozen=True):

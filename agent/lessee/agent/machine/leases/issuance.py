@@ -3,13 +3,16 @@
 issue ──► store ──► render, publish, notify ──► renewals ──► issue a successor ──► render, publish, notify ──► release
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 
+from lessee.agent.machine.affected import affected_issuances, apps_that_need, note_deadlines
 from lessee.agent.machine.kv.needs import mark_dirty
 from lessee.agent.machine.leases.renewal import ends_at, may_request_leases, schedule, store_lease
 from lessee.agent.machine.leases.state import HeldLease, Issuance, LeaseStatus
 from lessee.agent.machine.session.login import is_token_request_pending, suspect_token
 from lessee.agent.machine.session.state import NEVER, ReplacedToken
+from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
 from lessee.agent.machine.ttl import FINAL_SECONDS
 from lessee.core.failures import Failure, Kind
@@ -40,16 +43,17 @@ def configure_leases(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
     known = tx.issuances
     for need in set(known) - set(needs):
         _set_status(tx, known[need].lease, "unused")
-    tx.issuances = {}
+    issuances: dict[DynamicSecret, Issuance] = {}
     for need, (refresh_interval, apps) in sorted(needs.items(), key=str):
         issuance = known.get(need) or Issuance(refresh_interval, lease=_unused_lease(tx, need))
-        tx.issuances[need] = issuance = replace(issuance, refresh_interval=refresh_interval)
+        issuances[need] = issuance = replace(issuance, refresh_interval=refresh_interval)
         held = tx.leases.get(issuance.lease or "")
         if held is not None:
             lease = replace(held.lease, apps=held.lease.apps | apps)
             if lease != held.lease:
                 store_lease(tx, lease)
             tx.leases[lease.id] = replace(held, lease=lease, status="current")
+    tx.issuances.replace_all(issuances)
     for id_, held in list(tx.leases.items()):
         if held.lease.static and held.lease.need not in needs:
             del tx.leases[id_]
@@ -84,16 +88,20 @@ def plan_issuance(tx: Transaction) -> None:
     """Have the dynamic secrets issued that are due."""
     if not may_issue(tx):
         return
-    for need, issuance in tx.issuances.items():
+    for need in tx.issuances.in_order({*affected_issuances(tx), *tx.issuance_deadlines.due(tx.now)}):
+        issuance = tx.issuances[need]
         if tx.now >= issue_due_at(tx, issuance) and may_request_leases(tx):
             _issue(tx, need, issuance)
 
 
-def issuance_deadlines(state: StateView) -> Iterator[float]:
+def set_issuance_deadlines(tx: Transaction) -> None:
+    """Note when the issuances are due that this step concerns."""
+    note_deadlines(tx.issuance_deadlines, tx.issuances, affected_issuances(tx), partial(issue_due_at, tx))
+
+
+def next_issuance_at(state: State) -> float:
     """When `plan_issuance` has something to do."""
-    if may_issue(state) and may_request_leases(state):
-        for issuance in state.issuances.values():
-            yield issue_due_at(state, issuance)
+    return state.deadlines.issuances.first_due_at if may_issue(state) and may_request_leases(state) else NEVER
 
 
 def may_issue(state: StateView) -> bool:
@@ -154,8 +162,7 @@ def on_secret_issued(tx: Transaction, lease: Lease) -> None:
     """Store the lease, then use it. Its predecessor is released once the apps are notified."""
     need = lease.need
     issuance = tx.issuances.get(need)
-    apps = frozenset(name for name, app in tx.apps.items() if need in app.spec.needs)
-    lease = replace(lease, apps=apps)
+    lease = replace(lease, apps=frozenset(apps_that_need(tx, need)))
     if lease.static:
         if issuance is not None:
             _static_role_read(tx, issuance, lease)

@@ -1,9 +1,11 @@
 """The release of what is not needed any more: a lease once no app uses it, a token once no lease depends on it."""
 
 from collections.abc import Iterator
+from functools import partial
 
+from lessee.agent.machine.affected import affected_leases, note_deadlines
 from lessee.agent.machine.leases.consumers import unused_at
-from lessee.agent.machine.leases.renewal import has_free_slot
+from lessee.agent.machine.leases.renewal import end_due_at, has_free_slot
 from lessee.agent.machine.leases.state import HeldLease
 from lessee.agent.machine.session.login import without_token
 from lessee.agent.machine.session.state import NEVER, ReplacedToken
@@ -30,23 +32,48 @@ def plan_release(tx: Transaction) -> None:
     token = tx.session.token
     if tx.stopping and token is not None and token.ours:
         tx.session = without_token(tx.session, login_at=NEVER)
-    for id_, held in list(tx.leases.items()):
+    due = {*affected_leases(tx), *tx.lease_deadlines.due(tx.now), *tx.revocation_deadlines.due(tx.now)}
+    for id_ in tx.leases.in_order(due):
+        held = tx.leases[id_]
         if tx.now >= expiry_due_at(tx, held):
             _handle_expiry(tx, id_, held)
-        if tx.now >= release_due_at(tx, held):
+        if tx.now >= release_due_at(tx, held) and (is_only_forgotten(held) or has_free_slot(tx)):
             _release(tx, id_, tx.leases[id_])
     for replaced in list(tx.session.replaced_tokens.values()):
         if tx.now >= token_release_due_at(tx, replaced):
             _release_token(tx, replaced)
 
 
-def release_deadlines(state: StateView) -> Iterator[float]:
+def release_deadlines(state: State) -> Iterator[float]:
     """When `plan_release` has something to do."""
-    for held in state.leases.values():
-        yield expiry_due_at(state, held)
-        yield release_due_at(state, held)
+    yield state.deadlines.leases.first_due_at
+    if has_free_slot(state):
+        yield state.deadlines.revocations.first_due_at
     for replaced in state.session.replaced_tokens.values():
         yield token_release_due_at(state, replaced)
+
+
+def set_release_deadlines(tx: Transaction) -> None:
+    """Note when the leases are due that this step concerns."""
+    affected = affected_leases(tx)
+    note_deadlines(tx.lease_deadlines, tx.leases, affected, partial(lease_due_at, tx))
+    note_deadlines(tx.revocation_deadlines, tx.leases, affected, partial(revocation_due_at, tx))
+
+
+def lease_due_at(state: StateView, held: HeldLease) -> float:
+    """When something is due for a lease that needs no request: it ends, its expiry is handled, or it is forgotten."""
+    forgotten_at = release_due_at(state, held) if is_only_forgotten(held) else NEVER
+    return min(end_due_at(state, held), expiry_due_at(state, held), forgotten_at)
+
+
+def revocation_due_at(state: StateView, held: HeldLease) -> float:
+    """When to revoke a lease, as soon as a request may be sent."""
+    return NEVER if is_only_forgotten(held) else release_due_at(state, held)
+
+
+def is_only_forgotten(held: HeldLease) -> bool:
+    """Whether the release of a lease needs no request, because Vault does not know it any more."""
+    return held.ended_at is not None or not held.lease.lease_id
 
 
 def expiry_due_at(state: StateView, held: HeldLease) -> float:
@@ -61,13 +88,13 @@ def release_due_at(state: StateView, held: HeldLease) -> float:
     if held.request is not None or (held.status == "current" and not state.stopping):
         return NEVER
     at = max(unused_at(state, held), held.next_at)
-    if held.ended_at is not None or not held.lease.lease_id:
+    if is_only_forgotten(held):
         return at
     replaced = state.session.replaced_tokens.get(held.lease.token)
     is_revoked_with_token = replaced is not None and replaced.token.ours and not replaced.revocation_denied
     if held.revocation_denied or is_revoked_with_token:
         return NEVER
-    return max(at, _revocation_possible_at(state)) if has_free_slot(state) else NEVER
+    return max(at, _revocation_possible_at(state))
 
 
 def token_release_due_at(state: StateView, replaced: ReplacedToken) -> float:
@@ -102,7 +129,7 @@ def _handle_expiry(tx: Transaction, id_: str, held: HeldLease) -> None:
 
 
 def _release(tx: Transaction, id_: str, held: HeldLease) -> None:
-    if held.ended_at is not None or not held.lease.lease_id:
+    if is_only_forgotten(held):
         _forget_lease(tx, id_)
         return
     request = tx.new_id()

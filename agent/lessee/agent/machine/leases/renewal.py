@@ -3,14 +3,16 @@
 issued ──► renewed, renewed … ──► capped, or its token expires ──► a successor is issued (issuance) ──► release
 """
 
-from collections.abc import Iterator
+from functools import partial
 
+from lessee.agent.machine.affected import affected_leases, note_deadlines
 from lessee.agent.machine.kv.needs import mark_dirty
 from lessee.agent.machine.leases.consumers import unused_at
 from lessee.agent.machine.leases.state import HeldLease
 from lessee.agent.machine.session.login import suspect_token
 from lessee.agent.machine.session.outage import may_request
 from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay, timeout_before_end
 from lessee.core.failures import Failure, Kind
@@ -25,21 +27,24 @@ MAX_PENDING_REQUESTS = 8
 
 def plan_renewals(tx: Transaction) -> None:
     """Note which leases have ended, and renew or look up those that are due."""
-    for id_, held in tx.leases.items():
+    for id_ in tx.leases.in_order({*affected_leases(tx), *tx.lease_deadlines.due(tx.now)}):
+        held = tx.leases[id_]
         if tx.now >= end_due_at(tx, held):
             lease_ended(tx, id_, held)
-    for id_, held in tx.leases.items():
+    for id_ in tx.leases.in_order({*affected_leases(tx), *tx.renewal_deadlines.due(tx.now)}):
+        held = tx.leases[id_]
         if tx.now >= renewal_due_at(tx, held) and may_request_leases(tx):
             _renew_or_look_up(tx, id_, held)
 
 
-def renewal_deadlines(state: StateView) -> Iterator[float]:
-    """When `plan_renewals` has something to do."""
-    for held in state.leases.values():
-        yield end_due_at(state, held)
-    if may_request_leases(state):
-        for held in state.leases.values():
-            yield renewal_due_at(state, held)
+def next_renewal_at(state: State) -> float:
+    """When `plan_renewals` has a request to send."""
+    return state.deadlines.renewals.first_due_at if may_request_leases(state) else NEVER
+
+
+def set_renewal_deadlines(tx: Transaction) -> None:
+    """Note when the leases are renewed that this step concerns."""
+    note_deadlines(tx.renewal_deadlines, tx.leases, affected_leases(tx), partial(renewal_due_at, tx))
 
 
 def may_request_leases(state: StateView) -> bool:

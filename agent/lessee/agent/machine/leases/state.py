@@ -3,6 +3,7 @@
 from typing import Literal
 
 from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.table import TableKind
 from lessee.core.failures import Failure
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
@@ -48,3 +49,17 @@ class HeldLease(ImmutableStruct, frozen=True):
     since: float = 0.0
     failure: Failure | None = None
     request: int | None = None
+
+
+def is_replaced(held: HeldLease) -> bool:
+    """Whether no app is to use the lease any more, because it has a successor or no app reads it."""
+    return held.status != "current"
+
+
+def not_issued(issuance: Issuance) -> bool:
+    """Whether the last attempt to have it issued failed."""
+    return issuance.failure is not None
+
+
+ISSUANCES = TableKind[Issuance](predicates=(not_issued,))
+LEASES = TableKind[HeldLease](predicates=(is_replaced,))

@@ -9,7 +9,7 @@ from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay,
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.tokens import Token
-from lessee.protocol.commands import Login, LookUpToken, RenewToken
+from lessee.protocol.commands import Login, LookUpToken, RenewToken, TokenCommand
 from lessee.protocol.events import LoggedIn, TokenRenewed
 
 LOOKUP_INTERVAL = 10.0
@@ -75,7 +75,7 @@ def session_due_at(state: StateView) -> float:
 
 def is_token_request_pending(state: StateView) -> bool:
     """Whether a login, a renewal or a look-up of the token is under way."""
-    return any(isinstance(request.command, Login | RenewToken | LookUpToken) for request in state.requests.values())
+    return any(isinstance(request.command, TokenCommand) for request in state.requests.values())
 
 
 def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
@@ -124,7 +124,7 @@ def on_token_renewed(tx: Transaction, event: TokenRenewed, *, by_renewal: bool) 
     tx.session = replace(checked, renew_at=renew_at, login_at=min(session.login_at, checked.login_at))
 
 
-def on_session_request_failed(tx: Transaction, command: Login | RenewToken | LookUpToken, failure: Failure) -> None:
+def on_session_request_failed(tx: Transaction, command: TokenCommand, failure: Failure) -> None:
     """A login, renewal or look-up failed, and not because of an outage."""
     session = tx.session
     match command, failure.kind:
@@ -203,7 +203,7 @@ def reset_lookup_interval(tx: Transaction) -> None:
     tx.session = replace(tx.session, lookup_interval=LOOKUP_INTERVAL, invalid_lookups=0)
 
 
-def schedule_again(tx: Transaction, command: Login | RenewToken | LookUpToken, at: float) -> None:
+def schedule_again(tx: Transaction, command: TokenCommand, at: float) -> None:
     """Send this request again at the given time."""
     match command:
         case Login():
