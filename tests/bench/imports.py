@@ -25,9 +25,9 @@ from lessee.vault.transport import Address, Transport
 
 MODULES = (
     "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.cli.commands.run",
-    "watchfiles", "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
+    "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
 )  # fmt: skip
-"""In the order of the imports. The first five are Python's own; lessee imports the last four only when it uses them."""
+"""In the order of the imports. The first five are Python's own; lessee imports the last five only when it uses them."""
 CLIENTS = (("lessee.vault.transport",), ("requests",), ("hvac",))
 """Each alone, in a new interpreter."""
 REPETITIONS = 7

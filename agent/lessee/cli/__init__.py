@@ -1,103 +1,14 @@
-"""The command line: parses the arguments, runs the command, and turns errors into exit codes."""
+"""The command line."""
 
-import argparse
 import gc
-import os
-import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from pathlib import Path
-
-from lessee import __version__
-from lessee.cli.command_table import COMMANDS
-from lessee.cli.options.shared import Parser, add_config
-from lessee.core.errors import LesseeError, UsageError
-
-_ABOUT = """\
-A sidecar for your app: it logs in to Vault or OpenBao, renders Jinja templates to files on tmpfs,
-keeps them fresh, and notifies the app. The app needs no Vault library; it reads a file."""
-
-_START = """\
-start here:
-  lessee demo                 run the whole path on this machine, with a real OpenBao server
-  lessee check                validate lessee.yaml, and list the secrets it reads (contacts no Vault)
-  lessee render --output DIR  render once, to inspect the files or for a build
-  lessee run                  run the sidecar
-  lessee exec --app A -- CMD  run the sidecar with the app as its child process
-  lessee setup --plan         for operators: print what a server lacks; then validate, rotate,
-                              backup, emergency, monitor, audit
-
-The configuration file is the first of --config, $LESSEE_CONFIG, ./lessee.yaml and /etc/lessee/lessee.yaml.
-exit codes: 64 usage, 65 template or archive, 69 Vault or agent unavailable, 70 internal error,
-            73 cannot write, 75 app not notified or work incomplete, 77 denied, 78 configuration"""
-
-_INTERNAL_ERROR = 70
-_INTERRUPTED = 130
-_BROKEN_PIPE = 141
+from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is one of sysexits(3)."""
-    # A start allocates much and frees nothing: the garbage collector would take a tenth of it.
+    # A start allocates much and frees nothing: the garbage collector would take a sixth of it.
     gc.disable()
     gc.set_threshold(20_000, 20, 50)
-    try:
-        words = sys.argv[1:] if argv is None else argv
-        parser = _parser(words)
-        arguments = parser.parse_args(words)
-        if arguments.command is None:
-            parser.print_help()
-            return UsageError.exit_code
-        run: Callable[[argparse.Namespace], int] = import_module(COMMANDS[arguments.command].module).run
-        gc.freeze()
-        gc.enable()
-        return run(arguments)
-    except LesseeError as exc:
-        print(f"lessee: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader closed our output. Python would fail again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    except Exception as exc:  # noqa: BLE001  # A traceback prints locals' texts, which may hold values.
-        print(f"lessee: internal error: {_origin(exc)}; please report it", file=sys.stderr)
-        return _INTERNAL_ERROR
+    from lessee.cli.dispatch import run_command  # The collector ran during its imports otherwise.
 
-
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="lessee",
-        description=_ABOUT,
-        epilog=_START,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"lessee {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-
-    def add_command(name: str, summary: str, details: str = "", *, config: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}. {details}".strip(),
-            allow_abbrev=False,
-        )
-        if config:
-            add_config(command)
-        return command
-
-    # The start of a sidecar does not pay for the options of all other commands.
-    for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
-        COMMANDS[name].add_options(add_command)
-    return parser
-
-
-def _origin(exc: BaseException) -> str:
-    """The error's type, and the file and line that raised it."""
-    trace = exc.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "an unknown place"
-    return f"{type(exc).__name__} at {place}"
+    return run_command(argv)

@@ -1,18 +1,23 @@
 """Watches templates and configuration files for edits."""
 
+import select
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
+from lessee.host.inotify import ANY_CHANGE, Inotify
 from lessee.host.project import Stamp, stamp
 
-DEBOUNCE_MS = 400
-"""An editor writes a file in several steps, which cause one reload."""
-STEP_MS = 200
+DEBOUNCE = 0.4
+"""Seconds: an editor writes a file in several steps, which cause one reload."""
+STEP = 0.2
+"""Seconds without an event after which the editor has finished."""
 START_DELAY = 0.3
 """Seconds until the watch starts."""
-POLL_MS = 2000
-"""The interval of checks without an event: inotify reports nothing on network and some virtual file systems."""
+POLL = 2.0
+"""Seconds between checks without an event: inotify reports nothing on network and some virtual file systems."""
 
 
 class Watcher:
@@ -38,43 +43,55 @@ class Watcher:
         self._stop.set()
 
     def _run(self, stop: threading.Event) -> None:
-        # The first publications come before this import. The stamps show what was edited meanwhile.
+        # The first publications come first. The stamps show what was edited meanwhile.
         if stop.wait(START_DELAY):
             return
         # It watches directories, because an editor replaces a file by another. If a file is a link, as in a mounted
         # ConfigMap, it watches the directory of the link's target too.
         directories = {directory for path in self._stamps for directory in (path.parent, path.resolve().parent)}
-        for changes in _changes(stop, {directory for directory in directories if directory.is_dir()}):
-            if (changes and self._whole_directories) or self._is_edited():
+        for is_changed in _changes(stop, {directory for directory in directories if directory.is_dir()}):
+            if (is_changed and self._whole_directories) or self._is_edited():
                 self._changed()
 
     def _is_edited(self) -> bool:
         return any(stamp(path) != before for path, before in self._stamps.items())
 
 
-def _changes(stop: threading.Event, directories: Iterable[Path]) -> Iterator[object]:
-    """The changes in some directories, or none: immediately, and then at least every POLL_MS, until `stop` is set."""
-    from watchfiles import watch  # noqa: PLC0415
-
-    yield None
+def _changes(stop: threading.Event, directories: Iterable[Path]) -> Iterator[bool]:
+    """Whether these directories have changed: immediately, and then at least every POLL, until `stop` is set."""
     try:
-        yield from watch(
-            *directories,
-            stop_event=stop,
-            debounce=DEBOUNCE_MS,
-            step=STEP_MS,
-            rust_timeout=POLL_MS,
-            yield_on_timeout=True,
-            recursive=False,
-            watch_filter=None,
-        )
-    except (OSError, RuntimeError):
+        with closing(Inotify()) as inotify:
+            for directory in directories:
+                inotify.watch(directory, ANY_CHANGE)
+            yield False
+            while not stop.is_set():
+                is_changed = _take_events(inotify, POLL)
+                if is_changed:
+                    _debounce(inotify)
+                if not stop.is_set():
+                    yield is_changed
+    except OSError:
         # A user may have 128 inotify instances: further agents poll.
         before = _stamps(directories)
-        while not stop.wait(POLL_MS / 1000):
+        yield False
+        while not stop.wait(POLL):
             now = _stamps(directories)
             yield now != before
             before = now
+
+
+def _debounce(inotify: Inotify) -> None:
+    """Wait until the events pause for STEP seconds, for DEBOUNCE seconds at most."""
+    deadline = time.monotonic() + DEBOUNCE
+    while (left := deadline - time.monotonic()) > 0 and _take_events(inotify, min(STEP, left)):
+        pass
+
+
+def _take_events(inotify: Inotify, timeout: float) -> bool:
+    """Whether there were events, or are some within `timeout` seconds."""
+    poll = select.poll()
+    poll.register(inotify, select.POLLIN)
+    return bool(poll.poll(timeout * 1000)) and any(inotify.read())
 
 
 def _stamps(directories: Iterable[Path]) -> Mapping[Path, Stamp]:
