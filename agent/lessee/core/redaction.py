@@ -2,20 +2,36 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from urllib.parse import quote, quote_plus
 
 SHORTEST = 5
 """Characters. A shorter value occurs in any text by chance, and hiding it would make the text unreadable."""
 MASK = "***"
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
+_SAMPLES = 8
+"""The parts of a form from which its key in the index is chosen."""
+_SPARE = 100
+
 
 class Redactor:
-    """Hides the values that it has learned. Words in the configuration are not secrets."""
+    """Hides the values that it has learned. Words in the configuration are not secrets.
+
+    Any thread may use it. What it costs to clean a text depends on the text, not on the number of values.
+    """
 
     def __init__(self) -> None:
         self._public = ""
-        self._forms: dict[str, tuple[frozenset[str], ...]] = {}
+        self._values: dict[str, tuple[tuple[str, ...], ...]] = {}
+        """The texts of each source, and the previous ones."""
+        self._indexes: tuple[_Index, ...] = (_Index(),)
+        """The index, and during a rebuild its successor. Values are added to both, and searched for in both."""
+        self._forgotten = 0
+        self._rebuilds = [self._rebuild]
 
     def allow(self, text: str) -> None:
         """Do not hide anything that this text contains."""
@@ -26,31 +42,105 @@ class Redactor:
 
         Values are strings, numbers, and whatever mappings and lists contain.
         """
-        learned = frozenset(form for value in values for text in _strings(value) for form in forms(text))
-        known = self._forms.get(source, ())
-        if not known or known[-1] != learned:
-            self._forms[source] = (*known[-1:], learned)
+        found = {text for value in values for text in _strings(value) if len(text) >= SHORTEST}
+        learned = tuple(sorted(found))
+        known = self._values.get(source, ())
+        if known and known[-1] == learned:
+            return
+        self._values[source] = (*known[-1:], learned)
+        self._add(source, learned)
+        self._forgotten += len(known[:-1])
+        # What was forgotten stays in the index, where it costs little.
+        if self._forgotten > len(self._values) + _SPARE:
+            with suppress(IndexError):  # Another thread has taken it.
+                rebuild = self._rebuilds.pop()
+                rebuild()
+                self._rebuilds.append(rebuild)
 
     def clean(self, text: str) -> str:
         """The text with each known value replaced, the longest first: a value may be a part of another."""
-        # Copied into a list, because another thread may learn values meanwhile.
-        found = {form for known in list(self._forms.values()) for some in known for form in some if form in text}
+        sources = {source for index in self._indexes for source in index.sources(text)}
+        found = {form for source in sources for form in self._forms(source) if form in text}
         for form in sorted(found, key=len, reverse=True):
             if form not in self._public:
                 text = text.replace(form, MASK)
         return text
 
+    def _forms(self, source: str) -> Iterator[str]:
+        for learned in self._values.get(source, ()):
+            for text in learned:
+                yield from forms(text)
+
+    def _add(self, source: str, learned: Iterable[str]) -> None:
+        indexes: tuple[_Index, ...] = ()
+        while indexes is not self._indexes:  # Another thread may have begun to rebuild it.
+            indexes = self._indexes
+            for index in indexes:
+                for text in learned:
+                    index.add(source, forms(text))
+
+    def _rebuild(self) -> None:
+        self._forgotten = 0
+        successor = _Index()
+        self._indexes = (*self._indexes, successor)
+        # What another thread learns from now on is added to both.
+        for source, known in list(self._values.items()):
+            for learned in known:
+                for text in learned:
+                    successor.add(source, forms(text))
+        self._indexes = (successor,)
+
+
+class _Index:
+    """Finds the sources of which a form may be in a text, by a key of SHORTEST characters from each form."""
+
+    def __init__(self) -> None:
+        # Each change is a single operation on a dictionary, so that threads need no lock.
+        self._first: dict[str, str] = {}
+        self._more: dict[str, dict[str, None]] = {}
+
+    def add(self, source: str, forms: Iterable[str]) -> None:
+        """Add the forms of one value."""
+        keys: list[str] = []
+        for form in forms:
+            if not any(key in form for key in keys):
+                keys.append(key := self._rarest(form, source))
+                if self._first.setdefault(key, source) != source:
+                    self._more.setdefault(key, {})[source] = None
+
+    def sources(self, text: str) -> set[str]:
+        """The sources with a key in the text."""
+        first, found = self._first, set[str]()
+        for key in {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)} if first else ():
+            if key in first:
+                found.add(first[key])
+                found.update(list(self._more.get(key, ())))
+        return found
+
+    def _rarest(self, form: str, source: str) -> str:
+        """A part of the form with few sources: many values begin alike, such as tokens and URLs."""
+        last = len(form) - SHORTEST
+        keys = (form[at : at + SHORTEST] for at in range(0, last + 1, max(1, last // _SAMPLES)))
+        best, fewest = "", math.inf
+        for key in keys:
+            count = len(self._more.get(key, ())) + (self._first.get(key, source) != source)
+            if not count:
+                return key
+            if count < fewest:
+                best, fewest = key, count
+        return best
+
 
 def forms(text: str) -> Iterable[str]:
-    """The text and its likely encodings; nothing for a text that is shorter than `SHORTEST`."""
-    if len(text) < SHORTEST:
-        return
+    """The text and its likely encodings, none of which is shorter."""
     raw = text.encode("utf-8", "surrogatepass")
     encoded = base64.b64encode(raw).decode()
     yield text
     yield encoded
     yield encoded.rstrip("=")
     yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    if _PLAIN.fullmatch(text):
+        return  # Each of the others is the text itself.
     yield quote(raw, safe="")
     yield quote(raw)
     yield quote_plus(raw)
