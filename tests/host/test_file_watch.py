@@ -25,7 +25,7 @@ class Files:
         self._read()
 
     def _read(self):
-        self.watcher.watch({path: stamp(path) for path in self._paths}, **self._options)
+        self.watcher.watch({str(path): stamp(str(path)) for path in self._paths}, **self._options)
 
     def until_noticed(self):
         """Wait for a report, and then read the files again, as a reload does."""

@@ -1,15 +1,14 @@
 """Reloads an edited configuration in a running service; an invalid one leaves the previous one in force."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Protocol
 
 from lessee.core.errors import LesseeError
 from lessee.host.project import Stamp
 from lessee.telemetry.logs import log
 
-Stamps = Mapping[Path, Stamp]
-"""The stamps of files, taken just before they were read."""
+Stamps = Mapping[str, Stamp]
+"""The stamps of files by path, taken just before they were read."""
 
 
 class Watcher(Protocol):

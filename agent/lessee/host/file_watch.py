@@ -18,6 +18,8 @@ START_DELAY = 0.3
 """Seconds until the watch starts."""
 POLL = 2.0
 """Seconds between checks without an event: inotify reports nothing on network and some virtual file systems."""
+FILES_PER_POLL = 500
+"""More files than these are checked less often, so that checks take about a thousandth of a core."""
 
 
 class Watcher:
@@ -26,10 +28,10 @@ class Watcher:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._stop = threading.Event()
-        self._stamps: Mapping[Path, Stamp] = {}
+        self._stamps: Mapping[str, Stamp] = {}
         self._whole_directories = False
 
-    def watch(self, stamps: Mapping[Path, Stamp], *, whole_directories: bool = False) -> None:
+    def watch(self, stamps: Mapping[str, Stamp], *, whole_directories: bool = False) -> None:
         """Watch these files instead of others; with `whole_directories` any change in their directories counts."""
         same = self._stamps.keys() == stamps.keys() and not self._stop.is_set()
         self._stamps, self._whole_directories = stamps, whole_directories
@@ -48,8 +50,10 @@ class Watcher:
             return
         # It watches directories, because an editor replaces a file by another. If a file is a link, as in a mounted
         # ConfigMap, it watches the directory of the link's target too.
-        directories = {directory for path in self._stamps for directory in (path.parent, path.resolve().parent)}
-        for is_changed in _changes(stop, {directory for directory in directories if directory.is_dir()}):
+        paths = list(map(Path, self._stamps))
+        directories = {path.parent for path in paths} | {path.resolve().parent for path in paths if path.is_symlink()}
+        interval = POLL * max(1.0, len(paths) / FILES_PER_POLL)
+        for is_changed in _changes(stop, {directory for directory in directories if directory.is_dir()}, interval):
             if (is_changed and self._whole_directories) or self._is_edited():
                 self._changed()
 
@@ -57,15 +61,15 @@ class Watcher:
         return any(stamp(path) != before for path, before in self._stamps.items())
 
 
-def _changes(stop: threading.Event, directories: Iterable[Path]) -> Iterator[bool]:
-    """Whether these directories have changed: immediately, and then at least every POLL, until `stop` is set."""
+def _changes(stop: threading.Event, directories: Iterable[Path], interval: float) -> Iterator[bool]:
+    """Whether these directories have changed: immediately, and then each `interval` or sooner, until `stop` is set."""
     try:
         with closing(Inotify()) as inotify:
             for directory in directories:
                 inotify.watch(directory, ANY_CHANGE)
             yield False
             while not stop.is_set():
-                is_changed = _take_events(inotify, POLL)
+                is_changed = _take_events(inotify, interval)
                 if is_changed:
                     _debounce(inotify)
                 if not stop.is_set():
@@ -74,7 +78,7 @@ def _changes(stop: threading.Event, directories: Iterable[Path]) -> Iterator[boo
         # A user may have 128 inotify instances: further agents poll.
         before = _stamps(directories)
         yield False
-        while not stop.wait(POLL):
+        while not stop.wait(interval):
             now = _stamps(directories)
             yield now != before
             before = now
@@ -94,6 +98,6 @@ def _take_events(inotify: Inotify, timeout: float) -> bool:
     return bool(poll.poll(timeout * 1000)) and any(inotify.read())
 
 
-def _stamps(directories: Iterable[Path]) -> Mapping[Path, Stamp]:
+def _stamps(directories: Iterable[Path]) -> Mapping[str, Stamp]:
     """Stamps that change when an entry is created, renamed or removed."""
-    return {directory: stamp(directory) for directory in directories}
+    return {str(directory): stamp(str(directory)) for directory in directories}

@@ -16,6 +16,7 @@ from lessee.rendering.templates import Compiler
 
 DEFAULT_PATHS = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
 _UNREADABLE = "template-unreadable"
+_PIECE = 1 << 16
 
 
 class Project(ImmutableStruct, frozen=True):
@@ -26,20 +27,23 @@ class Project(ImmutableStruct, frozen=True):
     text: str
     """The file's text; no value that it contains is a secret."""
     compiled_apps: Mapping[str, CompiledApp]
-    stamps: Mapping[Path, "Stamp"]
-    """The stamps of the configuration and all templates, taken just before each was read."""
+    stamps: Mapping[str, "Stamp"]
+    """The stamps of the configuration and all templates by path, taken just before each was read."""
 
 
 Stamp = tuple[int, ...] | None
 """A value that changes together with the file; None if it does not exist."""
 
 
-def stamp(path: Path) -> Stamp:
+def stamp(path: str) -> Stamp:
     """The stamp of a file, or of the target of a link."""
     try:
-        status = path.stat()
+        return _stamp(os.stat(path))  # noqa: PTH116  # A Path takes as long as the call, for each of many files.
     except (OSError, ValueError):  # ValueError: the name holds a NUL.
         return None
+
+
+def _stamp(status: os.stat_result) -> Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -92,7 +96,7 @@ def load(
     ignored. `respawns`: a restart of the child is the default notification. `prepare` is that of `compile_apps`,
     `environment` and `blocks` are those of `parse`.
     """
-    stamps = {path: stamp(path)}
+    stamps = {str(path): stamp(str(path))}
     text = text_of(path)
     config = parse(text, source=path.name, environ=environ, for_child=for_child, environment=environment, blocks=blocks)
     if only is not None:
@@ -106,8 +110,8 @@ def load(
     folder = path.parent / config.template_dir if config.template_dir else path.parent
 
     def template(name: str) -> str:
-        stamps[folder / name] = stamp(folder / name)
-        return template_of(folder, name)
+        stamps[os.path.join(folder, name)] = None  # noqa: PTH118  # A Path takes as long as the file itself.
+        return template_of(folder, name, stamps)
 
     compiled_apps = compile_apps(config, Compiler(template, path_scope_of(config)), prepare=prepare)
     _check_fallbacks(compiled_apps.values())
@@ -163,10 +167,10 @@ def text_of(path: Path) -> str:
         raise ConfigError([LesseeError("not a valid file name", where=repr(str(path)))]) from None
 
 
-def template_of(folder: Path, name: str) -> str:
-    """The text of a template in the template directory. Raises TemplateError."""
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts:
+def template_of(folder: Path, name: str, stamps: dict[str, Stamp] | None = None) -> str:
+    """The text of a template in the template directory; its stamp is added to `stamps`. Raises TemplateError."""
+    path = os.path.join(folder, name)  # noqa: PTH118  # A Path takes as long as the file itself.
+    if name.startswith("/") or ".." in name.split("/"):
         raise TemplateError(
             f"the template {name!r} is outside the template directory",
             where=str(folder),
@@ -174,7 +178,13 @@ def template_of(folder: Path, name: str) -> str:
             rule=_UNREADABLE,
         )
     try:
-        return (folder / name).read_text(encoding="utf-8")
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if stamps is not None:
+                stamps[path] = _stamp(os.fstat(file))
+            return _text(_content(file))
+        finally:
+            os.close(file)
     except FileNotFoundError:
         todo = (
             f"{_similar_template(folder, name)}paths are relative to the configuration's directory, or to template_dir"
@@ -189,6 +199,18 @@ def template_of(folder: Path, name: str) -> str:
     except ValueError:
         what = f"{name!r} is not a valid name of a template"
         raise TemplateError(what, where=os.fspath(folder), rule=_UNREADABLE) from None
+
+
+def _content(file: int) -> bytes:
+    pieces = []
+    while piece := os.read(file, _PIECE):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _text(content: bytes) -> str:
+    text = content.decode()
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _similar_template(folder: Path, name: str) -> str:

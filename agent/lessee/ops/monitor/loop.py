@@ -294,7 +294,8 @@ class MonitorLoop:
             log("warning", "sink state discarded", sink=sink.name, reason="it is not valid for this version of lessee")
 
     def _stamps(self) -> Stamps:
-        return {self._active.path: stamp(self._active.path)}
+        path = str(self._active.path)
+        return {path: stamp(path)}
 
 
 def _warn_of_restart(old: ActiveConfig, new: ActiveConfig) -> None:

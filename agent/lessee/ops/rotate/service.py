@@ -158,7 +158,8 @@ class RotationService:
         self._take(s.Configured({name: _settings(project, name) for name in project.config.rotation}))
 
     def _stamps(self) -> Stamps:
-        return {self._project.path: stamp(self._project.path)}
+        path = str(self._project.path)
+        return {path: stamp(path)}
 
 
 def _settings(project: Project, name: str) -> s.Settings:
