@@ -1,6 +1,7 @@
 """A generation: the files of one app, rendered from one set of secrets."""
 
 import hashlib
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -23,7 +24,7 @@ class File(ImmutableStruct, frozen=True):
     gid: int | None = None
 
 
-class Generation(ImmutableStruct, frozen=True):
+class Generation(ImmutableStruct, frozen=True, dict=True):
     """All files of one app."""
 
     hidden = ("environ",)
@@ -33,7 +34,7 @@ class Generation(ImmutableStruct, frozen=True):
     environ: tuple[tuple[str, str], ...] | None = None
     """The variables that `lessee exec` adds to its child's environment, sorted by name; never written to a file."""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash that is equal for generations whose readers see no difference."""
         return hashlib.sha256(msgspec.json.encode((self.files, self.environ))).hexdigest()

@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from lessee.core.errors import WriteError
@@ -75,10 +74,12 @@ def check_names(names: Iterable[str], where: Path) -> None:
 
 def check_no_directories(names: Iterable[str], directory: int, where: Path) -> None:
     """Raise WriteError if one of the names is taken by a directory."""
+    # One listing says it of all entries.
+    with os.scandir(directory) as listed:
+        taken = {entry.name for entry in listed if entry.is_dir(follow_symlinks=False)}
     for name in names:
-        with suppress(FileNotFoundError):
-            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-                raise WriteError(f"{name} is a directory", where=str(where), todo="remove it, or rename the file")
+        if name in taken:
+            raise WriteError(f"{name} is a directory", where=str(where), todo="remove it, or rename the file")
 
 
 def _matches(file: File, directory: int) -> bool:

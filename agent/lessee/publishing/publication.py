@@ -263,9 +263,15 @@ class Publisher:
     def _link(self, names: Iterable[str]) -> None:
         """Replace whatever has one of the names by a link to the live file."""
         check_no_directories(names, self._fd, self._path)
-        for name in [name for name in names if not self._is_own_link(name)]:
-            os.symlink(f"{_LIVE}/{name}", _TEMPORARY_LINK, dir_fd=self._fd)
-            os.rename(_TEMPORARY_LINK, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        taken = entries(self._fd)
+        for name in names:
+            if name not in taken:
+                with suppress(FileExistsError):  # It was created meanwhile, and is replaced below.
+                    os.symlink(f"{_LIVE}/{name}", name, dir_fd=self._fd)
+                    continue
+            if not self._is_own_link(name):
+                os.symlink(f"{_LIVE}/{name}", _TEMPORARY_LINK, dir_fd=self._fd)
+                os.rename(_TEMPORARY_LINK, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def _unlink_except(self, names: Iterable[str]) -> None:
         for entry in entries(self._fd).difference(names):
