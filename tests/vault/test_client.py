@@ -1,16 +1,21 @@
 """Reuse of the token of an earlier agent, against a real OpenBao."""
 
+import itertools
 import queue
+import threading
 
 import pytest
 
+from lessee.core.paths import Folder
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
+from lessee.host.openbao import ROOT_TOKEN
 from lessee.protocol import commands as cmd
 from lessee.vault.auth.login import TokenLogin
-from lessee.vault.client import Client
+from lessee.vault.client import READER_THREADS, SLOW_ANSWER, Client
 from lessee.vault.transport import Address, Transport
 from support.programs.sidecar import eventually
+from support.servers.fault_proxy import Delay, Proxy
 
 TTL = 600
 
@@ -41,3 +46,48 @@ def test_a_reused_token_counts_from_its_first_issue(bao, client, mail):
     assert adopted.reused
     assert adopted.token.ttl == TTL
     assert adopted.token.sent_at < boot_time() - 1
+
+
+def test_a_listing_that_has_not_changed_is_the_same_object(bao, client, mail):
+    # So neither its answer is decoded nor its secrets are compared again.
+    client.token = ROOT_TOKEN
+    numbers = itertools.count(1)
+
+    def listed():
+        client.obey(cmd.ListFolder(next(numbers), Folder("secret", "listed/"), 2, detailed=True))
+        return mail.get(timeout=30).secrets
+
+    bao.put("listed/one", a=1)
+    bao.put("listed/two", a=1)
+    first = listed()
+    assert listed() is first
+    bao.put("listed/two", a=2)
+    second = listed()
+    assert {name: metadata.version for name, metadata in second.items()} == {"one": 1, "two": 2}
+    bao.ask("DELETE", "secret/metadata/listed/one")
+    assert set(listed()) == {"two"}
+
+
+class SlowProxy(Proxy):
+    """Answers the first reads late, and each later one only when five others wait with it."""
+
+    def __init__(self, port):
+        self.late, self.together = itertools.count(), threading.Barrier(6)
+        super().__init__(port)
+
+    def fault_of(self, _path):
+        if next(self.late) < READER_THREADS:
+            return Delay(3 * SLOW_ANSWER)
+        self.together.wait(timeout=60)
+        return None
+
+
+def test_a_round_over_many_folders_does_not_wait_for_each_slow_answer(bao, mail):
+    with SlowProxy(bao.port) as proxy:
+        one = Client(Transport(Address(proxy.address)), TokenLogin(None, ""), mail.put, boot_time)
+        one.token = ROOT_TOKEN
+        for number in range(READER_THREADS + 12):
+            bao.put(f"round/{number}/secret", a=1)
+            one.obey(cmd.ListFolder(number, Folder("secret", f"round/{number}/"), 2, detailed=True))
+        assert {len(mail.get(timeout=60).secrets) for _ in range(READER_THREADS + 12)} == {1}
+        one.close()

@@ -46,8 +46,8 @@ def test_reads_of_data_metadata_and_listings_return_the_same_version(bao, transp
     assert secret.data == {"password": "p2"}
     assert secret.metadata.version == 2
     assert kv.read_metadata(transport, ROOT_TOKEN, ref) == secret.metadata
-    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True) == {"here": secret.metadata}
-    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=False) == {"here": None}
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True).secrets == {"here": secret.metadata}
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=False).secrets == {"here": None}
 
 
 def test_a_pinned_version_is_read(bao, transport):
@@ -67,7 +67,7 @@ def test_a_deleted_version_is_not_found_and_every_read_returns_its_metadata(bao,
     assert metadata.deletion_time
     assert metadata != before
     assert kv.read_metadata(transport, ROOT_TOKEN, ref) == metadata
-    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True)["it"] == metadata
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True).secrets["it"] == metadata
     bao.ask("POST", "secret/undelete/deleted/it", {"versions": [1]})
     assert kv.read_metadata(transport, ROOT_TOKEN, ref) == before
 
@@ -93,13 +93,15 @@ def test_a_secret_that_never_existed_has_no_metadata(transport):
 def test_subfolders_are_not_listed_as_secrets(bao, transport):
     bao.put("tree/leaf", a=1)
     bao.put("tree/branch/leaf", a=1)
-    assert set(kv.list_folder(transport, ROOT_TOKEN, Folder("secret", "tree/"), 2, detailed=True)) == {"leaf"}
+    assert set(kv.list_folder(transport, ROOT_TOKEN, Folder("secret", "tree/"), 2, detailed=True).secrets) == {"leaf"}
 
 
 def test_kv_version_1_has_only_values_and_names(transport, version_one):
     secret = kv.read(transport, ROOT_TOKEN, Ref(version_one, "app/one"), 1)
     assert (secret.data, secret.metadata) == ({"password": "first"}, None)
-    assert kv.list_folder(transport, ROOT_TOKEN, Folder(version_one, "app/"), 1, detailed=False) == {"one": None}
+    assert kv.list_folder(transport, ROOT_TOKEN, Folder(version_one, "app/"), 1, detailed=False).secrets == {
+        "one": None
+    }
     pinned = failed(kv.read, transport, ROOT_TOKEN, Ref(version_one, "app/one", 3), 1)
     assert pinned.failure.kind is Kind.INVALID
 

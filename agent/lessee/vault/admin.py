@@ -187,7 +187,7 @@ class AdminClient:
     def list_secrets(self, folder: Folder, version: int) -> tuple[str, ...]:
         """The names of the KV secrets in a folder, without its subfolders; the kind is NOT_FOUND if there are none."""
         with _errors_at(str(folder)):
-            return tuple(kv.list_folder(self._transport, self._token, folder, version, detailed=False))
+            return tuple(kv.list_folder(self._transport, self._token, folder, version, detailed=False).secrets)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
@@ -15,10 +16,15 @@ from lessee.vault.engines import kv, leases
 from lessee.vault.transport import RequestFailedError, Transport
 
 if TYPE_CHECKING:
+    from lessee.core.paths import Folder
     from lessee.vault.subscription import Subscription
 
 READER_THREADS = 3
 """Threads for reads: enough to use two processor cores of a server."""
+MAX_READER_THREADS = 8
+"""Threads for reads from a server that is far away or slow: as many as the machine sends at a time."""
+SLOW_ANSWER = 0.05
+"""Seconds. While reads take longer and others wait, each starts one more thread."""
 ISSUER_THREADS = 2
 """Threads that issue dynamic secrets. An issue takes as long as the system behind Vault does."""
 LEASE_THREADS = 2
@@ -43,10 +49,12 @@ class Client:
         self._saved: Grant | None = None
         self._rejection: tuple[bytes, Failure] | None = None
         self._grants: dict[int, Grant] = {}
+        self._listings: dict[tuple[Folder, bool], kv.Listing] = {}
+        """The last listing of each folder, with metadata or without."""
         self._session_pool = _WorkerPool("session", 1, self._run)
         self._lease_pool = _WorkerPool("lease", LEASE_THREADS, self._run)
         self._issuer_pool = _WorkerPool("issuer", ISSUER_THREADS, self._run)
-        self._reader_pool = _WorkerPool("reader", READER_THREADS, self._run)
+        self._reader_pool = _WorkerPool("reader", READER_THREADS, self._run, limit_if_slow=MAX_READER_THREADS)
         self._reporter_pool = _WorkerPool("reporter", 1, self._run)
 
     @property
@@ -156,14 +164,22 @@ class Client:
             case cmd.DetectKvVersion():
                 return ev.KvVersionDetected(request_id, kv.detect_version(transport, token, command.mount))
             case cmd.ListFolder():
-                secrets = kv.list_folder(transport, token, command.folder, command.version, detailed=command.detailed)
-                return ev.FolderListed(request_id, secrets)
+                return ev.FolderListed(request_id, self._list(command).secrets)
             case cmd.ReadMetadata():
                 return ev.MetadataRead(request_id, kv.read_metadata(transport, token, command.ref))
             case cmd.ReadSecret():
                 return ev.SecretRead(request_id, kv.read(transport, token, command.ref, command.version))
             case _:
                 assert_never(command)
+
+    def _list(self, command: cmd.ListFolder) -> kv.Listing:
+        # The machine compares nothing if it gets the same object again.
+        key = (command.folder, command.detailed)
+        last = self._listings.get(key)
+        listing = self._listings[key] = kv.list_folder(
+            self._transport, self.token, command.folder, command.version, detailed=command.detailed, last=last
+        )
+        return listing
 
     def _answer_leases(self, command: cmd.LeaseCommand) -> ev.Answer:
         request_id, transport, token = command.request_id, self._transport, self.token
@@ -227,9 +243,12 @@ class Client:
 class _WorkerPool:
     """A queue of commands and its threads, which start on demand."""
 
-    def __init__(self, name: str, limit: int, run: Callable[[cmd.VaultCommand], None]) -> None:
+    def __init__(
+        self, name: str, limit: int, run: Callable[[cmd.VaultCommand], None], *, limit_if_slow: int = 0
+    ) -> None:
         self._name = name
         self._limit = limit
+        self._limit_if_slow = max(limit, limit_if_slow)
         self._run = run
         self._queue: queue.SimpleQueue[cmd.VaultCommand | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -278,8 +297,12 @@ class _WorkerPool:
                     continue
                 self._open.add(command.request_id)
                 self._busy.add(command.request_id)
+            started_at = time.monotonic()
             self._run(command)
             with self._lock:
+                is_slow = time.monotonic() - started_at > SLOW_ANSWER
+                if is_slow and self._threads < self._limit_if_slow and not self._queue.empty():
+                    self._start()
                 self._busy.discard(command.request_id)
                 if self._finish(command.request_id):
                     return

@@ -56,7 +56,7 @@ def parse_response(headers: HTTPMessage, content: bytes) -> Response:
     try:
         body = msgspec.json.decode(content or b"{}", type=_Body)
     except msgspec.MsgspecError:
-        raise RequestFailedError(Failure(Kind.UNAVAILABLE, "the answer is truncated or not Vault's")) from None
+        raise RequestFailedError(_NOT_VAULTS) from None
     return Response(
         data=body.data or (_parse_bare(content) if body.request_id is None else {}),
         auth=body.auth or {},
@@ -69,6 +69,22 @@ def parse_response(headers: HTTPMessage, content: bytes) -> Response:
         wrapping_token=str((body.wrap_info or {}).get("token") or ""),
         help=body.help or "",
     )
+
+
+def raw_data(content: bytes) -> bytes:
+    """The `data` of a 200, as JSON. Raises RequestFailedError if the answer is not Vault's."""
+    try:
+        return bytes(_DECODE_RAW(content).data)
+    except msgspec.MsgspecError:
+        raise RequestFailedError(_NOT_VAULTS) from None
+
+
+def parse_raw_data(raw: bytes) -> dict[str, Any]:
+    """What `raw_data` returned, as objects. Raises RequestFailedError."""
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        raise RequestFailedError(_NOT_VAULTS) from None
 
 
 def parse_error(status: int, headers: HTTPMessage, content: bytes) -> RequestFailedError:
@@ -130,6 +146,7 @@ def describe_connection_error(exc: Exception) -> str:
             return f"the request failed ({type(exc).__name__})"
 
 
+_NOT_VAULTS = Failure(Kind.UNAVAILABLE, "the answer is truncated or not Vault's")
 _BEHIND = 412
 _LIMITED = 429
 _TEXTS = {
@@ -186,6 +203,13 @@ class _Body(msgspec.Struct):
     warnings: list[str] | None = None
     wrap_info: dict[str, Any] | None = None
     help: str | None = None
+
+
+class _RawBody(msgspec.Struct):
+    data: msgspec.Raw
+
+
+_DECODE_RAW = msgspec.json.Decoder(_RawBody).decode
 
 
 class _ErrorBody(msgspec.Struct):

@@ -86,7 +86,15 @@ class Transport:
             timeout=timeout or READ_TIMEOUT,
             changes=method != "GET" if changes is None else changes,
         )
-        return self._send_with_failover(request, retry=not request.changes)
+        response, content = self._send_with_failover(request, retry=not request.changes)
+        return responses.parse_response(response.headers, content)
+
+    def read_raw(self, path: str, *, token: str | None, params: Mapping[str, str]) -> bytes:
+        """The `data` of the answer to a GET, as JSON. Raises as `request`."""
+        target = f"/v1/{quote(path)}?{urlencode(params)}"
+        headers = self._headers(token, None)
+        request = _Request("GET", target, content=None, headers=headers, timeout=READ_TIMEOUT, changes=False)
+        return responses.raw_data(self._send_with_failover(request, retry=True)[1])
 
     @contextmanager
     def stream(
@@ -140,7 +148,7 @@ class Transport:
             headers["X-Vault-Namespace"] = self._namespace
         return headers
 
-    def _send_with_failover(self, request: "_Request", *, retry: bool) -> Response:
+    def _send_with_failover(self, request: "_Request", *, retry: bool) -> Reply:
         url = self._cluster.find()
         try:
             return self._send_until_current(url, request)
@@ -151,7 +159,7 @@ class Transport:
                 raise
         return self._send_with_failover(request, retry=False)
 
-    def _send_until_current(self, url: str, request: "_Request") -> Response:
+    def _send_until_current(self, url: str, request: "_Request") -> Reply:
         response, content = self._send(url, request)
         for pause in self._retry_delays:
             if not self._is_stale(response, content):
@@ -164,7 +172,7 @@ class Transport:
             raise responses.parse_error(response.status, response.headers, content)
         if request.changes:
             self._index = response.headers.get(_INDEX) or self._index
-        return responses.parse_response(response.headers, content)
+        return response, content
 
     def _is_stale(self, response: HTTPResponse, content: bytes) -> bool:
         return responses.is_stale(response.status, content, expects_state=self._index is not None)

@@ -1,11 +1,14 @@
 """The KV secrets engine, versions 1 and 2."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
+from lessee.vault.responses import parse_raw_data
 from lessee.vault.transport import RequestFailedError, Transport
 
 
@@ -62,18 +65,32 @@ def read_metadata(transport: Transport, token: str, ref: Ref) -> VersionMetadata
     return _latest_version(transport.request("GET", f"{ref.mount}/metadata/{ref.path}", token=token).data)
 
 
+class Listing(ImmutableStruct, frozen=True):
+    """The secrets in a folder, and a digest of the answer that said so."""
+
+    digest: bytes
+    secrets: Mapping[str, VersionMetadata | None]
+
+
 def list_folder(
-    transport: Transport, token: str, folder: Folder, version: int, *, detailed: bool
-) -> Mapping[str, VersionMetadata | None]:
-    """The secrets in a folder, without subfolders. `detailed`: with metadata, on OpenBao 2.3 and later."""
+    transport: Transport, token: str, folder: Folder, version: int, *, detailed: bool, last: Listing | None = None
+) -> Listing:
+    """The secrets in a folder, without subfolders. `detailed`: with metadata, on OpenBao 2.3 and later.
+
+    If the answer is that of the `last` listing, the result is that listing: nothing is decoded, and the caller need not
+    compare it. Raises RequestFailedError.
+    """
     view = "detailed-metadata/" if detailed else "metadata/"
     path = f"{folder.mount}/{view if version != 1 else ''}{folder.path}"
-    answer = transport.request("GET", path, token=token, params={"list": "true"})
-    names = [name for name in answer.data.get("keys") or () if not name.endswith("/")]
-    if not detailed:
-        return dict.fromkeys(names)
-    details = answer.data.get("key_info") or {}
-    return {name: _latest_version(details[name]) if name in details else None for name in names}
+    raw = transport.read_raw(path, token=token, params={"list": "true"})
+    digest = hashlib.blake2b(raw, digest_size=16).digest()
+    if last is not None and last.digest == digest:
+        return last
+    data = parse_raw_data(raw)
+    names = [name for name in data.get("keys") or () if not name.endswith("/")]
+    details = data.get("key_info") or {}
+    found = {name: _latest_version(details[name]) if name in details else None for name in names}
+    return Listing(digest, found if detailed else dict.fromkeys(names))
 
 
 def _latest_version(metadata: Mapping[str, Any]) -> VersionMetadata:
