@@ -10,6 +10,9 @@ REPETITIONS = 3
 SETTLE = 10.0
 CHANGES = 5
 PART = 0.6
+FEW, MANY = 100, 1100
+PER_TEMPLATE = 6.0
+"""KiB of a template beyond the first hundred."""
 _MOMENTS = (f"{SETTLE:.0f} s after the start", f"after {CHANGES} changes")
 
 
@@ -26,6 +29,21 @@ def measure() -> Iterator[Figure]:
             for at, moment in enumerate(_MOMENTS):
                 peer, lessee = (_median([sizes[at] for sizes in sizes_of[side]]) for side in ("peer", "lessee"))
                 yield from _figures(f"{count} template{'s' * (count > 1)}, {moment}", peer, lessee)
+        files = bench.secrets("memory-many", MANY)
+        sizes = alternate(
+            REPETITIONS,
+            few=lambda: _measure_one(bench, bench.lessee(dict(list(files.items())[:FEW])), {}),
+            many=lambda: _measure_one(bench, bench.lessee(files), {}),
+        )
+        few, many = (_median([measured[0] for measured in sizes[side]])[0] for side in ("few", "many"))
+        each = (many - few) * 1024 / (MANY - FEW)
+        yield Figure(
+            f"RSS of a template beyond the first {FEW}, of {MANY:,}",
+            "",
+            f"{each:.1f} KiB",
+            f"≤ {PER_TEMPLATE:g} KiB",
+            each <= PER_TEMPLATE,
+        )
 
 
 def _measure_one(bench: Rig, program: Program, files: dict[str, str]) -> list[tuple[float, float | None]]:

@@ -11,7 +11,9 @@ from rig import Figure, report
 NAMES = (
     "start",
     "memory",
+    "growth",
     "polling",
+    "idle",
     "requests_saved",
     "latency",
     "events",

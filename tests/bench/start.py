@@ -7,7 +7,7 @@ from statistics import median
 
 from rig import LESSEE, Figure, Files, Program, Rig, alternate, environ, rig
 
-TEMPLATES = ((1, 7, 2.0), (100, 7, 0.9), (1000, 3, 0.5))
+TEMPLATES = ((1, 7, 1.25), (100, 7, 0.5), (1000, 3, 0.2))
 """Templates, repetitions, and the target as a fraction of the peer's time."""
 
 
