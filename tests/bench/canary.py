@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 from rig import LESSEE, Figure, Program, Rig, environ, report, rig
 
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 CHANGES = 3
 PEER_SECONDS = 8.0

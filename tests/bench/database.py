@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rig import CHECK_INTERVAL, Program, Rig, rig
 
 from lessee.core.errors import LesseeError
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 from support.servers.postgres import Postgres, find_initdb
 
 _LESSEE = '{%% set db = dynamic("database/creds/%s") %%}{{ db.username }} {{ db.password }}\n'

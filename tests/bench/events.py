@@ -13,7 +13,7 @@ from typing import Any
 from listener import p99
 from rig import LESSEE, TIMEOUT, Figure, Program, Rig, environ, report, resident, rig
 
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 from support.servers.redis_server import Redis
 
 CHANGES = 200

@@ -12,11 +12,14 @@ import timeit
 from collections.abc import Callable
 from dataclasses import make_dataclass
 from dataclasses import replace as dataclass_replace
+from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
+from urllib.parse import urlsplit
 
 import hvac
 from msgspec import defstruct
+from msgspec.json import decode
 
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
@@ -28,7 +31,7 @@ MODULES = (
     "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
 )  # fmt: skip
 """In the order of the imports. The first five are Python's own; lessee imports the last five only when it uses them."""
-CLIENTS = (("lessee.vault.transport",), ("requests",), ("hvac",))
+CLIENTS = (("lessee.vault.transport",), ("http.client",), ("requests",), ("hvac",))
 """Each alone, in a new interpreter."""
 REPETITIONS = 7
 REQUESTS = 300
@@ -103,7 +106,9 @@ def _print_requests() -> None:
         over_transport = AdminClient(transport, ROOT_TOKEN).hvac.secrets.kv.v2
         over_requests = hvac.Client(url=bao.address, token=ROOT_TOKEN).secrets.kv.v2
         path = {"path": "bench", "mount_point": "secret", "raise_on_deleted_version": True}
+        plain = HTTPConnection(urlsplit(bao.address).netloc)
         clients = (
+            ("http.client", lambda: _read_by_http_client(plain)),
             ("lessee's transport", lambda: transport.request("GET", "secret/data/bench", token=ROOT_TOKEN)),
             ("hvac over lessee's transport", lambda: over_transport.read_secret_version(**path)),
             ("hvac over requests", lambda: over_requests.read_secret_version(**path)),
@@ -113,6 +118,11 @@ def _print_requests() -> None:
             cpu, wall = _time_of(read)
             sys.stdout.write(f"| {name} | {cpu * 1e6:.0f} | {wall * 1e6:.0f} |\n")
         transport.close()
+
+
+def _read_by_http_client(connection: HTTPConnection) -> object:
+    connection.request("GET", "/v1/secret/data/bench", headers={"X-Vault-Token": ROOT_TOKEN, "X-Vault-Request": "true"})
+    return decode(connection.getresponse().read())
 
 
 def _time_of(read: Callable[[], object]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from random import SystemRandom
 
 from rig import Figure, Program, Rig, read_stamp, report, rig, stamp
 
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 KILLS = 50
 WRITES = 5

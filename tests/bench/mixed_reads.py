@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rig import TIMEOUT, Figure, Program, Rig, read_stamp, report, rig, stamp
 
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 PUBLISHES = 500
 READS = 200_000

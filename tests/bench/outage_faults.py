@@ -15,7 +15,7 @@ from database import template
 from rig import Rig, report
 
 from lessee.core.errors import LesseeError
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 from support.servers.fault_proxy import Fault, Proxy, Status
 
 SECRETS = {"files": "one/kv", "other": "two/kv"}

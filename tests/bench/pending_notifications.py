@@ -18,7 +18,7 @@ from database import seconds_until
 from rig import Figure, Program, Rig, report, rig
 
 from lessee.core.errors import LesseeError
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 TRIES = 200
 LATEST = 0.05

@@ -18,7 +18,7 @@ from typing import Any
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao, find_bao
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 # The tests' support modules, such as PostgreSQL and the fault proxy, are used here too.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

@@ -21,7 +21,7 @@ from database import database, format_seconds, seconds_until
 from rig import Figure, Program, Rig, report
 
 from lessee.host.openbao import free_port
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 from support.servers.postgres import DATABASE, Postgres
 
 TRIES = 10

@@ -12,7 +12,7 @@ from typing import Any
 import children
 from rig import CHECK_INTERVAL, Figure, Program, Rig, report, rig
 
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 CHANGES = 5
 TIMEOUT = 10.0

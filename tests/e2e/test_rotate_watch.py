@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from lessee.ops.rotate.policy.journal import Step
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 from support.needs import need
 from support.programs.rotator import POLICY, Service
 from support.programs.sidecar import eventually

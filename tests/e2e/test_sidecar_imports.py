@@ -110,7 +110,7 @@ def imported(sidecar, *arguments, until=None):
 
 
 def assert_lean(modules):
-    assert {"lessee.vault.transport", "http.client"} <= modules
+    assert {"lessee.vault.transport", "lessee.vault.wire"} <= modules
     assert {name for name in modules if name.partition(".")[0] in OPERATORS} == set()
 
 

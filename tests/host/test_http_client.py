@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 
-from lessee.host.http_client import ErrorKind, HttpError, host_of, proxy_for, request
+from lessee.host.http_client import ErrorKind, HttpError, host_of, request
 from lessee.host.openbao import free_port
+from lessee.host.proxies import proxy_for
 from support.servers.certificate_authority import Authority
 
 LONG = 60.0

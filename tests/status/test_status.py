@@ -8,7 +8,8 @@ import pytest
 from lessee.config import Listen
 from lessee.core.errors import AgentUnavailableError
 from lessee.host.openbao import free_port
-from lessee.status.server import StatusServer, request_status
+from lessee.status.client import request_status
+from lessee.status.server import StatusServer
 from support.models.status_source import StaticStatus
 from support.programs.sidecar import eventually
 

@@ -4,7 +4,6 @@ import os
 import socket
 import ssl
 import threading
-from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from enum import Enum, auto
@@ -19,10 +18,11 @@ from http.client import (
 )
 from ipaddress import ip_address
 from typing import assert_never
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from lessee import __version__
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.proxies import basic_authentication, proxy_for, proxy_headers
 from lessee.host.tls import CaFileError, client_context
 
 _LONGEST_TIMEOUT = 86400.0  # A socket counts milliseconds in an int.
@@ -92,7 +92,7 @@ def request(
         raise _invalid_url()
     sent = {"User-Agent": f"lessee/{__version__}", "Connection": "close", **(headers or {})}
     if parts.username is not None:
-        sent["Authorization"] = _basic(parts)
+        sent["Authorization"] = basic_authentication(parts)
     exchange = _Exchange(target, timeout, ca_file=ca_file, use_proxy=use_proxy)
     # A resolver, or a server that sends a byte now and then, ignores a socket's timeout.
     worker = threading.Thread(
@@ -116,27 +116,6 @@ def is_loopback(host: str) -> bool:
     except (OSError, UnicodeError):
         return False
     return bool(found) and all(ip_address(address).is_loopback for address in found)
-
-
-def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
-    """The URL of the proxy that the environment names for this URL, as curl and Vault's own clients read it."""
-    parts = urlsplit(url)
-    names = (f"{parts.scheme}_proxy", f"{parts.scheme.upper()}_PROXY")
-    proxy = next((environ[name] for name in names if environ.get(name)), None)
-    if proxy is None:
-        return None
-    # Imported only where the environment names a proxy: it takes 20 ms.
-    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: PLC0415  # typeshed lacks it.
-
-    no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if proxy_bypass_environment(parts.hostname or "", {"no": no_proxy}):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    """The headers by which a proxy knows the user that its URL names."""
-    return {"Proxy-Authorization": _basic(proxy)} if proxy.username is not None else {}
 
 
 class _Target(ImmutableStruct, frozen=True):
@@ -294,11 +273,6 @@ def _translated(exc: Exception, timeout: float) -> HttpError:
             return HttpError(ErrorKind.UNREACHABLE, exc.strerror or "the proxy opened no connection")
         case _:  # The host cannot be encoded.
             return _invalid_url()
-
-
-def _basic(url: SplitResult) -> str:
-    credentials = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
-    return f"Basic {b64encode(credentials.encode()).decode()}"
 
 
 def _default_port(url: SplitResult) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lessee.config import Config, Status
 from lessee.core.errors import AgentUnavailableError, WriteError
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 
 def status_settings(config: Config, socket: str) -> Status:

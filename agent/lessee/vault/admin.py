@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
-from http.client import HTTPResponse
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -15,6 +14,7 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
+from lessee.vault import wire
 from lessee.vault.auth.login import look_up
 from lessee.vault.client_factory import address_of, auth_method_of
 from lessee.vault.engines import kv, leases
@@ -123,7 +123,7 @@ class AdminClient:
     @contextmanager
     def stream(
         self, method: str, path: str, *, body: Iterable[bytes] | None = None, size: int = 0
-    ) -> Iterator[HTTPResponse]:
+    ) -> Iterator[wire.Response]:
         """An answer that the caller reads piece by piece, to a body of `size` bytes that is sent piece by piece."""
         with (
             _errors_at(path),

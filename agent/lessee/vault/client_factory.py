@@ -5,7 +5,7 @@ from typing import assert_never
 
 from lessee.config import Vault
 from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
-from lessee.host.http_client import proxy_for
+from lessee.host.proxies import proxy_for
 from lessee.protocol import events as ev
 from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.auth.login import AuthMethod, Clock, TokenLogin

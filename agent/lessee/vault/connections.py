@@ -2,19 +2,22 @@
 
 import os
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.host.http_client import proxy_headers
-from lessee.vault.responses import InvalidTlsFilesError
+from lessee.host.proxies import proxy_headers
+from lessee.vault.wire import InvalidResponseError, Response, request_head
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_RESPONSE_SIZE = 32 * 2**20
 """Bytes. Vault accepts no larger request, so a larger answer is not Vault's."""
+_OK = 200
 _FIRST_ERROR_STATUS = 300
 
 
@@ -55,39 +58,38 @@ class Connector:
         self._context: tuple[FileStamps, ssl.SSLContext] | None = None
 
     def open(self, url: str, *, timeout: float, tunnel: bool = False) -> "Connection":
-        """Raises OSError or HTTPException. `tunnel`: send CONNECT to the proxy, for a protocol other than HTTP."""
+        """Raises OSError or InvalidResponseError. `tunnel`: send CONNECT to the proxy, for a protocol besides HTTP."""
         parts, stamp = urlsplit(url), self.stamp()
         named = self._address.proxies.get(url, self._address.proxy)
         proxy = urlsplit(named) if named else None
-        first = proxy or parts
-        host, port = first.hostname or "", first.port or _port(first)
-        http: HTTPConnection
-        base, extra = parts.path.rstrip("/"), dict[str, str]()
+        base, extra = parts.path.rstrip("/"), {"Host": _authority(parts)}
         if parts.scheme == "unix":
-            http, base = _UnixConnection(parts.path, timeout), ""
-        elif parts.scheme == "https":
-            name = self._address.server_name or parts.hostname or ""
-            http = _TlsConnection(host, port, timeout, name, self._ssl_context(stamp))
-            if proxy is not None:
-                http.set_tunnel(parts.hostname or "", parts.port or 443, proxy_headers(proxy))
-        else:
-            http = HTTPConnection(host, port, timeout=timeout)
-            if proxy is not None and tunnel:
-                http.set_tunnel(parts.hostname or "", parts.port or 80, proxy_headers(proxy))
+            return Connection(_connect_unix(parts.path, timeout), url, stamp, "", {"Host": "localhost"})
+        connected = _connect(proxy or parts, timeout)
+        try:
+            if proxy is not None and (tunnel or parts.scheme == "https"):
+                _open_tunnel(connected, parts, proxy)
             elif proxy is not None:
-                base, extra = f"{parts.scheme}://{parts.netloc}{base}", proxy_headers(proxy)
-        http.connect()
-        return Connection(http, url, stamp, base, extra)
+                base, extra = f"{parts.scheme}://{parts.netloc}{base}", extra | proxy_headers(proxy)
+            if parts.scheme == "https":
+                name = self._address.server_name or parts.hostname or ""
+                connected = self._ssl_context(stamp).wrap_socket(connected, server_hostname=name)
+        except BaseException:
+            connected.close()
+            raise
+        return Connection(connected, url, stamp, base, extra)
 
     def stamp(self) -> FileStamps:
         """The stamps of the TLS files now."""
         return tuple(_stamp(file) for file in self._files)
 
-    def _ssl_context(self, stamp: FileStamps) -> ssl.SSLContext:
+    def _ssl_context(self, stamp: FileStamps) -> "ssl.SSLContext":
         """One context for each state of the files: reading the CAs takes tens of milliseconds."""
+        from lessee.vault.tls import context_of  # noqa: PLC0415  # A connection on the same host may have no TLS.
+
         with self._lock:
             if self._context is None or self._context[0] != stamp:
-                self._context = (stamp, _context(self._address))
+                self._context = (stamp, context_of(self._address))
             return self._context[1]
 
 
@@ -95,19 +97,18 @@ class Connection:
     """An open connection to `url`, with the TLS files of `stamp`."""
 
     def __init__(
-        self, http: HTTPConnection, url: str, stamp: FileStamps, base: str, headers: Mapping[str, str]
+        self, connected: socket.socket, url: str, stamp: FileStamps, base: str, headers: Mapping[str, str]
     ) -> None:
+        """`base`: what precedes each target. `headers`: those of each request."""
         self.url = url
         self.stamp = stamp
+        self.is_open = True
+        """Whether the server accepts another request on it."""
         self._used_at = time.monotonic()
-        self._http = http
+        self._socket = connected
+        self._stream: BinaryIO | None = None
         self._base = base
         self._headers = headers
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the server accepts another request on it."""
-        return self._http.sock is not None
 
     @property
     def idle(self) -> float:
@@ -116,44 +117,52 @@ class Connection:
 
     def exchange(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], timeout: float
-    ) -> tuple[HTTPResponse, bytes]:
+    ) -> tuple[Response, bytes]:
         """Send a request and read its answer. `target` starts with /v1; `timeout` applies to each read.
 
-        Raises OSError or HTTPException, and closes the connection then.
+        Raises OSError or InvalidResponseError, and ValueError for what cannot be sent; closes the connection then.
         """
         try:
-            self._http.sock.settimeout(timeout)
-            self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})
-            response = self._http.getresponse()
+            self._socket.settimeout(timeout)
+            has_body = content is not None or method != "GET"
+            sized = {**headers, "Content-Length": str(len(content or b""))} if has_body else headers
+            self._socket.sendall(self._head(method, target, sized) + (content or b""))
+            response = self._receive()
             answer = _read(response)
         except BaseException:
             self.close()
             raise
+        if response.closes:
+            self.close()
         self._used_at = time.monotonic()
         return response, answer
 
     def begin(
         self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
-    ) -> HTTPResponse:
+    ) -> Response:
         """As `exchange`, but the caller reads the answer, before any other request."""
-        self._http.sock.settimeout(timeout)
+        self._socket.settimeout(timeout)
         try:
-            self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})
+            self._socket.sendall(self._head(method, target, headers))
+            for piece in content or ():
+                self._socket.sendall(piece)
         except (BrokenPipeError, ConnectionResetError):
             # A server that rejects a request may answer and close before it has read the whole body.
-            response = self._http.getresponse()
+            response = self._receive()
             if response.status < _FIRST_ERROR_STATUS:
                 raise
             return response
-        return self._http.getresponse()
+        return self._receive()
 
     def certificate(self) -> bytes | None:
         """The server's certificate in DER, verified or not; None without TLS."""
-        return self._http.sock.getpeercert(binary_form=True) if isinstance(self._http, HTTPSConnection) else None
+        if not self.url.startswith("https:"):
+            return None
+        return cast("ssl.SSLSocket", self._socket).getpeercert(binary_form=True)
 
     def raw_socket(self) -> socket.socket:
         """The socket, for another protocol. The caller has to close it."""
-        return self._http.sock
+        return self._socket
 
     def websocket(self, target: str) -> str:
         """The WebSocket URL of `target`; its host becomes the request's Host header."""
@@ -163,56 +172,65 @@ class Connection:
         return f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}{target}"
 
     def close(self) -> None:
-        self._http.close()
+        self.is_open = False
+        if self._stream is not None:
+            self._stream.close()
+        self._socket.close()
+
+    def _head(self, method: str, target: str, headers: Mapping[str, str]) -> bytes:
+        return request_head(method, self._base + target, {**self._headers, "Accept-Encoding": "identity", **headers})
+
+    def _receive(self) -> Response:
+        if self._stream is None:
+            self._stream = self._socket.makefile("rb")
+        return Response(self._stream)
 
 
-def _read(response: HTTPResponse) -> bytes:
-    if response.length is not None and response.length > MAX_RESPONSE_SIZE:
-        raise HTTPException
-    return response.read()
+def _read(response: Response) -> bytes:
+    if response.announced_size <= MAX_RESPONSE_SIZE and len(content := response.read(MAX_RESPONSE_SIZE + 1)) <= (
+        MAX_RESPONSE_SIZE
+    ):
+        return content
+    raise InvalidResponseError
 
 
-class _UnixConnection(HTTPConnection):
-    """A connection to a Unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        try:
-            self.sock.settimeout(self.timeout)
-            self.sock.connect(self._path)
-        except OSError:
-            self.close()
-            raise
+def _connect(url: SplitResult, timeout: float) -> socket.socket:
+    host = url.hostname or ""
+    # Before Python 3.13, a host as text imports the tables of international names.
+    address = (host.encode() if host.isascii() else host, url.port or _port(url))
+    connected = socket.create_connection(address, timeout)  # type: ignore[arg-type]  # typeshed knows only text.
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
 
 
-class _TlsConnection(HTTPSConnection):
-    """A connection to a server whose certificate is valid for `name`, whatever the address is."""
-
-    def __init__(self, host: str, port: int, timeout: float, name: str, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=timeout, context=context)
-        self._name = name
-        self._secure = context
-
-    def connect(self) -> None:
-        HTTPConnection.connect(self)
-        self.sock = self._secure.wrap_socket(self.sock, server_hostname=self._name)
-
-
-def _context(address: Address) -> ssl.SSLContext:
+def _connect_unix(path: str, timeout: float) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX)
     try:
-        context = ssl.create_default_context(cafile=address.ca_file)
-        if address.client_cert_file:
-            context.load_cert_chain(address.client_cert_file, address.client_key_file)
-    except ssl.SSLError:
-        raise InvalidTlsFilesError from None
-    if address.tls_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+        connected.settimeout(timeout)
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        raise
+    return connected
+
+
+def _open_tunnel(connected: socket.socket, url: SplitResult, proxy: SplitResult) -> None:
+    """Have the proxy connect to the server. Raises OSError if it does not."""
+    target = _authority(url, with_port=True)
+    connected.sendall(request_head("CONNECT", target, {"Host": target, **proxy_headers(proxy)}))
+    # Unbuffered: what follows the response is the server's.
+    with connected.makefile("rb", buffering=0) as stream:
+        if Response(cast("BinaryIO", stream)).status != _OK:
+            raise OSError
+
+
+def _authority(url: SplitResult, *, with_port: bool = False) -> str:
+    """The host and port of a URL, as a request names them."""
+    host = (url.hostname or "").partition("%")[0]
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    host = f"[{host}]" if ":" in host else host
+    return f"{host}:{url.port or _port(url)}" if with_port or url.port not in {None, _port(url)} else host
 
 
 def _stamp(file: str) -> tuple[int, int, int] | None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from lessee.core.immutable import ImmutableStruct
 from lessee.vault.connections import Address, Connector
 from lessee.vault.responses import describe_connection_error, parse_response
+from lessee.vault.wire import InvalidResponseError
 
 _ACTIVE = 200
 
@@ -45,7 +45,7 @@ def _check(connections: Connector, url: str, timeout: float) -> Health:
         connection = connections.open(url, timeout=timeout)
         certificate = connection.certificate()
         response, content = connection.exchange("GET", "/v1/sys/health", None, {}, timeout)
-    except (OSError, HTTPException) as exc:
+    except (OSError, InvalidResponseError) as exc:
         return Health(url, describe_connection_error(exc))
     connection.close()
     body = _decode(content)

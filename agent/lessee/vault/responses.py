@@ -1,16 +1,14 @@
 """Parses Vault's answers. Vault's own error texts stay in this module, because they may repeat what the client sent."""
 
 import socket
-import ssl
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPMessage
 from typing import Any
 
 import msgspec
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
+from lessee.vault.wire import InvalidResponseError
 
 
 class Response(ImmutableStruct, frozen=True):
@@ -29,12 +27,21 @@ class Response(ImmutableStruct, frozen=True):
     capped: bool = False
     """The server warned that a max_ttl has shortened the ttl."""
     request_id: str = ""
-    date: float | None = None
-    """The server's clock, in whole seconds since 1970."""
+    date_header: str = ""
     wrapping_token: str = ""
     """The wrapping token of a response-wrapped answer, which has no data."""
     help: str = ""
     """The help text of a path, if the request asked for it."""
+
+    @property
+    def date(self) -> float | None:
+        """The server's clock, in whole seconds since 1970; None if it did not say."""
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415  # Few answers are read for their date.
+
+        try:
+            return parsedate_to_datetime(self.date_header).timestamp()
+        except ValueError:
+            return None
 
 
 class RequestFailedError(Exception):
@@ -51,7 +58,7 @@ class InvalidTlsFilesError(OSError):
     """The TLS files are readable, but invalid or not a pair."""
 
 
-def parse_response(headers: HTTPMessage, content: bytes) -> Response:
+def parse_response(headers: Mapping[str, str], content: bytes) -> Response:
     """Parse a 200 or 204. Raises RequestFailedError if it is not Vault's."""
     try:
         body = msgspec.json.decode(content or b"{}", type=_Body)
@@ -65,7 +72,7 @@ def parse_response(headers: HTTPMessage, content: bytes) -> Response:
         renewable=bool(body.renewable),
         capped=any(_CAPPED in warning for warning in body.warnings or ()),
         request_id=body.request_id or "",
-        date=_date(headers),
+        date_header=headers.get("date", ""),
         wrapping_token=str((body.wrap_info or {}).get("token") or ""),
         help=body.help or "",
     )
@@ -87,7 +94,7 @@ def parse_raw_data(raw: bytes) -> dict[str, Any]:
         raise RequestFailedError(_NOT_VAULTS) from None
 
 
-def parse_error(status: int, headers: HTTPMessage, content: bytes) -> RequestFailedError:
+def parse_error(status: int, headers: Mapping[str, str], content: bytes) -> RequestFailedError:
     """The failure that any other status means."""
     if 300 <= status < 400:  # noqa: PLR2004  # The class of redirects.
         text = "the server redirects, and the token is not sent elsewhere; set vault.address to the active node"
@@ -113,7 +120,7 @@ def is_stale(status: int, content: bytes, *, expects_state: bool) -> bool:
     return status == _BEHIND or (expects_state and status == _LIMITED and _parse_error_body(content).errors == [])
 
 
-def stale_error(headers: HTTPMessage) -> RequestFailedError:
+def stale_error(headers: Mapping[str, str]) -> RequestFailedError:
     """The failure of a node that does not catch up."""
     return RequestFailedError(Failure(Kind.UNAVAILABLE, describe_status(_BEHIND), _retry_after(headers)))
 
@@ -125,6 +132,8 @@ def describe_status(status: int) -> str:
 
 def describe_connection_error(exc: Exception) -> str:
     """Why there is no answer, in a text without a host name."""
+    import ssl  # noqa: PLC0415  # Only failures need it where the connection has no TLS.
+
     match exc:
         case ssl.SSLCertVerificationError():
             return "the server's certificate is not trusted (see vault.ca_file and vault.tls_server_name)"
@@ -140,7 +149,7 @@ def describe_connection_error(exc: Exception) -> str:
             return "a certificate file cannot be read (see vault.ca_file, client_cert_file and client_key_file)"
         case InvalidTlsFilesError():
             return "a certificate file is invalid (see vault.ca_file; do client_cert_file and client_key_file match?)"
-        case ConnectionError() | HTTPException():
+        case ConnectionError() | InvalidResponseError():
             return "the connection broke"
         case _:
             return f"the request failed ({type(exc).__name__})"
@@ -234,13 +243,6 @@ def _is_policy_denial(errors: list[str] | tuple[()]) -> bool:
     return any(error.startswith(_ONE_ERROR) for error in errors)
 
 
-def _retry_after(headers: HTTPMessage) -> float | None:
-    value = headers.get("Retry-After", "")
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after", "")
     return float(value) if value.isdecimal() else None
-
-
-def _date(headers: HTTPMessage) -> float | None:
-    try:
-        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except ValueError:
-        return None

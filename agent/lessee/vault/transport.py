@@ -1,13 +1,12 @@
 """Sends requests to Vault: headers, timeouts, retries, and the selection of an address.
 
-It uses the standard library's http.client, because a sidecar runs next to every app and hvac with requests costs
-memory and start-up time: see docs/decisions/0001-http-client-for-the-sidecar.md.
+It speaks HTTP itself, because a sidecar runs next to every app and a library costs memory and start-up time: see
+docs/decisions/0001-http-client-for-the-sidecar.md.
 """
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,11 +15,12 @@ import msgspec
 from lessee import __version__
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
-from lessee.vault import responses
+from lessee.vault import responses, wire
 from lessee.vault.cluster import Cluster
 from lessee.vault.connection_pool import ConnectionPool
 from lessee.vault.connections import Address, Connection, Connector
 from lessee.vault.responses import RequestFailedError, Response
+from lessee.vault.wire import InvalidResponseError, TruncatedResponseError
 
 __all__ = ["Address", "RequestFailedError", "Response", "Transport"]
 
@@ -35,7 +35,7 @@ MAX_IDLE = 5.0
 STALE_RETRY_DELAYS = (0.1, 0.3, 0.6)
 """Seconds before each retry at a node that does not have our last change yet."""
 
-Reply = tuple[HTTPResponse, bytes]
+Reply = tuple[wire.Response, bytes]
 
 
 class Transport:
@@ -99,7 +99,7 @@ class Transport:
     @contextmanager
     def stream(
         self, method: str, path: str, *, token: str | None, body: Iterable[bytes] | None = None, size: int = 0
-    ) -> Iterator[HTTPResponse]:
+    ) -> Iterator[wire.Response]:
         """An answer that the caller reads piece by piece, to a body of `size` bytes that is sent piece by piece.
 
         Raises RequestFailedError, also if the connection breaks during a read.
@@ -115,7 +115,7 @@ class Transport:
                 yield response
             finally:
                 connection.close()
-        except (OSError, HTTPException) as exc:
+        except (OSError, InvalidResponseError) as exc:
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
 
     def dial(self, token: str) -> tuple[Connection, Mapping[str, str]]:
@@ -126,7 +126,7 @@ class Transport:
         url = self._cluster.find()
         try:
             return self._connections.open(url, timeout=CONNECT_TIMEOUT, tunnel=True), self._headers(token, None)
-        except (OSError, HTTPException) as exc:
+        except (OSError, InvalidResponseError) as exc:
             self._cluster.mark_unavailable(url)
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
 
@@ -171,16 +171,16 @@ class Transport:
         if response.status not in {200, 204}:
             raise responses.parse_error(response.status, response.headers, content)
         if request.changes:
-            self._index = response.headers.get(_INDEX) or self._index
+            self._index = response.headers.get(_INDEX.lower()) or self._index
         return response, content
 
-    def _is_stale(self, response: HTTPResponse, content: bytes) -> bool:
+    def _is_stale(self, response: wire.Response, content: bytes) -> bool:
         return responses.is_stale(response.status, content, expects_state=self._index is not None)
 
     def _send(self, url: str, request: "_Request") -> Reply:
         try:
             return self._exchange(url, request)
-        except (OSError, HTTPException) as exc:
+        except (OSError, InvalidResponseError) as exc:
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
         except ValueError:
             raise RequestFailedError(_UNSENDABLE) from None
@@ -191,9 +191,9 @@ class Transport:
             idle = pooled.idle
             try:
                 return self._exchange_on(pooled, request)
-            except IncompleteRead:
+            except TruncatedResponseError:
                 raise  # The answer had begun.
-            except (ConnectionError, HTTPException):
+            except (ConnectionError, InvalidResponseError):
                 if idle < self._max_idle:
                     raise
         elif pooled is not None:
@@ -213,7 +213,7 @@ class Transport:
         try:
             connection = self._connections.open(url, timeout=connecting)
             response, _ = connection.exchange("GET", "/v1/sys/health", None, _HEADERS, reading)
-        except (OSError, HTTPException) as exc:
+        except (OSError, InvalidResponseError) as exc:
             return responses.describe_connection_error(exc)
         connection.close()
         return response.status
@@ -221,7 +221,7 @@ class Transport:
 
 def _begin(
     connection: Connection, method: str, target: str, body: Iterable[bytes] | None, headers: Mapping[str, str]
-) -> HTTPResponse:
+) -> wire.Response:
     try:
         return connection.begin(method, target, body, headers, STREAM_TIMEOUT)
     except ValueError:

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.status.server import UnixConnection, request_status
+from lessee.status.client import UnixConnection, request_status
 
 PATIENCE = 30.0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 _POLICY = """\
 path "secret/data/demo/*"     { capabilities = ["read"] }

@@ -4,7 +4,7 @@ import argparse
 
 from lessee.cli.commands.status import socket_of
 from lessee.core.errors import UsageError
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from lessee.core.errors import UsageError
 from lessee.host.clock import wall_time
 from lessee.host.project import find, read
-from lessee.status.server import known_format, request_status
+from lessee.status.client import known_format, request_status
 
 _SERVICES = ("rotator.sock", "monitor.sock")
 

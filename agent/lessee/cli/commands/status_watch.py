@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from lessee.core.errors import AgentUnavailableError
 from lessee.host.clock import boot_time, wall_time
+from lessee.status.client import known_format, request_status
 from lessee.status.pages.components import DASH, Cell, Table, View
 from lessee.status.pages.plain_text import lines
 from lessee.status.pages.time_format import duration
 from lessee.status.pages.views import build_view
-from lessee.status.server import known_format, request_status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,7 +20,7 @@ from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy import hosts
 from lessee.ops.validate.policy.hosts import FileMode
 from lessee.ops.validate.policy.results import Reporter, Result
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 
 _REPORTER = Reporter("host")
 _MOUNT = "mount a tmpfs there (Compose: a volume with `type: tmpfs`; Kubernetes: an emptyDir with `medium: Memory`)"

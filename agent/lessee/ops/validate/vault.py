@@ -15,7 +15,7 @@ from lessee.ops.validate.checks import Check, CheckSkippedError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy import agent_status, thresholds
 from lessee.ops.validate.policy.results import Reporter, Result
-from lessee.status.server import request_status
+from lessee.status.client import request_status
 from lessee.vault.admin import AdminClient
 from lessee.vault.health import Health
 

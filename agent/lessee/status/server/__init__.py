@@ -1,7 +1,6 @@
 """The status server: HTTP on a Unix socket, and on TCP if configured."""
 
-from lessee.status.client import UnixConnection, known_format, request_status
 from lessee.status.server.listener import StatusServer
 from lessee.status.server.source import StatusSource
 
-__all__ = ["StatusServer", "StatusSource", "UnixConnection", "known_format", "request_status"]
+__all__ = ["StatusServer", "StatusSource"]

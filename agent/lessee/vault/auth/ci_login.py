@@ -4,7 +4,6 @@ import base64
 import hashlib
 import ssl
 from collections.abc import Mapping
-from http.client import HTTPException
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +14,7 @@ from lessee.vault.auth.login import Clock, Grant, log_in
 from lessee.vault.connections import Address, Connector
 from lessee.vault.responses import RequestFailedError, describe_connection_error
 from lessee.vault.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Transport
+from lessee.vault.wire import InvalidResponseError
 
 URL = "ACTIONS_ID_TOKEN_REQUEST_URL"
 _TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # noqa: S105  # The variable's name.
@@ -120,7 +120,7 @@ class GitHubJwt:
         except ssl.SSLCertVerificationError:
             text = "GitHub's certificate is not trusted; set $SSL_CERT_FILE to a file with its CA"
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, text)) from None
-        except (OSError, HTTPException) as exc:
+        except (OSError, InvalidResponseError) as exc:
             raise RequestFailedError(
                 Failure(Kind.UNAVAILABLE, f"no JWT from GitHub: {describe_connection_error(exc)}")
             ) from None
