@@ -8,20 +8,38 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from lessee.host.openbao import OpenBao
+from support.durations import Printer, Recorder
 from support.needs import need
 
 # The same examples in each run, so that coverage is the same too; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None)
+# A mutant's first failure decides; nothing is learned from the smallest example.
+settings.register_profile("mutants", settings.get_profile("same"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # The apps that the tests start inherit it, and under nohup(1) it would be ignored.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 MEMORY = Path("/dev/shm")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--time-table", action="store_true", help="print how long each folder's tests take, by phase")
+
+
+def pytest_configure(config):
+    if not config.getoption("--time-table"):
+        return
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Printer(), "durations-printer")
+    if not config.getoption("numprocesses", None):
+        recorder = Recorder()
+        recorder.start()
+        config.pluginmanager.register(recorder, "durations-recorder")
 
 
 def pytest_collection_finish():
