@@ -74,8 +74,10 @@ class Identities:
         for vault in [*vaults, *self._stored_vaults()]:
             self._add(vault)
         # First those that serve an app, so that there is no moment at which no identity serves a moved app.
-        for identity in sorted(self, key=lambda one: one.vault not in vaults):
-            self._configure(identity, project, recovered, before)
+        keys = {name: key_of(app.vault) for name, app in config.apps.items()}
+        serving = set(keys.values())
+        for identity in sorted(self, key=lambda one: one.key not in serving):
+            self._configure(identity, project, keys, recovered, before)
             self.update(identity)
 
     def set_event_source(self, event: ev.EventSourceChanged) -> None:
@@ -147,11 +149,19 @@ class Identities:
             self._identities[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
 
     def _configure(
-        self, identity: Identity, project: Project, recovered: Mapping[str, ev.AppRecovered], before: Mapping[str, App]
+        self,
+        identity: Identity,
+        project: Project,
+        keys: Mapping[str, str],
+        recovered: Mapping[str, ev.AppRecovered],
+        before: Mapping[str, App],
     ) -> None:
-        """Configure the apps of one identity, and pass on what is known of those that it did not serve before."""
+        """Configure the apps of one identity, and pass on what is known of those that it did not serve before.
+
+        `keys`: of the identity of each app.
+        """
         all_apps = project.config.apps
-        apps = {name: app for name, app in all_apps.items() if key_of(app.vault) == identity.key}
+        apps = {name: app for name, app in all_apps.items() if keys[name] == identity.key}
         specs = {name: self._spec(project.compiled_apps[name]) for name in apps}
         needs = frozenset[Need]().union(*(spec.needs for spec in specs.values()))
         events: list[ev.Event] = list(identity.restore(None if self._all_apps else needs))

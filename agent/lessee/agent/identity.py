@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from lessee.agent.effects import Effects
+from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.status.view import IdentityStatus
 from lessee.agent.machine.step import start, steps
 from lessee.config import App, Vault
@@ -53,6 +54,8 @@ class Identity:
         self._client = create_client(vault, effects.environ, post, boot_time)
         self._tracer = effects.tracing.tracer(self.key[:8]) if effects.tracing is not None else None
         self.state = start(seed ^ int(self.key[:16], 16))
+        self.wake_at = wake_at(self.state)
+        """When it has something to do although no event arrives."""
 
     @property
     def status(self) -> IdentityStatus:
@@ -129,6 +132,7 @@ class Identity:
             events = [result for command in commands if (result := self._obey(command)) is not None]
             if not events:
                 break
+        self.wake_at = wake_at(self.state)
         if self._tracer is not None:
             self._tracer.end_updates()
 

@@ -9,7 +9,6 @@ from lessee.agent.effects import Effects
 from lessee.agent.identities import Identities
 from lessee.agent.machine.apps.inputs import unknown_paths
 from lessee.agent.machine.apps.version_reports import is_deregistered, is_registered
-from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.kv.event_source import affected_needs
 from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.machine.state import State
@@ -167,7 +166,8 @@ class Agent:
             now = boot_time()
             if now >= deadline:
                 return None
-            wait = min(*map(wake_at, self.states), self._supervisor_wakes_at(), deadline, now + MAX_SLEEP) - now
+            due_at = min((identity.wake_at for identity in self._identities), default=deadline)
+            wait = min(due_at, self._supervisor_wakes_at(), deadline, now + MAX_SLEEP) - now
             messages = self._receive(max(0.0, wait))
             if _Request.STOP in messages:
                 return None
@@ -238,9 +238,14 @@ class Agent:
             return messages
 
     def _iterate(self, messages: Sequence[tuple[str | None, ev.Event]]) -> None:
+        events: dict[str, list[ev.Event]] = {identity.key: [] for identity in self._identities}
+        for key, event in messages:
+            for each in events if key is None else (key,):
+                events.setdefault(each, []).append(event)
         for identity in self._identities:
-            self._last_iteration_at = boot_time()
-            identity.take([event for key, event in messages if key in {None, identity.key}])
+            self._last_iteration_at = now = boot_time()
+            if (own := events.get(identity.key)) or identity.wake_at <= now:
+                identity.take(own or ())
             self._identities.update(identity)
 
     def _post(self, key: str, event: ev.Event) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import field
 
-from lessee.agent.machine.apps.state import App, VersionReport
+from lessee.agent.machine.apps.state import APPS, App, VersionReport
 from lessee.agent.machine.kv.state import FOLDERS, MOUNTS, SECRETS, EventSource, KvFolder, KvMount, KvSecret
 from lessee.agent.machine.leases.state import ISSUANCES, LEASES, HeldLease, Issuance
 from lessee.agent.machine.session.state import Session
@@ -38,7 +38,6 @@ class Counters(ImmutableStruct, frozen=True):
     leases_revoked: int = 0
 
 
-APPS = TableKind[App]()
 VERSION_REPORTS = TableKind[VersionReport]()
 DEADLINES = TableKind[float](float)
 """Of items whose deadlines depend on other items as well, and are therefore stored."""

@@ -102,10 +102,15 @@ def last_checked_at(state: State, ref: Ref) -> float | None:
     return max((time for time in times if time is not None), default=None)
 
 
+def has_input_failures(state: StateView) -> bool:
+    """Whether a secret, folder or mount could not be read, or a dynamic secret not be issued."""
+    failed = sum(table.count(has_failed) for table in (state.mounts, state.folders, state.secrets))
+    return bool(failed or state.issuances.count(not_issued))
+
+
 def input_failures(state: StateView, app: App) -> Mapping[str, Failure]:
     """Why inputs of an app are not available, by path."""
-    failed = sum(table.count(has_failed) for table in (state.mounts, state.folders, state.secrets))
-    if not failed and not state.issuances.count(not_issued):
+    if not has_input_failures(state):
         return {}  # The usual case, while a thousand secrets are read.
     failures: dict[str, Failure | None] = {}
     for need in app.spec.needs:

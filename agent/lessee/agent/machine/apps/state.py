@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import field
 
+from lessee.agent.machine.table import TableKind
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import ImmutableStruct
@@ -253,6 +254,23 @@ class App(ImmutableStruct, frozen=True):
         """When readers last received a new generation or the notification of it; 0.0 if never."""
         published_at = self.publication.published_at if self.publication is not None else 0.0
         return max(self.notified_at or 0.0, published_at)
+
+
+def is_done(app: App) -> bool:
+    """Whether readers see the app's current secrets, and know of them; all that a one-shot command waits for."""
+    publication = app.publication
+    if publication is None or publication.generation is None or app.job is not None:
+        return False
+    is_current = not app.dirty or publication.fallback is not None
+    return is_current and (publication.notification is None or publication.notification.absent)
+
+
+def has_problem(app: App) -> bool:
+    """Whether the newest generation could not be published, or the app not be notified of the published one."""
+    return app.problem is not None or (app.notification is not None and app.notification.error is not None)
+
+
+APPS = TableKind[App](predicates=(is_done, has_problem))
 
 
 class VersionReport(ImmutableStruct, frozen=True):

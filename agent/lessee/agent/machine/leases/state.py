@@ -56,10 +56,15 @@ def is_replaced(held: HeldLease) -> bool:
     return held.status != "current"
 
 
+def has_ended(held: HeldLease) -> bool:
+    """Whether the agent has noticed that the lease has ended."""
+    return held.ended_at is not None
+
+
 def not_issued(issuance: Issuance) -> bool:
     """Whether the last attempt to have it issued failed."""
     return issuance.failure is not None
 
 
 ISSUANCES = TableKind[Issuance](predicates=(not_issued,))
-LEASES = TableKind[HeldLease](predicates=(is_replaced,))
+LEASES = TableKind[HeldLease](predicates=(is_replaced, has_ended))

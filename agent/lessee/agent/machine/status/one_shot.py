@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from lessee.agent.machine.apps.inputs import TEMPORARY, input_failures
-from lessee.agent.machine.apps.state import App, Rejected, WriteFailed
+from lessee.agent.machine.apps.inputs import TEMPORARY, has_input_failures, input_failures
+from lessee.agent.machine.apps.state import App, Rejected, WriteFailed, has_problem, is_done
 from lessee.agent.machine.state import State
 from lessee.core.errors import (
     DeniedError,
@@ -21,9 +21,11 @@ def results(states: Iterable[State]) -> Mapping[str, LesseeError | None] | None:
     """For each app why it was not published, or None if it was. No mapping while a result may still change."""
     ended: dict[str, LesseeError | None] = {}
     for state in states:
+        if state.apps.count(is_done) < len(state.apps) and not _may_have_errors(state):
+            return None
         for name, app in state.apps.items():
             error = _error(state, name, app)
-            if error is None and not _is_done(app):
+            if error is None and not is_done(app):
                 return None
             ended[name] = error
     return ended
@@ -36,7 +38,7 @@ def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | No
         outage = state.session.outage
         for name, app in state.apps.items():
             ended[name] = _error(state, name, app)
-            if ended[name] is None and not _is_done(app):
+            if ended[name] is None and not is_done(app):
                 reason = outage.text if outage is not None else _lines(input_failures(state, app))
                 reason = reason or "some requests are still pending"
                 if app.fallback.error is not None:
@@ -51,12 +53,9 @@ def policy_remedy(need: Need | None = None) -> str:
     return f"grant `{capability}` in the token's policy"
 
 
-def _is_done(app: App) -> bool:
-    publication = app.publication
-    if publication is None or publication.generation is None or app.job is not None:
-        return False
-    is_current = not app.dirty or publication.fallback is not None
-    return is_current and (publication.notification is None or publication.notification.absent)
+def _may_have_errors(state: State) -> bool:
+    """Whether an app that is not done may have failed: without such a sign, a thousand apps need no look at each."""
+    return bool(state.apps.count(has_problem)) or state.session.failure is not None or has_input_failures(state)
 
 
 def _error(state: State, name: str, app: App) -> LesseeError | None:

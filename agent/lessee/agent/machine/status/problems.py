@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.apps.version_reports import report_remedy
-from lessee.agent.machine.leases.state import HeldLease
+from lessee.agent.machine.leases.state import HeldLease, has_ended
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.one_shot import policy_remedy
 from lessee.core.failures import Kind
@@ -99,7 +99,7 @@ def expired_since(state: State, app: App) -> float | None:
 
 def _ended_leases(state: State, app: App) -> list[HeldLease]:
     publication, needs = app.publication, app.spec.needs
-    if publication is None or not needs:
+    if publication is None or not needs or not state.leases.count(has_ended):
         return []
     contents = publication.contents
     return [

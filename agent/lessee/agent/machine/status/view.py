@@ -154,16 +154,14 @@ def _identity(identity: IdentityStatus, at: _Timestamp) -> Mapping[str, object]:
 
 def _polling(state: State) -> Mapping[str, str]:
     """How changes in each folder are detected."""
-    methods = {}
-    for name, folder in state.folders.items():
-        refs = [ref for ref in state.secrets if ref.folder == name and ref.version is None]
-        if folder.lists_metadata:
-            methods[str(name)] = "list"
-        elif refs and all(state.secrets[ref].polls_data for ref in refs):
-            methods[str(name)] = "data"
-        else:
-            methods[str(name)] = "metadata"
-    return methods
+    by_data: dict[Folder, bool] = {}
+    for ref, secret in state.secrets.items():
+        if ref.version is None:
+            by_data[ref.folder] = secret.polls_data and by_data.get(ref.folder, True)
+    return {
+        str(name): "list" if folder.lists_metadata else "data" if by_data.get(name) else "metadata"
+        for name, folder in state.folders.items()
+    }
 
 
 def _app(state: State, app: App, at: _Timestamp, now: float) -> Mapping[str, object]:
