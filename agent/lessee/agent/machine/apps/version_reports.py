@@ -4,6 +4,7 @@ published ──► notified ──► ready ──► reported: only then may t
 """
 
 from collections.abc import Mapping
+from itertools import islice
 
 from lessee.agent.machine.affected import affected_reports
 from lessee.agent.machine.apps.inputs import Inputs
@@ -54,7 +55,8 @@ def plan_version_reports(tx: Transaction) -> None:
     """Send the reports that are due."""
     if not may_report(tx):
         return
-    for name in tx.apps.in_order({*affected_reports(tx), *tx.report_deadlines.due(tx.now)}):
+    due = islice(tx.report_deadlines.due(tx.now), MAX_PENDING_REPORTS)
+    for name in tx.apps.in_order({*affected_reports(tx), *due}):
         app = tx.apps[name]
         if tx.now >= report_due_at(tx, app, name) and may_report(tx):
             report, target = tx.version_reports.get(name, _NO_REPORT), app.spec.report_target

@@ -5,10 +5,11 @@ issue ──► store ──► render, publish, notify ──► renewals ─�
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 
 from lessee.agent.machine.affected import affected_issuances, apps_that_need, note_deadlines
 from lessee.agent.machine.kv.needs import mark_dirty
-from lessee.agent.machine.leases.renewal import ends_at, may_request_leases, schedule, store_lease
+from lessee.agent.machine.leases.renewal import ends_at, free_lease_slots, may_request_leases, schedule, store_lease
 from lessee.agent.machine.leases.state import HeldLease, Issuance, LeaseStatus
 from lessee.agent.machine.session.login import is_token_request_pending, suspect_token
 from lessee.agent.machine.session.state import NEVER, ReplacedToken
@@ -88,10 +89,12 @@ def plan_issuance(tx: Transaction) -> None:
     """Have the dynamic secrets issued that are due."""
     if not may_issue(tx):
         return
-    for need in tx.issuances.in_order({*affected_issuances(tx), *tx.issuance_deadlines.due(tx.now)}):
-        issuance = tx.issuances[need]
-        if tx.now >= issue_due_at(tx, issuance) and may_request_leases(tx):
-            _issue(tx, need, issuance)
+    due = islice(tx.issuance_deadlines.due(tx.now), free_lease_slots(tx))
+    for need in tx.issuances.in_order({*affected_issuances(tx), *due}):
+        if not may_request_leases(tx):
+            break
+        if tx.now >= issue_due_at(tx, tx.issuances[need]):
+            _issue(tx, need, tx.issuances[need])
 
 
 def set_issuance_deadlines(tx: Transaction) -> None:

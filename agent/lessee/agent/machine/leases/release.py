@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 from lessee.agent.machine.affected import affected_leases, note_deadlines
 from lessee.agent.machine.leases.consumers import unused_at
-from lessee.agent.machine.leases.renewal import end_due_at, has_free_slot
+from lessee.agent.machine.leases.renewal import end_due_at, free_lease_slots, has_free_slot
 from lessee.agent.machine.leases.state import HeldLease
 from lessee.agent.machine.session.login import without_token
 from lessee.agent.machine.session.state import NEVER, ReplacedToken
@@ -32,8 +33,8 @@ def plan_release(tx: Transaction) -> None:
     token = tx.session.token
     if tx.stopping and token is not None and token.ours:
         tx.session = without_token(tx.session, login_at=NEVER)
-    due = {*affected_leases(tx), *tx.lease_deadlines.due(tx.now), *tx.revocation_deadlines.due(tx.now)}
-    for id_ in tx.leases.in_order(due):
+    revocations = islice(tx.revocation_deadlines.due(tx.now), free_lease_slots(tx))
+    for id_ in tx.leases.in_order({*affected_leases(tx), *tx.lease_deadlines.due(tx.now), *revocations}):
         held = tx.leases[id_]
         if tx.now >= expiry_due_at(tx, held):
             _handle_expiry(tx, id_, held)

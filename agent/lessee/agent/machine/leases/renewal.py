@@ -4,6 +4,7 @@ issued ──► renewed, renewed … ──► capped, or its token expires ─
 """
 
 from functools import partial
+from itertools import islice
 
 from lessee.agent.machine.affected import affected_leases, note_deadlines
 from lessee.agent.machine.kv.needs import mark_dirty
@@ -31,10 +32,12 @@ def plan_renewals(tx: Transaction) -> None:
         held = tx.leases[id_]
         if tx.now >= end_due_at(tx, held):
             lease_ended(tx, id_, held)
-    for id_ in tx.leases.in_order({*affected_leases(tx), *tx.renewal_deadlines.due(tx.now)}):
-        held = tx.leases[id_]
-        if tx.now >= renewal_due_at(tx, held) and may_request_leases(tx):
-            _renew_or_look_up(tx, id_, held)
+    due = islice(tx.renewal_deadlines.due(tx.now), free_lease_slots(tx))
+    for id_ in tx.leases.in_order({*affected_leases(tx), *due}):
+        if not may_request_leases(tx):
+            break
+        if tx.now >= renewal_due_at(tx, tx.leases[id_]):
+            _renew_or_look_up(tx, id_, tx.leases[id_])
 
 
 def next_renewal_at(state: State) -> float:
@@ -54,8 +57,13 @@ def may_request_leases(state: StateView) -> bool:
 
 def has_free_slot(state: StateView) -> bool:
     """Whether fewer requests about leases are under way than allowed."""
+    return free_lease_slots(state) > 0
+
+
+def free_lease_slots(state: StateView) -> int:
+    """How many more requests about leases may be under way."""
     pending = sum(isinstance(request.command, LeaseCommand) for request in state.requests.values())
-    return pending < MAX_PENDING_REQUESTS
+    return max(0, MAX_PENDING_REQUESTS - pending)
 
 
 def renewal_due_at(state: StateView, held: HeldLease) -> float:
