@@ -13,6 +13,7 @@ SHORTEST = 5
 MASK = "***"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
+_UNQUOTED = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff\"'\\]+")
 _SAMPLES = 8
 """The parts of a form from which its key in the index is chosen."""
 _SPARE = 100
@@ -144,6 +145,8 @@ def forms(text: str) -> Iterable[str]:
     yield quote(raw, safe="")
     yield quote(raw)
     yield quote_plus(raw)
+    if _UNQUOTED.fullmatch(text):
+        return  # As above.
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
     yield repr(text)[1:-1]

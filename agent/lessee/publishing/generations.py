@@ -23,13 +23,18 @@ def write_file(file: File, name: str, directory: int, *, where: Path, sync: bool
     try:
         chown(fd, file.uid, file.gid, where=where)
         os.fchmod(fd, file.mode)
-        rest = memoryview(file.content)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        write_all(fd, file.content)
         if sync:
             os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write all bytes, although a call may write only some of them."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def read_file(name: str, directory: int) -> bytes:

@@ -18,6 +18,7 @@ from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.host.directories import entries, open_directory, translate_write_errors
 from lessee.host.mounts import is_memory, refuse_disk
+from lessee.publishing.generations import write_all
 from lessee.publishing.publication_record import AppRecord
 from lessee.telemetry.logs import log
 
@@ -212,13 +213,17 @@ class StateStore:
 
     def _write(self, name: str, content: bytes) -> None:
         with translate_write_errors(self._path):
-            with suppress(FileNotFoundError):
+            try:
+                fd = os.open(_NEW, _CREATE, 0o600, dir_fd=self._fd)
+            except FileExistsError:  # From a write that failed.
                 os.unlink(_NEW, dir_fd=self._fd)
-            with os.fdopen(os.open(_NEW, _CREATE, 0o600, dir_fd=self._fd), "wb") as stream:
-                stream.write(content)
+                fd = os.open(_NEW, _CREATE, 0o600, dir_fd=self._fd)
+            try:
+                write_all(fd, content)
                 if not self._memory:
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
             os.rename(_NEW, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
             if not self._memory:
                 os.fsync(self._fd)

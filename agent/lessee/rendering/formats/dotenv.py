@@ -1,7 +1,8 @@
 """dotenv as python-dotenv and pydantic-settings read it: each value is written as one quoted literal."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from lessee.core.errors import FormatError
 from lessee.core.immutable import ImmutableStruct
@@ -24,6 +25,7 @@ _LINE_END = re.compile(r"[^\S\r\n]*(?:\r\n|\n|\r|\Z)")
 _REST = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)?")
 _SINGLE_ESCAPE = re.compile(r"\\([\\'])")
 _DOUBLE_ESCAPE = re.compile(r"\\([\\'\"abfnrtv])")
+_SHORT = 4096
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _VARIABLE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
 
@@ -34,7 +36,7 @@ _Meaning = tuple[str | None, list[str] | None]
 def write(document: Document) -> str:
     """The document as a dotenv file. Raises FormatError if it cannot represent a value."""
     marked = mark_values(document)
-    statements = list(_read(marked.text))
+    statements = _statements(marked.text)
     written = [_write(statement, marked) for statement in statements]
     meanings = [meaning for _, meaning in written]
     names.refuse_duplicates((statement.key or "" for statement in statements), marked)
@@ -114,6 +116,16 @@ class _Cursor:
             raise _UnreadableError
         self.at = found.end()
         return found[0]
+
+
+def _statements(text: str) -> Sequence[_Statement]:
+    """The statements of a text without values, which many files may have in common."""
+    return _known_statements(text) if len(text) <= _SHORT else tuple(_read(text))
+
+
+@lru_cache(maxsize=16)
+def _known_statements(text: str) -> Sequence[_Statement]:
+    return tuple(_read(text))
 
 
 def _read(text: str) -> Iterator[_Statement]:
@@ -214,7 +226,7 @@ def _quote(atoms: list[str]) -> str:
     return f"{quote}{body}{quote}"
 
 
-def _verify(text: str, statements: list[_Statement], meanings: list[_Meaning], marked: MarkedText) -> None:
+def _verify(text: str, statements: Sequence[_Statement], meanings: list[_Meaning], marked: MarkedText) -> None:
     found = [_meaning(statement) for statement in _read(text)]
     if found == meanings:
         return

@@ -22,6 +22,9 @@ def name(token: str, marked: MarkedText) -> str:
 
 def refuse_duplicates(tokens: Iterable[str], marked: MarkedText) -> None:
     """Raises FormatError if a value forms the name of another variable of the file."""
+    tokens = list(tokens)
+    if not any(marked.word in token for token in tokens):
+        return
     names = [(token, name(token, marked)) for token in tokens]
     counts = Counter(made for _, made in names)
     for token, made in names:
