@@ -1,5 +1,6 @@
 """The file formats: each writes values into its grammar, depending on their position."""
 
+from functools import cache
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -53,6 +54,7 @@ class _Format(Protocol):
     def outline(self, text: str) -> tuple[str, ...]: ...
 
 
+@cache
 def _module(name: str) -> _Format:
     if name not in _MODULES:
         raise FormatError(f"unknown format {name!r}", todo=f"use one of {', '.join(FORMATS)}")

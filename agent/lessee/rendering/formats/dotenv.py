@@ -165,7 +165,8 @@ def _take_literal(cursor: _Cursor, equals: str) -> str:
         return cursor.take(_QUOTED)
     if cursor.next() == "#" and len(equals) > 1:
         return ""
-    return _INLINE_COMMENT.sub("", cursor.take(_TO_LINE_END)).rstrip()
+    literal = cursor.take(_TO_LINE_END)
+    return (_INLINE_COMMENT.sub("", literal) if "#" in literal else literal).rstrip()
 
 
 def _write(statement: _Statement, marked: MarkedText) -> tuple[str, _Meaning]:
