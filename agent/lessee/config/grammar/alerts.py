@@ -1,5 +1,7 @@
 """The blocks `monitor.alerts` and `monitor.watch`: which alerts the monitor raises, and where it sends them."""
 
+from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
+
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 

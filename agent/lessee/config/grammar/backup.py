@@ -1,5 +1,7 @@
 """The block `backup`: where `lessee backup` saves Vault's data, encrypted for whom, and for how long."""
 
+from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
+
 from typing import Annotated
 
 from msgspec import Meta

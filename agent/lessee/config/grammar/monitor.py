@@ -1,5 +1,7 @@
 """The block `monitor`: how `lessee monitor` reads Vault's audit log, and what it publishes."""
 
+from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
+
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta

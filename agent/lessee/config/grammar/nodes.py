@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import yaml
+from msgspec import Struct, field
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.core.errors import ConfigError, LesseeError
@@ -86,8 +86,7 @@ def line_of(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-@dataclass(slots=True)
-class Entries:
+class Entries(Struct):
     """The entries of a mapping, including those that `<<` merges."""
 
     nodes: dict[str, tuple[Node, Node]] = field(default_factory=dict)

@@ -1,5 +1,7 @@
 """The block `rotation`: credentials that `lessee rotate` replaces in Vault and in the system that they belong to."""
 
+from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
+
 from typing import Annotated
 
 from msgspec import Meta, field

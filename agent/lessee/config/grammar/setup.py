@@ -1,5 +1,7 @@
 """The block `setup`: environments, access control, engines and first secrets that `lessee setup` creates."""
 
+from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
+
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field

@@ -1,5 +1,7 @@
 """The block `validate`: the systems of an environment that `lessee validate` checks."""
 
+from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
+
 from typing import Annotated, Literal
 
 from msgspec import field
