@@ -79,7 +79,7 @@ def test_a_certificate_is_replaced_before_it_expires_and_always_matches_its_key(
         serials.add(x509.load_pem_x509_certificates((folder / "tls.crt").read_bytes())[0].serial_number)
         return len(serials) >= 3
 
-    eventually(is_valid, "the third certificate", patience=30)
+    eventually(is_valid, "the third certificate")
     events = [event["event"] for event in sidecar.events()]
     assert "lease expired" not in events
     assert sidecar.status()["leases"][0]["lease_id"] is None

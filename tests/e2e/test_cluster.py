@@ -40,7 +40,7 @@ def test_the_files_stay_fresh_when_the_active_node_dies(cluster, sidecar):
     before = cluster.active()
     assert sidecar.status()["vault"]["address"] == cluster.nodes[before].address
     cluster.stop(before)
-    eventually(lambda: written(cluster, "second"), "a write to the next active node", patience=40)
+    eventually(lambda: written(cluster, "second"), "a write to the next active node")
     sidecar.until_file("app.env", "PASSWORD='second'\n")
     status = sidecar.until(lambda s: s["fresh"])
     others = {node.address for number, node in enumerate(cluster.nodes) if number != before}
@@ -66,6 +66,6 @@ def test_the_agent_waits_while_the_standbys_have_no_leader(cluster, sidecar):
     for number in range(3):
         if number != active:
             cluster.start(number)
-    eventually(lambda: written(cluster, "second"), "a write with a quorum again", patience=60)
+    eventually(lambda: written(cluster, "second"), "a write with a quorum again")
     sidecar.until(lambda s: s["fresh"])
     sidecar.until_file("app.env", "PASSWORD='second'\n")

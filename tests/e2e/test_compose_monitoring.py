@@ -63,7 +63,7 @@ def query(project, expression):
         return []  # Prometheus has not started yet.
 
 
-def wait_until(project, check, what, patience=90):
+def wait_until(project, check, what):
     """Wait until `check` returns a truthy value; the failure quotes the logs of all services."""
     try:
         eventually(check, what, patience)

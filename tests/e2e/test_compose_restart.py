@@ -40,7 +40,7 @@ def test_a_secret_with_which_the_app_does_not_start_is_rolled_back_and_the_next_
     (problem,) = project.status()["problems"]
     assert "rolled back" in problem
     # After ten seconds the Engine resets its restart delay, which doubles with each crash.
-    eventually(lambda: has_run_for(project, 11), "an app that runs", patience=40)
+    eventually(lambda: has_run_for(project, 11), "an app that runs")
     assert project.lines("app", "start: ")[-1].endswith(fingerprint(before))
     value = project.rotate()
     wait_for_state(project, "ready")
@@ -57,7 +57,7 @@ def wait_for_state(project, state):
         app = project.status()["apps"]["app"]
         return app["state"] == state and not app["notify"]["pending"]
 
-    eventually(has_state, f"state {state}", patience=40)
+    eventually(has_state, f"state {state}")
 
 
 def app_json(project):

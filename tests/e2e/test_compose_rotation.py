@@ -28,7 +28,7 @@ def project(pytestconfig):
 
 
 def test_no_login_of_the_app_fails_while_its_password_is_rotated(project):
-    eventually(lambda: status(project)["rotation_count"], "the first rotation, which is due immediately", patience=40)
+    eventually(lambda: status(project)["rotation_count"], "the first rotation, which is due immediately")
     for _ in range(ROTATIONS):
         before = status(project)["rotation_count"]
         project.run("rotator", LESSEE, "rotate", "--force", "postgres")

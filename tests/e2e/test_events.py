@@ -140,7 +140,7 @@ def until_quiet(agent):
         pass_by(1.5)
         return requests(agent) == before
 
-    eventually(quiet, "the slow polling", patience=90)
+    eventually(quiet, "the slow polling")
 
 
 def writes_are_in_the_file(audited, agent, name):

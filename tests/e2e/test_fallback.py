@@ -261,7 +261,7 @@ def test_the_marker_of_a_killed_agent_is_removed_at_the_next_start(sidecar, prox
 def test_a_server_that_hangs_or_is_sealed_is_unavailable_too(sidecar, proxy, fault):
     proxy.fault = fault
     sidecar.start(wait=False)
-    eventually((sidecar.directory / "app.env").exists, "the fallback", patience=40.0)
+    eventually((sidecar.directory / "app.env").exists, "the fallback")
     assert is_degraded(sidecar)
 
 

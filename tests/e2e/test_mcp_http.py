@@ -49,7 +49,7 @@ async def test_a_session_continues_when_workers_are_replaced(url, bao, sidecar, 
     async def call_who(client):
         return text(await client.call_tool("who")).split()
 
-    eventually(lambda: listens(url), "the server", patience=60)
+    eventually(lambda: listens(url), "the server")
     with anyio.fail_after(180):
         async with Client(url, mode="legacy") as client:
             value, first, server = await call_who(client)

@@ -147,7 +147,7 @@ def test_the_service_survives_a_restart_of_vault(tmp_path, memory):
             server.start()
             unsealed.unseal()
             before = service.journal().count
-            service.until(lambda status: count(status) >= before + 2, patience=60.0)
+            service.until(lambda status: count(status) >= before + 2)
             assert service.fields()["rotation_count"] >= before
             assert service.status()["vault"]["reachable"]
         finally:

@@ -44,7 +44,7 @@ def test_the_files_stay_valid_over_three_tokens_or_renewals(server, sidecar, pos
         assert postgres.can_log_in(username, password), f"{username} cannot log in\n{sidecar.log.read_text()}"
         return sidecar.status()["totals"][counter] >= wanted
 
-    eventually(is_valid, "the third token or renewal", patience=40)
+    eventually(is_valid, "the third token or renewal")
     status = sidecar.until(lambda s: s["fresh"])
     events = {event["event"] for event in sidecar.events()}
     assert not events & {"token expired", "lease expired", "token rejected"}

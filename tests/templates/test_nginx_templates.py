@@ -154,7 +154,7 @@ def test_nginx_loads_all_changes_at_sighup(server, sidecar, upstream):
         server.put("testing/api-keys/openrouter", api_key="new")
         eventually(lambda: get_site(port, "/openrouter/", "other") == (200, "/ Bearer new None"), "the new key")
         assert get_site(port, "/openrouter/", USER)[0] == 401
-        eventually(lambda: serial(port) not in {None, first}, "a new certificate", patience=30)
+        eventually(lambda: serial(port) not in {None, first}, "a new certificate")
         sidecar.until(lambda status: status["apps"]["web"]["state"] == "ready")
 
 

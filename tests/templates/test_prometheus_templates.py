@@ -174,7 +174,7 @@ def scrape(target, folder, logins):
     file = folder / "prometheus.yml"
     file.write_bytes("".join(jobs).encode())
     with running(folder, free_port(), file):
-        eventually(lambda: len(seen) == len(logins), "the last target", patience=40)
+        eventually(lambda: len(seen) == len(logins), "the last target")
 
 
 def test_prometheus_accepts_a_user_whose_name_is_a_number_or_a_boolean_but_not_with_a_colon(tmp_path):

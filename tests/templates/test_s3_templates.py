@@ -42,7 +42,7 @@ def store(bao, sidecar, memory):
     (memory / "store").mkdir()
     store = S3Server(memory / "store", port, sidecar.directory / "seaweedfs.json")
     try:
-        eventually(lambda: store.accepts(access_key_id="admin", secret_access_key=ADMIN["secret_key"]), patience=90)
+        eventually(lambda: store.accepts(access_key_id="admin", secret_access_key=ADMIN["secret_key"]))
         yield store
     finally:
         store.close()

@@ -140,7 +140,7 @@ class Receiver:
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def wait_for(self, alert, status="firing", patience=90):
+    def wait_for(self, alert, status="firing"):
         """Wait for an alert, and return its body."""
 
         def find():

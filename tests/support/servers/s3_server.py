@@ -104,7 +104,7 @@ class S3Bucket:
 
     def __enter__(self):
         try:
-            eventually(lambda: self._store.accepts(**self.user), "the store", patience=60)
+            eventually(lambda: self._store.accepts(**self.user), "the store")
         except BaseException:
             self.__exit__()
             raise

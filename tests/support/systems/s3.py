@@ -87,7 +87,7 @@ def started(folder):
     """A store with a bucket, and the admin of its users."""
     store = S3Server(folder, free_port(), admin=ADMIN)
     try:
-        eventually(lambda: store.accepts(**ADMIN), "the store", patience=60)
+        eventually(lambda: store.accepts(**ADMIN), "the store")
         yield store
     finally:
         store.close()
