@@ -66,7 +66,7 @@ def query(project, expression):
 def wait_until(project, check, what):
     """Wait until `check` returns a truthy value; the failure quotes the logs of all services."""
     try:
-        eventually(check, what, patience)
+        eventually(check, what)
     except AssertionError as exc:
         raise AssertionError(f"{exc}\n{project.compose('logs', '--tail=20')}") from None
 

@@ -146,7 +146,7 @@ class Receiver:
         def find():
             return next((body for name, state, body in self.alerts if (name, state) == (alert, status)), None)
 
-        return eventually(find, f"{alert}, {status}", patience)
+        return eventually(find, f"{alert}, {status}")
 
     def close(self):
         self._server.shutdown()
