@@ -133,7 +133,9 @@ class _Index:
 
 
 def forms(text: str) -> Iterable[str]:
-    """The text and its likely encodings, none of which is shorter."""
+    """The text and its likely encodings; nothing for a text that is shorter than `SHORTEST`."""
+    if len(text) < SHORTEST:
+        return
     raw = text.encode("utf-8", "surrogatepass")
     encoded = base64.b64encode(raw).decode()
     yield text

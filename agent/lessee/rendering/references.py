@@ -1,6 +1,6 @@
 """Finds the secrets that a template reads in its syntax tree, without running it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import nodes
@@ -30,6 +30,11 @@ def references_in(nodes_: Sequence[nodes.Node], name: str, scope: PathScope) -> 
         if isinstance(word, nodes.Name) and word.name in FUNCTIONS and id(word) not in called:
             what = f"{word.name} can only be called, as in {FUNCTIONS[word.name]}"
             yield TemplateError(what, where=f"{name}:{word.lineno}", rule="function-not-called")
+
+
+def in_order(needs: Collection[Need]) -> tuple[Need, ...]:
+    """These needs in an order that depends on nothing else."""
+    return tuple(sorted(needs, key=repr) if len(needs) > 1 else needs)
 
 
 def _reference_or_error(

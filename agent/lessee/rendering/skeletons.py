@@ -11,7 +11,7 @@ from jinja2 import nodes
 
 from lessee.core.errors import TemplateError
 from lessee.core.paths import Need, PathScope
-from lessee.rendering.references import FUNCTIONS, references_in
+from lessee.rendering.references import FUNCTIONS, in_order, references_in
 from lessee.rendering.template_code import GeneratedCode
 
 MAX_CHARACTERS = 50_000
@@ -33,21 +33,21 @@ class Skeleton:
         """`references`: those of the marked text, of which `calls` are the ones with a mark."""
         self.code = code
         marked = {need for call in calls for need in references_in([call], "", scope)}
-        self._others = tuple(references.difference(marked))
+        self._others = references.difference(marked)
         # Without the rest of the tree, which the code has replaced.
         self._calls = [nodes.Call(call.node, call.args, call.kwargs, None, None, lineno=0) for call in calls]
         self._scope = scope
 
     def needs(self, paths: Sequence[str]) -> tuple[Need, ...] | None:
         """What a template with these paths reads; None if it has an error."""
-        found = dict.fromkeys(self._others)
+        found = set(self._others)
         for call, path in zip(self._calls, paths, strict=True):
             call.args = [nodes.Const(path), *call.args[1:]]
             for need in references_in([call], "", self._scope):
                 if isinstance(need, TemplateError):
                     return None
-                found[need] = None
-        return tuple(found)
+                found.add(need)
+        return in_order(found)
 
 
 def split_paths(text: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:

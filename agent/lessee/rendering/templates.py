@@ -11,7 +11,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, PathScope, Ref
 from lessee.core.secrets import Secret, SecretValueError, SecretView
 from lessee.rendering.document import Document
-from lessee.rendering.references import FUNCTIONS, references_in
+from lessee.rendering.references import FUNCTIONS, in_order, references_in
 from lessee.rendering.sandbox.bounds import PER_STEP
 from lessee.rendering.sandbox.environment import Sandbox
 from lessee.rendering.sandbox.fragments import mark_punctuation
@@ -20,7 +20,7 @@ from lessee.rendering.syntax_tree import includes, sets, walk, words
 from lessee.rendering.template_code import Code, GeneratedCode, translated_errors
 
 
-class CompiledTemplate(ImmutableStruct, frozen=True, eq=False):
+class CompiledTemplate(ImmutableStruct, frozen=True):
     """A template that is ready to render, with all secrets that it can read."""
 
     hidden = ("parts",)
@@ -28,13 +28,7 @@ class CompiledTemplate(ImmutableStruct, frozen=True, eq=False):
     parts: tuple[Code, ...]
     """The template, and all templates that it includes."""
     needs: tuple[Need, ...]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CompiledTemplate):
-            return NotImplemented
-        return self.parts == other.parts and self.references == other.references
-
-    __hash__ = None  # type: ignore[assignment]  # It is never a key.
+    """In an order that depends on nothing else: equal templates have equal needs."""
 
     @property
     def name(self) -> str:
@@ -90,7 +84,7 @@ class Compiler:
             raise TemplateListError(problems)
         return CompiledTemplate(
             tuple(part.code for part in parts.values() if part.code is not None),
-            tuple(frozenset[Need]().union(*(part.references for part in parts.values()))),
+            in_order(frozenset[Need]().union(*(part.references for part in parts.values()))),
         )
 
     def parse(self, text: str, name: str) -> nodes.Template:
