@@ -129,3 +129,18 @@ def test_an_instance_reports_the_names_of_changed_files(tmp_path):
     (tmp_path / "with a longer name").touch()
     assert {name for _, name in instance.read()} == {b"a", b"with a longer name"}
     instance.close()
+
+
+def test_the_more_files_the_less_often_they_are_checked(tmp_path, monkeypatch):
+    intervals = queue.SimpleQueue()
+
+    def changes(_stop, _directories, interval):
+        intervals.put(interval)
+        yield False
+
+    monkeypatch.setattr(file_watch, "_changes", changes)
+    for count in (1, file_watch.FILES_PER_POLL, 10 * file_watch.FILES_PER_POLL):
+        watcher = Watcher(lambda: None)
+        watcher.watch({str(tmp_path / f"{number}.j2"): None for number in range(count)})
+        assert intervals.get(timeout=PATIENCE) == file_watch.POLL * max(1, count / file_watch.FILES_PER_POLL)
+        watcher.close()
