@@ -13,7 +13,8 @@ SHORTEST = 5
 MASK = "***"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
-_UNQUOTED = re.compile(r"[^\x00-\x1f\x7f-\U0010ffff\"'\\]+")
+# ASCII without controls, quotes and backslash. As a complement of ranges it takes 4 ms to compile.
+_UNQUOTED = re.compile(r"[ !#-&(-\[\]-~]+")
 _SAMPLES = 8
 """The parts of a form from which its key in the index is chosen."""
 _SPARE = 100
