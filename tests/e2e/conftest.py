@@ -3,6 +3,8 @@
 import fcntl
 import itertools
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from support.environments.backups import Backups, fill, fill_secrets
 from support.programs.sidecar import App, Sidecar
 from support.servers.fault_proxy import Proxy
 
+MEMORY = "/dev/shm"
 _NUMBERS = itertools.count()
 
 
@@ -54,6 +57,13 @@ def app():
     yield start
     for one in apps:
         one.close()
+
+
+@pytest.fixture(scope="module")
+def module_memory():
+    """A folder on tmpfs for what the tests of a file share; its name is no other file's."""
+    with tempfile.TemporaryDirectory(prefix="lessee-test-", dir=MEMORY) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,19 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from datetime import datetime
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from lessee.core.last_known_good import SnapshotHeader
 from lessee.host.encrypted_file import decrypt, encrypt, read
+from lessee.host.inotify import ANY_CHANGE, Inotify
 from lessee.host.openbao import OpenBao, free_port
-from support.programs.sidecar import Sidecar, eventually, pass_by
-from support.servers.fault_proxy import Fault, Status
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Fault, Proxy, Status
 
 CANARY = "canary-5c1e'$x"
 SPARE = "spare-9d2f'$y"
@@ -29,10 +32,16 @@ def file_of(value):
 
 
 @pytest.fixture
-def sidecar(server, proxy, tmp_path, memory):
-    """One app of one secret, with Vault away from the start."""
-    server.put("testing/db", password=CANARY)
-    agent = Sidecar(proxy.address, tmp_path, memory)
+def proxy(bao):
+    with Proxy(bao.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def sidecar(bao, proxy, folder, tmp_path, memory):
+    """One app of one secret in an environment of its own, with Vault away from the start."""
+    bao.put(f"{folder}/db", password=CANARY)
+    agent = Sidecar(proxy.address, tmp_path, memory, environment=folder)
     agent.template("app.env.j2", APP)
     agent.web["fallback"] = {"env": ["DB_PASSWORD"]}
     agent.environ["DB_PASSWORD"] = SPARE
@@ -41,45 +50,38 @@ def sidecar(server, proxy, tmp_path, memory):
     agent.close()
 
 
-@pytest.fixture
-def lost_agent(sidecar, proxy, tmp_path):
-    """The same with a snapshot: its app was published once, and everything but the disk is lost."""
-    del sidecar.environ["DB_PASSWORD"]
-    sidecar.file = tmp_path / "snapshots" / "web"
-    sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "host.key")
-    sidecar.web["fallback"] = {"last_known_good": str(sidecar.file)}
-    proxy.clear()
-    sidecar.start()
-    eventually(sidecar.file.exists, "the snapshot")
-    sidecar.stop()
-    sidecar.close()
-    proxy.fault = Fault.REFUSE
-    lose_memory(sidecar)
-    sidecar.log.unlink()
-    return sidecar
+def marker(sidecar, app="web"):
+    return sidecar.memory / app / ".degraded"
 
 
-def lose_memory(sidecar):
-    """As at a boot: nothing is left of what lay on tmpfs."""
-    for folder in (sidecar.state, sidecar.directory):
-        shutil.rmtree(folder)
+def add_app(sidecar, name, template=None, **settings):
+    """Add an app like `web`."""
+    app = sidecar.web | {"directory": str(sidecar.memory / name)} | settings
+    if template is not None:
+        (sidecar.disk / f"{name}.env.j2").write_text(template)
+        app["files"] = [{"template": f"{name}.env.j2", "name": "app.env"}]
+    sidecar.config["apps"][name] = app
 
 
-def marker(sidecar):
-    return sidecar.directory / ".degraded"
+def env_file(sidecar, app):
+    return sidecar.memory / app / "app.env"
 
 
 def is_degraded(sidecar, by="env"):
-    """As everybody can see who looks."""
+    """As everybody can see who looks, if all apps have files."""
     status = sidecar.until(lambda status: status["apps"]["web"]["degraded"] == by)
-    app = status["apps"]["web"]
-    assert app["degraded_since"] == app["published_at"]
     assert (status["ready"], status["fresh"]) == (True, False)
-    assert any(line.startswith("web is degraded: its files come from") for line in status["problems"])
-    assert json.loads(marker(sidecar).read_text())["from"] == by
     assert sidecar.get("/readyz")[0] == 200
     assert sidecar.get("/readyz?fresh")[0] == 503
-    assert 'lessee_app_degraded{app="web"} 1.0' in sidecar.get("/metrics")[1]
+    return has_fallback(sidecar, status, "web", by)
+
+
+def has_fallback(sidecar, status, name, by="env"):
+    app = status["apps"][name]
+    assert (app["degraded"], app["degraded_since"]) == (by, app["published_at"])
+    assert any(f"{name} is degraded: its files come from" in line for line in status["problems"])
+    assert json.loads(marker(sidecar, name).read_text())["from"] == by
+    assert f'lessee_app_degraded{{app="{name}"}} 1.0' in sidecar.get("/metrics")[1]
     assert f"DEGRADED ({by})" in sidecar.command("status").stdout
     return True
 
@@ -90,21 +92,6 @@ def is_as_vault_has_it(sidecar, value=CANARY):
     assert not marker(sidecar).exists()
     assert 'lessee_app_degraded{app="web"} 0.0' in sidecar.get("/metrics")[1]
     return True
-
-
-def stays_away(sidecar, reason=None):
-    """Nothing is published, however long it takes."""
-    sidecar.start(wait=False)
-    if reason is not None:
-        sidecar.until(lambda s: any(f"web has no fallback: {reason}" in line for line in s["problems"]))
-    else:
-        sidecar.until(lambda s: s["problems"])
-        pass_by(7.5)
-    status = sidecar.status()
-    assert (status["ready"], status["apps"]["web"]["state"]) == (False, "waiting")
-    assert not (sidecar.directory / "app.env").exists()
-    assert not marker(sidecar).exists()
-    return [event for event in sidecar.events() if event["event"] == "fallback published"] == []
 
 
 def comes_to_nothing_in(text, *values):
@@ -127,7 +114,6 @@ def test_a_cold_start_without_vault_publishes_the_fallback_and_later_vaults_file
         for event in sidecar.events():
             at.setdefault(event["event"], datetime.fromisoformat(event["time"]).timestamp())
         assert at["fallback published"] - at["agent starting"] > GRACE
-        assert at["fallback published"] - at["vault unavailable"] < 10.0
         # The app was started during the publication, and may have been notified of it.
         sidecar.until(lambda s: not s["apps"]["web"]["notify"]["pending"])
         with OpenBao(tmp_path, port=port) as server:
@@ -142,94 +128,22 @@ def test_a_cold_start_without_vault_publishes_the_fallback_and_later_vaults_file
         sidecar.close()
 
 
-def test_the_marker_exists_before_the_fallback_files_and_until_they_are_replaced(sidecar, proxy):
-    sidecar.start(wait=False)
-    file = sidecar.directory / "app.env"
-    while not file.exists():
-        pass
-    assert marker(sidecar).exists()
-    assert stat.S_IMODE(marker(sidecar).stat().st_mode) == 0o444
+def test_files_of_a_killed_agent_remain_after_a_restart_without_vault_and_its_marker_is_removed(sidecar, proxy):
     proxy.clear()
-    while marker(sidecar).exists():
-        pass
-    assert file.read_text() == file_of(CANARY)
-
-
-def test_a_fallback_with_vaults_values_causes_no_second_notification(sidecar, proxy):
-    sidecar.environ["DB_PASSWORD"] = CANARY
-    notified = sidecar.disk / "notified"
-    sidecar.web["notify"] = {"command": ["sh", "-c", f"echo notified >> {notified}"]}
     sidecar.start()
-    assert is_degraded(sidecar)
-    eventually(notified.exists, "the notification")
-    before = (sidecar.directory / "..data").readlink()
-    proxy.clear()
-    assert is_as_vault_has_it(sidecar)
-    pass_by(1.0)
-    assert (sidecar.directory / "..data").readlink() == before
-    assert notified.read_text() == "notified\n"
-
-
-def test_a_fallback_from_variables_supports_every_format(sidecar):
-    sidecar.template("app.env.j2", APP)
-    sidecar.template("app.json.j2", '{"hosts": [{{ secret("db").host }}], "password": {{ secret("db").password }}}')
-    sidecar.web["fallback"] = {"env": {"db": {"password": "DB_PASSWORD", "host": "DB_HOST"}}}
-    sidecar.environ["DB_HOST"] = "spare"
-    sidecar.start()
-    assert is_degraded(sidecar)
-    found = json.loads((sidecar.directory / "app.json").read_text())
-    assert found == {"hosts": ["spare"], "password": SPARE}
-    assert (sidecar.directory / "app.env").read_text() == file_of(SPARE)
-
-
-def test_an_app_without_fallback_waits_for_vault(sidecar):
-    del sidecar.web["fallback"]
-    assert stays_away(sidecar)
-
-
-def test_an_unset_variable_is_logged_and_the_app_waits_for_vault(sidecar, proxy):
-    del sidecar.environ["DB_PASSWORD"]
-    assert stays_away(sidecar, "apps.web.fallback: the agent's environment has no DB_PASSWORD")
-    [said] = [event for event in sidecar.events() if event["event"] == "fallback variables not set"]
-    assert (said["app"], said["names"]) == ("web", "DB_PASSWORD")
-    proxy.clear()
-    assert is_as_vault_has_it(sidecar)
-
-
-@pytest.mark.parametrize("refused", [True, False], ids=["refused", "missing"])
-def test_a_fallback_never_hides_a_denied_or_missing_secret(sidecar, proxy, refused):
-    proxy.clear()
-    if refused:
-        proxy.on_path("secret/data/testing/db", Status(403))
-    else:
-        sidecar.template("app.env.j2", APP.replace('"db"', '"nowhere"'))
-    sidecar.start(wait=False)
-    sidecar.until(lambda s: any(line.startswith("secret/testing/") for line in s["problems"]))
+    sidecar.process.kill()
+    sidecar.process.wait()
+    marker(sidecar).write_text("left")
     proxy.fault = Fault.REFUSE
-    pass_by(9.0)
-    status = sidecar.status()
-    assert not status["vault"]["reachable"]
-    assert (status["ready"], status["apps"]["web"]["degraded"]) == (False, None)
-
-
-def test_a_fallback_never_hides_a_denied_login(server, sidecar, proxy):
-    proxy.clear()
-    sidecar.log_in_by_approle(server, 'path "secret/*" { capabilities = ["read", "list"] }')
-    (sidecar.disk / "secret_id").write_text("wrong")
-    assert stays_away(sidecar)
-    assert any("login failed" in line for line in sidecar.status()["problems"])
-
-
-def test_published_files_remain_after_a_restart_without_vault(sidecar, proxy):
-    proxy.clear()
-    sidecar.start()
-    sidecar.stop()
-    proxy.fault = Fault.REFUSE
-    sidecar.start()
-    pass_by(7.5)
+    add_app(sidecar, "late")
+    sidecar.start(wait=False)
+    # The one app gets its fallback at a time when the other could have got one too.
+    status = sidecar.until(lambda s: s["apps"]["late"]["degraded"])
     assert (sidecar.directory / "app.env").read_text() == file_of(CANARY)
-    status = sidecar.status()
     assert (status["ready"], status["fresh"], status["apps"]["web"]["degraded"]) == (True, False, None)
+    assert not marker(sidecar).exists()
+    proxy.clear()
+    assert is_as_vault_has_it(sidecar)
 
 
 def test_a_killed_agent_knows_after_its_restart_that_files_are_from_a_fallback(sidecar, proxy):
@@ -247,31 +161,186 @@ def test_a_killed_agent_knows_after_its_restart_that_files_are_from_a_fallback(s
     assert is_as_vault_has_it(sidecar)
 
 
-def test_the_marker_of_a_killed_agent_is_removed_at_the_next_start(sidecar, proxy):
-    proxy.clear()
-    sidecar.start()
-    sidecar.process.kill()
-    sidecar.process.wait()
-    marker(sidecar).write_text("left")
-    sidecar.start()
-    assert is_as_vault_has_it(sidecar)
+# One agent, whose apps meet one kind of outage or failure each.
+
+REFUSED = "missing", "refused"
+AWAY = {"hanging": Fault.HANG, "sealed": Status(503)}
+DEGRADED = ("web", "formats", "same", "checked", *AWAY)
+WAITING = ("none", "unset", "login", *REFUSED)
 
 
-@pytest.mark.parametrize("fault", [Fault.HANG, Status(503)], ids=["hanging", "sealed"])
-def test_a_server_that_hangs_or_is_sealed_is_unavailable_too(sidecar, proxy, fault):
-    proxy.fault = fault
-    sidecar.start(wait=False)
-    eventually((sidecar.directory / "app.env").exists, "the fallback")
-    assert is_degraded(sidecar)
+@pytest.fixture(scope="module")
+def cold(bao, tmp_path_factory, module_memory):
+    """What the apps have during the outages (`before`), after them (`after`), and then after a change in Vault."""
+    disk, folder = tmp_path_factory.mktemp("cold"), module_memory.name
+    bao.put(f"{folder}/db", password=CANARY, host="main")
+    bao.put(f"{folder}/late", password=CANARY)
+    agent = Sidecar("", disk, module_memory, environment=folder)
+    with ExitStack() as stack:
+        away, partly, *others = (stack.enter_context(Proxy(bao.port)) for _ in range(2 + len(AWAY)))
+        agent.config["vault"]["address"] = away.address
+        configure(agent, bao, partly, dict(zip(AWAY, others, strict=True)))
+        away.fault = Fault.REFUSE
+        partly.on_path(f"secret/data/{folder}/db", Status(403))
+        partly.on_path(f"secret/data/{folder}/late", Status(503))
+        for proxy, fault in zip(others, AWAY.values(), strict=True):
+            proxy.fault = fault
+        agent.directory.mkdir(mode=0o700)
+        stack.callback(agent.close)
+        inotify = Inotify()
+        stack.callback(inotify.close)
+        inotify.watch(agent.directory, ANY_CHANGE)
+
+        agent.start(wait=False)
+        agent.until(
+            lambda s: (
+                all(s["apps"][app]["degraded"] for app in DEGRADED)
+                and all(s["apps"][app]["secrets"][0]["error"] for app in REFUSED)
+                and all(any(text in line for line in s["problems"]) for text in ("login failed", "has no UNSET"))
+            )
+        )
+        partly.fault = Fault.REFUSE
+        # It had only failures that may pass; the others are denied, and would get their fallback at the same time.
+        before = agent.until(lambda s: s["apps"]["late"]["degraded"])
+        found = SimpleNamespace(agent=agent, before=before, files=files(agent), mode=marker(agent).stat().st_mode)
+        for name in DEGRADED:
+            assert has_fallback(agent, before, name)
+        for proxy in (away, partly, *others):
+            proxy.clear()
+        served = (*DEGRADED, "none", "unset", "refused", "late")
+        found.after = agent.until(
+            lambda s: (
+                all(s["apps"][app]["secrets"] and not s["apps"][app]["degraded"] for app in served)
+                and all(s["apps"][app]["published_at"] for app in served)
+                and s["apps"]["same"]["fresh"]
+            )
+        )
+        found.later_files = files(agent)
+        found.changes = [(mask, name.decode()) for mask, name in inotify.read()]
+        bao.put(f"{folder}/db", password="changed", host="main")
+        notified = disk / "notified"
+        eventually(lambda: notified.read_text().count("\n") >= 2, "the notification of the change")
+        found.notified, found.environ = notified.read_text(), (disk / "said").read_text()
+        yield found
 
 
-def test_started_programs_do_not_inherit_the_fallback_variables(sidecar):
-    said = sidecar.disk / "said"
-    sidecar.web["check"] = ["sh", "-c", f"env > {said}; grep -q spare {{directory}}/app.env"]
-    sidecar.start()
-    assert is_degraded(sidecar)
-    assert "HOME=" in said.read_text()
-    comes_to_nothing_in(said.read_text(), SPARE, "DB_PASSWORD")
+def configure(agent, bao, partly, others):
+    """Add the apps; `partly` is the address of those that Vault answers before its outage."""
+    said, notified = agent.disk / "said", agent.disk / "notified"
+    agent.environ |= {"DB_PASSWORD": SPARE, "DB_HOST": "spare", "SAME": CANARY}
+    agent.template("app.env.j2", APP)
+    agent.web["fallback"] = {"env": ["DB_PASSWORD"]}
+    for name in ("checked", "same", "formats"):
+        add_app(agent, name)
+    agent.config["apps"]["checked"]["check"] = [
+        "sh",
+        "-c",
+        f"grep -q spare {{directory}}/app.env && env > {said}; true",
+    ]
+    agent.config["apps"]["same"] |= {
+        "fallback": {"env": {"db": {"password": "SAME"}}},
+        "notify": {"command": ["sh", "-c", f"echo notified >> {notified}"]},
+    }
+    (agent.disk / "app.json.j2").write_text(
+        '{"hosts": [{{ secret("db").host }}], "password": {{ secret("db").password }}}'
+    )
+    agent.config["apps"]["formats"] |= {
+        "files": [{"template": "app.env.j2"}, {"template": "app.json.j2"}],
+        "fallback": {"env": {"db": {"password": "DB_PASSWORD", "host": "DB_HOST"}}},
+    }
+    add_app(agent, "none")
+    del agent.config["apps"]["none"]["fallback"]
+    add_app(agent, "unset", APP.replace("DB_PASSWORD", "UNSET"), fallback={"env": ["UNSET"]})
+    agent.log_in_by_approle(bao, 'path "secret/*" { capabilities = ["read", "list"] }')
+    (agent.disk / "secret_id").write_text("wrong")
+    add_app(agent, "login", vault={"address": bao.address, "auth": agent.config["vault"].pop("auth")})
+    add_app(agent, "refused", vault={"address": partly.address})
+    add_app(agent, "missing", APP.replace('"db"', '"nowhere"'), vault={"address": partly.address})
+    add_app(agent, "late", APP.replace('"db"', '"late"'), vault={"address": partly.address})
+    for name, proxy in others.items():
+        add_app(agent, name, vault={"address": proxy.address})
+
+
+def files(agent):
+    """The content of all files of all apps."""
+    paths = (path for name in agent.config["apps"] for path in (agent.memory / name).glob("*"))
+    return {f"{path.parent.name}/{path.name}": path.read_text() for path in paths if path.is_file()}
+
+
+def waits(cold, app):
+    """Nothing was published, though other apps have their fallback by now."""
+    status = cold.before["apps"][app]
+    assert (status["state"], status["degraded"], cold.before["ready"]) == ("waiting", None, False)
+    assert not [name for name in cold.files if name.startswith(f"{app}/")]
+    return [one for one in cold.agent.events() if one["event"] == "fallback published" and one["app"] == app] == []
+
+
+def has_vaults_file(cold, app):
+    assert f"{app}/.degraded" not in cold.later_files
+    return cold.later_files[f"{app}/app.env"] == file_of(CANARY)
+
+
+def test_the_marker_exists_before_the_fallback_files_and_until_they_are_replaced(cold):
+    moved, deleted = 0x80, 0x200  # inotify(7)
+    wanted = {(moved, ".degraded"), (moved, "..data"), (deleted, ".degraded")}
+    order = [(name, mask) for mask, name in cold.changes if (mask, name) in wanted]
+    assert order[0] == (".degraded", moved)
+    assert [one for one in order if one != (".degraded", moved)] == [("..data", moved)] * 2 + [(".degraded", deleted)]
+    assert stat.S_IMODE(cold.mode) == 0o444
+    assert cold.files["web/app.env"] == file_of(SPARE)
+    assert has_vaults_file(cold, "web")
+
+
+def test_a_fallback_with_vaults_values_causes_no_second_notification(cold):
+    before, after = (moment["apps"]["same"]["generation"] for moment in (cold.before, cold.after))
+    assert before == after
+    assert has_vaults_file(cold, "same")
+    assert cold.notified == "notified\nnotified\n", "of the fallback, and of a change after it"
+
+
+def test_a_fallback_from_variables_supports_every_format(cold):
+    assert json.loads(cold.files["formats/app.json"]) == {"hosts": ["spare"], "password": SPARE}
+    assert cold.files["formats/app.env"] == file_of(SPARE)
+    assert json.loads(cold.later_files["formats/app.json"]) == {"hosts": ["main"], "password": CANARY}
+
+
+def test_an_app_without_fallback_waits_for_vault(cold):
+    assert waits(cold, "none")
+    assert has_vaults_file(cold, "none")
+
+
+def test_an_unset_variable_is_logged_and_the_app_waits_for_vault(cold):
+    assert waits(cold, "unset")
+    reason = "apps.unset.fallback: the agent's environment has no UNSET"
+    assert any(f"unset has no fallback: {reason}" in line for line in cold.before["problems"])
+    [said] = [event for event in cold.agent.events() if event["event"] == "fallback variables not set"]
+    assert (said["app"], said["names"]) == ("unset", "UNSET")
+    assert cold.later_files["unset/app.env"] == file_of(CANARY).replace("DB_PASSWORD", "UNSET")
+
+
+@pytest.mark.parametrize("app", REFUSED)
+def test_a_fallback_never_hides_a_denied_or_missing_secret(cold, app):
+    assert waits(cold, app)
+    [identity] = [one for one in cold.before["identities"] if app in one["apps"]]
+    assert not identity["vault"]["reachable"]
+    assert ("refused/app.env" in cold.later_files, "missing/app.env" in cold.later_files) == (True, False)
+
+
+def test_a_fallback_never_hides_a_denied_login(cold):
+    assert waits(cold, "login")
+    assert any("login failed" in line for line in cold.before["problems"])
+
+
+@pytest.mark.parametrize("app", AWAY)
+def test_a_server_that_hangs_or_is_sealed_is_unavailable_too(cold, app):
+    assert cold.files[f"{app}/app.env"] == file_of(SPARE)
+    assert has_vaults_file(cold, app)
+
+
+def test_started_programs_do_not_inherit_the_fallback_variables(cold):
+    assert cold.files["checked/app.env"] == file_of(SPARE)
+    assert "HOME=" in cold.environ
+    comes_to_nothing_in(cold.environ, SPARE, "DB_PASSWORD")
 
 
 # exec and render.
@@ -356,108 +425,155 @@ def test_one_shot_commands_use_no_fallback(sidecar):
 
 # The last good.
 
-
-def test_a_snapshot_restores_lost_files(lost_agent, proxy):
-    assert stat.S_IMODE(lost_agent.file.stat().st_mode) == 0o600
-    assert stat.S_IMODE((lost_agent.disk / "host.key").stat().st_mode) == 0o600
-    content = lost_agent.file.read_bytes()
-    assert CANARY.encode() not in content
-    assert b"password" not in content
-    lost_agent.start()
-    assert (lost_agent.directory / "app.env").read_text() == file_of(CANARY)
-    assert is_degraded(lost_agent, "last_known_good")
-    assert lost_agent.file.read_bytes() == content, "what was rendered from a fallback is not saved"
-    proxy.clear()
-    assert is_as_vault_has_it(lost_agent)
-    eventually(lambda: lost_agent.file.read_bytes() != content, "what is good now")
-    comes_to_nothing_in(lost_agent.log.read_text(), CANARY)
+HOUR = 3600
+INVALID = {
+    "foreign": "the snapshot is of app web in ",
+    "elsewhere": "in production",
+    "aged": "the snapshot is 1 hours old",
+    "garbled": "not a file that lessee encrypted",
+    "absent": "no snapshot exists yet",
+}
+REJECTED = {
+    "other": "the templates read secrets that are not in the snapshot: secret/",
+    "modified": "the file was changed or truncated, or encrypted with another key",
+    **INVALID,
+}
 
 
-def test_a_snapshot_supports_changed_templates_that_need_no_other_secrets(lost_agent):
-    lost_agent.template("app.env.j2", 'NEW={{ secret("db").password }}\n')
-    lost_agent.start()
-    assert (lost_agent.directory / "app.env").read_text() == f"NEW={QUOTED[CANARY]}\n"
-    lost_agent.stop()
-    lose_memory(lost_agent)
-    lost_agent.log.unlink()
-    lost_agent.template("app.env.j2", 'NEW={{ secret("other").password }}\n')
-    assert stays_away(
-        lost_agent, f"{lost_agent.file}: the templates read secrets that are not in the snapshot: secret/testing/other"
-    )
+@pytest.fixture(scope="module")
+def restored(bao, tmp_path_factory, module_memory):
+    """Apps with a snapshot each lost their files while Vault was away: `before` and `after` Vault was available.
 
+    The snapshots of `web` and `new` serve, each other one is rejected for another reason.
+    """
+    disk, folder = tmp_path_factory.mktemp("restored"), f"{module_memory.name}-snapshots"
+    memory = module_memory / "restored"
+    memory.mkdir()
+    bao.put(f"{folder}/db", password=CANARY)
+    agent = Sidecar("", disk, memory, environment=folder)
+    agent.snapshots = disk / "snapshots"
+    agent.environ["LESSEE_HOST_KEY_FILE"] = str(disk / "host.key")
+    agent.template("app.env.j2", APP)
+    for name in ("web", "new", *REJECTED):
+        fallback = {"last_known_good": str(agent.snapshots / name), "max_age": "30m"}
+        add_app(agent, name, APP if name in {"new", "other"} else None, fallback=fallback)
+    with Proxy(bao.port) as proxy, ExitStack() as stack:
+        stack.callback(agent.close)
+        agent.config["vault"]["address"] = proxy.address
+        agent.start()
+        eventually(lambda: all((agent.snapshots / name).exists() for name in agent.config["apps"]), "the snapshots")
+        agent.stop()
+        proxy.fault = Fault.REFUSE
+        lose_memory(agent)
+        saved = (agent.snapshots / "web").read_bytes()
+        (agent.disk / "new.env.j2").write_text('NEW={{ secret("db").password }}\n')
+        (agent.disk / "other.env.j2").write_text('NEW={{ secret("other").password }}\n')
+        spoil(agent, folder)
 
-def test_a_change_in_vault_is_saved_in_the_snapshot(lost_agent, server, proxy):
-    proxy.clear()
-    lost_agent.start()
-    before = lost_agent.file.read_bytes()
-    server.put("testing/db", password="third")
-    eventually(lambda: lost_agent.file.read_bytes() != before, "the change")
-    lost_agent.until_file("app.env", file_of("third"))
-    pass_by(0.5)
-    lost_agent.stop()
-    lose_memory(lost_agent)
-    proxy.fault = Fault.REFUSE
-    lost_agent.start()
-    assert (lost_agent.directory / "app.env").read_text() == file_of("third")
-
-
-def test_an_invalid_snapshot_is_rejected_and_the_app_waits_for_vault(lost_agent, proxy, memory):
-    """Each by an app of its own, next to one whose snapshot is valid."""
-    key, hour_ago = lost_agent.disk / "host.key", time.time() - 3600
-    content = decrypt(read(lost_agent.file), key)
-    contents = {
-        "foreign": (lambda file: shutil.copy(lost_agent.file, file), "the snapshot is of app web in testing"),
-        "elsewhere": (lambda file: encrypt(file, label("elsewhere", "production"), content, key), "in production"),
-        "aged": (
-            lambda file: encrypt(file, label("aged", "testing", hour_ago), content, key),
-            "the snapshot is 1 hours old",
-        ),
-        "garbled": (lambda file: file.write_text("no such thing"), "not a file that lessee encrypted"),
-        "absent": (lambda _: None, "no snapshot exists yet"),
-    }
-    lost_agent.config["apps"] = {"web": lost_agent.web}
-    for name, (make, _) in contents.items():
-        file = lost_agent.file.with_name(name)
-        make(file)
-        if file.exists():
-            file.chmod(0o600)
-        fallback = {"last_known_good": str(file), "max_age": "30m"}
-        lost_agent.config["apps"][name] = lost_agent.web | {"directory": str(memory / name), "fallback": fallback}
-    lost_agent.start(wait=False)
-
-    def are_all_reported(status):
-        return all(
-            any(
-                line.startswith(f"{name} has no fallback: {lost_agent.file.with_name(name)}: ") and why in line
-                for line in status["problems"]
+        agent.start(wait=False)
+        before = agent.until(
+            lambda s: (
+                all(s["apps"][app]["degraded"] for app in ("web", "new"))
+                and all(reason in why_not(s, app) for app, reason in REJECTED.items())
             )
-            for name, (_, why) in contents.items()
         )
-
-    status = lost_agent.until(lambda s: are_all_reported(s) and s["apps"]["web"]["degraded"] == "last_known_good")
-    assert not status["ready"]
-    assert not [name for name in contents if (memory / name / "app.env").exists()]
-    assert [name for name in contents if status["apps"][name]["state"] != "waiting"] == []
-    proxy.clear()
-    lost_agent.until(lambda s: s["ready"] and s["fresh"] and len(s["problems"]) == 1)
-    [line] = lost_agent.status()["problems"]
-    assert "garbled: its last-known-good snapshot is not saved" in line
-    assert lost_agent.file.with_name("garbled").read_text() == "no such thing", (
-        "what is not lessee's is not written over"
-    )
+        assert has_fallback(agent, before, "web", "last_known_good")
+        found = SimpleNamespace(agent=agent, before=before, files=files(agent), saved=saved, proxy=proxy)
+        found.kept = (agent.snapshots / "web").read_bytes()
+        bao.put(f"{folder}/other", password=CANARY)
+        proxy.clear()
+        found.after = agent.until(lambda s: s["ready"] and s["fresh"] and len(s["problems"]) == 1)
+        eventually(lambda: (agent.snapshots / "web").read_bytes() != saved, "what is good now")
+        found.later_files = files(agent)
+        yield found
 
 
-def test_a_modified_snapshot_is_rejected(lost_agent):
-    content = bytearray(lost_agent.file.read_bytes())
-    content[-1] ^= 1
-    lost_agent.file.write_bytes(content)
-    assert stays_away(
-        lost_agent, f"{lost_agent.file}: the file was changed or truncated, or encrypted with another key"
-    )
+def lose_memory(agent):
+    """As at a boot: nothing is left of what lay on tmpfs."""
+    for name in ("state", *agent.config["apps"]):
+        shutil.rmtree(agent.memory / name)
+    agent.log.unlink()
+
+
+def spoil(agent, folder):
+    key = agent.disk / "host.key"
+    file = {name: agent.snapshots / name for name in REJECTED}
+    content = decrypt(read(agent.snapshots / "web"), key)
+    changed = bytearray(file["modified"].read_bytes())
+    changed[-1] ^= 1
+    file["modified"].write_bytes(changed)
+    shutil.copy(agent.snapshots / "web", file["foreign"])
+    encrypt(file["elsewhere"], label("elsewhere", "production"), content, key)
+    encrypt(file["aged"], label("aged", folder, time.time() - HOUR), content, key)
+    file["garbled"].write_text("no such thing")
+    file["absent"].unlink()
 
 
 def label(app, environment, kept_at=None):
     return msgspec.json.encode(SnapshotHeader(app, environment, kept_at or time.time()))
+
+
+def why_not(status, app):
+    return next((line for line in status["problems"] if line.startswith(f"{app} has no fallback: ")), "")
+
+
+def test_a_snapshot_restores_lost_files(restored):
+    agent = restored.agent
+    assert stat.S_IMODE((agent.snapshots / "web").stat().st_mode) == 0o600
+    assert stat.S_IMODE((agent.disk / "host.key").stat().st_mode) == 0o600
+    assert CANARY.encode() not in restored.saved
+    assert b"password" not in restored.saved
+    assert restored.files["web/app.env"] == file_of(CANARY)
+    assert restored.kept == restored.saved, "what was rendered from a fallback is not saved"
+    assert has_vaults_file(restored, "web")
+    comes_to_nothing_in(agent.log.read_text(), CANARY)
+
+
+def test_a_snapshot_supports_changed_templates_that_need_no_other_secrets(restored):
+    assert restored.files["new/app.env"] == f"NEW={QUOTED[CANARY]}\n"
+    assert is_rejected(restored, "other")
+    assert restored.later_files["other/app.env"] == f"NEW={QUOTED[CANARY]}\n"
+
+
+@pytest.mark.parametrize("app", INVALID)
+def test_an_invalid_snapshot_is_rejected_and_the_app_waits_for_vault(restored, app):
+    """Next to others whose snapshot is valid."""
+    assert is_rejected(restored, app)
+    assert has_vaults_file(restored, app)
+    [line] = restored.after["problems"]
+    assert "garbled: its last-known-good snapshot is not saved" in line
+    assert (restored.agent.snapshots / "garbled").read_text() == "no such thing", (
+        "what is not lessee's is not written over"
+    )
+
+
+def test_a_modified_snapshot_is_rejected(restored):
+    assert is_rejected(restored, "modified")
+
+
+def is_rejected(restored, app):
+    file = restored.agent.snapshots / app
+    assert why_not(restored.before, app).startswith(f"{app} has no fallback: {file}: ")
+    assert REJECTED[app] in why_not(restored.before, app)
+    return waits(restored, app)
+
+
+def test_a_change_in_vault_is_saved_in_the_snapshot(sidecar, bao, proxy, folder, tmp_path):
+    key, file = tmp_path / "host.key", tmp_path / "snapshots" / "web"
+    del sidecar.environ["DB_PASSWORD"]
+    sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(key)
+    sidecar.web["fallback"] = {"last_known_good": str(file)}
+    proxy.clear()
+    sidecar.start()
+    eventually(file.exists, "the snapshot")
+    bao.put(f"{folder}/db", password="third")
+    eventually(lambda: b"third" in decrypt(read(file), key), "the change")
+    sidecar.stop()
+    lose_memory(sidecar)
+    proxy.fault = Fault.REFUSE
+    sidecar.start()
+    assert (sidecar.directory / "app.env").read_text() == file_of("third")
+    assert is_degraded(sidecar, "last_known_good")
 
 
 def test_a_snapshot_that_cannot_be_written_is_only_a_problem(sidecar, proxy, tmp_path):
@@ -485,29 +601,31 @@ def findings(sidecar, **more):
 LEASED = 'A={{ dynamic("database/creds/x").password }}'
 
 
-@pytest.mark.parametrize(
-    ("fallback", "template", "code", "rule"),
-    [
-        ({"env": ["DB_PASSWORD"]}, APP, 0, None),
-        ({"env": ["DB_PASSWORT"]}, APP, 65, "fallback-mismatch"),
-        ({"env": ["DB_PASSWORD", "TYPO"]}, APP, 78, "fallback-unused"),
-        ({"env": {"db": {"password": "DB_PASSWORD"}}}, APP, 0, None),
-        ({"env": {"db": {"user": "DB_PASSWORD"}}}, APP, 78, "fallback-mismatch"),
-        ({"env": {"dp": {"password": "DB_PASSWORD"}}}, APP, 78, "fallback-mismatch"),
-        (
-            {"env": {"db": {"password": "DB_PASSWORD"}}},
-            LEASED,
-            78,
-            "fallback-mismatch",
-        ),
-    ],
-)
-def test_check_rejects_a_fallback_that_can_never_work(sidecar, fallback, template, code, rule):
-    sidecar.template("app.env.j2", template)
-    sidecar.web["fallback"] = fallback
-    expected = {(rule, "error")} if rule else set()
-    found = findings(sidecar, env={"DB_PASSWORT": "x", "TYPO": "x"})
-    assert found == (code, expected)
+def test_check_accepts_a_fallback_that_serves(sidecar):
+    add_app(sidecar, "other", fallback={"env": {"db": {"password": "DB_PASSWORD"}}})
+    assert findings(sidecar) == (0, set())
+
+
+def test_check_rejects_a_fallback_that_a_template_needs_more_of(sidecar):
+    sidecar.web["fallback"] = {"env": ["DB_PASSWORT"]}
+    assert findings(sidecar, env={"DB_PASSWORT": "x"}) == (65, {("fallback-mismatch", "error")})
+
+
+def test_check_rejects_a_fallback_that_can_never_work(sidecar):
+    """Each in an app of its own."""
+    rejected = {
+        "unused": ({"env": ["DB_PASSWORD", "TYPO"]}, APP, "fallback-unused"),
+        "user": ({"env": {"db": {"user": "DB_PASSWORD"}}}, APP, "fallback-mismatch"),
+        "path": ({"env": {"dp": {"password": "DB_PASSWORD"}}}, APP, "fallback-mismatch"),
+        "leased": ({"env": {"db": {"password": "DB_PASSWORD"}}}, LEASED, "fallback-mismatch"),
+    }
+    for name, (fallback, template, _) in rejected.items():
+        add_app(sidecar, name, template, fallback=fallback)
+    sidecar.write_config()
+    done = sidecar.command("check", "--format", "json", env={"TYPO": "x"})
+    assert done.returncode == 78
+    found = {(one["app"], one["rule"], one["level"]) for one in json.loads(done.stdout)}
+    assert found == {(name, rule, "error") for name, (_, _, rule) in rejected.items()}
 
 
 def test_check_lists_unset_variables_without_an_error(sidecar):
