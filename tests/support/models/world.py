@@ -22,6 +22,8 @@ from lessee.protocol import events as ev
 from lessee.protocol.app_spec import AppSpec, ReportTarget
 from support.models.stored_deadlines import check_deadlines
 
+ALWAYS_CHECKED = 200
+"""Steps of a world after each of which the stored deadlines are checked."""
 MAX_IDLE_STEPS = 10
 """Consecutive steps without an event and without any time between them, after which the machine is in a loop."""
 REPORTS = "secret/metadata/p/lessee/consumers"
@@ -110,7 +112,7 @@ class World:
         self.fallback_variables, self.fallback_seconds, self.fallback_renderings = None, 0.01, []
         self.expired = []
 
-        self.log_lines = []
+        self.log_lines, self.steps = [], 0
         self.state = start(seed)
         self.inbox, self.order = [], itertools.count()
         self.boot()
@@ -128,6 +130,7 @@ class World:
     def boot(self):
         """Start the agent, with what its previous run stored."""
         self.state = start(self.random.getrandbits(64))
+        self.listings = {}
         self.inbox.clear()
         self.not_rendered.clear()
         self.replaced = {}
@@ -325,7 +328,10 @@ class World:
     def take(self, *events):
         self.expire_old()
         self.state, commands = steps(self.state, events, self.now)
-        check_deadlines(self.state)
+        self.steps += 1
+        # Wrong deadlines remain wrong for a while, and a month of simulated time has many steps.
+        if self.steps < ALWAYS_CHECKED or self.steps % 20 == 0:
+            check_deadlines(self.state)
         for command in commands:
             self.obey(command)
 
@@ -641,7 +647,11 @@ class World:
         if not refs:
             raise _FailedError(Kind.NOT_FOUND)  # As Vault does.
         secrets = {ref.path.removeprefix(command.folder.path): self.metadata(ref) for ref in refs}
-        return ev.FolderListed(command.request_id, secrets if command.detailed else dict.fromkeys(secrets))
+        secrets = secrets if command.detailed else dict.fromkeys(secrets)
+        key = (command.folder, command.detailed)
+        if self.listings.get(key) != secrets:  # The agent's client decodes only a listing that has changed.
+            self.listings[key] = secrets
+        return ev.FolderListed(command.request_id, self.listings[key])
 
     def metadata(self, ref):
         if ref not in self.kv:

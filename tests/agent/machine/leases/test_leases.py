@@ -99,6 +99,7 @@ def test_without_an_outage_a_reader_never_has_an_expired_lease(seed, token_max_t
     assert handovers >= 3 * (3000 // 310)
 
 
+@pytest.mark.long
 def test_all_apps_that_read_a_secret_share_one_lease_and_renewals_publish_nothing():
     world = World(APPS)
     world.write(A)
@@ -108,6 +109,7 @@ def test_all_apps_that_read_a_secret_share_one_lease_and_renewals_publish_nothin
     assert world.state.counters.lease_renewals > 3 * 30
 
 
+@pytest.mark.long
 def test_renewals_happen_at_random_points_between_half_and_seven_tenths_of_the_ttl():
     world = World({"app": app_spec(X)}, lease_ttl=100.0)
     world.run(86400.0)

@@ -26,6 +26,20 @@ def test_a_lease_no_longer_configured_is_revoked_once_its_readers_are_notified()
     assert len(world.issued) == 2
 
 
+def test_many_leases_are_revoked_a_few_at_a_time():
+    world = World({"app": app_spec(A, *(creds(f"x{number}") for number in range(20)))})
+    world.write(A)
+    world.run(30.0)
+    assert len(world.leases) == 20
+    revoking = world.never_answer(cmd.RevokeLease, times=8)
+    world.configure({"app": app_spec(A, compiled_app="r2")})
+    world.run(10.0)
+    assert len(revoking) == 8
+    assert len(world.leases) == 20, "as many requests as allowed are under way"
+    world.run(60.0)
+    assert not world.leases
+
+
 def test_a_lease_configured_again_in_time_is_not_issued_again():
     world = World({"app": app_spec(X, Y)})
     world.run(20.0)

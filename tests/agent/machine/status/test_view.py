@@ -308,6 +308,8 @@ def test_the_status_has_the_polling_method_of_each_folder():
     assert world(A, B, C).status()["vault"]["polling"] == {"secret/p/db/": "list", "secret/p/key/": "metadata"}
     assert world(A, B, lists_metadata=False).status()["vault"]["polling"] == {"secret/p/db/": "metadata"}
     assert world(A, B, version=1).status()["vault"]["polling"] == {"secret/p/db/": "data"}
+    pinned = replace(A, version=1)
+    assert world(A, pinned, lists_metadata=False).status()["vault"]["polling"] == {"secret/p/db/": "metadata"}
 
 
 ACTIONS = st.lists(
