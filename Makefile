@@ -10,6 +10,8 @@ PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/se
   tests/process/test_supervision.py tests/publishing/test_publication_record.py $(wildcard tests/ops/*/policy)
 # Set it where `make check` has already run them.
 WITHOUT_PURE ?=
+# The longer form of `make check`: `make check MUTANTS=1000` changes the pure packages in as many places, one at a time.
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick check bench format lock hooks clean
@@ -22,7 +24,7 @@ demo: $(VENV)/ready-demo ## show the main job on this machine, with a real OpenB
 
 test: $(VENV)/ready-test ## run all tests; those with Docker need an installed Engine
 	PYTHONPATH=tests $(BIN)/python -m support.npm
-	$(BIN)/pytest --numprocesses $(WORKERS) $(if $(WITHOUT_PURE),$(addprefix --ignore=,$(PURE)))
+	$(BIN)/pytest --numprocesses $(WORKERS) --time-table $(if $(WITHOUT_PURE),$(addprefix --ignore=,$(PURE)))
 
 quick: $(VENV)/ready-test ## run the tests of the pure packages, without servers
 	$(BIN)/pytest -q --numprocesses auto -m "not long" $(PURE)
@@ -35,6 +37,7 @@ check: $(VENV)/ready-test ## lint, types, import contracts, vocabulary, and bran
 	$(BIN)/python tests/support/vocabulary.py
 	$(BIN)/pytest -q --numprocesses auto -m long $(PURE)
 	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
+	$(if $(MUTANTS),$(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
 
 bench: $(VENV)/ready-test ## measure every documented figure, next to `bao agent` where it does the same work
 	$(BIN)/python tests/bench/run.py
