@@ -1,11 +1,11 @@
-"""A sidecar runs next to every app: it never imports the operators' libraries, hvac and requests."""
+"""A sidecar runs next to every app: it imports what it uses, and never the operators' libraries, hvac and requests."""
 
 import subprocess
 import sys
 
 import pytest
 
-from lessee.host.openbao import OpenBao, free_port
+from lessee.host.openbao import ROOT_TOKEN, OpenBao, free_port
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.certificate_authority import Authority
 from support.servers.jwt_signer import Signer
@@ -22,6 +22,13 @@ POLICY = 'path "secret/*" { capabilities = ["read", "list"] }'
 ROLE = {"token_policies": "reader"}
 METHODS = ("token", "approle", "jwt", "kubernetes", "cert", "userpass")
 OPERATORS = {"hvac", "requests", "urllib3", "psutil"}
+UNUSED = {
+    "anyio", "asyncio", "concurrent", "cryptography", "dataclasses", "docker", "email", "http", "importlib.metadata",
+    "multiprocessing", "prometheus_client", "ssl", "tomllib", "unicodedata", "unittest", "urllib.request", "xml",
+}  # fmt: skip
+"""What a start without TLS does not use, and what takes half a millisecond or more each."""
+OWN_MODULES = 180
+"""How many modules of lessee a start imports at most. Each takes a tenth of a millisecond."""
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +137,19 @@ def test_a_running_sidecar_with_all_logins_imports_no_operators_library(sidecar,
     sidecar.config["vault"] = logins["token"]
     files = [sidecar.memory / method / "it.txt" for method in METHODS]
     assert_lean(imported(sidecar, "run", until=lambda: all(file.exists() for file in files)))
+
+
+def test_a_start_imports_what_it_uses(bao, sidecar):
+    bao.put("testing/it", value="one")
+    (sidecar.disk / "token").write_text(ROOT_TOKEN)
+    sidecar.config["vault"] = {
+        "address": bao.address,
+        "auth": {"method": "token", "token_file": str(sidecar.disk / "token")},
+    }
+    modules = imported(sidecar, "run", until=(sidecar.directory / "it.txt").exists)
+    found = {name for name in modules if not {name, name.partition(".")[0]}.isdisjoint(UNUSED | {"subprocess"})}
+    assert found == set()
+    own = {name for name in modules if name.partition(".")[0] == "lessee"}
+    assert len(own) <= OWN_MODULES, sorted(own)
+    modules = imported(sidecar, "exec", "--app", "web", "--", "true")
+    assert {name for name in modules if not {name, name.partition(".")[0]}.isdisjoint(UNUSED)} == set()
