@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +61,6 @@ template_config { static_secret_render_interval = "1s" }
 
 Files = Mapping[str, str]
 """The files to render: the name of each, and the secret whose `value` it contains."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A row of the table. `met`: whether it reached its target; None without a target."""
-
-    name: str
-    peer: str
-    lessee: str
-    target: str = ""
-    met: bool | None = None
 
 
 class Program:
@@ -137,9 +125,9 @@ class Program:
         self.until(is_served, "the status socket")
         return status
 
-    def until(self, condition: Callable[[], object], what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str, *, timeout: float = TIMEOUT) -> None:
         """Wait for a condition. Raises RuntimeError with the end of the log if it stays false or the program ends."""
-        deadline = time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
