@@ -2,8 +2,6 @@
 
 from itertools import count
 
-import pytest
-
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 
@@ -45,17 +43,18 @@ def test_other_keys_of_the_secret_are_unchanged(target):
     assert target.fields()["note"] == "by a user"
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_after_a_kill_at_any_call_the_next_start_recovers(target, after):
-    """And one rotation creates only one value: the recorded one is published."""
-    for call_index in range(_FIRST_CALLS):
-        assert target.rotate_and_kill(call_index, after=after)
+def test_after_a_kill_at_any_call_the_next_start_recovers(target):
+    """And one rotation creates only one value: the recorded one is published.
+
+    A kill after a call leaves what a kill before the next one leaves, so it needs no test of its own.
+    """
+    for call_index in range(_FIRST_CALLS + 1):
+        assert target.rotate_and_kill(call_index, after=False)
         target.recover()
         assert target.system.orphans(target.fields()) == set()
     target.rotate()  # From here on all rotations make the same calls, so each is tested.
-    kills = 0
     for call_index in count():
-        was_killed = target.rotate_and_kill(call_index, after=after)
+        was_killed = target.rotate_and_kill(call_index, after=False)
         recorded = target.journal.pending
         target.recover()
         fields = target.fields()
@@ -64,5 +63,4 @@ def test_after_a_kill_at_any_call_the_next_start_recovers(target, after):
         assert target.journal.step in {Step.IDLE, Step.RETAINING}
         if not was_killed:
             break
-        kills += 1
-    assert kills >= target.system.min_calls
+    assert call_index >= target.system.min_calls

@@ -10,10 +10,8 @@ import time
 from contextlib import ExitStack, suppress
 from functools import wraps
 from itertools import count
-from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import patch
 
 import yaml
 
@@ -29,12 +27,11 @@ from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
 from lessee.vault.transport import Transport
-from support.paths import TESTS
-from support.programs.sidecar import eventually
+from support.programs.forks import fork
 
 _CALLS = ("lessee.vault.transport:Transport.request",)
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__, "support.programs.warm_fork"])
+# Elsewhere on PATH `python3` may be a slow wrapper.
+_PATH = os.pathsep.join([f"{sys.base_exec_prefix}/bin", os.environ["PATH"]])
 TIMEOUT = 60.0
 FUTURE_VERSION = 1_000_000
 """A version that no secret reaches: a consumer that has confirmed it never delays a rotation."""
@@ -106,8 +103,7 @@ class RotationTarget:
 
     def rotate_and_kill(self, call_index, *, after, **settings):
         """Rotate in another process that is killed at this call, or after it. Whether it got to the call."""
-        process = _process(_rotate_until, (*self._job(settings), (*self._place(call_index), after), self.clock_offset))
-        process.start()
+        process = fork(_rotate_until, *self._job(settings), (*self._place(call_index), after), self.clock_offset)
         process.join(TIMEOUT)
         assert process.exitcode in {0, -signal.SIGKILL}, process.exitcode
         return process.exitcode != 0
@@ -118,11 +114,9 @@ class RotationTarget:
         `begun`: they count from the start of its rotation.
         """
         own_timer = seconds if begun else None
-        process = _process(_rotate_until, (*self._job(settings), None, 0.0, own_timer))
-        process.start()
+        process = fork(_rotate_until, *self._job(settings), None, 0.0, own_timer)
         process.join(TIMEOUT if begun else seconds)
         process.kill()
-        process.join()
         assert process.exitcode in {0, -signal.SIGKILL, -signal.SIGALRM}, process.exitcode
         return process.exitcode != 0
 
@@ -133,11 +127,10 @@ class RotationTarget:
         continues.
         """
         place = (*self._place(call_index), False, signal.SIGSTOP)
-        process = _process(_rotate_until, (*self._job(settings), place, self.clock_offset))
-        process.start()
-        eventually(lambda: not process.is_alive() or _is_suspended(process.pid), patience=TIMEOUT)
+        process = fork(_rotate_until, *self._job(settings), place, self.clock_offset)
+        is_suspended = process.wait_until_suspended(TIMEOUT)
         self.clock_offset += SUSPENSION
-        return process if process.is_alive() else None
+        return process if is_suspended else None
 
     def clock(self):
         """The replacement of `targets.time` in a test that suspends processes."""
@@ -145,15 +138,11 @@ class RotationTarget:
 
     def rotate_concurrently(self, processes, threads, **settings):
         """Start so many rotators at the same time. Returns the outcome of each."""
-        barrier, outcomes = _FORKS.Barrier(processes * threads), _FORKS.SimpleQueue()
-        arguments = (*self._job(settings), threads, barrier, outcomes)
-        started = [_process(_rotate_in_threads, arguments) for _ in range(processes)]
-        for process in started:
-            process.start()
-        for process in started:
-            process.join()
-        assert [process.exitcode for process in started] == [0] * processes
-        return [outcomes.get() for _ in range(processes * threads)]
+        report = self.folder / "outcomes"
+        starter = fork(_rotate_in_processes, report, self._job(settings), processes, threads)
+        starter.join()
+        assert starter.exitcode == 0
+        return report.read_text().splitlines()
 
     def recover(self):
         """Finish an open rotation, as the next start does. Seconds until the published credential works."""
@@ -171,16 +160,9 @@ class RotationTarget:
         return self._calls, getattr(self.system, "counts_reads", False), call_index
 
 
-def _process(target, arguments):
-    """A process with everything that `warm_fork` has imported: the fork server finds modules by PYTHONPATH only."""
-    with patch.dict(os.environ, PYTHONPATH=str(TESTS)):
-        forkserver.ensure_running()
-    return _FORKS.Process(target=target, args=arguments)
-
-
 def rotate(folder, address, name, settings):
     config = Path(folder) / "lessee.yaml"
-    environ = {"VAULT_TOKEN": ROOT_TOKEN, "VAULT_ADDR": address, "PATH": os.environ["PATH"]}
+    environ = {"VAULT_TOKEN": ROOT_TOKEN, "VAULT_ADDR": address, "PATH": _PATH}
     project = Project(read(config, environ, blocks=("rotation",)), config, environ, Redactor())
     with ExitStack() as stack:
         client = stack.enter_context(admin_client(project.config.vault, environ, time.monotonic))
@@ -189,7 +171,6 @@ def rotate(folder, address, name, settings):
 
 def _rotate_until(prepare, job, place, clock_offset=0.0, seconds=None):
     """Rotate, until a signal arrives at the place, or after so many seconds."""
-    assert "support.programs.warm_fork" in sys.modules
     if prepare is not None:
         prepare()
     _clock_offsets.append(clock_offset)
@@ -199,6 +180,20 @@ def _rotate_until(prepare, job, place, clock_offset=0.0, seconds=None):
     if seconds is not None:
         _kill_when_open(seconds)
     assert isinstance(rotate(*job), Outcome)
+
+
+def _rotate_in_processes(report, job, processes, threads):
+    """Write the outcome of each rotator to the file `report`."""
+    forks = multiprocessing.get_context("fork")
+    barrier, outcomes = forks.Barrier(processes * threads), forks.SimpleQueue()
+    arguments = (*job, threads, barrier, outcomes)
+    started = [forks.Process(target=_rotate_in_threads, args=arguments) for _ in range(processes)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * processes
+    report.write_text("\n".join(outcomes.get() for _ in range(processes * threads)))
 
 
 def _rotate_in_threads(prepare, job, threads, barrier, outcomes):
@@ -217,11 +212,6 @@ def _rotate_in_threads(prepare, job, threads, barrier, outcomes):
         thread.start()
     for thread in running:
         thread.join()
-
-
-def _is_suspended(pid):
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _signal_at(calls, counts_reads, call_index, after, number=signal.SIGKILL):

@@ -1,14 +1,24 @@
-"""Imports what a rotating process imports, once for all processes that are forked from this one."""
+"""Imports what a rotating process imports, once for all processes that it forks: the other side of `forks.py`."""
 
 import encodings.idna  # noqa: F401  # Imported for its forks, as all below.
 import gc
+import os
+import selectors
+import signal
+import sys
+import traceback
+from contextlib import suppress
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pkgutil import iter_modules
 
+import jsonpath  # noqa: F401
 import minio.crypto  # noqa: F401
 import psycopg  # noqa: F401
 import redis  # noqa: F401
 
+import lessee.vault.hvac_adapter  # noqa: F401
+import support.environments.rotation_targets  # noqa: F401
 from lessee.core.credentials import s3
 from lessee.ops.rotate import kinds
 
@@ -21,6 +31,67 @@ _LOGIN = s3("unused", {"endpoint": "127.0.0.1:1", "access_key": "unused", "secre
 for service in ("s3", "iam"):
     kinds.aws.client(service, _LOGIN, kinds.aws.REGION).close()
 
-# Forks share this memory until one of them collects garbage in it.
-gc.collect()
-gc.freeze()
+
+class _Forks:
+    """Forks a process for each request, and reports when one exits or is suspended. It has no threads."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        # A signal interrupts no select(2) that has not begun, but a byte in a pipe does.
+        self._signals, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._running = set()
+
+    def serve(self):
+        """Serve until the other side ends."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._signals, selectors.EVENT_READ, self._report)
+            selector.register(self._connection, selectors.EVENT_READ, self._fork)
+            with suppress(EOFError, BrokenPipeError):
+                while True:
+                    for key, _ in selector.select():
+                        key.data()
+        for pid in self._running:
+            os.kill(pid, signal.SIGKILL)
+
+    def _report(self):
+        os.read(self._signals, 4096)
+        with suppress(ChildProcessError):
+            while (report := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
+                if not os.WIFSTOPPED(report[1]):
+                    self._running.discard(report[0])
+                self._connection.send(report)
+
+    def _fork(self):
+        function, arguments = self._connection.recv()
+        pid = os.fork()
+        if not pid:
+            self._run(function, arguments)
+        self._running.add(pid)
+        self._connection.send((pid, None))
+
+    def _run(self, function, arguments):
+        """Be the new process. It ends here, so that it never serves."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            self._connection.close()
+            function(*arguments)
+            code = 0
+        except BaseException:  # noqa: BLE001  # Its exit status says so.
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+if __name__ == "__main__":
+    # Forks share this memory until one of them collects garbage in it.
+    gc.collect()
+    gc.freeze()
+    _Forks(Connection(int(sys.argv[1]))).serve()
