@@ -40,7 +40,7 @@ check: $(VENV)/ready-test ## lint, types, import contracts, vocabulary, and bran
 	$(if $(MUTANTS),$(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
 
 bench: $(VENV)/ready-test ## measure every documented figure, next to `bao agent` where it does the same work
-	$(BIN)/python tests/bench/run.py
+	$(BIN)/python tests/bench/run.py --write $(BENCHMARKS)
 
 format: $(VENV)/ready-test ## fix and format the code
 	$(BIN)/ruff check --fix

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from bench import figures
 from support.paths import ROOT
 
 PAGES = sorted(
@@ -37,3 +38,73 @@ def test_every_link_of_a_page_leads_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
             broken.append(link)
     assert broken == []
+
+
+def test_the_page_of_figures_is_what_the_stored_runs_make():
+    assert figures.PAGE.read_text() == figures.page(*figures.load()), "run: python tests/bench/run.py --page"
+
+
+def test_only_benchmarks_without_a_stored_run_have_rows_of_earlier_runs():
+    runs, earlier = figures.load()
+    assert set(earlier) & set(runs) == set()
+    assert {*earlier, *(file.stem for file in figures.RUNS.glob("*.json"))} - {*figures.NAMES, "earlier"} == set()
+
+
+def test_every_benchmark_is_measured_and_described():
+    modules = {
+        file.stem
+        for file in (ROOT / "tests/bench").glob("*.py")
+        if re.search(r"^def measure\(", file.read_text(), re.MULTILINE)
+    }
+    described = re.findall(r"^\| `(\w+)` \|", (ROOT / "tests/bench/README.md").read_text(), re.MULTILINE)
+    assert sorted(figures.NAMES) == sorted(modules) == sorted(described)
+
+
+def run(*rows):
+    return figures.Run(date="2026-01-02", python="3.13.1", bao="2.7.2", processors=2, took=90.0, figures=rows)
+
+
+def test_a_row_of_figures_has_its_benchmark_its_date_its_note_and_whether_it_missed():
+    text = figures.page(
+        {
+            "start": run(
+                figures.Figure("a|b", "2 s", "1 s", "≤ 2 s", met=True, note="Same."),
+                figures.Figure("c", "", "3 s", "≤ 2 s", met=False, note="Other."),
+                figures.Figure("d", "", "4 s", note="Same."),
+            )
+        },
+        {},
+    )
+    where = "[`start`](../tests/bench/README.md) 2026-01-02"
+    assert text.partition("## Start, memory and idle cost\n\n")[2].partition("\n## ")[0].splitlines() == [
+        "| figure | bao agent | lessee | target | run |",
+        "| --- | --- | --- | --- | --- |",
+        rf"| a\|b¹ | 2 s | **1 s** | ≤ 2 s | {where} |",
+        f"| c² | – | 3 s | ≤ 2 s: missed | {where} |",  # noqa: RUF001  # An en dash is intended.
+        f"| d¹ | – | 4 s |  | {where} |",  # noqa: RUF001  # As above.
+        "",
+        "¹ Same.",
+        "",
+        "² Other.",
+    ]
+    assert "| `start` | 2026-01-02 | 3.13.1 | 2 | 2.7.2 | 1.5 min |" in text
+    assert "## Outages" not in text
+    assert "## Earlier runs" not in text
+
+
+def test_a_stored_run_replaces_the_last_one_and_the_earlier_rows(tmp_path, monkeypatch):
+    for name, value in (("RUNS", tmp_path), ("EARLIER", tmp_path / "earlier.json"), ("PAGE", tmp_path / "page.md")):
+        monkeypatch.setattr(figures, name, value)
+    row = '[{"name": "before", "peer": "", "lessee": "1"}]'
+    figures.EARLIER.write_text(f'{{"start": {row}, "herd": {row}}}')
+    for text in ("first", "second"):
+        figures.store("start", run(figures.Figure(text, "", "1")))
+    runs, earlier = figures.load()
+    assert runs == {"start": run(figures.Figure("second", "", "1"))}
+    assert list(earlier) == ["herd"]
+    assert figures.PAGE.read_text() == figures.page(runs, earlier)
+    above, _, below = figures.PAGE.read_text().partition("## Earlier runs")
+    assert "| second |" in above
+    assert "[`herd`]" in below
+    assert "| first |" not in above + below
+    assert "[`start`]" not in below

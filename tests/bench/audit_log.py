@@ -15,7 +15,8 @@ from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 
-from rig import MEMORY, Figure, report
+from figures import Figure
+from rig import MEMORY, report
 
 from support.programs.monitor import Audited, Monitor, accesses
 from support.programs.sidecar import eventually

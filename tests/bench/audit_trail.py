@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import quantiles
 
-from rig import MEMORY, Figure, report
+from figures import Figure
+from rig import MEMORY, report
 
 from lessee.audit_trail.keys import public_key
 from lessee.audit_trail.policy.verification import verify

@@ -10,7 +10,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rig import MEMORY, Figure, Rig, environ, report, rig
+from figures import Figure
+from rig import MEMORY, Rig, environ, report, rig
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.backup.secret_reader import secrets
@@ -56,7 +57,7 @@ def measure() -> Iterator[Figure]:
         writes = re.findall(rb"with (\d+) writes", restore.output + again.output)
         yield Figure(
             "… into an empty server: all versions equal; writes, and of a second run",
-            "-",
+            "",
             f"{'yes' if same else 'no'}; {b' / '.join(writes).decode()}",
             "yes; any / 0",
             same and writes[-1] == b"0",
@@ -65,7 +66,7 @@ def measure() -> Iterator[Figure]:
         runs = [*saves, *verifies, restore, again]
         hits = [hit for run in runs for hit in run.leaks]
         hits += [str(path) for path in _archives(bench) if CANARY.encode() in path.read_bytes()]
-        yield Figure("… canary values in output, archives, open and scratch files", "-", f"{len(hits)}", "0", not hits)
+        yield Figure("… canary values in output, archives, open and scratch files", "", f"{len(hits)}", "0", not hits)
 
 
 def _timed(name: str, runs: list[_Run], target: float | None) -> Iterator[Figure]:
@@ -73,8 +74,8 @@ def _timed(name: str, runs: list[_Run], target: float | None) -> Iterator[Figure
     done = all(run.code == 0 for run in runs)
     what = f"backup of {SECRETS:,} secrets in {VERSIONS} versions each: {name}, longest of {len(runs)}"
     reach = "" if target is None else f"≤ {target:.0f} s"
-    yield Figure(what, "-", f"{longest:.1f} s", reach, done and (target is None or longest <= target))
-    yield Figure(f"… {name}: peak memory", "-", f"{max(run.peak for run in runs):.0f} MiB")
+    yield Figure(what, "", f"{longest:.1f} s", reach, done and (target is None or longest <= target))
+    yield Figure(f"… {name}: peak memory", "", f"{max(run.peak for run in runs):.0f} MiB")
 
 
 def _fill(bao: OpenBao) -> None:
@@ -143,7 +144,7 @@ def _corruptions(bench: Rig) -> Iterator[Figure]:
         run = _run(bench, "restore", "forged.age", "--yes")
         rejected += run.code in {65, 77} and b"lessee: " in run.output and b"Traceback" not in run.output
     name = "… archives that are cut, altered or forged: rejected"
-    yield Figure(name, "-", f"{rejected} of {len(cases)}", "all, ≥ 20", rejected == len(cases))
+    yield Figure(name, "", f"{rejected} of {len(cases)}", "all, ≥ 20", rejected == len(cases))
 
 
 def _archives(bench: Rig) -> list[Path]:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from rig import Figure
+import rig  # noqa: F401  # It makes the tests' support modules importable.
+from figures import Figure
 
 from lessee.core.errors import FormatError
 from lessee.rendering.document import Document, Placeholder

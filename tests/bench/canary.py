@@ -12,7 +12,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-from rig import LESSEE, Figure, Program, Rig, environ, report, rig
+from figures import Figure
+from rig import LESSEE, Program, Rig, environ, report, rig
 
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.status.client import request_status

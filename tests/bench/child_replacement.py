@@ -7,7 +7,8 @@ from random import SystemRandom
 from statistics import median
 
 import children
-from rig import Figure, Program, Rig, alternate, rig
+from figures import Figure
+from rig import Program, Rig, alternate, rig
 
 REPETITIONS = 2
 CHANGES = 20

@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from database import audited_requests, database, template
-from rig import Figure, Program, Rig, report
+from figures import Figure
+from rig import Program, Rig, report
 
 TTL = 30
 WINDOW = 60.0

@@ -5,7 +5,8 @@ import tempfile
 from collections.abc import Iterator
 
 from database import database
-from rig import LESSEE, MEMORY, TIMEOUT, Figure, environ, report
+from figures import Figure
+from rig import LESSEE, MEMORY, TIMEOUT, environ, report
 
 from lessee.host.openbao import ROOT_TOKEN
 from support.environments.rotation_targets import RotationTarget

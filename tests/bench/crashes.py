@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import children
-from rig import TIMEOUT, Figure, Program, Rig, report, rig
+from figures import Figure
+from rig import TIMEOUT, Program, Rig, report, rig
 
 FAILURES = 5
 STABLE_AFTER = 3.0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rig import Figure
+from figures import Figure
 
 from lessee.core.sensitive.leaks import LeakDetector
 from lessee.core.sensitive.names import SecretField

@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rig import LESSEE, MEMORY, Figure, environ
+from figures import Figure
+from rig import LESSEE, MEMORY, environ
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 

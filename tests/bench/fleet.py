@@ -17,8 +17,9 @@ from math import inf
 from pathlib import Path
 from statistics import median
 
+from figures import Figure
 from herd import SEED, SPEC, Agent, peak, seconds_to_fresh
-from rig import MEMORY, Figure, report, resident
+from rig import MEMORY, report, resident
 
 from lessee.agent.machine.deadlines import wake_at
 from lessee.core.immutable import replace

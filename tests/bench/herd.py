@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from statistics import median
 
-from rig import Figure, report
+from figures import Figure
+from rig import report
 
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.step import start, steps

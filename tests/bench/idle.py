@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from rig import Figure, Program, cpu_seconds, report, rig
+from figures import Figure
+from rig import Program, cpu_seconds, report, rig
 
 SECRETS = 4000
 FOLDERS = 8

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import make_dataclass
 from dataclasses import replace as dataclass_replace
 from http.client import HTTPConnection
@@ -18,6 +18,7 @@ from statistics import median
 from urllib.parse import urlsplit
 
 import hvac
+from figures import Figure, row
 from msgspec import defstruct
 from msgspec.json import decode
 
@@ -55,28 +56,28 @@ print(json.dumps(figures))
 """
 
 
-def main() -> None:
-    """Print the tables: medians of fresh interpreters."""
-    _print_imports("import, in this order", MODULES)
+def measure() -> Iterator[Figure]:
+    """Medians of fresh interpreters; the peer imports nothing."""
+    yield from _imports("after the imports above", MODULES)
     for modules in CLIENTS:
-        _print_imports("import, alone", modules)
-    _print_immutable_values()
-    _print_requests()
+        yield from _imports("alone", modules)
+    yield from _immutable_values()
+    yield from _requests()
 
 
-def _print_imports(title: str, modules: tuple[str, ...]) -> None:
+def _imports(title: str, modules: tuple[str, ...]) -> Iterator[Figure]:
     runs = [_run(modules) for _ in range(REPETITIONS)]
-    sys.stdout.write(f"| {title} | RSS, MiB | more by, MiB | takes, ms |\n|---|---:|---:|---:|\n")
     before = 0.0
     for line in zip(*runs, strict=True):
         resident = median(kibibytes for _, kibibytes, _ in line) / 1024
         took = median(seconds for _, _, seconds in line) * 1000
-        sys.stdout.write(f"| {line[0][0]} | {resident:.1f} | {resident - before:+.1f} | {took:.0f} |\n")
+        if before:
+            text = f"+ {resident - before:.1f} MiB, {took:.0f} ms"
+            yield Figure(f"RSS and time of `import {line[0][0]}`, {title}", "", text)
         before = resident
-    sys.stdout.write("\n")
 
 
-def _print_immutable_values() -> None:
+def _immutable_values() -> Iterator[Figure]:
     """What lessee's immutable values save against frozen dataclasses with slots."""
     fields = {f"field{number}": int for number in range(5)}
 
@@ -86,7 +87,6 @@ def _print_immutable_values() -> None:
     def as_struct() -> type:
         return defstruct("Value", list(fields.items()), bases=(ImmutableStruct,), frozen=True)
 
-    sys.stdout.write("| immutable value | to define, µs | to replace a field, µs |\n|---|---:|---:|\n")
     for name, define, change in (
         ("dataclass", as_dataclass, dataclass_replace),
         ("ImmutableStruct", as_struct, replace),
@@ -94,11 +94,11 @@ def _print_immutable_values() -> None:
         one = define()(1, 2, 3, 4, 5)
         defining = min(timeit.repeat(define, number=100, repeat=REPETITIONS)) / 100
         changing = min(timeit.repeat(lambda: change(one, field0=9), number=10_000, repeat=REPETITIONS)) / 10_000  # noqa: B023  # Called in this iteration only.
-        sys.stdout.write(f"| {name} | {defining * 1e6:.0f} | {changing * 1e6:.2f} |\n")
-    sys.stdout.write("\n")
+        text = f"{defining * 1e6:.0f} µs; {changing * 1e6:.2f} µs"
+        yield Figure(f"an immutable value by `{name}`: to define; to replace a field", "", text)
 
 
-def _print_requests() -> None:
+def _requests() -> Iterator[Figure]:
     """The same read of a KV secret by each client, over one connection to one server."""
     with tempfile.TemporaryDirectory() as folder, OpenBao(Path(folder)) as bao:
         bao.put("bench", value="x" * 40)
@@ -113,10 +113,10 @@ def _print_requests() -> None:
             ("hvac over lessee's transport", lambda: over_transport.read_secret_version(**path)),
             ("hvac over requests", lambda: over_requests.read_secret_version(**path)),
         )
-        sys.stdout.write("| one read of a KV secret by | CPU of the client, µs | takes, µs |\n|---|---:|---:|\n")
         for name, read in clients:
             cpu, wall = _time_of(read)
-            sys.stdout.write(f"| {name} | {cpu * 1e6:.0f} | {wall * 1e6:.0f} |\n")
+            text = f"{cpu * 1e6:.0f} µs; {wall * 1e6:.0f} µs"
+            yield Figure(f"a read of a KV secret by {name}: CPU of the client; time", "", text)
         transport.close()
 
 
@@ -143,4 +143,5 @@ def _run(modules: tuple[str, ...]) -> list[tuple[str, int, float]]:
 
 
 if __name__ == "__main__":
-    main()
+    for figure in measure():
+        sys.stdout.write(f"{row(figure.name, figure.lessee)}\n")

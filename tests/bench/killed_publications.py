@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import SystemRandom
 
-from rig import Figure, Program, Rig, read_stamp, report, rig, stamp
+from figures import Figure
+from rig import Program, Rig, read_stamp, report, rig, stamp
 
 from lessee.status.client import request_status
 

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterator
 
-from rig import Figure, report
+from figures import Figure
+from rig import report
 
 from lessee.protocol import commands as cmd
 from lessee.protocol.app_spec import AppSpec

@@ -12,8 +12,9 @@ from statistics import median, quantiles
 from typing import Any, Self
 
 import anyio
+from figures import Figure
 from mcp.client.stdio import stdio_client
-from rig import LESSEE, Figure, Rig, alternate, environ, report, rig
+from rig import LESSEE, Rig, alternate, environ, report, rig
 
 from mcp import Client, StdioServerParameters
 from support import npm
@@ -26,6 +27,7 @@ STARTS = 15
 _PATIENCE = 60.0
 _HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
 _RESPAWN = ("--respawn", "mcp-stdio")
+_NOTE = "If any other agent restarts the server, the client sees the end of its pipe."
 
 
 def measure(rotations: int = ROTATIONS, calls: int = CALLS, starts: int = STARTS) -> Iterator[Figure]:
@@ -43,7 +45,7 @@ def _sessions(bench: Rig, server: Sequence[str], rotations: int) -> Iterator[Fig
     seen = anyio.run(functools.partial(_session, bench, server, rotations))
     name = f"an MCP session over {rotations} rotations, a call every {PACE * 1000:.0f} ms"
     failed, calls, longest = seen
-    yield Figure(f"{name}: failed calls, of one session", "", f"{failed:,} of {calls:,}", "0", not failed)
+    yield Figure(f"{name}: failed calls, of one session", "", f"{failed:,} of {calls:,}", "0", not failed, _NOTE)
     yield Figure(f"{name}: the longest a call has taken", "", f"{longest:.2f} s")
 
 
@@ -118,7 +120,7 @@ def _starts(bench: Rig, server: Sequence[str], starts: int) -> Iterator[Figure]:
     for name, text in (("plain", "`exec`"), ("respawn", "`exec --respawn mcp-stdio`")):
         more = median(took[name]) - bare
         figure = f"start of an MCP server until it is initialized, by {text}"
-        yield Figure(figure, f"bare: {bare:.2f} s", f"+ {more * 1000:.0f} ms", "≤ + 250 ms", more <= 0.25)
+        yield Figure(figure, f"bare: {bare:.2f} s", f"+ {more * 1000:.0f} ms", "≤ + 200 ms", more <= 0.2)
 
 
 def _exec(bench: Rig, name: str, server: Sequence[str], *options: str) -> tuple[list[str], Path]:

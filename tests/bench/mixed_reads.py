@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from rig import TIMEOUT, Figure, Program, Rig, read_stamp, report, rig, stamp
+from figures import Figure
+from rig import TIMEOUT, Program, Rig, read_stamp, report, rig, stamp
 
 from lessee.status.client import request_status
 
@@ -25,6 +26,10 @@ FILES = {"one.env": "mixed-reads/both", "two.env": "mixed-reads/both"}
 
 _FAULTS = ("mixed", "missing", "partial")
 _READS_PER_CHECK = 50
+_NOTE = (
+    "Two opens by path are two moments; no layout on disk can join them. "
+    "[Read through a descriptor](reading-files.md), or one file."
+)
 
 
 def measure() -> Iterator[Figure]:
@@ -43,7 +48,7 @@ def measure() -> Iterator[Figure]:
     seen = lessee["path"]
     whole = not seen["missing"] and not seen["partial"]
     peer_name = f"{name}, by path (the peer: {PEER_SECONDS:.0f} s of writes)"
-    yield Figure(peer_name, _counts(peer["path"]), _counts(seen), "any / 0 / 0", whole)
+    yield Figure(peer_name, _counts(peer["path"]), _counts(seen), "any / 0 / 0", whole, _NOTE)
 
 
 def _counts(seen: Mapping[str, int]) -> str:

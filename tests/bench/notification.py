@@ -14,8 +14,9 @@ from types import FrameType
 from typing import NoReturn
 
 import children
+from figures import Figure
 from listener import Listener, p99
-from rig import Figure, Program, Rig, report, rig
+from rig import Program, Rig, report, rig
 
 TRIES = 100
 PEER_TRIES = 30

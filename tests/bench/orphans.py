@@ -8,7 +8,8 @@ from pathlib import Path
 
 import children
 from database import seconds_until
-from rig import Figure, Program, Rig, rig
+from figures import Figure
+from rig import Program, Rig, rig
 
 ORPHANS = 40
 CAP = 5.0

@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 
+from figures import Figure
 from outage_faults import ALL, SECRETS, Environment, Outage, all_outages
-from rig import MEMORY, Figure, report, rig
+from rig import MEMORY, report, rig
 
 from lessee.core.errors import LesseeError
 from support.servers.fault_proxy import Proxy

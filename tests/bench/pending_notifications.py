@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import children
 from database import seconds_until
-from rig import Figure, Program, Rig, report, rig
+from figures import Figure
+from rig import Program, Rig, report, rig
 
 from lessee.core.errors import LesseeError
 from lessee.status.client import request_status

@@ -20,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rig import Figure, report
+from figures import Figure
+from rig import report
 
 from lessee.config import NameTarget, PidFileTarget
 from lessee.host.clock import boot_time

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from rig import Figure, Program, Rig, alternate, cpu_seconds, rig
+from figures import Figure
+from rig import Program, Rig, alternate, cpu_seconds, rig
 
 SECRETS = 100
 REPETITIONS = 3

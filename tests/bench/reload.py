@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from rig import Figure, Program, report, rig
+from figures import Figure
+from rig import Program, report, rig
 
 EDITS = 20
 LONGEST = 2.0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from statistics import median
 
-from rig import Figure
+from figures import Figure
 
 from lessee.config.parsing import parse
 from lessee.core.paths import Ref

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from rig import Figure, Files, Program, Rig, report, rig
+from figures import Figure
+from rig import Files, Program, Rig, report, rig
 
 WORKERS = 4
 SECRETS = 8

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 
 from database import database, peer_template, template
-from rig import Figure, Program, report
+from figures import Figure
+from rig import Program, report
 
 from support.servers.postgres import Postgres
 

@@ -18,7 +18,8 @@ from typing import NoReturn
 
 import psycopg
 from database import database, seconds_until
-from rig import LESSEE, MEMORY, TIMEOUT, Figure, Program, Rig, environ, report
+from figures import Figure
+from rig import LESSEE, MEMORY, TIMEOUT, Program, Rig, environ, report
 
 from lessee.host.openbao import ROOT_TOKEN
 from support.environments.rotation_targets import RotationTarget

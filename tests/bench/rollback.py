@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, NoReturn
 import children
 import psycopg
 from database import database, format_seconds, seconds_until
-from rig import Figure, Program, Rig, report
+from figures import Figure
+from rig import Program, Rig, report
 
 from lessee.host.openbao import free_port
 from lessee.status.client import request_status

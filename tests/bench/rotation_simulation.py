@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rig import Figure, report
+from figures import Figure
+from rig import report
 
 from lessee.ops.rotate.policy.schedule import next_window
 from support.models.rotation_service import MONTH, SimulatedService, fifty

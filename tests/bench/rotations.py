@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rig import CHECK_INTERVAL, TIMEOUT, Figure, Rig, report, rig
+from figures import Figure
+from rig import CHECK_INTERVAL, TIMEOUT, Rig, report, rig
 
 from support.programs.loaded_app import Clients, Served, gunicorn, uvicorn
 
@@ -20,6 +21,10 @@ UVICORN_TRIES = 60
 REFRESH = "200ms"
 FILE = "value.txt"
 SECRET = "rotations/one"
+_NOTE = (
+    "The peer's column has the same signals without an agent: a worker of uvicorn that ends closes connections that it "
+    "has accepted but not read."
+)
 
 Server = Callable[[int], list[str]]
 
@@ -40,11 +45,10 @@ def measure(tries: int = TRIES, uvicorn_tries: int = UVICORN_TRIES) -> Iterator[
         ours = _with_lessee(bench, gunicorn, tries)
         name = f"failed requests to gunicorn with two workers, {ours.rotations} rotations by SIGHUP under load"
         yield Figure(name, "", str(ours), "0", not ours.failed)
-        # A worker of uvicorn that ends closes connections that it has accepted but not read. No sender of the signal
-        # can prevent that, so the peer's column has the same signals without an agent.
+        # No sender of the signal can prevent what uvicorn itself does.
         alone, ours = _without_agent(bench, uvicorn, uvicorn_tries), _with_lessee(bench, uvicorn, uvicorn_tries)
         name = f"failed requests to uvicorn --workers 2, {ours.rotations} rotations by SIGHUP under load"
-        yield Figure(name, f"{alone} without an agent", str(ours))
+        yield Figure(name, f"{alone} without an agent", str(ours), note=_NOTE)
 
 
 def _with_lessee(bench: Rig, server: Server, tries: int) -> Seen:

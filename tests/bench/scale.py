@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
-from rig import LESSEE, MEMORY, TIMEOUT, Figure, Program, cpu_seconds, report, resident
+from figures import Figure
+from rig import LESSEE, MEMORY, TIMEOUT, Program, cpu_seconds, report, resident
 
 from lessee.vault.connections import Address, Connection, Connector
 from support import sockets

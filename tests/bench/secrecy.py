@@ -10,7 +10,8 @@ from typing import Any
 
 import redis
 from canary import Search
-from rig import CHECK_INTERVAL, LESSEE, MEMORY, TIMEOUT, Figure, Rig, environ, report, rig
+from figures import Figure
+from rig import CHECK_INTERVAL, LESSEE, MEMORY, TIMEOUT, Rig, environ, report, rig
 
 from lessee.host.openbao import ROOT_TOKEN
 from support.environments.rotation_targets import RotationTarget

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rig import Figure, report
+from figures import Figure
+from rig import report
 
 from lessee.host.openbao import OpenBao
 from support.environments.setup_namespace import AUDIT, SetupNamespace

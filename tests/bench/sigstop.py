@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from database import audited_requests, credentials, database, format_seconds, peer_template, seconds_until, template
-from rig import Figure, Program, Rig, report
+from figures import Figure
+from rig import Program, Rig, report
 
 from support.servers.postgres import Postgres
 

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from rig import Figure, report
+from figures import Figure
+from rig import report
 
 from e2e.compose import Images
 from e2e.engine import Engine

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from rig import LESSEE, Figure, Files, Program, Rig, alternate, environ, rig
+from figures import Figure
+from rig import LESSEE, Files, Program, Rig, alternate, environ, rig
 
 TEMPLATES = ((1, 7, 1.25), (100, 7, 0.5), (1000, 3, 0.2))
 """Templates, repetitions, and the target as a fraction of the peer's time."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from random import SystemRandom
 
 from database import credentials, database, format_seconds, is_fresh, peer_template, seconds_until, template
-from rig import Figure, Program, Rig, peer_templates, report, templates
+from figures import Figure
+from rig import Program, Rig, peer_templates, report, templates
 
 from support.servers.postgres import Postgres
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import children
-from rig import CHECK_INTERVAL, Figure, Program, Rig, report, rig
+from figures import Figure
+from rig import CHECK_INTERVAL, Program, Rig, report, rig
 
 from lessee.status.client import request_status
 

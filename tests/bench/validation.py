@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from rig import MEMORY, Figure, report  # It makes the tests' support modules importable.
+from figures import Figure
+from rig import MEMORY, report  # It makes the tests' support modules importable.
 
 from support.environments import (
     breakages,
