@@ -3,11 +3,11 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import TypeVar, cast
+from functools import cache, partial
+from typing import Annotated, Any, TypeGuard, TypeVar, cast, get_args, get_origin
 
 from msgspec import inspect
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import FieldInfo, fields, replace
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.config.expansion import check, expand
@@ -204,15 +204,41 @@ class Reader:
 
 
 def _later(kind: type[Block]) -> inspect.StructType:
-    """The block with types that msgspec inspects on use: a sidecar's file has few keys, and each type costs time."""
+    """The block with types that are inspected on use: a sidecar's file has few keys, and each type costs time."""
 
     def lazy(field: FieldInfo) -> inspect.Field:
-        extra = {"later": partial(inspect.type_info, field.type)}
+        extra = {"later": cache(partial(_type_of, field.type))}
         return inspect.Field(
             field.name, field.encode_name, inspect.Metadata(inspect.AnyType(), extra=extra), field.required
         )
 
-    return inspect.StructType(kind, tuple(map(lazy, fields(kind))))
+    config = kind.__struct_config__
+    return inspect.StructType(kind, tuple(map(lazy, fields(kind))), config.tag_field, config.tag)
+
+
+def _type_of(annotation: Any) -> inspect.Type:
+    """What msgspec's type_info returns, but with blocks whose types are inspected on use."""
+    if _is_block(annotation):
+        return _later(annotation)
+    if not _has_block(annotation):
+        return inspect.type_info(annotation)
+    origin, (first, *others) = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        lengths = [meta.min_length for meta in others if meta.min_length is not None]
+        return replace(_type_of(first), min_length=max(lengths)) if lengths else _type_of(first)
+    if origin is tuple:
+        return inspect.VarTupleType(_type_of(first))
+    if origin is dict:
+        return inspect.DictType(_type_of(first), _type_of(others[0]))
+    return inspect.UnionType(tuple(map(_type_of, (first, *others))))
+
+
+def _has_block(annotation: Any) -> bool:
+    return _is_block(annotation) or any(map(_has_block, get_args(annotation)))
+
+
+def _is_block(annotation: Any) -> TypeGuard[type[Block]]:
+    return isinstance(annotation, type) and issubclass(annotation, Block)
 
 
 def _expected(allowed: Sequence[Form]) -> str:
