@@ -28,10 +28,10 @@ from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 
 MODULES = (
-    "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.cli.commands.run",
+    "argparse", "json", "logging", "msgspec", "yaml", "jinja2.sandbox", "lessee.cli.commands.run", "ssl", "http.server",
     "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
 )  # fmt: skip
-"""In the order of the imports. The first five are Python's own; lessee imports the last five only when it uses them."""
+"""In the order of the imports. lessee imports those after its own only when it uses them."""
 CLIENTS = (("lessee.vault.transport",), ("http.client",), ("requests",), ("hvac",))
 """Each alone, in a new interpreter."""
 REPETITIONS = 7
