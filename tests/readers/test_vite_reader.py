@@ -13,7 +13,7 @@ from lessee.rendering.formats.dotenv_node import node, old_node
 from lessee.rendering.formats.dotenv_node import npm as dotenv
 from lessee.rendering.formats.variables import UnparsableError
 from support import npm
-from support.inputs.env_files import PIECES, amid_junk, as_if, every_value, junk, refused
+from support.inputs.env_files import PIECES, amid_junk, as_if, every_value_by, junk, refused
 
 READERS = {
     "vite-7": ("vite-7", "node", dotenv, dotenv_vite.expand_12, list),
@@ -52,7 +52,7 @@ import(library).then((it) => {
 
 @pytest.fixture(scope="module")
 def written():
-    return every_value("dotenv-vite", *FORMS)
+    return list(every_value_by("dotenv-vite", 100, *FORMS))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,12 @@ def reader(request):
 def found(reader, written, amid, texts):
     """The variables of each text, with only HOME set. One run reads all texts, because Vite starts slowly."""
     # Circular references make some parsers fill all memory.
-    asked = [written[0], *amid[0], *amid[1], *(text for text in texts if read_by_lessee(reader, text) is not None)]
+    asked = [
+        *(text for text, _ in written),
+        *amid[0],
+        *amid[1],
+        *(text for text in texts if read_by_lessee(reader, text) is not None),
+    ]
     return dict(zip(asked, read(reader, asked), strict=True))
 
 
@@ -86,7 +91,7 @@ def read(reader, texts):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         Path(folder, "texts").write_text(json.dumps(texts))
         command = [npm.program(packages, machine), "-e", READ, library, folder]
-        subprocess.run(command, cwd=packages, env={"HOME": HOME}, check=True, timeout=100)
+        subprocess.run(command, cwd=packages, env={"HOME": HOME}, check=True)
         return json.loads(Path(folder, "found").read_bytes())
 
 
@@ -101,8 +106,7 @@ def read_by_lessee(reader, text):
 
 
 def test_vite_and_next_get_every_value_and_nothing_else(found, written):
-    text, wanted = written
-    assert found[text] == wanted | {"HOME": HOME}
+    assert [text for text, wanted in written if found[text] != wanted | {"HOME": HOME}] == []
 
 
 def test_no_value_changes_the_surrounding_text_of_any_author(found, amid):

@@ -40,14 +40,24 @@ def every_value(name, *forms):
 
     A form is the text around the value, as written and as parsed.
     """
-    parts, wanted = [], {}
+    [file] = every_value_by(name, None, *forms)
+    return file
+
+
+def every_value_by(name, count, *forms):
+    """The same in files of `count` variables, for readers whose time grows with the square of a file."""
+    parts, wanted, number = [], {}, 0
     for before, meant_before, after, meant_after in forms:
         for value in VALUES:
             if written(name, f"A={before}", [value], f"{after}\n") is not None:
-                key = f"V{len(wanted)}"
+                key, number = f"V{number}", number + 1
                 parts += [f"{key}={before}", [value], f"{after}\n"]
                 wanted[key] = f"{meant_before}{value}{meant_after}"
-    return write(document(*parts), name), wanted
+            if len(wanted) == count:
+                yield write(document(*parts), name), wanted
+                parts, wanted = [], {}
+    if parts:
+        yield write(document(*parts), name), wanted
 
 
 def junk(count, pieces=PIECES, seed=20):
