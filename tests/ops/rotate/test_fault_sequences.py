@@ -44,7 +44,7 @@ class Event(Enum):
     PAUSE = auto()
     """Shorter than the lock's lifetime, while another rotator tries to rotate."""
     CLOCK_SET_BACK = auto()
-    """The clock is set back by a day."""
+    """The clock is set back, so that all recorded times are in the future until the simulation ends."""
     EDIT_OTHER = auto()
     EDIT_STALE = auto()
     """A user writes back what they read before the rotation, with a change elsewhere."""
@@ -71,6 +71,8 @@ INVALIDATIONS = {Event.EDIT_INVALID, Event.CHANGE_SYSTEM}
 EVENTS = [event for event in Event if event is not Event.NOTHING]
 CALLS = 45
 """More than one rotation makes."""
+SET_BACK = 4 * 3600.0
+"""Seconds. A rotator polls through them; `Simulation.end` lets three hours pass."""
 
 
 class Killed(BaseException):
@@ -359,7 +361,7 @@ class Simulation:
                     self.run(force=True, timeout=5.0)
                 self.depth -= 1
             case Event.CLOCK_SET_BACK:
-                self.clock.now -= 86400.0
+                self.clock.now -= SET_BACK
             case Event.EDIT_OTHER:
                 self.edit(now)
             case Event.EDIT_STALE:
