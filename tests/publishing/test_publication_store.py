@@ -377,7 +377,8 @@ def prepare_rollback(folder):
 @pytest.mark.parametrize("notified", [True, False], ids=["notified", "pending"])
 def test_a_rollback_killed_at_any_step_happens_or_not_and_the_record_is_right(memory, notified):
     codes, rolled_back, seen = [], [], set()
-    for code, folder in killed_at_every_step(ROLLBACK, memory, lambda folder: prepare(folder, notified=notified)):
+    killed = killed_at_every_step(ROLLBACK, memory, lambda folder: prepare(folder, notified=notified), at_least=100)
+    for code, folder in killed:
         found, held = shown_after_a_kill(folder / "app")
         assert held in (contents(ONE), contents(TWO)), folder
         assert all(found[name] == held[name] for name in held if name in set(OLD) & set(NEW)), folder
@@ -402,7 +403,6 @@ def test_a_rollback_killed_at_any_step_happens_or_not_and_the_record_is_right(me
         assert_goes_on(folder, *((OLD, []) if rolled_back[-1] else (NEW, [1])))
         codes.append(code)
     assert codes[-1] == 0
-    assert len(codes) > 100
     # Some kills came between the record and the rollback, which the next start finished.
     assert seen == {(False, False), (False, True), (True, True)}
     assert_one_change(rolled_back)
@@ -591,7 +591,7 @@ def prepare_fallback(folder):
 )
 def test_killed_at_any_step_no_fallback_is_published_without_its_marker(memory, act, prepare, names):
     codes, seen = [], set()
-    for code, folder in killed_at_every_step(act, memory, prepare):
+    for code, folder in killed_at_every_step(act, memory, prepare, at_least=50):
         _, held = shown_after_a_kill(folder / "app")
         from_fallback = held == contents(ONE)
         assert marker(folder).exists() or not from_fallback, folder
@@ -604,5 +604,4 @@ def test_killed_at_any_step_no_fallback_is_published_without_its_marker(memory, 
             assert_tidy(folder / "app", OLD, kept=[] if from_fallback else names)
         codes.append(code)
     assert codes[-1] == 0
-    assert len(codes) > 50
     assert len(seen) == 2

@@ -139,54 +139,106 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 
-def kill_at(step):
-    left = [step]
-    def count():
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+def at_each_step(do):
+    busy = False
+    def once():
+        nonlocal busy
+        if not busy:
+            busy = True
+            do()
+            busy = False
     def audit(event, _):
         if event == "open" or event.startswith("os.") and event != "os.kill":
-            count()
+            once()
     def trace(frame, event, _):
         if not any(part in frame.f_code.co_filename for part in ("/lessee/host/", "/lessee/publishing/")):
             return None
         if event == "line":
-            count()
+            once()
         return trace
     sys.addaudithook(audit)
     sys.settrace(trace)
+
+def kill_at(step):
+    left = step
+    def count():
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    at_each_step(count)
+
+def on_disk(folder):
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        info = entry.stat(follow_symlinks=False)
+        content = os.readlink(entry.path) if entry.is_symlink() else None
+        if entry.is_file(follow_symlinks=False):
+            fd = os.open(entry.path, os.O_RDONLY)
+            content = os.read(fd, info.st_size)
+            os.close(fd)
+        found.append((entry.path, info.st_ino, info.st_mode, info.st_uid, info.st_gid, content))
+        if entry.is_dir(follow_symlinks=False):
+            found += on_disk(entry.path)
+    return found
+
+def compare(folder, act):
+    # The steps before which something has changed, and the number of all steps.
+    steps, number, last = [], 0, None
+    def look():
+        nonlocal number, last
+        number += 1
+        now = on_disk(folder)
+        if now != last:
+            steps.append(number)
+        last = now
+    at_each_step(look)
+    act()
+    sys.settrace(None)
+    os.write(1, f"{steps + [number]}\\n".encode())
 
 for line in sys.stdin:
     step, directory = line.rstrip("\\n").split(" ", 1)
     pid = os.fork()
     if pid == 0:
         what = begin(Path(directory))
-        kill_at(int(step))
-        act(what)
+        if step == "all":
+            compare(directory, lambda: act(what))
+        else:
+            kill_at(int(step))
+            act(what)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
-def killed_at_every_step(script, memory, prepare):
+def killed_at_every_step(script, memory, prepare, *, at_least=1):
     """Run the script's `act` with the result of its `begin`, and kill it at every step of `act`.
 
+    A step is a line or a system call. Of successive steps with the same files on the disk, it is killed at the first.
     Each run has a folder of its own, which `prepare` fills. Yields the exit code and the folder; the last run ends by
-    itself.
+    itself. `at_least`: the number of steps.
     """
     command = [sys.executable, "-c", script + _KILLED]
     environ = os.environ | {"PYTHONPATH": str(TESTS)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as killed:
-        step, code = 0, -signal.SIGKILL
-        while code == -signal.SIGKILL:
-            step += 1
+
+        def run(step):
             folder = memory / str(step)
             prepare(folder)
             killed.stdin.write(f"{step} {folder}\n")
             killed.stdin.flush()
-            code = int(killed.stdout.readline())
-            yield code, folder
+            return folder, killed.stdout.readline()
+
+        folder, steps = run("all")
+        assert killed.stdout.readline() == "0\n"
+        shutil.rmtree(folder)
+        *steps, number = loads(steps)
+        assert number >= at_least
+        for step in (*steps, number + 1):
+            folder, code = run(step)
+            assert int(code) == (0 if step > number else -signal.SIGKILL)
+            yield int(code), folder
             shutil.rmtree(folder)
         killed.stdin.close()
 
