@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from lessee.host import file_watch, inotify
-from lessee.host.file_watch import Watcher
+from lessee.host.file_watch import Watcher, inotify_changes
 from lessee.host.project import stamp
+from lessee.host.watchfiles_changes import watchfiles_changes
 
 PATIENCE = 60
 """Seconds until a wait fails."""
@@ -18,10 +19,10 @@ NEVER = 3600.0
 class Files:
     """Some files, and their watcher."""
 
-    def __init__(self, paths, options):
+    def __init__(self, paths, options, changes=None):
         self._paths, self._options = paths, options
         self._changes = queue.SimpleQueue()
-        self.watcher = Watcher(lambda: self._changes.put(None))
+        self.watcher = Watcher(lambda: self._changes.put(None), changes)
         self._read()
 
     def _read(self):
@@ -33,14 +34,14 @@ class Files:
         self._read()
 
 
-@pytest.fixture
-def watch(monkeypatch):
+@pytest.fixture(params=[inotify_changes, watchfiles_changes])
+def watch(request, monkeypatch):
     """Watches files. Only events report an edit, except for one from before the watch began."""
     monkeypatch.setattr(file_watch, "POLL", NEVER)
     watched = []
 
     def start(*paths, **options):
-        watched.append(Files(paths, options))
+        watched.append(Files(paths, options, request.param))
         paths[0].resolve().write_text("edited before the watch began")
         watched[-1].until_noticed()
         return watched[-1]
@@ -131,16 +132,15 @@ def test_an_instance_reports_the_names_of_changed_files(tmp_path):
     instance.close()
 
 
-def test_the_more_files_the_less_often_they_are_checked(tmp_path, monkeypatch):
+def test_the_more_files_the_less_often_they_are_checked(tmp_path):
     intervals = queue.SimpleQueue()
 
     def changes(_stop, _directories, interval):
         intervals.put(interval)
         yield False
 
-    monkeypatch.setattr(file_watch, "_changes", changes)
     for count in (1, file_watch.FILES_PER_POLL, 10 * file_watch.FILES_PER_POLL):
-        watcher = Watcher(lambda: None)
+        watcher = Watcher(lambda: None, changes)
         watcher.watch({str(tmp_path / f"{number}.j2"): None for number in range(count)})
         assert intervals.get(timeout=PATIENCE) == file_watch.POLL * max(1, count / file_watch.FILES_PER_POLL)
         watcher.close()

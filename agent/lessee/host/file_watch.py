@@ -22,11 +22,17 @@ FILES_PER_POLL = 500
 """More files than these are checked less often, so that checks take about a thousandth of a core."""
 
 
+Changes = Callable[[threading.Event, Iterable[Path], float], Iterator[bool]]
+"""Waits for changes in directories, as `inotify_changes` does."""
+
+
 class Watcher:
     """Watches some files in a thread of its own, and calls a function when one differs from what was read."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], changes: Changes | None = None) -> None:
+        """`changes`: what waits for changes; default: `inotify_changes`."""
         self._changed = changed
+        self._changes = changes or inotify_changes
         self._stop = threading.Event()
         self._stamps: Mapping[str, Stamp] = {}
         self._whole_directories = False
@@ -53,7 +59,8 @@ class Watcher:
         paths = list(map(Path, self._stamps))
         directories = {path.parent for path in paths} | {path.resolve().parent for path in paths if path.is_symlink()}
         interval = POLL * max(1.0, len(paths) / FILES_PER_POLL)
-        for is_changed in _changes(stop, {directory for directory in directories if directory.is_dir()}, interval):
+        existing = {directory for directory in directories if directory.is_dir()}
+        for is_changed in self._changes(stop, existing, interval):
             if (is_changed and self._whole_directories) or self._is_edited():
                 self._changed()
 
@@ -61,7 +68,7 @@ class Watcher:
         return any(stamp(path) != before for path, before in self._stamps.items())
 
 
-def _changes(stop: threading.Event, directories: Iterable[Path], interval: float) -> Iterator[bool]:
+def inotify_changes(stop: threading.Event, directories: Iterable[Path], interval: float) -> Iterator[bool]:
     """Whether these directories have changed: immediately, and then each `interval` or sooner, until `stop` is set."""
     try:
         with closing(Inotify()) as inotify:

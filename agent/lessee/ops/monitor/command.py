@@ -10,6 +10,7 @@ from lessee.core.errors import LesseeError, UsageError
 from lessee.core.redaction import Redactor
 from lessee.host.file_watch import Watcher
 from lessee.host.project import find
+from lessee.host.watchfiles_changes import watchfiles_changes
 from lessee.ops.monitor.loop import MonitorLoop
 from lessee.ops.monitor.wiring import ActiveConfig, load
 from lessee.process.hardening import harden
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         where = status_settings(loop.active.config, SOCKET)
         refuse_used_socket(Path(where.socket))
         stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _MonitorStatus(loop))))
-        loop.watch_with(stack.enter_context(closing(Watcher(loop.reload))))
+        loop.watch_with(stack.enter_context(closing(Watcher(loop.reload, watchfiles_changes))))
         loop.run()
     log("info", "monitor stopped")
     return 0

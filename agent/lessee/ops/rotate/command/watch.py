@@ -13,6 +13,7 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.file_watch import Watcher
 from lessee.host.project import read, text_of
+from lessee.host.watchfiles_changes import watchfiles_changes
 from lessee.ops.rotate.service import RotationService
 from lessee.ops.rotate.targets import Project
 from lessee.process.hardening import harden
@@ -56,7 +57,7 @@ def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
         refuse_used_socket(Path(where.socket))
         recorder = stack.enter_context(audit_recorder(config, "rotator", redactor, environ))
         stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _RotatorStatus(service, recorder))))
-        service.watch_with(stack.enter_context(closing(Watcher(service.reload))))
+        service.watch_with(stack.enter_context(closing(Watcher(service.reload, watchfiles_changes))))
         service.run()
     log("info", "stopped")
     return 0
