@@ -1,5 +1,6 @@
 """An agent of one environment cannot read another's paths: its policy refuses, and so does the agent before asking."""
 
+import itertools
 import json
 import re
 import shutil
@@ -34,16 +35,17 @@ def tokens(environments):
     return {(name, role): environments.log_in(f"{name}-{role}") for name in ENVIRONMENTS for role in ROLES}
 
 
-@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_a_token_of_one_environment_reads_nothing_of_another(environments, tokens, own, other, role):
-    token, before = tokens[own, role], environments.dump(*ENVIRONMENTS)
+def test_a_token_of_one_environment_reads_nothing_of_another(environments, tokens, own, other):
+    before = environments.dump(*ENVIRONMENTS)
     with Wire(environments) as wire:
-        named = [(one, wire.send(token, one)) for one in (*plain(other), *neighbors(other))]
-        hidden = [(one, wire.send(token, one)) for one in tricks(own, other)]
-    assert [one for one, answer in (*named, *hidden) if is_allowed(answer, other)] == []
-    assert [(one, answer) for one, answer in named if answer.status != 403] == []
-    assert len(named + hidden) > 100
+        for role in ROLES:
+            token = tokens[own, role]
+            named = [(one, wire.send(token, one)) for one in (*plain(other), *neighbors(other))]
+            hidden = [(one, wire.send(token, one)) for one in tricks(own, other)]
+            assert [one for one, answer in (*named, *hidden) if is_allowed(answer, other)] == [], role
+            assert [(one, answer) for one, answer in named if answer.status != 403] == [], role
+            assert len(named + hidden) > 100
     assert environments.dump(*ENVIRONMENTS) == before
 
 
@@ -134,14 +136,14 @@ def put(text, own, other):
 
 
 @pytest.mark.parametrize("command", ["render", "run", "exec"])
-@pytest.mark.parametrize(("own", "other"), PAIRS)
-def test_the_agent_rejects_templates_that_read_another_environment(agent, own, other, command):
+@pytest.mark.parametrize("own", ENVIRONMENTS)
+def test_the_agent_rejects_templates_that_read_another_environment(agent, own, command):
     one = agent(own)
     sidecar, before = one.sidecar, one.asked()
-    named = {}
-    for number, (form, text) in enumerate(TEMPLATES.items()):
+    named, others = {}, [name for name in ENVIRONMENTS if name != own]
+    for number, (other, (form, text)) in enumerate(itertools.product(others, TEMPLATES.items())):
         name, part = f"web{number}.txt.j2", f"part{number}.j2"
-        named[form] = part if "part.j2" in text else name
+        named[other, form] = part if "part.j2" in text else name
         (sidecar.disk / part).write_text(put(PART, own, other))
         sidecar.template(name, put(text.replace("part.j2", part), own, other))
     sidecar.write_config()
@@ -150,7 +152,7 @@ def test_the_agent_rejects_templates_that_read_another_environment(agent, own, o
     errors = {
         form: [line for line in said.stderr.splitlines() if f"{name}:1: " in line] for form, name in named.items()
     }
-    assert {form: len(lines) for form, lines in errors.items()} == dict.fromkeys(TEMPLATES, 1)
+    assert {form: len(lines) for form, lines in errors.items()} == dict.fromkeys(named, 1)
     assert [line for (line,) in errors.values() if not REFUSAL.search(line)] == []
     assert not sidecar.directory.exists()
     assert one.asked() == before
@@ -161,23 +163,37 @@ def test_the_agent_rejects_settings_that_reach_another_environment(agent, own, o
     one = agent(own)
     sidecar, before = one.sidecar, one.asked()
     sidecar.template("web.txt.j2", '{{ secret("database/postgres").password }}')
-    sidecar.config["secrets"] = json.loads(put(json.dumps(SETTINGS), own, other))
-    sidecar.write_config()
-    for command in ("render", "run"):
+    # Each command in each environment, with one of the two others.
+    commands = ("render", "run") if PAIRS.index((own, other)) % 2 else ("run", "render")
+    for command, settings in zip(commands, (SETTINGS, {"prefix": "OTHER/{environment}/"}), strict=True):
+        sidecar.config["secrets"] = json.loads(put(json.dumps(settings), own, other))
+        sidecar.write_config()
         said = sidecar.command(command)
         assert (said.returncode, said.stdout) == (78, "")
         found = re.findall(r"secrets\.(\S+): it begins with the name of another environment", said.stderr)
-        assert sorted(found) == ["mount", "prefix", "shared_prefixes[0]", "shared_prefixes[1]"]
-    sidecar.config["secrets"] = {"prefix": f"{other}/{{environment}}/"}
-    sidecar.write_config()
-    assert "secrets.prefix: it begins with the name of another environment" in sidecar.command("render").stderr
-    sidecar.config["secrets"] = {}
-    (sidecar.disk / "environ.j2").write_text(put('P={{ secret("OTHER/database/postgres").password }}\n', own, other))
+        assert sorted(found) == (
+            ["mount", "prefix", "shared_prefixes[0]", "shared_prefixes[1]"] if settings is SETTINGS else ["prefix"]
+        )
+    assert one.asked() == before
+
+
+@pytest.mark.parametrize("own", ENVIRONMENTS)
+def test_the_agent_rejects_an_env_template_that_reads_another_environment(agent, own):
+    one = agent(own)
+    sidecar, before = one.sidecar, one.asked()
+    sidecar.template("web.txt.j2", '{{ secret("database/postgres").password }}')
+    others = [name for name in ENVIRONMENTS if name != own]
+    lines = (
+        put(f'P{number}={{{{ secret("OTHER/database/postgres").password }}}}\n', own, other)
+        for number, other in enumerate(others)
+    )
+    (sidecar.disk / "environ.j2").write_text("".join(lines))
     sidecar.web["env_template"] = "environ.j2"
     sidecar.write_config()
     said = sidecar.command("exec", "--app", "web", "--", "true")
     assert (said.returncode, said.stdout) == (65, "")
-    assert re.search(r"environ\.j2:1: .* starts with the name of another environment", said.stderr)
+    for number in (1, 2):
+        assert re.search(rf"environ\.j2:{number}: .* starts with the name of another environment", said.stderr)
     assert one.asked() == before
 
 

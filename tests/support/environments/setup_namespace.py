@@ -21,7 +21,8 @@ class SetupNamespace:
     """A namespace like a new server: without engines, policies and auth methods except tokens."""
 
     def __init__(self, bao, name, disk, audit=None):
-        self.bao, self.name, self.disk, self._audit = bao, name, disk, audit
+        self.bao, self.name, self.disk = bao, name, disk
+        self._audit, self._read, self._requests = audit, 0, []
         bao.ask("POST", f"sys/namespaces/{name}", {})
         self.environ = {
             "PATH": os.environ["PATH"],
@@ -96,23 +97,28 @@ class SetupNamespace:
 
     def writes(self):
         """The number of write requests in this namespace, allowed or not."""
-        entries = map(json.loads, self._audit.read_text().splitlines())
-        requests = [entry["request"] for entry in entries if entry["type"] == "request"]
-        own = f"{self.name}/"
-        return sum(
-            request["operation"] in WRITES and request.get("namespace", {}).get("path") == own for request in requests
-        )
+        return sum(request["operation"] in WRITES for request in self._own_requests())
 
     def requests(self):
         """The number of requests in the server's audit log, of all clients."""
-        return sum(json.loads(line)["type"] == "request" for line in self._audit.read_text().splitlines())
+        return len(self._logged())
 
     def requested_paths(self):
         """The requested paths in this namespace, in order."""
-        entries = map(json.loads, self._audit.read_text().splitlines())
+        return [request["path"] for request in self._own_requests()]
+
+    def _own_requests(self):
         own = f"{self.name}/"
-        requests = [entry["request"] for entry in entries if entry["type"] == "request"]
-        return [one["path"] for one in requests if one.get("namespace", {}).get("path") == own]
+        return [request for request in self._logged() if request.get("namespace", {}).get("path") == own]
+
+    def _logged(self):
+        with self._audit.open("rb") as log:
+            log.seek(self._read)
+            lines = [line for line in log.read().splitlines(keepends=True) if line.endswith(b"\n")]
+        self._read += sum(map(len, lines))
+        entries = map(json.loads, lines)
+        self._requests += [entry["request"] for entry in entries if entry["type"] == "request"]
+        return self._requests
 
     def dump(self, *environments):
         """The objects of these environments and the shared ones, without random values."""
