@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -45,34 +46,47 @@ def made(bao, tmp_path, minio, proxy, monkeypatch):
     return lambda **settings: RotationTarget(bao, tmp_path, system.ServiceAccounts(minio, proxy.port), **settings)
 
 
-def _mc(minio, folder, *words):
+@pytest.fixture
+def mc(minio, tmp_path):
+    """Runs a command of MinIO's own client."""
     program = shutil.which("minio-client")
     need(program, "needs MinIO's client: apt install minio-client")
     login = f"{minio.admin['access_key']}:{minio.admin['secret_key']}"
     host = f"http://{login}@127.0.0.1:{minio.port}"
-    environ = {"MC_CONFIG_DIR": str(folder), "HOME": str(folder), "MC_HOST_store": host}
-    command = [program, "--json", "admin", "user", "svcacct", words[0], "store", *words[1:]]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
-    return json.loads(done.stdout)
+    environ = {"MC_CONFIG_DIR": str(tmp_path), "HOME": str(tmp_path), "MC_HOST_store": host}
+
+    def mc(*words):
+        command = [program, "--json", "admin", "user", "svcacct", words[0], "store", *words[1:]]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        return json.loads(done.stdout)
+
+    return mc
 
 
-def test_minio_s_own_client_accepts_the_stand_in(minio, tmp_path):
+@pytest.fixture(autouse=True)
+def encryption(request):
+    """The real one only where MinIO's own client needs it: it takes 64 MiB for each message."""
+    with nullcontext() if "mc" in request.fixturenames else weak_encryption():
+        yield
+
+
+def test_minio_s_own_client_accepts_the_stand_in(minio, mc):
     """Otherwise the other tests would prove nothing about MinIO."""
-    made = _mc(minio, tmp_path, "add", "simba", "--access-key", "manual", "--secret-key", "manual-secret")
+    made = mc("add", "simba", "--access-key", "manual", "--secret-key", "manual-secret")
     assert (made["status"], made["accessKey"]) == ("success", "manual")
     assert minio.accounts["manual"]["parentUser"] == "simba"
-    assert _mc(minio, tmp_path, "disable", "manual")["status"] == "success"
+    assert mc("disable", "manual")["status"] == "success"
     assert minio.secret_of("manual") is None
-    assert _mc(minio, tmp_path, "info", "manual")["accountStatus"] == "off"
-    assert _mc(minio, tmp_path, "rm", "manual")["status"] == "success"
-    cause = _mc(minio, tmp_path, "info", "manual")["error"]["cause"]["error"]
+    assert mc("info", "manual")["accountStatus"] == "off"
+    assert mc("rm", "manual")["status"] == "success"
+    cause = mc("info", "manual")["error"]["cause"]["error"]
     assert cause["Code"] == "XMinioInvalidIAMCredentials"
 
 
-def test_a_new_account_has_the_parent_and_the_policy_of_the_old(made, minio, tmp_path):
+def test_a_new_account_has_the_parent_and_the_policy_of_the_old(made, minio, mc):
     target = made()
     target.rotate()
-    info = _mc(minio, tmp_path, "info", target.fields()["access_key"])
+    info = mc("info", target.fields()["access_key"])
     assert (info["parentUser"], info["accountStatus"]) == ("simba", "on")
     assert not info.get("impliedPolicy")
     assert info["policy"] == target.system.policy
@@ -172,8 +186,7 @@ def test_an_outage_of_minio_at_any_step_loses_nothing_and_leaves_no_account(made
     for step in count(1):
         left[0] = step
         try:
-            with weak_encryption():
-                target.rotate()
+            target.rotate()
         except (SystemUnavailableError, SystemRefusedError):  # The verification detects a false success.
             errors += 1
         if left[0] > 0:
@@ -186,13 +199,12 @@ def test_an_outage_of_minio_at_any_step_loses_nothing_and_leaves_no_account(made
 
 
 def test_a_key_that_was_never_created_needs_no_time_to_propagate(bao, tmp_path, minio, monkeypatch):
-    monkeypatch.setattr(ServiceAccounts, "propagation_timeout", 20.0)
+    monkeypatch.setattr(ServiceAccounts, "propagation_timeout", 3600.0)
     target = RotationTarget(bao, tmp_path, system.ServiceAccounts(minio))
     target._calls = target.system.calls
     assert target.rotate_and_kill(0, after=False)
     assert target.journal.step is Step.CREATED
-    with weak_encryption():
-        assert target.recover() < 10.0
+    target.recover()
 
 
 def test_a_minio_that_cannot_serve_counts_as_unavailable(made, proxy):
