@@ -1,6 +1,6 @@
 """Waits for changes in directories with watchfiles, for the operators' services.
 
-A sidecar runs beside every app and waits with inotify itself, which saves 1.3 MiB in each (tests/bench/imports.py).
+A sidecar runs next to every app and waits with inotify itself, which saves 1.3 MiB in each (tests/bench/imports.py).
 """
 
 import threading
