@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.programs.sidecar import PATIENCE, eventually, pass_by
+from support.programs.sidecar import PATIENCE, eventually
 
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
 # It reads its file at the start, and handles no signal.
@@ -192,7 +192,6 @@ def test_an_app_that_started_after_the_publish_is_not_signaled_by_the_next_agent
     bao.put(f"testing/{folder}/db", password="second")
     running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["notify"]["error"])
     running.stop(signal.SIGKILL)
-    pass_by(0.05)  # The kernel rounds the time of a start.
     reader = app(f"app-{folder}", running.directory / "app.env")
     assert reader.first == "PASSWORD='second'"
     running.start()

@@ -126,7 +126,6 @@ def test_an_app_whose_supervisor_restarts_it_slowly_is_not_probed_before_it_runs
     running.web["notify"] = {"process": {"name": f"app-{folder}"}, "action": "restart"}
     running.web["ready"] = {"file": str(sign), "initial_delay": "0s", "timeout": "500ms"}
     running.start()
-    pass_by(0.05)  # Otherwise it might be notified of what it read at its start: the kernel rounds that time.
     words = (f"app-{folder}", running.directory / "app.env", sign)
     with closing(App(*words, script=STARTED)) as first:
         running.until(lambda s: s["apps"]["web"]["state"] == "ready")

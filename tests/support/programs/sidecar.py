@@ -177,6 +177,8 @@ class App:
     """A process with this name that prints the files at its start and at each SIGHUP."""
 
     def __init__(self, name, *files, script=APP):
+        # The kernel rounds the time of a start down: it would be before a publication in the same tick.
+        pass_by(1 / os.sysconf("SC_CLK_TCK"))
         self.process = subprocess.Popen(
             [sys.executable, "-c", script, name, *map(str, files)], stdout=subprocess.PIPE, text=True
         )
