@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import time
-from contextlib import suppress
-from datetime import datetime
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from itertools import pairwise
-from statistics import median
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,191 +22,246 @@ DENY = """
 path "secret/data/testing/far/*"     { capabilities = ["deny"] }
 path "secret/metadata/testing/far/*" { capabilities = ["deny"] }
 """
-BACK = 6.0
-"""Seconds after trouble of seconds until all is fresh again: five, and one for this machine."""
+RETRY = 5.5
+"""Seconds until the next try, after trouble of seconds: five and its jitter."""
 
 
 @pytest.fixture
-def sidecar(server, tmp_path, memory):
+def sidecar(bao, folder, tmp_path, memory):
+    """Its environment is its own."""
+    agent = Sidecar(bao.address, tmp_path, memory, environment=folder)
+    yield agent
+    agent.close()
+
+
+@pytest.fixture
+def own(server, tmp_path, memory):
+    """A sidecar of a server that may be broken."""
     agent = Sidecar(server.address, tmp_path, memory)
     yield agent
     agent.close()
 
 
 @pytest.fixture
-def proxied(server, proxy, sidecar):
+def proxy(bao):
+    with Proxy(bao.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def put(bao, folder):
+    """Write a secret of the sidecar's environment."""
+    return lambda path, **fields: bao.put(f"{folder}/{path}", **fields)
+
+
+@pytest.fixture
+def proxied(put, proxy, sidecar):
     """One app of one secret, and the proxy on its way to Vault."""
-    server.put("testing/db", password="first")
+    put("db", password="first")
     sidecar.config["vault"]["address"] = proxy.address
     sidecar.template("app.env.j2", APP)
     return sidecar
 
 
-def is_back(sidecar, since, value="second"):
-    """All is as if nothing had been, and soon."""
+def is_back(sidecar, value="second"):
+    """All is as if nothing had been."""
     sidecar.until_file("app.env", f"PASSWORD='{value}'\n")
     sidecar.until(lambda s: s["fresh"] and s["vault"]["reachable"] and not s["problems"])
-    assert time.monotonic() - since < BACK
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [Fault.REFUSE, Fault.DROP, Fault.CUT, Fault.RUBBISH, Status(429), Status(500), Status(502), Status(503)],
-    ids=lambda fault: str(fault.code) if isinstance(fault, Status) else fault.name,
-)
-def test_in_an_outage_the_files_remain_and_its_start_and_end_are_logged(server, proxy, proxied, fault):
-    proxied.start()
-    proxy.fault = fault
-    server.put("testing/db", password="second")
-    status = proxied.until(lambda s: not s["vault"]["reachable"] and not s["fresh"])
-    assert status["ready"]
-    assert status["vault"]["since"] < status["vault"]["next_retry_at"]
-    assert any("vault is unavailable" in line for line in status["problems"])
-    assert (proxied.directory / "app.env").read_text() == "PASSWORD='first'\n"
-    proxy.clear()
-    is_back(proxied, time.monotonic())
-    said = [event["event"] for event in proxied.events()]
-    assert said.count("vault available") == 1  # an outage is logged once per reason
+def is_tried_soon(sidecar):
+    """Whether the plan says so: how long the try takes is up to the machine."""
+
+    def is_soon(status):
+        at = status["vault"]["next_retry_at"]
+        return at and (datetime.fromisoformat(at) - datetime.now(UTC)).total_seconds() < RETRY
+
+    return sidecar.until(is_soon)
 
 
-def test_a_server_that_hangs_is_a_problem_within_seconds_and_detected_when_available(server, proxy, proxied):
-    proxied.start()
-    proxy.fault = Fault.HANG
-    server.put("testing/db", password="second")
-    assert proxied.until(lambda s: not s["fresh"])["ready"]
-    status = proxied.until(lambda s: not s["vault"]["reachable"])
-    assert "no answer in time" in status["problems"][0]
-    assert (proxied.directory / "app.env").read_text() == "PASSWORD='first'\n"
-    proxy.clear()
-    is_back(proxied, time.monotonic())
+FAULTS = {
+    **{fault.name: fault for fault in (Fault.REFUSE, Fault.DROP, Fault.CUT, Fault.RUBBISH, Fault.HANG)},
+    **{str(code): Status(code) for code in (429, 500, 502, 503)},
+}
 
 
-def test_a_sealed_server_causes_no_new_login_and_no_new_lease(server, sidecar):
+@pytest.fixture(scope="module")
+def outages(bao, tmp_path_factory, module_memory):
+    """One agent, whose apps reach Vault by proxies with one fault each: the status and files during them and after."""
+    disk, folder = tmp_path_factory.mktemp("outages"), module_memory.name
+    bao.put(f"{folder}/db", password="first")
+    agent = Sidecar(bao.address, disk, module_memory, environment=folder)
+    agent.template("app.env.j2", APP)
+    app = agent.config["apps"].pop("web")
+    with ExitStack() as stack:
+        stack.callback(agent.close)
+        proxies = {name: stack.enter_context(Proxy(bao.port)) for name in FAULTS}
+        for name, proxy in proxies.items():
+            vault = {"address": proxy.address}
+            agent.config["apps"][name] = app | {"directory": str(module_memory / name), "vault": vault}
+        agent.start()
+        for name, proxy in proxies.items():
+            proxy.fault = FAULTS[name]
+        bao.put(f"{folder}/db", password="second")
+        during = agent.until(
+            lambda s: (
+                not any(vault["reachable"] for vault in vaults(s).values())
+                and not any(app["fresh"] for app in s["apps"].values())
+            )
+        )
+        files = env_files(agent)
+        for proxy in proxies.values():
+            proxy.clear()
+        after = agent.until(lambda s: s["fresh"] and not s["problems"] and "'first'" not in str(env_files(agent)))
+        yield SimpleNamespace(agent=agent, during=during, files=files, after=after, later_files=env_files(agent))
+
+
+def vaults(status):
+    """The connection of each app."""
+    return {name: one["vault"] for one in status["identities"] for name in one["apps"]}
+
+
+def env_files(agent):
+    return {name: (agent.memory / name / "app.env").read_text() for name in agent.config["apps"]}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_in_an_outage_the_files_remain_and_its_start_and_end_are_logged(outages, name):
+    assert outages.during["ready"]
+    vault = vaults(outages.during)[name]
+    assert vault["since"] < vault["next_retry_at"]
+    assert any(f"{name}: vault is unavailable" in line for line in outages.during["problems"])
+    assert outages.files[name] == "PASSWORD='first'\n"
+    assert outages.later_files[name] == "PASSWORD='second'\n"
+    assert vaults(outages.after)[name]["reachable"]
+    said = [event["event"] for event in outages.agent.events()]
+    assert said.count("vault available") == len(FAULTS)  # an outage is logged once per reason
+
+
+def test_a_server_that_hangs_is_a_problem_within_seconds_and_detected_when_available(outages):
+    assert any("no answer in time" in line for line in outages.during["problems"] if line.startswith("HANG: "))
+    assert outages.later_files["HANG"] == "PASSWORD='second'\n"
+
+
+def test_a_sealed_server_causes_no_new_login_and_no_new_lease(server, own):
     server.put("testing/db", password="first")
-    sidecar.log_in_by_approle(server, READ)
-    sidecar.template("app.env.j2", APP)
-    sidecar.start()
+    own.log_in_by_approle(server, READ)
+    own.template("app.env.j2", APP)
+    own.start()
     server.ask("PUT", "sys/seal")
-    status = sidecar.until(lambda s: not s["vault"]["reachable"])
+    status = own.until(lambda s: not s["vault"]["reachable"])
     assert "sealed" in status["problems"][0]
     key = re.search(r"Unseal Key: (\S+)", server.log.read_text())[1]
     server.ask("PUT", "sys/unseal", {"key": key})
-    unsealed = time.monotonic()
-    eventually(lambda: put(server, password="second"), "a write after the unsealing")
-    is_back(sidecar, unsealed)
-    assert sidecar.status()["totals"]["logins"] == 1
+    eventually(lambda: is_written(server, password="second"), "a write after the unsealing")
+    is_back(own)
+    assert own.status()["totals"]["logins"] == 1
 
 
-def test_a_remounted_kv_engine_is_detected(server, sidecar):
+def test_a_remounted_kv_engine_is_detected_and_costs_one_list_per_check_again(server, own):
     server.put("testing/db", password="first")
-    sidecar.template("app.env.j2", APP)
-    sidecar.start()
+    server.put("testing/more", password="more")
+    own.template("app.env.j2", APP)
+    own.template("more.env.j2", 'PASSWORD={{ secret("more").password }}\n')
+    own.start()
+    assert own.status()["vault"]["polling"] == {"secret/testing/": "list"}
     server.ask("DELETE", "sys/mounts/secret")
-    status = sidecar.until(lambda s: s["problems"])
+    status = own.until(lambda s: s["problems"])
     assert status["vault"]["reachable"]
-    assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
-    mount_again(server)
-    is_back(sidecar, time.monotonic())
-
-
-def test_a_folder_on_a_remounted_engine_costs_one_list_per_check_again(server, sidecar):
-    server.put("testing/db", password="first")
-    server.put("testing/more", password="more")
-    sidecar.template("app.env.j2", APP)
-    sidecar.template("more.env.j2", 'PASSWORD={{ secret("more").password }}\n')
-    sidecar.start()
-    assert sidecar.status()["vault"]["polling"] == {"secret/testing/": "list"}
-    server.ask("DELETE", "sys/mounts/secret")
-    sidecar.until(lambda s: s["problems"])
+    assert (own.directory / "app.env").read_text() == "PASSWORD='first'\n"
     mount_again(server)
     server.put("testing/more", password="more")
-    is_back(sidecar, time.monotonic())
-    assert sidecar.until(lambda s: s["vault"]["polling"])["vault"]["polling"] == {"secret/testing/": "list"}
+    is_back(own)
+    assert own.until(lambda s: s["vault"]["polling"])["vault"]["polling"] == {"secret/testing/": "list"}
 
 
 def mount_again(server):
     """As it was, but for what it held."""
     server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
-    eventually(lambda: put(server, password="second"), "a write after the mounting")
+    eventually(lambda: is_written(server, password="second"), "a write after the mounting")
 
 
-def put(server, **fields):
+def is_written(server, **fields):
     """Whether the server takes a write: it may be getting ready."""
     with suppress(RuntimeError):
         return server.put("testing/db", **fields)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [Status(429), Status(500), Status(503), Fault.DROP, Fault.CUT],
-    ids=["429", "500", "503", "dropped", "cut"],
-)
-def test_one_failing_path_does_not_affect_the_others(server, proxy, proxied, fault):
-    add_other_app(server, proxied)
+FAILURES = {
+    "429": Status(429), "500": Status(500), "503": Status(503), "dropped": Fault.DROP, "cut": Fault.CUT
+}  # fmt: skip
+
+
+def test_one_failing_path_does_not_affect_the_others(put, proxy, proxied):
+    """Nor do several, each of which fails in its own way."""
+    for name in FAILURES:
+        add_other_app(put, proxied, name)
     proxied.start()
-    proxy.on_path("testing/far/", fault)
-    server.put("testing/far/db", password="second")
-    since, took = time.monotonic(), []
+    for name, fault in FAILURES.items():
+        proxy.on_path(f"/{name}/", fault)
+        put(f"{name}/db", password="second")
+    since = time.monotonic()
     for number in range(12):
-        server.put("testing/db", password=f"p{number}")
-        written = time.monotonic()
+        put("db", password=f"p{number}")
         proxied.until_file("app.env", f"PASSWORD='p{number}'\n")
-        took.append(time.monotonic() - written)
-    # As a rule: the machine may be busy with something else for once.
-    assert median(took) < 1
-    assert any("secret/testing/far" in line for line in proxied.status()["problems"])
-    assert (proxied.memory / "other/far.env").read_text() == "PASSWORD='first'\n"
-    assert proxy.count("testing/far/", since) <= 10
+    status = proxied.until(lambda s: all(any(f"/{name}/" in line for line in s["problems"]) for name in FAILURES))
+    assert status["apps"]["web"]["state"] == "published"
+    for name in FAILURES:
+        assert other_file(proxied, name) == "PASSWORD='first'\n"
+        # So no update waited for the next try of the other path.
+        assert proxy.count(f"/{name}/", since) <= 10
     assert not any(event["event"] == "vault unavailable" for event in proxied.events())
     proxy.clear()
-    eventually(lambda: (proxied.memory / "other/far.env").read_text() == "PASSWORD='second'\n", "the other's file")
+    for name in FAILURES:
+        eventually(lambda name=name: other_file(proxied, name) == "PASSWORD='second'\n", "the other's file")
 
 
-def test_a_path_that_is_denied_for_a_while_costs_no_login(server, sidecar):
-    server.put("testing/db", password="first")
-    sidecar.log_in_by_approle(server, READ)
+def test_a_path_that_is_denied_for_a_while_costs_no_login(bao, put, sidecar, folder):
+    put("db", password="first")
+    sidecar.log_in_by_approle(bao, READ)
     sidecar.template("app.env.j2", APP)
-    add_other_app(server, sidecar)
+    add_other_app(put, sidecar, "far")
     sidecar.start()
-    server.ask("PUT", f"sys/policies/acl/{sidecar.disk.name}", {"policy": READ + DENY})
+    policy = f"sys/policies/acl/{sidecar.disk.name}"
+    bao.ask("PUT", policy, {"policy": READ + DENY.replace("testing", folder)})
     sidecar.until(lambda s: any("403" in line for line in s["problems"]))
-    server.put("testing/far/db", password="second")
-    server.put("testing/db", password="second")
+    put("far/db", password="second")
+    put("db", password="second")
     sidecar.until_file("app.env", "PASSWORD='second'\n")
-    assert (sidecar.memory / "other/far.env").read_text() == "PASSWORD='first'\n"
-    server.ask("PUT", f"sys/policies/acl/{sidecar.disk.name}", {"policy": READ})
-    since = time.monotonic()
-    eventually(lambda: (sidecar.memory / "other/far.env").read_text() == "PASSWORD='second'\n", "the other's file")
-    is_back(sidecar, since)
+    assert other_file(sidecar, "far") == "PASSWORD='first'\n"
+    bao.ask("PUT", policy, {"policy": READ})
+    eventually(lambda: other_file(sidecar, "far") == "PASSWORD='second'\n", "the other's file")
+    is_back(sidecar)
     assert sidecar.status()["totals"]["logins"] == 1
 
 
-def add_other_app(server, sidecar):
-    """An app `other` with a secret in another folder."""
-    server.put("testing/far/db", password="first")
-    (sidecar.disk / "far.env.j2").write_text('PASSWORD={{ secret("far/db").password }}\n')
-    directory = str(sidecar.memory / "other")
-    sidecar.config["apps"]["other"] = {
-        "directory": directory,
+def add_other_app(put, sidecar, name):
+    """An app with a secret in a folder of this name."""
+    put(f"{name}/db", password="first")
+    (sidecar.disk / f"{name}.env.j2").write_text(f'PASSWORD={{{{ secret("{name}/db").password }}}}\n')
+    sidecar.config["apps"][name] = {
+        "directory": str(sidecar.memory / name),
         "refresh_interval": "200ms",
-        "files": [{"template": "far.env.j2"}],
+        "files": [{"template": f"{name}.env.j2"}],
     }
 
 
-def test_hanging_reads_delay_no_lease_renewal(server, proxy, proxied, postgres):
-    postgres.attach(server, role="short", default_ttl="7s", max_ttl="1h")
-    proxied.template("db.txt.j2", '{{ dynamic("database/creds/short").username }}\n')
+def other_file(sidecar, name):
+    return (sidecar.memory / name / f"{name}.env").read_text()
+
+
+def test_hanging_reads_delay_no_lease_renewal(bao, put, proxy, proxied, postgres, folder):
+    postgres.attach(bao, role=f"short_{folder}", default_ttl="7s", max_ttl="1h")
+    proxied.template("db.txt.j2", f'{{{{ dynamic("database/creds/short_{folder}").username }}}}\n')
     for name in "abcd":  # more than there are threads to read
-        server.put(f"testing/{name}/x", y="1")
+        put(f"{name}/x", y="1")
         proxied.template(f"{name}.txt.j2", f'{{{{ secret("{name}/x").y }}}}\n')
     proxied.start()
     proxy.on_path("/secret/", Fault.HANG)
     hung = time.monotonic()
     proxied.until(lambda s: not s["fresh"])
-    for number in (1, 2):
-        eventually(lambda number=number: proxy.count("sys/leases/renew", since=hung) == number, "a renewal")
-        # Each happens at 0.5-0.7 of the ttl, and so before its end.
-        assert time.monotonic() - hung < number * 7
+    # Each happens at 0.5-0.7 of the ttl, and so before its end, at which another lease would be issued.
+    eventually(lambda: proxy.count("sys/leases/renew", since=hung) >= 2, "two renewals")
     assert proxied.status()["totals"]["leases_issued"] == 1
 
 
@@ -216,8 +271,9 @@ def test_an_agent_that_starts_before_vault_waits_for_it(proxy, proxied):
     status = proxied.until(lambda s: s["problems"] and s["vault"]["next_retry_at"])
     assert not status["ready"]
     assert "connection refused" in status["problems"][0]
+    assert is_tried_soon(proxied)
     proxy.clear()
-    is_back(proxied, time.monotonic(), "first")
+    is_back(proxied, "first")
 
 
 def test_an_unresolvable_name_is_a_problem_until_an_edit(proxy, proxied):
@@ -226,7 +282,7 @@ def test_an_unresolvable_name_is_a_problem_until_an_edit(proxy, proxied):
     proxied.until(lambda s: any("name cannot be resolved" in line for line in s["problems"]))
     proxied.config["vault"]["address"] = proxy.address
     proxied.write_config()
-    is_back(proxied, time.monotonic(), "first")
+    is_back(proxied, "first")
 
 
 def test_render_exits_with_69_after_its_timeout_if_vault_hangs(proxy, proxied):
@@ -239,11 +295,11 @@ def test_render_exits_with_69_after_its_timeout_if_vault_hangs(proxy, proxied):
     assert 1 < time.monotonic() - begun < 15
 
 
-def test_a_redirect_to_another_host_is_a_problem_and_not_followed(server, proxy, proxied):
-    proxied.log_in_by_approle(server, READ)
+def test_a_redirect_to_another_host_is_a_problem_and_not_followed(bao, proxy, proxied, folder):
+    proxied.log_in_by_approle(bao, READ)
     proxied.start()
-    with Proxy(server.port) as other:
-        proxy.fault = Status(307, {"Location": f"{other.address}/v1/secret/data/testing/db"})
+    with Proxy(bao.port) as other:
+        proxy.fault = Status(307, {"Location": f"{other.address}/v1/secret/data/{folder}/db"})
         status = proxied.until(lambda s: not s["vault"]["reachable"])
         assert "redirect" in status["problems"][0]
         seen = proxy.count()
@@ -251,14 +307,14 @@ def test_a_redirect_to_another_host_is_a_problem_and_not_followed(server, proxy,
         assert other.connections == 0
 
 
-def test_retry_after_is_respected_with_little_jitter(proxy, proxied):
+def test_retry_after_is_respected_with_little_jitter(proxy, proxied, folder):
     proxied.start()
-    proxy.on_path("testing/db", Status(429, {"Retry-After": "2"}))
+    proxy.on_path(f"{folder}/db", Status(429, {"Retry-After": "2"}))
     begun = time.monotonic()
     secret = proxied.until(lambda s: s["apps"]["web"]["secrets"][0]["error"])["apps"]["web"]["secrets"][0]
     wait = datetime.fromisoformat(secret["next_retry_at"]) - datetime.fromisoformat(secret["since"])
     assert 1.99 < wait.total_seconds() < 2 * 1.1 + 0.01
-    eventually(lambda: proxy.count("testing/db", since=begun) >= 4, "four requests")
+    eventually(lambda: proxy.count(f"{folder}/db", since=begun) >= 4, "four requests")
     asked = [request.at for request in list(proxy.requests) if request.at >= begun][:4]
     gaps = [after - before for before, after in pairwise(asked)]
     assert all(gap >= 2 for gap in gaps[:2]), gaps
@@ -282,14 +338,14 @@ def small():
 
 
 @pytest.mark.parametrize("which", ["directory", "state"])
-def test_a_full_tmpfs_delays_the_whole_generation_until_there_is_room(server, proxied, small, which):
+def test_a_full_tmpfs_delays_the_whole_generation_until_there_is_room(put, proxied, small, which):
     folder = small(getattr(proxied, which))
     # The pending notification is recorded in the state directory before the publication.
     proxied.web["notify"] = {"process": {"name": "no-process-of-this-name"}}
     proxied.start()
     with suppress(OSError):
         (folder / "filler").write_bytes(b"x" * 2**20)
-    server.put("testing/db", password="second")
+    put("db", password="second")
     status = proxied.until(lambda s: any("not published" in line for line in s["problems"]))
     assert "No space left" in str(status["problems"])
     assert status["apps"]["web"]["next_retry_at"]
@@ -298,82 +354,82 @@ def test_a_full_tmpfs_delays_the_whole_generation_until_there_is_room(server, pr
     proxied.until_file("app.env", "PASSWORD='second'\n")
 
 
-def test_a_read_only_directory_retains_the_old_files_until_it_is_writable(server, proxied, small):
+def test_a_read_only_directory_retains_the_old_files_until_it_is_writable(put, proxied, small):
     folder = small(proxied.directory)
     proxied.start()
     subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-    server.put("testing/db", password="second")
+    put("db", password="second")
     proxied.until(lambda s: any("not published" in line for line in s["problems"]))
     assert (proxied.directory / "app.env").read_text() == "PASSWORD='first'\n"
     subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
-    is_back(proxied, time.monotonic())
+    is_back(proxied)
 
 
-def test_a_vault_that_restarts_empty_is_used_once_it_is_filled_again(server, sidecar):
+def test_a_vault_that_restarts_empty_is_used_once_it_is_filled_again(server, own):
     server.put("testing/db", password="first")
-    sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
-    sidecar.start()
+    own.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
+    own.start()
 
     server.stop()
-    status = sidecar.until(lambda s: not s["vault"]["reachable"])
+    status = own.until(lambda s: not s["vault"]["reachable"])
     assert (status["ready"], status["vault"]["next_retry_at"] is not None) == (True, True)
     assert any("vault is unavailable" in line for line in status["problems"])
-    assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
+    assert (own.directory / "app.env").read_text() == "PASSWORD='first'\n"
 
     server.start()  # empty: the secret is gone, but the old file stays
-    status = sidecar.until(lambda s: s["vault"]["reachable"] and s["apps"]["web"]["secrets"][0]["error"])
+    status = own.until(lambda s: s["vault"]["reachable"] and s["apps"]["web"]["secrets"][0]["error"])
     assert not status["fresh"]
-    assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
+    assert (own.directory / "app.env").read_text() == "PASSWORD='first'\n"
 
     server.put("testing/db", password="second")
-    sidecar.command("refresh")  # or it would be found within a minute
-    sidecar.until_file("app.env", "PASSWORD='second'\n")
-    sidecar.until(lambda s: s["fresh"] and not s["problems"])
+    own.command("refresh")  # or it would be found within a minute
+    own.until_file("app.env", "PASSWORD='second'\n")
+    own.until(lambda s: s["fresh"] and not s["problems"])
 
 
-def test_a_revoked_token_is_replaced_and_the_files_are_fresh_again(server, sidecar):
-    server.put("testing/db", password="first")
-    sidecar.log_in_by_approle(server, 'path "secret/*" { capabilities = ["read", "list"] }')
+def test_a_revoked_token_is_replaced_and_the_files_are_fresh_again(bao, put, sidecar):
+    put("db", password="first")
+    sidecar.log_in_by_approle(bao, 'path "secret/*" { capabilities = ["read", "list"] }')
     sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
     sidecar.start()
     accessor = sidecar.status()["token"]["accessor"]
-    server.ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
-    server.put("testing/db", password="second")
+    bao.ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+    put("db", password="second")
     sidecar.until_file("app.env", "PASSWORD='second'\n")
     status = sidecar.until(lambda s: s["fresh"])
     assert status["token"]["accessor"] != accessor
     assert status["totals"]["logins"] == 2
 
 
-def test_without_metadata_rights_the_data_is_polled(server, sidecar):
-    server.put("testing/db", password="first")
-    sidecar.log_in_by_approle(server, 'path "secret/data/testing/*" { capabilities = ["read"] }')
+def test_without_metadata_rights_the_data_is_polled(bao, put, sidecar, folder):
+    put("db", password="first")
+    sidecar.log_in_by_approle(bao, f'path "secret/data/{folder}/*" {{ capabilities = ["read"] }}')
     sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
     sidecar.start()
     status = sidecar.until(lambda s: set(s["vault"]["polling"].values()) == {"data"})
     assert status["problems"] == []
-    server.put("testing/db", password="second")
+    put("db", password="second")
     sidecar.until_file("app.env", "PASSWORD='second'\n")
 
 
-def test_a_folder_costs_one_list_per_check_and_includes_new_secrets(server, sidecar):
+def test_a_folder_costs_one_list_per_check_and_includes_new_secrets(bao, put, sidecar, folder):
     for name in ("a", "b"):
-        server.put(f"testing/keys/{name}", key=name)
+        put(f"keys/{name}", key=name)
     sidecar.template("keys.json.j2", '{{ secrets("keys/") }}\n')
     sidecar.start()
     sidecar.until_file("keys.json", '{"a":{"key":"a"},"b":{"key":"b"}}\n')
-    assert sidecar.status()["vault"]["polling"] == {"secret/testing/keys/": "list"}
-    server.put("testing/keys/c", key="c")
-    server.ask("DELETE", "secret/metadata/testing/keys/a")
+    assert sidecar.status()["vault"]["polling"] == {f"secret/{folder}/keys/": "list"}
+    put("keys/c", key="c")
+    bao.ask("DELETE", f"secret/metadata/{folder}/keys/a")
     sidecar.until_file("keys.json", '{"b":{"key":"b"},"c":{"key":"c"}}\n')
 
 
-def test_kv_version_one_is_read_and_followed(server, sidecar):
-    server.ask("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}})
-    server.ask("POST", "old/testing/db", {"password": "first"})
-    sidecar.config["secrets"] = {"mount": "old"}
+def test_kv_version_one_is_read_and_followed(bao, sidecar, folder):
+    bao.ask("POST", f"sys/mounts/old-{folder}", {"type": "kv", "options": {"version": "1"}})
+    bao.ask("POST", f"old-{folder}/{folder}/db", {"password": "first"})
+    sidecar.config["secrets"] = {"mount": f"old-{folder}"}
     sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
     sidecar.start()
     sidecar.until_file("app.env", "PASSWORD='first'\n")
-    server.ask("POST", "old/testing/db", {"password": "second"})
+    bao.ask("POST", f"old-{folder}/{folder}/db", {"password": "second"})
     sidecar.until_file("app.env", "PASSWORD='second'\n")
