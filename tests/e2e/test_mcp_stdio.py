@@ -232,7 +232,7 @@ async def test_the_session_of_postgress_server_continues_with_each_new_user(bao,
     postgres.attach(bao, role=role, default_ttl="10s", max_ttl="10s")
     mcp = at_postgres(bao, sidecar, postgres, role)
     async with mcp.client(*node("server-postgres"), "postgresql:///") as client:
-        users, deadline = [], time.monotonic() + 40
+        users, deadline = [], time.monotonic() + PATIENCE
         while len(set(users)) < 3:
             [row] = json.loads(text(await client.call_tool("query", QUERY)))
             users.append(row["who"])
@@ -260,7 +260,7 @@ async def test_a_lease_revoked_by_another_client_restarts_the_server_and_keeps_t
         first = await ask(client)
         assert first in postgres.roles("v-%")
         bao.ask("POST", f"sys/leases/revoke-prefix/database/creds/{role}")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while (user := await ask(client)) in {None, first}:
             assert time.monotonic() < deadline, sidecar.log.read_text()
             await anyio.sleep(0.05)
@@ -325,7 +325,7 @@ class RawClient:
 
     def wait_for_exit(self):
         try:
-            return self.process.wait(4 * PATIENCE)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(self.log.read_text()) from None
 

@@ -51,9 +51,9 @@ class Mcp:
     @asynccontextmanager
     async def client(self, *server, mode="legacy", respawn=True, **settings):
         parameters = self.parameters(*server, respawn=respawn)
-        with self.sidecar.log.open("a") as log, anyio.fail_after(100):
+        with self.sidecar.log.open("a") as log, anyio.fail_after(PATIENCE):
             transport = stdio_client(parameters, errlog=log)
-            async with Client(transport, mode=mode, read_timeout_seconds=60, **settings) as client:
+            async with Client(transport, mode=mode, read_timeout_seconds=PATIENCE, **settings) as client:
                 yield client
 
     def events(self, name):
@@ -66,7 +66,7 @@ class Mcp:
         return found
 
     async def until(self, check, what="the condition"):
-        deadline = time.monotonic() + 4 * PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not (result := check()):
             assert time.monotonic() < deadline, f"{what} was not met\n{self.sidecar.log.read_text()}"
             await anyio.sleep(0.01)
