@@ -1,9 +1,11 @@
 """Fixtures of the tests of rotation."""
 
+from functools import partial
+
 import pytest
 
 from support.environments.rotation_targets import FUTURE_VERSION, RotationTarget
-from support.systems import SYSTEMS, started_fast
+from support.systems import SYSTEMS, s3, started_fast
 
 
 @pytest.fixture(autouse=True)
@@ -12,11 +14,22 @@ def capture_warnings(caplog):
     caplog.set_level("WARNING", logger="lessee")
 
 
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """An S3 store for the whole run: it takes seconds to start."""
+    with s3.started(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
 @pytest.fixture(scope="module", params=SYSTEMS)
 def new_system(request, tmp_path_factory):
     """Creates a target's system, for each kind."""
-    with started_fast(SYSTEMS[request.param], tmp_path_factory.mktemp(request.param)) as new:
-        yield new
+    kind = SYSTEMS[request.param]
+    if hasattr(kind, "server"):
+        yield partial(kind, request.getfixturevalue(kind.server))
+    else:
+        with started_fast(kind, tmp_path_factory.mktemp(request.param)) as new:
+            yield new
 
 
 @pytest.fixture

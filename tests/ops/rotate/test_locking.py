@@ -12,6 +12,7 @@ import pytest
 
 from lessee.core.immutable import replace
 from lessee.ops.rotate import targets
+from lessee.ops.rotate.kinds import postgres_session
 from lessee.ops.rotate.kinds.kind import SystemUnavailableError
 from lessee.ops.rotate.lock_owner import has_exited, new_owner_id
 from lessee.ops.rotate.policy import journal
@@ -48,6 +49,8 @@ def test_twenty_concurrent_rotators_make_one_rotation(target):
 def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(target, monkeypatch):
     """Its lock has expired; the other rotator finishes its rotation, and then rotates once more."""
     monkeypatch.setattr(targets, "time", target.clock())
+    # Only a suspended rotator has the lock of PostgreSQL that another one waits for.
+    monkeypatch.setitem(postgres_session._TIMEOUTS, "lock_timeout", "200ms")
     target.rotate()  # From here on all rotations make the same calls, so each is tested.
     target.clock_offset += SUSPENSION
     for call_index in count():

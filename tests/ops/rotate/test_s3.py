@@ -23,12 +23,6 @@ _REQUESTS = 6
 """Of one rotation: delete the retained key; list, create, verify twice, disable."""
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    with s3.started(tmp_path_factory.mktemp("s3")) as store:
-        yield store
-
-
 @pytest.fixture
 def proxy(store):
     with Proxy(store.port) as proxy:

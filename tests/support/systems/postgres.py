@@ -16,6 +16,7 @@ ADMIN_PASSWORD = "first-of-an-admin"
 class LoginRoles:
     """Two roles that alternate, members of a role that owns a schema."""
 
+    server = "postgres"
     calls = ("psycopg:connect", "psycopg:Connection.execute")
     min_calls = 18
     count = 2

@@ -21,6 +21,7 @@ ELSEWHERE = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": ["arn:a
 class AccessKeys:
     """A user with one key and access to one bucket."""
 
+    server = "store"
     calls = ("botocore.client:BaseClient._make_api_call",)
     min_calls = 12
 

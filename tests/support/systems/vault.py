@@ -7,6 +7,7 @@ from contextlib import contextmanager
 class VaultValues:
     """A JWT secret whose previous value stays in the secret."""
 
+    # Where kinds have a `server`, it names the fixture of a server that tests share: the first argument.
     calls = ()
     """The functions that leave the process, in addition to requests to Vault: `module:Class.function`."""
     counts_reads = True
