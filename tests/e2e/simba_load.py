@@ -11,17 +11,16 @@ from collections import Counter
 from http.client import HTTPConnection, HTTPException
 
 CLIENTS = 4
-PACE = 0.02
-"""Seconds that a client waits after each response."""
 TIMEOUT = 60.0
 """Seconds. While the API's workers are replaced, requests wait until the new workers have imported their modules.
 The benchmarks measure how long that takes; a busy machine needs longer."""
 
 
-def main(host, port):
+def main(host, port, pace):
+    """`pace`: the seconds that a client waits after each response."""
     answered, failed = Counter(), Counter()
     longest = [0.0]
-    clients = [Client(host, port, answered, failed, longest) for _ in range(CLIENTS)]
+    clients = [Client(host, port, pace, answered, failed, longest) for _ in range(CLIENTS)]
     for client in clients:
         threading.Thread(target=client.work, daemon=True).start()
     while True:
@@ -33,8 +32,8 @@ def main(host, port):
 class Client:
     """Sends each request once, on its own connection, and counts every failure."""
 
-    def __init__(self, host, port, answered, failed, longest):
-        self._host, self._port = host, port
+    def __init__(self, host, port, pace, answered, failed, longest):
+        self._host, self._port, self._pace = host, port, pace
         self._answered, self._failed, self._longest = answered, failed, longest
         self._documents = []
 
@@ -54,7 +53,7 @@ class Client:
                 if method == "POST":
                     self._documents = [*self._documents[-20:], (document["id"], content)]
             self._longest[0] = max(self._longest[0], time.monotonic() - began)
-            time.sleep(PACE)
+            time.sleep(self._pace)
 
     def _choose_request(self):
         kind = random.random()
@@ -83,4 +82,4 @@ class Client:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -6,14 +6,14 @@ import json
 import pytest
 from dotenv import dotenv_values
 
-from e2e.compose import DIRECTORY, KILL, LESSEE, fingerprint, up
+from e2e.compose import DIRECTORY, KILL, LESSEE, fingerprint
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
-def quickstart(pytestconfig):
-    with up(pytestconfig, "quickstart") as project:
+def quickstart(images):
+    with images.up("quickstart") as project:
         yield project
 
 
@@ -45,7 +45,8 @@ def test_a_container_has_only_the_privileges_that_it_needs(quickstart, service, 
 
 
 def test_a_killed_agent_affects_neither_app_nor_files_and_restarts_without_a_second_login(quickstart):
-    before, file, lines = quickstart.status(), app_env(quickstart), quickstart.lines("app", "")
+    before = json.loads(quickstart.run("agent", LESSEE, "status", "--json"))
+    file, lines = app_env(quickstart), quickstart.lines("app", "")
     tokens = list_tokens(quickstart)
     assert quickstart.kill(LESSEE)
     assert app_env(quickstart) == file
@@ -90,7 +91,7 @@ def test_down_removes_containers_volumes_and_networks(quickstart):
     label = f"label=com.docker.compose.project={quickstart.name}"
     kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
     assert all(quickstart.docker(*kind, "--quiet", "--filter", label) for kind in kinds)
-    quickstart.down()
+    quickstart.compose("down", "--volumes")
     assert not any(quickstart.docker(*kind, "--quiet", "--filter", label) for kind in kinds)
 
 
@@ -110,4 +111,4 @@ def list_tokens(quickstart):
 
 def app_env(quickstart):
     """The file as the app reads it."""
-    return quickstart.run("app", "cat", f"{DIRECTORY}/app.env")
+    return quickstart.read("app", f"{DIRECTORY}/app.env")

@@ -1,17 +1,15 @@
 """`lessee exec` as PID 1 of a container on a real Engine: secrets are only in the app's environment."""
 
 import json
-import time
 
 import pytest
 
-from e2e.compose import AGENT, fingerprint, shared_images, up
+from e2e.compose import EXEC_APP, fingerprint
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
-IMAGE = "lessee-e2e-exec-app"
 # Forty processes whose parents exit; each exits once PID 1 has become its parent.
 ORPHANS = """
 import os, time
@@ -41,13 +39,10 @@ for file in Path("/proc").glob("[0-9]*/environ"):
 
 
 @pytest.fixture(scope="module")
-def project(pytestconfig):
-    images = shared_images(pytestconfig)
-    build = {"additional_contexts": {"lessee": f"docker-image://{AGENT}"}}
-    with up(pytestconfig, "exec", {"app": {"image": IMAGE, "build": build}}) as project:
+def project(images):
+    with images.up("exec", {"app": EXEC_APP}) as project:
         project.wait_for_lines("app", "start:", 1)
         yield project
-    images.engine.remove(IMAGE)
 
 
 def test_a_rotated_secret_restarts_the_app_but_not_its_container(project):
@@ -70,7 +65,7 @@ def test_the_value_is_in_the_apps_environment_but_not_in_inspect_image_container
         json.dumps(project.inspect("app")),
         project.compose("config"),
         project.compose("logs"),
-        project.docker("history", "--no-trunc", IMAGE),
+        project.docker("history", "--no-trunc", EXEC_APP["image"]),
         project.docker("diff", container),
     ]
     assert not [text for text in outputs if value in text]
@@ -99,9 +94,8 @@ def test_orphans_leave_no_zombies(project):
 
 def test_docker_stop_returns_the_apps_exit_code_and_a_start_needs_no_second_login(project):
     starts, logins = len(project.lines("app", "start:")), len(project.lines("app", '"logged in"'))
-    stopped_at = time.monotonic()
+    # The app itself exits; after the timeout the Engine would kill it with another exit code.
     project.compose("stop", "--timeout", "60", "app")
-    assert time.monotonic() - stopped_at < 10
     assert project.inspect("app")["State"]["ExitCode"] == 128 + 15  # it does not catch SIGTERM
     project.compose("start", "app")
     project.wait_for_lines("app", "start:", starts + 1)

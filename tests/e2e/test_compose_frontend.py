@@ -1,19 +1,15 @@
 """The site of compose/frontend on a real Engine: a login and a rotated key, neither of which any client can read."""
 
 import json
-import os
-import shutil
 
 import pytest
 
-from e2e.compose import fingerprint, shared_images, up
-from e2e.engine import SHELL
-from support.needs import need
+from e2e.compose import fingerprint
+from e2e.nginx import nginx_image
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
-IMAGE = "lessee-e2e-nginx"
 KEY = "canary-rotated-7c1d"
 LATER = "canary-rotated-9a02"
 # Does in the agent's container what a browser does: logs in unless it has a cookie, and calls the API through nginx.
@@ -22,7 +18,7 @@ import json, sys, urllib.request
 site = "http://nginx:8080"
 def fetch(path, body=None, **headers):
     headers = {"Origin": site, "Content-Type": "application/json"} | headers
-    return urllib.request.urlopen(urllib.request.Request(site + path, body, headers), timeout=5)
+    return urllib.request.urlopen(urllib.request.Request(site + path, body, headers), timeout=60)
 cookie = sys.argv[1]
 if not cookie:
     cookie = fetch("/api/session", json.dumps({"user": "demo", "password": "demo"}).encode()).headers["Set-Cookie"]
@@ -33,17 +29,11 @@ print(json.dumps({"cookie": cookie, "page": page, "models": models}))
 
 
 @pytest.fixture(scope="module")
-def project(pytestconfig):
-    images, image = shared_images(pytestconfig), os.environ.get("NGINX_IMAGE")
-    if image is None:
-        need(shutil.which("nginx"), "needs nginx to make an image, or an image in NGINX_IMAGE: apt install nginx")
-        images.engine.make_base(IMAGE, *SHELL, "nginx")
+def project(images):
     # BASE_IMAGE contains the python3 that hashes the first user's password.
-    with up(pytestconfig, "frontend", NGINX_IMAGE=image or IMAGE, PORT="0") as project:
+    with images.up("frontend", NGINX_IMAGE=nginx_image(images.engine), PORT="0") as project:
         eventually(lambda: project.status()["apps"]["app"]["state"] == "ready", "the first files")
         yield project
-    if image is None:
-        images.engine.remove(IMAGE)
 
 
 def visit(project, cookie=""):
@@ -56,7 +46,7 @@ def test_the_site_works_and_no_client_reads_its_rotated_key(project):
     assert '"GREETING": "Hello"' in first["page"]
     project.run("openbao", "bao", "kv", "put", "secret/production/api-keys/upstream", "api_key=-", text=KEY)
     cookie = first["cookie"]
-    eventually(lambda: visit(project, cookie)["models"]["key"] == fingerprint(KEY), "the new key", 60)
+    eventually(lambda: visit(project, cookie)["models"]["key"] == fingerprint(KEY), "the new key")
     outputs = json.dumps([visit(project, cookie), project.compose("config"), project.compose("logs")])
     outputs += json.dumps([project.inspect(name) for name in ("nginx", "session", "agent", "upstream")])
     assert KEY not in outputs
@@ -69,7 +59,7 @@ def test_nginx_uses_a_key_that_was_rotated_while_the_session_app_was_stopped(pro
     eventually(lambda: project.status()["apps"]["app"]["generation"] != before, "the new file")
     eventually(lambda: project.status()["apps"]["app"]["state"] == "ready", "nginx with the new file")
     project.compose("start", "session")
-    eventually(lambda: key_fingerprint(project) == fingerprint(LATER), "the new key", 60)
+    eventually(lambda: key_fingerprint(project) == fingerprint(LATER), "the new key")
 
 
 def key_fingerprint(project):

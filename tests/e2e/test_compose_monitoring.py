@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import yaml
 
-from e2e.compose import LESSEE, shared_images, up
+from e2e.compose import LESSEE
 from e2e.engine import SHELL
 from support.programs.sidecar import eventually
 from support.servers.prometheus import FOLDER, with_short_intervals
@@ -16,14 +17,13 @@ PACKAGES = ("prometheus", "prometheus-alertmanager", "redis-server", "redis-tool
 
 
 @pytest.fixture(scope="module")
-def project(pytestconfig, tmp_path_factory):
-    images = shared_images(pytestconfig)
+def project(images, tmp_path_factory):
     images.engine.make_base(WATCHERS, *SHELL, *PACKAGES)
     services = {name: {"image": OWN} for name in ("rotator", "monitor", "setup")}
     services["agent"] = {"image": OWN, "build": images.build}
     services |= {name: {"image": WATCHERS} for name in ("prometheus", "redis")}
-    command = json.loads(images.project("monitoring").compose("config", "--format=json"))
-    (_, *arguments) = command["services"]["alertmanager"]["entrypoint"]
+    own = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+    (_, *arguments) = own["services"]["alertmanager"]["entrypoint"]
     services["alertmanager"] = {"image": WATCHERS, "entrypoint": ["prometheus-alertmanager", *arguments]}
     folder = tmp_path_factory.mktemp("monitoring")
     config_files = {"prometheus": ("prometheus.yml", "rules"), "alertmanager": ("alertmanager.yml",)}
@@ -31,11 +31,8 @@ def project(pytestconfig, tmp_path_factory):
         services[service]["volumes"] = [
             f"{copy_with_short_intervals(folder, name)}:/etc/{service}/{name}:ro" for name in names
         ]
-    try:
-        with up(pytestconfig, "monitoring", services) as project:
-            yield project
-    finally:
-        images.engine.remove(OWN, WATCHERS)
+    with images.up("monitoring", services) as project:
+        yield project
 
 
 def copy_with_short_intervals(folder, name):
@@ -108,5 +105,5 @@ def test_only_a_client_with_the_token_reads_the_metrics(project):
     token = project.run("prometheus", "cat", "/run/scrape/token").strip()
     assert len(token) > 40
     for service in ("agent", "rotator", "monitor", "prometheus", "receiver"):
-        assert token not in project.docker("logs", project.container(service))
+        assert not project.lines(service, token)
         assert token not in json.dumps(project.inspect(service))

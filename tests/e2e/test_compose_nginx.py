@@ -1,21 +1,17 @@
 """nginx on a real Engine: the agent renews its certificate while a client connects continuously."""
 
 import json
-import os
 import shutil
 from threading import Thread
 
 import pytest
 
-from e2e.compose import shared_images, up
-from e2e.engine import SHELL
-from support.needs import need
+from e2e.nginx import nginx_image
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
-IMAGE = "lessee-e2e-nginx"
 # Connects repeatedly until it has received this number of certificates. It verifies each with the CA on stdin.
 CONNECT = """
 import json, socket, ssl, sys, time
@@ -45,20 +41,11 @@ def settings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def project(pytestconfig, settings):
-    images, image = shared_images(pytestconfig), os.environ.get("NGINX_IMAGE")
-    if image is None:
-        need(
-            shutil.which("nginx"),
-            "needs nginx to make an image, or an image in NGINX_IMAGE: apt install nginx",
-        )
-        images.engine.make_base(IMAGE, *SHELL, "nginx")
+def project(images, settings):
     overrides = {"agent": {"volumes": [f"{settings}:/etc/lessee:ro"]}}
-    with up(pytestconfig, "nginx", overrides, NGINX_IMAGE=image or IMAGE, PORT="0") as project:
+    with images.up("nginx", overrides, NGINX_IMAGE=nginx_image(images.engine), PORT="0") as project:
         eventually(lambda: app_state(project) == "ready", "the first certificate")
         yield project
-    if image is None:
-        images.engine.remove(IMAGE)
 
 
 def test_certificates_are_renewed_and_no_handshake_fails(project, settings):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from e2e.compose import LESSEE, TIMEOUT, up
+from e2e.compose import LESSEE
+from lessee.core.errors import AgentUnavailableError
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
@@ -67,10 +68,10 @@ STATES = {
 
 
 @pytest.fixture(scope="module", params=STATES)
-def stack(request, pytestconfig, tmp_path_factory):
+def stack(request, images, tmp_path_factory):
     """The quickstart with a dynamic secret, and with an identity that survives a reboot, as with a real Vault."""
     folder = tmp_path_factory.mktemp(request.param)
-    settings, volumes = STATES[request.param]
+    settings, state = STATES[request.param]
     for name in ("app", "lessee"):
         (folder / name).mkdir()
     (folder / "app/app.py").write_text(APP)
@@ -78,7 +79,7 @@ def stack(request, pytestconfig, tmp_path_factory):
     (folder / "lessee/serial.j2").write_text(TEMPLATE)
     identity = "disk-identity:/run/identity"
     services = {
-        "agent": {"volumes": [f"{folder}/lessee:/etc/lessee:ro", identity, *volumes]},
+        "agent": {"volumes": [f"{folder}/lessee:/etc/lessee:ro", identity, *state]},
         "app": {"volumes": [f"{folder}/app:/app:ro"], "entrypoint": WAIT_FOR_FILES},
         "holder": {"entrypoint": ["sh", "-c", STOP_LAST]},
         "setup": {
@@ -86,25 +87,28 @@ def stack(request, pytestconfig, tmp_path_factory):
             "volumes": [f"{ROOT}/compose/nginx/pki.sh:/pki.sh:ro", identity],
         },
     }
-    with up(pytestconfig, "quickstart", services, ["disk-identity", "disk-state"]) as project:
+    name, volumes = f"reboots-{request.param}", ["disk-identity", "disk-state"]
+    with images.up("quickstart", services, name=name, volumes=volumes) as project:
         project.state = request.param
-        # Each lookup of an id runs Compose, so the ids are looked up once.
-        project.ids = {service: project.container(service) for service in ("holder", "app", "agent")}
         wait_until_settled(project)
         eventually(lambda: serials_of_app(project), "the app's start")
         yield project
 
 
 def restart_the_app(stack):
-    stack.docker("restart", stack.ids["app"])
+    restart(stack, "app")
 
 
 def restart_the_agent(stack):
-    stack.docker("restart", stack.ids["agent"])
+    restart(stack, "agent")
 
 
 def restart_both(stack):
-    stack.docker("restart", stack.ids["app"], stack.ids["agent"])
+    restart(stack, "app", "agent")
+
+
+def restart(stack, *services):
+    stack.docker("restart", *map(stack.container, services))
 
 
 def kill_the_app(stack):
@@ -140,8 +144,9 @@ def test_after_a_restart_the_files_are_unchanged_and_no_lease_is_issued(stack, e
 
 def stop_and_start_all(stack):
     # As the Engine does: it stops all containers together, and starts the app before the agent.
-    stack.docker("stop", *stack.ids.values())
-    stack.docker("start", *stack.ids.values())
+    containers = [stack.container(service) for service in ("holder", "app", "agent")]
+    stack.docker("stop", *containers)
+    stack.docker("start", *containers)
 
 
 def test_after_a_reboot_the_app_waits_for_its_file_and_one_lease_is_valid_if_state_or_login_survived(
@@ -166,36 +171,31 @@ def apply_event(stack, event, services):
     wait_until_settled(stack)
     # An app that waited for its file started before the publish, so it is notified once more.
     eventually(lambda: len(serials_of_app(stack)) >= count + ("app" in services), "the app's start")
-    assert "no file" not in stack.docker("logs", stack.ids["app"])
+    assert not stack.lines("app", "no file")
 
 
 def started_at(stack):
-    ids = (stack.ids["app"], stack.ids["agent"])
-    return dict(
-        zip(("app", "agent"), stack.docker("inspect", "--format={{.State.StartedAt}}", *ids).split(), strict=True)
-    )
+    return {service: stack.inspect(service)["State"]["StartedAt"] for service in ("app", "agent")}
 
 
 def wait_until_settled(stack):
     def is_settled():
-        output = stack.docker("exec", stack.ids["agent"], LESSEE, "status", "--json", check=False)
         try:
-            status = json.loads(output)
-        except ValueError:  # The agent does not run yet.
+            status = stack.status()
+        except AgentUnavailableError:  # The agent does not run yet.
             return False
         return status["ready"] and not status["apps"]["app"]["notify"]["pending"]
 
-    eventually(is_settled, "an agent without pending notifications", patience=TIMEOUT)
+    eventually(is_settled, "an agent without pending notifications")
 
 
 def count_in_log(stack, event):
-    return stack.docker("logs", stack.ids["agent"]).count(f'"{event}"')
+    return len(stack.lines("agent", f'"{event}"'))
 
 
 def serials_of_app(stack):
     """The serial that the app read at each start."""
-    lines = stack.docker("logs", stack.ids["app"]).splitlines()
-    return [line.removeprefix("start: ") for line in lines if line.startswith("start: ")]
+    return [line.removeprefix("start: ") for line in stack.lines("app", "start: ")]
 
 
 def leases(stack):

@@ -6,15 +6,15 @@ from datetime import datetime
 
 import pytest
 
-from e2e.compose import DIRECTORY, fingerprint, up
+from e2e.compose import DIRECTORY, fingerprint
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
-def project(pytestconfig):
-    with up(pytestconfig, "restart") as project:
+def project(images):
+    with images.up("restart") as project:
         yield project
 
 
@@ -61,4 +61,4 @@ def wait_for_state(project, state):
 
 
 def app_json(project):
-    return project.run("agent", "cat", f"{DIRECTORY}/app.json")
+    return project.read("agent", f"{DIRECTORY}/app.json")

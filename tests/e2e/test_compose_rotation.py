@@ -5,26 +5,22 @@ import json
 
 import pytest
 
-from e2e.compose import LESSEE, shared_images, up
+from e2e.compose import LESSEE
 from e2e.postgres import make_image, service_override
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
-POSTGRES = "lessee-e2e-postgres"
-ROTATIONS = 6
+IMAGE = "lessee-e2e-rotate"
+ROTATIONS = 3
 
 
 @pytest.fixture(scope="module")
-def project(pytestconfig):
-    images = shared_images(pytestconfig)
-    make_image(images.engine, POSTGRES)
-    services = {name: {"image": "lessee-e2e-rotate", "build": images.build} for name in ("rotator", "app", "setup")}
-    try:
-        with up(pytestconfig, "rotation", {**services, "postgres": service_override(POSTGRES)}) as project:
-            yield project
-    finally:
-        images.engine.remove(POSTGRES, "lessee-e2e-rotate")
+def project(images):
+    services = {name: {"image": IMAGE, "build": images.build} for name in ("rotator", "app", "setup")}
+    services["postgres"] = service_override(make_image(images.engine))
+    with images.up("rotation", services) as project:
+        yield project
 
 
 def test_no_login_of_the_app_fails_while_its_password_is_rotated(project):

@@ -5,19 +5,16 @@ The API, the worker and the dashboard are stand-ins that use Simba's own librari
 
 import json
 import re
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
-from e2e.compose import shared_images
 from e2e.simba import SimbaImages
+from lessee.core.errors import AgentUnavailableError
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
-TIMEOUT = 60
 OUTAGE = 8
 """Seconds for which Vault is unavailable: longer than its clients wait for a response."""
 JOB_DURATION = 6
@@ -25,21 +22,14 @@ JOB_DURATION = 6
 
 
 @pytest.fixture(scope="module")
-def simba_images(pytestconfig):
-    images = shared_images(pytestconfig)
-    with tempfile.TemporaryDirectory(prefix="lessee-simba-") as folder:
-        simba_images = SimbaImages(images, folder)
-        try:
-            simba_images.make()
-            yield simba_images
-        finally:
-            simba_images.remove()
+def simba_images(images, tmp_path_factory):
+    return SimbaImages(images, tmp_path_factory.mktemp("simba"))
 
 
 @pytest.fixture(scope="module")
 def simba(simba_images):
     with simba_images.up() as simba:
-        eventually(lambda: simba.load()["answered"] > 20, "the clients", patience=TIMEOUT)
+        eventually(lambda: simba.load()["answered"] > 20, "the clients")
         yield simba
 
 
@@ -52,8 +42,7 @@ def _no_request_fails(request):
 
 
 def test_the_fork_of_simba_gets_its_two_files_and_survives_a_rotation(simba_images):
-    # This test is the first of the module, because both stacks have the same project name.
-    with simba_images.up("fork.yaml") as fork:
+    with simba_images.up("fork.yaml", name="simba-fork") as fork:
         document = fork.request("/api/v1/documents", {"content": "of the fork"})
         fork.rotate("postgres", "storage")
         assert fork.request(f"/api/v1/documents/{document['id']}/content") == {"content": "of the fork"}
@@ -67,12 +56,12 @@ def test_a_job_during_a_rotation_of_its_database_succeeds_and_no_request_fails(s
     before, count = simba.secret("database/postgres", "username"), simba.rotation("postgres")["rotation_count"]
     document = simba.request(f"/api/v1/documents?seconds={JOB_DURATION}", {"content": "three short words"})
     path = f"/api/v1/documents/{document['id']}"
-    eventually(lambda: simba.request(path)["status"] == "parsing", "the job to begin", patience=TIMEOUT)
+    eventually(lambda: simba.request(path)["status"] == "parsing", "the job to begin")
     simba.rotate("postgres")
     after = simba.rotation("postgres")
     assert (after["rotation_count"], after["unconfirmed_consumers"]) == (count + 1, [])
     assert simba.secret("database/postgres", "username") != before
-    eventually(lambda: simba.request(path)["status"] == "ready", "the job to end", patience=TIMEOUT)
+    eventually(lambda: simba.request(path)["status"] == "ready", "the job to end")
     assert simba.request(path)["words"] == 3
     # The job ran once: the agent gave Celery time to finish it, and did not kill it.
     assert len(simba.lines("worker", f"done {document['id']}")) == 1
@@ -92,9 +81,7 @@ def test_new_keys_of_the_storage_read_documents_of_the_old_keys_and_no_request_f
     assert simba.request(f"/api/v1/documents/{document['id']}/content") == {"content": "written before"}
     after = simba.request("/api/v1/documents", {"content": "written after"})
     ready = f"/api/v1/documents/{after['id']}"
-    eventually(
-        lambda: simba.request(ready)["status"] == "ready", "a job of the worker with the new key", patience=TIMEOUT
-    )
+    eventually(lambda: simba.request(ready)["status"] == "ready", "a job of the worker with the new key")
 
 
 def test_no_request_fails_in_an_outage_of_vault_and_later_writes_reach_the_app(simba):
@@ -102,28 +89,26 @@ def test_no_request_fails_in_an_outage_of_vault_and_later_writes_reach_the_app(s
     simba.docker("pause", simba.container("openbao"))
     try:
         time.sleep(OUTAGE)
-        eventually(lambda: not simba.status()["vault"]["reachable"], "the agent to report the outage", patience=TIMEOUT)
+        eventually(lambda: not simba.status()["vault"]["reachable"], "the agent to report the outage")
         assert simba.status()["ready"]
     finally:
         simba.docker("unpause", simba.container("openbao"))
     assert simba.load()["answered"] > answered
-    eventually(lambda: simba.status()["fresh"], "the agent to be fresh", patience=TIMEOUT)
+    eventually(lambda: simba.status()["fresh"], "the agent to be fresh")
     generation = simba.status()["apps"]["simba"]["generation"]
     simba.put("api-keys/openai", "api_key", "canary-written-after-the-outage")
-    eventually(lambda: simba.status()["apps"]["simba"]["generation"] > generation, "the new key", patience=TIMEOUT)
+    eventually(lambda: simba.status()["apps"]["simba"]["generation"] > generation, "the new key")
     assert "canary-written-after-the-outage" in simba.run("api", "cat", "/app/.env")
 
 
 def test_a_killed_sidecar_affects_neither_apps_nor_files(simba):
-    eventually(lambda: is_settled(simba), "all earlier notifications", patience=TIMEOUT)
+    eventually(lambda: is_settled(simba), "all earlier notifications")
     started_at = {name: simba.inspect(name)["State"]["StartedAt"] for name in ("api", "worker", "dashboard")}
     generations = {name: app["generation"] for name, app in simba.status()["apps"].items()}
     agent = simba.inspect("agent")["State"]["StartedAt"]
     simba.kill("/opt/lessee/bin/lessee")
-    eventually(
-        lambda: simba.inspect("agent")["State"]["StartedAt"] != agent, "a restart by the Engine", patience=TIMEOUT
-    )
-    eventually(lambda: is_ready(simba), "a ready agent", patience=TIMEOUT)
+    eventually(lambda: simba.inspect("agent")["State"]["StartedAt"] != agent, "a restart by the Engine")
+    eventually(lambda: is_ready(simba), "a ready agent")
     assert {name: simba.inspect(name)["State"]["StartedAt"] for name in started_at} == started_at
     assert {name: app["generation"] for name, app in simba.status()["apps"].items()} == generations
 
@@ -136,14 +121,14 @@ def test_the_dashboard_queries_the_database_with_the_current_login_of_its_file(s
     assert "MINIO" not in file
 
 
-def test_no_secret_is_in_the_output_of_the_engine_or_compose_nor_in_a_log(simba):
+def test_no_secret_is_in_the_output_of_the_engine_or_compose_nor_in_a_log(simba, engine):
     values = canaries(simba)
     assert len(values) > 12
     outputs = {"config": simba.compose("config"), "logs": simba.compose("--profile", "load", "logs")}
     for name in simba.compose("ps", "--all", "--services").split():
         container = simba.inspect(name)
         outputs[name] = json.dumps(container)
-        outputs[f"{name}'s files on disk"] = written_files(container["GraphDriver"]["Data"]["UpperDir"])
+        outputs[f"{name}'s files on disk"] = written_files(engine.path(container["GraphDriver"]["Data"]["UpperDir"]))
     assert "consumers" in outputs["logs"] or "published" in outputs["logs"]
     found = {where: [name for name, value in values.items() if value in text] for where, text in outputs.items()}
     assert {where: names for where, names in found.items() if names} == {}
@@ -164,7 +149,7 @@ def is_settled(simba):
 def is_ready(simba):
     try:
         status = simba.status()
-    except (AssertionError, ValueError):
+    except AgentUnavailableError:
         return False
     return status["ready"] and status["vault"]["reachable"]
 
@@ -172,7 +157,7 @@ def is_ready(simba):
 def written_files(folder):
     """The contents of all files that a container has written outside volumes and tmpfs."""
     return "".join(
-        path.read_text(errors="replace") for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink()
+        path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
     )
 
 

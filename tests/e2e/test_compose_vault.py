@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from e2e.compose import AGENT, LESSEE, up
+from e2e.compose import AGENT, LESSEE
 from support.paths import ROOT
 from support.servers.vault_server import certificate
 
@@ -29,9 +29,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def vault(pytestconfig, folder):
+def vault(images, folder):
     services = {"openbao": {"volumes": [f"{folder}/tls:/vault/tls:ro"]}}
-    with up(pytestconfig, "vault", services) as project:
+    with images.up("vault", services) as project:
         yield project
 
 

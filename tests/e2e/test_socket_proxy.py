@@ -13,13 +13,12 @@ from urllib.parse import quote
 import pytest
 from dotenv import dotenv_values
 
-from e2e.compose import DIRECTORY, Project, fingerprint, shared_images
-from e2e.engine import shared_engine
+from e2e.compose import DIRECTORY, Project, fingerprint
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
 docker = pytest.mark.docker
-NAME = "lessee-proxied"
+NAME = "lessee-e2e-socket-proxy"
 IMAGES = {
     "agent": "lessee-proxied-agent",
     "holder": "lessee-proxied-agent",
@@ -27,7 +26,7 @@ IMAGES = {
     "setup": "lessee-proxied-openbao",
     "socket-proxy": "lessee-proxied-proxy",
 }
-OTHER = "lessee-proxied-other"
+OTHER, CREATED = "lessee-proxied-other", "lessee-proxied-created"
 PROXY = ROOT / "compose/socket-proxy/proxy.py"
 CANARY = secrets.token_hex(12)
 SEND = """
@@ -44,16 +43,7 @@ print(json.dumps(responses))
 
 
 class Proxied(Project):
-    """compose/socket-proxy as a Compose project with its own name and images."""
-
-    def __init__(self, engine, override, base):
-        super().__init__(engine, override, base)
-        self._compose = ("compose", "-p", NAME, "-f", f"{ROOT}/compose/socket-proxy/compose.yaml", "-f", override)
-        self._socket = engine.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-
-    def compose(self, *arguments, **settings):
-        group = Path(self._socket).stat().st_gid
-        return super().compose(*arguments, DOCKER_GID=str(group), DOCKER_SOCKET=self._socket, **settings)
+    """compose/socket-proxy as a Compose project."""
 
     def send_raw(self, *requests):
         """Send each of these texts from the agent's container on its own connection, and return the whole responses."""
@@ -67,34 +57,24 @@ class Proxied(Project):
         return [(int(head.split(" ")[1]), body) for head, _, body in parts]
 
     def container_states(self):
-        """The name, state and start time of each container of the Engine: what a request could change."""
-        ids = self._engine.docker("ps", "--all", "--quiet", "--no-trunc").split()
-        form = "{{.Id}} {{.Name}} {{.State.Status}} {{.State.StartedAt}}"
-        return sorted(self._engine.docker("inspect", "--format", form, *ids).splitlines())
+        """The id, state and start time of each container that a request here could create or change."""
+        names = {*map(self.container, (*IMAGES, "app")), OTHER, CREATED}
+        existing = self.docker("ps", "--all", "--format={{.Names}}").split()
+        containers = [self._engine.inspect(name) for name in sorted(names.intersection(existing))]
+        return [(one["Id"], one["Name"], one["State"]["Status"], one["State"]["StartedAt"]) for one in containers]
 
 
 @pytest.fixture(scope="module")
-def engine(pytestconfig):
-    return shared_engine(pytestconfig)
-
-
-@pytest.fixture(scope="module")
-def project(engine, pytestconfig, tmp_path_factory):
-    images = shared_images(pytestconfig)
+def project(images):
     services = {name: {"image": image} for name, image in IMAGES.items()}
     for name in ("agent", "openbao"):
         services[name]["build"] = images.build
+    services["socket-proxy"]["build"] = {}
     services["app"] = {"environment": {"TOKEN": CANARY}, "labels": {"token": CANARY}}
-    override = tmp_path_factory.mktemp("compose") / "override.yaml"
-    override.write_text(json.dumps({"services": services}))
-    project = Proxied(engine, str(override), images.base)
-    try:
-        project.compose("build")
-        project.compose("up", "--wait")
+    socket = images.engine.socket
+    environ = {"DOCKER_GID": str(Path(socket).stat().st_gid), "DOCKER_SOCKET": socket}
+    with images.up("socket-proxy", services, kind=Proxied, **environ) as project:
         yield project
-    finally:
-        project.compose("down", "--volumes", "--timeout", "2")
-        engine.remove(*set(IMAGES.values()))
 
 
 @pytest.fixture(scope="module")
@@ -197,11 +177,11 @@ ID = f"{NAME}-app-1"
 DENIED = {
     "exec": f"POST /containers/{ID}/exec",
     "exec start": "POST /exec/0123456789ab/start",
-    "create": "POST /containers/create?name=x",
+    "create": f"POST /containers/create?name={CREATED}",
     "start": f"POST /containers/{ID}/start",
     "stop": f"POST /containers/{ID}/stop",
     "pause": f"POST /containers/{ID}/pause",
-    "rename": f"POST /containers/{ID}/rename?name=x",
+    "rename": f"POST /containers/{ID}/rename?name={CREATED}",
     "update": f"POST /containers/{ID}/update",
     "remove": f"DELETE /containers/{ID}?force=1",
     "logs": f"GET /containers/{ID}/logs?stdout=1",

@@ -8,16 +8,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from e2e.compose import AGENT, LESSEE, OPENBAO, Images, fingerprint, shared_images
-from e2e.engine import Engine, missing_requirement, shared_engine
+from e2e.compose import EXEC_APP, LESSEE, OPENBAO, Images, fingerprint
+from e2e.engine import missing_requirement, shared_engine
 from support.needs import need
 from support.paths import ROOT
 
 pytestmark = pytest.mark.docker
 
-IMAGE = "lessee-e2e-swarm-app"
-SERVICE, NETWORK, SERVER = "lessee-e2e_app", "vault", "lessee-e2e-openbao"
-SETTINGS = {"APP_IMAGE": IMAGE, "VAULT_ADDR": f"http://{SERVER}:8200"}
+STACK, SERVICE, NETWORK, SERVER = "lessee-e2e", "lessee-e2e_app", "vault", "lessee-e2e-openbao"
+SETTINGS = {"APP_IMAGE": EXEC_APP["image"], "VAULT_ADDR": f"http://{SERVER}:8200"}
 BAO = {"BAO_ADDR": "http://127.0.0.1:8200", "BAO_TOKEN": "swarm-e2e"}
 TIMEOUT = 90
 POLICY = """
@@ -55,7 +54,7 @@ class Stack:
         """Deploy the stack as the README says."""
         settings = SETTINGS | {"VERSION": version} | settings
         file = f"{ROOT}/compose/swarm/stack.yaml"
-        self.docker("stack", "deploy", "--resolve-image=never", "-c", file, "lessee-e2e", **settings)
+        self.docker("stack", "deploy", "--resolve-image=never", "-c", file, STACK, **settings)
 
     def tasks(self):
         """The ids of the healthy containers of the tasks."""
@@ -83,24 +82,22 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def swarm_images(pytestconfig, tmp_path_factory):
+def swarm_images(images, tmp_path_factory, request):
     """The images, on an Engine that no other program uses, because the whole Engine joins the Swarm."""
-    if shared_engine(pytestconfig).is_ours:
-        yield shared_images(pytestconfig)
+    if images.engine.is_ours:
+        yield images
         return
     missing = missing_requirement(own=True)
     need(missing is None, f"needs {missing}")
-    with Engine(own=True) as engine:
-        images = Images(engine, tmp_path_factory.mktemp("images"))
-        images.make()
-        yield images
+    folder = tmp_path_factory.mktemp("swarm")
+    with shared_engine(folder, own=True) as engine:
+        yield Images(engine, folder, request.getfixturevalue("built") / "wheels")
 
 
 @pytest.fixture(scope="module")
 def stack(swarm_images):
     engine = swarm_images.engine
-    build = {"image": IMAGE, "build": {"additional_contexts": {"lessee": f"docker-image://{AGENT}"}}}
-    swarm_images.project("exec", {"app": build}).compose("build", "app")
+    swarm_images.make("exec", {"app": EXEC_APP})
     with swarm(engine):
         stack = Stack(engine)
         engine.docker("network", "create", "--driver", "overlay", "--attachable", NETWORK)
@@ -122,14 +119,17 @@ def stack(swarm_images):
 
 @contextmanager
 def swarm(engine):
-    """Make the Engine a Swarm of one node, and leave the Swarm at the end."""
+    """Make the Engine a Swarm of one node, and remove the stack at the end.
+
+    The Engine stays in the Swarm. When it leaves, it forgets the names of the services of all other networks, which
+    belong to other workers' tests.
+    """
     engine.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
     try:
         yield
     finally:
+        engine.docker("stack", "rm", STACK)
         engine.docker("rm", "--force", SERVER)
-        engine.docker("swarm", "leave", "--force")
-        engine.remove(IMAGE)
 
 
 def test_each_task_has_the_secret_and_its_own_login(stack):

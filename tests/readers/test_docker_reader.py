@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from e2e.engine import SHELL, shared_engine
+from e2e.engine import SHELL
 from lessee.rendering.formats import dotenv_docker
 from lessee.rendering.formats.variables import UnparsableError
 from support.inputs.env_files import amid_junk, as_if, every_value, junk
@@ -21,10 +21,9 @@ SET_BY_DOCKER = {"PATH", "HOSTNAME", "HOME"}
 
 
 @pytest.fixture(scope="module")
-def engine(pytestconfig):
-    running = shared_engine(pytestconfig)
-    running.make_base(BASE, *SHELL)
-    return running
+def engine(engine):
+    engine.make_base(BASE, *SHELL)
+    return engine
 
 
 @pytest.fixture(scope="module")

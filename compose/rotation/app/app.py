@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 FILE = Path("/run/secrets/app/app.json")
-PAUSE = 0.02
+PAUSE = 0.1
 
 
 def log_in() -> str:
