@@ -192,28 +192,39 @@ FAILURES = {
 }  # fmt: skip
 
 
-def test_one_failing_path_does_not_affect_the_others(put, proxy, proxied):
-    """Nor do several, each of which fails in its own way."""
-    for name in FAILURES:
-        add_other_app(put, proxied, name)
-    proxied.start()
-    for name, fault in FAILURES.items():
-        proxy.on_path(f"/{name}/", fault)
-        put(f"{name}/db", password="second")
-    since = time.monotonic()
-    for number in range(12):
-        put("db", password=f"p{number}")
-        proxied.until_file("app.env", f"PASSWORD='p{number}'\n")
-    status = proxied.until(lambda s: all(any(f"/{name}/" in line for line in s["problems"]) for name in FAILURES))
-    assert status["apps"]["web"]["state"] == "published"
-    for name in FAILURES:
-        assert other_file(proxied, name) == "PASSWORD='first'\n"
-        # So no update waited for the next try of the other path.
-        assert proxy.count(f"/{name}/", since) <= 10
-    assert not any(event["event"] == "vault unavailable" for event in proxied.events())
-    proxy.clear()
-    for name in FAILURES:
-        eventually(lambda name=name: other_file(proxied, name) == "PASSWORD='second'\n", "the other's file")
+def test_one_failing_path_does_not_affect_the_others(bao, put, sidecar):
+    """Each failure on the way to Vault of two apps of their own: the path of one fails."""
+    put("db", password="first")
+    sidecar.template("app.env.j2", APP)
+    app = sidecar.config["apps"].pop("web")
+    with ExitStack() as stack:
+        proxies = {name: stack.enter_context(Proxy(bao.port)) for name in FAILURES}
+        for name, proxy in proxies.items():
+            add_other_app(put, sidecar, name)
+            near = {**app, "directory": str(sidecar.memory / f"near{name}")}
+            sidecar.config["apps"] |= {f"near{name}": near}
+            for one in (name, f"near{name}"):
+                sidecar.config["apps"][one]["vault"] = {"address": proxy.address}
+        sidecar.start()
+        for name, fault in FAILURES.items():
+            proxies[name].on_path(f"/{name}/", fault)
+            put(f"{name}/db", password="second")
+        since = time.monotonic()
+        for number in range(12):
+            put("db", password=f"p{number}")
+            for name in FAILURES:
+                file = sidecar.memory / f"near{name}" / "app.env"
+                wanted = f"PASSWORD='p{number}'\n"
+                eventually(lambda file=file, wanted=wanted: file.read_text() == wanted, "the update")
+        sidecar.until(lambda s: all(any(f"/{name}/" in line for line in s["problems"]) for name in FAILURES))
+        for name, proxy in proxies.items():
+            assert other_file(sidecar, name) == "PASSWORD='first'\n"
+            # So no update waited for the next try of the other path.
+            assert proxy.count(f"/{name}/", since) <= 10
+        assert not any(event["event"] == "vault unavailable" for event in sidecar.events())
+        for name, proxy in proxies.items():
+            proxy.clear()
+            eventually(lambda name=name: other_file(sidecar, name) == "PASSWORD='second'\n", "the other's file")
 
 
 def test_a_path_that_is_denied_for_a_while_costs_no_login(bao, put, sidecar, folder):
