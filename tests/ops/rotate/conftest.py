@@ -37,4 +37,6 @@ def target(bao, tmp_path, new_system):
     """A target of each kind, whose consumer has confirmed all versions."""
     new = RotationTarget(bao, tmp_path, new_system())
     new.confirm(version=FUTURE_VERSION)
-    return new
+    yield new
+    if hasattr(new.system, "remove"):
+        new.system.remove()

@@ -34,7 +34,15 @@ def made(bao, tmp_path, store, proxy, monkeypatch):
     """Creates a target with more settings, whose store is behind the proxy."""
     monkeypatch.setattr(AccessKeys, "propagation_timeout", 1.0)
     monkeypatch.setattr(aws, "TIMEOUTS", (2, 2))
-    return lambda **settings: RotationTarget(bao, tmp_path, s3.AccessKeys(store, proxy.port), **settings)
+    systems = []
+
+    def make(**settings):
+        systems.append(s3.AccessKeys(store, proxy.port))
+        return RotationTarget(bao, tmp_path, systems[-1], **settings)
+
+    yield make
+    for system in systems:
+        system.remove()
 
 
 class _FaultPlan:

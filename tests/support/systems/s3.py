@@ -77,6 +77,14 @@ class AccessKeys:
         made = self.iam.create_access_key(UserName=self.user)["AccessKey"]
         return {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"]}
 
+    def remove(self):
+        """Remove the user: each change costs the store what all its users cost."""
+        for key in self.keys():
+            self.iam.delete_access_key(UserName=self.user, AccessKeyId=key)
+        self.iam.delete_user_policy(UserName=self.user, PolicyName="docs")
+        self.iam.delete_user(UserName=self.user)
+        self.iam.close()
+
     def allow(self, *statements):
         """Replace the user's policy."""
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
