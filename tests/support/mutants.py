@@ -32,18 +32,18 @@ from time import perf_counter, process_time
 import libcst
 import pytest
 from mutmut.configuration import config
-from mutmut.core import MutmutProgrammaticFailException
 from mutmut.mutation.file_mutation import combine_mutations_to_source, create_mutations
 from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.mutation.trampoline_templates import mangle_function_name
 from mutmut.runners.harness import TestRunner
 from mutmut.state import state
 from mutmut.stats import status_by_exit_code
-from mutmut.workers.isolation import ForkRunner, run_in_fork, run_in_fork_with_result
+from mutmut.workers.isolation import ForkRunner, run_in_fork_with_result
 
 ROOT = Path(__file__).resolve().parents[2]
 REVIEWED = ROOT / "tests/mutants.toml"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTROL = "__mutmut_0"
 NEVER = 1e6
 """Seconds, for mutmut's limit on a busy machine's clock: only the processor time of a mutant is bounded."""
 OUTPUT = os.fdopen(os.dup(1), "w", buffering=1)
@@ -233,7 +233,6 @@ class Session(TestRunner):
             if isinstance(value, functools._lru_cache_wrapper)
         ]
         self.measure()
-        self.verify()
         self.decide()
         return True
 
@@ -263,49 +262,43 @@ class Session(TestRunner):
                 tests[function].add(item.nodeid)
         return dict(tests), durations, self.failed
 
-    def verify(self):
-        """Without a mutant, no test may fail in a fork; where each changed function raises an error, one must."""
-        tests = sorted(self.items, key=state().duration_by_test.__getitem__)  # As mutmut orders a mutant's tests.
-        for active, passes in (("", True), ("fail", False)):
-            set_mutant_under_test(active)
-            code = run_in_fork(lambda: self.run_tests(mutant_name=None, tests=tests))
-            if (code == 0) is not passes:
-                _abort(f"in a fork, the tests exit with {code} for the mutant {active!r}")
-        set_mutant_under_test("")
-
     def decide(self):
-        runner = ForkRunner(self.jobs, self)
-        runner.startup()
+        """Runs each mutant; before them, one without a change, which must survive, and one that must not."""
         tests = state().tests_by_mangled_function_name
         durations = state().duration_by_test
-        estimates = {
-            name: sum(durations[test] for test in tests[name.partition("__mutmut_")[0]]) for name in self.mutants
-        }
-        for name in sorted(self.mutants, key=estimates.__getitem__):
-            function = name.partition("__mutmut_")[0]
+        controls = {f"unchanged{CONTROL}": list(self.items), f"failing{CONTROL}": list(self.items)}
+        cases = {name: list(tests[name.partition("__mutmut_")[0]]) for name in self.mutants}
+        estimates = {name: sum(durations[test] for test in found) for name, found in cases.items()}
+        runner = ForkRunner(self.jobs, self, debug=True)  # Otherwise it leaves files open, which fails our tests.
+        runner.startup()
+        for name in [*controls, *sorted(cases, key=estimates.__getitem__)]:
             while not runner.has_capacity():
                 self._collect(runner)
-            runner.submit(name, list(tests[function]), _cpu_seconds(estimates[name]), NEVER)
+            seconds = (estimates.get(name, 1e5) + config().timeout_constant) * config().timeout_multiplier
+            runner.submit(name, controls.get(name) or cases[name], int(seconds) + 1, NEVER)
         while runner.pending_count():
             self._collect(runner)
         runner.shutdown()
 
     def _collect(self, runner):
         result = runner.wait_for_result()
+        if CONTROL in result.mutant_name:
+            if (result.exit_code == 0) is not result.mutant_name.startswith("unchanged"):
+                _abort(f"{result.mutant_name}: the tests exit with {result.exit_code}")
+            return
         self.codes[result.mutant_name] = result.exit_code
         if status_by_exit_code[result.exit_code] != "killed":
             mutant = self.mutants[result.mutant_name].name
             say(f"{status_by_exit_code[result.exit_code]}: {mutant} ({result.duration:.1f} s)")
 
-    def run_tests(self, *, mutant_name, tests):  # noqa: ARG002  # As mutmut calls it.
+    def run_tests(self, *, mutant_name, tests):
         """Runs tests, in this process, until one fails; its result is an exit code of pytest."""
+        if mutant_name.startswith("failing"):
+            set_mutant_under_test("fail")
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         self.failed.clear()
         for item, following in _pairs([self.items[test] for test in tests]):
-            try:
-                self._run(item, following)
-            except MutmutProgrammaticFailException:
-                return 1
+            self._run(item, following)
             if self.failed:
                 return 1
         return 0
@@ -321,10 +314,6 @@ def _abort(*lines):
 
 def _pairs(items):
     return zip(items, [*items[1:], None], strict=True)
-
-
-def _cpu_seconds(estimate):
-    return int((estimate + config().timeout_constant) * config().timeout_multiplier) + 1
 
 
 def run_fresh(place: Path, name: str, mutant: Mutant) -> int:
