@@ -343,6 +343,7 @@ CONTAINER = ContainerTarget(service="app", name=None, label=None, project=None, 
         ("process: {cmdline: 'celery .*worker'}", CmdlineTarget("celery .*worker")),
         ("child: true", Child()),
         ("container: {service: app}", CONTAINER),
+        ("container: {name: simba-app-1}", msgspec.structs.replace(CONTAINER, service=None, name="simba-app-1")),
         (
             "container: {label: a=b, project: p, through: engine}",
             msgspec.structs.replace(CONTAINER, service=None, label="a=b", project="p", through_engine=True),

@@ -80,6 +80,12 @@ def test_all_problems_are_reported_together_in_the_order_of_their_lines():
     ]
 
 
+def test_a_misspelled_key_is_not_also_reported_as_missing():
+    assert problems(
+        "environment: testing\napps: {web: {directory: /run/secrets/web, fils: [{template: web.env.j2}]}}"
+    ) == ["lessee.yaml:2: apps.web.fils: unknown key; did you mean `files`?"]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -40,7 +40,10 @@ def error(text):
         ("a: b\n---\nc: d\n", "lessee.yaml:2: column 1: invalid YAML: expected a single document"),
         ("apps:\n\tweb: {}\n", "indent with spaces"),
         ("apps:\n  web: [\n", "invalid YAML"),
-        ("apps: '\x01'\n", "lessee.yaml:1: YAML does not allow the character U+0001"),
+        (
+            "apps: '\x01'\n",
+            "lessee.yaml:1: YAML does not allow the character U+0001; remove it, or escape it in double quotes",
+        ),
         ("apps:\n  a: \ud800\n", "lessee.yaml:2: YAML does not allow the character U+D800"),
         ("apps: !secret x\n", "lessee.yaml:1: apps: expected a mapping, found a value with a custom tag"),
         ("[a]: b\n", "expected a string as key, found a list"),

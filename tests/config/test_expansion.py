@@ -70,7 +70,7 @@ def test_a_value_is_inserted_unchanged(value):
         ("${NAME", "invalid variable after \\${"),
         ("${NAME:-", "unclosed \\${"),
         ("${NAME:-{}", "unclosed \\${"),
-        ("${A-" * 21 + "}" * 21, "more than 20 deep"),
+        ("${A-" * 21 + "}" * 21, "more than 20 deep; simplify the defaults$"),
         ("${A-" * 9999, "more than 20 deep"),
     ],
 )

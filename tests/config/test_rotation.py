@@ -73,7 +73,13 @@ def test_valid_targets_are_read(targets):
         ("kind: manual, secret: a, keys: []", "keys: the list is empty"),
         (f"{POSTGRES}, roles: [a, b, c]", "roles: expected one or two roles, found 3; remove the others"),
         (f"{POSTGRES}, roles: [a, a]", "roles: duplicate role `a`; name another role, or remove one"),
-        (f"{POSTGRES}, roles: [a, o]", "owner: `o` is also one of `roles`; the other role could not"),
+        (
+            f"{POSTGRES}, roles: [a, o]",
+            (
+                "owner: `o` is also one of `roles`; the other role could not use the objects that it owns; "
+                "name a separate role, without a login"
+            ),
+        ),
         (f"{POSTGRES}, roles: []", "roles: the list is empty"),
         ("kind: redis, secret: a, admin_secret: a", "admin_secret: it is the secret that is rotated; if a rotation"),
         (

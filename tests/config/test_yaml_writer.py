@@ -70,6 +70,18 @@ def test_every_kind_of_node_is_written():
     )
 
 
+def test_a_long_comment_is_wrapped_at_blanks_alone():
+    words = "word-with-hyphens " * 12
+    lines = write(Keys((words, "x" * 300))).splitlines()
+    assert lines == [
+        "# " + " ".join(["word-with-hyphens"] * 6),
+        "#   " + " ".join(["word-with-hyphens"] * 6),
+        f"# {'x' * 300}",
+    ]
+    assert [len(line) for line in write(Keys(("w " * 54 + "ab",))).splitlines()] == [112]
+    assert [len(line) for line in write(Keys(("w " * 54 + "abc",))).splitlines()] == [109, 7]
+
+
 def test_a_long_comment_is_wrapped():
     text = write(Keys(("word " * 60,)))
     assert len(text.splitlines()) > 1
