@@ -8,64 +8,22 @@ import pytest
 from lessee.status.pages.page import render_page
 from lessee.status.pages.plain_text import lines
 from lessee.status.pages.views import build_view
+from support.models.statuses import (
+    LATER,
+    NOW,
+    PAST,
+    REACHABLE,
+    SOON,
+    UNREACHABLE,
+    agent,
+    app,
+    lease,
+    monitor,
+    rotator,
+    target,
+)
 
-NOW = 1_790_000_000.0
-PAST, SOON, LATER = "2026-09-21T14:12:20.000+00:00", "2026-09-21T14:13:40.000+00:00", "2026-09-21T15:13:20.000+00:00"
 EVIL = "<script>\"&'\x1b[2J</script>"
-REACHABLE = {"reachable": True, "address": "https://v", "since": PAST, "next_retry_at": None, "polling": {}}
-UNREACHABLE = {**REACHABLE, "reachable": False, "next_retry_at": SOON}
-TOKEN = {"accessor": "a", "expires_at": LATER}
-
-
-def app(**fields):
-    notify = {"pending": False, "last": PAST, "error": None}
-    secrets = [{"path": "secret/db", "version": 3, "read_at": PAST, "error": None, "next_retry_at": None}]
-    return {
-        "generation": 2, "published_at": PAST, "state": "ready", "degraded": None, "next_retry_at": None, "error": None,
-        "secrets": secrets, "notify": notify, "readiness": {"pending": False, "error": None},
-    } | fields  # fmt: skip
-
-
-def lease(**fields):
-    return {
-        "path": "db/creds/a", "expires_at": LATER, "renew_at": SOON, "state": "held", "apps": ["web"],
-        "error": None, "next_retry_at": None,
-    } | fields  # fmt: skip
-
-
-def agent(apps=None, leases=(), *, vault=REACHABLE, token=TOKEN, **fields):
-    return {
-        "version": "1", "environment": "testing", "ready": True, "fresh": True, "problems": [],
-        "identities": [{"id": "", "apps": ["web"], "vault": vault, "token": token}],
-        "apps": {"web": app()} if apps is None else apps, "leases": list(leases), "totals": {"lease_renewals": 1200},
-    } | fields  # fmt: skip
-
-
-def target(**fields):
-    return {
-        "step": "idle",
-        "in_progress": False,
-        "open_seconds": None,
-        "last_rotated_at": PAST,
-        "next_rotation_at": LATER,
-        "rotation_count": 3,
-        "propagation_seconds": 1.2,
-        "unconfirmed_consumers": [],
-        "consecutive_failures": 0,
-        "last_failed_at": None,
-        "error": None,
-    } | fields
-
-
-def rotator(targets, **fields):
-    return {
-        "version": "1", "environment": None, "ready": True, "fresh": True, "problems": [],
-        "vault": {"reachable": True, "last_checked_at": PAST}, "targets": targets,
-    } | fields  # fmt: skip
-
-
-def monitor(**fields):
-    return {"version": "1", "ready": True, "problems": [], "sources": []} | fields
 
 
 def cells(status, key):
