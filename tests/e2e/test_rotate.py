@@ -16,6 +16,7 @@ import yaml
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Journal, Step
+from support.programs.forks import run_lessee
 from support.programs.sidecar import eventually
 from support.servers.fault_proxy import Fault, Proxy
 
@@ -84,7 +85,7 @@ class RotationProject:
 
     def rotate(self, *arguments, code=0, **settings):
         line, where = self.command(*arguments, **settings)
-        result = subprocess.run(line, **where, capture_output=True, timeout=60, check=False)
+        result = run_lessee(*line[3:], cwd=where["cwd"], env=where["env"])
         assert result.returncode == code, result.stdout + result.stderr
         assert "internal error" not in result.stderr
         return result

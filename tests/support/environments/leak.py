@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from contextlib import suppress
 from itertools import count
@@ -11,6 +10,7 @@ from urllib.request import Request, urlopen
 import yaml
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from support.programs.forks import run_lessee
 
 ENVIRONMENTS = ("production", "testing", "development")
 CANARY = "canary-9e1f-value"
@@ -146,7 +146,7 @@ class LeakScenario:
 
     def emergency(self, *arguments, code=0, **settings):
         line, options = self.command(*arguments, **settings)
-        result = subprocess.run(line, **options, capture_output=True, text=True, timeout=60, check=False)
+        result = run_lessee(*line[3:], **options)
         assert result.returncode == code, result.stdout + result.stderr
         assert "internal error" not in result.stderr
         return result

@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 
 from lessee.host.openbao import OpenBao, free_port
 from support.needs import need
-from support.programs.sidecar import Sidecar, eventually
+from support.programs.forks import run_lessee
+from support.programs.sidecar import PATIENCE, Sidecar, eventually
 from support.servers.certificate_authority import Authority
 from support.servers.redis_server import Redis
 from support.servers.s3_server import S3Server
@@ -115,15 +116,12 @@ class ServerEnvironment:
     def validate(self, *arguments, **environ):
         """Run the command, and check that its output contains no value."""
         (self.folder / "lessee.yaml").write_text(yaml.safe_dump(self.config))
-        done = subprocess.run(
-            [*self.prefix, sys.executable, "-m", "lessee", "validate", *arguments],
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **environ},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        where = {"cwd": self.folder, "env": {"PATH": os.environ["PATH"], "HOME": str(self.folder), **environ}}
+        if self.prefix:
+            command = [*self.prefix, sys.executable, "-m", "lessee", "validate", *arguments]
+            done = subprocess.run(command, **where, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        else:
+            done = run_lessee("validate", *arguments, **where)
         printed = [value for value in self.values if value in done.stdout + done.stderr]
         assert not printed, f"{len(printed)} values are in the output of {arguments}"
         return done

@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
+from support.programs.forks import run_lessee
 
 AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
 WRITES = {"create", "update", "delete", "patch"}
@@ -53,16 +53,8 @@ class SetupNamespace:
 
     def run(self, *arguments, code=0, **environ):
         """Run `lessee setup …`, and return its output."""
-        done = subprocess.run(
-            self.command("setup", *arguments),
-            cwd=self.disk,
-            env=self.environ | environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = self.command("setup", *arguments)
+        done = run_lessee(*command[3:], cwd=self.disk, env=self.environ | environ)
         assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -1,5 +1,6 @@
-"""Imports what a rotating process imports, once for all processes that it forks: the other side of `forks.py`."""
+"""Imports what a process of lessee imports, once for all processes that it forks: the other side of `forks.py`."""
 
+import ctypes
 import encodings.idna  # noqa: F401  # Imported for its forks, as all below.
 import gc
 import os
@@ -10,26 +11,31 @@ import traceback
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 import jsonpath  # noqa: F401
 import minio.crypto  # noqa: F401
 import psycopg  # noqa: F401
 import redis  # noqa: F401
 
-import lessee.vault.hvac_adapter  # noqa: F401
+import lessee
 import support.environments.rotation_targets  # noqa: F401
 from lessee.core.credentials import s3
 from lessee.ops.rotate import kinds
 
-for module in iter_modules(kinds.__path__, "lessee.ops.rotate.kinds."):
-    import_module(module.name)
+for module in walk_packages(lessee.__path__, "lessee."):
+    if not module.name.endswith(".__main__"):
+        import_module(module.name)
 
 _LOGIN = s3("unused", {"endpoint": "127.0.0.1:1", "access_key": "unused", "secret_key": "unused"}, bucket=False)
 
 # The library reads the description of each service once for all clients.
 for service in ("s3", "iam"):
     kinds.aws.client(service, _LOGIN, kinds.aws.REGION).close()
+
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class _Forks:
@@ -39,7 +45,6 @@ class _Forks:
         self._connection = connection
         # A signal interrupts no select(2) that has not begun, but a byte in a pipe does.
         self._signals, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._running = set()
 
     def serve(self):
         """Serve until the other side ends."""
@@ -53,15 +58,11 @@ class _Forks:
                 while True:
                     for key, _ in selector.select():
                         key.data()
-        for pid in self._running:
-            os.kill(pid, signal.SIGKILL)
 
     def _report(self):
         os.read(self._signals, 4096)
         with suppress(ChildProcessError):
             while (report := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
-                if not os.WIFSTOPPED(report[1]):
-                    self._running.discard(report[0])
                 self._connection.send(report)
 
     def _fork(self):
@@ -69,19 +70,21 @@ class _Forks:
         pid = os.fork()
         if not pid:
             self._run(function, arguments)
-        self._running.add(pid)
         self._connection.send((pid, None))
 
     def _run(self, function, arguments):
         """Be the new process. It ends here, so that it never serves."""
         code = 1
         try:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             self._connection.close()
             function(*arguments)
             code = 0
+        except SystemExit as exc:
+            code = exc.code
         except BaseException:  # noqa: BLE001  # Its exit status says so.
             traceback.print_exc()
         finally:
