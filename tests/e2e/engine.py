@@ -44,11 +44,19 @@ if [ "$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)" -gt 8000000 ]; then
 fi
 exec "$@"
 """
-# The Engine outlives the worker that starts it, and a Ctrl-C. Prints its pid.
+# The Engine outlives the worker that starts it, and a Ctrl-C. The last worker stops it; if all workers were killed, the
+# second process does it. Prints the Engine's pid.
 _DETACHED = """
-log=$1; shift
-setsid "$@" >"$log" 2>&1 </dev/null &
-echo $!
+folder=$1 users=$2; shift 2
+exec 3>&1 </dev/null >"$folder/log" 2>&1
+setsid "$@" 3>&- &
+echo $! >&3
+setsid sh -c '
+    flock "$1" true
+    kill "$2" || exit
+    while kill -0 "$2"; do sleep 0.1; done
+    rm -rf "$3"
+' sh "$users" $! "$folder" 3>&- &
 """
 
 
@@ -206,12 +214,12 @@ def shared_engine(folder, *, own=False):
     """
     with (folder / "engine.users").open("w") as users:
         with locked(folder / "engine.lock"):
+            fcntl.flock(users, fcntl.LOCK_SH)
             found = folder / "engine.json"
             if not found.exists():
                 running = None if own else _running_engine()
-                found.write_text(json.dumps({"address": running} if running else _start()))
+                found.write_text(json.dumps({"address": running} if running else _start(users.name)))
             engine = Engine(folder, **json.loads(found.read_text()))
-            fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield engine
         finally:
@@ -229,8 +237,8 @@ def _running_engine():
     return _read("docker", "context", "inspect", "--format={{.Endpoints.docker.Host}}").strip().removeprefix("unix://")
 
 
-def _start():
-    """Start an Engine, and return its address and pid."""
+def _start(users):
+    """Start an Engine, which runs as long as the file `users` is locked, and return its address and pid."""
     # A short path, because a socket's has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="lessee-engine-", dir="/var/tmp"))
     (folder / "data").mkdir()
@@ -240,7 +248,7 @@ def _start():
         *("dockerd", f"--host=unix://{address}", f"--pidfile={folder}/pid"),
         *(f"--data-root={folder}/data", f"--exec-root={folder}/run"),
     ]
-    pid = int(_read("sh", "-euc", _DETACHED, "sh", log, *arguments))
+    pid = int(_read("sh", "-euc", _DETACHED, "sh", folder, users, *arguments))
     deadline = time.monotonic() + PATIENCE
     while not _answers(address):
         if time.monotonic() > deadline or not Path(f"/proc/{pid}").exists():

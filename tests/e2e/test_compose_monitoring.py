@@ -1,6 +1,7 @@
 """The monitoring of agent, rotator and audit log on a real Engine: a problem raises an alert."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -20,12 +21,13 @@ PACKAGES = ("prometheus", "prometheus-alertmanager", "redis-server", "redis-tool
 def project(images, tmp_path_factory):
     images.engine.make_base(WATCHERS, *SHELL, *PACKAGES)
     services = {name: {"image": OWN} for name in ("rotator", "monitor", "setup")}
-    services["agent"] = {"image": OWN, "build": images.build}
+    folder = tmp_path_factory.mktemp("monitoring")
+    settings = poll_often(shutil.copytree(FOLDER / "lessee", folder / "lessee"))
+    services["agent"] = {"image": OWN, "build": images.build, "volumes": [f"{settings}:/etc/lessee:ro"]}
     services |= {name: {"image": WATCHERS} for name in ("prometheus", "redis")}
     own = yaml.safe_load((FOLDER / "compose.yaml").read_text())
     (_, *arguments) = own["services"]["alertmanager"]["entrypoint"]
     services["alertmanager"] = {"image": WATCHERS, "entrypoint": ["prometheus-alertmanager", *arguments]}
-    folder = tmp_path_factory.mktemp("monitoring")
     config_files = {"prometheus": ("prometheus.yml", "rules"), "alertmanager": ("alertmanager.yml",)}
     for service, names in config_files.items():
         services[service]["volumes"] = [
@@ -33,6 +35,15 @@ def project(images, tmp_path_factory):
         ]
     with images.up("monitoring", services) as project:
         yield project
+
+
+def poll_often(settings):
+    """Let the agent notice an outage in seconds. With events it asks Vault once a minute by default."""
+    file = settings / "lessee.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["events"]["poll_interval"] = "10s"
+    file.write_text(yaml.safe_dump(config))
+    return settings
 
 
 def copy_with_short_intervals(folder, name):

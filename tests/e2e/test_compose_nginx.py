@@ -30,6 +30,7 @@ while len(serials) < int(sys.argv[1]) and time.monotonic() < end:
         failures.append(repr(exc))
     else:
         serials += [serial] if serial not in serials else []
+    time.sleep(0.02)
 print(json.dumps({"serials": serials, "failures": failures, "connections": connections}))
 """
 
