@@ -4,7 +4,6 @@ import base64
 import fcntl
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from lessee.audit_trail.reader import open_audit_trail
 from lessee.audit_trail.writer import AuditTrailWriter
 from lessee.core.errors import ConfigError, WriteError
 from lessee.core.immutable import replace
+from support.full_disk import no_file_may_grow_beyond
 from support.models.audit_trails import action, verdict_of
 from support.paths import TESTS
 from support.programs.sidecar import eventually
@@ -283,19 +283,10 @@ def test_a_full_disk_leaves_no_partial_entry(place, memory):
     writer.add([action()])
     file = segments(folder)[0]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        for size in (file.stat().st_size, file.stat().st_size + 10):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-            try:
-                with pytest.raises(WriteError, match="File too large"):
-                    writer.add([action(1)])
-            finally:
-                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-            assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "head.new"} == before
-    finally:
-        signal.signal(signal.SIGXFSZ, handler)
+    for size in (file.stat().st_size, file.stat().st_size + 10):
+        with no_file_may_grow_beyond(size), pytest.raises(WriteError, match="File too large"):
+            writer.add([action(1)])
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "head.new"} == before
     assert writer.add([action(2)]) == ""
     writer.close()
     assert (verdict_of(folder).entries, verdict_of(folder).findings) == (2, ())

@@ -17,6 +17,7 @@ from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Journal, Step
 from support.environments.leak import CANARY, ENVIRONMENTS, LeakScenario, attack, is_alive
+from support.full_disk import starting_with_a_full_disk
 from support.paths import ROOT
 from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.programs.terminal import as_by_a_person
@@ -137,7 +138,7 @@ def test_the_record_lists_all_changes_and_no_value(scenario):
 def test_a_full_disk_stops_the_record_but_not_the_response(scenario):
     _, tokens = attack(scenario)
     line, where = scenario.command("--yes")
-    limited = ["prlimit", "--fsize=300", *line]
+    limited = [*starting_with_a_full_disk(300), *line]
     result = subprocess.run(limited, **where, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 75, result.stdout + result.stderr
     assert "is incomplete: File too large" in result.stdout

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support.full_disk import starting_with_a_full_disk
 from support.needs import need
 from support.programs.sidecar import eventually
 from support.servers.fault_proxy import Delay, Fault, Proxy
@@ -159,8 +160,7 @@ def test_an_empty_directory_is_made_private(server):
 
 
 def test_without_disk_space_there_is_no_request_and_no_file(server):
-    # Python's own files are read, not written.
-    said = server.setup("--init", server.folder / "keys", under=["prlimit", "--fsize=5000"])
+    said = server.setup("--init", server.folder / "keys", under=starting_with_a_full_disk(5000))
     assert (said.returncode, said.stdout) == (73, "")
     assert "cannot write: File too large" in said.stderr
     assert not (server.folder / "keys").exists()

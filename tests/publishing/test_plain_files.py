@@ -1,7 +1,6 @@
 """Plain files for a build, each written atomically."""
 
 import os
-import resource
 import stat
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from lessee.core.errors import WriteError
 from lessee.core.generation import Generation
 from lessee.core.immutable import replace
 from lessee.publishing.plain_files import PlainPublicationStore, write_plain_files
+from support.full_disk import no_file_may_grow_beyond
 from support.models.generations import contents, generation
 from support.paths import TESTS
 
@@ -45,13 +45,8 @@ def test_plain_files_that_cannot_be_written_leave_nothing(tmp_path):
 def test_a_failed_write_of_plain_files_leaves_the_old_ones_complete(tmp_path):
     write_plain_files(tmp_path, generation("one"))
     first, *others = generation("two").files
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first.content), limits[1]))
-    try:
-        with pytest.raises(WriteError, match="File too large"):
-            write_plain_files(tmp_path, Generation("simba", (first, replace(others[0], content=bytes(100_000)))))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with no_file_may_grow_beyond(len(first.content)), pytest.raises(WriteError, match="File too large"):
+        write_plain_files(tmp_path, Generation("simba", (first, replace(others[0], content=bytes(100_000)))))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents(generation("one"))
 
 

@@ -73,6 +73,7 @@ import pyrage
 from lessee.ops.backup.encryption import encrypt
 from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 from lessee.core.errors import WriteError
+sys.dont_write_bytecode = True  # A file that was cut off would stay.
 resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))
 folder = Path(sys.argv[1])
 temporary_file = EncryptedTemporaryFile("kv.ndjson", folder)

@@ -1,23 +1,12 @@
 """The monitor's state file is always whole, even on a full disk."""
 
-import resource
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 
 from lessee.core.errors import WriteError
 from lessee.ops.monitor.checkpoint import Checkpoint, CheckpointStore, CheckpointWriter
-
-
-@contextmanager
-def no_file_may_grow_beyond(size):
-    """A full disk, as this process sees it. Python ignores SIGXFSZ."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from support.full_disk import no_file_may_grow_beyond
 
 
 def test_on_a_full_disk_the_last_state_stays_without_half_a_new_one(tmp_path):
