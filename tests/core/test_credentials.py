@@ -21,7 +21,11 @@ def test_a_redis_login_has_a_default_user_and_database():
     login = credentials.redis("p", REDIS)
     assert (login.address, login.username, login.db, login.tls) == ("cache:6379", "", 0, False)
     more = credentials.redis("p", REDIS | {"db": 2, "username": "app", "tls": True, "ca_file": "/ca"})
-    assert (more.username, more.db, more.tls, more.ca_file) == ("app", 2, True, "/ca")
+    assert (more.username, more.password, more.db, more.tls, more.ca_file) == ("app", "canary", 2, True, "/ca")
+    spelled = {
+        text: credentials.redis("p", REDIS | {"tls": text}).tls for text in ("true", "Yes", "ON", "1", "off", "", 0)
+    }
+    assert spelled == {"true": True, "Yes": True, "ON": True, "1": True, "off": False, "": False, 0: False}
     assert [credentials.redis("p", REDIS | {"db": db}).db for db in ("x", "9" * 5000)] == [0, 0]
 
 

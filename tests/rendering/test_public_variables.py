@@ -6,6 +6,7 @@ from lessee.core.errors import FormatError
 from lessee.core.paths import PathScope
 from lessee.core.secrets import Secret
 from lessee.rendering.public_variables import public_variables_in, refuse_public
+from lessee.rendering.render import render_environment
 from lessee.rendering.templates import Compiler, Renderer
 
 SPACE = PathScope("secret")
@@ -130,3 +131,10 @@ def test_all_public_variables_that_are_not_listed_are_in_the_error():
     )
     assert "canary" not in str(caught.value)
     refuse_public(rendered, "dotenv", {"VITE_A", "VITE_B", "VITE_C"})
+
+
+def test_the_environment_of_a_child_has_public_variables_only_if_they_are_listed():
+    rendered = document(S + "VITE_A={{ s.key }}\n", {"key": "canary"})
+    assert render_environment(rendered, {}, {"VITE_A"}) == (("VITE_A", "canary"),)
+    with pytest.raises(FormatError, match="VITE_A takes a: key"):
+        render_environment(rendered, {}, ())

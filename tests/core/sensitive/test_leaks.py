@@ -68,6 +68,15 @@ def test_a_leak_has_a_byte_offset_and_an_encoding():
     ]
 
 
+def test_values_are_counted_and_may_contain_half_a_surrogate_pair():
+    odd = "half a pair \ud800"
+    detector = LeakDetector([(PLACE, odd), (SecretField("b", "k"), VALUE), (PLACE, "short")])
+    assert (detector.count, detector.short) == (2, 1)
+    raw = odd.encode(errors="surrogatepass")
+    for content in (raw, raw.hex().encode(), base64.b64encode(raw)):
+        assert detector.find(content) == {PLACE}
+
+
 def test_values_with_a_common_prefix_are_found_separately():
     one, other = SecretField("a", "k"), SecretField("b", "k")
     detector = LeakDetector([(one, "beginning-one"), (other, "beginning-two")])

@@ -103,3 +103,9 @@ def test_a_variable_that_refers_to_itself_is_empty_in_vite():
 def test_a_text_that_grows_endlessly_is_rejected(expand):
     with pytest.raises(UnparsableError, match="grow without limit"):
         expanded(expand, A="\\$`\\$A", B="x" * 1000 + "$A")
+
+
+def test_a_value_may_grow_to_a_megabyte_and_no_character_more():
+    assert len(dotenv_vite._replaced("x" * (1 << 20), "y", "")) == 1 << 20
+    with pytest.raises(UnparsableError, match="grow without limit"):
+        dotenv_vite._replaced("x" * (1 << 20), "x", "y")

@@ -140,6 +140,17 @@ def test_a_value_in_an_unsupported_position_is_rejected(before, after, what):
     assert "canary" not in str(caught.value)
 
 
+def test_a_value_after_a_keyword_may_be_a_name():
+    with pytest.raises(FormatError, match="does not form a valid variable name"):
+        write(document("if a; then ", ["a b"], "=1; fi"), "sh")
+    assert write(document("if a; then ", ["A"], "=1; fi"), "sh") == "if a; then A=1; fi"
+
+
+def test_a_continued_line_is_not_a_quoted_newline():
+    continued, quoted, escaped = (sh._meaning(sh.read(text)) for text in ("a\\\nb", "a'\n'b", "a\\ b"))
+    assert len({str(continued), str(quoted), str(escaped)}) == 3
+
+
 def test_a_value_in_a_nested_command_belongs_to_that_command():
     text = write(document('eval "$(run ', ["x"], ') a"; [ "$(run $(run ', ["y"], '))" -eq 1 ]'), "sh")
     assert text == "eval \"$(run 'x') a\"; [ \"$(run $(run 'y'))\" -eq 1 ]"

@@ -7,6 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import nodes
 
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.paths import Folder
@@ -14,6 +15,7 @@ from lessee.core.secrets import Secret
 from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.sandbox.bounds import ITEMS, TEXT
 from lessee.rendering.sandbox.parser import MAX_CHARACTERS, MAX_TOKENS
+from lessee.rendering.sandbox.step_counter import _steps
 from lessee.rendering.serialization import content, text
 from lessee.rendering.templates import Compiler, Renderer
 from support.inputs.template_bombs import (
@@ -157,6 +159,8 @@ def test_a_long_template_is_rejected():
 def test_a_template_with_too_many_tokens_is_rejected_at_the_line_of_the_first_excess_token():
     error = error_of("{{ 1 }}\n" * (MAX_TOKENS // 4))
     assert error == "app.j2:12498: a template's tags have at most 50,000 tokens"
+    first_of_its_line = error_of("{{ - 1 + 1 }}\n" + "{{ 1 }}\n" * (MAX_TOKENS // 4))
+    assert first_of_its_line == "app.j2:12498: a template's tags have at most 50,000 tokens"
     assert len(parts("{{ 1 }}\n" * (MAX_TOKENS // 4 - 4))) == 2 * (MAX_TOKENS // 4 - 4)
 
 
@@ -179,10 +183,16 @@ def test_a_template_with_too_many_tokens_is_rejected_at_the_line_of_the_first_ex
     ],
 )
 def test_deep_nesting_is_rejected_at_its_line(expression):
-    error = error_of("\n{{ " + expression + " }}")
+    error = error_of("\n{{ " + expression + " }}\n\n{{ 1 }}\n")
     assert (
         error == "app.j2:2: the expression is nested more than 100 levels deep; assign a part of it to a variable first"
     )
+
+
+def test_an_arithmetic_operation_costs_as_much_as_a_concatenation():
+    one = nodes.Const(1)
+    assert [_steps(kind(one, one)) for kind in (nodes.Add, nodes.Mul, nodes.Pow)] == [12] * 3
+    assert _steps(nodes.Concat([one, one])) == 12
 
 
 def test_blocks_nested_deeply_are_rejected():

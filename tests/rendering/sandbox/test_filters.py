@@ -214,6 +214,11 @@ def test_yaml_keeps_the_order_of_keys_and_nests_by_lines():
     assert value("s|yaml", data) == "b:\n- 1\n- c: x\n  a: null\na: {}\ne: true"
 
 
+def test_yaml_writes_a_long_text_on_one_line_and_quotes_with_double_quotes():
+    words = " ".join(["word"] * 50)
+    assert value("s.x|yaml", {"x": [words, "y", "1e3"]}) == f'- {words}\n- "y"\n- "1e3"'
+
+
 def test_yaml_uses_no_alias_for_equal_values():
     assert value("[s, s]|yaml", {"a": [1]}) == "- a:\n  - 1\n- a:\n  - 1"
 

@@ -23,6 +23,9 @@ AGENT = """
     volumes: ["./lessee:/etc/lessee:ro", "files:/run/secrets/web"]
 """
 
+ALL = []
+"""All findings of the running test."""
+
 
 def check(services, lessee=LESSEE, templates=None, others=None, env_files=None, paths=("compose.yaml",)):
     """The findings in `services`, the text below that key of compose.yaml, with an agent added."""
@@ -36,7 +39,9 @@ def check(services, lessee=LESSEE, templates=None, others=None, env_files=None, 
             raise ConfigError([LesseeError("cannot be read: No such file or directory", where=path)])
         return files[path]
 
-    return sorted_findings(check_compose(paths, checked, load, (env_files or {}).get))
+    findings = sorted_findings(check_compose(paths, checked, load, (env_files or {}).get))
+    ALL.extend(findings)
+    return findings
 
 
 def found(services, **more):

@@ -62,6 +62,9 @@ def test_a_templated_path_ends_before_the_template():
     text = 'path "secret/{{identity.entity.name}}/+/x" { capabilities = ["read"] }'
     (rule,) = rules_of(text, "policy")
     assert (rule.path, rule.kind, rule.templated) == ("secret/", Kind.PREFIX, True)
+    twice = 'path "secret/{{identity.entity.name}}/x/{{identity.entity.id}}" { capabilities = ["read"] }'
+    (rule,) = rules_of(twice, "policy")
+    assert (rule.path, rule.kind, rule.templated) == ("secret/", Kind.PREFIX, True)
     (rule,) = rules_of(text.replace("secret/", "+/"), "policy")
     assert (rule.path, rule.kind, rule.templated) == ("+/", Kind.ELEMENTS, True)
     assert capabilities([rule], "a/b") == frozenset()

@@ -188,12 +188,12 @@ def test_ages_are_compared_with_the_rotation_periods():
         ("testing", "other", "app/other", "1m old; no rotation_period", "journal"),
         ("testing", "", "app/plain", "9d old; no target rotates it", "metadata"),
     ]
-    assert [row.detail for row in rows if row.section is Section.EXCEPTIONS] == [
-        "3d old; every 1d: OVERDUE by 2d",
-        "missing; every 1d",
-        "no rotation: no rotation_period; 1m old",
-        "no rotation: no target rotates it; 9d old",
-        "age unknown: permission denied",
+    assert fields(row for row in rows if row.section is Section.EXCEPTIONS) == [
+        ("testing", "keys", "app/keys", "3d old; every 1d: OVERDUE by 2d", "journal, rotation.keys.rotation_period"),
+        ("testing", "keys", "app/keys", "missing; every 1d", "journal, rotation.keys.rotation_period"),
+        ("testing", "other", "app/other", "no rotation: no rotation_period; 1m old", "journal"),
+        ("testing", "", "app/plain", "no rotation: no target rotates it; 9d old", "metadata"),
+        ("testing", "", "app/plain", "age unknown: permission denied", "metadata"),
     ]
 
 

@@ -153,6 +153,18 @@ def test_a_different_secret_gets_the_saved_value_as_a_new_version():
     assert plan(saved, saved_of({"v": 2}, {"v": 1})).status is SecretStatus.EQUAL
 
 
+@pytest.mark.parametrize(
+    ("saved_at", "written_at", "newer"),
+    [(".5Z", ".25Z", False), (".25Z", ".5Z", True), (".5Z", ".500000000Z", False), ("Z", ".1Z", True)],
+)
+def test_times_are_compared_with_the_zeros_that_vault_omits(saved_at, written_at, newer):
+    saved, written = (
+        replace(saved_of({"v": value}), versions=(version(1, "live", {"v": value}, f"2026-01-01T00:00:00{fraction}"),))
+        for value, fraction in ((1, saved_at), (2, written_at))
+    )
+    assert plan(saved, written).overwrites_newer is newer
+
+
 def test_a_deleted_newest_version_is_deleted_again():
     saved = with_history([("put", {"v": 1}), ("deleted", 1)]).secret()
     assert plan(saved, saved_of({"v": 5}, {"v": 6})).steps == (DeleteVersions((2,)),)

@@ -44,6 +44,7 @@ def test_the_plan_is_short_before_the_confirmation_and_complete_in_a_dry_run(fin
     found = full(findings, token)
     changes = plan(found, vault_rotations(found.exposure, found.databases))
     short, whole = (plan_report(changes, found, complete=complete) for complete in (False, True))
+    assert short.startswith("\nTO DO\n")
     assert "  secret_ids to destroy: 2\n    secret_id s1 of approle/app\n" in short
     assert "  tokens to revoke: 12\n" in short
     assert "    … and 2 more\n" in short

@@ -41,6 +41,7 @@ def test_a_variable_that_is_not_set_here_is_a_warning():
     assert [(item.rule, item.level, item.line, item.message) for item in findings] == [
         ("fallback-unset", "warning", 6, "not set in this environment: B")
     ]
+    assert [(item.help, item.app) for item in findings] == [("set them for the agent", "web")]
     assert exit_code(findings) == 0
 
 

@@ -39,6 +39,7 @@ def test_the_diff_contains_the_changes_and_no_value(before, after):
     assert "canary" not in "".join(lines)
     assert '-  "command": "x",' in lines
     assert '-    "A_KEY": "***",' in lines
+    assert '-    "--key",' in lines
     assert not [line for line in lines if "mcpServers.b" in line]
 
 

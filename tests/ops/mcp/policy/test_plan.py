@@ -96,7 +96,13 @@ def test_an_unchanged_server_has_a_reason(server, reason):
         ),
         ({"command": "lessee", "args": ["exec"], "env": {"A_KEY": "c"}}, "`A_KEY` contains a secret; move it to Vault"),
         ({"command": "lessee", "args": ["exec", "--k-token=c"]}, "`args` contains a secret; move it to Vault"),
-        ({"command": "x", "env": {"A_KEY": "canary-${X}"}}, "A_KEY contains both a secret and a reference"),
+        (
+            {"command": "x", "env": {"A_KEY": "canary-${X}"}},
+            (
+                "A_KEY contains both a secret and a reference that the client replaces; "
+                "write the whole value as a reference, or without references"
+            ),
+        ),
         ({"command": "x", "env": {"A_KEY": "canary\0"}}, "A_KEY contains NUL or an unpaired surrogate"),
         ({"command": "x", "env": {"A-KEY": "canary"}}, "A-KEY is not a valid name"),
         ({"command": "x", "args": ["--key", "canary\ud800"]}, "a secret in `args` contains NUL"),

@@ -50,6 +50,7 @@ def test_a_secret_that_an_engine_cannot_pass_on_is_expanded_by_a_shell():
     assert exposed == ("MCP_E", "MCP_TOKEN")
     assert rewrite("docker", "run", "-e", "A_TOKEN=x", existing=["A_TOKEN"])[2] == ("MCP_E",)
     assert rewrite("docker", "run", "-e", "Bearer canary-x")[2] == ("MCP_E",)
+    assert rewrite("docker", "--clé-token", "canary-x")[2] == ("MCP_CL_TOKEN",)
 
 
 def test_a_shell_expands_each_argument_in_its_position():

@@ -1,4 +1,6 @@
-"""Imports texts in memory."""
+"""Imports texts in memory. Each finding has a text of `findings.txt`, which was reviewed."""
+
+from pathlib import Path
 
 import pytest
 import yaml
@@ -6,6 +8,9 @@ import yaml
 from lessee.core.source_text import Text
 from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
+from support.error_texts import compare, has_many_examples
+
+FINDINGS = Path(__file__).with_name("findings.txt")
 
 
 class ImportResult:
@@ -29,7 +34,7 @@ class ImportResult:
 
 
 @pytest.fixture
-def imported():
+def imported(request):
     def run(name, text, **templates):
         """Import a file. `templates`: other files in its directory, by name without suffix."""
         report = Report()
@@ -39,6 +44,9 @@ def imported():
             name = path.rpartition("/")[2]
             return Text(others[name], name, 1) if name in others else None
 
-        return ImportResult(convert(name, text, load_template, report), report)
+        files = convert(name, text, load_template, report)
+        if not has_many_examples(request):
+            compare(FINDINGS, [(finding.is_loss, finding.what, finding.todo) for finding in report.findings])
+        return ImportResult(files, report)
 
     return run

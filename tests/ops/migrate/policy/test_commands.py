@@ -50,6 +50,19 @@ def test_a_command_becomes_the_equivalent_notification(text, expected):
     assert notify("sh", "-c", text) == expected
 
 
+def test_a_target_is_written_on_one_line():
+    written = {
+        words: write(notification(Command((words,), "30s")))
+        for words in ("pkill -HUP nginx", "pkill -HUP -f app.py", "nginx -s reload", "docker restart web")
+    }
+    assert written == {
+        "pkill -HUP nginx": "process: {name: nginx}\naction: SIGHUP\n",
+        "pkill -HUP -f app.py": "process: {cmdline: app.py}\naction: SIGHUP\n",
+        "nginx -s reload": "process: {name: nginx}\naction: SIGHUP\n",
+        "docker restart web": "container: {name: web}\naction: restart\n",
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -227,6 +227,17 @@ def test_a_clock_that_was_a_year_ahead_disables_no_rule(killed):
     assert {(FIRING, "one"), (FIRING, "agent")} <= {*kinds}
 
 
+def test_a_read_has_its_time_unless_it_is_more_than_five_minutes_ahead():
+    rules = Rules("{default_rules: false}")
+    rules.take(access(NOON + 300.0, role="web"), access(NOON + 300.1, role="api"))
+    web, api = rules.engine.status(rules.now)["accesses"]["by_path"]
+    assert (api["component"], api["last_at"]) == ("api", "2023-11-15T12:00:00.000+00:00")
+    assert web == {
+        "path": "secret/production/database/postgres", "component": "web", "address": "10.0.0.5",
+        "last_hour": 1, "total": 1, "last_at": "2023-11-15T12:05:00.000+00:00",
+    }  # fmt: skip
+
+
 def test_a_server_with_a_clock_far_ahead_does_not_disable_the_rules():
     rules = Rules("{default_rules: false, reads_per_hour: 2}")
     assert rules.take(*[access(NOON + 10**8)] * 2) == []

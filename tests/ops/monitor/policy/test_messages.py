@@ -64,7 +64,20 @@ def test_a_mail_contains_all_alerts_and_its_subject_the_first():
     assert written["Subject"] == "[lessee] 2 alerts: firing: root-token in production: 10.0.0.5"
     assert (written["From"], written["To"], written["Date"]) == ("lessee@example.org", "ops@example.org", DATE)
     assert "policy-changed in production: sys/policies/acl/simba (warning)" in written.get_content()
-    assert "count: 2" in written.get_content()
+    assert written.get_content() == (
+        "firing: root-token in production: 10.0.0.5 (critical)\n"
+        "  a root token was used from 10.0.0.5: read secret/production/database/postgres\n"
+        "  started at: 2023-11-15T12:00:00.000+00:00\n"
+        "  count: 2\n"
+        "\n"
+        "firing: policy-changed in production: sys/policies/acl/simba (warning)\n"
+        "  simba deleted sys/policies/acl/simba from 10.0.0.5\n"
+        "  started at: 2023-11-15T12:00:00.000+00:00\n"
+    )
+    first, last = rules.notifications[0].id, rules.notifications[-1].id
+    assert written["Message-ID"] == f"<{first}.{last}@lessee>"
+    assert written["Auto-Submitted"] == "auto-generated"
+    assert {"Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted"} <= set(written.keys())
     assert mail_of(rules.notifications, "production")["Message-ID"] == written["Message-ID"]
     rules.tick(300)
     assert "resolved at: 2023-11-15T12:05:00.000+00:00" in mail_of(rules.notifications, None).get_content()

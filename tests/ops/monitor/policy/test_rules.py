@@ -241,6 +241,15 @@ def test_the_first_read_of_a_path_or_from_an_address_fires_after_the_learning_pe
     assert rules.take(denied(rules.now, role="zzz"), access(rules.now, "update", role="zzz")) == []
 
 
+def test_an_older_entry_does_not_make_a_known_read_older(monkeypatch):
+    monkeypatch.setattr(counts, "MAX_KNOWN_READS", 10)
+    rules = Rules(ONLY % "{rule: first-read, learning_period: 0s}")
+    rules.take(access(NOON + 20, path="secret/data/a"), access(NOON, path="secret/data/a"), after=20)
+    rules.take(*[access(NOON + n, path=f"secret/data/{n}") for n in range(1, 11)])
+    rules.tick(600)
+    assert rules.take(access(rules.now, path="secret/data/a")) == []
+
+
 def test_the_oldest_reads_are_forgotten_first(monkeypatch):
     monkeypatch.setattr(counts, "MAX_KNOWN_READS", 10)
     rules = Rules(ONLY % "{rule: first-read, learning_period: 0s}")
@@ -254,6 +263,8 @@ def test_the_oldest_reads_are_forgotten_first(monkeypatch):
     ("zone", "hours", "at", "fires"),
     [
         ("UTC", "'mon-fri 08:00-18:00'", NOON, False),
+        ("UTC", "'08:00-12:30'", NOON + 30 * 60 - 1, False),
+        ("UTC", "'08:00-12:30'", NOON + 30 * 60, True),
         ("UTC", "'mon-fri 08:00-18:00'", NOON + 6 * HOUR, True),
         ("UTC", "'mon-fri 08:00-18:00'", NOON + 3 * DAY, True),
         ("UTC", "'mon 22:00-06:00', 'wed 22:00-06:00'", NOON + 14 * HOUR, False),
@@ -358,6 +369,10 @@ def test_several_leases_of_an_agent_are_one_alert():
     }
     assert rules.tick() == [(FIRING, "agent")]
     assert texts(rules) == ["agent: not renewed in time: database/creds/1 and 2 more; the first expired 3h ago"]
+    now = Rules("{}", watch=["/run/lessee/status.sock"])
+    now.services = {"agent": poll(leases=[lease(ends=NOON, renew=None)])}
+    assert now.tick() == [(FIRING, "agent")]
+    assert texts(now) == ["agent: not renewed in time: database/creds/simba; the first expired 1s ago"]
 
 
 def test_a_lease_can_fire_by_its_remaining_time():

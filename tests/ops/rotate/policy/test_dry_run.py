@@ -112,7 +112,14 @@ def test_nothing_is_printed_when_nothing_is_due():
 
 def test_missing_capabilities_are_listed_by_path():
     wanted = required_capabilities("secret", "production/", "production/s", "x")
-    assert wanted["secret/data/production/lessee/rotation/x"] == ("read", "create", "update")
+    assert wanted == {
+        "secret/data/production/lessee/rotation/x": ("read", "create", "update"),
+        "secret/metadata/production/lessee/rotation/x": ("create", "update"),
+        "secret/data/production/s": ("read", "create", "update"),
+        "secret/metadata/production/s": ("read", "create", "update"),
+        "secret/metadata/production/lessee/consumers/": ("list",),
+        "secret/metadata/production/lessee/consumers/APP/INSTANCE": ("read", "delete"),
+    }
     assert missing_capabilities(wanted, {path: ["root"] for path in wanted}) == {}
     granted = {path: list(some) for path, some in wanted.items()}
     assert missing_capabilities(wanted, granted) == {}

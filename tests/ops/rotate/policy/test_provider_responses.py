@@ -113,4 +113,6 @@ def test_a_handle_belongs_only_to_the_key_it_was_recorded_with():
     assert handle_of(bound, {"api_key": "the-first", "base_url": "x"}, {"api_key"}) == "key_1"
     assert handle_of(bound, {"api_key": "another"}, {"api_key"}) == ""
     assert handle_of(bound, {}, {"api_key"}) == ""
+    odd = {"api_key": "half a pair \ud800"}
+    assert handle_of(bound_handle("key_1", odd), odd, {"api_key"}) == "key_1"
     assert bound_handle("", {"api_key": "the-first"}) == ""

@@ -312,6 +312,8 @@ def test_in_an_outage_one_request_at_a_time_checks_vault():
     assert service.read_journals() == [s.Rotate("one", NOW - 10.0, finish_only=False)]
     assert service.logged_events() == ["vault available"]
     assert status_of(service)["fresh"]
+    ended = service.state
+    assert (ended.outage_since, ended.outage_attempts, ended.outage_reason, ended.outage_retry_at) == (0.0, 0, "", 0.0)
 
 
 def test_read_confirmations_end_an_outage_too():
@@ -459,6 +461,9 @@ def test_the_status_has_each_target_s_progress():
     service.read_journals(one=Journal(rotated_at=NOW - HOUR, count=4, propagation_times=(2.0, 1.25)), two=CREATED)
     found = status(service.state, NOW, environment="testing", reload_error="lessee.yaml:1: no")
     assert found["environment"] == "testing"
+    assert found["vault"] == {"reachable": True, "last_checked_at": "1970-01-12T13:46:40.000+00:00"}
+    unchecked = status(ServiceDriver(one=target(DAY)).state, NOW, environment=None, reload_error=None)
+    assert unchecked["vault"] == {"reachable": True, "last_checked_at": None}
     assert found["problems"] == ["the last change of the configuration is not in use: lessee.yaml:1: no"]
     assert found["targets"]["one"] == {
         "step": "idle",

@@ -130,6 +130,7 @@ def test_each_environment_has_its_own_engines():
         "testing/pki/root/generate/internal",
         "testing/pki/roles/web",
     ]
+    assert [one.group for one in made.values()] == [Group.DATABASE] * 4 + [Group.PKI] * 3
     config = made["testing/database/config/simba"]
     assert config.password == FromVariable("PASSWORD_testing")
     assert config.fields == {

@@ -17,6 +17,11 @@ from lessee.ops.setup.policy.server_state import (
 ROLE = Object(Kind.ROLE, Group.ROLES, "testing", "auth/approle/role/testing-app", {"token_ttl": 1, "x": [1]})
 
 
+def test_equal_values_have_equal_fingerprints_in_any_order():
+    assert fingerprint({"a": 1, "b": [2, 1]}) == fingerprint({"b": [2, 1], "a": 1})
+    assert fingerprint({"a": 1, "b": [2, 1]}) != fingerprint({"a": 1, "b": [1, 2]})
+
+
 def test_a_record_is_read_back_unchanged_and_holds_no_value():
     recorded = {ROLE.path: entry_of(ROLE), "sys/policies/acl/testing-a": RecordEntry(Kind.POLICY, {})}
     saved = json.loads(json.dumps(to_data(recorded)))

@@ -54,6 +54,15 @@ def test_a_template_s_references_in_public_variables_are_found(text, fields):
     assert list(probe(text).referenced_fields(PUBLIC)) == fields
 
 
+def test_a_secret_of_a_folder_is_found_by_its_name_in_the_folder():
+    secrets = {
+        Ref("secret", "testing/keys/a"): Secret({"x": VALUE}),
+        Ref("secret", "testing/other"): Secret({"x": "no"}),
+    }
+    field = SecretField("secret/testing/keys/a", "x")
+    assert leaked('VITE_A={{ secrets("keys/").a.x }}\n', secrets) == [("VITE_A", field)]
+
+
 def test_a_template_that_fails_with_sample_values_has_no_references():
     assert list(probe('VITE_A={{ secret("app").n | int + fail("no") }}\n').referenced_fields(PUBLIC)) == []
 

@@ -36,6 +36,8 @@ def test_the_file_system_of_a_path_is_its_last_mount(path, begins):
 
 def test_a_tmpfs_may_have_noswap():
     assert is_noswap(mount_options("/run/a b/x", MOUNTINFO))
+    mount = r"34 30 0:29 / /run/\011\012\134 rw - tmpfs tmpfs rw,noswap"
+    assert is_noswap(mount_options("/run/\t\n\\/x", mount))
     assert not is_noswap(mount_options("/run", MOUNTINFO))
     assert mount_options("/run", "") == ""
 

@@ -97,6 +97,9 @@ def test_junit_has_only_attributes_of_its_schema():
         assert set(element.keys()) <= ATTRIBUTES[element.tag]
     suites = {suite.get("name"): suite for suite in root}
     assert list(suites) == ["vault", "other"]
+    assert [suite.get("id") for suite in root] == ["0", "1"]
+    assert {suite.get("hostname") for suite in root} == {"localhost"}
+    assert {suite.get("time") for suite in root} == {"0"}
     assert suites["vault"].get("skipped") == "2"
     cases = {case.get("name"): case for case in root.iter("testcase")}
     assert len(cases["reachable"]) == 0

@@ -26,6 +26,11 @@ def test_expiry_within_14_days_is_a_warning_and_within_2_critical(left, level):
     assert ("expired" in result.text) is (left <= 0)
 
 
+def test_the_text_has_the_time_since_or_until_expiry():
+    assert thresholds.expiry(REPORTER, "n", "it", -2 * DAY, "renew it").text == "it expired 2 days ago"
+    assert thresholds.expiry(REPORTER, "n", "it", 2 * DAY, "renew it").text == "it is valid for 2 days more"
+
+
 @pytest.mark.parametrize(
     ("seconds", "level"),
     [(0, None), (-4.9, None), (6, "warning"), (-6, "warning"), (61, "critical"), (-61, "critical")],

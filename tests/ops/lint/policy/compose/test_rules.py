@@ -264,6 +264,7 @@ def test_an_unknown_service_is_reported_in_the_configuration():
         ("command: uvicorn app:app", "{process: {name: other}}", None),
         ("command: uvicorn app:app", "{pid_file: /x}", None),
         ("command: 'lessee exec --app web -- uvicorn app:app'", "{child: true}", "error"),
+        ("command: 'lessee exec --app web -- uvicorn app:app'", "{process: {cmdline: '^uvicorn app'}}", "error"),
         ("command: 'lessee exec --app web -- gunicorn app:app'", "{child: true}", None),
         ("command: uvicorn app:app", "{child: true}", None),
         ("command: 'node index.js'", "{container: {service: web}}", "warning"),
@@ -272,6 +273,15 @@ def test_an_unknown_service_is_reported_in_the_configuration():
 def test_sighup_is_checked_against_the_service_s_command(service, notify, level):
     result = found(f"web: {{pid: 'service:holder', {service}}}", lessee=lessee(notify))
     assert result == ([("sighup-not-handled", level, "lessee.yaml", 6)] if level else [])
+
+
+def test_a_missing_service_is_reported_with_the_services_that_there_are():
+    notify = lessee("{container: {service: wbe}}")
+    helps = [[item.help for item in check(services, notify)] for services in ("web: {image: x}", "")]
+    assert helps == [["its services are: agent, web"], ["its services are: agent"]]
+    empty = {"empty.yaml": "services: {}\n"}
+    [item] = check("", notify, others=empty, paths=("empty.yaml",))
+    assert (item.message, item.help) == ("the Compose file has no service wbe", "its services are: none")
 
 
 def test_an_issue_known_from_the_configuration_is_not_reported_twice():
@@ -360,6 +370,26 @@ def test_a_signal_through_the_engine_must_not_disable_the_restart_policy(service
     assert found(f"web: {{{service}}}", lessee=notify) == expected
     elsewhere = lessee("{container: {name: web, through: engine}}")
     assert found(f"web: {{{service}}}", lessee=elsewhere) == []
+
+
+def test_the_help_for_a_signal_through_the_engine_names_what_to_write():
+    notify = lessee("{container: {service: web, through: engine}, action: SIGHUP}")
+    helps = {
+        restart: [
+            item.help for item in check(f"web: {{restart: {restart}}}", lessee=notify) if item.rule == "no-stop-signal"
+        ]
+        for restart in ("always", "unless-stopped")
+    }
+    shared = ", or let them share a PID namespace"
+    assert helps == {
+        "always": [f"write `stop_signal: SIGTERM`{shared}"],
+        "unless-stopped": [f"write `restart: always` and `stop_signal: SIGTERM`{shared}"],
+    }
+
+
+def test_a_container_without_a_service_is_not_a_service_without_a_name():
+    notify = lessee("{container: {label: a=b, through: engine}, action: SIGHUP}")
+    assert found("web: {restart: always}\nXXXX: {restart: always}", lessee=notify) == []
 
 
 def test_literal_secrets_are_reported_once_without_their_value():

@@ -1,0 +1,7 @@
+"""All errors of the operators' policies have texts that were reviewed."""
+
+from pathlib import Path
+
+from support.error_texts import reviewed
+
+error_texts = reviewed(Path(__file__).with_name("error_texts.txt"), below="policy/")
