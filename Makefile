@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Most tests wait for a server, so more run at a time than there are processors.
-WORKERS ?= $(shell workers=$$((3 * $$(nproc))); echo $$((workers < 8 ? workers : 8)))
+WORKERS ?= $(shell workers=$$((4 * $$(nproc))); echo $$((workers < 8 ? workers : 8)))
 # The tests of the pure packages: the contract "Pure packages touch nothing" names the packages.
 PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/session tests/status/pages \
   tests/status/test_access_control.py tests/audit_trail/policy tests/events/test_vault_messages.py \

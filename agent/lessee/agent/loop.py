@@ -1,6 +1,7 @@
 """The agent's loop: it passes events to the identities, wakes at their deadlines, and reloads the configuration."""
 
 import queue
+import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +33,10 @@ APPS_STOP_TIMEOUT = 2.0
 _POLL_INTERVAL = 0.1
 DEREGISTER_TIMEOUT = 1.0
 """Seconds at the end in which the agent deletes its reports, so that the rotator does not wait for its apps."""
+BACKLOG = 8
+"""Requests in progress from which on answers are handled together: more than the threads send at a time."""
+GATHERING_TIME = 0.003
+"""Seconds in which a backlog's answers are gathered. A step for each would take longer, and hold up the threads."""
 UNHEALTHY_AFTER = 30.0
 """Seconds without an iteration of the loop after which /healthz fails."""
 
@@ -232,6 +237,8 @@ class Agent:
         messages: list[_Message] = []
         try:
             messages.append(self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait())
+            if any(len(state.requests) > BACKLOG for state in self.states):
+                time.sleep(GATHERING_TIME)
             while True:
                 messages.append(self._inbox.get_nowait())
         except queue.Empty:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 READER_THREADS = 3
 """Threads for reads: enough to use two processor cores of a server."""
 MAX_READER_THREADS = 8
-"""Threads for reads from a server that is far away or slow: as many as the machine sends at a time."""
+"""Threads for reads from a server that is far away or slow: few enough for any server."""
 SLOW_ANSWER = 0.05
 """Seconds. While reads take longer and others wait, each starts one more thread."""
 ISSUER_THREADS = 2

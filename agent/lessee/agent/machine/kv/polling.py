@@ -12,8 +12,8 @@ from lessee.core.immutable import replace
 from lessee.core.paths import Folder, Ref
 from lessee.protocol.commands import ReadingCommand
 
-MAX_PENDING_READS = 8
-"""Concurrent reads: enough for a few connections, and few enough for any server."""
+MAX_PENDING_READS = 32
+"""Reads that are sent and not answered: enough that the threads of the client never wait for the machine."""
 MAX_INDEPENDENT_RETRIES = 3.0
 """Failing paths that are each retried as if they were the only one."""
 
