@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Most tests wait for a server, so more run at a time than there are processors.
-WORKERS ?= $(shell workers=$$((4 * $$(nproc))); echo $$((workers < 8 ? workers : 8)))
+WORKERS ?= $(shell workers=$$((3 * $$(nproc))); echo $$((workers < 8 ? workers : 8)))
 # The tests of the pure packages: the contract "Pure packages touch nothing" names the packages.
 PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/session tests/status/pages \
   tests/status/test_access_control.py tests/audit_trail/policy tests/events/test_vault_messages.py \
@@ -50,6 +50,7 @@ lock: $(VENV)/ready-test ## update the development lock file from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
 	$(BIN)/pip-compile --quiet --extra test --extra demo --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	  --no-header --no-annotate --output-file .ci/requirements.lock pyproject.toml
+	sed -i "1i # Versions that \`make\` installs; \`make lock\` updates this file from pyproject.toml." .ci/requirements.lock
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit

@@ -7,6 +7,7 @@ import pytest
 from dotenv import dotenv_values
 
 from e2e.compose import DIRECTORY, KILL, LESSEE, fingerprint
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
@@ -92,7 +93,8 @@ def test_down_removes_containers_volumes_and_networks(quickstart):
     kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
     assert all(quickstart.docker(*kind, "--quiet", "--filter", label) for kind in kinds)
     quickstart.compose("down", "--volumes")
-    assert not any(quickstart.docker(*kind, "--quiet", "--filter", label) for kind in kinds)
+    # The Engine may still be removing them.
+    eventually(lambda: not any(quickstart.docker(*kind, "--quiet", "--filter", label) for kind in kinds), "the end")
 
 
 def check_that_a_rotation_reaches_the_app(quickstart):

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from lessee.process import expiry_commands
+from support.programs.sidecar import PATIENCE
 
 PATHS = ("database/creds/simba", "secret/testing/db")
 
@@ -19,7 +20,7 @@ def said(caplog):
     def until_the_end():
         for thread in threading.enumerate():
             if thread.name == "lessee-expiry":
-                thread.join(10)
+                thread.join(PATIENCE)
         assert {record.fields["app"] for record in caplog.records} == {"web"}
         return [(record.getMessage(), record.fields) for record in caplog.records]
 

@@ -23,7 +23,6 @@ from support.servers.certificate_authority import Authority
 from support.servers.redis_server import Redis
 from support.servers.s3_server import S3Server
 
-TIMEOUT = 30.0
 POLICY = """
 path "secret/data/testing/*"     { capabilities = ["read"] }
 path "secret/metadata/testing/*" { capabilities = ["read", "list"] }
@@ -200,10 +199,10 @@ class ServerEnvironment:
         self.store = S3Server(folder, free_port(), users, self.pair)
         self._servers.callback(self.store.close)
         admin = dict(zip(("access_key_id", "secret_access_key"), self.keys["admin"], strict=True))
-        eventually(lambda: self.store.accepts(**admin), "the store", TIMEOUT)
+        eventually(lambda: self.store.accepts(**admin), "the store")
         self.admin = self.store.client(**admin)
         self.admin.create_bucket(Bucket="open")
-        eventually(self._is_warm, "a volume for the bucket", TIMEOUT)
+        eventually(self._is_warm, "a volume for the bucket")
 
     def _is_warm(self):
         # The first write to a bucket fails until it has a volume.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lessee.host.openbao import free_port
 from support.environments.breakages import CRITICAL, WARNING, Table
-from support.environments.server_environment import TIMEOUT
 from support.programs.sidecar import eventually
 from support.servers.detours import Detour
 from support.servers.s3_server import S3Server
@@ -100,7 +99,7 @@ def the_store_checks_no_signatures(env):
         store = S3Server(folder, free_port())
         stack.callback(store.close)
         keys = {"access_key_id": "any", "secret_access_key": secrets.token_hex(8)}
-        eventually(lambda: store.accepts(**keys), "the store", TIMEOUT)
+        eventually(lambda: store.accepts(**keys), "the store")
         with env.with_secret("storage/minio", endpoint=f"127.0.0.1:{store.port}"):
             yield
 
