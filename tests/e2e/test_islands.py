@@ -283,7 +283,8 @@ def test_swaps_and_floods_while_it_runs_concern_the_app_alone(web):
         attacker.join()
     web.until(lambda s: s["apps"]["web"]["fresh"] and s["apps"]["web"]["error"] is None)
     clear(directory)
-    shows(directory, "turn 19")
+    is_fresh_after_a_change(web, "last")
+    shows(directory, "last")
     assert web.stop() == 0
 
 

@@ -27,7 +27,7 @@ def foreign_writer(directory: int, *, own: bool, entry: os.stat_result | None = 
     directory such as /tmp is no problem: only its owner and that of an entry may rename the entry. Neither is the root
     of a mount, such as a Kubernetes emptyDir: the mount decides who reaches it.
 
-    `own`: no other user may write into the directory itself either. Otherwise a user is trusted as well whose directory,
+    `own`: no other user may write into the directory itself either. Otherwise a user is trusted too whose directory,
     or `entry` in this one, is in a directory that no other user may write to: root gave it to that user.
     """
     uid = os.geteuid()
