@@ -76,7 +76,7 @@ def test_a_mount_decides_who_may_write_into_it(memory):
     assert found(memory, own=True) is None
 
 
-def test_an_entry_in_a_shared_directory_belongs_to_whoever_made_it(place):
+def test_an_entry_in_a_shared_directory_belongs_to_the_user_that_made_it(place):
     place.chmod(0o1777)
     (place / "s").touch()
     assert found(place, own=False, entry=place / "s") is None
