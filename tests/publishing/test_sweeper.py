@@ -67,14 +67,14 @@ def test_nested_folders_are_removed_whatever_their_depth(memory, directory, dept
 
 
 def test_links_are_removed_and_not_followed(memory, directory):
-    (memory / "kept").mkdir()
-    (memory / "kept" / "x").touch()
+    (memory / "target").mkdir()
+    (memory / "target" / "x").touch()
     (memory / "gone").mkdir()
-    (memory / "gone" / "link").symlink_to(memory / "kept")
-    (memory / "top").symlink_to(memory / "kept")
+    (memory / "gone" / "link").symlink_to(memory / "target")
+    (memory / "top").symlink_to(memory / "target")
     sweep(["gone", "top"], directory, memory)
-    eventually(lambda: names(memory) == ["kept", "top"], "the end of it")
-    assert (memory / "kept" / "x").exists()
+    eventually(lambda: names(memory) == ["target", "top"], "the end of it")
+    assert (memory / "target" / "x").exists()
 
 
 def test_what_takes_too_long_is_left_and_reported(memory, directory, monkeypatch, caplog):
