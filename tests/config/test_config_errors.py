@@ -478,3 +478,44 @@ def test_a_signal_to_a_child_with_an_env_template_is_rejected():
             "and that of `env_template` may change; write `action: restart`"
         )
     ]
+
+
+# -- problems of single apps -----------------------------------------------------------------------------------------
+
+
+def parse_around_problems(text):
+    refused = {}
+    config = parse(text, source="lessee.yaml", environ={}, refused=refused)
+    return list(config.apps), {name: [str(problem) for problem in error.problems] for name, error in refused.items()}
+
+
+SIBLINGS = """
+environment: production
+apps:
+  good: {directory: /run/good, files: [{template: a}]}
+  typo: {directory: /run/typo, files: [{template: a}], mod: 0440}
+  late: {directory: /run/late, files: [{template: a, name: "/"}], mode: 9999}
+  same: {directory: /run/good, files: [{template: a}]}
+  none: {}
+"""
+
+
+REFUSED = ("typo", "late", "same", "none")
+
+
+def test_the_problems_of_single_apps_are_theirs_alone():
+    assert parse_around_problems(SIBLINGS) == (
+        ["good"],
+        {name: [line for line in problems(SIBLINGS) if f" apps.{name}." in line] for name in REFUSED},
+    )
+    assert parse_around_problems(VALID) == (["web"], {})
+
+
+def test_a_problem_that_concerns_all_is_reported_with_those_of_single_apps():
+    text = f"{SIBLINGS}\nvault: {{adress: x}}"
+    with pytest.raises(ConfigError) as caught:
+        parse_around_problems(text)
+    assert [str(problem) for problem in caught.value.problems] == problems(text)
+    for text in ("apps: []", "apps: 3"):
+        with pytest.raises(ConfigError):
+            parse_around_problems(text)

@@ -1,10 +1,13 @@
 """`lessee backup` that is killed, or reads a changing server, leaves only complete archives."""
 
+import fcntl
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -164,6 +167,26 @@ def test_verify_ended_by_a_signal_leaves_no_server(full, make, number):
     # A killed process removes nothing; the data in memory is encrypted, and its key is lost.
     assert folder.exists() == (number == signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_what_a_killed_verification_left_is_removed_by_the_next_one():
+    need(os.geteuid() == 0, "needs root, to change owners")
+    left, other, used, fresh = (Path(tempfile.mkdtemp(prefix="lessee-verify-", dir="/dev/shm")) for _ in range(4))
+    try:
+        for folder in (left, other, used):
+            (folder / "data").mkdir()
+            os.utime(folder, (0, 0))
+        os.chown(other, 12345, 12345)
+        lock = os.open(used, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with scratch_server():
+            assert [folder.exists() for folder in (left, other, used, fresh)] == [False, True, True, True]
+        os.close(lock)
+        with scratch_server():
+            assert not used.exists()
+    finally:
+        for folder in (left, other, used, fresh):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folders_of(process):

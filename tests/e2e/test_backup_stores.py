@@ -7,12 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
+from lessee.core.errors import WriteError
 from lessee.host.openbao import OpenBao
+from lessee.ops.backup.stores import save_lock
 from support.environments.backups import Backups, canary
+from support.needs import need
 from support.programs.sidecar import eventually
 from support.servers.s3_server import BUCKET, S3Bucket
 
@@ -176,6 +180,28 @@ def test_two_saves_do_not_run_concurrently(make):
         fcntl.flock(lock, fcntl.LOCK_EX)
         backups.backup("save", code=73, text="another `lessee backup save` is running")
     backups.backup("save")
+
+
+def test_a_lock_that_another_user_made_and_holds_is_named(make):
+    need(os.geteuid() == 0, "needs root, to change owners")
+    backups = make()
+    backups.save()
+    path = backups.archives / ".lessee-backup.lock"
+    os.chown(path, 12345, 12345)
+    with path.open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        backups.backup("save", code=73, text="uid 12345 made the lock file, and holds it")
+
+
+def test_another_user_s_lock_in_the_temporary_directory_stops_no_save(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "own").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
+    with (tmp_path / f".lessee-backup.lock-{os.getuid()}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        own, again = save_lock(None), save_lock(None)
+        with own, pytest.raises(WriteError, match="another `lessee backup save` is running"), again:
+            pass
 
 
 def test_leftovers_of_a_killed_save_are_removed_and_links_not_followed(make, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lessee.core.errors import UsageError
 from lessee.core.generation import File, Generation
 from lessee.publishing.publication import Publisher
 from lessee.publishing.reader import read_generation
@@ -143,3 +144,24 @@ print(*heavy.intersection(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", script, web], capture_output=True, check=True, text=True)
     assert done.stdout == "A=1\n\n"
+
+
+@pytest.mark.parametrize("target", ["/etc", "../other", "..", ".", "..lessee-1-0badcafe/..", "..2026_11_25", "\x1b[2J"])
+def test_a_live_link_that_leads_out_of_the_directory_is_not_followed(web, publish, target):
+    publish(**{"app.env": b"own"})
+    (web.parent / "other").mkdir()
+    (web.parent / "other" / "passwd").write_text("theirs")
+    (web / "..data").unlink()
+    (web / "..data").symlink_to(target)
+    with pytest.raises(UsageError, match=r"\.\.data does not belong to lessee") as caught:
+        read_generation(web, ["passwd"], timeout=0)
+    assert str(caught.value).isprintable()
+
+
+def test_a_link_in_the_place_of_the_live_generation_is_not_followed(web, publish):
+    publish(**{"app.env": b"own"})
+    live = web / (web / "..data").readlink()
+    live.rename(web / "..lessee-9-0badcafe")
+    live.symlink_to("/etc")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_generation(web, ["passwd"], timeout=0)

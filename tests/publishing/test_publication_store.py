@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from json import loads
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lessee.core.errors import WriteError
@@ -605,3 +606,50 @@ def test_killed_at_any_step_no_fallback_is_published_without_its_marker(memory, 
         codes.append(code)
     assert codes[-1] == 0
     assert len(seen) == 2
+
+
+# -- refused directories ---------------------------------------------------------------------------------------------
+
+
+def test_a_refused_directory_leaves_others_open_and_is_opened_once_it_can_be_used(memory):
+    good, bad = replace_name(app_at(memory / "good"), "good"), app_at(memory / "bad")
+    (memory / "bad").touch()
+    with life(memory, good) as (store, _):
+        assert store.open([good, bad], strict=False).keys() == set()
+        assert list(store.refused) == ["simba"]
+        for call in (lambda: store.reopen("simba"), lambda: store.stage(ONE), lambda: store.mark_ready("simba")):
+            with pytest.raises(WriteError, match="is not a directory"):
+                call()
+        assert store.reopen("good") is None
+        (memory / "bad").unlink()
+        assert store.reopen("simba") == AppRecovered("simba", None, notification_pending=False)
+        assert store.refused == {}
+        assert publish_new(store, ONE) == 1
+
+
+def test_an_app_with_a_refused_new_directory_publishes_to_its_old_one(memory):
+    with life(memory) as (store, _):
+        publish_new(store, ONE)
+        (memory / "new").touch()
+        assert store.open([app_at(memory / "new")], strict=False) == {}
+        assert list(store.refused) == ["simba"]
+        assert store.reopen("simba") is None
+        publish_new(store, TWO)
+        assert shown(memory / "app")[0] == contents(TWO)
+        (memory / "new").unlink()
+        assert store.reopen("simba").number is None
+        publish_new(store, THREE)
+        assert shown(memory / "new")[0] == contents(THREE)
+        assert shown(memory / "app")[0] == contents(TWO)
+
+
+def test_if_every_directory_is_refused_the_first_reason_is_raised(memory):
+    with life(memory) as (store, _):
+        store.open([])
+        (memory / "bad").touch()
+        with pytest.raises(WriteError, match="is not a directory"):
+            store.open([app_at(memory / "bad")], strict=False)
+
+
+def replace_name(app, name):
+    return msgspec.structs.replace(app, name=name)

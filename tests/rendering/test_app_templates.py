@@ -230,3 +230,14 @@ def test_another_environment_has_another_fingerprint():
     ]
     assert len({one.fingerprint for one in [plain, *others]}) == len(others) + 1
     assert plain.fingerprint == Generation("web", (file,)).fingerprint
+
+
+def test_an_app_with_a_wrong_template_can_be_left_out():
+    parsed = config("{template: a.j2}, {template: b.j2}", "  other: {directory: /run/other, files: [{template: c.j2}]}")
+    load = {"a.j2": "{{ x", "b.j2": "{{ y", "c.j2": "fine"}.__getitem__
+    refused = {}
+    assert list(compile_apps(parsed, Compiler(load, path_scope_of(parsed)), refused=refused)) == ["other"]
+    assert [len(error.problems) for error in refused.values()] == [2]
+    with pytest.raises(TemplateError) as caught:
+        compile_apps(parsed, Compiler(load, path_scope_of(parsed)))
+    assert str(caught.value) == str(refused["web"])

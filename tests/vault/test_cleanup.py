@@ -25,7 +25,7 @@ def tokens(bao):
 def end(proxy, tokens, patience):
     block = {"address": proxy.address, "auth": {"method": "approle", "role_id": "ended"}}
     vault = parse(json.dumps({"vault": block}), source="lessee.yaml", environ={}).vault
-    return revoke_all(vault, {}, tokens, [], deadline=time.monotonic() + patience)
+    return revoke_all(vault, [vault], {}, tokens, [], deadline=time.monotonic() + patience)
 
 
 def test_all_tokens_are_revoked_and_one_that_has_ended_already_is_no_error(bao, proxy, tokens):

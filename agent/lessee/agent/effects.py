@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lessee.config import App
+from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 class PublicationStore(Protocol):
     """Where generations are published. Methods that write raise WriteError."""
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]: ...
+    @property
+    def refused(self) -> Mapping[str, WriteError]: ...
+
+    def open(self, apps: Iterable[App], *, strict: bool = True) -> Mapping[str, AppRecovered]: ...
+
+    def reopen(self, app: str) -> AppRecovered | None: ...
 
     def stage(self, generation: Generation) -> Path | None: ...
 

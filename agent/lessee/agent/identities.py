@@ -1,11 +1,8 @@
 """The identities of the agent: one for each way to log in, and those of before that still have leases to revoke."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-
-import msgspec
 
 from lessee.agent.effects import Effects
 from lessee.agent.identity import Identity, key_of
@@ -13,8 +10,10 @@ from lessee.agent.machine.apps.recovery import hand_over
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.leases.consumers import is_settled
 from lessee.agent.machine.leases.release import is_everything_revoked
+from lessee.agent.stored_vaults import stored_vaults
 from lessee.config import Config, LastKnownGoodFallback, Vault
 from lessee.core.consumers import instance_name, metadata_path
+from lessee.core.errors import LesseeError
 from lessee.core.immutable import replace
 from lessee.core.paths import Need
 from lessee.host.clock import boot_time
@@ -40,6 +39,7 @@ class Identities:
         notifies: bool,
         all_apps: bool,
         stays: bool,
+        strict: bool,
         post: Callable[[str, ev.Event], None],
     ) -> None:
         """`post` takes an event for the identity with this key. For the others see `Agent`."""
@@ -48,6 +48,8 @@ class Identities:
         self._notifies = notifies
         self._all_apps = all_apps
         self._stays = stays
+        self._strict = strict
+        self._refused: Mapping[str, LesseeError] = {}
         self._post = post
         self._identities: dict[str, Identity] = {}
         self._event_source = ev.EventSourceChanged(live=False)
@@ -65,20 +67,29 @@ class Identities:
         self._subscriber_key = key_of(config.vault) if events is not None and events.vault else None
         if events is not None and not self._event_source.poll_interval:
             self._event_source = replace(self._event_source, poll_interval=events.poll_interval, jitter=events.jitter)
-        recovered = self._effects.publication_store.open(config.apps.values())
+        recovered = self._effects.publication_store.open(config.apps.values(), strict=self._strict)
+        self._refused = project.refused
         self._effects.redactor.allow(project.text)
         self._hide_fallback_variables(config)
         before = {name: app for identity in self for name, app in identity.state.apps.items()}
         # The status describes the first one at its top level: that of the top-level block, if an app uses it.
         vaults = sorted((app.vault for app in config.apps.values()), key=lambda vault: vault != config.vault)
-        for vault in [*vaults, *self._stored_vaults()]:
+        # The leases of a refused app are retained, and renewed.
+        vaults += [app.vault for app in project.refused_apps.values()]
+        for vault in vaults:
             self._add(vault)
+        self._add_stored(vaults)
         # First those that serve an app, so that there is no moment at which no identity serves a moved app.
         keys = {name: key_of(app.vault) for name, app in config.apps.items()}
         serving = set(keys.values())
         for identity in sorted(self, key=lambda one: one.key not in serving):
             self._configure(identity, project, keys, recovered, before)
             self.update(identity)
+
+    @property
+    def refused(self) -> Mapping[str, LesseeError]:
+        """Why some apps are not served as they are configured, or not at all."""
+        return {**self._refused, **self._effects.publication_store.refused}
 
     def set_event_source(self, event: ev.EventSourceChanged) -> None:
         """The event source is available from now on, or is not."""
@@ -132,21 +143,32 @@ class Identities:
                 if self._stays and (missing := [name for name in names if name not in known]):
                     log("warning", "fallback variables not set", app=app.name, names=", ".join(missing))
 
-    def _stored_vaults(self) -> Iterable[Vault]:
-        """The logins of identities that a previous run stored, and whose leases may still have to be revoked."""
-        for block in self._effects.state_store.identities().values() if self._all_apps else ():
-            with suppress(msgspec.MsgspecError):  # Another version of lessee stored it: its leases expire.
-                yield msgspec.json.decode(block, type=Vault)
-
     def _add(self, vault: Vault) -> None:
         key = key_of(vault)
-        if key not in self._identities:
+        if key in self._identities:
+            self._identities[key].allow_login()
+        else:
             if names := credential_variables(vault.auth):
                 # Only CI jobs log in with variables.
                 from lessee.process.spawn import hide_variables  # noqa: PLC0415
 
                 hide_variables(names)
             self._identities[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
+
+    def _add_stored(self, configured: Collection[Vault]) -> None:
+        """Add the identities that a previous run stored, and whose leases may still have to be revoked."""
+        for key, vault in stored_vaults(self._effects.state_store).items() if self._all_apps else ():
+            if key not in self._identities:
+                log(
+                    "info",
+                    "earlier identity found",
+                    vault=vault.address,
+                    note="it revokes its leases, and does not log in",
+                )
+                post = partial(self._post, key)
+                self._identities[key] = Identity(
+                    vault, self._effects, seed=self._seed, post=post, configured=configured
+                )
 
     def _configure(
         self,
@@ -171,7 +193,8 @@ class Identities:
                 events.append(_without_rollback(recovered[name]) if has_environment else recovered[name])
             elif name not in identity.apps and name in before:
                 events.append(hand_over(name, before[name]))
-        identity.configure(apps, specs, all_apps.keys() - apps.keys(), [*events, self._event_source_of(identity)])
+        other_apps = (all_apps.keys() | project.refused.keys()) - apps.keys()
+        identity.configure(apps, specs, other_apps, [*events, self._event_source_of(identity)])
 
     def _spec(self, compiled_app: CompiledApp) -> AppSpec:
         app = compiled_app.app

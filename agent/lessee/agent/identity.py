@@ -24,7 +24,7 @@ from lessee.protocol.app_spec import AppSpec
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, Rendering, render
 from lessee.telemetry.logs import log
-from lessee.vault.client_factory import create_client
+from lessee.vault.client_factory import allow_login, create_client, create_revoker
 
 if TYPE_CHECKING:
     from lessee.agent.app_tasks import AppTasks
@@ -37,8 +37,14 @@ Post = Callable[[ev.Event], None]
 class Identity:
     """Takes events, steps its machine, and obeys. Everything but the requests to Vault runs in the loop's thread."""
 
-    def __init__(self, vault: Vault, effects: Effects, *, seed: int, post: Post) -> None:
-        """`post` takes events from other threads, which the loop then passes to `take`."""
+    def __init__(
+        self, vault: Vault, effects: Effects, *, seed: int, post: Post, configured: Collection[Vault] | None = None
+    ) -> None:
+        """`post` takes events from other threads, which the loop then passes to `take`.
+
+        `configured`: only a record in `state_dir` names this Vault, and the configuration names these. Such an identity
+        revokes what it has, and never logs in.
+        """
         self.vault = vault
         self.key = key_of(vault)
         self.apps: Mapping[str, App] = {}
@@ -51,7 +57,11 @@ class Identity:
         self._state_store = effects.state_store
         self._redactor = effects.redactor
         self._post = post
-        self._client = create_client(vault, effects.environ, post, boot_time)
+        self._may_log_in = configured is None
+        if configured is None:
+            self._client = create_client(vault, effects.environ, post, boot_time)
+        else:
+            self._client = create_revoker(vault, configured, effects.environ, post, boot_time)
         self._tracer = effects.tracing.tracer(self.key[:8]) if effects.tracing is not None else None
         self.state = start(seed ^ int(self.key[:16], 16))
         self.wake_at = wake_at(self.state)
@@ -98,6 +108,12 @@ class Identity:
         leases += [lease for event in events if isinstance(event, ev.LeasesRecovered) for lease in event.leases]
         moved_apps = frozenset(name for lease in leases for name in lease.apps if name in other_apps)
         self.take([ev.Configured(specs, moved_apps), *events])
+
+    def allow_login(self) -> None:
+        """The configuration names this Vault again."""
+        if not self._may_log_in:
+            self._may_log_in = True
+            allow_login(self._client, self.vault, self._effects.environ)
 
     def release(self, settled: Collection[str]) -> None:
         """The readers of these apps use no lease of this identity any more."""
@@ -193,9 +209,9 @@ class Identity:
             case cmd.SaveSnapshot():
                 return self._fallback_renderer.save_snapshot(self.apps[command.app], command)
             case cmd.RunCheck():
-                return self._app_tasks.check(self.apps[command.app], command)
+                return self._reopen(command) or self._app_tasks.check(self.apps[command.app], command)
             case cmd.Publish():
-                return self._publish(command)
+                return self._reopen(command) or self._publish(command)
             case cmd.Notify():
                 return self._app_tasks.notify(self.apps[command.app], command)
             case cmd.Probe():
@@ -237,6 +253,13 @@ class Identity:
             return ev.RenderFailed(command.app, command.job, str(exc))
         self._renderings[command.app] = rendering
         return ev.Rendered(command.app, command.job, rendering.generation)
+
+    def _reopen(self, command: cmd.RunCheck | cmd.Publish) -> ev.Event | None:
+        """If the app's directory was refused: what is in it, once it can be used."""
+        try:
+            return self._publication_store.reopen(command.app)
+        except LesseeError as exc:
+            return ev.PublishFailed(command.app, command.job, str(exc))
 
     def _publish(self, command: cmd.Publish) -> ev.Event:
         generation = command.generation

@@ -3,8 +3,11 @@
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from lessee.agent.effects import Effects
 from lessee.agent.identities import Identities
@@ -16,6 +19,8 @@ from lessee.agent.machine.state import State
 from lessee.agent.machine.status.view import status as status_of
 from lessee.config import Config
 from lessee.core.change_events import Change
+from lessee.core.errors import LesseeError, TemplateError
+from lessee.core.immutable import replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import Project, load, stamp
@@ -67,8 +72,11 @@ class Agent:
         notifies: bool = True,
         all_apps: bool = True,
         stays: bool = True,
+        strict: bool = False,
     ) -> None:
         """`seed`: of all random numbers. `notifies` False: no app is notified. Raises WriteError.
+
+        `strict`: an app that is refused, now or at a reload, is an error of the agent.
 
         `all_apps` False: the project contains only some of the apps, so stored state of others is left alone.
         `stays` False: the agent uses no fallback, because it stops before it could replace the files.
@@ -78,8 +86,11 @@ class Agent:
         self._supervisor = effects.supervisor
         self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._identities = Identities(
-            effects, seed=seed, notifies=notifies, all_apps=all_apps, stays=stays, post=self._post
+            effects, seed=seed, notifies=notifies, all_apps=all_apps, stays=stays, strict=strict, post=self._post
         )
+        self._ends_at_refusal = strict and effects.supervisor is None
+        self._refusal: LesseeError | None = None
+        """With `strict`: why an app was refused at a reload."""
         self._last_iteration_at = boot_time()
         self._config_reloader = ConfigReloader()
         self._event_listener: EventListener | None = None
@@ -88,6 +99,7 @@ class Agent:
         if effects.supervisor is not None:
             effects.supervisor.owner = self
         self._identities.configure(project)
+        _log_refused(project)
 
     # What other threads may call.
 
@@ -139,6 +151,7 @@ class Agent:
             wall_time(),
             environment=self._project.config.environment,
             reload_error=self._config_reloader.error,
+            refused={name: str(error) for name, error in self._identities.refused.items()},
         )
         if self._event_listener is None:
             return {**status, "events": None}
@@ -155,6 +168,7 @@ class Agent:
 
     def watch_with(self, watcher: Watcher) -> None:
         """Reload the configuration when one of its files changes."""
+        self._config_reloader.is_partial = bool(self._project.refused)
         self._config_reloader.watch_with(watcher, self._project.stamps)
 
     def set_event_listener(self, listener: "EventListener") -> None:
@@ -164,7 +178,7 @@ class Agent:
     def run(self, result: Callable[[Sequence[State]], _T | None], timeout: float | None = None) -> _T | None:
         """Run the loop until `result` returns something; None when stopped, or after `timeout` seconds.
 
-        Raises TemplateError if a template that was not prepared cannot be compiled.
+        Raises LesseeError if an app is refused at a reload, and the agent is strict.
         """
         deadline = boot_time() + timeout if timeout is not None else float("inf")
         while (value := result(self.states)) is None:
@@ -183,6 +197,8 @@ class Agent:
             if _Request.RELOAD in messages:
                 stamps = {path: stamp(path) for path in self._project.stamps}
                 self._config_reloader.reload(stamps, self._apply_edits)
+                if self._refusal is not None:
+                    raise self._refusal
         return value
 
     def _supervisor_wakes_at(self) -> float:
@@ -233,7 +249,8 @@ class Agent:
     def _receive(self, wait: float) -> list[_Message]:
         # While Vault works on the first responses, there is time to compile the templates.
         while self._inbox.empty() and (template := next(self._unprepared, None)) is not None:
-            template.prepare()
+            with suppress(TemplateError):  # The rendering has the same error, which is that app's alone.
+                template.prepare()
         messages: list[_Message] = []
         try:
             messages.append(self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait())
@@ -262,9 +279,20 @@ class Agent:
 
     def _apply_edits(self) -> Stamps:
         project = self._load()
-        self._identities.configure(project)
+        if self._ends_at_refusal and project.refused:
+            self._refusal = next(iter(project.refused.values()))
+            return self._project.stamps
+        project = _with_previous(project, self._project)
+        try:
+            self._identities.configure(project)
+        except LesseeError as exc:
+            self._refusal = exc if self._ends_at_refusal else None
+            raise
         _log_settings_that_need_a_restart(self._project, project)
+        if project.refused != self._project.refused:
+            _log_refused(project)
         self._project = project
+        self._config_reloader.is_partial = bool(project.refused)
         log("info", "configuration reloaded", apps=", ".join(project.config.apps))
         return project.stamps
 
@@ -272,7 +300,26 @@ class Agent:
         child = self._supervisor is not None
         only = next(iter(self._project.config.apps)) if child else None
         respawns = self._supervisor is not None and self._supervisor.respawns
-        return load(self._project.path, self._environ, only=only, for_child=child, respawns=respawns)
+        return load(self._project.path, self._environ, only=only, for_child=child, respawns=respawns, refuses_apps=True)
+
+
+def _with_previous(project: Project, previous: Project) -> Project:
+    """The edited project, in which a refused app retains its previous settings and templates."""
+    retained = project.refused.keys() & previous.config.apps.keys()
+    if not retained:
+        return project
+    apps = project.config.apps | {name: previous.config.apps[name] for name in sorted(retained)}
+    compiled_apps = {**project.compiled_apps, **{name: previous.compiled_apps[name] for name in retained}}
+    # A template that is back in its previous form repairs the app too.
+    stamps = {**previous.stamps, **project.stamps}
+    config = msgspec.structs.replace(project.config, apps=apps)
+    return replace(project, config=config, compiled_apps=compiled_apps, stamps=stamps)
+
+
+def _log_refused(project: Project) -> None:
+    for name, error in project.refused.items():
+        note = "its previous settings stay in force" if name in project.config.apps else "it gets no files"
+        log("error", "app refused", app=name, reason=str(error), note=note)
 
 
 def _log_settings_that_need_a_restart(old: Project, new: Project) -> None:

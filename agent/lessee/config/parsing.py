@@ -21,6 +21,7 @@ from lessee.config.notification import resolve_check, resolve_notify, resolve_re
 from lessee.config.rotation import check_rotation
 from lessee.config.setup import check_setup
 from lessee.config.status import resolve_listener
+from lessee.core.errors import ConfigError
 
 _T = TypeVar("_T")
 _MODE = 0o440  # Readable by owner and group.
@@ -35,12 +36,14 @@ def parse(
     for_child: bool = False,
     environment: str | None = None,
     blocks: Collection[str] = (),
+    refused: dict[str, ConfigError] | None = None,
 ) -> Config:
     """The configuration, with all defaults filled in.
 
     `source` is the name of the file in errors. `for_child`: `lessee exec` reads the file. `environment` overrides the
-    file's. `blocks` are the operator blocks that the command uses: only in these, variables are expanded. Raises
-    ConfigError with all problems of the file, in the order of their lines.
+    file's. `blocks` are the operator blocks that the command uses: only in these, variables are expanded.
+    `refused` receives the problems of single apps, which are then missing in the result; by default they are problems
+    of the file. Raises ConfigError with all problems of the file, in the order of their lines.
     """
     problems = Problems(source)
     reader = Reader(problems, environ, blocks)
@@ -54,6 +57,9 @@ def parse(
         check_monitor(file.monitor, problems)
     if "rotation" in blocks:
         check_rotation(resolved, problems)
+    if refused is not None:
+        refused.update(problems.take_apps())
+        resolved = replace(resolved, apps={name: app for name, app in resolved.apps.items() if name not in refused})
     problems.raise_all()
     return resolved
 

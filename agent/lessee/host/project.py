@@ -10,7 +10,7 @@ import msgspec
 from lessee.config import App, Child, Config, Notify, SecretsFallback, VariablesFallback
 from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
@@ -29,6 +29,10 @@ class Project(ImmutableStruct, frozen=True):
     compiled_apps: Mapping[str, CompiledApp]
     stamps: Mapping[str, "Stamp"]
     """The stamps of the configuration and all templates by path, taken just before each was read."""
+    refused: Mapping[str, LesseeError] = {}
+    """Why some apps of the file are missing in `config`, by name."""
+    refused_apps: Mapping[str, App] = {}
+    """Those of them whose settings are valid, but not their templates."""
 
 
 Stamp = tuple[int, ...] | None
@@ -79,7 +83,7 @@ def app_of(config: Config, name: str, path: Path) -> App:
     return config.apps[name]
 
 
-def load(
+def load(  # noqa: PLR0913  # Each command sets two or three of them.
     path: Path,
     environ: Mapping[str, str],
     *,
@@ -89,8 +93,11 @@ def load(
     respawns: bool = False,
     environment: str | None = None,
     blocks: Collection[str] = (),
+    refuses_apps: bool = False,
 ) -> Project:
     """Read and compile all apps, or `only` one. Raises ConfigError or TemplateError, which list all problems.
+
+    `refuses_apps`: a problem of some apps alone is in the result; it is raised only if no other app is left.
 
     `for_child`: `lessee exec` starts a child, which gets what `env_template` renders; without one, `env_template` is
     ignored. `respawns`: a restart of the child is the default notification. `prepare` is that of `compile_apps`,
@@ -98,9 +105,22 @@ def load(
     """
     stamps = {str(path): stamp(str(path))}
     text = text_of(path)
-    config = parse(text, source=path.name, environ=environ, for_child=for_child, environment=environment, blocks=blocks)
+    invalid: dict[str, ConfigError] | None = {} if refuses_apps else None
+    config = parse(
+        text,
+        source=path.name,
+        environ=environ,
+        for_child=for_child,
+        environment=environment,
+        blocks=blocks,
+        refused=invalid,
+    )
+    if invalid and only in invalid:
+        raise invalid[only]
+    if invalid and not config.apps:
+        raise ConfigError(problem for error in invalid.values() for problem in error.problems)
     if only is not None:
-        config = _with(config, {only: app_of(config, only, path)})
+        config, invalid = _with(config, {only: app_of(config, only, path)}), invalid and {}
     if not for_child:
         config = _with(
             config, {name: msgspec.structs.replace(app, env_template=None) for name, app in config.apps.items()}
@@ -113,9 +133,34 @@ def load(
         stamps[os.path.join(folder, name)] = None  # noqa: PTH118  # A Path takes as long as the file itself.
         return template_of(folder, name, stamps)
 
-    compiled_apps = compile_apps(config, Compiler(template, path_scope_of(config)), prepare=prepare)
-    _check_fallbacks(compiled_apps.values())
-    return Project(path, config, text, compiled_apps, stamps)
+    broken: dict[str, TemplateListError] | None = {} if refuses_apps else None
+    compiler = Compiler(template, path_scope_of(config))
+    compiled_apps = compile_apps(config, compiler, prepare=prepare, refused=broken)
+    if broken is None or invalid is None:
+        _check_fallbacks(compiled_apps.values())
+        return Project(path, config, text, compiled_apps, stamps)
+    for name, compiled_app in compiled_apps.items():
+        try:
+            _check_fallbacks([compiled_app])
+        except TemplateListError as exc:
+            broken[name] = exc
+    if not broken and not invalid:
+        return Project(path, config, text, compiled_apps, stamps)
+    if config.apps.keys() == broken.keys():
+        raise TemplateListError(problem for error in broken.values() for problem in error.problems)
+    return without_apps(Project(path, config, text, compiled_apps, stamps, invalid), broken)
+
+
+def without_apps(project: Project, refused: Mapping[str, LesseeError]) -> Project:
+    """The project without these apps, which are refused for the given reasons."""
+    config = project.config
+    return replace(
+        project,
+        config=_with(config, {name: app for name, app in config.apps.items() if name not in refused}),
+        compiled_apps={name: app for name, app in project.compiled_apps.items() if name not in refused},
+        refused={**project.refused, **refused},
+        refused_apps={**project.refused_apps, **{name: config.apps[name] for name in refused}},
+    )
 
 
 def with_restarted_child(app: App) -> App:

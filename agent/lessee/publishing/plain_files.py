@@ -19,6 +19,11 @@ from lessee.publishing.generations import OWN_PREFIX, check_names, check_no_dire
 class OneShotPublicationStore:
     """The parts of a publication store that do nothing where no app is notified and no generation replaced."""
 
+    refused: Mapping[str, WriteError] = {}
+
+    def reopen(self, app: str) -> None:
+        """No directory is refused before its files are written."""
+
     def roll_back(self, app: str, to: int, *, failed_fingerprint: str, notify: bool) -> None:
         """Always fails, as no earlier generation exists. Raises WriteError."""
         del failed_fingerprint, notify
@@ -48,8 +53,9 @@ class PlainPublicationStore(OneShotPublicationStore):
         self._by_app = by_app
         self._staged: dict[str, Callable[[], object]] = {}
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]:
+    def open(self, apps: Iterable[App], *, strict: bool = True) -> Mapping[str, AppRecovered]:
         """Recovers nothing: existing files are overwritten."""
+        del strict
         return {app.name: AppRecovered(app.name, None, notification_pending=False) for app in apps}
 
     def stage(self, generation: Generation) -> Path:

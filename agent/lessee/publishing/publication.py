@@ -1,9 +1,9 @@
 """Publishes generations in an app's directory: readers see the next one in a single step."""
 
+import errno
 import os
-import re
-import shutil
 import stat
+import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,25 +15,31 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import (
     check_writers,
     chown,
-    entries,
     open_directory,
     open_subdirectory,
     translate_write_errors,
 )
 from lessee.host.mounts import is_memory, refuse_disk
 from lessee.publishing.generations import (
+    FOLDER,
+    MAX_ENTRIES,
     OWN_PREFIX,
     check_names,
     check_no_directories,
     directory_mode,
     holds_exactly,
+    list_entries,
     read_file,
     write_file,
 )
+from lessee.publishing.sweeper import is_folder, remove_quickly, sweep
 
 _LIVE = "..data"
 _TEMPORARY_LINK = f"{OWN_PREFIX}link"
-_FOLDER = re.compile(r"\.\.lessee-([0-9]+)-[0-9a-f]{8}")
+_MAX_MARKER = 4096
+_MAX_SHOWN = 80
+_QUICK_SWEEP = 0.05
+"""Seconds for the removal of leftovers at the start, before the rest is removed in the background."""
 
 
 class LiveGeneration(ImmutableStruct, frozen=True):
@@ -87,9 +93,7 @@ class Publisher:
             kept = [folder for number, folder in self._folders().items() if number in keep]
             if live is not None:
                 kept.append(live.folder)
-            for entry in entries(self._fd):
-                if entry.startswith(OWN_PREFIX) and entry not in kept:
-                    self._remove(entry)
+            self._sweep(entry for entry in self._entries() if entry.startswith(OWN_PREFIX) and entry not in kept)
             names = self._names(live)
             self._link(names)
             self._unlink_except(names)
@@ -102,7 +106,7 @@ class Publisher:
             if live is None:
                 return {}
             with open_subdirectory(live.folder, self._fd) as folder:
-                return {name: read_file(name, folder) for name in entries(folder)}
+                return {name: read_file(name, folder) for name in list_entries(folder, MAX_ENTRIES) or ()}
 
     def stage(self, generation: Generation, *, force: bool = False) -> StagedGeneration | None:
         """Write the generation into a folder of its own; None where the live one is equal, unless `force`.
@@ -115,7 +119,7 @@ class Publisher:
             live = self.live()
             if live is not None and not force and self._is_same(live, generation):
                 return None
-            check_no_directories(names, self._fd, self._path)
+            check_no_directories(names, self._fd, self._path, MAX_ENTRIES)
             self._last_number = number = max(self._last_number, *self._folders(), 0) + 1
             folder = f"{OWN_PREFIX}{number}-{os.urandom(4).hex()}"
             try:
@@ -166,7 +170,7 @@ class Publisher:
                 if self.has_marker():
                     os.unlink(MARKER, dir_fd=self._fd)
                 return
-            check_no_directories([MARKER], self._fd, self._path)
+            check_no_directories([MARKER], self._fd, self._path, MAX_ENTRIES)
             temporary = f"{OWN_PREFIX}mark"
             self._remove(temporary)
             file = File(MARKER, content, 0o444, *self._owner)
@@ -182,7 +186,7 @@ class Publisher:
     def read_marker(self) -> bytes:
         """The content of `.degraded`; empty where it does not exist."""
         with translate_write_errors(self._path):
-            return read_file(MARKER, self._fd) if self.has_marker() else b""
+            return read_file(MARKER, self._fd, _MAX_MARKER) if self.has_marker() else b""
 
     def numbers(self) -> Collection[int]:
         """The numbers of all generations on the disk, live or not."""
@@ -205,16 +209,20 @@ class Publisher:
             return None
         except OSError:
             target = "not a link"
-        match = _FOLDER.fullmatch(target)
+        match = FOLDER.fullmatch(target)
         if match is None:
-            what = f"{_LIVE} does not belong to lessee ({target})"
+            what = f"{_LIVE} does not belong to lessee ({ascii(target[:_MAX_SHOWN])[1:-1]})"
             raise WriteError(what, where=str(self._path), todo="give lessee a directory of its own")
-        with suppress(FileNotFoundError), open_subdirectory(target, self._fd):
-            return LiveGeneration(int(match[1]), target)
-        return None
+        try:
+            with open_subdirectory(target, self._fd):
+                return LiveGeneration(int(match[1]), target)
+        except OSError as exc:
+            if exc.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}:
+                raise
+            return None  # An app that owns its directory may have put a file or a link there.
 
     def _folders(self) -> dict[int, str]:
-        matches = map(_FOLDER.fullmatch, entries(self._fd))
+        matches = map(FOLDER.fullmatch, self._entries())
         return {int(match[1]): match[0] for match in matches if match is not None}
 
     def _activate(self, folder: str, names: Collection[str]) -> None:
@@ -238,7 +246,7 @@ class Publisher:
         if live is None:
             return frozenset()
         with open_subdirectory(live.folder, self._fd) as folder:
-            return entries(folder)
+            return list_entries(folder, MAX_ENTRIES) or frozenset()
 
     def _is_same(self, live: LiveGeneration, generation: Generation) -> bool:
         with open_subdirectory(live.folder, self._fd) as folder:
@@ -262,8 +270,8 @@ class Publisher:
 
     def _link(self, names: Iterable[str]) -> None:
         """Replace whatever has one of the names by a link to the live file."""
-        check_no_directories(names, self._fd, self._path)
-        taken = entries(self._fd)
+        taken = self._entries()
+        check_no_directories(names, self._fd, self._path, MAX_ENTRIES)
         for name in names:
             if name not in taken:
                 with suppress(FileExistsError):  # It was created meanwhile, and is replaced below.
@@ -274,14 +282,38 @@ class Publisher:
                 os.rename(_TEMPORARY_LINK, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def _unlink_except(self, names: Iterable[str]) -> None:
-        for entry in entries(self._fd).difference(names):
+        for entry in self._entries().difference(names):
             if self._is_own_link(entry):
                 os.unlink(entry, dir_fd=self._fd)
 
+    def _entries(self) -> frozenset[str]:
+        """The names in the directory. Raises WriteError if there are too many for a publication to be quick."""
+        names = list_entries(self._fd, MAX_ENTRIES)
+        if names is None:
+            what = f"the directory has more than {MAX_ENTRIES} entries"
+            raise WriteError(what, where=str(self._path), todo="remove what does not belong to lessee")
+        return names
+
     def _remove(self, entry: str) -> None:
+        """Remove an entry. A folder that the app has filled is removed in the background."""
         with suppress(FileNotFoundError):
-            status = os.stat(entry, dir_fd=self._fd, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                shutil.rmtree(entry, dir_fd=self._fd)
-            else:
+            if not is_folder(entry, self._fd):
                 os.unlink(entry, dir_fd=self._fd)
+            elif not remove_quickly(entry, self._fd):
+                sweep([entry], self._fd, self._path)
+
+    def _sweep(self, leftovers: Iterable[str]) -> None:
+        """Remove these entries; what takes long, or belongs to another user, in the background."""
+        deadline = time.monotonic() + _QUICK_SWEEP
+        slow = [entry for entry in leftovers if time.monotonic() >= deadline or not self._is_swept(entry)]
+        if slow:
+            sweep(slow, self._fd, self._path)
+
+    def _is_swept(self, entry: str) -> bool:
+        try:
+            if is_folder(entry, self._fd):
+                return remove_quickly(entry, self._fd)
+            os.unlink(entry, dir_fd=self._fd)
+        except OSError:
+            return False
+        return True

@@ -17,6 +17,7 @@ from lessee.publishing import publication_record
 from lessee.publishing.publication import Publisher, StagedGeneration
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore
+from lessee.telemetry.logs import log
 
 
 class PublicationStore:
@@ -25,43 +26,97 @@ class PublicationStore:
     def __init__(self, state_store: StateStore) -> None:
         self._state_store = state_store
         self._directories: dict[str, _AppDirectory] = {}
+        self._refused: dict[str, tuple[App, WriteError]] = {}
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]:
+    def open(self, apps: Iterable[App], *, strict: bool = True) -> Mapping[str, AppRecovered]:
         """Open the directories of these apps, close all others, and return what each newly opened directory holds.
 
-        It removes what a killed agent left there, and finishes an interrupted rollback. After a WriteError the same
+        It removes what a killed agent left there, and finishes an interrupted rollback. A directory that cannot be used
+        is that app's problem alone, see `refused`: its earlier directory stays open, and `reopen` tries again. Raises
+        WriteError if no directory at all can be used, or with `strict` for the first that cannot; then the same
         directories are open as before.
         """
         opened: dict[str, _AppDirectory] = {}
         recovered: dict[str, AppRecovered] = {}
+        refused: dict[str, tuple[App, WriteError]] = {}
         before = self._directories.values()
         try:
             for app in apps:
                 known = self._directories.get(app.name)
                 if known is not None and known.fits(app):
                     opened[app.name] = known
-                else:
-                    opened[app.name] = _AppDirectory(app)
-                    recovered[app.name] = self._recover(opened[app.name])
+                    continue
+                try:
+                    opened[app.name], recovered[app.name] = self._open(app)
+                except WriteError as exc:
+                    if strict:
+                        raise
+                    refused[app.name] = app, exc
+                    if known is not None:
+                        opened[app.name] = known
         except BaseException:
             for directory in opened.values():
                 if directory not in before:
                     directory.publisher.close()
             raise
+        if refused and not opened:
+            raise next(iter(refused.values()))[1]
+        for name, (_, error) in refused.items():
+            log("error", "app refused", app=name, reason=str(error), note="the agent tries again with each generation")
         closing = [directory for directory in before if directory not in opened.values()]
-        self._directories = opened
+        self._directories, self._refused = opened, refused
         for directory in closing:
-            with suppress(WriteError):
-                directory.discard()
-            directory.publisher.close()
+            directory.close()
         return recovered
+
+    @property
+    def refused(self) -> Mapping[str, WriteError]:
+        """Why the directories of these apps are not in use."""
+        return {name: error for name, (_, error) in self._refused.items()}
+
+    def reopen(self, app: str) -> AppRecovered | None:
+        """Try again to open a refused directory; return what it holds, or None if its app uses another one.
+
+        Raises WriteError where the app has none.
+        """
+        if app not in self._refused:
+            return None
+        settings = self._refused[app][0]
+        try:
+            directory, recovered = self._open(settings)
+        except WriteError as exc:
+            self._refused = {**self._refused, app: (settings, exc)}
+            if app in self._directories:
+                return None
+            raise
+        log("info", "app accepted", app=app, directory=settings.directory)
+        self._refused = {name: value for name, value in self._refused.items() if name != app}
+        earlier = self._directories.get(app)
+        self._directories = {**self._directories, app: directory}
+        if earlier is not None:
+            earlier.close()
+        return recovered
+
+    def _open(self, app: App) -> "tuple[_AppDirectory, AppRecovered]":
+        directory = _AppDirectory(app)
+        try:
+            return directory, self._recover(directory)
+        except BaseException:
+            directory.publisher.close()
+            raise
+
+    def _directory(self, app: str) -> "_AppDirectory":
+        """The open directory of an app. Raises WriteError if it is refused."""
+        if app not in self._directories and app in self._refused:
+            raise self._refused[app][1]
+        return self._directories[app]
 
     def stage(self, generation: Generation) -> Path | None:
         """Write the files where no reader sees them, and return their folder; None where readers see the same already.
 
         It discards what was staged for this app before.
         """
-        directory = self._directories[generation.app]
+        directory = self._directory(generation.app)
         directory.discard()
         # No file holds the environment: only its fingerprint tells one from another.
         force = generation.environ is not None and self._record(directory).fingerprint != generation.fingerprint
@@ -80,7 +135,7 @@ class PublicationStore:
         probed and what to roll back to (`probe`), and that its source is a `fallback`. A fallback has a marker file
         until another generation replaces it.
         """
-        directory = self._directories[generation.app]
+        directory = self._directory(generation.app)
         fingerprint = generation.fingerprint
         if directory.staged is None or directory.staged[0] != fingerprint:
             self.stage(generation)
@@ -112,7 +167,7 @@ class PublicationStore:
 
     def roll_back(self, app: str, to: int, *, failed_fingerprint: str, notify: bool) -> None:
         """Publish generation `to` again. `failed_fingerprint` is the live one's, which did not become ready."""
-        directory = self._directories[app]
+        directory = self._directory(app)
         record = publication_record.before_rollback(
             self._record(directory), directory.live, to, rejected=failed_fingerprint, notify=notify
         )
@@ -121,22 +176,22 @@ class PublicationStore:
 
     def mark_ready(self, app: str) -> None:
         """Record that the live generation is ready, so that there is no rollback."""
-        record = self._record(self._directories[app])
+        record = self._record(self._directory(app))
         self._state_store.store_app(app, replace(record, awaiting_readiness=None, rollback_to=None))
 
     def allow_retry(self, app: str) -> None:
         """Record that the rejected generation may be published again."""
-        self._state_store.store_app(app, replace(self._record(self._directories[app]), rejected=None))
+        self._state_store.store_app(app, replace(self._record(self._directory(app)), rejected=None))
 
     def mark_notified(self, app: str) -> None:
         """Record that the app was notified of the live generation."""
-        directory = self._directories[app]
+        directory = self._directory(app)
         record = publication_record.after_notification(self._record(directory), directory.live)
         self._state_store.store_app(app, record)
 
     def prune(self, app: str, numbers: Collection[int]) -> None:
         """Remove these generations, except for the live one and the one to roll back to."""
-        directory = self._directories[app]
+        directory = self._directory(app)
         rollback_to = self._record(directory).rollback_to
         directory.publisher.prune([number for number in numbers if number != rollback_to])
 
@@ -147,7 +202,7 @@ class PublicationStore:
 
     def withdraw(self, app: str) -> None:
         """Remove the app's files."""
-        directory = self._directories[app]
+        directory = self._directory(app)
         directory.staged = None
         directory.publisher.withdraw()
         directory.write_marker(None)
@@ -155,7 +210,7 @@ class PublicationStore:
 
     def read(self, app: str) -> dict[str, bytes]:
         """The live files' bytes by name."""
-        return self._directories[app].publisher.read()
+        return self._directory(app).publisher.read()
 
     def _recover(self, directory: "_AppDirectory") -> AppRecovered:
         record = self._record(directory)
@@ -206,6 +261,12 @@ class _AppDirectory:
         """The number of the live generation."""
         live = self.publisher.live()
         return live.number if live is not None else None
+
+    def close(self) -> None:
+        """Remove what is staged, and close the directory; its files stay."""
+        with suppress(WriteError):
+            self.discard()
+        self.publisher.close()
 
     def fits(self, app: App) -> bool:
         """Whether the directory was opened with these settings."""

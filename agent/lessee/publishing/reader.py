@@ -2,18 +2,20 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lessee.core.errors import DeniedError, LesseeError, UsageError
 from lessee.host.directories import entries, open_subdirectory
-from lessee.publishing.generations import read_file
+from lessee.publishing.generations import FOLDER, read_file
 
 REPLACEMENT_TIMEOUT = 5.0
 """Seconds in which one of several generations that quickly replace each other must have been read completely."""
 
 _LIVE = "..data"
 _POLL = 0.01
+_MAX_SHOWN = 80
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -32,7 +34,7 @@ def read_generation(directory: Path, names: Sequence[str], *, timeout: float) ->
     began = time.monotonic()
     while True:
         try:
-            contents = _contents(directory / _LIVE, names)
+            contents = _contents(directory, names)
         except FileNotFoundError:
             contents = None
         except PermissionError:
@@ -51,18 +53,37 @@ def read_generation(directory: Path, names: Sequence[str], *, timeout: float) ->
         time.sleep(_POLL)
 
 
-def _contents(live: Path, names: Sequence[str]) -> Mapping[str, bytes] | None:
+def _contents(directory: Path, names: Sequence[str]) -> Mapping[str, bytes] | None:
     """None if the generation was removed meanwhile."""
-    folder = os.open(live, _FOLDER)
+    with _opened(directory) as fd:
+        folder = _open_live(fd, directory)
+        try:
+            return {name: _content(name, folder) for name in names}
+        except FileNotFoundError:
+            # While this descriptor is open, no other folder has its inode: if it is still live, it never had the file.
+            if os.path.samestat(os.fstat(folder), os.stat(_LIVE, dir_fd=fd)):
+                raise _no_such_file(folder, names, directory) from None
+            return None
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    fd = os.open(directory, _FOLDER)
     try:
-        return {name: _content(name, folder) for name in names}
-    except FileNotFoundError:
-        # While this descriptor is open, no other folder has its inode: if it is still live, it never had the file.
-        if os.path.samestat(os.fstat(folder), live.stat()):
-            raise _no_such_file(folder, names, live.parent) from None
-        return None
+        yield fd
     finally:
-        os.close(folder)
+        os.close(fd)
+
+
+def _open_live(directory: int, where: Path) -> int:
+    """The live generation's folder. Raises UsageError for a link that leads anywhere else, as no agent makes it."""
+    target = os.readlink(_LIVE, dir_fd=directory)
+    if FOLDER.fullmatch(target) is None:
+        what = f"{_LIVE} does not belong to lessee ({ascii(target[:_MAX_SHOWN])[1:-1]})"
+        raise UsageError(what, where=str(where), todo="name an app's directory")
+    return os.open(target, _FOLDER | os.O_NOFOLLOW, dir_fd=directory)
 
 
 def _content(name: str, folder: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.host.directories import entries, open_directory, translate_write_errors
 from lessee.host.mounts import is_memory, refuse_disk
+from lessee.host.ownership import refuse_foreign_writers
 from lessee.publishing.generations import write_all
 from lessee.publishing.publication_record import AppRecord
 from lessee.telemetry.logs import log
@@ -29,6 +31,8 @@ _OWN_PREFIXES = ("identity-", "token-", "lease-", "app-")
 _REMAINING_TTL = 1.0
 """Seconds. A token from before a reboot is looked up soon, as its times no longer mean anything."""
 _LOCK_POLL = 0.02
+_MAX_RECORD = 64 << 20
+"""Bytes. The largest record is a lease with its values."""
 # A FIFO would hang without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -84,13 +88,22 @@ class StateStore:
     """
 
     def __init__(self, directory: Path, *, allow_disk: bool, lock_timeout: float = 0.0) -> None:
-        """Raises WriteError: not tmpfs, not writable, or still held by another agent after `lock_timeout` seconds."""
+        """Raises WriteError: not tmpfs, not writable, not the agent's alone, or held by another agent.
+
+        It waits for another agent for `lock_timeout` seconds.
+        """
         self._path = directory
         self._fd = open_directory(directory, make=(0o700, None, None))
-        if not allow_disk:
-            refuse_disk(self._fd, directory)
-        self._memory = is_memory(self._fd)
-        self._lock = self._take_lock(boot_time() + lock_timeout)
+        try:
+            # Another user's records would be believed, and so obeyed.
+            refuse_foreign_writers(self._fd, directory, "state_dir")
+            if not allow_disk:
+                refuse_disk(self._fd, directory)
+            self._memory = is_memory(self._fd)
+            self._lock = self._take_lock(boot_time() + lock_timeout)
+        except BaseException:
+            os.close(self._fd)
+            raise
         self._boot = procfs.boot_id()
         self._ignored: set[str] = set()
         for leftover in (_NEW, *_OLD):
@@ -190,7 +203,7 @@ class StateStore:
                     "warning",
                     "state record ignored",
                     file=str(self._path / name),
-                    reason="it is damaged, or not lessee's",
+                    reason="it is damaged, or not this agent's",
                 )
 
     def _decoded(self, name: str, kind: type[_Record]) -> _Record | None:
@@ -202,13 +215,18 @@ class StateStore:
         self._write(stored.file, msgspec.json.encode(stored))
 
     def _read(self, name: str) -> bytes:
+        """The bytes of a record; empty without one that this user or root wrote."""
         with suppress(OSError):
             fd = os.open(name, _READ, dir_fd=self._fd)
             try:
+                status = os.fstat(fd)
+                is_own = stat.S_ISREG(status.st_mode) and status.st_uid in {0, os.geteuid()}
+                if not is_own or status.st_size > _MAX_RECORD:
+                    return b""
                 with os.fdopen(fd, "rb", closefd=False) as stream:
-                    return stream.read()
+                    return stream.read(_MAX_RECORD)
             finally:
-                os.close(fd)  # fdopen raises where it is a directory, and leaves the descriptor open.
+                os.close(fd)
         return b""
 
     def _write(self, name: str, content: bytes) -> None:

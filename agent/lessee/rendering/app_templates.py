@@ -40,29 +40,39 @@ def path_scope_of(config: Config) -> PathScope:
     )
 
 
-def compile_apps(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, CompiledApp]:
+def compile_apps(
+    config: Config,
+    compiler: Compiler,
+    *,
+    prepare: bool = True,
+    refused: dict[str, TemplateListError] | None = None,
+) -> Mapping[str, CompiledApp]:
     """Compile the templates of every app. Raises TemplateListError with all problems.
 
-    `prepare` False defers the generation of Python code, and its rare errors, to the first rendering.
+    `prepare` False defers the generation of Python code, and its rare errors, to the first rendering. `refused`
+    receives the problems of each app, which is then missing in the result; by default, all of them are raised.
     """
     scope = path_scope_of(config)
     compiled_apps: dict[str, CompiledApp] = {}
-    problems: list[LesseeError] = []
+    problems: dict[str, list[LesseeError]] = {}
 
-    def compiled(template: str) -> CompiledTemplate | None:
+    def compiled(app: App, template: str) -> CompiledTemplate | None:
         try:
             result = compiler.compile(template)
             if prepare:
                 result.prepare()
         except TemplateError as exc:
-            problems.extend(exc.problems)
+            problems.setdefault(app.name, []).extend(exc.problems)
             return None
         return result
 
     for app in config.apps.values():
-        files = [(file, result) for file in app.files if (result := compiled(file.template)) is not None]
-        env_template = compiled(app.env_template) if app.env_template is not None else None
-        compiled_apps[app.name] = CompiledApp(app, scope, tuple(files), env_template)
-    if problems:
-        raise TemplateListError(problems)
+        files = [(file, result) for file in app.files if (result := compiled(app, file.template)) is not None]
+        env_template = compiled(app, app.env_template) if app.env_template is not None else None
+        if app.name not in problems:
+            compiled_apps[app.name] = CompiledApp(app, scope, tuple(files), env_template)
+    if refused is not None:
+        refused.update((name, TemplateListError(found)) for name, found in problems.items())
+    elif problems:
+        raise TemplateListError(problem for found in problems.values() for problem in found)
     return compiled_apps

@@ -1,7 +1,7 @@
 """Revokes what an agent has left in Vault, without a new login."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
 from lessee.config import Vault
@@ -9,7 +9,7 @@ from lessee.config.grammar.vault import TokenAuth
 from lessee.core.failures import Kind
 from lessee.core.leases import Lease
 from lessee.vault.auth.login import TokenLogin
-from lessee.vault.client_factory import address_of
+from lessee.vault.client_factory import recorded_address_of
 from lessee.vault.engines.leases import revoke, revoke_token
 from lessee.vault.responses import RequestFailedError
 from lessee.vault.transport import Transport
@@ -18,16 +18,22 @@ _RETRY_DELAY = 0.5
 
 
 def revoke_all(
-    vault: Vault, environ: Mapping[str, str], tokens: Iterable[str], leases: Iterable[Lease], *, deadline: float
+    vault: Vault,
+    configured: Collection[Vault],
+    environ: Mapping[str, str],
+    tokens: Iterable[str],
+    leases: Iterable[Lease],
+    *,
+    deadline: float,
 ) -> list[str]:
     """Revoke these tokens, and so all leases under them; return the reason for each revocation that failed.
 
-    With a token from the operator (method: token) revoke the leases alone. Retry an unavailable Vault until `deadline`,
-    on the monotonic clock.
+    With a token from the operator (method: token) revoke the leases alone, if the Vault is one of the `configured`
+    ones: no other server gets that token. Retry an unavailable Vault until `deadline`, on the monotonic clock.
     """
-    transport = Transport(address_of(vault, environ))
+    transport = Transport(recorded_address_of(vault, configured, environ))
     revocations = [partial(revoke_token, transport, value) for value in tokens]
-    if isinstance(vault.auth, TokenAuth):
+    if isinstance(vault.auth, TokenAuth) and vault in configured:
         own = TokenLogin(vault.auth.token_file, environ)
         revocations += [partial(_revoke, transport, own, lease.lease_id) for lease in leases if lease.lease_id]
     failed: list[str] = []

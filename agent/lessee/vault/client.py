@@ -62,6 +62,11 @@ class Client:
         """The address in use."""
         return self._transport.address
 
+    def log_in_by(self, method: AuthMethod, transport: Transport) -> None:
+        """Use this auth method and transport from now on."""
+        self._transport.close()
+        self._method, self._transport, self._rejection = method, transport, None
+
     def subscribe(self, types: str) -> "Subscription":
         """Subscribe to these event types with the token in use, from any thread. Raises as `subscription.subscribe`."""
         from lessee.vault.subscription import subscribe  # noqa: PLC0415  # Few servers have it.

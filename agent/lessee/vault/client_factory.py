@@ -1,14 +1,15 @@
 """Creates a client from a `vault:` block of the configuration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import assert_never
 
 from lessee.config import Vault
 from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.core.immutable import replace
 from lessee.host.proxies import proxy_for
 from lessee.protocol import events as ev
 from lessee.vault.auth.approle import AppRoleLogin
-from lessee.vault.auth.login import AuthMethod, Clock, TokenLogin
+from lessee.vault.auth.login import AuthMethod, Clock, RefusedLogin, TokenLogin
 from lessee.vault.auth.methods import FileLogin
 from lessee.vault.client import Client
 from lessee.vault.transport import Address, Transport
@@ -17,6 +18,43 @@ from lessee.vault.transport import Address, Transport
 def create_client(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
     """A client that has sent no request yet."""
     return Client(Transport(address_of(vault, environ)), auth_method_of(vault.auth, environ), post, clock)
+
+
+def create_revoker(
+    vault: Vault,
+    configured: Collection[Vault],
+    environ: Mapping[str, str],
+    post: Callable[[ev.Event], None],
+    clock: Clock,
+) -> Client:
+    """A client that ends what an identity of an earlier run left, with its saved tokens: it never logs in.
+
+    Only a record in `state_dir` names this Vault, so no credential that the record names is sent there.
+    """
+    address = recorded_address_of(vault, configured, environ)
+    return Client(Transport(address), RefusedLogin(), post, clock)
+
+
+def allow_login(client: Client, vault: Vault, environ: Mapping[str, str]) -> None:
+    """Make a client of `create_revoker` one of `create_client`, because the configuration names its Vault again."""
+    client.log_in_by(auth_method_of(vault.auth, environ), Transport(address_of(vault, environ)))
+
+
+def recorded_address_of(vault: Vault, configured: Collection[Vault], environ: Mapping[str, str]) -> Address:
+    """The address and TLS settings of a Vault that a record names.
+
+    The connection presents a certificate only if one of the `configured` ones is for the same server.
+    """
+    address = address_of(vault, environ)
+    servers = {vault.address, *vault.addresses}
+    known = {
+        (other.client_cert_file, other.client_key_file)
+        for other in (address_of(one, environ) for one in configured)
+        if servers <= {other.url, *other.urls}
+    }
+    if (address.client_cert_file, address.client_key_file) in known:
+        return address
+    return replace(address, client_cert_file=None, client_key_file=None)
 
 
 def credential_variables(auth: Auth) -> tuple[str, ...]:

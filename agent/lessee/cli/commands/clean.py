@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-import msgspec
-
-from lessee.config import App, Config, Vault
+from lessee.agent.stored_vaults import stored_vaults
+from lessee.config import App, Config
 from lessee.core.errors import VaultUnreachableError, WriteError
 from lessee.core.redaction import Redactor
 from lessee.host.directories import translate_write_errors
@@ -62,7 +61,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
         log("warning", "saved token not found", state_dir=config.state_dir, note="tokens end with their TTL")
     with closing(StateStore(state, allow_disk=config.allow_disk)) as state_store:
         unwritten = _withdraw(published, state_store)
-        failed = _revoke_all(state_store, environ, time.monotonic() + timeout)
+        failed = _revoke_all(config, state_store, environ, time.monotonic() + timeout)
         state_store.remove()
     _remove(*(Path(app.directory) for app in config.apps.values()), state)
     for error in unwritten[1:]:
@@ -106,13 +105,13 @@ def _withdraw(apps: Iterable[App], state_store: StateStore) -> list[WriteError]:
     return problems
 
 
-def _revoke_all(state_store: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
+def _revoke_all(config: Config, state_store: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
+    configured = [config.vault, *(app.vault for app in config.apps.values())]
     failed = []
-    for identity, block in state_store.identities().items():
-        with suppress(msgspec.MsgspecError):  # Another version of lessee saved it: the token ends with its TTL.
-            vault = msgspec.json.decode(block, type=Vault)
-            tokens = [value for _, value in state_store.tokens(identity)]
-            failed += revoke_all(vault, environ, tokens, state_store.leases(identity), deadline=deadline)
+    for identity, vault in stored_vaults(state_store).items():
+        tokens = [value for _, value in state_store.tokens(identity)]
+        leases = state_store.leases(identity)
+        failed += revoke_all(vault, configured, environ, tokens, leases, deadline=deadline)
     return list(dict.fromkeys(failed))
 
 

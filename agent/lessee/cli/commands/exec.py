@@ -115,6 +115,7 @@ def _publish(
             notifies=False,
             all_apps=False,
             stays=False,
+            strict=True,
         )
         code = _report_failures(agent.run(results, arguments.timeout) or results_at_timeout(agent.states), redactor)
         agent.shut_down(REVOKE_TIMEOUT)

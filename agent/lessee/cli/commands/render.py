@@ -174,7 +174,8 @@ class _DiffPublicationStore(OneShotPublicationStore):
         self._redactor = redactor
         self._apps: dict[str, App] = {}
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]:
+    def open(self, apps: Iterable[App], *, strict: bool = True) -> Mapping[str, AppRecovered]:
+        del strict
         self._apps = {app.name: app for app in apps}
         return {name: AppRecovered(name, None, notification_pending=False) for name in self._apps}
 

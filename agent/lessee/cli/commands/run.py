@@ -16,7 +16,7 @@ from lessee.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
-from lessee.host.project import Project, check_has_apps, find, load
+from lessee.host.project import Project, check_has_apps, find, load, without_apps
 from lessee.process.hardening import harden
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
@@ -38,25 +38,42 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs until SIGTERM or SIGINT. The files stay, because the app may still run."""
     harden()
     environ = dict(os.environ)
-    project, redactor = prepare(arguments, environ)
-    _require_no_children(project)
+    project, redactor = prepare(arguments, environ, refuses_apps=not arguments.strict)
+    project = _without_children(project, strict=arguments.strict)
     state_store = StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk)
-    with running_agent(project, state_store, redactor, environ, _obey_signals) as agent:
-        agent.run(readiness_notifier(environ))
+    with running_agent(project, state_store, redactor, environ, _obey_signals, strict=arguments.strict) as agent:
+        try:
+            agent.run(readiness_notifier(environ))
+        except LesseeError:
+            agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
+            raise
         agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
     log("info", "agent stopped", note="the files stay")
     return 0
 
 
 def prepare(
-    arguments: argparse.Namespace, environ: Mapping[str, str], *, only: str | None = None, respawns: bool = False
+    arguments: argparse.Namespace,
+    environ: Mapping[str, str],
+    *,
+    only: str | None = None,
+    respawns: bool = False,
+    refuses_apps: bool = True,
 ) -> tuple[Project, Redactor]:
     """Load the configuration, of all apps or of `only` one, and open the log. Raises ConfigError.
 
-    `respawns`: as for `load`.
+    `respawns` and `refuses_apps`: as for `load`.
     """
     path = find(arguments.config, environ)
-    project = load(path, environ, only=only, prepare=False, for_child=only is not None, respawns=respawns)
+    project = load(
+        path,
+        environ,
+        only=only,
+        prepare=False,
+        for_child=only is not None,
+        respawns=respawns,
+        refuses_apps=refuses_apps,
+    )
     check_has_apps(project)
     redactor = redactor_for(getattr(arguments, "mask", None), environ)
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
@@ -81,6 +98,7 @@ def running_agent(
     obey_signals: Callable[[Agent], None],
     *,
     supervisor: "ChildSupervisor | None" = None,
+    strict: bool = False,
 ) -> Iterator[Agent]:
     """An agent with its status server, configuration reload and event source, ready to run. Raises WriteError.
 
@@ -95,6 +113,7 @@ def running_agent(
             Effects(PublicationStore(state_store), state_store, redactor, environ, supervisor, traced),
             seed=int.from_bytes(os.urandom(8)),
             all_apps=supervisor is None,
+            strict=strict or supervisor is not None,
         )
         obey_signals(agent)
         # Imported while the login runs.
@@ -130,20 +149,23 @@ def _kill_programs() -> None:
     kill_all()
 
 
-def _require_no_children(project: Project) -> None:
-    children = [
-        name for name, app in project.config.apps.items() if app.notify and isinstance(app.notify.target, Child)
-    ]
-    problems = [
-        LesseeError(
+def _without_children(project: Project, *, strict: bool) -> Project:
+    """The project without the apps that only `lessee exec` can notify. Raises ConfigError if no other app is left."""
+    apps = project.config.apps
+    refused = {
+        name: LesseeError(
             "`lessee run` has no child process to notify",
             where=f"apps.{name}.notify",
             todo=f"start the app with `lessee exec --app {name}`",
         )
-        for name in children
-    ]
-    if problems:
-        raise ConfigError(problems)
+        for name, app in apps.items()
+        if app.notify and isinstance(app.notify.target, Child)
+    }
+    if not refused:
+        return project
+    if strict or refused.keys() == apps.keys():
+        raise ConfigError(refused.values())
+    return without_apps(project, refused)
 
 
 def _obey_signals(agent: Agent) -> None:

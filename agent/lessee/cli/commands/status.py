@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_status(status: Mapping[str, Any], *, as_json: bool) -> int:
+    if not isinstance(status["version"], str) or not isinstance(status["ready"], bool):
+        raise TypeError
     if as_json:
         print(json.dumps(status, indent=2))
     elif "apps" in status:

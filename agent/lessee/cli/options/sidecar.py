@@ -13,8 +13,10 @@ def add_run(command: AddCommand) -> None:
         "run",
         "run the sidecar: log in, render, renew, watch and notify until stopped",
         "It waits for Vault without a time limit. "
-        "SIGTERM stops it; the rendered files stay. SIGHUP reloads the configuration.",
+        "SIGTERM stops it; the rendered files stay. SIGHUP reloads the configuration. "
+        "An app with an invalid setting, template or directory is refused alone.",
     )
+    run.add_argument("--strict", action="store_true", help="end as soon as one app is refused")
     run.add_argument("--revoke", action="store_true", help="on stop, revoke all leases and the token")
     add_logging(run)
 

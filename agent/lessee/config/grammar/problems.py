@@ -15,14 +15,14 @@ class Problems:
         self.lines: dict[Path, int] = {(): 1}
         self._source = source
         self._reported: set[Path] = set()
-        self._found: list[tuple[int, LesseeError]] = []
+        self._found: list[tuple[int, Path, LesseeError]] = []
 
     def add(self, path: Path, what: str, *, todo: str = "", line: int = 0) -> None:
         """Add a problem of a key. Without `line`, it gets the line of the key, or of the nearest parent in the file."""
         self.mute(path)
         line = line or next(self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines)
         text = f"{spell(path)}: {what}" if path else what
-        self._found.append((line, LesseeError(text, where=f"{self._source}:{line}", todo=todo)))
+        self._found.append((line, path, LesseeError(text, where=f"{self._source}:{line}", todo=todo)))
 
     def add_dependent(self, path: Path, what: str, *, todo: str = "") -> None:
         """Add a problem unless its key or a parent already has one, which may be its cause."""
@@ -33,12 +33,28 @@ class Problems:
         """Suppress dependent problems of a key, because another problem explains them."""
         self._reported.add(path)
 
+    def take_apps(self) -> dict[str, ConfigError]:
+        """Take the problems of single apps, by name. If a problem concerns more than one app, all stay."""
+        by_app: dict[str, list[tuple[int, Path, LesseeError]]] = {}
+        for problem in self._found:
+            match problem[1]:
+                case ("apps", str(name), *_):
+                    by_app.setdefault(name, []).append(problem)
+                case _:
+                    return {}
+        self._found = []
+        return {name: _error(found) for name, found in by_app.items()}
+
     def raise_all(self) -> None:
         """Raise ConfigError with all problems in the order of their lines, if there are any."""
         if self._found:
-            # A block that a YAML alias repeats has the same problem at each place; one text is enough.
-            ordered = {str(error): error for _, error in sorted(self._found, key=lambda found: found[0])}
-            raise ConfigError(ordered.values())
+            raise _error(self._found)
+
+
+def _error(found: list[tuple[int, Path, LesseeError]]) -> ConfigError:
+    # A block that a YAML alias repeats has the same problem at each place; one text is enough.
+    ordered = {str(error): error for _, _, error in sorted(found, key=lambda problem: problem[0])}
+    return ConfigError(ordered.values())
 
 
 def spell(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import IO, Protocol
 
 from lessee.config.grammar.backup import Backup
 from lessee.core.errors import ConfigError, LesseeError, WriteError
+from lessee.host.ownership import foreign_writer
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
 from lessee.ops.backup.policy.retention import latest_name, parse_name
@@ -158,10 +159,25 @@ def open_archive(archive: str, config: Backup | None, environ: Mapping[str, str]
     raise ArchiveError("no such archive", where=archive, todo=todo)
 
 
+def _own_directory() -> Path:
+    """A directory in which no other user can make the lock file first; without one, the temporary directory."""
+    for name in (os.environ.get("XDG_RUNTIME_DIR"), "/run", os.environ.get("HOME")):
+        if not name or not os.access(name, os.W_OK | os.X_OK):
+            continue
+        with suppress(OSError):
+            fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if foreign_writer(fd, own=True) is None:
+                    return Path(name)
+            finally:
+                os.close(fd)
+    return Path(tempfile.gettempdir())
+
+
 @contextmanager
 def save_lock(folder: Path | None) -> Iterator[None]:
     """Hold the lock against other saves; `folder` None: without a directory. Raises WriteError if it is taken."""
-    path = folder / _LOCK if folder is not None else Path(tempfile.gettempdir()) / f"{_LOCK}-{os.getuid()}"
+    path = folder / _LOCK if folder is not None else _own_directory() / f"{_LOCK}-{os.getuid()}"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
@@ -169,7 +185,11 @@ def save_lock(folder: Path | None) -> Iterator[None]:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        owner = os.fstat(fd).st_uid
         os.close(fd)
+        if owner not in {0, os.geteuid()}:
+            what = f"uid {owner} made the lock file, and holds it"
+            raise WriteError(what, where=str(path), todo="end that process, and remove the file") from None
         raise WriteError("another `lessee backup save` is running", where=str(path), todo="wait for it") from None
     try:
         yield

@@ -13,6 +13,7 @@ import msgspec
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import open_directory, translate_write_errors
+from lessee.host.ownership import refuse_foreign_writers
 from lessee.ops.monitor.policy.cursor import Position
 from lessee.telemetry.logs import log
 
@@ -51,9 +52,10 @@ class CheckpointStore:
     """The state directory, which one monitor uses at a time."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises WriteError if the directory is not writable, or another monitor uses it."""
+        """Raises WriteError if the directory is not writable, not this user's alone, or another monitor uses it."""
         self._directory = directory
         self._fd = open_directory(directory, make=(0o700, None, None))
+        refuse_foreign_writers(self._fd, directory, "the monitor's state_dir")
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with translate_write_errors(directory / _LOCK):
             self._lock = os.open(_LOCK, flags, 0o600, dir_fd=self._fd)

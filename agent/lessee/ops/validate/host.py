@@ -20,7 +20,7 @@ from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy import hosts
 from lessee.ops.validate.policy.hosts import FileMode
 from lessee.ops.validate.policy.results import Reporter, Result
-from lessee.status.client import request_status
+from lessee.status.client import known_format, request_status
 
 _REPORTER = Reporter("host")
 _MOUNT = "mount a tmpfs there (Compose: a volume with `type: tmpfs`; Kubernetes: an emptyDir with `medium: Memory`)"
@@ -196,15 +196,17 @@ def _check_agent(context: ValidationContext) -> Iterator[Result]:
         raise PermissionError(errno.EACCES, "", str(path))
     try:
         status = request_status(path, "GET", "/status.json", timeout=context.timeout / 2)
+        with known_format(path):
+            version = str(status["version"])
     except AgentUnavailableError as exc:
         todo = "start it with `lessee run`, or see its log"
         yield _REPORTER.critical("agent-running", f"{exc.what} ({path})", todo)
         return
     yield _REPORTER.passed("agent-running", "an agent is running")
-    if status["version"] == __version__:
+    if version == __version__:
         yield _REPORTER.passed("agent-version", f"the agent has the installed version {__version__}")
     else:
-        text = f"the agent has version {status['version']}; installed is {__version__}"
+        text = f"the agent has version {version}; installed is {__version__}"
         yield _REPORTER.warning("agent-version", text, "restart the agent")
     yield _check_core_files(path, context.timeout / 2)
 

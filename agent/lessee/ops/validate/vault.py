@@ -15,7 +15,7 @@ from lessee.ops.validate.checks import Check, CheckSkippedError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy import agent_status, thresholds
 from lessee.ops.validate.policy.results import Reporter, Result
-from lessee.status.client import request_status
+from lessee.status.client import known_format, request_status
 from lessee.vault.admin import AdminClient
 from lessee.vault.health import Health
 
@@ -253,4 +253,9 @@ def _check_agent(context: ValidationContext) -> Iterator[Result]:
         status = request_status(socket, "GET", "/status.json", timeout=context.timeout)
     except AgentUnavailableError:
         raise CheckSkippedError(f"no agent answers at {socket}") from None
-    yield from agent_status.check_status(_REPORTER, status, context.now)
+    try:
+        with known_format(socket):
+            results = list(agent_status.check_status(_REPORTER, status, context.now))
+    except AgentUnavailableError as exc:
+        raise CheckSkippedError(f"{exc.what} ({socket})") from None
+    yield from results

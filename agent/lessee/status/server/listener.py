@@ -12,6 +12,7 @@ from typing import Any
 
 from lessee.config import Listen
 from lessee.core.errors import WriteError
+from lessee.host.ownership import foreign_writer
 from lessee.status.access_control import Endpoint
 from lessee.status.server.limits import BoundedServer
 from lessee.status.server.source import StatusSource
@@ -73,6 +74,7 @@ class _Tcp6Server(_TcpServer):
 def _open_unix(path: Path, handler: Callable[..., Any]) -> _UnixServer:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_foreign(path)
         with suppress(FileNotFoundError):
             path.unlink()  # this process has locked state_dir, so no other process serves this socket
         before = os.umask(0o177)
@@ -86,6 +88,18 @@ def _open_unix(path: Path, handler: Callable[..., Any]) -> _UnixServer:
             where=str(path),
             todo="set another path with `status: {socket: …}`",
         ) from None
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise WriteError where another user could put a socket of its own in the place of this one."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = foreign_writer(directory, own=False)
+    finally:
+        os.close(directory)
+    if found is not None:
+        what = f"another user could replace the status socket: {found.what}"
+        raise WriteError(what, where=str(path), todo="set another path with `status: {socket: …}`")
 
 
 def _open_tcp(listen: Listen, source: StatusSource) -> _TcpServer:

@@ -113,6 +113,18 @@ class TokenLogin:
         return fingerprint(self._file)
 
 
+class RefusedLogin:
+    """No login: the configuration does not name this Vault and its credentials, only a record in `state_dir` does."""
+
+    def login(self, transport: Transport, clock: Clock) -> Grant:
+        del transport, clock
+        text = "not logged in: the configuration has this login no more; its leases end with their token"
+        raise RequestFailedError(Failure(Kind.DENIED, text))
+
+    def fingerprint(self) -> bytes:
+        return b""
+
+
 def read_credential_file(file: str) -> str:
     """The contents of a file, without surrounding white space. Raises RequestFailedError, also for an empty file."""
     try:

@@ -463,3 +463,16 @@ def test_an_app_that_is_not_ready_is_a_problem():
     one.is_ready = lambda _generation: False
     one.run(10.0)
     assert one.status()["problems"] == ["one is not ready: 500"]
+
+
+def test_refused_apps_are_problems_and_one_that_is_not_served_is_not_ready():
+    made = world(A)
+    made.run(5)
+
+    def found(refused):
+        status_ = status([made.account], made.now, WALL, environment=None, refused=refused)
+        return status_["ready"], status_["fresh"], status_["problems"]
+
+    assert found({}) == (True, True, [])
+    assert found({"web": "one\ntwo"}) == (True, False, ["web: refused: one", "web: refused: two"])
+    assert found({"other": "one"}) == (False, False, ["other: refused: one"])

@@ -35,6 +35,10 @@ def test_an_app_without_files_is_named():
     assert (level, text.endswith("for new")) == ("critical", True)
 
 
+def test_an_agent_that_serves_no_refused_app_is_not_ready():
+    assert failed(ready=False)["agent-ready"][1].endswith("for an app that it refused")
+
+
 def test_outdated_or_degraded_files_are_a_warning():
     results = failed(fresh=False, apps={"web": {"generation": 1, "degraded": "since then"}})
     assert results["agent-fresh"][0] == "warning"

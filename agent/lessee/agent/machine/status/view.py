@@ -92,10 +92,12 @@ def status(
     *,
     environment: str | None,
     reload_error: str | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
     """The status document. `now` on the boot clock and `wall` in seconds since 1970 are the same moment.
 
-    The keys `vault` and `token` describe the first identity.
+    The keys `vault` and `token` describe the first identity. `refused`: why apps are not served as configured, or not
+    at all.
     """
 
     def at(moment: float | None) -> str | None:
@@ -104,14 +106,16 @@ def status(
         return datetime.fromtimestamp(wall - now + moment, UTC).isoformat(timespec="milliseconds")
 
     states = [identity.state for identity in identities]
+    refused = refused or {}
+    is_complete = all(any(name in state.apps for state in states) for name in refused)
     described = [_identity(identity, at) for identity in identities]
     lines = [line for identity in identities for line in problems(identity, now, among=len(identities))]
     return {
         "version": __version__,
         "environment": environment,
-        "ready": all(map(ready, states)),
-        "fresh": all(fresh(state, now) for state in states),
-        "problems": [*_reload_problems(reload_error), *lines],
+        "ready": is_complete and all(map(ready, states)),
+        "fresh": not refused and all(fresh(state, now) for state in states),
+        "problems": [*_reload_problems(reload_error), *_refusals(refused), *lines],
         "vault": described[0]["vault"],
         "token": described[0]["token"],
         "identities": described,
@@ -132,6 +136,10 @@ def problems(identity: IdentityStatus, now: float, *, among: int = 1) -> list[st
 
 def _reload_problems(reload_error: str | None) -> list[str]:
     return [f"the edited configuration is not in effect: {line}" for line in (reload_error or "").splitlines()]
+
+
+def _refusals(refused: Mapping[str, str]) -> list[str]:
+    return [f"{name}: refused: {line}" for name, reason in refused.items() for line in reason.splitlines()]
 
 
 def _identity(identity: IdentityStatus, at: _Timestamp) -> Mapping[str, object]:

@@ -19,7 +19,8 @@ def check_status(reporter: Reporter, status: Mapping[str, Any], now: float) -> I
         yield reporter.passed(ready, "the agent is ready: each app has its files")
     else:
         waiting = sorted(name for name, app in status["apps"].items() if not app["generation"])
-        yield reporter.critical(ready, f"the agent is not ready: no files yet for {', '.join(waiting)}", _TODO)
+        missing = ", ".join(waiting) or "an app that it refused"
+        yield reporter.critical(ready, f"the agent is not ready: no files yet for {missing}", _TODO)
     if status["fresh"]:
         yield reporter.passed(fresh, "the agent's files are fresh")
     else:
