@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from lessee.host.openbao import OpenBao
-from support.programs.attacked import A_MINUTE, Attacked, prepare
+from support.programs.attacked import A_MINUTE, TEMPLATES, Attacked, prepare
 from support.programs.sidecar import pass_by
 from support.servers.hostile_server import ATTACKS
 
@@ -84,3 +84,17 @@ def test_a_hostile_server_costs_little_and_delays_nothing(results, name):
     assert result.healthy == 200
     assert result.files["db.env"] == "PASSWORD='first'\n"
     assert (result.code, result.late <= 1) == (0, True), result.late
+
+
+@pytest.mark.parametrize(("vault", "warned"), [({}, True), ({"insecure_http": True}, False)])
+def test_plain_http_to_another_machine_is_warned_of_by_check_and_at_each_start(sidecar, vault, warned):
+    sidecar.config["vault"] = {"address": "http://vault.invalid:8200", **vault}
+    sidecar.template("db.env.j2", TEMPLATES["db.env.j2"])
+    sidecar.start(wait=False).until(lambda status: not status["vault"]["reachable"])
+    events = [event for event in sidecar.events() if event["event"] == "vault connection not encrypted"]
+    assert [event["address"] for event in events] == ["http://vault.invalid:8200"] * warned
+    checked = sidecar.command("check")
+    assert checked.returncode == 0
+    assert ("lessee.yaml:9: warning: vault: tokens and secrets cross the network" in checked.stderr) is warned, (
+        checked.stderr
+    )

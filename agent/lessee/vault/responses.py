@@ -13,6 +13,8 @@ from lessee.vault.connections import MAX_RESPONSE_SIZE, MAX_SMALL_RESPONSE_SIZE
 from lessee.vault.wire import InvalidResponseError, TooLargeResponseError
 
 _T = TypeVar("_T")
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, or nested too deeply."""
 
 
 class Response(ImmutableStruct, frozen=True):
@@ -88,7 +90,7 @@ def parse_response(headers: Mapping[str, str], content: bytes, limits: Limits = 
     try:
         body = msgspec.json.decode(content or b"{}", type=_Body)
         bare = _parse_bare(content) if not body.data and body.request_id is None else {}
-    except (msgspec.MsgspecError, RecursionError):
+    except DECODE_ERRORS:
         raise RequestFailedError(_NOT_VAULTS) from None
     return Response(
         data=body.data or bare,
@@ -117,7 +119,7 @@ def raw_data(content: bytes) -> bytes:
     """The `data` of a 200, as JSON. Raises RequestFailedError if the answer is not Vault's."""
     try:
         return bytes(_DECODE_RAW(content).data)
-    except (msgspec.MsgspecError, RecursionError):
+    except DECODE_ERRORS:
         raise RequestFailedError(_NOT_VAULTS) from None
 
 
@@ -126,7 +128,7 @@ def parse_raw_data(raw: bytes, type_: type[_T]) -> _T:
     _check_values(raw, LISTING)
     try:
         return msgspec.json.decode(raw, type=type_)
-    except (msgspec.MsgspecError, RecursionError):
+    except DECODE_ERRORS:
         raise RequestFailedError(_NOT_VAULTS) from None
 
 
@@ -299,7 +301,7 @@ def _parse_error_body(content: bytes) -> _ErrorBody:
     try:
         _check_values(content, SMALL)
         return msgspec.json.decode(content, type=_ErrorBody)
-    except (msgspec.MsgspecError, RecursionError, RequestFailedError):
+    except (*DECODE_ERRORS, RequestFailedError):
         return _ErrorBody()
 
 

@@ -43,6 +43,7 @@ class Attacked:
         bao.put(f"{self._folder}/keys/one", value="1")
         self.sidecar.log_in_by_approle(bao, POLICY)
         self.sidecar.web["refresh_interval"] = "30s"
+        self.sidecar.config["leases"] = {"on_stop": "revoke"}
         for name, text in TEMPLATES.items():
             self.sidecar.template(name, text)
         self.began = 0.0

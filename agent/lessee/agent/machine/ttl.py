@@ -12,7 +12,7 @@ MIN_TIMEOUT = 3.0
 """Seconds that every request may take."""
 SHORT_TTL = 3.0
 """Seconds. What is valid for less is not renewed, and replaced ever more rarely: no server means such a ttl."""
-_REPLACEMENT_BASE = 6.0
+_REPLACEMENT_BASE = 10.0
 """Seconds before the second replacement in a row, on average three quarters of it."""
 
 
