@@ -45,7 +45,7 @@ TOPICS = {
         "clock_jumps",
         "lease_simulation",
     ),
-    "Outages": ("outages", "herd", "fleet", "scale"),
+    "Outages": ("outages", "hostile_server", "herd", "fleet", "scale"),
     "Secrecy": ("canary", "secrecy", "environment_isolation", "dist"),
     "Rotations": ("role_rotation", "killed_rotations", "concurrent_rotators", "rotation_simulation", "simba"),
     "Operators' commands": ("setup", "validation", "backup", "audit_log", "audit_trail"),

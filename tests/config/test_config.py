@@ -27,6 +27,7 @@ from lessee.config import (
     Vault,
     default_format,
     durations,
+    exposed_addresses,
 )
 from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.scalars import SIGNALS
@@ -416,3 +417,35 @@ def test_the_monitor_publishes_to_one_url_or_to_several():
     assert read(web(top=top)).monitor.publish == ("redis://redis/0", "unix:///run/events.sock", "https://hook/x")
     top = "environment: e\nmonitor: {audit: {file: a}, publish: redis://redis/0}"
     assert read(web(top=top)).monitor.publish == "redis://redis/0"
+
+
+@pytest.mark.parametrize(
+    ("vault", "exposed"),
+    [
+        ("{address: https://vault}", ()),
+        ("{address: http://127.0.0.1:8200}", ()),
+        ("{address: http://127.9.9.9}", ()),
+        ("{address: http://localhost:8200/base}", ()),
+        ("{address: 'http://[::1]:8200'}", ()),
+        ("{address: http://vault:8200}", ("http://vault:8200",)),
+        ("{address: http://127.0.0.1.example.org}", ("http://127.0.0.1.example.org",)),
+        ("{address: http://127.example.org}", ("http://127.example.org",)),
+        ("{address: http://localhost.example.org}", ("http://localhost.example.org",)),
+        ("{address: 'http://[2001:db8::1]:8200'}", ("http://[2001:db8::1]:8200",)),
+        ("{addresses: [https://a, http://b, http://c]}", ("http://b", "http://c")),
+        ("{address: http://vault:8200, insecure_http: true}", ()),
+    ],
+)
+def test_plain_http_that_leaves_the_machine_is_exposed_unless_it_is_intended(vault, exposed):
+    assert exposed_addresses(read(web(top=f"environment: production\nvault: {vault}"))) == exposed
+
+
+def test_the_exposed_addresses_of_all_logins_are_named_once():
+    own = "vault: {address: http://b, auth: {method: token}}"
+    config = read(web(own, top="environment: production\nvault: {address: http://a}"))
+    assert exposed_addresses(config) == ("http://a", "http://b")
+
+
+def test_a_login_without_insecure_http_is_stored_as_before():
+    config = read(web())
+    assert b"insecure_http" not in msgspec.json.encode(config.vault)

@@ -17,6 +17,17 @@ def test_a_postgres_login_has_an_address():
     assert (more.port, more.sslmode, more.ca_file) == (5433, "verify-full", "/ca")
 
 
+def test_a_postgres_without_a_verified_certificate_gets_no_password_in_clear_text():
+    def security(**fields):
+        return credentials.postgres("p", POSTGRES | fields).security
+
+    assert security() == {"require_auth": "!password"}
+    assert security(sslmode="require") == {"sslmode": "require", "require_auth": "!password"}
+    assert security(sslmode="verify-ca") == {"sslmode": "verify-ca"}
+    # With a CA and no sslmode, libpq would accept any certificate, and no TLS at all.
+    assert security(ca_file="/ca") == {"sslmode": "verify-full", "sslrootcert": "/ca"}
+
+
 def test_a_redis_login_has_a_default_user_and_database():
     login = credentials.redis("p", REDIS)
     assert (login.address, login.username, login.db, login.tls) == ("cache:6379", "", 0, False)

@@ -14,6 +14,7 @@ from itertools import count
 import pytest
 
 from lessee.core.failures import Kind
+from lessee.host import http_client
 from lessee.host.openbao import ROOT_TOKEN, free_port
 from lessee.vault.transport import Address, RequestFailedError, Transport
 from support.needs import need
@@ -400,13 +401,13 @@ def test_recently_used_connections_stay_open_for_concurrent_requests(side_by_sid
     assert connections(os.getpid(), port) == 0
 
 
-def make_certificate(folder, name):
-    """`name`.crt and `name`.key, signed by themselves."""
+def make_certificate(folder, name, *, names=True):
+    """`name`.crt and `name`.key, signed by themselves; the name is a SAN too, or the common name alone."""
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt", "-days", "2"),
-            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+            *("-subj", f"/CN={name}", *(("-addext", f"subjectAltName=DNS:{name}") if names else ())),
         ],
         check=True,
         capture_output=True,
@@ -479,6 +480,27 @@ def test_a_changed_ca_file_is_read_again(rotating, tmp_path):
     use(tmp_path, "ca.pem", "vault.example.crt")
     assert transport.request("GET", "x", token=None).data["name"] == "one"
     transport.close()
+
+
+def test_a_certificate_is_matched_by_its_alternative_names_and_not_by_its_common_name(served, tmp_path):
+    need(shutil.which("openssl"), "needs openssl: apt-get install openssl")
+    for names in (True, False):
+        make_certificate(tmp_path, "localhost", names=names)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "localhost.crt", tmp_path / "localhost.key")
+        url = f"https://localhost:{served(lambda _client, _number: {}, context=context)}"
+        ca_file = str(tmp_path / "localhost.crt")
+        with closing(Transport(Address(url, ca_file=ca_file))) as transport:
+            if names:
+                transport.request("GET", "x", token=None)
+                assert http_client.request("GET", url, timeout=10, ca_file=ca_file).status == 200
+                continue
+            with pytest.raises(RequestFailedError) as caught:
+                transport.request("GET", "x", token=None)
+            assert "certificate is not trusted" in caught.value.failure.text
+            with pytest.raises(http_client.HttpError) as refused:
+                http_client.request("GET", url, timeout=10, ca_file=ca_file)
+            assert refused.value.kind is http_client.ErrorKind.CERTIFICATE
 
 
 def test_each_request_over_an_open_proxy_connection_names_the_whole_address():

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.vault.wire import (
+    LARGE,
     MAX_HEAD_SIZE,
+    MAX_INTERIM_RESPONSES,
     InvalidResponseError,
     Response,
+    TooLargeResponseError,
     TruncatedResponseError,
     request_head,
 )
@@ -175,6 +178,40 @@ def test_an_announced_length_alone_takes_no_memory():
     assert response.announced_size == 999999999999999
     with pytest.raises(TruncatedResponseError):
         response.read()
+
+
+def test_some_interim_responses_are_skipped_and_not_any_number():
+    interim, final = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 204 X\r\n\r\n"
+    assert read(interim * MAX_INTERIM_RESPONSES + final)[0].status == 204
+    with pytest.raises(InvalidResponseError):
+        read(interim * (MAX_INTERIM_RESPONSES + 1) + final)
+
+
+def test_the_lines_between_chunks_may_not_take_more_than_the_body():
+    head, end = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"
+    assert len(read(head + b"1\r\nx\r\n" * 100_000 + end)[1]) == 100_000
+    for chunk in (b"1;" + b"x" * 100 + b"\r\nx\r\n", b"000001\r\nx\r\n"):
+        with pytest.raises(InvalidResponseError):
+            read(head + chunk * 100_000 + end)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: %d", "Transfer-Encoding: chunked", "Connection: close"])
+def test_a_whole_body_is_bounded_by_what_was_read(framing):
+    size, announced = LARGE + 10, []
+    head = f"HTTP/1.1 200 X\r\n{framing.replace('%d', str(size))}\r\n\r\n".encode()
+    body = b"x" * size
+    data = head + (f"{size:x}\r\n".encode() + body + b"\r\n0\r\n\r\n" if "chunked" in framing else body)
+
+    def whole(limit):
+        response = Response(io.BufferedReader(io.BytesIO(data)))
+        return response.read_whole(limit, lambda: announced.append(limit))
+
+    assert whole(size) == body
+    assert announced == [size]
+    for limit in (size - 1, LARGE, 10):
+        with pytest.raises(TooLargeResponseError):
+            whole(limit)
+    assert announced[1:] in ([], [size - 1])
 
 
 def test_a_request_head_has_its_lines():

@@ -36,6 +36,8 @@ MAX_SLEEP = 5.0
 APPS_STOP_TIMEOUT = 2.0
 """Seconds at the end in which the apps may stop as well, because a whole stack is often stopped together."""
 _POLL_INTERVAL = 0.1
+OUTAGE_TIMEOUT = 0.5
+"""Seconds at the end after which the agent revokes nothing more in a Vault that serves no request."""
 DEREGISTER_TIMEOUT = 1.0
 """Seconds at the end in which the agent deletes its reports, so that the rotator does not wait for its apps."""
 BACKLOG = 8
@@ -240,7 +242,12 @@ class Agent:
     def revoke(self, timeout: float) -> None:
         """Revoke all leases and all tokens of the agent, as far as Vault does it within `timeout` seconds."""
         self._iterate([(None, ev.Stopping())])
-        self.run(lambda states: all(map(is_everything_revoked, states)) or None, timeout)
+        if not self.run(lambda states: all(map(is_everything_revoked, states)) or None, min(timeout, OUTAGE_TIMEOUT)):
+            # A Vault that serves no request would use up the time for each.
+            self.run(
+                lambda states: all(is_everything_revoked(state) or state.session.outage for state in states) or None,
+                timeout - OUTAGE_TIMEOUT,
+            )
         left = [held.lease for state in self.states for held in state.leases.values() if held.lease.lease_id]
         if left:
             paths = ", ".join(sorted({str(lease.need) for lease in left}))

@@ -1,5 +1,6 @@
 """The parsed configuration: lessee.yaml with every default filled in."""
 
+import re
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -15,6 +16,8 @@ from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import Auth
+
+_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
 
 SESSION = "LESSEE_SESSION"
 """The variable that numbers concurrent sessions of one `lessee exec`: 2, 3 …; the first session does not set it."""
@@ -140,7 +143,7 @@ class File(Struct, frozen=True, kw_only=True):
     owner: tuple[int, int | None] | None
 
 
-class Vault(Struct, frozen=True, kw_only=True):
+class Vault(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The address of Vault, and how to log in. It can be stored as JSON and decoded again."""
 
     address: str
@@ -154,6 +157,21 @@ class Vault(Struct, frozen=True, kw_only=True):
     client_key_file: str | None
     tls_skip_verify: bool
     auth: Auth
+    insecure_http: bool = False
+
+    @property
+    def exposed_addresses(self) -> tuple[str, ...]:
+        """The addresses whose connections anyone on the network can read and change, unless that is intended."""
+        addresses = self.addresses or (self.address,)
+        return () if self.insecure_http else tuple(address for address in addresses if _crosses_network(address))
+
+
+def _crosses_network(address: str) -> bool:
+    """Whether it is http:// at a host besides loopback, as far as its name says."""
+    scheme, _, rest = address.partition("://")
+    authority = rest.partition("/")[0].rpartition("@")[2].lower()
+    host = authority.partition("]")[0].removeprefix("[") if authority.startswith("[") else authority.partition(":")[0]
+    return scheme == "http" and host not in {"localhost", "::1"} and not _LOOPBACK.fullmatch(host)
 
 
 class VariablesFallback(Struct, frozen=True):
@@ -288,6 +306,12 @@ class Config(Struct, frozen=True, kw_only=True):
     """Where `lessee backup` saves Vault's data."""
     monitor: Monitor | None
     """How `lessee monitor` reads Vault's audit log."""
+
+
+def exposed_addresses(config: Config) -> tuple[str, ...]:
+    """The exposed addresses of all logins, each once."""
+    logins = (config.vault, *(app.vault for app in config.apps.values()))
+    return tuple(dict.fromkeys(address for vault in logins for address in vault.exposed_addresses))
 
 
 def default_format(name: str) -> Format:

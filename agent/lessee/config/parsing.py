@@ -164,6 +164,7 @@ class _Resolver:
             client_cert_file=block.client_cert_file,
             client_key_file=block.client_key_file,
             tls_skip_verify=block.tls_skip_verify,
+            insecure_http=block.insecure_http,
             auth=block.auth,
         )
         self._check_auth(block, vault, at)

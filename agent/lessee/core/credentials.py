@@ -13,7 +13,7 @@ _DIGITS = 9
 
 
 class PostgresLogin(ImmutableStruct, frozen=True):
-    """A user of a PostgreSQL database. An empty `sslmode` is libpq's default."""
+    """A user of a PostgreSQL database. An empty `sslmode` is libpq's default, which any server may turn off."""
 
     hidden = ("password",)
 
@@ -28,6 +28,18 @@ class PostgresLogin(ImmutableStruct, frozen=True):
     @property
     def address(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def security(self) -> Mapping[str, str]:
+        """The settings of libpq for TLS, and for which requests of a server the client ends the connection.
+
+        A server whose certificate is not verified may be any: it gets no password in clear text.
+        https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-REQUIRE-AUTH
+        """
+        found = {"sslmode": self.sslmode} if self.sslmode else {}
+        if self.ca_file:
+            found["sslrootcert"] = self.ca_file
+        return found if self.sslmode.startswith("verify-") else {**found, "require_auth": "!password"}
 
 
 class RedisLogin(ImmutableStruct, frozen=True):
@@ -78,7 +90,8 @@ def postgres(path: str, fields: Mapping[str, object]) -> PostgresLogin:
         database=_name(path, fields, "database"),
         username=_text(fields, "username"),
         password=_text(fields, "password"),
-        sslmode=sslmode,
+        # With a CA and no mode, libpq would verify nothing.
+        sslmode=sslmode or ("verify-full" if _text(fields, "ca_file") else ""),
         ca_file=_text(fields, "ca_file"),
     )
 

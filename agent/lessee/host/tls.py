@@ -18,12 +18,18 @@ class HandshakeError(Exception):
 
 
 def client_context(ca_file: str | None = None) -> Context:
-    """A context that verifies the server by these CAs, or by the machine's. Raises CaFileError."""
+    """A context that verifies a server by these CAs, or by the machine's, and its name by the SANs alone.
+
+    Raises CaFileError.
+    """
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ValueError):
         todo = "name a readable PEM file with at least one certificate"
         raise CaFileError("the CA file holds no readable certificates", where=ca_file or "", todo=todo) from None
+    # The common name is text: RFC 9525 has clients ignore it.
+    context.hostname_checks_common_name = False
+    return context
 
 
 def served_certificate(connect: Callable[[], socket], server_name: str) -> bytes:

@@ -18,6 +18,7 @@ from lessee.vault import wire
 from lessee.vault.auth.login import look_up
 from lessee.vault.client_factory import address_of, auth_method_of
 from lessee.vault.engines import kv, leases
+from lessee.vault.responses import ANY
 from lessee.vault.transport import RequestFailedError, Response, Transport
 
 Clock = Callable[[], float]
@@ -118,6 +119,7 @@ class AdminClient:
                 timeout=self._timeout,
                 changes=changes,
                 wrap_ttl=wrap_ttl,
+                limits=ANY,
             )
 
     @contextmanager
@@ -168,7 +170,7 @@ class AdminClient:
     def read_secret(self, ref: Ref, version: int) -> Secret | VersionMetadata | None:
         """A KV secret; the metadata alone of a deleted one; None if there never was one. `version` of the engine."""
         try:
-            return kv.read(self._transport, self._token, ref, version)
+            return kv.read(self._transport, self._token, ref, version, limits=ANY)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
                 raise request_error(exc.failure, str(ref)) from None
@@ -178,7 +180,9 @@ class AdminClient:
         """One version of a KV v2 secret, as the server answers: of a deleted one the `metadata` alone, or nothing."""
         try:
             params = {"version": str(number)}
-            return self._transport.request("GET", path, token=self._token, params=params, timeout=self._timeout).data
+            return self._transport.request(
+                "GET", path, token=self._token, params=params, timeout=self._timeout, limits=ANY
+            ).data
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
                 raise request_error(exc.failure, path) from None

@@ -1,23 +1,29 @@
 """Opens connections to Vault: TLS, proxies and Unix sockets."""
 
+import io
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.proxies import proxy_headers
-from lessee.vault.wire import InvalidResponseError, Response, request_head
+from lessee.vault.wire import Response, request_head
 
 if TYPE_CHECKING:
     import ssl
 
+    from _typeshed import WriteableBuffer
+
 MAX_RESPONSE_SIZE = 32 * 2**20
 """Bytes. Vault accepts no larger request, so a larger answer is not Vault's."""
+MAX_SMALL_RESPONSE_SIZE = 1 << 20
+"""Bytes of an answer with an error, or without secrets."""
 _OK = 200
+_SUCCESSES = frozenset({_OK, 204})
 _FIRST_ERROR_STATUS = 300
 
 
@@ -68,7 +74,7 @@ class Connector:
         connected = _connect(proxy or parts, timeout)
         try:
             if proxy is not None and (tunnel or parts.scheme == "https"):
-                _open_tunnel(connected, parts, proxy)
+                _open_tunnel(connected, parts, proxy, timeout)
             elif proxy is not None:
                 base, extra = f"{parts.scheme}://{parts.netloc}{base}", extra | proxy_headers(proxy)
             if parts.scheme == "https":
@@ -106,7 +112,8 @@ class Connection:
         """Whether the server accepts another request on it."""
         self._used_at = time.monotonic()
         self._socket = connected
-        self._stream: BinaryIO | None = None
+        self._reader = _Reader(connected)
+        self._stream: io.BufferedReader | None = None
         self._base = base
         self._headers = headers
 
@@ -116,19 +123,34 @@ class Connection:
         return time.monotonic() - self._used_at
 
     def exchange(
-        self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], timeout: float
+        self,
+        method: str,
+        target: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        timeout: float,
+        *,
+        deadline: float | None = None,
+        limit: int = MAX_SMALL_RESPONSE_SIZE,
+        announce_large: Callable[[], None] | None = None,
     ) -> tuple[Response, bytes]:
-        """Send a request and read its answer. `target` starts with /v1; `timeout` applies to each read.
+        """Send a request and read its answer, whose body has up to `limit` bytes. `target` starts with /v1.
 
-        Raises OSError or InvalidResponseError, and ValueError for what cannot be sent; closes the connection then.
+        `timeout` applies to each read, and `deadline` on the monotonic clock to the whole: by default, it ends with the
+        first timeout. `announce_large`: as Response.read_whole. Raises OSError or InvalidResponseError, and ValueError
+        for what cannot be sent; closes the connection then.
         """
         try:
-            self._socket.settimeout(timeout)
+            self._reader.limit_time(timeout, time.monotonic() + timeout if deadline is None else deadline)
             has_body = content is not None or method != "GET"
             sized = {**headers, "Content-Length": str(len(content or b""))} if has_body else headers
+            self._reader.prepare()
             self._socket.sendall(self._head(method, target, sized) + (content or b""))
             response = self._receive()
-            answer = _read(response)
+            if response.status in _SUCCESSES:
+                answer = response.read_whole(limit, announce_large)
+            else:
+                answer = response.read_whole(min(limit, MAX_SMALL_RESPONSE_SIZE))
         except BaseException:
             self.close()
             raise
@@ -140,8 +162,16 @@ class Connection:
     def begin(
         self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
     ) -> Response:
-        """As `exchange`, but the caller reads the answer, before any other request."""
+        """As `exchange`, but the caller reads the answer, before any other request: no deadline ends its body."""
+        response = self._begin(method, target, content, headers, timeout)
+        self._reader.limit_time(timeout, float("inf"))
+        return response
+
+    def _begin(
+        self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
+    ) -> Response:
         self._socket.settimeout(timeout)
+        self._reader.limit_time(timeout, float("inf"))
         try:
             self._socket.sendall(self._head(method, target, headers))
             for piece in content or ():
@@ -152,6 +182,7 @@ class Connection:
             if response.status < _FIRST_ERROR_STATUS:
                 raise
             return response
+        self._reader.limit_time(timeout, time.monotonic() + timeout)
         return self._receive()
 
     def certificate(self) -> bytes | None:
@@ -182,16 +213,35 @@ class Connection:
 
     def _receive(self) -> Response:
         if self._stream is None:
-            self._stream = self._socket.makefile("rb")
+            self._stream = io.BufferedReader(self._reader)
         return Response(self._stream)
 
 
-def _read(response: Response) -> bytes:
-    if response.announced_size <= MAX_RESPONSE_SIZE and len(content := response.read(MAX_RESPONSE_SIZE + 1)) <= (
-        MAX_RESPONSE_SIZE
-    ):
-        return content
-    raise InvalidResponseError
+class _Reader(io.RawIOBase):
+    """Reads from a socket until a deadline. A socket's own timeout never ends a byte now and then."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._timeout = 0.0
+        self._deadline = 0.0
+
+    def limit_time(self, timeout: float, deadline: float) -> None:
+        """From now on each read takes up to `timeout` seconds, and ends at the deadline on the monotonic clock."""
+        self._timeout, self._deadline = timeout, deadline
+
+    def prepare(self) -> None:
+        """Set the socket's timeout for its next call. Raises TimeoutError after the deadline."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(min(self._timeout, left))
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        self.prepare()
+        return self._socket.recv_into(buffer)
 
 
 def _connect(url: SplitResult, timeout: float) -> socket.socket:
@@ -214,13 +264,14 @@ def _connect_unix(path: str, timeout: float) -> socket.socket:
     return connected
 
 
-def _open_tunnel(connected: socket.socket, url: SplitResult, proxy: SplitResult) -> None:
+def _open_tunnel(connected: socket.socket, url: SplitResult, proxy: SplitResult, timeout: float) -> None:
     """Have the proxy connect to the server. Raises OSError if it does not."""
     target = _authority(url, with_port=True)
     connected.sendall(request_head("CONNECT", target, {"Host": target, **proxy_headers(proxy)}))
     # Unbuffered: what follows the response is the server's.
-    with connected.makefile("rb", buffering=0) as stream:
-        if Response(cast("BinaryIO", stream)).status != _OK:
+    with _Reader(connected) as reader:
+        reader.limit_time(timeout, time.monotonic() + timeout)
+        if Response(cast("BinaryIO", reader)).status != _OK:
             raise OSError
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.vault.connections import Address, Connector
-from lessee.vault.responses import describe_connection_error, parse_response
+from lessee.vault.responses import DECODE_ERRORS, describe_connection_error, parse_response
 from lessee.vault.wire import InvalidResponseError
 
 _ACTIVE = 200
@@ -66,5 +66,5 @@ def _check(connections: Connector, url: str, timeout: float) -> Health:
 def _decode(content: bytes) -> Mapping[str, Any]:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except DECODE_ERRORS:
         return {}

@@ -1,14 +1,20 @@
 """Parses Vault's answers. Vault's own error texts stay in this module, because they may repeat what the client sent."""
 
+import re
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
-from lessee.vault.wire import InvalidResponseError
+from lessee.vault.connections import MAX_RESPONSE_SIZE, MAX_SMALL_RESPONSE_SIZE
+from lessee.vault.wire import InvalidResponseError, TooLargeResponseError
+
+_T = TypeVar("_T")
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, or nested too deeply."""
 
 
 class Response(ImmutableStruct, frozen=True):
@@ -22,7 +28,8 @@ class Response(ImmutableStruct, frozen=True):
     data: Mapping[str, Any]
     auth: Mapping[str, Any]
     lease_id: str = ""
-    lease_duration: float = 0
+    lease_duration: object = 0
+    """In seconds, as the server wrote it: see core/ttl.py."""
     renewable: bool = False
     capped: bool = False
     """The server warned that a max_ttl has shortened the ttl."""
@@ -40,7 +47,7 @@ class Response(ImmutableStruct, frozen=True):
 
         try:
             return parsedate_to_datetime(self.date_header).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
 
@@ -58,18 +65,39 @@ class InvalidTlsFilesError(OSError):
     """The TLS files are readable, but invalid or not a pair."""
 
 
-def parse_response(headers: Mapping[str, str], content: bytes) -> Response:
-    """Parse a 200 or 204. Raises RequestFailedError if it is not Vault's."""
+class Limits(ImmutableStruct, frozen=True):
+    """How large one kind of answer may be. A value of three bytes takes up to 240 in memory."""
+
+    size: int
+    """Bytes."""
+    values: int
+    """JSON values."""
+
+
+SMALL = Limits(MAX_SMALL_RESPONSE_SIZE, 50_000)
+"""An error, or an answer about a token or a lease."""
+SECRET = Limits(8 * 2**20, 50_000)
+"""A file may have as many bytes, and ten thousand values. Vault stores up to 1 MiB by default."""
+LISTING = Limits(16 * 2**20, 600_000)
+"""More than ten thousand secrets of a folder, with the metadata of each."""
+ANY = Limits(MAX_RESPONSE_SIZE, 1_000_000)
+"""What an operator's command reads. Vault accepts no larger request, so a larger answer is not Vault's."""
+
+
+def parse_response(headers: Mapping[str, str], content: bytes, limits: Limits = SMALL) -> Response:
+    """Parse a 200 or 204. Raises RequestFailedError if it has more values than allowed, or is not Vault's."""
+    _check_values(content, limits)
     try:
         body = msgspec.json.decode(content or b"{}", type=_Body)
-    except msgspec.MsgspecError:
+        bare = _parse_bare(content) if not body.data and body.request_id is None else {}
+    except DECODE_ERRORS:
         raise RequestFailedError(_NOT_VAULTS) from None
     return Response(
-        data=body.data or (_parse_bare(content) if body.request_id is None else {}),
+        data=body.data or bare,
         auth=body.auth or {},
         lease_id=body.lease_id or "",
-        lease_duration=body.lease_duration or 0,
-        renewable=bool(body.renewable),
+        lease_duration=body.lease_duration,
+        renewable=body.renewable is True,
         capped=any(_CAPPED in warning for warning in body.warnings or ()),
         request_id=body.request_id or "",
         date_header=headers.get("date", ""),
@@ -78,20 +106,35 @@ def parse_response(headers: Mapping[str, str], content: bytes) -> Response:
     )
 
 
+def parse_name(value: object) -> str:
+    """A token, accessor or lease_id; empty if it is missing. Raises RequestFailedError if it is not Vault's."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > _MAX_NAME_LENGTH:
+        raise RequestFailedError(_NOT_VAULTS)
+    return value
+
+
 def raw_data(content: bytes) -> bytes:
     """The `data` of a 200, as JSON. Raises RequestFailedError if the answer is not Vault's."""
     try:
         return bytes(_DECODE_RAW(content).data)
-    except msgspec.MsgspecError:
+    except DECODE_ERRORS:
         raise RequestFailedError(_NOT_VAULTS) from None
 
 
-def parse_raw_data(raw: bytes) -> dict[str, Any]:
-    """What `raw_data` returned, as objects. Raises RequestFailedError."""
+def parse_raw_data(raw: bytes, type_: type[_T]) -> _T:
+    """What `raw_data` returned, as objects of this type; other fields take no memory. Raises RequestFailedError."""
+    _check_values(raw, LISTING)
     try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.MsgspecError:
+        return msgspec.json.decode(raw, type=type_)
+    except DECODE_ERRORS:
         raise RequestFailedError(_NOT_VAULTS) from None
+
+
+def too_large_error(exc: TooLargeResponseError) -> RequestFailedError:
+    """The failure of an answer that is larger than it may be."""
+    return RequestFailedError(Failure(Kind.INVALID, f"the answer is larger than {exc.limit >> 20} MiB"))
 
 
 def parse_error(status: int, headers: Mapping[str, str], content: bytes) -> RequestFailedError:
@@ -155,6 +198,10 @@ def describe_connection_error(exc: Exception) -> str:
             return f"the request failed ({type(exc).__name__})"
 
 
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_RETRY_AFTER = re.compile("[0-9]{1,18}")
+_MAX_NAME_LENGTH = 8192
+"""Characters. Vault's longest are batch tokens."""
 _NOT_VAULTS = Failure(Kind.UNAVAILABLE, "the answer is truncated or not Vault's")
 _BEHIND = 412
 _LIMITED = 429
@@ -206,8 +253,8 @@ class _Body(msgspec.Struct):
     data: dict[str, Any] | None = None
     auth: dict[str, Any] | None = None
     lease_id: str | None = None
-    lease_duration: float | None = None
-    renewable: bool | None = None
+    lease_duration: Any = None
+    renewable: Any = None
     request_id: str | None = None
     warnings: list[str] | None = None
     wrap_info: dict[str, Any] | None = None
@@ -227,14 +274,34 @@ class _ErrorBody(msgspec.Struct):
     warnings: list[str] | None = None
 
 
+def _check_values(content: bytes, limits: Limits) -> None:
+    """Raises RequestFailedError if JSON has more values than that: parsed, they would take far more memory."""
+    if len(content) <= limits.values or _count_separators(content, 0, len(content)) < limits.values:
+        return
+    # Strings may have commas and brackets as well.
+    count = end = 0
+    for text in _STRING.finditer(content):
+        count += _count_separators(content, end, text.start())
+        end = text.end()
+        if count >= limits.values:
+            break
+    if count + _count_separators(content, end, len(content)) >= limits.values:
+        raise RequestFailedError(Failure(Kind.INVALID, f"the answer has more than {limits.values:,} values"))
+
+
+def _count_separators(content: bytes, start: int, end: int) -> int:
+    return sum(content.count(sign, start, end) for sign in (b",", b"[", b"{"))
+
+
 def _parse_bare(content: bytes) -> dict[str, Any]:
     return msgspec.json.decode(content or b"{}", type=dict[str, Any])
 
 
 def _parse_error_body(content: bytes) -> _ErrorBody:
     try:
+        _check_values(content, SMALL)
         return msgspec.json.decode(content, type=_ErrorBody)
-    except msgspec.MsgspecError:
+    except (*DECODE_ERRORS, RequestFailedError):
         return _ErrorBody()
 
 
@@ -245,4 +312,4 @@ def _is_policy_denial(errors: list[str] | tuple[()]) -> bool:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "")
-    return float(value) if value.isdecimal() else None
+    return float(value) if _RETRY_AFTER.fullmatch(value) else None

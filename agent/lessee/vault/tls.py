@@ -17,6 +17,8 @@ def context_of(address: "Address") -> ssl.SSLContext:
             context.load_cert_chain(address.client_cert_file, address.client_key_file)
     except ssl.SSLError:
         raise InvalidTlsFilesError from None
+    # The common name is text: RFC 9525 has clients ignore it.
+    context.hostname_checks_common_name = False
     if address.tls_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -4,10 +4,13 @@ It speaks HTTP itself, because a sidecar runs next to every app and a library co
 docs/decisions/0003-own-http-for-the-sidecar.md.
 """
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from hashlib import blake2b
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -19,13 +22,15 @@ from lessee.vault import responses, wire
 from lessee.vault.cluster import Cluster
 from lessee.vault.connection_pool import ConnectionPool
 from lessee.vault.connections import Address, Connection, Connector
-from lessee.vault.responses import RequestFailedError, Response
-from lessee.vault.wire import InvalidResponseError, TruncatedResponseError
+from lessee.vault.responses import Limits, RequestFailedError, Response
+from lessee.vault.wire import InvalidResponseError, TooLargeResponseError, TruncatedResponseError
 
 __all__ = ["Address", "RequestFailedError", "Response", "Transport"]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
+REQUEST_TIMEOUT = 30.0
+"""For a whole request with all its retries, however the server spreads its answer. A longer read timeout extends it."""
 STREAM_TIMEOUT = 60.0
 """For each read or write: a server may need time to collect a snapshot, or to apply one."""
 HEALTH_TIMEOUTS = (1.0, 2.0)
@@ -36,6 +41,7 @@ STALE_RETRY_DELAYS = (0.1, 0.3, 0.6)
 """Seconds before each retry at a node that does not have our last change yet."""
 
 Reply = tuple[wire.Response, bytes]
+_T = TypeVar("_T")
 
 
 class Transport:
@@ -55,13 +61,18 @@ class Transport:
         self._pool = ConnectionPool(idle)
         self._index: str | None = None
         """The X-Vault-Index of our last change."""
+        self._is_behind = False
+        """The server did not catch up within the last retries, so the next request is sent once."""
+        self._catching_up = threading.Lock()
+        self._large_answers = threading.Lock()
+        """Threads read and parse large answers one after the other, so that these take the memory of one."""
 
     @property
     def address(self) -> str:
         """The URL in use."""
         return self._cluster.url
 
-    def request(
+    def request(  # noqa: PLR0913  # Each of them belongs to one request.
         self,
         method: str,
         path: str,
@@ -72,11 +83,13 @@ class Transport:
         timeout: float | None = None,
         changes: bool | None = None,
         wrap_ttl: float | None = None,
+        limits: Limits = responses.SECRET,
     ) -> Response:
         """Send a request and parse the answer. Raises RequestFailedError with a text of our own.
 
         A server's error text may repeat what it was sent. `timeout`: for each read. `changes`: it must not be sent
-        twice; default: all but GET. `wrap_ttl`: the answer is response-wrapped for this many seconds.
+        twice; default: all but GET. `wrap_ttl`: the answer is response-wrapped for this many seconds. `limits`: of the
+        answer.
         """
         request = _Request(
             method=method,
@@ -84,17 +97,37 @@ class Transport:
             content=msgspec.json.encode(body) if body is not None else None,
             headers=self._headers(token, wrap_ttl),
             timeout=timeout or READ_TIMEOUT,
+            deadline=time.monotonic() + max(REQUEST_TIMEOUT, timeout or 0.0),
             changes=method != "GET" if changes is None else changes,
+            limits=limits,
+            large=_LargeAnswer(self._large_answers),
         )
-        response, content = self._send_with_failover(request, retry=not request.changes)
-        return responses.parse_response(response.headers, content)
+        with request.large:
+            response, content = self._send_with_failover(request, retry=not request.changes)
+            return responses.parse_response(response.headers, content, limits)
 
-    def read_raw(self, path: str, *, token: str | None, params: Mapping[str, str]) -> bytes:
-        """The `data` of the answer to a GET, as JSON. Raises as `request`."""
-        target = f"/v1/{quote(path)}?{urlencode(params)}"
-        headers = self._headers(token, None)
-        request = _Request("GET", target, content=None, headers=headers, timeout=READ_TIMEOUT, changes=False)
-        return responses.raw_data(self._send_with_failover(request, retry=True)[1])
+    def read_data(
+        self, path: str, *, token: str | None, params: Mapping[str, str], digest: bytes, type_: type[_T]
+    ) -> tuple[bytes, _T | None]:
+        """The digest of the `data` of the answer to a GET, and the data as `type_`, or None if the digest is known.
+
+        Raises as `request`.
+        """
+        request = _Request(
+            "GET",
+            f"/v1/{quote(path)}?{urlencode(params)}",
+            content=None,
+            headers=self._headers(token, None),
+            timeout=READ_TIMEOUT,
+            deadline=time.monotonic() + REQUEST_TIMEOUT,
+            changes=False,
+            limits=responses.LISTING,
+            large=_LargeAnswer(self._large_answers),
+        )
+        with request.large:
+            raw = responses.raw_data(self._send_with_failover(request, retry=True)[1])
+            found = blake2b(raw, digest_size=16).digest()
+            return found, None if found == digest else responses.parse_raw_data(raw, type_)
 
     @contextmanager
     def stream(
@@ -161,18 +194,28 @@ class Transport:
 
     def _send_until_current(self, url: str, request: "_Request") -> Reply:
         response, content = self._send(url, request)
-        for pause in self._retry_delays:
-            if not self._is_stale(response, content):
-                break
-            time.sleep(pause)
-            response, content = self._send(url, request)
         if self._is_stale(response, content):
-            raise responses.stale_error(response.headers)
+            response, content = self._retry_stale(url, request, (response, content))
+        self._is_behind = False
         if response.status not in {200, 204}:
             raise responses.parse_error(response.status, response.headers, content)
         if request.changes:
             self._index = response.headers.get(_INDEX.lower()) or self._index
         return response, content
+
+    def _retry_stale(self, url: str, request: "_Request", reply: Reply) -> Reply:
+        """Retry until the node has caught up. One thread does; if in vain, the others do not try."""
+        if self._catching_up.acquire(timeout=max(0.0, request.deadline - time.monotonic())):
+            try:
+                for pause in self._retry_delays if not self._is_behind else ():
+                    time.sleep(pause)
+                    reply = self._send(url, request)
+                    if not self._is_stale(*reply):
+                        return reply
+                self._is_behind = True
+            finally:
+                self._catching_up.release()
+        raise responses.stale_error(reply[0].headers)
 
     def _is_stale(self, response: wire.Response, content: bytes) -> bool:
         return responses.is_stale(response.status, content, expects_state=self._index is not None)
@@ -180,6 +223,8 @@ class Transport:
     def _send(self, url: str, request: "_Request") -> Reply:
         try:
             return self._exchange(url, request)
+        except TooLargeResponseError as exc:
+            raise responses.too_large_error(exc) from None
         except (OSError, InvalidResponseError) as exc:
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
         except ValueError:
@@ -191,7 +236,7 @@ class Transport:
             idle = pooled.idle
             try:
                 return self._exchange_on(pooled, request)
-            except TruncatedResponseError:
+            except (TruncatedResponseError, TooLargeResponseError):
                 raise  # The answer had begun.
             except (ConnectionError, InvalidResponseError):
                 if idle < self._max_idle:
@@ -203,7 +248,16 @@ class Transport:
 
     def _exchange_on(self, connection: Connection, request: "_Request") -> Reply:
         headers = request.headers if self._index is None else {**request.headers, _INDEX: self._index}
-        reply = connection.exchange(request.method, request.target, request.content, headers, request.timeout)
+        reply = connection.exchange(
+            request.method,
+            request.target,
+            request.content,
+            headers,
+            request.timeout,
+            deadline=request.deadline,
+            limit=request.limits.size,
+            announce_large=partial(request.large.begin, request.deadline),
+        )
         if connection.is_open:
             self._pool.release(connection)
         return reply
@@ -236,7 +290,32 @@ class _Request(ImmutableStruct, frozen=True):
     content: bytes | None
     headers: Mapping[str, str]
     timeout: float
+    deadline: float
+    """On the monotonic clock."""
     changes: bool
+    limits: Limits
+    large: "_LargeAnswer"
+
+
+class _LargeAnswer:
+    """Holds a lock from the moment that an answer is found to be large until it is parsed."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._is_held = False
+
+    def begin(self, deadline: float) -> None:
+        """Raises TimeoutError if other large answers take until the deadline, on the monotonic clock."""
+        if not self._is_held and not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        self._is_held = True
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_held:
+            self._lock.release()
 
 
 _HEADERS = {"X-Vault-Request": "true", "User-Agent": f"lessee/{__version__}"}

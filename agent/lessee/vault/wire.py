@@ -5,13 +5,17 @@ parse the headers of each response as those of an e-mail, which takes longer tha
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
 MAX_HEAD_SIZE = 1 << 16
 """Bytes of the status line and all headers together, and of one line of a chunked body."""
-_PIECE_SIZE = 1 << 20
+MAX_INTERIM_RESPONSES = 16
+"""Responses with a status of 1xx before the final one; Vault sends none."""
+_PIECE_SIZE = 1 << 16
 """Bytes that are read at most at a time, so that an announced length alone takes no memory."""
+LARGE = 1 << 20
+"""Bytes of a body from which on it is large: answers of Vault have a few KiB."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile("[0-9]{1,18}")
@@ -30,6 +34,14 @@ class TruncatedResponseError(InvalidResponseError):
     """The connection ended after the response had begun."""
 
 
+class TooLargeResponseError(InvalidResponseError):
+    """The body is larger than its kind of answer may be. `limit`: in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     """The request line and the headers. Raises ValueError if one of them has a character that cannot be sent."""
     if not (target.isascii() and target.isprintable()) or " " in target:
@@ -41,17 +53,22 @@ def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 class Response:
-    """A final response; those before it, such as 100 Continue, are skipped. The caller reads the body."""
+    """A final response; a few before it, such as 100 Continue, are skipped. The caller reads the body."""
 
     def __init__(self, stream: BinaryIO) -> None:
         """Read the head from a buffered stream. Raises InvalidResponseError, OSError, or ConnectionResetError if
         the connection ended before it.
         """
         self._stream = stream
-        minor, self.status, self.headers = _read_head(stream)
-        while self.status < _FIRST_FINAL and self.status != _SWITCHED:
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
             minor, self.status, self.headers = _read_head(stream)
+            if self.status >= _FIRST_FINAL or self.status == _SWITCHED:
+                break
+        else:
+            raise InvalidResponseError
         self._is_chunked = self._is_in_chunk = False
+        self._spare = MAX_HEAD_SIZE
+        """Bytes that the lines between chunks may still take: as many as the body, and those of one head."""
         self._ends_with_connection = False
         self._left = self._body_size()
         """Bytes of the body, or of its current chunk, that are not read yet."""
@@ -69,16 +86,36 @@ class Response:
 
         Raises InvalidResponseError or OSError.
         """
-        pieces = []
-        while size and (self._left or self._begin_chunk()):
-            wanted = min(self._left, _PIECE_SIZE, size if size > 0 else _PIECE_SIZE)
+        read = bytearray()
+        self._read_into(read, size)
+        return bytes(read)
+
+    def read_whole(self, limit: int, announce_large: Callable[[], None] | None = None) -> bytes:
+        """The whole body. Raises TooLargeResponseError if it has more than `limit` bytes, InvalidResponseError or
+        OSError. `announce_large` is called before the body takes more than LARGE bytes.
+        """
+        if self.announced_size > limit:
+            raise TooLargeResponseError(limit)
+        read = bytearray()
+        self._read_into(read, min(limit, LARGE) + 1)
+        if len(read) > LARGE and limit > LARGE:
+            if announce_large is not None:
+                announce_large()
+            self._read_into(read, limit + 1)
+        if len(read) > limit:
+            raise TooLargeResponseError(limit)
+        return bytes(read)
+
+    def _read_into(self, read: bytearray, size: int) -> None:
+        """Append the body until there are `size` bytes, or all with -1. A list of pieces would take more memory."""
+        while len(read) != size and (self._left or self._begin_chunk()):
+            wanted = min(self._left, _PIECE_SIZE, size - len(read) if size >= 0 else _PIECE_SIZE)
             piece = self._stream.read(wanted)
             if len(piece) < wanted and not self._ends_with_connection:
                 raise TruncatedResponseError
             self._left -= len(piece) or self._left
-            size -= len(piece) if size > 0 else 0
-            pieces.append(piece)
-        return b"".join(pieces)
+            self._spare += len(piece)
+            read += piece
 
     def _body_size(self) -> int:
         length, encoding = self.headers.get("content-length"), self.headers.get("transfer-encoding")
@@ -103,8 +140,10 @@ class Response:
             return False
         if self._is_in_chunk and _read_line(self._stream, MAX_HEAD_SIZE):
             raise InvalidResponseError
-        found = _CHUNK_SIZE.fullmatch(_read_line(self._stream, MAX_HEAD_SIZE))
-        if found is None:
+        line = _read_line(self._stream, MAX_HEAD_SIZE)
+        found = _CHUNK_SIZE.fullmatch(line)
+        self._spare -= len(line)
+        if found is None or self._spare < 0:
             raise InvalidResponseError
         self._left = int(found[1], 16)
         self._is_in_chunk = self._is_chunked = self._left > 0

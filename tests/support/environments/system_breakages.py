@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from lessee.host.openbao import free_port
 from support.environments.breakages import CRITICAL, WARNING, Breakage, Table
 from support.environments.server_environment import clock_ahead, postgres_with_tls
+from support.servers.clear_password_postgres import ClearPasswordPostgres
 from support.servers.detours import Detour
 
 DATABASES = {"database": ("database/postgres", "validated"), "mcp_cache": ("cache/database", "cached")}
@@ -57,6 +58,14 @@ def its_host_cannot_be_resolved(env, path, _):
 @of_both("postgres-login", CRITICAL)
 def its_password_is_wrong(env, path, _):
     return env.with_secret(path, password=env.value())
+
+
+@of_both("postgres-login", CRITICAL)
+@contextmanager
+def another_server_asks_for_its_password(env, path, _):
+    with ClearPasswordPostgres() as server, env.with_secret(path, port=server.port):
+        yield
+    assert not server.passwords
 
 
 @of_both("postgres-login", CRITICAL)

@@ -1,13 +1,16 @@
 """A proxy in front of a real server that injects faults."""
 
+import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
 from http import HTTPStatus
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import wait
 from typing import NamedTuple
 
 from lessee.host.openbao import free_port
@@ -39,6 +42,18 @@ class Delay(NamedTuple):
     """The server gets the request later."""
 
     seconds: float
+
+
+class Attack(NamedTuple):
+    """The proxy writes these bytes instead of an answer, and pauses for the numbers of seconds between them."""
+
+    pieces: Callable[[], Iterable[bytes | float]]
+
+
+class Edit(NamedTuple):
+    """The server executes the request, and its answer arrives changed by this function."""
+
+    change: Callable[[dict], None]
 
 
 class Request(NamedTuple):
@@ -179,6 +194,11 @@ class _Handler(BaseHTTPRequestHandler):
             case Fault.CUT:
                 self._forward(body, cut=True)
                 self.close_connection = True
+            case Attack(pieces):
+                self._write(pieces())
+                self.close_connection = True
+            case Edit(change):
+                self._forward(body, change=change)
             case fault:
                 if fault is not None:
                     time.sleep(fault.seconds)
@@ -187,7 +207,15 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         """`Proxy.requests` holds them."""
 
-    def _forward(self, body, *, cut=False, lost=False):
+    def _write(self, pieces):
+        """Until there are no more, or the client hangs up."""
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                self.connection.sendall(piece)
+            elif wait([self.connection], piece) and not self.connection.recv(65536):
+                return
+
+    def _forward(self, body, *, cut=False, lost=False, change=None):
         server = HTTPConnection("127.0.0.1", self.proxy.target_port)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
         try:
@@ -196,7 +224,12 @@ class _Handler(BaseHTTPRequestHandler):
             if lost:
                 self.connection.recv(1)  # Until the client hangs up.
                 return
-            self._answer(answer.status, dict(answer.getheaders()), answer.read(), cut=cut)
+            content = answer.read()
+            if change is not None and content:
+                document = json.loads(content)
+                change(document)
+                content = json.dumps(document).encode()
+            self._answer(answer.status, dict(answer.getheaders()), content, cut=cut)
         except OSError:
             self.close_connection = True  # As the server would.
         finally:

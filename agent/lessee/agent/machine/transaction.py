@@ -3,13 +3,15 @@
 from typing import Protocol
 
 from lessee.agent.machine.state import Deadlines, PendingRequest, State
-from lessee.core.backoff import OUTAGE_DIVISOR, delay
+from lessee.core.backoff import MAX_DELAY, OUTAGE_DIVISOR, delay
 from lessee.core.failures import Failure
 from lessee.core.immutable import replace
 from lessee.protocol.commands import Command, Log, Login, TokenCommand, VaultCommand
 
 REQUEST_TIMEOUT = 30.0
 """Seconds after which a request is abandoned that neither succeeded nor failed by its own timeouts."""
+RETRY_AFTER_JITTER = 1.1
+"""The longest wait after a Retry-After, as a multiple of it."""
 PROBE_TIMEOUT = 3.0
 """The same during a short outage, so that a probe that hangs does not hide that Vault is available again."""
 
@@ -178,15 +180,18 @@ class Transaction:
         return item.since if item.attempts else self.now
 
     def retry_at(self, item: Retried, failure: Failure | None = None, *, base: float = 1.0) -> float:
-        """When to retry after one more failure. The server's Retry-After takes precedence over the maximum."""
+        """When to retry after one more failure."""
         wait = delay(item.attempts, self.random(), duration=self.now - self.failing_since(item), base=base)
         return self.now + self.at_least_retry_after(wait, failure)
 
     def at_least_retry_after(self, wait: float, failure: Failure | None) -> float:
-        """The wait in seconds, or the server's Retry-After plus jitter if that is longer."""
+        """The wait in seconds, or the server's Retry-After plus jitter if that is longer, up to the longest backoff."""
         if failure is None or failure.retry_after is None:
             return wait
-        return max(wait, failure.retry_after * (1 + self.random() / 10))
+        return max(wait, min(failure.retry_after, MAX_DELAY / RETRY_AFTER_JITTER) * self._jitter())
+
+    def _jitter(self) -> float:
+        return 1 + (RETRY_AFTER_JITTER - 1) * self.random()
 
 
 StateView = State | Transaction

@@ -12,7 +12,7 @@ from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
 from lessee.agent.service_manager import readiness_notifier
 from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
-from lessee.config import Child
+from lessee.config import Child, exposed_addresses
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
@@ -85,6 +85,14 @@ def prepare(
             "vault certificate not verified",
             key="vault.tls_skip_verify",
             note="anyone on the network can read all secrets",
+        )
+    for address in exposed_addresses(config):
+        log(
+            "warning",
+            "vault connection not encrypted",
+            address=address,
+            note="anyone on the network can read all secrets",
+            todo="use https://, or write `insecure_http: true` if that is intended",
         )
     return project, redactor
 

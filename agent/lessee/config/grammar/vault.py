@@ -135,4 +135,8 @@ class VaultBlock(Block, frozen=True, kw_only=True):
         scalars.Boolean,
         describe("true disables the verification of Vault's certificate; the agent warns of it at every start."),
     ] = False
+    insecure_http: Annotated[
+        scalars.Boolean,
+        describe("true states that http:// without TLS is intended, and silences the warning of check and each start."),
+    ] = False
     auth: Annotated[Auth, describe("How the agent logs in. Default: the token in $VAULT_TOKEN.")] = TokenAuth()

@@ -2,16 +2,20 @@
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from lessee.core.errors import WriteError
-from lessee.ops.monitor.sources import MAX_CONNECTIONS, Outlet, Post, SourceIdle, forward_lines
-from lessee.ops.monitor.tailer import CHUNK
+from lessee.ops.monitor.sources import MAX_CONNECTIONS, LineMemory, Outlet, Post, SourceIdle, forward_lines
 from lessee.telemetry.logs import log
 
 RETRY_INTERVAL = 1.0
 """Seconds until the next attempt to listen."""
+WARNING_INTERVAL = 60.0
+"""Seconds between two warnings of refused connections, of which a client can cause any number."""
+_PIECE = 1 << 16
+"""Bytes of each read, of which each connection has one."""
 
 
 class SocketSource:
@@ -28,7 +32,10 @@ class SocketSource:
         self._listener: socket.socket | None = None
         self._inode: int | None = None
         """The inode of our Unix socket."""
-        self._connections: set[socket.socket] = set()
+        self._connections: dict[socket.socket, bool] = {}
+        """The oldest first, and whether each has sent an entry, as a server has."""
+        self._memory = LineMemory()
+        self._warned_at = float("-inf")
 
     def start(self) -> None:
         """Start accepting connections."""
@@ -42,7 +49,7 @@ class SocketSource:
         """See Source."""
         self._outlet.close()
         self._closed.set()
-        for connection in (self._listener, *self._connections):
+        for connection in (self._listener, *list(self._connections)):
             if connection is not None:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -77,16 +84,29 @@ class SocketSource:
             except OSError:
                 self._closed.wait(RETRY_INTERVAL)  # The process may be out of file descriptors.
                 continue
-            if len(self._connections) >= MAX_CONNECTIONS:
-                note = f"the limit is {MAX_CONNECTIONS} connections"
-                log("warning", "audit connection refused", source=self.name, note=note)
+            if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
                 connection.close()
                 continue
             # Keepalive detects a server that disappears without closing its connection.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._connections.add(connection)
+            self._connections[connection] = False
             name = f"lessee-audit-{self.name}-connection"
             threading.Thread(target=self._serve, args=(connection,), name=name, daemon=True).start()
+
+    def _make_room(self) -> bool:
+        """Close the oldest connection that has sent no entry; False if each has sent one."""
+        idle = next((connection for connection, sent in list(self._connections.items()) if not sent), None)
+        if (now := time.monotonic()) - self._warned_at >= WARNING_INTERVAL:
+            self._warned_at = now
+            note = f"the limit is {MAX_CONNECTIONS} connections"
+            closed = "the new one" if idle is None else "the oldest without an entry"
+            log("warning", "audit connection refused", source=self.name, closed=closed, note=note)
+        if idle is None:
+            return False
+        self._connections.pop(idle, None)
+        with suppress(OSError):
+            idle.shutdown(socket.SHUT_RDWR)
+        return True
 
     def _current_inode(self) -> int | None:
         """The inode of the socket file, 0 without a file, or None for a port. It tells whether the socket is ours."""
@@ -100,10 +120,20 @@ class SocketSource:
     def _serve(self, connection: socket.socket) -> None:
         log("info", "audit connection opened", source=self.name)
         with connection:
-            forward_lines(self.name, lambda: connection.recv(CHUNK), self._outlet)
-        self._connections.discard(connection)
+            forward_lines(
+                self.name,
+                lambda: connection.recv(_PIECE),
+                self._outlet,
+                memory=self._memory,
+                note_entries=lambda: self._note_entries(connection),
+            )
+        self._connections.pop(connection, None)
         if not self._outlet.closed:
             log("info", "audit connection closed", source=self.name)
+
+    def _note_entries(self, connection: socket.socket) -> None:
+        if connection in self._connections:
+            self._connections[connection] = True
 
 
 def _listen(address: str) -> socket.socket:

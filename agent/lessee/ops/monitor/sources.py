@@ -17,6 +17,10 @@ MAX_PENDING_BATCHES = 4
 """Batches that a source may be ahead of the loop."""
 MAX_CONNECTIONS = 64
 """Open connections of a socket. Each server has one."""
+MAX_UNFINISHED = MAX_LINE + (1 << 24)
+"""Bytes of the unfinished lines of all connections together: one of the longest line, and many of usual ones."""
+FREE_SIZE = 1 << 17
+"""Bytes of an unfinished line that each connection may always have."""
 STDIN = 0
 
 
@@ -178,32 +182,65 @@ class Outlet:
         self._slots.release(MAX_CONNECTIONS + 1)  # For all threads that wait for a slot.
 
 
-def forward_lines(source: str, read: Callable[[], bytes], outlet: Outlet) -> None:
-    """Post all lines of a stream until its end."""
-    for lines, too_long in _whole_lines(read, outlet):
+class LineMemory:
+    """Bounds the memory that the unfinished lines of several streams take together."""
+
+    def __init__(self, limit: int = MAX_UNFINISHED) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._sizes: dict[object, int] = {}
+
+    def hold(self, stream: object, size: int) -> bool:
+        """Whether a stream may keep so many bytes from now on."""
+        with self._lock:
+            self._sizes.pop(stream, None)
+            if size <= FREE_SIZE:
+                return True
+            if sum(self._sizes.values()) + size > self._limit:
+                return False
+            self._sizes[stream] = size
+            return True
+
+
+def forward_lines(
+    source: str,
+    read: Callable[[], bytes],
+    outlet: Outlet,
+    *,
+    memory: LineMemory | None = None,
+    note_entries: Callable[[], None] = lambda: None,
+) -> None:
+    """Post all lines of a stream until its end. `memory`: shared with others. `note_entries`: some are valid."""
+    for lines, too_long in _whole_lines(read, outlet, memory or LineMemory()):
         accesses, invalid = decode_lines(lines, source)
+        if invalid < len(lines):
+            note_entries()
         outlet.post_lines(LinesRead(source, Batch(accesses, None, len(lines) + too_long, invalid + too_long)))
 
 
-def _whole_lines(read: Callable[[], bytes], outlet: Outlet) -> Iterator[tuple[list[bytes], int]]:
-    """Some lines at a time, and the number of lines that were longer than MAX_LINE and therefore skipped."""
-    buffer, is_too_long = bytearray(), False
+def _whole_lines(read: Callable[[], bytes], outlet: Outlet, memory: LineMemory) -> Iterator[tuple[list[bytes], int]]:
+    """Some lines at a time, and the number of lines that were skipped, being too long for MAX_LINE or the memory."""
+    buffer, is_too_long, stream = bytearray(), False, object()
     while not outlet.closed:
         try:
             text = read()
         except OSError:
             text = b""
         if not text:
+            memory.hold(stream, 0)
             if buffer:
                 yield ([], 1) if is_too_long else ([bytes(buffer)], 0)
             return
         buffer += text
         if b"\n" in text:
             end = buffer.rfind(b"\n") + 1
-            lines = bytes(buffer[:end]).split(b"\n")[:-1]
+            with memoryview(buffer)[:end] as whole:
+                lines = bytes(whole).split(b"\n")[:-1]
             del buffer[:end]
+            memory.hold(stream, len(buffer))
             yield (lines[1:], 1) if is_too_long else (lines, 0)
             is_too_long = False
-        elif len(buffer) > MAX_LINE:
+        elif is_too_long or len(buffer) > MAX_LINE or not memory.hold(stream, len(buffer)):
+            memory.hold(stream, 0)
             buffer.clear()
             is_too_long = True

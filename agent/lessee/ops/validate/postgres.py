@@ -89,9 +89,6 @@ def _check(
 
 
 def _connect(driver: Any, login: PostgresLogin, timeout: float) -> "psycopg.Connection[Any]":
-    secured = {"sslmode": login.sslmode} if login.sslmode else {}
-    if login.ca_file:
-        secured["sslrootcert"] = login.ca_file
     connection: psycopg.Connection[Any] = driver.connect(
         host=login.host,
         port=login.port,
@@ -101,14 +98,21 @@ def _connect(driver: Any, login: PostgresLogin, timeout: float) -> "psycopg.Conn
         connect_timeout=max(int(timeout), 2),  # The minimum of libpq.
         application_name="lessee validate",
         autocommit=True,
-        **secured,
+        **login.security,
     )
     return connection
 
 
 def _login_failure(reporter: Reporter, login: PostgresLogin, error: str) -> Iterator[Result]:
     """The result for a server's error, which is not printed: it may quote what it was sent."""
-    if "authentication failed" in error or "no password" in error:
+    if "invalid connection option" in error:
+        todo = "install psycopg[binary], or libpq 16 or later"
+        yield reporter.critical("postgres-login", "libpq cannot refuse to send a password in clear text", todo)
+    elif "authentication method requirement" in error:
+        todo = "set sslmode: verify-full in the secret, or have the server use scram-sha-256"
+        what = f"PostgreSQL at {login.address} asks for the password in clear text"
+        yield reporter.critical("postgres-login", what, todo)
+    elif "authentication failed" in error or "no password" in error:
         todo = "write the role's password into the secret, or set a new one: ALTER ROLE … PASSWORD …"
         yield reporter.critical("postgres-login", f"PostgreSQL rejects the password of {login.username}", todo)
     elif f'database "{login.database}" does not exist' in error:

@@ -12,7 +12,7 @@ import msgspec
 from lessee.core.failures import Failure, Kind
 from lessee.vault.auth.login import Clock, Grant, log_in
 from lessee.vault.connections import Address, Connector
-from lessee.vault.responses import RequestFailedError, describe_connection_error
+from lessee.vault.responses import DECODE_ERRORS, RequestFailedError, describe_connection_error
 from lessee.vault.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Transport
 from lessee.vault.wire import InvalidResponseError
 
@@ -98,7 +98,7 @@ class GitHubJwt:
             raise RequestFailedError(Failure(kind, f"GitHub issued no JWT for this job: it answered {status}"))
         try:
             return msgspec.json.decode(content, type=_IssuedJwt).value
-        except msgspec.MsgspecError:
+        except DECODE_ERRORS:
             raise RequestFailedError(
                 Failure(Kind.UNAVAILABLE, "GitHub issued no JWT: its answer is truncated or not GitHub's")
             ) from None
@@ -142,6 +142,6 @@ def _claims(jwt: str) -> str:
         claims: dict[str, Any] = msgspec.json.decode(
             base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=dict
         )
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, *DECODE_ERRORS):
         return "; it is not a JWT"
     return "; its claims: " + ", ".join(f"{name} {claims.get(name)!r}" for name in _REPORTED_CLAIMS)

@@ -9,7 +9,9 @@ from typing import Protocol
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.tokens import Token
+from lessee.vault.responses import SMALL, parse_name
 from lessee.vault.transport import RequestFailedError, Response, Transport
+from lessee.vault.ttl import token_ttl
 
 Clock = Callable[[], float]
 
@@ -44,10 +46,10 @@ def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True
     todo = "the token may not look itself up; grant it read on auth/token/lookup-self"
     data = _request_own_token(transport, "GET", "auth/token/lookup-self", value, todo).data
     return Token(
-        accessor=data.get("accessor") or "",
+        accessor=parse_name(data.get("accessor")),
         sent_at=sent_at,
-        ttl=float(data.get("ttl") or 0),
-        renewable=bool(data.get("renewable")),
+        ttl=token_ttl(data.get("ttl")),
+        renewable=data.get("renewable") is True,
         id=token_id(value),
         ours=ours,
     )
@@ -65,12 +67,12 @@ def log_in(transport: Transport, path: str, body: Mapping[str, str], clock: Cloc
     """Post credentials. Raises RequestFailedError, with the text `denied` if Vault denies them."""
     sent_at = clock()
     try:
-        answer = transport.request("POST", path, token=None, body=body)
+        answer = transport.request("POST", path, token=None, body=body, limits=SMALL)
     except RequestFailedError as exc:
         if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
             raise RequestFailedError(Failure(Kind.DENIED, denied)) from None
         raise
-    value = answer.auth.get("client_token")
+    value = parse_name(answer.auth.get("client_token"))
     if not value:
         text = f"the login at {path} returned no token; if it requires a second factor (MFA), use another auth method"
         raise RequestFailedError(Failure(Kind.INVALID, text))
@@ -149,7 +151,8 @@ def fingerprint(*files: str | None) -> bytes:
 
 def _request_own_token(transport: Transport, method: str, path: str, value: str, todo: str) -> Response:
     try:
-        return transport.request(method, path, token=value, body={} if method == "POST" else None)
+        body: Mapping[str, str] | None = {} if method == "POST" else None
+        return transport.request(method, path, token=value, body=body, limits=SMALL)
     except RequestFailedError as exc:
         if exc.failure.kind is Kind.DENIED and exc.by_policy:
             raise RequestFailedError(Failure(Kind.UNSUPPORTED, todo)) from None
@@ -159,10 +162,10 @@ def _request_own_token(transport: Transport, method: str, path: str, value: str,
 def _token(answer: Response, value: str, sent_at: float, *, ours: bool = True) -> Token:
     auth = answer.auth
     return Token(
-        accessor=auth.get("accessor") or "",
+        accessor=parse_name(auth.get("accessor")),
         sent_at=sent_at,
-        ttl=float(auth.get("lease_duration") or 0),
-        renewable=bool(auth.get("renewable")) and not answer.capped,
+        ttl=token_ttl(auth.get("lease_duration")),
+        renewable=auth.get("renewable") is True and not answer.capped,
         id=token_id(value),
         ours=ours,
     )

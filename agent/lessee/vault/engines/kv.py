@@ -1,15 +1,19 @@
 """The KV secrets engine, versions 1 and 2."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
-from lessee.vault.responses import parse_raw_data
+from lessee.vault.responses import SECRET, Limits
 from lessee.vault.transport import RequestFailedError, Transport
+
+MAX_NAMES = 100_000
+"""Secrets of a folder: a list in a template has no more items."""
 
 
 def detect_version(transport: Transport, token: str, mount: str) -> int:
@@ -42,16 +46,19 @@ def has_detailed_listing(transport: Transport, token: str, mount: str) -> bool:
     return "^detailed-metadata/" in answer.help
 
 
-def read(transport: Transport, token: str, ref: Ref, version: int) -> Secret:
+def read(transport: Transport, token: str, ref: Ref, version: int, *, limits: Limits = SECRET) -> Secret:
     """Read a secret. Raises RequestFailedError; `deleted_version` gets a deleted version's metadata from it."""
     if version == 1:
         if ref.version is not None:
             text = "KV version 1 has no versions; remove the version from the path, or use KV version 2"
             raise RequestFailedError(Failure(Kind.INVALID, text))
-        return Secret(transport.request("GET", f"{ref.mount}/{ref.path}", token=token).data)
+        return Secret(transport.request("GET", f"{ref.mount}/{ref.path}", token=token, limits=limits).data)
     params = {"version": str(ref.version)} if ref.version is not None else None
-    answer = transport.request("GET", f"{ref.mount}/data/{ref.path}", token=token, params=params)
-    return Secret(answer.data.get("data") or {}, _parse_version(answer.data.get("metadata") or {}))
+    answer = transport.request("GET", f"{ref.mount}/data/{ref.path}", token=token, params=params, limits=limits)
+    data = answer.data.get("data") or {}
+    if not isinstance(data, dict):
+        raise RequestFailedError(Failure(Kind.INVALID, "the data of the answer is not a KV secret"))
+    return Secret(data, _parse_version(answer.data.get("metadata") or {}))
 
 
 def deleted_version(failed: RequestFailedError) -> VersionMetadata | None:
@@ -82,15 +89,41 @@ def list_folder(
     """
     view = "detailed-metadata/" if detailed else "metadata/"
     path = f"{folder.mount}/{view if version != 1 else ''}{folder.path}"
-    raw = transport.read_raw(path, token=token, params={"list": "true"})
-    digest = hashlib.blake2b(raw, digest_size=16).digest()
-    if last is not None and last.digest == digest:
+    params = {"list": "true"}
+    before = last.digest if last is not None else b""
+    digest, data = transport.read_data(path, token=token, params=params, digest=before, type_=_ListedData)
+    if last is not None and data is None:
         return last
-    data = parse_raw_data(raw)
-    names = [name for name in data.get("keys") or () if not name.endswith("/")]
-    details = data.get("key_info") or {}
-    found = {name: _latest_version(details[name]) if name in details else None for name in names}
-    return Listing(digest, found if detailed else dict.fromkeys(names))
+    listed = data or _ListedData()
+    names = [name for name in listed.keys or () if not name.endswith("/")]
+    if len(names) > MAX_NAMES:
+        raise RequestFailedError(Failure(Kind.INVALID, f"the folder has more than {MAX_NAMES:,} secrets; split it"))
+    if not detailed:
+        return Listing(digest, dict.fromkeys(names))
+    details = listed.key_info or {}
+    return Listing(digest, {name: _newest(details[name]) if name in details else None for name in names})
+
+
+class _Version(msgspec.Struct):
+    created_time: str = ""
+    deletion_time: str | None = ""
+    destroyed: bool = False
+
+
+class _Metadata(msgspec.Struct):
+    current_version: int | None = 0
+    versions: dict[str, _Version] | None = None
+
+
+class _ListedData(msgspec.Struct):
+    keys: list[str] | None = None
+    key_info: dict[str, _Metadata] | None = None
+
+
+def _newest(metadata: _Metadata) -> VersionMetadata:
+    number = metadata.current_version or 0
+    newest = (metadata.versions or {}).get(str(number)) or _Version()
+    return VersionMetadata(number, newest.created_time, "destroyed" if newest.destroyed else newest.deletion_time or "")
 
 
 def _latest_version(metadata: Mapping[str, Any]) -> VersionMetadata:

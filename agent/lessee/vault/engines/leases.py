@@ -10,13 +10,14 @@ from lessee.core.immutable import replace
 from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret
 from lessee.core.secrets import Secret
+from lessee.core.ttl import clamp, is_ttl
 from lessee.vault.auth import certificate_request
+from lessee.vault.responses import SMALL, parse_name
 from lessee.vault.transport import RequestFailedError, Response, Transport
+from lessee.vault.ttl import lease_ttl, static_ttl
 
 ISSUE_TIMEOUT = 30.0
 """Seconds. The system behind Vault creates the credentials, and may be slow."""
-MIN_TTL = 0.5
-"""Seconds. A ttl of 0 would mean that the secret never expires."""
 ROTATION_MARGIN = 0.5
 """Seconds. Vault counts a static role's ttl in whole seconds, and the rotation itself takes a moment."""
 
@@ -51,11 +52,11 @@ def issue(
         id=_static_id(need, answer) if static else _digest(_name(answer)),
         need=need,
         secret=Secret({**answer.data, **made}),
-        lease_id=answer.lease_id,
+        lease_id=parse_name(answer.lease_id),
         token=token_id,
         issued_at=sent_at,
         sent_at=sent_at,
-        ttl=_ttl(answer, wall, static=static),
+        ttl=_ttl(need, answer, wall, static=static),
         renewable=answer.renewable and not answer.capped,
         static=static,
     )
@@ -67,25 +68,30 @@ def renew(transport: Transport, value: str, lease_id: str, clock: Clock) -> tupl
     Raises RequestFailedError: NOT_FOUND if it has ended, UNSUPPORTED if it cannot be renewed.
     """
     sent_at = clock()
-    answer = transport.request("POST", "sys/leases/renew", token=value, body={"lease_id": lease_id})
+    answer = _request_lease(transport, "renew", value, lease_id)
     return sent_at, _remaining_ttl(answer.lease_duration), answer.renewable and not answer.capped
 
 
 def look_up(transport: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
     """The rest of a lease, as `renew` returns it. Raises RequestFailedError: NOT_FOUND if it has ended."""
     sent_at = clock()
-    data = transport.request("POST", "sys/leases/lookup", token=value, body={"lease_id": lease_id}).data
-    return sent_at, _remaining_ttl(data.get("ttl")), bool(data.get("renewable"))
+    data = _request_lease(transport, "lookup", value, lease_id).data
+    return sent_at, _remaining_ttl(data.get("ttl")), data.get("renewable") is True
 
 
 def revoke(transport: Transport, value: str, lease_id: str) -> None:
     """Revoke a lease. Vault does it in the background, and retries until it succeeds. An unknown lease is no error."""
-    transport.request("POST", "sys/leases/revoke", token=value, body={"lease_id": lease_id})
+    _request_lease(transport, "revoke", value, lease_id)
 
 
 def revoke_token(transport: Transport, value: str) -> None:
     """Revoke a token, and so all leases under it. Raises RequestFailedError (DENIED: it is not valid)."""
-    transport.request("POST", "auth/token/revoke-self", token=value)
+    transport.request("POST", "auth/token/revoke-self", token=value, limits=SMALL)
+
+
+def _request_lease(transport: Transport, action: str, value: str, lease_id: str) -> Response:
+    body = {"lease_id": lease_id}
+    return transport.request("POST", f"sys/leases/{action}", token=value, body=body, limits=SMALL)
 
 
 def _body(need: DynamicSecret, signing: certificate_request.SigningRequest | None) -> Mapping[str, Any]:
@@ -123,28 +129,28 @@ def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def _ttl(answer: Response, wall: Clock, *, static: bool) -> float:
-    data = answer.data
+def _ttl(need: DynamicSecret, answer: Response, wall: Clock, *, static: bool) -> float:
+    data, where = answer.data, str(need)
     if answer.lease_id:
-        return answer.lease_duration
+        return lease_ttl(answer.lease_duration, where)
     if static:
-        return max(float(data.get("ttl") or 0), 0) + ROTATION_MARGIN
+        return static_ttl(data.get("ttl"), where) + ROTATION_MARGIN
     if "certificate" in data and _is_number(data.get("expiration")):
         # Both are truncated to whole seconds, so up to one second has passed already.
-        return max(float(data["expiration"]) - (answer.date or wall()) - 1, MIN_TTL)
+        return lease_ttl(float(data["expiration"]) - (answer.date or wall()) - 1, where)
     ttl = next((data[key] for key in ("ttl", "token_ttl") if _is_number(data.get(key))), None)
     if ttl is None:
         text = "the answer has neither a lease nor a ttl; read KV secrets with secret()"
         raise RequestFailedError(Failure(Kind.INVALID, text))
-    return max(float(ttl), MIN_TTL)
+    return lease_ttl(ttl, where)
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _remaining_ttl(ttl: float | None) -> float:
-    if not ttl or ttl <= 0:
+def _remaining_ttl(ttl: object) -> float:
+    if not is_ttl(ttl) or ttl <= 0:
         # It is in its last second, or being revoked.
         raise RequestFailedError(Failure(Kind.NOT_FOUND, "the lease has ended"))
-    return float(ttl)
+    return clamp(ttl)

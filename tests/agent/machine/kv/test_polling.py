@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.agent.machine.apps.inputs import unknown_paths
+from lessee.core.backoff import MAX_DELAY
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import Ref
 from lessee.core.secrets import Secret, VersionMetadata
@@ -88,20 +89,34 @@ def test_a_rate_limited_path_waits_for_retry_after_and_others_do_not():
 
     def limiting(command):
         if getattr(command, "ref", None) == A:
-            world.post(ev.RequestFailed(command.request_id, Failure(Kind.RATE_LIMITED, "too often", 90.0)), 0.01)
+            world.post(ev.RequestFailed(command.request_id, Failure(Kind.RATE_LIMITED, "too often", 45.0)), 0.01)
         else:
             answer(command)
 
     world.answer = limiting
     world.run(2.0)
     before = len(world.requests)
-    world.run(80.0)
+    world.run(40.0)
     refs = [command.ref for _, command in world.requests[before:]]
     assert A not in refs
-    assert refs.count(C) >= 70
+    assert refs.count(C) >= 35
     world.answer = answer
     world.write(A)
-    world.run(25.0)
+    world.run(15.0)
+    assert world.live["app"] == world.current("app")
+
+
+def test_a_retry_after_of_ages_postpones_a_path_by_no_more_than_the_longest_backoff():
+    world = World({"app": app_spec(A)})
+    world.write(A)
+    world.run(5.0)
+    answer = world.answer
+    ages = Failure(Kind.RATE_LIMITED, "too often", 1e12)
+    world.answer = lambda command: world.post(ev.RequestFailed(command.request_id, ages), 0.01)
+    world.run(5.0)
+    world.answer = answer
+    world.write(A)
+    world.run(MAX_DELAY)
     assert world.live["app"] == world.current("app")
 
 

@@ -422,3 +422,21 @@ def test_an_issuance_that_an_outage_interrupts_is_repeated_afterwards():
     world.run(5.0)
     assert world.notified["app"] == world.current("app")
     assert not [line for line in world.log_lines if line[1] == "vault unavailable"]
+
+
+@pytest.mark.parametrize("ttl", [0.001, 1.0, 2.9])
+def test_leases_that_end_too_soon_are_issued_rarely_and_never_renewed(ttl):
+    world = World({"app": app_spec(A, X, refresh_interval=60.0)}, lease_ttl=ttl)
+    world.write(A)
+    world.run(60.0)
+    kinds = [type(command).__name__ for _, command in world.requests]
+    assert 3 <= kinds.count("IssueSecret") <= 7
+    assert "RenewLease" not in kinds
+    assert len(kinds) <= 20
+    assert len([line for line in world.log_lines if line[1] == "lease ends too soon"]) == 1
+    world.lease_ttl = 3600.0
+    world.run(60.0)
+    assert world.live["app"] == world.current("app")
+    before = len(world.requests)
+    world.run(600.0)
+    assert not any(isinstance(command, cmd.IssueSecret) for _, command in world.requests[before:])

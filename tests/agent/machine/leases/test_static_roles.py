@@ -90,3 +90,24 @@ def test_a_lease_remains_whatever_changes_are_reported():
     world.take(ev.SecretsChanged(frozenset({X})))
     world.run(2.0)
     assert len(world.requests) == before
+
+
+class Stuck(Rotating):
+    """Its static role is due, and the server does not rotate it."""
+
+    def issue(self, command):
+        secret = Secret({"lease": "password"})
+        lease = Lease("static", command.need, secret, "", command.token, self.now, self.now, 0.5, False, static=True)
+        return ev.SecretIssued(command.request_id, lease)
+
+
+def test_a_static_role_that_is_never_rotated_is_read_ever_more_rarely():
+    world = Stuck({"app": app_spec(X)})
+    world.run(60.0)
+    reads = [at for at, command in world.requests if isinstance(command, cmd.IssueSecret)]
+    assert [at for at in reads if at < reads[0] + 2.5][2:], reads
+    assert len(reads) <= 16
+    before = len(world.requests)
+    world.run(600.0)
+    reads = [at for at, command in world.requests[before:] if isinstance(command, cmd.IssueSecret)]
+    assert 50 <= len(reads) <= 80

@@ -132,6 +132,35 @@ def test_a_rate_limited_login_waits_for_retry_after():
     assert 2 <= len(world.requests) <= 5
 
 
+@pytest.mark.parametrize("ttl", [0.001, 1.0, 2.9])
+def test_tokens_that_end_too_soon_cause_few_logins(ttl):
+    world = World({"app": app_spec(A, X, refresh_interval=60.0)}, ttl=ttl)
+    world.write(A)
+    world.run(60.0)
+    assert len(world.requests) <= 20
+    assert 3 <= sum(isinstance(command, cmd.Login) for _, command in world.requests) <= 7
+    world.ttl = 3600.0
+    world.run(60.0)
+    before = len(world.requests)
+    world.run(600.0)
+    assert not any(isinstance(command, cmd.Login) for _, command in world.requests[before:])
+
+
+def test_tokens_that_are_rejected_soon_after_each_login_cause_few_logins():
+    world = World({"app": app_spec(A, refresh_interval=60.0)}, ttl=3.0)
+    answer = world.answer
+
+    def refusing(command):
+        if isinstance(command, cmd.RenewToken | cmd.LookUpToken):
+            world.post(ev.RequestFailed(command.request_id, Failure(Kind.DENIED, "no")), 0.01)
+        else:
+            answer(command)
+
+    world.answer = refusing
+    world.run(60.0)
+    assert 3 <= sum(isinstance(command, cmd.Login) for _, command in world.requests) <= 8
+
+
 def test_a_token_that_expires_during_an_outage_is_replaced_afterwards():
     world = World({"app": app_spec(A)}, ttl=30.0)
     world.write(A)

@@ -219,3 +219,15 @@ def test_lessee_s_templates_have_no_findings(template):
     public = ", ".join(re.findall(r"(?m)^((?:VITE|NEXT_PUBLIC)_\w+)=", text))
     more = f"    public_variables: [{public}]\n"
     assert not check(HEAD + app(files=f"{{template: {name}}}", more=more), **{name: text}).findings
+
+
+def test_plain_http_to_another_machine_is_a_warning_at_its_line():
+    vault = "vault:\n  address: http://a\n"
+    own = "    vault:\n      addresses: [https://b, http://c]\n"
+    text = f"{vault}{HEAD}{app(more=own)}{app('other')}"
+    assert found(text, **{"app.env.j2": "A=1"}) == [
+        ("insecure-http", "etc/lessee.yaml", 2),
+        ("insecure-http", "etc/lessee.yaml", 10),
+    ]
+    meant = text.replace("http://a", "http://a\n  insecure_http: true")
+    assert found(meant, **{"app.env.j2": "A=1"}) == []

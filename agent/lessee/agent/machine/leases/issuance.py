@@ -15,7 +15,7 @@ from lessee.agent.machine.session.login import is_token_request_pending, suspect
 from lessee.agent.machine.session.state import NEVER, ReplacedToken
 from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
-from lessee.agent.machine.ttl import FINAL_SECONDS
+from lessee.agent.machine.ttl import FINAL_SECONDS, SHORT_TTL, is_short, replacement_delay
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
@@ -34,6 +34,11 @@ STATIC_POLL_INTERVAL = 10.0
 """The minimum number of seconds between two reads of a static role, which an operator may rotate manually."""
 OVERDUE_POLL_INTERVAL = 1.0
 """The same once its rotation is due: the server rotates it within a few seconds."""
+OVERDUE_POLLS = 3
+"""Reads of a static role whose rotation is due, after which the interval between them doubles."""
+
+
+_NOT_RENEWED = f"a lease of less than {SHORT_TTL:g} s is replaced ever more rarely; set a longer ttl"
 
 
 def configure_leases(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
@@ -176,7 +181,13 @@ def on_secret_issued(tx: Transaction, lease: Lease) -> None:
     tx.leases[lease.id] = schedule(tx, HeldLease(lease, "current" if issuance is not None else "unused"))
     if issuance is not None:
         _set_status(tx, issuance.lease, "superseded")
-        tx.issuances[need] = Issuance(issuance.refresh_interval, lease=lease.id, request=issuance.request)
+        quick = issuance.quick + 1 if is_short(lease.ttl) else 0
+        next_at = tx.now + replacement_delay(tx, quick)
+        if quick == 1:
+            tx.log("warning", "lease ends too soon", path=str(need), ttl=lease.ttl, note=_NOT_RENEWED)
+        tx.issuances[need] = Issuance(
+            issuance.refresh_interval, lease=lease.id, quick=quick, next_at=next_at, request=issuance.request
+        )
         mark_dirty(tx, need)
 
 
@@ -198,9 +209,12 @@ def _static_role_read(tx: Transaction, issuance: Issuance, lease: Lease) -> None
         tx.log("info", "static role read", path=str(lease.need), rotates_in=round(lease.ttl))
         mark_dirty(tx, lease.need)
     interval = max(STATIC_POLL_INTERVAL, issuance.refresh_interval) * (0.9 + 0.1 * tx.random())
-    replace_at = tx.now + max(OVERDUE_POLL_INTERVAL, min(interval, lease.ends_at - tx.now))
+    is_overdue = lease.ends_at - tx.now < OVERDUE_POLL_INTERVAL
+    quick = issuance.quick + 1 if is_overdue else 0
+    shortest = OVERDUE_POLL_INTERVAL * 2.0 ** min(quick // OVERDUE_POLLS, 10)
+    replace_at = tx.now + min(interval, max(shortest, lease.ends_at - tx.now))
     tx.leases[lease.id] = HeldLease(lease, replace_at=replace_at)
-    tx.issuances[lease.need] = Issuance(issuance.refresh_interval, lease=lease.id)
+    tx.issuances[lease.need] = Issuance(issuance.refresh_interval, lease=lease.id, quick=quick)
 
 
 def on_issue_failed(tx: Transaction, command: IssueSecret, failure: Failure) -> None:

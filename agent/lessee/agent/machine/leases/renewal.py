@@ -15,7 +15,7 @@ from lessee.agent.machine.session.outage import may_request
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import StateView, Transaction
-from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay, timeout_before_end
+from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, is_short, renewal_delay, timeout_before_end
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
@@ -102,7 +102,7 @@ def schedule(tx: Transaction, held: HeldLease) -> HeldLease:
     if not lease.ttl:
         return held
     renew_at = lease.sent_at + renewal_delay(tx, lease.ttl)
-    if not lease.renewable:
+    if not lease.renewable or is_short(lease.ttl):
         return replace(held, renew_at=NEVER, replace_at=renew_at)
     # If no renewal succeeds, a successor is issued in time.
     return replace(held, renew_at=renew_at, replace_at=lease.sent_at + lease.ttl * (0.8 + 0.1 * tx.random()))

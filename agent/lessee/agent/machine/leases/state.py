@@ -18,6 +18,8 @@ class Issuance(ImmutableStruct, frozen=True):
     refresh_interval: float
     lease: str | None = None
     """The id of its newest lease."""
+    quick: int = 0
+    """Consecutive leases whose ttl was too short, or reads of a static role that was due."""
     next_at: float = 0.0
     """When to try again after a failure."""
     attempts: int = 0

@@ -5,7 +5,14 @@ from typing import assert_never
 
 from lessee.agent.machine.session.state import NEVER, ReplacedToken, Session
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
-from lessee.agent.machine.ttl import CAPPED_RATIO, final_seconds, renewal_delay, timeout_before_end
+from lessee.agent.machine.ttl import (
+    CAPPED_RATIO,
+    final_seconds,
+    is_short,
+    renewal_delay,
+    replacement_delay,
+    timeout_before_end,
+)
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.tokens import Token
@@ -20,6 +27,8 @@ MAX_INVALID_LOOKUPS = 2
 """Consecutive look-ups that find a token invalid, before the agent assumes that the look-ups themselves are wrong."""
 IDLE_RATIO = 0.8
 """The fraction of the look-up interval without any successful request after which a token with leases is looked up."""
+QUICK_LOGIN = 5.0
+"""Seconds. A login that follows another one, or the wait after it, sooner is quick: quick ones wait ever longer."""
 SUSPICION_DELAY = 0.5
 """Seconds in which another successful request can show that a denied request was not the token's fault."""
 CREDENTIALS_CHECK_INTERVAL = 5.0
@@ -35,7 +44,8 @@ def plan_session(tx: Transaction) -> None:
     session, now = tx.session, tx.now
     if session.token is not None and now >= session.token.ends_at:
         tx.log("warning", "token expired", accessor=session.token.accessor)
-        tx.session = session = without_token(session, login_at=min(session.login_at, now))
+        login_at = max(min(session.login_at, now), _earliest_login(session, session.token))
+        tx.session = session = without_token(session, login_at=login_at)
     if now < session_due_at(tx):
         return
     timeout = timeout_before_end(session.token.ends_at - now) if session.token is not None else REQUEST_TIMEOUT
@@ -97,6 +107,8 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
         lookup_at=NEVER,
         replaced_tokens=replaced,
     )
+    if not event.reused:
+        session = _note_login(tx, session)
     # A token from a file may be near its end each time it is read: the agent reads it once per LOOKUP_INTERVAL.
     earliest = tx.now + (0.0 if token.ours else LOOKUP_INTERVAL)
     tx.session = _schedule(tx, session, token, earliest=earliest)
@@ -150,7 +162,7 @@ def on_session_request_failed(tx: Transaction, command: TokenCommand, failure: F
                 slower = min(MAX_LOOKUP_INTERVAL, session.lookup_interval * 4)
                 interval = LOOKUP_INTERVAL if invalid <= MAX_INVALID_LOOKUPS else slower
                 session = replace(session, invalid_lookups=invalid, lookup_interval=interval)
-            tx.session = without_token(session, login_at=tx.now, ended_at=tx.now)
+            tx.session = without_token(session, login_at=max(tx.now, session.next_login_at), ended_at=tx.now)
 
 
 def without_token(session: Session, *, login_at: float, ended_at: float = NEVER) -> Session:
@@ -219,12 +231,27 @@ def schedule_again(tx: Transaction, command: TokenCommand, at: float) -> None:
 def _schedule(tx: Transaction, session: Session, token: Token, *, earliest: float) -> Session:
     renew_at = login_at = NEVER
     if token.ttl:
-        if token.renewable:
+        if token.renewable and not is_short(token.ttl):
             renew_at = token.sent_at + renewal_delay(tx, token.ttl)
         # Before the end, if no renewal has succeeded until then.
         margin = max(final_seconds(token.ttl), token.ttl * (0.1 + 0.1 * tx.random()))
-        login_at = max(earliest, token.ends_at - margin)
+        login_at = max(earliest, token.ends_at - margin, _earliest_login(session, token))
     return replace(session, token=token, renew_at=renew_at, login_at=login_at)
+
+
+def _note_login(tx: Transaction, session: Session) -> Session:
+    """Count logins that follow each other quickly, and postpone the next one."""
+    is_quick = tx.now - max(session.last_login_at, session.next_login_at) < QUICK_LOGIN
+    quick = session.quick_logins + 1 if is_quick else 0
+    next_login_at = tx.now + replacement_delay(tx, quick)
+    return replace(session, last_login_at=tx.now, quick_logins=quick, next_login_at=next_login_at)
+
+
+def _earliest_login(session: Session, token: Token) -> float:
+    """When the successor of this token may be requested: in time before its end, unless the ttl is useless."""
+    if is_short(token.ttl):
+        return session.next_login_at
+    return min(session.next_login_at, session.last_login_at + token.ttl / 2)
 
 
 def refresh_session(tx: Transaction) -> None:

@@ -53,6 +53,11 @@ class Session(ImmutableStruct, frozen=True):
     """Until then, credentials that Vault refused are sent again only if they have changed."""
     attempts: int = 0
     since: float = 0.0
+    last_login_at: float = LONG_AGO
+    quick_logins: int = 0
+    """Consecutive logins, each soon after the one before."""
+    next_login_at: float = LONG_AGO
+    """The earliest time of the next login, if logins follow each other quickly."""
     lookup_at: float = NEVER
     """When to look the token up because a request was denied."""
     last_lookup_at: float = LONG_AGO

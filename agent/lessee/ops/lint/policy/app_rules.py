@@ -1,4 +1,4 @@
-"""The rules for valid configurations: overlapping directories, and programs that do not handle SIGHUP."""
+"""The rules for valid configurations: no TLS, overlapping directories, and programs that do not handle SIGHUP."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -17,6 +17,7 @@ _LINKS: Mapping[str, str] = {"/var/run/": "/run/"}
 
 def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:
     """Check all apps; `root` is the configuration's YAML, and `file` its name."""
+    yield from _connections(config, root, file)
     yield from _directories(config, root, file)
     for app in config.apps.values():
         issue = configured_issue(app) if relies_on_sighup(app) else None
@@ -57,6 +58,18 @@ def line_of_key(root: Node, path: tuple[str, ...]) -> int:
             break
         line, root = line_of(entry[0]), entry[1]
     return line
+
+
+def _connections(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:
+    at = {("vault",): config.vault} | {
+        ("apps", app.name, "vault"): app.vault for app in config.apps.values() if app.vault is not config.vault
+    }
+    for path, vault in at.items():
+        if vault.exposed_addresses:
+            what = f"{spell(path)}: tokens and secrets cross the network to {vault.exposed_addresses[0]} without TLS"
+            todo = "write https://, or `insecure_http: true` if that is intended"
+            line = line_of_key(root, (*path, "addresses" if vault.addresses else "address"))
+            yield Finding("insecure-http", "warning", what, todo, file, line, path[1] if len(path) > 1 else "")
 
 
 def _directories(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ RULES: Mapping[str, str] = {
     "fallback-mismatch": "a fallback cannot serve its app in any environment",
     "fallback-unused": "a fallback names what no file and no template of its app uses",
     "fallback-unset": "a fallback names a variable that is not set here",
+    "insecure-http": "the connection to Vault has no TLS, and leaves the machine",
     "duplicate-directory": "two apps have the same directory",
     "nested-directories": "a directory of the agent is inside another one",
     "sighup-not-handled": "a process notified by SIGHUP does not reload its files on it",

@@ -1,12 +1,21 @@
 """Sends one mail by SMTP."""
 
 import smtplib
+import socket
+from contextlib import suppress
 from email.message import EmailMessage
+from threading import Timer
+from typing import Any, BinaryIO
 
 from lessee.config.grammar.alerts import SmtpChannel
 from lessee.ops.monitor.alert_delivery.http import TIMEOUT, DeliveryFailedError, content, trusting
 from lessee.ops.monitor.policy.classification import printable
 
+MAIL_TIMEOUT = 60.0
+"""Seconds for a whole mail: a server that sends a byte now and then reaches no timeout."""
+_REPLY_LINES = 100
+"""RFC 5321 bounds a line of a reply, and not their number."""
+_READY = 220
 _PERMANENT = 500
 _LOGIN_FAILED = frozenset({530, 534, 535, 538})
 """RFC 4954: the server rejects the login, not the mail."""
@@ -20,7 +29,11 @@ def send_mail(config: SmtpChannel, mail: EmailMessage) -> None:
     password = content(config.password_file) if config.password_file is not None else None
     server_name = config.server
     try:
-        with _connect(config) as server:
+        server = _client(config)
+        with _Deadline(server), server:
+            server.open()
+            if config.tls == "starttls":
+                server.starttls(context=trusting(config.ca_file))
             if config.username is not None and password is not None:
                 server.login(config.username, password)
             refused = server.send_message(mail, config.sender, list(config.to))
@@ -41,19 +54,79 @@ def send_mail(config: SmtpChannel, mail: EmailMessage) -> None:
         raise DeliveryFailedError(f"{server_name} accepts no mail for {recipients}", rejected=True)
 
 
-def _connect(config: SmtpChannel) -> smtplib.SMTP:
+def _client(config: SmtpChannel) -> "_Client":
+    """A client that is not connected yet."""
     host, _, port = config.server.rpartition(":")
-    host = host.strip("[]")
+    address = host.strip("[]"), int(port)
     if config.tls == "tls":
-        return smtplib.SMTP_SSL(host, int(port), timeout=TIMEOUT, context=trusting(config.ca_file))
-    server = smtplib.SMTP(host, int(port), timeout=TIMEOUT)
-    if config.tls == "starttls":
-        try:
-            server.starttls(context=trusting(config.ca_file))
-        except BaseException:
-            server.close()
-            raise
-    return server
+        return _TlsClient(address, context=trusting(config.ca_file))
+    return _Client(address)
+
+
+class _Replies:
+    """The lines of a server's replies: a reply that never ends fails."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = _REPLY_LINES
+        self.close = file.close
+
+    def begin(self) -> None:
+        self._left = _REPLY_LINES
+
+    def readline(self, size: int) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(0, "a reply has too many lines")
+        return self._file.readline(size)
+
+
+class _Client(smtplib.SMTP):
+    file: _Replies | None
+
+    def __init__(self, address: tuple[str, int], **settings: Any) -> None:
+        super().__init__(timeout=TIMEOUT, **settings)
+        self._address = address
+
+    def open(self) -> None:
+        """Connect. Raises OSError or SMTPConnectError."""
+        self._host = self._address[0]  # The name in the certificate.
+        code, text = self.connect(*self._address)
+        if code != _READY:
+            self.close()
+            raise smtplib.SMTPConnectError(code, text)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Replies(self.sock.makefile("rb"))
+        if self.file is not None:
+            self.file.begin()
+        return super().getreply()
+
+
+class _TlsClient(_Client, smtplib.SMTP_SSL):
+    """An SMTP_SSL whose replies are bounded."""
+
+
+class _Deadline:
+    """Ends a connection when its time is up."""
+
+    def __init__(self, server: smtplib.SMTP) -> None:
+        self._server = server
+        self._timer = Timer(MAIL_TIMEOUT, self._shut_down)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _shut_down(self) -> None:
+        connected = self._server.sock
+        if connected is not None:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
 
 
 def _text(answer: bytes | str) -> str:

@@ -197,14 +197,14 @@ def _policy(text: Any, where: str) -> Any:
     """
     try:
         return json.loads(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise _not_minio(where) from None
 
 
 def _code(content: bytes) -> str:
     try:
         found: Any = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     code = found.get("Code") if isinstance(found, dict) else None
     return code if isinstance(code, str) else ""

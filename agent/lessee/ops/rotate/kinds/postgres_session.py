@@ -73,9 +73,6 @@ def limit(connection: "Session") -> None:
 
 
 def _arguments(login: PostgresLogin) -> dict[str, str | int]:
-    secured = {"sslmode": login.sslmode} if login.sslmode else {}
-    if login.ca_file:
-        secured["sslrootcert"] = login.ca_file
     return {
         "host": login.host,
         "port": login.port,
@@ -83,7 +80,7 @@ def _arguments(login: PostgresLogin) -> dict[str, str | int]:
         "user": login.username,
         "connect_timeout": _CONNECT_TIMEOUT,
         "application_name": "lessee rotate",
-        **secured,
+        **login.security,
     }
 
 
@@ -93,6 +90,13 @@ def _check_rejection(driver: Any, login: PostgresLogin, where: str, text: str) -
     libpq reports no SQLSTATE for a login, and the server's text may be in any language; but a rejection names the user
     or the database. The text is not passed on: it may quote what was sent.
     """
+    if "invalid connection option" in text:
+        todo = "install psycopg[binary], or libpq 16 or later"
+        raise SystemRefusedError("libpq cannot refuse to send a password in clear text", where=where, todo=todo)
+    if "authentication method requirement" in text:
+        todo = "set sslmode: verify-full in the secret, or have the server use scram-sha-256"
+        what = f"PostgreSQL at {login.address} asks for the password in clear text"
+        raise SystemRefusedError(what, where=where, todo=todo)
     target = driver.conninfo.make_conninfo(**{**_arguments(login), "connect_timeout": _PING_TIMEOUT})
     if driver.pq.PGconn.ping(target.encode()) != driver.pq.Ping.OK:
         todo = "start it, or correct host, port, sslmode and ca_file in the secret, or the network"
