@@ -20,7 +20,7 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _SEXTETS = bytes(
     byte if byte in _ALPHABET else {ord("-"): ord("+"), ord("_"): ord("/")}.get(byte, ord("A")) for byte in range(256)
 )
-"""Both alphabets of RFC 4648 as one; what is no base64 stands for zeros."""
+"""Both alphabets of RFC 4648 as one; anything else counts as zeros."""
 
 
 Place = Callable[[int, int], tuple[int, int]]
