@@ -92,6 +92,14 @@ def test_a_process_is_selected_by_its_name_or_its_pid_file(written, target):
     assert (notify.target, notify.action, notify.start_period, notify.timeout) == (target, "SIGUSR1", 0.0, 2.0)
 
 
+def test_the_uid_of_the_process_and_the_owners_of_the_files_tell_whose_process_is_signaled():
+    files = "files: [{template: a.env.j2}, {template: b.env.j2, owner: '0:33'}]"
+    app = f"environment: e\napps: {{web: {{directory: /run/secrets/web, owner: '1000', {files}, notify: {{%s}}}}}}"
+    for written, uid in (("pid_file: /run/a.pid", None), ("pid_file: /run/a.pid, uid: 0", 0)):
+        notify = read(app % written).apps["web"].notify
+        assert (notify.uid, notify.owners) == (uid, ((1000, None), (0, 33)))
+
+
 def test_every_signal_of_the_schema_exists_on_this_system():
     assert set(SIGNALS) <= set(signal.Signals.__members__)
 

@@ -404,6 +404,14 @@ def test_an_error_never_repeats_a_value(misplaced):
             ),
         ),
         (
+            ["notify: {child: true, uid: 1000}", "files: [{template: a.env.j2}]"],
+            "lessee.yaml:7: apps.web.notify.uid: it applies only to `process` and `pid_file`; remove it",
+        ),
+        (
+            ["notify: {pid_file: /run/a.pid, uid: 4294967295}", "files: [{template: a.env.j2}]"],
+            "lessee.yaml:7: apps.web.notify.uid: expected a uid in numbers, such as 1000, at most 4294967294",
+        ),
+        (
             ["notify: {process: {cmdline: '*'}}", "files: [{template: a.env.j2}]"],
             (
                 "lessee.yaml:7: apps.web.notify.process.cmdline: expected a regular expression, "

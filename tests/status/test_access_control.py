@@ -44,7 +44,13 @@ def test_probes_need_no_token_and_no_host_name_but_get_or_head():
         assert code(path, HOST) == 401
 
 
-@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-anything"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-anything", "x-forwarded"),
+        *("via", "x-real-ip", "client-ip", "true-client-ip", "cf-connecting-ip", "x-envoy-external-address"),
+    ],
+)
 def test_a_forwarded_request_is_refused_even_with_the_token(name):
     assert code("/", HOST, BEARER, (name, "")) == 403
 

@@ -50,6 +50,13 @@ def get(port, path, *headers, method="GET", host="127.0.0.1"):
     return send(port, "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", *headers, "", ""]))
 
 
+@pytest.mark.parametrize("header", ["Via: 1.1 proxy", "X-Real-IP: 192.0.2.7", "Forwarded: for=192.0.2.7"])
+def test_a_request_through_a_proxy_gets_no_status_even_without_a_token(serve, header):
+    code, _, body = get(serve(token=None), "/status.json", header)
+    assert code == 403
+    assert "a secret path" not in body
+
+
 def test_without_the_token_only_probes_get_an_answer(serve):
     port = serve()
     for path in ("/", "/status.json", "/metrics", "/nothing"):

@@ -41,6 +41,32 @@ def test_text_has_one_line_for_each_event(opened_log):
     assert line.endswith('info    notified app=web how="SIGHUP to 12" note="two\\nlines"')
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_log_line_holds_no_control_character_and_no_change_of_direction(opened_log, form):
+    hostile = "\x1b[2J\x9b0m\u202eevil\u2066\r\x7f"
+    stream = opened_log(form=form)
+    log("info", f"event {hostile}", reason=hostile, more=f"two words {hostile}")
+    logging.getLogger("library").warning("read %s", hostile)
+    spelled = r"\u001b[2J\u009b0m\u202eevil\u2066\r\u007f"
+    lines = stream.getvalue().split("\n")[:-1]
+    assert len(lines) == 2
+    for line, times in zip(lines, (3, 1), strict=True):
+        assert line.isprintable()
+        assert line.count(spelled) == times
+    if form == "json":
+        assert json.loads(lines[0])["reason"] == hostile
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_value_with_control_characters_is_redacted_before_they_are_spelled_out(opened_log, form):
+    redactor = Redactor()
+    redactor.learn("s", ["canary\x9b\u202e-\x7fvalue"])
+    stream = opened_log(redactor, form=form)
+    log("info", "read", reason="canary\x9b\u202e-\x7fvalue", more="is canary\x9b\u202e-\x7fvalue")
+    assert "canary" not in stream.getvalue()
+    assert "value" not in stream.getvalue()
+
+
 def test_values_are_redacted_in_every_field_and_in_log_lines_of_libraries(opened_log):
     redactor = Redactor()
     redactor.learn("s", ["canary-value"])

@@ -12,6 +12,8 @@ from lessee import __version__
 from lessee.cli.command_table import COMMANDS
 from lessee.cli.options.shared import Parser, add_config
 from lessee.core.errors import LesseeError, UsageError
+from lessee.core.printable import spelled_out
+from lessee.host.console import protect_terminal
 
 _ABOUT = """\
 A sidecar for your app: it logs in to Vault or OpenBao, renders Jinja templates to files on tmpfs,
@@ -49,9 +51,10 @@ def run_command(argv: Sequence[str] | None) -> int:
         # The collector examines nothing of what was allocated until now.
         gc.freeze()
         gc.enable()
+        protect_terminal()
         return run(arguments)
     except LesseeError as exc:
-        print(f"lessee: {exc}", file=sys.stderr)
+        print(spelled_out(f"lessee: {exc}", keep="\n"), file=sys.stderr)
         return exc.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -89,6 +89,10 @@ class Notify(Struct, frozen=True, kw_only=True):
     """What the agent does if the process has no handler for the signal."""
     timeout: float
     """How long a command or a request may take."""
+    uid: int | None = None
+    """The uid of the process to signal. None: that of the app, as `owners` names it."""
+    owners: tuple[tuple[int, int | None] | None, ...] = ()
+    """The owners of the app's files: uid and gid; None is the agent's own."""
 
 
 class HttpProbe(Struct, frozen=True):

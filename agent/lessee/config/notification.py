@@ -22,7 +22,13 @@ def resolve_check(app: AppBlock, files: Sequence[File], at: Path, problems: Prob
 
 
 def resolve_notify(
-    app: AppBlock, values: Mapping[Path, object], at: Path, problems: Problems, *, for_child: bool
+    app: AppBlock,
+    files: Sequence[File],
+    values: Mapping[Path, object],
+    at: Path,
+    problems: Problems,
+    *,
+    for_child: bool,
 ) -> config.Notify | None:
     """How the agent notifies the app. `for_child`: `lessee exec` reads the file, which uses env_template."""
     block = app.notify
@@ -36,6 +42,9 @@ def resolve_notify(
     elif app.env_template is not None and block.action != "restart" and for_child:
         what = "a signal cannot change the environment of a process, and that of `env_template` may change"
         problems.add_dependent((*at, "action"), what, todo="write `action: restart`")
+    if block.uid is not None and block.process is None and block.pid_file is None:
+        what = "it applies only to `process` and `pid_file`"
+        problems.add_dependent((*at, "uid"), what, todo="remove it")
     return config.Notify(
         target=target,
         action=block.action,
@@ -43,6 +52,8 @@ def resolve_notify(
         start_period=block.start_period,
         on_unhandled_signal=block.on_unhandled_signal,
         timeout=block.timeout,
+        uid=block.uid,
+        owners=tuple(dict.fromkeys([app.owner, *(file.owner for file in files)])),
     )
 
 

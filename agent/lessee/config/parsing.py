@@ -283,7 +283,7 @@ class _Resolver:
             env_template=block.env_template,
             public_variables=frozenset(block.public_variables),
             check=resolve_check(block, files, path, self._problems),
-            notify=resolve_notify(block, self._values, path, self._problems, for_child=self._for_child),
+            notify=resolve_notify(block, files, self._values, path, self._problems, for_child=self._for_child),
             ready=resolve_ready(block, files, path, self._problems),
             on_expiry=block.on_expiry,
             fallback=resolve_fallback(block, files, self._environment, path, self._problems),

@@ -1,4 +1,7 @@
-"""Redaction: replaces the values of secrets in a text, in every encoding in which they are likely to occur."""
+"""Redaction: replaces the values of secrets in a text, in every encoding in which they are likely to occur.
+
+It ignores case, because programs print names, hosts and hex in another one than they read.
+"""
 
 import base64
 import json
@@ -8,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from urllib.parse import quote, quote_plus
 
+from lessee.core.decoding import decoded_parts
+
 SHORTEST = 5
 """Characters. A shorter value occurs in any text by chance, and hiding it would make the text unreadable."""
 MASK = "***"
@@ -15,6 +20,8 @@ MASK = "***"
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")
 # ASCII without controls, quotes and backslash. As a complement of ranges it takes 4 ms to compile.
 _UNQUOTED = re.compile(r"[ !#-&(-\[\]-~]+")
+_PRINTABLE = re.compile(r"[\t -~]*")
+_FOR_URLS = str.maketrans("+/", "-_")
 _SAMPLES = 8
 """The parts of a form from which its key in the index is chosen."""
 _SPARE = 100
@@ -37,7 +44,7 @@ class Redactor:
 
     def allow(self, text: str) -> None:
         """Do not hide anything that this text contains."""
-        self._public = text
+        self._public = _lowered(text)
 
     def learn(self, source: str, values: Iterable[object]) -> None:
         """Hide these values and the previous ones of the same source; forget older ones.
@@ -60,18 +67,29 @@ class Redactor:
                 self._rebuilds.append(rebuild)
 
     def clean(self, text: str) -> str:
-        """The text with each known value replaced, the longest first: a value may be a part of another."""
-        sources = {source for index in self._indexes for source in index.sources(text)}
-        found = {form for source in sources for form in self._forms(source) if form in text}
-        for form in sorted(found, key=len, reverse=True):
+        """The text with each known value replaced, also in what the text encodes: a value may be a part of another."""
+        if all(index.is_empty for index in self._indexes):
+            return text
+        places = list(self._places(text))
+        for part in decoded_parts(text):
+            places += [part.place(start, end) for start, end in self._places(part.text)]
+        return _masked(text, places) if places else text
+
+    def _places(self, text: str) -> Iterator[tuple[int, int]]:
+        lowered = _lowered(text)
+        sources = {source for index in self._indexes for source in index.sources(lowered)}
+        found = {form for source in sources for form in self._forms(source) if form in lowered}
+        for form in found:
             if form not in self._public:
-                text = text.replace(form, MASK)
-        return text
+                at = lowered.find(form)
+                while at >= 0:
+                    yield at, at + len(form)
+                    at = lowered.find(form, at + len(form))
 
     def _forms(self, source: str) -> Iterator[str]:
         for learned in self._values.get(source, ()):
             for text in learned:
-                yield from forms(text)
+                yield from _indexed_forms(text)
 
     def _add(self, source: str, learned: Iterable[str]) -> None:
         indexes: tuple[_Index, ...] = ()
@@ -79,7 +97,7 @@ class Redactor:
             indexes = self._indexes
             for index in indexes:
                 for text in learned:
-                    index.add(source, forms(text))
+                    index.add(source, _indexed_forms(text))
 
     def _rebuild(self) -> None:
         self._forgotten = 0
@@ -89,7 +107,7 @@ class Redactor:
         for source, known in list(self._values.items()):
             for learned in known:
                 for text in learned:
-                    successor.add(source, forms(text))
+                    successor.add(source, _indexed_forms(text))
         self._indexes = (successor,)
 
 
@@ -100,6 +118,10 @@ class _Index:
         # Each change is a single operation on a dictionary, so that threads need no lock.
         self._first: dict[str, str] = {}
         self._more: dict[str, dict[str, None]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._first
 
     def add(self, source: str, forms: Iterable[str]) -> None:
         """Add the forms of one value."""
@@ -131,6 +153,48 @@ class _Index:
             if count < fewest:
                 best, fewest = key, count
         return best
+
+
+def _masked(text: str, places: list[tuple[int, int]]) -> str:
+    """The text with a mask for each place; places that overlap get one."""
+    parts: list[str] = []
+    end = 0
+    for start, stop in sorted(places):
+        if start >= end:
+            parts += (text[end:start], MASK)
+        end = max(end, stop)
+    return "".join([*parts, text[end:]])
+
+
+def _lowered(text: str) -> str:
+    """The text in lower case, each character by itself, so that it is as long as before."""
+    return text.lower() if text.isascii() else "".join(map(_lowered_char, text))
+
+
+def _lowered_char(char: str) -> str:
+    lowered = char.lower()
+    return lowered if len(lowered) == 1 else char
+
+
+def _indexed_forms(text: str) -> Iterator[str]:
+    """What the index has of a value: its forms, and those that are not found by decoding a text."""
+    yield from map(_lowered, forms(text))
+    if not _PRINTABLE.fullmatch(text):
+        raw = text.encode("utf-8", "surrogatepass")
+        yield from map(_lowered, _parts_of_encodings(raw))
+
+
+def _parts_of_encodings(raw: bytes) -> Iterator[str]:
+    """The value in hex, and what base64 makes of it behind one and two other bytes."""
+    yield raw.hex()
+    yield raw.hex(" ")
+    yield raw.hex(":")
+    for before in (0, 1, 2):
+        encoded = base64.b64encode(b"\0" * before + raw)
+        # Other bytes determine a part of the first and of the last characters.
+        whole = encoded[(8 * before + 5) // 6 : 8 * (before + len(raw)) // 6].decode()
+        yield whole
+        yield whole.translate(_FOR_URLS)
 
 
 def forms(text: str) -> Iterable[str]:

@@ -1,7 +1,11 @@
 """The event source at a Unix socket, to which `lessee monitor` writes one line of JSON for each message."""
 
+import os
 import socket
+import stat
+import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 from lessee.core.change_events import MAX_MESSAGE_BYTES, Message, decode_message
 from lessee.events.source import SourceUnavailableError
@@ -9,6 +13,10 @@ from lessee.events.source import SourceUnavailableError
 _CHUNK = 65536
 _CONNECT_TIMEOUT = 3.0
 """Seconds in which the monitor must accept the connection."""
+
+
+_PEER = struct.Struct("3i")
+"""struct ucred: pid, uid and gid."""
 
 
 class UnixSocketEventSource:
@@ -27,8 +35,23 @@ class UnixSocketEventSource:
         self._socket.settimeout(_CONNECT_TIMEOUT)
         try:
             self._socket.connect(self._path)
+            self._check_listener(self._socket)
         except OSError as exc:
             raise SourceUnavailableError(exc.strerror or str(exc)) from None
+
+    def _check_listener(self, connection: socket.socket) -> None:
+        """Believe only root, the agent's own uid, and the owner of the socket's directory: see unix(7), SO_PEERCRED.
+
+        The heartbeats of another process would keep the agent from polling. Raises SourceUnavailableError, and OSError.
+        """
+        _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        trusted = {0, os.geteuid()}
+        if uid in trusted:
+            return
+        if _is_protected(Path(self._path).resolve().parent, uid, trusted):
+            return
+        what = f"a process of uid {uid} listens there, where other users may create sockets"
+        raise SourceUnavailableError(f"{what}; run the monitor as root, or in a directory of its own")
 
     def listen(self, wait: float) -> Sequence[Message]:
         assert self._socket is not None
@@ -50,3 +73,17 @@ class UnixSocketEventSource:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _is_protected(folder: Path, owner: int, trusted: set[int]) -> bool:
+    """Whether only this owner and trusted users decide which socket is in the directory. Raises OSError."""
+    below = folder.stat()
+    if below.st_uid not in trusted | {owner} or below.st_mode & stat.S_IWOTH:
+        return False
+    for above in (parent.stat() for parent in folder.parents):
+        # In a directory such as /tmp, every user makes entries, and only their owners replace them.
+        is_sticky = above.st_mode & stat.S_ISVTX and below.st_uid in trusted
+        if above.st_uid not in trusted or (above.st_mode & stat.S_IWOTH and not is_sticky):
+            return False
+        below = above
+    return True

@@ -1,10 +1,37 @@
-"""Prints to standard output, whatever its encoding."""
+"""Prints to standard output, whatever its encoding, and to a terminal, whatever the text."""
 
 import os
 import sys
 from io import TextIOWrapper
+from typing import TextIO
 
 from lessee.core.errors import WriteError
+from lessee.core.printable import spelled_out
+
+
+def protect_terminal() -> None:
+    """Spell out control characters in what this process prints to stderr, and to a terminal, from now on.
+
+    Other output may be read by a program, and stays as it is. Code that controls the terminal writes to
+    `sys.__stdout__`.
+    """
+    # A closed stream is replaced by None.
+    if isinstance(sys.stderr, TextIOWrapper) and sys.stderr is sys.__stderr__:
+        sys.stderr = _protected(sys.stderr)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout is sys.__stdout__ and sys.stdout.isatty():
+        sys.stdout = _protected(sys.stdout)
+
+
+def _protected(stream: TextIOWrapper) -> TextIO:
+    return _Printed(
+        stream.buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=True, write_through=True
+    )
+
+
+class _Printed(TextIOWrapper):
+    def write(self, text: str) -> int:
+        super().write(spelled_out(text, keep="\n\t"))
+        return len(text)
 
 
 def escape_unknown(encoding: str | None = None) -> None:

@@ -63,6 +63,15 @@ class ProcessInfo(ImmutableStruct, frozen=True):
         return self.identity.pid
 
 
+class Credentials(ImmutableStruct, frozen=True):
+    """Whose process it is: credentials(7), as the user namespace of this process names them."""
+
+    uid: int
+    """The real uid. That user may signal the process anyway, even while it runs a set-user-ID program."""
+    groups: frozenset[int]
+    """Its real gid and its supplementary groups."""
+
+
 def stat(pid: int) -> Stat:
     """Parse /proc/PID/stat. Raises OSError where the process has ended or is hidden (hidepid)."""
     # pid (comm) state ppid pgrp session …; comm may hold blanks and brackets. The start is the 22nd field.
@@ -95,6 +104,20 @@ def status(pid: int) -> Mapping[str, str]:
     """The fields of proc_pid_status(5). Raises OSError."""
     lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def credentials(pid: int) -> Credentials:
+    """Whose process it is. Raises OSError where it has ended or is hidden (hidepid)."""
+    fields = status(pid)
+    groups = [fields["Gid"].split()[0], *fields.get("Groups", "").split()]
+    return Credentials(int(fields["Uid"].split()[0]), frozenset(map(int, groups)))
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """The parents of a process, the nearest first, as far as they are visible in this PID namespace."""
+    with suppress(OSError):
+        while (pid := stat(pid).parent) > 0:
+            yield pid
 
 
 def wait_channel(pid: int) -> str:

@@ -19,6 +19,7 @@ from lessee.core.errors import NotNotifiedError
 from lessee.host.clock import boot_time
 from lessee.host.procfs import ProcessIdentity
 from lessee.notification import process_finder, signals
+from lessee.notification.app_users import AppUsers, users_of
 from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.telemetry.logs import log
 
@@ -37,9 +38,11 @@ def is_immediate(settings: Notify) -> bool:
 
 def is_target_missing(settings: Notify | None, child: ProcessIdentity | None) -> bool:
     """Whether it is certain that the process to notify does not run."""
-    match settings.target if settings is not None else None:
+    if settings is None:
+        return False
+    match settings.target:
         case NameTarget() | CmdlineTarget() | PidFileTarget() as target:
-            return isinstance(process_finder.find(target), process_finder.ProcessNotFound)
+            return isinstance(process_finder.find(target, users_of(settings)), process_finder.ProcessNotFound)
         case Child():
             return child is None
         case _:
@@ -56,7 +59,7 @@ def notify(
     """
     match settings.target:
         case NameTarget() | CmdlineTarget() | PidFileTarget() as target:
-            return _notify_process(settings, target, published_at)
+            return _notify_process(settings, target, published_at, users_of(settings))
         case Child():
             if child is None:
                 return DeliveryFailed("the child has not started yet", absent=True, retry_in=START_POLL_INTERVAL)
@@ -85,8 +88,17 @@ def notify(
             assert_never(settings.target)
 
 
-def _notify_process(settings: Notify, target: process_finder.Target, published_at: float) -> Delivered | DeliveryFailed:
-    restart = partial(signals.restart, target, published_at=published_at, stop_grace_period=settings.stop_grace_period)
+def _notify_process(
+    settings: Notify, target: process_finder.Target, published_at: float, users: AppUsers | None = None
+) -> Delivered | DeliveryFailed:
+    """`users`: as whom the app runs; None for a process that only the agent or the engine can have named."""
+    restart = partial(
+        signals.restart,
+        target,
+        published_at=published_at,
+        stop_grace_period=settings.stop_grace_period,
+        users=users,
+    )
     try:
         if settings.action == "restart":
             return _in_words(restart(), "SIGTERM")
@@ -96,6 +108,7 @@ def _notify_process(settings: Notify, target: process_finder.Target, published_a
             published_at=published_at,
             start_period=settings.start_period,
             now=boot_time(),
+            users=users,
         )
         would_terminate = isinstance(outcome, signals.WouldTerminate)
         # Only the supervisor restarts the child of `lessee exec`.
@@ -122,6 +135,8 @@ def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFail
             return Delivered(f"process {process.pid} started after the publish and has read the new files")
         case process_finder.ProcessNotFound(reason):
             return DeliveryFailed(reason, absent=True)
+        case process_finder.ForeignProcess(reason):
+            return DeliveryFailed(reason)
         case process_finder.AmbiguousProcess(candidates):
             listed = ", ".join(map(str, candidates))
             return DeliveryFailed(

@@ -1,10 +1,7 @@
 """Finds the process that the configuration names."""
 
-import errno
 import os
 import re
-import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
@@ -13,11 +10,11 @@ from lessee.config import CmdlineTarget, NameTarget, PidFileTarget
 from lessee.core.immutable import ImmutableStruct
 from lessee.host import procfs
 from lessee.host.procfs import TICK, ProcessIdentity, ProcessInfo, read_process
+from lessee.notification.app_users import AppUsers
+from lessee.notification.pid_file import PidFileError, find_process
 from lessee.process import spawn
 
 _COMM_BYTES = 15
-_PID_FILE_BYTES = 64
-_PID_FILE_SLACK = 2.0  # The coarsest time stamp of a file system in use, FAT's.
 _SHORT_ID = 12
 _INTERPRETER = re.compile(r"(python|pypy|node|nodejs|ruby|perl|php|lua|sh|bash|dash|ash|zsh|ksh)[0-9.]*")
 
@@ -33,6 +30,12 @@ Target = NameTarget | CmdlineTarget | PidFileTarget | InContainer | ProcessIdent
 
 class ProcessNotFound(ImmutableStruct, frozen=True):
     """No such process runs; `reason` says why."""
+
+    reason: str
+
+
+class ForeignProcess(ImmutableStruct, frozen=True):
+    """A process matches, but it is another user's; `reason` says what to do."""
 
     reason: str
 
@@ -55,19 +58,24 @@ class AmbiguousProcess(ImmutableStruct, frozen=True):
     candidates: tuple[Candidate, ...]
 
 
-def find(target: Target) -> ProcessInfo | ProcessNotFound | AmbiguousProcess:
+Found = ProcessInfo | ProcessNotFound | AmbiguousProcess | ForeignProcess
+
+
+def find(target: Target, users: AppUsers | None = None) -> Found:
     """Find the target, which is never the agent, one of its ancestors, or a program that the agent itself runs.
 
-    Of processes that descend from each other, such as a master and its workers, it is the topmost.
+    Of processes that descend from each other, such as a master and its workers, it is the topmost. A process of others
+    than `users` is not the target, and does not make it ambiguous; None: the users do not matter.
     """
     match target:
         case NameTarget(name):
-            return _only(lambda info: _is_called(info, name), f"no process is called {name}")
+            return _only(lambda info: _is_called(info, name), users, f"no process is called {name}")
         case CmdlineTarget(pattern):
             search = re.compile(pattern).search
-            return _only(lambda info: search(" ".join(info.argv)), f"no process has a command line with {pattern}")
+            nothing = f"no process has a command line with {pattern}"
+            return _only(lambda info: search(" ".join(info.argv)), users, nothing)
         case PidFileTarget(path):
-            return _by_pid_file(Path(path))
+            return _by_pid_file(Path(path), users)
         case InContainer(container):
             return _main_process(container)
         case ProcessIdentity(pid, started):
@@ -99,10 +107,19 @@ def _is_called(info: ProcessInfo, name: str) -> bool:
     return name in programs(info) or info.comm == os.fsencode(name)[:_COMM_BYTES]
 
 
-def _only(matches: Callable[[ProcessInfo], object], not_found: str) -> ProcessInfo | ProcessNotFound | AmbiguousProcess:
-    topmost = _topmost(matches)
+def _only(matches: Callable[[ProcessInfo], object], users: AppUsers | None, not_found: str) -> Found:
+    objections: list[str] = []
+
+    def is_meant(info: ProcessInfo) -> bool:
+        if not matches(info):
+            return False
+        objection = users.objection(info.pid) if users is not None else ""
+        objections.extend([objection] * bool(objection))
+        return not objection
+
+    topmost = _topmost(is_meant)
     if not topmost:
-        return ProcessNotFound(not_found)
+        return ForeignProcess(objections[0]) if objections else ProcessNotFound(not_found)
     return topmost[0] if len(topmost) == 1 else AmbiguousProcess(tuple(map(_candidate, topmost)))
 
 
@@ -119,30 +136,13 @@ def _main_process(container: str) -> ProcessInfo | ProcessNotFound:
     )
 
 
-def _by_pid_file(path: Path) -> ProcessInfo | ProcessNotFound:
+def _by_pid_file(path: Path, users: AppUsers | None) -> ProcessInfo | ProcessNotFound | ForeignProcess:
     try:
-        # A FIFO would hang without O_NONBLOCK.
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        return ProcessNotFound(
-            f"{path}: {'is a symbolic link' if exc.errno == errno.ELOOP else os.strerror(exc.errno or 0)}"
-        )
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return ProcessNotFound(f"{path}: not a regular file")
-        line = os.read(fd, _PID_FILE_BYTES).partition(b"\n")[0].strip()  # postmaster.pid has more lines.
-    finally:
-        os.close(fd)
-    pid = int(line) if line.isdigit() else 0
-    info = None if pid == os.getpid() else read_process(pid)
-    if info is None:
-        return ProcessNotFound(f"{path}: its first line is not the pid of a running process")
-    # A program writes its pid file while it runs: a process that is younger than the file has only inherited the pid.
-    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    if booted_at + info.identity.started > status.st_mtime + _PID_FILE_SLACK:
-        return ProcessNotFound(f"{path}: older than process {pid}, which therefore did not write it")
-    return info
+        info = find_process(path)
+    except PidFileError as exc:
+        return ProcessNotFound(str(exc))
+    objection = users.objection(info.pid) if users is not None else ""
+    return ForeignProcess(f"{path}: {objection}") if objection else info
 
 
 def _topmost(matches: Callable[[ProcessInfo], object]) -> list[ProcessInfo]:

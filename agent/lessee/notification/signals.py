@@ -11,8 +11,10 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.host.procfs import ProcessIdentity, ProcessInfo, read_process
+from lessee.notification.app_users import AppUsers
 from lessee.notification.process_finder import (
     AmbiguousProcess,
+    ForeignProcess,
     ProcessNotFound,
     Target,
     children_of,
@@ -97,6 +99,7 @@ Outcome = (
     | StartedAfterPublish
     | ProcessNotFound
     | AmbiguousProcess
+    | ForeignProcess
     | StillStarting
     | WouldTerminate
     | SignalIgnored
@@ -105,8 +108,18 @@ Outcome = (
 )
 
 
-def send(target: Target, number: int, *, published_at: float, start_period: float, now: float) -> Outcome:
+def send(
+    target: Target,
+    number: int,
+    *,
+    published_at: float,
+    start_period: float,
+    now: float,
+    users: AppUsers | None = None,
+) -> Outcome:
     """Send a signal to the target, unless it has read the new files already or the signal would terminate it.
+
+    A process of others than `users` is sent nothing; None: the agent knows that the target is the app.
 
     Times are in seconds on CLOCK_BOOTTIME. A signal that terminates a process by default is sent only to one that
     catches or blocks it, by proc_pid_status(5). TERM, KILL, INT, QUIT and ABRT are meant to terminate it and are always
@@ -118,25 +131,29 @@ def send(target: Target, number: int, *, published_at: float, start_period: floa
         # If the process has ended, /proc may have described another one with its pid.
         return objection if objection and not _has_ended(pidfd) else _send(pidfd, process, number)
 
-    return _with_pidfd(target, number, published_at, act)
+    return _with_pidfd(target, number, published_at, users, act)
 
 
-def restart(target: Target, *, published_at: float, stop_grace_period: float) -> Outcome:
+def restart(target: Target, *, published_at: float, stop_grace_period: float, users: AppUsers | None = None) -> Outcome:
     """Stop the target, unless it started after the publish: by SIGTERM, and after `stop_grace_period` by SIGKILL.
 
     Waits until it has ended, for up to `stop_grace_period` and 5 seconds. Its supervisor has to start it again: a
-    container's restart policy, systemd. Raises NotNotifiedError as `send` does.
+    container's restart policy, systemd. `users` as in `send`. Raises NotNotifiedError as `send` does.
     """
     return _with_pidfd(
-        target, signal.SIGTERM, published_at, lambda pidfd, process: _stop(pidfd, process, stop_grace_period)
+        target, signal.SIGTERM, published_at, users, lambda pidfd, process: _stop(pidfd, process, stop_grace_period)
     )
 
 
 def _with_pidfd(
-    target: Target, number: int, published_at: float, act: Callable[[int, ProcessIdentity], Outcome]
+    target: Target,
+    number: int,
+    published_at: float,
+    users: AppUsers | None,
+    act: Callable[[int, ProcessIdentity], Outcome],
 ) -> Outcome:
     """Act on the target by a descriptor, which never refers to another process, even if the kernel reuses the pid."""
-    found = find(target)
+    found = find(target, users)
     if not isinstance(found, ProcessInfo):
         return found
     info = _skip_init(found, number)
@@ -158,6 +175,9 @@ def _with_pidfd(
         # The kernel rounds a start down, so a start that is later than the publish by /proc is later in truth.
         if process.started > published_at:
             return StartedAfterPublish(process)
+        # The descriptor holds this process: whose it is now decides, and not whose it was while it was searched.
+        if objection := users.objection(process.pid) if users is not None else "":
+            return ForeignProcess(objection)
         return act(pidfd, process)
     finally:
         os.close(pidfd)
@@ -236,11 +256,20 @@ def _skip_init(info: ProcessInfo, number: int) -> ProcessInfo:
     show which signals it awaits, so a signal that may terminate a process is judged by, and sent to, the child.
     """
     if not _INITS.isdisjoint(programs(info)):
-        return next(iter(children_of(info.pid)), info)
+        return next(iter(_children_of(info)), info)
     if number in _ALWAYS_SENT or not _disposition(info.pid, number).awaited:
         return info
-    children = children_of(info.pid)
+    children = _children_of(info)
     return children[0] if len(children) == 1 else info
+
+
+def _children_of(info: ProcessInfo) -> list[ProcessInfo]:
+    """Those whom it may signal itself, as an init does: an app can call itself tini, and start `sudo`."""
+    try:
+        uid = procfs.credentials(info.pid).uid
+        return [child for child in children_of(info.pid) if uid in {0, procfs.credentials(child.pid).uid}]
+    except OSError:
+        return []
 
 
 class _Disposition(ImmutableStruct, frozen=True):

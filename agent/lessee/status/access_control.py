@@ -12,6 +12,12 @@ PROBE_PATHS = ("/healthz", "/readyz")
 # In DNS rebinding, a page has its own name resolve to this address: such a request has the page's name as its host.
 _ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\]"
 _HOST = r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{0,5})?"
+# RFC 7239, RFC 9110 (7.6.3), and what proxies and content delivery networks add without a standard.
+_PROXY_HEADERS = frozenset({
+    "forwarded", "via", "x-real-ip", "x-client-ip", "x-original-forwarded-for", "x-original-host", "x-proxyuser-ip",
+    "client-ip", "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "x-azure-clientip",
+    "x-cluster-client-ip", "x-envoy-external-address", "x-appengine-user-ip", "proxy-connection",
+})  # fmt: skip
 _CHALLENGES = (
     ("WWW-Authenticate", 'Bearer realm="lessee"'),
     ("WWW-Authenticate", 'Basic realm="lessee", charset="UTF-8"'),
@@ -63,7 +69,7 @@ def refusal(request: StatusRequest, endpoint: Endpoint, is_token: Callable[[byte
 
 def _refuse_indirect(request: StatusRequest, endpoint: Endpoint) -> Refusal | None:
     """None if the client connected directly, and by a name of this endpoint."""
-    if any(name == "forwarded" or name.startswith("x-forwarded-") for name, _ in request.headers):
+    if any(name in _PROXY_HEADERS or name.startswith("x-forwarded") for name, _ in request.headers):
         return Refusal(403, "a proxy forwarded this request, which hides its client; connect directly")
     hosts = request.all("host")
     if len(hosts) != 1:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
 
+from lessee.core.printable import spelled_out
 from lessee.core.redaction import Redactor
 
 _LOG = logging.getLogger("lessee")
@@ -60,7 +61,8 @@ class _Line(logging.Formatter):
         else:
             words = " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
             line = f"{timestamp.astimezone():%H:%M:%S} {record.levelname.lower():<7} {message} {words}".rstrip()
-        return self._redactor.clean(line.replace("\n", "\\n"))
+        # Values are hidden as they are, before their characters are spelled out.
+        return spelled_out(self._redactor.clean(line))
 
 
 def _quoted(value: object) -> str:

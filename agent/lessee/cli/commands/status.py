@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lessee.core.errors import UsageError
+from lessee.core.printable import spelled_out
 from lessee.host.clock import wall_time
 from lessee.host.project import find, read
 from lessee.status.client import known_format, request_status
@@ -63,7 +64,7 @@ def socket_of(arguments: argparse.Namespace) -> Path:
 
 def _print(status: Mapping[str, Any]) -> None:
     ready = "ready" if status["ready"] else "NOT READY"
-    print(f"lessee {status['version']}  {status['environment'] or ''}  {ready}{', fresh' * status['fresh']}")
+    _print_line(f"lessee {status['version']}  {status['environment'] or ''}  {ready}{', fresh' * status['fresh']}")
     identities = status["identities"]
     for identity in identities:
         _print_identity(identity, alone=len(identities) == 1)
@@ -71,22 +72,22 @@ def _print(status: Mapping[str, Any]) -> None:
     for name, app in status["apps"].items():
         number, published_at = app["generation"] or "-", app["published_at"] or "-"
         degraded = f"DEGRADED ({app['degraded']})  " if app["degraded"] else ""
-        print(f"{name}  {app['state']}  {degraded}generation {number}  since {published_at}")
+        _print_line(f"{name}  {app['state']}  {degraded}generation {number}  since {published_at}")
         for secret in app["secrets"]:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["pending"]:
-            print("  notification pending")
+            _print_line("  notification pending")
     for problem in status["problems"]:
-        print(f"! {problem}")
+        _print_line(f"! {problem}")
 
 
 def _print_identity(identity: Mapping[str, Any], *, alone: bool) -> None:
     vault, token = identity["vault"], identity["token"]
     reached = "reachable" if vault["reachable"] else f"UNAVAILABLE since {vault['since'] or 'the start'}"
     apps = "" if alone else f"  for {', '.join(identity['apps']) or 'no app'}"
-    print(f"vault  {vault['address']}  {reached}{apps}")
+    _print_line(f"vault  {vault['address']}  {reached}{apps}")
     if token:
-        print(f"token  {token['accessor'] or 'without accessor'}  until {token['expires_at'] or 'revoked'}")
+        _print_line(f"token  {token['accessor'] or 'without accessor'}  until {token['expires_at'] or 'revoked'}")
 
 
 def _print_secret(secret: Mapping[str, Any], lease: Mapping[str, Any] | None) -> None:
@@ -95,4 +96,8 @@ def _print_secret(secret: Mapping[str, Any], lease: Mapping[str, Any] | None) ->
     if lease is not None and lease["expires_at"]:
         until = f"  {'EXPIRED' if lease['state'] == 'expired' else 'until'} {lease['expires_at']}"
     error = f"  {secret['error']}" if secret["error"] else ""
-    print(f"  {secret['path']}{version}{until}{error}")
+    _print_line(f"  {secret['path']}{version}{until}{error}")
+
+
+def _print_line(text: str) -> None:
+    print(spelled_out(text))

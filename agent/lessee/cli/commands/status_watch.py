@@ -88,7 +88,7 @@ def _terminal_display() -> Iterator[_Show]:
         with _line_display() as show:
             yield show
         return
-    console = Console(highlight=False)
+    console = Console(file=sys.__stdout__, highlight=False)  # `sys.stdout` spells out its control characters.
     if console.is_dumb_terminal:
         with _line_display() as show:
             yield show

@@ -109,6 +109,13 @@ class NotifyBlock(Block, frozen=True, kw_only=True):
     http: Annotated[scalars.HttpUrl | HttpBlock | None, describe("Send an HTTP request; a plain URL gets a POST.")] = (
         None
     )
+    uid: Annotated[
+        scalars.Uid | None,
+        describe(
+            "The uid of the process to signal, in numbers. Default: the app's, which is the owner of its files or a "
+            "member of their group. A process of another uid gets no signal."
+        ),
+    ] = None
     action: Annotated[scalars.Action, describe("The signal to send, such as SIGHUP, or restart.")] = "SIGHUP"
     stop_grace_period: Annotated[
         scalars.Duration, describe("On a restart: how long the process has between SIGTERM and SIGKILL.")

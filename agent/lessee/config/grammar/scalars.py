@@ -132,6 +132,12 @@ def _owner(text: str) -> tuple[int, int | None]:
     return int(uid), int(gid) if gid else None
 
 
+def _uid(text: str) -> int:
+    if int(text) > _LAST_ID:
+        raise ValueError(f"at most {_LAST_ID}")
+    return int(text)
+
+
 def _cidr(text: str) -> str:
     # Imported on use: no sidecar has a CIDR.
     from ipaddress import ip_network  # noqa: PLC0415
@@ -217,6 +223,7 @@ Owner = Annotated[
         unquoted='quote it, as in "0:1000": YAML may read it as a number in base 60',
     ),
 ]
+Uid = Annotated[int, _scalar("a uid in numbers, such as 1000", r"0|[1-9][0-9]{0,9}", _uid, type="integer")]
 Action = Annotated[
     str,
     _scalar(

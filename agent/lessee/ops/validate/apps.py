@@ -19,13 +19,14 @@ from lessee.config import (
     ContainerTarget,
     HttpTarget,
     NameTarget,
+    Notify,
     PidFileTarget,
-    Target,
 )
 from lessee.core.errors import DeniedError, LesseeError
 from lessee.host.clock import boot_time
 from lessee.host.project import load
 from lessee.notification import process_finder
+from lessee.notification.app_users import users_of
 from lessee.notification.probes import wait_until_ready
 from lessee.ops.validate.app_reads import References, read_references, render
 from lessee.ops.validate.checks import CachedCall, Check, CheckSkippedError
@@ -158,7 +159,7 @@ def _published_at(app: App) -> float:
 def _check_notify_target(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:
     if app.notify is None:
         raise CheckSkippedError("the app has no `notify`")
-    error = _target_error(app.notify.target, context.timeout * _SHARE)
+    error = _target_error(app.notify, context.timeout * _SHARE)
     if error:
         todo = "start the app, or correct its `notify`"
         yield reporter.critical("notify-target", f"the app cannot be notified: {error}", todo)
@@ -166,14 +167,15 @@ def _check_notify_target(reporter: Reporter, app: App, context: ValidationContex
         yield reporter.passed("notify-target", "the app can be notified")
 
 
-def _target_error(target: Target, timeout: float) -> str:
+def _target_error(notify: Notify, timeout: float) -> str:
     """Why the target cannot be notified; empty where it can. Raises CheckSkippedError where that is not visible."""
-    match target:
-        case NameTarget() | CmdlineTarget() | PidFileTarget():
-            found = process_finder.find(target)
+    match notify.target:
+        case NameTarget() | CmdlineTarget() | PidFileTarget() as target:
+            found = process_finder.find(target, users_of(notify))
             if isinstance(found, process_finder.AmbiguousProcess):
                 return f"several processes match ({', '.join(map(str, found.candidates))})"
-            return found.reason if isinstance(found, process_finder.ProcessNotFound) else ""
+            missing = process_finder.ProcessNotFound | process_finder.ForeignProcess
+            return found.reason if isinstance(found, missing) else ""
         case CommandTarget(command):
             return "" if shutil.which(command[0]) else f"the program {command[0]} does not exist"
         case HttpTarget(url=url):
@@ -183,7 +185,7 @@ def _target_error(target: Target, timeout: float) -> str:
         case ContainerTarget():
             raise CheckSkippedError("containers are not checked")
         case _:
-            assert_never(target)
+            assert_never(notify.target)
 
 
 def _url_error(url: str, timeout: float) -> str:

@@ -1,0 +1,14 @@
+"""Spells out characters that act on a terminal or a reader instead of being displayed: text from outside may hold them."""
+
+import json
+
+
+def spelled_out(text: str, *, keep: str = "") -> str:
+    r"""The text with an escape of JSON, such as `\u001b`, for each character that is not printable, except for `keep`.
+
+    These are control characters (C0 and C1), line separators, and invisible ones, such as those that change the
+    direction of the text (CVE-2021-42574).
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else json.dumps(char)[1:-1] for char in text)
