@@ -21,6 +21,7 @@ from lessee.config.notification import resolve_check, resolve_notify, resolve_re
 from lessee.config.rotation import check_rotation
 from lessee.config.setup import check_setup
 from lessee.config.status import resolve_listener
+from lessee.core.variables import VariableScope
 
 _T = TypeVar("_T")
 _MODE = 0o440  # Readable by owner and group.
@@ -100,6 +101,7 @@ class _Resolver:
             on_stop=file.leases.on_stop,
             restart=file.exec.restart,
             template_dir=file.template_dir,
+            template_env=self._template_env(),
             allow_disk=file.allow_disk,
             apps=self._apps(),
             setup=file.setup,
@@ -109,6 +111,13 @@ class _Resolver:
             backup=file.backup,
             monitor=file.monitor,
         )
+
+    def _template_env(self) -> frozenset[str] | None:
+        scope = VariableScope()
+        for path, name in self._items(("template_env",), str):
+            if scope.is_of_agent(name):
+                self._problems.add_dependent(path, f"{name} is a variable of the agent's own", todo="remove it")
+        return frozenset(self._file.template_env) if self._file.template_env is not None else None
 
     def _events(self) -> config.Events | None:
         block = self._file.events

@@ -19,17 +19,6 @@ def create_client(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.E
     return Client(Transport(address_of(vault, environ)), auth_method_of(vault.auth, environ), post, clock)
 
 
-def credential_variables(auth: Auth) -> tuple[str, ...]:
-    """The environment variables that hold credentials for this login; no other program may inherit them."""
-    match auth:
-        case JwtAuth(jwt_variable=str(name)):
-            return (name,)
-        case JwtAuth(jwt_from="github"):
-            return ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-        case _:
-            return ()
-
-
 def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:
     """The address and TLS settings. With `method: cert` the connection presents the login's certificate."""
     certificate, key = vault.client_cert_file, vault.client_key_file
