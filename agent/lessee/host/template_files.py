@@ -1,7 +1,7 @@
 """Opens templates beneath their folder: no link and no `..` leads out of it, and only regular files are read.
 
-The author of a template cannot make the agent read another file of this host. Links that stay inside are followed, as the
-volumes of Kubernetes need it: `app.env.j2` → `..data/app.env.j2`, `..data` → `..2026_01_31_12_00_00.1`.
+The author of a template cannot make the agent read another file of this host. Links that stay inside are followed, as
+the volumes of Kubernetes need it: `app.env.j2` → `..data/app.env.j2`, `..data` → `..2026_01_31_12_00_00.1`.
 """
 
 import ctypes

@@ -10,13 +10,15 @@ from lessee.protocol import events as ev
 from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.auth.login import AuthMethod, Clock, TokenLogin
 from lessee.vault.auth.methods import FileLogin
-from lessee.vault.client import Client
+from lessee.vault.client import Client, Learn
 from lessee.vault.transport import Address, Transport
 
 
-def create_client(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
-    """A client that has sent no request yet."""
-    return Client(Transport(address_of(vault, environ)), auth_method_of(vault.auth, environ), post, clock)
+def create_client(
+    vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock, learn: Learn
+) -> Client:
+    """A client that has sent no request yet; `post` and `learn` are those of `Client`."""
+    return Client(Transport(address_of(vault, environ)), auth_method_of(vault.auth, environ), post, clock, learn)
 
 
 def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:

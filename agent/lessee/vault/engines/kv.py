@@ -7,9 +7,12 @@ from typing import Any
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Folder, Ref
-from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.secrets import Secret, VersionMetadata, excess
 from lessee.vault.responses import parse_raw_data
 from lessee.vault.transport import RequestFailedError, Transport
+
+MAX_NAMES = 20_000
+"""Secrets in a folder: each is a request of its own."""
 
 
 def detect_version(transport: Transport, token: str, mount: str) -> int:
@@ -48,10 +51,16 @@ def read(transport: Transport, token: str, ref: Ref, version: int) -> Secret:
         if ref.version is not None:
             text = "KV version 1 has no versions; remove the version from the path, or use KV version 2"
             raise RequestFailedError(Failure(Kind.INVALID, text))
-        return Secret(transport.request("GET", f"{ref.mount}/{ref.path}", token=token).data)
+        return _bounded(Secret(transport.request("GET", f"{ref.mount}/{ref.path}", token=token).data))
     params = {"version": str(ref.version)} if ref.version is not None else None
     answer = transport.request("GET", f"{ref.mount}/data/{ref.path}", token=token, params=params)
-    return Secret(answer.data.get("data") or {}, _parse_version(answer.data.get("metadata") or {}))
+    return _bounded(Secret(answer.data.get("data") or {}, _parse_version(answer.data.get("metadata") or {})))
+
+
+def _bounded(secret: Secret) -> Secret:
+    if (what := excess(secret.data)) is not None:
+        raise RequestFailedError(Failure(Kind.INVALID, f"the secret is too large: {what}; split it into several"))
+    return secret
 
 
 def deleted_version(failed: RequestFailedError) -> VersionMetadata | None:
@@ -88,6 +97,9 @@ def list_folder(
         return last
     data = parse_raw_data(raw)
     names = [name for name in data.get("keys") or () if not name.endswith("/")]
+    if len(names) > MAX_NAMES:
+        text = f"the folder has more than {MAX_NAMES:,} secrets; distribute them over several folders"
+        raise RequestFailedError(Failure(Kind.INVALID, text))
     details = data.get("key_info") or {}
     found = {name: _latest_version(details[name]) if name in details else None for name in names}
     return Listing(digest, found if detailed else dict.fromkeys(names))

@@ -10,7 +10,7 @@ from lessee.core.immutable import replace
 from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret, is_of_agent
 from lessee.core.redaction import texts
-from lessee.core.secrets import Secret
+from lessee.core.secrets import Secret, excess
 from lessee.vault.auth import certificate_request
 from lessee.vault.transport import RequestFailedError, Response, Transport
 
@@ -51,6 +51,8 @@ def issue(
         )
     except RequestFailedError as exc:
         raise _with_advice(exc, need, method) from None
+    if (what := excess(answer.data)) is not None:
+        raise RequestFailedError(Failure(Kind.INVALID, f"the answer is too large: {what}"))
     if value and any(value in text for text in texts(answer.data)):
         raise RequestFailedError(_OF_AGENT)  # By whatever name the server, or a proxy before it, knows the path.
     made = {"private_key": signing.private_key, "private_key_type": signing.private_key_type} if signing else {}
