@@ -61,6 +61,14 @@ def test_defaults_are_those_of_vault_and_of_the_schema():
     assert app.files == (File(template="web.env.j2", name="web.env", format="dotenv", mode=0o440, owner=None),)
 
 
+def test_the_variables_of_templates_are_all_or_a_list_without_those_of_the_agent():
+    assert read(web()).template_env is None
+    assert read(web(top="environment: production\ntemplate_env: [HOSTNAME, TZ]")).template_env == {"HOSTNAME", "TZ"}
+    assert read(web(top="environment: production\ntemplate_env: []")).template_env == frozenset()
+    with pytest.raises(ConfigError, match=r"2: template_env\[1\]: VAULT_TOKEN is a variable of the agent's own"):
+        read(web(top="environment: production\ntemplate_env: [HOSTNAME, VAULT_TOKEN]"))
+
+
 def test_a_file_has_the_mode_and_the_owner_of_its_app_unless_it_has_its_own():
     files = '[{template: a.j2}, {template: b.j2, mode: "400", owner: "7"}]'
     first, second = read(web('mode: "0444"\n    owner: "0:1000"', files=files)).apps["web"].files

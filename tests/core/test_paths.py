@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError
-from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
+from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref, is_of_agent
 
 SPACE = PathScope("kv", "production/", ("shared/", "teams/common/"), frozenset({"testing", "staging"}))
 BARE = PathScope("kv", foreign=frozenset({"testing", "staging"}))
@@ -312,3 +312,54 @@ def test_the_environment_placeholder_cannot_lead_out_of_the_scope():
         scope.dynamic("{environment}/database/creds/simba")
     with pytest.raises(DeniedError, match="the mount of the KV secrets"):
         PathScope("production", environment="production").dynamic("{environment}/data/a")
+
+
+OF_AGENT = [
+    "auth/token/lookup-self",
+    "auth/token",
+    "Auth/token/lookup-self",
+    "team/auth/token/lookup-self",
+    "sys/wrapping/lookup",
+    "a/b/sys/leases/lookup",
+    "cubbyhole/response",
+    "%61uth/token",
+    "%2561uth%2ftoken",
+    "auth\\token\\lookup-self",
+    "auth;a=b/token",
+    "auth./token",
+    " auth/token",
+    "\uff41uth/token",
+    "a?/auth/token",
+]
+
+
+@pytest.mark.parametrize("path", OF_AGENT)
+def test_a_path_that_returns_credentials_of_the_agent_is_denied(path):
+    assert is_of_agent(path)
+    for resolve in SPACE.dynamic, SPACE.certificate, BARE.dynamic, BARE.certificate:
+        with pytest.raises(DeniedError, match="names auth, sys or cubbyhole, which return credentials"):
+            resolve(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "database/creds/auth",
+        "database/creds/sys",
+        "authors/creds/a",
+        "identity/oidc/token/app",
+        "system/creds/a",
+        "a/creds/\u00e4",
+        "a%/b",
+    ],
+)
+def test_a_role_or_mount_may_have_a_similar_name(path):
+    assert SPACE.dynamic(path).path == path
+
+
+@given(literal)
+def test_no_spelling_of_the_agents_paths_gets_through(text):
+    for path in f"auth/{text}/a", f"{text}/auth/token", f"{text}/%73ys/a":
+        for resolve in SPACE.dynamic, SPACE.certificate:
+            with pytest.raises(DeniedError):
+                resolve(path)

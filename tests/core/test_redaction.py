@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lessee.core import redaction
-from lessee.core.redaction import MASK, SHORTEST, Redactor
+from lessee.core.redaction import LONGEST_ENCODED, MASK, MOST_LINES, SHORTEST, Redactor
 
 SECRET = "p?ss w/rd+ü\"'\\>~"
 
@@ -109,6 +109,31 @@ def test_each_line_of_a_value_is_hidden():
     key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\r\nkqhkiG9w0BAQ\n-----END KEY-----\n"
     assert redactor(key).clean("got MIIEvQIBADANBg and kqhkiG9w0BAQ") == f"got {MASK} and {MASK}"
     assert redactor(key).clean(f"got {key}.") == f"got {MASK}."
+
+
+def test_a_large_value_is_hidden_as_a_whole_and_by_its_lines():
+    lines = [f"this is line {number:06}" for number in range(MOST_LINES + 10)]
+    value = "\n".join(lines)
+    assert len(value) > LONGEST_ENCODED
+    made = redactor(value)
+    assert made.clean(f"<{value}>") == f"<{MASK}>"
+    assert made.clean(f"<{lines[0]}> <{lines[MOST_LINES - 1]}>") == f"<{MASK}> <{MASK}>"
+    assert made.clean(f"<{base64.b64encode(lines[7].encode()).decode()}>") == f"<{MASK}>"
+    # More lines would take more memory than the rest of the agent.
+    assert MASK not in made.clean(f"<{lines[MOST_LINES]}>")
+
+
+def test_the_cost_of_a_text_does_not_grow_with_the_values_of_one_source(monkeypatch):
+    made = redactor(*[f"value-{number:06}-{number * 7919 % 10007:05}" for number in range(10_000)])
+    encoded, original = [], redaction.forms
+
+    def forms(text):
+        encoded.append(text)
+        return original(text)
+
+    monkeypatch.setattr(redaction, "forms", forms)
+    assert made.clean("is value-000042-02367.") == f"is {MASK}."
+    assert len(encoded) < 100
 
 
 def test_short_values_are_not_hidden():

@@ -6,9 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.secrets import Secret, SecretValueError, SecretView, Value, view
+from lessee.core.secrets import (
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_SIZE,
+    Secret,
+    SecretValueError,
+    SecretView,
+    Value,
+    excess,
+    view,
+)
 
 CANARY = "HUNTER2-c4n4ry"
+
+
+def nested(levels):
+    """A secret with a list in a list, and so on."""
+    inner = "x"
+    for _ in range(levels - 1):
+        inner = [inner]
+    return {"a": inner}
 
 
 def test_the_repr_of_a_secret_omits_its_fields():
@@ -75,3 +93,29 @@ def test_an_error_prints_only_words_of_the_template():
     assert CANARY not in str(error)
     assert SecretValueError("no key", word=[CANARY]).message(frozenset({CANARY})) == "no key: a computed one"
     assert SecretValueError("no word").message(frozenset()) == "no word"
+
+
+def test_a_secret_within_the_bounds_has_no_excess():
+    assert excess({}) is None
+    assert excess({"a": "x" * (MAX_SIZE - 1)}) is None
+    assert excess({str(number): number for number in range(MAX_ITEMS)}) is None
+    assert excess(nested(MAX_DEPTH - 1)) is None
+    assert excess({"a": [{"b": ["c", 1, None, True]}]}) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ({"a": "x" * MAX_SIZE}, "it has more than 8 MiB"),
+        ({"x" * MAX_SIZE: "a"}, "it has more than 8 MiB"),
+        ({"a": ["x" * (MAX_SIZE // 2)] * 2}, "it has more than 8 MiB"),
+        ({"a": [0] * MAX_ITEMS}, "it has more than 20,000 items"),
+        ({"a": {str(number): 0 for number in range(MAX_ITEMS)}}, "it has more than 20,000 items"),
+        ({"a": [[0] * 1000] * 21}, "it has more than 20,000 items"),
+        (nested(MAX_DEPTH), "it is nested more than 100 levels deep"),
+        (nested(100_000), "it is nested more than 100 levels deep"),
+    ],
+    ids=["text", "name", "sum", "list", "mapping", "lists", "deep", "deeper"],
+)
+def test_what_is_too_large_in_a_secret_is_named(data, what):
+    assert excess(data) == what

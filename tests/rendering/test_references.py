@@ -102,3 +102,11 @@ def test_a_denied_path_or_parameter_is_rejected_with_its_line(call, why):
     error = error_of(f"\n{{{{ {call}.x }}}}")
     assert error.startswith("app.j2:2: ")
     assert why in error
+
+
+def test_a_variable_of_the_agent_is_rejected_with_its_line():
+    error = error_of("\n{{ env('VAULT_TOKEN', 'none') }}")
+    assert error == (
+        "app.j2:2: templates cannot read the variable 'VAULT_TOKEN', which is one of the agent's own; "
+        "write the value out, or set a variable of another name for the app"
+    )

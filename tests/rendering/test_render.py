@@ -1,9 +1,11 @@
 """A file is rendered again when something it reads has changed, and only then."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.config.parsing import parse
+from lessee.core.errors import FormatError, TemplateError
 from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.app_templates import compile_apps, path_scope_of
@@ -103,6 +105,32 @@ def test_the_childs_environment_changes_too():
         (("A", "1"),),
         (("A", "9"),),
     )
+
+
+def test_the_childs_environment_interpolates_no_variable_of_the_agent():
+    config = parse(
+        "environment: production\napps: {web: {directory: /run/secrets/web, env_template: one.env}}",
+        source="lessee.yaml",
+        environ={},
+        for_child=True,
+    )
+    load = {"one.env": 'A="${HOST}"\nB="${VAULT_TOKEN:-none}"'}.__getitem__
+    app = compile_apps(config, Compiler(load, path_scope_of(config)))["web"]
+    for environ in {"HOST": "h", "VAULT_TOKEN": "canary"}, {"HOST": "h"}:
+        with pytest.raises(FormatError, match=r"^one.env: templates cannot read the variable 'VAULT_TOKEN'"):
+            render(app, Inputs({}, {}, {}, environ))
+
+
+def test_a_variable_that_holds_a_credential_is_an_error_at_its_line():
+    config = parse(
+        'secrets: {prefix: ""}\napps: {web: {directory: /run/secrets/web, files: [{template: a.txt}]}}',
+        source="lessee.yaml",
+        environ={},
+    )
+    app = compile_apps(config, Compiler({"a.txt": '\n{{ env("COPY") }}'}.__getitem__, path_scope_of(config)))["web"]
+    environ = {"COPY": "canary-token", "VAULT_TOKEN": "canary-token"}
+    with pytest.raises(TemplateError, match=r"^a.txt:2: templates cannot read the variable 'COPY', which contains a"):
+        render(app, Inputs({}, {}, {}, environ))
 
 
 def test_no_value_is_in_a_rendering_s_repr():

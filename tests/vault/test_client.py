@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lessee.core.paths import Folder
+from lessee.core.paths import Folder, Ref
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
@@ -91,3 +91,19 @@ def test_a_round_over_many_folders_does_not_wait_for_each_slow_answer(bao, mail)
             one.obey(cmd.ListFolder(number, Folder("secret", f"round/{number}/"), 2, detailed=True))
         assert {len(mail.get(timeout=60).secrets) for _ in range(READER_THREADS + 12)} == {1}
         one.close()
+
+
+def test_a_value_is_hidden_before_its_answer_is_posted_and_not_by_the_loop(bao):
+    order = queue.SimpleQueue()
+
+    def learn(source, values):
+        order.put((threading.current_thread().name, source, list(values)))
+
+    with_token = TokenLogin(None, "")
+    one = Client(Transport(Address(bao.address)), with_token, order.put, boot_time, learn)
+    one.token = ROOT_TOKEN
+    bao.put("learned/one", a="canary")
+    one.obey(cmd.ReadSecret(1, Ref("secret", "learned/one"), 2))
+    assert order.get(timeout=30) == ("lessee-reader", "secret/learned/one", ["canary"])
+    assert order.get(timeout=30).secret.data == {"a": "canary"}
+    one.close()

@@ -1,5 +1,6 @@
 """The KV engine, against a real OpenBao."""
 
+import json
 from urllib.parse import quote
 
 import pytest
@@ -124,3 +125,34 @@ def test_numbers_are_exact(bao, transport):
     data = kv.read(transport, ROOT_TOKEN, Ref("secret", "numbers/it"), 2).data
     assert data == {"port": 5432, "big": 2**53, "ratio": 1.5, "yes": True, "none": None}
     assert isinstance(data["port"], int)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("x" * 2**23, "it has more than 8 MiB"),
+        ([0] * 30_000, "it has more than 20,000 items"),
+        (json.loads("[" * 900 + "]" * 900), "it is nested more than 100 levels deep"),
+    ],
+    ids=["long", "many", "deep"],
+)
+def test_a_secret_that_is_too_large_is_rejected_by_name(bao, transport, value, what):
+    bao.put("large/one", x=value)
+    with pytest.raises(RequestFailedError) as caught:
+        kv.read(transport, ROOT_TOKEN, Ref("secret", "large/one"), 2)
+    failure = caught.value.failure
+    assert (failure.kind, failure.text) == (
+        Kind.INVALID,
+        f"the secret is too large: {what}; split it into several",
+    )
+
+
+def test_a_folder_with_too_many_secrets_is_rejected(bao, transport, monkeypatch):
+    for name in "abc":
+        bao.put(f"crowded/{name}", x=1)
+    folder = Folder("secret", "crowded/")
+    monkeypatch.setattr(kv, "MAX_NAMES", 3)
+    assert len(kv.list_folder(transport, ROOT_TOKEN, folder, 2, detailed=True).secrets) == 3
+    monkeypatch.setattr(kv, "MAX_NAMES", 2)
+    with pytest.raises(RequestFailedError, match="the folder has more than 2 secrets; distribute them"):
+        kv.list_folder(transport, ROOT_TOKEN, folder, 2, detailed=True)

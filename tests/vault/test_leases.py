@@ -275,6 +275,22 @@ def test_an_answer_without_a_lease_and_a_ttl_is_rejected_with_advice(bao, transp
     assert (failed.kind, "secret()" in failed.text) == (Kind.INVALID, True)
 
 
+@pytest.mark.parametrize("path", ["auth/token/lookup-self", "sys/wrapping/lookup", "cubbyhole/a", "a/auth/token/x"])
+def test_what_returns_credentials_of_the_agent_is_not_even_requested(path):
+    nowhere = Transport(Address("http://127.0.0.1:1"))
+    failed = failure(issue, nowhere, DynamicSecret(path))
+    assert failed.kind is Kind.INVALID
+    assert "credentials of the agent itself" in failed.text
+
+
+def test_an_answer_with_the_agents_own_token_is_rejected_whatever_its_path(bao, transport):
+    bao.ask("POST", "sys/mounts/kv1", {"type": "kv"})
+    bao.ask("POST", "kv1/a", {"nested": {"id": f"x{ROOT_TOKEN}"}, "ttl": "1h"})
+    failed = failure(issue, transport, DynamicSecret("kv1/a"))
+    assert (failed.kind, ROOT_TOKEN in failed.text) == (Kind.INVALID, False)
+    assert "credentials of the agent itself" in failed.text
+
+
 def test_a_ttl_in_the_answer_replaces_a_missing_lease(bao, transport):
     bao.ask("POST", "identity/oidc/key/short", {"allowed_client_ids": "*"})
     bao.ask("POST", "identity/oidc/role/app", {"key": "short", "ttl": "20m"})

@@ -87,7 +87,7 @@ def test_a_folder_of_too_many_secrets_is_an_error(proxy, transport):
     names = b",".join(b'"%x"' % number for number in range(kv.MAX_NAMES + 1))
     proxy.fault = answer(b'{"keys":[' + names + b"]}")
     failure = failed(kv.list_folder, transport, "t", Folder("secret", "a/"), 2, detailed=False)
-    assert failure.text == "the folder has more than 100,000 secrets; split it"
+    assert failure.text == "the folder has more than 20,000 secrets; distribute them over several folders"
 
 
 @pytest.mark.parametrize("data", [b'{"data":[1]}', b'{"data":1}', b'{"data":"canary"}'])

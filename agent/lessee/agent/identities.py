@@ -12,6 +12,7 @@ from lessee.agent.machine.leases.consumers import is_settled
 from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.stored_vaults import stored_vaults
 from lessee.config import Config, LastKnownGoodFallback, Vault
+from lessee.config.grammar.vault import credential_variables
 from lessee.core.consumers import instance_name, metadata_path
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import replace
@@ -22,7 +23,6 @@ from lessee.protocol import events as ev
 from lessee.protocol.app_spec import AppSpec, ReportTarget
 from lessee.rendering.app_templates import CompiledApp
 from lessee.telemetry.logs import log
-from lessee.vault.client_factory import credential_variables
 
 
 class Identities:

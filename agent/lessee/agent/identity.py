@@ -1,7 +1,7 @@
 """One identity: a login to one Vault, the state machine that decides for it, and the effects that obey."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
@@ -59,9 +59,9 @@ class Identity:
         self._post = post
         self._may_log_in = configured is None
         if configured is None:
-            self._client = create_client(vault, effects.environ, post, boot_time)
+            self._client = create_client(vault, effects.environ, post, boot_time, self._learn)
         else:
-            self._client = create_revoker(vault, configured, effects.environ, post, boot_time)
+            self._client = create_revoker(vault, configured, effects.environ, post, boot_time, self._learn)
         self._tracer = effects.tracing.tracer(self.key[:8]) if effects.tracing is not None else None
         self.state = start(seed ^ int(self.key[:16], 16))
         self.wake_at = wake_at(self.state)
@@ -153,13 +153,9 @@ class Identity:
             self._tracer.end_updates()
 
     def _prepare(self, event: ev.Event) -> None:
-        """The redactor learns secret values before anything else happens with them."""
+        """The redactor learns tokens before anything else happens with them; the client's threads pass on the rest."""
         request = self.state.requests.get(event.request_id) if isinstance(event, ev.Answer) else None
         match event, request.command if request is not None else None:
-            case ev.SecretRead(), cmd.ReadSecret() as command:
-                self._redactor.learn(self._redaction_name(str(command.ref)), event.secret.data.values())
-            case ev.SecretIssued(), _:
-                self._redactor.learn(self._redaction_name(str(event.lease.need)), event.lease.secret.data.values())
             case ev.LoggedIn(), cmd.Login():
                 value = self._client.use_login(event.request_id)
                 self._redactor.learn(self._redaction_name("token"), [value])
@@ -184,6 +180,10 @@ class Identity:
         if not self._is_stored:
             self._state_store.store_identity(self.key, msgspec.json.encode(self.vault))
             self._is_stored = True
+
+    def _learn(self, source: str, values: Iterable[object]) -> None:
+        """Hide these values from now on. Any thread may call it."""
+        self._redactor.learn(self._redaction_name(source), values)
 
     def _redaction_name(self, source: str) -> str:
         return f"{self.key[:8]} {source}"

@@ -295,6 +295,8 @@ class Config(Struct, frozen=True, kw_only=True):
     restart: Restart | None
     """None: `lessee exec` ends when its child ends."""
     template_dir: str | None
+    template_env: frozenset[str] | None
+    """The only variables that templates may read; None: all but those of the agent itself."""
     allow_disk: bool
     """Whether `state_dir` may be outside tmpfs and ramfs."""
     apps: dict[str, App]

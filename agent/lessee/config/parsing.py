@@ -22,6 +22,7 @@ from lessee.config.rotation import check_rotation
 from lessee.config.setup import check_setup
 from lessee.config.status import resolve_listener
 from lessee.core.errors import ConfigError
+from lessee.core.variables import VariableScope
 
 _T = TypeVar("_T")
 _MODE = 0o440  # Readable by owner and group.
@@ -106,6 +107,7 @@ class _Resolver:
             on_stop=file.leases.on_stop,
             restart=file.exec.restart,
             template_dir=file.template_dir,
+            template_env=self._template_env(),
             allow_disk=file.allow_disk,
             apps=self._apps(),
             setup=file.setup,
@@ -115,6 +117,13 @@ class _Resolver:
             backup=file.backup,
             monitor=file.monitor,
         )
+
+    def _template_env(self) -> frozenset[str] | None:
+        scope = VariableScope()
+        for path, name in self._items(("template_env",), str):
+            if scope.is_of_agent(name):
+                self._problems.add_dependent(path, f"{name} is a variable of the agent's own", todo="remove it")
+        return frozenset(self._file.template_env) if self._file.template_env is not None else None
 
     def _events(self) -> config.Events | None:
         block = self._file.events

@@ -1,13 +1,21 @@
 """Paths in Vault: what a template names, and which paths are outside an environment's scope."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
+from urllib.parse import unquote
 
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.variables import VariableScope
 
 _MAX_VERSION = 2**63
 _ENVIRONMENT = "{environment}"
+_SYSTEM_MOUNTS = frozenset({"auth", "cubbyhole", "sys"})
+"""What Vault mounts itself. It has one of each in every namespace, and they have no other name. The fourth one,
+`identity`, returns no credential for Vault: `identity/oidc/token/ROLE` is made for other services."""
+# Besides slashes, what a proxy or a server in front of Vault may take for one, or for the end of a path.
+_SEPARATOR = re.compile(r"[/\\;?#]")
 
 
 class Ref(ImmutableStruct, frozen=True, order=True):
@@ -83,6 +91,8 @@ class PathScope(ImmutableStruct, frozen=True):
     """First path elements that belong to other environments."""
     environment: str | None = None
     """The value of `{environment}` in the paths of `dynamic` and `certificate`."""
+    variables: VariableScope = VariableScope()
+    """The variables of the agent's environment that templates may read."""
 
     def secret(self, literal: str, version: int | None = None) -> Ref:
         """The secret that `secret(literal)` reads. Raises DeniedError for a path outside the scope."""
@@ -138,6 +148,12 @@ class PathScope(ImmutableStruct, frozen=True):
                 raise DeniedError(f"{literal!r} contains {_ENVIRONMENT}, but no environment is set", todo=todo)
             literal = literal.replace(_ENVIRONMENT, self.environment)
         self._refuse_outside(literal)
+        if is_of_agent(literal):
+            todo = "read what the app needs from a secrets engine, such as database/creds/simba"
+            raise DeniedError(
+                f"{literal!r} names auth, sys or cubbyhole, which return credentials of the agent itself",
+                todo=todo,
+            )
         if literal.endswith("/") or "/" not in literal:
             todo = "write the mount and the path in it, as in database/creds/simba"
             raise DeniedError(f"{literal!r} is not the path of a dynamic secret", todo=todo)
@@ -170,6 +186,25 @@ class PathScope(ImmutableStruct, frozen=True):
                 f"{literal!r} starts with the name of another environment",
                 todo="an agent reads only its own environment; omit the name",
             )
+
+
+def is_of_agent(path: str) -> bool:
+    """Whether a request to this path may return credentials of the agent itself, such as its token.
+
+    Vault's own mounts exist in each namespace, whose names begin the path, so an element of any depth counts, except
+    for the last: `database/creds/auth` is a role. Encodings count as what they stand for.
+    """
+    decoded = path
+    if "%" in path:
+        while (once := unquote(decoded)) != decoded:
+            decoded = once
+    if not decoded.isascii():
+        # Few paths need its tables. It turns forms such as full-width letters into the usual ones.
+        from unicodedata import normalize  # noqa: PLC0415
+
+        decoded = normalize("NFKC", decoded)
+    names = [name for element in _SEPARATOR.split(decoded) if (name := element.strip(" .").casefold())]
+    return not _SYSTEM_MOUNTS.isdisjoint(names[:1]) or not _SYSTEM_MOUNTS.isdisjoint(names[:-1])
 
 
 def _sorted(params: Mapping[str, Parameter]) -> tuple[tuple[str, Parameter], ...]:

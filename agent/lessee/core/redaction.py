@@ -7,12 +7,17 @@ import base64
 import json
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from urllib.parse import quote, quote_plus
 
 from lessee.core.decoding import decoded_parts
 
+MOST_LINES = 20_000
+"""Lines of the values of one source that are hidden each by itself. A value is hidden as a whole in any case."""
+LONGEST_ENCODED = 2**18
+"""Characters. Of a longer value, no encoding of the whole is searched for: they would take many times its memory."""
 SHORTEST = 5
 """Characters. A shorter value occurs in any text by chance, and hiding it would make the text unreadable."""
 MASK = "***"
@@ -25,6 +30,11 @@ _FOR_URLS = str.maketrans("+/", "-_")
 _SAMPLES = 8
 """The parts of a form from which its key in the index is chosen."""
 _SPARE = 100
+_LONG = 1000
+"""Characters."""
+
+_Entry = tuple[str, str]
+"""A source, and one of its values."""
 
 
 class Redactor:
@@ -51,7 +61,7 @@ class Redactor:
 
         Values are strings, numbers, and whatever mappings and lists contain.
         """
-        found = {text for value in values for text in _strings(value) if len(text) >= SHORTEST}
+        found = {text for text in _strings(values) if len(text) >= SHORTEST}
         learned = tuple(sorted(found))
         known = self._values.get(source, ())
         if known and known[-1] == learned:
@@ -77,19 +87,31 @@ class Redactor:
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
         lowered = _lowered(text)
-        sources = {source for index in self._indexes for source in index.sources(lowered)}
-        found = {form for source in sources for form in self._forms(source) if form in lowered}
-        for form in found:
+        entries = self._entries(lowered)
+        if long := {entry for entry in entries if len(entry[1]) > _LONG}:
+            # Long values first, and without them the rest: it has few of the lines of which they may have thousands.
+            places = list(self._places_of(long, lowered))
+            yield from places
+            lowered = _blanked(lowered, places)
+            entries = self._entries(lowered) - long
+        yield from self._places_of(entries, lowered)
+
+    def _entries(self, lowered: str) -> set[_Entry]:
+        return {entry for index in self._indexes for entry in index.entries(lowered)}
+
+    def _places_of(self, entries: Iterable[_Entry], lowered: str) -> Iterator[tuple[int, int]]:
+        for form in {form for entry in entries for form in self._forms(*entry, lowered) if form in lowered}:
             if form not in self._public:
                 at = lowered.find(form)
                 while at >= 0:
                     yield at, at + len(form)
                     at = lowered.find(form, at + len(form))
 
-    def _forms(self, source: str) -> Iterator[str]:
-        for learned in self._values.get(source, ()):
-            for text in learned:
-                yield from _indexed_forms(text)
+    def _forms(self, source: str, value: str, lowered: str) -> Iterable[str]:
+        """The forms of a value that may be in the text; nothing for a value that was forgotten."""
+        # No form is shorter than the value itself. Encoding a large value for each line of a log would take seconds.
+        known = len(value) <= len(lowered) and any(_has(learned, value) for learned in self._values.get(source, ()))
+        return _indexed_forms(value) if known else ()
 
     def _add(self, source: str, learned: Iterable[str]) -> None:
         indexes: tuple[_Index, ...] = ()
@@ -97,7 +119,7 @@ class Redactor:
             indexes = self._indexes
             for index in indexes:
                 for text in learned:
-                    index.add(source, _indexed_forms(text))
+                    index.add((source, text), _indexed_forms(text))
 
     def _rebuild(self) -> None:
         self._forgotten = 0
@@ -107,47 +129,47 @@ class Redactor:
         for source, known in list(self._values.items()):
             for learned in known:
                 for text in learned:
-                    successor.add(source, _indexed_forms(text))
+                    successor.add((source, text), _indexed_forms(text))
         self._indexes = (successor,)
 
 
 class _Index:
-    """Finds the sources of which a form may be in a text, by a key of SHORTEST characters from each form."""
+    """Finds the values of which a form may be in a text, by a key of SHORTEST characters from each form."""
 
     def __init__(self) -> None:
         # Each change is a single operation on a dictionary, so that threads need no lock.
-        self._first: dict[str, str] = {}
-        self._more: dict[str, dict[str, None]] = {}
+        self._first: dict[str, _Entry] = {}
+        self._more: dict[str, dict[_Entry, None]] = {}
 
     @property
     def is_empty(self) -> bool:
         return not self._first
 
-    def add(self, source: str, forms: Iterable[str]) -> None:
+    def add(self, entry: _Entry, forms: Iterable[str]) -> None:
         """Add the forms of one value."""
         keys: list[str] = []
         for form in forms:
             if not any(key in form for key in keys):
-                keys.append(key := self._rarest(form, source))
-                if self._first.setdefault(key, source) != source:
-                    self._more.setdefault(key, {})[source] = None
+                keys.append(key := self._rarest(form, entry))
+                if self._first.setdefault(key, entry) != entry:
+                    self._more.setdefault(key, {})[entry] = None
 
-    def sources(self, text: str) -> set[str]:
-        """The sources with a key in the text."""
-        first, found = self._first, set[str]()
+    def entries(self, text: str) -> set[_Entry]:
+        """The values with a key in the text."""
+        first, found = self._first, set[_Entry]()
         for key in {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)} if first else ():
             if key in first:
                 found.add(first[key])
                 found.update(list(self._more.get(key, ())))
         return found
 
-    def _rarest(self, form: str, source: str) -> str:
-        """A part of the form with few sources: many values begin alike, such as tokens and URLs."""
+    def _rarest(self, form: str, entry: _Entry) -> str:
+        """A part of the form with few values: many begin alike, such as tokens and URLs."""
         last = len(form) - SHORTEST
         keys = (form[at : at + SHORTEST] for at in range(0, last + 1, max(1, last // _SAMPLES)))
         best, fewest = "", math.inf
         for key in keys:
-            count = len(self._more.get(key, ())) + (self._first.get(key, source) != source)
+            count = len(self._more.get(key, ())) + (self._first.get(key, entry) != entry)
             if not count:
                 return key
             if count < fewest:
@@ -166,6 +188,17 @@ def _masked(text: str, places: list[tuple[int, int]]) -> str:
     return "".join([*parts, text[end:]])
 
 
+def _blanked(text: str, places: list[tuple[int, int]]) -> str:
+    """The text with NUL for each character of these places, so that it is as long as before."""
+    parts: list[str] = []
+    end = 0
+    for start, stop in sorted(places):
+        if stop > end:
+            parts += (text[end:start], "\0" * (stop - max(start, end)))
+            end = stop
+    return "".join([*parts, text[end:]])
+
+
 def _lowered(text: str) -> str:
     """The text in lower case, each character by itself, so that it is as long as before."""
     return text.lower() if text.isascii() else "".join(map(_lowered_char, text))
@@ -178,6 +211,9 @@ def _lowered_char(char: str) -> str:
 
 def _indexed_forms(text: str) -> Iterator[str]:
     """What the index has of a value: its forms, and those that are not found by decoding a text."""
+    if len(text) > LONGEST_ENCODED:
+        yield _lowered(text)
+        return
     yield from map(_lowered, forms(text))
     if not _PRINTABLE.fullmatch(text):
         raw = text.encode("utf-8", "surrogatepass")
@@ -219,11 +255,20 @@ def forms(text: str) -> Iterable[str]:
     yield repr(text)[1:-1]
 
 
-def _strings(value: object) -> Iterable[str]:
-    for text in texts(value):
-        yield text
-        # A multi-line value is usually printed line by line.
-        yield from text.splitlines()
+def _has(learned: tuple[str, ...], value: str) -> bool:
+    at = bisect_left(learned, value)
+    return at < len(learned) and learned[at] == value
+
+
+def _strings(values: Iterable[object]) -> Iterable[str]:
+    left = MOST_LINES
+    for value in values:
+        for text in texts(value):
+            yield text
+            # A multi-line value is usually printed line by line.
+            lines = text.splitlines()[:left]
+            left -= len(lines)
+            yield from lines
 
 
 def texts(value: object) -> Iterable[str]:

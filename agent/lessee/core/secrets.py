@@ -4,6 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from lessee.core.immutable import ImmutableStruct
 
+MAX_SIZE = 8 * 2**20
+"""Characters of all names and texts in one secret: as many as a file may have."""
+MAX_ITEMS = 20_000
+"""Strings, numbers and structures in one secret: twice as many as a file with a verified structure may have."""
+MAX_DEPTH = 100
+"""Levels of nested lists and mappings, as in the formats."""
+
 
 class VersionMetadata(ImmutableStruct, frozen=True):
     """What distinguishes one version of a KV v2 secret from another without reading its value.
@@ -24,6 +31,35 @@ class Secret(ImmutableStruct, frozen=True):
 
     data: Mapping[str, object]
     metadata: VersionMetadata | None = None
+
+
+def excess(data: Mapping[str, object]) -> str | None:
+    """What about a secret is too large to be rendered and redacted; None if nothing is."""
+    size = items = 0
+    level: list[object] = [data]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for value in level:
+            match value:
+                case str():
+                    size += len(value)
+                case Mapping():
+                    items += len(value)
+                    size += sum(map(len, value))
+                    inner += value.values()
+                case list():
+                    items += len(value)
+                    inner += value
+                case _:
+                    pass
+            if items > MAX_ITEMS:
+                return f"it has more than {MAX_ITEMS:,} items"
+            if size > MAX_SIZE:
+                return f"it has more than {MAX_SIZE // 2**20} MiB"
+        level = inner
+        if not level:
+            return None
+    return f"it is nested more than {MAX_DEPTH} levels deep"
 
 
 class SecretView(Mapping[str, object]):

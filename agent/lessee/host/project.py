@@ -11,12 +11,12 @@ from lessee.config import App, Child, Config, Notify, SecretsFallback, Variables
 from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct, replace
+from lessee.host.template_files import NoTemplateError, OutsideError, content_of, open_beneath
 from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
 DEFAULT_PATHS = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
 _UNREADABLE = "template-unreadable"
-_PIECE = 1 << 16
 
 
 class Project(ImmutableStruct, frozen=True):
@@ -223,13 +223,21 @@ def template_of(folder: Path, name: str, stamps: dict[str, Stamp] | None = None)
             rule=_UNREADABLE,
         )
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_beneath(os.fspath(folder), name)
         try:
             if stamps is not None:
                 stamps[path] = _stamp(os.fstat(file))
-            return _text(_content(file))
+            return _text(content_of(file))
         finally:
             os.close(file)
+    except NoTemplateError as exc:
+        todo = "replace it by a file of text"
+        what = f"the template is {exc.what}"
+        raise TemplateError(what, where=str(folder / name), todo=todo, rule=_UNREADABLE) from None
+    except OutsideError:
+        what = "the template is a link, or below one, that leads out of the template directory"
+        todo = "copy the file into the directory, or set template_dir to one that contains both"
+        raise TemplateError(what, where=str(folder / name), todo=todo, rule=_UNREADABLE) from None
     except FileNotFoundError:
         todo = (
             f"{_similar_template(folder, name)}paths are relative to the configuration's directory, or to template_dir"
@@ -244,13 +252,6 @@ def template_of(folder: Path, name: str, stamps: dict[str, Stamp] | None = None)
     except ValueError:
         what = f"{name!r} is not a valid name of a template"
         raise TemplateError(what, where=os.fspath(folder), rule=_UNREADABLE) from None
-
-
-def _content(file: int) -> bytes:
-    pieces = []
-    while piece := os.read(file, _PIECE):
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _text(content: bytes) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from lessee.config import App, Config, File
+from lessee.config.grammar.vault import credential_variables
 from lessee.core.errors import LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need, PathScope
+from lessee.core.variables import VariableScope
 from lessee.rendering.templates import CompiledTemplate, Compiler
 
 
@@ -33,11 +35,24 @@ class CompiledApp(ImmutableStruct, frozen=True):
 
 
 def path_scope_of(config: Config) -> PathScope:
-    """The paths that the templates of this configuration may use."""
+    """The paths and variables that the templates of this configuration may use."""
     secrets = config.secrets
     return PathScope(
-        secrets.mount, secrets.prefix, secrets.shared_prefixes, config.foreign_environments, config.environment
+        secrets.mount,
+        secrets.prefix,
+        secrets.shared_prefixes,
+        config.foreign_environments,
+        config.environment,
+        variable_scope_of(config),
     )
+
+
+def variable_scope_of(config: Config) -> VariableScope:
+    """The variables that the templates of this configuration may read."""
+    auths = [config.vault.auth, *(app.vault.auth for app in config.apps.values())]
+    logins = {name for auth in auths for name in credential_variables(auth)}
+    fallbacks = {name for app in config.apps.values() if app.fallback is not None for name in app.fallback.variables}
+    return VariableScope(config.template_env, frozenset(logins), frozenset(fallbacks))
 
 
 def compile_apps(

@@ -63,10 +63,14 @@ def _reference(call: nodes.Call, function: str, where: str, scope: PathScope) ->
                 return scope.dynamic(path, **kwargs)
             case "certificate", [str(path)], _ if _are_parameters(kwargs):
                 return scope.certificate(path, **kwargs)
-            case ("env" | "fail", [str()], {**rest}) | ("env", [str(), str()], {**rest}) if not rest:
+            case "env", [str(name)] | [str(name), str()], {**rest} if not rest:
+                scope.variables.check(name)
+                return None
+            case "fail", [str()], {**rest} if not rest:
                 return None
     except DeniedError as exc:
-        raise TemplateError(exc.what, where=where, todo=exc.todo, rule="path-denied") from None
+        rule = "variable-denied" if function == "env" else "path-denied"
+        raise TemplateError(exc.what, where=where, todo=exc.todo, rule=rule) from None
     what, todo = f"{function}() does not accept these arguments", f"write it as {FUNCTIONS[function]}"
     raise TemplateError(what, where=where, todo=todo, rule="wrong-arguments")
 

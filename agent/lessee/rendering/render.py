@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping
 from typing import assert_never
 
 from lessee.config import File
+from lessee.core.errors import DeniedError, FormatError
 from lessee.core.generation import File as Rendered
 from lessee.core.generation import Generation
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
+from lessee.core.variables import Readable
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.document import Document
 from lessee.rendering.public_variables import refuse_public
@@ -52,7 +54,8 @@ def render(compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None =
     )
     environ = None
     if compiled_app.env_template is not None:
-        environ = render_environment(renderer.render(compiled_app.env_template), inputs.environ, public)
+        variables = Readable(inputs.environ, compiled_app.scope.variables)
+        environ = render_environment(renderer.render(compiled_app.env_template), variables, public)
     return Rendering(compiled_app, inputs, Generation(compiled_app.app.name, files, environ))
 
 
@@ -70,7 +73,10 @@ def render_environment(
     refuse_public(document, ENV_FORMAT, public)
     from lessee.rendering.formats.dotenv import variables  # noqa: PLC0415  # Imported only when used, as in `write`.
 
-    return tuple(sorted(variables(text(document, ENV_FORMAT), environ).items()))
+    try:
+        return tuple(sorted(variables(text(document, ENV_FORMAT), environ).items()))
+    except DeniedError as exc:
+        raise FormatError(exc.what, where=document.name, todo=exc.todo) from None
 
 
 def _unchanged(before: Rendering, inputs: Inputs) -> Mapping[str, Rendered]:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from jinja2 import Template, TemplateSyntaxError, nodes
 
-from lessee.core.errors import TemplateError, TemplateListError
+from lessee.core.errors import DeniedError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, PathScope, Ref
 from lessee.core.secrets import Secret, SecretValueError, SecretView
@@ -276,7 +276,10 @@ class Renderer:
         return SecretView(literal, self._dynamic[self._scope.certificate(literal, **keywords)].data)
 
     def _env(self, name: str, default: str | None = None) -> str:
-        value = self._environ.get(name, default)
+        try:
+            value = self._scope.variables.read(name, self._environ, default)
+        except DeniedError as exc:
+            raise SecretValueError(exc.what, todo=exc.todo) from None
         if value is None:
             raise SecretValueError(
                 f"env({name!r}): the agent's environment has no {name}", todo="set it, or add a default"

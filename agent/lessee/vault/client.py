@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from lessee.core.failures import Failure, Kind
@@ -31,16 +31,25 @@ LEASE_THREADS = 2
 """Threads that renew and revoke leases, so that a hanging read or issue delays no renewal."""
 
 
+Learn = Callable[[str, Iterable[object]], None]
+
+
 class Client:
     """Vault for the machine of one identity. Only this object and the requests in progress hold token values."""
 
     def __init__(
-        self, transport: Transport, method: AuthMethod, post: Callable[[ev.Event], None], clock: Clock
+        self,
+        transport: Transport,
+        method: AuthMethod,
+        post: Callable[[ev.Event], None],
+        clock: Clock,
+        learn: Learn = lambda _source, _values: None,
     ) -> None:
-        """`post`: takes an event from any thread."""
+        """`post`: takes an event from any thread. `learn`: hides the values of a path, before they are posted."""
         self._transport = transport
         self._method = method
         self._post = post
+        self._learn = learn
         self._clock = clock
         self._values: dict[str, str] = {}
         self.token = ""
@@ -173,7 +182,10 @@ class Client:
             case cmd.ReadMetadata():
                 return ev.MetadataRead(request_id, kv.read_metadata(transport, token, command.ref))
             case cmd.ReadSecret():
-                return ev.SecretRead(request_id, kv.read(transport, token, command.ref, command.version))
+                secret = kv.read(transport, token, command.ref, command.version)
+                # In this thread, because a large value takes a while.
+                self._learn(str(command.ref), secret.data.values())
+                return ev.SecretRead(request_id, secret)
             case _:
                 assert_never(command)
 
@@ -191,9 +203,9 @@ class Client:
         match command:
             case cmd.IssueSecret():
                 value = self._values[command.token]
-                return ev.SecretIssued(
-                    request_id, leases.issue(transport, value, command.token, command.need, self._clock)
-                )
+                lease = leases.issue(transport, value, command.token, command.need, self._clock)
+                self._learn(str(lease.need), lease.secret.data.values())
+                return ev.SecretIssued(request_id, lease)
             case cmd.RenewLease():
                 return ev.LeaseRenewed(request_id, *leases.renew(transport, token, command.lease_id, self._clock))
             case cmd.LookUpLease():

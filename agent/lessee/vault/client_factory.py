@@ -11,13 +11,15 @@ from lessee.protocol import events as ev
 from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.auth.login import AuthMethod, Clock, RefusedLogin, TokenLogin
 from lessee.vault.auth.methods import FileLogin
-from lessee.vault.client import Client
+from lessee.vault.client import Client, Learn
 from lessee.vault.transport import Address, Transport
 
 
-def create_client(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
-    """A client that has sent no request yet."""
-    return Client(Transport(address_of(vault, environ)), auth_method_of(vault.auth, environ), post, clock)
+def create_client(
+    vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock, learn: Learn
+) -> Client:
+    """A client that has sent no request yet; `post` and `learn` are those of `Client`."""
+    return Client(Transport(address_of(vault, environ)), auth_method_of(vault.auth, environ), post, clock, learn)
 
 
 def create_revoker(
@@ -26,13 +28,14 @@ def create_revoker(
     environ: Mapping[str, str],
     post: Callable[[ev.Event], None],
     clock: Clock,
+    learn: Learn,
 ) -> Client:
     """A client that ends what an identity of an earlier run left, with its saved tokens: it never logs in.
 
     Only a record in `state_dir` names this Vault, so no credential that the record names is sent there.
     """
     address = recorded_address_of(vault, configured, environ)
-    return Client(Transport(address), RefusedLogin(), post, clock)
+    return Client(Transport(address), RefusedLogin(), post, clock, learn)
 
 
 def allow_login(client: Client, vault: Vault, environ: Mapping[str, str]) -> None:
@@ -55,17 +58,6 @@ def recorded_address_of(vault: Vault, configured: Collection[Vault], environ: Ma
     if (address.client_cert_file, address.client_key_file) in known:
         return address
     return replace(address, client_cert_file=None, client_key_file=None)
-
-
-def credential_variables(auth: Auth) -> tuple[str, ...]:
-    """The environment variables that hold credentials for this login; no other program may inherit them."""
-    match auth:
-        case JwtAuth(jwt_variable=str(name)):
-            return (name,)
-        case JwtAuth(jwt_from="github"):
-            return ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-        case _:
-            return ()
 
 
 def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:

@@ -140,6 +140,13 @@ class Lessee(Block, frozen=True, kw_only=True):
         scalars.FilePath | None,
         describe("The directory that template paths are relative to. Default: the directory of this file."),
     ] = None
+    template_env: Annotated[
+        tuple[scalars.Variable, ...] | None,
+        describe(
+            "The environment variables of the agent that templates may read with env(). Default: all except those of "
+            "Vault, OpenBao and lessee, and those that hold credentials of the agent."
+        ),
+    ] = None
     allow_disk: Annotated[scalars.Boolean, describe("true allows a state_dir outside tmpfs and ramfs.")] = False
     exec: Annotated[Exec, describe("How `lessee exec` treats its child.")] = Exec()
     apps: Annotated[

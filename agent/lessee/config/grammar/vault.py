@@ -97,6 +97,17 @@ class UserpassAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="us
 Auth = TokenAuth | AppRole | JwtAuth | KubernetesAuth | CertAuth | UserpassAuth
 
 
+def credential_variables(auth: Auth) -> tuple[str, ...]:
+    """The environment variables that hold credentials for this login; no other program may inherit them."""
+    match auth:
+        case JwtAuth(jwt_variable=str(name)):
+            return (name,)
+        case JwtAuth(jwt_from="github"):
+            return ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        case _:
+            return ()
+
+
 class VaultBlock(Block, frozen=True, kw_only=True):
     """The address of Vault or OpenBao, and how the agent logs in."""
 

@@ -8,6 +8,7 @@ from lessee.core.errors import DeniedError, LesseeError, TemplateError
 from lessee.core.generation import Generation
 from lessee.core.paths import DynamicSecret, Folder, Need, PathScope, Ref
 from lessee.core.secrets import Secret
+from lessee.core.variables import Readable
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.document import Document
 from lessee.rendering.fallback.masks import MISFIT, mask_secrets
@@ -90,7 +91,9 @@ class _Files:
         environ = None
         if compiled_app.env_template is not None:
             environ = render_environment(
-                self._override(compiled_app.env_template, ENV_FORMAT).document, self._environ, public
+                self._override(compiled_app.env_template, ENV_FORMAT).document,
+                Readable(self._environ, compiled_app.scope.variables),
+                public,
             )
         return Generation(compiled_app.app.name, files, environ)
 

@@ -78,7 +78,8 @@ def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:
 def _resolve(atom: str, found: Mapping[str, str], environ: Mapping[str, str]) -> str:
     variable = _VARIABLE.fullmatch(atom)
     assert variable is not None
-    return found.get(variable[1], environ.get(variable[1], variable[2] or ""))
+    name = variable[1]
+    return found[name] if name in found else environ.get(name, variable[2] or "")
 
 
 class _Statement(ImmutableStruct, frozen=True):

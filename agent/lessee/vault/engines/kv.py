@@ -8,12 +8,12 @@ import msgspec
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Folder, Ref
-from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.secrets import Secret, VersionMetadata, excess
 from lessee.vault.responses import SECRET, Limits
 from lessee.vault.transport import RequestFailedError, Transport
 
-MAX_NAMES = 100_000
-"""Secrets of a folder: a list in a template has no more items."""
+MAX_NAMES = 20_000
+"""Secrets in a folder: each is a request of its own."""
 
 
 def detect_version(transport: Transport, token: str, mount: str) -> int:
@@ -52,13 +52,19 @@ def read(transport: Transport, token: str, ref: Ref, version: int, *, limits: Li
         if ref.version is not None:
             text = "KV version 1 has no versions; remove the version from the path, or use KV version 2"
             raise RequestFailedError(Failure(Kind.INVALID, text))
-        return Secret(transport.request("GET", f"{ref.mount}/{ref.path}", token=token, limits=limits).data)
+        return _bounded(Secret(transport.request("GET", f"{ref.mount}/{ref.path}", token=token, limits=limits).data))
     params = {"version": str(ref.version)} if ref.version is not None else None
     answer = transport.request("GET", f"{ref.mount}/data/{ref.path}", token=token, params=params, limits=limits)
     data = answer.data.get("data") or {}
     if not isinstance(data, dict):
         raise RequestFailedError(Failure(Kind.INVALID, "the data of the answer is not a KV secret"))
-    return Secret(data, _parse_version(answer.data.get("metadata") or {}))
+    return _bounded(Secret(data, _parse_version(answer.data.get("metadata") or {})))
+
+
+def _bounded(secret: Secret) -> Secret:
+    if (what := excess(secret.data)) is not None:
+        raise RequestFailedError(Failure(Kind.INVALID, f"the secret is too large: {what}; split it into several"))
+    return secret
 
 
 def deleted_version(failed: RequestFailedError) -> VersionMetadata | None:
@@ -97,7 +103,8 @@ def list_folder(
     listed = data or _ListedData()
     names = [name for name in listed.keys or () if not name.endswith("/")]
     if len(names) > MAX_NAMES:
-        raise RequestFailedError(Failure(Kind.INVALID, f"the folder has more than {MAX_NAMES:,} secrets; split it"))
+        text = f"the folder has more than {MAX_NAMES:,} secrets; distribute them over several folders"
+        raise RequestFailedError(Failure(Kind.INVALID, text))
     if not detailed:
         return Listing(digest, dict.fromkeys(names))
     details = listed.key_info or {}

@@ -8,8 +8,9 @@ from typing import Any
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
-from lessee.core.paths import DynamicSecret
-from lessee.core.secrets import Secret
+from lessee.core.paths import DynamicSecret, is_of_agent
+from lessee.core.redaction import texts
+from lessee.core.secrets import Secret, excess
 from lessee.core.ttl import clamp, is_ttl
 from lessee.vault.auth import certificate_request
 from lessee.vault.responses import SMALL, parse_name
@@ -20,6 +21,8 @@ ISSUE_TIMEOUT = 30.0
 """Seconds. The system behind Vault creates the credentials, and may be slow."""
 ROTATION_MARGIN = 0.5
 """Seconds. Vault counts a static role's ttl in whole seconds, and the rotation itself takes a moment."""
+
+_OF_AGENT = Failure(Kind.INVALID, "the answer contains credentials of the agent itself; read another path")
 
 Clock = Callable[[], float]
 
@@ -32,6 +35,9 @@ def issue(
     The request is sent once: if its answer is lost, the unknown lease ends by its ttl. `wall`: seconds since 1970, for
     a server that sends no date.
     """
+    if is_of_agent(need.path):
+        # The templates' scope denies it first. This is for a path of any other origin.
+        raise RequestFailedError(_OF_AGENT)
     signing = certificate_request.create(dict(need.params)) if need.local_key else None
     method = "POST" if need.certificate else need.method
     sent_at = clock()
@@ -46,6 +52,10 @@ def issue(
         )
     except RequestFailedError as exc:
         raise _with_advice(exc, need, method) from None
+    if (what := excess(answer.data)) is not None:
+        raise RequestFailedError(Failure(Kind.INVALID, f"the answer is too large: {what}"))
+    if value and any(value in text for text in texts(answer.data)):
+        raise RequestFailedError(_OF_AGENT)  # By whatever name the server, or a proxy before it, knows the path.
     made = {"private_key": signing.private_key, "private_key_type": signing.private_key_type} if signing else {}
     static = not answer.lease_id and "last_vault_rotation" in answer.data
     return Lease(
