@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from figures import Figure
-from rig import MEMORY, Rig, environ, report, rig
+from rig import MEMORY, Rig, environ, pids, report, rig
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.backup.secret_reader import secrets
@@ -100,8 +100,9 @@ def _run(bench: Rig, *arguments: str) -> _Run:
         command = [sys.executable, "-m", "lessee", "backup", *arguments]
         process = subprocess.Popen(command, cwd=bench.folder, env=settings, stdout=out, stderr=out)
     while process.poll() is None:
-        peak = max(peak, _peak(process.pid))
-        leaks += _find_canaries(process.pid)
+        for pid in pids(process.pid):
+            peak = max(peak, _peak(pid))
+            leaks += _find_canaries(pid)
         time.sleep(0.1)
     ended = time.monotonic() - started
     leaks += [f"{arguments}: output"] if CANARY.encode() in output.read_bytes() else []

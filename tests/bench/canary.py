@@ -191,7 +191,7 @@ def _get(program: Program, target: str) -> bytes:
 def _search_process(program: Program, search: Search, form: str) -> None:
     for name in ("cmdline", "environ"):
         try:
-            content = Path(f"/proc/{program.process.pid}/{name}").read_bytes()
+            content = Path(f"/proc/{program.pid}/{name}").read_bytes()
         except PermissionError:  # only root may read files that are closed to the agent's own uid
             continue
         search.search(f"{name} of {program.folder.name}, {form}", content)

@@ -89,6 +89,11 @@ class Program:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environ
             )
 
+    @property
+    def pid(self) -> int:
+        """The process that works: the fork of lessee's first process, or the peer itself."""
+        return pids(self.process.pid)[-1]
+
     def kill(self) -> None:
         self.end(signal.SIGKILL)
 
@@ -278,19 +283,37 @@ def report(text: str) -> None:
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
 
+def pids(pid: int) -> list[int]:
+    """A process, and the fork in which lessee works."""
+    found = [pid]
+    with suppress(OSError):  # It has ended.
+        own = Path(f"/proc/{pid}/cmdline").read_bytes()
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if Path(f"/proc/{child}/cmdline").read_bytes() == own:
+                found.append(int(child))
+    return found
+
+
 def resident(pid: int) -> tuple[float, float | None]:
-    """RSS in MiB, and PSS if it is readable, else None."""
+    """RSS in MiB, and PSS if it is readable, else None; both with the fork, and RSS counts the shared pages once."""
+    first, *forks = pids(pid)
     try:
-        pss = _field(f"/proc/{pid}/smaps_rollup", "Pss")
+        pss = sum(_field(f"/proc/{one}/smaps_rollup", "Pss") for one in (first, *forks))
     except PermissionError:
         pss = None
-    return _field(f"/proc/{pid}/status", "VmRSS"), pss
+    if not forks:
+        return _field(f"/proc/{first}/status", "VmRSS"), pss
+    own = sum(_field(f"/proc/{first}/smaps_rollup", f"Private_{state}") for state in ("Clean", "Dirty"))
+    return own + sum(_field(f"/proc/{fork}/status", "VmRSS") for fork in forks), pss
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that a process and its threads have used."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / _TICK
+    """User and system time that a process, its threads and its fork have used."""
+    used = 0
+    for one in pids(pid):
+        after_name = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        used += int(after_name[11]) + int(after_name[12])
+    return used / _TICK
 
 
 def stamp(number: int) -> str:

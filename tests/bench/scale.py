@@ -257,7 +257,7 @@ def _return(rig: Rig, agents: Sequence[Program]) -> Iterator[Figure]:
     took = _fresh(agents, "returned", lambda: time.monotonic() - up_at)
     asked = rig.requests(begin)
     time.sleep(SETTLE)
-    held = _connections(rig, [agent.process.pid for agent in agents])
+    held = _connections(rig, [agent.pid for agent in agents])
     logins = [one for one in asked if one.kind == "login"]
     dead = sum(agent.process.poll() is not None for agent in agents)
     yield Figure(

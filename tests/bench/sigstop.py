@@ -1,5 +1,6 @@
 """Checks an agent that SIGSTOP suspended until its lease had expired."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -61,10 +62,10 @@ def _stop(bench: Rig, postgres: Postgres, program: Program) -> _Seen:
     file = program.directory / "db.txt"
     time.sleep(SETTLE)
     before, offset = credentials(file), program.log.stat().st_size
-    program.process.send_signal(signal.SIGSTOP)
+    os.kill(program.pid, signal.SIGSTOP)
     time.sleep(SUSPENDED)
     renewals = len(audited_requests(bench, "sys/leases/renew"))
-    program.process.send_signal(signal.SIGCONT)
+    os.kill(program.pid, signal.SIGCONT)
     since = time.monotonic()
     logged = None
 

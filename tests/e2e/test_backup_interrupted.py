@@ -19,7 +19,7 @@ from lessee.ops.backup.keys import keys as key_file
 from lessee.ops.backup.scratch_server import scratch_server
 from support.environments.backups import canary, contents, without_pruned
 from support.needs import need
-from support.programs.sidecar import eventually
+from support.programs.sidecar import eventually, fork_of
 
 
 def test_a_restore_killed_at_any_point_can_be_completed(small, make, tmp_path_factory):
@@ -196,7 +196,8 @@ def _folders_of(process):
 
 
 def _of(process):
-    return [path for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == process.pid]
+    fork = fork_of(process)
+    return [path for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == fork]
 
 
 def _parent(stat):

@@ -38,7 +38,7 @@ def agent(bao, sidecar, folder, memory):
 
 
 def test_bombs_are_reported_by_file_and_line_and_harm_no_other_app(agent, bao, folder):
-    before = peak(agent.process.pid)
+    before = peak(agent.pid)
     for number, (bomb, said) in enumerate(BOMBS):
         (agent.disk / "bomb.j2").write_text(f'{{% set s = secret("{folder}/db") %}}\n{bomb}\n{{# {number} #}}')
         agent.write_config()
@@ -48,7 +48,7 @@ def test_bombs_are_reported_by_file_and_line_and_harm_no_other_app(agent, bao, f
         bao.put(f"testing/{folder}/db", x=f"{CANARY} {number}")
         agent.until_file("app.env", f"X='{CANARY} {number}'\n")
     assert not (agent.disk / "bomb").exists()
-    assert peak(agent.process.pid) - before < 128
+    assert peak(agent.pid) - before < 128
     assert CANARY not in agent.log.read_text()
     # The app recovers after an edit, as from any other error.
     (agent.disk / "bomb.j2").write_text("fine\n")

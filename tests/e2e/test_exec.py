@@ -375,10 +375,10 @@ def test_the_token_is_revoked_at_the_end_if_configured(execute, bao, sidecar, wi
 def test_orphans_of_the_child_are_reaped(execute):
     execute(*python(ORPHANS))
     assert execute.line() == "made"
-    child = execute.child()
+    agent, child = execute.sidecar.pid, execute.child()
 
     def below():
-        return [p["pid"] for p in processes() if p["parent"] == execute.process.pid]
+        return [p["pid"] for p in processes() if p["parent"] == agent]
 
     eventually(lambda: below() == [child], "nothing but the child")
 

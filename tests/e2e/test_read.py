@@ -15,7 +15,7 @@ from lessee.publishing.publication import Publisher
 from lessee.publishing.reader import read_generation
 from support.needs import need
 from support.programs.restless_publisher import LINES, restless
-from support.programs.sidecar import eventually
+from support.programs.sidecar import eventually, fork_of
 
 FILES = ("cert.pem", "key.pem")
 READS = 5_000
@@ -106,7 +106,7 @@ def test_without_a_publication_it_fails_or_waits(web, publish):
     waiting = [sys.executable, "-m", "lessee", "read", "web", "app.env", "--directory", web, "--timeout", "30s"]
     with subprocess.Popen(waiting, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         # Between two looks it sleeps: so it has looked in vain.
-        eventually(lambda: "nanosleep" in Path(f"/proc/{process.pid}/wchan").read_text())
+        eventually(lambda: "nanosleep" in Path(f"/proc/{fork_of(process)}/wchan").read_text())
         publish(**{"app.env": b"A=1\n"})
         assert process.communicate(timeout=30) == (b"A=1\n", b"")
 

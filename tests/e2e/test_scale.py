@@ -41,7 +41,7 @@ def test_an_idle_agent_has_one_connection_and_sends_one_request_per_folder_and_c
         looks = [asked.count(f"/v1/secret/detailed-metadata/testing/{folder}-{number}") for number in range(FOLDERS)]
         assert sum(looks) == len(asked), asked
         assert max(looks) - min(looks) <= 2
-        held = partial(connections, sidecar.process.pid, proxy.port)
+        held = partial(connections, sidecar.pid, proxy.port)
         eventually(lambda: held() == 1, "the end of the connections that the start needed", 60)
         sidecar.stop()
 

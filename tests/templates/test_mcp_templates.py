@@ -20,7 +20,7 @@ from lessee.rendering.formats.dotenv import variables
 from support import npm, readmes
 from support.inputs.hostile_values import VALUES
 from support.models.template_library import HOSTILE, rendered, use, written
-from support.programs.sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually, fork_of
 
 SERVERS = "node_modules/@modelcontextprotocol"
 READ_AS_THE_MEMORY_SERVICE = """
@@ -54,7 +54,8 @@ class Session:
 
     def server(self):
         """The directory in /proc of the server's process, which is a child of the sidecar."""
-        [pid] = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        agent = fork_of(self.process)
+        [pid] = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
         return Path("/proc", pid)
 
     def environ(self):

@@ -10,6 +10,9 @@ from lessee.host.project import Project, load
 from lessee.publishing.state_store import StateLockedError, StateStore
 from lessee.telemetry.logs import log
 
+_END_TIMEOUT = 0.1
+"""Seconds: as `run.LOCK_TIMEOUT`, but each session that runs costs the next ones as much."""
+
 
 def acquire_state(
     project: Project, environ: dict[str, str], *, lock_timeout: float, respawns: bool
@@ -23,7 +26,7 @@ def acquire_state(
     is_given = SESSION in environ
     for number in count(2):
         with suppress(StateLockedError):
-            return project, _open_state_store(project)
+            return project, _open_state_store(project, _END_TIMEOUT)
         if is_given:
             break
         next_project = _load(project, environ | {SESSION: str(number)}, respawns=respawns)

@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.process import terminal
 from lessee.process.hardening import InheritedLimits
+from lessee.process.protected_fork import hand_over
 from lessee.process.spawn import forget, spawn
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -110,7 +112,36 @@ class Child:
 
 
 def replace_process(command: Sequence[str], environ: Mapping[str, str], limits: InheritedLimits) -> None:
-    """Replace this process by the program, with these limits. Raises StartError, and never returns."""
+    """Replace this process by the program, with these limits. Raises StartError, and never returns.
+
+    Where this process is a protected fork, the program replaces the first process, whose pid others know.
+    """
+    words = [str(limits.umask), *map(str, limits.core), str(len(command)), *command]
+    pairs = [f"{name}={value}" for name, value in environ.items()]
+    # What cannot be written, execve(2) refuses too, and says why.
+    if not any("\0" in text for text in (*command, *pairs)) and not any("=" in name for name in environ):
+        hand_over(b"\0".join(map(os.fsencode, (*words, *pairs))))
+    _replace(command, environ, limits)
+
+
+def replace_as_written(program: bytes) -> int:
+    """Replace this process by the program that `replace_process` has handed over. The exit code if that fails."""
+    umask, soft, hard, length, *words = map(os.fsdecode, program.split(b"\0"))
+    command, pairs = words[: int(length)], words[int(length) :]
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        _replace(
+            command,
+            dict(pair.split("=", 1) for pair in pairs),
+            InheritedLimits((int(soft), int(hard)), int(umask)),
+        )
+    except StartError as exc:
+        print(f"lessee: {exc}", file=sys.stderr, flush=True)  # noqa: T201  # As the command line does.
+        return exc.exit_code
+    return 0
+
+
+def _replace(command: Sequence[str], environ: Mapping[str, str], limits: InheritedLimits) -> None:
     os.umask(limits.umask)
     resource.setrlimit(resource.RLIMIT_CORE, limits.core)
     for number in _IGNORED_BY_PYTHON:

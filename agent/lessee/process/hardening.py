@@ -1,14 +1,13 @@
 """Hides this process's memory from other processes of its uid and from core files, and its new files from others."""
 
-import ctypes
 import os
 import resource
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
+from lessee.process.protected_fork import inherited_core_limit, prctl
 
 _PR_SET_DUMPABLE = 4
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class InheritedLimits(ImmutableStruct, frozen=True):
@@ -26,13 +25,12 @@ def harden(*, permanent: bool = True) -> InheritedLimits:
     process calls it again. RLIMIT_CORE alone would not stop a piped core_pattern; the dumpable flag does. With
     `permanent` False the hard limit of the core file stays, so that a child can get the inherited limits.
     """
-    if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        reason = os.strerror(ctypes.get_errno())
+    if prctl(_PR_SET_DUMPABLE, 0) != 0:
         raise LesseeError(
-            f"cannot hide this process's memory from its uid: {reason}",
+            "cannot hide this process's memory from its uid",
             where="prctl(PR_SET_DUMPABLE)",
             todo="let the container's seccomp profile allow prctl",
         )
-    core = resource.getrlimit(resource.RLIMIT_CORE)
+    core = inherited_core_limit() or resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0 if permanent else core[1]))
     return InheritedLimits(core, os.umask(0o077))

@@ -76,8 +76,8 @@ class Limits(ImmutableStruct, frozen=True):
 
 SMALL = Limits(MAX_SMALL_RESPONSE_SIZE, 50_000)
 """An error, or an answer about a token or a lease."""
-SECRET = Limits(8 * 2**20, 50_000)
-"""A file may have as many bytes, and ten thousand values. Vault stores up to 1 MiB by default."""
+SECRET = Limits(9 * 2**20, 50_000)
+"""A little more than a secret may have, so that the error about its size names it. Vault stores 1 MiB by default."""
 LISTING = Limits(16 * 2**20, 600_000)
 """More than ten thousand secrets of a folder, with the metadata of each."""
 ANY = Limits(MAX_RESPONSE_SIZE, 1_000_000)

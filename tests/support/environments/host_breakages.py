@@ -207,12 +207,12 @@ def a_value_is_invalid_in_its_file(env):
 @broken("web", "files-published", CRITICAL)
 @contextmanager
 def the_agent_is_suspended(env):
-    os.kill(env.agent.process.pid, 19)
+    os.kill(env.agent.pid, 19)
     try:
         with env.with_secret("database/postgres", password=env.value()):
             yield
     finally:
-        os.kill(env.agent.process.pid, 18)
+        os.kill(env.agent.pid, 18)
 
 
 @broken("web", "files-published", CRITICAL)

@@ -144,7 +144,7 @@ def _be_lessee(arguments, folder, environ, streams):
     sys.argv = ["lessee", *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        raise SystemExit(lessee.cli.main())
+        raise SystemExit(lessee.cli.main(arguments))
     finally:
         threading._shutdown()
         atexit._run_exitfuncs()

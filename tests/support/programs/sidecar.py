@@ -47,8 +47,19 @@ def pass_by(seconds):
     eventually(lambda: time.monotonic() > end, "the deadline")
 
 
+def fork_of(process):
+    """The pid of the process that holds the secrets: a started lessee continues in a fork."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return int(eventually(lambda: children.read_text().split(), "its fork")[0])
+
+
 class Running:
     """A lessee that runs until it is stopped: its `process`, its `log`, and its `socket`."""
+
+    @property
+    def pid(self):
+        """The pid of the process that holds the secrets."""
+        return fork_of(self.process)
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)

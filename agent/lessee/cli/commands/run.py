@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 REVOKE_TIMEOUT = 8.0
 """Seconds: Docker kills a container ten seconds after SIGTERM."""
+LOCK_TIMEOUT = 1.0
+"""Seconds: a killed agent is gone before its fork is, which holds the lock."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     project, redactor = prepare(arguments, environ, refuses_apps=not arguments.strict)
     project = _without_children(project, strict=arguments.strict)
-    state_store = StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk)
+    state_store = StateStore(
+        Path(project.config.state_dir), allow_disk=project.config.allow_disk, lock_timeout=LOCK_TIMEOUT
+    )
     with running_agent(project, state_store, redactor, environ, _obey_signals, strict=arguments.strict) as agent:
         try:
             agent.run(readiness_notifier(environ))

@@ -1,0 +1,217 @@
+"""Continues in a fork, whose memory no other process could open before it was closed to them.
+
+A program's memory is open to its uid from exec(2) until prctl(PR_SET_DUMPABLE), and a descriptor of /proc/PID/mem,
+environ or maps that was opened by then keeps working (proc_pid_mem(5)). It belongs to the memory of the process that
+was started, so this process hides itself, forks, and only the fork reads secrets. The first process stays behind:
+it forwards signals, reaps orphans where it is PID 1, and exits as the fork did.
+
+Imported before all other modules, and without `ctypes` and `signal`: what the first process has loaded stays in its
+memory, next to each app.
+"""
+
+import _ctypes
+import _signal  # type: ignore[import-not-found]  # The part of `signal` in C.
+import os
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_PDEATHSIG = 1
+_USER = 0
+"""The greatest si_code of a signal that a process sent; the kernel's are greater (sigaction(2))."""
+# The fork gets what the terminal sends to its group. Faults are the own ones of a process.
+_NOT_FORWARDED = {
+    _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGCONT,
+    _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGTRAP, _signal.SIGSYS, _signal.SIGABRT,
+}  # fmt: skip
+_SIGNALS = 65
+_CAP_SYS_PTRACE = 19
+_OS_ERROR = 71
+"""EX_OSERR of sysexits(3)."""
+_TERMINAL = "/dev/tty"
+
+_handover: int | None = None
+"""A file without a name, in which the fork leaves the program that replaces the first process."""
+_core: tuple[int, int] | None = None
+
+
+def enter() -> None:
+    """Hide this process and return in a fork of it; the first process never returns, and exits as the fork does.
+
+    Without prctl(2) it returns in this process: `hardening.harden` says what is wrong. Raises SystemExit where the
+    kernel allows no second process, or where another process traces this one.
+    """
+    if prctl(_PR_SET_DUMPABLE, 0) != 0:
+        return
+    global _handover  # noqa: PLW0603  # One process has one.
+    if sys.argv[1:2] == ["exec"] and "--once" in sys.argv:
+        _handover = os.memfd_create("lessee")
+    signals = {number for number in range(1, _SIGNALS) if number not in _NOT_FORWARDED} & _signal.valid_signals()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # Where it is ignored, a child leaves no status.
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, signals)
+    first, has_terminal = os.getpid(), _has_terminal()
+    try:
+        fork = os.fork()
+    except OSError as exc:
+        _refuse(f"fork(2): cannot start the process that reads the secrets: {exc.strerror}; raise the pids limit")
+    if fork:
+        _stay_behind(fork, signals, has_terminal=has_terminal)
+    _begin(first, before, has_terminal=has_terminal)
+
+
+def prctl(option: int, value: int) -> int:
+    """Call the function of prctl(2), and return its result."""
+    return int(_ctypes.call_function(_ctypes.dlsym(_libc(), "prctl"), (option, value, 0, 0, 0)))
+
+
+def inherited_core_limit() -> tuple[int, int] | None:
+    """The limits of a core file with which the first process started; None in a process without `enter`."""
+    return _core
+
+
+def hand_over(program: bytes) -> None:
+    """End, and let the first process, which has the pid that others know, call `child.replace_as_written` with this.
+
+    Returns where there is no first process.
+    """
+    if _handover is None:
+        return
+    with os.fdopen(_handover, "wb") as file:
+        file.write(program)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _begin(first: int, mask: Iterable[int], *, has_terminal: bool) -> None:
+    """The fork: it ends with the first process, writes no core file, and is traced by no other process."""
+    import resource  # noqa: PLC0415  # The first process does not need it.
+
+    global _core  # noqa: PLW0603  # As above.
+    prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL)
+    if os.getppid() != first:
+        os._exit(1)  # It ended before prctl took effect.
+    _core = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, _core[1]))
+    _refuse_tracer()
+    if not has_terminal:
+        # What is sent to the group of the first process is forwarded once.
+        os.setpgid(0, 0)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+
+
+def _refuse_tracer() -> None:
+    """Who traced the first process before it was hidden may trace its forks too (PTRACE_O_TRACEFORK in ptrace(2))."""
+    tracer = _status_field("self", b"TracerPid", 10)
+    # With CAP_SYS_PTRACE it may trace any process, as `strace -f` does as root.
+    if tracer and not _status_field(str(tracer), b"CapEff", 16) & 1 << _CAP_SYS_PTRACE:
+        _refuse(f"process {tracer} traces this one, and could read each secret; end it, or trace as root")
+
+
+def _status_field(process: str, name: bytes, base: int) -> int:
+    """A number in /proc/PID/status; 0 without the field, or without /proc."""
+    try:
+        with open(f"/proc/{process}/status", "rb") as status:  # noqa: PTH123  # pathlib is not imported yet.
+            return int(status.read().partition(b"\n" + name + b":")[2].split(None, 1)[0], base)
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _refuse(why: str) -> NoReturn:
+    print(f"lessee: {why}", file=sys.stderr)  # noqa: T201  # No log is open yet.
+    raise SystemExit(_OS_ERROR)
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal controls this process and sends signals to its group."""
+    try:
+        os.close(os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        pass
+    else:
+        return True
+    for descriptor in range(3):
+        try:
+            os.tcgetpgrp(descriptor)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _stay_behind(fork: int, signals: Iterable[int], *, has_terminal: bool) -> NoReturn:
+    if _handover is None:
+        # Its copies would keep a pipe open that the fork closes.
+        os.closerange(0, 2**31 - 1)
+    _wipe_environment()
+    while True:
+        received = _signal.sigwaitinfo(signals)
+        if received.si_signo == _signal.SIGCHLD:
+            status = _reap(fork)
+            if status is not None:
+                _end(os.waitstatus_to_exitcode(status))
+        elif received.si_code <= _USER or not has_terminal:
+            try:
+                os.kill(fork, received.si_signo)  # It was not reaped, so no other process can have its pid.
+            except OSError:
+                continue
+
+
+def _reap(fork: int) -> int | None:
+    """Reap all children that have ended, as PID 1 must. The status of the fork, if it is among them."""
+    found = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        if pid == fork:
+            found = status
+
+
+def _end(code: int) -> NoReturn:
+    if code < 0:
+        _signal.signal(-code, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-code})
+        os.kill(os.getpid(), -code)
+        os._exit(128 - code)  # PID 1 gets no signal that it does not handle.
+    if code == 0 and _handover is not None and os.fstat(_handover).st_size:
+        from lessee.process.child import replace_as_written  # noqa: PLC0415  # Most processes have no need of it.
+
+        os.lseek(_handover, 0, os.SEEK_SET)
+        with os.fdopen(_handover, "rb") as file:
+            code = replace_as_written(file.read())
+    os._exit(code)
+
+
+def _wipe_environment() -> None:
+    """Overwrite the environment where exec(2) has put it, which /proc/PID/environ shows, and Python's copy of it."""
+    libc = _libc()
+    memset, strlen = _ctypes.dlsym(libc, "memset"), _ctypes.dlsym(libc, "strlen")
+
+    def wipe(address: int, length: int) -> None:
+        _ctypes.call_function(memset, (_Pointer(address), 0, length))
+
+    at = _Pointer.from_address(_ctypes.dlsym(libc, "environ")).value
+    while at and (text := _Pointer.from_address(at).value):
+        wipe(text, _ctypes.call_function(strlen, (_Pointer(text),)))
+        at += _POINTER_SIZE
+    for value in os.environ._data.values():  # type: ignore[attr-defined]  # noqa: SLF001  # Its bytes, not copies.
+        if len(value) > 1:  # Python shares the shorter ones.
+            wipe(id(value) + bytes.__basicsize__ - 1, len(value))
+
+
+def _libc() -> int:
+    return _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # dlopen(3) allows it: the program itself.
+
+
+class _Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001  # As `ctypes` does.
+    """A `void *`."""
+
+    _type_ = "P"
+
+
+_POINTER_SIZE = _ctypes.sizeof(_Pointer)
