@@ -24,6 +24,13 @@ def test_seven_days_and_four_weeks_are_the_default():
     assert read("environment: e") is None
 
 
+def test_nothing_younger_than_a_day_is_removed_by_default():
+    keep = read("backup: {directory: /b}", "backup").keep
+    assert (keep.within, keep.last, keep.hourly) == (86400, 2, 0)
+    keep = read("backup: {keep: {within: 0s, last: 5, hourly: 24}}", "backup").keep
+    assert (keep.within, keep.last, keep.hourly) == (0, 5, 24)
+
+
 def test_only_its_command_reads_its_variables():
     text = 'backup: {directory: "${DIR}"}\nmonitor: {audit: {file: "${LOG:?}"}}'
     assert read(text, "backup", DIR="/b").directory == "/b"
@@ -42,6 +49,9 @@ def test_only_its_command_reads_its_variables():
         ("backup: {recipients: [age1nonsense]}", "backup.recipients[0]: expected an age recipient"),
         ("backup: {recipients: []}", "backup.recipients: the list is empty"),
         ("backup: {keep: {daily: 0}}", "backup.keep.daily: expected an integer above 0"),
+        ("backup: {keep: {last: 0}}", "backup.keep.last: expected an integer above 0"),
+        ("backup: {keep: {hourly: -1}}", "backup.keep.hourly: expected an integer"),
+        ("backup: {keep: {within: soon}}", "backup.keep.within: expected a duration"),
     ],
 )
 def test_each_mistake_is_reported(text, expected):

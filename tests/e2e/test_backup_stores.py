@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,6 +17,7 @@ from lessee.core.errors import WriteError
 from lessee.host.openbao import OpenBao
 from lessee.ops.backup.stores import save_lock
 from support.environments.backups import Backups, canary
+from support.inputs.forged_archives import Forger
 from support.needs import need
 from support.programs.sidecar import eventually
 from support.servers.s3_server import BUCKET, S3Bucket
@@ -115,6 +117,7 @@ def test_retention_leaves_seven_days_and_four_weeks_and_ignores_other_files(requ
     s3 = request.getfixturevalue("s3") if store == "bucket" else None
     backups = make()
     own = backups.save()
+    forger = Forger(backups.key, own)
     cluster = re.fullmatch(r"lessee-(.*)-\d{8}T\d{6}Z\.age", own.name)[1]
     days = [f"202601{day:02}" for day in range(1, 32)] + [f"202602{day:02}" for day in range(1, 10)]
     names = [f"lessee-{cluster}-{day}T{hour:02}0000Z.age" for day in days for hour in (1, 9, 23)]
@@ -123,11 +126,16 @@ def test_retention_leaves_seven_days_and_four_weeks_and_ignores_other_files(requ
         own.unlink()
         backups.config["backup"] = {"s3": bucket(s3, "retained/")}
     for name in (*names, *foreign):
+        content = b"x"
+        if name in names:
+            created = datetime.strptime(name[-20:], "%Y%m%dT%H%M%SZ.age").replace(tzinfo=UTC)
+            content = forger.with_manifest(forger.manifest(created=created.isoformat()), authenticated=True)
         if s3 is not None:
-            s3.put(f"retained/{name}", b"x")
+            s3.put(f"retained/{name}", content)
         else:
-            (backups.archives / name).write_bytes(b"x")
+            (backups.archives / name).write_bytes(content)
     eventually(lambda: time.time() % 1 < 0.5, "a new second")
+    backups.config["backup"]["keep"] = {"within": "0s", "last": 1}
     backups.backup("save")
     if s3 is not None:
         stored = [name.removeprefix("retained/") for name in s3.names() if name.startswith("retained/")]
@@ -143,7 +151,7 @@ def test_retention_leaves_seven_days_and_four_weeks_and_ignores_other_files(requ
 
 
 def test_save_repeats_at_the_interval_until_sigterm(make):
-    backups = make()
+    backups = make(keep={"within": "0s", "last": 1})
     process = start(backups, "--interval", "1s")
     try:
         eventually(lambda: len(backups.found()) >= 1, "the first archive")

@@ -164,10 +164,14 @@ def add_backup(command: AddCommand) -> None:
     save = add_action("save", "save everything that the token may read to the stores in `backup`")
     verify = add_action("verify", "restore an archive into a private server, and compare it with the archive")
     restore = add_action("restore", "write what an archive has and the server lacks")
-    for action in (save, verify, restore):
+    listing = add_action("list", "list the archives in the stores, and the files there that have no seal of this key")
+    prune = add_action("prune", "remove the archives that `backup.keep` does not keep, as `save` does")
+    for action in (save, verify, restore, listing, prune):
         action.add_argument("--key-file", metavar="FILE", help="an age identity, as written by `age-keygen -o FILE`")
     for action in (verify, restore):
         action.add_argument("archive", metavar="ARCHIVE", help="a file, the name of an archive in a store, or `latest`")
+    save.add_argument("--pin", action="store_true", help="keep this archive until you delete it yourself")
+    prune.add_argument("--plan", action="store_true", help="remove nothing; print what it would remove")
     save.add_argument("--interval", type=duration, metavar="TIME", help="keep running, and save at this interval")
     verify.add_argument(
         "--unseal-key-file",

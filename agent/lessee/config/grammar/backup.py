@@ -30,8 +30,19 @@ class S3Bucket(Block, frozen=True, kw_only=True):
 
 
 class Retention(Block, frozen=True, kw_only=True):
-    """How many archives to keep after a new one is saved: the newest of each period."""
+    """Which archives to keep after a new one is saved. An archive stays if one of these says so, or it is pinned."""
 
+    within: Annotated[
+        scalars.Duration,
+        describe("How old an archive must be to be removed. `0s` allows the removal of every archive but the last."),
+    ] = 86400.0
+    last: Annotated[scalars.Count, describe("How many of the newest archives to keep.")] = 2
+    hourly: Annotated[
+        scalars.Number,
+        describe(
+            "How many hours to keep an archive of: the newest of each hour. Hours without an archive do not count."
+        ),
+    ] = 0
     daily: Annotated[
         scalars.Count,
         describe("How many days to keep an archive of: the newest of each day. Days without an archive do not count."),
@@ -53,4 +64,4 @@ class Backup(Block, frozen=True, kw_only=True):
         Annotated[tuple[scalars.AgeRecipient, ...], Meta(min_length=1)] | None,
         describe("The age recipients (public keys) that can decrypt an archive. Default: that of the key file."),
     ] = None
-    keep: Annotated[Retention, describe("How many archives to keep after a new one is saved.")] = Retention()
+    keep: Annotated[Retention, describe("Which archives to keep after a new one is saved.")] = Retention()

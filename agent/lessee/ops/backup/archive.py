@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from lessee.core.immutable import replace
-from lessee.ops.backup.encryption import CHUNK_SIZE, decrypt, encrypt
+from lessee.ops.backup.encryption import CHUNK_SIZE, decrypt, decrypt_start, encrypt
 from lessee.ops.backup.keys import Keys
 from lessee.ops.backup.policy.archive_format import (
     HMAC,
@@ -28,6 +28,7 @@ from lessee.ops.backup.policy.archive_format import (
     tar_padding,
 )
 from lessee.ops.backup.policy.records import LONGEST_LINE, Secret, ServerObject, parse_object, parse_secret
+from lessee.ops.backup.policy.retention import SealedArchive, sealed_archive
 from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 
 
@@ -72,9 +73,12 @@ class Archive:
         self.manifest = parse_manifest(text, any_format=any_format)
         self.authenticated = False
         """Whether its HMAC shows that its maker had one of the keys."""
+        self.seal = ""
+        """The HMAC; empty without one. All copies of an archive have the same."""
         if self.manifest.authenticated_by:
             digest = self._read_small(HMAC, 64)
             self.authenticated = self._authenticate(text, digest, keys)
+            self.seal = digest.decode("ascii", "replace")
         self._key = bytes.fromhex(self.manifest.key)
         self._next = 0
 
@@ -177,3 +181,27 @@ def open_for_reading(file: IO[bytes], keys: Keys, where: str, *, any_format: boo
             raise
         what = f"{exc.where}: {exc.what}" if exc.where else exc.what
         raise ArchiveError(what, where=where, todo=exc.todo) from None
+
+
+def read_seal(file: IO[bytes], keys: Keys, name: str, where: str) -> SealedArchive:
+    """What the seal of an archive says, from its first chunks. Raises ArchiveError if it has no seal of these keys."""
+    try:
+        with decrypt_start(file, keys, where) as clear:
+            archive = Archive(clear, keys, any_format=False)
+    except ArchiveError as exc:
+        raise exc if exc.where else ArchiveError(exc.what, where=where, todo=exc.todo) from None
+    if not archive.authenticated:
+        raise ArchiveError("the archive has no seal of this key", where=where)
+    found = sealed_archive(name, archive.manifest, archive.seal)
+    if found is None:
+        raise ArchiveError("the manifest is malformed", where=where)
+    return found
+
+
+def check_complete(file: IO[bytes], keys: Keys, where: str) -> None:
+    """Read a file to its end. Raises ArchiveError where it is truncated or altered."""
+    file.seek(0)
+    with decrypt(file, keys, where) as clear:
+        while clear.read(CHUNK_SIZE):
+            pass
+    file.seek(0)

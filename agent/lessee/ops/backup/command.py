@@ -6,26 +6,31 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config import Config
+from lessee.config.grammar.backup import Retention
 from lessee.core.errors import DeniedError, LesseeError, UsageError
-from lessee.host.clock import boot_time
+from lessee.host.clock import boot_time, wall_time
 from lessee.host.project import find, read
+from lessee.ops.backup.catalog import catalog, expired, open_archive
 from lessee.ops.backup.keys import keys, require_keys
 from lessee.ops.backup.policy.archive_format import SNAPSHOT, Counts
 from lessee.ops.backup.policy.retention import next_delay
 from lessee.ops.backup.policy.secret_restore import SecretStatus
 from lessee.ops.backup.restore import Restore, RestoreOptions, RestorePlan
 from lessee.ops.backup.save import SaveResult, save
-from lessee.ops.backup.stores import open_archive
+from lessee.ops.backup.stores import stores
 from lessee.ops.backup.verification import verify
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
 
 _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
 """The limits of --interval in seconds; the names of archives have whole seconds."""
+_FEW = 5
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,6 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
             return _save(arguments, config, environ)
         case "verify":
             return _verify(arguments, config, environ)
+        case "list":
+            return _list(arguments, config, environ)
+        case "prune":
+            return _prune(arguments, config, environ)
         case _:
             return _restore(arguments, config, environ)
 
@@ -66,9 +75,11 @@ def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[s
     with recorded_action(
         config.audit_trail, environ, "backup saved", config.environment, server=config.vault.address
     ) as action:
-        saved = save(config, keys(arguments.key_file, environ), environ)
+        saved = save(config, keys(arguments.key_file, environ), environ, pinned=arguments.pin)
         for place in saved.places:
             action.step(str(place))
+        for place in saved.removed:
+            action.step(f"removed {place}")
         if saved.problems:
             action.fail(str(saved.problems[0]))
     _print_saved(saved)
@@ -90,12 +101,57 @@ def _print_saved(saved: SaveResult) -> None:
         print(f"  {gap}")
     for place in saved.removed:
         print(f"removed {place}")
+    _print_others(saved.not_ours)
+    if saved.retained_all:
+        print("no old archive removed: that takes the key file; run `lessee backup prune` where it is")
     print(end="", flush=True)
+
+
+def _print_others(others: Sequence[LesseeError], most: int = _FEW, out: TextIO | None = None) -> None:
+    """What has an archive's name and no seal of the key. A flood of such files must not flood the output."""
+    for error in others[:most]:
+        print(f"left alone: {error}", file=out)
+    if len(others) > most:
+        print(f"left alone: {len(others) - most:,} more; `lessee backup list` lists them", file=out)
+
+
+def _list(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    identities = require_keys(keys(arguments.key_file, environ))
+    found = [(store, catalog(store, identities)) for store in stores(config.backup, environ)]
+    for store, cataloged in found:
+        for one in cataloged.ours:
+            print(f"{one.created:%Y-%m-%dT%H:%M:%SZ} {'pinned' if one.pinned else '':6} {store.where(one.name)}")
+    _print_others([error for _, cataloged in found for error in cataloged.others], sys.maxsize)
+    return 0
+
+
+def _prune(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    identities = require_keys(keys(arguments.key_file, environ))
+    places = stores(config.backup, environ)
+    keep = config.backup.keep if config.backup is not None else Retention()
+    now = datetime.fromtimestamp(wall_time(), UTC)
+    others: list[LesseeError] = []
+    planned = []
+    for store in places:
+        cataloged = catalog(store, identities)
+        others += cataloged.others
+        planned += [(store, name) for name in expired(cataloged, keep, now)]
+    if arguments.plan:
+        for store, name in planned:
+            print(f"to remove: {store.where(name)}")
+    elif planned:
+        with recorded_action(config.audit_trail, environ, "backups pruned", config.environment) as action:
+            for store, name in planned:
+                store.remove(name)
+                action.step(f"removed {store.where(name)}")
+                print(f"removed {store.where(name)}")
+    _print_others(others)
+    return 0
 
 
 def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
     identities = require_keys(keys(arguments.key_file, environ))
-    with open_archive(arguments.archive, config.backup, environ) as (file, where):
+    with open_archive(arguments.archive, config.backup, environ, identities, _report) as (file, where):
         verified = verify(file, where, identities, [_read_unseal_key(Path(name)) for name in arguments.unseal_key_file])
     manifest = verified.inspected.manifest
     for difference in verified.differences:
@@ -124,7 +180,7 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         namespace=config.vault.namespace,
     )
     with (
-        open_archive(arguments.archive, config.backup, environ) as (file, where),
+        open_archive(arguments.archive, config.backup, environ, identities, _report) as (file, where),
         admin_client(config.vault, environ, boot_time) as client,
     ):
         restore = Restore(file, where, identities, client, options)
@@ -149,6 +205,10 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         print(f"restored {where} with {writes} writes")
     _print_unrestorable(restore_plan, restore.inspected.manifest.gaps)
     return 0
+
+
+def _report(others: Sequence[LesseeError]) -> None:
+    _print_others(others, out=sys.stderr)
 
 
 def _print_plan(restore_plan: RestorePlan, *, in_full: bool) -> None:

@@ -1,6 +1,7 @@
 """Encrypts and decrypts archives with age as streams, without clear text on disk."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +12,12 @@ from lessee.ops.backup.keys import Keys, load_pyrage, wrong_key_error
 from lessee.ops.backup.policy.archive_format import ArchiveError
 
 CHUNK_SIZE = 1 << 16
+HEADER_LIMIT = 1 << 15
+"""The size limit of age's header in bytes, with room for 200 recipients.
+
+The library parses a header again from its start each time it reads more of it: one of 800 kB takes a minute.
+"""
+_END_OF_HEADER = re.compile(rb"\n--- [A-Za-z0-9+/]{43}\n")
 
 
 def encrypt(chunks: Iterator[bytes], out: IO[bytes], recipients: Sequence[Any]) -> None:
@@ -35,9 +42,7 @@ def decrypt(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
     Raises ArchiveError where the file is truncated or altered, also in place of an error of the `with` body. age
     authenticates each chunk, so every chunk that can be read is unaltered.
     """
-    incoming, outgoing = os.pipe()
-    thread = _Decrypting(file, keys, outgoing)
-    thread.start()
+    thread, incoming = _start(file, keys, where)
     with open(incoming, "rb", buffering=CHUNK_SIZE) as clear:  # noqa: PTH123  # A descriptor is no path.
         try:
             yield clear
@@ -56,6 +61,34 @@ def decrypt(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
         raise ArchiveError("there is data after the end of the archive", where=where)
 
 
+@contextmanager
+def decrypt_start(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
+    """As `decrypt`, for its first chunks alone: the rest of the file is not read, and not known to be complete."""
+    thread, incoming = _start(file, keys, where)
+    with open(incoming, "rb", buffering=CHUNK_SIZE) as clear:  # noqa: PTH123  # A descriptor is no path.
+        try:
+            yield clear
+        except ArchiveError:
+            clear.close()
+            thread.join()
+            thread.raise_if_failed(where)
+            raise
+        finally:
+            clear.close()
+            thread.join()
+
+
+def _start(file: IO[bytes], keys: Keys, where: str) -> "tuple[_Decrypting, int]":
+    """A thread that decrypts, and the descriptor to read from. Raises ArchiveError for a header beyond its limit."""
+    source = _Input(file)
+    if not source.has_header():
+        raise ArchiveError("the archive is truncated or altered: age cannot authenticate it", where=where)
+    incoming, outgoing = os.pipe()
+    thread = _Decrypting(source, keys, outgoing)
+    thread.start()
+    return thread, incoming
+
+
 def _drain(clear: IO[bytes]) -> int:
     size = 0
     while chunk := clear.read(CHUNK_SIZE):
@@ -64,7 +97,7 @@ def _drain(clear: IO[bytes]) -> int:
 
 
 class _Decrypting(threading.Thread):
-    def __init__(self, file: IO[bytes], keys: Keys, outgoing: int) -> None:
+    def __init__(self, file: "_Input", keys: Keys, outgoing: int) -> None:
         super().__init__(name="decrypt", daemon=True)
         self._file, self._keys, self._outgoing = file, keys, outgoing
         self._reason = ""
@@ -80,10 +113,37 @@ class _Decrypting(threading.Thread):
                     self._reason = str(exc) or "failed"
 
     def raise_if_failed(self, where: str) -> None:
+        if isinstance(self._file.failed, ArchiveError):
+            raise self._file.failed
         if "No matching keys" in self._reason:
             raise wrong_key_error(where)
         if self._reason:
             raise ArchiveError("the archive is truncated or altered: age cannot authenticate it", where=where)
+
+
+class _Input:
+    """The encrypted file, for pyrage. The file is read onward from where it is, and needs no `seek`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._first = b""
+        self.failed: BaseException | None = None
+
+    def has_header(self) -> bool:
+        """Whether it begins with age's header, of at most HEADER_LIMIT bytes."""
+        while len(self._first) < HEADER_LIMIT and (more := self._file.read(HEADER_LIMIT - len(self._first))):
+            self._first += more
+        return _END_OF_HEADER.search(self._first) is not None
+
+    def read(self, size: int) -> bytes:
+        if self._first:
+            taken, self._first = self._first[:size], self._first[size:]
+            return taken
+        try:
+            return self._file.read(size)
+        except BaseException as exc:
+            self.failed = exc
+            raise
 
 
 class _Source:

@@ -11,6 +11,8 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup.policy.archive_format import ArchiveError
 
 VARIABLE = "LESSEE_BACKUP_KEY_FILE"
+MOST_RECIPIENTS = 200
+"""As many as fit into the largest header that is read."""
 _LARGEST = 64 * 1024
 _OTHERS = 0o077
 
@@ -56,6 +58,8 @@ def recipients(configured: Sequence[str], found: Keys | None) -> list[Any]:
     """The recipients as pyrage objects: the configured ones, otherwise those of the keys. Raises ConfigError."""
     pyrage = load_pyrage()
     texts = configured or require_keys(found).public_keys
+    if len(texts) > MOST_RECIPIENTS:
+        raise _config_error(f"more than {MOST_RECIPIENTS} recipients", "backup.recipients", "share an identity")
     try:
         return [pyrage.x25519.Recipient.from_str(text) for text in texts]
     except pyrage.RecipientError:

@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self, cast
 
 from lessee.config.grammar.backup import S3Bucket
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
 
+_MISSING = {"NoSuchKey", "404"}
 _TIMEOUTS = (5, 60)
 """Seconds to connect, and for each read."""
 
@@ -57,11 +58,20 @@ class S3Store:
                 file.write(chunk)
         except self._errors as exc:
             file.close()
-            if _reason(exc) in {"NoSuchKey", "404"}:
+            if _reason(exc) in _MISSING:
                 return None
             raise ArchiveError(f"cannot fetch the archive: {_reason(exc)}", where=self.where(name)) from None
         file.seek(0)
         return file
+
+    def start(self, name: str) -> IO[bytes] | None:
+        try:
+            body = self._client.get_object(Bucket=self._config.bucket, Key=self._config.prefix + name)["Body"]
+        except self._errors as exc:
+            if _reason(exc) in _MISSING:
+                return None
+            raise ArchiveError(f"cannot fetch the archive: {_reason(exc)}", where=self.where(name)) from None
+        return cast("IO[bytes]", _Body(body, self._errors, self.where(name)))
 
     def remove(self, name: str) -> None:
         try:
@@ -108,6 +118,25 @@ class S3Store:
         if not value.strip():
             raise _config_error("no key", f"backup.s3.{name}", f"name its file, or set ${variable}")
         return value.strip()
+
+
+class _Body:
+    """An object that is fetched as it is read; `close` leaves the rest."""
+
+    def __init__(self, body: Any, errors: tuple[type[Exception], ...], where: str) -> None:
+        self._body, self._errors, self._where = body, errors, where
+
+    def read(self, size: int) -> bytes:
+        try:
+            return bytes(self._body.read(size))
+        except self._errors as exc:
+            raise ArchiveError(f"cannot fetch the archive: {_reason(exc)}", where=self._where) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._body.close()
 
 
 def _botocore() -> Any:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import IO
 
 from lessee.config import Config
-from lessee.config.grammar.backup import Backup
 from lessee.core.errors import LesseeError, WriteError
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.ops.backup import archive
+from lessee.ops.backup.catalog import catalog, expired
 from lessee.ops.backup.collector import collect
 from lessee.ops.backup.keys import Keys, recipients
 from lessee.ops.backup.policy.archive_format import Manifest
-from lessee.ops.backup.policy.retention import Name, archives_to_remove, name_of
+from lessee.ops.backup.policy.retention import name_of
 from lessee.ops.backup.stores import DirectoryStore, Store, save_lock, stores
 from lessee.vault.admin import admin_client
 
@@ -29,12 +29,19 @@ class SaveResult(ImmutableStruct, frozen=True):
     size: int
     places: tuple[str, ...]
     removed: tuple[str, ...]
+    not_ours: tuple[LesseeError, ...]
+    """The files with an archive's name that have no seal of the key: they count for nothing, and stay."""
+    retained_all: bool
+    """Whether nothing was removed because there is no key to tell own archives from others."""
     problems: tuple[LesseeError, ...]
     snapshot_error: str
 
 
-def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> SaveResult:
-    """Raises LesseeError where no archive could be made. `problems` has the errors of single stores."""
+def save(config: Config, keys: Keys | None, environ: Mapping[str, str], *, pinned: bool = False) -> SaveResult:
+    """Raises LesseeError where no archive could be made. `problems` has the errors of single stores.
+
+    `pinned`: retention never removes the archive.
+    """
     places = stores(config.backup, environ)
     assert config.backup is not None
     wanted = recipients(config.backup.recipients or (), keys)
@@ -49,28 +56,37 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> SaveR
     ):
         created = datetime.fromtimestamp(wall_time(), UTC)
         with collect(client, created, folder, config.vault.namespace) as found:
-            archive.write(found.manifest, found.contents, file, wanted, keys)
-        manifest = found.manifest
+            manifest = replace(found.manifest, pinned=pinned)
+            archive.write(manifest, found.contents, file, wanted, keys)
         name = name_of(manifest.cluster_name, manifest.cluster_id, manifest.namespace, created)
         stored: list[str] = []
         removed: list[str] = []
+        not_ours: list[LesseeError] = []
         problems: list[LesseeError] = []
         for place in places:
             try:
                 place.put(str(name), file)
                 stored.append(place.where(str(name)))
-                removed += _apply_retention(place, name, config.backup)
+                if keys is not None:
+                    cataloged = catalog(place, keys)
+                    not_ours += cataloged.others
+                    cluster = manifest.cluster_id, manifest.namespace
+                    for old in expired(cataloged, config.backup.keep, created, cluster):
+                        place.remove(old)
+                        removed.append(place.where(old))
             except LesseeError as exc:
                 problems.append(exc)
         size = file.seek(0, os.SEEK_END)
-    return SaveResult(manifest, size, tuple(stored), tuple(removed), tuple(problems), found.snapshot_error)
-
-
-def _apply_retention(place: Store, name: Name, config: Backup) -> Iterator[str]:
-    keep = config.keep
-    for old in archives_to_remove(place.names(), name, daily=keep.daily, weekly=keep.weekly):
-        place.remove(old)
-        yield place.where(old)
+    return SaveResult(
+        manifest,
+        size,
+        tuple(stored),
+        tuple(removed),
+        tuple(not_ours),
+        keys is None,
+        tuple(problems),
+        found.snapshot_error,
+    )
 
 
 @contextmanager

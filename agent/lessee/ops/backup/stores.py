@@ -14,7 +14,6 @@ from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.host.ownership import foreign_writer
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
-from lessee.ops.backup.policy.retention import latest_name, parse_name
 from lessee.ops.backup.s3 import S3Store
 
 _PART = ".lessee-backup-"
@@ -35,6 +34,9 @@ class Store(Protocol):
 
     def open(self, name: str) -> IO[bytes] | None:
         """The archive's file, None if it does not exist. Raises ArchiveError."""
+
+    def start(self, name: str) -> IO[bytes] | None:
+        """As `open`, for reading only the start of the archive, onward."""
 
     def remove(self, name: str) -> None:
         """Remove the archive if it exists. Raises WriteError."""
@@ -84,7 +86,10 @@ class DirectoryStore:
             os.close(folder)
 
     def open(self, name: str) -> IO[bytes] | None:
-        return open_file(self.path / name)
+        return open_file(self.path / name, os.O_NOFOLLOW)
+
+    def start(self, name: str) -> IO[bytes] | None:
+        return self.open(name)
 
     def remove(self, name: str) -> None:
         try:
@@ -122,11 +127,11 @@ def stores(config: Backup | None, environ: Mapping[str, str]) -> tuple[Store, ..
     return tuple(found)
 
 
-def open_file(path: Path) -> IO[bytes] | None:
+def open_file(path: Path, flags: int = 0) -> IO[bytes] | None:
     """The opened file, None if it does not exist. Raises ArchiveError."""
     try:
         # O_NONBLOCK: opening a FIFO must not block.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -135,28 +140,6 @@ def open_file(path: Path) -> IO[bytes] | None:
         os.close(fd)
         raise ArchiveError("not a regular file", where=str(path))
     return open(fd, "rb")  # noqa: PTH123  # As above.
-
-
-@contextmanager
-def open_archive(archive: str, config: Backup | None, environ: Mapping[str, str]) -> Iterator[tuple[IO[bytes], str]]:
-    """The file and location of an archive, given by path, by its name in a store, or as `latest`.
-
-    Raises ArchiveError if there is no such archive.
-    """
-    if archive != "latest" and (file := open_file(Path(archive))) is not None:
-        with file:
-            yield file, archive
-        return
-    if "/" not in archive:
-        places = stores(config, environ)
-        name = latest_name(name for store in places for name in store.names()) if archive == "latest" else archive
-        for store in places:
-            if name and parse_name(name) and (file := store.open(name)) is not None:
-                with file:
-                    yield file, store.where(name)
-                return
-    todo = "name a file, an archive in a store, or `latest`"
-    raise ArchiveError("no such archive", where=archive, todo=todo)
 
 
 def _own_directory() -> Path:

@@ -6,14 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lessee.config.grammar.backup import Retention
+from lessee.core.immutable import replace
+from lessee.ops.backup.policy import archive_format as m
 from lessee.ops.backup.policy.retention import (
     RETRY_DELAY,
-    Name,
+    SealedArchive,
     archives_to_remove,
-    latest_name,
     name_of,
+    newest_first,
     next_delay,
     parse_name,
+    sealed_archive,
 )
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 99, tzinfo=UTC)
@@ -47,41 +51,101 @@ def test_other_names_are_not_parsed(text):
     assert parse_name(text) is None
 
 
-def test_latest_is_the_newest_of_any_cluster():
-    assert latest_name(["notes.txt"]) is None
-    names = ["lessee-b-20260101T000000Z.age", "lessee-a-20260102T000000Z.age", "zzz.age"]
-    assert latest_name(names) == names[1]
+MANIFEST = m.Manifest(1, "lessee 1", "2026-03-04T13:00:00+01:00", "id", "main", "2", m.Counts(), (), "0" * 64, "team")
+
+
+def test_a_seal_says_whose_archive_it_is_and_when_it_was_saved():
+    found = sealed_archive("any.age", MANIFEST, "seal")
+    assert found == SealedArchive("any.age", NOON.replace(microsecond=0), ("id", "team"), "seal", "main", pinned=False)
+    assert not found.original
+    assert sealed_archive("lessee-main-id-team-20260304T120000Z.age", MANIFEST, "seal").original
+    assert sealed_archive("any.age", replace(MANIFEST, pinned=True), "seal").pinned
+
+
+@pytest.mark.parametrize("created", ["", "yesterday", "2026-03-04T13:00:00", "0001-01-01T00:00:00+14:00"])
+def test_a_seal_without_a_time_is_none(created):
+    assert sealed_archive("any.age", replace(MANIFEST, created=created), "seal") is None
+
+
+def archive(created, *, name=None, seal=None, pinned=False):
+    name = name or str(name_of("a", "", "", created))
+    return SealedArchive(name, created, ("", ""), seal or created.isoformat(), "a", pinned)
+
+
+def removed(archives, **keep):
+    keep = {"within": 0.0, "last": 1, "daily": 7, "weekly": 4} | keep
+    return archives_to_remove(archives, Retention(**keep), now=NOW)
+
+
+NOW = NOON.replace(microsecond=0)
+
+
+def test_the_newest_by_the_time_in_the_seal_is_first_and_of_copies_the_original():
+    copies = [archive(NOW, name=name) for name in ("zzz.age", None, "aaa.age")]
+    older = archive(NOW - timedelta(days=1), name="lessee-a-20990101T000000Z.age")
+    assert newest_first([older, *copies]) == [copies[1], copies[0], copies[2], older]
 
 
 def test_seven_days_and_four_weeks_stay():
-    new = Name(NOON.replace(microsecond=0), "a")
-    names = [str(Name(new.moment - timedelta(hours=8 * n), "a")) for n in range(3 * 60)]
-    removed = archives_to_remove([*names, "notes.txt", "lessee-b-20200101T000000Z.age"], new, daily=7, weekly=4)
-    retained = [name for name in names if name not in removed]
+    archives = [archive(NOW - timedelta(hours=8 * n)) for n in range(3 * 60)]
+    found = removed(archives)
+    retained = [one.name for one in archives if one.name not in found]
     days = ["0304", "0303", "0302", "0301", "0228", "0227", "0226", "0222", "0215"]
     assert [name[-20:-16] for name in retained] == ["2026"] * 9
     assert [name[-16:-12] for name in retained] == days
-    assert len(removed) == len(set(removed)) == len(names) - 9
-    assert list(removed) == sorted(removed)
+    assert len(found) == len(set(found)) == len(archives) - 9
+    assert list(found) == sorted(found)
+
+
+def test_the_last_and_those_of_hours_stay():
+    archives = [archive(NOW - timedelta(minutes=10 * n)) for n in range(30)]
+    few = {"daily": 1, "weekly": 1}
+    assert removed(archives, last=3, **few) == tuple(one.name for one in reversed(archives[3:]))
+    retained = [one for one in archives if one.name not in removed(archives, hourly=3, **few)]
+    assert [f"{one.created:%H:%M}" for one in retained] == ["12:00", "11:50", "10:50"]
+
+
+def test_archives_younger_than_the_limit_stay():
+    archives = [archive(NOW - timedelta(hours=hours)) for hours in (0, 1, 24, 25)]
+    few = {"daily": 1, "weekly": 1}
+    assert removed(archives, within=86400.0, **few) == (archives[3].name,)
+    assert archives_to_remove(archives, Retention(daily=1, weekly=1), now=NOW) == (archives[3].name,)
+    assert len(removed(archives, **few)) == 3
+
+
+def test_a_pinned_archive_stays_and_its_copies_too():
+    old = NOW - timedelta(days=999)
+    pinned = [archive(old, pinned=True), archive(old, name="copy.age", pinned=True)]
+    others = [archive(old - timedelta(days=1)), archive(NOW)]
+    assert removed([*pinned, *others], weekly=1, daily=1) == (others[0].name,)
+
+
+def test_copies_count_as_one_archive():
+    """An attacker adds an archive of today again and again, to displace those of yesterday."""
+    today, yesterday = archive(NOW), archive(NOW - timedelta(days=1))
+    copies = [replace(today, name=f"{number}.age") for number in range(50)]
+    assert removed([today, *copies, yesterday], last=2, hourly=2, daily=1, weekly=1) == ()
+    old = NOW - timedelta(days=300)
+    again = [archive(old, name=f"{number}.age") for number in range(3)]
+    assert set(removed([today, *again], daily=1, weekly=1)) == {one.name for one in again}
 
 
 @given(st.sets(moments, min_size=1), st.integers(1, 9), st.integers(1, 9))
 def test_the_newest_stays_and_a_second_run_removes_nothing(found, daily, weekly):
-    names = [str(Name(moment, "a")) for moment in found]
-    new = Name(max(found), "a")
-    removed = archives_to_remove(names, new, daily=daily, weekly=weekly)
-    retained = set(names) - set(removed)
-    assert str(new) in retained
+    archives = {str(archive(moment).name): archive(moment) for moment in found}
+    keep, now = Retention(within=0.0, last=1, daily=daily, weekly=weekly), max(found)
+    gone = archives_to_remove(archives.values(), keep, now=now)
+    retained = [one for name, one in archives.items() if name not in gone]
+    assert archive(now) in retained
     assert len(retained) <= daily + weekly
-    assert len({name[-20:-12] for name in retained}) >= min(daily, len({moment.date() for moment in found}))
-    assert archives_to_remove(retained, new, daily=daily, weekly=weekly) == ()
+    assert len({one.created.date() for one in retained}) >= min(daily, len({moment.date() for moment in found}))
+    assert archives_to_remove(retained, keep, now=now) == ()
 
 
-def test_the_new_archive_stays_even_if_the_clock_was_ahead_before():
-    ahead = [str(Name(NOON.replace(microsecond=0) + timedelta(days=n, hours=1), "a")) for n in range(60)]
-    new = Name(NOON.replace(microsecond=0), "a")
-    assert str(new) not in archives_to_remove([*ahead, str(new)], new, daily=7, weekly=4)
-    assert ahead[-1] not in archives_to_remove([*ahead, str(new)], new, daily=1, weekly=1)
+def test_archives_of_a_clock_that_was_ahead_stay_and_displace_nothing():
+    ahead = [archive(NOW + timedelta(days=days, hours=1)) for days in range(60)]
+    own = [archive(NOW - timedelta(days=days)) for days in range(7)]
+    assert removed([*ahead, *own]) == ()
 
 
 def test_the_interval_counts_from_the_start_of_the_last_backup():

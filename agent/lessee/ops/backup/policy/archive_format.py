@@ -72,6 +72,8 @@ class Manifest(ImmutableStruct, frozen=True):
     """The public key of the identity whose secret authenticates this manifest; empty without an HMAC."""
     gaps: tuple[str, ...] = ()
     """What the server does not return, and the archive therefore lacks."""
+    pinned: bool = False
+    """Whether retention leaves the archive, whatever its age."""
 
 
 class _Format(msgspec.Struct):

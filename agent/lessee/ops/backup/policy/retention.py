@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from lessee.config.grammar.backup import Retention
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.backup.policy.archive_format import Manifest
 
 _NAME = re.compile(r"lessee-([A-Za-z0-9_.-]+)-([0-9]{8}T[0-9]{6}Z)\.age")
 _MOMENT = "%Y%m%dT%H%M%SZ"
@@ -40,34 +42,64 @@ def parse_name(text: str) -> Name | None:
         return None
 
 
-def latest_name(texts: Iterable[str]) -> str | None:
-    """The newest archive among these names, of any cluster."""
-    names = [name for text in texts if (name := parse_name(text))]
-    return str(max(names)) if names else None
+class SealedArchive(ImmutableStruct, frozen=True):
+    """What the seal of an archive in a store says; only `name` is from outside of it."""
+
+    name: str
+    created: datetime
+    cluster: tuple[str, str]
+    """The cluster's id, and the namespace."""
+    seal: str
+    """The HMAC of the manifest: copies of an archive have the same."""
+    cluster_name: str
+    pinned: bool
+
+    @property
+    def original(self) -> bool:
+        """Whether it has the name that it was saved with."""
+        return self.name == str(name_of(self.cluster_name, *self.cluster, self.created))
 
 
-def archives_to_remove(texts: Iterable[str], new: Name, *, daily: int, weekly: int) -> tuple[str, ...]:
-    """The archives of the new one's cluster to remove, the oldest first.
+def sealed_archive(name: str, manifest: Manifest, seal: str) -> SealedArchive | None:
+    """The archive of this manifest, None if its time is malformed."""
+    try:
+        created = datetime.fromisoformat(manifest.created)
+        if created.tzinfo is None:
+            return None
+        created = created.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    cluster = manifest.cluster_id, manifest.namespace
+    return SealedArchive(name, created, cluster, seal, manifest.cluster_name, manifest.pinned)
 
-    The newest archive of each of the last `daily` UTC days and `weekly` ISO weeks that have archives stays. Days
-    without archives do not count, so a jump of the clock removes nothing. The new archive, the newest by name, files
-    with other names, and archives of other clusters stay too.
+
+def newest_first(archives: Iterable[SealedArchive]) -> list[SealedArchive]:
+    """Sorted by the time in the seal. Of copies, the one that still has its name is first."""
+    return sorted(archives, key=lambda one: (one.created, one.seal, one.original, one.name), reverse=True)
+
+
+def archives_to_remove(archives: Iterable[SealedArchive], keep: Retention, *, now: datetime) -> tuple[str, ...]:
+    """The names of the archives of one cluster to remove, the oldest first.
+
+    Pinned archives stay, those of the last `within` seconds, and the newest archives: `last` of them, and one of each
+    of the last `hourly` hours, `daily` UTC days and `weekly` ISO weeks that have archives. Periods without archives do
+    not count, so a jump of the clock removes nothing. Archives of the future stay, but do not count: a clock was wrong.
+    Copies count as one archive: an attacker who may only add files must not displace older ones with them.
     """
-    found = map(parse_name, set(texts))
-    names = sorted((name for name in found if name and name.cluster == new.cluster), reverse=True)
-    stored = {
-        new,
-        *names[:1],
-        *_newest_of_each(names, daily, lambda name: name.moment.date()),
-        *_newest_of_each(names, weekly, lambda name: name.moment.isocalendar()[:2]),
-    }
-    return tuple(str(name) for name in reversed(names) if name not in stored)
+    newest = newest_first(archives)
+    past = list({one.seal: one for one in reversed(newest) if one.created <= now}.values())[::-1]
+    stay = {one.seal for one in newest if one.pinned or now - one.created <= timedelta(seconds=keep.within)}
+    stay.update(one.seal for one in past[: keep.last])
+    stay.update(_newest_of_each(past, keep.hourly, lambda moment: moment.replace(minute=0, second=0, microsecond=0)))
+    stay.update(_newest_of_each(past, keep.daily, lambda moment: moment.date()))
+    stay.update(_newest_of_each(past, keep.weekly, lambda moment: moment.isocalendar()[:2]))
+    return tuple(one.name for one in reversed(newest) if one.seal not in stay)
 
 
-def _newest_of_each(names: list[Name], count: int, period: Callable[[Name], object]) -> list[Name]:
-    newest: dict[object, Name] = {}
-    for name in names:
-        newest.setdefault(period(name), name)
+def _newest_of_each(archives: list[SealedArchive], count: int, period: Callable[[datetime], object]) -> list[str]:
+    newest: dict[object, str] = {}
+    for one in archives:
+        newest.setdefault(period(one.created), one.seal)
     return list(newest.values())[:count]
 
 
