@@ -469,3 +469,12 @@ def test_a_setting_that_concerns_all_ends_the_agent(web):
     assert done.returncode == 78
     assert "vault.adress" in done.stderr
     assert "apps.evil.refresh_intervall" in done.stderr
+
+
+def test_a_child_starts_although_another_app_is_wrong(web):
+    add(web, "evil")
+    bad_key(web.config["apps"]["evil"], web)
+    web.write_config()
+    for name, code, text in (("web", 0, ""), ("evil", 78, "apps.evil.refresh_intervall: unknown key")):
+        done = web.command("exec", "--app", name, "--once", "--", "true")
+        assert (done.returncode, text in done.stderr) == (code, True), done.stderr

@@ -170,7 +170,6 @@ class Agent:
 
     def watch_with(self, watcher: Watcher) -> None:
         """Reload the configuration when one of its files changes."""
-        self._config_reloader.is_partial = bool(self._project.refused)
         self._config_reloader.watch_with(watcher, self._project.stamps)
 
     def set_event_listener(self, listener: "EventListener") -> None:
@@ -296,10 +295,8 @@ class Agent:
             self._refusal = exc if self._ends_at_refusal else None
             raise
         _log_settings_that_need_a_restart(self._project, project)
-        if project.refused != self._project.refused:
-            _log_refused(project)
+        _log_refused(project, self._project)
         self._project = project
-        self._config_reloader.is_partial = bool(project.refused)
         log("info", "configuration reloaded", apps=", ".join(project.config.apps))
         return project.stamps
 
@@ -317,16 +314,15 @@ def _with_previous(project: Project, previous: Project) -> Project:
         return project
     apps = project.config.apps | {name: previous.config.apps[name] for name in sorted(retained)}
     compiled_apps = {**project.compiled_apps, **{name: previous.compiled_apps[name] for name in retained}}
-    # A template that is back in its previous form repairs the app too.
-    stamps = {**previous.stamps, **project.stamps}
     config = msgspec.structs.replace(project.config, apps=apps)
-    return replace(project, config=config, compiled_apps=compiled_apps, stamps=stamps)
+    return replace(project, config=config, compiled_apps=compiled_apps)
 
 
-def _log_refused(project: Project) -> None:
+def _log_refused(project: Project, previous: Project | None = None) -> None:
     for name, error in project.refused.items():
-        note = "its previous settings stay in force" if name in project.config.apps else "it gets no files"
-        log("error", "app refused", app=name, reason=str(error), note=note)
+        if previous is None or str(previous.refused.get(name)) != str(error):
+            note = "its previous settings stay in force" if name in project.config.apps else "it gets no files"
+            log("error", "app refused", app=name, reason=str(error), note=note)
 
 
 def _log_settings_that_need_a_restart(old: Project, new: Project) -> None:

@@ -48,7 +48,7 @@ def _open_state_store(project: Project, lock_timeout: float = 0.0) -> StateStore
 
 def _load(project: Project, environ: dict[str, str], *, respawns: bool) -> Project:
     [app] = project.config.apps
-    return load(project.path, environ, only=app, prepare=False, for_child=True, respawns=respawns)
+    return load(project.path, environ, only=app, prepare=False, for_child=True, respawns=respawns, refuses_apps=True)
 
 
 def _require_distinct(project: Project, next_project: Project) -> None:

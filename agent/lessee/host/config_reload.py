@@ -23,14 +23,12 @@ class ConfigReloader:
     def __init__(self) -> None:
         self.error: str | None = None
         """Why the edited configuration is not in force."""
-        self.is_partial = False
-        """Whether the configuration in force leaves out a part of the file, which is invalid."""
         self._watcher: Watcher | None = None
 
     def watch_with(self, watcher: Watcher, stamps: Stamps) -> None:
         """Watch these files."""
         self._watcher = watcher
-        watcher.watch(stamps, whole_directories=self.is_partial)
+        watcher.watch(stamps)
 
     def reload(self, stamps: Stamps, apply: Callable[[], Stamps | None]) -> None:
         """Call `apply`, which reads the configuration and puts it in force, or raises LesseeError.
@@ -48,4 +46,4 @@ class ConfigReloader:
             self.error = None
         if self._watcher is not None:
             # A file that did not exist before may repair an invalid configuration.
-            self._watcher.watch(stamps, whole_directories=self.error is not None or self.is_partial)
+            self._watcher.watch(stamps, whole_directories=self.error is not None)

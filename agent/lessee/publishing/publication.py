@@ -38,7 +38,7 @@ _LIVE = "..data"
 _TEMPORARY_LINK = f"{OWN_PREFIX}link"
 _MAX_MARKER = 4096
 _MAX_SHOWN = 80
-_QUICK_SWEEP = 0.05
+_QUICK_SWEEP = 0.02
 """Seconds for the removal of leftovers at the start, before the rest is removed in the background."""
 
 

@@ -20,9 +20,11 @@ MAX_DEPTH = 32
 """Levels of nested folders that are open at a time; what is deeper is moved up, and removed by itself."""
 TIMEOUT = 60.0
 """Seconds for one call in the background. What is left then is tried again at the next start."""
-_SLICE = 500
+_SLICE = 200
 _PAUSE = 0.01
 """Seconds between two slices, so that the thread leaves the processor to others."""
+_DELAY = 1.0
+"""Seconds before the first folder: the publications of a start come first."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -62,6 +64,7 @@ _thread_ended.set()
 
 
 def _serve() -> None:
+    time.sleep(_DELAY)
     while True:
         with _lock:
             if _queue.empty():
