@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from lessee.status.access_control import Endpoint, StatusRequest, refusal
 from lessee.status.server.limits import TIMEOUT, BoundedReader
 from lessee.status.server.source import StatusSource
+from lessee.telemetry.logs import redacted
 
 _MAX_BODY = 65536
 _PATHS = b"not found; the paths are / /healthz /readyz /status.json /metrics\n"
@@ -46,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._reply_json(200, self.source.status())
             case "/metrics":
                 self._reply(200, self.source.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+            case "/output" if not self.endpoint.is_tcp:
+                self._output(parse_qs(query).get("of", [""])[0])
             case _:
                 self._reply(404, _PATHS)
 
@@ -96,6 +99,23 @@ class Handler(BaseHTTPRequestHandler):
 
         body, headers = page_response(self.source.status())
         self._reply(200, body, "text/html; charset=utf-8", headers)
+
+    def _output(self, owner: str) -> None:
+        # It may hold a value that redaction does not know, so it never leaves through the port.
+        from lessee.process.program_output import outputs_of  # noqa: PLC0415  # Rarely requested.
+
+        outputs = [
+            {
+                "program": output.program,
+                "ended_at": output.ended_at,
+                "result": output.result,
+                "line_count": output.line_count,
+                # As a whole, because a value may extend over several lines.
+                "lines": redacted("\n".join(output.lines)).splitlines(),
+            }
+            for output in outputs_of(owner)
+        ]
+        self._reply_json(200, outputs)
 
     def _readyz(self, must_be_fresh: bool) -> None:  # noqa: FBT001  # A private helper.
         status = self.source.status()
