@@ -38,11 +38,13 @@ def running(bao, sidecar, folder):
     return sidecar
 
 
-def on_a_terminal(sidecar, *arguments):
+def on_a_terminal(sidecar, *arguments, socket=True):
     """What a command of lessee prints to a terminal."""
     master, slave = os.openpty()
-    command = [sys.executable, "-m", "lessee", *arguments, "--socket", str(sidecar.socket)]
-    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=sidecar.disk) as process:
+    command = [sys.executable, "-m", "lessee", *arguments, *(["--socket", str(sidecar.socket)] if socket else [])]
+    with subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, cwd=sidecar.disk, env=os.environ | sidecar.environ
+    ) as process:
         os.close(slave)
         printed = b""
         try:
@@ -125,3 +127,12 @@ def test_the_output_goes_to_no_pipe_and_through_no_port(running):
     assert (response.status, b"printed" in response.read()) == (404, False)
     connection.close()
     assert "printed" in running.get("/output?of=web")[1]
+
+
+def test_a_command_that_ends_prints_the_output_to_its_terminal_and_to_no_pipe(running, program):
+    running.web["check"] = ["sh", "-c", "exec " + program("check", 3)[0]]
+    running.write_config()
+    done = running.command("render")
+    assert "its check, sh, exited with status 3; its output, " in done.stderr
+    assert "at work" not in done.stderr + done.stdout
+    assert "  check: check: at work\n" in on_a_terminal(running, "render", socket=False)

@@ -1,9 +1,11 @@
 """The last output of each program is in memory, of limited size."""
 
 import sys
+import threading
 
 import pytest
 
+from lessee.process import program_output
 from lessee.process.program_output import hint, outputs_of, remember
 from lessee.process.programs import run
 
@@ -47,7 +49,10 @@ def test_the_repr_of_an_output_has_none_of_its_lines():
         (2, "; `lessee status --output app` prints its output, 2 lines"),
     ],
 )
-def test_an_error_says_where_the_output_is(count, said):
+def test_an_error_says_where_the_output_is(monkeypatch, count, said):
+    monkeypatch.setattr(program_output, "_served", threading.Event())
+    assert hint("app", count) == ("; its output, " + said.rpartition(", ")[2] + ", is not logged" if count else "")
+    program_output.mark_served()
     assert hint("app", count) == said
 
 

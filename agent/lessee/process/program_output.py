@@ -3,16 +3,19 @@
 The log has only a count of the lines: a program may print a value in a form that redaction does not know.
 """
 
+import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.clock import wall_time
+from lessee.telemetry.logs import redacted
 
 _MAX_OUTPUTS = 48
 _MAX_CHARACTERS = 4096
 _lock = threading.Lock()
+_served = threading.Event()
 _outputs: "dict[tuple[str, str], ProgramOutput]" = {}
 
 
@@ -55,9 +58,24 @@ def outputs_of(owner: str) -> list[ProgramOutput]:
         return [output for (name, _), output in _outputs.items() if name == owner]
 
 
+def print_on_terminal(owner: str) -> None:
+    """Print its outputs to stderr if that is a terminal, for a command whose memory ends with it."""
+    if sys.stderr.isatty():
+        for output in outputs_of(owner):
+            for line in redacted("\n".join(output.lines)).splitlines():
+                sys.stderr.write(f"  {output.program}: {line}\n")
+
+
+def mark_served() -> None:
+    """The status socket serves the outputs from now on."""
+    _served.set()
+
+
 def hint(owner: str, line_count: int) -> str:
     """What an error says of the output; empty without one."""
     if not line_count:
         return ""
     lines = "1 line" if line_count == 1 else f"{line_count} lines"
+    if not _served.is_set():
+        return f"; its output, {lines}, is not logged"
     return f"; `lessee status --output {owner}` prints its output, {lines}"

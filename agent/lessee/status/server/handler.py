@@ -6,6 +6,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
+from lessee.core.printable import spelled_out
 from lessee.status.access_control import Endpoint, StatusRequest, refusal
 from lessee.status.server.limits import TIMEOUT, BoundedReader
 from lessee.status.server.source import StatusSource
@@ -121,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         status = self.source.status()
         is_ok = status["ready"] and (status.get("fresh", True) or not must_be_fresh)
         # Problems name paths, so over TCP a probe without a token gets only the code.
-        problems = status["problems"] if self._may_read_status() else []
+        problems = map(spelled_out, status["problems"]) if self._may_read_status() else ()
         body = "ok\n" if is_ok else "\n".join(["not ready", *problems, ""])
         self._reply(200 if is_ok else 503, body.encode())
 

@@ -16,7 +16,7 @@ from lessee.ops.rotate.policy.report import Result, line, not_due
 from lessee.ops.rotate.policy.selection import DueOperation, check_period, due_operation
 from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, open_rotation, read_journal
-from lessee.process.program_output import outputs_of
+from lessee.process.program_output import print_on_terminal
 from lessee.vault.admin import AdminClient
 
 
@@ -72,15 +72,8 @@ class RotationRunner:
             self._exit_code = max(self._exit_code, exc.exit_code)
             with suppress(OSError):
                 print(f"lessee: {self._project.redactor.clean(error_text(name, exc))}", file=sys.stderr, flush=True)
-                self._print_output(name)
+                print_on_terminal(name)
             return None
-
-    def _print_output(self, name: str) -> None:
-        """Print what the target's programs printed to the operator's terminal; the log and a pipe do not get it."""
-        if sys.stderr.isatty():
-            for output in outputs_of(name):
-                for text in output.lines:
-                    print(f"  {output.program}: {self._project.redactor.clean(text)}", file=sys.stderr, flush=True)
 
     def _report(self, result: Result) -> None:
         self._print(line(result))

@@ -24,6 +24,7 @@ from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, Syste
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields, contains
 from lessee.ops.rotate.rotator_programs import REFUSED, Finished, Program
+from lessee.process.program_output import hint
 
 _OVERHEAD = 5.0
 """Seconds that a step may take in addition to its program."""
@@ -125,13 +126,13 @@ class RotatorCommand:
 
     def _check(self, step: str, done: Finished) -> None:
         if done.status == REFUSED:
-            todo = f"`lessee status --output {self._name}` prints its output"
+            todo = hint(self._name, done.line_count).removeprefix("; ") or "let it print to stderr why it does"
             raise SystemRefusedError(f"{self._program.name} refuses the step {step}", where=self._name, todo=todo)
         if done.status != 0:
             raise self._unavailable(step, done)
 
     def _unavailable(self, step: str, done: Finished) -> SystemUnavailableError:
-        todo = f"lessee retries it; `lessee status --output {self._name}` prints its output"
+        todo = f"lessee retries it{hint(self._name, done.line_count)}"
         return SystemUnavailableError(f"{step}: {self._program.name} {done.reason}", where=self._name, todo=todo)
 
     def _read(self, step: str, done: Finished) -> Any:
