@@ -133,7 +133,8 @@ def test_a_command_notifies_the_app_and_gets_none_of_the_agents_variables(bao, r
     assert "LESSEE_APP=web" in output.read_text()
     assert "VAULT_TOKEN" not in output.read_text()
     running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["state"] == "notified")
-    assert any(event["event"] == "notify command output" for event in running.events())
+    exits = [event for event in running.events() if event["event"] == "notify command exited"]
+    assert {(event["status"], event["lines"]) for event in exits} == {(0, 1)}
 
 
 def test_a_failed_command_keeps_the_notification_pending_and_is_tried_again(running, tmp_path, folder):
@@ -141,7 +142,9 @@ def test_a_failed_command_keeps_the_notification_pending_and_is_tried_again(runn
     running.web["notify"] = {"command": ["sh", "-c", f"echo {folder}; test -e {switch}"]}
     running.start()
     status = running.until(lambda s: s["apps"]["web"]["notify"]["error"])
-    assert status["apps"]["web"]["notify"]["error"] == "sh exited with status 1"
+    assert status["apps"]["web"]["notify"]["error"] == (
+        "sh exited with status 1; `lessee status --output web` prints its output, 1 line"
+    )
     switch.touch()
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
 

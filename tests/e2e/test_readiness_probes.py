@@ -167,7 +167,8 @@ def test_a_generation_that_its_check_rejects_is_never_published_and_no_value_is_
     status = checked.until(lambda s: s["apps"]["web"]["state"] == "rejected")
     assert content(checked) == "PASSWORD='first'\n"
     assert "exited with status 1" in status["apps"]["web"]["error"]
-    assert "looks at PASSWORD=" in status["apps"]["web"]["error"]
+    assert "`lessee status --output web` prints its output, 2 lines" in status["apps"]["web"]["error"]
+    assert "looks at PASSWORD=" not in checked.log.read_text() + str(status)
     assert "c4n4ry" not in checked.log.read_text() + str(status)
     folders = [entry for entry in checked.directory.iterdir() if entry.name.startswith("..lessee")]
     assert len(folders) == 1, "the rejected generation is removed"

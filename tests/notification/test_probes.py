@@ -21,6 +21,7 @@ from lessee.config import CommandProbe, FileProbe, HttpProbe, Ready, TcpProbe, T
 from lessee.host.clock import boot_time
 from lessee.host.openbao import free_port
 from lessee.notification import probes
+from lessee.process.program_output import outputs_of
 from support.programs.sidecar import eventually
 
 LONG = 60.0
@@ -328,9 +329,15 @@ def test_a_command_that_fails_at_first_is_run_again_until_it_succeeds(tmp_path):
     assert (tmp_path / "runs").read_text() == "xxx"
 
 
-def test_a_failed_command_is_reported_with_its_last_line():
+def test_a_failed_command_is_reported_without_its_output_which_is_in_memory():
     probe = CommandProbe(("sh", "-c", "echo first; echo no route to the app; echo; exit 2"))
-    assert wait(probe, timeout=0.3) == "sh exited with status 2: no route to the app"
+    said = wait(probe, extra={"LESSEE_APP": "web"}, timeout=0.3)
+    assert said.startswith("sh exited with status 2; ")
+    assert "3 lines" in said
+    assert "no route" not in said
+    *_, output = outputs_of("web")
+    assert (output.program, output.result) == ("ready", "exited with status 2")
+    assert output.lines == ("first", "no route to the app", "")
 
 
 def test_a_command_that_hangs_is_killed_at_its_timeout(monkeypatch):

@@ -57,6 +57,11 @@ def test_a_request_through_a_proxy_gets_no_status_even_without_a_token(serve, he
     assert "a secret path" not in body
 
 
+def test_a_problem_with_control_characters_does_not_reach_a_terminal_through_readyz(serve, monkeypatch):
+    monkeypatch.setitem(STATUS, "problems", ["a path\x1b[2J\x9b\u202e"])
+    assert r"a path\u001b[2J\u009b\u202e" in get(serve(), "/readyz", BEARER)[2]
+
+
 def test_without_the_token_only_probes_get_an_answer(serve):
     port = serve()
     for path in ("/", "/status.json", "/metrics", "/nothing"):

@@ -13,13 +13,10 @@ from lessee.notification.notifier import is_immediate, is_target_missing, notify
 from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
-from lessee.telemetry.logs import log
 
 RESTART_TIMEOUT = 75.0
 """Seconds in which a supervisor should restart a process: after crashes, Docker waits up to a minute."""
 _POLL_INTERVAL = 0.1
-_OUTPUT_LINES = 3
-"""Lines of a failed check's output that the status contains; the log contains all of them."""
 
 
 class AppTasks:
@@ -52,17 +49,14 @@ class AppTasks:
     def _run_check(
         self, command: cmd.RunCheck, words: tuple[str, ...], timeout: float, variables: Mapping[str, str]
     ) -> ev.Event:
-        from lessee.process import programs  # noqa: PLC0415  # Few apps have a check.
+        from lessee.process import program_output, programs  # noqa: PLC0415  # Few apps have a check.
 
         result = programs.run(words, timeout=timeout, extra=variables)
-        # Redacted as a whole, because a value may extend over several lines.
-        lines = self._redactor.clean("\n".join(result.lines)).splitlines()
-        for line in lines:
-            log("info" if result.succeeded else "warning", "check output", app=command.app, line=line)
+        result.report("check exited", owner=command.app, program="check", app=command.app, command=words[0])
         if result.succeeded:
             return ev.CheckPassed(command.app, command.job)
-        output = "".join(f"\n  {line}" for line in lines[-_OUTPUT_LINES:])
-        return ev.CheckFailed(command.app, command.job, f"its check, {words[0]}, {result.failure}{output}")
+        hint = program_output.hint(command.app, result.line_count)
+        return ev.CheckFailed(command.app, command.job, f"its check, {words[0]}, {result.failure}{hint}")
 
     def notify(self, app: App, command: cmd.Notify) -> ev.Event | None:
         """Notify the app of its new files."""

@@ -1,4 +1,4 @@
-"""Spells out characters that act on a terminal or a reader and are not displayed: text from outside may hold them."""
+"""Spells out characters that act on a terminal or a reader instead of being visible."""
 
 import json
 

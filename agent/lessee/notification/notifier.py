@@ -21,7 +21,6 @@ from lessee.host.procfs import ProcessIdentity
 from lessee.notification import process_finder, signals
 from lessee.notification.app_users import AppUsers, users_of
 from lessee.notification.results import Delivered, DeliveryFailed
-from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
     from lessee.process.programs import ProgramResult
@@ -79,7 +78,8 @@ def notify(
         case CommandTarget(command):
             from lessee.process import programs  # noqa: PLC0415
 
-            return _command_result(command, programs.run(command, timeout=settings.timeout, extra=extra))
+            result = programs.run(command, timeout=settings.timeout, extra=extra)
+            return _command_result(extra.get("LESSEE_APP", ""), command, result)
         case HttpTarget() as target:
             from lessee.notification import webhook  # noqa: PLC0415
 
@@ -163,9 +163,10 @@ def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFail
             assert_never(outcome)
 
 
-def _command_result(command: tuple[str, ...], result: "ProgramResult") -> Delivered | DeliveryFailed:
-    for line in result.lines:
-        log("info", "notify command output", command=command[0], line=line)
+def _command_result(app: str, command: tuple[str, ...], result: "ProgramResult") -> Delivered | DeliveryFailed:
+    from lessee.process import program_output  # noqa: PLC0415
+
+    result.report("notify command exited", owner=app, program="notify", app=app, command=command[0])
     if result.succeeded:
         return Delivered(f"{command[0]} exited with status 0")
-    return DeliveryFailed(f"{command[0]} {result.failure}")
+    return DeliveryFailed(f"{command[0]} {result.failure}{program_output.hint(app, result.line_count)}")

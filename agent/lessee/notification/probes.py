@@ -131,14 +131,15 @@ def _first_certificate(pem: bytes) -> bytes:
 
 
 def _command(command: tuple[str, ...], extra: Mapping[str, str], timeout: float) -> str | None:
-    from lessee.process import programs  # noqa: PLC0415  # Imported only for this kind of probe.
+    from lessee.process import program_output, programs  # noqa: PLC0415  # Imported only for this kind of probe.
 
     result = programs.run(command, timeout=timeout, extra=extra)
     if result.succeeded:
         return None
-    return (
-        f"{command[0]} {result.failure}: {result.last_line}" if result.last_line else f"{command[0]} {result.failure}"
-    )
+    app = extra.get("LESSEE_APP", "")
+    # Four times a second, so it is not logged; the error says how the last one ended.
+    result.keep_output(app, "ready")
+    return f"{command[0]} {result.failure}{program_output.hint(app, result.line_count)}"
 
 
 def _file(path: Path, published_wall: float) -> str | None:

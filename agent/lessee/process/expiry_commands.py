@@ -24,8 +24,7 @@ def _run(command: tuple[str, ...], app: str, paths: tuple[str, ...]) -> None:
     if result.start_error:
         log("error", "on_expiry command not started", app=app, command=command[0], reason=result.start_error)
         return
-    for line in result.lines:
-        log("info", "on_expiry command output", app=app, line=line)
+    result.keep_output(app, "on_expiry")
     killed = result.status is None
     status = -signal.SIGKILL if killed else result.status
     more = {"reason": f"it {result.failure}"} if killed else {}
@@ -35,5 +34,6 @@ def _run(command: tuple[str, ...], app: str, paths: tuple[str, ...]) -> None:
         app=app,
         command=command[0],
         status=status,
+        lines=result.line_count,
         **more,
     )

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.process.program_output import remember
 from lessee.process.spawn import forget, inherited_environ, spawn
+from lessee.telemetry.logs import log
 
 _MAX_LINES = 20
 _HEAD_BYTES = 65536
@@ -29,6 +31,8 @@ class ProgramResult(ImmutableStruct, frozen=True):
     """The first whole lines of its output and errors."""
     last_line: str = ""
     """The last of all lines, which often says why it failed."""
+    line_count: int = 0
+    """The number of all lines."""
     start_error: str = ""
     """Why it was not started."""
 
@@ -36,6 +40,20 @@ class ProgramResult(ImmutableStruct, frozen=True):
     def succeeded(self) -> bool:
         """Whether it exited with status 0."""
         return self.status == 0
+
+    def report(self, event: str, *, owner: str, program: str, **fields: object) -> None:
+        """Log how it ended, and keep its output for `lessee status --output OWNER`; `program` is its key."""
+        self.keep_output(owner, program)
+        level = "info" if self.succeeded else "warning"
+        log(level, event, **fields, status=self.status, lines=self.line_count)
+
+    def keep_output(self, owner: str, program: str) -> None:
+        """Keep its output in memory, and log nothing."""
+        lines = self.lines
+        if self.last_line and self.last_line not in lines:
+            lines = (*lines, "…", self.last_line)
+        result = self.failure or "exited with status 0"
+        remember(owner, program, lines, result=result, line_count=self.line_count)
 
 
 def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}) -> ProgramResult:
@@ -66,7 +84,7 @@ def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}
         forget(process)
     status = None if killed else process.returncode
     lines, last_line = output.lines(complete=status is not None and status >= 0)
-    return ProgramResult(status, _failure(status, timeout), lines, last_line)
+    return ProgramResult(status, _failure(status, timeout), lines, last_line, output.line_count)
 
 
 class _Output:
@@ -76,9 +94,16 @@ class _Output:
         self._head = bytearray()
         self._tail = bytearray()
         self._length = 0
+        self._line_ends = 0
+
+    @property
+    def line_count(self) -> int:
+        """The number of lines, also of an incomplete last one."""
+        return self._line_ends + (self._length > 0 and not self._tail.endswith(b"\n"))
 
     def add(self, chunk: bytes) -> None:
         self._length += len(chunk)
+        self._line_ends += chunk.count(b"\n")
         self._head += chunk[: _HEAD_BYTES - len(self._head)]
         self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
 

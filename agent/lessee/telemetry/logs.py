@@ -16,6 +16,8 @@ _LOG = logging.getLogger("lessee")
 LogListener = Callable[[str, Mapping[str, object]], None]
 """Called with each event and its fields at any log level; must not block."""
 _LISTENERS: list[LogListener] = []
+_REDACTORS: list[Redactor] = []
+"""That of the open log."""
 
 
 def open_log(redactor: Redactor, *, level: str = "info", form: str | None = None, stream: TextIO | None = None) -> None:
@@ -26,6 +28,7 @@ def open_log(redactor: Redactor, *, level: str = "info", form: str | None = None
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     # Only lessee's own level changes: a library may log what it sends at level debug.
     _LOG.setLevel(level.upper())
+    _REDACTORS[:] = [redactor]
 
 
 def log(level: str, event: str, **fields: object) -> None:
@@ -33,6 +36,13 @@ def log(level: str, event: str, **fields: object) -> None:
     for listener in _LISTENERS:
         listener(event, fields)
     _LOG.log(logging.getLevelNamesMapping()[level.upper()], event, extra={"fields": fields})
+
+
+def redacted(text: str) -> str:
+    """The text without the values that the redactor of the open log knows by now."""
+    for redactor in _REDACTORS:
+        text = redactor.clean(text)
+    return text
 
 
 @contextmanager

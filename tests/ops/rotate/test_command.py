@@ -10,6 +10,7 @@ import pytest
 from lessee.core.errors import LesseeError
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.journal import Step
+from lessee.process.program_output import outputs_of
 from support.environments.rotation_targets import FUTURE_VERSION, RotationTarget
 from support.programs.sidecar import eventually
 
@@ -201,25 +202,33 @@ def test_a_program_with_an_endless_answer_is_killed(own):
         target.rotate()
 
 
-def test_its_stderr_is_logged_without_values(own, caplog):
+def test_its_stderr_is_kept_in_memory_without_values_and_not_logged(own, caplog):
     caplog.set_level("DEBUG", logger="lessee")
     target = own(
         f"print('at', step, given['current'], given['pending'], 'key-of-' + given['id'], file=sys.stderr)\n{CREATE}"
     )
     target.rotate()
-    lines = [(record.fields["step"], record.fields["line"]) for record in caplog.records if "line" in record.fields]
-    assert [step for step, _ in lines] == ["describe", "create", "verify", "revoke"]
-    assert all("at" in line for _, line in lines)
-    text = "\n".join(str(record.fields) for record in caplog.records)
+    exits = [record.fields for record in caplog.records if record.getMessage() == "rotator exited"]
+    assert [(fields["step"], fields["lines"]) for fields in exits] == [
+        *(("describe", 1), ("create", 1), ("verify", 1), ("revoke", 1)),
+    ]
+    outputs = outputs_of(exits[0]["target"])[-4:]
+    assert {output.program for output in outputs} == {"describe", "create", "verify", "revoke"}
+    assert all(line.startswith("at ") for output in outputs for line in output.lines)
+    logged = "\n".join(str(record.fields) for record in caplog.records)
+    assert "key-of-" not in logged
+    text = logged + str([output.lines for output in outputs])
     assert FIRST not in text
     for given, *_ in target.system.logged[1:2]:
         assert f"key-of-{given['id']}" not in text
 
 
-def test_incomplete_lines_of_stderr_are_not_logged(own, caplog):
+def test_incomplete_lines_of_stderr_are_not_kept(own, caplog):
+    caplog.set_level("INFO", logger="lessee")
     target = own(f"sys.stderr.write('whole\\n' + 'x' * 70000 + {FIRST!r})\n{CREATE}")
     target.rotate()
-    assert {record.fields["line"] for record in caplog.records if "line" in record.fields} <= {"whole"}
+    (name,) = {record.fields["target"] for record in caplog.records if record.getMessage() == "rotator exited"}
+    assert {output.lines for output in outputs_of(name)[-4:]} == {("whole",)}
 
 
 def test_the_example_returns_the_same_key_for_the_same_id(tmp_path):

@@ -13,6 +13,7 @@ from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableEr
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project, Terminal, open_rotation
+from lessee.process.program_output import outputs_of
 from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import RotationTarget
 from support.servers.api_key_provider import Keyring
@@ -127,8 +128,10 @@ def test_a_rejected_value_is_not_published_and_another_can_be_entered(manual, at
         at_terminal(target, "mistyped-value")
     assert target.fields()["api_key"] == FIRST
     assert target.journal.step is Step.IDLE
-    [line] = [record.fields["line"] for record in caplog.records if "line" in record.fields]
-    assert line == "wrong: ***"
+    (exited,) = (record.fields for record in caplog.records if record.getMessage() == "verify exited")
+    assert (exited["status"], exited["lines"]) == (1, 1)
+    *_, output = outputs_of(exited["target"])
+    assert (output.program, output.lines) == ("verify", ("wrong: ***",))
     assert at_terminal(target, SECOND) is Outcome.ROTATED
 
 

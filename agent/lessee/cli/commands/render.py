@@ -107,6 +107,10 @@ def _render_once(
     for app, error in ended.items():
         if error is not None:
             print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
+            if "lessee.process.program_output" in sys.modules:
+                from lessee.process.program_output import print_on_terminal
+
+                print_on_terminal(app)
             code = code or error.exit_code
         elif notifies or isinstance(publication_store, PlainPublicationStore):
             folder = (

@@ -3,9 +3,11 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from lessee.core.errors import UsageError
 from lessee.core.printable import spelled_out
@@ -24,9 +26,28 @@ def run(arguments: argparse.Namespace) -> int:
         from lessee.cli.commands.status_watch import watch
 
         return watch(socket)
+    if arguments.output is not None:
+        return _print_output(socket, arguments.output)
     status = request_status(socket, "GET", "/status.json")
     with known_format(socket):
         return _print_status(status, as_json=arguments.json)
+
+
+def _print_output(socket: Path, owner: str) -> int:
+    """Print the text that the log leaves out, to the operator and to no file. Raises UsageError."""
+    if not sys.stdout.isatty():
+        what = "it may hold a secret value, so it is printed only to a terminal"
+        raise UsageError(what, where="--output", todo="run it at a terminal, in a container with `docker exec -it`")
+    with known_format(socket):
+        outputs = request_status(socket, "GET", f"/output?{urlencode({'of': owner})}")
+        for output in outputs:
+            count = f"{output['line_count']} line{'' if output['line_count'] == 1 else 's'}"
+            _print_line(f"{output['program']}  {output['ended_at']}  {output['result']}, {count}")
+            for line in output["lines"]:
+                _print_line(f"  {line}")
+    if not outputs:
+        _print_line(f"no program of {owner} has run since the start")
+    return 0
 
 
 def _print_status(status: Mapping[str, Any], *, as_json: bool) -> int:

@@ -206,6 +206,11 @@ def add_status(command: AddCommand) -> None:
     form = status.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the agent's status.json")
     form.add_argument("--watch", action="store_true", help="print the status on each change, until Ctrl-C")
+    form.add_argument(
+        "--output",
+        metavar="APP",
+        help="print to a terminal what the programs of an app or of a rotation target printed: check, notify, ready, …",
+    )
     _add_socket(status)
 
 

@@ -39,8 +39,6 @@ from lessee.mcp.session.subscriptions import Subscriptions
 
 INITIALIZE_TIMEOUT = 60.0
 """Seconds in which a new server must respond to `initialize`."""
-MAX_LOGGED_LINE = 8192
-"""Bytes of an invalid line from a server that are logged; only the length of a longer line is."""
 _REPEATED_METHODS = frozenset({"initialize", "server/discover"})
 """Requests that start a session; they are repeated to the next server if one ends before its response."""
 _ENDED = "the server ended during this request and was restarted; the request may or may not have been executed"
@@ -351,10 +349,9 @@ class Session:
     def _handle_invalid_line(self, line: bytes) -> None:
         if len(line) >= MAX_LINE:
             self._actions.append(ServerUnusable(f"it sent a line of more than {MAX_LINE} bytes"))
-        elif len(line) > MAX_LOGGED_LINE:
-            self._log("warning", "invalid message from server", length=len(line))
         else:
-            self._log("warning", "invalid message from server", line=line.decode(errors="replace").strip())
+            # Not its text, which may hold a value in a form that redaction does not know.
+            self._log("warning", "invalid message from server", length=len(line))
 
     # Both.
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.redaction import Redactor
+from lessee.process.program_output import remember
 from lessee.process.spawn import forget, spawn
+from lessee.telemetry.logs import log
 
 REFUSED = 77
 """EX_NOPERM of sysexits(3): the exit status of a program that was refused something, so that a retry does not help."""
@@ -36,7 +38,17 @@ class Finished(ImmutableStruct, frozen=True):
     """Why it failed, to follow the program's name; empty after a success."""
     answer: bytes = b""
     lines: tuple[str, ...] = ()
+    line_count: int = 0
+    """The number of all lines of its stderr."""
     started: bool = True
+
+    def report(self, event: str, *, owner: str, program: str, **fields: object) -> None:
+        """Log how it ended, and keep its lines in memory for `lessee status --output OWNER`."""
+        if self.started:
+            result = self.reason or "exited with status 0"
+            remember(owner, program, self.lines, result=result, line_count=self.line_count)
+            level = "info" if self.status == 0 else "warning"
+            log(level, event, target=owner, **fields, status=self.status, lines=self.line_count)
 
 
 class Program:
@@ -74,7 +86,8 @@ class Program:
             forget(process)
         status = None if killed else process.returncode
         reason = f"was killed {killed}" if killed else _failure(process.returncode)
-        return Finished(status, reason, bytes(exchange.answer), _redacted_lines(exchange, given))
+        line_count = exchange.stderr.count(b"\n") + (bool(exchange.stderr) and not exchange.stderr.endswith(b"\n"))
+        return Finished(status, reason, bytes(exchange.answer), _redacted_lines(exchange, given), line_count)
 
 
 class _Exchange:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
+from lessee.core.printable import spelled_out
 from lessee.status.access_control import Endpoint, StatusRequest, refusal
 from lessee.status.server.limits import TIMEOUT, BoundedReader
 from lessee.status.server.source import StatusSource
+from lessee.telemetry.logs import redacted
 
 _MAX_BODY = 65536
 _PATHS = b"not found; the paths are / /healthz /readyz /status.json /metrics\n"
@@ -46,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._reply_json(200, self.source.status())
             case "/metrics":
                 self._reply(200, self.source.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+            case "/output" if not self.endpoint.is_tcp:
+                self._output(parse_qs(query).get("of", [""])[0])
             case _:
                 self._reply(404, _PATHS)
 
@@ -97,11 +101,28 @@ class Handler(BaseHTTPRequestHandler):
         body, headers = page_response(self.source.status())
         self._reply(200, body, "text/html; charset=utf-8", headers)
 
+    def _output(self, owner: str) -> None:
+        # It may hold a value that redaction does not know, so it never leaves through the port.
+        from lessee.process.program_output import outputs_of  # noqa: PLC0415  # Rarely requested.
+
+        outputs = [
+            {
+                "program": output.program,
+                "ended_at": output.ended_at,
+                "result": output.result,
+                "line_count": output.line_count,
+                # As a whole, because a value may extend over several lines.
+                "lines": redacted("\n".join(output.lines)).splitlines(),
+            }
+            for output in outputs_of(owner)
+        ]
+        self._reply_json(200, outputs)
+
     def _readyz(self, must_be_fresh: bool) -> None:  # noqa: FBT001  # A private helper.
         status = self.source.status()
         is_ok = status["ready"] and (status.get("fresh", True) or not must_be_fresh)
         # Problems name paths, so over TCP a probe without a token gets only the code.
-        problems = status["problems"] if self._may_read_status() else []
+        problems = map(spelled_out, status["problems"]) if self._may_read_status() else ()
         body = "ok\n" if is_ok else "\n".join(["not ready", *problems, ""])
         self._reply(200 if is_ok else 503, body.encode())
 

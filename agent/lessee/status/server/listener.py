@@ -13,6 +13,7 @@ from typing import Any
 from lessee.config import Listen
 from lessee.core.errors import WriteError
 from lessee.host.ownership import foreign_writer
+from lessee.process.program_output import mark_served
 from lessee.status.access_control import Endpoint
 from lessee.status.server.limits import BoundedServer
 from lessee.status.server.source import StatusSource
@@ -30,6 +31,7 @@ class StatusServer:
         self._servers: list[_UnixServer | _TcpServer] = [_open_unix(path, _HandlerFactory(source=source)), *ports]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-status", daemon=True).start()
+        mark_served()
 
     def close(self) -> None:
         """Stop, and remove the socket."""

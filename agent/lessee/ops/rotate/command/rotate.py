@@ -16,6 +16,7 @@ from lessee.ops.rotate.policy.report import Result, line, not_due
 from lessee.ops.rotate.policy.selection import DueOperation, check_period, due_operation
 from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, open_rotation, read_journal
+from lessee.process.program_output import print_on_terminal
 from lessee.vault.admin import AdminClient
 
 
@@ -71,6 +72,7 @@ class RotationRunner:
             self._exit_code = max(self._exit_code, exc.exit_code)
             with suppress(OSError):
                 print(f"lessee: {self._project.redactor.clean(error_text(name, exc))}", file=sys.stderr, flush=True)
+                print_on_terminal(name)
             return None
 
     def _report(self, result: Result) -> None:

@@ -24,7 +24,7 @@ from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, Syste
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields, contains
 from lessee.ops.rotate.rotator_programs import REFUSED, Finished, Program
-from lessee.telemetry.logs import log
+from lessee.process.program_output import hint
 
 _OVERHEAD = 5.0
 """Seconds that a step may take in addition to its program."""
@@ -121,19 +121,18 @@ class RotatorCommand:
     def _run(self, step: str, id_: str, current: Fields, pending: Fields, secret: Fields) -> Finished:
         given = {"step": step, "id": id_, "current": current, "pending": pending, "secret": secret}
         done = self._program.run(given, self._timeout)
-        for line in done.lines:
-            log("info" if done.status == 0 else "warning", "rotator output", target=self._name, step=step, line=line)
+        done.report("rotator exited", owner=self._name, program=step, step=step)
         return done
 
     def _check(self, step: str, done: Finished) -> None:
         if done.status == REFUSED:
-            todo = "see its output in the log"
+            todo = hint(self._name, done.line_count).removeprefix("; ") or "let it print to stderr why it does"
             raise SystemRefusedError(f"{self._program.name} refuses the step {step}", where=self._name, todo=todo)
         if done.status != 0:
             raise self._unavailable(step, done)
 
     def _unavailable(self, step: str, done: Finished) -> SystemUnavailableError:
-        todo = "lessee retries it; see its output in the log"
+        todo = f"lessee retries it{hint(self._name, done.line_count)}"
         return SystemUnavailableError(f"{step}: {self._program.name} {done.reason}", where=self._name, todo=todo)
 
     def _read(self, step: str, done: Finished) -> Any:

@@ -92,8 +92,7 @@ class ManualCredential:
 
     def _run_check(self, program: Program, fields: Fields) -> bool:
         done = program.run(fields, _VERIFY_TIMEOUT)
-        for line in done.lines:
-            log("info" if done.status == 0 else "warning", "verify output", target=self._name, line=line)
+        done.report("verify exited", owner=self._name, program="verify")
         if done.status is None:
             todo = "correct `verify`, or the system that it uses"
             raise SystemUnavailableError(f"{program.name} {done.reason}", where=self._name, todo=todo)
