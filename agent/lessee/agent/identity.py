@@ -49,7 +49,7 @@ class Identity:
         self._is_stored = False
         self._renderings: dict[str, Rendering] = {}
         self._slow_apps: set[str] = set()
-        """The apps whose files take so long to render that a thread of its own does it."""
+        """The apps whose files a separate thread renders, because they take long."""
         self._effects = effects
         self._publication_store = effects.publication_store
         self._state_store = effects.state_store

@@ -1,4 +1,4 @@
-"""Renders in threads of its own what takes long, so that the loop goes on for all other apps."""
+"""Renders in separate threads what takes long, while the loop serves all other apps."""
 
 import sys
 import threading
