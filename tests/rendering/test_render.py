@@ -8,8 +8,10 @@ from lessee.config.parsing import parse
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
+from lessee.rendering import render as rendering
 from lessee.rendering.app_templates import compile_apps, path_scope_of
-from lessee.rendering.render import Inputs, render
+from lessee.rendering.render import QUICK_WEIGHT, Inputs, render
+from lessee.rendering.sandbox.bounds import SlowRenderingError
 from lessee.rendering.templates import Compiler
 
 TEMPLATES = {
@@ -131,6 +133,53 @@ def test_a_variable_that_holds_a_credential_is_an_error_at_its_line():
     environ = {"COPY": "canary-token", "VAULT_TOKEN": "canary-token"}
     with pytest.raises(TemplateError, match=r"^a.txt:2: templates cannot read the variable 'COPY', which contains a"):
         render(app, Inputs({}, {}, {}, environ))
+
+
+def one_app(form="text", **templates):
+    files = ", ".join(f"{{template: {name}.j2, name: {name}, format: {form}}}" for name in templates)
+    config = parse(
+        f'secrets: {{prefix: ""}}\napps: {{web: {{directory: /run/secrets/web, files: [{files}]}}}}',
+        source="lessee.yaml",
+        environ={},
+    )
+    load = {f"{name}.j2": text for name, text in templates.items()}.__getitem__
+    return compile_apps(config, Compiler(load, path_scope_of(config)))["web"]
+
+
+STEPS = "{% for i in range(9000) %}{% set x = i %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "templates",
+    [
+        {"a": STEPS, "b": STEPS, "c": STEPS},
+        {"a": "x" * (QUICK_WEIGHT // 2 + 1), "b": "y" * (QUICK_WEIGHT // 2)},
+        {"a": '{{ secret("one").x }}'},
+        {"form": "json", "a": '{{ secret("two").x }}'},
+    ],
+    ids=["steps", "characters", "value", "structure"],
+)
+def test_a_rendering_that_must_be_quick_ends_where_all_files_together_take_long(templates):
+    app = one_app(**templates)
+    found = Inputs(
+        {ONE: Secret({"x": "v" * (QUICK_WEIGHT + 1)}), TWO: Secret({"x": list(range(QUICK_WEIGHT // 10))})}, {}, {}, {}
+    )
+    with pytest.raises(SlowRenderingError):
+        render(app, found, quick=True)
+    assert render(app, found).generation.files
+    if "b" in templates:
+        assert render(one_app(a=templates["a"]), found, quick=True).generation.files
+
+
+def test_a_quick_rendering_is_the_same_as_any_other():
+    assert render(APP, FIRST, quick=True) == render(APP, FIRST)
+
+
+def test_the_files_of_an_app_have_a_limit_together(monkeypatch):
+    monkeypatch.setattr(rendering, "MAX_SIZE", 10)
+    assert render(one_app(a="12345", b="12345"), FIRST)
+    with pytest.raises(TemplateError, match=r"^apps.web.files: the app's files have more than 0 MiB; distribute them"):
+        render(one_app(a="12345", b="123456"), FIRST)
 
 
 def test_no_value_is_in_a_rendering_s_repr():

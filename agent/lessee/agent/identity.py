@@ -23,12 +23,14 @@ from lessee.protocol import events as ev
 from lessee.protocol.app_spec import AppSpec
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, Rendering, render
+from lessee.rendering.sandbox.bounds import SlowRenderingError
 from lessee.telemetry.logs import log
 from lessee.vault.client_factory import allow_login, create_client, create_revoker
 
 if TYPE_CHECKING:
     from lessee.agent.app_tasks import AppTasks
     from lessee.agent.fallback import FallbackRenderer
+    from lessee.agent.slow_renderer import SlowRenderer
     from lessee.vault.subscription import Subscription
 
 Post = Callable[[ev.Event], None]
@@ -52,6 +54,8 @@ class Identity:
         self._is_restored = False
         self._is_stored = False
         self._renderings: dict[str, Rendering] = {}
+        self._slow_apps: set[str] = set()
+        """The apps whose files a separate thread renders, because they take long."""
         self._effects = effects
         self._publication_store = effects.publication_store
         self._state_store = effects.state_store
@@ -104,6 +108,7 @@ class Identity:
         """Serve these apps. Other identities serve `other_apps`; the events tell what was recovered."""
         self.apps, self._specs = apps, specs
         self._renderings = {name: rendering for name, rendering in self._renderings.items() if name in apps}
+        self._slow_apps.clear()
         leases = [held.lease for held in self.state.leases.values()]
         leases += [lease for event in events if isinstance(event, ev.LeasesRecovered) for lease in event.leases]
         moved_apps = frozenset(name for lease in leases for name in lease.apps if name in other_apps)
@@ -162,6 +167,10 @@ class Identity:
                 self._store_token(event.token, value)
             case ev.TokenRenewed(), cmd.RenewToken():
                 self._store_token(event.token, self._client.token)
+            case ev.Rendered(), _:
+                rendering = self._slow_renderer.take(event)
+                if event.app in self.apps:
+                    self._renderings[event.app] = rendering
             case ev.CheckFailed(), _ if (app := self.state.apps.get(event.app)) and app.awaits(event.job):
                 with _logging_errors("staged files not removed", app=event.app):
                     self._publication_store.discard(event.app)
@@ -244,15 +253,33 @@ class Identity:
 
         return FallbackRenderer(self._effects, self._redaction_name)
 
-    def _render(self, command: cmd.Render) -> ev.Event:
-        assert isinstance(command.compiled_app, CompiledApp)
+    @cached_property
+    def _slow_renderer(self) -> "SlowRenderer":
+        # Few apps have so much to render.
+        from lessee.agent.slow_renderer import SlowRenderer  # noqa: PLC0415
+
+        return SlowRenderer(self._post)
+
+    def _render(self, command: cmd.Render) -> ev.Event | None:
+        compiled_app, before = command.compiled_app, self._renderings.get(command.app)
+        assert isinstance(compiled_app, CompiledApp)
         inputs = Inputs(command.secrets, command.folders, command.dynamic, self._effects.environ)
         try:
-            rendering = render(command.compiled_app, inputs, self._renderings.get(command.app))
+            if command.app not in self._slow_apps:
+                rendering = render(compiled_app, inputs, before, quick=True)
+                self._renderings[command.app] = rendering
+                return ev.Rendered(command.app, command.job, rendering.generation)
+        except SlowRenderingError:
+            self._slow_apps.add(command.app)
         except LesseeError as exc:
             return ev.RenderFailed(command.app, command.job, str(exc))
-        self._renderings[command.app] = rendering
-        return ev.Rendered(command.app, command.job, rendering.generation)
+        try:
+            for template in compiled_app.templates:
+                template.prepare()  # In this thread, as the loop's own.
+        except LesseeError as exc:
+            return ev.RenderFailed(command.app, command.job, str(exc))
+        self._slow_renderer.start(command, compiled_app, inputs, before)
+        return None
 
     def _reopen(self, command: cmd.RunCheck | cmd.Publish) -> ev.Event | None:
         """If the app's directory was refused: what is in it, once it can be used."""

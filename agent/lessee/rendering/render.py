@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import assert_never
 
 from lessee.config import File
-from lessee.core.errors import DeniedError, FormatError
+from lessee.core.errors import DeniedError, FormatError, TemplateError
 from lessee.core.generation import File as Rendered
 from lessee.core.generation import Generation
 from lessee.core.immutable import ImmutableStruct
@@ -14,11 +14,16 @@ from lessee.core.variables import Readable
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.document import Document
 from lessee.rendering.public_variables import refuse_public
-from lessee.rendering.serialization import content, text
+from lessee.rendering.sandbox.bounds import SlowRenderingError
+from lessee.rendering.serialization import content, text, weight
 from lessee.rendering.templates import CompiledTemplate, Renderer
 
 ENV_FORMAT = "dotenv"
 """The format of `env_template`."""
+MAX_SIZE = 64 * 2**20
+"""Bytes of all files of an app."""
+QUICK_WEIGHT = 10_000
+"""Characters of an app's files together. The slowest parsers take twenty microseconds for each."""
 
 
 class Inputs(ImmutableStruct, frozen=True):
@@ -40,23 +45,48 @@ class Rendering(ImmutableStruct, frozen=True):
     generation: Generation
 
 
-def render(compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None = None) -> Rendering:
+def render(
+    compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None = None, *, quick: bool = False
+) -> Rendering:
     """Render all files from one set of secrets. Files that did not change since `before` are reused.
 
-    Raises TemplateError, whose text never contains a value.
+    Raises TemplateError, whose text never contains a value; or, if `quick`, SlowRenderingError for what may take longer
+    than a tenth of a second.
     """
-    renderer = Renderer(compiled_app.scope, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
+    renderer = _Renderer(compiled_app, inputs, quick=quick)
     unchanged = _unchanged(before, inputs) if before is not None and before.compiled_app is compiled_app else {}
     public = compiled_app.app.public_variables
     files = tuple(
         unchanged.get(file.name) or render_file(file, renderer.render(compiled), public)
         for file, compiled in compiled_app.files
     )
+    if sum(len(file.content) for file in files) > MAX_SIZE:
+        what, todo = f"the app's files have more than {MAX_SIZE // 2**20} MiB", "distribute them over several apps"
+        raise TemplateError(what, where=f"apps.{compiled_app.app.name}.files", todo=todo)
     environ = None
     if compiled_app.env_template is not None:
         variables = Readable(inputs.environ, compiled_app.scope.variables)
         environ = render_environment(renderer.render(compiled_app.env_template), variables, public)
     return Rendering(compiled_app, inputs, Generation(compiled_app.app.name, files, environ))
+
+
+class _Renderer:
+    """Renders the templates of one app; if `quick`, only as long as their files are small together."""
+
+    def __init__(self, compiled_app: CompiledApp, inputs: Inputs, *, quick: bool) -> None:
+        self._quick = quick
+        self._left = QUICK_WEIGHT
+        self._renderer = Renderer(
+            compiled_app.scope, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ, quick=quick
+        )
+
+    def render(self, compiled: CompiledTemplate) -> Document:
+        document = self._renderer.render(compiled)
+        if self._quick:
+            self._left -= weight(document)
+            if self._left < 0:
+                raise SlowRenderingError
+        return document
 
 
 def render_file(file: File, document: Document, public: Collection[str]) -> Rendered:

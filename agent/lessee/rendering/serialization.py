@@ -11,6 +11,7 @@ from lessee.rendering.formats import write
 _WORDS = 100_000
 _VALUES = 10_000
 _BYTES = 2**19
+_NODE = 10
 _WORD = re.compile(r"\w+|[^\w \t]")
 
 
@@ -24,6 +25,16 @@ def text(document: Document, format: str) -> str:  # noqa: A002  # As above.
     if format != "text":
         _check_limits(document)
     return write(document, format)
+
+
+def weight(document: Document) -> int:
+    """About how much work the document is for its format: characters, where a number or structure counts as some."""
+    return len(document.parts) + sum(_weight(part) for part in document.parts)
+
+
+def _weight(part: str | Placeholder) -> int:
+    value = part.value if isinstance(part, Placeholder) else part
+    return len(value) if isinstance(value, str | bytes) else _size(value) + _NODE * _nodes(value)
 
 
 def _check_limits(document: Document) -> None:

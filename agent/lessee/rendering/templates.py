@@ -12,7 +12,7 @@ from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, PathScope,
 from lessee.core.secrets import Secret, SecretValueError, SecretView
 from lessee.rendering.document import Document
 from lessee.rendering.references import FUNCTIONS, in_order, references_in
-from lessee.rendering.sandbox.bounds import PER_STEP
+from lessee.rendering.sandbox.bounds import PER_STEP, SlowRenderingError
 from lessee.rendering.sandbox.environment import Sandbox
 from lessee.rendering.sandbox.fragments import mark_punctuation
 from lessee.rendering.skeletons import Skeleton, marked_calls, marked_text, marks_of, split_paths
@@ -211,7 +211,10 @@ class Renderer:
         folders: Mapping[Folder, Mapping[str, Secret]],
         dynamic: Mapping[DynamicSecret, Secret],
         environ: Mapping[str, str],
+        *,
+        quick: bool = False,
     ) -> None:
+        """`quick`: `render` raises SlowRenderingError if it takes longer than a few hundredths of a second."""
         self._scope = scope
         self._secrets = secrets
         self._folders = folders
@@ -228,7 +231,8 @@ class Renderer:
                 "certificate": self._certificate,
                 "env": self._env,
                 "fail": _fail,
-            }
+            },
+            quick=quick,
         )
 
     def render(self, compiled: CompiledTemplate) -> Document:
@@ -236,6 +240,8 @@ class Renderer:
         self._paths = compiled.parts[0].paths
         try:
             return Document(compiled.name, self._sandbox.run(self._template(compiled)))
+        except SlowRenderingError:
+            raise
         except RecursionError as exc:
             endless = SecretValueError("a macro, block or loop calls itself without end", todo="end the recursion")
             raise _described(endless.with_traceback(exc.__traceback__), compiled) from None

@@ -10,6 +10,9 @@ STEPS = 2_000_000
 """A step takes about a tenth of a microsecond and produces at most PER_STEP bytes. All steps take less than a second,
 or two on a slow core, and 64 MiB. A file with ten thousand values takes half a million steps."""
 
+QUICK_STEPS = 100_000
+"""Steps of all files of an app together that take so little time that nothing needs to go on meanwhile."""
+
 PER_STEP = 32
 
 TEXT = 8 * 2**20
@@ -34,21 +37,30 @@ _CONTAINERS = _SEQUENCES + _MAPPINGS
 _STRINGS = (str, bytes)
 
 
+class SlowRenderingError(Exception):
+    """A rendering that should be quick takes longer. It is no error of a template."""
+
+
 class Budget:
-    """The remaining steps of a template."""
+    """The remaining steps of a template; or of several that must be quick."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_is_quick", "_left")
 
-    def __init__(self) -> None:
-        self._left = STEPS
+    def __init__(self, *, quick: bool = False) -> None:
+        self._is_quick = quick
+        self._left = QUICK_STEPS if quick else STEPS
 
     def reset(self) -> None:
-        self._left = STEPS
+        """Begin the next template."""
+        if not self._is_quick:
+            self._left = STEPS
 
     def spend(self, steps: int) -> None:
-        """Spend steps. Raises SecretValueError if the budget is exhausted."""
+        """Spend steps. Raises SecretValueError if none is left, or SlowRenderingError in a quick budget."""
         self._left -= steps
         if self._left < 0:
+            if self._is_quick:
+                raise SlowRenderingError
             what, todo = (
                 f"the template takes more than {STEPS:,} steps",
                 "loop over less, or split it into several files",

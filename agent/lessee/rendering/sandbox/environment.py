@@ -42,7 +42,7 @@ class Sandbox(SandboxedEnvironment):
     intercepted_binops = frozenset(OPERATORS)
     key = staticmethod(key)
 
-    def __init__(self, functions: Mapping[str, object]) -> None:
+    def __init__(self, functions: Mapping[str, object], *, quick: bool = False) -> None:
         super().__init__(
             undefined=_Undefined,
             finalize=_finalize,
@@ -51,7 +51,7 @@ class Sandbox(SandboxedEnvironment):
             lstrip_blocks=True,
             optimized=False,  # The optimizer would evaluate constants during compilation, without limits.
         )
-        self.budget = Budget()
+        self.budget = Budget(quick=quick)
         self.spend = self.budget.spend
         # Jinja's extension point for native types.
         self.concat = partial(join, budget=self.budget)  # type: ignore[method-assign, assignment]

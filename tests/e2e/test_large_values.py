@@ -1,0 +1,106 @@
+"""A large value, and a template with much work, delay no other app, and take a bounded amount of memory."""
+
+import itertools
+import json
+import threading
+import time
+
+import pytest
+
+from e2e.test_bombs import peak
+from support.programs.sidecar import eventually
+
+LINES = "1234567\n"
+LAYERS = "{% for i in range(900) %}{% for j in range(300) %}x{% endfor %}{% endfor %}"
+"""Nearly as many steps as a template may take."""
+VARIABLES = "{% for i in range(4000) %}K{{ i }}=v\n{% endfor %}"
+"""Much work for the parsers of the format."""
+
+
+@pytest.fixture
+def agent(bao, sidecar, folder, memory):
+    bao.put(f"testing/{folder}/db", x="0")
+    sidecar.template("good.j2", f'{{{{ secret("{folder}/db").x }}}}\n')
+    sidecar.config["apps"]["author"] = {"directory": str(memory / "author"), "files": [{"template": "author.j2"}]}
+    (sidecar.disk / "author.j2").write_text("fine\n")
+    return sidecar
+
+
+class Refreshes:
+    """Changes the good app's secret again and again, and notes how long each change took to arrive."""
+
+    def __init__(self, agent, bao, folder):
+        self._agent, self._bao, self._path = agent, bao, f"testing/{folder}/db"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.longest = 0.0
+
+    def _run(self):
+        for number in itertools.count(1):
+            if self._ended.is_set():
+                return
+            self._bao.put(self._path, x=str(number))
+            began = time.monotonic()
+            self._agent.until_file("good", f"{number}\n")
+            self.longest = max(self.longest, time.monotonic() - began)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()
+
+
+def test_templates_with_much_work_stall_no_other_app(agent, bao, folder):
+    agent.start()
+    files = []
+    for number in range(6):
+        (agent.disk / f"steps{number}.j2").write_text(LAYERS)
+        (agent.disk / f"words{number}.j2").write_text(VARIABLES)
+        files += [
+            {"template": f"steps{number}.j2"},
+            {"template": f"words{number}.j2", "format": "dotenv-vite"},
+        ]
+    agent.config["apps"]["author"]["files"] = files
+    with Refreshes(agent, bao, folder) as refreshes:
+        began = time.monotonic()
+        agent.write_config()
+        eventually((agent.memory / "author/words5").exists, "the files")
+        took = time.monotonic() - began
+    # In the loop's thread, one change would wait for all twelve files.
+    assert refreshes.longest < took / 2
+
+
+def test_a_secret_of_many_mebibytes_is_that_apps_error_alone(agent, bao, folder):
+    bao.put(f"testing/{folder}/large", x="small")
+    (agent.disk / "author.j2").write_text(f'{{{{ secret("{folder}/large").x }}}}\n')
+    agent.start()
+    before = peak(agent.process.pid)
+    with Refreshes(agent, bao, folder):
+        bao.put(f"testing/{folder}/large", x=LINES * (26 * 2**20 // (len(LINES) + 1)))
+        agent.until(lambda status: any("it has more than 8 MiB" in problem for problem in status["problems"]))
+    assert agent.get("/healthz")[0] == 200
+    assert peak(agent.process.pid) - before < 256
+    assert (agent.memory / "author/author").read_text() == "small\n"
+    bao.put(f"testing/{folder}/large", x="small again")
+    eventually(lambda: (agent.memory / "author/author").read_text() == "small again\n", "the smaller one")
+
+
+def test_a_secret_of_some_mebibytes_is_rendered(agent, bao, folder):
+    text = LINES * (6 * 2**20 // len(LINES))
+    bao.put(f"testing/{folder}/large", x=text)
+    (agent.disk / "author.j2").write_text(f'{{{{ secret("{folder}/large").x }}}}')
+    agent.start()
+    assert (agent.memory / "author/author").read_text() == text
+
+
+def test_a_deeply_nested_secret_ends_no_agent(agent, bao, folder):
+    agent.start()
+    (agent.disk / "author.j2").write_text(f'{{{{ secret("{folder}/deep").x | json }}}}\n')
+    agent.write_config()
+    bao.put(f"testing/{folder}/deep", x=json.loads("[" * 280 + "]" * 280))
+    agent.until(lambda status: any("nested more than 100 levels" in problem for problem in status["problems"]))
+    bao.put(f"testing/{folder}/db", x="1")
+    agent.until_file("good", "1\n")
