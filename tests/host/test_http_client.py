@@ -1,6 +1,7 @@
 """One request to a server: bounded in time and size, followed nowhere else, and without a value in its errors."""
 
 import base64
+import os
 import select
 import socket
 import ssl
@@ -13,7 +14,11 @@ import pytest
 from lessee.host.http_client import ErrorKind, HttpError, host_of, request
 from lessee.host.openbao import free_port
 from lessee.host.proxies import proxy_for
+from support.programs.sidecar import eventually
 from support.servers.certificate_authority import Authority
+from support.servers.fault_proxy import Proxy
+from support.servers.hostile_server import ATTACKS
+from support.sockets import connections
 
 LONG = 60.0
 LIMIT = 1000
@@ -235,6 +240,30 @@ def test_a_request_whose_time_is_up_before_it_is_connected_is_never_sent(serve, 
         if thread.name == "lessee-http":
             thread.join(LONG)
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "endless chunks",
+        "endless chunks of one byte",
+        "an endless body until the connection closes",
+        "an announced size of 100 PB",
+        "endless headers",
+        "endless answers of 1xx",
+        "an answer of 1xx every two seconds",
+        "a byte of the head every two seconds",
+        "a byte of the body every two seconds",
+        "no answer",
+    ],
+)
+def test_an_answer_that_never_ends_leaves_no_thread_and_no_connection(name):
+    with Proxy(free_port()) as proxy:
+        proxy.fault = ATTACKS[name][1]
+        failed = failure("GET", proxy.address, timeout=0.5, body_limit=LIMIT)
+        assert failed.kind in {ErrorKind.TIMEOUT, ErrorKind.TOO_LARGE, ErrorKind.NOT_HTTP}
+        eventually(lambda: not any(thread.name == "lessee-http" for thread in threading.enumerate()), "its end")
+        assert connections(os.getpid(), proxy.port) == 0
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------

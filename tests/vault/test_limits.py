@@ -1,5 +1,6 @@
 """What an answer may be: its bytes, its values, its depth, and the time that it takes."""
 
+import json
 import os
 import socket
 import threading
@@ -95,6 +96,22 @@ def test_a_secret_that_is_no_mapping_is_an_error_of_its_path(proxy, transport, d
     proxy.fault = answer(data)
     failure = failed(kv.read, transport, "t", Ref("secret", "a"), 2)
     assert (failure.kind, failure.text) == (Kind.INVALID, "the data of the answer is not a KV secret")
+
+
+@pytest.mark.parametrize("number", [10**300, -1, 1e300, "1", [1]])
+def test_a_version_that_is_no_number_is_an_error_of_its_path(proxy, transport, number):
+    ref = Ref("secret", "a/b")
+    proxy.fault = answer(json.dumps({"data": {}, "metadata": {"version": number}}).encode())
+    assert "no number of a version" in failed(kv.read, transport, "t", ref, 2).text
+    body = {"errors": [], "data": {"metadata": {"version": number}}}
+    proxy.fault = Status(404, body=json.dumps(body).encode())
+    with pytest.raises(RequestFailedError) as caught:
+        kv.read(transport, "t", ref, 2)
+    assert kv.deleted_version(caught.value) is None
+    proxy.fault = answer(json.dumps({"current_version": number}).encode())
+    assert "no number of a version" in failed(kv.read_metadata, transport, "t", ref).text
+    proxy.fault = answer(json.dumps({"keys": ["b"], "key_info": {"b": {"current_version": number}}}).encode())
+    assert failed(kv.list_folder, transport, "t", ref.folder, 2, detailed=True).kind in {Kind.INVALID, Kind.UNAVAILABLE}
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,20 @@ def _data(value):
     return Edit(change)
 
 
+def _version(value):
+    """Change the number of each version of a secret."""
+
+    def change(answer):
+        data = answer.get("data") or {}
+        for metadata in (data, data.get("metadata") or {}, *(data.get("key_info") or {}).values()):
+            metadata |= {key: value for key in ("version", "current_version") if key in metadata}
+
+    return Edit(change)
+
+
 _REDIRECT = {"Location": "/v1/sys/health"}
+
+_VERSIONS = {"10^300": 10**300, "-1": -1, "a list": [1], "1e300": 1e300}
 
 ATTACKS: Mapping[str, tuple[str, object]] = {
     "endless chunks": ("", Attack(_endless_chunks)),
@@ -129,10 +142,15 @@ ATTACKS: Mapping[str, tuple[str, object]] = {
     "redirects": ("", Status(307, _REDIRECT)),
     "Retry-After of a trillion seconds": ("", Status(429, {"Retry-After": "1000000000000"})),
     "a node that is always behind": ("", Status(412)),
+    "a deleted secret without a number": (
+        "secret/data",
+        Status(404, body=b'{"errors":[],"data":{"metadata":{"version":"x","deletion_time":[1]}}}'),
+    ),
     "denials of all requests": ("", Status(403, body=b'{"errors":["permission denied"]}')),
     "denials of all but the login": ("secret/", Status(403, body=b'{"errors":["permission denied"]}')),
     "a secret that is a list": ("secret/data", _data([1, [2]])),
     "a secret that is a number": ("secret/data", _data(1)),
+    **{f"a version of {name}": ("secret/", _version(value)) for name, value in _VERSIONS.items()},
     **{f"a ttl of tokens of {json.dumps(value)}": ("auth/", _ttl(value)) for value in (-1, 0.001, 1, "1h", [], 1e12)},
     **{f"a ttl of leases of {json.dumps(value)}": ("pki/", _lease(value)) for value in (-1, 0, 0.001, 1, "1h", 1e12)},
 }

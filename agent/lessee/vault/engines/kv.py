@@ -14,6 +14,8 @@ from lessee.vault.transport import RequestFailedError, Transport
 
 MAX_NAMES = 20_000
 """Secrets in a folder: each is a request of its own."""
+_MAX_NUMBER = 2**63 - 1
+"""Go's int64, as the server has it."""
 
 
 def detect_version(transport: Transport, token: str, mount: str) -> int:
@@ -70,7 +72,10 @@ def _bounded(secret: Secret) -> Secret:
 def deleted_version(failed: RequestFailedError) -> VersionMetadata | None:
     """The metadata of the deleted version, if a 404 reports one."""
     metadata = failed.data.get("metadata")
-    return _parse_version(metadata) if isinstance(metadata, dict) else None
+    try:
+        return _parse_version(metadata) if isinstance(metadata, dict) else None
+    except RequestFailedError:
+        return None
 
 
 def read_metadata(transport: Transport, token: str, ref: Ref) -> VersionMetadata:
@@ -128,17 +133,26 @@ class _ListedData(msgspec.Struct):
 
 
 def _newest(metadata: _Metadata) -> VersionMetadata:
-    number = metadata.current_version or 0
+    number = _number(metadata.current_version)
     newest = (metadata.versions or {}).get(str(number)) or _Version()
     return VersionMetadata(number, newest.created_time, "destroyed" if newest.destroyed else newest.deletion_time or "")
 
 
 def _latest_version(metadata: Mapping[str, Any]) -> VersionMetadata:
-    number = metadata.get("current_version") or 0
+    number = _number(metadata.get("current_version"))
     newest = (metadata.get("versions") or {}).get(str(number)) or {}
     return _parse_version({**newest, "version": number})
 
 
 def _parse_version(metadata: Mapping[str, Any]) -> VersionMetadata:
-    deleted = "destroyed" if metadata.get("destroyed") else metadata.get("deletion_time") or ""
-    return VersionMetadata(int(metadata.get("version") or 0), str(metadata.get("created_time") or ""), deleted)
+    deleted = "destroyed" if metadata.get("destroyed") else str(metadata.get("deletion_time") or "")
+    return VersionMetadata(_number(metadata.get("version")), str(metadata.get("created_time") or ""), deleted)
+
+
+def _number(version: object) -> int:
+    """The number of a version. Raises RequestFailedError."""
+    if version is None:
+        return 0
+    if not isinstance(version, int) or not 0 <= version <= _MAX_NUMBER:
+        raise RequestFailedError(Failure(Kind.INVALID, "the metadata of the answer has no number of a version"))
+    return version
