@@ -37,7 +37,7 @@ _core: tuple[int, int] | None = None
 
 
 def enter() -> None:
-    """Hide this process and return in a fork of it; the first process never returns, and exits as the fork does.
+    """Hide this process, and return in its fork; the first process never returns, and exits as the fork does.
 
     Without prctl(2) it returns in this process: `hardening.harden` says what is wrong. Raises SystemExit where the
     kernel allows no second process, or where another process traces this one.
@@ -61,7 +61,7 @@ def enter() -> None:
 
 
 def prctl(option: int, value: int) -> int:
-    """Call the function of prctl(2), and return its result."""
+    """Ask the kernel by prctl(2). Returns its result."""
     return int(_ctypes.call_function(_ctypes.dlsym(_libc(), "prctl"), (option, value, 0, 0, 0)))
 
 

@@ -29,7 +29,7 @@ def monitor(address, tmp_path, memory):
 
 def peak(monitor):
     """The most memory that it has used (RSS), in MiB."""
-    text = Path(f"/proc/{monitor.process.pid}/status").read_text()
+    text = Path(f"/proc/{monitor.pid}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmHWM:"))
 
 

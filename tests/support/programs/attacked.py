@@ -94,7 +94,7 @@ class Attacked:
     @property
     def descriptors(self):
         """The number of sockets to its server."""
-        ours = {str(path.readlink()) for path in Path(f"/proc/{self.sidecar.process.pid}/fd").iterdir()}
+        ours = {str(path.readlink()) for path in Path(f"/proc/{self.sidecar.pid}/fd").iterdir()}
         hexadecimal = f":{self.proxy.port:04X}"
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return sum(f"socket:[{row[9]}]" in ours for row in rows if row[2].endswith(hexadecimal))
@@ -106,5 +106,5 @@ class Attacked:
         return time.monotonic() - began, code
 
     def _field(self, name):
-        text = Path(f"/proc/{self.sidecar.process.pid}/status").read_text()
+        text = Path(f"/proc/{self.sidecar.pid}/status").read_text()
         return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name}:"))
