@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lessee.core import redaction
+from lessee.core.decoding import decoded_parts
 from lessee.core.redaction import LONGEST_ENCODED, MASK, MOST_LINES, SHORTEST, Redactor
 
 SECRET = "p?ss w/rd+ü\"'\\>~"
@@ -68,6 +69,34 @@ def test_a_value_is_hidden_wherever_it_is_in_what_base64_encodes(secret, encode)
             head, tail = left.split(MASK)
             assert len(head) * 6 < len(before.encode()) * 8 + 8
             assert len(tail.rstrip("=")) * 6 < len(after.encode()) * 8 + 8 + 4
+
+
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=SHORTEST)
+
+
+@given(PRINTABLE, st.binary(max_size=5), st.binary(max_size=5), st.sampled_from(["base64", "base64url", "hex", "URL"]))
+def test_no_value_gets_through_among_other_bytes_that_were_encoded_with_it(secret, before, after, kind):
+    whole = before + secret.encode() + after
+    encoded = {
+        "base64": base64.b64encode(whole).decode(),
+        "base64url": base64.urlsafe_b64encode(whole).decode(),
+        "hex": whole.hex(),
+        "URL": quote(whole, safe=""),
+    }[kind]
+    cleaned = redactor(secret).clean(f'{{"line": "{encoded}"}}')
+    assert MASK in cleaned
+    assert cleaned.startswith('{"line": "')
+    assert cleaned.endswith('"}')
+
+
+@given(st.text(st.sampled_from("%4a0+: xyzZ/=-_\u00fc"), max_size=300))
+def test_a_text_s_decoded_parts_are_in_proportion_to_its_length(text):
+    parts = list(decoded_parts(text))
+    assert sum(len(part.text) for part in parts) <= 14 * len(text) + 64
+    for part in parts:
+        start, end = part.place(0, len(part.text))
+        assert 0 <= start <= end
+        assert end - start <= len(text) + 8
 
 
 def test_a_part_of_hex_that_begins_in_the_middle_of_a_byte_is_hidden():

@@ -205,7 +205,7 @@ def _lowered(text: str) -> str:
 
 
 def _lowered_char(char: str) -> str:
-    lowered = char.lower()
+    lowered = char.upper().lower()  # Two small letters may have the same capital: the micro sign and mu.
     return lowered if len(lowered) == 1 else char
 
 
