@@ -170,6 +170,10 @@ def test_short_values_are_not_hidden():
     assert redactor("abcde", 12345).clean("abcde 12345") == f"{MASK} {MASK}"
 
 
+def test_a_short_text_has_no_form():
+    assert list(redaction.forms("x" * (SHORTEST - 1))) == []
+
+
 def test_values_are_found_in_structures():
     made = redactor({"key-name": ["first-value", {"x": ("other-value", 123456, 1.5e-07)}]}, object())
     assert made.clean("key-name first-value other-value 123456 1.5e-07") == f"key-name {MASK} {MASK} {MASK} {MASK}"

@@ -158,6 +158,27 @@ def test_a_link_out_of_the_templates_folder_is_not_followed(agent, kind, tmp_pat
     agent.config["apps"]["author"]["files"] = [{"template": "author.j2"}]
 
 
+@pytest.mark.parametrize("kind", ["include", "link", "hard link"])
+def test_no_template_reads_a_credential_that_is_in_the_same_folder(agent, kind):
+    """Without template_dir, the folder is that of lessee.yaml, where operators store a token_file too."""
+    token = agent.disk / "token"
+    token.write_text(ROOT_TOKEN)
+    agent.config["vault"]["auth"] = {"method": "token", "token_file": str(token)}
+    match kind:
+        case "include":
+            write(agent, '{% include "token" %}')
+        case "link":
+            (agent.disk / "author.j2").symlink_to("token")
+        case "hard link":
+            (agent.disk / "author.j2").hardlink_to(token)
+    agent.write_config()
+    for command in (["check"], ["render", "--output", "out"]):
+        done = agent.command(*command)
+        assert done.returncode == 65
+        assert "the template is a file with a credential of the agent" in done.stderr
+        assert ROOT_TOKEN not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder", "huge"])
 def test_a_file_that_is_no_template_stalls_no_app(agent, bao, folder, kind):
     write(agent, "fine\n")

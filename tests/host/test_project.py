@@ -3,7 +3,7 @@
 import pytest
 
 from lessee.core.errors import TemplateError
-from lessee.host.project import stamp, template_of
+from lessee.host.project import load, stamp, template_of
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,41 @@ def test_a_template_that_cannot_be_read_is_an_error_that_says_why(tmp_path, name
 def test_a_file_that_does_not_exist_has_no_stamp(tmp_path):
     assert stamp(str(tmp_path / "missing")) is None
     assert stamp("nul\0") is None
+
+
+CONFIG = """
+environment: testing
+vault:
+  client_cert_file: cert.pem
+  client_key_file: key.pem
+  auth: {method: approle, role_id: r, secret_id_file: secret_id}
+status: {listen: 127.0.0.1:1, token_file: status-token}
+audit_trail: {directory: /var/lib/lessee/trail, key_file: FOLDER/trail-key}
+apps:
+  web:
+    directory: /run/secrets/web
+    files: [{template: a.j2}]
+    notify: {http: {url: "http://127.0.0.1:1", header_files: {Authorization: header}}}
+    fallback: {last_known_good: /var/lib/lessee/web}
+  own:
+    directory: /run/secrets/own
+    files: [{template: a.j2}]
+    vault: {auth: {method: userpass, username: u, password_file: password}}
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["secret_id", "key.pem", "status-token", "trail-key", "header", "password", "host.key", "link"]
+)
+def test_no_template_is_a_file_with_a_credential_of_the_agent(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lessee.yaml").write_text(CONFIG.replace("FOLDER", str(tmp_path)))
+    (tmp_path / "link").symlink_to("secret_id")
+    for file in ("secret_id", "key.pem", "status-token", "trail-key", "header", "password", "host.key"):
+        (tmp_path / file).write_text(f"canary of {file}")
+    environ = {"LESSEE_HOST_KEY_FILE": str(tmp_path / "host.key")}
+    (tmp_path / "a.j2").write_text("fine")
+    assert load(tmp_path / "lessee.yaml", environ).compiled_apps
+    (tmp_path / "a.j2").write_text(f'{{% include "{name}" %}}')
+    with pytest.raises(TemplateError, match="the template is a file with a credential of the agent"):
+        load(tmp_path / "lessee.yaml", environ)

@@ -241,3 +241,26 @@ def test_an_app_with_a_wrong_template_can_be_left_out():
     with pytest.raises(TemplateError) as caught:
         compile_apps(parsed, Compiler(load, path_scope_of(parsed)))
     assert str(caught.value) == str(refused["web"])
+
+
+@pytest.mark.parametrize(
+    ("auth", "names"),
+    [
+        ("{method: token}", set()),
+        ("{method: jwt, jwt_variable: CI_JWT, role: a}", {"CI_JWT"}),
+        (
+            "{method: jwt, jwt_from: github, role: a}",
+            {"ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"},
+        ),
+    ],
+)
+def test_no_template_may_read_the_variables_of_a_login_or_of_another_apps_fallback(auth, names):
+    other = (
+        "  other:\n    directory: /run/secrets/other\n    env_template: b.j2\n"
+        f"    vault: {{auth: {auth}}}\n    fallback: {{env: [DB_PASSWORD]}}\n"
+    )
+    scope = path_scope_of(config("{template: a.j2}", other)).variables
+    assert (scope.credentials, scope.fallbacks) == (names, {"DB_PASSWORD"})
+    for name in (*names, "DB_PASSWORD"):
+        with pytest.raises(TemplateError, match=rf"^a.j2:1: templates cannot read the variable '{name}'"):
+            compiled_apps(config("{template: a.j2}", other), a=f'{{{{ env("{name}") }}}}', b="")

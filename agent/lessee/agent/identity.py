@@ -214,7 +214,7 @@ class Identity:
             case cmd.Render():
                 return self._render(command)
             case cmd.RenderFallback():
-                return self._fallback_renderer.render(self.apps[command.app], command)
+                return self._render_fallback(command)
             case cmd.SaveSnapshot():
                 return self._fallback_renderer.save_snapshot(self.apps[command.app], command)
             case cmd.RunCheck():
@@ -274,11 +274,24 @@ class Identity:
         except LesseeError as exc:
             return ev.RenderFailed(command.app, command.job, str(exc))
         try:
-            for template in compiled_app.templates:
-                template.prepare()  # In this thread, as the loop's own.
+            _prepare_templates(compiled_app)
         except LesseeError as exc:
             return ev.RenderFailed(command.app, command.job, str(exc))
-        self._slow_renderer.start(command, compiled_app, inputs, before)
+        self._slow_renderer.render(command, compiled_app, inputs, before)
+        return None
+
+    def _render_fallback(self, command: cmd.RenderFallback) -> ev.Event | None:
+        app, renderer = self.apps[command.app], self._fallback_renderer
+
+        def failed(reason: str) -> ev.Event:
+            return ev.FallbackFailed(command.app, command.job, reason)
+
+        assert isinstance(command.compiled_app, CompiledApp)
+        try:
+            _prepare_templates(command.compiled_app)
+        except LesseeError as exc:
+            return failed(str(exc))
+        self._slow_renderer.start(lambda: renderer.render(app, command), failed)
         return None
 
     def _reopen(self, command: cmd.RunCheck | cmd.Publish) -> ev.Event | None:
@@ -356,6 +369,12 @@ class Identity:
                     self._state_store.forget_token(self.key, command.id)
                 case _:
                     assert_never(command)
+
+
+def _prepare_templates(compiled_app: CompiledApp) -> None:
+    """Generate the code of all templates in this thread, as the loop does it between events. Raises TemplateError."""
+    for template in compiled_app.templates:
+        template.prepare()
 
 
 def key_of(vault: Vault) -> str:

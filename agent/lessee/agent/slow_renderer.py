@@ -16,6 +16,7 @@ THREADS = 2
 _SWITCH_INTERVAL = 0.0005
 """Seconds after which Python lets another thread run meanwhile. By default it is ten times as long, and the loop would
 wait for that after each of its system calls."""
+_USUAL_INTERVAL = sys.getswitchinterval()
 
 
 class SlowRenderer:
@@ -27,12 +28,18 @@ class SlowRenderer:
         self._waiting: deque[Callable[[], ev.Event]] = deque()
         self._threads = 0
         self._finished: dict[int, Rendering] = {}
-        self._usual_interval = sys.getswitchinterval()
 
-    def start(self, command: cmd.Render, compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None) -> None:
-        """Render all files of an app."""
+    def render(self, command: cmd.Render, compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None) -> None:
+        """Render all files of an app, whose templates are prepared."""
+        self.start(
+            lambda: self._render(command, compiled_app, inputs, before),
+            lambda reason: ev.RenderFailed(command.app, command.job, reason),
+        )
+
+    def start(self, task: Callable[[], ev.Event], failed: Callable[[str], ev.Event]) -> None:
+        """Run the task, which returns its event; `failed` returns the event for an error with this reason."""
         with self._lock:
-            self._waiting.append(lambda: self._render(command, compiled_app, inputs, before))
+            self._waiting.append(lambda: _ended(task, failed))
             if self._threads < THREADS:
                 self._threads += 1
                 sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -48,7 +55,7 @@ class SlowRenderer:
                 if not self._waiting:
                     self._threads -= 1
                     if not self._threads:
-                        sys.setswitchinterval(self._usual_interval)
+                        sys.setswitchinterval(_USUAL_INTERVAL)
                     return
                 task = self._waiting.popleft()
             self._post(task())
@@ -56,12 +63,15 @@ class SlowRenderer:
     def _render(
         self, command: cmd.Render, compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None
     ) -> ev.Event:
-        try:
-            rendering = render(compiled_app, inputs, before)
-        except LesseeError as exc:
-            return ev.RenderFailed(command.app, command.job, str(exc))
-        except Exception as exc:  # noqa: BLE001  # Without an event the app would wait forever.
-            what = f"internal error: {type(exc).__name__}; please report it"
-            return ev.RenderFailed(command.app, command.job, what)
+        rendering = render(compiled_app, inputs, before)
         self._finished[command.job] = rendering
         return ev.Rendered(command.app, command.job, rendering.generation)
+
+
+def _ended(task: Callable[[], ev.Event], failed: Callable[[str], ev.Event]) -> ev.Event:
+    try:
+        return task()
+    except LesseeError as exc:
+        return failed(str(exc))
+    except Exception as exc:  # noqa: BLE001  # Without an event the app would wait forever.
+        return failed(f"internal error: {type(exc).__name__}; please report it")

@@ -1,13 +1,22 @@
 """Reads lessee.yaml and its templates, and compiles them."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from lessee.config import App, Child, Config, Notify, SecretsFallback, VariablesFallback
+from lessee.config import (
+    App,
+    Child,
+    Config,
+    HttpTarget,
+    LastKnownGoodFallback,
+    Notify,
+    SecretsFallback,
+    VariablesFallback,
+)
 from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct, replace
@@ -35,7 +44,7 @@ class Project(ImmutableStruct, frozen=True):
     """Those of them whose settings are valid, but not their templates."""
 
 
-Stamp = tuple[int, ...] | None
+Stamp = tuple[int, int, int, int] | None
 """A value that changes together with the file; None if it does not exist."""
 
 
@@ -47,7 +56,7 @@ def stamp(path: str) -> Stamp:
         return None
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -128,10 +137,11 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
     if respawns:
         config = _with(config, {name: with_restarted_child(app) for name, app in config.apps.items()})
     folder = path.parent / config.template_dir if config.template_dir else path.parent
+    credentials = file_ids(credential_files(config, environ))
 
     def template(name: str) -> str:
         stamps[os.path.join(folder, name)] = None  # noqa: PTH118  # A Path takes as long as the file itself.
-        return template_of(folder, name, stamps)
+        return template_of(folder, name, stamps, credentials)
 
     broken: dict[str, TemplateListError] | None = {} if refuses_apps else None
     compiler = Compiler(template, path_scope_of(config))
@@ -212,8 +222,40 @@ def text_of(path: Path) -> str:
         raise ConfigError([LesseeError("not a valid file name", where=repr(str(path)))]) from None
 
 
-def template_of(folder: Path, name: str, stamps: dict[str, Stamp] | None = None) -> str:
-    """The text of a template in the template directory; its stamp is added to `stamps`. Raises TemplateError."""
+def credential_files(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+    """The files of this configuration that hold credentials of the agent: its directory may contain them too."""
+    for vault in [config.vault, *(app.vault for app in config.apps.values() if app.vault is not config.vault)]:
+        files = [getattr(vault.auth, field) for field in vault.auth.__struct_fields__ if field.endswith("_file")]
+        yield from (file for file in (*files, vault.client_key_file) if file is not None)
+    for app in config.apps.values():
+        if app.notify is not None and isinstance(app.notify.target, HttpTarget):
+            yield from app.notify.target.header_files.values()
+    if config.status.listen is not None and config.status.listen.token_file is not None:
+        yield config.status.listen.token_file
+    if config.audit_trail is not None:
+        yield config.audit_trail.key_file
+    if any(isinstance(app.fallback, LastKnownGoodFallback) for app in config.apps.values()):
+        # Few apps have one.
+        from lessee.host.encrypted_file import key_file  # noqa: PLC0415
+
+        yield str(key_file(environ))
+
+
+def file_ids(paths: Iterable[str]) -> frozenset[tuple[int, int]]:
+    """What identifies these files under any name and through any link, as far as they exist."""
+    return frozenset(found[:2] for path in paths if (found := stamp(path)) is not None)
+
+
+def template_of(
+    folder: Path,
+    name: str,
+    stamps: dict[str, Stamp] | None = None,
+    credentials: Collection[tuple[int, int]] = (),
+) -> str:
+    """The text of a template in the template directory; its stamp is added to `stamps`. Raises TemplateError.
+
+    `credentials`: the ids of files that no template may read.
+    """
     path = os.path.join(folder, name)  # noqa: PTH118  # A Path takes as long as the file itself.
     if name.startswith("/") or ".." in name.split("/"):
         raise TemplateError(
@@ -225,13 +267,16 @@ def template_of(folder: Path, name: str, stamps: dict[str, Stamp] | None = None)
     try:
         file = open_beneath(os.fspath(folder), name)
         try:
+            status = os.fstat(file)
             if stamps is not None:
-                stamps[path] = _stamp(os.fstat(file))
+                stamps[path] = _stamp(status)
+            if (status.st_dev, status.st_ino) in credentials:
+                raise NoTemplateError("a file with a credential of the agent")
             return _text(content_of(file))
         finally:
             os.close(file)
     except NoTemplateError as exc:
-        todo = "replace it by a file of text"
+        todo = "name a file of text that is only a template"
         what = f"the template is {exc.what}"
         raise TemplateError(what, where=str(folder / name), todo=todo, rule=_UNREADABLE) from None
     except OutsideError:

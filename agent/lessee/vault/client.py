@@ -13,6 +13,7 @@ from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from lessee.vault.auth.login import AuthMethod, Clock, Grant, look_up, renew
 from lessee.vault.engines import kv, leases
+from lessee.vault.large_secrets import LargeSecrets
 from lessee.vault.transport import RequestFailedError, Transport
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Client:
         self._saved: Grant | None = None
         self._rejection: tuple[bytes, Failure] | None = None
         self._grants: dict[int, Grant] = {}
+        self._large_secrets = LargeSecrets()
         self._listings: dict[tuple[Folder, bool], kv.Listing] = {}
         """The last listing of each folder, with metadata or without."""
         self._session_pool = _WorkerPool("session", 1, self._run)
@@ -183,6 +185,7 @@ class Client:
                 return ev.MetadataRead(request_id, kv.read_metadata(transport, token, command.ref))
             case cmd.ReadSecret():
                 secret = kv.read(transport, token, command.ref, command.version)
+                self._large_secrets.hold(command.ref, secret)
                 # In this thread, because a large value takes a while.
                 self._learn(str(command.ref), secret.data.values())
                 return ev.SecretRead(request_id, secret)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from lessee.core.errors import ConfigError, UsageError
 from lessee.core.immutable import replace
-from lessee.host.project import find, template_of, text_of
+from lessee.host.project import credential_files, file_ids, find, read, template_of, text_of
 from lessee.ops.lint.command.app_summary import print_app
 from lessee.ops.lint.policy.findings import Finding, exit_code, of_configuration, sorted_findings
 from lessee.ops.lint.policy.project import CheckResult, check_project
@@ -63,7 +63,17 @@ def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
         text = text_of(path)
     except ConfigError as exc:
         return CheckResult(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
-    return check_project(PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name))
+    credentials = _credentials(Path(path), environ)
+    return check_project(
+        PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name, None, credentials)
+    )
+
+
+def _credentials(path: Path, environ: Mapping[str, str]) -> frozenset[tuple[int, int]]:
+    try:
+        return file_ids(credential_files(read(path, environ), environ))
+    except ConfigError:
+        return frozenset()  # The check reports its errors.
 
 
 def _public_secrets(checked: CheckResult) -> Iterable[Finding]:
