@@ -60,7 +60,8 @@ def results(tmp_path_factory, module_memory):
             usual, _ = idle.stop()
             for name, result in found.items():
                 seconds, result.code = attacked[name].stop()
-                result.late = seconds - usual
+                # The machine may be busy: what a stop takes without an attack says how much.
+                result.late = seconds - 5 * usual
             yield found
         finally:
             for one in attacked.values():

@@ -189,8 +189,8 @@ def test_some_interim_responses_are_skipped_and_not_any_number():
 
 def test_the_lines_between_chunks_may_not_take_more_than_the_body():
     head, end = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"
-    assert len(read(head + b"1\r\nx\r\n" * 100_000 + end)[1]) == 100_000
-    for chunk in (b"1;" + b"x" * 100 + b"\r\nx\r\n", b"000001\r\nx\r\n"):
+    assert len(read(head + b"8\r\n12345678\r\n" * 100_000 + end)[1]) == 800_000
+    for chunk in (b"1\r\nx\r\n", b"1;" + b"x" * 100 + b"\r\nx\r\n", b"000001\r\nx\r\n"):
         with pytest.raises(InvalidResponseError):
             read(head + chunk * 100_000 + end)
 

@@ -36,7 +36,7 @@ MAX_SLEEP = 5.0
 APPS_STOP_TIMEOUT = 2.0
 """Seconds at the end in which the apps may stop as well, because a whole stack is often stopped together."""
 _POLL_INTERVAL = 0.1
-OUTAGE_TIMEOUT = 0.5
+OUTAGE_TIMEOUT = 0.3
 """Seconds at the end after which the agent revokes nothing more in a Vault that serves no request."""
 DEREGISTER_TIMEOUT = 1.0
 """Seconds at the end in which the agent deletes its reports, so that the rotator does not wait for its apps."""

@@ -12,6 +12,8 @@ MAX_HEAD_SIZE = 1 << 16
 """Bytes of the status line and all headers together, and of one line of a chunked body."""
 MAX_INTERIM_RESPONSES = 16
 """Responses with a status of 1xx before the final one; Vault sends none."""
+_CHUNK_MARKS = 4
+"""Bytes of the line ends around a chunk."""
 _PIECE_SIZE = 1 << 16
 """Bytes that are read at most at a time, so that an announced length alone takes no memory."""
 LARGE = 1 << 20
@@ -142,7 +144,7 @@ class Response:
             raise InvalidResponseError
         line = _read_line(self._stream, MAX_HEAD_SIZE)
         found = _CHUNK_SIZE.fullmatch(line)
-        self._spare -= len(line)
+        self._spare -= len(line) + _CHUNK_MARKS
         if found is None or self._spare < 0:
             raise InvalidResponseError
         self._left = int(found[1], 16)

@@ -108,7 +108,7 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
         replaced_tokens=replaced,
     )
     if not event.reused:
-        session = _note_login(tx, session)
+        session = _note_login(tx, session, token)
     # A token from a file may be near its end each time it is read: the agent reads it once per LOOKUP_INTERVAL.
     earliest = tx.now + (0.0 if token.ours else LOOKUP_INTERVAL)
     tx.session = _schedule(tx, session, token, earliest=earliest)
@@ -239,9 +239,10 @@ def _schedule(tx: Transaction, session: Session, token: Token, *, earliest: floa
     return replace(session, token=token, renew_at=renew_at, login_at=login_at)
 
 
-def _note_login(tx: Transaction, session: Session) -> Session:
-    """Count logins that follow each other quickly, and postpone the next one."""
-    is_quick = tx.now - max(session.last_login_at, session.next_login_at) < QUICK_LOGIN
+def _note_login(tx: Transaction, session: Session, token: Token) -> Session:
+    """Count logins that follow each other quickly, or have to, and postpone the next one."""
+    since = tx.now - max(session.last_login_at, session.next_login_at)
+    is_quick = since < QUICK_LOGIN or is_short(token.ttl)
     quick = session.quick_logins + 1 if is_quick else 0
     next_login_at = tx.now + replacement_delay(tx, quick)
     return replace(session, last_login_at=tx.now, quick_logins=quick, next_login_at=next_login_at)
