@@ -288,9 +288,8 @@ def pids(pid: int) -> list[int]:
     found = [pid]
     with suppress(OSError):  # It has ended.
         own = Path(f"/proc/{pid}/cmdline").read_bytes()
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if Path(f"/proc/{child}/cmdline").read_bytes() == own:
-                found.append(int(child))
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        found += [int(child) for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == own]
     return found
 
 

@@ -83,6 +83,9 @@ class Agent:
         self._last_iteration_at = boot_time()
         self._config_reloader = ConfigReloader()
         self._event_listener: EventListener | None = None
+        self._outgrows: Callable[[Project], str] = lambda _project: ""
+        self.restart_requested = False
+        """Whether the loop has ended because a new configuration needs what this process may no longer do."""
         compiled_apps = project.compiled_apps.values()
         self._unprepared = (template for compiled_app in compiled_apps for template in compiled_app.templates)
         if effects.supervisor is not None:
@@ -156,6 +159,10 @@ class Agent:
     def watch_with(self, watcher: Watcher) -> None:
         """Reload the configuration when one of its files changes."""
         self._config_reloader.watch_with(watcher, self._project.stamps)
+
+    def restart_where(self, outgrows: Callable[[Project], str]) -> None:
+        """End the loop instead of a reload where `outgrows` returns the reason why a project needs a new process."""
+        self._outgrows = outgrows
 
     def set_event_listener(self, listener: "EventListener") -> None:
         """Include this listener in the status."""
@@ -262,6 +269,11 @@ class Agent:
 
     def _apply_edits(self) -> Stamps:
         project = self._load()
+        if reason := self._outgrows(project):
+            log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
+            self.restart_requested = True
+            self.stop()
+            return project.stamps
         self._identities.configure(project)
         _log_settings_that_need_a_restart(self._project, project)
         self._project = project

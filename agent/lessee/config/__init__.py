@@ -272,6 +272,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """What the agent does with leases and tokens when it stops; `revoke-if-unused`: if the apps have ended too."""
     restart: Restart | None
     """None: `lessee exec` ends when its child ends."""
+    child_user: tuple[int, int | None] | None
+    """The uid and gid of the child of `lessee exec`; None: the agent's own."""
     template_dir: str | None
     allow_disk: bool
     """Whether `state_dir` may be outside tmpfs and ramfs."""

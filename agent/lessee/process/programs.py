@@ -43,7 +43,7 @@ def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}
 
     It leads a session of its own, which is killed as a whole. If it ends in time, the processes that it started may go
     on: they are neither awaited nor killed, even if they hold the output open. Its environment is the agent's, without
-    the variables of the agent itself, and with `extra`.
+    the variables of the agent itself, and with `extra`. It has no capabilities, and gains none.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -54,6 +54,7 @@ def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}
             stderr=subprocess.STDOUT,
             env=inherited_environ(os.environ) | dict(extra),
             start_new_session=True,
+            unprivileged=True,
         )
     except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or "an argument holds a NUL"

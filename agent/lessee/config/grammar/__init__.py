@@ -92,6 +92,13 @@ class Exec(Block, frozen=True, kw_only=True):
     restart: Annotated[
         Restart | None, describe("Restarts a child that fails. Default: lessee ends when its child ends.")
     ] = None
+    user: Annotated[
+        scalars.Owner | None,
+        describe(
+            'The user of the child in numbers, "uid:gid" or "uid", so that it cannot read the agent\'s credentials and '
+            "token. The agent needs CAP_SETUID, CAP_SETGID and CAP_KILL. Default: the agent's own user."
+        ),
+    ] = None
 
 
 class EventsBlock(Block, frozen=True, kw_only=True):

@@ -219,3 +219,28 @@ def test_lessee_s_templates_have_no_findings(template):
     public = ", ".join(re.findall(r"(?m)^((?:VITE|NEXT_PUBLIC)_\w+)=", text))
     more = f"    public_variables: [{public}]\n"
     assert not check(HEAD + app(files=f"{{template: {name}}}", more=more), **{name: text}).findings
+
+
+CHILD = "    env_template: e.j2\n"
+BY_FILE = "vault: {auth: {method: approle, role_id: r, secret_id_file: /etc/lessee/secret_id%s}}\n"
+
+
+@pytest.mark.parametrize(
+    ("top", "more", "is_found"),
+    [
+        (BY_FILE % "", CHILD, True),
+        (BY_FILE % "", "    notify: {child: true, action: restart}\n", True),
+        (BY_FILE % "", "    notify: {command: [reload]}\n", False),
+        (BY_FILE % "" + 'exec: {user: "1000:1000"}\n', CHILD, False),
+        (BY_FILE % ", wrapped: true", CHILD, False),
+        (BY_FILE % ", remove_secret_id_file_after_reading: true", CHILD, False),
+        ("vault: {auth: {method: jwt, jwt_file: /var/run/jwt, role: r}}\n", CHILD, True),
+        ("vault: {auth: {method: token}}\n", CHILD, False),
+    ],
+)
+def test_what_a_child_of_the_agents_user_can_read_is_named(top, more, is_found):
+    checked = check(top + HEAD + app(more=more), **{"app.env.j2": "A=1", "e.j2": "B=1"})
+    rules = [(item.rule, item.level) for item in checked.findings]
+    assert rules == [("child-reads-credentials", "warning")] * is_found
+    for item in checked.findings:
+        assert "_file: /" in item.message
