@@ -164,3 +164,14 @@ def test_a_program_of_the_agent_may_write_anywhere_and_the_status_says_so(agent,
     reason = "apps.web.check starts a program, which would inherit it"
     assert agent.status()["sandbox"]["landlock"] == reason
     assert (tmp_path / "touched").exists()
+
+
+def test_check_and_status_print_what_is_in_force(agent):
+    agent.web["notify"] = {"process": {"name": "no-such-program"}}
+    agent.write_config()
+    line = "sandbox  CAP_KILL  seccomp on  landlock on\n"
+    checked = agent.command("check", "--sandbox")
+    assert (checked.returncode, checked.stdout) == (0, line)
+    agent.start(wait=False)
+    agent.until_file("a.txt", "canary")
+    assert line in agent.command("status", "--socket", str(agent.socket)).stdout

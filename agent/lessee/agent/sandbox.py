@@ -1,8 +1,9 @@
 """Confines an agent to what its configuration needs, once it is loaded and before the first thread starts."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,9 +15,9 @@ from lessee.config import (
     ContainerTarget,
     LastKnownGoodFallback,
     NameTarget,
-    OnExpiry,
     PidFileTarget,
 )
+from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.vault import AppRole
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct
@@ -65,6 +66,14 @@ class Sandbox(ImmutableStruct, frozen=True):
         allowed = [str(path) for path in self.writable]
         outside = (path for path in written(project.config) if not _is_beneath(str(path), allowed))
         return next((f"it writes to {path}" for path in outside), "")
+
+
+def describe(status: Mapping[str, Any]) -> str:
+    """A line about what `as_status` has returned, for a person."""
+    names = ", ".join(f"CAP_{name}" for name in status["capabilities"]) or "no capabilities"
+    privileges = "" if status["no_new_privileges"] else ", may gain privileges"
+    parts = (f"{part} {'on' if status[part] == 'on' else f'off ({status[part]})'}" for part in ("seccomp", "landlock"))
+    return "  ".join(("sandbox", f"{names}{privileges}", *parts))
 
 
 def confine(project: Project) -> Sandbox:

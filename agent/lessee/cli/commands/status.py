@@ -74,6 +74,10 @@ def _print(status: Mapping[str, Any]) -> None:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["pending"]:
             print("  notification pending")
+    if sandbox := status.get("sandbox"):
+        from lessee.agent.sandbox import describe
+
+        print(describe(sandbox))
     for problem in status["problems"]:
         print(f"! {problem}")
 

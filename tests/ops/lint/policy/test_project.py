@@ -205,12 +205,17 @@ def test_a_valid_configuration_gives_input_for_further_checks():
     ]
 
 
+# Their app and their agent have one uid, as compose/README.md says; the app reads the identity of its container.
+ONE_USER = {"exec", "swarm"}
+
+
 @pytest.mark.parametrize("config", sorted(ROOT.glob("compose/*/lessee/lessee.yaml")), ids=lambda path: path.parts[-3])
 def test_the_examples_have_no_findings(config):
     checked = check_project(
         PurePosixPath(config), config.read_text(), {}, lambda folder, name: (Path(folder) / name).read_text()
     )
-    assert not checked.findings
+    expected = ["child-reads-credentials"] if config.parts[-3] in ONE_USER else []
+    assert [finding.rule for finding in checked.findings] == expected
 
 
 @pytest.mark.parametrize("template", sorted(ROOT.glob("templates/**/*.j2")), ids=lambda path: path.name)
