@@ -27,6 +27,8 @@ from lessee.process.capabilities import Capability
 from lessee.process.protected_fork import renew
 
 _LAST_PRIVILEGED_PORT = 1023
+_BYPASS = {Capability.DAC_READ_SEARCH, Capability.DAC_OVERRIDE}
+"""With one of these a process may read what its user may not."""
 _CHILD_INHERITS = "the child of lessee exec would inherit it"
 
 
@@ -97,7 +99,7 @@ def confine(project: Project) -> Sandbox:
 def _restrict_writes(config: Config) -> tuple[tuple[Path, ...] | None, str]:
     if program := _program(config):
         return None, f"{program} starts a program, which would inherit it"
-    # An app that a reload adds has its directory beside the others, and where one is removed, so is its directory.
+    # An app that a reload adds has its directory next to the others, and where one is removed, so is its directory.
     directories = tuple(sorted({_existing(path.parent) for path in written(config)}))
     reason = landlock.restrict_writes(directories)
     return (None if reason else directories), reason
@@ -201,6 +203,8 @@ def needed_capabilities(project: Project) -> frozenset[Capability]:
     if config.status.listen is not None:
         port = int(config.status.listen.address.rpartition(":")[2])
         needed |= {Capability.NET_BIND_SERVICE} if port <= _LAST_PRIVILEGED_PORT else set()
+    if not capabilities.numbers("CapEff") & _BYPASS:
+        return frozenset(needed)
     with capabilities.suspended():
         if not all(_may(path, os.R_OK) for path in inputs(project)):
             needed.add(Capability.DAC_READ_SEARCH)

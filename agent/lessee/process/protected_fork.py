@@ -5,18 +5,23 @@ environ or maps that was opened by then keeps working (proc_pid_mem(5)). It belo
 was started, so this process hides itself, forks, and only the fork reads secrets. The first process stays behind:
 it forwards signals, reaps orphans where it is PID 1, and exits as the fork did.
 
-Imported before all other modules, and without `ctypes` and `signal`: what the first process has loaded stays in its
-memory, next to each app.
+Imported before all other modules, and without `ctypes`, `signal` and `typing`: what the first process has loaded stays
+in its memory, next to each app.
 """
+
+from __future__ import annotations
 
 import _ctypes
 import _signal  # type: ignore[import-not-found]  # The part of `signal` in C.
 import os
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
 
 from lessee.process.libc import address_of, prctl, symbol
+
+TYPE_CHECKING = False  # `typing` is as large as all that the first process loads.
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_PDEATHSIG = 1

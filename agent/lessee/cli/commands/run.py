@@ -19,7 +19,6 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load
-from lessee.process.child import replace_process
 from lessee.process.hardening import harden
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
@@ -55,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not agent.restart_requested:
             agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
     if agent.restart_requested:
+        from lessee.process.child import replace_process
+
         # The first process is not confined, and has the pid that the service manager knows.
         replace_process([sys.executable, *sys.orig_argv[1:]], environ, inherited)
     log("info", "agent stopped", note="the files stay")
