@@ -9,6 +9,7 @@ from pathlib import Path
 from lessee.process.libc import call, prctl
 
 _PR_CAPBSET_DROP = 24
+_PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
 _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 38, 39
 _VERSION_3 = 0x20080522
 _LAST = 63
@@ -31,15 +32,20 @@ _SETPCAP = 8
 
 
 def keep_only(wanted: Iterable[int]) -> frozenset[int]:
-    """Drop all capabilities but these from the calling thread. Returns those of them that it has."""
+    """Drop all capabilities but these from the calling thread. Returns what it has then.
+
+    A seccomp filter may forbid capset(2), as systemd's `~@privileged` does. Then the thread keeps what it had, but a
+    program that it starts without being root has none.
+    """
     kept = numbers("CapPrm") & frozenset(wanted)
     if _SETPCAP in numbers("CapEff"):
         # Otherwise a program that root starts would have them all again.
         for number in range(_LAST + 1):
             if number not in kept:
                 prctl(_PR_CAPBSET_DROP, number)
+    prctl(_PR_CAP_AMBIENT, _CLEAR_ALL)
     _set(kept, kept)
-    return kept
+    return numbers("CapPrm")
 
 
 @contextmanager
