@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.needs import need
+from support.programs.attackers import UNPRIVILEGED
 from support.programs.sidecar import eventually
 
 # Tries what an intruder needs to read other processes or to leave a container.
@@ -175,3 +176,12 @@ def test_check_and_status_print_what_is_in_force(agent):
     agent.start(wait=False)
     agent.until_file("a.txt", "canary")
     assert line in agent.command("status", "--socket", str(agent.socket)).stdout
+
+
+@pytest.mark.parametrize(("before", "is_warned"), [(UNPRIVILEGED, True), ((), False)], ids=["one uid", "CAP_KILL"])
+def test_an_agent_that_can_signal_only_its_own_user_warns_that_the_app_reads_its_credentials(agent, before, is_warned):
+    agent.web["notify"] = {"process": {"name": "no-such-program"}}
+    agent.start(wait=False, before=before)
+    agent.until_file("a.txt", "canary")
+    warned = [event["apps"] for event in agent.events() if event["event"] == "app has the agent's user"]
+    assert warned == ["web"] * is_warned

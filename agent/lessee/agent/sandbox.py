@@ -147,6 +147,13 @@ def _is_beneath(path: str, directories: Iterable[str]) -> bool:
     return any(real.startswith(f"{directory.rstrip('/')}/") for directory in directories)
 
 
+def apps_of_own_user(config: Config) -> list[str]:
+    """The apps that certainly run as the agent's user: the agent signals them, and may signal no other user's."""
+    if Capability.KILL in capabilities.numbers("CapEff"):
+        return []
+    return [name for name, app in config.apps.items() if app.notify and _is_signaled(app.notify.target)]
+
+
 def separate(project: Project, user: tuple[int, int | None]) -> Sandbox:
     """Prepare for a child of another user: the agent gets its group, so that it can read new files, and drops the rest.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
-from lessee.agent.sandbox import Sandbox, confine
+from lessee.agent.sandbox import Sandbox, apps_of_own_user, confine
 from lessee.agent.service_manager import readiness_notifier
 from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
 from lessee.config import Child
@@ -47,6 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     state_store = StateStore(
         Path(project.config.state_dir), allow_disk=project.config.allow_disk, lock_timeout=LOCK_TIMEOUT
     )
+    if apps := apps_of_own_user(project.config):
+        log(
+            "warning",
+            "app has the agent's user",
+            apps=", ".join(apps),
+            note="it can read the agent's credentials; give the agent a user of its own, and CAP_KILL for its signals",
+        )
     sandbox = confine(project)
     with running_agent(project, state_store, redactor, environ, _obey_signals, sandbox=sandbox) as agent:
         agent.restart_where(sandbox.lacks)
