@@ -157,7 +157,7 @@ def _has_terminal() -> bool:
 def _stay_behind(fork: int, signals: Iterable[int], *, has_terminal: bool) -> NoReturn:
     if _handover is None:
         # Its copies would keep a pipe open that the fork closes.
-        os.closerange(0, 2**31 - 1)
+        _close_all()
     _wipe_environment()
     while True:
         received = _signal.sigwaitinfo(signals)
@@ -170,6 +170,19 @@ def _stay_behind(fork: int, signals: Iterable[int], *, has_terminal: bool) -> No
                 os.kill(fork, received.si_signo)  # It was not reaped, so no other process can have its pid.
             except OSError:
                 continue
+
+
+def _close_all() -> None:
+    """Without close_range(2), which old kernels lack: there os.closerange would try each number."""
+    try:
+        names = os.listdir("/proc/self/fd")  # noqa: PTH208  # pathlib is not imported yet.
+    except OSError:
+        names = ["0", "1", "2"]
+    for name in names:
+        try:
+            os.close(int(name))
+        except OSError:
+            continue
 
 
 def _reap(fork: int) -> int | None:
