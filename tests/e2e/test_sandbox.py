@@ -185,3 +185,21 @@ def test_an_agent_that_can_signal_only_its_own_user_warns_that_the_app_reads_its
     agent.until_file("a.txt", "canary")
     warned = [event["apps"] for event in agent.events() if event["event"] == "app has the agent's user"]
     assert warned == ["web"] * is_warned
+
+
+def test_a_program_gets_named_variables_alone_and_a_user_of_its_own(agent, memory):
+    memory.chmod(0o711)
+    output = memory / "output"
+    output.mkdir()
+    output.chmod(0o777)
+    agent.environ |= {"SOME_PASSWORD": "canary", "SITE": "named"}
+    agent.config["programs"] = {"environment": ["SITE"], "user": "54321:54321"}
+    agent.web["check"] = ["sh", "-c", 'env >"$1/env"; cat /proc/self/status >"$1/status"', "sh", str(output)]
+    agent.start()
+    environ = dict(line.split("=", 1) for line in (output / "env").read_text().splitlines())
+    assert environ["SITE"] == "named"
+    assert not environ.keys() & {"SOME_PASSWORD", "VAULT_TOKEN"}
+    status = dict(line.split(":\t", 1) for line in (output / "status").read_text().splitlines() if ":\t" in line)
+    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"54321"}
+    assert (status["CapPrm"], status["Groups"].strip()) == ("0" * 16, "")
+    assert agent.status()["sandbox"]["capabilities"] == ["KILL", "SETGID", "SETUID"]

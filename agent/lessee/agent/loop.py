@@ -294,6 +294,7 @@ def _log_settings_that_need_a_restart(old: Project, new: Project) -> None:
             "status": config.status,
             "events": config.events,
             "allow_disk": config.allow_disk,
+            "programs": config.programs,
             "audit_trail": config.audit_trail,
         }
 

@@ -207,6 +207,8 @@ def needed_capabilities(project: Project) -> frozenset[Capability]:
     if any(_is_foreign(owner) for owner in _owners(config)):
         # The directory and its files belong to another user, and are still replaced and removed by the agent.
         needed |= {Capability.CHOWN, Capability.FOWNER, Capability.DAC_OVERRIDE}
+    if config.programs.user is not None and _program(config):
+        needed |= {Capability.SETUID, Capability.SETGID, Capability.KILL}
     if config.status.listen is not None:
         port = int(config.status.listen.address.rpartition(":")[2])
         needed |= {Capability.NET_BIND_SERVICE} if port <= _LAST_PRIVILEGED_PORT else set()

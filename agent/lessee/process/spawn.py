@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     import subprocess
 
 _OWN_PREFIXES = ("VAULT_", "BAO_", "LESSEE_")
+_USUAL = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "XDG_RUNTIME_DIR"}
+)
+"""What a program needs to find others, and to print."""
+_named: frozenset[str] = frozenset()
+_user: tuple[int, int | None] | None = None
 _lock = threading.Lock()
 _registered: dict[int, "subprocess.Popen[bytes]"] = {}
 
@@ -93,6 +99,29 @@ def reap_orphans() -> int:
 def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that a program inherits: without the agent's own variables."""
     return {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIXES)}
+
+
+def configure_programs(names: Iterable[str], user: "tuple[int, int | None] | None") -> None:
+    """Set which variables, besides `_USUAL`, and which user the agent's programs get."""
+    global _named, _user  # One agent has one configuration.
+    _named, _user = frozenset(names), user
+
+
+def program_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that the agent starts for itself: named variables alone."""
+    return {
+        name: value
+        for name, value in inherited_environ(environ).items()
+        if name in _USUAL or name in _named or name.startswith("LC_")
+    }
+
+
+def user_settings() -> dict[str, Any]:
+    """The settings of `spawn` for the user of such a program."""
+    if _user is None:
+        return {}
+    uid, gid = _user
+    return {"user": uid, "extra_groups": (), **({"group": gid} if gid is not None else {})}
 
 
 def hide_variables(names: Iterable[str]) -> None:

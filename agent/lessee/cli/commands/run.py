@@ -20,6 +20,7 @@ from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load
 from lessee.process.hardening import harden
+from lessee.process.spawn import configure_programs
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log, open_log
@@ -82,6 +83,7 @@ def prepare(
     redactor = redactor_for(getattr(arguments, "mask", None), environ)
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
     config = project.config
+    configure_programs(config.programs.environment, config.programs.user)
     log("info", "agent starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
     if config.vault.tls_skip_verify:
         log(
