@@ -17,6 +17,7 @@ TOPICS = {
     "Start, memory and idle cost": (
         "start",
         "memory",
+        "first_process",
         "growth",
         "polling",
         "idle",

@@ -33,7 +33,8 @@ print(len(states), states.count("Z"))
 ENVIRON = """
 from pathlib import Path
 for file in Path("/proc").glob("[0-9]*/environ"):
-    if b"/app/app.py" in (file.parent / "cmdline").read_bytes().split(b"\\0") and file.parent.name != "1":
+    words = (file.parent / "cmdline").read_bytes().split(b"\\0")
+    if b"/app/app.py" in words and b"/opt/lessee/bin/lessee" not in words:
         print(file.read_text().replace("\\0", "\\n"))
 """
 

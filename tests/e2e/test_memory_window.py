@@ -84,6 +84,9 @@ def test_the_environment_that_the_agent_was_started_with_is_gone_from_its_first_
     sidecar.process.send_signal(signal.SIGCONT)
     sidecar.until_file("a.txt", "other")
     assert reader.read() == []
+    if command == "exec":
+        # A pipe of the child's ends with the child.
+        assert list(Path(f"/proc/{sidecar.process.pid}/fd").iterdir()) == []
 
 
 # Each holds values, and waits for a Vault or a file that is not there.

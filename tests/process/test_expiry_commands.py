@@ -44,7 +44,8 @@ def test_the_command_gets_the_app_and_the_paths_but_none_of_the_agents_variables
     monkeypatch.setenv("VAULT_TOKEN", "canary")
     monkeypatch.setenv("BAO_TOKEN", "canary")
     monkeypatch.setenv("LESSEE_CONFIG", "canary")
-    monkeypatch.setenv("OTHER", "visible")
+    monkeypatch.setenv("UNNAMED_PASSWORD", "canary")
+    monkeypatch.setenv("LC_ALL", "visible")
     expiry_commands.run_command(python("import os; print(sorted(os.environ.items()))"), "web", PATHS)
     events = said()
     assert events[-1][0] == "on_expiry command exited"
@@ -52,7 +53,7 @@ def test_the_command_gets_the_app_and_the_paths_but_none_of_the_agents_variables
     (line,) = lines(events)
     assert "canary" not in line
     assert "('LESSEE_APP', 'web'), ('LESSEE_EXPIRED', 'database/creds/simba,secret/testing/db')" in line
-    assert "('OTHER', 'visible')" in line
+    assert "('LC_ALL', 'visible')" in line
 
 
 def test_it_has_no_input_no_shell_and_a_session_of_its_own(said):

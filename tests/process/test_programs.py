@@ -152,9 +152,10 @@ def test_a_program_that_cannot_be_started_is_reported_with_the_reason(command, r
 
 
 def test_its_environment_is_the_agents_without_own_variables_and_with_the_extra_ones(monkeypatch):
-    for name in ("VAULT_TOKEN", "BAO_TOKEN", "LESSEE_CONFIG"):
+    for name in ("VAULT_TOKEN", "BAO_TOKEN", "LESSEE_CONFIG", "UNNAMED_PASSWORD"):
         monkeypatch.setenv(name, "canary")
     monkeypatch.setenv("OTHER", "visible")
+    monkeypatch.setattr(spawn, "_named", frozenset({"OTHER", "VAULT_TOKEN"}))
     script = "for item in sorted(os.environ.items()):\n    if item[1] in ('canary', 'visible', 'web'): print(*item)"
     result = run(python(script), timeout=LONG, extra={"LESSEE_APP": "web"})
     assert result.lines == ("LESSEE_APP web", "OTHER visible")

@@ -9,7 +9,7 @@ from lessee.config import Restart
 from lessee.host.procfs import ProcessIdentity
 from lessee.mcp.session import actions as mcp
 from lessee.process import supervision as sup
-from lessee.process.child import Child, StartError
+from lessee.process.child import Child, StartError, User
 from lessee.process.hardening import InheritedLimits
 from lessee.process.spawn import reap_orphans
 from lessee.telemetry.logs import log
@@ -49,9 +49,10 @@ class ChildSupervisor:
         *,
         inherited: InheritedLimits,
         restart: Restart | None,
+        user: User | None = None,
         respawns: bool = False,
     ) -> None:
-        """`base_environment` returns the child's environment except for `env_template`.
+        """`base_environment` returns the child's environment except for `env_template`; `user` is the child's.
 
         `respawns`: the child is an MCP server at this process's stdin and stdout, whose client does not notice a
         restart.
@@ -64,6 +65,7 @@ class ChildSupervisor:
         self._command = tuple(command)
         self._base_environment = base_environment
         self._inherited = inherited
+        self._user = user
         self._state = sup.Supervision(restart)
         self._child: Child | None = None
         self._inbox: deque[sup.Event | mcp.ServerEvent | int] = deque()
@@ -235,13 +237,14 @@ class ChildSupervisor:
 
     def _new_child(self) -> Child:
         if self._relay is None:
-            return Child(self._command, self.environment, self._inherited)
+            return Child(self._command, self.environment, self._inherited, user=self._user)
         try:
             pipes = self._relay.pipes()
         except OSError as exc:
             raise StartError(self._command, exc) from None
         try:
-            child = Child(self._command, self.environment, self._inherited, pipes=(pipes.stdin, pipes.stdout))
+            ends = (pipes.stdin, pipes.stdout)
+            child = Child(self._command, self.environment, self._inherited, pipes=ends, user=self._user)
         except StartError:
             pipes.close()
             raise

@@ -96,6 +96,9 @@ class Agent:
         self._last_iteration_at = boot_time()
         self._config_reloader = ConfigReloader()
         self._event_listener: EventListener | None = None
+        self._outgrows: Callable[[Project], str] = lambda _project: ""
+        self.restart_requested = False
+        """Whether the loop has ended because a new configuration needs what this process may no longer do."""
         compiled_apps = project.compiled_apps.values()
         self._unprepared = (template for compiled_app in compiled_apps for template in compiled_app.templates)
         if effects.supervisor is not None:
@@ -171,6 +174,10 @@ class Agent:
     def watch_with(self, watcher: Watcher) -> None:
         """Reload the configuration when one of its files changes."""
         self._config_reloader.watch_with(watcher, self._project.stamps)
+
+    def restart_where(self, outgrows: Callable[[Project], str]) -> None:
+        """End the loop instead of a reload where `outgrows` returns the reason why a project needs a new process."""
+        self._outgrows = outgrows
 
     def set_event_listener(self, listener: "EventListener") -> None:
         """Include this listener in the status."""
@@ -289,6 +296,11 @@ class Agent:
             self._refusal = next(iter(project.refused.values()))
             return self._project.stamps
         project = _with_previous(project, self._project)
+        if reason := self._outgrows(project):
+            log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
+            self.restart_requested = True
+            self.stop()
+            return project.stamps
         try:
             self._identities.configure(project)
         except LesseeError as exc:
@@ -332,6 +344,7 @@ def _log_settings_that_need_a_restart(old: Project, new: Project) -> None:
             "status": config.status,
             "events": config.events,
             "allow_disk": config.allow_disk,
+            "programs": config.programs,
             "audit_trail": config.audit_trail,
         }
 

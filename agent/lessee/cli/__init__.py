@@ -1,7 +1,12 @@
 """The command line."""
 
+from __future__ import annotations
+
 import gc
-from collections.abc import Sequence
+
+TYPE_CHECKING = False  # As in process.protected_fork.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,7 +31,8 @@ start here:
 
 The configuration file is the first of --config, $LESSEE_CONFIG, ./lessee.yaml and /etc/lessee/lessee.yaml.
 exit codes: 64 usage, 65 template or archive, 69 Vault or agent unavailable, 70 internal error,
-            73 cannot write, 75 app not notified or work incomplete, 77 denied, 78 configuration"""
+            71 cannot protect its memory, 73 cannot write, 75 app not notified or work incomplete,
+            77 denied, 78 configuration"""
 
 _INTERNAL_ERROR = 70
 _INTERRUPTED = 130

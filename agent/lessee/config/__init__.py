@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from lessee.config.grammar import Programs as Programs
 from lessee.config.grammar import Restart as Restart
 from lessee.config.grammar.app import Check as Check
 from lessee.config.grammar.app import Format, OnExpiry
@@ -294,6 +295,10 @@ class Config(Struct, frozen=True, kw_only=True):
     """What the agent does with leases and tokens when it stops; `revoke-if-unused`: if the apps have ended too."""
     restart: Restart | None
     """None: `lessee exec` ends when its child ends."""
+    programs: Programs
+    """What the agent's programs get."""
+    child_user: tuple[int, int | None] | None
+    """The uid and gid of the child of `lessee exec`; None: the agent's own."""
     template_dir: str | None
     template_env: frozenset[str] | None
     """The only variables that templates may read; None: all but those of the agent itself."""

@@ -106,6 +106,8 @@ class _Resolver:
             events=self._events(),
             on_stop=file.leases.on_stop,
             restart=file.exec.restart,
+            programs=file.programs,
+            child_user=file.exec.user,
             template_dir=file.template_dir,
             template_env=self._template_env(),
             allow_disk=file.allow_disk,

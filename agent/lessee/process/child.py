@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from lessee.core.errors import LesseeError
 from lessee.host import procfs
 from lessee.host.clock import boot_time
-from lessee.process import terminal
+from lessee.process import capabilities, terminal
 from lessee.process.hardening import InheritedLimits
 from lessee.process.protected_fork import hand_over
 from lessee.process.spawn import forget, spawn
@@ -23,6 +24,10 @@ _GROUP_KILL_TIMEOUT = 1.0
 _POLL = 0.001
 # Python ignores these, and a program that it execs would inherit that (signal(7)).
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+User = tuple[int, int | None]
+"""A uid and a gid; None: the agent's own gid."""
 
 
 class StartError(LesseeError):
@@ -50,11 +55,16 @@ class Child:
         limits: InheritedLimits,
         *,
         pipes: tuple[int, int] | None = None,
+        user: User | None = None,
     ) -> None:
         """Start it with these limits. Raises StartError.
 
-        `pipes`: its stdin and stdout; without them it inherits both, and gets the terminal.
+        `pipes`: its stdin and stdout; without them it inherits both, and gets the terminal. With a `user` it has no
+        capabilities, no group but the user's, and gains none.
         """
+        settings: dict[str, Any] = {} if user is None else {"unprivileged": True, "user": user[0], "extra_groups": ()}
+        if user is not None and user[1] is not None:
+            settings["group"] = user[1]
         self.began = boot_time()
         """A time just before its start: whatever was published by then, it finds."""
         try:
@@ -62,7 +72,7 @@ class Child:
                 # It inherits no descriptor but stdin, stdout and stderr.
                 stdin, stdout = pipes or (None, None)
                 self._process = spawn(
-                    command, env=environ, process_group=0, umask=limits.umask, stdin=stdin, stdout=stdout
+                    command, env=environ, process_group=0, umask=limits.umask, stdin=stdin, stdout=stdout, **settings
                 )
         except (OSError, ValueError) as exc:
             raise StartError(command, exc) from None
@@ -111,22 +121,27 @@ class Child:
                     time.sleep(_POLL)
 
 
-def replace_process(command: Sequence[str], environ: Mapping[str, str], limits: InheritedLimits) -> None:
+def replace_process(
+    command: Sequence[str], environ: Mapping[str, str], limits: InheritedLimits, user: User | None = None
+) -> None:
     """Replace this process by the program, with these limits. Raises StartError, and never returns.
 
+    With a `user` it is as `Child` describes.
     Where this process is a protected fork, the program replaces the first process, whose pid others know.
     """
-    words = [str(limits.umask), *map(str, limits.core), str(len(command)), *command]
+    uid, gid = user or (None, None)
+    numbers = [str(number) for number in (uid, gid, limits.umask, *limits.core, len(command))]
+    words = [*numbers, *command]
     pairs = [f"{name}={value}" for name, value in environ.items()]
     # What cannot be written, execve(2) refuses too, and says why.
     if not any("\0" in text for text in (*command, *pairs)) and not any("=" in name for name in environ):
         hand_over(b"\0".join(map(os.fsencode, (*words, *pairs))))
-    _replace(command, environ, limits)
+    _replace(command, environ, limits, user)
 
 
 def replace_as_written(program: bytes) -> int:
     """Replace this process by the program that `replace_process` has handed over. The exit code if that fails."""
-    umask, soft, hard, length, *words = map(os.fsdecode, program.split(b"\0"))
+    uid, gid, umask, soft, hard, length, *words = map(os.fsdecode, program.split(b"\0"))
     command, pairs = words[: int(length)], words[int(length) :]
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
@@ -134,6 +149,7 @@ def replace_as_written(program: bytes) -> int:
             command,
             dict(pair.split("=", 1) for pair in pairs),
             InheritedLimits((int(soft), int(hard)), int(umask)),
+            None if uid == "None" else (int(uid), None if gid == "None" else int(gid)),
         )
     except StartError as exc:
         print(f"lessee: {exc}", file=sys.stderr, flush=True)  # noqa: T201  # As the command line does.
@@ -141,15 +157,27 @@ def replace_as_written(program: bytes) -> int:
     return 0
 
 
-def _replace(command: Sequence[str], environ: Mapping[str, str], limits: InheritedLimits) -> None:
+def _replace(command: Sequence[str], environ: Mapping[str, str], limits: InheritedLimits, user: User | None) -> None:
     os.umask(limits.umask)
     resource.setrlimit(resource.RLIMIT_CORE, limits.core)
     for number in _IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     try:
+        if user is not None:
+            _become(*user)
         os.execvpe(command[0], list(command), environ)  # noqa: S606  # As S603, which is ignored.
     except (OSError, ValueError) as exc:
         raise StartError(command, exc) from None
+
+
+def _become(uid: int, gid: int | None) -> None:
+    """Raises OSError."""
+    os.setgroups([])
+    if gid is not None:
+        os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    capabilities.forbid_new_privileges()
+    capabilities.keep_only(())
 
 
 def adopt_orphans() -> None:

@@ -5,7 +5,8 @@ import resource
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
-from lessee.process.protected_fork import inherited_core_limit, prctl
+from lessee.process.libc import prctl
+from lessee.process.protected_fork import inherited_core_limit
 
 _PR_SET_DUMPABLE = 4
 

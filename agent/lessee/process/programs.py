@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.process.program_output import remember
-from lessee.process.spawn import forget, inherited_environ, spawn
+from lessee.process.spawn import forget, program_environ, spawn, user_settings
 from lessee.telemetry.logs import log
 
 _MAX_LINES = 20
@@ -60,8 +60,8 @@ def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}
     """Run a program without a shell or input, and kill it after `timeout` seconds.
 
     It leads a session of its own, which is killed as a whole. If it ends in time, the processes that it started may go
-    on: they are neither awaited nor killed, even if they hold the output open. Its environment is the agent's, without
-    the variables of the agent itself, and with `extra`.
+    on: they are neither awaited nor killed, even if they hold the output open. Its environment is `extra`, and
+    the variables of the agent that the configuration names. It has no capabilities, and gains none.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -70,8 +70,10 @@ def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=inherited_environ(os.environ) | dict(extra),
+            env=program_environ(os.environ) | dict(extra),
             start_new_session=True,
+            unprivileged=True,
+            **user_settings(),
         )
     except (OSError, ValueError) as exc:
         reason = (exc.strerror if isinstance(exc, OSError) else None) or "an argument holds a NUL"

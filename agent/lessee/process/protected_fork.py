@@ -5,16 +5,23 @@ environ or maps that was opened by then keeps working (proc_pid_mem(5)). It belo
 was started, so this process hides itself, forks, and only the fork reads secrets. The first process stays behind:
 it forwards signals, reaps orphans where it is PID 1, and exits as the fork did.
 
-Imported before all other modules, and without `ctypes` and `signal`: what the first process has loaded stays in its
-memory, next to each app.
+Imported before all other modules, and without `ctypes`, `signal` and `typing`: what the first process has loaded stays
+in its memory, next to each app.
 """
+
+from __future__ import annotations
 
 import _ctypes
 import _signal  # type: ignore[import-not-found]  # The part of `signal` in C.
 import os
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
+
+from lessee.process.libc import address_of, prctl, symbol
+
+TYPE_CHECKING = False  # `typing` is as large as all that the first process loads.
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_PDEATHSIG = 1
@@ -34,6 +41,8 @@ _TERMINAL = "/dev/tty"
 _handover: int | None = None
 """A file without a name, in which the fork leaves the program that replaces the first process."""
 _core: tuple[int, int] | None = None
+_first: int | None = None
+"""In the fork: the pid of the first process."""
 
 
 def enter() -> None:
@@ -45,7 +54,7 @@ def enter() -> None:
     if prctl(_PR_SET_DUMPABLE, 0) != 0:
         return
     global _handover  # noqa: PLW0603  # One process has one.
-    if sys.argv[1:2] == ["exec"] and "--once" in sys.argv:
+    if sys.argv[1:2] == ["run"] or (sys.argv[1:2] == ["exec"] and "--once" in sys.argv):
         _handover = os.memfd_create("lessee")
     signals = {number for number in range(1, _SIGNALS) if number not in _NOT_FORWARDED} & _signal.valid_signals()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # Where it is ignored, a child leaves no status.
@@ -60,14 +69,18 @@ def enter() -> None:
     _begin(first, before, has_terminal=has_terminal)
 
 
-def prctl(option: int, value: int) -> int:
-    """Ask the kernel by prctl(2). Returns its result."""
-    return int(_ctypes.call_function(_ctypes.dlsym(_libc(), "prctl"), (option, value, 0, 0, 0)))
-
-
 def inherited_core_limit() -> tuple[int, int] | None:
     """The limits of a core file with which the first process started; None in a process without `enter`."""
     return _core
+
+
+def renew() -> None:
+    """Repeat what the kernel undoes when a process changes its gid or uid (prctl(2))."""
+    prctl(_PR_SET_DUMPABLE, 0)
+    if _first is not None:
+        prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL)
+        if os.getppid() != _first:
+            os._exit(1)
 
 
 def hand_over(program: bytes) -> None:
@@ -88,7 +101,8 @@ def _begin(first: int, mask: Iterable[int], *, has_terminal: bool) -> None:
     """The fork: it ends with the first process, writes no core file, and is traced by no other process."""
     import resource  # noqa: PLC0415  # The first process does not need it.
 
-    global _core  # noqa: PLW0603  # As above.
+    global _core, _first  # noqa: PLW0603  # As above.
+    _first = first
     prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL)
     if os.getppid() != first:
         os._exit(1)  # It ended before prctl took effect.
@@ -143,7 +157,7 @@ def _has_terminal() -> bool:
 def _stay_behind(fork: int, signals: Iterable[int], *, has_terminal: bool) -> NoReturn:
     if _handover is None:
         # Its copies would keep a pipe open that the fork closes.
-        os.closerange(0, 2**31 - 1)
+        _close_all()
     _wipe_environment()
     while True:
         received = _signal.sigwaitinfo(signals)
@@ -156,6 +170,19 @@ def _stay_behind(fork: int, signals: Iterable[int], *, has_terminal: bool) -> No
                 os.kill(fork, received.si_signo)  # It was not reaped, so no other process can have its pid.
             except OSError:
                 continue
+
+
+def _close_all() -> None:
+    """Without close_range(2), which old kernels lack: there os.closerange would try each number."""
+    try:
+        names = os.listdir("/proc/self/fd")  # noqa: PTH208  # pathlib is not imported yet.
+    except OSError:
+        names = ["0", "1", "2"]
+    for name in names:
+        try:
+            os.close(int(name))
+        except OSError:
+            continue
 
 
 def _reap(fork: int) -> int | None:
@@ -189,23 +216,18 @@ def _end(code: int) -> NoReturn:
 
 def _wipe_environment() -> None:
     """Overwrite the environment where exec(2) has put it, which /proc/PID/environ shows, and Python's copy of it."""
-    libc = _libc()
-    memset, strlen = _ctypes.dlsym(libc, "memset"), _ctypes.dlsym(libc, "strlen")
+    memset, strlen = symbol("memset"), symbol("strlen")
 
     def wipe(address: int, length: int) -> None:
         _ctypes.call_function(memset, (_Pointer(address), 0, length))
 
-    at = _Pointer.from_address(_ctypes.dlsym(libc, "environ")).value
+    at = _Pointer.from_address(symbol("environ")).value
     while at and (text := _Pointer.from_address(at).value):
         wipe(text, _ctypes.call_function(strlen, (_Pointer(text),)))
         at += _POINTER_SIZE
     for value in os.environ._data.values():  # type: ignore[attr-defined]  # noqa: SLF001  # Its bytes, not copies.
         if len(value) > 1:  # Python shares the shorter ones.
-            wipe(id(value) + bytes.__basicsize__ - 1, len(value))
-
-
-def _libc() -> int:
-    return _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # dlopen(3) allows it: the program itself.
+            wipe(address_of(value), len(value))
 
 
 class _Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001  # As `ctypes` does.

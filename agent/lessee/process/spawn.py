@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,56 @@ if TYPE_CHECKING:
     import subprocess
 
 _OWN_PREFIXES = ("VAULT_", "BAO_", "LESSEE_")
+_USUAL = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "XDG_RUNTIME_DIR"}
+)
+"""What a program needs to find others, and to print."""
+_named: frozenset[str] = frozenset()
+_user: tuple[int, int | None] | None = None
 _lock = threading.Lock()
 _registered: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
-def spawn(command: Sequence[str], **settings: Any) -> "subprocess.Popen[bytes]":
-    """Start a program, as Popen does; the caller calls `forget` after it has reaped the process."""
+def spawn(command: Sequence[str], *, unprivileged: bool = False, **settings: Any) -> "subprocess.Popen[bytes]":
+    """Start a program, as Popen does; the caller calls `forget` after it has reaped the process.
+
+    An `unprivileged` one has no capabilities and gains none, also as root.
+    """
     import subprocess  # noqa: PLC0415  # Most agents start no program.
 
-    with _lock:  # Otherwise it could end, and be taken for an orphan, before it is registered.
-        process = subprocess.Popen(command, **settings)
-        _registered[process.pid] = process
-    return process
+    def start() -> "subprocess.Popen[bytes]":
+        with _lock:  # Otherwise it could end, and be taken for an orphan, before it is registered.
+            process = subprocess.Popen(command, **settings)
+            _registered[process.pid] = process
+        return process
+
+    return _start_unprivileged(start, has_user="user" in settings) if unprivileged else start()
+
+
+def _start_unprivileged(start: "Callable[[], subprocess.Popen[bytes]]", *, has_user: bool) -> "subprocess.Popen[bytes]":
+    from lessee.process.capabilities import Capability, forbid_new_privileges, keep_only  # noqa: PLC0415  # As above.
+
+    found: subprocess.Popen[bytes] | Exception | None = None
+    # With another uid, which is not root, the kernel takes these two from the program.
+    kept = {Capability.SETUID, Capability.SETGID} if has_user else ()
+
+    def run() -> None:
+        nonlocal found
+        try:
+            # They belong to a thread, and a program inherits those of the thread that started it.
+            forbid_new_privileges()
+            keep_only(kept)
+            found = start()
+        except Exception as exc:  # noqa: BLE001  # It is raised in the other thread.
+            found = exc
+
+    thread = threading.Thread(target=run, name="lessee-spawn")
+    thread.start()
+    thread.join()
+    if isinstance(found, Exception):
+        raise found
+    assert found is not None
+    return found
 
 
 def forget(process: "subprocess.Popen[bytes]") -> None:
@@ -61,6 +99,29 @@ def reap_orphans() -> int:
 def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that a program inherits: without the agent's own variables."""
     return {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIXES)}
+
+
+def configure_programs(names: Iterable[str], user: "tuple[int, int | None] | None") -> None:
+    """Set which variables, besides `_USUAL`, and which user the agent's programs get."""
+    global _named, _user  # One agent has one configuration.
+    _named, _user = frozenset(names), user
+
+
+def program_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that the agent starts for itself: named variables alone."""
+    return {
+        name: value
+        for name, value in inherited_environ(environ).items()
+        if name in _USUAL or name in _named or name.startswith("LC_")
+    }
+
+
+def user_settings() -> dict[str, Any]:
+    """The settings of `spawn` for the user of such a program."""
+    if _user is None:
+        return {}
+    uid, gid = _user
+    return {"user": uid, "extra_groups": (), **({"group": gid} if gid is not None else {})}
 
 
 def hide_variables(names: Iterable[str]) -> None:

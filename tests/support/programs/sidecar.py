@@ -144,10 +144,10 @@ class Sidecar(Running):
     def write_config(self):
         (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
 
-    def command(self, *arguments, env=None, timeout=PATIENCE):
-        """Run a one-shot command."""
+    def command(self, *arguments, env=None, timeout=PATIENCE, before=()):
+        """Run a one-shot command. `before`: a command that runs it."""
         return subprocess.run(
-            [sys.executable, "-m", "lessee", *arguments],
+            [*before, sys.executable, "-m", "lessee", *arguments],
             cwd=self.disk,
             env=self.environ | (env or {}),
             capture_output=True,
@@ -155,6 +155,18 @@ class Sidecar(Running):
             timeout=timeout,
             check=False,
         )
+
+    def spawn(self, *arguments, output):
+        """Start a command whose stdout is this file, and whose stderr is the log."""
+        with self.log.open("ab") as log, output.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lessee", *arguments],
+                cwd=self.disk,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+            )
 
     def start(self, *arguments, wait=True, before=()):
         """`before`: a command that runs it."""

@@ -12,6 +12,7 @@ from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
+from lessee.agent.sandbox import Sandbox, separate, unconfined
 from lessee.cli import sessions
 from lessee.cli.commands.run import REVOKE_TIMEOUT, prepare, running_agent
 from lessee.core.errors import LesseeError, UsageError
@@ -57,18 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
         _require_no_leases(project)
     lock_timeout = min(arguments.timeout, _LOCK_TIMEOUT) if arguments.once else 0.0
     project, state_store = sessions.acquire_state(project, environ, lock_timeout=lock_timeout, respawns=respawns)
+    user = project.config.child_user
+    sandbox = separate(project, user) if user is not None else unconfined()
     supervisor = ChildSupervisor(
         arguments.program,
         lambda: inherited_environ(os.environ),
         inherited=inherited,
         restart=project.config.restart,
+        user=user,
         respawns=respawns,
     )
     if not arguments.once:
-        return _supervise(arguments, project, state_store, redactor, environ, supervisor)
+        return _supervise(arguments, project, state_store, redactor, environ, supervisor, sandbox)
     code = _publish(arguments, project, state_store, redactor, environ, supervisor)
     if code == 0:
-        replace_process(arguments.program, supervisor.environment, inherited)
+        replace_process(arguments.program, supervisor.environment, inherited, user)
     return code
 
 
@@ -79,6 +83,7 @@ def _supervise(
     redactor: Redactor,
     environ: Mapping[str, str],
     supervisor: ChildSupervisor,
+    sandbox: Sandbox,
 ) -> int:
     def first(states: Sequence[State]) -> _Outcomes | None:
         # A signal may end the child before it starts: then there is nothing to wait for.
@@ -87,7 +92,9 @@ def _supervise(
     def obey_signals(_agent: Agent) -> None:
         _obey_signals(supervisor)
 
-    with running_agent(project, state_store, redactor, environ, obey_signals, supervisor=supervisor) as agent:
+    with running_agent(
+        project, state_store, redactor, environ, obey_signals, supervisor=supervisor, sandbox=sandbox
+    ) as agent:
         ended = agent.run(first, arguments.timeout)
         code = _report_failures(ended if ended is not None else results_at_timeout(agent.states), redactor)
         if code == 0:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
+from lessee.agent.sandbox import Sandbox, apps_of_own_user, confine
 from lessee.agent.service_manager import readiness_notifier
 from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
 from lessee.config import Child, exposed_addresses
@@ -18,6 +20,7 @@ from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load, without_apps
 from lessee.process.hardening import harden
+from lessee.process.spawn import configure_programs
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log, open_log
@@ -38,20 +41,37 @@ LOCK_TIMEOUT = 1.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs until SIGTERM or SIGINT. The files stay, because the app may still run."""
-    harden()
+    inherited = harden()
     environ = dict(os.environ)
     project, redactor = prepare(arguments, environ, refuses_apps=not arguments.strict)
     project = _without_children(project, strict=arguments.strict)
     state_store = StateStore(
         Path(project.config.state_dir), allow_disk=project.config.allow_disk, lock_timeout=LOCK_TIMEOUT
     )
-    with running_agent(project, state_store, redactor, environ, _obey_signals, strict=arguments.strict) as agent:
+    if apps := apps_of_own_user(project.config):
+        log(
+            "warning",
+            "app has the agent's user",
+            apps=", ".join(apps),
+            note="it can read the agent's credentials; give the agent a user of its own, and CAP_KILL for its signals",
+        )
+    sandbox = confine(project)
+    with running_agent(
+        project, state_store, redactor, environ, _obey_signals, strict=arguments.strict, sandbox=sandbox
+    ) as agent:
+        agent.restart_where(sandbox.lacks)
         try:
             agent.run(readiness_notifier(environ))
         except LesseeError:
             agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
             raise
-        agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
+        if not agent.restart_requested:
+            agent.shut_down(REVOKE_TIMEOUT, revoke=arguments.revoke)
+    if agent.restart_requested:
+        from lessee.process.child import replace_process
+
+        # The first process is not confined, and has the pid that the service manager knows.
+        replace_process([sys.executable, *sys.orig_argv[1:]], environ, inherited)
     log("info", "agent stopped", note="the files stay")
     return 0
 
@@ -82,6 +102,7 @@ def prepare(
     redactor = redactor_for(getattr(arguments, "mask", None), environ)
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
     config = project.config
+    configure_programs(config.programs.environment, config.programs.user)
     log("info", "agent starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
     if config.vault.tls_skip_verify:
         log(
@@ -111,6 +132,7 @@ def running_agent(
     *,
     supervisor: "ChildSupervisor | None" = None,
     strict: bool = False,
+    sandbox: Sandbox | None = None,
 ) -> Iterator[Agent]:
     """An agent with its status server, configuration reload and event source, ready to run. Raises WriteError.
 
@@ -134,7 +156,9 @@ def running_agent(
 
         config = project.config
         status = config.status
-        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _AgentStatus(agent, recorder))))
+        stack.enter_context(
+            closing(StatusServer(Path(status.socket), status.listen, _AgentStatus(agent, recorder, sandbox)))
+        )
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
         if config.events is not None:
@@ -190,14 +214,16 @@ def _obey_signals(agent: Agent) -> None:
 class _AgentStatus:
     """The StatusSource of an agent and its audit trail."""
 
-    def __init__(self, agent: Agent, recorder: "AuditRecorder | None") -> None:
+    def __init__(self, agent: Agent, recorder: "AuditRecorder | None", sandbox: Sandbox | None) -> None:
         self._agent = agent
         self._recorder = recorder
+        self._sandbox = sandbox
         self.is_alive = agent.alive
         self.refresh = agent.refresh
 
     def status(self) -> Mapping[str, Any]:
-        return with_audit_status(self._agent.status(), self._recorder)
+        status = with_audit_status(self._agent.status(), self._recorder)
+        return {**status, "sandbox": self._sandbox.as_status() if self._sandbox is not None else None}
 
     def metrics(self) -> bytes:
         # Imported at the first scrape: most agents never need it.

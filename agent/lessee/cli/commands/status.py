@@ -98,6 +98,10 @@ def _print(status: Mapping[str, Any]) -> None:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["pending"]:
             _print_line("  notification pending")
+    if sandbox := status.get("sandbox"):
+        from lessee.agent.sandbox import describe
+
+        print(describe(sandbox))
     for problem in status["problems"]:
         _print_line(f"! {problem}")
 

@@ -138,6 +138,9 @@ def add_check(command: AddCommand) -> None:
     )
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
     check.add_argument(
+        "--sandbox", action="store_true", help="print what would confine `lessee run` on this machine, as this user"
+    )
+    check.add_argument(
         "--policy", action="store_true", help="print the smallest Vault policy that the configuration needs"
     )
     check.add_argument("--rotator", action="store_true", help="with --policy: print the policy for `lessee rotate`")

@@ -92,6 +92,32 @@ class Exec(Block, frozen=True, kw_only=True):
     restart: Annotated[
         Restart | None, describe("Restarts a child that fails. Default: lessee ends when its child ends.")
     ] = None
+    user: Annotated[
+        scalars.Owner | None,
+        describe(
+            'The user of the child in numbers, "uid:gid" or "uid", so that it cannot read the agent\'s credentials and '
+            "token. The agent needs CAP_SETUID, CAP_SETGID and CAP_KILL. Default: the agent's own user."
+        ),
+    ] = None
+
+
+class Programs(Block, frozen=True, kw_only=True):
+    """The programs that the agent starts for an app: check, notify, ready and on_expiry commands."""
+
+    environment: Annotated[
+        tuple[scalars.Variable, ...],
+        describe(
+            "The agent's environment variables that the programs get. They always get PATH, HOME, USER, LOGNAME, "
+            "SHELL, LANG, LANGUAGE, LC_*, TZ, TERM, TMPDIR and XDG_RUNTIME_DIR."
+        ),
+    ] = ()
+    user: Annotated[
+        scalars.Owner | None,
+        describe(
+            'The user of the programs in numbers, "uid:gid" or "uid". The agent needs CAP_SETUID, CAP_SETGID and '
+            "CAP_KILL. Default: the agent's own user."
+        ),
+    ] = None
 
 
 class EventsBlock(Block, frozen=True, kw_only=True):
@@ -149,6 +175,7 @@ class Lessee(Block, frozen=True, kw_only=True):
     ] = None
     allow_disk: Annotated[scalars.Boolean, describe("true allows a state_dir outside tmpfs and ramfs.")] = False
     exec: Annotated[Exec, describe("How `lessee exec` treats its child.")] = Exec()
+    programs: Annotated[Programs, describe("What the programs get that the agent starts.")] = Programs()
     apps: Annotated[
         dict[scalars.Name, AppBlock],
         describe("The apps by name. A file without apps is for operators' commands only."),

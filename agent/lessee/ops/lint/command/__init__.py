@@ -22,6 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         sys.stdout.write(schema_text())
         return 0
+    if arguments.sandbox:
+        return _print_sandbox(arguments.config, dict(os.environ))
     if arguments.policy:
         from lessee.ops.access import command
 
@@ -55,6 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     elif code == 0:
         _print_summary(checked)
     return code
+
+
+def _print_sandbox(config: str | None, environ: Mapping[str, str]) -> int:
+    """Confine this process as `lessee run` would confine itself, and print what the kernel has obeyed."""
+    from lessee.agent.sandbox import confine, describe
+    from lessee.host.project import load
+
+    print(describe(confine(load(find(config, environ), environ, prepare=False)).as_status()))
+    return 0
 
 
 def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:

@@ -3,14 +3,21 @@
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
+from msgspec import to_builtins
 from yaml.nodes import MappingNode, Node
 
-from lessee.config import App, CmdlineTarget, Config, NameTarget
+from lessee.config import App, Child, CmdlineTarget, Config, NameTarget
 from lessee.config.grammar.nodes import entries_of, line_of
 from lessee.config.grammar.problems import spell
+from lessee.config.grammar.vault import AppRole
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.signals import SighupIssue, issue_of_pattern, issue_of_process
 
+_CREDENTIALS = frozenset({"token_file", "secret_id_file", "jwt_file", "key_file", "password_file"})
+_USER = (
+    "write `exec: {user: UID:GID}` with the app's user, or let the agent remove the file with "
+    "`remove_secret_id_file_after_reading: true`"
+)
 _LINKS: Mapping[str, str] = {"/var/run/": "/run/"}
 """Directories that have two names on every Linux."""
 
@@ -23,6 +30,8 @@ def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding
         issue = configured_issue(app) if relies_on_sighup(app) else None
         if issue is not None:
             yield sighup_not_handled(app, issue, root, file)
+        if config.child_user is None and (app.env_template is not None or _is_child(app)):
+            yield from _readable_credentials(app, root, file)
 
 
 def relies_on_sighup(app: App) -> bool:
@@ -47,6 +56,23 @@ def sighup_not_handled(app: App, issue: SighupIssue, root: MappingNode, file: st
     message = f"{issue.program}{whose} does not reload files on SIGHUP: {issue.why}"
     line = line_of_key(root, ("apps", app.name, "notify", "action"))
     return Finding("sighup-not-handled", level, message, issue.todo, file, line, app.name)
+
+
+def _is_child(app: App) -> bool:
+    return app.notify is not None and isinstance(app.notify.target, Child)
+
+
+def _readable_credentials(app: App, root: MappingNode, file: str) -> Iterator[Finding]:
+    """The child of `lessee exec` has the agent's user, and so reads what stays where the agent has read it."""
+    auth = app.vault.auth
+    if isinstance(auth, AppRole) and (auth.wrapped or auth.remove_secret_id_file_after_reading):
+        return
+    credentials = [
+        f"{key}: {path}" for key, path in to_builtins(auth).items() if key in _CREDENTIALS and path is not None
+    ]
+    if credentials:
+        what = f"the child of `lessee exec` has the agent's user, and can read {', '.join(credentials)}"
+        yield Finding("child-reads-credentials", "warning", what, _USER, file, line_of_key(root, ("exec",)), app.name)
 
 
 def line_of_key(root: Node, path: tuple[str, ...]) -> int:

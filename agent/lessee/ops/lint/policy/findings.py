@@ -33,6 +33,7 @@ RULES: Mapping[str, str] = {
     "duplicate-directory": "two apps have the same directory",
     "nested-directories": "a directory of the agent is inside another one",
     "sighup-not-handled": "a process notified by SIGHUP does not reload its files on it",
+    "child-reads-credentials": "the child of `lessee exec` can read what the agent logs in with",
     "compose-unreadable": "a Compose file cannot be read",
     "unknown-app": "a container runs `lessee exec` for an unknown app",
     "unknown-service": "the service to notify is unknown",

@@ -1,0 +1,122 @@
+"""Attacks of the child of `lessee exec` on the agent that started it, and on the agent's credentials."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from support.needs import need
+from support.programs.sidecar import PATIENCE, eventually
+
+PYTHON = "/usr/bin/python3"
+USER = 54321
+CANARY = "canary-9b1d"
+
+# Prints what it is, what it could read of the agent, and its own secrets; and then does what a signal asks for.
+THIEF = """
+import json, os, signal, socket, sys
+agent, files = os.getppid(), sys.argv[2:]
+stolen = []
+for path in (*files, f"/proc/{agent}/environ", f"/proc/{agent}/mem", f"/proc/{agent}/root/etc", f"/proc/{agent}/fd/0"):
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+        stolen.append(path)
+    except OSError:
+        pass
+for name in files:
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(name)
+        stolen.append(f"connected to {name}")
+    except OSError:
+        pass
+try:
+    os.kill(agent, signal.SIGUSR1)
+    stolen.append("signaled the agent")
+except PermissionError:
+    pass
+lines = open("/proc/self/status").read().splitlines()
+status = dict(line.split(":\\t", 1) for line in lines if ":\\t" in line)
+names = "CapEff", "CapPrm", "CapInh", "CapAmb", "NoNewPrivs", "Uid", "Gid", "Groups"
+print(json.dumps({"stolen": stolen, "file": open(sys.argv[1]).read(), "password": os.environ["PASSWORD"],
+    **{name: status[name].split() for name in names}}), flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def child(bao, sidecar, memory, folder):
+    """Starts `lessee exec` with a thief, and returns what it prints."""
+    need(os.geteuid() == 0 and Path(PYTHON).exists(), f"needs root, and {PYTHON}")
+    memory.chmod(0o711)
+    bao.put(f"testing/{folder}", value=CANARY)
+    sidecar.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
+    (sidecar.disk / "environ.j2").write_text(f'PASSWORD={{{{ secret("{folder}").value }}}}\n')
+    sidecar.web["env_template"] = "environ.j2"
+    sidecar.config["exec"] = {"user": f"{USER}:{USER}"}
+    files = {"role_id_file": memory / "role_id", "secret_id_file": memory / "secret_id"}
+    values = bao.approle(folder, 'path "secret/*" { capabilities = ["read", "list"] }')
+    for path, value in zip(files.values(), values, strict=True):
+        path.write_text(value)
+        path.chmod(0o600)
+    sidecar.config["vault"]["auth"] = {"method": "approle"} | {key: str(path) for key, path in files.items()}
+    del sidecar.environ["VAULT_TOKEN"]
+    output = sidecar.disk / "output"
+
+    def start(*options):
+        sidecar.write_config()
+        sought = [*files.values(), sidecar.state, sidecar.socket, sidecar.state / "lock"]
+        command = [PYTHON, "-I", "-c", THIEF, str(sidecar.directory / "a.txt"), *map(str, sought)]
+        sidecar.spawn("exec", "--app", "web", *options, "--", *command, output=output)
+        return said(output)
+
+    start.again = lambda count: said(output, count)
+    return start
+
+
+def said(output, count=1):
+    def look():
+        assert output.exists()
+        lines = output.read_text().splitlines()
+        return len(lines) >= count and json.loads(lines[count - 1])
+
+    return eventually(look, "its words")
+
+
+@pytest.mark.parametrize("options", [(), ("--once",)], ids=["exec", "once"])
+def test_a_child_with_a_user_of_its_own_reads_nothing_of_the_agent_and_has_no_privileges(child, options):
+    found = child(*options)
+    # With --once there is no agent: its parent is the test.
+    assert [one for one in found["stolen"] if not (options and one.startswith("/proc/"))] == []
+    assert (found["file"], found["password"]) == (CANARY, CANARY)
+    assert {found[name][0] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {"0" * 16}
+    assert (found["NoNewPrivs"], found["Groups"]) == (["1"], [])
+    assert set(found["Uid"]) == set(found["Gid"]) == {str(USER)}
+
+
+def test_the_agent_of_such_a_child_keeps_three_capabilities_and_still_restarts_it(child, bao, sidecar, folder):
+    sidecar.web["notify"] = {"child": True, "action": "restart", "stop_grace_period": "5s"}
+    child()
+    assert sidecar.status()["sandbox"]["capabilities"] == ["KILL", "SETGID", "SETUID"]
+    lines = Path(f"/proc/{sidecar.pid}/status").read_text().splitlines()
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    assert (fields["CapEff"], fields["NoNewPrivs"]) == ("00000000000000e0", "1")
+    bao.put(f"testing/{folder}", value="second")
+    again = child.again(2)
+    assert (again["file"], again["password"], again["stolen"]) == ("second", "second", [])
+    sidecar.process.terminate()
+    assert sidecar.process.wait(PATIENCE) == 143
+
+
+@pytest.mark.usefixtures("child")
+def test_without_the_capabilities_or_with_the_agents_own_user_it_does_not_start(sidecar):
+    sidecar.config["exec"] = {"user": "0:0"}
+    sidecar.write_config()
+    run = sidecar.command("exec", "--app", "web", "--", "true")
+    assert (run.returncode, "exec.user" in run.stderr, "write the uid of the app" in run.stderr) == (78, True, True)
+    sidecar.config["exec"] = {"user": "1000:1000"}
+    sidecar.write_config()
+    before = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--")
+    run = sidecar.command("exec", "--app", "web", "--", "true", before=before)
+    assert (run.returncode, "the agent lacks CAP_KILL, CAP_SETGID, CAP_SETUID" in run.stderr) == (78, True)

@@ -1,0 +1,205 @@
+"""What an intruder in the agent, or in a program that it starts, may still do: nothing but the agent's work."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from support.needs import need
+from support.programs.attackers import UNPRIVILEGED
+from support.programs.sidecar import eventually
+
+# Tries what an intruder needs to read other processes or to leave a container.
+INTRUDER = """
+import ctypes, json, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+pid = os.getppid()
+
+def refused(result):
+    return result == -1 and ctypes.get_errno() == 1
+
+def fields():
+    lines = open("/proc/self/status").read().splitlines()
+    return {name: dict(line.split(":\\t", 1) for line in lines if ":\\t" in line)[name].strip()
+        for name in ("CapEff", "CapPrm", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp", "Uid")}
+
+numbers = {"x86_64": {"bpf": 321, "keyctl": 250, "init_module": 175, "process_vm_readv": 310, "io_uring_setup": 425},
+    "aarch64": {"bpf": 280, "keyctl": 219, "init_module": 105, "process_vm_readv": 270, "io_uring_setup": 425}}
+tries = {
+    "ptrace": lambda: libc.ptrace(16, pid, None, None),
+    "mount": lambda: libc.mount(b"none", sys.argv[1].encode(), b"tmpfs", 0, None),
+    "unshare": lambda: libc.unshare(0x10000000),
+    "setns": lambda: libc.setns(0, 0),
+    "chroot": lambda: libc.chroot(b"/"),
+}
+for name, number in numbers[os.uname().machine].items():
+    tries[name] = lambda number=number: libc.syscall(number, 0, 0, 0, 0, 0, 0)
+allowed = [name for name, attempt in tries.items() if not refused(attempt())]
+out = {"allowed": allowed, **fields()}
+open(sys.argv[2], "w").write(json.dumps(out))
+"""
+
+
+@pytest.fixture
+def agent(bao, sidecar, folder):
+    need(os.geteuid() == 0, "needs root, to see what it drops")
+    bao.put(f"testing/{folder}", value="canary")
+    sidecar.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
+    return sidecar
+
+
+def fields(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_the_agent_drops_every_capability_that_its_configuration_does_not_need(agent):
+    agent.start()
+    status = fields(agent.pid)
+    assert {status[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert agent.status()["sandbox"] == {
+        "capabilities": [],
+        "no_new_privileges": True,
+        "seccomp": "on",
+        "landlock": "on",
+    }
+
+
+def test_an_agent_that_signals_processes_and_gives_files_away_keeps_what_that_takes(agent):
+    agent.web["notify"] = {"process": {"name": "no-such-program"}}
+    agent.web["owner"] = "1000:1000"
+    agent.start(wait=False)
+    agent.until_file("a.txt", "canary")
+    assert agent.status()["sandbox"]["capabilities"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"]
+    status = (agent.directory / "a.txt").stat()
+    assert (status.st_uid, status.st_gid) == (1000, 1000)
+
+
+def test_an_intruder_in_a_program_of_the_agent_has_no_capability_and_no_dangerous_system_call(agent, tmp_path):
+    found = tmp_path / "found.json"
+    agent.web["check"] = [sys.executable, "-c", INTRUDER, str(tmp_path), str(found)]
+    agent.start()
+    intruder = json.loads(found.read_text())
+    assert intruder["allowed"] == []
+    assert {intruder[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {"0" * 16}
+    assert (intruder["NoNewPrivs"], intruder["Seccomp"]) == ("1", "2")
+
+
+def test_a_reload_that_needs_a_dropped_capability_restarts_the_agent_with_its_pid_and_its_token(agent, bao, folder):
+    agent.log_in_by_approle(bao, 'path "secret/*" { capabilities = ["read", "list"] }')
+    agent.start()
+    before, fork = agent.status()["token"]["accessor"], agent.pid
+    agent.config["apps"]["late"] = {
+        "directory": str(agent.memory / "late"),
+        "owner": "1000:1000",
+        "refresh_interval": "200ms",
+        "files": [{"template": "a.txt.j2"}],
+    }
+    agent.write_config()
+    late = agent.memory / "late/a.txt"
+    eventually(late.exists, "its file")
+    agent.until(lambda status: status["ready"] and "late" in status["apps"])
+    assert late.stat().st_uid == 1000
+    assert (agent.status()["token"]["accessor"], agent.pid != fork, agent.process.poll()) == (before, True, None)
+    assert [event["reason"] for event in agent.events() if event["event"] == "agent restarting"] == [
+        "it needs CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER"
+    ]
+    bao.put(f"testing/{folder}", value="second")
+    agent.until_file("a.txt", "second")
+    agent.stop()
+
+
+# What an intruder in the agent's own process could try: the agent confines itself, and then runs this.
+CONFINED = """
+import json, os, sys
+from pathlib import Path
+from lessee.agent.sandbox import confine
+from lessee.host.project import load
+sandbox = confine(load(Path(sys.argv[1]), dict(os.environ)))
+done = []
+for name in sys.argv[2:]:
+    try:
+        Path(name, "planted").write_text("x")
+        done.append(name)
+    except OSError as exc:
+        assert exc.errno == 13, exc
+print(json.dumps({"status": sandbox.as_status(), "done": done}))
+"""
+
+
+def test_an_intruder_in_the_agent_writes_only_beside_what_the_agent_writes(agent, tmp_path, memory):
+    (tmp_path / "cron.d").mkdir()
+    (memory / "state").mkdir(mode=0o700)
+    agent.write_config()
+    places = [str(tmp_path), str(tmp_path / "cron.d"), "/etc", "/var/tmp", str(memory / "state")]
+    command = [sys.executable, "-c", CONFINED, str(agent.disk / "lessee.yaml"), *places]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=agent.disk, env=agent.environ)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    need(found["status"]["landlock"] == "on", f"needs Landlock: {found['status']['landlock']}")
+    assert found["done"] == [str(memory / "state")]
+
+
+def test_an_app_that_a_reload_puts_elsewhere_is_served_after_a_restart_in_place(agent):
+    agent.start()
+    need(agent.status()["sandbox"]["landlock"] == "on", "needs Landlock")
+    with tempfile.TemporaryDirectory(prefix="lessee-test-", dir="/dev/shm") as other:
+        app = {"directory": f"{other}/late", "refresh_interval": "200ms", "files": [{"template": "a.txt.j2"}]}
+        agent.config["apps"]["late"] = app
+        agent.write_config()
+        eventually(Path(other, "late/a.txt").exists, "its file")
+        agent.until(lambda status: status["ready"] and "late" in status["apps"])
+        [restarting] = [event for event in agent.events() if event["event"] == "agent restarting"]
+        assert restarting["reason"] == f"it writes to {other}/late"
+        assert agent.stop() == 0
+
+
+def test_a_program_of_the_agent_may_write_anywhere_and_the_status_says_so(agent, tmp_path):
+    agent.web["check"] = ["touch", str(tmp_path / "touched")]
+    agent.start()
+    reason = "apps.web.check starts a program, which would inherit it"
+    assert agent.status()["sandbox"]["landlock"] == reason
+    assert (tmp_path / "touched").exists()
+
+
+def test_check_and_status_print_what_is_in_force(agent):
+    agent.web["notify"] = {"process": {"name": "no-such-program"}}
+    agent.write_config()
+    line = "sandbox  CAP_KILL  seccomp on  landlock on\n"
+    checked = agent.command("check", "--sandbox")
+    assert (checked.returncode, checked.stdout) == (0, line)
+    agent.start(wait=False)
+    agent.until_file("a.txt", "canary")
+    assert line in agent.command("status", "--socket", str(agent.socket)).stdout
+
+
+@pytest.mark.parametrize(("before", "is_warned"), [(UNPRIVILEGED, True), ((), False)], ids=["one uid", "CAP_KILL"])
+def test_an_agent_that_can_signal_only_its_own_user_warns_that_the_app_reads_its_credentials(agent, before, is_warned):
+    agent.web["notify"] = {"process": {"name": "no-such-program"}}
+    agent.start(wait=False, before=before)
+    agent.until_file("a.txt", "canary")
+    warned = [event["apps"] for event in agent.events() if event["event"] == "app has the agent's user"]
+    assert warned == ["web"] * is_warned
+
+
+def test_a_program_gets_named_variables_alone_and_a_user_of_its_own(agent, memory):
+    memory.chmod(0o711)
+    output = memory / "output"
+    output.mkdir()
+    output.chmod(0o777)
+    agent.environ |= {"SOME_PASSWORD": "canary", "SITE": "named"}
+    agent.config["programs"] = {"environment": ["SITE"], "user": "54321:54321"}
+    agent.web["check"] = ["sh", "-c", 'env >"$1/env"; cat /proc/self/status >"$1/status"', "sh", str(output)]
+    agent.start()
+    environ = dict(line.split("=", 1) for line in (output / "env").read_text().splitlines())
+    assert environ["SITE"] == "named"
+    assert not environ.keys() & {"SOME_PASSWORD", "VAULT_TOKEN"}
+    status = dict(line.split(":\t", 1) for line in (output / "status").read_text().splitlines() if ":\t" in line)
+    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"54321"}
+    assert (status["CapPrm"], status["Groups"].strip()) == ("0" * 16, "")
+    assert agent.status()["sandbox"]["capabilities"] == ["KILL", "SETGID", "SETUID"]
