@@ -135,7 +135,8 @@ class Identities:
     def _stored_vaults(self) -> Iterable[Vault]:
         """The logins of identities that a previous run stored, and whose leases may still have to be revoked."""
         for block in self._effects.state_store.identities().values() if self._all_apps else ():
-            with suppress(msgspec.MsgspecError):  # Another version of lessee stored it: its leases expire.
+            # Another version of lessee stored it, or it is damaged: its leases expire.
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 yield msgspec.json.decode(block, type=Vault)
 
     def _add(self, vault: Vault) -> None:

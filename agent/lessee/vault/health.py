@@ -66,5 +66,5 @@ def _check(connections: Connector, url: str, timeout: float) -> Health:
 def _decode(content: bytes) -> Mapping[str, Any]:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}

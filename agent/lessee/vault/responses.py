@@ -10,6 +10,9 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.vault.wire import InvalidResponseError
 
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises for bytes that are not the expected JSON; the last for thousands of nested lists."""
+
 
 class Response(ImmutableStruct, frozen=True):
     """A successful answer, with Vault's names of the fields. Without a lease the `lease_id` is empty.
@@ -40,7 +43,7 @@ class Response(ImmutableStruct, frozen=True):
 
         try:
             return parsedate_to_datetime(self.date_header).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError, TypeError, IndexError):  # The library's parser raises any of them.
             return None
 
 
@@ -62,10 +65,11 @@ def parse_response(headers: Mapping[str, str], content: bytes) -> Response:
     """Parse a 200 or 204. Raises RequestFailedError if it is not Vault's."""
     try:
         body = msgspec.json.decode(content or b"{}", type=_Body)
-    except msgspec.MsgspecError:
+        data = body.data or (_parse_bare(content) if body.request_id is None else {})
+    except _MALFORMED:
         raise RequestFailedError(_NOT_VAULTS) from None
     return Response(
-        data=body.data or (_parse_bare(content) if body.request_id is None else {}),
+        data=data,
         auth=body.auth or {},
         lease_id=body.lease_id or "",
         lease_duration=body.lease_duration or 0,
@@ -82,7 +86,7 @@ def raw_data(content: bytes) -> bytes:
     """The `data` of a 200, as JSON. Raises RequestFailedError if the answer is not Vault's."""
     try:
         return bytes(_DECODE_RAW(content).data)
-    except msgspec.MsgspecError:
+    except _MALFORMED:
         raise RequestFailedError(_NOT_VAULTS) from None
 
 
@@ -90,7 +94,7 @@ def parse_raw_data(raw: bytes) -> dict[str, Any]:
     """What `raw_data` returned, as objects. Raises RequestFailedError."""
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except _MALFORMED:
         raise RequestFailedError(_NOT_VAULTS) from None
 
 
@@ -234,7 +238,7 @@ def _parse_bare(content: bytes) -> dict[str, Any]:
 def _parse_error_body(content: bytes) -> _ErrorBody:
     try:
         return msgspec.json.decode(content, type=_ErrorBody)
-    except msgspec.MsgspecError:
+    except _MALFORMED:
         return _ErrorBody()
 
 

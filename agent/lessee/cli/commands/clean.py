@@ -109,7 +109,8 @@ def _withdraw(apps: Iterable[App], state_store: StateStore) -> list[WriteError]:
 def _revoke_all(state_store: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
     failed = []
     for identity, block in state_store.identities().items():
-        with suppress(msgspec.MsgspecError):  # Another version of lessee saved it: the token ends with its TTL.
+        # Another version of lessee saved it, or it is damaged: the token ends with its TTL.
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             vault = msgspec.json.decode(block, type=Vault)
             tokens = [value for _, value in state_store.tokens(identity)]
             failed += revoke_all(vault, environ, tokens, state_store.leases(identity), deadline=deadline)

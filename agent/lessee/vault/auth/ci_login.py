@@ -98,7 +98,7 @@ class GitHubJwt:
             raise RequestFailedError(Failure(kind, f"GitHub issued no JWT for this job: it answered {status}"))
         try:
             return msgspec.json.decode(content, type=_IssuedJwt).value
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise RequestFailedError(
                 Failure(Kind.UNAVAILABLE, "GitHub issued no JWT: its answer is truncated or not GitHub's")
             ) from None
@@ -142,6 +142,6 @@ def _claims(jwt: str) -> str:
         claims: dict[str, Any] = msgspec.json.decode(
             base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=dict
         )
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         return "; it is not a JWT"
     return "; its claims: " + ", ".join(f"{name} {claims.get(name)!r}" for name in _REPORTED_CLAIMS)
