@@ -12,9 +12,12 @@ PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/se
 WITHOUT_PURE ?=
 # The longer form of `make check`: `make check MUTANTS=1000` changes the pure packages in as many places, one at a time.
 MUTANTS ?=
+# How long `make fuzz` takes for each parser, and which one.
+SECONDS ?= 60
+PARSER ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench format lock hooks clean
+.PHONY: help demo test quick check bench fuzz format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +38,7 @@ check: $(VENV)/ready-test ## lint, types, import contracts, vocabulary, and bran
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/support/vocabulary.py
+	$(BIN)/python .ci/advisories.py
 	$(BIN)/pytest -q --numprocesses auto -m long $(PURE)
 	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
 	$(if $(MUTANTS),$(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
@@ -46,11 +50,13 @@ format: $(VENV)/ready-test ## fix and format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: $(VENV)/ready-test ## update the development lock file from pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
-	$(BIN)/pip-compile --quiet --extra test --extra demo --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-	  --no-header --no-annotate --output-file .ci/requirements.lock pyproject.toml
-	sed -i "1i # Versions that \`make\` installs; \`make lock\` updates this file from pyproject.toml." .ci/requirements.lock
+lock: $(VENV)/ready-test ## update the lock files and the list of packages (UPGRADE=yes: to the newest versions)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	PATH=$(BIN):$$PATH $(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade)
+
+fuzz: $(VENV)/ready-test ## feed each parser of foreign bytes for SECONDS (60), or one with PARSER=hcl
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || echo "without atheris: random changes only"
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) --save $(PARSER)
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
@@ -59,7 +65,13 @@ hooks: $(VENV)/ready-test ## run the checks before each commit
 clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/ready-%: pyproject.toml .ci/requirements.lock
+$(VENV)/ready-test: .ci/requirements.lock
+$(VENV)/ready-demo: .ci/runtime/base.txt .ci/runtime/demo.txt .ci/runtime/build.txt
+
+# Each file that pip downloads must have a hash of the lock files.
+$(VENV)/ready-%: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/requirements.lock --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  $(addprefix --requirement ,$(filter .ci/%,$^))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

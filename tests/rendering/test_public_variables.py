@@ -1,11 +1,13 @@
 """Public variables of a frontend build must be listed by name, whatever template sets them."""
 
+import time
+
 import pytest
 
 from lessee.core.errors import FormatError
 from lessee.core.paths import PathScope
 from lessee.core.secrets import Secret
-from lessee.rendering.public_variables import public_variables_in, refuse_public
+from lessee.rendering.public_variables import public_names, public_variables_in, refuse_public
 from lessee.rendering.render import render_environment
 from lessee.rendering.templates import Compiler, Renderer
 
@@ -138,3 +140,13 @@ def test_the_environment_of_a_child_has_public_variables_only_if_they_are_listed
     assert render_environment(rendered, {}, {"VITE_A"}) == (("VITE_A", "canary"),)
     with pytest.raises(FormatError, match="VITE_A takes a: key"):
         render_environment(rendered, {}, ())
+
+
+def test_unclosed_objects_by_the_thousand_take_no_time_and_count_as_open():
+    """Each value of a public name would be read to the end of the text."""
+    text = "NEXT_PUBLIC_A={\n" * 20_000
+    began = time.process_time()
+    names = list(public_names(text))
+    assert time.process_time() - began < 2
+    assert len(names) == 20_000
+    assert {end for _, _, end in names} == {len(text)}

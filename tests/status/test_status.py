@@ -53,7 +53,7 @@ def test_a_refresh_is_forwarded_and_an_invalid_body_is_not(served):
     for body, code in ((b"{", "400"), (b"3", "400")):
         head = b"POST /refresh HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
         assert send(path, head + body).startswith(f"HTTP/1.0 {code}")
-    for length in (b"99999999", b"-1", b"x"):
+    for length in (b"99999999", b"-1", b"x", b"9" * 5000):
         head = b"POST /refresh HTTP/1.0\r\nContent-Length: " + length + b"\r\n\r\n"
         assert send(path, head).startswith("HTTP/1.0 413")
     assert len(source.refreshes) == 2

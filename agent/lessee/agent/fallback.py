@@ -86,5 +86,5 @@ class FallbackRenderer:
 def _header(text: bytes) -> SnapshotHeader:
     try:
         return msgspec.json.decode(text, type=SnapshotHeader)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise LesseeError("it does not begin like a snapshot of lessee", todo="remove the file") from None

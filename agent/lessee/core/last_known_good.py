@@ -93,7 +93,7 @@ def decode_snapshot(content: bytes, needs: frozenset[Need], now: float) -> Snaps
     """The secrets for these needs. Raises LesseeError if one is missing or has expired by `now`."""
     try:
         snapshot = msgspec.json.decode(content, type=_Snapshot)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise LesseeError("the file does not contain a snapshot of lessee", todo="remove it") from None
     secrets = {ref: Secret(data) for ref, data in snapshot.secrets if ref in needs}
     folders = {

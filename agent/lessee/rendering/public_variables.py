@@ -72,10 +72,15 @@ def refuse_public(document: Document, format: str, listed: Collection[str]) -> N
 
 def public_names(text: str) -> Iterator[tuple[str, int, int]]:
     """Each public name in the text of a format of DOCUMENTS, and where its value begins and ends."""
-    if _has_prefix(text):
-        for match in _NAMED.finditer(text):
-            if match[1].startswith(PUBLIC_PREFIXES):
-                yield match[1], match.end(), _end_in_document(text, match.end())
+    if not _has_prefix(text):
+        return
+    steps = _FEWEST_STEPS + 2 * len(text)
+    for match in _NAMED.finditer(text):
+        if match[1].startswith(PUBLIC_PREFIXES):
+            begin = match.end()
+            end = _end_in_document(text, begin, begin + steps)
+            steps -= min(steps, end - begin)
+            yield match[1], begin, end
 
 
 class _Variable(ImmutableStruct, frozen=True):
@@ -86,6 +91,11 @@ class _Variable(ImmutableStruct, frozen=True):
     origins: tuple[str, ...]
 
 
+_FEWEST_STEPS = 1 << 18
+"""Characters that the values of public names may have together, beyond twice the text.
+
+Objects within objects are read for each of their names: thousands of unclosed ones would take hours.
+"""
 _OPAQUE = "\ufffc"
 _NAME = re.compile(r"[A-Za-z0-9_.-]*")
 # In a script, an assignment may follow another one, or precede a command.
@@ -114,10 +124,10 @@ def _has_prefix(text: str) -> bool:
 
 
 def _given_in_document(text: str, placeholders: list[tuple[int, Placeholder]]) -> Iterator[PublicVariable]:
-    places = [at for at, _ in placeholders]
+    places, line, counted = [at for at, _ in placeholders], 1, 0
     for name, begin, end in public_names(text):
         inside = placeholders[bisect_left(places, begin) : bisect_left(places, end)]
-        line = text.count("\n", 0, begin) + 1
+        line, counted = line + text.count("\n", counted, begin), begin
         yield from (
             PublicVariable(name, line, origin)
             for origin in dict.fromkeys(placeholder.origin for _, placeholder in inside)
@@ -127,8 +137,9 @@ def _given_in_document(text: str, placeholders: list[tuple[int, Placeholder]]) -
         if isinstance(value, str):
             written = placeholder.yaml if placeholder.yaml is not None else value if placeholder.structure else ""
             value = json.loads(written) if _has_prefix(written) else None
-        line = text.count("\n", 0, at) + 1
-        for name, prefix in dict.fromkeys(_names(value)):
+        names = dict.fromkeys(_names(value))
+        line = text.count("\n", 0, at) + 1 if names else 0
+        for name, prefix in names:
             yield PublicVariable(name, line, placeholder.origin, f"{prefix}…")
 
 
@@ -140,10 +151,15 @@ def _names(value: object) -> Iterator[tuple[str, str]]:
         yield from _names(inner)
 
 
-def _end_in_document(text: str, begin: int) -> int:
-    """The end of a value that may be an object: the end of the line, or the start of the next value."""
+def _end_in_document(text: str, begin: int, limit: int) -> int:
+    """The end of a value that may be an object: the end of the line, or the start of the next value.
+
+    A value that is not at its end at `limit` counts as the whole rest of the text, which refuses more rather than less.
+    """
     quote, depth, at = "", 0, begin
     while at < len(text):
+        if at >= limit:
+            return len(text)
         char = text[at]
         if char == "\\":
             at += 1

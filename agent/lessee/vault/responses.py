@@ -47,7 +47,7 @@ class Response(ImmutableStruct, frozen=True):
 
         try:
             return parsedate_to_datetime(self.date_header).timestamp()
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, TypeError, IndexError):  # The library's parser raises any of them.
             return None
 
 

@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from lessee.core.errors import WriteError
+from lessee.core.errors import LesseeError, WriteError
 from lessee.ops.monitor.checkpoint import Checkpoint, CheckpointStore, CheckpointWriter
 from support.full_disk import no_file_may_grow_beyond
 
@@ -31,3 +31,15 @@ def test_a_state_that_was_not_saved_is_saved_when_there_is_space(tmp_path):
         assert writer.error is None
         writer.close()
         assert store.load() == checkpoint
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b'{"sinks":"\xff"}', b'{"sinks":' + b"[" * 100_000], ids=["half", "text", "deep"]
+)
+def test_a_damaged_state_is_refused_with_what_to_do(tmp_path, damage):
+    with closing(CheckpointStore(tmp_path / "state")) as store:
+        (tmp_path / "state" / "state.json").write_bytes(damage)
+        with pytest.raises(
+            LesseeError, match="this is not the state of a monitor; use the version of lessee that wrote it"
+        ):
+            store.load()

@@ -125,6 +125,7 @@ class Reader:
         entries = self._entries(node, path)
         kind = kinds[0] if len(kinds) == 1 else self._tagged(kinds, entries, path)
         known = {field.encode_name: field for field in kind.fields}
+        absent = [name for name in known if name not in entries]
         values: dict[str, object] = {}
         present: set[str] = set()
         for key, value in entries.items():
@@ -135,7 +136,7 @@ class Reader:
                 with suppress(_InvalidError):
                     values[key] = self._value(field.type, value, at)
             elif field is None and key != kind.tag_field and (path or not key.startswith("x-")):
-                present.add(self._unknown(kind, at, known.keys() - entries.keys(), known))
+                present.add(self._unknown(kind, at, absent, known))
         self._complete(kind, present, path)
         if any(field.required and name not in values for name, field in known.items()):
             raise _InvalidError

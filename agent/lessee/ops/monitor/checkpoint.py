@@ -74,7 +74,7 @@ class CheckpointStore:
             return Checkpoint()
         except OSError as exc:
             raise LesseeError(f"the monitor's state is not readable: {exc.strerror}", where=str(path)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             checkpoint = None
         if checkpoint is None or checkpoint.format != _FORMAT:
             todo = "use the version of lessee that wrote it, or remove it to read and count the logs from the start"

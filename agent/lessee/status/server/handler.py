@@ -13,6 +13,8 @@ from lessee.status.server.source import StatusSource
 from lessee.telemetry.logs import redacted
 
 _MAX_BODY = 65536
+_MAX_DIGITS = 9
+"""Of a length: Python refuses to parse a number of thousands of digits."""
 _PATHS = b"not found; the paths are / /healthz /readyz /status.json /metrics\n"
 
 
@@ -62,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/refresh":
             self._reply(404, b"not found; POST /refresh over the Unix socket\n")
             return
-        if not length.isdecimal() or int(length) > _MAX_BODY:
+        if not length.isdecimal() or len(length) > _MAX_DIGITS or int(length) > _MAX_BODY:
             self._reply(413, b"the body is too long\n")
             return
         try:

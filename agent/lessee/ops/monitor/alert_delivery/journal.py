@@ -21,7 +21,7 @@ class DeliveryJournal:
         if path.exists():
             try:
                 self._names = dict.fromkeys(str(name) for name in json.loads(path.read_bytes()))
-            except (OSError, ValueError, TypeError):
+            except (OSError, ValueError, TypeError, RecursionError):
                 log("warning", "delivery journal not readable", path=str(path), note="some alerts may be sent twice")
 
     def __contains__(self, name: str) -> bool:

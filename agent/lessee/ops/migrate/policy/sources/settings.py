@@ -29,10 +29,12 @@ class Settings:
         self.source = source
         self._report = report
         self._used: set[str] = set()
+        self._lines = {item.keys[0]: item.line for item in reversed(self.items)}
+        self._values = {item.keys[0]: item.value for item in self.items if len(item.keys) == 1}
 
     def line_of(self, key: str) -> int:
         """The line of a key; that of the block if the key is missing."""
-        return next((item.line for item in self.items if item.keys[0] == key), self.line)
+        return self._lines.get(key, self.line)
 
     def where(self, key: str = "") -> str:
         """The location of a key, or of the block."""
@@ -41,8 +43,7 @@ class Settings:
     def value(self, key: str) -> Value:
         """The value of a key, or None. The last one counts if the key is repeated."""
         self._used.add(key)
-        values = [item.value for item in self.items if item.keys == (key,)]
-        return values[-1] if values else None
+        return self._values.get(key)
 
     def text(self, key: str) -> Text | None:
         """A string that is not empty, or a number as a string."""

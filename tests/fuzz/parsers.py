@@ -1,0 +1,152 @@
+"""Every parser of bytes that others write, as a function of bytes, with the errors that it may raise."""
+
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from lessee.audit_trail.policy.entries import decode_entry, decode_head
+from lessee.config.parsing import parse as parse_config
+from lessee.core import hcl
+from lessee.core.change_events import decode_message
+from lessee.core.errors import LesseeError
+from lessee.core.last_known_good import decode_snapshot
+from lessee.core.source_text import Text
+from lessee.core.timestamps import parse_timestamp
+from lessee.events.vault_messages import parse_event
+from lessee.mcp.session.line_splitter import LineSplitter
+from lessee.mcp.session.messages import decode, members, meta_id, param_id, parse
+from lessee.ops.access.policy.rules import rules_of
+from lessee.ops.backup.policy import archive_format, records
+from lessee.ops.mcp.policy import jsonc
+from lessee.ops.migrate.policy.conversion import convert
+from lessee.ops.migrate.policy.findings import Report
+from lessee.ops.migrate.policy.golang import parser as golang
+from lessee.ops.monitor.policy.decoder import InvalidLineError
+from lessee.ops.monitor.policy.decoder import decode as decode_audit_line
+from lessee.publishing.publication_record import AppRecord
+from lessee.publishing.state_store import StateStore, _StoredIdentity, _StoredLease, _StoredToken
+from lessee.rendering.formats import FORMATS, outline
+from lessee.rendering.public_variables import public_names
+from lessee.vault import responses, wire
+
+_KEY = bytes(32)
+
+
+class Parser(NamedTuple):
+    """A parser of foreign bytes. `errors`: what it raises for bytes that it refuses."""
+
+    parse: Callable[[bytes], object]
+    errors: tuple[type[BaseException], ...] = (LesseeError,)
+
+
+def _text(data: bytes) -> str:
+    """As lessee reads a file: what is not UTF-8 is refused before a parser sees it."""
+    return data.decode("utf-8", "replace")
+
+
+def _import(name: str, data: bytes) -> None:
+    convert(name, _text(data), lambda path: Text(f'{{{{ with secret "a" }}}}{path}{{{{ end }}}}', path, 1), Report())
+
+
+def _http_response(data: bytes) -> None:
+    """A response, its body in pieces, and what the body says."""
+    response = wire.Response(io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
+    pieces, size = [], 0
+    while size < 1 << 20 and (piece := response.read(4096)):
+        pieces.append(piece)
+        size += len(piece)
+    _vault_answer(b"".join(pieces), response.status, response.headers)
+
+
+def _vault_answer(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    for each in (200, 404, 429, status):
+        responses.parse_error(each, headers or {}, content)
+        responses.is_stale(each, content, expects_state=True)
+    with suppress(responses.RequestFailedError):
+        responses.parse_response(headers or {}, content).date  # noqa: B018  # It parses the header.
+    with suppress(responses.RequestFailedError):
+        responses.parse_raw_data(responses.raw_data(content))
+
+
+def _http_date(data: bytes) -> None:
+    text = data.decode("latin-1")
+    responses.parse_response({"date": text}, b"{}").date  # noqa: B018  # As above.
+    responses.parse_error(429, {"retry-after": text}, b"{}")
+
+
+def _mcp(data: bytes) -> None:
+    splitter = LineSplitter()
+    for line in (*splitter.feed(data), splitter.take_rest()):
+        for message in parse(line) or ():
+            raw = getattr(message, "params", b"") or b"{}"
+            members(raw), param_id(raw, "requestId"), meta_id(raw, "progressToken"), decode(raw)
+
+
+def _archive(data: bytes) -> None:
+    """The clear text of an archive: headers, the manifest, and its records."""
+    block = data[: archive_format.TAR_BLOCK].ljust(archive_format.TAR_BLOCK, b"\0")
+    with suppress(LesseeError):
+        archive_format.read_header(block)
+    with suppress(LesseeError):
+        archive_format.parse_manifest(data)
+    with suppress(LesseeError):
+        archive_format.parse_manifest(data, any_format=True)
+    with suppress(LesseeError):
+        records.parse_object(data)
+    with suppress(LesseeError):
+        records.parse_secret(data, _KEY)
+
+
+class _OneFile(StateStore):
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def _read(self, name: str) -> bytes:  # noqa: ARG002
+        return self.content
+
+
+def _state_record(data: bytes) -> None:
+    for kind in (_StoredIdentity, _StoredToken, _StoredLease, AppRecord):
+        found = _OneFile(data)._decoded("name", kind)
+        if found is not None and kind is not AppRecord:
+            found.file  # noqa: B018  # It derives the name.
+
+
+def _events(data: bytes) -> None:
+    decode_message(data)
+    parse_event(data)
+
+
+def _audit_trail(data: bytes) -> None:
+    decode_entry(data)
+    decode_head(data)
+
+
+PARSERS = {
+    "hcl": Parser(lambda data: hcl.parse(_text(data), "a.hcl")),
+    "acl-policy": Parser(lambda data: rules_of(_text(data), "policy")),
+    "agent-config": Parser(partial(_import, "agent.hcl")),
+    "injector": Parser(partial(_import, "pod.yaml")),
+    "consul-template": Parser(partial(_import, "a.ctmpl")),
+    "go-template": Parser(lambda data: golang.parse(Text(_text(data), "a.ctmpl", 1))),
+    "lessee-yaml": Parser(lambda data: parse_config(_text(data), source="lessee.yaml", environ={}, blocks=())),
+    "jsonc": Parser(lambda data: jsonc.parse(_text(data), "mcp.json")),
+    "public-variables": Parser(lambda data: list(public_names(_text(data)))),
+    "audit-line": Parser(lambda data: decode_audit_line(data, "server"), (InvalidLineError,)),
+    "audit-trail": Parser(_audit_trail),
+    "timestamp": Parser(lambda data: parse_timestamp(_text(data))),
+    "state-record": Parser(_state_record),
+    "snapshot": Parser(lambda data: decode_snapshot(data, frozenset(), 0.0)),
+    "archive": Parser(_archive),
+    "http-response": Parser(_http_response, (wire.InvalidResponseError, ConnectionResetError)),
+    "http-date": Parser(_http_date),
+    "vault-answer": Parser(_vault_answer),
+    "events": Parser(_events),
+    "mcp": Parser(_mcp),
+    **{f"format-{name}": Parser(lambda data, name=name: outline(_text(data), name)) for name in FORMATS},
+}
+for _name in FORMATS:
+    with suppress(LesseeError):
+        outline("", _name)  # Its module is imported now, and not within the time of the first input.

@@ -1,0 +1,43 @@
+"""No input makes a parser of foreign bytes raise another error than its own, take a second, or 256 MiB.
+
+Each parser runs in a process of its own, whose peak of memory is measured. `make fuzz` looks longer.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from fuzz.parsers import PARSERS
+from fuzz.run import CORPUS, Hang, main
+from support.paths import ROOT
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_a_parser_refuses_what_it_cannot_read(name):
+    run = [sys.executable, str(ROOT / "tests/fuzz/run.py"), name]
+    said = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+def test_each_parser_has_a_corpus_and_each_corpus_a_parser():
+    assert {folder.name for folder in CORPUS.iterdir()} == set(PARSERS)
+    assert all(any(folder.iterdir()) for folder in CORPUS.iterdir())
+
+
+def test_a_run_finds_an_error_and_a_hang(monkeypatch, capsys):
+    """What the runs above do not find, they do not miss."""
+
+    def broken(data):
+        if data == b"error":
+            raise KeyError
+        if data == b"slow":
+            raise Hang
+
+    monkeypatch.setitem(PARSERS, "timestamp", PARSERS["timestamp"]._replace(parse=broken))
+    monkeypatch.setattr("fuzz.run.seeds", lambda _: [b"error", b"slow"])
+    monkeypatch.setattr(sys, "argv", ["run.py", "--runs", "1", "timestamp"])
+    assert main() == 1
+    said = capsys.readouterr().out
+    assert "timestamp: it raises KeyError" in said
+    assert "timestamp: it does not end" in said
