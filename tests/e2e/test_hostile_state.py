@@ -52,7 +52,7 @@ def thief():
     server.server_close()
 
 
-def plant(state, address, auth, *, app="web", key=None):
+def plant(state, address, auth, *, app="web", key=None, lease_id="database/creds/planted/xyz"):
     """Records of a login at `address` that the app still has a lease of, as an agent writes them."""
     vault = parse(json.dumps({"vault": {"address": address, "auth": auth}}), source="x", environ={}).vault
     key = key or key_of(vault)
@@ -60,7 +60,7 @@ def plant(state, address, auth, *, app="web", key=None):
         id="b2",
         need=DynamicSecret("database/creds/planted", (), "GET"),
         secret=Secret({"password": "planted"}, None),
-        lease_id="database/creds/planted/xyz",
+        lease_id=lease_id,
         token="a1",
         issued_at=boot_time(),
         sent_at=boot_time(),
@@ -161,6 +161,20 @@ def test_a_record_whose_address_was_exchanged_is_refused_and_logged(web):
         web.stop()
         assert server.received == []
     assert any(event["event"] == "state record refused" for event in web.events())
+
+
+def test_a_record_has_no_lease_of_another_path_revoked(web):
+    configured = parse((web.disk / "lessee.yaml").read_text(), source="x", environ=web.environ).vault
+    address = web.config["vault"]["address"]
+    assert key_of(configured) == key_of(
+        parse(json.dumps({"vault": {"address": address}}), source="x", environ={}).vault
+    )
+    plant(web.state, address, {"method": "token"}, lease_id="pki/issue/another/xyz")
+    web.start()
+    web.until_file("app.txt", "first")
+    assert web.status()["leases"] == []
+    (refused,) = [event for event in web.events() if event["event"] == "state record refused"]
+    assert refused["lease"] == "pki/issue/another/xyz"
 
 
 def test_records_that_another_user_left_in_the_agent_s_own_directory_are_ignored_and_logged(web):

@@ -128,12 +128,12 @@ def test_lessee_check_accepts_the_configuration(manifests, tmp_path):
     assert "secret/production/database" in done.stdout
 
 
-def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manifests, tmp_path, memory):
+def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manifests, tmp_path, volumes):
     cluster = Signer()
     done = set_up(server, cluster, tmp_path)
     assert done.returncode == 0, done.stderr
     server.put("production/database", username="app", password="canary-first")
-    agent = agent_of_pod(server, manifests, tmp_path, memory)
+    agent = agent_of_pod(server, manifests, tmp_path, volumes)
     (tmp_path / "token").write_text(service_account(cluster))
     app = None
     try:
@@ -162,11 +162,11 @@ def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manife
     "claims",
     [{"aud": [ISSUER]}, {"sub": "system:serviceaccount:app:default"}, {"sub": "system:serviceaccount:web:app"}],
 )
-def test_vault_rejects_a_token_for_another_audience_account_or_namespace(server, manifests, tmp_path, memory, claims):
+def test_vault_rejects_a_token_for_another_audience_account_or_namespace(server, manifests, tmp_path, volumes, claims):
     cluster = Signer()
     set_up(server, cluster, tmp_path)
     server.put("production/database", username="app", password="canary-first")
-    agent = agent_of_pod(server, manifests, tmp_path, memory)
+    agent = agent_of_pod(server, manifests, tmp_path, volumes)
     (tmp_path / "token").write_text(service_account(cluster, **claims))
     try:
         agent.start(wait=False)
@@ -195,6 +195,19 @@ def service_account(cluster, **claims):
     return cluster.sign(**fixed | claims)
 
 
+@pytest.fixture
+def volumes(memory):
+    """A folder with the volumes as the kubelet mounts them: every user may write into an emptyDir in memory."""
+    need(os.geteuid() == 0, "needs root, to mount a tmpfs")
+    folders = [memory / volume for volume in ("state", "files")]
+    for folder in folders:
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0777", "tmpfs", folder], check=True)
+    yield memory
+    for folder in folders:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 def agent_of_pod(server, manifests, disk, memory):
     """The agent of the manifests on this machine, with volumes as the kubelet creates them."""
     agent = Sidecar(server.address, disk, memory)
@@ -202,9 +215,6 @@ def agent_of_pod(server, manifests, disk, memory):
     for name, text in manifests["ConfigMap"]["data"].items():
         (disk / name).write_text(text)
     config = yaml.safe_load((disk / "lessee.yaml").read_text())
-    for volume in "state", "files":
-        (memory / volume).mkdir()
-        (memory / volume).chmod(0o777)
     agent.state, agent.directory = memory / "state/agent", memory / "files/app"
     del config["vault"]["ca_file"]
     config["vault"]["address"] = server.address

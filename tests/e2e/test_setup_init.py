@@ -167,6 +167,17 @@ def test_without_disk_space_there_is_no_request_and_no_file(server):
     assert is_new(server)
 
 
+def test_a_directory_of_another_user_gets_no_keys(server):
+    need(os.geteuid() == 0, "needs root, to change owners")
+    (server.folder / "keys").mkdir(mode=0o755)
+    os.chown(server.folder / "keys", 12345, 12345)
+    said = server.setup("--init", server.folder / "keys")
+    assert said.returncode == 73
+    assert "belongs to uid 12345" in said.stderr
+    assert list((server.folder / "keys").iterdir()) == []
+    assert is_new(server)
+
+
 def test_a_symbolic_link_instead_of_the_directory_is_refused(server):
     (server.folder / "keys").symlink_to(server.folder / "nowhere")
     said = server.setup("--init", server.folder / "keys")

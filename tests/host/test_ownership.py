@@ -1,6 +1,7 @@
 """Whether another user could have made or replaced a directory or a socket."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -71,9 +72,18 @@ def test_a_directory_that_others_may_write_into_is_not_its_own(place, mode):
     assert "may write into" in found(place, own=True)
 
 
-def test_a_mount_decides_who_may_write_into_it(memory):
-    # As in the root of an emptyDir: /dev/shm is a mount, and every user may write there.
-    assert found(memory, own=True) is None
+def test_a_mount_decides_who_may_write_into_it(place):
+    # As in the root of an emptyDir of Kubernetes.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0777", "tmpfs", place], check=True)
+    try:
+        (place / "own").mkdir(mode=0o700)
+        assert found(place / "own", own=True) is None
+        assert found(place, own=True) == f"every user may write into {place}"
+        (place / "own").chmod(0o777)
+        (place / "own" / "below").mkdir()
+        assert found(place / "own" / "below", own=True) == f"every user may write into {place / 'own'}"
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_an_entry_in_a_shared_directory_belongs_to_the_user_that_made_it(place):

@@ -15,6 +15,7 @@ from lessee.config import App, Vault
 from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.vault import TokenAuth
 from lessee.core.errors import LesseeError
+from lessee.core.leases import Lease
 from lessee.core.paths import Need
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
@@ -91,7 +92,8 @@ class Identity:
             return ()
         self._is_restored = True
         tokens = self._state_store.tokens(self.key)
-        leases = [lease for lease in self._state_store.leases(self.key) if needs is None or lease.need in needs]
+        stored = [lease for lease in self._state_store.leases(self.key) if _is_of_its_path(lease)]
+        leases = [lease for lease in stored if needs is None or lease.need in needs]
         self._redactor.learn(self._redaction_name("token"), [value for _, value in tokens])
         for lease in leases:
             self._redactor.learn(self._redaction_name(str(lease.need)), lease.secret.data.values())
@@ -380,6 +382,24 @@ def _prepare_templates(compiled_app: CompiledApp) -> None:
 def key_of(vault: Vault) -> str:
     """The key of an identity. Another address or login is another identity, which never gets the token of this one."""
     return hashlib.sha256(msgspec.json.encode(vault)).hexdigest()
+
+
+def _is_of_its_path(lease: Lease) -> bool:
+    """Whether Vault can have issued the lease for its path. Otherwise a record would have another lease revoked.
+
+    Vault names a lease after the path of its request, without a namespace in that path (vault/expiration.go).
+    """
+    path = lease.lease_id.rpartition("/")[0]
+    if not lease.lease_id or f"/{lease.need.path}".endswith(f"/{path}"):
+        return True
+    log(
+        "warning",
+        "state record refused",
+        lease=lease.lease_id,
+        reason="it is no lease of its path",
+        path=str(lease.need),
+    )
+    return False
 
 
 class _logging_errors:  # noqa: N801  # It is used as a function.

@@ -57,13 +57,13 @@ def refuse_foreign_writers(directory: int, path: Path, name: str) -> None:
     with translate_write_errors(path):
         found = foreign_writer(directory, own=True)
     if found is not None:
-        raise WriteError(f"{name} is not the agent's alone: {found.what}", where=str(path), todo=found.todo)
+        raise WriteError(f"{name} is not this user's alone: {found.what}", where=str(path), todo=found.todo)
 
 
 def _todo(*, own: bool) -> str:
     # Never a chown: it would make what the other user left there trusted.
     if own:
-        return "remove it, so that the agent creates its own, or name a directory of the agent's user"
+        return "remove it, so that lessee creates its own, or name another directory"
     return "name a socket in a directory of your own, of root, or of a user to whom root gave it"
 
 

@@ -9,6 +9,7 @@ from typing import Self
 
 from lessee.core.errors import WriteError
 from lessee.host.directories import entries, open_directory, translate_write_errors
+from lessee.host.ownership import refuse_foreign_writers
 
 _RESERVED = 16384
 """Bytes reserved for a file: a share encrypted with RSA-4096 takes a tenth of it."""
@@ -32,6 +33,8 @@ class KeyFolder:
             self._require_empty()
             with translate_write_errors(path):
                 os.fchmod(self._fd, 0o700)
+                # Its owner could exchange the keys before the operator distributes them.
+                refuse_foreign_writers(self._fd, path, "the directory")
                 self._sync_parent()
         except BaseException:
             os.close(self._fd)
