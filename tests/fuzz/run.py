@@ -9,7 +9,6 @@ more than 256 MiB; with --save it writes them to the corpus. The exit code is 1 
 """
 
 import argparse
-import atexit
 import base64
 import hashlib
 import os
@@ -157,14 +156,14 @@ def bounded(name: str, runs: int, seconds: float | None, seed: int) -> dict[byte
 
 
 def guided(name: str, seconds: float, *, save: bool) -> None:
-    """Run atheris for some seconds, and end the process: with 1 if it has a finding."""
-    own, found = seeds(name), set()
+    """Run atheris for some seconds, or to its first finding, and end the process: with 1 if there is one."""
+    own = seeds(name)
 
     def one(data: bytes) -> None:
         wrong = check(name, data)
-        if wrong is not None and (kind := _kind(wrong)) not in found:
-            found.add(kind)
+        if wrong is not None:
             report(name, {data: wrong}, save=save)
+            os._exit(1)  # libFuzzer ends the process without Python's own end.
 
     def mutate(data: bytes, size: int, seed: int) -> bytes:
         chance = random.Random(seed)  # noqa: S311  # As above.
@@ -174,7 +173,6 @@ def guided(name: str, seconds: float, *, save: bool) -> None:
 
     limits = [f"-max_total_time={max(1, int(seconds))}", f"-max_len={LONGEST // 4}", "-timeout=600"]
     limits += [f"-rss_limit_mb={_peak() + MEMORY >> 20}", "-verbosity=0"]
-    atexit.register(lambda: os._exit(1) if found else None)
     with tempfile.TemporaryDirectory() as folder:
         for number, data in enumerate(own):
             (Path(folder) / str(number)).write_bytes(data)
