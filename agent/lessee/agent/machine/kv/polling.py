@@ -1,7 +1,6 @@
 """How changes in KV secrets are detected, and when each mount, folder and secret is checked next."""
 
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 from lessee.agent.machine.kv.event_source import poll_interval
 from lessee.agent.machine.kv.state import KvMount, KvSecret, is_retried
@@ -15,7 +14,6 @@ from lessee.protocol.commands import ReadingCommand
 
 MAX_PENDING_READS = 16
 """Reads that are sent and not answered: enough that the threads of the client never wait for the machine."""
-_READS = frozenset(get_args(ReadingCommand))
 MAX_INDEPENDENT_RETRIES = 3.0
 """Failing paths that are each retried as if they were the only one."""
 
@@ -31,8 +29,8 @@ def free_read_slots(state: StateView) -> int:
     """How many more reads may be sent now."""
     if not may_request(state):
         return 0
-    pending = [request for request in state.requests.values() if request.command.__class__ in _READS]
-    return max(0, MAX_PENDING_READS - len(pending))
+    pending = sum(isinstance(request.command, ReadingCommand) for request in state.requests.values())
+    return max(0, MAX_PENDING_READS - pending)
 
 
 def set_mount(tx: Transaction, name: str, mount: KvMount) -> None:
