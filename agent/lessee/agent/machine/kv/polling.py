@@ -12,7 +12,7 @@ from lessee.core.immutable import replace
 from lessee.core.paths import Folder, Ref
 from lessee.protocol.commands import ReadingCommand
 
-MAX_PENDING_READS = 32
+MAX_PENDING_READS = 16
 """Reads that are sent and not answered: enough that the threads of the client never wait for the machine."""
 MAX_INDEPENDENT_RETRIES = 3.0
 """Failing paths that are each retried as if they were the only one."""
