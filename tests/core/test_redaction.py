@@ -191,6 +191,12 @@ def test_a_value_inside_another_is_hidden_with_it():
     assert made.clean("hunter2-and-more hunter2") == f"{MASK} {MASK}"
 
 
+def test_a_value_after_a_long_one_that_holds_another_is_hidden():
+    inner = "".join(f"{number:04}-" for number in range(300))
+    made = redactor(inner, f"before {inner} after", "hunter2")
+    assert made.clean(f"hunter2, before {inner} after, hunter2") == f"{MASK}, {MASK}, {MASK}"
+
+
 def test_values_of_all_sources_are_hidden():
     made = Redactor()
     made.learn("a", ["value-of-a"])

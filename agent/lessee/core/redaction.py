@@ -193,9 +193,9 @@ def _blanked(text: str, places: list[tuple[int, int]]) -> str:
     parts: list[str] = []
     end = 0
     for start, stop in sorted(places):
-        if stop > end:
-            parts += (text[end:start], "\0" * (stop - max(start, end)))
-            end = stop
+        hidden = max(0, stop - max(start, end))
+        parts += (text[end:start], "\0" * hidden)
+        end = max(end, stop)
     return "".join([*parts, text[end:]])
 
 
