@@ -2,9 +2,11 @@
 
     python .ci/advisories.py                    # against advisories.json; `make check` does it
     python .ci/advisories.py --update all.zip   # from osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip
+    python .ci/advisories.py --update DIR       # from a clone of github.com/pypa/advisory-database
 
 `advisories.json` has records of OSV (https://ossf.github.io/osv-schema/) for packages of the lock files, shortened to
-what the comparison needs. The exit code is 1 if a locked version is affected.
+what the comparison needs, and the day of the newest change of any record. The exit code is 1 if a locked version is
+affected.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import yaml
 from lock import DEVELOPMENT, RUNTIME, pins
 from packaging.version import InvalidVersion, Version
 
@@ -34,7 +37,7 @@ def _applies(locked: str, one: dict) -> bool:
     if locked in one.get("versions", ()):
         return True
     version = Version(locked)
-    return any(_within(version, part["events"]) for part in one.get("ranges", ()) if part["type"] != "GIT")
+    return any(_within(version, part["events"]) for part in one.get("ranges", ()))
 
 
 def _within(version: Version, events: Iterable[dict]) -> bool:
@@ -58,13 +61,31 @@ def shortened(records: Iterable[dict], names: Iterable[str]) -> list[dict]:
     wanted, found = set(names), []
     for record in records:
         own = [
-            {"package": {"name": one["package"]["name"]}, "ranges": one.get("ranges", [])}
+            {"package": {"name": one["package"]["name"]}} | _versions(one)
             for one in record.get("affected", ())
             if one["package"]["name"].lower().replace("_", "-") in wanted
         ]
         if own and "withdrawn" not in record:
-            found.append({"id": record["id"], "summary": record.get("summary", "")[:160], "affected": own})
+            summary = " ".join((record.get("summary") or record.get("details", "")).split())[:160]
+            found.append({"id": record["id"], "summary": summary, "affected": own})
     return sorted(found, key=lambda record: record["id"])
+
+
+def _versions(one: dict) -> dict:
+    """The ranges of versions; the versions themselves where a record has no range of them."""
+    ranges = [part for part in one.get("ranges", ()) if part["type"] != "GIT"]
+    return {"ranges": ranges} if ranges else {"versions": one.get("versions", [])}
+
+
+def records_of(source: Path) -> Iterator[dict]:
+    """The records in an archive of JSON files, or in a folder of YAML files."""
+    if source.is_dir():
+        for path in sorted(source.glob("vulns/**/*.yaml")):
+            yield yaml.load(path.read_bytes(), yaml.CSafeLoader)
+        return
+    with zipfile.ZipFile(source) as archive:
+        for name in archive.namelist():
+            yield json.loads(archive.read(name))
 
 
 def locked() -> dict[str, str]:
@@ -75,14 +96,19 @@ def locked() -> dict[str, str]:
 def main() -> int:
     """1 if a locked version is affected."""
     options = argparse.ArgumentParser()
-    options.add_argument("--update", metavar="ZIP", help="OSV's archive of the records for PyPI")
+    options.add_argument(
+        "--update", metavar="ZIP|DIR", type=Path, help="the records for PyPI: OSV's archive or PyPA's folder"
+    )
     chosen = options.parse_args()
     packages = locked()
     if chosen.update:
-        with zipfile.ZipFile(chosen.update) as archive:
-            records = shortened((json.loads(archive.read(name)) for name in archive.namelist()), packages)
-        LIST.write_text(json.dumps(records, indent=1) + "\n")
-    found = list(affected(packages, json.loads(LIST.read_text())))
+        records = list(records_of(chosen.update))
+        newest = max(str(record["modified"])[:10] for record in records)
+        lines = ",\n".join(f" {json.dumps(record)}" for record in shortened(records, packages))
+        LIST.write_text(f'{{"newest_change": "{newest}", "records": [\n{lines}\n]}}\n')
+    listed = json.loads(LIST.read_text())
+    found = list(affected(packages, listed["records"]))
+    print(f"{len(listed['records'])} advisories for {len(packages)} packages, as of {listed['newest_change']}")
     for line in found:
         print(line)
     return 1 if found else 0

@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import tomllib
+import zipfile
 
 import pytest
 
@@ -100,10 +101,30 @@ def test_the_records_of_locked_packages_alone_are_taken_over(ci):
     assert records == [ADVISORY]
 
 
+def test_a_record_without_ranges_keeps_its_versions_and_one_without_a_summary_the_start_of_its_details(ci):
+    affected = [{"package": {"name": "a"}, "ranges": [{"type": "GIT", "events": []}], "versions": ["1", "2"]}]
+    records = ci["advisories"].shortened([{"id": "X", "details": "It\n leaks." * 99, "affected": affected}], ["a"])
+    assert records[0]["affected"] == [{"package": {"name": "a"}, "versions": ["1", "2"]}]
+    assert records[0]["summary"].startswith("It leaks.It")
+    assert len(records[0]["summary"]) == 160
+    assert [len(list(ci["advisories"].affected({"a": version}, records))) for version in ("2", "3")] == [1, 0]
+
+
+def test_records_are_read_from_an_archive_and_from_a_folder(ci, tmp_path):
+    folder, archive = tmp_path / "vulns/a", tmp_path / "all.zip"
+    folder.mkdir(parents=True)
+    (folder / "X-1.yaml").write_text("id: X-1\nmodified: 2024-01-02T03:04:05Z\n")
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("X-2.json", '{"id": "X-2"}')
+    assert [one["id"] for source in (tmp_path, archive) for one in ci["advisories"].records_of(source)] == [
+        "X-1",
+        "X-2",
+    ]
+
+
 def test_no_locked_package_has_a_known_advisory(ci):
-    records = json.loads(text(".ci/advisories.json"))
+    records = json.loads(text(".ci/advisories.json"))["records"]
     assert list(ci["advisories"].affected(ci["advisories"].locked(), records)) == []
     # The list is of packages that are locked: a record of another one would be looked at in vain.
-    assert {one["package"]["name"] for record in records for one in record["affected"]} <= set(
-        ci["advisories"].locked()
-    )
+    named = {one["package"]["name"].lower().replace("_", "-") for record in records for one in record["affected"]}
+    assert named <= set(ci["advisories"].locked())
