@@ -9,15 +9,12 @@ from yaml.nodes import MappingNode, Node
 from lessee.config import App, Child, CmdlineTarget, Config, NameTarget
 from lessee.config.grammar.nodes import entries_of, line_of
 from lessee.config.grammar.problems import spell
-from lessee.config.grammar.vault import AppRole
+from lessee.config.grammar.vault import AppRole, TokenAuth
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.signals import SighupIssue, issue_of_pattern, issue_of_process
 
 _CREDENTIALS = frozenset({"token_file", "secret_id_file", "jwt_file", "key_file", "password_file"})
-_USER = (
-    "write `exec: {user: UID:GID}` with the app's user, or let the agent remove the file with "
-    "`remove_secret_id_file_after_reading: true`"
-)
+_USER = "write `exec: {user: UID:GID}` with the app's user"
 _LINKS: Mapping[str, str] = {"/var/run/": "/run/"}
 """Directories that have two names on every Linux."""
 
@@ -31,7 +28,7 @@ def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding
         if issue is not None:
             yield sighup_not_handled(app, issue, root, file)
         if config.child_user is None and (app.env_template is not None or _is_child(app)):
-            yield from _readable_credentials(app, root, file)
+            yield from _readable_credentials(app, config.state_dir, root, file)
 
 
 def relies_on_sighup(app: App) -> bool:
@@ -62,14 +59,18 @@ def _is_child(app: App) -> bool:
     return app.notify is not None and isinstance(app.notify.target, Child)
 
 
-def _readable_credentials(app: App, root: MappingNode, file: str) -> Iterator[Finding]:
-    """The child of `lessee exec` has the agent's user, and so reads what stays where the agent has read it."""
+def _readable_credentials(app: App, state_dir: str, root: MappingNode, file: str) -> Iterator[Finding]:
+    """The child of `lessee exec` has the agent's user, and so reads the agent's token, and the files that stay."""
     auth = app.vault.auth
-    if isinstance(auth, AppRole) and (auth.wrapped or auth.remove_secret_id_file_after_reading):
-        return
+    removed = isinstance(auth, AppRole) and (auth.wrapped or auth.remove_secret_id_file_after_reading)
     credentials = [
-        f"{key}: {path}" for key, path in to_builtins(auth).items() if key in _CREDENTIALS and path is not None
+        f"{key}: {path}"
+        for key, path in to_builtins(auth).items()
+        if key in _CREDENTIALS and path is not None and not (removed and key == "secret_id_file")
     ]
+    # A token that was given to the agent stays in its own file or variable alone.
+    if not isinstance(auth, TokenAuth):
+        credentials.append(f"the agent's token in state_dir: {state_dir}")
     if credentials:
         what = f"the child of `lessee exec` has the agent's user, and can read {', '.join(credentials)}"
         yield Finding("child-reads-credentials", "warning", what, _USER, file, line_of_key(root, ("exec",)), app.name)

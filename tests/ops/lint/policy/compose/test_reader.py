@@ -117,6 +117,13 @@ def test_an_extending_service_inherits_the_rest():
     assert web.secrets == (("/run/secrets/s", at(9, "up/base.yaml")),)
 
 
+def test_a_user_is_inherited_and_root_has_the_uid_0():
+    text = "services: {a: {user: 'root:app'}, b: {extends: a}, c: {extends: a, user: 7}, d: {user: '${U:-1:2}:3'}}"
+    services, _ = read(text)
+    assert [service.user for service in services.values()] == ["root:app", "root:app", "7", "${U:-1:2}:3"]
+    assert [service.uid for service in services.values()] == ["0", "0", "7", None]
+
+
 def test_services_extend_within_a_file_and_cycles_end():
     services, findings = read(
         "services:\n  a: {extends: b}\n  b: {extends: a, image: i}\n  c: {extends: nope, pid: host}\n"
@@ -142,13 +149,16 @@ def test_later_files_win_and_includes_are_read():
 
 def test_fields_reset_or_overridden_by_a_later_file_are_removed():
     base = "    environment: {A: 1}\n    volumes: ['v:/a']\n    command: [a]\n    pid: host\n    restart: always\n"
+    base += "    user: '1:1'\n"
     over = "    environment: !override {B: 2}\n    volumes: !reset []\n    command: !reset null\n    pid: !reset null\n"
+    over += "    user: !reset null\n"
     services, _ = read(
         f"services:\n  web:\n{base}", paths=["compose.yaml", "over.yaml"], over=f"services:\n  web:\n{over}"
     )
     web = services["web"]
     assert list(web.environment) == ["B"]
     assert (web.mounts, web.command, web.pid, web.restart) == ((), None, None, "always")
+    assert (web.user, web.uid) == (None, None)
 
 
 def test_a_file_may_have_several_documents_and_a_byte_order_mark():

@@ -225,6 +225,47 @@ def test_the_agent_is_found_by_its_command_or_mounts(agent, is_one):
     assert found("", others=files) == ([("no-shared-pid", "error", "compose.yaml", 3)] if is_one else [])
 
 
+@pytest.mark.parametrize(
+    ("agents", "reader", "is_found"),
+    [
+        ("'1000:1000'", "user: 1000", True),
+        ("1000", "user: '1000:2000'", True),
+        ("'0:1000'", "user: root", True),
+        ("root:app", "user: 0", True),
+        ("app", "user: app", True),
+        ("'1000:1000'", "user: '10001:1000'", False),
+        ("'0:1000'", "user: '1000:1000'", False),
+        ("app", "user: 1000", False),
+        ("'${U:-1000}:1000'", "user: '${U:-1000}:1000'", False),
+        ("''", "user: ''", False),
+        ("1000", "image: x", False),
+        ("1000", "user: 1000, command: [sleep, infinity]", False),
+        ("1000", "user: 1000, command: 'lessee exec --app web -- x'", False),
+        ("1000", "user: 1000, volumes: !override ['other:/run/secrets/web:ro']", False),
+    ],
+)
+def test_an_app_with_the_agents_user_is_found(agents, reader, is_found):
+    agent = f"agent: {{image: lessee, user: {agents}, pid: 'service:holder', volumes: ['files:/run/secrets/web']}}"
+    volumes = "" if "volumes" in reader else ", volumes: ['files:/run/secrets/web:ro']"
+    files = {"compose.yaml": f"services:\n  {agent}\n  x: {{pid: 'service:holder', {reader}{volumes}}}\n"}
+    same = [item for item in check("", others=files) if item.rule == "same-user"]
+    assert [(item.level, item.line, item.app) for item in same] == [("warning", 2, "web")] * is_found
+
+
+def test_an_app_named_like_its_service_has_the_agents_user_without_a_common_volume():
+    agent = "agent: {image: lessee, pid: 'service:holder', user: 0}"
+    files = {"compose.yaml": f"services:\n  {agent}\n  web: {{pid: 'service:holder', user: root}}\n"}
+    assert found("", others=files) == [("same-user", "warning", "compose.yaml", 2)]
+
+
+def test_a_service_that_reads_two_apps_is_found_for_each():
+    agent = "agent: {image: lessee, pid: 'service:holder', user: '1000:1000', volumes: ['files:/run/secrets']}"
+    text = "x: {user: 1000, volumes: ['files:/run/secrets:ro']}"
+    files = {"compose.yaml": f"services:\n  {agent}\n  {text}\n"}
+    apps = [item.app for item in check("", others=files, lessee=TWO) if item.rule == "same-user"]
+    assert apps == ["api", "web"]
+
+
 def test_an_unknown_app_is_reported_with_its_command():
     text = """
       x:

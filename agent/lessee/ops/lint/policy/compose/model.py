@@ -1,8 +1,14 @@
 """The parts of a Compose file that concern an agent and its apps."""
 
+import re
 from collections.abc import Mapping
 
 from lessee.core.immutable import ImmutableStruct, replace
+
+COLON = re.compile(r":(?![^{]*\})")
+"""A colon, but not the one before a default in `${…}`."""
+_ROOT: Mapping[str, str] = {"root": "0"}
+"""The only user with the same uid in every image."""
 
 
 class Place(ImmutableStruct, frozen=True):
@@ -64,6 +70,8 @@ class Service(ImmutableStruct, frozen=True):
     mounts: tuple[Mount, ...] = ()
     secrets: tuple[tuple[str, Place], ...] = ()
     """The mount paths of Compose's own secrets."""
+    user: str | None = None
+    """The user and the group, by names or in numbers, with `${…}` unresolved."""
     pid: str | None = None
     stop_signal: str | None = None
     restart: str | None = None
@@ -71,6 +79,12 @@ class Service(ImmutableStruct, frozen=True):
     """Fields that replace those of earlier files instead of being merged."""
     reset: frozenset[tuple[str, str]] = frozenset()
     """Fields, and names in them, that are removed from those of earlier files."""
+
+    @property
+    def uid(self) -> str | None:
+        """The user alone, in digits or by name; None: it is the image's, or not in the file."""
+        name = COLON.split(self.user or "")[0]
+        return None if not name or "$" in name else _ROOT.get(name, name)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -97,6 +111,7 @@ class Service(ImmutableStruct, frozen=True):
             build_args=self._merged("build_args", base.build_args, self.build_args),
             mounts=(*(mount for mount in base.mounts if mount.target not in targets), *self.mounts),
             secrets=tuple((dict(base.secrets) | dict(self.secrets)).items()),
+            user=self.user or base.user,
             pid=self.pid or base.pid,
             stop_signal=self.stop_signal or base.stop_signal,
             restart=self.restart or base.restart,

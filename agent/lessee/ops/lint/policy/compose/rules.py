@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, product
 
 from yaml.nodes import MappingNode
 
@@ -43,6 +43,7 @@ def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Fin
             _sighup_issues(stack, app, root, file),
             _writable_mounts(stack, app),
             _hidden_files(stack, app),
+            _same_user(stack, app),
             _no_shared_pid(stack, app),
             _no_stop_signal(stack, app),
         )
@@ -147,6 +148,18 @@ def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
     what = f"app {app.name} is notified by a signal, but {agent.name} cannot see processes of service {reader.name}"
     todo = "give both the `pid: service:…` of a third service that holds the PID namespace (compose/README.md)"
     yield _at(reader.place, "no-shared-pid", "error", what, todo, app)
+
+
+def _same_user(stack: Stack, app: App) -> Iterator[Finding]:
+    for agent, service in product(stack.agents, stack.viewers(app)):
+        if agent.uid is None or agent.uid != service.uid:
+            continue
+        what = f"services {agent.name} and {service.name}, which reads app {app.name}, have the same user: {agent.uid}"
+        todo = (
+            f"give {agent.name} a `user` of its own with the app's group, and `cap_add: [KILL]` to send signals "
+            "(compose/README.md)"
+        )
+        yield _at(agent.place, "same-user", "warning", what, todo, app)
 
 
 def _sees(agent: Service, service: Service) -> bool:

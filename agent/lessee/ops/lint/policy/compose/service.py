@@ -1,6 +1,5 @@
 """Parses one service of one Compose file."""
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from posixpath import join, normpath
@@ -9,10 +8,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.config.grammar.nodes import NULL, entries_of, kind_of, line_of
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.lint.policy.compose.model import EnvFile, Mount, Place, Service, Variable, Words
+from lessee.ops.lint.policy.compose.model import COLON, EnvFile, Mount, Place, Service, Variable, Words
 
-# A colon, but not the one before a default in `${…}`.
-_COLON = re.compile(r":(?![^{]*\})")
 _PATHS = (".", "/", "~", "$")
 _SECRETS = "/run/secrets"
 _TRUE = frozenset({"true", "yes", "on"})
@@ -27,6 +24,7 @@ _FIELDS = {
     "secrets": "secrets",
     "command": "command",
     "entrypoint": "entrypoint",
+    "user": "user",
     "pid": "pid",
     "stop_signal": "stop_signal",
     "restart": "restart",
@@ -59,6 +57,7 @@ def service_of(origin: Origin, name: str, key: Node, node: Node) -> Service:
         build_args=dict(_variables(file, child(keys.get("build"), "args"))),
         mounts=tuple({mount.target: mount for mount in _mounts(origin, keys.get("volumes"))}.values()),
         secrets=tuple(dict(_secrets(file, keys.get("secrets"))).items()),
+        user=text(keys.get("user")),
         pid=text(keys.get("pid")),
         stop_signal=text(keys.get("stop_signal")),
         restart=text(keys.get("restart")),
@@ -145,7 +144,7 @@ def _mounts(origin: Origin, node: Node | None) -> Iterator[Mount]:
     for item in items(node):
         short = text(item)
         if short is not None:
-            source, target, *mode = (*_COLON.split(short), "")
+            source, target, *mode = (*COLON.split(short), "")
             if target:
                 yield _mount(origin, item, source, target, read_only="ro" in ",".join(mode).split(","))
         elif (target := text(child(item, "target"))) is not None and text(child(item, "type")) in {"volume", "bind"}:

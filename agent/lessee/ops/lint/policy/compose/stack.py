@@ -48,6 +48,15 @@ class Stack:
             if is_exec or is_notified or name == app.name or self._mounts_alone(service, app):
                 yield service
 
+    def viewers(self, app: App) -> Iterator[Service]:
+        """The services that read the app's directory, besides agents and holders."""
+        readers = tuple(self.readers(app))
+        for service in self.services.values():
+            if service in self.agents or service.name in self.execs or is_holder(service):
+                continue
+            if service in readers or any(self.views(service, app)):
+                yield service
+
     def possible_readers(self, app: App) -> Iterator[Service]:
         """The services that may read an app without a known reader; none for an app in another project."""
         target = app.notify.target if app.notify is not None else None
