@@ -12,6 +12,7 @@ import pytest
 from support.needs import need
 from support.programs.attackers import UNPRIVILEGED
 from support.programs.sidecar import eventually
+from support.programs.users import as_user
 
 # Tries what an intruder needs to read other processes or to leave a container.
 INTRUDER = """
@@ -185,6 +186,39 @@ def test_an_agent_that_can_signal_only_its_own_user_warns_that_the_app_reads_its
     agent.until_file("a.txt", "canary")
     warned = [event["apps"] for event in agent.events() if event["event"] == "app has the agent's user"]
     assert warned == ["web"] * is_warned
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_warned"),
+    [
+        ({"mode": "0400"}, True),
+        ({"owner": "54321:54321", "mode": "0600"}, True),
+        ({"mode": "0440"}, False),
+        ({"mode": "0404"}, False),
+    ],
+)
+def test_an_agent_whose_files_no_other_user_may_read_warns_that_the_app_has_its_user(
+    agent, memory, folder, settings, is_warned
+):
+    memory.chmod(0o711)
+    agent.disk = memory / "disk"
+    agent.disk.mkdir()
+    for own in agent.state, agent.directory:
+        own.mkdir(mode=0o700)
+        os.chown(own, 54321, 54321)
+    agent.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
+    agent.web.update(settings)
+    agent.start(wait=False, before=as_user(memory, 54321, 54321))
+    agent.until_file("a.txt", "canary")
+    warned = [event for event in agent.events() if event["event"] == "app has the agent's user"]
+    assert [event["apps"] for event in warned] == ["web"] * is_warned
+    assert all("give the agent a user of its own" in event["todo"] for event in warned)
+
+
+def test_root_may_keep_files_to_itself(agent):
+    agent.web["mode"] = "0400"
+    agent.start()
+    assert not [event for event in agent.events() if event["event"] == "app has the agent's user"]
 
 
 def test_a_program_gets_named_variables_alone_and_a_user_of_its_own(agent, memory):

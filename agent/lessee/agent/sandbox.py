@@ -13,6 +13,7 @@ from lessee.config import (
     CommandTarget,
     Config,
     ContainerTarget,
+    File,
     LastKnownGoodFallback,
     NameTarget,
     PidFileTarget,
@@ -148,10 +149,22 @@ def _is_beneath(path: str, directories: Iterable[str]) -> bool:
 
 
 def apps_of_own_user(config: Config) -> list[str]:
-    """The apps that certainly run as the agent's user: the agent signals them, and may signal no other user's."""
-    if Capability.KILL in capabilities.numbers("CapEff"):
-        return []
-    return [name for name, app in config.apps.items() if app.notify and _is_signaled(app.notify.target)]
+    """The apps that certainly run as the agent's user.
+
+    The agent signals them and may signal no other user's, or, unless it is root, no other user may read their files.
+    """
+    may_signal = Capability.KILL in capabilities.numbers("CapEff")
+    return [
+        name
+        for name, app in config.apps.items()
+        if (not may_signal and app.notify and _is_signaled(app.notify.target))
+        or (os.geteuid() != 0 and app.files and all(map(_is_readable_by_agent_alone, app.files)))
+    ]
+
+
+def _is_readable_by_agent_alone(file: File) -> bool:
+    uid = os.geteuid() if file.owner is None else file.owner[0]
+    return uid == os.geteuid() and not file.mode & 0o077
 
 
 def separate(project: Project, user: tuple[int, int | None]) -> Sandbox:

@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
             "warning",
             "app has the agent's user",
             apps=", ".join(apps),
-            note="it can read the agent's credentials; give the agent a user of its own, and CAP_KILL for its signals",
+            note="it can read the agent's credentials",
+            todo="give the agent a user of its own, with CAP_KILL if it sends signals, and its files the app's group",
         )
     sandbox = confine(project)
     with running_agent(
