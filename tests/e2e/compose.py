@@ -40,6 +40,47 @@ for program in sys.argv[2:]:
 """
 
 
+# What the app of `lessee exec` could get of the agent that started it; run as the app. Prints what it got.
+AGENT_THIEF = """
+import json, os, signal, socket
+from pathlib import Path
+
+agents = [folder for folder in Path("/proc").glob("[0-9]*")
+    if b"/opt/lessee/bin/lessee" in (folder / "cmdline").read_bytes().split(b"\\0")]
+stolen = []
+
+def take(what, attempt):
+    try:
+        attempt()
+    except PermissionError:
+        return
+    except OSError as exc:
+        what = f"{what}: {exc}"
+    stolen.append(what)
+
+state = "/run/lessee/agent" if os.path.exists("/run/lessee/agent") else "/run/lessee"
+folders = [folder for folder in ("/run/identity", state) if os.path.exists(folder)]
+for folder in folders:
+    take(folder, lambda: os.listdir(folder))
+    take(f"{folder}/planted", lambda: os.mkdir(f"{folder}/planted"))
+    for name in "role_id", "secret_id", "lock", "identity-0":
+        take(f"{folder}/{name}", lambda: os.close(os.open(f"{folder}/{name}", os.O_RDONLY)))
+    take(f"{folder}/status.sock", lambda: socket.socket(socket.AF_UNIX).connect(f"{folder}/status.sock"))
+for name in "role_id", "secret_id":
+    if os.path.exists(f"/run/secrets/{name}"):
+        take(f"/run/secrets/{name}", lambda: os.close(os.open(f"/run/secrets/{name}", os.O_RDONLY)))
+for agent in agents:
+    for name in "environ", "mem", "maps", "root/run/identity", "cwd/run", "fd/0":
+        take(f"{agent}/{name}", lambda: os.close(os.open(f"{agent}/{name}", os.O_RDONLY)))
+    for number in 0, signal.SIGHUP, signal.SIGTERM, signal.SIGKILL:
+        take(f"signal {number} to {agent}", lambda: os.kill(int(agent.name), number))
+status = dict(line.split(":\\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\\t" in line)
+names = "Uid", "Gid", "Groups", "CapEff", "CapPrm", "CapInh", "CapAmb", "NoNewPrivs"
+own = {name: status[name].split() for name in names}
+print(json.dumps({"agents": len(agents), "folders": folders, "stolen": stolen, **own}), flush=True)
+"""
+
+
 class Project:
     """A stack of compose/ as a Compose project with its own name and images."""
 

@@ -100,9 +100,18 @@ class Engine:
     def inspect(self, container):
         return self._get(f"/containers/{container}/json")
 
-    def exec(self, container, *command, text=None, check=True):
-        """Run a command in a container, as `docker exec` does, and return its output with stderr."""
-        settings = {"Cmd": command, "AttachStdin": text is not None, "AttachStdout": True, "AttachStderr": True}
+    def exec(self, container, *command, text=None, check=True, user=""):
+        """Run a command in a container, as `docker exec` does, and return its output with stderr.
+
+        `user`: by default the container's.
+        """
+        settings = {
+            "User": user,
+            "Cmd": command,
+            "AttachStdin": text is not None,
+            "AttachStdout": True,
+            "AttachStderr": True,
+        }
         try:
             which = self._post(f"/containers/{container}/exec", settings)["Id"]
             output = self._start_exec(which, text)

@@ -4,11 +4,14 @@ import json
 
 import pytest
 
-from e2e.compose import EXEC_APP, fingerprint
+from e2e.compose import AGENT_THIEF, EXEC_APP, fingerprint
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
+
+USER = "1000:1000"
+"""The app's user, in compose/exec/lessee/lessee.yaml."""
 
 # Forty processes whose parents exit; each exits once PID 1 has become its parent.
 ORPHANS = """
@@ -82,6 +85,16 @@ def test_the_value_is_in_the_apps_environment_but_not_in_inspect_image_container
     assert kinds == ["tmpfs"] * 2
 
 
+def test_the_agent_has_three_capabilities_and_the_app_none(project):
+    container = project.inspect("app")
+    assert container["Config"]["User"] == "0:0"
+    assert container["HostConfig"]["ReadonlyRootfs"]
+    status = fields(project.run("app", "cat", "/proc/1/status"))
+    assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd")} == {"00000000000000e0"}
+    assert {status[name] for name in ("CapInh", "CapAmb")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+
+
 def test_orphans_leave_no_zombies(project):
     assert project.run("app", "python3", "-c", ORPHANS).strip() == "40"
 
@@ -114,6 +127,26 @@ def test_the_container_exits_with_the_apps_exit_code(project):
         project.docker("rm", "--force", container)
 
 
+def test_the_app_reads_nothing_of_the_agent_and_cannot_signal_it(project):
+    project.compose("stop", "app")
+    container = project.compose("run", "--detach", "--no-deps", "app", "python3", "-c", AGENT_THIEF).split()[-1]
+    try:
+        assert project.docker("wait", container).strip() == "0"
+        lines = project.docker("logs", container).splitlines()
+    finally:
+        project.docker("rm", "--force", container)
+    [found] = [json.loads(line) for line in lines if line.startswith('{"agents"')]
+    assert found["agents"] == 2  # the first process, and the fork that holds the secrets
+    assert (found["folders"], found["stolen"]) == (["/run/identity", "/run/lessee"], [])
+    assert {found[name][0] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {"0" * 16}
+    assert (found["NoNewPrivs"], found["Groups"], {*found["Uid"], *found["Gid"]}) == (["1"], [], {"1000"})
+
+
 def app_environment(project):
-    lines = project.run("app", "python3", "-c", ENVIRON).splitlines()
+    # Of another user, without CAP_SYS_PTRACE, not even root may read it.
+    lines = project.run("app", "python3", "-c", ENVIRON, user=USER).splitlines()
     return dict(line.split("=", 1) for line in lines if line)
+
+
+def fields(status):
+    return dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from e2e.compose import EXEC_APP, LESSEE, OPENBAO, Images, fingerprint
+from e2e.compose import AGENT_THIEF, EXEC_APP, LESSEE, OPENBAO, Images, fingerprint
 from e2e.engine import missing_requirement, shared_engine
 from support.needs import need
 from support.paths import ROOT
@@ -23,6 +23,18 @@ POLICY = """
 path "secret/data/production/*" { capabilities = ["read"] }
 path "secret/metadata/production/*" { capabilities = ["read", "list"] }
 path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
+"""
+
+
+# The user, the capabilities and the privileges of the app that lessee has started.
+APPS = """
+from pathlib import Path
+for folder in Path("/proc").glob("[0-9]*"):
+    words = (folder / "cmdline").read_bytes().split(b"\\0")
+    if b"/app/app.py" in words and b"/opt/lessee/bin/lessee" not in words:
+        lines = (folder / "status").read_text().splitlines()
+        status = dict(line.split(":\\t", 1) for line in lines if ":\\t" in line)
+        print(status["Uid"].split()[0], status["CapEff"], status["NoNewPrivs"])
 """
 
 
@@ -178,15 +190,28 @@ def test_a_killed_task_is_replaced_by_one_with_its_own_login(stack):
 def test_a_task_has_only_the_privileges_that_it_needs_and_writes_only_to_memory(stack):
     for task in stack.tasks():
         container = json.loads(stack.docker("inspect", task))[0]
-        assert container["Config"]["User"] == "1000:1000"
+        assert container["Config"]["User"] == "0:0"
         assert container["HostConfig"]["ReadonlyRootfs"]
         status = stack.docker("exec", task, "cat", "/proc/1/status")
-        assert {line.split()[1] for line in status.splitlines() if line.startswith("Cap")} == {"0" * 16}
+        capabilities = dict(line.split() for line in status.splitlines() if line.startswith("Cap"))
+        assert {capabilities[name] for name in ("CapEff:", "CapPrm:", "CapBnd:")} == {"00000000000000e0"}
+        assert {capabilities[name] for name in ("CapInh:", "CapAmb:")} == {"0" * 16}
         kinds = stack.docker(
             "exec", task, "stat", "--file-system", "--format=%T", "/run/lessee", "/run/secrets/secret_id"
         )
         assert kinds.split() == ["tmpfs"] * 2
-        assert "uid 1000 400" in stack.docker("exec", task, "stat", "--format=uid %u %a", "/run/secrets/secret_id")
+        assert "uid 0 400" in stack.docker("exec", task, "stat", "--format=uid %u %a", "/run/secrets/secret_id")
+
+
+def test_an_app_of_a_task_reads_nothing_of_its_agent_and_cannot_signal_it(stack):
+    for task in stack.tasks():
+        output = stack.docker("exec", "--user", "1000:1000", task, "python3", "-c", AGENT_THIEF)
+        found = json.loads(output)
+        assert (found["agents"], found["folders"], found["stolen"]) == (2, ["/run/lessee/agent"], [])
+        assert {*found["Uid"], *found["Gid"]} == {"1000"}
+        # The app that the agent has started is this user's, with no more than the thief has.
+        users = stack.docker("exec", "--user", "1000:1000", task, "python3", "-c", APPS).split()
+        assert users == ["1000", "0" * 16, "1"]
 
 
 def test_no_value_is_in_the_output_of_swarm_or_the_engine(stack):
