@@ -1,6 +1,7 @@
-"""Checks the manifests of compose/kubernetes against Kubernetes' schemas, and their lessee.yaml with a real OpenBao."""
+"""Checks the manifests of compose/kubernetes against Kubernetes' schemas, and runs their lessee.yaml with its users."""
 
 import copy
+import json
 import os
 import shutil
 import subprocess
@@ -13,10 +14,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from e2e.engine import PYTHON
 from lessee.host.openbao import ROOT_TOKEN, find_bao, free_port
 from support.needs import need
 from support.paths import ROOT
-from support.programs.sidecar import App, Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
+from support.programs.users import as_user
 from support.servers.jwt_signer import Signer
 
 FOLDER = ROOT / "compose/kubernetes"
@@ -24,6 +27,72 @@ VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 TOKEN = "canary-status-0123456789"
 CLUSTER_WIDE = {"Namespace"}
+AGENT_USER, APP_USER = (10001, 1000), (1000, 1000)
+# An app that rereads its file at a request. First it says what it could read of the agent, which it may also signal.
+HTTP_APP = """
+import os, signal, socket, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+port, path, file, state, status, agent = sys.argv[1:]
+
+class Reload(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(204 if self.path == path else 404)
+        self.end_headers()
+        say()
+    def log_message(self, *_):
+        pass
+
+def say():
+    print(open(file).read().replace("\\n", " "), flush=True)
+
+def attempts():
+    yield lambda: os.listdir(state)
+    yield lambda: socket.socket(socket.AF_UNIX).connect(status)
+    for name in "environ", "mem", "root/etc":
+        yield lambda: os.close(os.open(f"/proc/{agent}/{name}", os.O_RDONLY))
+    for number in 0, signal.SIGHUP, signal.SIGKILL:
+        yield lambda: os.kill(int(agent), number)
+
+server = HTTPServer(("127.0.0.1", int(port)), Reload)
+say()
+stolen = []
+for number, attempt in enumerate(attempts()):
+    try:
+        attempt()
+        stolen.append(number)
+    except PermissionError:
+        pass
+print(f"stolen: {stolen}", flush=True)
+server.serve_forever()
+"""
+
+
+class PodAgent(Sidecar):
+    """Its status comes from its port, as for Prometheus: root's own client does not trust another user's socket."""
+
+    def status(self):
+        request = urllib.request.Request(f"http://{self.config['status']['listen']}/status.json")
+        request.add_header("Authorization", f"Bearer {TOKEN}")
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+
+class HttpApp:
+    """The app's process, as the user of its container."""
+
+    def __init__(self, url, file, *seeks):
+        port, slash, path = url.rpartition(":")[2].partition("/")
+        user = ("setpriv", f"--reuid={APP_USER[0]}", f"--regid={APP_USER[1]}", "--clear-groups", "--")
+        command = [*user, PYTHON, "-c", HTTP_APP, port, slash + path, str(file), *seeks]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def hears(self):
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +161,6 @@ def test_the_app_waits_for_a_restartable_sidecar_and_mounts_only_its_files(pod):
     (agent,), (app,) = pod["initContainers"], pod["containers"]
     assert agent["restartPolicy"] == "Always"
     assert agent["startupProbe"]["httpGet"]["path"] == "/readyz"
-    assert pod["shareProcessNamespace"] is True
     assert pod["automountServiceAccountToken"] is False
     assert [(mount["name"], mount["readOnly"]) for mount in app["volumeMounts"]] == [("files", True)]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
@@ -103,6 +171,17 @@ def test_the_app_waits_for_a_restartable_sidecar_and_mounts_only_its_files(pod):
     assert (token["audience"], token["expirationSeconds"]) == ("vault", 600)
     [status] = [source["secret"] for source in volumes["identity"]["projected"]["sources"] if "secret" in source]
     assert status["items"] == [{"key": "token", "path": "status-token"}]
+
+
+def test_agent_and_app_have_uids_of_their_own_one_group_and_no_shared_processes(manifests, pod):
+    (agent,), (app,) = pod["initContainers"], pod["containers"]
+    users = [pod["securityContext"] | container["securityContext"] for container in (agent, app)]
+    assert [(user["runAsUser"], user["runAsGroup"]) for user in users] == [AGENT_USER, APP_USER]
+    assert "shareProcessNamespace" not in pod
+    assert pod["securityContext"]["fsGroup"] == APP_USER[1]
+    config = yaml.safe_load(manifests["ConfigMap"]["data"]["lessee.yaml"])
+    assert config["apps"]["app"]["owner"] == "10001:1000"
+    assert config["apps"]["app"]["notify"] == {"http": "http://127.0.0.1:8080/reload"}
 
 
 def test_each_path_that_the_agent_writes_or_reads_is_on_a_volume(manifests, pod):
@@ -128,18 +207,22 @@ def test_lessee_check_accepts_the_configuration(manifests, tmp_path):
     assert "secret/production/database" in done.stdout
 
 
-def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manifests, tmp_path, volumes):
+def test_a_service_account_logs_in_and_a_rotation_reaches_the_app_of_another_user(server, manifests, tmp_path, volumes):
     cluster = Signer()
     done = set_up(server, cluster, tmp_path)
     assert done.returncode == 0, done.stderr
     server.put("production/database", username="app", password="canary-first")
-    agent = agent_of_pod(server, manifests, tmp_path, volumes)
-    (tmp_path / "token").write_text(service_account(cluster))
+    agent = agent_of_pod(server, manifests, volumes, cluster)
     app = None
     try:
-        agent.start()
+        agent.start(before=as_user(volumes, *AGENT_USER))
+        fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{agent.pid}/status").read_text().splitlines())
+        assert (set(fields["Uid"].split()), fields["CapPrm"]) == ({"10001"}, "0" * 16)
         file = agent.directory / "app.env"
         assert "canary-first" in file.read_text()
+        info = file.stat()
+        assert (info.st_uid, info.st_gid, info.st_mode & 0o777) == (*AGENT_USER, 0o440)
+        assert not [event for event in agent.events() if event["level"] != "info"]
         with urllib.request.urlopen(f"http://{agent.config['status']['listen']}/readyz", timeout=10) as response:
             assert response.status == 200  # The startup probe sends this request.
         metrics = urllib.request.Request(f"http://{agent.config['status']['listen']}/metrics")
@@ -148,9 +231,13 @@ def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manife
         metrics.add_header("Authorization", f"Bearer {TOKEN}")
         with urllib.request.urlopen(metrics, timeout=10) as response:
             assert b"lessee_ready 1.0" in response.read()
-        app = App(agent.config["apps"]["app"]["notify"]["process"]["name"], file)
+        url = agent.config["apps"]["app"]["notify"]["http"]
+        app = HttpApp(url, file, *app_seeks(agent))
+        assert "canary-first" in app.hears()
+        assert app.hears() == "stolen: []"
         server.put("production/database", username="app", password="canary-second")
         assert next(line for line in iter(app.hears, "") if "canary-second" in line)
+        agent.until(lambda status: not status["apps"]["app"]["notify"]["pending"])
     finally:
         agent.close()
         if app is not None:
@@ -166,10 +253,9 @@ def test_vault_rejects_a_token_for_another_audience_account_or_namespace(server,
     cluster = Signer()
     set_up(server, cluster, tmp_path)
     server.put("production/database", username="app", password="canary-first")
-    agent = agent_of_pod(server, manifests, tmp_path, volumes)
-    (tmp_path / "token").write_text(service_account(cluster, **claims))
+    agent = agent_of_pod(server, manifests, volumes, cluster, **claims)
     try:
-        agent.start(wait=False)
+        agent.start(wait=False, before=as_user(volumes, *AGENT_USER))
         eventually(lambda: agent.log.exists() and "Vault does not accept" in agent.log.read_text(), "the failed login")
         assert not agent.status()["ready"]
         assert not (agent.directory / "app.env").exists()
@@ -199,6 +285,7 @@ def service_account(cluster, **claims):
 def volumes(memory):
     """A folder with the volumes as the kubelet mounts them: every user may write into an emptyDir in memory."""
     need(os.geteuid() == 0, "needs root, to mount a tmpfs")
+    memory.chmod(0o711)
     folders = [memory / volume for volume in ("state", "files")]
     for folder in folders:
         folder.mkdir()
@@ -208,9 +295,11 @@ def volumes(memory):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def agent_of_pod(server, manifests, disk, memory):
+def agent_of_pod(server, manifests, memory, cluster, **claims):
     """The agent of the manifests on this machine, with volumes as the kubelet creates them."""
-    agent = Sidecar(server.address, disk, memory)
+    disk = memory / "disk"
+    disk.mkdir()
+    agent = PodAgent(server.address, disk, memory)
     agent.environ |= {"VAULT_TOKEN": "", "LESSEE_ENVIRONMENT": ""}
     for name, text in manifests["ConfigMap"]["data"].items():
         (disk / name).write_text(text)
@@ -223,10 +312,19 @@ def agent_of_pod(server, manifests, disk, memory):
     config["status"]["socket"] = str(agent.state / "status.sock")
     config["status"]["listen"] = f"127.0.0.1:{free_port()}"
     config["status"]["token_file"] = str(disk / "status-token")
-    (disk / "status-token").write_text(TOKEN)
-    config["apps"]["app"]["notify"]["process"]["name"] = f"pod-{os.getpid()}"  # Unique on this machine.
+    for name, text in ("status-token", TOKEN), ("token", service_account(cluster, **claims)):
+        (disk / name).write_text(text)
+        os.chown(disk / name, 0, APP_USER[1])  # As fsGroup and defaultMode say.
+        (disk / name).chmod(0o440)
+    notify = config["apps"]["app"]["notify"]
+    notify["http"] = notify["http"].replace(":8080/", f":{free_port()}/")
     agent.config = config
     return agent
+
+
+def app_seeks(agent):
+    """What an app that has broken out of its container would look for."""
+    return [str(agent.state), str(agent.state / "status.sock"), str(agent.pid)]
 
 
 def run_lessee(folder, manifests, *arguments, **environ):
