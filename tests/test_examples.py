@@ -98,6 +98,15 @@ def test_no_app_of_an_example_has_the_agents_user(file):
     assert [finding for finding in found if finding.rule == "same-user"] == []
 
 
+@pytest.mark.parametrize(
+    ("agent", "app"),
+    [("systemd/lessee@.service", "systemd/app.service"), ("podman/app-agent.container", "podman/app.container")],
+)
+def test_agent_and_app_of_systemd_have_users_of_their_own(agent, app):
+    users = [re.findall(r"(?m)^User=(.*)$", (COMPOSE / file).read_text()) for file in (agent, app)]
+    assert users in ([["lessee"], ["app"]], [["0"], ["1000"]])
+
+
 def test_the_images_user_is_no_apps():
     [user] = re.findall(r"(?m)^USER (.*)$", (COMPOSE / "Dockerfile").read_text())
     assert user == "10001:10001"

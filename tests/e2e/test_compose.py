@@ -7,6 +7,7 @@ import pytest
 from dotenv import dotenv_values
 
 from e2e.compose import DIRECTORY, KILL, LESSEE, fingerprint
+from support.needs import need
 from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
@@ -43,6 +44,17 @@ def test_a_container_has_only_the_privileges_that_it_needs(quickstart, service, 
     assert container["Config"]["User"] == {"agent": "0:1000", "app": "1000:1000", "holder": "65534:65534"}[service]
     assert not [mount for mount in container["Mounts"] if "docker" in mount["Destination"]]
     assert not [mount for mount in container["Mounts"] if mount["Source"].endswith(".sock")]
+
+
+def test_the_agents_limits_are_in_force_and_leave_room(quickstart):
+    supported = quickstart.docker("info", "--format", "{{.MemoryLimit}} {{.PidsLimit}}").split()[-2:]
+    need(supported == ["true", "true"], "needs an Engine with limits of memory and processes")
+    settings = quickstart.inspect("agent")["HostConfig"]
+    assert (settings["Memory"], settings["PidsLimit"]) == (256 << 20, 64)
+    form = "{{.MemPerc}} {{.PIDs}}"
+    used = quickstart.docker("stats", "--no-stream", "--format", form, quickstart.container("agent")).split()
+    assert float(used[0].rstrip("%")) < 50
+    assert 2 <= int(used[1]) < 32
 
 
 def test_a_killed_agent_affects_neither_app_nor_files_and_restarts_without_a_second_login(quickstart):

@@ -68,7 +68,7 @@ server.serve_forever()
 
 
 class PodAgent(Sidecar):
-    """Its status comes from its port, as for Prometheus: root's own client does not trust another user's socket."""
+    """Its status is read at its port, as by Prometheus: root's own client does not trust another user's socket."""
 
     def status(self):
         request = urllib.request.Request(f"http://{self.config['status']['listen']}/status.json")

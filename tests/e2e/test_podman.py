@@ -184,6 +184,13 @@ def test_a_container_has_only_the_privileges_that_it_needs(installed, name, capa
         assert "Read-only" in installed.run("podman", "exec", "systemd-app", "touch", "/run/secrets/app/x", check=False)
 
 
+def test_the_agents_container_is_below_its_unit_which_has_limits(installed):
+    cgroup = installed.machine.path(f"/proc/{installed.pid('app-agent')}/cgroup").read_text()
+    assert f"/{AGENT}/libpod-payload-" in cgroup
+    limits = installed.run("systemctl", "show", "--property=MemoryMax,MemorySwapMax,TasksMax", AGENT)
+    assert set(limits.split()) == {f"MemoryMax={256 << 20}", "MemorySwapMax=0", "TasksMax=64"}
+
+
 def test_no_value_is_in_the_output_of_podman_or_systemd(installed):
     outputs = [
         installed.run("podman", "inspect", "systemd-app", "systemd-app-agent"),
