@@ -157,6 +157,17 @@ def test_a_pod_that_violates_the_security_standard_is_found(pod, break_pod, viol
     assert violation in " ".join(violations(pod))
 
 
+def test_an_agent_of_the_apps_uid_meets_the_standard_and_one_with_a_capability_does_not(pod):
+    """What the README says about an app that knows only SIGHUP."""
+    pod["shareProcessNamespace"] = True
+    security = pod["initContainers"][0]["securityContext"]
+    security["runAsUser"] = APP_USER[0]
+    assert list(violations(pod)) == []
+    security |= {"runAsUser": 0, "runAsNonRoot": False}
+    security["capabilities"]["add"] = ["KILL"]
+    assert set(violations(pod)) == {"lessee: add", "lessee: runAsNonRoot", "lessee: runAsUser"}
+
+
 def test_the_app_waits_for_a_restartable_sidecar_and_mounts_only_its_files(pod):
     (agent,), (app,) = pod["initContainers"], pod["containers"]
     assert agent["restartPolicy"] == "Always"

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.docker
 STACK, SERVICE, NETWORK, SERVER = "lessee-e2e", "lessee-e2e_app", "vault", "lessee-e2e-openbao"
 SETTINGS = {"APP_IMAGE": EXEC_APP["image"], "VAULT_ADDR": f"http://{SERVER}:8200"}
 BAO = {"BAO_ADDR": "http://127.0.0.1:8200", "BAO_TOKEN": "swarm-e2e"}
+LIMITS = "{{.MemoryLimit}} {{.PidsLimit}}"
 TIMEOUT = 90
 POLICY = """
 path "secret/data/production/*" { capabilities = ["read"] }
@@ -192,6 +193,8 @@ def test_a_task_has_only_the_privileges_that_it_needs_and_writes_only_to_memory(
         container = json.loads(stack.docker("inspect", task))[0]
         assert container["Config"]["User"] == "0:0"
         assert container["HostConfig"]["ReadonlyRootfs"]
+        limits = container["HostConfig"]["Memory"], container["HostConfig"]["PidsLimit"]
+        assert limits == (512 << 20, 128) or "true true" not in stack.docker("info", "--format", LIMITS)
         status = stack.docker("exec", task, "cat", "/proc/1/status")
         capabilities = dict(line.split() for line in status.splitlines() if line.startswith("Cap"))
         assert {capabilities[name] for name in ("CapEff:", "CapPrm:", "CapBnd:")} == {"00000000000000e0"}
