@@ -155,13 +155,11 @@ def _same_user(stack: Stack, app: App) -> Iterator[Finding]:
         if agent.uid is None or agent.uid != service.uid:
             continue
         what = f"services {agent.name} and {service.name}, which reads app {app.name}, have the same user: {agent.uid}"
-        # Of another uid than 0, a container gets no capability from `cap_add`.
-        todo = (
-            f"give {service.name} a `user` of its own"
-            if agent.uid == "0"
-            else f'write `user: "0:GID"` for {agent.name} with the app\'s group, `cap_drop: [ALL]`, and `cap_add: [KILL]` '
-            "to send signals (compose/README.md)"
-        )
+        if agent.uid == "0":
+            todo = f"give {service.name} a `user` of its own"
+        else:  # Of another uid than 0, a container gets no capability from `cap_add`.
+            todo = f'write `user: "0:GID"` for {agent.name} with the app\'s group, `cap_drop: [ALL]`, and '
+            todo += "`cap_add: [KILL]` to send signals (compose/README.md)"
         yield _at(agent.place, "same-user", "warning", what, todo, app)
 
 
