@@ -30,13 +30,19 @@ _IMAGES = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO
 # Runs inside the shared PID namespace: after `docker kill` the Engine does not apply the restart policy.
 KILL = """
 import os, sys
+from contextlib import suppress
 from pathlib import Path
-for program in sys.argv[2:]:
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        pid = int(file.parent.name)
-        if pid != os.getpid() and program.encode() in file.read_bytes().split(b"\\0"):
-            print(pid, flush=True)
-            os.kill(pid, int(sys.argv[1]))
+pids = [
+    int(file.parent.name)
+    for program in sys.argv[2:]
+    for file in Path("/proc").glob("[0-9]*/cmdline")
+    if program.encode() in file.read_bytes().split(b"\\0") and int(file.parent.name) != os.getpid()
+]
+# All are printed before the first one ends: the Engine may end this command with the agent.
+print(*pids, sep="\\n", flush=True)
+for pid in pids:
+    with suppress(ProcessLookupError):  # The agent's fork ends with its first process.
+        os.kill(pid, int(sys.argv[1]))
 """
 
 

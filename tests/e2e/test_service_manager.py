@@ -1,6 +1,7 @@
 """`lessee run` notifies the service manager once all files exist, as a service of `Type=notify` does."""
 
 import socket
+import struct
 from contextlib import suppress
 
 import pytest
@@ -15,6 +16,7 @@ def manager(request, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(f"\0{address[1:]}" if address.startswith("@") else address)
         listening.setblocking(False)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         yield address, listening
 
 
@@ -35,6 +37,17 @@ def test_the_service_manager_is_notified_once_when_the_last_app_has_its_files(ma
     bao.put(f"testing/{folder}/there", value="canary-two")
     sidecar.until_file("a.txt", "canary-two")
     assert received(listening) is None
+
+
+def test_the_notification_comes_from_the_process_that_was_started(manager, bao, sidecar, folder):
+    """By default a unit accepts it from its main process alone: NotifyAccess= in systemd.service(5)."""
+    address, listening = manager
+    sidecar.environ["NOTIFY_SOCKET"] = address
+    sidecar.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
+    bao.put(f"testing/{folder}", value="canary")
+    sidecar.start()
+    text, sender = eventually(lambda: received_from(listening), "the notification")
+    assert (text, sender) == (b"READY=1", sidecar.process.pid)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +80,12 @@ def test_a_service_manager_with_a_full_queue_delays_nothing_and_is_notified_late
 
 
 def received(listening):
+    return (received_from(listening) or (None,))[0]
+
+
+def received_from(listening):
+    """A message, and the pid of its sender; None without one."""
     with suppress(BlockingIOError):
-        return listening.recv(64)
+        text, [(_, _, credentials)], _, _ = listening.recvmsg(64, socket.CMSG_SPACE(struct.calcsize("iII")))
+        return text, struct.unpack("iII", credentials)[0]
     return None

@@ -67,7 +67,7 @@ def _vault_answer(content: bytes, status: int = 200, headers: dict[str, str] | N
     with suppress(responses.RequestFailedError):
         responses.parse_response(headers or {}, content).date  # noqa: B018  # It parses the header.
     with suppress(responses.RequestFailedError):
-        responses.parse_raw_data(responses.raw_data(content))
+        responses.parse_raw_data(responses.raw_data(content), dict[str, object])
 
 
 def _http_date(data: bytes) -> None:

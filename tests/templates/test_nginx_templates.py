@@ -106,7 +106,7 @@ def placed(sidecar, port, upstream, ttl):
         text = text.replace("https://openrouter.ai/", f"http://127.0.0.1:{upstream}/")
         sidecar.template(f"{name}.j2", text, **settings)
     sidecar.web.update(
-        check=[NGINX, "-t", "-e", "stderr", "-c", "{directory}/nginx.conf"],
+        check=[NGINX, "-t", "-e", "stderr", "-g", "user root;", "-c", "{directory}/nginx.conf"],
         notify={"process": {"cmdline": f"nginx.*{re.escape(str(sidecar.directory))}"}},
         ready={"tls": {"address": f"127.0.0.1:{port}", "certificate": "tls.crt"}},
     )

@@ -84,7 +84,7 @@ def test_an_invalid_password_is_never_sent(bao, sidecar, postgres, login):
     put(bao, postgres, "canary-value")
     sidecar.until(lambda status: status["apps"]["web"]["state"] == "rejected")
     assert psql("-d", "service=app", PGSERVICEFILE=str(sidecar.directory / "pg_service.conf")) == login
-    assert "authentication failed" in sidecar.log.read_text()
+    assert "authentication failed" in sidecar.get("/output?of=web")[1]
     assert "canary" not in sidecar.log.read_text()
 
 

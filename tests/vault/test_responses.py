@@ -5,7 +5,8 @@ import pytest
 from lessee.core.failures import Kind
 from lessee.vault.responses import RequestFailedError, parse_error, parse_raw_data, parse_response, raw_data
 
-DEEP = b"[" * 100_000
+DEEP = b"[" * 40_000
+"""Deeper than any parser goes, and with fewer values than an answer may have."""
 MALFORMED = {
     "nothing of JSON": b"<html>",
     "a list": b"[]",
@@ -23,7 +24,7 @@ def test_a_malformed_answer_is_an_outage(content):
     assert caught.value.failure.kind is Kind.UNAVAILABLE
     assert parse_error(503, {}, content).failure.kind is Kind.UNAVAILABLE
     with pytest.raises(RequestFailedError, match="the answer is truncated or not Vault's"):
-        parse_raw_data(raw_data(content))
+        parse_raw_data(raw_data(content), dict[str, object])
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ from lessee.core.errors import LesseeError, TemplateError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
-from lessee.host.project import Project, load, stamp
+from lessee.host.project import Project, load, stamp, without_apps
 from lessee.protocol import events as ev
+from lessee.publishing.publication import refusal
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
@@ -296,6 +297,9 @@ class Agent:
             self._refusal = next(iter(project.refused.values()))
             return self._project.stamps
         project = _with_previous(project, self._project)
+        if self._outgrows(project):
+            # A new process would have no previous settings for the apps that it refuses.
+            project = _with_previous(_without_refused_directories(project, self._project), self._project)
         if reason := self._outgrows(project):
             log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
             self.restart_requested = True
@@ -328,6 +332,13 @@ def _with_previous(project: Project, previous: Project) -> Project:
     compiled_apps = {**project.compiled_apps, **{name: previous.compiled_apps[name] for name in retained}}
     config = msgspec.structs.replace(project.config, apps=apps)
     return replace(project, config=config, compiled_apps=compiled_apps)
+
+
+def _without_refused_directories(project: Project, previous: Project) -> Project:
+    """The edited project without the known apps whose new directory cannot be used."""
+    apps = (app for name, app in project.config.apps.items() if name in previous.config.apps)
+    refused = {app.name: error for app in apps if (error := refusal(app)) is not None}
+    return without_apps(project, refused) if refused else project
 
 
 def _log_refused(project: Project, previous: Project | None = None) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.view import ready
+from lessee.process.protected_fork import notify_address, notify_ready
 from lessee.telemetry.logs import log
 
 
@@ -21,11 +22,11 @@ def readiness_notifier(environ: Mapping[str, str]) -> Callable[[Sequence[State]]
 
 def _notify(address: str) -> bool:
     """Whether no further attempt is needed. False if the socket's queue is full, which blocks nothing else."""
-    # A leading @ means the NUL of the abstract namespace, unix(7).
-    name = f"\0{address[1:]}" if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as manager:
         try:
-            manager.sendto(b"READY=1", name)
+            manager.connect(notify_address(address))
+            if not notify_ready():
+                manager.send(b"READY=1")
         except BlockingIOError:
             return False
         except OSError as exc:

@@ -37,6 +37,10 @@ _CAP_SYS_PTRACE = 19
 _OS_ERROR = 71
 """EX_OSERR of sysexits(3)."""
 _TERMINAL = "/dev/tty"
+_READY = _signal.SIGUSR2
+"""What the fork sends to the first process, so that it notifies the service manager."""
+_RETRY = 0.1
+"""Seconds until the next attempt where the queue of the service manager is full."""
 
 _handover: int | None = None
 """A file without a name, in which the fork leaves the program that replaces the first process."""
@@ -81,6 +85,16 @@ def renew() -> None:
         prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL)
         if os.getppid() != _first:
             os._exit(1)
+
+
+def notify_ready() -> bool:
+    """Let the first process send READY=1 to $NOTIFY_SOCKET: by default a unit accepts it only from its main process.
+
+    See NotifyAccess= in systemd.service(5). False in a process without `enter`.
+    """
+    if _first is not None:
+        os.kill(_first, _READY)
+    return _first is not None
 
 
 def hand_over(program: bytes) -> None:
@@ -158,10 +172,16 @@ def _stay_behind(fork: int, signals: Iterable[int], *, has_terminal: bool) -> No
     if _handover is None:
         # Its copies would keep a pipe open that the fork closes.
         _close_all()
+    manager, is_pending = os.environ.get("NOTIFY_SOCKET", ""), False
     _wipe_environment()
     while True:
-        received = _signal.sigwaitinfo(signals)
-        if received.si_signo == _signal.SIGCHLD:
+        is_pending = is_pending and not _is_notified(manager)
+        received = _signal.sigtimedwait(signals, _RETRY) if is_pending else _signal.sigwaitinfo(signals)
+        if received is None:
+            continue
+        if received.si_signo == _READY and received.si_pid == fork:
+            is_pending = True
+        elif received.si_signo == _signal.SIGCHLD:
             status = _reap(fork)
             if status is not None:
                 _end(os.waitstatus_to_exitcode(status))
@@ -170,6 +190,27 @@ def _stay_behind(fork: int, signals: Iterable[int], *, has_terminal: bool) -> No
                 os.kill(fork, received.si_signo)  # It was not reaped, so no other process can have its pid.
             except OSError:
                 continue
+
+
+def _is_notified(manager: str) -> bool:
+    """Send READY=1. False if the queue of the service manager is full; the fork has found all other errors."""
+    import _socket  # noqa: PLC0415  # Without a service manager, the first process has no need of it.
+
+    sending = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    try:
+        sending.sendto(b"READY=1", notify_address(manager))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        sending.close()
+    return True
+
+
+def notify_address(manager: str) -> str:
+    """The address in $NOTIFY_SOCKET for a socket: a leading @ means the NUL of the abstract namespace, unix(7)."""
+    return f"\0{manager[1:]}" if manager.startswith("@") else manager
 
 
 def _close_all() -> None:
@@ -201,7 +242,8 @@ def _reap(fork: int) -> int | None:
 
 def _end(code: int) -> NoReturn:
     if code < 0:
-        _signal.signal(-code, _signal.SIG_DFL)
+        if -code != _signal.SIGKILL:  # signal(2) refuses it.
+            _signal.signal(-code, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-code})
         os.kill(os.getpid(), -code)
         os._exit(128 - code)  # PID 1 gets no signal that it does not handle.

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from lessee.config import App
 from lessee.config.fallback import MARKER
 from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
@@ -56,6 +57,26 @@ class StagedGeneration(ImmutableStruct, frozen=True):
     folder: str
     path: Path
     names: tuple[str, ...]
+
+
+def refusal(app: App) -> WriteError | None:
+    """Why the directory of an app cannot be used, if that is known without writing to it or to its parents."""
+    directory = Path(app.directory).absolute()
+    uid, gid = app.owner or (None, None)
+    try:
+        with translate_write_errors(directory):
+            there = next(path for path in (directory, *directory.parents) if path.exists())
+        fd = open_directory(there, make=None)
+        try:
+            if not app.allow_disk:
+                refuse_disk(fd, directory)
+            if there == directory:
+                check_writers(fd, directory, uid=uid, gid=gid)
+        finally:
+            os.close(fd)
+    except WriteError as exc:
+        return exc
+    return None
 
 
 class Publisher:

@@ -39,7 +39,7 @@ def _print_output(socket: Path, owner: str) -> int:
         what = "it may hold a secret value, so it is printed only to a terminal"
         raise UsageError(what, where="--output", todo="run it at a terminal, in a container with `docker exec -it`")
     with known_format(socket):
-        outputs = request_status(socket, "GET", f"/output?{urlencode({'of': owner})}")
+        outputs = request_status(socket, "GET", f"/output?{urlencode({'of': owner})}")["outputs"]
         for output in outputs:
             count = f"{output['line_count']} line{'' if output['line_count'] == 1 else 's'}"
             _print_line(f"{output['program']}  {output['ended_at']}  {output['result']}, {count}")

@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
             }
             for output in outputs_of(owner)
         ]
-        self._reply_json(200, outputs)
+        self._reply_json(200, {"outputs": outputs})
 
     def _readyz(self, must_be_fresh: bool) -> None:  # noqa: FBT001  # A private helper.
         status = self.source.status()
