@@ -25,7 +25,7 @@ from lessee.core.errors import LesseeError, TemplateError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
-from lessee.host.project import Project, load, stamp, without_children
+from lessee.host.project import Project, load, stamp, without_apps, without_children
 from lessee.protocol import events as ev
 from lessee.telemetry.logs import log
 
@@ -314,7 +314,12 @@ class Agent:
             self._refusal = next(iter(project.refused.values()))
             return self._project.stamps
         project = _with_previous(project, self._project)
-        if reason := self._outgrows(project):
+        reason = self._outgrows(project)
+        if reason and (unusable := _unusable_directories(project, self._project)):
+            # A new process would not know their previous directories.
+            project = _with_previous(without_apps(project, unusable), self._project)
+            reason = self._outgrows(project)
+        if reason:
             log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
             self.restart_requested = True
             self.stop()
@@ -348,6 +353,17 @@ def _with_previous(project: Project, previous: Project) -> Project:
     compiled_apps = {**project.compiled_apps, **{name: previous.compiled_apps[name] for name in retained}}
     config = msgspec.structs.replace(project.config, apps=apps)
     return replace(project, config=config, compiled_apps=compiled_apps)
+
+
+def _unusable_directories(project: Project, previous: Project) -> Mapping[str, LesseeError]:
+    """Why the new directories of some apps, which had others before, cannot be used."""
+    from lessee.publishing.publication_store import unusable_directory  # noqa: PLC0415  # Few edits need it.
+
+    before = previous.config.apps
+    edited = (
+        app for name, app in project.config.apps.items() if name in before and app.directory != before[name].directory
+    )
+    return {app.name: error for app in edited if (error := unusable_directory(app)) is not None}
 
 
 def _log_refused(project: Project, previous: Project | None = None) -> None:

@@ -58,6 +58,28 @@ class StagedGeneration(ImmutableStruct, frozen=True):
     names: tuple[str, ...]
 
 
+def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool) -> WriteError | None:
+    """Why a Publisher would refuse this directory, as far as that is known without creating it."""
+    there = directory.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    try:
+        fd = open_directory(there, make=None)
+    except WriteError as exc:
+        # A process with more capabilities may be permitted what this one is not.
+        return None if isinstance(exc.__context__, PermissionError) else exc
+    try:
+        if not allow_disk:
+            refuse_disk(fd, directory)
+        if there == directory.absolute():
+            check_writers(fd, directory, uid=owner[0], gid=owner[1])
+    except WriteError as exc:
+        return exc
+    finally:
+        os.close(fd)
+    return None
+
+
 class Publisher:
     """One app's directory, by its descriptor. A method that raises WriteError leaves the live files unchanged.
 
