@@ -47,6 +47,33 @@ def test_a_copy_of_a_credential_under_another_name_is_denied(name):
     assert SCOPE.read("FLAG", environ) == "true"
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "All_Proxy"])
+@pytest.mark.parametrize(
+    "value",
+    ["http://web:p%40ss-word@proxy:8080", "web:p%40ss-word@proxy:8080", "http://p%40ss-word@proxy", "http://u:p@p"],
+)
+def test_a_proxy_with_a_login_is_denied_and_so_is_a_copy_of_its_password(name, value):
+    environ = {name: value, "RAW": "it is p%40ss-word", "PLAIN": "it is p@ss-word", "OTHER": "fine"}
+    copies = ["RAW", "PLAIN"] if "word" in value else []
+    for denied in (name, *copies):
+        with pytest.raises(DeniedError, match=f"'{denied}', which contains a credential of the agent") as caught:
+            SCOPE.read(denied, environ)
+        assert "word" not in str(caught.value)
+    assert SCOPE.read("OTHER", environ) == "fine"
+
+
+def test_a_proxy_without_a_login_is_returned():
+    environ = {
+        "HTTP_PROXY": "http://proxy:8080",
+        "https_proxy": "proxy:8080",
+        "NO_PROXY": "a@b",
+        "MAIL": "me@web.example",
+    }
+    for name, value in environ.items():
+        assert SCOPE.read(name, environ) == value
+    assert SCOPE.read("ALL_PROXY", environ, "http://web:password@proxy") == "http://web:password@proxy"
+
+
 def test_a_short_or_empty_token_is_no_part_of_another_value():
     assert SCOPE.read("HOSTNAME", {"HOSTNAME": "web-1", "VAULT_TOKEN": "", "BAO_TOKEN": "web"}) == "web-1"
 

@@ -3,18 +3,21 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 import yaml
 
 from lessee.audit_trail.keys import public_key
-from lessee.audit_trail.policy.entries import decode_entry
+from lessee.audit_trail.policy.entries import decode_entry, decode_head
+from lessee.audit_trail.policy.file_names import HEAD
 from lessee.audit_trail.policy.verification import verify
 from lessee.audit_trail.reader import open_audit_trail
 from lessee.host.openbao import OpenBao
 from support.environments.leak import ENVIRONMENTS as EMERGENCIES
 from support.environments.leak import LeakScenario
 from support.environments.setup_namespace import AUDIT, CANARY, SetupNamespace
+from support.needs import need
 from support.programs.mcp_wrap import McpHome
 from support.programs.rotator import Service
 from support.programs.sidecar import Sidecar, eventually
@@ -136,6 +139,92 @@ def test_an_unwritable_trail_is_a_problem_and_stops_no_app(bao, sidecar, tmp_pat
     recorded(tmp_path, "generation published", app="web")
     sidecar.until(lambda status: not status["problems"])
     assert "\nlessee_audit_trail_writable 1.0\n" in sidecar.get("/metrics")[1]
+
+
+STRANGER = 54321
+
+
+def attack(folder, script):
+    """What another user does in its folder."""
+    subprocess.run(
+        ["/bin/sh", "-ec", script],
+        cwd=folder,
+        user=STRANGER,
+        group=STRANGER,
+        extra_groups=[],
+        check=True,
+        timeout=100,
+    )
+
+
+@pytest.fixture
+def watched(bao, sidecar):
+    """A sidecar whose trail is somewhere below `open`, a folder that every user may enter; `change` causes entries."""
+    need(os.geteuid() == 0, "needs root, to act as another user")
+
+    def change(value):
+        bao.put("testing/audited/stranger", password=value)
+        sidecar.until_file("app.txt", value)
+
+    sidecar.change = change
+    sidecar.template("app.txt.j2", '{{ secret("audited/stranger").password }}')
+    bao.put("testing/audited/stranger", password="first")
+    # For it, the agent keeps the capabilities with which root writes anywhere and gives files away.
+    sidecar.web["owner"] = f"{STRANGER + 1}:{STRANGER + 1}"
+    sidecar.open = sidecar.memory / "open"
+    sidecar.open.mkdir()
+    sidecar.theirs = sidecar.open / "theirs"
+    sidecar.theirs.mkdir()
+    os.chown(sidecar.theirs, STRANGER, STRANGER)
+    return sidecar
+
+
+def test_no_trail_is_written_into_what_another_user_made_in_a_shared_directory(watched):
+    watched.open.chmod(0o1777)
+    watched.config["audit_trail"]["directory"] = str(watched.theirs)
+    watched.start()
+    status = watched.until(lambda status: status["problems"])
+    assert f"another user could replace the audit trail: {watched.theirs} belongs to uid {STRANGER}" in str(status)
+    watched.change("second")
+    assert list(watched.theirs.iterdir()) == []
+
+
+def test_a_directory_that_another_user_put_in_the_place_of_the_trail_gets_no_entry(watched):
+    trail = watched.theirs / "trail"
+    watched.config["audit_trail"]["directory"] = str(trail)
+    watched.start()
+    eventually(lambda: list(trail.glob("*.jsonl")), "the first entries")
+    attack(watched.theirs, "mv trail away; mkdir -m 755 trail")
+    watched.change("second")
+    status = watched.until(lambda status: status["problems"])
+    assert "another user has replaced the audit trail's directory" in str(status["problems"])
+    assert list(trail.iterdir()) == []
+    attack(watched.theirs, "rmdir trail; mv away trail")
+    watched.until(lambda status: not status["problems"])
+
+
+def test_a_file_of_root_in_the_place_of_a_segment_is_neither_given_away_nor_written(watched):
+    """The user to whom root gave the directory owns its files, and so may replace them."""
+    watched.config["audit_trail"]["directory"] = str(watched.theirs)
+    watched.start()
+
+    def settled():
+        (segment,) = watched.theirs.glob("*.jsonl")
+        head = decode_head((watched.theirs / HEAD).read_bytes())
+        return segment if head.size == segment.stat().st_size else None
+
+    watched.change("second")
+    eventually(lambda: list(watched.theirs.glob("*.jsonl")), "the first entries")
+    segment = eventually(settled, "the head")
+    assert segment.stat().st_uid == STRANGER
+    victim = watched.theirs / "file-of-root"
+    victim.touch(mode=0o600)
+    victim.write_bytes(content := b"x" * segment.stat().st_size)
+    attack(watched.theirs, f"mv -f file-of-root {segment.name}")
+    watched.change("third")
+    status = watched.until(lambda status: status["problems"])
+    assert f"uid {STRANGER} owns the audit trail's directory, but not this file" in str(status["problems"])
+    assert (segment.read_bytes() == content, segment.stat().st_uid) == (True, 0)
 
 
 @pytest.fixture(scope="module")

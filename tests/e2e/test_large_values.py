@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 import threading
 import time
 
@@ -15,6 +17,8 @@ LAYERS = "{% for i in range(900) %}{% for j in range(300) %}x{% endfor %}{% endf
 """Nearly as many steps as a template may take."""
 VARIABLES = "{% for i in range(4000) %}K{{ i }}=v\n{% endfor %}"
 """Much work for the parsers of the format."""
+LONG = "{{ %d }}\n" * 12_000
+"""Nearly as many tokens as a template may have: to compile it takes seconds."""
 
 
 @pytest.fixture
@@ -71,6 +75,66 @@ def test_templates_with_much_work_stall_no_other_app(agent, bao, folder):
         took = time.monotonic() - began
     # In the loop's thread, one change would wait for all twelve files.
     assert refreshes.longest < took / 2
+
+
+@pytest.fixture
+def slow_edit(agent):
+    """An edit after which an app's templates take many seconds to compile, and of which the agent knows."""
+    agent.start()
+
+    def edit(*numbers):
+        texts = [LONG.replace("%d", str(number)) for number in numbers]
+        for index, text in enumerate(texts):
+            (agent.disk / f"long{index}.j2").write_text(text)
+        agent.config["apps"]["author"]["files"] = [{"template": f"long{index}.j2"} for index in range(len(texts))]
+        agent.write_config()
+        os.kill(agent.process.pid, signal.SIGHUP)
+
+    return edit
+
+
+def test_a_template_that_takes_seconds_to_compile_stalls_no_other_app(agent, bao, folder, slow_edit):
+    slow_edit(1, 2, 3)
+    changes = 0
+    for number in itertools.count(1):
+        bao.put(f"testing/{folder}/db", x=str(number))
+        agent.until_file("good", f"{number}\n")
+        assert agent.get("/healthz")[0] == 200
+        if (agent.memory / "author/long0").exists():
+            break
+        changes += 1
+    # In the loop's thread, not even the first change would be published before the new templates are compiled.
+    assert changes > 1
+    assert (agent.memory / "author/long2").read_text() == "3\n" * 12_000
+
+
+def test_sigterm_is_obeyed_while_a_template_is_compiled(agent, bao, folder, slow_edit):
+    slow_edit(1, 2, 3)
+    bao.put(f"testing/{folder}/db", x="1")
+    agent.until_file("good", "1\n")
+    assert agent.stop() == 0
+    assert (agent.memory / "author/author").read_text() == "fine\n"
+
+
+def test_edits_while_a_template_is_compiled_are_one_further_reload(agent, bao, folder, slow_edit):
+    slow_edit(1, 2, 3)
+    for number in range(4, 34):
+        slow_edit(number)
+    bao.put(f"testing/{folder}/db", x="1")
+    agent.until_file("good", "1\n")
+    eventually((agent.memory / "author/long0").exists, "a result")
+    eventually(lambda: (agent.memory / "author/long0").read_text() == "33\n" * 12_000, "the last edit")
+    reloads = [event for event in agent.events() if event["event"] == "configuration reloaded"]
+    assert len(reloads) < 10
+
+
+def test_a_template_that_python_cannot_compile_is_that_apps_error_alone(agent, bao, folder):
+    agent.start()
+    (agent.disk / "author.j2").write_text("{% if 1 %}" + "{% elif 1 %}" * 9_000 + "{% endif %}")
+    os.kill(agent.process.pid, signal.SIGHUP)
+    agent.until(lambda status: any("author.j2: a part of the template is too long" in p for p in status["problems"]))
+    bao.put(f"testing/{folder}/db", x="1")
+    agent.until_file("good", "1\n")
 
 
 def test_a_secret_of_many_mebibytes_is_that_apps_error_alone(agent, bao, folder):

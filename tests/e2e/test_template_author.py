@@ -101,6 +101,22 @@ def test_no_file_gets_a_variable_with_a_credential_of_the_agent(agent, name):
         assert f"author.j2:2: templates cannot read the variable '{name}'" in agent.command("check").stderr
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "MY_COPY"])
+def test_no_file_gets_the_agents_login_at_a_proxy(agent, name):
+    # The server is reached without it.
+    agent.environ |= {"HTTPS_PROXY": f"http://web:{CANARY}@127.0.0.1:9", "NO_PROXY": "*", "no_proxy": "*"}
+    agent.environ |= {name: f"http://web:{CANARY}@127.0.0.1:9", "FTP_PROXY": "http://127.0.0.1:9"}
+    write(agent, f'{{{{ env("FTP_PROXY") }}}}\n{{{{ env("{name}") }}}}\n')
+    done = agent.command("render", "--output", "out")
+    assert done.returncode == 65
+    assert f"author.j2:2: templates cannot read the variable '{name}', which contains a credential" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert not any(CANARY in file.read_text() for file in (agent.disk / "out").rglob("*") if file.is_file())
+    agent.environ |= {name: "http://127.0.0.1:9"}
+    assert agent.command("render", "--output", "out").returncode == 0
+    assert (agent.disk / "out/author/author").read_text() == "http://127.0.0.1:9\n" * 2
+
+
 def test_no_child_gets_the_token_by_interpolation_in_its_environment(agent):
     agent.config["apps"] = {
         "author": {"directory": str(agent.memory / "author"), "env_template": "author.j2"},

@@ -133,3 +133,35 @@ def test_an_existing_directory_keeps_mode_and_owner(real):
     real.chmod(0o711)
     opened(real, make=(0o700, None, None))
     assert status(real)[0] == 0o711
+
+
+def test_what_another_user_put_in_the_place_of_a_created_directory_is_not_given_away(tmp_path, monkeypatch):
+    need(os.geteuid() == 0, "needs root, to change owners")
+    parent = tmp_path / "theirs"
+    parent.mkdir()
+    mkdir = os.mkdir
+
+    def mkdir_and_lose(name, mode, *, dir_fd):
+        """The other user is faster than the next system call."""
+        mkdir(name, mode, dir_fd=dir_fd)
+        (parent / "new").rename(parent / "away")
+        mkdir(parent / "new")
+        os.chown(parent / "new", 12345, 12345)
+
+    monkeypatch.setattr(os, "mkdir", mkdir_and_lose)
+    with pytest.raises(WriteError, match="another user has replaced this directory"):
+        open_directory(parent / "new", make=(0o750, 12345, None))
+    (parent / "away").rmdir()
+
+
+def test_a_link_of_root_that_another_user_gave_a_second_name_is_not_followed(real, tmp_path):
+    need(os.geteuid() == 0, "needs root, to change owners")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    # As the user could without fs.protected_hardlinks.
+    os.link(tmp_path / "link", theirs / "link", follow_symlinks=False)
+    assert opened(theirs / "link")
+    os.chown(theirs, 12345, 12345)
+    with pytest.raises(WriteError, match="a symbolic link with several names, in a directory of uid 12345"):
+        open_directory(theirs / "link", make=None)

@@ -20,6 +20,8 @@ from lessee.core.paths import DynamicSecret
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
+from lessee.host.directories import entries
+from lessee.publishing import state_store
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore
 
@@ -375,3 +377,23 @@ def test_state_on_a_disk_is_refused_unless_it_is_allowed(tmp_path):
     with closing(StateStore(tmp_path / "state", allow_disk=True)) as store:
         store.store_token(ONE, TOKEN, "t1")
         assert store.tokens(ONE) == [(TOKEN, "t1")]
+
+
+def test_many_identities_are_read_with_one_listing(memory, monkeypatch):
+    with closing(StateStore(memory, allow_disk=False)) as store:
+        identities = [f"{number:016x}{'0' * 48}" for number in range(200)]
+        for identity in identities:
+            store.store_identity(identity, b"{}")
+            store.store_token(identity, TOKEN, identity)
+            store.store_lease(identity, LEASE)
+        listings = []
+        monkeypatch.setattr(state_store, "entries", lambda fd: listings.append(fd) or entries(fd))
+        with store.listed():
+            assert list(store.identities()) == identities
+            for identity in identities:
+                assert [value for _, value in store.tokens(identity)] == [identity]
+                assert len(store.leases(identity)) == 1
+        assert len(listings) == 1
+        # Afterwards, it sees what was written since.
+        store.store_token(identities[0], replace(TOKEN, id="a2"), "second")
+        assert len(store.tokens(identities[0])) == 2

@@ -1,6 +1,7 @@
 """What the agent works with on this host: the stores for files and state, and the parts of the process."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,6 +52,8 @@ class PublicationStore(Protocol):
 
 class StateStore(Protocol):
     """Where tokens and leases outlive the agent, by identity. Methods that write raise WriteError."""
+
+    def listed(self) -> AbstractContextManager[None]: ...
 
     def identities(self) -> Mapping[str, bytes]: ...
 

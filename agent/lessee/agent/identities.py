@@ -78,7 +78,14 @@ class Identities:
         vaults += [app.vault for app in project.refused_apps.values()]
         for vault in vaults:
             self._add(vault)
-        self._add_stored(vaults)
+        with self._effects.state_store.listed():
+            self._add_stored(vaults)
+            self._configure_all(project, recovered, before)
+
+    def _configure_all(
+        self, project: Project, recovered: Mapping[str, ev.AppRecovered], before: Mapping[str, App]
+    ) -> None:
+        config = project.config
         # First those that serve an app, so that there is no moment at which no identity serves a moved app.
         keys = {name: key_of(app.vault) for name, app in config.apps.items()}
         serving = set(keys.values())

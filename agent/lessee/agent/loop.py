@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -17,15 +18,15 @@ from lessee.agent.machine.kv.event_source import affected_needs
 from lessee.agent.machine.leases.release import is_everything_revoked
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.view import status as status_of
+from lessee.agent.project_loader import Loaded, ProjectLoader
 from lessee.config import Config
 from lessee.core.change_events import Change
 from lessee.core.errors import LesseeError, TemplateError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
-from lessee.host.project import Project, load, stamp, without_apps
+from lessee.host.project import Project, load, stamp, without_apps, without_children
 from lessee.protocol import events as ev
-from lessee.publishing.publication import refusal
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class _Request(Enum):
     WAKE = "wake"
 
 
-_Message = tuple[str | None, ev.Event] | ev.EventSourceChanged | _Request
+_Message = tuple[str | None, ev.Event] | ev.EventSourceChanged | Loaded | _Request
 """An event for the identity with this key, or for all identities; or something for the loop itself."""
 
 
@@ -96,6 +97,8 @@ class Agent:
         """With `strict`: why an app was refused at a reload."""
         self._last_iteration_at = boot_time()
         self._config_reloader = ConfigReloader()
+        self._project_loader = ProjectLoader(self._inbox.put)
+        self._obeys_edits = True
         self._event_listener: EventListener | None = None
         self._outgrows: Callable[[Project], str] = lambda _project: ""
         self.restart_requested = False
@@ -203,12 +206,25 @@ class Agent:
                 if isinstance(message, ev.EventSourceChanged):
                     self._identities.set_event_source(message)
             self._iterate([message for message in messages if isinstance(message, tuple)])
-            if _Request.RELOAD in messages:
-                stamps = {path: stamp(path) for path in self._project.stamps}
-                self._config_reloader.reload(stamps, self._apply_edits)
+            if self._obeys_edits:
+                self._reload(messages)
+        return value
+
+    def _reload(self, messages: Sequence[_Message]) -> None:
+        if _Request.RELOAD in messages:
+            self._project_loader.start(self._stamps, self._loading())
+        for message in messages:
+            if isinstance(message, Loaded):
+                self._config_reloader.reload(message.stamps, partial(self._apply_edits, message))
                 if self._refusal is not None:
                     raise self._refusal
-        return value
+                self._project_loader.finish()
+
+    def _stamps(self) -> Stamps:
+        """The stamps of now. What is edited after them is another reload, also while they are read."""
+        stamps = {path: stamp(path) for path in self._project.stamps}
+        self._config_reloader.watch_further(stamps)
+        return stamps
 
     def _supervisor_wakes_at(self) -> float:
         return self._supervisor.wake_at if self._supervisor is not None else float("inf")
@@ -219,6 +235,7 @@ class Agent:
 
     def shut_down(self, timeout: float, *, revoke: bool = False) -> None:
         """After `run`: revoke or retain the leases as `on_stop` says; with `revoke`, revoke them in any case."""
+        self._obeys_edits = False
         self._deregister()
         on_stop = "revoke" if revoke else self._project.config.on_stop
         if on_stop == "revoke-if-unused":
@@ -291,16 +308,18 @@ class Agent:
 
     # Configurations.
 
-    def _apply_edits(self) -> Stamps:
-        project = self._load()
+    def _apply_edits(self, loaded: Loaded) -> Stamps:
+        project = loaded.project()
         if self._ends_at_refusal and project.refused:
             self._refusal = next(iter(project.refused.values()))
             return self._project.stamps
         project = _with_previous(project, self._project)
-        if self._outgrows(project):
-            # A new process would have no previous settings for the apps that it refuses.
-            project = _with_previous(_without_refused_directories(project, self._project), self._project)
-        if reason := self._outgrows(project):
+        reason = self._outgrows(project)
+        if reason and (unusable := _unusable_directories(project, self._project)):
+            # A new process would not know their previous directories.
+            project = _with_previous(without_apps(project, unusable), self._project)
+            reason = self._outgrows(project)
+        if reason:
             log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
             self.restart_requested = True
             self.stop()
@@ -316,11 +335,13 @@ class Agent:
         log("info", "configuration reloaded", apps=", ".join(project.config.apps))
         return project.stamps
 
-    def _load(self) -> Project:
-        child = self._supervisor is not None
-        only = next(iter(self._project.config.apps)) if child else None
-        respawns = self._supervisor is not None and self._supervisor.respawns
-        return load(self._project.path, self._environ, only=only, for_child=child, respawns=respawns, refuses_apps=True)
+    def _loading(self) -> Callable[[], Project]:
+        """What loads the configuration, in any thread."""
+        path, environ = self._project.path, self._environ
+        if self._supervisor is None:
+            return lambda: without_children(load(path, environ, refuses_apps=True))
+        only, respawns = next(iter(self._project.config.apps)), self._supervisor.respawns
+        return lambda: load(path, environ, only=only, for_child=True, respawns=respawns, refuses_apps=True)
 
 
 def _with_previous(project: Project, previous: Project) -> Project:
@@ -334,11 +355,15 @@ def _with_previous(project: Project, previous: Project) -> Project:
     return replace(project, config=config, compiled_apps=compiled_apps)
 
 
-def _without_refused_directories(project: Project, previous: Project) -> Project:
-    """The edited project without the known apps whose new directory cannot be used."""
-    apps = (app for name, app in project.config.apps.items() if name in previous.config.apps)
-    refused = {app.name: error for app in apps if (error := refusal(app)) is not None}
-    return without_apps(project, refused) if refused else project
+def _unusable_directories(project: Project, previous: Project) -> Mapping[str, LesseeError]:
+    """Why the new directories of some apps, which had others before, cannot be used."""
+    from lessee.publishing.publication_store import unusable_directory  # noqa: PLC0415  # Few edits need it.
+
+    before = previous.config.apps
+    edited = (
+        app for name, app in project.config.apps.items() if name in before and app.directory != before[name].directory
+    )
+    return {app.name: error for app in edited if (error := unusable_directory(app)) is not None}
 
 
 def _log_refused(project: Project, previous: Project | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.host.directories import entries, open_directory, translate_write_errors
+from lessee.host.ownership import foreign_writer
 
 SEGMENT_SIZE = 16 * 1024 * 1024
 """Bytes after which the audit trail continues in another file."""
@@ -48,7 +50,7 @@ class AuditTrailWriter:
         self._size = segment_size
         self._last = Head()
         """The head as this writer last wrote it."""
-        self._fd = open_directory(directory, make=(0o700, None, None))
+        self._fd = _open_directory(directory)
         try:
             with self._locked():
                 self._key = private_key(key_file) or self._first_key(key_file)
@@ -84,7 +86,11 @@ class AuditTrailWriter:
         with suppress(OSError):
             if os.path.samestat(self._path.stat(), os.fstat(self._fd)):
                 return
-        fd = open_directory(self._path, make=(0o700, None, None))
+        fd = _open_directory(self._path)
+        if os.fstat(fd).st_uid not in {0, os.geteuid(), os.fstat(self._fd).st_uid}:
+            os.close(fd)
+            todo = "remove it, or restart lessee if that is intended"
+            raise WriteError("another user has replaced the audit trail's directory", where=str(self._path), todo=todo)
         os.close(self._fd)
         self._fd = fd
 
@@ -148,7 +154,7 @@ class AuditTrailWriter:
             return head, "", f"{file} continues with content that lessee did not write"
         with translate_write_errors(self._path / file):
             if at:
-                fd = os.open(file, _APPEND, dir_fd=self._fd)
+                fd = self._open_segment(file)
                 try:
                     os.ftruncate(fd, at)
                 finally:
@@ -168,10 +174,14 @@ class AuditTrailWriter:
         new_file = new_file or not head.n or head.size + len(text) > self._size
         name = self._unused_name(head.n + 1) if new_file else head.file
         with translate_write_errors(self._path / name):
-            fd = os.open(name, _APPEND | (os.O_CREAT | os.O_EXCL if new_file else 0), 0o640, dir_fd=self._fd)
+            if new_file:
+                fd = os.open(name, _APPEND | os.O_CREAT | os.O_EXCL, 0o640, dir_fd=self._fd)
+            else:
+                fd = self._open_segment(name)
             size = os.fstat(fd).st_size
             try:
-                self._set_owner(fd)
+                if new_file:
+                    self._set_owner(fd)
                 _write_all(fd, text)
                 os.fsync(fd)
                 if new_file:
@@ -189,6 +199,19 @@ class AuditTrailWriter:
                 raise
             finally:
                 os.close(fd)
+
+    def _open_segment(self, name: str) -> int:
+        """Open an existing file to change it. Raises OSError, and WriteError for what is no file of this directory.
+
+        Root writes into directories of other users, who could put a file of root there by a link or a rename.
+        """
+        fd = os.open(name, _APPEND | os.O_NONBLOCK, dir_fd=self._fd)
+        status, owner = os.fstat(fd), os.fstat(self._fd).st_uid
+        if stat.S_ISREG(status.st_mode) and (owner == os.geteuid() or status.st_uid == owner):
+            return fd
+        os.close(fd)
+        what = f"uid {owner} owns the audit trail's directory, but not this file"
+        raise WriteError(what, where=str(self._path / name), todo="give it to the owner of the directory, or remove it")
 
     def _unused_name(self, n: int) -> str:
         there = entries(self._fd)
@@ -274,6 +297,22 @@ class AuditTrailWriter:
             yield
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
+def _open_directory(path: Path) -> int:
+    """Open or create the directory. Raises WriteError if a user to whom root did not give it could replace it."""
+    fd = open_directory(path, make=(0o700, None, None))
+    try:
+        with translate_write_errors(path):
+            found = foreign_writer(fd, own=False)
+    except BaseException:
+        os.close(fd)
+        raise
+    if found is not None:
+        os.close(fd)
+        what = f"another user could replace the audit trail: {found.what}"
+        raise WriteError(what, where=str(path), todo=found.todo)
+    return fd
 
 
 def _is_locked(fd: int) -> bool:

@@ -1,6 +1,7 @@
 """The variables of the agent's environment that templates may read: none with a credential of the agent itself."""
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
 
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
@@ -18,6 +19,8 @@ _CREDENTIALS = frozenset(
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     }
 )
+_PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+"""How the agent authenticates to its proxy, where the URL names a user: curl(1)."""
 _SHORTEST = 8
 """Characters of a credential. A shorter value of these variables, such as a flag, occurs in others by chance."""
 _HOLDING = ("_TOKEN", "_SECRET_ID", "_PASSWORD", "_HEADERS", "_KEY")
@@ -46,7 +49,8 @@ class VariableScope(ImmutableStruct, frozen=True):
         """The value of a variable, or the default. Raises DeniedError, also for a value with a credential."""
         self.check(name)
         value = environ.get(name, default)
-        if value is not None and any(credential in value for credential in self._held(environ)):
+        has_login = _login_at_proxy(name, environ.get(name, ""))
+        if value is not None and (has_login or any(credential in value for credential in self._held(environ))):
             what = f"templates cannot read the variable {name!r}, which contains a credential of the agent"
             raise DeniedError(what, todo="set another value for the app")
         return value
@@ -65,6 +69,15 @@ class VariableScope(ImmutableStruct, frozen=True):
                 value = environ[name].strip()
                 if len(value) >= _SHORTEST:
                     yield value
+            user, _, password = _login_at_proxy(name, environ[name]).partition(":")
+            for value in {password or user, unquote(password or user)}:
+                if len(value) >= _SHORTEST:
+                    yield value
+
+
+def _login_at_proxy(name: str, value: str) -> str:
+    """The user and password in a variable that names a proxy; some proxies take a token as the user. Else empty."""
+    return value.rpartition("@")[0].split("://", 1)[-1] if name.upper() in _PROXIES else ""
 
 
 class Readable(Mapping[str, str]):

@@ -30,6 +30,11 @@ class ConfigReloader:
         self._watcher = watcher
         watcher.watch(stamps)
 
+    def watch_further(self, stamps: Stamps) -> None:
+        """Watch for edits after these stamps, which were taken just before `reload` gets what is read now."""
+        if self._watcher is not None:
+            self._watcher.watch(stamps, whole_directories=self.error is not None)
+
     def reload(self, stamps: Stamps, apply: Callable[[], Stamps | None]) -> None:
         """Call `apply`, which reads the configuration and puts it in force, or raises LesseeError.
 

@@ -48,7 +48,7 @@ def open_directory(path: Path, *, make: Ownership | None) -> int:
                     current = there
                     continue
                 links += 1
-                target = _target(there, path, links)
+                target = _target(there, current, path, links)
                 left += _steps(target)
                 if target.is_absolute():
                     os.close(current)
@@ -140,16 +140,25 @@ def _make(current: int, name: str, make: Ownership) -> None:
     os.mkdir(name, 0o700, dir_fd=current)
     fd = os.open(name, _READ, dir_fd=current)
     try:
+        _check_is_own(fd)
         chown(fd, uid, gid, where=_path_of(fd))
         os.fchmod(fd, mode)  # mkdir's mode is subject to the umask.
     except BaseException:
-        os.rmdir(name, dir_fd=current)
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=current)
         raise
     finally:
         os.close(fd)
 
 
-def _target(link: int, path: Path, links: int) -> Path:
+def _check_is_own(fd: int) -> None:
+    """Raise WriteError for a directory that the owner of its parent put in the place of a new one."""
+    if os.fstat(fd).st_uid != os.geteuid():
+        what, todo = "another user has replaced this directory", "name one that only root or the agent can replace"
+        raise WriteError(what, where=str(_path_of(fd)), todo=todo)
+
+
+def _target(link: int, folder: int, path: Path, links: int) -> Path:
     """Read the link by its own descriptor, so that the link that was checked is the one followed; close it."""
     try:
         status = os.fstat(link)
@@ -161,6 +170,13 @@ def _target(link: int, path: Path, links: int) -> Path:
                 f"{place}, a part of this path, is a symbolic link that uid {status.st_uid} made",
                 where=str(path),
                 todo="name the real directory, or let root create the link",
+            )
+        if status.st_nlink > 1 and (owner := os.fstat(folder).st_uid) not in {0, os.geteuid()}:
+            # Without fs.protected_hardlinks, which is a kernel's default, a user may link any link of root.
+            raise WriteError(
+                f"{place}, a part of this path, is a symbolic link with several names, in a directory of uid {owner}",
+                where=str(path),
+                todo="name the real directory",
             )
         if links > _MAX_LINKS:
             raise WriteError(

@@ -64,7 +64,7 @@ def _todo(*, own: bool) -> str:
     # Never a chown: it would make what the other user left there trusted.
     if own:
         return "remove it, so that lessee creates its own, or name another directory"
-    return "name a socket in a directory of your own, of root, or of a user to whom root gave it"
+    return "name one in a directory of your own, of root, or of a user to whom root gave it"
 
 
 def _is_safe_parent(status: os.stat_result, parent_device: int) -> bool:

@@ -173,6 +173,28 @@ def without_apps(project: Project, refused: Mapping[str, LesseeError]) -> Projec
     )
 
 
+def without_children(project: Project, *, strict: bool = False) -> Project:
+    """The project without the apps that only `lessee exec` can notify. Raises ConfigError if no other app is left.
+
+    `strict`: one such app is enough.
+    """
+    apps = project.config.apps
+    refused = {
+        name: LesseeError(
+            "`lessee run` has no child process to notify",
+            where=f"apps.{name}.notify",
+            todo=f"start the app with `lessee exec --app {name}`",
+        )
+        for name, app in apps.items()
+        if app.notify and isinstance(app.notify.target, Child)
+    }
+    if not refused:
+        return project
+    if strict or refused.keys() == apps.keys():
+        raise ConfigError(refused.values())
+    return without_apps(project, refused)
+
+
 def with_restarted_child(app: App) -> App:
     """The app, with a restart of its child as the default notification."""
     # Imported here: only `lessee exec` needs the defaults of the grammar.

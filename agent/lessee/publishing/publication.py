@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.config import App
 from lessee.config.fallback import MARKER
 from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
@@ -59,23 +58,25 @@ class StagedGeneration(ImmutableStruct, frozen=True):
     names: tuple[str, ...]
 
 
-def refusal(app: App) -> WriteError | None:
-    """Why the directory of an app cannot be used, if that is known without writing to it or to its parents."""
-    directory = Path(app.directory).absolute()
-    uid, gid = app.owner or (None, None)
+def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool) -> WriteError | None:
+    """Why a Publisher would refuse this directory, as far as that is known without creating it."""
+    there = directory.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
     try:
-        with translate_write_errors(directory):
-            there = next(path for path in (directory, *directory.parents) if path.exists())
         fd = open_directory(there, make=None)
-        try:
-            if not app.allow_disk:
-                refuse_disk(fd, directory)
-            if there == directory:
-                check_writers(fd, directory, uid=uid, gid=gid)
-        finally:
-            os.close(fd)
+    except WriteError as exc:
+        # A process with more capabilities may be permitted what this one is not.
+        return None if isinstance(exc.__context__, PermissionError) else exc
+    try:
+        if not allow_disk:
+            refuse_disk(fd, directory)
+        if there == directory.absolute():
+            check_writers(fd, directory, uid=owner[0], gid=owner[1])
     except WriteError as exc:
         return exc
+    finally:
+        os.close(fd)
     return None
 
 

@@ -14,7 +14,7 @@ from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.protocol.events import AppRecovered
 from lessee.publishing import publication_record
-from lessee.publishing.publication import Publisher, StagedGeneration
+from lessee.publishing.publication import Publisher, StagedGeneration, unusable
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log
@@ -245,6 +245,11 @@ class PublicationStore:
     def _record(self, directory: "_AppDirectory") -> AppRecord:
         stored = self._state_store.app(directory.app.name)
         return publication_record.reconcile(stored, directory.live, directory.publisher.numbers())
+
+
+def unusable_directory(app: App) -> WriteError | None:
+    """Why the app's directory would certainly be refused, without creating it; None if that is not known."""
+    return unusable(Path(app.directory), owner=app.owner or (None, None), allow_disk=app.allow_disk)
 
 
 class _AppDirectory:

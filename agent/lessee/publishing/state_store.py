@@ -3,9 +3,11 @@
 import fcntl
 import os
 import stat
+import sys
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -106,6 +108,8 @@ class StateStore:
             raise
         self._boot = procfs.boot_id()
         self._ignored: set[str] = set()
+        self._listed: list[str] | None = None
+        """The names in the directory, in order, within `listed`."""
         for leftover in (_NEW, *_OLD):
             self._remove(leftover)
 
@@ -119,6 +123,15 @@ class StateStore:
         for name in sorted(entries(self._fd)):
             if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock"}:
                 self._remove(name)
+
+    @contextmanager
+    def listed(self) -> Iterator[None]:
+        """List the directory once for all that is read in this context: each of many identities reads a few records."""
+        self._listed = sorted(entries(self._fd))
+        try:
+            yield
+        finally:
+            self._listed = None
 
     def identities(self) -> dict[str, bytes]:
         """The `vault` block of each stored identity, as JSON."""
@@ -191,9 +204,7 @@ class StateStore:
         return replace(stored.lease, issued_at=ended, sent_at=ended)
 
     def _read_all(self, kind: type[_Stored], prefix: str) -> Iterator[_Stored]:
-        for name in sorted(entries(self._fd)):
-            if not name.startswith(prefix):
-                continue
+        for name in self._names(prefix):
             stored = self._decoded(name, kind)
             if stored is not None and stored.file == name:
                 yield stored
@@ -205,6 +216,14 @@ class StateStore:
                     file=str(self._path / name),
                     reason="it is damaged, or not this agent's",
                 )
+
+    def _names(self, prefix: str) -> list[str]:
+        """The names with this prefix, in order. Within `listed`, a record that was removed since is still named."""
+        if self._listed is None:
+            return sorted(name for name in entries(self._fd) if name.startswith(prefix))
+        # No name has a character after the last one of Unicode.
+        first, end = bisect_left(self._listed, prefix), bisect_left(self._listed, prefix + chr(sys.maxunicode))
+        return self._listed[first:end]
 
     def _decoded(self, name: str, kind: type[_Record]) -> _Record | None:
         with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

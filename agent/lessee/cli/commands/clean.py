@@ -108,10 +108,14 @@ def _withdraw(apps: Iterable[App], state_store: StateStore) -> list[WriteError]:
 def _revoke_all(config: Config, state_store: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
     configured = [config.vault, *(app.vault for app in config.apps.values())]
     failed = []
-    for identity, vault in stored_vaults(state_store).items():
-        tokens = [value for _, value in state_store.tokens(identity)]
-        leases = state_store.leases(identity)
-        failed += revoke_all(vault, configured, environ, tokens, leases, deadline=deadline)
+    with state_store.listed():
+        stored = {
+            identity: (vault, state_store.tokens(identity), state_store.leases(identity))
+            for identity, vault in stored_vaults(state_store).items()
+        }
+    for vault, tokens, leases in stored.values():
+        values = [value for _, value in tokens]
+        failed += revoke_all(vault, configured, environ, values, leases, deadline=deadline)
     return list(dict.fromkeys(failed))
 
 

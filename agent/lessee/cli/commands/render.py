@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 from lessee.agent.effects import Effects, PublicationStore
@@ -153,6 +153,9 @@ class _ExportingPublicationStore(LivePublicationStore):
 
 class _NullStateStore:
     """A state store that saves nothing, for builds."""
+
+    def listed(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def identities(self) -> Mapping[str, bytes]:
         return {}

@@ -14,11 +14,11 @@ from lessee.agent.loop import Agent
 from lessee.agent.sandbox import Sandbox, apps_of_own_user, confine
 from lessee.agent.service_manager import readiness_notifier
 from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
-from lessee.config import Child, exposed_addresses
-from lessee.core.errors import ConfigError, LesseeError
+from lessee.config import exposed_addresses
+from lessee.core.errors import LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
-from lessee.host.project import Project, check_has_apps, find, load, without_apps
+from lessee.host.project import Project, check_has_apps, find, load, without_children
 from lessee.process.hardening import harden
 from lessee.process.spawn import configure_programs
 from lessee.publishing.publication_store import PublicationStore
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     inherited = harden()
     environ = dict(os.environ)
     project, redactor = prepare(arguments, environ, refuses_apps=not arguments.strict)
-    project = _without_children(project, strict=arguments.strict)
+    project = without_children(project, strict=arguments.strict)
     state_store = StateStore(
         Path(project.config.state_dir), allow_disk=project.config.allow_disk, lock_timeout=LOCK_TIMEOUT
     )
@@ -184,25 +184,6 @@ def _kill_programs() -> None:
     from lessee.process.spawn import kill_all
 
     kill_all()
-
-
-def _without_children(project: Project, *, strict: bool) -> Project:
-    """The project without the apps that only `lessee exec` can notify. Raises ConfigError if no other app is left."""
-    apps = project.config.apps
-    refused = {
-        name: LesseeError(
-            "`lessee run` has no child process to notify",
-            where=f"apps.{name}.notify",
-            todo=f"start the app with `lessee exec --app {name}`",
-        )
-        for name, app in apps.items()
-        if app.notify and isinstance(app.notify.target, Child)
-    }
-    if not refused:
-        return project
-    if strict or refused.keys() == apps.keys():
-        raise ConfigError(refused.values())
-    return without_apps(project, refused)
 
 
 def _obey_signals(agent: Agent) -> None:
