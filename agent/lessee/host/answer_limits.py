@@ -36,8 +36,12 @@ class AnswerLimits:
         self._seconds, self._size, self._mark, self._parts, self._rate = seconds, size, mark, parts, rate
         self.begin()
 
-    def begin(self, *, size: int | None = None, restart: bool = True) -> None:
-        """A request begins. `size`: bytes of its answer, which has no marks then. `restart`: the time begins too."""
+    def begin(self, *, size: int | None = None, seconds: float | None = None, restart: bool = True) -> None:
+        """A request begins. `size`: bytes of its answer, which has no marks then. `restart`: the time begins too.
+
+        `seconds`: from now on.
+        """
+        self._seconds = self._seconds if seconds is None else seconds
         self._left, self._parts_left = self._size if size is None else size, self._parts
         self._has_marks = bool(self._mark) and size is None
         if restart:

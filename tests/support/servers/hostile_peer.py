@@ -56,14 +56,33 @@ STORE = {
 }
 
 
-class HostilePeer:
-    """Listens on loopback, in plaintext or with a context for TLS. `open`: its connections now."""
+_JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n["
+ENGINE = {
+    "an endless body": lambda: chain([_JSON], repeat(b" " * MIB)),
+    "endless values": lambda: chain([_JSON], repeat(b"{}," * 100_000)),
+    "endless headers": STORE["endless headers"],
+    "endless answers of 1xx": STORE["endless answers of 1xx"],
+    "a byte of the head now and then": STORE["a byte of the head now and then"],
+    "a byte of the body now and then": lambda: chain([_JSON], _slowly(b" ")),
+}
 
-    def __init__(self, pieces, tls=None):
+
+class HostilePeer:
+    """Listens on loopback, in plaintext or with a context for TLS, or at the path of a Unix socket.
+
+    `received`: the first bytes of each client.
+    """
+
+    def __init__(self, pieces, tls=None, path=None):
         self._pieces, self._tls = pieces, tls
         self._open = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.port = self._listener.getsockname()[1]
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(path))
+            self._listener.listen()
         self.received = []
         threading.Thread(target=self._accept, daemon=True).start()
 
