@@ -30,6 +30,7 @@ from lessee.publishing.state_store import StateStore, _StoredIdentity, _StoredLe
 from lessee.rendering.formats import FORMATS, outline
 from lessee.rendering.public_variables import public_names
 from lessee.vault import responses, wire
+from lessee.vault.engines.kv import _ListedData
 
 _KEY = bytes(32)
 
@@ -67,7 +68,7 @@ def _vault_answer(content: bytes, status: int = 200, headers: dict[str, str] | N
     with suppress(responses.RequestFailedError):
         responses.parse_response(headers or {}, content).date  # noqa: B018  # It parses the header.
     with suppress(responses.RequestFailedError):
-        responses.parse_raw_data(responses.raw_data(content))
+        responses.parse_raw_data(responses.raw_data(content), _ListedData)
 
 
 def _http_date(data: bytes) -> None:

@@ -80,7 +80,11 @@ def _session_class(extra: str, new_limits: Callable[[], AnswerLimits], *, stream
         def send(self, request: Any) -> Any:
             answer = super().send(request)
             if not request.stream_output or answer.status_code >= _FIRST_ERROR:
-                if any(declaration in answer.content for declaration in _DECLARATIONS):
+                try:
+                    content = answer.content
+                except Exception as exc:  # urllib3's own errors, which botocore's callers do not expect.
+                    raise errors.HTTPClientError(error=exc) from exc
+                if any(declaration in content for declaration in _DECLARATIONS):
                     cause = LargeAnswerError("an answer that declares entities or attributes of XML")
                     raise errors.HTTPClientError(error=cause) from cause
             elif streams:

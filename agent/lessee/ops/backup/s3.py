@@ -79,7 +79,7 @@ class S3Store:
             if _reason(exc) in _MISSING:
                 return None
             raise ArchiveError(f"cannot fetch the archive: {_reason(exc)}", where=self.where(name)) from None
-        except ArchiveError:
+        except BaseException:
             file.close()
             raise
         file.seek(0)
