@@ -103,7 +103,7 @@ def _limited(base: Any, extra: str, seconds: float, *, each: bool) -> Any:
         def read_response(self, *arguments: Any, **options: Any) -> Any:
             try:
                 return super().read_response(*arguments, **options)
-            except (ValueError, RecursionError):
+            except (OverflowError, RecursionError, ValueError):
                 raise errors.InvalidResponse("not Redis' protocol") from None
 
     return LimitedConnection

@@ -36,6 +36,7 @@ REDIS = {
     "a byte now and then": lambda: chain([b"$1000000\r\n"], _slowly(b"x")),
     "an error a byte now and then": lambda: chain([b"-"], _slowly(b"x")),
     "no Redis": lambda: [b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    "a bulk of 10^20 bytes": lambda: [b"$100000000000000000000\r\n"],
     "numbers that are none": lambda: [b"$12x\r\n*-7\r\n:\r\n" * 100],
 }
 STORE = {
