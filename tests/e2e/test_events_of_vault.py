@@ -7,6 +7,8 @@ The server is a real OpenBao; its event stream is a substitute for the licensed 
 import ssl
 from contextlib import closing
 from http import HTTPStatus
+from itertools import chain, cycle, repeat
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +18,8 @@ from support.servers.certificate_authority import Authority
 from support.servers.vault_event_stream import Enterprise, frame
 
 RULES = 'path "secret/*" { capabilities = ["read", "list"] }'
+MOST_MEMORY = 120
+"""MiB of a sidecar."""
 PAGE = 'VALUE={{{{ secret("{0}/one").value }}}}\n'
 
 
@@ -35,6 +39,16 @@ def listening(bao, enterprise, tmp_path, memory, folder):
     agent.config["events"] = {"vault": "auto", "poll_interval": "1h"}
     yield agent
     agent.close()
+
+
+STALLS = {
+    # RFC 6455, section 5.2: the first byte has FIN and the opcode, the second the length.
+    "a frame that never ends": lambda: chain([b"\x81\x7e\xff\xff"], cycle((b"x", 1.5))),
+    "a message of ever more fragments": lambda: chain([b"\x01\x01x"], cycle((b"\x00\x01x", 1.5))),
+    "a flood of empty fragments": lambda: chain([b"\x01\x00"], repeat(b"\x00\x00" * 1000)),
+    "a flood of a message without an end": lambda: chain([b"\x01\x01x"], repeat(b"\x00\x7e\xff\xff" + b"x" * 65535)),
+}
+"""What holds back the events that follow, by name."""
 
 
 def is_live(status):
@@ -128,6 +142,29 @@ def test_a_broken_stream_is_opened_again_and_missed_changes_are_found(bao, enter
     bao.put(f"testing/{folder}/one", value="third")
     enterprise.send(frame(f"data/testing/{folder}/one"))
     listening.until_file("one.env", "VALUE='third'\n")
+
+
+@pytest.mark.parametrize("stall", STALLS)
+def test_a_stream_that_stalls_in_a_message_is_replaced_and_changes_are_found_meanwhile(
+    bao, enterprise, listening, folder, stall
+):
+    listening.web["refresh_interval"] = "500ms"
+    listening.start()
+    listening.until(is_live)
+    bao.put(f"testing/{folder}/one", value="second")
+    enterprise.send(frame(f"data/testing/{folder}/one"))
+    listening.until_file("one.env", "VALUE='second'\n")
+    enterprise.drip(STALLS[stall]())
+    bao.put(f"testing/{folder}/one", value="held back")
+    listening.until_file("one.env", "VALUE='held back'\n")
+    eventually(lambda: len(enterprise.requests) > 1, "another stream")
+    listening.until(is_live)
+    bao.put(f"testing/{folder}/one", value="third")
+    enterprise.send(frame(f"data/testing/{folder}/one"))
+    listening.until_file("one.env", "VALUE='third'\n")
+    status = Path(f"/proc/{listening.pid}/status").read_text()
+    (peak,) = [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")]
+    assert peak <= MOST_MEMORY
 
 
 def test_the_stream_is_opened_again_with_each_new_token(bao, enterprise, listening, folder):

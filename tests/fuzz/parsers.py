@@ -6,6 +6,8 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+import redis
+
 from lessee.audit_trail.policy.entries import decode_entry, decode_head
 from lessee.config.parsing import parse as parse_config
 from lessee.core import hcl
@@ -15,6 +17,8 @@ from lessee.core.last_known_good import decode_snapshot
 from lessee.core.source_text import Text
 from lessee.core.timestamps import parse_timestamp
 from lessee.events.vault_messages import parse_event
+from lessee.host import redis_client
+from lessee.host.answer_limits import AnswerLimits, LimitedSocket
 from lessee.mcp.session.line_splitter import LineSplitter
 from lessee.mcp.session.messages import decode, members, meta_id, param_id, parse
 from lessee.ops.access.policy.rules import rules_of
@@ -25,11 +29,13 @@ from lessee.ops.migrate.policy.findings import Report
 from lessee.ops.migrate.policy.golang import parser as golang
 from lessee.ops.monitor.policy.decoder import InvalidLineError
 from lessee.ops.monitor.policy.decoder import decode as decode_audit_line
+from lessee.ops.rotate.kinds.redis import _User
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore, _StoredIdentity, _StoredLease, _StoredToken
 from lessee.rendering.formats import FORMATS, outline
 from lessee.rendering.public_variables import public_names
 from lessee.vault import responses, wire
+from lessee.vault.engines.kv import _ListedData
 
 _KEY = bytes(32)
 
@@ -67,7 +73,34 @@ def _vault_answer(content: bytes, status: int = 200, headers: dict[str, str] | N
     with suppress(responses.RequestFailedError):
         responses.parse_response(headers or {}, content).date  # noqa: B018  # It parses the header.
     with suppress(responses.RequestFailedError):
-        responses.parse_raw_data(responses.raw_data(content), dict[str, object])
+        responses.parse_raw_data(responses.raw_data(content), _ListedData)
+
+
+class _Answers:
+    """A socket that receives these bytes, whatever is sent."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = io.BytesIO(data)
+
+    def recv(self, size: int, _flags: int = 0) -> bytes:
+        return self._left.read(size)
+
+    def sendall(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_: None
+
+
+def _redis_answer(data: bytes) -> None:
+    class Connection(redis_client._connection("rotate", 60.0)):
+        def _connect(self) -> LimitedSocket:
+            self._limits = AnswerLimits(60.0, redis_client.MAX_ANSWER_SIZE, mark=b"\n", parts=redis_client._MAX_LINES)
+            return LimitedSocket(_Answers(data), self._limits)
+
+    pool = redis.ConnectionPool(connection_class=Connection, protocol=2)
+    with suppress(redis.RedisError):
+        _User.parse(redis_client._client_class("rotate")(connection_pool=pool).acl_getuser("app"))
 
 
 def _http_date(data: bytes) -> None:
@@ -141,6 +174,7 @@ PARSERS = {
     "snapshot": Parser(lambda data: decode_snapshot(data, frozenset(), 0.0)),
     "archive": Parser(_archive),
     "http-response": Parser(_http_response, (wire.InvalidResponseError, ConnectionResetError)),
+    "redis-answer": Parser(_redis_answer),
     "http-date": Parser(_http_date),
     "vault-answer": Parser(_vault_answer),
     "events": Parser(_events),

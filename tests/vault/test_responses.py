@@ -6,7 +6,7 @@ from lessee.core.failures import Kind
 from lessee.vault.responses import RequestFailedError, parse_error, parse_raw_data, parse_response, raw_data
 
 DEEP = b"[" * 40_000
-"""Deeper than any parser goes, and with fewer values than an answer may have."""
+"""Deeper than any parser follows, and with fewer values than an answer may have."""
 MALFORMED = {
     "nothing of JSON": b"<html>",
     "a list": b"[]",

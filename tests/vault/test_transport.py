@@ -210,6 +210,26 @@ def test_a_connection_that_breaks_in_use_is_an_error_and_nothing_is_sent_twice(f
     transport.close()
 
 
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\n" + b"X-More: 1\r\n" * 10_000, b"HTTP/1.1 100 Continue\r\n\r\n" * 100]
+)
+def test_an_answer_that_has_begun_is_not_asked_for_again_however_long_the_connection_was_idle(served, head):
+    seen = []
+
+    def body(client, _number):
+        seen.append(client)
+        if len(seen) > 1:
+            client.sendall(head)
+        return {}
+
+    transport = Transport(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
+    transport.request("GET", "x", token=None)
+    with pytest.raises(RequestFailedError):
+        transport.request("GET", "x", token=None)
+    transport.close()
+    assert len(seen) == 2
+
+
 def test_a_token_that_no_header_can_hold_is_rejected_without_repeating_it():
     transport = Transport(Address("http://127.0.0.1:1"))
     with pytest.raises(RequestFailedError) as caught:

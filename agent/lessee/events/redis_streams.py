@@ -8,7 +8,6 @@ from typing import Any
 from lessee.core.change_events import CHANNEL, HEARTBEAT_STREAM, Heartbeat, Message, decode_message
 from lessee.core.errors import LesseeError
 from lessee.events.source import MAX_WAIT, SourceUnavailableError
-from lessee.host.optional_dependencies import library
 
 FIELD = b"change"
 """The field of a stream entry that contains the message as JSON."""
@@ -62,13 +61,14 @@ class RedisEventSource:
 
 
 def connect(url: str, *, extra: str, timeout: float) -> Any:
-    """A client that does not retry, and connects at its first request. Raises SourceUnavailableError."""
+    """A client that does not retry, and connects at its first request. Raises SourceUnavailableError.
+
+    `timeout`: seconds for each request with its whole answer.
+    """
     try:
-        driver = library("redis", extra)
-        retry = library("redis.retry", extra).Retry(library("redis.backoff", extra).NoBackoff(), 0)
-        return driver.Redis.from_url(
-            url, protocol=2, retry=retry, socket_timeout=timeout, socket_connect_timeout=_TIMEOUT
-        )
+        from lessee.host import redis_client  # noqa: PLC0415  # Most agents use no Redis.
+
+        return redis_client.client_at(url, extra=extra, timeout=timeout, connect_timeout=_TIMEOUT)
     except LesseeError as exc:
         raise SourceUnavailableError(str(exc)) from None
     except Exception:  # noqa: BLE001  # Its text may contain a part of the URL.
@@ -83,6 +83,10 @@ def redacted_url(url: str) -> str:
 
 def describe(exc: Exception) -> str:
     """A short description of an error that repeats nothing of the request."""
+    from lessee.host.answer_limits import broken_limit  # noqa: PLC0415  # As above.
+
+    if broken := broken_limit(exc):
+        return broken
     name = type(exc).__name__
     known = {
         "AuthenticationError": "the password is missing or wrong",

@@ -108,11 +108,12 @@ class Engine:
 def open_engine() -> Iterator[Engine]:
     """The engine of $DOCKER_HOST, else the one at the default socket."""
     with _translated_errors("asking for its version"):
-        import docker  # noqa: PLC0415  # 17 MB and 100 ms, only for apps that run in a container.
+        # docker: 17 MB and 100 ms, only for apps that run in a container.
+        from lessee.notification.engine_client import open_client  # noqa: PLC0415
 
-        client = docker.from_env(timeout=_TIMEOUT)
+        client = open_client(_TIMEOUT)
     try:
-        yield Engine(client.api)
+        yield Engine(client)
     finally:
         client.close()
 
@@ -148,7 +149,11 @@ def _translated(exc: BaseException, doing: str) -> NotNotifiedError:
     for kinds, what, todo in _CONNECTION_ERRORS:
         if any(isinstance(cause, kinds) for cause in causes):
             return NotNotifiedError(what, where=where, todo=todo)
-    return NotNotifiedError(f"{doing} failed", where=where, todo="check that a Docker or Podman API answers there")
+    from lessee.host.answer_limits import broken_limit  # noqa: PLC0415  # Only engines need it in a sidecar.
+
+    broken = broken_limit(exc)
+    what = f"{doing} failed: {broken}" if broken else f"{doing} failed"
+    return NotNotifiedError(what, where=where, todo="check that a Docker or Podman API answers there")
 
 
 _TODO = {

@@ -22,6 +22,8 @@ MAX_RESPONSE_SIZE = 32 * 2**20
 """Bytes. Vault accepts no larger request, so a larger answer is not Vault's."""
 MAX_SMALL_RESPONSE_SIZE = 1 << 20
 """Bytes of an answer with an error, or without secrets."""
+LOWEST_RATE = 1 << 14
+"""Bytes per second at which a body is streamed at least: a byte now and then would never end."""
 _OK = 200
 _SUCCESSES = frozenset({_OK, 204})
 _FIRST_ERROR_STATUS = 300
@@ -162,20 +164,25 @@ class Connection:
     def begin(
         self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
     ) -> Response:
-        """As `exchange`, but the caller reads the answer, before any other request: no deadline ends its body."""
+        """As `exchange`, but the caller reads the answer, before any other request.
+
+        Each body may take `timeout` seconds, and a second for each LOWEST_RATE bytes.
+        """
         response = self._begin(method, target, content, headers, timeout)
-        self._reader.limit_time(timeout, float("inf"))
+        self._reader.limit_time(timeout, time.monotonic() + timeout, rate=LOWEST_RATE)
         return response
 
     def _begin(
         self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
     ) -> Response:
-        self._socket.settimeout(timeout)
-        self._reader.limit_time(timeout, float("inf"))
+        self._reader.limit_time(timeout, time.monotonic() + timeout, rate=LOWEST_RATE)
         try:
+            self._reader.prepare()
             self._socket.sendall(self._head(method, target, headers))
             for piece in content or ():
+                self._reader.prepare()
                 self._socket.sendall(piece)
+                self._reader.extend(len(piece))
         except (BrokenPipeError, ConnectionResetError):
             # A server that rejects a request may answer and close before it has read the whole body.
             response = self._receive()
@@ -224,10 +231,18 @@ class _Reader(io.RawIOBase):
         self._socket = connected
         self._timeout = 0.0
         self._deadline = 0.0
+        self._rate = float("inf")
 
-    def limit_time(self, timeout: float, deadline: float) -> None:
-        """From now on each read takes up to `timeout` seconds, and ends at the deadline on the monotonic clock."""
-        self._timeout, self._deadline = timeout, deadline
+    def limit_time(self, timeout: float, deadline: float, *, rate: float = float("inf")) -> None:
+        """From now on each read takes up to `timeout` seconds, and ends at the deadline on the monotonic clock.
+
+        Each `rate` bytes move the deadline by a second.
+        """
+        self._timeout, self._deadline, self._rate = timeout, deadline, rate
+
+    def extend(self, size: int) -> None:
+        """Move the deadline by the time that so many bytes may take."""
+        self._deadline += size / self._rate
 
     def prepare(self) -> None:
         """Set the socket's timeout for its next call. Raises TimeoutError after the deadline."""
@@ -241,7 +256,9 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         self.prepare()
-        return self._socket.recv_into(buffer)
+        count = self._socket.recv_into(buffer)
+        self.extend(count)
+        return count
 
 
 def _connect(url: SplitResult, timeout: float) -> socket.socket:

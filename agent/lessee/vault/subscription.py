@@ -24,11 +24,16 @@ from lessee.vault.transport import Transport
 PING_INTERVAL = 10.0
 """Seconds of silence after which the agent sends a ping."""
 SILENCE_TIMEOUT = 25.0
-"""Seconds of silence after which the agent treats the stream as lost."""
+"""Seconds without a complete frame after which the agent treats the stream as lost: a frame that never ends would hold
+back all that follow it."""
+MESSAGE_TIMEOUT = 25.0
+"""Seconds that the fragments of one message may take, although other frames arrive between them."""
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds for the answer to the request."""
 MAX_MESSAGE_SIZE = 1 << 20
 """Bytes; an event has a few hundred."""
+MAX_FRAGMENTS = 1024
+"""Of one message: empty ones have no bytes to count. Vault sends each event whole."""
 _CHUNK_SIZE = 1 << 16
 _NO_EVENT_STREAM = frozenset({400, 401, 403, 404, 405, 501})
 """The statuses of OpenBao and open-source Vault, and of Enterprise for a token that may not subscribe."""
@@ -65,7 +70,7 @@ class Subscription:
         uri = parse_uri(connection.websocket(target))
         self._protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_SIZE, logger=logger)
         self._parts: list[bytes] = []
-        self._received_at = self._pinged_at = time.monotonic()
+        self._received_at = self._pinged_at = self._message_began_at = time.monotonic()
         try:
             self._handshake(headers)
         except BaseException:
@@ -76,7 +81,9 @@ class Subscription:
         """The messages that have arrived since the last call; waits for up to `wait` seconds."""
         now = time.monotonic()
         if now - self._received_at > SILENCE_TIMEOUT:
-            raise VaultUnreachableError("the event stream is silent")
+            raise VaultUnreachableError(f"the event stream has sent no complete frame for {SILENCE_TIMEOUT:g} s")
+        if self._parts and now - self._message_began_at > MESSAGE_TIMEOUT:
+            raise VaultUnreachableError(f"a message of the event stream takes longer than {MESSAGE_TIMEOUT:g} s")
         if now - max(self._received_at, self._pinged_at) > PING_INTERVAL:
             self._pinged_at = now
             self._protocol.send_ping(b"")
@@ -128,7 +135,6 @@ class Subscription:
         except OSError as exc:
             raise VaultUnreachableError(responses.describe_connection_error(exc)) from None
         if chunk:
-            self._received_at = time.monotonic()
             self._protocol.receive_data(chunk)
         else:
             self._protocol.receive_eof()
@@ -145,9 +151,17 @@ class Subscription:
                 raise VaultUnreachableError(responses.describe_connection_error(exc)) from None
 
     def _messages(self) -> Iterator[bytes]:
+        now = time.monotonic()
         for event in self._protocol.events_received():
+            self._received_at = now
             if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+                if not self._parts:
+                    self._message_began_at = now
                 self._parts.append(bytes(event.data))
+                if len(self._parts) > MAX_FRAGMENTS:
+                    raise VaultUnreachableError(
+                        f"a message of the event stream has more than {MAX_FRAGMENTS} fragments"
+                    )
                 if event.fin:
                     yield b"".join(self._parts)
                     self._parts = []

@@ -23,7 +23,7 @@ from lessee.vault.cluster import Cluster
 from lessee.vault.connection_pool import ConnectionPool
 from lessee.vault.connections import Address, Connection, Connector
 from lessee.vault.responses import Limits, RequestFailedError, Response
-from lessee.vault.wire import InvalidResponseError, TooLargeResponseError, TruncatedResponseError
+from lessee.vault.wire import InvalidResponseError, TooLargeResponseError
 
 __all__ = ["Address", "RequestFailedError", "Response", "Transport"]
 
@@ -32,7 +32,8 @@ READ_TIMEOUT = 10.0
 REQUEST_TIMEOUT = 30.0
 """For a whole request with all its retries, however the server spreads its answer. A longer read timeout extends it."""
 STREAM_TIMEOUT = 60.0
-"""For each read or write: a server may need time to collect a snapshot, or to apply one."""
+"""For each read or write, as a server may need time to collect a snapshot, or to apply one; and for the whole of a body
+beyond the time that its bytes may take."""
 HEALTH_TIMEOUTS = (1.0, 2.0)
 """To connect, and to read: the transport checks several addresses one after the other."""
 MAX_IDLE = 5.0
@@ -236,9 +237,7 @@ class Transport:
             idle = pooled.idle
             try:
                 return self._exchange_on(pooled, request)
-            except (TruncatedResponseError, TooLargeResponseError):
-                raise  # The answer had begun.
-            except (ConnectionError, InvalidResponseError):
+            except ConnectionError:  # Not InvalidResponseError: then the answer had begun.
                 if idle < self._max_idle:
                     raise
         elif pooled is not None:

@@ -299,6 +299,7 @@ def test_a_table_may_be_opened_again_by_the_same_value():
         (('a = "', ["canary"], "\\u00", ["canary"], '"'), ":1: the text is not TOML: "),
         (("a = {", ["canary"], " = 1, ", ["canary"], " = 2}"), ":1: the text is not TOML: "),
         (("\ufeffa = ", ["canary"]), ":1: the text is not TOML: "),
+        (("a = " + "9" * 5000,), ": the text is not TOML: "),
     ],
 )
 def test_a_template_that_is_not_toml_is_rejected_by_line(parts, place):

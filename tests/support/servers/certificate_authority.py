@@ -33,16 +33,16 @@ class Authority:
         )
         file.write_bytes(self._signed(certificate))
 
-    def issue(self, file, days):
-        """A key and its certificate, valid for so many days more."""
+    def issue(self, file, days, *, common_name="127.0.0.1", names=("localhost",)):
+        """A key and its certificate, valid for so many days more. Without `names` it has no alternative names."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-        addresses = [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", outside())]
-        names = x509.SubjectAlternativeName([*addresses, x509.DNSName("localhost")])
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        certificate = (
-            self._build(name, key, days).add_extension(names, critical=False).add_extension(signer, critical=False)
-        )
+        certificate = self._build(name, key, days).add_extension(signer, critical=False)
+        if names:
+            addresses = [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", outside())]
+            alternative = x509.SubjectAlternativeName([*addresses, *map(x509.DNSName, names)])
+            certificate = certificate.add_extension(alternative, critical=False)
         unencrypted = serialization.NoEncryption()
         pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
         file.write_bytes(self._signed(certificate) + pem)

@@ -8,6 +8,7 @@ other connection to OpenBao. No test here verifies that Vault itself sends such 
 import json
 import socket
 import threading
+import time
 from contextlib import ExitStack, suppress
 from http import HTTPStatus
 
@@ -76,6 +77,11 @@ class Enterprise:
                 for one in frames:
                     stream.send(one)
 
+    def drip(self, pieces):
+        """Send these bytes to all that listen now, without a frame around them; a number is a pause in seconds."""
+        for stream in list(self.streams):
+            threading.Thread(target=_drip, args=(stream.socket, pieces), daemon=True).start()
+
     def cut(self):
         """End all streams."""
         for stream in list(self.streams):
@@ -120,6 +126,15 @@ class Enterprise:
             back.start()
             _on(near, far)
             back.join()
+
+
+def _drip(target, pieces):
+    with suppress(OSError):
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                target.sendall(piece)
+            else:
+                time.sleep(piece)
 
 
 def _on(source, target):

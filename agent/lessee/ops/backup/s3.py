@@ -1,6 +1,7 @@
 """Stores archives in an S3 bucket."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,12 +10,22 @@ from typing import IO, Any, Self, cast
 
 from lessee.config.grammar.backup import S3Bucket
 from lessee.core.errors import ConfigError, LesseeError, WriteError
+from lessee.host.answer_limits import broken_limit
+from lessee.host.aws_client import limit_answers
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
 
 _MISSING = {"NoSuchKey", "404"}
-_TIMEOUTS = (5, 60)
+_TIMEOUTS = (5.0, 60.0)
 """Seconds to connect, and for each read."""
+_TIMEOUT = 60.0
+"""Seconds for a request with its answer, beyond those that its bytes may take."""
+_LOWEST_RATE = 1 << 14
+"""Bytes per second at which archives are sent and fetched at least."""
+_MAX_NAMES = 100_000
+"""Objects below the prefix; their names are held in memory."""
+_MAX_PAGES = 200
+"""Of a list, each with up to 1,000 objects. A server may send empty ones."""
 
 
 class S3Store:
@@ -28,11 +39,17 @@ class S3Store:
         return f"s3://{self._config.bucket}/{self._config.prefix}{name}"
 
     def names(self) -> tuple[str, ...]:
-        prefix, found = self._config.prefix, []
+        prefix, found, pages_left = self._config.prefix, [], _MAX_PAGES
         try:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._config.bucket, Prefix=prefix)
             for page in pages:
                 found += [item["Key"].removeprefix(prefix) for item in page.get("Contents", ())]
+                pages_left -= 1
+                if len(found) > _MAX_NAMES or not pages_left:
+                    todo = "move what is no archive away, or set another prefix"
+                    raise WriteError(
+                        f"the bucket lists more than {_MAX_NAMES} objects", where=self.where(""), todo=todo
+                    )
         except self._errors as exc:
             raise WriteError(f"cannot list the bucket: {_reason(exc)}", where=self.where("")) from None
         return tuple(found)
@@ -53,14 +70,18 @@ class S3Store:
     def open(self, name: str) -> IO[bytes] | None:
         file = tempfile.TemporaryFile()  # noqa: SIM115  # The caller closes it.
         try:
-            body = self._client.get_object(Bucket=self._config.bucket, Key=self._config.prefix + name)["Body"]
-            for chunk in body.iter_chunks(CHUNK_SIZE):
+            answer = self._client.get_object(Bucket=self._config.bucket, Key=self._config.prefix + name)
+            self._check_size(answer, name)
+            for chunk in answer["Body"].iter_chunks(CHUNK_SIZE):
                 file.write(chunk)
         except self._errors as exc:
             file.close()
             if _reason(exc) in _MISSING:
                 return None
             raise ArchiveError(f"cannot fetch the archive: {_reason(exc)}", where=self.where(name)) from None
+        except BaseException:
+            file.close()
+            raise
         file.seek(0)
         return file
 
@@ -79,6 +100,18 @@ class S3Store:
         except self._errors as exc:
             raise WriteError(f"cannot remove the archive: {_reason(exc)}", where=self.where(name)) from None
 
+    def _check_size(self, answer: Mapping[str, Any], name: str) -> None:
+        """Raises ArchiveError unless the archive, in a temporary file, fits on the disk."""
+        size, free = answer.get("ContentLength"), shutil.disk_usage(tempfile.gettempdir()).free
+        if isinstance(size, int) and size <= free:
+            return
+        answer["Body"].close()
+        if not isinstance(size, int):
+            todo = "check that `endpoint` is an S3 server"
+            raise ArchiveError("the server does not say how large the archive is", where=self.where(name), todo=todo)
+        what, todo = f"the archive has {size} bytes, and {free} are free", f"make space in {tempfile.gettempdir()}"
+        raise ArchiveError(what, where=self.where(name), todo=todo)
+
     @cached_property
     def _client(self) -> Any:
         core = _botocore()
@@ -86,7 +119,7 @@ class S3Store:
         secret = self._key(self._config.secret_key_file, "AWS_SECRET_ACCESS_KEY", "secret_key_file")
         connecting, reading = _TIMEOUTS
         try:
-            return core.session.Session().create_client(
+            client = core.session.Session().create_client(
                 "s3",
                 region_name=self._config.region,
                 endpoint_url=self._config.endpoint,
@@ -101,11 +134,13 @@ class S3Store:
             )
         except (core.exceptions.BotoCoreError, ValueError):
             raise _config_error("the endpoint or the region is invalid", "backup.s3") from None
+        return limit_answers(client, seconds=_TIMEOUT, timeouts=_TIMEOUTS, rate=_LOWEST_RATE, extra="backup")
 
     @property
     def _errors(self) -> tuple[type[Exception], ...]:
-        exceptions = _botocore().exceptions
-        return exceptions.BotoCoreError, exceptions.ClientError, OSError
+        core = _botocore()
+        errors = core.exceptions
+        return errors.BotoCoreError, errors.ClientError, core.parsers.ResponseParserError, OSError
 
     def _key(self, file: str | None, variable: str, name: str) -> str:
         if file is None:
@@ -143,6 +178,7 @@ def _botocore() -> Any:
     try:
         import botocore.config  # noqa: PLC0415  # An extra that takes half a second to import.
         import botocore.exceptions  # noqa: PLC0415
+        import botocore.parsers  # noqa: PLC0415
         import botocore.session  # noqa: PLC0415
     except ImportError:
         raise LesseeError("botocore is not installed", todo="install it with `pip install 'lessee[backup]'`") from None
@@ -150,7 +186,9 @@ def _botocore() -> Any:
 
 
 def _reason(exc: Exception) -> str:
-    """The error's code only, because the server's text may repeat the request."""
+    """The limit that an answer broke, or the error's code only: the server's text may repeat the request."""
+    if broken := broken_limit(exc):
+        return broken
     response = getattr(exc, "response", None)
     return str(response["Error"].get("Code")) if response else type(exc).__name__
 

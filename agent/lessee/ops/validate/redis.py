@@ -9,7 +9,9 @@ from typing import Any
 from lessee.core import credentials as wanted
 from lessee.core.credentials import RedisLogin
 from lessee.core.immutable import replace
+from lessee.host.answer_limits import broken_limit
 from lessee.host.http_client import is_loopback
+from lessee.host.redis_client import client_for
 from lessee.ops.validate.checks import Check
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.credentials import library, read_login
@@ -46,7 +48,7 @@ def _check(context: ValidationContext, reporter: Reporter, path: str, *, configu
         return
     yield reporter.passed("redis-reachable", f"Redis answers at {login.address}")
     driver = library("redis")
-    with closing(_client(driver, login, timeout)) as client:
+    with closing(_client(login, timeout)) as client:
         error = _ping(driver, client)
         yield from _check_login(reporter, login, error)
         if not error:
@@ -63,7 +65,7 @@ def _ping(driver: Any, client: Any) -> str:
     except driver.exceptions.AuthenticationError:
         return _REJECTED
     except driver.exceptions.RedisError as exc:
-        return type(exc).__name__
+        return broken_limit(exc) or type(exc).__name__
     return ""
 
 
@@ -93,8 +95,9 @@ def _check_probe(reporter: Reporter, driver: Any, client: Any) -> Result:
         client.delete(key)
     except driver.exceptions.RedisError as exc:
         todo = "check that the user may SET, GET and DEL (ACL), and that the server has free memory (maxmemory)"
-        return reporter.critical("redis-probe", f"a probe key cannot be set and read ({type(exc).__name__})", todo)
-    if stored != value.encode() or not 0 < left <= _TTL:
+        reason = broken_limit(exc) or type(exc).__name__
+        return reporter.critical("redis-probe", f"a probe key cannot be set and read ({reason})", todo)
+    if stored != value.encode() or not isinstance(left, int) or not 0 < left <= _TTL:
         todo = "check that the server is Redis, and not a proxy that stores nothing"
         return reporter.critical("redis-probe", "a probe key was not stored as it was set", todo)
     return reporter.passed("redis-probe", "a probe key was set with a TTL, read and deleted")
@@ -102,7 +105,7 @@ def _check_probe(reporter: Reporter, driver: Any, client: Any) -> Result:
 
 def _check_anonymous(reporter: Reporter, driver: Any, login: RedisLogin, timeout: float) -> Result:
     check = "redis-requires-login"
-    with closing(_client(driver, replace(login, username="", password=""), timeout)) as client:
+    with closing(_client(replace(login, username="", password=""), timeout)) as client:
         error = _ping(driver, client)
     if error == _REJECTED:
         return reporter.passed(check, "Redis rejects clients without a login")
@@ -114,7 +117,7 @@ def _check_anonymous(reporter: Reporter, driver: Any, login: RedisLogin, timeout
 
 def _check_wrong_password(reporter: Reporter, driver: Any, login: RedisLogin, timeout: float) -> Result:
     check = "redis-rejects-wrong-password"
-    with closing(_client(driver, replace(login, password=uuid.uuid4().hex), timeout)) as client:
+    with closing(_client(replace(login, password=uuid.uuid4().hex), timeout)) as client:
         error = _ping(driver, client)
     if error == _REJECTED:
         return reporter.passed(check, "Redis rejects a wrong password")
@@ -124,18 +127,5 @@ def _check_wrong_password(reporter: Reporter, driver: Any, login: RedisLogin, ti
     return reporter.critical(check, "Redis accepts any password", todo)
 
 
-def _client(driver: Any, login: RedisLogin, timeout: float) -> Any:
-    secured: dict[str, Any] = {}
-    if login.tls:
-        secured = {"ssl": True, "ssl_ca_certs": login.ca_file or None, "ssl_check_hostname": True}
-    return driver.Redis(
-        host=login.host,
-        port=login.port,
-        db=login.db,
-        username=login.username or None,
-        password=login.password or None,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=None,
-        **secured,
-    )
+def _client(login: RedisLogin, timeout: float) -> Any:
+    return client_for(login, extra="validate", timeout=timeout, total=timeout)

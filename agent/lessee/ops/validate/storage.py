@@ -10,6 +10,8 @@ from lessee.config.grammar.validate import StorageCheck
 from lessee.core import credentials as wanted
 from lessee.core.credentials import S3Login
 from lessee.core.immutable import replace
+from lessee.host.answer_limits import broken_limit
+from lessee.host.aws_client import limit_answers
 from lessee.host.http_client import is_loopback
 from lessee.ops.validate.checks import Check
 from lessee.ops.validate.context import ValidationContext
@@ -102,8 +104,8 @@ class _Store:
             return "", answer["Body"].read() if operation == "get_object" else answer
         except exceptions.ClientError as exc:
             return str(exc.response.get("Error", {}).get("Code") or "no error code"), None
-        except exceptions.BotoCoreError as exc:
-            return type(exc).__name__, None
+        except (exceptions.BotoCoreError, library("botocore.parsers").ResponseParserError) as exc:
+            return broken_limit(exc) or type(exc).__name__, None
 
     def _create(self, login: S3Login | None) -> Any:
         settings = {
@@ -117,7 +119,7 @@ class _Store:
             settings["signature_version"] = library("botocore").UNSIGNED
         else:
             keys = {"aws_access_key_id": login.access_key, "aws_secret_access_key": login.secret_key}
-        return self._session.create_client(
+        client = self._session.create_client(
             "s3",
             region_name="us-east-1",
             endpoint_url=self._login.url,
@@ -125,6 +127,8 @@ class _Store:
             config=library("botocore.config").Config(**settings),
             **keys,
         )
+        timeouts = self._timeout, self._timeout
+        return limit_answers(client, seconds=self._timeout, timeouts=timeouts, extra="validate")
 
 
 def _check_bucket(code: str, bucket: str) -> Generator[Result, None, bool]:

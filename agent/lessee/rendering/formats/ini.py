@@ -40,11 +40,19 @@ def outline(text: str) -> tuple[str, ...]:
 
 
 def _read(text: str, *, xform: Callable[[str], str] = str.lower) -> _Sections:
-    parser = RawConfigParser()
+    parser = _Parser()
     parser.optionxform = xform  # type: ignore[method-assign, assignment]  # configparser's own extension point.
     # As when configparser opens a file, with universal newlines.
     parser.read_string(text.replace("\r\n", "\n").replace("\r", "\n"))
     return {name: dict(options) for name, options in parser.items()}
+
+
+class _Parser(RawConfigParser):
+    def _handle_error(self, exc: ParsingError | None, fpname: str, lineno: int, line: str) -> ParsingError:
+        """Raise the first error: configparser copies its text for each further one, in the square of their number."""
+        error = exc or ParsingError(fpname)
+        error.append(lineno, repr(line))
+        raise error
 
 
 def _read_author(marked: MarkedText) -> _Sections:

@@ -48,7 +48,7 @@ def outline(text: str) -> tuple[str, ...]:
     """Paths and types, such as `servers[0].port: integer`."""
     try:
         return tuple(typed_trees.paths(found, _kind) if (found := tomllib.loads(text)) else ())
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # Also of an integer of thousands of digits.
         raise FormatError("the text is not TOML", todo="render the file again") from None
     except RecursionError:
         raise FormatError("the text is nested too deeply", todo="flatten it") from None
@@ -88,6 +88,10 @@ def _parse(text: str, marked: MarkedText) -> object:
         problem = marked.fill(_PLACE.sub("", message), lambda _slot: "…")
         where = f"{marked.name}:{line}" if line else marked.name
         raise FormatError(f"the text is not TOML: {problem}", where=where, todo=_TODO) from None
+    except ValueError:
+        raise FormatError(
+            "the text is not TOML: an integer has thousands of digits", where=marked.name, todo=_TODO
+        ) from None
 
 
 def _expected(node: object, marked: MarkedText, bare: Bare) -> object:
@@ -150,11 +154,11 @@ def _string(text: str) -> str:
 
 def _verify(text: str, expected: object, marked: MarkedText) -> None:
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        found = None
-    # repr distinguishes true from 1 and 1 from 1.0; == does not.
-    if repr(found) != repr(expected):
+        # repr distinguishes true from 1 and 1 from 1.0; == does not.
+        is_same = repr(tomllib.loads(text)) == repr(expected)
+    except ValueError:  # As above.
+        is_same = False
+    if not is_same:
         raise FormatError("the file would parse back to different content", where=marked.name, todo=_TODO)
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 from lessee.core import credentials as wanted
 from lessee.core.credentials import S3Login
+from lessee.host.answer_limits import broken_limit
+from lessee.host.aws_client import limit_answers
 from lessee.ops.rotate.kinds import library
 from lessee.ops.rotate.kinds.kind import Case, SystemRefusedError, SystemUnavailableError
 from lessee.telemetry.logs import log
 
 REGION = "us-east-1"
 TIMEOUTS = (2.0, 4.0)
-"""Seconds for a connection, and for a response."""
+"""Seconds for a connection, and for each read."""
 REQUEST_TIMEOUT = sum(TIMEOUTS)
-"""Seconds that one request may take."""
+"""Seconds that one request may take with its whole response."""
 _PAUSE = 0.25
 _PROBE = "lessee-rotate/probe"
 _BUSY = {
@@ -52,7 +54,7 @@ def client(service: str, login: S3Login, region: str) -> Any:
         read_timeout=TIMEOUTS[1],
         s3={"addressing_style": "path"},
     )
-    return _session().create_client(
+    found = _session().create_client(
         service,
         region_name=region,
         endpoint_url=login.url,
@@ -61,6 +63,7 @@ def client(service: str, login: S3Login, region: str) -> Any:
         aws_secret_access_key=login.secret_key,
         config=config,
     )
+    return limit_answers(found, seconds=REQUEST_TIMEOUT, timeouts=TIMEOUTS, extra="rotate")
 
 
 @cache
@@ -84,7 +87,7 @@ def call(client: Any, operation: str, **parameters: Any) -> tuple[str, Mapping[s
     except (exceptions.BotoCoreError, parsers.ResponseParserError) as exc:
         todo = "check that it runs, and `endpoint`, `secure` and `ca_file` in the secret"
         raise SystemUnavailableError(
-            f"no response ({type(exc).__name__})", where=client.meta.endpoint_url, todo=todo
+            f"no response ({broken_limit(exc) or type(exc).__name__})", where=client.meta.endpoint_url, todo=todo
         ) from None
     if code in _BUSY or (status >= _SERVER and status != _NOT_IMPLEMENTED):
         raise SystemUnavailableError(

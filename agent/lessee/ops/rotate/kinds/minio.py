@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from lessee.config.grammar import rotation as grammar
 from lessee.core.credentials import S3Login
+from lessee.host.answer_limits import broken_limit
+from lessee.host.aws_client import limited_session
 from lessee.ops.rotate.kinds import aws, library
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
@@ -134,8 +136,8 @@ class _AdminApi:
         self._auth = library("botocore.auth").S3SigV4Auth(
             library("botocore.credentials").Credentials(login.access_key, login.secret_key), "s3", region
         )
-        self._session = library("botocore.httpsession").URLLib3Session(
-            verify=login.ca_file or True, timeout=aws.TIMEOUTS
+        self._session = limited_session(
+            verify=login.ca_file or True, seconds=aws.REQUEST_TIMEOUT, timeouts=aws.TIMEOUTS, extra="rotate"
         )
 
     def ask(self, method: str, command: str, key: str = "", *, body: Fields | None = None) -> tuple[int, str, bytes]:
@@ -150,7 +152,7 @@ class _AdminApi:
         except library("botocore.exceptions").BotoCoreError as exc:
             todo = "check that it runs, and `endpoint`, `secure` and `ca_file` in the admin's secret"
             raise SystemUnavailableError(
-                f"no response ({type(exc).__name__})", where=self._login.url, todo=todo
+                f"no response ({broken_limit(exc) or type(exc).__name__})", where=self._login.url, todo=todo
             ) from None
         status = int(answer.status_code)
         if status in _OK:

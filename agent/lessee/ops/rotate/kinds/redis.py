@@ -16,6 +16,8 @@ from lessee.core import credentials as wanted
 from lessee.core.credentials import RedisLogin
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.answer_limits import broken_limit
+from lessee.host.redis_client import client_for
 from lessee.ops.rotate.kinds import library
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
@@ -25,9 +27,11 @@ from lessee.telemetry.logs import log
 
 _LENGTH = 48
 _TIMEOUT = 2.0
-"""Seconds for each response."""
-_STEP_TIMEOUT = 20.0
-"""Seconds for a login and saving the ACL: two connections with up to four responses each."""
+"""Seconds for each read."""
+_CLIENT_TIMEOUT = 10.0
+"""Seconds for a connection, a login, and up to four requests."""
+_STEP_TIMEOUT = 2 * _CLIENT_TIMEOUT
+"""Seconds for a login and saving the ACL, with a connection each."""
 _HASH_PREFIX = 16
 """Digits of a hash that identify it."""
 _DEFAULT = "default"
@@ -209,26 +213,12 @@ class AclUser:
 
     def _client(self, login: RedisLogin) -> Any:
         """A client that connects and logs in with its first command."""
-        secured: dict[str, Any] = {}
-        if login.tls:
-            if login.ca_file and not Path(login.ca_file).is_file():
-                raise LesseeError(
-                    "the secret's ca_file does not exist", where=login.ca_file, todo="create it, or correct ca_file"
-                )
-            secured = {"ssl": True, "ssl_ca_certs": login.ca_file or None, "ssl_check_hostname": True}
-        return self._driver.Redis(
-            host=login.host,
-            port=login.port,
-            db=login.db,
-            username=login.username or None,
-            password=login.password,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=None,
-            single_connection_client=True,  # The server process that changes the ACL also saves it.
-            protocol=2,  # With RESP 3 the client sends commands that a restricted user may not use.
-            **secured,
-        )
+        if login.tls and login.ca_file and not Path(login.ca_file).is_file():
+            raise LesseeError(
+                "the secret's ca_file does not exist", where=login.ca_file, todo="create it, or correct ca_file"
+            )
+        # One connection: the server process that changes the ACL also saves it.
+        return client_for(login, extra="rotate", timeout=_TIMEOUT, total=_CLIENT_TIMEOUT, single_connection=True)
 
 
 class _User(ImmutableStruct, frozen=True):
@@ -241,7 +231,7 @@ class _User(ImmutableStruct, frozen=True):
     def parse(cls, user: Any) -> "_User | None":
         if user is None:
             return None
-        return cls(frozenset(user["flags"]), frozenset(user["passwords"]))
+        return cls(frozenset(map(str, user["flags"])), frozenset(map(str, user["passwords"])))
 
 
 @contextmanager
@@ -258,7 +248,8 @@ def _translate_errors(errors: Any, login: RedisLogin, name: str) -> Iterator[Non
         raise SystemRefusedError("the admin lacks permissions", where=where, todo=todo) from None
     except (errors.ConnectionError, errors.TimeoutError) as exc:
         todo = "check that it runs, and `host`, `port` and `tls` in the secret"
-        raise SystemUnavailableError(f"Redis does not answer ({type(exc).__name__})", where=where, todo=todo) from None
+        reason = broken_limit(exc) or type(exc).__name__
+        raise SystemUnavailableError(f"Redis does not answer ({reason})", where=where, todo=todo) from None
     except (errors.RedisError, UnicodeError) as exc:
         todo = "check that it is Redis 6 or later, and `host` and `db` in the secret"
         raise SystemRefusedError(f"Redis rejects the request ({type(exc).__name__})", where=where, todo=todo) from None
