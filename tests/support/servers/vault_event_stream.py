@@ -51,7 +51,8 @@ class Enterprise:
         self.requests, self.streams, self.away = [], [], None
         self.port = free_port()
         self.address = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        self._events = serve(self._serve, "127.0.0.1", 0, process_request=self._look)
+        # Without pings of its own, it ends no stream: the agent has to find out.
+        self._events = serve(self._serve, "127.0.0.1", 0, process_request=self._look, ping_interval=None)
         self._listening = socket.create_server(("127.0.0.1", self.port))
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._events.serve_forever, self._accept)
