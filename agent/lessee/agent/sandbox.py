@@ -140,11 +140,18 @@ def _existing(path: Path) -> Path:
     """The nearest directory that exists, without links."""
     while not path.is_dir() and path != path.parent:
         path = path.parent
-    return path.resolve()
+    try:
+        return path.resolve()
+    except OSError:  # Another user changes it at this moment.
+        return _existing(path.parent)
 
 
 def _is_beneath(path: str, directories: Iterable[str]) -> bool:
-    real = os.path.realpath(path)
+    try:
+        real = os.path.realpath(path)
+    except OSError:
+        # Another user changes it at this moment: no new process helps, and the publisher follows no foreign link.
+        return True
     return any(real.startswith(f"{directory.rstrip('/')}/") for directory in directories)
 
 

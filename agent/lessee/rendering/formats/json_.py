@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lessee.core.errors import FormatError
 from lessee.rendering.document import Document
 from lessee.rendering.formats import typed_trees
+from lessee.rendering.formats.outlines import collected
 from lessee.rendering.formats.typed_trees import Bare, whole
 from lessee.rendering.formats.value_markers import MarkedText, Marker, dumps, loads, mark_values, refuse_constant
 
@@ -33,7 +34,7 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, such as `hosts[0].port: integer`."""
     try:
-        return tuple(typed_trees.paths(loads(text), _kind))
+        return collected(typed_trees.paths(loads(text), _kind))
     except ValueError:
         raise FormatError("the text is not JSON", todo="render the file again") from None
     except RecursionError:

@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from lessee.core.errors import FormatError
 from lessee.core.immutable import replace
 from lessee.rendering.document import Document
 from lessee.rendering.formats.nginx_directives import Directive, UnparsableError, quote, read
+from lessee.rendering.formats.outlines import collected
 from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -75,6 +77,10 @@ def outline(text: str) -> tuple[str, ...]:
         directives = read(text)
     except UnparsableError:
         raise FormatError("the text is not nginx configuration", todo="render the file again") from None
+    return collected(_paths(directives))
+
+
+def _paths(directives: Iterable[Directive]) -> Iterator[str]:
     counts: Counter[int] = Counter()
     paths: list[str] = []
     for directive in directives:
@@ -82,7 +88,7 @@ def outline(text: str) -> tuple[str, ...]:
         name = f".{directive.name}" if directive.name else f"[{counts[directive.block]}]"
         counts[directive.block] += 1
         paths.append(paths[directive.block] + name if directive.block >= 0 else directive.name)
-    return tuple(paths)
+        yield paths[-1]
 
 
 def _read(marked: MarkedText) -> list[Directive]:

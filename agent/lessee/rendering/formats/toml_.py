@@ -8,6 +8,7 @@ from lessee.core.errors import FormatError
 from lessee.core.immutable import replace
 from lessee.rendering.document import Document
 from lessee.rendering.formats import typed_trees
+from lessee.rendering.formats.outlines import collected
 from lessee.rendering.formats.typed_trees import Bare, quoted, whole
 from lessee.rendering.formats.value_markers import MarkedText, Marker, dumps, mark_values
 
@@ -47,7 +48,7 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, such as `servers[0].port: integer`."""
     try:
-        return tuple(typed_trees.paths(found, _kind) if (found := tomllib.loads(text)) else ())
+        return collected(typed_trees.paths(found, _kind) if (found := tomllib.loads(text)) else ())
     except ValueError:  # Also of an integer of thousands of digits.
         raise FormatError("the text is not TOML", todo="render the file again") from None
     except RecursionError:

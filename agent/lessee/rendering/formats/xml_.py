@@ -6,6 +6,7 @@ from xml.parsers import expat
 
 from lessee.core.errors import FormatError
 from lessee.rendering.document import Document
+from lessee.rendering.formats.outlines import collected
 from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
 
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -40,9 +41,10 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """The paths of elements and attributes, such as `configuration/database@password`."""
     try:
-        return tuple(_paths(_read(text, "")))
+        events = _read(text, "")
     except FormatError:
         raise FormatError("the text is not XML", todo="render the file again") from None
+    return collected(_paths(events))
 
 
 class _Listener:
@@ -89,6 +91,8 @@ def _read(text: str, name: str) -> list[_Event]:
         listener.parser.Parse(text.encode(), True)
     except expat.ExpatError as exc:
         raise listener.error(f"the text is not XML: {expat.ErrorString(exc.code)}", _TODO) from None
+    finally:
+        del listener.parser  # It refers to the listener: a cycle would keep all events until the next full collection.
     return listener.events
 
 

@@ -10,6 +10,7 @@ from yaml.constructor import SafeConstructor
 from lessee.core.errors import FormatError
 from lessee.core.immutable import replace
 from lessee.rendering.document import Document, Placeholder
+from lessee.rendering.formats.outlines import collected
 from lessee.rendering.formats.typed_trees import below, quoted
 from lessee.rendering.formats.value_markers import MarkedText, Marker, dumps, mark_values
 
@@ -77,7 +78,7 @@ def outline(text: str) -> tuple[str, ...]:
         raise FormatError("the text is nested too deeply", todo="flatten it") from None
     several = len(nodes) > 1
     seen: set[int] = set()
-    return tuple(
+    return collected(
         line for index, node in enumerate(nodes) for line in _paths(node, f"document[{index}]" if several else "", seen)
     )
 
