@@ -46,6 +46,29 @@ def test_a_container_has_only_the_privileges_that_it_needs(quickstart, service, 
     assert not [mount for mount in container["Mounts"] if mount["Source"].endswith(".sock")]
 
 
+# The fields of the agent's first process, and of the fork that reads the secrets, in the order of their pids.
+FIELDS = """
+import json, sys
+from pathlib import Path
+def fields(folder):
+    return dict(line.split(":\\t", 1) for line in (folder / "status").read_text().splitlines() if ":\\t" in line)
+agents = [file.parent for file in Path("/proc").glob("[0-9]*/cmdline") if b"run" in file.read_bytes().split(b"\\0")]
+print(json.dumps([fields(folder) for folder in sorted(agents, key=lambda folder: int(folder.name))]))
+"""
+
+
+def test_the_agent_confines_itself_further_than_its_container_does(quickstart):
+    assert quickstart.status()["sandbox"] == {
+        "capabilities": ["KILL"],
+        "no_new_privileges": True,
+        "seccomp": "on",
+        "landlock": "on",
+    }
+    first, fork = json.loads(quickstart.run("agent", "/opt/lessee/bin/python", "-c", FIELDS))
+    assert int(fork["CapEff"], 16) == 1 << 5
+    assert int(fork["Seccomp_filters"]) == int(first["Seccomp_filters"]) + 1
+
+
 def test_the_agents_limits_are_in_force_and_leave_room(quickstart):
     supported = quickstart.docker("info", "--format", "{{.MemoryLimit}} {{.PidsLimit}}").split()[-2:]
     need(supported == ["true", "true"], "needs an Engine with limits of memory and processes")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 # On USR1 it prints "here": by then it has handled every earlier signal.
 CHILD = """
-import ctypes, os, signal, sys, time
+import ctypes, os, select, signal, sys, time
 how, name = sys.argv[1:3]
 ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
 
@@ -36,6 +36,8 @@ if how == "master":
     catch()
 say("up")
 if how == "late":
+    while not select.select([sys.stdin], [], [], 0.05)[0]:  # As below, for read(2).
+        pass
     sys.stdin.readline()
     catch()
     say("up")
