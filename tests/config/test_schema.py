@@ -16,7 +16,7 @@ from lessee.core.errors import ConfigError
 EXAMPLE = Path(__file__).with_name("test_config_example.yaml").read_text()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mistakes():
     """The errors that an editor would underline."""
     try:
