@@ -135,10 +135,10 @@ def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFail
             return Delivered(f"process {process.pid} started after the publish and has read the new files")
         case process_finder.ProcessNotFound(reason):
             return DeliveryFailed(reason, absent=True)
-        case process_finder.ForeignProcess(reason):
+        case process_finder.ForeignProcess(reason) | process_finder.TooManyProcesses(reason):
             return DeliveryFailed(reason)
-        case process_finder.AmbiguousProcess(candidates):
-            listed = ", ".join(map(str, candidates))
+        case process_finder.AmbiguousProcess(candidates, more):
+            listed = ", ".join(map(str, candidates)) + (f", and {more} more" if more else "")
             return DeliveryFailed(
                 f"several processes match ({listed}); use a pid_file, or a pattern that matches only one"
             )
