@@ -145,6 +145,13 @@ def test_the_status_of_a_process_has_its_signal_masks(run):
     assert int(procfs.status(process.pid)["SigCgt"], 16) >> (signal.SIGHUP - 1) & 1
 
 
+def test_a_name_with_a_line_break_adds_no_field_to_the_status(run):
+    process = run(sys.executable, "-c", RENAMED, "a\x0bQ:\t1")
+    assert process.stdout.readline() == "up\n"
+    assert "Q" not in procfs.status(process.pid)
+    assert procfs.credentials(process.pid).uid == os.getuid()
+
+
 def test_psutil_is_imported_only_to_find_a_process():
     code = """
 import os, sys

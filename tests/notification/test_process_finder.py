@@ -209,7 +209,7 @@ def test_more_processes_than_are_searched_are_reported_and_do_not_hide_the_app(r
     need(os.geteuid() == 0, "needs root, to run processes of another uid")
     uid, bystander = 64103, 64104
     users = AppUsers(frozenset({uid}))
-    for _ in range(70):
+    for _ in range(260):
         run(["sh", *UP, HOSTILE], user=uid, extra_groups=[])
     outcome = find(NameTarget(name), users)
     assert isinstance(outcome, TooManyProcesses)

@@ -14,7 +14,9 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 COMMAND_BYTES = 4096
 """How much of a command line is read: its process chooses its length, up to megabytes."""
 
+_STAT_BYTES = 4096
 _CREDENTIALS_BYTES = 16384
+_CREDENTIALS = {b"Uid", b"Gid", b"Groups"}
 _STATUS_BYTES = 1 << 20  # The most groups of a process, 65,536, fill 700 KiB.
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -92,7 +94,7 @@ class Credentials(ImmutableStruct, frozen=True):
 def stat(pid: int) -> Stat:
     """Parse /proc/PID/stat. Raises OSError where the process has ended or is hidden (hidepid)."""
     # pid (comm) state ppid pgrp session …; comm may hold blanks and brackets. The start is the 22nd field.
-    head, _, tail = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")
+    head, _, tail = _start_of(f"/proc/{pid}/stat", _STAT_BYTES).rpartition(b") ")
     fields = tail.split()
     return Stat(
         pid=pid,
@@ -122,7 +124,9 @@ def read_process(pid: int, *, at_most: int = COMMAND_BYTES) -> ProcessInfo | Non
 
 def status(pid: int) -> Mapping[str, str]:
     """The fields of proc_pid_status(5). Raises OSError."""
-    return _fields(_start_of(f"/proc/{pid}/status", _STATUS_BYTES))
+    # Not splitlines(): a process may have a vertical tab or U+2028 in its name, which would begin a field.
+    lines = _start_of(f"/proc/{pid}/status", _STATUS_BYTES).decode(errors="replace").split("\n")
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
 def credentials(pid: int) -> Credentials:
@@ -131,15 +135,11 @@ def credentials(pid: int) -> Credentials:
     Of a process with more than a thousand groups, the last ones are left out.
     """
     text = _start_of(f"/proc/{pid}/status", _CREDENTIALS_BYTES)
-    # A group that is cut short would be another one.
-    fields = _fields(text.rpartition(b" ")[0] if len(text) == _CREDENTIALS_BYTES else text)
-    groups = [fields["Gid"].split()[0], *fields.get("Groups", "").split()]
-    return Credentials(int(fields["Uid"].split()[0]), frozenset(map(int, groups)))
-
-
-def _fields(status: bytes) -> Mapping[str, str]:
-    lines = status.decode(errors="replace").splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    if len(text) == _CREDENTIALS_BYTES:
+        text = text.rpartition(b" ")[0]  # A group that is cut short would be another one.
+    lines = (line.partition(b":\t") for line in text.split(b"\n"))
+    ids = {name: list(map(int, value.split())) for name, _, value in lines if name in _CREDENTIALS}
+    return Credentials(ids[b"Uid"][0], frozenset([ids[b"Gid"][0], *ids.get(b"Groups", ())]))
 
 
 def _start_of(path: str, size: int) -> bytes:
