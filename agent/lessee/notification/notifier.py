@@ -30,9 +30,12 @@ START_POLL_INTERVAL = 0.25
 
 
 def is_immediate(settings: Notify) -> bool:
-    """Whether a notification takes no time: it sends a signal at most."""
+    """Whether a notification takes no time: it sends a signal at most, to a process that need not be searched for.
+
+    A search reads each process of the machine, and other users choose their number and their command lines.
+    """
     signals_only = settings.action != "restart" and settings.on_unhandled_signal == "report"
-    return signals_only and isinstance(settings.target, NameTarget | CmdlineTarget | PidFileTarget | Child)
+    return signals_only and isinstance(settings.target, PidFileTarget | Child)
 
 
 def is_target_missing(settings: Notify | None, child: ProcessIdentity | None) -> bool:
