@@ -1,6 +1,7 @@
 """An app that names another user's process, in its pid file or by its name, does not make the agent signal it."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -233,6 +234,93 @@ def test_an_app_that_calls_itself_an_init_gets_no_child_of_another_user_signaled
         assert init.stdout.readline().strip() == "here"
         os.kill(child, signal.SIGKILL)
         init.kill()
+
+
+# -- hostile command lines: one user's processes do not stall the agent --------------------------------------
+
+MOST_MEMORY = 120  # MiB
+PROGRAM = "echo up; read x"
+
+
+@pytest.fixture
+def crowd():
+    """Start processes of a user with any command line; they end with the test."""
+    need(os.geteuid() == 0, "needs root, to run processes with other uids")
+    started = []
+    # The stack bounds the command line, and each user may raise that limit.
+    before = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def start(uid, count, *words, first="sh"):
+        for _ in range(count):
+            options = {"user": uid, "group": uid, "extra_groups": [], "executable": "/bin/sh"}
+            command = [first, "-c", PROGRAM, *words]
+            started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options))
+            assert started[-1].stdout.readline() == b"up\n"
+
+    yield start
+    resource.setrlimit(resource.RLIMIT_STACK, before)
+    for one in started:
+        one.kill()
+        one.communicate()
+
+
+def peak(sidecar):
+    """The most memory that the sidecar has used (RSS), in MiB."""
+    text = Path(f"/proc/{sidecar.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM:")) / 1024
+
+
+def add_neighbor(sidecar, memory):
+    """Another app with the same secret, and no process to notify."""
+    directory = memory / "neighbor"
+    sidecar.config["apps"]["neighbor"] = {
+        "directory": str(directory),
+        "refresh_interval": "200ms",
+        "files": [{"template": "app.env.j2"}],
+    }
+    return directory / "app.env"
+
+
+@pytest.mark.parametrize("uid", [OTHER_UID, APP_UID], ids=["another user", "the app's user"])
+def test_a_command_line_that_takes_a_pattern_minutes_delays_no_publication(bao, running, crowd, folder, memory, uid):
+    # "zqattack .*worker", as `celery .*worker`, takes quadratic time: an hour for each of these.
+    crowd(uid, 12, *["zqattack " * 13000] * 40)
+    running.web["notify"] = {"process": {"cmdline": "zqattack .*worker"}, "action": "SIGHUP"}
+    neighbor = add_neighbor(running, memory)
+    running.start()
+    rotate(bao, running, folder)
+    eventually(lambda: neighbor.read_text() == "PASSWORD='second'\n", "the neighbor's file")
+    notify_error(running, "no process has a command line with zqattack .*worker")
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["name", "cmdline"])
+def test_command_lines_of_millions_of_words_take_no_memory_of_the_agent(bao, running, process, crowd, folder, how):
+    crowd(OTHER_UID, 12, *["éé"] * 400_000)
+    name = f"app-{folder[:11]}"
+    running.web["notify"] = {"process": {how: name if how == "name" else f"{name} [0-9]"}, "action": "SIGHUP"}
+    own = process(name, APP_UID)
+    running.start()
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    rotate(bao, running, folder)
+    assert own.hears() == "hangup"
+    assert peak(running) <= MOST_MEMORY
+
+
+def test_an_apps_many_processes_with_long_names_flood_neither_log_nor_status(bao, running, crowd, folder):
+    crowd(APP_UID, 20, first="B" * 120_000 + "\x1b[2J")
+    running.web["notify"] = {"process": {"cmdline": "^B{100}"}, "action": "SIGHUP"}
+    running.start()
+    status = notify_error(running, "several processes match (")
+    error = status["apps"]["web"]["notify"]["error"]
+    assert ", and 15 more); use a pid_file" in error
+    assert "\x1b" not in error
+    assert len(error) < 600
+    rotate(bao, running, folder)
+    running.until(lambda s: s["apps"]["web"]["notify"]["error"])
+    assert max(map(len, running.log.read_text().splitlines())) < 2000
+    assert peak(running) <= MOST_MEMORY
 
 
 def _children(pid):

@@ -55,12 +55,34 @@ def test_a_process_is_identified_by_its_pid_and_start(run):
     process = run("sleep", "60")
     info = running(process, "60")
     assert info.identity == procfs.ProcessIdentity(process.pid, procfs.stat(process.pid).started)
-    assert info in list(procfs.running())
+    assert info.identity in [stat.identity for stat in procfs.running()]
 
 
 def test_a_repr_omits_the_command_line(run):
     process = run("sleep", "60.0")
     assert "60.0" not in repr(running(process, "60.0"))
+
+
+def test_of_a_command_line_only_the_start_is_read_and_its_last_word_cut(run):
+    process = run("sh", "-c", "echo up; read x", *["é" * 1000] * 100)
+    assert process.stdout.readline() == "up\n"
+    info = procfs.read_process(process.pid)
+    assert len(info.command) == procfs.COMMAND_BYTES
+    assert info.argv[:5] == ("sh", "-c", "echo up; read x", "é" * 1000, "é" * 1000)
+    assert "é" * 1000 not in repr(info)
+    assert procfs.read_process(process.pid, at_most=4).argv == ("sh", "-")
+
+
+def test_of_very_many_groups_the_first_are_known_and_none_is_cut_short(run):
+    need(os.geteuid() == 0, "needs root, to join groups")
+    groups = range(1_000_000, 1_060_000)
+    code = f"import os; os.setgroups(range({groups.start}, {groups.stop})); print('up', flush=True); input()"
+    process = run(sys.executable, "-c", code)
+    assert process.stdout.readline() == "up\n"
+    known = procfs.credentials(process.pid).groups - {os.getgid()}
+    assert 1000 < len(known) < 3000
+    assert known < set(groups)
+    assert procfs.status(process.pid)["Threads"] == "1"
 
 
 def test_a_zombie_is_a_child_to_reap_and_not_a_running_process(run):
@@ -121,6 +143,13 @@ def test_the_status_of_a_process_has_its_signal_masks(run):
     process = run(sys.executable, "-c", code)
     process.stdout.readline()
     assert int(procfs.status(process.pid)["SigCgt"], 16) >> (signal.SIGHUP - 1) & 1
+
+
+def test_a_name_with_a_line_break_adds_no_field_to_the_status(run):
+    process = run(sys.executable, "-c", RENAMED, "a\x0bQ:\t1")
+    assert process.stdout.readline() == "up\n"
+    assert "Q" not in procfs.status(process.pid)
+    assert procfs.credentials(process.pid).uid == os.getuid()
 
 
 def test_psutil_is_imported_only_to_find_a_process():

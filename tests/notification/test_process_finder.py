@@ -13,7 +13,16 @@ import pytest
 
 from lessee.config import CmdlineTarget, NameTarget, PidFileTarget
 from lessee.host.procfs import TICK, ProcessIdentity, ProcessInfo
-from lessee.notification.process_finder import AmbiguousProcess, Candidate, InContainer, ProcessNotFound, find
+from lessee.notification.app_users import AppUsers
+from lessee.notification.process_finder import (
+    AmbiguousProcess,
+    Candidate,
+    ForeignProcess,
+    InContainer,
+    ProcessNotFound,
+    TooManyProcesses,
+    find,
+)
 from lessee.process.spawn import forget, spawn
 from support.needs import need
 from support.programs.processes import CHILD, Children
@@ -52,7 +61,12 @@ def child(children, name):
 
 def found(target):
     """The pid of the process that the target finds."""
-    info = find(target)
+    return found_of(target, None)
+
+
+def found_of(target, users):
+    """The same, among the processes of these users."""
+    info = find(target, users)
     assert isinstance(info, ProcessInfo), info
     return info.pid
 
@@ -152,6 +166,78 @@ def test_candidates_are_listed_by_pid_and_program_without_arguments(run, name, t
     assert {str(candidate) for candidate in outcome.candidates} == expected
     assert "canary" not in repr(outcome)
     assert "canary" not in repr(find(NameTarget("shop")))
+
+
+@pytest.mark.parametrize("target", [NameTarget, CmdlineTarget])
+def test_of_many_candidates_a_few_are_listed_and_the_others_counted(run, name, target):
+    for _ in range(9):
+        run([f"/opt/{name}", "-c", "echo up; read x"], executable=shutil.which("sh"))
+    outcome = find(target(name))
+    assert isinstance(outcome, AmbiguousProcess)
+    assert (len(outcome.candidates), outcome.more) == (5, 4)
+
+
+def test_a_candidates_program_is_shown_cut_and_without_control_characters(run, name):
+    for _ in range(2):
+        run([f"/{name}\x1b[2J\u202e{'x' * 3000}", "-c", "echo up; read x"], executable=shutil.which("sh"))
+    for candidate in find(CmdlineTarget(f"^/{name}")).candidates:
+        assert candidate.program == f"{name}\\u001b[2J\\u202e{'x' * 24}…"
+
+
+# -- hostile command lines -------------------------------------------------------------------------------------
+
+UP = ("-c", "echo up; read x")
+HOSTILE = "zqattack " * 4000
+
+
+def test_beyond_four_kibibytes_a_command_line_is_not_searched(run, name):
+    app = run(["sh", *UP, "x" * 3900, name])
+    assert found(CmdlineTarget(name)) == app.pid
+    run(["sh", *UP, "x" * 4096, name])
+    assert found(CmdlineTarget(name)) == app.pid
+
+
+def test_a_pattern_that_takes_quadratic_time_takes_little_of_it(run, name):
+    app = run(["sh", *UP, *[HOSTILE] * 3, name])
+    began = time.thread_time()
+    assert isinstance(find(CmdlineTarget(f"zqattack .*{name}")), ProcessNotFound)
+    assert time.thread_time() - began < 2  # All of them take minutes.
+    assert found(CmdlineTarget(r"zqattack (.{9})*zq")) == app.pid
+
+
+def test_more_processes_than_are_searched_are_reported_and_do_not_hide_the_app(run, name):
+    need(os.geteuid() == 0, "needs root, to run processes of another uid")
+    uid, bystander = 64103, 64104
+    users = AppUsers(frozenset({uid}))
+    for _ in range(260):
+        run(["sh", *UP, HOSTILE], user=uid, extra_groups=[])
+    outcome = find(NameTarget(name), users)
+    assert isinstance(outcome, TooManyProcesses)
+    assert f"the processes of uid {uid} are too many" in outcome.reason
+    # Those of another user keep no app from being found, and are reported only.
+    others = AppUsers(frozenset({bystander}))
+    absent = find(NameTarget(name), others)
+    assert isinstance(absent, ProcessNotFound)
+    assert absent.reason == f"no process is called {name}; of other users' processes, some were not looked at"
+    app = run(["sh", *UP, name], user=bystander, extra_groups=[])
+    assert found_of(CmdlineTarget(f"read x {name}"), others) == app.pid
+
+
+def test_a_search_that_takes_too_much_processor_time_stops(run, name):
+    for _ in range(3):
+        run(["sh", *UP, "a" * 23, name])
+    slow = CmdlineTarget(f"(a+)+[0-9].*{name}")  # Exponential: a second for each.
+    assert isinstance(find(slow), TooManyProcesses)
+
+
+def test_a_process_of_another_user_is_reported_by_the_start_of_its_command_line(run, name):
+    need(os.geteuid() == 0, "needs root, to run processes of another uid")
+    app = run(["sh", *UP, name, "x" * 600, f"{name}-end"], user=64103, extra_groups=[])
+    users = AppUsers(frozenset({64104}))
+    outcome = find(CmdlineTarget(f"x {name} x"), users)
+    assert isinstance(outcome, ForeignProcess)
+    assert f"process {app.pid} runs as uid 64103" in outcome.reason
+    assert isinstance(find(CmdlineTarget(f"{name}-end"), users), ProcessNotFound)
 
 
 # -- never a match --------------------------------------------------------------------------------------------

@@ -11,6 +11,14 @@ from lessee.core.immutable import ImmutableStruct
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 """Seconds to which the kernel rounds down the start of a process."""
 
+COMMAND_BYTES = 4096
+"""How much of a command line is read: its process chooses its length, up to megabytes."""
+
+_STAT_BYTES = 4096
+_CREDENTIALS_BYTES = 16384
+_CREDENTIALS = {b"Uid", b"Gid", b"Groups"}
+_STATUS_BYTES = 1 << 20  # The most groups of a process, 65,536, fill 700 KiB.
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # docker/ID, docker-ID.scope, ../ID, libpod-ID.scope/container; but conmon watches a container from outside.
 _CONTAINER_ID = re.compile(r"(?<![0-9a-f])(?<!conmon-)[0-9a-f]{64}(?![0-9a-f])")
@@ -32,12 +40,18 @@ class Stat(ImmutableStruct, frozen=True):
     state: str
     parent: int
     session: int
+    flags: int
     start_ticks: int
 
     @property
     def started(self) -> float:
         """Seconds on CLOCK_BOOTTIME, rounded down to a TICK."""
         return self.start_ticks * TICK
+
+    @property
+    def identity(self) -> ProcessIdentity:
+        """Its pid and its start."""
+        return ProcessIdentity(self.pid, self.started)
 
     @property
     def has_exited(self) -> bool:
@@ -48,14 +62,19 @@ class Stat(ImmutableStruct, frozen=True):
 class ProcessInfo(ImmutableStruct, frozen=True):
     """What /proc shows of a process at one moment."""
 
-    hidden = ("argv",)
+    hidden = ("command",)
 
     identity: ProcessIdentity
     parent: int
     session: int
     comm: bytes
-    argv: tuple[str, ...]
-    """Its command line, which may hold secrets."""
+    command: bytes
+    """The first COMMAND_BYTES of its command line, a zero byte after each word. They may hold secrets."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The words of `command`, of which the last may be cut short."""
+        return tuple(os.fsdecode(word) for word in self.command.rstrip(b"\0").split(b"\0"))
 
     @property
     def pid(self) -> int:
@@ -75,7 +94,7 @@ class Credentials(ImmutableStruct, frozen=True):
 def stat(pid: int) -> Stat:
     """Parse /proc/PID/stat. Raises OSError where the process has ended or is hidden (hidepid)."""
     # pid (comm) state ppid pgrp session …; comm may hold blanks and brackets. The start is the 22nd field.
-    head, _, tail = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")
+    head, _, tail = _start_of(f"/proc/{pid}/stat", _STAT_BYTES).rpartition(b") ")
     fields = tail.split()
     return Stat(
         pid=pid,
@@ -83,34 +102,53 @@ def stat(pid: int) -> Stat:
         state=fields[0].decode(),
         parent=int(fields[1]),
         session=int(fields[3]),
+        flags=int(fields[6]),
         start_ticks=int(fields[19]),
     )
 
 
-def read_process(pid: int) -> ProcessInfo | None:
-    """None where it has ended, is a zombie or a kernel thread (neither has a command line), or is hidden (hidepid)."""
+def read_process(pid: int, *, at_most: int = COMMAND_BYTES) -> ProcessInfo | None:
+    """None where it has ended, is a zombie or a kernel thread (neither has a command line), or is hidden (hidepid).
+
+    `at_most`: how many bytes of its command line are read.
+    """
     try:
         fields = stat(pid)
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = _start_of(f"/proc/{pid}/cmdline", at_most)
     except OSError:
         return None
-    if not words:
+    if not command:
         return None
-    argv = tuple(os.fsdecode(word) for word in words.rstrip(b"\0").split(b"\0"))
-    return ProcessInfo(ProcessIdentity(pid, fields.started), fields.parent, fields.session, fields.comm, argv)
+    return ProcessInfo(fields.identity, fields.parent, fields.session, fields.comm, command)
 
 
 def status(pid: int) -> Mapping[str, str]:
     """The fields of proc_pid_status(5). Raises OSError."""
-    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    # Not splitlines(): a process may have a vertical tab or U+2028 in its name, which would begin a field.
+    lines = _start_of(f"/proc/{pid}/status", _STATUS_BYTES).decode(errors="replace").split("\n")
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
 def credentials(pid: int) -> Credentials:
-    """Whose process it is. Raises OSError where it has ended or is hidden (hidepid)."""
-    fields = status(pid)
-    groups = [fields["Gid"].split()[0], *fields.get("Groups", "").split()]
-    return Credentials(int(fields["Uid"].split()[0]), frozenset(map(int, groups)))
+    """Whose process it is. Raises OSError where it has ended or is hidden (hidepid).
+
+    Of a process with more than a thousand groups, the last ones are left out.
+    """
+    text = _start_of(f"/proc/{pid}/status", _CREDENTIALS_BYTES)
+    if len(text) == _CREDENTIALS_BYTES:
+        text = text.rpartition(b" ")[0]  # A group that is cut short would be another one.
+    lines = (line.partition(b":\t") for line in text.split(b"\n"))
+    ids = {name: list(map(int, value.split())) for name, _, value in lines if name in _CREDENTIALS}
+    return Credentials(ids[b"Uid"][0], frozenset([ids[b"Gid"][0], *ids.get(b"Groups", ())]))
+
+
+def _start_of(path: str, size: int) -> bytes:
+    """The first `size` bytes, by one read(2): what is there now, and not what the process adds meanwhile."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, size)
+    finally:
+        os.close(fd)
 
 
 def ancestors(pid: int) -> Iterator[int]:
@@ -134,14 +172,16 @@ def container_id(pid: int) -> str | None:
     return ids[-1] if ids else None
 
 
-def running() -> Iterator[ProcessInfo]:
-    """Every process that has a command line."""
+def running() -> Iterator[Stat]:
+    """Every process but zombies and kernel threads. Nothing of its own choosing is read, except its short name."""
     # Imported only by agents that find an app by its name, command line or container: 2 MiB and 15 ms.
     import psutil  # noqa: PLC0415
 
-    for process in psutil.process_iter():
-        if info := read_process(process.pid):
-            yield info
+    for pid in psutil.pids():
+        with suppress(OSError):
+            process = stat(pid)
+            if not process.has_exited and not process.flags & _KERNEL_THREAD:
+                yield process
 
 
 def zombie_children() -> Iterator[int]:

@@ -30,9 +30,12 @@ START_POLL_INTERVAL = 0.25
 
 
 def is_immediate(settings: Notify) -> bool:
-    """Whether a notification takes no time: it sends a signal at most."""
+    """Whether a notification takes no time: it sends a signal at most, to a process that need not be searched for.
+
+    A search reads each process of the machine, and other users choose their number and their command lines.
+    """
     signals_only = settings.action != "restart" and settings.on_unhandled_signal == "report"
-    return signals_only and isinstance(settings.target, NameTarget | CmdlineTarget | PidFileTarget | Child)
+    return signals_only and isinstance(settings.target, PidFileTarget | Child)
 
 
 def is_target_missing(settings: Notify | None, child: ProcessIdentity | None) -> bool:
@@ -135,10 +138,10 @@ def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFail
             return Delivered(f"process {process.pid} started after the publish and has read the new files")
         case process_finder.ProcessNotFound(reason):
             return DeliveryFailed(reason, absent=True)
-        case process_finder.ForeignProcess(reason):
+        case process_finder.ForeignProcess(reason) | process_finder.TooManyProcesses(reason):
             return DeliveryFailed(reason)
-        case process_finder.AmbiguousProcess(candidates):
-            listed = ", ".join(map(str, candidates))
+        case process_finder.AmbiguousProcess(candidates, more):
+            listed = ", ".join(map(str, candidates)) + (f", and {more} more" if more else "")
             return DeliveryFailed(
                 f"several processes match ({listed}); use a pid_file, or a pattern that matches only one"
             )

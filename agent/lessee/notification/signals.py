@@ -4,7 +4,9 @@ import errno
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 
 from lessee.core.errors import NotNotifiedError
 from lessee.core.immutable import ImmutableStruct
@@ -17,6 +19,7 @@ from lessee.notification.process_finder import (
     ForeignProcess,
     ProcessNotFound,
     Target,
+    TooManyProcesses,
     children_of,
     find,
     programs,
@@ -100,6 +103,7 @@ Outcome = (
     | ProcessNotFound
     | AmbiguousProcess
     | ForeignProcess
+    | TooManyProcesses
     | StillStarting
     | WouldTerminate
     | SignalIgnored
@@ -256,20 +260,20 @@ def _skip_init(info: ProcessInfo, number: int) -> ProcessInfo:
     show which signals it awaits, so a signal that may terminate a process is judged by, and sent to, the child.
     """
     if not _INITS.isdisjoint(programs(info)):
-        return next(iter(_children_of(info)), info)
+        return next(_children_of(info), info)
     if number in _ALWAYS_SENT or not _disposition(info.pid, number).awaited:
         return info
-    children = _children_of(info)
+    children = list(islice(_children_of(info), 2))
     return children[0] if len(children) == 1 else info
 
 
-def _children_of(info: ProcessInfo) -> list[ProcessInfo]:
+def _children_of(info: ProcessInfo) -> Iterator[ProcessInfo]:
     """Those whom it may signal itself, as an init does: an app can call itself tini, and start `sudo`."""
-    try:
+    with suppress(OSError):
         uid = procfs.credentials(info.pid).uid
-        return [child for child in children_of(info.pid) if uid in {0, procfs.credentials(child.pid).uid}]
-    except OSError:
-        return []
+        for child in children_of(info.pid):
+            if uid in {0, procfs.credentials(child.pid).uid}:
+                yield child
 
 
 class _Disposition(ImmutableStruct, frozen=True):
