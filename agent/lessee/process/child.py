@@ -13,7 +13,7 @@ from typing import Any
 from lessee.core.errors import LesseeError
 from lessee.host import procfs
 from lessee.host.clock import boot_time
-from lessee.process import capabilities, terminal
+from lessee.process import capabilities, system_calls, terminal
 from lessee.process.hardening import InheritedLimits
 from lessee.process.protected_fork import hand_over
 from lessee.process.spawn import forget, spawn
@@ -60,7 +60,7 @@ class Child:
         """Start it with these limits. Raises StartError.
 
         `pipes`: its stdin and stdout; without them it inherits both, and gets the terminal. With a `user` it has no
-        capabilities, no group but the user's, and gains none.
+        capabilities, no group but the user's, gains none, and cannot push input into the terminal.
         """
         settings: dict[str, Any] = {} if user is None else {"unprivileged": True, "user": user[0], "extra_groups": ()}
         if user is not None and user[1] is not None:
@@ -178,6 +178,8 @@ def _become(uid: int, gid: int | None) -> None:
     os.setresuid(uid, uid, uid)
     capabilities.forbid_new_privileges()
     capabilities.keep_only(())
+    if system_calls.deny_terminal_input():
+        terminal.leave()
 
 
 def adopt_orphans() -> None:

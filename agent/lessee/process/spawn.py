@@ -26,7 +26,8 @@ _registered: dict[int, "subprocess.Popen[bytes]"] = {}
 def spawn(command: Sequence[str], *, unprivileged: bool = False, **settings: Any) -> "subprocess.Popen[bytes]":
     """Start a program, as Popen does; the caller calls `forget` after it has reaped the process.
 
-    An `unprivileged` one has no capabilities and gains none, also as root.
+    An `unprivileged` one has no capabilities and gains none, also as root; and it cannot push input into the terminal
+    that it shares: where the kernel cannot deny that, it has a session of its own, and no terminal.
     """
     import subprocess  # noqa: PLC0415  # Most agents start no program.
 
@@ -36,15 +37,18 @@ def spawn(command: Sequence[str], *, unprivileged: bool = False, **settings: Any
             _registered[process.pid] = process
         return process
 
-    return _start_unprivileged(start, has_user="user" in settings) if unprivileged else start()
+    return _start_unprivileged(start, settings) if unprivileged else start()
 
 
-def _start_unprivileged(start: "Callable[[], subprocess.Popen[bytes]]", *, has_user: bool) -> "subprocess.Popen[bytes]":
+def _start_unprivileged(
+    start: "Callable[[], subprocess.Popen[bytes]]", settings: dict[str, Any]
+) -> "subprocess.Popen[bytes]":
     from lessee.process.capabilities import Capability, forbid_new_privileges, keep_only  # noqa: PLC0415  # As above.
+    from lessee.process.system_calls import deny_terminal_input  # noqa: PLC0415  # As above.
 
     found: subprocess.Popen[bytes] | Exception | None = None
     # With another uid, which is not root, the kernel takes these two from the program.
-    kept = {Capability.SETUID, Capability.SETGID} if has_user else ()
+    kept = {Capability.SETUID, Capability.SETGID} if "user" in settings else ()
 
     def run() -> None:
         nonlocal found
@@ -52,6 +56,10 @@ def _start_unprivileged(start: "Callable[[], subprocess.Popen[bytes]]", *, has_u
             # They belong to a thread, and a program inherits those of the thread that started it.
             forbid_new_privileges()
             keep_only(kept)
+            if not settings.get("start_new_session") and deny_terminal_input():
+                # The leader of a session is the leader of its process group too.
+                settings.pop("process_group", None)
+                settings["start_new_session"] = True
             found = start()
         except Exception as exc:  # noqa: BLE001  # It is raised in the other thread.
             found = exc
