@@ -195,6 +195,30 @@ def test_no_template_reads_a_credential_that_is_in_the_same_folder(agent, kind):
         assert ROOT_TOKEN not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("kind", ["include", "import", "template", "link", "hard link"])
+def test_no_template_reads_the_configuration_with_the_passwords_in_its_urls(agent, kind):
+    agent.config["events"] = {"redis": f"redis://agent:{CANARY}@127.0.0.1:9/0"}
+    match kind:
+        case "include":
+            write(agent, '{% include "lessee.yaml" %}')
+        case "import":
+            write(agent, '{% import "lessee.yaml" as own %}{{ own }}')
+        case "template":
+            agent.config["apps"]["author"]["files"] = [{"template": "lessee.yaml", "name": "author"}]
+        case "link":
+            (agent.disk / "author.j2").symlink_to("lessee.yaml")
+        case "hard link":
+            agent.write_config()
+            (agent.disk / "author.j2").hardlink_to(agent.disk / "lessee.yaml")
+    agent.write_config()
+    for command in (["check"], ["render", "--output", "out"]):
+        done = agent.command(*command)
+        assert done.returncode == 65
+        assert "the template is a file with a credential of the agent, or its configuration" in done.stderr
+        assert CANARY not in done.stdout + done.stderr
+    assert not any(CANARY in file.read_text() for file in (agent.disk / "out").rglob("*") if file.is_file())
+
+
 @pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder", "huge"])
 def test_a_file_that_is_no_template_stalls_no_app(agent, bao, folder, kind):
     write(agent, "fine\n")
