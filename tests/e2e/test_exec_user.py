@@ -161,6 +161,54 @@ def test_a_child_with_a_user_of_its_own_types_nothing_into_the_terminal_of_root(
     assert found["terminal"]
 
 
+def environ_of(sidecar, *options):
+    sidecar.write_config()
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    done = sidecar.command("exec", "--app", "web", *options, "--", PYTHON, "-I", "-c", code)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+CREDENTIALS = {
+    "RPW": "canary-of-redis",
+    "HOOKPW": "canary-of-the-hook",
+    "COPY": "url=redis://agent:canary-of-redis@127.0.0.1:9/0",
+    "OPENBAO_TOKEN": "canary-1",
+    "bao_token": "canary-2",
+    "vault_secret_id": "canary-3",
+    "OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary-4",
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "api-key=canary-5",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://u:canary-of-otel@127.0.0.1:9",
+    "CREDENTIALS_DIRECTORY": "/canary-6",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "canary-7",
+}
+PROXY = "http://u:canary-of-the-proxy@127.0.0.1:9"
+
+
+@pytest.mark.parametrize("options", [(), ("--once",)], ids=["exec", "once"])
+@pytest.mark.parametrize("has_user", [True, False], ids=["user", "same user"])
+@pytest.mark.usefixtures("child")
+def test_the_child_inherits_no_credential_of_the_agent(sidecar, options, has_user):
+    if not has_user:
+        del sidecar.config["exec"]
+    sidecar.config["events"] = {"redis": "redis://agent:${RPW}@127.0.0.1:9/0"}
+    sidecar.web["notify"] = {"http": "http://hook:${HOOKPW}@127.0.0.1:9/"}
+    sidecar.environ |= CREDENTIALS | {"HTTPS_PROXY": PROXY, "NO_PROXY": "*", "OTEL_SERVICE_NAME": "web"}
+    found = environ_of(sidecar, *options)
+    canaries = {name for name, value in found.items() if "canary" in value and name != "PASSWORD"}
+    # A child of the agent's own user could read the login anyway, and may need the proxy.
+    assert canaries == (set() if has_user else {"HTTPS_PROXY"})
+    assert (found["NO_PROXY"], found["OTEL_SERVICE_NAME"], found["PASSWORD"]) == ("*", "web", CANARY)
+
+
+@pytest.mark.usefixtures("child")
+def test_the_child_gets_the_proxy_that_its_template_sets(sidecar):
+    sidecar.environ |= {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}
+    with (sidecar.disk / "environ.j2").open("a") as file:
+        file.write("HTTPS_PROXY=http://web:of-the-app@127.0.0.1:9\n")
+    assert environ_of(sidecar)["HTTPS_PROXY"] == "http://web:of-the-app@127.0.0.1:9"
+
+
 @pytest.mark.parametrize("options", [(), ("--once",)], ids=["exec", "once"])
 def test_without_seccomp_such_a_child_has_no_controlling_terminal_to_type_into(child, options):
     found, line = child.at_terminal(*options, program=[sys.executable, "-c", WITHOUT_SECCOMP])

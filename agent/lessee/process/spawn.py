@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lessee.core.variables import VariableScope
 from lessee.host import procfs
 
 if TYPE_CHECKING:
     import subprocess
 
-_OWN_PREFIXES = ("VAULT_", "BAO_", "LESSEE_")
+_OF_AGENT = VariableScope()
 _USUAL = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "XDG_RUNTIME_DIR"}
 )
@@ -104,11 +105,6 @@ def reap_orphans() -> int:
         return len(orphans)
 
 
-def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment that a program inherits: without the agent's own variables."""
-    return {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIXES)}
-
-
 def configure_programs(names: Iterable[str], user: "tuple[int, int | None] | None") -> None:
     """Set which variables, besides `_USUAL`, and which user the agent's programs get."""
     global _named, _user  # One agent has one configuration.
@@ -119,8 +115,8 @@ def program_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a program that the agent starts for itself: named variables alone."""
     return {
         name: value
-        for name, value in inherited_environ(environ).items()
-        if name in _USUAL or name in _named or name.startswith("LC_")
+        for name, value in environ.items()
+        if (name in _USUAL or name in _named or name.startswith("LC_")) and not _OF_AGENT.is_of_agent(name)
     }
 
 
