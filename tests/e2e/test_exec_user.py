@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lessee.host import procfs
 from support.needs import need
 from support.programs.sidecar import PATIENCE, eventually
 
@@ -159,6 +161,34 @@ def test_a_child_with_a_user_of_its_own_types_nothing_into_the_terminal_of_root(
     # It is as interactive as before.
     assert found["foreground"]
     assert found["terminal"]
+
+
+WAITER = "import os, signal, json; print(json.dumps(os.getpid()), flush=True); signal.pause()"
+
+
+@pytest.mark.parametrize("killed", ["first process", "agent"])
+@pytest.mark.parametrize("has_user", [True, False], ids=["user", "same user"])
+@pytest.mark.usefixtures("child")
+def test_a_killed_agent_leaves_no_child_behind(sidecar, killed, has_user):
+    """A service manager starts a second one, and both would serve."""
+    if not has_user:
+        del sidecar.config["exec"]
+    sidecar.write_config()
+    output = sidecar.disk / "output"
+    sidecar.spawn("exec", "--app", "web", "--", PYTHON, "-I", "-c", WAITER, output=output)
+    pid = said(output)
+    identity = procfs.stat(pid).started
+    os.kill(sidecar.process.pid if killed == "first process" else sidecar.pid, signal.SIGKILL)
+    assert sidecar.process.wait(PATIENCE) == -signal.SIGKILL
+
+    def has_ended():
+        try:
+            found = procfs.stat(pid)
+        except OSError:
+            return True
+        return found.started != identity or found.state in "ZX"
+
+    eventually(has_ended, "the end of the child")
 
 
 def environ_of(sidecar, *options):

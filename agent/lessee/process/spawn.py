@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from lessee.core.variables import VariableScope
 from lessee.host import procfs
+from lessee.process.libc import symbol
 
 if TYPE_CHECKING:
     import subprocess
 
+_PR_SET_PDEATHSIG = 1
 _OF_AGENT = VariableScope()
 _USUAL = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "XDG_RUNTIME_DIR"}
@@ -22,13 +24,19 @@ _named: frozenset[str] = frozenset()
 _user: tuple[int, int | None] | None = None
 _lock = threading.Lock()
 _registered: dict[int, "subprocess.Popen[bytes]"] = {}
+_parents: dict[int, threading.Event] = {}
+"""By the pid of a program: what ends the thread that started it, and with which it would be killed."""
 
 
-def spawn(command: Sequence[str], *, unprivileged: bool = False, **settings: Any) -> "subprocess.Popen[bytes]":
+def spawn(
+    command: Sequence[str], *, unprivileged: bool = False, ends_with_agent: bool = False, **settings: Any
+) -> "subprocess.Popen[bytes]":
     """Start a program, as Popen does; the caller calls `forget` after it has reaped the process.
 
     An `unprivileged` one has no capabilities and gains none, also as root; and it cannot push input into the terminal
-    that it shares: where the kernel cannot deny that, it has a session of its own, and no terminal.
+    that it shares: where the kernel cannot deny that, it has a session of its own, and no terminal. One that
+    `ends_with_agent` is killed when this process ends, or the calling thread: without `unprivileged` that must be the
+    main thread.
     """
     import subprocess  # noqa: PLC0415  # Most agents start no program.
 
@@ -38,16 +46,37 @@ def spawn(command: Sequence[str], *, unprivileged: bool = False, **settings: Any
             _registered[process.pid] = process
         return process
 
-    return _start_unprivileged(start, settings) if unprivileged else start()
+    if ends_with_agent:
+        settings["preexec_fn"] = _end_with(os.getpid())
+    return _start_unprivileged(start, settings, stays=ends_with_agent) if unprivileged else start()
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """What a program calls, after it has changed its user, so that it is killed when the thread ends that started it.
+
+    A change of the user clears that, and exec(2) of a file with set-user-ID or capabilities: PR_SET_PDEATHSIG(2const).
+    """
+    import _ctypes  # noqa: PLC0415  # Only the child of `lessee exec` needs it.
+
+    # Looked up here: in the fork, another thread could hold the lock of the dynamic linker for ever.
+    prctl = symbol("prctl")
+
+    def end_with_parent() -> None:
+        _ctypes.call_function(prctl, (_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
+        if os.getppid() != parent:
+            os._exit(1)  # It ended before prctl took effect.
+
+    return end_with_parent
 
 
 def _start_unprivileged(
-    start: "Callable[[], subprocess.Popen[bytes]]", settings: dict[str, Any]
+    start: "Callable[[], subprocess.Popen[bytes]]", settings: dict[str, Any], *, stays: bool
 ) -> "subprocess.Popen[bytes]":
     from lessee.process.capabilities import Capability, forbid_new_privileges, keep_only  # noqa: PLC0415  # As above.
     from lessee.process.system_calls import deny_terminal_input  # noqa: PLC0415  # As above.
 
     found: subprocess.Popen[bytes] | Exception | None = None
+    is_started, has_ended = threading.Event(), threading.Event()
     # With another uid, which is not root, the kernel takes these two from the program.
     kept = {Capability.SETUID, Capability.SETGID} if "user" in settings else ()
 
@@ -64,13 +93,21 @@ def _start_unprivileged(
             found = start()
         except Exception as exc:  # noqa: BLE001  # It is raised in the other thread.
             found = exc
+        is_started.set()
+        if stays and not isinstance(found, Exception):
+            has_ended.wait()
 
-    thread = threading.Thread(target=run, name="lessee-spawn")
+    thread = threading.Thread(target=run, name="lessee-spawn", daemon=stays)
     thread.start()
-    thread.join()
+    is_started.wait()
     if isinstance(found, Exception):
         raise found
     assert found is not None
+    if stays:
+        with _lock:
+            _parents[found.pid] = has_ended
+    else:
+        thread.join()
     return found
 
 
@@ -78,6 +115,9 @@ def forget(process: "subprocess.Popen[bytes]") -> None:
     """Unregister a program that has ended and was reaped."""
     with _lock:
         _registered.pop(process.pid, None)
+        has_ended = _parents.pop(process.pid, None)
+    if has_ended is not None:
+        has_ended.set()
 
 
 def running_pids() -> frozenset[int]:
