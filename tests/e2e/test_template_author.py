@@ -101,6 +101,29 @@ def test_no_file_gets_a_variable_with_a_credential_of_the_agent(agent, name):
         assert f"author.j2:2: templates cannot read the variable '{name}'" in agent.command("check").stderr
 
 
+@pytest.mark.parametrize(
+    "name", ["RPW", "HOOKPW", "READYPW", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"]
+)
+def test_no_file_gets_a_password_of_a_url_of_the_agent(agent, name):
+    agent.config["events"] = {"redis": "redis://agent:${RPW}@127.0.0.1:9/0"}
+    agent.config["apps"]["author"] |= {
+        "notify": {"http": "http://hook:${HOOKPW}@127.0.0.1:9/"},
+        "ready": {"http": "http://probe:${READYPW}@127.0.0.1:9/"},
+    }
+    agent.environ |= {variable: f"{CANARY}-{variable}" for variable in ("RPW", "HOOKPW", "READYPW")}
+    agent.environ |= {
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"http://u:{CANARY}@127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": f"api-key={CANARY}",
+        "HOSTNAME": "web-1",
+    }
+    write(agent, f'{{{{ env("HOSTNAME") }}}}\n{{{{ env("{name}") }}}}\n')
+    done = agent.command("render", "--output", "out")
+    assert done.returncode == 65
+    assert f"author.j2:2: templates cannot read the variable '{name}'" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert not any(CANARY in file.read_text() for file in (agent.disk / "out").rglob("*") if file.is_file())
+
+
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "MY_COPY"])
 def test_no_file_gets_the_agents_login_at_a_proxy(agent, name):
     # The server is reached without it.
@@ -193,6 +216,30 @@ def test_no_template_reads_a_credential_that_is_in_the_same_folder(agent, kind):
         assert done.returncode == 65
         assert "the template is a file with a credential of the agent" in done.stderr
         assert ROOT_TOKEN not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["include", "import", "template", "link", "hard link"])
+def test_no_template_reads_the_configuration_with_the_passwords_in_its_urls(agent, kind):
+    agent.config["events"] = {"redis": f"redis://agent:{CANARY}@127.0.0.1:9/0"}
+    match kind:
+        case "include":
+            write(agent, '{% include "lessee.yaml" %}')
+        case "import":
+            write(agent, '{% import "lessee.yaml" as own %}{{ own }}')
+        case "template":
+            agent.config["apps"]["author"]["files"] = [{"template": "lessee.yaml", "name": "author"}]
+        case "link":
+            (agent.disk / "author.j2").symlink_to("lessee.yaml")
+        case "hard link":
+            agent.write_config()
+            (agent.disk / "author.j2").hardlink_to(agent.disk / "lessee.yaml")
+    agent.write_config()
+    for command in (["check"], ["render", "--output", "out"]):
+        done = agent.command(*command)
+        assert done.returncode == 65
+        assert "the template is a file with a credential of the agent, or its configuration" in done.stderr
+        assert CANARY not in done.stdout + done.stderr
+    assert not any(CANARY in file.read_text() for file in (agent.disk / "out").rglob("*") if file.is_file())
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "socket", "folder", "huge"])

@@ -3,6 +3,7 @@
 import re
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,11 +19,11 @@ HEADERS = {
 CLONE = {"x86_64": 56, "aarch64": 220}
 
 
-def result(machine, number, *, arch=None, flags=0):
+def result(machine, number, *, arch=None, flags=0, command=0, assemble=system_calls._assemble):
     """What the filter returns for a call, by the rules of linux/filter.h."""
-    data = struct.pack("=IIQ6Q", number, arch or ARCHES[machine], 0, flags, 0, 0, 0, 0, 0)
-    program = [struct.unpack("HBBI", one) for one in system_calls._assemble(machine)]
-    assert all(len(one) == 8 for one in system_calls._assemble(machine))
+    data = struct.pack("=IIQ6Q", number, arch or ARCHES[machine], 0, flags, command, 0, 0, 0, 0)
+    program = [struct.unpack("HBBI", one) for one in assemble(machine)]
+    assert all(len(one) == 8 for one in assemble(machine))
     at = accumulator = 0
     while True:
         code, then, otherwise, value = program[at]
@@ -58,6 +59,41 @@ def test_a_clone_with_a_new_namespace_is_refused_and_a_thread_or_a_fork_is_not(m
 def test_calls_by_the_numbers_of_another_architecture_are_refused(machine):
     assert result(machine, 0, arch=0x40000003) == EPERM  # i386
     assert result(machine, 0x40000000 + 101) == EPERM  # x32
+
+
+@pytest.mark.parametrize(
+    ("machine", "arch", "ioctls"),
+    [
+        ("x86_64", ARCHES["x86_64"], {16, 514, 0x40000010, 0x40000202}),  # The last two are those of x32.
+        ("x86_64", 0x40000003, {54}),  # i386
+        ("aarch64", ARCHES["aarch64"], {29}),
+        ("aarch64", 0x40000028, {54}),  # 32-bit ARM
+    ],
+)
+def test_no_program_of_the_machine_pushes_input_into_a_terminal_and_all_else_is_allowed(machine, arch, ioctls):
+    def denied(command):
+        numbers = {*range(600), *range(0x40000000, 0x40000258)}
+        results = {
+            number: result(machine, number, arch=arch, command=command, assemble=system_calls._assemble_terminal)
+            for number in numbers
+        }
+        assert set(results.values()) <= {ALLOW, EPERM}
+        return {number for number, found in results.items() if found == EPERM}
+
+    for command in 0x5412, 0x541C, 0xFFFFFFFF00005412, 1 << 32 | 0x541C:
+        assert denied(command) == ioctls
+    for command in 0, 0x5401, 0x540E, 0x5410, 0x5411, 0x5413, 0x541B, 0x541D, 0x5412 << 32, 0x80005412:
+        assert denied(command) == set()
+
+
+@pytest.mark.parametrize("machine", ARCHES)
+def test_programs_of_an_architecture_without_a_number_of_ioctl_run_no_call(machine):
+    assert result(machine, 0, arch=0x40000008, assemble=system_calls._assemble_terminal) == EPERM  # MIPS
+
+
+def test_a_machine_without_a_filter_says_so(monkeypatch):
+    monkeypatch.setattr(system_calls.os, "uname", lambda: SimpleNamespace(machine="riscv64"))
+    assert system_calls.deny_terminal_input() == system_calls.deny() == "there is no filter for riscv64"
 
 
 @pytest.mark.parametrize("machine", ARCHES)

@@ -1,29 +1,36 @@
-"""The variables of the agent's environment that templates may read: none with a credential of the agent itself."""
+"""The variables of the agent's environment that templates and a child get: none with a credential of the agent itself.
 
-from collections.abc import Iterator, Mapping
-from urllib.parse import unquote
+A credential is known by the variable's name, or by its value: that of such a variable, or a password in a URL of the
+configuration, of a proxy, or of the collector of traces.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import unquote, unquote_plus
 
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
 
-_PREFIXES = ("VAULT_", "BAO_", "OPENBAO_", "LESSEE_")
-_CREDENTIALS = frozenset(
-    {
-        # Requests a JWT with which a job of GitHub Actions logs in.
-        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-        "ACTIONS_ID_TOKEN_REQUEST_URL",
-        # systemd's folder of the service's credentials: systemd.exec(5).
-        "CREDENTIALS_DIRECTORY",
-        # How the agent authenticates to its collector of traces.
-        "OTEL_EXPORTER_OTLP_HEADERS",
-        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-    }
+_PREFIXES = (
+    "VAULT_",
+    "BAO_",
+    "OPENBAO_",
+    "LESSEE_",
+    # With its TOKEN and URL, a job of GitHub Actions requests the JWT with which it logs in.
+    "ACTIONS_ID_TOKEN_REQUEST_",
 )
+_CREDENTIALS = frozenset({"CREDENTIALS_DIRECTORY"})
+"""systemd's folder of the service's credentials: systemd.exec(5)."""
+_COLLECTOR = "OTEL_EXPORTER_OTLP"
+"""`OTEL_EXPORTER_OTLP_HEADERS`, and those of each signal: how the agent authenticates to its collector of traces."""
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 """How the agent authenticates to its proxy, where the URL names a user: curl(1)."""
 _SHORTEST = 8
 """Characters of a credential. A shorter value of these variables, such as a flag, occurs in others by chance."""
+_SHORTEST_TOKEN = 16
+"""Characters of a token that is the user in a URL. A shorter user is a name, which occurs in paths too."""
 _HOLDING = ("_TOKEN", "_SECRET_ID", "_PASSWORD", "_HEADERS", "_KEY")
+_END_OF_AUTHORITY = re.compile(r"[/?#]")
 
 
 class VariableScope(ImmutableStruct, frozen=True):
@@ -35,6 +42,8 @@ class VariableScope(ImmutableStruct, frozen=True):
     """Further variables with which the agent logs in."""
     fallbacks: frozenset[str] = frozenset()
     """Further variables that are not for templates: the values of all apps' fallbacks."""
+    passwords: frozenset[str] = frozenset()
+    """Those in the URLs of the configuration, by `passwords_in`."""
 
     def check(self, name: str) -> None:
         """Raises DeniedError for a variable that templates may not read."""
@@ -49,30 +58,92 @@ class VariableScope(ImmutableStruct, frozen=True):
         """The value of a variable, or the default. Raises DeniedError, also for a value with a credential."""
         self.check(name)
         value = environ.get(name, default)
-        has_login = _login_at_proxy(name, environ.get(name, ""))
-        if value is not None and (has_login or any(credential in value for credential in self._held(environ))):
+        known = environ.get(name, "")
+        has_login = _login(name, known) or _login_at_proxy(name, known)
+        if value is not None and (has_login or any(held in value for held in self._held(environ, users=True))):
             what = f"templates cannot read the variable {name!r}, which contains a credential of the agent"
             raise DeniedError(what, todo="set another value for the app")
         return value
 
     def is_of_agent(self, name: str) -> bool:
         """Whether this variable is for the agent alone. Upper and lower case are the same."""
+        return self._is_credential(name) or name in self.fallbacks
+
+    def for_child(
+        self, environ: Mapping[str, str], *, keeps_proxies: bool, before: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """What a child inherits of the environment: no credential of the agent.
+
+        `keeps_proxies`: also a proxy whose URL names a user. `before`: the environment with credentials that have
+        been removed from it since.
+        """
+        held = {*self._held(environ, proxies=not keeps_proxies)}
+        if before is not None:
+            held.update(self._held(before, proxies=not keeps_proxies))
+
+        def is_inherited(name: str, value: str) -> bool:
+            if self._is_credential(name) or _login(name, value):
+                return False
+            if name.upper() in _PROXIES:
+                return keeps_proxies or not (_login_at_proxy(name, value) or any(one in value for one in held))
+            return not any(one in value for one in held)
+
+        return {name: value for name, value in environ.items() if is_inherited(name, value)}
+
+    def _is_credential(self, name: str) -> bool:
         upper = name.upper()
         return (
-            upper.startswith(_PREFIXES) or upper in _CREDENTIALS or name in self.credentials or name in self.fallbacks
+            upper.startswith(_PREFIXES)
+            or upper in _CREDENTIALS
+            or (upper.startswith(_COLLECTOR) and upper.endswith("_HEADERS"))
+            or name in self.credentials
         )
 
-    def _held(self, environ: Mapping[str, str]) -> Iterator[str]:
-        for name in environ:
-            upper = name.upper()
-            if name in self.credentials or (upper.startswith(_PREFIXES) and upper.endswith(_HOLDING)):
-                value = environ[name].strip()
-                if len(value) >= _SHORTEST:
-                    yield value
-            user, _, password = _login_at_proxy(name, environ[name]).partition(":")
-            for value in {password or user, unquote(password or user)}:
-                if len(value) >= _SHORTEST:
-                    yield value
+    def _held(self, environ: Mapping[str, str], *, proxies: bool = True, users: bool = False) -> Iterator[str]:
+        """The credentials that a value must not contain: the passwords of `proxies` too, and users without any."""
+        found = set(self.passwords)
+        for name, value in environ.items():
+            if name in self.credentials or (self._is_credential(name) and name.upper().endswith(_HOLDING)):
+                found.add(value.strip())
+            found.update(_spellings(_login(name, value)))
+            if proxies:
+                found.update(_spellings(_login_at_proxy(name, value), users=users))
+        return (value for value in found if len(value) >= _SHORTEST)
+
+
+def passwords_in(urls: Iterable[str]) -> frozenset[str]:
+    """The passwords in these URLs, as written and decoded: of the user, or in the query under a name like `token`."""
+    found: set[str] = set()
+    for url in urls:
+        found.update(_spellings(_user_info(url)))
+        query = url.partition("#")[0].partition("?")[2]
+        if query:
+            from lessee.core.sensitive.names import is_sensitive  # noqa: PLC0415  # Few URLs have one.
+
+            for pair in query.split("&"):
+                key, _, value = pair.partition("=")
+                if is_sensitive(unquote_plus(key)):
+                    found.update({value, unquote_plus(value)})
+    return frozenset(value for value in found if len(value) >= _SHORTEST)
+
+
+def _login(name: str, value: str) -> str:
+    """The user and password in a variable that names the collector of traces. Else empty."""
+    upper = name.upper()
+    return _user_info(value) if upper.startswith(_COLLECTOR) and upper.endswith("_ENDPOINT") else ""
+
+
+def _user_info(url: str) -> str:
+    """What is before the host of a URL: RFC 3986, section 3.2.1."""
+    return _END_OF_AUTHORITY.split(url.split("://", 1)[-1], maxsplit=1)[0].rpartition("@")[0]
+
+
+def _spellings(login: str, *, users: bool = False) -> Iterator[str]:
+    """The password of a login; where it has none the user, if that is a token, or in any case."""
+    user, _, password = login.partition(":")
+    secret = password or (user if users or len(user) >= _SHORTEST_TOKEN else "")
+    yield secret
+    yield unquote(secret)
 
 
 def _login_at_proxy(name: str, value: str) -> str:

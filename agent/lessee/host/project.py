@@ -137,7 +137,7 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
     if respawns:
         config = _with(config, {name: with_restarted_child(app) for name, app in config.apps.items()})
     folder = path.parent / config.template_dir if config.template_dir else path.parent
-    credentials = file_ids(credential_files(config, environ))
+    credentials = file_ids((str(path), *credential_files(config, environ)))
 
     def template(name: str) -> str:
         stamps[os.path.join(folder, name)] = None  # noqa: PTH118  # A Path takes as long as the file itself.
@@ -276,7 +276,7 @@ def template_of(
 ) -> str:
     """The text of a template in the template directory; its stamp is added to `stamps`. Raises TemplateError.
 
-    `credentials`: the ids of files that no template may read.
+    `credentials`: the ids of files that no template may read, such as the configuration, whose URLs hold passwords.
     """
     path = os.path.join(folder, name)  # noqa: PTH118  # A Path takes as long as the file itself.
     if name.startswith("/") or ".." in name.split("/"):
@@ -293,7 +293,7 @@ def template_of(
             if stamps is not None:
                 stamps[path] = _stamp(status)
             if (status.st_dev, status.st_ino) in credentials:
-                raise NoTemplateError("a file with a credential of the agent")
+                raise NoTemplateError("a file with a credential of the agent, or its configuration")
             return _text(content_of(file))
         finally:
             os.close(file)

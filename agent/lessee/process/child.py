@@ -13,7 +13,7 @@ from typing import Any
 from lessee.core.errors import LesseeError
 from lessee.host import procfs
 from lessee.host.clock import boot_time
-from lessee.process import capabilities, terminal
+from lessee.process import capabilities, system_calls, terminal
 from lessee.process.hardening import InheritedLimits
 from lessee.process.protected_fork import hand_over
 from lessee.process.spawn import forget, spawn
@@ -60,7 +60,8 @@ class Child:
         """Start it with these limits. Raises StartError.
 
         `pipes`: its stdin and stdout; without them it inherits both, and gets the terminal. With a `user` it has no
-        capabilities, no group but the user's, and gains none.
+        capabilities, no group but the user's, gains none, and cannot push input into the terminal. It is killed when
+        this process ends, or this thread.
         """
         settings: dict[str, Any] = {} if user is None else {"unprivileged": True, "user": user[0], "extra_groups": ()}
         if user is not None and user[1] is not None:
@@ -72,7 +73,14 @@ class Child:
                 # It inherits no descriptor but stdin, stdout and stderr.
                 stdin, stdout = pipes or (None, None)
                 self._process = spawn(
-                    command, env=environ, process_group=0, umask=limits.umask, stdin=stdin, stdout=stdout, **settings
+                    command,
+                    ends_with_agent=True,
+                    env=environ,
+                    process_group=0,
+                    umask=limits.umask,
+                    stdin=stdin,
+                    stdout=stdout,
+                    **settings,
                 )
         except (OSError, ValueError) as exc:
             raise StartError(command, exc) from None
@@ -178,6 +186,8 @@ def _become(uid: int, gid: int | None) -> None:
     os.setresuid(uid, uid, uid)
     capabilities.forbid_new_privileges()
     capabilities.keep_only(())
+    if system_calls.deny_terminal_input():
+        terminal.leave()
 
 
 def adopt_orphans() -> None:

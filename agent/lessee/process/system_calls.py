@@ -15,7 +15,7 @@ _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _LOAD, _EQUALS, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # Offsets in seccomp_data, on little-endian machines.
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # Offsets in seccomp_data, on little-endian machines.
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET.
 
@@ -47,6 +47,13 @@ _AARCH64 = {
 _MACHINES = {"x86_64": (0xC000003E, _X86_64, 56), "aarch64": (0xC00000B7, _AARCH64, 220)}
 """By architecture: its AUDIT_ARCH in linux/audit.h, its calls, and the number of clone(2)."""
 _CLONE3 = 435
+_TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI in asm-generic/ioctls.h, and TIOCLINUX: ioctl_tty(2), ioctl_console(2).
+_IOCTL: dict[str, dict[int, tuple[int, ...]]] = {
+    # Kernels before 5.4 run the calls of x32 by the numbers of x86_64, and the other way round.
+    "x86_64": {0xC000003E: (16, 514, _X32 | 16, _X32 | 514), 0x40000003: (54,)},
+    "aarch64": {0xC00000B7: (29,), 0x40000028: (54,)},
+}
+"""The numbers of ioctl(2) by machine, and by the AUDIT_ARCH of the programs that it runs: of 64 and of 32 bits."""
 
 
 def denied(machine: str) -> tuple[str, ...]:
@@ -59,7 +66,22 @@ def deny() -> str:
     machine = os.uname().machine
     if machine not in _MACHINES:
         return f"there is no filter for {machine}"
-    program = b"".join(_assemble(machine))
+    return _install(b"".join(_assemble(machine)))
+
+
+def deny_terminal_input() -> str:
+    """Deny to push input into a terminal, as if it was typed. Empty, or why there is no such filter.
+
+    The thread needs no_new_privs. CVE-2016-2779 and CVE-2023-28339 are such pushes, from a program that a user started
+    as another one, into the shell that waits at the same terminal.
+    """
+    machine = os.uname().machine
+    if machine not in _IOCTL:
+        return f"there is no filter for {machine}"
+    return _install(b"".join(_assemble_terminal(machine)))
+
+
+def _install(program: bytes) -> str:
     pointer = struct.pack("HxxxxxxP", len(program) // 8, address_of(program))
     if call("prctl", _PR_SET_SECCOMP, _MODE_FILTER, pointer, 0, 0) != 0:
         return "the kernel refuses a filter"
@@ -85,6 +107,24 @@ def _assemble(machine: str) -> Iterator[bytes]:
     yield _instruction(_RETURN, _ALLOW)
     yield _instruction(_RETURN, _ERRNO | _EPERM)
     yield _instruction(_RETURN, _ERRNO | _ENOSYS)
+
+
+def _assemble_terminal(machine: str) -> Iterator[bytes]:
+    yield _instruction(_LOAD, _ARCH)
+    for arch, numbers in _IOCTL[machine].items():
+        parts = [_instruction(_LOAD, _NUMBER)]
+        last = len(numbers) - 1
+        parts += [_instruction(_EQUALS, number, then=last - at + 1) for at, number in enumerate(numbers)]
+        parts.append(_instruction(_RETURN, _ALLOW))
+        # The kernel takes the command as an unsigned int, and ignores the upper half.
+        parts.append(_instruction(_LOAD, _SECOND_ARGUMENT))
+        last = len(_TERMINAL_INPUT) - 1
+        parts += [_instruction(_EQUALS, command, then=last - at + 1) for at, command in enumerate(_TERMINAL_INPUT)]
+        parts += [_instruction(_RETURN, _ALLOW), _instruction(_RETURN, _ERRNO | _EPERM)]
+        yield _instruction(_EQUALS, arch, otherwise=len(parts))
+        yield from parts
+    # No other architecture's programs run here.
+    yield _instruction(_RETURN, _ERRNO | _EPERM)
 
 
 def _instruction(code: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:

@@ -1,7 +1,10 @@
 """Gives the terminal to another process group, as a shell does for its jobs."""
 
+import errno
+import fcntl
 import os
 import signal
+import termios
 from contextlib import suppress
 
 _STDIN = 0
@@ -31,6 +34,23 @@ def stop_with(group: int, number: int) -> None:
     give(group)
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGCONT)
+
+
+def leave() -> None:
+    """Have no controlling terminal any longer, so that nothing can be pushed into it (ioctl_tty(2)). Raises OSError."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno == errno.ENXIO:
+            return
+        raise
+    # A session's leader takes the terminal from the whole session, which gets SIGHUP.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        os.close(terminal)
 
 
 def _foreground() -> int | None:

@@ -1,13 +1,13 @@
 """Compiles the templates of each app."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from lessee.config import App, Config, File
+from lessee.config import App, Config, File, HttpProbe, HttpTarget
 from lessee.config.grammar.vault import credential_variables
 from lessee.core.errors import LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need, PathScope
-from lessee.core.variables import VariableScope
+from lessee.core.variables import VariableScope, passwords_in
 from lessee.rendering.templates import CompiledTemplate, Compiler
 
 
@@ -52,7 +52,20 @@ def variable_scope_of(config: Config) -> VariableScope:
     auths = [config.vault.auth, *(app.vault.auth for app in config.apps.values())]
     logins = {name for auth in auths for name in credential_variables(auth)}
     fallbacks = {name for app in config.apps.values() if app.fallback is not None for name in app.fallback.variables}
-    return VariableScope(config.template_env, frozenset(logins), frozenset(fallbacks))
+    return VariableScope(
+        config.template_env, frozenset(logins), frozenset(fallbacks), passwords_in(dict.fromkeys(_urls(config)))
+    )
+
+
+def _urls(config: Config) -> Iterator[str]:
+    """The URLs with which the agent may log in; those of Vault name no user."""
+    if config.events is not None and config.events.redis is not None:
+        yield config.events.redis
+    for app in config.apps.values():
+        if app.notify is not None and isinstance(app.notify.target, HttpTarget):
+            yield app.notify.target.url
+        if app.ready is not None and isinstance(app.ready.probe, HttpProbe):
+            yield app.ready.probe.url
 
 
 def compile_apps(

@@ -22,9 +22,9 @@ from lessee.host.clock import boot_time
 from lessee.host.project import Project
 from lessee.process.child import adopt_orphans, replace_process
 from lessee.process.hardening import harden
-from lessee.process.spawn import inherited_environ
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
+from lessee.rendering.app_templates import variable_scope_of
 from lessee.telemetry.logs import log
 
 _FORWARDED = (
@@ -60,9 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     project, state_store = sessions.acquire_state(project, environ, lock_timeout=lock_timeout, respawns=respawns)
     user = project.config.child_user
     sandbox = separate(project, user) if user is not None else unconfined()
+    variables = variable_scope_of(project.config)
     supervisor = ChildSupervisor(
         arguments.program,
-        lambda: inherited_environ(os.environ),
+        # The app may need the proxy. Another user does not get the agent's login there.
+        lambda: variables.for_child(os.environ, keeps_proxies=user is None, before=environ),
         inherited=inherited,
         restart=project.config.restart,
         user=user,

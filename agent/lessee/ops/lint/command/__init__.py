@@ -82,9 +82,9 @@ def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
 
 def _credentials(path: Path, environ: Mapping[str, str]) -> frozenset[tuple[int, int]]:
     try:
-        return file_ids(credential_files(read(path, environ), environ))
+        return file_ids((str(path), *credential_files(read(path, environ), environ)))
     except ConfigError:
-        return frozenset()  # The check reports its errors.
+        return file_ids([str(path)])  # The check reports its errors.
 
 
 def _public_secrets(checked: CheckResult) -> Iterable[Finding]:
