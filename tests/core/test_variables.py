@@ -181,3 +181,7 @@ def test_a_child_inherits_no_copy_of_a_credential_that_was_removed():
     assert CHILD_SCOPE.for_child(environ, keeps_proxies=False, before=before) == CHILD
     kept = CHILD | {"ALL_PROXY": environ["ALL_PROXY"]}
     assert CHILD_SCOPE.for_child(environ, keeps_proxies=True, before=before) == kept
+
+
+def test_the_passwords_are_not_in_the_repr():
+    assert "canary" not in repr(VariableScope(passwords=frozenset({"canary-password"})))

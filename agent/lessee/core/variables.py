@@ -36,6 +36,8 @@ _END_OF_AUTHORITY = re.compile(r"[/?#]")
 class VariableScope(ImmutableStruct, frozen=True):
     """The variables that `env()` may return, and that a child's environment may interpolate."""
 
+    hidden = ("passwords",)
+
     allowed: frozenset[str] | None = None
     """The only ones; None: all but those of the agent itself."""
     credentials: frozenset[str] = frozenset()
