@@ -296,3 +296,15 @@ def test_a_new_app_with_an_unusable_directory_does_not_affect_others(bao, runnin
     (taken / "..data").unlink()
     (running.disk / "lessee.yaml").touch()
     running.until(lambda _: (taken / "app.env").exists())
+
+
+def test_a_secrets_author_changes_no_structure_and_no_event_of_the_log(bao, running, folder):
+    bao.put(f"testing/{folder}/db", user="simba", password="first", x='"level": "', w="published", v='", "event": "')
+    running.start("--log-format", "json")
+    bao.put(f"testing/{folder}/db", user="simba", password="second", x='"level": "', w="published", v='", "event": "')
+    running.until(lambda status: status["apps"]["web"]["generation"] == 2)
+    assert running.stop() == 0
+    events = running.events()
+    assert {"agent starting", "generation published", "agent stopped"} <= {event["event"] for event in events}
+    assert {event["level"] for event in events} <= {"info", "warning"}
+    assert "***" not in {word for event in events for word in event}
