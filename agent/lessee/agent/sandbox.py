@@ -25,7 +25,6 @@ from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.printable import spelled_out
 from lessee.host.directories import Ownership, open_directory
-from lessee.host.encrypted_file import key_file
 from lessee.host.project import Project
 from lessee.process import capabilities, landlock, system_calls
 from lessee.process.capabilities import Capability
@@ -228,6 +227,8 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
     for app in config.apps.values():
         yield _Place(Path(app.directory), Path(app.directory), directory_ownership(app))
         if isinstance(app.fallback, LastKnownGoodFallback):
+            from lessee.host.encrypted_file import key_file  # noqa: PLC0415  # Few apps have a snapshot.
+
             yield _in_parent(app.fallback.file, _OWN)
             yield from _new_key(key_file(environ))
         auth = app.vault.auth
