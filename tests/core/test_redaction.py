@@ -186,6 +186,21 @@ def test_words_of_the_configuration_are_not_hidden():
     assert made.clean("postgres hunter2") == f"{MASK} {MASK}"
 
 
+def test_each_text_of_a_structure_is_cleaned_and_the_rest_keeps_its_type_and_its_names():
+    redactor = Redactor()
+    redactor.learn("s", ["canary-value", "12345678", "1.5e+300", "names", '", "'])
+    data = {
+        "names": ["a", ("canary-value", 12345678, 1.5e300)],
+        "b": {"names": b"canary-value"},
+        "c": [1, 2.5, True, None],
+    }
+    assert redactor.clean_data(data) == {
+        "names": ["a", [MASK, MASK, MASK]],
+        "b": {"names": f"b'{MASK}'"},
+        "c": [1, 2.5, True, None],
+    }
+
+
 def test_a_value_inside_another_is_hidden_with_it():
     made = redactor("hunter2", "hunter2-and-more", "and-more")
     assert made.clean("hunter2-and-more hunter2") == f"{MASK} {MASK}"

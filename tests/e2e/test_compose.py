@@ -63,6 +63,7 @@ def test_the_agent_confines_itself_further_than_its_container_does(quickstart):
         "no_new_privileges": True,
         "seccomp": "on",
         "landlock": "on",
+        "writable": ["/run/lessee", "/run/secrets/app"],
     }
     first, fork = json.loads(quickstart.run("agent", "/opt/lessee/bin/python", "-c", FIELDS))
     assert int(fork["CapEff"], 16) == 1 << 5

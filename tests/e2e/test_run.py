@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import stat
+import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -296,3 +298,34 @@ def test_a_new_app_with_an_unusable_directory_does_not_affect_others(bao, runnin
     (taken / "..data").unlink()
     (running.disk / "lessee.yaml").touch()
     running.until(lambda _: (taken / "app.env").exists())
+
+
+def test_a_secrets_author_changes_no_structure_and_no_event_of_the_log(bao, running, folder):
+    bao.put(f"testing/{folder}/db", user="simba", password="first", x='"level": "', w="published", v='", "event": "')
+    running.start("--log-format", "json")
+    bao.put(f"testing/{folder}/db", user="simba", password="second", x='"level": "', w="published", v='", "event": "')
+    running.until(lambda status: status["apps"]["web"]["generation"] == 2)
+    assert running.stop() == 0
+    events = running.events()
+    assert {"agent starting", "generation published", "agent stopped"} <= {event["event"] for event in events}
+    assert {event["level"] for event in events} <= {"info", "warning"}
+    assert "***" not in {word for event in events for word in event}
+
+
+CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize(("closed", "numbers"), list(zip(CLOSED, [(0,), (1,), (2,), (0, 1, 2)], strict=True)))
+def test_a_standard_stream_that_is_closed_is_no_file_of_the_agent(running, closed, numbers):
+    running.start(before=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    for pid in running.process.pid, running.pid:
+        assert {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in numbers} == {"/dev/null"}
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_a_child_of_an_agent_with_closed_standard_streams_starts(running, closed):
+    running.write_config()
+    command = ["exec", "--app", "web", "--", sys.executable, "-c", "import os; [os.fstat(fd) for fd in range(3)]"]
+    ran = running.command(*command, before=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    assert ran.returncode == 0, ran.stderr

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +39,9 @@ tries = {
     "setns": lambda: libc.setns(0, 0),
     "chroot": lambda: libc.chroot(b"/"),
 }
-for name, number in numbers[os.uname().machine].items():
+# From number 424 on, all architectures have the same.
+common = {"open_tree": 428, "open_tree_attr": 467, "quotactl_fd": 443}
+for name, number in {**numbers[os.uname().machine], **common}.items():
     tries[name] = lambda number=number: libc.syscall(number, 0, 0, 0, 0, 0, 0)
 allowed = [name for name, attempt in tries.items() if not refused(attempt())]
 out = {"allowed": allowed, **fields()}
@@ -68,6 +72,7 @@ def test_the_agent_drops_every_capability_that_its_configuration_does_not_need(a
         "no_new_privileges": True,
         "seccomp": "on",
         "landlock": "on",
+        "writable": [str(agent.state), str(agent.directory)],
     }
 
 
@@ -133,17 +138,136 @@ print(json.dumps({"status": sandbox.as_status(), "done": done}))
 """
 
 
-def test_an_intruder_in_the_agent_writes_only_beside_what_the_agent_writes(agent, tmp_path, memory):
-    (tmp_path / "cron.d").mkdir()
-    (memory / "state").mkdir(mode=0o700)
+def planted(agent, *places, env=None):
+    """Where an intruder in the agent may make a file, and the status of the sandbox."""
     agent.write_config()
-    places = [str(tmp_path), str(tmp_path / "cron.d"), "/etc", "/var/tmp", str(memory / "state")]
-    command = [sys.executable, "-c", CONFINED, str(agent.disk / "lessee.yaml"), *places]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=agent.disk, env=agent.environ)
+    command = [sys.executable, "-c", CONFINED, str(agent.disk / "lessee.yaml"), *map(str, places)]
+    environ = agent.environ | (env or {})
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=agent.disk, env=environ)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    need(found["status"]["landlock"] == "on", f"needs Landlock: {found['status']['landlock']}")
-    assert found["done"] == [str(memory / "state")]
+    return [Path(name) for name in found["done"]], found["status"]
+
+
+def planted_under_landlock(agent, *places, env=None):
+    done, status = planted(agent, *places, env=env)
+    need(status["landlock"] == "on", f"needs Landlock: {status['landlock']}")
+    return done, [Path(name) for name in status["writable"]]
+
+
+@pytest.fixture
+def volume():
+    """A directory directly below `/`, like a mounted volume."""
+    need(os.geteuid() == 0, "needs root, to make it")
+    with tempfile.TemporaryDirectory(prefix="lessee-test-", dir="/") as made:
+        yield Path(made)
+
+
+def test_an_intruder_in_the_agent_writes_only_where_the_agent_writes(agent, tmp_path, memory):
+    (tmp_path / "cron.d").mkdir()
+    (memory / "state").mkdir(mode=0o700)
+    places = [tmp_path, tmp_path / "cron.d", Path("/etc"), Path("/var/tmp"), Path("/"), memory]
+    own = [agent.state, agent.directory]
+    assert planted_under_landlock(agent, *places, *own) == (own, own)
+
+
+def test_a_volume_below_the_root_directory_makes_nothing_else_writable(agent, volume, memory):
+    agent.config["allow_disk"] = True
+    agent.config["state_dir"] = str(volume)
+    agent.web["directory"] = f"{volume}-app"
+    Path(f"{volume}-app").mkdir()
+    try:
+        own = [volume, Path(f"{volume}-app")]
+        assert planted_under_landlock(agent, Path("/"), Path("/etc"), Path("/var/tmp"), memory, *own) == (own, own)
+    finally:
+        shutil.rmtree(f"{volume}-app")
+
+
+def test_a_running_agent_with_a_volume_below_the_root_directory_writes_nowhere_else(agent, bao, folder, volume):
+    agent.web["allow_disk"] = True
+    agent.web["directory"] = str(volume)
+    agent.directory = volume
+    agent.start()
+    sandbox = agent.status()["sandbox"]
+    need(sandbox["landlock"] == "on", "needs Landlock")
+    assert sandbox["writable"] == [str(agent.state), str(volume)]
+    bao.put(f"testing/{folder}", value="second")
+    agent.until_file("a.txt", "second")
+    assert agent.stop() == 0
+
+
+@pytest.mark.parametrize("key", ["socket", "file"])
+def test_a_file_directly_in_the_root_directory_turns_landlock_off_and_the_status_says_so(agent, memory, key):
+    name = f"/lessee-test-{memory.name}"
+    if key == "socket":
+        agent.config["status"] = {"socket": name}
+    else:
+        agent.web["fallback"] = {"last_known_good": name}
+    _, status = planted(agent)
+    reason = f"{name} is directly in /, and everything beneath / would be writable"
+    assert (status["landlock"], status["writable"]) == (reason, None)
+
+
+def test_a_link_of_another_user_makes_its_target_not_writable(agent, tmp_path, memory):
+    theirs = memory / "theirs"
+    theirs.mkdir()
+    (theirs / "link").symlink_to(tmp_path)
+    os.chown(theirs / "link", 1000, 1000, follow_symlinks=False)
+    agent.web["directory"] = str(theirs / "link")
+    done, _ = planted_under_landlock(agent, tmp_path)
+    assert done == []
+    agent.web["directory"] = str(theirs / "link" / "web")
+    done, _ = planted_under_landlock(agent, tmp_path)
+    assert done == []
+
+
+def test_a_secret_id_that_the_agent_removes_makes_its_directory_not_writable(agent, bao):
+    agent.log_in_by_approle(bao, 'path "secret/*" { capabilities = ["read", "list"] }')
+    agent.config["vault"]["auth"]["remove_secret_id_file_after_reading"] = True
+    assert planted_under_landlock(agent, agent.disk)[0] == []
+    agent.start()
+    assert not (agent.disk / "secret_id").exists()
+
+
+def test_the_key_of_the_first_snapshot_is_made_under_landlock(agent, tmp_path):
+    key = tmp_path / "keys/host.key"
+    key.parent.mkdir(mode=0o700)
+    agent.environ["LESSEE_HOST_KEY_FILE"] = str(key)
+    agent.web["fallback"] = {"last_known_good": str(tmp_path / "snapshots/web")}
+    agent.start()
+    need(agent.status()["sandbox"]["landlock"] == "on", "needs Landlock")
+    eventually((tmp_path / "snapshots/web").exists, "the snapshot")
+    assert key.exists()
+    agent.stop()
+    # It exists now, and is not replaced.
+    assert planted_under_landlock(agent, key.parent)[0] == []
+
+
+def test_a_directory_that_was_deleted_is_made_again_by_a_reload_that_restarts_in_place(agent):
+    agent.start()
+    need(agent.status()["sandbox"]["landlock"] == "on", "needs Landlock")
+    fork = agent.pid
+    shutil.rmtree(agent.directory)
+    agent.process.send_signal(signal.SIGHUP)
+    eventually((agent.directory / "a.txt").exists, "its file")
+    agent.until(lambda status: status["ready"])
+    [restarting] = [event for event in agent.events() if event["event"] == "agent restarting"]
+    assert restarting["reason"] == f"it writes to {agent.directory}"
+    assert (agent.pid != fork, agent.stop()) == (True, 0)
+
+
+def test_a_directory_that_cannot_be_made_at_the_start_is_made_once_it_can(agent, bao, folder, memory):
+    blocked = memory / "blocked"
+    blocked.write_text("a file, where the directory has its parent")
+    app = {"directory": str(blocked / "late"), "refresh_interval": "200ms", "files": [{"template": "a.txt.j2"}]}
+    agent.config["apps"]["late"] = app
+    agent.start(wait=False)
+    agent.until_file("a.txt", "canary")
+    blocked.unlink()
+    bao.put(f"testing/{folder}", value="second")
+    eventually((blocked / "late/a.txt").exists, "its file")
+    agent.until(lambda status: status["ready"])
+    assert agent.stop() == 0
 
 
 def test_an_app_that_a_reload_puts_elsewhere_is_served_after_a_restart_in_place(agent):
@@ -171,9 +295,10 @@ def test_a_program_of_the_agent_may_write_anywhere_and_the_status_says_so(agent,
 def test_check_and_status_print_what_is_in_force(agent):
     agent.web["notify"] = {"process": {"name": "no-such-program"}}
     agent.write_config()
-    line = "sandbox  CAP_KILL  seccomp on  landlock on\n"
+    line = f"sandbox  CAP_KILL  seccomp on  landlock on  writable {agent.state}, {agent.directory}\n"
     checked = agent.command("check", "--sandbox")
     assert (checked.returncode, checked.stdout) == (0, line)
+    assert not agent.directory.exists()
     agent.start(wait=False)
     agent.until_file("a.txt", "canary")
     assert line in agent.command("status", "--socket", str(agent.socket)).stdout

@@ -1,8 +1,12 @@
 """Each event is one line, and no line contains the value of a secret."""
 
+import base64
 import io
 import json
 import logging
+import re
+import traceback
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +27,10 @@ def opened_log():
 
     yield start
     root.handlers[:], root.level = before
+
+
+def fail(error):
+    raise error
 
 
 def test_json_has_one_line_for_each_event_with_its_fields(opened_log):
@@ -71,10 +79,86 @@ def test_values_are_redacted_in_every_field_and_in_log_lines_of_libraries(opened
     redactor = Redactor()
     redactor.learn("s", ["canary-value"])
     stream = opened_log(redactor, form="json")
-    log("error", "canary-value", reason="x canary-value y")
+    log("error", "failed", reason="x canary-value y", apps=["a", "canary-value"], by={"x": "canary-value"})
     logging.getLogger("library").warning("sent %s", "canary-value")
     assert "canary" not in stream.getvalue()
     assert len(stream.getvalue().splitlines()) == 2
+
+
+STRUCTURE = [
+    '"level": "',
+    '", "event": "',
+    "published",
+    "level",
+    "event",
+    "info",
+    "reason=",
+    " info ",
+    "library",
+    '": "',
+]
+"""What a secret's author could write into it, so that it is hidden in the log."""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_value_that_is_a_part_of_a_lines_structure_changes_no_line(opened_log, form):
+    redactor = Redactor()
+    lines = []
+    for values in [], STRUCTURE:
+        redactor.learn("s", values)
+        stream = opened_log(redactor, form=form)
+        log("info", "published", app="web", generation=3, reason='of "a" b', is_fresh=True, nothing=None, names=["a"])
+        lines.append(stream.getvalue())
+    without, hidden = ([re.sub(r"[0-9:.T+-]{8,}", "TIME", line)] for line in lines)
+    assert hidden == without
+    if form == "json":
+        assert json.loads(lines[1])["event"] == "published"
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        'canary"quoted"',
+        "canary\nline two",
+        "canary\\back\\slash",
+        "canary \u00e9\u4e2d\U0001f600",
+        "canary\tand\x00nul",
+        "12345678",
+    ],
+)
+@pytest.mark.parametrize(
+    "printed", [str, repr, json.dumps, lambda value: base64.b64encode(f"u:{value}".encode()).decode()]
+)
+def test_a_value_that_a_line_spells_otherwise_is_found_in_every_field(opened_log, form, value, printed):
+    redactor = Redactor()
+    redactor.learn("s", [value])
+    stream = opened_log(redactor, form=form)
+    text = printed(value)
+    log("info", "read", reason=f"is {text}!", names=[text, {"a": text}], error=ValueError(text), path=Path(f"/{text}"))
+    log("info", "read", count=int(value) if value.isdigit() else 0, more=(text,))
+    logging.getLogger("library").warning("sent %s", text)
+    try:
+        fail(ValueError(text))
+    except ValueError:
+        logging.getLogger("library").exception("failed")
+        log("error", "failed", reason=traceback.format_exc())
+    written = stream.getvalue()
+    # Spelled out, a value would be there as one of these.
+    for part in {value, value[:12], repr(value)[1:-1], json.dumps(value)[1:-1], text, json.dumps(text)[1:-1]}:
+        assert part not in written
+    assert written.count("***") >= 8
+
+
+def test_a_line_of_a_field_that_is_no_string_keeps_its_type(opened_log):
+    redactor = Redactor()
+    redactor.learn("s", ["canary-value", "12345678"])
+    stream = opened_log(redactor, form="json")
+    fields = {"a": 1, "b": 2.5, "c": True, "d": None, "e": [1, "x"], "f": {"g": [False]}}
+    log("info", "read", **fields, h=12345678)
+    read = json.loads(stream.getvalue())
+    assert {name: read[name] for name in fields} == fields
+    assert read["h"] == "***"
 
 
 def test_the_level_applies_to_lessee_and_not_to_libraries(opened_log):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from lessee.config import (
 )
 from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.vault import AppRole
-from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.printable import spelled_out
+from lessee.host.directories import Ownership, open_directory
 from lessee.host.project import Project
 from lessee.process import capabilities, landlock, system_calls
 from lessee.process.capabilities import Capability
 from lessee.process.protected_fork import renew
+from lessee.publishing.publication_store import directory_ownership
 
 _LAST_PRIVILEGED_PORT = 1023
 _BYPASS = {Capability.DAC_READ_SEARCH, Capability.DAC_OVERRIDE}
@@ -43,8 +47,8 @@ class Sandbox(ImmutableStruct, frozen=True):
     """The reason."""
     landlock: str
     """The reason."""
-    writable: tuple[Path, ...] | None
-    """The directories beneath which it may write; None: wherever its user may."""
+    writable: "Writable | None"
+    """None: wherever its user may."""
 
     dropped: frozenset[int] = frozenset()
 
@@ -55,6 +59,7 @@ class Sandbox(ImmutableStruct, frozen=True):
             "no_new_privileges": self.no_new_privileges,
             "seccomp": self.seccomp or "on",
             "landlock": self.landlock or "on",
+            "writable": list(self.writable.paths) if self.writable is not None else None,
         }
 
     def lacks(self, project: Project) -> str:
@@ -66,9 +71,46 @@ class Sandbox(ImmutableStruct, frozen=True):
             return ""
         if program := _program(project.config):
             return f"{program} starts a program, which may write anywhere"
-        allowed = [str(path) for path in self.writable]
-        outside = (path for path in written(project.config) if not _is_beneath(str(path), allowed))
-        return next((f"it writes to {path}" for path in outside), "")
+        places = _places(project.config, os.environ)
+        return next((f"it writes to {place.path}" for place in places if not self.writable.allows(place)), "")
+
+
+class Writable(ImmutableStruct, frozen=True):
+    """The directories beneath which a confined agent may write, or remove files."""
+
+    paths: tuple[str, ...]
+    """As they were named; the first are those of the agent itself."""
+    rights: Mapping[tuple[int, int], int]
+    """By their devices and inodes: Landlock knows a directory by these, and one that was made again is another."""
+    missing: frozenset[Path]
+    """Those that could neither be made before nor have a parent in which the agent could make them later."""
+
+    def allows(self, place: "_Place") -> bool:
+        """Whether the agent may write there, or could not in a new process either."""
+        if place.directory in self.missing:
+            return True
+        try:
+            real = Path(os.path.realpath(place.directory))
+        except OSError:
+            # Another user changes it at this moment: no new process helps, and the publisher follows no foreign link.
+            return True
+        inodes = map(_inode, (real, *real.parents))
+        return any(self.rights.get(inode, 0) & place.rights == place.rights for inode in inodes if inode is not None)
+
+
+class _Place(ImmutableStruct, frozen=True):
+    path: Path
+    """A file or directory that the agent writes."""
+    directory: Path
+    """In which it does so."""
+    make: Ownership | None
+    """What the agent makes it with; None: it does not make it."""
+    rights: int = landlock.ALL
+
+
+_OWN: Ownership = (0o700, None, None)
+_ROOT = Path("/")
+_MOST_NAMED = 8
 
 
 def describe(status: Mapping[str, Any]) -> str:
@@ -76,17 +118,24 @@ def describe(status: Mapping[str, Any]) -> str:
     names = ", ".join(f"CAP_{name}" for name in status["capabilities"]) or "no capabilities"
     privileges = "" if status["no_new_privileges"] else ", may gain privileges"
     parts = (f"{part} {'on' if status[part] == 'on' else f'off ({status[part]})'}" for part in ("seccomp", "landlock"))
-    return "  ".join(("sandbox", f"{names}{privileges}", *parts))
+    line = "  ".join(("sandbox", f"{names}{privileges}", *parts))
+    if not (writable := status.get("writable")):
+        return line
+    more = f" and {len(writable) - _MOST_NAMED} more" if len(writable) > _MOST_NAMED else ""
+    return spelled_out(f"{line}  writable {', '.join(writable[:_MOST_NAMED])}{more}")
 
 
-def confine(project: Project) -> Sandbox:
-    """Confine the calling thread, and all that it starts from now on. Never raises: a kernel may lack each part."""
+def confine(project: Project, *, make: bool = True) -> Sandbox:
+    """Confine the calling thread, and all that it starts from now on. Never raises: a kernel may lack each part.
+
+    With `make`, it first makes the directories that the agent would make later, because it then may no longer.
+    """
     had = capabilities.numbers("CapPrm")
     kept = capabilities.keep_only(needed_capabilities(project))
     is_bound = capabilities.forbid_new_privileges()
     writable, landlocked = None, "the kernel has no no_new_privs"
     if is_bound:
-        writable, landlocked = _restrict_writes(project.config)
+        writable, landlocked = _restrict_writes(project.config, make=make)
     return Sandbox(
         capabilities=tuple(capabilities.name(number) for number in sorted(kept)),
         no_new_privileges=is_bound,
@@ -97,29 +146,103 @@ def confine(project: Project) -> Sandbox:
     )
 
 
-def _restrict_writes(config: Config) -> tuple[tuple[Path, ...] | None, str]:
+def _restrict_writes(config: Config, *, make: bool) -> tuple[Writable | None, str]:
     if program := _program(config):
         return None, f"{program} starts a program, which would inherit it"
-    # An app that a reload adds has its directory next to the others, and where one is removed, so is its directory.
-    directories = tuple(sorted({_existing(path.parent) for path in written(config)}))
-    reason = landlock.restrict_writes(directories)
-    return (None if reason else directories), reason
+    places = list(_places(config, os.environ))
+    for place in places:
+        if place.directory.absolute() == _ROOT:
+            return None, f"{place.path} is directly in /, and everything beneath / would be writable"
+    granting = _Granting(make=make)
+    reason = landlock.restrict_writes(granting.grants(places))
+    return (None if reason else granting.granted()), reason
 
 
-def written(config: Config) -> Iterator[Path]:
-    """What the agent writes: files and directories."""
-    yield Path(config.state_dir)
-    yield Path(config.status.socket)
+class _Granting:
+    """Opens the directories that the agent writes to, and remembers them."""
+
+    def __init__(self, *, make: bool) -> None:
+        self._make = make
+        self._paths: dict[str, None] = {}
+        self._rights: dict[tuple[int, int], int] = {}
+        self._missing: set[Path] = set()
+
+    def grants(self, places: Iterable[_Place]) -> Iterator[tuple[int, int]]:
+        """An open directory, and the rights to it, for each place: the directory itself, after it was made.
+
+        Where it cannot be made yet, the nearest parent, but never `/`.
+        """
+        root = _inode(_ROOT)
+        for place in places:
+            directory, fd = self._open(place)
+            if fd is None:
+                continue
+            try:
+                status = os.fstat(fd)
+                if (inode := (status.st_dev, status.st_ino)) == root:
+                    self._missing.add(place.directory)
+                    continue
+                self._rights[inode] = self._rights.get(inode, 0) | place.rights
+                self._paths[str(directory)] = None
+                yield fd, place.rights
+            finally:
+                os.close(fd)
+
+    def granted(self) -> Writable:
+        """What was given out."""
+        return Writable(tuple(self._paths), self._rights, frozenset(self._missing))
+
+    def _open(self, place: _Place) -> tuple[Path, int | None]:
+        make = place.make if self._make else None
+        with suppress(WriteError):
+            return place.directory, open_directory(place.directory, make=make)
+        if place.make is None:
+            self._missing.add(place.directory)
+            return place.directory, None
+        if not self._make:
+            self._paths[str(place.directory)] = None
+            return place.directory, None
+        for parent in place.directory.absolute().parents:
+            with suppress(WriteError):
+                return parent, open_directory(parent, make=None)
+        return _ROOT, None
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
+    """What the agent writes. It publishes in an app's directory, and replaces files in the directory of each."""
+    yield _Place(Path(config.state_dir), Path(config.state_dir), _OWN)
+    yield _in_parent(config.status.socket, _OWN)
     if config.audit_trail is not None:
-        yield Path(config.audit_trail.directory)
-        yield Path(config.audit_trail.key_file)
+        directory = Path(config.audit_trail.directory)
+        yield _Place(directory, directory, _OWN)
+        yield from _new_key(Path(config.audit_trail.key_file))
     for app in config.apps.values():
-        yield Path(app.directory)
+        yield _Place(Path(app.directory), Path(app.directory), directory_ownership(app))
         if isinstance(app.fallback, LastKnownGoodFallback):
-            yield Path(app.fallback.file)
+            from lessee.host.encrypted_file import key_file  # noqa: PLC0415  # Few apps have a snapshot.
+
+            yield _in_parent(app.fallback.file, _OWN)
+            yield from _new_key(key_file(environ))
         auth = app.vault.auth
         if isinstance(auth, AppRole) and auth.remove_secret_id_file_after_reading and auth.secret_id_file is not None:
-            yield Path(auth.secret_id_file)
+            yield _in_parent(auth.secret_id_file, None, landlock.REMOVE_FILE)
+
+
+def _in_parent(file: str, make: Ownership | None, rights: int = landlock.ALL) -> _Place:
+    return _Place(Path(file), Path(file).parent, make, rights)
+
+
+def _new_key(path: Path) -> Iterator[_Place]:
+    if not os.path.lexists(path):
+        yield _in_parent(str(path), None)
 
 
 def _program(config: Config) -> str:
@@ -134,25 +257,6 @@ def _program(config: Config) -> str:
         if keys := [key for key, is_set in programs.items() if is_set]:
             return f"apps.{name}.{keys[0]}"
     return ""
-
-
-def _existing(path: Path) -> Path:
-    """The nearest directory that exists, without links."""
-    while not path.is_dir() and path != path.parent:
-        path = path.parent
-    try:
-        return path.resolve()
-    except OSError:  # Another user changes it at this moment.
-        return _existing(path.parent)
-
-
-def _is_beneath(path: str, directories: Iterable[str]) -> bool:
-    try:
-        real = os.path.realpath(path)
-    except OSError:
-        # Another user changes it at this moment: no new process helps, and the publisher follows no foreign link.
-        return True
-    return any(real.startswith(f"{directory.rstrip('/')}/") for directory in directories)
 
 
 def apps_of_own_user(config: Config) -> list[str]:

@@ -78,12 +78,34 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """The text with each known value replaced, also in what the text encodes: a value may be a part of another."""
-        if all(index.is_empty for index in self._indexes):
+        if len(text) < SHORTEST or all(index.is_empty for index in self._indexes):
             return text
         places = list(self._places(text))
         for part in decoded_parts(text):
             places += [part.place(start, end) for start, end in self._places(part.text)]
         return _masked(text, places) if places else text
+
+    def clean_data(self, value: object) -> object:
+        """The value with each text in it cleaned by itself, to be encoded afterward.
+
+        A known value that is like a part of the encoding changes nothing of it. Field names stay as they are. What JSON
+        has no type for becomes its text, and a number that is a known value the mask.
+        """
+        match value:
+            case str():
+                return self.clean(value)
+            case bool() | None:
+                return value
+            case int() | float():
+                text = str(value)
+                clean = self.clean(text) if len(text) >= SHORTEST else text
+                return value if clean == text else clean
+            case Mapping():
+                return {key: self.clean_data(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.clean_data(item) for item in value]
+            case _:
+                return self.clean(str(value))
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
         lowered = _lowered(text)

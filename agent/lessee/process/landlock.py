@@ -3,8 +3,6 @@
 import os
 import struct
 from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
 
 from lessee.process.libc import call
 
@@ -14,34 +12,42 @@ _OLDEST = 2
 """The first version in which a file can be moved to another directory at all, as the agent does."""
 # By linux/landlock.h: write a file, remove and make entries of each kind, move them, and truncate (from version 3 on).
 _WRITE_FILE, _REMOVE_AND_MAKE, _REFER, _TRUNCATE = 1 << 1, 0x1FF0, 1 << 13, 1 << 14
-_DEVICES = Path("/dev")
+ALL = _WRITE_FILE | _REMOVE_AND_MAKE | _REFER | _TRUNCATE
+"""The rights to write."""
+REMOVE_FILE = 1 << 5
+"""The right to remove files alone."""
 
 
-def restrict_writes(directories: Iterable[Path]) -> str:
-    """Allow writing beneath these directories and to devices alone. Empty, or why the kernel does not restrict it.
+def restrict_writes(directories: Iterable[tuple[int, int]]) -> str:
+    """Allow writing to devices, and beneath these open directories what the rights of each allow.
 
-    The thread needs no_new_privs. What is open stays writable, and reading is not restricted.
+    Empty, or why the kernel does not restrict it: then nothing was taken from `directories`. A descriptor is used
+    before the next one is taken. The thread needs no_new_privs. What is open stays writable, and reading is not
+    restricted.
     """
     version = _syscall(_CREATE_RULESET, 0, 0, _CREATE_RULESET_VERSION)
     if version < _OLDEST:
         return "the kernel has no Landlock" if version <= 0 else "the kernel's Landlock is older than Linux 5.19"
-    to_files = _WRITE_FILE | (_TRUNCATE if version > _OLDEST else 0)
-    rights = to_files | _REMOVE_AND_MAKE | _REFER
-    attributes = struct.pack("Q", rights)
+    handled = ALL if version > _OLDEST else ALL & ~_TRUNCATE
+    attributes = struct.pack("Q", handled)
     ruleset = _syscall(_CREATE_RULESET, attributes, len(attributes), 0)
     if ruleset < 0:
         return "the kernel refuses a ruleset"
     try:
-        for directory, allowed in ((_DEVICES, to_files), *((path, rights) for path in directories)):
-            with suppress(OSError):
-                parent = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    _syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", allowed, parent), 0)
-                finally:
-                    os.close(parent)
+        devices = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _allow(ruleset, devices, handled & (_WRITE_FILE | _TRUNCATE))
+        finally:
+            os.close(devices)
+        for directory, rights in directories:
+            _allow(ruleset, directory, handled & rights)
         return "" if _syscall(_RESTRICT_SELF, ruleset, 0) == 0 else "the kernel refuses the ruleset"
     finally:
         os.close(ruleset)
+
+
+def _allow(ruleset: int, directory: int, rights: int) -> None:
+    _syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, directory), 0)
 
 
 def _syscall(number: int, *arguments: int | bytes) -> int:

@@ -12,8 +12,10 @@ from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
+from lessee.host.directories import Ownership
 from lessee.protocol.events import AppRecovered
 from lessee.publishing import publication_record
+from lessee.publishing.generations import directory_mode
 from lessee.publishing.publication import Publisher, StagedGeneration, unusable
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore
@@ -250,6 +252,11 @@ class PublicationStore:
 def unusable_directory(app: App) -> WriteError | None:
     """Why the app's directory would certainly be refused, without creating it; None if that is not known."""
     return unusable(Path(app.directory), owner=app.owner or (None, None), allow_disk=app.allow_disk)
+
+
+def directory_ownership(app: App) -> Ownership:
+    """What the app's directory gets where it does not exist yet."""
+    return (directory_mode(_mode(app)), *(app.owner or (None, None)))
 
 
 class _AppDirectory:

@@ -32,7 +32,7 @@ def open_log(redactor: Redactor, *, level: str = "info", form: str | None = None
 
 
 def log(level: str, event: str, **fields: object) -> None:
-    """Log one event."""
+    """Log one event. Its name and those of its fields are lessee's own words, and never redacted; the values are."""
     for listener in _LISTENERS:
         listener(event, fields)
     _LOG.log(logging.getLevelNamesMapping()[level.upper()], event, extra={"fields": fields})
@@ -64,15 +64,22 @@ class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         timestamp = datetime.fromtimestamp(record.created, UTC)
         fields: dict[str, object] = getattr(record, "fields", {})
-        message = record.getMessage() if record.name == _LOG.name else f"{record.name}: {record.getMessage()}"
+        # Each value by itself: redacting the line would hide a part of its structure where a secret's value is like it.
+        clean = {name: self._redactor.clean_data(value) for name, value in fields.items()}
+        event = record.msg if hasattr(record, "fields") else self._redactor.clean(_message(record))
         if self._json:
             head = {"time": timestamp.isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
-            line = json.dumps({**head, "event": message, **fields}, ensure_ascii=False, default=str)
+            line = json.dumps({**head, "event": event, **clean}, ensure_ascii=False)
         else:
-            words = " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
-            line = f"{timestamp.astimezone():%H:%M:%S} {record.levelname.lower():<7} {message} {words}".rstrip()
+            words = " ".join(f"{name}={_quoted(value)}" for name, value in clean.items())
+            line = f"{timestamp.astimezone():%H:%M:%S} {record.levelname.lower():<7} {event} {words}".rstrip()
         # Values are hidden as they are, before their characters are spelled out.
-        return spelled_out(self._redactor.clean(line))
+        return spelled_out(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The text of a library."""
+    return f"{record.name}: {record.getMessage()}"
 
 
 def _quoted(value: object) -> str:

@@ -64,7 +64,7 @@ def _print_sandbox(config: str | None, environ: Mapping[str, str]) -> int:
     from lessee.agent.sandbox import confine, describe
     from lessee.host.project import load
 
-    print(describe(confine(load(find(config, environ), environ, prepare=False)).as_status()))
+    print(describe(confine(load(find(config, environ), environ, prepare=False), make=False).as_status()))
     return 0
 
 

@@ -38,12 +38,12 @@ class StatusReport:
         consumers = self._try("consumers", self._consumers)
         rows = [row for name in names if (row := self._row(name, consumers)) is not None]
         environment = self._project.config.environment
+        redactor = self._project.redactor
         if arguments.json:
             data = as_data(environment, rows, self._problems, time.time())
-            text = json.dumps(data, indent=2, ensure_ascii=False)
+            print_line(json.dumps(redactor.clean_data(data), indent=2, ensure_ascii=False))
         else:
-            text = table(rows, self._problems, time.time()).removesuffix("\n")
-        print_line(self._project.redactor.clean(text))
+            print_line(redactor.clean(table(rows, self._problems, time.time()).removesuffix("\n")))
         return self._exit_code
 
     def _row(self, name: str, consumers: tuple[Consumer, ...] | None) -> Row | None:
