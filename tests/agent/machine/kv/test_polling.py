@@ -59,6 +59,10 @@ def test_without_a_detailed_list_metadata_is_polled_and_without_its_permission_d
     world.write(A)
     world.write(B)
     world.run(10.0)
+    lines = {event: fields for _, event, fields in world.log_lines}
+    polled = lines["folder metadata not listed, polling each secret"]
+    assert (polled["folder"], polled["reason"]) == (str(A.folder), "unsupported")
+    assert lines["metadata not readable, polling data"]["secret"] == str(B)
     before = len(world.requests)
     world.run(10.0)
     kinds = [type(command).__name__ for _, command in world.requests[before:]]
