@@ -315,12 +315,18 @@ def test_a_deleted_secret_is_reported_and_read_again_when_restored():
     world.run(5.0)
     old = world.live["app"]
     world.delete(A)
+    before = len(world.requests)
+    while world.state.secrets[A].failure is None:
+        world.run(0.1)
+    # The metadata shows it.
+    assert not [1 for _, command in world.requests[before:] if isinstance(command, cmd.ReadSecret)]
     world.run(5.0)
     assert world.state.secrets[A].failure.text == "its latest version is deleted"
     assert world.live["app"] == old
     world.write(A)
     world.run(65.0)
     assert world.live["app"] == world.current("app")
+    assert ("info", "secret available", {"secret": str(A), "version": 2}) in world.log_lines
 
 
 @pytest.mark.parametrize("lists_metadata", [True, False])
