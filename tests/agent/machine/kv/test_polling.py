@@ -262,6 +262,16 @@ def test_a_kv_v1_mount_is_polled_by_its_data():
     assert world.notified["app"] == world.current("app")
 
 
+def test_kv_version_1_is_never_asked_for_metadata():
+    world = World({"app": app_spec(A)}, version=1)
+    world.write(A)
+    world.run(5.0)
+    world.revoke_tokens()
+    world.run(15.0)
+    assert world.state.counters.logins == 2
+    assert not [1 for _, command in world.requests if isinstance(command, cmd.ReadMetadata)]
+
+
 def test_a_new_token_resets_the_polling_and_retries_denied_paths():
     world = World({"app": app_spec(A, B), "other": app_spec(C, compiled_app="r2")})
     for secret in (A, B, C):
