@@ -44,6 +44,13 @@ def test_each_line_of_a_value_is_masked_except_lines_that_occur_anywhere():
         assert masked(f"got {form}.", [KEY]) == "got ***."
 
 
+def test_a_value_is_masked_in_base64_without_padding():
+    value = "canary~~?>"
+    encoded = base64.b64encode(value.encode()).decode()
+    assert "/" in encoded  # In base64 for URLs, it is another text.
+    assert masked(f"got {encoded.rstrip('=')}.", [value]) == "got ***."
+
+
 def test_the_parts_of_a_json_or_base64_value_are_masked():
     account = json.dumps(
         {"private_key": KEY, "ids": ["canary-id", 7], "on": True, "off": None, "ratio": 1.125}, indent=2

@@ -112,10 +112,12 @@ def test_a_secret_within_the_bounds_has_no_excess():
         ({"a": [0] * MAX_ITEMS}, "it has more than 20,000 items"),
         ({"a": {str(number): 0 for number in range(MAX_ITEMS)}}, "it has more than 20,000 items"),
         ({"a": [[0] * 1000] * 21}, "it has more than 20,000 items"),
+        ({"a": [[0] * MAX_ITEMS], "b": [0]}, "it has more than 20,000 items"),
+        ({"a": {"b": [0] * MAX_ITEMS}, "c": {"d": 0}}, "it has more than 20,000 items"),
         (nested(MAX_DEPTH), "it is nested more than 100 levels deep"),
         (nested(100_000), "it is nested more than 100 levels deep"),
     ],
-    ids=["text", "name", "sum", "list", "mapping", "lists", "deep", "deeper"],
+    ids=["text", "name", "sum", "list", "mapping", "lists", "before a list", "before a mapping", "deep", "deeper"],
 )
 def test_what_is_too_large_in_a_secret_is_named(data, what):
     assert excess(data) == what

@@ -150,3 +150,8 @@ def test_unclosed_objects_by_the_thousand_take_no_time_and_count_as_open():
     assert time.process_time() - began < 2
     assert len(names) == 20_000
     assert {end for _, _, end in names} == {len(text)}
+
+
+def test_a_value_in_a_large_document_ends_where_it_does_in_a_small_one():
+    text = "A: 1\n" * 100_000 + "VITE_A: 1\nB: 2\n"
+    assert [(name, text[begin:end]) for name, begin, end in public_names(text)] == [("VITE_A", "1")]

@@ -176,10 +176,11 @@ def test_a_quick_rendering_is_the_same_as_any_other():
 
 
 def test_the_files_of_an_app_have_a_limit_together(monkeypatch):
-    monkeypatch.setattr(rendering, "MAX_SIZE", 10)
-    assert render(one_app(a="12345", b="12345"), FIRST)
-    with pytest.raises(TemplateError, match=r"^apps.web.files: the app's files have more than 0 MiB; distribute them"):
-        render(one_app(a="12345", b="123456"), FIRST)
+    monkeypatch.setattr(rendering, "MAX_SIZE", 2**20)
+    half = "x" * 2**19
+    assert render(one_app(a=half, b=half), FIRST)
+    with pytest.raises(TemplateError, match=r"^apps.web.files: the app's files have more than 1 MiB; distribute them"):
+        render(one_app(a=half, b=f"{half}x"), FIRST)
 
 
 def test_no_value_is_in_a_rendering_s_repr():

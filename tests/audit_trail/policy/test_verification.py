@@ -167,7 +167,9 @@ def test_a_replaced_key_is_reported_once(chain):
 def test_a_single_changed_entry_is_no_replaced_key():
     chain = Chain(1)
     changed = chain.lines[0].replace(b'"app"', b'"ap"')
-    assert chain.found([changed]) == [f"{FILE}:1: entry 1: was changed, or was not written by lessee"]
+    found = f"{FILE}:1: entry 1: was changed, or was not written by lessee"
+    assert chain.found([changed]) == [found]
+    assert chain.found([changed], b"") == ["head.json:1: entry 0: is missing", found]
 
 
 def test_a_copy_of_a_head_reveals_a_trail_that_was_truncated_with_its_head():

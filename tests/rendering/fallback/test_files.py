@@ -99,6 +99,11 @@ def test_files_without_secrets_are_rendered_whatever_their_format_is():
     assert list(unused(compiled_app)) == []
 
 
+def test_an_environment_may_refer_to_variables_of_the_agent_s():
+    compiled_app = of("{env: [A]}", "static\n", environ='A={{ secret("a").b }}\nB="${HOST}:1"\n')
+    assert generate(compiled_app, A="x", HOST="h").environ == (("A", "x"), ("B", "h:1"))
+
+
 @pytest.mark.parametrize(
     ("template", "expected"),
     [

@@ -51,6 +51,10 @@ def summary(status):
     return build_view(status, NOW).summary.text
 
 
+def tone(status):
+    return build_view(status, NOW).summary.tone
+
+
 def test_a_healthy_agent():
     status = agent(leases=[lease()])
     assert summary(status) == "Ready and fresh"
@@ -193,6 +197,7 @@ def test_a_healthy_monitor():
     assert [cells(status, key) for key in keys] == [[]] * 6
     assert summary(monitor(ready=False)) == "Not ready"
     assert summary(monitor(problems=["x"])) == "Problems"
+    assert (tone(status), tone(monitor(ready=False)), tone(monitor(problems=["x"]))) == ("good", "bad", "warn")
 
 
 def test_a_monitors_view_has_accesses_alerts_and_sources():

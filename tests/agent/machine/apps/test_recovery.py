@@ -105,3 +105,15 @@ def test_an_app_is_not_settled_while_it_is_rendered_again():
     assert is_settled(one(world), world.now)
     world.configure({"one": app_spec(creds("x"), compiled_app="r2", checks=True)})
     assert not is_settled(one(world), world.now)
+
+
+def test_an_app_removed_from_the_configuration_is_a_warning_and_its_files_remain():
+    world = World({"one": app_spec(A), "two": app_spec(A, compiled_app="r2")})
+    world.write(A)
+    world.run(5.0)
+    before = world.live["two"]
+    world.configure({"one": app_spec(A)})
+    world.run(5.0)
+    fields = {"app": "two", "note": "its files remain unchanged"}
+    assert ("warning", "app removed from configuration", fields) in world.log_lines
+    assert world.live["two"] == before

@@ -185,6 +185,7 @@ def test_a_new_report_path_gets_a_new_report():
     world.configure({"simba": app_spec(A, reports_as="simba/other")})
     world.run(5.0)
     assert world.reported == {PLACE: {"db/a": 1}, f"{REPORTS}/simba/other": {"db/a": 1}}
+    assert [one.previous for one in reports(world)] == [{}, {}], "nothing was reported at the new path before"
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.INVALID, Kind.UNSUPPORTED, Kind.NOT_FOUND])

@@ -143,6 +143,15 @@ def test_a_burst_of_a_thousand_writes_costs_few_reads_and_the_last_is_published(
     assert len(reads(it)) <= PATH_BURST + 1 / PATH_INTERVAL + 1
 
 
+def test_the_first_changes_of_a_path_are_published_without_a_wait():
+    it = world(A)
+    for _ in range(PATH_BURST):
+        it.write(A)
+        it.report_change(A)
+        it.run(0.05)
+        assert it.live["app"] == it.current("app")
+
+
 def test_a_change_during_a_read_causes_one_more_read():
     it = world(A, latency=0.2)
     it.write(A)

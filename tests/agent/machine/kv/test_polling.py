@@ -59,6 +59,10 @@ def test_without_a_detailed_list_metadata_is_polled_and_without_its_permission_d
     world.write(A)
     world.write(B)
     world.run(10.0)
+    lines = {event: fields for _, event, fields in world.log_lines}
+    polled = lines["folder metadata not listed, polling each secret"]
+    assert (polled["folder"], polled["reason"]) == (str(A.folder), "unsupported")
+    assert lines["metadata not readable, polling data"]["secret"] == str(B)
     before = len(world.requests)
     world.run(10.0)
     kinds = [type(command).__name__ for _, command in world.requests[before:]]
@@ -258,6 +262,16 @@ def test_a_kv_v1_mount_is_polled_by_its_data():
     assert world.notified["app"] == world.current("app")
 
 
+def test_kv_version_1_is_never_asked_for_metadata():
+    world = World({"app": app_spec(A)}, version=1)
+    world.write(A)
+    world.run(5.0)
+    world.revoke_tokens()
+    world.run(15.0)
+    assert world.state.counters.logins == 2
+    assert not [1 for _, command in world.requests if isinstance(command, cmd.ReadMetadata)]
+
+
 def test_a_new_token_resets_the_polling_and_retries_denied_paths():
     world = World({"app": app_spec(A, B), "other": app_spec(C, compiled_app="r2")})
     for secret in (A, B, C):
@@ -311,12 +325,18 @@ def test_a_deleted_secret_is_reported_and_read_again_when_restored():
     world.run(5.0)
     old = world.live["app"]
     world.delete(A)
+    before = len(world.requests)
+    while world.state.secrets[A].failure is None:
+        world.run(0.1)
+    # The metadata shows it.
+    assert not [1 for _, command in world.requests[before:] if isinstance(command, cmd.ReadSecret)]
     world.run(5.0)
     assert world.state.secrets[A].failure.text == "its latest version is deleted"
     assert world.live["app"] == old
     world.write(A)
     world.run(65.0)
     assert world.live["app"] == world.current("app")
+    assert ("info", "secret available", {"secret": str(A), "version": 2}) in world.log_lines
 
 
 @pytest.mark.parametrize("lists_metadata", [True, False])

@@ -188,7 +188,7 @@ def test_a_lease_that_expires_during_an_outage_is_logged_immediately_and_replace
     old = world.live["app"]
     world.run(150.0)
     (ended,) = [line for line in world.log_lines if line[1] == "lease expired"]
-    assert ended[2]["apps"] == "app"
+    assert (ended[2]["path"], ended[2]["apps"]) == (str(X), "app")
     ((at, app, paths),) = world.expired
     assert (app, paths) == ("app", (X.path,))
     assert 1095 < at < 1105
@@ -196,6 +196,16 @@ def test_a_lease_that_expires_during_an_outage_is_logged_immediately_and_replace
     world.vault = "available"
     world.run(60.0)
     assert world.notified["app"] == world.current("app") != old
+
+
+def test_a_lease_ends_with_the_token_under_which_it_was_issued_also_after_the_next_login():
+    world = World({"app": app_spec(X)}, lease_ttl=10_000.0)
+    world.run(5.0)
+    world.fail(Kind.PATH_ERROR, cmd.IssueSecret)
+    world.revoke_tokens()
+    world.run(30.0)
+    assert world.state.session.token is not None
+    assert [line for line in world.log_lines if line[1] == "lease expired"]
 
 
 def test_an_agent_suspended_for_two_ttls_notes_the_expiry_and_renews_no_expired_lease():
@@ -433,7 +443,8 @@ def test_leases_that_end_too_soon_are_issued_rarely_and_never_renewed(ttl):
     assert 3 <= kinds.count("IssueSecret") <= 7
     assert "RenewLease" not in kinds
     assert len(kinds) <= 20
-    assert len([line for line in world.log_lines if line[1] == "lease ends too soon"]) == 1
+    (line,) = [line for line in world.log_lines if line[1] == "lease ends too soon"]
+    assert line[2]["note"] == "a lease of less than 3 s is replaced ever more rarely; set a longer ttl"
     world.lease_ttl = 3600.0
     world.run(60.0)
     assert world.live["app"] == world.current("app")

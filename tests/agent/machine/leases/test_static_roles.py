@@ -37,6 +37,7 @@ def test_a_static_role_is_read_again_when_it_rotates_and_polled_meanwhile():
     assert len(world.published) == 1
     world.run(10.0)
     assert [at for at, *_ in world.published[1:]] == [pytest.approx(1100.5, abs=0.7)]
+    assert [fields["path"] for _, event, fields in world.log_lines if event == "static role read"] == [str(X)] * 2
     assert (world.stored_leases, world.state.counters.leases_issued) == ({}, 0)
     before = len(world.requests)
     world.configure({"app": app_spec(X), "two": app_spec(X, compiled_app="r2")})

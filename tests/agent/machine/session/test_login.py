@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lessee.core.backoff import SHORT_OUTAGE, SHORT_OUTAGE_MAX_DELAY
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.protocol import commands as cmd
@@ -110,6 +111,25 @@ def test_a_rate_limited_renewal_is_retried_and_a_denied_one_causes_a_login(kind,
     logins = [1 for _, command in world.requests if isinstance(command, cmd.Login)]
     assert refused
     assert len(logins) == (1 if kind is Kind.RATE_LIMITED else 2)
+
+
+def test_a_renewal_that_the_server_fails_is_soon_retried():
+    world = World({"app": app_spec(A)}, ttl=1000.0)
+    world.fail(Kind.PATH_ERROR, cmd.RenewToken)
+    world.run(735.0)
+    failed = [at for at, command in world.requests if isinstance(command, cmd.RenewToken)]
+    early = [at for at in failed if at < failed[0] + SHORT_OUTAGE]
+    assert len(early) >= 6
+    assert max(b - a for a, b in itertools.pairwise(early)) < SHORT_OUTAGE_MAX_DELAY + 0.1
+
+
+def test_a_token_whose_renewal_is_not_allowed_is_replaced_before_it_expires():
+    world = World({"app": app_spec(A)}, ttl=100.0)
+    world.fail(Kind.UNSUPPORTED, cmd.RenewToken)
+    world.run(99.0)
+    kinds = [type(command).__name__ for _, command in world.requests]
+    assert (kinds.count("RenewToken"), kinds.count("Login")) == (1, 2)
+    assert not [line for line in world.log_lines if line[1] == "token expired"]
 
 
 def test_a_denied_path_causes_a_look_up_and_no_login_with_a_valid_token():

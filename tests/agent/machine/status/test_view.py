@@ -77,7 +77,8 @@ def test_the_status_has_the_documented_keys():
     assert {"accessor", "expires_at"} <= found["token"].keys()
     app = found["apps"]["web"]
     assert {"generation", "published_at", "state", "degraded", "next_retry_at", "secrets", "notify"} <= app.keys()
-    assert all({"path", "version", "read_at", "error"} <= secret.keys() for secret in app["secrets"])
+    keys = {"path", "version", "read_at", "error", "since", "next_retry_at"}
+    assert all(keys <= secret.keys() for secret in app["secrets"])
     assert {"pending", "last", "error"} <= app["notify"].keys()
 
 
@@ -410,6 +411,7 @@ def test_problems_of_several_identities_name_their_apps():
     gone = replace(two.account, id="5678", state=altered(two.state, two.now, apps={}))
     found = status([one.account, two.account, gone], one.now, WALL, environment=None)
     assert [identity["apps"] for identity in found["identities"]] == [["web"], ["db"], []]
+    assert [identity["id"] for identity in found["identities"]] == ["1234abcd", "1234abcd", "5678"]
     assert found["problems"] == [
         "db: login failed: no such role",
         "an identity without apps: login failed: no such role",

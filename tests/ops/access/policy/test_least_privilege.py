@@ -60,6 +60,7 @@ def test_a_secret_needs_data_and_metadata_and_a_pinned_one_only_data():
     assert granted('secret("db/one", version=3)') == {"kv/data/production/db/one": "read"}
     both = granted('secret("db/one", version=3)', 'secret("db/one")', engine=DETAILED)
     assert both == granted('secret("db/one")')
+    assert granted('secret("db/old", version=3)', 'secret("db/one")') == both | {"kv/data/production/db/old": "read"}
 
 
 def test_several_secrets_of_a_folder_are_polled_with_one_detailed_listing():

@@ -7,7 +7,7 @@ import pytest
 
 from lessee.core.paths import PathScope
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
-from lessee.rendering.sample_secrets import KINDS, digits, text
+from lessee.rendering.sample_secrets import KINDS, digits, is_sample, text
 
 SPACE = PathScope("secret", "production/")
 S = '{% set s = secret("a") %}'
@@ -48,6 +48,7 @@ def test_a_file_that_no_value_makes_valid_is_reported_with_its_line(form, templa
         ("dotenv", 'A={{ secret("a").b | b64decode }}\nB={{ secret("a").c | urlencode }}'),
         ("dotenv", '{% for k, v in secret("a").items() %}{{ k }}={{ v }}\n{% endfor %}'),
         ("dotenv", '{% for k, v in secret("a") | dictsort %}{{ k | upper }}={{ v }}\n{% endfor %}'),
+        ("dotenv", '{% for k, v in secret("a") | dictsort %}{{ k }}={{ v.ca }}\n{% endfor %}'),
         ("dotenv", '{% for k, v in secret("a").tls.items() %}{{ k }}={{ v.ca }}\n{% endfor %}'),
         ("dotenv", '{% for v in secret("a").tls.values() %}A{{ loop.index }}={{ v.ca }}\n{% endfor %}'),
         ("dotenv", '{% for k in secret("a") %}{{ k }}={{ secret("a")[k] }}\n{% endfor %}'),
@@ -137,7 +138,13 @@ def test_sample_values_are_distinct_and_decodable():
     for kind in KINDS[:3]:
         assert len({kind(number) for number in range(700)}) == 700
     for made in (text, digits):
-        for number in range(700):
+        for number in range(1000):
             assert made(number).isalnum()
             base64.b64decode(made(number), validate=True).decode()
     assert all(digits(number).isdigit() and digits(number)[0] != "0" for number in range(700))
+
+
+def test_a_name_made_of_a_sample_is_recognized():
+    assert is_sample("sample042")
+    assert is_sample(f"APP_{text(42)}_KEY")
+    assert not is_sample("SAMPLE_RATE")
