@@ -111,6 +111,8 @@ class _Place(ImmutableStruct, frozen=True):
 _OWN: Ownership = (0o700, None, None)
 _ROOT = Path("/")
 _MOST_NAMED = 8
+_KEY_SIZE = 32
+"""Bytes. The least that a key has."""
 
 
 def describe(status: Mapping[str, Any]) -> str:
@@ -241,7 +243,12 @@ def _in_parent(file: str, make: Ownership | None, rights: int = landlock.ALL) ->
 
 
 def _new_key(path: Path) -> Iterator[_Place]:
-    if not os.path.lexists(path):
+    """The agent makes a key that is missing, also after someone has removed what was too short to be one."""
+    try:
+        is_key = path.stat().st_size >= _KEY_SIZE
+    except OSError:
+        is_key = False
+    if not is_key:
         yield _in_parent(str(path), None)
 
 

@@ -10,6 +10,9 @@ TYPE_CHECKING = False  # As in process.protected_fork.
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+closed_streams: set[int] = set()
+"""The standard streams that were closed when this process started."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is one of sysexits(3).
@@ -38,6 +41,7 @@ def _open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
+            closed_streams.add(number)
             # The lowest number that is free, because those before it are open.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             stream = open(number, "w" if number else "r", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # Until the process ends.

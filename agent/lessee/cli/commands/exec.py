@@ -13,7 +13,7 @@ from lessee.agent.loop import Agent
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.agent.sandbox import Sandbox, separate, unconfined
-from lessee.cli import sessions
+from lessee.cli import closed_streams, sessions
 from lessee.cli.commands.run import REVOKE_TIMEOUT, prepare, running_agent
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.paths import DynamicSecret
@@ -136,10 +136,8 @@ def _check_respawn(arguments: argparse.Namespace) -> None:
     if arguments.once:
         raise UsageError("no agent remains to restart the server", where="--once", todo="omit --once or --respawn")
     for descriptor, name in enumerate(("standard input", "standard output")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            raise UsageError("it is closed", where=name, todo="the MCP client must connect it") from None
+        if descriptor in closed_streams:
+            raise UsageError("it is closed", where=name, todo="the MCP client must connect it")
 
 
 def _require_no_leases(project: Project) -> None:
