@@ -211,11 +211,12 @@ def test_a_file_of_root_in_the_place_of_a_segment_is_neither_given_away_nor_writ
     def settled():
         (segment,) = watched.theirs.glob("*.jsonl")
         head = decode_head((watched.theirs / HEAD).read_bytes())
-        return segment if head.size == segment.stat().st_size else None
+        is_complete = segment.read_bytes().count(b'"generation published"') == 2
+        return segment if is_complete and head.size == segment.stat().st_size else None
 
     watched.change("second")
     eventually(lambda: list(watched.theirs.glob("*.jsonl")), "the first entries")
-    segment = eventually(settled, "the head")
+    segment = eventually(settled, "the entries of both generations")
     assert segment.stat().st_uid == STRANGER
     victim = watched.theirs / "file-of-root"
     victim.touch(mode=0o600)

@@ -14,7 +14,7 @@ from lessee.agent.machine.state import State
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.agent.sandbox import Sandbox, separate, unconfined
 from lessee.cli import closed_streams, sessions
-from lessee.cli.commands.run import REVOKE_TIMEOUT, prepare, running_agent
+from lessee.cli.commands.run import LOCK_TIMEOUT, REVOKE_TIMEOUT, prepare, running_agent
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     project, redactor = prepare(arguments, environ, only=arguments.app, respawns=respawns)
     if arguments.once:
         _require_no_leases(project)
-    lock_timeout = min(arguments.timeout, _LOCK_TIMEOUT) if arguments.once else 0.0
+    lock_timeout = min(arguments.timeout, _LOCK_TIMEOUT) if arguments.once else LOCK_TIMEOUT
     project, state_store = sessions.acquire_state(project, environ, lock_timeout=lock_timeout, respawns=respawns)
     user = project.config.child_user
     sandbox = separate(project, user) if user is not None else unconfined()

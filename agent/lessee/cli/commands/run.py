@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 REVOKE_TIMEOUT = 8.0
 """Seconds: Docker kills a container ten seconds after SIGTERM."""
-LOCK_TIMEOUT = 1.0
+LOCK_TIMEOUT = 5.0
 """Seconds: a killed agent is gone before its fork is, which holds the lock."""
 
 

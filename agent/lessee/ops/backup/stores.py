@@ -1,6 +1,5 @@
 """The stores of archives: a directory, a bucket, or both."""
 
-import fcntl
 import os
 import stat
 import tempfile
@@ -11,6 +10,7 @@ from typing import IO, Protocol
 
 from lessee.config.grammar.backup import Backup
 from lessee.core.errors import ConfigError, LesseeError, WriteError
+from lessee.host.locks import take_lock
 from lessee.host.ownership import foreign_writer
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
@@ -165,15 +165,13 @@ def save_lock(folder: Path | None) -> Iterator[None]:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise WriteError(f"cannot create the lock file: {exc.strerror}", where=str(path)) from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not take_lock(fd):
         owner = os.fstat(fd).st_uid
         os.close(fd)
         if owner not in {0, os.geteuid()}:
             what = f"uid {owner} made the lock file, and holds it"
-            raise WriteError(what, where=str(path), todo="end that process, and remove the file") from None
-        raise WriteError("another `lessee backup save` is running", where=str(path), todo="wait for it") from None
+            raise WriteError(what, where=str(path), todo="end that process, and remove the file")
+        raise WriteError("another `lessee backup save` is running", where=str(path), todo="wait for it")
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """Reads, backs up and atomically replaces the file of an MCP client, and refuses if another program changed it."""
 
-import fcntl
 import hashlib
 import os
 import stat
@@ -11,6 +10,7 @@ from pathlib import Path
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import translate_write_errors
+from lessee.host.locks import take_lock
 
 _MAX_SIZE = 1 << 24
 
@@ -82,11 +82,9 @@ def open_client_file(path: Path) -> Iterator[ClientFile]:
     with os.fdopen(fd, "rb") as file:
         if status.st_size > _MAX_SIZE:
             raise _invalid(path, f"the file is larger than {_MAX_SIZE >> 20} MiB")
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(fd):
             what = "another `lessee mcp wrap` is processing the file"
-            raise WriteError(what, where=str(path), todo="wait until it has ended") from None
+            raise WriteError(what, where=str(path), todo="wait until it has ended")
         yield ClientFile(path, real, file.read(), status)
 
 

@@ -1,6 +1,5 @@
 """Stores the position in each log and the state of each sink in one file, so that neither is ahead of the other."""
 
-import fcntl
 import os
 import queue
 import threading
@@ -13,6 +12,7 @@ import msgspec
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import open_directory, translate_write_errors
+from lessee.host.locks import take_lock
 from lessee.host.ownership import refuse_foreign_writers
 from lessee.ops.monitor.policy.cursor import Position
 from lessee.telemetry.logs import log
@@ -59,11 +59,9 @@ class CheckpointStore:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with translate_write_errors(directory / _LOCK):
             self._lock = os.open(_LOCK, flags, 0o600, dir_fd=self._fd)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(self._lock):
             todo = "stop it, or set another `monitor: {state_dir: …}`"
-            raise WriteError("another monitor uses this directory", where=str(directory), todo=todo) from None
+            raise WriteError("another monitor uses this directory", where=str(directory), todo=todo)
 
     def load(self) -> Checkpoint:
         """The checkpoint that was saved last. Raises LesseeError if it is not readable."""
