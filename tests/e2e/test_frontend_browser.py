@@ -123,10 +123,10 @@ def site(sidecar, bao, folder, memory):
         stack.enter_context(running(program, PORT=str(site.upstream)))
         program = (sys.executable, SITE / "app/session.py")
         stack.enter_context(running(program, PORT=str(site.session), USERS=users))
-        eventually(lambda: listens(site.session) and listens(site.upstream), "the apps", 60)
-        eventually((sidecar.directory / "upstream.nginx.conf").exists, "the files", 60)
+        eventually(lambda: listens(site.session) and listens(site.upstream), "the apps")
+        eventually((sidecar.directory / "upstream.nginx.conf").exists, "the files")
         stack.enter_context(running(site.nginx()))
-        eventually(lambda: answers(site), "the site", 60)
+        eventually(lambda: answers(site), "the site")
         yield site
 
 
@@ -168,7 +168,7 @@ def test_no_storage_cookie_response_or_bundle_contains_a_secret(site):
         assert (cookie["name"], cookie["httpOnly"], cookie["secure"]) == ("__Host-session", True, True)
         assert cookie["sameSite"] == "Strict"
         site.put("frontend/site", greeting="Good morning", api_url="/api/upstream/models")
-        eventually(lambda: '"Good morning"' in site.ask("GET", "/env.js")[2], "the new greeting", 60)
+        eventually(lambda: '"Good morning"' in site.ask("GET", "/env.js")[2], "the new greeting")
         page.reload()
         assert page.text_content("h1") == "Good morning"
         stored.append(page.evaluate(STORED))
@@ -212,7 +212,7 @@ def test_no_request_fails_while_the_upstream_key_is_rotated(site):
     try:
         for key in keys:
             site.put("api-keys/upstream", api_key=key)
-            eventually(lambda key=key: keys_seen and keys_seen[-1] == fingerprint(key), "the new key", 60)
+            eventually(lambda key=key: keys_seen and keys_seen[-1] == fingerprint(key), "the new key")
     finally:
         stop.set()
         requests.join()
@@ -240,7 +240,7 @@ def test_sessions_are_safe_from_other_sites_and_guessing_and_end_with_the_passwo
     assert 401 in codes
     assert codes[-1] == 429
     site.put("frontend/users", ann=HASH.replace(SALT.hex(), "00" * 16))
-    eventually(lambda: site.ask("GET", "/api/session", Cookie=cookie)[0] == 401, "the end of the session", 60)
+    eventually(lambda: site.ask("GET", "/api/session", Cookie=cookie)[0] == 401, "the end of the session")
 
 
 def test_a_request_reaches_the_upstream_api_unchanged(site):

@@ -197,7 +197,7 @@ def test_a_mail_is_sent_over_tls_with_a_password_from_a_file(server, monitor, tm
         server.ask("PUT", "sys/policies/acl/mailed", POLICY)
         monitor.until(lambda status: "answered 535" in (status["delivery"]["smtp"]["error"] or ""))
         (tmp_path / "password").write_text(f"{mails.password}\n")
-        eventually(lambda: mails.mails, "the mail", 100)
+        eventually(lambda: mails.mails, "the mail")
     envelope = mails.mails[0]
     assert (envelope.mail_from, envelope.rcpt_tos) == ("lessee@example.org", ["ops@example.org", "b@example.org"])
     mail = message_from_bytes(envelope.content, policy=default)
@@ -241,12 +241,12 @@ def test_a_stopped_service_and_a_failing_rotation_fire(server, hook, monitor, tm
         monitor.config["monitor"]["watch"] = [str(service.socket)]
         service.until(lambda status: status["targets"]["one"]["consecutive_failures"])
         start(monitor)
-        eventually(lambda: "firing" in hook.states("rotation-failing"), "the alert", 60)
+        eventually(lambda: "firing" in hook.states("rotation-failing"), "the alert")
         status = monitor.until(lambda status: status["rotation"] and status["rotation"][0]["consecutive_failures"])
         assert [one["target"] for one in status["rotation"]] == ["one"]
         assert [(one["error"], one["targets"]) for one in status["services"]] == [(None, 1)]
         assert "failure" in monitor.get("/")[1]
-    eventually(lambda: "firing" in hook.states("agent-silent"), "the alert", 60)
+    eventually(lambda: "firing" in hook.states("agent-silent"), "the alert")
     assert [one["error"] is None for one in monitor.status()["services"]] == [False]
 
 

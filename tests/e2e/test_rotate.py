@@ -17,7 +17,7 @@ from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Journal, Step
 from support.programs.forks import run_lessee
-from support.programs.sidecar import eventually
+from support.programs.sidecar import PATIENCE, eventually
 from support.servers.fault_proxy import Fault, Proxy
 
 CANARY = "canary-7c2d-value"
@@ -181,9 +181,9 @@ def test_twenty_concurrent_commands_make_one_rotation_and_all_succeed(project, w
     project.confirm("simba", jwt=1)
     line, where = project.command(*words, "--log-level", "error")
     processes = [subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(20)]
-    eventually(lambda: sum(process.poll() is not None for process in processes) == 19, "the end of all but one", 60)
+    eventually(lambda: sum(process.poll() is not None for process in processes) == 19, "the end of all but one")
     project.confirm("simba", jwt=2)
-    outputs = [process.communicate(timeout=60) for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0] * 20, outputs
     assert project.version("auth/jwt") == 2
     assert "".join(out for out, _ in outputs).count("jwt: rotated; version 2; ") == 1

@@ -38,7 +38,7 @@ def start(tmp_path):
     def start(command, up):
         with (tmp_path / "log").open("ab") as log:
             started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True))
-        eventually(lambda: up in (tmp_path / "log").read_text(), up, 60)
+        eventually(lambda: up in (tmp_path / "log").read_text(), up)
         return started[-1]
 
     yield start
@@ -75,7 +75,7 @@ def test_uvicorn_keeps_a_worker_if_its_successor_is_not_ready_in_time(start, tmp
     process = start(command, "Application startup complete")
     (tmp_path / "slow").touch()
     process.send_signal(signal.SIGHUP)
-    log = eventually(lambda: ended(tmp_path / "log"), "the end of the restart", 60)
+    log = eventually(lambda: ended(tmp_path / "log"), "the end of the restart")
     assert line in log
 
 

@@ -283,7 +283,7 @@ def test_new_workers_of_simba_load_a_new_file(bao, sidecar, tmp_path):
         (tmp_path / "pid").write_text(f"{uvicorn.pid}\n")
         eventually(lambda: answer(port) == "first", "the first answer")
         put(bao, HOSTILE)
-        eventually(lambda: {answer(port) for _ in range(8)} == {HOSTILE}, "the new one", 30)
+        eventually(lambda: {answer(port) for _ in range(8)} == {HOSTILE}, "the new one")
     finally:
         os.killpg(uvicorn.pid, signal.SIGKILL)
         uvicorn.wait()

@@ -91,7 +91,7 @@ class AppEnvironment(ServerEnvironment):
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             url = f"http://127.0.0.1:{port}/mcp"
-            eventually(lambda: process.poll() is not None or answers(url), "the MCP server", 30)
+            eventually(lambda: process.poll() is not None or answers(url), "the MCP server")
             block = self.config["validate"]["mcp_auth"] | {"url": url} if self.config else {}
             self.mcp_url = url
             with self.with_config(**({"validate": {"mcp_auth": block}} if block else {})):

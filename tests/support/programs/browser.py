@@ -54,7 +54,7 @@ class BrowserPage:
 
     def until(self, expression, what):
         """Poll an expression: the page's content policy does not let the browser's driver wait inside the page."""
-        eventually(lambda: self.page.wait_for_timeout(50) or self.page.evaluate(expression), what, 60)
+        eventually(lambda: self.page.wait_for_timeout(50) or self.page.evaluate(expression), what)
 
     def overflow(self):
         """Pixels by which the page is wider than the window."""

@@ -51,7 +51,7 @@ class Observed:
         more = ["--config.file=alertmanager.yml", f"--storage.path={storage}-of-alerts", "--cluster.listen-address="]
         self._run("prometheus-alertmanager", *more, addresses["alertmanager"])
         for job in jobs:
-            eventually(lambda job=job: self.value(f'up{{job="lessee-{job}"}}') == 1, f"a scrape of the {job}", 60)
+            eventually(lambda job=job: self.value(f'up{{job="lessee-{job}"}}') == 1, f"a scrape of the {job}")
 
     def query(self, expression):
         """Labels and value of each sample. No samples before Prometheus is up."""
