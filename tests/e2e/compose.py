@@ -159,7 +159,7 @@ class Project:
         """Remove the containers, volumes and networks; the containers first, and without time to exit."""
         label = f"label=com.docker.compose.project={self.name}"
         if containers := self.docker("ps", "--all", "--quiet", "--filter", label).split():
-            self.docker("rm", "--force", *containers)
+            self._engine.remove(*containers)
         self.compose("down", "--volumes")
 
     def _path(self, service, path):

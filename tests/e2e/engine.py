@@ -95,6 +95,16 @@ class Engine:
         assert not check or done.returncode == 0, f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}"
         return done.stdout
 
+    def remove(self, *containers):
+        """Kill and remove containers.
+
+        On a busy machine the Engine gives up a container whose end it was not told within 10 s, though it has ended.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while "did not receive an exit event" in (output := self.docker("rm", "--force", *containers, check=False)):
+            assert time.monotonic() < deadline, output
+        assert "Error" not in output.replace("Error response from daemon: No such container", ""), output
+
     # What tests do often uses the Engine's HTTP API, whose requests cost a tenth of a start of the CLI.
 
     def inspect(self, container):

@@ -13,8 +13,8 @@ from support.inputs.forged_archives import Forger
 from support.servers.s3_server import BUCKET, S3Bucket
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-SCHEDULE = [timedelta(days=days, hours=3) for days in (0, 1, 2, 3, 4, 5, 6, 13, 20, 27)]
-"""The ages of the archives that a daily save leaves; four weeks are the longest that the configuration keeps."""
+SCHEDULE = [timedelta(days=days, hours=3) for days in (0, 1, 2, 3, 4, 5, 13, 20)]
+"""The ages of archives that a save keeps at any time of day, also if a new day or week begins before the save."""
 _NUMBERS = itertools.count()
 
 

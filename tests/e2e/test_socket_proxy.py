@@ -86,7 +86,7 @@ def stranger(engine, project):
         "run", "--detach", "--network=none", "--init", f"--name={OTHER}", label, image, "sleep", "1h"
     )
     yield container.strip()
-    engine.docker("rm", "--force", OTHER)
+    engine.remove(OTHER)
 
 
 @docker

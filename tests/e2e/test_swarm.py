@@ -142,7 +142,7 @@ def swarm(engine):
         yield
     finally:
         engine.docker("stack", "rm", STACK)
-        engine.docker("rm", "--force", SERVER)
+        engine.remove(SERVER)
 
 
 def test_each_task_has_the_secret_and_its_own_login(stack):

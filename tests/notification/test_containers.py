@@ -66,7 +66,7 @@ class Containers:
 
     def close(self):
         if self._ids:
-            self._engine.docker("rm", "--force", *self._ids)
+            self._engine.remove(*self._ids)
 
 
 @pytest.fixture(scope="module")
