@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 import yaml
 from psycopg import sql
@@ -21,6 +22,7 @@ from lessee.ops.mcp.client_file import open_client_file
 from lessee.ops.mcp.config_file import McpConfig
 from support import npm
 from support.programs.mcp_wrap import McpHome, command_lines_of_processes
+from support.programs.sidecar import PATIENCE
 from support.programs.terminal import Terminal
 
 CANARY = "canary-wrapped-5c1e"
@@ -165,8 +167,10 @@ def test_several_clients_can_start_the_same_server_and_each_gets_secret_changes(
     try:
         assert [method(client) for client in clients] == ["canary-1"] * 3
         # A session's number becomes free when the session ends, even by SIGKILL.
+        [fork] = psutil.Process(clients[1].pid).children()
         clients[1].kill()
         clients[1].wait()
+        psutil.wait_procs([fork], PATIENCE)
         restarted = start(server)
         clients.append(restarted)
         assert method(restarted) == "canary-1"
