@@ -95,7 +95,7 @@ def assert_published(app, wanted):
 def test_a_publisher_needs_a_directory_that_exists_or_can_be_made(memory):
     (memory / "there").mkdir()
     Publisher(memory / "there", owner=(None, None), mode=0o440, allow_disk=False).close()
-    # Kubernetes refuses a directory that does not exist, as the kubelet makes it. Here nobody else does: the agent
+    # Kubernetes refuses a directory that does not exist, as the kubelet makes it. Here no other program does: the agent
     # makes it with the app's owner and mode, and refuses only one that cannot be made.
     Publisher(memory / "absent", owner=(None, None), mode=0o440, allow_disk=False).close()
     assert stat.S_IMODE((memory / "absent").stat().st_mode) == 0o750
@@ -293,12 +293,12 @@ REMOVED = {
         {"tls", "tls/1", "tls/1/2", "tls/1/2/3", "tls/1/2/3/4", "tls/1/2/3/4/key.pem"}
         | {"db", "db/a", "db/a/b", "db/a/b/c", "db/a/b/c/key.pem"},
     ),
-    "folders beside what stays": (
+    "folders next to what stays": (
         ("app.env", "db/1/2/3/4/key.pem", "db/1/2/c/key.pem", "db/1/2/stays.txt"),
         ("app.env", "db/1/2/stays.txt"),
         {"db/1/2/3", "db/1/2/3/4", "db/1/2/3/4/key.pem", "db/1/2/c", "db/1/2/c/key.pem"},
     ),
-    "folders beside what is new": (
+    "folders next to what is new": (
         ("app.env", "db/1/2/3/4/key.pem", "db/1/2/c/key.pem"),
         ("app.env", "db/1/2/new.txt"),
         {"db/1/2/3", "db/1/2/3/4", "db/1/2/3/4/key.pem", "db/1/2/c", "db/1/2/c/key.pem"},
@@ -326,7 +326,7 @@ LINKS = {
 @pytest.mark.parametrize(("names", "links"), LINKS.values(), ids=LINKS)
 def test_one_link_for_each_file_and_first_folder_leads_to_the_live_generation(publisher, app, names, links):
     if links == {"tls", "db"}:
-        # Kubernetes only makes links here, and has a file and a folder of one name beside them. No file system holds
+        # Kubernetes only makes links here, and has a file and a folder of one name with them. No file system holds
         # both, and lessee says so before it writes anything.
         impossible = (*names, "tls/server.pem/txt")
         with pytest.raises(ConfigError, match=r"is a file named tls/server\.pem, which cannot be a directory too"):

@@ -219,7 +219,7 @@ def test_the_same_files_in_folders_are_not_staged_again(publisher):
     ],
     ids=["removed", "added", "mode", "text", "folder removed", "file for a folder", "link for a folder"],
 )
-def test_what_an_app_changes_in_its_folders_is_published_anew(publisher, app, change):
+def test_what_an_app_changes_in_its_folders_is_published_again(publisher, app, change):
     publish(publisher, generation("one", DEEP_OLD))
     change(app / "..data" / "tls")
     publish(publisher, generation("one", DEEP_OLD))
@@ -250,7 +250,7 @@ def test_only_who_may_read_a_file_below_it_may_enter_a_folder(app):
     assert modes == {".": 0o755, "tls": 0o750, "tls/private": 0o700, "public": 0o755}
 
 
-def test_a_folder_belongs_to_the_app_and_nobody_enters_it_before_all_files_are_there(app):
+def test_a_folder_belongs_to_the_app_and_no_user_enters_it_before_all_files_are_there(app):
     need(os.geteuid() == 0, "needs root")
     publisher = Publisher(app, owner=(1000, 1001), mode=0o440, allow_disk=False)
     seen = set()
@@ -359,7 +359,7 @@ def watch(app, step):
         if busy or not (event == "open" or event.startswith("os.")):
             return
         busy, left = True, left - 1
-        if left <= 0 and own is None:
+        if left <= 0 and not own:
             for path in app.glob("..lessee-2-*"):
                 path.rename(app / "moved")
                 own = path

@@ -280,7 +280,8 @@ class _Resolver:
         """An app's directory below another app's file or folder would disappear with that app's next generation."""
         taken: dict[str, str] = {}
         for app in apps.values():
-            taken |= {f"{app.directory}/{file.name.partition('/')[0]}": file.name for file in app.files}
+            for file in app.files:
+                taken.setdefault(f"{app.directory}/{file.name.partition('/')[0]}", file.name)
         for name, app in apps.items():
             elements = app.directory.split("/")
             for depth in range(2, len(elements) + 1):
