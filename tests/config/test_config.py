@@ -327,10 +327,23 @@ def test_paths_are_normalized():
         ("site.conf", "text"),
         ("env", "text"),
         ("a.ENV", "text"),
+        ("conf/.env.local", "dotenv"),
+        ("nginx/site.conf", "text"),
+        ("conf/nginx.conf", "nginx"),
     ],
 )
 def test_the_default_format_depends_on_the_file_name(name, expected):
     assert default_format(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"),
+    [("tls/server.pem", "tls/server.pem"), ("./tls//a/./b", "tls/a/b"), (".a/.b.pem", ".a/.b.pem")],
+)
+def test_a_file_name_may_have_directories_and_is_normalized_as_in_kubernetes(name, normal):
+    ready = f"ready: {{tls: {{address: 'a:1', certificate: '{name}'}}}}"
+    app = read(web(ready, files=f"[{{template: a.j2, name: '{normal}'}}]")).apps["web"]
+    assert [file.name for file in app.files] == [app.ready.probe.certificate] == [normal]
 
 
 @pytest.mark.parametrize(

@@ -503,7 +503,10 @@ def test_a_disk_is_refused_unless_it_is_allowed(tmp_path):
     assert shown(on_disk) == (contents(generation("one")),) * 2
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "..data", "a/b", "/etc/passwd", "a\0b", "x" * 256])
+INVALID = ["", ".", "..", "..data", "a//b", "a/", "a/./b", "a/../../b", "a/..data", "/etc/passwd", "a\0b", "x" * 256]
+
+
+@pytest.mark.parametrize("name", [*INVALID, f"a/{'x' * 256}", "a/" * 32 + "b"])
 def test_an_invalid_file_name_is_refused(publisher, app, name):
     with pytest.raises(WriteError, match="not a valid file name"):
         publisher.stage(generation("one", (name,)))

@@ -272,8 +272,23 @@ class _Resolver:
                     path, what, todo="only the agent may use state_dir: name another directory"
                 )
             apps[name] = self._app(name, block)
+        self._check_nested_directories(apps)
         check_last_known_good_files(apps, self._problems)
         return apps
+
+    def _check_nested_directories(self, apps: Mapping[str, config.App]) -> None:
+        """An app's directory below another app's file or folder would disappear with that app's next generation."""
+        taken: dict[str, str] = {}
+        for app in apps.values():
+            for file in app.files:
+                taken.setdefault(f"{app.directory}/{file.name.partition('/')[0]}", file.name)
+        for name, app in apps.items():
+            elements = app.directory.split("/")
+            for depth in range(2, len(elements) + 1):
+                if (place := "/".join(elements[:depth])) in taken:
+                    what = f"another app publishes {taken[place]} in {place.rpartition('/')[0]}"
+                    todo = "name a directory outside of that one"
+                    self._problems.add_dependent(("apps", name, "directory"), what, todo=todo)
 
     def _app(self, name: str, block: AppBlock) -> config.App:
         path = ("apps", name)
@@ -303,11 +318,21 @@ class _Resolver:
 
     def _files(self, at: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:
         names: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         for path, block in self._items(at, FileBlock):
             name = block.name or self._default_name(block.template, path)
             if names.setdefault(name, path) is not path:
                 what = f"{spell(names[name])} has the same name"
                 self._problems.add_dependent((*path, "name"), what, todo="write another `name:`")
+            elements = name.split("/")
+            above = ["/".join(elements[:depth]) for depth in range(1, len(elements))]
+            folders = dict.fromkeys(above, path) | folders
+            if (file := next((folder for folder in above if folder in names), None)) is not None:
+                what = f"{spell(names[file])} is a file named {file}, which cannot be a directory too"
+                self._problems.add_dependent((*path, "name"), what, todo="rename one of them")
+            elif name in folders:
+                what = f"{spell(folders[name])} is a file in the directory {name}, which cannot be a file too"
+                self._problems.add_dependent((*path, "name"), what, todo="rename one of them")
             kind = block.format or config.default_format(name)
             self._values[(*path, "format")] = kind
             yield config.File(

@@ -85,7 +85,7 @@ def _function(probe: Probe, publication: _Publication, timeout: float) -> Callab
         case TcpProbe(address):
             return partial(_tcp, address, timeout)
         case TlsProbe(address, certificate):
-            return partial(_tls, address, publication.directory / certificate, timeout)
+            return partial(_tls, address, publication.directory, certificate, timeout)
         case CommandProbe(command):
             return partial(_command, command, publication.extra, timeout)
         case FileProbe(path):
@@ -107,20 +107,20 @@ def _tcp(address: str, timeout: float) -> str | None:
     return None
 
 
-def _tls(address: str, file: Path, timeout: float) -> str | None:
+def _tls(address: str, directory: Path, name: str, timeout: float) -> str | None:
     try:
-        expected = _first_certificate(file.read_bytes())
+        expected = _first_certificate((directory / name).read_bytes())
     except OSError as exc:
-        return f"cannot read {file.name}: {exc.strerror}"
+        return f"cannot read {name}: {exc.strerror}"
     except ValueError:
-        return f"{file.name} holds no certificate"
+        return f"{name} holds no certificate"
     try:
         served = tls.served_certificate(partial(_connect, address, timeout), _host_and_port(address)[0])
     except tls.HandshakeError as exc:
         return f"{address}: the TLS handshake failed: {exc}"
     except (OSError, ValueError) as exc:
         return _connection_failure(address, exc, timeout)
-    return None if served == expected else f"{address} serves another certificate than {file.name}"
+    return None if served == expected else f"{address} serves another certificate than {name}"
 
 
 def _first_certificate(pem: bytes) -> bytes:

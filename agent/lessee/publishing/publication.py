@@ -29,8 +29,11 @@ from lessee.publishing.generations import (
     directory_mode,
     holds_exactly,
     list_entries,
+    list_files,
+    open_parent,
     read_file,
     write_file,
+    write_folders,
 )
 from lessee.publishing.sweeper import is_folder, remove_quickly, sweep
 
@@ -55,7 +58,8 @@ class StagedGeneration(ImmutableStruct, frozen=True):
     number: int
     folder: str
     path: Path
-    names: tuple[str, ...]
+    names: frozenset[str]
+    """Those of its files and folders that are linked in the app's directory."""
 
 
 def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool) -> WriteError | None:
@@ -84,7 +88,8 @@ class Publisher:
     """One app's directory, by its descriptor. A method that raises WriteError leaves the live files unchanged.
 
     As in Kubernetes' AtomicWriter, `DIR/..data` is a link to the live folder `..lessee-NUMBER-RANDOM`, and `DIR/NAME`
-    is a link to `..data/NAME`. A program that watches Kubernetes' volumes can watch this directory too.
+    is a link to `..data/NAME`, where NAME is a file, or the first folder of files in folders: `DIR/tls` is a link to
+    `..data/tls`. A program that watches Kubernetes' volumes can watch this directory too.
     """
 
     def __init__(self, directory: Path, *, owner: tuple[int | None, int | None], mode: int, allow_disk: bool) -> None:
@@ -128,16 +133,16 @@ class Publisher:
             if live is None:
                 return {}
             with open_subdirectory(live.folder, self._fd) as folder:
-                return {name: read_file(name, folder) for name in list_entries(folder, MAX_ENTRIES) or ()}
+                return {name: self._content(name, folder) for name in list_files(folder)}
 
     def stage(self, generation: Generation, *, force: bool = False) -> StagedGeneration | None:
         """Write the generation into a folder of its own; None where the live one is equal, unless `force`.
 
         No number is used twice, and none that a generation on the disk has.
         """
-        names = tuple(file.name for file in generation.files)
+        names = frozenset(file.name.partition("/")[0] for file in generation.files)
         with translate_write_errors(self._path):
-            check_names(names, self._path)
+            check_names([file.name for file in generation.files], self._path)
             live = self.live()
             if live is not None and not force and self._is_same(live, generation):
                 return None
@@ -277,13 +282,17 @@ class Publisher:
     def _fill(self, folder: str, generation: Generation) -> None:
         os.mkdir(folder, 0o700, dir_fd=self._fd)
         with open_subdirectory(folder, self._fd) as fd:
-            for file in generation.files:
-                write_file(file, file.name, fd, where=self._path, sync=not self._memory)
-            chown(fd, *self._owner, where=self._path)
-            os.fchmod(fd, directory_mode(self._mode, *(file.mode for file in generation.files)))
+            uid, gid = self._owner
+            mode = write_folders(generation.files, fd, uid=uid, gid=gid, where=self._path, sync=not self._memory)
+            chown(fd, uid, gid, where=self._path)
+            os.fchmod(fd, directory_mode(self._mode, mode))
             if not self._memory:
                 os.fsync(fd)
                 os.fsync(self._fd)
+
+    def _content(self, name: str, folder: int) -> bytes:
+        with open_parent(name, folder) as (parent, last):
+            return read_file(last, parent)
 
     def _is_own_link(self, name: str) -> bool:
         with suppress(OSError):

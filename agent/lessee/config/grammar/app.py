@@ -19,7 +19,11 @@ class FileBlock(Block, frozen=True, kw_only=True):
 
     template: Annotated[scalars.TemplatePath, describe("The path of the template, relative to template_dir.")]
     name: Annotated[
-        scalars.FileName | None, describe("The name of the file. Default: the template's name without .j2.")
+        scalars.FileName | None,
+        describe(
+            "The name of the file in the app's directory. It may begin with subdirectories, as in tls/server.pem. "
+            "Default: the template's name without .j2."
+        ),
     ] = None
     format: Annotated[
         Format | None,

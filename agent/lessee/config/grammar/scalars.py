@@ -10,6 +10,8 @@ from lessee.config import durations
 from lessee.core.immutable import ImmutableStruct
 
 _LONGEST_NAME = 255  # NAME_MAX of Linux
+_LONGEST_FILE_NAME = 1024  # A reader opens it below the app's directory by a path of PATH_MAX, 4096 bytes.
+_MOST_ELEMENTS = 32
 _LAST_ID = 2**32 - 2  # chown(2) reads the last one as "do not change"
 _YEAR = 366 * 86400.0
 
@@ -120,9 +122,13 @@ def _shared(text: str) -> str:
 
 
 def _file_name(text: str) -> str:
-    if len(text.encode()) > _LONGEST_NAME:
-        raise ValueError(f"at most {_LONGEST_NAME} bytes")
-    return text
+    """Normalize a name as Kubernetes does with the paths of a volume's items: `./tls//key.pem` is `tls/key.pem`."""
+    elements = [element for element in text.split("/") if element not in {"", "."}]
+    if any(len(element.encode()) > _LONGEST_NAME for element in elements):
+        raise ValueError(f"at most {_LONGEST_NAME} bytes between slashes")
+    if len(text.encode()) > _LONGEST_FILE_NAME or len(elements) > _MOST_ELEMENTS:
+        raise ValueError(f"at most {_LONGEST_FILE_NAME} bytes and {_MOST_ELEMENTS} elements")
+    return "/".join(elements)
 
 
 def _owner(text: str) -> tuple[int, int | None]:
@@ -199,8 +205,8 @@ TemplatePath = Annotated[str, _scalar("a relative path below template_dir", rf"(
 FileName = Annotated[
     str,
     _scalar(
-        "a file name, without `/` and not beginning with `..`",
-        rf"{_COMPONENT}[^/\x00-\x1f\x7f]+",
+        "a file name such as `app.env` or `tls/server.pem`, with no element that begins with `..`",
+        rf"(?:(?!\.\.)[^/\x00-\x1f\x7f]+/+)*{_COMPONENT}[^/\x00-\x1f\x7f]+",
         _file_name,
     ),
 ]
