@@ -157,13 +157,14 @@ def _ends_with_its_token(state: StateView, held: HeldLease) -> bool:
     session, token = state.session, state.session.token
     if token is None or not token.ours or session.renew_at != NEVER or session.failure is not None:
         return False
-    return held.lease.token == token.id and held.lease.ends_at > token.ends_at - FINAL_SECONDS
+    lease = held.lease
+    return lease.ends_with_token and lease.token == token.id and lease.ends_at > token.ends_at - FINAL_SECONDS
 
 
 def is_of_another_token(state: StateView, held: HeldLease) -> bool:
-    """Whether a lease was issued under a token that is not in use any more."""
+    """Whether a lease was issued under a token that is not in use any more, and so ends with that one."""
     token = state.session.token
-    return token is not None and held.lease.token != token.id and not held.lease.static
+    return token is not None and held.lease.token != token.id and held.lease.ends_with_token
 
 
 def on_secret_issued(tx: Transaction, lease: Lease) -> None:

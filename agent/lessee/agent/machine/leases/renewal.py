@@ -88,6 +88,8 @@ def ends_at(state: StateView, lease: Lease) -> float:
     """When a lease ends: by its ttl, or with the token under which it was issued. A static role never ends."""
     if lease.static:
         return NEVER
+    if not lease.ends_with_token:
+        return lease.ends_at
     session = state.session
     token = session.token
     if token is None or token.id != lease.token:
