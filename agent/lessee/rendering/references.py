@@ -15,6 +15,7 @@ FUNCTIONS: Mapping[str, str] = {
     "certificate": 'certificate("pki/issue/web", common_name="simba.local", ttl="1h")',
     "env": 'env("HOSTNAME", "none")',
     "fail": 'fail("database/postgres: the password is empty")',
+    "vault": 'vault("transit/decrypt/app", ciphertext="vault:v1:…", every="1h")',
 }
 """The functions that templates can call, each with an example."""
 
@@ -50,9 +51,16 @@ def _reference_or_error(
 
 
 def _reference(call: nodes.Call, function: str, where: str, scope: PathScope) -> Need | None:
-    args, kwargs = _literals(call, function, where)
+    if function == "vault":
+        from lessee.rendering.vault_calls import arguments, requested  # noqa: PLC0415  # Few templates call it.
+
+        args, kwargs = arguments(call) or _literals(call, function, where)
+    else:
+        args, kwargs = _literals(call, function, where)
     try:
         match function, args, kwargs:
+            case "vault", [str()] | [str(), dict()], _:
+                return requested(scope, *args, **kwargs)
             case "secret", [str(path)], {**rest} if not rest:
                 return scope.secret(path)
             case "secret", [str(path)], {"version": int(version), **rest} if not rest and version is not True:

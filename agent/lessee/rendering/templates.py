@@ -229,6 +229,7 @@ class Renderer:
                 "secrets": self._all_secrets,
                 "dynamic": self._leased,
                 "certificate": self._certificate,
+                "vault": self._any_path,
                 "env": self._env,
                 "fail": _fail,
             },
@@ -280,6 +281,11 @@ class Renderer:
 
     def _certificate(self, literal: str, /, **keywords: Parameter) -> SecretView:
         return SecretView(literal, self._dynamic[self._scope.certificate(literal, **keywords)].data)
+
+    def _any_path(self, literal: str, /, *body: Mapping[str, object], **keywords: object) -> SecretView:
+        from lessee.rendering.vault_calls import requested  # noqa: PLC0415  # Few templates call it.
+
+        return SecretView(literal, self._dynamic[requested(self._scope, literal, *body, **keywords)].data)
 
     def _env(self, name: str, default: str | None = None) -> str:
         try:

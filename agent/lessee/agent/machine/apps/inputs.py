@@ -44,7 +44,9 @@ def inputs(state: StateView, needs: frozenset[Need]) -> Inputs | None:
             if held is None or held.ended_at is not None:
                 return None
             dynamic[need] = held.lease.secret
-            leases.add(held.lease.id)
+            # What is only read has no end, and a rollback may return to its previous value.
+            if not (held.lease.static and need.is_polled):
+                leases.add(held.lease.id)
         elif isinstance(need, Folder):
             content = _folder_content(state, need)
             if content is None:

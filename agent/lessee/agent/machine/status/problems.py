@@ -53,7 +53,7 @@ def _secret_problems(state: State) -> Iterator[str]:
     for need, issuance in state.issuances.items():
         if issuance.failure is not None:
             todo = f"; {policy_remedy(need)}" if issuance.failure.kind is Kind.DENIED else ""
-            yield f"{need}: not issued: {issuance.failure.text}{todo}"
+            yield f"{need}: not {'read' if need.is_polled else 'issued'}: {issuance.failure.text}{todo}"
     for held in state.leases.values():
         if held.failure is not None:
             yield f"{held.lease.need}: not renewed: {held.failure.text}"
