@@ -35,6 +35,8 @@ def requested(
     *,
     method: object = None,
     every: object = None,
+    namespace: Any = None,
+    identity: Any = None,
     **params: object,
 ) -> DynamicSecret:
     """What `vault(path, …)` requests: by POST with parameters, else by GET, or as `method` says.
@@ -50,6 +52,8 @@ def requested(
         params={name: value for name, value in sent.items() if isinstance(value, Parameter)},
         body=_json({name: value for name, value in sent.items() if not isinstance(value, Parameter)}),
         every=_interval(every),
+        namespace=namespace,
+        identity=identity,
     )
 
 
