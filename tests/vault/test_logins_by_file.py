@@ -110,7 +110,7 @@ def test_a_service_account_token_is_read_again_at_each_login(bao, kubernetes, mo
         assert owner_of(bao, pod.login()) == "team-kubernetes-default-web"
     kubernetes.known.clear()
     failure = pod.failure()
-    assert failure.kind is Kind.DENIED
+    assert failure.kind is Kind.FORBIDDEN  # The method answers 403 for any denial.
     assert failure.text.startswith(f"Vault does not accept {file} at auth/team/kubernetes/login, role web;")
 
 
@@ -163,7 +163,7 @@ def test_a_login_that_requires_a_second_factor_returns_no_token(bao, userpass):
 def test_a_missing_mount_is_reported(identity, tmp_path):
     (tmp_path / "jwt").write_text("x.y.z")
     failure = identity({"method": "jwt", "mount": "nowhere", "jwt_file": str(tmp_path / "jwt")}).failure()
-    assert failure.kind is Kind.DENIED
+    assert failure.kind is Kind.FORBIDDEN
     assert "auth/nowhere/login" in failure.text
 
 
@@ -190,7 +190,7 @@ def test_a_login_and_a_read_stay_in_their_namespace(identity, team):
     value = here.login().value
     assert kv.detect_version(here.transport, value, "secret") == 1
     assert kv.read(here.transport, value, NAME, 1).data == {"owner": "team-a"}
-    assert outside.failure().kind is Kind.DENIED
+    assert outside.failure().kind is Kind.FORBIDDEN
     with pytest.raises(RequestFailedError) as caught:
         kv.read(outside.transport, value, NAME, 2)
     assert caught.value.failure.kind is Kind.DENIED

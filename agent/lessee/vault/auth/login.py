@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
@@ -14,6 +14,11 @@ from lessee.vault.transport import RequestFailedError, Response, Transport
 from lessee.vault.ttl import token_ttl
 
 Clock = Callable[[], float]
+RARELY = "the agent logs in again when a file changes, and otherwise rarely"
+FORBIDDEN = (
+    "the answer was 403, which names no credentials: the mount or the namespace may not exist, or an outage, a proxy or"
+    " a lockout is the cause; the agent logs in again within a minute"
+)
 
 
 class Grant(ImmutableStruct, frozen=True):
@@ -63,15 +68,29 @@ def renew(transport: Transport, value: str, clock: Clock, *, ours: bool = True) 
     return _token(answer, value, sent_at, ours=ours)
 
 
-def log_in(transport: Transport, path: str, body: Mapping[str, str], clock: Clock, *, denied: str) -> Grant:
-    """Post credentials. Raises RequestFailedError, with the text `denied` if Vault denies them."""
+def log_in(
+    transport: Transport, path: str, body: Mapping[str, Any], clock: Clock, *, denied: str, again: str = ""
+) -> Grant:
+    """Post credentials. Raises RequestFailedError, with the text `denied` if Vault denies them, and with `again`, which
+    says when the agent repeats the login, if the credentials are why.
+    """
     sent_at = clock()
     try:
         answer = transport.request("POST", path, token=None, body=body, limits=SMALL)
     except RequestFailedError as exc:
-        if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
-            raise RequestFailedError(Failure(Kind.DENIED, denied)) from None
-        raise
+        match exc.failure.kind:
+            case Kind.INVALID:
+                text = f"{denied}; {again}" if again else denied
+                raise RequestFailedError(Failure(Kind.DENIED, text)) from None
+            case Kind.DENIED:
+                raise RequestFailedError(Failure(Kind.FORBIDDEN, f"{denied}; {FORBIDDEN}")) from None
+            case _:
+                raise
+    return grant_of(answer, path, sent_at)
+
+
+def grant_of(answer: Response, path: str, sent_at: float) -> Grant:
+    """The token in the answer to a login. Raises RequestFailedError if there is none."""
     value = parse_name(answer.auth.get("client_token"))
     if not value:
         text = f"the login at {path} returned no token; if it requires a second factor (MFA), use another auth method"

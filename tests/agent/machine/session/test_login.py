@@ -91,6 +91,56 @@ def test_refused_credentials_are_sent_less_often_than_the_lockout_threshold():
     assert [command.if_changed for _, command in world.requests[before:]] == [False]
 
 
+@pytest.mark.parametrize(("seconds", "longest"), [(60.0, 30.0), (3600.0, 60.0)])
+def test_a_login_that_is_forbidden_without_a_word_about_credentials_is_soon_sent_again(seconds, longest):
+    """403 for everything is an outage: it ends without new credentials."""
+    world = World({"app": app_spec(A)})
+    world.write(A)
+    world.run(30.0)
+    answer, before = world.answer, len(world.requests)
+
+    def forbid(command):
+        kind = Kind.FORBIDDEN if isinstance(command, cmd.Login) else Kind.DENIED
+        world.post(ev.RequestFailed(command.request_id, Failure(kind, "403")), 0.01)
+
+    world.answer = forbid
+    world.run(seconds)
+    sent = world.requests[before:]
+    asked = [at for at, command in sent if isinstance(command, cmd.Login) and not command.if_changed]
+    assert max(b - a for a, b in itertools.pairwise(asked)) <= longest
+    assert len(asked) < 20 + seconds / 20
+    world.answer = answer
+    world.write(A)
+    world.run(longest)
+    assert world.notified["app"] == world.current("app")
+
+
+def test_new_credentials_are_found_soon_while_the_old_ones_are_forbidden():
+    world = World({"app": app_spec(A)})
+    world.answer = lambda command: world.post(
+        ev.RequestFailed(command.request_id, Failure(Kind.FORBIDDEN, "403")), 0.01
+    )
+    world.boot()
+    world.run(600.0)
+    looked = [at for at, _ in world.requests]
+    assert max(b - a for a, b in itertools.pairwise(looked)) <= 6
+
+
+def test_a_login_that_waits_for_a_person_is_asked_for_every_few_seconds_and_is_no_failure():
+    world = World({"app": app_spec(A)})
+    answer, pending = world.answer, Failure(Kind.PENDING, "waiting")
+    world.answer = lambda command: world.post(ev.RequestFailed(command.request_id, pending), 0.01)
+    world.boot()
+    world.run(300.0)
+    logins = [at for at, command in world.requests if not command.if_changed]
+    assert max(b - a for a, b in itertools.pairwise(logins)) <= 6
+    assert not [line for line in world.log_lines if line[1] == "login failed"]
+    world.write(A)
+    world.answer = answer
+    world.run(8.0)
+    assert world.notified["app"] == world.current("app")
+
+
 @settings(max_examples=30)
 @given(kind=st.sampled_from([Kind.RATE_LIMITED, Kind.DENIED, Kind.INVALID]), seed=st.integers(0, 99))
 def test_a_rate_limited_renewal_is_retried_and_a_denied_one_causes_a_login(kind, seed):

@@ -17,7 +17,7 @@ SETTLE_DELAY = 2.0
 """Seconds for which a rendering waits for leases being issued: those that end together become one generation."""
 
 
-TEMPORARY = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR})
+TEMPORARY = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR, Kind.PENDING})
 """Failures that may pass by themselves; with any other kind, Vault has given a definite answer."""
 
 

@@ -141,6 +141,9 @@ def on_session_request_failed(tx: Transaction, command: TokenCommand, failure: F
     session = tx.session
     match command, failure.kind:
         case Login(), _:
+            if failure.kind is Kind.PENDING:
+                tx.session = replace(session, failure=failure, login_at=tx.now + CREDENTIALS_CHECK_INTERVAL)
+                return
             if session.failure != failure:
                 level = "error" if failure.kind is Kind.ALREADY_UNWRAPPED else "warning"
                 tx.log(level, "login failed", reason=failure.text)
@@ -190,8 +193,12 @@ def _after_failed_login(tx: Transaction, session: Session, command: Login, failu
         since = tx.failing_since(session)
         return replace(session, attempts=session.attempts + 1, since=since, login_at=at, credentials_retry_at=at)
     if not command.if_changed:
-        wait = CREDENTIALS_RETRY_DELAYS[min(session.attempts, len(CREDENTIALS_RETRY_DELAYS) - 1)]
-        session = replace(session, attempts=session.attempts + 1, credentials_retry_at=tx.now + wait)
+        if failure.kind is Kind.FORBIDDEN:
+            at = tx.retry_at(session, failure)
+        else:
+            at = tx.now + CREDENTIALS_RETRY_DELAYS[min(session.attempts, len(CREDENTIALS_RETRY_DELAYS) - 1)]
+        since = tx.failing_since(session)
+        session = replace(session, attempts=session.attempts + 1, since=since, credentials_retry_at=at)
     return replace(session, login_at=min(session.credentials_retry_at, tx.now + CREDENTIALS_CHECK_INTERVAL))
 
 
