@@ -238,8 +238,8 @@ def test_an_output_directory_with_files_is_unchanged(example):
         (
             "agent.hcl",
             b'template {\n source = "%s"\n destination = "/run/a/b"\n}' % (b"x" * 5000),
-            64,
-            "has no templates",
+            65,
+            "agent.hcl:2: template.source: the template xxx",
         ),
         ("agent.json", b'{"template": {"contents": "\\ud800", "destination": "/run/a/b"}}', 0, ""),
         (".", None, 78, "Is a directory"),

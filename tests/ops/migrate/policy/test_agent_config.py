@@ -3,7 +3,7 @@
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.core.errors import UsageError
+from lessee.core.errors import TemplateError, UsageError
 
 TEMPLATE = 'template {\n  contents = "{{ with secret \\"secret/data/a\\" }}{{ .Data.data.b }}{{ end }}"\n  %s\n}\n'
 FILE = TEMPLATE % 'destination = "/run/web/a.env"'
@@ -248,6 +248,45 @@ def test_templates_are_found_by_path_or_file_name(imported):
     )
 
 
+def test_a_file_whose_template_is_missing_keeps_its_place_and_is_rejected(imported):
+    keys = 'destination = "/run/web/b.env"\n perms = "0600"\n command = "pkill -HUP web"'
+    found = imported(
+        "agent.hcl",
+        f'template {{\n {keys}\n source = "/etc/b.ctmpl"\n}}\n'
+        + ENV.replace('contents = "%s"', 'source = "v.ctmpl"') % "A"
+        + EXEC % ('["web"]', ""),
+    )
+    todo = "put it into the directory of the configuration, and run the import again"
+    assert found.losses[:2] == [
+        f"agent.hcl:5: template.source: the template /etc/b.ctmpl cannot be found; {todo}",
+        f"agent.hcl:8: env_template.source: the template v.ctmpl cannot be found; {todo}",
+    ]
+    assert found.app("web") == {
+        "directory": "/run/web",
+        "mode": "0600",
+        "files": [{"template": "b.env.j2", "format": "text"}],
+        "env_template": "process.env.j2",
+        "notify": {"process": {"name": "web"}, "action": "SIGHUP"},
+    }
+    fail = '{{ fail("TODO lessee import: the template %s cannot be found; ' + todo + '") }}'
+    assert found.files["b.env.j2"] == fail % "/etc/b.ctmpl"
+    assert found.files["process.env.j2"] == "A=" + fail % "v.ctmpl" + "\n"
+
+
+NOTHING = "the import found no template that it can carry over"
+
+
+def test_a_configuration_whose_templates_are_all_lost_names_each_of_them(imported):
+    text = 'template {\n contents = "x"\n}\ntemplate {\n destination = "/run/web/b"\n}\n'
+    with pytest.raises(TemplateError) as caught:
+        imported("agent.hcl", text)
+    assert str(caught.value).splitlines() == [
+        "agent.hcl:1: template.destination: it is missing or invalid, so nothing is rendered; write the file's path",
+        "agent.hcl:4: template.contents: the block has no template; write contents or source",
+        f"agent.hcl: {NOTHING}; pass a configuration with templates, or a template",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "loss"),
     [
@@ -278,6 +317,7 @@ def test_a_configuration_without_templates_is_rejected(imported):
         imported("agent.hcl", "auto_auth { }")
 
 
+NO_PROGRAM = "the configuration has variables for a program, and no program"
 ENV = 'env_template "%s" {\n  contents = "%s"\n}\n'
 EXEC = "exec {\n  command = %s\n  %s\n}\n"
 
@@ -328,4 +368,7 @@ def test_env_templates_in_json_may_have_no_template(imported):
     assert found.files["process.env.j2"] == "A=x\n"
     assert any("the block has no template" in line for line in found.losses)
     empty = imported("agent.json", '{"env_template": {"A": {"contents": "x"}}, "exec": {}}')
-    assert empty.config["apps"] == {}
+    assert empty.config["apps"] == {"app": {"directory": "/run/secrets/app", "env_template": "process.env.j2"}}
+    assert [line for line in empty.losses if "no program" in line] == [
+        f"agent.json:1: {NO_PROGRAM}; write exec.command, or run `lessee exec --app app -- PROGRAM`"
+    ]

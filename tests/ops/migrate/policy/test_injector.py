@@ -13,6 +13,21 @@ def pod(prefix="vault.hashicorp.com", **annotations):
     return POD % "".join(lines)
 
 
+def test_the_key_of_a_ca_and_patches_of_the_container_are_not_needed(imported):
+    text = pod(
+        agent_inject='"true"',
+        role="web",
+        ca_key="/vault/tls/ca.key",
+        agent_json_patch="""'[{"op": "add"}]'""",
+        agent_init_json_patch="""'[{"op": "add"}]'""",
+        agent_inject_secret_db="kv/db",
+    )
+    found = imported("pod.yaml", text)
+    assert not found.losses
+    assert any("ca-key: not needed: TLS verifies a server with the CA's certificate alone" in n for n in found.notes)
+    assert any("json-patch: it configures the agent's container" in note for note in found.notes)
+
+
 def test_annotations_are_carried_over(imported):
     text = pod(
         agent_inject='"true"',

@@ -1,4 +1,4 @@
-"""Parts that cannot be carried over are reported, and become comments in their place."""
+"""Parts that cannot be carried over are reported, and a call that rejects the file takes their place."""
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from lessee.core.errors import TemplateError
 from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
 from lessee.rendering.app_templates import compile_apps, path_scope_of
+from lessee.rendering.render import Inputs, render
 from lessee.rendering.templates import Compiler
 
 NAMES = '{{ range secrets "secret/metadata/a" }}%s{{ end }}'
@@ -103,12 +104,12 @@ WITH = '{{ with secret "secret/data/db" }}%s{{ end }}'
         (NAMES % '{{ secret (printf "secret/data/a/%s/x" .) }}', "the path of a secret is computed"),
     ],
 )
-def test_an_unsupported_part_is_a_loss_and_becomes_a_comment(imported, template, loss):
+def test_an_unsupported_part_is_a_loss_and_rejects_the_file(imported, template, loss):
     found = imported("t.ctmpl", f"\nA{template}B")
     assert any(line.startswith("t.ctmpl:2: ") and loss in line for line in found.losses), found.losses
     [text] = [text for name, text in found.files.items() if name.endswith(".j2")]
-    assert "{# TODO lessee import: {{ " in text
-    assert loss in text
+    assert '{{ fail("TODO lessee import: {{ ' in text
+    assert loss in text.replace('\\"', '"').replace("\\\\", "\\")
     assert text.startswith("\nA")
     assert text.endswith("B")
 
@@ -116,17 +117,20 @@ def test_an_unsupported_part_is_a_loss_and_becomes_a_comment(imported, template,
 def test_an_if_with_an_unsupported_condition_keeps_its_branches(imported):
     found = imported("t.ctmpl", '{{ if key "a" }}A{{ else if true }}B{{ else }}C{{ end }}')
     text = found.files["t.j2"]
-    assert text.startswith("{# TODO lessee import: ")
-    assert text.endswith("#}{% if false %}A{% elif true %}B{% else %}C{% endif %}")
+    assert text.startswith('{{ fail("TODO lessee import: ')
+    assert text.endswith('") }}{% if false %}A{% elif true %}B{% else %}C{% endif %}')
 
 
 def test_the_same_loss_in_a_line_is_reported_once(imported):
     assert len(imported("t.ctmpl", "{{ timestamp }}{{ timestamp }}").losses) == 1
 
 
-def test_the_source_cannot_end_its_comment(imported):
-    found = imported("t.ctmpl", '{{ key "#} {{ 1 }}" }}')
-    assert found.files["t.j2"].count("#}") == 1
+def test_the_source_cannot_end_its_call_of_fail(imported):
+    found = imported("t.ctmpl", """{{ key "') }} {{ 1 }} #} %}" }}""")
+    config = parse(found.text, source="lessee.yaml", environ={})
+    [app] = compile_apps(config, Compiler(found.files.__getitem__, path_scope_of(config))).values()
+    with pytest.raises(TemplateError, match=r"TODO lessee import: .* key reads Consul or Nomad"):
+        render(app, Inputs({}, {}, {}, {}))
 
 
 def test_nested_templates_are_limited(imported):

@@ -38,12 +38,11 @@ apps:
     files:
       - template: api/b.txt.j2
         format: text
-    notify: {child: true, action: restart, stop_grace_period: 30s}
 """
 UNDEFINED = "lessee rejects a missing key, a null, a list or a map as a value; Go writes <no value>, [a b] or map[a:b]"
 
 
-def test_the_environment_belongs_to_the_first_app_and_each_app_is_notified(imported):
+def test_the_environment_and_the_child_belong_to_the_first_app(imported):
     assert imported("agent.hcl", AGENT).text == WRITTEN
 
 

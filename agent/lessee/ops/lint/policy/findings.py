@@ -10,6 +10,7 @@ Level = Literal["error", "warning"]
 
 RULES: Mapping[str, str] = {
     "configuration": "lessee.yaml is invalid",
+    "unfinished-import": "`lessee import` could not carry over a part, and its TODO is still there",
     "template-unreadable": "a template cannot be read",
     "template-syntax": "a template is not valid Jinja",
     "unknown-filter": "a template uses an unknown filter",

@@ -125,11 +125,13 @@ class NameAllocator:
         """A name after the last specific element of the directory's path, or after the first file."""
         specific = [element for element in directory.split("/") if element and element not in _GENERIC_NAMES]
         first_file = basename(files[0].destination).lstrip(".").partition(".")[0]
-        return self.allocate(self._preferred or (specific[-1] if specific else first_file))
+        return self.allocate(self._preferred or (specific[-1] if specific else first_file), first_file)
 
-    def allocate(self, preferred: str) -> str:
-        """A unique name: the preferred one, with a number if it is in use."""
+    def allocate(self, preferred: str, more: str = "") -> str:
+        """A unique name: the preferred one; if it is in use, with `more` after it, and then with a number."""
         base = app_name(preferred)
+        if base in self._names and more and more != base:
+            base = app_name(f"{base}-{more}")
         name, number = base, 1
         while name in self._names:
             number += 1

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.migrate.policy.findings import TODO_MARKER
+from lessee.ops.migrate.policy.jinja.expressions import quote
 
 
 class Text(ImmutableStruct, frozen=True):
@@ -18,7 +20,7 @@ class Text(ImmutableStruct, frozen=True):
 
 
 class Tag(ImmutableStruct, frozen=True):
-    """`{% text %}`; or, of another kind, `{{ text }}` or `{# text #}`."""
+    """`{% text %}`; or, of another kind, `{{ text }}`."""
 
     text: str
     kind: str = "%"
@@ -50,13 +52,14 @@ def assemble(fragments: Sequence[Fragment]) -> str:
     return out
 
 
-def comment(text: str) -> Tag:
-    """A comment on one line, which the text cannot end."""
-    return Tag(" ".join(text.replace("#}", "# }").split()), "#")
+def unfinished(what: str, todo: str) -> Tag:
+    """A call that rejects the file, in place of a part that cannot be carried over: no file lacks a part silently."""
+    text = " ".join(f"{TODO_MARKER}: {what}{'; ' * bool(todo)}{todo}".split())
+    return Tag(f"fail({quote(text)})", "{")
 
 
 _SPECIAL = re.compile(r"\{+[{%#]|\{*\r+")
-_ENDS = {"%": "%", "{": "}", "#": "#"}
+_ENDS = {"%": "%", "{": "}"}
 
 
 def _runs(fragments: Sequence[Fragment]) -> list[list[Text | Gap]]:

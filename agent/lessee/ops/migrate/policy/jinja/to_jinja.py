@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Text as Source
-from lessee.ops.migrate.policy.findings import TODO_MARKER, Report
+from lessee.ops.migrate.policy.findings import Report
 from lessee.ops.migrate.policy.golang import nodes as go
 from lessee.ops.migrate.policy.jinja.evaluate import Evaluator, Scope
 from lessee.ops.migrate.policy.jinja.expressions import ANY, PRIMARY, Expr, Joined, UnsupportedError
-from lessee.ops.migrate.policy.jinja.fragments import Fragment, Gap, Tag, Text, assemble, comment
+from lessee.ops.migrate.policy.jinja.fragments import Fragment, Gap, Tag, Text, assemble, unfinished
 from lessee.ops.migrate.policy.jinja.functions import ZERO_IS_FALSE
 from lessee.ops.migrate.policy.jinja.identifiers import Identifiers
 from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
@@ -253,10 +253,9 @@ class _Translator:
         self._report.add_note(self._source.where(self._line), what)
 
     def _add_loss(self, error: UnsupportedError, origin: go.Origin) -> None:
-        """Report an unsupported part, and replace it by a comment that contains it."""
+        """Report an unsupported part, and put a call in its place that rejects the file, and that contains it."""
         self._report.add_loss(self._source.where(origin.line), error.what, error.todo)
-        todo = f"; {error.todo}" if error.todo else ""
-        self.fragments.append(comment(f"{TODO_MARKER}: {origin.source}: {error.what}{todo}"))
+        self.fragments.append(unfinished(f"{origin.source}: {error.what}", error.todo))
 
 
 def _output(value: Value) -> list[Fragment]:

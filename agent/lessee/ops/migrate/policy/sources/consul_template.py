@@ -112,6 +112,9 @@ _UNUSED_KEYS: Mapping[str, UnusedKey] = {
     "log_level": UnusedKey("use `lessee run --log-level`", is_loss=False),
     "max_stale": _CONSUL,
     "nomad": _CONSUL,
+    "once": UnusedKey(
+        "run `lessee render`, which exits when the files are written, instead of `lessee run`", is_loss=False
+    ),
     "pid_file": UnusedKey(
         "lessee writes no PID file", "let its supervisor signal it; `lessee refresh` makes it read secrets now"
     ),
