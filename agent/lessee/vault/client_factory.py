@@ -122,7 +122,7 @@ def auth_method_of(auth: Auth, environ: Mapping[str, str]) -> AuthMethod:
             # Few sidecars use one of them.
             from lessee.vault.auth.proof_factory import proof_login  # noqa: PLC0415
 
-            return proof_login(auth)
+            return proof_login(auth, environ)
         case _:
             assert_never(auth)
 

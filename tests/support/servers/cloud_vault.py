@@ -1,8 +1,8 @@
 """A substitute for HashiCorp Vault's auth methods that OpenBao does not have, in front of a real OpenBao.
 
 HashiCorp Vault does not run here without its license, nor do the clouds. Each method checks what the real one checks,
-in Vault and in the cloud behind it: signatures are computed again, and audience, time, replay and names are compared. An
-accepted login gets a real token of the OpenBao. No test here verifies that Vault itself accepts such a login.
+in Vault and in the cloud behind it: signatures are computed again, and audience, time, replay and names are compared.
+An accepted login gets a real token of the OpenBao. No test here verifies that Vault itself accepts such a login.
 """
 
 import base64

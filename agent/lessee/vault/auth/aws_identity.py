@@ -1,6 +1,7 @@
 """Proves an IAM identity of AWS: a signed request to STS, which Vault sends there to learn who signed it."""
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,14 +22,20 @@ _SECONDS = 10.0
 
 
 def signed_request(
-    *, region: str, header_value: str | None, credentials_file: str | None, profile: str | None, metadata_address: str
+    environ: Mapping[str, str],
+    *,
+    region: str,
+    header_value: str | None,
+    credentials_file: str | None,
+    profile: str | None,
+    metadata_address: str,
 ) -> Proof:
     """A signed GetCallerIdentity, as Vault's AWS method takes it. Raises RequestFailedError and LesseeError.
 
     The credentials come from where AWS's SDKs find them, and from nowhere else if a file or profile is named. botocore
-    reads them again each time. https://developer.hashicorp.com/vault/docs/auth/aws#iam-auth-method
+    reads them again each time. `environ`: may have keys, which are in no variable of the process. https://developer.hashicorp.com/vault/docs/auth/aws#iam-auth-method
     """
-    credentials = _credentials(credentials_file, profile, metadata_address)
+    credentials = _credentials(environ, credentials_file, profile, metadata_address)
     url = _endpoint(region)
     headers = {"Content-Type": _CONTENT_TYPE, "Host": urlsplit(url).netloc}
     if header_value is not None:
@@ -50,14 +57,17 @@ def _endpoint(region: str) -> str:
     return f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}/"
 
 
-def _credentials(credentials_file: str | None, profile: str | None, metadata_address: str) -> Any:
+def _credentials(
+    environ: Mapping[str, str], credentials_file: str | None, profile: str | None, metadata_address: str
+) -> Any:
     errors = library("botocore.exceptions", EXTRA)
     session = library("botocore.session", EXTRA).Session(profile=profile)
     session.set_config_variable("ec2_metadata_service_endpoint", metadata_address)
     if credentials_file is not None:
         session.set_config_variable("credentials_file", credentials_file)
     try:
-        found = _bounded(session.get_component("credential_provider"), credentials_file).load_credentials()
+        resolver = session.get_component("credential_provider")
+        found = _bounded(resolver, environ, credentials_file).load_credentials()
         credentials = found.get_frozen_credentials() if found is not None else None
     except errors.BotoCoreError as exc:
         # Its texts may name an account, and hold what a file contains.
@@ -71,11 +81,13 @@ def _credentials(credentials_file: str | None, profile: str | None, metadata_add
     return credentials
 
 
-def _bounded(resolver: Any, credentials_file: str | None) -> Any:
+def _bounded(resolver: Any, environ: Mapping[str, str], credentials_file: str | None) -> Any:
     """The resolver, whose requests to metadata services have limits: botocore has no option for their HTTP session."""
     if credentials_file is not None:
         # Otherwise a file that was removed would be replaced by whatever else is there.
         resolver.providers = [one for one in resolver.providers if one.METHOD == "shared-credentials-file"]
+    keys = library("botocore.credentials", EXTRA).EnvProvider(environ=environ)
+    resolver.providers = [keys if one.METHOD == keys.METHOD else one for one in resolver.providers]
     session = limited_session(verify=True, seconds=_SECONDS, timeouts=_TIMEOUTS, extra=EXTRA)
     for provider in resolver.providers:
         for name in "_fetcher", "_role_fetcher":

@@ -1,5 +1,6 @@
 """Creates a login with a proof from its block of the configuration."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import assert_never
 
@@ -7,7 +8,7 @@ from lessee.config.grammar.vault import AwsAuth, AzureAuth, CfAuth, GcpAuth, Ker
 from lessee.vault.auth.proof import ProofLogin
 
 
-def proof_login(auth: AwsAuth | AzureAuth | GcpAuth | CfAuth | KerberosAuth) -> ProofLogin:
+def proof_login(auth: AwsAuth | AzureAuth | GcpAuth | CfAuth | KerberosAuth, environ: Mapping[str, str]) -> ProofLogin:
     """The login. What it needs beyond this is imported here, so that no other sidecar pays for it."""
     path = f"auth/{auth.mount}/login"
     match auth:
@@ -16,6 +17,7 @@ def proof_login(auth: AwsAuth | AzureAuth | GcpAuth | CfAuth | KerberosAuth) -> 
 
             prove = partial(
                 signed_request,
+                environ,
                 region=auth.region,
                 header_value=auth.header_value,
                 credentials_file=auth.credentials_file,
