@@ -56,7 +56,8 @@ def test_all_problems_are_reported_together_in_the_order_of_their_lines():
         ("lessee.yaml:3: vault.address: expected an address such as `https://vault:8200`, without user and query"),
         (
             "lessee.yaml:3: vault.auth.method: expected one of `token`, `approle`, `jwt`, `kubernetes`, "
-            "`cert`, `userpass`; did you mean `approle`?"
+            "`cert`, `userpass`, `ldap`, `radius`, `okta`, "
+            "`github`, `aws`, `azure`, `gcp`, `cf`, `kerberos`, `oidc`; did you mean `approle`?"
         ),
         (
             "lessee.yaml:5: secrets.refresh_interval: expected a duration such as `500ms`, `30s`, `5m`, `24h` or "

@@ -17,7 +17,7 @@ class Kind(Enum):
     DENIED = "denied"
     """403: the policy does not grant this, or the token is no longer valid. At a login: 400, wrong credentials."""
     FORBIDDEN = "forbidden"
-    """403 at a login. It names no credentials: the cause may be an outage, a proxy, or a lockout that ends."""
+    """403 at a login. It names no credentials: an outage, a proxy, or a lockout may be the cause, and end by itself."""
     PENDING = "pending"
     """A login waits for a person."""
     NOT_FOUND = "not found"

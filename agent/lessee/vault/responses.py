@@ -150,7 +150,7 @@ def parse_error(status: int, headers: Mapping[str, str], content: bytes) -> Requ
         # An empty list of errors means that there is nothing; a text means that the server has no such path.
         kind = Kind.UNSUPPORTED
     if kind is Kind.INVALID:
-        kind, text = next((_LEASE_ERRORS[error] for error in texts if error in _LEASE_ERRORS), (kind, text))
+        kind, text = next((_ERRORS[error] for error in texts if error in _ERRORS), (kind, text))
     by_policy = kind is Kind.DENIED and _is_policy_denial(body.errors or ())
     return RequestFailedError(Failure(kind, text, _retry_after(headers)), body.data, by_policy=by_policy)
 
@@ -234,8 +234,10 @@ _KINDS = {
 _LEASE_ENDED = (Kind.NOT_FOUND, "the lease has ended")
 _NOT_RENEWABLE = (Kind.UNSUPPORTED, "the lease is not renewable")
 _ONE_ERROR = "1 error occurred:\n\t* "
-# Errors of vault/expiration.go; all have the status 400.
-_LEASE_ERRORS = {
+# Errors of vault/expiration.go and, of a login that a person confirms, of RFC 8628; all have the status 400.
+_ERRORS = {
+    "authorization_pending": (Kind.PENDING, "the login is not confirmed yet"),
+    "slow_down": (Kind.RATE_LIMITED, "the login is polled too often"),
     "lease not found": _LEASE_ENDED,
     "invalid lease": _LEASE_ENDED,
     "lease expired": _LEASE_ENDED,

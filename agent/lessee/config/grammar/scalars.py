@@ -103,6 +103,11 @@ def _elements(text: str) -> str:
     return "/".join(elements)
 
 
+def _auth_mount(text: str) -> str:
+    """Without the `auth/` that Vault Agent's `mount_path` begins with."""
+    return _elements(text.removeprefix("/").removeprefix("auth/"))
+
+
 def _absolute(text: str) -> str:
     elements = [element for element in text.split("/") if element not in {"", "."}]
     if ".." in elements:
@@ -251,6 +256,7 @@ Lifetime = Annotated[float, _span(1.0, 30 * _YEAR)]
 RefreshInterval = Annotated[float, _span(0.1, 86400.0)]
 HeartbeatInterval = Annotated[float, _span(0.1, 10.0)]
 MountPath = Annotated[str, _scalar("a mount path", _ELEMENTS, _elements)]
+AuthMountPath = Annotated[str, _scalar("a mount path", _ELEMENTS, _auth_mount)]
 SecretPath = Annotated[str, _scalar("a secret path", _ELEMENTS, _elements)]
 Prefix = Annotated[str, _scalar(*_FOLDER, _folder)]
 SharedFolder = Annotated[str, _scalar(*_FOLDER, _shared)]
@@ -259,6 +265,14 @@ VaultAddress = Annotated[
     _scalar(
         "an address such as `https://vault:8200`, without user and query",
         rf"https?://{_HOST}(?::{_PORT})?(?:/[A-Za-z0-9_.~%/-]*)?",
+        _address,
+    ),
+]
+MetadataAddress = Annotated[
+    str,
+    _scalar(
+        "an address such as `http://169.254.169.254`, without user, path and query",
+        rf"https?://{_HOST}(?::{_PORT})?/?",
         _address,
     ),
 ]

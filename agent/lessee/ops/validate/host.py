@@ -11,7 +11,18 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.config import App, Vault
-from lessee.config.grammar.vault import AppRole, CertAuth, JwtAuth, TokenAuth, UserpassAuth
+from lessee.config.grammar.vault import (
+    AppRole,
+    AwsAuth,
+    CertAuth,
+    CfAuth,
+    GcpAuth,
+    GitHubAuth,
+    JwtAuth,
+    KerberosAuth,
+    PasswordAuth,
+    TokenAuth,
+)
 from lessee.core.errors import AgentUnavailableError
 from lessee.core.severity import Level
 from lessee.host.mounts import is_memory
@@ -164,7 +175,11 @@ def _credential_files(vault: Vault) -> Iterable[str]:
             found = [vault.auth.role_id_file, vault.auth.secret_id_file]
         case CertAuth(key_file=name):
             found = [name]
-        case JwtAuth(jwt_file=name) | UserpassAuth(password_file=name):
+        case JwtAuth(jwt_file=name) | PasswordAuth(password_file=name) | GitHubAuth(token_file=name):
+            found = [name]
+        case AwsAuth(credentials_file=name) | GcpAuth(credentials_file=name):
+            found = [name]
+        case CfAuth(key_file=name) | KerberosAuth(keytab_file=name):
             found = [name]
         case _:
             found = []

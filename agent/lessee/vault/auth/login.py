@@ -68,15 +68,22 @@ def renew(transport: Transport, value: str, clock: Clock, *, ours: bool = True) 
     return _token(answer, value, sent_at, ours=ours)
 
 
-def log_in(
-    transport: Transport, path: str, body: Mapping[str, Any], clock: Clock, *, denied: str, again: str = ""
+def log_in(  # Each of them belongs to one login.
+    transport: Transport,
+    path: str,
+    body: Mapping[str, Any],
+    clock: Clock,
+    *,
+    denied: str,
+    again: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> Grant:
     """Post credentials. Raises RequestFailedError, with the text `denied` if Vault denies them, and with `again`, which
     says when the agent repeats the login, if the credentials are why.
     """
     sent_at = clock()
     try:
-        answer = transport.request("POST", path, token=None, body=body, limits=SMALL)
+        answer = transport.request("POST", path, token=None, body=body, limits=SMALL, headers=headers)
     except RequestFailedError as exc:
         match exc.failure.kind:
             case Kind.INVALID:
@@ -90,7 +97,7 @@ def log_in(
 
 
 def grant_of(answer: Response, path: str, sent_at: float) -> Grant:
-    """The token in the answer to a login. Raises RequestFailedError if there is none."""
+    """The token in the answer to a login. Raises RequestFailedError if the answer has no token."""
     value = parse_name(answer.auth.get("client_token"))
     if not value:
         text = f"the login at {path} returned no token; if it requires a second factor (MFA), use another auth method"
@@ -156,6 +163,15 @@ def read_credential_file(file: str) -> str:
     if not content:
         raise RequestFailedError(Failure(Kind.DENIED, f"{file} is empty"))
     return content
+
+
+def check_readable(file: str) -> None:
+    """Raises RequestFailedError if the file cannot be read; some libraries' own errors do not name it."""
+    try:
+        with Path(file).open("rb"):
+            pass
+    except OSError as exc:
+        raise RequestFailedError(Failure(Kind.DENIED, f"cannot read {file}: {exc.strerror}")) from None
 
 
 def fingerprint(*files: str | None) -> bytes:

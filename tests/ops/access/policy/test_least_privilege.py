@@ -160,6 +160,16 @@ def test_each_login_has_its_own_policy_and_counts_its_own_secrets():
         ({"method": "cert", "cert_file": "/c", "key_file": "/k"}, "auth/cert, any role"),
         ({"method": "cert", "cert_file": "/c", "key_file": "/k", "role": "web"}, "auth/cert, role 'web'"),
         ({"method": "userpass", "username": "u", "password_file": "/p"}, "auth/userpass, user 'u'"),
+        ({"method": "ldap", "username": "u", "password_file": "/p", "mount": "auth/corp"}, "auth/corp, user 'u'"),
+        ({"method": "github", "token_file": "/t"}, "auth/github, the user of the token in '/t'"),
+        ({"method": "aws"}, "auth/aws, the role named after the IAM identity"),
+        ({"method": "aws", "role": "web"}, "auth/aws, role 'web'"),
+        ({"method": "gcp", "role": "web"}, "auth/gcp, role 'web'"),
+        ({"method": "oidc"}, "auth/oidc, default role"),
+        (
+            {"method": "kerberos", "username": "u", "service": "HTTP/v", "realm": "R", "keytab_file": "/k"},
+            "auth/kerberos, user 'u'",
+        ),
     ],
 )
 def test_the_heading_names_the_login(auth, login):

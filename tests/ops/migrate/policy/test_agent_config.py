@@ -104,6 +104,33 @@ def test_every_key_is_carried_over_or_reported(imported):
         ),
         ("userpass", "", 'username = "u", password_file_path = "/p"', {"username": "u", "password_file": "/p"}),
         ("token_file", "", 'token_file_path = "/t"', {"method": "token", "token_file": "/t"}),
+        ("ldap", "", 'username = "u", password_file_path = "/p"', {"username": "u", "password_file": "/p"}),
+        (
+            "aws",
+            'mount_path = "auth/team/aws"',
+            'type = "iam", role = "r", region = "eu-west-1", header_value = "v"',
+            {"role": "r", "region": "eu-west-1", "header_value": "v", "mount": "team/aws"},
+        ),
+        (
+            "azure",
+            "",
+            'role = "r", resource = "https://v", client_id = "c"',
+            {"role": "r", "resource": "https://v", "client_id": "c"},
+        ),
+        ("gcp", "", 'type = "gce", role = "r"', {"role": "r"}),
+        ("gcp", "", 'type = "iam", role = "r", credentials = "/k"', {"role": "r", "credentials_file": "/k"}),
+        (
+            "cf",
+            "",
+            'role = "r", cf_instance_cert = "/c", cf_instance_key = "/k"',
+            {"role": "r", "cert_file": "/c", "key_file": "/k"},
+        ),
+        (
+            "kerberos",
+            "",
+            'username = "u", service = "HTTP/v", realm = "R", keytab_path = "/k"',
+            {"username": "u", "service": "HTTP/v", "realm": "R", "keytab_file": "/k"},
+        ),
         ("approle", 'type = "approle"', 'role_id_file_path = "/r"', {"role_id_file": "/r"}),
         (
             "approle",
@@ -123,7 +150,12 @@ def test_each_supported_auth_method_is_carried_over(imported, method, more, conf
 @pytest.mark.parametrize(
     ("method", "config", "loss"),
     [
-        ("aws", 'role = "r"', "lessee does not support the auth method aws"),
+        ("alicloud", 'role = "r"', "lessee does not support the auth method alicloud"),
+        ("aws", 'type = "ec2", role = "r"', "not with the identity document of an EC2 instance"),
+        ("aws", 'type = "iam", role = "r", secret_key = "s"', "lessee does not copy credentials"),
+        ("azure", 'resource = "https://x"', "azure needs role"),
+        ("kerberos", 'krb5conf_path = "/k"', "set it in the agent's environment"),
+        ("ldap", "", "ldap needs username and password_file"),
         ("approle", "", "approle needs role_id_file"),
         ("cert", "", "cert needs cert_file and key_file"),
         ("jwt", 'path = "/j", remove_jwt_after_reading = true', "lessee does not remove the file with the JWT"),

@@ -5,7 +5,22 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import assert_never
 
 from lessee.config import Config, Vault
-from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.config.grammar.vault import (
+    AppRole,
+    Auth,
+    AwsAuth,
+    AzureAuth,
+    CertAuth,
+    CfAuth,
+    GcpAuth,
+    GitHubAuth,
+    JwtAuth,
+    KerberosAuth,
+    KubernetesAuth,
+    OidcAuth,
+    PasswordAuth,
+    TokenAuth,
+)
 from lessee.core import consumers
 from lessee.core.errors import TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct, replace
@@ -297,12 +312,16 @@ def _login(auth: Auth) -> str:
         case AppRole():
             role_id = f"in {auth.role_id_file}" if auth.role_id is None else repr(auth.role_id)
             return f"auth/{auth.mount}, role_id {role_id}"
-        case JwtAuth() | KubernetesAuth():
+        case JwtAuth() | KubernetesAuth() | OidcAuth() | AzureAuth() | GcpAuth() | CfAuth():
             return f"auth/{auth.mount}, {_role(auth.role, 'default role')}"
         case CertAuth():
             return f"auth/{auth.mount}, {_role(auth.role, 'any role')}"
-        case UserpassAuth():
+        case AwsAuth():
+            return f"auth/{auth.mount}, {_role(auth.role, 'the role named after the IAM identity')}"
+        case PasswordAuth() | KerberosAuth():
             return f"auth/{auth.mount}, user {auth.username!r}"
+        case GitHubAuth():
+            return f"auth/{auth.mount}, the user of the token in {auth.token_file!r}"
         case _:
             assert_never(auth)
 
