@@ -11,6 +11,10 @@ TRUTH, LIST, NUMBERS, MAP = "truth", "list", "numbers", "map"
 """The types of values, as far as they are known without the secrets."""
 
 
+GO_TEXT = "go_text"
+"""The macro that writes lists and maps as Go does."""
+
+
 class UnsupportedError(Exception):
     """A part of a template that cannot be carried over."""
 

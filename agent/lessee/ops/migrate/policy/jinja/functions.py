@@ -74,12 +74,14 @@ _RULES: Mapping[str, Rule] = {
     "divide": Rule("{1:m} // {0:f}", PRODUCT, NUMBER),
     "ge": Rule("{0:c} >= {1:c}", COMPARE, TRUTH),
     "gt": Rule("{0:c} > {1:c}", COMPARE, TRUTH),
+    "hmacSHA256Hex": Rule("{0:f} | hmac_sha256({1})"),
     "in": Rule("{1:c} in {0:c}", COMPARE, TRUTH),
     "indent": Rule("{1:f} | indent({0}, true)"),
     "join": Rule("{1:f} | join({0})"),
     "le": Rule("{0:c} <= {1:c}", COMPARE, TRUTH),
     "len": Rule("{0:f} | length", FILTER, NUMBER),
     "lt": Rule("{0:c} < {1:c}", COMPARE, TRUTH),
+    "md5sum": Rule("{0:f} | md5"),
     "maximum": Rule("[{1}, {0}] | max", FILTER, NUMBER),
     "minimum": Rule("[{1}, {0}] | min", FILTER, NUMBER),
     "modulo": Rule("{1:m} % {0:f}", PRODUCT, NUMBER),
@@ -156,7 +158,8 @@ DIFFERENCES: Mapping[str, str] = {
     **dict.fromkeys(_JSON_FUNCTIONS, "U+2028 and U+2029 are not escaped; Go escapes them (equivalent JSON)"),
     "toJSON": "the import escapes <, > and & as Go does; `| json` alone writes equivalent, shorter JSON",
     "toYAML": "YAML may be quoted and folded differently (equivalent data)",
-    "toTitle": "`| title` changes the other letters of a word to lower case; Go's toTitle does not",
+    "toTitle": "`| title` changes the other letters of a word to lower case, and begins a word after white space and"
+    " - ( [ { < only; Go's toTitle keeps them, and begins one after nearly every sign",
 }
 """How the results of functions may differ from Go's."""
 
