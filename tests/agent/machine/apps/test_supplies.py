@@ -306,7 +306,7 @@ def test_a_lease_is_replaced_and_the_old_one_revoked_once_readers_have_its_succe
     assert [lease["apps"] for lease in two.status["leases"]] == [["web"]]
 
 
-def test_a_lease_that_ends_in_an_outage_is_told_and_its_files_handled():
+def test_a_lease_that_ends_in_an_outage_is_reported_and_its_files_handled():
     two = Two([A], [X])
     two.far.lease_ttl = two.far.lease_max_ttl = 20.0
     two.boot()

@@ -264,7 +264,7 @@ def test_what_a_child_of_the_agents_user_can_read_is_named(top, more, read):
 
 MORE = """
 identities:
-  team-b: {address: "https://vault-b:8200", secrets: {mount: kv-b, mounts: {old: {}}}}
+  team-b: {address: "https://vault-b:8200", auth: {method: token, token_file: /b}, secrets: {mount: kv-b, mounts: {old: {}}}}
 """
 SEVERAL = "environment: production\nsecrets: {mount: kv, mounts: {kv2: {}}}\n" + MORE + "apps:\n"
 
@@ -295,7 +295,7 @@ def test_the_identities_of_an_invalid_configuration_are_known():
     assert messages(text, template) == messages(text, "A=1\n")
 
 
-def test_an_identity_without_tls_is_told_at_its_own_line():
+def test_an_identity_without_tls_is_reported_at_its_own_line():
     text = SEVERAL.replace("https://vault-b", "http://vault-b")
     assert [(item.rule, item.line) for item in check(text + app(), **{"app.env.j2": "A=1\n"}).findings] == [
         ("insecure-http", 5)
