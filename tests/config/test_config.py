@@ -503,7 +503,7 @@ identities:
 
 
 def test_a_login_is_sent_to_no_other_address_because_an_identity_has_none():
-    with pytest.raises(ConfigError, match="identities.b.auth: missing; the login of the top-level block"):
+    with pytest.raises(ConfigError, match=r"identities\.b\.auth: missing; the login of the top-level block"):
         read(web(top='environment: production\nidentities: {b: {address: "https://b:8200"}}'))
     top = 'environment: production\nvault: {address: "https://a:8200"}\nidentities: {b: {address: "https://a:8200"}}'
     assert read(web(top=top)).identities["b"].vault == read(web(top=top)).vault
