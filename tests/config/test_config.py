@@ -528,6 +528,7 @@ secrets: {mount: kv, shared_prefixes: [shared/], mounts: {kv2: {}, old: {prefix:
 identities:
   team-b:
     address: https://b:8200
+    auth: {method: token, token_file: /b}
     secrets: {mount: production-kv, prefix: "b/{environment}/", shared_prefixes: [common/], mounts: {m: {}}}
   team-c: {auth: {method: userpass, username: c, password_file: /c}}"""
     config = read(web(top=top))
@@ -536,7 +537,9 @@ identities:
         "old": KvMount(prefix="", shared_prefixes=("all/",)),
     }
     team_b, team_c = config.identities["team-b"], config.identities["team-c"]
-    assert team_b.vault == msgspec.structs.replace(config.vault, address="https://b:8200")
+    assert team_b.vault == msgspec.structs.replace(
+        config.vault, address="https://b:8200", auth=TokenAuth(token_file="/b")
+    )
     assert team_b.secrets == Secrets(
         mount="production-kv",
         prefix="b/production/",
@@ -549,6 +552,13 @@ identities:
     assert app.login_of("") == app.vault
     assert app.login_of("team-b") == team_b.vault
     assert set(logins_of(config)) == {config.vault, team_b.vault, team_c.vault}
+
+
+def test_a_login_is_sent_to_no_other_address_because_an_identity_has_none():
+    with pytest.raises(ConfigError, match=r"identities\.b\.auth: missing; the login of the top-level block"):
+        read(web(top='environment: production\nidentities: {b: {address: "https://b:8200"}}'))
+    top = 'environment: production\nvault: {address: "https://a:8200"}\nidentities: {b: {address: "https://a:8200"}}'
+    assert read(web(top=top)).identities["b"].vault == read(web(top=top)).vault
 
 
 @pytest.mark.parametrize(

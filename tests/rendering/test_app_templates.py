@@ -270,7 +270,8 @@ SEVERAL = """environment: production
 vault: {address: "https://vault:8200"}
 secrets: {mount: kv, mounts: {kv2: {prefix: "p/"}}}
 identities:
-  team-b: {address: "https://vault-b:8200", secrets: {prefix: "{environment}/b/", mounts: {}}}
+  team-b: {address: "https://vault-b:8200", auth: {method: token},
+    secrets: {prefix: "{environment}/b/", mounts: {}}}
   team-c: {namespace: c}
 apps:
   web: {directory: /run/secrets/web, files: [{template: a.j2, name: a.txt}, {template: b.j2, name: b.txt}]}

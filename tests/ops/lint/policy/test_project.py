@@ -285,7 +285,8 @@ def test_what_a_child_of_the_agents_user_can_read_is_named(top, more, read):
 
 MORE = """
 identities:
-  team-b: {address: "https://vault-b:8200", secrets: {mount: kv-b, mounts: {old: {}}}}
+  team-b: {address: "https://vault-b:8200", auth: {method: token},
+    secrets: {mount: kv-b, mounts: {old: {}}}}
 """
 SEVERAL = "environment: production\nsecrets: {mount: kv, mounts: {kv2: {}}}\n" + MORE + "apps:\n"
 
