@@ -44,6 +44,22 @@ def test_403_for_everything_is_an_outage_after_which_the_agent_logs_in_by_itself
     assert proxied.log.read_text().count('"login failed"') == 1
 
 
+def test_a_token_with_a_number_of_uses_is_never_sent_once_too_often(server, proxy, proxied):
+    server.ask("POST", f"auth/approle/role/{proxied.disk.name}", {"token_num_uses": 7})
+    proxied.start()
+    eventually(lambda: proxy.count("auth/approle/login") >= 3, "two more logins")
+    server.put("testing/db", password="second")
+    proxied.until_file("app.env", "PASSWORD='second'\n")
+    proxied.process.kill()
+    proxied.process.wait()
+    proxied.start()
+    proxied.until(lambda status: status["fresh"] and not status["problems"])
+    assert proxied.stop() == 0
+    assert [event["event"] for event in proxied.events() if event["level"] == "warning"] == []
+    # Vault revokes a token with its last request: of all that the agent had, one is left.
+    assert len(server.ask("LIST", "auth/token/accessors")["data"]["keys"]) <= 3
+
+
 @pytest.fixture
 def metadata():
     with MetadataService() as service:

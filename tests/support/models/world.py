@@ -68,6 +68,7 @@ class World:
         version=2,
         ttl=3600.0,
         token_max_ttl=float("inf"),
+        token_uses=0,
         lease_ttl=3600.0,
         lease_max_ttl=float("inf"),
         latency=0.005,
@@ -81,6 +82,8 @@ class World:
         """Or it "refuses" connections, or each request "hangs"."""
         self.lists_metadata, self.version, self.latency = lists_metadata, version, latency
         self.ttl, self.token_max_ttl = ttl, token_max_ttl
+        self.token_uses, self.uses_left = token_uses, {}
+        """How many requests a token allows, and how many each token still does; 0: any number."""
         self.lease_ttl, self.lease_max_ttl = lease_ttl, lease_max_ttl
         self.kv, self.deleted = {}, set()
         """The number of the latest version of each secret, and those whose latest version is deleted."""
@@ -191,6 +194,12 @@ class World:
         self.tokens.pop(token, None)
         for lease in [name for name, known in self.leases.items() if known.token == token]:
             del self.leases[lease]
+
+    def use_token(self, token):
+        """Vault revokes a token with its last request; no reader may depend on its leases then."""
+        if token in self.uses_left:
+            self.uses_left[token] -= 1
+            assert self.uses_left[token] > 0, "the last use of a token is for its revocation"
 
     def expire_old(self):
         for token in [name for name, known in self.tokens.items() if known.ends_at <= self.now]:
@@ -535,6 +544,7 @@ class World:
         self.token_in_use = current
         if current.id not in self.tokens:
             raise _FailedError(Kind.DENIED)
+        self.use_token(current.id)
         match command:
             case cmd.RenewToken():
                 self.tokens[current.id] = self.token(current.id, self.tokens[current.id].created_at)
@@ -593,16 +603,21 @@ class World:
         saved = list(self.stored_tokens)[-1:] if not command.fresh else []
         if saved and saved[0] in self.tokens:
             left = self.tokens[saved[0]].ends_at - self.now
-            token = replace(self.tokens[saved[0]].token, sent_at=self.now, ttl=left)
+            self.use_token(saved[0])
+            uses = self.uses_left.get(saved[0], 0)
+            token = replace(self.tokens[saved[0]].token, sent_at=self.now, ttl=left, uses=uses)
             return ev.LoggedIn(command.request_id, token, reused=True)
         name = f"t{next(self.names)}"
         self.tokens[name] = self.token(name, self.now)
+        if self.token_uses:
+            self.uses_left[name] = self.token_uses
         self.stored_tokens[name] = self.tokens[name].token
         return ev.LoggedIn(command.request_id, self.tokens[name].token)
 
     def token(self, name, created_at):
         ttl = min(self.ttl, created_at + self.token_max_ttl - self.now)
-        return _ServerToken(Token(name, self.now, ttl, renewable=True, id=name), self.now + ttl, created_at)
+        token = Token(name, self.now, ttl, renewable=True, id=name, uses=self.uses_left.get(name, self.token_uses))
+        return _ServerToken(token, self.now + ttl, created_at)
 
     def revoke_token(self, command):
         self.assert_unused({name for name, known in self.leases.items() if known.token == command.token})

@@ -57,6 +57,7 @@ def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True
         renewable=data.get("renewable") is True,
         id=token_id(value),
         ours=ours,
+        uses=_uses(data.get("num_uses")),
     )
 
 
@@ -203,4 +204,9 @@ def _token(answer: Response, value: str, sent_at: float, *, ours: bool = True) -
         renewable=auth.get("renewable") is True and not answer.capped,
         id=token_id(value),
         ours=ours,
+        uses=_uses(auth.get("num_uses")),
     )
+
+
+def _uses(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0

@@ -91,6 +91,57 @@ def test_refused_credentials_are_sent_less_often_than_the_lockout_threshold():
     assert [command.if_changed for _, command in world.requests[before:]] == [False]
 
 
+@pytest.mark.parametrize(("uses", "dynamic"), [(3, ()), (5, ()), (20, ()), (6, (X,)), (20, (X, Y))])
+def test_a_token_with_a_number_of_uses_is_replaced_before_its_last_one(uses, dynamic):
+    """The world's server fails the test if the agent takes the last use for anything but the revocation."""
+    world = World({"app": app_spec(A, B, C, *dynamic, refresh_interval=60.0)}, token_uses=uses)
+    for secret in (A, B, C):
+        world.write(secret)
+    world.run(600.0)
+    world.write(A)
+    world.run(120.0)
+    assert world.notified["app"] == world.current("app")
+    assert not [line for line in world.log_lines if line[0] == "warning"]
+    assert len(world.tokens) <= 2
+    logins = [at for at, command in world.requests if isinstance(command, cmd.Login)]
+    assert 1 < len(logins) <= 720 / 5
+
+
+def test_a_token_for_one_request_is_used_for_it():
+    world = World({"app": app_spec(A)}, token_uses=1)
+    world.use_token = lambda _token: None
+    world.write(A)
+    world.run(60.0)
+    assert world.notified["app"] == world.current("app")
+
+
+def test_a_saved_token_with_few_uses_left_is_replaced():
+    world = World({"app": app_spec(A)}, token_uses=6)
+    world.write(A)
+    world.run(5.0)
+    world.boot()
+    world.run(30.0)
+    assert world.notified["app"] == world.current("app")
+    assert not [line for line in world.log_lines if line[0] == "warning"]
+
+
+def test_a_token_from_a_file_is_used_to_its_end(monkeypatch):
+    """Another login would read the same token."""
+    make = World.token
+
+    def of_a_file(*arguments):
+        known = make(*arguments)
+        known.token = replace(known.token, ours=False)
+        return known
+
+    monkeypatch.setattr(World, "token", of_a_file)
+    monkeypatch.setattr(World, "use_token", lambda *_: None)
+    world = World({"app": app_spec(A)}, token_uses=6)
+    world.write(A)
+    world.run(60.0)
+    assert len([1 for _, command in world.requests if isinstance(command, cmd.Login)]) == 1
+
+
 @pytest.mark.parametrize(("seconds", "longest"), [(60.0, 30.0), (3600.0, 60.0)])
 def test_a_login_that_is_forbidden_without_a_word_about_credentials_is_soon_sent_again(seconds, longest):
     """403 for everything is an outage: it ends without new credentials."""

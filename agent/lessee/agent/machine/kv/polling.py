@@ -30,7 +30,8 @@ def free_read_slots(state: StateView) -> int:
     if not may_request(state):
         return 0
     pending = sum(isinstance(request.command, ReadingCommand) for request in state.requests.values())
-    return max(0, MAX_PENDING_READS - pending)
+    slots = max(0, MAX_PENDING_READS - pending)
+    return slots if state.session.uses_left is None else min(slots, state.session.uses_left)
 
 
 def set_mount(tx: Transaction, name: str, mount: KvMount) -> None:

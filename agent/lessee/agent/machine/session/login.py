@@ -39,6 +39,11 @@ have been created. The others stay far below the lockout threshold: five refusal
 of the role."""
 
 
+RESERVED_USES = 2
+"""Requests of a token with `token_num_uses` that the agent keeps back: one to revoke it. The last one would end its
+leases, and some reads send a second request."""
+
+
 def plan_session(tx: Transaction) -> None:
     """Send the request that the session itself needs; in an outage no other requests are sent."""
     session, now = tx.session, tx.now
@@ -92,7 +97,8 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
     """Use the new token; the previous one remains until no lease depends on it."""
     token, previous = event.token, tx.session.token
     message = "reusing saved token" if event.reused else "logged in"
-    tx.log("info", message, accessor=token.accessor, ttl=round(token.ttl))
+    limit = {"uses": token.uses} if token.uses else {}
+    tx.log("info", message, accessor=token.accessor, ttl=round(token.ttl), **limit)
     tx.counters = replace(tx.counters, logins=tx.counters.logins + (not event.reused))
     replaced = dict(tx.session.replaced_tokens)
     if previous is not None and previous.id != token.id:
@@ -106,12 +112,20 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
         credentials_retry_at=0.0,
         lookup_at=NEVER,
         replaced_tokens=replaced,
+        uses_left=_uses_left(token),
     )
     if not event.reused:
         session = _note_login(tx, session, token)
     # A token from a file may be near its end each time it is read: the agent reads it once per LOOKUP_INTERVAL.
     earliest = tx.now + (0.0 if token.ours else LOOKUP_INTERVAL)
     tx.session = _schedule(tx, session, token, earliest=earliest)
+
+
+def _uses_left(token: Token) -> int | None:
+    """A token from a file is not limited here: another login would read the same one."""
+    if not token.uses or not token.ours:
+        return None
+    return max(token.uses - RESERVED_USES, 1)
 
 
 def on_token_renewed(tx: Transaction, event: TokenRenewed, *, by_renewal: bool) -> None:
@@ -213,6 +227,9 @@ def suspect_token(tx: Transaction) -> None:
 def trust_token(tx: Transaction) -> None:
     """A request succeeded, so the token is valid."""
     session = tx.session
+    if session.uses_left is not None:
+        tx.session = replace(session, lookup_at=NEVER)  # Each look-up would use the token up.
+        return
     wait = max(IDLE_RATIO * session.lookup_interval, session.lease_refresh_interval) * (0.9 + 0.1 * tx.random())
     tx.session = replace(session, lookup_at=NEVER, idle_lookup_at=tx.now + wait)
 

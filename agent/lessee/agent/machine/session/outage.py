@@ -22,7 +22,7 @@ RELAPSE = 15.0
 def may_request(state: StateView) -> bool:
     """Whether requests other than those for the session may be sent now."""
     session = state.session
-    return session.token is not None and session.outage is None and not state.stopping
+    return session.token is not None and session.outage is None and not state.stopping and session.uses_left != 0
 
 
 def is_path_failure(tx: Transaction, request: PendingRequest, failure: Failure, *, repeated: bool) -> bool:

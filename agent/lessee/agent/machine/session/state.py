@@ -69,6 +69,8 @@ class Session(ImmutableStruct, frozen=True):
     """The minimum number of seconds between two look-ups. It grows while they change nothing."""
     invalid_lookups: int = 0
     """Consecutive look-ups that found a token invalid."""
+    uses_left: int | None = None
+    """Requests that the agent may still send with the token, if Vault limits them (`token_num_uses`)."""
     failure: Failure | None = None
     """Why the last login failed."""
     outage: Outage | None = None
