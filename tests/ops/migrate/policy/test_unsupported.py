@@ -24,7 +24,7 @@ WITH = '{{ with secret "secret/data/db" }}%s{{ end }}'
         ('{{ range service "web" }}{{ .Address }}{{ end }}', "service reads Consul or Nomad"),
         ('{{ plugin "x" }}', "plugin accesses files, programs or the network"),
         ('{{ file "/x" }}', "file accesses files, programs or the network"),
-        ('{{ regexReplaceAll "a" "b" "c" }}', "lessee has no function regexReplaceAll"),
+        ('{{ regexReplaceAll "a+" "b" "c" }}', "lessee has no function regexReplaceAll"),
         ("{{ nonsense }}", "lessee has no function nonsense"),
         ('{{ scratch.Set "a" }}', "scratch.Set has other arguments than it takes"),
         ("{{ scratch.Key }}", "scratch has no method Key with these arguments"),
