@@ -29,6 +29,12 @@ XY = '{{ define "x" }}<{{ . }}>{{ end }}{{ define "y" }}y{{ end }}'
         ('{{ env "A" | regexMatch "40$" }}{{ env "A" | regexMatch "00$" }}', "falsetrue"),
         ('{{ env "A" | regexMatch "^40$" }}{{ env "A" | regexMatch "^400$" }}', "falsetrue"),
         ('{{ env "A" | regexMatch "1" }}{{ env "A" | regexMatch "0" }}', "falsetrue"),
+        ('{{ "12 ab" | toTitle }}{{ "" | splitToMap "," "=" }}{{ "a=b" | splitToMap "," "" }}', "12 Abmap[]map[:a=b]"),
+        ("{{ 1e21 }} {{ -2.5e-7 }} {{ 123456.5 }} {{ 1e6 }} {{ or 0.0 1e3 }}", "1e+21 -2.5e-07 123456.5 1e+06 1000"),
+        ('{{ parseJSON "5" }}{{ parseJSON "1.5" }}{{ "" | parseYAML }}', "51.5map[]"),
+        ('{{ "a: true\\nb: [1]" | parseYAML }}', "map[a:true b:[1]]"),
+        ('{{ parseJSON "[null, true, {}, []]" }}', "[<nil> true map[] []]"),
+        ('{{ (scratch.Key "a") }}{{ scratch.Set "a" "b" }}{{ (scratch.Key "a") }}', "falsetrue"),
         ('{{ "a.b axb" | regexReplaceAll "a\\\\.b" "c" }}', "c axb"),
     ],
 )

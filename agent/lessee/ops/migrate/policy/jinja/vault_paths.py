@@ -28,7 +28,7 @@ _VALID_ELEMENT = re.compile(r"(?!\.{1,2}\Z)(?:[^\x00-\x1f\x7f{}*]|\$\{[^{}]*\})+
 """A path element that a policy can contain, or one with a variable."""
 _VARIABLE = re.compile(r"\$\{[^{}]*\}")
 _POLICY_CHARS = {
-    "*": "stands for the rest of any path",
+    "*": "matches the rest of any path",
     "{": "begins the name of an identity",
     "}": "ends the name of an identity",
 }
