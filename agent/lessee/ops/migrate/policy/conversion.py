@@ -67,7 +67,7 @@ def _read(name: str, text: str, load_template: TemplateLoader, report: Report) -
     if name.endswith((".yaml", ".yml")):
         return injector.read(text, name, report, load_template)
     root = hcl.parse(text, name, strict=True)
-    if any(item.keys[0] in agent_config.KEYS for item in root.items):
+    if agent_config.is_of_agent(root):
         return [agent_config.read(root, name, report, load_template)]
     return [consul_template.read(root, name, report, load_template)]
 

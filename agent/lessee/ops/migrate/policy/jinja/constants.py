@@ -29,10 +29,7 @@ def evaluate(name: str, arguments: Sequence[object]) -> Constant | Expr | None:
         case "parseYAML", [Constant(str(text))]:
             return _structure(_parse_yaml(text))
         case "splitToMap", [Constant(str(separator)), Constant(str(equals)), Constant(str(text))] if separator:
-            pairs = (
-                [part.partition(equals) for part in text.strip().split(separator)] if equals and text.strip() else []
-            )
-            return _structure({key: value for key, found, value in pairs if found})
+            return _structure(_split_to_map(text.strip(), separator, equals))
         case _:
             return None
 
@@ -50,6 +47,13 @@ def _title(word: re.Match[str]) -> str:
     text = word[0]
     at = next((at for at, char in enumerate(text) if char.isalpha()), 0)
     return text[:at] + text[at : at + 1].title() + text[at + 1 :]
+
+
+def _split_to_map(text: str, separator: str, equals: str) -> dict[str, str]:
+    parts = text.split(separator) if text else []
+    if not equals:  # Each part is the value of the empty key.
+        return dict.fromkeys([""] * bool(parts), "".join(parts[-1:]))
+    return {key: value for key, found, value in (part.partition(equals) for part in parts) if found}
 
 
 def _parse_json(text: str) -> Expr | None:

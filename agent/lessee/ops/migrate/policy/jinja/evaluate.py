@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from lessee.ops.migrate.policy.golang.nodes import Chain, Constant, Dot, Field, Function, Operand, Pipe, Variable
-from lessee.ops.migrate.policy.jinja import constants
+from lessee.ops.migrate.policy.jinja import constants, patterns
 from lessee.ops.migrate.policy.jinja.expressions import (
     ANY,
     LIST,
@@ -142,6 +142,8 @@ class Evaluator:
                     self._add_note(DIFFERENCES["sprig_quote"])
                 return translate_printf(form, [as_part(value) for value in rest])
             case _:
+                if (literal := patterns.translate(name, values)) is not None:
+                    return literal
                 constant = constants.evaluate(name, values)
                 if constant is not None:
                     return constant

@@ -70,7 +70,7 @@ _MACRO: Sequence[Fragment] = (
     *(Tag("for key, item in value | dictsort(true)"), _SEPARATOR, Tag("key", "{"), Text(":")),
     *(Tag(f"{GO_TEXT}(item)", "{"), Tag("endfor"), Text("]")),
     *(Tag("elif value is string or value is number or value is boolean"), Tag("value", "{")),
-    *(Tag("elif value is none"), Text("<nil>"), Tag("else"), Text("[")),
+    *(Tag("elif value == none"), Text("<nil>"), Tag("else"), Text("[")),
     *(Tag("for item in value"), _SEPARATOR, Tag(f"{GO_TEXT}(item)", "{"), Tag("endfor"), Text("]")),
     *(Tag("endif"), Tag("endmacro")),
 )

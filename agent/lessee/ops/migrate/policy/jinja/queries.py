@@ -9,6 +9,7 @@ from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
 from lessee.ops.migrate.policy.jinja.values import Certificate, Response, SecretName, SecretNames, Value
 from lessee.ops.migrate.policy.jinja.vault_paths import (
     KvPath,
+    check_literal,
     check_supported_engine,
     is_dynamic,
     is_valid,
@@ -86,6 +87,7 @@ def _dynamic(function: str, path: str, parameters: Sequence[str], layout: Layout
     path = path.strip("/ ")
     if "${" in path:
         raise UnsupportedError(f"the path {path!r} is computed, and lessee must know it before it renders", _LITERAL)
+    check_literal(path)
     if not is_valid(path.split("/")):
         raise UnsupportedError(f"{path!r} is not the path of a dynamic secret", "write mount/creds/role")
     layout.check_dynamic(path)

@@ -126,6 +126,13 @@ class _Translator:
             ) if method in SETTERS:
                 values = [self.evaluator.pipe(pipe, scope) for pipe in _arguments(before, arguments)]
                 self.fragments += self.evaluator.scratch.store(method, values)
+            case go.Output(
+                pipe=go.Pipe(
+                    commands=[*before, [go.Function("executeTemplate"), go.Constant(str(name)), *dot]], names=()
+                )
+            ):
+                pipes = _arguments(before, dot)
+                self._call(go.TemplateCall(node.origin, name, pipes[-1] if pipes else None), scope)
             case go.Output():
                 value = self.evaluator.pipe(node.pipe, scope)
                 if node.pipe.names:

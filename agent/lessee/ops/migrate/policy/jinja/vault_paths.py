@@ -26,6 +26,12 @@ DYNAMIC = frozenset(
 _WITHOUT_LEASE = ("transit", "cubbyhole", "sys", "totp", "identity", "auth", "pki", "ssh")
 _VALID_ELEMENT = re.compile(r"(?!\.{1,2}\Z)(?:[^\x00-\x1f\x7f{}*]|\$\{[^{}]*\})+")
 """A path element that a policy can contain, or one with a variable."""
+_VARIABLE = re.compile(r"\$\{[^{}]*\}")
+_POLICY_CHARS = {
+    "*": "matches the rest of any path",
+    "{": "begins the name of an identity",
+    "}": "ends the name of an identity",
+}
 _KV_MOUNTS = ("secret", "kv")
 
 
@@ -36,9 +42,19 @@ def parse_kv_path(path: str, *, is_folder: bool = False) -> KvPath:
     api = "metadata" if is_folder else "data"
     at = elements.index(api, 1) if api in elements[1:] else 0
     mount, inside = (elements[:at], elements[at + 1 :]) if at else (elements[:1], elements[1:])
+    check_literal(path)
     if not (inside or is_folder) or not is_valid(elements):
         raise UnsupportedError(f"{path!r} is not the path of a KV secret", "write mount/path")
     return KvPath("/".join(mount), tuple(inside), _version(query), is_api_path=at > 0)
+
+
+def check_literal(path: str) -> None:
+    """Raises UnsupportedError for a path with a character that has a meaning of its own in a policy."""
+    path = _VARIABLE.sub("", path)
+    for char, meaning in _POLICY_CHARS.items():
+        if char in path:
+            what = f"{path!r} has a {char}, which {meaning} in a policy, so no policy allows this path alone"
+            raise UnsupportedError(what, "write each path without it, or loop over the folder")
 
 
 def is_valid(elements: Iterable[str]) -> bool:

@@ -135,6 +135,7 @@ _UNUSED_VAULT_KEYS: Mapping[str, UnusedKey] = {
     "transport": UnusedKey("not needed: lessee uses few connections", is_loss=False),
 }
 _UNUSED_SSL_KEYS: Mapping[str, UnusedKey] = {
+    "ca_cert_bytes": UnusedKey("the import does not copy certificates", "write it to a file, and set vault.ca_file"),
     "ca_path": UnusedKey("lessee does not read a directory of CAs", "put them into one file, and set vault.ca_file"),
 }
 _UNUSED_EXEC_KEYS: Mapping[str, UnusedKey] = {
