@@ -98,7 +98,7 @@ class Example:
             command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        files = contents(self.out.iterdir())
+        files = contents(self.out)
         shutil.rmtree(self.out)
         return files
 
@@ -131,12 +131,17 @@ class Example:
         """The files that lessee renders, by name."""
         done = self.command("render", "--config", self.lessee / "lessee.yaml", "--output", self.rendered)
         assert done.returncode == 0, done.stderr
-        return contents(self.rendered.glob("*/*"))
+        return contents(*self.rendered.iterdir())
 
 
-def contents(files):
-    """Contents and modes by name."""
-    return {file.name: (file.read_bytes(), oct(file.stat().st_mode)) for file in files}
+def contents(*folders):
+    """Contents and modes by name; with its subdirectory, if the file is in one."""
+    return {
+        str(file.relative_to(folder)): (file.read_bytes(), oct(file.stat().st_mode))
+        for folder in folders
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 MAIN = {"agent.json", "consul-template.hcl", "deployment.yaml", "pod.yaml", "redis.conf.ctmpl"}

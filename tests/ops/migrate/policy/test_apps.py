@@ -53,11 +53,49 @@ def test_files_of_any_other_directory_move_and_are_a_loss(imported, destination,
     assert "# TODO lessee import: these files were in " in found.text
 
 
-def test_files_of_a_nested_directory_move(imported):
-    found = imported("agent.hcl", agent("/run/web/tls/a.pem", "/run/web/b.env"))
-    assert {app["directory"] for app in found.config["apps"].values()} == {"/run/web", "/run/secrets/web"}
-    assert set(found.files) == {"lessee.yaml", "web/a.pem.j2", "web-b/b.env.j2"}
+def test_files_of_a_subdirectory_stay_where_they_are(imported):
+    found = imported("agent.hcl", agent("/run/web/tls/a.pem", "/run/web/b.env", "/run/web/b/b.env", "/run/db/a.pem"))
+    assert set(found.files) == {"lessee.yaml", "web/tls/a.pem.j2", "web/b.env.j2", "web/b/b.env.j2", "db/a.pem.j2"}
+    assert not found.losses
+    apps = parse(found.text, source="lessee.yaml", environ={}).apps
+    assert {app.directory: [(file.template, file.name) for file in app.files] for app in apps.values()} == {
+        "/run/web": [
+            ("web/tls/a.pem.j2", "tls/a.pem"),
+            ("web/b.env.j2", "b.env"),
+            ("web/b/b.env.j2", "b/b.env"),
+        ],
+        "/run/db": [("db/a.pem.j2", "a.pem")],
+    }
+
+
+@pytest.mark.parametrize(
+    ("nested", "directory"),
+    [
+        (("/run/web/tls/a.pem", "reload a"), "/run/secrets/web"),
+        ("/run/web/..tls/a.pem", "/run/secrets/tls"),
+        (f"/run/web/{'a/' * 32}b", "/run/secrets/a"),
+    ],
+)
+def test_files_of_a_subdirectory_move_where_they_cannot_stay(imported, nested, directory):
+    found = imported("agent.hcl", agent(nested, ("/run/web/b.env", "reload b")))
+    assert {app["directory"] for app in found.config["apps"].values()} == {"/run/web", directory}
+    assert any(f" moves to {directory}/" in line for line in found.losses)
     parse(found.text, source="lessee.yaml", environ={})
+
+
+def test_an_exclusive_directory_may_have_files_in_subdirectories_alone(imported):
+    annotations = {
+        "agent-inject": "true",
+        "role": "r",
+        "agent-inject-secret-a": "kv/a",
+        "agent-inject-file-a": "tls/a.pem",
+    }
+    lines = "\n".join(f"        vault.hashicorp.com/{key}: '{value}'" for key, value in annotations.items())
+    pod = f"apiVersion: v1\nkind: Pod\nmetadata:\n    name: web\n    annotations:\n{lines}\n"
+    found = imported("pod.yaml", pod)
+    [app] = parse(found.text, source="lessee.yaml", environ={}).apps.values()
+    assert (app.directory, [file.name for file in app.files]) == ("/vault/secrets", ["tls/a.pem"])
+    assert not found.losses
 
 
 def test_files_of_one_directory_share_their_commands(imported):

@@ -112,12 +112,11 @@ def test_annotations_set_files_and_directories(imported):
     )
     found = imported("pod.yaml", text, a="[[ 1 ]]{{ }}")
     assert {app["directory"]: [file["template"] for file in app["files"]] for app in found.config["apps"].values()} == {
-        "/run/secrets/sub": ["sub/a.txt.j2"],
-        "/mnt/vault": ["B/B.j2", "B/d.j2"],
+        "/mnt/vault": ["a/sub/a.txt.j2", "a/B.j2", "a/d.j2"],
         "/run/secrets/c": ["c/c.j2"],
     }
-    assert found.files["B/d.j2"] == '1{{ "{{" }} }}'
-    assert any("/mnt/vault/sub/a.txt moves to /run/secrets/sub/a.txt" in line for line in found.losses)
+    assert found.config["apps"]["a"]["files"][0]["name"] == "sub/a.txt"
+    assert found.files["a/d.j2"] == '1{{ "{{" }} }}'
     assert any("/c/c moves to /run/secrets/c/c" in line for line in found.losses)
 
 

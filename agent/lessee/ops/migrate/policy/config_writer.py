@@ -34,7 +34,7 @@ def write_config(imported: ImportedConfig, layout: Layout, apps: Sequence[App], 
 
 def template_path(app: App, file: RenderedFile, apps: Sequence[App]) -> str:
     """The path of the file's template."""
-    name = f"{basename(file.destination)}.j2"
+    name = f"{file.name or basename(file.destination)}.j2"
     return f"{app.name}/{name}" if len(apps) > 1 else name
 
 
@@ -86,6 +86,8 @@ _FILE_KEYS = ("owner", "mode")
 def _file(app: App, file: RenderedFile, apps: Sequence[App], common: Iterable[str]) -> Iterator[Entry]:
     yield from file.comments
     yield "template", template_path(app, file, apps)
+    if file.name:
+        yield "name", file.name
     default = default_format(basename(file.destination))
     yield "format", Commented("text", f"default: {default}") if default != "text" else "text"
     yield from ((key, value) for key in _FILE_KEYS if key not in common and (value := getattr(file, key)))
