@@ -27,6 +27,7 @@ from lessee.host.clock import boot_time, recall_wall_clock, wall_time, watch_wal
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import Project, load, stamp, without_apps, without_children
 from lessee.protocol import events as ev
+from lessee.protocol.app_spec import app_of
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
@@ -273,6 +274,7 @@ class Agent:
 
         child = self._supervisor.child if self._supervisor is not None else None
         held = frozenset[str]().union(*(held.lease.apps for state in self.states for held in state.leases.values()))
+        held = frozenset(map(app_of, held))
         apps = self._project.config.apps
         return [name for name in sorted(held & apps.keys()) if not is_target_missing(apps[name].notify, child)]
 
@@ -315,6 +317,7 @@ class Agent:
             if (own := events.get(identity.key)) or identity.wake_at <= now:
                 identity.take(own or ())
             self._identities.update(identity)
+        self._identities.relay()
 
     def _post(self, key: str, event: ev.Event) -> None:
         self._inbox.put((key, event))
