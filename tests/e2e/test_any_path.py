@@ -387,6 +387,19 @@ def test_parameters_may_be_lists_and_mappings_and_fields_keep_their_types(server
     assert found == {"first": PLAINTEXT, "key": 1, "exportable": False}
 
 
+def test_a_command_that_runs_once_reads_any_path_whose_answer_does_not_end(server, sidecar):
+    text = f'A={{{{ vault("transit/decrypt/app", ciphertext="{ciphertext(server)}", every="1h").plaintext }}}}\n'
+    sidecar.web.pop("files")
+    sidecar.web["env_template"] = "it.env.j2"
+    (sidecar.disk / "it.env.j2").write_text(text + 'B={{ vault("team-a/db/main", every="5m").user }}\n')
+    sidecar.write_config()
+    done = sidecar.command("exec", "--app", "web", "--once", "--", "sh", "-c", 'echo "$A $B"')
+    assert (done.returncode, done.stdout) == (0, f"{PLAINTEXT} one\n"), done.stderr
+    (sidecar.disk / "it.env.j2").write_text('A={{ vault("identity/oidc/token/app").token }}\n')
+    done = sidecar.command("exec", "--app", "web", "--once", "--", "true")
+    assert (done.returncode, "no agent remains to renew leases: identity/oidc/token/app" in done.stderr) == (64, True)
+
+
 def test_check_demands_when_to_read_again_where_nothing_else_tells(sidecar):
     sidecar.template("it.txt.j2", f'\n{{{{ vault("transit/hmac/app", input="{PLAINTEXT}").hmac }}}}\n')
     sidecar.write_config()

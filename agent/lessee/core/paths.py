@@ -118,9 +118,14 @@ class DynamicSecret(ImmutableStruct, frozen=True):
         return elements[-2] in _ENDING_ROLES or (elements[-2] == "sign" and not names.isdisjoint({"public_key", "csr"}))
 
     @property
+    def may_end(self) -> bool:
+        """Whether the answer may have a lease or another end, as far as the call tells."""
+        return self.every is None or self.tells_its_end
+
+    @property
     def is_polled(self) -> bool:
         """Whether a request makes nothing, so that it is repeated to see whether the answer has changed."""
-        return self.every is not None and self.method != "POST" and not self.tells_its_end
+        return self.method != "POST" and not self.may_end
 
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.params]
