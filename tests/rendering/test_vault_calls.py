@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError, TemplateError
-from lessee.core.paths import DynamicSecret, PathScope
+from lessee.core.immutable import replace
+from lessee.core.paths import DynamicSecret, MountScope, PathScope
 from lessee.core.secrets import Secret
 from lessee.rendering.templates import Compiler, Renderer
 from lessee.rendering.vault_calls import requested
@@ -75,6 +76,37 @@ def test_a_value_is_rendered_with_its_type():
     assert [str(value.value) for value in rendered.parts] == ["clear", "42"]
 
 
+OTHER = PathScope("kv", foreign=frozenset({"testing"}), environment="production", identity="other")
+
+
+def test_a_call_may_name_a_namespace_and_an_identity():
+    scope = replace(SCOPE, identities={"other": OTHER})
+    found = requested(scope, "transit/random", method="POST", every="1h", namespace="team/{environment}")
+    assert found == DynamicSecret("team/production/transit/random", (), "POST", every=3600.0)
+    found = requested(scope, "secret/a", every="1h", identity="other")
+    assert found == DynamicSecret("secret/a", every=3600.0, identity="other")
+    with pytest.raises(DeniedError, match="contains the name of another environment"):
+        requested(scope, "a/b", every="1h", namespace="team/testing")
+    with pytest.raises(DeniedError, match="no identity is named 'another'"):
+        requested(scope, "a/b", every="1h", identity="another")
+
+
+def test_a_mount_with_folders_of_its_own_is_read_by_secret():
+    scope = replace(SCOPE, mounts={"Team-b": MountScope("production/")})
+    for path in "Team-b/data/production/a", "team-%62/data/production/a":
+        with pytest.raises(DeniedError, match=r"'Team-b'.*read it with secret\(\)"):
+            requested(scope, path, every="1h")
+
+
+def test_a_call_may_be_optional():
+    found = compiled("{% set a = vault('a/b', every='1h', optional=true) %}{{ a.c if a else 'none' }}")
+    need = DynamicSecret("a/b", every=3600.0)
+    assert found.optional == {need}
+    for there, expected in [({}, "none"), ({need: Secret({"c": "found"})}, "found")]:
+        rendered = Renderer(SCOPE, {}, {}, there, {}).render(found)
+        assert [str(value.value) for value in rendered.parts] == [expected]
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -100,7 +132,9 @@ def test_a_duplicate_keyword_is_rejected():
     assert error == "app.j2:2: vault() has the same parameter twice; remove one of them"
 
 
-@pytest.mark.parametrize("arguments", ["", "1", "'a/b', 'c'", "'a/b', {}, {}", "path='a/b'", "['a/b']"])
+@pytest.mark.parametrize(
+    "arguments", ["", "1", "'a/b', 'c'", "'a/b', every='5m', optional=1", "'a/b', {}, {}", "path='a/b'", "['a/b']"]
+)
 def test_arguments_of_the_wrong_kind_are_rejected_with_an_example(arguments):
     error = error_of(f"vault({arguments})")
     assert error.startswith("app.j2:2: vault() does not accept these arguments; write it as vault(")
@@ -120,6 +154,8 @@ def test_arguments_of_the_wrong_kind_are_rejected_with_an_example(arguments):
         ("every='9999d'", "`every` is shorter than 1s, or longer than ten years; write"),
         ("every='5m', x=['\\ud800']", "a parameter cannot be sent; write characters themselves"),
         ("every='5m', x='\\ud800'", "a parameter contains half of a surrogate pair; write the character itself"),
+        ("every='5m', namespace=1", 'namespace is not a name; write it as namespace="NAME"'),
+        ("every='5m', identity=['a']", 'identity is not a name; write it as identity="NAME"'),
         ("x=1", '\'a/b\' does not say when it is read again; add every="5m", or every="never" for what is to remain'),
     ],
 )

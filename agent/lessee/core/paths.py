@@ -118,9 +118,14 @@ class DynamicSecret(ImmutableStruct, frozen=True):
         return elements[-2] in _ENDING_ROLES or (elements[-2] == "sign" and not names.isdisjoint({"public_key", "csr"}))
 
     @property
+    def may_end(self) -> bool:
+        """Whether the answer may have a lease or another end, as far as the call tells."""
+        return self.every is None or self.tells_its_end
+
+    @property
     def is_polled(self) -> bool:
         """Whether a request makes nothing, so that it is repeated to see whether the answer has changed."""
-        return self.every is not None and self.method != "POST" and not self.tells_its_end
+        return self.method != "POST" and not self.may_end
 
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.params]
@@ -264,20 +269,16 @@ class PathScope(ImmutableStruct, frozen=True):
         body: str = "",
         every: float | None = None,
         namespace: Parameter | None = None,
-        identity: Parameter | None = None,
     ) -> DynamicSecret:
         """What `vault(literal, …)` requests. `method` LIST: the path of a folder, which may end in a slash.
 
         The prefix is not added; `{environment}` is replaced. Raises DeniedError for a path outside the scope, also by
         an encoding of it; or for one that needs `every`.
         """
-        if identity is not None:
-            scope = self.of_identity(_name("identity", identity))
-            return scope.any_path(literal, method=method, params=params, body=body, every=every, namespace=namespace)
         self._refuse_encoded(self._literal_path(literal, folder=method == "LIST"))
         path = self._dynamic_path(literal, namespace, folder=method == "LIST")
         self._refuse_encoded(path)
-        need = DynamicSecret(path, _sorted(params), method, identity=self.identity, body=body, every=every)
+        need = DynamicSecret(path, _sorted(params), method, body=body, every=every, identity=self.identity)
         if every is None and not need.tells_its_end:
             what = f"{path!r} does not say when it is read again"
             todo = 'add every="5m", or every="never" for what is to remain until the call changes'
@@ -351,7 +352,7 @@ class PathScope(ImmutableStruct, frozen=True):
         path = self._literal_path(literal, folder=folder)
         return path if namespace is None else f"{self._namespace(_name('namespace', namespace))}/{path}"
 
-    def _literal_path(self, literal: str, *, folder: bool = False) -> str:
+    def _literal_path(self, literal: str, *, folder: bool) -> str:
         literal = self._with_environment(literal)
         self._refuse_outside(literal)
         if is_of_agent(literal):

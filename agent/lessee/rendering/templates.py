@@ -292,10 +292,12 @@ class Renderer:
     def _issued(self, path: str, need: DynamicSecret, *, optional: bool) -> SecretView:
         return SecretView(path, {} if optional and need not in self._dynamic else self._dynamic[need].data)
 
-    def _any_path(self, literal: str, /, *body: Mapping[str, object], **keywords: object) -> SecretView:
+    def _any_path(
+        self, literal: str, /, *body: Mapping[str, object], optional: bool = False, **keywords: object
+    ) -> SecretView:
         from lessee.rendering.vault_calls import requested  # noqa: PLC0415  # Few templates call it.
 
-        return SecretView(literal, self._dynamic[requested(self._scope, literal, *body, **keywords)].data)
+        return self._issued(literal, requested(self._scope, literal, *body, **keywords), optional=optional)
 
     def _env(self, name: str, default: str | None = None) -> str:
         try:

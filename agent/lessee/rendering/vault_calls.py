@@ -35,14 +35,16 @@ def requested(
     *,
     method: object = None,
     every: object = None,
-    namespace: Any = None,
-    identity: Any = None,
+    namespace: object = None,
+    identity: object = None,
     **params: object,
 ) -> DynamicSecret:
     """What `vault(path, …)` requests: by POST with parameters, else by GET, or as `method` says.
 
     `body` takes parameters with the names of keywords. Raises DeniedError, also for what cannot be sent.
     """
+    if identity is not None:
+        scope = scope.of_identity(_text("identity", identity))
     sent = {**(body or {}), **params}
     if len(sent) < len(body or {}) + len(params):
         raise DeniedError("vault() has the same parameter twice", todo="remove one of them")
@@ -52,9 +54,14 @@ def requested(
         params={name: value for name, value in sent.items() if isinstance(value, Parameter)},
         body=_json({name: value for name, value in sent.items() if not isinstance(value, Parameter)}),
         every=_interval(every),
-        namespace=namespace,
-        identity=identity,
+        namespace=None if namespace is None else _text("namespace", namespace),
     )
+
+
+def _text(keyword: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise DeniedError(f"{keyword} is not a name", todo=f'write it as {keyword}="NAME"')
+    return value
 
 
 def _method(method: object, sent: Mapping[str, object]) -> Method:

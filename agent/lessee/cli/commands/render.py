@@ -127,7 +127,7 @@ def _render_once(
 
 def _reads_leases(project: Project) -> bool:
     return any(
-        isinstance(need, DynamicSecret)
+        isinstance(need, DynamicSecret) and need.may_end
         for compiled_app in project.compiled_apps.values()
         for need in compiled_app.references
     )

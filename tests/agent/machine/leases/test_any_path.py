@@ -151,6 +151,20 @@ def test_what_is_made_once_is_made_again_only_for_another_call(world_of):
     assert world.made == 2
 
 
+def test_an_outage_longer_than_the_token_ends_nothing_that_has_no_end(world_of):
+    for need in MADE, POLLED:
+        world = world_of(need, ttl=60.0)
+        world.run(10.0)
+        world.vault = "refuses"
+        world.run(10_000.0)
+        assert (world.expired, len(world.published)) == ([], 1)
+        assert problems(IdentityStatus("id", "address", world.state), world.now)
+        world.vault, world.value = "available", 2
+        world.run(300.0)
+        assert len(world.published) >= 2
+        assert fresh(world.state, world.now)
+
+
 def test_what_has_an_end_is_made_again_before_it_and_as_often_as_its_call_says(world_of):
     world = world_of(CAPPED)
     world.ttl_of_made = 10_000.0

@@ -246,7 +246,7 @@ def _reads(need: Need, secret: Ref) -> bool:
 
 def _is_leased(need: DynamicSecret) -> bool:
     """As far as the path tells: certificates have a lease only if their role sets generate_lease."""
-    if need.certificate or (need.every is not None and not need.tells_its_end):
+    if need.certificate or not need.may_end:
         return False
     return need.path.split("/")[-2] not in {"code", "issue", "sign", "sign-verbatim", "static-cred", "static-creds"}
 
