@@ -86,6 +86,7 @@ class Guard:
             is_lost = any(finding.part is _Part.DIRECTORY for finding in found)
             return FilesChecked(name, number, texts, changed, str(exc), is_lost)
         self._watch.follow(name, directory.publisher, live, touched)
+        touched()  # It may have been changed before it was watched.
         return FilesChecked(name, live.live.number, texts, changed)
 
     def forget(self, app: str) -> None:

@@ -147,9 +147,13 @@ class Publisher:
     def restore_ownership(self, earlier: Ownership | None = None) -> None:
         """Give the directory the mode and owner that it had, or these."""
         mode, uid, gid = self.ownership = earlier or self.ownership
-        with translate_write_errors(self._path):
-            chown(self._fd, uid, gid, where=self._path)
+        try:
+            os.fchown(self._fd, uid, gid)
             os.fchmod(self._fd, mode)
+        except OSError:
+            what = f"the agent (uid {os.geteuid()}) may not restore the directory's mode and owner"
+            todo = f"chown {uid}:{gid} {self._path} and chmod {mode:04o} {self._path}, or give the agent CAP_CHOWN"
+            raise WriteError(what, where=str(self._path), todo=f"{todo} and CAP_FOWNER") from None
 
     def ownerships(self, folder: str, files: Iterable[File]) -> Mapping[str, Ownership]:
         """See `VisibleFiles.folders`; right after the generation with these files was published in `folder`."""

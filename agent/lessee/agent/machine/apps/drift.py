@@ -111,7 +111,7 @@ def _after_repair(tx: Transaction, drift: Drift, found: str) -> Drift:
     drift = replace(
         drift, total=drift.total + 1, found=found, found_at=tx.now, spent=spent, attempts=0, error=None, is_fought=False
     )
-    if spent < MAX_REPAIRS:
+    if spent <= MAX_REPAIRS - 1:
         return drift
     text = (
         f"another program changes its files again and again, the last time {found}; the agent restores them every"
