@@ -6,13 +6,14 @@ import signal
 import stat
 import subprocess
 import threading
-import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from lessee.agent.machine.apps.drift import MAX_REPAIRS
 from support.needs import need
-from support.programs.sidecar import eventually, folders
+from support.programs.sidecar import eventually, folders, pass_by
 
 SEEN_BY_INOTIFY = "1h"
 """A `refresh_interval` after which no test still runs: only inotify can have reported a change before."""
@@ -51,20 +52,18 @@ def is_watched(web):
 
     def look():
         inode = f"ino:{live(web).stat().st_ino:x} "
-        for file in os.listdir(f"/proc/{web.pid}/fdinfo"):
-            try:
-                with open(f"/proc/{web.pid}/fdinfo/{file}") as lines:
-                    if any(line.startswith("inotify ") and inode in line for line in lines):
-                        return True
-            except FileNotFoundError:
-                continue
+        for file in Path(f"/proc/{web.pid}/fdinfo").iterdir():
+            with suppress(FileNotFoundError):
+                lines = file.read_text().splitlines()
+                if any(line.startswith("inotify ") and inode in line for line in lines):
+                    return True
         return False
 
     eventually(look, "a watch of the live generation")
 
 
 def live(web):
-    return web.directory / os.readlink(web.directory / "..data")
+    return web.directory / (web.directory / "..data").readlink()
 
 
 def drift(web):
@@ -78,7 +77,7 @@ def is_right(web):
         return (
             (stat.S_IMODE(directory.st_mode), directory.st_uid, directory.st_gid) == (0o750, web.uid, 0)
             and (stat.S_IMODE(live(web).stat().st_mode), live(web).stat().st_uid) == (0o750, web.uid)
-            and [os.readlink(file) for file in files] == ["..data/a.txt", "..data/b.txt"]
+            and [str(file.readlink()) for file in files] == ["..data/a.txt", "..data/b.txt"]
             and [file.read_text() for file in files] == ["right a.txt\n", "right b.txt\n"]
             and {(stat.S_IMODE(file.stat().st_mode), file.stat().st_uid) for file in files} == {(0o640, web.uid)}
         )
@@ -145,7 +144,9 @@ WAYS = {
     "data elsewhere": (
         lambda web: relinked(web.directory / "..data", old_generation(web)), "..data: leads elsewhere", True
     ),
-    "data at a foreign place": (lambda web: relinked(web.directory / "..data", "/etc"), "..data: leads elsewhere", True),
+    "data at a foreign place": (
+        lambda web: relinked(web.directory / "..data", "/etc"), "..data: leads elsewhere", True
+    ),
     "data is a directory": (directory_in_place_of_data, "..data: replaced", True),
     "generation deleted": (lambda web: shutil.rmtree(live(web)), ": removed", True),
     "generation renamed": (lambda web: moved(live(web)), ": removed", True),
@@ -263,7 +264,7 @@ def test_a_program_that_changes_files_again_and_again_is_reported_and_not_fought
         written = len(watched.events())
         for _ in range(5):
             replaced(live(watched) / "b.txt", "wrong")
-            time.sleep(0.2)  # noqa: TID251  # Nothing may happen.
+            pass_by(0.2)
         assert (drift(watched)["total"], len(watched.events())) == (total, written)
     finally:
         stop.set()
@@ -363,7 +364,12 @@ def test_an_app_that_owns_its_directory_gets_no_other_file_or_directory(web, tmp
     def data_to_folder():
         relinked(web.directory / "..data", str(folder))
 
-    plots = hard_link, lambda: relinked(live(web) / "a.txt", str(foreign)), folder_in_place_of_generation, data_to_folder
+    plots = (
+        hard_link,
+        lambda: relinked(live(web) / "a.txt", str(foreign)),
+        folder_in_place_of_generation,
+        data_to_folder,
+    )
     for number, plot in enumerate(plots, start=1):
         plot()
         web.until(lambda status, number=number: status["apps"]["web"]["drift"]["total"] >= number)
@@ -407,7 +413,7 @@ def test_the_old_generation_of_a_restoration_is_removed(watched):
     eventually(lambda: len(folders(watched.directory)) == 1, "the removal of the old generation")
 
 
-def test_a_killed_agent_finds_one_whole_generation_whatever_was_changed_and_notifies(watched, app):
+def test_a_killed_agent_finds_one_whole_generation_whatever_was_changed_and_notifies(watched):
     watched.process.send_signal(signal.SIGSTOP)
     os.kill(watched.pid, signal.SIGSTOP)
     (live(watched) / "a.txt").write_text("wrong")
