@@ -114,18 +114,18 @@ class Guard:
                 failure = exc
         publisher = directory.publisher
         with translate_write_errors(publisher.path):
+            if changed and _Part.GENERATION not in parts:
+                # Before the repair: whatever happens, the app must be notified.
+                record = self._record(directory, visible)
+                number = visible.live.number
+                record = publication_record.before_restoration(record, number, number, notify=notify)
+                self._state_store.store_app(directory.app.name, replace(record, published_at=boot_time()))
             if _Part.LIVE in parts:
                 _point(visible.live.folder, publisher)
             if _Part.LINK in parts:
                 _remove_empty_directories(visible, publisher.fd)
             if _Part.GENERATION in parts:
                 visible = self._publish(directory, visible, changed=changed, notify=notify)
-            elif changed:
-                # Before the repair: whatever happens, the app must be notified.
-                record = self._record(directory, visible)
-                number = visible.live.number
-                record = publication_record.before_restoration(record, number, number, notify=notify)
-                self._state_store.store_app(directory.app.name, replace(record, published_at=boot_time()))
             if _Part.LINK in parts:
                 publisher.relink(visible.names)
             if _Part.MARKER in parts:

@@ -132,6 +132,7 @@ class PublicationStore:
         directory = self._directory(generation.app)
         directory.discard()
         # No file holds the environment: only its fingerprint tells one from another.
+        directory.publisher.continue_after(directory.live or 0)  # Another program may have removed its folder.
         force = generation.environ is not None and self._record(directory).fingerprint != generation.fingerprint
         staged = directory.publisher.stage(generation, force=force)
         if staged is None:
