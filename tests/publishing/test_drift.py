@@ -271,28 +271,28 @@ def drain(one):
         pass
 
 
-def test_each_app_is_told_of_its_own_directory_until_it_is_removed_from_the_configuration(memory):
+def test_each_app_is_notified_of_its_own_directory_until_it_is_removed_from_the_configuration(memory):
     with life(memory) as one:
         other = app_at(memory / "other")
         other = replace(other, name="other")
         one.store.open([app_at(memory / "app"), other])
         one.publish(ONE)
         one.store.publish(replace(ONE, app="other"), notify=False, probe=False)
-        told = threading.Semaphore(0)
+        other_touched = threading.Semaphore(0)
         one.check()
-        one.store.check_files("other", notify=False, touched=told.release)
+        one.store.check_files("other", notify=False, touched=other_touched.release)
         drain(one)
         altered(memory / "other" / "..data" / OLD[0])
-        assert told.acquire(timeout=60)
+        assert other_touched.acquire(timeout=60)
         assert not one.touched.acquire(blocking=False)
         # The parent of both directories is watched for both.
         shutil.rmtree(memory / "app")
         assert is_touched(one)
         one.store.open([other])
-        while told.acquire(blocking=False):
+        while other_touched.acquire(blocking=False):
             pass
         shutil.rmtree(memory / "other")
-        assert told.acquire(timeout=60)
+        assert other_touched.acquire(timeout=60)
         assert one.touched.acquire(blocking=False) in {True, False}
 
 

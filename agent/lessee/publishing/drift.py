@@ -11,12 +11,12 @@ from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.clock import boot_time
-from lessee.host.directories import Ownership, open_subdirectory, translate_write_errors
+from lessee.host.directories import open_subdirectory, translate_write_errors
 from lessee.protocol.events import FilesChecked
 from lessee.publishing import publication_record
 from lessee.publishing.files_watch import LIVE, FilesWatch
 from lessee.publishing.generations import MAX_ENTRIES, OWN_PREFIX, list_entries, read_file
-from lessee.publishing.publication import Publisher, VisibleFiles, ownership
+from lessee.publishing.publication import FoundOwnership, Publisher, VisibleFiles, ownership
 from lessee.publishing.sweeper import sweep
 
 if TYPE_CHECKING:
@@ -238,16 +238,16 @@ def _generation_findings(visible: VisibleFiles, directory: int) -> Iterator[_Fin
     try:
         with open_subdirectory(visible.live.folder, directory) as fd:
             for folder, expected in visible.folders.items():
-                shown = folder or visible.live.folder
+                name = folder or visible.live.folder
                 try:
                     with _opened(folder, fd) as inner:
                         status = ownership(os.fstat(inner))
                         if status != expected:
-                            text = f"{shown}: {_described(status, expected)}"
+                            text = f"{name}: {_described(status, expected)}"
                             yield _Finding(_Part.GENERATION, text, changed=False)
                         yield from _file_findings(folder, visible.files or (), inner)
                 except OSError as exc:
-                    yield _unreachable(shown, exc)
+                    yield _unreachable(name, exc)
     except OSError as exc:
         yield _unreachable(visible.live.folder, exc)
 
@@ -303,7 +303,7 @@ def _gid(file: File) -> int:
     return os.getegid() if file.gid is None else file.gid
 
 
-def _described(found: Ownership, expected: Ownership) -> str:
+def _described(found: FoundOwnership, expected: FoundOwnership) -> str:
     differences = []
     if found[0] != expected[0]:
         differences.append(f"mode {found[0]:04o} instead of {expected[0]:04o}")

@@ -125,7 +125,7 @@ class FilesWatch:
 
 
 def _may_be_removed(path: Path, device: int) -> bool:
-    """Whether the directory is no mount, which nobody can remove."""
+    """Whether the directory is no mount, which cannot be removed."""
     try:
         return path.parent.stat().st_dev == device
     except OSError:

@@ -13,7 +13,6 @@ from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, File, Generation
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import (
-    Ownership,
     check_writers,
     chown,
     open_directory,
@@ -43,6 +42,10 @@ _QUICK_SWEEP = 0.02
 """Seconds for the removal of leftovers at the start, before the rest is removed in the background."""
 
 
+FoundOwnership = tuple[int, int, int]
+"""The mode, uid and gid of a file or directory."""
+
+
 class LiveGeneration(ImmutableStruct, frozen=True):
     """The generation that readers see."""
 
@@ -58,7 +61,7 @@ class VisibleFiles(ImmutableStruct, frozen=True):
     live: LiveGeneration
     files: tuple[File, ...] | None = None
     """None: only the disk has them yet."""
-    folders: Mapping[str, Ownership] = {}
+    folders: Mapping[str, FoundOwnership] = {}
     """The mode, uid and gid of the live folder, by "", and of each folder in it."""
     fallback: FallbackKind | None = None
 
@@ -99,7 +102,7 @@ def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_dis
     return None
 
 
-def ownership(status: os.stat_result) -> Ownership:
+def ownership(status: os.stat_result) -> FoundOwnership:
     """The mode, uid and gid of a file or directory."""
     return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
 
@@ -124,7 +127,7 @@ class Publisher:
             if not allow_disk:
                 refuse_disk(self._fd, directory)
             check_writers(self._fd, directory, uid=uid, gid=gid)
-            self.ownership: Ownership = ownership(os.fstat(self._fd))
+            self.ownership: FoundOwnership = ownership(os.fstat(self._fd))
             """The directory's mode, uid and gid, which stay so."""
         except BaseException:
             self.close()
@@ -144,7 +147,7 @@ class Publisher:
         """Close the descriptor; the files stay."""
         os.close(self._fd)
 
-    def restore_ownership(self, earlier: Ownership | None = None) -> None:
+    def restore_ownership(self, earlier: FoundOwnership | None = None) -> None:
         """Give the directory the mode and owner that it had, or these."""
         mode, uid, gid = self.ownership = earlier or self.ownership
         try:
@@ -155,7 +158,7 @@ class Publisher:
             todo = f"chown {uid}:{gid} {self._path} and chmod {mode:04o} {self._path}, or give the agent CAP_CHOWN"
             raise WriteError(what, where=str(self._path), todo=f"{todo} and CAP_FOWNER") from None
 
-    def ownerships(self, folder: str, files: Iterable[File]) -> Mapping[str, Ownership]:
+    def ownerships(self, folder: str, files: Iterable[File]) -> Mapping[str, FoundOwnership]:
         """See `VisibleFiles.folders`; right after the generation with these files was published in `folder`."""
         names = {"", *(file.name[:at] for file in files for at, letter in enumerate(file.name) if letter == "/")}
         stats = {name: os.stat(f"{folder}/{name}", dir_fd=self._fd, follow_symlinks=False) for name in names}

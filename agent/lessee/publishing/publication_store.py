@@ -17,7 +17,7 @@ from lessee.host.directories import Ownership
 from lessee.protocol.events import AppRecovered, FilesChecked
 from lessee.publishing import publication_record
 from lessee.publishing.generations import directory_mode
-from lessee.publishing.publication import Publisher, StagedGeneration, VisibleFiles, unusable
+from lessee.publishing.publication import FoundOwnership, Publisher, StagedGeneration, VisibleFiles, unusable
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lessee.publishing.drift import Guard
 
 
-_REMOVED: Mapping[str, Ownership] = {"": (0, 0, 0)}
+_REMOVED: Mapping[str, FoundOwnership] = {"": (0, 0, 0)}
 """Of a generation that another program has removed in the moment of its publication: nothing has this."""
 
 

@@ -49,7 +49,7 @@ def test_files_are_watched_after_their_publication_and_compared_each_refresh_int
     assert (drift(world).total, problems(world)) == (0, [])
 
 
-def test_files_that_nobody_keeps_are_not_watched():
+def test_files_of_a_one_shot_command_are_not_watched():
     world = published(keeps_files=False)
     world.take(ev.RefreshRequested())
     world.run(180.0)

@@ -33,7 +33,7 @@ OWN_EVENTS = 0.5
 def look(tx: Transaction, name: str) -> None:
     """Compare an app's directory with what was published, and restore what differs."""
     app = tx.apps[name]
-    _set_drift(tx, name, replace(app.drift, look_at=tx.now + app.spec.refresh_interval, looked_at=tx.now))
+    _set_drift(tx, name, replace(app.drift, look_at=tx.now + app.spec.refresh_interval, last_look_at=tx.now))
     tx.commands.append(CheckFiles(name, notify=app.spec.notifies))
 
 
@@ -49,7 +49,7 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
         return
     match event:
         case FilesTouched():
-            is_own = app.drift.error is not None and tx.now - app.drift.looked_at < OWN_EVENTS
+            is_own = app.drift.error is not None and tx.now - app.drift.last_look_at < OWN_EVENTS
             if not app.drift.is_fought and not is_own:
                 _set_drift(tx, event.app, replace(app.drift, look_at=min(app.drift.look_at, tx.now)))
         case FilesChecked(error=str(error)):
@@ -58,7 +58,7 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
             if app.drift.error is not None:
                 tx.log("info", "files right again", app=event.app)
                 _set_drift(tx, event.app, replace(app.drift, error=None, is_fought=False, attempts=0))
-        case FilesChecked():
+        case _:
             _on_restored(tx, event, app, app.publication)
 
 
@@ -87,7 +87,7 @@ def _on_restored(tx: Transaction, event: FilesChecked, app: App, publication: Pu
         # What a notification under way reports, or a probe finds out, may come from the other program's files.
         job = None if isinstance(app.job, Notifying) else app.job
         pending = PendingNotification(tx.now) if app.spec.notifies else None
-        readiness = _probed_anew(tx, event.app, publication.readiness)
+        readiness = _probed_again(tx, event.app, publication.readiness)
         publication = replace(publication, published_at=tx.now, notification=pending, readiness=readiness)
         app = replace(app, job=job)
     drift = _after_repair(tx, app.drift, found)
@@ -96,7 +96,7 @@ def _on_restored(tx: Transaction, event: FilesChecked, app: App, publication: Pu
     tx.apps[event.app] = replace(app, publication=publication, old_generations=old, drift=drift)
 
 
-def _probed_anew(tx: Transaction, name: str, readiness: Readiness) -> Readiness:
+def _probed_again(tx: Transaction, name: str, readiness: Readiness) -> Readiness:
     match readiness:
         case Unverified(stage=Probing(job=job)):
             tx.commands.append(CancelProbe(name, job))

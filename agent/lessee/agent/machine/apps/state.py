@@ -199,7 +199,7 @@ class Drift(ImmutableStruct, frozen=True):
     """What other programs have changed in the app's directory, and when to look at it next."""
 
     look_at: float = NEVER
-    looked_at: float = LONG_AGO
+    last_look_at: float = LONG_AGO
     total: int = 0
     """How often something was found."""
     found: str = ""
