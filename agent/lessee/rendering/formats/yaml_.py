@@ -84,12 +84,13 @@ def outline(text: str) -> tuple[str, ...]:
 
 
 def _scan(text: str) -> list[yaml.Token]:
-    tokens = list(yaml.scan(text, Loader=_LOADER))
+    tokens: list[yaml.Token] = []
     depth = 0
-    for token in tokens:
+    for token in yaml.scan(text, Loader=_LOADER):  # Not to the end first: libyaml compares all levels at each token.
         depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)
         if depth > _MAX_DEPTH:
             raise RecursionError
+        tokens.append(token)
     return tokens
 
 
