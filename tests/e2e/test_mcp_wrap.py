@@ -465,6 +465,26 @@ def test_a_huge_file_is_processed_quickly_and_keeps_its_byte_order_mark(wrap):
     assert not leaks(after)
 
 
+def test_a_file_without_secrets_needs_no_login(wrap):
+    (wrap.home / ".vault-token").unlink()
+    reference = {"API_KEY": "$API_KEY", "A_TOKEN": "${env:A_TOKEN}", "AUTHORIZATION": "Bearer $TOKEN"}
+    servers = {"one": {"command": "docker", "args": ["run", "-e", "B_TOKEN=$B_TOKEN", "x"], "env": reference}}
+    before = wrap.write(servers)
+    assert wrap("--yes").stdout == "mcpServers.one: contains no secret\n"
+    web = {"type": "http", "url": "https://mcp.example/mcp", "headers": {"Authorization": f"Bearer {CANARY}"}}
+    wrap.write(servers | {"web": web})
+    assert "mcpServers.web: `Authorization` contains a secret" in wrap("--yes", code=75).stderr
+    assert before
+    assert not wrap.config.exists()
+
+
+def test_a_reference_that_lessee_exec_would_not_pass_on_is_a_manual_step_and_never_stored(wrap):
+    before = wrap.write(one_server(VAULT_TOKEN="${env:VAULT_TOKEN}"))
+    done = wrap("--yes", code=75)
+    assert "mcpServers.one: its `env` has VAULT_TOKEN, a reference, and `lessee exec` does not pass on" in done.stderr
+    assert wrap.file.read_bytes() == before
+
+
 def test_a_missing_login_is_reported_with_the_command_that_logs_in(wrap):
     wrap.write(one_server())
     (wrap.home / ".vault-token").unlink()

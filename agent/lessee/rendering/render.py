@@ -103,9 +103,10 @@ def render_environment(
     refuse_public(document, ENV_FORMAT, public)
     from lessee.rendering.formats.dotenv import variables  # noqa: PLC0415  # Imported only when used, as in `write`.
 
+    written = text(document, ENV_FORMAT)
     try:
-        return tuple(sorted(variables(text(document, ENV_FORMAT), environ).items()))
-    except DeniedError as exc:
+        return tuple(sorted(variables(written, environ).items()))
+    except (DeniedError, FormatError) as exc:
         raise FormatError(exc.what, where=document.name, todo=exc.todo) from None
 
 

@@ -146,7 +146,8 @@ class Transport:
             try:
                 response = _begin(connection, method, f"/v1/{quote(path)}", body, headers)
                 if response.status not in {200, 204}:
-                    raise responses.parse_error(response.status, response.headers, response.read(_MAX_ERROR_SIZE))
+                    content = response.read(_MAX_ERROR_SIZE)
+                    raise responses.parse_error(response.status, response.headers, content, self._namespace)
                 yield response
             finally:
                 connection.close()
@@ -200,7 +201,7 @@ class Transport:
             response, content = self._retry_stale(url, request, (response, content))
         self._is_behind = False
         if response.status not in {200, 204}:
-            raise responses.parse_error(response.status, response.headers, content)
+            raise responses.parse_error(response.status, response.headers, content, self._namespace)
         if request.changes:
             self._index = response.headers.get(_INDEX.lower()) or self._index
         return response, content
