@@ -303,14 +303,16 @@ def test_a_server_that_completes_no_handshake_is_not_ready(serve, certify, tmp_p
     assert failure.startswith(seen.format(server.address))
 
 
-def test_a_file_without_a_certificate_is_reported(serve, tmp_path):
+@pytest.mark.parametrize("name", ["tls.crt", "tls/server.crt"])
+def test_a_file_without_a_certificate_is_reported(serve, tmp_path, name):
     server = serve(hang)
-    probe = TlsProbe(server.address, "tls.crt")
-    assert wait(probe, directory=tmp_path, timeout=0.3) == "cannot read tls.crt: No such file or directory"
-    (tmp_path / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\nQ\n-----END CERTIFICATE-----\n")
-    assert wait(probe, directory=tmp_path, timeout=0.3) == "tls.crt holds no certificate"
-    (tmp_path / "tls.crt").write_text("canary")
-    assert wait(probe, directory=tmp_path, timeout=0.3) == "tls.crt holds no certificate"
+    probe = TlsProbe(server.address, name)
+    assert wait(probe, directory=tmp_path, timeout=0.3) == f"cannot read {name}: No such file or directory"
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("-----BEGIN CERTIFICATE-----\nQ\n-----END CERTIFICATE-----\n")
+    assert wait(probe, directory=tmp_path, timeout=0.3) == f"{name} holds no certificate"
+    (tmp_path / name).write_text("canary")
+    assert wait(probe, directory=tmp_path, timeout=0.3) == f"{name} holds no certificate"
 
 
 def python(script):

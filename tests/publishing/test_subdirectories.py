@@ -412,6 +412,23 @@ def test_an_app_that_exchanges_a_folder_while_it_is_filled_leads_the_agent_nowhe
     assert int(done.stdout) > 50
 
 
+@pytest.mark.parametrize("name", ["..data", "..lessee-9-0badcafe", "..lessee-link"])
+def test_an_entry_with_a_reserved_name_that_an_app_adds_to_its_files_is_never_linked(publisher, app, name):
+    live = publish(publisher, generation("one", DEEP_OLD))
+    (app / live.folder / name).mkdir()
+    assert publisher.recover() == live
+    assert_tidy(app, first_elements(generation("", DEEP_OLD)))
+    publish(publisher, generation("two", DEEP_OLD))
+    assert publisher.roll_back(live.number) == live
+    assert_tidy(app, first_elements(generation("", DEEP_OLD)), kept=[2])
+    assert by_path(app) == contents(generation("one", DEEP_OLD))
+
+
+def test_a_backslash_is_an_ordinary_character_of_a_name_as_everywhere_on_linux(publisher, app):
+    publish(publisher, generation("one", ("tls\\server.pem", "C:/app.env")))
+    assert_tidy(app, ["tls\\server.pem", "C:"])
+
+
 @pytest.mark.parametrize(
     "name",
     ["tls/../app.env", "tls/./server.pem", "tls//server.pem", "/tls", "tls/absent", "app.env/x", "../app/app.env"],

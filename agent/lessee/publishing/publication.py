@@ -339,7 +339,9 @@ class Publisher:
         if live is None:
             return frozenset()
         with open_subdirectory(live.folder, self._fd) as folder:
-            return list_entries(folder, MAX_ENTRIES) or frozenset()
+            names = list_entries(folder, MAX_ENTRIES) or ()
+        # An app that owns the folder may have added `..data`, whose link would replace the live one.
+        return frozenset(name for name in names if not name.startswith(".."))
 
     def _is_same(self, live: LiveGeneration, generation: Generation) -> bool:
         with open_subdirectory(live.folder, self._fd) as folder:

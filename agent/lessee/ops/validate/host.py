@@ -128,14 +128,17 @@ def _check_files_private(context: ValidationContext) -> Iterator[Result]:
     open_to_all: list[str] = []
     for app in _published_apps(context):
         live = Path(app.directory, "..data")
+        folders = {Path(app.directory): None}
         for file in app.files:
             path = live / file.name
             if not path.is_file():
                 continue
+            folders |= dict.fromkeys(folder for folder in path.parents if live in folder.parents)
             uid, gid = file.owner or (None, None)
             problems += _mode(path).problems(allowed=file.mode, uid=uid, gid=gid)
             open_to_all += [f"{app.name}: {file.name}"] if file.mode & 0o007 else []
-        problems += _mode(Path(app.directory)).problems(allowed=0o755, uid=None, gid=None)
+        for folder in folders:
+            problems += _mode(folder).problems(allowed=0o755, uid=None, gid=None)
     if not problems and open_to_all:
         text = f"all users of this machine may read {', '.join(open_to_all)}"
         todo = 'set a mode whose last digit is 0, such as "0440", and an owner'

@@ -45,6 +45,7 @@ RULES: Mapping[str, str] = {
     "writable-mount": "an app may write to the directory of its secrets",
     "same-user": "an app has the agent's user, and so may signal it and read its files",
     "hidden-files": "a secret of Compose is mounted into an app's directory",
+    "stale-mount": "a container mounts a file or subdirectory of an app, and keeps the first one",
     "no-shared-pid": "the agent cannot see the processes of the container that it must signal",
     "no-stop-signal": "a signal through the engine would disable the restart policy",
 }

@@ -44,6 +44,7 @@ def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Fin
             _sighup_issues(stack, app, root, file),
             _writable_mounts(stack, app),
             _hidden_files(stack, app),
+            _stale_mounts(stack, app),
             _same_user(stack, app),
             _no_shared_pid(stack, app),
             _no_stop_signal(stack, app),
@@ -131,6 +132,13 @@ def _hidden_files(stack: Stack, app: App) -> Iterator[Finding]:
                 if f"{target}/".startswith(view.path):
                     what = f"service {service.name} mounts a secret at {target}, in the directory of app {app.name}"
                     yield _at(place, "hidden-files", "error", what, "move one of the two to another path", app)
+
+
+def _stale_mounts(stack: Stack, app: App) -> Iterator[Finding]:
+    for service in stack.services.values():
+        for mount in stack.stale_mounts(service, app):
+            what = f"service {service.name} mounts a part of the directory of app {app.name}, and never gets new files"
+            yield _at(mount.place, "stale-mount", "error", what, f"mount the whole directory, {app.directory}", app)
 
 
 def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
