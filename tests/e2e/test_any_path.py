@@ -369,6 +369,18 @@ def test_a_secret_of_another_mount_is_read_as_often_as_its_call_says(server, sid
     sidecar.until(lambda s: s["fresh"] and not s["problems"])
 
 
+def test_a_path_that_a_template_can_do_without_appears_when_it_exists(server, sidecar):
+    sidecar.template(
+        "it.txt.j2",
+        '{% set s = vault("team-b/data/later", every="1s", optional=true) %}{{ s.data.x if s else "none" }}\n',
+        format="text",
+    )
+    sidecar.start()
+    sidecar.until_file("it.txt", "none\n")
+    server.ask("POST", "team-b/data/later", {"data": {"x": "there"}})
+    sidecar.until_file("it.txt", "there\n")
+
+
 def test_parameters_may_be_lists_and_mappings_and_fields_keep_their_types(server, sidecar):
     there = ciphertext(server)
     batch = f'[{{"ciphertext": "{there}", "reference": "one"}}, {{"ciphertext": "{there}"}}]'

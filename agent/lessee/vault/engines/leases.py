@@ -167,7 +167,7 @@ def _ttl(need: DynamicSecret, answer: Response, wall: Clock, *, static: bool) ->
     ttl = next((data[key] for key in ("ttl", "token_ttl") if _is_number(data.get(key))), None)
     if ttl is not None and (need.every is None or ttl > 0):
         return lease_ttl(ttl, where)
-    from lessee.vault.engines.own_end import end_of  # noqa: PLC0415  # Few answers need it.
+    from lessee.core.own_end import end_of  # noqa: PLC0415  # Few answers need it.
 
     if (end := end_of(data)) is not None:
         return lease_ttl(end - (answer.date or wall()) - 1, where) if end != FOREVER else 0.0

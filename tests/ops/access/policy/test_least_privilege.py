@@ -105,6 +105,27 @@ def test_a_static_role_has_no_lease():
     assert granted(*calls) == {"database/static-creds/x": "read", "ldap/static-cred/x": "read"}
 
 
+def test_any_other_path_has_the_capability_of_its_request():
+    assert granted(
+        'vault("transit/decrypt/a", ciphertext="c", every="1h")',
+        'vault("team-b/data/a", every="1h")',
+        'vault("team-b/metadata/", method="LIST", every="1h")',
+        'vault("ssh/issue/a", key_type="rsa")',
+        'vault("ssh/sign/a", public_key="k")',
+        'vault("totp/code/a")',
+        'vault("identity/oidc/token/a")',
+    ) == {
+        "transit/decrypt/a": "update",
+        "team-b/data/a": "read",
+        "team-b/metadata/": "list",
+        "ssh/issue/a": "update",
+        "ssh/sign/a": "update",
+        "totp/code/a": "read",
+        "identity/oidc/token/a": "read",
+    }
+    assert granted('vault("ssh/creds/a", ip="10.0.0.1", every="1h")') == {"ssh/creds/a": "update"} | LEASES
+
+
 def test_a_configured_token_is_not_revoked():
     (made,) = policies({"web": {"a.txt": ""}})
     assert {rule.path: rule.capabilities[0] for rule in made.rules} == TOKEN

@@ -169,6 +169,8 @@ _RENEWING = {
     "sys/leases/lookup": "to continue with leases after a restart",
     "sys/leases/renew": "to renew leases",
 }
+_WITHOUT_LEASE = frozenset({"code", "issue", "sign", "sign-verbatim", "static-cred", "static-creds", "token"})
+"""Engines' names of the actions whose answers end without a lease, before the name of a role."""
 _IN_DEFAULT = "; Vault's policy `default` grants it too"
 
 
@@ -248,7 +250,7 @@ def _is_leased(need: DynamicSecret) -> bool:
     """As far as the path tells: certificates have a lease only if their role sets generate_lease."""
     if need.certificate or not need.may_end:
         return False
-    return need.path.split("/")[-2] not in {"code", "issue", "sign", "sign-verbatim", "static-cred", "static-creds"}
+    return need.path.split("/")[-2] not in _WITHOUT_LEASE
 
 
 def _of_the_token(auth: Auth) -> Iterator[_Request]:
