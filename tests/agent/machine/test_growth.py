@@ -6,6 +6,7 @@ import pytest
 
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.step import steps
+from lessee.core.immutable import replace
 from support.models.world import World, app_spec, creds, ref
 
 pytestmark = pytest.mark.long
@@ -70,6 +71,19 @@ def test_a_start_in_one_app_costs_as_much_more_as_there_is_to_read():
     _, few = started(FEW, apps=1)
     _, many = started(MANY, apps=1)
     assert many / few < 1.1 * MANY / FEW
+
+
+def test_what_a_machine_supplies_costs_as_much_more_as_there_is():
+    def polled(count):
+        spec = replace(app_spec(*refs(count), compiled_app=None), supplies="b")
+        world = CountingWorld({"web@b": spec}, lists_metadata=False)
+        for one in refs(count):
+            world.write(one)
+        world.counted(5.0)
+        assert len(world.state.apps["web@b"].supply.secrets) == count
+        return world.counted(2.0)
+
+    assert polled(FEW) / polled(FEW // 4) < 1.1 * 4
 
 
 def test_a_start_with_leases_costs_as_much_more_as_there_is_to_issue():
