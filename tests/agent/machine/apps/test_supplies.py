@@ -8,6 +8,7 @@ from lessee.core.errors import DeniedError, TemplateError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Folder
+from lessee.core.secrets import Secret
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from lessee.protocol.app_spec import app_of, supply_name
@@ -140,6 +141,25 @@ def test_what_changes_together_is_supplied_together():
     assert len(two.home.published) == published
     two.run(60)
     assert len(two.home.published) == published + 1
+
+
+def test_a_change_is_supplied_although_another_secret_has_only_a_new_version():
+    two = Two([A], [B, C])
+    two.run(3)
+    answer, dropped = two.far.answer, []
+    two.far.secret = lambda ref, version=None: Secret({"v": 1 if ref == C else version or two.far.kv[ref]})
+
+    def dropping(command):
+        if isinstance(command, cmd.ReadSecret) and command.ref == C and not dropped:
+            dropped.append(command)
+        else:
+            answer(command)
+
+    two.far.answer = dropping
+    two.far.write(B)
+    two.far.write(C)
+    two.run(60)
+    assert f"('b:{B}', {{'v': 2}})" in two.content
 
 
 def test_an_outage_of_one_leaves_the_part_of_the_other_fresh():
