@@ -1,6 +1,7 @@
 """Logins whose methods OpenBao does not have, against a substitute that checks what the real server checks."""
 
 import json
+import sys
 import urllib.error
 import urllib.request
 
@@ -164,6 +165,20 @@ def test_the_credentials_of_a_machine_s_role_come_from_its_metadata_service(bao,
     failure = one.failure()
     assert failure.kind is Kind.DENIED
     assert "no AWS credentials in the environment, ~/.aws, and the metadata service" in failure.text
+
+
+@pytest.mark.parametrize(("method", "library"), [("aws", "botocore"), ("kerberos", "gssapi")])
+def test_a_missing_library_is_named_with_its_extra(method, library, identity, monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, library, None)
+    (tmp_path / "keytab").write_bytes(b"")
+    settings = {"username": "u", "service": "s", "realm": "r", "keytab_file": str(tmp_path / "keytab")}
+    failure = identity(method, **({} if method == "aws" else settings)).failure()
+    assert (failure.kind, failure.text) == (
+        Kind.DENIED,
+        f"the library {library} is missing; pip install 'lessee[{method}]'",
+    )
 
 
 @pytest.fixture
