@@ -57,8 +57,9 @@ def _method_entries(method: str, method_config: Settings, config: ImportedConfig
     if method == "aws" and method_config.string("type") == "ec2":
         what = "lessee logs in with an IAM identity, not with the identity document of an EC2 instance"
         method_config.add_loss("type", what, "create a role of auth_type iam for the instance's role")
-    if method == "gcp":
-        method_config.string("type")  # A file with a key means `iam`, as there.
+    if method == "gcp" and method_config.string("type") == "iam" and not method_config.string("credentials"):
+        what = "lessee signs a JWT with the key of a service account, not by Google's API"
+        method_config.add_loss("type", what, "set vault.auth.credentials_file, or create a role of type gce")
     if method != "approle":
         return []
     entries: list[Entry] = []
