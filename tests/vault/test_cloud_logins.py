@@ -167,6 +167,25 @@ def test_the_credentials_of_a_machine_s_role_come_from_its_metadata_service(bao,
     assert "no AWS credentials in the environment, ~/.aws, and the metadata service" in failure.text
 
 
+def test_an_ec2_instance_is_bound_to_the_nonce_of_its_first_login(bao, vault, metadata, identity, tmp_path):
+    vault.aws_key = metadata.signer.public_key
+    (tmp_path / "nonce").write_text("first-nonce\n")
+    settings = {"type": "ec2", "nonce_file": str(tmp_path / "nonce"), "metadata_address": metadata.address}
+    one = identity("aws", role="web", **settings)
+    assert is_valid(bao, one.login())
+    assert is_valid(bao, one.login())
+    (tmp_path / "nonce").write_text("canary-nonce")
+    failure = one.failure()
+    assert failure.kind is Kind.DENIED
+    assert f"the EC2 instance with the nonce in {tmp_path / 'nonce'} at auth/team/aws/login, role web" in failure.text
+    assert "canary" not in failure.text
+    assert vault.refusals == ["RefusedError: client nonce"]
+    metadata.signer = Signer()
+    (tmp_path / "nonce").write_text("first-nonce")
+    assert one.failure().kind is Kind.DENIED
+    assert vault.refusals[-1].startswith("InvalidSignature")
+
+
 @pytest.mark.parametrize(("method", "library"), [("aws", "botocore"), ("kerberos", "gssapi")])
 def test_a_missing_library_is_named_with_its_extra(method, library, identity, monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.partition(".")[0] == library]:

@@ -49,6 +49,7 @@ class CloudVault(Proxy):
         self.refusals = []
         self.okta_users, self.github_tokens = {}, {}
         self.aws_keys, self.aws_roles, self.aws_server_id = {}, {}, None
+        self.aws_key, self.aws_nonces = None, {}
         """By access key: the secret key, the session token or None, and the ARN. By role: the ARN."""
         self.google_key, self.google_accounts = None, {}
         """Google's PEM, and by key ID the PEM of a service account."""
@@ -81,7 +82,19 @@ class CloudVault(Proxy):
         _require(request.path.endswith("/login") and body.keys() == {"token"}, "another path or body")
         _require(body["token"] in self.github_tokens, "token")
 
+    def _ec2(self, body):
+        """The signature of AWS, and the nonce of the instance's first login: "trust on first use"."""
+        document = base64.b64decode(body["identity"], validate=True)
+        key = load_pem_public_key(self.aws_key.encode())
+        key.verify(base64.b64decode(body["signature"], validate=True), document, padding.PKCS1v15(), SHA256())
+        instance = json.loads(document)
+        _require(instance["accountId"] == "123456789012" and body["role"] == "web", "role")
+        _require(self.aws_nonces.setdefault(instance["instanceId"], body["nonce"]) == body["nonce"], "client nonce")
+
     def _aws(self, _request, body):
+        if "identity" in body:
+            self._ec2(body)
+            return
         method, url, sent = (
             body["iam_http_request_method"],
             *map(_decoded, (body["iam_request_url"], body["iam_request_body"])),
