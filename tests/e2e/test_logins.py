@@ -164,6 +164,21 @@ def test_a_person_at_a_terminal_logs_in_with_a_code_that_is_stored_nowhere(serve
     assert not any(code.encode() in content for content in stored)
 
 
+def test_a_person_logs_in_for_an_operators_command(server, provider, sidecar):
+    log_in(sidecar, server.address, "oidc")
+    sidecar.write_config()
+    del sidecar.environ["VAULT_TOKEN"]
+    command = (sys.executable, "-m", "lessee", "check", "--policy", "--online")
+    terminal = Terminal(*command, cwd=sidecar.disk, env=sidecar.environ)
+    try:
+        terminal.until("and enter the code ")
+        provider.decide(terminal.until("\n").strip(), "confirmed")
+        terminal.until("KV: secret, version 2 with")
+        assert terminal.process.wait(PATIENCE) == 0
+    finally:
+        terminal.close()
+
+
 def test_a_login_by_a_person_is_an_error_on_a_machine_without_a_terminal(server, provider, sidecar):
     log_in(sidecar, server.address, "oidc")
     sidecar.write_config()

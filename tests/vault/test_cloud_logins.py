@@ -322,6 +322,21 @@ def test_a_certificate_of_another_authority_or_another_key_is_refused(vault, cf,
     assert "canary" not in failure.text
 
 
+@pytest.mark.parametrize("method", ["aws", "google", "azure", "cf"])
+def test_a_recorded_login_is_useless_an_hour_later(request, vault, method):
+    make = request.getfixturevalue(method)
+    make(role="web").login()
+    now = vault.now
+    vault.now = lambda: now() + 3600
+    if method == "cf":
+        vault._cf_signatures.clear()  # As the method's cache of five minutes.
+    assert repeat(vault) == 400
+    assert vault.refusals == [
+        f"RefusedError: {'expired' if method in {'google', 'azure'} else f'the {_TIMES[method]}'}"
+    ]
+
+
+_TIMES = {"aws": "date", "cf": "time"}
 ANSWERS = {
     "redirect": (302, {"Location": "http://127.0.0.1:1/"}, b""),
     "large": (200, {"Metadata-Flavor": "Google"}, b"x" * (1 << 17)),
