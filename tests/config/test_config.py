@@ -173,6 +173,7 @@ def test_every_key_of_approle_is_read():
         ("{method: okta, username: u, password_file: p}", OktaAuth(username="u", password_file="p")),
         ("{method: github, token_file: t, mount: auth/team/github}", GitHubAuth(token_file="t", mount="team/github")),
         ("{method: aws, region: eu-west-1, mount: auth}", AwsAuth(region="eu-west-1", mount="auth")),
+        ("{method: aws, type: ec2, nonce_file: n}", AwsAuth(type="ec2", nonce_file="n")),
         ("{method: azure, role: r, metadata_address: http://m/}", AzureAuth(role="r", metadata_address="http://m")),
         ("{method: gcp, role: r, service_account: a@b.c}", GcpAuth(role="r", service_account="a@b.c")),
         ("{method: cf, role: r, cert_file: c, key_file: k}", CfAuth(role="r", cert_file="c", key_file="k")),
@@ -194,6 +195,7 @@ def test_each_login_names_the_variables_that_hold_its_credentials():
         return credential_variables(read(f"vault: {{auth: {auth}}}").vault.auth)
 
     assert variables("{method: aws}")[:2] == ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    assert variables("{method: aws, type: ec2, nonce_file: n}") == ()
     assert variables("{method: oidc}") == ()
 
 

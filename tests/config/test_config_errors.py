@@ -111,6 +111,11 @@ def test_a_misspelled_key_is_not_also_reported_as_missing():
             "vault.auth.wrapped: `secret_id_file`, which would contain the wrapping token, is missing; write",
         ),
         (
+            "vault: {auth: {method: aws, type: ec2}}",
+            "vault.auth.type: `ec2` needs `nonce_file`, and `iam` has no nonce",
+        ),
+        ("vault: {auth: {method: aws, nonce_file: n}}", "vault.auth.type: `ec2` needs `nonce_file`"),
+        (
             "vault: {address: https://a, addresses: [https://b]}",
             "vault.addresses: `address` is set too; remove one of them",
         ),

@@ -32,12 +32,15 @@ def proxied(server, proxy, sidecar):
     return sidecar
 
 
-def test_403_for_everything_is_an_outage_after_which_the_agent_logs_in_by_itself(server, proxy, proxied):
+@pytest.mark.parametrize("path", ["auth/approle/login", "auth/token/lookup-self"])
+def test_403_for_everything_is_an_outage_after_which_the_agent_logs_in_by_itself(server, proxy, proxied, path):
+    if "token" in path:
+        del proxied.config["vault"]["auth"]
     proxied.start()
     proxy.fault, since = FORBIDDEN, time.monotonic()
     server.put("testing/db", password="second")
     # A wrong secret_id would be sent twice, and then once in five minutes.
-    eventually(lambda: proxy.count("auth/approle/login", since) >= 4, "the fourth login")
+    eventually(lambda: proxy.count(path, since) >= 5, "the fifth login")
     proxy.clear()
     proxied.until_file("app.env", "PASSWORD='second'\n")
     proxied.until(lambda status: status["fresh"] and not status["problems"])
@@ -141,10 +144,11 @@ def provider(server, tmp_path):
         yield provider
 
 
-def test_a_person_at_a_terminal_logs_in_with_a_code_that_is_stored_nowhere(server, provider, sidecar):
+@pytest.mark.parametrize("command", [("render", "--app", "web"), ("exec", "--app", "web", "--", "true")])
+def test_a_person_at_a_terminal_logs_in_with_a_code_that_is_stored_nowhere(server, provider, sidecar, command):
     log_in(sidecar, server.address, "oidc")
     sidecar.write_config()
-    terminal = Terminal(sys.executable, "-m", "lessee", "render", "--app", "web", cwd=sidecar.disk, env=sidecar.environ)
+    terminal = Terminal(sys.executable, "-m", "lessee", *command, cwd=sidecar.disk, env=sidecar.environ)
     try:
         terminal.until(f"lessee: to log in, open {provider.url}/activate, and enter the code ")
         code = terminal.until("\n").strip()
@@ -158,6 +162,21 @@ def test_a_person_at_a_terminal_logs_in_with_a_code_that_is_stored_nowhere(serve
     ]
     assert stored
     assert not any(code.encode() in content for content in stored)
+
+
+def test_a_person_logs_in_for_an_operators_command(server, provider, sidecar):
+    log_in(sidecar, server.address, "oidc")
+    sidecar.write_config()
+    del sidecar.environ["VAULT_TOKEN"]
+    command = (sys.executable, "-m", "lessee", "check", "--policy", "--online")
+    terminal = Terminal(*command, cwd=sidecar.disk, env=sidecar.environ)
+    try:
+        terminal.until("and enter the code ")
+        provider.decide(terminal.until("\n").strip(), "confirmed")
+        terminal.until("KV: secret, version 2 with")
+        assert terminal.process.wait(PATIENCE) == 0
+    finally:
+        terminal.close()
 
 
 def test_a_login_by_a_person_is_an_error_on_a_machine_without_a_terminal(server, provider, sidecar):

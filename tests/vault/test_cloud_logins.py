@@ -1,6 +1,7 @@
 """Logins whose methods OpenBao does not have, against a substitute that checks what the real server checks."""
 
 import json
+import sys
 import urllib.error
 import urllib.request
 
@@ -166,6 +167,39 @@ def test_the_credentials_of_a_machine_s_role_come_from_its_metadata_service(bao,
     assert "no AWS credentials in the environment, ~/.aws, and the metadata service" in failure.text
 
 
+def test_an_ec2_instance_is_bound_to_the_nonce_of_its_first_login(bao, vault, metadata, identity, tmp_path):
+    vault.aws_key = metadata.signer.public_key
+    (tmp_path / "nonce").write_text("first-nonce\n")
+    settings = {"type": "ec2", "nonce_file": str(tmp_path / "nonce"), "metadata_address": metadata.address}
+    one = identity("aws", role="web", **settings)
+    assert is_valid(bao, one.login())
+    assert is_valid(bao, one.login())
+    (tmp_path / "nonce").write_text("canary-nonce")
+    failure = one.failure()
+    assert failure.kind is Kind.DENIED
+    assert f"the EC2 instance with the nonce in {tmp_path / 'nonce'} at auth/team/aws/login, role web" in failure.text
+    assert "canary" not in failure.text
+    assert vault.refusals == ["RefusedError: client nonce"]
+    metadata.signer = Signer()
+    (tmp_path / "nonce").write_text("first-nonce")
+    assert one.failure().kind is Kind.DENIED
+    assert vault.refusals[-1].startswith("InvalidSignature")
+
+
+@pytest.mark.parametrize(("method", "library"), [("aws", "botocore"), ("kerberos", "gssapi")])
+def test_a_missing_library_is_named_with_its_extra(method, library, identity, monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, library, None)
+    (tmp_path / "keytab").write_bytes(b"")
+    settings = {"username": "u", "service": "s", "realm": "r", "keytab_file": str(tmp_path / "keytab")}
+    failure = identity(method, **({} if method == "aws" else settings)).failure()
+    assert (failure.kind, failure.text) == (
+        Kind.DENIED,
+        f"the library {library} is missing; pip install 'lessee[{method}]'",
+    )
+
+
 @pytest.fixture
 def google(vault, identity, metadata):
     vault.google_key = metadata.signer.public_key
@@ -288,6 +322,21 @@ def test_a_certificate_of_another_authority_or_another_key_is_refused(vault, cf,
     assert "canary" not in failure.text
 
 
+@pytest.mark.parametrize("method", ["aws", "google", "azure", "cf"])
+def test_a_recorded_login_is_useless_an_hour_later(request, vault, method):
+    make = request.getfixturevalue(method)
+    make(role="web").login()
+    now = vault.now
+    vault.now = lambda: now() + 3600
+    if method == "cf":
+        vault._cf_signatures.clear()  # As the method's cache of five minutes.
+    assert repeat(vault) == 400
+    assert vault.refusals == [
+        f"RefusedError: {'expired' if method in {'google', 'azure'} else f'the {_TIMES[method]}'}"
+    ]
+
+
+_TIMES = {"aws": "date", "cf": "time"}
 ANSWERS = {
     "redirect": (302, {"Location": "http://127.0.0.1:1/"}, b""),
     "large": (200, {"Metadata-Flavor": "Google"}, b"x" * (1 << 17)),

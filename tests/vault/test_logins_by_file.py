@@ -6,6 +6,7 @@ from lessee.core.failures import Kind
 from lessee.core.paths import Ref
 from lessee.vault.engines import kv
 from lessee.vault.transport import RequestFailedError
+from support.programs.sidecar import eventually
 from support.servers.jwt_signer import Signer
 from support.servers.token_reviews import TokenReviews, service_account_token
 
@@ -139,6 +140,24 @@ def test_a_wrong_password_is_reported_with_file_user_and_lockout_but_not_printed
     assert f"does not accept {tmp_path / 'password'} at auth/team/userpass/login/app.home" in failure.text
     assert "has locked the user after denied logins" in failure.text
     assert "canary" not in failure.text
+
+
+def test_a_locked_user_gets_403_and_logins_meanwhile_do_not_prolong_the_lockout(bao, userpass, tmp_path):
+    lockout = {"lockout_threshold": "2", "lockout_duration": "3s", "lockout_counter_reset_duration": "3s"}
+    bao.ask("POST", "sys/auth/team/userpass/tune", {"user_lockout_config": lockout})
+    (tmp_path / "password").write_text("wrong")
+    kinds = [userpass.failure().kind for _ in range(3)]
+    assert kinds == [Kind.DENIED, Kind.DENIED, Kind.FORBIDDEN]
+    (tmp_path / "password").write_text("right")
+    assert userpass.failure().kind is Kind.FORBIDDEN
+
+    def is_logged_in():
+        try:
+            return userpass.login()
+        except RequestFailedError:
+            return None
+
+    assert eventually(is_logged_in).value
 
 
 def test_an_empty_password_is_reported_without_a_login(userpass, tmp_path):

@@ -40,5 +40,6 @@ def test_a_test_logs_in_by_the_method_on_the_server_that_the_page_names(method):
 
 
 def test_the_page_counts_the_methods_that_no_real_server_has_accepted():
-    assert sum(tested == "a stand-in" for _, tested in ROWS.values()) == 6
+    tested = [tested for _, tested in ROWS.values()]
+    assert (len(tested) - tested.count("a stand-in"), tested.count("a stand-in")) == (10, 6)
     assert "OpenBao does not have the last six methods" in PAGE

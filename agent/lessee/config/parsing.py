@@ -15,7 +15,7 @@ from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.grammar.reader import Reader
 from lessee.config.grammar.validate import Provider, Validate
-from lessee.config.grammar.vault import AppRole, CertAuth, IdentityBlock, JwtAuth, KvMountBlock, VaultBlock
+from lessee.config.grammar.vault import AppRole, AwsAuth, CertAuth, IdentityBlock, JwtAuth, KvMountBlock, VaultBlock
 from lessee.config.monitor import check_monitor
 from lessee.config.notification import resolve_check, resolve_notify, resolve_ready
 from lessee.config.rotation import check_rotation
@@ -211,6 +211,12 @@ class _Resolver:
         if isinstance(block.auth, JwtAuth) and block.auth.audience is not None and block.auth.jwt_from is None:
             what = "it applies only to `jwt_from`; an existing JWT has an audience already"
             self._problems.add_dependent((*at, "auth", "audience"), what, todo="remove it, or write `jwt_from: github`")
+        if isinstance(block.auth, AwsAuth) and (block.auth.nonce_file is None) is (block.auth.type == "ec2"):
+            what = (
+                "`ec2` needs `nonce_file`, and `iam` has no nonce: the first login of an instance binds it to the nonce"
+            )
+            todo = "write `nonce_file: PATH` with `type: ec2`, or neither of them"
+            self._problems.add_dependent((*at, "auth", "type"), what, todo=todo)
         auth, files = vault.auth, (vault.client_cert_file, vault.client_key_file)
         has_client_cert = block.client_cert_file is not None
         if has_client_cert and isinstance(auth, CertAuth) and files != (auth.cert_file, auth.key_file):

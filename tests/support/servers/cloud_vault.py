@@ -46,9 +46,10 @@ class CloudVault(Proxy):
 
     def __init__(self, bao, policies=("default",), ttl="1h"):
         self._bao, self._settings = bao, {"policies": list(policies), "ttl": ttl}
-        self.refusals = []
+        self.refusals, self.now = [], time.time
         self.okta_users, self.github_tokens = {}, {}
         self.aws_keys, self.aws_roles, self.aws_server_id = {}, {}, None
+        self.aws_key, self.aws_nonces = None, {}
         """By access key: the secret key, the session token or None, and the ARN. By role: the ARN."""
         self.google_key, self.google_accounts = None, {}
         """Google's PEM, and by key ID the PEM of a service account."""
@@ -81,7 +82,19 @@ class CloudVault(Proxy):
         _require(request.path.endswith("/login") and body.keys() == {"token"}, "another path or body")
         _require(body["token"] in self.github_tokens, "token")
 
+    def _ec2(self, body):
+        """The signature of AWS, and the nonce of the instance's first login: "trust on first use"."""
+        document = base64.b64decode(body["identity"], validate=True)
+        key = load_pem_public_key(self.aws_key.encode())
+        key.verify(base64.b64decode(body["signature"], validate=True), document, padding.PKCS1v15(), SHA256())
+        instance = json.loads(document)
+        _require(instance["accountId"] == "123456789012" and body["role"] == "web", "role")
+        _require(self.aws_nonces.setdefault(instance["instanceId"], body["nonce"]) == body["nonce"], "client nonce")
+
     def _aws(self, _request, body):
+        if "identity" in body:
+            self._ec2(body)
+            return
         method, url, sent = (
             body["iam_http_request_method"],
             *map(_decoded, (body["iam_request_url"], body["iam_request_body"])),
@@ -108,7 +121,7 @@ class CloudVault(Proxy):
         key, day, region, signed, signature = parsed
         stamp = headers["x-amz-date"]
         at = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-        _require(abs(time.time() - at) <= AWS_SKEW and stamp.startswith(day), "the date")
+        _require(abs(self.now() - at) <= AWS_SKEW and stamp.startswith(day), "the date")
         host = "sts.amazonaws.com" if region == "us-east-1" else f"sts.{region}.amazonaws.com"
         _require(headers["host"] == host == endpoint, "the region is not the endpoint's")
         _require({"host", "x-amz-date"} <= set(signed.split(";")), "not signed")
@@ -129,20 +142,20 @@ class CloudVault(Proxy):
         _require(body.keys() == {"role", "jwt"}, "another body")
         head = _part(body["jwt"], 0)
         account = self.google_accounts.get(head["kid"])
-        claims = _verified(body["jwt"], account or self.google_key)
+        claims = self._verified(body["jwt"], account or self.google_key)
         _require(claims["aud"].endswith(f"vault/{body['role']}"), "audience")
         if account is None:
             _require(claims["iss"] == "https://accounts.google.com", "issuer")
             _require(claims["google"]["compute_engine"].keys() >= {"project_id", "zone", "instance_id"}, "no machine")
         else:
-            _require(claims["exp"] <= time.time() + 900, "it is valid for too long")
+            _require(claims["exp"] <= self.now() + 900, "it is valid for too long")
             _require(claims["sub"].endswith(".iam.gserviceaccount.com"), "subject")
 
     def _azure(self, _request, body):
-        claims = _verified(body["jwt"], self.azure_key)
+        claims = self._verified(body["jwt"], self.azure_key)
         _require(claims["aud"] == self.azure_resource, "audience")
         _require(claims["iss"].startswith("https://sts.windows.net/"), "issuer")
-        _require(claims["nbf"] <= time.time() + 60, "not valid yet")
+        _require(claims["nbf"] <= self.now() + 60, "not valid yet")
         _require(bool(body.get("vm_name")) != bool(body.get("vmss_name")), "one name")
         name = body.get("vm_name") or body["vmss_name"]
         machine = (body["subscription_id"], body["resource_group_name"], name)
@@ -155,7 +168,7 @@ class CloudVault(Proxy):
         _require(version == "v1" and signature not in self._cf_signatures, "replayed")
         self._cf_signatures.add(signature)
         at = datetime.strptime(body["signing_time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
-        _require(-CF_PAST <= at - time.time() <= CF_FUTURE, "the time")
+        _require(-CF_PAST <= at - self.now() <= CF_FUTURE, "the time")
         certificate = x509.load_pem_x509_certificates(body["cf_instance_cert"].encode())[0]
         signed = f"{body['signing_time']}{body['cf_instance_cert']}{body['role']}".encode()
         pss = padding.PSS(padding.MGF1(SHA256()), padding.PSS.MAX_LENGTH)
@@ -163,15 +176,14 @@ class CloudVault(Proxy):
         certificate.verify_directly_issued_by(self.cf_authority)
         _require(body["role"] == "web", "role")
 
-
-def _verified(jwt, pem):
-    """The claims of a JWT that this key has signed, and that is valid now."""
-    signed, _, signature = jwt.rpartition(".")
-    _require(_part(jwt, 0)["alg"] == "RS256", "algorithm")
-    load_pem_public_key(pem.encode()).verify(_bytes(signature), signed.encode(), padding.PKCS1v15(), SHA256())
-    claims = _part(jwt, 1)
-    _require(claims["exp"] > time.time(), "expired")
-    return claims
+    def _verified(self, jwt, pem):
+        """The claims of a JWT that this key has signed, and that is valid now."""
+        signed, _, signature = jwt.rpartition(".")
+        _require(_part(jwt, 0)["alg"] == "RS256", "algorithm")
+        load_pem_public_key(pem.encode()).verify(_bytes(signature), signed.encode(), padding.PKCS1v15(), SHA256())
+        claims = _part(jwt, 1)
+        _require(claims["exp"] > self.now(), "expired")
+        return claims
 
 
 def _part(jwt, index):

@@ -25,7 +25,7 @@ class _Server(ThreadingHTTPServer):
 class MetadataService:
     """`signer`: signs the JWTs of Azure and Google. `aws`: the credentials of the machine's IAM role.
 
-    `answer`: in place of every answer: a status, headers and a body.
+    `instance`: the identity document of EC2. `answer`: in place of every answer: a status, headers and a body.
     """
 
     def __init__(self):
@@ -33,6 +33,7 @@ class MetadataService:
         self.accounts = {"default": "web@project.iam.gserviceaccount.com"}
         self.azure_identities = {None: "object-of-the-machine"}
         self.compute = {"subscriptionId": "sub", "resourceGroupName": "group", "name": "vm", "vmScaleSetName": ""}
+        self.instance = {"accountId": "123456789012", "instanceId": "i-1", "region": "eu-central-1"}
         self.aws, self.answer, self.requests = None, None, []
         outer = self
 
@@ -112,6 +113,11 @@ class MetadataService:
             return 200, {}, _TOKEN.encode()
         if request.headers.get("X-aws-ec2-metadata-token") != _TOKEN:
             return 401, {}, b""
+        document = json.dumps(self.instance, indent=2).encode()
+        if path == "/latest/dynamic/instance-identity/document":
+            return 200, {}, document
+        if path == "/latest/dynamic/instance-identity/signature":
+            return 200, {}, self.signer.signature(document)
         folder = "/latest/meta-data/iam/security-credentials/"
         if not path.startswith(folder) or self.aws is None:
             return 404, {}, b""

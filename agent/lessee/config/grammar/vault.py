@@ -125,8 +125,15 @@ class GitHubAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="gith
 
 
 class AwsAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="aws"):
-    """Logs in with an IAM identity of AWS, by a signed request. It needs the extra `aws`."""
+    """Logs in with an IAM identity of AWS, by a signed request, which needs the extra `aws`; or as an EC2 instance."""
 
+    type: Annotated[
+        Literal["iam", "ec2"], describe("`ec2` logs in with the instance's signed identity document instead.")
+    ] = "iam"
+    nonce_file: Annotated[
+        scalars.FilePath | None,
+        describe("With `ec2`: the path of the file that contains the nonce, a random text that no other client knows."),
+    ] = None
     role: Annotated[
         scalars.Text | None, describe("The role to log in as. Default: the name of the IAM role or user.")
     ] = None
@@ -231,7 +238,7 @@ def credential_variables(auth: Auth) -> tuple[str, ...]:
             return (name,)
         case JwtAuth(jwt_from="github"):
             return ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-        case AwsAuth():
+        case AwsAuth(type="iam"):
             return ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
         case _:
             return ()

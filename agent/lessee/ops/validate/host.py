@@ -180,7 +180,9 @@ def _credential_files(vault: Vault) -> Iterable[str]:
             found = [name]
         case JwtAuth(jwt_file=name) | PasswordAuth(password_file=name) | GitHubAuth(token_file=name):
             found = [name]
-        case AwsAuth(credentials_file=name) | GcpAuth(credentials_file=name):
+        case AwsAuth():
+            found = [vault.auth.credentials_file, vault.auth.nonce_file]
+        case GcpAuth(credentials_file=name):
             found = [name]
         case CfAuth(key_file=name) | KerberosAuth(keytab_file=name):
             found = [name]

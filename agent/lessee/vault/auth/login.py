@@ -134,7 +134,11 @@ class TokenLogin:
                     return Grant(value, token)
                 case Kind.DENIED:
                     where = self._file or "$VAULT_TOKEN"
-                    raise RequestFailedError(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
+                    # What Vault answers to an invalid token, a proxy may answer to any.
+                    text = (
+                        f"the token in {where} is not valid, or a proxy answers 403; it is sent again within a minute"
+                    )
+                    raise RequestFailedError(Failure(Kind.FORBIDDEN, text)) from None
                 case _:
                     raise
 

@@ -1,5 +1,8 @@
-"""Asks the metadata server of a cloud, which tells a machine who it is, for JWTs: Azure and Google Cloud."""
+"""Asks the metadata server of a cloud, which tells a machine who it is: JWTs of Azure and Google Cloud, and EC2's
+identity document.
+"""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -7,6 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from lessee.core.failures import Failure, Kind
+from lessee.vault.auth.login import read_credential_file
 from lessee.vault.auth.proof import Proof
 from lessee.vault.connections import Address, Connector
 from lessee.vault.responses import DECODE_ERRORS, RequestFailedError, describe_connection_error
@@ -53,18 +57,43 @@ def azure_identity(address: str, resource: str, client_id: str | None) -> Proof:
     return {"jwt": token, **{key: str(compute.get(name) or "") for key, name in names.items()}}
 
 
+def ec2_identity(address: str, nonce_file: str) -> Proof:
+    """The signed identity document of an EC2 instance, and the nonce of its first login. Raises RequestFailedError.
+
+    https://developer.hashicorp.com/vault/docs/auth/aws#client-nonce: the document never changes, so that all who have
+    seen it could log in with it without the nonce.
+    """
+    nonce = read_credential_file(nonce_file)
+    _, token = _ask(address, "/latest/api/token", {}, _EC2_SESSION, method="PUT")
+    session = {"X-aws-ec2-metadata-token": _text(address, token)}
+    folder = "/latest/dynamic/instance-identity"
+    _, document = _ask(address, f"{folder}/document", {}, session)
+    _, signature = _ask(address, f"{folder}/signature", {}, session)
+    return {
+        "identity": base64.b64encode(document).decode(),
+        "signature": "".join(_text(address, signature).split()),
+        "nonce": nonce,
+    }
+
+
+_EC2_SESSION = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
 _AZURE = {"Metadata": "true"}
 
 
 def _ask(
-    address: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]
+    address: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, method: str = "GET"
 ) -> tuple[Mapping[str, str], bytes]:
     """The headers and body of an answer with 200. No redirect is followed, and no proxy used."""
     try:
         connection = Connector(Address(address)).open(address, timeout=CONNECT_TIMEOUT)
         try:
             response, content = connection.exchange(
-                "GET", f"{path}?{urlencode(query)}", None, headers, READ_TIMEOUT, limit=MAX_ANSWER_SIZE
+                method,
+                f"{path}?{urlencode(query)}" if query else path,
+                None,
+                headers,
+                READ_TIMEOUT,
+                limit=MAX_ANSWER_SIZE,
             )
         finally:
             connection.close()
@@ -93,7 +122,7 @@ def _text(address: str, content: bytes) -> str:
     try:
         return content.decode("ascii").strip()
     except UnicodeDecodeError:
-        raise _denied(address, "its answer is no JWT; correct vault.auth.metadata_address") from None
+        raise _denied(address, "its answer is no text; correct vault.auth.metadata_address") from None
 
 
 def _denied(address: str, why: str) -> RequestFailedError:

@@ -12,6 +12,11 @@ def proof_login(auth: AwsAuth | AzureAuth | GcpAuth | CfAuth | KerberosAuth, env
     """The login. What it needs beyond this is imported here, so that no other sidecar pays for it."""
     path = f"auth/{auth.mount}/login"
     match auth:
+        case AwsAuth(type="ec2", nonce_file=str(file)):
+            from lessee.vault.auth.metadata_server import ec2_identity  # noqa: PLC0415
+
+            prove = partial(ec2_identity, auth.metadata_address, file)
+            return ProofLogin(path, auth.role, prove, name=f"the EC2 instance with the nonce in {file}", files=(file,))
         case AwsAuth():
             from lessee.vault.auth.aws_identity import signed_request  # noqa: PLC0415
 

@@ -151,9 +151,10 @@ def test_each_supported_auth_method_is_carried_over(imported, method, more, conf
     ("method", "config", "loss"),
     [
         ("alicloud", 'role = "r"', "lessee does not support the auth method alicloud"),
-        ("aws", 'type = "ec2", role = "r"', "not with the identity document of an EC2 instance"),
+        ("aws", 'type = "ec2", role = "r"', "set type: ec2 and nonce_file in vault.auth"),
         ("aws", 'type = "iam", role = "r", secret_key = "s"', "lessee does not copy credentials"),
         ("azure", 'resource = "https://x"', "azure needs role"),
+        ("gcp", 'type = "iam", role = "r"', "not by Google's API"),
         ("kerberos", 'krb5conf_path = "/k"', "set it in the agent's environment"),
         ("ldap", "", "ldap needs username and password_file"),
         ("approle", "", "approle needs role_id_file"),

@@ -39,6 +39,8 @@ have been created. The others stay far below the lockout threshold: five refusal
 of the role."""
 
 
+FORBIDDEN_RETRY_DELAY = 2.0
+"""Seconds after which the agent, at the latest, logs in again if the login got a 403; then twice as long each time."""
 RESERVED_USES = 2
 """Requests of a token with `token_num_uses` that the agent keeps back: one to revoke it. The last one would end its
 leases, and some reads send a second request."""
@@ -208,7 +210,7 @@ def _after_failed_login(tx: Transaction, session: Session, command: Login, failu
         return replace(session, attempts=session.attempts + 1, since=since, login_at=at, credentials_retry_at=at)
     if not command.if_changed:
         if failure.kind is Kind.FORBIDDEN:
-            at = tx.retry_at(session, failure)
+            at = tx.retry_at(session, failure, base=FORBIDDEN_RETRY_DELAY)
         else:
             at = tx.now + CREDENTIALS_RETRY_DELAYS[min(session.attempts, len(CREDENTIALS_RETRY_DELAYS) - 1)]
         since = tx.failing_since(session)

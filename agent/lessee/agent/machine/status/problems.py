@@ -44,7 +44,7 @@ def _vault_problems(state: State, now: float) -> Iterator[str]:
     if session.outage is not None and session.outage.is_confirmed:
         yield f"vault is unavailable: {session.outage.text}; published files remain unchanged"
     if session.failure is not None:
-        yield f"login failed: {session.failure.text}"
+        yield f"login {'pending' if session.failure.kind is Kind.PENDING else 'failed'}: {session.failure.text}"
 
 
 def _secret_problems(state: State) -> Iterator[str]:

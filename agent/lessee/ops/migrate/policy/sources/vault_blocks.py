@@ -55,10 +55,11 @@ def _method_entries(method: str, method_config: Settings, config: ImportedConfig
         what = "lessee does not remove the file with the JWT"
         method_config.add_loss("remove_jwt_after_reading", what, "let the program that writes it remove it")
     if method == "aws" and method_config.string("type") == "ec2":
-        what = "lessee logs in with an IAM identity, not with the identity document of an EC2 instance"
-        method_config.add_loss("type", what, "create a role of auth_type iam for the instance's role")
-    if method == "gcp":
-        method_config.string("type")  # A file with a key means `iam`, as there.
+        what = "lessee reads the nonce of an EC2 instance from a file"
+        method_config.add_loss("nonce", what, "write it to a file, and set type: ec2 and nonce_file in vault.auth")
+    if method == "gcp" and method_config.string("type") == "iam" and not method_config.string("credentials"):
+        what = "lessee signs a JWT with the key of a service account, not by Google's API"
+        method_config.add_loss("type", what, "set vault.auth.credentials_file, or create a role of type gce")
     if method != "approle":
         return []
     entries: list[Entry] = []
@@ -130,7 +131,7 @@ _UNUSED_CONFIG_KEYS: Mapping[str, UnusedKey] = {
     "disable_fast_negotiation": UnusedKey("libkrb5 negotiates it with the KDC", is_loss=False),
     "jwt_exp": UnusedKey("lessee signs a JWT that is valid for five minutes", is_loss=False),
     "krb5conf_path": UnusedKey("lessee reads the file that $KRB5_CONFIG names", "set it in the agent's environment"),
-    "nonce": UnusedKey("only an EC2 instance's identity document has a nonce"),
+    "nonce": UnusedKey("only a login as an EC2 instance has a nonce"),
     "object_id": UnusedKey("lessee selects a managed identity by client_id", "write its client ID"),
     "project": UnusedKey("the key of a service account names its project", is_loss=False),
     "remove_password_after_reading": UnusedKey("lessee does not remove the file", "let what writes it remove it"),
