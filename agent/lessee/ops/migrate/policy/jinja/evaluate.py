@@ -41,6 +41,9 @@ _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 _CONDITION_FUNCTIONS = frozenset({"and", "not", "or", "sprig_coalesce", "sprig_default", "sprig_empty"})
 
+_WRITING_FUNCTIONS = _CONDITION_FUNCTIONS | {"sprig_quote", "sprig_squote", "sprig_ternary", "sprig_toString"}
+"""Functions that write a number, or return one that is written."""
+
 
 class Scope:
     """The dot and the variables of a block."""
@@ -202,11 +205,10 @@ def _constant_text(value: Value) -> str:
 
 def _argument(function: str, value: Value) -> Expr:
     """The value as an argument. A condition may have a whole response."""
-    if function in _CONDITION_FUNCTIONS:
-        if isinstance(value, Response | Certificate):
-            return condition(value)
-        if isinstance(value, Constant) and isinstance(value.value, float):
-            return to_expr(Constant(spell_float(value.value) if value.value else 0))
+    if isinstance(value, Response | Certificate) and function in _CONDITION_FUNCTIONS:
+        return condition(value)
+    if isinstance(value, Constant) and isinstance(value.value, float) and function in _WRITING_FUNCTIONS:
+        return to_expr(Constant(spell_float(value.value) if value.value else 0))
     return to_expr(value)
 
 
