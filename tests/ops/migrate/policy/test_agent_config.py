@@ -68,13 +68,14 @@ def test_every_key_is_carried_over_or_reported(imported):
     assert found.config["secrets"] == {"mount": "secret", "prefix": "", "refresh_interval": "90s"}
     keys = [line.split(": ")[1] for line in found.losses]
     assert keys == [
-        "pid_file", "vault.ca_path", "auto_auth.method.wrap_ttl", "auto_auth.sink", "cache", "listener", "telemetry",
+        "vault.ca_path", "auto_auth.method.wrap_ttl", "auto_auth.sink", "cache", "listener", "telemetry",
         "nonsense",
     ]  # fmt: skip
     for key in keys:
         assert f"# TODO lessee import: {key}: " in found.text.replace("\n#   ", " ").replace("\n  #   ", " ")
     notes = "\n".join(found.notes)
     for key in (
+        "pid_file",
         "log_level",
         "log_format",
         "vault.retry",

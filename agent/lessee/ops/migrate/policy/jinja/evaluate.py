@@ -23,7 +23,7 @@ from lessee.ops.migrate.policy.jinja.expressions import (
 from lessee.ops.migrate.policy.jinja.functions import DIFFERENCES, ZERO_IS_FALSE, and_, apply, equal, or_
 from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
 from lessee.ops.migrate.policy.jinja.printer import spell_float, translate_print, translate_printf
-from lessee.ops.migrate.policy.jinja.queries import query
+from lessee.ops.migrate.policy.jinja.queries import CALL, query
 from lessee.ops.migrate.policy.jinja.scratch import Scratch
 from lessee.ops.migrate.policy.jinja.values import (
     Certificate,
@@ -40,6 +40,9 @@ from lessee.ops.migrate.policy.jinja.values import (
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 _CONDITION_FUNCTIONS = frozenset({"and", "not", "or", "sprig_coalesce", "sprig_default", "sprig_empty"})
+
+_WRITING_FUNCTIONS = _CONDITION_FUNCTIONS | {"sprig_quote", "sprig_squote", "sprig_ternary", "sprig_toString"}
+"""Functions that write a number, or return one that is written."""
 
 
 class Scope:
@@ -61,8 +64,8 @@ class Evaluator:
         self._layout = layout
         self._add_note = add_note
         self.scratch = Scratch()
-        self.calls: dict[str, None] = {}
-        """The calls that read a secret, in order."""
+        self.calls: dict[str, str] = {}
+        """The calls that read a secret, in order, by the conditions that they have succeeded."""
         self.folder_loops: Mapping[str, SecretName] = {}
         """The current loops over KV folders, by their Jinja variables."""
 
@@ -114,7 +117,9 @@ class Evaluator:
                 texts = [_constant_text(value) for value in parameters]
                 found = query(name, path, texts, self._layout, self.folder_loops)
                 if isinstance(found, Response | Certificate):
-                    self.calls[condition(found).text] = None
+                    call = found.fields if isinstance(found, Response) else found.call
+                    if CALL.fullmatch(call.text):
+                        self.calls[condition(found).text] = call.text
                 return found
             case (("env" | "sprig_env" | "mustEnv"), [Constant(str(variable))]):
                 default = "" if name == "mustEnv" else ', ""'
@@ -202,11 +207,10 @@ def _constant_text(value: Value) -> str:
 
 def _argument(function: str, value: Value) -> Expr:
     """The value as an argument. A condition may have a whole response."""
-    if function in _CONDITION_FUNCTIONS:
-        if isinstance(value, Response | Certificate):
-            return condition(value)
-        if isinstance(value, Constant) and isinstance(value.value, float):
-            return to_expr(Constant(spell_float(value.value) if value.value else 0))
+    if isinstance(value, Response | Certificate) and function in _CONDITION_FUNCTIONS:
+        return condition(value)
+    if isinstance(value, Constant) and isinstance(value.value, float) and function in _WRITING_FUNCTIONS:
+        return to_expr(Constant(spell_float(value.value) if value.value else 0))
     return to_expr(value)
 
 

@@ -83,7 +83,7 @@ def literal(constant: Constant) -> Expr:
         case int(value):
             return Expr(str(value), kind=NUMBER)
         case value:
-            return Expr(repr(value), kind=FLOAT)
+            return Expr(f"{value:.0f}" if value.is_integer() else repr(value), kind=FLOAT)
 
 
 def join(*parts: Constant | Expr | Joined) -> Constant | Joined:

@@ -103,7 +103,7 @@ def _format(verb: re.Match[str], value: Part) -> Part:
     kind, spec = verb["verb"], verb["spec"]
     if not spec and (kind == "v" or kind == _verb_of(value)):
         return as_output(value)
-    if kind == "q" and not spec:
+    if kind == "q" and not spec and _is_text(value):
         return _quote(value)
     if "0" in spec[: len(spec) - len(spec.lstrip("-+ 0"))] and kind in "sv":
         raise UnsupportedError(f"printf's {verb[0]} pads a text with zeros", "remove the 0")
