@@ -284,6 +284,7 @@ def test_a_whole_secret_is_lines_of_name_and_value():
         ("sh", "set -a\n", "B='x y'\nA='1'\n"),
         ("properties", "", "B=x y\nA=1\n"),
         ("ini", "[a]\n", "B=x y\nA=1\n"),
+        ("ini-interpolation", "[a]\n", "B=x y\nA=1\n"),
         ("text", "", "B=x y\nA=1\n"),
     ],
 )

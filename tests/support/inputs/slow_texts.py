@@ -24,7 +24,7 @@ SLOW_TEXTS = {
     "dotenv-vite": (
         f"A={VALUE}\nB={'x' * 10_000}\nC={'$B' * 98}\n",
         f"A={VALUE}\nB={'x' * 10_000}\n" + "".join(f"C{n}={'$B' * 40}\n" for n in range(500)),
-        f"A={VALUE}\nB={'$z' * 98}\n" + "".join(f"C{n}=$B\n" for n in range(20_000)),
+        f"A={VALUE}\nB={'$z' * 98}\n" + "".join(f"C{n}=$B\n" for n in range(14_000)),
         f"A={VALUE}\nB={'$`' * 30_000}\nC={'x' * 200_000}$B\n",
         f"A={VALUE}\n" + "".join(f"C{n}=$A\n" for n in range(9_000)),
     ),
@@ -52,7 +52,7 @@ SLOW_TEXTS = {
     ),
     "toml": (
         f"a = {VALUE}\nb" + ".a" * 45_000 + " = 1\n",
-        f"a = {VALUE}\n[b" + ".b" * 90 + "]\n" + "".join(f"a{n} = 1\n" for n in range(30_000)),
+        f"a = {VALUE}\n[b" + ".b" * 90 + "]\n" + "".join(f"a{n} = 1\n" for n in range(20_000)),
         f"a = {VALUE}\nb = [" + "1," * 45_000 + "]\n",
     ),
     "ini": (
@@ -62,6 +62,10 @@ SLOW_TEXTS = {
         + "".join(f"[b{n}]\n" for n in _FIELDS)
         + f"c = {VALUE}\n",
         f"[a]\nb = {VALUE}\n" + " x\n" * 47_000,
+    ),
+    "ini-interpolation": (
+        f"[a]\nb = {VALUE}\nc = " + "%(b)s" * 18_000 + "\n",
+        f"[a]\nb = {VALUE}\nc = " + "%(" * 45_000 + "\n",
     ),
     "properties": (f"a = {VALUE}\nb = " + "c\\\n" * 31_000 + "\n", f"a = {VALUE}\nb{_SPACES}c\n"),
     "xml": (f"<a>{VALUE}" + "<b>&amp;</b>" * 8_900 + "</a>", f"<a>{VALUE}" + "<b>" * 14_000 + "</b>" * 14_000 + "</a>"),

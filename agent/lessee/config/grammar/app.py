@@ -10,7 +10,7 @@ from lessee.config.grammar.vault import VaultBlock
 
 Format = Literal[
     "dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker",
-    "sh", "systemd", "json", "yaml", "toml", "ini", "properties", "xml", "nginx", "pgpass", "text",
+    "sh", "systemd", "json", "yaml", "toml", "ini", "ini-interpolation", "properties", "xml", "nginx", "pgpass", "text",
 ]  # fmt: skip
 
 

@@ -21,12 +21,30 @@ _Sections = dict[str, dict[str, str]]
 
 def write(document: Document) -> str:
     """The document as INI. Raises FormatError if the text is not INI, or INI cannot represent a value."""
+    return write_as(document, _text, lambda _key, _value, _marked: None)
+
+
+def write_as(document: Document, spell: Callable[[Marker], str], check: Callable[[str, str, MarkedText], None]) -> str:
+    """The document as INI. `spell` returns the text of a placeholder in a value, and `check` gets each key and value.
+
+    Raises FormatError as `write` and `check` do.
+    """
     marked = mark_values(document)
     author = _read_author(marked)
     lines = _LINE.findall(marked.text)
     _refuse_unread(lines, author, marked)
-    expected = _expected(author, marked)
-    text = "".join(marked.fill(line, _comment if _is_comment(line) else _text) for line in lines)
+    for section, options in author.items():
+        for key, value in options.items():
+            check(marked.fill(f"{section}.{key}", lambda _marker: "…"), value, marked)
+    expected = _expected(author, spell, marked)
+    values = {
+        marker for options in author.values() for value in options.values() for marker in marked.markers_in(value)
+    }
+
+    def spell_any(marker: Marker) -> str:
+        return spell(marker) if marker in values else _text(marker)
+
+    text = "".join(marked.fill(line, _comment if _is_comment(line) else spell_any) for line in lines)
     _verify(text, expected, marked)
     return text
 
@@ -92,7 +110,7 @@ def _is_comment(line: str) -> bool:
     return line.strip().startswith(_COMMENT)
 
 
-def _expected(author: _Sections, marked: MarkedText) -> _Sections:
+def _expected(author: _Sections, spell: Callable[[Marker], str], marked: MarkedText) -> _Sections:
     """The expected content: the author's structure with the values in it."""
     sections: _Sections = {}
     defaults: Mapping[str, str] = {}
@@ -100,7 +118,7 @@ def _expected(author: _Sections, marked: MarkedText) -> _Sections:
         options = author[token]
         keys = _names(options, _KEY, lambda marker: _text(marker).lower(), marked, defaults)
         defaults = defaults if sections else keys
-        sections[name] = {key: _value(options[token], marked) for key, token in keys.items()}
+        sections[name] = {key: _value(options[token], spell, marked) for key, token in keys.items()}
     return sections
 
 
@@ -125,19 +143,19 @@ def _names(
     return names
 
 
-def _value(value: str, marked: MarkedText) -> str:
+def _value(value: str, spell: Callable[[Marker], str], marked: MarkedText) -> str:
     first, *more = value.split("\n")
-    filled = [_checked_line(first, marked)]
+    filled = [_checked_line(first, spell, marked)]
     for line in more:
-        filled.append(_checked_line(line, marked))
+        filled.append(_checked_line(line, spell, marked))
         if (markers := marked.markers_in(line)) and (not filled[-1] or _is_comment(filled[-1])):
             todo = "write it after key ="
             raise markers[0].error("is empty or begins a comment on its own line", todo)
     return "\n".join(filled)
 
 
-def _checked_line(line: str, marked: MarkedText) -> str:
-    text = marked.fill(line, _text)
+def _checked_line(line: str, spell: Callable[[Marker], str], marked: MarkedText) -> str:
+    text = marked.fill(line, spell)
     markers = marked.markers_in(line)
     if markers and text != text.strip():
         raise markers[0].error("has white space at an end, which INI does not preserve", "store it without, or encoded")

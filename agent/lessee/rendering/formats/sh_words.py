@@ -4,7 +4,16 @@ import re
 from itertools import pairwise
 
 from lessee.rendering.formats.sh_commands import may_assign, name_of
-from lessee.rendering.formats.sh_script import RUNS, AmbiguousError, HereDoc, HereDocStart, Script, Segment, Word
+from lessee.rendering.formats.sh_script import (
+    RUNS,
+    AmbiguousError,
+    HereDoc,
+    HereDocStart,
+    LastLine,
+    Script,
+    Segment,
+    Word,
+)
 
 _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")
@@ -179,18 +188,25 @@ class _Reader:
     def _here_docs(self) -> None:
         pending, self._pending_heredocs = self._pending_heredocs, []
         for document in pending:
-            tabs = "\t*" if document.without_tabs else ""
-            # Inside $( ), `EOF)` also ends the lines in bash.
-            more = r"(.*\).*)?" if len(self._cases) > 1 else "()"
-            last = re.compile(f"^{tabs}{re.escape(document.delimiter)}{more}$", re.MULTILINE)
-            found = last.search(self._text, self._at, self._end)
-            if not found or found[1]:
+            last = LastLine(document.delimiter, document.without_tabs, len(self._cases) > 1)
+            start, line = self._last_line(last)
+            if not last.is_clear(line):
                 what, todo = "the here-document has no clear end", "write its delimiter on its own line"
                 raise AmbiguousError(what, todo, document.at)
-            here_doc = HereDoc(self._text[self._at : found.start()], last, document.without_tabs)
+            here_doc = HereDoc(self._text[self._at : start], last, document.without_tabs)
             self.script.here_docs.append(here_doc)
             self._here_doc_lines(here_doc.text, raw=document.raw)
-            self._emit("code", found[0])
+            self._emit("code", line)
+
+    def _last_line(self, last: LastLine) -> tuple[int, str]:
+        """Where the first line begins that may be the last one, and its text; the rest of the text if there is none."""
+        start = self._at
+        while True:
+            end = self._text.find("\n", start, self._end)
+            line = self._text[start : end if end >= 0 else self._end]
+            if end < 0 or last.may_be(line):
+                return start, line
+            start = end + 1
 
     def _here_doc_lines(self, text: str, *, raw: bool) -> None:
         stop = self._at + len(text)
