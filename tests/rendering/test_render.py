@@ -1,5 +1,7 @@
 """A file is rendered again when something it reads has changed, and only then."""
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,3 +200,15 @@ def test_the_files_depend_only_on_the_current_secrets(history):
     for now in history:
         rendering = render(APP, now, rendering)
         assert rendering.generation == render(APP, now).generation
+
+
+def test_the_values_of_a_rendering_are_freed_with_it_and_not_only_by_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        for quick in (False, True):
+            first = render(APP, FIRST, quick=quick)
+            render(APP, FIRST, first, quick=quick)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -30,7 +30,13 @@ def free_read_slots(state: StateView) -> int:
     if not may_request(state):
         return 0
     pending = sum(isinstance(request.command, ReadingCommand) for request in state.requests.values())
-    return max(0, MAX_PENDING_READS - pending)
+    is_probe = state.session.outage is not None
+    return max(0, (pending + 1 if is_probe else MAX_PENDING_READS) - pending)
+
+
+def is_read_due(tx: Transaction) -> bool:
+    """Whether `plan_reads` has a read to send."""
+    return min(tx.mounts.first_due_at, tx.folders.first_due_at, tx.secrets.first_due_at) <= tx.now
 
 
 def set_mount(tx: Transaction, name: str, mount: KvMount) -> None:
