@@ -241,6 +241,11 @@ class Renderer:
             quick=quick,
         )
 
+    def close(self) -> None:
+        """Free all values; nothing can be rendered any more."""
+        self._sandbox.close()
+        self._shared.clear()
+
     def render(self, compiled: CompiledTemplate) -> Document:
         """Render a template. Raises TemplateError with file and line, and never with a value."""
         self._paths = compiled.parts[0].paths

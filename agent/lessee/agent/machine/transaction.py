@@ -150,6 +150,9 @@ class Transaction:
         timeout = min(REQUEST_TIMEOUT, timeout)
         if (outage := self.session.outage) is not None:
             timeout = min(timeout, max(PROBE_TIMEOUT, (self.now - outage.since) / OUTAGE_DIVISOR))
+            if outage.is_open:
+                outage = replace(outage, is_open=False, probe=command.request_id)
+                self.session = replace(self.session, outage=outage)
         self.requests[command.request_id] = PendingRequest(command, self.now, self.now + timeout)
         self._token_requests_changed |= isinstance(command, TokenCommand)
         if not isinstance(command, Login | RevokeToken):

@@ -69,6 +69,24 @@ def renew(transport: Transport, value: str, clock: Clock, *, ours: bool = True) 
     return _token(answer, value, sent_at, ours=ours)
 
 
+class TokenCheck:
+    """Asks whether a token is valid: by a look-up, and the next time by a renewal if that path had no answer."""
+
+    def __init__(self) -> None:
+        self._renews = False
+
+    def check(self, transport: Transport, value: str, clock: Clock, *, ours: bool) -> Token:
+        """Raises RequestFailedError (DENIED: it is not valid; UNSUPPORTED: it is, but its ttl is not known)."""
+        try:
+            return (renew if self._renews else look_up)(transport, value, clock, ours=ours)
+        except RequestFailedError as exc:
+            if exc.failure.kind in {Kind.UNAVAILABLE, Kind.PATH_ERROR}:
+                self._renews = not self._renews
+            elif self._renews and exc.failure.kind is Kind.INVALID:
+                raise RequestFailedError(Failure(Kind.UNSUPPORTED, "the token is not renewable")) from None
+            raise
+
+
 def log_in(  # Each of them belongs to one login.
     transport: Transport,
     path: str,
@@ -112,6 +130,7 @@ class TokenLogin:
     def __init__(self, file: str | None, environ: Mapping[str, str]) -> None:
         self._file = file
         self._environ = environ
+        self._check = TokenCheck()
 
     def value(self) -> str:
         """The token, without a request to Vault. Raises RequestFailedError."""
@@ -125,7 +144,7 @@ class TokenLogin:
     def login(self, transport: Transport, clock: Clock) -> Grant:
         value = self.value()
         try:
-            return Grant(value, look_up(transport, value, clock, ours=False))
+            return Grant(value, self._check.check(transport, value, clock, ours=False))
         except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:

@@ -9,6 +9,7 @@ from itertools import islice
 
 from lessee.agent.machine.affected import affected_issuances, apps_that_need, note_deadlines
 from lessee.agent.machine.kv.needs import mark_dirty
+from lessee.agent.machine.kv.polling import is_read_due
 from lessee.agent.machine.leases.renewal import ends_at, free_lease_slots, may_request_leases, schedule, store_lease
 from lessee.agent.machine.leases.state import HeldLease, Issuance, LeaseStatus
 from lessee.agent.machine.session.login import is_token_request_pending, suspect_token
@@ -94,6 +95,8 @@ def plan_issuance(tx: Transaction) -> None:
     """Have the dynamic secrets issued that are due."""
     if not may_issue(tx):
         return
+    if tx.session.outage is not None and is_read_due(tx):
+        return  # As a probe it is the last choice: the lease of a lost answer is not revoked.
     due = islice(tx.issuance_deadlines.due(tx.now), free_lease_slots(tx))
     for need in tx.issuances.in_order({*affected_issuances(tx), *due}):
         if not may_request_leases(tx):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import assert_never
 
+from lessee.agent.machine.session.outage import is_probing_path, is_turn_of_paths, paths_due_at, probe_due_at
 from lessee.agent.machine.session.state import NEVER, ReplacedToken, Session
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
 from lessee.agent.machine.ttl import (
@@ -47,13 +48,16 @@ leases, and some reads send a second request."""
 
 
 def plan_session(tx: Transaction) -> None:
-    """Send the request that the session itself needs; in an outage no other requests are sent."""
+    """Send the request that the session itself needs; in an outage this is the probe, or it lets another one be it."""
     session, now = tx.session, tx.now
     if session.token is not None and now >= session.token.ends_at:
         tx.log("warning", "token expired", accessor=session.token.accessor)
         login_at = max(min(session.login_at, now), _earliest_login(session, session.token))
         tx.session = session = without_token(session, login_at=login_at)
     if now < session_due_at(tx):
+        return
+    if session.outage is not None and is_turn_of_paths(tx):
+        tx.session = replace(session, outage=replace(session.outage, is_open=True))
         return
     timeout = timeout_before_end(session.token.ends_at - now) if session.token is not None else REQUEST_TIMEOUT
     if now >= session.login_at:
@@ -64,9 +68,22 @@ def plan_session(tx: Transaction) -> None:
         tx.session = replace(session, renew_at=NEVER)
         tx.send(RenewToken(tx.new_id()), timeout=timeout)
     else:
-        # Any other path may be broken by itself: a look-up of the token shows best whether Vault is available.
-        tx.session = replace(session, lookup_at=NEVER, last_lookup_at=now, idle_lookup_at=NEVER)
-        tx.send(LookUpToken(tx.new_id()), timeout=timeout)
+        _look_up(tx, timeout)
+
+
+def plan_probe(tx: Transaction) -> None:
+    """Where no path needs a request, the probe is a look-up of the token after all."""
+    outage, token = tx.session.outage, tx.session.token
+    if outage is not None and token is not None and outage.is_open:
+        # What is due and was not sent cannot be sent: it must not cause one probe after the other.
+        only_token = outage.only_token and paths_due_at(tx) > tx.now
+        tx.session = replace(tx.session, outage=replace(outage, is_open=False, only_token=only_token))
+        _look_up(tx, timeout_before_end(token.ends_at - tx.now))
+
+
+def _look_up(tx: Transaction, timeout: float) -> None:
+    tx.session = replace(tx.session, lookup_at=NEVER, last_lookup_at=tx.now, idle_lookup_at=NEVER)
+    tx.send(LookUpToken(tx.new_id()), timeout=timeout)
 
 
 def session_deadlines(state: StateView) -> Iterator[float]:
@@ -79,7 +96,7 @@ def session_deadlines(state: StateView) -> Iterator[float]:
 def session_due_at(state: StateView) -> float:
     """When to log in, renew the token or look it up."""
     session = state.session
-    if state.stopping or is_token_request_pending(state):
+    if state.stopping or is_token_request_pending(state) or is_probing_path(state):
         return NEVER
     due_at = session.login_at
     if session.token is not None:
@@ -87,7 +104,8 @@ def session_due_at(state: StateView) -> float:
     if session.outage is None:
         return due_at
     # In an outage this is the probe. A token can be looked up at any time.
-    return session.outage.next_at if session.token is not None else max(due_at, session.outage.next_at)
+    outage = session.outage
+    return probe_due_at(state, outage) if session.token is not None else max(due_at, outage.next_at)
 
 
 def is_token_request_pending(state: StateView) -> bool:
