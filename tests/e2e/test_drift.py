@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lessee.agent.machine.apps.drift import MAX_REPAIRS
+from support.inputs.touched_files import WAYS, is_right, live, relinked, replaced
 from support.needs import need
 from support.programs.sidecar import eventually, folders, pass_by
 
@@ -51,7 +52,7 @@ def is_watched(web):
     """By the descriptors of the agent: inotify lists what it watches there, by inode."""
 
     def look():
-        inode = f"ino:{live(web).stat().st_ino:x} "
+        inode = f"ino:{live(web.directory).stat().st_ino:x} "
         for file in Path(f"/proc/{web.pid}/fdinfo").iterdir():
             with suppress(FileNotFoundError):
                 lines = file.read_text().splitlines()
@@ -62,108 +63,8 @@ def is_watched(web):
     eventually(look, "a watch of the live generation")
 
 
-def live(web):
-    return web.directory / (web.directory / "..data").readlink()
-
-
 def drift(web):
     return web.status()["apps"]["web"]["drift"]
-
-
-def is_right(web):
-    """Whether readers see the published files, with their modes, by links, in a directory of the right mode."""
-    try:
-        directory, files = web.directory.stat(), [web.directory / name for name in ("a.txt", "b.txt")]
-        return (
-            (stat.S_IMODE(directory.st_mode), directory.st_uid, directory.st_gid) == (0o750, web.uid, 0)
-            and (stat.S_IMODE(live(web).stat().st_mode), live(web).stat().st_uid) == (0o750, web.uid)
-            and [str(file.readlink()) for file in files] == ["..data/a.txt", "..data/b.txt"]
-            and [file.read_text() for file in files] == ["right a.txt\n", "right b.txt\n"]
-            and {(stat.S_IMODE(file.stat().st_mode), file.stat().st_uid) for file in files} == {(0o640, web.uid)}
-        )
-    except OSError:
-        return False
-
-
-def replaced(path, content):
-    """Replace a file by another one, as editors do."""
-    other = path.with_name("other")
-    other.write_text(content)
-    other.rename(path)
-
-
-def appended(path):
-    with path.open("a") as file:
-        file.write("more")
-
-
-def relinked(path, target):
-    path.unlink()
-    path.symlink_to(target)
-
-
-def old_generation(web):
-    """A folder with the name of a generation that this agent never published."""
-    old = web.directory / "..lessee-1-00000000"
-    shutil.copytree(live(web), old)
-    (old / "a.txt").write_text("old")
-    return old.name
-
-
-def moved(path):
-    path.rename(path.with_name("..elsewhere"))
-
-
-def directory_in_place_of_link(web):
-    (web.directory / "a.txt").unlink()
-    (web.directory / "a.txt").mkdir()
-
-
-def directory_in_place_of_data(web):
-    (web.directory / "..data").unlink()
-    (web.directory / "..data").mkdir()
-    (web.directory / "..data/a.txt").write_text("planted")
-
-
-# What another program may do to the files, what of it is reported, and whether readers may have read something else.
-WAYS = {
-    "file deleted": (lambda web: (live(web) / "a.txt").unlink(), "a.txt: removed", True),
-    "file altered": (lambda web: (live(web) / "a.txt").write_text("wrong"), "a.txt: altered", True),
-    "file altered at its end": (lambda web: appended(live(web) / "a.txt"), "a.txt: altered", True),
-    "file altered in one byte": (lambda web: (live(web) / "a.txt").write_text("wrong a.txt\n"), "a.txt: altered", True),
-    "file replaced": (lambda web: replaced(live(web) / "a.txt", "wrong"), "a.txt: altered", True),
-    "file is a link": (lambda web: relinked(live(web) / "a.txt", "/etc/hostname"), "a.txt: replaced", True),
-    "file's mode": (lambda web: (live(web) / "a.txt").chmod(0o644), "a.txt: mode 0644 instead of 0640", False),
-    "file's owner": (lambda web: os.chown(live(web) / "a.txt", 4321, 0), "a.txt: owner 4321:0 instead of 0:0", False),
-    "link deleted": (lambda web: (web.directory / "a.txt").unlink(), "a.txt: removed", True),
-    "link elsewhere": (lambda web: relinked(web.directory / "a.txt", "/etc/hostname"), "a.txt: leads elsewhere", True),
-    "link replaced": (lambda web: replaced(web.directory / "a.txt", "wrong"), "a.txt: replaced", True),
-    "link copied": (lambda web: replaced(web.directory / "a.txt", "right a.txt\n"), "a.txt: replaced", False),
-    "link is a directory": (directory_in_place_of_link, "a.txt: replaced", True),
-    "data deleted": (lambda web: (web.directory / "..data").unlink(), "..data: removed", True),
-    "data elsewhere": (
-        lambda web: relinked(web.directory / "..data", old_generation(web)), "..data: leads elsewhere", True
-    ),
-    "data at a foreign place": (
-        lambda web: relinked(web.directory / "..data", "/etc"), "..data: leads elsewhere", True
-    ),
-    "data is a directory": (directory_in_place_of_data, "..data: replaced", True),
-    "generation deleted": (lambda web: shutil.rmtree(live(web)), ": removed", True),
-    "generation renamed": (lambda web: moved(live(web)), ": removed", True),
-    "generation's mode": (lambda web: live(web).chmod(0o700), ": mode 0700 instead of 0750", False),
-    "generation's owner": (lambda web: os.chown(live(web), 4321, 0), ": owner 4321:0 instead of 0:0", False),
-    "directory's mode": (
-        lambda web: web.directory.chmod(0o700), "the directory: mode 0700 instead of 0750", False
-    ),
-    "directory's owner": (
-        lambda web: os.chown(web.directory, 0, 0), "the directory: owner 0:0 instead of 4321:0", False
-    ),
-    "directory deleted": (lambda web: shutil.rmtree(web.directory), "the directory: removed", True),
-    "directory renamed": (lambda web: moved(web.directory), "the directory: removed", True),
-    "everything in the directory deleted": (
-        lambda web: subprocess.run(["find", web.directory, "-mindepth", "1", "-delete"], check=True), ": removed", True
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -172,8 +73,8 @@ def test_what_another_program_changes_is_restored_and_reported_and_the_app_notif
 ):
     change, found, is_changed = WAYS[way]
     before = watched.status()
-    change(watched)
-    eventually(lambda: is_right(watched), "the published files")
+    change(watched.directory)
+    eventually(lambda: is_right(watched.directory, watched.uid), "the published files")
     status = watched.until(lambda status: status["apps"]["web"]["drift"]["total"] > 0)
     assert found in status["apps"]["web"]["drift"]["found"]
     assert 'lessee_app_drift_total{app="web"} ' in watched.get("/metrics")[1]
@@ -231,9 +132,9 @@ def test_readers_see_no_gap_while_files_are_restored(watched):
         reader.start()
         eventually(lambda: seen, "the first look")
         total = drift(watched)["total"]
-        WAYS[way][0](watched)
+        WAYS[way][0](watched.directory)
         watched.until(lambda status, total=total: status["apps"]["web"]["drift"]["total"] > total)
-        eventually(lambda: is_right(watched), "the published files")
+        eventually(lambda: is_right(watched.directory, watched.uid), "the published files")
         stop.set()
         reader.join()
         # A truncated file is empty for a moment, which is the other program's doing.
@@ -246,8 +147,8 @@ def test_a_program_that_changes_files_again_and_again_is_reported_and_not_fought
     def fight():
         while not stop.is_set():
             try:
-                if (live(watched) / "a.txt").read_text() != "mine":
-                    (live(watched) / "a.txt").write_text("mine")
+                if (live(watched.directory) / "a.txt").read_text() != "mine":
+                    (live(watched.directory) / "a.txt").write_text("mine")
             except OSError:
                 continue
 
@@ -262,7 +163,7 @@ def test_a_program_that_changes_files_again_and_again_is_reported_and_not_fought
         assert total >= MAX_REPAIRS
         eventually(lambda: (watched.directory / "a.txt").read_text() == "mine", "the other program's file")
         for _ in range(5):
-            replaced(live(watched) / "b.txt", "wrong")
+            replaced(live(watched.directory) / "b.txt", "wrong")
             pass_by(0.2)
         assert drift(watched)["total"] == total
         assert len([event for event in watched.events() if event["event"] == "files restored"]) == total
@@ -270,7 +171,7 @@ def test_a_program_that_changes_files_again_and_again_is_reported_and_not_fought
         stop.set()
         fighter.join()
     assert watched.command("refresh", "--socket", str(watched.socket)).returncode == 0
-    eventually(lambda: is_right(watched), "the published files")
+    eventually(lambda: is_right(watched.directory, watched.uid), "the published files")
     watched.until(lambda status: status["problems"] == [])
 
 
@@ -286,9 +187,9 @@ with open(sys.argv[1], "r+b") as file:
     mapped[:5] = b"wrong"
     mapped.flush()
 """
-    before = live(web)
+    before = live(web.directory)
     subprocess.run(["python3", "-c", script, str(before / "a.txt")], check=True)
-    eventually(lambda: live(web) != before and is_right(web), "the published files")
+    eventually(lambda: live(web.directory) != before and is_right(web.directory, web.uid), "the published files")
     assert web.until(lambda status: status["apps"]["web"]["drift"]["found"] == "a.txt: altered")
 
 
@@ -302,8 +203,8 @@ def test_a_change_while_vault_is_unavailable_after_a_restart_is_restored_from_wh
     web.start(wait=False)
     web.until(lambda status: status["ready"])
     is_watched(web)
-    (live(web) / "a.txt").write_text("wrong")
-    eventually(lambda: is_right(web), "the published files")
+    (live(web.directory) / "a.txt").write_text("wrong")
+    eventually(lambda: is_right(web.directory, web.uid), "the published files")
 
 
 def test_what_cannot_be_restored_is_a_problem_that_says_what_to_do_and_is_restored_once_it_can(watched):
@@ -316,7 +217,7 @@ def test_what_cannot_be_restored_is_a_problem_that_says_what_to_do_and_is_restor
     assert problem.endswith("a.txt is a directory; remove it, or rename the file")
     assert drift(watched)["total"] == 1
     (watched.directory / "a.txt/full").unlink()
-    eventually(lambda: is_right(watched), "the published files")
+    eventually(lambda: is_right(watched.directory, watched.uid), "the published files")
     watched.until(lambda status: status["problems"] == [])
     assert len([event for event in watched.events() if event["event"] == "files not restored"]) == 1
 
@@ -327,7 +228,7 @@ def test_an_owner_that_the_agent_may_not_restore_is_a_problem_that_names_the_com
     assert f"; chown 0:0 {watched.directory} and chmod 0750 {watched.directory}, or give the agent CAP_CHOWN" in problem
     os.chown(watched.directory, 0, 0)
     watched.until(lambda status: status["problems"] == [])
-    assert is_right(watched)
+    assert is_right(watched.directory, watched.uid)
 
 
 def test_an_app_that_owns_its_directory_gets_no_other_file_or_directory(web, tmp_path):
@@ -353,11 +254,11 @@ def test_an_app_that_owns_its_directory_gets_no_other_file_or_directory(web, tmp
             return False
 
     def hard_link():
-        (live(web) / "a.txt").unlink()
-        os.link(linked, live(web) / "a.txt")
+        (live(web.directory) / "a.txt").unlink()
+        os.link(linked, live(web.directory) / "a.txt")
 
     def folder_in_place_of_generation():
-        name = live(web)
+        name = live(web.directory)
         name.rename(web.directory / "moved")
         name.symlink_to(folder)
 
@@ -366,7 +267,7 @@ def test_an_app_that_owns_its_directory_gets_no_other_file_or_directory(web, tmp
 
     plots = (
         hard_link,
-        lambda: relinked(live(web) / "a.txt", str(foreign)),
+        lambda: relinked(live(web.directory) / "a.txt", str(foreign)),
         folder_in_place_of_generation,
         data_to_folder,
     )
@@ -390,7 +291,7 @@ def test_a_confined_agent_restarts_in_place_for_a_directory_that_was_deleted(web
     shutil.rmtree(web.directory)
     if is_made_again:
         web.directory.mkdir(mode=0o750)
-    eventually(lambda: is_right(web), "the published files")
+    eventually(lambda: is_right(web.directory, web.uid), "the published files")
     web.until(lambda status: status["ready"])
     [restarting] = [event for event in web.events() if event["event"] == "agent restarting"]
     assert restarting["reason"] == f"it writes to {web.directory}"
@@ -408,7 +309,7 @@ def test_a_confined_agent_restarts_in_place_for_a_directory_that_was_deleted(web
 
 
 def test_the_old_generation_of_a_restoration_is_removed(watched):
-    (live(watched) / "a.txt").write_text("wrong")
+    (live(watched.directory) / "a.txt").write_text("wrong")
     assert watched.app.hears() == "right a.txt right b.txt"
     eventually(lambda: len(folders(watched.directory)) == 1, "the removal of the old generation")
 
@@ -416,10 +317,10 @@ def test_the_old_generation_of_a_restoration_is_removed(watched):
 def test_a_killed_agent_finds_one_whole_generation_whatever_was_changed_and_notifies(watched):
     watched.process.send_signal(signal.SIGSTOP)
     os.kill(watched.pid, signal.SIGSTOP)
-    (live(watched) / "a.txt").write_text("wrong")
+    (live(watched.directory) / "a.txt").write_text("wrong")
     os.kill(watched.pid, signal.SIGKILL)
     watched.process.kill()
     watched.process.wait()
     watched.start(wait=False)
-    eventually(lambda: is_right(watched), "the published files")
+    eventually(lambda: is_right(watched.directory, watched.uid), "the published files")
     assert watched.app.hears() == "right a.txt right b.txt"
