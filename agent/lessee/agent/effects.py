@@ -1,6 +1,6 @@
 """What the agent works with on this host: the stores for files and state, and the parts of the process."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +12,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
 from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
-from lessee.protocol.events import AppRecovered
+from lessee.protocol.events import AppRecovered, FilesChecked
 
 if TYPE_CHECKING:
     from lessee.agent.child_supervisor import ChildSupervisor
@@ -48,6 +48,8 @@ class PublicationStore(Protocol):
     def prune(self, app: str, numbers: Collection[int]) -> None: ...
 
     def withdraw(self, app: str) -> None: ...
+
+    def check_files(self, app: str, *, notify: bool, touched: Callable[[], None]) -> FilesChecked: ...
 
 
 class StateStore(Protocol):

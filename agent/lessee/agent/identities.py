@@ -216,6 +216,7 @@ class Identities:
             saves_snapshots=self._stays and isinstance(app.fallback, LastKnownGoodFallback),
             report_target=_report_target(compiled_app) if self._stays else None,
             sets_environment=app.env_template is not None,
+            keeps_files=self._stays,
         )
 
 

@@ -101,6 +101,7 @@ class Agent:
         self._obeys_edits = True
         self._event_listener: EventListener | None = None
         self._outgrows: Callable[[Project], str] = lambda _project: ""
+        self._may_regain_at = 0.0
         self.restart_requested = False
         """Whether the loop has ended because a new configuration needs what this process may no longer do."""
         compiled_apps = project.compiled_apps.values()
@@ -179,9 +180,13 @@ class Agent:
         """Reload the configuration when one of its files changes."""
         self._config_reloader.watch_with(watcher, self._project.stamps)
 
-    def restart_where(self, outgrows: Callable[[Project], str]) -> None:
-        """End the loop instead of a reload where `outgrows` returns the reason why a project needs a new process."""
-        self._outgrows = outgrows
+    def restart_where(self, outgrows: Callable[[Project], str], *, may_regain_at: float = 0.0) -> None:
+        """End the loop instead of a reload where `outgrows` returns the reason why a project needs a new process.
+
+        The same where an app's directory was replaced by one that this process may not write to, but on the boot clock
+        not before `may_regain_at`.
+        """
+        self._outgrows, self._may_regain_at = outgrows, may_regain_at
 
     def set_event_listener(self, listener: "EventListener") -> None:
         """Include this listener in the status."""
@@ -302,6 +307,18 @@ class Agent:
             if (own := events.get(identity.key)) or identity.wake_at <= now:
                 identity.take(own or ())
             self._identities.update(identity)
+            if identity.has_lost_directory:
+                identity.has_lost_directory = False
+                self._regain_directories()
+
+    def _regain_directories(self) -> None:
+        if self._obeys_edits and boot_time() >= self._may_regain_at and (reason := self._outgrows(self._project)):
+            self._restart(reason)
+
+    def _restart(self, reason: str) -> None:
+        log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
+        self.restart_requested = True
+        self.stop()
 
     def _post(self, key: str, event: ev.Event) -> None:
         self._inbox.put((key, event))
@@ -320,9 +337,7 @@ class Agent:
             project = _with_previous(without_apps(project, unusable), self._project)
             reason = self._outgrows(project)
         if reason:
-            log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
-            self.restart_requested = True
-            self.stop()
+            self._restart(reason)
             return project.stamps
         try:
             self._identities.configure(project)

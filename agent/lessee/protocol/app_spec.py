@@ -35,3 +35,5 @@ class AppSpec(ImmutableStruct, frozen=True):
     """None: the agent reports no versions for this app."""
     sets_environment: bool = False
     """A template renders the environment of the app's process (`env_template`)."""
+    keeps_files: bool = False
+    """What other programs change in the app's directory is restored."""

@@ -12,7 +12,7 @@ from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.host.directories import open_directory, translate_write_errors
 from lessee.host.mounts import is_memory
-from lessee.protocol.events import AppRecovered
+from lessee.protocol.events import AppRecovered, FilesChecked
 from lessee.publishing.generations import OWN_PREFIX, check_names, check_no_directories, directory_mode, write_file
 
 
@@ -34,6 +34,11 @@ class OneShotPublicationStore:
 
     def withdraw(self, app: str) -> None:
         """The written files stay, as no agent keeps them fresh."""
+
+    def check_files(self, app: str, *, notify: bool, touched: Callable[[], None]) -> FilesChecked:
+        """No agent keeps the files."""
+        del notify, touched
+        return FilesChecked(app)
 
     def mark_notified(self, app: str) -> None:
         """No notification is pending."""

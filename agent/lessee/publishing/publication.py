@@ -4,13 +4,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from lessee.config.fallback import MARKER
 from lessee.core.errors import WriteError
-from lessee.core.generation import File, Generation
+from lessee.core.generation import FallbackKind, File, Generation
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import (
     check_writers,
@@ -42,11 +42,33 @@ _QUICK_SWEEP = 0.02
 """Seconds for the removal of leftovers at the start, before the rest is removed in the background."""
 
 
+FoundOwnership = tuple[int, int, int]
+"""The mode, uid and gid of a file or directory."""
+
+
 class LiveGeneration(ImmutableStruct, frozen=True):
     """The generation that readers see."""
 
     number: int
     folder: str
+
+
+class VisibleFiles(ImmutableStruct, frozen=True):
+    """What readers of an app's directory must see."""
+
+    hidden = ("files",)
+
+    live: LiveGeneration
+    files: tuple[File, ...] | None = None
+    """None: only the disk has them yet."""
+    folders: Mapping[str, FoundOwnership] = {}
+    """The mode, uid and gid of the live folder, by "", and of each folder in it."""
+    fallback: FallbackKind | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the links in the app's directory."""
+        return frozenset(file.name.partition("/")[0] for file in self.files or ())
 
 
 class StagedGeneration(ImmutableStruct, frozen=True):
@@ -80,6 +102,11 @@ def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_dis
     return None
 
 
+def ownership(status: os.stat_result) -> FoundOwnership:
+    """The mode, uid and gid of a file or directory."""
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+
 class Publisher:
     """One app's directory, by its descriptor. A method that raises WriteError leaves the live files unchanged.
 
@@ -100,13 +127,52 @@ class Publisher:
             if not allow_disk:
                 refuse_disk(self._fd, directory)
             check_writers(self._fd, directory, uid=uid, gid=gid)
+            self.ownership: FoundOwnership = ownership(os.fstat(self._fd))
+            """The directory's mode, uid and gid, which stay so."""
         except BaseException:
             self.close()
             raise
 
+    @property
+    def fd(self) -> int:
+        """The descriptor of the directory."""
+        return self._fd
+
+    @property
+    def path(self) -> Path:
+        """Where the directory was opened."""
+        return self._path
+
     def close(self) -> None:
         """Close the descriptor; the files stay."""
         os.close(self._fd)
+
+    def restore_ownership(self, earlier: FoundOwnership | None = None) -> None:
+        """Give the directory the mode and owner that it had, or these."""
+        mode, uid, gid = self.ownership = earlier or self.ownership
+        try:
+            os.fchown(self._fd, uid, gid)
+            os.fchmod(self._fd, mode)
+        except OSError:
+            what = f"the agent (uid {os.geteuid()}) may not restore the directory's mode and owner"
+            todo = f"chown {uid}:{gid} {self._path} and chmod {mode:04o} {self._path}, or give the agent CAP_CHOWN"
+            raise WriteError(what, where=str(self._path), todo=f"{todo} and CAP_FOWNER") from None
+
+    def ownerships(self, folder: str, files: Iterable[File]) -> Mapping[str, FoundOwnership]:
+        """See `VisibleFiles.folders`; right after the generation with these files was published in `folder`."""
+        names = {"", *(file.name[:at] for file in files for at, letter in enumerate(file.name) if letter == "/")}
+        stats = {name: os.stat(f"{folder}/{name}", dir_fd=self._fd, follow_symlinks=False) for name in names}
+        return {name: ownership(status) for name, status in stats.items()}
+
+    def relink(self, names: Collection[str]) -> None:
+        """Replace whatever has one of these names by a link to the live file."""
+        with translate_write_errors(self._path):
+            self._remove(_TEMPORARY_LINK)
+            self._link(names)
+
+    def continue_after(self, number: int) -> None:
+        """Give the next generations higher numbers than this."""
+        self._last_number = max(self._last_number, number)
 
     def recover(self, keep: Collection[int] = ()) -> LiveGeneration | None:
         """Remove what a killed agent left, except for the generations `keep`; repair the links; return what is live."""

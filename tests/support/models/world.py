@@ -40,6 +40,7 @@ def app_spec(
     saves_snapshots=False,
     reports_as="",
     sets_environment=False,
+    keeps_files=False,
 ):
     """`reports_as`: the name under which the agent reports the app's versions of rotated secrets."""
     return AppSpec(
@@ -53,6 +54,7 @@ def app_spec(
         saves_snapshots,
         ReportTarget(f"{REPORTS}/{reports_as}", "p/") if reports_as else None,
         sets_environment,
+        keeps_files,
     )
 
 
@@ -100,6 +102,9 @@ class World:
         """The generation that readers see, its number, and all that were published."""
         self.snapshots, self.fallbacks = {}, {}
         """The saved snapshots, and the fallback of each app whose files come from one."""
+
+        self.drifts = {}
+        """What another program changed in an app's directory, and whether readers may have read it."""
 
         # The apps.
         self.notification_pending, self.notified = set(), {}
@@ -181,6 +186,13 @@ class World:
         change = Change(None, ref.mount, ref.path, None, operation, "")
         if needs := affected_needs(self.state, change):
             self.take(ev.SecretsChanged(needs))
+
+    def touch(self, app, what="a.txt: altered", *, changed=True, seen=True):
+        """Another program changes an app's files. `seen`: inotify reports it."""
+        if app in self.live:
+            self.drifts[app] = (what, changed or (app in self.drifts and self.drifts[app][1]))
+        if seen:
+            self.post(ev.FilesTouched(app), 0.1)
 
     def revoke_tokens(self):
         """An operator does this, or a server that lost its storage."""
@@ -269,6 +281,8 @@ class World:
                 self.report_change(argument)
             case "variables":
                 self.fallback_variables = argument
+            case "touch":
+                self.touch(argument[0], changed=argument[1], seen=argument[2])
             case "reboot":
                 self.reboot(argument)
             case _:
@@ -378,6 +392,8 @@ class World:
                 self.expired.append((self.now, command.app, command.paths))
             case cmd.Prune():
                 self.prune(command)
+            case cmd.CheckFiles():
+                self.check_files(command)
             case _:
                 self.requests.append((self.now, command))
                 self.answer(command)
@@ -500,6 +516,27 @@ class World:
             assert previous is None or number != previous.number, "pruned the target of a rollback"
             assert self.now - self.replaced[app].pop(number) > NOTIFIED_GRACE - 0.001
             del self.generations[app][number]
+
+    def check_files(self, command):
+        app = command.app
+        number, (what, changed) = self.number.get(app), self.drifts.get(app, (None, False))
+        if what is None or number is None:
+            self.post(ev.FilesChecked(app, number))
+        elif self.disk_full:
+            self.post(ev.FilesChecked(app, number, (what,), changed, "no room"))
+        else:
+            del self.drifts[app]
+            self.replaced.setdefault(app, {})[number] = self.now
+            if changed:
+                self.notified.pop(app, None)
+            if changed and command.notify:
+                self.notification_pending.add(app)
+            record = self.records[app]
+            self.number[app] = new = next(self.numbers)
+            record["unverified"] = new if record["unverified"] == number else record["unverified"]
+            self.generations[app][new] = self.live[app]
+            self.post(ev.FilesChecked(app, new, (what,), changed))
+            self.post(ev.FilesTouched(app), 0.1)
 
     # How Vault answers.
 

@@ -188,6 +188,10 @@ def _handle_app_event(tx: Transaction, event: ev.AppEvent) -> None:
             on_publish_failed(tx, event)
         case ev.Withdrawn():
             on_withdrawn(tx, event)
+        case ev.FilesTouched() | ev.FilesChecked():
+            from lessee.agent.machine.apps.drift import on_files  # noqa: PLC0415  # As in plan_apps.
+
+            on_files(tx, event)
         case ev.Notified():
             on_notified(tx, event)
         case ev.NotificationFailed():
@@ -229,6 +233,10 @@ def _refresh(tx: Transaction, event: ev.RefreshRequested) -> None:
         retry_notification(tx, name)
         if not event.paths or any(matches(need, path) for need in app.spec.needs for path in event.paths):
             allow_retry(tx, name)
+            if tx.apps[name].spec.keeps_files:
+                from lessee.agent.machine.apps.drift import look_again  # noqa: PLC0415  # As in plan_apps.
+
+                look_again(tx, name)
 
 
 def _handle_answer(tx: Transaction, event: ev.Answer) -> None:

@@ -71,6 +71,8 @@ def _app_problems(state: State, name: str, app: App) -> Iterator[str]:
         yield f"{name}: its last-known-good snapshot is not saved: {app.snapshot.error}"
     if app.problem is not None:
         yield f"{name} is not published: {app.problem.text}"
+    if app.drift.error is not None:
+        yield f"{name}: {app.drift.error}"
     if app.notification is not None and app.notification.error is not None:
         yield f"{name} is not notified: {app.notification.error}"
     yield from _readiness_problems(name, app)

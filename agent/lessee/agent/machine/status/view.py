@@ -197,6 +197,12 @@ def _app(state: State, app: App, at: _Timestamp, now: float) -> Mapping[str, obj
             "error": app.notification.error if app.notification is not None else None,
         },
         "readiness": _readiness(app) if app.spec.probes else None,
+        "drift": {
+            "total": app.drift.total,
+            "last": at(app.drift.found_at),
+            "found": app.drift.found or None,
+            "error": app.drift.error,
+        },
     }
 
 
