@@ -25,7 +25,7 @@ TOPICS = {
         "imports",
     ),
     "From a change to the app": ("latency", "events", "notification", "child_replacement", "reload"),
-    "Rendering": ("rendering", "bounds"),
+    "Rendering": ("rendering", "bounds", "slow_templates"),
     "Whole files": ("mixed_reads", "killed_publications", "drift"),
     "Notifications and children": (
         "pending_notifications",

@@ -199,7 +199,7 @@ class _Reader:
             self._emit("code", line)
 
     def _last_line(self, last: LastLine) -> tuple[int, str]:
-        """Where the first line begins that may be the last one, and its text; the rest of the text if there is none."""
+        """Where the first line begins that may be the last one, and its text; or else the last line of all."""
         start = self._at
         while True:
             end = self._text.find("\n", start, self._end)
