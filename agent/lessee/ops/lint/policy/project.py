@@ -104,6 +104,7 @@ def _templates(  # Each is another part of the configuration.
 
 def _outputs(config: Config) -> Iterator[TemplateOutput]:
     for app in config.apps.values():
+        key: Path
         for index, file in enumerate(app.files):
             key = ("apps", app.name, "files", index, "template")
             yield TemplateOutput(app.name, file.template, file.format, file.name, app.public_variables, key)
