@@ -17,6 +17,12 @@ LAYERS = "{% for i in range(900) %}{% for j in range(300) %}x{% endfor %}{% endf
 """Nearly as many steps as a template may take."""
 VARIABLES = "{% for i in range(4000) %}K{{ i }}=v\n{% endfor %}"
 """Much work for the parsers of the format."""
+SLOW = {
+    "dotenv": "A={{ %s }}\nB='{%% for i in range(19000) %%}${E={%% endfor %%}'\n",
+    "dotenv-node": "A={{ %s }}\nB=x{%% for i in range(30000) %%}\u2028'x{%% endfor %%}\n",
+    "sh": "A={{ %s }}\nB={%% for i in range(45000) %%}$%%{%% endfor %%}\n",
+}
+"""Short templates of files that took minutes to verify, while no other thread could run."""
 LONG = "{{ %d }}\n" * 12_000
 """Nearly as many tokens as a template may have: to compile it takes seconds."""
 
@@ -75,6 +81,21 @@ def test_templates_with_much_work_stall_no_other_app(agent, bao, folder):
         took = time.monotonic() - began
     # In the loop's thread, one change would wait for all twelve files.
     assert refreshes.longest < took / 2
+
+
+def test_files_that_are_built_to_be_slow_to_verify_stall_no_other_app(agent, bao, folder):
+    files = []
+    for name, text in SLOW.items():
+        (agent.disk / f"{name}.j2").write_text(text % f'secret("{folder}/db").x')
+        files.append({"template": f"{name}.j2", "format": name})
+    agent.config["apps"]["author"]["files"] = files
+    agent.start()
+    for number in range(1, 6):  # Each change makes both apps render again.
+        bao.put(f"testing/{folder}/db", x=str(number))
+        agent.until_file("good", f"{number}\n")
+    for name in SLOW:
+        path = agent.memory / "author" / name
+        eventually(lambda path=path: "A='5'" in path.read_text(), f"the last change in {name}")
 
 
 @pytest.fixture

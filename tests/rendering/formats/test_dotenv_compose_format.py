@@ -67,6 +67,9 @@ def test_a_value_inside_a_reference_of_the_author_is_rejected(around):
         ("A=${", "does not support this"),
         ("A=${B", "does not support this"),
         ("A=${B:-${}}", "does not support this"),
+        ("A=${B:-c", "does not support this"),
+        ('A="${B:-c\n}"', "does not support this"),
+        ("A=${B}${B:-${C:-}", "does not support this"),
     ],
 )
 def test_a_file_that_compose_would_reject_is_rejected_with_its_line(text, what):

@@ -54,7 +54,7 @@ def app_spec(
         saves_snapshots,
         ReportTarget(f"{REPORTS}/{reports_as}", "p/") if reports_as else None,
         sets_environment,
-        keeps_files,
+        keeps_files=keeps_files,
     )
 
 

@@ -92,8 +92,18 @@ def test_with_a_syntax_error_variables_that_the_template_may_set_are_not_reporte
     ]
 
 
-def test_an_unreadable_template_is_reported_with_its_path():
-    assert found(HEAD + app() + "template_dir: t\n") == [("template-unreadable", "etc/t/app.env.j2", 0)]
+@pytest.mark.parametrize("broken", ["", "nope: 1\n"])
+def test_an_unreadable_template_is_reported_with_the_key_that_names_it(broken):
+    files = "\n      - template: app.env.j2\n      - {template: b.env.j2, name: b}\n    "
+    text = broken + HEAD + app(files=files).replace("[", "").replace("]", "") + "    env_template: c.j2\n"
+    templates = {"app.env.j2": '{% include "d.j2" %}'}
+    findings = [item for item in sorted_findings(check(text, **templates).findings) if item.rule != "configuration"]
+    line = 7 + bool(broken)
+    assert [(item.file, item.line, item.message) for item in findings] == [
+        ("etc/d.j2", 0, "the template cannot be read"),
+        ("etc/lessee.yaml", line + 1, "apps.web.files[1].template: b.env.j2: the template cannot be read"),
+        ("etc/lessee.yaml", line + 3, "apps.web.env_template: c.j2: the template cannot be read"),
+    ]
 
 
 def test_a_template_that_does_not_compile_is_reported():

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from msgspec import to_builtins
-from yaml.nodes import MappingNode, Node
+from yaml.nodes import MappingNode, Node, SequenceNode
 
 from lessee.config import App, Child, CmdlineTarget, Config, NameTarget, Vault
 from lessee.config.grammar.nodes import entries_of, line_of
-from lessee.config.grammar.problems import spell
+from lessee.config.grammar.problems import Path, spell
 from lessee.config.grammar.vault import AppRole, TokenAuth
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.signals import SighupIssue, issue_of_pattern, issue_of_process
@@ -76,15 +76,24 @@ def _readable_credentials(app: App, state_dir: str, root: MappingNode, file: str
         yield Finding("child-reads-credentials", "warning", what, _USER, file, line_of_key(root, ("exec",)), app.name)
 
 
-def line_of_key(root: Node, path: tuple[str, ...]) -> int:
-    """The line of a key, or of its nearest existing parent."""
+def line_of_key(root: Node, path: Path) -> int:
+    """The line of a key or list item, or of its nearest existing parent."""
     line = 1
     for key in path:
-        entry = entries_of(root).nodes.get(key) if isinstance(root, MappingNode) else None
+        entry = _item(root, key) if isinstance(key, int) else _entry(root, key)
         if entry is None:
             break
         line, root = line_of(entry[0]), entry[1]
     return line
+
+
+def _item(root: Node, index: int) -> tuple[Node, Node] | None:
+    items = root.value if isinstance(root, SequenceNode) else []
+    return (items[index], items[index]) if index < len(items) else None
+
+
+def _entry(root: Node, key: str) -> tuple[Node, Node] | None:
+    return entries_of(root).nodes.get(key) if isinstance(root, MappingNode) else None
 
 
 def _connections(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.paths import MountScope, PathScope
-from lessee.ops.lint.policy.app_rules import check_apps
+from lessee.ops.lint.policy.app_rules import check_apps, line_of_key
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
@@ -57,7 +57,7 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         findings += unfinished_in_config(text, str(path))
         return CheckResult(str(path), (*findings, *_findings_despite_errors(path, text, environ, load)))
     root = compose(text, path.name)
-    templates = _templates(path, config.template_dir, load, path_scope_of(config), _outputs(config))
+    templates = _templates(path, root, config.template_dir, load, path_scope_of(config), _outputs(config))
     compiled_apps = {} if templates.findings else compile_apps(config, templates.compiler, prepare=False)
     fallbacks = (
         finding
@@ -83,7 +83,8 @@ def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[st
     problems = Problems(path.name)
     reader = Reader(problems, environ)
     try:
-        reader.read(compose(text, path.name))
+        root = compose(text, path.name)
+        reader.read(root)
     except ConfigError:
         return []
     folder, mount = (reader.values.get(key) for key in (("template_dir",), ("secrets", "mount")))
@@ -93,27 +94,34 @@ def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[st
     below = PathScope(name, environment="environment", mounts=mounts)
     identities = {str(at[1]): below for at in problems.lines if at[:1] == ("identities",) and len(at) > 1}
     scope = replace(below, identities=identities)
-    return _templates(
-        path, folder if isinstance(folder, str) else None, load, scope, _outputs_despite_errors(reader.values)
-    ).findings
+    outputs = _outputs_despite_errors(reader.values)
+    return _templates(path, root, folder if isinstance(folder, str) else None, load, scope, outputs).findings
 
 
-def _templates(
-    path: PurePosixPath, folder: str | None, load: Load, scope: PathScope, outputs: Iterable[TemplateOutput]
+def _templates(  # Each is another part of the configuration.
+    path: PurePosixPath,
+    root: MappingNode,
+    folder: str | None,
+    load: Load,
+    scope: PathScope,
+    outputs: Iterable[TemplateOutput],
 ) -> Templates:
     below = path.parent / folder if folder else path.parent
-    templates = Templates(below, cache(lambda name: load(below, name)), scope)
+    locate = lambda key: (str(path), line_of_key(root, key))  # noqa: E731  # As short as its use.
+    templates = Templates(below, cache(lambda name: load(below, name)), scope, locate)
     templates.check(outputs)
     return templates
 
 
 def _outputs(config: Config) -> Iterator[TemplateOutput]:
     for app in config.apps.values():
-        yield from (
-            TemplateOutput(app.name, file.template, file.format, file.name, app.public_variables) for file in app.files
-        )
+        key: Path
+        for index, file in enumerate(app.files):
+            key = ("apps", app.name, "files", index, "template")
+            yield TemplateOutput(app.name, file.template, file.format, file.name, app.public_variables, key)
         if app.env_template is not None:
-            yield TemplateOutput(app.name, app.env_template, _ENVIRON, "", app.public_variables)
+            key = ("apps", app.name, "env_template")
+            yield TemplateOutput(app.name, app.env_template, _ENVIRON, "", app.public_variables, key)
 
 
 def _outputs_despite_errors(values: Mapping[Path, object]) -> Iterator[TemplateOutput]:
@@ -125,8 +133,9 @@ def _outputs_despite_errors(values: Mapping[Path, object]) -> Iterator[TemplateO
         match path, value:
             case ("apps", str(app), "files", int()), grammar.FileBlock(template=template):
                 name = value.name or template.rpartition("/")[2].removesuffix(".j2")
-                yield TemplateOutput(app, template, value.format or default_format(name), name, public(app))
+                format_ = value.format or default_format(name)
+                yield TemplateOutput(app, template, format_, name, public(app), (*path, "template"))
             case ("apps", str(app), "env_template"), str(template):
-                yield TemplateOutput(app, template, _ENVIRON, "", public(app))
+                yield TemplateOutput(app, template, _ENVIRON, "", public(app), path)
             case _:
                 pass

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 
+from lessee.config.grammar.problems import Path, spell
 from lessee.core.errors import FormatError, LesseeError, TemplateError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need, PathScope
@@ -24,6 +25,8 @@ class TemplateOutput(ImmutableStruct, frozen=True):
     """The name of the file; empty for an environment."""
     public: frozenset[str] = frozenset()
     """The app's `public_variables`."""
+    key: Path = ()
+    """The key of the configuration that names the template."""
 
 
 _NEEDED = "optional-needed"
@@ -32,8 +35,17 @@ _NEEDED = "optional-needed"
 class Templates:
     """Checks the templates of one directory."""
 
-    def __init__(self, folder: PurePosixPath, load: Callable[[str], str], scope: PathScope) -> None:
-        """`load` returns the text of a template by its name, or raises TemplateError."""
+    def __init__(
+        self,
+        folder: PurePosixPath,
+        load: Callable[[str], str],
+        scope: PathScope,
+        locate: Callable[[Path], tuple[str, int]] | None = None,
+    ) -> None:
+        """`load` returns the text of a template by its name, or raises TemplateError.
+
+        `locate` returns the file and line of a key of the configuration.
+        """
         self.findings: list[Finding] = []
         self.texts: dict[TemplateOutput, str] = {}
         """The contents of the files with sample values, or the template's text where these fail."""
@@ -41,6 +53,7 @@ class Templates:
         self.folder = folder
         self._load = load
         self._scope = scope
+        self._locate = locate
 
     def check(self, outputs: Iterable[TemplateOutput]) -> None:
         """Fill `findings` and `texts`."""
@@ -95,6 +108,10 @@ class Templates:
         template, line = split_location(problem.where)
         # For an unreadable template, `where` is the file itself.
         unread = problem.rule == "template-unreadable"
+        if unread and output.key and self._locate is not None and problem.where == str(self.folder / output.template):
+            what = f"{spell(output.key)}: {output.template}: {problem.what}"
+            at = self._locate(output.key)
+            return Finding(problem.rule, "error", what, problem.todo, *at, output.app, output.template)
         file = problem.where if unread else str(self.folder / template)
         name = output.template if unread else template
         rule = problem.rule or "template-syntax"
