@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -191,6 +192,22 @@ def test_after_a_reboot_tokens_and_leases_expire_until_the_server_is_asked(opene
     assert lease.secret == LEASE.secret
     assert endless.ends_at == float("inf")
     assert lease.issued_at <= lease.sent_at <= after
+
+
+@pytest.mark.parametrize(
+    ("expiration", "lease_id", "expected"),
+    [(600, "", 600), (7200, "", 900), (-600, "", 0), (None, "", 0), (600, "pki/issue/web/xyz", 0)],
+)
+def test_after_a_reboot_a_certificate_without_a_lease_is_valid_until_its_end(
+    opened, state, expiration, lease_id, expected
+):
+    store = opened()
+    data = {} if expiration is None else {"expiration": int(time.time()) + expiration}
+    store.store_lease(ONE, replace(LEASE, lease_id=lease_id, secret=Secret(data), sent_at=1e9))
+    reboot(state)
+    before = boot_time()
+    (lease,) = store.leases(ONE)
+    assert before + expected - 2 < lease.ends_at <= boot_time() + expected
 
 
 def test_tokens_of_an_earlier_boot_are_older_whatever_their_clock_said(opened, state):

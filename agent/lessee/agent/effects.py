@@ -12,6 +12,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
 from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
+from lessee.host.clock import ClockPeriod
 from lessee.protocol.events import AppRecovered
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class StateStore(Protocol):
     def store_lease(self, identity: str, lease: Lease) -> None: ...
 
     def forget_lease(self, identity: str, lease_id: str) -> None: ...
+
+    def clock_periods(self) -> Sequence[ClockPeriod]: ...
+
+    def store_clock_periods(self, periods: Iterable[ClockPeriod]) -> None: ...
 
 
 class Effects(ImmutableStruct, frozen=True):

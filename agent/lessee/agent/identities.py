@@ -19,9 +19,10 @@ from lessee.core.immutable import replace
 from lessee.core.paths import Need
 from lessee.host.clock import boot_time
 from lessee.host.project import Project
+from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
-from lessee.protocol.app_spec import AppSpec, ReportTarget
-from lessee.rendering.app_templates import CompiledApp
+from lessee.protocol.app_spec import AppSpec, ReportTarget, app_of, supply_name
+from lessee.rendering.app_templates import AppNeeds, CompiledApp, needs_of
 from lessee.telemetry.logs import log
 
 
@@ -55,6 +56,10 @@ class Identities:
         self._event_source = ev.EventSourceChanged(live=False)
         self._servers: frozenset[str] = frozenset()
         self._subscriber_key: str | None = None
+        self._suppliers: Mapping[str, tuple[str, str]] = {}
+        """The keys of the identity that supplies something, and of the one that serves the app, by `supply_name`."""
+        self._expired: list[cmd.HandleExpiry] = []
+        """What identities supply, and has expired."""
 
     def __iter__(self) -> Iterator[Identity]:
         # Other threads iterate as well, for the status.
@@ -71,32 +76,78 @@ class Identities:
         self._refused = project.refused
         self._effects.redactor.allow(project.text)
         self._hide_fallback_variables(config)
-        before = {name: app for identity in self for name, app in identity.state.apps.items()}
+        before = dict(self._served())
+        needs = {name: needs_of(compiled_app) for name, compiled_app in project.compiled_apps.items()}
+        supplies = {
+            supply_name(name, identity): (compiled_app.app.login_of(identity), needs[name].vault)
+            for name, compiled_app in project.compiled_apps.items()
+            for identity in needs[name].supplied
+        }
+        self._suppliers = {name: (key_of(own), key_of(home)) for name, (own, home) in supplies.items()}
         # The status describes the first one at its top level: that of the top-level block, if an app uses it.
-        vaults = sorted((app.vault for app in config.apps.values()), key=lambda vault: vault != config.vault)
+        vaults = sorted((own.vault for own in needs.values()), key=lambda vault: vault != config.vault)
+        vaults += [own for own, _ in supplies.values()]
         # The leases of a refused app are retained, and renewed.
         vaults += [app.vault for app in project.refused_apps.values()]
         for vault in vaults:
             self._add(vault)
         with self._effects.state_store.listed():
             self._add_stored(vaults)
-            self._configure_all(project, recovered, before)
+            self._configure_all(project, needs, recovered, before)
+        self.relay()
 
     def _configure_all(
-        self, project: Project, recovered: Mapping[str, ev.AppRecovered], before: Mapping[str, App]
+        self,
+        project: Project,
+        needs: Mapping[str, AppNeeds],
+        recovered: Mapping[str, ev.AppRecovered],
+        before: Mapping[str, App],
     ) -> None:
-        config = project.config
         # First those that serve an app, so that there is no moment at which no identity serves a moved app.
-        keys = {name: key_of(app.vault) for name, app in config.apps.items()}
+        keys = {name: key_of(own.vault) for name, own in needs.items()}
+        specs: dict[str, dict[str, AppSpec]] = {}
+        for name, own in needs.items():
+            for each, spec in self._specs(project.compiled_apps[name], own).items():
+                key = keys[name] if each == name else self._suppliers[each][0]
+                specs.setdefault(key, {})[each] = spec
         serving = set(keys.values())
         for identity in sorted(self, key=lambda one: one.key not in serving):
-            self._configure(identity, project, keys, recovered, before)
+            self._configure(identity, project, specs.get(identity.key, {}), recovered, before)
             self.update(identity)
 
     @property
     def refused(self) -> Mapping[str, LesseeError]:
         """Why some apps are not served as they are configured, or not at all."""
         return {**self._refused, **self._effects.publication_store.refused}
+
+    def _served(self) -> Iterator[tuple[str, App]]:
+        """All apps, each as the identity that serves it knows it."""
+        return (item for one in self for item in one.state.apps.items() if item[1].spec.supplies is None)
+
+    def relay(self) -> None:
+        """Pass on what identities supply to apps of others, and which leases the readers of these apps use."""
+        for name, supplier, identity in self._supplied_apps():
+            supply, app = supplier.state.apps[name].supply, identity.state.apps[app_of(name)]
+            if supply is not None and app.supplies.get(name) is not supply:
+                identity.take([ev.Supplied(app_of(name), name, supply)])
+        expired, self._expired = self._expired, []
+        for command in expired:
+            if command.app in self._suppliers:
+                _, key = self._suppliers[command.app]
+                self._identities[key].handle_expiry(replace(command, app=app_of(command.app)))
+        for name, supplier, identity in self._supplied_apps():
+            app = identity.state.apps[app_of(name)]
+            if not _has_same_readers(supplier.state.apps[name], app):
+                supplier.take([ev.ReadersChanged(name, app)])
+
+    def _note_expiry(self, command: cmd.HandleExpiry) -> None:
+        # The app must know first that the secret is not supplied any more: it would be rendered with it again.
+        self._expired.append(command)
+
+    def _supplied_apps(self) -> Iterator[tuple[str, Identity, Identity]]:
+        """What is supplied, with the identity that supplies it, and the one that serves the app."""
+        for name, (supplier_key, key) in self._suppliers.items():
+            yield name, self._identities[supplier_key], self._identities[key]
 
     def set_event_source(self, event: ev.EventSourceChanged) -> None:
         """The event source is available from now on, or is not."""
@@ -124,12 +175,12 @@ class Identities:
     def update(self, identity: Identity) -> None:
         """Release the leases of moved apps once they are settled elsewhere, and remove an identity without apps."""
         if identity.state.moved_apps:
-            apps = [(name, app) for other in self for name, app in other.state.apps.items()]
-            settled = {name for name, app in apps if is_settled(app, boot_time())}
-            if settled & identity.state.moved_apps:
+            settled_apps = {name for name, app in self._served() if is_settled(app, boot_time())}
+            settled = {name for name in identity.state.moved_apps if app_of(name) in settled_apps}
+            if settled:
                 identity.release(settled)
         state = identity.state
-        if identity.apps or state.moved_apps:
+        if identity.is_needed or state.moved_apps:
             return
         if not state.stopping:
             identity.take([ev.Stopping()])
@@ -160,7 +211,13 @@ class Identities:
                 from lessee.process.spawn import hide_variables  # noqa: PLC0415
 
                 hide_variables(names)
-            self._identities[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
+            self._identities[key] = Identity(
+                vault,
+                self._effects,
+                seed=self._seed,
+                post=partial(self._post, key),
+                handle_expiry_of=self._note_expiry,
+            )
 
     def _add_stored(self, configured: Collection[Vault]) -> None:
         """Add the identities that a previous run stored, and whose leases may still have to be revoked."""
@@ -174,24 +231,24 @@ class Identities:
                 )
                 post = partial(self._post, key)
                 self._identities[key] = Identity(
-                    vault, self._effects, seed=self._seed, post=post, configured=configured
+                    vault,
+                    self._effects,
+                    seed=self._seed,
+                    post=post,
+                    handle_expiry_of=self._note_expiry,
+                    configured=configured,
                 )
 
     def _configure(
         self,
         identity: Identity,
         project: Project,
-        keys: Mapping[str, str],
+        specs: Mapping[str, AppSpec],
         recovered: Mapping[str, ev.AppRecovered],
         before: Mapping[str, App],
     ) -> None:
-        """Configure the apps of one identity, and pass on what is known of those that it did not serve before.
-
-        `keys`: of the identity of each app.
-        """
-        all_apps = project.config.apps
-        apps = {name: app for name, app in all_apps.items() if keys[name] == identity.key}
-        specs = {name: self._spec(project.compiled_apps[name]) for name in apps}
+        """Configure the apps of one identity, and pass on what is known of those that it did not serve before."""
+        apps = {name: app for name, app in project.config.apps.items() if name in specs}
         needs = frozenset[Need]().union(*(spec.needs for spec in specs.values()))
         events: list[ev.Event] = list(identity.restore(None if self._all_apps else needs))
         for name, app in apps.items():
@@ -200,13 +257,30 @@ class Identities:
                 events.append(_without_rollback(recovered[name]) if has_environment else recovered[name])
             elif name not in identity.apps and name in before:
                 events.append(hand_over(name, before[name]))
-        other_apps = (all_apps.keys() | project.refused.keys()) - apps.keys()
-        identity.configure(apps, specs, other_apps, [*events, self._event_source_of(identity)])
+        all_apps = project.config.apps.keys() | project.refused.keys()
+        identity.configure(apps, specs, all_apps, [*events, self._event_source_of(identity)])
 
-    def _spec(self, compiled_app: CompiledApp) -> AppSpec:
+    def _specs(self, compiled_app: CompiledApp, needs: AppNeeds) -> dict[str, AppSpec]:
+        """The spec of an app, and those of what is supplied to it."""
+        app = compiled_app.app
+        own = self._spec(compiled_app, needs)
+        supplied = {
+            supply_name(app.name, identity): AppSpec(
+                frozenset(map(_of_login, some)),
+                app.refresh_interval,
+                notifies=own.notifies,
+                compiled_app=None,
+                optional=frozenset(_of_login(need) for need in some & needs.optional),
+                supplies=identity,
+            )
+            for identity, some in needs.supplied.items()
+        }
+        return {app.name: replace(own, sources=frozenset(supplied)) if supplied else own, **supplied}
+
+    def _spec(self, compiled_app: CompiledApp, needs: AppNeeds) -> AppSpec:
         app = compiled_app.app
         return AppSpec(
-            compiled_app.references,
+            needs.own,
             app.refresh_interval,
             notifies=self._notifies and app.notify is not None,
             compiled_app=compiled_app,
@@ -216,7 +290,18 @@ class Identities:
             saves_snapshots=self._stays and isinstance(app.fallback, LastKnownGoodFallback),
             report_target=_report_target(compiled_app) if self._stays else None,
             sets_environment=app.env_template is not None,
+            optional=needs.optional,
         )
+
+
+def _of_login(need: Need) -> Need:
+    """The need as the machine of its identity knows it, which may read it for other apps as well."""
+    return replace(need, identity="")
+
+
+def _has_same_readers(supplied: App, app: App) -> bool:
+    is_same = supplied.publication is app.publication and supplied.job is app.job
+    return is_same and supplied.notified_at == app.notified_at
 
 
 def _servers(vault: Vault) -> frozenset[str]:

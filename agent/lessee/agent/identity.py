@@ -21,7 +21,7 @@ from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
-from lessee.protocol.app_spec import AppSpec
+from lessee.protocol.app_spec import AppSpec, app_of
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, Rendering, render
 from lessee.rendering.sandbox.bounds import SlowRenderingError
@@ -41,9 +41,18 @@ class Identity:
     """Takes events, steps its machine, and obeys. Everything but the requests to Vault runs in the loop's thread."""
 
     def __init__(
-        self, vault: Vault, effects: Effects, *, seed: int, post: Post, configured: Collection[Vault] | None = None
+        self,
+        vault: Vault,
+        effects: Effects,
+        *,
+        seed: int,
+        post: Post,
+        handle_expiry_of: Callable[[cmd.HandleExpiry], None],
+        configured: Collection[Vault] | None = None,
     ) -> None:
         """`post` takes events from other threads, which the loop then passes to `take`.
+
+        `handle_expiry_of`: takes the expiry of what this identity supplies to an app of another one.
 
         `configured`: only a record in `state_dir` names this Vault, and the configuration names these. Such an identity
         revokes what it has, and never logs in.
@@ -62,6 +71,7 @@ class Identity:
         self._state_store = effects.state_store
         self._redactor = effects.redactor
         self._post = post
+        self._handle_expiry_of = handle_expiry_of
         self._may_log_in = configured is None
         if configured is None:
             self._client = create_client(vault, effects.environ, post, boot_time, self._learn)
@@ -104,17 +114,26 @@ class Identity:
         self,
         apps: Mapping[str, App],
         specs: Mapping[str, AppSpec],
-        other_apps: Collection[str],
+        all_apps: Collection[str],
         events: Sequence[ev.Event],
     ) -> None:
-        """Serve these apps. Other identities serve `other_apps`; the events tell what was recovered."""
+        """Serve these apps, and what `specs` supplies to others. `all_apps`: those of all identities, and refused ones.
+
+        The events tell what was recovered.
+        """
         self.apps, self._specs = apps, specs
         self._renderings = {name: rendering for name, rendering in self._renderings.items() if name in apps}
         self._slow_apps.clear()
         leases = [held.lease for held in self.state.leases.values()]
         leases += [lease for event in events if isinstance(event, ev.LeasesRecovered) for lease in event.leases]
-        moved_apps = frozenset(name for lease in leases for name in lease.apps if name in other_apps)
+        names = frozenset(name for lease in leases for name in lease.apps)
+        moved_apps = frozenset(name for name in names - specs.keys() if app_of(name) in all_apps)
         self.take([ev.Configured(specs, moved_apps), *events])
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it serves an app, or supplies something to one."""
+        return bool(self._specs)
 
     def allow_login(self) -> None:
         """The configuration names this Vault again."""
@@ -329,6 +348,9 @@ class Identity:
             self._effects.supervisor.environ = dict(environ)
 
     def _handle_expiry(self, command: cmd.HandleExpiry) -> ev.Event | None:
+        if command.app not in self.apps:
+            self._handle_expiry_of(command)
+            return None
         on_expiry = self.apps[command.app].on_expiry
         action = "command" if isinstance(on_expiry, OnExpiry) else on_expiry
         paths = ", ".join(command.paths)
@@ -343,6 +365,11 @@ class Identity:
                 self._publication_store.withdraw(command.app)
                 return ev.Withdrawn(command.app)
         return None
+
+    def handle_expiry(self, command: cmd.HandleExpiry) -> None:
+        """Apply the app's `on_expiry` for secrets that another identity supplies."""
+        if command.app in self.apps and (event := self._handle_expiry(command)) is not None:
+            self.take([event])
 
     def _update_publication(self, command: cmd.MarkReady | cmd.AllowRetry | cmd.MarkNotified | cmd.Prune) -> None:
         with _logging_errors("publication not updated", app=command.app):

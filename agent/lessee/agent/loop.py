@@ -21,12 +21,13 @@ from lessee.agent.machine.status.view import status as status_of
 from lessee.agent.project_loader import Loaded, ProjectLoader
 from lessee.config import Config
 from lessee.core.change_events import Change
-from lessee.core.errors import LesseeError, TemplateError
+from lessee.core.errors import LesseeError, TemplateError, WriteError
 from lessee.core.immutable import replace
-from lessee.host.clock import boot_time, wall_time
+from lessee.host.clock import boot_time, recall_wall_clock, wall_time, watch_wall_clock
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import Project, load, stamp, without_apps, without_children
 from lessee.protocol import events as ev
+from lessee.protocol.app_spec import app_of
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class Agent:
         self._refusal: LesseeError | None = None
         """With `strict`: why an app was refused at a reload."""
         self._last_iteration_at = boot_time()
+        self._state_store = effects.state_store
+        recall_wall_clock(effects.state_store.clock_periods())
+        self._clock_set_at = float("-inf")
+        """When the wall clock was set, as far as that is stored."""
         self._config_reloader = ConfigReloader()
         self._project_loader = ProjectLoader(self._inbox.put)
         self._obeys_edits = True
@@ -200,6 +205,7 @@ class Agent:
             due_at = min((identity.wake_at for identity in self._identities), default=deadline)
             wait = min(due_at, self._supervisor_wakes_at(), deadline, now + MAX_SLEEP) - now
             messages = self._receive(max(0.0, wait))
+            self._watch_clock()
             if _Request.STOP in messages:
                 return None
             for message in messages:
@@ -209,6 +215,14 @@ class Agent:
             if self._obeys_edits:
                 self._reload(messages)
         return value
+
+    def _watch_clock(self) -> None:
+        """Know, also after a restart, when the files of apps were written."""
+        periods = watch_wall_clock()
+        if periods[-1].first_seen > self._clock_set_at:
+            self._clock_set_at = periods[-1].first_seen
+            with suppress(WriteError):  # A full disk is logged where it prevents more than this.
+                self._state_store.store_clock_periods(periods)
 
     def _reload(self, messages: Sequence[_Message]) -> None:
         if _Request.RELOAD in messages:
@@ -260,6 +274,7 @@ class Agent:
 
         child = self._supervisor.child if self._supervisor is not None else None
         held = frozenset[str]().union(*(held.lease.apps for state in self.states for held in state.leases.values()))
+        held = frozenset(map(app_of, held))
         apps = self._project.config.apps
         return [name for name in sorted(held & apps.keys()) if not is_target_missing(apps[name].notify, child)]
 
@@ -302,6 +317,7 @@ class Agent:
             if (own := events.get(identity.key)) or identity.wake_at <= now:
                 identity.take(own or ())
             self._identities.update(identity)
+        self._identities.relay()
 
     def _post(self, key: str, event: ev.Event) -> None:
         self._inbox.put((key, event))

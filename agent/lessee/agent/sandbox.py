@@ -18,6 +18,7 @@ from lessee.config import (
     LastKnownGoodFallback,
     NameTarget,
     PidFileTarget,
+    logins_of,
 )
 from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.vault import AppRole
@@ -233,7 +234,7 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
 
             yield _in_parent(app.fallback.file, _OWN)
             yield from _new_key(key_file(environ))
-        auth = app.vault.auth
+    for auth in dict.fromkeys(vault.auth for vault in logins_of(config)):
         if isinstance(auth, AppRole) and auth.remove_secret_id_file_after_reading and auth.secret_id_file is not None:
             yield _in_parent(auth.secret_id_file, None, landlock.REMOVE_FILE)
 
@@ -358,7 +359,7 @@ def inputs(project: Project) -> Iterator[Path]:
     yield project.path
     yield from map(Path, project.stamps)
     config = project.config
-    for block in (config.vault, *(app.vault for app in config.apps.values())):
+    for block in logins_of(config):
         yield from _named_files(msgspec.to_builtins(block))
     for app in config.apps.values():
         if app.notify is not None:

@@ -239,6 +239,19 @@ class App(Struct, frozen=True, kw_only=True):
     """Where values come from at a cold start without Vault; None: the agent waits for Vault."""
     vault: Vault
     """Equal to Config.vault unless the app has a login of its own."""
+    identities: dict[str, Vault] = {}
+    """The logins that templates name, as in Config.identities."""
+
+    def login_of(self, identity: str) -> Vault:
+        """The login of this identity; of the app's own, if the name is empty."""
+        return self.identities[identity] if identity else self.vault
+
+
+class KvMount(Struct, frozen=True, kw_only=True):
+    """Which folders of another KV mount the templates may read."""
+
+    prefix: str
+    shared_prefixes: tuple[str, ...]
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
@@ -247,6 +260,15 @@ class Secrets(Struct, frozen=True, kw_only=True):
     mount: str
     prefix: str
     shared_prefixes: tuple[str, ...]
+    mounts: dict[str, KvMount] = {}
+    """The other mounts that templates may name."""
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """A login that templates name, and what they may read under it."""
+
+    vault: Vault
+    secrets: Secrets
 
 
 class Listen(Struct, frozen=True, kw_only=True):
@@ -317,12 +339,19 @@ class Config(Struct, frozen=True, kw_only=True):
     """Where `lessee backup` saves Vault's data."""
     monitor: Monitor | None
     """How `lessee monitor` reads Vault's audit log."""
+    identities: dict[str, Identity] = {}
+    """The logins that templates name besides that of their app, by name."""
+
+
+def logins_of(config: Config) -> tuple[Vault, ...]:
+    """All ways in which the agent may log in; some of them may be equal."""
+    identities = (identity.vault for identity in config.identities.values())
+    return (config.vault, *identities, *(app.vault for app in config.apps.values()))
 
 
 def exposed_addresses(config: Config) -> tuple[str, ...]:
     """The exposed addresses of all logins, each once."""
-    logins = (config.vault, *(app.vault for app in config.apps.values()))
-    return tuple(dict.fromkeys(address for vault in logins for address in vault.exposed_addresses))
+    return tuple(dict.fromkeys(address for vault in logins_of(config) for address in vault.exposed_addresses))
 
 
 def default_format(name: str) -> Format:

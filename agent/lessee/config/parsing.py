@@ -15,7 +15,7 @@ from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.grammar.reader import Reader
 from lessee.config.grammar.validate import Provider, Validate
-from lessee.config.grammar.vault import AppRole, CertAuth, JwtAuth, VaultBlock
+from lessee.config.grammar.vault import AppRole, CertAuth, IdentityBlock, JwtAuth, KvMountBlock, VaultBlock
 from lessee.config.monitor import check_monitor
 from lessee.config.notification import resolve_check, resolve_notify, resolve_ready
 from lessee.config.rotation import check_rotation
@@ -90,6 +90,9 @@ class _Resolver:
         self._environment = self._or_variable(file.environment, "LESSEE_ENVIRONMENT", scalars.Name, ("environment",))
         self._foreign = frozenset(file.setup.environments) - {self._environment}
         self._vault = self._top_level_vault()
+        self._secrets = self._top_level_secrets()
+        self._identities = {name: self._identity(name, block) for name, block in file.identities.items()}
+        self._logins = {name: identity.vault for name, identity in self._identities.items()}
 
     def resolve(self) -> Config:
         file = self._file
@@ -97,7 +100,8 @@ class _Resolver:
             environment=self._environment,
             foreign_environments=self._foreign,
             vault=self._vault,
-            secrets=self._secrets(),
+            secrets=self._secrets,
+            identities=self._identities,
             state_dir=file.state_dir,
             status=config.Status(
                 socket=file.status.socket or f"{file.state_dir}/status.sock",
@@ -185,7 +189,8 @@ class _Resolver:
         """An app's block over the top-level one. Keys that depend on each other come from the same block."""
         if block is None:
             return self._vault
-        own = {key: getattr(block, key) for key in block.__struct_fields__ if (*at, key) in self._values}
+        keys = VaultBlock.__struct_fields__
+        own = {key: getattr(block, key) for key in keys if (*at, key) in self._values}
         if addresses := self._addresses(block, at):
             own |= {"address": addresses[0], "addresses": _several(addresses)}
         if own.keys() & {"client_cert_file", "client_key_file"} or isinstance(block.auth, CertAuth):
@@ -214,16 +219,48 @@ class _Resolver:
                 (*at, "client_cert_file"), what, todo="remove it, or name the same certificate and key in both places"
             )
 
-    def _secrets(self) -> config.Secrets:
+    def _top_level_secrets(self) -> config.Secrets:
         block = self._file.secrets
         at = ("secrets",)
+        prefix, shared = self._folder(block.prefix, (*at, "prefix")), self._shared((*at, "shared_prefixes"))
         return config.Secrets(
             mount=self._folder(block.mount, (*at, "mount")),
-            prefix=self._folder(block.prefix, (*at, "prefix")),
-            shared_prefixes=tuple(
-                self._folder(folder, path) for path, folder in self._items((*at, "shared_prefixes"), str)
-            ),
+            prefix=prefix,
+            shared_prefixes=shared,
+            mounts=self._mounts(block.mounts, (*at, "mounts"), prefix, shared),
         )
+
+    def _identity(self, name: str, block: IdentityBlock) -> config.Identity:
+        """A login with what templates may read under it: as with the top-level one, as far as it says nothing else."""
+        at = ("identities", name)
+        own, top, below = block.secrets, self._secrets, (*at, "secrets")
+        prefix = top.prefix if own.prefix is None else self._folder(own.prefix, (*below, "prefix"))
+        shared = self._shared((*below, "shared_prefixes"), top.shared_prefixes if own.shared_prefixes is None else None)
+        secrets = config.Secrets(
+            mount=top.mount if own.mount is None else self._folder(own.mount, (*below, "mount")),
+            prefix=prefix,
+            shared_prefixes=shared,
+            mounts=top.mounts if own.mounts is None else self._mounts(own.mounts, (*below, "mounts"), prefix, shared),
+        )
+        return config.Identity(vault=self._vault_of(block, at), secrets=secrets)
+
+    def _mounts(
+        self, blocks: Mapping[str, KvMountBlock], at: Path, prefix: str, shared: tuple[str, ...]
+    ) -> dict[str, config.KvMount]:
+        return {
+            self._folder(name, (*at, name)): config.KvMount(
+                prefix=prefix if block.prefix is None else self._folder(block.prefix, (*at, name, "prefix")),
+                shared_prefixes=self._shared(
+                    (*at, name, "shared_prefixes"), shared if block.shared_prefixes is None else None
+                ),
+            )
+            for name, block in blocks.items()
+        }
+
+    def _shared(self, at: Path, inherited: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        if inherited is not None:
+            return inherited
+        return tuple(self._folder(folder, path) for path, folder in self._items(at, str))
 
     def _folder(self, folder: str, path: Path) -> str:
         if self._environment is not None:
@@ -299,6 +336,7 @@ class _Resolver:
             on_expiry=block.on_expiry,
             fallback=resolve_fallback(block, files, self._environment, path, self._problems),
             vault=self._vault_of(block.vault, (*path, "vault")),
+            identities=self._logins,
         )
 
     def _files(self, at: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:

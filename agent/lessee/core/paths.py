@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Literal
 from urllib.parse import unquote
 
 from lessee.core.errors import DeniedError
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.variables import VariableScope
 
 _MAX_VERSION = 2**63
@@ -14,25 +15,41 @@ _ENVIRONMENT = "{environment}"
 _SYSTEM_MOUNTS = frozenset({"auth", "cubbyhole", "sys"})
 """What Vault mounts itself. It has one of each in every namespace, and they have no other name. The fourth one,
 `identity`, returns no credential for Vault: `identity/oidc/token/ROLE` is made for other services."""
+_CAPABILITIES: Mapping[str, str] = {"GET": "read", "POST": "update", "LIST": "list"}
+_OF_ROLES = 3
+"""The least elements of a path that ends in an action and the name of a role."""
+_ENDING_ROLES = frozenset(
+    {"code", "creds", "issue", "key", "sign-verbatim", "static-cred", "static-creds", "sts", "token"}
+)
+"""Engines' names of the actions whose answers have an end, before the name of a role: `database/creds/simba`."""
+_ENDING_ACTIONS = frozenset({"check-out", "sign-verbatim"})
+"""The same at the end of a path, such as `ldap/library/team/check-out`."""
+_MAX_TEXT = 200
+"""Characters of parameters that are in the text of a reference."""
 # Besides slashes, what a proxy or a server in front of Vault may take for one, or for the end of a path.
 _SEPARATOR = re.compile(r"[/\\;?#]")
 
 
 class Ref(ImmutableStruct, frozen=True, order=True):
-    """A KV secret: `path` is below `mount`, without `data/`; `version` None is the latest."""
+    """A KV secret: `path` is below `mount`, without `data/`; `version` None is the latest.
+
+    `mount` begins with the namespace, if the template names one. For `identity` see `Need`.
+    """
 
     mount: str
     path: str
     version: int | None = None
+    identity: str = ""
 
     def __str__(self) -> str:
-        return f"{self.mount}/{self.path}" + (f"@{self.version}" if self.version else "")
+        path = f"{self.mount}/{self.path}" + (f"@{self.version}" if self.version else "")
+        return f"{self.identity}:{path}" if self.identity else path
 
     @property
     def folder(self) -> "Folder":
         """The folder that contains the secret; its path is "" for the mount's root."""
         head, slash, _ = self.path.rpartition("/")
-        return Folder(self.mount, head + slash)
+        return Folder(self.mount, head + slash, self.identity)
 
 
 class Folder(ImmutableStruct, frozen=True, order=True):
@@ -40,30 +57,39 @@ class Folder(ImmutableStruct, frozen=True, order=True):
 
     mount: str
     path: str
+    identity: str = ""
 
     def __str__(self) -> str:
-        return f"{self.mount}/{self.path}"
+        path = f"{self.mount}/{self.path}"
+        return f"{self.identity}:{path}" if self.identity else path
 
     def ref(self, name: str) -> Ref:
         """The secret called `name` in this folder."""
-        return Ref(self.mount, self.path + name)
+        return Ref(self.mount, self.path + name, None, self.identity)
 
 
 Parameter = str | int | bool
+Method = Literal["GET", "POST", "LIST"]
 
 
 class DynamicSecret(ImmutableStruct, frozen=True):
     """What Vault generates on request: leased credentials or a certificate; or the password of a static role.
 
-    `path` starts with its mount. `params` are sorted, and sent in the body of a POST.
+    Or what `vault()` in a template requests at any other path. `path` starts with its mount. `params` are sorted, and
+    sent in the body of a POST.
     """
 
     path: str
     params: tuple[tuple[str, Parameter], ...] = ()
-    method: Literal["GET", "POST"] = "GET"
+    method: Method = "GET"
     certificate: bool = False
     local_key: bool = False
     """Whether the agent generates the private key of a certificate and sends only a signing request."""
+    identity: str = ""
+    body: str = ""
+    """The parameters of other types than those in `params`, as one JSON object."""
+    every: float | None = None
+    """Seconds after which it is requested again at the latest; 0: never. None: its answer says when it ends."""
 
     @property
     def request_path(self) -> str:
@@ -73,12 +99,58 @@ class DynamicSecret(ImmutableStruct, frozen=True):
         before, _, role = self.path.rpartition("/issue/")
         return f"{before}/sign/{role}"
 
+    @property
+    def capability(self) -> str:
+        """The capability that a policy must grant on the path."""
+        return _CAPABILITIES[self.method]
+
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether the answer has a lease, a ttl or an end of its own, as far as the path tells."""
+        elements = self.path.split("/")
+        if self.certificate or elements[-1] in _ENDING_ACTIONS:
+            return True
+        # A KV secret may have any name.
+        if len(elements) < _OF_ROLES or "data" in elements[1:-2]:
+            return False
+        # Transit signs texts, which do not expire; SSH and PKI sign keys and requests.
+        names = {name for name, _ in self.params}
+        return elements[-2] in _ENDING_ROLES or (elements[-2] == "sign" and not names.isdisjoint({"public_key", "csr"}))
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the answer may have a lease or another end, as far as the call tells."""
+        return self.every is None or self.tells_its_end
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether a request makes nothing, so that it is repeated to see whether the answer has changed."""
+        return self.method != "POST" and not self.may_end
+
     def __str__(self) -> str:
-        return self.path + (f" ({', '.join(f'{name}={value}' for name, value in self.params)})" if self.params else "")
+        words = [f"{name}={value}" for name, value in self.params]
+        if self.method == "LIST" or (self.method == "POST" and not (self.params or self.body or self.certificate)):
+            words.append(self.method)
+        if self.every is not None:
+            words.append(f"every={self.every:g}s" if self.every else "every=never")
+        text = ", ".join(words)
+        if self.body or len(text) > _MAX_TEXT or (self.params and not self.tells_its_end):
+            # Not what an engine is to encrypt, sign or store, nor a whole key. Two calls never have the same text.
+            names = ", ".join([*(name for name, _ in self.params), *words[len(self.params) :]])
+            text = f"{names}{', ' if names else ''}call {sha256(f'{text}{self.body}'.encode()).hexdigest()[:8]}"
+        path = f"{self.path} ({text})" if text else self.path
+        return f"{self.identity}:{path}" if self.identity else path
 
 
 Need = Ref | Folder | DynamicSecret
-"""What a template can read."""
+"""What a template can read. `identity`: the one of `identities` that reads it; empty for that of the app."""
+
+
+class MountScope(ImmutableStruct, frozen=True):
+    """The folders of one KV mount that an agent of one environment may read."""
+
+    prefix: str = ""
+    shared: tuple[str, ...] = ()
 
 
 class PathScope(ImmutableStruct, frozen=True):
@@ -93,9 +165,25 @@ class PathScope(ImmutableStruct, frozen=True):
     """The value of `{environment}` in the paths of `dynamic` and `certificate`."""
     variables: VariableScope = VariableScope()
     """The variables of the agent's environment that templates may read."""
+    mounts: Mapping[str, MountScope] = {}
+    """The other KV mounts that templates may name."""
+    identities: Mapping[str, "PathScope"] = {}
+    """What templates may read under another identity, by its name."""
+    identity: str = ""
+    """The name of the identity to which this scope belongs; empty for that of an app."""
 
-    def secret(self, literal: str, version: int | None = None) -> Ref:
+    def secret(
+        self,
+        literal: str,
+        version: int | None = None,
+        *,
+        mount: str | None = None,
+        namespace: str | None = None,
+        identity: str | None = None,
+    ) -> Ref:
         """The secret that `secret(literal)` reads. Raises DeniedError for a path outside the scope."""
+        if mount is not None or namespace is not None or identity is not None:
+            return self.within(mount, namespace, identity).secret(literal, version)
         if version is not None and version < 1:
             raise DeniedError(f"version={version} is not a version number", todo="versions start at 1")
         if version is not None and version >= _MAX_VERSION:
@@ -103,17 +191,30 @@ class PathScope(ImmutableStruct, frozen=True):
         if not literal or literal.endswith("/"):
             todo = 'write it as secret("database/postgres")'
             raise DeniedError(f"{literal!r} is not the path of a secret", todo=todo)
-        return Ref(self.mount, self._path(literal), version)
+        return Ref(self.mount, self._path(literal), version, self.identity)
 
-    def folder(self, literal: str) -> Folder:
+    def folder(
+        self, literal: str, *, mount: str | None = None, namespace: str | None = None, identity: str | None = None
+    ) -> Folder:
         """The folder that `secrets(literal)` reads; "" is the whole prefix.
 
         Raises DeniedError for a path outside the scope.
         """
+        if mount is not None or namespace is not None or identity is not None:
+            return self.within(mount, namespace, identity).folder(literal)
         path = literal.removesuffix("/")
-        return Folder(self.mount, self._path(f"{path}/") if path else self.prefix)
+        return Folder(self.mount, self._path(f"{path}/") if path else self.prefix, self.identity)
 
-    def dynamic(self, literal: str, /, *, method: Parameter | None = None, **params: Parameter) -> DynamicSecret:
+    def dynamic(
+        self,
+        literal: str,
+        /,
+        *,
+        method: Parameter | None = None,
+        namespace: Parameter | None = None,
+        identity: Parameter | None = None,
+        **params: Parameter,
+    ) -> DynamicSecret:
         """What `dynamic(literal, …)` requests: with parameters by POST, without them by GET.
 
         The prefix is not added; `{environment}` is replaced. Raises DeniedError for a path outside the scope, or
@@ -124,10 +225,24 @@ class PathScope(ImmutableStruct, frozen=True):
             raise DeniedError(f'method={method!r} is neither "GET" nor "POST"', todo=todo)
         if method == "GET" and params:
             raise DeniedError('method="GET" sends no parameters', todo="omit the method or the parameters")
-        path = self._dynamic_path(literal)
-        return DynamicSecret(path, _sorted(params), "POST" if params or method == "POST" else "GET")
+        if identity is not None:
+            scope = self.of_identity(_name("identity", identity))
+            return scope.dynamic(literal, method=method, namespace=namespace, **params)
+        path = self._dynamic_path(literal, namespace)
+        return DynamicSecret(
+            path, _sorted(params), "POST" if params or method == "POST" else "GET", identity=self.identity
+        )
 
-    def certificate(self, literal: str, /, *, key: Parameter = "server", **params: Parameter) -> DynamicSecret:
+    def certificate(
+        self,
+        literal: str,
+        /,
+        *,
+        key: Parameter = "server",
+        namespace: Parameter | None = None,
+        identity: Parameter | None = None,
+        **params: Parameter,
+    ) -> DynamicSecret:
         """What `certificate(literal, …)` requests; with key="local" the private key never leaves this machine.
 
         Raises DeniedError for a path outside the scope, or what cannot be sent or signed.
@@ -136,17 +251,108 @@ class PathScope(ImmutableStruct, frozen=True):
             raise DeniedError(
                 f'key={key!r} is neither "server" nor "local"', todo="choose where the private key is generated"
             )
-        path = self._dynamic_path(literal)
-        if key == "local":
+        if identity is not None:
+            scope = self.of_identity(_name("identity", identity))
+            return scope.certificate(literal, key=key, namespace=namespace, **params)
+        path, is_local = self._dynamic_path(literal, namespace), key == "local"
+        if is_local:
             _refuse_unsignable(path, params)
-        return DynamicSecret(path, _sorted(params), "POST", certificate=True, local_key=key == "local")
+        return DynamicSecret(path, _sorted(params), "POST", True, is_local, self.identity)
 
-    def _dynamic_path(self, literal: str) -> str:
-        if _ENVIRONMENT in literal:
-            if self.environment is None:
-                todo = "write `environment: NAME` in the configuration, or set $LESSEE_ENVIRONMENT"
-                raise DeniedError(f"{literal!r} contains {_ENVIRONMENT}, but no environment is set", todo=todo)
-            literal = literal.replace(_ENVIRONMENT, self.environment)
+    def any_path(
+        self,
+        literal: str,
+        /,
+        *,
+        method: Method,
+        params: Mapping[str, Parameter],
+        body: str = "",
+        every: float | None = None,
+        namespace: Parameter | None = None,
+    ) -> DynamicSecret:
+        """What `vault(literal, …)` requests. `method` LIST: the path of a folder, which may end in a slash.
+
+        The prefix is not added; `{environment}` is replaced. Raises DeniedError for a path outside the scope, also by
+        an encoding of it; or for one that needs `every`.
+        """
+        path = self._dynamic_path(literal, namespace, folder=method == "LIST")
+        self._refuse_encoded(path)
+        need = DynamicSecret(path, _sorted(params), method, body=body, every=every, identity=self.identity)
+        if every is None and not need.tells_its_end:
+            what = f"{path!r} does not say when it is read again"
+            todo = 'add every="5m", or every="never" for what is to remain until the call changes'
+            raise DeniedError(what, todo=todo)
+        return need
+
+    def _refuse_encoded(self, path: str) -> None:
+        """Refuse what a proxy, or a server that decodes a path again, may take for a path outside the scope."""
+        names = _names(path)
+        if len(names) != len(path.removesuffix("/").split("/")):
+            todo = "write the path as Vault has it, without dots and encoded separators"
+            raise DeniedError(f"{path!r} may be taken for another path", todo=todo)
+        if any(name.casefold() in names for name in self.foreign):
+            raise DeniedError(
+                f"{path!r} contains the name of another environment",
+                todo="an agent reads only its own environment; omit the name",
+            )
+        for mount in (self.mount, *self.mounts):
+            if f"{'/'.join(names)}/".startswith(f"{mount}/".casefold()):
+                raise DeniedError(f"{path!r} may be taken for a path in {mount!r}", todo="read it with secret()")
+
+    def of_identity(self, name: str) -> "PathScope":
+        """What templates may read under this identity. Raises DeniedError for an unknown one."""
+        if name not in self.identities:
+            known = ", ".join(sorted(self.identities)) or "none"
+            todo = f"add it to `identities` in the configuration; known are {known}"
+            raise DeniedError(f"no identity is named {name!r}", todo=todo)
+        return self.identities[name]
+
+    def within(self, mount: str | None, namespace: str | None, identity: str | None) -> "PathScope":
+        """The scope of another mount, namespace or identity, with the mount's own folders. Raises DeniedError."""
+        if identity is not None:
+            return self.of_identity(identity).within(mount, namespace, None)
+        name, folders = self.mount, MountScope(self.prefix, self.shared)
+        if mount is not None:
+            name = self._with_environment(mount)
+            self._refuse_foreign(name)
+            if name != self.mount and name not in self.mounts:
+                known = ", ".join(sorted({self.mount, *self.mounts}))
+                where = f"identities.{self.identity}.secrets.mounts" if self.identity else "secrets.mounts"
+                todo = f"add it to `{where}` in the configuration; known are {known}"
+                raise DeniedError(f"no KV mount is named {name!r}", todo=todo)
+            folders = self.mounts.get(name, folders)
+        if namespace is not None:
+            name = f"{self._namespace(namespace)}/{name}"
+        return replace(self, mount=name, prefix=folders.prefix, shared=folders.shared)
+
+    def _namespace(self, literal: str) -> str:
+        """The name of a namespace, without slashes around it: one below that of the login."""
+        name = self._with_environment(literal.strip("/"))
+        self._refuse_foreign(name)
+        if not name or is_of_agent(f"{name}/mount"):
+            raise DeniedError(f"{literal!r} is not the name of a namespace", todo="write one below that of the login")
+        return name
+
+    def _refuse_foreign(self, name: str) -> None:
+        self._refuse_outside(name)
+        if not self.foreign.isdisjoint(name.split("/")):
+            todo = "an agent reads only its own environment; omit the name"
+            raise DeniedError(f"{name!r} contains the name of another environment", todo=todo)
+
+    def _with_environment(self, literal: str) -> str:
+        if _ENVIRONMENT not in literal:
+            return literal
+        if self.environment is None:
+            todo = "write `environment: NAME` in the configuration, or set $LESSEE_ENVIRONMENT"
+            raise DeniedError(f"{literal!r} contains {_ENVIRONMENT}, but no environment is set", todo=todo)
+        return literal.replace(_ENVIRONMENT, self.environment)
+
+    def _dynamic_path(self, literal: str, namespace: Parameter | None, *, folder: bool = False) -> str:
+        path = self._literal_path(literal, folder=folder)
+        return path if namespace is None else f"{self._namespace(_name('namespace', namespace))}/{path}"
+
+    def _literal_path(self, literal: str, *, folder: bool) -> str:
+        literal = self._with_environment(literal)
         self._refuse_outside(literal)
         if is_of_agent(literal):
             todo = "read what the app needs from a secrets engine, such as database/creds/simba"
@@ -154,13 +360,14 @@ class PathScope(ImmutableStruct, frozen=True):
                 f"{literal!r} names auth, sys or cubbyhole, which return credentials of the agent itself",
                 todo=todo,
             )
-        if literal.endswith("/") or "/" not in literal:
+        if not folder and (literal.endswith("/") or "/" not in literal):
             todo = "write the mount and the path in it, as in database/creds/simba"
             raise DeniedError(f"{literal!r} is not the path of a dynamic secret", todo=todo)
-        if f"{literal}/".startswith(f"{self.mount}/"):
-            # The environment's prefix would not apply to a KV secret that is read this way.
-            todo = "read it with secret(); its path starts after the mount"
-            raise DeniedError(f"{literal!r} is in {self.mount!r}, the mount of the KV secrets", todo=todo)
+        for mount in (self.mount, *self.mounts):
+            if f"{literal}/".startswith(f"{mount}/"):
+                # The environment's prefix would not apply to a KV secret that is read this way.
+                todo = "read it with secret(); its path starts after the mount"
+                raise DeniedError(f"{literal!r} is in {mount!r}, the mount of the KV secrets", todo=todo)
         return literal
 
     def _path(self, literal: str) -> str:
@@ -194,6 +401,12 @@ def is_of_agent(path: str) -> bool:
     Vault's own mounts exist in each namespace, whose names begin the path, so an element of any depth counts, except
     for the last: `database/creds/auth` is a role. Encodings count as what they stand for.
     """
+    names = _names(path)
+    return not _SYSTEM_MOUNTS.isdisjoint(names[:1]) or not _SYSTEM_MOUNTS.isdisjoint(names[:-1])
+
+
+def _names(path: str) -> list[str]:
+    """The elements of a path as anything between here and Vault may read them; without those that are only dots."""
     decoded = path
     if "%" in path:
         while (once := unquote(decoded)) != decoded:
@@ -203,8 +416,13 @@ def is_of_agent(path: str) -> bool:
         from unicodedata import normalize  # noqa: PLC0415
 
         decoded = normalize("NFKC", decoded)
-    names = [name for element in _SEPARATOR.split(decoded) if (name := element.strip(" .").casefold())]
-    return not _SYSTEM_MOUNTS.isdisjoint(names[:1]) or not _SYSTEM_MOUNTS.isdisjoint(names[:-1])
+    return [name for element in _SEPARATOR.split(decoded) if (name := element.strip(" .").casefold())]
+
+
+def _name(keyword: str, value: Parameter) -> str:
+    if not isinstance(value, str):
+        raise DeniedError(f"{keyword}={value!r} is not a name", todo=f'write it as {keyword}="NAME"')
+    return value
 
 
 def _sorted(params: Mapping[str, Parameter]) -> tuple[tuple[str, Parameter], ...]:

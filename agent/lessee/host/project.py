@@ -16,6 +16,7 @@ from lessee.config import (
     Notify,
     SecretsFallback,
     VariablesFallback,
+    logins_of,
 )
 from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
@@ -246,7 +247,7 @@ def text_of(path: Path) -> str:
 
 def credential_files(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     """The files of this configuration that hold credentials of the agent: its directory may contain them too."""
-    for vault in [config.vault, *(app.vault for app in config.apps.values() if app.vault is not config.vault)]:
+    for vault in logins_of(config):
         files = [getattr(vault.auth, field) for field in vault.auth.__struct_fields__ if field.endswith("_file")]
         yield from (file for file in (*files, vault.client_key_file) if file is not None)
     for app in config.apps.values():

@@ -9,7 +9,7 @@ from lessee.core.leases import Lease
 from lessee.core.paths import Need
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
-from lessee.protocol.app_spec import AppSpec
+from lessee.protocol.app_spec import AppSpec, Supply
 
 
 class Configured(ImmutableStruct, frozen=True):
@@ -46,6 +46,26 @@ class LeasesRecovered(ImmutableStruct, frozen=True):
 
     leases: tuple[Lease, ...]
     tokens: tuple[Token, ...]
+
+
+class Supplied(ImmutableStruct, frozen=True):
+    """Another machine supplies this to an app. `source`: see `supply_name`."""
+
+    app: str
+    source: str
+    supply: Supply
+
+
+class ReadersChanged(ImmutableStruct, frozen=True):
+    """The readers of the app to which this machine supplies something have another generation, or know of it.
+
+    `reader` is the app in its own machine; `app` its name in this one.
+    """
+
+    hidden = ("reader",)
+
+    app: str
+    reader: object
 
 
 class LoggedIn(ImmutableStruct, frozen=True):
@@ -319,5 +339,5 @@ ReadinessEvent = ReadinessPassed | ReadinessFailed | RolledBack | RollbackFailed
 NotificationEvent = Notified | NotificationFailed
 AppEvent = PublicationEvent | NotificationEvent | ReadinessEvent
 ChangeEvent = RefreshRequested | EventSourceChanged | SecretsChanged
-ControlEvent = Configured | AppRecovered | LeasesRecovered | Stopping | Deregistering
+ControlEvent = Configured | AppRecovered | LeasesRecovered | Supplied | ReadersChanged | Stopping | Deregistering
 Event = Answer | AppEvent | ChangeEvent | ControlEvent | Tick

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from lessee.config import App, Config, File, HttpProbe, HttpTarget
+from lessee.config import App, Config, File, HttpProbe, HttpTarget, Secrets, Vault, logins_of
 from lessee.config.grammar.vault import credential_variables
 from lessee.core.errors import LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Need, PathScope
+from lessee.core.paths import MountScope, Need, PathScope
 from lessee.core.variables import VariableScope, passwords_in
 from lessee.rendering.templates import CompiledTemplate, Compiler
 
@@ -33,24 +33,73 @@ class CompiledApp(ImmutableStruct, frozen=True):
         """All secrets that the templates can read."""
         return frozenset[Need]().union(*(compiled.needs for compiled in self.templates))
 
+    @property
+    def optional(self) -> frozenset[Need]:
+        """The secrets without which all templates that name them can be rendered."""
+        templates = self.templates
+        if not any(compiled.optional for compiled in templates):
+            return frozenset()
+        optional = frozenset[Need]().union(*(compiled.optional for compiled in templates))
+        return optional.difference(*(compiled.references - compiled.optional for compiled in templates))
+
+
+class AppNeeds(ImmutableStruct, frozen=True):
+    """Which login reads what for an app."""
+
+    vault: Vault
+    """The login that serves the app."""
+    own: frozenset[Need]
+    """What that login must read for it."""
+    supplied: Mapping[str, frozenset[Need]] = {}
+    """The rest, by identity. What may be missing is supplied as well: by the app's own login, whose name is empty."""
+    optional: frozenset[Need] = frozenset()
+
+
+def needs_of(compiled_app: CompiledApp) -> AppNeeds:
+    """Which login reads what. An app that reads nothing under its own login is served by the first of the others."""
+    app, needs, optional = compiled_app.app, compiled_app.references, compiled_app.optional
+    if not optional and not any(need.identity for need in needs):
+        return AppNeeds(app.vault, needs)
+    supplied: dict[str, frozenset[Need]] = {}
+    for need in needs:
+        if need.identity or need in optional:
+            supplied[need.identity] = supplied.get(need.identity, frozenset()) | {need}
+    own = needs.difference(*supplied.values())
+    return AppNeeds(app.login_of("" if own else min(supplied)), own, supplied, optional)
+
 
 def path_scope_of(config: Config) -> PathScope:
     """The paths and variables that the templates of this configuration may use."""
-    secrets = config.secrets
+    variables = variable_scope_of(config)
+    identities = {
+        name: _scope(config, identity.secrets, variables, {}, name) for name, identity in config.identities.items()
+    }
+    return _scope(config, config.secrets, variables, identities)
+
+
+def _scope(
+    config: Config,
+    secrets: Secrets,
+    variables: VariableScope,
+    identities: Mapping[str, PathScope],
+    identity: str = "",
+) -> PathScope:
     return PathScope(
         secrets.mount,
         secrets.prefix,
         secrets.shared_prefixes,
         config.foreign_environments,
         config.environment,
-        variable_scope_of(config),
+        variables,
+        {name: MountScope(mount.prefix, mount.shared_prefixes) for name, mount in secrets.mounts.items()},
+        identities,
+        identity,
     )
 
 
 def variable_scope_of(config: Config) -> VariableScope:
     """The variables that the templates of this configuration may read."""
-    auths = [config.vault.auth, *(app.vault.auth for app in config.apps.values())]
-    logins = {name for auth in auths for name in credential_variables(auth)}
+    logins = {name for vault in logins_of(config) for name in credential_variables(vault.auth)}
     fallbacks = {name for app in config.apps.values() if app.fallback is not None for name in app.fallback.variables}
     return VariableScope(
         config.template_env, frozenset(logins), frozenset(fallbacks), passwords_in(dict.fromkeys(_urls(config)))

@@ -15,8 +15,12 @@ FUNCTIONS: Mapping[str, str] = {
     "certificate": 'certificate("pki/issue/web", common_name="simba.local", ttl="1h")',
     "env": 'env("HOSTNAME", "none")',
     "fail": 'fail("database/postgres: the password is empty")',
+    "vault": 'vault("transit/decrypt/app", ciphertext="vault:v1:…", every="1h")',
 }
 """The functions that templates can call, each with an example."""
+_MAY_BE_OPTIONAL = FUNCTIONS.keys() - {"env", "fail"}
+_PLACE = frozenset({"mount", "namespace", "identity"})
+"""The keywords of `secret` and `secrets` that say where the secret is."""
 
 
 def references_in(nodes_: Sequence[nodes.Node], name: str, scope: PathScope) -> Iterator[Need | TemplateError]:
@@ -30,6 +34,22 @@ def references_in(nodes_: Sequence[nodes.Node], name: str, scope: PathScope) -> 
         if isinstance(word, nodes.Name) and word.name in FUNCTIONS and id(word) not in called:
             what = f"{word.name} can only be called, as in {FUNCTIONS[word.name]}"
             yield TemplateError(what, where=f"{name}:{word.lineno}", rule="function-not-called")
+
+
+def optional_in(nodes_: Sequence[nodes.Node], scope: PathScope) -> frozenset[Need]:
+    """What only calls with `optional=true` read among these nodes, which have no errors."""
+    calls = [node for node in nodes_ if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name)]
+    optional = [call for call in calls if any(_is_optional(keyword) for keyword in call.kwargs)]
+    required = [call for call in calls if call not in optional] if optional else []
+    return frozenset(_needs_in(optional, scope)) - frozenset(_needs_in(required, scope))
+
+
+def _is_optional(keyword: nodes.Keyword) -> bool:
+    return keyword.key == "optional" and isinstance(keyword.value, nodes.Const) and keyword.value.value is True
+
+
+def _needs_in(calls: Sequence[nodes.Node], scope: PathScope) -> Iterator[Need]:
+    return (need for need in references_in(calls, "", scope) if not isinstance(need, TemplateError))
 
 
 def in_order(needs: Collection[Need]) -> tuple[Need, ...]:
@@ -50,15 +70,24 @@ def _reference_or_error(
 
 
 def _reference(call: nodes.Call, function: str, where: str, scope: PathScope) -> Need | None:
-    args, kwargs = _literals(call, function, where)
+    if function == "vault":
+        from lessee.rendering.vault_calls import arguments, requested  # noqa: PLC0415  # Few templates call it.
+
+        args, kwargs = arguments(call) or _literals(call, function, where)
+    else:
+        args, kwargs = _literals(call, function, where)
+    if function in _MAY_BE_OPTIONAL and isinstance(kwargs.get("optional"), bool):
+        del kwargs["optional"]
     try:
         match function, args, kwargs:
-            case "secret", [str(path)], {**rest} if not rest:
-                return scope.secret(path)
-            case "secret", [str(path)], {"version": int(version), **rest} if not rest and version is not True:
-                return scope.secret(path, version)
-            case "secrets", [str(path)], {**rest} if not rest:
-                return scope.folder(path)
+            case "vault", [str()] | [str(), dict()], _ if "optional" not in kwargs:
+                return requested(scope, *args, **kwargs)
+            case "secret", [str(path)], {"version": int(version), **rest} if _is_place(rest) and version is not True:
+                return scope.secret(path, version, **rest)
+            case "secret", [str(path)], {**rest} if _is_place(rest):
+                return scope.secret(path, **rest)
+            case "secrets", [str(path)], {**rest} if _is_place(rest):
+                return scope.folder(path, **rest)
             case "dynamic", [str(path)], _ if _are_parameters(kwargs):
                 return scope.dynamic(path, **kwargs)
             case "certificate", [str(path)], _ if _are_parameters(kwargs):
@@ -93,5 +122,9 @@ def _literals(call: nodes.Call, function: str, where: str) -> tuple[list[Any], d
     return args, kwargs
 
 
+def _is_place(kwargs: Mapping[str, object]) -> bool:
+    return kwargs.keys() <= _PLACE and all(isinstance(value, str) for value in kwargs.values())
+
+
 def _are_parameters(kwargs: Mapping[str, object]) -> bool:
-    return all(isinstance(value, str | int) for value in kwargs.values())
+    return "optional" not in kwargs and all(isinstance(value, str | int) for value in kwargs.values())

@@ -121,16 +121,21 @@ def _is_unchanged(compiled: CompiledTemplate, before: Inputs, now: Inputs) -> bo
 def _is_same(need: Need, before: Inputs, now: Inputs) -> bool:
     match need:
         case Ref():
-            return _is_same_read(before.secrets[need], now.secrets[need])
+            return _is_same_read(before.secrets.get(need), now.secrets.get(need))
         case Folder():
-            then, inside = before.folders[need], now.folders[need]
+            # An optional one may be missing.
+            then, inside = before.folders.get(need), now.folders.get(need)
+            if then is None or inside is None:
+                return then is inside
             return then.keys() == inside.keys() and all(_is_same_read(then[name], inside[name]) for name in inside)
         case DynamicSecret():
-            return _is_same_read(before.dynamic[need], now.dynamic[need])
+            return _is_same_read(before.dynamic.get(need), now.dynamic.get(need))
         case _:
             assert_never(need)
 
 
-def _is_same_read(before: Secret, now: Secret) -> bool:
+def _is_same_read(before: Secret | None, now: Secret | None) -> bool:
+    if before is None or now is None:
+        return before is now
     # The data of an unchanged secret is the same object. Comparing with == would take True for 1.
     return before.data is now.data

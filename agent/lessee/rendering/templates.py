@@ -11,7 +11,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, PathScope, Ref
 from lessee.core.secrets import Secret, SecretValueError, SecretView
 from lessee.rendering.document import Document
-from lessee.rendering.references import FUNCTIONS, in_order, references_in
+from lessee.rendering.references import FUNCTIONS, in_order, optional_in, references_in
 from lessee.rendering.sandbox.bounds import PER_STEP, SlowRenderingError
 from lessee.rendering.sandbox.environment import Sandbox
 from lessee.rendering.sandbox.fragments import mark_punctuation
@@ -29,6 +29,8 @@ class CompiledTemplate(ImmutableStruct, frozen=True):
     """The template, and all templates that it includes."""
     needs: tuple[Need, ...]
     """In an order that depends on nothing else: equal templates have equal needs."""
+    optional: frozenset[Need] = frozenset()
+    """Those of them without which the template can be rendered."""
 
     @property
     def name(self) -> str:
@@ -82,9 +84,11 @@ class Compiler:
             problems += _unset(parts)
         if problems:
             raise TemplateListError(problems)
+        optional = frozenset[Need]().union(*(part.optional for part in parts.values()))
         return CompiledTemplate(
             tuple(part.code for part in parts.values() if part.code is not None),
             in_order(frozenset[Need]().union(*(part.references for part in parts.values()))),
+            optional.difference(*(part.references - part.optional for part in parts.values())),
         )
 
     def parse(self, text: str, name: str) -> nodes.Template:
@@ -132,7 +136,7 @@ class Compiler:
         found = list(walk(tree))
         calls = marked_calls(found, marks)
         source = self._source(_SKELETON, text, tree, found, marks)
-        if calls is None or source.code is None or source.problems or source.includes:
+        if calls is None or source.code is None or source.problems or source.includes or source.optional:
             return None
         # A macro of this name would get the marks instead of the function.
         if any(_unset({_SKELETON: source})) or not FUNCTIONS.keys().isdisjoint(source.sets):
@@ -186,6 +190,7 @@ class Compiler:
         return _Source(
             code=Code(name, text, generated),
             references=frozenset(need for need in read if not isinstance(need, TemplateError)),
+            optional=optional_in(found, self._scope) if "optional" in text else frozenset(),
             includes=tuple(one for one in included if isinstance(one, str)),
             sets=frozenset(sets(found)),
             unset=unset,
@@ -229,6 +234,7 @@ class Renderer:
                 "secrets": self._all_secrets,
                 "dynamic": self._leased,
                 "certificate": self._certificate,
+                "vault": self._any_path,
                 "env": self._env,
                 "fail": _fail,
             },
@@ -265,21 +271,33 @@ class Renderer:
         self._sandbox.spend(len(path) // PER_STEP)  # As much as for a literal in the code.
         return path
 
-    def _secret(self, literal: str, version: int | None = None) -> SecretView:
+    def _secret(self, literal: str, version: int | None = None, *, optional: bool = False, **place: str) -> SecretView:
         path = self._path(literal)
-        return SecretView(path, self._secrets[self._scope.secret(path, version)].data)
+        need = self._scope.secret(path, version, **place)
+        return SecretView(path, {} if optional and need not in self._secrets else self._secrets[need].data)
 
-    def _all_secrets(self, literal: str) -> SecretView:
+    def _all_secrets(self, literal: str, *, optional: bool = False, **place: str) -> SecretView:
         folder = literal.rstrip("/")
-        inside = self._folders[self._scope.folder(literal)]
+        need = self._scope.folder(literal, **place)
+        inside = {} if optional and need not in self._folders else self._folders[need]
         return SecretView(literal, {name: SecretView(f"{folder}/{name}", s.data) for name, s in inside.items()})
 
-    def _leased(self, literal: str, /, **keywords: Parameter) -> SecretView:
+    def _leased(self, literal: str, /, *, optional: bool = False, **keywords: Parameter) -> SecretView:
         path = self._path(literal)
-        return SecretView(path, self._dynamic[self._scope.dynamic(path, **keywords)].data)
+        return self._issued(path, self._scope.dynamic(path, **keywords), optional=optional)
 
-    def _certificate(self, literal: str, /, **keywords: Parameter) -> SecretView:
-        return SecretView(literal, self._dynamic[self._scope.certificate(literal, **keywords)].data)
+    def _certificate(self, literal: str, /, *, optional: bool = False, **keywords: Parameter) -> SecretView:
+        return self._issued(literal, self._scope.certificate(literal, **keywords), optional=optional)
+
+    def _issued(self, path: str, need: DynamicSecret, *, optional: bool) -> SecretView:
+        return SecretView(path, {} if optional and need not in self._dynamic else self._dynamic[need].data)
+
+    def _any_path(
+        self, literal: str, /, *body: Mapping[str, object], optional: bool = False, **keywords: object
+    ) -> SecretView:
+        from lessee.rendering.vault_calls import requested  # noqa: PLC0415  # Few templates call it.
+
+        return self._issued(literal, requested(self._scope, literal, *body, **keywords), optional=optional)
 
     def _env(self, name: str, default: str | None = None) -> str:
         try:
@@ -303,6 +321,8 @@ class _Source(ImmutableStruct, frozen=True):
     code: Code | None = None
     """None for a template that could not be read."""
     references: frozenset[Need] = frozenset()
+    optional: frozenset[Need] = frozenset()
+    """Those of them that only calls with `optional=true` read."""
     includes: tuple[str, ...] = ()
     sets: frozenset[str] = frozenset()
     """The variables that it sets anywhere."""

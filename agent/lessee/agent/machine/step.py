@@ -152,6 +152,8 @@ def _handle_other(tx: Transaction, event: ev.ControlEvent | ev.ChangeEvent | ev.
             on_app_recovered(tx, event)
         case ev.LeasesRecovered():
             on_leases_recovered(tx, event)
+        case ev.Supplied() | ev.ReadersChanged():
+            _take_from_other_machine(tx, event)
         case ev.Stopping():
             tx.stopping = True
         case ev.Deregistering():
@@ -164,6 +166,19 @@ def _handle_other(tx: Transaction, event: ev.ControlEvent | ev.ChangeEvent | ev.
             on_secrets_changed(tx, event)
         case ev.Tick():
             pass
+        case _:
+            assert_never(event)
+
+
+def _take_from_other_machine(tx: Transaction, event: ev.Supplied | ev.ReadersChanged) -> None:
+    # Few apps read under several identities.
+    from lessee.agent.machine.apps.supplies import on_readers_changed, on_supplied  # noqa: PLC0415
+
+    match event:
+        case ev.Supplied():
+            on_supplied(tx, event)
+        case ev.ReadersChanged():
+            on_readers_changed(tx, event)
         case _:
             assert_never(event)
 
@@ -226,6 +241,8 @@ def _refresh(tx: Transaction, event: ev.RefreshRequested) -> None:
     refresh_secrets(tx, event.paths)
     retry_denied_reports(tx)
     for name, app in tx.apps.items():
+        if app.spec.supplies is not None:
+            continue
         retry_notification(tx, name)
         if not event.paths or any(matches(need, path) for need in app.spec.needs for path in event.paths):
             allow_retry(tx, name)

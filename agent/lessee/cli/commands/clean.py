@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from lessee.agent.stored_vaults import stored_vaults
-from lessee.config import App, Config
+from lessee.config import App, Config, logins_of
 from lessee.core.errors import VaultUnreachableError, WriteError
 from lessee.core.redaction import Redactor
 from lessee.host.directories import translate_write_errors
@@ -106,7 +106,7 @@ def _withdraw(apps: Iterable[App], state_store: StateStore) -> list[WriteError]:
 
 
 def _revoke_all(config: Config, state_store: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
-    configured = [config.vault, *(app.vault for app in config.apps.values())]
+    configured = list(logins_of(config))
     failed = []
     with state_store.listed():
         stored = {

@@ -20,6 +20,7 @@ from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
+from lessee.host.clock import ClockPeriod
 from lessee.host.directories import translate_write_errors
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load
@@ -125,7 +126,7 @@ def _render_once(
 
 def _reads_leases(project: Project) -> bool:
     return any(
-        isinstance(need, DynamicSecret)
+        isinstance(need, DynamicSecret) and need.may_end
         for compiled_app in project.compiled_apps.values()
         for need in compiled_app.references
     )
@@ -168,10 +169,14 @@ class _NullStateStore:
         del identity
         return ()
 
+    def clock_periods(self) -> Sequence[ClockPeriod]:
+        return ()
+
     def _nothing(self, *_: object) -> None:
         """The state ends with the process."""
 
     store_identity = forget_identity = store_token = forget_token = store_lease = forget_lease = _nothing
+    store_clock_periods = _nothing
 
 
 class _DiffPublicationStore(OneShotPublicationStore):

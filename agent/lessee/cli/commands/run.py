@@ -105,13 +105,15 @@ def prepare(
     config = project.config
     configure_programs(config.programs.environment, config.programs.user)
     log("info", "agent starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
-    if config.vault.tls_skip_verify:
-        log(
-            "warning",
-            "vault certificate not verified",
-            key="vault.tls_skip_verify",
-            note="anyone on the network can read all secrets",
-        )
+    keys = {"vault": config.vault} | {f"identities.{name}": one.vault for name, one in config.identities.items()}
+    for key, vault in keys.items():
+        if vault.tls_skip_verify:
+            log(
+                "warning",
+                "vault certificate not verified",
+                key=f"{key}.tls_skip_verify",
+                note="anyone on the network can read all secrets",
+            )
     for address in exposed_addresses(config):
         log(
             "warning",

@@ -17,7 +17,7 @@ from lessee.config.grammar.monitor import Monitor
 from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
-from lessee.config.grammar.vault import VaultBlock
+from lessee.config.grammar.vault import MOUNTS, IdentityBlock, KvMountBlock, VaultBlock
 
 OPERATOR_BLOCKS = ("setup", "rotation", "monitor", "validate", "backup")
 """The top-level blocks that a sidecar does not use."""
@@ -35,6 +35,7 @@ class SecretsBlock(Block, frozen=True, kw_only=True):
         tuple[scalars.SharedFolder, ...],
         describe("Path prefixes that all environments share; the agent reads paths below them without `prefix`."),
     ] = ()
+    mounts: Annotated[dict[scalars.MountPath, KvMountBlock], describe(MOUNTS)] = field(default_factory=dict)
     refresh_interval: Annotated[
         scalars.RefreshInterval,
         describe("How often the agent checks KV secrets for changes; an app may have its own refresh_interval."),
@@ -153,6 +154,10 @@ class Lessee(Block, frozen=True, kw_only=True):
         describe("The environment, which replaces {environment} in paths. Default: $LESSEE_ENVIRONMENT."),
     ] = None
     vault: Annotated[VaultBlock, describe("The address of Vault or OpenBao, and how the agent logs in.")] = VaultBlock()
+    identities: Annotated[
+        dict[scalars.Name, IdentityBlock],
+        describe('Further logins by name, which templates name as in secret("…", identity="NAME").'),
+    ] = field(default_factory=dict)
     secrets: Annotated[
         SecretsBlock, describe("Where the KV secrets of the apps are, and how often the agent checks them.")
     ] = SecretsBlock()

@@ -151,3 +151,47 @@ class VaultBlock(Block, frozen=True, kw_only=True):
         describe("true states that http:// without TLS is intended, and silences the warning of check and each start."),
     ] = False
     auth: Annotated[Auth, describe("How the agent logs in. Default: the token in $VAULT_TOKEN.")] = TokenAuth()
+
+
+class KvMountBlock(Block, frozen=True, kw_only=True):
+    """The folders of a KV mount that templates may read."""
+
+    prefix: Annotated[
+        scalars.Prefix | None,
+        describe("The prefix of every secret path in this mount. Default: that of the login's own mount."),
+    ] = None
+    shared_prefixes: Annotated[
+        tuple[scalars.SharedFolder, ...] | None,
+        describe("Path prefixes that all environments share. Default: those of the login's own mount."),
+    ] = None
+
+
+MOUNTS = 'The other KV mounts that templates may name, as in secret("…", mount="NAME").'
+
+
+class IdentitySecretsBlock(Block, frozen=True, kw_only=True):
+    """Where the KV secrets of an identity are. Keys that it omits are inherited from the top-level secrets block."""
+
+    mount: Annotated[
+        scalars.MountPath | None, describe("The KV mount, v1 or v2. Default: that of the top-level secrets block.")
+    ] = None
+    prefix: Annotated[
+        scalars.Prefix | None,
+        describe("The prefix of every secret path. Default: that of the top-level secrets block."),
+    ] = None
+    shared_prefixes: Annotated[
+        tuple[scalars.SharedFolder, ...] | None,
+        describe("Path prefixes that all environments share. Default: those of the top-level secrets block."),
+    ] = None
+    mounts: Annotated[
+        dict[scalars.MountPath, KvMountBlock] | None,
+        describe(f"{MOUNTS} Default: those of the top-level secrets block."),
+    ] = None
+
+
+class IdentityBlock(VaultBlock, frozen=True, kw_only=True):
+    """A login that templates name. Keys that it omits are inherited from the top-level vault block."""
+
+    secrets: Annotated[
+        IdentitySecretsBlock, describe("Where the KV secrets are that templates read under this identity.")
+    ] = IdentitySecretsBlock()

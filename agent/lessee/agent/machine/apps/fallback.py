@@ -5,7 +5,7 @@ no files, Vault unavailable for COLD_START_DELAY ──► render fallback ─�
                             └─ Vault denied a secret, or does not have it: no fallback
 """
 
-from lessee.agent.machine.apps.inputs import TEMPORARY, input_failures, inputs
+from lessee.agent.machine.apps.inputs import TEMPORARY, input_failures, inputs_of, optional_missing, required_missing
 from lessee.agent.machine.apps.jobs import job_of
 from lessee.agent.machine.apps.state import (
     App,
@@ -18,6 +18,7 @@ from lessee.agent.machine.apps.state import (
 )
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import StateView, Transaction
+from lessee.core.failures import Kind
 from lessee.core.generation import FallbackKind
 from lessee.core.immutable import replace
 from lessee.protocol.commands import RenderFallback, SaveSnapshot
@@ -52,9 +53,10 @@ def fallback_due_at(state: StateView, app: App) -> float:
 def may_use_fallback(state: StateView, app: App) -> bool:
     """Whether Vault is known to be unavailable, and has not denied the app's secrets before."""
     outage = state.session.outage
-    if outage is None or outage.last_failure_at < outage.since + COLD_START_DELAY or app.fallback.barred:
-        return False
-    return inputs(state, app.spec.needs) is None
+    is_unavailable = outage is not None and outage.last_failure_at >= outage.since + COLD_START_DELAY
+    if app.spec.sources and not is_unavailable:
+        is_unavailable = any(failure.kind is Kind.UNAVAILABLE for failure in required_missing(app).values())
+    return is_unavailable and not app.fallback.barred and inputs_of(state, app) is None
 
 
 def render_fallback(tx: Transaction, name: str) -> None:
@@ -73,7 +75,7 @@ def _is_cold(app: App) -> bool:
 
 
 def _is_denied(state: StateView, app: App) -> bool:
-    failures = [state.session.failure, *input_failures(state, app).values()]
+    failures = [state.session.failure, *input_failures(state, app).values(), *required_missing(app).values()]
     return any(failure is not None and failure.kind not in TEMPORARY for failure in failures)
 
 
@@ -88,7 +90,8 @@ def may_save_snapshot(state: StateView, app: App) -> bool:
     is_ready = isinstance(publication.readiness, Ready) and publication.rolled_back is None
     if not is_from_vault or not is_ready or session.outage is not None or session.token is None:
         return False
-    return inputs(state, app.spec.needs) is not None
+    # The snapshot must suffice for all templates.
+    return not optional_missing(app) and inputs_of(state, app) is not None
 
 
 def snapshot_due_at(state: StateView, app: App) -> float:
@@ -99,10 +102,12 @@ def snapshot_due_at(state: StateView, app: App) -> float:
 def save_snapshot(tx: Transaction, name: str) -> None:
     """Save the secrets in an app's files as its last-known-good snapshot."""
     app = tx.apps[name]
-    found = inputs(tx, app.spec.needs)
+    found = inputs_of(tx, app)
     assert found is not None
-    leases = [tx.leases[id_].lease for id_ in found.leases]
+    leases = [tx.leases[id_].lease for id_ in found.leases if id_ in tx.leases]
     ends = {lease.need: lease.ends_at for lease in leases if lease.ends_at != NEVER}
+    for supply in app.supplies.values():
+        ends |= supply.ends
     tx.apps[name] = replace(app, snapshot=replace(app.snapshot, next_at=tx.now + SNAPSHOT_INTERVAL))
     tx.commands.append(SaveSnapshot(name, found.secrets, found.folders, found.dynamic, ends))
 

@@ -44,9 +44,11 @@ def inputs(state: StateView, needs: frozenset[Need]) -> Inputs | None:
             if held is None or held.ended_at is not None:
                 return None
             dynamic[need] = held.lease.secret
-            leases.add(held.lease.id)
+            # What is only read has no end, and a rollback may return to its previous value.
+            if not (held.lease.static and need.is_polled):
+                leases.add(held.lease.id)
         elif isinstance(need, Folder):
-            content = _folder_content(state, need)
+            content = folder_content(state, need)
             if content is None:
                 return None
             folders[need] = content
@@ -58,13 +60,49 @@ def inputs(state: StateView, needs: frozenset[Need]) -> Inputs | None:
     return Inputs(secrets, folders, dynamic, frozenset(leases))
 
 
+def inputs_of(state: StateView, app: App) -> Inputs | None:
+    """The current secrets of an app, with what other machines supply. None if one that is not optional is missing."""
+    own = inputs(state, app.spec.needs)
+    if own is None or not app.spec.sources:
+        return own
+    supplies = [supply for source in app.spec.sources if (supply := app.supplies.get(source)) is not None]
+    if len(supplies) < len(app.spec.sources) or required_missing(app):
+        return None
+    if any(not supply.leases <= supply.live for supply in supplies):
+        return None  # A successor of a lease is being issued.
+    return Inputs(
+        {**own.secrets, **{ref: secret for supply in supplies for ref, secret in supply.secrets.items()}},
+        {**own.folders, **{folder: inside for supply in supplies for folder, inside in supply.folders.items()}},
+        {**own.dynamic, **{need: secret for supply in supplies for need, secret in supply.dynamic.items()}},
+        own.leases.union(*(supply.leases for supply in supplies)),
+    )
+
+
+def required_missing(app: App) -> Mapping[Need, Failure]:
+    """What the app cannot be rendered without, and other machines cannot supply."""
+    missing = _missing(app)
+    return {need: failure for need, failure in missing if need not in app.spec.optional}
+
+
+def optional_missing(app: App) -> Mapping[Need, Failure]:
+    """What the app is rendered without although it may exist."""
+    missing = _missing(app)
+    return {need: why for need, why in missing if need in app.spec.optional and why.kind is not Kind.NOT_FOUND}
+
+
+def _missing(app: App) -> Iterable[tuple[Need, Failure]]:
+    supplies = (supply for source, supply in app.supplies.items() if source in app.spec.sources)
+    return (item for supply in supplies for item in supply.missing.items())
+
+
 def settled_at(state: StateView, needs: frozenset[Need]) -> float:
     """Until when a rendering waits for leases that are being issued for it."""
     pending = [state.issuances[need].request for need in needs if isinstance(need, DynamicSecret)]
     return max((state.requests[id_].sent_at + SETTLE_DELAY for id_ in pending if id_ is not None), default=0.0)
 
 
-def _folder_content(state: StateView, name: Folder) -> dict[str, Secret] | None:
+def folder_content(state: StateView, name: Folder) -> dict[str, Secret] | None:
+    """The secrets in a folder; None if one of them is not available or not current."""
     folder = state.folders[name]
     if folder.names is None or folder.failure is not None:
         return None

@@ -17,7 +17,7 @@ from lessee.agent.machine.apps.fallback import (
 from lessee.agent.machine.apps.notification import notification_due_at, notify
 from lessee.agent.machine.apps.publication import prune, prune_due_at
 from lessee.agent.machine.apps.readiness import plan_retry_of_rolled_back, probe, probe_due_at
-from lessee.agent.machine.apps.rendering import render, render_due_at
+from lessee.agent.machine.apps.rendering import render, render_due_at, retain_files
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.state import State
@@ -29,6 +29,13 @@ def plan_apps(tx: Transaction) -> None:
     if tx.stopping:
         return
     for name in tx.apps.in_order({*affected_apps(tx), *tx.app_deadlines.due(tx.now)}):
+        if tx.apps[name].spec.supplies is not None:
+            # Few apps read under several identities.
+            from lessee.agent.machine.apps.supplies import plan_supply  # noqa: PLC0415
+
+            plan_supply(tx, name)
+            continue
+        retain_files(tx, name)
         if tx.now >= render_due_at(tx, tx.apps[name]):
             render(tx, name)
         plan_fallback_bar(tx, name)
@@ -57,6 +64,8 @@ def set_app_deadlines(tx: Transaction) -> None:
 
 def app_due_at(state: StateView, app: App) -> float:
     """When something is due for an app."""
+    if app.spec.supplies is not None:
+        return NEVER
     return min(
         render_due_at(state, app),
         fallback_due_at(state, app),

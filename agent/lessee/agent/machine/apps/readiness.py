@@ -54,8 +54,9 @@ def probe(tx: Transaction, name: str) -> None:
 
 def plan_retry_of_rolled_back(tx: Transaction, name: str) -> None:
     """Try the failed generation again once the secrets in the restored one have expired."""
-    publication = tx.apps[name].publication
-    if publication is None or publication.rolled_back is None or not _has_ended(tx, publication.contents):
+    app = tx.apps[name]
+    publication = app.publication
+    if publication is None or publication.rolled_back is None or not _has_ended(tx, app, publication.contents):
         return
     reason = "secrets in the published generation have expired"
     tx.log("warning", "rolled-back generation retried", app=name, reason=reason)
@@ -108,7 +109,7 @@ def on_readiness_failed(tx: Transaction, event: ReadinessFailed) -> None:
     previous = unverified.previous
     if unverified.error != event.text or previous is not None:
         tx.log("error", "app not ready", app=event.app, generation=publication.number, reason=event.text)
-    if previous is not None and _has_ended(tx, previous.contents):
+    if previous is not None and _has_ended(tx, app, previous.contents):
         reason = "secrets in the previous generation have expired"
         tx.log("error", "app not rolled back", app=event.app, reason=reason)
         previous = None
@@ -188,9 +189,10 @@ def _probed_app(tx: Transaction, event: ReadinessPassed | ReadinessFailed) -> Ap
             return None
 
 
-def _has_ended(tx: Transaction, contents: Contents) -> bool:
+def _has_ended(tx: Transaction, app: App, contents: Contents) -> bool:
     """Whether a lease in a generation has ended; not if its leases are unknown."""
-    leases = [tx.leases.get(id_) for id_ in contents.leases or ()]
+    supplied = frozenset[str]().union(*(supply.live for supply in app.supplies.values()))
+    leases = [tx.leases.get(id_) for id_ in contents.leases or () if id_ not in supplied]
     return any(held is None or held.ended_at is not None for held in leases)
 
 

@@ -27,13 +27,15 @@ from lessee.protocol.events import AppRecovered
 def configure_apps(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
     """Serve these apps. One that was served before retains its state; changed templates or settings render it again."""
     for name in set(tx.apps) - set(specs):
-        if name not in tx.moved_apps:
+        if name not in tx.moved_apps and tx.apps[name].spec.supplies is None:
             tx.log("warning", "app removed from configuration", app=name, note="its files remain unchanged")
         del tx.apps[name]
     for name, spec in specs.items():
         app = tx.apps.get(name)
         if app is None:
             tx.apps[name] = App(spec)
+        elif spec.supplies is not None:
+            tx.apps[name] = replace(app, spec=spec, dirty=app.dirty or app.spec != spec)
         elif app.spec != spec:
             _reconfigure(tx, name, spec)
 
@@ -44,8 +46,9 @@ def _reconfigure(tx: Transaction, name: str, spec: AppSpec) -> None:
     publication = app.publication
     if publication is not None and not spec.notifies:
         publication = replace(publication, notification=None)
-    dirty = app.dirty or is_recompiled or not same_needs
-    app = tx.apps[name] = replace(app, spec=spec, dirty=dirty, publication=publication)
+    dirty = app.dirty or is_recompiled or not same_needs or app.spec.optional != spec.optional
+    supplies = {source: supply for source, supply in app.supplies.items() if source in spec.sources}
+    app = tx.apps[name] = replace(app, spec=spec, dirty=dirty, publication=publication, supplies=supplies)
     if is_recompiled:
         # The result of the old templates is not wanted any more, and the app may be checked and probed differently.
         tx.apps[name] = reset_fallback(replace(app, job=None), same_needs=same_needs)

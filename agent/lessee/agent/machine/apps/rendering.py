@@ -1,7 +1,7 @@
 """Rendering: when an app's inputs have changed, its files are rendered and checked, and then published."""
 
 from lessee.agent.machine.apps.fallback import fallback_failed, may_use_fallback
-from lessee.agent.machine.apps.inputs import inputs, settled_at
+from lessee.agent.machine.apps.inputs import inputs_of, optional_missing, settled_at
 from lessee.agent.machine.apps.jobs import job_of
 from lessee.agent.machine.apps.publication import log_problem, publish
 from lessee.agent.machine.apps.state import (
@@ -24,16 +24,26 @@ from lessee.protocol.events import CheckFailed, CheckPassed, FallbackRendered, R
 
 def render_due_at(state: StateView, app: App) -> float:
     """When to render an app's files; NEVER while an input is missing or another job is under way."""
-    if not app.dirty or app.job is not None or inputs(state, app.spec.needs) is None:
+    if not app.dirty or app.job is not None or inputs_of(state, app) is None:
         return NEVER
     retry_at = app.problem.next_at if isinstance(app.problem, WriteFailed) else 0.0
     return max(retry_at, settled_at(state, app.spec.needs))
 
 
+def retain_files(tx: Transaction, name: str) -> None:
+    """After a restart, leave the files as they are while something is missing that they may contain."""
+    app = tx.apps[name]
+    if not app.spec.sources or app.retained or app.publication is None or app.spec.sets_environment:
+        return
+    is_of_previous_run = app.publication.generation is None and app.publication.fallback is None
+    if is_of_previous_run and optional_missing(app) and render_due_at(tx, app) != NEVER:
+        tx.apps[name] = replace(app, dirty=False, retained=True)
+
+
 def render(tx: Transaction, name: str) -> None:
     """Render an app's files from its current inputs."""
     app = tx.apps[name]
-    found = inputs(tx, app.spec.needs)
+    found = inputs_of(tx, app)
     assert found is not None
     contents = Contents(found.leases, rotated_versions(found, app.spec.report_target))
     job = Rendering(tx.new_id(), contents)

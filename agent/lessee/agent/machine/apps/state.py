@@ -8,7 +8,7 @@ from lessee.agent.machine.table import TableKind
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import ImmutableStruct
-from lessee.protocol.app_spec import AppSpec
+from lessee.protocol.app_spec import AppSpec, Supply
 
 NOTIFIED_GRACE = 5.0
 """Seconds for which a replaced generation and its leases remain after the notification: a reader may have just opened
@@ -209,6 +209,12 @@ class App(ImmutableStruct, frozen=True):
     notified_at: float | None = None
     fallback: FallbackState = FallbackState()
     snapshot: SnapshotState = SnapshotState()
+    supplies: Mapping[str, Supply] = {}
+    """What other machines supply, by `spec.sources`."""
+    retained: bool = False
+    """The files of a previous run stay, because they may contain what is missing now. Until an input changes."""
+    supply: Supply | None = None
+    """What this machine supplies, if `spec.supplies` says so. Then the publication is that of the other machine."""
 
     def awaits(self, job: int) -> bool:
         """Whether the event with this job number ends the job under way."""

@@ -35,7 +35,8 @@ def rotated_versions(found: Inputs, target: ReportTarget | None) -> Mapping[str,
     in_folders = {folder.ref(name): secret for folder, names in found.folders.items() for name, secret in names.items()}
     versions: dict[str, int] = {}
     for ref, secret in (*in_folders.items(), *found.secrets.items()):
-        if secret.metadata is not None and ROTATION_COUNT in secret.data:
+        # The rotator of another identity reads the reports there.
+        if secret.metadata is not None and ROTATION_COUNT in secret.data and not ref.identity:
             path = _path_of(ref, target)
             versions[path] = min(versions.get(path, secret.metadata.version), secret.metadata.version)
     return versions

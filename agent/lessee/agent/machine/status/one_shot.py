@@ -15,32 +15,50 @@ from lessee.core.errors import (
 )
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import DynamicSecret, Need
+from lessee.protocol.app_spec import app_of
 
 
 def results(states: Iterable[State]) -> Mapping[str, LesseeError | None] | None:
     """For each app why it was not published, or None if it was. No mapping while a result may still change."""
     ended: dict[str, LesseeError | None] = {}
+    supplied: dict[str, LesseeError] = {}
+    pending: set[str] = set()
     for state in states:
         if state.apps.count(is_done) < len(state.apps) and not _may_have_errors(state):
             return None
         for name, app in state.apps.items():
             error = _error(state, name, app)
-            if error is None and not is_done(app):
-                return None
-            ended[name] = error
-    return ended
+            if app.spec.supplies is not None:
+                supplied.update({app_of(name): error} if error is not None else {})
+            elif error is None and not is_done(app):
+                pending.add(name)
+            else:
+                ended[name] = error
+    if not pending <= supplied.keys():
+        return None
+    return {**ended, **{name: supplied[name] for name in pending}}
 
 
 def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | None]:
     """The same when the time is over: what is not done is an error."""
     ended: dict[str, LesseeError | None] = {}
+    supplied: dict[str, str] = {}
+    """Why something is not supplied."""
+    states = list(states)
+    for state in states:
+        for name, app in state.apps.items():
+            if app.spec.supplies is not None and (supply := app.supply) is not None:
+                lines = [f"{need}: {failure.text}" for need, failure in supply.missing.items()]
+                supplied[app_of(name)] = "\n".join(sorted(lines))
     for state in states:
         outage = state.session.outage
         for name, app in state.apps.items():
+            if app.spec.supplies is not None:
+                continue
             ended[name] = _error(state, name, app)
             if ended[name] is None and not is_done(app):
                 reason = outage.text if outage is not None else _lines(input_failures(state, app))
-                reason = reason or "some requests are still pending"
+                reason = reason or supplied.get(name) or "some requests are still pending"
                 if app.fallback.error is not None:
                     reason += f"; its fallback failed as well: {app.fallback.error}"
                 ended[name] = VaultUnreachableError(f"Vault did not provide its secrets in time: {reason}", where=name)
@@ -49,7 +67,7 @@ def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | No
 
 def policy_remedy(need: Need | None = None) -> str:
     """What to do about a path that is denied."""
-    capability = "update" if isinstance(need, DynamicSecret) and need.method == "POST" else "read"
+    capability = need.capability if isinstance(need, DynamicSecret) else "read"
     return f"grant `{capability}` in the token's policy"
 
 
@@ -59,6 +77,8 @@ def _may_have_errors(state: State) -> bool:
 
 
 def _error(state: State, name: str, app: App) -> LesseeError | None:
+    if app.spec.supplies is not None:
+        return _supply_error(state, app_of(name), app)
     match app.problem:
         case Rejected(text=text):
             return TemplateError(text, where=name)
@@ -74,6 +94,16 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
     failure = state.session.failure
     if failure is not None and failure.kind not in TEMPORARY:
         return DeniedError(f"login failed: {failure.text}", where=name)
+    return _input_error(state, name, app)
+
+
+def _supply_error(state: State, name: str, app: App) -> LesseeError | None:
+    """Why a machine cannot supply what the app needs."""
+    failure = state.session.failure
+    if app.supply is None or not app.spec.needs - app.spec.optional:
+        return None
+    if failure is not None and failure.kind not in TEMPORARY:
+        return DeniedError(f"login as {app.spec.supplies} failed: {failure.text}", where=name)
     return _input_error(state, name, app)
 
 

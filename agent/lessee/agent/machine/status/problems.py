@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
+from lessee.agent.machine.apps.inputs import optional_missing
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.apps.version_reports import report_remedy
 from lessee.agent.machine.leases.state import HeldLease, has_ended
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.one_shot import policy_remedy
 from lessee.core.failures import Kind
+from lessee.core.paths import Ref
+from lessee.protocol.app_spec import app_of
 
 SLOW_REQUEST = 3.0
 """Seconds without a response after which a pending request is a problem."""
@@ -24,7 +27,13 @@ def problems_of(state: State, now: float) -> Iterator[str]:
             what = f"the rotator does not know which versions {name} uses: {report.failure.text}"
             yield f"{what}; {report_remedy(report.path)}"
     for name, app in state.apps.items():
-        yield from _app_problems(state, name, app)
+        yield from _app_problems(state, name, app) if app.spec.supplies is None else _expiry(state, app_of(name), app)
+
+
+def described(name: str) -> str:
+    """The name of an app; of what is supplied to one, with the identity."""
+    app, _, identity = name.partition("@")
+    return f"{app} ({identity})" if identity else app
 
 
 def _vault_problems(state: State, now: float) -> Iterator[str]:
@@ -46,22 +55,33 @@ def _secret_problems(state: State) -> Iterator[str]:
         if folder.failure is not None:
             yield f"{folder_name}: {folder.failure.text}"
     for ref, secret in state.secrets.items():
-        if secret.failure is not None:
+        if secret.failure is not None and not (secret.failure.kind is Kind.NOT_FOUND and _is_optional(state, ref)):
             is_denied = secret.failure.kind is Kind.DENIED
             todo = policy_remedy(ref) if is_denied else "write it, or correct the path in the template"
             yield f"{ref}: {secret.failure.text}; {todo}"
     for need, issuance in state.issuances.items():
         if issuance.failure is not None:
             todo = f"; {policy_remedy(need)}" if issuance.failure.kind is Kind.DENIED else ""
-            yield f"{need}: not issued: {issuance.failure.text}{todo}"
+            yield f"{need}: not {'read' if need.is_polled else 'issued'}: {issuance.failure.text}{todo}"
     for held in state.leases.values():
         if held.failure is not None:
             yield f"{held.lease.need}: not renewed: {held.failure.text}"
 
 
-def _app_problems(state: State, name: str, app: App) -> Iterator[str]:
+def _is_optional(state: State, ref: Ref) -> bool:
+    """Whether the apps can be rendered without a secret."""
+    return all(ref in state.apps[name].spec.optional for name in state.apps_by_need.get(ref, ()))
+
+
+def _expiry(state: State, name: str, app: App) -> Iterator[str]:
     if (reason := expiry_of(state, app)) is not None:
         yield f"{name} is degraded: {reason}; its files remain unchanged until Vault issues a new lease"
+
+
+def _app_problems(state: State, name: str, app: App) -> Iterator[str]:
+    yield from _expiry(state, name, app)
+    if (lacks := lacks_of(app)) is not None:
+        yield f"{name} is degraded: {lacks}"
     if app.active_fallback is not None:
         source = _FALLBACK_SOURCES[app.active_fallback]
         yield f"{name} is degraded: its files come from {source}, until Vault is available"
@@ -90,6 +110,12 @@ def expiry_of(state: State, app: App) -> str | None:
     """Which leases in the published files have ended."""
     ended = {str(held.lease.need) for held in _ended_leases(state, app)}
     return f"the lease of {', '.join(sorted(ended))} has expired" if ended else None
+
+
+def lacks_of(app: App) -> str | None:
+    """What the app's files may lack, because it is optional and not available."""
+    missing = optional_missing(app) if app.spec.optional and app.publication is not None else {}
+    return ", ".join(sorted(f"{need} is missing: {failure.text}" for need, failure in missing.items())) or None
 
 
 def expired_since(state: State, app: App) -> float | None:

@@ -1,6 +1,6 @@
 """The status document of a running agent (`lessee status --json`), without any secret."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,11 +21,11 @@ from lessee.agent.machine.leases.renewal import ends_at
 from lessee.agent.machine.leases.state import HeldLease, Issuance
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.state import Counters, State
-from lessee.agent.machine.status.problems import expired_since, expiry_of, problems_of
+from lessee.agent.machine.status.problems import described, expired_since, expiry_of, lacks_of, problems_of
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Ref
-from lessee.protocol.app_spec import AppSpec
+from lessee.protocol.app_spec import AppSpec, app_of
 
 FRESH_INTERVALS = 4.0
 """Intervals without a check after which a secret is not fresh: one regular check, and three retries."""
@@ -43,7 +43,7 @@ class IdentityStatus(ImmutableStruct, frozen=True):
 
 def ready(state: State) -> bool:
     """Whether every app has a published generation."""
-    return all(app.publication is not None for app in state.apps.values())
+    return all(app.publication is not None or app.spec.supplies is not None for app in state.apps.values())
 
 
 def fresh(state: State, now: float) -> bool:
@@ -67,12 +67,13 @@ def _are_secrets_fresh(state: State, spec: AppSpec, now: float) -> bool:
     folders = [state.folders[need] for need in spec.needs if isinstance(need, Folder)]
     if not all(folder.failure is None and is_recent(folder.last_checked_at) for folder in folders):
         return False
-    if any(isinstance(need, DynamicSecret) and not _has_lease(state, need) for need in spec.needs):
+    if not all(_is_lease_fresh(state, need, now) for need in spec.needs if isinstance(need, DynamicSecret)):
         return False
     for ref in kv_secrets_of(state, spec.needs):
         secret = state.secrets[ref]
-        if secret.failure is not None and secret.failure.kind is Kind.NOT_FOUND and ref not in spec.needs:
-            continue  # A folder is rendered without a secret that does not exist.
+        is_needed = ref in spec.needs and ref not in spec.optional
+        if secret.failure is not None and secret.failure.kind is Kind.NOT_FOUND and not is_needed:
+            continue  # It is rendered without a secret that does not exist.
         if secret.failure is not None or secret.stale:
             return False
         if ref.version is None and not is_recent(last_checked_at(state, ref)):
@@ -80,9 +81,12 @@ def _are_secrets_fresh(state: State, spec: AppSpec, now: float) -> bool:
     return True
 
 
-def _has_lease(state: State, need: DynamicSecret) -> bool:
+def _is_lease_fresh(state: State, need: DynamicSecret, now: float) -> bool:
+    """Whether there is a lease that has not ended; or, where a template says how often to read it, a recent answer."""
     held = state.leases.get(state.issuances[need].lease or "")
-    return held is not None and held.ended_at is None
+    if held is None or held.ended_at is not None:
+        return False
+    return not (need.is_polled and need.every) or now - held.lease.sent_at <= need.every * FRESH_INTERVALS
 
 
 def status(
@@ -106,6 +110,11 @@ def status(
         return datetime.fromtimestamp(wall - now + moment, UTC).isoformat(timespec="milliseconds")
 
     states = [identity.state for identity in identities]
+    supplies: dict[str, list[tuple[State, App]]] = {}
+    for state in states:
+        for name, app in state.apps.items():
+            if app.spec.supplies is not None:
+                supplies.setdefault(app_of(name), []).append((state, app))
     refused = refused or {}
     is_complete = all(any(name in state.apps for state in states) for name in refused)
     described = [_identity(identity, at) for identity in identities]
@@ -119,7 +128,12 @@ def status(
         "vault": described[0]["vault"],
         "token": described[0]["token"],
         "identities": described,
-        "apps": {name: _app(state, app, at, now) for state in states for name, app in state.apps.items()},
+        "apps": {
+            name: _app(state, app, at, now, supplies.get(name, ()))
+            for state in states
+            for name, app in state.apps.items()
+            if app.spec.supplies is None
+        },
         "leases": [_lease(state, held, at, now) for state in states for held in state.leases.values()],
         "totals": {name: sum(getattr(state.counters, name) for state in states) for name in Counters.__struct_fields__},
     }
@@ -130,7 +144,7 @@ def problems(identity: IdentityStatus, now: float, *, among: int = 1) -> list[st
     lines = list(problems_of(identity.state, now))
     if among == 1:
         return lines
-    apps = ", ".join(sorted(identity.state.apps)) or "an identity without apps"
+    apps = ", ".join(sorted(map(described, identity.state.apps))) or "an identity without apps"
     return [f"{apps}: {line}" for line in lines]
 
 
@@ -148,7 +162,7 @@ def _identity(identity: IdentityStatus, at: _Timestamp) -> Mapping[str, object]:
     outage, token = session.outage, session.token
     return {
         "id": identity.id,
-        "apps": sorted(state.apps),
+        "apps": sorted(set(map(app_of, state.apps))),
         "vault": {
             "address": identity.address,
             "reachable": session.last_response_at is not None and (outage is None or not outage.is_confirmed),
@@ -172,25 +186,27 @@ def _polling(state: State) -> Mapping[str, str]:
     }
 
 
-def _app(state: State, app: App, at: _Timestamp, now: float) -> Mapping[str, object]:
+def _app(
+    state: State, app: App, at: _Timestamp, now: float, supplied: Sequence[tuple[State, App]]
+) -> Mapping[str, object]:
+    """`supplied`: what other machines supply to the app, with their states."""
     publication = app.publication
     published_at = publication.published_at if publication is not None else None
     is_fallback = app.active_fallback is not None
-    needs = sorted(app.spec.needs, key=str)
+    expiry = next((text for one in ((state, app), *supplied) if (text := expiry_of(*one)) is not None), None)
+    expired = [moment for one in ((state, app), *supplied) if (moment := expired_since(*one)) is not None]
+    lacks = lacks_of(app)
     return {
         "generation": publication.number if publication is not None else None,
         "published_at": at(published_at),
         "state": _app_state(app),
-        "fresh": _is_app_fresh(state, app, now),
-        "last_checked_at": at(_oldest_check(state, app.spec)),
-        "degraded": app.active_fallback or expiry_of(state, app),
-        "degraded_since": at(published_at if is_fallback else expired_since(state, app)),
+        "fresh": all(_is_app_fresh(*one, now) for one in ((state, app), *supplied)),
+        "last_checked_at": at(_oldest_check((state, app), *supplied)),
+        "degraded": app.active_fallback or expiry or lacks,
+        "degraded_since": at(published_at if is_fallback or (lacks and not expired) else min(expired, default=None)),
         "next_retry_at": at(_next_retry_at(app)),
         "error": app.problem.text if app.problem is not None else None,
-        "secrets": [
-            *(_kv_secret(state, ref, at) for ref in sorted(kv_secrets_of(state, app.spec.needs), key=str)),
-            *(_dynamic_secret(state, need, at) for need in needs if isinstance(need, DynamicSecret)),
-        ],
+        "secrets": [secret for one in ((state, app), *supplied) for secret in _secrets(*one, at)],
         "notify": {
             "pending": app.notification is not None,
             "last": at(app.notified_at),
@@ -198,6 +214,15 @@ def _app(state: State, app: App, at: _Timestamp, now: float) -> Mapping[str, obj
         },
         "readiness": _readiness(app) if app.spec.probes else None,
     }
+
+
+def _secrets(state: State, app: App, at: _Timestamp) -> Iterator[Mapping[str, object]]:
+    where = f"{app.spec.supplies}:" if app.spec.supplies else ""
+    for ref in sorted(kv_secrets_of(state, app.spec.needs), key=str):
+        yield _kv_secret(state, ref, at, where)
+    for need in sorted(app.spec.needs, key=str):
+        if isinstance(need, DynamicSecret):
+            yield _dynamic_secret(state, need, at, where)
 
 
 def _app_state(app: App) -> str:
@@ -232,17 +257,22 @@ def _next_retry_at(app: App) -> float | None:
     return app.problem.next_at if isinstance(app.problem, WriteFailed) else None
 
 
-def _oldest_check(state: State, spec: AppSpec) -> float | None:
+def _oldest_check(*parts: tuple[State, App]) -> float | None:
     """The oldest last check of the app's KV secrets; None if there are none, or one was never checked."""
-    moments = [last_checked_at(state, ref) for ref in kv_secrets_of(state, spec.needs) if ref.version is None]
+    moments = [
+        last_checked_at(state, ref)
+        for state, app in parts
+        for ref in kv_secrets_of(state, app.spec.needs)
+        if ref.version is None
+    ]
     known = [moment for moment in moments if moment is not None]
     return min(known, default=None) if len(known) == len(moments) else None
 
 
-def _kv_secret(state: State, ref: Ref, at: _Timestamp) -> Mapping[str, object]:
+def _kv_secret(state: State, ref: Ref, at: _Timestamp, where: str) -> Mapping[str, object]:
     secret = state.secrets[ref]
     return {
-        "path": str(ref),
+        "path": f"{where}{ref}",
         "version": secret.metadata.version if secret.metadata else None,
         "read_at": at(secret.last_read_at),
         "last_checked_at": at(last_checked_at(state, ref)),
@@ -250,11 +280,11 @@ def _kv_secret(state: State, ref: Ref, at: _Timestamp) -> Mapping[str, object]:
     }
 
 
-def _dynamic_secret(state: State, need: DynamicSecret, at: _Timestamp) -> Mapping[str, object]:
+def _dynamic_secret(state: State, need: DynamicSecret, at: _Timestamp, where: str) -> Mapping[str, object]:
     issuance = state.issuances[need]
     held = state.leases.get(issuance.lease or "")
     return {
-        "path": str(need),
+        "path": f"{where}{need}",
         "version": None,
         "read_at": at(held.lease.issued_at if held is not None else None),
         "last_checked_at": at(held.lease.sent_at if held is not None else None),
@@ -273,7 +303,7 @@ def _lease(state: State, held: HeldLease, at: _Timestamp, now: float) -> Mapping
         "expires_in": round(end - now, 3) if end != NEVER else None,
         "renew_at": at(min(held.renew_at, held.replace_at)),
         "state": "expired" if held.ended_at is not None else "held" if held.status == "current" else "retiring",
-        "apps": sorted(lease.apps),
+        "apps": sorted(set(map(app_of, lease.apps))),
         **_failure(held, at),
     }
 

@@ -179,7 +179,7 @@ def _issuing(wanted: _Wanted) -> Iterator[_Request]:
     leased: frozenset[_By] = frozenset()
     for need, by in wanted.items():
         if isinstance(need, DynamicSecret):
-            yield _Request(need.request_path, "update" if need.method == "POST" else "read", by)
+            yield _Request(need.request_path, need.capability, by)
             leased |= by if _is_leased(need) else frozenset()
     if leased:
         for path, why in _RENEWING.items():
@@ -207,7 +207,9 @@ def _reads(need: Need, secret: Ref) -> bool:
 
 def _is_leased(need: DynamicSecret) -> bool:
     """As far as the path tells: certificates have a lease only if their role sets generate_lease."""
-    return not need.certificate and need.path.split("/")[-2] not in {"static-cred", "static-creds"}
+    if need.certificate or not need.may_end:
+        return False
+    return need.path.split("/")[-2] not in {"code", "issue", "sign", "sign-verbatim", "static-cred", "static-creds"}
 
 
 def _of_the_token(auth: Auth) -> Iterator[_Request]:

@@ -6,7 +6,7 @@ from itertools import combinations
 from msgspec import to_builtins
 from yaml.nodes import MappingNode, Node
 
-from lessee.config import App, Child, CmdlineTarget, Config, NameTarget
+from lessee.config import App, Child, CmdlineTarget, Config, NameTarget, Vault
 from lessee.config.grammar.nodes import entries_of, line_of
 from lessee.config.grammar.problems import spell
 from lessee.config.grammar.vault import AppRole, TokenAuth
@@ -88,15 +88,20 @@ def line_of_key(root: Node, path: tuple[str, ...]) -> int:
 
 
 def _connections(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:
-    at = {("vault",): config.vault} | {
-        ("apps", app.name, "vault"): app.vault for app in config.apps.values() if app.vault is not config.vault
+    at: dict[tuple[str, ...], Vault] = {("vault",): config.vault}
+    # An inherited address is told at its own key.
+    at |= {
+        ("identities", name): identity.vault
+        for name, identity in config.identities.items()
+        if identity.vault.exposed_addresses != config.vault.exposed_addresses
     }
+    at |= {("apps", app.name, "vault"): app.vault for app in config.apps.values() if app.vault is not config.vault}
     for path, vault in at.items():
         if vault.exposed_addresses:
             what = f"{spell(path)}: tokens and secrets cross the network to {vault.exposed_addresses[0]} without TLS"
             todo = "write https://, or `insecure_http: true` if that is intended"
             line = line_of_key(root, (*path, "addresses" if vault.addresses else "address"))
-            yield Finding("insecure-http", "warning", what, todo, file, line, path[1] if len(path) > 1 else "")
+            yield Finding("insecure-http", "warning", what, todo, file, line, path[1] if path[0] == "apps" else "")
 
 
 def _directories(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:

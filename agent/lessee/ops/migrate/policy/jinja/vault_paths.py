@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs, unquote
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import is_of_agent
 from lessee.ops.migrate.policy.jinja.expressions import UnsupportedError
 
 
@@ -23,7 +24,8 @@ DYNAMIC = frozenset(
 )
 """As the last element but one, these mark a dynamic secret, which has a lease or a TTL."""
 
-_WITHOUT_LEASE = ("transit", "cubbyhole", "sys", "totp", "identity", "auth", "pki", "ssh")
+_OTHER_ENGINES = ("transit", "totp", "identity", "pki", "ssh")
+"""How the mounts of engines without KV secrets usually begin."""
 _VALID_ELEMENT = re.compile(r"(?!\.{1,2}\Z)(?:[^\x00-\x1f\x7f{}*]|\$\{[^{}]*\})+")
 """A path element that a policy can contain, or one with a variable."""
 _VARIABLE = re.compile(r"\$\{[^{}]*\}")
@@ -69,11 +71,15 @@ def is_dynamic(path: str) -> bool:
     return last_but_one in DYNAMIC and not elements[0].startswith(_KV_MOUNTS) and elements[1] != "data"
 
 
-def check_supported_engine(path: str) -> None:
-    """Raises UnsupportedError for an engine that has neither KV secrets nor leases."""
-    elements = path.strip("/").split("/")
-    if elements[0].startswith(_WITHOUT_LEASE) and not is_dynamic(path):
-        what = f"{path!r} is neither a KV secret nor a secret with a lease, and lessee reads only these"
+def is_of_other_engine(path: str) -> bool:
+    """Whether the path is that of an engine without KV secrets, as far as its mount tells."""
+    return path.strip("/ ").startswith(_OTHER_ENGINES)
+
+
+def refuse_of_agent(path: str) -> None:
+    """Raises UnsupportedError for a path that returns credentials of the agent itself."""
+    if is_of_agent(path):
+        what = f"{path!r} names auth, sys or cubbyhole, which return credentials of the agent itself"
         raise UnsupportedError(what, "put the value into a KV secret")
 
 
