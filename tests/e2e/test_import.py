@@ -212,6 +212,27 @@ def test_without_an_output_directory_the_files_are_printed(example):
     assert template.startswith('DATABASE_HOST={{ secret("shop/database").host }}\n')
 
 
+def test_what_an_import_cannot_carry_over_is_not_published_without_it(example):
+    it = example("env-file")
+    source = f'template {{\n source = "/nowhere/b.ctmpl"\n destination = "{it.out}/b.txt"\n}}\n'
+    it.main.write_text(it.main.read_text() + source)
+    imported = it.import_()
+    assert imported.returncode == 65
+    assert "template.source: the template /nowhere/b.ctmpl cannot be found" in imported.stderr
+    it.log_in_by_approle()
+    config = ("--config", it.lessee / "lessee.yaml")
+    checked = it.command("check", *config)
+    assert checked.returncode == 65
+    assert "b.txt.j2:1: `lessee import` left a call of fail() here" in checked.stderr
+    rendered = it.command("render", *config, "--output", it.rendered)
+    assert rendered.returncode != 0
+    assert "TODO lessee import: the template /nowhere/b.ctmpl cannot be found" in rendered.stderr
+    assert not list(it.rendered.glob("*/*"))
+    (it.lessee / "b.txt.j2").write_text("done")
+    assert it.command("check", *config).returncode == 0
+    assert it.render()["b.txt"][0] == b"done"
+
+
 def test_an_output_directory_with_files_is_unchanged(example):
     it = example("env-file")
     it.lessee.mkdir()

@@ -68,13 +68,14 @@ def test_every_key_is_carried_over_or_reported(imported):
     assert found.config["secrets"] == {"mount": "secret", "prefix": "", "refresh_interval": "90s"}
     keys = [line.split(": ")[1] for line in found.losses]
     assert keys == [
-        "pid_file", "vault.ca_path", "auto_auth.method.wrap_ttl", "auto_auth.sink", "cache", "listener", "telemetry",
+        "vault.ca_path", "auto_auth.method.wrap_ttl", "auto_auth.sink", "cache", "listener", "telemetry",
         "nonsense",
     ]  # fmt: skip
     for key in keys:
         assert f"# TODO lessee import: {key}: " in found.text.replace("\n#   ", " ").replace("\n  #   ", " ")
     notes = "\n".join(found.notes)
     for key in (
+        "pid_file",
         "log_level",
         "log_format",
         "vault.retry",
@@ -349,8 +350,8 @@ def test_env_templates_become_the_environment_of_a_child(imported, contents, exp
 def test_a_child_that_never_restarts_has_no_notification(imported):
     more = 'restart_on_secret_changes = "never"\n  restart_stop_signal = "SIGINT"'
     found = imported("agent.hcl", ENV % ("A", "x") + EXEC % ('"web --port 1"', more))
-    assert found.app("sh") == {"directory": "/run/secrets/sh", "env_template": "process.env.j2"}
-    assert any("exec -- sh -c 'web --port 1'" in line.replace("--app sh ", "") for line in found.notes)
+    assert found.app("web") == {"directory": "/run/secrets/web", "env_template": "process.env.j2"}
+    assert any("exec -- sh -c 'web --port 1'" in line.replace("--app web ", "") for line in found.notes)
     assert any("lessee stops a child with SIGTERM" in line for line in found.losses)
 
 

@@ -100,3 +100,26 @@ def test_a_command_that_fails_stops_none_of_the_others_and_is_not_hidden_by_them
         run_all([Command((text,)) for text in texts]).words, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.returncode) == (out, code)
+
+
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [
+        (["/usr/bin/web", "-p", "1"], "web"),
+        (["web --port 1"], "web"),
+        (["sh", "-c", "exec A=b /srv/web --port 1 && true"], "web"),
+        (["sh", "-c", "echo 'a"], "echo"),
+        (["/sbin/tini", "-s", "--", "web"], "web"),
+        (["env", "A=b", "web"], "web"),
+        (["env"], "env"),
+        (["python3", "-u", "/srv/worker.py"], "worker"),
+        (["python3.12", "-m", "web.server"], "web"),
+        (["python3", "-c", "print(1)"], "python3"),
+        (["python3"], "python3"),
+        (["python3", "."], "python3"),
+        (["node", "dist/server.js"], "server"),
+        (["java", "-Xmx1g", "-jar", "/app/shop.jar"], "shop"),
+    ],
+)
+def test_a_program_is_named_after_what_it_runs(words, program):
+    assert Command(tuple(words)).program == program

@@ -47,7 +47,11 @@ kill_signal = "SIGINT"
     assert found.config["secrets"] == {"mount": "kv", "prefix": "", "refresh_interval": "1m"}
     assert found.files["a.env.j2"] == '{{ secret("a").b }}'
     assert [line.split(": ")[1] for line in found.losses] == [
-        "consul", "vault.token", "vault.unwrap_token", "vault.ssl.ca_path", "syslog", "deduplicate",
+        "vault.token", "vault.unwrap_token", "vault.ssl.ca_path", "syslog",
+    ]  # fmt: skip
+    notes = [line.split(": ")[2] for line in found.notes]
+    assert [name for name in notes if name in {"consul", "deduplicate", "kill_signal", "wait"}] == [
+        "consul", "deduplicate", "wait", "kill_signal",
     ]  # fmt: skip
     assert CANARY not in "".join([*found.files.values(), *found.losses, *found.notes])
     parse(found.text, source="lessee.yaml", environ={})

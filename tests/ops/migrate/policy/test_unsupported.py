@@ -27,6 +27,7 @@ WITH = '{{ with secret "secret/data/db" }}%s{{ end }}'
         ('{{ regexReplaceAll "a+" "b" "c" }}', "lessee has no function regexReplaceAll"),
         ("{{ nonsense }}", "lessee has no function nonsense"),
         ('{{ scratch.Set "a" }}', "scratch.Set has other arguments than it takes"),
+        ("{{ toUpper scratch.Get }}", "scratch has no method Get with these arguments"),
         ("{{ scratch.Key }}", "scratch has no method Key with these arguments"),
         ('{{ scratch.Get (env "A") }}', "a key of scratch is computed"),
         ("{{ scratch.Set 1 2 }}", "a key of scratch is computed"),

@@ -28,6 +28,24 @@ class Command(ImmutableStruct, frozen=True):
                 return None
 
     @property
+    def program(self) -> str:
+        """The name of what it runs: not that of a shell, of a wrapper or of an interpreter, if another is known."""
+        words = list(self.words)
+        if self.script is not None:
+            try:
+                words = shlex.split(self.script)
+            except ValueError:  # A quote is not closed.
+                words = self.script.split()
+        while len(words) > 1 and (words[0].rpartition("/")[2] in _WRAPPERS or _ASSIGNMENT.match(words[0])):
+            words = [word for word in words[1:] if not word.startswith("-")]
+        name = words[0].rpartition("/")[2]
+        if _INTERPRETER.fullmatch(name):
+            rest = [word for word in words[1:] if not word.startswith("-") or word in _CODE]
+            if rest and rest[0] not in _CODE:
+                return rest[0].rstrip("/").rpartition("/")[2].partition(".")[0] or name
+        return name
+
+    @property
     def text(self) -> str:
         """The command as a shell script."""
         return self.script or shlex.join(self.words)
@@ -59,6 +77,11 @@ def run_all(commands: Sequence[Command]) -> Command:
     return Command(("sh", "-c", script), durations.spell(timeout))
 
 
+_WRAPPERS = frozenset({"dumb-init", "env", "exec", "nice", "nohup", "setsid", "tini"})
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_INTERPRETER = re.compile(r"(?:bun|java|node|perl|php|python|ruby)[0-9.]*")
+_CODE = frozenset({"-c", "-e"})
+"""Options of interpreters whose argument is the program's text."""
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 _IGNORED_ENDING = re.compile(r"\s*(?:\|\|\s*(?:true|:)|[12&]?>\s*/dev/null|2>&1|;)\s*\Z")
 _OPERATOR = re.compile(r"[;&|#\\\n]|\A\s*(?:\.|cd|exec|exit|export|set|trap|umask|unset)\b")

@@ -201,7 +201,7 @@ def _add_child(child: Child, apps: list[App], report: Report) -> list[App]:
         else child.command.words
     )
     if not apps:
-        program = app_name(basename(words[0]))
+        program = app_name(child.command.program)
         apps = [App(program, f"{_NEW_DIRECTORIES}/{program}", (), None)]
     first = apps[0].name
     what = f"start the program with `lessee exec --app {first} -- {shlex.join(words)}`"

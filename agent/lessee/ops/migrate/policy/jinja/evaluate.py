@@ -23,7 +23,7 @@ from lessee.ops.migrate.policy.jinja.expressions import (
 from lessee.ops.migrate.policy.jinja.functions import DIFFERENCES, ZERO_IS_FALSE, and_, apply, equal, or_
 from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
 from lessee.ops.migrate.policy.jinja.printer import spell_float, translate_print, translate_printf
-from lessee.ops.migrate.policy.jinja.queries import query
+from lessee.ops.migrate.policy.jinja.queries import CALL, query
 from lessee.ops.migrate.policy.jinja.scratch import Scratch
 from lessee.ops.migrate.policy.jinja.values import (
     Certificate,
@@ -64,8 +64,8 @@ class Evaluator:
         self._layout = layout
         self._add_note = add_note
         self.scratch = Scratch()
-        self.calls: dict[str, None] = {}
-        """The calls that read a secret, in order."""
+        self.calls: dict[str, str] = {}
+        """The calls that read a secret, in order, by the conditions that they have succeeded."""
         self.folder_loops: Mapping[str, SecretName] = {}
         """The current loops over KV folders, by their Jinja variables."""
 
@@ -117,7 +117,9 @@ class Evaluator:
                 texts = [_constant_text(value) for value in parameters]
                 found = query(name, path, texts, self._layout, self.folder_loops)
                 if isinstance(found, Response | Certificate):
-                    self.calls[condition(found).text] = None
+                    call = found.fields if isinstance(found, Response) else found.call
+                    if CALL.fullmatch(call.text):
+                        self.calls[condition(found).text] = call.text
                 return found
             case (("env" | "sprig_env" | "mustEnv"), [Constant(str(variable))]):
                 default = "" if name == "mustEnv" else ', ""'

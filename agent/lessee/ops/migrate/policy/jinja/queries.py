@@ -18,6 +18,9 @@ from lessee.ops.migrate.policy.jinja.vault_paths import (
     refuse_of_agent,
 )
 
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+CALL = re.compile(rf"[a-z]+\({_TEXT}(?:, \w+=(?:{_TEXT}|[0-9]+))*\)")
+"""A call that reads a secret, as `query` writes it."""
 _ANY_NAME = "<name>"
 """Represents the variable of a loop over a KV folder in a path."""
 _COMPUTED = "the path of a secret is computed, and lessee must know it before it renders"

@@ -15,6 +15,7 @@ from lessee.ops.migrate.policy.jinja.identifiers import Identifiers
 from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
 from lessee.ops.migrate.policy.jinja.loops import translate_loop
 from lessee.ops.migrate.policy.jinja.printer import as_output
+from lessee.ops.migrate.policy.jinja.queries import CALL
 from lessee.ops.migrate.policy.jinja.scratch import SETTERS
 from lessee.ops.migrate.policy.jinja.values import (
     Certificate,
@@ -90,14 +91,15 @@ class _Translator:
     def read_what_nothing_uses(self) -> None:
         """Read each secret that the other agent waits for, even if no part of it is written."""
         if not self._has_losses:
-            unread = [call for call in self.evaluator.calls if not self._reads(call, 0)]
-            self.fragments[:0] = [Tag(text) for call in unread for text in (f"if {call}", "endif")]
+            read = self._calls_since(0)
+            unread = [test for test, call in self.evaluator.calls.items() if call not in read]
+            self.fragments[:0] = [Tag(text) for test in unread for text in (f"if {test}", "endif")]
 
-    def _reads(self, call: str, start: int) -> bool:
-        """Whether the fragments from `start` on, or an extra file, contain what the condition `call` reads."""
+    def _calls_since(self, start: int) -> set[str]:
+        """The calls that read a secret in the fragments from `start` on, and in extra files."""
         written = [*self.fragments[start:], *(one for file in self.extra_files.values() for one in file.fragments)]
-        secret = call.removesuffix(" is mapping")
-        return any(isinstance(fragment, Tag) and secret in fragment.text for fragment in written)
+        tags = (fragment.text for fragment in written if isinstance(fragment, Tag))
+        return {call for text in tags for call in CALL.findall(text)}
 
     def body(self, nodes: go.Body, scope: Scope) -> None:
         for node in nodes:
@@ -217,7 +219,8 @@ class _Translator:
             self.fragments.append(Gap())
             if isinstance(value, Response | Certificate):
                 test = condition(value).text
-                if test in self.evaluator.calls and not self._reads(test, start):
+                call = self.evaluator.calls.get(test)
+                if call is not None and call not in self._calls_since(start):
                     self.fragments[start], self.fragments[-1] = Tag(f"if {test}"), Tag("endif")
             if node.else_body is not None:
                 self._add_note("the else of a `with secret` is omitted: lessee writes no file without the secret")

@@ -108,7 +108,9 @@ _UNUSED_KEYS: Mapping[str, UnusedKey] = {
     "log_rotate_duration": UnusedKey(_LOG_FILE),
     "log_rotate_max_files": UnusedKey(_LOG_FILE),
     "pid_file": UnusedKey(
-        "lessee writes no PID file", "let its supervisor signal it; `lessee refresh` makes it read secrets now"
+        "lessee writes no PID file",
+        "let its supervisor signal it; `lessee refresh` makes it read secrets now",
+        is_loss=False,
     ),
     "telemetry": UnusedKey(
         "lessee serves metrics for Prometheus at /metrics", "write status: {listen: 127.0.0.1:9105, token_file: F}"
