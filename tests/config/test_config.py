@@ -16,6 +16,7 @@ from lessee.config import (
     FileProbe,
     HttpProbe,
     HttpTarget,
+    KvMount,
     NameTarget,
     PidFileTarget,
     Ready,
@@ -28,6 +29,7 @@ from lessee.config import (
     default_format,
     durations,
     exposed_addresses,
+    logins_of,
 )
 from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.scalars import SIGNALS
@@ -465,3 +467,59 @@ def test_the_exposed_addresses_of_all_logins_are_named_once():
 def test_a_login_without_insecure_http_is_stored_as_before():
     config = read(web())
     assert b"insecure_http" not in msgspec.json.encode(config.vault)
+
+
+def test_an_identity_takes_what_it_omits_from_the_top_level():
+    top = """environment: production
+vault: {address: "https://a:8200", namespace: n, auth: {method: approle, role_id: one}}
+secrets: {mount: kv, shared_prefixes: [shared/], mounts: {kv2: {}, old: {prefix: "", shared_prefixes: [all/]}}}
+identities:
+  team-b:
+    address: https://b:8200
+    auth: {method: token, token_file: /b}
+    secrets: {mount: production-kv, prefix: "b/{environment}/", shared_prefixes: [common/], mounts: {m: {}}}
+  team-c: {auth: {method: userpass, username: c, password_file: /c}}"""
+    config = read(web(top=top))
+    assert config.secrets.mounts == {
+        "kv2": KvMount(prefix="production/", shared_prefixes=("shared/",)),
+        "old": KvMount(prefix="", shared_prefixes=("all/",)),
+    }
+    team_b, team_c = config.identities["team-b"], config.identities["team-c"]
+    assert team_b.vault == msgspec.structs.replace(
+        config.vault, address="https://b:8200", auth=TokenAuth(token_file="/b")
+    )
+    assert team_b.secrets == Secrets(
+        mount="production-kv",
+        prefix="b/production/",
+        shared_prefixes=("common/",),
+        mounts={"m": KvMount(prefix="b/production/", shared_prefixes=("common/",))},
+    )
+    assert team_c.vault == msgspec.structs.replace(config.vault, auth=UserpassAuth(username="c", password_file="/c"))
+    assert team_c.secrets == config.secrets
+    app = config.apps["web"]
+    assert app.login_of("") == app.vault
+    assert app.login_of("team-b") == team_b.vault
+    assert set(logins_of(config)) == {config.vault, team_b.vault, team_c.vault}
+
+
+def test_a_login_is_sent_to_no_other_address_because_an_identity_has_none():
+    with pytest.raises(ConfigError, match=r"identities\.b\.auth: missing; the login of the top-level block"):
+        read(web(top='environment: production\nidentities: {b: {address: "https://b:8200"}}'))
+    top = 'environment: production\nvault: {address: "https://a:8200"}\nidentities: {b: {address: "https://a:8200"}}'
+    assert read(web(top=top)).identities["b"].vault == read(web(top=top)).vault
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("identities: {b: {secrets: {prefix: testing/}}}", "identities.b.secrets.prefix"),
+        ("identities: {b: {secrets: {mount: testing}}}", "identities.b.secrets.mount"),
+        ("identities: {b: {secrets: {shared_prefixes: [testing/]}}}", "identities.b.secrets.shared_prefixes[0]"),
+        ("secrets: {mounts: {kv2: {prefix: testing/}}}", "secrets.mounts.kv2.prefix"),
+        ("secrets: {mounts: {testing: {}}}", "secrets.mounts.testing"),
+    ],
+)
+def test_the_wall_of_an_environment_is_around_every_mount_and_identity(line, where):
+    with pytest.raises(ConfigError, match="it begins with the name of another environment") as caught:
+        read(web(top=f"environment: production\nsetup: {{environments: [testing, production]}}\n{line}"))
+    assert where in str(caught.value)

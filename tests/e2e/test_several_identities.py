@@ -275,3 +275,22 @@ def test_a_namespace_and_a_mount_of_one_login(server, sidecar):
         server.ask("DELETE", "sys/mounts/kv-of-team-b")
         server.ask("DELETE", "team-c/sys/mounts/kv")
         server.ask("DELETE", "sys/namespaces/team-c")
+
+
+def test_the_printed_policies_suffice_for_each_identity(server, two, far):
+    two.log_in_by_approle(server, READ)
+    two.template("both.txt.j2", MAY_LACK)
+    two.write_config()
+    checked = two.command("check")
+    assert checked.returncode == 0, checked.stderr
+    assert "reads secret/testing/db\n" in checked.stdout
+    assert "reads team-b:secret/testing/db, optional\n" in checked.stdout
+    own, other = two.command("check", "--policy").stdout.split("# Policy for web\n")[1:]
+    assert other.startswith(f"# Login: {far.way.address}, ")
+    two.log_in_by_approle(server, own)
+    two.config["identities"]["team-b"]["auth"] = log_in(two, far, "team-b", other)
+    two.start()
+    shows(two, "here=first there=far-first")
+    far.put("testing/db", value="far-second")
+    shows(two, "here=first there=far-second")
+    two.until(lambda s: s["fresh"] and not s["problems"])

@@ -15,6 +15,7 @@ from lessee.core import hcl
 from lessee.core.change_events import decode_message
 from lessee.core.errors import LesseeError
 from lessee.core.last_known_good import decode_snapshot
+from lessee.core.own_end import end_of
 from lessee.core.source_text import Text
 from lessee.core.timestamps import parse_timestamp
 from lessee.events.vault_messages import parse_event
@@ -37,7 +38,6 @@ from lessee.rendering.formats import FORMATS, outline
 from lessee.rendering.public_variables import public_names
 from lessee.vault import responses, wire
 from lessee.vault.engines.kv import _ListedData
-from lessee.vault.engines.own_end import end_of
 
 _KEY = bytes(32)
 

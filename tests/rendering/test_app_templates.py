@@ -15,9 +15,9 @@ from dotenv import dotenv_values
 from lessee.config.parsing import parse
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.generation import File, Generation
-from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
+from lessee.core.paths import DynamicSecret, Folder, MountScope, PathScope, Ref
 from lessee.core.secrets import Secret
-from lessee.rendering.app_templates import compile_apps, path_scope_of
+from lessee.rendering.app_templates import compile_apps, needs_of, path_scope_of
 from lessee.rendering.render import Inputs, render
 from lessee.rendering.templates import Compiler
 
@@ -264,3 +264,53 @@ def test_no_template_may_read_the_variables_of_a_login_or_of_another_apps_fallba
     for name in (*names, "DB_PASSWORD"):
         with pytest.raises(TemplateError, match=rf"^a.j2:1: templates cannot read the variable '{name}'"):
             compiled_apps(config("{template: a.j2}", other), a=f'{{{{ env("{name}") }}}}', b="")
+
+
+SEVERAL = """environment: production
+vault: {address: "https://vault:8200"}
+secrets: {mount: kv, mounts: {kv2: {prefix: "p/"}}}
+identities:
+  team-b: {address: "https://vault-b:8200", auth: {method: token},
+    secrets: {prefix: "{environment}/b/", mounts: {}}}
+  team-c: {namespace: c}
+apps:
+  web: {directory: /run/secrets/web, files: [{template: a.j2, name: a.txt}, {template: b.j2, name: b.txt}]}
+"""
+
+
+def needs(a, b="nothing"):
+    parsed = parse(SEVERAL, source="lessee.yaml", environ={})
+    compiled_app = compiled_apps(parsed, a=a, b=b)["web"]
+    return parsed, needs_of(compiled_app)
+
+
+def test_each_login_reads_what_the_templates_name():
+    parsed, found = needs('{{ secret("a").x }}{{ secret("a", identity="team-b").x }}{{ secret("c", optional=true) }}')
+    assert found.vault == parsed.vault
+    assert found.own == {Ref("kv", "production/a")}
+    assert found.supplied == {
+        "team-b": {Ref("kv", "production/b/a", None, "team-b")},
+        "": {Ref("kv", "production/c")},
+    }
+    assert found.optional == {Ref("kv", "production/c")}
+
+
+def test_what_one_file_needs_is_not_optional_for_the_app():
+    _, found = needs('{{ secret("c", optional=true) }}', '{{ secret("c").x }}')
+    assert (found.own, found.supplied, found.optional) == ({Ref("kv", "production/c")}, {}, frozenset())
+
+
+def test_an_app_without_own_secrets_is_served_by_the_first_identity_that_it_names():
+    parsed, found = needs('{{ secret("a", identity="team-c").x }}{{ secret("a", identity="team-b").x }}')
+    assert found.own == frozenset()
+    assert found.vault == parsed.identities["team-b"].vault
+    assert needs("nothing")[1].vault == parsed.vault
+
+
+def test_the_scope_of_an_identity_is_that_of_its_block_over_the_top_level():
+    scope = path_scope_of(parse(SEVERAL, source="lessee.yaml", environ={}))
+    assert scope.mounts == {"kv2": MountScope("p/")}
+    team_b, team_c = scope.identities["team-b"], scope.identities["team-c"]
+    assert (team_b.mount, team_b.prefix, team_b.mounts, team_b.identity) == ("kv", "production/b/", {}, "team-b")
+    assert (team_c.mount, team_c.prefix, team_c.mounts) == ("kv", "production/", {"kv2": MountScope("p/")})
+    assert team_b.foreign == scope.foreign

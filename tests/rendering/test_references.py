@@ -3,8 +3,10 @@
 import pytest
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import DynamicSecret, PathScope
-from lessee.rendering.templates import Compiler
+from lessee.core.paths import DynamicSecret, Folder, MountScope, PathScope, Ref
+from lessee.core.secrets import Secret
+from lessee.rendering.serialization import text as text_in
+from lessee.rendering.templates import Compiler, Renderer
 
 SPACE = PathScope("secret", "production/", ("shared/",), frozenset({"testing"}))
 
@@ -110,3 +112,96 @@ def test_a_variable_of_the_agent_is_rejected_with_its_line():
         "app.j2:2: templates cannot read the variable 'VAULT_TOKEN', which is one of the agent's own; "
         "write the value out, or set a variable of another name for the app"
     )
+
+
+SEVERAL = PathScope(
+    "secret",
+    "production/",
+    mounts={"kv2": MountScope("production/")},
+    identities={"team-b": PathScope("kv-b", identity="team-b")},
+)
+
+
+def compiled(text, **templates):
+    texts = {"app.j2": text} | {f"{name}.j2": more for name, more in templates.items()}
+    return Compiler(texts.__getitem__, SEVERAL).compile("app.j2")
+
+
+def test_a_reference_names_its_mount_namespace_and_identity():
+    text = (
+        '{{ secret("a", mount="kv2").x }}{{ secret("b", version=2, identity="team-b").x }}'
+        '{{ secrets("c/", namespace="n") }}{{ dynamic("d/e", identity="team-b", optional=true).x }}'
+    )
+    assert compiled(text).references == {
+        Ref("kv2", "production/a"),
+        Ref("kv-b", "b", 2, "team-b"),
+        Folder("n/secret", "production/c/"),
+        DynamicSecret("d/e", identity="team-b"),
+    }
+
+
+def test_what_another_call_or_template_needs_is_not_optional():
+    assert compiled('{{ secret("a", optional=true) }}{{ secret("b") }}').optional == {Ref("secret", "production/a")}
+    assert compiled('{{ secret("a", optional=true) }}{{ secret("a") }}').optional == frozenset()
+    assert compiled('{{ secret("a", optional=false) }}').optional == frozenset()
+    assert compiled(
+        '{{ secret("a", optional=true) }}{% include "in.j2" %}', **{"in": '{{ secret("a") }}'}
+    ).optional == (frozenset())
+    both = compiled(
+        '{{ secrets("a/", optional=true) }}{% include "in.j2" %}', **{"in": '{{ dynamic("a/b", optional=true) }}'}
+    )
+    assert both.optional == {Folder("secret", "production/a/"), DynamicSecret("a/b")}
+    assert compiled("optional {{ upper(1) }}{% macro upper(x) %}{{ x }}{% endmacro %}").optional == frozenset()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'secret("a", optional="yes")',
+        'secret("a", optional=1)',
+        'secret("a", mount=3)',
+        'secret("a", version=true, mount="kv2")',
+        'secrets("a/", version=3)',
+        'dynamic("a/b", optional="yes")',
+        'env("A", optional=true)',
+        'fail("a", optional=true)',
+    ],
+)
+def test_other_values_of_these_keywords_are_errors(call):
+    with pytest.raises(TemplateError, match="does not accept these arguments"):
+        compiled(f"{{{{ {call} }}}}")
+
+
+def test_templates_with_optional_secrets_share_no_skeleton():
+    text = '{{ secret("NAME", optional=true).x | default("none") }}{{ secret("NAME2", mount="kv2").x }}'
+    texts = {f"{name}.j2": text.replace("NAME", name) for name in "abcd"}
+    compiler = Compiler(texts.__getitem__, SEVERAL)
+    for name in "abcd":
+        assert compiler.compile(f"{name}.j2").optional == {Ref("secret", f"production/{name}")}
+
+
+def test_templates_that_name_the_same_places_share_a_skeleton():
+    texts = {f"{name}.j2": f'{{{{ secret("{name}", identity="team-b").x }}}}' for name in "abcd"}
+    compiler = Compiler(texts.__getitem__, SEVERAL)
+    made = [compiler.compile(f"{name}.j2") for name in "abcd"]
+    assert [one.needs for one in made] == [(Ref("kv-b", name, None, "team-b"),) for name in "abcd"]
+    assert made[2].parts[0].generated is made[3].parts[0].generated
+
+
+def test_an_optional_secret_that_is_missing_is_empty():
+    text = (
+        '{{ secret("a", optional=true).x | default("none") }} {{ secrets("b/", optional=true) | length }} '
+        '{{ "c" if dynamic("c/d", optional=true) }}{{ certificate("e/f", optional=true) | length }}'
+    )
+    template = compiled(text)
+    empty = Renderer(SEVERAL, {}, {}, {}, {})
+    assert text_in(empty.render(template), "text") == "none 0 0"
+    found = Secret({"x": "1"})
+    whole = Renderer(
+        SEVERAL,
+        {Ref("secret", "production/a"): found},
+        {Folder("secret", "production/b/"): {"one": found}},
+        {DynamicSecret("c/d"): found, DynamicSecret("e/f", method="POST", certificate=True): found},
+        {},
+    )
+    assert text_in(whole.render(template), "text") == "1 1 c1"

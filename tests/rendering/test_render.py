@@ -198,3 +198,34 @@ def test_the_files_depend_only_on_the_current_secrets(history):
     for now in history:
         rendering = render(APP, now, rendering)
         assert rendering.generation == render(APP, now).generation
+
+
+@pytest.mark.parametrize(
+    ("call", "need"),
+    [
+        ('secret("one", optional=true)', ONE),
+        ('secrets("keys/", optional=true)', KEYS),
+        ('dynamic("database/creds/web", optional=true)', LEASE),
+    ],
+)
+def test_a_file_is_rendered_again_when_something_optional_appears_or_disappears(call, need):
+    config = parse(
+        'secrets: {prefix: ""}\napps: {web: {directory: /run/secrets/web, files: [{template: a.j2, name: a.txt}]}}',
+        source="lessee.yaml",
+        environ={},
+    )
+    text = f'{{{{ "found" if {call} else "missing" }}}}'
+    compiled_app = compile_apps(config, Compiler({"a.j2": text}.__getitem__, path_scope_of(config)))["web"]
+    found = Secret({"x": "1"})
+    environ = {}
+    without = Inputs({}, {}, {}, environ)
+    present = Inputs(
+        {need: found} if isinstance(need, Ref) else {},
+        {need: {"one": found}} if isinstance(need, Folder) else {},
+        {need: found} if isinstance(need, DynamicSecret) else {},
+        environ,
+    )
+    before = None
+    for inputs, content in ((without, b"missing"), (without, b"missing"), (present, b"found"), (without, b"missing")):
+        before = render(compiled_app, inputs, before)
+        assert before.generation.files[0].content == content

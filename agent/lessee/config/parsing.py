@@ -242,7 +242,12 @@ class _Resolver:
             shared_prefixes=shared,
             mounts=top.mounts if own.mounts is None else self._mounts(own.mounts, (*below, "mounts"), prefix, shared),
         )
-        return config.Identity(vault=self._vault_of(block, at), secrets=secrets)
+        vault = self._vault_of(block, at)
+        is_elsewhere = (vault.address, vault.addresses) != (self._vault.address, self._vault.addresses)
+        if is_elsewhere and (*at, "auth") not in self._values:
+            what = "missing; the login of the top-level block is not sent to another address"
+            self._problems.add_dependent((*at, "auth"), what, todo="write how to log in there")
+        return config.Identity(vault=vault, secrets=secrets)
 
     def _mounts(
         self, blocks: Mapping[str, KvMountBlock], at: Path, prefix: str, shared: tuple[str, ...]

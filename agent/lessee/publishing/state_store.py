@@ -309,8 +309,12 @@ class StateStore:
 def _seconds_left(lease: Lease) -> float:
     """How long what was issued before a reboot is valid by the wall clock, which alone has gone on since."""
     not_after = lease.secret.data.get("expiration")
-    if lease.ends_with_token or not isinstance(not_after, int | float):
+    if lease.ends_with_token:
         return 0.0
+    if not isinstance(not_after, int | float):
+        from lessee.core.own_end import end_of  # noqa: PLC0415  # Only after a reboot.
+
+        not_after = end_of(lease.secret.data) or 0.0
     return min(max(not_after - wall_time(), 0.0), lease.ttl)
 
 

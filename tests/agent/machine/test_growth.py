@@ -6,6 +6,7 @@ import pytest
 
 from lessee.agent.machine.deadlines import wake_at
 from lessee.agent.machine.step import steps
+from lessee.core.immutable import replace
 from support.models.world import World, app_spec, creds, ref
 
 pytestmark = pytest.mark.long
@@ -70,6 +71,18 @@ def test_a_start_in_one_app_costs_as_much_more_as_there_is_to_read():
     _, few = started(FEW, apps=1)
     _, many = started(MANY, apps=1)
     assert many / few < 1.1 * MANY / FEW
+
+
+def test_what_a_machine_supplies_costs_no_more_than_what_it_publishes():
+    def polled(**settings):
+        spec = replace(app_spec(*refs(FEW), compiled_app=None), **settings)
+        world = CountingWorld({"web": spec}, lists_metadata=False)
+        for one in refs(FEW):
+            world.write(one)
+        return world.counted(5.0), world.counted(2.0)
+
+    for published, supplied in zip(polled(), polled(supplies="b"), strict=True):
+        assert supplied < 1.05 * published
 
 
 def test_a_start_with_leases_costs_as_much_more_as_there_is_to_issue():

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,16 @@ from lessee.core.errors import ConfigError, DeniedError, LesseeError
 from lessee.core.paths import Folder, Need, Ref
 from lessee.host.clock import boot_time
 from lessee.host.project import check_has_apps, find, load, read
-from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
+from lessee.ops.access.policy.least_privilege import (
+    ASSUMED,
+    Engine,
+    identities,
+    kv_mounts,
+    needs_of,
+    policy,
+    rotated_by,
+    text_of,
+)
 from lessee.rendering.app_templates import CompiledApp
 from lessee.vault.admin import AdminClient, admin_client
 
@@ -30,17 +39,18 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     project = load(path, environ, for_child=True, blocks=("rotation",))
     check_has_apps(project)
-    top, mount, rotated = project.config.vault, project.config.secrets.mount, rotated_by(project.config)
+    top, rotated = project.config.vault, rotated_by(project.config)
     texts = []
     for vault, compiled_apps in identities(project.compiled_apps.values(), top).items():
-        engine = ASSUMED
-        if arguments.online and reads_kv(compiled_apps):
+        engines: Mapping[str, Engine] = {}
+        if arguments.online and kv_mounts(vault, compiled_apps):
             # $VAULT_TOKEN is meant for the configured server, so it is not sent to others.
             value = environ.get("VAULT_TOKEN", "").strip() if _server(vault) == _server(top) else ""
-            engine, more = _ask(vault, mount, value, environ, compiled_apps)
+            engines, more = _ask(vault, value, environ, compiled_apps)
             rotated |= more
         subscribes = vault == top and project.config.events is not None and project.config.events.vault
-        texts.append(text_of(policy(vault, compiled_apps, engine, rotated, subscribes=subscribes)))
+        made = policy(vault, compiled_apps, ASSUMED, rotated, subscribes=subscribes, engines=engines)
+        texts.append(text_of(made))
     sys.stdout.write("\n".join(texts))
     return 0
 
@@ -61,20 +71,23 @@ def _of_rotator(path: Path, environ: Mapping[str, str]) -> str:
 
 
 def _ask(
-    vault: Vault, mount: str, value: str, environ: Mapping[str, str], compiled_apps: Iterable[CompiledApp]
-) -> tuple[Engine, frozenset[Ref]]:
-    """The mount's properties, and the rotated secrets in it. Raises DeniedError or VaultUnreachableError."""
+    vault: Vault, value: str, environ: Mapping[str, str], compiled_apps: Sequence[CompiledApp]
+) -> tuple[Mapping[str, Engine], frozenset[Ref]]:
+    """The properties of the KV mounts, and the rotated secrets in them. Raises DeniedError or VaultUnreachableError."""
     with admin_client(vault, environ, boot_time, token=value) as client:
-        version = client.kv_version(mount)
-        if version == 1:
-            return Engine(version, detailed=False), frozenset()
-        detailed = client.lists_kv_versions(mount)
-        return Engine(version, detailed=detailed), frozenset(_rotated(client, compiled_apps))
+        engines = {mount: _engine(client, mount) for mount in kv_mounts(vault, compiled_apps)}
+        needs = [need for need in needs_of(vault, compiled_apps) if not need.identity]
+        versioned = [need for need in needs if isinstance(need, Ref | Folder) and engines[need.mount].version != 1]
+        return engines, frozenset(_rotated(client, versioned))
 
 
-def _rotated(client: AdminClient, compiled_apps: Iterable[CompiledApp]) -> Iterator[Ref]:
+def _engine(client: AdminClient, mount: str) -> Engine:
+    version = client.kv_version(mount)
+    return Engine(version, detailed=version != 1 and client.lists_kv_versions(mount))
+
+
+def _rotated(client: AdminClient, needs: Iterable[Need]) -> Iterator[Ref]:
     """The secrets whose metadata has a rotator's record; secrets with unreadable metadata are left out."""
-    needs = frozenset[Need]().union(*(compiled_app.references for compiled_app in compiled_apps))
     for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(client, need)}):
         with suppress(DeniedError):
             metadata = (client.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}

@@ -140,7 +140,9 @@ def _dynamic_paths(config: Config, path: Path) -> tuple[tuple[str, ...], tuple[s
     except TemplateError as exc:
         return (), tuple(f"cannot determine what templates read: {problem}" for problem in exc.problems)
     references = (reference for app in compiled_apps.values() for reference in app.references)
-    return tuple(sorted({found.path for found in references if isinstance(found, DynamicSecret)})), ()
+    # What other identities read is not in this Vault.
+    own = [found for found in references if not found.identity]
+    return tuple(sorted({found.path for found in own if isinstance(found, DynamicSecret)})), ()
 
 
 def _confirm(environment: str) -> None:

@@ -1,6 +1,6 @@
 """Reads what an app's templates reference, with the app's own login. Dynamic secrets are not issued."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import assert_never
 
@@ -31,9 +31,16 @@ class References(ImmutableStruct, frozen=True):
 
 def read_references(context: ValidationContext, compiled_app: CompiledApp) -> References:
     """Raises CheckSkippedError, DeniedError or VaultUnreachableError where the app cannot log in."""
-    client = context.login_of(compiled_app.app.vault)
-    read = partial(_read, client, _kv_version(client, compiled_app))
-    results = map_concurrently(compiled_app.references, read, context.timeout * _SHARE)
+    by_login: dict[AdminClient, set[Need]] = {}
+    for need in compiled_app.references:
+        by_login.setdefault(context.login_of(compiled_app.app.login_of(need.identity)), set()).add(need)
+    results: dict[Need, _Result] = {}
+    for client, needs in by_login.items():
+        read = partial(_read, client, _kv_versions(client, needs))
+        results |= map_concurrently(needs, read, context.timeout * _SHARE)
+    for need in compiled_app.optional:
+        if isinstance(result := results.get(need), Failure) and result.kind is Kind.NOT_FOUND:
+            results[need] = None
     errors = [f"{reference}: no answer in time" for reference in compiled_app.references if reference not in results]
     errors += [f"{reference}: {result.text}" for reference, result in results.items() if isinstance(result, Failure)]
     secrets = {
@@ -52,21 +59,20 @@ def render(context: ValidationContext, compiled_app: CompiledApp, references: Re
     return render_files(compiled_app, Inputs(secrets, folders, {}, context.environ))
 
 
-def _kv_version(client: AdminClient, compiled_app: CompiledApp) -> int:
-    """The version of the mount, if the app reads from it."""
-    if all(isinstance(need, DynamicSecret) for need in compiled_app.references):
-        return 2
-    return client.kv_version(compiled_app.scope.mount)
+def _kv_versions(client: AdminClient, needs: Iterable[Need]) -> Mapping[str, int]:
+    """The versions of the KV mounts from which they read."""
+    mounts = {need.mount for need in needs if not isinstance(need, DynamicSecret)}
+    return {mount: client.kv_version(mount) for mount in mounts}
 
 
-def _read(client: AdminClient, kv_version: int, need: Need) -> _Result:
+def _read(client: AdminClient, kv_versions: Mapping[str, int], need: Need) -> _Result:
     """None for a dynamic secret that the login may issue."""
     try:
         match need:
             case Ref():
-                return _secret(client, kv_version, need)
+                return _secret(client, kv_versions[need.mount], need)
             case Folder():
-                return dict(_folder(client, kv_version, need))
+                return dict(_folder(client, kv_versions[need.mount], need))
             case DynamicSecret():
                 return _check_capability(client, need)
             case _:

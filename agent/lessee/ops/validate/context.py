@@ -201,7 +201,8 @@ class ValidationContext:
             references = self.references()
         except LesseeError:
             references = frozenset()  # An app's own checks report it.
-        return refs | {Ref(need.mount, need.path) for need in references if isinstance(need, Ref)}
+        own = [need for need in references if isinstance(need, Ref) and not need.identity]
+        return refs | {Ref(need.mount, need.path) for need in own if need.mount == self.scope.mount}
 
     def _read(self, ref: Ref) -> Mapping[str, Any] | None:
         client, version = self.client(), self.kv_version()

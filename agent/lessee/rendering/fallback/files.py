@@ -48,7 +48,8 @@ def problems(compiled_app: CompiledApp) -> Iterator[LesseeError]:
         case SecretsFallback(secrets):
             invalid = [exc for path in secrets if (exc := _path_error(path, compiled_app.scope)) is not None]
             yield from invalid
-            for need in sorted(compiled_app.references, key=str) if not invalid else ():
+            required = compiled_app.references - compiled_app.optional
+            for need in sorted(required, key=str) if not invalid else ():
                 if (todo := _todo(need, secrets, compiled_app.scope)) is not None:
                     yield TemplateError(f"{need} is not covered by `fallback`", todo=todo, rule=MISFIT)
         case _:
@@ -149,6 +150,8 @@ def _todo(need: Need, secrets: Mapping[str, Mapping[str, str]], scope: PathScope
     """What to do if the fallback does not cover a reference, or None if it does."""
     if isinstance(need, DynamicSecret):
         return "variables cannot replace dynamic secrets: remove it from the app, or use `last_known_good`"
+    if need.identity:
+        return "variables cannot replace what another identity reads: use `last_known_good`"
     if any(_is_read(path, need, scope) for path in secrets):
         return None
     return "add it: {PATH: {KEY: VARIABLE}}"
@@ -159,7 +162,7 @@ def _is_read(path: str, need: Need, scope: PathScope) -> bool:
     ref = scope.secret(path)
     match need:
         case Ref():
-            return (ref.mount, ref.path) == (need.mount, need.path)
+            return (ref.mount, ref.path, ref.identity) == (need.mount, need.path, need.identity)
         case Folder():
             return ref.folder == need
         case _:
@@ -179,7 +182,8 @@ def _inputs(compiled_app: CompiledApp, secrets: Mapping[str, Mapping[str, str]],
             else:
                 assert isinstance(need, Ref)
                 refs[need] = Secret(data)
-    missing = [str(need) for need in compiled_app.references if need not in refs and need not in folders]
+    required = compiled_app.references - compiled_app.optional
+    missing = [str(need) for need in required if need not in refs and need not in folders]
     if missing:
         raise LesseeError(
             f"`fallback` does not cover {', '.join(sorted(missing))}", where=f"apps.{compiled_app.app.name}"

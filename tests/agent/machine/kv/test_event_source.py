@@ -41,6 +41,18 @@ def affected(it, operation, path, mount="secret"):
     return affected_needs(it.state, Change(None, mount, path, None, operation, ""))
 
 
+def test_a_change_in_a_namespace_is_known_to_each_login_above_it():
+    own, below, deep = (Ref(f"{namespace}kv", "p/a") for namespace in ("", "team/", "org/team/"))
+    it = world(own, below, deep, written=(own, below, deep))
+
+    def read(namespace):
+        return affected_needs(it.state, Change(None, "kv", "p/a", None, "update", "", namespace))
+
+    assert read("") == {own}
+    assert read("other/team") == {own, below}
+    assert read("org/team") == {own, below, deep}
+
+
 def test_a_reported_change_is_published_after_one_read():
     it = world(A, B, C)
     it.write(B)

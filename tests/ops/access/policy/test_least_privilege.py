@@ -6,7 +6,7 @@ import pytest
 
 from lessee.config.parsing import parse
 from lessee.core.errors import TemplateError
-from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
+from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, kv_mounts, policy, rotated_by, text_of
 from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
@@ -105,6 +105,27 @@ def test_a_static_role_has_no_lease():
     assert granted(*calls) == {"database/static-creds/x": "read", "ldap/static-cred/x": "read"}
 
 
+def test_any_other_path_has_the_capability_of_its_request():
+    assert granted(
+        'vault("transit/decrypt/a", ciphertext="c", every="1h")',
+        'vault("team-b/data/a", every="1h")',
+        'vault("team-b/metadata/", method="LIST", every="1h")',
+        'vault("ssh/issue/a", key_type="rsa")',
+        'vault("ssh/sign/a", public_key="k")',
+        'vault("totp/code/a")',
+        'vault("identity/oidc/token/a")',
+    ) == {
+        "transit/decrypt/a": "update",
+        "team-b/data/a": "read",
+        "team-b/metadata/": "list",
+        "ssh/issue/a": "update",
+        "ssh/sign/a": "update",
+        "totp/code/a": "read",
+        "identity/oidc/token/a": "read",
+    }
+    assert granted('vault("ssh/creds/a", ip="10.0.0.1", every="1h")') == {"ssh/creds/a": "update"} | LEASES
+
+
 def test_a_configured_token_is_not_revoked():
     (made,) = policies({"web": {"a.txt": ""}})
     assert {rule.path: rule.capabilities[0] for rule in made.rules} == TOKEN
@@ -181,7 +202,7 @@ def test_the_heading_names_the_mount_and_the_namespace():
 
 def test_without_kv_secrets_the_heading_has_no_mount():
     (made,) = policies({"web": {"a.txt": '{{ dynamic("database/creds/x").y }}'}})
-    assert not reads_kv(made.compiled_apps)
+    assert not kv_mounts(made.vault, made.compiled_apps)
     assert "# KV" not in text_of(made)
 
 
@@ -282,3 +303,61 @@ def test_without_kv_secrets_an_agent_subscribes_to_nothing():
     text = '{{ dynamic("database/creds/y").username }}'
     compiled_apps = tuple(compile_apps(config, Compiler({"t": text}.__getitem__, path_scope_of(config))).values())
     assert "subscribe" not in text_of(policy(config.vault, compiled_apps, ASSUMED, subscribes=True))
+
+
+TWO = {
+    "identities": {
+        "team-b": {
+            "address": "https://vault-b:8200",
+            "namespace": "b",
+            "auth": {"method": "approle", "role_id": "team-b"},
+            "secrets": {"mount": "kv-b", "prefix": "", "mounts": {"old": {"prefix": "x/"}}},
+        }
+    },
+    "secrets": {"mount": "kv", "mounts": {"shared-kv": {"prefix": ""}}},
+}
+
+
+def several(text, engines=None):
+    """The policies of one app whose template may name `team-b`."""
+    said = {
+        "environment": "production",
+        "vault": {"address": "http://vault:8200", "auth": APPROLE},
+        "apps": {"web": {"directory": "/run/web", "files": [{"template": "a.txt"}]}},
+        **TWO,
+    }
+    config = parse(json.dumps(said), source="lessee.yaml", environ={})
+    compiled_apps = compile_apps(config, Compiler({"a.txt": text}.__getitem__, path_scope_of(config)))
+    return [
+        policy(vault, some, ASSUMED, engines=engines)
+        for vault, some in identities(compiled_apps.values(), config.vault).items()
+    ]
+
+
+def paths(made):
+    return {rule.path for rule in made.rules if rule.path not in TOKEN}
+
+
+def test_each_identity_has_the_rules_for_what_templates_read_under_it():
+    text = (
+        '{{ secret("a").x }} {{ secret("b", identity="team-b").x }} {{ secret("c", mount="shared-kv").x }}'
+        '{{ secret("d", identity="team-b", mount="old", namespace="child").x }}'
+        '{{ dynamic("database/creds/x", identity="team-b").username }}'
+    )
+    own, other = several(text, {"child/old": OLD})
+    assert paths(own) == {
+        "kv/data/production/a",
+        "kv/metadata/production/a",
+        "shared-kv/data/c",
+        "shared-kv/metadata/c",
+    }
+    assert paths(other) == {"kv-b/data/b", "kv-b/metadata/b", "child/old/x/d", "database/creds/x", *LEASES}
+    text = text_of(other)
+    assert "# Policy for web\n# Login: https://vault-b:8200, auth/approle, role_id 'team-b'\n# Namespace: b" in text
+    assert "# KV: child/old, version 1 without detailed-metadata\n" in text
+    assert "# KV: kv-b, version 2 without detailed-metadata (assumed" in text
+
+
+def test_an_app_that_reads_only_under_another_identity_needs_no_policy_for_its_own_login():
+    (made,) = several('{{ secret("b", identity="team-b").x }}')
+    assert made.vault.address == "https://vault-b:8200"

@@ -281,3 +281,44 @@ def test_what_a_child_of_the_agents_user_can_read_is_named(top, more, read):
     assert rules == [("child-reads-credentials", "warning")] * (read is not None)
     for item in checked.findings:
         assert item.message == f"the child of `lessee exec` has the agent's user, and can read {', '.join(read)}"
+
+
+MORE = """
+identities:
+  team-b: {address: "https://vault-b:8200", auth: {method: token},
+    secrets: {mount: kv-b, mounts: {old: {}}}}
+"""
+SEVERAL = "environment: production\nsecrets: {mount: kv, mounts: {kv2: {}}}\n" + MORE + "apps:\n"
+
+
+def messages(text, template):
+    return [f"{item.message}; {item.help}" for item in check(text, **{"app.env.j2": template}).findings]
+
+
+def test_an_unknown_identity_or_mount_is_named_with_those_that_exist():
+    template = (
+        '{{ secret("a", identity="team-x").b }}\n{{ secret("a", mount="kv3").b }}\n'
+        '{{ secret("a", mount="kv2", identity="team-b").b }}\n'
+    )
+    *_, last = messages(SEVERAL + app(), template)
+    where = "`identities.team-b.secrets.mounts` in the configuration; known are kv-b, old"
+    assert last == f"no KV mount is named 'kv2'; add it to {where}"
+    assert messages(SEVERAL + app(), template)[:-1] == [
+        "no identity is named 'team-x'; add it to `identities` in the configuration; known are team-b",
+        "no KV mount is named 'kv3'; add it to `secrets.mounts` in the configuration; known are kv, kv2",
+    ]
+    known = '{{ secret("a", identity="team-b", mount="old").b }}{{ secret("a", mount="kv2", namespace="n").b }}\n'
+    assert messages(SEVERAL + app(files="{template: app.env.j2, format: text}"), known) == []
+
+
+def test_the_identities_of_an_invalid_configuration_are_known():
+    template = 'A={{ secret("a", identity="team-b", mount="old").b }}{{ secret("a", mount="kv2").b }}\n'
+    text = SEVERAL.replace("https://vault-b:8200", "no address") + app()
+    assert messages(text, template) == messages(text, "A=1\n")
+
+
+def test_an_identity_without_tls_is_reported_at_its_own_line():
+    text = SEVERAL.replace("https://vault-b", "http://vault-b")
+    assert [(item.rule, item.line) for item in check(text + app(), **{"app.env.j2": "A=1\n"}).findings] == [
+        ("insecure-http", 5)
+    ]

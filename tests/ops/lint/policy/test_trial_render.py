@@ -148,3 +148,30 @@ def test_a_name_made_of_a_sample_is_recognized():
     assert is_sample("sample042")
     assert is_sample(f"APP_{text(42)}_KEY")
     assert not is_sample("SAMPLE_RATE")
+
+
+def test_what_is_optional_must_be_dispensable():
+    needed = 'A=1\n{% set s = secret("a", optional=true) %}B={{ s.b }}\n'
+    assert project_findings(needed) == [("optional-needed", "t/app.j2", 2, "app.j2")]
+    (finding,) = tried(needed).findings
+    assert (
+        finding.message == "it cannot be rendered without what is optional: a has no such key: 'b'; its keys are: none"
+    )
+    assert project_findings('{{ secret("a", optional=true) | json }}x', "json") == [
+        ("format-mismatch", "t/app.j2", 1, "app.j2")
+    ]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        'A={{ secret("a", optional=true).b | default("none") }}\n',
+        '{% set s = secret("a", optional=true) %}{% if s %}B={{ s.b }}\n{% endif %}',
+        '{% for n, s in secrets("a/", optional=true).items() %}{{ n }}={{ s.b }}\n{% endfor %}',
+        '{% set d = dynamic("database/creds/x", optional=true) %}{% if d %}B={{ d.password }}{% endif %}\n',
+        # Another call needs it.
+        'A={{ secret("a", optional=true).b }}\nB={{ secret("a").b }}\n',
+    ],
+)
+def test_an_optional_secret_that_the_template_can_do_without_is_no_finding(template):
+    assert project_findings(template) == []

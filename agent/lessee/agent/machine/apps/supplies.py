@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from lessee.agent.machine.apps.fallback import COLD_START_DELAY
-from lessee.agent.machine.apps.inputs import TEMPORARY, folder_content
+from lessee.agent.machine.apps.inputs import TEMPORARY, folder_content, has_input_failures
 from lessee.agent.machine.apps.state import App
 from lessee.agent.machine.leases.renewal import ends_at
 from lessee.agent.machine.session.state import NEVER
@@ -29,13 +29,25 @@ _K = TypeVar("_K")
 def plan_supply(tx: Transaction, name: str) -> None:
     """Note what is supplied now, if that has changed."""
     app = tx.apps[name]
-    supply = _supply(tx, name, app)
-    if supply is None:
+    if not _may_have_changed(tx, app):
         return
+    found = _found(tx, app)
+    if found.is_pending and app.supply is None:
+        return
+    supply = _supply(tx, name, app, found)
     if app.supply is None or not _is_same(app.supply, supply):
-        tx.apps[name] = replace(app, supply=supply, dirty=False)
-    elif app.dirty:
-        tx.apps[name] = replace(app, dirty=False)
+        app = replace(app, supply=supply)
+    if app.dirty and not found.is_pending:
+        app = replace(app, dirty=False)
+    if app is not tx.apps[name]:
+        tx.apps[name] = app
+
+
+def _may_have_changed(tx: Transaction, app: App) -> bool:
+    """Whether more than the time of a check has changed: without that, a thousand secrets need no look at each."""
+    if app.dirty or app.supply is None or app.supply.missing or tx.leases.changes:
+        return True
+    return tx.concerns_all or has_input_failures(tx)
 
 
 def on_supplied(tx: Transaction, event: Supplied) -> None:
@@ -58,17 +70,26 @@ def on_readers_changed(tx: Transaction, event: ReadersChanged) -> None:
         )
 
 
-def _supply(tx: Transaction, name: str, app: App) -> Supply | None:
-    """What is known of the needs; None while something is read for the first time."""
-    identity = app.spec.supplies or ""
+def _found(tx: Transaction, app: App) -> "_Found":
+    """What is known of the needs, up to the first one that is being read."""
     found = _Found(app.supply)
     for need in app.spec.needs:
-        found.add(_with_identity(need, identity), _content(tx, need), _failure(tx, need))
+        content = _content(tx, need)
+        found.add(
+            _with_identity(need, app.spec.supplies or ""), content, _failure(tx, need) if content is None else None
+        )
+        if found.is_pending:
+            break
+    return found
+
+
+def _supply(tx: Transaction, name: str, app: App, found: "_Found") -> Supply:
+    identity = app.spec.supplies or ""
     leases = [held.lease for held in tx.leases.values() if name in held.lease.apps and held.ended_at is None]
     live = frozenset(lease.id for lease in leases)
     if found.is_pending:
-        # What changes together is supplied together.
-        return replace(app.supply, live=live) if app.supply is not None else None
+        assert app.supply is not None
+        return replace(app.supply, live=live)  # What changes together is supplied together.
     current = [lease for lease in leases if tx.issuances[lease.need].lease == lease.id and lease.need in app.spec.needs]
     ends = ((lease.need, ends_at(tx, lease)) for lease in current)
     return Supply(

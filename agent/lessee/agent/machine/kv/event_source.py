@@ -29,11 +29,20 @@ than that."""
 
 def affected_needs(state: State, change: Change) -> frozenset[Need]:
     """The secrets and folders that a change may affect, of those that templates read."""
-    return frozenset(_affected_needs(state, change))
+    return frozenset(need for mount in _mounts_of(change) for need in _affected_needs(state, change, mount))
 
 
-def _affected_needs(state: State, change: Change) -> Iterator[Need]:
-    ref = Ref(change.mount, change.full_path)
+def _mounts_of(change: Change) -> Iterator[str]:
+    """The names that the mount may have for a login in any of the namespaces above it."""
+    mount = change.mount
+    yield mount
+    for name in reversed(change.namespace.split("/")) if change.namespace else ():
+        mount = f"{name}/{mount}"
+        yield mount
+
+
+def _affected_needs(state: State, change: Change, mount: str) -> Iterator[Need]:
+    ref = Ref(mount, change.full_path)
     if ref in state.secrets:
         yield ref
     folder = state.folders.get(ref.folder)
@@ -44,7 +53,7 @@ def _affected_needs(state: State, change: Change) -> Iterator[Need]:
     read = {f"{change.mount}/data/{change.full_path}", f"{change.mount}/{change.full_path}"}
     yield from (need for need in state.issuances if need.is_polled and need.path in read)
     if change.operation == "rotate":
-        path = f"{change.mount}/{change.path}"
+        path = f"{mount}/{change.path}"
         yield from (need for need in state.issuances if need.path == path)
 
 

@@ -23,8 +23,10 @@ def results(states: Iterable[State]) -> Mapping[str, LesseeError | None] | None:
     ended: dict[str, LesseeError | None] = {}
     supplied: dict[str, LesseeError] = {}
     pending: set[str] = set()
+    states = list(states)
+    is_failing = any(map(_may_have_errors, states))
     for state in states:
-        if state.apps.count(is_done) < len(state.apps) and not _may_have_errors(state):
+        if state.apps.count(is_done) < len(state.apps) and not is_failing:
             return None
         for name, app in state.apps.items():
             error = _error(state, name, app)

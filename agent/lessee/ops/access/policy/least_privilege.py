@@ -8,7 +8,7 @@ from lessee.config import Config, Vault
 from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
 from lessee.core import consumers
 from lessee.core.errors import TemplateError, TemplateListError
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.events.vault_messages import EVENT_TYPES
 from lessee.rendering.app_templates import CompiledApp
@@ -38,26 +38,38 @@ class Policy(ImmutableStruct, frozen=True):
 
     vault: Vault
     compiled_apps: tuple[CompiledApp, ...]
-    engine: Engine | None
-    """None: nothing is read from the KV mount."""
+    engines: Mapping[str, Engine]
+    """Of the KV mounts from which something is read, by name."""
     rules: tuple[Rule, ...]
 
 
 def identities(compiled_apps: Iterable[CompiledApp], top: Vault) -> Mapping[Vault, tuple[CompiledApp, ...]]:
-    """The recipes of each way to log in, by name; first those of the top-level one."""
-    found: dict[Vault, tuple[CompiledApp, ...]] = {}
+    """The apps for which each way to log in reads something, by name; first those of the top-level one."""
+    found: dict[Vault, list[CompiledApp]] = {}
     for compiled_app in sorted(
         compiled_apps, key=lambda compiled_app: (compiled_app.app.vault != top, compiled_app.app.name)
     ):
-        found[compiled_app.app.vault] = (*found.get(compiled_app.app.vault, ()), compiled_app)
-    return found
+        app = compiled_app.app
+        names = sorted({need.identity for need in compiled_app.references}) or [""]
+        for vault in dict.fromkeys(map(app.login_of, names)):
+            found.setdefault(vault, []).append(compiled_app)
+    return {vault: tuple(some) for vault, some in found.items()}
 
 
-def reads_kv(compiled_apps: Iterable[CompiledApp]) -> bool:
-    """Whether they read from the KV mount."""
-    return any(
-        not isinstance(need, DynamicSecret) for compiled_app in compiled_apps for need in compiled_app.references
+def needs_of(vault: Vault, compiled_apps: Iterable[CompiledApp]) -> frozenset[Need]:
+    """What this login reads for these apps."""
+    return frozenset(
+        need
+        for compiled_app in compiled_apps
+        for need in compiled_app.references
+        if compiled_app.app.login_of(need.identity) == vault
     )
+
+
+def kv_mounts(vault: Vault, compiled_apps: Iterable[CompiledApp]) -> tuple[str, ...]:
+    """The KV mounts from which this login reads for these apps."""
+    found = needs_of(vault, compiled_apps)
+    return tuple(sorted({need.mount for need in found if not isinstance(need, DynamicSecret)}))
 
 
 def rotated_by(config: Config) -> frozenset[Ref]:
@@ -74,28 +86,38 @@ def policy(
     rotated: Collection[Ref] = frozenset(),
     *,
     subscribes: bool = False,
+    engines: Mapping[str, Engine] | None = None,
 ) -> Policy:
-    """The policy for the agent of these apps. Raises TemplateError for paths that no rule can contain.
+    """The policy for one login of the agent of these apps. Raises TemplateError for paths that no rule can contain.
 
-    `rotated`: secrets whose version the agent confirms. `subscribes`: it subscribes to Vault's own event stream.
+    `engines`: the properties of single mounts; those of all others are `engine`. `rotated`: secrets whose version the
+    agent confirms. `subscribes`: it subscribes to Vault's own event stream.
     """
     wanted: dict[Need, frozenset[_By]] = {}
+    own: dict[Need, frozenset[_By]] = {}
+    """What the apps themselves read: the agent confirms nothing to the rotator of another identity."""
     for compiled_app in compiled_apps:
         for compiled in compiled_app.templates:
+            by = (compiled_app.app.name, compiled.name)
             for need in compiled.references:
-                wanted[need] = wanted.get(need, frozenset()) | {(compiled_app.app.name, compiled.name)}
+                if compiled_app.app.login_of(need.identity) == vault:
+                    plain = replace(need, identity="")
+                    wanted[plain] = wanted.get(plain, frozenset()) | {by}
+                    if not need.identity:
+                        own[plain] = own.get(plain, frozenset()) | {by}
     _refuse_patterns(wanted)
+    mounts = {mount: (engines or {}).get(mount, engine) for mount in kv_mounts(vault, compiled_apps)}
     by_path: dict[str, list[_Request]] = {}
     for request in (
-        *_reading(wanted, engine),
-        *(_subscribing(wanted, engine) if subscribes else ()),
+        *_reading(wanted, mounts),
+        *(_subscribing(wanted, mounts) if subscribes else ()),
         *_issuing(wanted),
-        *_confirming(wanted, compiled_apps, rotated),
+        *_confirming(own, compiled_apps, rotated),
         *_of_the_token(vault.auth),
     ):
         by_path.setdefault(request.path, []).append(request)
     rules = tuple(_rule(path, requests) for path, requests in sorted(by_path.items()))
-    return Policy(vault, compiled_apps, engine if reads_kv(compiled_apps) else None, rules)
+    return Policy(vault, compiled_apps, mounts, rules)
 
 
 def text_of(policy: Policy) -> str:
@@ -132,10 +154,12 @@ _RENEWING = {
     "sys/leases/lookup": "to continue with leases after a restart",
     "sys/leases/renew": "to renew leases",
 }
+_WITHOUT_LEASE = frozenset({"code", "issue", "sign", "sign-verbatim", "static-cred", "static-creds", "token"})
+"""Engines' names of the actions whose answers end without a lease, before the name of a role."""
 _IN_DEFAULT = "; Vault's policy `default` grants it too"
 
 
-def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Request]:
+def _reading(wanted: _Wanted, engines: Mapping[str, Engine]) -> Iterator[_Request]:
     """The requests for KV secrets, as the agent makes them: for folders, and for single secrets."""
     newest = Counter(need.folder for need in wanted if isinstance(need, Ref) and need.version is None)
     for need, by in wanted.items():
@@ -145,6 +169,7 @@ def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Request]:
         whole = folder in wanted
         # `+` is one path segment: all secrets of the folder, but not of its subfolders.
         mount, name = need.mount, f"{folder.path}+" if whole else need.path
+        engine = engines[mount]
         if engine.version == 1:
             yield _Request(f"{mount}/{name}", "read", by)
             if isinstance(need, Folder):
@@ -162,10 +187,11 @@ def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Request]:
             yield _Request(f"{mount}/metadata/{need.path}", "list", by, _NAMES)
 
 
-def _subscribing(wanted: _Wanted, engine: Engine) -> Iterator[_Request]:
+def _subscribing(wanted: _Wanted, engines: Mapping[str, Engine]) -> Iterator[_Request]:
     """The requests for event types and secrets (https://developer.hashicorp.com/vault/docs/concepts/events)."""
-    read = {request.path: request for request in _reading(wanted, engine) if request.capability == "read"}
-    readable = [request for path, request in read.items() if engine.version == 1 or path.split("/")[1:2] == ["data"]]
+    read = {request.path: request for request in _reading(wanted, engines) if request.capability == "read"}
+    data = tuple(f"{mount}/{'data/' if engine.version != 1 else ''}" for mount, engine in engines.items())
+    readable = [request for path, request in read.items() if path.startswith(data)]
     for request in readable:
         for capability in ("list", SUBSCRIBE):
             yield _Request(request.path, capability, request.by, _EVENTS)
@@ -209,7 +235,7 @@ def _is_leased(need: DynamicSecret) -> bool:
     """As far as the path tells: certificates have a lease only if their role sets generate_lease."""
     if need.certificate or not need.may_end:
         return False
-    return need.path.split("/")[-2] not in {"code", "issue", "sign", "sign-verbatim", "static-cred", "static-creds"}
+    return need.path.split("/")[-2] not in _WITHOUT_LEASE
 
 
 def _of_the_token(auth: Auth) -> Iterator[_Request]:
@@ -259,11 +285,10 @@ def _heading(policy: Policy) -> Iterator[str]:
     yield f"Login: {vault.address}, {_login(vault.auth)}"
     if vault.namespace is not None:
         yield f"Namespace: {vault.namespace}; create the policy there, its paths are relative to it"
-    if policy.engine is not None:
-        having = "with" if policy.engine.detailed else "without"
-        assumed = " (assumed; --online reads it from Vault)" if policy.engine is ASSUMED else ""
-        mount = policy.compiled_apps[0].scope.mount
-        yield f"KV: {mount}, version {policy.engine.version} {having} detailed-metadata{assumed}"
+    for mount, engine in policy.engines.items():
+        having = "with" if engine.detailed else "without"
+        assumed = " (assumed; --online reads it from Vault)" if engine is ASSUMED else ""
+        yield f"KV: {mount}, version {engine.version} {having} detailed-metadata{assumed}"
 
 
 def _login(auth: Auth) -> str:

@@ -43,7 +43,7 @@ def print_app(compiled_app: CompiledApp) -> None:
 
 def _print_needs(compiled: CompiledTemplate) -> None:
     for need in sorted(compiled.references, key=str):
-        print(f"    {_reading(need)}")
+        print(f"    {_reading(need)}{', optional' if need in compiled.optional else ''}")
 
 
 def _reading(need: Need) -> str:

@@ -89,7 +89,7 @@ def line_of_key(root: Node, path: tuple[str, ...]) -> int:
 
 def _connections(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:
     at: dict[tuple[str, ...], Vault] = {("vault",): config.vault}
-    # An inherited address is told at its own key.
+    # An inherited address is reported at its own key.
     at |= {
         ("identities", name): identity.vault
         for name, identity in config.identities.items()

@@ -75,4 +75,4 @@ def _keys(
 
 def _is(path: str, need: Need, compiled_app: CompiledApp) -> bool:
     ref = compiled_app.scope.secret(path)
-    return isinstance(need, Ref) and (ref.mount, ref.path) == (need.mount, need.path)
+    return isinstance(need, Ref) and (ref.mount, ref.path, ref.identity) == (need.mount, need.path, need.identity)

@@ -22,6 +22,7 @@ RULES: Mapping[str, str] = {
     "path-denied": "a path is invalid, or outside the agent's environment",
     "wrong-arguments": "a function has invalid arguments",
     "format-mismatch": "no secret can make the file valid in its format",
+    "optional-needed": "a template cannot be rendered without a secret that it calls optional",
     "public-variable": "a value is in a variable that a frontend build gives to every visitor",
     "public-secret": "a variable listed as public has a value whose name looks like a secret",
     "secret-in-dist": "the output of a build contains a secret of the environment",

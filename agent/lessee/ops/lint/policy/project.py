@@ -13,8 +13,8 @@ from lessee.config.grammar.problems import Path, Problems
 from lessee.config.grammar.reader import Reader
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
-from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import PathScope
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.core.paths import MountScope, PathScope
 from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration
@@ -80,15 +80,19 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
 
 def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> list[Finding]:
     """Findings in the templates of an invalid configuration, as if there were no prefix."""
-    reader = Reader(Problems(path.name), environ)
+    problems = Problems(path.name)
+    reader = Reader(problems, environ)
     try:
         reader.read(compose(text, path.name))
     except ConfigError:
         return []
     folder, mount = (reader.values.get(key) for key in (("template_dir",), ("secrets", "mount")))
-    scope = PathScope(
-        mount if isinstance(mount, str) else "secret", environment="environment"
-    )  # Any environment is fine.
+    name = mount if isinstance(mount, str) else "secret"
+    # Any environment is fine.
+    mounts = {str(at[-1]): MountScope() for at in problems.lines if at[-3:-1] == ("secrets", "mounts")}
+    below = PathScope(name, environment="environment", mounts=mounts)
+    identities = {str(at[1]): below for at in problems.lines if at[:1] == ("identities",) and len(at) > 1}
+    scope = replace(below, identities=identities)
     return _templates(
         path, folder if isinstance(folder, str) else None, load, scope, _outputs_despite_errors(reader.values)
     ).findings

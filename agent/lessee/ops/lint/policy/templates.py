@@ -8,7 +8,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need, PathScope
 from lessee.ops.lint.policy.findings import Finding, split_location
 from lessee.ops.lint.policy.line_map import LineTrackingCompiler
-from lessee.ops.lint.policy.trial_render import document, trial_render
+from lessee.ops.lint.policy.trial_render import document, failure_without_optional, trial_render
 from lessee.ops.lint.policy.unfinished_imports import unfinished_in_template
 from lessee.rendering.templates import CompiledTemplate, Compiler
 from lessee.rendering.value_shapes import Shape, shapes_of
@@ -24,6 +24,9 @@ class TemplateOutput(ImmutableStruct, frozen=True):
     """The name of the file; empty for an environment."""
     public: frozenset[str] = frozenset()
     """The app's `public_variables`."""
+
+
+_NEEDED = "optional-needed"
 
 
 class Templates:
@@ -59,6 +62,18 @@ class Templates:
             self.findings.append(self._mismatch(outcome, output, shapes))
         else:
             self.texts[output] = outcome if outcome is not None else self._load(output.template)
+        if isinstance(outcome, str):
+            self._try_without_optional(compiled, output, shapes)
+
+    def _try_without_optional(
+        self, compiled: CompiledTemplate, output: TemplateOutput, shapes: Mapping[Need, Shape]
+    ) -> None:
+        problem = failure_without_optional(compiled, output.format, self._scope, shapes)
+        if problem is not None:
+            what = f"it cannot be rendered without what is optional: {problem.what}"
+            todo = "test it with `{% if %}`, add `| default(…)`, or remove `optional=true`"
+            where = problem.where if problem.where.startswith(tuple(compiled.codes)) else output.template
+            self.findings.append(self._finding(LesseeError(what, where=where, todo=todo, rule=_NEEDED), output))
 
     def _find_unfinished(self, compiled: CompiledTemplate, output: TemplateOutput) -> None:
         for name, code in compiled.codes.items():

@@ -36,6 +36,25 @@ def trial_render(
     return as_text if as_digits is not None else None
 
 
+def failure_without_optional(
+    compiled: CompiledTemplate,
+    format: str,  # noqa: A002  # As above.
+    scope: PathScope,
+    shapes: Mapping[Need, Shape],
+) -> TemplateError | None:
+    """Why the template cannot be rendered without what it says is optional, whatever else it reads."""
+    errors: list[TemplateError] = []
+    for kind in KINDS if compiled.optional else ():
+        try:
+            present = compiled.references - compiled.optional
+            text_in(_document(compiled, scope, sample_secrets(present, shapes, kind)), format)
+        except TemplateError as exc:
+            errors.append(exc)
+        else:
+            return None
+    return errors[0] if errors else None
+
+
 def document(compiled: CompiledTemplate, scope: PathScope, shapes: Mapping[Need, Shape]) -> Document | None:
     """The document that the first sample renders; None where an expression fails on it."""
     with suppress(TemplateError):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.leases import FOREVER
-from lessee.vault.engines.own_end import end_of
+from lessee.core.own_end import end_of
 
 CA = ed25519.Ed25519PrivateKey.generate()
 KEYS = {
