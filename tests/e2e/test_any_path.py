@@ -27,6 +27,7 @@ PUBLIC_KEY = (
 )
 POLICY = """
 path "transit/*" { capabilities = ["create", "update", "read", "list"] }
+path "secret/*" { capabilities = ["read", "list"] }
 path "totp/code/*" { capabilities = ["read"] }
 path "ssh/*" { capabilities = ["update"] }
 path "pki/*" { capabilities = ["update"] }
@@ -367,6 +368,47 @@ def test_a_secret_of_another_mount_is_read_as_often_as_its_call_says(server, sid
     server.ask("POST", "team-b/data/changing", {"data": {"n": 3, "names": []}})
     eventually(lambda: read()["n"] == 3, "the third version")
     sidecar.until(lambda s: s["fresh"] and not s["problems"])
+
+
+def test_a_parameter_may_be_a_field_of_a_secret_and_another_value_makes_another_request(server, sidecar):
+    server.put("testing/sealed", text=ciphertext(server), clear="clear text")
+    sidecar.config["secrets"] = {"prefix": "testing/"}
+    sidecar.template(
+        "it.txt.j2",
+        '{% set a = vault("transit/decrypt/app", ciphertext=secret("sealed").text, every="never") %}'
+        '{% set b = vault("transit/encrypt/app", plaintext=secret("sealed")["clear"] | b64encode, every="never") %}'
+        "{{ a.plaintext | b64decode }} {{ b.ciphertext }}\n",
+        format="text",
+    )
+    sidecar.start()
+
+    def read():
+        clear, _, sealed = (sidecar.directory / "it.txt").read_text().rpartition(" ")
+        answer = server.ask("POST", "transit/decrypt/app", {"ciphertext": sealed.strip()})
+        return clear, base64.b64decode(answer["data"]["plaintext"]).decode()
+
+    before = (sidecar.directory / "it.txt").read_text()
+    assert read() == ("correct horse battery staple", "clear text")
+    assert sidecar.status()["totals"]["leases_issued"] == 2
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        sidecar.stop(number)
+        sidecar.start()
+        assert (sidecar.directory / "it.txt").read_text() == before
+        assert sidecar.status()["totals"]["leases_issued"] == 0
+    sidecar.stop()
+    other = base64.b64encode(b"another text").decode()
+    sealed = server.ask("POST", "transit/encrypt/app", {"plaintext": other})["data"]["ciphertext"]
+    server.put("testing/sealed", text=sealed, clear="other clear text")
+    sidecar.start(wait=False)
+    eventually(lambda: read() == ("another text", "other clear text"), "the new values")
+    server.put("testing/sealed", text="vault:v1:not-a-ciphertext", clear="other clear text")
+    status = sidecar.until(lambda s: any("transit/decrypt/app" in line for line in s["problems"]))
+    assert read() == ("another text", "other clear text")
+    server.put("testing/sealed", text=7, clear=8)
+    sidecar.until(lambda s: any("secret/testing/sealed has no text in clear" in line for line in s["problems"]))
+    assert "not-a-ciphertext" not in json.dumps(status) + sidecar.log.read_text()
+    server.put("testing/sealed", text=sealed, clear="third")
+    eventually(lambda: read() == ("another text", "third"), "the third values")
 
 
 def test_a_path_that_a_template_can_do_without_appears_when_it_exists(server, sidecar):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError, TemplateError
 from lessee.core.immutable import replace
-from lessee.core.paths import DynamicSecret, MountScope, PathScope
+from lessee.core.paths import DynamicSecret, Input, MountScope, PathScope, Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.templates import Compiler, Renderer
 from lessee.rendering.vault_calls import requested
@@ -107,9 +107,82 @@ def test_a_call_may_be_optional():
         assert [str(value.value) for value in rendered.parts] == [expected]
 
 
+SECRET = Ref("secret", "production/a")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("secret('a').b", Input("x", SECRET, ("b",))),
+        ("secret('a')['b'].c", Input("x", SECRET, ("b", "c"))),
+        ("secret('a', version=2).b | b64encode", Input("x", replace(SECRET, version=2), ("b",), encoded=True)),
+        ("secret('shared/a').b", Input("x", Ref("secret", "shared/a"), ("b",))),
+    ],
+)
+def test_a_parameter_may_be_a_field_of_a_secret(value, expected):
+    found = compiled(f"{{{{ vault('transit/decrypt/a', x={value}, z=['y'], every='never').plaintext }}}}")
+    need = DynamicSecret("transit/decrypt/a", (), "POST", body='{"z":["y"]}', every=0.0, inputs=(expected,))
+    assert found.references == {need, expected.secret}
+    rendered = Renderer(SCOPE, {}, {}, {need: Secret({"plaintext": "clear"})}, {}).render(found)
+    assert [str(value.value) for value in rendered.parts] == ["clear"]
+
+
+def test_a_parameter_from_a_secret_counts_as_one_that_signs_a_key():
+    assert compiled("{{ vault('ssh/sign/a', public_key=secret('a').key).signed_key }}").references >= {SECRET}
+    with pytest.raises(TemplateError, match="does not say when it is read again"):
+        compiled("{{ vault('transit/hmac/a', input=secret('a').key).hmac }}")
+
+
+def test_templates_that_differ_in_the_secret_of_a_parameter_share_nothing():
+    texts = {f"{name}.j2": f"{{{{ vault ('a/b', x=secret(\"{name}\").y, every='1h').z }}}}" for name in "abc"}
+    compiler = Compiler(texts.__getitem__, SCOPE)
+    for name in "abc":
+        found = compiler.compile(f"{name}.j2")
+        ref = Ref("secret", f"production/{name}")
+        need = DynamicSecret("a/b", (), "POST", every=3600.0, inputs=(Input("x", ref, ("y",)),))
+        assert found.references == {need, ref}
+        rendered = Renderer(SCOPE, {}, {}, {need: Secret({"z": name})}, {}).render(found)
+        assert [str(value.value) for value in rendered.parts] == [name]
+
+
+def test_a_parameter_is_read_under_the_identity_of_its_call():
+    scope = replace(SCOPE, identities={"other": OTHER})
+    texts = {
+        "same.j2": "{{ vault('a/b', x=secret('a', identity='other').y, every='1h', identity='other').z }}",
+        "another.j2": "{{ vault('a/b', x=secret('a', identity='other').y, every='1h').z }}",
+    }
+    compiler = Compiler(texts.__getitem__, scope)
+    assert {need.identity for need in compiler.compile("same.j2").references} == {"other"}
+    with pytest.raises(TemplateError, match="a parameter of 'a/b' is of another identity; read the parameter's secret"):
+        compiler.compile("another.j2")
+
+
+def test_an_error_in_the_secret_of_a_parameter_is_reported_with_its_reason():
+    with pytest.raises(TemplateError) as caught:
+        compiled("{{ vault('a/b', x=secret('testing/a').y, every='1h').z }}")
+    assert "'testing/a' starts with the name of another environment" in str(caught.value)
+
+
+def test_requests_with_different_fields_have_different_texts():
+    fields = "secret('a').b", "secret('a').c", "secret('c').b", "secret('a').b | b64encode"
+    found = [compiled(f"{{{{ vault('a/b', x={field}, every='1h').z }}}}").references for field in fields]
+    texts = {str(need) for needs in found for need in needs if isinstance(need, DynamicSecret)}
+    assert len(texts) == len(fields)
+    assert all(text.startswith("a/b (x, every=3600s, call ") for text in texts)
+
+
 @pytest.mark.parametrize(
     "call",
     [
+        "vault('a/b', x=secret('a'), every='5m')",
+        "vault('a/b', x=secret('a').b | upper, every='5m')",
+        "vault('a/b', x=secret('a').b | b64encode('c'), every='5m')",
+        "vault('a/b', x=secret('a').b ~ 'c', every='5m')",
+        "vault('a/b', x=secrets('a')['b'].c, every='5m')",
+        "vault('a/b', x=dynamic('a/b').c, every='5m')",
+        "vault('a/b', x=('a', 'b'), every='5m')",
+        "vault('a/b', {'x': secret('a').b}, every='5m')",
+        "vault(secret('a').b, every='5m')",
         "vault('a/b', x=env('X', 'y'), every='5m')",
         "vault('a/b', x=[env('X', 'y')], every='5m')",
         "vault('a/b', x={'y': secret('a').b}, every='5m')",

@@ -2,6 +2,7 @@
 
 import re
 import time
+from base64 import b64decode
 from contextlib import closing
 
 import pytest
@@ -11,7 +12,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from lessee.core.failures import Kind
 from lessee.core.immutable import replace
-from lessee.core.paths import DynamicSecret
+from lessee.core.paths import DynamicSecret, Input, Ref
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault.engines import leases
@@ -364,6 +365,33 @@ def test_what_is_made_at_any_path_ends_by_its_ttl_its_own_end_or_never(bao, secr
             bao.ask("POST", f"{secrets}/a", data)
             lease = issue(transport, need)
             assert (lease.static, lease.ttl) == (False, ttl)
+
+
+def test_a_parameter_from_a_secret_is_sent_as_it_is_or_as_base64(bao, transport):
+    bao.ask("POST", "sys/mounts/transit", {"type": "transit"})
+    bao.ask("POST", "transit/keys/app", {})
+    a = Ref("secret", "a")
+    sealing = DynamicSecret(
+        "transit/encrypt/app", (), "POST", inputs=(Input("plaintext", a, ("b", "c"), encoded=True),)
+    )
+    opening = DynamicSecret("transit/decrypt/app", (), "POST", inputs=(Input("ciphertext", a, ("b",)),))
+
+    def issued(need, **inputs):
+        need = replace(need, every=0.0)
+        return leases.issue(transport, ROOT_TOKEN, "token-1", need, boot_time, inputs=inputs)
+
+    sealed = issued(sealing, plaintext="clear \u00e4")
+    assert sealed.inputs == issued(sealing, plaintext="clear \u00e4").inputs != issued(sealing, plaintext="x").inputs
+    opened = issued(opening, ciphertext=sealed.secret.data["ciphertext"])
+    assert b64decode(opened.secret.data["plaintext"]).decode() == "clear \u00e4"
+    for need, inputs, words in [
+        (sealing, {"plaintext": None}, "the parameter plaintext: secret/a has no text in b.c"),
+        (sealing, {"plaintext": 7}, "the parameter plaintext: secret/a has no text in b.c"),
+        (opening, {"ciphertext": None}, "the parameter ciphertext: secret/a has no value in b"),
+    ]:
+        failed = failure(lambda need=need, inputs=inputs: issued(need, **inputs))
+        assert (failed.kind, failed.text) == (Kind.INVALID, words)
+    bao.ask("DELETE", "sys/mounts/transit")
 
 
 class Undated(Transport):

@@ -1,10 +1,20 @@
 """A lease, as the agent holds it and as the state store saves it."""
 
+from collections.abc import Mapping
+from hashlib import sha256
+
+import msgspec
+
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret
 from lessee.core.secrets import Secret
 
 FOREVER = float("inf")
+
+
+def digest_of(inputs: Mapping[str, object]) -> str:
+    """A digest of parameters from secrets; empty without any."""
+    return sha256(msgspec.json.encode(inputs, order="sorted")).hexdigest() if inputs else ""
 
 
 class Lease(ImmutableStruct, frozen=True):
@@ -31,6 +41,8 @@ class Lease(ImmutableStruct, frozen=True):
     """False too if the server reported a capped ttl: max_ttl is near, and no renewal extends the lease beyond it."""
     static: bool = False
     """A static role: reading it issues nothing, and `ttl` is the time until its next rotation."""
+    inputs: str = ""
+    """A digest of the parameters from secrets with which it was requested; empty without any."""
     apps: frozenset[str] = frozenset()
     """The apps whose files may contain it."""
 

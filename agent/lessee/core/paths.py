@@ -72,6 +72,17 @@ Parameter = str | int | bool
 Method = Literal["GET", "POST", "LIST"]
 
 
+class Input(ImmutableStruct, frozen=True):
+    """A parameter of a request whose value is a field of a KV secret."""
+
+    name: str
+    secret: Ref
+    keys: tuple[str, ...]
+    """The names of the fields, from the outermost to the innermost."""
+    encoded: bool = False
+    """Whether the value is sent as base64."""
+
+
 class DynamicSecret(ImmutableStruct, frozen=True):
     """What Vault generates on request: leased credentials or a certificate; or the password of a static role.
 
@@ -90,6 +101,8 @@ class DynamicSecret(ImmutableStruct, frozen=True):
     """The parameters of other types than those in `params`, as one JSON object."""
     every: float | None = None
     """Seconds after which it is requested again at the latest; 0: never. None: its answer says when it ends."""
+    inputs: tuple[Input, ...] = ()
+    """Parameters from secrets: another value is another request."""
 
     @property
     def request_path(self) -> str:
@@ -114,7 +127,7 @@ class DynamicSecret(ImmutableStruct, frozen=True):
         if len(elements) < _OF_ROLES or "data" in elements[1:-2]:
             return False
         # Transit signs texts, which do not expire; SSH and PKI sign keys and requests.
-        names = {name for name, _ in self.params}
+        names = {name for name, _ in self.params} | {each.name for each in self.inputs}
         return elements[-2] in _ENDING_ROLES or (elements[-2] == "sign" and not names.isdisjoint({"public_key", "csr"}))
 
     @property
@@ -129,15 +142,17 @@ class DynamicSecret(ImmutableStruct, frozen=True):
 
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.params]
-        if self.method == "LIST" or (self.method == "POST" and not (self.params or self.body or self.certificate)):
+        sends = self.params or self.body or self.inputs or self.certificate
+        if self.method == "LIST" or (self.method == "POST" and not sends):
             words.append(self.method)
         if self.every is not None:
             words.append(f"every={self.every:g}s" if self.every else "every=never")
         text = ", ".join(words)
-        if self.body or len(text) > _MAX_TEXT or (self.params and not self.tells_its_end):
+        if self.body or self.inputs or len(text) > _MAX_TEXT or (self.params and not self.tells_its_end):
             # Not what an engine is to encrypt, sign or store, nor a whole key. Two calls never have the same text.
-            names = ", ".join([*(name for name, _ in self.params), *words[len(self.params) :]])
-            text = f"{names}{', ' if names else ''}call {sha256(f'{text}{self.body}'.encode()).hexdigest()[:8]}"
+            names = [*(name for name, _ in self.params), *(each.name for each in self.inputs)]
+            digest = sha256(f"{text}{self.body}{self.inputs}".encode()).hexdigest()
+            text = ", ".join([*names, *words[len(self.params) :], f"call {digest[:8]}"])
         path = f"{self.path} ({text})" if text else self.path
         return f"{self.identity}:{path}" if self.identity else path
 
@@ -267,6 +282,7 @@ class PathScope(ImmutableStruct, frozen=True):
         method: Method,
         params: Mapping[str, Parameter],
         body: str = "",
+        inputs: tuple[Input, ...] = (),
         every: float | None = None,
         namespace: Parameter | None = None,
     ) -> DynamicSecret:
@@ -278,7 +294,11 @@ class PathScope(ImmutableStruct, frozen=True):
         self._refuse_encoded(self._literal_path(literal, folder=method == "LIST"))
         path = self._dynamic_path(literal, namespace, folder=method == "LIST")
         self._refuse_encoded(path)
-        need = DynamicSecret(path, _sorted(params), method, body=body, every=every, identity=self.identity)
+        if any(each.secret.identity != self.identity for each in inputs):
+            todo = "read the parameter's secret under the identity of the call"
+            raise DeniedError(f"a parameter of {path!r} is of another identity", todo=todo)
+        sent = _sorted(params)
+        need = DynamicSecret(path, sent, method, body=body, every=every, inputs=inputs, identity=self.identity)
         if every is None and not need.tells_its_end:
             what = f"{path!r} does not say when it is read again"
             todo = 'add every="5m", or every="never" for what is to remain until the call changes'

@@ -64,11 +64,14 @@ class ReadSecret(ImmutableStruct, frozen=True):
 
 
 class IssueSecret(ImmutableStruct, frozen=True):
-    """Have Vault issue a dynamic secret, under the token with this id."""
+    """Have Vault issue a dynamic secret, under the token with this id. `inputs`: its parameters from secrets."""
+
+    hidden = ("inputs",)
 
     request_id: int
     need: DynamicSecret
     token: str
+    inputs: Mapping[str, object] = {}
 
 
 class RenewLease(ImmutableStruct, frozen=True):

@@ -73,7 +73,7 @@ def _reference(call: nodes.Call, function: str, where: str, scope: PathScope) ->
     if function == "vault":
         from lessee.rendering.vault_calls import arguments, requested  # noqa: PLC0415  # Few templates call it.
 
-        args, kwargs = arguments(call) or _literals(call, function, where)
+        args, kwargs = arguments(call, scope) or _literals(call, function, where)
     else:
         args, kwargs = _literals(call, function, where)
     if function in _MAY_BE_OPTIONAL and isinstance(kwargs.get("optional"), bool):

@@ -185,12 +185,17 @@ class Compiler:
         known = self._sandbox.globals.keys()
         names = (node for node in found if isinstance(node, nodes.Name) and node.ctx == "load")
         unset = frozenset((node.name, node.lineno) for node in names if node.name not in known)
+        optional = optional_in(found, self._scope) if "optional" in text else frozenset()
+        if "vault" in text:
+            from lessee.rendering.vault_calls import bind_fields  # noqa: PLC0415  # Few templates call it.
+
+            bind_fields(found, self._scope)
         mark_punctuation(found)
         generated = GeneratedCode(name, tree, self._sandbox, frozenset(words(found)), marks)
         return _Source(
             code=Code(name, text, generated),
             references=frozenset(need for need in read if not isinstance(need, TemplateError)),
-            optional=optional_in(found, self._scope) if "optional" in text else frozenset(),
+            optional=optional,
             includes=tuple(one for one in included if isinstance(one, str)),
             sets=frozenset(sets(found)),
             unset=unset,

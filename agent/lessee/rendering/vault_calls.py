@@ -1,6 +1,7 @@
 """Calls of vault() in templates: what they request, and when they request it again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ from jinja2 import nodes
 
 from lessee.config.durations import seconds
 from lessee.core.errors import DeniedError
-from lessee.core.paths import DynamicSecret, Method, Parameter, PathScope
+from lessee.core.paths import DynamicSecret, Input, Method, Parameter, PathScope, Ref
 
 MIN_INTERVAL = 1.0
 MAX_INTERVAL = 10 * 366 * 86400.0
@@ -16,15 +17,34 @@ MAX_INTERVAL = 10 * 366 * 86400.0
 _METHODS: Mapping[object, Method] = {"GET": "GET", "POST": "POST", "LIST": "LIST"}
 
 
-def arguments(call: nodes.Call) -> tuple[list[Any], dict[str, Any]] | None:
-    """The arguments, of which some are lists or mappings; None if one is computed, or a keyword occurs twice."""
+def arguments(call: nodes.Call, scope: PathScope) -> tuple[list[Any], dict[str, Any]] | None:
+    """The arguments: literals, lists and mappings of them, and fields of KV secrets.
+
+    None if one is computed in another way, or a keyword occurs twice.
+    """
     keywords = {keyword.key: keyword.value for keyword in call.kwargs}
     if len(keywords) < len(call.kwargs) or call.dyn_args is not None or call.dyn_kwargs is not None:
         return None
     try:
-        return [_value(node) for node in call.args], {name: _value(node) for name, node in keywords.items()}
+        return [_value(node) for node in call.args], {
+            name: _value_or_field(node, scope) for name, node in keywords.items()
+        }
     except _NotLiteralError:
         return None
+
+
+def bind_fields(found: Iterable[nodes.Node], scope: PathScope) -> None:
+    """Have calls name the fields of secrets among their arguments, instead of reading them while a template runs."""
+    for node in found:
+        match node:
+            case nodes.Call(node=nodes.Name(name="vault")):
+                for keyword in node.kwargs:
+                    with suppress(_NotLiteralError):
+                        value = _value_or_field(keyword.value, scope)
+                        if isinstance(value, tuple):
+                            keyword.value = _tuple(value)
+            case _:
+                pass
 
 
 def requested(
@@ -52,7 +72,8 @@ def requested(
         path,
         method=_method(method, sent),
         params={name: value for name, value in sent.items() if isinstance(value, Parameter)},
-        body=_json({name: value for name, value in sent.items() if not isinstance(value, Parameter)}),
+        body=_json({name: value for name, value in sent.items() if not isinstance(value, Parameter | tuple)}),
+        inputs=tuple(_input(name, value) for name, value in sorted(sent.items()) if isinstance(value, tuple)),
         every=_interval(every),
         namespace=None if namespace is None else _text("namespace", namespace),
     )
@@ -103,6 +124,53 @@ def _interval(every: object) -> float | None:
 
 class _NotLiteralError(Exception):
     pass
+
+
+def _value_or_field(node: nodes.Node, scope: PathScope) -> object:
+    try:
+        return _value(node)
+    except _NotLiteralError:
+        return _field(node, scope)
+
+
+_Field = tuple[str, str, int | None, str, tuple[str, ...], bool]
+"""Mount, path, version and identity of a secret, the names of its fields, and whether the value is sent as base64."""
+
+
+def _field(node: nodes.Node, scope: PathScope) -> _Field:
+    """The field of a secret that an expression reads, such as `secret("a").b | b64encode`. Raises _NotLiteralError."""
+    keys: list[str] = []
+    encoded = False
+    match node:
+        case nodes.Filter(node=nodes.Expr() as inner, name="b64encode", args=[], kwargs=[]):
+            node, encoded = inner, True
+        case _:
+            pass
+    while True:
+        match node:
+            case nodes.Getattr(node=inner, attr=key) | nodes.Getitem(node=inner, arg=nodes.Const(value=str(key))):
+                keys.insert(0, key)
+                node = inner
+            case nodes.Call(node=nodes.Name(name="secret")) if keys:
+                break
+            case _:
+                raise _NotLiteralError
+    from lessee.rendering.references import references_in  # noqa: PLC0415  # It imports this module.
+
+    match list(references_in([node], "", scope)):
+        case [Ref(mount, path, version, identity)]:
+            return mount, path, version, identity, tuple(keys), encoded
+        case _:
+            raise _NotLiteralError  # The error of that call is another one.
+
+
+def _input(name: str, field: _Field) -> Input:
+    mount, path, version, identity, keys, encoded = field
+    return Input(name, Ref(mount, path, version, identity), keys, encoded)
+
+
+def _tuple(value: tuple[object, ...]) -> nodes.Tuple:
+    return nodes.Tuple([_tuple(item) if isinstance(item, tuple) else nodes.Const(item) for item in value], "load")
 
 
 def _value(node: nodes.Node) -> object:

@@ -207,7 +207,7 @@ class Client:
         match command:
             case cmd.IssueSecret():
                 value = self._values[command.token]
-                lease = leases.issue(transport, value, command.token, command.need, self._clock)
+                lease = leases.issue(transport, value, command.token, command.need, self._clock, inputs=command.inputs)
                 self._learn(str(lease.need), lease.secret.data.values())
                 return ev.SecretIssued(request_id, lease)
             case cmd.RenewLease():

@@ -1,6 +1,7 @@
 """Issues, renews and revokes dynamic secrets."""
 
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
@@ -9,7 +10,7 @@ import msgspec
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
-from lessee.core.leases import FOREVER, Lease
+from lessee.core.leases import FOREVER, Lease, digest_of
 from lessee.core.paths import DynamicSecret, is_of_agent
 from lessee.core.redaction import texts
 from lessee.core.secrets import Secret, excess
@@ -32,7 +33,14 @@ Clock = Callable[[], float]
 
 
 def issue(
-    transport: Transport, value: str, token_id: str, need: DynamicSecret, clock: Clock, *, wall: Clock = time.time
+    transport: Transport,
+    value: str,
+    token_id: str,
+    need: DynamicSecret,
+    clock: Clock,
+    *,
+    wall: Clock = time.time,
+    inputs: Mapping[str, object] | None = None,
 ) -> Lease:
     """Issue a secret under the token `value`, which the lease names by `token_id`. Raises RequestFailedError.
 
@@ -42,6 +50,7 @@ def issue(
     if is_of_agent(need.path):
         # The templates' scope denies it first. This is for a path of any other origin.
         raise RequestFailedError(_OF_AGENT)
+    inputs = inputs or {}
     signing = certificate_request.create(dict(need.params)) if need.local_key else None
     method = "POST" if need.certificate else need.method
     sent_at = clock()
@@ -50,7 +59,7 @@ def issue(
             "GET" if method == "LIST" else method,
             need.request_path,
             token=value,
-            body=_body(need, signing) if method == "POST" else None,
+            body=_body(need, signing) | _sent(need, inputs) if method == "POST" else None,
             params={"list": "true"} if method == "LIST" else None,
             timeout=ISSUE_TIMEOUT,
             changes=not need.is_polled,
@@ -76,6 +85,7 @@ def issue(
         ttl=_ttl(need, answer, wall, static=static),
         renewable=answer.renewable and not answer.capped,
         static=static,
+        inputs=digest_of(inputs),
     )
 
 
@@ -111,7 +121,21 @@ def _request_lease(transport: Transport, action: str, value: str, lease_id: str)
     return transport.request("POST", f"sys/leases/{action}", token=value, body=body, limits=SMALL)
 
 
-def _body(need: DynamicSecret, signing: certificate_request.SigningRequest | None) -> Mapping[str, Any]:
+def _sent(need: DynamicSecret, inputs: Mapping[str, object]) -> dict[str, object]:
+    """The parameters from secrets. Raises RequestFailedError for a field that a secret does not have."""
+    sent = dict(inputs)
+    for each in need.inputs:
+        value = sent[each.name]
+        if value is None or (each.encoded and not isinstance(value, str)):
+            field = ".".join(each.keys)
+            what = f"the parameter {each.name}: {each.secret} has no {'text' if each.encoded else 'value'} in {field}"
+            raise RequestFailedError(Failure(Kind.INVALID, what))
+        if each.encoded:
+            sent[each.name] = b64encode(str(value).encode(errors="surrogatepass")).decode()
+    return sent
+
+
+def _body(need: DynamicSecret, signing: certificate_request.SigningRequest | None) -> dict[str, Any]:
     if signing is None:
         return dict(need.params) | (msgspec.json.decode(need.body) if need.body else {})
     return {name: value for name, value in need.params if name not in certificate_request.LOCAL_PARAMETERS} | {

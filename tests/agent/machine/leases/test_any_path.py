@@ -11,12 +11,12 @@ from lessee.agent.machine.transaction import Transaction
 from lessee.core.change_events import Change
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
-from lessee.core.leases import Lease
-from lessee.core.paths import DynamicSecret
+from lessee.core.leases import Lease, digest_of
+from lessee.core.paths import DynamicSecret, Input
 from lessee.core.secrets import Secret
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
-from support.models.world import World, app_spec
+from support.models.world import World, app_spec, ref
 
 POLLED = DynamicSecret("team-b/data/x", every=60.0)
 ONCE = DynamicSecret("team-b/data/x", every=0.0)
@@ -149,6 +149,102 @@ def test_what_is_made_once_is_made_again_only_for_another_call(world_of):
     world.configure({"app": app_spec(MADE)})
     world.run(1.0)
     assert world.made == 2
+
+
+A = ref("p/db/a")
+DERIVED = DynamicSecret("transit/decrypt/x", (), "POST", every=0.0, inputs=(Input("ciphertext", A, ("v",)),))
+MISSING = DynamicSecret("transit/decrypt/x", (), "POST", every=0.0, inputs=(Input("ciphertext", A, ("v", "w")),))
+
+
+class Deriving(World):
+    """The world in which a path returns what it was sent, or refuses it."""
+
+    refuses = frozenset()
+    sent = ()
+
+    def issue(self, command):
+        self.sent = (*self.sent, command.inputs)
+        if command.inputs["ciphertext"] in self.refuses:
+            return ev.RequestFailed(command.request_id, Failure(Kind.INVALID, "Vault refused the request (400)"))
+        secret = Secret({"clear": command.inputs["ciphertext"]})
+        name = f"made-{len(self.sent)}"
+        digest = digest_of(command.inputs)
+        lease = Lease(name, command.need, secret, "", command.token, self.now, self.now, 0.0, False, inputs=digest)
+        return ev.SecretIssued(command.request_id, lease)
+
+
+def deriving(need=DERIVED, **settings):
+    world = Deriving({"app": app_spec(need, A)}, **settings)
+    world.write(A)
+    return world
+
+
+def test_another_value_of_a_parameter_makes_another_request_and_both_are_published_together():
+    world = deriving()
+    world.run(100.0)
+    assert [inputs["ciphertext"] for inputs in world.sent] == [1]
+    world.write(A)
+    world.run(10.0)
+    assert [inputs["ciphertext"] for inputs in world.sent] == [1, 2]
+    assert len(world.published) == 2
+    world.run(60.0)
+    assert len(world.stored_leases) == 1
+
+
+def test_what_was_made_for_the_value_of_a_parameter_is_made_again_after_a_restart_only_for_another():
+    world = deriving()
+    world.run(10.0)
+    world.boot()
+    world.run(100.0)
+    assert len(world.sent) == 1
+    world.write(A)
+    world.boot()
+    world.run(10.0)
+    assert [inputs["ciphertext"] for inputs in world.sent] == [1, 2]
+    assert len(world.published) == 2
+
+
+def test_a_value_that_is_refused_leaves_the_files_and_the_next_one_is_tried_at_once():
+    world = deriving()
+    world.run(10.0)
+    world.refuses = frozenset({2})
+    world.write(A)
+    world.run(300.0)
+    assert len(world.published) == 1
+    assert [line for line in problems(IdentityStatus("id", "address", world.state), world.now) if "refused" in line]
+    world.write(A)
+    world.run(3.0)
+    assert len(world.published) == 2
+    assert world.sent[-1] == {"ciphertext": 3}
+    assert problems(IdentityStatus("id", "address", world.state), world.now) == []
+
+
+def test_nothing_is_requested_while_the_secret_of_a_parameter_is_not_known():
+    world = deriving()
+    world.delete(A)
+    world.run(100.0)
+    assert (world.sent, world.published) == ((), [])
+    world.write(A)
+    world.run(60.0)
+    assert len(world.published) == 1
+    world.delete(A)
+    world.run(100.0)
+    assert (len(world.sent), len(world.published)) == (1, 1)
+
+
+def test_a_field_that_a_secret_does_not_have_is_reported_to_the_engine():
+    world = deriving(MISSING)
+    world.run(10.0)
+    assert world.sent[0] == {"ciphertext": None}  # The engine refuses it, and names the field.
+
+
+def test_a_value_that_changes_during_the_request_makes_another_one():
+    world = deriving(latency=5.0)
+    world.run_until_pending(cmd.IssueSecret)
+    world.write(A)
+    world.run(60.0)
+    assert [inputs["ciphertext"] for inputs in world.sent] == [1, 2]
+    assert 1 <= len(world.published) <= 2
 
 
 def test_an_outage_longer_than_the_token_ends_nothing_that_has_no_end(world_of):

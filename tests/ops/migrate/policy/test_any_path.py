@@ -11,6 +11,7 @@ import pytest
             "plaintext",
             'vault("transit/decrypt/a", ciphertext="vault:v1:x==", every="5m").plaintext',
         ),
+        ('"transit/random/32" ""', "bytes", 'vault("transit/random/32", method="POST", every="5m").bytes'),
         ('"transit/keys/a"', "type", 'vault("transit/keys/a", every="5m").type'),
         ('"transit/sign/a" "input=aQ=="', "signature", 'vault("transit/sign/a", input="aQ==", every="5m").signature'),
         ('"pki/cert/ca"', "certificate", 'vault("pki/cert/ca", every="5m").certificate'),

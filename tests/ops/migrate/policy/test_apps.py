@@ -183,9 +183,34 @@ def test_a_single_template_gets_a_directory(imported):
     [
         (
             ["secret/data/a", "kv/data/b", "secret/c"],
-            {"mount": "secret", "prefix": ""},
-            ["a", "", "c"],
-            "is not in 'secret', the KV mount",
+            {"mount": "secret", "prefix": "", "mounts": {"kv": {"prefix": ""}}},
+            ["a", 'b", mount="kv', "c"],
+            "",
+        ),
+        (
+            ["kv/${ENV}/a", "kv/${ENV}/b", "old/${ENV}/a", "old/common/b", "legacy/c"],
+            {
+                "mount": "kv",
+                "prefix": "{environment}/",
+                "mounts": {
+                    "legacy": {"prefix": ""},
+                    "old": {"prefix": "{environment}/", "shared_prefixes": ["common/"]},
+                },
+            },
+            ["a", "b", 'a", mount="old', 'common/b", mount="old', 'c", mount="legacy'],
+            "",
+        ),
+        (
+            ["kv/production/a", "kv/production/b", "old/staging/c"],
+            {"mount": "kv", "prefix": "{environment}/", "mounts": {"old": {"prefix": ""}}},
+            ["a", "b", ""],
+            "belongs to another environment",
+        ),
+        (
+            ["kv/a", "kv/b", "old/production/c"],
+            {"mount": "kv", "prefix": "", "mounts": {"old": {"prefix": "{environment}/"}}},
+            ["a", "b", 'c", mount="old'],
+            "",
         ),
         (["team/kv/data/a/b"], {"mount": "team/kv", "prefix": ""}, ["a/b"], ""),
         (["kv/production/a", "kv/production/b/c"], {"mount": "kv", "prefix": "{environment}/"}, ["a", "b/c"], ""),

@@ -1,5 +1,6 @@
 """Imported templates get the results of the other agent from each function, or the import reports a loss."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def secret_of(need):
     match need:
         case Ref(path=path) if path in VERSIONS:
             return Secret(VERSIONS[path][(need.version or 0) - 1])
+        case DynamicSecret(path=("transit/hash/sha2-256" | "transit/hash/sha2-512") as path):
+            return Secret({"sum": hashlib.new(path.rpartition("/")[2].replace("2-", ""), b"shop").hexdigest()})
         case DynamicSecret(path="pki/issue/shop"):
             return Secret({"certificate": "PEM"})
         case _:

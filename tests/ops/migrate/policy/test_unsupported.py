@@ -54,7 +54,7 @@ WITH = '{{ with secret "secret/data/db" }}%s{{ end }}'
         ('{{ secret "x/creds/a\u2028b" }}', "is not the path of a dynamic secret"),
         (
             '{{ secret "secret/data/db" }}{{ secret "secret/make/a" "b=c" }}',
-            "is below 'secret', the mount of the KV secrets",
+            "is written with each rendering, and it is below 'secret', a mount of KV secrets",
         ),
         ('{{ env "A"' + ' | split ","' * 40 + " }}", "the expression with split is too long"),
         ('{{ printf "%05s" "a" }}', "printf's %05s pads a text with zeros"),
@@ -90,7 +90,6 @@ WITH = '{{ with secret "secret/data/db" }}%s{{ end }}'
         ('{{ ne "a" "b" "c" }}', "eq needs at least two values, and ne exactly two"),
         ('{{ secret (printf "secret/data/%s" (toUpper "a")) }}', "the path of a secret is computed"),
         ('{{ secret (env "A") }}', "is not the path of a KV secret"),
-        ('{{ secret "kv/a" }}' + WITH % "{{ .Data.data.a }}" + WITH % "", "is not in 'secret', the KV mount"),
         (
             '{{ with secret "auth/token/create" "ttl=1h" }}{{ .Data.id }}{{ end }}',
             "names auth, sys or cubbyhole, which return credentials of the agent itself",

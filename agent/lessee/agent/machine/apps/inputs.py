@@ -40,8 +40,9 @@ def inputs(state: StateView, needs: frozenset[Need]) -> Inputs | None:
     leases = set()
     for need in needs:
         if isinstance(need, DynamicSecret):
-            held = state.leases.get(state.issuances[need].lease or "")
-            if held is None or held.ended_at is not None:
+            issuance = state.issuances[need]
+            held = state.leases.get(issuance.lease or "")
+            if held is None or held.ended_at is not None or held.lease.inputs != issuance.inputs:
                 return None
             dynamic[need] = held.lease.secret
             # What is only read has no end, and a rollback may return to its previous value.

@@ -6,7 +6,7 @@ from lessee.agent.machine.affected import apps_that_need
 from lessee.agent.machine.kv.polling import lists_metadata, members, new_secret
 from lessee.agent.machine.kv.state import KvFolder, KvMount, KvSecret
 from lessee.agent.machine.session.state import NEVER
-from lessee.agent.machine.transaction import Transaction
+from lessee.agent.machine.transaction import StateView, Transaction
 from lessee.core.immutable import replace
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.protocol.app_spec import AppSpec
@@ -70,6 +70,23 @@ def matches(need: Need, path: str) -> bool:
     """Whether a user means this secret or folder by `path`: as in a template, or with the prefix and the mount."""
     full_path = need.path if isinstance(need, DynamicSecret) else str(need)
     return f"/{full_path}".rstrip("/").endswith(f"/{path.rstrip('/')}")
+
+
+def input_values(state: StateView, need: DynamicSecret) -> Mapping[str, object] | None:
+    """The parameters of a request that are fields of secrets, with None for a field that a secret does not have.
+
+    None while a secret is not known or not current.
+    """
+    values: dict[str, object] = {}
+    for each in need.inputs:
+        known = state.secrets.get(each.secret)
+        if known is None or known.secret is None or known.stale or known.failure is not None:
+            return None
+        value: object = known.secret.data
+        for key in each.keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        values[each.name] = value
+    return values
 
 
 def mark_dirty(tx: Transaction, need: Need) -> None:

@@ -8,10 +8,10 @@ from functools import partial
 from itertools import islice
 
 from lessee.agent.machine.affected import affected_issuances, apps_that_need, note_deadlines
-from lessee.agent.machine.kv.needs import mark_dirty
+from lessee.agent.machine.kv.needs import input_values, mark_dirty
 from lessee.agent.machine.kv.polling import is_read_due
 from lessee.agent.machine.leases.renewal import ends_at, free_lease_slots, may_request_leases, schedule, store_lease
-from lessee.agent.machine.leases.state import HeldLease, Issuance, LeaseStatus
+from lessee.agent.machine.leases.state import HeldLease, Issuance, LeaseStatus, takes_inputs
 from lessee.agent.machine.session.login import is_token_request_pending, suspect_token
 from lessee.agent.machine.session.state import NEVER, ReplacedToken
 from lessee.agent.machine.state import State
@@ -19,7 +19,7 @@ from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transac
 from lessee.agent.machine.ttl import FINAL_SECONDS, SHORT_TTL, is_short, replacement_delay
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
-from lessee.core.leases import Lease
+from lessee.core.leases import Lease, digest_of
 from lessee.core.paths import DynamicSecret
 from lessee.protocol.app_spec import AppSpec
 from lessee.protocol.commands import IssueSecret, Login, RevokeLease
@@ -52,7 +52,9 @@ def configure_leases(tx: Transaction, specs: Mapping[str, AppSpec]) -> None:
         _set_status(tx, known[need].lease, "unused")
     issuances: dict[DynamicSecret, Issuance] = {}
     for need, (refresh_interval, apps) in sorted(needs.items(), key=str):
-        issuance = known.get(need) or Issuance(refresh_interval, lease=_unused_lease(tx, need))
+        issuance = known.get(need) or Issuance(
+            refresh_interval, lease=_unused_lease(tx, need), inputs=None if need.inputs else ""
+        )
         issuances[need] = issuance = replace(issuance, refresh_interval=refresh_interval)
         held = tx.leases.get(issuance.lease or "")
         if held is not None:
@@ -93,6 +95,7 @@ def _set_status(tx: Transaction, id_: str | None, status: LeaseStatus) -> None:
 
 def plan_issuance(tx: Transaction) -> None:
     """Have the dynamic secrets issued that are due."""
+    _note_inputs(tx)
     if not may_issue(tx):
         return
     if tx.session.outage is not None and is_read_due(tx):
@@ -124,10 +127,10 @@ def may_issue(state: StateView) -> bool:
 
 def issue_due_at(state: StateView, issuance: Issuance) -> float:
     """When to have a dynamic secret issued: initially, and before its current lease ends."""
-    if issuance.request is not None:
+    if issuance.request is not None or issuance.inputs is None:
         return NEVER
     held = state.leases.get(issuance.lease or "")
-    if held is None:
+    if held is None or held.lease.inputs != issuance.inputs:
         return issuance.next_at
     if _ends_with_its_token(state, held) and is_token_request_pending(state):
         return NEVER
@@ -152,7 +155,20 @@ def _issue(tx: Transaction, need: DynamicSecret, issuance: Issuance) -> None:
     # A late response is used or revoked, but a request that hangs must not outlast the current lease.
     seconds_left = ends_at(tx, held.lease) - tx.now if held is not None else NEVER
     timeout = min(REQUEST_TIMEOUT, max(MIN_ISSUE_TIMEOUT, seconds_left / 2))
-    tx.send(IssueSecret(request, need, token.id), timeout=timeout)
+    tx.send(IssueSecret(request, need, token.id, input_values(tx, need) or {}), timeout=timeout)
+
+
+def _note_inputs(tx: Transaction) -> None:
+    """Note which values the parameters from secrets have: with others, a secret is issued again."""
+    if not tx.issuances.count(takes_inputs):
+        return
+    for need in [need for need in tx.issuances if need.inputs]:
+        values, issuance = input_values(tx, need), tx.issuances[need]
+        inputs = digest_of(values) if values is not None else None
+        if inputs != issuance.inputs:
+            # Another value may succeed immediately.
+            next_at = issuance.next_at if inputs is None or issuance.failure is None else tx.now
+            tx.issuances[need] = replace(issuance, inputs=inputs, next_at=next_at)
 
 
 def _ends_with_its_token(state: StateView, held: HeldLease) -> bool:
@@ -190,7 +206,12 @@ def on_secret_issued(tx: Transaction, lease: Lease) -> None:
         if quick == 1:
             tx.log("warning", "lease ends too soon", path=str(need), ttl=lease.ttl, note=_NOT_RENEWED)
         tx.issuances[need] = Issuance(
-            issuance.refresh_interval, lease=lease.id, quick=quick, next_at=next_at, request=issuance.request
+            issuance.refresh_interval,
+            lease=lease.id,
+            quick=quick,
+            next_at=next_at,
+            request=issuance.request,
+            inputs=issuance.inputs,
         )
         mark_dirty(tx, need)
 
@@ -224,7 +245,7 @@ def _static_role_read(tx: Transaction, issuance: Issuance, lease: Lease) -> None
     shortest = OVERDUE_POLL_INTERVAL * 2.0 ** min(quick // OVERDUE_POLLS, 10)
     replace_at = tx.now + min(interval, max(shortest, lease.ends_at - tx.now))
     tx.leases[lease.id] = HeldLease(lease, replace_at=replace_at)
-    tx.issuances[lease.need] = Issuance(issuance.refresh_interval, lease=lease.id, quick=quick)
+    tx.issuances[lease.need] = Issuance(issuance.refresh_interval, lease=lease.id, quick=quick, inputs=issuance.inputs)
 
 
 def on_issue_failed(tx: Transaction, command: IssueSecret, failure: Failure) -> None:

@@ -27,6 +27,8 @@ class Issuance(ImmutableStruct, frozen=True):
     """When the first of these attempts failed."""
     failure: Failure | None = None
     request: int | None = None
+    inputs: str | None = ""
+    """The digest of its parameters from secrets; None while one of these is not known, or not current."""
 
 
 class HeldLease(ImmutableStruct, frozen=True):
@@ -68,5 +70,10 @@ def not_issued(issuance: Issuance) -> bool:
     return issuance.failure is not None
 
 
-ISSUANCES = TableKind[Issuance](predicates=(not_issued,))
+def takes_inputs(issuance: Issuance) -> bool:
+    """Whether it has parameters from secrets."""
+    return issuance.inputs != ""
+
+
+ISSUANCES = TableKind[Issuance](predicates=(not_issued, takes_inputs))
 LEASES = TableKind[HeldLease](predicates=(is_replaced, has_ended))

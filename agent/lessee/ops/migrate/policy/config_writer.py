@@ -54,11 +54,17 @@ def _vault(imported: ImportedConfig) -> list[Entry]:
 
 def _secrets(imported: ImportedConfig, layout: Layout) -> Iterator[Entry]:
     yield "mount", Expandable(layout.mount)
+    yield from _folders(layout)
+    if layout.others:
+        yield "mounts", Keys(tuple((other.mount, Keys(tuple(_folders(other)), flow=True)) for other in layout.others))
+    if imported.refresh_interval:
+        yield "refresh_interval", imported.refresh_interval
+
+
+def _folders(layout: Layout) -> Iterator[Entry]:
     yield "prefix", layout.prefix
     if layout.shared:
         yield "shared_prefixes", layout.shared
-    if imported.refresh_interval:
-        yield "refresh_interval", imported.refresh_interval
 
 
 def _app(app: App, apps: Sequence[App], env_template: str = "", child: Child | None = None) -> Iterator[Entry]:

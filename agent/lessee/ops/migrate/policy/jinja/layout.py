@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from lessee.config.grammar.setup import Setup
-from lessee.core.immutable import ImmutableStruct
-from lessee.ops.migrate.policy.jinja.expressions import UnsupportedError
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.ops.migrate.policy.jinja.expressions import UnsupportedError, quote
 from lessee.ops.migrate.policy.jinja.vault_paths import KvPath
 
 _T = TypeVar("_T")
@@ -27,6 +27,11 @@ class PathCollector:
         self.paths.append(kv)
         return "/".join(kv.elements)
 
+    def mount_argument(self, kv: KvPath) -> str:
+        """No argument: a later pass has the mount."""
+        del kv
+        return ""
+
     def check_dynamic(self, path: str) -> None:
         """Accept any path."""
 
@@ -42,6 +47,8 @@ class Layout(ImmutableStruct, frozen=True):
     has_prefix: bool = False
     """Whether `prefix` contains `{environment}`; else templates contain full paths."""
     shared: tuple[str, ...] = ()
+    others: tuple["Layout", ...] = ()
+    """The layouts of the other KV mounts."""
 
     @property
     def prefix(self) -> str:
@@ -50,9 +57,9 @@ class Layout(ImmutableStruct, frozen=True):
 
     def path(self, kv: KvPath, *, is_folder: bool = False) -> str:
         """The argument of `secret(…)`. Raises UnsupportedError for a path that this layout excludes."""
-        if kv.mount != self.mount:
-            what = f"{'/'.join((kv.mount, *kv.elements))!r} is not in {self.mount!r}, the KV mount of the other secrets"
-            raise UnsupportedError(what, "a lessee.yaml has one KV mount: write a second lessee.yaml for the other one")
+        for other in self.others:
+            if other.mount == kv.mount:
+                return other.path(kv, is_folder=is_folder)
         elements = kv.elements
         start = (*self.base, self.environment)
         if self.has_prefix and elements[: len(start)] == start:
@@ -72,11 +79,16 @@ class Layout(ImmutableStruct, frozen=True):
         self._check_environment("/".join(elements))
         return "/".join(elements)
 
+    def mount_argument(self, kv: KvPath) -> str:
+        """The argument that names a mount other than that of the configuration."""
+        return f", mount={quote(kv.mount)}" if kv.mount != self.mount else ""
+
     def check_dynamic(self, path: str) -> None:
-        """Raises UnsupportedError for a dynamic secret below the KV mount or of another environment."""
-        if f"{path}/".startswith(f"{self.mount}/"):
-            what = f"the dynamic secret {path!r} is below {self.mount!r}, the mount of the KV secrets"
-            raise UnsupportedError(what, "write a second lessee.yaml for it")
+        """Raises UnsupportedError for a dynamic secret below a KV mount or of another environment."""
+        for mount in (self.mount, *(other.mount for other in self.others)):
+            if f"{path}/".startswith(f"{mount}/"):
+                what = f"{path!r} is written with each rendering, and it is below {mount!r}, a mount of KV secrets"
+                raise UnsupportedError(what, "write it once, and let the template read it")
         self._check_environment(path)
 
     def _check_environment(self, path: str) -> None:
@@ -92,8 +104,21 @@ def choose_layout(found: Sequence[KvPath]) -> Layout:
     """The layout that supports most of these paths."""
     if not found:
         return Layout()
+    by_mount: dict[str, list[tuple[str, ...]]] = {}
+    for kv in found:
+        by_mount.setdefault(kv.mount, []).append(kv.elements)
     mount = _most_common(kv.mount for kv in found)
-    paths = [kv.elements for kv in found if kv.mount == mount]
+    names = (mount, *sorted(by_mount.keys() - {mount}))
+    main, *others = [_layout_of(name, by_mount[name]) for name in names]
+    environment = next((layout.environment for layout in (main, *others) if layout.environment), "")
+    fitting = [other if other.environment in {environment, ""} else Layout(other.mount) for other in others]
+    return replace(
+        main, environment=environment, others=tuple(replace(other, environment=environment) for other in fitting)
+    )
+
+
+def _layout_of(mount: str, paths: Sequence[tuple[str, ...]]) -> Layout:
+    """The layout of one mount, by the paths below it."""
     prefixes = [prefix for elements in paths if (prefix := _environment_prefix(elements)) is not None]
     if not prefixes:
         return Layout(mount)

@@ -41,7 +41,8 @@ def query(
     text, name = _resolve(path, loops)
     if function == "secrets":
         folder = parse_kv_path(text, is_folder=True)
-        return SecretNames(folder, _call("secrets", f"{layout.path(folder, is_folder=True)}/".removeprefix("/")))
+        inside = f"{layout.path(folder, is_folder=True)}/".removeprefix("/")
+        return SecretNames(folder, _call("secrets", inside, layout.mount_argument(folder)))
     if function == "pkiCert":
         return Certificate(_dynamic("certificate", text, parameters, layout))
     if name is not None:
@@ -53,7 +54,8 @@ def query(
     refuse_of_agent(text)
     kv = parse_kv_path(text)
     version = f", version={kv.version}" if kv.version else ""
-    return Response(text, _call("secret", layout.path(kv), version), is_api_path=kv.is_api_path)
+    call = _call("secret", layout.path(kv), version + layout.mount_argument(kv))
+    return Response(text, call, is_api_path=kv.is_api_path)
 
 
 def _function(path: str, parameters: Sequence[str]) -> str:
@@ -108,6 +110,8 @@ def _dynamic(function: str, path: str, parameters: Sequence[str], layout: Layout
         raise UnsupportedError(f"{path!r} is not the path of a dynamic secret", "write mount/creds/role")
     layout.check_dynamic(path)
     arguments = [_keyword_argument(parameter, function) for parameter in parameters if parameter]
+    if parameters and not arguments:  # An empty parameter makes the request a POST.
+        arguments.append('method="POST"')
     if function == "vault" and not _needed(path, parameters).tells_its_end:
         arguments.append(f'every="{_INTERVAL}"')
     return _call(function, path, "".join(f", {argument}" for argument in arguments))
