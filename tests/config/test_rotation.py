@@ -24,6 +24,11 @@ POSTGRES = "kind: postgres, secret: d/p, admin_secret: d/admin, owner: o"
 OTHER = "kind: postgres, secret: d/q"
 
 
+def test_the_mount_of_an_approle_may_begin_with_auth_as_in_vaults_own_paths():
+    targets = read("{t: {kind: vault, secret: a, approle: app, mount: auth/team/approle}}").rotation
+    assert targets["t"].mount == "team/approle"
+
+
 @pytest.mark.parametrize(
     "targets",
     [

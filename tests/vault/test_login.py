@@ -10,6 +10,7 @@ from lessee.host.clock import boot_time
 from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.auth.login import TokenLogin, look_up, renew, token_id
 from lessee.vault.transport import Address, RequestFailedError, Transport
+from support.servers.fault_proxy import Proxy, Status
 
 POLICY = 'path "secret/data/production/*" { capabilities = ["read"] }'
 ORIGIN = "auth/approle/role/*/secret-id"
@@ -105,6 +106,23 @@ def test_a_valid_token_that_may_not_look_up_or_renew_itself_differs_from_an_inva
         with pytest.raises(RequestFailedError) as caught:
             ask(transport, "no-token", boot_time)
         assert caught.value.failure.kind is Kind.DENIED
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Forbidden</html>", b"[]", b'{"errors": "no"}'])
+def test_a_403_of_a_proxy_ends_no_token(bao, files, body):
+    """Vault's own are JSON. Taken for one, it would end the token's leases, and the files of apps with `on_expiry`."""
+    with Proxy(bao.port) as proxy:
+        way = Transport(Address(proxy.address))
+        value = approle(files).login(way, boot_time).value
+        proxy.fault = Status(403, body=body)
+        for ask in look_up, renew:
+            with pytest.raises(RequestFailedError) as caught:
+                ask(way, value, boot_time)
+            assert caught.value.failure.kind is Kind.UNAVAILABLE
+        assert failure_of(approle(files), way).kind is Kind.UNAVAILABLE
+        proxy.clear()
+        assert look_up(way, value, boot_time).ttl > 0
+        way.close()
 
 
 def test_a_batch_token_has_an_id_without_an_accessor(bao, transport, files):

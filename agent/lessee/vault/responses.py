@@ -52,13 +52,23 @@ class Response(ImmutableStruct, frozen=True):
 
 
 class RequestFailedError(Exception):
-    """A request failed. `data`: the data of a 404. `by_policy`: the token itself is valid."""
+    """A request failed. `data`: the data of a 404. `by_policy`: the token itself is valid. `foreign`: the answer had an
+    error's status, but not Vault's form.
+    """
 
-    def __init__(self, failure: Failure, data: Mapping[str, Any] | None = None, *, by_policy: bool = False) -> None:
+    def __init__(
+        self,
+        failure: Failure,
+        data: Mapping[str, Any] | None = None,
+        *,
+        by_policy: bool = False,
+        foreign: bool = False,
+    ) -> None:
         super().__init__(failure.text)
         self.failure = failure
         self.data = data or {}
         self.by_policy = by_policy
+        self.foreign = foreign
 
 
 class InvalidTlsFilesError(OSError):
@@ -146,7 +156,8 @@ def parse_error(
         return RequestFailedError(Failure(Kind.UNAVAILABLE, text))
     kind = _KINDS.get(status, Kind.UNAVAILABLE if status >= 500 else Kind.INVALID)  # noqa: PLR2004  # Server errors.
     text = describe_status(status)
-    body = _parse_error_body(content)
+    found = _parse_error_body(content)
+    body = found or _ErrorBody()
     texts = [error.removeprefix(_ONE_ERROR).strip() for error in body.errors or ()]
     if kind is Kind.NOT_FOUND and (texts or any(_NO_SUCH_PATH in warning for warning in body.warnings or ())):
         # An empty list of errors means that there is nothing; a text means that the server has no such path.
@@ -156,7 +167,8 @@ def parse_error(
     if kind is Kind.INVALID:
         kind, text = next((_ERRORS[error] for error in texts if error in _ERRORS), (kind, text))
     by_policy = kind is Kind.DENIED and _is_policy_denial(body.errors or ())
-    return RequestFailedError(Failure(kind, text, _retry_after(headers)), body.data, by_policy=by_policy)
+    failure = Failure(kind, text, _retry_after(headers))
+    return RequestFailedError(failure, body.data, by_policy=by_policy, foreign=found is None)
 
 
 def is_stale(status: int, content: bytes, *, expects_state: bool) -> bool:
@@ -164,7 +176,7 @@ def is_stale(status: int, content: bytes, *, expects_state: bool) -> bool:
 
     `expects_state`: the request named a state. OpenBao 2.7.2 then answers 429 without a text, and HashiCorp Vault 412.
     """
-    return status == _BEHIND or (expects_state and status == _LIMITED and _parse_error_body(content).errors == [])
+    return status == _BEHIND or (expects_state and status == _LIMITED and _has_no_error(content))
 
 
 def stale_error(headers: Mapping[str, str]) -> RequestFailedError:
@@ -304,12 +316,18 @@ def _parse_bare(content: bytes) -> dict[str, Any]:
     return msgspec.json.decode(content or b"{}", type=dict[str, Any])
 
 
-def _parse_error_body(content: bytes) -> _ErrorBody:
+def _has_no_error(content: bytes) -> bool:
+    body = _parse_error_body(content)
+    return body is not None and body.errors == []
+
+
+def _parse_error_body(content: bytes) -> _ErrorBody | None:
+    """None if it is not Vault's."""
     try:
         _check_values(content, SMALL)
         return msgspec.json.decode(content, type=_ErrorBody)
     except (*DECODE_ERRORS, RequestFailedError):
-        return _ErrorBody()
+        return None
 
 
 def _is_policy_denial(errors: list[str] | tuple[()]) -> bool:

@@ -157,7 +157,7 @@ class VaultValues(RotationTarget, frozen=True, kw_only=True, tag="vault"):
     approle: Annotated[
         scalars.Text | None, describe("The AppRole whose new secret_id is stored as `secret_id` in the secret.")
     ] = None
-    mount: Annotated[scalars.MountPath, describe("The mount path of the AppRole auth method.")] = "approle"
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the AppRole auth method.")] = "approle"
 
 
 class CustomRotation(RotationTarget, frozen=True, kw_only=True, tag="command"):

@@ -108,6 +108,8 @@ def log_in(  # Each of them belongs to one login.
             case Kind.INVALID:
                 text = f"{denied}; {again}" if again else denied
                 raise RequestFailedError(Failure(Kind.DENIED, text)) from None
+            case Kind.DENIED if exc.foreign:
+                raise RequestFailedError(_FOREIGN_DENIAL) from None
             case Kind.DENIED:
                 raise RequestFailedError(Failure(Kind.FORBIDDEN, f"{denied}; {FORBIDDEN}")) from None
             case _:
@@ -208,6 +210,9 @@ def fingerprint(*files: str | None) -> bytes:
     return digest.digest()
 
 
+_FOREIGN_DENIAL = Failure(Kind.UNAVAILABLE, "the answer is 403, but not Vault's: a proxy in between denies the request")
+
+
 def _request_own_token(transport: Transport, method: str, path: str, value: str, todo: str) -> Response:
     try:
         body: Mapping[str, str] | None = {} if method == "POST" else None
@@ -215,6 +220,9 @@ def _request_own_token(transport: Transport, method: str, path: str, value: str,
     except RequestFailedError as exc:
         if exc.failure.kind is Kind.DENIED and exc.by_policy:
             raise RequestFailedError(Failure(Kind.UNSUPPORTED, todo)) from None
+        if exc.failure.kind is Kind.DENIED and exc.foreign:
+            # Taken for Vault's, it would end the token and its leases.
+            raise RequestFailedError(_FOREIGN_DENIAL) from None
         raise
 
 
