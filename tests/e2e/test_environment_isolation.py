@@ -114,6 +114,10 @@ TEMPLATES = {
     "certificate": '{{ certificate("OTHER/pki/issue/web", common_name="a.simba.local").certificate }}',
     "local key": '{{ certificate("OTHER/pki/issue/web", common_name="a.simba.local", key="local").certificate }}',
     "dynamic in the KV mount": '{{ dynamic("secret/data/OTHER/database/postgres").data }}',
+    "any path": '{{ vault("kv2/data/OTHER/a", every="5m").data }}',
+    "any encoded path": '{{ vault("kv2/data/OWN%2f..%2fOTHER/a", every="5m").data }}',
+    "any path in the KV mount": '{{ vault("secret/data/OTHER/database/postgres", every="5m").data }}',
+    "a parameter of any path": '{{ vault("a/b", c=secret("OTHER/database/postgres").password, every="5m").d }}',
     "..": '{{ secret("../OTHER/database/postgres").password }}',
     ".. below": '{{ secret("database/../../OTHER/database/postgres").password }}',
     ".. of what is shared": '{{ secret("shared/../OTHER/database/postgres").password }}',
@@ -128,6 +132,7 @@ PART = '{% macro password() %}{{ secret("OTHER/database/postgres").password }}{%
 SETTINGS = {"prefix": "OTHER/", "shared_prefixes": ["OTHER/", "OTHER/database/"], "mount": "OTHER/secrets"}
 REFUSAL = re.compile(
     r"name of another environment|is not a path: an element is empty, a dot|is in 'secret', the mount of"
+    r"|may be taken for another path"
 )
 
 

@@ -54,9 +54,9 @@ def published(agent):
     return file.read_bytes() if file.exists() else None
 
 
-@pytest.mark.parametrize("function", ["dynamic", "certificate"])
+@pytest.mark.parametrize("function", ["dynamic", "certificate", "vault"])
 def test_check_refuses_every_path_that_returns_credentials_of_the_agent(agent, function):
-    keyword = ', common_name="a"' if function == "certificate" else ""
+    keyword = {"dynamic": "", "certificate": ', common_name="a"', "vault": ', every="5m"'}[function]
     write(agent, "\n".join(f'{{{{ {function}("{path}"{keyword}).id }}}}' for path in SPELLINGS))
     done = agent.command("check")
     assert done.returncode == 65

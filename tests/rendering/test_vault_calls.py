@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.errors import DeniedError, TemplateError
+from lessee.core.errors import DeniedError, TemplateError, TemplateListError
 from lessee.core.immutable import replace
 from lessee.core.paths import DynamicSecret, Input, MountScope, PathScope, Ref
 from lessee.core.secrets import Secret
@@ -158,9 +158,10 @@ def test_a_parameter_is_read_under_the_identity_of_its_call():
 
 
 def test_an_error_in_the_secret_of_a_parameter_is_reported_with_its_reason():
-    with pytest.raises(TemplateError) as caught:
+    with pytest.raises(TemplateListError) as caught:
         compiled("{{ vault('a/b', x=secret('testing/a').y, every='1h').z }}")
-    assert "'testing/a' starts with the name of another environment" in str(caught.value)
+    [problem] = caught.value.problems
+    assert "'testing/a' starts with the name of another environment" in str(problem)
 
 
 def test_requests_with_different_fields_have_different_texts():

@@ -348,6 +348,10 @@ def test_an_answer_of_any_path_without_an_end_is_read_as_often_as_its_call_says(
     assert issue(transport, need).id != lease.id
     listed = issue(transport, DynamicSecret(f"{secrets}/", method="LIST", every=60.0))
     assert listed.secret.data == {"keys": ["a"]}
+    empty = issue(transport, DynamicSecret(f"{secrets}/none/", method="LIST", every=60.0))
+    assert empty.secret.data == {"keys": []}
+    nowhere = DynamicSecret("no-such-mount/a/", method="LIST", every=60.0)
+    assert failure(issue, transport, nowhere).kind is Kind.UNSUPPORTED
     assert failure(issue, transport, DynamicSecret(f"{secrets}/b", every=60.0)).kind is Kind.NOT_FOUND
 
 

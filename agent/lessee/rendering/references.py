@@ -71,9 +71,12 @@ def _reference_or_error(
 
 def _reference(call: nodes.Call, function: str, where: str, scope: PathScope) -> Need | None:
     if function == "vault":
-        from lessee.rendering.vault_calls import arguments, requested  # noqa: PLC0415  # Few templates call it.
+        from lessee.rendering.vault_calls import InvalidFieldError, arguments, requested  # noqa: PLC0415  # Few call it.
 
-        args, kwargs = arguments(call, scope) or _literals(call, function, where)
+        try:
+            args, kwargs = arguments(call, scope) or _literals(call, function, where)
+        except InvalidFieldError:
+            return None  # The call of secret() among its arguments has the error.
     else:
         args, kwargs = _literals(call, function, where)
     if function in _MAY_BE_OPTIONAL and isinstance(kwargs.get("optional"), bool):

@@ -17,10 +17,18 @@ MAX_INTERVAL = 10 * 366 * 86400.0
 _METHODS: Mapping[object, Method] = {"GET": "GET", "POST": "POST", "LIST": "LIST"}
 
 
+class _NotLiteralError(Exception):
+    pass
+
+
+class InvalidFieldError(_NotLiteralError):
+    """The secret of a parameter cannot be read; the error of its own call says why."""
+
+
 def arguments(call: nodes.Call, scope: PathScope) -> tuple[list[Any], dict[str, Any]] | None:
     """The arguments: literals, lists and mappings of them, and fields of KV secrets.
 
-    None if one is computed in another way, or a keyword occurs twice.
+    None if one is computed in another way, or a keyword occurs twice. Raises InvalidFieldError.
     """
     keywords = {keyword.key: keyword.value for keyword in call.kwargs}
     if len(keywords) < len(call.kwargs) or call.dyn_args is not None or call.dyn_kwargs is not None:
@@ -29,6 +37,8 @@ def arguments(call: nodes.Call, scope: PathScope) -> tuple[list[Any], dict[str, 
         return [_value(node) for node in call.args], {
             name: _value_or_field(node, scope) for name, node in keywords.items()
         }
+    except InvalidFieldError:
+        raise
     except _NotLiteralError:
         return None
 
@@ -122,10 +132,6 @@ def _interval(every: object) -> float | None:
     return found
 
 
-class _NotLiteralError(Exception):
-    pass
-
-
 def _value_or_field(node: nodes.Node, scope: PathScope) -> object:
     try:
         return _value(node)
@@ -138,7 +144,10 @@ _Field = tuple[str, str, int | None, str, tuple[str, ...], bool]
 
 
 def _field(node: nodes.Node, scope: PathScope) -> _Field:
-    """The field of a secret that an expression reads, such as `secret("a").b | b64encode`. Raises _NotLiteralError."""
+    """The field of a secret that an expression reads, such as `secret("a").b | b64encode`.
+
+    Raises _NotLiteralError, and InvalidFieldError.
+    """
     keys: list[str] = []
     encoded = False
     match node:
@@ -161,7 +170,7 @@ def _field(node: nodes.Node, scope: PathScope) -> _Field:
         case [Ref(mount, path, version, identity)]:
             return mount, path, version, identity, tuple(keys), encoded
         case _:
-            raise _NotLiteralError  # The error of that call is another one.
+            raise InvalidFieldError
 
 
 def _input(name: str, field: _Field) -> Input:

@@ -65,7 +65,10 @@ def issue(
             changes=not need.is_polled,
         )
     except RequestFailedError as exc:
-        raise _with_advice(exc, need, method) from None
+        # A list of nothing is answered by 404, too.
+        if method != "LIST" or exc.failure.kind is not Kind.NOT_FOUND:
+            raise _with_advice(exc, need, method) from None
+        answer = Response({"keys": []}, {})
     if (what := excess(answer.data)) is not None:
         raise RequestFailedError(Failure(Kind.INVALID, f"the answer is too large: {what}"))
     if answer.auth or (value and any(value in text for text in texts(answer.data))):
