@@ -274,6 +274,17 @@ def test_a_path_that_fails_for_a_moment_is_waited_for():
     assert f"b:{B}" in two.content
 
 
+def test_what_is_optional_is_not_the_reason():
+    two = Two([A], [B], optional=[B], far="refuses")
+    two.home.denied.add(A)
+    two.far.fail(Kind.DENIED, cmd.Login)
+    two.boot()
+    two.run(5)
+    error = results([two.home.state, two.far.state])["web"]
+    assert isinstance(error, DeniedError)
+    assert str(A) in str(error)
+
+
 def test_a_login_that_is_refused_is_the_reason():
     two = Two([A], [B])
     two.far.fail(Kind.DENIED, cmd.Login)
