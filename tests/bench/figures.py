@@ -25,8 +25,8 @@ TOPICS = {
         "imports",
     ),
     "From a change to the app": ("latency", "events", "notification", "child_replacement", "reload"),
-    "Rendering": ("rendering", "bounds"),
-    "Whole files": ("mixed_reads", "killed_publications"),
+    "Rendering": ("rendering", "bounds", "slow_templates"),
+    "Whole files": ("mixed_reads", "killed_publications", "drift"),
     "Notifications and children": (
         "pending_notifications",
         "pid_reuse",

@@ -32,6 +32,7 @@ _FAULTS = {
     "500": Status(500),
     "503": Status(503),
 }
+_FORBIDDEN = Status(403, body=b'{"errors":["permission denied"]}')
 _PATH_FAULTS = {
     "429": Status(429),
     "500": Status(500),
@@ -106,19 +107,24 @@ Start = Callable[[Environment], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A kind of outage. `affected`: the apps that it affects. `counts`: the text in the paths of counted requests."""
+    """A kind of outage. `affected`: the apps that it affects. `counts`: the text in the paths of counted requests.
+
+    `recovery`: seconds, at most, from the end of a long one until all is fresh.
+    """
 
     name: str
     start: Start
     affected: frozenset[str] = ALL
     counts: str | None = ""
     prepare: Start | None = None
+    recovery: float = 60.0
 
 
 def all_outages() -> Iterator[Outage]:
     """All outages; some need root."""
     for name, fault in _FAULTS.items():
         yield Outage(name, partial(_fault, fault=fault))
+    yield Outage("403 for everything", partial(_fault, fault=_FORBIDDEN), recovery=30.0)
     yield Outage("sealed", _sealed)
     yield Outage("KV mount disabled, and enabled with data", _unmounted, counts="/secret/")
     for name, fault in _PATH_FAULTS.items():

@@ -21,8 +21,8 @@ LONG, SHORT = 60.0, 20.0
 """Seconds of an outage."""
 PAUSE = 20.0
 """Seconds between the two outages, at least."""
-RECOVERY = {LONG: 60.0, SHORT: 5.0}
-"""Seconds, at most, from the end of the outage until all is fresh."""
+SHORT_RECOVERY = 5.0
+"""Seconds, at most, from the end of a short outage until all is fresh."""
 CAP = 120.0
 """Seconds after which the benchmark stops waiting."""
 A_MINUTE = 20
@@ -84,8 +84,8 @@ def _figure(outage: Outage, long: Result, short: Result) -> Figure:
         f"{result.recovery:.1f} s" if result.recovery is not None else f"> {CAP:.0f} s" for result in (long, short)
     ]
     texts = [f"fresh after {recoveries[0]} ({recoveries[1]})", long.faults, short.faults]
-    reach = [f"≤ {RECOVERY[LONG]:.0f} s (≤ {RECOVERY[SHORT]:.0f} s)", "files equal"]
-    met = not long.faults and not short.faults and _in_time(long, LONG) and _in_time(short, SHORT)
+    reach = [f"≤ {outage.recovery:.0f} s (≤ {SHORT_RECOVERY:.0f} s)", "files equal"]
+    met = not long.faults and not short.faults and _in_time(long, outage.recovery) and _in_time(short, SHORT_RECOVERY)
     if long.requests is not None:
         texts.insert(0, f"{long.requests} requests")
         reach.insert(0, f"≤ {A_MINUTE}")
@@ -94,8 +94,8 @@ def _figure(outage: Outage, long: Result, short: Result) -> Figure:
     return Figure(name, "", ", ".join(filter(None, texts)), ", ".join(reach), met)
 
 
-def _in_time(result: Result, seconds: float) -> bool:
-    return result.recovery is not None and result.recovery <= RECOVERY[seconds]
+def _in_time(result: Result, limit: float) -> bool:
+    return result.recovery is not None and result.recovery <= limit
 
 
 def _measure_twice(outage: Outage, postgres: Postgres) -> tuple[Result, Result]:

@@ -33,7 +33,25 @@ from lessee.config import (
 )
 from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.scalars import SIGNALS
-from lessee.config.grammar.vault import AppRole, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.config.grammar.vault import (
+    AppRole,
+    AwsAuth,
+    AzureAuth,
+    CertAuth,
+    CfAuth,
+    GcpAuth,
+    GitHubAuth,
+    JwtAuth,
+    KerberosAuth,
+    KubernetesAuth,
+    LdapAuth,
+    OidcAuth,
+    OktaAuth,
+    RadiusAuth,
+    TokenAuth,
+    UserpassAuth,
+    credential_variables,
+)
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
 
@@ -150,12 +168,35 @@ def test_every_key_of_approle_is_read():
         ),
         ("{method: cert, cert_file: c, key_file: k, role: r}", CertAuth(cert_file="c", key_file="k", role="r")),
         ("{method: userpass, username: u@x, password_file: p}", UserpassAuth(username="u@x", password_file="p")),
+        ("{method: ldap, username: u, password_file: p}", LdapAuth(username="u", password_file="p")),
+        ("{method: radius, username: u, password_file: p}", RadiusAuth(username="u", password_file="p")),
+        ("{method: okta, username: u, password_file: p}", OktaAuth(username="u", password_file="p")),
+        ("{method: github, token_file: t, mount: auth/team/github}", GitHubAuth(token_file="t", mount="team/github")),
+        ("{method: aws, region: eu-west-1, mount: auth}", AwsAuth(region="eu-west-1", mount="auth")),
+        ("{method: aws, type: ec2, nonce_file: n}", AwsAuth(type="ec2", nonce_file="n")),
+        ("{method: azure, role: r, metadata_address: http://m/}", AzureAuth(role="r", metadata_address="http://m")),
+        ("{method: gcp, role: r, service_account: a@b.c}", GcpAuth(role="r", service_account="a@b.c")),
+        ("{method: cf, role: r, cert_file: c, key_file: k}", CfAuth(role="r", cert_file="c", key_file="k")),
+        (
+            "{method: kerberos, username: u, service: HTTP/v, realm: R, keytab_file: k}",
+            KerberosAuth(username="u", service="HTTP/v", realm="R", keytab_file="k"),
+        ),
+        ("{method: oidc, mount: /auth/team/oidc/}", OidcAuth(mount="team/oidc")),
     ],
 )
 def test_a_vault_block_survives_a_round_trip_through_json(auth, expected):
     vault = read(f"vault: {{addresses: [https://a, https://b], namespace: team, auth: {auth}}}").vault
     assert vault.auth == expected
     assert msgspec.json.decode(msgspec.json.encode(vault), type=Vault) == vault
+
+
+def test_each_login_names_the_variables_that_hold_its_credentials():
+    def variables(auth):
+        return credential_variables(read(f"vault: {{auth: {auth}}}").vault.auth)
+
+    assert variables("{method: aws}")[:2] == ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    assert variables("{method: aws, type: ec2, nonce_file: n}") == ()
+    assert variables("{method: oidc}") == ()
 
 
 def test_the_address_is_the_first_of_several():
@@ -329,10 +370,23 @@ def test_paths_are_normalized():
         ("site.conf", "text"),
         ("env", "text"),
         ("a.ENV", "text"),
+        ("conf/.env.local", "dotenv"),
+        ("nginx/site.conf", "text"),
+        ("conf/nginx.conf", "nginx"),
     ],
 )
 def test_the_default_format_depends_on_the_file_name(name, expected):
     assert default_format(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"),
+    [("tls/server.pem", "tls/server.pem"), ("./tls//a/./b", "tls/a/b"), (".a/.b.pem", ".a/.b.pem")],
+)
+def test_a_file_name_may_have_directories_and_is_normalized_as_in_kubernetes(name, normal):
+    ready = f"ready: {{tls: {{address: 'a:1', certificate: '{name}'}}}}"
+    app = read(web(ready, files=f"[{{template: a.j2, name: '{normal}'}}]")).apps["web"]
+    assert [file.name for file in app.files] == [app.ready.probe.certificate] == [normal]
 
 
 @pytest.mark.parametrize(

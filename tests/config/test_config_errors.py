@@ -56,7 +56,8 @@ def test_all_problems_are_reported_together_in_the_order_of_their_lines():
         ("lessee.yaml:3: vault.address: expected an address such as `https://vault:8200`, without user and query"),
         (
             "lessee.yaml:3: vault.auth.method: expected one of `token`, `approle`, `jwt`, `kubernetes`, "
-            "`cert`, `userpass`; did you mean `approle`?"
+            "`cert`, `userpass`, `ldap`, `radius`, `okta`, "
+            "`github`, `aws`, `azure`, `gcp`, `cf`, `kerberos`, `oidc`; did you mean `approle`?"
         ),
         (
             "lessee.yaml:5: secrets.refresh_interval: expected a duration such as `500ms`, `30s`, `5m`, `24h` or "
@@ -109,6 +110,11 @@ def test_a_misspelled_key_is_not_also_reported_as_missing():
             "vault: {auth: {method: approle, role_id: r, wrapped: true}}",
             "vault.auth.wrapped: `secret_id_file`, which would contain the wrapping token, is missing; write",
         ),
+        (
+            "vault: {auth: {method: aws, type: ec2}}",
+            "vault.auth.type: `ec2` needs `nonce_file`, and `iam` has no nonce",
+        ),
+        ("vault: {auth: {method: aws, nonce_file: n}}", "vault.auth.type: `ec2` needs `nonce_file`"),
         (
             "vault: {address: https://a, addresses: [https://b]}",
             "vault.addresses: `address` is set too; remove one of them",
@@ -238,9 +244,16 @@ def test_a_problem_in_an_app_is_reported_once_with_its_line(old, new, expected):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("    name: a/b", "apps.web.files[0].name: expected a file name"),
         ("    name: ..data", "apps.web.files[0].name: expected a file name"),
-        (f"    name: {'ü' * 128}", "at most 255 bytes"),
+        ("    name: tls/", "apps.web.files[0].name: expected a file name"),
+        ("    name: /tls/server.pem", "apps.web.files[0].name: expected a file name"),
+        ("    name: tls/../../server.pem", "with no element that begins with `..`"),
+        ("    name: tls/..data/server.pem", "with no element that begins with `..`"),
+        ("    name: tls/.", "apps.web.files[0].name: expected a file name"),
+        (f"    name: {'ü' * 128}", "at most 255 bytes between slashes"),
+        (f"    name: tls/{'ü' * 128}", "at most 255 bytes between slashes"),
+        (f"    name: {'a/' * 32}b", "at most 1024 bytes and 32 elements"),
+        (f"    name: {'/'.join(['x' * 200] * 6)}", "at most 1024 bytes and 32 elements"),
         ("    owner: '4294967295'", "numbers up to 4294967294"),
         (
             "    owner: 1000:33",
@@ -288,6 +301,51 @@ def test_a_problem_in_the_top_level_vault_block_is_reported_once_though_apps_inh
 def test_two_apps_never_share_a_directory():
     [problem] = problems(f"{VALID}  db: {{directory: /run/secrets/web/, files: [{{template: a.j2}}]}}\n")
     assert problem.startswith("lessee.yaml:9: apps.db.directory: apps.web.directory is the same directory")
+
+
+FILES = """environment: production
+apps:
+  web:
+    directory: /run/secrets/web
+    files:
+      - template: a.j2
+        name: {}
+      - template: b.j2
+        name: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("tls", "tls/key.pem", "apps.web.files[0] is a file named tls, which cannot be a directory too; rename one"),
+        ("a/b", "a/b/c/d", "apps.web.files[0] is a file named a/b, which cannot be a directory too"),
+        ("tls/key.pem", "tls", "apps.web.files[0] is a file in the directory tls, which cannot be a file too; rename"),
+        ("a/b/c", "a/b", "apps.web.files[0] is a file in the directory a/b, which cannot be a file too"),
+        ("a/b", "./a//b", "apps.web.files[0] has the same name"),
+    ],
+)
+def test_a_file_and_a_directory_of_an_app_never_have_one_name(first, second, expected):
+    [problem] = problems(FILES.format(first, second))
+    assert problem.startswith(f"lessee.yaml:9: apps.web.files[1].name: {expected}")
+
+
+@pytest.mark.parametrize(("directory", "place"), [("tls", "tls/key.pem"), ("tls/a/b", "tls/key.pem"), ("env", "env")])
+def test_no_app_has_its_directory_where_another_one_publishes_a_file_or_directory(directory, place):
+    text = (
+        FILES.format("tls/key.pem", "env")
+        + f"  db: {{directory: /run/secrets/web/{directory}, files: [{{template: c.j2}}]}}\n"
+    )
+    [problem] = problems(text)
+    assert problem == (
+        f"lessee.yaml:10: apps.db.directory: another app publishes {place} in /run/secrets/web; "
+        "name a directory outside of that one"
+    )
+
+
+def test_a_directory_beside_the_files_of_another_app_is_only_a_finding_of_check():
+    text = FILES.format("tls/key.pem", "env")
+    assert not problems(f"{text}  db: {{directory: /run/secrets/web/tl, files: [{{template: c.j2}}]}}\n")
 
 
 def test_the_file_that_the_tests_alter_has_no_problem():
@@ -443,6 +501,13 @@ def test_an_error_never_repeats_a_value(misplaced):
         (
             ["fallback: {env: []}", "files: [{template: a.env.j2}]"],
             "lessee.yaml:7: apps.web.fallback.env: it is empty; name variables, or remove `fallback`",
+        ),
+        (
+            ["fallback: {env: [A]}", "files: [{template: a.env.j2, name: .degraded/a}]"],
+            (
+                "lessee.yaml:7: apps.web.fallback: a file of the app is named .degraded, "
+                "which is the marker of a fallback; rename the file"
+            ),
         ),
         (
             ["fallback: {env: [A]}", "files: [{template: a.env.j2, name: .degraded}]"],

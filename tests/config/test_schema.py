@@ -64,6 +64,7 @@ def test_a_file_with_every_key_is_valid(mistakes):
     [
         "apps: {web: {directory: '${DIR}', allow_disk: '${D}', files: [{template: a.j2, format: '${F}'}]}}",
         "secrets: {refresh_interval: '${R:-1s}'}",
+        "apps: {web: {directory: /d, files: [{template: a.j2, name: ./tls//.private/server..pem}]}}",
         "apps:",
         "x-anything: [1]",
         "exec: {restart: {max_attempts: '${N}'}}",
@@ -85,6 +86,9 @@ def test_the_schema_accepts_what_lessee_accepts(mistakes, text):
         "apps: {web: {directory: /d, files: []}}",
         "apps: {web: {directory: /d, files: [{template: a.j2, mode: 0440}]}}",
         "apps: {web: {directory: /d, files: [{template: a.j2, name: ..data}]}}",
+        "apps: {web: {directory: /d, files: [{template: a.j2, name: tls/../a}]}}",
+        "apps: {web: {directory: /d, files: [{template: a.j2, name: tls/}]}}",
+        "apps: {web: {directory: /d, files: [{template: a.j2, name: /tls/a}]}}",
         "apps: {web: {directory: /d, files: [{template: a.j2}], notify: {process: {name: a}, http: http://a}}}",
         "vault: {auth: {method: aprole}}",
         "vault: {auth: {role_id: r}}",

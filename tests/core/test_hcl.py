@@ -191,3 +191,24 @@ def test_any_text_in_quotes_is_read_as_it_is(text):
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     assert read(f'a = "{escaped}"') == [("a", text)]
     assert read(f"a = <<END_OF_IT\n{text}\nEND_OF_IT\n") == [("a", f"{text}\n")]
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ('a = "x"\nb = 1\na = "y"', 1, 3),
+        ('t {\n a = 1\n "a" = 2\n}', 2, 3),
+        ('a = ["x"]\na = ["y"]', 1, 2),
+        ('{"a": 1,\n "a": 2}', 1, 2),
+        ('{"t": [{"a": 1}, {"a": 1,\n "a": null}]}', 1, 2),
+    ],
+)
+def test_a_second_value_of_an_argument_is_an_error_where_that_is_strict(text, first, second):
+    parse(text, "agent.hcl")
+    with pytest.raises(ConfigError, match=rf"^agent\.hcl:{second}: the argument 'a' is already set in line {first};"):
+        parse(text, "agent.hcl", strict=True)
+
+
+def test_blocks_can_be_repeated_where_an_argument_cannot():
+    text = 't { a = 1 }\nt { a = 2 }\nt "x" { a = 1 }\nl = [{ a = 1 }]\nl = [{ a = 1 }]'
+    assert len(parse(text, "agent.hcl", strict=True).items) == 5

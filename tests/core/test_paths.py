@@ -1,11 +1,13 @@
 """A template's paths are resolved within its environment, and none leads out of it."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError
-from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref, is_of_agent
+from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref, _names, is_of_agent
 
 SPACE = PathScope("kv", "production/", ("shared/", "teams/common/"), frozenset({"testing", "staging"}))
 BARE = PathScope("kv", foreign=frozenset({"testing", "staging"}))
@@ -363,3 +365,135 @@ def test_no_spelling_of_the_agents_paths_gets_through(text):
         for resolve in SPACE.dynamic, SPACE.certificate:
             with pytest.raises(DeniedError):
                 resolve(path)
+
+
+# Any other path.
+
+
+def any_path(scope, path, **call):
+    return scope.any_path(path, **{"method": "GET", "params": {}, "every": 300.0} | call)
+
+
+@given(literal)
+@example("a/data/testing/b")
+@example("a/%74esting/b")
+@example("a/b%2ftesting")
+@example("\uff4bv/data/a")
+@example("KV/data/a")
+def test_no_path_at_all_is_of_another_environment_or_of_the_agent_or_of_kv(text):
+    for scope in SPACE, BARE:
+        for method in "GET", "LIST":
+            try:
+                path = any_path(scope, text, method=method).path
+            except DeniedError:
+                continue
+            names = _names(path)
+            assert not {"testing", "staging"} & set(names)
+            assert names[0] not in {"kv", "auth", "sys", "cubbyhole"}
+            assert len(names) == len(path.removesuffix("/").split("/"))
+
+
+@pytest.mark.parametrize("path", OF_AGENT)
+def test_no_call_of_any_path_returns_credentials_of_the_agent(path):
+    for method in "GET", "POST", "LIST":
+        with pytest.raises(DeniedError):
+            any_path(SPACE, path, method=method)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("a/testing/b", "contains the name of another environment; an agent reads only its own environment"),
+        ("a/TESTING", "contains the name of another environment; an agent reads only its own environment"),
+        ("a/%2e%2e/b", "may be taken for another path; write the path as Vault has it"),
+        ("a/b%2fc", "may be taken for another path; write the path as Vault has it"),
+        ("a/..;/b", "may be taken for another path; write the path as Vault has it"),
+        ("%6bv/data/a", "may be taken for a path in 'kv'; read it with secret()"),
+        ("kv/data/a", "is in 'kv', the mount of the KV secrets; read it with secret()"),
+        ("a/b/", "is not the path of a dynamic secret; write the mount"),
+        ("a", "is not the path of a dynamic secret; write the mount"),
+        ("", "is not a path: an element is empty"),
+    ],
+)
+def test_a_path_that_something_may_take_for_another_is_denied(path, why):
+    with pytest.raises(DeniedError, match=re.escape(why)):
+        any_path(SPACE, path)
+
+
+ENDING = [
+    ("database/creds/simba", {}),
+    ("database/static-creds/simba", {}),
+    ("ldap/static-cred/simba", {}),
+    ("ldap/library/team/check-out", {}),
+    ("aws/sts/deploy", {}),
+    ("team/pki/issue/web", {}),
+    ("pki/issuer/x/issue/web", {}),
+    ("pki/sign/web", {"csr": "c"}),
+    ("pki/sign-verbatim", {"csr": "c"}),
+    ("pki/sign-verbatim/web", {"csr": "c"}),
+    ("ssh/sign/deploy", {"public_key": "k"}),
+    ("ssh/issue/deploy", {}),
+    ("totp/code/mail", {}),
+    ("identity/oidc/token/app", {}),
+    ("gcp/token/app", {}),
+]
+ENDLESS = [
+    ("transit/sign/app", {"input": "i"}),
+    ("transit/encrypt/app", {"plaintext": "p"}),
+    ("kv/data/creds/app", {}),
+    ("kv/data/app/creds/x", {}),
+    ("creds/app", {}),
+    ("a/b", {}),
+]
+
+
+@pytest.mark.parametrize(("path", "params"), ENDING)
+def test_a_path_whose_answers_end_needs_no_rule(path, params):
+    need = any_path(BARE, path, method="POST", params=params, every=None)
+    assert need.tells_its_end
+    assert not any_path(BARE, path, every=60.0, params=params).is_polled
+
+
+@pytest.mark.parametrize(("path", "params"), ENDLESS)
+def test_any_other_path_needs_a_rule(path, params):
+    scope = PathScope("secret")
+    with pytest.raises(DeniedError, match="does not say when it is read again"):
+        any_path(scope, path, method="POST", params=params, every=None)
+    assert any_path(scope, path, every=0.0).is_polled
+    assert not any_path(scope, path, method="POST", every=60.0, params=params).is_polled
+
+
+def test_a_certificate_ends_whatever_its_path():
+    assert SPACE.certificate("pki/other/web").tells_its_end
+
+
+def test_what_is_sent_to_a_path_is_not_printed():
+    text = str(any_path(BARE, "transit/encrypt/app", method="POST", params={"plaintext": "aGVsbG8="}))
+    assert re.fullmatch(r"transit/encrypt/app \(plaintext, every=300s, call [0-9a-f]{8}\)", text)
+    text = str(any_path(BARE, "a/creds/b", method="POST", params={"n": 1}, body='{"x":["secret"]}', every=None))
+    assert re.fullmatch(r"a/creds/b \(n, call [0-9a-f]{8}\)", text)
+    text = str(any_path(BARE, "ssh/sign/a", method="POST", params={"public_key": "k" * 500}, every=None))
+    assert re.fullmatch(r"ssh/sign/a \(public_key, call [0-9a-f]{8}\)", text)
+    assert re.fullmatch(r"a/b \(call [0-9a-f]{8}\)", str(DynamicSecret("a/b", method="POST", body="{}")))
+
+
+def test_two_requests_never_have_the_same_text():
+    calls = [
+        any_path(BARE, "a/b"),
+        any_path(BARE, "a/b", every=0.0),
+        any_path(BARE, "a/b", method="LIST"),
+        any_path(BARE, "a/b", method="POST"),
+        any_path(BARE, "a/b", method="POST", params={"x": "1"}),
+        any_path(BARE, "a/b", method="POST", params={"x": "2"}),
+        any_path(BARE, "a/b", method="POST", body='{"x":[1]}'),
+        any_path(BARE, "a/b", method="POST", body='{"x":[2]}'),
+    ]
+    assert len(set(map(str, calls))) == len(calls)
+
+
+def test_a_method_needs_a_capability():
+    assert [any_path(BARE, "a/b", method=method).capability for method in ("GET", "LIST", "POST")] == [
+        "read",
+        "list",
+        "update",
+    ]

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import tracemalloc
 from itertools import count
 from urllib.parse import quote, quote_plus
 
@@ -152,6 +153,28 @@ def test_a_large_value_is_hidden_as_a_whole_and_by_its_lines():
     assert MASK not in made.clean(f"<{lines[MOST_LINES]}>")
 
 
+@pytest.mark.parametrize("length", [40, 3000])
+def test_thousands_of_new_values_take_no_more_memory_than_some(length):
+    made = Redactor()
+
+    def learn(rounds, start):
+        for number in range(start, start + rounds):
+            line = f"{number * 7919 % 10007:05}/{number:08}+"
+            made.learn("a", ["\n".join([(line * 5)[:64]] * (length // 64)) or line])
+
+    learn(100, 0)
+    tracemalloc.start()
+    try:
+        learn(100, 100)
+        before = tracemalloc.get_traced_memory()[0]
+        learn(2000, 200)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now - before < 2**17
+    assert peak - before < 2**18
+
+
 def test_the_cost_of_a_text_does_not_grow_with_the_values_of_one_source(monkeypatch):
     made = redactor(*[f"value-{number:06}-{number * 7919 % 10007:05}" for number in range(10_000)])
     encoded, original = [], redaction.forms
@@ -258,6 +281,28 @@ def test_values_that_are_forgotten_leave_the_index():
     assert made.clean(f"{999:x}-{'z' * 90}-999") == MASK
     assert made.clean(f"{998:x}-{'z' * 90}-998") == MASK
     assert MASK not in made.clean(f"{997:x}-{'z' * 90}-997")
+
+
+@pytest.mark.parametrize("length", [40, 3000])
+def test_new_values_of_any_size_take_no_more_memory_than_some(length):
+    made = Redactor()
+
+    def learn(rounds, start):
+        for number in range(start, start + rounds):
+            line = f"{number * 7919 % 10007:05}/{number:08}+"
+            made.learn("a", ["\n".join([(line * 5)[:64]] * (length // 64)) or line])
+
+    learn(100, 0)
+    tracemalloc.start()
+    try:
+        learn(100, 100)
+        before = tracemalloc.get_traced_memory()[0]
+        learn(2000, 200)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now - before < 2**17
+    assert peak - before < 2**18
 
 
 def test_the_cost_of_a_text_does_not_grow_with_the_number_of_values(monkeypatch):

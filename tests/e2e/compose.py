@@ -51,8 +51,15 @@ AGENT_THIEF = """
 import json, os, signal, socket
 from pathlib import Path
 
-agents = [folder for folder in Path("/proc").glob("[0-9]*")
-    if b"/opt/lessee/bin/lessee" in (folder / "cmdline").read_bytes().split(b"\\0")]
+def is_agent(folder):
+    try:
+        words = (folder / "cmdline").read_bytes().split(b"\\0")
+    except OSError:  # It has ended.
+        return False
+    # The container's health check is another command of lessee.
+    return b"/opt/lessee/bin/lessee" in words and b"status" not in words
+
+agents = [folder for folder in Path("/proc").glob("[0-9]*") if is_agent(folder)]
 stolen = []
 
 def take(what, attempt):

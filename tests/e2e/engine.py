@@ -98,7 +98,7 @@ class Engine:
     def remove(self, *containers):
         """Kill and remove containers.
 
-        On a busy machine the Engine gives up a container whose end it was not told within 10 s, though it has ended.
+        On a busy machine the Engine may not learn within 10 s that a container has ended.
         """
         deadline = time.monotonic() + PATIENCE
         while "did not receive an exit event" in (output := self.docker("rm", "--force", *containers, check=False)):

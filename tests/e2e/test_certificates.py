@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lessee.host.openbao import OpenBao
 from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Fault
 
 CERT = 'certificate("pki/issue/web", common_name="web.local", ttl="{ttl}", key="{key}", key_type="rsa")'
 POLICY = 'path "pki/*" { capabilities = ["update"] }'
@@ -83,3 +84,28 @@ def test_a_certificate_is_replaced_before_it_expires_and_always_matches_its_key(
     events = [event["event"] for event in sidecar.events()]
     assert "lease expired" not in events
     assert sidecar.status()["leases"][0]["lease_id"] is None
+
+
+def test_a_certificate_outlives_every_token_and_an_outage_longer_than_its_tokens_ttl(server, proxy, sidecar):
+    server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", {"token_ttl": "4s", "token_max_ttl": "5s"})
+    sidecar.config["vault"]["address"] = proxy.address
+    sidecar.web["on_expiry"] = "remove"
+    write_templates(sidecar)
+    sidecar.start()
+    first, _ = pair(sidecar)
+    # It has a token of its own for each few seconds, and no lease that ends with one of them.
+    sidecar.until(lambda status: status["totals"]["logins"] >= 3)
+    proxy.fault = Fault.REFUSE
+    sidecar.until(lambda status: status["token"] is None and status["leases"])
+    sidecar.process.kill()
+    sidecar.process.wait()
+    sidecar.start(wait=False)
+    sidecar.until(lambda status: status["vault"]["since"] and status["apps"]["web"]["generation"])
+    assert pair(sidecar)[0] == first
+    proxy.clear()
+    sidecar.until(lambda status: status["fresh"] and not status["problems"] and status["totals"]["logins"] >= 2)
+    assert pair(sidecar)[0] == first
+    said = [event["event"] for event in sidecar.events()]
+    assert said.count("lease issued") == 1
+    assert "lease expired" not in said
+    assert "files contain expired secrets" not in said

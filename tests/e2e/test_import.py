@@ -98,7 +98,7 @@ class Example:
             command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        files = contents(self.out.iterdir())
+        files = contents(self.out)
         shutil.rmtree(self.out)
         return files
 
@@ -131,12 +131,17 @@ class Example:
         """The files that lessee renders, by name."""
         done = self.command("render", "--config", self.lessee / "lessee.yaml", "--output", self.rendered)
         assert done.returncode == 0, done.stderr
-        return contents(self.rendered.glob("*/*"))
+        return contents(*self.rendered.iterdir())
 
 
-def contents(files):
-    """Contents and modes by name."""
-    return {file.name: (file.read_bytes(), oct(file.stat().st_mode)) for file in files}
+def contents(*folders):
+    """Contents and modes by name; with its subdirectory, if the file is in one."""
+    return {
+        str(file.relative_to(folder)): (file.read_bytes(), oct(file.stat().st_mode))
+        for folder in folders
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 MAIN = {"agent.json", "consul-template.hcl", "deployment.yaml", "pod.yaml", "redis.conf.ctmpl"}
@@ -212,6 +217,27 @@ def test_without_an_output_directory_the_files_are_printed(example):
     assert template.startswith('DATABASE_HOST={{ secret("shop/database").host }}\n')
 
 
+def test_what_an_import_cannot_carry_over_is_not_published_without_it(example):
+    it = example("env-file")
+    source = f'template {{\n source = "/nowhere/b.ctmpl"\n destination = "{it.out}/b.txt"\n}}\n'
+    it.main.write_text(it.main.read_text() + source)
+    imported = it.import_()
+    assert imported.returncode == 65
+    assert "template.source: the template /nowhere/b.ctmpl cannot be found" in imported.stderr
+    it.log_in_by_approle()
+    config = ("--config", it.lessee / "lessee.yaml")
+    checked = it.command("check", *config)
+    assert checked.returncode == 65
+    assert "b.txt.j2:1: `lessee import` left a call of fail() here" in checked.stderr
+    rendered = it.command("render", *config, "--output", it.rendered)
+    assert rendered.returncode != 0
+    assert "TODO lessee import: the template /nowhere/b.ctmpl cannot be found" in rendered.stderr
+    assert not list(it.rendered.glob("*/*"))
+    (it.lessee / "b.txt.j2").write_text("done")
+    assert it.command("check", *config).returncode == 0
+    assert it.render()["b.txt"][0] == b"done"
+
+
 def test_an_output_directory_with_files_is_unchanged(example):
     it = example("env-file")
     it.lessee.mkdir()
@@ -238,8 +264,8 @@ def test_an_output_directory_with_files_is_unchanged(example):
         (
             "agent.hcl",
             b'template {\n source = "%s"\n destination = "/run/a/b"\n}' % (b"x" * 5000),
-            64,
-            "has no templates",
+            65,
+            "agent.hcl:2: template.source: the template xxx",
         ),
         ("agent.json", b'{"template": {"contents": "\\ud800", "destination": "/run/a/b"}}', 0, ""),
         (".", None, 78, "Is a directory"),

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 import yaml
 from psycopg import sql
@@ -21,6 +22,7 @@ from lessee.ops.mcp.client_file import open_client_file
 from lessee.ops.mcp.config_file import McpConfig
 from support import npm
 from support.programs.mcp_wrap import McpHome, command_lines_of_processes
+from support.programs.sidecar import PATIENCE
 from support.programs.terminal import Terminal
 
 CANARY = "canary-wrapped-5c1e"
@@ -165,8 +167,10 @@ def test_several_clients_can_start_the_same_server_and_each_gets_secret_changes(
     try:
         assert [method(client) for client in clients] == ["canary-1"] * 3
         # A session's number becomes free when the session ends, even by SIGKILL.
+        [fork] = psutil.Process(clients[1].pid).children()
         clients[1].kill()
         clients[1].wait()
+        psutil.wait_procs([fork], PATIENCE)
         restarted = start(server)
         clients.append(restarted)
         assert method(restarted) == "canary-1"
@@ -459,6 +463,26 @@ def test_a_huge_file_is_processed_quickly_and_keeps_its_byte_order_mark(wrap):
     assert after[0] == "\ufeff"
     assert json.loads(after[1:])["rest"] == rest
     assert not leaks(after)
+
+
+def test_a_file_without_secrets_needs_no_login(wrap):
+    (wrap.home / ".vault-token").unlink()
+    reference = {"API_KEY": "$API_KEY", "A_TOKEN": "${env:A_TOKEN}", "AUTHORIZATION": "Bearer $TOKEN"}
+    servers = {"one": {"command": "docker", "args": ["run", "-e", "B_TOKEN=$B_TOKEN", "x"], "env": reference}}
+    before = wrap.write(servers)
+    assert wrap("--yes").stdout == "mcpServers.one: contains no secret\n"
+    web = {"type": "http", "url": "https://mcp.example/mcp", "headers": {"Authorization": f"Bearer {CANARY}"}}
+    wrap.write(servers | {"web": web})
+    assert "mcpServers.web: `Authorization` contains a secret" in wrap("--yes", code=75).stderr
+    assert before
+    assert not wrap.config.exists()
+
+
+def test_a_reference_that_lessee_exec_would_not_pass_on_is_a_manual_step_and_never_stored(wrap):
+    before = wrap.write(one_server(VAULT_TOKEN="${env:VAULT_TOKEN}"))
+    done = wrap("--yes", code=75)
+    assert "mcpServers.one: its `env` has VAULT_TOKEN, a reference, and `lessee exec` does not pass on" in done.stderr
+    assert wrap.file.read_bytes() == before
 
 
 def test_a_missing_login_is_reported_with_the_command_that_logs_in(wrap):

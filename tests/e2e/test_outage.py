@@ -444,3 +444,47 @@ def test_kv_version_one_is_read_and_followed(bao, sidecar, folder):
     sidecar.until_file("app.env", "PASSWORD='first'\n")
     bao.ask("POST", f"old-{folder}/{folder}/db", {"password": "second"})
     sidecar.until_file("app.env", "PASSWORD='second'\n")
+
+
+ABOUT_TOKEN = {
+    "lookup-self": Status(503),
+    "renew-self": Status(503),
+    "lookup-self hangs": Fault.HANG,
+}
+
+
+@pytest.mark.parametrize("what", ABOUT_TOKEN)
+def test_an_outage_ends_although_one_path_about_the_token_is_broken_alone(server, postgres, own, what):
+    postgres.attach(server, default_ttl="5s", max_ttl="1h")
+    server.put("testing/db", password="first")
+    policy = 'path "database/*" { capabilities = ["read"] }\npath "sys/leases/revoke" { capabilities = ["update"] }\n'
+    own.log_in_by_approle(server, READ + policy)
+    server.ask("POST", f"auth/approle/role/{own.disk.name}", {"token_ttl": "60s"})
+    own.template("app.env.j2", APP)
+    own.template("db.txt.j2", '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n')
+    with Proxy(server.port) as proxy:
+        own.config["vault"]["address"] = proxy.address
+        own.start()
+        proxy.on_path(f"auth/token/{what.partition(' ')[0]}", ABOUT_TOKEN[what])
+        proxy.fault = Fault.DROP
+        own.until(lambda s: not s["vault"]["reachable"])
+        proxy.fault = None
+        is_kept_fresh(own, server, proxy, postgres, "second")
+        own.process.kill()
+        own.process.wait()
+        own.start(wait=False)
+        is_kept_fresh(own, server, proxy, postgres, "third")
+        own.stop()
+    server.ask("POST", "sys/leases/revoke-prefix/database/creds", {"sync": True})
+
+
+def is_kept_fresh(agent, server, proxy, postgres, value):
+    """The agent reads the new value, and its lease of seconds is renewed and not replaced."""
+    server.put("testing/db", password=value)
+    agent.until_file("app.env", f"PASSWORD='{value}'\n")
+    agent.until(lambda s: s["fresh"] and s["vault"]["reachable"])
+    credentials = (agent.directory / "db.txt").read_text()
+    wanted = proxy.count("sys/leases/renew") + 2
+    eventually(lambda: proxy.count("sys/leases/renew") >= wanted, "the next renewals")
+    assert (agent.directory / "db.txt").read_text() == credentials
+    assert postgres.can_log_in(*credentials.split())

@@ -74,6 +74,34 @@ def test_a_missing_key_a_deleted_secret_and_a_broken_template_leave_the_publishe
     running.until(lambda s: s["fresh"] and not s["problems"])
 
 
+def test_a_pinned_version_that_is_deleted_or_missing_is_named_though_a_later_one_exists(bao, running, folder):
+    path = f"testing/{folder}/pins"
+    for number in range(1, 4):
+        bao.put(path, x=str(number))
+    bao.ask("POST", f"secret/delete/{path}", {"versions": [2]})
+    running.template("app.env.j2", f'X={{{{ secret("{folder}/pins", version=2).x }}}}\n')
+    running.start(wait=False)
+
+    def reported(text):
+        return lambda status: text in [secret["error"] for secret in status["apps"]["web"]["secrets"]]
+
+    running.until(reported("its version 2 is deleted; write another `version=`, or none"))
+    bao.ask("POST", f"secret/destroy/{path}", {"versions": [2]})
+    running.template("app.env.j2", f'X={{{{ secret("{folder}/pins", version=2).x }}}} \n')
+    running.until(reported("its version 2 is destroyed; write another `version=`, or none"))
+    running.template("app.env.j2", f'X={{{{ secret("{folder}/pins", version=9).x }}}}\n')
+    running.until(reported("it does not exist, or has no version 9; see `bao kv metadata get`"))
+    running.template("app.env.j2", f'X={{{{ secret("{folder}/pins", version=3).x }}}}\n')
+    running.until_file("app.env", "X='3'\n")
+
+
+def test_a_namespace_that_does_not_exist_is_named(running):
+    running.config["vault"]["namespace"] = "no-such-team"
+    running.start(wait=False)
+    text = "the server has no namespace no-such-team (404); correct vault.namespace"
+    running.until(lambda status: any(text in problem for problem in status["problems"]))
+
+
 RUBBISH = {
     "{{ " + "1" * 5000 + " }}": "app.env.j2: a number in the template is too long",
     '{% include "a\0b" %}': "'a\\x00b' is not a valid name of a template",

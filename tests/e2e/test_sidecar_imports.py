@@ -140,6 +140,25 @@ def test_a_running_sidecar_with_all_logins_imports_no_operators_library(sidecar,
     assert_lean(imported(sidecar, "run", until=lambda: all(file.exists() for file in files)))
 
 
+@pytest.mark.parametrize("method", ["gcp", "azure", "okta", "github", "ldap"])
+def test_a_login_by_path_and_body_or_by_a_metadata_server_imports_no_library(bao, sidecar, method):
+    password = {"username": "web", "password_file": str(sidecar.disk / "password")}
+    auth = {"okta": password, "ldap": password, "github": {"token_file": str(sidecar.disk / "password")}}
+    machine = {"role": "web", "metadata_address": "http://127.0.0.1:1"}
+    (sidecar.disk / "password").write_text("right")
+    sidecar.config["vault"] = {"address": bao.address, "auth": {"method": method, **auth.get(method, machine)}}
+    # No login succeeds, but each was tried.
+    modules = imported(
+        sidecar, "run", until=lambda: "login failed" in log_of(sidecar) or "unavailable" in log_of(sidecar)
+    )
+    assert_lean(modules)
+    assert {name for name in modules if name.partition(".")[0] in {"botocore", "cryptography", "gssapi"}} == set()
+
+
+def log_of(sidecar):
+    return (sidecar.disk / "imports.log").read_text()
+
+
 def test_a_start_imports_what_it_uses(bao, sidecar):
     bao.put("testing/it", value="one")
     (sidecar.disk / "token").write_text(ROOT_TOKEN)

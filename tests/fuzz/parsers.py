@@ -1,6 +1,7 @@
 """Every parser of bytes that others write, as a function of bytes, with the errors that it may raise."""
 
 import io
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -14,6 +15,7 @@ from lessee.core import hcl
 from lessee.core.change_events import decode_message
 from lessee.core.errors import LesseeError
 from lessee.core.last_known_good import decode_snapshot
+from lessee.core.own_end import end_of
 from lessee.core.source_text import Text
 from lessee.core.timestamps import parse_timestamp
 from lessee.events.vault_messages import parse_event
@@ -147,6 +149,13 @@ def _state_record(data: bytes) -> None:
             found.file  # noqa: B018  # It derives the name.
 
 
+def _own_end(data: bytes) -> None:
+    """The end of an SSH certificate or of a token, as its text and as the bytes that the text encodes."""
+    for text in (_text(data), f"x {b64encode(data).decode()}", f"a.{urlsafe_b64encode(data).decode()}.c"):
+        end_of({"signed_key": text})
+        end_of({"token": text})
+
+
 def _events(data: bytes) -> None:
     decode_message(data)
     parse_event(data)
@@ -177,6 +186,7 @@ PARSERS = {
     "redis-answer": Parser(_redis_answer),
     "http-date": Parser(_http_date),
     "vault-answer": Parser(_vault_answer),
+    "own-end": Parser(_own_end),
     "events": Parser(_events),
     "mcp": Parser(_mcp),
     **{f"format-{name}": Parser(lambda data, name=name: outline(_text(data), name)) for name in FORMATS},

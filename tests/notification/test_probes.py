@@ -31,7 +31,7 @@ LEEWAY = 40.0
 
 
 def wait(probe, *, initial_delay=0.0, timeout=LONG, notified_ago=0.0, canceled=None, **more):
-    settings = {"directory": Path("/nowhere"), "published_wall": 0.0, "extra": {}} | more
+    settings = {"directory": Path("/nowhere"), "published_at": 0.0, "extra": {}} | more
     return probes.wait_until_ready(
         Ready(probe=probe, initial_delay=initial_delay, timeout=timeout),
         notified_at=boot_time() - notified_ago,
@@ -303,14 +303,16 @@ def test_a_server_that_completes_no_handshake_is_not_ready(serve, certify, tmp_p
     assert failure.startswith(seen.format(server.address))
 
 
-def test_a_file_without_a_certificate_is_reported(serve, tmp_path):
+@pytest.mark.parametrize("name", ["tls.crt", "tls/server.crt"])
+def test_a_file_without_a_certificate_is_reported(serve, tmp_path, name):
     server = serve(hang)
-    probe = TlsProbe(server.address, "tls.crt")
-    assert wait(probe, directory=tmp_path, timeout=0.3) == "cannot read tls.crt: No such file or directory"
-    (tmp_path / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\nQ\n-----END CERTIFICATE-----\n")
-    assert wait(probe, directory=tmp_path, timeout=0.3) == "tls.crt holds no certificate"
-    (tmp_path / "tls.crt").write_text("canary")
-    assert wait(probe, directory=tmp_path, timeout=0.3) == "tls.crt holds no certificate"
+    probe = TlsProbe(server.address, name)
+    assert wait(probe, directory=tmp_path, timeout=0.3) == f"cannot read {name}: No such file or directory"
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("-----BEGIN CERTIFICATE-----\nQ\n-----END CERTIFICATE-----\n")
+    assert wait(probe, directory=tmp_path, timeout=0.3) == f"{name} holds no certificate"
+    (tmp_path / name).write_text("canary")
+    assert wait(probe, directory=tmp_path, timeout=0.3) == f"{name} holds no certificate"
 
 
 def python(script):
@@ -355,16 +357,17 @@ def test_a_missing_command_is_reported():
 
 def test_a_file_written_right_after_the_publish_is_new_although_file_times_are_coarse(tmp_path):
     for number in range(300):
-        published = time.time()
+        published = boot_time()
         (tmp_path / str(number)).touch()
-        assert wait(FileProbe(str(tmp_path / str(number))), published_wall=published, timeout=0.1) is None
+        assert wait(FileProbe(str(tmp_path / str(number))), published_at=published, timeout=0.1) is None
 
 
 def test_a_missing_file_or_one_from_before_the_publish_is_not_ready(tmp_path):
     file = tmp_path / "ready"
     assert wait(FileProbe(str(file)), timeout=0.1) == f"{file}: No such file or directory"
     file.touch()
-    os.utime(file, (0, 1000.0))
-    assert wait(FileProbe(str(file)), published_wall=1000.05, timeout=0.1) == f"{file} is older than the publish"
+    os.utime(file, (0, time.time() - 0.05))
+    published = boot_time()
+    assert wait(FileProbe(str(file)), published_at=published, timeout=0.1) == f"{file} is older than the publish"
     threading.Timer(0.2, file.touch).start()
-    assert wait(FileProbe(str(file)), published_wall=time.time()) is None
+    assert wait(FileProbe(str(file)), published_at=boot_time()) is None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lessee.config import CmdlineTarget, NameTarget, PidFileTarget
+from lessee.host import clock
 from lessee.host.procfs import TICK, ProcessIdentity, ProcessInfo
 from lessee.notification.app_users import AppUsers
 from lessee.notification.process_finder import (
@@ -425,5 +426,22 @@ def test_a_process_younger_than_its_pid_file_is_not_the_one_meant(child, tmp_pat
     an_hour_ago = time.time() - 3600
     os.utime(tmp_path / "pid", (an_hour_ago, an_hour_ago))
     outcome = find(PidFileTarget(str(tmp_path / "pid")))
+    assert isinstance(outcome, ProcessNotFound)
+    assert "older than process" in outcome.reason
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_setting_the_clock_changes_nothing_about_which_process_wrote_its_pid_file(child, tmp_path, monkeypatch, step):
+    monkeypatch.setattr(clock, "_periods", ())
+    clock.watch_wall_clock()
+    process = child()
+    (tmp_path / "pid").write_text(str(process.pid))
+    (tmp_path / "stale").write_text(str(process.pid))
+    seconds_ago = time.time() - 5
+    os.utime(tmp_path / "stale", (seconds_ago, seconds_ago))
+    clock.watch_wall_clock()
+    monkeypatch.setattr(clock, "wall_time", lambda: time.time() + step)
+    assert find(PidFileTarget(str(tmp_path / "pid"))).pid == process.pid
+    outcome = find(PidFileTarget(str(tmp_path / "stale")))
     assert isinstance(outcome, ProcessNotFound)
     assert "older than process" in outcome.reason

@@ -503,7 +503,10 @@ def test_a_disk_is_refused_unless_it_is_allowed(tmp_path):
     assert shown(on_disk) == (contents(generation("one")),) * 2
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "..data", "a/b", "/etc/passwd", "a\0b", "x" * 256])
+INVALID = ["", ".", "..", "..data", "a//b", "a/", "a/./b", "a/../../b", "a/..data", "/etc/passwd", "a\0b", "x" * 256]
+
+
+@pytest.mark.parametrize("name", [*INVALID, f"a/{'x' * 256}", "a/" * 32 + "b"])
 def test_an_invalid_file_name_is_refused(publisher, app, name):
     with pytest.raises(WriteError, match="not a valid file name"):
         publisher.stage(generation("one", (name,)))
@@ -582,7 +585,10 @@ from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
 from lessee.publishing.publication import Publisher
 
-mount = Path(sys.argv[1])
+mount, first, second = Path(sys.argv[1]), sys.argv[2].split(), sys.argv[3].split()
+
+def tree():
+    return sorted(str(path) for path in mount.rglob("*"))
 
 def generation(tag, names, size=10):
     return Generation("simba", tuple(File(name, tag * size, 0o440) for name in names))
@@ -598,27 +604,28 @@ def attempt(options, size):
 
 def outcome(publisher, size):
     try:
-        publisher.publish(publisher.stage(generation(b"1", ["a", "b"])))
+        publisher.publish(publisher.stage(generation(b"1", first)))
     except WriteError:
         return "no room for the first" if not os.listdir(mount / "app") else "leavings"
-    before = sorted(os.listdir(mount / "app"))
+    before = tree()
     try:
-        publisher.publish(publisher.stage(generation(b"2", ["a", "c", "d"], size)))
+        publisher.publish(publisher.stage(generation(b"2", second, size)))
     except WriteError as problem:
-        whole = publisher.read() == {"a": b"1" * 10, "b": b"1" * 10} and (mount / "app/b").exists()
+        whole = publisher.read() == {name: b"1" * 10 for name in first} and (mount / "app" / first[-1]).exists()
         explained = "No space left" in str(problem) and "size=" in str(problem) and problem.exit_code == 73
-        return "old" if whole and explained and before == sorted(os.listdir(mount / "app")) else str(problem)
-    whole = publisher.read() == {name: b"2" * size for name in "acd"}
+        return "old" if whole and explained and before == tree() else str(problem)
+    whole = publisher.read() == {name: b"2" * size for name in second}
     return "new" if whole else "broken"
 
-by_inodes = [attempt(f"size=1m,nr_inodes={n}", 10) for n in range(3, 24)]
+by_inodes = [attempt(f"size=1m,nr_inodes={n}", 10) for n in range(3, 28)]
 by_bytes = attempt("size=64k", 100_000)
 print(json.dumps({"inodes": by_inodes, "bytes": by_bytes}))
 """
 
 
-def test_without_space_at_any_step_the_old_generation_stays_and_nothing_is_left(tmp_path):
-    found = in_own_mounts(FULL, tmp_path)
+@pytest.mark.parametrize(("first", "second"), [("a b", "a c d"), ("a b/c", "a d/e d/f/g")], ids=["flat", "in folders"])
+def test_without_space_at_any_step_the_old_generation_stays_and_nothing_is_left(tmp_path, first, second):
+    found = in_own_mounts(FULL, tmp_path, first, second)
     assert found["bytes"] == "old"
     assert set(found["inodes"]) == {"no room for the first", "old", "new"}
     assert found["inodes"].count("old") > 3

@@ -9,6 +9,7 @@ from lessee.publishing.publication_record import (
     after_notification,
     after_rollback,
     before_publish,
+    before_restoration,
     before_rollback,
     fallback_of,
     is_rolling_back,
@@ -19,7 +20,7 @@ KILLED = ("before the record", "before the step", "after the step", "never")
 steps = st.lists(
     st.tuples(
         st.sampled_from(
-            ["roll_back", "publish", "fall_back", "mark_ready", "mark_notified", "allow_retry", "withdraw"]
+            ["roll_back", "publish", "fall_back", "restore", "mark_ready", "mark_notified", "allow_retry", "withdraw"]
         ),
         st.booleans(),
         st.sampled_from([True, True, False]),
@@ -92,6 +93,17 @@ class World:
         self.live, self.pending, self.probing, self.rollback_to, self.rejected = to, notify, True, None, bad
         if killed != KILLED[2]:
             self.record = after_rollback(recorded, 1.0)
+
+    def restore(self, notify, in_place, killed):
+        """Publish the same files again, or repair the links to them."""
+        if killed == KILLED[0]:
+            return
+        self.highest = max([self.highest, *self.existing]) + (not in_place)
+        number = self.live if in_place else self.highest
+        self.record = before_restoration(self.reconciled, self.live, number, notify=notify)
+        self.existing[number] = self.existing[self.live]
+        if in_place or killed != KILLED[1]:
+            self.live, self.pending = number, self.pending or notify
 
     def mark_notified(self, *_):
         self.record, self.pending = after_notification(self.reconciled, self.live), False

@@ -1,11 +1,13 @@
 """Tokens, leases and records survive the agent, and no other user can read them."""
 
+import base64
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
-from lessee.core.leases import Lease
+from lessee.core.leases import FOREVER, Lease
 from lessee.core.paths import DynamicSecret
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
@@ -191,6 +193,36 @@ def test_after_a_reboot_tokens_and_leases_expire_until_the_server_is_asked(opene
     assert lease.secret == LEASE.secret
     assert endless.ends_at == float("inf")
     assert lease.issued_at <= lease.sent_at <= after
+
+
+@pytest.mark.parametrize(
+    ("expiration", "lease_id", "expected"),
+    [(600, "", 600), (7200, "", 900), (-600, "", 0), (None, "", 0), (600, "pki/issue/web/xyz", 0)],
+)
+def test_after_a_reboot_a_certificate_without_a_lease_is_valid_until_its_end(
+    opened, state, expiration, lease_id, expected
+):
+    store = opened()
+    data = {} if expiration is None else {"expiration": int(time.time()) + expiration}
+    store.store_lease(ONE, replace(LEASE, lease_id=lease_id, secret=Secret(data), sent_at=1e9))
+    reboot(state)
+    before = boot_time()
+    (lease,) = store.leases(ONE)
+    assert before + expected - 2 < lease.ends_at <= boot_time() + expected
+
+
+def test_after_a_reboot_a_token_that_says_its_end_is_valid_until_then_and_what_has_no_end_stays(opened, state):
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": int(time.time()) + 600}).encode()).decode().rstrip("=")
+    store = opened()
+    for name, token, ttl in (("a", f"x.{claims}.x", 900.0), ("b", "opaque", 900.0), ("c", "opaque", 0.0)):
+        lease = replace(LEASE, id=name, lease_id="", secret=Secret({"token": token}), sent_at=1e9, ttl=ttl)
+        store.store_lease(ONE, lease)
+    reboot(state)
+    before = boot_time()
+    valid, ended, endless = store.leases(ONE)
+    assert before + 598 < valid.ends_at <= boot_time() + 600
+    assert ended.ends_at <= boot_time()
+    assert endless.ends_at == FOREVER
 
 
 def test_tokens_of_an_earlier_boot_are_older_whatever_their_clock_said(opened, state):

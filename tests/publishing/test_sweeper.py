@@ -47,8 +47,28 @@ def test_a_folder_of_few_files_is_removed_immediately(memory, directory):
     assert not (memory / "few").exists()
 
 
+def test_a_folder_with_few_files_in_folders_is_removed_immediately_and_a_link_is_not_followed(memory, directory):
+    (memory / "target").mkdir()
+    (memory / "target" / "x").touch()
+    (memory / "few" / "tls" / "private").mkdir(parents=True)
+    (memory / "few" / "tls" / "private" / "key.pem").touch()
+    (memory / "few" / "tls" / "link").symlink_to(memory / "target")
+    assert remove_quickly("few", directory)
+    assert names(memory) == ["target"]
+    assert (memory / "target" / "x").exists()
+
+
+def test_many_files_in_few_folders_are_left_to_the_background(memory, directory):
+    for folder in ("a", "b"):
+        (memory / "many" / folder).mkdir(parents=True)
+        for number in range(QUICK_ENTRIES // 2):
+            (memory / "many" / folder / str(number)).touch()
+    assert not remove_quickly("many", directory)
+    assert (memory / "many").exists()
+
+
 def test_other_folders_and_what_is_none_are_left_to_the_background(memory, directory):
-    (memory / "deep" / "below").mkdir(parents=True)
+    nest(directory, "deep", MAX_DEPTH + 1)
     (memory / "many").mkdir()
     for number in range(QUICK_ENTRIES + 1):
         (memory / "many" / str(number)).touch()

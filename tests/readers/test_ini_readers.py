@@ -45,6 +45,20 @@ def test_every_hostile_value_that_fits_reads_back_unchanged(tmp_path):
     assert {name: dict(parser[name]) for name in parser.sections()} == sections(FITTING)
 
 
+def test_every_hostile_value_that_fits_is_unchanged_for_a_reader_that_interpolates(tmp_path):
+    path = tmp_path / "app.ini"
+    lines = [part for n, value in enumerate(FITTING) for part in (f"[s{n}]\nuser = first\npassword = ", [value], "\n")]
+    path.write_text(write(document(*lines), "ini-interpolation"), encoding="utf-8")
+    parser = configparser.ConfigParser()
+    parser.read(path, encoding="utf-8")
+    assert {name: dict(parser[name]) for name in parser.sections()} == sections(FITTING)
+    # The format ini is for readers without interpolation: this one refuses many of its values.
+    path.write_bytes(written(["%"]))
+    parser.read(path, encoding="utf-8")
+    with pytest.raises(configparser.InterpolationSyntaxError):
+        parser.get("s0", "password")
+
+
 def test_results_beyond_the_limits_are_rejected():
     for value in set(VALUES) - set(FITTING):
         with pytest.raises(FormatError, match=r"a value (has white space at an end|contains a newline or a NUL)"):

@@ -7,6 +7,8 @@ import pytest
 from lessee.core.errors import FormatError
 from lessee.core.paths import PathScope
 from lessee.core.secrets import Secret
+from lessee.rendering import public_variables
+from lessee.rendering.document import Document, Placeholder
 from lessee.rendering.public_variables import public_names, public_variables_in, refuse_public
 from lessee.rendering.render import render_environment
 from lessee.rendering.templates import Compiler, Renderer
@@ -150,6 +152,28 @@ def test_unclosed_objects_by_the_thousand_take_no_time_and_count_as_open():
     assert time.process_time() - began < 2
     assert len(names) == 20_000
     assert {end for _, _, end in names} == {len(text)}
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("VITE_A=1\nB=" + " B=" * 400 + "\nVITE_C=1\n", 0),
+        ("".join(f"A{n + 1}=$A{n}\nVITE_{n}=$A{n}\n" for n in range(200)) + "VITE_C=1\n", 1),
+    ],
+)
+def test_a_file_with_too_many_variables_within_variables_is_refused_rather_than_read_for_hours(
+    text, share, monkeypatch
+):
+    found = Document("a.j2", ("Z=", Placeholder("p", "a: key"), "\n" + text))
+    assert "VITE_C" not in {one.variable for one in public_variables_in(found, "dotenv")}
+    monkeypatch.setattr(public_variables, "_FEWEST_STEPS", (share - 2) * len(text))
+    assert "VITE_C" in {one.variable for one in public_variables_in(found, "dotenv")}
+
+
+def test_an_error_names_some_of_many_public_variables():
+    found = document(S + "".join(f"VITE_{n}={{{{ s.key }}}}\n" for n in range(30)), {"key": "canary"})
+    with pytest.raises(FormatError, match="VITE_19 takes a: key, …: a build"):
+        refuse_public(found, "dotenv", ())
 
 
 def test_a_value_in_a_large_document_ends_where_it_does_in_a_small_one():

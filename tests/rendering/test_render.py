@@ -1,5 +1,7 @@
 """A file is rendered again when something it reads has changed, and only then."""
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,3 +231,15 @@ def test_a_file_is_rendered_again_when_something_optional_appears_or_disappears(
     for inputs, content in ((without, b"missing"), (without, b"missing"), (present, b"found"), (without, b"missing")):
         before = render(compiled_app, inputs, before)
         assert before.generation.files[0].content == content
+
+
+def test_the_values_of_a_rendering_are_freed_with_it_and_not_only_by_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        for quick in (False, True):
+            first = render(APP, FIRST, quick=quick)
+            render(APP, FIRST, first, quick=quick)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

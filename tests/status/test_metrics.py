@@ -40,6 +40,7 @@ def app(degraded=None, state="notified"):
         "degraded": degraded,
         "secrets": [{"error": None}, {"error": "missing"}],
         "notify": {"pending": True, "last": None},
+        "drift": {"total": 3},
     }
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import closing
 
 import pytest
 from cryptography import x509
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from lessee.core.failures import Kind
+from lessee.core.immutable import replace
 from lessee.core.paths import DynamicSecret
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
@@ -311,3 +313,70 @@ def test_an_endpoint_that_needs_a_post_is_reported_with_the_parameter(transport)
     failed = failure(issue, transport, DynamicSecret("pki/issue/any"))
     assert (failed.kind, 'method="POST"' in failed.text) == (Kind.UNSUPPORTED, True)
     assert issue(transport, DynamicSecret("pki/issue/bare", (("common_name", "a.b"),), "POST")).ttl > 3500
+
+
+class Rewriting(Transport):
+    """Requests through a proxy that takes a path for another one."""
+
+    def request(self, method, path, **settings):  # noqa: ARG002
+        return super().request("POST", "auth/token/create", **{**settings, "body": {}})
+
+
+def test_an_answer_with_another_token_is_rejected_too(bao):
+    with closing(Rewriting(Address(bao.address))) as transport:
+        failed = failure(issue, transport, DynamicSecret("a/b", method="POST", every=60.0))
+    assert failed.kind is Kind.INVALID
+    assert "credentials of the agent itself" in failed.text
+
+
+@pytest.fixture
+def secrets(bao):
+    bao.ask("POST", "sys/mounts/any", {"type": "kv"})
+    yield "any"
+    bao.ask("DELETE", "sys/mounts/any")
+
+
+def test_an_answer_of_any_path_without_an_end_is_read_as_often_as_its_call_says(bao, transport, secrets):
+    bao.ask("POST", f"{secrets}/a", {"number": 1, "ttl": 5})
+    need = DynamicSecret(f"{secrets}/a", every=60.0)
+    lease = issue(transport, need)
+    assert (lease.static, lease.ttl, lease.lease_id) == (True, 0.0, "")
+    assert lease.secret.data == {"number": 1, "ttl": 5}
+    assert issue(transport, need).id == lease.id
+    bao.ask("POST", f"{secrets}/a", {"number": 1})
+    assert issue(transport, need).id != lease.id
+    listed = issue(transport, DynamicSecret(f"{secrets}/", method="LIST", every=60.0))
+    assert listed.secret.data == {"keys": ["a"]}
+    assert failure(issue, transport, DynamicSecret(f"{secrets}/b", every=60.0)).kind is Kind.NOT_FOUND
+
+
+class Answering(Transport):
+    """Each POST has the answer that the secret of this name contains."""
+
+    def request(self, method, path, **settings):  # noqa: ARG002
+        return super().request("GET", path, **{**settings, "body": None})
+
+
+def test_what_is_made_at_any_path_ends_by_its_ttl_its_own_end_or_never(bao, secrets):
+    need = DynamicSecret(f"{secrets}/a", method="POST", every=60.0)
+    with closing(Answering(Address(bao.address))) as transport:
+        for data, ttl in [({"ttl": 90}, 90.0), ({"ttl": 0}, 0.0), ({"ttl": "1h"}, 0.0), ({"token": "opaque"}, 0.0)]:
+            bao.ask("POST", f"{secrets}/a", data)
+            lease = issue(transport, need)
+            assert (lease.static, lease.ttl) == (False, ttl)
+
+
+class Undated(Transport):
+    """Requests to a server that sends no date."""
+
+    def request(self, method, path, **settings):
+        return replace(super().request(method, path, **settings), date_header="")
+
+
+@pytest.mark.parametrize(("now", "left"), [(1000.0, 20.5), (1019.0, 1.5), (1020.0, 30.5)])
+def test_a_code_without_its_end_is_read_again_when_the_usual_period_ends(bao, secrets, now, left):
+    bao.ask("POST", f"{secrets}/code/a", {"code": "123456"})
+    with closing(Undated(Address(bao.address))) as transport:
+        need = DynamicSecret(f"{secrets}/code/a")
+        lease = leases.issue(transport, ROOT_TOKEN, "token-1", need, boot_time, wall=lambda: now)
+        assert (lease.static, lease.ttl) == (True, left)

@@ -240,7 +240,8 @@ def test_without_a_token_file_the_token_is_from_the_environment(bao, transport):
     assert TokenLogin(None, {"VAULT_TOKEN": token}).login(transport, boot_time).token.ttl > 3500
     assert "VAULT_TOKEN is not set" in failure_of(TokenLogin(None, {}), transport).text
     invalid = failure_of(TokenLogin(None, {"VAULT_TOKEN": "canary-token"}), transport)
-    assert invalid.kind is Kind.DENIED
+    assert invalid.kind is Kind.FORBIDDEN
+    assert invalid.text.startswith("the token in $VAULT_TOKEN is not valid")
     assert "canary" not in invalid.text
 
 

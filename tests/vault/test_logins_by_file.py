@@ -6,6 +6,7 @@ from lessee.core.failures import Kind
 from lessee.core.paths import Ref
 from lessee.vault.engines import kv
 from lessee.vault.transport import RequestFailedError
+from support.programs.sidecar import eventually
 from support.servers.jwt_signer import Signer
 from support.servers.token_reviews import TokenReviews, service_account_token
 
@@ -110,7 +111,7 @@ def test_a_service_account_token_is_read_again_at_each_login(bao, kubernetes, mo
         assert owner_of(bao, pod.login()) == "team-kubernetes-default-web"
     kubernetes.known.clear()
     failure = pod.failure()
-    assert failure.kind is Kind.DENIED
+    assert failure.kind is Kind.FORBIDDEN  # The method answers 403 for any denial.
     assert failure.text.startswith(f"Vault does not accept {file} at auth/team/kubernetes/login, role web;")
 
 
@@ -141,6 +142,24 @@ def test_a_wrong_password_is_reported_with_file_user_and_lockout_but_not_printed
     assert "canary" not in failure.text
 
 
+def test_a_locked_user_gets_403_and_logins_meanwhile_do_not_prolong_the_lockout(bao, userpass, tmp_path):
+    lockout = {"lockout_threshold": "2", "lockout_duration": "3s", "lockout_counter_reset_duration": "3s"}
+    bao.ask("POST", "sys/auth/team/userpass/tune", {"user_lockout_config": lockout})
+    (tmp_path / "password").write_text("wrong")
+    kinds = [userpass.failure().kind for _ in range(3)]
+    assert kinds == [Kind.DENIED, Kind.DENIED, Kind.FORBIDDEN]
+    (tmp_path / "password").write_text("right")
+    assert userpass.failure().kind is Kind.FORBIDDEN
+
+    def is_logged_in():
+        try:
+            return userpass.login()
+        except RequestFailedError:
+            return None
+
+    assert eventually(is_logged_in).value
+
+
 def test_an_empty_password_is_reported_without_a_login(userpass, tmp_path):
     (tmp_path / "password").write_text("\n")
     failure = userpass.failure()
@@ -163,7 +182,7 @@ def test_a_login_that_requires_a_second_factor_returns_no_token(bao, userpass):
 def test_a_missing_mount_is_reported(identity, tmp_path):
     (tmp_path / "jwt").write_text("x.y.z")
     failure = identity({"method": "jwt", "mount": "nowhere", "jwt_file": str(tmp_path / "jwt")}).failure()
-    assert failure.kind is Kind.DENIED
+    assert failure.kind is Kind.FORBIDDEN
     assert "auth/nowhere/login" in failure.text
 
 
@@ -190,7 +209,7 @@ def test_a_login_and_a_read_stay_in_their_namespace(identity, team):
     value = here.login().value
     assert kv.detect_version(here.transport, value, "secret") == 1
     assert kv.read(here.transport, value, NAME, 1).data == {"owner": "team-a"}
-    assert outside.failure().kind is Kind.DENIED
+    assert outside.failure().kind is Kind.FORBIDDEN
     with pytest.raises(RequestFailedError) as caught:
         kv.read(outside.transport, value, NAME, 2)
     assert caught.value.failure.kind is Kind.DENIED

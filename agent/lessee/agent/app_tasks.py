@@ -1,7 +1,6 @@
 """The tasks of an app that may take a while: its check, its notification, and its readiness probe."""
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -100,8 +99,6 @@ class AppTasks:
         if supervisor is not None and supervisor.has_started and supervisor.child is None:
             return ev.ReadinessFailed(command.app, command.job, "the child has exited")
         canceled = self._probes[command.job] = threading.Event()
-        # On the wall clock as late as possible: the times of files are in it.
-        published_wall = time.time() - (boot_time() - command.published_at)
 
         def run() -> ev.Event:
             from lessee.notification import probes  # noqa: PLC0415  # Few apps have a readiness probe.
@@ -111,7 +108,7 @@ class AppTasks:
                 ready,
                 directory=Path(app.directory),
                 notified_at=notified_at,
-                published_wall=published_wall,
+                published_at=command.published_at,
                 extra=_variables(app, Path(app.directory)),
                 canceled=canceled,
             )

@@ -1,6 +1,6 @@
 """What the agent works with on this host: the stores for files and state, and the parts of the process."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +12,8 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
 from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
-from lessee.protocol.events import AppRecovered
+from lessee.host.clock import ClockPeriod
+from lessee.protocol.events import AppRecovered, FilesChecked
 
 if TYPE_CHECKING:
     from lessee.agent.child_supervisor import ChildSupervisor
@@ -49,6 +50,8 @@ class PublicationStore(Protocol):
 
     def withdraw(self, app: str) -> None: ...
 
+    def check_files(self, app: str, *, notify: bool, touched: Callable[[], None]) -> FilesChecked: ...
+
 
 class StateStore(Protocol):
     """Where tokens and leases outlive the agent, by identity. Methods that write raise WriteError."""
@@ -72,6 +75,10 @@ class StateStore(Protocol):
     def store_lease(self, identity: str, lease: Lease) -> None: ...
 
     def forget_lease(self, identity: str, lease_id: str) -> None: ...
+
+    def clock_periods(self) -> Sequence[ClockPeriod]: ...
+
+    def store_clock_periods(self, periods: Iterable[ClockPeriod]) -> None: ...
 
 
 class Effects(ImmutableStruct, frozen=True):

@@ -291,6 +291,7 @@ class Identities:
             report_target=_report_target(compiled_app) if self._stays else None,
             sets_environment=app.env_template is not None,
             optional=needs.optional,
+            keeps_files=self._stays,
         )
 
 

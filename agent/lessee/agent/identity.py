@@ -64,6 +64,8 @@ class Identity:
         self._is_restored = False
         self._is_stored = False
         self._renderings: dict[str, Rendering] = {}
+        self.has_lost_directory = False
+        """Whether an app's directory was replaced, and this process may not write to the new one."""
         self._slow_apps: set[str] = set()
         """The apps whose files a separate thread renders, because they take long."""
         self._effects = effects
@@ -252,6 +254,8 @@ class Identity:
                 return self._roll_back(command)
             case cmd.HandleExpiry():
                 return self._handle_expiry(command)
+            case cmd.CheckFiles():
+                return self._check_files(command)
             case cmd.MarkReady() | cmd.AllowRetry() | cmd.MarkNotified() | cmd.Prune():
                 self._update_publication(command)
             case cmd.StoreLease() | cmd.ForgetLease() | cmd.ForgetToken():
@@ -346,6 +350,13 @@ class Identity:
     def _set_child_environment(self, environ: tuple[tuple[str, str], ...] | None) -> None:
         if self._effects.supervisor is not None and environ is not None:
             self._effects.supervisor.environ = dict(environ)
+
+    def _check_files(self, command: cmd.CheckFiles) -> ev.Event:
+        result = self._publication_store.check_files(
+            command.app, notify=command.notify, touched=lambda: self._post(ev.FilesTouched(command.app))
+        )
+        self.has_lost_directory |= result.is_lost
+        return result
 
     def _handle_expiry(self, command: cmd.HandleExpiry) -> ev.Event | None:
         if command.app not in self.apps:

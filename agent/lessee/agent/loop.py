@@ -21,9 +21,9 @@ from lessee.agent.machine.status.view import status as status_of
 from lessee.agent.project_loader import Loaded, ProjectLoader
 from lessee.config import Config
 from lessee.core.change_events import Change
-from lessee.core.errors import LesseeError, TemplateError
+from lessee.core.errors import LesseeError, TemplateError, WriteError
 from lessee.core.immutable import replace
-from lessee.host.clock import boot_time, wall_time
+from lessee.host.clock import boot_time, recall_wall_clock, wall_time, watch_wall_clock
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import Project, load, stamp, without_apps, without_children
 from lessee.protocol import events as ev
@@ -97,11 +97,16 @@ class Agent:
         self._refusal: LesseeError | None = None
         """With `strict`: why an app was refused at a reload."""
         self._last_iteration_at = boot_time()
+        self._state_store = effects.state_store
+        recall_wall_clock(effects.state_store.clock_periods())
+        self._clock_set_at = float("-inf")
+        """When the wall clock was set, as far as that is stored."""
         self._config_reloader = ConfigReloader()
         self._project_loader = ProjectLoader(self._inbox.put)
         self._obeys_edits = True
         self._event_listener: EventListener | None = None
         self._outgrows: Callable[[Project], str] = lambda _project: ""
+        self._may_regain_at = 0.0
         self.restart_requested = False
         """Whether the loop has ended because a new configuration needs what this process may no longer do."""
         compiled_apps = project.compiled_apps.values()
@@ -180,9 +185,13 @@ class Agent:
         """Reload the configuration when one of its files changes."""
         self._config_reloader.watch_with(watcher, self._project.stamps)
 
-    def restart_where(self, outgrows: Callable[[Project], str]) -> None:
-        """End the loop instead of a reload where `outgrows` returns the reason why a project needs a new process."""
-        self._outgrows = outgrows
+    def restart_where(self, outgrows: Callable[[Project], str], *, may_regain_at: float = 0.0) -> None:
+        """End the loop instead of a reload where `outgrows` returns the reason why a project needs a new process.
+
+        The same where an app's directory was replaced by one that this process may not write to, but on the boot clock
+        not before `may_regain_at`.
+        """
+        self._outgrows, self._may_regain_at = outgrows, may_regain_at
 
     def set_event_listener(self, listener: "EventListener") -> None:
         """Include this listener in the status."""
@@ -201,6 +210,7 @@ class Agent:
             due_at = min((identity.wake_at for identity in self._identities), default=deadline)
             wait = min(due_at, self._supervisor_wakes_at(), deadline, now + MAX_SLEEP) - now
             messages = self._receive(max(0.0, wait))
+            self._watch_clock()
             if _Request.STOP in messages:
                 return None
             for message in messages:
@@ -210,6 +220,14 @@ class Agent:
             if self._obeys_edits:
                 self._reload(messages)
         return value
+
+    def _watch_clock(self) -> None:
+        """Know, also after a restart, when the files of apps were written."""
+        periods = watch_wall_clock()
+        if periods[-1].first_seen > self._clock_set_at:
+            self._clock_set_at = periods[-1].first_seen
+            with suppress(WriteError):  # A full disk is logged where it prevents more than this.
+                self._state_store.store_clock_periods(periods)
 
     def _reload(self, messages: Sequence[_Message]) -> None:
         if _Request.RELOAD in messages:
@@ -304,7 +322,19 @@ class Agent:
             if (own := events.get(identity.key)) or identity.wake_at <= now:
                 identity.take(own or ())
             self._identities.update(identity)
+            if identity.has_lost_directory:
+                identity.has_lost_directory = False
+                self._regain_directories()
         self._identities.relay()
+
+    def _regain_directories(self) -> None:
+        if self._obeys_edits and boot_time() >= self._may_regain_at and (reason := self._outgrows(self._project)):
+            self._restart(reason)
+
+    def _restart(self, reason: str) -> None:
+        log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
+        self.restart_requested = True
+        self.stop()
 
     def _post(self, key: str, event: ev.Event) -> None:
         self._inbox.put((key, event))
@@ -323,9 +353,7 @@ class Agent:
             project = _with_previous(without_apps(project, unusable), self._project)
             reason = self._outgrows(project)
         if reason:
-            log("info", "agent restarting", reason=reason, note="it keeps its token, its leases and all files")
-            self.restart_requested = True
-            self.stop()
+            self._restart(reason)
             return project.stamps
         try:
             self._identities.configure(project)

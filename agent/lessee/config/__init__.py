@@ -355,9 +355,10 @@ def exposed_addresses(config: Config) -> tuple[str, ...]:
 
 
 def default_format(name: str) -> Format:
-    """The format of a file with this name, if the configuration does not set one."""
+    """The format of a file with this name, if the configuration does not set one; its folder does not matter."""
+    last = name.rpartition("/")[2]
     for pattern, kind in _FORMATS.items():
-        if fnmatchcase(name, pattern):
+        if fnmatchcase(last, pattern):
             return kind
     return "text"
 

@@ -19,7 +19,7 @@ def resolve_fallback(
     if block is None:
         return None
     at = (*at, "fallback")
-    if any(file.name == MARKER for file in files):
+    if any(file.name.partition("/")[0] == MARKER for file in files):
         what = f"a file of the app is named {MARKER}, which is the marker of a fallback"
         problems.add_dependent(at, what, todo="rename the file")
     if block.max_age is not None and block.last_known_good is None:

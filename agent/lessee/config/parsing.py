@@ -15,7 +15,7 @@ from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.grammar.reader import Reader
 from lessee.config.grammar.validate import Provider, Validate
-from lessee.config.grammar.vault import AppRole, CertAuth, IdentityBlock, JwtAuth, KvMountBlock, VaultBlock
+from lessee.config.grammar.vault import AppRole, AwsAuth, CertAuth, IdentityBlock, JwtAuth, KvMountBlock, VaultBlock
 from lessee.config.monitor import check_monitor
 from lessee.config.notification import resolve_check, resolve_notify, resolve_ready
 from lessee.config.rotation import check_rotation
@@ -211,6 +211,12 @@ class _Resolver:
         if isinstance(block.auth, JwtAuth) and block.auth.audience is not None and block.auth.jwt_from is None:
             what = "it applies only to `jwt_from`; an existing JWT has an audience already"
             self._problems.add_dependent((*at, "auth", "audience"), what, todo="remove it, or write `jwt_from: github`")
+        if isinstance(block.auth, AwsAuth) and (block.auth.nonce_file is None) is (block.auth.type == "ec2"):
+            what = (
+                "`ec2` needs `nonce_file`, and `iam` has no nonce: the first login of an instance binds it to the nonce"
+            )
+            todo = "write `nonce_file: PATH` with `type: ec2`, or neither of them"
+            self._problems.add_dependent((*at, "auth", "type"), what, todo=todo)
         auth, files = vault.auth, (vault.client_cert_file, vault.client_key_file)
         has_client_cert = block.client_cert_file is not None
         if has_client_cert and isinstance(auth, CertAuth) and files != (auth.cert_file, auth.key_file):
@@ -314,8 +320,23 @@ class _Resolver:
                     path, what, todo="only the agent may use state_dir: name another directory"
                 )
             apps[name] = self._app(name, block)
+        self._check_nested_directories(apps)
         check_last_known_good_files(apps, self._problems)
         return apps
+
+    def _check_nested_directories(self, apps: Mapping[str, config.App]) -> None:
+        """An app's directory below another app's file or folder would disappear with that app's next generation."""
+        taken: dict[str, str] = {}
+        for app in apps.values():
+            for file in app.files:
+                taken.setdefault(f"{app.directory}/{file.name.partition('/')[0]}", file.name)
+        for name, app in apps.items():
+            elements = app.directory.split("/")
+            for depth in range(2, len(elements) + 1):
+                if (place := "/".join(elements[:depth])) in taken:
+                    what = f"another app publishes {taken[place]} in {place.rpartition('/')[0]}"
+                    todo = "name a directory outside of that one"
+                    self._problems.add_dependent(("apps", name, "directory"), what, todo=todo)
 
     def _app(self, name: str, block: AppBlock) -> config.App:
         path = ("apps", name)
@@ -346,11 +367,21 @@ class _Resolver:
 
     def _files(self, at: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:
         names: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         for path, block in self._items(at, FileBlock):
             name = block.name or self._default_name(block.template, path)
             if names.setdefault(name, path) is not path:
                 what = f"{spell(names[name])} has the same name"
                 self._problems.add_dependent((*path, "name"), what, todo="write another `name:`")
+            elements = name.split("/")
+            above = ["/".join(elements[:depth]) for depth in range(1, len(elements))]
+            folders = dict.fromkeys(above, path) | folders
+            if (file := next((folder for folder in above if folder in names), None)) is not None:
+                what = f"{spell(names[file])} is a file named {file}, which cannot be a directory too"
+                self._problems.add_dependent((*path, "name"), what, todo="rename one of them")
+            elif name in folders:
+                what = f"{spell(folders[name])} is a file in the directory {name}, which cannot be a file too"
+                self._problems.add_dependent((*path, "name"), what, todo="rename one of them")
             kind = block.format or config.default_format(name)
             self._values[(*path, "format")] = kind
             yield config.File(

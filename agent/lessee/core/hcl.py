@@ -6,7 +6,7 @@ quoted keys; the one for version 1 mixes up repeated blocks. None reports line n
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.go_escapes import unescape
@@ -32,12 +32,15 @@ class Block(ImmutableStruct, frozen=True):
 Value = Text | int | float | bool | None | tuple["Value", ...] | Block
 
 
-def parse(text: str, source: str) -> Block:
-    """Parse a file as HCL does: as JSON if it begins with a brace. Raises ConfigError that names file and line."""
+def parse(text: str, source: str, *, strict: bool = False) -> Block:
+    """Parse a file as HCL does: as JSON if it begins with a brace. Raises ConfigError that names file and line.
+
+    `strict`: a second value of an argument is an error, as in Vault since 1.21; else the last one counts.
+    """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if text.lstrip().startswith("{"):
-        return _Json(text, source).read()
-    return _Hcl(text, source).read()
+        return _Json(text, source, strict=strict).read()
+    return _Hcl(text, source, strict=strict).read()
 
 
 _DEEPEST = 100
@@ -51,7 +54,8 @@ _OPEN_BRACES = re.compile(r"[{}\\\"$\n]")
 class _Reader:
     """A position in the text."""
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, *, strict: bool) -> None:
+        self._strict = strict
         self._text = text
         self._lines = Lines(text)
         self._source = source
@@ -80,6 +84,20 @@ class _Reader:
         if self._depth > _DEEPEST:
             raise self._error(f"blocks and lists are nested more than {_DEEPEST} deep")
 
+    def _distinct(self, items: Iterable[Item]) -> tuple[Item, ...]:
+        """The items. No two may set the same argument if the parser is strict; blocks can be repeated."""
+        read: list[Item] = []
+        lines: dict[tuple[str, ...], int] = {}
+        for item in items:
+            if self._strict and not _are_blocks(item.value):
+                if item.keys in lines:
+                    what = f"the argument {item.keys[0]!r} is already set in line {lines[item.keys]}"
+                    where = f"{self._source}:{item.line}"
+                    raise ConfigError([LesseeError(what, where=where, todo="remove one of the two")])
+                lines[item.keys] = item.line
+            read.append(item)
+        return tuple(read)
+
     def _found(self) -> str:
         """What was found instead, for an error text; a string may be a secret and is not repeated."""
         char = self._text[self._at : self._at + 1]
@@ -88,7 +106,7 @@ class _Reader:
 
 class _Hcl(_Reader):
     def read(self) -> Block:
-        return Block(tuple(self._items()), 1)
+        return Block(self._distinct(self._items()), 1)
 
     def _skip(self) -> None:
         self._take(_BLANK)
@@ -129,7 +147,7 @@ class _Hcl(_Reader):
         self._enter()
         line, start = self._line(), self._at
         self._accept("{")
-        items = tuple(self._items())
+        items = self._distinct(self._items())
         if not self._accept("}"):
             raise self._error("a { is not closed", start, "close it with }")
         self._depth -= 1
@@ -232,6 +250,10 @@ class _Hcl(_Reader):
         return Text(_unindented(body, end[1]) if head[1] else body + end[1], self._source, line)
 
 
+def _are_blocks(value: Value) -> bool:
+    return isinstance(value, Block) or (isinstance(value, tuple) and any(isinstance(item, Block) for item in value))
+
+
 def _unindented(body: str, indent: str) -> str:
     """As HCL does it: if any line, even an empty one, is indented less than the end mark, all lines stay unchanged."""
     lines = body.split("\n")[:-1]
@@ -255,7 +277,7 @@ class _Json(_Reader):
         self._take(self._SPACE)
         line = self._line()
         if self._accept("{"):
-            return Block(tuple(self._members()), line)
+            return Block(self._distinct(self._members()), line)
         if self._accept("["):
             return tuple(self._elements())
         try:

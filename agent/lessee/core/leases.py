@@ -21,7 +21,7 @@ class Lease(ImmutableStruct, frozen=True):
     secret: Secret
     lease_id: str
     token: str
-    """The id of the token that it was issued to: the lease ends when the token does."""
+    """The id of the token that it was issued to."""
     issued_at: float
     sent_at: float
     """When the request was sent whose answer contains `ttl`."""
@@ -33,6 +33,11 @@ class Lease(ImmutableStruct, frozen=True):
     """A static role: reading it issues nothing, and `ttl` is the time until its next rotation."""
     apps: frozenset[str] = frozenset()
     """The apps whose files may contain it."""
+
+    @property
+    def ends_with_token(self) -> bool:
+        """Whether the server revokes it with its token. What has no `lease_id` is valid until its own end."""
+        return bool(self.lease_id)
 
     @property
     def ends_at(self) -> float:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Literal
 from urllib.parse import unquote
 
@@ -14,6 +15,17 @@ _ENVIRONMENT = "{environment}"
 _SYSTEM_MOUNTS = frozenset({"auth", "cubbyhole", "sys"})
 """What Vault mounts itself. It has one of each in every namespace, and they have no other name. The fourth one,
 `identity`, returns no credential for Vault: `identity/oidc/token/ROLE` is made for other services."""
+_CAPABILITIES: Mapping[str, str] = {"GET": "read", "POST": "update", "LIST": "list"}
+_OF_ROLES = 3
+"""The least elements of a path that ends in an action and the name of a role."""
+_ENDING_ROLES = frozenset(
+    {"code", "creds", "issue", "key", "sign-verbatim", "static-cred", "static-creds", "sts", "token"}
+)
+"""Engines' names of the actions whose answers have an end, before the name of a role: `database/creds/simba`."""
+_ENDING_ACTIONS = frozenset({"check-out", "sign-verbatim"})
+"""The same at the end of a path, such as `ldap/library/team/check-out`."""
+_MAX_TEXT = 200
+"""Characters of parameters that are in the text of a reference."""
 # Besides slashes, what a proxy or a server in front of Vault may take for one, or for the end of a path.
 _SEPARATOR = re.compile(r"[/\\;?#]")
 
@@ -57,21 +69,27 @@ class Folder(ImmutableStruct, frozen=True, order=True):
 
 
 Parameter = str | int | bool
+Method = Literal["GET", "POST", "LIST"]
 
 
 class DynamicSecret(ImmutableStruct, frozen=True):
     """What Vault generates on request: leased credentials or a certificate; or the password of a static role.
 
-    `path` starts with its mount. `params` are sorted, and sent in the body of a POST.
+    Or what `vault()` in a template requests at any other path. `path` starts with its mount. `params` are sorted, and
+    sent in the body of a POST.
     """
 
     path: str
     params: tuple[tuple[str, Parameter], ...] = ()
-    method: Literal["GET", "POST"] = "GET"
+    method: Method = "GET"
     certificate: bool = False
     local_key: bool = False
     """Whether the agent generates the private key of a certificate and sends only a signing request."""
     identity: str = ""
+    body: str = ""
+    """The parameters of other types than those in `params`, as one JSON object."""
+    every: float | None = None
+    """Seconds after which it is requested again at the latest; 0: never. None: its answer says when it ends."""
 
     @property
     def request_path(self) -> str:
@@ -81,8 +99,46 @@ class DynamicSecret(ImmutableStruct, frozen=True):
         before, _, role = self.path.rpartition("/issue/")
         return f"{before}/sign/{role}"
 
+    @property
+    def capability(self) -> str:
+        """The capability that a policy must grant on the path."""
+        return _CAPABILITIES[self.method]
+
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether the answer has a lease, a ttl or an end of its own, as far as the path tells."""
+        elements = self.path.split("/")
+        if self.certificate or elements[-1] in _ENDING_ACTIONS:
+            return True
+        # A KV secret may have any name.
+        if len(elements) < _OF_ROLES or "data" in elements[1:-2]:
+            return False
+        # Transit signs texts, which do not expire; SSH and PKI sign keys and requests.
+        names = {name for name, _ in self.params}
+        return elements[-2] in _ENDING_ROLES or (elements[-2] == "sign" and not names.isdisjoint({"public_key", "csr"}))
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the answer may have a lease or another end, as far as the call tells."""
+        return self.every is None or self.tells_its_end
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether a request makes nothing, so that it is repeated to see whether the answer has changed."""
+        return self.method != "POST" and not self.may_end
+
     def __str__(self) -> str:
-        path = self.path + (f" ({', '.join(f'{name}={value}' for name, value in self.params)})" if self.params else "")
+        words = [f"{name}={value}" for name, value in self.params]
+        if self.method == "LIST" or (self.method == "POST" and not (self.params or self.body or self.certificate)):
+            words.append(self.method)
+        if self.every is not None:
+            words.append(f"every={self.every:g}s" if self.every else "every=never")
+        text = ", ".join(words)
+        if self.body or len(text) > _MAX_TEXT or (self.params and not self.tells_its_end):
+            # Not what an engine is to encrypt, sign or store, nor a whole key. Two calls never have the same text.
+            names = ", ".join([*(name for name, _ in self.params), *words[len(self.params) :]])
+            text = f"{names}{', ' if names else ''}call {sha256(f'{text}{self.body}'.encode()).hexdigest()[:8]}"
+        path = f"{self.path} ({text})" if text else self.path
         return f"{self.identity}:{path}" if self.identity else path
 
 
@@ -203,6 +259,47 @@ class PathScope(ImmutableStruct, frozen=True):
             _refuse_unsignable(path, params)
         return DynamicSecret(path, _sorted(params), "POST", True, is_local, self.identity)
 
+    def any_path(
+        self,
+        literal: str,
+        /,
+        *,
+        method: Method,
+        params: Mapping[str, Parameter],
+        body: str = "",
+        every: float | None = None,
+        namespace: Parameter | None = None,
+    ) -> DynamicSecret:
+        """What `vault(literal, …)` requests. `method` LIST: the path of a folder, which may end in a slash.
+
+        The prefix is not added; `{environment}` is replaced. Raises DeniedError for a path outside the scope, also by
+        an encoding of it; or for one that needs `every`.
+        """
+        self._refuse_encoded(self._literal_path(literal, folder=method == "LIST"))
+        path = self._dynamic_path(literal, namespace, folder=method == "LIST")
+        self._refuse_encoded(path)
+        need = DynamicSecret(path, _sorted(params), method, body=body, every=every, identity=self.identity)
+        if every is None and not need.tells_its_end:
+            what = f"{path!r} does not say when it is read again"
+            todo = 'add every="5m", or every="never" for what is to remain until the call changes'
+            raise DeniedError(what, todo=todo)
+        return need
+
+    def _refuse_encoded(self, path: str) -> None:
+        """Refuse what a proxy, or a server that decodes a path again, may take for a path outside the scope."""
+        names = _names(path)
+        if len(names) != len(path.removesuffix("/").split("/")):
+            todo = "write the path as Vault has it, without dots and encoded separators"
+            raise DeniedError(f"{path!r} may be taken for another path", todo=todo)
+        if any(name.casefold() in names for name in self.foreign):
+            raise DeniedError(
+                f"{path!r} contains the name of another environment",
+                todo="an agent reads only its own environment; omit the name",
+            )
+        for mount in (self.mount, *self.mounts):
+            if f"{'/'.join(names)}/".startswith(f"{mount}/".casefold()):
+                raise DeniedError(f"{path!r} may be taken for a path in {mount!r}", todo="read it with secret()")
+
     def of_identity(self, name: str) -> "PathScope":
         """What templates may read under this identity. Raises DeniedError for an unknown one."""
         if name not in self.identities:
@@ -251,11 +348,11 @@ class PathScope(ImmutableStruct, frozen=True):
             raise DeniedError(f"{literal!r} contains {_ENVIRONMENT}, but no environment is set", todo=todo)
         return literal.replace(_ENVIRONMENT, self.environment)
 
-    def _dynamic_path(self, literal: str, namespace: Parameter | None) -> str:
-        path = self._literal_path(literal)
+    def _dynamic_path(self, literal: str, namespace: Parameter | None, *, folder: bool = False) -> str:
+        path = self._literal_path(literal, folder=folder)
         return path if namespace is None else f"{self._namespace(_name('namespace', namespace))}/{path}"
 
-    def _literal_path(self, literal: str) -> str:
+    def _literal_path(self, literal: str, *, folder: bool) -> str:
         literal = self._with_environment(literal)
         self._refuse_outside(literal)
         if is_of_agent(literal):
@@ -264,7 +361,7 @@ class PathScope(ImmutableStruct, frozen=True):
                 f"{literal!r} names auth, sys or cubbyhole, which return credentials of the agent itself",
                 todo=todo,
             )
-        if literal.endswith("/") or "/" not in literal:
+        if not folder and (literal.endswith("/") or "/" not in literal):
             todo = "write the mount and the path in it, as in database/creds/simba"
             raise DeniedError(f"{literal!r} is not the path of a dynamic secret", todo=todo)
         for mount in (self.mount, *self.mounts):
@@ -305,6 +402,12 @@ def is_of_agent(path: str) -> bool:
     Vault's own mounts exist in each namespace, whose names begin the path, so an element of any depth counts, except
     for the last: `database/creds/auth` is a role. Encodings count as what they stand for.
     """
+    names = _names(path)
+    return not _SYSTEM_MOUNTS.isdisjoint(names[:1]) or not _SYSTEM_MOUNTS.isdisjoint(names[:-1])
+
+
+def _names(path: str) -> list[str]:
+    """The elements of a path as anything between here and Vault may read them; without those that are only dots."""
     decoded = path
     if "%" in path:
         while (once := unquote(decoded)) != decoded:
@@ -314,8 +417,7 @@ def is_of_agent(path: str) -> bool:
         from unicodedata import normalize  # noqa: PLC0415
 
         decoded = normalize("NFKC", decoded)
-    names = [name for element in _SEPARATOR.split(decoded) if (name := element.strip(" .").casefold())]
-    return not _SYSTEM_MOUNTS.isdisjoint(names[:1]) or not _SYSTEM_MOUNTS.isdisjoint(names[:-1])
+    return [name for element in _SEPARATOR.split(decoded) if (name := element.strip(" .").casefold())]
 
 
 def _name(keyword: str, value: Parameter) -> str:

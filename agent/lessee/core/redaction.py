@@ -29,7 +29,10 @@ _PRINTABLE = re.compile(r"[\t -~]*")
 _FOR_URLS = str.maketrans("+/", "-_")
 _SAMPLES = 8
 """The parts of a form from which its key in the index is chosen."""
-_SPARE = 100
+_SPARE = 2**14
+"""Characters of forgotten values that stay in the index in any case, and half as many as it has known ones."""
+_ENTRY = 200
+"""Characters for which each value counts in addition, because a short one has as many keys as a long one."""
 _LONG = 1000
 """Characters."""
 
@@ -49,7 +52,9 @@ class Redactor:
         """The texts of each source, and the previous ones."""
         self._indexes: tuple[_Index, ...] = (_Index(),)
         """The index, and during a rebuild its successor. Values are added to both, and searched for in both."""
+        self._known = 0
         self._forgotten = 0
+        """The sizes of the known and of the forgotten values, in characters."""
         self._rebuilds = [self._rebuild]
 
     def allow(self, text: str) -> None:
@@ -68,9 +73,11 @@ class Redactor:
             return
         self._values[source] = (*known[-1:], learned)
         self._add(source, learned)
-        self._forgotten += len(known[:-1])
-        # What was forgotten stays in the index, where it costs little.
-        if self._forgotten > len(self._values) + _SPARE:
+        dropped = sum(map(_size, known[:-1]))
+        self._known += _size(learned) - dropped
+        self._forgotten += dropped
+        # What was forgotten stays in the index for a while: each rebuild takes as long as it has known values.
+        if self._forgotten > self._known // 2 + _SPARE:
             with suppress(IndexError):  # Another thread has taken it.
                 rebuild = self._rebuilds.pop()
                 rebuild()
@@ -275,6 +282,10 @@ def forms(text: str) -> Iterable[str]:
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
     yield repr(text)[1:-1]
+
+
+def _size(learned: tuple[str, ...]) -> int:
+    return sum(map(len, learned)) + _ENTRY * len(learned)
 
 
 def _has(learned: tuple[str, ...], value: str) -> bool:

@@ -18,6 +18,9 @@ class Token(ImmutableStruct, frozen=True):
     ours: bool = True
     """The agent logged in for it, and may therefore revoke it."""
 
+    uses: int = 0
+    """How many requests it still allowed at `sent_at`; 0: any number. With the last one it ends, and its leases do."""
+
     @property
     def ends_at(self) -> float:
         """When it expires. Counted from the request, so it is never later than on the server."""

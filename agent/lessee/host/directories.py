@@ -21,6 +21,7 @@ _TODO = {
     errno.EDQUOT: "raise the disk quota",
     errno.ENOENT: "create the directory again, or restart the agent",
     errno.ENOSPC: "make the tmpfs larger (its size= or nr_inodes=), or remove what fills it",
+    errno.ENOTDIR: "remove the file or link that has the name of a directory",
     errno.EROFS: "mount it writable for the agent, and read-only for the app alone",
 }
 

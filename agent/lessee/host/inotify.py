@@ -28,9 +28,16 @@ class Inotify:
         """Raises OSError if the kernel allows no further instance."""
         self._fd = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
 
-    def watch(self, directory: Path, mask: int) -> None:
-        """Report these events in the directory. Raises OSError if it does not exist or the kernel allows no watch."""
-        _checked(_libc.inotify_add_watch(self._fd, os.fsencode(directory), ctypes.c_uint32(mask)))
+    def watch(self, directory: Path, mask: int) -> int:
+        """Report these events in the directory, under the returned number.
+
+        Raises OSError if it does not exist or the kernel allows no watch.
+        """
+        return _checked(_libc.inotify_add_watch(self._fd, os.fsencode(directory), ctypes.c_uint32(mask)))
+
+    def unwatch(self, number: int) -> None:
+        """Report no more events of this watch, which may have ended by itself."""
+        _libc.inotify_rm_watch(self._fd, number)
 
     def fileno(self) -> int:
         """Readable while there are events."""
@@ -38,11 +45,16 @@ class Inotify:
 
     def read(self) -> Iterator[tuple[int, bytes]]:
         """The mask of each event that is there, and the name of the file in the directory. Raises BlockingIOError."""
+        for _, mask, name in self.read_numbered():
+            yield mask, name
+
+    def read_numbered(self) -> Iterator[tuple[int, int, bytes]]:
+        """The same, after the number of the watch; -1 where the kernel has dropped events."""
         events, position = os.read(self._fd, 1 << 16), 0
         while position < len(events):
-            _, mask, _, length = _HEAD.unpack_from(events, position)
+            number, mask, _, length = _HEAD.unpack_from(events, position)
             position += _HEAD.size + length
-            yield mask, events[position - length : position].rstrip(b"\0")
+            yield number, mask, events[position - length : position].rstrip(b"\0")
 
     def close(self) -> None:
         """No thread may use it any longer."""

@@ -29,12 +29,17 @@ _RANDOM = SystemRandom()
 class OpenBao:
     """A running `bao server -dev`, with KV version 2 mounted at `secret/`."""
 
-    def __init__(self, folder: Path, *, port: int | None = None, config: str | None = None) -> None:
-        """Start it. `config`: HCL in addition to what -dev sets up. Raises LesseeError where `bao` is not installed."""
+    def __init__(
+        self, folder: Path, *, port: int | None = None, config: str | None = None, program: str | None = None
+    ) -> None:
+        """Start it. `config`: HCL in addition to what -dev sets up. `program`: in place of `find_bao`.
+
+        Raises LesseeError where `bao` is not installed.
+        """
         self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"openbao-{self.port}.log"
-        arguments = [find_bao(), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={ROOT_TOKEN}"]
+        arguments = [program or find_bao(), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={ROOT_TOKEN}"]
         if config is not None:
             file = folder / f"openbao-{self.port}.hcl"
             file.write_text(config, encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 from lessee.config import ContainerTarget
 from lessee.core.errors import NotNotifiedError
 from lessee.core.immutable import ImmutableStruct
-from lessee.host.clock import boot_time, wall_time
+from lessee.host.clock import boot_time, boot_times
 from lessee.notification.engine import Container, ContainerSummary, Engine, open_engine
 from lessee.notification.results import Delivered, DeliveryFailed
 
@@ -39,13 +39,12 @@ def notify_containers(
     try:
         with open_engine() as engine:
             found = _find(engine, target)
-            published = published_at - boot_time() + wall_time()
 
             def notify_container(container: Container) -> Delivered | DeliveryFailed:
                 if action == "restart":
-                    return _restart(engine, container, stop_grace_period, published)
+                    return _restart(engine, container, stop_grace_period, published_at)
                 if target.through_engine:
-                    return _signal(engine, container, action, start_period, published)
+                    return _signal(engine, container, action, start_period, published_at)
                 return signal_in_namespace(container.id)
 
             return _notify_all(engine, found, notify_container)
@@ -163,30 +162,31 @@ def _merged(results: Mapping[str, Delivered | DeliveryFailed]) -> Delivered | De
     )
 
 
-def _restart(engine: Engine, container: Container, stop_grace_period: float, published: float) -> Delivered:
-    if _started_after(published, container):
+def _restart(engine: Engine, container: Container, stop_grace_period: float, published_at: float) -> Delivered:
+    if _started_after(published_at, container):
         return Delivered(f"{container.title} started after the publish and has read the new files")
     engine.restart(container.id, stop_grace_period)
     return Delivered(f"restarted {container.title}")
 
 
 def _signal(
-    engine: Engine, container: Container, action: str, start_period: float, published: float
+    engine: Engine, container: Container, action: str, start_period: float, published_at: float
 ) -> Delivered | DeliveryFailed:
-    if _started_after(published, container):
+    if _started_after(published_at, container):
         return Delivered(f"{container.title} started after the publish and has read the new files")
     if objection := _objection(container, action):
         return DeliveryFailed(f"{container.title}: {objection}")
-    wait = _timestamp(container.state.started_at) + start_period - wall_time()
+    wait = boot_times(_timestamp(container.state.started_at))[-1] + start_period - boot_time()
     if 0 < wait <= start_period:
         return DeliveryFailed(f"{container.title} is still starting and may not catch {action} yet", retry_in=wait)
     engine.kill(container.id, action)
     return Delivered(f"sent {action} to {container.title} through the engine")
 
 
-def _started_after(published: float, container: Container) -> bool:
-    # A start in the future was recorded before the clock was set back, and tells nothing.
-    return published + _SLACK < _timestamp(container.state.started_at) <= wall_time() + _SLACK
+def _started_after(published_at: float, container: Container) -> bool:
+    # Of two moments the earlier one: a needless notification does less harm than a missing one. A start in the future
+    # was recorded before the clock was set back, and tells nothing.
+    return published_at + _SLACK < boot_times(_timestamp(container.state.started_at))[0] <= boot_time() + _SLACK
 
 
 def _objection(container: Container, action: str) -> str | None:

@@ -6,10 +6,10 @@ An app that may write its pid file could otherwise have the agent end any proces
 import errno
 import os
 import stat
-import time
 from pathlib import Path
 
 from lessee.host import procfs
+from lessee.host.clock import boot_times
 from lessee.host.procfs import ProcessInfo, read_process
 from lessee.process import spawn
 
@@ -47,9 +47,11 @@ def find_process(path: Path) -> ProcessInfo:
     if info is None:
         raise PidFileError(f"{path}: its first line is not the pid of a running process")
     # A program writes its pid file while it runs: a process that is younger than the file has only inherited the pid.
-    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    if booted_at + info.identity.started > status.st_mtime + _SLACK:
-        raise PidFileError(f"{path}: older than process {info.pid}, which therefore did not write it")
+    if info.identity.started > boot_times(status.st_mtime)[-1] + _SLACK:
+        raise PidFileError(
+            f"{path}: older than process {info.pid}, which therefore did not write it;"
+            " if the clock was set since then, restart the app"
+        )
     _check_writer(path, status, info.pid)
     return info
 

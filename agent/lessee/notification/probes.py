@@ -12,7 +12,7 @@ from typing import assert_never
 from lessee.config import CommandProbe, FileProbe, HttpProbe, HttpTarget, Probe, Ready, TcpProbe, TlsProbe
 from lessee.core.immutable import ImmutableStruct
 from lessee.host import tls
-from lessee.host.clock import boot_time
+from lessee.host.clock import boot_time, boot_times
 from lessee.notification.results import Delivered
 from lessee.notification.webhook import call
 
@@ -31,7 +31,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICAT
 
 class _Publication(ImmutableStruct, frozen=True):
     directory: Path
-    wall: float
+    published_at: float
     extra: Mapping[str, str]
 
 
@@ -40,17 +40,17 @@ def wait_until_ready(
     *,
     directory: Path,
     notified_at: float,
-    published_wall: float,
+    published_at: float,
     extra: Mapping[str, str],
     canceled: threading.Event,
 ) -> str | None:
     """None as soon as the app is ready; else the last probe's failure, at the end of the timeout or once canceled.
 
-    `notified_at` is on the boot clock, `published_wall` in seconds since 1970. `directory` holds the published files,
-    and a command's environment gets `extra`. The last probe starts at the end of the timeout, so that there is always
-    one, and may take another second. A command that is canceled may run on until its timeout.
+    `notified_at` and `published_at` are on the boot clock. `directory` holds the published files, and a command's
+    environment gets `extra`. The last probe starts at the end of the timeout, so that there is always one, and may take
+    another second. A command that is canceled may run on until its timeout.
     """
-    publication = _Publication(directory, published_wall, extra)
+    publication = _Publication(directory, published_at, extra)
     end = notified_at + ready.timeout
     next_probe = notified_at + ready.initial_delay
     failure: str | None = "canceled before the first probe"
@@ -85,11 +85,11 @@ def _function(probe: Probe, publication: _Publication, timeout: float) -> Callab
         case TcpProbe(address):
             return partial(_tcp, address, timeout)
         case TlsProbe(address, certificate):
-            return partial(_tls, address, publication.directory / certificate, timeout)
+            return partial(_tls, address, publication.directory, certificate, timeout)
         case CommandProbe(command):
             return partial(_command, command, publication.extra, timeout)
         case FileProbe(path):
-            return partial(_file, Path(path), publication.wall)
+            return partial(_file, Path(path), publication.published_at)
         case _:
             assert_never(probe)
 
@@ -107,20 +107,20 @@ def _tcp(address: str, timeout: float) -> str | None:
     return None
 
 
-def _tls(address: str, file: Path, timeout: float) -> str | None:
+def _tls(address: str, directory: Path, name: str, timeout: float) -> str | None:
     try:
-        expected = _first_certificate(file.read_bytes())
+        expected = _first_certificate((directory / name).read_bytes())
     except OSError as exc:
-        return f"cannot read {file.name}: {exc.strerror}"
+        return f"cannot read {name}: {exc.strerror}"
     except ValueError:
-        return f"{file.name} holds no certificate"
+        return f"{name} holds no certificate"
     try:
         served = tls.served_certificate(partial(_connect, address, timeout), _host_and_port(address)[0])
     except tls.HandshakeError as exc:
         return f"{address}: the TLS handshake failed: {exc}"
     except (OSError, ValueError) as exc:
         return _connection_failure(address, exc, timeout)
-    return None if served == expected else f"{address} serves another certificate than {file.name}"
+    return None if served == expected else f"{address} serves another certificate than {name}"
 
 
 def _first_certificate(pem: bytes) -> bytes:
@@ -142,12 +142,12 @@ def _command(command: tuple[str, ...], extra: Mapping[str, str], timeout: float)
     return f"{command[0]} {result.failure}{program_output.hint(app, result.line_count)}"
 
 
-def _file(path: Path, published_wall: float) -> str | None:
+def _file(path: Path, published_at: float) -> str | None:
     try:
         modified_at = path.stat().st_mtime
     except OSError as exc:
         return f"{path}: {exc.strerror}"
-    return None if modified_at + _TICK >= published_wall else f"{path} is older than the publish"
+    return None if boot_times(modified_at)[-1] + _TICK >= published_at else f"{path} is older than the publish"
 
 
 def _connect(address: str, timeout: float) -> socket.socket:

@@ -45,6 +45,8 @@ class AppSpec(ImmutableStruct, frozen=True):
     """What the templates can be rendered without."""
     supplies: str | None = None
     """The identity for which this machine supplies the needs to another one; None: they are the app's own."""
+    keeps_files: bool = False
+    """What other programs change in the app's directory is restored."""
 
 
 class Supply(ImmutableStruct, frozen=True):

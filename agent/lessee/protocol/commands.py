@@ -267,6 +267,16 @@ class Prune(ImmutableStruct, frozen=True):
     numbers: tuple[int, ...]
 
 
+class CheckFiles(ImmutableStruct, frozen=True):
+    """Restore what another program has changed in the app's directory, and watch it from now on.
+
+    `notify`: the record says that the app must be notified if what it reads had changed.
+    """
+
+    app: str
+    notify: bool
+
+
 class Log(ImmutableStruct, frozen=True):
     """Write one line to the log."""
 
@@ -294,5 +304,6 @@ AppCommand = (
     | MarkNotified
     | Prune
     | HandleExpiry
+    | CheckFiles
 )
 Command = VaultCommand | StateStoreCommand | AppCommand | AbandonRequest | Log

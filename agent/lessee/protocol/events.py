@@ -276,6 +276,28 @@ class Withdrawn(ImmutableStruct, frozen=True):
     app: str
 
 
+class FilesTouched(ImmutableStruct, frozen=True):
+    """Something has happened in the app's directory; the agent itself may have done it."""
+
+    app: str
+
+
+class FilesChecked(ImmutableStruct, frozen=True):
+    """The app's directory was compared with what the agent published."""
+
+    app: str
+    number: int | None = None
+    """The generation that readers see now; None: nothing is published."""
+    found: tuple[str, ...] = ()
+    """What another program had changed, each with its place."""
+    changed: bool = False
+    """Whether readers may have read something else than the published files."""
+    error: str | None = None
+    """Why it is not restored; None: readers see the published files again."""
+    is_lost: bool = False
+    """The directory was replaced, and the agent may not write to the new one."""
+
+
 class Stopping(ImmutableStruct, frozen=True):
     """The agent stops and leaves nothing in Vault: all its leases and tokens are revoked."""
 
@@ -334,6 +356,8 @@ PublicationEvent = (
     | PublishFailed
     | Withdrawn
     | SnapshotSaved
+    | FilesTouched
+    | FilesChecked
 )
 ReadinessEvent = ReadinessPassed | ReadinessFailed | RolledBack | RollbackFailed
 NotificationEvent = Notified | NotificationFailed

@@ -3,13 +3,14 @@
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 
 from lessee.core.errors import WriteError
 from lessee.core.generation import File
-from lessee.host.directories import chown
+from lessee.host.directories import chown, open_subdirectory
 
 OWN_PREFIX = "..lessee-"
 """How the names of all entries begin that lessee adds to an app's directory for its own use."""
@@ -19,10 +20,77 @@ MAX_ENTRIES = 10_000
 """Entries of an app's directory. With more of them, each publication would delay other apps."""
 MAX_FILE = 64 << 20
 """Bytes. More than any file that the agent renders."""
+MAX_DEPTH = 32
+"""Elements of a file's name, and levels of folders in which files are looked for."""
 _NAME_MAX = 255
 # A FIFO opened for reading would hang without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def folders_of(files: Iterable[File]) -> dict[str, dict[str, File | None]]:
+    """What each folder of a generation holds by name: its files, and None for a folder in it.
+
+    The generation's own folder is "", and others end in a slash. Each precedes those in it.
+    """
+    folders: dict[str, dict[str, File | None]] = {"": {}}
+    for file in files:
+        folder = ""
+        *parents, last = file.name.split("/")
+        for name in parents:
+            folders[folder][name] = None
+            folder += f"{name}/"
+            folders.setdefault(folder, {})
+        folders[folder][last] = file
+    return folders
+
+
+def folder_modes(folders: dict[str, dict[str, File | None]]) -> dict[str, int]:
+    """The mode of each of these folders, by the files in it and below; those inside come first."""
+    modes: dict[str, int] = {}
+    for folder, entries in reversed(folders.items()):
+        below = (modes[f"{folder}{name}/"] if file is None else file.mode for name, file in entries.items())
+        modes[folder] = directory_mode(*below)
+    return modes
+
+
+@contextmanager
+def open_parent(name: str, directory: int) -> Iterator[tuple[int, str]]:
+    """The folder of `name` below the open directory, and the last element of `name`.
+
+    Raises OSError, also for a link in the place of a folder: the app that owns the folders may have put it there.
+    """
+    *folders, last = name.split("/")
+    with ExitStack() as opened:
+        for folder in folders:
+            directory = opened.enter_context(open_subdirectory(folder, directory))
+        yield directory, last
+
+
+def write_folders(
+    files: Iterable[File], directory: int, *, uid: int | None, gid: int | None, where: Path, sync: bool
+) -> int:
+    """Write all files into the open directory, which is empty; return the mode that it needs for those who read them.
+
+    The folders in it get their owner and mode after all files. Raises OSError or WriteError.
+    """
+    folders = folders_of(files)
+    for folder, entries in folders.items():
+        with open_parent(f"{folder}.", directory) as (fd, _):
+            for name, file in entries.items():
+                if file is None:
+                    os.mkdir(name, 0o700, dir_fd=fd)
+                else:
+                    write_file(file, name, fd, where=where, sync=sync)
+    modes = folder_modes(folders)
+    for folder, mode in modes.items():
+        if folder:
+            with open_parent(f"{folder}.", directory) as (fd, _):
+                chown(fd, uid, gid, where=where)
+                os.fchmod(fd, mode)
+                if sync:
+                    os.fsync(fd)
+    return modes[""]
 
 
 def write_file(file: File, name: str, directory: int, *, where: Path, sync: bool) -> None:
@@ -60,9 +128,7 @@ def read_file(name: str, directory: int, limit: int = MAX_FILE) -> bytes:
 
 def holds_exactly(files: Iterable[File], directory: int) -> bool:
     """Whether the open directory holds these files and no others, with their bytes, modes and owners."""
-    by_name = {file.name: file for file in files}
-    listed = list_entries(directory, len(by_name))
-    return listed == by_name.keys() and all(_matches(file, directory) for file in by_name.values())
+    return all(_holds(folder, entries, directory) for folder, entries in folders_of(files).items())
 
 
 def directory_mode(*modes: int) -> int:
@@ -77,16 +143,21 @@ def directory_mode(*modes: int) -> int:
 
 
 def check_names(names: Iterable[str], where: Path) -> None:
-    """Raise WriteError for a name that no file of an app may have."""
+    """Raise WriteError for a name that no file of an app may have, or not together with the others."""
+    names = tuple(names)
+    known = frozenset(names)
     for name in names:
-        # Names that begin with `..` are lessee's, as they are Kubernetes' in its volumes.
-        invalid = name in {"", "."} or name.startswith("..") or not {"/", "\0"}.isdisjoint(name)
-        if invalid or len(os.fsencode(name)) > _NAME_MAX:
+        elements = name.split("/")
+        if len(elements) > MAX_DEPTH or not all(map(_is_element, elements)):
             raise WriteError(
                 f"{name!r} is not a valid file name",
                 where=str(where),
-                todo=f"use at most {_NAME_MAX} bytes, without a slash or leading dots",
+                todo=f"use at most {MAX_DEPTH} elements of at most {_NAME_MAX} bytes, none with two leading dots",
             )
+        folders = ("/".join(elements[:depth]) for depth in range(1, len(elements)))
+        if (file := next((folder for folder in folders if folder in known), None)) is not None:
+            what = f"{file} is a file, so that {name} cannot be in a directory of that name"
+            raise WriteError(what, where=str(where), todo="rename one of them")
 
 
 def list_entries(directory: int, limit: int) -> frozenset[str] | None:
@@ -94,6 +165,21 @@ def list_entries(directory: int, limit: int) -> frozenset[str] | None:
     with os.scandir(directory) as listed:
         names = frozenset(entry.name for entry in islice(listed, limit + 1))
     return names if len(names) <= limit else None
+
+
+def list_files(directory: int, limit: int = MAX_ENTRIES) -> frozenset[str]:
+    """The names of the files in the open directory and its folders. It looks at `limit` entries. Raises OSError."""
+    found, folders = [], [""]
+    while folders and limit > 0:
+        folder = folders.pop()
+        with open_parent(f"{folder}.", directory) as (fd, _), os.scandir(fd) as listed:
+            for entry in islice(listed, limit):
+                limit -= 1
+                if not entry.is_dir(follow_symlinks=False):
+                    found.append(f"{folder}{entry.name}")
+                elif folder.count("/") < MAX_DEPTH:
+                    folders.append(f"{folder}{entry.name}/")
+    return frozenset(found)
 
 
 def check_no_directories(names: Iterable[str], directory: int, where: Path, limit: int | None = None) -> None:
@@ -106,11 +192,30 @@ def check_no_directories(names: Iterable[str], directory: int, where: Path, limi
             raise WriteError(f"{name} is a directory", where=str(where), todo="remove it, or rename the file")
 
 
-def _matches(file: File, directory: int) -> bool:
+def _is_element(name: str) -> bool:
+    # Names that begin with `..` are lessee's, as they are Kubernetes' in its volumes.
+    return (
+        name not in {"", "."} and not name.startswith("..") and "\0" not in name and len(os.fsencode(name)) <= _NAME_MAX
+    )
+
+
+def _holds(folder: str, entries: dict[str, File | None], directory: int) -> bool:
+    try:
+        with open_parent(f"{folder}.", directory) as (fd, _):
+            return list_entries(fd, len(entries)) == entries.keys() and all(
+                file is None or _matches(file, name, fd) for name, file in entries.items()
+            )
+    except OSError:
+        if not folder:
+            raise
+        return False  # An app that owns the folder may have removed it, or put a link there.
+
+
+def _matches(file: File, name: str, directory: int) -> bool:
     uid = os.geteuid() if file.uid is None else file.uid
     gid = os.getegid() if file.gid is None else file.gid
     expected = (stat.S_IFREG | file.mode, uid, gid, len(file.content))
     # Not opened yet: an app that owns its directory may have put a FIFO or a link there.
-    status = os.stat(file.name, dir_fd=directory, follow_symlinks=False)
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     same = (status.st_mode, status.st_uid, status.st_gid, status.st_size) == expected
-    return same and read_file(file.name, directory, len(file.content)) == file.content
+    return same and read_file(name, directory, len(file.content)) == file.content

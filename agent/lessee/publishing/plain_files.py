@@ -10,10 +10,18 @@ from pathlib import Path
 from lessee.config import App
 from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
-from lessee.host.directories import open_directory, translate_write_errors
+from lessee.host.directories import open_directory, open_subdirectory, translate_write_errors
 from lessee.host.mounts import is_memory
-from lessee.protocol.events import AppRecovered
-from lessee.publishing.generations import OWN_PREFIX, check_names, check_no_directories, directory_mode, write_file
+from lessee.protocol.events import AppRecovered, FilesChecked
+from lessee.publishing.generations import (
+    OWN_PREFIX,
+    check_names,
+    check_no_directories,
+    folder_modes,
+    folders_of,
+    open_parent,
+    write_file,
+)
 
 
 class OneShotPublicationStore:
@@ -35,6 +43,11 @@ class OneShotPublicationStore:
     def withdraw(self, app: str) -> None:
         """The written files stay, as no agent keeps them fresh."""
 
+    def check_files(self, app: str, *, notify: bool, touched: Callable[[], None]) -> FilesChecked:
+        """No agent keeps the files."""
+        del notify, touched
+        return FilesChecked(app)
+
     def mark_notified(self, app: str) -> None:
         """No notification is pending."""
 
@@ -46,7 +59,7 @@ class OneShotPublicationStore:
 
 
 class PlainPublicationStore(OneShotPublicationStore):
-    """Plain files in `directory/NAME`, or in `directory/APP/NAME` for several apps."""
+    """Plain files in `directory/NAME`, or in `directory/APP/NAME` for several apps. A NAME may be `FOLDER/FILE`."""
 
     def __init__(self, directory: Path, *, by_app: bool) -> None:
         self._directory = directory
@@ -86,23 +99,45 @@ class PlainPublicationStore(OneShotPublicationStore):
 
 def write_plain_files(directory: Path, generation: Generation) -> None:
     """Write plain files on any disk, each of them atomically. Raises WriteError, and then leaves no temporary file."""
-    names = [file.name for file in generation.files]
-    check_names(names, directory)
-    mode = directory_mode(*(file.mode for file in generation.files))
-    fd = open_directory(directory, make=(mode, None, None))
+    check_names([file.name for file in generation.files], directory)
+    folders = folders_of(generation.files)
+    modes = folder_modes(folders)
+    fd = open_directory(directory, make=(modes[""], None, None))
+    made: list[str] = []
     temporaries: dict[str, str] = {}
     try:
         with translate_write_errors(directory):
-            check_no_directories(names, fd, directory)
             sync = not is_memory(fd)
-            for file in generation.files:
-                temporary = f"{OWN_PREFIX}{os.urandom(4).hex()}"
-                temporaries[temporary] = file.name
-                write_file(file, temporary, fd, where=directory, sync=sync)
+            for folder, entries in folders.items():
+                if folder and _make_folder(folder.removesuffix("/"), modes[folder], fd):
+                    made.append(folder.removesuffix("/"))
+                with open_parent(f"{folder}.", fd) as (parent, _):
+                    files = [file for file in entries.values() if file is not None]
+                    check_no_directories([file.name.rpartition("/")[2] for file in files], parent, directory)
+                    for file in files:
+                        temporary = f"{OWN_PREFIX}{os.urandom(4).hex()}"
+                        temporaries[f"{folder}{temporary}"] = file.name
+                        write_file(file, temporary, parent, where=directory, sync=sync)
             for temporary, name in temporaries.items():
-                os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+                with open_parent(name, fd) as (parent, last):
+                    os.rename(temporary.rpartition("/")[2], last, src_dir_fd=parent, dst_dir_fd=parent)
     finally:
         for temporary in temporaries:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=fd)
+            with suppress(OSError), open_parent(temporary, fd) as (parent, last):
+                os.unlink(last, dir_fd=parent)
+        for folder in reversed(made):  # Those with files stay.
+            with suppress(OSError), open_parent(folder, fd) as (parent, last):
+                os.rmdir(last, dir_fd=parent)
         os.close(fd)
+
+
+def _make_folder(name: str, mode: int, directory: int) -> bool:
+    """Make the folder with this name below the open directory; False where something has the name already."""
+    with open_parent(name, directory) as (parent, last):
+        try:
+            os.mkdir(last, 0o700, dir_fd=parent)
+        except FileExistsError:
+            return False
+        with open_subdirectory(last, parent) as fd:
+            os.fchmod(fd, mode)
+    return True

@@ -4,13 +4,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from lessee.config.fallback import MARKER
 from lessee.core.errors import WriteError
-from lessee.core.generation import File, Generation
+from lessee.core.generation import FallbackKind, File, Generation
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import (
     check_writers,
@@ -29,8 +29,11 @@ from lessee.publishing.generations import (
     directory_mode,
     holds_exactly,
     list_entries,
+    list_files,
+    open_parent,
     read_file,
     write_file,
+    write_folders,
 )
 from lessee.publishing.sweeper import is_folder, remove_quickly, sweep
 
@@ -42,11 +45,33 @@ _QUICK_SWEEP = 0.02
 """Seconds for the removal of leftovers at the start, before the rest is removed in the background."""
 
 
+FoundOwnership = tuple[int, int, int]
+"""The mode, uid and gid of a file or directory."""
+
+
 class LiveGeneration(ImmutableStruct, frozen=True):
     """The generation that readers see."""
 
     number: int
     folder: str
+
+
+class VisibleFiles(ImmutableStruct, frozen=True):
+    """What readers of an app's directory must see."""
+
+    hidden = ("files",)
+
+    live: LiveGeneration
+    files: tuple[File, ...] | None = None
+    """None: only the disk has them yet."""
+    folders: Mapping[str, FoundOwnership] = {}
+    """The mode, uid and gid of the live folder, by "", and of each folder in it."""
+    fallback: FallbackKind | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the links in the app's directory."""
+        return frozenset(file.name.partition("/")[0] for file in self.files or ())
 
 
 class StagedGeneration(ImmutableStruct, frozen=True):
@@ -55,7 +80,8 @@ class StagedGeneration(ImmutableStruct, frozen=True):
     number: int
     folder: str
     path: Path
-    names: tuple[str, ...]
+    names: frozenset[str]
+    """Those of its files and folders that are linked in the app's directory."""
 
 
 def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool) -> WriteError | None:
@@ -80,11 +106,17 @@ def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_dis
     return None
 
 
+def ownership(status: os.stat_result) -> FoundOwnership:
+    """The mode, uid and gid of a file or directory."""
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+
 class Publisher:
     """One app's directory, by its descriptor. A method that raises WriteError leaves the live files unchanged.
 
     As in Kubernetes' AtomicWriter, `DIR/..data` is a link to the live folder `..lessee-NUMBER-RANDOM`, and `DIR/NAME`
-    is a link to `..data/NAME`. A program that watches Kubernetes' volumes can watch this directory too.
+    is a link to `..data/NAME`, where NAME is a file, or the first folder of files in folders: `DIR/tls` is a link to
+    `..data/tls`. A program that watches Kubernetes' volumes can watch this directory too.
     """
 
     def __init__(self, directory: Path, *, owner: tuple[int | None, int | None], mode: int, allow_disk: bool) -> None:
@@ -100,13 +132,52 @@ class Publisher:
             if not allow_disk:
                 refuse_disk(self._fd, directory)
             check_writers(self._fd, directory, uid=uid, gid=gid)
+            self.ownership: FoundOwnership = ownership(os.fstat(self._fd))
+            """The directory's mode, uid and gid, which stay so."""
         except BaseException:
             self.close()
             raise
 
+    @property
+    def fd(self) -> int:
+        """The descriptor of the directory."""
+        return self._fd
+
+    @property
+    def path(self) -> Path:
+        """Where the directory was opened."""
+        return self._path
+
     def close(self) -> None:
         """Close the descriptor; the files stay."""
         os.close(self._fd)
+
+    def restore_ownership(self, earlier: FoundOwnership | None = None) -> None:
+        """Give the directory the mode and owner that it had, or these."""
+        mode, uid, gid = self.ownership = earlier or self.ownership
+        try:
+            os.fchown(self._fd, uid, gid)
+            os.fchmod(self._fd, mode)
+        except OSError:
+            what = f"the agent (uid {os.geteuid()}) may not restore the directory's mode and owner"
+            todo = f"chown {uid}:{gid} {self._path} and chmod {mode:04o} {self._path}, or give the agent CAP_CHOWN"
+            raise WriteError(what, where=str(self._path), todo=f"{todo} and CAP_FOWNER") from None
+
+    def ownerships(self, folder: str, files: Iterable[File]) -> Mapping[str, FoundOwnership]:
+        """See `VisibleFiles.folders`; right after the generation with these files was published in `folder`."""
+        names = {"", *(file.name[:at] for file in files for at, letter in enumerate(file.name) if letter == "/")}
+        stats = {name: os.stat(f"{folder}/{name}", dir_fd=self._fd, follow_symlinks=False) for name in names}
+        return {name: ownership(status) for name, status in stats.items()}
+
+    def relink(self, names: Collection[str]) -> None:
+        """Replace whatever has one of these names by a link to the live file."""
+        with translate_write_errors(self._path):
+            self._remove(_TEMPORARY_LINK)
+            self._link(names)
+
+    def continue_after(self, number: int) -> None:
+        """Give the next generations higher numbers than this."""
+        self._last_number = max(self._last_number, number)
 
     def recover(self, keep: Collection[int] = ()) -> LiveGeneration | None:
         """Remove what a killed agent left, except for the generations `keep`; repair the links; return what is live."""
@@ -128,16 +199,16 @@ class Publisher:
             if live is None:
                 return {}
             with open_subdirectory(live.folder, self._fd) as folder:
-                return {name: read_file(name, folder) for name in list_entries(folder, MAX_ENTRIES) or ()}
+                return {name: self._content(name, folder) for name in list_files(folder)}
 
     def stage(self, generation: Generation, *, force: bool = False) -> StagedGeneration | None:
         """Write the generation into a folder of its own; None where the live one is equal, unless `force`.
 
         No number is used twice, and none that a generation on the disk has.
         """
-        names = tuple(file.name for file in generation.files)
+        names = frozenset(file.name.partition("/")[0] for file in generation.files)
         with translate_write_errors(self._path):
-            check_names(names, self._path)
+            check_names([file.name for file in generation.files], self._path)
             live = self.live()
             if live is not None and not force and self._is_same(live, generation):
                 return None
@@ -268,7 +339,9 @@ class Publisher:
         if live is None:
             return frozenset()
         with open_subdirectory(live.folder, self._fd) as folder:
-            return list_entries(folder, MAX_ENTRIES) or frozenset()
+            names = list_entries(folder, MAX_ENTRIES) or ()
+        # An app that owns the folder may have added `..data`, whose link would replace the live one.
+        return frozenset(name for name in names if not name.startswith(".."))
 
     def _is_same(self, live: LiveGeneration, generation: Generation) -> bool:
         with open_subdirectory(live.folder, self._fd) as folder:
@@ -277,13 +350,17 @@ class Publisher:
     def _fill(self, folder: str, generation: Generation) -> None:
         os.mkdir(folder, 0o700, dir_fd=self._fd)
         with open_subdirectory(folder, self._fd) as fd:
-            for file in generation.files:
-                write_file(file, file.name, fd, where=self._path, sync=not self._memory)
-            chown(fd, *self._owner, where=self._path)
-            os.fchmod(fd, directory_mode(self._mode, *(file.mode for file in generation.files)))
+            uid, gid = self._owner
+            mode = write_folders(generation.files, fd, uid=uid, gid=gid, where=self._path, sync=not self._memory)
+            chown(fd, uid, gid, where=self._path)
+            os.fchmod(fd, directory_mode(self._mode, mode))
             if not self._memory:
                 os.fsync(fd)
                 os.fsync(self._fd)
+
+    def _content(self, name: str, folder: int) -> bytes:
+        with open_parent(name, folder) as (parent, last):
+            return read_file(last, parent)
 
     def _is_own_link(self, name: str) -> bool:
         with suppress(OSError):

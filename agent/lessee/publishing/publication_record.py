@@ -116,6 +116,23 @@ def after_rollback(record: AppRecord, published_at: float) -> AppRecord:
     )
 
 
+def before_restoration(record: AppRecord, live: int, number: int, *, notify: bool) -> AppRecord:
+    """The record before the files of the generation `live` are restored, as generation `number` or the same.
+
+    `notify`: the app must be notified again. A notification and a probe of `live` stay pending.
+    """
+    pending = _only(live, record.pending_notifications)
+    if (notify or pending) and number not in pending:
+        pending = (*pending, number)
+    fallbacks = record.fallbacks
+    if number != live:
+        fallbacks = (*fallbacks, *((number, kind) for generation, kind in fallbacks if generation == live))
+    awaiting = number if record.awaiting_readiness == live else record.awaiting_readiness
+    return replace(
+        record, pending_notifications=pending, published=number, awaiting_readiness=awaiting, fallbacks=fallbacks
+    )
+
+
 def after_notification(record: AppRecord, live: int | None) -> AppRecord:
     """The record once the app was notified of the live generation."""
     pending = tuple(number for number in record.pending_notifications if number != live)

@@ -1,11 +1,12 @@
 """Publishes the generations of all apps, and records each step before readers see it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lessee.config import App
 from lessee.core.errors import WriteError
@@ -13,13 +14,20 @@ from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.host.directories import Ownership
-from lessee.protocol.events import AppRecovered
+from lessee.protocol.events import AppRecovered, FilesChecked
 from lessee.publishing import publication_record
 from lessee.publishing.generations import directory_mode
-from lessee.publishing.publication import Publisher, StagedGeneration, unusable
+from lessee.publishing.publication import FoundOwnership, Publisher, StagedGeneration, VisibleFiles, unusable
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log
+
+if TYPE_CHECKING:
+    from lessee.publishing.drift import Guard
+
+
+_REMOVED: Mapping[str, FoundOwnership] = {"": (0, 0, 0)}
+"""Of a generation that another program has removed in the moment of its publication: nothing has this."""
 
 
 class PublicationStore:
@@ -27,8 +35,9 @@ class PublicationStore:
 
     def __init__(self, state_store: StateStore) -> None:
         self._state_store = state_store
-        self._directories: dict[str, _AppDirectory] = {}
+        self._directories: dict[str, AppDirectory] = {}
         self._refused: dict[str, tuple[App, WriteError]] = {}
+        self._guard: Guard | None = None
 
     def open(self, apps: Iterable[App], *, strict: bool = True) -> Mapping[str, AppRecovered]:
         """Open the directories of these apps, close all others, and return what each newly opened directory holds.
@@ -38,7 +47,7 @@ class PublicationStore:
         WriteError if no directory at all can be used, or with `strict` for the first that cannot; then the same
         directories are open as before.
         """
-        opened: dict[str, _AppDirectory] = {}
+        opened: dict[str, AppDirectory] = {}
         recovered: dict[str, AppRecovered] = {}
         refused: dict[str, tuple[App, WriteError]] = {}
         before = self._directories.values()
@@ -69,6 +78,8 @@ class PublicationStore:
         self._directories, self._refused = opened, refused
         for directory in closing:
             directory.close()
+            if self._guard is not None:
+                self._guard.forget(directory.app.name)
         return recovered
 
     @property
@@ -99,15 +110,15 @@ class PublicationStore:
             earlier.close()
         return recovered
 
-    def _open(self, app: App) -> "tuple[_AppDirectory, AppRecovered]":
-        directory = _AppDirectory(app)
+    def _open(self, app: App) -> "tuple[AppDirectory, AppRecovered]":
+        directory = AppDirectory(app)
         try:
             return directory, self._recover(directory)
         except BaseException:
             directory.publisher.close()
             raise
 
-    def _directory(self, app: str) -> "_AppDirectory":
+    def _directory(self, app: str) -> "AppDirectory":
         """The open directory of an app. Raises WriteError if it is refused."""
         if app not in self._directories and app in self._refused:
             raise self._refused[app][1]
@@ -121,6 +132,7 @@ class PublicationStore:
         directory = self._directory(generation.app)
         directory.discard()
         # No file holds the environment: only its fingerprint tells one from another.
+        directory.publisher.continue_after(directory.live or 0)  # Another program may have removed its folder.
         force = generation.environ is not None and self._record(directory).fingerprint != generation.fingerprint
         staged = directory.publisher.stage(generation, force=force)
         if staged is None:
@@ -139,7 +151,7 @@ class PublicationStore:
         """
         directory = self._directory(generation.app)
         fingerprint = generation.fingerprint
-        if directory.staged is None or directory.staged[0] != fingerprint:
+        if directory.staged is None or directory.staged[0] != fingerprint or directory.is_staged_late:
             self.stage(generation)
         record, live = self._record(directory), directory.live
         if directory.staged is None:
@@ -147,6 +159,7 @@ class PublicationStore:
             if same != record:
                 self._state_store.store_app(generation.app, same)
             directory.write_marker(fallback)
+            directory.show(generation, fallback)
             return live or 0, False
         staged, directory.staged = directory.staged[1], None
         record = publication_record.before_publish(
@@ -159,7 +172,8 @@ class PublicationStore:
         except BaseException:
             directory.publisher.discard(staged)
             raise
-        directory.publisher.publish(staged)
+        directory.visible = VisibleFiles(directory.publisher.publish(staged))
+        directory.show(generation, fallback)
         with suppress(WriteError):  # The next start repairs the marker.
             directory.write_marker(fallback)
         # The record is sufficient already: without the time, the app is notified whenever it started.
@@ -205,16 +219,27 @@ class PublicationStore:
     def withdraw(self, app: str) -> None:
         """Remove the app's files."""
         directory = self._directory(app)
-        directory.staged = None
+        directory.staged = directory.visible = None
         directory.publisher.withdraw()
         directory.write_marker(None)
         self._state_store.store_app(app, AppRecord())
+
+    def check_files(self, app: str, *, notify: bool, touched: Callable[[], None]) -> FilesChecked:
+        """Restore what another program has changed in an app's directory, and watch it, see `drift.Guard`."""
+        if app not in self._directories:
+            return FilesChecked(app)
+        if self._guard is None:
+            # Imported after the first publication.
+            from lessee.publishing.drift import Guard  # noqa: PLC0415
+
+            self._guard = Guard(self._state_store, AppDirectory)
+        return self._guard.check(self._directories[app], notify=notify, touched=touched)
 
     def read(self, app: str) -> dict[str, bytes]:
         """The live files' bytes by name."""
         return self._directory(app).publisher.read()
 
-    def _recover(self, directory: "_AppDirectory") -> AppRecovered:
+    def _recover(self, directory: "AppDirectory") -> AppRecovered:
         record = self._record(directory)
         if record.rollback_to is not None and publication_record.is_rolling_back(record, directory.live):
             self._roll_back(directory, record, record.rollback_to)
@@ -222,8 +247,9 @@ class PublicationStore:
         live = directory.live
         # A reader may have opened an older generation just before this start; no reader has seen a younger one.
         old = [number for number in directory.publisher.numbers() if live is not None and number < live]
-        directory.publisher.recover(keep=old)
+        recovered = directory.publisher.recover(keep=old)
         fallback = publication_record.fallback_of(record)
+        directory.visible = VisibleFiles(recovered, fallback=fallback) if recovered is not None else None
         directory.write_marker(fallback)
         return AppRecovered(
             directory.app.name,
@@ -238,13 +264,13 @@ class PublicationStore:
             fallback=fallback,
         )
 
-    def _roll_back(self, directory: "_AppDirectory", record: AppRecord, to: int) -> None:
-        directory.publisher.roll_back(to)
+    def _roll_back(self, directory: "AppDirectory", record: AppRecord, to: int) -> None:
+        directory.visible = VisibleFiles(directory.publisher.roll_back(to))
         # If this write fails, `reconcile` draws the same conclusions from the record before.
         with suppress(WriteError):
             self._state_store.store_app(directory.app.name, publication_record.after_rollback(record, boot_time()))
 
-    def _record(self, directory: "_AppDirectory") -> AppRecord:
+    def _record(self, directory: "AppDirectory") -> AppRecord:
         stored = self._state_store.app(directory.app.name)
         return publication_record.reconcile(stored, directory.live, directory.publisher.numbers())
 
@@ -259,7 +285,7 @@ def directory_ownership(app: App) -> Ownership:
     return (directory_mode(_mode(app)), *(app.owner or (None, None)))
 
 
-class _AppDirectory:
+class AppDirectory:
     """An app's open directory, and what is staged in it, with its fingerprint."""
 
     def __init__(self, app: App) -> None:
@@ -267,12 +293,33 @@ class _AppDirectory:
         self.app = app
         self.publisher = Publisher(Path(app.directory), owner=owner, mode=_mode(app), allow_disk=app.allow_disk)
         self.staged: tuple[str, StagedGeneration] | None = None
+        self.visible: VisibleFiles | None = None
+        """What was published last, whatever another program has done to it."""
 
     @property
     def live(self) -> int | None:
         """The number of the live generation."""
-        live = self.publisher.live()
+        live = self.visible.live if self.visible is not None else self.publisher.live()
         return live.number if live is not None else None
+
+    @property
+    def is_staged_late(self) -> bool:
+        """Whether a restored generation has a higher number than the staged one."""
+        return self.staged is not None and self.staged[1].number < (self.live or 0)
+
+    def show(self, generation: Generation, fallback: FallbackKind | None) -> None:
+        """Readers see the files of this generation, which is live."""
+        live = self.visible.live if self.visible is not None else self.publisher.live()
+        if live is not None:
+            folders = _REMOVED
+            with suppress(OSError):
+                folders = self.publisher.ownerships(live.folder, generation.files)
+            self.visible = VisibleFiles(live, generation.files, folders, fallback)
+
+    def replace_by(self, other: "AppDirectory") -> None:
+        """Use the directory of `other`, because this one is not at its path any more."""
+        self.close()
+        self.publisher, self.staged, self.visible = other.publisher, None, other.visible
 
     def close(self) -> None:
         """Remove what is staged, and close the directory; its files stay."""
@@ -292,15 +339,24 @@ class _AppDirectory:
         """Write the marker that names the fallback of the live files, and since when; None removes it."""
         if fallback is None:
             self.publisher.write_marker(None)
-        elif not self.publisher.read_marker().startswith(beginning := f'{{"from": "{fallback}", '.encode()):
+        elif not self.has_marker_of(fallback):
+            beginning = _marker_beginning(fallback)
             since = datetime.now(UTC).isoformat(timespec="seconds")
             self.publisher.write_marker(beginning + f'"since": "{since}"}}\n'.encode())
+
+    def has_marker_of(self, fallback: FallbackKind) -> bool:
+        """Whether the marker names this fallback."""
+        return self.publisher.read_marker().startswith(_marker_beginning(fallback))
 
     def discard(self) -> None:
         """Remove what is staged."""
         if self.staged is not None:
             self.publisher.discard(self.staged[1])
             self.staged = None
+
+
+def _marker_beginning(fallback: FallbackKind) -> bytes:
+    return f'{{"from": "{fallback}", '.encode()
 
 
 def _mode(app: App) -> int:

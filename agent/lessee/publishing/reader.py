@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lessee.core.errors import DeniedError, LesseeError, UsageError
-from lessee.host.directories import entries, open_subdirectory
-from lessee.publishing.generations import FOLDER, read_file
+from lessee.host.directories import open_subdirectory
+from lessee.publishing.generations import FOLDER, list_files, open_parent, read_file
 
 REPLACEMENT_TIMEOUT = 5.0
 """Seconds in which one of several generations that quickly replace each other must have been read completely."""
@@ -59,7 +59,7 @@ def _contents(directory: Path, names: Sequence[str]) -> Mapping[str, bytes] | No
         folder = _open_live(fd, directory)
         try:
             return {name: _content(name, folder) for name in names}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             # While this descriptor is open, no other folder has its inode: if it is still live, it never had the file.
             if os.path.samestat(os.fstat(folder), os.stat(_LIVE, dir_fd=fd)):
                 raise _no_such_file(folder, names, directory) from None
@@ -87,14 +87,15 @@ def _open_live(directory: int, where: Path) -> int:
 
 
 def _content(name: str, folder: int) -> bytes:
-    if "/" in name:
+    if not {"", ".", ".."}.isdisjoint(name.split("/")):
         raise FileNotFoundError
-    return read_file(name, folder)
+    with open_parent(name, folder) as (parent, last):
+        return read_file(last, parent)
 
 
 def _no_such_file(folder: int, names: Sequence[str], where: Path) -> UsageError:
     with open_subdirectory(".", folder) as listed:
-        existing = entries(listed)
+        existing = list_files(listed)
     missing = ", ".join(name for name in names if name not in existing)
     listed_names = ", ".join(sorted(existing)) or "none"
     return UsageError(f"no such file: {missing}", where=str(where), todo=f"published are: {listed_names}")

@@ -6,7 +6,7 @@ import stat
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.leases import Lease
 from lessee.core.tokens import Token
 from lessee.host import procfs
-from lessee.host.clock import boot_time
+from lessee.host.clock import ClockPeriod, boot_time, wall_time
 from lessee.host.directories import entries, open_directory, translate_write_errors
 from lessee.host.mounts import is_memory, refuse_disk
 from lessee.host.ownership import refuse_foreign_writers
@@ -29,6 +29,7 @@ from lessee.telemetry.logs import log
 _NEW = "new"
 _OLD = ("token", "token.new")
 """The files of an earlier version of lessee, which stored a single token."""
+_CLOCK = "clock"
 _OWN_PREFIXES = ("identity-", "token-", "lease-", "app-")
 _REMAINING_TTL = 1.0
 """Seconds. A token from before a reboot is looked up soon, as its times no longer mean anything."""
@@ -78,6 +79,11 @@ class _StoredLease(ImmutableStruct, frozen=True):
         return _file("lease", self.identity, self.lease.id)
 
 
+class _StoredClock(ImmutableStruct, frozen=True):
+    boot: str
+    periods: list[ClockPeriod]
+
+
 _Stored = TypeVar("_Stored", _StoredIdentity, _StoredToken, _StoredLease)
 _Record = TypeVar("_Record", bound=ImmutableStruct)
 
@@ -121,7 +127,7 @@ class StateStore:
     def remove(self) -> None:
         """Delete all records; other files in the directory stay."""
         for name in sorted(entries(self._fd)):
-            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock"}:
+            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock", _CLOCK}:
                 self._remove(name)
 
     @contextmanager
@@ -167,7 +173,8 @@ class StateStore:
     def leases(self, identity: str) -> list[Lease]:
         """The leases of an identity.
 
-        A lease from before a reboot has expired, until the server says otherwise; one without an end has not.
+        A lease from before a reboot has expired, until the server says otherwise; one without an end has not, and a
+        certificate without a lease is valid until its notAfter.
         """
         stored = self._read_all(_StoredLease, _file("lease", identity, ""))
         return [self._current_lease(entry) for entry in stored if entry.identity == identity]
@@ -179,6 +186,15 @@ class StateStore:
     def forget_lease(self, identity: str, lease_id: str) -> None:
         """Delete a lease that was revoked or expired, by the agent's own id of it."""
         self._remove(_file("lease", identity, lease_id))
+
+    def clock_periods(self) -> list[ClockPeriod]:
+        """The periods of the wall clock that a previous run saw in this boot."""
+        stored = self._decoded(_CLOCK, _StoredClock)
+        return stored.periods if stored is not None and stored.boot == self._boot else []
+
+    def store_clock_periods(self, periods: Iterable[ClockPeriod]) -> None:
+        """Store what the times of files were on the boot clock."""
+        self._write(_CLOCK, msgspec.json.encode(_StoredClock(self._boot, list(periods))))
 
     def app(self, name: str) -> AppRecord:
         """The record of an app; empty if it does not exist or cannot be read."""
@@ -200,8 +216,9 @@ class StateStore:
     def _current_lease(self, stored: _StoredLease) -> Lease:
         if stored.boot == self._boot:
             return stored.lease
-        ended = boot_time() - stored.lease.ttl
-        return replace(stored.lease, issued_at=ended, sent_at=ended)
+        lease = stored.lease
+        began = boot_time() + _seconds_left(lease) - lease.ttl
+        return replace(lease, issued_at=began, sent_at=began)
 
     def _read_all(self, kind: type[_Stored], prefix: str) -> Iterator[_Stored]:
         for name in self._names(prefix):
@@ -287,6 +304,18 @@ class StateStore:
                     todo="reach it by `lessee status` or `lessee refresh`, or set another `state_dir`",
                 ) from None
             return fd
+
+
+def _seconds_left(lease: Lease) -> float:
+    """How long what was issued before a reboot is valid by the wall clock, which alone has gone on since."""
+    not_after = lease.secret.data.get("expiration")
+    if lease.ends_with_token:
+        return 0.0
+    if not isinstance(not_after, int | float):
+        from lessee.core.own_end import end_of  # noqa: PLC0415  # Only after a reboot.
+
+        not_after = end_of(lease.secret.data) or 0.0
+    return min(max(not_after - wall_time(), 0.0), lease.ttl)
 
 
 def _file(kind: str, identity: str, *ids: str) -> str:

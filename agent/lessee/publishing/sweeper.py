@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from lessee.publishing.generations import OWN_PREFIX, list_entries
+from lessee.publishing.generations import OWN_PREFIX
 from lessee.telemetry.logs import log
 
 QUICK_ENTRIES = 256
@@ -29,23 +29,34 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_quickly(folder: str, directory: int) -> bool:
-    """Remove a folder of few files from the open directory. False: it is left, at least in part, for `sweep`."""
+    """Remove a folder of few files and folders from the open directory. False: some of it is left for `sweep`."""
+    return _remove_few(folder, directory, QUICK_ENTRIES, MAX_DEPTH) >= 0
+
+
+def _remove_few(folder: str, directory: int, left: int, depth: int) -> int:
+    """How many more than the folder's entries could be removed; negative where the folder is left."""
     try:
         fd = os.open(folder, _FOLDER, dir_fd=directory)
     except OSError:
-        return False
+        return -1
     try:
-        names = list_entries(fd, QUICK_ENTRIES)
-        if names is None:
-            return False
-        for name in names:
-            os.unlink(name, dir_fd=fd)
-        os.rmdir(folder, dir_fd=directory)
-    except OSError:  # One of them is a folder, or belongs to another user.
-        return False
+        with os.scandir(fd) as listed:
+            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(listed, left + 1)]
+        left -= len(entries)
+        for name, is_folder in entries:
+            if left < 0:
+                return left
+            if not is_folder:
+                os.unlink(name, dir_fd=fd)
+            else:
+                left = _remove_few(name, fd, left, depth - 1) if depth else -1
+        if left >= 0:
+            os.rmdir(folder, dir_fd=directory)
+    except OSError:  # One of them belongs to another user, or was replaced.
+        return -1
     finally:
         os.close(fd)
-    return True
+    return left
 
 
 def sweep(folders: Iterable[str], directory: int, path: Path) -> None:

@@ -3,7 +3,8 @@
 import json
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 
 from lessee.config.grammar.validate import PUBLIC_PREFIXES
 from lessee.core.errors import FormatError
@@ -48,10 +49,15 @@ def public_variables_in(document: Document, format: str) -> Iterator[PublicVaria
     referred = {name: frozenset[str]() for name in taken}
     for one in variables:
         referred[one.name] |= frozenset(_REFERENCE.findall(one.text)) & taken.keys()
+    line, counted, steps = 1, 0, _FEWEST_STEPS + 2 * len(text)
+    # Without steps any value may be among them, and the first one is enough to refuse the variable.
+    anything = [placeholder.origin for _, placeholder in placeholders[:1]]
     for one in variables:
         if one.name.startswith(PUBLIC_PREFIXES):
-            line = text.count("\n", 0, one.at) + 1
-            others = (origin for name in sorted(_reached(one.name, referred)) for origin in taken[name])
+            line, counted = line + text.count("\n", counted, one.at), one.at
+            reached, steps = _reached(one.name, referred, steps)
+            steps -= sum(len(taken[name]) for name in reached)
+            others = [origin for name in sorted(reached) for origin in taken[name]] if steps >= 0 else anything
             yield from (PublicVariable(one.name, line, origin) for origin in dict.fromkeys((*one.origins, *others)))
 
 
@@ -60,14 +66,20 @@ def refuse_public(document: Document, format: str, listed: Collection[str]) -> N
     found = [one for one in public_variables_in(document, format) if one.variable not in listed]
     if not found:
         return
-    several = ", ".join(f"{name} takes {' and '.join(origins)}" for name, origins in _by_variable(found).items())
-    names = ", ".join(_by_variable(found))
+    by_variable = _by_variable(found)
+    several = _listed(f"{name} takes {' and '.join(origins[:_SHOWN])}" for name, origins in by_variable.items())
+    names = _listed(by_variable)
     raise FormatError(
         f"{several}: a build makes variables with this prefix public",
         where=f"{document.name}:{found[0].line}",
         todo=f"remove it; if the value is not secret, add `public_variables: [{names}]` to the app",
         rule=RULE,
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(islice(names, _SHOWN + 1))
+    return ", ".join([*first[:_SHOWN], *(["…"] if first[_SHOWN:] else [])])
 
 
 def public_names(text: str) -> Iterator[tuple[str, int, int]]:
@@ -94,8 +106,11 @@ class _Variable(ImmutableStruct, frozen=True):
 _FEWEST_STEPS = 1 << 18
 """Characters that the values of public names may have together, beyond twice the text.
 
-Objects within objects are read for each of their names: thousands of unclosed ones would take hours.
+Objects within objects are read for each of their names: thousands of unclosed ones would take hours. So would variables
+in the quotes of others, and references to references.
 """
+_SHOWN = 20
+"""Variables that an error names, and origins of each: thousands would make it longer than the file."""
 _OPAQUE = "\ufffc"
 _NAME = re.compile(r"[A-Za-z0-9_.-]*")
 # In a script, an assignment may follow another one, or precede a command.
@@ -181,18 +196,28 @@ def _end_in_document(text: str, begin: int, limit: int) -> int:
 
 def _variables(text: str, placeholders: list[tuple[int, Placeholder]], format: str) -> Iterator[_Variable]:  # noqa: A002  # As above.
     places = [at for at, _ in placeholders]
+    steps = _FEWEST_STEPS + 2 * len(text)
     for match in _SET.finditer(text):
-        begin, end = match.end(), _end(text, match.end(), anywhere=format in _QUOTED_ANYWHERE)
+        begin = match.end()
+        if steps == 0:  # Any value may be in it: the first one is enough to refuse the variable.
+            yield _Variable(
+                match[1], match.start(1), "", tuple(placeholder.origin for _, placeholder in placeholders[:1])
+            )
+            continue
+        end = _end(text, begin, begin + steps, anywhere=format in _QUOTED_ANYWHERE)
+        steps -= min(steps, end - begin)
         inside = placeholders[bisect_left(places, begin) : bisect_right(places, end)]
         yield _Variable(
             match[1], match.start(1), text[begin:end], tuple(placeholder.origin for _, placeholder in inside)
         )
 
 
-def _end(text: str, begin: int, *, anywhere: bool) -> int:
-    """The end of a value's last line. `anywhere`: quotes may begin inside a value."""
-    quote, at = "", begin
+def _end(text: str, begin: int, limit: int, *, anywhere: bool) -> int:
+    """The end of a value's last line; `limit` as in `_end_in_document`. `anywhere`: quotes may begin inside a value."""
+    quote, at, is_blank = "", begin, True
     while at < len(text):
+        if at >= limit:
+            return len(text)
         char = text[at]
         if char == "\\":
             at += 1
@@ -203,21 +228,22 @@ def _end(text: str, begin: int, *, anywhere: bool) -> int:
         elif char == "#" and text[at - 1] in " \t":
             line = text.find("\n", at)
             return line if line >= 0 else len(text)
-        elif char in _QUOTES and (anywhere or not text[begin:at].strip()):
+        elif char in _QUOTES and (anywhere or is_blank):
             quote = char
+        is_blank = is_blank and char.isspace()
         at += 1
     return min(at, len(text))
 
 
-def _reached(name: str, referred: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The variables that this one refers to, directly or indirectly."""
-    reached, waiting = frozenset[str](), set(referred[name])
-    while waiting:
+def _reached(name: str, referred: Mapping[str, frozenset[str]], steps: int) -> tuple[set[str], int]:
+    """The variables that this one refers to, directly or indirectly, and how many of these steps are left."""
+    reached, waiting = set[str](), set(referred[name])
+    while waiting and steps >= 0:
         one = waiting.pop()
-        if one not in reached:
-            reached |= {one}
-            waiting |= referred[one]
-    return reached - {name}
+        reached.add(one)
+        steps -= 1 + len(referred[one])
+        waiting |= referred[one] - reached
+    return reached - {name}, steps
 
 
 def _by_variable(found: list[PublicVariable]) -> Mapping[str, list[str]]:

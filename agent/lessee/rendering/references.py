@@ -15,6 +15,7 @@ FUNCTIONS: Mapping[str, str] = {
     "certificate": 'certificate("pki/issue/web", common_name="simba.local", ttl="1h")',
     "env": 'env("HOSTNAME", "none")',
     "fail": 'fail("database/postgres: the password is empty")',
+    "vault": 'vault("transit/decrypt/app", ciphertext="vault:v1:…", every="1h")',
 }
 """The functions that templates can call, each with an example."""
 _MAY_BE_OPTIONAL = FUNCTIONS.keys() - {"env", "fail"}
@@ -69,11 +70,18 @@ def _reference_or_error(
 
 
 def _reference(call: nodes.Call, function: str, where: str, scope: PathScope) -> Need | None:
-    args, kwargs = _literals(call, function, where)
+    if function == "vault":
+        from lessee.rendering.vault_calls import arguments, requested  # noqa: PLC0415  # Few templates call it.
+
+        args, kwargs = arguments(call) or _literals(call, function, where)
+    else:
+        args, kwargs = _literals(call, function, where)
     if function in _MAY_BE_OPTIONAL and isinstance(kwargs.get("optional"), bool):
         del kwargs["optional"]
     try:
         match function, args, kwargs:
+            case "vault", [str()] | [str(), dict()], _ if "optional" not in kwargs:
+                return requested(scope, *args, **kwargs)
             case "secret", [str(path)], {"version": int(version), **rest} if _is_place(rest) and version is not True:
                 return scope.secret(path, version, **rest)
             case "secret", [str(path)], {**rest} if _is_place(rest):

@@ -1,6 +1,7 @@
 """Renders the files of an app. A file with unchanged templates and secrets is not rendered again."""
 
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from typing import assert_never
 
 from lessee.config import File
@@ -53,7 +54,11 @@ def render(
     Raises TemplateError, whose text never contains a value; or, if `quick`, SlowRenderingError for what may take longer
     than a tenth of a second.
     """
-    renderer = _Renderer(compiled_app, inputs, quick=quick)
+    with closing(_Renderer(compiled_app, inputs, quick=quick)) as renderer:
+        return _render(renderer, compiled_app, inputs, before)
+
+
+def _render(renderer: "_Renderer", compiled_app: CompiledApp, inputs: Inputs, before: Rendering | None) -> Rendering:
     unchanged = _unchanged(before, inputs) if before is not None and before.compiled_app is compiled_app else {}
     public = compiled_app.app.public_variables
     files = tuple(
@@ -80,6 +85,9 @@ class _Renderer:
             compiled_app.scope, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ, quick=quick
         )
 
+    def close(self) -> None:
+        self._renderer.close()
+
     def render(self, compiled: CompiledTemplate) -> Document:
         document = self._renderer.render(compiled)
         if self._quick:
@@ -103,9 +111,10 @@ def render_environment(
     refuse_public(document, ENV_FORMAT, public)
     from lessee.rendering.formats.dotenv import variables  # noqa: PLC0415  # Imported only when used, as in `write`.
 
+    written = text(document, ENV_FORMAT)
     try:
-        return tuple(sorted(variables(text(document, ENV_FORMAT), environ).items()))
-    except DeniedError as exc:
+        return tuple(sorted(variables(written, environ).items()))
+    except (DeniedError, FormatError) as exc:
         raise FormatError(exc.what, where=document.name, todo=exc.todo) from None
 
 

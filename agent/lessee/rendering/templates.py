@@ -234,11 +234,17 @@ class Renderer:
                 "secrets": self._all_secrets,
                 "dynamic": self._leased,
                 "certificate": self._certificate,
+                "vault": self._any_path,
                 "env": self._env,
                 "fail": _fail,
             },
             quick=quick,
         )
+
+    def close(self) -> None:
+        """Free all values; nothing can be rendered any more."""
+        self._sandbox.close()
+        self._shared.clear()
 
     def render(self, compiled: CompiledTemplate) -> Document:
         """Render a template. Raises TemplateError with file and line, and never with a value."""
@@ -290,6 +296,13 @@ class Renderer:
 
     def _issued(self, path: str, need: DynamicSecret, *, optional: bool) -> SecretView:
         return SecretView(path, {} if optional and need not in self._dynamic else self._dynamic[need].data)
+
+    def _any_path(
+        self, literal: str, /, *body: Mapping[str, object], optional: bool = False, **keywords: object
+    ) -> SecretView:
+        from lessee.rendering.vault_calls import requested  # noqa: PLC0415  # Few templates call it.
+
+        return self._issued(literal, requested(self._scope, literal, *body, **keywords), optional=optional)
 
     def _env(self, name: str, default: str | None = None) -> str:
         try:

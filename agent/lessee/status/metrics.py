@@ -89,6 +89,9 @@ def _apps(apps: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     yield each("degraded", text, {name: app["degraded"] is not None for name, app in apps.items()})
     text = "Whether a notification of the app is pending."
     yield each("notification_pending", text, {name: app["notify"]["pending"] for name, app in apps.items()})
+    text = "How often another program had changed the app's published files."
+    drifts = [([name], app["drift"]["total"]) for name, app in apps.items()]
+    yield ex.counters("lessee_app_drift", text, ["app"], drifts)
     text = "Time of the last successful notification."
     notified = {name: ex.timestamp(app["notify"]["last"]) for name, app in apps.items()}
     yield each("last_notification_timestamp_seconds", text, notified)

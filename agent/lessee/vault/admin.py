@@ -1,5 +1,6 @@
 """Sends an operator's requests to one Vault, and turns failures into errors for people."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
@@ -15,7 +16,7 @@ from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
 from lessee.vault import wire
-from lessee.vault.auth.login import look_up
+from lessee.vault.auth.login import AuthMethod, Grant, look_up
 from lessee.vault.client_factory import address_of, auth_method_of
 from lessee.vault.engines import kv, leases
 from lessee.vault.responses import ANY
@@ -26,6 +27,9 @@ Clock = Callable[[], float]
 _T = TypeVar("_T")
 
 _UNAVAILABLE = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR})
+_REFUSED = frozenset({Kind.DENIED, Kind.FORBIDDEN})
+_PENDING_INTERVAL = 1.0
+"""Seconds between two looks at a login that waits for a person; it polls the server less often."""
 _HEALTH = {"standbyok": "true", "perfstandbyok": "true", "sealedcode": "200", "uninitcode": "200"}
 """All of these answer 200: the body says which of them it is."""
 
@@ -208,7 +212,7 @@ def admin_client(
             yield AdminClient(transport, value)
             return
         with _errors_at(vault.address):
-            grant = auth_method_of(_without_side_effects(vault), environ).login(transport, clock)
+            grant = _log_in(auth_method_of(_without_side_effects(vault), environ), transport, clock)
         try:
             yield AdminClient(transport, grant.value)
         finally:
@@ -235,11 +239,22 @@ def unless_missing(ask: Callable[[], _T]) -> _T | None:
         return None
 
 
+def _log_in(method: AuthMethod, transport: Transport, clock: Clock) -> Grant:
+    """Log in, and wait for a person if the login does. It ends when the code of such a login expires."""
+    while True:
+        try:
+            return method.login(transport, clock)
+        except RequestFailedError as exc:
+            if exc.failure.kind is not Kind.PENDING:
+                raise
+        time.sleep(_PENDING_INTERVAL)
+
+
 def request_error(failure: Failure, where: str) -> VaultRequestError:
     """A failed request as an error for people."""
     if failure.kind in _UNAVAILABLE:
         return VaultUnreachableError(failure.text, where=where, kind=failure.kind)
-    todo = "set $VAULT_TOKEN to a token whose policy grants this" if failure.kind is Kind.DENIED else ""
+    todo = "set $VAULT_TOKEN to a token whose policy grants this" if failure.kind in _REFUSED else ""
     return DeniedError(failure.text, where=where, todo=todo, kind=failure.kind)
 
 

@@ -11,7 +11,7 @@ from lessee.core.immutable import replace
 from lessee.core.tokens import Token
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
-from lessee.vault.auth.login import AuthMethod, Clock, Grant, look_up, renew
+from lessee.vault.auth.login import AuthMethod, Clock, Grant, TokenCheck, look_up, renew
 from lessee.vault.engines import kv, leases
 from lessee.vault.large_secrets import LargeSecrets
 from lessee.vault.transport import RequestFailedError, Transport
@@ -57,6 +57,7 @@ class Client:
         """The value of the token in use."""
         self._ours = True
         self._saved: Grant | None = None
+        self._saved_check = TokenCheck()
         self._rejection: tuple[bytes, Failure] | None = None
         self._grants: dict[int, Grant] = {}
         self._large_secrets = LargeSecrets()
@@ -243,7 +244,7 @@ class Client:
             return None
         saved = self._saved
         try:
-            token = look_up(self._transport, saved.value, self._clock, ours=saved.token.ours)
+            token = self._saved_check.check(self._transport, saved.value, self._clock, ours=saved.token.ours)
         except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:

@@ -4,7 +4,22 @@ from collections.abc import Callable, Collection, Mapping
 from typing import assert_never
 
 from lessee.config import Vault
-from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.config.grammar.vault import (
+    AppRole,
+    Auth,
+    AwsAuth,
+    AzureAuth,
+    CertAuth,
+    CfAuth,
+    GcpAuth,
+    GitHubAuth,
+    JwtAuth,
+    KerberosAuth,
+    KubernetesAuth,
+    OidcAuth,
+    PasswordAuth,
+    TokenAuth,
+)
 from lessee.core.immutable import replace
 from lessee.host.proxies import proxy_for
 from lessee.protocol import events as ev
@@ -93,9 +108,21 @@ def auth_method_of(auth: Auth, environ: Mapping[str, str]) -> AuthMethod:
         case CertAuth():
             files = (auth.cert_file, auth.key_file)
             return FileLogin(_login(auth.mount), _given(name=auth.role), files={}, tls_files=files)
-        case UserpassAuth():
+        case PasswordAuth():
             path = f"{_login(auth.mount)}/{auth.username}"
             return FileLogin(path, {}, files={"password": auth.password_file}, locks_user=True)
+        case GitHubAuth():
+            return FileLogin(_login(auth.mount), {}, files={"token": auth.token_file})
+        case OidcAuth():
+            # Only people's machines use it.
+            from lessee.vault.auth.device_login import DeviceLogin  # noqa: PLC0415
+
+            return DeviceLogin(auth.mount, auth.role)
+        case AwsAuth() | AzureAuth() | GcpAuth() | CfAuth() | KerberosAuth():
+            # Few sidecars use one of them.
+            from lessee.vault.auth.proof_factory import proof_login  # noqa: PLC0415
+
+            return proof_login(auth, environ)
         case _:
             assert_never(auth)
 

@@ -137,8 +137,10 @@ def too_large_error(exc: TooLargeResponseError) -> RequestFailedError:
     return RequestFailedError(Failure(Kind.INVALID, f"the answer is larger than {exc.limit >> 20} MiB"))
 
 
-def parse_error(status: int, headers: Mapping[str, str], content: bytes) -> RequestFailedError:
-    """The failure that any other status means."""
+def parse_error(
+    status: int, headers: Mapping[str, str], content: bytes, namespace: str | None = None
+) -> RequestFailedError:
+    """The failure that any other status means. `namespace`: of the request."""
     if 300 <= status < 400:  # noqa: PLR2004  # The class of redirects.
         text = "the server redirects, and the token is not sent elsewhere; set vault.address to the active node"
         return RequestFailedError(Failure(Kind.UNAVAILABLE, text))
@@ -149,8 +151,10 @@ def parse_error(status: int, headers: Mapping[str, str], content: bytes) -> Requ
     if kind is Kind.NOT_FOUND and (texts or any(_NO_SUCH_PATH in warning for warning in body.warnings or ())):
         # An empty list of errors means that there is nothing; a text means that the server has no such path.
         kind = Kind.UNSUPPORTED
+        if _NO_SUCH_NAMESPACE in texts:
+            text = f"the server has no namespace {namespace} (404); correct vault.namespace"
     if kind is Kind.INVALID:
-        kind, text = next((_LEASE_ERRORS[error] for error in texts if error in _LEASE_ERRORS), (kind, text))
+        kind, text = next((_ERRORS[error] for error in texts if error in _ERRORS), (kind, text))
     by_policy = kind is Kind.DENIED and _is_policy_denial(body.errors or ())
     return RequestFailedError(Failure(kind, text, _retry_after(headers)), body.data, by_policy=by_policy)
 
@@ -234,14 +238,17 @@ _KINDS = {
 _LEASE_ENDED = (Kind.NOT_FOUND, "the lease has ended")
 _NOT_RENEWABLE = (Kind.UNSUPPORTED, "the lease is not renewable")
 _ONE_ERROR = "1 error occurred:\n\t* "
-# Errors of vault/expiration.go; all have the status 400.
-_LEASE_ERRORS = {
+# Errors of vault/expiration.go and, of a login that a person confirms, of RFC 8628; all have the status 400.
+_ERRORS = {
+    "authorization_pending": (Kind.PENDING, "the login is not confirmed yet"),
+    "slow_down": (Kind.RATE_LIMITED, "the login is polled too often"),
     "lease not found": _LEASE_ENDED,
     "invalid lease": _LEASE_ENDED,
     "lease expired": _LEASE_ENDED,
     "lease is not renewable": _NOT_RENEWABLE,
     "lease is not renewable and has failed previous revocation attempts": _NOT_RENEWABLE,
 }
+_NO_SUCH_NAMESPACE = "namespace not found"  # OpenBao 2.7.2, at every path.
 # HashiCorp Vault's warning, without an error, at an endpoint that its KV v2 lacks, such as detailed-metadata.
 _NO_SUCH_PATH = "Invalid path for a versioned K/V secrets engine"
 # From `TTL of "9h" exceeded the effective max_ttl of "2h"; TTL value is capped accordingly`, seen on OpenBao 2.7.2

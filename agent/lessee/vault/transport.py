@@ -85,18 +85,19 @@ class Transport:
         changes: bool | None = None,
         wrap_ttl: float | None = None,
         limits: Limits = responses.SECRET,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request and parse the answer. Raises RequestFailedError with a text of our own.
 
         A server's error text may repeat what it was sent. `timeout`: for each read. `changes`: it must not be sent
         twice; default: all but GET. `wrap_ttl`: the answer is response-wrapped for this many seconds. `limits`: of the
-        answer.
+        answer. `headers`: besides Vault's own.
         """
         request = _Request(
             method=method,
             target=f"/v1/{quote(path)}" + (f"?{urlencode(params)}" if params else ""),
             content=msgspec.json.encode(body) if body is not None else None,
-            headers=self._headers(token, wrap_ttl),
+            headers=self._headers(token, wrap_ttl) | dict(headers or {}),
             timeout=timeout or READ_TIMEOUT,
             deadline=time.monotonic() + max(REQUEST_TIMEOUT, timeout or 0.0),
             changes=method != "GET" if changes is None else changes,
@@ -145,7 +146,8 @@ class Transport:
             try:
                 response = _begin(connection, method, f"/v1/{quote(path)}", body, headers)
                 if response.status not in {200, 204}:
-                    raise responses.parse_error(response.status, response.headers, response.read(_MAX_ERROR_SIZE))
+                    content = response.read(_MAX_ERROR_SIZE)
+                    raise responses.parse_error(response.status, response.headers, content, self._namespace)
                 yield response
             finally:
                 connection.close()
@@ -199,7 +201,7 @@ class Transport:
             response, content = self._retry_stale(url, request, (response, content))
         self._is_behind = False
         if response.status not in {200, 204}:
-            raise responses.parse_error(response.status, response.headers, content)
+            raise responses.parse_error(response.status, response.headers, content, self._namespace)
         if request.changes:
             self._index = response.headers.get(_INDEX.lower()) or self._index
         return response, content

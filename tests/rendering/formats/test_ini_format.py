@@ -234,3 +234,48 @@ def test_the_outline_of_text_that_is_not_ini_is_rejected_without_a_snippet():
     with pytest.raises(FormatError, match=r"^the text is not INI") as caught:
         outline("canary", "ini")
     assert "canary" not in str(caught.value)
+
+
+@given(st.lists(hostile, min_size=1, max_size=4), st.booleans())
+@example(["%(a)s", "%%", "%", "%s"], True)
+def test_python_reads_each_value_unchanged_where_it_interpolates(values, is_default):
+    head = "[DEFAULT]\n" if is_default else "[s]\n"
+    parts = [part for n, value in enumerate(values) for part in (f"k{n} = ", [value], "\n")]
+    try:
+        text = write(document(head, *parts), "ini-interpolation")
+    except FormatError:
+        assert any(value != value.strip() or re.search("[\n\r\0]", value) for value in values)
+        return
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    assert [parser["DEFAULT" if is_default else "s"][f"k{n}"] for n in range(len(values))] == values
+
+
+def test_an_interpolation_of_the_author_stays_and_reads_values_with_percent_signs():
+    text = write(document("[s]\nb = %(a)s/100%%\n# 5% ", ["5%"], "\na = ", ["5%"], "\n"), "ini-interpolation")
+    assert text == "[s]\nb = %(a)s/100%%\n# 5% 5%\na = 5%%\n"
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    assert parser["s"]["b"] == "5%/100%"
+
+
+def test_names_are_not_interpolated():
+    text = write(document("[", ["5%"], "]\n", ["6%"], " = 1\n"), "ini-interpolation")
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    assert parser["5%"]["6%"] == "1"
+    assert outline(text, "ini-interpolation") == ("5%.6%",)
+
+
+@pytest.mark.parametrize(
+    ("parts", "error"),
+    [
+        (("[s]\na = 100%\nb = ", ["x"]), "the value of s.a has a % that begins no %(name)s; write %%"),
+        (("[s]\na = %(x\nb = ", ["x"]), "the value of s.a has a % that begins no %(name)s; write %%"),
+        (("[s]\n", ["k"], " = %", ["(x)s"]), "the value of s.… has a % that begins no %(name)s; write %%"),
+        (("[s]\na = %(", ["x"], ")s"), "is inside %(…)s; move it out"),
+    ],
+)
+def test_a_percent_sign_that_configparser_would_refuse_is_an_error(parts, error):
+    with pytest.raises(FormatError, match=re.escape(error)):
+        write(document(*parts), "ini-interpolation")

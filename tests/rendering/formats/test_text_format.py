@@ -23,6 +23,7 @@ PLACES = {
     "yaml": ("a: '", "'"),
     "toml": ("a = '", "'"),
     "ini": ("a = ", ""),
+    "ini-interpolation": ("a = ", ""),
     "properties": ("a = ", ""),
     "xml": ("<a>", "</a>"),
     "nginx": ("a ", ";"),
@@ -39,7 +40,7 @@ def document(*parts):
 
 def inside(name, value):
     before, after = PLACES[name]
-    begin = "[section]\n\n" if name == "ini" else "\n\n"
+    begin = "[section]\n\n" if name.startswith("ini") else "\n\n"
     return document(begin, before, [value], after)
 
 
@@ -103,7 +104,7 @@ def test_an_unpaired_surrogate_in_the_authors_text_is_rejected(name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_value_that_looks_like_a_marker_is_only_a_value(name):
     before, after = PLACES[name]
-    before = "[section]\n" + before if name == "ini" else before
+    before = "[section]\n" + before if name.startswith("ini") else before
     plain = write(document(before, "[", ["x"], "|", ["y"], "]", after), name)
     for token in ("lessee0x", "lessee", "0x", "x1x"):
         assert write(document(before, "[", [token], "|", ["y"], "]", after), name) == plain.replace("x", token)

@@ -1,5 +1,6 @@
 """The format yaml, tested with both of PyYAML's loaders."""
 
+import datetime as dt
 import math
 import subprocess
 import sys
@@ -349,3 +350,49 @@ def test_the_outline_of_text_that_is_not_yaml_is_rejected_without_a_snippet():
 def test_yaml_is_not_loaded_before_it_is_used():
     code = "import sys, lessee.rendering.formats as f; assert 'json' in f.FORMATS; sys.exit('yaml' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+TAGGED = [
+    ("int", "5432", 5432),
+    ("int", "-1", -1),
+    ("float", "1.5", 1.5),
+    ("float", "2e3", 2000.0),
+    ("bool", "true", True),
+    ("null", "~", None),
+    ("binary", "YQ==", b"a"),
+    ("timestamp", "2026-11-30", dt.date(2026, 11, 30)),
+    ("str", "5432", "5432"),
+]
+
+
+@pytest.mark.usefixtures("_loader")
+@pytest.mark.parametrize(("tag", "value", "read"), TAGGED)
+def test_a_value_under_an_explicit_tag_has_its_type(tag, value, read):
+    assert load(write(document(f'a: !!{tag} "', [value], '"\n'), "yaml")) == {"a": read}
+    assert load(write(document(f"a: !!{tag} ", [value], "\n"), "yaml")) == {"a": read}
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("int", "x"),
+        ("int", ""),
+        ("int", "0o17"),
+        ("int", "017"),
+        ("int", "1:30"),
+        ("int", "9" * 30),
+        ("float", "x"),
+        ("bool", "yes"),
+        ("null", "x"),
+        ("binary", "a"),
+        ("timestamp", "now"),
+    ],
+)
+def test_a_value_that_its_explicit_tag_does_not_allow_is_an_error(tag, value):
+    """A reader would refuse the whole file, or read another value than others do."""
+    with pytest.raises(FormatError, match=rf"database/postgres: password is not .*, which its tag !!{tag} requires"):
+        write(document(f'a: !!{tag} "', [value], '"\n'), "yaml")
+
+
+def test_a_tag_of_the_author_alone_says_nothing_about_values():
+    assert write(document("a: !Ref ", ["x"], "\n"), "yaml") == 'a: !Ref "x"\n'

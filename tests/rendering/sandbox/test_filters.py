@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import io
 import json
 import math
@@ -92,6 +93,13 @@ def test_a_fingerprint_is_that_of_the_text(text):
     assert value("s.x|sha256", {"x": text}) == hashlib.sha256(text.encode()).hexdigest()
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_digests_are_those_of_the_text_and_the_key(text, key):
+    assert value("s.x|md5", {"x": text}) == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    code = hmac.new(key.encode(), text.encode(), "sha256").hexdigest()
+    assert value("s.x|hmac_sha256(s.k)", {"x": text, "k": key}) == code
+
+
 # The shell and URLs.
 
 
@@ -115,14 +123,14 @@ def test_every_hostile_value_is_the_password_of_a_uri():
         assert (unquote(read.password), read.hostname, read.port, read.path) == (text, "host", 5432, "/db")
 
 
-@pytest.mark.parametrize("name", ["sh", "urlencode", "b64encode", "sha256"])
+@pytest.mark.parametrize("name", ["sh", "urlencode", "b64encode", "md5", "sha256"])
 def test_filters_of_text_take_numbers_and_booleans(name):
     assert parts("{{ 5|" + name + " }}{{ true|" + name + " }}") == parts(
         "{{ '5'|" + name + " }}{{ 'true'|" + name + " }}"
     )
 
 
-@pytest.mark.parametrize("name", ["sh", "urlencode", "b64encode", "b64decode", "sha256", "fromjson"])
+@pytest.mark.parametrize("name", ["sh", "urlencode", "b64encode", "b64decode", "md5", "sha256", "fromjson"])
 def test_filters_of_text_take_no_structure(name):
     for expression in ("s", "s.list", "s.none"):
         error = error_of("{{ " + expression + "|" + name + " }}", {"list": [1], "none": None})
@@ -276,6 +284,7 @@ def test_a_whole_secret_is_lines_of_name_and_value():
         ("sh", "set -a\n", "B='x y'\nA='1'\n"),
         ("properties", "", "B=x y\nA=1\n"),
         ("ini", "[a]\n", "B=x y\nA=1\n"),
+        ("ini-interpolation", "[a]\n", "B=x y\nA=1\n"),
         ("text", "", "B=x y\nA=1\n"),
     ],
 )
@@ -484,7 +493,7 @@ def test_invalid_arguments_have_an_error_with_a_remedy(expression, error):
 @pytest.mark.parametrize("name", sorted(FILTERS.keys() - {"d", "default"}))
 def test_no_filter_accepts_a_missing_name(name):
     arguments = {"groupby": "('a')", "map": "('upper')", "rejectattr": "('a')", "selectattr": "('a')"}
-    arguments |= {"batch": "(1)", "slice": "(1)"}
+    arguments |= {"batch": "(1)", "hmac_sha256": "('a')", "slice": "(1)"}
     assert "a has no such key: 'nope'" in error_of("{{ s.nope|" + name + arguments.get(name, "") + " }}")
 
 

@@ -91,6 +91,18 @@ def all_users_may_write_to_an_apps_directory(env):
     return with_mode(env.agent.directory, 0o777)
 
 
+@broken("host", "files-private", CRITICAL)
+@contextmanager
+def all_users_may_write_to_a_subdirectory_of_an_apps_files(env):
+    folder = (env.agent.directory / "..data").resolve() / "conf"
+    folder.mkdir()
+    shutil.copy2(env.agent.directory / "app.env", folder)
+    folder.chmod(0o777)
+    with env.with_app(files=[{"template": "app.env.j2", "name": "conf/app.env"}]):
+        yield
+    shutil.rmtree(folder)
+
+
 @broken("host", "credentials-private", CRITICAL)
 def all_users_may_read_the_secret_id(env):
     return with_mode(env.folder / "secret_id", 0o644)

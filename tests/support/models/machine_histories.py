@@ -6,7 +6,7 @@ from support.models.world import app_spec, folder, ref
 
 A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")
 SLOW = {
-    "one": app_spec(A, B, C, refresh_interval=10.0),
+    "one": app_spec(A, B, C, refresh_interval=10.0, keeps_files=True),
     "two": app_spec(A, compiled_app="r2", notifies=False, refresh_interval=5.0),
     "all": app_spec(folder("p/db/"), compiled_app="r3", refresh_interval=10.0),
 }
@@ -26,4 +26,5 @@ ACTIONS = st.one_of(
     st.tuples(st.just("refresh"), st.none()),
     st.tuples(st.just("event_source"), st.booleans()),
     st.tuples(st.just("report_change"), REFS),
+    st.tuples(st.just("touch"), st.tuples(st.sampled_from(["one", "two"]), st.booleans(), st.booleans())),
 )

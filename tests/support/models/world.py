@@ -40,6 +40,7 @@ def app_spec(
     saves_snapshots=False,
     reports_as="",
     sets_environment=False,
+    keeps_files=False,
 ):
     """`reports_as`: the name under which the agent reports the app's versions of rotated secrets."""
     return AppSpec(
@@ -53,6 +54,7 @@ def app_spec(
         saves_snapshots,
         ReportTarget(f"{REPORTS}/{reports_as}", "p/") if reports_as else None,
         sets_environment,
+        keeps_files,
     )
 
 
@@ -68,6 +70,7 @@ class World:
         version=2,
         ttl=3600.0,
         token_max_ttl=float("inf"),
+        token_uses=0,
         lease_ttl=3600.0,
         lease_max_ttl=float("inf"),
         latency=0.005,
@@ -81,6 +84,8 @@ class World:
         """Or it "refuses" connections, or each request "hangs"."""
         self.lists_metadata, self.version, self.latency = lists_metadata, version, latency
         self.ttl, self.token_max_ttl = ttl, token_max_ttl
+        self.token_uses, self.uses_left = token_uses, {}
+        """How many requests a token allows, and how many each token still does; 0: any number."""
         self.lease_ttl, self.lease_max_ttl = lease_ttl, lease_max_ttl
         self.kv, self.deleted = {}, set()
         """The number of the latest version of each secret, and those whose latest version is deleted."""
@@ -100,6 +105,9 @@ class World:
         """The generation that readers see, its number, and all that were published."""
         self.snapshots, self.fallbacks = {}, {}
         """The saved snapshots, and the fallback of each app whose files come from one."""
+
+        self.drifts = {}
+        """What another program changed in an app's directory, and whether readers may have read it."""
 
         # The apps.
         self.notification_pending, self.notified = set(), {}
@@ -182,6 +190,13 @@ class World:
         if needs := affected_needs(self.state, change):
             self.take(ev.SecretsChanged(needs))
 
+    def touch(self, app, what="a.txt: altered", *, changed=True, seen=True):
+        """Another program changes an app's files. `seen`: inotify reports it."""
+        if app in self.live:
+            self.drifts[app] = (what, changed or (app in self.drifts and self.drifts[app][1]))
+        if seen:
+            self.post(ev.FilesTouched(app), 0.1)
+
     def revoke_tokens(self):
         """An operator does this, or a server that lost its storage."""
         for token in list(self.tokens):
@@ -191,6 +206,12 @@ class World:
         self.tokens.pop(token, None)
         for lease in [name for name, known in self.leases.items() if known.token == token]:
             del self.leases[lease]
+
+    def use_token(self, token):
+        """Vault revokes a token with its last request; no reader may depend on its leases then."""
+        if token in self.uses_left:
+            self.uses_left[token] -= 1
+            assert self.uses_left[token] > 0, "the last use of a token is for its revocation"
 
     def expire_old(self):
         for token in [name for name, known in self.tokens.items() if known.ends_at <= self.now]:
@@ -269,6 +290,8 @@ class World:
                 self.report_change(argument)
             case "variables":
                 self.fallback_variables = argument
+            case "touch":
+                self.touch(argument[0], changed=argument[1], seen=argument[2])
             case "reboot":
                 self.reboot(argument)
             case _:
@@ -378,6 +401,8 @@ class World:
                 self.expired.append((self.now, command.app, command.paths))
             case cmd.Prune():
                 self.prune(command)
+            case cmd.CheckFiles():
+                self.check_files(command)
             case _:
                 self.requests.append((self.now, command))
                 self.answer(command)
@@ -501,6 +526,27 @@ class World:
             assert self.now - self.replaced[app].pop(number) > NOTIFIED_GRACE - 0.001
             del self.generations[app][number]
 
+    def check_files(self, command):
+        app = command.app
+        number, (what, changed) = self.number.get(app), self.drifts.get(app, (None, False))
+        if what is None or number is None:
+            self.post(ev.FilesChecked(app, number))
+        elif self.disk_full:
+            self.post(ev.FilesChecked(app, number, (what,), changed, "no room"))
+        else:
+            del self.drifts[app]
+            self.replaced.setdefault(app, {})[number] = self.now
+            if changed:
+                self.notified.pop(app, None)
+            if changed and command.notify:
+                self.notification_pending.add(app)
+            record = self.records[app]
+            self.number[app] = new = next(self.numbers)
+            record["unverified"] = new if record["unverified"] == number else record["unverified"]
+            self.generations[app][new] = self.live[app]
+            self.post(ev.FilesChecked(app, new, (what,), changed))
+            self.post(ev.FilesTouched(app), 0.1)
+
     # How Vault answers.
 
     def answer(self, command):
@@ -535,6 +581,7 @@ class World:
         self.token_in_use = current
         if current.id not in self.tokens:
             raise _FailedError(Kind.DENIED)
+        self.use_token(current.id)
         match command:
             case cmd.RenewToken():
                 self.tokens[current.id] = self.token(current.id, self.tokens[current.id].created_at)
@@ -593,16 +640,21 @@ class World:
         saved = list(self.stored_tokens)[-1:] if not command.fresh else []
         if saved and saved[0] in self.tokens:
             left = self.tokens[saved[0]].ends_at - self.now
-            token = replace(self.tokens[saved[0]].token, sent_at=self.now, ttl=left)
+            self.use_token(saved[0])
+            uses = self.uses_left.get(saved[0], 0)
+            token = replace(self.tokens[saved[0]].token, sent_at=self.now, ttl=left, uses=uses)
             return ev.LoggedIn(command.request_id, token, reused=True)
         name = f"t{next(self.names)}"
         self.tokens[name] = self.token(name, self.now)
+        if self.token_uses:
+            self.uses_left[name] = self.token_uses
         self.stored_tokens[name] = self.tokens[name].token
         return ev.LoggedIn(command.request_id, self.tokens[name].token)
 
     def token(self, name, created_at):
         ttl = min(self.ttl, created_at + self.token_max_ttl - self.now)
-        return _ServerToken(Token(name, self.now, ttl, renewable=True, id=name), self.now + ttl, created_at)
+        token = Token(name, self.now, ttl, renewable=True, id=name, uses=self.uses_left.get(name, self.token_uses))
+        return _ServerToken(token, self.now + ttl, created_at)
 
     def revoke_token(self, command):
         self.assert_unused({name for name, known in self.leases.items() if known.token == command.token})

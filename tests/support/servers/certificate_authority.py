@@ -33,9 +33,9 @@ class Authority:
         )
         file.write_bytes(self._signed(certificate))
 
-    def issue(self, file, days, *, common_name="127.0.0.1", names=("localhost",)):
+    def issue(self, file, days, *, common_name="127.0.0.1", names=("localhost",), key=None):
         """A key and its certificate, valid for so many days more. Without `names` it has no alternative names."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = self._build(name, key, days).add_extension(signer, critical=False)

@@ -56,6 +56,12 @@ class Edit(NamedTuple):
     change: Callable[[dict], None]
 
 
+class Reply(NamedTuple):
+    """The proxy answers what this function of a Request returns, a Status, or forwards the request for None."""
+
+    answer: Callable
+
+
 class Request(NamedTuple):
     """A request, whatever its answer was. `at`: on the monotonic clock."""
 
@@ -176,8 +182,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self.proxy.requests.append(Request(time.monotonic(), self.command, self.path, dict(self.headers), body))
-        match self.proxy.fault_of(self.path):
+        request = Request(time.monotonic(), self.command, self.path, dict(self.headers), body)
+        self.proxy.requests.append(request)
+        fault = self.proxy.fault_of(self.path)
+        match fault.answer(request) if isinstance(fault, Reply) else fault:
             case Status(code, headers, content):
                 self._answer(code, {"Content-Type": "application/json", **headers}, content)
             case Fault.HANG:

@@ -25,6 +25,10 @@ class Signer:
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in (head, claims))
         return f"{signed}.{_encoded(self._key.sign(signed.encode(), padding.PKCS1v15(), SHA256()))}"
 
+    def signature(self, content):
+        """An RSA signature in base64, in lines as AWS writes it."""
+        return base64.encodebytes(self._key.sign(content, padding.PKCS1v15(), SHA256()))
+
     def key_set(self):
         """The published key set, https://www.rfc-editor.org/rfc/rfc7517."""
         numbers = self._key.public_key().public_numbers()

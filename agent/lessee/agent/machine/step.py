@@ -76,12 +76,20 @@ from lessee.agent.machine.session.login import (
     on_logged_in,
     on_session_request_failed,
     on_token_renewed,
+    plan_probe,
     plan_session,
     refresh_session,
     schedule_again,
     trust_token,
 )
-from lessee.agent.machine.session.outage import end_outage, is_path_failure, note_outage, note_path_error
+from lessee.agent.machine.session.outage import (
+    end_outage,
+    is_path_failure,
+    is_unanswered,
+    note_answer,
+    note_outage,
+    note_path_error,
+)
 from lessee.agent.machine.state import PendingRequest, State
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.failures import Failure, Kind
@@ -97,6 +105,7 @@ PLANNERS = (
     plan_issuance,
     plan_reads,
     plan_apps,
+    plan_probe,
     plan_version_reports,
     plan_release,
 )
@@ -203,6 +212,10 @@ def _handle_app_event(tx: Transaction, event: ev.AppEvent) -> None:
             on_publish_failed(tx, event)
         case ev.Withdrawn():
             on_withdrawn(tx, event)
+        case ev.FilesTouched() | ev.FilesChecked():
+            from lessee.agent.machine.apps.drift import on_files  # noqa: PLC0415  # As in plan_apps.
+
+            on_files(tx, event)
         case ev.Notified():
             on_notified(tx, event)
         case ev.NotificationFailed():
@@ -246,6 +259,10 @@ def _refresh(tx: Transaction, event: ev.RefreshRequested) -> None:
         retry_notification(tx, name)
         if not event.paths or any(matches(need, path) for need in app.spec.needs for path in event.paths):
             allow_retry(tx, name)
+            if tx.apps[name].spec.keeps_files:
+                from lessee.agent.machine.apps.drift import look_again  # noqa: PLC0415  # As in plan_apps.
+
+                look_again(tx, name)
 
 
 def _handle_answer(tx: Transaction, event: ev.Answer) -> None:
@@ -266,6 +283,7 @@ def _handle_answer(tx: Transaction, event: ev.Answer) -> None:
         _handle_failure(tx, request, event)
         return
     end_outage(tx)
+    note_answer(tx, command)
     _handle_success(tx, command, event)
     trust_token(tx)
 
@@ -304,7 +322,7 @@ def _handle_success(tx: Transaction, command: cmd.VaultCommand, event: ev.Answer
 def _handle_failure(tx: Transaction, request: PendingRequest, event: ev.RequestFailed) -> None:
     command, failure = request.command, event.failure
     tx.counters = replace(tx.counters, request_failures=tx.counters.request_failures + 1)
-    repeated = not isinstance(command, cmd.SessionCommand) and has_failed(tx, command)
+    repeated = is_unanswered(tx, command) if isinstance(command, cmd.SessionCommand) else has_failed(tx, command)
     # Nothing waits for a report, so its failure does not show an outage.
     is_report = isinstance(command, cmd.ReportVersions)
     if not is_path_failure(tx, request, failure, repeated=repeated):
@@ -317,6 +335,7 @@ def _handle_failure(tx: Transaction, request: PendingRequest, event: ev.RequestF
     is_definite = failure.kind not in {Kind.PATH_ERROR, Kind.RATE_LIMITED}
     if is_definite:
         end_outage(tx)
+        note_answer(tx, command)
     match command:
         case cmd.Login() | cmd.RenewToken() | cmd.LookUpToken():
             on_session_request_failed(tx, command, failure)

@@ -6,7 +6,7 @@ from lessee.agent.machine.state import Deadlines, PendingRequest, State
 from lessee.core.backoff import MAX_DELAY, OUTAGE_DIVISOR, delay
 from lessee.core.failures import Failure
 from lessee.core.immutable import replace
-from lessee.protocol.commands import Command, Log, Login, TokenCommand, VaultCommand
+from lessee.protocol.commands import Command, Log, Login, RevokeToken, TokenCommand, VaultCommand
 
 REQUEST_TIMEOUT = 30.0
 """Seconds after which a request is abandoned that neither succeeded nor failed by its own timeouts."""
@@ -150,12 +150,26 @@ class Transaction:
         timeout = min(REQUEST_TIMEOUT, timeout)
         if (outage := self.session.outage) is not None:
             timeout = min(timeout, max(PROBE_TIMEOUT, (self.now - outage.since) / OUTAGE_DIVISOR))
+            if outage.is_open:
+                outage = replace(outage, is_open=False, probe=command.request_id)
+                self.session = replace(self.session, outage=outage)
         self.requests[command.request_id] = PendingRequest(command, self.now, self.now + timeout)
         self._token_requests_changed |= isinstance(command, TokenCommand)
+        if not isinstance(command, Login | RevokeToken):
+            self._note_use()
         # A login with `if_changed` only compares a file.
         if not (isinstance(command, Login) and command.if_changed):
             self.counters = replace(self.counters, requests=self.counters.requests + 1)
         self.commands.append(command)
+
+    def _note_use(self) -> None:
+        """One request more with the token: if Vault allows no other, log in before the next one."""
+        session = self.session
+        if session.uses_left:
+            login_at = session.login_at
+            if session.uses_left == 1:
+                login_at = min(login_at, max(self.now, session.next_login_at))
+            self.session = replace(session, uses_left=session.uses_left - 1, login_at=login_at)
 
     def end_request(self, request_id: int) -> PendingRequest | None:
         """The request with this number, which is under way no longer; None if it was abandoned."""

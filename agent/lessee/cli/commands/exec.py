@@ -142,7 +142,8 @@ def _check_respawn(arguments: argparse.Namespace) -> None:
 
 def _require_no_leases(project: Project) -> None:
     for app, compiled_app in project.compiled_apps.items():
-        leased = sorted(str(need) for need in compiled_app.references if isinstance(need, DynamicSecret))
+        needs = [need for need in compiled_app.references if isinstance(need, DynamicSecret)]
+        leased = sorted(str(need) for need in needs if need.may_end)
         if leased:
             raise UsageError(
                 f"with --once no agent remains to renew leases: {', '.join(leased)}",

@@ -20,11 +20,13 @@ from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
+from lessee.host.clock import ClockPeriod
 from lessee.host.directories import translate_write_errors
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load
 from lessee.process.hardening import harden
 from lessee.protocol.events import AppRecovered
+from lessee.publishing.generations import list_files
 from lessee.publishing.plain_files import OneShotPublicationStore, PlainPublicationStore
 from lessee.publishing.publication_store import PublicationStore as LivePublicationStore
 from lessee.publishing.state_store import StateStore
@@ -125,7 +127,7 @@ def _render_once(
 
 def _reads_leases(project: Project) -> bool:
     return any(
-        isinstance(need, DynamicSecret)
+        isinstance(need, DynamicSecret) and need.may_end
         for compiled_app in project.compiled_apps.values()
         for need in compiled_app.references
     )
@@ -168,10 +170,14 @@ class _NullStateStore:
         del identity
         return ()
 
+    def clock_periods(self) -> Sequence[ClockPeriod]:
+        return ()
+
     def _nothing(self, *_: object) -> None:
         """The state ends with the process."""
 
     store_identity = forget_identity = store_token = forget_token = store_lease = forget_lease = _nothing
+    store_clock_periods = _nothing
 
 
 class _DiffPublicationStore(OneShotPublicationStore):
@@ -217,19 +223,24 @@ class _DiffPublicationStore(OneShotPublicationStore):
         print(printable.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _published_names(folder: Path) -> set[str]:
-    """The names that lessee has linked in an app's directory."""
+def _published_names(folder: Path) -> frozenset[str]:
+    """The names of the live files in an app's directory."""
     try:
-        links = [path for path in folder.iterdir() if path.is_symlink()]
-        return {path.name for path in links if str(path.readlink()) == f"..data/{path.name}"}
+        fd = os.open(folder / "..data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return set()
+        return frozenset()
+    try:
+        return list_files(fd)
+    except OSError:
+        return frozenset()
+    finally:
+        os.close(fd)
 
 
 def _differences(path: Path, file: File, form: str) -> Iterable[str]:
     try:
         before = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         yield f"+ {path} (new)"
         before = b""
     except OSError as exc:

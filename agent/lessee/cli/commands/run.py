@@ -17,6 +17,7 @@ from lessee.audit_trail.service_recording import audit_recorder, with_audit_stat
 from lessee.config import exposed_addresses
 from lessee.core.errors import LesseeError
 from lessee.core.redaction import Redactor
+from lessee.host.clock import boot_time
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load, without_children
 from lessee.process.hardening import harden
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 REVOKE_TIMEOUT = 8.0
 """Seconds: Docker kills a container ten seconds after SIGTERM."""
+REGAIN_INTERVAL = 60.0
+"""Seconds after a restart in place until the next one for a directory that was replaced: a program may fight it."""
+_RESTARTED_AT = "LESSEE_RESTARTED_AT"
 LOCK_TIMEOUT = 5.0
 """Seconds: a killed agent is gone before its fork is, which holds the lock."""
 
@@ -42,6 +46,7 @@ LOCK_TIMEOUT = 5.0
 def run(arguments: argparse.Namespace) -> int:
     """Runs until SIGTERM or SIGINT. The files stay, because the app may still run."""
     inherited = harden()
+    restarted_at = os.environ.pop(_RESTARTED_AT, None)
     environ = dict(os.environ)
     project, redactor = prepare(arguments, environ, refuses_apps=not arguments.strict)
     project = without_children(project, strict=arguments.strict)
@@ -60,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     with running_agent(
         project, state_store, redactor, environ, _obey_signals, strict=arguments.strict, sandbox=sandbox
     ) as agent:
-        agent.restart_where(sandbox.lacks)
+        may_regain_at = float(restarted_at) + REGAIN_INTERVAL if restarted_at else 0.0
+        agent.restart_where(sandbox.lacks, may_regain_at=may_regain_at)
         try:
             agent.run(readiness_notifier(environ))
         except LesseeError:
@@ -72,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         from lessee.process.child import replace_process
 
         # The first process is not confined, and has the pid that the service manager knows.
+        environ[_RESTARTED_AT] = str(boot_time())
         replace_process([sys.executable, *sys.orig_argv[1:]], environ, inherited)
     log("info", "agent stopped", note="the files stay")
     return 0

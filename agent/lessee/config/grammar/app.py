@@ -10,7 +10,7 @@ from lessee.config.grammar.vault import VaultBlock
 
 Format = Literal[
     "dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker",
-    "sh", "systemd", "json", "yaml", "toml", "ini", "properties", "xml", "nginx", "pgpass", "text",
+    "sh", "systemd", "json", "yaml", "toml", "ini", "ini-interpolation", "properties", "xml", "nginx", "pgpass", "text",
 ]  # fmt: skip
 
 
@@ -19,7 +19,11 @@ class FileBlock(Block, frozen=True, kw_only=True):
 
     template: Annotated[scalars.TemplatePath, describe("The path of the template, relative to template_dir.")]
     name: Annotated[
-        scalars.FileName | None, describe("The name of the file. Default: the template's name without .j2.")
+        scalars.FileName | None,
+        describe(
+            "The name of the file in the app's directory. It may begin with subdirectories, as in tls/server.pem. "
+            "Default: the template's name without .j2."
+        ),
     ] = None
     format: Annotated[
         Format | None,

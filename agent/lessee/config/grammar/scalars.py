@@ -10,6 +10,8 @@ from lessee.config import durations
 from lessee.core.immutable import ImmutableStruct
 
 _LONGEST_NAME = 255  # NAME_MAX of Linux
+_LONGEST_FILE_NAME = 1024  # A reader opens it below the app's directory by a path of PATH_MAX, 4096 bytes.
+_MOST_ELEMENTS = 32
 _LAST_ID = 2**32 - 2  # chown(2) reads the last one as "do not change"
 _YEAR = 366 * 86400.0
 
@@ -101,6 +103,11 @@ def _elements(text: str) -> str:
     return "/".join(elements)
 
 
+def _auth_mount(text: str) -> str:
+    """Without the `auth/` that Vault Agent's `mount_path` begins with."""
+    return _elements(text.removeprefix("/").removeprefix("auth/"))
+
+
 def _absolute(text: str) -> str:
     elements = [element for element in text.split("/") if element not in {"", "."}]
     if ".." in elements:
@@ -120,9 +127,13 @@ def _shared(text: str) -> str:
 
 
 def _file_name(text: str) -> str:
-    if len(text.encode()) > _LONGEST_NAME:
-        raise ValueError(f"at most {_LONGEST_NAME} bytes")
-    return text
+    """Normalize a name as Kubernetes does with the paths of a volume's items: `./tls//key.pem` is `tls/key.pem`."""
+    elements = [element for element in text.split("/") if element not in {"", "."}]
+    if any(len(element.encode()) > _LONGEST_NAME for element in elements):
+        raise ValueError(f"at most {_LONGEST_NAME} bytes between slashes")
+    if len(text.encode()) > _LONGEST_FILE_NAME or len(elements) > _MOST_ELEMENTS:
+        raise ValueError(f"at most {_LONGEST_FILE_NAME} bytes and {_MOST_ELEMENTS} elements")
+    return "/".join(elements)
 
 
 def _owner(text: str) -> tuple[int, int | None]:
@@ -199,8 +210,8 @@ TemplatePath = Annotated[str, _scalar("a relative path below template_dir", rf"(
 FileName = Annotated[
     str,
     _scalar(
-        "a file name, without `/` and not beginning with `..`",
-        rf"{_COMPONENT}[^/\x00-\x1f\x7f]+",
+        "a file name such as `app.env` or `tls/server.pem`, with no element that begins with `..`",
+        rf"(?:(?!\.\.)[^/\x00-\x1f\x7f]+/+)*{_COMPONENT}[^/\x00-\x1f\x7f]+",
         _file_name,
     ),
 ]
@@ -245,6 +256,7 @@ Lifetime = Annotated[float, _span(1.0, 30 * _YEAR)]
 RefreshInterval = Annotated[float, _span(0.1, 86400.0)]
 HeartbeatInterval = Annotated[float, _span(0.1, 10.0)]
 MountPath = Annotated[str, _scalar("a mount path", _ELEMENTS, _elements)]
+AuthMountPath = Annotated[str, _scalar("a mount path", _ELEMENTS, _auth_mount)]
 SecretPath = Annotated[str, _scalar("a secret path", _ELEMENTS, _elements)]
 Prefix = Annotated[str, _scalar(*_FOLDER, _folder)]
 SharedFolder = Annotated[str, _scalar(*_FOLDER, _shared)]
@@ -253,6 +265,14 @@ VaultAddress = Annotated[
     _scalar(
         "an address such as `https://vault:8200`, without user and query",
         rf"https?://{_HOST}(?::{_PORT})?(?:/[A-Za-z0-9_.~%/-]*)?",
+        _address,
+    ),
+]
+MetadataAddress = Annotated[
+    str,
+    _scalar(
+        "an address such as `http://169.254.169.254`, without user, path and query",
+        rf"https?://{_HOST}(?::{_PORT})?/?",
         _address,
     ),
 ]

@@ -38,7 +38,7 @@ class AppRole(Block, frozen=True, kw_only=True, tag_field="method", tag="approle
     remove_secret_id_file_after_reading: Annotated[
         scalars.Boolean, describe("true deletes secret_id_file after the agent has read it.")
     ] = False
-    mount: Annotated[scalars.MountPath, describe("The mount path of the AppRole auth method.")] = "approle"
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the AppRole auth method.")] = "approle"
 
 
 class JwtAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="jwt"):
@@ -59,7 +59,7 @@ class JwtAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="jwt"):
         describe("The audience of a JWT that the agent requests. Default: the URL of the repository's owner."),
     ] = None
     role: Annotated[scalars.Text | None, describe("The role to log in as. Default: the mount's default_role.")] = None
-    mount: Annotated[scalars.MountPath, describe("The mount path of the JWT auth method.")] = "jwt"
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the JWT auth method.")] = "jwt"
 
 
 class KubernetesAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="kubernetes"):
@@ -69,7 +69,7 @@ class KubernetesAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="
     jwt_file: Annotated[
         scalars.FilePath, describe("The path of the file that contains the token of the service account.")
     ] = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-    mount: Annotated[scalars.MountPath, describe("The mount path of the Kubernetes auth method.")] = "kubernetes"
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the Kubernetes auth method.")] = "kubernetes"
 
 
 class CertAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="cert"):
@@ -80,21 +80,155 @@ class CertAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="cert")
     role: Annotated[
         scalars.Text | None, describe("The role to log in as. Default: any role that matches the certificate.")
     ] = None
-    mount: Annotated[scalars.MountPath, describe("The mount path of the cert auth method.")] = "cert"
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the cert auth method.")] = "cert"
 
 
-class UserpassAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="userpass"):
-    """Logs in with a username and password."""
+class PasswordAuth(Block, frozen=True, kw_only=True):
+    """A login with a username and password."""
 
     username: Annotated[scalars.UserName, describe("The username.")]
     password_file: Annotated[
         scalars.FilePath,
         describe("The path of the file that contains the password; whitespace around the password is ignored."),
     ]
-    mount: Annotated[scalars.MountPath, describe("The mount path of the userpass auth method.")] = "userpass"
 
 
-Auth = TokenAuth | AppRole | JwtAuth | KubernetesAuth | CertAuth | UserpassAuth
+class UserpassAuth(PasswordAuth, frozen=True, kw_only=True, tag_field="method", tag="userpass"):
+    """Logs in with a username and password of Vault's own."""
+
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the userpass auth method.")] = "userpass"
+
+
+class LdapAuth(PasswordAuth, frozen=True, kw_only=True, tag_field="method", tag="ldap"):
+    """Logs in with a username and password of an LDAP directory."""
+
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the LDAP auth method.")] = "ldap"
+
+
+class RadiusAuth(PasswordAuth, frozen=True, kw_only=True, tag_field="method", tag="radius"):
+    """Logs in with a username and password of a RADIUS server."""
+
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the RADIUS auth method.")] = "radius"
+
+
+class OktaAuth(PasswordAuth, frozen=True, kw_only=True, tag_field="method", tag="okta"):
+    """Logs in with a username and password of Okta."""
+
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the Okta auth method.")] = "okta"
+
+
+class GitHubAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="github"):
+    """Logs in with a personal access token of GitHub."""
+
+    token_file: Annotated[scalars.FilePath, describe("The path of the file that contains the token of GitHub.")]
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the GitHub auth method.")] = "github"
+
+
+class AwsAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="aws"):
+    """Logs in with an IAM identity of AWS, by a signed request, which needs the extra `aws`; or as an EC2 instance."""
+
+    type: Annotated[
+        Literal["iam", "ec2"], describe("`ec2` logs in with the instance's signed identity document instead.")
+    ] = "iam"
+    nonce_file: Annotated[
+        scalars.FilePath | None,
+        describe("With `ec2`: the path of the file that contains the nonce, a random text that no other client knows."),
+    ] = None
+    role: Annotated[
+        scalars.Text | None, describe("The role to log in as. Default: the name of the IAM role or user.")
+    ] = None
+    region: Annotated[scalars.Name, describe("The region of STS whose request is signed.")] = "us-east-1"
+    header_value: Annotated[
+        scalars.Text | None, describe("The value of X-Vault-AWS-IAM-Server-ID, if the method requires this header.")
+    ] = None
+    credentials_file: Annotated[
+        scalars.FilePath | None,
+        describe("The path of a shared credentials file. Default: as AWS's SDKs find credentials."),
+    ] = None
+    profile: Annotated[scalars.Text | None, describe("The profile in the files of AWS. Default: $AWS_PROFILE.")] = None
+    metadata_address: Annotated[scalars.MetadataAddress, describe("The address of the instance metadata service.")] = (
+        "http://169.254.169.254"
+    )
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the AWS auth method.")] = "aws"
+
+
+class AzureAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="azure"):
+    """Logs in with the managed identity of a virtual machine on Azure."""
+
+    role: Annotated[scalars.Text, describe("The role to log in as.")]
+    resource: Annotated[
+        scalars.Text, describe("The audience of the token, which must be the `resource` of the method's configuration.")
+    ] = "https://management.azure.com/"
+    client_id: Annotated[
+        scalars.Text | None, describe("The client ID of a user-assigned identity. Default: the machine's only one.")
+    ] = None
+    metadata_address: Annotated[scalars.MetadataAddress, describe("The address of the instance metadata service.")] = (
+        "http://169.254.169.254"
+    )
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the Azure auth method.")] = "azure"
+
+
+class GcpAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="gcp"):
+    """Logs in with the service account of a Google Compute Engine machine, or with the key of a service account."""
+
+    role: Annotated[scalars.Text, describe("The role to log in as.")]
+    service_account: Annotated[scalars.UserName, describe("The service account of the machine, by name or email.")] = (
+        "default"
+    )
+    credentials_file: Annotated[
+        scalars.FilePath | None,
+        describe("The path of the JSON key of a service account, for a role of type `iam`. Default: the machine's."),
+    ] = None
+    metadata_address: Annotated[scalars.MetadataAddress, describe("The address of the metadata server.")] = (
+        "http://metadata.google.internal"
+    )
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the Google Cloud auth method.")] = "gcp"
+
+
+class CfAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="cf"):
+    """Logs in with the certificate that Cloud Foundry gives to each instance of an app."""
+
+    role: Annotated[scalars.Text, describe("The role to log in as.")]
+    cert_file: Annotated[scalars.FilePath, describe("The path of the instance's certificate, as in $CF_INSTANCE_CERT.")]
+    key_file: Annotated[scalars.FilePath, describe("The path of its private key, as in $CF_INSTANCE_KEY.")]
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the Cloud Foundry auth method.")] = "cf"
+
+
+class KerberosAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="kerberos"):
+    """Logs in with a Kerberos ticket (SPNEGO). It needs the extra `kerberos`."""
+
+    username: Annotated[scalars.Text, describe("The principal in the keytab, without the realm.")]
+    service: Annotated[scalars.Text, describe("The principal of Vault, such as `HTTP/vault.example.com`.")]
+    realm: Annotated[scalars.Text, describe("The realm of both, such as `EXAMPLE.COM`.")]
+    keytab_file: Annotated[scalars.FilePath, describe("The path of the keytab that contains the principal's keys.")]
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the Kerberos auth method.")] = "kerberos"
+
+
+class OidcAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="oidc"):
+    """Logs in a person at a terminal, who confirms the login in a browser (OAuth 2.0 device authorization)."""
+
+    role: Annotated[scalars.Text | None, describe("The role to log in as. Default: the mount's default_role.")] = None
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the OIDC auth method.")] = "oidc"
+
+
+Auth = (
+    TokenAuth
+    | AppRole
+    | JwtAuth
+    | KubernetesAuth
+    | CertAuth
+    | UserpassAuth
+    | LdapAuth
+    | RadiusAuth
+    | OktaAuth
+    | GitHubAuth
+    | AwsAuth
+    | AzureAuth
+    | GcpAuth
+    | CfAuth
+    | KerberosAuth
+    | OidcAuth
+)
 
 
 def credential_variables(auth: Auth) -> tuple[str, ...]:
@@ -104,6 +238,8 @@ def credential_variables(auth: Auth) -> tuple[str, ...]:
             return (name,)
         case JwtAuth(jwt_from="github"):
             return ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        case AwsAuth(type="iam"):
+            return ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
         case _:
             return ()
 

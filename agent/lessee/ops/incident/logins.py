@@ -119,4 +119,10 @@ _FOLDERS = {
     "cert": ("certs",),
     "ldap": ("users", "groups"),
     "radius": ("users",),
+    "okta": ("users", "groups"),
+    "kerberos": ("groups",),
+    "aws": ("role",),
+    "azure": ("role",),
+    "gcp": ("role",),
+    "cf": ("roles",),
 }

@@ -35,6 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     with open_client_file(Path(arguments.file)) as file:
         document = jsonc.parse(file.text, file.path.name)
         servers = find_servers(document, file.path.name)
+        if (planned := _plan_without_names(document, file.path.name, servers, detector)).wrapped == ():
+            _print_unchanged(planned)
+            _print_manual_steps(planned.manual_steps)
+            return 0
         config = McpConfig(arguments.config, environ, respawn=arguments.respawn is not None)
         planned = plan(
             document,
@@ -60,6 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
             _print_unchanged(planned)
     _print_manual_steps(manual_steps)
     return 0
+
+
+def _plan_without_names(document: Document, source: str, servers: Sequence[Server], detector: SecretDetector) -> Plan:
+    """What would be wrapped, under any name: if nothing is, the command needs neither lessee.yaml nor a login."""
+    return plan(document, source, servers, detector, prefix="", variable="=", is_available=lambda _app, _template: True)
 
 
 def _apply(

@@ -96,7 +96,7 @@ def _secret(client: AdminClient, kv_version: int, ref: Ref) -> Secret:
 
 def _check_capability(client: AdminClient, need: DynamicSecret) -> Failure | None:
     """Check the login's policy only: a request would issue credentials that someone must revoke."""
-    path, capability = need.path, "update" if need.method == "POST" else "read"
+    path, capability = need.path, need.capability
     if need.local_key:
         before, _, role = path.rpartition("/issue/")
         path = f"{before}/sign/{role}"

@@ -23,7 +23,7 @@ from lessee.config import (
     PidFileTarget,
 )
 from lessee.core.errors import DeniedError, LesseeError
-from lessee.host.clock import boot_time
+from lessee.host.clock import boot_time, boot_times
 from lessee.host.project import load
 from lessee.notification import process_finder
 from lessee.notification.app_users import users_of
@@ -138,7 +138,7 @@ def _check_ready(reporter: Reporter, app: App, context: ValidationContext) -> It
         replace(app.ready, initial_delay=0.0, timeout=min(app.ready.timeout, context.timeout * _SHARE)),
         directory=Path(app.directory),
         notified_at=boot_time(),
-        published_wall=_published_at(app),
+        published_at=_published_at(app),
         extra={"LESSEE_APP": app.name, "LESSEE_DIRECTORY": app.directory},
         canceled=threading.Event(),
     )
@@ -149,11 +149,11 @@ def _check_ready(reporter: Reporter, app: App, context: ValidationContext) -> It
 
 
 def _published_at(app: App) -> float:
-    """When the current generation was published, in seconds since 1970."""
+    """When the current generation was published, on the boot clock."""
     try:
-        return Path(app.directory, "..data").lstat().st_mtime
+        return boot_times(Path(app.directory, "..data").lstat().st_mtime)[0]
     except OSError:
-        return 0.0
+        return float("-inf")
 
 
 def _check_notify_target(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:

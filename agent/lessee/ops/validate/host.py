@@ -11,7 +11,18 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.config import App, Vault
-from lessee.config.grammar.vault import AppRole, CertAuth, JwtAuth, TokenAuth, UserpassAuth
+from lessee.config.grammar.vault import (
+    AppRole,
+    AwsAuth,
+    CertAuth,
+    CfAuth,
+    GcpAuth,
+    GitHubAuth,
+    JwtAuth,
+    KerberosAuth,
+    PasswordAuth,
+    TokenAuth,
+)
 from lessee.core.errors import AgentUnavailableError
 from lessee.core.severity import Level
 from lessee.host.mounts import is_memory
@@ -117,14 +128,17 @@ def _check_files_private(context: ValidationContext) -> Iterator[Result]:
     open_to_all: list[str] = []
     for app in _published_apps(context):
         live = Path(app.directory, "..data")
+        folders = {Path(app.directory): None}
         for file in app.files:
             path = live / file.name
             if not path.is_file():
                 continue
+            folders |= dict.fromkeys(folder for folder in path.parents if live in folder.parents)
             uid, gid = file.owner or (None, None)
             problems += _mode(path).problems(allowed=file.mode, uid=uid, gid=gid)
             open_to_all += [f"{app.name}: {file.name}"] if file.mode & 0o007 else []
-        problems += _mode(Path(app.directory)).problems(allowed=0o755, uid=None, gid=None)
+        for folder in folders:
+            problems += _mode(folder).problems(allowed=0o755, uid=None, gid=None)
     if not problems and open_to_all:
         text = f"all users of this machine may read {', '.join(open_to_all)}"
         todo = 'set a mode whose last digit is 0, such as "0440", and an owner'
@@ -164,7 +178,13 @@ def _credential_files(vault: Vault) -> Iterable[str]:
             found = [vault.auth.role_id_file, vault.auth.secret_id_file]
         case CertAuth(key_file=name):
             found = [name]
-        case JwtAuth(jwt_file=name) | UserpassAuth(password_file=name):
+        case JwtAuth(jwt_file=name) | PasswordAuth(password_file=name) | GitHubAuth(token_file=name):
+            found = [name]
+        case AwsAuth():
+            found = [vault.auth.credentials_file, vault.auth.nonce_file]
+        case GcpAuth(credentials_file=name):
+            found = [name]
+        case CfAuth(key_file=name) | KerberosAuth(keytab_file=name):
             found = [name]
         case _:
             found = []

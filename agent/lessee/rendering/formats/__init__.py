@@ -19,6 +19,7 @@ _MODULES = {
     "yaml": "lessee.rendering.formats.yaml_",
     "toml": "lessee.rendering.formats.toml_",
     "ini": "lessee.rendering.formats.ini",
+    "ini-interpolation": "lessee.rendering.formats.ini_interpolation",
     "properties": "lessee.rendering.formats.properties",
     "xml": "lessee.rendering.formats.xml_",
     "nginx": "lessee.rendering.formats.nginx",

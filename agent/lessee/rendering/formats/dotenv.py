@@ -19,15 +19,18 @@ _SPACE = re.compile(r"[^\S\r\n]*")
 _EQUALS = re.compile(r"=[^\S\r\n]*")
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*+'" r'|"(?:\\.|[^"\\])*+"', re.DOTALL)
 _TO_LINE_END = re.compile(r"[^\r\n]*")
-_INLINE_COMMENT = re.compile(r"\s+#.*")
+# Only at the first of several spaces: from each of them, a search would look at all that follow.
+_INLINE_COMMENT = re.compile(r"(?<!\s)\s++#.*")
 _COMMENT = re.compile(r"(?:[^\S\r\n]*#[^\r\n]*)?")
 _LINE_END = re.compile(r"[^\S\r\n]*(?:\r\n|\n|\r|\Z)")
 _REST = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)?")
 _SINGLE_ESCAPE = re.compile(r"\\([\\'])")
 _DOUBLE_ESCAPE = re.compile(r"\\([\\'\"abfnrtv])")
 _SHORT = 4096
+_MOST = 4 * 2**20
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _VARIABLE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
+_NAME_END = re.compile(r"[}:]")
 
 _Meaning = tuple[str | None, list[str] | None]
 """A variable's name, and what `_atoms` makes of its value."""
@@ -65,12 +68,20 @@ def assignments(text: str) -> Iterator[Assignment]:
 
 
 def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the file sets. `${NAME}` refers to an earlier variable, or to `environ`."""
+    """The variables that the file sets. `${NAME}` refers to an earlier variable, or to `environ`.
+
+    Raises FormatError for more characters than fit into an environment: each reference may double them.
+    """
     found: dict[str, str] = {}
+    size = 0
     for statement in _read(text):
         if statement.key is not None and statement.assigns:
             atoms = _atoms(_decode(statement.literal))
             parts = [_resolve(atom, found, environ) if at % 2 else atom for at, atom in enumerate(atoms)]
+            size += sum(map(len, parts))
+            if size > _MOST:
+                what = f"the variables have more than {_MOST // 2**20} MiB with what their references refer to"
+                raise FormatError(what, todo="refer to fewer or shorter variables")
             found[statement.key] = "".join(parts)
     return found
 
@@ -206,7 +217,7 @@ def _atoms(value: str) -> list[str]:
     atoms: list[str] = []
     literal: list[str] = []
     at = 0
-    for variable in _VARIABLE.finditer(value):
+    for variable in _variables(value):
         literal.append(value[at : variable.start()])
         if variable[1]:
             atoms += ["".join(literal), variable[0]]
@@ -215,6 +226,19 @@ def _atoms(value: str) -> list[str]:
             literal.append(variable[2] or "")
         at = variable.end()
     return [*atoms, "".join(literal) + value[at:]]
+
+
+def _variables(value: str) -> Iterator[re.Match[str]]:
+    """As `_VARIABLE.finditer`, which would look for the same missing brace from each `${`."""
+    at = 0
+    while (start := value.find("${", at)) >= 0 and (end := _NAME_END.search(value, start)):
+        if variable := _VARIABLE.match(value, start):
+            yield variable
+            at = variable.end()
+        elif value.startswith(":-", end.start()):
+            return  # No brace follows.
+        else:
+            at = end.start()  # Every name that begins before this colon ends at it.
 
 
 def _quote(atoms: list[str]) -> str:

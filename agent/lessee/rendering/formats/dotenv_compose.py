@@ -1,6 +1,7 @@
 """dotenv as Docker Compose reads it, in `env_file:` and in its own `.env`."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 from lessee.rendering.document import Document
@@ -21,8 +22,9 @@ _ESCAPES = {"a": "\a", "b": "\b", "c": r"\c", "f": "\f", "n": "\n", "r": "\r", "
 _OCTAL = re.compile(r"0[0-3][0-7]{2}")
 # In a case-insensitive pattern, two more letters match s and k.
 _NAMED = "[_a-zA-Z\u017f\u212a][_a-zA-Z\u017f\u212a0-9]*"
-_DEFAULT = re.compile(rf"\$\{{{_NAMED}:?[-+?](.*)\}}")
-_VARIABLE = re.compile(rf"\$(?:(?P<dollar>\$)|{_NAMED}|\{{(?:{_NAMED}(?::?[-+?].*)?\}}|(?P<none>)))")
+_VARIABLE = re.compile(rf"\$(?:(?P<dollar>\$)|{_NAMED}|\{{{_NAMED}(?:\}}|(?P<operator>:?[-+?]))|(?P<none>\{{))")
+# compose-go skips the character after an opening brace.
+_BRACE = re.compile(r"\{[^\n]?|[}\n]")
 _NO_NAME = "Compose expects the name of a variable here"
 
 
@@ -92,33 +94,58 @@ def atoms(raw: str, place: int = 0) -> list[str]:
     parts: list[str] = []
     literal: list[str] = []
     at = 0
-    while found := _VARIABLE.search(raw, at):
-        if found["none"] is not None:
-            raise UnparsableError("Compose does not support this ${…} reference", place)
-        reference = "" if found["dollar"] else found[0][: _closing(found[0])]
-        if default := _DEFAULT.fullmatch(reference):
-            atoms(default[1], place)  # Compose before 2.30 also parses a default that it does not need.
+    braces = _Braces(raw)
+    defaults: list[tuple[int, int]] = []
+    for found, end in _variables(raw, 0, len(raw), braces, place):
         literal += [raw[at : found.start()], found["dollar"] or ""]
-        if reference:
-            parts += ["".join(literal), reference]
+        if not found["dollar"]:
+            parts += ["".join(literal), raw[found.start() : end]]
             literal = []
-        at = found.start() + len(reference or found[0])
+        defaults += [(found.end(), end - 1)] if found["operator"] else []
+        at = end
+    while defaults:  # Compose before 2.30 also parses a default that it does not need.
+        inside = _variables(raw, *defaults.pop(), braces, place)
+        defaults += [(found.end(), end - 1) for found, end in inside if found["operator"]]
     return [*parts, "".join([*literal, raw[at:]])]
 
 
-def _closing(reference: str) -> int:
-    """The end of the reference: with a default, the pattern matches up to the last brace of the line."""
-    depth = at = 0
-    while at < len(reference):
-        if reference[at] == "}":
-            depth -= 1
-            if depth == 0:
-                return at + 1
-        if reference[at] == "{":
-            depth += 1
-            at += 1
-        at += 1
-    return at
+def _variables(raw: str, at: int, stop: int, braces: "_Braces", place: int) -> Iterator[tuple[re.Match[str], int]]:
+    """Each `$$` and each reference, whose default may contain others, with its end."""
+    while found := _VARIABLE.search(raw, at, stop):
+        at = braces.end(found, stop) if found["operator"] else found.end()
+        if found["none"] or not at:
+            raise UnparsableError("Compose does not support this ${…} reference", place)
+        yield found, at
+
+
+class _Braces:
+    """Finds the ends of all references of a value in one pass, because a line may have many, and nested ones."""
+
+    def __init__(self, raw: str) -> None:
+        self._closing: list[int] = []
+        self._line_ends: list[int] = []
+        self._pairs: dict[int, int] = {}
+        opened: list[int] = []
+        for found in _BRACE.finditer(raw) if "${" in raw else ():
+            if found[0].endswith("}"):
+                self._closing.append(found.end() - 1)
+            if found[0].startswith("{"):
+                opened.append(found.start())
+            elif found[0] == "\n":
+                self._line_ends.append(found.start())
+                opened.clear()
+            elif opened:
+                self._pairs[opened.pop()] = found.start()
+
+    def end(self, found: re.Match[str], stop: int) -> int:
+        """The end of a reference with a default: its own brace, or the line's last one before `stop`. 0: none."""
+        at = bisect_left(self._line_ends, found.start())
+        line_end = self._line_ends[at] if at < len(self._line_ends) else stop
+        count = bisect_left(self._closing, min(stop, line_end))
+        last = self._closing[count - 1] if count else 0
+        if last < found.end():
+            return 0
+        return min(self._pairs.get(found.start() + 1, last), last) + 1
 
 
 def _spellings(raw: str, own: str) -> Iterable[str]:

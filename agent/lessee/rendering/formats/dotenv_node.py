@@ -26,7 +26,7 @@ _LINE = re.compile(
     rf"{_BEGIN}{_SPACE}*(?:export{_SPACE}+)?(?P<name>[A-Za-z0-9_.-]+)(?:{_SPACE}*={_SPACE}*?|:(?:\r\n|{_SPACE})+?)"
     rf"(?P<literal>{_QUOTED}|[^#\r\n]+)?{_SPACE}*(?:#[^{_LINE_ENDS}]*)?{_END}"
 )
-_IN_QUOTES = re.compile(rf"{_BEGIN}(['\"`])(.*)\1{_END}", re.DOTALL)
+_OPENING, _CLOSING = re.compile(rf"{_BEGIN}(['\"`])"), re.compile(rf"(['\"`]){_END}")
 
 
 def write(document: Document) -> str:
@@ -92,23 +92,37 @@ def _lines(text: str) -> Iterator[re.Match[str]]:
 
 def _raw(literal: str) -> str:
     literal = literal.replace("\r\n", "\n").replace("\r", "\n")
-    raw = _IN_QUOTES.sub(r"\2", literal)
+    raw = _without_quotes(literal)
     return raw.replace(r"\n", "\n").replace(r"\r", "\r") if literal.startswith('"') else raw
 
 
-def _node(text: str) -> Iterator[Reading]:
+def _without_quotes(literal: str) -> str:
+    """As dotenv's regular expression, which removes quotes around lines up to the last such quote at a line's end."""
+    last = {closing[1]: closing.start() for closing in _CLOSING.finditer(literal)}
+    parts: list[str] = []
     at = 0
+    for opening in _OPENING.finditer(literal):
+        end = last.get(opening[1], -1)
+        if at <= opening.start() < end:
+            parts += [literal[at : opening.start()], literal[opening.end() : end]]
+            at = end + 1
+    return "".join([*parts, literal[at:]])
+
+
+def _node(text: str) -> Iterator[Reading]:
+    at, end = 0, -1
     while at < len(text):
-        line, below = _line(text, at)
-        if not line or line.startswith("#"):
-            at = _skip(_NEWLINES, text, below)
+        if end < at:  # Once a line, which may have no name before each of many `=`.
+            end = _line_end(text, at)
+        if text[at] in "\n#":
+            at = _skip(_NEWLINES, text, end + 1)
             continue
-        name, equals, _ = line.partition("=")
-        if not equals:
-            at = _skip(_WHITE, text, below)
+        equals = text.find("=", at, end)
+        if equals < 0:
+            at = _skip(_WHITE, text, end + 1)
             continue
-        at += len(name) + 1
-        name = name.strip(_BLANK)
+        name = text[at:equals].strip(_BLANK)
+        at = equals + 1
         if text[at : at + 1] in {"", "\n"}:
             yield name, ("",)
             continue
@@ -141,10 +155,15 @@ def _old_node(text: str) -> Iterator[Reading]:
         yield before.strip(" ").removeprefix("export "), (value,)
 
 
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return end if end >= 0 else len(text)
+
+
 def _line(text: str, at: int) -> tuple[str, int]:
     """The rest of a line, and the start of the next."""
-    end = text.find("\n", at)
-    return (text[at:end], end + 1) if end >= 0 else (text[at:], len(text))
+    end = _line_end(text, at)
+    return text[at:end], min(end + 1, len(text))
 
 
 def _skip(blanks: re.Pattern[str], text: str, at: int) -> int:

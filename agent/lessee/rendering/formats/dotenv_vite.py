@@ -10,11 +10,12 @@ from lessee.rendering.formats.variables import Grammar, Reading, UnparsableError
 
 _Environ = Callable[[str], str]
 _Order = Callable[[Iterable[str]], list[str]]
-_Expand = Callable[[str, dict[str, str], _Environ], str]
+_Spend = Callable[[int], None]
+_Expand = Callable[[str, dict[str, str], _Environ, _Spend], str]
 
 # The grammar of dotenv-expand. Vite 6 uses version 12; Next uses 10, as Vite 4 did. In Vite 8, node reads the
 # file, which sorts the names.
-_DOLLAR = re.compile(r"(?<!\\)\$")
+_UP_TO_LAST_DOLLAR = re.compile(r".*(?<!\\)\$", re.DOTALL)
 _VARIABLE = re.compile(r"(?<!\\)\$(?:\{([^{}]+)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _OPERATOR = re.compile(r":\+|\+|:-|-")
 _VARIABLE_10 = re.compile(r"(?<!\\)\$\{?([A-Za-z0-9_]+)(?::-([^}\\]*))?\}?")
@@ -23,6 +24,8 @@ _REFERENCE = re.compile(r"(?<!\\)\$(?:\{[^}]*\}?|[A-Za-z0-9_]*)")
 
 # Circular references make Vite and Next overflow the stack or the memory.
 _MOST, _LONGEST = 100, 1 << 20
+# Characters of all steps together, of which each value may need _MOST; a step counts as some in addition.
+_EFFORT, _STEP = 1 << 22, 1 << 7
 _ENDLESS = "references to variables are circular, or grow without limit"
 
 
@@ -39,8 +42,16 @@ def outline(text: str) -> tuple[str, ...]:
 def expanded(readings: Iterable[Reading], expand: _Expand, order: _Order, environ: _Environ) -> dict[str, str]:
     """The variables of the file. A reference uses the expanded value of earlier variables, and the raw one of later."""
     found = {name: value[0] for name, value in readings if value is not None}
+    left = _EFFORT
+
+    def spend(characters: int) -> None:
+        nonlocal left
+        left -= characters + _STEP
+        if left < 0:
+            raise UnparsableError(_ENDLESS)
+
     for name in order({name: value for name, value in found.items() if "$" in value}):
-        found[name] = expand(found[name], found, environ).replace(r"\$", "$")
+        found[name] = expand(found[name], found, environ, spend).replace(r"\$", "$")
     return found
 
 
@@ -54,9 +65,10 @@ def _reader(read: Callable[[str], list[Reading]], expand: _Expand, order: _Order
     return reader
 
 
-def expand_12(value: str, found: dict[str, str], environ: _Environ) -> str:
+def expand_12(value: str, found: dict[str, str], environ: _Environ, spend: _Spend) -> str:
     seen: set[str] = set()
     for _ in range(_MOST):
+        spend(len(value))
         variable = _VARIABLE.search(value)
         if variable is None:
             return value
@@ -74,10 +86,11 @@ def expand_12(value: str, found: dict[str, str], environ: _Environ) -> str:
     raise UnparsableError(_ENDLESS)
 
 
-def expand_10(value: str, found: dict[str, str], environ: _Environ) -> str:
+def expand_10(value: str, found: dict[str, str], environ: _Environ, spend: _Spend) -> str:
     for _ in range(_MOST):
-        *_, last = (-1, *(dollar.start() for dollar in _DOLLAR.finditer(value)))
-        variable = _VARIABLE_10.search(value, last) if last >= 0 else None
+        spend(len(value))
+        last = _UP_TO_LAST_DOLLAR.match(value)
+        variable = _VARIABLE_10.match(value, last.end() - 1) if last is not None else None
         if variable is None:
             return value
         name = variable[1]
@@ -88,10 +101,11 @@ def expand_10(value: str, found: dict[str, str], environ: _Environ) -> str:
 
 def _replaced(text: str, old: str, new: str) -> str:
     """As JavaScript's String.replace: the first match only, with `$$`, `$&` and the like in the new text."""
-    if len(text) + len(new) > _LONGEST:
-        raise UnparsableError(_ENDLESS)
     before, _, after = text.partition(old)
     special = {"$$": "$", "$&": old, "$`": before, "$'": after}
+    more = sum(len(special[found]) for found in _SPECIAL.findall(new)) if "$" in new else 0
+    if len(text) + len(new) + more > _LONGEST:
+        raise UnparsableError(_ENDLESS)
     return before + _SPECIAL.sub(lambda found: special[found[0]], new) + after
 
 

@@ -1,11 +1,12 @@
 """INI as Python's configparser reads it without interpolation. It has no escapes, so values are written unchanged."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from configparser import DuplicateOptionError, DuplicateSectionError, Error, ParsingError, RawConfigParser
 
 from lessee.core.errors import FormatError
 from lessee.rendering.document import Document
+from lessee.rendering.formats.outlines import collected
 from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|[\r\n]|\Z)")
@@ -15,17 +16,35 @@ _SECTION = re.compile(r"[^\]]+")
 _KEY = re.compile(r"[^\s=:#;\[](?:[^=:]*[^\s=:])?")
 
 _Sections = dict[str, dict[str, str]]
-"""Values by section and key. Each section has those of DEFAULT too."""
+"""Values by section and key. DEFAULT is the first section, and no other has its keys."""
 
 
 def write(document: Document) -> str:
     """The document as INI. Raises FormatError if the text is not INI, or INI cannot represent a value."""
+    return write_as(document, _text, lambda _key, _value, _marked: None)
+
+
+def write_as(document: Document, spell: Callable[[Marker], str], check: Callable[[str, str, MarkedText], None]) -> str:
+    """The document as INI. `spell` returns the text of a placeholder in a value, and `check` gets each key and value.
+
+    Raises FormatError as `write` and `check` do.
+    """
     marked = mark_values(document)
     author = _read_author(marked)
     lines = _LINE.findall(marked.text)
     _refuse_unread(lines, author, marked)
-    expected = _expected(author, marked)
-    text = "".join(marked.fill(line, _comment if _is_comment(line) else _text) for line in lines)
+    for section, options in author.items():
+        for key, value in options.items():
+            check(marked.fill(f"{section}.{key}", lambda _marker: "…"), value, marked)
+    expected = _expected(author, spell, marked)
+    values = {
+        marker for options in author.values() for value in options.values() for marker in marked.markers_in(value)
+    }
+
+    def spell_any(marker: Marker) -> str:
+        return spell(marker) if marker in values else _text(marker)
+
+    text = "".join(marked.fill(line, _comment if _is_comment(line) else spell_any) for line in lines)
     _verify(text, expected, marked)
     return text
 
@@ -36,7 +55,8 @@ def outline(text: str) -> tuple[str, ...]:
         sections = _read(text, xform=str)
     except Error:
         raise FormatError("the text is not INI", todo="render the file again") from None
-    return tuple(f"{name}.{key}" for name, options in sections.items() for key in options)
+    default = next(iter(sections.values()))
+    return collected(f"{name}.{key}" for name, options in sections.items() for key in {**options, **default})
 
 
 def _read(text: str, *, xform: Callable[[str], str] = str.lower) -> _Sections:
@@ -44,10 +64,20 @@ def _read(text: str, *, xform: Callable[[str], str] = str.lower) -> _Sections:
     parser.optionxform = xform  # type: ignore[method-assign, assignment]  # configparser's own extension point.
     # As when configparser opens a file, with universal newlines.
     parser.read_string(text.replace("\r\n", "\n").replace("\r", "\n"))
-    return {name: dict(options) for name, options in parser.items()}
+    return parser.sections_alone()
 
 
 class _Parser(RawConfigParser):
+    _defaults: dict[str, str]
+    _sections: _Sections
+    # As configparser's pattern, which compares each space before a missing delimiter with all later ones. The spaces
+    # at the end of a key are removed later anyway.
+    OPTCRE = re.compile(r"(?P<option>[^=:]*+)(?P<vi>[=:])\s*(?P<value>.*)$")
+
+    def sections_alone(self) -> _Sections:
+        """Without the keys of DEFAULT in each section, which may be millions together."""
+        return {self.default_section: dict(self._defaults), **{name: dict(own) for name, own in self._sections.items()}}
+
     def _handle_error(self, exc: ParsingError | None, fpname: str, lineno: int, line: str) -> ParsingError:
         """Raise the first error: configparser copies its text for each further one, in the square of their number."""
         error = exc or ParsingError(fpname)
@@ -80,25 +110,32 @@ def _is_comment(line: str) -> bool:
     return line.strip().startswith(_COMMENT)
 
 
-def _expected(author: _Sections, marked: MarkedText) -> _Sections:
+def _expected(author: _Sections, spell: Callable[[Marker], str], marked: MarkedText) -> _Sections:
     """The expected content: the author's structure with the values in it."""
     sections: _Sections = {}
+    defaults: Mapping[str, str] = {}
     for name, token in _names(author, _SECTION, _text, marked).items():
         options = author[token]
-        keys = _names(options, _KEY, lambda marker: _text(marker).lower(), marked)
-        sections[name] = {key: _value(options[token], marked) for key, token in keys.items()}
+        keys = _names(options, _KEY, lambda marker: _text(marker).lower(), marked, defaults)
+        defaults = defaults if sections else keys
+        sections[name] = {key: _value(options[token], spell, marked) for key, token in keys.items()}
     return sections
 
 
 def _names(
-    tokens: Iterable[str], shape: re.Pattern[str], spell: Callable[[Marker], str], marked: MarkedText
+    tokens: Iterable[str],
+    shape: re.Pattern[str],
+    spell: Callable[[Marker], str],
+    marked: MarkedText,
+    defaults: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
+    """The tokens by their names with the values in them. No value makes a key that DEFAULT has, either."""
     names: dict[str, str] = {}
     for token in tokens:
         name = marked.fill(token, spell)
-        if name in names:
-            marker = marked.markers_in(names[name] + token)[0]
-            raise marker.error("duplicates a section or a key", "rename one")
+        first = names.get(name) or (defaults or {}).get(name, "")
+        if twins := marked.markers_in(first + token) if first else []:
+            raise twins[0].error("duplicates a section or a key", "rename one")
         if (markers := marked.markers_in(token)) and not shape.fullmatch(name):
             todo = "a section cannot contain ]; a key cannot contain = or :, begin with # ; [ or have spaces around it"
             raise markers[0].error("does not form a valid name of a section or key", todo)
@@ -106,19 +143,19 @@ def _names(
     return names
 
 
-def _value(value: str, marked: MarkedText) -> str:
+def _value(value: str, spell: Callable[[Marker], str], marked: MarkedText) -> str:
     first, *more = value.split("\n")
-    filled = [_checked_line(first, marked)]
+    filled = [_checked_line(first, spell, marked)]
     for line in more:
-        filled.append(_checked_line(line, marked))
+        filled.append(_checked_line(line, spell, marked))
         if (markers := marked.markers_in(line)) and (not filled[-1] or _is_comment(filled[-1])):
             todo = "write it after key ="
             raise markers[0].error("is empty or begins a comment on its own line", todo)
     return "\n".join(filled)
 
 
-def _checked_line(line: str, marked: MarkedText) -> str:
-    text = marked.fill(line, _text)
+def _checked_line(line: str, spell: Callable[[Marker], str], marked: MarkedText) -> str:
+    text = marked.fill(line, spell)
     markers = marked.markers_in(line)
     if markers and text != text.strip():
         raise markers[0].error("has white space at an end, which INI does not preserve", "store it without, or encoded")

@@ -18,10 +18,9 @@ _ESCAPES = {"t": "\t", "r": "\r", "n": "\n"}
 _BUFFER = 4096
 
 # The tokens with which lua-nginx-module finds the end of a block.
-_LUA = re.compile(
-    r"(?:--)?\[(=*)\[(?:.*?\]\1\]|.*\Z)|--[^\n]*" r'|"(?:\\[^\n]|[^"\n\\])*"' r"|'(?:\\[^\n]|[^'\n\\])*'|[{}]",
-    re.DOTALL,
-)
+_LUA = re.compile(r"(?:--)?\[(=*)\[(?:.*?\]\1\]|.*\Z)|--[^\n]*|[\"'{}]", re.DOTALL)
+_LUA_STRINGS = {'"': re.compile(r'(?:\\[^\n]|[^"\n\\])*"'), "'": re.compile(r"(?:\\[^\n]|[^'\n\\])*'")}
+"""By the first character, the rest."""
 
 
 class Word(ImmutableStruct, frozen=True):
@@ -136,11 +135,18 @@ class _Reader:
 
     def _skip_lua(self) -> None:
         begin, depth = self.at, 1
+        unclosed = dict.fromkeys(_LUA_STRINGS, 0)
         while depth:
             token = _LUA.search(self.text, self.at)
             if not token:
                 raise UnparsableError("a block of Lua is not closed", begin)
             self.at = token.end()
+            if token[0] in _LUA_STRINGS and self.at > unclosed[token[0]]:
+                if string := _LUA_STRINGS[token[0]].match(self.text, self.at):
+                    self.at = string.end()
+                else:  # Nor does any later quote of this kind begin a string on this line: each is escaped.
+                    end = self.text.find("\n", self.at)
+                    unclosed[token[0]] = end if end >= 0 else len(self.text)
             depth += (token[0] == "{") - (token[0] == "}")
         self.words.append(Word(begin, self.at - 1, self.text[begin : self.at - 1]))
 

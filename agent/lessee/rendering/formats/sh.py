@@ -67,7 +67,7 @@ def _refuse_ends(here_doc: HereDoc, marked: MarkedText) -> None:
         line = written.lstrip("\t") if here_doc.without_tabs else written
         markers = marked.markers_in(line)
         lines = marked.fill(line, names.text).split("\n") if markers else []
-        if any(map(here_doc.last.search, lines)):
+        if any(map(here_doc.last.may_be, lines)):
             raise markers[0].error("contains the line that ends its here-document", "choose another delimiter")
         if here_doc.without_tabs and any(filled.startswith("\t") for filled in lines):
             raise markers[0].error("begins a line with a tab, which <<- removes", "write << without the -")

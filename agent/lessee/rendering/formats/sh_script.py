@@ -1,7 +1,5 @@
 """The types of a parsed shell script."""
 
-import re
-
 from lessee.core.immutable import ImmutableStruct
 
 RUNS = frozenset({"bare", "double", "here"})
@@ -39,11 +37,33 @@ class HereDocStart(ImmutableStruct, frozen=True):
     at: int
 
 
+class LastLine(ImmutableStruct, frozen=True):
+    """The line that ends a here-document."""
+
+    delimiter: str
+    without_tabs: bool
+    in_brackets: bool
+    """Inside $( ), `EOF)` also ends the lines in bash."""
+
+    def is_clear(self, line: str) -> bool:
+        """Whether every shell ends the lines here."""
+        return self._word(line) == self.delimiter
+
+    def may_be(self, line: str) -> bool:
+        """Whether some shell ends the lines here."""
+        word = self._word(line)
+        is_odd = self.in_brackets and word.startswith(self.delimiter) and ")" in word[len(self.delimiter) :]
+        return word == self.delimiter or is_odd
+
+    def _word(self, line: str) -> str:
+        return line.lstrip("\t") if self.without_tabs else line
+
+
 class HereDoc(ImmutableStruct, frozen=True):
-    """The lines of a here-document, and a pattern for the line that ends it."""
+    """The lines of a here-document, and what ends them."""
 
     text: str
-    last: re.Pattern[str]
+    last: LastLine
     without_tabs: bool
 
 

@@ -1,9 +1,19 @@
 """Parses a shell script, as far as every shell reads it alike."""
 
 import re
+from itertools import pairwise
 
 from lessee.rendering.formats.sh_commands import may_assign, name_of
-from lessee.rendering.formats.sh_script import RUNS, AmbiguousError, HereDoc, HereDocStart, Script, Segment, Word
+from lessee.rendering.formats.sh_script import (
+    RUNS,
+    AmbiguousError,
+    HereDoc,
+    HereDocStart,
+    LastLine,
+    Script,
+    Segment,
+    Word,
+)
 
 _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")
@@ -43,6 +53,7 @@ def read(text: str) -> Script:
         raise AmbiguousError("the text contains a NUL, which some shells ignore", "remove it", text.index("\0"))
     reader = _Reader(text)
     reader.commands()
+    reader.end()
     return reader.script
 
 
@@ -56,7 +67,15 @@ class _Reader:
         self._cases = [0]
         # The ranges of $( ) in the current word.
         self._nested: list[tuple[int, int]] = []
+        # The kinds of the segments, and where they begin; each ends where the next one begins.
+        self._segments: list[tuple[str, int]] = []
         self.script = Script([], [], [])
+
+    def end(self) -> None:
+        """Cut the text into segments, once each: a run may have been found in many parts."""
+        starts = [*(at for _, at in self._segments), len(self._text)]
+        for (kind, at), (_, end) in zip(self._segments, pairwise(starts), strict=True):
+            self.script.segments.append(Segment(kind, self._text[at:end], at))
 
     def commands(self, bracket: int | None = None) -> None:
         """Parse commands up to the end, or to the closing bracket."""
@@ -74,7 +93,7 @@ class _Reader:
                 self._operator(char)
                 command, name = [], None
                 continue
-            start = len(self.script.segments)
+            start = len(self._segments)
             word = self._word(assigns=may_assign(name))
             if not command and word.text == "[[":
                 self._test(start)
@@ -92,12 +111,9 @@ class _Reader:
         return self._text[self._at] if self._at < self._end else ""
 
     def _emit(self, kind: str, text: str) -> None:
-        at = self._at
-        if kind in RUNS and self.script.segments and self.script.segments[-1].kind == kind:
-            last = self.script.segments.pop()
-            text, at = last.text + text, last.at
-        self.script.segments.append(Segment(kind, text, at))
-        self._at = at + len(text)
+        if kind not in RUNS or not self._segments or self._segments[-1][0] != kind:
+            self._segments.append((kind, self._at))
+        self._at += len(text)
 
     def _take(self, kind: str, pattern: re.Pattern[str]) -> bool:
         found = pattern.match(self._text, self._at, self._end)
@@ -111,8 +127,7 @@ class _Reader:
 
     def _merge(self, kind: str, start: int) -> None:
         """Merge the segments since `start` into one."""
-        at = self.script.segments[start].at
-        self.script.segments[start:] = [Segment(kind, self._text[at : self._at], at)]
+        self._segments[start:] = [(kind, self._segments[start][1])]
 
     def _follow(self, command: list[Word], word: Word) -> list[Word]:
         """Add a word, and return the command to which the next word belongs."""
@@ -173,18 +188,25 @@ class _Reader:
     def _here_docs(self) -> None:
         pending, self._pending_heredocs = self._pending_heredocs, []
         for document in pending:
-            tabs = "\t*" if document.without_tabs else ""
-            # Inside $( ), `EOF)` also ends the lines in bash.
-            more = r"(.*\).*)?" if len(self._cases) > 1 else "()"
-            last = re.compile(f"^{tabs}{re.escape(document.delimiter)}{more}$", re.MULTILINE)
-            found = last.search(self._text, self._at, self._end)
-            if not found or found[1]:
+            last = LastLine(document.delimiter, document.without_tabs, len(self._cases) > 1)
+            start, line = self._last_line(last)
+            if not last.is_clear(line):
                 what, todo = "the here-document has no clear end", "write its delimiter on its own line"
                 raise AmbiguousError(what, todo, document.at)
-            here_doc = HereDoc(self._text[self._at : found.start()], last, document.without_tabs)
+            here_doc = HereDoc(self._text[self._at : start], last, document.without_tabs)
             self.script.here_docs.append(here_doc)
             self._here_doc_lines(here_doc.text, raw=document.raw)
-            self._emit("code", found[0])
+            self._emit("code", line)
+
+    def _last_line(self, last: LastLine) -> tuple[int, str]:
+        """Where the first line begins that may be the last one, and its text; or else the last line of all."""
+        start = self._at
+        while True:
+            end = self._text.find("\n", start, self._end)
+            line = self._text[start : end if end >= 0 else self._end]
+            if end < 0 or last.may_be(line):
+                return start, line
+            start = end + 1
 
     def _here_doc_lines(self, text: str, *, raw: bool) -> None:
         stop = self._at + len(text)
@@ -212,11 +234,16 @@ class _Reader:
                     self._expansion("bare")
                 case _:
                     self._need("bare", _BARE, "the text ends in a \\", "remove it")
-        text = self._text[start : self._at]
-        for begin, end in reversed(self._nested):
-            text = text[: begin - start] + text[end - start :]
-        self._nested = nested
-        return Word(text, start, self._at)
+        inside, self._nested = self._nested, nested
+        return Word(self._without(inside, start), start, self._at)
+
+    def _without(self, inside: list[tuple[int, int]], start: int) -> str:
+        """The text since `start` without these ranges."""
+        if not inside:  # As in almost every word.
+            return self._text[start : self._at]
+        begins, ends = zip(*inside, strict=True)
+        outside = zip((start, *ends), (*begins, self._at), strict=True)
+        return "".join(self._text[begin:end] for begin, end in outside)
 
     def _double(self) -> None:
         start = self._at
@@ -268,7 +295,7 @@ class _Reader:
         self._nested[outside:] = [(start + 2, self._at - 1)]
 
     def _braces(self, inside: str) -> None:
-        start, at = len(self.script.segments), self._at
+        start, at = len(self._segments), self._at
         self._emit("code", "${")
         odd = self._next() in " \t\n|(\\"
         while not odd and self._next() != "}":
@@ -288,7 +315,7 @@ class _Reader:
 
     def _test(self, start: int) -> None:
         """Parse [[ … ]], in which brackets and `<` have another meaning than in a command."""
-        at = self.script.segments[start].at
+        at = self._segments[start][1]
         open_brackets = 0
         while char := self._next():
             if self._take("code", _BLANK):

@@ -25,8 +25,10 @@ _RUN = re.compile(
 _NOT_IN_COMMENTS = re.compile(r"[\0-\x08\x0a-\x1f\x7f]")
 # TOML requires escapes for quotes, backslashes and ASCII control characters; some parsers mishandle the others.
 _ESCAPED = re.compile(r'["\\\0-\x1f\x7f-\x9f\u2028\u2029\ufeff]')
+_MOST_BITS = 14_285  # Python writes integers of up to 4300 digits, and reads longer ones only in hexadecimal.
 _INTEGERS = range(-(2**63), 2**63)
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
+_MAX_DEPTH = 100
 _TODO = "write a value alone or inside a string, in a template that is otherwise TOML"
 
 
@@ -37,6 +39,7 @@ def write(document: Document) -> str:
     # A quoted marker is a valid key and value, so the author's text must be valid TOML.
     strings = _RUN.sub(lambda run: f'"{run[0]}"' if marked.alone(run[0]) else run[0], marked.text)
     try:
+        _refuse_deep_keys(marked.text)
         expected = _expected(_parse(strings, marked), marked, bare)
         text = _RUN.sub(lambda run: _spell(run[0], marked), marked.text)
         _verify(text, expected, marked)
@@ -53,6 +56,16 @@ def outline(text: str) -> tuple[str, ...]:
         raise FormatError("the text is not TOML", todo="render the file again") from None
     except RecursionError:
         raise FormatError("the text is nested too deeply", todo="flatten it") from None
+
+
+def _refuse_deep_keys(text: str) -> None:
+    """Raises RecursionError for a dotted key of many parts: tomllib takes the square of their number."""
+    depth = end = 0
+    for run in _RUN.finditer(text):
+        depth = depth + 1 if text[end : run.start()].strip(" \t") == "." else 0
+        if depth > _MAX_DEPTH:
+            raise RecursionError
+        end = run.end()
 
 
 def _with_shared_markers(marked: MarkedText) -> MarkedText:
@@ -90,9 +103,7 @@ def _parse(text: str, marked: MarkedText) -> object:
         where = f"{marked.name}:{line}" if line else marked.name
         raise FormatError(f"the text is not TOML: {problem}", where=where, todo=_TODO) from None
     except ValueError:
-        raise FormatError(
-            "the text is not TOML: an integer has thousands of digits", where=marked.name, todo=_TODO
-        ) from None
+        raise _too_long(marked) from None
 
 
 def _expected(node: object, marked: MarkedText, bare: Bare) -> object:
@@ -112,8 +123,15 @@ def _expected(node: object, marked: MarkedText, bare: Bare) -> object:
             return {name: _expected(node[token], marked, bare) for name, token in tokens.items()}
         case list():
             return [_expected(item, marked, bare) for item in node]
+        case int() if node.bit_length() > _MOST_BITS:
+            raise _too_long(marked)
         case _:
             return node
+
+
+def _too_long(marked: MarkedText) -> FormatError:
+    what = "the text is not TOML: an integer has thousands of digits"
+    return FormatError(what, where=marked.name, todo=_TODO)
 
 
 def _spell(run: str, marked: MarkedText) -> str:

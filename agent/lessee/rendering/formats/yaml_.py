@@ -32,6 +32,16 @@ _ESCAPED = re.compile(_UNPRINTABLE + r'|["\\]')
 _BYTE_ORDER_MARK = "\ufeff"
 _LINE_ENDS = ("\n", "\r", "\x85", "\u2028", "\u2029")
 _STRING = "tag:yaml.org,2002:str"
+# What every version of YAML, and every parser, reads alike: no octal, sexagesimal or grouped digits, no `yes`.
+_TAGGED = {
+    "int": ("an integer", r"[-+]?(?:0|[1-9][0-9]{0,18})"),
+    "float": ("a number", r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?"),
+    "bool": ("true or false", "true|True|TRUE|false|False|FALSE"),
+    "null": ("null", "null|Null|NULL|~|"),
+    "timestamp": ("a date", r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z)?"),
+    "binary": ("base64", r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
+}
+"""What a value must be that an explicit tag such as `!!int` types, by the end of the tag."""
 _TYPES = {
     "str": "string",
     "int": "integer",
@@ -84,12 +94,13 @@ def outline(text: str) -> tuple[str, ...]:
 
 
 def _scan(text: str) -> list[yaml.Token]:
-    tokens = list(yaml.scan(text, Loader=_LOADER))
+    tokens: list[yaml.Token] = []
     depth = 0
-    for token in tokens:
+    for token in yaml.scan(text, Loader=_LOADER):  # Not to the end first: libyaml compares all levels at each token.
         depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)
         if depth > _MAX_DEPTH:
             raise RecursionError
+        tokens.append(token)
     return tokens
 
 
@@ -200,6 +211,8 @@ def _same(
         marker = marked.alone(expected.value)
         if marker and marker in typed:
             return _holds(actual, _data(marker))
+        if markers := marked.markers_in(expected.value):
+            _check_tag(expected.tag, marked.fill(expected.value), markers[0])
         alike = isinstance(actual, yaml.ScalarNode) and expected.tag == actual.tag
         return alike and bool(actual.value == marked.fill(expected.value))
     if (id(expected), id(actual)) in seen:  # An alias is the same node as its anchor.
@@ -210,6 +223,17 @@ def _same(
     if isinstance(expected, yaml.MappingNode):
         _refuse_duplicates(expected, marked)
     return all(map(_same, _children(expected), _children(actual), repeat(marked), repeat(typed), repeat(seen)))
+
+
+def _check_tag(tag: str, text: str, marker: Marker) -> None:
+    """Raises FormatError for a value that readers would refuse under its tag."""
+    before, _, name = tag.rpartition(":")
+    if before == "tag:yaml.org,2002" and name in _TAGGED:
+        what, pattern = _TAGGED[name]
+        if not re.fullmatch(pattern, text):
+            raise marker.error(
+                f"is not {what}, which its tag !!{name} requires", "store another value, or remove the tag"
+            )
 
 
 def _holds(node: yaml.Node, data: object) -> bool:

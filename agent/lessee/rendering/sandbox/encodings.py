@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 import string
 from collections.abc import Mapping
@@ -114,6 +115,16 @@ def b64decode(value: object) -> str | bytes:
 def sha256(value: object) -> str:
     """The digest in hexadecimal digits."""
     return hashlib.sha256(_bytes(value)).hexdigest()
+
+
+def md5(value: object) -> str:
+    """The digest in hexadecimal digits, for programs that demand MD5. It protects nothing."""
+    return hashlib.md5(_bytes(value), usedforsecurity=False).hexdigest()
+
+
+def hmac_sha256(value: object, key: object) -> str:
+    """The authentication code of RFC 2104 in hexadecimal digits."""
+    return hmac.digest(_bytes(key), _bytes(value), "sha256").hex()
 
 
 def _origin(of: Mapping[object, object], key: object, item: object) -> str:

@@ -59,6 +59,13 @@ class Sandbox(SandboxedEnvironment):
         self.tests = dict(TESTS)
         self.globals = {**FUNCTIONS, **functions}
         self._include_depth = 0
+        self._namespaces: list[dict[str, Any]] = []
+
+    def close(self) -> None:
+        """Free all values and templates now. They refer to each other: the garbage collector would free them late."""
+        for namespace in self._namespaces:
+            namespace.clear()
+        vars(self).clear()
 
     def load_from(self, codes: Mapping[str, Callable[[], CodeType]]) -> None:
         """Set the templates that can run, with their compiled code."""
@@ -67,6 +74,7 @@ class Sandbox(SandboxedEnvironment):
     def template_of(self, code: CodeType, variables: MutableMapping[str, Any]) -> Template:
         """A template with this code, and with the variables that are set outside of it."""
         template = Template.from_code(self, code, variables)
+        self._namespaces.append(template.root_render_func.__globals__)
         template.root_render_func = partial(self.include, template.root_render_func)
         return template
 

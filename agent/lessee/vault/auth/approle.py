@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lessee.core.failures import Failure, Kind
-from lessee.vault.auth.login import Clock, Grant, fingerprint, log_in, read_credential_file
+from lessee.vault.auth.login import FORBIDDEN, RARELY, Clock, Grant, fingerprint, log_in, read_credential_file
 from lessee.vault.transport import RequestFailedError, Transport
 
 
@@ -39,10 +39,10 @@ class AppRoleLogin:
             body["secret_id"] = self._read_secret_id(transport, self._secret_id_file)
         denied = (
             f"Vault does not accept the role_id and secret_id at auth/{self._mount}, or has locked the role"
-            " after denied logins; the agent logs in again when a file changes, and otherwise rarely"
+            " after denied logins"
         )
         try:
-            grant = log_in(transport, f"auth/{self._mount}/login", body, clock, denied=denied)
+            grant = log_in(transport, f"auth/{self._mount}/login", body, clock, denied=denied, again=RARELY)
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.DENIED:
                 self._secret_id_in_memory = None  # The file may hold a new one by now.
@@ -81,8 +81,10 @@ class AppRoleLogin:
                 raise RequestFailedError(_NO_SECRET_ID)  # noqa: TRY301  # A failure like Vault's own.
         except RequestFailedError as exc:
             failure = exc.failure
-            if failure.kind in {Kind.INVALID, Kind.DENIED}:
+            if failure.kind is Kind.INVALID:
                 failure = _USED_BY_OTHERS
+            elif failure.kind is Kind.DENIED:  # Of a used token, Vault says so, with 400.
+                failure = Failure(Kind.FORBIDDEN, f"the wrapping token cannot be looked up; {FORBIDDEN}")
             if failure.kind is Kind.ALREADY_UNWRAPPED:
                 self._used_token = (digest, failure)
             raise RequestFailedError(failure) from None

@@ -45,7 +45,7 @@ class CiLogin:
     def login(self, transport: Transport, clock: Clock) -> Grant:
         jwt = self._source.jwt()
         settings = "".join(f", {key} {value}" for key, value in self._body.items())
-        denied = f"Vault does not accept {self._source.name} at {self._path}{settings}{_claims(jwt)}"
+        denied = f"Vault does not accept {self._source.name} at {self._path}{settings}{describe_claims(jwt)}"
         return log_in(transport, self._path, {**self._body, "jwt": jwt}, clock, denied=denied)
 
     def fingerprint(self) -> bytes:
@@ -135,7 +135,7 @@ class _IssuedJwt(msgspec.Struct):
     value: str
 
 
-def _claims(jwt: str) -> str:
+def describe_claims(jwt: str) -> str:
     """The claims that roles usually bind. They are not secret, and the usual reason for a denial."""
     payload = [*jwt.split("."), ""][1]
     try:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
@@ -14,6 +14,11 @@ from lessee.vault.transport import RequestFailedError, Response, Transport
 from lessee.vault.ttl import token_ttl
 
 Clock = Callable[[], float]
+RARELY = "the agent logs in again when a file changes, and otherwise rarely"
+FORBIDDEN = (
+    "the answer was 403, which names no credentials: the mount or the namespace may not exist, or an outage, a proxy or"
+    " a lockout is the cause; the agent logs in again within a minute"
+)
 
 
 class Grant(ImmutableStruct, frozen=True):
@@ -52,6 +57,7 @@ def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True
         renewable=data.get("renewable") is True,
         id=token_id(value),
         ours=ours,
+        uses=_uses(data.get("num_uses")),
     )
 
 
@@ -63,15 +69,54 @@ def renew(transport: Transport, value: str, clock: Clock, *, ours: bool = True) 
     return _token(answer, value, sent_at, ours=ours)
 
 
-def log_in(transport: Transport, path: str, body: Mapping[str, str], clock: Clock, *, denied: str) -> Grant:
-    """Post credentials. Raises RequestFailedError, with the text `denied` if Vault denies them."""
+class TokenCheck:
+    """Asks whether a token is valid: by a look-up, and the next time by a renewal if that path had no answer."""
+
+    def __init__(self) -> None:
+        self._renews = False
+
+    def check(self, transport: Transport, value: str, clock: Clock, *, ours: bool) -> Token:
+        """Raises RequestFailedError (DENIED: it is not valid; UNSUPPORTED: it is, but its ttl is not known)."""
+        try:
+            return (renew if self._renews else look_up)(transport, value, clock, ours=ours)
+        except RequestFailedError as exc:
+            if exc.failure.kind in {Kind.UNAVAILABLE, Kind.PATH_ERROR}:
+                self._renews = not self._renews
+            elif self._renews and exc.failure.kind is Kind.INVALID:
+                raise RequestFailedError(Failure(Kind.UNSUPPORTED, "the token is not renewable")) from None
+            raise
+
+
+def log_in(  # Each of them belongs to one login.
+    transport: Transport,
+    path: str,
+    body: Mapping[str, Any],
+    clock: Clock,
+    *,
+    denied: str,
+    again: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Grant:
+    """Post credentials. Raises RequestFailedError, with the text `denied` if Vault denies them, and with `again`, which
+    says when the agent repeats the login, if the credentials are why.
+    """
     sent_at = clock()
     try:
-        answer = transport.request("POST", path, token=None, body=body, limits=SMALL)
+        answer = transport.request("POST", path, token=None, body=body, limits=SMALL, headers=headers)
     except RequestFailedError as exc:
-        if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
-            raise RequestFailedError(Failure(Kind.DENIED, denied)) from None
-        raise
+        match exc.failure.kind:
+            case Kind.INVALID:
+                text = f"{denied}; {again}" if again else denied
+                raise RequestFailedError(Failure(Kind.DENIED, text)) from None
+            case Kind.DENIED:
+                raise RequestFailedError(Failure(Kind.FORBIDDEN, f"{denied}; {FORBIDDEN}")) from None
+            case _:
+                raise
+    return grant_of(answer, path, sent_at)
+
+
+def grant_of(answer: Response, path: str, sent_at: float) -> Grant:
+    """The token in the answer to a login. Raises RequestFailedError if the answer has no token."""
     value = parse_name(answer.auth.get("client_token"))
     if not value:
         text = f"the login at {path} returned no token; if it requires a second factor (MFA), use another auth method"
@@ -85,6 +130,7 @@ class TokenLogin:
     def __init__(self, file: str | None, environ: Mapping[str, str]) -> None:
         self._file = file
         self._environ = environ
+        self._check = TokenCheck()
 
     def value(self) -> str:
         """The token, without a request to Vault. Raises RequestFailedError."""
@@ -98,7 +144,7 @@ class TokenLogin:
     def login(self, transport: Transport, clock: Clock) -> Grant:
         value = self.value()
         try:
-            return Grant(value, look_up(transport, value, clock, ours=False))
+            return Grant(value, self._check.check(transport, value, clock, ours=False))
         except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:
@@ -107,7 +153,11 @@ class TokenLogin:
                     return Grant(value, token)
                 case Kind.DENIED:
                     where = self._file or "$VAULT_TOKEN"
-                    raise RequestFailedError(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
+                    # What Vault answers to an invalid token, a proxy may answer to any.
+                    text = (
+                        f"the token in {where} is not valid, or a proxy answers 403; it is sent again within a minute"
+                    )
+                    raise RequestFailedError(Failure(Kind.FORBIDDEN, text)) from None
                 case _:
                     raise
 
@@ -139,6 +189,15 @@ def read_credential_file(file: str) -> str:
     return content
 
 
+def check_readable(file: str) -> None:
+    """Raises RequestFailedError if the file cannot be read; some libraries' own errors do not name it."""
+    try:
+        with Path(file).open("rb"):
+            pass
+    except OSError as exc:
+        raise RequestFailedError(Failure(Kind.DENIED, f"cannot read {file}: {exc.strerror}")) from None
+
+
 def fingerprint(*files: str | None) -> bytes:
     """A hash of the contents; a file that cannot be read counts as empty."""
     digest = hashlib.sha256()
@@ -168,4 +227,9 @@ def _token(answer: Response, value: str, sent_at: float, *, ours: bool = True) -
         renewable=auth.get("renewable") is True and not answer.capped,
         id=token_id(value),
         ours=ours,
+        uses=_uses(auth.get("num_uses")),
     )
+
+
+def _uses(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lessee.vault.auth.login import Clock, Grant, fingerprint, log_in, read_credential_file
+from lessee.vault.auth.login import RARELY, Clock, Grant, fingerprint, log_in, read_credential_file
 from lessee.vault.transport import Transport
 
 
@@ -32,7 +32,7 @@ class FileLogin:
         for file in self._tls_files:
             read_credential_file(file)  # Otherwise an empty or missing file would look like a broken connection.
         body = {**self._body, **{key: read_credential_file(file) for key, file in self._files_by_key.items()}}
-        return log_in(transport, self._path, body, clock, denied=self._denied())
+        return log_in(transport, self._path, body, clock, denied=self._denied(), again=RARELY)
 
     def fingerprint(self) -> bytes:
         return fingerprint(*self._files())
@@ -43,7 +43,4 @@ class FileLogin:
     def _denied(self) -> str:
         settings = "".join(f", {key} {value}" for key, value in self._body.items())
         locked = ", or has locked the user after denied logins" if self._locks_user else ""
-        return (
-            f"Vault does not accept {' and '.join(self._files())} at {self._path}{settings}{locked};"
-            " the agent logs in again when a file changes, and otherwise rarely"
-        )
+        return f"Vault does not accept {' and '.join(self._files())} at {self._path}{settings}{locked}"

@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+import msgspec
+
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
-from lessee.core.leases import Lease
+from lessee.core.leases import FOREVER, Lease
 from lessee.core.paths import DynamicSecret, is_of_agent
 from lessee.core.redaction import texts
 from lessee.core.secrets import Secret, excess
@@ -22,6 +24,8 @@ ISSUE_TIMEOUT = 30.0
 ROTATION_MARGIN = 0.5
 """Seconds. Vault counts a static role's ttl in whole seconds, and the rotation itself takes a moment."""
 
+_PERIOD = 30.0
+"""Seconds. https://developer.hashicorp.com/vault/api-docs/secret/totp#period"""
 _OF_AGENT = Failure(Kind.INVALID, "the answer contains credentials of the agent itself; read another path")
 
 Clock = Callable[[], float]
@@ -43,21 +47,24 @@ def issue(
     sent_at = clock()
     try:
         answer = transport.request(
-            method,
+            "GET" if method == "LIST" else method,
             need.request_path,
             token=value,
             body=_body(need, signing) if method == "POST" else None,
+            params={"list": "true"} if method == "LIST" else None,
             timeout=ISSUE_TIMEOUT,
-            changes=True,
+            changes=not need.is_polled,
         )
     except RequestFailedError as exc:
         raise _with_advice(exc, need, method) from None
     if (what := excess(answer.data)) is not None:
         raise RequestFailedError(Failure(Kind.INVALID, f"the answer is too large: {what}"))
-    if value and any(value in text for text in texts(answer.data)):
+    if answer.auth or (value and any(value in text for text in texts(answer.data))):
         raise RequestFailedError(_OF_AGENT)  # By whatever name the server, or a proxy before it, knows the path.
     made = {"private_key": signing.private_key, "private_key_type": signing.private_key_type} if signing else {}
-    static = not answer.lease_id and "last_vault_rotation" in answer.data
+    static = not answer.lease_id and (
+        need.is_polled or "last_vault_rotation" in answer.data or _is_time_based_code(need, answer)
+    )
     return Lease(
         id=_static_id(need, answer) if static else _digest(_name(answer)),
         need=need,
@@ -106,7 +113,7 @@ def _request_lease(transport: Transport, action: str, value: str, lease_id: str)
 
 def _body(need: DynamicSecret, signing: certificate_request.SigningRequest | None) -> Mapping[str, Any]:
     if signing is None:
-        return dict(need.params)
+        return dict(need.params) | (msgspec.json.decode(need.body) if need.body else {})
     return {name: value for name, value in need.params if name not in certificate_request.LOCAL_PARAMETERS} | {
         "csr": signing.csr
     }
@@ -130,8 +137,13 @@ def _name(answer: Response) -> str:
     return str(answer.lease_id or answer.data.get("serial_number") or answer.request_id)
 
 
+def _is_time_based_code(need: DynamicSecret, answer: Response) -> bool:
+    """Whether it is the code of a TOTP key. The server shows the same one until its period ends."""
+    return "code" in answer.data and need.path.split("/")[-2] == "code"
+
+
 def _static_id(need: DynamicSecret, answer: Response) -> str:
-    rotation = answer.data["last_vault_rotation"]
+    rotation = answer.data.get("last_vault_rotation") or msgspec.json.encode(answer.data, order="sorted").decode()
     return f"static-{_digest(f'{need} {rotation}')}"
 
 
@@ -143,16 +155,35 @@ def _ttl(need: DynamicSecret, answer: Response, wall: Clock, *, static: bool) ->
     data, where = answer.data, str(need)
     if answer.lease_id:
         return lease_ttl(answer.lease_duration, where)
+    if need.is_polled:
+        return 0.0
+    if "code" in data and static:
+        return static_ttl(_period_left(data, answer.date or wall()), where) + ROTATION_MARGIN
     if static:
         return static_ttl(data.get("ttl"), where) + ROTATION_MARGIN
     if "certificate" in data and _is_number(data.get("expiration")):
         # Both are truncated to whole seconds, so up to one second has passed already.
         return lease_ttl(float(data["expiration"]) - (answer.date or wall()) - 1, where)
     ttl = next((data[key] for key in ("ttl", "token_ttl") if _is_number(data.get(key))), None)
-    if ttl is None:
-        text = "the answer has neither a lease nor a ttl; read KV secrets with secret()"
+    if ttl is not None and (need.every is None or ttl > 0):
+        return lease_ttl(ttl, where)
+    from lessee.core.own_end import end_of  # noqa: PLC0415  # Few answers need it.
+
+    if (end := end_of(data)) is not None:
+        return lease_ttl(end - (answer.date or wall()) - 1, where) if end != FOREVER else 0.0
+    if need.every is None:
+        todo = 'read KV secrets with secret(), and any other path with vault(…, every="5m")'
+        text = f"the answer has neither a lease, nor a ttl, nor an end of its own; {todo}"
         raise RequestFailedError(Failure(Kind.INVALID, text))
-    return lease_ttl(ttl, where)
+    return 0.0
+
+
+def _period_left(data: Mapping[str, Any], now: float) -> float:
+    """Seconds until the period of a code ends. HashiCorp Vault does not say, and its keys have 30 s by default."""
+    end, begun = data.get("expire_time"), data.get("generated")
+    if is_ttl(end) and is_ttl(begun):
+        return end - begun
+    return _PERIOD - now % _PERIOD
 
 
 def _is_number(value: object) -> bool:

@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.agent.machine.apps.inputs import unknown_paths
+from lessee.agent.machine.kv.reading import not_found
 from lessee.core.backoff import MAX_DELAY
 from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import replace
 from lessee.core.paths import Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.protocol import commands as cmd
@@ -317,6 +319,15 @@ def test_denied_mounts_and_folders_are_retried_with_a_new_token():
     world.run(15.0)
     assert world.live["app"] == world.current("app")
     assert world.live["old"] == world.current("old")
+
+
+def test_a_pinned_version_that_is_missing_or_deleted_is_named():
+    pinned = replace(A, version=2)
+    assert not_found(pinned, None).text == "it does not exist, or has no version 2; see `bao kv metadata get`"
+    deleted = VersionMetadata(2, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
+    assert not_found(pinned, deleted).text == "its version 2 is deleted; write another `version=`, or none"
+    destroyed = replace(deleted, deletion_time="destroyed")
+    assert not_found(pinned, destroyed).text == "its version 2 is destroyed; write another `version=`, or none"
 
 
 def test_a_deleted_secret_is_reported_and_read_again_when_restored():

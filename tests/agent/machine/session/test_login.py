@@ -91,6 +91,107 @@ def test_refused_credentials_are_sent_less_often_than_the_lockout_threshold():
     assert [command.if_changed for _, command in world.requests[before:]] == [False]
 
 
+@pytest.mark.parametrize(("uses", "dynamic"), [(3, ()), (5, ()), (20, ()), (6, (X,)), (20, (X, Y))])
+def test_a_token_with_a_number_of_uses_is_replaced_before_its_last_one(uses, dynamic):
+    """The world's server fails the test if the agent takes the last use for anything but the revocation."""
+    world = World({"app": app_spec(A, B, C, *dynamic, refresh_interval=60.0)}, token_uses=uses)
+    for secret in (A, B, C):
+        world.write(secret)
+    world.run(600.0)
+    world.write(A)
+    world.run(120.0)
+    assert world.notified["app"] == world.current("app")
+    assert not [line for line in world.log_lines if line[0] == "warning"]
+    assert len(world.tokens) <= 2
+    logins = [at for at, command in world.requests if isinstance(command, cmd.Login)]
+    assert 1 < len(logins) <= 720 / 5
+
+
+def test_a_token_for_one_request_is_used_for_it():
+    world = World({"app": app_spec(A)}, token_uses=1)
+    world.use_token = lambda _token: None
+    world.write(A)
+    world.run(60.0)
+    assert world.notified["app"] == world.current("app")
+
+
+def test_a_saved_token_with_few_uses_left_is_replaced():
+    world = World({"app": app_spec(A)}, token_uses=6)
+    world.write(A)
+    world.run(5.0)
+    world.boot()
+    world.run(30.0)
+    assert world.notified["app"] == world.current("app")
+    assert not [line for line in world.log_lines if line[0] == "warning"]
+
+
+def test_a_token_from_a_file_is_used_to_its_end(monkeypatch):
+    """Another login would read the same token."""
+    make = World.token
+
+    def of_a_file(*arguments):
+        known = make(*arguments)
+        known.token = replace(known.token, ours=False)
+        return known
+
+    monkeypatch.setattr(World, "token", of_a_file)
+    monkeypatch.setattr(World, "use_token", lambda *_: None)
+    world = World({"app": app_spec(A)}, token_uses=6)
+    world.write(A)
+    world.run(60.0)
+    assert len([1 for _, command in world.requests if isinstance(command, cmd.Login)]) == 1
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(60.0, 30.0), (3600.0, 60.0)])
+def test_a_login_that_is_forbidden_without_a_word_about_credentials_is_soon_sent_again(seconds, longest):
+    """403 for everything is an outage: it ends without new credentials."""
+    world = World({"app": app_spec(A)})
+    world.write(A)
+    world.run(30.0)
+    answer, before = world.answer, len(world.requests)
+
+    def forbid(command):
+        kind = Kind.FORBIDDEN if isinstance(command, cmd.Login) else Kind.DENIED
+        world.post(ev.RequestFailed(command.request_id, Failure(kind, "403")), 0.01)
+
+    world.answer = forbid
+    world.run(seconds)
+    sent = world.requests[before:]
+    asked = [at for at, command in sent if isinstance(command, cmd.Login) and not command.if_changed]
+    assert max(b - a for a, b in itertools.pairwise(asked)) <= longest
+    assert len(asked) < 20 + seconds / 20
+    world.answer = answer
+    world.write(A)
+    world.run(longest)
+    assert world.notified["app"] == world.current("app")
+
+
+def test_new_credentials_are_found_soon_while_the_old_ones_are_forbidden():
+    world = World({"app": app_spec(A)})
+    world.answer = lambda command: world.post(
+        ev.RequestFailed(command.request_id, Failure(Kind.FORBIDDEN, "403")), 0.01
+    )
+    world.boot()
+    world.run(600.0)
+    looked = [at for at, _ in world.requests]
+    assert max(b - a for a, b in itertools.pairwise(looked)) <= 6
+
+
+def test_a_login_that_waits_for_a_person_is_asked_for_every_few_seconds_and_is_no_failure():
+    world = World({"app": app_spec(A)})
+    answer, pending = world.answer, Failure(Kind.PENDING, "waiting")
+    world.answer = lambda command: world.post(ev.RequestFailed(command.request_id, pending), 0.01)
+    world.boot()
+    world.run(300.0)
+    logins = [at for at, command in world.requests if not command.if_changed]
+    assert max(b - a for a, b in itertools.pairwise(logins)) <= 6
+    assert not [line for line in world.log_lines if line[1] == "login failed"]
+    world.write(A)
+    world.answer = answer
+    world.run(8.0)
+    assert world.notified["app"] == world.current("app")
+
+
 @settings(max_examples=30)
 @given(kind=st.sampled_from([Kind.RATE_LIMITED, Kind.DENIED, Kind.INVALID]), seed=st.integers(0, 99))
 def test_a_rate_limited_renewal_is_retried_and_a_denied_one_causes_a_login(kind, seed):

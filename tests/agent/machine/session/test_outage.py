@@ -8,7 +8,7 @@ from lessee.core.failures import Failure, Kind
 from lessee.protocol import commands as cmd
 from lessee.protocol import events as ev
 from support.models.machine_histories import ACTIONS, SLOW, A, B, C
-from support.models.world import World, app_spec, folder
+from support.models.world import World, app_spec, creds, folder
 
 
 @settings(max_examples=80, deadline=None)
@@ -109,3 +109,81 @@ def test_a_suspected_outage_that_is_not_confirmed_is_not_logged():
     world.run(3.0)
     assert broken
     assert not [line for line in world.log_lines[before:] if line[1] in {"vault unavailable", "vault available"}]
+
+
+X = creds("x")
+
+
+def breaking(world, *types):
+    """Requests of these types get no answer from now on, and are counted. Returns their times."""
+    answer, asked = world.answer, []
+
+    def failing(command):
+        if isinstance(command, types):
+            asked.append(world.now)
+            world.post(ev.RequestFailed(command.request_id, Failure(Kind.UNAVAILABLE, "503 by a proxy")), 0.002)
+        else:
+            answer(command)
+
+    world.answer = failing
+    return asked
+
+
+@pytest.mark.parametrize("broken", [cmd.LookUpToken, cmd.RenewToken, cmd.Login, cmd.RevokeToken])
+def test_an_outage_ends_although_a_path_about_the_token_is_broken_alone(broken):
+    world = World({"app": app_spec(A, X, refresh_interval=1.0)}, ttl=900.0, lease_ttl=100.0)
+    world.write(A)
+    world.run(10.0)
+    asked = breaking(world, broken)
+    world.vault = "refuses"
+    world.run(40.0)
+    assert world.state.session.outage.is_confirmed
+    world.vault = "available"
+    world.write(A)
+    world.run(30.0)
+    assert world.state.session.outage is None
+    asked.clear()
+    for _ in range(60):
+        world.write(A)
+        world.run(10.0)
+        assert world.notified["app"] == world.current("app")
+    assert len(asked) <= 60, "a path that fails is asked rarely"
+    assert len(world.issued) == 1
+    assert not {"lease expired", "token rejected"} & {event for _, event, _ in world.log_lines}
+
+
+@pytest.mark.parametrize("lease_max_ttl", [float("inf"), 250.0])
+def test_leases_are_renewed_and_replaced_although_no_look_up_of_the_token_succeeds(lease_max_ttl):
+    # Nothing else is polled, so the agent looks its token up to see whether that and the leases are valid.
+    world = World({"app": app_spec(X, refresh_interval=5.0)}, lease_ttl=100.0, lease_max_ttl=lease_max_ttl)
+    world.run(10.0)
+    breaking(world, cmd.LookUpToken)
+    world.run(1000.0)
+    assert "lease expired" not in {event for _, event, _ in world.log_lines}
+    assert len(world.issued) == 1 if lease_max_ttl == float("inf") else len(world.issued) > 4
+
+
+def test_in_an_outage_a_lease_is_issued_as_a_probe_only_if_no_read_is_due():
+    world = World({"app": app_spec(A, X)})
+    world.write(A)
+    world.fail(Kind.UNAVAILABLE, cmd.LookUpToken, cmd.ReadMetadata, cmd.ReadSecret, cmd.DetectKvVersion)
+    world.vault = "hangs"
+    world.run(1.0)
+    world.vault = "available"
+    before = len(world.requests)
+    world.run(60.0)
+    sent = [type(command) for _, command in world.requests[before:]]
+    assert len(world.issued) <= 1, sent
+
+
+def test_a_probe_for_which_no_path_is_due_is_a_look_up_of_the_token():
+    world = World({"app": app_spec(X, refresh_interval=5.0)}, lease_ttl=36000.0, ttl=36000.0)
+    world.run(10.0)
+    world.vault = "refuses"
+    world.run(300.0)
+    before = len(world.requests)
+    world.run(900.0)
+    assert {type(command) for _, command in world.requests[before:]} == {cmd.LookUpToken}
+    world.vault = "available"
+    world.run(60.0)
+    assert world.state.session.outage is None

@@ -274,6 +274,12 @@ def test_a_login_that_fails_is_a_problem():
     assert made.status()["token"] is None
 
 
+def test_a_login_that_waits_for_a_person_is_pending():
+    made = Vault({"web": app_spec(A)}, failing={cmd.Login: Failure(Kind.PENDING, "waiting for a person")})
+    made.run(3)
+    assert problems(made.account, made.now) == ["login pending: waiting for a person"]
+
+
 def test_a_missing_or_denied_secret_has_a_remedy():
     made = Vault({"web": app_spec(A, ref("p/none"))})
     made.denied.add(A)

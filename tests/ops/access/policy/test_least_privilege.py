@@ -105,6 +105,27 @@ def test_a_static_role_has_no_lease():
     assert granted(*calls) == {"database/static-creds/x": "read", "ldap/static-cred/x": "read"}
 
 
+def test_any_other_path_has_the_capability_of_its_request():
+    assert granted(
+        'vault("transit/decrypt/a", ciphertext="c", every="1h")',
+        'vault("team-b/data/a", every="1h")',
+        'vault("team-b/metadata/", method="LIST", every="1h")',
+        'vault("ssh/issue/a", key_type="rsa")',
+        'vault("ssh/sign/a", public_key="k")',
+        'vault("totp/code/a")',
+        'vault("identity/oidc/token/a")',
+    ) == {
+        "transit/decrypt/a": "update",
+        "team-b/data/a": "read",
+        "team-b/metadata/": "list",
+        "ssh/issue/a": "update",
+        "ssh/sign/a": "update",
+        "totp/code/a": "read",
+        "identity/oidc/token/a": "read",
+    }
+    assert granted('vault("ssh/creds/a", ip="10.0.0.1", every="1h")') == {"ssh/creds/a": "update"} | LEASES
+
+
 def test_a_configured_token_is_not_revoked():
     (made,) = policies({"web": {"a.txt": ""}})
     assert {rule.path: rule.capabilities[0] for rule in made.rules} == TOKEN
@@ -160,6 +181,16 @@ def test_each_login_has_its_own_policy_and_counts_its_own_secrets():
         ({"method": "cert", "cert_file": "/c", "key_file": "/k"}, "auth/cert, any role"),
         ({"method": "cert", "cert_file": "/c", "key_file": "/k", "role": "web"}, "auth/cert, role 'web'"),
         ({"method": "userpass", "username": "u", "password_file": "/p"}, "auth/userpass, user 'u'"),
+        ({"method": "ldap", "username": "u", "password_file": "/p", "mount": "auth/corp"}, "auth/corp, user 'u'"),
+        ({"method": "github", "token_file": "/t"}, "auth/github, the user of the token in '/t'"),
+        ({"method": "aws"}, "auth/aws, the role named after the IAM identity"),
+        ({"method": "aws", "role": "web"}, "auth/aws, role 'web'"),
+        ({"method": "gcp", "role": "web"}, "auth/gcp, role 'web'"),
+        ({"method": "oidc"}, "auth/oidc, default role"),
+        (
+            {"method": "kerberos", "username": "u", "service": "HTTP/v", "realm": "R", "keytab_file": "/k"},
+            "auth/kerberos, user 'u'",
+        ),
     ],
 )
 def test_the_heading_names_the_login(auth, login):

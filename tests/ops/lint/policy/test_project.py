@@ -49,6 +49,27 @@ def test_all_problems_of_a_template_are_reported_together():
     ]
 
 
+def test_what_an_import_left_unfinished_is_an_error():
+    long = "the files of /run/web have 2 commands, and a change of any file runs all of them; " * 3
+    text = (
+        HEAD
+        + "  # TODO lessee import: one\n  #   and more\n  # other\n"
+        + app()
+        + f"    # TODO lessee import: {long}\n"
+    )
+    template = 'A={{ env("X", "") }}\nB={{ fail("TODO lessee import: {{ key }}: y") }}\n'
+    findings = sorted_findings(check(text, **{"app.env.j2": template}).findings)
+    assert [(item.rule, item.level, item.file, item.line, item.message[:13]) for item in findings] == [
+        ("unfinished-import", "error", "etc/app.env.j2", 2, "`lessee impor"),
+        ("unfinished-import", "error", "etc/lessee.yaml", 4, "one and more"),
+        ("unfinished-import", "error", "etc/lessee.yaml", 10, "the files of "),
+    ]
+    assert exit_code(findings) == 78
+    assert exit_code(findings[:1]) == 65
+    invalid = check("apps: 1\n# TODO lessee import: x\n").findings
+    assert {item.rule for item in invalid} == {"configuration", "unfinished-import"}
+
+
 def test_problems_of_an_included_template_are_reported_once_in_its_file():
     templates = {
         "app.env.j2": '{% include "in/common.j2" %}\n{{ one }}',

@@ -37,6 +37,13 @@ def test_the_template_renders_the_removed_variables():
     assert "canary" not in repr(one)
 
 
+@pytest.mark.parametrize("value", ["${VAULT_TOKEN}", "${env:VAULT_TOKEN}", "$VAULT_TOKEN", "$TOKEN"])
+def test_a_reference_in_a_variable_of_vault_is_a_manual_step_and_no_value(value):
+    planned = plan_one({"command": "x", "env": {"A_KEY": "canary-1", "VAULT_TOKEN": value}})
+    assert not planned.wrapped
+    assert ["its `env` has VAULT_TOKEN, a reference" in step for step in steps(planned)] == [True]
+
+
 def test_servers_of_the_same_name_share_an_app_only_if_they_are_equal():
     def project(value):
         return {"mcpServers": {"a/b": {"command": "x", "env": {"A_KEY": value}}}}

@@ -58,7 +58,7 @@ def test_a_shell_expands_each_argument_in_its_position():
         "it's",
         "--api-key",
         "a b",
-        "--a.token=$x",
+        "--a.token=a$x",
         "${HOME}/a $b",
         "-H",
         "Authorization: Bearer canary-1",

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lessee.ops.mcp.policy.secret_detection import SecretDetector, Verdict, is_secret_name
+from lessee.core.sensitive.literals import is_secret_name
+from lessee.ops.mcp.policy.secret_detection import SecretDetector, Verdict
 
 DETECTOR = SecretDetector()
 
@@ -69,6 +70,9 @@ def test_other_names_are_not_detected(name):
         ("THING", "-----BEGIN RSA PRIVATE KEY-----"),
         ("THING", "aB3" * 12),
         ("KEY", "/9j4AAQ+x="),
+        ("PASSWORD", "pa$SWORD"),
+        ("DB_DSN", "host=h password=x"),
+        ("SENTRY_DSN", "x"),
     ],
 )
 def test_secret_values_are_detected(name, value):
@@ -89,6 +93,10 @@ def test_secret_values_are_detected(name, value):
         ("API_KEY", "${input:key}"),
         ("API_KEY", "$API_KEY"),
         ("AUTHORIZATION", "Bearer ${TOKEN}"),
+        ("AUTHORIZATION", "Bearer $TOKEN"),
+        ("URL", "postgres://u:$PASSWORD@h/db"),
+        ("SENTRY_DSN", "postgres://u@h/db"),
+        ("DB_DSN", "host=h user=u"),
         ("URL", "postgres://u:${PASSWORD}@h/db"),
         ("URL", "https://localhost:3000/@scope/pkg"),
         ("URL", "https://h/mcp?page=2"),
@@ -102,7 +110,12 @@ def test_public_values_are_not_detected(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("API_KEY", "canary-${X}"), ("URL", "postgres://u:canary@${HOST}/db"), ("A_TOKEN", "${A}:canary")],
+    [
+        ("API_KEY", "canary-${X}"),
+        ("URL", "postgres://u:canary@${HOST}/db"),
+        ("A_TOKEN", "${A}:canary"),
+        ("A_TOKEN", "$A:canary"),
+    ],
 )
 def test_a_secret_that_contains_a_reference_is_mixed(name, value):
     assert DETECTOR.check(name, value) is Verdict.MIXED
@@ -121,6 +134,10 @@ def test_the_operators_options_take_precedence():
     [
         ("--api-key=x", Verdict.SECRET),
         ("--api-key=${X}", Verdict.PUBLIC),
+        ("--api-key=$X", Verdict.PUBLIC),
+        ("API_KEY=$API_KEY", Verdict.PUBLIC),
+        ("--token=$token", Verdict.PUBLIC),
+        ("Authorization: Bearer $TOKEN", Verdict.PUBLIC),
         ("API_KEY=x", Verdict.SECRET),
         ("Authorization: Bearer canary", Verdict.SECRET),
         ("--url=postgres://u:p@h", Verdict.SECRET),

@@ -3,7 +3,7 @@
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.core.errors import UsageError
+from lessee.core.errors import TemplateError, UsageError
 
 TEMPLATE = 'template {\n  contents = "{{ with secret \\"secret/data/a\\" }}{{ .Data.data.b }}{{ end }}"\n  %s\n}\n'
 FILE = TEMPLATE % 'destination = "/run/web/a.env"'
@@ -68,13 +68,14 @@ def test_every_key_is_carried_over_or_reported(imported):
     assert found.config["secrets"] == {"mount": "secret", "prefix": "", "refresh_interval": "90s"}
     keys = [line.split(": ")[1] for line in found.losses]
     assert keys == [
-        "pid_file", "vault.ca_path", "auto_auth.method.wrap_ttl", "auto_auth.sink", "cache", "listener", "telemetry",
+        "vault.ca_path", "auto_auth.method.wrap_ttl", "auto_auth.sink", "cache", "listener", "telemetry",
         "nonsense",
     ]  # fmt: skip
     for key in keys:
         assert f"# TODO lessee import: {key}: " in found.text.replace("\n#   ", " ").replace("\n  #   ", " ")
     notes = "\n".join(found.notes)
     for key in (
+        "pid_file",
         "log_level",
         "log_format",
         "vault.retry",
@@ -104,6 +105,33 @@ def test_every_key_is_carried_over_or_reported(imported):
         ),
         ("userpass", "", 'username = "u", password_file_path = "/p"', {"username": "u", "password_file": "/p"}),
         ("token_file", "", 'token_file_path = "/t"', {"method": "token", "token_file": "/t"}),
+        ("ldap", "", 'username = "u", password_file_path = "/p"', {"username": "u", "password_file": "/p"}),
+        (
+            "aws",
+            'mount_path = "auth/team/aws"',
+            'type = "iam", role = "r", region = "eu-west-1", header_value = "v"',
+            {"role": "r", "region": "eu-west-1", "header_value": "v", "mount": "team/aws"},
+        ),
+        (
+            "azure",
+            "",
+            'role = "r", resource = "https://v", client_id = "c"',
+            {"role": "r", "resource": "https://v", "client_id": "c"},
+        ),
+        ("gcp", "", 'type = "gce", role = "r"', {"role": "r"}),
+        ("gcp", "", 'type = "iam", role = "r", credentials = "/k"', {"role": "r", "credentials_file": "/k"}),
+        (
+            "cf",
+            "",
+            'role = "r", cf_instance_cert = "/c", cf_instance_key = "/k"',
+            {"role": "r", "cert_file": "/c", "key_file": "/k"},
+        ),
+        (
+            "kerberos",
+            "",
+            'username = "u", service = "HTTP/v", realm = "R", keytab_path = "/k"',
+            {"username": "u", "service": "HTTP/v", "realm": "R", "keytab_file": "/k"},
+        ),
         ("approle", 'type = "approle"', 'role_id_file_path = "/r"', {"role_id_file": "/r"}),
         (
             "approle",
@@ -123,7 +151,13 @@ def test_each_supported_auth_method_is_carried_over(imported, method, more, conf
 @pytest.mark.parametrize(
     ("method", "config", "loss"),
     [
-        ("aws", 'role = "r"', "lessee does not support the auth method aws"),
+        ("alicloud", 'role = "r"', "lessee does not support the auth method alicloud"),
+        ("aws", 'type = "ec2", role = "r"', "set type: ec2 and nonce_file in vault.auth"),
+        ("aws", 'type = "iam", role = "r", secret_key = "s"', "lessee does not copy credentials"),
+        ("azure", 'resource = "https://x"', "azure needs role"),
+        ("gcp", 'type = "iam", role = "r"', "not by Google's API"),
+        ("kerberos", 'krb5conf_path = "/k"', "set it in the agent's environment"),
+        ("ldap", "", "ldap needs username and password_file"),
         ("approle", "", "approle needs role_id_file"),
         ("cert", "", "cert needs cert_file and key_file"),
         ("jwt", 'path = "/j", remove_jwt_after_reading = true', "lessee does not remove the file with the JWT"),
@@ -248,6 +282,45 @@ def test_templates_are_found_by_path_or_file_name(imported):
     )
 
 
+def test_a_file_whose_template_is_missing_keeps_its_place_and_is_rejected(imported):
+    keys = 'destination = "/run/web/b.env"\n perms = "0600"\n command = "pkill -HUP web"'
+    found = imported(
+        "agent.hcl",
+        f'template {{\n {keys}\n source = "/etc/b.ctmpl"\n}}\n'
+        + ENV.replace('contents = "%s"', 'source = "v.ctmpl"') % "A"
+        + EXEC % ('["web"]', ""),
+    )
+    todo = "put it into the directory of the configuration, and run the import again"
+    assert found.losses[:2] == [
+        f"agent.hcl:5: template.source: the template /etc/b.ctmpl cannot be found; {todo}",
+        f"agent.hcl:8: env_template.source: the template v.ctmpl cannot be found; {todo}",
+    ]
+    assert found.app("web") == {
+        "directory": "/run/web",
+        "mode": "0600",
+        "files": [{"template": "b.env.j2", "format": "text"}],
+        "env_template": "process.env.j2",
+        "notify": {"process": {"name": "web"}, "action": "SIGHUP"},
+    }
+    fail = '{{ fail("TODO lessee import: the template %s cannot be found; ' + todo + '") }}'
+    assert found.files["b.env.j2"] == fail % "/etc/b.ctmpl"
+    assert found.files["process.env.j2"] == "A=" + fail % "v.ctmpl" + "\n"
+
+
+NOTHING = "the import found no template that it can carry over"
+
+
+def test_a_configuration_whose_templates_are_all_lost_names_each_of_them(imported):
+    text = 'template {\n contents = "x"\n}\ntemplate {\n destination = "/run/web/b"\n}\n'
+    with pytest.raises(TemplateError) as caught:
+        imported("agent.hcl", text)
+    assert str(caught.value).splitlines() == [
+        "agent.hcl:1: template.destination: it is missing or invalid, so nothing is rendered; write the file's path",
+        "agent.hcl:4: template.contents: the block has no template; write contents or source",
+        f"agent.hcl: {NOTHING}; pass a configuration with templates, or a template",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "loss"),
     [
@@ -278,6 +351,7 @@ def test_a_configuration_without_templates_is_rejected(imported):
         imported("agent.hcl", "auto_auth { }")
 
 
+NO_PROGRAM = "the configuration has variables for a program, and no program"
 ENV = 'env_template "%s" {\n  contents = "%s"\n}\n'
 EXEC = "exec {\n  command = %s\n  %s\n}\n"
 
@@ -309,8 +383,8 @@ def test_env_templates_become_the_environment_of_a_child(imported, contents, exp
 def test_a_child_that_never_restarts_has_no_notification(imported):
     more = 'restart_on_secret_changes = "never"\n  restart_stop_signal = "SIGINT"'
     found = imported("agent.hcl", ENV % ("A", "x") + EXEC % ('"web --port 1"', more))
-    assert found.app("sh") == {"directory": "/run/secrets/sh", "env_template": "process.env.j2"}
-    assert any("exec -- sh -c 'web --port 1'" in line.replace("--app sh ", "") for line in found.notes)
+    assert found.app("web") == {"directory": "/run/secrets/web", "env_template": "process.env.j2"}
+    assert any("exec -- sh -c 'web --port 1'" in line.replace("--app web ", "") for line in found.notes)
     assert any("lessee stops a child with SIGTERM" in line for line in found.losses)
 
 
@@ -328,4 +402,7 @@ def test_env_templates_in_json_may_have_no_template(imported):
     assert found.files["process.env.j2"] == "A=x\n"
     assert any("the block has no template" in line for line in found.losses)
     empty = imported("agent.json", '{"env_template": {"A": {"contents": "x"}}, "exec": {}}')
-    assert empty.config["apps"] == {}
+    assert empty.config["apps"] == {"app": {"directory": "/run/secrets/app", "env_template": "process.env.j2"}}
+    assert [line for line in empty.losses if "no program" in line] == [
+        f"agent.json:1: {NO_PROGRAM}; write exec.command, or run `lessee exec --app app -- PROGRAM`"
+    ]

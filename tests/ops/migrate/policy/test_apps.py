@@ -53,18 +53,59 @@ def test_files_of_any_other_directory_move_and_are_a_loss(imported, destination,
     assert "# TODO lessee import: these files were in " in found.text
 
 
-def test_files_of_a_nested_directory_move(imported):
-    found = imported("agent.hcl", agent("/run/web/tls/a.pem", "/run/web/b.env"))
-    assert {app["directory"] for app in found.config["apps"].values()} == {"/run/web", "/run/secrets/web"}
-    assert set(found.files) == {"lessee.yaml", "web/a.pem.j2", "web-2/b.env.j2"}
+def test_files_of_a_subdirectory_stay_where_they_are(imported):
+    found = imported("agent.hcl", agent("/run/web/tls/a.pem", "/run/web/b.env", "/run/web/b/b.env", "/run/db/a.pem"))
+    assert set(found.files) == {"lessee.yaml", "web/tls/a.pem.j2", "web/b.env.j2", "web/b/b.env.j2", "db/a.pem.j2"}
+    assert not found.losses
+    apps = parse(found.text, source="lessee.yaml", environ={}).apps
+    assert {app.directory: [(file.template, file.name) for file in app.files] for app in apps.values()} == {
+        "/run/web": [
+            ("web/tls/a.pem.j2", "tls/a.pem"),
+            ("web/b.env.j2", "b.env"),
+            ("web/b/b.env.j2", "b/b.env"),
+        ],
+        "/run/db": [("db/a.pem.j2", "a.pem")],
+    }
+
+
+@pytest.mark.parametrize(
+    ("nested", "directory"),
+    [
+        (("/run/web/tls/a.pem", "reload a"), "/run/secrets/web"),
+        ("/run/web/..tls/a.pem", "/run/secrets/tls"),
+        (f"/run/web/{'a/' * 32}b", "/run/secrets/a"),
+    ],
+)
+def test_files_of_a_subdirectory_move_where_they_cannot_stay(imported, nested, directory):
+    found = imported("agent.hcl", agent(nested, ("/run/web/b.env", "reload b")))
+    assert {app["directory"] for app in found.config["apps"].values()} == {"/run/web", directory}
+    assert any(f" moves to {directory}/" in line for line in found.losses)
     parse(found.text, source="lessee.yaml", environ={})
+
+
+def test_an_exclusive_directory_may_have_files_in_subdirectories_alone(imported):
+    annotations = {
+        "agent-inject": "true",
+        "role": "r",
+        "agent-inject-secret-a": "kv/a",
+        "agent-inject-file-a": "tls/a.pem",
+    }
+    lines = "\n".join(f"        vault.hashicorp.com/{key}: '{value}'" for key, value in annotations.items())
+    pod = f"apiVersion: v1\nkind: Pod\nmetadata:\n    name: web\n    annotations:\n{lines}\n"
+    found = imported("pod.yaml", pod)
+    [app] = parse(found.text, source="lessee.yaml", environ={}).apps.values()
+    assert (app.directory, [file.name for file in app.files]) == ("/vault/secrets", ["tls/a.pem"])
+    assert not found.losses
 
 
 def test_files_of_one_directory_share_their_commands(imported):
     found = imported(
         "agent.hcl", agent(("/run/web/a", "reload a"), ("/run/web/b", "reload b"), ("/run/web/c", "reload a"))
     )
-    assert found.app("web")["notify"]["command"] == ["sh", "-c", "reload a && reload b"]
+    assert found.app("web")["notify"]["command"] == [
+        *("sh", "-c"),
+        "failed=0; reload a || failed=$?; reload b || failed=$?; exit $failed",
+    ]
     assert any("/run/web have 2 commands, and a change of any file runs all of them" in line for line in found.losses)
     assert "# TODO lessee import: the files of /run/web have 2 commands" in found.text
 
@@ -82,7 +123,7 @@ def test_moved_files_become_an_app_for_each_command(imported):
         name: ([file["template"] for file in app["files"]], app["notify"]["command"])
         for name, app in found.config["apps"].items()
     }
-    assert apps == {"x": (["x/a.j2", "x/c.j2"], ["reload", "a"]), "x-2": (["x-2/b.j2"], ["reload", "b"])}
+    assert apps == {"x": (["x/a.j2", "x/c.j2"], ["reload", "a"]), "x-b": (["x-b/b.j2"], ["reload", "b"])}
 
 
 def test_the_last_of_two_templates_for_a_file_is_used(imported):
@@ -103,7 +144,7 @@ def test_files_of_write_to_file_become_templates(imported):
     call = 'certificate("pki/issue/web", common_name="a")'
     assert found.files["key.j2"] == f"{{{{ {call}.private_key }}}}\n\n"
     assert found.files["pem.j2"] == f"{{{{ {call}.issuing_ca }}}}\n{{{{ {call}.certificate }}}}\n\n"
-    assert found.files["all.j2"].endswith("#}\n")
+    assert found.files["all.j2"].endswith('") }}\n')
     files = {file["template"]: file for file in found.app("web")["files"]}
     assert files["key.j2"] == {"template": "key.j2", "format": "text", "owner": "0:5", "mode": "0400"}
     assert files["odd.j2"]["mode"] == "0644"
@@ -120,8 +161,8 @@ def test_generated_files_have_unique_names(imported):
     assert found.files["process.env.j2"] == "a"
     assert found.files[found.app("web")["env_template"]] == "A=b\n"
     found = imported("agent.hcl", block % ("/run/lessee.yaml/a", "a") + block % ("/run/b/a", "b"))
-    assert found.files["lessee.yaml-2/a.j2"] == "a"
-    assert found.app("lessee.yaml-2")["directory"] == "/run/lessee.yaml"
+    assert found.files["lessee.yaml-a/a.j2"] == "a"
+    assert found.app("lessee.yaml-a")["directory"] == "/run/lessee.yaml"
 
 
 def test_a_single_template_gets_a_directory(imported):
@@ -185,7 +226,7 @@ def test_paths_share_one_mount_and_prefix(imported, paths, secrets, calls, loss)
     found = imported("t.ctmpl", text)
     assert found.config["secrets"] == secrets
     for path, line in zip(calls, found.files["t.j2"].splitlines(), strict=True):
-        assert line.startswith(f'{{{{ secret("{path}"' if path else "{# TODO")
+        assert line.startswith(f'{{{{ secret("{path}"' if path else '{{ fail("TODO')
     assert loss in "".join(found.losses)
     assert bool(found.losses) == bool(loss)
     assert ("version=3" in found.files["t.j2"]) == ("version=3" in paths[0])

@@ -1,5 +1,7 @@
 """The notifications that replace commands."""
 
+import subprocess
+
 import pytest
 import yaml
 
@@ -77,8 +79,47 @@ def test_a_command_with_words_runs_without_a_shell(words, expected):
     assert notify(*words, timeout="5s") == expected
 
 
-def test_several_commands_become_one_that_stops_at_the_first_failure():
+def test_several_commands_become_one_that_runs_each_of_them():
     both = run_all([Command(("kill -HUP $(cat /x)",)), Command(("b", "c d"), "5s")])
-    assert both == Command(("sh", "-c", "kill -HUP $(cat /x) && b 'c d'"), "30s")
-    listed = run_all([Command(("a x; b",)), Command(("c || true",))])
-    assert listed.words[2] == "(a x; b) && (c || true)"
+    script = "failed=0; kill -HUP $(cat /x) || failed=$?; b 'c d' || failed=$?; exit $failed"
+    assert both == Command(("sh", "-c", script), "35s")
+
+
+@pytest.mark.parametrize(
+    ("texts", "out", "code"),
+    [
+        (["echo a", "false a", "echo b"], "a\nb\n", 1),
+        (["exit 3", "echo b # c", "cd / ; pwd", "pwd | grep -x /nowhere || echo c"], "b\n/\nc\n", 3),
+        (["(exit 2)", "echo a\necho b", "sh -c 'exit 4'"], "a\nb\n", 4),
+        (["export A=b ", "echo a$A", "echo c \\"], "a\nc \\\n", 0),
+        (["set -e; false; echo a", "echo b"], "b\n", 1),
+    ],
+)
+def test_a_command_that_fails_stops_none_of_the_others_and_is_not_hidden_by_them(texts, out, code):
+    done = subprocess.run(
+        run_all([Command((text,)) for text in texts]).words, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == (out, code)
+
+
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [
+        (["/usr/bin/web", "-p", "1"], "web"),
+        (["web --port 1"], "web"),
+        (["sh", "-c", "exec A=b /srv/web --port 1 && true"], "web"),
+        (["sh", "-c", "echo 'a"], "echo"),
+        (["/sbin/tini", "-s", "--", "web"], "web"),
+        (["env", "A=b", "web"], "web"),
+        (["env"], "env"),
+        (["python3", "-u", "/srv/worker.py"], "worker"),
+        (["python3.12", "-m", "web.server"], "web"),
+        (["python3", "-c", "print(1)"], "python3"),
+        (["python3"], "python3"),
+        (["python3", "."], "python3"),
+        (["node", "dist/server.js"], "server"),
+        (["java", "-Xmx1g", "-jar", "/app/shop.jar"], "shop"),
+    ],
+)
+def test_a_program_is_named_after_what_it_runs(words, program):
+    assert Command(tuple(words)).program == program

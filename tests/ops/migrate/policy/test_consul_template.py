@@ -10,6 +10,12 @@ FILE = f'template {{\n  contents = "{CONTENTS}"\n  destination = "/run/web/a.env
 DELIMITERS = 'default_delimiters {\n  left = "[["\n  right = "]]"\n}\n'
 
 
+def test_once_is_a_command_of_its_own(imported):
+    found = imported("ct.hcl", "once = true\n" + DELIMITERS + FILE)
+    assert not found.losses
+    assert "ct.hcl:1: note: once: run `lessee render`, which exits" in "\n".join(found.notes)
+
+
 def test_every_key_is_carried_over_or_reported(imported):
     text = f"""
 consul {{ address = "127.0.0.1:8500" }}
@@ -41,7 +47,11 @@ kill_signal = "SIGINT"
     assert found.config["secrets"] == {"mount": "kv", "prefix": "", "refresh_interval": "1m"}
     assert found.files["a.env.j2"] == '{{ secret("a").b }}'
     assert [line.split(": ")[1] for line in found.losses] == [
-        "consul", "vault.token", "vault.unwrap_token", "vault.ssl.ca_path", "syslog", "deduplicate",
+        "vault.token", "vault.unwrap_token", "vault.ssl.ca_path", "syslog",
+    ]  # fmt: skip
+    notes = [line.split(": ")[2] for line in found.notes]
+    assert [name for name in notes if name in {"consul", "deduplicate", "kill_signal", "wait"}] == [
+        "consul", "deduplicate", "wait", "kill_signal",
     ]  # fmt: skip
     assert CANARY not in "".join([*found.files.values(), *found.losses, *found.notes])
     parse(found.text, source="lessee.yaml", environ={})
@@ -116,4 +126,4 @@ def test_a_child_has_one_app_and_one_notification(imported):
         "the app other has a command and a child, and only the command is notified" in line for line in found.losses
     )
     assert found.app("other")["notify"]["command"] == ["reload", "x"]
-    assert found.app("web")["notify"]["child"]
+    assert "notify" not in found.app("web")

@@ -158,3 +158,39 @@ def test_any_string_literal_is_parsed(text):
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     [_, output, _] = parse_text(f'{{{{ "{escaped}" }}}}').body
     assert output.pipe.commands == ((go.Constant(text),),)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ('{{ if secret "secret/data/a" }}x{{ end }}', '{% if secret("a") is mapping %}x{% endif %}'),
+        ('{{ if not (secret "db/creds/a") }}x{{ end }}', '{% if not dynamic("db/creds/a") is mapping %}x{% endif %}'),
+        ('a{{ with secret "secret/data/a" }}x{{ end }}', 'a{% if secret("a") is mapping %}x{% endif %}'),
+        ('{{ $s := secret "secret/data/a" }}x', '{% if secret("a") is mapping %}{% endif %}x'),
+        (
+            '{{ with pkiCert "pki/issue/a" }}x{{ end }}',
+            '{% if certificate("pki/issue/a") is mapping %}x{% endif %}',
+        ),
+        (
+            '{{ with secret "secret/data/a" }}{{ .Data.data.b | writeToFile "/run/x/y" "" "" "0600" }}{{ end }}',
+            "",
+        ),
+    ],
+)
+def test_a_secret_that_is_not_written_is_read_as_the_other_agent_waits_for_it(imported, template, expected):
+    found = imported("t.ctmpl", template)
+    assert found.files["t.j2" if "t.j2" in found.files else "t/t.j2"] == expected
+    assert not found.losses
+
+
+def test_a_written_file_has_the_variables_of_its_template(imported):
+    text = '{{ $x := env "A" | toUpper }}{{ scratch.Set "k-1" $x }}{{ if $x }}a{{ scratch.Set "k.1" "b" }}{{ end }}'
+    found = imported("t.ctmpl", text + '{{ scratch.Get "k.1" | writeToFile "/run/x/y" "" "" "0600" }}')
+    statements = '{% set scratch = namespace() %}{% set x = env("A", "") | upper %}{% set scratch.k_1 = x %}{% if x %}'
+    assert found.files["x/y.j2"] == statements + '{% set scratch.k_1_ = "b" %}{% endif %}{{ scratch.k_1_ }}'
+    assert found.files["t/t.j2"] == statements + 'a{% set scratch.k_1_ = "b" %}{% endif %}'
+
+
+def test_a_key_of_scratch_that_begins_with_a_digit_is_an_attribute_too(imported):
+    found = imported("t.ctmpl", '{{ scratch.Set "1" 2 }}{{ scratch.Set "" 3 }}{{ scratch.Get "1" }}')
+    assert "{% set scratch.x1 = 2 %}{% set scratch.value = 3 %}{{ scratch.x1 }}" in found.files["t.j2"]

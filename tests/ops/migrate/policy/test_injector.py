@@ -13,6 +13,21 @@ def pod(prefix="vault.hashicorp.com", **annotations):
     return POD % "".join(lines)
 
 
+def test_the_key_of_a_ca_and_patches_of_the_container_are_not_needed(imported):
+    text = pod(
+        agent_inject='"true"',
+        role="web",
+        ca_key="/vault/tls/ca.key",
+        agent_json_patch="""'[{"op": "add"}]'""",
+        agent_init_json_patch="""'[{"op": "add"}]'""",
+        agent_inject_secret_db="kv/db",
+    )
+    found = imported("pod.yaml", text)
+    assert not found.losses
+    assert any("ca-key: not needed: TLS verifies a server with the CA's certificate alone" in n for n in found.notes)
+    assert any("json-patch: it configures the agent's container" in note for note in found.notes)
+
+
 def test_annotations_are_carried_over(imported):
     text = pod(
         agent_inject='"true"',
@@ -97,12 +112,11 @@ def test_annotations_set_files_and_directories(imported):
     )
     found = imported("pod.yaml", text, a="[[ 1 ]]{{ }}")
     assert {app["directory"]: [file["template"] for file in app["files"]] for app in found.config["apps"].values()} == {
-        "/run/secrets/sub": ["sub/a.txt.j2"],
-        "/mnt/vault": ["B/B.j2", "B/d.j2"],
+        "/mnt/vault": ["a/sub/a.txt.j2", "a/B.j2", "a/d.j2"],
         "/run/secrets/c": ["c/c.j2"],
     }
-    assert found.files["B/d.j2"] == '1{{ "{{" }} }}'
-    assert any("/mnt/vault/sub/a.txt moves to /run/secrets/sub/a.txt" in line for line in found.losses)
+    assert found.config["apps"]["a"]["files"][0]["name"] == "sub/a.txt"
+    assert found.files["a/d.j2"] == '1{{ "{{" }} }}'
     assert any("/c/c moves to /run/secrets/c/c" in line for line in found.losses)
 
 

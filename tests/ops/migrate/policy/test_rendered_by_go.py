@@ -89,3 +89,15 @@ def test_a_whole_response_is_true_in_a_condition():
     found, report = rendered(f"{{{{ if and {db} (not {db}) }}}}a{{{{ else }}}}b{{{{ end }}}}")
     assert found == "b"
     assert not report.has_losses
+
+
+def test_a_range_with_two_variables_has_the_keys_of_a_map_and_the_indices_of_a_list():
+    loop = "{{ range $k, $v := parseJSON (%s) }}{{ $k }}={{ $v }};{{ end }}"
+    for name, value, expected in [("A", '{"b": 1, "B": 2, "a": 3}', "B=2;a=3;b=1;"), ("A", '["x", "y"]', "0=x;1=y;")]:
+        report = Report()
+        files = convert("t.ctmpl", loop % f'env "{name}"', lambda _: None, report)
+        config = parse(files["lessee.yaml"], source="lessee.yaml", environ={name: value})
+        [app] = compile_apps(config, Compiler(files.__getitem__, path_scope_of(config))).values()
+        content = render(app, Inputs({}, {}, {}, {name: value})).generation.files[0].content
+        assert content.decode() == expected  # The output of OpenBao 2.7.
+        assert not report.has_losses

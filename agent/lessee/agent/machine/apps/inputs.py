@@ -17,7 +17,7 @@ SETTLE_DELAY = 2.0
 """Seconds for which a rendering waits for leases being issued: those that end together become one generation."""
 
 
-TEMPORARY = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR})
+TEMPORARY = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR, Kind.PENDING})
 """Failures that may pass by themselves; with any other kind, Vault has given a definite answer."""
 
 
@@ -44,7 +44,9 @@ def inputs(state: StateView, needs: frozenset[Need]) -> Inputs | None:
             if held is None or held.ended_at is not None:
                 return None
             dynamic[need] = held.lease.secret
-            leases.add(held.lease.id)
+            # What is only read has no end, and a rollback may return to its previous value.
+            if not (held.lease.static and need.is_polled):
+                leases.add(held.lease.id)
         elif isinstance(need, Folder):
             content = folder_content(state, need)
             if content is None:

@@ -18,7 +18,7 @@ from lessee.agent.machine.apps.notification import notification_due_at, notify
 from lessee.agent.machine.apps.publication import prune, prune_due_at
 from lessee.agent.machine.apps.readiness import plan_retry_of_rolled_back, probe, probe_due_at
 from lessee.agent.machine.apps.rendering import render, render_due_at, retain_files
-from lessee.agent.machine.apps.state import App
+from lessee.agent.machine.apps.state import App, look_due_at
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import StateView, Transaction
@@ -50,6 +50,11 @@ def plan_apps(tx: Transaction) -> None:
             notify(tx, name)
         if tx.now >= prune_due_at(tx.apps[name]):
             prune(tx, name)
+        if tx.now >= look_due_at(tx.apps[name]):
+            # Imported after the first publication.
+            from lessee.agent.machine.apps.drift import look  # noqa: PLC0415
+
+            look(tx, name)
 
 
 def next_app_at(state: State) -> float:
@@ -73,4 +78,5 @@ def app_due_at(state: StateView, app: App) -> float:
         probe_due_at(app),
         notification_due_at(app),
         prune_due_at(app),
+        look_due_at(app),
     )

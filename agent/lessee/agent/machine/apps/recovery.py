@@ -17,6 +17,7 @@ from lessee.agent.machine.apps.state import (
     Ready,
     SnapshotState,
     Unverified,
+    to_be_watched,
 )
 from lessee.agent.machine.transaction import Transaction
 from lessee.core.immutable import replace
@@ -69,6 +70,7 @@ def on_app_recovered(tx: Transaction, event: AppRecovered) -> None:
             old_generations=event.old_generations,
             fallback=FallbackState(),
             snapshot=SnapshotState(),
+            drift=app.drift if event.number is None else to_be_watched(app, tx.now, among=len(tx.apps)),
         )
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from msgspec import field
 
+from lessee.agent.machine.session.state import LONG_AGO, NEVER
 from lessee.agent.machine.table import TableKind
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.protocol.app_spec import AppSpec, Supply
 
 NOTIFIED_GRACE = 5.0
@@ -194,6 +195,27 @@ class SnapshotState(ImmutableStruct, frozen=True):
     error: str | None = None
 
 
+class Drift(ImmutableStruct, frozen=True):
+    """What other programs have changed in the app's directory, and when to look at it next."""
+
+    look_at: float = NEVER
+    last_look_at: float = LONG_AGO
+    total: int = 0
+    """How often something was found."""
+    found: str = ""
+    found_at: float | None = None
+    spent: float = 0.0
+    """The repairs that count at `found_at`; see `apps/drift.py`."""
+    is_fought: bool = False
+    """Another program changes the files again and again."""
+    attempts: int = 0
+    error: str | None = None
+    """Why the files are not as they were published."""
+
+
+NO_DRIFT = Drift()
+
+
 class App(ImmutableStruct, frozen=True):
     """An app: its spec, the job under way, the published generation, and what still happens to older ones."""
 
@@ -215,6 +237,7 @@ class App(ImmutableStruct, frozen=True):
     """The files of a previous run stay, because they may contain what is missing now. Until an input changes."""
     supply: Supply | None = None
     """What this machine supplies, if `spec.supplies` says so. Then the publication is that of the other machine."""
+    drift: Drift = NO_DRIFT
 
     def awaits(self, job: int) -> bool:
         """Whether the event with this job number ends the job under way."""
@@ -260,6 +283,25 @@ class App(ImmutableStruct, frozen=True):
         """When readers last received a new generation or the notification of it; 0.0 if never."""
         published_at = self.publication.published_at if self.publication is not None else 0.0
         return max(self.notified_at or 0.0, published_at)
+
+
+FIRST_LOOK_DELAY = 0.3
+"""Seconds after a publication until the agent watches the files: the first publications come first."""
+MANY_APPS = 100
+"""With more apps than these it takes longer until all of them are published."""
+
+
+def look_due_at(app: App) -> float:
+    """When to look whether another program has changed the app's files."""
+    return app.drift.look_at if app.publication is not None else NEVER
+
+
+def to_be_watched(app: App, now: float, *, among: int) -> Drift:
+    """The drift of one of so many apps, which has just got new files."""
+    look_at = now + FIRST_LOOK_DELAY * max(1.0, among / MANY_APPS)
+    return (
+        app.drift if not app.spec.keeps_files or app.drift.look_at <= look_at else replace(app.drift, look_at=look_at)
+    )
 
 
 def is_done(app: App) -> bool:

@@ -84,7 +84,7 @@ def set_report_deadlines(tx: Transaction) -> None:
 
 def may_report(state: StateView) -> bool:
     """Whether one more report may be sent now."""
-    return may_request(state) and _pending_reports(state) < MAX_PENDING_REPORTS
+    return state.session.outage is None and may_request(state) and _pending_reports(state) < MAX_PENDING_REPORTS
 
 
 def _pending_reports(state: StateView) -> int:

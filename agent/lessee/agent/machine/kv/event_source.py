@@ -50,6 +50,8 @@ def _affected_needs(state: State, change: Change, mount: str) -> Iterator[Need]:
         is_new = not _is_among(folder.names or (), ref.path.removeprefix(ref.folder.path))
         if is_new or change.operation == "remove":
             yield ref.folder
+    read = {f"{change.mount}/data/{change.full_path}", f"{change.mount}/{change.full_path}"}
+    yield from (need for need in state.issuances if need.is_polled and need.path in read)
     if change.operation == "rotate":
         path = f"{mount}/{change.path}"
         yield from (need for need in state.issuances if need.path == path)

@@ -30,7 +30,14 @@ def free_read_slots(state: StateView) -> int:
     if not may_request(state):
         return 0
     pending = sum(isinstance(request.command, ReadingCommand) for request in state.requests.values())
-    return max(0, MAX_PENDING_READS - pending)
+    # During an outage a read is the probe: one at a time.
+    slots = 1 if state.session.outage is not None else max(0, MAX_PENDING_READS - pending)
+    return slots if state.session.uses_left is None else min(slots, state.session.uses_left)
+
+
+def is_read_due(tx: Transaction) -> bool:
+    """Whether `plan_reads` has a read to send."""
+    return min(tx.mounts.first_due_at, tx.folders.first_due_at, tx.secrets.first_due_at) <= tx.now
 
 
 def set_mount(tx: Transaction, name: str, mount: KvMount) -> None:

@@ -68,7 +68,7 @@ def _metadata_failed(tx: Transaction, ref: Ref, secret: KvSecret, failure: Failu
         tx.log("info", "metadata not readable, polling data", secret=str(ref), reason=failure.text)
         tx.secrets[ref] = replace(secret, polls_data=True, next_at=tx.now)
     else:
-        failure = not_found(None) if failure.kind is Kind.NOT_FOUND else failure
+        failure = not_found(ref, None) if failure.kind is Kind.NOT_FOUND else failure
         secret_failed(tx, ref, secret, failure, next_at=retry_read_at(tx, ref, secret, failure))
 
 
@@ -78,7 +78,7 @@ def _data_failed(
     is_listed = next_check_of(tx, ref) == NEVER and ref.version is None
     next_at = retry_read_at(tx, ref, secret, failure)
     if failure.kind is Kind.NOT_FOUND:
-        failure = not_found(metadata)
+        failure = not_found(ref, metadata)
         secret = replace(secret, seen_metadata=metadata)
         next_at = NEVER if is_listed else next_at  # The LIST of its folder shows when it exists again.
     secret_failed(tx, ref, secret, failure, next_at=next_at)

@@ -126,7 +126,7 @@ def on_metadata_read(tx: Transaction, ref: Ref, event: MetadataRead) -> None:
         return
     tx.secrets[ref] = secret = replace(secret, last_checked_at=tx.now)
     if event.metadata.deletion_time:
-        failure = not_found(event.metadata)
+        failure = not_found(ref, event.metadata)
         next_at = retry_read_at(tx, ref, secret, failure)
         secret_failed(tx, ref, replace(secret, seen_metadata=event.metadata), failure, next_at=next_at)
         return
@@ -139,7 +139,7 @@ def on_metadata_read(tx: Transaction, ref: Ref, event: MetadataRead) -> None:
 def _compare_metadata(tx: Transaction, ref: Ref, metadata: VersionMetadata | None) -> None:
     secret = tx.secrets[ref]
     if metadata is None or metadata.deletion_time:
-        failure = not_found(metadata)
+        failure = not_found(ref, metadata)
         if secret.failure != failure or secret.seen_metadata != metadata:
             secret_failed(tx, ref, replace(secret, seen_metadata=metadata), failure, next_at=NEVER)
         return
@@ -150,9 +150,14 @@ def _compare_metadata(tx: Transaction, ref: Ref, metadata: VersionMetadata | Non
         tx.secrets[ref] = replace(secret, seen_metadata=metadata, stale=True, next_at=tx.now, attempts=0)
 
 
-def not_found(metadata: VersionMetadata | None) -> Failure:
-    """The failure of a secret that does not exist, or whose latest version is deleted."""
-    return Failure(Kind.NOT_FOUND, "it does not exist" if metadata is None else "its latest version is deleted")
+def not_found(ref: Ref, metadata: VersionMetadata | None) -> Failure:
+    """The failure of a secret that does not exist, or whose latest or pinned version is deleted."""
+    if ref.version is None:
+        return Failure(Kind.NOT_FOUND, "it does not exist" if metadata is None else "its latest version is deleted")
+    if metadata is None:
+        return Failure(Kind.NOT_FOUND, f"it does not exist, or has no version {ref.version}; see `bao kv metadata get`")
+    what = "destroyed" if metadata.deletion_time == "destroyed" else "deleted"
+    return Failure(Kind.NOT_FOUND, f"its version {ref.version} is {what}; write another `version=`, or none")
 
 
 def secret_failed(tx: Transaction, ref: Ref, secret: KvSecret, failure: Failure, *, next_at: float) -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 
 from lessee.agent.machine.affected import affected_issuances, apps_that_need, note_deadlines
 from lessee.agent.machine.kv.needs import mark_dirty
+from lessee.agent.machine.kv.polling import is_read_due
 from lessee.agent.machine.leases.renewal import ends_at, free_lease_slots, may_request_leases, schedule, store_lease
 from lessee.agent.machine.leases.state import HeldLease, Issuance, LeaseStatus
 from lessee.agent.machine.session.login import is_token_request_pending, suspect_token
@@ -94,6 +95,8 @@ def plan_issuance(tx: Transaction) -> None:
     """Have the dynamic secrets issued that are due."""
     if not may_issue(tx):
         return
+    if tx.session.outage is not None and is_read_due(tx):
+        return  # As a probe it is the last choice: the lease of a lost answer is not revoked.
     due = islice(tx.issuance_deadlines.due(tx.now), free_lease_slots(tx))
     for need in tx.issuances.in_order({*affected_issuances(tx), *due}):
         if not may_request_leases(tx):
@@ -157,13 +160,14 @@ def _ends_with_its_token(state: StateView, held: HeldLease) -> bool:
     session, token = state.session, state.session.token
     if token is None or not token.ours or session.renew_at != NEVER or session.failure is not None:
         return False
-    return held.lease.token == token.id and held.lease.ends_at > token.ends_at - FINAL_SECONDS
+    lease = held.lease
+    return lease.ends_with_token and lease.token == token.id and lease.ends_at > token.ends_at - FINAL_SECONDS
 
 
 def is_of_another_token(state: StateView, held: HeldLease) -> bool:
-    """Whether a lease was issued under a token that is not in use any more."""
+    """Whether a lease was issued under a token that is not in use any more, and so ends with that one."""
     token = state.session.token
-    return token is not None and held.lease.token != token.id and not held.lease.static
+    return token is not None and held.lease.token != token.id and held.lease.ends_with_token
 
 
 def on_secret_issued(tx: Transaction, lease: Lease) -> None:
@@ -206,9 +210,15 @@ def _static_role_read(tx: Transaction, issuance: Issuance, lease: Lease) -> None
     # Another password is another lease: a rollback must not return to a password that is not valid any more.
     before = tx.leases.pop(issuance.lease or "", None)
     if before is None or before.lease.secret.data != lease.secret.data:
-        tx.log("info", "static role read", path=str(lease.need), rotates_in=round(lease.ttl))
+        if lease.ttl:
+            tx.log("info", "static role read", path=str(lease.need), rotates_in=round(lease.ttl))
+        else:
+            tx.log("info", "path read", path=str(lease.need))
         mark_dirty(tx, lease.need)
-    interval = max(STATIC_POLL_INTERVAL, issuance.refresh_interval) * (0.9 + 0.1 * tx.random())
+    # What a template reads at any path is read as often as its call says, which may be never.
+    every = lease.need.every
+    longest = max(STATIC_POLL_INTERVAL, issuance.refresh_interval) if every is None else every or NEVER
+    interval = longest * (0.9 + 0.1 * tx.random())
     is_overdue = lease.ends_at - tx.now < OVERDUE_POLL_INTERVAL
     quick = issuance.quick + 1 if is_overdue else 0
     shortest = OVERDUE_POLL_INTERVAL * 2.0 ** min(quick // OVERDUE_POLLS, 10)
@@ -225,7 +235,8 @@ def on_issue_failed(tx: Transaction, command: IssueSecret, failure: Failure) -> 
     if failure.kind is Kind.DENIED:
         suspect_token(tx)
     if issuance.failure != failure:
-        tx.log("warning", "lease not issued", path=str(command.need), reason=failure.text)
+        what = "path not read" if command.need.is_polled else "lease not issued"
+        tx.log("warning", what, path=str(command.need), reason=failure.text)
     next_at, since = tx.retry_at(issuance, failure), tx.failing_since(issuance)
     tx.issuances[command.need] = replace(
         issuance, attempts=issuance.attempts + 1, since=since, failure=failure, next_at=next_at

@@ -103,7 +103,7 @@ def token_release_due_at(state: StateView, replaced: ReplacedToken) -> float:
     if replaced.request is not None:
         return NEVER
     token = replaced.token
-    leases = [held for held in state.leases.values() if held.lease.token == token.id]
+    leases = [held for held in state.leases.values() if _is_revoked_with(held, token.id)]
     if replaced.revocation_denied or not token.ours:
         return token.ends_at if leases else 0.0
     if any(held.status == "current" and not state.stopping for held in leases):
@@ -163,9 +163,13 @@ def on_token_revoked(tx: Transaction, id_: str) -> None:
     if replaced is not None:
         tx.log("info", "token revoked", accessor=replaced.token.accessor)
         for held in list(tx.leases.values()):
-            if held.lease.token == id_:
+            if _is_revoked_with(held, id_):
                 on_lease_revoked(tx, held.lease.id)
         _forget_token(tx, id_)
+
+
+def _is_revoked_with(held: HeldLease, token: str) -> bool:
+    return held.lease.ends_with_token and held.lease.token == token
 
 
 def on_revocation_failed(tx: Transaction, command: RevokeLease | RevokeToken, failure: Failure) -> None:

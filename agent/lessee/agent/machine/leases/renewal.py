@@ -88,6 +88,8 @@ def ends_at(state: StateView, lease: Lease) -> float:
     """When a lease ends: by its ttl, or with the token under which it was issued. A static role never ends."""
     if lease.static:
         return NEVER
+    if not lease.ends_with_token:
+        return lease.ends_at
     session = state.session
     token = session.token
     if token is None or token.id != lease.token:
@@ -99,13 +101,16 @@ def ends_at(state: StateView, lease: Lease) -> float:
 def schedule(tx: Transaction, held: HeldLease) -> HeldLease:
     """The lease with the times of its renewal and replacement."""
     lease = held.lease
+    # As its call in a template says, however long it is valid.
+    latest = lease.issued_at + lease.need.every * (0.9 + 0.1 * tx.random()) if lease.need.every else NEVER
     if not lease.ttl:
-        return held
+        return replace(held, replace_at=latest)
     renew_at = lease.sent_at + renewal_delay(tx, lease.ttl)
     if not lease.renewable or is_short(lease.ttl):
-        return replace(held, renew_at=NEVER, replace_at=renew_at)
+        return replace(held, renew_at=NEVER, replace_at=min(renew_at, latest))
     # If no renewal succeeds, a successor is issued in time.
-    return replace(held, renew_at=renew_at, replace_at=lease.sent_at + lease.ttl * (0.8 + 0.1 * tx.random()))
+    replace_at = lease.sent_at + lease.ttl * (0.8 + 0.1 * tx.random())
+    return replace(held, renew_at=renew_at, replace_at=min(replace_at, latest))
 
 
 def _renew_or_look_up(tx: Transaction, id_: str, held: HeldLease) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import assert_never
 
+from lessee.agent.machine.session.outage import is_probing_path, is_turn_of_paths, paths_due_at, probe_due_at
 from lessee.agent.machine.session.state import NEVER, ReplacedToken, Session
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
 from lessee.agent.machine.ttl import (
@@ -39,14 +40,24 @@ have been created. The others stay far below the lockout threshold: five refusal
 of the role."""
 
 
+FORBIDDEN_RETRY_DELAY = 2.0
+"""Seconds after which the agent, at the latest, logs in again if the login got a 403; then twice as long each time."""
+RESERVED_USES = 2
+"""Requests of a token with `token_num_uses` that the agent keeps back: one to revoke it. The last one would end its
+leases, and some reads send a second request."""
+
+
 def plan_session(tx: Transaction) -> None:
-    """Send the request that the session itself needs; in an outage no other requests are sent."""
+    """Send the request that the session itself needs; in an outage this is the probe, or it lets another one be it."""
     session, now = tx.session, tx.now
     if session.token is not None and now >= session.token.ends_at:
         tx.log("warning", "token expired", accessor=session.token.accessor)
         login_at = max(min(session.login_at, now), _earliest_login(session, session.token))
         tx.session = session = without_token(session, login_at=login_at)
     if now < session_due_at(tx):
+        return
+    if session.outage is not None and is_turn_of_paths(tx):
+        tx.session = replace(session, outage=replace(session.outage, is_open=True))
         return
     timeout = timeout_before_end(session.token.ends_at - now) if session.token is not None else REQUEST_TIMEOUT
     if now >= session.login_at:
@@ -57,9 +68,22 @@ def plan_session(tx: Transaction) -> None:
         tx.session = replace(session, renew_at=NEVER)
         tx.send(RenewToken(tx.new_id()), timeout=timeout)
     else:
-        # Any other path may be broken by itself: a look-up of the token shows best whether Vault is available.
-        tx.session = replace(session, lookup_at=NEVER, last_lookup_at=now, idle_lookup_at=NEVER)
-        tx.send(LookUpToken(tx.new_id()), timeout=timeout)
+        _look_up(tx, timeout)
+
+
+def plan_probe(tx: Transaction) -> None:
+    """Where no path needs a request, the probe is a look-up of the token after all."""
+    outage, token = tx.session.outage, tx.session.token
+    if outage is not None and token is not None and outage.is_open:
+        # What is due and was not sent cannot be sent: it must not cause one probe after the other.
+        only_token = outage.only_token and paths_due_at(tx) > tx.now
+        tx.session = replace(tx.session, outage=replace(outage, is_open=False, only_token=only_token))
+        _look_up(tx, timeout_before_end(token.ends_at - tx.now))
+
+
+def _look_up(tx: Transaction, timeout: float) -> None:
+    tx.session = replace(tx.session, lookup_at=NEVER, last_lookup_at=tx.now, idle_lookup_at=NEVER)
+    tx.send(LookUpToken(tx.new_id()), timeout=timeout)
 
 
 def session_deadlines(state: StateView) -> Iterator[float]:
@@ -72,7 +96,7 @@ def session_deadlines(state: StateView) -> Iterator[float]:
 def session_due_at(state: StateView) -> float:
     """When to log in, renew the token or look it up."""
     session = state.session
-    if state.stopping or is_token_request_pending(state):
+    if state.stopping or is_token_request_pending(state) or is_probing_path(state):
         return NEVER
     due_at = session.login_at
     if session.token is not None:
@@ -80,7 +104,8 @@ def session_due_at(state: StateView) -> float:
     if session.outage is None:
         return due_at
     # In an outage this is the probe. A token can be looked up at any time.
-    return session.outage.next_at if session.token is not None else max(due_at, session.outage.next_at)
+    outage = session.outage
+    return probe_due_at(state, outage) if session.token is not None else max(due_at, outage.next_at)
 
 
 def is_token_request_pending(state: StateView) -> bool:
@@ -92,7 +117,8 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
     """Use the new token; the previous one remains until no lease depends on it."""
     token, previous = event.token, tx.session.token
     message = "reusing saved token" if event.reused else "logged in"
-    tx.log("info", message, accessor=token.accessor, ttl=round(token.ttl))
+    limit = {"uses": token.uses} if token.uses else {}
+    tx.log("info", message, accessor=token.accessor, ttl=round(token.ttl), **limit)
     tx.counters = replace(tx.counters, logins=tx.counters.logins + (not event.reused))
     replaced = dict(tx.session.replaced_tokens)
     if previous is not None and previous.id != token.id:
@@ -106,12 +132,20 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
         credentials_retry_at=0.0,
         lookup_at=NEVER,
         replaced_tokens=replaced,
+        uses_left=_uses_left(token),
     )
     if not event.reused:
         session = _note_login(tx, session, token)
     # A token from a file may be near its end each time it is read: the agent reads it once per LOOKUP_INTERVAL.
     earliest = tx.now + (0.0 if token.ours else LOOKUP_INTERVAL)
     tx.session = _schedule(tx, session, token, earliest=earliest)
+
+
+def _uses_left(token: Token) -> int | None:
+    """A token from a file is not limited here: another login would read the same one."""
+    if not token.uses or not token.ours:
+        return None
+    return max(token.uses - RESERVED_USES, 1)
 
 
 def on_token_renewed(tx: Transaction, event: TokenRenewed, *, by_renewal: bool) -> None:
@@ -141,6 +175,9 @@ def on_session_request_failed(tx: Transaction, command: TokenCommand, failure: F
     session = tx.session
     match command, failure.kind:
         case Login(), _:
+            if failure.kind is Kind.PENDING:
+                tx.session = replace(session, failure=failure, login_at=tx.now + CREDENTIALS_CHECK_INTERVAL)
+                return
             if session.failure != failure:
                 level = "error" if failure.kind is Kind.ALREADY_UNWRAPPED else "warning"
                 tx.log(level, "login failed", reason=failure.text)
@@ -190,8 +227,12 @@ def _after_failed_login(tx: Transaction, session: Session, command: Login, failu
         since = tx.failing_since(session)
         return replace(session, attempts=session.attempts + 1, since=since, login_at=at, credentials_retry_at=at)
     if not command.if_changed:
-        wait = CREDENTIALS_RETRY_DELAYS[min(session.attempts, len(CREDENTIALS_RETRY_DELAYS) - 1)]
-        session = replace(session, attempts=session.attempts + 1, credentials_retry_at=tx.now + wait)
+        if failure.kind is Kind.FORBIDDEN:
+            at = tx.retry_at(session, failure, base=FORBIDDEN_RETRY_DELAY)
+        else:
+            at = tx.now + CREDENTIALS_RETRY_DELAYS[min(session.attempts, len(CREDENTIALS_RETRY_DELAYS) - 1)]
+        since = tx.failing_since(session)
+        session = replace(session, attempts=session.attempts + 1, since=since, credentials_retry_at=at)
     return replace(session, login_at=min(session.credentials_retry_at, tx.now + CREDENTIALS_CHECK_INTERVAL))
 
 
@@ -206,6 +247,9 @@ def suspect_token(tx: Transaction) -> None:
 def trust_token(tx: Transaction) -> None:
     """A request succeeded, so the token is valid."""
     session = tx.session
+    if session.uses_left is not None:
+        tx.session = replace(session, lookup_at=NEVER)  # Each look-up would use the token up.
+        return
     wait = max(IDLE_RATIO * session.lookup_interval, session.lease_refresh_interval) * (0.9 + 0.1 * tx.random())
     tx.session = replace(session, lookup_at=NEVER, idle_lookup_at=tx.now + wait)
 

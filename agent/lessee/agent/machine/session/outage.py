@@ -3,6 +3,8 @@
 a request fails ──► outage suspected: one probe ──► success: only that path is affected
                               │
                               └──► failure: outage confirmed and logged; probes at growing intervals until one succeeds
+
+Probes about the token and of what the apps need take turns, so that no path that is broken alone keeps up an outage.
 """
 
 from lessee.agent.machine.session.state import Outage
@@ -22,7 +24,50 @@ RELAPSE = 15.0
 def may_request(state: StateView) -> bool:
     """Whether requests other than those for the session may be sent now."""
     session = state.session
-    return session.token is not None and session.outage is None and not state.stopping
+    is_available = session.outage is None or session.outage.is_open
+    return session.token is not None and is_available and not state.stopping and session.uses_left != 0
+
+
+def is_turn_of_paths(state: StateView) -> bool:
+    """Whether the probe that is due is a request of what the apps need, if there is one."""
+    session = state.session
+    outage = session.outage
+    if outage is None or session.token is None or state.stopping:
+        return False
+    return outage.only_token or outage.attempts % 2 == (0 if session.unanswered else 1)
+
+
+def probe_due_at(state: StateView, outage: Outage) -> float:
+    """When to send the next probe."""
+    return min(outage.next_at, paths_due_at(state)) if outage.only_token else outage.next_at
+
+
+def paths_due_at(state: StateView) -> float:
+    """When what the apps need is due, were there no outage."""
+    if isinstance(state, Transaction):
+        leases = state.renewal_deadlines.first_due_at, state.issuance_deadlines.first_due_at
+    else:
+        leases = state.deadlines.renewals.first_due_at, state.deadlines.issuances.first_due_at
+    reads = state.mounts.first_due_at, state.folders.first_due_at, state.secrets.first_due_at
+    return min(*leases, *reads)
+
+
+def is_probing_path(state: StateView) -> bool:
+    """Whether the probe under way is a request of what the apps need."""
+    outage = state.session.outage
+    return outage is not None and outage.probe in state.requests
+
+
+def is_unanswered(state: StateView, command: SessionCommand) -> bool:
+    """Whether the last request of this type, about the token, had no answer either."""
+    return type(command).__name__ in state.session.unanswered
+
+
+def note_answer(tx: Transaction, command: VaultCommand) -> None:
+    """A request had an answer, whatever that was."""
+    name = type(command).__name__
+    if name in tx.session.unanswered:
+        tx.session = replace(tx.session, unanswered=tx.session.unanswered - {name})
 
 
 def is_path_failure(tx: Transaction, request: PendingRequest, failure: Failure, *, repeated: bool) -> bool:
@@ -36,11 +81,18 @@ def is_path_failure(tx: Transaction, request: PendingRequest, failure: Failure, 
 
 def note_outage(tx: Transaction, command: VaultCommand, request: PendingRequest, failure: Failure) -> None:
     """Suspect an outage, or confirm it if the failed request was a probe."""
+    is_about_token = isinstance(command, SessionCommand)
+    if is_about_token:
+        tx.session = replace(tx.session, unanswered=tx.session.unanswered | {type(command).__name__})
     session, now = tx.session, tx.now
-    is_probe = isinstance(command, SessionCommand)
-    if session.outage is None and not is_probe:
-        tx.session = replace(session, outage=Outage(since=now, attempts=0, next_at=now, text=failure.text))
-    elif session.outage is None or (is_probe and request.sent_at >= session.outage.since):
+    if session.outage is None and session.token is not None:
+        outage = Outage(since=now, attempts=0, next_at=now, text=failure.text, only_token=is_about_token)
+        tx.session = replace(session, outage=outage)
+    elif (
+        session.outage is None
+        or (is_about_token and request.sent_at >= session.outage.since)
+        or session.outage.probe == command.request_id
+    ):
         _confirm(tx, request, failure)
     # Requests that were under way when the outage began are no probes.
 
@@ -72,7 +124,14 @@ def _confirm(tx: Transaction, request: PendingRequest, failure: Failure) -> None
     wait = delay(outage.attempts, tx.random(), duration=now - outage.since)
     # A probe that hung until its timeout was itself a wait.
     next_at = now + tx.at_least_retry_after(max(request.sent_at + wait - now, wait / 4), failure)
-    outage = Outage(outage.since, outage.attempts + 1, next_at, failure.text, last_failure_at=now)
+    outage = Outage(
+        outage.since,
+        outage.attempts + 1,
+        next_at,
+        failure.text,
+        last_failure_at=now,
+        only_token=outage.only_token and isinstance(request.command, SessionCommand),
+    )
     tx.session = replace(tx.session, outage=outage)
 
 

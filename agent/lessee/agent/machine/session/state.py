@@ -21,6 +21,12 @@ class Outage(ImmutableStruct, frozen=True):
     next_at: float
     text: str
     last_failure_at: float = LONG_AGO
+    is_open: bool = False
+    """During a step: the probe is the first request that any path needs, and not one about the token."""
+    probe: int | None = None
+    """The request of such a probe."""
+    only_token: bool = False
+    """Only requests about the token had no answer yet: what an app needs is tried as soon as it is due."""
 
     @property
     def is_confirmed(self) -> bool:
@@ -69,8 +75,12 @@ class Session(ImmutableStruct, frozen=True):
     """The minimum number of seconds between two look-ups. It grows while they change nothing."""
     invalid_lookups: int = 0
     """Consecutive look-ups that found a token invalid."""
+    uses_left: int | None = None
+    """Requests that the agent may still send with the token, if Vault limits them (`token_num_uses`)."""
     failure: Failure | None = None
     """Why the last login failed."""
+    unanswered: frozenset[str] = frozenset()
+    """The types of requests about the token whose last one had no answer: each of their paths may be broken alone."""
     outage: Outage | None = None
     last_outage: Outage | None = None
     """The outage before. It continues if Vault is unavailable again within seconds."""

@@ -69,7 +69,7 @@ def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | No
 
 def policy_remedy(need: Need | None = None) -> str:
     """What to do about a path that is denied."""
-    capability = "update" if isinstance(need, DynamicSecret) and need.method == "POST" else "read"
+    capability = need.capability if isinstance(need, DynamicSecret) else "read"
     return f"grant `{capability}` in the token's policy"
 
 

@@ -44,7 +44,7 @@ def _vault_problems(state: State, now: float) -> Iterator[str]:
     if session.outage is not None and session.outage.is_confirmed:
         yield f"vault is unavailable: {session.outage.text}; published files remain unchanged"
     if session.failure is not None:
-        yield f"login failed: {session.failure.text}"
+        yield f"login {'pending' if session.failure.kind is Kind.PENDING else 'failed'}: {session.failure.text}"
 
 
 def _secret_problems(state: State) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _secret_problems(state: State) -> Iterator[str]:
     for need, issuance in state.issuances.items():
         if issuance.failure is not None:
             todo = f"; {policy_remedy(need)}" if issuance.failure.kind is Kind.DENIED else ""
-            yield f"{need}: not issued: {issuance.failure.text}{todo}"
+            yield f"{need}: not {'read' if need.is_polled else 'issued'}: {issuance.failure.text}{todo}"
     for held in state.leases.values():
         if held.failure is not None:
             yield f"{held.lease.need}: not renewed: {held.failure.text}"
@@ -91,6 +91,8 @@ def _app_problems(state: State, name: str, app: App) -> Iterator[str]:
         yield f"{name}: its last-known-good snapshot is not saved: {app.snapshot.error}"
     if app.problem is not None:
         yield f"{name} is not published: {app.problem.text}"
+    if app.drift.error is not None:
+        yield f"{name}: {app.drift.error}"
     if app.notification is not None and app.notification.error is not None:
         yield f"{name} is not notified: {app.notification.error}"
     yield from _readiness_problems(name, app)

@@ -67,7 +67,7 @@ def _are_secrets_fresh(state: State, spec: AppSpec, now: float) -> bool:
     folders = [state.folders[need] for need in spec.needs if isinstance(need, Folder)]
     if not all(folder.failure is None and is_recent(folder.last_checked_at) for folder in folders):
         return False
-    if any(isinstance(need, DynamicSecret) and not _has_lease(state, need) for need in spec.needs):
+    if not all(_is_lease_fresh(state, need, now) for need in spec.needs if isinstance(need, DynamicSecret)):
         return False
     for ref in kv_secrets_of(state, spec.needs):
         secret = state.secrets[ref]
@@ -81,9 +81,12 @@ def _are_secrets_fresh(state: State, spec: AppSpec, now: float) -> bool:
     return True
 
 
-def _has_lease(state: State, need: DynamicSecret) -> bool:
+def _is_lease_fresh(state: State, need: DynamicSecret, now: float) -> bool:
+    """Whether there is a lease that has not ended; or, where a template says how often to read it, a recent answer."""
     held = state.leases.get(state.issuances[need].lease or "")
-    return held is not None and held.ended_at is None
+    if held is None or held.ended_at is not None:
+        return False
+    return not (need.is_polled and need.every) or now - held.lease.sent_at <= need.every * FRESH_INTERVALS
 
 
 def status(
@@ -210,6 +213,12 @@ def _app(
             "error": app.notification.error if app.notification is not None else None,
         },
         "readiness": _readiness(app) if app.spec.probes else None,
+        "drift": {
+            "total": app.drift.total,
+            "last": at(app.drift.found_at),
+            "found": app.drift.found or None,
+            "error": app.drift.error,
+        },
     }
 
 

@@ -5,7 +5,22 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import assert_never
 
 from lessee.config import Config, Vault
-from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.config.grammar.vault import (
+    AppRole,
+    Auth,
+    AwsAuth,
+    AzureAuth,
+    CertAuth,
+    CfAuth,
+    GcpAuth,
+    GitHubAuth,
+    JwtAuth,
+    KerberosAuth,
+    KubernetesAuth,
+    OidcAuth,
+    PasswordAuth,
+    TokenAuth,
+)
 from lessee.core import consumers
 from lessee.core.errors import TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct, replace
@@ -154,6 +169,8 @@ _RENEWING = {
     "sys/leases/lookup": "to continue with leases after a restart",
     "sys/leases/renew": "to renew leases",
 }
+_WITHOUT_LEASE = frozenset({"code", "issue", "sign", "sign-verbatim", "static-cred", "static-creds", "token"})
+"""Engines' names of the actions whose answers end without a lease, before the name of a role."""
 _IN_DEFAULT = "; Vault's policy `default` grants it too"
 
 
@@ -203,7 +220,7 @@ def _issuing(wanted: _Wanted) -> Iterator[_Request]:
     leased: frozenset[_By] = frozenset()
     for need, by in wanted.items():
         if isinstance(need, DynamicSecret):
-            yield _Request(need.request_path, "update" if need.method == "POST" else "read", by)
+            yield _Request(need.request_path, need.capability, by)
             leased |= by if _is_leased(need) else frozenset()
     if leased:
         for path, why in _RENEWING.items():
@@ -231,7 +248,9 @@ def _reads(need: Need, secret: Ref) -> bool:
 
 def _is_leased(need: DynamicSecret) -> bool:
     """As far as the path tells: certificates have a lease only if their role sets generate_lease."""
-    return not need.certificate and need.path.split("/")[-2] not in {"static-cred", "static-creds"}
+    if need.certificate or not need.may_end:
+        return False
+    return need.path.split("/")[-2] not in _WITHOUT_LEASE
 
 
 def _of_the_token(auth: Auth) -> Iterator[_Request]:
@@ -295,12 +314,16 @@ def _login(auth: Auth) -> str:
         case AppRole():
             role_id = f"in {auth.role_id_file}" if auth.role_id is None else repr(auth.role_id)
             return f"auth/{auth.mount}, role_id {role_id}"
-        case JwtAuth() | KubernetesAuth():
+        case JwtAuth() | KubernetesAuth() | OidcAuth() | AzureAuth() | GcpAuth() | CfAuth():
             return f"auth/{auth.mount}, {_role(auth.role, 'default role')}"
         case CertAuth():
             return f"auth/{auth.mount}, {_role(auth.role, 'any role')}"
-        case UserpassAuth():
+        case AwsAuth():
+            return f"auth/{auth.mount}, {_role(auth.role, 'the role named after the IAM identity')}"
+        case PasswordAuth() | KerberosAuth():
             return f"auth/{auth.mount}, user {auth.username!r}"
+        case GitHubAuth():
+            return f"auth/{auth.mount}, the user of the token in {auth.token_file!r}"
         case _:
             assert_never(auth)
 

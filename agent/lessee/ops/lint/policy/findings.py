@@ -10,6 +10,7 @@ Level = Literal["error", "warning"]
 
 RULES: Mapping[str, str] = {
     "configuration": "lessee.yaml is invalid",
+    "unfinished-import": "`lessee import` could not carry over a part, and its TODO is still there",
     "template-unreadable": "a template cannot be read",
     "template-syntax": "a template is not valid Jinja",
     "unknown-filter": "a template uses an unknown filter",
@@ -44,6 +45,7 @@ RULES: Mapping[str, str] = {
     "writable-mount": "an app may write to the directory of its secrets",
     "same-user": "an app has the agent's user, and so may signal it and read its files",
     "hidden-files": "a secret of Compose is mounted into an app's directory",
+    "stale-mount": "a container mounts a file or subdirectory of an app, and keeps the first one",
     "no-shared-pid": "the agent cannot see the processes of the container that it must signal",
     "no-stop-signal": "a signal through the engine would disable the restart policy",
 }

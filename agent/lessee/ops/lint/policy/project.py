@@ -19,6 +19,7 @@ from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
+from lessee.ops.lint.policy.unfinished_imports import unfinished_in_config
 from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 
 Load = Callable[[PurePosixPath, str], str]
@@ -53,6 +54,7 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         config = parse(text, source=path.name, environ=environ, for_child=True)
     except ConfigError as exc:
         findings = [of_configuration(problem, str(path)) for problem in exc.problems]
+        findings += unfinished_in_config(text, str(path))
         return CheckResult(str(path), (*findings, *_findings_despite_errors(path, text, environ, load)))
     root = compose(text, path.name)
     templates = _templates(path, config.template_dir, load, path_scope_of(config), _outputs(config))
@@ -64,7 +66,12 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
     )
     return CheckResult(
         str(path),
-        (*check_apps(config, root, str(path)), *templates.findings, *fallbacks),
+        (
+            *unfinished_in_config(text, str(path)),
+            *check_apps(config, root, str(path)),
+            *templates.findings,
+            *fallbacks,
+        ),
         ValidConfig(config, root),
         compiled_apps,
         templates.texts,

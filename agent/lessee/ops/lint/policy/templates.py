@@ -9,6 +9,7 @@ from lessee.core.paths import Need, PathScope
 from lessee.ops.lint.policy.findings import Finding, split_location
 from lessee.ops.lint.policy.line_map import LineTrackingCompiler
 from lessee.ops.lint.policy.trial_render import document, failure_without_optional, trial_render
+from lessee.ops.lint.policy.unfinished_imports import unfinished_in_template
 from lessee.rendering.templates import CompiledTemplate, Compiler
 from lessee.rendering.value_shapes import Shape, shapes_of
 
@@ -51,6 +52,7 @@ class Templates:
                 self.findings += [self._finding(problem, output) for problem in exc.problems]
             else:
                 self._try_out(compiled, output)
+                self._find_unfinished(compiled, output)
 
     def _try_out(self, compiled: CompiledTemplate, output: TemplateOutput) -> None:
         trees = [self.compiler.parse(self._load(name), name) for name in compiled.codes]
@@ -72,6 +74,10 @@ class Templates:
             todo = "test it with `{% if %}`, add `| default(…)`, or remove `optional=true`"
             where = problem.where if problem.where.startswith(tuple(compiled.codes)) else output.template
             self.findings.append(self._finding(LesseeError(what, where=where, todo=todo, rule=_NEEDED), output))
+
+    def _find_unfinished(self, compiled: CompiledTemplate, output: TemplateOutput) -> None:
+        for name, code in compiled.codes.items():
+            self.findings += unfinished_in_template(code.text, str(self.folder / name), output.app, name)
 
     def _mismatch(self, problem: FormatError, output: TemplateOutput, shapes: Mapping[Need, Shape]) -> Finding:
         """The finding with the template's line; the error has only the line of the rendered file."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.jsonc import Document, Node, String
 from lessee.ops.mcp.policy.program import Program, UnmovableSecretError, program_name, without_secrets
-from lessee.ops.mcp.policy.secret_detection import SecretDetector, Verdict
+from lessee.ops.mcp.policy.secret_detection import REFERENCE, SecretDetector, Verdict
 from lessee.ops.mcp.policy.servers import LaunchCommand, Server, launch_command, printable, strings
 
 IsAvailable = Callable[[str, str], bool]
@@ -144,6 +144,14 @@ class _Planner:
             for name, value in launch.env
             if name.value.startswith(_AGENT_VARIABLES) and isinstance(value, String)
         }
+        if replaced := [name for name, value in reserved.items() if REFERENCE.search(value)]:
+            what = (
+                f"its `env` has {replaced[0]}, a reference, and `lessee exec` does not pass on variables of this name"
+            )
+            self._add_step(
+                server, launch.command, what, "write its value, or let the server read a variable of another name"
+            )
+            return
         if self._variable in existing and self._variable not in reserved:
             what = f"its `env` has {self._variable}, the variable that lessee.yaml uses to separate its servers"
             self._add_step(server, launch.command, what, "use another variable in `state_dir` of lessee.yaml")

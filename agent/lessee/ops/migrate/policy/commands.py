@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 
+from lessee.config import durations
 from lessee.config.grammar.scalars import SIGNALS
 from lessee.config.yaml_writer import Keys
 from lessee.core.immutable import ImmutableStruct
@@ -27,6 +28,24 @@ class Command(ImmutableStruct, frozen=True):
                 return None
 
     @property
+    def program(self) -> str:
+        """The name of what it runs: not that of a shell, of a wrapper or of an interpreter, if another is known."""
+        words = list(self.words)
+        if self.script is not None:
+            try:
+                words = shlex.split(self.script)
+            except ValueError:  # A quote is not closed.
+                words = self.script.split()
+        while len(words) > 1 and (words[0].rpartition("/")[2] in _WRAPPERS or _ASSIGNMENT.match(words[0])):
+            words = [word for word in words[1:] if not word.startswith("-")]
+        name = words[0].rpartition("/")[2]
+        if _INTERPRETER.fullmatch(name):
+            rest = [word for word in words[1:] if not word.startswith("-") or word in _CODE]
+            if rest and rest[0] not in _CODE:
+                return rest[0].rstrip("/").rpartition("/")[2].partition(".")[0] or name
+        return name
+
+    @property
     def text(self) -> str:
         """The command as a shell script."""
         return self.script or shlex.join(self.words)
@@ -45,15 +64,28 @@ def notification(command: Command) -> Keys:
 
 
 def run_all(commands: Sequence[Command]) -> Command:
-    """One command that runs all of them in order."""
-    timeout = max((command.timeout for command in commands), key=len)
-    texts = (f"({command.text})" if _OPERATOR.search(command.text) else command.text for command in commands)
-    return Command(("sh", "-c", " && ".join(texts)), timeout)
+    """One command that runs all of them in order, as the other agents do: one that fails does not stop the others.
+
+    It fails with the exit code of the last one that fails. Its timeout is the sum of theirs.
+    """
+    timeout = sum(durations.seconds(command.timeout) for command in commands)
+    texts = (
+        shlex.join(("sh", "-c", command.text)) if _OPERATOR.search(command.text) else command.text
+        for command in commands
+    )
+    script = "; ".join(("failed=0", *(f"{text} || failed=$?" for text in texts), "exit $failed"))
+    return Command(("sh", "-c", script), durations.spell(timeout))
 
 
+_WRAPPERS = frozenset({"dumb-init", "env", "exec", "nice", "nohup", "setsid", "tini"})
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_INTERPRETER = re.compile(r"(?:bun|java|node|perl|php|python|ruby)[0-9.]*")
+_CODE = frozenset({"-c", "-e"})
+"""Options of interpreters whose argument is the program's text."""
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 _IGNORED_ENDING = re.compile(r"\s*(?:\|\|\s*(?:true|:)|[12&]?>\s*/dev/null|2>&1|;)\s*\Z")
-_OPERATOR = re.compile(r"[;&|\n]")
+_OPERATOR = re.compile(r"[;&|#\\\n]|\A\s*(?:\.|cd|exec|exit|export|set|trap|umask|unset)\b")
+"""What may also affect the commands after it in the same shell, or be affected by its `||`, as `set -e` is."""
 _NUMBERS = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM", "28": "WINCH"}
 _NGINX = {"reload": "SIGHUP", "quit": "SIGQUIT", "stop": "SIGTERM", "reopen": "SIGUSR1"}
 _NEEDS_SHELL = re.compile(r"[|&;<>()$`\\\"'*?\[\]#~={}!\n]")

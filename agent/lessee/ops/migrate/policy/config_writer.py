@@ -7,7 +7,7 @@ from lessee.config import default_format
 from lessee.config.yaml_writer import Commented, Entry, Expandable, Keys, write
 from lessee.ops.migrate.policy.apps import App, RenderedFile
 from lessee.ops.migrate.policy.commands import notification
-from lessee.ops.migrate.policy.imported_config import ImportedConfig
+from lessee.ops.migrate.policy.imported_config import Child, ImportedConfig
 from lessee.ops.migrate.policy.jinja.layout import Layout
 
 
@@ -25,7 +25,8 @@ def write_config(imported: ImportedConfig, layout: Layout, apps: Sequence[App], 
     if any(app.files for app in apps):
         entries.append(_FORMAT)
     by_name = [
-        (app.name, Keys(tuple(_app(app, imported, apps, "" if at else env_template)))) for at, app in enumerate(apps)
+        (app.name, Keys(tuple(_app(app, apps, env_template, imported.child) if at == 0 else _app(app, apps))))
+        for at, app in enumerate(apps)
     ]
     entries.append(("apps", Keys(tuple(by_name), flow=not by_name)))
     return write(Keys(tuple(entries)))
@@ -33,7 +34,7 @@ def write_config(imported: ImportedConfig, layout: Layout, apps: Sequence[App], 
 
 def template_path(app: App, file: RenderedFile, apps: Sequence[App]) -> str:
     """The path of the file's template."""
-    name = f"{basename(file.destination)}.j2"
+    name = f"{file.name or basename(file.destination)}.j2"
     return f"{app.name}/{name}" if len(apps) > 1 else name
 
 
@@ -60,7 +61,8 @@ def _secrets(imported: ImportedConfig, layout: Layout) -> Iterator[Entry]:
         yield "refresh_interval", imported.refresh_interval
 
 
-def _app(app: App, imported: ImportedConfig, apps: Sequence[App], env_template: str) -> Iterator[Entry]:
+def _app(app: App, apps: Sequence[App], env_template: str = "", child: Child | None = None) -> Iterator[Entry]:
+    """The keys of an app. `env_template` and `child`: those of the app that `lessee exec` runs."""
     yield from app.comments
     yield "directory", app.directory
     common = {
@@ -71,7 +73,6 @@ def _app(app: App, imported: ImportedConfig, apps: Sequence[App], env_template: 
         yield "files", [Keys(tuple(_file(app, file, apps, common.keys()))) for file in app.files]
     if env_template:
         yield "env_template", env_template
-    child = imported.child
     if app.command is not None:
         yield "notify", notification(app.command)
     elif child is not None and child.action:
@@ -85,6 +86,8 @@ _FILE_KEYS = ("owner", "mode")
 def _file(app: App, file: RenderedFile, apps: Sequence[App], common: Iterable[str]) -> Iterator[Entry]:
     yield from file.comments
     yield "template", template_path(app, file, apps)
+    if file.name:
+        yield "name", file.name
     default = default_format(basename(file.destination))
     yield "format", Commented("text", f"default: {default}") if default != "text" else "text"
     yield from ((key, value) for key in _FILE_KEYS if key not in common and (value := getattr(file, key)))

@@ -21,6 +21,7 @@ from lessee.ops.migrate.policy.sources import agent_config, consul_template, inj
 from lessee.ops.migrate.policy.sources.template_blocks import (
     INVALID_MODE,
     TemplateLoader,
+    missing_template,
     mode_of,
     named_owner,
     owner_of,
@@ -38,6 +39,10 @@ def convert(name: str, text: str, load_template: TemplateLoader, report: Report)
     configs = _read(name, text, load_template, report)
     if not any(config.files or config.variables for config in configs):
         todo = "pass a configuration with templates, or a template"
+        if report.has_losses:
+            losses = [TemplateError(one.what, where=one.where, todo=one.todo) for one in report.findings if one.is_loss]
+            nothing = TemplateError("the import found no template that it can carry over", where=name, todo=todo)
+            raise TemplateListError([*losses, nothing])
         raise UsageError(f"{name} has no templates", todo=todo)
     report.add_note(name, _STRICT)
     if len(configs) == 1:
@@ -61,8 +66,8 @@ def _read(name: str, text: str, load_template: TemplateLoader, report: Report) -
         return [_single_template(name, text, report)]
     if name.endswith((".yaml", ".yml")):
         return injector.read(text, name, report, load_template)
-    root = hcl.parse(text, name)
-    if any(item.keys[0] in agent_config.KEYS for item in root.items):
+    root = hcl.parse(text, name, strict=True)
+    if agent_config.is_of_agent(root):
         return [agent_config.read(root, name, report, load_template)]
     return [consul_template.read(root, name, report, load_template)]
 
@@ -100,6 +105,8 @@ def _convert(config: ImportedConfig, source: str, report: Report) -> Files:
     )
     if config.child is not None:
         apps = _add_child(config.child, apps, report)
+    elif environment:
+        apps = _add_unknown_child(config, apps, report)
     files = {template_path(app, file, apps): file.text for app in apps for file in app.files}
     env_template = _ENV_TEMPLATE if environment else ""
     while env_template in files:
@@ -124,7 +131,8 @@ def _parse(templates: Sequence[Template]) -> list[go.Template]:
 def _translate_file(file: File, tree: go.Template, layout: Layout, report: Report) -> list[RenderedFile]:
     """The file, and those that its template writes with writeToFile."""
     translation = translate(tree, file.template.contents, layout, report)
-    fields = (file.destination, translation.text, file.mode, file.owner, file.command, file.where)
+    text = jinja.assemble([_missing(file.template)]) if file.template.missing else translation.text
+    fields = (file.destination, text, file.mode, file.owner, file.command, file.where)
     files = [RenderedFile(*fields, tuple(file.comments))]
     for extra in translation.extra_files:
         where = file.template.contents.where(extra.line)
@@ -147,7 +155,12 @@ def _translate_variable(variable: Variable, tree: go.Template, layout: Layout, r
         where = variable.template.contents.where(extra.line)
         what = f"the template of a variable writes {extra.destination}"
         report.add_loss(where, what, "give the file its own template")
-    return env_line(variable.name, translation.fragments)
+    fragments = [_missing(variable.template)] if variable.template.missing else translation.fragments
+    return env_line(variable.name, fragments)
+
+
+def _missing(template: Template) -> jinja.Fragment:
+    return jinja.unfinished(*missing_template(template.missing))
 
 
 _UNQUOTED = re.compile(r"[\w.:/@%+,-]*")
@@ -171,6 +184,15 @@ def _escape_env(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("${", "${:-$}{")
 
 
+def _add_unknown_child(config: ImportedConfig, apps: list[App], report: Report) -> list[App]:
+    """The apps; the first one has the variables of a child that the configuration does not name."""
+    name = apps[0].name if apps else app_name(config.name)
+    where = config.variables[0].template.contents.where()
+    todo = f"write exec.command, or run `lessee exec --app {name} -- PROGRAM`"
+    report.add_loss(where, "the configuration has variables for a program, and no program", todo)
+    return apps or [App(name, f"{_NEW_DIRECTORIES}/{name}", (), None)]
+
+
 def _add_child(child: Child, apps: list[App], report: Report) -> list[App]:
     """The apps; the first one is that of the child."""
     words = (
@@ -179,7 +201,7 @@ def _add_child(child: Child, apps: list[App], report: Report) -> list[App]:
         else child.command.words
     )
     if not apps:
-        program = app_name(basename(words[0]))
+        program = app_name(child.command.program)
         apps = [App(program, f"{_NEW_DIRECTORIES}/{program}", (), None)]
     first = apps[0].name
     what = f"start the program with `lessee exec --app {first} -- {shlex.join(words)}`"

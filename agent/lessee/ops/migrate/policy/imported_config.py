@@ -14,6 +14,8 @@ class Template(ImmutableStruct, frozen=True):
     contents: Text
     left_delimiter: str = ""
     right_delimiter: str = ""
+    missing: str = ""
+    """The path of the file with the template, if that was not found."""
 
 
 class File(ImmutableStruct, frozen=True):

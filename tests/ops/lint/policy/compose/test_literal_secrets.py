@@ -27,6 +27,13 @@ from lessee.ops.lint.policy.compose.rules import looks_secret
         ("DATABASE_URL", "postgresql://${USER}:hunter2@db/${NAME}"),
         ("DATABASE_URL", "${URL:-postgresql://a:b@db/c}"),
         ("ANY", "amqp://a:b$$c@mq"),
+        ("SMTP_PASS", "hunter2"),
+        ("DB_PWD", "hunter2"),
+        ("GITLAB_PAT", "x"),
+        ("MSSQL_DSN", "server=db;user id=sa;password=hunter2"),
+        ("NEO4J_AUTH", "neo4j/hunter2"),
+        ("PROXY_HEADER", "Authorization: Bearer hunter2hunter2"),
+        ("OPTIONS", "--api-key=hunter2"),
     ],
 )
 def test_literals_with_a_secret_name_or_a_password_in_a_url_are_secrets(name, value):
@@ -56,6 +63,11 @@ def test_literals_with_a_secret_name_or_a_password_in_a_url_are_secrets(name, va
         ("API_KEY", "https://a:${B}@c"),
         ("URL", "http://web:80/a@b"),
         ("A", "b"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_x"),
+        ("DB_DSN", "postgresql://simba@postgres/simba"),
+        ("PWD", "/app"),
+        ("SSH_AUTH_SOCK", "x"),
+        ("MAX_TOKEN", "4096"),
     ],
 )
 def test_variables_and_harmless_literals_are_not_secrets(name, value):

@@ -345,6 +345,26 @@ def test_a_writable_mount_of_secrets_is_a_warning():
     assert found(text) == [("writable-mount", "warning", "compose.yaml", LINE + 5)]
 
 
+def test_a_mount_of_a_file_or_subdirectory_of_an_app_is_reported():
+    text = """
+      web:
+        pid: service:holder
+        volumes:
+          - files:/run/secrets/web:ro
+          - {type: volume, source: files, target: /tls, read_only: true, volume: {subpath: tls}}
+          - /run/secrets/web/app.env:/app.env:ro
+    """
+    assert found(text) == [("stale-mount", "error", "compose.yaml", LINE + 5)]
+    alone = (
+        "services: {web: {volumes: ['/run/secrets/web/tls:/tls:ro', '/run/secrets/web2:/x', '/run/secrets:/y:ro']}}\n"
+    )
+    [item] = [
+        item for item in check("", others={"alone.yaml": alone}, paths=("alone.yaml",)) if item.rule != "no-shared-pid"
+    ]
+    assert item.message == "service web mounts a part of the directory of app web, and never gets new files"
+    assert item.help == "mount the whole directory, /run/secrets/web"
+
+
 def test_a_compose_secret_in_an_app_s_directory_is_reported():
     text = """
       web:

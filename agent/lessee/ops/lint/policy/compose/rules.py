@@ -7,6 +7,7 @@ from itertools import chain, product
 from yaml.nodes import MappingNode
 
 from lessee.config import App, Child, CmdlineTarget, ContainerTarget, NameTarget, PidFileTarget
+from lessee.core.sensitive.literals import is_secret
 from lessee.ops.lint.policy.app_rules import configured_issue, line_of_key, relies_on_sighup, sighup_not_handled
 from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
@@ -43,6 +44,7 @@ def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Fin
             _sighup_issues(stack, app, root, file),
             _writable_mounts(stack, app),
             _hidden_files(stack, app),
+            _stale_mounts(stack, app),
             _same_user(stack, app),
             _no_shared_pid(stack, app),
             _no_stop_signal(stack, app),
@@ -132,6 +134,13 @@ def _hidden_files(stack: Stack, app: App) -> Iterator[Finding]:
                     yield _at(place, "hidden-files", "error", what, "move one of the two to another path", app)
 
 
+def _stale_mounts(stack: Stack, app: App) -> Iterator[Finding]:
+    for service in stack.services.values():
+        for mount in stack.stale_mounts(service, app):
+            what = f"service {service.name} mounts a part of the directory of app {app.name}, and never gets new files"
+            yield _at(mount.place, "stale-mount", "error", what, f"mount the whole directory, {app.directory}", app)
+
+
 def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
     target = app.notify.target if app.notify is not None else None
     readers = list(stack.readers(app))
@@ -200,11 +209,6 @@ def _at(place: Place, rule: str, level: Level, what: str, todo: str, app: App | 
     return Finding(rule, level, what, todo, place.file, place.line, "" if app is None else app.name)
 
 
-_NAME = re.compile(
-    r".*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|APIKEY|CREDENTIALS?|SECRET_KEY_BASE"
-    r"|(?<!PUBLIC)(?<!PUBLISHABLE)_KEY)[0-9]*|KEY",
-    re.IGNORECASE,
-)
 _LOGIN = re.compile(r"[A-Z][A-Z0-9+.-]*://[^\s/@:]*:(?P<password>[^\s/@]+)@", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:\{\w+(?:(?P<operator>:?[-?+])(?P<other>[^{}]*))?\}|\w+)")
 _ELSEWHERE = "\0"
@@ -214,14 +218,14 @@ _PATHS = ("/", "./", "../")
 
 
 def looks_secret(name: str, value: str) -> bool:
-    """Whether a literal value is a secret: by the name of its variable, or as a URL with a password."""
+    """Whether a literal value is a secret: by the name of its variable, or as a URL or a header with a password."""
     literal = _VARIABLE.sub(_literal_part, value.replace("$$", "\1"))
     login = _LOGIN.search(literal)
     if login is not None:
         return _ELSEWHERE not in login["password"]
     if _ELSEWHERE in literal or literal.lower() in _NO_VALUES or literal.startswith(_PATHS):
         return False
-    return _NAME.fullmatch(name) is not None
+    return is_secret(name, literal)
 
 
 def _literal_part(variable: re.Match[str]) -> str:

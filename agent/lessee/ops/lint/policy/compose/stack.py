@@ -73,6 +73,13 @@ class Stack:
             if folder is not None and folder[0] == mount.volume and _is_below(folder[1], mount.source):
                 yield View(mount, _join(mount.target, folder[1].removeprefix(mount.source)))
 
+    def stale_mounts(self, service: Service, app: App) -> Iterator[Mount]:
+        """The mounts of single files and subdirectories of the app: a container keeps what their links led to."""
+        volume, folder = self._folders[app.name] or ("?", "")
+        for mount in service.mounts:
+            if mount.volume == volume and _is_below(mount.source, folder) and not _is_below(folder, mount.source):
+                yield mount
+
     def is_ours(self, path: str, app: App) -> bool:
         """Whether a file of the host belongs to the app."""
         volume, folder = self._folders[app.name] or ("?", "")

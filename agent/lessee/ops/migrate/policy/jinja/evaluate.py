@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from lessee.ops.migrate.policy.golang.nodes import Chain, Constant, Dot, Field, Function, Operand, Pipe, Variable
+from lessee.ops.migrate.policy.jinja import constants, patterns
 from lessee.ops.migrate.policy.jinja.expressions import (
     ANY,
     LIST,
     MAP,
     NOT,
+    NUMBER,
     NUMBERS,
     PRIMARY,
     TEXT,
@@ -20,14 +22,16 @@ from lessee.ops.migrate.policy.jinja.expressions import (
 )
 from lessee.ops.migrate.policy.jinja.functions import DIFFERENCES, ZERO_IS_FALSE, and_, apply, equal, or_
 from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
-from lessee.ops.migrate.policy.jinja.printer import translate_print, translate_printf
-from lessee.ops.migrate.policy.jinja.queries import query
+from lessee.ops.migrate.policy.jinja.printer import spell_float, translate_print, translate_printf
+from lessee.ops.migrate.policy.jinja.queries import CALL, query
+from lessee.ops.migrate.policy.jinja.scratch import Scratch
 from lessee.ops.migrate.policy.jinja.values import (
     Certificate,
     Response,
     SecretName,
     Value,
     as_part,
+    condition,
     field,
     item,
     to_expr,
@@ -35,7 +39,10 @@ from lessee.ops.migrate.policy.jinja.values import (
 
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
-_CONDITION_FUNCTIONS = frozenset({"and", "not", "or", "sprig_empty"})
+_CONDITION_FUNCTIONS = frozenset({"and", "not", "or", "sprig_coalesce", "sprig_default", "sprig_empty"})
+
+_WRITING_FUNCTIONS = _CONDITION_FUNCTIONS | {"sprig_quote", "sprig_squote", "sprig_ternary", "sprig_toString"}
+"""Functions that write a number, or return one that is written."""
 
 
 class Scope:
@@ -56,6 +63,9 @@ class Evaluator:
     def __init__(self, layout: Layout | PathCollector, add_note: Callable[[str], None]) -> None:
         self._layout = layout
         self._add_note = add_note
+        self.scratch = Scratch()
+        self.calls: dict[str, str] = {}
+        """The calls that read a secret, in order, by the conditions that they have succeeded."""
         self.folder_loops: Mapping[str, SecretName] = {}
         """The current loops over KV folders, by their Jinja variables."""
 
@@ -69,6 +79,8 @@ class Evaluator:
 
     def _command(self, operands: Sequence[Operand], scope: Scope, piped: Sequence[Value]) -> Value:
         first, *rest = operands
+        if isinstance(first, Chain) and first.operand == Function("scratch"):
+            return self._scratch(first.names, [*(self._operand(operand, scope) for operand in rest), *piped])
         if isinstance(first, Function):
             return self._call(first.name, [*(self._operand(operand, scope) for operand in rest), *piped])
         value = self._operand(first, scope)
@@ -88,18 +100,27 @@ class Evaluator:
                 return _fields(_not_nil(scope.variables.get(name)), names)
             case Function(name):
                 return self._call(name, [])
-            case Chain(Function("scratch"), _):
-                raise UnsupportedError("lessee has no scratch", "use variables: {% set x = … %}")
+            case Chain(Function("scratch"), names):
+                return self._scratch(names, [])
             case Chain(inner, names):
                 return _fields(self._operand(inner, scope), names)
             case _:
                 return self.pipe(operand, scope)
 
+    def _scratch(self, names: Sequence[str], arguments: Sequence[Value]) -> Value:
+        method, *fields = names
+        return _fields(self.scratch.read(method, arguments), fields)
+
     def _call(self, name: str, values: Sequence[Value]) -> Value:
         match name, values:
             case (("secret" | "secrets" | "pkiCert"), [path, *parameters]):
                 texts = [_constant_text(value) for value in parameters]
-                return query(name, path, texts, self._layout, self.folder_loops)
+                found = query(name, path, texts, self._layout, self.folder_loops)
+                if isinstance(found, Response | Certificate):
+                    call = found.fields if isinstance(found, Response) else found.call
+                    if CALL.fullmatch(call.text):
+                        self.calls[condition(found).text] = call.text
+                return found
             case (("env" | "sprig_env" | "mustEnv"), [Constant(str(variable))]):
                 default = "" if name == "mustEnv" else ', ""'
                 return Expr(f"env({quote(variable)}{default})", PRIMARY, TEXT, variable=_config_variable(variable))
@@ -126,6 +147,11 @@ class Evaluator:
                     self._add_note(DIFFERENCES["sprig_quote"])
                 return translate_printf(form, [as_part(value) for value in rest])
             case _:
+                if (literal := patterns.translate(name, values)) is not None:
+                    return literal
+                constant = constants.evaluate(name, values)
+                if constant is not None:
+                    return constant
                 return self._expression(name, [_argument(name, value) for value in values])
 
     def _expression(self, name: str, arguments: Sequence[Expr]) -> Expr:
@@ -143,7 +169,10 @@ class Evaluator:
             case (("eq" | "ne"), [_, *_]):
                 return equal(arguments, negated=name == "ne")
             case "loop", ([_] | [_, _]):
-                return Expr(f"range({', '.join(argument.text for argument in arguments)})", PRIMARY, NUMBERS)
+                texts = [argument.text if argument.kind == NUMBER else f"{argument:f} | int" for argument in arguments]
+                return Expr(f"range({', '.join(texts)})", PRIMARY, NUMBERS)
+            case "indent", [Expr(text=width), _] if width.startswith("-"):
+                raise UnsupportedError("indent has a negative width, so the other agent fails", "write 0 or more")
             case "sprig_list", _:
                 return Expr(f"[{', '.join(argument.text for argument in arguments)}]", PRIMARY, LIST)
             case _:
@@ -177,9 +206,11 @@ def _constant_text(value: Value) -> str:
 
 
 def _argument(function: str, value: Value) -> Expr:
-    """The value as an argument. A condition may have a whole response, which is always true."""
+    """The value as an argument. A condition may have a whole response."""
     if isinstance(value, Response | Certificate) and function in _CONDITION_FUNCTIONS:
-        return Expr("true", kind=TRUTH)
+        return condition(value)
+    if isinstance(value, Constant) and isinstance(value.value, float) and function in _WRITING_FUNCTIONS:
+        return to_expr(Constant(spell_float(value.value) if value.value else 0))
     return to_expr(value)
 
 

@@ -11,6 +11,10 @@ TRUTH, LIST, NUMBERS, MAP = "truth", "list", "numbers", "map"
 """The types of values, as far as they are known without the secrets."""
 
 
+GO_TEXT = "go_text"
+"""The macro that writes lists and maps as Go does."""
+
+
 class UnsupportedError(Exception):
     """A part of a template that cannot be carried over."""
 
@@ -79,7 +83,7 @@ def literal(constant: Constant) -> Expr:
         case int(value):
             return Expr(str(value), kind=NUMBER)
         case value:
-            return Expr(repr(value), kind=FLOAT)
+            return Expr(f"{value:.0f}" if value.is_integer() else repr(value), kind=FLOAT)
 
 
 def join(*parts: Constant | Expr | Joined) -> Constant | Joined:

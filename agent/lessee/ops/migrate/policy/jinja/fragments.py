@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.migrate.policy.findings import TODO_MARKER
+from lessee.ops.migrate.policy.jinja.expressions import GO_TEXT, quote
 
 
 class Text(ImmutableStruct, frozen=True):
@@ -18,7 +20,7 @@ class Text(ImmutableStruct, frozen=True):
 
 
 class Tag(ImmutableStruct, frozen=True):
-    """`{% text %}`; or, of another kind, `{{ text }}` or `{# text #}`."""
+    """`{% text %}`; or, of another kind, `{{ text }}`."""
 
     text: str
     kind: str = "%"
@@ -50,13 +52,30 @@ def assemble(fragments: Sequence[Fragment]) -> str:
     return out
 
 
-def comment(text: str) -> Tag:
-    """A comment on one line, which the text cannot end."""
-    return Tag(" ".join(text.replace("#}", "# }").split()), "#")
+def with_macro(fragments: Sequence[Fragment]) -> Sequence[Fragment]:
+    """The fragments, after the macro that writes lists and maps as Go does, if they call it."""
+    calls_it = any(f"{GO_TEXT}(" in fragment.text for fragment in fragments if isinstance(fragment, Tag))
+    return [*_MACRO, *fragments] if calls_it else fragments
 
 
+def unfinished(what: str, todo: str) -> Tag:
+    """A call that rejects the file, in place of a part that cannot be carried over: no file lacks a part silently."""
+    text = " ".join(f"{TODO_MARKER}: {what}{'; ' * bool(todo)}{todo}".split())
+    return Tag(f"fail({quote(text)})", "{")
+
+
+_SEPARATOR = Tag('"" if loop.first else " "', "{")
+_MACRO: Sequence[Fragment] = (
+    *(Tag(f"macro {GO_TEXT}(value)"), Tag("if value is mapping"), Text("map[")),
+    *(Tag("for key, item in value | dictsort(true)"), _SEPARATOR, Tag("key", "{"), Text(":")),
+    *(Tag(f"{GO_TEXT}(item)", "{"), Tag("endfor"), Text("]")),
+    *(Tag("elif value is string or value is number or value is boolean"), Tag("value", "{")),
+    *(Tag("elif value == none"), Text("<nil>"), Tag("else"), Text("[")),
+    *(Tag("for item in value"), _SEPARATOR, Tag(f"{GO_TEXT}(item)", "{"), Tag("endfor"), Text("]")),
+    *(Tag("endif"), Tag("endmacro")),
+)
 _SPECIAL = re.compile(r"\{+[{%#]|\{*\r+")
-_ENDS = {"%": "%", "{": "}", "#": "#"}
+_ENDS = {"%": "%", "{": "}"}
 
 
 def _runs(fragments: Sequence[Fragment]) -> list[list[Text | Gap]]:

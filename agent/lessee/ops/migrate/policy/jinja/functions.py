@@ -23,6 +23,7 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TRUTH,
     Expr,
     UnsupportedError,
+    quote,
 )
 
 
@@ -59,6 +60,10 @@ def apply(name: str, arguments: Sequence[Expr]) -> Expr:
 _MAX_LENGTH = 10_000
 _DIGITS = re.compile(r'"-?[0-9.]+"')
 _ESCAPED = r' | replace("&", "\\u0026") | replace("<", "\\u003c") | replace(">", "\\u003e")'
+_HTML = "".join(
+    f" | replace({quote(char)}, {quote(entity)})"
+    for char, entity in {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"}.items()
+)
 _SPLIT = "({1:f} | trim).split({0}) if {1:f} | trim else []"
 
 _ARITHMETIC = frozenset({"add", "divide", "maximum", "minimum", "multiply", "subtract"})
@@ -71,15 +76,22 @@ _RULES: Mapping[str, Rule] = {
     "base64URLDecode": Rule('{0:f} | replace("-", "+") | replace("_", "/") | b64decode'),
     "base64URLEncode": Rule('{0:f} | b64encode | replace("+", "-") | replace("/", "_")'),
     "contains": Rule("{0:c} in {1:c}", COMPARE, TRUTH),
+    "containsAll": Rule('{0:f} | reject("in", {1}) | list == []', COMPARE, TRUTH),
+    "containsAny": Rule('{0:f} | select("in", {1}) | list != []', COMPARE, TRUTH),
+    "containsNone": Rule('{0:f} | select("in", {1}) | list == []', COMPARE, TRUTH),
+    "containsNotAll": Rule('{0:f} | reject("in", {1}) | list != []', COMPARE, TRUTH),
     "divide": Rule("{1:m} // {0:f}", PRODUCT, NUMBER),
     "ge": Rule("{0:c} >= {1:c}", COMPARE, TRUTH),
     "gt": Rule("{0:c} > {1:c}", COMPARE, TRUTH),
+    "hmacSHA256Hex": Rule("{0:f} | hmac_sha256({1})"),
+    "html": Rule("{0:f}" + _HTML),
     "in": Rule("{1:c} in {0:c}", COMPARE, TRUTH),
     "indent": Rule("{1:f} | indent({0}, true)"),
     "join": Rule("{1:f} | join({0})"),
     "le": Rule("{0:c} <= {1:c}", COMPARE, TRUTH),
     "len": Rule("{0:f} | length", FILTER, NUMBER),
     "lt": Rule("{0:c} < {1:c}", COMPARE, TRUTH),
+    "md5sum": Rule("{0:f} | md5"),
     "maximum": Rule("[{1}, {0}] | max", FILTER, NUMBER),
     "minimum": Rule("[{1}, {0}] | min", FILTER, NUMBER),
     "modulo": Rule("{1:m} % {0:f}", PRODUCT, NUMBER),
@@ -156,7 +168,8 @@ DIFFERENCES: Mapping[str, str] = {
     **dict.fromkeys(_JSON_FUNCTIONS, "U+2028 and U+2029 are not escaped; Go escapes them (equivalent JSON)"),
     "toJSON": "the import escapes <, > and & as Go does; `| json` alone writes equivalent, shorter JSON",
     "toYAML": "YAML may be quoted and folded differently (equivalent data)",
-    "toTitle": "`| title` changes the other letters of a word to lower case; Go's toTitle does not",
+    "toTitle": "`| title` changes the other letters of a word to lower case, and begins a word after white space and"
+    " - ( [ { < only; Go's toTitle keeps them, and begins one after nearly every sign",
 }
 """How the results of functions may differ from Go's."""
 
@@ -166,7 +179,8 @@ _CONSUL = frozenset({
     "nomadVar", "nomadVarExists", "nomadVarList", "nomadVarListSafe", "partitions", "peerings", "safeLs", "safeTree",
     "service", "services", "tree",
 })  # fmt: skip
-_EXTERNAL = frozenset({"file", "plugin", "sockaddr", "spew_dump", "spew_printf", "spew_sdump", "spew_sprintf"})
+_EXTERNAL = frozenset({"file", "plugin", "sockaddr"})
+_DEBUG = frozenset({"spew_dump", "spew_printf", "spew_sdump", "spew_sprintf"})
 _CLOCK = frozenset({"timestamp", "sprig_now", "sprig_date", "sprig_ago"})
 
 
@@ -178,6 +192,8 @@ def _unsupported(name: str) -> UnsupportedError:
         what = f"{name} accesses files, programs or the network, which lessee's templates cannot"
         todo = "put the value into a KV secret, or into the agent's environment and read it with env()"
         return UnsupportedError(what, todo)
+    if name in _DEBUG:
+        return UnsupportedError(f"{name} writes the types of Go's values, for debugging", "remove it, or use toJSON")
     if name in _CLOCK:
         what = f"{name} returns another time at each rendering, so the file would change each time"
         return UnsupportedError(what, "remove it")

@@ -3,11 +3,11 @@
 from collections.abc import Collection
 
 from lessee.ops.migrate.policy.golang.nodes import Constant
-from lessee.ops.migrate.policy.jinja.expressions import PRIMARY, Expr, Joined
+from lessee.ops.migrate.policy.jinja.expressions import GO_TEXT, PRIMARY, Expr, Joined
 from lessee.ops.migrate.policy.jinja.values import Value
 from lessee.rendering.references import FUNCTIONS
 
-_RESERVED = frozenset(FUNCTIONS) | frozenset(
+_RESERVED = frozenset((*FUNCTIONS, GO_TEXT, "scratch")) | frozenset(
     "and block break call caller continue cycler dict do elif else extends false False filter for from if import in"  # noqa: SIM905
     " include is joiner kwargs loop macro namespace none None not or range recursive scoped self set super true True"
     " varargs with".split()
@@ -38,6 +38,11 @@ class Identifiers:
         self._names.add(name)
         self._allocated.append((name, base, number))
         return name
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names in use."""
+        return ("scratch", *self._names)
 
     def checkpoint(self) -> int:
         """The current state, for `release` at the end of a loop."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.migrate.policy.golang.nodes import Constant, Pipe
 from lessee.ops.migrate.policy.jinja.expressions import ANY, CONDITION, MAP, NUMBER, TEXT, Expr, UnsupportedError
 from lessee.ops.migrate.policy.jinja.identifiers import Identifiers
@@ -34,22 +34,25 @@ def translate_loop(value: Value, pipe: Pipe, identifiers: Identifiers) -> Loop:
             return _over_map(over, names, identifiers)
         case "list" | "numbers":
             return _over_list(over, names, identifiers)
-        case "any" if len(names) > 1 and names[0] not in _INDEX_NAMES:
-            return _over_map(over, names, identifiers, note=_ASSUMED.format("a map", "a list"))
-        case "any" if len(names) > 1:
-            return _over_list(over, names, identifiers, note=_ASSUMED.format("a list", "a map"))
         case "any":
             either = Expr(f'{over:f} | dictsort(true) | map("last") if {over:c} is mapping else {over.text}', CONDITION)
-            return _over_list(either, names, identifiers)
+            loop = _over_list(either, names, identifiers)
+            return _with_key(loop, over, names) if len(names) > 1 and loop.assignments else loop
         case _:
             raise UnsupportedError("a range over a text or a number is not supported", "rewrite this part")
 
 
-_INDEX_NAMES = frozenset({"i", "idx", "index", "n", "num", "j"})
-_ASSUMED = (
-    "the import assumes that a range with two variables over a field of a secret loops over {}; rewrite it for {}"
-)
 _SUBFOLDERS = "a loop over a KV folder skips its subfolders, which Go lists with a slash at the end"
+
+
+def _with_key(loop: Loop, over: Expr, names: tuple[str, ...]) -> Loop:
+    """The loop over a list or a map, whose first variable is the index or the key."""
+    [assignment] = loop.assignments
+    keys = f'({over:f} | dictsort(true) | map("first") | list)'
+    either = f"{assignment.partition(' = ')[0]} = {keys}[loop.index0] if {over:c} is mapping else loop.index0"
+    key = loop.variables[names[0]]
+    assert isinstance(key, Expr)
+    return replace(loop, assignments=(either,), variables={**loop.variables, names[0]: Expr(key.text)})
 
 
 def _over_folder(names: SecretNames, variables: tuple[str, ...], identifiers: Identifiers) -> Loop:
@@ -61,7 +64,7 @@ def _over_folder(names: SecretNames, variables: tuple[str, ...], identifiers: Id
     return Loop(f"{name}, {entry} in {names.call:f} | dictsort(true)", item, known, assignments, _SUBFOLDERS)
 
 
-def _over_map(over: Expr, variables: tuple[str, ...], identifiers: Identifiers, *, note: str = "") -> Loop:
+def _over_map(over: Expr, variables: tuple[str, ...], identifiers: Identifiers) -> Loop:
     first, last = ("key", *variables)[-2:] if variables else ("key", "value")
     key, item = identifiers.allocate(first), Expr(identifiers.allocate(last))
     known: dict[str, Value] = (
@@ -69,16 +72,16 @@ def _over_map(over: Expr, variables: tuple[str, ...], identifiers: Identifiers, 
     )
     if len(variables) == 1:
         known = {last: item}
-    return Loop(f"{key}, {item.text} in {over:f} | dictsort(true)", item, known, (), note)
+    return Loop(f"{key}, {item.text} in {over:f} | dictsort(true)", item, known)
 
 
-def _over_list(over: Expr, variables: tuple[str, ...], identifiers: Identifiers, *, note: str = "") -> Loop:
+def _over_list(over: Expr, variables: tuple[str, ...], identifiers: Identifiers) -> Loop:
     name = identifiers.allocate(variables[-1] if variables else "item")
     item = Expr(name, kind=NUMBER if over.kind == "numbers" else ANY)
     known, assignments = _index_variable(variables, identifiers)
     if variables:
         known[variables[-1]] = item
-    return Loop(f"{item.text} in {over:o}", item, known, assignments, note)
+    return Loop(f"{item.text} in {over:o}", item, known, assignments)
 
 
 def _index_variable(variables: tuple[str, ...], identifiers: Identifiers) -> tuple[dict[str, Value], tuple[str, ...]]:

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 from lessee.ops.migrate.policy.golang.nodes import Constant
 from lessee.ops.migrate.policy.jinja.expressions import (
     FILTER,
     FLOAT,
+    GO_TEXT,
     LIST,
     MAP,
     NUMBER,
+    PRIMARY,
     TEXT,
     TRUTH,
     Expr,
@@ -34,15 +37,30 @@ def as_output(value: Part) -> Constant | Joined:
             return Constant("true" if truth else "false")
         case Constant(int() as number):
             return Constant(str(number))
-        case Constant(float()) | Expr(kind="float"):
+        case Constant(float(number)):
+            return Constant(spell_float(number))
+        case Expr(kind="float"):
             raise UnsupportedError("Go and Jinja format floating-point numbers differently", "write it as a string")
         case Constant():
             raise UnsupportedError("nil has no output", "remove it")
         case Expr(kind="list" | "map"):
-            what = f"Go and Jinja format a {value.kind} differently"
-            raise UnsupportedError(what, "use join or toJSON, or select a key")
+            return join(Expr(f"{GO_TEXT}({value.text})", PRIMARY, TEXT))
         case _:
             return join(value)
+
+
+def spell_float(number: float) -> str:
+    """A floating-point number as Go prints it: as %g with the fewest digits that are exact."""
+    sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
+    point = len(digits) + int(exponent)
+    if _MIN_POINT <= point <= _MAX_POINT:
+        return f"{number:.0f}" if number.is_integer() else repr(number)
+    first, rest = digits[0], "".join(map(str, digits[1:]))
+    return f"{'-' * sign}{first}{'.' * bool(rest)}{rest}e{point - 1:+03d}"
+
+
+_MIN_POINT, _MAX_POINT = -3, 6
+"""The positions of the decimal point without an exponent: 0.0001 and 100000."""
 
 
 def translate_print(values: Sequence[Part], *, line: bool = False) -> Constant | Joined:
@@ -85,7 +103,7 @@ def _format(verb: re.Match[str], value: Part) -> Part:
     kind, spec = verb["verb"], verb["spec"]
     if not spec and (kind == "v" or kind == _verb_of(value)):
         return as_output(value)
-    if kind == "q" and not spec:
+    if kind == "q" and not spec and _is_text(value):
         return _quote(value)
     if "0" in spec[: len(spec) - len(spec.lstrip("-+ 0"))] and kind in "sv":
         raise UnsupportedError(f"printf's {verb[0]} pads a text with zeros", "remove the 0")

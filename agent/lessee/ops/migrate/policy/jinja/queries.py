@@ -3,18 +3,24 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from lessee.core.paths import DynamicSecret
 from lessee.ops.migrate.policy.golang.nodes import Constant
 from lessee.ops.migrate.policy.jinja.expressions import MAP, PRIMARY, Expr, Joined, UnsupportedError, quote
 from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
 from lessee.ops.migrate.policy.jinja.values import Certificate, Response, SecretName, SecretNames, Value
 from lessee.ops.migrate.policy.jinja.vault_paths import (
     KvPath,
-    check_supported_engine,
+    check_literal,
     is_dynamic,
+    is_of_other_engine,
     is_valid,
     parse_kv_path,
+    refuse_of_agent,
 )
 
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+CALL = re.compile(rf"[a-z]+\({_TEXT}(?:, \w+=(?:{_TEXT}|[0-9]+))*\)")
+"""A call that reads a secret, as `query` writes it."""
 _ANY_NAME = "<name>"
 """Represents the variable of a loop over a KV folder in a path."""
 _COMPUTED = "the path of a secret is computed, and lessee must know it before it renders"
@@ -40,14 +46,25 @@ def query(
         return Certificate(_dynamic("certificate", text, parameters, layout))
     if name is not None:
         return _loop_entry(name, parse_kv_path(text))
-    if parameters or is_dynamic(text):
-        check_supported_engine(text)
-        function = "certificate" if text.strip("/").split("/")[-2:-1] == ["issue"] else "dynamic"
+    if parameters or is_dynamic(text) or is_of_other_engine(text):
+        refuse_of_agent(text)
+        function = _function(text.strip("/ "), parameters)
         return Response(text, _dynamic(function, text, parameters, layout), is_kv=False)
-    check_supported_engine(text)
+    refuse_of_agent(text)
     kv = parse_kv_path(text)
     version = f", version={kv.version}" if kv.version else ""
     return Response(text, _call("secret", layout.path(kv), version), is_api_path=kv.is_api_path)
+
+
+def _function(path: str, parameters: Sequence[str]) -> str:
+    """The function that reads a path that is not of KV."""
+    if not is_dynamic(path) or path.startswith("ssh") or not _needed(path, parameters).tells_its_end:
+        return "vault"
+    return "certificate" if path.split("/")[-2] == "issue" else "dynamic"
+
+
+def _needed(path: str, parameters: Sequence[str]) -> DynamicSecret:
+    return DynamicSecret(path, tuple((parameter.partition("=")[0].strip(), "") for parameter in parameters))
 
 
 def _resolve(path: Value, loops: Mapping[str, SecretName]) -> tuple[str, SecretName | None]:
@@ -86,21 +103,31 @@ def _dynamic(function: str, path: str, parameters: Sequence[str], layout: Layout
     path = path.strip("/ ")
     if "${" in path:
         raise UnsupportedError(f"the path {path!r} is computed, and lessee must know it before it renders", _LITERAL)
+    check_literal(path)
     if not is_valid(path.split("/")):
         raise UnsupportedError(f"{path!r} is not the path of a dynamic secret", "write mount/creds/role")
     layout.check_dynamic(path)
     arguments = [_keyword_argument(parameter, function) for parameter in parameters if parameter]
+    if function == "vault" and not _needed(path, parameters).tells_its_end:
+        arguments.append(f'every="{_INTERVAL}"')
     return _call(function, path, "".join(f", {argument}" for argument in arguments))
 
 
 def _keyword_argument(parameter: str, function: str) -> str:
     name, equals, value = (part.strip() for part in parameter.partition("="))
-    if not equals or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name == _RESERVED.get(function):
+    if not equals or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name in _RESERVED[function]:
         raise UnsupportedError(f"{function}() does not accept the parameter {name!r}", "remove it")
     return f"{name}={quote(value)}"
 
 
-_RESERVED = {"certificate": "key", "dynamic": "method"}
+_PLACE = frozenset({"identity", "namespace", "optional"})
+_RESERVED = {
+    "certificate": _PLACE | {"key"},
+    "dynamic": _PLACE | {"method"},
+    "vault": _PLACE | {"every", "method"},
+}
+_INTERVAL = "5m"
+"""As often as Vault Agent and consul-template read what has no lease, by default."""
 
 
 def _call(function: str, path: str, arguments: str = "") -> Expr:

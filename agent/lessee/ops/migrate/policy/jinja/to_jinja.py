@@ -1,19 +1,22 @@
 """Translates a Go template to a Jinja template with the same output."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Text as Source
-from lessee.ops.migrate.policy.findings import TODO_MARKER, Report
+from lessee.ops.migrate.policy.findings import Report
 from lessee.ops.migrate.policy.golang import nodes as go
 from lessee.ops.migrate.policy.jinja.evaluate import Evaluator, Scope
 from lessee.ops.migrate.policy.jinja.expressions import ANY, PRIMARY, Expr, Joined, UnsupportedError
-from lessee.ops.migrate.policy.jinja.fragments import Fragment, Gap, Tag, Text, assemble, comment
+from lessee.ops.migrate.policy.jinja.fragments import Fragment, Gap, Tag, Text, assemble, unfinished, with_macro
 from lessee.ops.migrate.policy.jinja.functions import ZERO_IS_FALSE
 from lessee.ops.migrate.policy.jinja.identifiers import Identifiers
 from lessee.ops.migrate.policy.jinja.layout import Layout, PathCollector
 from lessee.ops.migrate.policy.jinja.loops import translate_loop
 from lessee.ops.migrate.policy.jinja.printer import as_output
+from lessee.ops.migrate.policy.jinja.queries import CALL
+from lessee.ops.migrate.policy.jinja.scratch import SETTERS
 from lessee.ops.migrate.policy.jinja.values import (
     Certificate,
     Data,
@@ -57,8 +60,11 @@ class Translation(ImmutableStruct, frozen=True):
 def translate(template: go.Template, source: Source, layout: Layout | PathCollector, report: Report) -> Translation:
     """Translate a template. Unsupported parts are added to the report, and become comments in their place."""
     translator = _Translator(template, source, layout, report)
+    evaluator = translator.evaluator
     translator.body(template.body, Scope())
-    return Translation(tuple(translator.fragments), tuple(translator.extra_files.values()))
+    translator.read_what_nothing_uses()
+    translator.fragments[:0] = evaluator.scratch.definition
+    return Translation(tuple(with_macro(translator.fragments)), tuple(translator.extra_files.values()))
 
 
 _MAX_DEPTH = 20
@@ -75,11 +81,25 @@ class _Translator:
         self._definitions = template.definitions
         self._source = source
         self._report = report
-        self._evaluator = Evaluator(layout, self._add_note)
+        self.evaluator = Evaluator(layout, self._add_note)
         self._identifiers = Identifiers(_assigned_variables(template))
         self._depth = 0
+        self._has_losses = False
         self._branches = 0
         self._line = 1
+
+    def read_what_nothing_uses(self) -> None:
+        """Read each secret that the other agent waits for, even if no part of it is written."""
+        if not self._has_losses:
+            read = self._calls_since(0)
+            unread = [test for test, call in self.evaluator.calls.items() if call not in read]
+            self.fragments[:0] = [Tag(text) for test in unread for text in (f"if {test}", "endif")]
+
+    def _calls_since(self, start: int) -> set[str]:
+        """The calls that read a secret in the fragments from `start` on, and in extra files."""
+        written = [*self.fragments[start:], *(one for file in self.extra_files.values() for one in file.fragments)]
+        tags = (fragment.text for fragment in written if isinstance(fragment, Tag))
+        return {call for text in tags for call in CALL.findall(text)}
 
     def body(self, nodes: go.Body, scope: Scope) -> None:
         for node in nodes:
@@ -103,8 +123,20 @@ class _Translator:
         match node:
             case go.Output(pipe=go.Pipe(commands=[*before, [go.Function("writeToFile"), *arguments]])):
                 self._write_to_file(before, arguments, scope)
+            case go.Output(
+                pipe=go.Pipe(commands=[*before, [go.Chain(go.Function("scratch"), [method]), *arguments]], names=())
+            ) if method in SETTERS:
+                values = [self.evaluator.pipe(pipe, scope) for pipe in _arguments(before, arguments)]
+                self.fragments += self.evaluator.scratch.store(method, values)
+            case go.Output(
+                pipe=go.Pipe(
+                    commands=[*before, [go.Function("executeTemplate"), go.Constant(str(name)), *dot]], names=()
+                )
+            ):
+                pipes = _arguments(before, dot)
+                self._call(go.TemplateCall(node.origin, name, pipes[-1] if pipes else None), scope)
             case go.Output():
-                value = self._evaluator.pipe(node.pipe, scope)
+                value = self.evaluator.pipe(node.pipe, scope)
                 if node.pipe.names:
                     self._set(node.pipe, value, scope)
                 else:
@@ -143,7 +175,7 @@ class _Translator:
     def _if(self, node: go.If, scope: Scope, keyword: str) -> None:
         inner = scope.inner(scope.dot)
         try:
-            value = self._evaluator.pipe(node.pipe, scope)
+            value = self.evaluator.pipe(node.pipe, scope)
             for name in node.pipe.names:
                 inner.variables[name] = self._declare(name, value)
             test = self._condition(value)
@@ -177,13 +209,19 @@ class _Translator:
             self._branch(body, scope.inner(scope.dot))
 
     def _with(self, node: go.With, scope: Scope) -> None:
-        value = self._evaluator.pipe(node.pipe, scope)
+        value = self.evaluator.pipe(node.pipe, scope)
         if isinstance(value, Response | Certificate | Data | SecretName) or _is_whole_secret(value, node):
+            start = len(self.fragments)
             self.fragments.append(Gap())
             inner = scope.inner(value)
             inner.variables |= dict.fromkeys(node.pipe.names, value)
             self.body(node.body, inner)
             self.fragments.append(Gap())
+            if isinstance(value, Response | Certificate):
+                test = condition(value).text
+                call = self.evaluator.calls.get(test)
+                if call is not None and call not in self._calls_since(start):
+                    self.fragments[start], self.fragments[-1] = Tag(f"if {test}"), Tag("endif")
             if node.else_body is not None:
                 self._add_note("the else of a `with secret` is omitted: lessee writes no file without the secret")
             return
@@ -197,16 +235,16 @@ class _Translator:
 
     def _range(self, node: go.Range, scope: Scope) -> None:
         checkpoint = self._identifiers.checkpoint()
-        loop = translate_loop(self._evaluator.pipe(node.pipe, scope), node.pipe, self._identifiers)
+        loop = translate_loop(self.evaluator.pipe(node.pipe, scope), node.pipe, self._identifiers)
         inner = scope.inner(loop.item)
         inner.variables |= loop.variables
         if loop.note:
             self._add_note(loop.note)
         self.fragments += [Tag(f"for {loop.head}"), *(Tag(text) for text in loop.assignments)]
-        outer = self._evaluator.folder_loops
-        self._evaluator.folder_loops = _with_loop(outer, loop.item)
+        outer = self.evaluator.folder_loops
+        self.evaluator.folder_loops = _with_loop(outer, loop.item)
         self._branch(node.body, inner)
-        self._evaluator.folder_loops = outer
+        self.evaluator.folder_loops = outer
         self._identifiers.release(checkpoint)
         self._else(node.else_body, scope)
         self.fragments.append(Tag("endfor"))
@@ -217,7 +255,7 @@ class _Translator:
             raise UnsupportedError(f"the template {node.name!r} is not defined", "define it in the same file")
         if self._depth == _MAX_DEPTH:
             raise UnsupportedError(f"the template {node.name!r} includes itself", _REWRITE)
-        dot = self._evaluator.pipe(node.pipe, scope) if node.pipe is not None else None
+        dot = self.evaluator.pipe(node.pipe, scope) if node.pipe is not None else None
         self._depth += 1
         self.fragments.append(Gap())
         self.body(body, Scope(dot, {"": dot} if dot is not None else {}))
@@ -228,9 +266,7 @@ class _Translator:
         self, before: Sequence[Sequence[go.Operand]], operands: Sequence[go.Operand], scope: Scope
     ) -> None:
         """Translate writeToFile to a separate template; the current template has no output for it."""
-        pipes = [go.Pipe(((operand,),)) for operand in operands]
-        pipes += [go.Pipe(tuple(map(tuple, before)))] if before else []
-        *arguments, content = [self._evaluator.pipe(pipe, scope) for pipe in pipes]
+        *arguments, content = [self.evaluator.pipe(pipe, scope) for pipe in _arguments(before, operands)]
         texts = [
             argument.value
             for argument in arguments
@@ -246,17 +282,31 @@ class _Translator:
         fragments = [*_output(content), *([Text("\n")] if "newline" in flags else [])]
         if "append" in flags and path in self.extra_files:
             fragments = [*self.extra_files[path].fragments, *fragments]
-        self.extra_files[path] = ExtraFile(path, user, group, mode, tuple(fragments), self._line)
+        elif self._use_variables(fragments):
+            # Every statement up to here, without its output.
+            statements = [one for one in self.fragments if isinstance(one, Tag) and one.kind == "%"]
+            fragments = [*self.evaluator.scratch.definition, *statements, *fragments]
+        self.extra_files[path] = ExtraFile(path, user, group, mode, tuple(with_macro(fragments)), self._line)
         self.fragments.append(Gap())
+
+    def _use_variables(self, fragments: Sequence[Fragment]) -> bool:
+        known = re.compile(rf"\b(?:{'|'.join(self._identifiers.names)})\b")
+        return any(isinstance(fragment, Tag) and known.search(fragment.text) for fragment in fragments)
 
     def _add_note(self, what: str) -> None:
         self._report.add_note(self._source.where(self._line), what)
 
     def _add_loss(self, error: UnsupportedError, origin: go.Origin) -> None:
-        """Report an unsupported part, and replace it by a comment that contains it."""
+        """Report an unsupported part, and put a call in its place that rejects the file, and that contains it."""
+        self._has_losses = True
         self._report.add_loss(self._source.where(origin.line), error.what, error.todo)
-        todo = f"; {error.todo}" if error.todo else ""
-        self.fragments.append(comment(f"{TODO_MARKER}: {origin.source}: {error.what}{todo}"))
+        self.fragments.append(unfinished(f"{origin.source}: {error.what}", error.todo))
+
+
+def _arguments(before: Sequence[Sequence[go.Operand]], operands: Sequence[go.Operand]) -> list[go.Pipe]:
+    """The operands of the last command of a pipeline, and the result of the commands before it."""
+    pipes = [go.Pipe(((operand,),)) for operand in operands]
+    return [*pipes, go.Pipe(tuple(map(tuple, before)))] if before else pipes
 
 
 def _output(value: Value) -> list[Fragment]:

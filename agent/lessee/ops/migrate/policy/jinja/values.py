@@ -4,6 +4,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.migrate.policy.golang.nodes import Constant
 from lessee.ops.migrate.policy.jinja.expressions import (
     ANY,
+    COMPARE,
     FILTER,
     LIST,
     PRIMARY,
@@ -125,10 +126,10 @@ def as_part(value: Value) -> Constant | Expr | Joined:
 
 
 def condition(value: Value) -> Expr:
-    """The value as a condition; a response is true, because lessee renders nothing without it."""
+    """The value as a condition. A response is always true, because both agents render nothing without it."""
     match value:
-        case Response() | Certificate():
-            return Expr("true", kind=TRUTH)
+        case Response(fields=call) | Certificate(call):
+            return Expr(f"{call:f} is mapping", COMPARE, TRUTH)
         case Constant(constant):
             return Expr("true" if constant else "false", kind=TRUTH)
         case Joined(parts) if any(isinstance(part, Constant) for part in parts):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs, unquote
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import is_of_agent
 from lessee.ops.migrate.policy.jinja.expressions import UnsupportedError
 
 
@@ -23,9 +24,16 @@ DYNAMIC = frozenset(
 )
 """As the last element but one, these mark a dynamic secret, which has a lease or a TTL."""
 
-_WITHOUT_LEASE = ("transit", "cubbyhole", "sys", "totp", "identity", "auth", "pki", "ssh")
+_OTHER_ENGINES = ("transit", "totp", "identity", "pki", "ssh")
+"""How the mounts of engines without KV secrets usually begin."""
 _VALID_ELEMENT = re.compile(r"(?!\.{1,2}\Z)(?:[^\x00-\x1f\x7f{}*]|\$\{[^{}]*\})+")
 """A path element that a policy can contain, or one with a variable."""
+_VARIABLE = re.compile(r"\$\{[^{}]*\}")
+_POLICY_CHARS = {
+    "*": "matches the rest of any path",
+    "{": "begins the name of an identity",
+    "}": "ends the name of an identity",
+}
 _KV_MOUNTS = ("secret", "kv")
 
 
@@ -36,9 +44,19 @@ def parse_kv_path(path: str, *, is_folder: bool = False) -> KvPath:
     api = "metadata" if is_folder else "data"
     at = elements.index(api, 1) if api in elements[1:] else 0
     mount, inside = (elements[:at], elements[at + 1 :]) if at else (elements[:1], elements[1:])
+    check_literal(path)
     if not (inside or is_folder) or not is_valid(elements):
         raise UnsupportedError(f"{path!r} is not the path of a KV secret", "write mount/path")
     return KvPath("/".join(mount), tuple(inside), _version(query), is_api_path=at > 0)
+
+
+def check_literal(path: str) -> None:
+    """Raises UnsupportedError for a path with a character that has a meaning of its own in a policy."""
+    path = _VARIABLE.sub("", path)
+    for char, meaning in _POLICY_CHARS.items():
+        if char in path:
+            what = f"{path!r} has a {char}, which {meaning} in a policy, so no policy allows this path alone"
+            raise UnsupportedError(what, "write each path without it, or loop over the folder")
 
 
 def is_valid(elements: Iterable[str]) -> bool:
@@ -53,11 +71,15 @@ def is_dynamic(path: str) -> bool:
     return last_but_one in DYNAMIC and not elements[0].startswith(_KV_MOUNTS) and elements[1] != "data"
 
 
-def check_supported_engine(path: str) -> None:
-    """Raises UnsupportedError for an engine that has neither KV secrets nor leases."""
-    elements = path.strip("/").split("/")
-    if elements[0].startswith(_WITHOUT_LEASE) and not is_dynamic(path):
-        what = f"{path!r} is neither a KV secret nor a secret with a lease, and lessee reads only these"
+def is_of_other_engine(path: str) -> bool:
+    """Whether the path is that of an engine without KV secrets, as far as its mount tells."""
+    return path.strip("/ ").startswith(_OTHER_ENGINES)
+
+
+def refuse_of_agent(path: str) -> None:
+    """Raises UnsupportedError for a path that returns credentials of the agent itself."""
+    if is_of_agent(path):
+        what = f"{path!r} names auth, sys or cubbyhole, which return credentials of the agent itself"
         raise UnsupportedError(what, "put the value into a KV secret")
 
 

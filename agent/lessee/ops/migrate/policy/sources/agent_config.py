@@ -10,8 +10,19 @@ from lessee.ops.migrate.policy.sources.settings import Settings, UnusedKey
 from lessee.ops.migrate.policy.sources.template_blocks import TemplateLoader, file_of, variable_of
 from lessee.ops.migrate.policy.sources.vault_blocks import read_auth, read_vault
 
-KEYS = frozenset({"auto_auth", "cache", "api_proxy", "listener", "template_config", "env_template", "exit_after_auth"})
-"""Keys that a configuration of consul-template does not have."""
+_KEYS = frozenset(
+    {"auto_auth", "cache", "api_proxy", "listener", "template_config", "env_template", "exit_after_auth", "telemetry"}
+    | {"disable_idle_connections", "disable_keep_alives", "log_format"}
+    | {"log_rotate_bytes", "log_rotate_duration", "log_rotate_max_files"}
+)
+_VAULT_KEYS = frozenset({"ca_cert", "ca_path", "client_cert", "client_key", "tls_server_name", "tls_skip_verify"})
+
+
+def is_of_agent(root: Block) -> bool:
+    """Whether the configuration has a key that one of consul-template does not have."""
+    vaults = (item.value for item in root.items if item.keys == ("vault",) and isinstance(item.value, Block))
+    inside = {item.keys[0] for vault in vaults for item in vault.items}
+    return bool(inside & _VAULT_KEYS) or any(item.keys[0] in _KEYS for item in root.items)
 
 
 def read(
@@ -52,7 +63,7 @@ def _auto_auth(auto_auth: Settings, config: ImportedConfig) -> None:
         path = sink_config.string("path") if sink_config is not None else ""
         what = f"lessee does not write its token to {path or block.string('type') or label or 'a sink'}"
         auto_auth.add_loss("sink", what, "let its reader log in itself, or read files that lessee renders")
-    auto_auth.report_unused({})
+    auto_auth.report_unused(_UNUSED_AUTO_AUTH_KEYS)
 
 
 def _child(top: Settings) -> Child | None:
@@ -75,6 +86,9 @@ def _template_config(top: Settings, config: ImportedConfig) -> None:
         block.report_unused(_UNUSED_TEMPLATE_KEYS)
 
 
+_UNUSED_AUTO_AUTH_KEYS: Mapping[str, UnusedKey] = {
+    "enable_reauth_on_new_credentials": UnusedKey("lessee reads its credentials again at each login", is_loss=False),
+}
 _PROXY = UnusedKey(
     "lessee is not a proxy for other programs",
     "let them send their requests to Vault, or read files that lessee renders",
@@ -94,7 +108,9 @@ _UNUSED_KEYS: Mapping[str, UnusedKey] = {
     "log_rotate_duration": UnusedKey(_LOG_FILE),
     "log_rotate_max_files": UnusedKey(_LOG_FILE),
     "pid_file": UnusedKey(
-        "lessee writes no PID file", "let its supervisor signal it; `lessee refresh` makes it read secrets now"
+        "lessee writes no PID file",
+        "let its supervisor signal it; `lessee refresh` makes it read secrets now",
+        is_loss=False,
     ),
     "telemetry": UnusedKey(
         "lessee serves metrics for Prometheus at /metrics", "write status: {listen: 127.0.0.1:9105, token_file: F}"

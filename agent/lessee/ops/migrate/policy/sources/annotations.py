@@ -6,10 +6,10 @@ from lessee.ops.migrate.policy.sources.settings import UnusedKey
 
 _POD = UnusedKey("it configures the agent's container, which the pod's spec now contains", is_loss=False)
 _POD_KEYS = (
-    "agent-image", "agent-inject-containers", "agent-inject-status", "agent-init-first", "agent-limits-cpu",
-    "agent-limits-ephemeral", "agent-limits-mem", "agent-request-namespace", "agent-requests-cpu",
-    "agent-requests-ephemeral", "agent-requests-mem", "agent-revoke-grace", "agent-run-as-group",
-    "agent-run-as-same-user", "agent-run-as-user", "agent-service-account-token-volume-name",
+    "agent-image", "agent-init-json-patch", "agent-inject-containers", "agent-inject-status", "agent-init-first",
+    "agent-json-patch", "agent-limits-cpu", "agent-limits-ephemeral", "agent-limits-mem", "agent-request-namespace",
+    "agent-requests-cpu", "agent-requests-ephemeral", "agent-requests-mem", "agent-revoke-grace",
+    "agent-run-as-group", "agent-run-as-same-user", "agent-run-as-user", "agent-service-account-token-volume-name",
     "agent-set-security-context", "agent-share-process-namespace", "go-max-procs",
 )  # fmt: skip
 _BACKOFF = UnusedKey("lessee retries forever, with its own backoff of up to 60 s", is_loss=False)
@@ -42,6 +42,7 @@ UNUSED_ANNOTATIONS: Mapping[str, UnusedKey] = {
     "agent-pre-populate-only": UnusedKey(
         "run `lessee render` as an init container, without `lessee run`", is_loss=False
     ),
+    "ca-key": UnusedKey("not needed: TLS verifies a server with the CA's certificate alone", is_loss=False),
     "log-format": UnusedKey("use `lessee run --log-format`", is_loss=False),
     "log-level": UnusedKey("use `lessee run --log-level`", is_loss=False),
     "proxy-address": UnusedKey("lessee reads the proxy from its environment", "set HTTPS_PROXY"),

@@ -100,20 +100,25 @@ _SSL_KEYS = {
     "cert": "client_cert_file",
     "key": "client_key_file",
 }
-_CONSUL = UnusedKey("lessee reads only Vault", "put the values that templates read from there into KV secrets")
+_CONSUL = UnusedKey("lessee reads only Vault; each function of Consul and Nomad is reported", is_loss=False)
 _LOGS = UnusedKey("lessee logs to stderr", "let the container engine or systemd store the logs")
 _UNUSED_KEYS: Mapping[str, UnusedKey] = {
     "block_query_wait": _CONSUL,
     "consul": _CONSUL,
-    "deduplicate": UnusedKey("agents do not share results; within an agent, one read serves all templates"),
+    "deduplicate": UnusedKey("within an agent, one read serves all templates", is_loss=False),
     "err_on_failed_lookup": UnusedKey("a missing secret is always an error", is_loss=False),
     "kill_signal": UnusedKey("SIGTERM stops lessee", is_loss=False),
     "log_file": _LOGS,
     "log_level": UnusedKey("use `lessee run --log-level`", is_loss=False),
     "max_stale": _CONSUL,
     "nomad": _CONSUL,
+    "once": UnusedKey(
+        "run `lessee render`, which exits when the files are written, instead of `lessee run`", is_loss=False
+    ),
     "pid_file": UnusedKey(
-        "lessee writes no PID file", "let its supervisor signal it; `lessee refresh` makes it read secrets now"
+        "lessee writes no PID file",
+        "let its supervisor signal it; `lessee refresh` makes it read secrets now",
+        is_loss=False,
     ),
     "reload_signal": UnusedKey("lessee reloads changed files automatically, and at SIGHUP", is_loss=False),
     "syslog": _LOGS,
@@ -132,6 +137,7 @@ _UNUSED_VAULT_KEYS: Mapping[str, UnusedKey] = {
     "transport": UnusedKey("not needed: lessee uses few connections", is_loss=False),
 }
 _UNUSED_SSL_KEYS: Mapping[str, UnusedKey] = {
+    "ca_cert_bytes": UnusedKey("the import does not copy certificates", "write it to a file, and set vault.ca_file"),
     "ca_path": UnusedKey("lessee does not read a directory of CAs", "put them into one file, and set vault.ca_file"),
 }
 _UNUSED_EXEC_KEYS: Mapping[str, UnusedKey] = {

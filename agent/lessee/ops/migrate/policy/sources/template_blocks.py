@@ -70,6 +70,12 @@ def named_owner(user: str, group: str) -> tuple[str, str]:
     return f"the owner {user or '-'}:{group or '-'} is not numeric", 'write owner: "uid:gid"'
 
 
+def missing_template(path: str) -> tuple[str, str]:
+    """The message for a template that is not where the import looks for it."""
+    todo = "put it into the directory of the configuration, and run the import again"
+    return f"the template {path} cannot be found", todo
+
+
 def _template(block: Settings, load_template: TemplateLoader, delimiters: tuple[str, str]) -> Template | None:
     for key in _ALWAYS_ON:
         block.value(key)
@@ -78,9 +84,8 @@ def _template(block: Settings, load_template: TemplateLoader, delimiters: tuple[
     if contents is None and source is not None:
         contents = load_template(source.value)
         if contents is None:
-            todo = "put it into the directory of the configuration, and run the import again"
-            block.add_loss("source", f"the template {source.value} cannot be found", todo)
-            return None
+            block.add_loss("source", *missing_template(source.value))
+            return Template(Text("", block.source, block.line_of("source"), is_multiline=False), missing=source.value)
     if contents is None:
         block.add_loss("contents", "the block has no template", "write contents or source")
         return None
