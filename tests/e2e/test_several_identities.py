@@ -312,3 +312,16 @@ def test_validate_reads_each_secret_with_the_login_that_the_template_names(two, 
     two.config["identities"]["team-b"]["auth"] = log_in(two, far, "none", POSTGRES)
     two.write_config()
     assert checked()["secrets-readable"]["passed"] is False
+
+
+def test_any_path_can_be_read_under_another_identity(two, far):
+    far.ask("POST", "sys/mounts/transit", {"type": "transit"})
+    far.ask("POST", "transit/keys/app", {})
+    policy = READ + 'path "transit/hmac/app/sha2-256" { capabilities = ["update"] }\n'
+    two.config["identities"]["team-b"]["auth"] = log_in(two, far, "team-b", policy)
+    call = 'vault("transit/hmac/app/sha2-256", input="aGVsbG8=", every="never", identity="team-b")'
+    two.template("both.txt.j2", f'{{{{ secret("db").value }}}} {{{{ {call}.hmac }}}}\n')
+    two.start()
+    hmac = far.ask("POST", "transit/hmac/app/sha2-256", {"input": "aGVsbG8="})["data"]["hmac"]
+    shows(two, f"first {hmac}")
+    two.until(lambda s: s["fresh"] and not s["problems"])
