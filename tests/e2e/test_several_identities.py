@@ -1,5 +1,7 @@
 """One file with secrets of several Vaults, logins, namespaces and mounts: each is read by its own identity."""
 
+import json
+
 import pytest
 
 from lessee.host.openbao import OpenBao
@@ -293,4 +295,33 @@ def test_the_printed_policies_suffice_for_each_identity(server, two, far):
     shows(two, "here=first there=far-first")
     far.put("testing/db", value="far-second")
     shows(two, "here=first there=far-second")
+    two.until(lambda s: s["fresh"] and not s["problems"])
+
+
+def test_validate_reads_each_secret_with_the_login_that_the_template_names(two, far):
+    two.template("both.txt.j2", BOTH + MAY_LACK)
+    two.start()
+    shows(two, "here=first there=far-first\nhere=first there=far-first")
+
+    def checked():
+        results = json.loads(two.command("validate", "--component", "web", "--format", "json").stdout)["results"]
+        return {result["check"]: result for result in results}
+
+    assert checked()["secrets-readable"]["passed"] is True
+    two.stop()
+    two.config["identities"]["team-b"]["auth"] = log_in(two, far, "none", POSTGRES)
+    two.write_config()
+    assert checked()["secrets-readable"]["passed"] is False
+
+
+def test_any_path_can_be_read_under_another_identity(two, far):
+    far.ask("POST", "sys/mounts/transit", {"type": "transit"})
+    far.ask("POST", "transit/keys/app", {})
+    policy = READ + 'path "transit/hmac/app/sha2-256" { capabilities = ["update"] }\n'
+    two.config["identities"]["team-b"]["auth"] = log_in(two, far, "team-b", policy)
+    call = 'vault("transit/hmac/app/sha2-256", input="aGVsbG8=", every="never", identity="team-b")'
+    two.template("both.txt.j2", f'{{{{ secret("db").value }}}} {{{{ {call}.hmac }}}}\n')
+    two.start()
+    hmac = far.ask("POST", "transit/hmac/app/sha2-256", {"input": "aGVsbG8="})["data"]["hmac"]
+    shows(two, f"first {hmac}")
     two.until(lambda s: s["fresh"] and not s["problems"])

@@ -274,6 +274,17 @@ def test_a_path_that_fails_for_a_moment_is_waited_for():
     assert f"b:{B}" in two.content
 
 
+def test_what_is_optional_is_not_the_reason():
+    two = Two([A], [B], optional=[B], far="refuses")
+    two.home.denied.add(A)
+    two.far.fail(Kind.DENIED, cmd.Login)
+    two.boot()
+    two.run(5)
+    error = results([two.home.state, two.far.state])["web"]
+    assert isinstance(error, DeniedError)
+    assert str(A) in str(error)
+
+
 def test_a_login_that_is_refused_is_the_reason():
     two = Two([A], [B])
     two.far.fail(Kind.DENIED, cmd.Login)
@@ -345,6 +356,24 @@ def test_a_lease_that_ends_in_an_outage_is_reported_and_its_files_handled():
     two.run(60)
     assert len(two.home.published) > published
     assert two.status["apps"]["web"]["degraded"] is None
+
+
+def test_a_lease_that_has_ended_is_not_published_again_before_its_successor_is_issued():
+    two = Two([A], [X])
+    two.far.lease_ttl = two.far.lease_max_ttl = 20.0
+    two.boot()
+    two.run(3)
+    two.far.never_answer(cmd.IssueSecret, times=1)
+    while two.app.supplies[two.source].live:
+        two.run(0.25)
+    assert not two.app.supplies[two.source].missing
+    published = len(two.home.published)
+    two.home.write(A)
+    two.home.run(1.5)
+    assert len(two.home.published) == published
+    two.far.run(1.5)
+    two.run(40)
+    assert len(two.home.published) > published
 
 
 def test_leases_of_the_other_identity_do_not_forbid_a_rollback():

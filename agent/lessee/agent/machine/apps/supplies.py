@@ -176,7 +176,7 @@ def _failures(tx: Transaction, need: Need) -> Iterable[tuple[Failure | None, flo
             folder = tx.folders[need]
             yield folder.failure, folder.since
             refs = [need.ref(name) for name in folder.names or ()]
-        case Ref():
+        case _:
             refs = [need]
     yield tx.mounts[need.mount].failure, tx.mounts[need.mount].since
     for secret in map(tx.secrets.__getitem__, refs):
