@@ -71,6 +71,7 @@ def test_other_names_are_not_detected(name):
         ("THING", "aB3" * 12),
         ("KEY", "/9j4AAQ+x="),
         ("PASSWORD", "pa$SWORD"),
+        ("PASSWORD", "a $HOME b"),
         ("DB_DSN", "host=h password=x"),
         ("SENTRY_DSN", "x"),
     ],
@@ -114,7 +115,6 @@ def test_public_values_are_not_detected(name, value):
         ("API_KEY", "canary-${X}"),
         ("URL", "postgres://u:canary@${HOST}/db"),
         ("A_TOKEN", "${A}:canary"),
-        ("A_TOKEN", "$A:canary"),
     ],
 )
 def test_a_secret_that_contains_a_reference_is_mixed(name, value):

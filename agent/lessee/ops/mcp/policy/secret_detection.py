@@ -48,9 +48,9 @@ class SecretDetector(ImmutableStruct, frozen=True):
 
 REFERENCE = re.compile(
     r"\$\{[^{}]*\}"
-    r"|^\$[A-Za-z_]\w*$"
-    # Within a value, as in `Bearer $TOKEN`; but not in `pa$SWORD`.
-    r"|(?<![\w$\\])\$[A-Z_][A-Z0-9_]*(?!\w)",
+    # Without braces only as a whole, after `NAME=`, or as a password of a URL: elsewhere a `$` may be one of the value.
+    r"|^(?:(?i:Bearer|Basic|Token)\s+)?\$[A-Za-z_]\w*$"
+    r"|(?<==)\$[A-Za-z_]\w*$|(?<=:)\$[A-Za-z_]\w*(?=@)",
     re.ASCII,
 )
 """The references that a client replaces: `${NAME}`, `${env:NAME}`, `${input:id}`, `$NAME`."""
