@@ -62,7 +62,7 @@ fuzz: $(VENV)/ready-test ## feed each parser of foreign bytes for SECONDS (60), 
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) --save $(PARSER)
 
 soak: $(VENV)/ready-test ## break a running agent in many ways for MINUTES (60), in the order of SEED
-	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s --numprocesses 0 tests/e2e/test_soak.py
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/test_soak.py
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
