@@ -15,9 +15,12 @@ MUTANTS ?=
 # How long `make fuzz` takes for each parser, and which one.
 SECONDS ?= 60
 PARSER ?= all
+# How long `make soak` breaks the agent, and the seed of its order: without one, another each time.
+MINUTES ?= 60
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench fuzz format lock hooks clean
+.PHONY: help demo test quick check bench fuzz soak format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +60,9 @@ lock: $(VENV)/ready-test ## update the lock files and the list of packages (UPGR
 fuzz: $(VENV)/ready-test ## feed each parser of foreign bytes for SECONDS (60), or one with PARSER=hcl
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || echo "without atheris: random changes only"
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) --save $(PARSER)
+
+soak: $(VENV)/ready-test ## break a running agent in many ways for MINUTES (60), in the order of SEED
+	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/test_soak.py
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
