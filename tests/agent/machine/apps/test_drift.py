@@ -1,7 +1,9 @@
 """What another program changes in an app's directory is restored, counted, reported, and fought only so often."""
 
-from lessee.agent.machine.apps.drift import FIGHT_INTERVAL, MAX_REPAIRS
-from lessee.agent.machine.apps.state import FIRST_LOOK_DELAY
+import pytest
+
+from lessee.agent.machine.apps.drift import APP_INTERVAL, FIGHT_INTERVAL, FILE_INTERVAL, MAX_REPAIRS
+from lessee.agent.machine.apps.state import FIRST_LOOK_DELAY, MANY_APPS
 from lessee.agent.machine.status.view import IdentityStatus, status
 from lessee.core.immutable import replace
 from lessee.protocol import commands as cmd
@@ -47,6 +49,40 @@ def test_files_are_watched_after_their_publication_and_compared_each_refresh_int
     world.run(180.0)
     assert [round(later - at, 1) for later in world.looks] == [0.3, 60.3, 120.3, 180.3]
     assert (drift(world).total, problems(world)) == (0, [])
+
+
+def test_many_apps_and_files_are_compared_less_often():
+    specs = {f"app{number}": app_spec(A, keeps_files=True, refresh_interval=1.0) for number in range(20)}
+    world = World(specs)
+    looks, obey = [], world.obey
+    world.obey = lambda command: (
+        looks.append(world.now) if isinstance(command, cmd.CheckFiles) else None,
+        obey(command),
+    )
+    world.write(A)
+    world.run(30.0)
+    looks.clear()
+    world.run(60.0)
+    files = len(world.live["app0"].files)
+    assert len(looks) == pytest.approx(20 * 60 / (20 * APP_INTERVAL + files * FILE_INTERVAL), abs=20)
+
+
+def test_the_first_look_at_many_apps_leaves_time_for_their_publications():
+    names = [f"app{number}" for number in range(2 * MANY_APPS)]
+    world = World({name: app_spec(A, keeps_files=True, refresh_interval=60.0) for name in names})
+    first, obey = {}, world.obey
+
+    def watching(command):
+        if isinstance(command, cmd.CheckFiles):
+            first.setdefault(command.app, world.now)
+        obey(command)
+
+    world.obey = watching
+    world.write(A)
+    world.run(10.0)
+    published_at = {name: app.publication.published_at for name, app in world.state.apps.items()}
+    waits = [first[name] - published_at[name] for name in names]
+    assert waits == pytest.approx([2 * FIRST_LOOK_DELAY] * len(names))
 
 
 def test_files_of_a_one_shot_command_are_not_watched():

@@ -49,7 +49,7 @@ def on_published(tx: Transaction, event: Published) -> None:
         old_generations=app.old_generations + (((replaced.number, tx.now),) if replaced is not None else ()),
         fallback=FallbackState(),
         snapshot=SnapshotState(error=app.snapshot.error),
-        drift=to_be_watched(app, tx.now),
+        drift=to_be_watched(app, tx.now, among=len(tx.apps)),
     )
     match app.job:
         case Publishing(id=event.job, staged=staged):

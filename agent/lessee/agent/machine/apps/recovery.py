@@ -67,7 +67,7 @@ def on_app_recovered(tx: Transaction, event: AppRecovered) -> None:
             old_generations=event.old_generations,
             fallback=FallbackState(),
             snapshot=SnapshotState(),
-            drift=to_be_watched(app, tx.now) if event.number is not None else app.drift,
+            drift=app.drift if event.number is None else to_be_watched(app, tx.now, among=len(tx.apps)),
         )
 
 

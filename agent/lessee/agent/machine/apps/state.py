@@ -281,6 +281,8 @@ class App(ImmutableStruct, frozen=True):
 
 FIRST_LOOK_DELAY = 0.3
 """Seconds after a publication until the agent watches the files: the first publications come first."""
+MANY_APPS = 100
+"""With more apps than these it takes longer until all of them are published."""
 
 
 def look_due_at(app: App) -> float:
@@ -288,11 +290,12 @@ def look_due_at(app: App) -> float:
     return app.drift.look_at if app.publication is not None else NEVER
 
 
-def to_be_watched(app: App, now: float) -> Drift:
-    """The drift of an app that has just got new files."""
-    if not app.spec.keeps_files or app.drift.look_at <= now + FIRST_LOOK_DELAY:
-        return app.drift
-    return replace(app.drift, look_at=now + FIRST_LOOK_DELAY)
+def to_be_watched(app: App, now: float, *, among: int) -> Drift:
+    """The drift of one of so many apps, which has just got new files."""
+    look_at = now + FIRST_LOOK_DELAY * max(1.0, among / MANY_APPS)
+    return (
+        app.drift if not app.spec.keeps_files or app.drift.look_at <= look_at else replace(app.drift, look_at=look_at)
+    )
 
 
 def is_done(app: App) -> bool:
