@@ -27,7 +27,7 @@ MAX_REPAIRS = 10
 FIGHT_INTERVAL = 30.0
 """Seconds after which a repair does not count any more; and between two repairs while a program fights the agent."""
 APP_INTERVAL, FILE_INTERVAL = 0.1, 0.05
-"""Seconds between two looks at an app for each app, and for each of its files: all looks take some 0.2 % of a processor."""
+"""Seconds between two looks at an app, for each app and for each of its files: looks take 0.2 % of a processor."""
 OWN_EVENTS = 0.5
 """Seconds after a failed repair in which the events are the agent's own."""
 
