@@ -189,6 +189,21 @@ def test_a_directory_that_replaced_the_first_one_gets_the_files_and_an_empty_one
         assert shown(memory / "before")[0] == contents(ONE)
 
 
+def test_files_that_another_program_removed_while_no_agent_ran_are_missing_and_withdrawn_ones_are_not(memory):
+    with life(memory) as one:
+        assert not one.recovered.is_missing
+        one.publish(ONE)
+    with life(memory) as one:
+        assert not one.recovered.is_missing
+    shutil.rmtree(memory / "app")
+    with life(memory) as one:
+        assert one.recovered.is_missing
+        one.publish(ONE)
+        one.store.withdraw("simba")
+    with life(memory) as one:
+        assert not one.recovered.is_missing
+
+
 def test_a_directory_that_others_may_write_to_is_not_used_in_the_place_of_the_first_one(memory):
     with life(memory) as one:
         one.publish(ONE)

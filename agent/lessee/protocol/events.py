@@ -39,6 +39,8 @@ class AppRecovered(ImmutableStruct, frozen=True):
     """The fingerprint of the published generation, if known."""
     fallback: FallbackKind | None = None
     """The fallback from which the published generation was rendered."""
+    is_missing: bool = False
+    """The previous run has published files in this boot, and another program has removed them."""
 
 
 class LeasesRecovered(ImmutableStruct, frozen=True):

@@ -262,6 +262,7 @@ class PublicationStore:
             failed_fingerprint=record.rejected,
             fingerprint=record.fingerprint,
             fallback=fallback,
+            is_missing=live is None and self._state_store.app(directory.app.name).published_at is not None,
         )
 
     def _roll_back(self, directory: "AppDirectory", record: AppRecord, to: int) -> None:

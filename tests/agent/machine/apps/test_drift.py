@@ -288,3 +288,11 @@ def test_what_was_counted_stays_when_an_app_is_recovered():
     world.run(1.0)
     world.take(replace(world.recovered("web"), notification_pending=False))
     assert (drift(world).total, drift(world).look_at) == (1, world.now + FIRST_LOOK_DELAY)
+
+
+def test_files_that_were_removed_while_the_agent_did_not_run_are_counted_and_rendered_again():
+    world = published()
+    world.take(ev.AppRecovered("web", None, notification_pending=False, is_missing=True))
+    assert (drift(world).total, drift(world).found) == (1, "all files: removed")
+    assert [fields["app"] for fields in lines(world, "files missing")] == ["web"]
+    assert world.state.apps["web"].dirty or world.state.apps["web"].job is not None

@@ -26,8 +26,8 @@ MAX_REPAIRS = 10
 """Repairs in quick succession after which another program is said to fight the agent."""
 FIGHT_INTERVAL = 30.0
 """Seconds after which a repair does not count any more; and between two repairs while a program fights the agent."""
-APP_INTERVAL, FILE_INTERVAL = 0.1, 0.02
-"""Seconds between two looks at an app for each app, and for each of its files: all looks take 0.3 % of a processor."""
+APP_INTERVAL, FILE_INTERVAL = 0.1, 0.05
+"""Seconds between two looks at an app, for each app and for each of its files: looks take 0.2 % of a processor."""
 OWN_EVENTS = 0.5
 """Seconds after a failed repair in which the events are the agent's own."""
 

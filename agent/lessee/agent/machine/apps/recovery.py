@@ -62,6 +62,12 @@ def on_app_recovered(tx: Transaction, event: AppRecovered) -> None:
     """Continue with what a previous run published, and with the notification and the probe that are pending."""
     app = tx.apps.get(event.app)
     if app is not None:
+        if event.is_missing:
+            tx.log(
+                "warning", "files missing", app=event.app, note="another program removed them; they are rendered again"
+            )
+            drift = replace(app.drift, total=app.drift.total + 1, found="all files: removed", found_at=tx.now)
+            app = replace(app, drift=drift)
         tx.apps[event.app] = replace(
             app,
             dirty=True,
