@@ -1,6 +1,8 @@
 """What an app reads under another identity, or may lack: the machines of both sides, and two Vaults."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.agent.machine.status.view import IdentityStatus, status
@@ -465,3 +467,56 @@ def test_versions_of_another_identity_are_not_reported_here():
     two.boot()
     two.run(10)
     assert [list(versions) for versions in two.home.reported.values()] == [["db/a"]]
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("run"), st.sampled_from([0.25, 1.0, 5.0, 40.0, 400.0])),
+        st.tuples(st.sampled_from(["write home", "write far", "delete far", "boot", "revoke", "refresh"]), st.none()),
+        st.tuples(st.sampled_from(["home", "far"]), st.sampled_from(["available", "refuses", "hangs"])),
+        st.tuples(st.sampled_from(["deny", "allow"]), st.none()),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=25)
+@given(actions, st.booleans(), st.booleans())
+def test_no_order_of_events_loses_a_change_or_revokes_a_lease_that_readers_use(history, is_optional, probes):
+    two = Two([A], [B, X], optional=[B, X] if is_optional else [], probes=probes)
+    two.far.lease_ttl, two.far.lease_max_ttl = 300.0, 600.0
+    for action, argument in history:
+        match action:
+            case "run":
+                two.run(argument)
+            case "home" | "far":
+                getattr(two, action).vault = argument
+            case "write home":
+                two.home.write(A)
+            case "write far":
+                two.far.write(B)
+            case "delete far":
+                two.far.delete(B)
+            case "deny":
+                two.far.denied.add(B)
+            case "allow":
+                two.far.denied.clear()
+            case "revoke":
+                two.far.revoke_tokens()
+            case "refresh":
+                two.home.take(ev.RefreshRequested())
+                two.far.take(ev.RefreshRequested())
+            case _:
+                two.boot()
+        two.relay()
+    two.far.denied.clear()
+    two.far.write(B)
+    two.home.write(A)
+    for world in (two.home, two.far):
+        world.repair()
+    two.run(400)
+    assert two.shows(A, of_b(B))
+    held = two.far.state.leases[two.far.state.issuances[X].lease].lease
+    assert str(dict(held.secret.data)) in two.content
+    assert two.status["fresh"]
+    assert two.status["apps"]["web"]["degraded"] is None
