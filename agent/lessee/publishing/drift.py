@@ -93,6 +93,10 @@ class Guard:
         """Watch the directory of this app no longer."""
         self._watch.forget(app)
 
+    def close(self) -> None:
+        """Watch nothing any longer."""
+        self._watch.close()
+
     def _restore(
         self,
         directory: "AppDirectory",
