@@ -153,6 +153,26 @@ def test_what_was_staged_before_a_repair_is_published_after_it_with_a_higher_num
         assert_tidy(one.directory, NEW)
 
 
+def test_an_owner_that_cannot_be_restored_does_not_keep_the_files_from_being_restored(memory, monkeypatch):
+    with life(memory) as one:
+        one.publish(ONE)
+        one.check()
+        (memory / "app").chmod(0o711)
+        altered(one.live / OLD[0])
+
+        def refused(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr("lessee.publishing.publication.os.fchown", refused)
+        found = one.check()
+        assert (found.number, found.changed) == (2, True)
+        assert f"chmod 0750 {memory / 'app'}, or give the agent CAP_CHOWN" in found.error
+        assert shown(memory / "app") == (contents(ONE),) * 2
+        monkeypatch.undo()
+        assert one.check() == FilesChecked("simba", 2, ("the directory: mode 0711 instead of 0750",))
+        assert one.check() == FilesChecked("simba", 2)
+
+
 def test_many_findings_are_named_in_part(memory):
     many = generation("many", [f"file{number}" for number in range(9)])
     with life(memory) as one:
