@@ -153,6 +153,26 @@ def test_what_was_staged_before_a_repair_is_published_after_it_with_a_higher_num
         assert_tidy(one.directory, NEW)
 
 
+def test_an_owner_that_cannot_be_restored_does_not_keep_the_files_from_being_restored(memory, monkeypatch):
+    with life(memory) as one:
+        one.publish(ONE)
+        one.check()
+        (memory / "app").chmod(0o711)
+        altered(one.live / OLD[0])
+
+        def refused(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr("lessee.publishing.publication.os.fchown", refused)
+        found = one.check()
+        assert (found.number, found.changed) == (2, True)
+        assert f"chmod 0750 {memory / 'app'}, or give the agent CAP_CHOWN" in found.error
+        assert shown(memory / "app") == (contents(ONE),) * 2
+        monkeypatch.undo()
+        assert one.check() == FilesChecked("simba", 2, ("the directory: mode 0711 instead of 0750",))
+        assert one.check() == FilesChecked("simba", 2)
+
+
 def test_many_findings_are_named_in_part(memory):
     many = generation("many", [f"file{number}" for number in range(9)])
     with life(memory) as one:
@@ -324,17 +344,32 @@ def test_what_an_app_writes_next_to_its_files_wakes_nothing(memory):
         assert is_touched(one)
 
 
-def test_events_that_the_kernel_dropped_concern_all_apps(memory, monkeypatch):
+def test_an_app_that_floods_the_kernel_s_queue_has_all_apps_compared_now_and_then_and_not_all_the_time(
+    memory, monkeypatch
+):
     with life(memory) as one:
         one.publish(ONE)
         one.check()
         drain(one)
-        inotify = one.store._guard._watch._inotify  # A real overflow takes 16,384 events in 0.1 s.
-        monkeypatch.setattr(inotify, "read_numbered", lambda: iter([(*next(read()),), (-1, 0x4000, b"")]))
-        read = type(inotify).read_numbered.__get__(inotify)
-        (one.directory / "..other").touch()
-        (one.directory / OLD[0]).unlink()
-        assert is_touched(one)
+        watch = one.store._guard._watch
+        # A real overflow takes 16,384 events in 0.1 s.
+        overflow = [(-1, 0x4000, b"")]
+        assert [len(watch._take(Events(overflow))) for _ in range(3)] == [1, 0, 0]
+        monkeypatch.setattr(files_watch, "OVERFLOW_INTERVAL", 0.0)
+        # What was dropped meanwhile is reported later, also without a further event.
+        assert [len(watch._take(Events([]))) for _ in range(2)] == [1, 0]
+
+
+class Events:
+    """An inotify instance with these events."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def read_numbered(self):
+        if not self.events:
+            raise BlockingIOError
+        return iter(self.events)
 
 
 def test_without_inotify_files_are_restored_when_they_are_compared(memory, monkeypatch):
@@ -368,6 +403,7 @@ def test_a_watch_that_the_kernel_refuses_leaves_the_others(memory, monkeypatch):
         assert is_touched(one)
         watch.forget("simba")
         watch.forget("simba")
+        watch.close()
 
 
 def test_the_thread_of_a_store_keeps_no_descriptor_of_a_closed_directory(memory):

@@ -293,9 +293,9 @@ class FilesChecked(ImmutableStruct, frozen=True):
     found: tuple[str, ...] = ()
     """What another program had changed, each with its place."""
     changed: bool = False
-    """Whether readers may have read something else than the published files."""
+    """Whether readers may have read something else than the published files, which they see again."""
     error: str | None = None
-    """Why it is not restored; None: readers see the published files again."""
+    """Why it is not restored, or not the mode and owner of the directory; None: all is as it was published."""
     is_lost: bool = False
     """The directory was replaced, and the agent may not write to the new one."""
 

@@ -81,17 +81,24 @@ class Guard:
         if len(found) > _MAX_NAMED:
             texts = (*texts, f"and {len(found) - _MAX_NAMED} more")
         try:
-            live = self._restore(directory, visible, found, changed=changed, notify=changed and notify)
+            failure = self._restore(directory, visible, found, changed=changed, notify=changed and notify)
         except WriteError as exc:
             is_lost = any(finding.part is _Part.DIRECTORY for finding in found)
-            return FilesChecked(name, number, texts, changed, str(exc), is_lost)
-        self._watch.follow(name, directory.publisher, live, touched)
-        touched()  # It may have been changed before it was watched.
-        return FilesChecked(name, live.live.number, texts, changed)
+            visible = directory.visible or visible
+            return FilesChecked(name, visible.live.number, texts, error=str(exc), is_lost=is_lost)
+        visible = directory.visible or visible
+        self._watch.follow(name, directory.publisher, visible, touched)
+        if failure is None:
+            touched()  # It may have been changed before it was watched.
+        return FilesChecked(name, visible.live.number, texts, changed, str(failure) if failure is not None else None)
 
     def forget(self, app: str) -> None:
         """Watch the directory of this app no longer."""
         self._watch.forget(app)
+
+    def close(self) -> None:
+        """Watch nothing any longer."""
+        self._watch.close()
 
     def _restore(
         self,
@@ -101,10 +108,12 @@ class Guard:
         *,
         changed: bool,
         notify: bool,
-    ) -> VisibleFiles:
+    ) -> WriteError | None:
+        """Restore everything, except for a directory's mode and owner where it returns the reason."""
         parts = {finding.part for finding in found}
         if _Part.DIRECTORY in parts:
-            return self._publish_in_new_directory(directory, visible, notify=notify)
+            self._publish_in_new_directory(directory, visible, notify=notify)
+            return None
         failure: WriteError | None = None
         if _Part.OWNERSHIP in parts:
             # Without it the agent itself may be unable to do the rest.
@@ -125,18 +134,14 @@ class Guard:
             if _Part.LINK in parts:
                 _remove_empty_directories(visible, publisher.fd)
             if _Part.GENERATION in parts:
-                visible = self._publish(directory, visible, changed=changed, notify=notify)
+                self._publish(directory, visible, changed=changed, notify=notify)
             if _Part.LINK in parts:
                 publisher.relink(visible.names)
             if _Part.MARKER in parts:
                 directory.write_marker(visible.fallback)
-        if failure is not None:
-            raise failure
-        return visible
+        return failure
 
-    def _publish_in_new_directory(
-        self, directory: "AppDirectory", visible: VisibleFiles, *, notify: bool
-    ) -> VisibleFiles:
+    def _publish_in_new_directory(self, directory: "AppDirectory", visible: VisibleFiles, *, notify: bool) -> None:
         """Publish the files in the directory that has the path now, or in a new one."""
         other = self._open_again(directory.app)
         try:
@@ -153,7 +158,6 @@ class Guard:
             other.publisher.close()
             raise
         directory.replace_by(other)
-        return visible
 
     def _publish(
         self, directory: "AppDirectory", visible: VisibleFiles, *, changed: bool, notify: bool

@@ -18,6 +18,8 @@ LIVE = "..data"
 """The name of the link to the live generation, as in Kubernetes' volumes."""
 GATHERING_TIME = 0.1
 """Seconds in which events are gathered: the agent's own publication causes a dozen of them."""
+OVERFLOW_INTERVAL = 10.0
+"""Seconds between two reports of all apps, where one app causes more events than the kernel keeps."""
 # By linux/inotify.h.
 _MODIFY, _ATTRIB, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE, _MOVE_SELF = 0x2, 0x4, 0x40, 0x80, 0x100, 0x200, 0x800
 _ONLYDIR, _DONT_FOLLOW, _MASK_ADD, _IGNORED = 0x1000000, 0x2000000, 0x20000000, 0x8000
@@ -45,6 +47,8 @@ class FilesWatch:
         self._callbacks: dict[str, Callable[[], None]] = {}
         self._relevant: dict[int, dict[str, frozenset[bytes] | None]] = {}
         """By watch and app: the names whose changes matter, None for all."""
+        self._is_closed = False
+        self._has_overflowed, self._all_reported_at = False, float("-inf")
         try:
             self._inotify: Inotify | None = Inotify()
         except OSError as exc:
@@ -86,6 +90,16 @@ class FilesWatch:
             self._forget(app)
             self._callbacks.pop(app, None)
 
+    def close(self) -> None:
+        """End the thread, and report nothing more."""
+        with self._mutex:
+            self._callbacks.clear()
+            self._is_closed = True
+            if self._inotify is not None:
+                # The end of a watch is an event, which wakes the thread.
+                with suppress(OSError):
+                    self._inotify.unwatch(self._inotify.watch(Path("/"), _MOVE_SELF))
+
     def _add(self, path: Path, mask: int, app: str, names: frozenset[bytes] | None) -> int | None:
         assert self._inotify is not None
         with suppress(OSError):  # It does not exist any more, or the kernel allows no further watch.
@@ -106,21 +120,24 @@ class FilesWatch:
     def _run(self, inotify: Inotify) -> None:
         poll = select.poll()
         poll.register(inotify, select.POLLIN)
-        while True:
-            poll.poll()
+        while not self._is_closed:
+            poll.poll(OVERFLOW_INTERVAL * 1000 if self._has_overflowed else None)
             time.sleep(GATHERING_TIME)
             for touched in self._take(inotify):
                 touched()
+        inotify.close()
 
     def _take(self, inotify: Inotify) -> list[Callable[[], None]]:
         touched: set[str] = set()
         with self._mutex:
-            for number, mask, name in inotify.read_numbered():
-                if number == _OVERFLOW:
-                    touched.update(self._callbacks)
-                elif not mask & _IGNORED:
-                    apps = self._relevant.get(number, {})
+            with suppress(BlockingIOError):
+                for number, mask, name in inotify.read_numbered():
+                    self._has_overflowed |= number == _OVERFLOW
+                    apps = self._relevant.get(number, {}) if not mask & _IGNORED else {}
                     touched.update(app for app, names in apps.items() if not name or names is None or name in names)
+            if self._has_overflowed and time.monotonic() - self._all_reported_at >= OVERFLOW_INTERVAL:
+                self._has_overflowed, self._all_reported_at = False, time.monotonic()
+                touched.update(self._callbacks)
             return [self._callbacks[app] for app in sorted(touched) if app in self._callbacks]
 
 

@@ -80,6 +80,9 @@ class PublicationStore:
             directory.close()
             if self._guard is not None:
                 self._guard.forget(directory.app.name)
+        if self._guard is not None and not opened:
+            self._guard.close()
+            self._guard = None
         return recovered
 
     @property

@@ -532,7 +532,7 @@ class World:
         if what is None or number is None:
             self.post(ev.FilesChecked(app, number))
         elif self.disk_full:
-            self.post(ev.FilesChecked(app, number, (what,), changed, "no room"))
+            self.post(ev.FilesChecked(app, number, (what,), error="no room"))
         else:
             del self.drifts[app]
             self.replaced.setdefault(app, {})[number] = self.now

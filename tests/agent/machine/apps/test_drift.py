@@ -296,3 +296,13 @@ def test_files_that_were_removed_while_the_agent_did_not_run_are_counted_and_ren
     assert (drift(world).total, drift(world).found) == (1, "all files: removed")
     assert [fields["app"] for fields in lines(world, "files missing")] == ["web"]
     assert world.state.apps["web"].dirty or world.state.apps["web"].job is not None
+
+
+def test_files_that_are_restored_without_their_directory_s_owner_are_notified_and_a_problem_remains():
+    world = published()
+    number = world.number["web"]
+    world.take(ev.FilesChecked("web", number + 1, ("a.txt: altered",), changed=True, error="no CAP_CHOWN"))
+    app = world.state.apps["web"]
+    assert (app.publication.number, [old for old, _ in app.old_generations]) == (number + 1, [number])
+    assert app.notification is not None or app.job is not None
+    assert problems(world) == ["web: its files were changed (a.txt: altered) and are not restored: no CAP_CHOWN"]

@@ -58,6 +58,7 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
             if not app.drift.is_fought and not is_own:
                 _set_drift(tx, event.app, replace(app.drift, look_at=min(app.drift.look_at, tx.now)))
         case FilesChecked(error=str(error)):
+            tx.apps[event.app] = _with_visible(tx, event, app, app.publication)
             _on_not_restored(tx, event, app.drift, error)
         case FilesChecked(found=()):
             if app.drift.error is not None:
@@ -83,6 +84,14 @@ def _on_not_restored(tx: Transaction, event: FilesChecked, drift: Drift, error: 
 def _on_restored(tx: Transaction, event: FilesChecked, app: App, publication: Publication) -> None:
     found = "; ".join(event.found)
     tx.log("warning", "files restored", app=event.app, generation=event.number, found=found)
+    drift = _after_repair(tx, app.drift, found)
+    if drift.is_fought and not app.drift.is_fought:
+        tx.log("error", "files changed again and again", app=event.app, found=found, reason=drift.error)
+    tx.apps[event.app] = replace(_with_visible(tx, event, app, publication), drift=drift)
+
+
+def _with_visible(tx: Transaction, event: FilesChecked, app: App, publication: Publication) -> App:
+    """The app whose readers see what the event says, and may have read something else before."""
     assert event.number is not None
     old = app.old_generations
     if event.number != publication.number:
@@ -95,10 +104,7 @@ def _on_restored(tx: Transaction, event: FilesChecked, app: App, publication: Pu
         readiness = _probed_again(tx, event.app, publication.readiness)
         publication = replace(publication, published_at=tx.now, notification=pending, readiness=readiness)
         app = replace(app, job=job)
-    drift = _after_repair(tx, app.drift, found)
-    if drift.is_fought and not app.drift.is_fought:
-        tx.log("error", "files changed again and again", app=event.app, found=found, reason=drift.error)
-    tx.apps[event.app] = replace(app, publication=publication, old_generations=old, drift=drift)
+    return replace(app, publication=publication, old_generations=old)
 
 
 def _probed_again(tx: Transaction, name: str, readiness: Readiness) -> Readiness:
