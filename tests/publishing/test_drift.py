@@ -26,7 +26,7 @@ from support.models.generations import (
     shown,
     shown_after_a_kill,
 )
-from support.programs.sidecar import eventually
+from support.programs.sidecar import PATIENCE, eventually
 
 ONE, TWO = generation("one", OLD), generation("two", NEW)
 
@@ -415,3 +415,44 @@ def test_the_thread_of_a_store_keeps_no_descriptor_of_a_closed_directory(memory)
             shutil.rmtree(memory / "app")
             one.check()
         eventually(lambda: len(list(Path("/proc/self/fd").iterdir())) <= count + 1, "closed descriptors")
+
+
+IN_FOLDERS = generation("folders", ["a.txt", "tls/server.pem", "tls/private/key.pem"])
+
+
+def replaced_by_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def replaced_by_link(path):
+    other = path.with_name("elsewhere")
+    path.rename(other)
+    path.symlink_to(other.name)
+
+
+@pytest.mark.parametrize(
+    ("touch", "found"),
+    [
+        (lambda one: (one.live / "tls/server.pem").unlink(), "tls/server.pem: removed"),
+        (lambda one: shutil.rmtree(one.live / "tls/private"), "tls/private: removed"),
+        (lambda one: (one.live / "tls").chmod(0o700), "tls: mode 0700"),
+        (lambda one: altered(one.live / "tls/private/key.pem"), "tls/private/key.pem: altered"),
+        (lambda one: replaced_by_link(one.live / "tls"), "tls: replaced"),
+        (lambda one: (one.directory / "tls").unlink(), "tls: removed"),
+        (lambda one: replaced_by_directory(one.directory / "tls"), "tls: replaced"),
+    ],
+    ids=["file", "folder", "mode", "content", "folder's link", "link removed", "link replaced"],
+)
+def test_what_is_in_folders_is_watched_and_restored(memory, touch, found):
+    with life(memory) as one:
+        one.publish(IN_FOLDERS)
+        one.check()
+        touch(one)
+        assert one.touched.acquire(timeout=PATIENCE)
+        restored = one.check()
+        assert restored.error is None
+        assert found in restored.found[0]
+        assert one.check().found == ()
+        read = {name: (one.directory / name).read_bytes() for name in contents(IN_FOLDERS)}
+        assert read == contents(IN_FOLDERS)
