@@ -241,7 +241,7 @@ def _is_copy(name: str, visible: VisibleFiles, directory: int) -> bool:
 def _generation_findings(visible: VisibleFiles, directory: int) -> Iterator[_Finding]:
     try:
         with open_subdirectory(visible.live.folder, directory) as fd:
-            for folder, expected in visible.folders.items():
+            for folder, expected in sorted(visible.folders.items()):
                 name = folder or visible.live.folder
                 try:
                     with _opened(folder, fd) as inner:
