@@ -35,8 +35,11 @@ def thief():
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             server.received.append(f"{self.path} {dict(self.headers)} {body}")
+            answer = b'{"errors": ["permission denied"]}'
             self.send_response(403)
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         do_GET = do_PUT = do_POST  # noqa: N815  # http.server names them so.
 

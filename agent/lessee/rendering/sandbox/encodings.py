@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import hmac
 import json
 import string
 from collections.abc import Mapping
@@ -124,6 +123,8 @@ def md5(value: object) -> str:
 
 def hmac_sha256(value: object, key: object) -> str:
     """The authentication code of RFC 2104 in hexadecimal digits."""
+    import hmac  # noqa: PLC0415  # Few templates sign a value.
+
     return hmac.digest(_bytes(key), _bytes(value), "sha256").hex()
 
 

@@ -54,6 +54,7 @@ def of_app(name: str, compiled_app: CompiledApp, rotated: Collection[Ref] = froz
     `rotated`: the secrets that are rotated, as for `least_privilege.policy`.
     """
     vault = replace(compiled_app.app.vault, auth=AppRole(role_id=name))
+    compiled_app = replace(compiled_app, app=replace(compiled_app.app, vault=vault))
     by_path: dict[str, tuple[set[str], dict[str, None]]] = {}
     for detailed in (True, False):
         for rule in policy(vault, (compiled_app,), Engine(_V2, detailed=detailed), rotated).rules:
