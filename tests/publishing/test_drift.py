@@ -15,6 +15,7 @@ from lessee.publishing.files_watch import FilesWatch
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from support.models.generations import (
+    IN_FOLDERS,
     NEW,
     OLD,
     app_at,
@@ -184,29 +185,52 @@ def test_many_findings_are_named_in_part(memory):
         assert shown(one.directory) == (contents(many),) * 2
 
 
-@pytest.mark.parametrize("what", ["empty", "of another app", "a copy"])
-def test_a_directory_that_replaced_the_first_one_gets_the_files_and_an_empty_one_its_mode(memory, what):
+@pytest.mark.parametrize("what", ["empty", "of another app"])
+def test_a_directory_that_replaced_the_first_one_gets_the_files_and_keeps_its_mode(memory, what):
     with life(memory) as one:
         one.publish(ONE)
         one.check()
         (memory / "app").rename(memory / "before")
-        if what == "a copy":
-            shutil.copytree(memory / "before", memory / "app", symlinks=True)
-        else:
-            (memory / "app").mkdir(mode=0o711)
+        (memory / "app").mkdir(mode=0o711)
         if what == "of another app":
             (memory / "app/theirs").write_text("theirs")
         assert one.check() == FilesChecked("simba", 2, ("the directory: replaced",), changed=True)
         assert one.check() == FilesChecked("simba", 2)
-        assert (memory / "app").stat().st_mode & 0o777 == {"empty": 0o750, "of another app": 0o711, "a copy": 0o750}[
-            what
-        ]
+        assert (memory / "app").stat().st_mode & 0o777 == 0o711
         found = shown(memory / "app")[0]
         assert {name: found[name] for name in OLD} == contents(ONE)
         assert one.publish(TWO) == (3, True)
         one.store.prune("simba", [2])
         assert [path.name for path in (memory / "app").glob("..lessee-*")] == [one.live.name]
         assert shown(memory / "before")[0] == contents(ONE)
+
+
+def test_a_directory_with_generations_is_not_taken_for_the_app_s_own(memory):
+    """The owner of the parent may have exchanged the directories of two apps."""
+    with life(memory) as one:
+        one.publish(ONE)
+        one.check()
+        (memory / "app").rename(memory / "before")
+        shutil.copytree(memory / "before", memory / "app", symlinks=True)
+        altered(one.live / OLD[0])
+        before = shown(memory / "app")
+        found = one.check()
+        assert found.is_lost
+        assert "another directory that holds generations, perhaps of another app, is in its place" in found.error
+        assert shown(memory / "app") == before
+
+
+def test_only_the_app_s_own_files_of_a_bounded_size_are_read_from_the_disk(memory):
+    """An app that owns its directory may add files while no agent runs, or before a rollback."""
+    with life(memory) as one:
+        one.publish(ONE)
+        (one.live / "planted").write_bytes(b"planted")
+    with life(memory) as one:
+        assert one.check() == FilesChecked("simba", 1)
+    with life(memory) as one:
+        with (one.live / OLD[0]).open("r+b") as file:
+            file.truncate(65 << 20)
+        assert "its files have more than 64 MiB" in one.check().error
 
 
 def test_files_that_another_program_removed_while_no_agent_ran_are_missing_and_withdrawn_ones_are_not(memory):
@@ -417,7 +441,7 @@ def test_the_thread_of_a_store_keeps_no_descriptor_of_a_closed_directory(memory)
         eventually(lambda: len(list(Path("/proc/self/fd").iterdir())) <= count + 1, "closed descriptors")
 
 
-IN_FOLDERS = generation("folders", ["a.txt", "tls/server.pem", "tls/private/key.pem"])
+FOLDERS = generation("folders", IN_FOLDERS)
 
 
 def replaced_by_directory(path):
@@ -446,7 +470,7 @@ def replaced_by_link(path):
 )
 def test_what_is_in_folders_is_watched_and_restored(memory, touch, found):
     with life(memory) as one:
-        one.publish(IN_FOLDERS)
+        one.publish(FOLDERS)
         one.check()
         touch(one)
         assert one.touched.acquire(timeout=PATIENCE)
@@ -454,5 +478,5 @@ def test_what_is_in_folders_is_watched_and_restored(memory, touch, found):
         assert restored.error is None
         assert found in restored.found[0]
         assert one.check().found == ()
-        read = {name: (one.directory / name).read_bytes() for name in contents(IN_FOLDERS)}
-        assert read == contents(IN_FOLDERS)
+        read = {name: (one.directory / name).read_bytes() for name in contents(FOLDERS)}
+        assert read == contents(FOLDERS)

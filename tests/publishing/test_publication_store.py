@@ -471,7 +471,7 @@ def test_an_old_generation_survives_the_agents_restart_until_it_is_pruned(memory
 
 def test_users_who_may_read_one_file_may_enter_the_directory(memory):
     app = app_at(memory / "app")
-    [file] = app.files
+    file = app.files[0]
     with life(memory, replace(app, files=(file, replace(file, name="public", mode=0o444)))):
         assert (memory / "app").stat().st_mode & 0o777 == 0o755
 

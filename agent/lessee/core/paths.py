@@ -305,17 +305,20 @@ class PathScope(ImmutableStruct, frozen=True):
             raise DeniedError(what, todo=todo)
         return need
 
+    def _refuse_foreign_anywhere(self, path: str) -> None:
+        names = _names(path)
+        if any(name.casefold() in names for name in self.foreign):
+            raise DeniedError(
+                f"{path!r} contains the name of another environment",
+                todo="an agent reads only its own environment; omit the name",
+            )
+
     def _refuse_encoded(self, path: str) -> None:
         """Refuse what a proxy, or a server that decodes a path again, may take for a path outside the scope."""
         names = _names(path)
         if len(names) != len(path.removesuffix("/").split("/")):
             todo = "write the path as Vault has it, without dots and encoded separators"
             raise DeniedError(f"{path!r} may be taken for another path", todo=todo)
-        if any(name.casefold() in names for name in self.foreign):
-            raise DeniedError(
-                f"{path!r} contains the name of another environment",
-                todo="an agent reads only its own environment; omit the name",
-            )
         for mount in (self.mount, *self.mounts):
             if f"{'/'.join(names)}/".startswith(f"{mount}/".casefold()):
                 raise DeniedError(f"{path!r} may be taken for a path in {mount!r}", todo="read it with secret()")
@@ -370,12 +373,16 @@ class PathScope(ImmutableStruct, frozen=True):
 
     def _dynamic_path(self, literal: str, namespace: Parameter | None, *, folder: bool = False) -> str:
         path = self._literal_path(literal, folder=folder)
-        return path if namespace is None else f"{self._namespace(_name('namespace', namespace))}/{path}"
+        if namespace is not None:
+            path = f"{self._namespace(_name('namespace', namespace))}/{path}"
+        self._refuse_foreign_anywhere(path)
+        return path
 
     def _literal_path(self, literal: str, *, folder: bool) -> str:
         literal = self._with_environment(literal)
         self._refuse_outside(literal)
-        if is_of_agent(literal):
+        # What is listed is a folder: its last element is no role.
+        if is_of_agent(f"{literal.removesuffix('/')}/any" if folder else literal):
             todo = "read what the app needs from a secrets engine, such as database/creds/simba"
             raise DeniedError(
                 f"{literal!r} names auth, sys or cubbyhole, which return credentials of the agent itself",

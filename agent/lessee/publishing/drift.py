@@ -15,9 +15,10 @@ from lessee.host.directories import open_subdirectory, translate_write_errors
 from lessee.protocol.events import FilesChecked
 from lessee.publishing import publication_record
 from lessee.publishing.files_watch import LIVE, FilesWatch
-from lessee.publishing.generations import MAX_ENTRIES, OWN_PREFIX, list_entries, read_file
+from lessee.publishing.generations import OWN_PREFIX, open_parent, read_file
 from lessee.publishing.publication import FoundOwnership, Publisher, VisibleFiles, ownership
 from lessee.publishing.sweeper import sweep
+from lessee.rendering.render import MAX_SIZE
 
 if TYPE_CHECKING:
     from lessee.config import App
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 16
 _MAX_NAMED = 5
-_MAX_DEPTH = 32
 
 
 class _Part(Enum):
@@ -69,7 +69,7 @@ class Guard:
         try:
             with translate_write_errors(directory.publisher.path):
                 if visible.files is None:
-                    visible = directory.visible = _read(visible, directory.publisher)
+                    visible = directory.visible = _read(visible, directory)
                 self._watch.follow(name, directory.publisher, visible, touched)
                 found = tuple(_find(directory, visible))
         except WriteError as exc:
@@ -147,12 +147,9 @@ class Guard:
         try:
             publisher = other.publisher
             with translate_write_errors(publisher.path):
-                if not list_entries(publisher.fd, MAX_ENTRIES):
-                    publisher.restore_ownership(directory.publisher.ownership)
-                publisher.recover()
+                _refuse_generations(publisher)
                 publisher.continue_after(visible.live.number)
                 visible = self._publish(other, visible, changed=True, notify=notify)
-                publisher.prune([number for number in publisher.numbers() if number != visible.live.number])
                 other.write_marker(visible.fallback)
         except BaseException:
             other.publisher.close()
@@ -205,6 +202,13 @@ def _find(directory: "AppDirectory", visible: VisibleFiles) -> Iterator[_Finding
     yield from _generation_findings(visible, publisher.fd)
     if visible.fallback is not None and not directory.has_marker_of(visible.fallback):
         yield _Finding(_Part.MARKER, ".degraded: removed or altered", changed=False)
+
+
+def _refuse_generations(publisher: Publisher) -> None:
+    """Raise WriteError for a directory that was published in: it may be another app's, moved by the parent's owner."""
+    if publisher.numbers():
+        what = "another directory that holds generations, perhaps of another app, is in its place"
+        raise WriteError(what, where=str(publisher.path), todo="move that one away, or restart the agent")
 
 
 def _replaced(publisher: Publisher) -> _Finding | None:
@@ -336,22 +340,28 @@ def _remove_empty_directories(visible: VisibleFiles, directory: int) -> None:
             os.rmdir(name, dir_fd=directory)
 
 
-def _read(visible: VisibleFiles, publisher: Publisher) -> VisibleFiles:
-    """What a previous run, or a rollback, has published, by the disk: only there its files are. Raises OSError."""
-    with open_subdirectory(visible.live.folder, publisher.fd) as fd:
-        files = tuple(_files(fd, "", _MAX_DEPTH))
-    return replace(visible, files=files, folders=publisher.ownerships(visible.live.folder, files))
+def _read(visible: VisibleFiles, directory: "AppDirectory") -> VisibleFiles:
+    """What a previous run, or a rollback, has published: only the disk has it. Raises OSError or WriteError.
 
-
-def _files(directory: int, prefix: str, depth: int) -> Iterator[File]:
-    for name in list_entries(directory, MAX_ENTRIES) or ():
-        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode) and depth:
-            with open_subdirectory(name, directory) as inner:
-                yield from _files(inner, f"{prefix}{name}/", depth - 1)
-        elif stat.S_ISREG(status.st_mode):
-            mode, uid, gid = ownership(status)
-            yield File(f"{prefix}{name}", read_file(name, directory), mode, uid, gid)
+    The files are those of the configuration, with its modes and owners: an app that owns its directory may have added
+    others, or exchanged these.
+    """
+    files, left = [], MAX_SIZE
+    with open_subdirectory(visible.live.folder, directory.publisher.fd) as fd:
+        for file in directory.app.files:
+            try:
+                with open_parent(file.name, fd) as (parent, last):
+                    content = read_file(last, parent, left)
+            except FileNotFoundError:
+                continue  # Another configuration published this generation.
+            left -= len(content)
+            if left < 0:
+                what = f"its files have more than {MAX_SIZE >> 20} MiB"
+                raise WriteError(what, where=str(directory.publisher.path), todo="remove what another program wrote")
+            uid, gid = file.owner or (None, None)
+            files.append(File(file.name, content, file.mode, uid, gid))
+    read = tuple(files)
+    return replace(visible, files=read, folders=directory.publisher.ownerships(visible.live.folder, read))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from support.paths import TESTS
 CANARY = "CANARY-5f1e"
 OLD = ("app.env", "key.pem", "gone.txt")
 NEW = ("app.env", "key.pem", "new.txt")
+IN_FOLDERS = ("a.txt", "tls/server.pem", "tls/private/key.pem")
 
 
 def generation(tag, names=OLD, mode=0o440, **settings):
@@ -37,7 +38,8 @@ def app_at(directory, **settings):
 
 @cache
 def _app():
-    text = "environment: testing\napps: {simba: {directory: /run/secrets/simba, files: [{template: a.j2}]}}"
+    files = ", ".join(f"{{template: a.j2, name: {name}}}" for name in sorted({*OLD, *NEW, *IN_FOLDERS}))
+    text = f"environment: testing\napps: {{simba: {{directory: /run/secrets/simba, files: [{files}]}}}}"
     return parse(text, source="lessee.yaml", environ={}).apps["simba"]
 
 

@@ -55,7 +55,7 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
     match event:
         case FilesTouched():
             is_own = app.drift.error is not None and tx.now - app.drift.last_look_at < OWN_EVENTS
-            if not app.drift.is_fought and not is_own:
+            if not app.drift.is_fought and not is_own and app.drift.attempts < MAX_REPAIRS:
                 _set_drift(tx, event.app, replace(app.drift, look_at=min(app.drift.look_at, tx.now)))
         case FilesChecked(error=str(error)):
             tx.apps[event.app] = _with_visible(tx, event, app, app.publication)
@@ -63,7 +63,9 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
         case FilesChecked(found=()):
             if app.drift.error is not None:
                 tx.log("info", "files right again", app=event.app)
-                _set_drift(tx, event.app, replace(app.drift, error=None, is_fought=False, attempts=0))
+                # A program that alternates must not have each of its changes reported.
+                attempts = app.drift.attempts if tx.now - (app.drift.found_at or 0.0) < FIGHT_INTERVAL else 0
+                _set_drift(tx, event.app, replace(app.drift, error=None, is_fought=False, attempts=attempts))
         case _:
             _on_restored(tx, event, app, app.publication)
 
@@ -71,7 +73,7 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
 def _on_not_restored(tx: Transaction, event: FilesChecked, drift: Drift, error: str) -> None:
     found = "; ".join(event.found)
     text = f"its files were changed ({found}) and are not restored: {error}" if found else error
-    if drift.error != text:
+    if drift.error != text and drift.attempts < MAX_REPAIRS:
         tx.log("error", "files not restored", app=event.app, found=found, reason=error)
         # The same finding counts once, however often its repair fails.
         is_new = bool(found) and (drift.error is None or drift.found != found)

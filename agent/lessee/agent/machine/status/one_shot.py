@@ -110,7 +110,9 @@ def _supply_error(state: State, name: str, app: App) -> LesseeError | None:
 
 
 def _input_error(state: State, name: str, app: App) -> LesseeError | None:
-    definite = {path: why for path, why in input_failures(state, app).items() if why.kind not in TEMPORARY}
+    optional = {str(need) for need in app.spec.optional}
+    failures = {path: why for path, why in input_failures(state, app).items() if path not in optional}
+    definite = {path: why for path, why in failures.items() if why.kind not in TEMPORARY}
     if not definite:
         return None
     text = _lines(definite)
