@@ -40,8 +40,8 @@ have been created. The others stay far below the lockout threshold: five refusal
 of the role."""
 
 
-FORBIDDEN_RETRY_DELAY = 2.0
-"""Seconds after which the agent, at the latest, logs in again if the login got a 403; then twice as long each time."""
+FORBIDDEN_RETRY_DELAY = 5.0
+"""Seconds after which the agent, at the latest, logs in again if the login got a 403; later with a longer outage."""
 RESERVED_USES = 2
 """Requests of a token with `token_num_uses` that the agent keeps back: one to revoke it. The last one would end its
 leases, and some reads send a second request."""
