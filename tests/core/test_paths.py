@@ -420,6 +420,19 @@ def test_a_path_that_something_may_take_for_another_is_denied(path, why):
         any_path(SPACE, path)
 
 
+@pytest.mark.parametrize("path", ["team/cubbyhole/", "team/sys", "a/b/AUTH/"])
+def test_the_names_in_a_folder_of_the_agent_are_denied_in_any_namespace(path):
+    with pytest.raises(DeniedError, match="names auth, sys or cubbyhole"):
+        any_path(SPACE, path, method="LIST", every=60.0)
+
+
+@pytest.mark.parametrize("read", [PathScope.dynamic, PathScope.certificate])
+def test_no_call_reads_what_is_named_after_another_environment(read):
+    for path in "kv1/testing/db", "kv1/a/%74esting/db":
+        with pytest.raises(DeniedError, match="contains the name of another environment"):
+            read(SPACE, path)
+
+
 ENDING = [
     ("database/creds/simba", {}),
     ("database/static-creds/simba", {}),

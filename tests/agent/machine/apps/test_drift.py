@@ -266,6 +266,25 @@ def test_another_finding_that_cannot_be_restored_counts_too_and_an_unreadable_di
     assert problems(world) == ["web: no room"]
 
 
+def test_changes_that_cannot_be_restored_are_reported_ten_times_and_then_looked_at_seldom():
+    """The app's user may make one repair fail, and change something else again and again."""
+    world = published()
+    for number in range(100):
+        world.take(ev.FilesChecked("web", 1, (f"a.txt: mode {number:04o}",), error="no room"))
+        if number % 2:
+            world.take(ev.FilesChecked("web", 1))
+    world.take(ev.FilesChecked("web", 1, ("a.txt: removed",), error="no room"))
+    assert len(lines(world, "files not restored")) == MAX_REPAIRS
+    before = len(world.looks)
+    world.now += 1.0
+    world.take(ev.FilesTouched("web"))
+    assert len(world.looks) == before
+    world.now += FIGHT_INTERVAL
+    world.take(ev.FilesChecked("web", 1))
+    world.take(ev.FilesChecked("web", 1, ("a.txt: removed",), error="no room"))
+    assert len(lines(world, "files not restored")) == MAX_REPAIRS + 1
+
+
 def test_looks_at_unknown_apps_and_at_those_without_files_mean_nothing():
     world = published()
     before = world.state

@@ -287,6 +287,20 @@ def test_what_is_optional_is_not_the_reason():
     assert str(A) in str(error)
 
 
+def test_an_optional_secret_that_does_not_exist_is_not_the_reason_while_another_vault_is_slow():
+    two = Two([A], [B, C], optional=[B])
+    two.far.delete(B)
+    two.home.vault = "refuses"
+    two.boot()
+    two.run(5)
+    assert results([two.home.state, two.far.state]) is None
+    two.far.delete(C)
+    two.run(5)
+    error = results([two.home.state, two.far.state])["web"]
+    assert str(C) in str(error)
+    assert str(B) not in str(error)
+
+
 def test_a_login_that_is_refused_is_the_reason():
     two = Two([A], [B])
     two.far.fail(Kind.DENIED, cmd.Login)

@@ -54,20 +54,26 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
         return
     match event:
         case FilesTouched():
-            is_own = app.drift.error is not None and tx.now - app.drift.last_look_at < OWN_EVENTS
-            if not app.drift.is_fought and not is_own and app.drift.attempts < MAX_REPAIRS:
-                _set_drift(tx, event.app, replace(app.drift, look_at=min(app.drift.look_at, tx.now)))
+            drift = app.drift
+            is_own = tx.now - drift.last_look_at < OWN_EVENTS or drift.attempts >= MAX_REPAIRS
+            if not drift.is_fought and not (drift.error is not None and is_own):
+                _set_drift(tx, event.app, replace(drift, look_at=min(drift.look_at, tx.now)))
         case FilesChecked(error=str(error)):
             tx.apps[event.app] = _with_visible(tx, event, app, app.publication)
             _on_not_restored(tx, event, app.drift, error)
         case FilesChecked(found=()):
-            if app.drift.error is not None:
-                tx.log("info", "files right again", app=event.app)
-                # A program that alternates must not have each of its changes reported.
-                attempts = app.drift.attempts if tx.now - (app.drift.found_at or 0.0) < FIGHT_INTERVAL else 0
-                _set_drift(tx, event.app, replace(app.drift, error=None, is_fought=False, attempts=attempts))
+            _on_right(tx, event.app, app.drift)
         case _:
             _on_restored(tx, event, app, app.publication)
+
+
+def _on_right(tx: Transaction, name: str, drift: Drift) -> None:
+    if drift.error is not None:
+        tx.log("info", "files right again", app=name)
+    # A program that alternates must not have each of its changes reported.
+    attempts = drift.attempts if tx.now - (drift.found_at or tx.now) < FIGHT_INTERVAL else 0
+    if (drift.error, drift.attempts) != (None, attempts):
+        _set_drift(tx, name, replace(drift, error=None, is_fought=False, attempts=attempts))
 
 
 def _on_not_restored(tx: Transaction, event: FilesChecked, drift: Drift, error: str) -> None:
