@@ -263,7 +263,7 @@ def test_an_outage_has_its_start_and_its_next_retry():
     assert found["vault"]["reachable"] is False
     assert WALL - 30 <= seconds_of(found["vault"]["since"]) <= WALL - 28 + (made.now - left - 30)
     assert seconds_of(found["vault"]["next_retry_at"]) >= WALL - 0.001
-    assert found["problems"] == ["vault is unavailable: connection refused; published files remain unchanged"]
+    assert found["problems"] == ["vault is unavailable: connection refused; files keep what it provided before"]
     assert found["ready"] is True
 
 

@@ -42,7 +42,7 @@ def _vault_problems(state: State, now: float) -> Iterator[str]:
     if session.outage is None and now - sent_at > SLOW_REQUEST:
         yield f"vault has not answered a request for {now - sent_at:.0f} s"
     if session.outage is not None and session.outage.is_confirmed:
-        yield f"vault is unavailable: {session.outage.text}; published files remain unchanged"
+        yield f"vault is unavailable: {session.outage.text}; files keep what it provided before"
     if session.failure is not None:
         yield f"login {'pending' if session.failure.kind is Kind.PENDING else 'failed'}: {session.failure.text}"
 
