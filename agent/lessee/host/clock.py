@@ -70,7 +70,9 @@ def boot_times(wall: float) -> list[float]:
     starts = [float("-inf"), *(period.last_seen for period in periods[:-1])]
     ends = [*(period.first_seen for period in periods[1:]), periods[-1].last_seen + _STEP]
     moments = [wall - period.ahead for period in periods]
-    found = sorted(at for at, start, end in zip(moments, starts, ends, strict=True) if start - _COARSEST <= at <= end)
+    found = sorted(
+        at for at, start, end in zip(moments, starts, ends, strict=True) if start - _COARSEST <= at <= end + _PRECISION
+    )
     return found or moments[-1:]
 
 

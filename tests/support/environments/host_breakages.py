@@ -9,6 +9,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 import lessee
 from lessee.host.openbao import free_port
 from support.environments.breakages import CRITICAL, WARNING, Table
@@ -59,6 +61,20 @@ def with_mode(path, mode):
     return run()
 
 
+@contextmanager
+def suspended(env):
+    """The agent meanwhile restores nothing."""
+    agent = psutil.Process(env.agent.process.pid)
+    processes = [agent, *agent.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 @broken("host", "state-private", CRITICAL)
 def all_users_may_list_the_state(env):
     return with_mode(env.agent.state, 0o755)
@@ -69,15 +85,17 @@ def all_users_may_read_a_file_of_the_state(env):
     return with_mode(env.agent.state / "lock", 0o644)
 
 
-@broken("host", "files-private", CRITICAL)
+@broken("host", "files-private", CRITICAL, "agent-running")
+@contextmanager
 def all_users_may_read_an_apps_file(env):
-    return with_mode(env.agent.directory / "app.env", 0o444)
+    with suspended(env), with_mode(env.agent.directory / "app.env", 0o444):
+        yield
 
 
-@broken("host", "files-private", WARNING)
+@broken("host", "files-private", WARNING, "agent-running")
 @contextmanager
 def the_configuration_allows_all_users(env):
-    with with_mode(env.agent.directory / "app.env", 0o444), env.with_app(mode="0444"):
+    with suspended(env), with_mode(env.agent.directory / "app.env", 0o444), env.with_app(mode="0444"):
         yield
 
 
@@ -86,19 +104,21 @@ def an_apps_file_belongs_to_another_user(env):
     return env.with_app(owner="12345:12345")
 
 
-@broken("host", "files-private", CRITICAL)
+@broken("host", "files-private", CRITICAL, "agent-running")
+@contextmanager
 def all_users_may_write_to_an_apps_directory(env):
-    return with_mode(env.agent.directory, 0o777)
+    with suspended(env), with_mode(env.agent.directory, 0o777):
+        yield
 
 
-@broken("host", "files-private", CRITICAL)
+@broken("host", "files-private", CRITICAL, "agent-running")
 @contextmanager
 def all_users_may_write_to_a_subdirectory_of_an_apps_files(env):
     folder = (env.agent.directory / "..data").resolve() / "conf"
     folder.mkdir()
     shutil.copy2(env.agent.directory / "app.env", folder)
     folder.chmod(0o777)
-    with env.with_app(files=[{"template": "app.env.j2", "name": "conf/app.env"}]):
+    with suspended(env), env.with_app(files=[{"template": "app.env.j2", "name": "conf/app.env"}]):
         yield
     shutil.rmtree(folder)
 
