@@ -364,8 +364,8 @@ def test_each_identity_has_the_rules_for_what_templates_read_under_it():
     assert paths(other) == {"kv-b/data/b", "kv-b/metadata/b", "child/old/x/d", "database/creds/x", *LEASES}
     text = text_of(other)
     identity = "# Identity: team-b; create the policy on its server\n"
-    login = "# Login: https://vault-b:8200, auth/approle, role_id 'team-b'\n# Namespace: b"
-    assert f"# Policy for web\n{identity}{login}" in text
+    login = "# Login: https://vault-b:8200, auth/approle, role_id 'team-b'\n"
+    assert f"# Policy for web\n{login}{identity}# Namespace: b" in text
     assert "# KV: child/old, version 1 without detailed-metadata\n" in text
     assert "# KV: kv-b, version 2 without detailed-metadata (assumed" in text
 

@@ -297,10 +297,10 @@ def is_pattern(path: str) -> bool:
 def _heading(policy: Policy) -> Iterator[str]:
     vault = policy.vault
     yield f"Policy for {', '.join(compiled_app.app.name for compiled_app in policy.compiled_apps)}"
+    yield f"Login: {vault.address}, {_login(vault.auth)}"
     needs = needs_of(vault, policy.compiled_apps)
     if names := sorted({need.identity for need in needs if need.identity}):
         yield f"Identity: {', '.join(names)}; create the policy on its server"
-    yield f"Login: {vault.address}, {_login(vault.auth)}"
     if vault.namespace is not None:
         yield f"Namespace: {vault.namespace}; create the policy there, its paths are relative to it"
     for mount, engine in policy.engines.items():
