@@ -152,9 +152,9 @@ class Publisher:
         """Close the descriptor; the files stay."""
         os.close(self._fd)
 
-    def restore_ownership(self, earlier: FoundOwnership | None = None) -> None:
-        """Give the directory the mode and owner that it had, or these."""
-        mode, uid, gid = self.ownership = earlier or self.ownership
+    def restore_ownership(self) -> None:
+        """Give the directory the mode and owner that it had when it was opened. Raises WriteError."""
+        mode, uid, gid = self.ownership
         try:
             os.fchown(self._fd, uid, gid)
             os.fchmod(self._fd, mode)

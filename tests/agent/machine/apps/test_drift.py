@@ -275,6 +275,7 @@ def test_changes_that_cannot_be_restored_are_reported_ten_times_and_then_looked_
             world.take(ev.FilesChecked("web", 1))
     world.take(ev.FilesChecked("web", 1, ("a.txt: removed",), error="no room"))
     assert len(lines(world, "files not restored")) == MAX_REPAIRS
+    assert len(lines(world, "files right again")) < MAX_REPAIRS
     before = len(world.looks)
     world.now += 1.0
     world.take(ev.FilesTouched("web"))

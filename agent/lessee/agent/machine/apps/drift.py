@@ -68,10 +68,10 @@ def on_files(tx: Transaction, event: FilesTouched | FilesChecked) -> None:
 
 
 def _on_right(tx: Transaction, name: str, drift: Drift) -> None:
-    if drift.error is not None:
-        tx.log("info", "files right again", app=name)
     # A program that alternates must not have each of its changes reported.
     attempts = drift.attempts if tx.now - (drift.found_at or tx.now) < FIGHT_INTERVAL else 0
+    if drift.error is not None and attempts < MAX_REPAIRS:
+        tx.log("info", "files right again", app=name)
     if (drift.error, drift.attempts) != (None, attempts):
         _set_drift(tx, name, replace(drift, error=None, is_fought=False, attempts=attempts))
 
