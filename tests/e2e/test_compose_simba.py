@@ -95,22 +95,25 @@ def test_no_request_fails_in_an_outage_of_vault_and_later_writes_reach_the_app(s
         simba.docker("unpause", simba.container("openbao"))
     assert simba.load()["answered"] > answered
     eventually(lambda: simba.status()["fresh"], "the agent to be fresh")
-    generation = simba.status()["apps"]["simba"]["generation"]
+    before, worker = generations(simba), started_at(simba, "worker")
     simba.put("api-keys/openai", "api_key", "canary-written-after-the-outage")
-    eventually(lambda: simba.status()["apps"]["simba"]["generation"] > generation, "the new key")
+    # Each has an identity of its own, so they do not get it at the same moment.
+    readers = ("simba", "simba-worker")
+    eventually(lambda: all(generations(simba)[name] > before[name] for name in readers), "the new key")
+    # The agent stops the worker, and the Engine starts it some time later.
+    eventually(lambda: started_at(simba, "worker") != worker, "a worker with the new key")
     assert "canary-written-after-the-outage" in simba.run("api", "cat", "/app/.env")
 
 
 def test_a_killed_sidecar_affects_neither_apps_nor_files(simba):
     eventually(lambda: is_settled(simba), "all earlier notifications")
-    started_at = {name: simba.inspect(name)["State"]["StartedAt"] for name in ("api", "worker", "dashboard")}
-    generations = {name: app["generation"] for name, app in simba.status()["apps"].items()}
-    agent = simba.inspect("agent")["State"]["StartedAt"]
+    services = {name: started_at(simba, name) for name in ("api", "worker", "dashboard")}
+    before, agent = generations(simba), started_at(simba, "agent")
     simba.kill("/opt/lessee/bin/lessee")
-    eventually(lambda: simba.inspect("agent")["State"]["StartedAt"] != agent, "a restart by the Engine")
+    eventually(lambda: started_at(simba, "agent") != agent, "a restart by the Engine")
     eventually(lambda: is_ready(simba), "a ready agent")
-    assert {name: simba.inspect(name)["State"]["StartedAt"] for name in started_at} == started_at
-    assert {name: app["generation"] for name, app in simba.status()["apps"].items()} == generations
+    assert {name: started_at(simba, name) for name in services} == services
+    assert generations(simba) == before
 
 
 def test_the_dashboard_queries_the_database_with_the_current_login_of_its_file(simba):
@@ -138,6 +141,14 @@ def sessions(simba):
     """The users with a session in Simba's database."""
     statement = "SELECT usename FROM pg_stat_activity WHERE datname = 'simba' AND usename LIKE 'simba%'"
     return simba.sql(statement).split()
+
+
+def started_at(simba, service):
+    return simba.inspect(service)["State"]["StartedAt"]
+
+
+def generations(simba):
+    return {name: app["generation"] for name, app in simba.status()["apps"].items()}
 
 
 def is_settled(simba):

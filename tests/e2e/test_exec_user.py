@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lessee.host import procfs
+from lessee.process.capabilities import Capability
 from support.needs import need
 from support.programs.sidecar import PATIENCE, eventually
 
@@ -189,6 +191,18 @@ def test_a_killed_agent_leaves_no_child_behind(sidecar, killed, has_user):
         return found.started != identity or found.state in "ZX"
 
     eventually(has_ended, "the end of the child")
+
+
+@pytest.mark.usefixtures("child")
+def test_the_thread_that_started_the_child_may_kill_it(sidecar):
+    """The kernel kills the child with the rights of the thread, where that is the last of a killed agent to end."""
+    sidecar.write_config()
+    output = sidecar.disk / "output"
+    sidecar.spawn("exec", "--app", "web", "--", PYTHON, "-I", "-c", WAITER, output=output)
+    child, task = said(output), Path(f"/proc/{sidecar.pid}/task")
+    [parent] = [one for one in task.iterdir() if str(child) in (one / "children").read_text().split()]
+    effective = re.search(r"^CapEff:\s*(\w+)$", (parent / "status").read_text(), re.MULTILINE)[1]
+    assert int(effective, 16) >> Capability.KILL & 1
 
 
 def environ_of(sidecar, *options):

@@ -154,7 +154,8 @@ def nginx(folder, http):
     command = [NGINX, "-c", folder / "nginx.conf", "-e", "stderr"]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            eventually(lambda: (folder / "upstream").exists() or process.poll() is not None, "nginx")
+            # It writes the file when it listens; the sockets appear before.
+            eventually(lambda: (folder / "pid").exists() or process.poll() is not None, "nginx")
             assert process.poll() is None, (folder / "log").read_text()
             yield
         finally:

@@ -41,7 +41,7 @@ APPS_STOP_TIMEOUT = 2.0
 _POLL_INTERVAL = 0.1
 OUTAGE_TIMEOUT = 0.3
 """Seconds at the end after which the agent revokes nothing more in a Vault that serves no request."""
-DEREGISTER_TIMEOUT = 1.0
+DEREGISTER_TIMEOUT = 3.0
 """Seconds at the end in which the agent deletes its reports, so that the rotator does not wait for its apps."""
 BACKLOG = 8
 """Requests in progress from which on answers are handled together: more than the threads send at a time."""

@@ -77,8 +77,13 @@ def _start_unprivileged(
 
     found: subprocess.Popen[bytes] | Exception | None = None
     is_started, has_ended = threading.Event(), threading.Event()
-    # With another uid, which is not root, the kernel takes these two from the program.
-    kept = {Capability.SETUID, Capability.SETGID} if "user" in settings else ()
+    kept: set[int] = set()
+    if "user" in settings:
+        # With another uid, which is not root, the kernel takes these from the program.
+        kept = {Capability.SETUID, Capability.SETGID}
+        if stays:
+            # The thread may be the last of its process to end, and it is the one that kills then.
+            kept.add(Capability.KILL)
 
     def run() -> None:
         nonlocal found
