@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, Command] = {
     "refresh": Command(sidecar.add_refresh, "lessee.cli.commands.refresh"),
     "demo": Command(sidecar.add_demo, "lessee.cli.commands.demo"),
     "setup": Command(operator.add_setup, "lessee.ops.setup.command"),
+    "set": Command(operator.add_set, "lessee.ops.edit.command"),
     "validate": Command(operator.add_validate, "lessee.ops.validate.command"),
     "rotate": Command(operator.add_rotate, "lessee.ops.rotate.command"),
     "backup": Command(operator.add_backup, "lessee.ops.backup.command"),

@@ -144,14 +144,15 @@ class Sidecar(Running):
     def write_config(self):
         (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
 
-    def command(self, *arguments, env=None, timeout=PATIENCE, before=()):
-        """Run a one-shot command. `before`: a command that runs it."""
+    def command(self, *arguments, env=None, timeout=PATIENCE, before=(), text=None):
+        """Run a one-shot command. `before`: a command that runs it. `text`: what it reads from standard input."""
         return subprocess.run(
             [*before, sys.executable, "-m", "lessee", *arguments],
             cwd=self.disk,
             env=self.environ | (env or {}),
             capture_output=True,
             text=True,
+            input=text,
             timeout=timeout,
             check=False,
         )

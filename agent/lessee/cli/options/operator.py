@@ -97,6 +97,39 @@ def add_validate(command: AddCommand) -> None:
     )
 
 
+def add_set(command: AddCommand) -> None:
+    """Add `lessee set`."""
+    edit = command(
+        "set",
+        "write one key of a secret, and wait until the apps that read it work with it",
+        "It asks for the value without echo, or reads it from standard input; the other keys stay as they are. "
+        "It uses $VAULT_TOKEN, or the configured login. It exits with 75 if an app is not ready in time.",
+    )
+    edit.add_argument("path", metavar="PATH", help="the secret, as in templates: database/postgres")
+    edit.add_argument("key", metavar="KEY", help="the key whose value is written, such as password")
+    edit.add_argument("--environment", metavar="ENVIRONMENT", help="the environment, instead of the configured one")
+    edit.add_argument("--mount", metavar="MOUNT", help="another KV mount of `secrets.mounts`")
+    edit.add_argument(
+        "--generate",
+        type=positive_integer,
+        nargs="?",
+        const=32,
+        metavar="N",
+        help="generate N letters and digits (default: 32) instead of asking",
+    )
+    edit.add_argument("--json", action="store_true", help="the value is JSON: a number, boolean, list or object")
+    edit.add_argument("--create", action="store_true", help="allow a new secret, or a new key of it")
+    edit.add_argument(
+        "--cas", type=positive_integer, metavar="VERSION", help="write only if this is the newest version"
+    )
+    edit.add_argument("--note", metavar="TEXT", help="why, for the secret's history (in its custom metadata)")
+    edit.add_argument("--no-wait", action="store_true", help="do not wait for the apps")
+    edit.add_argument(
+        "--timeout", type=duration, default=60.0, metavar="TIME", help="how long to wait for the apps (default: 60s)"
+    )
+    edit.add_argument("--socket", metavar="PATH", help="the status socket of the agent, instead of the configured one")
+
+
 def add_rotate(command: AddCommand) -> None:
     """Add `lessee rotate`."""
     rotate = command(

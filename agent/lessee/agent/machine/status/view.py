@@ -199,6 +199,7 @@ def _app(
     return {
         "generation": publication.number if publication is not None else None,
         "published_at": at(published_at),
+        "pending": app.dirty or app.job is not None,
         "state": _app_state(app),
         "fresh": all(_is_app_fresh(*one, now) for one in ((state, app), *supplied)),
         "last_checked_at": at(_oldest_check((state, app), *supplied)),

@@ -1,0 +1,166 @@
+"""`lessee set` writes one key for an operator, and returns when the apps work with it."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from support.programs.sidecar import PATIENCE, eventually
+
+CANARY = "canary-of-the-new-value"
+
+
+@pytest.fixture
+def path(bao, folder):
+    bao.put(f"testing/{folder}/db", password="first", username="simba")
+    return f"{folder}/db"
+
+
+@pytest.fixture
+def web(sidecar, path):
+    sidecar.template("app.env.j2", f'PASSWORD={{{{ secret("{path}").password }}}}\n')
+    sidecar.write_config()
+    return sidecar
+
+
+def stored(bao, path):
+    return bao.ask("GET", f"secret/data/testing/{path}")["data"]
+
+
+def test_the_other_keys_stay_and_the_app_has_the_value_when_it_returns(bao, web, path):
+    web.start()
+    done = web.command("set", path, "password", "--note", "leaked in a chat", text=CANARY + "\n")
+    assert done.returncode == 0, done.stderr
+    # No wait: it has returned only after the publication.
+    assert (web.directory / "app.env").read_text() == f"PASSWORD='{CANARY}'\n"
+    found = stored(bao, path)
+    assert found["data"] == {"password": CANARY, "username": "simba"}
+    assert found["metadata"]["custom_metadata"] == {"lessee-note-2": "leaked in a chat"}
+    assert f"secret/testing/{path}: password is set: version 2" in done.stdout
+    assert "read by: web" in done.stdout
+    assert "web: works with it since generation 2" in done.stdout
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_it_waits_for_the_app_to_be_ready_and_exits_with_75_where_it_is_not(bao, web, path):
+    looks = ["grep", "-q", "good", str(web.directory / "app.env")]
+    web.web["ready"] = {"command": looks, "initial_delay": "0ms", "timeout": "300ms"}
+    bao.put(f"testing/{path}", password="good-1", username="simba")
+    web.write_config()
+    web.start()
+    web.until(lambda status: status["apps"]["web"]["state"] == "ready")
+    done = web.command("set", path, "password", text="good-2")
+    assert (done.returncode, "works with it" in done.stdout) == (0, True), done.stdout
+    done = web.command("set", path, "password", text="bad")
+    assert done.returncode == 75, done.stdout
+    assert "web: " in done.stdout
+    assert stored(bao, path)["data"]["password"] == "bad"
+    # What failed before is no answer about the next value.
+    done = web.command("set", path, "password", text="good-3")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("{0}", "pasword"), "it has no key 'pasword'; did you mean 'password'; a new key needs --create"),
+        (("{0}", "other"), "its keys are password, username"),
+        (("{0}x", "password"), "no such secret; correct the path, or add --create"),
+        (("{0}", "password", "--cas", "7"), "its version is 1, not 7"),
+        (("{0}", "password", "--json"), "the value is not JSON, line 1 column 1"),
+        (("../{0}", "password"), "is not a path"),
+        (("{0}", "password", "--environment", "productoin"), "unknown environment 'productoin'"),
+        (("{0}", "password", "--note", ""), "the note is empty"),
+        (("{0}", ""), "KEY is empty"),
+    ],
+)
+def test_a_mistake_writes_nothing(bao, web, path, arguments, words):
+    done = web.command("set", *(one.format(path) for one in arguments), text=CANARY)
+    assert done.returncode in {64, 77}
+    assert words in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert stored(bao, path)["metadata"]["version"] == 1
+
+
+def test_structures_generated_values_and_new_keys(bao, web, path):
+    assert web.command("set", path, "port", "--json", "--create", text="5432").returncode == 0
+    assert web.command("set", path, "hosts", "--json", "--create", text='["a", {"b": 1.5}]').returncode == 0
+    assert web.command("set", path, "password", "--generate", "40").returncode == 0
+    data = stored(bao, path)["data"]
+    assert (data["port"], data["hosts"], data["username"]) == (5432, ["a", {"b": 1.5}], "simba")
+    assert len(data["password"]) == 40
+    assert web.command("set", f"{path}-new", "token", "--generate", "--create").returncode == 0
+    assert len(stored(bao, f"{path}-new")["data"]["token"]) == 32
+
+
+def test_a_deleted_version_is_not_written_over_by_mistake(bao, web, path):
+    bao.ask("DELETE", f"secret/data/testing/{path}")
+    done = web.command("set", path, "password", text="x")
+    assert done.returncode == 64
+    assert f"bao kv undelete -mount=secret -versions=1 testing/{path}" in done.stderr
+
+
+def test_two_operators_at_once_lose_nothing(bao, web, path):
+    """Each writes another key; check-and-set makes the later one read again."""
+    names = [f"key{number}" for number in range(6)]
+    bao.put(f"testing/{path}", **dict.fromkeys(names, "before"))
+    found = []
+
+    def write(name):
+        found.append(web.command("set", path, name, "--no-wait", text=f"of {name}"))
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    written = {name for name, value in stored(bao, path)["data"].items() if value == f"of {name}"}
+    assert len(written) == sum(done.returncode == 0 for done in found)
+    assert all(done.returncode in {0, 77} for done in found)
+    assert len(written) >= 2
+
+
+def test_a_terminal_is_asked_twice_without_echo(bao, web, path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "lessee", "set", path, "password", "--no-wait"]
+    said = b""
+
+    def asked(count):
+        nonlocal said
+        while said.count(b" = ") < count:
+            said += os.read(ours, 1000)
+        return True
+
+    with subprocess.Popen(
+        command, cwd=web.disk, env=web.environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        for count in (1, 2):
+            eventually(lambda count=count: asked(count), "the prompt")
+            os.write(ours, CANARY.encode() + b"\n")
+        assert process.wait(PATIENCE) == 0
+    os.close(ours)
+    assert stored(bao, path)["data"]["password"] == CANARY
+    assert CANARY.encode() not in said
+
+
+def test_without_an_agent_it_says_that_it_did_not_wait(web, path):
+    done = web.command("set", path, "password", text="x")
+    assert done.returncode == 0
+    assert "not waited for the apps" in done.stdout
+
+
+def test_it_is_recorded(bao, web, path, tmp_path):
+    web.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "key")}
+    web.write_config()
+    done = web.command("set", path, "password", "--no-wait", text=CANARY)
+    assert done.returncode == 0, done.stderr
+    text = "".join(file.read_text() for file in (tmp_path / "trail").rglob("*") if file.is_file())
+    assert json.dumps(f"secret/testing/{path}") in text
+    assert '"set"' in text
+    assert CANARY not in text
+    assert stored(bao, path)["data"]["password"] == CANARY

@@ -1,0 +1,67 @@
+"""What `lessee set` writes."""
+
+import json
+
+import pytest
+
+from lessee.core.errors import UsageError
+from lessee.ops.edit.policy.edits import check_note, edited, parsed, with_note
+
+CANARY = "canary-7a"
+
+
+def test_one_key_changes_and_the_others_stay():
+    fields = {"password": "old", "username": "simba", "port": 5432}
+    new = edited(fields, "password", CANARY, where="secret/db", exists=True, create=False)
+    assert new == {"password": CANARY, "username": "simba", "port": 5432}
+    assert fields["password"] == "old"
+
+
+@pytest.mark.parametrize(
+    ("fields", "exists", "words"),
+    [
+        ({"password": "x"}, True, "did you mean 'password'"),
+        ({"a": "x", "b": "y"}, True, "its keys are a, b"),
+        ({}, False, "no such secret"),
+    ],
+)
+def test_what_does_not_exist_needs_create(fields, exists, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        edited(fields, "pasword", CANARY, where="secret/db", exists=exists, create=False)
+    assert CANARY not in str(caught.value)
+    assert edited(fields, "pasword", 1, where="secret/db", exists=exists, create=True) == fields | {"pasword": 1}
+
+
+@pytest.mark.parametrize("value", [5432, 1.5, True, "text", ["a", {"b": None}], {}])
+def test_a_json_value_keeps_its_type(value):
+    assert parsed(json.dumps(value), where="key") == value
+
+
+@pytest.mark.parametrize("text", [CANARY, "", "{", "NaN", "-Infinity", "null", "[" * 100_000, "1 2"])
+def test_an_error_of_json_does_not_show_it(text):
+    with pytest.raises(UsageError) as caught:
+        parsed(text, where="secret/db: port")
+    assert CANARY not in str(caught.value)
+    assert str(caught.value).startswith("secret/db: port: ")
+
+
+@pytest.mark.parametrize("note", ["", "two\nlines", "ü" * 257, "\ud800"])
+def test_a_note_that_vault_refuses_is_an_error(note):
+    with pytest.raises(UsageError, match="the note is"):
+        check_note(note)
+
+
+@pytest.mark.parametrize("note", ["x" * 512, "ü" * 256, "why"])
+def test_a_note_of_one_line_is_accepted(note):
+    check_note(note)
+
+
+def test_the_newest_notes_and_all_foreign_keys_are_kept():
+    metadata = {"owner": "team-a", "lessee-note-x": "by a person"}
+    for version in range(1, 31):
+        metadata = with_note(metadata, version, f"note {version}")
+    assert metadata == {
+        "owner": "team-a",
+        "lessee-note-x": "by a person",
+        **{f"lessee-note-{number}": f"note {number}" for number in range(11, 31)},
+    }
