@@ -144,6 +144,32 @@ def test_a_version_with_a_future_deletion_time_counts_as_existing(ground):
         assert ground.secret("testing/database/postgres") == {"password": "mine", "username": "simba"}
 
 
+def test_numbers_and_structures_keep_their_types(ground):
+    values = {
+        "port": {"value": "5432", "json": True},
+        "hosts": {"env": "HOSTS", "json": True},
+        "text": {"value": "5432"},
+    }
+    ground.wanted.update(environments=["testing"], secrets={"a/b": values})
+    ground.environ["HOSTS"] = '["canary-a",'
+    for words in (["--plan"], []):
+        wrong = ground.run(*words, code=78)
+        assert "a/b: hosts: the value is not JSON, line 1 column 13" in wrong.stderr
+        assert "canary" not in wrong.stdout + wrong.stderr
+    assert not ground.has("GET", "sys/policies/acl/testing-app")
+    ground.environ["HOSTS"] = '["a", {"b": 1.5}]'
+    ground.run()
+    assert ground.secret("testing/a/b") == {"port": 5432, "hosts": ["a", {"b": 1.5}], "text": "5432"}
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_before_the_first_write(ground):
+    ground.wanted.update(environments=["testing"])
+    (ground.disk / "file").write_text("")
+    refused = ground.run("--output", "file/logins", code=73)
+    assert "file" in refused.stderr
+    assert not ground.has("GET", "sys/policies/acl/testing-app")
+
+
 def test_values_from_files_variables_and_the_terminal_are_never_printed(ground):
     values = {
         "file": {"file": "{environment}.txt"},
@@ -154,7 +180,10 @@ def test_values_from_files_variables_and_the_terminal_are_never_printed(ground):
     ground.wanted.update(environments=["testing"], secrets={"a/b": values})
     (ground.disk / "testing.txt").write_text(f"{CANARY}-file\n")
     environ = ground.environ | {"KEY_testing": f"{CANARY}-env"}
-    assert "      typed: (typed at a prompt)\n" in ground.run("--plan").stdout
+    planned = ground.run("--plan", code=78)
+    assert "      typed: (typed at a prompt)\n" in planned.stdout
+    assert "a/b: env: $KEY_testing is not set or empty; set it for this command" in planned.stderr
+    assert "a/b: typed" not in planned.stderr, "nothing is asked for"
     missing = ground.run(code=78).stderr
     assert "a/b: env: $KEY_testing is not set or empty; set it for this command" in missing
     unfit = ground.environ | {"KEY_testing": "\udcff"}

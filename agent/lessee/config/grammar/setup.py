@@ -41,6 +41,9 @@ class NewValue(GivenValue, frozen=True, kw_only=True):
         describe("The characters that `generate` chooses from. Default: ASCII letters and digits."),
     ] = None
     value: Annotated[scalars.Text | None, describe("A constant that is not a secret, such as a username.")] = None
+    json: Annotated[
+        scalars.Boolean, describe('true reads the value as JSON: a number ("5432"), a boolean, a list or an object.')
+    ] = False
 
 
 class Login(Block, frozen=True, kw_only=True):

@@ -15,11 +15,11 @@ from lessee.core.paths import Ref
 from lessee.core.printable import spelled_out
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read
-from lessee.ops.edit.policy.edits import Fields, check_note, edited, parsed, with_note
+from lessee.ops.edit.policy.edits import Fields, check_note, edited, with_note
 from lessee.ops.edit.policy.readers import Progress, progress, readers
 from lessee.ops.rotate.documents import ConcurrentWriteError, DocumentStore
 from lessee.ops.setup.command.prompt import ask
-from lessee.ops.setup.policy.initial_values import ALPHABET
+from lessee.ops.setup.policy.initial_values import ALPHABET, parsed
 from lessee.process.hardening import harden
 from lessee.rendering.app_templates import path_scope_of
 from lessee.status.client import known_format, request_status

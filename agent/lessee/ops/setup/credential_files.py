@@ -40,6 +40,18 @@ def stale_role_ids(client: AdminClient, folder: Path, roles: Iterable[Object]) -
             yield file
 
 
+def prepare_folder(folder: Path) -> None:
+    """Make the folder. Raises WriteError where nothing can be written in it, before anything is created in Vault."""
+    fd = open_directory(folder, make=_FOLDER)
+    try:
+        with translate_write_errors(folder):
+            probe = f".{ROLE_ID}.new"
+            os.close(os.open(probe, _NEW, 0o600, dir_fd=fd))
+            os.unlink(probe, dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
 def write_credentials(
     client: AdminClient, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, report: Report
 ) -> None:

@@ -5,12 +5,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.ops.setup.policy.initial_values import Constant, FromFile, FromVariable, Generate, Prompt, Source
+from lessee.ops.setup.policy.initial_values import (
+    Constant,
+    FromFile,
+    FromVariable,
+    Generate,
+    Json,
+    Prompt,
+    Source,
+    TextSource,
+    parsed,
+)
 from lessee.ops.setup.policy.plan import Action, Add, Change, Fill
 
 Ask = Callable[[str], str]
 """Asks for a value at the terminal, with this text. Raises LesseeError without a terminal."""
-Values = Mapping[tuple[str, str], str]
+Values = Mapping[tuple[str, str], object]
 """Values by the name of the object or secret, and the key."""
 
 
@@ -19,13 +29,14 @@ def fetch(steps: Iterable[Action], environ: Mapping[str, str], folder: Path, ask
 
     Relative file paths start in `folder`.
     """
-    values: dict[tuple[str, str], str] = {}
+    values: dict[tuple[str, str], object] = {}
     problems: list[LesseeError] = []
     for name, key, source in _wanted(steps):
         where = f"{name}: {key}"
         try:
-            values[name, key] = value = _value(source, where, environ, folder, ask)
-            value.encode()
+            text = _value(source.source if isinstance(source, Json) else source, where, environ, folder, ask)
+            text.encode()
+            values[name, key] = parsed(text, where=where) if isinstance(source, Json) else text
         except LesseeError as exc:
             problems.append(exc)
         except UnicodeEncodeError:
@@ -48,7 +59,7 @@ def _wanted(steps: Iterable[Action]) -> Iterator[tuple[str, str, Source]]:
                 pass
 
 
-def _value(source: Source, where: str, environ: Mapping[str, str], folder: Path, ask: Ask) -> str:
+def _value(source: TextSource, where: str, environ: Mapping[str, str], folder: Path, ask: Ask) -> str:
     match source:
         case Generate(count, alphabet):
             return "".join(secrets.choice(alphabet) for _ in range(count))

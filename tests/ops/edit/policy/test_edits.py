@@ -1,11 +1,9 @@
 """What `lessee set` writes."""
 
-import json
-
 import pytest
 
 from lessee.core.errors import UsageError
-from lessee.ops.edit.policy.edits import check_note, edited, parsed, with_note
+from lessee.ops.edit.policy.edits import check_note, edited, with_note
 
 CANARY = "canary-7a"
 
@@ -30,19 +28,6 @@ def test_what_does_not_exist_needs_create(fields, exists, words):
         edited(fields, "pasword", CANARY, where="secret/db", exists=exists, create=False)
     assert CANARY not in str(caught.value)
     assert edited(fields, "pasword", 1, where="secret/db", exists=exists, create=True) == fields | {"pasword": 1}
-
-
-@pytest.mark.parametrize("value", [5432, 1.5, True, "text", ["a", {"b": None}], {}])
-def test_a_json_value_keeps_its_type(value):
-    assert parsed(json.dumps(value), where="key") == value
-
-
-@pytest.mark.parametrize("text", [CANARY, "", "{", "NaN", "-Infinity", "null", "[" * 100_000, "1 2"])
-def test_an_error_of_json_does_not_show_it(text):
-    with pytest.raises(UsageError) as caught:
-        parsed(text, where="secret/db: port")
-    assert CANARY not in str(caught.value)
-    assert str(caught.value).startswith("secret/db: port: ")
 
 
 @pytest.mark.parametrize("note", ["", "two\nlines", "ü" * 257, "\ud800"])

@@ -1,18 +1,25 @@
 """The sources of initial values, and their descriptions without the value."""
 
+import json
+
 import pytest
 
 from lessee.config.grammar.setup import GivenValue, NewValue
+from lessee.core.errors import UsageError
 from lessee.ops.setup.policy.initial_values import (
     ALPHABET,
     Constant,
     FromFile,
     FromVariable,
     Generate,
+    Json,
     Prompt,
     describe,
+    parsed,
     source_of,
 )
+
+CANARY = "canary-7a"
 
 
 @pytest.mark.parametrize(
@@ -25,6 +32,7 @@ from lessee.ops.setup.policy.initial_values import (
         (GivenValue(env="A"), FromVariable("A"), "from $A"),
         (NewValue(file="in/{environment}"), FromFile("in/testing"), "from in/testing"),
         (GivenValue(prompt=True), Prompt(), "typed at a prompt"),
+        (NewValue(value="5432", json=True), Json(Constant("5432")), "from the configuration, JSON"),
     ],
 )
 def test_each_source_is_described_in_words(spec, source, words):
@@ -34,3 +42,16 @@ def test_each_source_is_described_in_words(spec, source, words):
 
 def test_a_constant_is_hidden_in_its_repr():
     assert repr(Constant("simba")) == "Constant()"
+
+
+@pytest.mark.parametrize("value", [5432, 1.5, True, "text", ["a", {"b": None}], {}])
+def test_a_json_value_keeps_its_type(value):
+    assert parsed(json.dumps(value), where="key") == value
+
+
+@pytest.mark.parametrize("text", [CANARY, "", "{", "NaN", "-Infinity", "null", "[" * 100_000, "1 2"])
+def test_an_error_of_json_does_not_show_it(text):
+    with pytest.raises(UsageError) as caught:
+        parsed(text, where="secret/db: port")
+    assert CANARY not in str(caught.value)
+    assert str(caught.value).startswith("secret/db: port: ")

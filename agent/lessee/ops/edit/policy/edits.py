@@ -1,6 +1,5 @@
 """The new fields of a secret, and the notes of its history."""
 
-import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -26,24 +25,6 @@ def edited(fields: Fields, key: str, value: object, *, where: str, exists: bool,
         known = f"did you mean {similar[0]!r}" if similar else f"its keys are {', '.join(sorted(fields))}"
         raise UsageError(f"it has no key {key!r}", where=where, todo=f"{known}; a new key needs --create")
     return {**fields, key: value}
-
-
-def parsed(text: str, *, where: str) -> object:
-    """The value of a JSON text: a number, boolean, list or object. Raises UsageError, which does not show the text."""
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise UsageError("the JSON is nested too deeply", where=where) from None
-    except ValueError as exc:
-        place = f", line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise UsageError(f"the value is not JSON{place}", where=where, todo="correct it, or omit --json") from None
-    if value is None:
-        raise UsageError("the value is null, which no format can write", where=where, todo="write another value")
-    return value
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)
 
 
 def check_note(note: str) -> None:

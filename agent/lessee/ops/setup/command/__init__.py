@@ -14,7 +14,14 @@ from lessee.host.console import escape_unknown
 from lessee.host.project import Project, environments_of, find, load
 from lessee.ops.setup.apply import PlanExecutor
 from lessee.ops.setup.command.prompt import ask
-from lessee.ops.setup.credential_files import file_line, missing, roles_of, stale_role_ids, write_credentials
+from lessee.ops.setup.credential_files import (
+    file_line,
+    missing,
+    prepare_folder,
+    roles_of,
+    stale_role_ids,
+    write_credentials,
+)
 from lessee.ops.setup.discovery import Discovery, require_ready
 from lessee.ops.setup.initial_values import fetch
 from lessee.ops.setup.policy.desired_state import (
@@ -108,8 +115,12 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
         selected = [item for item in desired if selection.includes(item.environment, _group(item))]
         if arguments.plan:
             _print_plan(steps, folder, selected)
+            # Nothing is asked for, and nothing is written: what is missing shows now.
+            fetch(actions(steps), environ, path.parent, lambda _: "{}")
             return 0
         values = fetch(actions(steps), environ, path.parent, ask)
+        if folder is not None:
+            prepare_folder(folder)
         with recorded_action(
             config.audit_trail, environ, "set up", None, config=str(path), server=config.vault.address
         ) as act:

@@ -1,8 +1,10 @@
 """The sources of a secret's initial values."""
 
+import json
 from typing import assert_never
 
 from lessee.config.grammar.setup import GivenValue, NewValue
+from lessee.core.errors import UsageError
 from lessee.core.immutable import ImmutableStruct
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -40,11 +42,25 @@ class Prompt(ImmutableStruct, frozen=True):
     """A value that the operator types."""
 
 
-Source = Generate | Constant | FromVariable | FromFile | Prompt
+TextSource = Generate | Constant | FromVariable | FromFile | Prompt
+
+
+class Json(ImmutableStruct, frozen=True):
+    """The JSON text that another source has."""
+
+    source: TextSource
+
+
+Source = TextSource | Json
 
 
 def source_of(spec: NewValue | GivenValue, environment: str) -> Source:
     """The configured source for one environment."""
+    source = _text_source_of(spec, environment)
+    return Json(source) if isinstance(spec, NewValue) and spec.json else source
+
+
+def _text_source_of(spec: NewValue | GivenValue, environment: str) -> TextSource:
     if isinstance(spec, NewValue) and spec.generate is not None:
         return Generate(spec.generate, spec.charset or ALPHABET)
     if isinstance(spec, NewValue) and spec.value is not None:
@@ -69,5 +85,27 @@ def describe(source: Source) -> str:
             return f"from {path}"
         case Prompt():
             return "typed at a prompt"
+        case Json(text):
+            return f"{describe(text)}, JSON"
         case _:
             assert_never(source)
+
+
+def parsed(text: str, *, where: str) -> object:
+    """The value of a JSON text: a number, boolean, list or object. Raises UsageError, which does not show the text."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise UsageError("the JSON is nested too deeply", where=where) from None
+    except ValueError as exc:
+        place = f", line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else ""
+        raise UsageError(
+            f"the value is not JSON{place}", where=where, todo="correct it, or write it as text, without `json`"
+        ) from None
+    if value is None:
+        raise UsageError("the value is null, which no format can write", where=where, todo="write another value")
+    return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)
