@@ -11,6 +11,8 @@ import pytest
 
 from lessee.host.openbao import OpenBao
 from support.environments.setup_namespace import AUDIT, CANARY, SetupNamespace
+from support.servers.alert_receivers import MailServer
+from support.servers.vault_server import certificate
 
 RIGHT = 'path "secret/data/%s/*" { capabilities = ["read"] }\n'
 
@@ -150,3 +152,49 @@ def test_an_unreachable_server_is_an_exception_and_the_rest_is_reported(ground):
     result = data(ground, code=75)
     assert result["actions"]
     assert next(row for row in result["exceptions"] if row["item"] == "not checked: Vault")
+
+
+def test_a_schedule_writes_the_report_of_each_period_once_and_sends_it(ground, tmp_path):
+    folder, words = tmp_path / "reports", ("--format", "json", "--mail")
+
+    def command():
+        return ground.command("audit", "report", "--every", "60s", "--output", str(folder), *words)
+
+    def refused():
+        done = subprocess.run(
+            command(), cwd=ground.disk, env=ground.environ, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, done.stderr
+
+    code, said = refused()
+    assert code == 78
+    assert "add `monitor.alerts.smtp`, or omit --mail" in said
+    certificate(tmp_path / "tls")
+    (tmp_path / "pair.pem").write_bytes(
+        (tmp_path / "tls/tls.crt").read_bytes() + (tmp_path / "tls/tls.key").read_bytes()
+    )
+    (tmp_path / "password").write_text(MailServer.password)
+    with MailServer(tmp_path / "pair.pem") as server:
+        smtp = {
+            "server": server.address,
+            "sender": "a@x.test",
+            "to": ["b@x.test"],
+            "ca_file": str(tmp_path / "tls/ca.crt"),
+        }
+        smtp |= {"username": "ops", "password_file": str(tmp_path / "password")}
+        ground.config["monitor"] = {"audit": {"file": str(tmp_path / "audit.log")}, "alerts": {"smtp": smtp}}
+        code, said = refused()
+        assert code == 73
+        assert f"{folder}: the folder of the reports: No such file or directory" in said
+        folder.mkdir(mode=0o700)
+        for _ in range(2):
+            with subprocess.Popen(command(), cwd=ground.disk, env=ground.environ, stdout=subprocess.PIPE) as process:
+                assert any(b"next report at" in line for line in process.stdout)
+                process.terminate()
+                assert process.wait(60) == 0
+        reports = sorted(folder.iterdir())
+        assert len(server.mails) == len(reports), "each was sent once"
+    assert reports[0].stat().st_mode & 0o777 == 0o600
+    assert json.loads(reports[0].read_text())["access"]
+    assert reports[0].name in server.mails[0].content.decode()
+    assert CANARY not in reports[0].read_text()

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from lessee.core.redaction import Redactor
+from lessee.telemetry import logs
 from lessee.telemetry.logs import log, open_log
 
 
 @pytest.fixture
 def opened_log():
     """Open a log that writes to a string stream."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
+    root, own = logging.getLogger(), logging.getLogger("lessee")
+    before, level, redactors = (root.handlers[:], root.level), own.level, logs._REDACTORS[:]
 
     def start(redactor=None, **settings):
         stream = io.StringIO()
@@ -27,6 +28,9 @@ def opened_log():
 
     yield start
     root.handlers[:], root.level = before
+    # The level is stored for each logger; a test of another file would log nothing.
+    own.setLevel(level)
+    logs._REDACTORS[:] = redactors
 
 
 def fail(error):

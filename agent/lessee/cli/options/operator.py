@@ -276,3 +276,10 @@ def add_audit(command: AddCommand) -> None:
         "--accesses", metavar="FILE", help="the status.json of `lessee monitor`, as the source of accesses"
     )
     report.add_argument("--offline", action="store_true", help="do not contact Vault")
+    report.add_argument(
+        "--every", type=duration, metavar="TIME", help="keep running, and write the report of each such period"
+    )
+    report.add_argument("--output", metavar="DIR", help="with --every: the folder of the reports")
+    report.add_argument(
+        "--mail", action="store_true", help="with --every: send each report by `monitor.alerts.smtp` too"
+    )

@@ -28,10 +28,26 @@ _NO_END = 253402300800.0
 
 def report(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
     """0 if the report is complete; else 75, and what could not be checked is listed among the exceptions."""
-    now = time.time()
+    if arguments.every is not None:
+        from lessee.ops.audit.command import schedule
+
+        return schedule.run(arguments, path, environ)
+    if arguments.output is not None or arguments.mail:
+        option = "--output" if arguments.output is not None else "--mail"
+        raise UsageError(f"{option} has no effect without --every", todo="add --every 7d, or omit it")
     begins, ends = arguments.begins or 0.0, _NO_END if arguments.ends is None else arguments.ends
     if begins >= ends:
         raise UsageError("--from is not before --to")
+    text, is_complete = compose(arguments, path, environ, begins, ends)
+    print_line(text)
+    return 0 if is_complete else 75
+
+
+def compose(
+    arguments: argparse.Namespace, path: Path, environ: Mapping[str, str], begins: float, ends: float
+) -> tuple[str, bool]:
+    """The report in the format of the arguments, and whether everything could be checked."""
+    now = time.time()
     configs = {
         name: read(path, environ, environment=name, blocks=("setup", "rotation"))
         for name in environments_of(path, environ)
@@ -66,12 +82,12 @@ def report(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]
     }
     match arguments.format:
         case "csv":
-            print_line(report_format.as_csv(rows))
+            text = report_format.as_csv(rows)
         case "json":
-            print_line(report_format.as_json(header, rows))
+            text = report_format.as_json(header, rows)
         case _:
-            print_line(report_format.as_text(header, rows))
-    return 75 if problems else 0
+            text = report_format.as_text(header, rows)
+    return text, not problems
 
 
 def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
