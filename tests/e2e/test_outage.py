@@ -360,9 +360,13 @@ def test_a_full_tmpfs_delays_the_whole_generation_until_there_is_room(put, proxi
     status = proxied.until(lambda s: any("not published" in line for line in s["problems"]))
     assert "No space left" in str(status["problems"])
     assert status["apps"]["web"]["next_retry_at"]
+    assert (status["ready"], status["fresh"], status["apps"]["web"]["fresh"]) == (True, False, False)
+    assert proxied.get("/readyz?fresh")[0] == 503
+    assert "not published" in proxied.get("/readyz")[1]
     assert (proxied.directory / "app.env").read_text() == "PASSWORD='first'\n"
     (folder / "filler").unlink()
     proxied.until_file("app.env", "PASSWORD='second'\n")
+    proxied.until(lambda s: s["fresh"])
 
 
 def test_a_read_only_directory_retains_the_old_files_until_it_is_writable(put, proxied, small):

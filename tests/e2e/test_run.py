@@ -61,6 +61,10 @@ def test_a_missing_key_a_deleted_secret_and_a_broken_template_leave_the_publishe
     bao.put(f"testing/{folder}/db", user="simba")
     status = running.until(lambda s: s["apps"]["web"]["state"] == "rejected")
     assert any("app.env.j2:2" in line and "password" in line and "user" in line for line in status["problems"])
+    assert (status["ready"], status["fresh"]) == (True, False)
+    assert running.get("/readyz?fresh")[0] == 503
+    code, body = running.get("/readyz")
+    assert (code, body.splitlines()[0]) == (200, "ready, not fresh")
     assert (running.directory / "app.env").read_text() == old
 
     bao.ask("DELETE", f"secret/data/testing/{folder}/db")

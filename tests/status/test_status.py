@@ -34,10 +34,12 @@ def send(path, request):
 
 def test_ready_and_fresh_are_separate(served):
     path, _ = served
-    assert send(path, b"GET /readyz HTTP/1.0\r\n\r\n").startswith("HTTP/1.0 200")
+    ready = send(path, b"GET /readyz HTTP/1.0\r\n\r\n")
+    assert ready.startswith("HTTP/1.0 200")
+    assert ready.endswith("ready, not fresh\none\n")
     fresh = send(path, b"GET /readyz?fresh HTTP/1.0\r\n\r\n")
     assert fresh.startswith("HTTP/1.0 503")
-    assert fresh.endswith("not ready\none\n")
+    assert fresh.endswith("ready, not fresh\none\n")
 
 
 def test_an_unknown_path_lists_the_paths(served):

@@ -33,7 +33,9 @@ def exposition(status: Mapping[str, Any]) -> bytes:
 def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield ex.info("agent", status)
     yield from ex.gauge("lessee_ready", "Whether every app has a published generation.", status["ready"])
-    yield from ex.gauge("lessee_fresh", "Whether every secret was checked in time.", status["fresh"])
+    yield from ex.gauge(
+        "lessee_fresh", "Whether the files are the newest, and all secrets checked in time.", status["fresh"]
+    )
     yield from ex.gauge("lessee_problems", "Number of problems in the status.", len(status["problems"]))
     yield from _identities(status["identities"])
     for name, text in _TOTALS.items():
@@ -77,7 +79,7 @@ def _apps(apps: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     text = "Time of the last publication."
     published = {name: ex.timestamp(app["published_at"]) for name, app in apps.items()}
     yield each("last_publication_timestamp_seconds", text, published)
-    text = "Whether every secret of the app was checked in time."
+    text = "Whether the app's files are the newest, and its secrets checked in time."
     yield each("fresh", text, {name: app["fresh"] for name, app in apps.items()})
     text = "Time of the oldest last check among the app's KV secrets."
     yield each(

@@ -44,9 +44,11 @@ def _summary(status: Status) -> Cell:
         return Cell(
             "Ready, not fresh",
             "warn",
-            note="all apps have their files, but some secrets could not be compared with Vault",
+            note="all apps have files, but some may be outdated: the problems below say why",
         )
-    return Cell("Ready and fresh", "good", note="all apps have files, and every secret was checked in time")
+    return Cell(
+        "Ready and fresh", "good", note="all apps have their newest files, and every secret was checked in time"
+    )
 
 
 def _facts(status: Status, now: float) -> Iterator[Fact]:

@@ -122,10 +122,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _readyz(self, must_be_fresh: bool) -> None:  # noqa: FBT001  # A private helper.
         status = self.source.status()
-        is_ok = status["ready"] and (status.get("fresh", True) or not must_be_fresh)
+        is_fresh = status.get("fresh", True)
+        is_ok = status["ready"] and (is_fresh or not must_be_fresh)
         # Problems name paths, so over TCP a probe without a token gets only the code.
         problems = map(spelled_out, status["problems"]) if self._may_read_status() else ()
-        body = "ok\n" if is_ok else "\n".join(["not ready", *problems, ""])
+        state = "ready, not fresh" if status["ready"] else "not ready"
+        body = "ok\n" if status["ready"] and is_fresh else "\n".join([state, *problems, ""])
         self._reply(200 if is_ok else 503, body.encode())
 
     def _may_read_status(self) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee import __version__
+from lessee.agent.machine.apps.state import Drift
 from lessee.agent.machine.session.state import Outage
 from lessee.agent.machine.status.view import FRESH_INTERVALS, IdentityStatus, fresh, problems, ready, status
 from lessee.agent.machine.step import start
@@ -464,6 +465,50 @@ def test_a_rollback_has_its_reason_and_a_remedy():
         )
     ]
     assert found["totals"]["rollbacks"] == 1
+
+
+def test_files_that_are_not_the_newest_are_not_fresh():
+    made = world(A)
+    assert made.status()["fresh"]
+    made.broken = True
+    made.write(A)
+    made.run(3)
+    rejected = made.status()
+    assert (rejected["fresh"], rejected["apps"]["web"]["fresh"]) == (False, False)
+    assert (rejected["ready"], rejected["apps"]["web"]["state"]) == (True, "rejected")
+    made.broken = False
+    made.write(A)
+    made.run(3)
+    assert made.status()["fresh"]
+    made.disk_full = True
+    made.write(A)
+    made.run(3)
+    unwritten = made.status()
+    assert (unwritten["ready"], unwritten["fresh"], unwritten["apps"]["web"]["error"]) == (True, False, "no room")
+    made.disk_full = False
+    made.run(60)
+    assert made.status()["fresh"]
+    drifted = replace(made.state.apps["web"], drift=Drift(error="not restored"))
+    assert not fresh(altered(made.state, made.now, apps={"web": drifted}), made.now)
+
+
+def test_a_rollback_is_not_fresh():
+    one = Vault({"one": app_spec(A, probes=True)})
+    one.run(5.0)
+    assert one.status()["fresh"]
+    one.is_ready = lambda generation: f"{CANARY}-1" in str(generation.files[0].content)
+    one.write(A)
+    one.run(12.0)
+    assert one.status()["apps"]["one"]["state"] == "rolled_back"
+    assert not one.status()["fresh"]
+
+
+def test_a_configuration_that_is_not_in_effect_is_not_fresh():
+    made = world(A)
+    found = status([made.account], made.now, WALL, environment=None, reload_error="unknown key")
+    assert (found["ready"], found["fresh"], found["apps"]["web"]["fresh"]) == (True, False, True)
+    app = status([made.account], made.now, WALL, environment=None, refused={"web": "no such template"})["apps"]["web"]
+    assert (app["fresh"], app["error"]) == (False, "no such template")
 
 
 def test_an_app_that_is_not_ready_is_a_problem():

@@ -47,12 +47,19 @@ def ready(state: State) -> bool:
 
 
 def fresh(state: State, now: float) -> bool:
-    """Whether every secret was checked in time, and every app has what the last check showed."""
+    """Whether every secret was checked in time, and every app has the files that it should have by now."""
     return all(_is_app_fresh(state, app, now) for app in state.apps.values())
 
 
 def _is_app_fresh(state: State, app: App, now: float) -> bool:
-    return app.active_fallback is None and _are_secrets_fresh(state, app.spec, now)
+    return _has_newest_files(app) and _are_secrets_fresh(state, app.spec, now)
+
+
+def _has_newest_files(app: App) -> bool:
+    """Whether readers see the newest generation, rendered from Vault and as it was published."""
+    is_rolled_back = app.publication is not None and app.publication.rolled_back is not None
+    is_published = app.problem is None and app.drift.error is None
+    return is_published and not is_rolled_back and app.active_fallback is None
 
 
 def _are_secrets_fresh(state: State, spec: AppSpec, now: float) -> bool:
@@ -123,13 +130,13 @@ def status(
         "version": __version__,
         "environment": environment,
         "ready": is_complete and all(map(ready, states)),
-        "fresh": not refused and all(fresh(state, now) for state in states),
+        "fresh": not refused and reload_error is None and all(fresh(state, now) for state in states),
         "problems": [*_reload_problems(reload_error), *_refusals(refused), *lines],
         "vault": described[0]["vault"],
         "token": described[0]["token"],
         "identities": described,
         "apps": {
-            name: _app(state, app, at, now, supplies.get(name, ()))
+            name: _app(state, app, at, now, supplies.get(name, ()), refused.get(name))
             for state in states
             for name, app in state.apps.items()
             if app.spec.supplies is None
@@ -187,9 +194,14 @@ def _polling(state: State) -> Mapping[str, str]:
 
 
 def _app(
-    state: State, app: App, at: _Timestamp, now: float, supplied: Sequence[tuple[State, App]]
+    state: State,
+    app: App,
+    at: _Timestamp,
+    now: float,
+    supplied: Sequence[tuple[State, App]],
+    refusal: str | None,
 ) -> Mapping[str, object]:
-    """`supplied`: what other machines supply to the app, with their states."""
+    """`supplied`: what other machines supply to the app, with their states. `refusal`: why it is not configured so."""
     publication = app.publication
     published_at = publication.published_at if publication is not None else None
     is_fallback = app.active_fallback is not None
@@ -201,12 +213,12 @@ def _app(
         "published_at": at(published_at),
         "pending": app.dirty or app.job is not None,
         "state": _app_state(app),
-        "fresh": all(_is_app_fresh(*one, now) for one in ((state, app), *supplied)),
+        "fresh": refusal is None and all(_is_app_fresh(*one, now) for one in ((state, app), *supplied)),
         "last_checked_at": at(_oldest_check((state, app), *supplied)),
         "degraded": app.active_fallback or expiry or lacks,
         "degraded_since": at(published_at if is_fallback or (lacks and not expired) else min(expired, default=None)),
         "next_retry_at": at(_next_retry_at(app)),
-        "error": app.problem.text if app.problem is not None else None,
+        "error": app.problem.text if app.problem is not None else refusal,
         "secrets": [secret for one in ((state, app), *supplied) for secret in _secrets(*one, at)],
         "notify": {
             "pending": app.notification is not None,
