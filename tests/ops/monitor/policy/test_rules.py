@@ -342,9 +342,10 @@ def test_a_read_outside_the_expected_hours_fires_in_the_configured_time_zone(zon
 
 def test_the_text_about_a_read_outside_the_expected_hours_has_the_local_time():
     rules = Rules(ONLY % "{rule: outside-hours, hours: ['13:30-14:00'], timezone: Asia/Kolkata}")
-    rules.take(access(NOON + 1, address=""))
+    rules.take(access(role="web"), access(NOON + 1, address=""))
     assert texts(rules) == [
         (
+            "2 subjects: web, simba; the latest: "
             "simba read secret/production/database/postgres on Wednesday at 17:30 (Asia/Kolkata), "
             "outside the expected hours"
         )
