@@ -3,16 +3,18 @@
 import json
 import signal
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from email import message_from_bytes
 from email.policy import default
+from http.client import HTTPConnection
 
 import pytest
 
 from support.programs.monitor import Audited, Monitor
 from support.programs.rotator import POLICY as RIGHTS
 from support.programs.rotator import Service
-from support.programs.sidecar import eventually
+from support.programs.sidecar import PATIENCE, eventually
 from support.servers.alert_receivers import Alertmanager, Hook, MailServer
 from support.servers.certificate_authority import Authority
 
@@ -92,6 +94,56 @@ def test_a_root_token_a_policy_change_and_too_many_reads_are_sent_once(server, h
     assert token not in texts
 
 
+def test_the_changes_of_one_command_are_one_alert_with_a_count(server, hook, monitor):
+    monitor.alerts["resolve_timeout"] = "1h"
+    start(monitor)
+    paths = [f"sys/policies/acl/of-a-command-{number}" for number in range(20)]
+    for path in paths:
+        server.ask("PUT", path, POLICY)
+    status = monitor.until(lambda status: any(one["count"] == 20 for one in status["alerts"]))
+    [alert] = [one for one in status["alerts"] if one["rule"] == "policy-changed"]
+    assert (alert["subject"], alert["subjects"], alert["subjects_omitted"]) == (paths[0], paths, 0)
+    assert alert["started_at"] <= alert["last_seen_at"]
+    eventually(lambda: hook.states("policy-changed"), "the alert")
+    assert hook.states("policy-changed") == ["firing"]
+
+
+def test_ten_thousand_denials_by_a_hundred_clients_are_at_most_five_messages(server, hook, monitor):
+    monitor.alerts |= {"consecutive_denials": 5, "resolve_timeout": "1h"}
+    body = {"policies": ["default"], "ttl": "1h"}
+    tokens = [
+        server.ask("POST", "auth/token/create", {**body, "display_name": f"storm-{number}"})["auth"]["client_token"]
+        for number in range(100)
+    ]
+    start(monitor)
+    before = monitor.status()["accesses"]["denied"]
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda token: denials(server.port, token, 100), tokens)) == 10_000
+
+    def all_counted(status):
+        counts = [alert["count"] for alert in status["alerts"] if alert["rule"] == "consecutive-denials"]
+        return sum(counts) == 10_000 - 4 * 100
+
+    status = monitor.until(all_counted)
+    assert status["accesses"]["denied"] == before + 10_000
+    status = monitor.until(lambda status: all(one["notified"] == {"webhook": True} for one in status["alerts"]))
+    named = {name for one in status["alerts"] if one["rule"] == "consecutive-denials" for name in one["subjects"]}
+    assert named == {f"token-storm-{number}" for number in range(100)}
+    assert 1 <= len(hook.requests) <= 5
+
+
+def denials(port, token, number):
+    """The requests of one client that the server denied, over one connection."""
+    count = 0
+    with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        for each in range(number):
+            connection.request("GET", f"/v1/secret/data/none/{each}", headers={"X-Vault-Token": token})
+            response = connection.getresponse()
+            response.read()
+            count += response.status == 403
+    return count
+
+
 def test_an_alert_resolves_after_the_resolve_timeout(server, hook, monitor):
     start(monitor)
     server.ask("GET", SECRET)
@@ -101,8 +153,10 @@ def test_an_alert_resolves_after_the_resolve_timeout(server, hook, monitor):
 
 
 def test_a_kill_at_any_moment_loses_no_alert_and_a_duplicate_has_the_same_id(server, hook, monitor):
-    monitor.alerts |= {"reads_per_hour": 1, "resolve_timeout": "1h"}
-    monitor.config["monitor"]["start_at"] = "beginning"
+    # Each change has a rule of its own: those of one rule within a minute are one alert.
+    names = [f"killed-{number}" for number in range(12)]
+    rules = [{"rule": "policy-changed", "name": name, "paths": [f"sys/policies/acl/{name}"]} for name in names]
+    monitor.alerts |= {"reads_per_hour": 1, "resolve_timeout": "1h", "rules": rules}
     token = login(server)
     start(monitor)
     for number in range(12):
@@ -110,12 +164,11 @@ def test_a_kill_at_any_moment_loses_no_alert_and_a_duplicate_has_the_same_id(ser
         server.ask("GET", SECRET, token=token)
         if number % 3:
             # Kill it when the alert has arrived, before the monitor knows that.
-            eventually(lambda number=number: len(hook.states("policy-changed")) > number // 2, "some")
+            eventually(lambda number=number: sum(map(len, map(hook.states, names))) > number // 2, "some")
         monitor.process.send_signal(signal.SIGKILL)
         monitor.process.wait()
         start(monitor)
-    policies = {f"sys/policies/acl/killed-{number}" for number in range(12)}
-    wanted = {("policy-changed", policy) for policy in policies} | {("reads-per-hour", "simba")}
+    wanted = {(name, f"sys/policies/acl/{name}") for name in names} | {("reads-per-hour", "simba")}
     eventually(lambda: {(alert["rule"], alert["subject"]) for alert in hook.alerts()} >= wanted, "all of them")
     monitor.stop()
     sent = {(alert["id"], alert["rule"], alert["subject"], alert["state"]) for alert in hook.alerts()}

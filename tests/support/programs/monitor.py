@@ -43,7 +43,8 @@ class Monitor(Running):
         self.file, self.log = disk / "lessee.yaml", disk / "monitor.log"
         self.socket = memory / "monitor.sock"
         self.process = None
-        self.config = {"state_dir": str(memory), "monitor": {"audit": audit, "state_dir": str(self.state), **block}}
+        block = {"audit": audit, "state_dir": str(self.state), "start_at": "beginning", **block}
+        self.config = {"state_dir": str(memory), "monitor": block}
 
     def write_config(self):
         self.file.with_suffix(".new").write_text(yaml.safe_dump(self.config))
@@ -64,9 +65,11 @@ class Monitor(Running):
             self.process = subprocess.Popen(**self.command(*arguments, stdout=log, stderr=log, **settings))
         return self
 
-    def once(self):
+    def once(self, *arguments):
         """Read to the end of the logs."""
-        return subprocess.run(**self.command("--once", capture_output=True, text=True, timeout=PATIENCE), check=False)
+        return subprocess.run(
+            **self.command("--once", *arguments, capture_output=True, text=True, timeout=PATIENCE), check=False
+        )
 
     def __enter__(self):
         return self

@@ -2,7 +2,15 @@
 
 import argparse
 
-from lessee.cli.options.shared import AddCommand, add_actions, add_logging, duration, positive_integer, timestamp
+from lessee.cli.options.shared import (
+    AddCommand,
+    add_actions,
+    add_logging,
+    duration,
+    positive_integer,
+    time_before,
+    timestamp,
+)
 
 _VALIDATE_FORMATS = ("text", "json", "yaml", "junit")
 _AUDIT_FORMATS = ("text", "json", "csv")
@@ -236,6 +244,13 @@ def add_monitor(command: AddCommand) -> None:
         "It needs no login and stores no secret value. After a stop it continues where it was.",
     )
     monitor.add_argument("--once", action="store_true", help="process the log up to its current end, then exit")
+    monitor.add_argument(
+        "--since",
+        metavar="TIME",
+        type=time_before,
+        help="where the first start begins: a time such as 2026-11-28T12:00:00Z, or a duration before now such as 24h"
+        " (default: at the log's end); what happened before now raises one alert at most, a summary",
+    )
     add_logging(monitor)
 
 

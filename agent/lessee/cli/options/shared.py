@@ -49,6 +49,23 @@ def timestamp(text: str) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
+def time_before(text: str) -> float:
+    """Seconds since 1970 from a date, a time in RFC 3339, or a duration before now such as `24h`."""
+    import time
+
+    from lessee.config.durations import seconds
+
+    try:
+        return time.time() - seconds(text)
+    except ValueError:
+        pass
+    try:
+        return timestamp(text)
+    except argparse.ArgumentTypeError:
+        what = f"{text!r} is no time such as 2026-11-28 or 2026-11-28T12:00:00Z, and no duration such as 24h"
+        raise argparse.ArgumentTypeError(what) from None
+
+
 def positive_integer(text: str) -> int:
     """An integer above 0."""
     if not text.isdecimal() or int(text) < 1:

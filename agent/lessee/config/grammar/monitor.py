@@ -37,8 +37,11 @@ class Monitor(Block, frozen=True, kw_only=True):
     ]
     start_at: Annotated[
         Literal["beginning", "end"],
-        describe("Where the first run starts in an existing log file. Later runs continue where the last one stopped."),
-    ] = "beginning"
+        describe(
+            "Where the first run starts in an existing log file, unless --since says it. Later runs continue where the "
+            "last one stopped."
+        ),
+    ] = "end"
     state_dir: Annotated[
         scalars.AbsolutePath,
         describe("The directory of the monitor's position in the log and its counters. It must survive a restart."),

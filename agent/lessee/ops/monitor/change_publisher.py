@@ -62,7 +62,9 @@ class ChangePublisher:
         messages = [
             ChangeMessage(entry.source, entry.number, text.decode())
             for entry in entries
-            if (change := change_of(entry.access, self._environments)) is not None
+            # Agents read what is current when they start: a change of before is no news.
+            if not entry.is_history
+            and (change := change_of(entry.access, self._environments)) is not None
             # No agent accepts a longer message.
             and len(text := encode_message(change)) <= MAX_MESSAGE_BYTES
         ]

@@ -37,6 +37,10 @@ class SourceProgress(ImmutableStruct, frozen=True):
     gaps: int = 0
     last_at: float = 0.0
     """The time of the last access."""
+    since: float = 0.0
+    """Accesses before this moment are skipped: where the first start was to begin."""
+    history_until: float = 0.0
+    """The moment of the first start, if it began before the log's end. What is earlier raises one alert at most."""
 
 
 class Checkpoint(ImmutableStruct, frozen=True):

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from math import inf, nextafter
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -20,6 +21,7 @@ from lessee.ops.monitor.checkpoint import (
     SourceProgress,
 )
 from lessee.ops.monitor.policy.access import LogEntry
+from lessee.ops.monitor.policy.timestamps import rfc3339
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.sources import Event, LinesRead, Source, SourceEnded, SourceIdle
 from lessee.ops.monitor.view import build_status
@@ -46,12 +48,14 @@ _Message = _Request | tuple[object, Event]
 class MonitorLoop:
     """Owns all sources and sinks. Only the thread of the loop changes them."""
 
-    def __init__(self, load: Callable[[], ActiveConfig], *, once: bool = False) -> None:
+    def __init__(self, load: Callable[[], ActiveConfig], *, once: bool = False, since: float | None = None) -> None:
         """`load` reads the configuration, and raises LesseeError. `once`: stop at the current end of the logs.
+
+        `since`: where to begin in a log that was never read before, in seconds since 1970.
 
         Raises LesseeError if the state is not readable, or another monitor uses it.
         """
-        self._load, self._once = load, once
+        self._load, self._once, self._since = load, once, since
         self._active = load()
         self._mailbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._mutex = threading.Lock()  # Guards the sinks, because other threads ask for the status.
@@ -67,6 +71,8 @@ class MonitorLoop:
         self._errors: dict[str, str | None] = {}
         """The error of each source that has reported its state."""
         self._ended: set[str] = set()
+        self._idle: set[str] = set()
+        """The sources that have read their log to its end."""
         self._sinks: list[Sink] = []
         self._iterated_at = self._ticked_at = boot_time()
         self._config_reloader = ConfigReloader()
@@ -100,9 +106,14 @@ class MonitorLoop:
         return build_status(active, progress, errors, sink_statuses, problems)
 
     def log_status(self) -> Sequence[Mapping[str, Any]]:
-        """The name, error and last_at of each log, for the sinks."""
+        """The name, error and last_at of each log, and whether it is read to its end, for the sinks."""
         return [
-            {"name": name, "error": self._errors.get(name), "last_at": self._progress[name].last_at}
+            {
+                "name": name,
+                "error": self._errors.get(name),
+                "last_at": self._progress[name].last_at,
+                "idle": name in self._idle,
+            }
             for name in tuple(self._sources)
         ]
 
@@ -159,12 +170,15 @@ class MonitorLoop:
             return  # The source is closed.
         match event:
             case LinesRead(name, batch):
+                self._idle.discard(name)
                 self._take(name, batch)
                 self._set_error(name, None)
                 self._sources[name].acknowledge()
             case SourceIdle(name, error):
+                self._idle.add(name)
                 self._set_error(name, error)
             case SourceEnded(name):
+                self._idle.add(name)
                 self._ended.add(name)
             case _:
                 assert_never(event)
@@ -172,7 +186,13 @@ class MonitorLoop:
     def _take(self, name: str, batch: Batch) -> None:
         progress = self._progress[name]
         first = progress.number + 1
-        entries = [LogEntry(name, number, access) for number, access in enumerate(batch.accesses, first)]
+        accesses = batch.accesses
+        if progress.since:
+            accesses = [access for access in accesses if access.at >= progress.since]
+        entries = [
+            LogEntry(name, number, access, is_history=access.at < progress.history_until)
+            for number, access in enumerate(accesses, first)
+        ]
         with self._mutex:
             if entries:
                 for sink in self._sinks:
@@ -206,11 +226,15 @@ class MonitorLoop:
     def _tick(self) -> None:
         if boot_time() - self._ticked_at < TICK_INTERVAL:
             return
-        self._ticked_at, now = boot_time(), wall_time()
+        self._ticked_at = boot_time()
+        self._tick_sinks()
+        self._save(is_final=False)
+
+    def _tick_sinks(self) -> None:
+        now = wall_time()
         with self._mutex:
             for sink in self._sinks:
                 sink.tick(now)
-        self._save(is_final=False)
 
     def _save(self, *, is_final: bool) -> None:
         with self._mutex:
@@ -221,6 +245,11 @@ class MonitorLoop:
         for source in self._sources.values():
             source.close()
         self._drain()
+        # What was read since the last tick is evaluated, saved, and only then delivered.
+        self._tick_sinks()
+        self._save(is_final=False)
+        self._writer.wait()
+        self._tick_sinks()
         for sink in self._sinks:
             sink.close()
         self._save(is_final=True)
@@ -241,9 +270,11 @@ class MonitorLoop:
         for name in removed:
             self._sources[name].close()
         self._drain()
+        self._tick_sinks()  # A sink has no state of what it has not evaluated.
         with self._mutex:
             for name in removed:
                 del self._sources[name], self._tokens[name], self._errors[name]
+                self._idle.discard(name)
             for sink in self._sinks:
                 sink.close()
             self._sink_states |= {sink.name: sink.state() for sink in self._sinks}
@@ -256,9 +287,16 @@ class MonitorLoop:
             self._start_source(name, locations[name])
 
     def _start_source(self, name: str, location: str) -> None:
-        progress = self._progress.get(name, SourceProgress(location))
-        if progress.location != location:
-            progress = replace(progress, location=location, position=None)
+        progress = self._progress.get(name)
+        if progress is None:
+            progress = self._first_progress(name, location)
+        elif progress.location != location:
+            # The log has moved: what follows the last entry is new.
+            since = nextafter(progress.last_at, inf) if progress.last_at else 0.0
+            progress = replace(progress, location=location, position=None, since=since)
+        elif self._since is not None:
+            note = "it continues where it stopped; to read it again, use another state_dir"
+            log("warning", "--since has no effect", source=name, note=note)
         is_rereadable = self._active.logs[name].file is not None
         if not is_rereadable and not self._was_final:
             # Entries after the last checkpoint are lost. Their numbers must not be used again.
@@ -273,6 +311,15 @@ class MonitorLoop:
             self._save(is_final=False)
             self._writer.wait()
         source.start()
+
+    def _first_progress(self, name: str, location: str) -> SourceProgress:
+        """The first start begins at the log's end, unless --since or `start_at` says otherwise."""
+        if self._since is None and self._active.monitor.start_at == "end":
+            return SourceProgress(location)
+        since, now = self._since or 0.0, wall_time()
+        log("info", "audit log opened", source=name, since=rfc3339(since) or "the start of the file",
+            note="what happened before now raises one alert at most, a summary")  # fmt: skip
+        return SourceProgress(location, since=since, history_until=now)
 
     def _drain(self) -> None:
         """Process what closed sources have posted."""

@@ -78,11 +78,12 @@ class FileSource:
         post: Post,
         *,
         from_end: bool = False,
+        since: float = 0.0,
         once: bool = False,
     ) -> None:
-        """`once`: read to the current end of the log, and no further."""
+        """`once`: read to the current end of the log, and no further. `from_end` and `since`: see Tailer."""
         self.name = name
-        self._tailer = Tailer(name, path, position, from_end=from_end)
+        self._tailer = Tailer(name, path, position, from_end=from_end, since=since)
         self._waker = DirectoryWatch(path)
         self._once = once
         self._outlet = Outlet(post)

@@ -30,10 +30,21 @@ MAX_LINE = 1 << 25
 class Tailer:
     """Reads the log for one thread, and never waits."""
 
-    def __init__(self, name: str, path: Path, position: Position | None, *, from_end: bool = False) -> None:
-        """`position`: where to continue. None: at the start of the current file, or with `from_end` at its end."""
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        position: Position | None,
+        *,
+        from_end: bool = False,
+        since: float = 0.0,
+    ) -> None:
+        """`position`: where to continue. None: at the start of the current file, or with `from_end` at its end.
+
+        `since`: instead at the start of the file that has the first entry since this moment.
+        """
         self._name, self._path = name, path
-        self._from_end = from_end
+        self._from_end, self._since = from_end, since
         self._position = position
         self._open: _OpenFile | None = None
         self._gaps = 0
@@ -90,13 +101,22 @@ class Tailer:
                 return True
 
     def _first_position(self, files: Sequence[File]) -> Position:
-        """Before the current file, or at its end. Files that were rotated earlier are not read."""
+        """Before the current file or that of `since`, or at the log's end. Files rotated earlier are not read."""
+        if self._since:
+            begun = sorted({file.began for file in files if file.began is not None})
+            # The file that began last before this moment has its entries.
+            earlier = [began for began in begun if began <= self._since][:-1]
+            return Position(max(earlier, default=0.0))
         now = next((file for file in files if file.name == self._path.name), None)
         edge = now.began if now is not None and now.began is not None else float("inf")
         before = max((file.began for file in files if file.began is not None and file.began < edge), default=0.0)
         if now is None or now.began is None or not self._from_end:
             return Position(before)
-        return self._end_of(now) or Position(before)
+        end = self._end_of(now)
+        if end is not None:
+            note = "the first start begins at the log's end; to read earlier entries, start once with --since"
+            log("info", "audit log opened at its end", source=self._name, skipped_bytes=end.offset, note=note)
+        return end or Position(before)
 
     def _skip_lost(self, position: Position, files: Sequence[File]) -> None:
         """Continue after a file whose rest no longer exists."""

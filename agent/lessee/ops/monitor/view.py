@@ -55,5 +55,6 @@ def _source(active: ActiveConfig, name: str, progress: SourceProgress, error: st
         "gaps": progress.gaps,
         "lag_bytes": lag,
         "last_at": rfc3339(progress.last_at),
+        "since": rfc3339(progress.since),
         "error": error,
     }

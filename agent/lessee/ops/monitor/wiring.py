@@ -83,8 +83,10 @@ def build_source(active: ActiveConfig, name: str, progress: SourceProgress, post
     """The source of a log, which continues from `progress`."""
     log, location = active.logs[name], active.log_location(name)
     if log.file is not None:
-        from_end = active.monitor.start_at == "end"
-        return FileSource(name, Path(location), progress.position, post, from_end=from_end, once=once)
+        from_end = active.monitor.start_at == "end" and not progress.history_until
+        return FileSource(
+            name, Path(location), progress.position, post, from_end=from_end, since=progress.since, once=once
+        )
     if log.socket is not None:
         return SocketSource(name, log.socket, post)
     return StdinSource(name, post)

@@ -6,6 +6,7 @@ from email.policy import default
 
 from lessee.ops.monitor.policy import messages
 from lessee.ops.monitor.policy.messages import alertmanager_body, slack_body, webhook_body
+from lessee.ops.monitor.policy.service_status import PollResult
 from support.models.alert_rules import Rules, access, root
 
 DATE = "Wed, 15 Nov 2023 12:00:00 -0000"
@@ -26,7 +27,7 @@ def test_the_webhook_body_has_each_alert_with_its_times():
         "state": "firing", "rule": "root-token", "subject": "10.0.0.5", "severity": "critical",
         "text": "a root token was used from 10.0.0.5: read secret/production/database/postgres",
         "started_at": "2023-11-15T12:00:00.000+00:00", "last_seen_at": "2023-11-15T12:00:00.000+00:00",
-        "resolved_at": None, "count": 1,
+        "resolved_at": None, "count": 1, "subjects": ["10.0.0.5"], "subjects_omitted": 0,
     }  # fmt: skip
     assert body["environment"] == "production"
 
@@ -41,6 +42,24 @@ def test_a_path_cannot_mention_a_slack_channel():
     rules.tick(300)
     assert slack_body(rules.notifications, "production")["text"].startswith(
         ":white_check_mark: *resolved: reads-per-hour in production: simba*\n"
+    )
+
+
+def test_a_slack_message_about_many_services_stays_short():
+    rules = Rules("{}", watch=["/run/lessee/status.sock"])
+    rules.services = {f"agent-{n:03}": PollResult(rules.now, "away", None) for n in range(50)}
+    rules.tick()
+    rules.tick(300)
+    text = slack_body(rules.notifications, None)["text"]
+    assert text.count("*firing: agent-silent: agent-0") == 5
+    assert text.endswith("\nfiring: agent-silent: and 45 more")
+
+
+def test_a_headline_counts_the_subjects_of_an_alert():
+    rules = Rules("{}")
+    rules.take(*[access(operation="delete", path=f"sys/policies/acl/{n}") for n in range(3)])
+    assert mail_of(rules.notifications, None)["Subject"] == (
+        "[lessee] firing: policy-changed: sys/policies/acl/0 and 2 more"
     )
 
 

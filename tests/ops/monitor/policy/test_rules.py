@@ -5,6 +5,7 @@ from itertools import count
 import pytest
 
 from lessee.config.time_windows import DAY, HOUR
+from lessee.ops.monitor.policy.alerts import GROUP_WINDOW, MAX_SUBJECTS
 from lessee.ops.monitor.policy.rates import OTHER
 from lessee.ops.monitor.policy.rules import counts, liveness
 from lessee.ops.monitor.policy.service_status import AgentLease, LogSource, PollResult, RotationTarget, ServiceStatus
@@ -90,12 +91,69 @@ def test_the_text_of_a_change_names_the_client_and_the_error():
     rules = Rules("{}")
     rules.take(
         access(operation="delete", path="sys/policies/acl/simba"),
+    )
+    assert texts(rules) == ["simba deleted sys/policies/acl/simba from 10.0.0.5"]
+    rules.tick(GROUP_WINDOW)
+    rules.take(
         access(operation="update", path="sys/policies/acl/other", error="permission denied", denied=True, address=""),
     )
     assert texts(rules) == [
-        "simba deleted sys/policies/acl/simba from 10.0.0.5",
         "simba tried to update sys/policies/acl/other from the server itself; the request failed: permission denied",
     ]
+
+
+def test_the_changes_of_a_command_are_one_alert_with_a_count_and_their_paths():
+    rules = Rules("{}")
+    paths = [f"sys/policies/acl/{name}" for name in ("a", "b", "c", "d", "e")]
+    assert rules.take(*[access(operation="update", path=path) for path in paths[:4]]) == [(FIRING, paths[0])]
+    [alert] = [one.alert for one in rules.notifications]
+    assert (alert.count, alert.subjects, alert.subject_count) == (4, tuple(paths[:4]), 4)
+    assert alert.text == (
+        "4 subjects: sys/policies/acl/a, sys/policies/acl/b, sys/policies/acl/c and 1 more; "
+        "the latest: simba wrote sys/policies/acl/d from 10.0.0.5"
+    )
+    # What joins later is reported once, when the minute is over.
+    assert rules.take(access(NOON + 30, operation="update", path=paths[4]), after=30) == []
+    assert rules.tick(29) == []
+    assert rules.tick(1) == [(REPEATED, paths[0])]
+    [alert] = [one.alert for one in rules.notifications]
+    assert (alert.count, alert.subjects) == (5, tuple(paths))
+    assert (alert.started_at, alert.last_seen_at) == (NOON, NOON + 30)
+    # A path that the alert names does not fire again; another one has an alert of its own.
+    assert rules.take(access(rules.now, operation="update", path=paths[4])) == []
+    assert rules.take(access(rules.now, operation="update", path="sys/policies/acl/later")) == [
+        (FIRING, "sys/policies/acl/later")
+    ]
+    assert rules.tick(360) == [(RESOLVED, paths[0]), (RESOLVED, "sys/policies/acl/later")]
+
+
+def test_changes_of_two_kinds_are_two_alerts():
+    rules = Rules("{}")
+    assert rules.take(
+        access(operation="update", path="sys/policies/acl/a"),
+        access(operation="update", path="auth/approle/role/a"),
+        access(operation="update", path="auth/approle/role/b"),
+    ) == [(FIRING, "sys/policies/acl/a"), (FIRING, "auth/approle/role/a")]
+
+
+def test_a_storm_of_denials_is_two_notifications_and_its_alert_names_a_hundred_clients():
+    rules, kinds = Rules("{default_rules: false, consecutive_denials: 5}"), []
+    for second in range(60):
+        kinds += rules.take(*[denied(NOON + second, role=f"client-{n}") for n in range(150)], after=1)
+    for _ in range(600):
+        kinds += rules.tick(1)
+    assert kinds == [(FIRING, "client-0"), (RESOLVED, "client-0")]
+    [alert] = rules.engine.alerts.values()
+    assert (len(alert.subjects), alert.subjects_omitted, alert.count) == (MAX_SUBJECTS, 50, 150 * 56)
+    assert alert.text.startswith("at least 150 subjects: client-0, client-1, client-2 and 147 more; the latest: ")
+
+
+def test_a_restart_within_the_minute_keeps_what_joined():
+    rules = Rules("{}")
+    rules.take(access(operation="update", path="sys/policies/acl/a"))
+    assert rules.restart().take(access(operation="update", path="sys/policies/acl/b"), after=1) == []
+    assert rules.tick(60) == [(REPEATED, "sys/policies/acl/a")]
+    assert rules.notifications[0].alert.subjects == ("sys/policies/acl/a", "sys/policies/acl/b")
 
 
 def test_reads_over_the_limit_fire_for_the_component_and_resolve():
@@ -198,6 +256,7 @@ def test_a_client_without_a_valid_token_is_counted_by_address_until_it_logs_in()
     rules.tick(600)
     assert rules.take(wrong, wrong) == []
     assert rules.take(wrong) == [(FIRING, "unauthenticated at 10.0.0.5")]
+    rules.tick(GROUP_WINDOW)
     assert rules.take(*[denied(address="", **stranger)] * 3) == [(FIRING, "unauthenticated at the server itself")]
 
 
@@ -237,6 +296,7 @@ def test_the_first_read_of_a_path_or_from_an_address_fires_after_the_learning_pe
         (FIRING, "web: secret/production/database/postgres"),
         (FIRING, "web: 10.0.0.5"),
     ]
+    rules.tick(GROUP_WINDOW)
     assert rules.take(access(rules.now, role="api", address=""))[1] == (FIRING, "api: the server itself")
     assert rules.take(denied(rules.now, role="zzz"), access(rules.now, "update", role="zzz")) == []
 
@@ -283,8 +343,9 @@ def test_a_read_outside_the_expected_hours_fires_in_the_configured_time_zone(zon
 def test_the_text_about_a_read_outside_the_expected_hours_has_the_local_time():
     rules = Rules(ONLY % "{rule: outside-hours, hours: ['13:30-14:00'], timezone: Asia/Kolkata}")
     rules.take(access(role="web"), access(NOON + 1, address=""))
-    assert texts(rules)[1:] == [
+    assert texts(rules) == [
         (
+            "2 subjects: web, simba; the latest: "
             "simba read secret/production/database/postgres on Wednesday at 17:30 (Asia/Kolkata), "
             "outside the expected hours"
         )

@@ -49,3 +49,5 @@ class LogEntry(ImmutableStruct, frozen=True):
 
     After a kill, a socket or stdin skips numbers, so that no number is given twice."""
     access: Access
+    is_history: bool = False
+    """The server answered it before the monitor's first start, which began to read further back."""

@@ -7,7 +7,7 @@ import msgspec
 
 from lessee.ops.monitor.policy import alerts as alerting
 from lessee.ops.monitor.policy.access import Access, LogEntry
-from lessee.ops.monitor.policy.alerts import Alert, Detection, Notification
+from lessee.ops.monitor.policy.alerts import Alert, Notification
 from lessee.ops.monitor.policy.classification import (
     RequestKind,
     classify,
@@ -16,6 +16,7 @@ from lessee.ops.monitor.policy.classification import (
     printable,
     secret_path,
 )
+from lessee.ops.monitor.policy.history import History
 from lessee.ops.monitor.policy.messages import alert_view
 from lessee.ops.monitor.policy.rates import Rates
 from lessee.ops.monitor.policy.rules import RuleSet
@@ -34,6 +35,7 @@ class AlertEngine:
 
     def __init__(self, rule_set: RuleSet) -> None:
         self._rules, self._settings = rule_set.rules, rule_set.settings
+        self._history = History()
         self._alerts: alerting.Alerts = {}
         self._rates = Rates()
         self._started_at: float | None = None
@@ -55,6 +57,8 @@ class AlertEngine:
             access = entry.access
             kind = classify(access.operation, access.path, access.mount, access.mount_type)
             at = access.at if access.at <= now + _MAX_CLOCK_SKEW else now
+            if entry.is_history:
+                self._history.take(at)
             denied = is_denied(access, kind)
             if denied:
                 self._rates.add_denial(at)
@@ -76,7 +80,12 @@ class AlertEngine:
                 rule.on_clock_set_back(now)
         self._evaluated_at = now
         self._rates.prune(now)
-        detections: list[Detection] = [detection for rule in self._rules for detection in rule.evaluate(snapshot)]
+        detections = self._history.without_past(
+            [detection for rule in self._rules for detection in rule.evaluate(snapshot)]
+        )
+        if all(source.idle or (source.last_at or 0.0) > self._history.until for source in snapshot.sources):
+            summary = self._history.summary()
+            detections += [summary] if summary is not None else []
         self._alerts, notifications = alerting.step(
             self._alerts, detections, now, self._settings, resolve_from=self._started_at + self._grace
         )
@@ -88,6 +97,7 @@ class AlertEngine:
             "at": self._evaluated_at,
             "alerts": [msgspec.to_builtins(alert) for alert in self._alerts.values()],
             "rates": self._rates.state(),
+            "history": self._history.state(),
             "rules": {rule.name: [type(rule).__name__, rule.state()] for rule in self._rules},
         }
 
@@ -97,6 +107,8 @@ class AlertEngine:
         self._alerts = {(alert.rule, alert.subject): alert for alert in alerts}
         self._evaluated_at, self._grace = float(state["at"]), RESTART_GRACE
         self._rates.restore(state["rates"])
+        if "history" in state:
+            self._history.restore(state["history"])
         for rule in self._rules:
             type_name, rule_state = state["rules"].get(rule.name, ("", None))
             if type_name == type(rule).__name__:

@@ -1,5 +1,6 @@
 """Formats alerts for their receivers: JSON, Slack, Alertmanager, and mail."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from email.message import EmailMessage
 from typing import Any
@@ -16,6 +17,8 @@ _WORDS = {
     NotificationKind.REPEATED: "still firing",
     NotificationKind.RESOLVED: "resolved",
 }
+_MAX_IN_SLACK = 5
+"""Alerts of one rule and state that a Slack message names. Slack truncates a text of 40,000 characters."""
 _EMOJI = {"info": ":information_source:", "warning": ":warning:", "critical": ":rotating_light:"}
 
 
@@ -42,12 +45,26 @@ def alert_view(alert: Alert) -> Mapping[str, Any]:
         "last_seen_at": rfc3339(alert.last_seen_at),
         "resolved_at": rfc3339(alert.resolved_at),
         "count": alert.count,
+        "subjects": list(alert.subjects or (alert.subject,)),
+        "subjects_omitted": alert.subjects_omitted,
     }
 
 
 def slack_body(notifications: Iterable[Notification], environment: str | None) -> Mapping[str, Any]:
     """The body of an incoming webhook: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/."""
-    return {"text": "\n".join(_slack_text(notification, environment) for notification in notifications)}
+    lines: list[str] = []
+    omitted = Counter[tuple[NotificationKind, str]]()
+    for notification in notifications:
+        key = (notification.kind, notification.alert.rule)
+        omitted[key] += 1
+        if omitted[key] <= _MAX_IN_SLACK:
+            lines.append(_slack_text(notification, environment))
+    lines += [
+        f"{_WORDS[kind]}: {rule}: and {count - _MAX_IN_SLACK} more"
+        for (kind, rule), count in omitted.items()
+        if count > _MAX_IN_SLACK
+    ]
+    return {"text": "\n".join(lines)}
 
 
 def _slack_text(notification: Notification, environment: str | None) -> str:
@@ -65,7 +82,8 @@ def headline(notification: Notification, environment: str | None) -> str:
     """One line with the alert's state, rule, environment and subject."""
     alert = notification.alert
     where = f" in {environment}" if environment else ""
-    return f"{_WORDS[notification.kind]}: {alert.rule}{where}: {alert.subject}"
+    more = f" and {alert.subject_count - 1} more" if alert.subject_count > 1 else ""
+    return f"{_WORDS[notification.kind]}: {alert.rule}{where}: {alert.subject}{more}"
 
 
 def alertmanager_body(alerts: Alerts, environment: str | None, now: float) -> Sequence[Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from lessee.ops.monitor.policy.alerts import Notification
 
 MAX_PENDING = 1000
 """Notifications that wait in one channel. More drop the oldest, which are counted."""
-BATCH_SIZE = 20
+BATCH_SIZE = 200
 """Notifications in one message."""
 MAX_REJECTIONS = 5
 """Attempts for a message that the receiver rejects. Then it is dropped and counted."""

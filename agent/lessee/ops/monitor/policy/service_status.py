@@ -54,6 +54,8 @@ class LogSource(ImmutableStruct, frozen=True):
     error: str | None
     last_at: float | None
     """The time of its last entry."""
+    idle: bool = True
+    """Whether it is read to its end."""
 
 
 class Snapshot(ImmutableStruct, frozen=True):
@@ -76,6 +78,7 @@ def parse_source(status: Any) -> LogSource:
         printable(str(_key(status, "name"))),
         _text(_key(status, "error")) or None,
         _moment(_key(status, "last_at")) or None,
+        _key(status, "idle") is not False,
     )
 
 

@@ -9,8 +9,9 @@ from lessee.config.grammar.alerts import Alerts, Severity
 from lessee.config.monitor import SHORTHANDS, rule_name
 from lessee.config.time_windows import spans
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.monitor.policy.alerts import AlertSettings
+from lessee.ops.monitor.policy.alerts import GROUP_WINDOW, AlertSettings
 from lessee.ops.monitor.policy.classification import RequestKind
+from lessee.ops.monitor.policy.history import RULE as HISTORY
 from lessee.ops.monitor.policy.rules.changes import Changed, RootUsed
 from lessee.ops.monitor.policy.rules.counts import Denials, FirstRead, Reads
 from lessee.ops.monitor.policy.rules.hours import OutsideHours
@@ -33,7 +34,8 @@ def build_rules(config: Alerts, *, polls_services: bool, timezone: Callable[[str
     rules = effective_rules(config, polls_services=polls_services)
     return RuleSet(
         tuple(_rule(name, rule, timezone) for name, rule in rules.items()),
-        {name: _settings(config, rule) for name, rule in rules.items()},
+        {HISTORY: AlertSettings("info", config.repeat_interval, config.resolve_timeout)}
+        | {name: _settings(config, rule) for name, rule in rules.items()},
     )
 
 
@@ -68,6 +70,8 @@ def _settings(config: Alerts, rule: grammar.Rule) -> AlertSettings:
         severity,
         config.repeat_interval if rule.repeat_interval is None else rule.repeat_interval,
         config.resolve_timeout if rule.resolve_timeout is None else rule.resolve_timeout,
+        # A service recovers on its own, so its alert does too.
+        GROUP_WINDOW if isinstance(rule, grammar.AccessRule) else 0.0,
     )
 
 

@@ -96,7 +96,7 @@ class AgentSilent(Rule):
                 del self._active[name]
             elif quiet >= self._after and last - first >= self._after * _REGULAR:
                 text = f"{name} sent requests to Vault regularly, but has sent none for {approximate(quiet)}"
-                yield Detection(self.name, name, text, last, snapshot.now)
+                yield Detection(self.name, name, text, last, self._log_read_to)
 
     def on_clock_set_back(self, now: float) -> None:
         self._failing_since = {name: min(at, now) for name, at in self._failing_since.items()}
