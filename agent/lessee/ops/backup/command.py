@@ -48,6 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     path = find(arguments.config, environ)
     config = read(path, environ, blocks=("backup",))
     interval = getattr(arguments, "interval", None)
+    if interval is not None and getattr(arguments, "archive", LATEST) != LATEST:
+        todo = "use `verify latest --interval 7d`"
+        raise UsageError("--interval verifies the latest archive each time", where=arguments.archive, todo=todo)
     # A service's output is a log.
     with progress(quiet=arguments.quiet or interval is not None) as shown:
 
@@ -174,9 +177,6 @@ def _pin(arguments: argparse.Namespace, config: Config, environ: Mapping[str, st
 
 def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> int:
     if arguments.archive != LATEST:
-        if arguments.interval is not None:
-            todo = "use `verify latest --interval 7d`"
-            raise UsageError("--interval verifies the latest archive each time", where=arguments.archive, todo=todo)
         return _DIFFERENT if _verify_one(arguments, config, environ, shown).differences else 0
     with verification_metrics(config) as attempt:
         verified = _verify_one(arguments, config, environ, shown)
