@@ -210,6 +210,95 @@ def test_a_pinned_archive_stays_whatever_its_age(attacked):
     assert "restored and equal" in backups.backup("verify", "latest")
 
 
+def test_an_archive_is_pinned_and_unpinned_later(attacked):
+    backups, store, forger, cluster = attacked
+    old, older = timedelta(days=400), timedelta(days=800)
+    for age in (old, older):
+        store.add(name_at(cluster, age), of_age(forger, age, pinned=age == older))
+    where = store.where(name_at(cluster, old))
+    assert backups.backup("pin", name_at(cluster, old)) == f"pinned {where}\n"
+    assert backups.backup("pin", where) == f"already pinned {where}\n"
+    assert backups.backup("unpin", store.where(name_at(cluster, older))).startswith("unpinned ")
+    listed = backups.backup("list")
+    assert f"{moment(old):%Y-%m-%dT%H:%M:%S}Z pinned {where}\n" in listed
+    assert f"        {store.where(name_at(cluster, older))}\n" in listed
+    assert "restored and equal" in backups.backup("verify", name_at(cluster, old))
+    backups.config["backup"]["keep"] = {"within": "0s", "last": 1, "daily": 1, "weekly": 1}
+    said = backups.backup("save")
+    assert f"removed {store.where(name_at(cluster, older))}\n" in said
+    assert name_at(cluster, old) in store.names()
+    # The archive without the pin is put there again, and is the same archive.
+    store.add(name_at(cluster, timedelta(days=399)), of_age(forger, old))
+    assert "removed" not in backups.backup("prune", "--plan")
+
+
+def test_copies_are_pinned_together(attacked):
+    backups, store, forger, cluster = attacked
+    one, two = name_at(cluster, SCHEDULE[0]), name_at(cluster, SCHEDULE[1])
+    for name in (one, two):
+        store.add(name, of_age(forger, SCHEDULE[0]))
+    said = backups.backup("pin", "latest")
+    assert sorted(said.splitlines()) == sorted(f"pinned {store.where(name)}" for name in (one, two))
+
+
+def test_what_cannot_be_pinned_stays_as_it_is(attacked):
+    backups, store, forger, cluster = attacked
+    own = of_age(forger, SCHEDULE[0])
+    contents = {name_at(cluster, SCHEDULE[0]): forger.with_manifest(forger.manifest())}
+    contents[name_at(cluster, SCHEDULE[1])] = own[:-20]
+    for name, content in contents.items():
+        store.add(name, content)
+    unsealed, cut = contents
+    backups.backup("pin", unsealed, code=65, text=f"{store.where(unsealed)}: the archive has no seal of this key")
+    backups.backup("pin", cut, code=65, text=f"{store.where(cut)}: the archive is truncated or altered")
+    backups.backup("unpin", "other.age", code=65, text="no such archive in the stores")
+    said = backups.backup("list")
+    assert "Z pinned " not in said
+    assert store.names() >= set(contents)
+    backups.backup("verify", cut, code=65)
+
+
+def test_latest_is_of_the_server_and_not_of_another_one_with_the_same_key(attacked):
+    backups, store, forger, cluster = attacked
+    own, other = name_at(cluster, SCHEDULE[1]), name_at("other", SCHEDULE[0])
+    foreign = {"cluster_id": "another", "cluster_name": "testing"}
+    store.add(other, of_age(forger, SCHEDULE[0], **foreign))
+    # Of one cluster alone, the server that was lost: `restore` asks for --force then.
+    backups.backup("restore", "latest", "--yes", code=77, text="the archive is of another cluster, testing")
+    store.add(own, of_age(forger, SCHEDULE[1]))
+    assert f"{store.where(own)}: restored and equal" in backups.backup("verify", "latest")
+    assert f"restored {store.where(own)} with 0 writes" in backups.backup("restore", "latest", "--yes")
+    assert backups.backup("pin", "latest") == f"pinned {store.where(own)}\n"
+    address = backups.config["vault"]
+    backups.config["vault"] = {"address": "http://127.0.0.1:9"}
+    text = "the stores have archives of several clusters, and the server does not say which one it is"
+    backups.backup("verify", "latest", code=69, text=text)
+    backups.config["vault"] = address
+    (third := dict(foreign)).update(cluster_id="third", cluster_name="third")
+    store.add(own, of_age(forger, SCHEDULE[1], **third))
+    text = backups.backup("restore", "latest", "--yes", "--force", code=65, text="only archives of other clusters")
+    assert "testing (another), third (third)" in text
+
+
+def test_the_newest_archive_of_another_key_is_not_latest_and_counts_for_nothing(attacked, tmp_path):
+    """A host that saves with its own key into the same store."""
+    backups, store, forger, cluster = attacked
+    make_key(tmp_path / "other")
+    # The files of the other key are newer, and as many as retention has places for.
+    for days in (0, 1, 2):
+        store.add(name_at(cluster, timedelta(days=days, hours=5)), of_age(forger, timedelta(days=days, hours=5)))
+    own = {name_at(cluster, timedelta(days=days, hours=5)) for days in (0, 1, 2)}
+    other = {"LESSEE_BACKUP_KEY_FILE": str(tmp_path / "other")}
+    backups.config["backup"]["keep"] = {"within": "0s", "last": 3, "daily": 1, "weekly": 1}
+    backups.backup("save", env=other)
+    assert own <= store.names()
+    (new,) = store.names() - own
+    said = backups.backup("verify", "latest")
+    assert f"{store.where(name_at(cluster, timedelta(hours=5)))}: restored and equal" in said
+    assert f"{store.where(new)}: restored and equal" in backups.backup("verify", "latest", env=other)
+    assert "to remove" not in backups.backup("prune", "--plan")
+
+
 def test_list_names_what_counts_and_what_does_not(attacked):
     backups, store, forger, cluster = attacked
     one, two = name_at(cluster, SCHEDULE[0]), name_at(cluster, SCHEDULE[1])

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 import yaml
 
+from support.environments.backups import Backups
 from support.needs import need
 from support.programs.monitor import Audited, Monitor
 from support.programs.rotator import POLICY, Service
@@ -143,6 +144,7 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
         rotator.until(lambda status: status["targets"]["one"]["rotation_count"])
         queries = list(expressions())
         exposed = {name for job in ("agent", "rotator", "monitor") for name in names(observed, job)}
+        exposed |= backup_metrics(server, tmp_path / "backups", memory)
         recorded = {rule["record"] for rule in rules("recording") if "record" in rule}
         for expression in queries:
             unknown = set(NAME.findall(expression)) - exposed - recorded
@@ -150,6 +152,16 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
             observed.query(expression)
         eventually(lambda: all(observed.query(name) for name in recorded), "the records", 60)
         agent.stop()
+
+
+def backup_metrics(server, disk, memory):
+    """The metrics that saves and verifications write for the textfile collector."""
+    (folder := disk / "metrics").mkdir(parents=True)
+    backups = Backups(server.address, disk, memory, metrics_directory=str(folder))
+    backups.backup("save")
+    backups.backup("verify", "latest")
+    texts = [path.read_text() for path in folder.glob("*.prom")]
+    return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)}
 
 
 def names(observed, job):

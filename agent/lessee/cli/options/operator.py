@@ -6,6 +6,7 @@ from lessee.cli.options.shared import (
     AddCommand,
     add_actions,
     add_logging,
+    add_quiet,
     duration,
     positive_integer,
     time_before,
@@ -207,13 +208,29 @@ def add_backup(command: AddCommand) -> None:
     restore = add_action("restore", "write what an archive has and the server lacks")
     listing = add_action("list", "list the archives in the stores, and the files there that have no seal of this key")
     prune = add_action("prune", "remove the archives that `backup.keep` does not keep, as `save` does")
-    for action in (save, verify, restore, listing, prune):
+    pin = add_action("pin", "have retention keep an archive, with its copies, until `unpin`")
+    unpin = add_action("unpin", "let retention remove an archive again that was pinned, also by `save --pin`")
+    for action in (save, verify, restore, listing, prune, pin, unpin):
+        add_quiet(action)
         action.add_argument("--key-file", metavar="FILE", help="an age identity, as written by `age-keygen -o FILE`")
     for action in (verify, restore):
         action.add_argument("archive", metavar="ARCHIVE", help="a file, the name of an archive in a store, or `latest`")
-    save.add_argument("--pin", action="store_true", help="keep this archive until you delete it yourself")
+    for action in (pin, unpin):
+        action.add_argument("archive", metavar="ARCHIVE", help="an archive in a store, as `list` names it, or `latest`")
+    save.add_argument("--pin", action="store_true", help="have retention keep this archive until `unpin`")
     prune.add_argument("--plan", action="store_true", help="remove nothing; print what it would remove")
-    save.add_argument("--interval", type=duration, metavar="TIME", help="keep running, and save at this interval")
+    save.add_argument(
+        "--interval",
+        type=duration,
+        metavar="TIME",
+        help="keep running, and save at this interval; no progress is shown",
+    )
+    verify.add_argument(
+        "--interval",
+        type=duration,
+        metavar="TIME",
+        help="keep running, and verify `latest` at this interval, such as 7d; no progress is shown",
+    )
     verify.add_argument(
         "--unseal-key-file",
         nargs="+",

@@ -108,6 +108,11 @@ def add_logging(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add --quiet, for a command that shows its progress."""
+    parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
+
+
 def add_masking(parser: argparse.ArgumentParser) -> None:
     """Add --mask, which has a CI runner mask secret values in the job's log."""
     parser.add_argument(

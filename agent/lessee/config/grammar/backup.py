@@ -64,4 +64,11 @@ class Backup(Block, frozen=True, kw_only=True):
         Annotated[tuple[scalars.AgeRecipient, ...], Meta(min_length=1)] | None,
         describe("The age recipients (public keys) that can decrypt an archive. Default: that of the key file."),
     ] = None
+    metrics_directory: Annotated[
+        scalars.AbsolutePath | None,
+        describe(
+            "The directory of node_exporter's textfile collector. After each save, and each verification of `latest`, "
+            "lessee writes there when they last succeeded, for Prometheus. Default: no metrics."
+        ),
+    ] = None
     keep: Annotated[Retention, describe("Which archives to keep after a new one is saved.")] = Retention()

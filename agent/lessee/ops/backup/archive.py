@@ -1,11 +1,13 @@
 """Writes and reads an archive: a tar file with a manifest and its members, encrypted with age."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, Protocol
 
 from lessee.core.immutable import replace
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup.encryption import CHUNK_SIZE, decrypt, decrypt_start, encrypt
 from lessee.ops.backup.keys import Keys
 from lessee.ops.backup.policy.archive_format import (
@@ -29,31 +31,52 @@ from lessee.ops.backup.policy.archive_format import (
 )
 from lessee.ops.backup.policy.records import LONGEST_LINE, Secret, ServerObject, parse_object, parse_secret
 from lessee.ops.backup.policy.retention import SealedArchive, sealed_archive
-from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
+
+
+class Content(Protocol):
+    """The content of a member."""
+
+    @property
+    def member(self) -> Member: ...
+    def read(self) -> Iterator[bytes]:
+        """Its bytes, once."""
+
+
+class MemberCopy(NamedTuple):
+    """A member of an archive that is being read, as the content of another one."""
+
+    member: Member
+    chunks: Iterator[bytes]
+
+    def read(self) -> Iterator[bytes]:
+        """Its bytes, once. Raises ArchiveError where they do not match the manifest."""
+        return self.chunks
 
 
 def write(
     manifest: Manifest,
-    contents: Sequence[EncryptedTemporaryFile],
+    contents: Iterable[Content],
     out: IO[bytes],
     recipients: Sequence[Any],
     keys: Keys | None,
+    progress: Progress = SILENT,
 ) -> None:
     """Write an archive. `keys`, if available, authenticate its manifest. Raises WriteError."""
     if keys is not None:
         manifest = replace(manifest, authenticated_by=keys.public_keys[0])
-    encrypt(_pieces(manifest, contents, keys), out, recipients)
+    total = sum(member.size for member in manifest.members)
+    encrypt(progress.track(_pieces(manifest, contents, keys), "encrypting", total, size=len), out, recipients)
 
 
-def _pieces(manifest: Manifest, contents: Sequence[EncryptedTemporaryFile], keys: Keys | None) -> Iterator[bytes]:
+def _pieces(manifest: Manifest, contents: Iterable[Content], keys: Keys | None) -> Iterator[bytes]:
     text = encode_manifest(manifest)
     yield from _member(MANIFEST, text)
     if keys is not None:
         yield from _member(HMAC, manifest_hmac(text, keys.secrets[0].encode()))
-    for spool in contents:
-        member = spool.member
+    for content in contents:
+        member = content.member
         yield tar_header(member.name, member.size)
-        yield from spool.read()
+        yield from content.read()
         yield tar_padding(member.size)
     yield TAR_END
 
@@ -73,12 +96,8 @@ class Archive:
         self.manifest = parse_manifest(text, any_format=any_format)
         self.authenticated = False
         """Whether its HMAC shows that its maker had one of the keys."""
-        self.seal = ""
-        """The HMAC; empty without one. All copies of an archive have the same."""
         if self.manifest.authenticated_by:
-            digest = self._read_small(HMAC, 64)
-            self.authenticated = self._authenticate(text, digest, keys)
-            self.seal = digest.decode("ascii", "replace")
+            self.authenticated = self._authenticate(text, self._read_small(HMAC, 64), keys)
         self._key = bytes.fromhex(self.manifest.key)
         self._next = 0
 
@@ -93,6 +112,10 @@ class Archive:
     def snapshot(self) -> Iterator[bytes]:
         """The raft snapshot, after the secrets, if the manifest names one."""
         return self._content(self._member(self.manifest.members[-1].name))
+
+    def members(self) -> Iterator["MemberCopy"]:
+        """All members that the manifest names, to be read in this order, instead of their records."""
+        return (MemberCopy(member, self._content(self._member(member.name))) for member in self.manifest.members)
 
     def close(self) -> None:
         """Raises ArchiveError where it does not end here."""
@@ -192,16 +215,17 @@ def read_seal(file: IO[bytes], keys: Keys, name: str, where: str) -> SealedArchi
         raise exc if exc.where else ArchiveError(exc.what, where=where, todo=exc.todo) from None
     if not archive.authenticated:
         raise ArchiveError("the archive has no seal of this key", where=where)
-    found = sealed_archive(name, archive.manifest, archive.seal)
+    found = sealed_archive(name, archive.manifest)
     if found is None:
         raise ArchiveError("the manifest is malformed", where=where)
     return found
 
 
-def check_complete(file: IO[bytes], keys: Keys, where: str) -> None:
+def check_complete(file: IO[bytes], keys: Keys, where: str, progress: Progress = SILENT) -> None:
     """Read a file to its end. Raises ArchiveError where it is truncated or altered."""
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     with decrypt(file, keys, where) as clear:
-        while clear.read(CHUNK_SIZE):
+        for _ in progress.track(iter(lambda: clear.read(CHUNK_SIZE), b""), "reading the archive", size, size=len):
             pass
     file.seek(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from lessee import __version__
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup import raft, server
 from lessee.ops.backup.policy.archive_format import FORMAT, SECRETS, SERVER, SNAPSHOT, Counts, Manifest
 from lessee.ops.backup.policy.objects import gaps
@@ -27,7 +28,9 @@ class Collected(ImmutableStruct, frozen=True):
 
 
 @contextmanager
-def collect(client: AdminClient, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Collected]:
+def collect(
+    client: AdminClient, created: datetime, folder: Path | None, namespace: str | None, progress: Progress = SILENT
+) -> Iterator[Collected]:
     """Read a server. `folder`: for temporary files. `namespace`: None is the root, which has the raft snapshot.
 
     Raises DeniedError, VaultUnreachableError or WriteError.
@@ -43,13 +46,14 @@ def collect(client: AdminClient, created: datetime, folder: Path | None, namespa
 
         snapshot, snapshot_error = None, ""
         if described.storage == "raft" and not described.namespace:
-            snapshot, snapshot_error = _snapshot(client, new_file)
-        all_objects = tuple(server.objects(client))
+            snapshot, snapshot_error = _snapshot(client, new_file, progress)
+        all_objects = tuple(progress.track(server.objects(client), "saving policies, roles and mounts"))
         objects = new_file(SERVER)
         for server_object in all_objects:
             objects.write(encode_record(server_object))
         secrets_file = new_file(SECRETS)
-        counts = count_records(all_objects, *_write(secrets(client, _kv(all_objects), key), secrets_file))
+        found = secrets(client, _kv(all_objects), key, progress)
+        counts = count_records(all_objects, *_write(found, secrets_file))
         contents = (objects, secrets_file, *((snapshot,) if snapshot is not None else ()))
         manifest = Manifest(
             format=FORMAT,
@@ -77,11 +81,11 @@ def _kv(objects: Iterable[ServerObject]) -> dict[str, int]:
 
 
 def _snapshot(
-    client: AdminClient, new_file: Callable[[str], EncryptedTemporaryFile]
+    client: AdminClient, new_file: Callable[[str], EncryptedTemporaryFile], progress: Progress
 ) -> tuple[EncryptedTemporaryFile | None, str]:
     made = new_file(SNAPSHOT)
     try:
-        raft.take(client, made.write)
+        raft.take(client, made.write, progress)
     except DeniedError as exc:
         return None, str(exc)
     return made, ""

@@ -1,33 +1,40 @@
-"""`lessee backup`: saves Vault's data, verifies archives, and restores them."""
+"""`lessee backup`: saves Vault's data, verifies, pins and prunes archives, and restores them."""
 
 import argparse
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config import Config
 from lessee.config.grammar.backup import Retention
-from lessee.core.errors import DeniedError, LesseeError, UsageError
+from lessee.core.errors import DeniedError, LesseeError, UsageError, VaultUnreachableError
 from lessee.host.clock import boot_time, wall_time
+from lessee.host.progress import Progress, progress
 from lessee.host.project import find, read
-from lessee.ops.backup.catalog import catalog, expired, open_archive
+from lessee.ops.backup import server
+from lessee.ops.backup.catalog import LATEST, Cluster, catalog, expired, open_archive
 from lessee.ops.backup.keys import keys, require_keys
+from lessee.ops.backup.metrics import save_metrics, verification_metrics
+from lessee.ops.backup.pinning import set_pin
 from lessee.ops.backup.policy.archive_format import SNAPSHOT, Counts
 from lessee.ops.backup.policy.retention import next_delay
 from lessee.ops.backup.policy.secret_restore import SecretStatus
 from lessee.ops.backup.restore import Restore, RestoreOptions, RestorePlan
 from lessee.ops.backup.save import SaveResult, save
 from lessee.ops.backup.stores import stores
-from lessee.ops.backup.verification import verify
+from lessee.ops.backup.verification import Verified, verify
 from lessee.process.hardening import harden
-from lessee.vault.admin import admin_client
+from lessee.vault.admin import AdminClient, admin_client, unauthenticated_client
 
+_DIFFERENT = 1
+"""The exit code of a verification that found differences."""
 _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
 """The limits of --interval in seconds; the names of archives have whole seconds."""
 _FEW = 5
@@ -40,42 +47,45 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = read(path, environ, blocks=("backup",))
-    match arguments.action:
-        case "save":
-            return _save(arguments, config, environ)
-        case "verify":
-            return _verify(arguments, config, environ)
-        case "list":
-            return _list(arguments, config, environ)
-        case "prune":
-            return _prune(arguments, config, environ)
-        case _:
-            return _restore(arguments, config, environ)
+    interval = getattr(arguments, "interval", None)
+    if interval is not None and getattr(arguments, "archive", LATEST) != LATEST:
+        todo = "use `verify latest --interval 7d`"
+        raise UsageError("--interval verifies the latest archive each time", where=arguments.archive, todo=todo)
+    # A service's output is a log.
+    with progress(quiet=arguments.quiet or interval is not None) as shown:
+
+        def act() -> int:
+            return _ACTIONS[arguments.action](arguments, config, environ, shown)
+
+        return act() if interval is None else _repeat(interval, act)
 
 
-def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    if arguments.interval is None:
-        return _save_once(arguments, config, environ)
-    if not _SHORTEST <= arguments.interval <= _LONGEST:
+def _repeat(interval: float, act: Callable[[], int]) -> int:
+    """Run until SIGTERM. Only what failed with an error is tried again sooner."""
+    if not _SHORTEST <= interval <= _LONGEST:
         raise UsageError("--interval must be from 1s to 365d", todo="use 24h, for example")
     try:
         while True:
             began = boot_time()
             try:
-                code = _save_once(arguments, config, environ)
+                failed = act() not in {0, _DIFFERENT}
             except LesseeError as exc:
-                code = exc.exit_code
+                failed = True
                 print(f"lessee: {exc}", file=sys.stderr)
-            time.sleep(next_delay(began, boot_time(), arguments.interval, failed=code != 0))
+            time.sleep(next_delay(began, boot_time(), interval, failed=failed))
     except KeyboardInterrupt:
         return 0  # Stopping it is not an error.
 
 
-def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    with recorded_action(
-        config.audit_trail, environ, "backup saved", config.environment, server=config.vault.address
-    ) as action:
-        saved = save(config, keys(arguments.key_file, environ), environ, pinned=arguments.pin)
+def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> int:
+    with (
+        save_metrics(config) as attempt,
+        recorded_action(
+            config.audit_trail, environ, "backup saved", config.environment, server=config.vault.address
+        ) as action,
+    ):
+        saved = save(config, keys(arguments.key_file, environ), environ, shown, pinned=arguments.pin)
+        attempt.succeeded = not saved.problems
         for place in saved.places:
             action.step(str(place))
         for place in saved.removed:
@@ -115,9 +125,9 @@ def _print_others(others: Sequence[LesseeError], most: int = _FEW, out: TextIO |
         print(f"left alone: {len(others) - most:,} more; `lessee backup list` lists them", file=out)
 
 
-def _list(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+def _list(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> int:
     identities = require_keys(keys(arguments.key_file, environ))
-    found = [(store, catalog(store, identities)) for store in stores(config.backup, environ)]
+    found = [(store, catalog(store, identities, shown)) for store in stores(config.backup, environ, shown)]
     for store, cataloged in found:
         for one in cataloged.ours:
             print(f"{one.created:%Y-%m-%dT%H:%M:%SZ} {'pinned' if one.pinned else '':6} {store.where(one.name)}")
@@ -125,7 +135,7 @@ def _list(arguments: argparse.Namespace, config: Config, environ: Mapping[str, s
     return 0
 
 
-def _prune(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+def _prune(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> int:
     identities = require_keys(keys(arguments.key_file, environ))
     places = stores(config.backup, environ)
     keep = config.backup.keep if config.backup is not None else Retention()
@@ -133,7 +143,7 @@ def _prune(arguments: argparse.Namespace, config: Config, environ: Mapping[str, 
     others: list[LesseeError] = []
     planned = []
     for store in places:
-        cataloged = catalog(store, identities)
+        cataloged = catalog(store, identities, shown)
         others += cataloged.others
         planned += [(store, name) for name in expired(cataloged, keep, now)]
     if arguments.plan:
@@ -149,10 +159,38 @@ def _prune(arguments: argparse.Namespace, config: Config, environ: Mapping[str, 
     return 0
 
 
-def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+def _pin(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> int:
     identities = require_keys(keys(arguments.key_file, environ))
-    with open_archive(arguments.archive, config.backup, environ, identities, _report) as (file, where):
-        verified = verify(file, where, identities, [_read_unseal_key(Path(name)) for name in arguments.unseal_key_file])
+    verb = f"{arguments.action}ned"
+    with recorded_action(config.audit_trail, environ, f"backup {verb}", config.environment) as action:
+        pinned = arguments.action == "pin"
+        cluster = partial(_cluster, config, environ)
+        done = set_pin(config, identities, environ, arguments.archive, cluster, shown, pinned=pinned)
+        for place in done.changed:
+            action.step(f"{verb} {place}")
+    for place in done.changed:
+        print(f"{verb} {place}")
+    for place in done.unchanged:
+        print(f"already {verb} {place}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> int:
+    if arguments.archive != LATEST:
+        return _DIFFERENT if _verify_one(arguments, config, environ, shown).differences else 0
+    with verification_metrics(config) as attempt:
+        verified = _verify_one(arguments, config, environ, shown)
+        attempt.succeeded, attempt.archive = not verified.differences, verified.inspected.manifest
+    return _DIFFERENT if verified.differences else 0
+
+
+def _verify_one(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> Verified:
+    identities = require_keys(keys(arguments.key_file, environ))
+    unseal_keys = [_read_unseal_key(Path(name)) for name in arguments.unseal_key_file]
+    cluster = partial(_cluster, config, environ)
+    opened = open_archive(arguments.archive, config.backup, environ, identities, _report, cluster, shown)
+    with opened as (file, where):
+        verified = verify(file, where, identities, unseal_keys, shown)
     manifest = verified.inspected.manifest
     for difference in verified.differences:
         print(difference)
@@ -165,10 +203,25 @@ def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str,
         print(f"  not verified, because a scratch server lacks its engine: {place}")
     if verified.snapshot is not None:
         print(f"  raft snapshot: {verified.snapshot}")
-    return 1 if verified.differences else 0
+    print(end="", flush=True)
+    return verified
 
 
-def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+def _cluster(config: Config, environ: Mapping[str, str], client: AdminClient | None = None) -> Cluster:
+    """The configured server, whose archives are meant where the stores have those of several."""
+    if client is None:
+        try:
+            with unauthenticated_client(config.vault, environ) as public:
+                return _cluster(config, environ, public)
+        except VaultUnreachableError as exc:
+            what = "the stores have archives of several clusters, and the server does not say which one it is"
+            todo = "name the archive; `lessee backup list` lists them"
+            raise VaultUnreachableError(f"{what}: {exc.what}", where=exc.where, todo=todo) from None
+    found = server.describe(client, config.vault.namespace)
+    return found.cluster_id, found.namespace
+
+
+def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str], shown: Progress) -> int:
     if arguments.raft and (arguments.path or arguments.plan):
         raise UsageError("--raft replaces everything", todo="omit --path and --plan")
     identities = require_keys(keys(arguments.key_file, environ))
@@ -179,11 +232,12 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         authentication_expected=recipients is None,
         namespace=config.vault.namespace,
     )
+    cluster = partial(_cluster, config, environ)
     with (
-        open_archive(arguments.archive, config.backup, environ, identities, _report) as (file, where),
+        open_archive(arguments.archive, config.backup, environ, identities, _report, cluster, shown) as (file, where),
         admin_client(config.vault, environ, boot_time) as client,
     ):
-        restore = Restore(file, where, identities, client, options)
+        restore = Restore(file, where, identities, client, options, shown)
         about = {"archive": str(where), "server": config.vault.address, "only": arguments.path}
         if arguments.raft:
             _confirm(arguments, restore, f"replaces all data and unseal keys by those of {restore.created} in")
@@ -249,6 +303,17 @@ def _counts_text(counts: Counts) -> str:
         f"{counts.secrets:,} secrets in {counts.versions:,} versions, {counts.mounts} mounts, "
         f"{counts.auth} auth methods, {counts.policies} policies, {counts.roles} roles"
     )
+
+
+_ACTIONS = {
+    "save": _save,
+    "verify": _verify,
+    "list": _list,
+    "prune": _prune,
+    "pin": _pin,
+    "unpin": _pin,
+    "restore": _restore,
+}
 
 
 def _read_unseal_key(path: Path) -> str:

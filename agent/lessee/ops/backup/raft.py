@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, cast
 
 from lessee.core.errors import VaultUnreachableError
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
 from lessee.vault.admin import AdminClient
@@ -17,20 +18,22 @@ _SUMS = "SHA256SUMS"
 _LARGEST_SUMS = 1 << 16
 
 
-def take(client: AdminClient, write: Callable[[bytes], None]) -> None:
+def take(client: AdminClient, write: Callable[[bytes], None], progress: Progress = SILENT) -> None:
     """Download a snapshot in chunks, and verify it. Raises DeniedError or VaultUnreachableError."""
     try:
         with client.stream("GET", PATH) as answer:
-            check(_written(iter(lambda: answer.read(CHUNK_SIZE), b""), write))
+            chunks = progress.track(iter(lambda: answer.read(CHUNK_SIZE), b""), "saving the raft snapshot", size=len)
+            check(_written(chunks, write))
     except ArchiveError as exc:
         # A server that fails during the transfer has already answered 200.
         raise VaultUnreachableError(f"Vault sent an incomplete snapshot: {exc.what}", where=PATH) from None
 
 
-def put(client: AdminClient, chunks: Iterable[bytes], size: int, *, force: bool) -> None:
+def put(client: AdminClient, chunks: Iterable[bytes], size: int, *, force: bool, progress: Progress = SILENT) -> None:
     """Replace all of a server's data. `force`: even with another seal. Raises DeniedError or VaultUnreachableError."""
     path = f"{PATH}-force" if force else PATH
-    with client.stream("POST", path, body=chunks, size=size) as answer:
+    body = progress.track(chunks, "restoring the raft snapshot", size, size=len)
+    with client.stream("POST", path, body=body, size=size) as answer:
         answer.read()
 
 

@@ -6,6 +6,7 @@ from typing import IO
 
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup import raft, server
 from lessee.ops.backup.archive import Archive, open_for_reading
 from lessee.ops.backup.inspection import Inspection, inspect
@@ -13,7 +14,8 @@ from lessee.ops.backup.keys import Keys
 from lessee.ops.backup.policy.archive_format import SNAPSHOT, ArchiveError
 from lessee.ops.backup.policy.comparison import Server, objections
 from lessee.ops.backup.policy.object_restore import Change, Conflict, Unrestorable
-from lessee.ops.backup.policy.secret_restore import SecretStatus
+from lessee.ops.backup.policy.records import Secret
+from lessee.ops.backup.policy.secret_restore import Plan, SecretStatus
 from lessee.ops.backup.server_writer import Writer
 from lessee.vault.admin import AdminClient
 
@@ -48,11 +50,20 @@ class RestorePlan(ImmutableStruct, frozen=True):
 class Restore:
     """The restore of one archive into one server."""
 
-    def __init__(self, file: IO[bytes], where: str, keys: Keys, client: AdminClient, options: RestoreOptions) -> None:
+    def __init__(
+        self,
+        file: IO[bytes],
+        where: str,
+        keys: Keys,
+        client: AdminClient,
+        options: RestoreOptions,
+        progress: Progress = SILENT,
+    ) -> None:
         """Reads the archive completely. Raises ArchiveError, or DeniedError where it needs --force."""
         self._file, self._where, self._keys = file, where, keys
         self._client, self._wish = client, options
-        self.inspected: Inspection = inspect(file, keys, where, any_format=options.force)
+        self._progress = progress
+        self.inspected: Inspection = inspect(file, keys, where, progress, any_format=options.force)
         self.server: Server = server.describe(client, options.namespace)
         reasons = objections(
             self.inspected.manifest,
@@ -73,7 +84,8 @@ class Restore:
         with self._writer(apply=False) as writer:
             found = list(writer.objects())
             self._refuse_conflicts(found)
-            secret_plans = [(saved.where, secret_plan) for saved, secret_plan in writer.secrets() if secret_plan.steps]
+            planned = self._tracked(writer, "comparing secrets")
+            secret_plans = [(saved.where, secret_plan) for saved, secret_plan in planned if secret_plan.steps]
             equal = writer.statuses[SecretStatus.EQUAL]
         if self._wish.only and not secret_plans and not equal:
             raise DeniedError(f"the archive has no secret at {self._wish.only}", where=self._where)
@@ -103,7 +115,7 @@ class Restore:
         """
         with self._writer(apply=True) as writer:
             skip(writer.objects())
-            skip(writer.secrets())
+            skip(self._tracked(writer, "restoring secrets"))
             return writer.writes
 
     def apply_snapshot(self) -> None:
@@ -114,7 +126,12 @@ class Restore:
             skip(archive.objects())
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
-            raft.put(self._client, archive.snapshot(), size, force=self._wish.force)
+            raft.put(self._client, archive.snapshot(), size, force=self._wish.force, progress=self._progress)
+
+    def _tracked(self, writer: Writer, what: str) -> Iterator[tuple[Secret, Plan]]:
+        # With a prefix, it is not known how many secrets there are below it.
+        total = None if self._wish.only else self.inspected.manifest.counts.secrets
+        return self._progress.track(writer.secrets(), what, total)
 
     @contextmanager
     def _opened(self) -> Iterator[Archive]:

@@ -12,6 +12,7 @@ from lessee.config.grammar.backup import S3Bucket
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.host.answer_limits import broken_limit
 from lessee.host.aws_client import limit_answers
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
 
@@ -31,9 +32,10 @@ _MAX_PAGES = 200
 class S3Store:
     """A store of archives in a bucket, below a key prefix."""
 
-    def __init__(self, config: S3Bucket, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: S3Bucket, environ: Mapping[str, str], progress: Progress = SILENT) -> None:
         self._config = config
         self._environ = environ
+        self._progress = progress
 
     def where(self, name: str) -> str:
         return f"s3://{self._config.bucket}/{self._config.prefix}{name}"
@@ -60,7 +62,9 @@ class S3Store:
         archive.seek(0)
         place = {"Bucket": self._config.bucket, "Key": self._config.prefix + name}
         try:
-            self._client.put_object(**place, Body=archive, ContentLength=size)
+            self._progress.phase("storing the archive in the bucket", size, unit="bytes")
+            self._client.put_object(**place, Body=_Sent(archive, self._progress), ContentLength=size)
+            self._progress.done()
             stored = self._client.head_object(**place)["ContentLength"]
         except self._errors as exc:
             raise WriteError(f"cannot store the archive: {_reason(exc)}", where=self.where(name)) from None
@@ -72,7 +76,8 @@ class S3Store:
         try:
             answer = self._client.get_object(Bucket=self._config.bucket, Key=self._config.prefix + name)
             self._check_size(answer, name)
-            for chunk in answer["Body"].iter_chunks(CHUNK_SIZE):
+            chunks, size = answer["Body"].iter_chunks(CHUNK_SIZE), answer["ContentLength"]
+            for chunk in self._progress.track(chunks, "fetching the archive from the bucket", size, size=len):
                 file.write(chunk)
         except self._errors as exc:
             file.close()
@@ -153,6 +158,19 @@ class S3Store:
         if not value.strip():
             raise _config_error("no key", f"backup.s3.{name}", f"name its file, or set ${variable}")
         return value.strip()
+
+
+class _Sent:
+    """A file that is sent. botocore may read it twice, and rewinds it before a retry."""
+
+    def __init__(self, file: IO[bytes], progress: Progress) -> None:
+        self._file, self._progress = file, progress
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(size)
+        self._progress.reach(self._file.tell())
+        return chunk
 
 
 class _Body:

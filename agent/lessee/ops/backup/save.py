@@ -1,24 +1,22 @@
 """Saves a server once: writes an archive to every store, and applies retention."""
 
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO
 
 from lessee.config import Config
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.clock import boot_time, wall_time
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup import archive
 from lessee.ops.backup.catalog import catalog, expired
 from lessee.ops.backup.collector import collect
 from lessee.ops.backup.keys import Keys, recipients
 from lessee.ops.backup.policy.archive_format import Manifest
 from lessee.ops.backup.policy.retention import name_of
-from lessee.ops.backup.stores import DirectoryStore, Store, save_lock, stores
+from lessee.ops.backup.stores import DirectoryStore, folder_of, save_lock, stores, temporary_archive
 from lessee.vault.admin import admin_client
 
 
@@ -37,12 +35,19 @@ class SaveResult(ImmutableStruct, frozen=True):
     snapshot_error: str
 
 
-def save(config: Config, keys: Keys | None, environ: Mapping[str, str], *, pinned: bool = False) -> SaveResult:
+def save(
+    config: Config,
+    keys: Keys | None,
+    environ: Mapping[str, str],
+    progress: Progress = SILENT,
+    *,
+    pinned: bool = False,
+) -> SaveResult:
     """Raises LesseeError where no archive could be made. `problems` has the errors of single stores.
 
     `pinned`: retention never removes the archive.
     """
-    places = stores(config.backup, environ)
+    places = stores(config.backup, environ, progress)
     assert config.backup is not None
     wanted = recipients(config.backup.recipients or (), keys)
     for place in places:
@@ -50,14 +55,14 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str], *, pinne
             with suppress(WriteError):  # The write below reports it.
                 place.make()
     with (
-        save_lock(folder := _folder(places)),
-        _temporary(folder) as file,
+        save_lock(folder := folder_of(places)),
+        temporary_archive(folder) as file,
         admin_client(config.vault, environ, boot_time) as client,
     ):
         created = datetime.fromtimestamp(wall_time(), UTC)
-        with collect(client, created, folder, config.vault.namespace) as found:
+        with collect(client, created, folder, config.vault.namespace, progress) as found:
             manifest = replace(found.manifest, pinned=pinned)
-            archive.write(manifest, found.contents, file, wanted, keys)
+            archive.write(manifest, found.contents, file, wanted, keys, progress)
         name = name_of(manifest.cluster_name, manifest.cluster_id, manifest.namespace, created)
         stored: list[str] = []
         removed: list[str] = []
@@ -68,7 +73,7 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str], *, pinne
                 place.put(str(name), file)
                 stored.append(place.where(str(name)))
                 if keys is not None:
-                    cataloged = catalog(place, keys)
+                    cataloged = catalog(place, keys, progress)
                     not_ours += cataloged.others
                     cluster = manifest.cluster_id, manifest.namespace
                     for old in expired(cataloged, config.backup.keep, created, cluster):
@@ -86,25 +91,4 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str], *, pinne
         keys is None,
         tuple(problems),
         found.snapshot_error,
-    )
-
-
-@contextmanager
-def _temporary(folder: Path | None) -> Iterator[IO[bytes]]:
-    """A temporary file without a name, for the encrypted archive."""
-    try:
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # Closed below.
-    except OSError as exc:
-        raise WriteError(f"cannot create a temporary file: {exc.strerror}", where=str(folder or "")) from None
-    try:
-        yield file
-    finally:
-        with suppress(OSError):  # A full disk was reported before.
-            file.close()
-
-
-def _folder(places: tuple[Store, ...]) -> Path | None:
-    """The directory for temporary files: a store with room for an archive has room for them."""
-    return next(
-        (place.path for place in places if isinstance(place, DirectoryStore) and os.access(place.path, os.W_OK)), None
     )

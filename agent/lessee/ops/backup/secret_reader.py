@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from lessee.core.errors import VaultUnreachableError
+from lessee.core.immutable import ImmutableStruct
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup.policy.kv_reader import Read, secret_from, versions_to_read
 from lessee.ops.backup.policy.records import Secret, Version, fingerprint
 from lessee.vault.admin import AdminClient
@@ -21,15 +23,36 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def secrets(client: AdminClient, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
-    """All secrets of KV mounts, given with their versions, in order. Raises DeniedError or VaultUnreachableError."""
-    found = each(lambda place: secret(client, *place, mounts[place[0]], key), places(client, mounts))
-    return (one for one in found if one is not None)
+def secrets(
+    client: AdminClient, mounts: Mapping[str, int], key: bytes, progress: Progress = SILENT
+) -> Iterator[Secret]:
+    """All secrets of KV mounts, given with their versions, in order. Raises DeniedError or VaultUnreachableError.
+
+    The names of all secrets are listed first, so that the progress has a total; they are all that is held in memory.
+    """
+    progress.phase("listing secrets")
+    found = []
+    for folder in folders(client, mounts):
+        found.append(folder)
+        progress.advance(len(folder.names))
+    everything = ((folder.mount, folder.path + name) for folder in found for name in folder.names)
+    total = sum(len(folder.names) for folder in found)
+    read = each(lambda place: secret(client, *place, mounts[place[0]], key), everything)
+    return (one for one in progress.track(read, "saving secrets", total) if one is not None)
 
 
-def places(client: AdminClient, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """The mount and path of each secret. Raises DeniedError or VaultUnreachableError."""
-    return ((mount, path) for mount, version in mounts.items() for path in _walk(client, mount, version, ""))
+class SecretFolder(ImmutableStruct, frozen=True):
+    """A folder of a KV mount, and the names of the secrets in it, without its subfolders."""
+
+    mount: str
+    path: str
+    """Empty, or with a slash at the end."""
+    names: tuple[str, ...]
+
+
+def folders(client: AdminClient, mounts: Mapping[str, int]) -> Iterator[SecretFolder]:
+    """The folders of each mount that hold secrets. Raises DeniedError or VaultUnreachableError."""
+    return (folder for mount, version in mounts.items() for folder in _walk(client, mount, version, ""))
 
 
 def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
@@ -74,9 +97,10 @@ def _read(client: AdminClient, path: str, number: int) -> Read:
     return Read(found.get("data"), found.get("metadata") or {})
 
 
-def _walk(client: AdminClient, mount: str, version: int, folder: str) -> Iterator[str]:
-    for name in client.list(f"{mount}{'metadata/' if version != 1 else ''}{folder}"):
+def _walk(client: AdminClient, mount: str, version: int, folder: str) -> Iterator[SecretFolder]:
+    names = client.list(f"{mount}{'metadata/' if version != 1 else ''}{folder}")
+    if own := tuple(name for name in names if not name.endswith("/")):
+        yield SecretFolder(mount, folder, own)
+    for name in names:
         if name.endswith("/"):
             yield from _walk(client, mount, version, folder + name)
-        else:
-            yield folder + name

@@ -12,6 +12,7 @@ from lessee.config.grammar.backup import Backup
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.host.locks import take_lock
 from lessee.host.ownership import foreign_writer
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
 from lessee.ops.backup.s3 import S3Store
@@ -45,8 +46,9 @@ class Store(Protocol):
 class DirectoryStore:
     """A store in a directory, which is created if its parent exists."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, progress: Progress = SILENT) -> None:
         self.path = path
+        self._progress = progress
 
     def where(self, name: str) -> str:
         return str(self.path / name)
@@ -100,9 +102,10 @@ class DirectoryStore:
     def _write(self, folder: int, part: str, archive: IO[bytes]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:  # noqa: PTH123  # `os.open` gave a descriptor.
+            size = archive.seek(0, os.SEEK_END)
             archive.seek(0)
-            while chunk := archive.read(CHUNK_SIZE):
-                out.write(chunk)
+            chunks = iter(lambda: archive.read(CHUNK_SIZE), b"")
+            out.writelines(self._progress.track(chunks, "writing the archive", size, size=len))
             out.flush()
             os.fsync(out.fileno())
 
@@ -114,13 +117,13 @@ class DirectoryStore:
                     os.unlink(name, dir_fd=folder)
 
 
-def stores(config: Backup | None, environ: Mapping[str, str]) -> tuple[Store, ...]:
+def stores(config: Backup | None, environ: Mapping[str, str], progress: Progress = SILENT) -> tuple[Store, ...]:
     """The configured stores. Raises ConfigError if there are none."""
     found: list[Store] = []
     if config is not None and config.directory is not None:
-        found.append(DirectoryStore(Path(config.directory)))
+        found.append(DirectoryStore(Path(config.directory), progress))
     if config is not None and config.s3 is not None:
-        found.append(S3Store(config.s3, environ))
+        found.append(S3Store(config.s3, environ, progress))
     if not found:
         todo = "write `backup: {directory: DIR}`, or `s3:`"
         raise ConfigError([LesseeError("no store for archives", where="backup", todo=todo)])
@@ -176,3 +179,24 @@ def save_lock(folder: Path | None) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def temporary_archive(folder: Path | None) -> Iterator[IO[bytes]]:
+    """A temporary file without a name, for the encrypted archive."""
+    try:
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # Closed below.
+    except OSError as exc:
+        raise WriteError(f"cannot create a temporary file: {exc.strerror}", where=str(folder or "")) from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # A full disk was reported before.
+            file.close()
+
+
+def folder_of(places: tuple[Store, ...]) -> Path | None:
+    """The directory for temporary files: a store with room for an archive has room for them."""
+    return next(
+        (place.path for place in places if isinstance(place, DirectoryStore) and os.access(place.path, os.W_OK)), None
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup import raft
 from lessee.ops.backup.archive import Archive, open_for_reading
 from lessee.ops.backup.inspection import Inspection, inspect
@@ -15,7 +16,7 @@ from lessee.ops.backup.policy.object_restore import Change, Conflict
 from lessee.ops.backup.policy.records import Secret
 from lessee.ops.backup.restore import skip
 from lessee.ops.backup.scratch_server import scratch_server, unseal
-from lessee.ops.backup.secret_reader import each, places, secret
+from lessee.ops.backup.secret_reader import each, folders, secret
 from lessee.ops.backup.server_writer import Writer
 from lessee.vault.admin import AdminClient
 
@@ -30,75 +31,92 @@ class Verified(ImmutableStruct, frozen=True):
     """The result for the raft snapshot as text; None if the archive has none."""
 
 
-def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) -> Verified:
+def verify(
+    file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str], progress: Progress = SILENT
+) -> Verified:
     """Raises ArchiveError for an incomplete archive, and LesseeError where no scratch server can run."""
-    inspected = inspect(file, keys, where)
+    inspected = inspect(file, keys, where, progress)
+    total = inspected.manifest.counts.secrets
+    progress.phase("starting a private server")
     with scratch_server() as client:
         with open_for_reading(file, keys, where) as archive:
             writer = Writer(client, archive, apply=True, trial=True)
-            skip(writer.objects())
-            skip(writer.secrets())
+            skip(progress.track(writer.objects(), "restoring policies, roles and mounts"))
+            skip(progress.track(writer.secrets(), "restoring secrets", total))
             _skip_snapshot(archive)
-        found = list(_compare(file, where, keys, client, writer.unsupported))
+        found = list(_compare(file, where, keys, client, writer.unsupported, progress))
     snapshot = None
     if inspected.has_snapshot:
         snapshot = "its checksums match; to restore it into a server too, give unseal keys with --unseal-key-file"
         if unseal_keys:
-            snapshot = _try_snapshot(file, where, keys, unseal_keys, found.append)
+            snapshot = _try_snapshot(file, where, keys, unseal_keys, found.append, progress)
     return Verified(inspected, tuple(found), tuple(writer.unsupported), snapshot)
 
 
-def _compare(file: IO[bytes], where: str, keys: Keys, client: AdminClient, unsupported: Sequence[str]) -> Iterator[str]:
+def _compare(
+    file: IO[bytes], where: str, keys: Keys, client: AdminClient, unsupported: Sequence[str], progress: Progress
+) -> Iterator[str]:
     with open_for_reading(file, keys, where) as archive:
         writer = Writer(client, archive, apply=False, trial=True, unsupported=unsupported)
-        for server_object in writer.objects():
+        for server_object in progress.track(writer.objects(), "comparing policies, roles and mounts"):
             if isinstance(server_object, Change | Conflict):
                 yield f"{server_object.path}: differs"
-        yield from _compare_secrets(archive, client)
+        yield from _compare_secrets(archive, client, progress)
         _skip_snapshot(archive)
-    count = sum(1 for _ in places(client, writer.kv))
+    count = sum(len(folder.names) for folder in folders(client, writer.kv))
     if count != archive.manifest.counts.secrets:
         yield f"{count} of {archive.manifest.counts.secrets} secrets restored"
 
 
-def _compare_secrets(archive: Archive, client: AdminClient) -> Iterator[str]:
+def _compare_secrets(archive: Archive, client: AdminClient, progress: Progress) -> Iterator[str]:
     key = bytes.fromhex(archive.manifest.key)
 
     def compare(saved: Secret) -> list[str]:
         return list(differences(saved, secret(client, saved.mount, saved.path, saved.engine, key)))
 
-    for some in each(compare, archive.secrets()):
+    compared = each(compare, archive.secrets())
+    for some in progress.track(compared, "comparing secrets", archive.manifest.counts.secrets):
         yield from some
 
 
 def _try_snapshot(
-    file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str], report: Callable[[str], None]
+    file: IO[bytes],
+    where: str,
+    keys: Keys,
+    unseal_keys: Sequence[str],
+    report: Callable[[str], None],
+    progress: Progress,
 ) -> str:
     """Restore the snapshot into its own scratch server, with a root token generated from its unseal keys."""
+    progress.phase("starting a private server")
     with scratch_server(raft=True, keys=len(unseal_keys)) as empty:
         with open_for_reading(file, keys, where) as archive:
             skip(archive.objects())
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
-            raft.put(empty, archive.snapshot(), size, force=True)
+            raft.put(empty, archive.snapshot(), size, force=True, progress=progress)
         unseal(empty, list(unseal_keys))
         client = empty.with_token(_root(empty, unseal_keys))
         with open_for_reading(file, keys, where) as archive:
             skip(archive.objects())
-            same, younger = _compare_snapshot(archive, client, report)
+            same, younger = _compare_snapshot(archive, client, report, progress)
             _skip_snapshot(archive)
     result = f"unsealed in a separate server: {same} secrets equal the logical backup"
     return f"{result}, {younger} were written after it" if younger else result
 
 
-def _compare_snapshot(archive: Archive, client: AdminClient, report: Callable[[str], None]) -> tuple[int, int]:
+def _compare_snapshot(
+    archive: Archive, client: AdminClient, report: Callable[[str], None], progress: Progress
+) -> tuple[int, int]:
     key = bytes.fromhex(archive.manifest.key)
     same = younger = 0
 
     def compare(saved: Secret) -> tuple[Secret, list[str]]:
         return saved, list(differences(saved, secret(client, saved.mount, saved.path, saved.engine, key)))
 
-    for saved, found in each(compare, archive.secrets()):
+    compared = each(compare, archive.secrets())
+    total = archive.manifest.counts.secrets
+    for saved, found in progress.track(compared, "comparing the raft snapshot's secrets", total):
         if not found:
             same += 1
         elif is_newer_than(saved, archive.manifest.created):

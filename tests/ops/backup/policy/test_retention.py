@@ -1,6 +1,7 @@
 """The names, the retention and the schedule of archives."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -55,21 +56,30 @@ MANIFEST = m.Manifest(1, "lessee 1", "2026-03-04T13:00:00+01:00", "id", "main", 
 
 
 def test_a_seal_says_whose_archive_it_is_and_when_it_was_saved():
-    found = sealed_archive("any.age", MANIFEST, "seal")
-    assert found == SealedArchive("any.age", NOON.replace(microsecond=0), ("id", "team"), "seal", "main", pinned=False)
+    found = sealed_archive("any.age", MANIFEST)
+    expected = SealedArchive("any.age", NOON.replace(microsecond=0), ("id", "team"), ANY, "main", pinned=False)
+    assert found == expected
     assert not found.original
-    assert sealed_archive("lessee-main-id-team-20260304T120000Z.age", MANIFEST, "seal").original
-    assert sealed_archive("any.age", replace(MANIFEST, pinned=True), "seal").pinned
+    assert sealed_archive("lessee-main-id-team-20260304T120000Z.age", MANIFEST).original
+    assert sealed_archive("any.age", replace(MANIFEST, pinned=True)).pinned
+
+
+def test_an_archive_stays_the_same_when_it_is_pinned_or_sealed_with_another_key():
+    identity = sealed_archive("any.age", MANIFEST).identity
+    same = replace(MANIFEST, pinned=True, authenticated_by="age1another")
+    assert sealed_archive("copy.age", same).identity == identity
+    for other in ({"key": "1" * 64}, {"created": "2026-03-04T13:00:01+01:00"}, {"cluster_id": "other"}):
+        assert sealed_archive("any.age", replace(MANIFEST, **other)).identity != identity
 
 
 @pytest.mark.parametrize("created", ["", "yesterday", "2026-03-04T13:00:00", "0001-01-01T00:00:00+14:00"])
 def test_a_seal_without_a_time_is_none(created):
-    assert sealed_archive("any.age", replace(MANIFEST, created=created), "seal") is None
+    assert sealed_archive("any.age", replace(MANIFEST, created=created)) is None
 
 
-def archive(created, *, name=None, seal=None, pinned=False):
+def archive(created, *, name=None, identity=None, pinned=False):
     name = name or str(name_of("a", "", "", created))
-    return SealedArchive(name, created, ("", ""), seal or created.isoformat(), "a", pinned)
+    return SealedArchive(name, created, ("", ""), identity or created.isoformat(), "a", pinned)
 
 
 def removed(archives, **keep):
@@ -118,6 +128,15 @@ def test_a_pinned_archive_stays_and_its_copies_too():
     pinned = [archive(old, pinned=True), archive(old, name="copy.age", pinned=True)]
     others = [archive(old - timedelta(days=1)), archive(NOW)]
     assert removed([*pinned, *others], weekly=1, daily=1) == (others[0].name,)
+
+
+def test_the_archive_before_it_was_pinned_counts_with_the_pinned_one():
+    """An attacker adds the unpinned archive again: it must neither remove the pinned one nor displace another."""
+    old, today = NOW - timedelta(days=300), archive(NOW)
+    pinned, before = archive(old, identity="a", pinned=True), archive(old, name="before.age", identity="a")
+    yesterday = archive(NOW - timedelta(days=1))
+    assert removed([pinned, before, today, yesterday], daily=1, weekly=1) == (yesterday.name,)
+    assert removed([replace(pinned, pinned=False), before, today], last=2, daily=1, weekly=1) == ()
 
 
 def test_copies_count_as_one_archive():

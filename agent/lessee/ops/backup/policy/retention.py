@@ -1,12 +1,13 @@
 """The backup schedule: when the next archive is due, what it is named, and which old archives are removed."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from lessee.config.grammar.backup import Retention
-from lessee.core.immutable import ImmutableStruct
-from lessee.ops.backup.policy.archive_format import Manifest
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.ops.backup.policy.archive_format import Manifest, encode_manifest
 
 _NAME = re.compile(r"lessee-([A-Za-z0-9_.-]+)-([0-9]{8}T[0-9]{6}Z)\.age")
 _MOMENT = "%Y%m%dT%H%M%SZ"
@@ -49,8 +50,8 @@ class SealedArchive(ImmutableStruct, frozen=True):
     created: datetime
     cluster: tuple[str, str]
     """The cluster's id, and the namespace."""
-    seal: str
-    """The HMAC of the manifest: copies of an archive have the same."""
+    identity: str
+    """A hash of the manifest without the pin: copies of an archive have the same, pinned or not."""
     cluster_name: str
     pinned: bool
 
@@ -60,8 +61,8 @@ class SealedArchive(ImmutableStruct, frozen=True):
         return self.name == str(name_of(self.cluster_name, *self.cluster, self.created))
 
 
-def sealed_archive(name: str, manifest: Manifest, seal: str) -> SealedArchive | None:
-    """The archive of this manifest, None if its time is malformed."""
+def sealed_archive(name: str, manifest: Manifest) -> SealedArchive | None:
+    """The archive of this authenticated manifest, None if its time is malformed."""
     try:
         created = datetime.fromisoformat(manifest.created)
         if created.tzinfo is None:
@@ -70,12 +71,14 @@ def sealed_archive(name: str, manifest: Manifest, seal: str) -> SealedArchive | 
     except (ValueError, OverflowError):
         return None
     cluster = manifest.cluster_id, manifest.namespace
-    return SealedArchive(name, created, cluster, seal, manifest.cluster_name, manifest.pinned)
+    unpinned = encode_manifest(replace(manifest, pinned=False, authenticated_by=""))
+    identity = hashlib.sha256(unpinned).hexdigest()
+    return SealedArchive(name, created, cluster, identity, manifest.cluster_name, manifest.pinned)
 
 
 def newest_first(archives: Iterable[SealedArchive]) -> list[SealedArchive]:
     """Sorted by the time in the seal. Of copies, the one that still has its name is first."""
-    return sorted(archives, key=lambda one: (one.created, one.seal, one.original, one.name), reverse=True)
+    return sorted(archives, key=lambda one: (one.created, one.identity, one.original, one.name), reverse=True)
 
 
 def archives_to_remove(archives: Iterable[SealedArchive], keep: Retention, *, now: datetime) -> tuple[str, ...]:
@@ -84,22 +87,23 @@ def archives_to_remove(archives: Iterable[SealedArchive], keep: Retention, *, no
     Pinned archives stay, those of the last `within` seconds, and the newest archives: `last` of them, and one of each
     of the last `hourly` hours, `daily` UTC days and `weekly` ISO weeks that have archives. Periods without archives do
     not count, so a jump of the clock removes nothing. Archives of the future stay, but do not count: a clock was wrong.
-    Copies count as one archive: an attacker who may only add files must not displace older ones with them.
+    Copies count as one archive, also those from before it was pinned or unpinned: an attacker who may only add files
+    must not displace older ones with them. If one of them is pinned, the archive is.
     """
     newest = newest_first(archives)
-    past = list({one.seal: one for one in reversed(newest) if one.created <= now}.values())[::-1]
-    stay = {one.seal for one in newest if one.pinned or now - one.created <= timedelta(seconds=keep.within)}
-    stay.update(one.seal for one in past[: keep.last])
+    past = list({one.identity: one for one in reversed(newest) if one.created <= now}.values())[::-1]
+    stay = {one.identity for one in newest if one.pinned or now - one.created <= timedelta(seconds=keep.within)}
+    stay.update(one.identity for one in past[: keep.last])
     stay.update(_newest_of_each(past, keep.hourly, lambda moment: moment.replace(minute=0, second=0, microsecond=0)))
     stay.update(_newest_of_each(past, keep.daily, lambda moment: moment.date()))
     stay.update(_newest_of_each(past, keep.weekly, lambda moment: moment.isocalendar()[:2]))
-    return tuple(one.name for one in reversed(newest) if one.seal not in stay)
+    return tuple(one.name for one in reversed(newest) if one.identity not in stay)
 
 
 def _newest_of_each(archives: list[SealedArchive], count: int, period: Callable[[datetime], object]) -> list[str]:
     newest: dict[object, str] = {}
     for one in archives:
-        newest.setdefault(period(one.created), one.seal)
+        newest.setdefault(period(one.created), one.identity)
     return list(newest.values())[:count]
 
 
