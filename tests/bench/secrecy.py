@@ -18,10 +18,13 @@ from support.environments.rotation_targets import RotationTarget
 from support.programs.sidecar import eventually
 from support.servers.postgres import Postgres
 from support.systems import SYSTEMS
+from support.systems.ldap import Entries
+from support.systems.mysql import Users
 from support.systems.postgres import LoginRoles
+from support.systems.rabbitmq import BrokerUsers
 from support.systems.redis import AclUser
 
-NO_SECRETS = {"username", "access_key", "rotation_timestamp"}
+NO_SECRETS = {"username", "dn", "access_key", "rotation_timestamp"}
 """Keys that a rotation may change and whose values are no secrets."""
 _END_MARK = "end of the search"
 
@@ -100,6 +103,13 @@ def _recording(system: Any) -> Iterator[Callable[[], bytes]]:
             yield from _statements(postgres)
         case AclUser(server=server):
             yield from _commands(server)
+        case Users(mariadb=mariadb):
+            mariadb.sql("SET GLOBAL general_log = 1")
+            yield lambda: _require(b"IDENTIFIED VIA", mariadb.general_log.read_bytes())
+        case BrokerUsers(rabbitmq=rabbitmq):
+            yield lambda: _require(b"password", rabbitmq.log.read_bytes())
+        case Entries(directory=directory):
+            yield lambda: _require(b"MOD attr=userPassword", directory.log.read_bytes())
         case _:
             yield lambda: b""
 

@@ -21,6 +21,9 @@ def problems(targets, **settings):
 
 VALUES = "kind: vault, secret: a/b, keys: {jwt: {}}"
 POSTGRES = "kind: postgres, secret: d/p, admin_secret: d/admin, owner: o"
+MYSQL = "kind: mysql, secret: d/m, admin_secret: d/admin"
+RABBITMQ = "kind: rabbitmq, admin_secret: q/admin, user: shop"
+LDAP = "kind: ldap, secret: l/e, admin_secret: l/admin"
 OTHER = "kind: postgres, secret: d/q"
 
 
@@ -40,6 +43,12 @@ def test_the_mount_of_an_approle_may_begin_with_auth_as_in_vaults_own_paths():
         f"{{t: {{{POSTGRES}, roles: [a, b]}}, u: {{{OTHER}, admin_secret: d/admin, roles: [c, d]}}}}",
         f"{{t: {{{POSTGRES}, roles: [a]}}, u: {{{OTHER}, admin_secret: e/admin, roles: [a]}}}}",
         "{t: {kind: redis, secret: c/r, admin_secret: c/admin}}",
+        "{t: {kind: mysql, secret: m, admin_secret: a, users: [a, b], role: shop, terminate: true}}",
+        f"{{t: {{{MYSQL}, users: [a]}}, u: {{kind: mysql, secret: n, admin_secret: d/admin, users: [b]}}}}",
+        "{t: {kind: rabbitmq, secret: m, admin_secret: a, user: shop, delete_delay: 1h}}",
+        "{t: {kind: rabbitmq, secret: m, admin_secret: a, user: s}, u: {kind: ldap, secret: n, admin_secret: a}}",
+        "{t: {kind: ldap, secret: m, admin_secret: a, accounts: ['cn=a', 'cn=b']}}",
+        "{t: {kind: ldap, secret: m, admin_secret: a}, u: {kind: ldap, secret: n, admin_secret: a}}",
         "{t: {kind: manual, secret: m, keys: [a, b], verify: [./try]}, u: {kind: vault, secret: m, keys: {c: {}}}}",
         "{t: {kind: command, secret: o, command: [./a]}, u: {kind: command, secret: o, command: [./b]}}",
         "{t: {kind: s3, secret: s, admin_secret: sa, user: u}, u: {kind: api-key, secret: s, recipe: r}}",
@@ -86,6 +95,11 @@ def test_valid_targets_are_read(targets):
             ),
         ),
         (f"{POSTGRES}, roles: []", "roles: the list is empty"),
+        (f"{MYSQL}, users: [a, b, c]", "users: expected one or two, found 3; remove the others"),
+        (f"{MYSQL}, users: [a, a]", "users: `a` is duplicate; name another, or remove one"),
+        (f"{MYSQL}, users: [a], role: a", "role: `a` is also one of `users`; name the role that has the privileges"),
+        (f"{LDAP}, accounts: [a]", "accounts: expected two, found 1; name another, or remove `accounts`"),
+        (f"{LDAP}, accounts: [a, b, c]", "accounts: expected two, found 3; remove the others"),
         ("kind: redis, secret: a, admin_secret: a", "admin_secret: it is the secret that is rotated; if a rotation"),
         (
             "kind: redis, secret: lessee/a, admin_secret: b",
@@ -154,6 +168,27 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
             f"{POSTGRES}, roles: [a]",
             "kind: redis, secret: d/p, admin_secret: r",
             "secret: rotation.t rotates its `password`, `username` too",
+        ),
+        (
+            f"{MYSQL}, users: [a]",
+            "kind: rabbitmq, secret: d/m, admin_secret: r, user: u",
+            "secret: rotation.t rotates its `password`, `username` too",
+        ),
+        (LDAP, "kind: ldap, secret: l/e, admin_secret: x", "secret: rotation.t rotates its `dn`, `password` too"),
+        (
+            f"{MYSQL}, users: [a, b]",
+            "kind: mysql, secret: d/n, admin_secret: d/admin, users: [b]",
+            "users: rotation.t changes the password of `b` too; give each target its own users",
+        ),
+        (
+            f"{RABBITMQ}, secret: q/a",
+            f"{RABBITMQ}, secret: q/b",
+            "user: rotation.t changes the password of `shop` too; give each target its own user",
+        ),
+        (
+            f"{LDAP}, accounts: [a, b]",
+            "kind: ldap, secret: l/f, admin_secret: l/admin, accounts: [c, b]",
+            "accounts: rotation.t changes the password of `b` too; give each target its own accounts",
         ),
         (
             "kind: s3, secret: s, admin_secret: x, user: u",

@@ -7,6 +7,10 @@ from lessee.core.errors import LesseeError
 
 POSTGRES = {"host": "db", "port": 5432, "database": "simba", "username": "app", "password": "canary"}
 REDIS = {"host": "cache", "port": "6379", "password": "canary"}
+MYSQL = {"host": "db", "port": 3306, "username": "app", "password": "canary"}
+RABBITMQ = {"host": "mq", "port": 5672, "username": "app", "password": "canary"}
+BROKER = {"url": "http://mq:15672/", "username": "admin", "password": "canary"}
+LDAP = {"url": "ldap://directory", "dn": "cn=app,dc=example,dc=com", "password": "canary"}
 S3 = {"endpoint": "store:9000", "access_key": "canary-id", "secret_key": "canary", "bucket": "docs"}
 
 
@@ -63,8 +67,67 @@ def test_an_administrator_of_a_store_needs_no_bucket():
     assert (login.bucket, login.access_key) == ("", "canary-id")
 
 
+def test_a_mysql_login_needs_no_database():
+    login = credentials.mysql("p", MYSQL)
+    assert (login.address, login.database, login.tls, login.ca_file) == ("db:3306", "", False, "")
+    more = credentials.mysql("p", MYSQL | {"database": "shop", "tls": "yes", "ca_file": "/ca"})
+    assert (more.database, more.tls, more.ca_file) == ("shop", True, "/ca")
+
+
+def test_a_rabbitmq_login_has_a_default_virtual_host():
+    login = credentials.rabbitmq("p", RABBITMQ)
+    assert (login.address, login.vhost, login.tls) == ("mq:5672", "/", False)
+    assert credentials.rabbitmq("p", RABBITMQ | {"vhost": "shop"}).vhost == "shop"
+
+
 @pytest.mark.parametrize(
-    ("make", "whole"), [(credentials.postgres, POSTGRES), (credentials.redis, REDIS), (credentials.s3, S3)]
+    ("url", "expected"),
+    [
+        ("http://mq:15672/", "http://mq:15672"),
+        ("https://mq/rabbit", "https://mq:443/rabbit"),
+        ("http://[::1]", "http://[::1]:80"),
+    ],
+)
+def test_the_management_api_of_rabbitmq_is_a_url(url, expected):
+    assert credentials.rabbitmq_admin("p", BROKER | {"url": url}).url == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ("directory:389", False, False)),
+        ({"start_tls": True}, ("directory:389", False, True)),
+        ({"url": "ldaps://directory", "start_tls": True}, ("directory:636", True, False)),
+        ({"url": "ldap://directory:1389"}, ("directory:1389", False, False)),
+    ],
+)
+def test_an_ldap_login_has_tls_by_its_scheme_or_by_start_tls(fields, expected):
+    login = credentials.ldap("p", LDAP | fields)
+    assert (login.address, login.tls, login.start_tls) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["directory", "ldap://", "http://directory", "ldap://cn=app:canary@directory", "ldap://d:x"]
+)
+def test_an_invalid_url_is_an_error_that_does_not_repeat_it(url):
+    with pytest.raises(
+        LesseeError, match=r"^p: url is not an address; write ldap://HOST:389 or ldaps://HOST"
+    ) as caught:
+        credentials.ldap("p", LDAP | {"url": url})
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "whole"),
+    [
+        (credentials.postgres, POSTGRES),
+        (credentials.redis, REDIS),
+        (credentials.mysql, MYSQL),
+        (credentials.rabbitmq, RABBITMQ),
+        (credentials.rabbitmq_admin, BROKER),
+        (credentials.ldap, LDAP),
+        (credentials.s3, S3),
+    ],
 )
 def test_an_error_names_all_missing_keys_and_no_repr_contains_the_password(make, whole):
     assert "canary" not in repr(make("p", whole))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
+from unittest.mock import patch
 
 import redis
 
@@ -13,14 +14,18 @@ from lessee.audit_trail.policy.entries import decode_entry, decode_head
 from lessee.config.parsing import parse as parse_config
 from lessee.core import hcl
 from lessee.core.change_events import decode_message
+from lessee.core.credentials import MysqlLogin, RabbitmqLogin
 from lessee.core.errors import LesseeError
 from lessee.core.last_known_good import decode_snapshot
 from lessee.core.own_end import end_of
 from lessee.core.source_text import Text
 from lessee.core.timestamps import parse_timestamp
 from lessee.events.vault_messages import parse_event
-from lessee.host import redis_client
+from lessee.host import amqp_login, mysql_client, redis_client
+from lessee.host.amqp_login import AmqpError
 from lessee.host.answer_limits import AnswerLimits, LimitedSocket
+from lessee.host.ldap_client import Directory, LdapError
+from lessee.host.mysql_client import MysqlError
 from lessee.mcp.session.line_splitter import LineSplitter
 from lessee.mcp.session.messages import decode, members, meta_id, param_id, parse
 from lessee.ops.access.policy.rules import rules_of
@@ -90,6 +95,9 @@ class _Answers:
     def sendall(self, *_: object) -> None:
         pass
 
+    def makefile(self, *_: object, **__: object) -> io.BytesIO:
+        return self._left
+
     def __getattr__(self, name: str) -> object:
         return lambda *_: None
 
@@ -103,6 +111,36 @@ def _redis_answer(data: bytes) -> None:
     pool = redis.ConnectionPool(connection_class=Connection, protocol=2)
     with suppress(redis.RedisError):
         _User.parse(redis_client._client_class("rotate")(connection_pool=pool).acl_getuser("app"))
+
+
+def _ldap_answer(data: bytes) -> None:
+    """The answers to a bind, a search and a change."""
+    for ask in (
+        lambda directory: directory.bind("cn=app", "password"),
+        lambda directory: directory.values("cn=app", "userPassword"),
+        lambda directory: directory.modify("cn=app", "userPassword", []),
+    ):
+        directory = Directory.__new__(Directory)
+        directory._limits, directory._number = AnswerLimits(60.0, 1 << 20), 0
+        directory._socket = LimitedSocket(_Answers(data), directory._limits)  # type: ignore[arg-type]
+        with suppress(LdapError):
+            ask(directory)
+
+
+def _amqp_answer(data: bytes) -> None:
+    login = RabbitmqLogin("broker", 5672, "/", "app", "password", tls=False, ca_file="")
+    answers = LimitedSocket(_Answers(data), AnswerLimits(60.0, 1 << 18))  # type: ignore[arg-type]
+    with patch.object(amqp_login, "_connect", lambda *_: answers):
+        amqp_login.log_in(login, 60.0)
+
+
+def _mysql_answer(data: bytes) -> None:
+    login = MysqlLogin("db", 3306, "shop", "app", "password", tls=False, ca_file="")
+    with (
+        patch.object(mysql_client.socket, "create_connection", lambda *_: _Answers(data)),
+        mysql_client.session(login, extra="rotate", program="fuzz", timeout=60.0, total=60.0) as session,
+    ):
+        session.rows("SELECT %s", "value")
 
 
 def _http_date(data: bytes) -> None:
@@ -184,6 +222,9 @@ PARSERS = {
     "archive": Parser(_archive),
     "http-response": Parser(_http_response, (wire.InvalidResponseError, ConnectionResetError)),
     "redis-answer": Parser(_redis_answer),
+    "ldap-answer": Parser(_ldap_answer, (LdapError,)),
+    "amqp-answer": Parser(_amqp_answer, (AmqpError,)),
+    "mysql-answer": Parser(_mysql_answer, (MysqlError,)),
     "http-date": Parser(_http_date),
     "vault-answer": Parser(_vault_answer),
     "own-end": Parser(_own_end),

@@ -1,6 +1,6 @@
 """Checks the targets of the block `rotation`, each by itself and against each other."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 
 from lessee.config import Config, durations
@@ -18,6 +18,9 @@ _ROTATION_FIELDS = frozenset({"rotation_timestamp", "rotation_count"})
 _LOGIN = frozenset({"username", "password"})
 _KEY = frozenset({"access_key", "secret_key"})
 _SECRET_ID = frozenset({"role_id", "secret_id"})
+_ENTRY = frozenset({"dn", "password"})
+_ACCOUNTS: Mapping[type, str] = {grammar.Mysql: "users", grammar.Rabbitmq: "user", grammar.Ldap: "accounts"}
+"""The key with the users or entries of a target, by kind; PostgreSQL has its own check."""
 _MAX_ROLES = 2
 _DAY = 86400.0
 
@@ -93,6 +96,13 @@ def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
     match target:
         case grammar.Postgres(roles=roles, owner=owner):
             _check_roles(roles, owner, at, problems)
+        case grammar.Mysql(users=users, role=role):
+            _check_two(users, "users", at, problems)
+            if role in users:
+                what = f"`{role}` is also one of `users`"
+                problems.add_dependent((*at, "role"), what, todo="name the role that has the privileges, or remove it")
+        case grammar.Ldap(accounts=accounts) if accounts:
+            _check_two(accounts, "accounts", at, problems, least=_MAX_ROLES)
         case grammar.Manual(keys=keys):
             _check_keys(keys, (*at, "keys"), problems)
             if target.recipe is not None and target.verify is not None:
@@ -113,6 +123,16 @@ def _check_roles(roles: Collection[str], owner: str | None, at: Path, problems: 
     if owner in roles:
         what = f"`{owner}` is also one of `roles`; the other role could not use the objects that it owns"
         problems.add_dependent((*at, "owner"), what, todo="name a separate role, without a login")
+
+
+def _check_two(names: Collection[str], key: str, at: Path, problems: Problems, *, least: int = 1) -> None:
+    """Report more names than can be used in turn, fewer than `least`, and repeated ones."""
+    if not least <= len(names) <= _MAX_ROLES:
+        expected = "one or two" if least == 1 else "two"
+        todo = "remove the others" if len(names) > _MAX_ROLES else f"name another, or remove `{key}`"
+        problems.add_dependent((*at, key), f"expected {expected}, found {len(names)}", todo=todo)
+    for name in _repeated(names):
+        problems.add_dependent((*at, key), f"`{name}` is duplicate", todo="name another, or remove one")
 
 
 def _check_values(target: grammar.VaultValues, at: Path, problems: Problems) -> None:
@@ -150,13 +170,31 @@ def _check_pair(target: grammar.Rotation, other: grammar.Rotation, at: Path, oth
         for role in sorted({*target.roles} & {*other.roles}):
             what = f"{other_at} changes the password of `{role}` too"
             problems.add_dependent((*at, "roles"), what, todo="give each target its own roles")
+    if type(target) is type(other) and grammar.admin_of(target) == grammar.admin_of(other):
+        key = _ACCOUNTS.get(type(target), "")
+        for name in sorted(_accounts(target) & _accounts(other)):
+            what = f"{other_at} changes the password of `{name}` too"
+            problems.add_dependent((*at, key), what, todo=f"give each target its own {key}")
+
+
+def _accounts(target: grammar.Rotation) -> frozenset[str]:
+    """The users or entries whose passwords the target changes, except roles of PostgreSQL."""
+    match target:
+        case grammar.Mysql(users=names) | grammar.Ldap(accounts=names):
+            return frozenset(names)
+        case grammar.Rabbitmq(user=name):
+            return frozenset({name})
+        case _:
+            return frozenset()
 
 
 def _rotated_keys(target: grammar.Rotation) -> frozenset[str]:
     """The keys of the secret that the target rotates; empty for recipes and programs, which choose them."""
     match target:
-        case grammar.Postgres() | grammar.Redis():
+        case grammar.Postgres() | grammar.Redis() | grammar.Mysql() | grammar.Rabbitmq():
             return _LOGIN
+        case grammar.Ldap():
+            return _ENTRY
         case grammar.S3() | grammar.Minio():
             return _KEY
         case grammar.Manual(keys=keys):

@@ -1,4 +1,4 @@
-"""Credentials for PostgreSQL, Redis and S3, parsed from the fields of a secret."""
+"""Credentials for databases, brokers, directories and object stores, parsed from the fields of a secret."""
 
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
@@ -60,6 +60,71 @@ class RedisLogin(ImmutableStruct, frozen=True):
         return f"{self.host}:{self.port}"
 
 
+class MysqlLogin(ImmutableStruct, frozen=True):
+    """A user of MariaDB or MySQL. An empty `database` selects none. With `tls`, the certificate is verified."""
+
+    hidden = ("password",)
+
+    host: str
+    port: int
+    database: str
+    username: str
+    password: str
+    tls: bool
+    ca_file: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class RabbitmqLogin(ImmutableStruct, frozen=True):
+    """A user of a virtual host of RabbitMQ, for AMQP 0-9-1."""
+
+    hidden = ("password",)
+
+    host: str
+    port: int
+    vhost: str
+    username: str
+    password: str
+    tls: bool
+    ca_file: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class RabbitmqAdmin(ImmutableStruct, frozen=True):
+    """An administrator of RabbitMQ, and the URL of its management API."""
+
+    hidden = ("password",)
+
+    url: str
+    username: str
+    password: str
+    ca_file: str
+
+
+class LdapLogin(ImmutableStruct, frozen=True):
+    """An entry of an LDAP directory that logs in with a simple bind. `tls`: from the first byte on."""
+
+    hidden = ("password",)
+
+    host: str
+    port: int
+    dn: str
+    password: str
+    tls: bool
+    start_tls: bool
+    ca_file: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
 class S3Login(ImmutableStruct, frozen=True):
     """An access key of an S3 object store, and the bucket that it is for."""
 
@@ -110,6 +175,62 @@ def redis(path: str, fields: Mapping[str, object]) -> RedisLogin:
     )
 
 
+def mysql(path: str, fields: Mapping[str, object]) -> MysqlLogin:
+    """Raises as `postgres` does."""
+    _complete(path, fields, ("host", "port", "username", "password"))
+    return MysqlLogin(
+        host=_name(path, fields, "host"),
+        port=_port(path, fields["port"]),
+        database=_name(path, fields, "database"),
+        username=_text(fields, "username"),
+        password=_text(fields, "password"),
+        tls=_is_true(fields, "tls"),
+        ca_file=_text(fields, "ca_file"),
+    )
+
+
+def rabbitmq(path: str, fields: Mapping[str, object]) -> RabbitmqLogin:
+    """Raises as `postgres` does."""
+    _complete(path, fields, ("host", "port", "username", "password"))
+    return RabbitmqLogin(
+        host=_name(path, fields, "host"),
+        port=_port(path, fields["port"]),
+        vhost=_text(fields, "vhost") or "/",
+        username=_text(fields, "username"),
+        password=_text(fields, "password"),
+        tls=_is_true(fields, "tls"),
+        ca_file=_text(fields, "ca_file"),
+    )
+
+
+def rabbitmq_admin(path: str, fields: Mapping[str, object]) -> RabbitmqAdmin:
+    """Raises as `postgres` does."""
+    _complete(path, fields, ("url", "username", "password"))
+    scheme, host, port, prefix = _url(path, fields, {"http": 80, "https": 443})
+    host = f"[{host}]" if ":" in host else host
+    return RabbitmqAdmin(
+        url=f"{scheme}://{host}:{port}{prefix}",
+        username=_text(fields, "username"),
+        password=_text(fields, "password"),
+        ca_file=_text(fields, "ca_file"),
+    )
+
+
+def ldap(path: str, fields: Mapping[str, object]) -> LdapLogin:
+    """Raises as `postgres` does. Beside the URL, the keys are those of a static role of Vault's LDAP engine."""
+    _complete(path, fields, ("url", "dn", "password"))
+    scheme, host, port, _ = _url(path, fields, {"ldap": 389, "ldaps": 636})
+    return LdapLogin(
+        host=host,
+        port=port,
+        dn=_text(fields, "dn"),
+        password=_text(fields, "password"),
+        tls=scheme == "ldaps",
+        start_tls=scheme == "ldap" and _is_true(fields, "start_tls"),
+        ca_file=_text(fields, "ca_file"),
+    )
+
+
 def s3(path: str, fields: Mapping[str, object], *, bucket: bool = True) -> S3Login:
     """Raises as `postgres` does. An endpoint without a scheme is HTTPS if `secure` is true.
 
@@ -146,6 +267,20 @@ def _complete(path: str, fields: Mapping[str, object], keys: Iterable[str]) -> N
 def _text(fields: Mapping[str, object], key: str) -> str:
     value = fields.get(key)
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _url(path: str, fields: Mapping[str, object], schemes: Mapping[str, int]) -> tuple[str, str, int, str]:
+    """Scheme, host, port and path of the field `url`; `schemes`: with the default port of each."""
+    try:
+        parts = urlsplit(_text(fields, "url"))
+        host, port = parts.hostname, parts.port or schemes.get(parts.scheme, 0)
+    except ValueError:
+        host, port = None, 0
+    if not host or not port or parts.scheme not in schemes or "@" in parts.netloc:
+        examples = " or ".join(f"{scheme}://HOST:{port}" for scheme, port in schemes.items())
+        todo = f"write {examples}; username and password have their own keys"
+        raise LesseeError("url is not an address", where=path, todo=todo)
+    return parts.scheme, host, port, parts.path.rstrip("/")
 
 
 def _name(path: str, fields: Mapping[str, object], key: str) -> str:

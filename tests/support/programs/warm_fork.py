@@ -16,6 +16,7 @@ from pkgutil import walk_packages
 import jsonpath  # noqa: F401
 import minio.crypto  # noqa: F401
 import psycopg  # noqa: F401
+import pymysql.cursors  # noqa: F401
 import redis  # noqa: F401
 
 import lessee

@@ -5,8 +5,12 @@ from contextlib import contextmanager, nullcontext
 from support.systems.api_key import ProviderKeys
 from support.systems.approle import SecretIds
 from support.systems.command import RotatorProgram
+from support.systems.ldap import Entries, TwoEntries
 from support.systems.minio import ServiceAccounts
+from support.systems.mysql import OneUser, Users
 from support.systems.postgres import LoginRoles, OneRole
+from support.systems.rabbitmq import BrokerUsers
+from support.systems.rabbitmq import OneUser as OneBrokerUser
 from support.systems.redis import AclUser
 from support.systems.s3 import AccessKeys
 from support.systems.vault import VaultValues
@@ -15,9 +19,15 @@ SYSTEMS = {
     "api-key": ProviderKeys,
     "approle": SecretIds,
     "command": RotatorProgram,
+    "ldap": Entries,
+    "ldap, two entries": TwoEntries,
     "minio": ServiceAccounts,
+    "mysql": Users,
+    "mysql, one user": OneUser,
     "postgres": LoginRoles,
     "postgres, one role": OneRole,
+    "rabbitmq": BrokerUsers,
+    "rabbitmq, one user": OneBrokerUser,
     "redis": AclUser,
     "s3": AccessKeys,
     "vault": VaultValues,

@@ -83,6 +83,60 @@ class Redis(_AdministeredTarget, frozen=True, kw_only=True, tag="redis"):
     user: Annotated[scalars.Text | None, describe("The ACL user. Default: the username in the secret.")] = None
 
 
+class Mysql(_AdministeredTarget, frozen=True, kw_only=True, tag="mysql"):
+    """Rotates the password of a user of MariaDB or MySQL, or of two users in turn."""
+
+    users: Annotated[
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=1)],
+        describe("Two users that are used in turn. A single user has both passwords during the rotation."),
+    ]
+    account_host: Annotated[
+        scalars.Text, describe("The host part of the users' account names, such as `%` in `'shop'@'%'`.")
+    ] = "%"
+    role: Annotated[
+        scalars.Text | None,
+        describe(
+            "The role that has the privileges, which lessee grants to the users. Default: the next user gets the "
+            "grants of the current one."
+        ),
+    ] = None
+    terminate: Annotated[
+        scalars.Boolean, describe("true terminates the sessions of the old user after the rotation.")
+    ] = False
+
+
+class Rabbitmq(_AdministeredTarget, frozen=True, kw_only=True, tag="rabbitmq"):
+    """Rotates users of RabbitMQ: each rotation creates one with the permissions of the current one."""
+
+    user: Annotated[
+        scalars.Text,
+        describe("The name of the user. Each rotation appends another suffix, such as `simba-6f1d2c3b`."),
+    ]
+    keep_name: Annotated[
+        scalars.Boolean,
+        describe(
+            "true changes the password of this one user instead. Then logins fail from the change until the apps have "
+            "the new password."
+        ),
+    ] = False
+    delete_delay: Annotated[
+        scalars.Duration,
+        describe("How long the old user stays without a password before it is deleted, which closes its connections."),
+    ] = 86400.0
+
+
+class Ldap(_AdministeredTarget, frozen=True, kw_only=True, tag="ldap"):
+    """Rotates the userPassword of an entry of an LDAP directory, or of two entries in turn."""
+
+    accounts: Annotated[
+        tuple[scalars.Text, ...],
+        describe(
+            "The DNs of two entries that are used in turn. Default: the entry in the secret has two passwords during "
+            "the rotation."
+        ),
+    ] = ()
+
+
 class S3(_AdministeredTarget, frozen=True, kw_only=True, tag="s3"):
     """Rotates the access keys of a user by the IAM API of AWS."""
 
@@ -169,7 +223,7 @@ class CustomRotation(RotationTarget, frozen=True, kw_only=True, tag="command"):
     timeout: Annotated[scalars.Timeout, describe("How long one step may take.")] = 60.0
 
 
-Rotation = Postgres | Redis | S3 | Minio | ApiKey | Manual | VaultValues | CustomRotation
+Rotation = Postgres | Redis | Mysql | Rabbitmq | Ldap | S3 | Minio | ApiKey | Manual | VaultValues | CustomRotation
 
 
 def admin_of(target: Rotation) -> str | None:

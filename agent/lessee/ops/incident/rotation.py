@@ -1,6 +1,6 @@
 """Rotates a target after a leak: the old credential is revoked immediately, even while apps use it."""
 
-from lessee.config.grammar.rotation import Postgres, Rotation, VaultValues
+from lessee.config.grammar.rotation import Ldap, Mysql, Postgres, Rotation, VaultValues
 from lessee.core.errors import LesseeError
 from lessee.ops.incident.policy.manual_steps import unchanged
 from lessee.ops.rotate.command.context import translate_unexpected_errors
@@ -31,7 +31,15 @@ def rotate_immediately(project: Project, name: str, client: AdminClient) -> tupl
 
 
 def _check_user(config: Rotation, before: Fields, where: str) -> None:
-    user = before.get("username")
-    if isinstance(config, Postgres) and user and user not in config.roles:
-        todo = "the apps have the new credential; revoke the old one: ALTER ROLE … NOLOGIN"
-        raise LesseeError(f"{printable(str(user))} is not in `roles`, and can still log in", where=where, todo=todo)
+    match config:
+        case Postgres(roles=known):
+            key, user, todo = "roles", before.get("username"), "ALTER ROLE … NOLOGIN"
+        case Mysql(users=known):
+            key, user, todo = "users", before.get("username"), "ALTER USER … ACCOUNT LOCK"
+        case Ldap(accounts=known) if known:
+            key, user, todo = "accounts", before.get("dn"), "ldapmodify, and delete its userPassword"
+        case _:
+            return
+    if user and user not in known:
+        todo = f"the apps have the new credential; revoke the old one: {todo}"
+        raise LesseeError(f"{printable(str(user))} is not in `{key}`, and can still log in", where=where, todo=todo)

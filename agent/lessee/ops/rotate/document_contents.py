@@ -62,11 +62,12 @@ class RotationDocuments:
         self._redact(secret.fields)
         return True
 
-    def is_superseded(self, case: Case) -> bool:
-        """Whether another rotator has ended that rotation without publishing its credential."""
+    def superseding(self, case: Case) -> Fields | None:
+        """The secret's fields where another rotator has ended that rotation, and other values are published by now."""
         store, target = self._ports.store, self._target
         is_open = store.read(target.journal).fields.get("id") == case.id
-        return not is_open and not j.contains(store.read(target.path).fields, case.pending)
+        published = store.read(target.path).fields
+        return None if is_open or j.contains(published, case.pending) else published
 
     @property
     def is_locked_by_another(self) -> bool:

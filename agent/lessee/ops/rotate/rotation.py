@@ -224,8 +224,8 @@ class TargetRotation:
         with self._exclusive():
             self._kind.apply(case)
             # Without a lock in the system, this process may have been suspended while others finished the rotation.
-            if self._documents.is_superseded(case):
-                self._kind.discard(case)
+            if (published := self._documents.superseding(case)) is not None:
+                self._kind.discard(replace(case, secret=published))
                 raise ConcurrentWriteError
         self._observations = _Observations(applied=True)
 

@@ -67,8 +67,13 @@ def test_sessions_of_old_credentials_are_listed_with_the_command_that_ends_them(
   ended: {{kind: postgres, secret: database/ended, admin_secret: database/admin, roles: [e, f], terminate: true}}
   cache: {{kind: redis, secret: cache/redis, admin_secret: cache/admin}}
   queue: {{kind: redis, secret: cache/queue, admin_secret: cache/admin, user: worker}}
+  shop: {{kind: mysql, secret: database/shop, admin_secret: database/mysql, users: [a, b]}}
+  closed: {{kind: mysql, secret: database/closed, admin_secret: database/mysql, users: [c], terminate: true}}
+  broker: {{kind: rabbitmq, secret: queue/a, admin_secret: queue/admin, user: deleted}}
+  same: {{kind: rabbitmq, secret: queue/b, admin_secret: queue/admin, user: worker, keep_name: true}}
 """
     rotated = ("database/postgres", "database/quoted", "database/ended", "cache/redis", "cache/queue", "other/thing")
+    rotated += ("database/shop", "database/closed", "queue/a", "queue/b")
     (lines,) = steps_of(
         findings(policies={}), text, rotated={f"secret/production/{path}": () for path in rotated}
     ).values()
@@ -78,6 +83,9 @@ def test_sessions_of_old_credentials_are_listed_with_the_command_that_ends_them(
         f"quoted: {sql} ('it''s'); `terminate: true` does this",
         "cache: CLIENT KILL USER USERNAME",
         "queue: CLIENT KILL USER worker",
+        "shop: KILL USER a (MariaDB); `terminate: true` does this",
+        "shop: KILL USER b (MariaDB); `terminate: true` does this",
+        "same: rabbitmqctl close_all_user_connections worker leak",
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from lessee.config.grammar.rotation import Postgres, Redis, Rotation, admin_of
+from lessee.config.grammar.rotation import Mysql, Postgres, Rabbitmq, Redis, Rotation, admin_of
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.names import fields, is_not_secret
@@ -88,6 +88,11 @@ def _sessions(rotation: Mapping[str, Rotation], rotated: Mapping[str, Collection
                 roles = ", ".join("'{}'".format(role.replace("'", "''")) for role in target.roles)
                 where = f"FROM pg_stat_activity WHERE usename IN ({printable(roles)})"
                 yield f"{name}: SELECT pg_terminate_backend(pid) {where}; `terminate: true` does this"
+            case Mysql(terminate=False):
+                for user in target.users:
+                    yield f"{name}: KILL USER {printable(user)} (MariaDB); `terminate: true` does this"
+            case Rabbitmq(keep_name=True):
+                yield f"{name}: rabbitmqctl close_all_user_connections {printable(target.user)} leak"
             case Redis():
                 yield f"{name}: CLIENT KILL USER {printable(target.user or 'USERNAME')}"
             case _:

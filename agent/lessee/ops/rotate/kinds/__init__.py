@@ -10,6 +10,9 @@ from lessee.ops.rotate.kinds.kind import Kind, KindContext
 _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.Postgres: ("postgres", "LoginRoles"),
     grammar.Redis: ("redis", "AclUser"),
+    grammar.Mysql: ("mysql", "Users"),
+    grammar.Rabbitmq: ("rabbitmq", "BrokerUsers"),
+    grammar.Ldap: ("ldap", "Entries"),
     grammar.S3: ("s3", "AccessKeys"),
     grammar.Minio: ("minio", "ServiceAccounts"),
     grammar.ApiKey: ("api_key", "ProviderKeys"),

@@ -95,6 +95,19 @@ def _changes(config: g.Rotation, fields: Fields) -> Iterator[str]:
         case g.Redis(user=user):
             name = user if user is not None else "of the secret"
             yield f"the ACL user {name} gets a second password, and later loses the first"
+        case g.Mysql(users=users):
+            yield from _users(users, str(fields.get("username", "")))
+        case g.Rabbitmq(user=user, keep_name=True):
+            yield f"the user {user} gets a new password"
+            yield "WARNING: logins fail until the apps have the new password; remove `keep_name`"
+        case g.Rabbitmq(user=user, delete_delay=delay):
+            old = fields.get("username", "of the secret")
+            yield f"a user {user}-… gets the permissions of {old}, which is disabled, and deleted after {spell(delay)}"
+        case g.Ldap(accounts=accounts):
+            if accounts:
+                yield from _users(accounts, str(fields.get("dn", "")))
+            else:
+                yield "the entry of the secret gets a second userPassword, and later loses the first"
         case g.S3(user=user, delete_delay=delay):
             yield f"the user {user} gets a second key; the old one is disabled, and deleted after {spell(delay)}"
         case g.Minio(user=user, delete_delay=delay):
@@ -120,6 +133,15 @@ def _changes(config: g.Rotation, fields: Fields) -> Iterator[str]:
 
 def _previous(key: str | None) -> str:
     return f"; the previous value is stored in {key} until the next rotation" if key is not None else ""
+
+
+def _users(users: tuple[str, ...], current: str) -> Iterator[str]:
+    if len(users) < _TWO_ROLES:
+        yield f"the user {users[0]} gets a second password, and later loses the first"
+        return
+    position = users.index(current) if current in users else -1
+    old = current if position >= 0 else "a user that is not configured"
+    yield f"from {old} to {users[(position + 1) % len(users)]}, with a new password"
 
 
 def _roles(roles: tuple[str, ...], current: str) -> Iterator[str]:

@@ -1,0 +1,259 @@
+"""Entries of an LDAP directory: one whose userPassword has the old and the new value, or two that alternate.
+
+The directory gets hashes; only a bind sends a password.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lessee.config.grammar.rotation import Ldap as Config
+from lessee.core import credentials as wanted
+from lessee.core.credentials import LdapLogin
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.host.ldap_client import Code, Directory, LdapError, Operation
+from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.policy.decision import Traits
+from lessee.ops.rotate.policy.journal import Fields
+from lessee.ops.rotate.policy.ldap_passwords import hashed, matches
+from lessee.ops.setup.policy.initial_values import ALPHABET
+from lessee.telemetry.logs import log
+
+_LENGTH = 48
+_TIMEOUT = 6.0
+"""Seconds for a connection, and all that it does."""
+_STEP_TIMEOUT = 4 * _TIMEOUT
+_ATTRIBUTE = "userPassword"
+_REJECTED = frozenset({Code.INVALID_CREDENTIALS, Code.INAPPROPRIATE_AUTHENTICATION, Code.NO_SUCH_OBJECT})
+_NEEDS_TLS = frozenset({Code.STRONGER_AUTH_REQUIRED, Code.CONFIDENTIALITY_REQUIRED})
+_BUSY = frozenset({Code.BUSY, Code.UNAVAILABLE})
+_CHANGED = frozenset({Code.NO_SUCH_ATTRIBUTE, Code.EXISTS})
+
+_Values = frozenset[bytes]
+
+
+class Entries:
+    """The passwords of one entry, or of two."""
+
+    traits = Traits(timeout=_STEP_TIMEOUT)
+
+    def __init__(self, config: Config, context: KindContext) -> None:
+        self._config, self._name = config, context.name
+        self._login = wanted.ldap(config.admin_secret, context.admin)
+        self._known: dict[str, _Values] = {}
+        """The values of entries when the lock was taken: a change replaces these, and no later ones."""
+        if _normal(self._login.dn) in map(_normal, config.accounts):
+            what = "the admin is one of `accounts`, and would revoke its own login"
+            todo = "use another entry in `admin_secret`"
+            raise ConfigError([LesseeError(what, where=f"rotation.{context.name}", todo=todo)])
+
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
+        del case
+        return ()
+
+    def create(self, case: Case) -> NewCredential:
+        """Raises LesseeError where the secret does not name a directory and an entry."""
+        accounts, current = self._config.accounts, str(case.secret.get("dn") or "")
+        position = next((n for n, dn in enumerate(accounts) if _normal(dn) == _normal(current)), -1)
+        dn = accounts[(position + 1) % len(accounts)] if accounts else current
+        made = {"dn": dn, "password": "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))}
+        wanted.ldap(self._config.secret, {**case.secret, **made})
+        if _normal(dn) == _normal(self._login.dn):
+            todo = "give the admin an entry of its own"
+            raise self._refused("the entry that is rotated is the admin's own", todo)
+        return NewCredential(made)
+
+    def apply(self, case: Case) -> None:
+        dn, password = str(case.pending["dn"]), str(case.pending["password"])
+        new = hashed(password, case.id)
+        with self._admin() as admin:
+            there = self._known.get(_normal(dn)) if self._config.accounts else self._read(admin, dn)
+            if there is None:
+                there = self._read(admin, dn)
+            if self._config.accounts:
+                self._replace(admin, dn, there, frozenset({new}))
+            elif new not in there:
+                self._change(admin, dn, [(Operation.ADD, [new])], ignored=(Code.EXISTS,))
+            if new not in self._read(admin, dn):
+                # It would not find the old value later either.
+                todo = f"in slapd's configuration: access to attrs=userPassword by dn.exact={self._login.dn!r} write"
+                raise self._refused(f"the admin may not read userPassword of {dn}", todo)
+
+    def verify(self, fields: Fields) -> bool:
+        try:
+            login = wanted.ldap(self._config.secret, fields)
+        except LesseeError:
+            return False
+        with _translated(login, self._config.secret), Directory(login, _TIMEOUT) as directory:
+            code = directory.bind(login.dn, login.password)
+        if code in _REJECTED:
+            return False
+        self._check(code, login.dn, self._config.secret)
+        return True
+
+    def revoke(self, case: Case) -> None:
+        old = str(case.current.get("dn") or case.secret.get("dn") or "")
+        if not self._config.accounts:
+            self._remove(case, case.current)
+        elif self._is_unpublished(old, case):
+            self._disable(old)
+        elif case.current and _normal(old) not in map(_normal, self._config.accounts):
+            todo = "revoke it: delete its userPassword with ldapmodify"
+            log("warning", "old entry not revoked", target=self._name, dn=old, reason="not in `accounts`", todo=todo)
+
+    def delete(self, case: Case) -> None:
+        """Old passwords are removed immediately."""
+
+    def discard(self, case: Case) -> None:
+        dn = str(case.pending.get("dn") or "")
+        if not self._config.accounts:
+            self._remove(case, case.pending)
+        elif self._is_unpublished(dn, case):
+            self._disable(dn)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """LDAP has no lock. The values of the entries are read before the documents are checked.
+
+        A change of two entries that alternate names these values. If a rotator was suspended, and others have set new
+        ones since, its change fails.
+        """
+        try:
+            if self._config.accounts:
+                with self._admin() as admin:
+                    for dn in self._config.accounts:
+                        self._known[_normal(dn)] = self._read(admin, dn)
+            yield
+        finally:
+            self._known.clear()
+
+    def close(self) -> None:
+        """Nothing is open between calls."""
+
+    def _is_unpublished(self, dn: str, case: Case) -> bool:
+        """Whether it is one of the entries, and not the published one."""
+        published = _normal(str(case.secret.get("dn") or ""))
+        return _normal(dn) in map(_normal, self._config.accounts) and _normal(dn) != published
+
+    def _disable(self, dn: str) -> None:
+        """Let no password log in; the value stays one, by which a change finds it."""
+        there = self._known.get(_normal(dn))
+        with self._admin() as admin:
+            if there is None:
+                there = self._read(admin, dn)
+            unusable = hashed(secrets.token_hex(_LENGTH), secrets.token_hex())
+            self._replace(admin, dn, there, frozenset({unusable}))
+
+    def _remove(self, case: Case, fields: Fields) -> None:
+        """Remove a password that is not published from its entry, which keeps those that are unknown."""
+        dn, password = str(fields.get("dn") or case.secret.get("dn") or ""), fields.get("password")
+        published = case.secret.get("password")
+        is_same = _normal(dn) == _normal(str(case.secret.get("dn") or ""))
+        if not password or (is_same and password == published):
+            return
+        with self._admin() as admin:
+            there = self._read(admin, dn)
+            if is_same and not any(matches(value, str(published)) is not False for value in there):
+                todo = "lessee retries it; see whether another program changes the entry"
+                raise SystemUnavailableError("the directory has lost the new password", where=dn, todo=todo)
+            old = {value for value in there if matches(value, str(password))}
+            self._change(admin, dn, [(Operation.DELETE, old)] if old else [])
+            for value in sorted(value for value in there if matches(value, "") is None):
+                # By its hash alone lessee cannot see whether it is of the old password; the directory can.
+                if not self._accepts(dn, str(password)):
+                    break
+                self._change(admin, dn, [(Operation.DELETE, [value])])
+            left = self._read(admin, dn)
+        if unknown := [value for value in left if not (is_same and matches(value, str(published)))]:
+            todo = "remove the values that are not used with ldapmodify"
+            log("warning", "unknown passwords not revoked", target=self._name, dn=dn, count=len(unknown), todo=todo)
+
+    def _accepts(self, dn: str, password: str) -> bool:
+        login = self._login
+        with _translated(login, self._config.admin_secret), Directory(login, _TIMEOUT) as directory:
+            return directory.bind(dn, password) == Code.SUCCESS
+
+    @contextmanager
+    def _admin(self) -> Iterator[Directory]:
+        """A connection with the admin's login."""
+        where = self._config.admin_secret
+        with _translated(self._login, where), Directory(self._login, _TIMEOUT) as directory:
+            code = directory.bind(self._login.dn, self._login.password)
+            if code in _REJECTED:
+                raise self._refused("the directory rejects the admin's bind", "correct dn and password there")
+            self._check(code, self._login.dn, where)
+            yield directory
+
+    def _read(self, admin: Directory, dn: str) -> _Values:
+        code, found = admin.values(dn, _ATTRIBUTE)
+        self._check(code, dn, self._config.admin_secret)
+        return found
+
+    def _replace(self, admin: Directory, dn: str, there: _Values, new: _Values) -> None:
+        """Replace these values. Raises SystemUnavailableError where the entry has others by now."""
+        if there == new:
+            return
+        gone = [(Operation.DELETE, there - new)] if there - new else []
+        added = [(Operation.ADD, new - there)] if new - there else []
+        self._change(admin, dn, [*gone, *added])
+
+    def _change(
+        self,
+        admin: Directory,
+        dn: str,
+        changes: list[tuple[Operation, "list[bytes] | set[bytes] | _Values"]],
+        ignored: tuple[Code, ...] = (),
+    ) -> None:
+        if not changes:
+            return
+        code = admin.modify(dn, _ATTRIBUTE, changes)
+        if code in ignored:
+            return
+        if code in _CHANGED:
+            todo = "lessee retries it; the admin needs to read userPassword too"
+            raise SystemUnavailableError("another program has changed the entry's passwords", where=dn, todo=todo)
+        self._check(code, dn, self._config.admin_secret)
+
+    def _check(self, code: int, dn: str, where: str) -> None:
+        """Raises SystemUnavailableError or SystemRefusedError for a code other than success."""
+        if code == Code.SUCCESS:
+            return
+        address = self._login.address
+        if code in _BUSY:
+            todo = "see its own log; lessee retries it"
+            raise SystemUnavailableError(f"the directory at {address} is busy", where=where, todo=todo)
+        if code in _NEEDS_TLS:
+            todo = "write ldaps:// in the secret's url, or `start_tls: true`"
+            raise SystemRefusedError("the directory requires TLS", where=where, todo=todo)
+        if code == Code.NO_SUCH_OBJECT:
+            todo = "create it, or correct the DN"
+            raise SystemRefusedError(f"the entry {dn} does not exist", where=where, todo=todo)
+        if code == Code.INSUFFICIENT_ACCESS:
+            todo = f"in slapd's configuration: access to attrs=userPassword by dn.exact={self._login.dn!r} write"
+            raise SystemRefusedError(f"the admin may not change {dn}", where=where, todo=todo)
+        if code == Code.CONSTRAINT_VIOLATION:
+            todo = "set pwdCheckQuality to 0 or 1 there: lessee sends a hash; if it allows one password, set `accounts`"
+            raise SystemRefusedError(f"the password policy refuses the new value of {dn}", where=where, todo=todo)
+        if code in {Code.REFERRAL, Code.UNWILLING}:
+            todo = "set url in the admin's secret to the directory's provider"
+            raise SystemRefusedError(f"the directory at {address} is read-only", where=where, todo=todo)
+        todo = "see its own log; RFC 4511, 4.1.9 lists the codes"
+        raise SystemRefusedError(f"the directory answers with code {code}", where=where, todo=todo)
+
+    def _refused(self, what: str, todo: str) -> SystemRefusedError:
+        return SystemRefusedError(what, where=self._config.admin_secret, todo=todo)
+
+
+@contextmanager
+def _translated(login: LdapLogin, where: str) -> Iterator[None]:
+    try:
+        yield
+    except LdapError as exc:
+        todo = "check that it runs, and url, start_tls and ca_file in the secret; lessee retries it"
+        what = f"the directory does not answer at {login.address} ({exc})"
+        raise SystemUnavailableError(what, where=where, todo=todo) from None
+
+
+def _normal(dn: str) -> str:
+    """A DN for comparison: directories ignore case, and spaces around its parts."""
+    return ",".join("=".join(side.strip() for side in part.split("=")) for part in dn.lower().split(","))
