@@ -10,16 +10,23 @@ from support.systems.postgres import LoginRoles, OneRole
 from support.systems.redis import AclUser
 from support.systems.s3 import AccessKeys
 from support.systems.vault import VaultValues
+from support.systems.verified import AgeIdentities, BasicAuthUsers, JwtKeys, SigningKeys, SshKeys, TotpSeeds
 
 SYSTEMS = {
+    "age-identity": AgeIdentities,
     "api-key": ProviderKeys,
     "approle": SecretIds,
+    "basic-auth": BasicAuthUsers,
     "command": RotatorProgram,
+    "jwt-key": JwtKeys,
     "minio": ServiceAccounts,
     "postgres": LoginRoles,
     "postgres, one role": OneRole,
     "redis": AclUser,
     "s3": AccessKeys,
+    "signing-key": SigningKeys,
+    "ssh-key": SshKeys,
+    "totp": TotpSeeds,
     "vault": VaultValues,
 }
 
