@@ -24,7 +24,7 @@ from support.systems.postgres import LoginRoles
 from support.systems.rabbitmq import BrokerUsers
 from support.systems.redis import AclUser
 
-NO_SECRETS = {"username", "dn", "access_key", "rotation_timestamp"}
+NO_SECRETS = {"username", "dn", "access_key", "rotation_timestamp", "public_key", "kid", "algorithm", "recipient"}
 """Keys that a rotation may change and whose values are no secrets."""
 _END_MARK = "end of the search"
 

@@ -24,6 +24,7 @@ POSTGRES = "kind: postgres, secret: d/p, admin_secret: d/admin, owner: o"
 MYSQL = "kind: mysql, secret: d/m, admin_secret: d/admin"
 RABBITMQ = "kind: rabbitmq, admin_secret: q/admin, user: shop"
 LDAP = "kind: ldap, secret: l/e, admin_secret: l/admin"
+BASIC = "kind: basic-auth, verifier_secret: v"
 OTHER = "kind: postgres, secret: d/q"
 
 
@@ -54,6 +55,11 @@ def test_the_mount_of_an_approle_may_begin_with_auth_as_in_vaults_own_paths():
         "{t: {kind: s3, secret: s, admin_secret: sa, user: u}, u: {kind: api-key, secret: s, recipe: r}}",
         "{t: {kind: minio, secret: s, admin_secret: sa}, u: {kind: redis, secret: s, admin_secret: ra}}",
         f"{{t: {{{VALUES}, rotation_period: 24h, jitter: 1h, rotation_windows: ['02:00-04:00', 'sat 22:00-06:00']}}}}",
+        "{t: {kind: ssh-key, secret: s, verifier_secret: v}, u: {kind: totp, secret: w, verifier_secret: x}}",
+        "{t: {kind: jwt-key, secret: s, verifier_secret: v, token_ttl: 1h, algorithm: ES256, verifiers: [api]}}",
+        "{t: {kind: age-identity, secret: s, verifier_secret: v}}",
+        "{t: {kind: signing-key, secret: s, verifier_secret: v, delete_delay: 90d}}",
+        f"{{t: {{{BASIC}, secret: s, users: [a, b]}}, u: {{{BASIC}, secret: w, users: [c, d]}}}}",
         f"{{t: {{{VALUES}, rotation_period: 500ms, rotation_windows: ['00:00-24:00']}}}}",
     ],
 )
@@ -85,6 +91,28 @@ def test_valid_targets_are_read(targets):
         ("kind: manual, secret: a, keys: [rotation_timestamp]", "keys: the key `rotation_timestamp` is reserved"),
         ("kind: manual, secret: a, keys: [x], recipe: r, verify: [p]", "verify: `recipe` is set too, and both verify"),
         ("kind: manual, secret: a, keys: []", "keys: the list is empty"),
+        (
+            "kind: totp, secret: a, verifier_secret: a",
+            "verifier_secret: it is the secret that is rotated; a server needs no private key",
+        ),
+        ("kind: totp, secret: a, verifier_secret: lessee/b", "verifier_secret: paths below `lessee` are reserved"),
+        (
+            "kind: basic-auth, secret: a, verifier_secret: b, users: [x, x]",
+            "users: duplicate user `x`; name another user: servers look only at the first line",
+        ),
+        (
+            "kind: basic-auth, secret: a, verifier_secret: b, users: [x]",
+            "users: expected two users, found 1; name two users",
+        ),
+        (
+            "kind: basic-auth, secret: a, verifier_secret: b, users: ['x:y', z]",
+            "users: `x:y` cannot be a user of HTTP basic authentication; choose a name without `:`",
+        ),
+        ("kind: basic-auth, secret: a, verifier_secret: b, users: ['#x', z]", "users: `#x` cannot be a user of HTTP"),
+        (
+            "kind: basic-auth, secret: a, verifier_secret: b, users: [retired, z]",
+            "users: the key `retired` is reserved",
+        ),
         (f"{POSTGRES}, roles: [a, b, c]", "roles: expected one or two roles, found 3; remove the others"),
         (f"{POSTGRES}, roles: [a, a]", "roles: duplicate role `a`; name another role, or remove one"),
         (
@@ -199,6 +227,36 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
             "kind: vault, secret: a, approle: r",
             "kind: manual, secret: a, keys: [secret_id]",
             "secret: rotation.t rotates its `secret_id` too",
+        ),
+        (
+            "kind: ssh-key, secret: s, verifier_secret: v",
+            "kind: signing-key, secret: s, verifier_secret: w",
+            "secret: rotation.t rotates its `private_key`, `public_key` too",
+        ),
+        (
+            f"{BASIC}, secret: s, users: [a, b]",
+            "kind: redis, secret: s, admin_secret: x",
+            "secret: rotation.t rotates its `password`, `username` too",
+        ),
+        (
+            f"{BASIC}, secret: s, users: [a, b]",
+            f"{BASIC}, secret: w, users: [b, c]",
+            "users: rotation.t changes the password of `b` too; give each target its own users",
+        ),
+        (
+            "kind: ssh-key, secret: s, verifier_secret: v",
+            "kind: totp, secret: w, verifier_secret: v",
+            "verifier_secret: rotation.t writes this secret too; give each target its own verifiers' secret",
+        ),
+        (
+            "kind: ssh-key, secret: s, verifier_secret: v",
+            VALUES.replace("a/b", "v"),
+            "verifier_secret: rotation.t uses this secret for the other side; give each side its own secret",
+        ),
+        (
+            VALUES,
+            "kind: ssh-key, secret: s, verifier_secret: a/b",
+            "verifier_secret: rotation.t uses this secret for the other side; give each side its own secret",
         ),
         (
             f"{POSTGRES}, roles: [a, b]",

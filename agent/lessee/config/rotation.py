@@ -21,7 +21,15 @@ _SECRET_ID = frozenset({"role_id", "secret_id"})
 _ENTRY = frozenset({"dn", "password"})
 _ACCOUNTS: Mapping[type, str] = {grammar.Mysql: "users", grammar.Rabbitmq: "user", grammar.Ldap: "accounts"}
 """The key with the users or entries of a target, by kind; PostgreSQL has its own check."""
-_MAX_ROLES = 2
+_GENERATED: Mapping[type, frozenset[str]] = {
+    grammar.SshKey: frozenset({"private_key", "public_key"}),
+    grammar.SigningKey: frozenset({"private_key", "public_key"}),
+    grammar.JwtKey: frozenset({"private_key", "kid", "algorithm"}),
+    grammar.AgeIdentity: frozenset({"recipient"}),
+    grammar.Totp: frozenset({"seed"}),
+}
+"""The keys of a secret that lessee generates for these kinds."""
+_MAX_ROLES = _TURNS = 2
 _DAY = 86400.0
 
 
@@ -43,7 +51,8 @@ def _check_paths(config: Config, target: grammar.Rotation, at: Path, problems: P
     secrets = config.secrets
     scope = PathScope(secrets.mount, secrets.prefix, secrets.shared_prefixes, config.foreign_environments)
     admin = grammar.admin_of(target)
-    for key, path in (("secret", target.secret), ("admin_secret", admin)):
+    verifier = target.verifier_secret if isinstance(target, grammar.VerifiedTarget) else None
+    for key, path in (("secret", target.secret), ("admin_secret", admin), ("verifier_secret", verifier)):
         if path is None:
             continue
         try:
@@ -61,6 +70,11 @@ def _check_paths(config: Config, target: grammar.Rotation, at: Path, problems: P
         what = "it is the secret that is rotated; if a rotation failed halfway, no login would be left to repair it"
         todo = "store the admin's credentials in a secret of their own, which the apps do not read"
         problems.add_dependent((*at, "admin_secret"), what, todo=todo)
+
+    if verifier == target.secret:
+        what = "it is the secret that is rotated; a server needs no private key, and accepts more than one credential"
+        todo = "choose another path, which only the servers read"
+        problems.add_dependent((*at, "verifier_secret"), what, todo=todo)
 
 
 def _check_times(target: grammar.Rotation, at: Path, problems: Problems) -> None:
@@ -110,6 +124,8 @@ def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
                 problems.add_dependent((*at, "verify"), what, todo="remove one of them")
         case grammar.VaultValues():
             _check_values(target, at, problems)
+        case grammar.BasicAuth(users=users):
+            _check_users(users, at, problems)
         case _:
             pass  # Their keys do not depend on each other.
 
@@ -133,6 +149,22 @@ def _check_two(names: Collection[str], key: str, at: Path, problems: Problems, *
         problems.add_dependent((*at, key), f"expected {expected}, found {len(names)}", todo=todo)
     for name in _repeated(names):
         problems.add_dependent((*at, key), f"`{name}` is duplicate", todo="name another, or remove one")
+
+
+def _check_users(users: Collection[str], at: Path, problems: Problems) -> None:
+    """In htpasswd a colon ends a user's name, and servers read a line that begins with `#` as a comment."""
+    if len(users) != _TURNS:
+        problems.add_dependent((*at, "users"), f"expected two users, found {len(users)}", todo="name two users")
+    for user in _repeated(users):
+        todo = "name another user: servers look only at the first line of a user"
+        problems.add_dependent((*at, "users"), f"duplicate user `{user}`", todo=todo)
+    for user in users:
+        if ":" in user or user.startswith("#"):
+            what = f"`{user}` cannot be a user of HTTP basic authentication"
+            problems.add_dependent((*at, "users"), what, todo="choose a name without `:`, and without `#` at its start")
+        elif user in _ROTATION_FIELDS or user == "retired":
+            what = f"the key `{user}` is reserved: lessee writes it at every rotation"
+            problems.add_dependent((*at, "users"), what, todo="rename it")
 
 
 def _check_values(target: grammar.VaultValues, at: Path, problems: Problems) -> None:
@@ -162,6 +194,7 @@ def _check_pair(target: grammar.Rotation, other: grammar.Rotation, at: Path, oth
         keys = ", ".join(f"`{key}`" for key in shared)
         todo = "give each target its own keys, or its own secret"
         problems.add_dependent((*at, "secret"), f"{other_at} rotates its {keys} too", todo=todo)
+    _check_verifier_pair(target, other, at, other_at, problems)
     if (
         isinstance(target, grammar.Postgres)
         and isinstance(other, grammar.Postgres)
@@ -188,6 +221,28 @@ def _accounts(target: grammar.Rotation) -> frozenset[str]:
             return frozenset()
 
 
+def _check_verifier_pair(
+    target: grammar.Rotation, other: grammar.Rotation, at: Path, other_at: str, problems: Problems
+) -> None:
+    """Two targets may share a verifiers' secret; but no key of it may be another target's."""
+    is_shared = (
+        isinstance(target, grammar.VerifiedTarget)
+        and isinstance(other, grammar.VerifiedTarget)
+        and target.verifier_secret == other.verifier_secret
+    )
+    if is_shared and isinstance(target, grammar.BasicAuth) and isinstance(other, grammar.BasicAuth):
+        for user in sorted({*target.users} & {*other.users}):
+            what = f"{other_at} changes the password of `{user}` too"
+            problems.add_dependent((*at, "users"), what, todo="give each target its own users")
+    elif is_shared:
+        what = f"{other_at} writes this secret too"
+        problems.add_dependent((*at, "verifier_secret"), what, todo="give each target its own verifiers' secret")
+    crossed = {*grammar.written_by(target)[1:]} & {other.secret} | {*grammar.written_by(other)[1:]} & {target.secret}
+    if crossed:
+        what = f"{other_at} uses this secret for the other side"
+        problems.add_dependent((*at, "verifier_secret"), what, todo="give each side its own secret")
+
+
 def _rotated_keys(target: grammar.Rotation) -> frozenset[str]:
     """The keys of the secret that the target rotates; empty for recipes and programs, which choose them."""
     match target:
@@ -199,6 +254,10 @@ def _rotated_keys(target: grammar.Rotation) -> frozenset[str]:
             return _KEY
         case grammar.Manual(keys=keys):
             return frozenset(keys)
+        case grammar.BasicAuth():
+            return _LOGIN
+        case grammar.VerifiedTarget():
+            return _GENERATED.get(type(target), frozenset())
         case grammar.VaultValues():
             previous = {value.previous_key for value in target.keys.values() if value.previous_key is not None}
             return frozenset(target.keys) | previous | (_SECRET_ID if target.approle else frozenset())

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -9,14 +10,17 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
+from lessee.ops.rotate import recipes
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project, Terminal, open_rotation
+from lessee.ops.validate.policy.providers import PROVIDERS
 from lessee.process.program_output import outputs_of
 from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import RotationTarget
 from support.servers.api_key_provider import Keyring
+from support.servers.https_provider import Provider
 
 FIRST, SECOND = "entered-first", "entered-second"
 
@@ -85,7 +89,7 @@ def test_a_value_that_cannot_be_verified_is_published_with_a_warning(manual, at_
 
 def test_without_a_terminal_no_rotation_starts(manual):
     target = manual()
-    with pytest.raises(SystemRefusedError, match="a user must enter the new value; run `lessee rotate target` at a"):
+    with pytest.raises(SystemRefusedError, match="a user must enter the new value; run `lessee rotate target --e"):
         target.rotate()
     assert target.journal.step is Step.IDLE
     assert target.fields()["api_key"] == FIRST
@@ -168,7 +172,43 @@ def test_recipe_and_verify_together_are_rejected(manual):
 def test_a_missing_recipe_is_reported_with_its_path(manual, tmp_path):
     with pytest.raises(ConfigError, match=f"{tmp_path}/own.yaml: cannot read the recipe: No such file"):
         manual(recipe="./own.yaml").rotate()
-    with pytest.raises(
-        ConfigError, match=r"unknown recipe 'other'; lessee has example, openai, openrouter; name your own recipe by"
-    ):
+    names = "anthropic, brave, example, github, huggingface, mistral, openai, openai-project, openrouter"
+    with pytest.raises(ConfigError, match=f"unknown recipe 'other'; lessee has {names}; name your own recipe by"):
         manual(recipe="other").rotate()
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [("brave", "brave"), ("brave-search", "brave"), ("openai", "openai-project"), ("brave2", None)],
+)
+def test_a_warning_names_the_recipe_that_would_verify_the_value(manual, at_terminal, caplog, name, recipe):
+    target = manual(secret=f"keys/{name}")
+    target.put(f"keys/{name}", api_key=FIRST)
+    at_terminal(target, SECOND)
+    warnings = [record.fields for record in caplog.records if record.getMessage() == "credential not verified"]
+    todo = f"add `recipe: {recipe}` to test it with a request to the provider" if recipe else None
+    assert {warning.get("todo") for warning in warnings} == {todo}
+
+
+@pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - {"openai"}))
+def test_a_recipe_sends_the_request_by_which_validate_checks_the_key(name):
+    recipe, provider = recipes.load(name, Path(), whole=False), PROVIDERS[name]
+    headers = {key: value.replace("{key.api_key}", "KEY") for key, value in recipe.verify.headers.items()}
+    assert recipe.verify.url == provider.url
+    assert {"Accept": "application/json", **headers} == provider.headers("KEY")
+    assert set(recipe.verify.rejected_status) == provider.rejected_status
+
+
+def test_a_recipe_of_lessee_verifies_a_key_of_any_name(manual, at_terminal, tmp_path):
+    provider = Provider("X-Subscription-Token", SECOND)
+    try:
+        text = (Path(recipes.__file__).parent / "brave.yaml").read_text()
+        (tmp_path / "own.yaml").write_text(text.replace("https://api.search.brave.com", provider.url))
+        target = manual(recipe="./own.yaml", keys=["token"])
+        with pytest.raises(SystemRefusedError, match="the system rejects the new credential"):
+            at_terminal(target, "mistyped")
+        assert at_terminal(target, SECOND) is Outcome.ROTATED
+    finally:
+        provider.close()
+    assert target.fields()["token"] == SECOND
+    assert provider.requests[-1][0] == "/res/v1/web/search?q=ping&count=1"

@@ -51,6 +51,8 @@ class RotationTarget:
         if hasattr(system, "attach"):  # The system is this server.
             system.attach(bao)
         self.environment = f"env-{os.urandom(4).hex()}"
+        if hasattr(system, "serve"):  # The system reads a secret of the environment.
+            system.serve(bao, self.environment)
         block = {"confirmation_timeout": "100ms", "revoke_delay": "0s", **system.target, **settings}
         self.name, self.secret_path = "target", block["secret"]
         self.config = {

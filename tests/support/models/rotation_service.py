@@ -17,8 +17,11 @@ _PERIODS = (HOUR, 6 * HOUR, 12 * HOUR, DAY, DAY, 2 * DAY, 7 * DAY, 7 * DAY, 30 *
 _WINDOWS = ((), (), (), ("02:00-04:00",), ("sat,sun 00:00-06:00", "mon-fri 22:00-02:00"))
 
 
-def target(period=None, *, jitter=0.0, windows=(), consumers=(), confirmation_timeout=300.0, secret=SECRET):
-    return s.Settings(Schedule(period, jitter, spans(windows)), secret, tuple(consumers), confirmation_timeout)
+def target(
+    period=None, *, jitter=0.0, windows=(), consumers=(), confirmation_timeout=300.0, secret=SECRET, manual=False
+):
+    schedule = Schedule(period, jitter, spans(windows))
+    return s.Settings(schedule, secret, tuple(consumers), confirmation_timeout, manual=manual)
 
 
 def fifty():

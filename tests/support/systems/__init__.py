@@ -14,13 +14,17 @@ from support.systems.rabbitmq import OneUser as OneBrokerUser
 from support.systems.redis import AclUser
 from support.systems.s3 import AccessKeys
 from support.systems.vault import VaultValues
+from support.systems.verified import AgeIdentities, BasicAuthUsers, JwtKeys, SigningKeys, SshKeys, TotpSeeds
 
 SYSTEMS = {
+    "age-identity": AgeIdentities,
     "api-key": ProviderKeys,
     "approle": SecretIds,
+    "basic-auth": BasicAuthUsers,
     "command": RotatorProgram,
     "ldap": Entries,
     "ldap, two entries": TwoEntries,
+    "jwt-key": JwtKeys,
     "minio": ServiceAccounts,
     "mysql": Users,
     "mysql, one user": OneUser,
@@ -30,6 +34,9 @@ SYSTEMS = {
     "rabbitmq, one user": OneBrokerUser,
     "redis": AclUser,
     "s3": AccessKeys,
+    "signing-key": SigningKeys,
+    "ssh-key": SshKeys,
+    "totp": TotpSeeds,
     "vault": VaultValues,
 }
 

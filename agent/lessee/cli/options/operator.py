@@ -155,6 +155,11 @@ def add_rotate(command: AddCommand) -> None:
         "--force", action="store_true", help="rotate even if the target was just rotated, or is rotated too often"
     )
     rotate.add_argument(
+        "--enter",
+        action="store_true",
+        help="enter new values of `manual` targets, without echo or one a line from stdin; they are tested first",
+    )
+    rotate.add_argument(
         "--no-wait", action="store_true", help="leave unconfirmed old credentials to the next run instead of waiting"
     )
     rotate.add_argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -52,6 +52,25 @@ class _AdministeredTarget(RotationTarget, frozen=True, kw_only=True):
         scalars.SecretPath,
         describe("The path of the secret with the credentials that change the others; it has the same keys."),
     ]
+
+
+class VerifiedTarget(RotationTarget, frozen=True, kw_only=True):
+    """A credential that clients read from one secret, and servers verify from another."""
+
+    verifier_secret: Annotated[
+        scalars.SecretPath,
+        describe(
+            "The path of the secret that the servers read. lessee adds the new credential there before it publishes "
+            "it, and removes the old one at the end; what operators have added stays."
+        ),
+    ]
+    verifiers: Annotated[
+        tuple[scalars.Name, ...],
+        describe(
+            "The servers, as apps of lessee, that must confirm `verifier_secret` before the new credential is "
+            "published, in addition to those whose agents have confirmed it before."
+        ),
+    ] = ()
 
 
 class Postgres(_AdministeredTarget, frozen=True, kw_only=True, tag="postgres"):
@@ -223,10 +242,85 @@ class CustomRotation(RotationTarget, frozen=True, kw_only=True, tag="command"):
     timeout: Annotated[scalars.Timeout, describe("How long one step may take.")] = 60.0
 
 
-Rotation = Postgres | Redis | Mysql | Rabbitmq | Ldap | S3 | Minio | ApiKey | Manual | VaultValues | CustomRotation
+class SshKey(VerifiedTarget, frozen=True, kw_only=True, tag="ssh-key"):
+    """Rotates an Ed25519 key of SSH: `private_key` and `public_key`; servers read `authorized_keys`."""
+
+    options: Annotated[
+        scalars.Text | None,
+        describe('The options of the key in `authorized_keys`, such as `restrict,command="/usr/bin/backup"`.'),
+    ] = None
+
+
+class SigningKey(VerifiedTarget, frozen=True, kw_only=True, tag="signing-key"):
+    """Rotates an Ed25519 key in PEM: `private_key` and `public_key`; verifiers read `public_keys`."""
+
+    delete_delay: Annotated[
+        scalars.Duration,
+        describe("How long the old public key stays in `verifier_secret` when nothing is signed with it any more."),
+    ] = 86400.0
+
+
+class JwtKey(VerifiedTarget, frozen=True, kw_only=True, tag="jwt-key"):
+    """Rotates a key that signs JWTs: `private_key`, `kid` and `algorithm`; verifiers read `jwks`."""
+
+    token_ttl: Annotated[
+        scalars.Lifetime,
+        describe("The longest lifetime of a token; the old public key stays in the JWKS for this time."),
+    ]
+    algorithm: Annotated[
+        Literal["EdDSA", "ES256", "RS256"], describe("The algorithm of the signatures, as in RFC 7518 and RFC 8037.")
+    ] = "EdDSA"
+
+
+class AgeIdentity(VerifiedTarget, frozen=True, kw_only=True, tag="age-identity"):
+    """Rotates an identity of age: `recipient` for what encrypts; what decrypts reads `identities`."""
+
+    delete_delay: Annotated[
+        scalars.Duration | None,
+        describe("How long the old identity stays in `verifier_secret`. Default: it is never removed."),
+    ] = None
+
+
+class Totp(VerifiedTarget, frozen=True, kw_only=True, tag="totp"):
+    """Rotates a seed of TOTP: `seed` in base32; verifiers read the list `seeds`, the newest first."""
+
+
+class BasicAuth(VerifiedTarget, frozen=True, kw_only=True, tag="basic-auth"):
+    """Rotates `username` and `password` of HTTP basic authentication; servers read a bcrypt hash for each user."""
+
+    users: Annotated[
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=1)],
+        describe("Two users that are used in turn; servers accept both until all clients use the new one."),
+    ]
+
+
+Rotation = (
+    Postgres
+    | Redis
+    | Mysql
+    | Rabbitmq
+    | Ldap
+    | S3
+    | Minio
+    | ApiKey
+    | Manual
+    | VaultValues
+    | CustomRotation
+    | SshKey
+    | SigningKey
+    | JwtKey
+    | AgeIdentity
+    | Totp
+    | BasicAuth
+)
 
 
 def admin_of(target: Rotation) -> str | None:
     """The path of the target's admin secret; None if it has none."""
     path: str | None = getattr(target, "admin_secret", None)
     return path
+
+
+def written_by(target: Rotation) -> tuple[str, ...]:
+    """The paths of the secrets that a rotation writes, and apps read."""
+    return (target.secret, target.verifier_secret) if isinstance(target, VerifiedTarget) else (target.secret,)

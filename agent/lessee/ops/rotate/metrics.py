@@ -11,6 +11,7 @@ from lessee.telemetry import exposition as ex
 _FIGURES = {
     "last_success_timestamp_seconds": ("last_rotated_at", "Time of the last rotation."),
     "next_rotation_timestamp_seconds": ("next_rotation_at", "Earliest time of the next rotation."),
+    "entry_due": ("entry_due", "Whether an operator must enter a new credential: `lessee rotate TARGET --enter`."),
     "period_seconds": ("rotation_period", "The target's rotation_period; absent: it is rotated only on request."),
     "consecutive_failures": ("consecutive_failures", "Failures since the last successful rotation."),
     "failing": ("failing", "Whether it has failed so often that an operator must act."),

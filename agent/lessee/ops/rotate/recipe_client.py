@@ -73,16 +73,22 @@ class RecipeClient:
         return self._checked(name, self._response(request.method, url, headers, body), also)
 
     def verify(self, fields: Fields, keys: Collection[str]) -> bool:
-        """Whether the provider accepts these fields of a secret, in which `keys` are the credential."""
+        """Whether the provider accepts these fields of a secret, in which `keys` are the credential.
+
+        A single key is `{key.api_key}` too, as lessee's recipes call it.
+        """
         verify = self._recipe.verify
         assert verify is not None
         if not all(fields.get(key) for key in keys):
             return False
+        values = key_values(fields, keys)
+        if len(values) == 1:
+            values = {"key.api_key": next(iter(values.values())), **values}
         until = time.monotonic() + verify.propagation_delay
         while True:
             self.begin()
             rejected = verify.rejected_status
-            status = self.send("verify", fields, key_values(fields, keys), also=rejected).status
+            status = self.send("verify", fields, values, also=rejected).status
             if status not in rejected or time.monotonic() >= until:
                 return status not in rejected
             time.sleep(_RETRY_DELAY)

@@ -12,12 +12,30 @@ from lessee.core.errors import DeniedError, LesseeError, VaultUnreachableError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.rotate.document_contents import RotationDocuments
 from lessee.ops.rotate.documents import ConcurrentWriteError
-from lessee.ops.rotate.kinds.kind import Case, Kind, NewCredential, SystemRefusedError
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    Kind,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+    Unconfirmed,
+)
 from lessee.ops.rotate.lock_owner import has_exited
 from lessee.ops.rotate.policy import decision as d
 from lessee.ops.rotate.policy import journal as j
-from lessee.ops.rotate.policy.journal import Journal
+from lessee.ops.rotate.policy.journal import Journal, Step
 from lessee.ops.rotate.ports import BusyError, Ports, Target
+
+_FAST_POLL_PERIOD, _FAST_POLL, _SLOW_POLL = 3.0, 0.1, 1.0
+"""For so many seconds, verifiers' confirmations are read in the first interval, and then in the second."""
+
+
+class _UnconfirmedError(Exception):
+    """Servers have not loaded the new credential yet."""
+
+    def __init__(self, missing: tuple[str, ...]) -> None:
+        super().__init__()
+        self.missing = missing
 
 
 class TargetRotation:
@@ -69,6 +87,11 @@ class TargetRotation:
                 self._perform(action, timed_out=situation.now - started >= timeout)
             except ConcurrentWriteError:
                 self._read()
+            except _UnconfirmedError as unconfirmed:
+                if not wait and not self._is_late():
+                    self._documents.release_lock()
+                    return d.Outcome.WAITING
+                self._wait_for_verifiers(unconfirmed.missing)
             except d.NewCredentialRejectedError:
                 rejected = self._rejected()
                 self._documents.record_failure(rejected)
@@ -214,8 +237,38 @@ class TargetRotation:
         case = self._documents.case()
         changes = {d.Candidate.PENDING: case.pending, d.Candidate.CURRENT: case.current, d.Candidate.PUBLISHED: {}}
         works = self._kind.verify({**case.secret, **changes[candidate]})
+        if isinstance(works, Unconfirmed):
+            works = self._is_confirmed(candidate, works)
         self._observations = replace(self._observations, works={**self._observations.works, candidate: works})
         self._log("debug", "credential verified", credential=candidate.value, works=works)
+
+    def _is_confirmed(self, candidate: d.Candidate, unconfirmed: Unconfirmed) -> bool:
+        """True where no verifier has to load it first. Raises _UnconfirmedError otherwise.
+
+        Before its publication only: later all clients use it, and a server that starts loads the newest version.
+        """
+        if candidate is d.Candidate.PENDING and self.journal.step is Step.CREATED and self._target.confirmation_timeout:
+            if unconfirmed.missing or not self._is_late():
+                raise _UnconfirmedError(unconfirmed.missing)
+            self._log("warning", "verifiers unknown", note="no agent of a server has confirmed what it accepts")
+        return True
+
+    def _is_late(self) -> bool:
+        return self._ports.clock() >= self.journal.started_at + self._target.confirmation_timeout
+
+    def _wait_for_verifiers(self, missing: tuple[str, ...]) -> None:
+        """Wait a moment. Raises SystemUnavailableError after `confirmation_timeout`: the old credential stays valid."""
+        if self._is_late():
+            late = SystemUnavailableError(
+                f"the servers {', '.join(missing)} have not loaded the new credential, so it is not published",
+                where=self._target.name,
+                todo="see `lessee status` there; for a server that no longer exists: bao kv metadata delete "
+                "…/lessee/consumers/APP/INSTANCE",
+            )
+            self._documents.record_failure(late)
+            raise late
+        age = self._ports.clock() - self.journal.started_at
+        self._ports.sleep(_FAST_POLL if age < _FAST_POLL_PERIOD else _SLOW_POLL)
 
     def _apply(self, *, reset: bool) -> None:
         if reset and self.journal.current:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, assert_never
 
+from lessee.config.grammar.rotation import Manual
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
@@ -165,7 +166,12 @@ class RotationService:
 def _settings(project: Project, name: str) -> s.Settings:
     config = project.config_of(name)
     return s.Settings(
-        schedule_of(config), config.secret, config.consumers, config.confirmation_timeout, config.revoke_delay
+        schedule_of(config),
+        config.secret,
+        config.consumers,
+        config.confirmation_timeout,
+        config.revoke_delay,
+        manual=isinstance(config, Manual),
     )
 
 

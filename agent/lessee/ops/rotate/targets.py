@@ -114,6 +114,9 @@ def open_rotation(
         folder=project.path.parent,
         environ=project.environ,
         vault=client,
+        mount=mount,
+        prefix=project.config.secrets.prefix,
+        immediate=immediate,
         ask=project.terminal.ask if project.terminal else None,
         say=project.terminal.say if project.terminal else None,
     )

@@ -13,6 +13,7 @@ from lessee.rendering.templates import Compiler
 OLD, DETAILED = Engine(1, detailed=False), Engine(2, detailed=True)
 TOKEN = {"auth/token/lookup-self": "read", "auth/token/renew-self": "update", "auth/token/revoke-self": "update"}
 LEASES = {"sys/leases/lookup": "update", "sys/leases/renew": "update", "sys/leases/revoke": "update"}
+VALUES = {"kind": "vault", "secret": "db/one", "keys": {"a": {}}}
 APPROLE = {"method": "approle", "role_id_file": "/run/role_id"}
 
 
@@ -266,10 +267,11 @@ def test_characters_that_are_no_pattern_in_their_place_are_allowed():
         ('dynamic("database/creds/one")', False),
     ],
 )
-def test_an_app_that_reads_a_rotated_secret_may_confirm_it(call, confirms):
+@pytest.mark.parametrize("verifier", [False, True])
+def test_an_app_that_reads_a_rotated_secret_may_confirm_it(call, confirms, verifier):
     apps = {"web": {"a.txt": f"{{{{ {call} }}}}\n"}, "other": {"b.txt": '{{ secret("db/else").x }}\n'}}
-    rotation = {"one": {"kind": "vault", "secret": "db/one", "keys": {"a": {}}}}
-    [made] = policies(apps, rotation=rotation)
+    target = {"kind": "totp", "secret": "totp/one", "verifier_secret": "db/one"} if verifier else VALUES
+    [made] = policies(apps, rotation={"one": target})
     found = {rule.path: (rule.capabilities, rule.comments) for rule in made.rules if "consumers" in rule.path}
     if not confirms:
         assert not found

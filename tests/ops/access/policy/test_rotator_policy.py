@@ -46,6 +46,14 @@ def test_capabilities_of_several_targets_are_merged():
     assert granted(cache=REDIS, admin=other)["secret/data/testing/cache/admin"] == "create, read, update"
 
 
+def test_what_verifiers_read_is_written_too():
+    assert granted(key={"kind": "ssh-key", "secret": "ssh/deploy", "verifier_secret": "ssh/servers"}) == {
+        "secret/data/testing/ssh/deploy": "create, read, update",
+        "secret/metadata/testing/ssh/deploy": "read, update",
+        "secret/data/testing/ssh/servers": "create, read, update",
+    }
+
+
 def test_secret_ids_are_managed_only_for_the_named_role():
     assert granted(own={"kind": "vault", "secret": "auth/own", "approle": "web", "mount": "roles"}) == {
         "secret/data/testing/auth/own": "create, read, update",
@@ -65,6 +73,7 @@ def test_secret_ids_are_managed_only_for_the_named_role():
         REDIS | {"secret": "cache/+"},
         REDIS | {"admin_secret": "+/redis"},
         {"kind": "vault", "secret": "auth/own", "approle": "web*"},
+        {"kind": "totp", "secret": "totp/client", "verifier_secret": "totp/+"},
     ],
 )
 def test_a_path_with_a_pattern_is_refused(target):

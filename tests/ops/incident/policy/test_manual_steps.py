@@ -149,3 +149,10 @@ def test_certificates_uncertain_policies_and_namespaces_are_listed(findings):
         "templated: its {{…}} depends on the client; access of all clients that have it was revoked",
     )
     assert steps["check other namespaces"] == ("tokens of other namespaces were not checked: team/",)
+
+
+def test_a_secret_of_servers_is_listed_with_the_target_that_rotates_it(findings):
+    text = f"{ROTATION}\n  ssh: {{kind: ssh-key, secret: ssh/deploy, verifier_secret: ssh/servers}}\n"
+    found = findings(secrets=(Secret("secret/production/ssh/servers", 3, NOW),), policies={})
+    (lines,) = steps_of(found, text).values()
+    assert lines == ("secret/production/ssh/servers (rotation target ssh): version 3, from today",)

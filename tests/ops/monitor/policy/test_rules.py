@@ -495,3 +495,12 @@ def test_a_component_that_was_silent_for_a_week_is_forgotten(monkeypatch):
     # The limit leaves no room for another component.
     assert rules.take(access(rules.now + 8 * DAY, role="second"), after=8 * DAY) == [(RESOLVED, "simba")]
     assert rules.take(access(rules.now + 600, role="third"), after=600) == []
+
+
+def test_a_key_that_an_operator_must_enter_fires_with_the_command():
+    rules = Rules("{resolve_timeout: 0s}", watch=["/run/lessee/rotator.sock"])
+    rules.services = {"rotator": poll(targets=[RotationTarget("brave", NOON - 4 * DAY, 0, "", 0.0, entry_due=True)])}
+    assert rules.tick() == [(FIRING, "rotator: brave")]
+    assert texts(rules) == [
+        "the rotation of brave has been due for 4d: create a new credential, and run `lessee rotate brave --enter`"
+    ]

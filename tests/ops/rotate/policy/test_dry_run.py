@@ -28,9 +28,17 @@ rotation:
   person: {kind: manual, secret: person, keys: [api_key]}
   random: {kind: vault, secret: random, keys: {key: {generate: 20}, jwt: {previous_key: old}}}
   role: {kind: vault, secret: role, approle: web}
+  ssh: {kind: ssh-key, secret: ssh, verifier_secret: ssh-servers}
+  jwt: {kind: jwt-key, secret: jwt, verifier_secret: jwks, token_ttl: 1h, verifiers: [api, web]}
+  sign: {kind: signing-key, secret: sign, verifier_secret: public}
+  age: {kind: age-identity, secret: age, verifier_secret: identities}
+  aged: {kind: age-identity, secret: aged, verifier_secret: aged-identities, delete_delay: 90d}
+  totp: {kind: totp, secret: totp, verifier_secret: seeds}
+  basic: {kind: basic-auth, secret: basic, verifier_secret: users, users: [a, b]}
   own: {kind: command, secret: own, command: [./rotate, fast], consumers: [nala]}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
+KNOWN = "waits for the servers that have confirmed it before at most 5m before it publishes the new one"
 NO_CONSUMERS = ConfirmationStatus()
 
 
@@ -90,13 +98,29 @@ def preview(name, operation=DueOperation.ROTATE, journal=None, confirmation=NO_C
             ],
         ),
         ("role", {}, ["the AppRole approle/web gets a new secret_id; the old one is destroyed"]),
+        ("ssh", {}, ["ssh-servers gets the new credential, and the old one is removed when all clients use", KNOWN]),
+        (
+            "jwt",
+            {},
+            [
+                "jwks gets the new public key, and the old one is removed 1h after all signers use",
+                "waits for api, web at most 5m before it publishes the new one",
+            ],
+        ),
+        ("sign", {}, ["public gets the new public key, and the old one is removed 1d after all signers use", KNOWN]),
+        ("age", {}, ["identities gets the new identity, and the old one stays there", KNOWN]),
+        ("aged", {}, ["aged-identities gets the new identity, and the old one is removed after 90d", KNOWN]),
+        ("totp", {}, ["seeds gets the new credential, and the old one is removed when all clients use", KNOWN]),
+        ("basic", {"username": "a"}, ["users gets the new password of the user b, and the old one is removed", KNOWN]),
+        ("basic", {"username": "b"}, ["users gets the new password of the user a, and the old one is removed", KNOWN]),
         ("own", {}, ["the command ./rotate creates a new credential and revokes the old one"]),
     ],
 )
 def test_each_kind_describes_its_changes_without_a_value(name, fields, expected):
     first, *rest, last = describe(preview(name, **fields))
     assert first == f"{name}: would be rotated: secret/production/s (version 3)"
-    assert rest == [f"  {one}" for one in expected]
+    assert len(rest) == len(expected)
+    assert all(line.startswith(f"  {one}") for line, one in zip(rest, expected, strict=True))
     assert last.startswith("  waits at most 5m for ")
     assert VALUE not in "".join((first, *rest, last, repr(preview(name, **fields))))
 
@@ -134,13 +158,18 @@ def test_nothing_is_printed_when_nothing_is_due():
     assert list(describe(preview("redis", DueOperation.NOTHING))) == []
 
 
+def test_a_verifiers_secret_is_written_too():
+    wanted = required_capabilities("secret", "production/", "production/s", "x", ("servers",))
+    assert wanted["secret/data/production/servers"] == ("read", "create", "update")
+
+
 def test_missing_capabilities_are_listed_by_path():
     wanted = required_capabilities("secret", "production/", "production/s", "x")
     assert wanted == {
         "secret/data/production/lessee/rotation/x": ("read", "create", "update"),
         "secret/metadata/production/lessee/rotation/x": ("create", "update"),
         "secret/data/production/s": ("read", "create", "update"),
-        "secret/metadata/production/s": ("read", "create", "update"),
+        "secret/metadata/production/s": ("read", "update"),
         "secret/metadata/production/lessee/consumers/": ("list",),
         "secret/metadata/production/lessee/consumers/APP/INSTANCE": ("read", "delete"),
     }
@@ -151,5 +180,5 @@ def test_missing_capabilities_are_listed_by_path():
     del granted["secret/metadata/production/s"]
     assert missing_capabilities(wanted, granted) == {
         "secret/data/production/s": ["create"],
-        "secret/metadata/production/s": ["read", "create", "update"],
+        "secret/metadata/production/s": ["read", "update"],
     }

@@ -47,6 +47,10 @@ _UNREAD = "x: rotated; version 4; 1.2 s; no consumer is known"
             _LEFT,
         ),
         (
+            Result("x", Outcome.WAITING, replace(ROTATED, step=Step.CREATED), None, 0.0),
+            "x: waiting for servers to load the new credential; version 4; 0.0 s",
+        ),
+        (
             Result("x", Outcome.RETAINING, replace(ROTATED, step=Step.RETAINING, delete_at=NOW), None, 0.0),
             (
                 "x: old credential retained; version 4; 0.0 s;"

@@ -5,7 +5,14 @@ import pytest
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, UsageError
 from lessee.ops.rotate.policy.journal import Journal, Step
-from lessee.ops.rotate.policy.selection import DueOperation, check_period, due_operation, next_rotation_at, select
+from lessee.ops.rotate.policy.selection import (
+    DueOperation,
+    check_enterable,
+    check_period,
+    due_operation,
+    next_rotation_at,
+    select,
+)
 
 TEXT = """
 environment: production
@@ -14,6 +21,7 @@ rotation:
   redis: {kind: vault, secret: cache/redis, keys: {password: {}}}
   queue: {kind: redis, secret: cache/queue, admin_secret: cache/admin}
   nightly: {kind: vault, secret: night/ly, keys: {key: {}}, rotation_period: 1d, rotation_windows: ["02:00-04:00"]}
+  brave: {kind: manual, secret: keys/brave, keys: [api_key]}
   single: {kind: vault, secret: alone, keys: {key: {}}}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
@@ -39,8 +47,8 @@ def test_all_unknown_words_are_reported_with_the_known_ones():
     with pytest.raises(UsageError) as caught:
         select(["db", "no", "none"], ROTATION)
     assert str(caught.value) == (
-        "no rotation target, group or kind is called 'no', 'none'; targets: db, redis, queue, nightly, single; "
-        "groups: database, cache, night, alone; kinds: postgres, vault, redis"
+        "no rotation target, group or kind is called 'no', 'none'; targets: db, redis, queue, nightly, brave, "
+        "single; groups: database, cache, night, keys, alone; kinds: postgres, vault, redis, manual"
     )
     with pytest.raises(UsageError, match="targets: none; groups: none"):
         select(["db"], {})
@@ -83,3 +91,9 @@ def test_a_period_shorter_than_the_slowest_rotation_is_rejected():
     check_period("single", ROTATION["single"], Journal(propagation_times=(DAY,)))
     with pytest.raises(ConfigError, match=r"rotation\.db: .* took 86401\.0 s .* with --force"):
         check_period("db", ROTATION["db"], Journal(propagation_times=(DAY + 1, 1.0)))
+
+
+def test_only_values_of_manual_targets_can_be_entered():
+    check_enterable(["brave"], ROTATION)
+    with pytest.raises(UsageError, match="--enter is for targets of the kind manual, and lessee creates the credentia"):
+        check_enterable(["brave", "db", "redis"], ROTATION)

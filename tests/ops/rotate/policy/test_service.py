@@ -471,6 +471,7 @@ def test_the_status_has_each_target_s_progress():
         "open_seconds": None,
         "last_rotated_at": "1970-01-12T12:46:40.000+00:00",
         "next_rotation_at": "1970-01-13T12:46:40.000+00:00",
+        "entry_due": False,
         "rotation_period": DAY,
         "rotation_count": 4,
         "propagation_seconds": 1.25,
@@ -542,3 +543,60 @@ def test_in_any_order_of_events_no_target_is_rotated_twice_and_each_read_runs_on
         assert reading_confirmations <= 1
         assert len(rotating) <= MAX_CONCURRENT_ROTATIONS
         assert rotating == service.state.rotating
+
+
+def test_a_rotation_that_waits_for_servers_is_continued_soon_and_delays_no_other():
+    service = ServiceDriver(one=target(HOUR), two=NOT_NOW)
+    service.read_journals(one=CREATED, two=ROTATED)
+    assert service.send(s.RotationEnded("one", CREATED)) == []
+    assert service.state.rotating == frozenset()
+    assert service.target().next_action_at == service.now + BUSY_RETRY_DELAY
+    assert service.tick(BUSY_RETRY_DELAY) == [s.Rotate("one", 0.0, finish_only=True)]
+    assert service.send(s.RotationEnded("one", ROTATED)) == []
+    assert service.target().next_retry_at == 0.0
+
+
+def test_a_manual_target_is_never_rotated_and_its_operator_is_reminded_once_a_day():
+    service = ServiceDriver(one=target(DAY, manual=True))
+    assert service.read_journals(one=Journal(rotated_at=NOW - 3 * DAY)) == []
+    assert service.logged_events() == ["credential due to be entered"]
+    assert service.state.wake_at <= service.now + DAY
+    service.tick(DAY - 1.0)
+    assert service.logged_events() == []
+    service.tick(2.0)
+    (reminder,) = service.logged
+    assert reminder.level == "warning"
+    assert reminder.fields == {
+        "target": "one",
+        "age_days": 4.0,
+        "todo": "create a new one, and run `lessee rotate one --enter`",
+    }
+    found = status_of(service)
+    assert found["targets"]["one"]["entry_due"]
+    (problem,) = found["problems"]
+    assert problem.startswith("one: due, last rotated 1970-01-09T13:46:40.000+00:00: create a new credential, and run")
+
+
+def test_a_manual_target_that_was_never_rotated_is_due():
+    service = ServiceDriver(one=target(DAY, manual=True))
+    assert service.read_journals(one=Journal()) == []
+    assert service.logged[0].fields["age_days"] == "unknown"
+    assert "never rotated" in status_of(service)["problems"][0]
+
+
+def test_a_manual_target_that_is_not_due_wakes_the_service_when_it_is():
+    service = ServiceDriver(one=target(DAY, manual=True), two=target(manual=True))
+    service.read_journals(one=Journal(rotated_at=NOW - HOUR), two=ROTATED)
+    assert service.logged_events() == []
+    assert service.state.next_work_at == NOW - HOUR + DAY
+    assert not status_of(service)["targets"]["one"]["entry_due"]
+    service.tick(DAY)
+    assert service.logged_events() == ["credential due to be entered"]
+
+
+def test_only_an_operator_continues_an_interrupted_prompt_but_a_published_value_is_finished():
+    service = ServiceDriver(one=target(HOUR, manual=True), two=target(HOUR, manual=True))
+    creating = Journal(step=Step.CREATING, started_at=NOW - 5.0, rotated_at=NOW - DAY)
+    commands = service.read_journals(one=creating, two=CREATED)
+    assert commands == [s.Rotate("two", 0.0, finish_only=True)]
+    assert service.logged_events() == ["credential due to be entered"]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import assert_never
 
 from lessee.config import Config, Vault
+from lessee.config.grammar.rotation import written_by
 from lessee.config.grammar.vault import (
     AppRole,
     Auth,
@@ -90,7 +91,9 @@ def kv_mounts(vault: Vault, compiled_apps: Iterable[CompiledApp]) -> tuple[str, 
 def rotated_by(config: Config) -> frozenset[Ref]:
     """The secrets that this configuration rotates."""
     return frozenset(
-        Ref(config.secrets.mount, f"{config.secrets.prefix}{target.secret}") for target in config.rotation.values()
+        Ref(config.secrets.mount, f"{config.secrets.prefix}{path}")
+        for target in config.rotation.values()
+        for path in written_by(target)
     )
 
 

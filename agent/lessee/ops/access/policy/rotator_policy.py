@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lessee.config import Config
-from lessee.config.grammar.rotation import Rotation, VaultValues, admin_of
+from lessee.config.grammar.rotation import Rotation, VaultValues, admin_of, written_by
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
@@ -42,7 +42,8 @@ def _requests(config: Config) -> Iterator[_Request]:
     mount, prefix = config.secrets.mount, config.secrets.prefix
     data, metadata = f"{mount}/data/{prefix}", f"{mount}/metadata/{prefix}"
     for name, target in config.rotation.items():
-        yield f"{data}{target.secret}", ("create", "read", "update"), f"{name}: what the apps read"
+        for secret in written_by(target):
+            yield f"{data}{secret}", ("create", "read", "update"), f"{name}: what the apps read"
         yield f"{metadata}{target.secret}", ("read", "update"), f"{name}: records when it was rotated"
         if (admin := admin_of(target)) is not None:
             yield f"{data}{admin}", ("read",), f"{name}: the admin credentials for its system"
@@ -88,7 +89,7 @@ def _refuse_patterns(config: Config) -> None:
 
 
 def _named(config: Config, target: Rotation) -> Iterable[str]:
-    places = [target.secret, admin_of(target)]
+    places = [*written_by(target), admin_of(target)]
     approle = (
         [f"{target.mount}/{target.approle}"] if isinstance(target, VaultValues) and target.approle is not None else []
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from lessee.config.grammar.rotation import Mysql, Postgres, Rabbitmq, Redis, Rotation, admin_of
+from lessee.config.grammar.rotation import Mysql, Postgres, Rabbitmq, Redis, Rotation, admin_of, written_by
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.names import fields, is_not_secret
@@ -109,8 +109,8 @@ def _targets(findings: Findings, rotation: Mapping[str, Rotation]) -> Mapping[st
     for secret in findings.secrets:
         for admin in (True, False):
             for name, target in rotation.items():
-                path = admin_of(target) if admin else target.secret
-                if path is not None and secret.path.endswith(f"/{path}"):
+                paths = (admin_of(target),) if admin else written_by(target)
+                if any(path is not None and secret.path.endswith(f"/{path}") for path in paths):
                     found.setdefault(secret.path, f"{name}{_ADMIN}" if admin else name)
     return found
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from lessee.config import Config
-from lessee.config.grammar.rotation import Manual, Rotation, admin_of
+from lessee.config.grammar.rotation import Manual, Rotation, admin_of, written_by
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.reach import Region
 from lessee.ops.incident.policy.exposure import Exposure
@@ -109,7 +109,7 @@ def secret_path(config: Config, target: Rotation) -> str:
 
 def _is_exposed(exposure: Exposure, config: Config, target: Rotation) -> bool:
     prefix = config.secrets.prefix
-    paths = [f"{prefix}{path}" for path in (target.secret, admin_of(target)) if path is not None]
+    paths = [f"{prefix}{path}" for path in (*written_by(target), admin_of(target)) if path is not None]
     mount = f"{config.secrets.mount}/"
     folders = [location.path for location in exposure.locations if location.mount.path == mount]
     return any(

@@ -29,6 +29,8 @@ class RotationTarget(ImmutableStruct, frozen=True):
     failures: int
     error: str
     open_seconds: float
+    entry_due: bool = False
+    """An operator must enter the new credential."""
 
 
 class ServiceStatus(ImmutableStruct, frozen=True):
@@ -127,7 +129,9 @@ def _targets(status: Any) -> Iterator[RotationTarget]:
             due_at, error = _moment(target.get("next_rotation_at")), _text(target.get("error"))
             failures = _number(target.get("consecutive_failures"))
             open_seconds = _number(target.get("open_seconds"))
-            yield RotationTarget(printable(str(name)), due_at, int(failures), error, open_seconds)
+            yield RotationTarget(
+                printable(str(name)), due_at, int(failures), error, open_seconds, target.get("entry_due") is True
+            )
 
 
 def _key(value: Any, key: str) -> Any:

@@ -13,10 +13,12 @@ from lessee.config import Config
 from lessee.core.errors import ConfigError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.redaction import Redactor
 from lessee.host.project import read, text_of
+from lessee.ops.rotate.kinds.kind import SystemRefusedError
 from lessee.ops.rotate.targets import Project, Terminal
 from lessee.telemetry.logs import log, open_log
 
 _T = TypeVar("_T")
+_MAX_LINE = 65536
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 
 
@@ -30,7 +32,7 @@ def open_project(arguments: argparse.Namespace, path: Path, environ: Mapping[str
     redactor = Redactor()
     redactor.allow(text_of(path))
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
-    return Project(config, path, environ, redactor, _terminal())
+    return Project(config, path, environ, redactor, _terminal(enter=arguments.enter))
 
 
 class OutageRetry:
@@ -88,10 +90,32 @@ def _check_environment(environment: str | None, config: Config, path: Path, envi
     raise UsageError(f"unknown environment {environment!r}", todo=todo)
 
 
-def _terminal() -> Terminal | None:
-    if sys.stdin is None or not sys.stdin.isatty():  # None: stdin was closed.
+def _terminal(*, enter: bool) -> Terminal | None:
+    """Where the user enters values. `enter`: also from stdin, one on each line."""
+    if sys.stdin is None:  # It was closed.
         return None
-    return Terminal(ask=_ask, say=lambda text: print(text, file=sys.stderr, flush=True))
+    if sys.stdin.isatty():
+        return Terminal(ask=_ask, say=_say)
+    return Terminal(ask=_read_line, say=_say) if enter else None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _read_line(what: str) -> str:
+    """The next line of stdin. Raises EOFError at its end, and SystemRefusedError where it is no value."""
+    line = sys.stdin.buffer.readline(_MAX_LINE + 1)
+    if not line:
+        raise EOFError
+    if len(line) > _MAX_LINE:
+        text = f"the line on stdin is longer than {_MAX_LINE} bytes"
+        raise SystemRefusedError(text, where=what.rstrip(": "), todo="enter one value on each line")
+    try:
+        return line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        text = "the input is not UTF-8 text"
+        raise SystemRefusedError(text, where=what.rstrip(": "), todo="encode the value, such as in base64") from None
 
 
 def _ask(what: str) -> str:

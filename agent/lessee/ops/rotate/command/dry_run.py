@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from lessee.config.grammar.rotation import written_by
 from lessee.core.consumers import ConfirmationStatus, confirmation_status
 from lessee.core.errors import DeniedError, LesseeError
 from lessee.host.console import print_line
@@ -65,7 +66,7 @@ def _preview(project: Project, client: AdminClient, options: RunOptions, name: s
         confirmation=_confirmation(project, client, name, secret.version),
         now=time.time(),
     )
-    problems = list(_missing(client, required_capabilities(mount, prefix, target.path, name)))
+    problems = list(_missing(client, required_capabilities(mount, prefix, target.path, name, written_by(config)[1:])))
     try:
         if operation is DueOperation.ROTATE and not options.force:
             check_period(name, config, journal)

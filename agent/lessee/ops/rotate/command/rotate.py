@@ -11,7 +11,6 @@ from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.console import print_line
 from lessee.ops.rotate.command.context import OutageRetry, error_text, translate_unexpected_errors
 from lessee.ops.rotate.policy.decision import Outcome
-from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.policy.report import Result, line, not_due
 from lessee.ops.rotate.policy.selection import DueOperation, check_period, due_operation
 from lessee.ops.rotate.ports import BusyError
@@ -52,7 +51,7 @@ class RotationRunner:
         still_open = []
         for name in names:
             result = self._try(name, partial(self._rotate, name, wait=wait))
-            if result is not None and result.journal.step is Step.PUBLISHED and self._options.wait and not wait:
+            if result is not None and result.journal.is_open and self._options.wait and not wait:
                 still_open.append(result)
             elif result is not None:
                 self._report(result)

@@ -19,6 +19,12 @@ _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.Manual: ("manual", "ManualCredential"),
     grammar.VaultValues: ("vault", "in_vault"),
     grammar.CustomRotation: ("command", "RotatorCommand"),
+    grammar.SshKey: ("key_pairs", "ssh_key"),
+    grammar.SigningKey: ("key_pairs", "signing_key"),
+    grammar.JwtKey: ("key_pairs", "jwt_key"),
+    grammar.AgeIdentity: ("age_identity", "AgeIdentities"),
+    grammar.Totp: ("shared_values", "totp"),
+    grammar.BasicAuth: ("shared_values", "basic_auth"),
 }
 """The module and the class of each kind."""
 

@@ -57,6 +57,12 @@ class NewCredential(ImmutableStruct, frozen=True):
     handle: str = ""
 
 
+class Unconfirmed(ImmutableStruct, frozen=True):
+    """The credential is set, but these verifiers have not loaded it yet; () where no verifier is known."""
+
+    missing: tuple[str, ...] = ()
+
+
 class Kind(Protocol):
     """One target's system. Each method can be called again after a kill, with the same case, without harm.
 
@@ -88,8 +94,11 @@ class Kind(Protocol):
         """Set the pending value in the system, whatever it has now. The current one stays valid where possible."""
         ...
 
-    def verify(self, fields: Fields) -> bool:
-        """Whether a login with these fields of a whole secret succeeds. False: the system rejects them."""
+    def verify(self, fields: Fields) -> bool | Unconfirmed:
+        """Whether a login with these fields of a whole secret succeeds. False: the system rejects them.
+
+        Unconfirmed: servers that load it from Vault have not all confirmed it.
+        """
         ...
 
     def revoke(self, case: Case) -> None:
@@ -127,6 +136,12 @@ class KindContext(ImmutableStruct, frozen=True):
     environ: Mapping[str, str]
     vault: AdminClient
     """For credentials that Vault itself owns."""
+    mount: str = ""
+    """Of the secrets."""
+    prefix: str = ""
+    """Of the environment's secrets."""
+    immediate: bool = False
+    """After a leak: nothing of the old credential stays valid."""
     ask: Callable[[str], str] | None = None
     """Asks the user at the terminal without echo; None where there is no terminal."""
     say: Callable[[str], None] | None = None

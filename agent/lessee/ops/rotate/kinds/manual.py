@@ -27,6 +27,7 @@ class ManualCredential:
         self._keys, self._instructions = config.keys, config.instructions
         self._name, self._ask, self._say = context.name, context.ask, context.say
         self._client = self._program = None
+        self._secret = config.secret
         if config.recipe is not None:
             recipe = recipes.load(config.recipe, context.folder, whole=False)
             self._client = RecipeClient(context.name, recipe.verification, context.admin)
@@ -64,7 +65,9 @@ class ManualCredential:
             return self._client.verify(fields, self._keys)
         if self._program is not None:
             return self._run_check(self._program, fields)
-        log("warning", "credential not verified", target=self._name, reason="no `recipe` and no `verify`")
+        known = self._known_recipe()
+        hint = {"todo": f"add `recipe: {known}` to test it with a request to the provider"} if known else {}
+        log("warning", "credential not verified", target=self._name, reason="no `recipe` and no `verify`", **hint)
         return True
 
     def revoke(self, case: Case) -> None:
@@ -86,9 +89,15 @@ class ManualCredential:
 
     def _terminal(self) -> Callable[[str], str]:
         if self._ask is None:
-            todo = f"run `lessee rotate {self._name}` at a terminal"
+            todo = f"run `lessee rotate {self._name} --enter` at a terminal, or with the value on stdin"
             raise SystemRefusedError("a user must enter the new value", where=self._name, todo=todo)
         return self._ask
+
+    def _known_recipe(self) -> str | None:
+        """The recipe that the secret's name suggests. It is not used by itself: a guess must send no key to anyone."""
+        name = self._secret.rpartition("/")[2]
+        found = (one for one in recipes.names() if f"{name}-".startswith(f"{one}-"))
+        return "openai-project" if name == "openai" else next(found, None)
 
     def _run_check(self, program: Program, fields: Fields) -> bool:
         done = program.run(fields, _VERIFY_TIMEOUT)

@@ -209,8 +209,8 @@ class Users:
             statement = (
                 "SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles WHERE USER = %s AND HOST = %s"
             )
-            found = self._do(admin, statement, source, self._config.account_host)
-            roles = [", ".join(account(name, host) for name, host in found)] if found else []
+            default = self._do(admin, statement, source, self._config.account_host)
+            roles = [", ".join(account(name, host) for name, host in default)] if default else []
         # What an administrator has revoked from the current user, the next one must not bring back.
         self._do(admin, f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {self._account(user)}")
         for statement in grants:

@@ -56,14 +56,15 @@ def describe(preview: Preview) -> Iterator[str]:
     yield f"  waits at most {timeout} for {_consumers(preview.confirmation, config)}"
 
 
-def required_capabilities(mount: str, prefix: str, path: str, name: str) -> Capabilities:
-    """The capabilities that a rotator's token needs, by path."""
+def required_capabilities(mount: str, prefix: str, path: str, name: str, others: Collection[str] = ()) -> Capabilities:
+    """The capabilities that a rotator's token needs, by path. `others`: more secrets that it writes."""
     journal = f"{prefix}{FOLDER}{name}"
     return {
         f"{mount}/data/{journal}": ("read", "create", "update"),
         f"{mount}/metadata/{journal}": ("create", "update"),
         f"{mount}/data/{path}": ("read", "create", "update"),
-        f"{mount}/metadata/{path}": ("read", "create", "update"),
+        f"{mount}/metadata/{path}": ("read", "update"),
+        **{f"{mount}/data/{prefix}{other}": ("read", "create", "update") for other in others},
         f"{mount}/metadata/{prefix}{CONSUMER_FOLDER}": ("list",),
         f"{mount}/metadata/{prefix}{CONSUMER_FOLDER}APP/INSTANCE": ("read", "delete"),
     }
@@ -125,10 +126,32 @@ def _changes(config: g.Rotation, fields: Fields) -> Iterator[str]:
                 yield f"{key}: {value.generate} random characters" + _previous(value.previous_key)
             if approle is not None:
                 yield f"the AppRole {config.mount}/{approle} gets a new secret_id; the old one is destroyed"
+        case g.VerifiedTarget():
+            yield from _verified(config, fields)
         case g.CustomRotation(command=command):
             yield f"the command {command[0]} creates a new credential and revokes the old one"
         case _:
             assert_never(config)
+
+
+def _verified(config: g.VerifiedTarget, fields: Fields) -> Iterator[str]:
+    what, until = "credential", "is removed when all clients use the new one"
+    match config:
+        case g.BasicAuth(users=users):
+            what = f"password of the user {users[fields.get('username') == users[0]]}"
+        case g.JwtKey(token_ttl=ttl):
+            what, until = "public key", f"is removed {spell(ttl)} after all signers use the new one"
+        case g.SigningKey(delete_delay=delay):
+            what, until = "public key", f"is removed {spell(delay)} after all signers use the new one"
+        case g.AgeIdentity(delete_delay=None):
+            what, until = "identity", "stays there"
+        case g.AgeIdentity(delete_delay=float() as delay):
+            what, until = "identity", f"is removed after {spell(delay)}"
+        case _:
+            pass
+    yield f"{config.verifier_secret} gets the new {what}, and the old one {until}"
+    verifiers = ", ".join(config.verifiers) or "the servers that have confirmed it before"
+    yield f"waits for {verifiers} at most {spell(config.confirmation_timeout)} before it publishes the new one"
 
 
 def _previous(key: str | None) -> str:

@@ -94,6 +94,8 @@ def line(result: Result) -> str:
 def _outcome(result: Result) -> str:
     if result.lock_owner and result.outcome is Outcome.WAITING:
         return "left to another rotator"
+    if result.outcome is Outcome.WAITING and result.journal.step is Step.CREATED:
+        return "waiting for servers to load the new credential"
     # Where a rotation was open, "nothing to do" means that it is finished now.
     return "finished" if result.outcome is Outcome.NOTHING else result.outcome.value
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
-from lessee.config.grammar.rotation import Rotation
+from lessee.config.grammar.rotation import Manual, Rotation
 from lessee.core.errors import ConfigError, LesseeError, UsageError
 from lessee.ops.rotate.policy.journal import Journal, Step
 from lessee.ops.rotate.policy.schedule import due_at, next_window, period_error, schedule_of
@@ -67,6 +67,13 @@ def check_period(name: str, config: Rotation, journal: Journal) -> None:
     if error := period_error(schedule_of(config), journal):
         todo = "or rotate it anyway with --force"
         raise ConfigError([LesseeError(error, where=f"rotation.{name}", todo=todo)])
+
+
+def check_enterable(names: Iterable[str], rotation: Mapping[str, Rotation]) -> None:
+    """Raises UsageError where lessee itself creates the credential of one of these targets."""
+    if others := [name for name in names if not isinstance(rotation[name], Manual)]:
+        what = f"--enter is for targets of the kind manual, and lessee creates the credentials of {_listed(others)}"
+        raise UsageError(what, todo="remove --enter, or name another target")
 
 
 def _named(word: str, rotation: Mapping[str, Rotation]) -> Iterator[str]:

@@ -7,6 +7,7 @@ journals, which outlive a boot and are written by several machines.
 from collections.abc import Mapping
 from typing import assert_never
 
+from lessee.config.time_windows import DAY
 from lessee.core.backoff import delay
 from lessee.core.consumers import Consumer, confirmation_status
 from lessee.core.immutable import replace
@@ -33,13 +34,21 @@ from lessee.ops.rotate.policy.service_state import (
     Tick,
     VaultUnavailable,
 )
-from lessee.ops.rotate.policy.timing import FAILING_THRESHOLD, is_confirmed, with_next_action
+from lessee.ops.rotate.policy.timing import (
+    FAILING_THRESHOLD,
+    is_confirmed,
+    is_entry_due,
+    next_rotation_at,
+    with_next_action,
+)
 
 MAX_CONCURRENT_ROTATIONS = 2
 CHECK_INTERVAL = 30.0
 """Seconds between two reads of all journals, which find what another rotator has started and not finished."""
 BUSY_RETRY_DELAY = 2.0
 """Seconds until the next attempt where another rotator is rotating the target."""
+REMINDER_INTERVAL = DAY
+"""Seconds between two reminders of a credential that an operator must enter."""
 _TOLERATED_OUTAGE = 60.0
 """Seconds for which Vault may be unavailable before a target counts as failing."""
 _POLL_INTERVALS = ((3.0, 0.1), (60.0, 1.0), (float("inf"), 5.0))
@@ -108,7 +117,9 @@ class _Transition:
                 self._end_rotation(name)
                 self._take_journal(name, journal)
                 self._reset_failures(name)
-                self._update(name, confirmation=None)
+                # Servers have yet to load the new credential; a failure reports those that take too long.
+                waits = journal.step is Step.CREATED
+                self._update(name, confirmation=None, next_retry_at=self.now + BUSY_RETRY_DELAY if waits else 0.0)
             case RotationFailed(name, error, journal):
                 self._end_rotation(name)
                 if journal is not None:
@@ -269,7 +280,7 @@ class _Transition:
     def plan_work(self) -> None:
         """Request confirmations and rotations that are due. Skipped after checks that found no change."""
         is_paused = self.state.stopping or self.state.outage_attempts > 0
-        self._set(next_work_at=NEVER if is_paused else min(self._read_confirmations(), self._rotate()))
+        self._set(next_work_at=NEVER if is_paused else min(self._read_confirmations(), self._rotate(), self._remind()))
 
     def plan_check(self) -> None:
         """Request the journals when they are due; in an outage this finds out whether Vault is available again."""
@@ -325,6 +336,24 @@ class _Transition:
         later = [opens for opens, *_ in due if opens > now]
         future = (target.next_action_at for target in state.targets.values() if target.next_action_at > now)
         return min([*later, *future], default=NEVER)
+
+    def _remind(self) -> float:
+        """Log which credentials an operator must enter, once a day. The time of the next reminder."""
+        times = [NEVER]
+        for name, target in self.state.targets.items():
+            if not target.settings.manual or target.journal is None:
+                continue
+            if not is_entry_due(target, self.now):
+                times.append(max(self.now, next_rotation_at(target)) if not target.journal.is_open else NEVER)
+                continue
+            if self.now >= target.reminded_at + REMINDER_INTERVAL:
+                last = target.journal.rotated_at
+                days = round((self.now - last) / DAY, 1) if last else "unknown"
+                todo = f"create a new one, and run `lessee rotate {name} --enter`"
+                self._log("warning", "credential due to be entered", target=name, age_days=days, todo=todo)
+                self._update(name, reminded_at=self.now)
+            times.append(self.state.targets[name].reminded_at + REMINDER_INTERVAL)
+        return min(times)
 
     # State.
 

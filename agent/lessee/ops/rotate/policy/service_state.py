@@ -21,6 +21,8 @@ class Settings(ImmutableStruct, frozen=True):
     consumers: tuple[str, ...] = ()
     confirmation_timeout: float = 300.0
     revoke_delay: float = 5.0
+    manual: bool = False
+    """An operator must enter each new credential; the service only reminds of it."""
 
 
 class TargetState(ImmutableStruct, frozen=True):
@@ -44,6 +46,8 @@ class TargetState(ImmutableStruct, frozen=True):
     """When the next action for the target is due, apart from windows."""
     finish_only: bool = True
     """Whether that action only finishes an open rotation."""
+    reminded_at: float = 0.0
+    """When an operator was last reminded to enter a new credential."""
     period_error: str = ""
     """Why the target is not rotated on schedule; logged once."""
 

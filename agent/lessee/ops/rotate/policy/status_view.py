@@ -7,12 +7,12 @@ from typing import Any
 from lessee import __version__
 from lessee.ops.rotate.policy.journal import Journal, Step
 from lessee.ops.rotate.policy.service_state import NEVER, State, TargetState
-from lessee.ops.rotate.policy.timing import is_failing, next_rotation_at
+from lessee.ops.rotate.policy.timing import is_entry_due, is_failing, next_rotation_at
 
 
 def status(state: State, now: float, *, environment: str | None, reload_error: str | None) -> Mapping[str, Any]:
     """The status, without values. `reload_error`: why the last change of the configuration is not in use."""
-    problems = list(_problems(state, reload_error))
+    problems = list(_problems(state, now, reload_error))
     return {
         "version": __version__,
         "environment": environment,
@@ -41,6 +41,7 @@ def _target(name: str, target: TargetState, state: State, now: float) -> Mapping
         "open_seconds": round(max(0.0, now - journal.started_at), 3) if journal.is_open else None,
         "last_rotated_at": _rfc3339(journal.rotated_at),
         "next_rotation_at": _rfc3339(next_rotation_at(target)),
+        "entry_due": is_entry_due(target, now),
         "rotation_period": target.settings.schedule.period,
         "rotation_count": journal.count,
         "propagation_seconds": round(journal.propagation_times[-1], 3) if journal.propagation_times else None,
@@ -52,7 +53,7 @@ def _target(name: str, target: TargetState, state: State, now: float) -> Mapping
     }
 
 
-def _problems(state: State, reload_error: str | None) -> Iterator[str]:
+def _problems(state: State, now: float, reload_error: str | None) -> Iterator[str]:
     if reload_error is not None:
         yield f"the last change of the configuration is not in use: {reload_error}"
     if state.outage_attempts:
@@ -62,6 +63,10 @@ def _problems(state: State, reload_error: str | None) -> Iterator[str]:
             yield f"{name}: its journal cannot be read: {state.unreadable[name]}"
         if is_failing(target):
             yield f"{name}: {target.failures} consecutive failures; the old credential stays valid: {target.error}"
+        if is_entry_due(target, now):
+            last = _rfc3339(target.journal.rotated_at) if target.journal is not None else None
+            since = f"last rotated {last}" if last else "never rotated"
+            yield f"{name}: due, {since}: create a new credential, and run `lessee rotate {name} --enter`"
         if target.period_error:
             yield f"{name}: {target.period_error}"
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 
 from lessee.config import App, Config
+from lessee.config.grammar.rotation import written_by
 from lessee.config.grammar.setup import Component, Connection, Login, Pki
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.least_privilege import rotated_by
@@ -179,7 +180,7 @@ def _secrets(config: Config, environment: str) -> Iterator[Desired]:
     for path, keys in config.setup.secrets.items():
         sources = {key: source_of(spec, environment) for key, spec in keys.items()}
         yield InitialSecret(environment, mount, f"{prefix}{path}", sources)
-    rotated = {spec.secret for spec in config.rotation.values()}
+    rotated = {path for spec in config.rotation.values() for path in written_by(spec)}
     journals = {f"lessee/rotation/{name}" for name in config.rotation}
     for path in sorted(rotated | journals):
         # Check-and-set keeps a rotation from overwriting a version that it has not read.

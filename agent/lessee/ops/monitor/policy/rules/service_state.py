@@ -85,4 +85,6 @@ def _targets(snapshot: Snapshot) -> Iterator[tuple[str, RotationTarget]]:
 
 
 def _reason(target: RotationTarget) -> str:
+    if target.entry_due:
+        return f": create a new credential, and run `lessee rotate {target.name} --enter`"
     return f": {target.error}" if target.error else ""

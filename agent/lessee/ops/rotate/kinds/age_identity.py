@@ -1,0 +1,100 @@
+"""An identity of age: what encrypts has the recipient, and what decrypts has the identities, old ones too."""
+
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
+
+from lessee.config.grammar.rotation import AgeIdentity as Config
+from lessee.ops.rotate.kinds import library
+from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, Unconfirmed
+from lessee.ops.rotate.kinds.verifier_secret import MARK, TIMEOUT, VerifierSecret, lines, prune, retire, text
+from lessee.ops.rotate.policy.decision import Traits
+from lessee.ops.rotate.policy.journal import Fields
+
+_KEY = "identities"
+
+
+class AgeIdentities:
+    """`recipient` in the secret; `identities` in the verifiers' secret, the newest first.
+
+    The identity is generated where it stays, so that no other secret and no journal ever has it.
+    """
+
+    def __init__(self, config: Config, context: KindContext) -> None:
+        self._pyrage = library("pyrage")
+        self._keep = config.delete_delay is None
+        self.traits = Traits(system_generated=True, delete_delay=config.delete_delay or 0.0, timeout=TIMEOUT)
+        self._verifiers = VerifierSecret(config, context)
+
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
+        """The recipients."""
+        del case
+        return tuple(self._by_recipient(self._verifiers.read().fields))
+
+    def create(self, case: Case) -> NewCredential:
+        document, published = self._verifiers.read(), str(case.secret.get("recipient") or "")
+        known = self._by_recipient(document.fields)
+        if published and published not in known:
+            todo = "add it there, so that what is encrypted for it can still be decrypted"
+            raise SystemRefusedError("it lacks the identity of the recipient", where=self._verifiers.path, todo=todo)
+        fields = document.fields
+        for leftover in set(case.leftovers) - {published}:
+            fields = self._remove(fields, leftover)
+        identity = self._pyrage.x25519.Identity.generate()
+        new = text([str(identity), *lines(fields.get(_KEY))])
+        self._verifiers.write(document, {**fields, _KEY: new})
+        return NewCredential({"recipient": str(identity.to_public())})
+
+    def apply(self, case: Case) -> None:
+        """`create` has added it."""
+
+    def verify(self, fields: Fields) -> bool | Unconfirmed:
+        document = self._verifiers.read()
+        if fields.get("recipient") not in self._by_recipient(document.fields):
+            return False
+        if MARK not in document.fields:  # Agents confirm only what has the mark, which a user may have removed.
+            self._verifiers.write(document, document.fields)
+            return Unconfirmed()
+        return self._verifiers.confirmation(document.version)
+
+    def revoke(self, case: Case) -> None:
+        old = str(case.current.get("recipient") or "")
+        document = self._verifiers.read()
+        fields = document.fields
+        if old and old not in self._in_use(case) and not self._keep:
+            # Also after a leak: what is encrypted for it still has to be decrypted.
+            fields = retire(fields, old, time.time() + self.traits.delete_delay)
+        self._verifiers.write(document, prune(fields, self._in_use(case), self._remove))
+
+    def delete(self, case: Case) -> None:
+        document = self._verifiers.read()
+        self._verifiers.write(document, prune(document.fields, self._in_use(case), self._remove))
+
+    def discard(self, case: Case) -> None:
+        pending = str(case.pending.get("recipient") or "")
+        document = self._verifiers.read()
+        if pending != case.secret.get("recipient"):
+            self._verifiers.write(document, self._remove(document.fields, pending))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Check-and-set is enough."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _in_use(self, case: Case) -> set[str]:
+        return {str(fields.get("recipient") or "") for fields in (case.secret, case.pending)}
+
+    def _remove(self, fields: Fields, recipient: str) -> Fields:
+        identity = self._by_recipient(fields).get(recipient)
+        left = (line for line in lines(fields.get(_KEY)) if line.strip() != identity)
+        return {**fields, _KEY: text(left)}
+
+    def _by_recipient(self, fields: Fields) -> dict[str, str]:
+        """The identities by their recipients. Comments, and what is no identity of X25519, are left out."""
+        found = {}
+        for line in lines(fields.get(_KEY)):
+            with suppress(self._pyrage.IdentityError):
+                identity = self._pyrage.x25519.Identity.from_str(line.strip())
+                found[str(identity.to_public())] = line.strip()
+        return found
