@@ -105,8 +105,8 @@ class DirectoryStore:
             size = archive.seek(0, os.SEEK_END)
             archive.seek(0)
             chunks = iter(lambda: archive.read(CHUNK_SIZE), b"")
-            for chunk in self._progress.track(chunks, "writing the archive", size, size=len):
-                out.write(chunk)
+            tracked = self._progress.track(chunks, "writing the archive", size, size=len)
+            out.writelines(tracked)
             out.flush()
             os.fsync(out.fileno())
 
