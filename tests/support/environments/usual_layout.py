@@ -1,5 +1,6 @@
 """A valid environment in the usual layout of secrets, with a configuration that has no block for its systems."""
 
+import json
 import secrets
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from support.servers.certificate_authority import Authority
 from support.servers.providers_behind_proxy import HOSTS, ProvidersBehindProxy
 from support.servers.redis_server import Redis
 
+COMPONENTS = {"database", "api_keys", "storage", "mcp_cache", "mcp_auth", "frontend"}
+"""The components that have a folder in the layout."""
 TEMPLATES = {
     "simba": """{% set db = secret("database/postgres") %}{% set store = secret("storage/minio") -%}
 POSTGRES_HOST={{ db.host }}
@@ -51,6 +54,18 @@ class UsualLayout(ServerEnvironment):
 
     def validate(self, *arguments, **environ):
         return super().validate(*arguments, **self.providers.environ | environ)
+
+    def report(self, *arguments, **environ):
+        """The report as one object."""
+        done = self.validate("--format", "json", *arguments, **environ)
+        assert done.stderr == "", done.stderr
+        return json.loads(done.stdout)
+
+    def failed_components(self):
+        return set(failures(self.report()))
+
+    def passed_components(self, **environ):
+        return {result["component"] for result in self.report(**environ)["results"] if result["passed"]}
 
     def change(self, path, **fields):
         """Change fields of a secret; None removes one. Returns when the agent has seen it."""
@@ -204,6 +219,15 @@ class UsualLayout(ServerEnvironment):
         found = halves(file.read_text())
         self.values.append(found["private_key"].splitlines()[1])
         return found
+
+
+def failures(report):
+    """A text of each component that failed, without swap, which the machine of the test may have."""
+    return {
+        result["component"]: result["text"]
+        for result in report["results"]
+        if result["passed"] is False and result["check"] != "no-swap"
+    }
 
 
 def password():

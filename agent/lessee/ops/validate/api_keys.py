@@ -18,8 +18,8 @@ _REPORTER = Reporter("api_keys")
 _NAMES = ("key-present", "key-accepted")
 _SHARE = 0.8
 """Of a check's time: a provider that does not answer is reported before the check itself runs out of time."""
-_FOUND_SHARE = 0.35
-"""The same for keys that are found: before, the environment's secrets are read."""
+_FOUND_SHARE, _ALL_FOUND_SHARE = 0.25, 0.35
+"""The same for each key that is found, and for all of them: before, the environment's secrets are read."""
 
 
 def checks(context: ValidationContext) -> Iterator[Check]:
@@ -68,7 +68,7 @@ def _check_found(context: ValidationContext) -> Iterator[Result]:
         if key.value:
             values[one] = key.value
     verify = partial(_verify_found, context, values)
-    results = map_concurrently(values, verify, context.timeout * _FOUND_SHARE * 1.5)
+    results = map_concurrently(values, verify, context.timeout * _ALL_FOUND_SHARE)
     for one in values:
         if one in results:
             yield results[one]
