@@ -9,6 +9,7 @@ from pathlib import Path
 from figures import Figure
 from rig import MEMORY, report  # It makes the tests' support modules importable.
 
+from lessee.host.openbao import ROOT_TOKEN
 from support.environments import (
     breakages,
     host_breakages,
@@ -18,7 +19,9 @@ from support.environments import (
     system_breakages,
 )
 from support.environments.app_environment import AppEnvironment
+from support.environments.layout_worlds import WORLDS
 from support.environments.server_environment import ServerEnvironment
+from support.environments.usual_layout import COMPONENTS, UsualLayout
 from support.servers.postgres import Postgres
 
 _Tables = Sequence[tuple[ServerEnvironment, Sequence[breakages.Breakage]]]
@@ -47,6 +50,10 @@ def measure() -> Iterator[Figure]:
             tables = ((environment, SERVERS), (apps, APPS))
             yield from _intact(tables)
             yield _broken(tables)
+        Path(disk, "layout").mkdir()
+        Path(memory, "layout").mkdir()
+        with closing(UsualLayout(Path(disk, "layout"), Path(memory, "layout"), postgres)) as layout:
+            yield from _without_block(layout)
 
 
 def _intact(tables: _Tables) -> Iterator[Figure]:
@@ -85,3 +92,21 @@ def _broken(tables: _Tables) -> Figure:
                 report(f"{row.component} {row.check} {row.how.__name__}: {sorted(failed)}")
     name = f"… of {count} parts broken one by one: found by their own check alone"
     return Figure(name, "", str(found), str(count), found == count)
+
+
+def _without_block(environment: UsualLayout) -> Iterator[Figure]:
+    """No block names the systems. Then no secret is there either: nothing of them can be looked at."""
+    found = 0
+    for world in WORLDS:
+        with world.how(environment):
+            failed = environment.failed_components()
+        if failed == {world.component}:
+            found += 1
+        else:
+            report(f"{world.component} {world.how.__name__}: {sorted(failed)}")
+    name = f"no `validate:` block: of {len(WORLDS)} broken worlds reported by the right component alone"
+    yield Figure(name, "", str(found), str(len(WORLDS)), found == len(WORLDS))
+    with environment.with_config(environment="production", apps={}):
+        passed = COMPONENTS & environment.passed_components(VAULT_TOKEN=ROOT_TOKEN)
+    name = "… components not looked at that the report calls passed"
+    yield Figure(name, "", str(len(passed)), "0", not passed)

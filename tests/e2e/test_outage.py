@@ -1,5 +1,6 @@
 """Outages of Vault, during which the apps have their files."""
 
+import json
 import os
 import re
 import subprocess
@@ -363,6 +364,9 @@ def test_a_full_tmpfs_delays_the_whole_generation_until_there_is_room(put, proxi
     assert (status["ready"], status["fresh"], status["apps"]["web"]["fresh"]) == (True, False, False)
     assert proxied.get("/readyz?fresh")[0] == 503
     assert "not published" in proxied.get("/readyz")[1]
+    report = json.loads(proxied.command("validate", "--component", "web", "--format", "json").stdout)
+    found = {result["check"]: result for result in report["results"]}["newest-published"]
+    assert (found["passed"], found["level"], "No space left" in found["text"]) == (False, "critical", True)
     assert (proxied.directory / "app.env").read_text() == "PASSWORD='first'\n"
     (folder / "filler").unlink()
     proxied.until_file("app.env", "PASSWORD='second'\n")

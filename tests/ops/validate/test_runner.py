@@ -4,9 +4,17 @@ import threading
 import time
 
 from lessee.core.errors import DeniedError, LesseeError
+from lessee.core.sensitive.names import SecretField
 from lessee.core.severity import Level
-from lessee.ops.validate.checks import CachedCall, Check, CheckSkippedError
-from lessee.ops.validate.policy.results import Reporter
+from lessee.ops.validate.checks import (
+    CachedCall,
+    Check,
+    CheckSkippedError,
+    IncompleteCheckError,
+    NotConfiguredError,
+    UnusableSecretError,
+)
+from lessee.ops.validate.policy.results import Reporter, Skip
 from lessee.ops.validate.runner import run
 
 REPORTER = Reporter("c")
@@ -54,6 +62,39 @@ def test_a_skipped_check_is_not_a_failure():
         raise CheckSkippedError("it is unavailable")
 
     assert outcome(body) == ([True, None, None], None)
+
+
+def test_the_reason_of_a_skipped_check_is_in_its_results():
+    for error, skip in ((NotConfiguredError, Skip.NOT_CONFIGURED), (IncompleteCheckError, Skip.INCOMPLETE)):
+
+        def body(error=error):
+            raise error("so it is")
+            yield
+
+        results = run([Check("c", ("a", "b"), body)], 5.0)
+        assert [(result.passed, result.skip, result.text) for result in results] == [(None, skip, "so it is")] * 2
+
+
+def test_an_unusable_secret_explains_other_failures():
+    def body():
+        raise UnusableSecretError("the secret does not exist", where="secret/x", todo="write it")
+        yield
+
+    first, second = run([Check("c", ("a", "b"), body)], 5.0)
+    assert first.explains == {SecretField("secret/x", "")}
+    assert not second.explains
+
+
+def test_an_optional_check_that_finds_nothing_has_no_results_but_its_errors():
+    assert run([Check("c", ("a", "b"), list, optional=True)], 5.0) == []
+    [one] = run([Check("c", ("a", "b"), lambda: [REPORTER.passed("a", "valid")], optional=True)], 5.0)
+    assert one.passed
+    failed = run([Check("c", ("a", "b"), lambda: _raise(LesseeError("unexpected")), optional=True)], 5.0)
+    assert [result.passed for result in failed] == [False, None]
+    failed = run([Check("c", ("a", "b"), lambda: [REPORTER.warning("a", "bad", "do it")], optional=True)], 5.0)
+    assert [result.passed for result in failed] == [False, None]
+    denied = run([Check("c", ("a",), lambda: _raise(CheckSkippedError("no access")), optional=True)], 5.0)
+    assert [result.text for result in denied] == ["no access"]
 
 
 def test_a_hanging_check_keeps_its_results_and_delays_no_other():

@@ -214,7 +214,7 @@ def vault_has_no_audit_device(env):
 @broken("vault", "agent-ready", CRITICAL, "agent-fresh")
 @contextmanager
 def the_agent_waits_for_a_missing_secret(env):
-    with _agent(env.bao.address, '{{ secret("nowhere").x }}\n', wait=False) as agent:
+    with separate_agent(env.bao.address, '{{ secret("nowhere").x }}\n', wait=False) as agent:
         agent.until(lambda status: status["problems"])
         with env.with_agent(agent):
             yield
@@ -223,7 +223,7 @@ def the_agent_waits_for_a_missing_secret(env):
 @broken("vault", "agent-fresh", WARNING)
 @contextmanager
 def vault_is_unavailable_to_the_agent(env):
-    with Proxy(env.bao.port) as proxy, _agent(proxy.address, '{{ secret("cache/redis").port }}\n') as agent:
+    with Proxy(env.bao.port) as proxy, separate_agent(proxy.address, '{{ secret("cache/redis").port }}\n') as agent:
         proxy.fault = Fault.REFUSE
         agent.until(lambda status: not status["fresh"])
         with env.with_agent(agent):
@@ -235,7 +235,7 @@ def vault_is_unavailable_to_the_agent(env):
 @contextmanager
 def a_lease_has_expired(env):
     env.postgres.attach(env.bao, role="brief", default_ttl="3s", max_ttl="3s")
-    with Proxy(env.bao.port) as proxy, _agent(proxy.address, BRIEF) as agent:
+    with Proxy(env.bao.port) as proxy, separate_agent(proxy.address, BRIEF) as agent:
         proxy.fault = Fault.REFUSE
         agent.until(lambda status: status["apps"]["web"]["degraded"])
         with env.with_agent(agent):
@@ -243,7 +243,7 @@ def a_lease_has_expired(env):
 
 
 @contextmanager
-def _agent(address, template, *, wait=True):
+def separate_agent(address, template, *, wait=True):
     with tempfile.TemporaryDirectory() as disk, tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         agent = Sidecar(address, Path(disk), Path(memory))
         agent.template("x.txt.j2", template)

@@ -13,11 +13,13 @@ import psutil
 
 import lessee
 from lessee.host.openbao import free_port
-from support.environments.breakages import CRITICAL, WARNING, Table
+from support.environments.breakages import CRITICAL, WARNING, Table, separate_agent
 from support.needs import need
 from support.programs.sidecar import Sidecar
+from support.servers.fault_proxy import Fault, Proxy
 
 NOTHING = 'path "secret/data/nowhere" { capabilities = ["read"] }'
+KEY = '{{ secret("mcp/memory").api_key }}\n'
 ROWS = Table()
 broken = ROWS.broken
 
@@ -231,9 +233,40 @@ def a_template_reads_a_missing_key(env):
     return env.with_template("app.env.j2", 'X={{ secret("mcp/memory").nowhere }}\n')
 
 
-@broken("web", "files-rendered", CRITICAL)
+@broken("web", "files-rendered", CRITICAL, "newest-published")
+@contextmanager
 def a_value_is_invalid_in_its_file(env):
-    return env.with_secret("database/postgres", host="a\0b")
+    with env.with_secret("database/postgres", host="a\0b"):
+        env.agent.until(lambda status: status["apps"]["web"]["error"])
+        yield
+
+
+@broken("web", "newest-published", CRITICAL)
+@contextmanager
+def the_agent_has_nothing_to_publish(env):
+    with separate_agent(env.bao.address, '{{ secret("nowhere").x }}\n', wait=False) as agent:
+        agent.until(lambda status: status["problems"])
+        with env.with_agent(agent):
+            yield
+
+
+@broken("web", "newest-published", CRITICAL)
+@contextmanager
+def the_agent_serves_another_app(env):
+    with separate_agent(env.bao.address, "x\n") as agent, env.with_agent(agent):
+        agent.config["apps"] = {"other": agent.config["apps"]["web"]}
+        agent.write_config()
+        agent.until(lambda status: "other" in status["apps"])
+        yield
+
+
+@broken("web", "newest-published", WARNING)
+@contextmanager
+def the_agent_cannot_reach_vault(env):
+    with Proxy(env.bao.port) as proxy, separate_agent(proxy.address, KEY) as agent, env.with_agent(agent):
+        proxy.fault = Fault.REFUSE
+        agent.until(lambda status: not status["fresh"])
+        yield
 
 
 @broken("web", "files-published", CRITICAL)

@@ -176,6 +176,40 @@ def a_template_puts_the_value_of_another_secret_into_a_public_variable(env):
         yield
 
 
+@broken("frontend", "public-variables", CRITICAL)
+def a_variable_in_vault_has_the_value_of_a_secret(env):
+    return env.with_secret("frontend/app", NEXT_PUBLIC_X=f"key={env.secrets['mcp/memory']['api_key']}")
+
+
+@broken("frontend", "public-variables", CRITICAL)
+def a_variable_in_vault_is_a_key(env):
+    return env.with_secret("frontend/app", VITE_X=f"sk-{env.value()}")
+
+
+@broken("frontend", "public-variables", CRITICAL)
+def a_variable_in_vault_is_named_like_a_credential(env):
+    return env.with_secret("frontend/app", REACT_APP_ADMIN_TOKEN=env.value())
+
+
+@broken("frontend", "public-variables", CRITICAL)
+def a_variable_in_vault_has_a_password(env):
+    return env.with_secret("frontend/app", VITE_API_URL=f"https://app:{env.value()}@api.example.org")
+
+
+@broken("frontend", "public-variables", CRITICAL)
+def a_variable_in_vault_is_a_placeholder(env):
+    return env.with_secret("frontend/app", VITE_API_URL="https://your_api_host", api_url="changeme")
+
+
+@broken("frontend", "secrets-present", CRITICAL)
+@contextmanager
+def its_secret_does_not_exist(env):
+    env.bao.ask("DELETE", "secret/metadata/testing/frontend/app")
+    yield
+    env.write("frontend/app", **env.secrets["frontend/app"])
+    env.agent.until(lambda status: status["fresh"])
+
+
 @broken("frontend", "dist-present", CRITICAL)
 def it_was_not_built(env):
     return env.with_frontend(dist="nowhere")

@@ -89,8 +89,10 @@ class ServerEnvironment:
         before, self.config = self.config, copy.deepcopy(self.config)
         for name, block in blocks.items():
             self.config[name] = self.config[name] | block if name in {"vault", "validate"} else block
-        yield
-        self.config = before
+        try:
+            yield
+        finally:
+            self.config = before
 
     def with_token(self, policies, **settings):
         """Use a new token instead of the login by AppRole."""
@@ -126,10 +128,11 @@ class ServerEnvironment:
         return done
 
     def results(self, *arguments, **environ):
-        """The results by component and check."""
+        """The results by component and check; of several with the same name one that failed."""
         done = self.validate("--format", "json", *arguments, **environ)
         assert done.stderr == "", done.stderr
         found = json.loads(done.stdout)["results"]
+        found.sort(key=lambda result: result["passed"] is False)
         return {(result["component"], result["check"]): result for result in found}
 
     def _start(self, memory):

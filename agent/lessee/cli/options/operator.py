@@ -96,6 +96,13 @@ def add_validate(command: AddCommand) -> None:
     validate.add_argument(
         "--component", action="append", default=[], metavar="NAME", help="check only this component; repeatable"
     )
+    validate.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="COMPONENT",
+        help="fail if nothing of this component was looked at; repeatable",
+    )
     validate.add_argument("--format", choices=_VALIDATE_FORMATS, default="text", help="the report format")
     validate.add_argument("--verbose", action="store_true", help="print names, and the reason of each skipped check")
     validate.add_argument(

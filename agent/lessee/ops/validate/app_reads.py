@@ -21,12 +21,12 @@ _Result = Secret | Mapping[str, Secret] | Failure | None
 
 
 class References(ImmutableStruct, frozen=True):
-    """What was read. `errors`: what could not be read, and why, without a value."""
+    """What was read. `errors`: why other things could not be read, without a value."""
 
     hidden = ("secrets",)
 
     secrets: Mapping[Need, Secret | Mapping[str, Secret]]
-    errors: tuple[str, ...]
+    errors: Mapping[Need, str]
 
 
 def read_references(context: ValidationContext, compiled_app: CompiledApp) -> References:
@@ -41,14 +41,14 @@ def read_references(context: ValidationContext, compiled_app: CompiledApp) -> Re
     for need in compiled_app.optional:
         if isinstance(result := results.get(need), Failure) and result.kind is Kind.NOT_FOUND:
             results[need] = None
-    errors = [f"{reference}: no answer in time" for reference in compiled_app.references if reference not in results]
-    errors += [f"{reference}: {result.text}" for reference, result in results.items() if isinstance(result, Failure)]
+    errors = {need: "no answer in time" for need in compiled_app.references if need not in results}
+    errors |= {need: result.text for need, result in results.items() if isinstance(result, Failure)}
     secrets = {
         reference: result
         for reference, result in results.items()
         if result is not None and not isinstance(result, Failure)
     }
-    return References(secrets, tuple(errors))
+    return References(secrets, errors)
 
 
 def render(context: ValidationContext, compiled_app: CompiledApp, references: References) -> RenderedFiles:

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -23,16 +23,26 @@ from lessee.config import (
     PidFileTarget,
 )
 from lessee.core.errors import DeniedError, LesseeError
+from lessee.core.paths import Need, Ref
+from lessee.core.sensitive.names import SecretField
+from lessee.core.severity import Level
 from lessee.host.clock import boot_time, boot_times
 from lessee.host.project import load
 from lessee.notification import process_finder
 from lessee.notification.app_users import users_of
 from lessee.notification.probes import wait_until_ready
 from lessee.ops.validate.app_reads import References, read_references, render
-from lessee.ops.validate.checks import CachedCall, Check, CheckSkippedError
+from lessee.ops.validate.checks import (
+    CachedCall,
+    Check,
+    CheckSkippedError,
+    IncompleteCheckError,
+    NotConfiguredError,
+)
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.network import connection_error
-from lessee.ops.validate.policy.results import Reporter, Result
+from lessee.ops.validate.policy import agent_status
+from lessee.ops.validate.policy.results import Finding, Reporter, Result
 from lessee.ops.validate.policy.trial_files import RenderedFiles
 from lessee.publishing.reader import read_generation
 from lessee.rendering.app_templates import CompiledApp
@@ -55,6 +65,7 @@ def checks(app: App, context: ValidationContext) -> Iterator[Check]:
     yield Check(app.name, ("secrets-readable",), partial(_check_secrets, reporter, compiled, references))
     yield Check(app.name, ("files-rendered",), partial(_check_rendering, reporter, compiled, references, rendered))
     yield Check(app.name, ("files-published",), partial(_check_published, reporter, app, rendered))
+    yield Check(app.name, agent_status.APP_NAMES, partial(_check_agent, reporter, app, context))
     yield Check(app.name, ("app-ready",), partial(_check_ready, reporter, app, context))
     yield Check(app.name, ("notify-target",), partial(_check_notify_target, reporter, app, context))
 
@@ -76,12 +87,13 @@ def _check_secrets(
     found = references()
     if found.errors:
         todo = "write missing secrets, and grant missing capabilities: `lessee check --policy` prints the least policy"
-        yield reporter.critical("secrets-readable", "; ".join(sorted(found.errors)), todo)
+        findings = [Finding(f"{need}: {error}", _subjects([need])) for need, error in found.errors.items()]
+        yield reporter.found("secrets-readable", Level.CRITICAL, "", findings, todo)
     elif compiled_app.references:
         text = f"the app's login may read everything that its templates use ({len(compiled_app.references)})"
         yield reporter.passed("secrets-readable", text)
     else:
-        raise CheckSkippedError("the templates read nothing")
+        raise NotConfiguredError("the templates read nothing")
 
 
 def _check_rendering(
@@ -100,7 +112,10 @@ def _check_rendering(
     files = rendered()
     if files.errors:
         todo = "see `lessee render --diff`, and correct the secret or the template"
-        yield reporter.critical("files-rendered", "; ".join(files.errors), todo)
+        # What a template needs may be missing from any secret that the app reads.
+        subjects = _subjects(compiled().references)
+        findings = [Finding(error, subjects) for error in files.errors]
+        yield reporter.found("files-rendered", Level.CRITICAL, "", findings, todo)
     else:
         count = len(files.fingerprints) + len(files.uncompared)
         samples = f", {', '.join(files.uncompared)} with sample values" if files.uncompared else ""
@@ -110,7 +125,8 @@ def _check_rendering(
 def _check_published(reporter: Reporter, app: App, rendered: CachedCall[RenderedFiles]) -> Iterator[Result]:
     check, files = "files-published", _rendered(rendered)
     if not files.fingerprints:
-        raise CheckSkippedError("all files have dynamic credentials or variables of the agent, and cannot be compared")
+        what = "all files have dynamic credentials or variables of the agent"
+        raise IncompleteCheckError(f"{what}, and cannot be compared with the published ones")
     outdated = _outdated(app, files)
     if outdated:
         time.sleep(min(2 * app.refresh_interval, _MAX_WAIT))
@@ -123,6 +139,10 @@ def _check_published(reporter: Reporter, app: App, rendered: CachedCall[Rendered
         yield reporter.passed(check, f"{len(files.fingerprints)} published files are up to date{rest}")
 
 
+def _check_agent(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:
+    yield from context.agent_results(partial(agent_status.check_app, reporter, app.name))
+
+
 def _outdated(app: App, files: RenderedFiles) -> list[str]:
     try:
         published = read_generation(Path(app.directory), sorted(files.fingerprints), timeout=0)
@@ -133,7 +153,7 @@ def _outdated(app: App, files: RenderedFiles) -> list[str]:
 
 def _check_ready(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:
     if app.ready is None:
-        raise CheckSkippedError("the app has no `ready`")
+        raise NotConfiguredError("the app has no `ready`")
     error = wait_until_ready(
         replace(app.ready, initial_delay=0.0, timeout=min(app.ready.timeout, context.timeout * _SHARE)),
         directory=Path(app.directory),
@@ -158,7 +178,7 @@ def _published_at(app: App) -> float:
 
 def _check_notify_target(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:
     if app.notify is None:
-        raise CheckSkippedError("the app has no `notify`")
+        raise NotConfiguredError("the app has no `notify`")
     error = _target_error(app.notify, context.timeout * _SHARE)
     if error:
         todo = "start the app, or correct its `notify`"
@@ -214,6 +234,11 @@ def _rendered(rendered: CachedCall[RenderedFiles]) -> RenderedFiles:
     if files.errors:
         raise CheckSkippedError("files-rendered failed")
     return files
+
+
+def _subjects(needs: Iterable[Need]) -> frozenset[SecretField]:
+    """The secrets among what templates read."""
+    return frozenset(SecretField(f"{need.mount}/{need.path}", "") for need in needs if isinstance(need, Ref))
 
 
 def _first_line(exc: LesseeError) -> str:

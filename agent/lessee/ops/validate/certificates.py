@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.names import SecretField, fields
-from lessee.ops.validate.checks import CheckSkippedError
+from lessee.ops.validate.checks import NotConfiguredError
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Reporter, Result
 
@@ -33,7 +33,7 @@ def check_validity(context: "ValidationContext") -> Iterator[Result]:
     check = "certificates-valid"
     certificates = [certificate for pair in _pems(context) for certificate in pair[0]]
     if not certificates:
-        raise CheckSkippedError("the secrets have no certificates")
+        raise NotConfiguredError("the secrets have no certificates")
     if invalid := [str(certificate.field) for certificate in certificates if not certificate.public_key]:
         yield _REPORTER.critical(check, f"certificates cannot be parsed: {', '.join(sorted(invalid))}", _TODO)
         return
@@ -56,7 +56,7 @@ def check_keys(context: "ValidationContext") -> Iterator[Result]:
     elif count:
         yield _REPORTER.passed(check, f"all {count} private keys match their certificates")
     else:
-        raise CheckSkippedError("no secret has a private key with a certificate")
+        raise NotConfiguredError("no secret has a private key with a certificate")
 
 
 def _pems(context: "ValidationContext") -> Iterator[tuple[list[_Pem], list[_Pem]]]:

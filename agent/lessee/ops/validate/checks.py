@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.validate.policy.results import Result
+from lessee.core.sensitive.names import SecretField
+from lessee.ops.validate.policy.results import Result, Skip
 
 _T = TypeVar("_T")
 
@@ -21,10 +22,34 @@ class Check(ImmutableStruct, frozen=True):
     names: tuple[str, ...]
     """The stable names of its results; a test needs a broken part for each."""
     run: Callable[[], Iterable[Result]]
+    optional: bool = False
+    """It may find nothing to check; then it has no results."""
 
 
 class CheckSkippedError(Exception):
     """A check cannot run, which is not a failure. The text says why, and holds no value."""
+
+    skip = Skip.IMPOSSIBLE
+
+
+class NotConfiguredError(CheckSkippedError):
+    """Nothing names what the check is for."""
+
+    skip = Skip.NOT_CONFIGURED
+
+
+class IncompleteCheckError(CheckSkippedError):
+    """A check found no failure, but could not check everything."""
+
+    skip = Skip.INCOMPLETE
+
+
+class UnusableSecretError(LesseeError):
+    """A secret is missing, or what is in it cannot work. `explains`: what of it, see `Result.explains`."""
+
+    def __init__(self, what: str, *, where: str, todo: str, explains: Iterable[SecretField] = ()) -> None:
+        super().__init__(what, where=where, todo=todo)
+        self.explains = frozenset(explains) or frozenset({SecretField(where, "")})
 
 
 class CachedCall(Generic[_T]):

@@ -9,10 +9,12 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.severity import Level
 from lessee.host.console import escape_unknown
 from lessee.host.project import find, read
-from lessee.ops.validate.components import checks
+from lessee.ops.validate.components import check_components, checks
 from lessee.ops.validate.context import ValidationContext
+from lessee.ops.validate.policy.attribution import attribute
+from lessee.ops.validate.policy.coverage import require
 from lessee.ops.validate.policy.reports import REPORTS, Report
-from lessee.ops.validate.policy.results import Result
+from lessee.ops.validate.policy.results import Result, Skip
 from lessee.ops.validate.runner import run as run_checks
 
 
@@ -25,10 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
         todo = "write `environment: NAME`, or set $LESSEE_ENVIRONMENT"
         raise ConfigError([LesseeError("`environment` is missing", where=path.name, todo=todo)])
     with closing(ValidationContext(config, path, environ, now=time.time())) as context:
-        results = run_checks(checks(context, arguments.component), context.timeout)
-        if arguments.component and "vault" not in arguments.component and _has_skipped(results):
+        check_components(context, arguments.expect)
+        only = arguments.component and dict.fromkeys((*arguments.component, *arguments.expect))
+        results = run_checks(checks(context, only), context.timeout)
+        if only and "vault" not in only and _lacks_access(results):
             # The checks of Vault say why others were skipped.
             results = [*run_checks(checks(context, ["vault"]), context.timeout), *results]
+    results = require(attribute(results), arguments.expect)
     report = Report(config.environment, context.now, tuple(results))
     # Programs read UTF-8; a terminal may have another encoding.
     escape_unknown(None if arguments.format == "text" else "utf-8")
@@ -36,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(_fails(result, arguments.fail_on) for result in results) else 0
 
 
-def _has_skipped(results: list[Result]) -> bool:
-    return any(result.passed is None for result in results)
+def _lacks_access(results: list[Result]) -> bool:
+    return any(result.skip is Skip.IMPOSSIBLE for result in results)
 
 
 def _fails(result: Result, fail_on: str) -> bool:

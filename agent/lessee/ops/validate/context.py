@@ -1,6 +1,6 @@
 """The environment that is validated, and the connections to it that all checks share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -8,20 +8,26 @@ from threading import Thread
 from typing import Any
 
 from lessee.config import Config, Vault
+from lessee.config.grammar.validate import FrontendCheck
 from lessee.config.grammar.vault import AppRole, TokenAuth
-from lessee.core.errors import DeniedError, LesseeError, VaultRequestError, VaultUnreachableError
+from lessee.core.errors import AgentUnavailableError, DeniedError, LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.paths import Folder, Need, Ref
 from lessee.core.secrets import Secret
-from lessee.core.sensitive.leaks import LeakDetector
-from lessee.core.sensitive.names import SecretField
+from lessee.core.sensitive.leaks import SHORTEST, LeakDetector
+from lessee.core.sensitive.names import SecretField, fields, is_sensitive
 from lessee.host.clock import boot_time
 from lessee.host.project import Project, load
 from lessee.ops.validate import inventory
 from lessee.ops.validate.checks import CachedCall, CheckSkippedError
 from lessee.ops.validate.inventory import Inventory
+from lessee.ops.validate.policy.expectations import Expectation, expectations, path_of
 from lessee.ops.validate.policy.exposure import public_fields
+from lessee.ops.validate.policy.layout import component_of
+from lessee.ops.validate.policy.results import Result, listed
+from lessee.ops.validate.policy.variables import is_credential
 from lessee.rendering.app_templates import path_scope_of
+from lessee.status.client import known_format, request_status
 from lessee.vault.admin import AdminClient, admin_client
 from lessee.vault.client_factory import address_of
 from lessee.vault.health import Health, check_health
@@ -52,6 +58,9 @@ class ValidationContext:
         self._project = CachedCall(lambda: load(path, environ, for_child=True))
         self._inventory = CachedCall(self._read_inventory)
         self._detector = CachedCall(self._create_detector)
+        self._agent_status = CachedCall(self._request_agent_status)
+        self._public_fields = CachedCall(self._find_public_fields)
+        self._expected = CachedCall(self._find_expected)
 
     def health(self) -> tuple[Health, ...]:
         """The health of each of Vault's addresses."""
@@ -102,15 +111,64 @@ class ValidationContext:
         apps = self.project().compiled_apps.values()
         return frozenset[Need]().union(*(compiled_app.references for compiled_app in apps))
 
+    def expected(self) -> Mapping[str, Expectation]:
+        """The secrets that must exist, by their paths in templates; without those of templates that are invalid."""
+        return self._expected()
+
     def inventory(self) -> Inventory:
         """The secrets of the environment. Raises as `secret` does."""
         return self._inventory()
+
+    def secrets(self) -> Mapping[str, Mapping[str, Any]]:
+        """The fields of the secrets that were read, by their paths in templates. Raises as `secret` does."""
+        found = ((path_of(ref, self.scope), secret.data) for ref, secret in self.inventory().secrets.items())
+        return {path: data for path, data in found if path is not None}
+
+    def missing(self, component: str) -> list[str]:
+        """The secrets of a component that must exist, and do not. Raises as `secret` does."""
+        inventory = self.inventory()
+        absent = inventory.missing | inventory.deleted.keys()
+        return [
+            path for path in self.expected() if component_of(path) == component and self.scope.secret(path) in absent
+        ]
+
+    def overlooked(self, folder: str) -> str:
+        """Why secrets in a folder of the environment may have been overlooked; empty where none was."""
+        inventory, where = self.inventory(), f"{self.scope.mount}/{self.scope.prefix}{folder}/"
+        denied = [path for path in inventory.denied if path.startswith(where)]
+        if denied:
+            return f"the token may not read {listed(denied)}"
+        if inventory.unread:
+            return f"not all secrets in {where} were read: there are more, or the time was too short"
+        return (
+            "" if inventory.listed else f"the token may not list {where}: others than the configuration names may exist"
+        )
 
     def detector(self) -> LeakDetector:
         """A detector of their values, without those of `public_fields`. Raises as `secret` does."""
         return self._detector()
 
+    def values(self) -> Iterator[tuple[SecretField, str]]:
+        """All secret values with their fields, without those of `public_fields`. Raises as `secret` does."""
+        public = self.public_fields()
+        return ((field, value) for field, value in self.inventory().values() if field not in public)
+
+    def short_credentials(self) -> list[SecretField]:
+        """The credentials among them that are too short to be searched for or compared."""
+        return [field for field, value in self.values() if len(value.strip()) < SHORTEST and is_sensitive(field.key)]
+
     def public_fields(self) -> frozenset[SecretField]:
+        """The fields that every visitor may get: what apps list as public, and variables that are not credentials."""
+        return self._public_fields()
+
+    def _find_public_fields(self) -> frozenset[SecretField]:
+        prefixes = (self.config.validate.frontend or FrontendCheck()).public_prefixes
+        inventory = self.inventory().secrets.items()
+        variables = (SecretField(str(ref), key) for ref, secret in inventory for key, _ in fields(secret.data))
+        public = (field for field in variables if field.key.startswith(prefixes) and not is_credential(field.key))
+        return self.listed_fields() | frozenset(public)
+
+    def listed_fields(self) -> frozenset[SecretField]:
         """The fields that apps list as public."""
         try:
             compiled_apps = self.project().compiled_apps.values()
@@ -141,6 +199,16 @@ class ValidationContext:
         others = sorted(self.config.foreign_environments)
         return {other: "/".join(other if part == own else part for part in parts) for other in others}
 
+    def agent_results(self, evaluate: Callable[[Mapping[str, Any]], Iterable[Result]]) -> list[Result]:
+        """The results of an agent's status. Raises CheckSkippedError where none answers on this machine."""
+        socket = Path(self.config.status.socket)
+        status = self._agent_status()
+        try:
+            with known_format(socket):
+                return list(evaluate(status))
+        except AgentUnavailableError as exc:
+            raise CheckSkippedError(f"{exc.what} ({socket})") from None
+
     def close(self) -> None:
         """Revoke the tokens of its logins."""
         closing = Thread(target=self._clients.close, daemon=True)
@@ -168,6 +236,14 @@ class ValidationContext:
             raise CheckSkippedError("a login would use up the agent's wrapping token")
         return self._open("", vault)
 
+    def _request_agent_status(self) -> Mapping[str, Any]:
+        socket = Path(self.config.status.socket)
+        try:
+            status: Mapping[str, Any] = request_status(socket, "GET", "/status.json", timeout=self.timeout / 2)
+        except AgentUnavailableError:
+            raise CheckSkippedError(f"no agent answers at {socket}") from None
+        return status
+
     def _read_kv_version(self) -> int:
         return self.client().kv_version(self.scope.mount)
 
@@ -177,8 +253,14 @@ class ValidationContext:
         return inventory.read_inventory(self.client(), self.kv_version(), root, named, self.timeout * _SHARE)
 
     def _create_detector(self) -> LeakDetector:
-        public = self.public_fields()
-        return LeakDetector((field, value) for field, value in self.inventory().values() if field not in public)
+        return LeakDetector(self.values())
+
+    def _find_expected(self) -> Mapping[str, Expectation]:
+        try:
+            compiled_apps = self.project().compiled_apps
+        except LesseeError:  # An app's own checks report it.
+            compiled_apps = {}
+        return expectations(self.config, self.scope, compiled_apps)
 
     def _named_secrets(self) -> set[Ref]:
         """The secrets that templates and the operator's blocks name."""
@@ -192,7 +274,7 @@ class ValidationContext:
         ]
         paths = {block.secret for block in blocks if block is not None}
         paths |= {validate.mcp_cache.redis} if validate.mcp_cache is not None else set()
-        paths |= {target.secret for target in self.config.rotation.values()}
+        paths |= set(self.expected())
         refs = set()
         for path in paths - {None}:
             with suppress(DeniedError):  # The check of this secret reports it.

@@ -1,19 +1,23 @@
 """Checks that visitors of a website get no secrets: in public variables, and in the output of the build."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from lessee.config.grammar.validate import FrontendCheck
 from lessee.core.errors import LesseeError
 from lessee.core.sensitive.leaks import LeakDetector, find_public_variables, known_key_formats
-from lessee.core.sensitive.names import SecretField, is_sensitive
-from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.core.sensitive.names import SecretField, fields, has_password, is_sensitive
+from lessee.core.sensitive.weakness import Weakness, weakness
+from lessee.core.severity import Level
+from lessee.ops.validate.checks import Check, CheckSkippedError, IncompleteCheckError, NotConfiguredError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.dist import IncompleteReadError, files, leaks_in_name, parts, printable
 from lessee.ops.validate.policy.exposure import TemplateProbe
-from lessee.ops.validate.policy.results import Reporter, Result, listed
+from lessee.ops.validate.policy.layout import component_of
+from lessee.ops.validate.policy.results import Finding, Reporter, Result, Skip, listed
+from lessee.ops.validate.policy.variables import is_credential, may_be_public
 
 _REPORTER = Reporter("frontend")
 _SHARE = 0.8
@@ -34,17 +38,11 @@ def checks(context: ValidationContext) -> Iterator[Check]:
     yield Check("frontend", names, partial(_check_dist, context))
 
 
-def _block(context: ValidationContext) -> FrontendCheck:
-    block = context.config.validate.frontend
-    if block is None:
-        raise CheckSkippedError("validate.frontend is not configured")
-    return block
-
-
 def _check_variables(context: ValidationContext) -> Iterator[Result]:
-    block, check = _block(context), "public-variables"
+    block, check = context.config.validate.frontend or FrontendCheck(), "public-variables"
     detector, reason = _detector(context)
-    found, count = [], 0
+    found: list[Finding] = []
+    count = 0
     for name in block.env_files:
         path = context.path.parent / name
         try:
@@ -55,25 +53,75 @@ def _check_variables(context: ValidationContext) -> Iterator[Result]:
             return
         count += 1
         for variable, value in find_public_variables(text, block.public_prefixes):
-            found += [f"{variable} in {name} has the value of {field}" for field in detector.find(value.encode())]
-    for template, fields in _templates(context, block.public_prefixes):
+            found += [
+                Finding(f"{variable} in {name} has the value of {field}") for field in detector.find(value.encode())
+            ]
+    for template, leaks in _templates(context, block.public_prefixes):
         count += 1
-        found += [f"{variable} in {template} contains {field}" for variable, field in sorted(fields)]
+        found += [Finding(f"{variable} in {template} contains {field}") for variable, field in sorted(leaks)]
+    variables = [] if reason else list(_variables_in_vault(context, block.public_prefixes))
+    problems = {field: text for field, value in variables if (text := _problem(context, field, value))}
+    found += [Finding(f"{field} {text}") for field, text in problems.items()]
+    yield from _variables_result(context, found, problems, count=count + len(variables), reason=reason)
+
+
+def _variables_result(
+    context: ValidationContext, found: list[Finding], problems: Iterable[SecretField], *, count: int, reason: str
+) -> Iterator[Result]:
+    check = "public-variables"
     if found:
-        todo = f"every visitor can read it: {_REMEDY}"
-        yield _REPORTER.critical(check, f"public variables contain secrets: {listed(found)}", todo)
-    elif count and reason:
+        todo = f"every visitor can read it: {_REMEDY}; what may be public belongs in `public_variables` of its app"
+        summary = "public variables contain secrets, or no values: "
+        yield _REPORTER.found(check, Level.CRITICAL, summary, found, todo, explains=problems)
+    elif reason and (count or context.config.validate.frontend is not None):
         raise CheckSkippedError(reason)
-    elif count:
-        yield _REPORTER.passed(check, "Frontend environment variables hold no secret")
+    elif not count:
+        if overlooked := context.overlooked("frontend"):
+            raise CheckSkippedError(overlooked)
+        raise NotConfiguredError("no secret, no template and no env file has a public variable such as VITE_…")
+    elif short := context.short_credentials():
+        raise IncompleteCheckError(f"public variables hold no secret, but {_too_short(context, short)}")
     else:
-        raise CheckSkippedError("no env file, and no template of one")
+        yield _REPORTER.passed(check, f"Frontend environment variables hold no secret ({count} looked at)")
+
+
+def _variables_in_vault(context: ValidationContext, prefixes: tuple[str, ...]) -> Iterator[tuple[SecretField, str]]:
+    """The fields of secrets that are public variables, and all those of the frontend's secrets."""
+    for path, data in context.secrets().items():
+        ref = str(context.scope.secret(path))
+        for key, value in fields(data):
+            if key.startswith(prefixes) or component_of(path) == "frontend":
+                yield SecretField(ref, key), value
+
+
+def _problem(context: ValidationContext, field: SecretField, value: str) -> str:
+    """Why visitors must not get a variable, or cannot use it; empty where they may."""
+    found = weakness(field.key, value)
+    if found in {Weakness.EMPTY, Weakness.PLACEHOLDER}:
+        return str(found)
+    prefixes = (context.config.validate.frontend or FrontendCheck()).public_prefixes
+    if not field.key.startswith(prefixes) or field in context.listed_fields():
+        return ""
+    encoded = value.encode(errors="surrogateescape")
+    others = sorted(other for other in context.detector().find(encoded) if other != field)
+    if others:
+        return f"has the value of {others[0]}"
+    if kinds := list(known_key_formats(encoded)):
+        return f"contains {kinds[0]}"
+    if has_password(value):
+        return "contains a password"
+    return "is named like a credential" if is_credential(field.key) and not may_be_public(value) else ""
+
+
+def _too_short(context: ValidationContext, short: list[SecretField]) -> str:
+    count = sum(1 for _ in context.values())
+    return f"{len(short)} of {count} values are too short to be searched for: {listed(short)}"
 
 
 def _templates(
     context: ValidationContext, prefixes: tuple[str, ...]
 ) -> Iterator[tuple[str, set[tuple[str, SecretField]]]]:
-    """The templates of dotenv files, with their public variables that contain secrets."""
+    """The templates of dotenv files that have public variables, with those that contain secrets."""
     detector, reason = _detector(context)
     try:
         secrets = {} if reason else context.inventory().secrets
@@ -90,13 +138,15 @@ def _templates(
                     for variable, field in probe.referenced_fields(prefixes)
                     if variable not in allowed and is_sensitive(field.key)
                 }
-                yield file.template, by_name | set(probe.leaked_fields(prefixes, secrets, detector))
+                leaks = by_name | set(probe.leaked_fields(prefixes, secrets, detector))
+                if leaks or probe.has_variables(prefixes):
+                    yield file.template, leaks
 
 
 def _check_dist(context: ValidationContext) -> Iterator[Result]:
-    block, deadline = _block(context), time.monotonic() + context.timeout * _SHARE
-    if block.dist is None:
-        raise CheckSkippedError("validate.frontend.dist is not set")
+    block, deadline = context.config.validate.frontend, time.monotonic() + context.timeout * _SHARE
+    if block is None or block.dist is None:
+        raise NotConfiguredError("validate.frontend.dist is not set")
     folder = context.path.parent / block.dist
     errors: list[OSError] = []
     paths = list(files(folder, errors))
@@ -113,8 +163,16 @@ def _check_dist(context: ValidationContext) -> Iterator[Result]:
     if reason:
         yield _REPORTER.skipped("dist-without-secrets", reason)
     else:
-        yield _search_result("dist-without-secrets", "the build's output contains secrets", search.values, unread)
+        yield _values_result(context, search.values, unread)
     yield _search_result("dist-without-keys", "the build's output contains what looks like a key", search.keys, unread)
+
+
+def _values_result(context: ValidationContext, found: list[str], unread: int) -> Result:
+    check, short = "dist-without-secrets", context.short_credentials()
+    result = _search_result(check, "the build's output contains secrets", found, unread)
+    if result.passed and short:
+        return _REPORTER.skipped(check, f"{result.text}, but {_too_short(context, short)}", Skip.INCOMPLETE)
+    return result
 
 
 class _DistSearch:

@@ -26,7 +26,7 @@ from lessee.config.grammar.vault import (
 from lessee.core.errors import AgentUnavailableError
 from lessee.core.severity import Level
 from lessee.host.mounts import is_memory
-from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.ops.validate.checks import Check, CheckSkippedError, NotConfiguredError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy import hosts
 from lessee.ops.validate.policy.hosts import FileMode
@@ -211,7 +211,7 @@ def _check_space(context: ValidationContext) -> Iterator[Result]:
 def _check_agent(context: ValidationContext) -> Iterator[Result]:
     path = Path(context.config.status.socket)
     if not context.config.apps:
-        raise CheckSkippedError("the configuration has no apps, so no agent runs")
+        raise NotConfiguredError("the configuration has no apps, so no agent runs")
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         raise PermissionError(errno.EACCES, "", str(path))
     try:

@@ -31,6 +31,8 @@ class Inventory(ImmutableStruct, frozen=True):
     """Whether the token may list the environment's folder."""
     denied: tuple[str, ...] = ()
     """Paths that the token may not read, and folders that it may not list."""
+    missing: frozenset[Ref] = frozenset()
+    """Secrets that the configuration names, and that do not exist."""
     unread: int = 0
     """Secrets for which the time was too short, or that are too many; the latter count as one."""
 
@@ -107,6 +109,7 @@ def _read(client: AdminClient, refs: list[Ref], version: int, deadline: float, n
         deleted={ref: result for ref, result in results if isinstance(result, VersionMetadata)},
         listed=names.listed,
         denied=(*names.denied, *denied),
+        missing=frozenset(ref for ref, result in results if result is None),
         unread=len(some) - len(results) + more,
     )
 

@@ -2,17 +2,22 @@
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from lessee.config.grammar.validate import McpCheck
-from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.core.sensitive.names import is_sensitive
+from lessee.ops.validate.checks import Check, CheckSkippedError, NotConfiguredError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.credentials import check_key
 from lessee.ops.validate.network import Answer, displayed, is_plaintext, send
-from lessee.ops.validate.policy.results import Reporter, Result
+from lessee.ops.validate.policy.layout import component_of
+from lessee.ops.validate.policy.results import Reporter, Result, Skip
 
 _REPORTER = Reporter("mcp_auth")
+_KEY = "api_key"
+_ADDRESSES = ("url", "endpoint", "server_url")
+"""The keys of a secret that may say where its server is."""
 _NAMES = ("key-present", "key-over-tls", "key-accepted", "wrong-key-rejected", "missing-key-rejected")
 _HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 _SHARE = 0.25
@@ -36,8 +41,11 @@ _INITIALIZE = {
 
 
 def checks(context: ValidationContext) -> Iterator[Check]:
-    """The checks of the configured server."""
-    yield Check("mcp_auth", _NAMES, partial(_check, context))
+    """The checks of the configured server, and of all other keys in mcp/."""
+    block = context.config.validate.mcp_auth
+    if block is not None:
+        yield Check("mcp_auth", _NAMES, partial(_check, context, block))
+    yield Check("mcp_auth", _NAMES[:1], partial(_check_found, context), optional=block is not None)
 
 
 def header_value(header: str, key: str) -> str:
@@ -45,10 +53,48 @@ def header_value(header: str, key: str) -> str:
     return f"Bearer {key}" if header.lower() == "authorization" else key
 
 
-def _check(context: ValidationContext) -> Iterator[Result]:
+def _check_found(context: ValidationContext) -> Iterator[Result]:
+    """Check the keys of servers that `validate.mcp_auth` does not name."""
     block = context.config.validate.mcp_auth
-    if block is None:
-        raise CheckSkippedError("validate.mcp_auth is not configured")
+    secrets = {path: data for path, data in context.secrets().items() if component_of(path) == "mcp_auth"}
+    paths = {*secrets, *context.missing("mcp_auth")} - ({block.secret} if block is not None else set())
+    if not paths:
+        if reason := context.overlooked("mcp"):
+            raise CheckSkippedError(reason)
+        if block is not None:
+            return
+        folder = f"{context.scope.mount}/{context.scope.prefix}mcp/"
+        raise NotConfiguredError(f"{folder} has no secrets, and validate.mcp_auth is not configured")
+    if reason := context.overlooked("mcp"):
+        yield _REPORTER.skipped("key-present", reason, Skip.INCOMPLETE)
+    for path in sorted(paths):
+        data = secrets.get(path, {})
+        url = next((value for name in _ADDRESSES if is_http_url(value := data.get(name))), None)
+        key = _key_of(data)
+        if url is not None:
+            yield from _check(context, McpCheck(url=str(url), secret=path, key=key))
+            continue
+        found = check_key(context, _REPORTER, "key-present", path, key, subject=f"the key of {path}")
+        yield found.result
+        if found.value:
+            text = (
+                f"{path}: not tested whether its server accepts only this key; validate.mcp_auth.url says where it is"
+            )
+            yield _REPORTER.skipped("key-accepted", text, Skip.INCOMPLETE)
+
+
+def _key_of(data: Mapping[str, object]) -> str:
+    """The usual key, or else the only one that is named like a credential."""
+    named = [key for key, value in data.items() if is_sensitive(key) and isinstance(value, str)]
+    return named[0] if len(named) == 1 else _KEY
+
+
+def is_http_url(value: object) -> bool:
+    """Whether a value is a URL of HTTP."""
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
+
+
+def _check(context: ValidationContext, block: McpCheck) -> Iterator[Result]:
     key = check_key(context, _REPORTER, "key-present", block.secret, block.key, subject="the MCP server's key")
     yield key.result
     if not key.value:

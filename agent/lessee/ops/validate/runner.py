@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from lessee.config.durations import spell
 from lessee.core.errors import LesseeError
-from lessee.ops.validate.checks import Check, CheckSkippedError
-from lessee.ops.validate.policy.results import Reporter, Result
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.sensitive.names import SecretField
+from lessee.ops.validate.checks import Check, CheckSkippedError, UnusableSecretError
+from lessee.ops.validate.policy.results import Reporter, Result, Skip
 
 
 def run(checks: Iterable[Check], timeout: float) -> list[Result]:
@@ -38,31 +40,35 @@ class _CheckThread:
         reporter = Reporter(self._check.component)
         for name in (name for name in self._check.names if name not in reported):
             if end.failed:
-                yield reporter.critical(name, end.text, end.todo)
+                yield reporter.critical(name, end.text, end.todo, explains=end.explains)
                 end = _End(f"{name} failed", failed=False)
-            else:
-                yield reporter.skipped(name, end.text)
+            elif not (self._check.optional and end.is_empty):
+                yield reporter.skipped(name, end.text, end.skip)
 
     def _run(self) -> None:
         try:
             for result in self._check.run():
                 self._results.append(result)
         except CheckSkippedError as exc:
-            self._end = _End(str(exc), failed=False)
+            self._end = _End(str(exc), failed=False, skip=exc.skip)
         except LesseeError as exc:
             where = f"{exc.where}: " if exc.where else ""
-            self._end = _End(f"{where}{exc.what}", exc.todo or "correct what the text says")
+            explains = exc.explains if isinstance(exc, UnusableSecretError) else frozenset()
+            self._end = _End(f"{where}{exc.what}", exc.todo or "correct what the text says", explains=explains)
         except Exception as exc:  # noqa: BLE001  # Its text may hold a value: a driver may quote what it was given.
             self._end = _End(f"internal error of the check ({type(exc).__name__})", "please report it")
         else:
             failed = next((result.check for result in self._results if result.passed is False), "")
-            self._end = _End(f"{failed} failed" if failed else "nothing to check", failed=False)
+            text = f"{failed} failed" if failed else "nothing to check"
+            self._end = _End(text, failed=False, is_empty=not failed)
 
 
-class _End:
-    """Why a check has no more results. `failed`: its next name fails for this reason."""
+class _End(ImmutableStruct, frozen=True):
+    """Why a check has no more results. `failed`: its next name fails for this reason. `is_empty`: it had no more."""
 
-    def __init__(self, text: str, todo: str = "", *, failed: bool = True) -> None:
-        self.text = text
-        self.todo = todo
-        self.failed = failed
+    text: str
+    todo: str = ""
+    failed: bool = True
+    is_empty: bool = False
+    skip: Skip = Skip.IMPOSSIBLE
+    explains: frozenset[SecretField] = frozenset()

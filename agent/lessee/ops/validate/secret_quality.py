@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from lessee.core.errors import LesseeError
@@ -12,10 +12,10 @@ from lessee.core.sensitive.weakness import SHORTEST, Weakness, weakness
 from lessee.core.severity import Level, overdue_level
 from lessee.core.timestamps import parse_timestamp
 from lessee.ops.validate import certificates
-from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.ops.validate.checks import Check, CheckSkippedError, IncompleteCheckError, NotConfiguredError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.inventory import MAX_SECRETS, Inventory, read_other_environment
-from lessee.ops.validate.policy.results import Reporter, Result, listed
+from lessee.ops.validate.policy.results import Finding, Reporter, Result, Skip, listed
 from lessee.ops.validate.policy.thresholds import spell
 
 _REPORTER = Reporter("secrets")
@@ -58,7 +58,7 @@ def _check_all_read(context: ValidationContext) -> Iterator[Result]:
     count = len(inventory.secrets)
     folder = f"{context.scope.mount}/{context.scope.prefix}"
     if not count and not inventory.denied and not inventory.unread:
-        raise CheckSkippedError(f"{folder} has no secrets")
+        raise NotConfiguredError(f"{folder} has no secrets")
     if inventory.denied:
         text = f"{len(inventory.denied)} secrets or folders cannot be read: {listed(inventory.denied)}"
         yield _REPORTER.warning(check, text, "set $VAULT_TOKEN to a token that may read the whole environment")
@@ -68,18 +68,22 @@ def _check_all_read(context: ValidationContext) -> Iterator[Result]:
     elif inventory.listed:
         yield _REPORTER.passed(check, f"all {count} secrets of the environment were read")
     else:
-        text = f"{count} secrets that the configuration names were read; the token may not list {folder}"
-        yield _REPORTER.passed(check, text)
+        text = f"only the {count} secrets that the configuration names were read: the token may not list {folder}"
+        yield _REPORTER.skipped(check, text, Skip.INCOMPLETE)
 
 
 def _check_weakness(check: str, kinds: frozenset[Weakness], context: ValidationContext) -> Iterator[Result]:
-    found = [f"{field} {problem}" for field, problem in _weaknesses(_inventory(context)) if problem in kinds]
+    found = [
+        Finding(f"{field} {problem}", frozenset({field}))
+        for field, problem in _weaknesses(_inventory(context))
+        if problem in kinds
+    ]
     if not found:
         yield _REPORTER.passed(check, _PASSED[check])
         return
     todo = "write another value: `lessee setup` generates initial ones, `bao kv patch … KEY=-` reads one from stdin"
-    report = _REPORTER.warning if kinds == {Weakness.SHORT} else _REPORTER.critical
-    yield report(check, listed(found), todo)
+    level = Level.WARNING if kinds == {Weakness.SHORT} else Level.CRITICAL
+    yield _REPORTER.found(check, level, "", found, todo)
 
 
 def _weaknesses(inventory: Inventory) -> Iterator[tuple[SecretField, Weakness]]:
@@ -93,12 +97,19 @@ def _weaknesses(inventory: Inventory) -> Iterator[tuple[SecretField, Weakness]]:
 
 def _check_repeated(context: ValidationContext) -> Iterator[Result]:
     by_value: dict[bytes, list[SecretField]] = {}
-    for value, field in _fingerprints(_inventory(context)):
+    _inventory(context)
+    for value, field in _fingerprints(context.values()):
         by_value.setdefault(value, []).append(field)
-    found = [" = ".join(map(str, same)) for same in by_value.values() if len({field.path for field in same}) > 1]
+    found = [
+        Finding(" = ".join(map(str, same)), frozenset(same))
+        for same in by_value.values()
+        if len({field.path for field in same}) > 1
+    ]
     if found:
         todo = "give each secret its own value: otherwise a leak of one exposes both, and they must be rotated together"
-        yield _REPORTER.warning("not-repeated", f"secrets share values: {listed(found)}", todo)
+        yield _REPORTER.found("not-repeated", Level.WARNING, "secrets share values: ", found, todo)
+    elif short := context.short_credentials():
+        raise IncompleteCheckError(f"no two secrets share a value, but {_too_short(context, short)}")
     else:
         yield _REPORTER.passed("not-repeated", "no two secrets share a value")
 
@@ -106,9 +117,11 @@ def _check_repeated(context: ValidationContext) -> Iterator[Result]:
 def _check_shared(context: ValidationContext) -> Iterator[Result]:
     check, deadline = "environments-differ", time.monotonic() + context.timeout * _SHARE
     folders = context.other_folders()
-    own = dict(_fingerprints(_inventory(context)))
+    _inventory(context)
+    own = dict(_fingerprints(context.values()))
     client, version = context.client(), context.kv_version()
-    compared, found, count = [], [], 0
+    found: list[Finding] = []
+    compared, unread, count = [], 0, 0
     for other, folder in folders.items():
         left = max(deadline - time.monotonic(), 0)
         inventory = read_other_environment(client, version, Folder(context.scope.mount, folder), left)
@@ -116,10 +129,19 @@ def _check_shared(context: ValidationContext) -> Iterator[Result]:
             continue
         compared.append(other)
         count += len(inventory.secrets)
-        found += [f"{own[value]} = {field}" for value, field in _fingerprints(inventory) if value in own]
+        unread += len(inventory.denied) + inventory.unread
+        found += [
+            Finding(f"{own[value]} = {field}", frozenset({own[value]}))
+            for value, field in _fingerprints(inventory.values())
+            if value in own
+        ]
     if found:
         todo = "give each environment its own values: otherwise access to one environment opens the other"
-        yield _REPORTER.critical(check, f"environments share values: {listed(found)}", todo)
+        yield _REPORTER.found(check, Level.CRITICAL, "environments share values: ", found, todo)
+    elif compared and unread:
+        raise IncompleteCheckError(f"no value is also in {', '.join(compared)}, but {unread} secrets could not be read")
+    elif compared and (short := context.short_credentials()):
+        raise IncompleteCheckError(f"no value is also in {', '.join(compared)}, but {_too_short(context, short)}")
     elif compared:
         text = f"no value is also in {', '.join(compared)} ({count} secrets compared by HMAC)"
         yield _REPORTER.passed(check, text)
@@ -127,8 +149,13 @@ def _check_shared(context: ValidationContext) -> Iterator[Result]:
         raise CheckSkippedError("the token may not read other environments, or they have no secrets")
 
 
-def _fingerprints(inventory: Inventory) -> Iterator[tuple[bytes, SecretField]]:
-    for field, value in inventory.values():
+def _too_short(context: ValidationContext, short: list[SecretField]) -> str:
+    count = sum(1 for _ in context.values())
+    return f"{len(short)} of {count} are too short to compare: {listed(short)}"
+
+
+def _fingerprints(values: Iterable[tuple[SecretField, str]]) -> Iterator[tuple[bytes, SecretField]]:
+    for field, value in values:
         if len(value) >= _MIN_LENGTH:
             yield fingerprint(value, _SALT), field
 
@@ -136,7 +163,7 @@ def _fingerprints(inventory: Inventory) -> Iterator[tuple[bytes, SecretField]]:
 def _check_rotated(context: ValidationContext) -> Iterator[Result]:
     ages = list(_ages(context))
     if not ages:
-        raise CheckSkippedError("no target in `rotation` has a `rotation_period` and a secret with versions")
+        raise NotConfiguredError("no target in `rotation` has a `rotation_period` and a secret with versions")
     levels = {overdue_level(age, period) for _, age, period in ages}
     found = [
         f"{ref} is {spell(age)} old, with a period of {spell(period)}"
@@ -171,33 +198,35 @@ def _check_deleted(context: ValidationContext) -> Iterator[Result]:
     except LesseeError:
         raise CheckSkippedError("the templates are invalid") from None
     needed = {need for need in references if isinstance(need, Ref) and not need.version}
-    deleted = [str(ref) for ref in inventory.deleted if ref in needed]
+    deleted = [Finding(str(ref), frozenset({SecretField(str(ref), "")})) for ref in inventory.deleted if ref in needed]
     if deleted:
         todo = "restore it: `bao kv undelete -versions=N …`, or write it again"
-        yield _REPORTER.critical("not-deleted", f"templates read deleted secrets: {listed(deleted)}", todo)
+        yield _REPORTER.found("not-deleted", Level.CRITICAL, "templates read deleted secrets: ", deleted, todo)
     elif needed:
         yield _REPORTER.passed("not-deleted", "no secret that templates read is deleted")
     else:
-        raise CheckSkippedError("no template reads a secret")
+        raise NotConfiguredError("no template reads a secret")
 
 
 def _check_urls(context: ValidationContext) -> Iterator[Result]:
     found = [
-        str(SecretField(str(ref), key))
+        Finding(str(SecretField(str(ref), key)), frozenset({SecretField(str(ref), key)}))
         for ref, secret in _inventory(context).secrets.items()
         for key, value in fields(secret.data)
         if has_password(value)
     ]
     if found:
         todo = "store the password under its own key, and build the URL in the template: programs log URLs"
-        yield _REPORTER.warning("no-password-in-urls", f"URLs contain passwords: {listed(found)}", todo)
+        yield _REPORTER.found("no-password-in-urls", Level.WARNING, "URLs contain passwords: ", found, todo)
     else:
         yield _REPORTER.passed("no-password-in-urls", "no URL contains a password")
 
 
 def _inventory(context: ValidationContext) -> Inventory:
     """Raises CheckSkippedError where no secret was read."""
-    inventory = context.inventory()
+    inventory, folder = context.inventory(), f"{context.scope.mount}/{context.scope.prefix}"
+    if not inventory.secrets and inventory.listed and not inventory.denied and not inventory.unread:
+        raise NotConfiguredError(f"{folder} has no secrets")
     if not inventory.secrets:
-        raise CheckSkippedError(f"no secret in {context.scope.mount}/{context.scope.prefix} could be read")
+        raise CheckSkippedError(f"no secret in {folder} could be read")
     return inventory

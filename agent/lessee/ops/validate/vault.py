@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from lessee.config.grammar.validate import CACHE_DATABASE, DatabaseCheck, StorageCheck
-from lessee.core.errors import AgentUnavailableError, LesseeError, VaultRequestError, VaultUnreachableError
+from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.secrets import Secret
 from lessee.host.http_client import is_loopback
-from lessee.ops.validate.checks import Check, CheckSkippedError
+from lessee.ops.validate.checks import Check, CheckSkippedError, NotConfiguredError
 from lessee.ops.validate.context import ValidationContext
 from lessee.ops.validate.policy import agent_status, thresholds
 from lessee.ops.validate.policy.results import Reporter, Result
-from lessee.status.client import known_format, request_status
 from lessee.vault.admin import AdminClient
 from lessee.vault.health import Health
 
@@ -197,7 +195,7 @@ def _usual_paths(context: ValidationContext) -> tuple[str, ...]:
 def _check_isolation(context: ValidationContext) -> Iterator[Result]:
     client, others = context.identity(), sorted(context.config.foreign_environments)
     if not others:
-        raise CheckSkippedError("there are no other environments")
+        raise NotConfiguredError("there are no other environments")
     data = "data/" if context.kv_version() != 1 else ""
     folders = [f"{context.scope.mount}/{data}{folder}" for folder in context.other_folders().values()]
     paths = {f"{folder}{path}" for folder in folders for path in (_PROBE, *_usual_paths(context))}
@@ -248,14 +246,4 @@ def _check_audit(context: ValidationContext) -> Iterator[Result]:
 
 
 def _check_agent(context: ValidationContext) -> Iterator[Result]:
-    socket = Path(context.config.status.socket)
-    try:
-        status = request_status(socket, "GET", "/status.json", timeout=context.timeout)
-    except AgentUnavailableError:
-        raise CheckSkippedError(f"no agent answers at {socket}") from None
-    try:
-        with known_format(socket):
-            results = list(agent_status.check_status(_REPORTER, status, context.now))
-    except AgentUnavailableError as exc:
-        raise CheckSkippedError(f"{exc.what} ({socket})") from None
-    yield from results
+    yield from context.agent_results(partial(agent_status.check_status, _REPORTER, now=context.now))

@@ -54,6 +54,12 @@ def test_a_template_s_references_in_public_variables_are_found(text, fields):
     assert list(probe(text).referenced_fields(PUBLIC)) == fields
 
 
+def test_a_template_has_public_variables_or_not():
+    assert probe("VITE_A=a\n").has_variables(PUBLIC)
+    assert not probe("A=a\n").has_variables(PUBLIC)
+    assert not probe('VITE_A={{ secret("app").n | int + fail("no") }}\n').has_variables(PUBLIC)
+
+
 def test_a_secret_of_a_folder_is_found_by_its_name_in_the_folder():
     secrets = {
         Ref("secret", "testing/keys/a"): Secret({"x": VALUE}),

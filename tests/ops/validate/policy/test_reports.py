@@ -8,7 +8,7 @@ from lxml import etree
 
 from lessee.core.severity import Level
 from lessee.ops.validate.policy.reports import REPORTS, Report
-from lessee.ops.validate.policy.results import Reporter, Result
+from lessee.ops.validate.policy.results import Reporter, Result, Skip
 
 VAULT, OTHER = Reporter("vault"), Reporter("other")
 REPORT = Report(
@@ -21,7 +21,9 @@ REPORT = Report(
         VAULT.skipped("login", "Vault is unavailable"),
         VAULT.skipped("token-ttl", "Vault is still unavailable"),
         OTHER.skipped("configured", "not configured"),
+        OTHER.skipped("compared", "2 of 6 are too short to compare", Skip.INCOMPLETE),
         Result("other", "odd", Level.INFO, passed=False, text="a\x1b[31m\nb\x00\ufffe"),
+        Reporter("third").skipped("any", "nothing\x07 names it", Skip.NOT_CONFIGURED),
     ),
 )
 ATTRIBUTES = {
@@ -51,12 +53,19 @@ def test_text_has_a_block_for_each_component():
         "\n"
         "📁 OTHER\n"
         "----------------------------------------\n"
+        "  ⚪ 🔵 2 of 6 are too short to compare\n"
         "  ❌ 🔵 a?[31m?b??\n"
         "  ⚪ 🔵 skipped: not configured\n"
         "\n"
+        "📁 THIRD\n"
+        "----------------------------------------\n"
+        "  ⚪ 🔵 skipped: nothing? names it\n"
+        "\n"
         "============================================================\n"
-        "SUMMARY: 1/4 checks passed, 3 failed, 3 skipped\n"
+        "NOT LOOKED AT: third (not configured)\n"
+        "SUMMARY: 1/4 checks passed, 3 failed, 5 skipped\n"
         "============================================================\n"
+        "✅ passed  ❌ failed  ⚪ not (wholly) looked at    🔴 critical  🟡 warning  🔵 information\n"
     )
 
 
@@ -77,7 +86,8 @@ def test_text_of_a_success_has_no_other_counts():
 def test_json_and_yaml_have_one_object(form, read):
     found = read(REPORTS[form](REPORT))
     assert (found["environment"], found["at"]) == ("production", "2025-11-26T00:00:00Z")
-    assert (found["passed"], found["failed"], found["skipped"]) == (1, 3, 3)
+    assert (found["passed"], found["failed"], found["skipped"]) == (1, 3, 5)
+    assert found["not_looked_at"] == {"third": "not_configured"}
     assert len(found["results"]) == len(REPORT.results)
     assert found["results"][1] == {
         "component": "vault",
@@ -86,18 +96,20 @@ def test_json_and_yaml_have_one_object(form, read):
         "passed": False,
         "text": "in the <clear> & open",
         "todo": "write 'https' or \"so\"",
+        "skip": None,
     }
+    assert found["results"][3]["skip"] == "not_possible"
     assert found["results"][3]["passed"] is None
 
 
 def test_junit_has_only_attributes_of_its_schema():
     root = etree.fromstring(REPORTS["junit"](REPORT).encode())
-    assert (root.tag, root.get("tests"), root.get("failures")) == ("testsuites", "7", "3")
+    assert (root.tag, root.get("tests"), root.get("failures")) == ("testsuites", "9", "3")
     for element in root.iter():
         assert set(element.keys()) <= ATTRIBUTES[element.tag]
     suites = {suite.get("name"): suite for suite in root}
-    assert list(suites) == ["vault", "other"]
-    assert [suite.get("id") for suite in root] == ["0", "1"]
+    assert list(suites) == ["vault", "other", "third"]
+    assert [suite.get("id") for suite in root] == ["0", "1", "2"]
     assert {suite.get("hostname") for suite in root} == {"localhost"}
     assert {suite.get("time") for suite in root} == {"0"}
     assert suites["vault"].get("skipped") == "2"

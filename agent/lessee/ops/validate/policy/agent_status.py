@@ -4,33 +4,86 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from lessee.ops.validate.policy.results import Reporter, Result
+from lessee.core.sensitive.names import SecretField
+from lessee.core.severity import Level
+from lessee.ops.validate.policy.attribution import app_subject
+from lessee.ops.validate.policy.results import Finding, Reporter, Result
 
 NAMES = ("agent-ready", "agent-fresh", "agent-not-degraded", "leases-renewed")
+APP_NAMES = ("newest-published",)
 _OVERDUE = 60.0
 """Seconds after its time when a renewal counts as late."""
 _TODO = "see `lessee status` for the problem"
+_App = Mapping[str, Any]
 
 
 def check_status(reporter: Reporter, status: Mapping[str, Any], now: float) -> Iterator[Result]:
     """A result for each of NAMES. `status`: of status.json; `now`: seconds since 1970."""
     ready, fresh, degraded, leases = NAMES
+    apps: Mapping[str, _App] = status["apps"]
     if status["ready"]:
         yield reporter.passed(ready, "the agent is ready: each app has its files")
     else:
-        waiting = sorted(name for name, app in status["apps"].items() if not app["generation"])
-        missing = ", ".join(waiting) or "an app that it refused"
-        yield reporter.critical(ready, f"the agent is not ready: no files yet for {missing}", _TODO)
+        waiting = {name: app for name, app in apps.items() if not app["generation"]}
+        findings = list(_findings(waiting)) or [Finding("an app that it refused")]
+        yield reporter.found(ready, Level.CRITICAL, "the agent is not ready: no files yet for ", findings, _TODO)
     if status["fresh"]:
         yield reporter.passed(fresh, "the agent's files are fresh")
     else:
-        yield reporter.warning(fresh, "the agent's files may be outdated: a source is unavailable", _TODO)
-    names = sorted(name for name, app in status["apps"].items() if app["degraded"])
-    if names:
-        yield reporter.warning(degraded, f"degraded apps: {', '.join(names)}", _TODO)
+        findings = list(_findings({name: app for name, app in apps.items() if not app["fresh"]}))
+        findings = findings or [Finding("its configuration is not in effect")]
+        yield reporter.found(fresh, Level.WARNING, "the agent's files may be outdated: ", findings, _TODO)
+    findings = list(_findings({name: app for name, app in apps.items() if app["degraded"]}))
+    if findings:
+        yield reporter.found(degraded, Level.WARNING, "degraded apps: ", findings, _TODO)
     else:
         yield reporter.passed(degraded, "no app is degraded")
     yield _check_leases(reporter, leases, status["leases"], now)
+
+
+def check_app(reporter: Reporter, name: str, status: Mapping[str, Any]) -> Iterator[Result]:
+    """A result for each of APP_NAMES: whether the app has the newest files that its agent can publish."""
+    (check,) = APP_NAMES
+    app: _App | None = status["apps"].get(name)
+    if app is None:
+        todo = "reload its configuration: see `lessee status` for the reason why it is not in effect"
+        yield reporter.critical(check, "the agent does not serve the app", todo, explains=[app_subject(name)])
+        return
+    finding = Finding(_problem(app), _secrets_of(app))
+    if not finding.text:
+        yield reporter.passed(check, "the agent has published the app's newest files")
+        return
+    level = Level.CRITICAL if app["error"] or not app["generation"] or _is_rolled_back(app) else Level.WARNING
+    yield reporter.found(check, level, "", [finding], _TODO, explains=[app_subject(name)])
+
+
+def _problem(app: _App) -> str:
+    """What keeps the newest files from the app; empty if it has them."""
+    if app["error"]:
+        return f"the app's newest files are not published: {app['error']}"
+    if not app["generation"]:
+        return "the app has no files yet"
+    if _is_rolled_back(app):
+        return f"the app has older files, because it was not ready with the newest: {app['readiness']['error']}"
+    if app["degraded"]:
+        return f"the app is degraded: {app['degraded']}"
+    return "" if app["fresh"] else "the app's files may be outdated"
+
+
+def _is_rolled_back(app: _App) -> bool:
+    return bool(app["state"] == "rolled_back")
+
+
+def _findings(apps: Mapping[str, _App]) -> Iterator[Finding]:
+    for name, app in apps.items():
+        yield Finding(name, _secrets_of(app) | {app_subject(name)})
+
+
+def _secrets_of(app: _App) -> frozenset[SecretField]:
+    """The secrets that may be the cause: those that cannot be read; if files are rejected, all that the app reads."""
+    is_rejected = app["state"] == "rejected"
+    paths = [secret["path"] for secret in app["secrets"] if secret["error"] or is_rejected]
+    return frozenset(SecretField(path, "") for path in paths)
 
 
 def _check_leases(reporter: Reporter, check: str, leases: Iterable[Mapping[str, Any]], now: float) -> Result:

@@ -29,13 +29,12 @@ class TemplateProbe(ImmutableStruct, frozen=True):
     def referenced_fields(self, prefixes: Iterable[str]) -> Iterator[tuple[str, SecretField]]:
         """Public variables with the fields that they contain; none where it cannot be rendered with sample values."""
         samples: dict[str, SecretField] = {}
-        references = self.compiled.references
-        secrets = {need: Secret(_SampleSecret(str(need), samples)) for need in references if isinstance(need, Ref)}
-        folders = {
-            need: {NAME: Secret(_SampleSecret(f"{need}*", samples))} for need in references if isinstance(need, Folder)
-        }
-        for variable, value in self._public_variables(prefixes, secrets, folders, samples):
+        for variable, value in self._with_samples(prefixes, samples):
             yield from ((variable, field) for sample, field in samples.items() if sample in value)
+
+    def has_variables(self, prefixes: Iterable[str]) -> bool:
+        """Whether it has public variables; False where it cannot be rendered with sample values."""
+        return any(True for _ in self._with_samples(prefixes, {}))
 
     def leaked_fields(
         self, prefixes: Iterable[str], secrets: Mapping[Ref, Secret], detector: LeakDetector
@@ -49,6 +48,14 @@ class TemplateProbe(ImmutableStruct, frozen=True):
         if all(need in secrets for need in self.compiled.references if isinstance(need, Ref)):
             for variable, value in self._public_variables(prefixes, secrets, folders, {}):
                 yield from ((variable, field) for field in detector.find(value.encode(errors="surrogateescape")))
+
+    def _with_samples(self, prefixes: Iterable[str], samples: dict[str, SecretField]) -> Iterator[tuple[str, str]]:
+        references = self.compiled.references
+        secrets = {need: Secret(_SampleSecret(str(need), samples)) for need in references if isinstance(need, Ref)}
+        folders = {
+            need: {NAME: Secret(_SampleSecret(f"{need}*", samples))} for need in references if isinstance(need, Folder)
+        }
+        return self._public_variables(prefixes, secrets, folders, samples)
 
     def _public_variables(
         self,

@@ -11,11 +11,15 @@ import yaml
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.severity import Level
-from lessee.ops.validate.policy.results import Result
+from lessee.ops.validate.policy.coverage import unseen_components, unseen_line
+from lessee.ops.validate.policy.results import Result, Skip
 
 _WIDE, _NARROW = "=" * 60, "-" * 40
 _LEVELS = {Level.CRITICAL: "🔴", Level.WARNING: "🟡", Level.INFO: "🔵"}
 _MARKS = {True: "✅", False: "❌", None: "⚪"}
+_LEGEND = "✅ passed  ❌ failed  ⚪ not (wholly) looked at    🔴 critical  🟡 warning  🔵 information"
+_OWN_LINES = frozenset({Skip.INCOMPLETE, Skip.CONSEQUENCE})
+"""What is skipped for these reasons has its own line; of all others a component has only the first."""
 
 
 class Report(ImmutableStruct, frozen=True):
@@ -33,7 +37,7 @@ class Format(Protocol):
 
 
 def as_text(report: Report, *, verbose: bool = False) -> str:
-    """A block for each component, and a summary."""
+    """A block for each component, what was not looked at, a summary, and a legend."""
     environment = f": {_printable(report.environment)}" if report.environment else ""
     lines = [_WIDE, f"ENVIRONMENT VALIDATION REPORT{environment}", _WIDE, ""]
     for component, results in _grouped(report.results):
@@ -41,17 +45,18 @@ def as_text(report: Report, *, verbose: bool = False) -> str:
     passed, failed, skipped = _counts(report.results)
     rest = f", {skipped} skipped" if skipped else ""
     summary = f"SUMMARY: {passed}/{passed + failed} checks passed, {failed} failed{rest}"
-    return "".join(f"{line}\n" for line in [*lines, _WIDE, summary, _WIDE])
+    footer = [_WIDE, _printable(unseen_line(report.results)), summary, _WIDE, _LEGEND]
+    return "".join(f"{line}\n" for line in [*lines, *footer])
 
 
 def _lines(results: list[Result], *, verbose: bool) -> Iterator[str]:
     for result in results:
-        if result.passed is not None or verbose:
+        if result.passed is not None or verbose or result.skip in _OWN_LINES:
             name = f" [{result.check}]" if verbose else ""
             yield f"  {_MARKS[result.passed]} {_LEVELS[result.level]} {_printable(result.text)}{name}"
         if result.passed is False and result.todo:
             yield f"       → {_printable(result.todo)}"
-    skipped = [result for result in results if result.passed is None]
+    skipped = [result for result in results if result.passed is None and result.skip not in _OWN_LINES]
     if skipped and not verbose:
         others = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
         yield f"  {_MARKS[None]} {_LEVELS[Level.INFO]} skipped: {_printable(skipped[0].text)}{others}"
@@ -106,11 +111,26 @@ def _attributes(**values: object) -> str:
 def _document(report: Report) -> Mapping[str, Any]:
     passed, failed, skipped = _counts(report.results)
     counts = {"passed": passed, "failed": failed, "skipped": skipped}
-    results = [
-        {name: getattr(result, name) for name in result.__struct_fields__} | {"level": str(result.level)}
-        for result in report.results
-    ]
-    return {"environment": report.environment or None, "at": f"{_time(report.at)}Z", **counts, "results": results}
+    unseen = {component: str(skip) for component, skip, _ in unseen_components(report.results)}
+    return {
+        "environment": report.environment or None,
+        "at": f"{_time(report.at)}Z",
+        **counts,
+        "not_looked_at": unseen,
+        "results": list(map(_record, report.results)),
+    }
+
+
+def _record(result: Result) -> Mapping[str, Any]:
+    return {
+        "component": result.component,
+        "check": result.check,
+        "level": str(result.level),
+        "passed": result.passed,
+        "text": result.text,
+        "todo": result.todo,
+        "skip": str(result.skip) if result.skip else None,
+    }
 
 
 def _grouped(results: Iterable[Result]) -> Iterator[tuple[str, list[Result]]]:

@@ -1,11 +1,37 @@
 """The results of checks."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.sensitive.names import SecretField
 from lessee.core.severity import Level
 
 _MAX_LISTED = 5
+
+
+class Skip(StrEnum):
+    """Why a check has no result."""
+
+    NOT_CONFIGURED = "not_configured"
+    """Nothing names what it would check."""
+    IMPOSSIBLE = "not_possible"
+    """It could not run, such as without access to Vault."""
+    INCOMPLETE = "incomplete"
+    """It found no failure, but could not check everything."""
+    CONSEQUENCE = "consequence"
+    """It failed only because of what the check of another component reports."""
+
+
+class Finding(ImmutableStruct, frozen=True):
+    """One of several causes of a failure.
+
+    `subjects`: what it concerns. A key "" means the whole secret. A failure of another component that `explains` one
+    of them is its cause.
+    """
+
+    text: str
+    subjects: frozenset[SecretField] = frozenset()
 
 
 class Result(ImmutableStruct, frozen=True):
@@ -20,6 +46,13 @@ class Result(ImmutableStruct, frozen=True):
     text: str
     todo: str = ""
     """What to do after a failure."""
+    skip: Skip | None = None
+    """Why it was skipped."""
+    explains: frozenset[SecretField] = frozenset()
+    """Of a failure: what cannot work anywhere because of it. A key "" means the whole secret."""
+    summary: str = ""
+    """What the text says before the findings."""
+    findings: tuple[Finding, ...] = ()
 
 
 class Reporter(ImmutableStruct, frozen=True):
@@ -30,14 +63,40 @@ class Reporter(ImmutableStruct, frozen=True):
     def passed(self, check: str, text: str) -> Result:
         return Result(self.component, check, Level.INFO, passed=True, text=text)
 
-    def critical(self, check: str, text: str, todo: str) -> Result:
-        return Result(self.component, check, Level.CRITICAL, passed=False, text=text, todo=todo)
+    def critical(self, check: str, text: str, todo: str, *, explains: Iterable[SecretField] = ()) -> Result:
+        return Result(
+            self.component, check, Level.CRITICAL, passed=False, text=text, todo=todo, explains=frozenset(explains)
+        )
 
     def warning(self, check: str, text: str, todo: str) -> Result:
         return Result(self.component, check, Level.WARNING, passed=False, text=text, todo=todo)
 
-    def skipped(self, check: str, reason: str) -> Result:
-        return Result(self.component, check, Level.INFO, passed=None, text=reason)
+    def skipped(self, check: str, reason: str, skip: Skip = Skip.IMPOSSIBLE) -> Result:
+        return Result(self.component, check, Level.INFO, passed=None, text=reason, skip=skip)
+
+    def found(
+        self,
+        check: str,
+        level: Level,
+        summary: str,
+        findings: Iterable[Finding],
+        todo: str,
+        *,
+        explains: Iterable[SecretField] = (),
+    ) -> Result:
+        """A failure with its causes, each of which may be the consequence of another component's failure."""
+        causes = tuple(sorted(findings, key=lambda finding: finding.text))
+        return Result(
+            self.component,
+            check,
+            level,
+            passed=False,
+            text=summary + listed(finding.text for finding in causes),
+            todo=todo,
+            explains=frozenset(explains),
+            summary=summary,
+            findings=causes,
+        )
 
 
 def listed(items: Iterable[object]) -> str:

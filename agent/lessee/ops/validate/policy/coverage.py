@@ -1,0 +1,60 @@
+"""Which components a validation did not look at, and which of those it must look at."""
+
+from collections.abc import Iterable, Iterator
+
+from lessee.ops.validate.policy.results import Reporter, Result, Skip
+
+CHECK = "expected"
+"""The check of a component that must be looked at."""
+_NOT_CONFIGURED = "not configured"
+
+
+def unseen_components(results: Iterable[Result]) -> Iterator[tuple[str, Skip, str]]:
+    """The components without any result that passed or failed: each with the reason, and the text of one skipped check.
+
+    A component is not configured where none of its checks has another reason.
+    """
+    by_component: dict[str, list[Result]] = {}
+    for result in results:
+        by_component.setdefault(result.component, []).append(result)
+    for component, several in by_component.items():
+        if all(result.passed is None for result in several):
+            first = next((result for result in several if result.skip is not Skip.NOT_CONFIGURED), several[0])
+            yield component, first.skip or Skip.IMPOSSIBLE, first.text
+
+
+def unseen_line(results: Iterable[Result]) -> str:
+    """The first line of the summary."""
+    several = list(results)
+    unseen = list(unseen_components(several))
+    if not unseen:
+        count = len({result.component for result in several})
+        return f"LOOKED AT: all {count} components" if count != 1 else "LOOKED AT: the component"
+    reasons: dict[str, list[str]] = {}
+    for component, skip, text in unseen:
+        reason = _NOT_CONFIGURED if skip is Skip.NOT_CONFIGURED else f"could not be looked at: {text}"
+        reasons.setdefault(reason, []).append(component)
+    parts = (f"{', '.join(components)} ({reason})" for reason, components in reasons.items())
+    return f"NOT LOOKED AT: {'; '.join(parts)}"
+
+
+def require(results: Iterable[Result], expected: Iterable[str]) -> list[Result]:
+    """The results, with a failure for each component that is `expected`, but was not looked at."""
+    several = list(results)
+    unseen = {component: (skip, text) for component, skip, text in unseen_components(several)}
+    found: list[Result] = []
+    wanted = set(expected)
+    for result in several:
+        if result.component in wanted & unseen.keys():
+            wanted.remove(result.component)
+            found.append(_missing(result.component, *unseen[result.component]))
+        found.append(result)
+    return found
+
+
+def _missing(component: str, skip: Skip, text: str) -> Result:
+    if skip is Skip.NOT_CONFIGURED:
+        todo = f"write its secret, or name it in the block `validate`, or run it without --expect {component}"
+    else:
+        todo = "correct what the text says, and run it again"
+    return Reporter(component).critical(CHECK, f"{component} is expected, and was not looked at: {text}", todo)

@@ -1,0 +1,59 @@
+"""Which secrets of an environment must exist, because templates, `setup.secrets` or `rotation` name them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from lessee.config import Config
+from lessee.config.grammar.rotation import admin_of
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import PathScope, Ref
+from lessee.rendering.app_templates import CompiledApp
+
+
+class Expectation(ImmutableStruct, frozen=True):
+    """Why a secret must exist: what names it, and the keys that it must have."""
+
+    sources: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+
+
+def expectations(
+    config: Config, scope: PathScope, compiled_apps: Mapping[str, CompiledApp]
+) -> Mapping[str, Expectation]:
+    """By the paths of secrets in templates. What templates can do without is not expected."""
+    found: dict[str, Expectation] = {}
+    for path, source, keys in (*_in_templates(scope, compiled_apps), *_in_setup(config), *_in_rotation(config)):
+        before = found.get(path, Expectation(()))
+        found[path] = Expectation(
+            tuple(dict.fromkeys((*before.sources, source))), tuple(dict.fromkeys((*before.keys, *keys)))
+        )
+    return found
+
+
+def path_of(ref: Ref, scope: PathScope) -> str | None:
+    """The path in templates of a secret of the environment; None for a secret of another mount or identity."""
+    if ref.mount != scope.mount or ref.identity:
+        return None
+    return ref.path.removeprefix(scope.prefix)
+
+
+_Named = Iterator[tuple[str, str, Iterable[str]]]
+
+
+def _in_templates(scope: PathScope, compiled_apps: Mapping[str, CompiledApp]) -> _Named:
+    for name, compiled_app in compiled_apps.items():
+        for need in sorted(compiled_app.references - compiled_app.optional, key=str):
+            if isinstance(need, Ref) and (path := path_of(need, scope)) is not None:
+                yield path, f"templates of {name}", ()
+
+
+def _in_setup(config: Config) -> _Named:
+    if config.environment in config.setup.environments:
+        for path, values in config.setup.secrets.items():
+            yield path, "setup.secrets", values
+
+
+def _in_rotation(config: Config) -> _Named:
+    for name, target in config.rotation.items():
+        for path in (target.secret, admin_of(target)):
+            if path is not None:
+                yield path, f"rotation.{name}", ()
