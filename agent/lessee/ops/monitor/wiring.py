@@ -11,7 +11,7 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.project import read
 from lessee.ops.monitor.alert_sink import AlertSink, check_timezones
-from lessee.ops.monitor.checkpoint import SourceProgress
+from lessee.ops.monitor.checkpoint import Owner, SourceProgress
 from lessee.ops.monitor.counters import AccessCounter
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.socket_source import SocketSource
@@ -28,6 +28,11 @@ class ActiveConfig(ImmutableStruct, frozen=True):
     monitor: Monitor
     logs: Mapping[str, AuditSource]
     """The audit logs by name."""
+
+    def owner(self) -> Owner:
+        """What a state of this configuration belongs to."""
+        # Not resolved: a mounted configuration is often a link to a directory with another name at each change.
+        return Owner(str(self.path.absolute()), self.config.environment)
 
     def log_location(self, name: str) -> str:
         """The file, the address to listen on, or stdin."""
@@ -54,6 +59,7 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
     config, environment = active.monitor, active.config.environment
     return [
         AccessCounter(),
+        *_request_counter(active),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
         AlertSink(
             config,
@@ -63,6 +69,15 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
             sources=log_status,
         ),
     ]
+
+
+def _request_counter(active: ActiveConfig) -> Iterator[Sink]:
+    if active.monitor.request_metrics is not None:
+        # Imported only if it is configured.
+        from lessee.ops.monitor.request_counter import RequestCounter  # noqa: PLC0415
+
+        environments = {*active.config.setup.environments, active.config.environment or ""}
+        yield RequestCounter(active.monitor.request_metrics, environments)
 
 
 def _change_publisher(active: ActiveConfig, log_status: LogStatus) -> Iterator[Sink]:

@@ -265,6 +265,15 @@ def test_components_and_paths_have_their_namespace_as_a_prefix():
     assert "team-a/secret/production/database/postgres" in texts(rules)[0]
 
 
+def test_in_a_namespace_too_metadata_is_no_read_and_a_path_has_no_data():
+    # OpenBao's mounts have the namespace, its paths have not.
+    there = {"mount": "team-a/secret", "namespace": "team-a"}
+    rules = Rules(ONLY % "{rule: reads, limit: 1}")
+    assert rules.take(*[access(path="secret/metadata/production/one", **there)] * 3) == []
+    rules.take(access(**there), access(**there))
+    assert "last read: team-a/secret/production/database/postgres by team-a/simba" in texts(rules)[0]
+
+
 def test_readers_beyond_the_limit_share_one_count(monkeypatch):
     monkeypatch.setattr(counts, "MAX_SUBJECTS", 3)
     rules = Rules(ONLY % "{rule: reads, limit: 2}")
