@@ -44,6 +44,22 @@ class RequestMetrics(Block, frozen=True, kw_only=True):
     ] = 1000
 
 
+class ClusterMetrics(Block, frozen=True, kw_only=True):
+    """The metrics of Vault's cluster: its raft peers, and the size of its storage."""
+
+    poll_interval: Annotated[
+        scalars.Timeout,
+        describe(
+            "How often the monitor reads the raft peers. Each time it logs in as `vault` says; its policy needs `read` "
+            "on sys/storage/raft/configuration."
+        ),
+    ] = 300.0
+    storage_dir: Annotated[
+        scalars.AbsolutePath | None,
+        describe("The directory of the server's storage on this machine. Default: its size is not measured."),
+    ] = None
+
+
 class Monitor(Block, frozen=True, kw_only=True):
     """How `lessee monitor` reads Vault's audit log, and what it publishes."""
 
@@ -82,5 +98,9 @@ class Monitor(Block, frozen=True, kw_only=True):
         describe(
             "Counts requests for secrets by component, environment and path, as a metric. Default: no such metric."
         ),
+    ] = None
+    cluster: Annotated[
+        ClusterMetrics | None,
+        describe("Metrics of the raft peers and of the storage's size. They need a login. Default: no such metrics."),
     ] = None
     alerts: Annotated[Alerts, describe("Which alerts the monitor raises, and where it sends them.")] = Alerts()

@@ -32,6 +32,8 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield ex.counters("lessee_monitor_accesses", "Requests in the audit log.", ["operation", "outcome"], counts)
     if "requests" in status:
         yield from _requests(status["requests"])
+    if "cluster" in status:
+        yield from _cluster(status["cluster"])
     if "alerts" in status:
         yield _alerts(status["alerts"])
     if "destinations" in status:
@@ -58,6 +60,22 @@ def _requests(rows: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
         counts = [([*row["labels"].values(), outcome], row[outcome]) for row in rows for outcome in _OUTCOMES]
         text = "Requests for secrets in the audit log; `other`: of all beyond monitor.request_metrics.max_series."
         yield ex.counters("lessee_monitor_requests", text, [*rows[0]["labels"], "outcome"], counts)
+
+
+def _cluster(cluster: Mapping[str, Any]) -> Iterator[Metric]:
+    peers = cluster["peers"]
+    if peers is not None:
+        voters = sum(peer["voter"] for peer in peers)
+        counts = {"voter": voters, "nonvoter": len(peers) - voters}
+        yield ex.gauges("lessee_monitor_raft_peers", "Members of the raft cluster.", "state", counts)
+        has_leader = any(peer["leader"] for peer in peers)
+        yield from ex.gauge("lessee_monitor_raft_has_leader", "Whether the raft cluster has a leader.", has_leader)
+    text = "Whether the raft peers cannot be read."
+    yield from ex.gauge("lessee_monitor_cluster_failing", text, cluster["error"] is not None)
+    text = "Bytes that the server's storage takes on the disk."
+    yield from ex.gauge("lessee_monitor_storage_bytes", text, cluster.get("storage_bytes"))
+    text = "Bytes that are free on the disk of the server's storage."
+    yield from ex.gauge("lessee_monitor_storage_free_bytes", text, cluster.get("storage_free_bytes"))
 
 
 def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Metric:

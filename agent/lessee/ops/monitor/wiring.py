@@ -23,11 +23,14 @@ STDIN = "stdin"
 class ActiveConfig(ImmutableStruct, frozen=True):
     """The configuration that the monitor runs with."""
 
+    hidden = ("environ",)
+
     path: Path
     config: Config
     monitor: Monitor
     logs: Mapping[str, AuditSource]
     """The audit logs by name."""
+    environ: Mapping[str, str]
 
     def owner(self) -> Owner:
         """What a state of this configuration belongs to."""
@@ -41,13 +44,13 @@ class ActiveConfig(ImmutableStruct, frozen=True):
 
 
 def load(path: Path, environ: Mapping[str, str]) -> ActiveConfig:
-    """Read the configuration. Needs no login, and sends nothing to Vault. Raises ConfigError."""
+    """Read the configuration. Sends nothing to Vault. Raises ConfigError."""
     config = read(path, environ, blocks=("monitor",))
     if config.monitor is None:
         what, todo = "no audit log configured", "add `monitor:`, or name another configuration with --config"
         raise ConfigError([LesseeError(what, where=str(path), todo=todo)])
     check_timezones(config.monitor)
-    return ActiveConfig(path, config, config.monitor, audit_sources(config.monitor))
+    return ActiveConfig(path, config, config.monitor, audit_sources(config.monitor), environ)
 
 
 LogStatus = Callable[[], Sequence[Mapping[str, Any]]]
@@ -60,6 +63,7 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
     return [
         AccessCounter(),
         *_request_counter(active),
+        *_cluster_poller(active),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
         AlertSink(
             config,
@@ -78,6 +82,14 @@ def _request_counter(active: ActiveConfig) -> Iterator[Sink]:
 
         environments = {*active.config.setup.environments, active.config.environment or ""}
         yield RequestCounter(active.monitor.request_metrics, environments)
+
+
+def _cluster_poller(active: ActiveConfig) -> Iterator[Sink]:
+    if active.monitor.cluster is not None:
+        # Imported only if it is configured: everything else works without a login.
+        from lessee.ops.monitor.cluster_poller import ClusterPoller  # noqa: PLC0415
+
+        yield ClusterPoller(active.monitor.cluster, active.config.vault, active.environ)
 
 
 def _change_publisher(active: ActiveConfig, log_status: LogStatus) -> Iterator[Sink]:
