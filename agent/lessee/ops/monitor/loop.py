@@ -354,7 +354,8 @@ class MonitorLoop:
 
     def _first_progress(self, name: str, location: str) -> SourceProgress:
         """The first start begins at the log's end, unless --since or `start_at` says otherwise."""
-        if self._since is None and self._active.monitor.start_at == "end":
+        reads_back = self._since is not None or self._active.monitor.start_at == "beginning"
+        if not reads_back or self._active.logs[name].socket is not None:
             return SourceProgress(location)
         since, now = self._since or 0.0, wall_time()
         log("info", "audit log opened", source=name, since=rfc3339(since) or "the start of the file",
