@@ -58,7 +58,10 @@ def test_a_rule_replaces_the_default_one_of_its_type():
         ("{limit: 1}", "monitor.alerts.rules[0].rule: missing"),
         ("{rule: reads, limit: 0}", "expected an integer above 0"),
         ("{rule: reads, limit: 5, window: 5}", "write its unit too"),
-        ("{rule: reads, limit: 5, group_by: reader}", "expected one of `address`, `component`, `path`"),
+        (
+            "{rule: reads, limit: 5, group_by: reader}",
+            "expected one of `address`, `component`, `component-and-path`, `path`",
+        ),
         ("{rule: root-token, limit: 5}", "unknown key"),
         ("{rule: root-token, severity: bad}", "expected one of `critical`, `info`, `warning`"),
         ("{rule: outside-hours}", "hours: missing"),

@@ -57,6 +57,10 @@ def test_without_the_block_there_is_no_monitor():
             "{audit: [{name: a, file: a}, {name: b, file: a}]}",
             "monitor.audit[1].file: another audit log reads it too, so",
         ),
+        (
+            "{audit: {file: a}, request_metrics: {labels: [path, path]}}",
+            "monitor.request_metrics.labels: a label is listed twice; remove one of them",
+        ),
         ("{audit: {file: a}, start_at: middle}", "monitor.start_at: expected one of `beginning`, `end`"),
     ],
 )

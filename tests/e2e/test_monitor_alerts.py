@@ -81,7 +81,7 @@ def test_a_root_token_a_policy_change_and_too_many_reads_are_sent_once(server, h
     [row] = [row for row in status["accesses"]["by_path"] if row["component"] == "simba"]
     assert (row["path"], row["address"], row["last_hour"]) == ("secret/production/database/postgres", "127.0.0.1", 20)
     assert Counter((alert["rule"], alert["subject"]) for alert in hook.alerts()) == {
-        ("reads-per-hour", "simba"): 1,
+        ("reads-per-hour", "simba: secret/production/database/postgres"): 1,
         ("consecutive-denials", "simba"): 1,
         ("root-token", "127.0.0.1"): 1,
         ("policy-changed", "sys/policies/acl/alerted"): 1,
@@ -168,7 +168,9 @@ def test_a_kill_at_any_moment_loses_no_alert_and_a_duplicate_has_the_same_id(ser
         monitor.process.send_signal(signal.SIGKILL)
         monitor.process.wait()
         start(monitor)
-    wanted = {(name, f"sys/policies/acl/{name}") for name in names} | {("reads-per-hour", "simba")}
+    wanted = {(name, f"sys/policies/acl/{name}") for name in names} | {
+        ("reads-per-hour", "simba: secret/production/database/postgres")
+    }
     eventually(lambda: {(alert["rule"], alert["subject"]) for alert in hook.alerts()} >= wanted, "all of them")
     monitor.stop()
     sent = {(alert["id"], alert["rule"], alert["subject"], alert["state"]) for alert in hook.alerts()}

@@ -22,6 +22,10 @@ def check_monitor(monitor: Monitor, problems: Problems) -> None:
     _check_rules(monitor, problems)
     _check_smtp(monitor.alerts, problems)
     _check_watch(monitor, problems)
+    metrics = monitor.request_metrics
+    if metrics is not None and len({*metrics.labels}) < len(metrics.labels):
+        at = ("monitor", "request_metrics", "labels")
+        problems.add_dependent(at, "a label is listed twice", todo="remove one of them")
 
 
 def audit_sources(monitor: Monitor) -> dict[str, AuditSource]:

@@ -280,6 +280,11 @@ def add_monitor(command: AddCommand) -> None:
         help="where the first start begins: a time such as 2026-11-28T12:00:00Z, or a duration before now such as 24h"
         " (default: at the log's end); what happened before now raises one alert at most, a summary",
     )
+    monitor.add_argument(
+        "--take-ownership",
+        action="store_true",
+        help="continue the state of another configuration or cluster, which this one replaces",
+    )
     add_logging(monitor)
 
 

@@ -102,8 +102,11 @@ class Reads(AccessRule, frozen=True, kw_only=True, tag="reads"):
     limit: Annotated[scalars.Count, describe("The number of reads within `window` that raises no alert yet.")]
     window: Annotated[scalars.Timeout, describe("The time within which the monitor counts reads.")] = 3600.0
     group_by: Annotated[
-        Literal["component", "path", "address"],
-        describe("What the monitor counts reads by: the component, the secret's path, or the client's address."),
+        Literal["component", "path", "address", "component-and-path"],
+        describe(
+            "What the monitor counts reads by: the component, the secret's path, the client's address, or each path of "
+            "each component."
+        ),
     ] = "component"
 
 
@@ -230,7 +233,9 @@ class Alerts(Block, frozen=True, kw_only=True):
 
     reads_per_hour: Annotated[
         scalars.Count | None,
-        describe("Raises an alert if a component reads more often than this within an hour. Default: no such rule."),
+        describe(
+            "Raises an alert if a component reads one path more often than this within an hour. Default: no such rule."
+        ),
     ] = None
     consecutive_denials: Annotated[
         scalars.Count | None,

@@ -28,6 +28,38 @@ class AuditSource(Block, frozen=True, kw_only=True):
     stdin: Annotated[scalars.OnlyTrue | None, describe("true reads the log from standard input.")] = None
 
 
+class RequestMetrics(Block, frozen=True, kw_only=True):
+    """The metric that counts requests for secrets by component, environment and path."""
+
+    labels: Annotated[
+        Annotated[tuple[Literal["environment", "component", "path"], ...], Meta(min_length=1)],
+        describe("The labels of the metric lessee_monitor_requests_total."),
+    ] = ("environment", "component", "path")
+    max_series: Annotated[
+        scalars.Count,
+        describe(
+            "The number of combinations of labels that are counted one by one. Further ones, and requests that were "
+            "denied before any of them succeeded, count as `other`."
+        ),
+    ] = 1000
+
+
+class ClusterMetrics(Block, frozen=True, kw_only=True):
+    """The metrics of Vault's cluster: its raft peers, and the size of its storage."""
+
+    poll_interval: Annotated[
+        scalars.Timeout,
+        describe(
+            "How often the monitor reads the raft peers. Each time it logs in as `vault` says; its policy needs `read` "
+            "on sys/storage/raft/configuration."
+        ),
+    ] = 300.0
+    storage_dir: Annotated[
+        scalars.AbsolutePath | None,
+        describe("The directory of the server's storage on this machine. Default: its size is not measured."),
+    ] = None
+
+
 class Monitor(Block, frozen=True, kw_only=True):
     """How `lessee monitor` reads Vault's audit log, and what it publishes."""
 
@@ -61,4 +93,14 @@ class Monitor(Block, frozen=True, kw_only=True):
         tuple[scalars.StatusAddress | WatchTarget, ...],
         describe("The agents and rotators whose status the monitor checks: paths of status sockets, or URLs."),
     ] = ()
+    request_metrics: Annotated[
+        RequestMetrics | None,
+        describe(
+            "Counts requests for secrets by component, environment and path, as a metric. Default: no such metric."
+        ),
+    ] = None
+    cluster: Annotated[
+        ClusterMetrics | None,
+        describe("Metrics of the raft peers and of the storage's size. They need a login. Default: no such metrics."),
+    ] = None
     alerts: Annotated[Alerts, describe("Which alerts the monitor raises, and where it sends them.")] = Alerts()

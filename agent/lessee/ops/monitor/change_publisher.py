@@ -9,12 +9,15 @@ import msgspec
 from lessee.core.change_events import MAX_MESSAGE_BYTES, encode_message
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.clock import wall_time
 from lessee.ops.monitor.delivery_queue import ChangeMessage, DeliveryQueue, Destination, QueueState
 from lessee.ops.monitor.policy.access import LogEntry
 from lessee.ops.monitor.policy.change_detection import change_of
 
 MAX_DELAY = 10.0
 """Seconds between an entry and its being read, after which agents should poll instead of waiting for changes."""
+_MAX_CLOCK_SKEW = 300.0
+"""The server's clock may be this far behind: a change after the first start would seem to be one of before."""
 _MANY_PENDING = 100
 """Pending changes that are reported as a problem."""
 
@@ -49,6 +52,7 @@ class ChangePublisher:
         self._epoch = uuid.uuid4().hex
         """Identifies this numbering of the log's entries. A new state directory numbers them again."""
         self._queues: dict[str, DeliveryQueue] = {}
+        self._recent = wall_time() - _MAX_CLOCK_SKEW
         self._started = False
         for url in urls:
             name = self._name(url)
@@ -62,8 +66,8 @@ class ChangePublisher:
         messages = [
             ChangeMessage(entry.source, entry.number, text.decode())
             for entry in entries
-            # Agents read what is current when they start: a change of before is no news.
-            if not entry.is_history
+            # Agents poll until the monitor runs: what changed long before its first start is no news.
+            if not (entry.is_history and entry.access.at < self._recent)
             and (change := change_of(entry.access, self._environments)) is not None
             # No agent accepts a longer message.
             and len(text := encode_message(change)) <= MAX_MESSAGE_BYTES

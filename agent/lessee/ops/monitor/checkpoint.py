@@ -41,6 +41,19 @@ class SourceProgress(ImmutableStruct, frozen=True):
     """Accesses before this moment are skipped: where the first start was to begin."""
     history_until: float = 0.0
     """The moment of the first start, if it began before the log's end. What is earlier raises one alert at most."""
+    cluster: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """The cluster whose log it is: the accessor of each permanent mount that was read, by its type."""
+
+
+class Owner(ImmutableStruct, frozen=True):
+    """The configuration that a state belongs to: the state of another one would mix two logs and their alerts."""
+
+    configuration: str
+    """Its absolute path."""
+    environment: str | None
+
+    def __str__(self) -> str:
+        return f"{self.configuration} (environment {self.environment})" if self.environment else self.configuration
 
 
 class Checkpoint(ImmutableStruct, frozen=True):
@@ -48,6 +61,8 @@ class Checkpoint(ImmutableStruct, frozen=True):
 
     format: int = _FORMAT
     is_final: bool = True
+    owner: Owner | None = None
+    """None: of an earlier version, or a new one."""
     sources: Mapping[str, SourceProgress] = msgspec.field(default_factory=dict)
     sinks: Mapping[str, Any] = msgspec.field(default_factory=dict)
 

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     def load_config() -> ActiveConfig:
         return load(path, environ)
 
-    loop = MonitorLoop(load_config, once=arguments.once, since=arguments.since)
+    loop = MonitorLoop(load_config, once=arguments.once, since=arguments.since, take_ownership=arguments.take_ownership)
     # A signal handler only enqueues; the loop acts.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())

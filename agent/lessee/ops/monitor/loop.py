@@ -8,6 +8,7 @@ from math import inf, nextafter
 from pathlib import Path
 from typing import Any, assert_never
 
+from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
@@ -18,9 +19,11 @@ from lessee.ops.monitor.checkpoint import (
     Checkpoint,
     CheckpointStore,
     CheckpointWriter,
+    Owner,
     SourceProgress,
 )
 from lessee.ops.monitor.policy.access import LogEntry
+from lessee.ops.monitor.policy.cluster import Cluster
 from lessee.ops.monitor.policy.timestamps import rfc3339
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.sources import Event, LinesRead, Source, SourceEnded, SourceIdle
@@ -48,12 +51,20 @@ _Message = _Request | tuple[object, Event]
 class MonitorLoop:
     """Owns all sources and sinks. Only the thread of the loop changes them."""
 
-    def __init__(self, load: Callable[[], ActiveConfig], *, once: bool = False, since: float | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], ActiveConfig],
+        *,
+        once: bool = False,
+        since: float | None = None,
+        take_ownership: bool = False,
+    ) -> None:
         """`load` reads the configuration, and raises LesseeError. `once`: stop at the current end of the logs.
 
         `since`: where to begin in a log that was never read before, in seconds since 1970.
+        `take_ownership`: take over a state of another configuration or cluster.
 
-        Raises LesseeError if the state is not readable, or another monitor uses it.
+        Raises LesseeError if the state is not readable or belongs to another configuration, or another monitor uses it.
         """
         self._load, self._once, self._since = load, once, since
         self._active = load()
@@ -62,6 +73,10 @@ class MonitorLoop:
         self._store = CheckpointStore(Path(self._active.monitor.state_dir))
         self._writer = CheckpointWriter(self._store)
         checkpoint = self._store.load()
+        self._take_ownership = take_ownership
+        self._owner = self._active.owner()
+        if checkpoint.owner not in {None, self._owner} and not take_ownership:
+            raise self._foreign_state(checkpoint.owner)
         self._progress, self._was_final = dict(checkpoint.sources), checkpoint.is_final
         self._sink_states = dict(checkpoint.sinks)
         """The states of all sinks, also of those that the configuration no longer has."""
@@ -71,6 +86,9 @@ class MonitorLoop:
         self._errors: dict[str, str | None] = {}
         """The error of each source that has reported its state."""
         self._ended: set[str] = set()
+        self._clusters: dict[str, Cluster] = {}
+        self._refused: set[str] = set()
+        """The sources whose log is of another cluster than before."""
         self._idle: set[str] = set()
         """The sources that have read their log to its end."""
         self._sinks: list[Sink] = []
@@ -169,11 +187,21 @@ class MonitorLoop:
         if self._tokens.get(event.source) is not token:
             return  # The source is closed.
         match event:
+            case LinesRead(name) if name in self._refused:
+                self._sources[name].acknowledge()
+            case LinesRead(name, batch) if (error := self._clusters[name].check(batch.accesses)) is not None:
+                # Nothing of it is counted, and the position stays before it. A socket remains open, because a server
+                # without an audit device that accepts its entries answers no request.
+                self._refused.add(name)
+                self._set_error(name, error)
+                self._sources[name].acknowledge()
             case LinesRead(name, batch):
                 self._idle.discard(name)
                 self._take(name, batch)
                 self._set_error(name, None)
                 self._sources[name].acknowledge()
+            case SourceIdle(name) if name in self._refused:
+                pass
             case SourceIdle(name, error):
                 self._idle.add(name)
                 self._set_error(name, error)
@@ -206,6 +234,7 @@ class MonitorLoop:
                 invalid_lines=progress.invalid_lines + batch.invalid_lines,
                 gaps=progress.gaps + batch.gaps,
                 last_at=entries[-1].access.at if entries else progress.last_at,
+                cluster=self._clusters[name].known,
             )
         if progress.position is None and batch.position is not None:
             # From now on a kill must not lose what is rotated away.
@@ -239,7 +268,14 @@ class MonitorLoop:
     def _save(self, *, is_final: bool) -> None:
         with self._mutex:
             self._sink_states |= {sink.name: sink.state() for sink in self._sinks}
-        self._writer.save(Checkpoint(is_final=is_final, sources=self._progress, sinks=self._sink_states))
+        self._writer.save(
+            Checkpoint(
+                is_final=is_final,
+                owner=self._owner,
+                sources=self._progress,
+                sinks=self._sink_states,
+            )
+        )
 
     def _finish(self) -> None:
         for source in self._sources.values():
@@ -258,6 +294,8 @@ class MonitorLoop:
 
     def _apply_edits(self) -> None:
         active = self._load()
+        if active.owner() != self._owner:
+            raise self._foreign_state(self._owner)
         if active.config != self._active.config:
             _warn_of_restart(self._active, active)
             self._apply(active)
@@ -274,6 +312,7 @@ class MonitorLoop:
         with self._mutex:
             for name in removed:
                 del self._sources[name], self._tokens[name], self._errors[name]
+                self._refused.discard(name)
                 self._idle.discard(name)
             for sink in self._sinks:
                 sink.close()
@@ -301,6 +340,7 @@ class MonitorLoop:
         if not is_rereadable and not self._was_final:
             # Entries after the last checkpoint are lost. Their numbers must not be used again.
             progress = replace(progress, number=(progress.number // NUMBER_GAP + 1) * NUMBER_GAP)
+        self._clusters[name] = Cluster(progress.cluster, replaceable=self._take_ownership)
         token = object()
         source = build_source(
             self._active, name, progress, lambda event: self._mailbox.put((token, event)), once=self._once
@@ -314,12 +354,20 @@ class MonitorLoop:
 
     def _first_progress(self, name: str, location: str) -> SourceProgress:
         """The first start begins at the log's end, unless --since or `start_at` says otherwise."""
-        if self._since is None and self._active.monitor.start_at == "end":
+        reads_back = self._since is not None or self._active.monitor.start_at == "beginning"
+        if not reads_back or self._active.logs[name].socket is not None:
             return SourceProgress(location)
         since, now = self._since or 0.0, wall_time()
         log("info", "audit log opened", source=name, since=rfc3339(since) or "the start of the file",
             note="what happened before now raises one alert at most, a summary")  # fmt: skip
         return SourceProgress(location, since=since, history_until=now)
+
+    def _foreign_state(self, owner: Owner | None) -> ConfigError:
+        what = f"the monitor's state belongs to another configuration: {owner}"
+        todo = (
+            "set another `monitor: {state_dir: …}`; if this configuration replaces it, start with --take-ownership once"
+        )
+        return ConfigError([LesseeError(what, where=self._active.monitor.state_dir, todo=todo)])
 
     def _drain(self) -> None:
         """Process what closed sources have posted."""

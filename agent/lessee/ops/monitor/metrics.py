@@ -13,11 +13,12 @@ _COUNTS = {
     "invalid_lines": ("invalid_lines", "Lines that are not audit entries."),
     "gaps": ("gaps", "Gaps in the audit log, where lines are lost."),
 }
+_OUTCOMES = ("succeeded", "denied", "failed")
 _PUBLISHED = {"published": "Change events published.", "dropped": "Change events dropped."}
 
 
 def exposition(status: Mapping[str, Any]) -> bytes:
-    """The metrics of one status in Prometheus' text format. Paths and addresses are not labels: they are unbounded."""
+    """The metrics of one status in Prometheus' text format. A path is a label only where series are bounded."""
     return ex.exposition(_all(status))
 
 
@@ -29,6 +30,10 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     operations = status["accesses"]["by_operation"]
     counts = [([operation, outcome], n) for operation, by in operations.items() for outcome, n in by.items()]
     yield ex.counters("lessee_monitor_accesses", "Requests in the audit log.", ["operation", "outcome"], counts)
+    if "requests" in status:
+        yield from _requests(status["requests"])
+    if "cluster" in status:
+        yield from _cluster(status["cluster"])
     if "alerts" in status:
         yield _alerts(status["alerts"])
     if "destinations" in status:
@@ -47,6 +52,30 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     yield each("last_line_timestamp_seconds", text, {one["name"]: ex.timestamp(one["last_at"]) for one in sources})
     failing = {one["name"]: one["error"] is not None for one in sources}
     yield each("source_failing", "Whether the audit log cannot be read.", failing)
+
+
+def _requests(rows: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    """By the labels of `monitor.request_metrics`, which bounds the number of series."""
+    if rows:
+        counts = [([*row["labels"].values(), outcome], row[outcome]) for row in rows for outcome in _OUTCOMES]
+        text = "Requests for secrets in the audit log; `other`: of all beyond monitor.request_metrics.max_series."
+        yield ex.counters("lessee_monitor_requests", text, [*rows[0]["labels"], "outcome"], counts)
+
+
+def _cluster(cluster: Mapping[str, Any]) -> Iterator[Metric]:
+    peers = cluster["peers"]
+    if peers is not None:
+        voters = sum(peer["voter"] for peer in peers)
+        counts = {"voter": voters, "nonvoter": len(peers) - voters}
+        yield ex.gauges("lessee_monitor_raft_peers", "Members of the raft cluster.", "state", counts)
+        has_leader = any(peer["leader"] for peer in peers)
+        yield from ex.gauge("lessee_monitor_raft_has_leader", "Whether the raft cluster has a leader.", has_leader)
+    text = "Whether the raft peers cannot be read."
+    yield from ex.gauge("lessee_monitor_cluster_failing", text, cluster["error"] is not None)
+    text = "Bytes that the server's storage takes on the disk."
+    yield from ex.gauge("lessee_monitor_storage_bytes", text, cluster.get("storage_bytes"))
+    text = "Bytes that are free on the disk of the server's storage."
+    yield from ex.gauge("lessee_monitor_storage_free_bytes", text, cluster.get("storage_free_bytes"))
 
 
 def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Metric:

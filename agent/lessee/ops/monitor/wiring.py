@@ -11,7 +11,7 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.project import read
 from lessee.ops.monitor.alert_sink import AlertSink, check_timezones
-from lessee.ops.monitor.checkpoint import SourceProgress
+from lessee.ops.monitor.checkpoint import Owner, SourceProgress
 from lessee.ops.monitor.counters import AccessCounter
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.socket_source import SocketSource
@@ -23,11 +23,19 @@ STDIN = "stdin"
 class ActiveConfig(ImmutableStruct, frozen=True):
     """The configuration that the monitor runs with."""
 
+    hidden = ("environ",)
+
     path: Path
     config: Config
     monitor: Monitor
     logs: Mapping[str, AuditSource]
     """The audit logs by name."""
+    environ: Mapping[str, str]
+
+    def owner(self) -> Owner:
+        """What a state of this configuration belongs to."""
+        # Not resolved: a mounted configuration is often a link to a directory with another name at each change.
+        return Owner(str(self.path.absolute()), self.config.environment)
 
     def log_location(self, name: str) -> str:
         """The file, the address to listen on, or stdin."""
@@ -36,13 +44,13 @@ class ActiveConfig(ImmutableStruct, frozen=True):
 
 
 def load(path: Path, environ: Mapping[str, str]) -> ActiveConfig:
-    """Read the configuration. Needs no login, and sends nothing to Vault. Raises ConfigError."""
+    """Read the configuration. Sends nothing to Vault. Raises ConfigError."""
     config = read(path, environ, blocks=("monitor",))
     if config.monitor is None:
         what, todo = "no audit log configured", "add `monitor:`, or name another configuration with --config"
         raise ConfigError([LesseeError(what, where=str(path), todo=todo)])
     check_timezones(config.monitor)
-    return ActiveConfig(path, config, config.monitor, audit_sources(config.monitor))
+    return ActiveConfig(path, config, config.monitor, audit_sources(config.monitor), environ)
 
 
 LogStatus = Callable[[], Sequence[Mapping[str, Any]]]
@@ -54,6 +62,8 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
     config, environment = active.monitor, active.config.environment
     return [
         AccessCounter(),
+        *_request_counter(active),
+        *_cluster_poller(active),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
         AlertSink(
             config,
@@ -63,6 +73,23 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
             sources=log_status,
         ),
     ]
+
+
+def _request_counter(active: ActiveConfig) -> Iterator[Sink]:
+    if active.monitor.request_metrics is not None:
+        # Imported only if it is configured.
+        from lessee.ops.monitor.request_counter import RequestCounter  # noqa: PLC0415
+
+        environments = {*active.config.setup.environments, active.config.environment or ""}
+        yield RequestCounter(active.monitor.request_metrics, environments)
+
+
+def _cluster_poller(active: ActiveConfig) -> Iterator[Sink]:
+    if active.monitor.cluster is not None:
+        # Imported only if it is configured: everything else works without a login.
+        from lessee.ops.monitor.cluster_poller import ClusterPoller  # noqa: PLC0415
+
+        yield ClusterPoller(active.monitor.cluster, active.config.vault, active.environ)
 
 
 def _change_publisher(active: ActiveConfig, log_status: LogStatus) -> Iterator[Sink]:

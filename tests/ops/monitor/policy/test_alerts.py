@@ -221,7 +221,7 @@ def test_a_clock_that_was_a_year_ahead_disables_no_rule(killed):
         rules.restart()
     rules.tick()
     kinds = rules.take(*[access(rules.now)] * 3)
-    assert (FIRING, "simba") in kinds
+    assert (FIRING, "simba: secret/production/database/postgres") in kinds
     assert [row["last_hour"] for row in rules.engine.status(rules.now)["accesses"]["by_path"]] == [3]
     kinds = rules.tick(60)
     assert {(FIRING, "one"), (FIRING, "agent")} <= {*kinds}
@@ -241,7 +241,7 @@ def test_a_read_has_its_time_unless_it_is_more_than_five_minutes_ahead():
 def test_a_server_with_a_clock_far_ahead_does_not_disable_the_rules():
     rules = Rules("{default_rules: false, reads_per_hour: 2}")
     assert rules.take(*[access(NOON + 10**8)] * 2) == []
-    assert rules.take(access()) == [(FIRING, "simba")]
+    assert rules.take(access()) == [(FIRING, "simba: secret/production/database/postgres")]
     assert rules.notifications[0].alert.last_seen_at == NOON
 
 

@@ -38,10 +38,10 @@ def test_a_path_cannot_mention_a_slack_channel():
     text = slack_body(rules.notifications, None)["text"]
     assert "&lt;!channel&gt;&amp;x" in text
     assert "<" not in text
-    assert text.startswith(":warning: *firing: reads-per-hour: simba*\n")
+    assert text.startswith(":warning: *firing: reads-per-hour: simba: secret/&lt;!channel&gt;&amp;x*\n")
     rules.tick(300)
     assert slack_body(rules.notifications, "production")["text"].startswith(
-        ":white_check_mark: *resolved: reads-per-hour in production: simba*\n"
+        ":white_check_mark: *resolved: reads-per-hour in production: simba: secret/&lt;!channel&gt;&amp;x*\n"
     )
 
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.ops.monitor.policy.rates import HOUR, OTHER, Rates, Window
+from lessee.ops.monitor.policy.rates import HOUR, OTHER, Busiest, Rates, Window
 from support.models.alert_rules import NOON
 
 
@@ -88,3 +88,19 @@ def test_a_restart_preserves_the_counts():
         rates.add_denial(NOON + 40 * n)
     again.restore(json.loads(json.dumps(rates.state())))
     assert again.view(NOON + 4000) == rates.view(NOON + 4000)
+
+
+def test_the_busiest_names_are_found_among_many_and_old_events_do_not_count():
+    busiest = Busiest(HOUR, limit=3)
+    for n in range(300):
+        busiest.add("busy", NOON + n)
+        busiest.add("second" if n % 3 else f"rare-{n}", NOON + n)
+    assert [name for name, _ in busiest.top(2)] == ["busy", "second"]
+    assert dict(busiest.top(1)) == {"busy": 300}
+    other = Busiest(HOUR, limit=3)
+    other.restore(json.loads(json.dumps(busiest.state())))
+    assert other.top(3) == busiest.top(3)
+    other.add("new", NOON + HOUR / 2 + 1)
+    assert other.top(1) == [("busy", 300)]
+    other.add("new", NOON + 2 * HOUR)
+    assert other.top(3) == [("new", 1)]

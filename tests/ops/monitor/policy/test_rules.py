@@ -156,12 +156,50 @@ def test_a_restart_within_the_minute_keeps_what_joined():
     assert rules.notifications[0].alert.subjects == ("sys/policies/acl/a", "sys/policies/acl/b")
 
 
-def test_reads_over_the_limit_fire_for_the_component_and_resolve():
+def test_reads_per_hour_counts_each_path_of_each_component():
     rules = Rules("{default_rules: false, reads_per_hour: 100}")
+    paths = [access(NOON + n, path=f"secret/data/{n % 2}") for n in range(200)]
+    assert rules.take(*paths, *[access(NOON + n, role="web", path="secret/data/0") for n in range(100)]) == []
+    assert rules.take(access(NOON + 200, path="secret/data/1"), after=200) == [(FIRING, "simba: secret/1")]
+    text = "simba: secret/1: 101 reads within 1h, the limit is 100; last read: secret/1 by simba from 10.0.0.5"
+    assert texts(rules) == [text]
+    assert rules.take(access(NOON + 201, role="web", path="secret/data/0"), after=60) == [(FIRING, "web: secret/0")]
+    assert rules.restart().take(access(NOON + 202, path="secret/data/0"), after=60) == [(FIRING, "simba: secret/0")]
+
+
+def test_more_pairs_than_are_counted_raise_no_alert_and_hide_no_busy_one():
+    rules = Rules("{default_rules: false, reads_per_hour: 100}")
+    busy = access(path="secret/data/busy")
+    many = (access(path=f"secret/data/{n}") for n in range(3 * counts.MAX_PAIRS))
+    assert rules.take(*[busy] * 50, *many, *[busy] * 50) == []
+    assert rules.take(busy) == [(FIRING, "simba: secret/busy")]
+    assert len(rules.engine.state()["rules"]["reads-per-hour"][1]["counts"]) <= counts.MAX_PAIRS
+    assert rules.tick(2 * HOUR) == [(RESOLVED, "simba: secret/busy")]
+
+
+def test_the_alert_of_a_component_names_its_busiest_paths():
+    rules = Rules(ONLY % "{rule: reads, limit: 10}")
+    reads = [access(path=f"secret/data/{n}") for n in range(5) for _ in range(n)]
+    assert rules.take(*reads) == []
+    assert rules.restart().take(access(path="secret/data/4")) == [(FIRING, "simba")]
+    named = "busiest paths: secret/4 (5), secret/3 (3), secret/2 (2)"
+    text = f"simba: 11 reads within 1h, the limit is 10; {named}; last read: secret/4 by simba from 10.0.0.5"
+    assert texts(rules) == [text]
+
+
+def test_the_alert_of_a_path_names_the_components_that_read_it_most():
+    rules = Rules(ONLY % "{rule: reads, limit: 3, group_by: path}")
+    rules.take(access(), access(role="web"), access(role="web"), access(role="web"))
+    assert "busiest components: web (3), simba (1); " in texts(rules)[0]
+
+
+def test_reads_over_the_limit_fire_for_the_component_and_resolve():
+    rules = Rules(ONLY % "{rule: reads, limit: 100}")
     assert rules.take(*[access(NOON + n) for n in range(100)]) == []
     assert rules.take(access(NOON + 100, role="web")) == []
     assert rules.take(access(NOON + 100), after=100) == [(FIRING, "simba")]
-    text = "simba: 101 reads within 1h, the limit is 100; last read: secret/production/database/postgres by simba"
+    path = "secret/production/database/postgres"
+    text = f"simba: 101 reads within 1h, the limit is 100; busiest paths: {path} (101); last read: {path} by simba"
     assert texts(rules) == [f"{text} from 10.0.0.5"]
     assert rules.take(access(NOON + 160), after=60) == []
     assert rules.tick(300) == [(RESOLVED, "simba")]
@@ -225,6 +263,15 @@ def test_components_and_paths_have_their_namespace_as_a_prefix():
     rules = Rules(ONLY % "{rule: reads, limit: 1}")
     assert rules.take(*[access(namespace="team-a")] * 2) == [(FIRING, "team-a/simba")]
     assert "team-a/secret/production/database/postgres" in texts(rules)[0]
+
+
+def test_in_a_namespace_too_metadata_is_no_read_and_a_path_has_no_data():
+    # OpenBao's mounts have the namespace, its paths have not.
+    there = {"mount": "team-a/secret", "namespace": "team-a"}
+    rules = Rules(ONLY % "{rule: reads, limit: 1}")
+    assert rules.take(*[access(path="secret/metadata/production/one", **there)] * 3) == []
+    rules.take(access(**there), access(**there))
+    assert "last read: team-a/secret/production/database/postgres by team-a/simba" in texts(rules)[0]
 
 
 def test_readers_beyond_the_limit_share_one_count(monkeypatch):

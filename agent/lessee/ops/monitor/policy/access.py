@@ -38,6 +38,15 @@ class Access(ImmutableStruct, frozen=True):
     """The version of a KV version 2 secret, if the answer names it."""
     server: str
     """The configured name of the audit log."""
+    cluster: str = ""
+    """The accessor of a mount that each cluster has from its initialization on, such as `system_c2316f99`, or empty.
+
+    It is random, and remains the same over restarts and restored snapshots. No request can unmount it."""
+
+    @property
+    def local_mount(self) -> str:
+        """The mount as `path` has it: OpenBao's mounts include the namespace, and its paths do not."""
+        return self.mount.removeprefix(f"{self.namespace}/") if self.namespace else self.mount
 
 
 class LogEntry(ImmutableStruct, frozen=True):

@@ -55,7 +55,7 @@ class AlertEngine:
         """Count log entries, and pass them to the rules, in the log's order."""
         for entry in entries:
             access = entry.access
-            kind = classify(access.operation, access.path, access.mount, access.mount_type)
+            kind = classify(access.operation, access.path, access.local_mount, access.mount_type)
             at = access.at if access.at <= now + _MAX_CLOCK_SKEW else now
             if entry.is_history:
                 self._history.take(at)
@@ -124,7 +124,7 @@ class AlertEngine:
 
 
 def _path(access: Access) -> str:
-    return secret_path(access.path, access.mount, access.mount_type, access.namespace)
+    return secret_path(access.path, access.local_mount, access.mount_type, access.namespace)
 
 
 def _request(access: Access, kind: RequestKind, at: float, *, denied: bool) -> Request:

@@ -20,8 +20,7 @@ def change_of(access: Access, environments: Collection[str]) -> Change | None:
     """
     if access.denied or access.error is not None:
         return None
-    # OpenBao's mounts include the namespace, its paths do not.
-    mount = access.mount.removeprefix(f"{access.namespace}/") if access.namespace else access.mount
+    mount = access.local_mount
     below = access.path.removeprefix(mount).lstrip("/")
     if access.mount_type in {"kv", "generic"}:
         change = _of_kv(access.operation, below)

@@ -49,12 +49,16 @@ def classify(operation: str, path: str, mount: str, mount_type: str) -> RequestK
             if pattern.match(path):
                 return kind
         return RequestKind.OTHER
-    if operation != "read" or mount_type in _NO_SECRET or path.startswith(("auth/", "sys/")):
-        return RequestKind.OTHER
-    if mount_type == "kv" and path.startswith((f"{mount}/metadata/", f"{mount}/config")):
-        # Metadata of KV version 2 holds no value. Agents poll it.
-        return RequestKind.OTHER
-    return RequestKind.READ
+    return RequestKind.READ if operation == "read" and is_secret(path, mount, mount_type) else RequestKind.OTHER
+
+
+@lru_cache(maxsize=8192)
+def is_secret(path: str, mount: str, mount_type: str) -> bool:
+    """Whether the path is that of a secret, or of an engine that issues secrets."""
+    if mount_type in _NO_SECRET or path.startswith(("auth/", "sys/")):
+        return False
+    # Metadata of KV version 2 holds no value. Agents poll it.
+    return mount_type != "kv" or not path.startswith((f"{mount}/metadata/", f"{mount}/config"))
 
 
 @lru_cache(maxsize=8192)

@@ -11,6 +11,8 @@ MAX_ERROR = 200
 """Characters of an error."""
 _DENIED = "permission denied"
 _ROOT = "root"
+_PERMANENT = frozenset({"system", "token"})
+"""The types of `sys/` and `auth/token/` in the root namespace. Other namespaces have other types."""
 _LATEST = 253_370_764_800.0
 """Late in the year 9998: with some time zones, the end of 9999 is in a year that Python does not support."""
 _HEAD = 64
@@ -45,6 +47,7 @@ class _Request(Struct):
     path: str = ""
     mount_point: str | None = None
     mount_type: str | None = None
+    mount_accessor: str | None = None
     namespace: _Namespace | None = None
     remote_address: str | None = None
 
@@ -133,6 +136,7 @@ def _access(entry: _Entry, request: _Request, response: _Response | None, server
         entry.error is not None and _DENIED in entry.error,
         _version(request, response),
         server,
+        (request.mount_accessor or "") if request.mount_type in _PERMANENT else "",
     )
 
 

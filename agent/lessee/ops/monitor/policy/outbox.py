@@ -17,6 +17,8 @@ MAX_PENDING = 1000
 """Notifications that wait in one channel. More drop the oldest, which are counted."""
 BATCH_SIZE = 200
 """Notifications in one message."""
+RETRY_BATCH_SIZE = 20
+"""Notifications in one message after a failure: a receiver may reject a long one, and fewer are dropped then."""
 MAX_REJECTIONS = 5
 """Attempts for a message that the receiver rejects. Then it is dropped and counted."""
 RESEND_INTERVAL = 60.0
@@ -72,7 +74,7 @@ def begin(channel: Channel, now: float) -> tuple[Channel, tuple[Notification, ..
     if channel.takes_full_state:
         due = channel.state_changed or not now < channel.next_attempt_at <= now + RESEND_INTERVAL * 2
         return (replace(channel, in_flight=True, state_changed=False), ()) if due else (channel, None)
-    batch = channel.pending[: min(channel.saved, BATCH_SIZE)]
+    batch = channel.pending[: min(channel.saved, RETRY_BATCH_SIZE if channel.attempts else BATCH_SIZE)]
     return (replace(channel, in_flight=True), batch) if batch else (channel, None)
 
 

@@ -4,15 +4,17 @@ The counters are changed in place: a busy Vault writes thousands of lines a seco
 line would cost more than reading it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 OTHER = "other"
 """The key that counts everything beyond the limit."""
 HOUR = 3600.0
-_PARTS = 60
+PARTS = 60
 _COARSE_PARTS = 12
 _MAX_ROWS = 1000
+_MAX_BUSIEST = 20
 _MAX_ROWS_IN_STATUS = 200
 
 
@@ -21,7 +23,7 @@ class Window:
 
     __slots__ = ("_counts", "_head", "_width", "total")
 
-    def __init__(self, span: float, parts: int = _PARTS) -> None:
+    def __init__(self, span: float, parts: int = PARTS) -> None:
         """More `parts` are more precise: the window is up to one part shorter than `span`."""
         self._width = span / parts
         self._counts = [0] * parts
@@ -75,6 +77,47 @@ class Window:
         for age, count in parts:
             self._counts[(self._head - age) % size] += count
             self.total += count
+
+
+class Busiest:
+    """The names with the most events in the last half to whole `span` seconds, for a bounded number of names.
+
+    With more names, the rarest gives its place and its count to a new one (Space-Saving, Metwally et al. 2005): a name
+    with more than a `limit`-th of all events is among them, and its count is at most that much too high.
+    """
+
+    __slots__ = ("_counts", "_half", "_head", "_limit")
+
+    def __init__(self, span: float, limit: int = _MAX_BUSIEST) -> None:
+        self._half, self._limit = span / 2, limit
+        self._head = 0
+        self._counts: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        """Those of the current half, and of the half before."""
+
+    def add(self, name: str, at: float) -> None:
+        """Count an event of this moment."""
+        half = int(at / self._half)
+        if half > self._head:
+            self._counts = ({}, self._counts[0] if half == self._head + 1 else {})
+            self._head = half
+        counts = self._counts[0]
+        if name not in counts and len(counts) >= self._limit:
+            rarest = min(counts, key=counts.__getitem__)
+            counts[name] = counts.pop(rarest)
+        counts[name] = counts.get(name, 0) + 1
+
+    def top(self, number: int) -> list[tuple[str, int]]:
+        """The busiest names with their counts."""
+        return (Counter(self._counts[0]) + Counter(self._counts[1])).most_common(number)
+
+    def state(self) -> Any:
+        """The counts as JSON."""
+        return [self._head, *self._counts]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Take over the `state` of one with the same span."""
+        self._head, current, before = state
+        self._counts = (dict(current), dict(before))
 
 
 class _Row:

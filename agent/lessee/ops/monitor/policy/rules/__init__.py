@@ -43,7 +43,8 @@ def effective_rules(config: Alerts, *, polls_services: bool) -> Mapping[str, gra
     """The configured rules, and each default rule of a type that is not configured, by name."""
     rules: list[grammar.Rule] = list(config.rules)
     if config.reads_per_hour is not None:
-        rules.append(grammar.Reads(limit=config.reads_per_hour, name=SHORTHANDS["reads_per_hour"]))
+        name = SHORTHANDS["reads_per_hour"]
+        rules.append(grammar.Reads(limit=config.reads_per_hour, name=name, group_by="component-and-path"))
     if config.consecutive_denials is not None:
         rules.append(grammar.Denials(limit=config.consecutive_denials, name=SHORTHANDS["consecutive_denials"]))
     if config.default_rules:

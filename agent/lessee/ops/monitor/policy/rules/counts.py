@@ -1,12 +1,13 @@
 """Rules that count: too many reads, denials in a row, and first reads."""
 
 from collections.abc import Iterator
+from heapq import nlargest
 from typing import Any, Literal
 
 from lessee.config.durations import spell
 from lessee.ops.monitor.policy.alerts import Detection
 from lessee.ops.monitor.policy.classification import UNAUTHENTICATED, RequestKind, printable
-from lessee.ops.monitor.policy.rates import OTHER, Window
+from lessee.ops.monitor.policy.rates import OTHER, PARTS, Busiest, Window
 from lessee.ops.monitor.policy.rules.rule import (
     ALL_KINDS,
     DetectionBuffer,
@@ -20,9 +21,18 @@ from lessee.ops.monitor.policy.service_status import Snapshot
 
 MAX_SUBJECTS = 1000
 """Subjects that a rule counts one by one. Further subjects share one count."""
+MAX_PAIRS = 5000
+"""Pairs of component and path that a rule counts. Of more, those with the fewest reads are forgotten."""
 MAX_KNOWN_READS = 5000
 """Pairs of component and path, or component and address, that the rule about first reads remembers."""
+_PARTS_OF_PAIRS = 12
+"""Of the window of a pair, which is up to a twelfth shorter: there are many."""
 _IDLE = 3600.0
+_MAX_NAMED = 3
+_MAX_SAVED = 50
+"""Subjects of which a restart preserves the busiest names."""
+_DETAILS = {"component": ("paths", "path"), "address": ("paths", "path"), "path": ("components", "component")}
+"""What a subject's alert names the busiest of, and the request's field that has it."""
 
 
 class Reads(Rule):
@@ -36,53 +46,86 @@ class Reads(Rule):
         scope: Filter,
         limit: int,
         window: float,
-        group_by: Literal["component", "path", "address"],
+        group_by: Literal["component", "path", "address", "component-and-path"],
     ) -> None:
         super().__init__(name)
         self._scope, self._limit, self._window, self._group_by = scope, limit, window, group_by
         self._counts: dict[str, Window] = {}
+        self._busiest: dict[str, Busiest] = {}
+        """The busiest paths or components of each subject."""
         self._buffer = DetectionBuffer(name, self._describe)
 
     def take(self, request: Request) -> None:
         if request.denied or not self._scope.covers(request):
             return
-        subject: str = getattr(request, self._group_by)
+        subject = self._subject(request)
         count = self._counts.get(subject)
         if count is None:
             count = self._add_count(subject)
+        subject = OTHER if count is self._counts.get(OTHER) else subject
         count.add(request.at)
+        if self._group_by in _DETAILS:
+            busiest = self._busiest.get(subject)
+            if busiest is None:
+                busiest = self._busiest[subject] = Busiest(self._window)
+            busiest.add(getattr(request, _DETAILS[self._group_by][1]), request.at)
         if count.total > self._limit:
-            subject = OTHER if count is self._counts.get(OTHER) else subject
             self._buffer.add(subject, request, count.total)
 
+    def _subject(self, request: Request) -> str:
+        if self._group_by == "component-and-path":
+            return f"{request.component}: {request.path}"
+        subject: str = getattr(request, self._group_by)
+        return subject
+
     def _describe(self, subject: str, request: Request, count: int) -> str:
+        named = ""
+        if subject in self._busiest:
+            top = ", ".join(f"{name} ({reads})" for name, reads in self._busiest[subject].top(_MAX_NAMED))
+            named = f"busiest {_DETAILS[self._group_by][0]}: {top}; "
         return (
             f"{subject or 'the server itself'}: {count} reads within {spell(self._window)}, the limit is "
-            f"{self._limit}; last read: {request.path} by {request.component} from {origin(request)}"
+            f"{self._limit}; {named}last read: {request.path} by {request.component} from {origin(request)}"
         )
 
     def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
-        if len(self._counts) >= MAX_SUBJECTS:
+        found = list(self._buffer.drain())
+        if len(self._counts) >= self._max_subjects():
             self._counts = {name: count for name, count in self._counts.items() if count.at(snapshot.now)}
-        return self._buffer.drain()
+            self._busiest = {name: busiest for name, busiest in self._busiest.items() if name in self._counts}
+        yield from found
+
+    def _max_subjects(self) -> int:
+        return MAX_PAIRS if self._group_by == "component-and-path" else MAX_SUBJECTS
 
     def on_clock_set_back(self, now: float) -> None:
         for count in self._counts.values():
             count.on_clock_set_back(now)
+        self._busiest.clear()
 
     def state(self) -> Any:
         counts = {name: count.state() for name, count in self._counts.items() if count.total}
-        return {"window": self._window, "group_by": self._group_by, "counts": counts}
+        saved = nlargest(_MAX_SAVED, self._busiest, key=lambda name: self._counts[name].total)
+        busiest = {name: self._busiest[name].state() for name in saved}
+        return {"window": self._window, "group_by": self._group_by, "counts": counts, "busiest": busiest}
 
     def restore(self, state: Any) -> None:
         if (state["window"], state["group_by"]) == (self._window, self._group_by):
             for name, count in state["counts"].items():
                 self._add_count(name).restore(count)
+            for name, busiest in state.get("busiest", {}).items():
+                self._busiest[name] = Busiest(self._window)
+                self._busiest[name].restore(busiest)
 
     def _add_count(self, subject: str) -> Window:
-        if len(self._counts) >= MAX_SUBJECTS and subject != OTHER:
-            return self._counts.get(OTHER) or self._add_count(OTHER)
-        count = self._counts[subject] = Window(self._window)
+        if len(self._counts) >= self._max_subjects() and subject != OTHER:
+            if self._group_by != "component-and-path":
+                return self._counts.get(OTHER) or self._add_count(OTHER)
+            # A common count of thousands of pairs would exceed the limit of one.
+            most = nlargest(MAX_PAIRS - MAX_PAIRS // 10, self._counts, key=lambda name: self._counts[name].total)
+            self._counts = {name: self._counts[name] for name in most}
+        parts = _PARTS_OF_PAIRS if self._group_by == "component-and-path" else PARTS
+        count = self._counts[subject] = Window(self._window, parts)
         return count
 
 
