@@ -33,7 +33,7 @@ class Outcome(Enum):
     ACCEPTED = auto()
     REJECTED = auto()
     NO_VHOST = auto()
-    """The login is right, and its user may not use the virtual host, or there is none of this name."""
+    """The login is right, but its user may not use the virtual host, or it does not exist."""
 
 
 class AmqpError(Exception):
