@@ -46,7 +46,9 @@ def log_in(login: RabbitmqLogin, timeout: float) -> Outcome:
         with closing(_connect(login, timeout)) as connection:
             connection.sendall(_HEADER)
             frames = _methods(connection)
-            method, arguments = next(frames)
+            method, arguments = next(frames, (None, b""))
+            if method is None:
+                raise AmqpError("the connection was closed")
             if method != _START:
                 raise AmqpError("not AMQP 0-9-1")
             if b"PLAIN" not in _mechanisms(arguments):
