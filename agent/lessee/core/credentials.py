@@ -217,7 +217,7 @@ def rabbitmq_admin(path: str, fields: Mapping[str, object]) -> RabbitmqAdmin:
 
 
 def ldap(path: str, fields: Mapping[str, object]) -> LdapLogin:
-    """Raises as `postgres` does. Beside the URL, the keys are those of a static role of Vault's LDAP engine."""
+    """Raises as `postgres` does. Except for the URL, the keys are those of a static role of Vault's LDAP engine."""
     _complete(path, fields, ("url", "dn", "password"))
     scheme, host, port, _ = _url(path, fields, {"ldap": 389, "ldaps": 636})
     return LdapLogin(

@@ -33,7 +33,7 @@ class Outcome(Enum):
     ACCEPTED = auto()
     REJECTED = auto()
     NO_VHOST = auto()
-    """The login is right, and its user may not use the virtual host, or there is none of this name."""
+    """The login is right, but its user may not use the virtual host, or it does not exist."""
 
 
 class AmqpError(Exception):
@@ -46,7 +46,9 @@ def log_in(login: RabbitmqLogin, timeout: float) -> Outcome:
         with closing(_connect(login, timeout)) as connection:
             connection.sendall(_HEADER)
             frames = _methods(connection)
-            method, arguments = next(frames)
+            method, arguments = next(frames, (None, b""))
+            if method is None:
+                raise AmqpError("the connection was closed")
             if method != _START:
                 raise AmqpError("not AMQP 0-9-1")
             if b"PLAIN" not in _mechanisms(arguments):

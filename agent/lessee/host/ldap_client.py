@@ -22,6 +22,8 @@ _SEARCH, _ENTRY, _SEARCHED, _REFERENCE = 0x63, 0x64, 0x65, 0x73
 _MODIFY, _MODIFIED = 0x66, 0x67
 _EXTENDED, _ANSWERED = 0x77, 0x78
 _SIMPLE, _REQUEST_NAME, _PRESENT = 0x80, 0x80, 0x87
+_CONTROLS, _AND, _NOT, _EQUAL = 0xA0, 0xA0, 0xA2, 0xA3
+_ASSERTION = b"1.3.6.1.1.12"
 _START_TLS = b"1.3.6.1.4.1.1466.20037"
 _LONG_LENGTH, _MAX_LENGTH_OCTETS = 0x80, 4
 
@@ -40,6 +42,7 @@ class Code(IntEnum):
     SUCCESS = 0
     STRONGER_AUTH_REQUIRED = 8
     REFERRAL = 10
+    UNSUPPORTED_CONTROL = 12
     CONFIDENTIALITY_REQUIRED = 13
     NO_SUCH_ATTRIBUTE = 16
     CONSTRAINT_VIOLATION = 19
@@ -51,6 +54,7 @@ class Code(IntEnum):
     BUSY = 51
     UNAVAILABLE = 52
     UNWILLING = 53
+    ASSERTION_FAILED = 122
 
 
 class LdapError(Exception):
@@ -93,7 +97,7 @@ class Directory:
     def bind(self, dn: str, password: str) -> int:
         """Log in. Returns the result's code."""
         if not password:
-            # RFC 4513, 5.1.2: a bind without a password succeeds, as nobody.
+            # RFC 4513, 5.1.2: a bind without a password succeeds, as an anonymous client.
             return Code.INVALID_CREDENTIALS
         credentials = _element(_SIMPLE, password.encode())
         return self._result(_BIND, _integer(_VERSION) + _octets(dn.encode()) + credentials, _BOUND)
@@ -122,8 +126,17 @@ class Directory:
             elif tag != _REFERENCE:
                 raise _not_ldap()
 
-    def modify(self, dn: str, attribute: str, changes: Iterable[tuple[Operation, Iterable[bytes]]]) -> int:
-        """Change values of an entry's attribute: all, or none. Returns the result's code."""
+    def modify(
+        self,
+        dn: str,
+        attribute: str,
+        changes: Iterable[tuple[Operation, Iterable[bytes]]],
+        expected: Iterable[bytes] | None = None,
+    ) -> int:
+        """Change values of an entry's attribute: all, or none. Returns the result's code.
+
+        `expected`: change them only if the attribute has these values, or has none; by the assertion control, RFC 4528.
+        """
         spelled = b"".join(
             _element(
                 _SEQUENCE,
@@ -135,7 +148,8 @@ class Directory:
             )
             for operation, values in changes
         )
-        return self._result(_MODIFY, _octets(dn.encode()) + _element(_SEQUENCE, spelled), _MODIFIED)
+        controls = b"" if expected is None else _assertion(attribute, sorted(expected))
+        return self._result(_MODIFY, _octets(dn.encode()) + _element(_SEQUENCE, spelled), _MODIFIED, controls)
 
     def _start_tls(self) -> None:
         """RFC 4511, 4.14."""
@@ -143,16 +157,16 @@ class Directory:
         if code != Code.SUCCESS:
             raise LdapError(f"the directory refuses StartTLS, with code {code}")
 
-    def _result(self, tag: int, content: bytes, expected: int) -> int:
-        self._send(tag, content)
+    def _result(self, tag: int, content: bytes, expected: int, controls: bytes = b"") -> int:
+        self._send(tag, content, controls)
         answered, answer = self._receive()
         if answered != expected:
             raise _not_ldap()
         return _code(answer)
 
-    def _send(self, tag: int, content: bytes) -> None:
+    def _send(self, tag: int, content: bytes, controls: bytes = b"") -> None:
         self._number += 1
-        message = _element(_SEQUENCE, _integer(self._number) + _element(tag, content))
+        message = _element(_SEQUENCE, _integer(self._number) + _element(tag, content) + controls)
         try:
             self._socket.sendall(message)
         except OSError as exc:
@@ -226,6 +240,15 @@ def _values(entry: bytes, attribute: str) -> frozenset[bytes]:
     except ValueError:
         raise _not_ldap() from None
     return frozenset(found)
+
+
+def _assertion(attribute: str, values: Iterable[bytes]) -> bytes:
+    """The critical control that an entry's attribute has these values, or has none."""
+    name = attribute.encode()
+    equal = [_element(_EQUAL, _octets(name) + _octets(value)) for value in values]
+    wanted = _element(_AND, b"".join(equal)) if equal else _element(_NOT, _element(_PRESENT, name))
+    control = _octets(_ASSERTION) + _element(_BOOLEAN, b"\xff") + _octets(wanted)
+    return _element(_CONTROLS, _element(_SEQUENCE, control))
 
 
 def _code(result: bytes) -> int:

@@ -34,7 +34,7 @@ class ErrorKind(Enum):
     REJECTED = auto()
     """The server answers, and rejects the login."""
     NO_DATABASE = auto()
-    """The login is right, and its user may not use the database, or there is none of this name."""
+    """The login is right, but its user may not use the database, or it does not exist."""
     CLEAR_TEXT = auto()
     """The server asks for the password in clear text, or encrypted for a key that nothing verifies."""
     UNAVAILABLE = auto()

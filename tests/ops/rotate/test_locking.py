@@ -12,7 +12,7 @@ import pytest
 
 from lessee.core.immutable import replace
 from lessee.ops.rotate import targets
-from lessee.ops.rotate.kinds import postgres_session
+from lessee.ops.rotate.kinds import mysql, postgres_session
 from lessee.ops.rotate.kinds.kind import SystemUnavailableError
 from lessee.ops.rotate.lock_owner import has_exited, new_owner_id
 from lessee.ops.rotate.policy import journal
@@ -51,6 +51,7 @@ def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(
     monkeypatch.setattr(targets, "time", target.clock())
     # Only a suspended rotator has the lock of PostgreSQL that another one waits for.
     monkeypatch.setitem(postgres_session._TIMEOUTS, "lock_timeout", "200ms")
+    monkeypatch.setattr(mysql, "_LOCK_WAIT", "0.2")  # As above.
     target.rotate()  # From here on all rotations make the same calls, so each is tested.
     target.clock_offset += SUSPENSION
     for call_index in count():

@@ -276,7 +276,7 @@ def test_tls_is_verified_by_the_ca_in_the_secret(bao, tmp_path, tmp_path_factory
 # Failures
 
 
-def test_an_admin_without_privileges_is_told_what_to_grant(new, mariadb):
+def test_an_admin_without_privileges_is_reported_with_the_grants_that_it_needs(new, mariadb):
     target = new()
     admin, before = account(target.system.admin, "%"), target.fields()
     mariadb.sql(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {admin}")

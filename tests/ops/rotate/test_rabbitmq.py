@@ -143,7 +143,7 @@ def test_the_admin_s_own_user_is_never_rotated(new):
         target.rotate()
 
 
-def test_an_admin_without_its_tag_is_told_how_to_get_it(new, rabbitmq):
+def test_an_admin_without_its_tag_is_reported_with_the_command_that_sets_it(new, rabbitmq):
     target = new()
     rabbitmq.add_user(f"weak {target.environment}", PASSWORD, "monitoring")
     admin = target.fields("queue/admin")

@@ -209,8 +209,8 @@ class Users:
             statement = (
                 "SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST FROM mysql.default_roles WHERE USER = %s AND HOST = %s"
             )
-            default = self._do(admin, statement, source, self._config.account_host)
-            roles = [", ".join(account(name, host) for name, host in default)] if default else []
+            defaults = self._do(admin, statement, source, self._config.account_host)
+            roles = [", ".join(account(name, host) for name, host in defaults)] if defaults else []
         # What an administrator has revoked from the current user, the next one must not bring back.
         self._do(admin, f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {self._account(user)}")
         for statement in grants:
@@ -279,8 +279,8 @@ class Users:
         added, current = (_NATIVE, _hash(new)), (_NATIVE, _hash(str(case.current.get("password", ""))))
         there = [method for method in self._methods(admin, user) if method not in {added, (_NATIVE, _UNUSABLE)}]
         # Clients follow one change of the method, so that they can try two.
-        kept = [current] if current in there else there[:1]
-        self._do(admin, f"ALTER USER {self._account(user)} {_clause([*kept, added])} ACCOUNT UNLOCK")
+        old = [current] if current in there else there[:1]
+        self._do(admin, f"ALTER USER {self._account(user)} {_clause([*old, added])} ACCOUNT UNLOCK")
 
     def _remove_old_password(self, admin: Session, case: Case) -> None:
         user = self._config.users[0]
@@ -389,7 +389,7 @@ def _failure(exc: MysqlError, login: MysqlLogin, where: str) -> LesseeError:
 
 
 def _copied(shown: list[str], source: str, target: str) -> Iterator[str]:
-    """What gives the target the grants that SHOW GRANTS has shown for the source, without its password."""
+    """What gives the target the grants that SHOW GRANTS prints for the source, without its password."""
     for text in shown:
         # In a quoted name each backtick is doubled, so that no name contains this.
         head, found, tail = text.partition(f" TO {source}")
@@ -415,7 +415,7 @@ def _methods_in(stored: str | bytes) -> Iterator[_Method]:
     """The methods in a row of mysql.global_priv; https://mariadb.com/kb/en/mysqlglobal_priv-table/."""
     found = json.loads(stored)
     first = {key: found.get(key, "") for key in ("plugin", "authentication_string")}
-    # In the list of alternatives an empty object stands for the first one.
+    # In the list of alternatives an empty object means the first one.
     for method in found.get("auth_or") or [{}]:
         one = method or first
         if one.get("plugin"):
