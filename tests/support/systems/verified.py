@@ -58,6 +58,12 @@ class Verified:
         """The template of the verifier's file."""
         return f'{{{{ secret("{self.verifier_secret}") | json }}}}'
 
+    @contextmanager
+    def files(self, *names):
+        """Files for one login; several threads may log in."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            yield [Path(folder) / name for name in names]
+
     def loaded(self):
         """What the verifier has loaded."""
         return json.loads(self.rendered.read_text()) if self.rendered else self.accepted()
@@ -124,10 +130,10 @@ class SshKeys(Verified):
     def accepts(self, fields):
         if not self.rendered:
             self.allowed.write_text(self.accepted().get("authorized_keys", ""))
-        file = self.folder / "id"
-        file.write_text(fields["private_key"])
-        file.chmod(0o600)
-        return ssh(self.port, file)
+        with self.files("id") as (file,):
+            file.write_text(fields["private_key"])
+            file.chmod(0o600)
+            return ssh(self.port, file)
 
     def ids(self):
         return {line.split()[1] for line in self.accepted().get("authorized_keys", "").splitlines()}
@@ -250,14 +256,14 @@ class SigningKeys(Verified):
 
     def is_signed(self, fields, public):
         """Whether this public key verifies a signature of this private key."""
-        key, message, signature = (self.folder / name for name in ("key.pem", "message", "signature"))
-        message.write_text("a build")
-        key.write_text(fields["private_key"])
-        command = ["openssl", "pkeyutl", "-rawin", "-in", message]
-        subprocess.run([*command, "-sign", "-inkey", key, "-out", signature], check=True)
-        key.write_text(public)
-        verify = [*command, "-verify", "-pubin", "-inkey", key, "-sigfile", signature]
-        return subprocess.run(verify, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        with self.files("key.pem", "message", "signature") as (key, message, signature):
+            message.write_text("a build")
+            key.write_text(fields["private_key"])
+            command = ["openssl", "pkeyutl", "-rawin", "-in", message]
+            subprocess.run([*command, "-sign", "-inkey", key, "-out", signature], check=True)
+            key.write_text(public)
+            verify = [*command, "-verify", "-pubin", "-inkey", key, "-sigfile", signature]
+            return subprocess.run(verify, capture_output=True, check=False).returncode == 0
 
     def ids(self):
         return set(blocks(self.accepted()))
@@ -286,9 +292,9 @@ class AgeIdentities(Verified):
 
     def decrypts(self, data):
         """Whether what is decrypted today has been encrypted so."""
-        file = self.folder / "identities"
-        file.write_text(self.loaded().get("identities", ""))
-        done = subprocess.run(["age", "-d", "-i", file], input=data, capture_output=True, check=False)
+        with self.files("identities") as (file,):
+            file.write_text(self.loaded().get("identities", ""))
+            done = subprocess.run(["age", "-d", "-i", file], input=data, capture_output=True, check=False)
         return done.stdout == b"a backup"
 
     def ids(self):

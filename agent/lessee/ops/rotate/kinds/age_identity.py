@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from lessee.config.grammar.rotation import AgeIdentity as Config
 from lessee.ops.rotate.kinds import library
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, Unconfirmed
-from lessee.ops.rotate.kinds.verifier_secret import MARK, TIMEOUT, VerifierSecret, lines, prune, retire, text
+from lessee.ops.rotate.kinds.verifier_secret import TIMEOUT, VerifierSecret, lines, prune, retire, text
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 
@@ -49,12 +49,8 @@ class AgeIdentities:
 
     def verify(self, fields: Fields) -> bool | Unconfirmed:
         document = self._verifiers.read()
-        if fields.get("recipient") not in self._by_recipient(document.fields):
-            return False
-        if MARK not in document.fields:  # Agents confirm only what has the mark, which a user may have removed.
-            self._verifiers.write(document, document.fields)
-            return Unconfirmed()
-        return self._verifiers.confirmation(document.version)
+        is_known = fields.get("recipient") in self._by_recipient(document.fields)
+        return is_known and self._verifiers.confirmation(document)
 
     def revoke(self, case: Case) -> None:
         old = str(case.current.get("recipient") or "")

@@ -74,10 +74,7 @@ class VerifiedCredential:
 
     def verify(self, fields: Fields) -> bool | Unconfirmed:
         document = self._verifiers.read()
-        # Agents confirm only what has the mark, which a user may have removed.
-        if MARK not in document.fields or not self._form.accepts(document.fields, fields):
-            return False
-        return self._verifiers.confirmation(document.version)
+        return self._form.accepts(document.fields, fields) and self._verifiers.confirmation(document)
 
     def revoke(self, case: Case) -> None:
         document, form, old = self._verifiers.read(), self._form, self._form.id_of(case.current)

@@ -52,9 +52,16 @@ class VerifierSecret:
         }
         self._store.write(self._where, {**fields, **marks}, before.version)
 
-    def confirmation(self, version: int) -> bool | Unconfirmed:
-        """True where all verifiers have loaded this version; otherwise those that have not. It may name none."""
-        status = confirmation_status(self._consumers.read(), self.path, version, self._verifiers)
+    def confirmation(self, document: Document) -> bool | Unconfirmed:
+        """True where all verifiers have loaded this version; otherwise those that have not. It may name none.
+
+        Agents confirm only versions with the mark, so it is written where an operator has left it out. Raises
+        ConcurrentWriteError.
+        """
+        if MARK not in document.fields:
+            self.write(document, document.fields)
+            return Unconfirmed()
+        status = confirmation_status(self._consumers.read(), self.path, document.version, self._verifiers)
         return True if status.is_complete else Unconfirmed(status.missing)
 
 
