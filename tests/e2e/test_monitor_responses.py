@@ -428,3 +428,68 @@ def test_an_unavailable_vault_delays_no_alert_and_the_response_follows(server, h
         client.offend()
     eventually(lambda: not client.is_alive, "the response")
     assert len(monitor.counted()) == 1
+
+
+def test_an_approved_emergency_ends_all_access_to_its_path_but_not_that_of_the_protected(
+    server, hook, responder, approvals, tmp_path
+):
+    server.put("production/leaked/key", value="canary-leaked")
+    policy = 'path "secret/data/production/leaked/*" { capabilities = ["read"] }'
+    logins = {name: server.approle(name, policy) for name in ("leaky", "production-rotator", "break-glass")}
+    clients = {name: Client(server, login) for name, login in logins.items()}
+    offender = client_of(server, "cause")
+    emergency = {"rule": RULE, "action": "emergency", "path": "leaked/key", "approval": "required"}
+    monitor = responder(emergency, protected=["break-*"], **approvals).start()
+    offender.offend()
+    response, request = pending(monitor)
+    assert "action: emergency\ntarget: of production: leaked/key\n" in request
+    assert all(client.is_alive for client in clients.values())
+    code, output = lessee(monitor, "monitor", "approve", response, "--yes", "--key-file", str(tmp_path / "alice"))
+    assert code == 0, output
+    eventually(lambda: "approved by alice; " in reported(hook, "cause"), "the end of it")
+    assert "approved by alice; record: " in reported(hook, "cause")
+    assert {name for name, client in clients.items() if client.is_alive} == {"production-rotator", "break-glass"}
+    with pytest.raises(RuntimeError):
+        Client(server, logins["leaky"])
+    for name in ("production-rotator", "break-glass"):
+        assert Client(server, logins[name]).is_alive
+    assert "cannot be undone" in texts(hook, "cause")[-1]
+    [record] = monitor.state.glob("emergency-*.json")
+    assert '"event":"finished","not_done":[]' in record.read_text()
+
+
+def test_setup_creates_the_login_of_the_responses_and_check_prints_its_policy(server, responder):
+    monitor = responder(revoke(), {"rule": RULE, "action": "command", "command": ["true"]})
+    monitor.config |= {"setup": {"environments": ["production"]}}
+    monitor.write_config()
+    code, policy = lessee(monitor, "check", "--policy", "--monitor")
+    assert code == 0
+    assert 'path "auth/token/revoke-accessor" {\n  capabilities = ["update"]\n}' in policy
+    assert "secret-id-bound-cidrs" not in policy
+    for path in ("sys/policies/acl/production-monitor", "auth/approle/role/production-monitor"):
+        server.ask("DELETE", path)
+    code, output = lessee(monitor, "setup", "--only", "policies", "roles", token=ROOT_TOKEN)
+    assert code == 0, output
+    assert server.ask("GET", "sys/policies/acl/production-monitor")["data"]["policy"] == policy
+    assert server.ask("GET", "auth/approle/role/production-monitor")["data"]["token_policies"] == ["production-monitor"]
+    monitor.responses["actions"] = [{"rule": RULE, "action": "command", "command": ["true"]}]
+    monitor.write_config()
+    code, output = lessee(monitor, "check", "--policy", "--monitor")
+    assert code == 78
+    assert "no response of the configuration needs Vault" in output
+
+
+def test_the_monitor_needs_each_rule_of_its_policy(server, hook, responder):
+    """Without one of them the response does not succeed; the others are the subject of the tests above."""
+    optional = {"auth/token/renew-self", "auth/token/revoke-self"}
+    responder(revoke(max_per_hour=60), disable(max_per_hour=60)).start()
+    policy = server.ask("GET", "sys/policies/acl/production-monitor")["data"]["policy"]
+    rules = re.findall(r'(?m)^path "([^"]+)" \{\n  capabilities = \["(?!deny)', policy)
+    assert len(rules) == 9
+    for number, path in enumerate(sorted(set(rules) - optional)):
+        lacking = re.sub(rf'(?ms)^path "{re.escape(path)}" \{{.*?^\}}$', "", policy)
+        assert lacking != policy
+        server.ask("PUT", "sys/policies/acl/production-monitor", {"policy": lacking})
+        client_of(server, f"needs-{number}").offend()
+        text = reported(hook, f"needs-{number}")
+        assert " failed: " in text, (path, text)

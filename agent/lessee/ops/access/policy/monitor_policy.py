@@ -92,14 +92,15 @@ def _of_emergency(config: Config, response: Emergency) -> Iterator[_Request]:
     why = f"emergency {response.path}"
     for path in ("sys/mounts", "sys/auth", "sys/policies/acl/*", "sys/auth/token/tune"):
         yield path, ("read",), f"{why}: to see who has access"
-    for path in ("sys/policies/acl", "sys/namespaces", "identity/entity/id", "identity/group/id"):
+    # The slash at the end: otherwise the rule for what is below would win, which ends with `+` or `*`.
+    for path in ("sys/policies/acl/", "sys/namespaces/", "identity/entity/id/", "identity/group/id/"):
         yield path, ("list",), f"{why}: to see who has access"
     for path in ("identity/entity/id/+", "identity/group/id/+"):
         yield path, ("read",), f"{why}: to see who has access"
     for folder in ("role", "roles", "users", "groups", "certs"):
-        yield f"auth/+/{folder}", ("list",), f"{why}: to see who has access"
+        yield f"auth/+/{folder}/", ("list",), f"{why}: to see who has access"
         yield f"auth/+/{folder}/+", ("read",), f"{why}: to see who has access"
-    yield f"{_ROLE}+/secret-id", ("list",), f"{why}: to end logins"
+    yield f"{_ROLE}+/secret-id/", ("list",), f"{why}: to end logins"
     yield f"{_ROLE}+/secret-id-accessor/destroy", ("update",), f"{why}: to end logins"
     yield "auth/token/accessors", ("list", "sudo"), f"{why}: to end tokens"
     for path in ("auth/token/lookup-accessor", "auth/token/revoke-accessor", "sys/capabilities-accessor"):

@@ -1,7 +1,7 @@
 """Records which tokens did by themselves what a rule is about: only these can be struck.
 
-An alert names its subject, and a client may have chosen that name: the client that creates a token chooses its display name
-and its metadata, and so the role that the log has. An accessor is of the server's making, and belongs to one token.
+An alert names its subject, and a client may have chosen that name: the client that creates a token chooses its display
+name and its metadata, and so the role that the log has. The server makes an accessor, and it belongs to one token.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from lessee.core.errors import LesseeError
 from lessee.ops.monitor.wiring import ActiveConfig
 
@@ -30,6 +32,21 @@ def run_emergency(
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise LesseeError(f"the emergency did not end: {type(exc).__name__}", where=str(record)) from None
     if result.returncode:
-        last = result.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"status {result.returncode}"
-        raise LesseeError(f"not complete: {last}", where=str(record))
+        last = result.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise LesseeError(f"not complete: {_not_done(record) or last}", where=str(record))
     return f"record: {record}"
+
+
+def _not_done(record: Path) -> str:
+    """What the record names as not done, or an empty text."""
+    try:
+        last = msgspec.json.decode(record.read_bytes().splitlines()[-1], type=_Finished)
+    except (OSError, IndexError, msgspec.MsgspecError):
+        return ""
+    return ", ".join(last.not_done)
+
+
+class _Finished(msgspec.Struct):
+    """The last line of a record."""
+
+    not_done: tuple[str, ...]
