@@ -85,7 +85,7 @@ def _protected_roles(config: Config, responses: Responses) -> Iterator[str]:
     """The names that Vault itself can protect; other patterns only the monitor checks."""
     environments = dict.fromkeys((*config.setup.environments, *filter(None, (config.environment,))))
     yield from (f"{environment}-{service}".lower() for environment in environments for service in _SERVICES)
-    yield from (name for name in responses.protected if not is_pattern(name) and not set(name) & set("?[]/"))
+    yield from (name.lower() for name in responses.protected if not is_pattern(name) and not set(name) & set("?[]/"))
 
 
 def _of_emergency(config: Config, response: Emergency) -> Iterator[_Request]:

@@ -108,6 +108,7 @@ def request_text(record: Record) -> str:
         "target": record.target,
         "rule": record.rule,
         "subject": record.subject,
+        "dry_run": str(record.dry_run).lower(),
         "expires": f"{record.expires_at:.0f}",
     }
     return "lessee response\n" + "".join(f"{key}: {value}\n" for key, value in lines.items())
@@ -129,7 +130,7 @@ def sentence(record: Record, now: float) -> str:
             return f"{what}: undone by {record.detail}"
         case "done" if record.dry_run:
             return f"dry run: would {what}"
-        case "done":
+        case _:
             return f"{what}: done{', ' + record.detail if record.detail else ''}; {undo_hint(record)}"
 
 
