@@ -57,7 +57,13 @@ class OperatorAction:
 
 @contextmanager
 def recorded_action(
-    trail: AuditTrail | None, environ: Mapping[str, str], name: str, environment: str | None, /, **subject: object
+    trail: AuditTrail | None,
+    environ: Mapping[str, str],
+    name: str,
+    environment: str | None,
+    kind: Kind = "operator",
+    /,
+    **subject: object,
 ) -> Iterator[OperatorAction]:
     """Record an action before it starts, and its outcome when it ends.
 
@@ -67,7 +73,7 @@ def recorded_action(
     if trail is None:
         yield OperatorAction(None)
         return
-    blank = Action("", actor("operator", environ), environment, name, {}, "started")
+    blank = Action("", actor(kind, environ), environment, name, {}, "started")
     with closing(_Log(trail, blank, subject_of(subject))) as record:
         record.add("started")
         record.raise_if_required()

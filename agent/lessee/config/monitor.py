@@ -1,6 +1,7 @@
 """Checks the block `monitor`, and resolves the names of its audit logs, watched services and alert rules."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lessee.config.grammar import alerts as grammar
@@ -8,11 +9,19 @@ from lessee.config.grammar.alerts import Alerts, WatchTarget
 from lessee.config.grammar.monitor import AuditSource, Monitor
 from lessee.config.grammar.problems import Path, Problems, spell
 
+if TYPE_CHECKING:
+    from lessee.config.grammar.responses import AnyResponse, Responses
+
 SHORTHANDS = {"reads_per_hour": "reads-per-hour", "consecutive_denials": "consecutive-denials"}
 """The keys of `monitor.alerts` that define a rule, and the rule's name."""
+STRIKES = frozenset({"revoke-token", "disable-role"})
+"""The actions that strike a single token, or its role."""
 
 _ALERTS: Path = ("monitor", "alerts")
 _SERVICE_RULES = (grammar.RotationOverdue, grammar.RotationFailing, grammar.LeaseExpiring)
+_DEFAULTS = (grammar.RootToken, grammar.PolicyChanged, grammar.AuthChanged, grammar.AuditChanged, grammar.AuditOff)
+_SERVICE_DEFAULTS = (*_SERVICE_RULES, grammar.AgentSilent)
+"""The default rules with a `watch`; ops.monitor.policy.rules makes both kinds."""
 _LOOPBACK = ("localhost", "127.", "[::1]")
 
 
@@ -26,6 +35,8 @@ def check_monitor(monitor: Monitor, problems: Problems) -> None:
     if metrics is not None and len({*metrics.labels}) < len(metrics.labels):
         at = ("monitor", "request_metrics", "labels")
         problems.add_dependent(at, "a label is listed twice", todo="remove one of them")
+    if monitor.responses is not None:
+        _check_responses(monitor, monitor.responses, problems)
 
 
 def audit_sources(monitor: Monitor) -> dict[str, AuditSource]:
@@ -42,6 +53,16 @@ def watch_targets(monitor: Monitor) -> Mapping[str, WatchTarget]:
 def rule_name(rule: grammar.Rule) -> str:
     """The name of the rule's alerts."""
     return rule.name or str(type(rule).__struct_config__.tag)
+
+
+def response_name(response: "AnyResponse") -> str:
+    """The name of a response: its own, or its action and rule."""
+    return response.name or f"{tag_of(response)}.{response.rule}"
+
+
+def tag_of(response: "AnyResponse") -> str:
+    """The action of a response, such as `revoke-token`."""
+    return str(type(response).__struct_config__.tag)
 
 
 def _check_audit(monitor: Monitor, problems: Problems) -> None:
@@ -108,6 +129,59 @@ def _check_watch(monitor: Monitor, problems: Problems) -> None:
         if other is not at:
             what = f"{spell(other)} has the same name, {_target_name(target)}"
             problems.add_dependent(at, what, todo="write another `name:`")
+
+
+def _check_responses(monitor: Monitor, responses: "Responses", problems: Problems) -> None:
+    at: Path = ("monitor", "responses")
+    if any(source.file is None for source in audit_sources(monitor).values()):
+        what = "responses need audit logs that are files: any client of a socket, or writer of stdin, could forge lines"
+        problems.add_dependent(at, what, todo="write `file:` in `monitor.audit`, or remove `responses`")
+    rules, names = _rule_types(monitor), dict[str, Path]()
+    for index, response in enumerate(responses.actions):
+        here = (*at, "actions", index)
+        other = names.setdefault(response_name(response), here)
+        if other is not here:
+            what = f"{spell(other)} has the same name, {response_name(response)}"
+            problems.add_dependent(here, what, todo="write another `name:`")
+        _check_rule_of(response, rules, here, problems)
+        needs_approval = response.approval == "required"
+        if tag_of(response) == "emergency" and not needs_approval:
+            what = "an emergency ends the access of all apps, so one client that causes an alert must not cause it"
+            problems.add_dependent((*here, "approval"), what, todo="write `approval: required`")
+        if needs_approval and not (responses.approvers and responses.approvals_dir):
+            todo = "write `approvers` and `approvals_dir` in `monitor.responses`"
+            problems.add_dependent((*here, "approval"), "the configuration has no approver for it", todo=todo)
+
+
+def _check_rule_of(
+    response: "AnyResponse", rules: Mapping[str, type[grammar.AlertRule]], at: Path, problems: Problems
+) -> None:
+    rule = rules.get(response.rule)
+    if rule is None:
+        todo = f"the rules are: {', '.join(sorted(rules))}"
+        problems.add_dependent((*at, "rule"), f"no rule has the name {response.rule}", todo=todo)
+    elif (action := tag_of(response)) in STRIKES:
+        if issubclass(rule, grammar.RootToken):
+            what = f"{action} never strikes a root token"
+            problems.add_dependent((*at, "rule"), what, todo="use a `command`, or another rule")
+        elif not issubclass(rule, grammar.AccessRule):
+            what = f"alerts of this rule are not about requests, so {action} has nothing to strike"
+            problems.add_dependent((*at, "rule"), what, todo="use a `command`, or a rule about requests")
+
+
+def _rule_types(monitor: Monitor) -> Mapping[str, type[grammar.AlertRule]]:
+    """The types of all rules by name: the configured ones, and the default ones of other types."""
+    alerts = monitor.alerts
+    types: dict[str, type[grammar.AlertRule]] = {rule_name(rule): type(rule) for rule in alerts.rules}
+    if alerts.reads_per_hour is not None:
+        types[SHORTHANDS["reads_per_hour"]] = grammar.Reads
+    if alerts.consecutive_denials is not None:
+        types[SHORTHANDS["consecutive_denials"]] = grammar.Denials
+    if alerts.default_rules:
+        configured = {type(rule) for rule in alerts.rules}
+        more = _SERVICE_DEFAULTS if monitor.watch else ()
+        types |= {str(kind.__struct_config__.tag): kind for kind in (*_DEFAULTS, *more) if kind not in configured}
+    return types
 
 
 def _target(item: str | WatchTarget) -> WatchTarget:

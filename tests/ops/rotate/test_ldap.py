@@ -189,9 +189,7 @@ def test_a_missing_entry_and_a_rejected_admin_are_reported(new):
 
 
 @pytest.mark.parametrize(("right", "expected"), [("none", "may not"), ("=w", "may not read userPassword")])
-def test_an_admin_without_its_right_is_reported_with_a_rule(
-    bao, tmp_path, tmp_path_factory, right, expected
-):
+def test_an_admin_without_its_right_is_reported_with_a_rule(bao, tmp_path, tmp_path_factory, right, expected):
     with LdapDirectory(tmp_path_factory.mktemp("rights"), right=right) as directory:
         target = RotationTarget(bao, tmp_path, Entries(directory))
         with pytest.raises(

@@ -200,6 +200,13 @@ def add_emergency(command: AddCommand) -> None:
     emergency.add_argument(
         "--path", metavar="PATH", help="revoke only the access to this path, such as database/postgres"
     )
+    emergency.add_argument(
+        "--protect",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave the logins and tokens of this role or policy, such as production-rotator; a pattern; repeatable",
+    )
     emergency.add_argument("--dry-run", action="store_true", help="change nothing; print the plan")
     emergency.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     emergency.add_argument("--record", metavar="FILE", help="the new file for the record of the response")
@@ -270,7 +277,8 @@ def add_monitor(command: AddCommand) -> None:
     monitor = command(
         "monitor",
         "follow Vault's audit log, and alert on reads and changes",
-        "It needs no login and stores no secret value. After a stop it continues where it was.",
+        "It stores no secret value, and needs a login only for `monitor.responses`. After a stop it continues where it "
+        "was.",
     )
     monitor.add_argument("--once", action="store_true", help="process the log up to its current end, then exit")
     monitor.add_argument(
@@ -286,6 +294,24 @@ def add_monitor(command: AddCommand) -> None:
         help="continue the state of another configuration or cluster, which this one replaces",
     )
     add_logging(monitor)
+    add_action = add_actions(monitor, required=False)
+    undo = add_action("undo", "undo a response to an alert, with your own $VAULT_TOKEN")
+    approve = add_action("approve", "sign a response that waits for approval")
+    for action in (undo, approve):
+        action.add_argument("id", metavar="ID", help="the response's id, as in the alert")
+        action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    approve.add_argument(
+        "--key-file",
+        metavar="FILE",
+        default="~/.ssh/id_ed25519",
+        help="your SSH private key, ssh-ed25519 (default: ~/.ssh/id_ed25519)",
+    )
+    approve.add_argument(
+        "--print",
+        action="store_true",
+        help="sign nothing; print what `ssh-keygen -Y sign -n lessee-response` must sign, into ID.sig in approvals_dir",
+    )
+    approve.add_argument("--socket", metavar="FILE", help="the monitor's status socket, instead of the configured one")
 
 
 def add_audit(command: AddCommand) -> None:

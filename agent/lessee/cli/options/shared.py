@@ -73,20 +73,26 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add --config, the path of lessee.yaml."""
-    parser.add_argument("--config", metavar="FILE", help="the configuration file (lessee.yaml)")
+    parser.add_argument("--config", metavar="FILE", default=default, help="the configuration file (lessee.yaml)")
 
 
-def add_actions(command: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
-    """A function that adds an action to a command, such as `save` to `lessee backup`, by its name and summary."""
-    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+def add_actions(
+    command: argparse.ArgumentParser, *, required: bool = True
+) -> Callable[[str, str], argparse.ArgumentParser]:
+    """A function that adds an action to a command, such as `save` to `lessee backup`, by its name and summary.
+
+    A command whose actions are not `required` has a --config of its own.
+    """
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=required, parser_class=Parser)
 
     def add(name: str, summary: str) -> argparse.ArgumentParser:
         action = actions.add_parser(
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
         )
-        add_config(action)
+        # None would replace the --config before the action.
+        add_config(action, None if required else argparse.SUPPRESS)
         return action
 
     return add

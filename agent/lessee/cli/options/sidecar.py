@@ -144,6 +144,9 @@ def add_check(command: AddCommand) -> None:
         "--policy", action="store_true", help="print the smallest Vault policy that the configuration needs"
     )
     check.add_argument("--rotator", action="store_true", help="with --policy: print the policy for `lessee rotate`")
+    check.add_argument(
+        "--monitor", action="store_true", help="with --policy: print the policy for the responses of `lessee monitor`"
+    )
     check.add_argument("--online", action="store_true", help="with --policy: read the KV version from Vault")
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
 
-from typing import Annotated, ClassVar, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from lessee.config.grammar import scalars
 from lessee.config.grammar.alerts import Alerts, WatchTarget
 from lessee.config.grammar.block import Block, describe
+
+if TYPE_CHECKING:
+    from lessee.config.grammar.responses import Responses
+else:
+
+    def _load_responses() -> inspect.Type:
+        """Imported only if a file has the block."""
+        from lessee.config.grammar.responses import Responses  # noqa: PLC0415
+
+        return inspect.type_info(Responses)
+
+    Responses = Annotated[Any, Meta(extra={"later": cache(_load_responses)})]
 
 
 class AuditSource(Block, frozen=True, kw_only=True):
@@ -104,3 +117,6 @@ class Monitor(Block, frozen=True, kw_only=True):
         describe("Metrics of the raft peers and of the storage's size. They need a login. Default: no such metrics."),
     ] = None
     alerts: Annotated[Alerts, describe("Which alerts the monitor raises, and where it sends them.")] = Alerts()
+    responses: Annotated[
+        Responses | None, describe("What the monitor does when alerts fire. Default: it only sends them.")
+    ] = None

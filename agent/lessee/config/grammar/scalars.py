@@ -295,6 +295,14 @@ PublishUrl = Annotated[
 BucketName = Annotated[str, _scalar("a bucket name", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
 KeyPrefix = Annotated[str, _scalar("a key prefix in S3", r"[A-Za-z0-9!_.*'()/-]*")]
 AgeRecipient = Annotated[str, _scalar("an age recipient (a public key `age1…`)", r"age1[02-9ac-hj-np-z]{58}")]
+SshKey = Annotated[
+    str,
+    _scalar(
+        "an SSH public key `ssh-ed25519 AAAA…`",
+        # 51 bytes in base64 that begin with the type and the key's length: RFC 8709, section 4.
+        r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(?: [^\x00-\x1f\x7f]*)?",
+    ),
+]
 HostPort = Annotated[str, _scalar("`host:port`", f"{_HOST}:{_PORT}")]
 AuditSocket = Annotated[str, _scalar("`host:port` or an absolute path", rf"{_HOST}:{_PORT}|(?=/){_PRINTED}", _listener)]
 HostName = Annotated[str, _scalar("a host name, without a port", r"[A-Za-z0-9_.-]+", str.lower)]

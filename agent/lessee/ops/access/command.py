@@ -28,7 +28,7 @@ from lessee.vault.admin import AdminClient, admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints one policy for each login or, with `arguments.rotator`, the policy of `lessee rotate`.
+    """Prints one policy for each login, or that of `lessee rotate` or of `lessee monitor`.
 
     `arguments.online`: read from the server the KV version of the mount, and which secrets are rotated.
     """
@@ -36,6 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     path = find(arguments.config, environ)
     if arguments.rotator:
         sys.stdout.write(_of_rotator(path, environ))
+        return 0
+    if arguments.monitor:
+        sys.stdout.write(_of_monitor(path, environ))
         return 0
     project = load(path, environ, for_child=True, blocks=("rotation",))
     check_has_apps(project)
@@ -68,6 +71,18 @@ def _of_rotator(path: Path, environ: Mapping[str, str]) -> str:
         todo = "add `rotation`, or omit --rotator"
         raise ConfigError([LesseeError("the configuration rotates nothing", where=path.name, todo=todo)])
     return of_rotator("-".join(filter(None, (config.environment, "rotator"))), config)
+
+
+def _of_monitor(path: Path, environ: Mapping[str, str]) -> str:
+    # Imported only for --monitor.
+    from lessee.ops.access.policy.monitor_policy import of_monitor
+
+    config = read(path, environ, blocks=("rotation", "monitor"))
+    text = of_monitor("-".join(filter(None, (config.environment, "monitor"))), config)
+    if not text:
+        todo = "the monitor needs no login; omit --monitor"
+        raise ConfigError([LesseeError("no response of the configuration needs Vault", where=path.name, todo=todo)])
+    return text
 
 
 def _ask(

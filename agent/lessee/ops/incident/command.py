@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     open_log(redactor, level="warning")  # Rotations log manual steps as warnings.
     with admin_client(config.vault, environ, boot_time) as client:
         policies = find_affected_policies(client, config, arguments.environment, arguments.path, dynamic_paths)
-        findings = discover(client, policies)
+        findings = discover(client, replace(policies, protected=tuple(arguments.protect)))
         findings = replace(findings, problems=(*findings.problems, *unread))
         exposure = findings.exposure
         rotations = (*vault_rotations(exposure, findings.databases), *target_rotations(exposure, config))
@@ -84,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.yes:
             _confirm(arguments.environment)
         about = {"path": arguments.path, "server": config.vault.address}
+        if arguments.protect:
+            about["protected"] = ", ".join(arguments.protect)
         with recorded_action(config.audit_trail, environ, "emergency", arguments.environment, **about) as action:
             project = Project(config, path, environ, redactor)
             record = arguments.record or _record_name(arguments.environment)

@@ -4,7 +4,7 @@ import queue
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -27,6 +27,9 @@ from lessee.ops.monitor.policy.timestamps import rfc3339
 from lessee.ops.monitor.service_poller import POLL_INTERVAL, ServicePoller
 from lessee.telemetry.logs import log
 
+if TYPE_CHECKING:
+    from lessee.ops.monitor.responses.sink import ResponseSink
+
 _CLOSE_TIMEOUT = 3.0
 """Seconds that a delivery in flight gets when the monitor stops."""
 
@@ -45,11 +48,13 @@ class AlertSink:
         base: Path,
         sources: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
         poll_interval: float = POLL_INTERVAL,
+        responses: "ResponseSink | None" = None,
     ) -> None:
         """`folder` holds the delivery journal. Relative file paths start at `base`.
 
-        `sources` returns the name, error and last_at of each log.
+        `sources` returns the name, error and last_at of each log. `responses` acts on alerts, and adds to their text.
         """
+        self._responses = responses
         self._rule_set = build_rules(config.alerts, polls_services=bool(config.watch), timezone=ZoneInfo)
         self._engine = AlertEngine(self._rule_set)
         self._sources = sources
@@ -83,6 +88,8 @@ class AlertSink:
         notifications = self._engine.evaluate(Snapshot(now, sources, self._poller.results()))
         for notification in notifications:
             _log_alert(notification)
+        if self._responses is not None:
+            notifications = self._responses.follow(self._engine.alerts, notifications, now)
         self._channels = {name: outbox.put(channel, notifications) for name, channel in self._channels.items()}
         for name in self._channels:
             self._deliver(name, now)
@@ -147,20 +154,31 @@ class AlertSink:
         channel, batch = outbox.begin(self._channels[name], now)
         self._channels[name] = channel
         if batch is not None:
-            self._workers[name].submit(Delivery(batch, self._engine.alerts))
+            alerts = self._engine.alerts
+            self._workers[name].submit(
+                Delivery(batch, self._responses.annotated(alerts) if self._responses else alerts)
+            )
 
     def _update_status(self, now: float) -> None:
         """Build a new status. Any thread may read it, because it is never changed."""
         status = self._engine.status(now)
-        alerts = [{**alert, "notified": self._notified(alert)} for alert in status["alerts"]]
+        alerts = [{**alert, "notified": self._notified(alert), **self._responded(alert)} for alert in status["alerts"]]
         failing = [f"alerts cannot be sent by {name}: {one.error}" for name, one in self._channels.items() if one.error]
         delivery = {name: _channel_view(channel) for name, channel in self._channels.items()}
         services = services_view(self._poller.results())
         self._status = {**status, **services, "alerts": alerts, "delivery": delivery, "problems": failing}
 
+    def _responded(self, alert: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was done because of the alert, if the configuration has responses."""
+        if self._responses is None:
+            return {}
+        return {"responses": self._responses.sentences(self._engine.alerts[alert["rule"], alert["subject"]])}
+
     def _notified(self, alert: Mapping[str, Any]) -> Mapping[str, bool]:
         """Whether each channel has delivered all that is known about the alert."""
         key = (alert["rule"], alert["subject"])
+        if self._responses is not None and self._responses.holds(*key):
+            return dict.fromkeys(self._channels, False)
         return {
             name: not channel.state_changed
             and all((pending.alert.rule, pending.alert.subject) != key for pending in channel.pending)

@@ -3,11 +3,13 @@
 import argparse
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.redaction import Redactor
+from lessee.host.console import escape_unknown
 from lessee.host.file_watch import Watcher
 from lessee.host.project import find
 from lessee.host.watchfiles_changes import watchfiles_changes
@@ -29,10 +31,15 @@ class IncompleteReadError(LesseeError):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until SIGTERM, SIGINT or the end of stdin. Raises LesseeError if the monitor cannot start."""
+    """Run until SIGTERM, SIGINT or the end of stdin. Raises LesseeError if the monitor cannot start.
+
+    With an action, do what a person decides about a response instead.
+    """
     harden()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
+    if arguments.action is not None:
+        return _decide(arguments, load(path, environ), environ)
     open_log(Redactor(), level=arguments.log_level, form=arguments.log_format)
 
     def load_config() -> ActiveConfig:
@@ -53,6 +60,24 @@ def run(arguments: argparse.Namespace) -> int:
         loop.watch_with(stack.enter_context(closing(Watcher(loop.reload, watchfiles_changes))))
         loop.run()
     log("info", "monitor stopped")
+    return 0
+
+
+def _decide(arguments: argparse.Namespace, active: ActiveConfig, environ: Mapping[str, str]) -> int:
+    # Imported only for people.
+    from lessee.ops.monitor.responses import people
+
+    escape_unknown()
+    if arguments.action == "undo":
+        print(people.undo(active, arguments.id, environ, yes=arguments.yes))
+        return 0
+    socket = Path(arguments.socket or status_settings(active.config, SOCKET).socket)
+    request = people.request_of(socket, arguments.id)
+    if arguments.print:
+        print(request, end="")
+        return 0
+    key_file = Path(arguments.key_file).expanduser()
+    print(f"approved: {people.approve(active, arguments.id, request, key_file, yes=arguments.yes)}")
     return 0
 
 

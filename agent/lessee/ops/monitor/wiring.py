@@ -1,8 +1,9 @@
 """Builds the monitor's sources and sinks from the configuration."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lessee.config import Config
 from lessee.config.grammar.monitor import AuditSource, Monitor
@@ -16,6 +17,9 @@ from lessee.ops.monitor.counters import AccessCounter
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.socket_source import SocketSource
 from lessee.ops.monitor.sources import FileSource, Post, Source, StdinSource
+
+if TYPE_CHECKING:
+    from lessee.ops.monitor.responses.sink import ResponseSink
 
 STDIN = "stdin"
 
@@ -60,17 +64,20 @@ LogStatus = Callable[[], Sequence[Mapping[str, Any]]]
 def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
     """The sinks, in the order in which they get each entry."""
     config, environment = active.monitor, active.config.environment
+    responses = _responses(active)
     return [
         AccessCounter(),
         *_request_counter(active),
         *_cluster_poller(active),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
+        *((responses,) if responses is not None else ()),
         AlertSink(
             config,
             environment=environment,
             folder=Path(config.state_dir),
             base=active.path.parent,
             sources=log_status,
+            responses=responses,
         ),
     ]
 
@@ -90,6 +97,15 @@ def _cluster_poller(active: ActiveConfig) -> Iterator[Sink]:
         from lessee.ops.monitor.cluster_poller import ClusterPoller  # noqa: PLC0415
 
         yield ClusterPoller(active.monitor.cluster, active.config.vault, active.environ)
+
+
+def _responses(active: ActiveConfig) -> "ResponseSink | None":
+    if active.monitor.responses is None:
+        return None
+    # Imported only if the configuration has responses.
+    from lessee.ops.monitor.responses.sink import ResponseSink  # noqa: PLC0415
+
+    return ResponseSink(active, active.monitor.responses, dict(os.environ))
 
 
 def _change_publisher(active: ActiveConfig, log_status: LogStatus) -> Iterator[Sink]:

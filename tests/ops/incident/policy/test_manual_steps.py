@@ -103,6 +103,14 @@ def test_skipped_tokens_are_listed(findings, token):
     }
 
 
+def test_protected_roles_are_listed(findings):
+    roles = (Role("approle", "rotator", ("app",), ("s1",)),)
+    steps = steps_of(findings(policies={}, roles=roles, protected=("rotator",)))
+    assert steps["close logins that are still open"] == (
+        "approle/rotator is protected by --protect, and its secret_ids are left",
+    )
+
+
 def test_open_logins_are_listed(findings):
     policies = {
         "app": 'path "secret/data/production/*" { policy = "read" }',

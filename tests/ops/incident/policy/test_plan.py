@@ -57,6 +57,16 @@ def test_changes_are_planned_in_order(findings, token):
     assert list(Step) == sorted({change.step for change in changes}, key=list(Step).index)
 
 
+def test_secret_ids_of_protected_roles_and_policies_are_left(findings):
+    roles = (
+        Role("approle", "app", ("app",), ("s1",)),
+        Role("approle", "break-glass", ("app",), ("s2",)),
+        Role("approle", "other", ("app", "operators"), ("s3",)),
+    )
+    changes = plan(findings(roles=roles, protected=("break-*", "operators")), ())
+    assert [change.body for change in changes] == [{"secret_id_accessor": "s1"}]
+
+
 def test_a_shared_root_credential_is_a_manual_step(findings):
     database = Database("production/database", (), ("own", "common"), {"common": "testing/database/simba"})
     found = findings(databases=(database,), policies={})

@@ -72,3 +72,10 @@ def test_an_orphan_token_has_no_parent(findings, token):
     other = token("other", "admin", "app", created=45, path="auth/userpass/login/x")
     _, skipped = tokens_to_revoke(findings(own=own, tokens=(own, parent, other)))
     assert [one.token.accessor for one in skipped] == ["other", "parent"]
+
+
+def test_tokens_with_a_protected_policy_are_skipped(findings, token):
+    tokens = (token("a", "app"), token("b", "app", "Break-glass"))
+    revoked, skipped = tokens_to_revoke(findings(tokens=tokens, protected=("break-*",)))
+    assert accessors(revoked) == ["a"]
+    assert [(one.token.accessor, one.reason) for one in skipped] == [("b", "its policy is protected by --protect")]

@@ -24,7 +24,9 @@ APPS = {"web": {"directory": "/run/web", "files": [{"template": "a.j2"}]}}
 
 
 def read(environment="testing", **blocks):
-    return parse(json.dumps(blocks), source="x", environ={}, environment=environment, blocks=("setup", "rotation"))
+    return parse(
+        json.dumps(blocks), source="x", environ={}, environment=environment, blocks=("setup", "rotation", "monitor")
+    )
 
 
 def desired(environment="testing", **blocks):
@@ -172,3 +174,19 @@ def test_with_a_rotation_the_rotator_has_a_policy_and_a_role_and_apps_may_confir
     alone = objects(Kind.POLICY, apps=apps)
     assert list(alone) == ["sys/policies/acl/testing-web"]
     assert "consumers" not in alone["sys/policies/acl/testing-web"]["policy"]
+
+
+def test_responses_that_need_vault_give_the_monitor_a_policy_and_a_role():
+    def monitor(action, **settings):
+        response = {"rule": "policy-changed", "action": action, **settings}
+        return {"audit": {"file": "a"}, "responses": {"actions": [response], "protected": []}}
+
+    revoke = monitor("revoke-token")
+    roles = objects(Kind.ROLE, monitor=revoke)
+    assert roles["auth/approle/role/testing-monitor"]["token_policies"] == ["testing-monitor"]
+    policies = objects(Kind.POLICY, monitor=revoke)
+    assert 'path "auth/token/revoke-accessor" {' in policies["sys/policies/acl/testing-monitor"]["policy"]
+    assert Kind.AUTH in [one.kind for one in desired_for_all(read(monitor=revoke))]
+    for other in (monitor("command", command=["true"]), {"audit": {"file": "a"}}):
+        assert objects(Kind.ROLE, monitor=other) == {}
+        assert Kind.AUTH not in [one.kind for one in desired_for_all(read(monitor=other))]

@@ -47,6 +47,8 @@ class Rule(ImmutableStruct, frozen=True):
     path: str
     capabilities: tuple[str, ...]
     comments: tuple[str, ...]
+    allowed_parameters: tuple[tuple[str, str], ...] = ()
+    """The only parameters that may be written, each with its only value."""
 
 
 class Policy(ImmutableStruct, frozen=True):
@@ -342,7 +344,9 @@ def _hcl(rule: Rule) -> str:
     comments = "".join(f"# {line}\n" for line in rule.comments)
     capabilities = ", ".join(f'"{capability}"' for capability in rule.capabilities)
     types = f'  subscribe_event_types = ["{EVENT_TYPES}"]\n' if SUBSCRIBE in rule.capabilities else ""
-    return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n{types}}}\n"
+    allowed = "".join(f"    {_quoted(name)} = [{_quoted(value)}]\n" for name, value in rule.allowed_parameters)
+    parameters = f"  allowed_parameters = {{\n{allowed}  }}\n" if allowed else ""
+    return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n{types}{parameters}}}\n"
 
 
 def _quoted(path: str) -> str:

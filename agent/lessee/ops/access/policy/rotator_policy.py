@@ -8,12 +8,13 @@ from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
 
-_TOKEN = (
-    ("auth/token/lookup-self", "read", "to see whether the token is valid"),
-    ("auth/token/renew-self", "update", "to renew the token"),
-    ("auth/token/revoke-self", "update", "to revoke the token when it is no longer needed"),
-)
 _IN_DEFAULT = "; Vault's policy `default` grants it too"
+TOKEN_RULES = (
+    ("auth/token/lookup-self", "read", f"to see whether the token is valid{_IN_DEFAULT}"),
+    ("auth/token/renew-self", "update", f"to renew the token{_IN_DEFAULT}"),
+    ("auth/token/revoke-self", "update", f"to revoke the token when it is no longer needed{_IN_DEFAULT}"),
+)
+"""What a service needs for its own token: path, capability and purpose."""
 
 
 def of_rotator(name: str, config: Config) -> str:
@@ -56,8 +57,8 @@ def _requests(config: Config) -> Iterator[_Request]:
         ("delete", "list", "read"),
         "the agents' confirmations; removes those of agents that no longer run",
     )
-    for path, capability, why in _TOKEN:
-        yield path, (capability,), why + _IN_DEFAULT
+    for path, capability, why in TOKEN_RULES:
+        yield path, (capability,), why
 
 
 def _of_approle(name: str, role: str) -> Iterator[_Request]:

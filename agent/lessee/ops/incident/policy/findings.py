@@ -1,7 +1,8 @@
 """What was found on the server after a leak, without any value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.incident.policy.exposure import Exposure
@@ -106,6 +107,12 @@ class Findings(ImmutableStruct, frozen=True):
     batch_token_ttl: float = 0
     """The maximum TTL of batch tokens, which cannot be listed, in seconds; 0: not known."""
     problems: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+    """Patterns of roles and policies whose logins and tokens are left."""
+
+    def protects(self, names: Iterable[str]) -> bool:
+        """Whether one of these names of a role or a policy is protected."""
+        return any(fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in self.protected)
 
     @property
     def affected_names(self) -> frozenset[str]:

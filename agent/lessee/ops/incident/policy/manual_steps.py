@@ -140,6 +140,8 @@ def _skipped_tokens(findings: Findings) -> Iterator[str]:
 
 def _open_logins(findings: Findings) -> Iterator[str]:
     for role in findings.roles:
+        if findings.protects((role.name, *role.policies)):
+            yield f"{printable(str(role))} is protected by --protect, and its secret_ids are left"
         if not role.binds_secret_id:
             yield f"{printable(str(role))} needs no secret_id: its role_id is enough from the bound addresses"
     for login in findings.logins:

@@ -42,6 +42,7 @@ def plan(findings: Findings, rotations: Iterable[Change]) -> tuple[Change, ...]:
         *(
             _secret_id_change(role.mount, role.name, accessor)
             for role in findings.roles
+            if not findings.protects((role.name, *role.policies))
             for accessor in role.secret_ids
         ),
         *(_token_change(token.accessor, str(token), token.display_name) for token in tokens),

@@ -46,6 +46,8 @@ def tokens_to_revoke(findings: Findings) -> tuple[tuple[Token, ...], tuple[Skipp
             skipped.append(SkippedToken(token, "it is a root token"))
         elif not token.policies & findings.affected_names and not _wraps_exposed(token, findings):
             continue
+        elif findings.protects(token.policies):
+            skipped.append(SkippedToken(token, "its policy is protected by --protect"))
         elif token.accessor in ancestors:
             skipped.append(SkippedToken(token, "it may be a parent of your own token, which would be revoked with it"))
         else:

@@ -140,7 +140,8 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
 def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
     """The configuration as the agents of each environment read it."""
     names = environments_of(path, environ)
-    loaded = [load(path, environ, environment=name, blocks=("setup", "rotation"), for_child=True) for name in names]
+    blocks = ("setup", "rotation", "monitor")
+    loaded = [load(path, environ, environment=name, blocks=blocks, for_child=True) for name in names]
     return {str(project.config.environment): project for project in loaded}
 
 

@@ -8,6 +8,8 @@ from lessee.config.grammar.rotation import written_by
 from lessee.config.grammar.setup import Component, Connection, Login, Pki
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.least_privilege import rotated_by
+from lessee.ops.access.policy.monitor_policy import of_monitor
+from lessee.ops.access.policy.monitor_policy import rules as monitor_rules
 from lessee.ops.access.policy.rotator_policy import of_rotator
 from lessee.ops.setup.policy import component_policies
 from lessee.ops.setup.policy.initial_values import Source, source_of
@@ -20,6 +22,8 @@ _DATABASE_ADMIN = "database-admin"
 _APPROLE = "auth/approle"
 ROTATOR = "rotator"
 """The role of `lessee rotate`."""
+MONITOR = "monitor"
+"""The role of `lessee monitor`, which needs one only if its responses do."""
 
 
 class InitialSecret(ImmutableStruct, frozen=True):
@@ -49,7 +53,7 @@ def desired_for_all(config: Config) -> Iterator[Desired]:
     mount, audit = config.secrets.mount, config.setup.audit
     yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
     apps = config.setup.apps and any(_uses_this_server(config, app) for app in config.apps.values())
-    if config.setup.components or config.rotation or apps:
+    if config.setup.components or config.rotation or apps or monitor_rules(config):
         yield Object(Kind.AUTH, Group.MOUNTS, "", "sys/auth/approle", {"type": "approle"})
     if audit is not None:
         fields = {"type": "file", "file_path": audit.file}
@@ -81,6 +85,10 @@ def desired_for_environment(config: Config, compiled_apps: Mapping[str, Compiled
         logins[ROTATOR] = Login()
         role = role_name(environment, ROTATOR)
         yield _policy(environment, role, of_rotator(role, config))
+    monitor_policy = of_monitor(role_name(environment, MONITOR), config)
+    if monitor_policy:
+        logins[MONITOR] = Login()
+        yield _policy(environment, role_name(environment, MONITOR), monitor_policy)
     for name, login in logins.items():
         yield _role(environment, role_name(environment, name), login)
     yield from _database(config, environment)

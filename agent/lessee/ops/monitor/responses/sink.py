@@ -1,0 +1,253 @@
+"""Binds alerts to responses: orders what they cause, and tells with each alert what was done."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from lessee.config.grammar.responses import AnyResponse, Responses, RevokeToken
+from lessee.config.monitor import STRIKES, response_name, tag_of
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.host.clock import wall_time
+from lessee.ops.monitor.policy.access import LogEntry
+from lessee.ops.monitor.policy.alerts import Alert, Alerts, Notification, NotificationKind
+from lessee.ops.monitor.policy.evidence import MAX_AGE, Evidence
+from lessee.ops.monitor.policy.response_log import Record, latest, pending, request_text, sentence, used
+from lessee.ops.monitor.policy.rules import effective_rules
+from lessee.ops.monitor.policy.timestamps import rfc3339
+from lessee.ops.monitor.responses.worker import Order, Outcome, ResponseWorker
+from lessee.ops.monitor.wiring import ActiveConfig
+
+_HOLD = 10.0
+"""Seconds for which an alert waits for its response, so that one message has both."""
+_RETRY_INTERVAL = 60.0
+_CLOSE_TIMEOUT = 5.0
+_MAX_SENTENCES = 5
+_MAX_SHOWN = 100
+_MAX_REMEMBERED = 5000
+
+_Key = tuple[str, str]
+"""Rule and subject of an alert."""
+_Identity = tuple[object, ...]
+"""Of an order."""
+
+
+class _Held(ImmutableStruct, frozen=True):
+    """A notification that waits for its response until a moment."""
+
+    until: float
+    notification: Notification
+
+
+class ResponseSink:
+    """The responses of one configuration. Only the loop's thread calls it, except `status`."""
+
+    name = "responses"
+
+    def __init__(self, active: ActiveConfig, config: Responses, environ: Mapping[str, str]) -> None:
+        monitor = active.monitor
+        self._responses: dict[str, AnyResponse] = {response_name(one): one for one in config.actions}
+        self._by_rule: dict[str, list[str]] = {}
+        # Once a token is revoked, Vault does not say any more which role it had.
+        for name, response in sorted(self._responses.items(), key=lambda item: isinstance(item[1], RevokeToken)):
+            self._by_rule.setdefault(response.rule, []).append(name)
+        rules = effective_rules(monitor.alerts, polls_services=bool(monitor.watch))
+        self._evidence = Evidence({name: rules[name] for name in self._by_rule if name in rules}, ZoneInfo)
+        self._worker = ResponseWorker(active, config, environ)
+        self._open: dict[_Identity, _Key] = {}
+        """The alert of each order that is not answered yet."""
+        self._settled: dict[_Identity, float] = {}
+        """When an answered order may be given again."""
+        self._refusals: dict[_Key, dict[_Identity, str]] = {}
+        """Why something was not done because of an alert."""
+        self._held: list[_Held] = []
+
+    def take(self, entries: Sequence[LogEntry]) -> None:
+        """See Sink."""
+        self._evidence.take((entry.access for entry in entries), wall_time())
+
+    def tick(self, now: float) -> None:
+        """See Sink. `follow` acts, when the rules are evaluated."""
+
+    def follow(self, alerts: Alerts, notifications: Sequence[Notification], now: float) -> tuple[Notification, ...]:
+        """Order what these alerts cause, and return the notifications to send now, with what was done."""
+        late = self._collect(alerts, now)
+        firing = [alert for alert in alerts.values() if alert.firing and now - MAX_AGE < alert.last_seen_at]
+        self._refusals = {key: texts for key, texts in self._refusals.items() if key in alerts}
+        for order, key in self._orders(firing, now):
+            due = self._settled.get(order.identity, 0.0)
+            # A clock that was set back must not postpone it for long.
+            if order.identity not in self._open and not now < due <= now + MAX_AGE:
+                self._open[order.identity] = key
+                self._worker.submit(order)
+        return tuple(self._release(notifications, late, now))
+
+    def annotated(self, alerts: Alerts) -> Alerts:
+        """The alerts with what was done because of them."""
+        return {key: self.annotate(alert) for key, alert in alerts.items()}
+
+    def annotate(self, alert: Alert) -> Alert:
+        """The alert with what was done because of it."""
+        found = self.sentences(alert)
+        if len(found) > _MAX_SENTENCES:
+            found = [*found[:_MAX_SENTENCES], f"and {len(found) - _MAX_SENTENCES} more in the status"]
+        return replace(alert, text="; ".join([alert.text, *found]))
+
+    def sentences(self, alert: Alert) -> list[str]:
+        """What was done because of an alert, and what was not."""
+        if alert.rule not in self._by_rule:
+            return []
+        now = wall_time()
+        mine = [
+            one
+            for one in latest(self._worker.records).values()
+            if (one.rule, one.subject, one.alert_at) == (alert.rule, alert.subject, alert.started_at)
+        ]
+        found = [sentence(one, now) for one in mine]
+        refusals = Counter(self._refusals.get((alert.rule, alert.subject), {}).values())
+        found += [f"{text} ({count} times)" if count > 1 else text for text, count in refusals.items()]
+        strikes = any(tag_of(self._responses[name]) in STRIKES for name in self._by_rule[alert.rule])
+        if not found and strikes and not any(rule == alert.rule for rule, _ in self._open.values()):
+            found.append("no response: no token is known to have done this by itself")
+        return found
+
+    def holds(self, rule: str, subject: str) -> bool:
+        """Whether an alert waits for its response, and so was not sent yet."""
+        return any(
+            (one.notification.alert.rule, one.notification.alert.subject) == (rule, subject) for one in self._held
+        )
+
+    def state(self) -> Any:
+        """The notifications that wait for their response."""
+        return {"held": [msgspec.to_builtins(held.notification) for held in self._held]}
+
+    def restore(self, state: Any) -> None:
+        """See Sink."""
+        try:
+            held = msgspec.convert(state["held"], tuple[Notification, ...])
+        except (TypeError, KeyError, msgspec.ValidationError):
+            raise ValueError from None
+        self._held = [_Held(0.0, notification) for notification in held]
+
+    def status(self) -> Mapping[str, Any]:
+        """`responses`: the budgets, what waits for an approval, and what was done."""
+        records, now = self._worker.records, wall_time()
+        budgets = {
+            name: {
+                "rule": response.rule,
+                "action": tag_of(response),
+                "max_per_hour": response.max_per_hour,
+                "used": used(records, name, now),
+                "dry_run": response.dry_run,
+            }
+            for name, response in self._responses.items()
+        }
+        waiting = [
+            {"id": one.id, "expires_at": rfc3339(one.expires_at), "request": request_text(one)}
+            for one in pending(records, now)
+        ]
+        recent = [_view(one, now) for one in reversed(list(latest(records).values())[-_MAX_SHOWN:])]
+        problem = self._worker.problem
+        return {
+            "responses": {"budgets": budgets, "pending": waiting, "recent": recent},
+            "problems": [f"nothing responds to alerts: {problem}"] if problem is not None else [],
+        }
+
+    def close(self) -> None:
+        """See Sink."""
+        self._worker.close(_CLOSE_TIMEOUT)
+
+    def _orders(self, firing: Sequence[Alert], now: float) -> Iterator[tuple[Order, _Key]]:
+        struck: set[tuple[str, str]] = set()
+        for alert in firing:
+            for name in self._by_rule.get(alert.rule, ()):
+                if tag_of(self._responses[name]) not in STRIKES:
+                    yield (
+                        Order(name, alert.rule, alert.subject, alert.started_at, alert.text),
+                        (alert.rule, alert.subject),
+                    )
+                    continue
+                for suspect in self._evidence.suspects(alert.rule, alert.subject, now):
+                    if (name, suspect.accessor) in struck:
+                        continue
+                    struck.add((name, suspect.accessor))
+                    about = self._alert_of(firing, alert, suspect.labels)
+                    order = Order(name, about.rule, about.subject, about.started_at, "", suspect.accessor)
+                    yield order, (about.rule, about.subject)
+
+    def _alert_of(self, firing: Sequence[Alert], alert: Alert, labels: Sequence[str]) -> Alert:
+        """The alert of the rule that is about this token, if one names it."""
+        same = (one for one in firing if one.rule == alert.rule and one.subject in labels)
+        return next(same, alert)
+
+    def _collect(self, alerts: Alerts, now: float) -> list[Notification]:
+        """Take the worker's outcomes. Returns further notifications for alerts that were sent before."""
+        late = []
+        held = {(one.notification.alert.rule, one.notification.alert.subject) for one in self._held}
+        while not self._worker.outcomes.empty():
+            outcome: Outcome = self._worker.outcomes.get()
+            order = outcome.order
+            key = (order.rule, order.subject)
+            self._open.pop(order.identity, None)
+            self._settled[order.identity] = now + (_RETRY_INTERVAL if outcome.retry else MAX_AGE)
+            refusals = self._refusals.setdefault(key, {})
+            refusals.pop(order.identity, None)
+            if not outcome.final:
+                refusals[order.identity] = outcome.text
+            alert = alerts.get(key)
+            if outcome.final and outcome.text and alert is not None and key not in held:
+                late.append(_follow_up(alert, outcome.text))
+        if len(self._settled) > _MAX_REMEMBERED:
+            self._settled = {identity: until for identity, until in self._settled.items() if until > now}
+        return late
+
+    def _release(
+        self, notifications: Sequence[Notification], late: Sequence[Notification], now: float
+    ) -> Iterator[Notification]:
+        for notification in notifications:
+            if notification.alert.rule in self._by_rule:
+                self._held.append(_Held(now + _HOLD, notification))
+            else:
+                yield notification
+        waiting = set(self._open.values())
+        held, self._held = self._held, []
+        kept: set[_Key] = set()
+        for one in held:
+            alert = one.notification.alert
+            key = (alert.rule, alert.subject)
+            # Those of one alert keep their order, and a clock that was set back holds none for long.
+            if key in waiting and now < one.until <= now + _HOLD and one.notification.kind is not _RESOLVED:
+                self._held.append(one)
+                kept.add(key)
+            elif key in kept:
+                self._held.append(one)
+            else:
+                yield replace(one.notification, alert=self.annotate(alert))
+        for notification in late:
+            yield replace(notification, alert=self.annotate(notification.alert))
+
+
+_RESOLVED = NotificationKind.RESOLVED
+
+
+def _follow_up(alert: Alert, text: str) -> Notification:
+    name = f"{alert.rule}\n{alert.subject}\n{alert.started_at:.6f}\n{text}"
+    return Notification(sha256(name.encode()).hexdigest()[:24], NotificationKind.REPEATED, alert)
+
+
+def _view(record: Record, now: float) -> Mapping[str, Any]:
+    return {
+        "id": record.id,
+        "at": rfc3339(record.at),
+        "response": record.response,
+        "action": record.action,
+        "rule": record.rule,
+        "subject": record.subject,
+        "target": record.target,
+        "event": record.event,
+        "dry_run": record.dry_run,
+        "text": sentence(record, now),
+    }
