@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.redaction import Redactor
+from lessee.host.clock import wall_time
 from lessee.host.file_watch import Watcher
 from lessee.host.project import find
 from lessee.host.watchfiles_changes import watchfiles_changes
@@ -30,6 +31,8 @@ class IncompleteReadError(LesseeError):
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM, SIGINT or the end of stdin. Raises LesseeError if the monitor cannot start."""
+    if arguments.since is not None and arguments.since > wall_time():
+        raise UsageError("--since is in the future", todo="write a time in the past; without a zone it is UTC")
     harden()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
