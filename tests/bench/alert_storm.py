@@ -20,7 +20,7 @@ from support.servers.alert_receivers import Hook
 CLIENTS, DENIALS, MINUTE = 100, 100, 60.0
 """Clients, denials of each, and the seconds that all take."""
 MOST_MESSAGES = 5
-POLICIES = 40
+POLICIES, POLICY = 40, 'path "secret/data/none" { capabilities = ["read"] }'
 YEAR = 365 * 86400.0
 RESOLVE_TIMEOUT = 60
 """Seconds; less than the default, so that the end of the alert is measured soon."""
@@ -88,7 +88,7 @@ def _counted(status: dict[str, Any]) -> int:
 
 def _first_start(bao: Audited, hook: Hook, disk: Path, memory: Path) -> Iterator[Figure]:
     for number in range(POLICIES):
-        bao.ask("PUT", f"sys/policies/acl/year-{number}", {"policy": ""})
+        bao.ask("PUT", f"sys/policies/acl/year-{number}", {"policy": POLICY})
     lines = bao.audit.read_text().splitlines()
     began, step = time.time() - YEAR, YEAR / len(lines)
     old = disk / "year.log"

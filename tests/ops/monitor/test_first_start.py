@@ -142,7 +142,11 @@ def test_changes_of_the_past_are_not_published(monitor, memory):
     assert (destination["published"], destination["pending"]) == (0, 0)
 
 
-def test_a_time_that_is_none_is_refused(monitor):
-    result = monitor.once("--since", "yesterday")
+@pytest.mark.parametrize(
+    ("since", "problem"),
+    [("yesterday", "'yesterday' is no time such as 2026-11-28"), ("2999-01-01", "--since is in the future")],
+)
+def test_a_time_that_is_none_or_in_the_future_is_refused(monitor, since, problem):
+    result = monitor.once("--since", since)
     assert result.returncode == 64
-    assert "'yesterday' is no time such as 2026-11-28" in result.stderr
+    assert problem in result.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.redaction import Redactor
+from lessee.host.clock import wall_time
 from lessee.host.console import escape_unknown
 from lessee.host.file_watch import Watcher
 from lessee.host.project import find
@@ -35,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     With an action, do what a person decides about a response instead.
     """
+    if arguments.since is not None and arguments.since > wall_time():
+        raise UsageError("--since is in the future", todo="write a time in the past; without a zone it is UTC")
     harden()
     environ = dict(os.environ)
     path = find(arguments.config, environ)

@@ -55,6 +55,14 @@ def test_a_slack_message_about_many_services_stays_short():
     assert text.endswith("\nfiring: agent-silent: and 45 more")
 
 
+def test_alertmanager_gets_the_subjects_of_an_alert_that_has_several():
+    rules = Rules("{}")
+    rules.take(*[access(operation="delete", path=f"sys/policies/acl/{n:02}") for n in range(30)])
+    [alert] = alertmanager_body(rules.engine.alerts, None, rules.now)
+    assert alert["labels"]["subject"] == "sys/policies/acl/00"
+    assert (alert["annotations"]["count"], alert["annotations"]["subjects"].count(", ")) == ("30", 19)
+
+
 def test_a_headline_counts_the_subjects_of_an_alert():
     rules = Rules("{}")
     rules.take(*[access(operation="delete", path=f"sys/policies/acl/{n}") for n in range(3)])

@@ -17,6 +17,8 @@ _WORDS = {
     NotificationKind.REPEATED: "still firing",
     NotificationKind.RESOLVED: "resolved",
 }
+_MAX_IN_ANNOTATION = 20
+"""Subjects in an annotation of Alertmanager, whose templates show it whole."""
 _MAX_IN_SLACK = 5
 """Alerts of one rule and state that a Slack message names. Slack truncates a text of 40,000 characters."""
 _EMOJI = {"info": ":information_source:", "warning": ":warning:", "critical": ":rotating_light:"}
@@ -94,9 +96,14 @@ def alertmanager_body(alerts: Alerts, environment: str | None, now: float) -> Se
 def _alertmanager_alert(alert: Alert, environment: str | None, now: float) -> Mapping[str, Any]:
     labels = {"alertname": alert.rule, "subject": alert.subject or "-", "severity": alert.severity, "source": "lessee"}
     ends_at = now + _VALIDITY if alert.resolved_at is None else max(alert.resolved_at, alert.started_at + 0.001)
+    subjects = ", ".join(alert.subjects[:_MAX_IN_ANNOTATION])
     return {
         "labels": {**labels, **({"environment": environment} if environment else {})},
-        "annotations": {"summary": alert.text, "count": str(alert.count)},
+        "annotations": {
+            "summary": alert.text,
+            "count": str(alert.count),
+            **({"subjects": subjects} if len(alert.subjects) > 1 else {}),
+        },
         "startsAt": rfc3339(alert.started_at),
         "endsAt": rfc3339(ends_at),
     }
