@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from lessee.ops.monitor.policy.fleet import STATES
 from lessee.telemetry import exposition as ex
 
 _COUNTS = {
@@ -29,6 +30,12 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     operations = status["accesses"]["by_operation"]
     counts = [([operation, outcome], n) for operation, by in operations.items() for outcome, n in by.items()]
     yield ex.counters("lessee_monitor_accesses", "Requests in the audit log.", ["operation", "outcome"], counts)
+    text = "Time between a read of a secret and its answer, in the audit log of each server."
+    by_source = [([source], histogram) for source, histogram in status.get("read_latency", {}).items()]
+    yield ex.histograms("lessee_monitor_read_duration_seconds", text, ["source"], by_source)
+    states = Counter(agent["state"] for agent in status.get("fleet", {}).values())
+    text = "Agents that the monitor knows, by state."
+    yield ex.gauges("lessee_monitor_agents", text, "state", {state: states[state] for state in STATES})
     if "alerts" in status:
         yield _alerts(status["alerts"])
     if "destinations" in status:

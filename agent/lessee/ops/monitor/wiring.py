@@ -13,6 +13,8 @@ from lessee.host.project import read
 from lessee.ops.monitor.alert_sink import AlertSink, check_timezones
 from lessee.ops.monitor.checkpoint import SourceProgress
 from lessee.ops.monitor.counters import AccessCounter
+from lessee.ops.monitor.read_latency import ReadLatency
+from lessee.ops.monitor.reporters import ReporterSink
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.socket_source import SocketSource
 from lessee.ops.monitor.sources import FileSource, Post, Source, StdinSource
@@ -54,6 +56,8 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
     config, environment = active.monitor, active.config.environment
     return [
         AccessCounter(),
+        ReadLatency(),
+        ReporterSink(),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
         AlertSink(
             config,

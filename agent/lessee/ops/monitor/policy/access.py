@@ -38,6 +38,8 @@ class Access(ImmutableStruct, frozen=True):
     """The version of a KV version 2 secret, if the answer names it."""
     server: str
     """The configured name of the audit log."""
+    duration: float | None = None
+    """Seconds from the request to the answer. None if the request's own entry was not seen."""
 
 
 class LogEntry(ImmutableStruct, frozen=True):
