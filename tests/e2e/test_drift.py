@@ -78,6 +78,10 @@ def test_what_another_program_changes_is_restored_and_reported_and_the_app_notif
     status = watched.until(lambda status: status["apps"]["web"]["drift"]["total"] > 0)
     assert found in status["apps"]["web"]["drift"]["found"]
     assert 'lessee_app_drift_total{app="web"} ' in watched.get("/metrics")[1]
+    text = watched.command("status", "--socket", str(watched.socket)).stdout
+    assert "files changed by another program" in text
+    assert found in text
+    assert "files changed by another program" in watched.get("/")[1]
     restored = [event for event in watched.events() if event["event"] == "files restored"]
     assert found in restored[0]["found"]
     if is_changed:

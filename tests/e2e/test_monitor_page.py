@@ -1,14 +1,17 @@
 """The monitor's page and `lessee status --watch` with a real audit log: reads, alerts, and no value."""
 
+import re
 import subprocess
 import sys
 from contextlib import suppress
 
 import pytest
 
+from lessee import __version__
 from lessee.host.openbao import free_port
 from support.programs.browser import BrowserPage, chromium, screenshots
 from support.programs.monitor import Audited, Monitor
+from support.programs.sidecar import Sidecar
 from support.programs.terminal import Terminal
 
 CANARY = "canary-of-the-monitors-page"
@@ -69,6 +72,77 @@ def test_its_page_lists_the_reads_and_is_accessible(server, monitor, tmp_path):
         assert not any(secret in text for secret in monitor.secrets)
         assert page.messages == []
         page.close()
+
+
+AGENT_POLICY = """
+path "secret/*" { capabilities = ["read", "list"] }
+path "secret/metadata/testing/lessee/consumers/*" { capabilities = ["create", "update", "delete"] }
+"""
+
+
+@pytest.fixture
+def agent(server, tmp_path, memory):
+    """It reads a rotated secret, so it reports to the rotator which version it uses."""
+    disk, own = tmp_path / "agent-of-the-fleet", memory / "agent"
+    disk.mkdir()
+    own.mkdir()
+    server.put("testing/rotated", password=CANARY, rotation_count=0)
+    one = Sidecar(server.address, disk, own)
+    one.log_in_by_approle(server, AGENT_POLICY)
+    one.template("app.env.j2", 'PASSWORD={{ secret("rotated").password }}\n')
+    yield one
+    if one.process.poll() is None:
+        one.stop()  # It deletes its report, which another test's monitor would find.
+    one.close()
+
+
+def fleet_of(monitor, *states):
+    """The agents of the monitor's status, once they are in these states."""
+    wanted = sorted(states)
+    return monitor.until(lambda status: sorted(one["state"] for one in status["fleet"].values()) == wanted)["fleet"]
+
+
+def test_the_fleet_has_each_agent_that_reports_and_of_a_watched_one_its_status(agent, monitor):
+    agent.start()
+    agent.until(lambda status: status["apps"]["web"]["state"] == "published")
+    [(name, row)] = fleet_of(monitor, "not_watched").items()
+    assert name == f"testing/{agent.status()['apps']['web']['consumer']}"
+    assert (row["apps"], row["environment"], row["component"]) == (["web"], "testing", "agent-of-the-fleet")
+    assert (row["address"], row["version"]) == ("127.0.0.1", None)
+    monitor.config["monitor"]["watch"] = [{"name": "web-1", "socket": str(agent.socket)}]
+    monitor.write_config()
+    [(name, row)] = fleet_of(monitor, "fresh").items()
+    assert (name, row["version"], row["apps"], row["pending"]) == ("web-1", __version__, ["web"], 0)
+    assert row["address"] == str(agent.socket)
+    with chromium() as browser:
+        page = BrowserPage(browser, monitor.url)
+        cells = page.page.locator("#agents tbody tr").first.inner_text()
+        assert all(word in cells for word in ("web-1", "fresh", __version__, str(agent.socket)))
+        assert CANARY not in page.page.content()
+        page.close()
+
+
+def test_a_restart_of_the_monitor_forgets_no_agent_and_one_that_stops_is_forgotten(agent, monitor):
+    agent.start()
+    before = fleet_of(monitor, "not_watched")
+    monitor.stop()
+    monitor.start().until(lambda status: status["ready"])
+    assert fleet_of(monitor, "not_watched").keys() == before.keys()
+    agent.stop()  # It deletes its report.
+    fleet_of(monitor)
+
+
+def test_the_duration_of_reads_is_a_histogram(monitor):
+    metrics = monitor.get("/metrics")[1]
+    [count] = re.findall(r'lessee_monitor_read_duration_seconds_count{source="vault"} (\S+)', metrics)
+    assert float(count) >= 2
+    latency = monitor.status()["read_latency"]["vault"]
+    assert 0 < latency["sum"] < 10 * latency["count"]
+    assert latency["buckets"][-1][1] <= latency["count"]
+    # A restart continues the counts.
+    monitor.stop()
+    monitor.start()
+    monitor.until(lambda status: status["read_latency"].get("vault", {}).get("count", 0) >= latency["count"])
 
 
 def test_the_status_works_on_a_terminal_and_in_a_pipe(server, monitor):

@@ -1,10 +1,12 @@
 """Problems of real programs reach the receiver: with a real Prometheus, our rules, and a real Alertmanager."""
 
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -14,15 +16,18 @@ from support.environments.backups import Backups
 from support.needs import need
 from support.programs.monitor import Audited, Monitor
 from support.programs.rotator import POLICY, Service
-from support.programs.sidecar import Sidecar, eventually
+from support.programs.sidecar import PATIENCE, Sidecar, eventually
 from support.servers.prometheus import FOLDER, TOKEN, Observed
 
 NAME = re.compile(r"\b(?:lessee|process)_[a-z_]+|\blessee:[a-z0-9_]+(?::[a-z0-9_]+)?")
+HISTOGRAM = re.compile("_(?:bucket|count|sum)$")
+LIMIT = re.compile(" (==|>|<) ")
 CREDS = '{{ dynamic("database/creds/watched").password }}\n'
 TEMPLATE = '{{ secret("web/db").password }}\n'
 READS = """
 path "secret/*"         { capabilities = ["read", "list"] }
 path "database/creds/*" { capabilities = ["read"] }
+path "secret/metadata/testing/lessee/consumers/*" { capabilities = ["create", "update", "delete"] }
 """
 
 
@@ -127,41 +132,51 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
         agent = Sidecar(server.address, tmp_path, memory)
         stack.callback(agent.close)
         agent.log_in_by_approle(server, READS)
-        agent.template("app.env.j2", TEMPLATE + CREDS, format="text")
+        agent.template("app.env.j2", TEMPLATE + CREDS + '{{ secret("app/one").password }}\n', format="text")
         agent.config |= {"status": observed.listen("agent"), "events": {"socket": str(events)}}
         agent.config["leases"] = {"on_stop": "revoke"}
         agent.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
         rotator = Service(server, tmp_path, memory, environment="testing")
         stack.callback(rotator.close)
         rotator.config["status"] = observed.listen("rotator")
-        rotator.target("one", rotation_period="1h", jitter="0s")
+        # A rotation that the agent confirms has every figure of a target.
+        rotator.target("one", rotation_period="1h", jitter="0s", confirmation_timeout="1h", consumers=["web"])
         monitor = Monitor(tmp_path / "m", memory / "m", {"file": str(server.audit)}, publish=f"unix://{events}")
         stack.callback(monitor.close)
         monitor.config["status"] = observed.listen("monitor")
-        for program in (monitor, agent, rotator):
+        for program in (monitor, rotator, agent):
             program.start()
+        backups = backup_metrics(server, observed, tmp_path / "backups", memory)
         observed.start("agent", "rotator", "monitor")
         rotator.until(lambda status: status["targets"]["one"]["rotation_count"])
-        queries = list(expressions())
+        forced = [sys.executable, "-m", "lessee", "rotate", "--config", str(rotator.file), "--force", "one"]
+        subprocess.run(forced, cwd=rotator.disk, check=True, capture_output=True, timeout=PATIENCE)
+        rotator.until(lambda status: status["targets"]["one"]["propagation_seconds"] is not None)
         exposed = {name for job in ("agent", "rotator", "monitor") for name in names(observed, job)}
-        exposed |= backup_metrics(server, tmp_path / "backups", memory)
+        exposed |= backups
         recorded = {rule["record"] for rule in rules("recording") if "record" in rule}
-        for expression in queries:
-            unknown = set(NAME.findall(expression)) - exposed - recorded
-            assert not unknown, expression
-            observed.query(expression)
-        eventually(lambda: all(observed.query(name) for name in recorded), "the records", 60)
+        for expression in expressions():
+            names_of_it = {HISTOGRAM.sub("", name) for name in NAME.findall(expression)}
+            assert not names_of_it - exposed - recorded, expression
+            eventually(lambda expression=expression: has_samples(observed, expression), f"samples of {expression}", 60)
         agent.stop()
 
 
-def backup_metrics(server, disk, memory):
+def backup_metrics(server, observed, disk, memory):
     """The metrics that saves and verifications write for the textfile collector."""
     (folder := disk / "metrics").mkdir(parents=True)
     backups = Backups(server.address, disk, memory, metrics_directory=str(folder))
     backups.backup("save")
     backups.backup("verify", "latest")
+    observed.scrape_files(folder)
     texts = [path.read_text() for path in folder.glob("*.prom")]
     return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)}
+
+
+def has_samples(observed, expression):
+    """Whether an expression has values: its metrics exist, and its labels are theirs."""
+    samples = observed.query(expression)
+    return samples and not any(math.isnan(value) for _, value in samples)
 
 
 def names(observed, job):
@@ -174,9 +189,10 @@ def names(observed, job):
 
 
 def expressions():
-    """All expressions of the rules and the dashboard."""
-    for name in ("recording", "alerts"):
-        yield from (rule["expr"] for rule in rules(name))
+    """All expressions of the rules and the dashboard; that of an alert has the value 0 for what is within its limit."""
+    yield from (rule["record"] for rule in rules("recording"))
+    yield from (rule["expr"] for rule in rules("recording"))
+    yield from (LIMIT.sub(r" \1 bool ", rule["expr"]) for rule in rules("alerts"))
     dashboard = json.loads((FOLDER / "grafana/lessee.json").read_text())
     for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):

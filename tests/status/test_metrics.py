@@ -21,6 +21,7 @@ def status():
         "identities": [identity("1970-01-01T00:02:00.000+00:00"), identity("1970-01-01T00:01:00.000+00:00")],
         "apps": {"web": app(), "worker": app(degraded="fallback")},
         "leases": [],
+        "rounds": {"buckets": [[0.5, 3], [1.0, 5]], "count": 6, "sum": 12.5},
         "totals": {name: number for number, name in enumerate(totals, 10)}
         | {"renders": 1, "publications": 2, "notifications": 3, "readiness_passed": 4, "rollbacks": 5},
     }
@@ -155,3 +156,10 @@ def test_an_app_has_exactly_one_state(status):
     assert (len(states), states["lessee_app_state web rolled_back"], sum(states.values())) == (6, 1, 1)
     assert found["lessee_app_state worker notified"] == 1
     assert found["lessee_rollbacks_total"] == 5
+
+
+def test_the_durations_of_rounds_are_a_histogram(status):
+    found = samples(status)
+    name = "lessee_round_duration_seconds"
+    assert [found[f"{name}_bucket {bound}"] for bound in ("0.5", "1.0", "+Inf")] == [3, 5, 6]
+    assert (found[f"{name}_count"], found[f"{name}_sum"]) == (6, 12.5)

@@ -65,6 +65,62 @@ def test_a_monitors_page_is_accessible_at_both_widths_in_both_schemes(browser, t
     assert "unsafe" not in policy
 
 
+def many():
+    """A status with 1,000 alerts and 200 agents, and everything else that is long."""
+    rules = [f"rule-{number}" for number in range(20)]
+    states = ["fresh"] * 17 + ["not_fresh", "unreachable", "not_watched"]
+    alerts = [
+        {**STATUS["alerts"][0], "rule": rules[number % 20], "subject": f"client-{number} from 10.20.30.{number % 256}"}
+        for number in range(1000)
+    ]
+    agents = {
+        f"simba-{number}": {
+            "source": "status", "state": states[number % 20], "address": f"http://simba-{number}:9105", "apps": ["web"],
+            "consumers": [], "environment": "production", "version": "0.1.0", "ready": True, "fresh": True,
+            "pending": number % 3, "problems": number % 2, "last_seen_at": AT, "reported_at": AT, "component": "simba",
+            "error": "connection refused" if states[number % 20] == "unreachable" else None,
+        }
+        for number in range(200)
+    }  # fmt: skip
+    rotation = [
+        {
+            "service": "rotator", "target": f"target-{number}", "next_rotation_at": AT,
+            "consecutive_failures": number % 2, "error": "refused" if number % 2 else None, "open_seconds": None,
+        }
+        for number in range(100)
+    ]  # fmt: skip
+    services = [
+        {"name": f"other-{number}", "checked_at": AT, "error": None, "leases": 0, "targets": 1} for number in range(100)
+    ]
+    paths = [
+        {**ACCESS, "component": f"app-{number % 40}", "path": f"secret/production/{number}"} for number in range(200)
+    ]
+    problems = [f"alerts cannot be sent by webhook {number}: connection refused" for number in range(100)]
+    latency = {"vault-1": {"buckets": [[0.001, 900], [0.0025, 995]], "count": 1000, "sum": 1.1}}
+    return STATUS | {
+        "alerts": alerts, "fleet": agents, "rotation": rotation, "services": services, "problems": problems,
+        "accesses": {"by_path": paths, "denied": 3}, "read_latency": latency,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("only", [("alerts", "fleet"), ()], ids=["1,000 alerts and 200 agents", "all of it is long"])
+def test_a_page_of_any_number_of_rows_is_short_on_a_phone(browser, tmp_path, only):
+    status = STATUS | {key: many()[key] for key in only} if only else many()
+    port = free_port()
+    listen = Listen(address=f"127.0.0.1:{port}", token_file=None, allowed_hosts=())
+    url = f"http://127.0.0.1:{port}/"
+    with closing(StatusServer(tmp_path / "s.sock", listen, StaticStatus(status))):
+        page = BrowserPage(browser, url, viewport={"width": 375, "height": 812})
+        page.page.screenshot(path=tmp_path / "phone.png", full_page=True)
+        height = page.page.evaluate("document.documentElement.scrollHeight")
+        assert page.accessibility_violations() == []
+        assert page.overflow() == 0
+        page.close()
+        assert screenshots(browser, url, tmp_path, "long") == []
+    assert height <= (3000 if only else 5000)
+    assert not only or height <= 3 * 812
+
+
 def test_the_page_is_imported_only_when_it_is_requested():
     code = "import sys, lessee.cli.commands.run, lessee.status.server; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -40,6 +40,8 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield from _identities(status["identities"])
     for name, text in _TOTALS.items():
         yield ex.counter(f"lessee_{name}", text, status["totals"][name])
+    text = "Time of a check of all secrets that are due, from the first request until the last answer."
+    yield ex.histograms("lessee_round_duration_seconds", text, [], [([], status["rounds"])])
     yield from _leases(status["leases"])
     yield from _apps(status["apps"])
     yield from _events(status.get("events"))

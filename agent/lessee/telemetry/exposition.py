@@ -9,9 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from lessee.core.timestamps import parse_timestamp
+
+Histogram = Mapping[str, Any]
+"""`buckets` with the number of values up to each bound, `count` and `sum`."""
 
 
 def exposition(families: Iterable[Metric]) -> bytes:
@@ -80,6 +83,17 @@ def counters(name: str, text: str, labels: Sequence[str], values: Iterable[tuple
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in values:
         family.add_metric(key, value)
+    return family
+
+
+def histograms(
+    name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], Histogram]]
+) -> Metric:
+    """A histogram with labels; each value has its cumulative `buckets`, its `count` and its `sum`."""
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for key, value in values:
+        buckets = [(str(bound), count) for bound, count in value["buckets"]]
+        family.add_metric(key, [*buckets, ("+Inf", value["count"])], value["sum"])
     return family
 
 

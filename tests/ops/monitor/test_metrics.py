@@ -76,3 +76,17 @@ def test_each_destination_has_its_counts_and_whether_it_is_reachable(status):
     assert found["lessee_monitor_changes_pending redis"] == 3
     assert found["lessee_monitor_changes_dropped_total redis"] == 1
     assert found["lessee_monitor_destination_reachable redis"] == 0
+
+
+def test_the_durations_of_reads_are_a_histogram_of_each_log(status):
+    status["read_latency"] = {"v1": {"buckets": [[0.001, 2], [10.0, 3]], "count": 4, "sum": 30.5}}
+    found, name = samples(status), "lessee_monitor_read_duration_seconds"
+    assert [found[f"{name}_bucket {bound} v1"] for bound in ("0.001", "10.0", "+Inf")] == [2, 3, 4]
+    assert (found[f"{name}_count v1"], found[f"{name}_sum v1"]) == (4, 30.5)
+
+
+def test_agents_are_counted_by_state_and_not_by_name(status):
+    status["fleet"] = {"canary-1": {"state": "fresh"}, "canary-2": {"state": "fresh"}, "c": {"state": "unreachable"}}
+    found = samples(status)
+    assert [found[f"lessee_monitor_agents {state}"] for state in ("fresh", "unreachable", "not_ready")] == [2, 1, 0]
+    assert "canary" not in exposition(status).decode()

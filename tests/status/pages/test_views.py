@@ -404,3 +404,72 @@ def test_an_unchanged_status_gives_the_same_lines():
         f"  secret/db  App: web  Version: 3  Read: {PAST}",
     ]
     assert next(lines(build_view(rotator({}), NOW))) == "lessee rotator 1  OK"
+
+
+def polled(state="fresh", **fields):
+    """A watched agent in a monitor's status."""
+    return {
+        "source": "status", "state": state, "address": "http://web:9105", "apps": ["web", "worker"], "consumers": [],
+        "environment": "production", "version": "1.2", "ready": True, "fresh": True, "pending": 0, "problems": 0,
+        "last_seen_at": PAST, "error": None,
+    } | fields  # fmt: skip
+
+
+def test_a_monitors_view_has_its_agents():
+    reported = {
+        **polled("not_watched", version=None, environment=None, pending=None, problems=None),
+        "source": "audit log", "component": "web", "reported_at": PAST,
+    }  # fmt: skip
+    fleet = {
+        "a": polled(),
+        "b": polled("unreachable", error="refused", version="1.1"),
+        "c": polled("not_ready", problems=2, pending=1),
+        "d": polled("fresh", problems=1, pending=3),
+        "e": reported,
+    }
+    status = monitor(
+        fleet=fleet, services=[{"name": "a", "checked_at": PAST, "error": None, "leases": 1, "targets": 0}]
+    )
+    assert facts(status)["Fresh agents"] == "2 of 5"
+    assert facts(status)["Agents' versions"] == "1.2: 3, 1.1: 1"
+    a, b, c, d, e = cells(status, "agents")
+    assert a == {
+        "Agent": "a, web, worker", "State": "fresh", "Address": "http://web:9105", "Environment": "production",
+        "Version": "1.2", "Pending": "–", "Last seen": "1 min ago",  # noqa: RUF001  # An en dash is intended.
+    }  # fmt: skip
+    assert [one["State"] for one in (b, c, d)] == ["unreachable, refused", "not ready, 2 problems", "fresh, 1 problem"]
+    assert [one["Pending"] for one in (c, d)] == ["1 app", "3 apps"]
+    assert (e["Agent"], e["State"]) == ("e", f"not watched, reported {PAST} as web")
+    # What is in this table is in no other.
+    assert cells(status, "services") == []
+    assert "Agents' versions" not in facts(monitor(fleet={"e": reported}))
+
+
+def test_a_monitors_view_has_the_latency_of_reads_if_it_saw_any():
+    histogram = {"buckets": [[0.0005, 50], [0.25, 98], [2.5, 99]], "count": 100, "sum": 3.0}
+    slow = {"buckets": [[0.0005, 0], [10.0, 1]], "count": 3, "sum": 60.0}
+    none = {"buckets": [[0.0005, 0]], "count": 0, "sum": 0.0}
+    found = facts(monitor(read_latency={"vault-1": histogram, "vault-2": slow, "vault-3": none}))
+    assert found["Reads of vault-1"] == "50% ≤ 0.5 ms, 99% ≤ 2.5 s"
+    assert found["Reads of vault-2"] == "50% > 10 s, 99% > 10 s"
+    assert "Reads of vault-3" not in found
+
+
+def test_an_alert_that_stands_for_several_subjects_has_a_row_for_each():
+    alert = {
+        "rule": "denials", "subject": "a", "subjects": ["a", "b"], "text": "2 subjects", "severity": "warning",
+        "started_at": PAST, "firing": True, "notified": None,
+    }  # fmt: skip
+    assert [one["Subject"] for one in cells(monitor(alerts=[alert]), "alerts")] == ["a, 2 subjects", "b"]
+    assert summary(monitor(alerts=[alert])) == "1 alert"
+
+
+def test_an_agents_view_has_what_another_program_changed():
+    def state(**drift):
+        return row(agent({"web": app(drift={"total": 0, "last": None, "found": None, "error": None} | drift)}), "apps")
+
+    assert state()["State"] == "ready"
+    changed = f"files changed by another program 2 times, last {PAST}: a.txt: altered"
+    assert state(total=2, last=PAST, found="a.txt: altered")["State"] == f"ready, {changed}"
+    both = app(degraded="fallback", drift={"total": 2, "last": PAST, "found": "a.txt: altered", "error": None})
+    assert row(agent({"web": both}), "apps")["State"] == f"ready, degraded: fallback; {changed}"

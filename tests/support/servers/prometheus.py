@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import yaml
 
 from lessee.host.openbao import free_port
 from support.needs import need
@@ -36,10 +39,18 @@ class Observed:
         self.receiver = Receiver()
         self._own = {"prometheus": free_port(), "alertmanager": free_port()}
         self._processes = []
+        self._files = None
 
     def listen(self, job):
         """The block `status` of the program's configuration."""
         return {"listen": f"127.0.0.1:{self.ports[job]}", "token_file": str(self.token)}
+
+    def scrape_files(self, folder):
+        """Scrape what is in the folder's `*.prom`, as node_exporter's textfile collector would show it."""
+        (self.folder / "metrics").write_text("".join(path.read_text() for path in folder.glob("*.prom")))
+        self._files = free_port()
+        own = ["-m", "http.server", str(self._files), "--bind", "127.0.0.1", "--directory", str(self.folder)]
+        self._run(sys.executable, *own, log="files")
 
     def start(self, *jobs):
         """Start Prometheus and Alertmanager, and wait for a scrape of each job."""
@@ -93,6 +104,11 @@ class Observed:
             text = text.replace(f'"{job}:9105"', f'"127.0.0.1:{self.ports[job]}"' if job in jobs else "")
         text = text.replace("alertmanager:9093", f"127.0.0.1:{self._own['alertmanager']}")
         text = text.replace("/run/scrape/token", str(self.token))
+        if self._files is not None:
+            config = yaml.safe_load(text)
+            target = {"job_name": "lessee-files", "static_configs": [{"targets": [f"127.0.0.1:{self._files}"]}]}
+            config["scrape_configs"].append(target)
+            text = yaml.safe_dump(config)
         (self.folder / "prometheus.yml").write_text(text)
         (self.folder / "rules").mkdir()
         for file in (FOLDER / "rules").iterdir():
@@ -101,9 +117,9 @@ class Observed:
         text = text.replace("receiver:8080", f"127.0.0.1:{self.receiver.port}")
         (self.folder / "alertmanager.yml").write_text(text)
 
-    def _run(self, program, *arguments):
-        with (self.folder / f"{program}.log").open("wb") as log:
-            self._processes.append(subprocess.Popen([program, *arguments], cwd=self.folder, stderr=log))
+    def _run(self, program, *arguments, log=None):
+        with (self.folder / f"{log or program}.log").open("wb") as out:
+            self._processes.append(subprocess.Popen([program, *arguments], cwd=self.folder, stderr=out))
 
     def _get(self, program, path):
         try:

@@ -1,5 +1,6 @@
 """All that the agent knows under one identity, as one value."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 from msgspec import field
@@ -36,6 +37,32 @@ class Counters(ImmutableStruct, frozen=True):
     leases_issued: int = 0
     lease_renewals: int = 0
     leases_revoked: int = 0
+
+
+ROUND_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Seconds: from one request to a server next door, to a hundred paths of a slow one."""
+
+
+class Rounds(ImmutableStruct, frozen=True):
+    """How long rounds take since the start of the process: from the first read of KV secrets until none is under way.
+
+    One that ends in an outage is not counted: its duration is that of a timeout.
+    """
+
+    since: float | None = None
+    """When the round under way began."""
+    counts: tuple[int, ...] = (0,) * (len(ROUND_BOUNDS) + 1)
+    """Of the rounds up to each bound and above the one before; the last is of those above all bounds."""
+    total: float = 0.0
+    """Seconds of all rounds together."""
+
+    def ended(self, now: float) -> "Rounds":
+        """With the round under way counted."""
+        assert self.since is not None
+        seconds = max(0.0, now - self.since)
+        index = bisect_left(ROUND_BOUNDS, seconds)
+        counts = (*self.counts[:index], self.counts[index] + 1, *self.counts[index + 1 :])
+        return Rounds(None, counts, self.total + seconds)
 
 
 VERSION_REPORTS = TableKind[VersionReport]()
@@ -80,3 +107,4 @@ class State(ImmutableStruct, frozen=True):
     stopping: bool = False
     deregistering: bool = False
     counters: Counters = Counters()
+    rounds: Rounds = Rounds()

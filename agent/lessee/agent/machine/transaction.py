@@ -6,7 +6,7 @@ from lessee.agent.machine.state import Deadlines, PendingRequest, State
 from lessee.core.backoff import MAX_DELAY, OUTAGE_DIVISOR, delay
 from lessee.core.failures import Failure
 from lessee.core.immutable import replace
-from lessee.protocol.commands import Command, Log, Login, RevokeToken, TokenCommand, VaultCommand
+from lessee.protocol.commands import Command, Log, Login, ReadingCommand, RevokeToken, TokenCommand, VaultCommand
 
 REQUEST_TIMEOUT = 30.0
 """Seconds after which a request is abandoned that neither succeeded nor failed by its own timeouts."""
@@ -56,6 +56,7 @@ class Transaction:
         "report_deadlines",
         "requests",
         "revocation_deadlines",
+        "rounds",
         "secrets",
         "session",
         "stopping",
@@ -86,6 +87,7 @@ class Transaction:
         self.stopping = state.stopping
         self.deregistering = state.deregistering
         self.counters = state.counters
+        self.rounds = state.rounds
         self._random_state = state.random_state
         self._last_id = state.last_id
         self._state = state
@@ -93,6 +95,7 @@ class Transaction:
 
     def commit(self) -> tuple[State, tuple[Command, ...]]:
         """The new state, and the commands for the agent."""
+        self._end_round()
         state = State(
             random_state=self._random_state,
             session=self.session,
@@ -119,6 +122,7 @@ class Transaction:
             stopping=self.stopping,
             deregistering=self.deregistering,
             counters=self.counters,
+            rounds=self.rounds,
         )
         return state, tuple(self.commands)
 
@@ -160,7 +164,16 @@ class Transaction:
         # A login with `if_changed` only compares a file.
         if not (isinstance(command, Login) and command.if_changed):
             self.counters = replace(self.counters, requests=self.counters.requests + 1)
+        if self.rounds.since is None and isinstance(command, ReadingCommand):
+            self.rounds = replace(self.rounds, since=self.now)
         self.commands.append(command)
+
+    def _end_round(self) -> None:
+        if self.rounds.since is None:
+            return
+        if not any(isinstance(request.command, ReadingCommand) for request in self.requests.values()):
+            is_outage = self.session.outage is not None
+            self.rounds = replace(self.rounds, since=None) if is_outage else self.rounds.ended(self.now)
 
     def _note_use(self) -> None:
         """One request more with the token: if Vault allows no other, log in before the next one."""

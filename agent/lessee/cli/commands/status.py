@@ -98,6 +98,10 @@ def _print(status: Mapping[str, Any]) -> None:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["pending"]:
             _print_line("  notification pending")
+        if app["drift"]["total"]:
+            from lessee.status.pages.agent import drift_text
+
+            _print_line(f"  {drift_text(app)}")
     if sandbox := status.get("sandbox"):
         from lessee.agent.sandbox import describe
 

@@ -22,7 +22,7 @@ from lessee.ops.monitor.policy.alert_engine import AlertEngine
 from lessee.ops.monitor.policy.alerts import Notification
 from lessee.ops.monitor.policy.outbox import Channel
 from lessee.ops.monitor.policy.rules import build_rules
-from lessee.ops.monitor.policy.service_status import Snapshot, parse_source, services_view
+from lessee.ops.monitor.policy.service_status import Snapshot, parse_source, polled_agents, services_view
 from lessee.ops.monitor.policy.timestamps import rfc3339
 from lessee.ops.monitor.service_poller import POLL_INTERVAL, ServicePoller
 from lessee.telemetry.logs import log
@@ -165,7 +165,8 @@ class AlertSink:
         alerts = [{**alert, "notified": self._notified(alert), **self._responded(alert)} for alert in status["alerts"]]
         failing = [f"alerts cannot be sent by {name}: {one.error}" for name, one in self._channels.items() if one.error]
         delivery = {name: _channel_view(channel) for name, channel in self._channels.items()}
-        services = services_view(self._poller.results())
+        polls = self._poller.results()
+        services = {**services_view(polls), "fleet": polled_agents(polls)}
         self._status = {**status, **services, "alerts": alerts, "delivery": delivery, "problems": failing}
 
     def _responded(self, alert: Mapping[str, Any]) -> Mapping[str, Any]:

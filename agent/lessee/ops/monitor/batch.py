@@ -6,6 +6,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.monitor.policy.access import Access
 from lessee.ops.monitor.policy.cursor import Position
 from lessee.ops.monitor.policy.decoder import InvalidLineError, decode
+from lessee.ops.monitor.policy.request_times import RequestTimes
 
 
 class Batch(ImmutableStruct, frozen=True):
@@ -21,12 +22,12 @@ class Batch(ImmutableStruct, frozen=True):
     """Places before these lines at which entries are missing for good."""
 
 
-def decode_lines(lines: Sequence[bytes], source: str) -> tuple[list[Access], int]:
-    """The accesses in some lines, and the number of invalid lines."""
+def decode_lines(lines: Sequence[bytes], source: str, requests: RequestTimes | None = None) -> tuple[list[Access], int]:
+    """The accesses in some lines, and the number of invalid lines. `requests`: those of the lines before."""
     accesses, invalid = [], 0
     for line in lines:
         try:
-            access = decode(line, source) if line else None
+            access = decode(line, source, requests) if line else None
         except InvalidLineError:
             invalid += 1
         else:

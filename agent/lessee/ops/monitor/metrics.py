@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from lessee.ops.monitor.policy.fleet import STATES
 from lessee.telemetry import exposition as ex
 
 _COUNTS = {
@@ -34,6 +35,12 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
         yield from _requests(status["requests"])
     if "cluster" in status:
         yield from _cluster(status["cluster"])
+    text = "Time between a read of a secret and its answer, in the audit log of each server."
+    by_source = [([source], histogram) for source, histogram in status.get("read_latency", {}).items()]
+    yield ex.histograms("lessee_monitor_read_duration_seconds", text, ["source"], by_source)
+    states = Counter(agent["state"] for agent in status.get("fleet", {}).values())
+    text = "Agents that the monitor knows, by state."
+    yield ex.gauges("lessee_monitor_agents", text, "state", {state: states[state] for state in STATES})
     if "alerts" in status:
         yield _alerts(status["alerts"])
     if "destinations" in status:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lessee.config.grammar.alerts import WatchTarget
 from lessee.core.errors import AgentUnavailableError
@@ -42,7 +43,8 @@ class ServicePoller:
     def _run(self, name: str, service: WatchTarget) -> None:
         while True:
             try:
-                result = PollResult(wall_time(), None, parse_service_status(_status(service)))
+                status, now = parse_service_status(_status(service)), wall_time()
+                result = PollResult(now, None, status, _address(service), answered_at=now)
             except (DeliveryFailedError, AgentUnavailableError) as exc:
                 error = exc.what if isinstance(exc, AgentUnavailableError) else str(exc)
                 result = self._failure(name, error)
@@ -55,6 +57,11 @@ class ServicePoller:
     def _failure(self, name: str, error: str) -> PollResult:
         last = self._results.get(name, PollResult(0.0, None, None))
         return replace(last, at=wall_time(), error=error)
+
+
+def _address(service: WatchTarget) -> str:
+    """Where the service is, without a user and password that the URL may contain."""
+    return service.socket if service.socket is not None else urlsplit(service.url or "").netloc.rpartition("@")[2]
 
 
 def _status(service: WatchTarget) -> Any:

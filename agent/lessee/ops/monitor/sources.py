@@ -11,6 +11,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.host.inotify import DirectoryWatch
 from lessee.ops.monitor.batch import Batch, decode_lines
 from lessee.ops.monitor.policy.cursor import Position
+from lessee.ops.monitor.policy.request_times import RequestTimes
 from lessee.ops.monitor.tailer import CHUNK, MAX_LINE, Tailer
 
 MAX_PENDING_BATCHES = 4
@@ -212,8 +213,9 @@ def forward_lines(
     note_entries: Callable[[], None] = lambda: None,
 ) -> None:
     """Post all lines of a stream until its end. `memory`: shared with others. `note_entries`: some are valid."""
+    requests = RequestTimes()
     for lines, too_long in _whole_lines(read, outlet, memory or LineMemory()):
-        accesses, invalid = decode_lines(lines, source)
+        accesses, invalid = decode_lines(lines, source, requests)
         if invalid < len(lines):
             note_entries()
         outlet.post_lines(LinesRead(source, Batch(accesses, None, len(lines) + too_long, invalid + too_long)))

@@ -18,6 +18,7 @@ from lessee.ops.monitor.policy.cursor import (
     next_file,
     past_after,
 )
+from lessee.ops.monitor.policy.request_times import RequestTimes
 from lessee.telemetry.logs import log
 
 CHUNK = 1 << 20
@@ -51,6 +52,7 @@ class Tailer:
         self._is_first = False
         self._size = CHUNK
         self._is_skipping = False
+        self._requests = RequestTimes()
 
     def read(self) -> Batch | None:
         """The next lines, or None if there are none now. Raises LesseeError if the log is not readable."""
@@ -208,7 +210,7 @@ class Tailer:
         too_long = 0
         if lines and self._is_skipping:
             lines, too_long, self._is_skipping = lines[1:], 1, False
-        accesses, invalid = decode_lines(lines, self._name)
+        accesses, invalid = decode_lines(lines, self._name, self._requests)
         last = text[-MAX_TAIL:]
         now.tail = line_tail(last if b"\n" in last[:-1] else (now.tail + last)[-MAX_TAIL:])
         now.offset += len(text)

@@ -8,6 +8,7 @@ from lessee import __version__
 from lessee.ops.monitor.checkpoint import SourceProgress
 from lessee.ops.monitor.log_files import files_of
 from lessee.ops.monitor.policy.cursor import unread_bytes
+from lessee.ops.monitor.policy.fleet import without_duplicates
 from lessee.ops.monitor.policy.timestamps import rfc3339
 from lessee.ops.monitor.wiring import ActiveConfig
 
@@ -37,6 +38,7 @@ def build_status(
         "problems": all_problems,
         "sources": sources,
         **merged,
+        "fleet": without_duplicates(merged.get("fleet", {})),
     }
 
 

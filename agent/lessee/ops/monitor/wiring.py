@@ -14,6 +14,8 @@ from lessee.host.project import read
 from lessee.ops.monitor.alert_sink import AlertSink, check_timezones
 from lessee.ops.monitor.checkpoint import Owner, SourceProgress
 from lessee.ops.monitor.counters import AccessCounter
+from lessee.ops.monitor.read_latency import ReadLatency
+from lessee.ops.monitor.reporters import ReporterSink
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.socket_source import SocketSource
 from lessee.ops.monitor.sources import FileSource, Post, Source, StdinSource
@@ -69,6 +71,8 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
         AccessCounter(),
         *_request_counter(active),
         *_cluster_poller(active),
+        ReadLatency(),
+        ReporterSink(),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
         *((responses,) if responses is not None else ()),
         AlertSink(

@@ -82,7 +82,7 @@ def _apps(status: Status, now: float) -> Table:
     rows = tuple(
         (
             cell(name),
-            cell(app["state"].replace("_", " "), _TONES.get(app["state"], ""), note=_degraded(app)),
+            cell(app["state"].replace("_", " "), _TONES.get(app["state"], ""), note=_state_note(app)),
             cell(app["generation"]),
             time_cell(app["published_at"], now),
             _notified(app, now),
@@ -92,11 +92,20 @@ def _apps(status: Status, now: float) -> Table:
         for name, app in status["apps"].items()
     )
     columns = ("App", "State", "Generation", "Published", "Notified", "Ready", "Error")
-    return table("apps", "Apps", columns, rows, "No app is configured.")
+    return table("apps", "Apps", columns, rows, "No app is configured.", group_by=1)
 
 
-def _degraded(app: Status) -> str:
-    return f"degraded: {app['degraded']}" if app["degraded"] else ""
+def _state_note(app: Status) -> str:
+    return "; ".join(filter(None, (f"degraded: {app['degraded']}" if app["degraded"] else "", drift_text(app))))
+
+
+def drift_text(app: Status) -> str:
+    """How often another program has changed the app's published files, and what it changed last."""
+    drift = app.get("drift")
+    if drift is None or not drift["total"]:
+        return ""
+    times = count(drift["total"], "time")
+    return f"files changed by another program {times}, last {drift['last']}: {drift['found']}"
 
 
 def _notified(app: Status, now: float) -> Cell:
@@ -154,7 +163,7 @@ def _leases(status: Status, now: float) -> Table:
         for lease in status["leases"]
     )
     columns = ("Path", "State", "Expires in", "Next renewal", "Apps", "Error")
-    return table("leases", "Leases", columns, rows, "There are no leases.")
+    return table("leases", "Leases", columns, rows, "There are no leases.", group_by=1)
 
 
 def _lease_state(lease: Status) -> Cell:
@@ -191,7 +200,8 @@ def _secrets(status: Status, now: float) -> Table:
         for name, app in status["apps"].items()
         for secret in app["secrets"]
     )
-    return table("secrets", "Secrets", ("Path", "App", "Version", "Read", "Error"), rows, "No secret is read.")
+    columns = ("Path", "App", "Version", "Read", "Error")
+    return table("secrets", "Secrets", columns, rows, "No secret is read.", group_by=1, names=(0, 1))
 
 
 def _retry(at: str | None, now: float) -> str:

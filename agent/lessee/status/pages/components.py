@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.status.pages.time_format import printable, relative_time
 
 Tone = Literal["", "good", "warn", "bad", "quiet"]
 """The color of a text. The text itself has the same meaning, for users who see no colors."""
 MAX_ROWS = 200
-"""Rows of a table; status.json has all of them."""
+"""Rows of a table on a terminal; status.json has all of them."""
 DASH = "–"  # noqa: RUF001  # An en dash is intended.
 
 
@@ -27,6 +27,9 @@ class Cell(ImmutableStruct, frozen=True):
     transient: str = ""
 
 
+Row = tuple[Cell, ...]
+
+
 class Fact(ImmutableStruct, frozen=True):
     """A named value."""
 
@@ -35,13 +38,20 @@ class Fact(ImmutableStruct, frozen=True):
 
 
 class Table(ImmutableStruct, frozen=True):
-    """Rows with their name in the first cell. `key`: its id in the page; `empty`: the text of a table without rows."""
+    """Rows with their name in the first cell. `key`: its id in the page; `empty`: the text of a table without rows.
+
+    A page groups many rows by the text in the column `group_by`, or else by whether they have a problem, and counts the
+    texts of the column `tally` in each group. The columns `names` identify a row.
+    """
 
     key: str
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[Row, ...]
     empty: str
+    group_by: int | None = None
+    tally: int | None = None
+    names: tuple[int, ...] = (0,)
 
 
 class View(ImmutableStruct, frozen=True):
@@ -58,13 +68,27 @@ class View(ImmutableStruct, frozen=True):
     at: float
 
 
-def table(key: str, title: str, columns: tuple[str, ...], rows: Iterable[tuple[Cell, ...]], empty: str) -> Table:
+def table(
+    key: str,
+    title: str,
+    columns: tuple[str, ...],
+    rows: Iterable[Row],
+    empty: str,
+    *,
+    group_by: int | None = None,
+    tally: int | None = None,
+    names: tuple[int, ...] = (0,),
+) -> Table:
+    """A table of all these rows."""
+    return Table(key, title, columns, tuple(rows), empty, group_by, tally, names)
+
+
+def shortened(table: Table) -> Table:
     """A table of at most MAX_ROWS rows: those with an error first, the others in their order."""
-    all_rows = tuple(rows)
-    if len(all_rows) <= MAX_ROWS:
-        return Table(key, title, columns, all_rows, empty)
-    first = sorted(all_rows, key=lambda row: all(cell.tone != "bad" for cell in row))[:MAX_ROWS]
-    return Table(key, f"{title} ({MAX_ROWS} of {len(all_rows):,})", columns, tuple(first), empty)
+    if len(table.rows) <= MAX_ROWS:
+        return table
+    first = sorted(table.rows, key=lambda row: all(cell.tone != "bad" for cell in row))[:MAX_ROWS]
+    return replace(table, title=f"{table.title} ({MAX_ROWS} of {len(table.rows):,})", rows=tuple(first))
 
 
 def cell(text: object, tone: Tone = "", *, note: object = "", transient: str = "") -> Cell:

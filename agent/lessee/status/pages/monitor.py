@@ -1,5 +1,6 @@
 """The view of a monitor: alerts, accesses, rotation, services, and the audit logs that it reads."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +9,15 @@ from lessee.status.pages.time_format import count, duration, epoch_seconds, prin
 
 Status = Mapping[str, Any]
 _SEVERITIES: Mapping[str, Tone] = {"critical": "bad", "warning": "warn", "info": ""}
+_AGENT_TONES: Mapping[str, Tone] = {
+    "fresh": "good",
+    "not_fresh": "warn",
+    "not_ready": "bad",
+    "unreachable": "bad",
+    "not_watched": "quiet",
+}
+_VERSIONS = 3
+"""Versions in the overview, the most common ones."""
 _LAG_WARNING = 1_000_000
 """Unread bytes of an audit log from which on the view warns."""
 
@@ -23,6 +33,7 @@ def view(status: Status, now: float) -> View:
         problems=tuple(map(printable, status["problems"])),
         tables=(
             _alerts(status, now),
+            *_agents(status, now),
             _accesses(status, now),
             _rotation(status, now),
             _services(status, now),
@@ -50,9 +61,31 @@ def _facts(status: Status) -> Iterator[Fact]:
     yield Fact("Alerts", cell(count(firing, "alert") if firing else "none", "bad" if firing else ""))
     paths = status.get("accesses", {}).get("by_path", ())
     yield Fact("Accesses in the last hour", cell(f"{sum(row['last_hour'] for row in paths):,}"))
+    if fleet := status.get("fleet", {}).values():
+        fresh = sum(agent["state"] == "fresh" for agent in fleet)
+        yield Fact("Fresh agents", cell(f"{fresh:,} of {len(fleet):,}"))
+        versions = Counter(agent["version"] for agent in fleet if agent["version"] is not None).most_common(_VERSIONS)
+        if versions:
+            yield Fact("Agents' versions", cell(", ".join(f"{version}: {number:,}" for version, number in versions)))
     denied = status.get("accesses", {}).get("denied", 0)
     yield Fact("Denied requests", cell(f"{denied:,}", "warn" if denied else ""))
+    for source, latency in status.get("read_latency", {}).items():
+        if latency["count"]:
+            yield Fact(f"Reads of {printable(source)}", cell(_latency(latency)))
     yield Fact("Lines read", cell(f"{sum(row['lines'] for row in status.get('sources', ())):,}"))
+
+
+def _latency(histogram: Status) -> str:
+    """The bounds under which half of the reads are, and 99 of 100."""
+    half, most = (_bound(histogram, share) for share in (0.5, 0.99))
+    return f"50% {half}, 99% {most}"
+
+
+def _bound(histogram: Status, share: float) -> str:
+    for bound, number in histogram["buckets"]:
+        if number >= share * histogram["count"]:
+            return f"≤ {bound * 1000:g} ms" if bound < 1 else f"≤ {bound:g} s"
+    return f"> {histogram['buckets'][-1][0]:g} s"
 
 
 def _firing(status: Status) -> list[Status]:
@@ -68,14 +101,44 @@ def _alerts(status: Status, now: float) -> Table:
             if alert.get("firing", True)
             else cell("resolved", "quiet"),
             cell(alert["severity"]),
-            cell(alert["subject"], note=alert["text"]),
+            cell(subject, note=alert["text"] if subject == alert["subject"] else ""),
             time_cell(alert["started_at"], now),
             cell(_notified(alert.get("notified"))),
         )
         for alert in ordered
+        # An alert may stand for many subjects, and each can be found by its name.
+        for subject in alert.get("subjects") or [alert["subject"]]
     )
     columns = ("Rule", "State", "Severity", "Subject", "Since", "Notified")
-    return table("alerts", "Alerts", columns, rows, "No alert is firing.")
+    return table("alerts", "Alerts", columns, rows, "No alert is firing.", tally=1, group_by=0, names=(0, 3))
+
+
+def _agents(status: Status, now: float) -> Iterator[Table]:
+    fleet = status.get("fleet")
+    if not fleet:
+        return
+    rows = tuple(
+        (
+            cell(name, note=", ".join(agent["apps"]) if agent["source"] == "status" else ""),
+            _agent_state(agent),
+            cell(agent["address"]),
+            cell(agent["environment"]),
+            cell(agent["version"]),
+            cell(count(agent["pending"], "app") if agent["pending"] else None, "warn"),
+            time_cell(agent["last_seen_at"], now),
+        )
+        for name, agent in fleet.items()
+    )
+    columns = ("Agent", "State", "Address", "Environment", "Version", "Pending", "Last seen")
+    yield table("agents", "Agents", columns, rows, "No agent is known.", group_by=1, names=(0, 2))
+
+
+def _agent_state(agent: Status) -> Cell:
+    state = agent["state"]
+    note = agent["error"] or (count(agent["problems"], "problem") if agent["problems"] else "")
+    if state == "not_watched":
+        note = f"reported {agent['reported_at']} as {agent['component']}"
+    return cell(state.replace("_", " "), _AGENT_TONES.get(state, ""), note=note)
 
 
 def _notified(notified: object) -> str:
@@ -104,7 +167,7 @@ def _accesses(status: Status, now: float) -> Table:
         for access in ordered
     )
     columns = ("Path", "Component", "Address", "Last hour", "Total", "Last access")
-    return table("accesses", "Accesses", columns, rows, "No access is recorded yet.")
+    return table("accesses", "Accesses", columns, rows, "No access is recorded yet.", group_by=1, names=(0, 1, 2))
 
 
 def _rotation(status: Status, now: float) -> Table:
@@ -129,10 +192,11 @@ def _rotation(status: Status, now: float) -> Table:
         for rotation in status.get("rotation", ())
     )
     columns = ("Target", "Rotator", "Next rotation", "State", "Error")
-    return table("rotation", "Rotation", columns, rows, "No rotator is configured.")
+    return table("rotation", "Rotation", columns, rows, "No rotator is configured.", group_by=1, tally=3, names=(0, 1))
 
 
 def _services(status: Status, now: float) -> Table:
+    fleet = status.get("fleet", {})
     rows = tuple(
         (
             cell(service["name"]),
@@ -144,9 +208,13 @@ def _services(status: Status, now: float) -> Table:
             cell(service["targets"]),
         )
         for service in status.get("services", ())
+        if service["name"] not in fleet
     )
     columns = ("Service", "State", "Last check", "Leases", "Targets")
-    return table("services", "Agents and rotators", columns, rows, "No service is configured.")
+    title, empty = "Agents and rotators", "No service is configured."
+    if fleet:
+        title, empty = "Other services", "No other service is watched."
+    return table("services", title, columns, rows, empty, group_by=1)
 
 
 def _publishing(status: Status) -> Table:

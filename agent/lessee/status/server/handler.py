@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         match path:
             case "/":
-                self._page()
+                self._page(query)
             case "/healthz":
                 alive = self.source.is_alive()
                 self._reply(200 if alive else 503, b"ok\n" if alive else b"the main loop does not respond\n")
@@ -96,11 +96,11 @@ class Handler(BaseHTTPRequestHandler):
             self._reply(refused.code, f"{refused.text}\n".encode(), headers=refused.headers)
         return refused is not None
 
-    def _page(self) -> None:
+    def _page(self, query: str) -> None:
         # Imported at the first request: most agents serve only programs.
         from lessee.status.server.page import page_response  # noqa: PLC0415
 
-        body, headers = page_response(self.source.status())
+        body, headers = page_response(self.source.status(), query)
         self._reply(200, body, "text/html; charset=utf-8", headers)
 
     def _output(self, owner: str) -> None:

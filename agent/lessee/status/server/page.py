@@ -6,18 +6,26 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from lessee.host.clock import wall_time
+from lessee.status.pages.grouping import Selection
 from lessee.status.pages.page import render_page
-from lessee.status.pages.views import build_view
+from lessee.status.pages.views import whole_view
 
 _FOLDER = Path(__file__).parent
 
 
-def page_response(status: Mapping[str, Any]) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """The document, and the headers that forbid a browser to load anything else into it."""
+def page_response(status: Mapping[str, Any], query: str = "") -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """The document, and the headers that forbid a browser to load anything else into it.
+
+    `query`: `q`, the words that a row must contain, and `group`, the only group to list of its table.
+    """
     style, script = _text("page.css"), _text("page.js")
-    return render_page(build_view(status, wall_time()), style=style, script=script).encode(), _headers()
+    fields = parse_qs(query)
+    selection = Selection.of(fields.get("q", [""])[0], fields.get("group", [""])[0])
+    page = render_page(whole_view(status, wall_time()), style=style, script=script, selection=selection)
+    return page.encode(), _headers()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from lessee import __version__
@@ -20,7 +21,7 @@ from lessee.agent.machine.kv.state import KvSecret
 from lessee.agent.machine.leases.renewal import ends_at
 from lessee.agent.machine.leases.state import HeldLease, Issuance
 from lessee.agent.machine.session.state import NEVER
-from lessee.agent.machine.state import Counters, State
+from lessee.agent.machine.state import ROUND_BOUNDS, Counters, State
 from lessee.agent.machine.status.problems import described, expired_since, expiry_of, lacks_of, problems_of
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct
@@ -142,6 +143,7 @@ def status(
             if app.spec.supplies is None
         },
         "leases": [_lease(state, held, at, now) for state in states for held in state.leases.values()],
+        "rounds": _rounds(states),
         "totals": {name: sum(getattr(state.counters, name) for state in states) for name in Counters.__struct_fields__},
     }
 
@@ -153,6 +155,15 @@ def problems(identity: IdentityStatus, now: float, *, among: int = 1) -> list[st
         return lines
     apps = ", ".join(sorted(map(described, identity.state.apps))) or "an identity without apps"
     return [f"{apps}: {line}" for line in lines]
+
+
+def _rounds(states: Sequence[State]) -> Mapping[str, object]:
+    """The durations of all identities' rounds: `buckets`, with the rounds up to each bound, `count` and `sum`."""
+    counts = list(accumulate(map(sum, zip(*(state.rounds.counts for state in states), strict=True))))
+    counts = counts or [0] * (len(ROUND_BOUNDS) + 1)
+    total = sum(state.rounds.total for state in states)
+    buckets = [list(pair) for pair in zip(ROUND_BOUNDS, counts[:-1], strict=True)]
+    return {"buckets": buckets, "count": counts[-1], "sum": round(total, 6)}
 
 
 def _reload_problems(reload_error: str | None) -> list[str]:
@@ -219,6 +230,7 @@ def _app(
         "degraded_since": at(published_at if is_fallback or (lacks and not expired) else min(expired, default=None)),
         "next_retry_at": at(_next_retry_at(app)),
         "error": app.problem.text if app.problem is not None else refusal,
+        "consumer": _consumer(app.spec),
         "secrets": [secret for one in ((state, app), *supplied) for secret in _secrets(*one, at)],
         "notify": {
             "pending": app.notification is not None,
@@ -233,6 +245,11 @@ def _app(
             "error": app.drift.error,
         },
     }
+
+
+def _consumer(spec: AppSpec) -> str | None:
+    """APP/INSTANCE, the name under which the agent reports to the rotator."""
+    return "/".join(spec.report_target.path.split("/")[-2:]) if spec.report_target is not None else None
 
 
 def _secrets(state: State, app: App, at: _Timestamp) -> Iterator[Mapping[str, object]]:

@@ -42,6 +42,8 @@ class Access(ImmutableStruct, frozen=True):
     """The accessor of a mount that each cluster has from its initialization on, such as `system_c2316f99`, or empty.
 
     It is random, and remains the same over restarts and restored snapshots. No request can unmount it."""
+    duration: float | None = None
+    """Seconds from the request to the answer. None if the request's own entry was not seen."""
 
     @property
     def local_mount(self) -> str:

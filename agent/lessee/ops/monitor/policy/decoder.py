@@ -6,6 +6,7 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
 from lessee.ops.monitor.policy.access import Access
+from lessee.ops.monitor.policy.request_times import RequestTimes
 
 MAX_ERROR = 200
 """Characters of an error."""
@@ -82,13 +83,17 @@ _entry = Decoder(_Entry).decode
 _answer = Decoder(_Answer).decode
 
 
-def decode(line: bytes, server: str) -> Access | None:
-    """The access, or None for a `request` entry and for other kinds of entries. Raises InvalidLineError."""
+def decode(line: bytes, server: str, requests: RequestTimes | None = None) -> Access | None:
+    """The access, or None for a `request` entry and for other kinds of entries. Raises InvalidLineError.
+
+    `requests`: those of this log that are not answered yet.
+    """
     start = line.find(b"{")  # An audit device can write a prefix.
     # Only in these two places it is the line's own key, whatever a client has put into the request.
-    if line.startswith(b'{"time":"') and line.find(b'"type":"request"', 0, _HEAD) > 0:
-        return None
-    if line.endswith(b',"type":"request"}'):
+    is_request = line.startswith(b'{"time":"') and line.find(b'"type":"request"', 0, _HEAD) > 0
+    if is_request or line.endswith(b',"type":"request"}'):
+        if requests is not None:
+            requests.note(line)
         return None
     text = line[start:] if start > 0 else line
     response = None
@@ -103,10 +108,12 @@ def decode(line: bytes, server: str) -> Access | None:
         raise InvalidLineError from None
     if entry.type != "response" or entry.request is None:
         return None
-    return _access(entry, entry.request, response, server)
+    return _access(entry, entry.request, response, server, requests)
 
 
-def _access(entry: _Entry, request: _Request, response: _Response | None, server: str) -> Access:
+def _access(
+    entry: _Entry, request: _Request, response: _Response | None, server: str, requests: RequestTimes | None
+) -> Access:
     try:
         at = entry.time.timestamp()
     except (ValueError, OverflowError):  # A time without zone is local time, where year 1 may become year 0.
@@ -137,6 +144,7 @@ def _access(entry: _Entry, request: _Request, response: _Response | None, server
         _version(request, response),
         server,
         (request.mount_accessor or "") if request.mount_type in _PERMANENT else "",
+        requests.duration(request.id, at) if requests is not None else None,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.monitor.policy.classification import printable
+from lessee.ops.monitor.policy.fleet import AgentSummary, parse_agent, polled_row
 from lessee.ops.monitor.policy.timestamps import rfc3339
 
 _YEAR_10000 = 253_402_300_800.0
@@ -38,6 +39,7 @@ class ServiceStatus(ImmutableStruct, frozen=True):
 
     leases: tuple[AgentLease, ...] = ()
     targets: tuple[RotationTarget, ...] = ()
+    agent: AgentSummary | None = None
 
 
 class PollResult(ImmutableStruct, frozen=True):
@@ -47,6 +49,10 @@ class PollResult(ImmutableStruct, frozen=True):
     error: str | None
     status: ServiceStatus | None
     """The last status that the service returned in any poll."""
+    address: str = ""
+    """The URL or socket that is polled."""
+    answered_at: float = 0.0
+    """When the service answered last."""
 
 
 class LogSource(ImmutableStruct, frozen=True):
@@ -71,7 +77,7 @@ class Snapshot(ImmutableStruct, frozen=True):
 
 def parse_service_status(status: Any) -> ServiceStatus:
     """Parse a status.json. Fields of an unexpected type are ignored."""
-    return ServiceStatus(tuple(_leases(status)), tuple(_targets(status)))
+    return ServiceStatus(tuple(_leases(status)), tuple(_targets(status)), parse_agent(status))
 
 
 def parse_source(status: Any) -> LogSource:
@@ -110,6 +116,16 @@ def services_view(services: Mapping[str, PollResult]) -> Mapping[str, Any]:
             for name, status in sorted(known.items())
             for target in status.targets
         ],
+    }
+
+
+def polled_agents(services: Mapping[str, PollResult]) -> Mapping[str, Mapping[str, Any]]:
+    """The part `fleet` of status.json: the polled services that are agents, or were when they answered last."""
+    known = {name: poll.status.agent for name, poll in services.items() if poll.status is not None}
+    return {
+        name: polled_row(summary, services[name].address, services[name].answered_at, services[name].error)
+        for name, summary in sorted(known.items())
+        if summary is not None
     }
 
 
