@@ -22,6 +22,7 @@ from support.servers.prometheus import FOLDER, TOKEN, Observed
 NAME = re.compile(r"\b(?:lessee|process)_[a-z_]+|\blessee:[a-z0-9_]+(?::[a-z0-9_]+)?")
 HISTOGRAM = re.compile("_(?:bucket|count|sum)$")
 LIMIT = re.compile(" (==|>|<) ")
+UNLESS = re.compile(r" unless(?: on \(\w+\))? ")
 CREDS = '{{ dynamic("database/creds/watched").password }}\n'
 TEMPLATE = '{{ secret("web/db").password }}\n'
 READS = """
@@ -192,7 +193,9 @@ def expressions():
     """All expressions of the rules and the dashboard; that of an alert has the value 0 for what is within its limit."""
     yield from (rule["record"] for rule in rules("recording"))
     yield from (rule["expr"] for rule in rules("recording"))
-    yield from (LIMIT.sub(r" \1 bool ", rule["expr"]) for rule in rules("alerts"))
+    for rule in rules("alerts"):
+        # `a unless b` is empty where all is well, and each of the two is not.
+        yield from (LIMIT.sub(r" \1 bool ", part) for part in UNLESS.split(rule["expr"]))
     dashboard = json.loads((FOLDER / "grafana/lessee.json").read_text())
     for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):
