@@ -291,6 +291,36 @@ def test_a_log_of_responses_that_was_changed_stops_them_but_not_the_alerts(serve
     assert "responses.jsonl:1: this is no record of a response" in problem
 
 
+@pytest.mark.parametrize("mode", [0o660, 0o602])
+def test_a_log_into_which_another_user_may_write_strikes_nothing(server, hook, responder, mode):
+    client = client_of(server, f"forgeable-{mode}")
+    responder(revoke()).start()
+    before = server.audit.stat().st_mode
+    server.audit.chmod(mode)
+    try:
+        client.offend()
+        text = reported(hook, f"forgeable-{mode}")
+    finally:
+        server.audit.chmod(before)
+    assert "no response: " in text
+    assert "other users may write the audit log, and forge lines" in text
+    assert client.is_alive
+
+
+def test_a_log_that_another_user_could_replace_strikes_nothing(server, hook, responder, tmp_path):
+    client = client_of(server, "replaceable")
+    monitor = responder(revoke())
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(0o777)
+    (place / "audit.log").hardlink_to(server.audit)
+    monitor.config["monitor"]["audit"]["file"] = str(place / "audit.log")
+    monitor.start()
+    client.offend()
+    assert "another user could replace it: every user may write into" in reported(hook, "replaceable")
+    assert client.is_alive
+
+
 def test_each_response_is_in_the_audit_trail_before_and_after(server, hook, responder, tmp_path):
     client = client_of(server, "trailed")
     trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key"), "required": True}

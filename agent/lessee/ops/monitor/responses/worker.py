@@ -29,6 +29,7 @@ from lessee.ops.monitor.policy.response_log import (
     with_event,
 )
 from lessee.ops.monitor.responses import signatures
+from lessee.ops.monitor.responses.audit_logs import refuse_forgeable_logs
 from lessee.ops.monitor.responses.emergency import run_emergency
 from lessee.ops.monitor.responses.journal import ResponseJournal
 from lessee.ops.monitor.responses.vault_actions import NotStruckError, VaultActions
@@ -127,6 +128,8 @@ class ResponseWorker:
         try:
             if self._journal is not None:
                 self._journal.refresh()
+                if orders:
+                    refuse_forgeable_logs(self._active)
                 with _Session(self, self._environ) as session:
                     for order in orders:
                         if self._closing:
