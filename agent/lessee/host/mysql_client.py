@@ -1,13 +1,13 @@
 """Sessions with MariaDB or MySQL: the library's own, with limits, and without a password in clear text."""
 
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Any
 
 from lessee.core.credentials import MysqlLogin
+from lessee.core.errors import LesseeError
 from lessee.host.answer_limits import AnswerLimits, LimitedSocket, broken_limit
 from lessee.host.optional_dependencies import library
 from lessee.host.tls import client_context
@@ -170,7 +170,9 @@ def _translated(driver: Any, *, connecting: bool) -> Iterator[None]:
             # It had no key to encrypt the password for, or lacks the library that would.
             raise _clear_text() from None
         raise _not_mysql() from None
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, struct.error):
+    except (LesseeError, MysqlError):
+        raise
+    except Exception:  # noqa: BLE001  # The library raises anything where a server breaks its protocol.
         raise _not_mysql() from None
 
 

@@ -1,11 +1,12 @@
 """The rotation of users of MariaDB, in addition to the contract of all kinds."""
 
+import sys
 from contextlib import closing, suppress
 
 import pymysql
 import pytest
 
-from lessee.core.errors import ConfigError
+from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.mysql_client import account
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.kinds.mysql import Users as Kind
@@ -318,6 +319,13 @@ def test_a_user_that_may_not_use_the_database_is_reported(new, mariadb):
     target = new()
     mariadb.sql(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account(target.system.users[0], '%')}")
     with pytest.raises(SystemRefusedError, match=f"can log in, but not use the database {DATABASE}"):
+        target.rotate()
+
+
+def test_a_missing_library_is_reported_with_its_install_command(new, monkeypatch):
+    target = new()
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(LesseeError, match=r"the library pymysql is missing; pip install 'lessee\[rotate\]'"):
         target.rotate()
 
 
