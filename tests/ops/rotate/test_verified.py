@@ -51,6 +51,16 @@ def started(bao, tmp_path):
     return start
 
 
+@contextmanager
+def project_of(target):
+    """A target's project and a client, as an emergency uses them."""
+    environ = {"VAULT_TOKEN": ROOT_TOKEN, "PATH": os.environ["PATH"]}
+    path = target.folder / "lessee.yaml"
+    project = Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
+    with admin_client(project.config.vault, environ, time.monotonic) as client:
+        yield project, client
+
+
 def put_accepted(target, **fields):
     """Write the verifier's secret, as an operator does."""
     target.put(target.system.verifier_secret, **fields)
@@ -227,16 +237,38 @@ def test_after_a_leak_tokens_of_old_keys_are_invalid_immediately(started):
             target.rotate()
             tokens.append(sign(target.fields()))
         target.put(target.secret_path, **target.fields(), note="by a user")
-        environ = {"VAULT_TOKEN": ROOT_TOKEN, "PATH": os.environ["PATH"]}
-        path = target.folder / "lessee.yaml"
-        project = Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
-        # A server that does not answer delays nothing.
-        target.system.confirm(1)
-        with admin_client(project.config.vault, environ, time.monotonic) as client:
+        with project_of(target) as (project, client):
             rotate_immediately(project, "target", client)
         assert not any(target.system.is_valid(token) for token in tokens)
         assert target.system.accepts(target.fields())
         assert len(keys_of(target.system.accepted())) == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not AgeIdentities])
+def test_after_a_leak_the_old_credential_ends_although_no_server_and_client_has_confirmed(started, kind):
+    with started(kind, confirmation_timeout="1h") as target:
+        target.rotate()
+        before = target.fields()
+        target.system.confirm(1)
+        target.confirm(version=1)
+        with project_of(target) as (project, client):
+            rotate_immediately(project, "target", client)
+        assert not target.system.accepts(before)
+        assert target.system.accepts(target.fields())
+        assert target.journal.step is Step.IDLE
+
+
+def test_of_several_targets_one_that_waits_for_servers_is_finished_at_the_end(started):
+    with started(TotpSeeds, confirmation_timeout="1s") as target:
+        target.bao.ask("DELETE", f"secret/metadata/{target.environment}/lessee/consumers/{APP}/host-1")
+        other = {"kind": "vault", "secret": "auth/jwt", "keys": {"secret": {}}, "confirmation_timeout": "100ms"}
+        target.config["rotation"]["other"] = other
+        target.write_config()
+        environ = {"PATH": os.environ["PATH"], "VAULT_TOKEN": ROOT_TOKEN}
+        done = run_lessee("rotate", "--all", cwd=target.folder, env=environ)
+        assert done.returncode == 0, done.stderr
+        assert [line.split(";")[0] for line in done.stdout.splitlines()] == ["other: rotated", "target: rotated"]
+        assert target.fields()["rotation_count"] == 1
 
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
@@ -336,6 +368,7 @@ def test_the_rotator_s_policy_is_enough(started, kind):
         done = run_lessee(*command, **where)
         assert done.returncode == 0, done.stderr
         assert target.system.accepts(target.fields())
+        assert "AGE-SECRET-KEY" not in tried.stdout + tried.stderr + done.stdout + done.stderr
         for key in {"private_key", "seed", "password"} & target.fields().keys():
             assert target.fields()[key] not in tried.stdout + tried.stderr + done.stdout + done.stderr
 

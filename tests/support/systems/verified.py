@@ -105,7 +105,7 @@ class SshKeys(Verified):
 
     secret, verifier_secret, settings = "ssh/deploy", "ssh/servers", {"kind": "ssh-key"}
     file, format = "authorized_keys", "text"
-    template = '{{ secret("ssh/servers").authorized_keys }}'
+    template = (TEMPLATES / "ssh/authorized_keys.j2").read_text()
 
     def __init__(self, folder, rendered, port):
         super().__init__(folder, rendered)
