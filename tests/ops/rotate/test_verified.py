@@ -44,7 +44,7 @@ def started(bao, tmp_path):
     @contextmanager
     def start(kind, **settings):
         with kind.started(tmp_path) as new:
-            target = RotationTarget(bao, tmp_path, new(), **settings)
+            target = RotationTarget(bao, tmp_path, new(), **{"verifiers": [APP], **settings})
             target.confirm(version=FUTURE_VERSION)
             yield target
 
@@ -111,7 +111,7 @@ def test_a_named_server_that_never_reported_is_waited_for(started):
 
 
 def test_without_a_known_server_it_is_published_after_the_timeout(started, caplog):
-    with started(TotpSeeds) as target:
+    with started(TotpSeeds, verifiers=[]) as target:
         path = f"secret/metadata/{target.environment}/lessee/consumers/{APP}/host-1"
         target.bao.ask("DELETE", path)
         assert target.rotate() is Outcome.ROTATED
@@ -259,7 +259,7 @@ def test_after_a_leak_the_old_credential_ends_although_no_server_and_client_has_
 
 
 def test_of_several_targets_one_that_waits_for_servers_is_finished_at_the_end(started):
-    with started(TotpSeeds, confirmation_timeout="1s") as target:
+    with started(TotpSeeds, confirmation_timeout="1s", verifiers=[]) as target:
         target.bao.ask("DELETE", f"secret/metadata/{target.environment}/lessee/consumers/{APP}/host-1")
         other = {"kind": "vault", "secret": "auth/jwt", "keys": {"secret": {}}, "confirmation_timeout": "100ms"}
         target.config["rotation"]["other"] = other
@@ -378,3 +378,14 @@ def test_a_first_rotation_of_what_works_warns_of_nothing(started, kind, caplog):
     with started(kind) as target:
         assert target.rotate() is Outcome.ROTATED
     assert caplog.messages == []
+
+
+def test_at_the_first_rotation_other_servers_may_report_later_than_the_first(started):
+    with started(SshKeys, verifiers=[], confirmation_timeout="1h") as target:
+        assert target.rotate(wait=False) is Outcome.WAITING
+        target.config["rotation"]["target"]["confirmation_timeout"] = "100ms"
+        target.write_config()
+        assert target.rotate(finish_only=True) is Outcome.ROTATED
+        target.config["rotation"]["target"]["confirmation_timeout"] = "1h"
+        target.write_config()
+        assert target.rotate(wait=False) is Outcome.ROTATED

@@ -184,6 +184,7 @@ class TotpSeeds(Verified):
     """Codes of oathtool, which it also verifies."""
 
     secret, verifier_secret, settings = "totp/client", "totp/server", {"kind": "totp"}
+    template = '{% set seeds = secret("totp/server").seeds %}{"seeds": [{{ seeds[0] | json }}, {{ seeds[-1] | json }}]}'
 
     def first(self):
         seed = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
