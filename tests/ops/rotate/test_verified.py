@@ -389,3 +389,34 @@ def test_at_the_first_rotation_other_servers_may_report_later_than_the_first(sta
         target.config["rotation"]["target"]["confirmation_timeout"] = "1h"
         target.write_config()
         assert target.rotate(wait=False) is Outcome.ROTATED
+
+
+@pytest.mark.parametrize("kind", [BasicAuthUsers, JwtKeys, SigningKeys, SshKeys, TotpSeeds])
+def test_what_an_operator_removed_before_the_publication_is_added_again(started, kind):
+    with started(kind, confirmation_timeout="1h") as target:
+        target.rotate()
+        before = target.system.accepted()
+        target.system.confirm(1)
+        assert target.rotate(wait=False) is Outcome.WAITING
+        put_accepted(target, **before)
+        target.system.confirm(FUTURE_VERSION)
+        assert target.rotate(finish_only=True) is Outcome.ROTATED
+        assert target.system.accepts(target.fields())
+        assert target.fields()["rotation_count"] == 2
+        assert target.system.orphans(target.fields()) == set()
+
+
+def test_an_identity_that_an_operator_removed_before_the_publication_is_not_published(started):
+    with started(AgeIdentities, confirmation_timeout="1h") as target:
+        target.rotate()
+        published, before = target.fields(), target.system.accepted()
+        target.system.confirm(1)
+        assert target.rotate(wait=False) is Outcome.WAITING
+        put_accepted(target, **before)
+        target.system.confirm(FUTURE_VERSION)
+        with pytest.raises(SystemRefusedError, match="the system rejects the new credential"):
+            target.rotate(finish_only=True)
+        assert target.fields() == published
+        assert target.rotate() is Outcome.ROTATED
+        assert target.system.accepts(target.fields())
+        assert target.system.orphans(target.fields()) == set()
