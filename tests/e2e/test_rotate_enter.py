@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from random import Random
 
 import pytest
 import yaml
@@ -12,8 +14,10 @@ from lessee.ops.rotate.policy import journal
 from support.programs.rotator import Service
 from support.programs.sidecar import PATIENCE, eventually
 from support.programs.terminal import Terminal
+from support.servers.api_key_provider import Keyring
 from support.servers.https_provider import Provider
 
+KILLS = 8
 OLD, NEW, WRONG = "brave-old-0c1d", "brave-new-7f3a", "brave-wrong-99"
 RECIPE = """
 verify:
@@ -60,7 +64,7 @@ class Project:
             check=False,
         )
         output = done.stdout.decode() + done.stderr.decode()
-        assert done.returncode == code, output
+        assert code is None or done.returncode == code, output
         assert not any(value in output for value in (OLD, NEW, WRONG))
         return output
 
@@ -180,3 +184,40 @@ def journal_of(service):
         return service.journal("key")
     except RuntimeError:  # It does not exist: nothing was tried.
         return journal.Journal()
+
+
+def test_a_command_that_is_killed_at_any_moment_leaves_a_key_that_works(bao, tmp_path):
+    chance, ring = Random(22), Keyring()  # noqa: S311  # The random moments are no secret.
+    try:
+        headers = 'Authorization: "Bearer {key.api_key}"'
+        project = Project(bao, tmp_path, ring)
+        (tmp_path / "brave.yaml").write_text(f"verify:\n  url: {ring.url}/me\n  headers: {{{headers}}}\n")
+        _, key = ring.create("created manually")
+        began = time.monotonic()
+        project.enter(key.encode())
+        duration, interrupted = time.monotonic() - began, 0
+        for _ in range(KILLS):
+            before, (_, key) = key, ring.create("created manually")
+            process = subprocess.Popen(
+                project.command("brave", "--enter"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=tmp_path,
+                env=project.environ,
+            )
+            process.stdin.write(key.encode())
+            process.stdin.close()
+            try:
+                process.wait(chance.uniform(duration / 4, duration))
+            except subprocess.TimeoutExpired:
+                interrupted += 1
+                process.kill()
+            process.wait(PATIENCE)
+            assert project.fields()["api_key"] in {before, key}
+            assert ring.accepts(project.fields()["api_key"])
+            project.enter(key.encode(), code=None)  # It finishes what was open; the key may be published already.
+            assert project.fields()["api_key"] == key
+        assert interrupted
+    finally:
+        ring.close()

@@ -130,6 +130,30 @@ def test_a_target_that_waits_for_consumers_delays_no_other(service):
     service.until(lambda status: status["targets"]["one"]["step"] == "idle")
 
 
+def test_a_target_that_waits_for_servers_delays_no_other(service):
+    for name in ("one", "two"):
+        service.config["rotation"][name] = {
+            "kind": "totp",
+            "secret": f"app/{name}",
+            "verifier_secret": f"app/{name}-servers",
+            "rotation_period": "1h",
+            "jitter": "0s",
+            "verifiers": ["simba"],
+            "confirmation_timeout": "1h",
+            "revoke_delay": "0s",
+        }
+    service.target("three", secret="app/three", rotation_period="1s", jitter="0s")
+    service.start()
+    status = service.until(lambda status: count(status, "three") >= 3)
+    for name in ("one", "two"):
+        assert (status["targets"][name]["step"], count(status, name)) == ("created", 0)
+        assert status["targets"][name]["consecutive_failures"] == 0
+    (seed,) = service.fields("app/one-servers")["seeds"]
+    service.confirm(1, "app/one-servers")
+    service.until(lambda status: count(status) == 1)
+    assert service.fields()["seed"] == seed
+
+
 def test_the_service_survives_a_restart_of_vault(tmp_path, memory):
     port, cluster = ports(2)
     (tmp_path / "data").mkdir()

@@ -44,11 +44,21 @@ def started(bao, tmp_path):
     @contextmanager
     def start(kind, **settings):
         with kind.started(tmp_path) as new:
-            target = RotationTarget(bao, tmp_path, new(), **settings)
+            target = RotationTarget(bao, tmp_path, new(), **{"verifiers": [APP], **settings})
             target.confirm(version=FUTURE_VERSION)
             yield target
 
     return start
+
+
+@contextmanager
+def project_of(target):
+    """A target's project and a client, as an emergency uses them."""
+    environ = {"VAULT_TOKEN": ROOT_TOKEN, "PATH": os.environ["PATH"]}
+    path = target.folder / "lessee.yaml"
+    project = Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
+    with admin_client(project.config.vault, environ, time.monotonic) as client:
+        yield project, client
 
 
 def put_accepted(target, **fields):
@@ -101,7 +111,7 @@ def test_a_named_server_that_never_reported_is_waited_for(started):
 
 
 def test_without_a_known_server_it_is_published_after_the_timeout(started, caplog):
-    with started(TotpSeeds) as target:
+    with started(TotpSeeds, verifiers=[]) as target:
         path = f"secret/metadata/{target.environment}/lessee/consumers/{APP}/host-1"
         target.bao.ask("DELETE", path)
         assert target.rotate() is Outcome.ROTATED
@@ -227,16 +237,38 @@ def test_after_a_leak_tokens_of_old_keys_are_invalid_immediately(started):
             target.rotate()
             tokens.append(sign(target.fields()))
         target.put(target.secret_path, **target.fields(), note="by a user")
-        environ = {"VAULT_TOKEN": ROOT_TOKEN, "PATH": os.environ["PATH"]}
-        path = target.folder / "lessee.yaml"
-        project = Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
-        # A server that does not answer delays nothing.
-        target.system.confirm(1)
-        with admin_client(project.config.vault, environ, time.monotonic) as client:
+        with project_of(target) as (project, client):
             rotate_immediately(project, "target", client)
         assert not any(target.system.is_valid(token) for token in tokens)
         assert target.system.accepts(target.fields())
         assert len(keys_of(target.system.accepted())) == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not AgeIdentities])
+def test_after_a_leak_the_old_credential_ends_although_no_server_and_client_has_confirmed(started, kind):
+    with started(kind, confirmation_timeout="1h") as target:
+        target.rotate()
+        before = target.fields()
+        target.system.confirm(1)
+        target.confirm(version=1)
+        with project_of(target) as (project, client):
+            rotate_immediately(project, "target", client)
+        assert not target.system.accepts(before)
+        assert target.system.accepts(target.fields())
+        assert target.journal.step is Step.IDLE
+
+
+def test_of_several_targets_one_that_waits_for_servers_is_finished_at_the_end(started):
+    with started(TotpSeeds, confirmation_timeout="1s", verifiers=[]) as target:
+        target.bao.ask("DELETE", f"secret/metadata/{target.environment}/lessee/consumers/{APP}/host-1")
+        other = {"kind": "vault", "secret": "auth/jwt", "keys": {"secret": {}}, "confirmation_timeout": "100ms"}
+        target.config["rotation"]["other"] = other
+        target.write_config()
+        environ = {"PATH": os.environ["PATH"], "VAULT_TOKEN": ROOT_TOKEN}
+        done = run_lessee("rotate", "--all", cwd=target.folder, env=environ)
+        assert done.returncode == 0, done.stderr
+        assert [line.split(";")[0] for line in done.stdout.splitlines()] == ["other: rotated", "target: rotated"]
+        assert target.fields()["rotation_count"] == 1
 
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
@@ -336,6 +368,7 @@ def test_the_rotator_s_policy_is_enough(started, kind):
         done = run_lessee(*command, **where)
         assert done.returncode == 0, done.stderr
         assert target.system.accepts(target.fields())
+        assert "AGE-SECRET-KEY" not in tried.stdout + tried.stderr + done.stdout + done.stderr
         for key in {"private_key", "seed", "password"} & target.fields().keys():
             assert target.fields()[key] not in tried.stdout + tried.stderr + done.stdout + done.stderr
 
@@ -345,3 +378,45 @@ def test_a_first_rotation_of_what_works_warns_of_nothing(started, kind, caplog):
     with started(kind) as target:
         assert target.rotate() is Outcome.ROTATED
     assert caplog.messages == []
+
+
+def test_at_the_first_rotation_other_servers_may_report_later_than_the_first(started):
+    with started(SshKeys, verifiers=[], confirmation_timeout="1h") as target:
+        assert target.rotate(wait=False) is Outcome.WAITING
+        target.config["rotation"]["target"]["confirmation_timeout"] = "100ms"
+        target.write_config()
+        assert target.rotate(finish_only=True) is Outcome.ROTATED
+        target.config["rotation"]["target"]["confirmation_timeout"] = "1h"
+        target.write_config()
+        assert target.rotate(wait=False) is Outcome.ROTATED
+
+
+@pytest.mark.parametrize("kind", [BasicAuthUsers, JwtKeys, SigningKeys, SshKeys, TotpSeeds])
+def test_what_an_operator_removed_before_the_publication_is_added_again(started, kind):
+    with started(kind, confirmation_timeout="1h") as target:
+        target.rotate()
+        before = target.system.accepted()
+        target.system.confirm(1)
+        assert target.rotate(wait=False) is Outcome.WAITING
+        put_accepted(target, **before)
+        target.system.confirm(FUTURE_VERSION)
+        assert target.rotate(finish_only=True) is Outcome.ROTATED
+        assert target.system.accepts(target.fields())
+        assert target.fields()["rotation_count"] == 2
+        assert target.system.orphans(target.fields()) == set()
+
+
+def test_an_identity_that_an_operator_removed_before_the_publication_is_not_published(started):
+    with started(AgeIdentities, confirmation_timeout="1h") as target:
+        target.rotate()
+        published, before = target.fields(), target.system.accepted()
+        target.system.confirm(1)
+        assert target.rotate(wait=False) is Outcome.WAITING
+        put_accepted(target, **before)
+        target.system.confirm(FUTURE_VERSION)
+        with pytest.raises(SystemRefusedError, match="the system rejects the new credential"):
+            target.rotate(finish_only=True)
+        assert target.fields() == published
+        assert target.rotate() is Outcome.ROTATED
+        assert target.system.accepts(target.fields())
+        assert target.system.orphans(target.fields()) == set()

@@ -105,7 +105,7 @@ class SshKeys(Verified):
 
     secret, verifier_secret, settings = "ssh/deploy", "ssh/servers", {"kind": "ssh-key"}
     file, format = "authorized_keys", "text"
-    template = '{{ secret("ssh/servers").authorized_keys }}'
+    template = (TEMPLATES / "ssh/authorized_keys.j2").read_text()
 
     def __init__(self, folder, rendered, port):
         super().__init__(folder, rendered)
@@ -184,6 +184,7 @@ class TotpSeeds(Verified):
     """Codes of oathtool, which it also verifies."""
 
     secret, verifier_secret, settings = "totp/client", "totp/server", {"kind": "totp"}
+    template = '{% set seeds = secret("totp/server").seeds %}{"seeds": [{{ seeds[0] | json }}, {{ seeds[-1] | json }}]}'
 
     def first(self):
         seed = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"

@@ -250,7 +250,8 @@ class TargetRotation:
         if candidate is d.Candidate.PENDING and self.journal.step is Step.CREATED and self._target.confirmation_timeout:
             if unconfirmed.missing or not self._is_late():
                 raise _UnconfirmedError(unconfirmed.missing)
-            self._log("warning", "verifiers unknown", note="no agent of a server has confirmed what it accepts")
+            if not unconfirmed.confirmed:
+                self._log("warning", "verifiers unknown", note="no agent of a server has confirmed what it accepts")
         return True
 
     def _is_late(self) -> bool:

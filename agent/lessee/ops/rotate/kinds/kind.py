@@ -58,9 +58,13 @@ class NewCredential(ImmutableStruct, frozen=True):
 
 
 class Unconfirmed(ImmutableStruct, frozen=True):
-    """The credential is set, but these verifiers have not loaded it yet; () where no verifier is known."""
+    """The credential is set, but not all servers are known to have loaded it.
+
+    `missing`: those that have not. `confirmed`: those that have, where others may not have reported yet.
+    """
 
     missing: tuple[str, ...] = ()
+    confirmed: tuple[str, ...] = ()
 
 
 class Kind(Protocol):

@@ -17,6 +17,8 @@ from lessee.ops.rotate.policy.journal import Fields
 
 MARK = "rotation_count"
 """Agents confirm the versions of secrets with this key. A secret without it was written by an operator."""
+_FIRST = 1
+"""The mark's value from the first new credential until the first old one is removed."""
 RETIRED = "retired"
 """The ids of credentials that are no longer used, each with the time in seconds since 1970 when it is removed."""
 TIMEOUT = 30.0
@@ -53,16 +55,17 @@ class VerifierSecret:
         self._store.write(self._where, {**fields, **marks}, before.version)
 
     def confirmation(self, document: Document) -> bool | Unconfirmed:
-        """True where all verifiers have loaded this version; otherwise those that have not. It may name none.
+        """True where all verifiers have loaded this version.
 
         Agents confirm only versions with the mark, so it is written where an operator has left it out. Raises
-        ConcurrentWriteError.
+        ConcurrentWriteError. Since then not all may have reported, unless the configuration names them.
         """
         if MARK not in document.fields:
-            self.write(document, document.fields)
+            self._store.write(self._where, {**document.fields, MARK: 0}, document.version)
             return Unconfirmed()
         status = confirmation_status(self._consumers.read(), self.path, document.version, self._verifiers)
-        return True if status.is_complete else Unconfirmed(status.missing)
+        are_known = bool(self._verifiers) or document.fields[MARK] != _FIRST
+        return True if status.is_complete and are_known else Unconfirmed(status.missing, status.confirmed)
 
 
 def retire(fields: Fields, id_: str, at: float) -> Fields:
