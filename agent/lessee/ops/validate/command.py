@@ -8,6 +8,7 @@ from contextlib import closing
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.severity import Level
 from lessee.host.console import escape_unknown
+from lessee.host.progress import progress
 from lessee.host.project import find, read
 from lessee.ops.validate.components import checks
 from lessee.ops.validate.context import ValidationContext
@@ -24,11 +25,12 @@ def run(arguments: argparse.Namespace) -> int:
     if config.environment is None:
         todo = "write `environment: NAME`, or set $LESSEE_ENVIRONMENT"
         raise ConfigError([LesseeError("`environment` is missing", where=path.name, todo=todo)])
-    with closing(ValidationContext(config, path, environ, now=time.time())) as context:
-        results = run_checks(checks(context, arguments.component), context.timeout)
+    context = ValidationContext(config, path, environ, now=time.time())
+    with closing(context), progress(quiet=arguments.quiet) as shown:
+        results = run_checks(checks(context, arguments.component), context.timeout, shown)
         if arguments.component and "vault" not in arguments.component and _has_skipped(results):
             # The checks of Vault say why others were skipped.
-            results = [*run_checks(checks(context, ["vault"]), context.timeout), *results]
+            results = [*run_checks(checks(context, ["vault"]), context.timeout, shown), *results]
     report = Report(config.environment, context.now, tuple(results))
     # Programs read UTF-8; a terminal may have another encoding.
     escape_unknown(None if arguments.format == "text" else "utf-8")
