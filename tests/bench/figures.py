@@ -49,7 +49,7 @@ TOPICS = {
     "Outages": ("outages", "hostile_server", "herd", "fleet", "scale"),
     "Secrecy": ("canary", "secrecy", "environment_isolation", "dist"),
     "Rotations": ("role_rotation", "killed_rotations", "concurrent_rotators", "rotation_simulation", "simba"),
-    "Operators' commands": ("setup", "validation", "backup", "audit_log", "audit_trail"),
+    "Operators' commands": ("setup", "validation", "backup", "large_backup", "audit_log", "audit_trail"),
 }
 """The benchmarks by heading of the page, in their order."""
 NAMES = tuple(name for names in TOPICS.values() for name in names)
