@@ -56,7 +56,7 @@ TOPICS = {
         "rotation_simulation",
         "simba",
     ),
-    "Operators' commands": ("setup", "validation", "backup", "audit_log", "alert_storm", "audit_trail"),
+    "Operators' commands": ("setup", "validation", "backup", "large_backup", "audit_log", "alert_storm", "audit_trail"),
 }
 """The benchmarks by heading of the page, in their order."""
 NAMES = tuple(name for names in TOPICS.values() for name in names)

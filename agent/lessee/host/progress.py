@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Progress:
-    """Takes what a command reports of its progress, and shows nothing: `progress` gives one that shows it.
+    """Takes what a command reports of its progress, from any thread, and shows nothing: `progress` gives one that does.
 
     All of it is printed, so the name of a phase is a fixed text, without paths and values.
     """
@@ -62,6 +62,8 @@ class _Shown(Progress):
         self._out, self._clock, self._delay = out, clock, delay
         self._on_terminal = out.isatty()
         self._lock = threading.Lock()
+        """Of the line, and held while it is written: a terminal may be stopped."""
+        self._counting = threading.Lock()
         self._stopped = threading.Event()
         self._meter: Meter | None = None
         self._done = 0
@@ -71,14 +73,16 @@ class _Shown(Progress):
         self._thread.start()
 
     def phase(self, what: str, total: int | None = None, *, unit: Unit = "") -> None:
-        with self._lock:
+        with self._counting:
             self._meter, self._done = Meter(what, total, unit, self._clock()), 0
 
     def advance(self, count: int = 1) -> None:
-        self._done += count  # Each phase is advanced by one thread.
+        with self._counting:
+            self._done += count
 
     def reach(self, done: int) -> None:
-        self._done = max(self._done, done)
+        with self._counting:
+            self._done = max(self._done, done)
 
     def done(self) -> None:
         with self._lock:
@@ -100,9 +104,10 @@ class _Shown(Progress):
         began, pause = self._clock(), self._delay
         while not self._stopped.wait(pause):
             with self._lock:
-                meter = self._meter
+                with self._counting:
+                    meter, done = self._meter, self._done
                 if meter is not None:
-                    self._show(meter.describe(self._done, self._clock()))
+                    self._show(meter.describe(done, self._clock()))
             stays = meter is not None and not self._on_terminal
             pause = next_line_delay(self._clock() - began) if stays else _REDRAW
 

@@ -83,6 +83,7 @@ def _add_migration(setup: argparse.ArgumentParser) -> None:
         "--migrate-from", metavar="PATH", help="copy the secrets below PATH, such as secret/, into an environment"
     )
     group.add_argument("--to", metavar="ENVIRONMENT", help="with --migrate-from: the environment to copy into")
+    group.add_argument("--quiet", action="store_true", help="with --migrate-from: show no progress on stderr")
 
 
 def add_validate(command: AddCommand) -> None:
@@ -111,6 +112,7 @@ def add_validate(command: AddCommand) -> None:
         default="critical",
         help="the lowest severity that makes the exit code 1 (default: critical)",
     )
+    add_quiet(validate)
 
 
 def add_set(command: AddCommand) -> None:
@@ -210,6 +212,7 @@ def add_emergency(command: AddCommand) -> None:
     emergency.add_argument("--dry-run", action="store_true", help="change nothing; print the plan")
     emergency.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     emergency.add_argument("--record", metavar="FILE", help="the new file for the record of the response")
+    add_quiet(emergency)
 
 
 def add_backup(command: AddCommand) -> None:
@@ -242,13 +245,13 @@ def add_backup(command: AddCommand) -> None:
         "--interval",
         type=duration,
         metavar="TIME",
-        help="keep running, and save at this interval; no progress is shown",
+        help="keep running, and save at this interval, without progress",
     )
     verify.add_argument(
         "--interval",
         type=duration,
         metavar="TIME",
-        help="keep running, and verify `latest` at this interval, such as 7d; no progress is shown",
+        help="keep running, and verify `latest` at this interval, such as 7d, without progress",
     )
     verify.add_argument(
         "--unseal-key-file",

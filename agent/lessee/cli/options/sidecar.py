@@ -2,7 +2,15 @@
 
 import argparse
 
-from lessee.cli.options.shared import AddCommand, Parser, add_logging, add_masking, duration, positive_integer
+from lessee.cli.options.shared import (
+    AddCommand,
+    Parser,
+    add_logging,
+    add_masking,
+    add_quiet,
+    duration,
+    positive_integer,
+)
 
 _CHECK_FORMATS = ("text", "json", "sarif", "github", "gitlab")
 
@@ -163,6 +171,7 @@ def add_import(command: AddCommand) -> None:
     )
     imported.add_argument("file", metavar="FILE", help="the file to convert")
     imported.add_argument("--output", metavar="DIR", help="write into this new or empty directory (default: stdout)")
+    add_quiet(imported)
 
 
 def add_mcp(command: AddCommand) -> None:

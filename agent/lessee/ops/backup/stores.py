@@ -104,9 +104,9 @@ class DirectoryStore:
         with open(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:  # noqa: PTH123  # `os.open` gave a descriptor.
             size = archive.seek(0, os.SEEK_END)
             archive.seek(0)
-            chunks = iter(lambda: archive.read(CHUNK_SIZE), b"")
-            tracked = self._progress.track(chunks, "writing the archive", size, size=len)
-            out.writelines(tracked)
+            pieces = iter(lambda: archive.read(CHUNK_SIZE), b"")
+            counted: Iterator[bytes] = self._progress.track(pieces, "writing the archive", size, size=len)
+            out.writelines(counted)
             out.flush()
             os.fsync(out.fileno())
 

@@ -17,6 +17,7 @@ from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
+from lessee.host.progress import Progress, progress
 from lessee.host.project import find, read, template_of, text_of
 from lessee.ops.incident.discovery import discover, find_affected_policies
 from lessee.ops.incident.policy.findings import Findings
@@ -66,9 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     redactor = Redactor()
     redactor.allow(text_of(path))
     open_log(redactor, level="warning")  # Rotations log manual steps as warnings.
-    with admin_client(config.vault, environ, boot_time) as client:
+    with admin_client(config.vault, environ, boot_time) as client, progress(quiet=arguments.quiet) as shown:
+        shown.phase("reading policies")
         policies = find_affected_policies(client, config, arguments.environment, arguments.path, dynamic_paths)
-        findings = discover(client, replace(policies, protected=tuple(arguments.protect)))
+        findings = discover(client, replace(policies, protected=tuple(arguments.protect)), shown)
+        shown.done()
         findings = replace(findings, problems=(*findings.problems, *unread))
         exposure = findings.exposure
         rotations = (*vault_rotations(exposure, findings.databases), *target_rotations(exposure, config))
@@ -89,10 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
         with recorded_action(config.audit_trail, environ, "emergency", arguments.environment, **about) as action:
             project = Project(config, path, environ, redactor)
             record = arguments.record or _record_name(arguments.environment)
-            return _respond(client, project, _Response(findings, changes, unread, record), action)
+            return _respond(client, project, _Response(findings, changes, unread, record), action, shown)
 
 
-def _respond(client: AdminClient, project: Project, response: _Response, action: OperatorAction) -> int:
+def _respond(
+    client: AdminClient, project: Project, response: _Response, action: OperatorAction, shown: Progress
+) -> int:
     findings, unread, unchanged = response.findings, response.unread, dict[str, tuple[str, ...]]()
 
     def rotate(name: str) -> None:
@@ -102,7 +107,7 @@ def _respond(client: AdminClient, project: Project, response: _Response, action:
     with RecordFile(response.record) as file:
         file.write("started", **_intent(client, findings, response.changes))
         try:
-            result = respond(client, findings, response.changes, file, rotate)
+            result = respond(client, findings, response.changes, file, rotate, shown)
         except KeyboardInterrupt:
             file.write("interrupted")
             print(f"\nlessee: interrupted: not complete; run it again; record: {file.path}", file=sys.stderr)

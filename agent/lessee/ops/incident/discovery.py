@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from lessee.config import Config
 from lessee.core.errors import DeniedError, LesseeError
 from lessee.core.immutable import replace
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.incident import engine_state, logins
 from lessee.ops.incident.policy.exposure import Mount, determine_exposure, without_missing
 from lessee.ops.incident.policy.findings import Database, Findings, Login, Secret, Token
@@ -44,7 +45,7 @@ def update_policies(client: AdminClient, findings: Findings) -> Findings:
     )
 
 
-def discover(client: AdminClient, findings: Findings) -> Findings:
+def discover(client: AdminClient, findings: Findings, progress: Progress = SILENT) -> Findings:
     """Everything that is affected by these policies now. What cannot be read is listed in `problems`."""
     problems: list[str] = []
 
@@ -61,8 +62,10 @@ def discover(client: AdminClient, findings: Findings) -> Findings:
     no_logins: tuple[Login, ...] = ()
     no_secrets: tuple[Secret, ...] = ()
     no_count: int | None = None
+    progress.phase("listing logins")
     roles, role_problems = read("AppRoles", no_roles, logins.find_roles, names)
-    tokens, token_problems = read("tokens", no_tokens, _list_tokens)
+    tokens, token_problems = read("tokens", no_tokens, _list_tokens, progress)
+    progress.phase("listing logins and leases")
     others = [read("other logins", no_logins, find, names) for find in logins.FIND_OTHERS]
     leases = {
         prefix: read(f"leases of {prefix}", no_count, engine_state.count_leases, prefix)
@@ -81,7 +84,7 @@ def discover(client: AdminClient, findings: Findings) -> Findings:
             for mount in databases
         ),
         certificates={mount: read(mount, 0, engine_state.count_certificates, mount) for mount in pki},
-        secrets=read("secrets", no_secrets, engine_state.read_secrets, exposure.locations),
+        secrets=read("secrets", no_secrets, engine_state.read_secrets, exposure.locations, progress),
         namespaces=_namespaces(client),
         batch_token_ttl=_max_token_ttl(client),
         problems=(*role_problems, *token_problems, *problems),
@@ -109,11 +112,12 @@ def _policies(client: AdminClient) -> Iterator[tuple[str, str]]:
             yield name, str(data.get("policy") or "")
 
 
-def _list_tokens(client: AdminClient) -> _TokensWithProblems:
+def _list_tokens(client: AdminClient, progress: Progress) -> _TokensWithProblems:
     accessors = client.list(_ACCESSORS)
+    progress.phase("looking up tokens", len(accessors))
     tokens: list[Token] = []
     problems: list[str] = []
-    for accessor, result in zip(accessors, request_all(partial(_look_up, client), accessors), strict=True):
+    for accessor, result in zip(accessors, request_all(partial(_look_up, client), accessors, progress), strict=True):
         if isinstance(result, LesseeError):
             problems.append(f"token {accessor}: {result}")
         elif result is not None:

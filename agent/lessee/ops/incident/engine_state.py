@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from lessee.core.errors import LesseeError
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.incident.policy.exposure import KvLocation
 from lessee.ops.incident.policy.findings import Database, Secret
 from lessee.ops.incident.requests import request_all
@@ -44,9 +45,11 @@ def exists(client: AdminClient, location: KvLocation) -> bool:
     return is_folder or (not location.path.endswith("/") and client.read(f"{base}{path}") is not None)
 
 
-def read_secrets(client: AdminClient, locations: Iterable[KvLocation]) -> tuple[Secret, ...]:
+def read_secrets(
+    client: AdminClient, locations: Iterable[KvLocation], progress: Progress = SILENT
+) -> tuple[Secret, ...]:
     """All secrets in the locations, each with its newest version, which KV version 1 does not have."""
-    return tuple(secret for location in locations for secret in _secrets(client, location))
+    return tuple(secret for location in locations for secret in _secrets(client, location, progress))
 
 
 def _user(client: AdminClient, mount: str, name: str) -> tuple[str, str]:
@@ -65,13 +68,15 @@ def _count_leases(client: AdminClient, folder: str) -> int:
     return sum(not name.endswith("/") for name in names) + sum(deeper)
 
 
-def _secrets(client: AdminClient, location: KvLocation) -> Iterator[Secret]:
+def _secrets(client: AdminClient, location: KvLocation, progress: Progress) -> Iterator[Secret]:
     base, mount = _metadata_base(location), location.mount
-    paths = list(_paths(client, base, location.path))
+    paths = list(progress.track(_paths(client, base, location.path), "listing secrets"))
     if mount.version == 1:
         yield from (Secret(f"{mount.path}{path}") for path in paths)
         return
-    for path, data in zip(paths, request_all(lambda path: client.read(f"{base}{path}"), paths), strict=True):
+    progress.phase("reading versions of secrets", len(paths))
+    found = request_all(lambda path: client.read(f"{base}{path}"), paths, progress)
+    for path, data in zip(paths, found, strict=True):
         if isinstance(data, LesseeError):
             raise data
         if data is not None:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
+from lessee.host.progress import SILENT, Progress
 
 THREADS = 8
 _MAX_UNREACHABLE = 2 * THREADS
@@ -25,7 +26,11 @@ def unless_gone(request: Callable[[], _Result]) -> _Result | None:
 
 
 def request_all(
-    request: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int = THREADS
+    request: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    progress: Progress = SILENT,
+    *,
+    threads: int = THREADS,
 ) -> list[_Result | LesseeError]:
     """The result or the error for each item, in their order. Few requests are sent to a server that is unreachable."""
     unreachable: list[VaultUnreachableError] = []
@@ -40,6 +45,8 @@ def request_all(
             return exc
         except LesseeError as exc:
             return exc
+        finally:
+            progress.advance()
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(send, items))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.incident import engine_state
 from lessee.ops.incident.discovery import discover, update_policies
 from lessee.ops.incident.policy.findings import Findings
@@ -19,6 +20,13 @@ _MAX_ROUNDS = 3
 """Clients whose access was not revoked yet may have created new tokens or secret_ids in the meantime."""
 _ROTATIONS = frozenset({Step.VAULT_ROTATIONS, Step.TARGET_ROTATIONS})
 _CONCURRENT = frozenset({Step.SECRET_IDS, Step.TOKENS})
+_PHASES = {
+    Step.SECRET_IDS: "revoking secret_ids",
+    Step.TOKENS: "revoking tokens",
+    Step.LEASES: "revoking leases",
+    Step.VAULT_ROTATIONS: "rotating in Vault's engines",
+    Step.TARGET_ROTATIONS: "rotating targets",
+}
 _ACCESSORS = "auth/token/accessors"
 _RECHECK_DELAYS = (0.0, 0.1, 0.4, 1.5)
 """Seconds before each new check of what could not be revoked, which may end by itself."""
@@ -42,6 +50,7 @@ def respond(
     changes: Iterable[Change],
     file: RecordFile,
     rotate: Callable[[str], object],
+    progress: Progress = SILENT,
 ) -> ResponseResult:
     """Make the changes, and continue after errors: an error counts only where its object still exists at the end.
 
@@ -57,10 +66,10 @@ def respond(
     for _ in range(_MAX_ROUNDS):
         for step in Step:
             some = [change for change in pending if change.step is step]
-            results |= {result.change.name: result for result in _make(write, some, file, client)}
+            results |= {result.change.name: result for result in _make(write, some, file, client, progress)}
             if step is Step.LEASES:
-                _wait_for_leases(client, [change.subject for change in some])
-        after = _discover_again(client, before)
+                _wait_for_leases(client, [change.subject for change in some], progress)
+        after = _discover_again(client, before, progress)
         pending = plan(after, ())
         file.write("rechecked", remaining=[change.name for change in pending], problems=after.problems)
         if not [change for change in pending if change.step is not Step.LEASES]:
@@ -68,7 +77,8 @@ def respond(
     rotations = ((Step.VAULT_ROTATIONS, write), (Step.TARGET_ROTATIONS, lambda change: rotate(change.subject)))
     for step, action in rotations:
         some = [change for change in changes if change.step is step]
-        results |= {result.change.name: result for result in _make(action, some, file, client)}
+        results |= {result.change.name: result for result in _make(action, some, file, client, progress)}
+    progress.done()
     remaining = {change.name for change in pending}
     final = tuple(_final_result(result, remaining, after) for result in results.values())
     untried = [change.name for change in pending if change.name not in results]
@@ -77,17 +87,21 @@ def respond(
     return ResponseResult(final, after, tuple(dict.fromkeys(not_done)))
 
 
-def _discover_again(client: AdminClient, before: Findings) -> Findings:
+def _discover_again(client: AdminClient, before: Findings, progress: Progress) -> Findings:
     """Clients that may write policies may have written a new one."""
     try:
-        return discover(client, update_policies(client, before))
+        return discover(client, update_policies(client, before), progress)
     except LesseeError as exc:
-        findings = discover(client, before)
+        findings = discover(client, before, progress)
         return replace(findings, problems=(*findings.problems, f"policies: {exc}"))
 
 
 def _make(
-    action: Callable[[Change], object], changes: list[Change], file: RecordFile, client: AdminClient
+    action: Callable[[Change], object],
+    changes: list[Change],
+    file: RecordFile,
+    client: AdminClient,
+    progress: Progress,
 ) -> Iterable[ChangeResult]:
     def record_done(change: Change) -> None:
         file.write("done", step=change.step, change=change.name)
@@ -98,7 +112,9 @@ def _make(
 
     # A static role cannot be rotated while its connection's root credential is.
     concurrent = all(change.step in _CONCURRENT for change in changes)
-    outcomes = request_all(make, changes, threads=THREADS if concurrent else 1)
+    if changes:
+        progress.phase(_PHASES[changes[0].step], len(changes))
+    outcomes = request_all(make, changes, progress, threads=THREADS if concurrent else 1)
     failed = {change.name: change for change, outcome in zip(changes, outcomes, strict=True) if outcome}
     existing = _still_existing(client, failed.values()) if concurrent else set(failed)
     for change, outcome in zip(changes, outcomes, strict=True):
@@ -152,11 +168,11 @@ def _final_result(result: ChangeResult, remaining: set[str], after: Findings) ->
     return ChangeResult(change, result.error or "it still exists")
 
 
-def _wait_for_leases(client: AdminClient, prefixes: list[str]) -> None:
+def _wait_for_leases(client: AdminClient, prefixes: list[str], progress: Progress) -> None:
     """Wait while Vault revokes leases in the background."""
     end = time.monotonic() + _LEASE_TIMEOUT
     for prefix in prefixes:
-        fewest, since = None, time.monotonic()
+        total, fewest, since = 0, None, time.monotonic()
         while time.monotonic() < min(end, since + _LEASE_PROGRESS_TIMEOUT):
             try:
                 count = engine_state.count_leases(client, prefix)
@@ -164,6 +180,9 @@ def _wait_for_leases(client: AdminClient, prefixes: list[str]) -> None:
                 break
             if not count:
                 break
+            if fewest is None:
+                progress.phase("waiting until leases are revoked", total := count)
+            progress.reach(total - count)
             if fewest is None or count < fewest:
                 fewest, since = count, time.monotonic()
             time.sleep(_LEASE_POLL)

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, WriteError
 from lessee.core.source_text import Text
+from lessee.host.progress import progress
 from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
 
@@ -18,7 +19,14 @@ def run(arguments: argparse.Namespace) -> int:
     if text is None:
         raise ConfigError([LesseeError("the file does not exist", where=str(source), todo="pass the file to import")])
     report = Report()
-    files = convert(str(source), text, lambda name: _load_template(source.parent, name), report)
+    with progress(quiet=arguments.quiet) as shown:
+        shown.phase("reading templates")
+
+        def load(name: str) -> Text | None:
+            shown.advance()
+            return _load_template(source.parent, name)
+
+        files = convert(str(source), text, load, report, shown.track)
     if arguments.output is None:
         _print(files)
     else:

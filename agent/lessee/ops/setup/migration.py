@@ -8,6 +8,7 @@ from typing import Any
 from lessee.core.errors import ConfigError, DeniedError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.clock import wall_time
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.setup.policy import kv_versions
 from lessee.ops.setup.policy.migration import (
     DeleteVersion,
@@ -79,10 +80,13 @@ class Migration:
         self._ahead = 0.0
         """Seconds by which the server's clock may be ahead of this host's."""
 
-    def run(self, *, apply_changes: bool) -> Iterator[SecretResult]:
+    def run(self, progress: Progress = SILENT, *, apply_changes: bool) -> Iterator[SecretResult]:
         """Copy secret by secret. Raises DeniedError or VaultUnreachableError; the next run continues."""
         self._ahead = self._ask_ahead()
-        for path, why in self._walk(""):
+        # All of them are listed first, so that the progress has a total.
+        found = list(progress.track(self._walk(""), "listing secrets"))
+        what = "copying secrets" if apply_changes else "comparing secrets"
+        for path, why in progress.track(found, what, len(found)):
             yield (
                 SecretResult(path, Outcome.SKIPPED, why=why)
                 if why

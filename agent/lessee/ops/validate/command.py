@@ -8,6 +8,7 @@ from contextlib import closing
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.severity import Level
 from lessee.host.console import escape_unknown
+from lessee.host.progress import progress
 from lessee.host.project import find, read
 from lessee.ops.validate.components import check_components, checks
 from lessee.ops.validate.context import ValidationContext
@@ -26,13 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
     if config.environment is None:
         todo = "write `environment: NAME`, or set $LESSEE_ENVIRONMENT"
         raise ConfigError([LesseeError("`environment` is missing", where=path.name, todo=todo)])
-    with closing(ValidationContext(config, path, environ, now=time.time())) as context:
+    context = ValidationContext(config, path, environ, now=time.time())
+    with closing(context), progress(quiet=arguments.quiet) as shown:
         check_components(context, arguments.expect)
         only = arguments.component and dict.fromkeys((*arguments.component, *arguments.expect))
-        results = run_checks(checks(context, only), context.timeout)
+        results = run_checks(checks(context, only), context.timeout, shown)
         if only and "vault" not in only and _lacks_access(results):
             # The checks of Vault say why others were skipped.
-            results = [*run_checks(checks(context, ["vault"]), context.timeout), *results]
+            results = [*run_checks(checks(context, ["vault"]), context.timeout, shown), *results]
     results = require(attribute(results), arguments.expect)
     report = Report(config.environment, context.now, tuple(results))
     # Programs read UTF-8; a terminal may have another encoding.

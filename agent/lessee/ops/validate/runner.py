@@ -8,13 +8,16 @@ from lessee.config.durations import spell
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.names import SecretField
+from lessee.host.progress import SILENT, Progress
 from lessee.ops.validate.checks import Check, CheckSkippedError, UnusableSecretError
 from lessee.ops.validate.policy.results import Reporter, Result, Skip
 
 
-def run(checks: Iterable[Check], timeout: float) -> list[Result]:
+def run(checks: Iterable[Check], timeout: float, progress: Progress = SILENT) -> list[Result]:
     """The results, in the order of the checks. It takes at most `timeout` seconds, even where a check hangs."""
-    started = [_CheckThread(check) for check in checks]
+    all_checks = list(checks)
+    progress.phase("checking", len(all_checks))
+    started = [_CheckThread(check, progress) for check in all_checks]
     deadline = time.monotonic() + timeout
     return [result for thread in started for result in thread.results(deadline, timeout)]
 
@@ -22,11 +25,12 @@ def run(checks: Iterable[Check], timeout: float) -> list[Result]:
 class _CheckThread:
     """A check in its own thread, for which the end of the program does not wait."""
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: Check, progress: Progress) -> None:
         self._check = check
         self._results: list[Result] = []
         self._end: _End | None = None
-        self._thread = threading.Thread(target=self._run, name=f"lessee-validate-{check.component}", daemon=True)
+        name = f"lessee-validate-{check.component}"
+        self._thread = threading.Thread(target=self._run_counted, args=(progress,), name=name, daemon=True)
         self._thread.start()
 
     def results(self, deadline: float, timeout: float) -> Iterator[Result]:
@@ -44,6 +48,10 @@ class _CheckThread:
                 end = _End(f"{name} failed", failed=False)
             elif not (self._check.optional and end.is_empty):
                 yield reporter.skipped(name, end.text, end.skip)
+
+    def _run_counted(self, progress: Progress) -> None:
+        self._run()
+        progress.advance()
 
     def _run(self) -> None:
         try:

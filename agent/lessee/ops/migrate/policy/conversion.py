@@ -2,8 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from posixpath import basename, normpath
+from typing import Protocol, TypeVar
 
 from lessee.core import hcl
 from lessee.core.errors import TemplateError, TemplateListError, UsageError
@@ -31,7 +32,21 @@ Files = dict[str, str]
 """The texts of files by their paths."""
 
 
-def convert(name: str, text: str, load_template: TemplateLoader, report: Report) -> Files:
+_T = TypeVar("_T")
+
+
+class Track(Protocol):
+    """Passes the items of a phase on, and counts those that are done."""
+
+    def __call__(self, items: Iterable[_T], what: str, total: int) -> Iterable[_T]: ...
+
+
+def untracked(items: Iterable[_T], what: str, total: int) -> Iterable[_T]:  # noqa: ARG001  # As `Track` says.
+    """The items, without a count."""
+    return items
+
+
+def convert(name: str, text: str, load_template: TemplateLoader, report: Report, track: Track = untracked) -> Files:
     """The files that `lessee import` generates from a file.
 
     Raises ConfigError or TemplateError with file and line for a file that is invalid for the other agent too.
@@ -46,12 +61,12 @@ def convert(name: str, text: str, load_template: TemplateLoader, report: Report)
         raise UsageError(f"{name} has no templates", todo=todo)
     report.add_note(name, _STRICT)
     if len(configs) == 1:
-        return _convert(configs[0], name, report)
+        return _convert(configs[0], name, report, track)
     files: Files = {}
     names = NameAllocator()
     for config in configs:
         folder = names.allocate(config.name)
-        files |= {f"{folder}/{path}": content for path, content in _convert(config, name, report).items()}
+        files |= {f"{folder}/{path}": content for path, content in _convert(config, name, report, track).items()}
     return files
 
 
@@ -83,16 +98,18 @@ def _single_template(name: str, text: str, report: Report) -> ImportedConfig:
     return config
 
 
-def _convert(config: ImportedConfig, source: str, report: Report) -> Files:
+def _convert(config: ImportedConfig, source: str, report: Report, track: Track) -> Files:
     templates = [file.template for file in config.files]
     templates += [variable.template for variable in config.variables]
-    trees = _parse(templates)
+    trees = _parse(track(templates, "parsing templates", len(templates)))
     collector = PathCollector()
-    for template, tree in zip(templates, trees, strict=True):
+    parsed = zip(templates, trees, strict=True)
+    for template, tree in track(parsed, "finding secrets in templates", len(templates)):
         translate(tree, template.contents, collector, Report())
     layout = choose_layout(collector.paths)
     by_destination: dict[str, RenderedFile] = {}
-    for file, tree in zip(config.files, trees, strict=False):
+    found = zip(config.files, trees, strict=False)
+    for file, tree in track(found, "converting templates", len(config.files)):
         for rendered in _translate_file(file, tree, layout, report):
             if rendered.destination in by_destination:
                 what = f"two templates write {rendered.destination}; the import uses the last one"
@@ -115,7 +132,7 @@ def _convert(config: ImportedConfig, source: str, report: Report) -> Files:
     return generated | files | ({env_template: environment} if environment else {})
 
 
-def _parse(templates: Sequence[Template]) -> list[go.Template]:
+def _parse(templates: Iterable[Template]) -> list[go.Template]:
     """Parse all templates. Raises TemplateListError with the errors of all of them."""
     trees, errors = [], []
     for template in templates:

@@ -12,6 +12,7 @@ from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
 from lessee.core.paths import Folder
 from lessee.host.clock import boot_time
+from lessee.host.progress import progress
 from lessee.host.project import environments_of, find, text_of
 from lessee.ops.setup.migration import Migration, Mount, Outcome, SecretResult, mount_at
 from lessee.ops.setup.policy.migration import Move
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         what = f"no environment {arguments.to!r} in the configuration"
         raise UsageError(what, where="--to", todo=f"use one of: {', '.join(configs)}")
     config = configs[arguments.to]
-    with admin_client(config.vault, environ, boot_time) as server:
+    with admin_client(config.vault, environ, boot_time) as server, progress(quiet=arguments.quiet) as shown:
         source = mount_at(server, arguments.migrate_from.strip("/"))
         target = mount_at(server, config.secrets.mount)
         move = _move(arguments, configs, source, target)
@@ -38,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         trail = None if arguments.plan else config.audit_trail
         subject = {"source": str(move.source), "target": str(move.target)}
         with recorded_action(trail, environ, "secrets migrated", arguments.to, **subject) as action:
-            for item in Migration(server, move, source, target).run(apply_changes=not arguments.plan):
-                print(_line(item, move), flush=True)
+            for item in Migration(server, move, source, target).run(shown, apply_changes=not arguments.plan):
+                shown.print(_line(item, move))
                 action.step(_line(item, move))
                 totals[item.outcome.name] += 1
                 totals["versions"] += item.versions
