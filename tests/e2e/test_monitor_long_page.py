@@ -100,7 +100,7 @@ def test_it_is_short_on_a_phone_and_accessible(phone):
     assert phone.overflow() == 0
     assert phone.accessibility_violations() == []
     assert "1,000" in phone.page.text_content("#alerts-title")
-    names = [one.inner_text() for one in phone.page.locator("#alerts details > summary").all()]
+    names = [one.text_content() for one in phone.page.locator("#alerts details.group > summary").all()]
     assert len(names) == RULES
     assert all("100 firing" in name for name in names)
     assert "200" in phone.page.text_content("#agents-title")
