@@ -63,7 +63,7 @@ class Alert(ImmutableStruct, frozen=True):
     notifications: int = 1
     resolved_at: float | None = None
     subjects: tuple[str, ...] = ()
-    """All subjects that it stands for, in the order of their detection, up to MAX_SUBJECTS."""
+    """All subjects that it represents, in the order of their detection, up to MAX_SUBJECTS."""
     subjects_omitted: int = 0
     """How many more subjects there are at least."""
     notified_subjects: int = 1
@@ -78,7 +78,7 @@ class Alert(ImmutableStruct, frozen=True):
 
     @property
     def subject_count(self) -> int:
-        """How many subjects it stands for, at least."""
+        """How many subjects it represents, at least."""
         return max(1, len(self.subjects)) + self.subjects_omitted
 
 
@@ -179,7 +179,7 @@ class _Update:
         }
 
     def _key(self, detection: Detection, settings: AlertSettings) -> Key:
-        """The alert that stands for the subject: its own, the one that it joined, or the one that still grows."""
+        """The alert that represents the subject: its own, the one that it joined, or the one that still grows."""
         own = (detection.rule, detection.subject)
         if own in self._members or not settings.group_window:
             return self._members.get(own, own)
