@@ -18,6 +18,8 @@ _ROTATION_FIELDS = frozenset({"rotation_timestamp", "rotation_count"})
 _LOGIN = frozenset({"username", "password"})
 _KEY = frozenset({"access_key", "secret_key"})
 _SECRET_ID = frozenset({"role_id", "secret_id"})
+_ACCESSORS = frozenset({"secret_id_accessor", "replaced_accessor"})
+_ROOT = frozenset({"username", "rotation_id"})
 _MAX_ROLES = 2
 _DAY = 86400.0
 
@@ -54,9 +56,12 @@ def _check_paths(config: Config, target: grammar.Rotation, at: Path, problems: P
         if resolved == path and secrets.prefix:
             what = "it is below a shared prefix, and an environment may not change what all environments share"
             problems.add_dependent((*at, key), what, todo="choose a path below `secrets.prefix`")
-    if admin == target.secret:
+    if admin == target.secret and not isinstance(target, grammar.SELF_ADMINISTERED):
         what = "it is the secret that is rotated; if a rotation failed halfway, no login would be left to repair it"
-        todo = "store the admin's credentials in a secret of their own, which the apps do not read"
+        todo = (
+            "store the admin's credentials in a secret of their own, which the apps do not read; "
+            "for an admin that rotates itself, see the kinds `postgres-admins` and `s3-admin`"
+        )
         problems.add_dependent((*at, "admin_secret"), what, todo=todo)
 
 
@@ -91,7 +96,7 @@ def _is_valid(window: str, at: Path, problems: Problems) -> bool:
 
 def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
     match target:
-        case grammar.Postgres(roles=roles, owner=owner):
+        case grammar.Postgres(roles=roles, owner=owner) | grammar.PostgresAdmins(roles=roles, owner=owner):
             _check_roles(roles, owner, at, problems)
         case grammar.Manual(keys=keys):
             _check_keys(keys, (*at, "keys"), problems)
@@ -143,22 +148,43 @@ def _check_pair(target: grammar.Rotation, other: grammar.Rotation, at: Path, oth
         todo = "give each target its own keys, or its own secret"
         problems.add_dependent((*at, "secret"), f"{other_at} rotates its {keys} too", todo=todo)
     if (
-        isinstance(target, grammar.Postgres)
-        and isinstance(other, grammar.Postgres)
+        isinstance(target, grammar.Postgres | grammar.PostgresAdmins)
+        and isinstance(other, grammar.Postgres | grammar.PostgresAdmins)
         and target.admin_secret == other.admin_secret
     ):
         for role in sorted({*target.roles} & {*other.roles}):
             what = f"{other_at} changes the password of `{role}` too"
             problems.add_dependent((*at, "roles"), what, todo="give each target its own roles")
 
+    place = _place(target)
+    if place is not None and place == _place(other):
+        key, value, *_ = place
+        todo = "remove one of the targets"
+        problems.add_dependent((*at, key), f"{other_at} rotates the credential of `{value}` too", todo=todo)
+
+
+def _place(target: grammar.Rotation) -> tuple[str, ...] | None:
+    """The key that says where the credential is, and what it says, for kinds that have a place of their own."""
+    match target:
+        case grammar.SecretIdFile(secret_id_file=file):
+            return "secret_id_file", file
+        case grammar.DatabaseRoot(connection=connection, mount=mount):
+            return "connection", connection, mount
+        case _:
+            return None
+
 
 def _rotated_keys(target: grammar.Rotation) -> frozenset[str]:
     """The keys of the secret that the target rotates; empty for recipes and programs, which choose them."""
     match target:
-        case grammar.Postgres() | grammar.Redis():
+        case grammar.Postgres() | grammar.PostgresAdmins() | grammar.Redis():
             return _LOGIN
-        case grammar.S3() | grammar.Minio():
+        case grammar.S3() | grammar.S3Admin() | grammar.Minio():
             return _KEY
+        case grammar.SecretIdFile():
+            return _ACCESSORS
+        case grammar.DatabaseRoot():
+            return _ROOT
         case grammar.Manual(keys=keys):
             return frozenset(keys)
         case grammar.VaultValues():

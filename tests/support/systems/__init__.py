@@ -5,21 +5,29 @@ from contextlib import contextmanager, nullcontext
 from support.systems.api_key import ProviderKeys
 from support.systems.approle import SecretIds
 from support.systems.command import RotatorProgram
+from support.systems.database_root import RootCredential
 from support.systems.minio import ServiceAccounts
 from support.systems.postgres import LoginRoles, OneRole
+from support.systems.postgres_admins import AdminPair
 from support.systems.redis import AclUser
 from support.systems.s3 import AccessKeys
+from support.systems.s3_admin import AdminKeys
+from support.systems.secret_id_file import LocalSecretId
 from support.systems.vault import VaultValues
 
 SYSTEMS = {
     "api-key": ProviderKeys,
     "approle": SecretIds,
     "command": RotatorProgram,
+    "database-root": RootCredential,
     "minio": ServiceAccounts,
     "postgres": LoginRoles,
     "postgres, one role": OneRole,
+    "postgres-admins": AdminPair,
     "redis": AclUser,
     "s3": AccessKeys,
+    "s3-admin": AdminKeys,
+    "secret-id": LocalSecretId,
     "vault": VaultValues,
 }
 

@@ -12,7 +12,7 @@ from lessee.core.errors import DeniedError, LesseeError, VaultUnreachableError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.rotate.document_contents import RotationDocuments
 from lessee.ops.rotate.documents import ConcurrentWriteError
-from lessee.ops.rotate.kinds.kind import Case, Kind, NewCredential, SystemRefusedError
+from lessee.ops.rotate.kinds.kind import Case, Kind, NewCredential, Placing, SystemRefusedError
 from lessee.ops.rotate.lock_owner import has_exited
 from lessee.ops.rotate.policy import decision as d
 from lessee.ops.rotate.policy import journal as j
@@ -111,6 +111,7 @@ class TargetRotation:
             requested_at=requested_at,
             confirmation_timeout=self._target.confirmation_timeout,
             revoke_delay=self._target.revoke_delay,
+            has_consumers=self._target.has_consumers,
             force=force,
             works=observations.works,
             applied=observations.applied,
@@ -137,6 +138,9 @@ class TargetRotation:
             case d.Apply(reset):
                 self._apply(reset=reset)
             case d.Publish():
+                if isinstance(self._kind, Placing):
+                    with self._exclusive():
+                        self._kind.place(self._documents.case())
                 self._documents.publish()
                 self._rotated = True
             case d.RecordPublished():

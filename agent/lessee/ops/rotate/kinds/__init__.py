@@ -9,12 +9,16 @@ from lessee.ops.rotate.kinds.kind import Kind, KindContext
 
 _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.Postgres: ("postgres", "LoginRoles"),
+    grammar.PostgresAdmins: ("postgres_admins", "AdminPair"),
     grammar.Redis: ("redis", "AclUser"),
     grammar.S3: ("s3", "AccessKeys"),
+    grammar.S3Admin: ("s3_admin", "AdminKeys"),
     grammar.Minio: ("minio", "ServiceAccounts"),
     grammar.ApiKey: ("api_key", "ProviderKeys"),
     grammar.Manual: ("manual", "ManualCredential"),
     grammar.VaultValues: ("vault", "in_vault"),
+    grammar.SecretIdFile: ("secret_id_file", "LocalSecretId"),
+    grammar.DatabaseRoot: ("database_root", "RootCredential"),
     grammar.CustomRotation: ("command", "RotatorCommand"),
 }
 """The module and the class of each kind."""

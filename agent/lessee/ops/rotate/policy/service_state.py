@@ -21,6 +21,7 @@ class Settings(ImmutableStruct, frozen=True):
     consumers: tuple[str, ...] = ()
     confirmation_timeout: float = 300.0
     revoke_delay: float = 5.0
+    has_consumers: bool = True
 
 
 class TargetState(ImmutableStruct, frozen=True):
@@ -67,6 +68,8 @@ class State(ImmutableStruct, frozen=True):
     outage_attempts: int = 0
     outage_reason: str = ""
     outage_retry_at: float = 0.0
+    login_refused: bool = False
+    """Vault is available, but refuses the service's credentials."""
     stopping: bool = False
     next_work_at: float = NEVER
     """When confirmations are to be read, or a target is to be rotated."""
@@ -121,6 +124,13 @@ class VaultUnavailable(ImmutableStruct, frozen=True):
     target: str | None = None
 
 
+class LoginRefused(ImmutableStruct, frozen=True):
+    """The result of any command while Vault refuses the service's credentials. `target`: of Rotate."""
+
+    reason: str
+    target: str | None = None
+
+
 class Tick(ImmutableStruct, frozen=True):
     """Time has passed."""
 
@@ -137,6 +147,7 @@ Event = (
     | RotationFailed
     | RotationBusy
     | VaultUnavailable
+    | LoginRefused
     | Tick
     | Stopping
 )
