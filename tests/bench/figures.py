@@ -48,7 +48,14 @@ TOPICS = {
     ),
     "Outages": ("outages", "hostile_server", "herd", "fleet", "scale"),
     "Secrecy": ("canary", "secrecy", "environment_isolation", "dist"),
-    "Rotations": ("role_rotation", "killed_rotations", "concurrent_rotators", "rotation_simulation", "simba"),
+    "Rotations": (
+        "role_rotation",
+        "killed_rotations",
+        "admin_rotations",
+        "concurrent_rotators",
+        "rotation_simulation",
+        "simba",
+    ),
     "Operators' commands": ("setup", "validation", "backup", "audit_log", "audit_trail"),
 }
 """The benchmarks by heading of the page, in their order."""
