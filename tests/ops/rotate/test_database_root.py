@@ -168,4 +168,6 @@ def test_no_password_is_in_a_document_or_a_log(target, system, caplog, monkeypat
     assert len(password) == 40
     text = json.dumps([target.fields(), journal.serialize(target.journal)]) + caplog.text
     assert password not in text
+    assert system.postgres.can_log_in(system.root, password)  # It is the one that Vault has now.
+    target.rotate()
     assert not system.postgres.can_log_in(system.root, password)
