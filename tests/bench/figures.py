@@ -52,6 +52,7 @@ TOPICS = {
         "role_rotation",
         "killed_rotations",
         "verified_clients",
+        "admin_rotations",
         "concurrent_rotators",
         "rotation_simulation",
         "simba",

@@ -28,6 +28,14 @@ BASIC = "kind: basic-auth, verifier_secret: v"
 OTHER = "kind: postgres, secret: d/q"
 
 
+def secret_id(path="f", file="/etc/s"):
+    return f"kind: secret-id, secret: {path}, approle: r, secret_id_file: {file}"
+
+
+def root(path="r", mount="database"):
+    return f"kind: database-root, secret: {path}, connection: simba, mount: {mount}"
+
+
 def test_the_mount_of_an_approle_may_begin_with_auth_as_in_vaults_own_paths():
     targets = read("{t: {kind: vault, secret: a, approle: app, mount: auth/team/approle}}").rotation
     assert targets["t"].mount == "team/approle"
@@ -53,6 +61,9 @@ def test_the_mount_of_an_approle_may_begin_with_auth_as_in_vaults_own_paths():
         "{t: {kind: manual, secret: m, keys: [a, b], verify: [./try]}, u: {kind: vault, secret: m, keys: {c: {}}}}",
         "{t: {kind: command, secret: o, command: [./a]}, u: {kind: command, secret: o, command: [./b]}}",
         "{t: {kind: s3, secret: s, admin_secret: sa, user: u}, u: {kind: api-key, secret: s, recipe: r}}",
+        "{t: {kind: postgres-admins, secret: d/admin, roles: [a, b]}, u: {kind: s3-admin, secret: s, user: u}}",
+        f"{{t: {{{root()}}}, u: {{{root('r2', 'db')}}}}}",
+        f"{{t: {{{secret_id()}}}, u: {{{secret_id('f2', '/etc/other')}}}}}",
         "{t: {kind: minio, secret: s, admin_secret: sa}, u: {kind: redis, secret: s, admin_secret: ra}}",
         f"{{t: {{{VALUES}, rotation_period: 24h, jitter: 1h, rotation_windows: ['02:00-04:00', 'sat 22:00-06:00']}}}}",
         "{t: {kind: ssh-key, secret: s, verifier_secret: v}, u: {kind: totp, secret: w, verifier_secret: x}}",
@@ -128,6 +139,9 @@ def test_valid_targets_are_read(targets):
         (f"{MYSQL}, users: [a], role: a", "role: `a` is also one of `users`; name the role that has the privileges"),
         (f"{LDAP}, accounts: [a]", "accounts: expected two, found 1; name another, or remove `accounts`"),
         (f"{LDAP}, accounts: [a, b, c]", "accounts: expected two, found 3; remove the others"),
+        ("kind: postgres-admins, secret: a, roles: [a, a]", "roles: duplicate role `a`; name another role, or remove"),
+        ("kind: postgres-admins, secret: a, roles: [a]", "roles: "),
+        ("kind: postgres-admins, secret: a, admin_secret: b, roles: [a, b]", "admin_secret: unknown key"),
         ("kind: redis, secret: a, admin_secret: a", "admin_secret: it is the secret that is rotated; if a rotation"),
         (
             "kind: redis, secret: lessee/a, admin_secret: b",
@@ -263,6 +277,29 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
             "kind: postgres, secret: d/q, admin_secret: d/admin, roles: [b, c]",
             "roles: rotation.t changes the password of `b` too; give each target its own roles",
         ),
+        (
+            f"{POSTGRES}, roles: [a, b]",
+            "kind: postgres-admins, secret: d/admin, roles: [b, c]",
+            "roles: rotation.t changes the password of `b` too; give each target its own roles",
+        ),
+        (
+            "kind: postgres-admins, secret: s, roles: [a, b]",
+            "kind: redis, secret: s, admin_secret: r",
+            "secret: rotation.t rotates its `password`, `username` too",
+        ),
+        (
+            "kind: s3-admin, secret: s, user: u",
+            "kind: manual, secret: s, keys: [secret_key]",
+            "secret: rotation.t rotates its `secret_key` too",
+        ),
+        (secret_id(), secret_id("g"), "secret_id_file: rotation.t rotates the credential of `/etc/s` too; remove one"),
+        (
+            secret_id(),
+            secret_id(file="/etc/t"),
+            "secret: rotation.t rotates its `replaced_accessor`, `secret_id_accessor` too",
+        ),
+        (root(), root("g"), "connection: rotation.t rotates the credential of `simba` too; remove one of the targets"),
+        (root(), root(mount="x"), "secret: rotation.t rotates its `rotation_id`, `username` too; give each target"),
     ],
 )
 def test_two_targets_may_not_overwrite_each_others_values(one, other, expected):

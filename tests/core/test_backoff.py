@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.backoff import MAX_DELAY, SHORT_OUTAGE, SHORT_OUTAGE_MAX_DELAY, delay
+from lessee.core.backoff import MAX_DELAY, SHORT_OUTAGE, SHORT_OUTAGE_MAX_DELAY, delay, refused_login_delay
 
 draws = st.floats(0, 1, exclude_max=True)
 attempts = st.integers(0, 10**9)
@@ -38,3 +38,12 @@ def test_a_long_base_interval_is_not_shortened_by_more_than_half(count, draw):
 
 def test_half_of_the_wait_is_random():
     assert (delay(0, 0.0), delay(0, 0.5), delay(100, 0.0, duration=600.0)) == (0.5, 0.75, MAX_DELAY / 2)
+
+
+def test_refused_credentials_are_sent_less_than_five_times_in_fifteen_minutes():
+    at, sent = 0.0, []
+    for refusals in range(100):
+        sent.append(at)
+        at += refused_login_delay(refusals)
+    assert sent[1] == 15.0
+    assert all(later - earlier > 900.0 for earlier, later in zip(sent, sent[4:], strict=False))

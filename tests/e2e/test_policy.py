@@ -90,6 +90,8 @@ def configuration(situation, auths):
             | ({"vault": {"auth": auths[app]}} if app == "other" else {})
             for app, templates in situation.apps.items()
         },
+        # Of a secret that no app reads: without the block, another file may rotate what they read.
+        "rotation": {"unread": {"kind": "vault", "secret": "unread", "keys": {"value": {}}}},
     }
 
 

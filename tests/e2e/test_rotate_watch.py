@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import urllib.request
 from contextlib import suppress
 from datetime import datetime
@@ -276,6 +277,80 @@ def test_repeated_failures_are_reported_and_end_after_a_repair(service):
     assert [(event["level"], event["target"]) for event in events] == [("error", "one")]
     service.allow(POLICY.format(service.environment))
     service.until(lambda status: count(status) >= 1 and not status["problems"])
+
+
+def test_a_refused_login_is_not_repeated_until_it_locks_the_role(proxied, proxy):
+    """Five refusals in fifteen minutes would lock it, also for the right secret_id."""
+    right = (proxied.disk / "secret_id").read_text()
+    (proxied.disk / "secret_id").write_text("wrong")
+    for name in ("one", "two", "three"):
+        proxied.target(name, secret=f"app/{name}", rotation_period="1s", jitter="0s")
+    proxied.start()
+    status = proxied.until(lambda status: status["problems"])
+    assert "Vault refuses the login" in status["problems"][0]
+    eventually(lambda: proxy.count("/login") > 1, "the second login")
+    first, second = (request.at for request in proxy.requests if request.path.endswith("/login"))
+    assert second - first >= 15.0
+    (proxied.disk / "secret_id").write_text(right)
+    proxied.until(lambda status: count(status) >= 1 and not status["problems"])
+    assert [event["event"] for event in proxied.events()].count("login failed") == 1
+
+
+def test_a_secret_id_that_becomes_invalid_pauses_all_rotations_until_another_is_there(proxied, proxy):
+    for name in ("one", "two", "three"):
+        proxied.target(name, secret=f"app/{name}", rotation_period="1s", jitter="0s")
+    proxied.start()
+    proxied.until(lambda status: all(count(status, name) for name in ("one", "two", "three")))
+    right = (proxied.disk / "secret_id").read_text()
+    body = {"secret_id": right}
+    proxied.server.ask("POST", f"auth/approle/role/{proxied.name}/secret-id/destroy", body)
+    proxied.until(lambda status: any("Vault refuses the login" in text for text in status["problems"]))
+    since = time.monotonic()
+    new = proxied.server.ask("POST", f"auth/approle/role/{proxied.name}/secret-id", {})["data"]["secret_id"]
+    (proxied.disk / "secret_id").write_text(new)
+    status = proxied.until(lambda status: not status["problems"])
+    before = count(status)
+    proxied.until(lambda status: count(status) > before)
+    # One refusal by the login that found it, and no second one: the new secret_id was sent next.
+    refused = [one for one in proxy.requests if one.path.endswith("/login") and right.encode() in one.body]
+    assert sum(one.at > since for one in refused) == 0
+
+
+def test_the_service_rotates_its_own_secret_id(service):
+    """It logs in for each rotation, and no login fails."""
+    role = f"auth/approle/role/{service.name}"
+    own = f"""
+    path "{role}" {{ capabilities = ["read"] }}
+    path "{role}/role-id" {{ capabilities = ["read"] }}
+    path "{role}/secret-id" {{ capabilities = ["list", "update"] }}
+    path "{role}/secret-id/lookup" {{ capabilities = ["update"] }}
+    path "{role}/secret-id-accessor/lookup" {{ capabilities = ["update"] }}
+    path "{role}/secret-id-accessor/destroy" {{ capabilities = ["update"] }}
+    """
+    service.allow(POLICY.format(service.environment) + own)
+    file = service.disk / "secret_id"
+    first = file.read_text()
+    service.target("one", rotation_period="1s", jitter="0s")
+    service.config["rotation"]["own"] = {
+        "kind": "secret-id",
+        "secret": "app/own",
+        "approle": service.name,
+        "secret_id_file": str(file),
+        "rotation_period": "3s",
+        "jitter": "0s",
+        "revoke_delay": "1s",
+    }
+    service.start()
+    service.until(lambda status: count(status, "own") >= 3 and count(status) >= 3)
+    assert service.stop() == 0
+    assert not [event for event in service.events() if event["event"] in {"login failed", "rotation failed"}]
+    login = {"role_id": (service.disk / "role_id").read_text(), "secret_id": first}
+    with pytest.raises(RuntimeError, match="400"):
+        service.server.ask("POST", "auth/approle/login", login)
+    before = service.journal("own").count
+    service.start()
+    service.until(lambda status: count(status, "own") > before and status["targets"]["own"]["step"] == "idle")
+    assert file.read_text() not in service.log.read_text()
 
 
 def test_a_revoked_token_is_replaced(service):

@@ -254,7 +254,7 @@ def test_check_prints_what_setup_grants(namespace, memory):
 
 def test_an_online_check_includes_rotations_of_other_configurations(namespace, token, memory):
     rotate(namespace, token)
-    namespace.config["rotation"] = {}
+    del namespace.config["rotation"]["jwt"], namespace.config["rotation"]["own"]
     assert "consumers" not in check_policy(namespace, memory, "--policy").stdout
     (namespace.disk / "web.env.j2").write_text('{{ secrets("auth/") | length }}\n')
     printed = check_policy(namespace, memory, "--policy", "--online")
@@ -265,6 +265,18 @@ def test_an_online_check_includes_rotations_of_other_configurations(namespace, t
     printed = check_policy(namespace, memory, "--policy", "--online", token=blind)
     assert printed.returncode == 0, printed.stderr
     assert "consumers" not in printed.stdout
+
+
+def test_without_a_rotation_block_agents_may_confirm_what_another_file_rotates(namespace, memory):
+    """The printed policy is enough for an agent whose configuration does not name the rotation."""
+    namespace.config["rotation"] = {}
+    printed = check_policy(namespace, memory, "--policy")
+    assert printed.returncode == 0, printed.stderr
+    namespace.ask("POST", "sys/policies/acl/printed", {"policy": printed.stdout})
+    own = namespace.ask("POST", "auth/token/create", {"policies": ["printed"]})["auth"]["client_token"]
+    namespace.ask("POST", f"{WEB}/host-1", {"custom_metadata": {"auth/jwt": "1"}}, token=own)
+    with pytest.raises(RuntimeError):
+        namespace.ask("POST", f"{WEB.replace('web', 'api')}/host-1", {"custom_metadata": {"auth/jwt": "1"}}, token=own)
 
 
 def test_a_rotator_policy_needs_rotation_targets(namespace, memory):

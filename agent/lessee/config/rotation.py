@@ -30,6 +30,8 @@ _GENERATED: Mapping[type, frozenset[str]] = {
 }
 """The keys of a secret that lessee generates for these kinds."""
 _MAX_ROLES = _TURNS = 2
+_ACCESSORS = frozenset({"secret_id_accessor", "replaced_accessor"})
+_ROOT = frozenset({"username", "rotation_id"})
 _DAY = 86400.0
 
 
@@ -66,9 +68,12 @@ def _check_paths(config: Config, target: grammar.Rotation, at: Path, problems: P
         if resolved == path and secrets.prefix:
             what = "it is below a shared prefix, and an environment may not change what all environments share"
             problems.add_dependent((*at, key), what, todo="choose a path below `secrets.prefix`")
-    if admin == target.secret:
+    if admin == target.secret and not isinstance(target, grammar.SELF_ADMINISTERED):
         what = "it is the secret that is rotated; if a rotation failed halfway, no login would be left to repair it"
-        todo = "store the admin's credentials in a secret of their own, which the apps do not read"
+        todo = (
+            "store the admin's credentials in a secret of their own, which the apps do not read; "
+            "for an admin that rotates itself, see the kinds `postgres-admins` and `s3-admin`"
+        )
         problems.add_dependent((*at, "admin_secret"), what, todo=todo)
 
     if verifier == target.secret:
@@ -108,7 +113,7 @@ def _is_valid(window: str, at: Path, problems: Problems) -> bool:
 
 def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
     match target:
-        case grammar.Postgres(roles=roles, owner=owner):
+        case grammar.Postgres(roles=roles, owner=owner) | grammar.PostgresAdmins(roles=roles, owner=owner):
             _check_roles(roles, owner, at, problems)
         case grammar.Mysql(users=users, role=role):
             _check_two(users, "users", at, problems)
@@ -196,8 +201,8 @@ def _check_pair(target: grammar.Rotation, other: grammar.Rotation, at: Path, oth
         problems.add_dependent((*at, "secret"), f"{other_at} rotates its {keys} too", todo=todo)
     _check_verifier_pair(target, other, at, other_at, problems)
     if (
-        isinstance(target, grammar.Postgres)
-        and isinstance(other, grammar.Postgres)
+        isinstance(target, grammar.Postgres | grammar.PostgresAdmins)
+        and isinstance(other, grammar.Postgres | grammar.PostgresAdmins)
         and target.admin_secret == other.admin_secret
     ):
         for role in sorted({*target.roles} & {*other.roles}):
@@ -242,16 +247,37 @@ def _check_verifier_pair(
         what = f"{other_at} uses this secret for the other side"
         problems.add_dependent((*at, "verifier_secret"), what, todo="give each side its own secret")
 
+    place = _place(target)
+    if place is not None and place == _place(other):
+        key, value, *_ = place
+        todo = "remove one of the targets"
+        problems.add_dependent((*at, key), f"{other_at} rotates the credential of `{value}` too", todo=todo)
+
+
+def _place(target: grammar.Rotation) -> tuple[str, ...] | None:
+    """The key that says where the credential is, and what it says, for kinds that have a place of their own."""
+    match target:
+        case grammar.SecretIdFile(secret_id_file=file):
+            return "secret_id_file", file
+        case grammar.DatabaseRoot(connection=connection, mount=mount):
+            return "connection", connection, mount
+        case _:
+            return None
+
 
 def _rotated_keys(target: grammar.Rotation) -> frozenset[str]:
     """The keys of the secret that the target rotates; empty for recipes and programs, which choose them."""
     match target:
-        case grammar.Postgres() | grammar.Redis() | grammar.Mysql() | grammar.Rabbitmq():
+        case grammar.Postgres() | grammar.PostgresAdmins() | grammar.Redis() | grammar.Mysql() | grammar.Rabbitmq():
             return _LOGIN
         case grammar.Ldap():
             return _ENTRY
-        case grammar.S3() | grammar.Minio():
+        case grammar.S3() | grammar.S3Admin() | grammar.Minio():
             return _KEY
+        case grammar.SecretIdFile():
+            return _ACCESSORS
+        case grammar.DatabaseRoot():
+            return _ROOT
         case grammar.Manual(keys=keys):
             return frozenset(keys)
         case grammar.BasicAuth():

@@ -9,6 +9,22 @@ SHORT_OUTAGE_MAX_DELAY = 4.4
 OUTAGE_DIVISOR = 3.0
 """The next wait is at most this fraction of the outage's duration: a third."""
 
+CREDENTIALS_CHECK_INTERVAL = 5.0
+"""Seconds between two checks whether refused credentials have changed, without a request to Vault."""
+FORBIDDEN_LOGIN_DELAY = 5.0
+"""Seconds until the first retry of a login that got a 403; later with a longer outage."""
+_REFUSED_LOGIN_DELAYS = (15.0, 300.0)
+
+
+def refused_login_delay(refusals: int) -> float:
+    """Seconds until credentials are sent again that Vault has refused `refusals` times before this time.
+
+    The first retry is soon, because the role may just have been created. The others stay far below the lockout
+    threshold: five refusals in fifteen minutes, for all clients of the role
+    (https://openbao.org/docs/concepts/user-lockout/).
+    """
+    return _REFUSED_LOGIN_DELAYS[min(refusals, len(_REFUSED_LOGIN_DELAYS) - 1)]
+
 
 def delay(attempts: int, draw: float, *, duration: float = 0.0, base: float = 1.0, cap: float = MAX_DELAY) -> float:
     """Seconds until the next attempt after `attempts` failures, in an outage of `duration` seconds: equal jitter.

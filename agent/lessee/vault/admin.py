@@ -221,6 +221,15 @@ def admin_client(
                     leases.revoke_token(transport, grant.value)
 
 
+def credentials_fingerprint(vault: Vault, environ: Mapping[str, str]) -> bytes:
+    """A hash that changes with the contents of the files from which `admin_client` would log in.
+
+    Raises DeniedError where it would not log in.
+    """
+    with _errors_at(vault.address):
+        return auth_method_of(_without_side_effects(vault), environ).fingerprint()
+
+
 @contextmanager
 def unauthenticated_client(vault: Vault, environ: Mapping[str, str]) -> Iterator[AdminClient]:
     """A client without a token, for the first address alone: initialization and unseal concern one node."""

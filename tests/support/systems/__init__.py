@@ -5,14 +5,18 @@ from contextlib import contextmanager, nullcontext
 from support.systems.api_key import ProviderKeys
 from support.systems.approle import SecretIds
 from support.systems.command import RotatorProgram
+from support.systems.database_root import RootCredential
 from support.systems.ldap import Entries, TwoEntries
 from support.systems.minio import ServiceAccounts
 from support.systems.mysql import OneUser, Users
 from support.systems.postgres import LoginRoles, OneRole
+from support.systems.postgres_admins import AdminPair
 from support.systems.rabbitmq import BrokerUsers
 from support.systems.rabbitmq import OneUser as OneBrokerUser
 from support.systems.redis import AclUser
 from support.systems.s3 import AccessKeys
+from support.systems.s3_admin import AdminKeys
+from support.systems.secret_id_file import LocalSecretId
 from support.systems.vault import VaultValues
 from support.systems.verified import AgeIdentities, BasicAuthUsers, JwtKeys, SigningKeys, SshKeys, TotpSeeds
 
@@ -22,18 +26,22 @@ SYSTEMS = {
     "approle": SecretIds,
     "basic-auth": BasicAuthUsers,
     "command": RotatorProgram,
+    "database-root": RootCredential,
+    "jwt-key": JwtKeys,
     "ldap": Entries,
     "ldap, two entries": TwoEntries,
-    "jwt-key": JwtKeys,
     "minio": ServiceAccounts,
     "mysql": Users,
     "mysql, one user": OneUser,
     "postgres": LoginRoles,
     "postgres, one role": OneRole,
+    "postgres-admins": AdminPair,
     "rabbitmq": BrokerUsers,
     "rabbitmq, one user": OneBrokerUser,
     "redis": AclUser,
     "s3": AccessKeys,
+    "s3-admin": AdminKeys,
+    "secret-id": LocalSecretId,
     "signing-key": SigningKeys,
     "ssh-key": SshKeys,
     "totp": TotpSeeds,

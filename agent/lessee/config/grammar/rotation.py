@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
@@ -45,6 +45,9 @@ class RotationTarget(Block, frozen=True, kw_only=True, tag_field="kind"):
             "read it may still be logging in."
         ),
     ] = 5.0
+
+    has_consumers: ClassVar[bool] = True
+    """Agents may confirm the new credential; False: lessee itself puts it where it is used, and proves it there."""
 
 
 class _AdministeredTarget(RotationTarget, frozen=True, kw_only=True):
@@ -233,6 +236,72 @@ class VaultValues(RotationTarget, frozen=True, kw_only=True, tag="vault"):
     mount: Annotated[scalars.AuthMountPath, describe("The mount path of the AppRole auth method.")] = "approle"
 
 
+class SecretIdFile(RotationTarget, frozen=True, kw_only=True, tag="secret-id"):
+    """Rotates the secret_id in a file on this machine: of the rotator itself, of an operator, or of an agent.
+
+    The secret at `secret` records the accessor, and never has the secret_id.
+    """
+
+    has_consumers: ClassVar[bool] = False
+
+    approle: Annotated[scalars.Text, describe("The AppRole whose secret_id is rotated.")]
+    secret_id_file: Annotated[
+        scalars.FilePath, describe("The path of the file that contains the secret_id; it keeps its mode and owner.")
+    ]
+    mount: Annotated[scalars.AuthMountPath, describe("The mount path of the AppRole auth method.")] = "approle"
+
+
+class DatabaseRoot(RotationTarget, frozen=True, kw_only=True, tag="database-root"):
+    """Rotates the root credentials of a connection of Vault's database secrets engine; afterwards only Vault has them.
+
+    The secret at `secret` records the rotation, and has no password.
+    """
+
+    has_consumers: ClassVar[bool] = False
+
+    connection: Annotated[scalars.Text, describe("The name of the connection: that of its path MOUNT/config/NAME.")]
+    mount: Annotated[scalars.MountPath, describe("The mount path of the database secrets engine.")] = "database"
+    admin_secret: Annotated[
+        scalars.SecretPath | None,
+        describe(
+            "The path of the secret of another login of the database (PostgreSQL), which may change the root's "
+            "password: it repairs the connection where Vault has lost the new password. Default: a person has to."
+        ),
+    ] = None
+
+
+class PostgresAdmins(RotationTarget, frozen=True, kw_only=True, tag="postgres-admins"):
+    """Rotates the admin of PostgreSQL that other targets use: two roles alternate, and each changes the other."""
+
+    owner: ClassVar[None] = None
+    terminate: ClassVar[bool] = False
+    terminate_delay: ClassVar[float] = 0.0
+
+    roles: Annotated[
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=2, max_length=2)],
+        describe("The two login roles; both may change the password of the other."),
+    ]
+
+    @property
+    def admin_secret(self) -> str:
+        """The published admin changes the other."""
+        return self.secret
+
+
+class S3Admin(RotationTarget, frozen=True, kw_only=True, tag="s3-admin"):
+    """Rotates the access keys of an admin by the IAM API of AWS: each of two keys creates and deletes the other."""
+
+    user: Annotated[scalars.Text, describe("The IAM user of the admin, which may change its own access keys.")]
+    delete_delay: Annotated[
+        scalars.Duration, describe("How long the old access key stays disabled before it is deleted.")
+    ] = 86400.0
+
+    @property
+    def admin_secret(self) -> str:
+        """The published key changes the other."""
+        return self.secret
+
+
 class CustomRotation(RotationTarget, frozen=True, kw_only=True, tag="command"):
     """Rotates by a program of your own."""
 
@@ -296,15 +365,19 @@ class BasicAuth(VerifiedTarget, frozen=True, kw_only=True, tag="basic-auth"):
 
 Rotation = (
     Postgres
+    | PostgresAdmins
     | Redis
     | Mysql
     | Rabbitmq
     | Ldap
     | S3
+    | S3Admin
     | Minio
     | ApiKey
     | Manual
     | VaultValues
+    | SecretIdFile
+    | DatabaseRoot
     | CustomRotation
     | SshKey
     | SigningKey
@@ -313,6 +386,8 @@ Rotation = (
     | Totp
     | BasicAuth
 )
+SELF_ADMINISTERED = PostgresAdmins | S3Admin
+"""The kinds whose admin is the credential that they rotate."""
 
 
 def admin_of(target: Rotation) -> str | None:

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             # $VAULT_TOKEN is meant for the configured server, so it is not sent to others.
             value = environ.get("VAULT_TOKEN", "").strip() if _server(vault) == _server(top) else ""
             engines, more = _ask(vault, value, environ, compiled_apps)
-            rotated |= more
+            rotated = rotated | more if rotated is not None else None
         subscribes = vault == top and project.config.events is not None and project.config.events.vault
         made = policy(vault, compiled_apps, ASSUMED, rotated, subscribes=subscribes, engines=engines)
         texts.append(text_of(made))

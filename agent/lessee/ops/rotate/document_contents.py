@@ -99,7 +99,8 @@ class RotationDocuments:
             self._ports.store.keep_newest_only(self._target.journal)
         new = self._ports.new_id()
         self._log("info", "rotation started", id=new)
-        consumers_known = "rotation_count" in self.secret.fields or bool(self._target.consumers)
+        known = "rotation_count" in self.secret.fields or bool(self._target.consumers)
+        consumers_known = known or not self._target.has_consumers
         return replace(
             self._locked(self.journal),
             id=new,

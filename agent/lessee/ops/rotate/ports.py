@@ -31,6 +31,8 @@ class Target(ImmutableStruct, frozen=True):
     confirmation_timeout: float
     revoke_delay: float = 0.0
     """Seconds for which the old credential stays valid after the last confirmation."""
+    has_consumers: bool = True
+    """False: no agent confirms the credential, since lessee itself puts it where it is used."""
     delays_deletion: bool = True
     """Whether the kind's `delete_delay` applies; False: the old credential is deleted immediately."""
 

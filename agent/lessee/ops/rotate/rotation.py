@@ -16,6 +16,7 @@ from lessee.ops.rotate.kinds.kind import (
     Case,
     Kind,
     NewCredential,
+    Placing,
     SystemRefusedError,
     SystemUnavailableError,
     Unconfirmed,
@@ -134,6 +135,7 @@ class TargetRotation:
             requested_at=requested_at,
             confirmation_timeout=self._target.confirmation_timeout,
             revoke_delay=self._target.revoke_delay,
+            has_consumers=self._target.has_consumers,
             force=force,
             works=observations.works,
             applied=observations.applied,
@@ -160,6 +162,9 @@ class TargetRotation:
             case d.Apply(reset):
                 self._apply(reset=reset)
             case d.Publish():
+                if isinstance(self._kind, Placing):
+                    with self._exclusive():
+                        self._kind.place(self._documents.case())
                 self._documents.publish()
                 self._rotated = True
             case d.RecordPublished():

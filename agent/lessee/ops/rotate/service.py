@@ -13,14 +13,14 @@ from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import stamp
 from lessee.ops.rotate.lock_owner import new_owner_id
 from lessee.ops.rotate.policy import service_state as s
-from lessee.ops.rotate.policy.schedule import schedule_of
+from lessee.ops.rotate.policy.schedule import period_warning, schedule_of
 from lessee.ops.rotate.policy.service import start, step
 from lessee.ops.rotate.policy.status_view import status
 from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.ops.rotate.vault_poller import VaultPoller
 from lessee.telemetry.logs import log
-from lessee.vault.admin import admin_client
+from lessee.vault.service_logins import LoginRefusedError, ServiceLogins
 
 MAX_SLEEP = 5.0
 """Seconds. The clock may be set during a sleep, and a sleep does not count suspension."""
@@ -45,7 +45,8 @@ class RotationService:
         self._load = load
         self._project = load()
         self._mailbox: queue.SimpleQueue[s.Event | _Request] = queue.SimpleQueue()
-        self._poller = VaultPoller(self._mailbox.put)
+        self._logins = ServiceLogins(boot_time)
+        self._poller = VaultPoller(self._mailbox.put, self._logins)
         self._owner_id = new_owner_id()
         self._state = start(seed)
         self._last_pass_at = boot_time()
@@ -144,7 +145,7 @@ class RotationService:
                 assert_never(command)
 
     def _rotate(self, project: Project, command: s.Rotate) -> None:
-        self._mailbox.put(_rotate(project, command, self._owner_id))
+        self._mailbox.put(_rotate(project, command, self._owner_id, self._logins))
 
     # The configuration.
 
@@ -156,6 +157,9 @@ class RotationService:
 
     def _use_project(self, project: Project) -> None:
         log("info", "configuration reloaded", targets=", ".join(project.config.rotation))
+        for name, target in project.config.rotation.items():
+            if warning := period_warning(target):
+                log("warning", "rotation period short", target=name, reason=warning)
         self._take(s.Configured({name: _settings(project, name) for name in project.config.rotation}))
 
     def _stamps(self) -> Stamps:
@@ -172,15 +176,16 @@ def _settings(project: Project, name: str) -> s.Settings:
         config.confirmation_timeout,
         config.revoke_delay,
         manual=isinstance(config, Manual),
+        has_consumers=config.has_consumers,
     )
 
 
-def _rotate(project: Project, command: s.Rotate, owner_id: str) -> s.Event:
+def _rotate(project: Project, command: s.Rotate, owner_id: str, logins: ServiceLogins) -> s.Event:
     """Rotate with a login of its own, whose token is revoked at the end. Returns the result."""
     name, journal = command.target, None
     try:
         with (
-            admin_client(project.config.vault, project.environ, boot_time) as client,
+            logins.client(project.config.vault, project.environ) as client,
             open_rotation(project, name, client, owner_id=owner_id) as rotation,
         ):
             try:
@@ -192,6 +197,8 @@ def _rotate(project: Project, command: s.Rotate, owner_id: str) -> s.Event:
         return s.RotationEnded(name, journal)
     except BusyError:
         return s.RotationBusy(name)
+    except LoginRefusedError as exc:
+        return s.LoginRefused(project.redactor.clean(str(exc)), name)
     except VaultUnreachableError as exc:
         return s.VaultUnavailable(str(exc), name)
     except LesseeError as exc:

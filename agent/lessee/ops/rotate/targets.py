@@ -55,6 +55,7 @@ class Project(ImmutableStruct, frozen=True):
             consumers=config.consumers,
             confirmation_timeout=config.confirmation_timeout,
             revoke_delay=config.revoke_delay,
+            has_consumers=config.has_consumers,
         )
 
     def config_of(self, name: str) -> Rotation:

@@ -13,7 +13,8 @@ from lessee.ops.rotate.documents import ConsumerStore, Document, DocumentStore, 
 from lessee.ops.rotate.policy import journal as j
 from lessee.ops.rotate.policy import service_state as s
 from lessee.ops.rotate.targets import Project
-from lessee.vault.admin import AdminClient, admin_client
+from lessee.vault.admin import AdminClient
+from lessee.vault.service_logins import LoginRefusedError, ServiceLogins
 
 _CLOSE_TIMEOUT = 2.0
 """Seconds at the end for revoking the token."""
@@ -27,10 +28,10 @@ _Request = s.ReadJournals | s.ReadConfirmations
 class VaultPoller:
     """Passes one result for each request to `post`. For one thread that makes requests."""
 
-    def __init__(self, post: Callable[[s.Event], None]) -> None:
+    def __init__(self, post: Callable[[s.Event], None], logins: ServiceLogins) -> None:
         self._post = post
         self._requests: queue.SimpleQueue[tuple[Project, _Request] | None] = queue.SimpleQueue()
-        self._session = _Session()
+        self._session = _Session(logins)
         self._versions: Mapping[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="lessee-poll", daemon=True)
         self._thread.start()
@@ -50,12 +51,14 @@ class VaultPoller:
             try:
                 self._session.open(project)
                 result = self._result(project, request)
+            except LoginRefusedError as exc:
+                result = s.LoginRefused(str(exc))
             except LesseeError as exc:
                 result = s.VaultUnavailable(str(exc))
             except Exception as exc:  # noqa: BLE001  # Its text may hold a value, and the loop waits for a result.
                 result = s.VaultUnavailable(f"internal error: {type(exc).__name__}; please report it")
             self._post(result)
-            if isinstance(result, s.VaultUnavailable):
+            if isinstance(result, s.VaultUnavailable | s.LoginRefused):
                 self._session.close()
         self._session.close()
 
@@ -96,19 +99,24 @@ def _read(project: Project, path: str, client: AdminClient) -> Document:
 class _Session:
     """One login, used while its token is valid."""
 
-    def __init__(self) -> None:
+    def __init__(self, logins: ServiceLogins) -> None:
+        self._logins = logins
         self._stack = ExitStack()
         self._open: tuple[Project, AdminClient] | None = None
         self._until = 0.0
         self._is_new = False
 
     def open(self, project: Project) -> AdminClient:
-        """The client of this login, or of a new one. Raises DeniedError and VaultUnreachableError."""
-        self._is_new = self._open is None or self._open[0] is not project or boot_time() >= self._until
+        """The client of this login, or of a new one. Raises LoginRefusedError, DeniedError and VaultUnreachableError.
+
+        While logins are refused, an older token proves nothing: rotations log in by themselves.
+        """
+        is_valid = self._open is not None and self._open[0] is project and boot_time() < self._until
+        self._is_new = self._logins.are_refused or not is_valid
         if self._open is not None and not self._is_new:
             return self._open[1]
         self.close()
-        client = self._stack.enter_context(admin_client(project.config.vault, project.environ, boot_time))
+        client = self._stack.enter_context(self._logins.client(project.config.vault, project.environ))
         self._open = project, client
         self._until = boot_time() + _valid_for(client, is_given=bool(project.environ.get("VAULT_TOKEN")))
         return client

@@ -17,7 +17,11 @@ VALUES = {"kind": "vault", "secret": "db/one", "keys": {"a": {}}}
 APPROLE = {"method": "approle", "role_id_file": "/run/role_id"}
 
 
-def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=None, **more):
+NOTHING = {"other": {"kind": "vault", "secret": "rotated/elsewhere", "keys": {"a": {}}}}
+"""Rotates nothing that an app here reads."""
+
+
+def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=NOTHING, **more):
     """Of apps with templates by name; an app may also be a pair of its `vault:` block and its templates."""
     blocks = {app: said if isinstance(said, tuple) else (None, said) for app, said in apps.items()}
     said = {
@@ -29,7 +33,7 @@ def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=None, **more):
             | ({"vault": vault} if vault else {})
             for app, (vault, templates) in blocks.items()
         },
-        "rotation": rotation or {},
+        "rotation": rotation,
     }
     config = parse(json.dumps(said), source="lessee.yaml", environ={}, blocks=("rotation",))
     texts = {name: text for _, templates in blocks.values() for name, text in templates.items()}
@@ -280,6 +284,23 @@ def test_an_app_that_reads_a_rotated_secret_may_confirm_it(call, confirms, verif
     assert path == "kv/metadata/production/lessee/consumers/web/*"
     assert capabilities == ("create", "delete", "update")
     assert comments[-1] == "web: a.txt"
+
+
+@pytest.mark.parametrize(
+    ("call", "engine", "confirms"),
+    [
+        ('secret("db/one")', ASSUMED, True),
+        ('secrets("db/")', DETAILED, True),
+        ('secret("db/one")', OLD, False),
+        ('dynamic("database/creds/one")', ASSUMED, False),
+    ],
+)
+def test_without_a_rotation_block_another_file_may_rotate_whatever_an_app_reads(call, engine, confirms):
+    [made] = policies({"web": {"a.txt": f"{{{{ {call} }}}}\n"}}, engine, rotation={})
+    found = [rule for rule in made.rules if rule.path == "kv/metadata/production/lessee/consumers/web/*"]
+    assert [rule.capabilities for rule in found] == [("create", "delete", "update")] * confirms
+    for rule in found:
+        assert rule.comments[0].endswith("omit it where nothing rotates what the app reads")
 
 
 @pytest.mark.parametrize(("engine", "paths"), [(OLD, {"kv/production/a"}), (DETAILED, {"kv/data/production/a"})])

@@ -67,9 +67,40 @@ def test_secret_ids_are_managed_only_for_the_named_role():
     }
 
 
+def test_the_secret_id_of_a_file_needs_what_an_approle_needs():
+    target = {"kind": "secret-id", "secret": "admin/own", "approle": "rotator", "secret_id_file": "/etc/secret_id"}
+    of_vault = {"kind": "vault", "secret": "admin/own", "approle": "rotator"}
+    assert granted(own=target) == granted(own=of_vault)
+
+
+def test_root_credentials_need_their_connection_alone():
+    target = {
+        "kind": "database-root",
+        "secret": "database/root",
+        "connection": "simba",
+        "admin_secret": "database/admin",
+    }
+    assert granted(root=target) == {
+        "secret/data/testing/database/root": "create, read, update",
+        "secret/metadata/testing/database/root": "read, update",
+        "secret/data/testing/database/admin": "read",
+        "database/config/simba": "read, update",
+        "database/rotate-root/simba": "update",
+    }
+
+
+def test_an_admin_that_rotates_itself_needs_only_its_secret():
+    assert granted(admin={"kind": "s3-admin", "secret": "storage/admin", "user": "boss"}) == {
+        "secret/data/testing/storage/admin": "create, read, update",
+        "secret/metadata/testing/storage/admin": "read, update",
+    }
+
+
 @pytest.mark.parametrize(
     "target",
     [
+        {"kind": "database-root", "secret": "a", "connection": "web*"},
+        {"kind": "secret-id", "secret": "a", "approle": "web*", "secret_id_file": "/etc/secret_id"},
         REDIS | {"secret": "cache/+"},
         REDIS | {"admin_secret": "+/redis"},
         {"kind": "vault", "secret": "auth/own", "approle": "web*"},

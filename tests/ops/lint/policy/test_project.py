@@ -332,3 +332,11 @@ def test_an_identity_without_tls_is_reported_at_its_own_line():
     assert [(item.rule, item.line) for item in check(text + app(), **{"app.env.j2": "A=1\n"}).findings] == [
         ("insecure-http", 5)
     ]
+
+
+def test_a_rotation_period_shorter_than_the_confirmation_timeout_is_a_warning_at_its_line():
+    target = "rotation:\n  jwt:\n    kind: vault\n    secret: a\n    keys: {b: {}}\n    rotation_period: "
+    for period, lines in (("1m", [6]), ("5m", []), ("1d", [])):
+        found = check(f"environment: x\n{target}{period}\n".replace("environment: x\n", "environment: x\n")).findings
+        assert [item.line for item in found if item.rule == "short-rotation-period"] == [line + 1 for line in lines]
+        assert exit_code(found) == 0

@@ -201,3 +201,12 @@ def test_finish_only_starts_no_rotation():
 
 def test_no_value_is_in_the_repr_of_a_situation():
     assert "'new'" not in repr(created()) + repr(created().secret)
+
+
+def test_a_credential_without_consumers_waits_for_the_revoke_delay_alone():
+    unread = {"confirmation": ConfirmationStatus(), "has_consumers": False, "revoke_delay": 5.0}
+    assert decide(published(confirmed_at=0.0, **unread)) == d.RecordConfirmed()
+    waiting = decide(published(**unread))
+    assert isinstance(waiting, d.Wait)
+    assert decide(published(now=NOW + 5.0, locked_until=NOW + 20, **unread)) == d.RevokeOld()
+    assert decide(published(now=NOW + 5.0, works={}, **unread)) == d.Verify(Candidate.PENDING)

@@ -35,6 +35,11 @@ rotation:
   aged: {kind: age-identity, secret: aged, verifier_secret: aged-identities, delete_delay: 90d}
   totp: {kind: totp, secret: totp, verifier_secret: seeds}
   basic: {kind: basic-auth, secret: basic, verifier_secret: users, users: [a, b]}
+  pair: {kind: postgres-admins, secret: pair, roles: [one, two]}
+  admin: {kind: s3-admin, secret: admin, user: boss, delete_delay: 1h}
+  file: {kind: secret-id, secret: file, approle: web, secret_id_file: /etc/secret_id, consumers: [nala]}
+  root: {kind: database-root, secret: root, connection: simba}
+  repaired: {kind: database-root, secret: repaired, connection: simba, mount: db, admin_secret: a}
   own: {kind: command, secret: own, command: [./rotate, fast], consumers: [nala]}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
@@ -114,6 +119,19 @@ def preview(name, operation=DueOperation.ROTATE, journal=None, confirmation=NO_C
         ("basic", {"username": "a"}, ["users gets the new password of the user b, and the old one is removed", KNOWN]),
         ("basic", {"username": "b"}, ["users gets the new password of the user a, and the old one is removed", KNOWN]),
         ("own", {}, ["the command ./rotate creates a new credential and revokes the old one"]),
+        (
+            "pair",
+            {"username": "two"},
+            [
+                "from two to the role one, with a new password",
+                "the published admin sets the password of the other, which later disables the first",
+            ],
+        ),
+        (
+            "admin",
+            {},
+            ["the admin boss gives itself a second key; with that, it disables the old one, and deletes it after 1h"],
+        ),
     ],
 )
 def test_each_kind_describes_its_changes_without_a_value(name, fields, expected):
@@ -123,6 +141,31 @@ def test_each_kind_describes_its_changes_without_a_value(name, fields, expected)
     assert all(line.startswith(f"  {one}") for line, one in zip(rest, expected, strict=True))
     assert last.startswith("  waits at most 5m for ")
     assert VALUE not in "".join((first, *rest, last, repr(preview(name, **fields))))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "file",
+            [
+                "the AppRole approle/web gets a new secret_id, in /etc/secret_id",
+                "the one that it replaces is destroyed 5s after a login with the new one",
+            ],
+        ),
+        (
+            "root",
+            [
+                "Vault sets a new password for the root user of database/simba, and only Vault has it",
+                "WARNING: without `admin_secret`, a person must repair the connection if Vault loses the password",
+            ],
+        ),
+        ("repaired", ["Vault sets a new password for the root user of db/simba, and only Vault has it"]),
+    ],
+)
+def test_kinds_without_consumers_wait_for_none(name, expected):
+    _, *rest = describe(preview(name))
+    assert rest == [f"  {one}" for one in expected]
 
 
 @pytest.mark.parametrize(

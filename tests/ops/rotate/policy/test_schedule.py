@@ -15,6 +15,7 @@ from lessee.ops.rotate.policy.schedule import (
     first_due_at,
     next_window,
     period_error,
+    period_warning,
     retry_delay,
     schedule_of,
 )
@@ -109,7 +110,7 @@ def test_a_nightly_rotation_skips_no_night(draws):
 def test_a_target_without_a_period_is_never_due():
     schedule = Schedule(None, 0.0)
     assert due_at(schedule, 1.0, 0.5) == first_due_at(schedule, 1.0, 0.5) == float("inf")
-    assert period_error(schedule, Journal(propagation_times=(9.0,))) == ""
+    assert period_error(schedule, Journal(propagation_times=(9.0,) * 3)) == ""
 
 
 @given(seen=MOMENTS, draw=DRAWS)
@@ -139,10 +140,27 @@ def test_the_default_jitter_is_a_tenth_of_the_period_and_at_most_an_hour(every, 
     assert schedule_of(config) == Schedule(seconds, expected, spans(["02:00-04:00"]))
 
 
-def test_a_period_shorter_than_the_propagation_time_is_an_error():
+def test_a_period_shorter_than_the_last_propagation_times_is_an_error():
     schedule = Schedule(90.0)
     assert period_error(schedule, Journal()) == ""
-    assert period_error(schedule, Journal(propagation_times=(90.0, 1.0))) == ""
-    text = period_error(schedule, Journal(propagation_times=(1.0, 91.26, 2.0)))
-    assert "91.3 s" in text
+    assert period_error(schedule, Journal(propagation_times=(95.0, 90.0, 91.0))) == ""
+    text = period_error(schedule, Journal(propagation_times=(1.0, 95.0, 91.26, 92.0)))
+    assert "at least 91.3 s" in text
     assert "90s" in text
+
+
+@given(st.lists(st.floats(0.0, 80.0), max_size=10), st.floats(100.0, 1e6), st.integers(0, 10))
+def test_a_consumer_that_was_away_once_is_no_slow_consumer(usual, absence, position):
+    times = (*usual[:position], absence, *usual[position:])
+    assert period_error(Schedule(90.0), Journal(propagation_times=times)) == ""
+
+
+def test_a_period_shorter_than_the_confirmation_timeout_is_worth_a_warning():
+    def warning(period):
+        return period_warning(VaultValues(secret="app/one", rotation_period=period, confirmation_timeout=300.0))
+
+    assert warning(None) == warning(300.0) == ""
+    assert warning(299.0) == (
+        "`rotation_period` (299s) is shorter than `confirmation_timeout` (5m): "
+        "while a consumer is away, the next rotation is late"
+    )

@@ -86,11 +86,12 @@ def test_overdue_and_new_targets_wait_for_their_window():
         assert due_operation(ROTATION["nightly"], journal, 10 * DAY + 3 * 3600) is DueOperation.ROTATE
 
 
-def test_a_period_shorter_than_the_slowest_rotation_is_rejected():
-    check_period("db", ROTATION["db"], Journal(propagation_times=(1.0, DAY)))
-    check_period("single", ROTATION["single"], Journal(propagation_times=(DAY,)))
-    with pytest.raises(ConfigError, match=r"rotation\.db: .* took 86401\.0 s .* with --force"):
-        check_period("db", ROTATION["db"], Journal(propagation_times=(DAY + 1, 1.0)))
+def test_a_period_shorter_than_the_last_rotations_is_rejected():
+    check_period("db", ROTATION["db"], Journal(propagation_times=(1.0, *(DAY,) * 3)))
+    check_period("db", ROTATION["db"], Journal(propagation_times=(DAY + 1, DAY + 2)))
+    check_period("single", ROTATION["single"], Journal(propagation_times=(DAY,) * 3))
+    with pytest.raises(ConfigError, match=r"rotation\.db: .* took at least 86401\.0 s .* with --force"):
+        check_period("db", ROTATION["db"], Journal(propagation_times=(1.0, *(DAY + 1,) * 3)))
 
 
 def test_only_values_of_manual_targets_can_be_entered():

@@ -194,8 +194,10 @@ def test_disabled_credentials_are_deleted_after_their_delay_or_before_a_rotation
 
 def test_a_period_shorter_than_the_propagation_time_is_logged_once():
     service = ServiceDriver(one=target(60.0), two=target(60.0))
-    slow = Journal(rotated_at=NOW - DAY, propagation_times=(61.0,))
-    assert service.read_journals(one=slow, two=published(100.0, propagation_times=(61.0,))) == [s.ReadConfirmations()]
+    slow = Journal(rotated_at=NOW - DAY, propagation_times=(61.0,) * 3)
+    assert service.read_journals(one=slow, two=published(100.0, propagation_times=(61.0,) * 3)) == [
+        s.ReadConfirmations()
+    ]
     service.read_journals(one=slow)
     assert service.logged_events() == ["rotation period too short"] * 2
     [first, second] = status_of(service)["problems"]
@@ -601,3 +603,51 @@ def test_only_an_operator_continues_an_interrupted_prompt_but_a_published_value_
     commands = service.read_journals(one=creating, two=CREATED)
     assert commands == [s.Rotate("two", 0.0, finish_only=True)]
     assert service.logged_events() == ["credential due to be entered"]
+
+
+def test_refused_credentials_pause_everything_and_are_checked_every_five_seconds():
+    service = ServiceDriver(one=target(HOUR), two=target(HOUR), three=target(HOUR))
+    service.read_journals(**dict.fromkeys(("one", "two", "three"), Journal(rotated_at=1.0)))
+    assert service.state.rotating == {"one", "three"}
+    assert service.send(s.LoginRefused("no", "one")) == []
+    assert service.send(s.LoginRefused("no", "three")) == []
+    assert service.logged_events() == ["rotation retry scheduled", "login failed", "rotation retry scheduled"]
+    service.send(s.LoginRefused("no"))  # The check that was under way.
+    for _ in range(100):
+        assert service.tick(4.9) == []
+        assert service.tick(0.2) == [s.ReadJournals(("one", "two", "three"), frozenset())]
+        service.send(s.LoginRefused("no"))
+    assert service.logged_events() == []
+    assert status_of(service)["problems"] == ["Vault refuses the login: no"]
+    assert not status_of(service)["ready"]
+    service.send(s.LoginRefused("another reason"), after=5.1)
+    assert service.logged_events() == ["login failed"]
+    service.tick(5.1)
+    commands = service.read_journals()
+    assert service.logged_events() == ["vault available"]
+    assert {command.target for command in commands if isinstance(command, s.Rotate)} <= {"one", "two", "three"}
+    assert status_of(service)["problems"] == []
+
+
+def test_an_outage_after_a_refused_login_is_logged_as_one():
+    service = ServiceDriver(one=NOT_NOW)
+    service.send(s.LoginRefused("no"))
+    service.send(s.VaultUnavailable("connection refused"), after=5.1)
+    assert service.logged_events() == ["login failed", "vault unavailable"]
+    assert status_of(service)["problems"] == ["Vault is unavailable: connection refused"]
+
+
+def test_a_refused_login_for_a_removed_target_pauses_the_others():
+    service = ServiceDriver(one=target(HOUR))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    service.send(s.Configured({}))
+    service.send(s.LoginRefused("no", "one"))
+    assert status_of(service)["problems"] == ["Vault refuses the login: no"]
+
+
+def test_a_target_without_consumers_reads_no_confirmations():
+    service = ServiceDriver(one=replace(target(HOUR), has_consumers=False, revoke_delay=5.0))
+    confirmed = published(1.0, confirmed_at=NOW - 1.0)
+    assert service.read_journals(one=confirmed) == []
+    assert service.target().next_action_at == NOW + 4.0
+    assert service.read_journals(one=published(1.0)) == [s.Rotate("one", NOW - 1.0, finish_only=True)]

@@ -173,7 +173,10 @@ def test_with_a_rotation_the_rotator_has_a_policy_and_a_role_and_apps_may_confir
     assert Kind.AUTH in [one.kind for one in desired_for_all(read(rotation=rotation))]
     alone = objects(Kind.POLICY, apps=apps)
     assert list(alone) == ["sys/policies/acl/testing-web"]
-    assert "consumers" not in alone["sys/policies/acl/testing-web"]["policy"]
+    # Another file may have the rotation.
+    assert "consumers/web/*" in alone["sys/policies/acl/testing-web"]["policy"]
+    elsewhere = objects(Kind.POLICY, rotation=ROTATION, apps=apps)
+    assert "consumers" not in elsewhere["sys/policies/acl/testing-web"]["policy"]
 
 
 def test_responses_that_need_vault_give_the_monitor_a_policy_and_a_role():

@@ -14,6 +14,7 @@ from lessee.agent.machine.ttl import (
     replacement_delay,
     timeout_before_end,
 )
+from lessee.core.backoff import CREDENTIALS_CHECK_INTERVAL, FORBIDDEN_LOGIN_DELAY, refused_login_delay
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.tokens import Token
@@ -32,16 +33,6 @@ QUICK_LOGIN = 5.0
 """Seconds. A login that follows another one, or the wait after it, sooner is quick: quick ones wait ever longer."""
 SUSPICION_DELAY = 0.5
 """Seconds in which another successful request can show that a denied request was not the token's fault."""
-CREDENTIALS_CHECK_INTERVAL = 5.0
-"""Seconds between two checks whether refused credentials have changed, without a request to Vault."""
-CREDENTIALS_RETRY_DELAYS = (15.0, 300.0)
-"""Seconds after which the agent sends refused credentials again. The first retry is soon, because the role may just
-have been created. The others stay far below the lockout threshold: five refusals in fifteen minutes, for all clients
-of the role."""
-
-
-FORBIDDEN_RETRY_DELAY = 5.0
-"""Seconds after which the agent, at the latest, logs in again if the login got a 403; later with a longer outage."""
 RESERVED_USES = 2
 """Requests of a token with `token_num_uses` that the agent keeps back: one to revoke it. The last one would end its
 leases, and some reads send a second request."""
@@ -228,9 +219,9 @@ def _after_failed_login(tx: Transaction, session: Session, command: Login, failu
         return replace(session, attempts=session.attempts + 1, since=since, login_at=at, credentials_retry_at=at)
     if not command.if_changed:
         if failure.kind is Kind.FORBIDDEN:
-            at = tx.retry_at(session, failure, base=FORBIDDEN_RETRY_DELAY)
+            at = tx.retry_at(session, failure, base=FORBIDDEN_LOGIN_DELAY)
         else:
-            at = tx.now + CREDENTIALS_RETRY_DELAYS[min(session.attempts, len(CREDENTIALS_RETRY_DELAYS) - 1)]
+            at = tx.now + refused_login_delay(session.attempts)
         since = tx.failing_since(session)
         session = replace(session, attempts=session.attempts + 1, since=since, credentials_retry_at=at)
     return replace(session, login_at=min(session.credentials_retry_at, tx.now + CREDENTIALS_CHECK_INTERVAL))

@@ -90,8 +90,10 @@ def kv_mounts(vault: Vault, compiled_apps: Iterable[CompiledApp]) -> tuple[str, 
     return tuple(sorted({need.mount for need in found if not isinstance(need, DynamicSecret)}))
 
 
-def rotated_by(config: Config) -> frozenset[Ref]:
-    """The secrets that this configuration rotates."""
+def rotated_by(config: Config) -> frozenset[Ref] | None:
+    """The secrets that this configuration rotates; None: it has no `rotation`, and another file may rotate any."""
+    if not config.rotation:
+        return None
     return frozenset(
         Ref(config.secrets.mount, f"{config.secrets.prefix}{path}")
         for target in config.rotation.values()
@@ -103,7 +105,7 @@ def policy(
     vault: Vault,
     compiled_apps: tuple[CompiledApp, ...],
     engine: Engine,
-    rotated: Collection[Ref] = frozenset(),
+    rotated: Collection[Ref] | None = frozenset(),
     *,
     subscribes: bool = False,
     engines: Mapping[str, Engine] | None = None,
@@ -111,7 +113,7 @@ def policy(
     """The policy for one login of the agent of these apps. Raises TemplateError for paths that no rule can contain.
 
     `engines`: the properties of single mounts; those of all others are `engine`. `rotated`: secrets whose version the
-    agent confirms. `subscribes`: it subscribes to Vault's own event stream.
+    agent confirms; None: any that may be rotated. `subscribes`: it subscribes to Vault's own event stream.
     """
     wanted: dict[Need, frozenset[_By]] = {}
     own: dict[Need, frozenset[_By]] = {}
@@ -132,7 +134,7 @@ def policy(
         *_reading(wanted, mounts),
         *(_subscribing(wanted, mounts) if subscribes else ()),
         *_issuing(wanted),
-        *_confirming(own, compiled_apps, rotated),
+        *_confirming(own, compiled_apps, rotated, mounts),
         *_of_the_token(vault.auth),
     ):
         by_path.setdefault(request.path, []).append(request)
@@ -235,14 +237,29 @@ def _issuing(wanted: _Wanted) -> Iterator[_Request]:
         )
 
 
-def _confirming(wanted: _Wanted, compiled_apps: Iterable[CompiledApp], rotated: Collection[Ref]) -> Iterator[_Request]:
+def _confirming(
+    wanted: _Wanted,
+    compiled_apps: Iterable[CompiledApp],
+    rotated: Collection[Ref] | None,
+    engines: Mapping[str, Engine],
+) -> Iterator[_Request]:
     """The requests that confirm versions, only for apps that read rotated secrets."""
-    found = {item for need, by in wanted.items() for item in by if any(_reads(need, secret) for secret in rotated)}
+
+    def confirms(need: Need) -> bool:
+        return _may_be_rotated(need, engines) if rotated is None else any(_reads(need, secret) for secret in rotated)
+
+    found = {item for need, by in wanted.items() if confirms(need) for item in by}
+    why = _CONFIRMED if rotated is not None else f"{_CONFIRMED}; omit it where nothing rotates what the app reads"
     for compiled_app in compiled_apps:
         own = frozenset(item for item in found if item[0] == compiled_app.app.name)
         path = consumers.metadata_path(compiled_app.scope.mount, compiled_app.scope.prefix, compiled_app.app.name, "*")
         for capability in ("create", "update", "delete") if own else ():
-            yield _Request(path, capability, own, _CONFIRMED)
+            yield _Request(path, capability, own, why)
+
+
+def _may_be_rotated(need: Need, engines: Mapping[str, Engine]) -> bool:
+    """Whether a rotator may change what the app reads: it needs KV version 2."""
+    return not isinstance(need, DynamicSecret) and engines[need.mount].version != 1
 
 
 def _reads(need: Need, secret: Ref) -> bool:

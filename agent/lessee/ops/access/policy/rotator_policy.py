@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lessee.config import Config
-from lessee.config.grammar.rotation import Rotation, VaultValues, admin_of, written_by
+from lessee.config.grammar.rotation import DatabaseRoot, Rotation, SecretIdFile, VaultValues, admin_of, written_by
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
@@ -48,7 +48,9 @@ def _requests(config: Config) -> Iterator[_Request]:
         yield f"{metadata}{target.secret}", ("read", "update"), f"{name}: records when it was rotated"
         if (admin := admin_of(target)) is not None:
             yield f"{data}{admin}", ("read",), f"{name}: the admin credentials for its system"
-        if isinstance(target, VaultValues) and target.approle is not None:
+        if isinstance(target, DatabaseRoot):
+            yield from _of_database_root(name, target)
+        if isinstance(target, VaultValues | SecretIdFile) and target.approle is not None:
             yield from _of_approle(name, f"auth/{target.mount}/role/{target.approle}")
     yield f"{data}{JOURNAL_FOLDER}*", ("create", "read", "update"), "the journals of rotations in progress"
     yield f"{metadata}{JOURNAL_FOLDER}*", ("create", "read", "update"), "limits journals to the newest version"
@@ -74,6 +76,12 @@ def _of_approle(name: str, role: str) -> Iterator[_Request]:
         yield f"{role}/secret-id-accessor/{verb}", ("update",), f"{name}: to destroy the old one by its accessor"
 
 
+def _of_database_root(name: str, target: DatabaseRoot) -> Iterator[_Request]:
+    where = f"{target.mount}/config/{target.connection}"
+    yield where, ("read", "update"), f"{name}: to verify the connection, and to repair it"
+    yield f"{target.mount}/rotate-root/{target.connection}", ("update",), f"{name}: to rotate the root credentials"
+
+
 def _refuse_patterns(config: Config) -> None:
     problems = [
         LesseeError(
@@ -91,7 +99,9 @@ def _refuse_patterns(config: Config) -> None:
 
 def _named(config: Config, target: Rotation) -> Iterable[str]:
     places = [*written_by(target), admin_of(target)]
-    approle = (
-        [f"{target.mount}/{target.approle}"] if isinstance(target, VaultValues) and target.approle is not None else []
-    )
-    return [*(f"{config.secrets.prefix}{place}" for place in places if place is not None), *approle]
+    roles = []
+    if isinstance(target, VaultValues | SecretIdFile) and target.approle is not None:
+        roles = [f"{target.mount}/{target.approle}"]
+    if isinstance(target, DatabaseRoot):
+        roles = [f"{target.mount}/config/{target.connection}"]
+    return [*(f"{config.secrets.prefix}{place}" for place in places if place is not None), *roles]

@@ -31,6 +31,7 @@ RULES: Mapping[str, str] = {
     "fallback-mismatch": "a fallback cannot serve its app in any environment",
     "fallback-unused": "a fallback names what no file and no template of its app uses",
     "fallback-unset": "a fallback names a variable that is not set here",
+    "short-rotation-period": "a credential is to be rotated more often than its rotation waits for consumers",
     "insecure-http": "the connection to Vault has no TLS, and leaves the machine",
     "duplicate-directory": "two apps have the same directory",
     "nested-directories": "a directory of the agent is inside another one",

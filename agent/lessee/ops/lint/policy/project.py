@@ -18,6 +18,7 @@ from lessee.core.paths import MountScope, PathScope
 from lessee.ops.lint.policy.app_rules import check_apps, line_of_key
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration
+from lessee.ops.lint.policy.rotation_rules import check_rotation
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.ops.lint.policy.unfinished_imports import unfinished_in_config
 from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
@@ -69,6 +70,7 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         (
             *unfinished_in_config(text, str(path)),
             *check_apps(config, root, str(path)),
+            *check_rotation(config, root, str(path)),
             *templates.findings,
             *fallbacks,
         ),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-from lessee.config.grammar.rotation import VaultValues as Config
+from lessee.config.grammar.rotation import SecretIdFile, VaultValues
 from lessee.core.errors import LesseeError, VaultRequestError
 from lessee.core.failures import Kind
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError
@@ -27,7 +27,7 @@ class SecretIds:
 
     traits = Traits(system_generated=True, timeout=_TIMEOUT)
 
-    def __init__(self, config: Config, context: KindContext, values: Values) -> None:
+    def __init__(self, config: VaultValues | SecretIdFile, context: KindContext, values: Values) -> None:
         """`values`: what else changes in the secret at the same time."""
         self._config, self._target, self._vault, self._values = config, context.name, context.vault, values
         self._role = f"auth/{config.mount}/role/{config.approle}"

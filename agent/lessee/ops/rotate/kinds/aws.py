@@ -33,7 +33,7 @@ _BUSY = {
     "ThrottlingException",
     "TooManyRequests",
 }
-_UNKNOWN_KEY = {
+UNKNOWN_KEY = {
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
@@ -161,7 +161,7 @@ def _access_error(store: Any, bucket: str) -> str:
 
 
 def _judge(code: str, where: str, login: S3Login) -> bool:
-    if code in _UNKNOWN_KEY:
+    if code in UNKNOWN_KEY:
         return False
     if code in DENIED:
         todo = "grant s3:ListBucket, s3:GetObject or s3:PutObject in the policies of the user or the bucket"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import field
 
@@ -123,6 +123,15 @@ class Kind(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+        ...
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """A kind that puts the credential itself where its clients read it."""
+
+    def place(self, case: Case) -> None:
+        """Put the pending credential there, before it is published. The current one stays valid."""
         ...
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from lessee.config.grammar.rotation import Postgres as Config
+from lessee.config.grammar.rotation import Postgres, PostgresAdmins
 from lessee.core import credentials as wanted
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.rotate.kinds import library, postgres_session
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lessee.ops.rotate.kinds.postgres_session import Session
 
 _LENGTH = 40
-_SIXTEEN = 160000
+SIXTEEN = 160000
 """From version 16 on, CREATEROLE covers only roles with the ADMIN option, and a member may lack the right to
 `SET role`."""
 _KNOWN = """
@@ -45,7 +45,7 @@ _END = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usen
 class LoginRoles:
     """Two login roles: the one that is not published gets a new password, and is published."""
 
-    def __init__(self, config: Config, context: KindContext) -> None:
+    def __init__(self, config: Postgres | PostgresAdmins, context: KindContext) -> None:
         self._config = config
         self._name = context.name
         self._login = wanted.postgres(config.admin_secret, context.admin)
@@ -56,7 +56,7 @@ class LoginRoles:
             delete_delay=config.terminate_delay if config.terminate else 0.0,
             timeout=postgres_session.TIMEOUT,
         )
-        if problems := list(_problems(config, self._login.username)):
+        if problems := list(self._problems()):
             raise ConfigError(LesseeError(what, where=f"rotation.{context.name}", todo=todo) for what, todo in problems)
 
     def list_credentials(self, case: Case) -> tuple[str, ...]:
@@ -133,6 +133,13 @@ class LoginRoles:
 
     def close(self) -> None:
         """Nothing is open between calls."""
+
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the configuration, and what to do."""
+        if self._login.username in self._config.roles:
+            yield "the admin is one of `roles`, and would revoke its own login", "use another role in `admin_secret`"
+        if self._config.terminate_delay and not self._config.terminate:
+            yield "`terminate_delay` needs `terminate`", "set `terminate: true`, or remove `terminate_delay`"
 
     @contextmanager
     def _admin(self) -> "Iterator[Session]":
@@ -216,7 +223,7 @@ class LoginRoles:
         """The statements that give the admin all privileges that it needs."""
         names = {"admin": self._login.username}
         yield self._sql("ALTER ROLE {admin} CREATEROLE", **names)
-        if admin.info.server_version >= _SIXTEEN:
+        if admin.info.server_version >= SIXTEEN:
             for name in (*self._config.roles, self._config.owner):
                 if name:
                     yield self._sql("GRANT {name} TO {admin} WITH ADMIN OPTION", name=name, **names)
@@ -234,16 +241,9 @@ class LoginRoles:
         return sql.SQL(text).format(**{name: kinds[name](part) for name, part in parts.items()})
 
 
-def _problems(config: Config, admin: str) -> Iterator[tuple[str, str]]:
-    if admin in config.roles:
-        yield "the admin is one of `roles`, and would revoke its own login", "use another role in `admin_secret`"
-    if config.terminate_delay and not config.terminate:
-        yield "`terminate_delay` needs `terminate`", "set `terminate: true`, or remove `terminate_delay`"
-
-
 def _membership(session: "Session") -> str:
     """The kind of membership that `SET role` needs."""
-    return "SET" if session.info.server_version >= _SIXTEEN else "MEMBER"
+    return "SET" if session.info.server_version >= SIXTEEN else "MEMBER"
 
 
 def _row(cursor: Any) -> tuple[Any, ...]:

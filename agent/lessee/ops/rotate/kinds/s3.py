@@ -18,7 +18,7 @@ _MAX_KEYS = 2
 _MISSING = {"NoSuchEntity", "NoSuchEntityException"}
 _FULL = {"LimitExceeded", "LimitExceededException"}
 _UNKNOWN = {"InvalidAction", "MethodNotAllowed", "NotImplemented"}
-_PERMISSIONS = "iam:ListAccessKeys, iam:CreateAccessKey, iam:UpdateAccessKey and iam:DeleteAccessKey"
+PERMISSIONS = "iam:ListAccessKeys, iam:CreateAccessKey, iam:UpdateAccessKey and iam:DeleteAccessKey"
 
 
 class AccessKeys:
@@ -27,18 +27,15 @@ class AccessKeys:
     propagation_timeout: ClassVar[float] = 8.0
     """Seconds that AWS may take until all its servers know a new key."""
 
-    def __init__(self, config: grammar.S3, context: KindContext) -> None:
+    def __init__(self, config: grammar.S3 | grammar.S3Admin, context: KindContext) -> None:
         self._user, self._where = config.user, f"rotation.{context.name}"
         self.traits = Traits(
             system_generated=True,
             delete_delay=config.delete_delay,
             timeout=self.propagation_timeout + 3 * aws.REQUEST_TIMEOUT,
         )
-        login = _iam(config.admin_secret, context.admin)
-        self._admin = login.access_key
-        # The IAM of AWS is global, and uses the first region for signatures.
-        region = aws.REGION if login.host.endswith(".amazonaws.com") else aws.region_of(context.admin)
-        self._client = aws.client("iam", login, region)
+        self._admin_secret = config.admin_secret
+        self._client, self._admin = self._connect(context.admin)
 
     def list_credentials(self, case: Case) -> tuple[str, ...]:
         keys, published = self._keys(), aws.access_key(case.secret)
@@ -104,6 +101,13 @@ class AccessKeys:
     def close(self) -> None:
         self._client.close()
 
+    def _connect(self, admin: Fields) -> tuple[Any, str]:
+        """A client of IAM, and the id of the key that it uses."""
+        login = _iam(self._admin_secret, admin)
+        # The IAM of AWS is global, and uses the first region for signatures.
+        region = aws.REGION if login.host.endswith(".amazonaws.com") else aws.region_of(admin)
+        return aws.client("iam", login, region), login.access_key
+
     def _keys(self) -> Mapping[str, str]:
         """The status of each of the user's keys."""
         found: dict[str, str] = {}
@@ -126,7 +130,7 @@ class AccessKeys:
             todo = "create it, or correct `user`"
             raise SystemRefusedError(f"the user {self._user} does not exist", where=self._where, todo=todo)
         if code:
-            todo = f"grant the admin {_PERMISSIONS} on it"
+            todo = f"grant the admin {PERMISSIONS} on it"
             raise SystemRefusedError(f"user {self._user}: {what} ({code})", where=self._where, todo=todo)
 
 

@@ -79,6 +79,8 @@ class Situation(ImmutableStruct, frozen=True):
     lock_owner_exited: bool = False
     """The process that has the lock exited without releasing it."""
     confirmation: ConfirmationStatus | None = None
+    has_consumers: bool = True
+    """Agents may confirm the credential; False: the rotation waits for none."""
     wait: bool = True
     """False: a later run completes what has to wait for consumers."""
     finish_only: bool = False
@@ -313,7 +315,7 @@ def _continue_revocation(situation: Situation, *, rotated: bool) -> Action:
     if confirmation is None:
         return CheckConfirmations()
     # Where no consumer could be known before, the first that confirms may not be the only one.
-    complete = journal.consumers_known and confirmation.is_complete
+    complete = not situation.has_consumers or (journal.consumers_known and confirmation.is_complete)
     if complete and not journal.confirmed_at:
         return RecordConfirmed()
     until = (

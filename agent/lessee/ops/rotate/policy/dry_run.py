@@ -53,7 +53,8 @@ def describe(preview: Preview) -> Iterator[str]:
     if preview.operation is DueOperation.ROTATE:
         yield from (f"  {line}" for line in _changes(config, preview.fields))
     timeout = spell(config.confirmation_timeout)
-    yield f"  waits at most {timeout} for {_consumers(preview.confirmation, config)}"
+    if config.has_consumers:
+        yield f"  waits at most {timeout} for {_consumers(preview.confirmation, config)}"
 
 
 def required_capabilities(mount: str, prefix: str, path: str, name: str, others: Collection[str] = ()) -> Capabilities:
@@ -93,24 +94,21 @@ def _changes(config: g.Rotation, fields: Fields) -> Iterator[str]:
     match config:
         case g.Postgres(roles=roles):
             yield from _roles(roles, str(fields.get("username", "")))
+        case g.PostgresAdmins(roles=roles):
+            yield from _roles(roles, str(fields.get("username", "")))
+            yield "the published admin sets the password of the other, which later disables the first"
         case g.Redis(user=user):
             name = user if user is not None else "of the secret"
             yield f"the ACL user {name} gets a second password, and later loses the first"
-        case g.Mysql(users=users):
-            yield from _users(users, str(fields.get("username", "")))
-        case g.Rabbitmq(user=user, keep_name=True):
-            yield f"the user {user} gets a new password"
-            yield "WARNING: logins fail until the apps have the new password; remove `keep_name`"
-        case g.Rabbitmq(user=user, delete_delay=delay):
-            old = fields.get("username", "of the secret")
-            yield f"a user {user}-… gets the permissions of {old}, which is disabled, and deleted after {spell(delay)}"
-        case g.Ldap(accounts=accounts):
-            if accounts:
-                yield from _users(accounts, str(fields.get("dn", "")))
-            else:
-                yield "the entry of the secret gets a second userPassword, and later loses the first"
+        case g.Mysql() | g.Rabbitmq() | g.Ldap():
+            yield from _accounts(config, fields)
         case g.S3(user=user, delete_delay=delay):
             yield f"the user {user} gets a second key; the old one is disabled, and deleted after {spell(delay)}"
+        case g.S3Admin(user=user, delete_delay=delay):
+            yield (
+                f"the admin {user} gives itself a second key; with that, it disables the old one, "
+                f"and deletes it after {spell(delay)}"
+            )
         case g.Minio(user=user, delete_delay=delay):
             parent = user if user is not None else "of the admin"
             yield (
@@ -128,8 +126,34 @@ def _changes(config: g.Rotation, fields: Fields) -> Iterator[str]:
                 yield f"the AppRole {config.mount}/{approle} gets a new secret_id; the old one is destroyed"
         case g.VerifiedTarget():
             yield from _verified(config, fields)
+        case g.SecretIdFile(approle=approle, secret_id_file=file):
+            yield f"the AppRole {config.mount}/{approle} gets a new secret_id, in {file}"
+            yield f"the one that it replaces is destroyed {spell(config.revoke_delay)} after a login with the new one"
+        case g.DatabaseRoot(connection=connection):
+            yield f"Vault sets a new password for the root user of {config.mount}/{connection}, and only Vault has it"
+            if config.admin_secret is None:
+                yield "WARNING: without `admin_secret`, a person must repair the connection if Vault loses the password"
         case g.CustomRotation(command=command):
             yield f"the command {command[0]} creates a new credential and revokes the old one"
+        case _:
+            assert_never(config)
+
+
+def _accounts(config: g.Mysql | g.Rabbitmq | g.Ldap, fields: Fields) -> Iterator[str]:
+    match config:
+        case g.Mysql(users=users):
+            yield from _users(users, str(fields.get("username", "")))
+        case g.Rabbitmq(user=user, keep_name=True):
+            yield f"the user {user} gets a new password"
+            yield "WARNING: logins fail until the apps have the new password; remove `keep_name`"
+        case g.Rabbitmq(user=user, delete_delay=delay):
+            old = fields.get("username", "of the secret")
+            yield f"a user {user}-… gets the permissions of {old}, which is disabled, and deleted after {spell(delay)}"
+        case g.Ldap(accounts=accounts):
+            if accounts:
+                yield from _users(accounts, str(fields.get("dn", "")))
+            else:
+                yield "the entry of the secret gets a second userPassword, and later loses the first"
         case _:
             assert_never(config)
 

@@ -13,6 +13,8 @@ FIRST_ROTATION_SPREAD = 60.0
 MIN_RETRY_DELAY = 60.0
 """Seconds until the first retry after a failure; the delay doubles with each failure."""
 MAX_RETRY_DELAY = HOUR
+SLOW_ROTATIONS = 3
+"""Consecutive rotations with slow consumers after which a period counts as too short."""
 _DIVISOR = 10
 """The default jitter, and the longest retry delay, are this part of the period: a tenth."""
 _FIRST_MONDAY = 4 * DAY
@@ -72,14 +74,26 @@ def retry_delay(schedule: Schedule, failures: int, draw: float) -> float:
 def period_error(schedule: Schedule, journal: Journal) -> str:
     """Why a target is not rotated on schedule; empty where its period is longer than its propagation times.
 
-    With a shorter period, the old credential would be revoked while apps still use the one before it.
+    With a shorter period, the old credential would be revoked while apps still use the one before it. A consumer that
+    was away once is no slow consumer: each of the last `SLOW_ROTATIONS` must have taken longer than the period.
     """
-    longest = max(journal.propagation_times, default=0.0)
-    if schedule.period is None or longest <= schedule.period:
+    newest = journal.propagation_times[-SLOW_ROTATIONS:]
+    if schedule.period is None or len(newest) < SLOW_ROTATIONS or min(newest) <= schedule.period:
         return ""
     return (
-        f"not rotated: its apps took {longest:.1f} s to use a new credential, "
-        f"longer than `rotation_period` ({spell(schedule.period)}); increase `rotation_period`"
+        f"not rotated: in its last {SLOW_ROTATIONS} rotations its apps took at least {min(newest):.1f} s to use a new "
+        f"credential, longer than `rotation_period` ({spell(schedule.period)}); increase `rotation_period`"
+    )
+
+
+def period_warning(config: Rotation) -> str:
+    """Why a target's times do not fit each other; empty where they do."""
+    period, timeout = config.rotation_period, config.confirmation_timeout
+    if period is None or period >= timeout:
+        return ""
+    return (
+        f"`rotation_period` ({spell(period)}) is shorter than `confirmation_timeout` ({spell(timeout)}): "
+        "while a consumer is away, the next rotation is late"
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from lessee.config.time_windows import DAY
-from lessee.core.backoff import delay
+from lessee.core.backoff import CREDENTIALS_CHECK_INTERVAL, delay
 from lessee.core.consumers import Consumer, confirmation_status
 from lessee.core.immutable import replace
 from lessee.ops.rotate.policy.journal import Journal, Step, is_in_future
@@ -21,6 +21,7 @@ from lessee.ops.rotate.policy.service_state import (
     Event,
     JournalsRead,
     Log,
+    LoginRefused,
     ReadConfirmations,
     ReadJournals,
     Rotate,
@@ -130,6 +131,8 @@ class _Transition:
                 self._update(name, next_retry_at=self.now + BUSY_RETRY_DELAY)
             case VaultUnavailable(reason, name):
                 self._take_outage(reason, name)
+            case LoginRefused(reason, name):
+                self._take_refused_login(reason, name)
             case Stopping():
                 self._set(stopping=True)
             case _:
@@ -251,7 +254,7 @@ class _Transition:
             self._set(next_check_at=self.now)
             return
         since, attempts = self.state.outage_since or self.now, self.state.outage_attempts + 1
-        if attempts == 1:
+        if attempts == 1 or self.state.login_refused:
             self._log("warning", "vault unavailable", reason=reason, note="rotations that are due wait")
         self._set(
             reading_journals=False,
@@ -260,12 +263,33 @@ class _Transition:
             outage_attempts=attempts,
             outage_reason=reason,
             outage_retry_at=self.now + delay(attempts, self._draw(), duration=self.now - since),
+            login_refused=False,
+        )
+
+    def _take_refused_login(self, reason: str, name: str | None) -> None:
+        """Wait until the credentials are good: no target can be rotated before.
+
+        The logins decide when refused credentials are sent again; until then a check is no request to Vault.
+        """
+        if name is not None:
+            self._end_rotation(name)
+            self._take_failure(name, reason, outage=True)
+        else:
+            self._set(reading_journals=False, reading_confirmations=False)
+        if reason != self.state.outage_reason:
+            self._log("warning", "login failed", reason=reason, note="rotations that are due wait")
+        self._set(
+            outage_since=self.state.outage_since or self.now,
+            outage_attempts=self.state.outage_attempts + 1,
+            outage_reason=reason,
+            outage_retry_at=self.now + CREDENTIALS_CHECK_INTERVAL,
+            login_refused=True,
         )
 
     def _end_outage(self) -> None:
         if self.state.outage_attempts:
             self._log("info", "vault available", outage_seconds=round(self.now - self.state.outage_since, 1))
-            self._set(outage_since=0.0, outage_attempts=0, outage_reason="", outage_retry_at=0.0)
+            self._set(outage_since=0.0, outage_attempts=0, outage_reason="", outage_retry_at=0.0, login_refused=False)
 
     def _check_period(self, name: str) -> None:
         """Check that the target's period is long enough."""

@@ -23,6 +23,7 @@ class Settings(ImmutableStruct, frozen=True):
     revoke_delay: float = 5.0
     manual: bool = False
     """An operator must enter each new credential; the service only reminds of it."""
+    has_consumers: bool = True
 
 
 class TargetState(ImmutableStruct, frozen=True):
@@ -71,6 +72,8 @@ class State(ImmutableStruct, frozen=True):
     outage_attempts: int = 0
     outage_reason: str = ""
     outage_retry_at: float = 0.0
+    login_refused: bool = False
+    """Vault is available, but refuses the service's credentials."""
     stopping: bool = False
     next_work_at: float = NEVER
     """When confirmations are to be read, or a target is to be rotated."""
@@ -125,6 +128,13 @@ class VaultUnavailable(ImmutableStruct, frozen=True):
     target: str | None = None
 
 
+class LoginRefused(ImmutableStruct, frozen=True):
+    """The result of any command while Vault refuses the service's credentials. `target`: of Rotate."""
+
+    reason: str
+    target: str | None = None
+
+
 class Tick(ImmutableStruct, frozen=True):
     """Time has passed."""
 
@@ -141,6 +151,7 @@ Event = (
     | RotationFailed
     | RotationBusy
     | VaultUnavailable
+    | LoginRefused
     | Tick
     | Stopping
 )

@@ -57,7 +57,8 @@ def _problems(state: State, now: float, reload_error: str | None) -> Iterator[st
     if reload_error is not None:
         yield f"the last change of the configuration is not in use: {reload_error}"
     if state.outage_attempts:
-        yield f"Vault is unavailable: {state.outage_reason}"
+        what = "Vault refuses the login" if state.login_refused else "Vault is unavailable"
+        yield f"{what}: {state.outage_reason}"
     for name, target in state.targets.items():
         if name in state.unreadable:
             yield f"{name}: its journal cannot be read: {state.unreadable[name]}"

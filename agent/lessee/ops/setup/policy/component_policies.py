@@ -48,7 +48,7 @@ def of_component(name: str, rights: Iterable[Capability], folders: Sequence[str]
     return hcl([f"{name}: {', '.join(sorted(granted))} below {below}"], rules)
 
 
-def of_app(name: str, compiled_app: CompiledApp, rotated: Collection[Ref] = frozenset()) -> str:
+def of_app(name: str, compiled_app: CompiledApp, rotated: Collection[Ref] | None = frozenset()) -> str:
     """The smallest policy for an app's agent, on servers with and without detailed metadata.
 
     `rotated`: the secrets that are rotated, as for `least_privilege.policy`.
