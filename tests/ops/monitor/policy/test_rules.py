@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from lessee.config.time_windows import DAY, HOUR
-from lessee.ops.monitor.policy.alerts import GROUP_WINDOW, MAX_SUBJECTS
+from lessee.ops.monitor.policy.alerts import GROUP_WINDOW, MAX_SUBJECTS, NEXT_GROUP_WINDOW
 from lessee.ops.monitor.policy.rates import OTHER
 from lessee.ops.monitor.policy.rules import counts, liveness
 from lessee.ops.monitor.policy.service_status import AgentLease, LogSource, PollResult, RotationTarget, ServiceStatus
@@ -148,6 +148,25 @@ def test_a_storm_of_denials_is_two_notifications_and_its_alert_names_a_hundred_c
     assert alert.text.startswith("at least 150 subjects: client-0, client-1, client-2 and 147 more; the latest: ")
 
 
+def test_a_flood_that_lasts_and_always_has_new_subjects_is_two_notifications_in_five_minutes():
+    rules, kinds, changes = Rules("{}"), [], {}
+    for second in range(1860):
+        change = access(NOON + second, operation="update", path=f"sys/policies/acl/{second}")
+        kinds += rules.take(change, after=1)
+        changes |= {alert.subject: alert.count for alert in rules.engine.alerts.values()}
+    assert [kind for kind, _ in kinds].count(FIRING) == 7
+    assert [kind for kind, _ in kinds].count(REPEATED) == 6
+    assert sum(changes.values()) == 1860
+    # The last one resolves, and the next change is alone again.
+    rules.tick(600)
+    assert rules.take(access(rules.now, operation="update", path="sys/policies/acl/a")) == [
+        (FIRING, "sys/policies/acl/a")
+    ]
+    assert rules.take(access(rules.now, operation="update", path="sys/policies/acl/b"), after=GROUP_WINDOW) == [
+        (FIRING, "sys/policies/acl/b")
+    ]
+
+
 def test_a_restart_within_the_minute_keeps_what_joined():
     rules = Rules("{}")
     rules.take(access(operation="update", path="sys/policies/acl/a"))
@@ -164,7 +183,8 @@ def test_reads_per_hour_counts_each_path_of_each_component():
     text = "simba: secret/1: 101 reads within 1h, the limit is 100; last read: secret/1 by simba from 10.0.0.5"
     assert texts(rules) == [text]
     assert rules.take(access(NOON + 201, role="web", path="secret/data/0"), after=60) == [(FIRING, "web: secret/0")]
-    assert rules.restart().take(access(NOON + 202, path="secret/data/0"), after=60) == [(FIRING, "simba: secret/0")]
+    kinds = rules.restart().take(access(NOON + 202, path="secret/data/0"), after=NEXT_GROUP_WINDOW)
+    assert (FIRING, "simba: secret/0") in kinds
 
 
 def test_more_pairs_than_are_counted_raise_no_alert_and_hide_no_busy_one():
@@ -343,7 +363,7 @@ def test_the_first_read_of_a_path_or_from_an_address_fires_after_the_learning_pe
         (FIRING, "web: secret/production/database/postgres"),
         (FIRING, "web: 10.0.0.5"),
     ]
-    rules.tick(GROUP_WINDOW)
+    rules.tick(NEXT_GROUP_WINDOW)
     assert rules.take(access(rules.now, role="api", address=""))[1] == (FIRING, "api: the server itself")
     assert rules.take(denied(rules.now, role="zzz"), access(rules.now, "update", role="zzz")) == []
 

@@ -20,6 +20,8 @@ GROUP_WINDOW = 60.0
 
 A command such as `lessee setup` changes many policies, and a flood of denials has many clients: each is one alert.
 """
+NEXT_GROUP_WINDOW = 300.0
+"""The same for an alert that starts while another one of its rule is firing: a flood may last for hours."""
 MAX_SUBJECTS = 100
 """Subjects that an alert names."""
 RETENTION = 900.0
@@ -63,13 +65,15 @@ class Alert(ImmutableStruct, frozen=True):
     notifications: int = 1
     resolved_at: float | None = None
     subjects: tuple[str, ...] = ()
-    """All subjects that it represents, in the order of their detection, up to MAX_SUBJECTS."""
+    """All subjects that it is about, in the order of their detection, up to MAX_SUBJECTS."""
     subjects_omitted: int = 0
     """How many more subjects there are at least."""
     notified_subjects: int = 1
-    """How many subjects the last notification stood for."""
+    """How many subjects the last notification was about."""
     opened_at: float = 0.0
     """When the monitor raised it. `started_at` is earlier if the log was read late."""
+    group_window: float = 0.0
+    """Seconds from `opened_at` in which further subjects join it."""
 
     @property
     def firing(self) -> bool:
@@ -78,7 +82,7 @@ class Alert(ImmutableStruct, frozen=True):
 
     @property
     def subject_count(self) -> int:
-        """How many subjects it represents, at least."""
+        """How many subjects it is about, at least."""
         return max(1, len(self.subjects)) + self.subjects_omitted
 
 
@@ -163,6 +167,7 @@ class _Update:
                 self.now,
                 subjects=(detection.subject,),
                 opened_at=self.now,
+                group_window=self._group_window(settings, detection.rule),
             )
             self.firing[detection.rule] += 1
             self._members[key] = key
@@ -179,19 +184,24 @@ class _Update:
         }
 
     def _key(self, detection: Detection, settings: AlertSettings) -> Key:
-        """The alert that represents the subject: its own, the one that it joined, or the one that still grows."""
+        """The alert of the subject: its own, the one that it joined, or the one that still grows."""
         own = (detection.rule, detection.subject)
         if own in self._members or not settings.group_window:
             return self._members.get(own, own)
         growing = [
             (alert.opened_at, key)
             for key, alert in self.alerts.items()
-            if alert.rule == detection.rule and alert.firing and self._grows(alert, settings)
+            if alert.rule == detection.rule and alert.firing and self._grows(alert)
         ]
         return max(growing)[1] if growing else own
 
-    def _grows(self, alert: Alert, settings: AlertSettings) -> bool:
-        return abs(self.now - alert.opened_at) < settings.group_window
+    def _grows(self, alert: Alert) -> bool:
+        return abs(self.now - alert.opened_at) < alert.group_window
+
+    def _group_window(self, settings: AlertSettings, rule: str) -> float:
+        if settings.group_window and self.firing[rule]:
+            return max(settings.group_window, NEXT_GROUP_WINDOW)
+        return settings.group_window
 
     def _continue(self, key: Key, known: Alert, detection: Detection, settings: AlertSettings) -> None:
         last = max(min(known.last_seen_at, self.now), min(detection.last, self.now))
@@ -230,7 +240,7 @@ class _Update:
             absent = key not in self.detected and self.now >= resolve_from
             if settings is None or (absent and quiet >= settings.resolve_timeout):
                 self._notify(key, NotificationKind.RESOLVED, replace(alert, resolved_at=self.now))
-            elif alert.subject_count > alert.notified_subjects and not self._grows(alert, settings):
+            elif alert.subject_count > alert.notified_subjects and not self._grows(alert):
                 self._repeat(key, alert)
 
     def _repeat(self, key: Key, alert: Alert) -> None:
