@@ -250,6 +250,12 @@ def test_what_the_log_says_of_the_past_strikes_nothing(server, hook, responder):
     assert monitor.recent() == []
 
 
+def test_a_single_pass_is_refused_because_nothing_would_respond(responder):
+    result = responder(revoke()).once()
+    assert result.returncode == 64
+    assert "--once ends before a response could run" in result.stderr
+
+
 def test_a_command_gets_the_alert_and_no_credential_and_is_undone_by_its_own(server, hook, responder, tmp_path):
     file, undone = tmp_path / "ran", tmp_path / "undone"
     command = ["sh", "-c", f"env | sort > {file}; echo $# >> {file}", "sh", "; touch /tmp/x"]

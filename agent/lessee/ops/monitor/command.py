@@ -85,6 +85,9 @@ def _decide(arguments: argparse.Namespace, active: ActiveConfig, environ: Mappin
 
 
 def _read_once(loop: MonitorLoop) -> int:
+    if loop.active.monitor.responses is not None:
+        what = "--once ends before a response could run, but the configuration has `monitor.responses`"
+        raise UsageError(what, todo="omit --once, or remove `responses`")
     for name, source in loop.active.logs.items():
         if source.socket is not None:
             raise UsageError(f"--once needs a log with an end, but `{name}` is a socket", todo="omit --once")

@@ -19,15 +19,15 @@ def evidence(rule, **settings):
     return Evidence({"one": effective_rules(config.alerts, polls_services=False)["one"]}, ZoneInfo)
 
 
-def suspects(found, subject="", now=NOON):
-    return [one.accessor for one in found.suspects("one", subject, now)]
+def suspects(found, *subjects, now=NOON):
+    return [one.accessor for one in found.suspects("one", subjects, now)]
 
 
 def test_denials_count_for_each_token_and_not_for_a_name_that_tokens_share():
     found = evidence("denials", limit=3)
     found.take([denied(accessor=name) for name in ("a", "b", "a", "b", "c", "c", "a")], NOON)
     assert suspects(found) == ["a"]
-    [suspect] = found.suspects("one", "", NOON)
+    [suspect] = found.suspects("one", (), NOON)
     assert {"simba", "10.0.0.5", "secret/production/database/postgres"} <= set(suspect.labels)
 
 

@@ -4,7 +4,7 @@ An alert names its subject, and a client may have chosen that name: the client t
 name and its metadata, and so the role that the log has. The server makes an accessor, and it belongs to one token.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import tzinfo
 
 from lessee.config.grammar import alerts as grammar
@@ -85,14 +85,16 @@ class Evidence:
                 for name in self._judges:
                     self._record(name, access.accessor, request)
 
-    def suspects(self, rule: str, subject: str, now: float) -> Iterator[Suspect]:
-        """The tokens that did it within MAX_AGE. `subject`: of the alert, which counts where only it says what is new.
+    def suspects(self, rule: str, subjects: Container[str], now: float) -> Iterator[Suspect]:
+        """The tokens that did it within MAX_AGE, the newest last.
 
-        The newest is last.
+        `subjects`: of the rule's alerts, which count where only they say what is new.
         """
         for accessor, track in self._tracks.get(rule, {}).items():
             at = track.offended_at
-            if at is not None and now - MAX_AGE < at and (rule not in self._exact or subject in track.labels):
+            if at is None or at <= now - MAX_AGE:
+                continue
+            if rule not in self._exact or any(label in subjects for label in track.labels):
                 yield Suspect(accessor, tuple(track.labels), at)
 
     def _record(self, rule: str, accessor: str, request: Request) -> None:

@@ -64,6 +64,7 @@ class ResponseSink:
         self._refusals: dict[_Key, dict[_Identity, str]] = {}
         """Why something was not done because of an alert."""
         self._held: list[_Held] = []
+        self._indexed: tuple[Sequence[Record], Mapping[tuple[str, str, float], list[Record]]] = ((), {})
 
     def take(self, entries: Sequence[LogEntry]) -> None:
         """See Sink."""
@@ -77,12 +78,9 @@ class ResponseSink:
         late = self._collect(alerts, now)
         firing = [alert for alert in alerts.values() if alert.firing and now - MAX_AGE < alert.last_seen_at]
         self._refusals = {key: texts for key, texts in self._refusals.items() if key in alerts}
-        for order, key in self._orders(firing, now):
-            due = self._settled.get(order.identity, 0.0)
-            # A clock that was set back must not postpone it for long.
-            if order.identity not in self._open and not now < due <= now + MAX_AGE:
-                self._open[order.identity] = key
-                self._worker.submit(order)
+        for order in self._orders(firing, now):
+            self._open[order.identity] = (order.rule, order.subject)
+            self._worker.submit(order)
         return tuple(self._release(notifications, late, now))
 
     def annotated(self, alerts: Alerts) -> Alerts:
@@ -101,11 +99,7 @@ class ResponseSink:
         if alert.rule not in self._by_rule:
             return []
         now = wall_time()
-        mine = [
-            one
-            for one in latest(self._worker.records).values()
-            if (one.rule, one.subject, one.alert_at) == (alert.rule, alert.subject, alert.started_at)
-        ]
+        mine = self._by_alert().get((alert.rule, alert.subject, alert.started_at), ())
         found = [sentence(one, now) for one in mine]
         refusals = Counter(self._refusals.get((alert.rule, alert.subject), {}).values())
         found += [f"{text} ({count} times)" if count > 1 else text for text, count in refusals.items()]
@@ -160,28 +154,42 @@ class ResponseSink:
         """See Sink."""
         self._worker.close(_CLOSE_TIMEOUT)
 
-    def _orders(self, firing: Sequence[Alert], now: float) -> Iterator[tuple[Order, _Key]]:
-        struck: set[tuple[str, str]] = set()
-        for alert in firing:
-            for name in self._by_rule.get(alert.rule, ()):
-                if tag_of(self._responses[name]) not in STRIKES:
-                    yield (
-                        Order(name, alert.rule, alert.subject, alert.started_at, alert.text),
-                        (alert.rule, alert.subject),
-                    )
-                    continue
-                for suspect in self._evidence.suspects(alert.rule, alert.subject, now):
-                    if (name, suspect.accessor) in struck:
-                        continue
-                    struck.add((name, suspect.accessor))
-                    about = self._alert_of(firing, alert, suspect.labels)
-                    order = Order(name, about.rule, about.subject, about.started_at, "", suspect.accessor)
-                    yield order, (about.rule, about.subject)
+    def _by_alert(self) -> Mapping[tuple[str, str, float], list[Record]]:
+        """The newest record of each response, by rule, subject and start of its alert."""
+        records, index = self._indexed
+        if records is not self._worker.records:
+            records, index = self._worker.records, {}
+            for one in latest(records).values():
+                index.setdefault((one.rule, one.subject, one.alert_at), []).append(one)
+            self._indexed = records, index
+        return index
 
-    def _alert_of(self, firing: Sequence[Alert], alert: Alert, labels: Sequence[str]) -> Alert:
-        """The alert of the rule that is about this token, if one names it."""
-        same = (one for one in firing if one.rule == alert.rule and one.subject in labels)
-        return next(same, alert)
+    def _orders(self, firing: Sequence[Alert], now: float) -> Iterator[Order]:
+        """What these alerts cause and is not ordered yet."""
+        by_rule: dict[str, dict[str, Alert]] = {}
+        for alert in firing:
+            by_rule.setdefault(alert.rule, {})[alert.subject] = alert
+        for rule, alerts in by_rule.items():
+            for name in self._by_rule.get(rule, ()):
+                if tag_of(self._responses[name]) in STRIKES:
+                    yield from self._strikes(name, rule, alerts, now)
+                    continue
+                for alert in alerts.values():
+                    order = Order(name, rule, alert.subject, alert.started_at, alert.text)
+                    if self._is_due(order.identity, now):
+                        yield order
+
+    def _strikes(self, name: str, rule: str, alerts: Mapping[str, Alert], now: float) -> Iterator[Order]:
+        for suspect in self._evidence.suspects(rule, alerts, now):
+            if self._is_due((name, suspect.accessor), now):
+                # The alert that names it, or else one of those that the rule raised meanwhile.
+                subject = next((label for label in suspect.labels if label in alerts), next(iter(alerts)))
+                about = alerts[subject]
+                yield Order(name, rule, subject, about.started_at, "", suspect.accessor)
+
+    def _is_due(self, identity: _Identity, now: float) -> bool:
+        # A clock that was set back must not postpone it for long.
+        return identity not in self._open and not now < self._settled.get(identity, 0.0) <= now + MAX_AGE
 
     def _collect(self, alerts: Alerts, now: float) -> list[Notification]:
         """Take the worker's outcomes. Returns further notifications for alerts that were sent before."""

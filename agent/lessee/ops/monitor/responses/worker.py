@@ -310,7 +310,7 @@ class ResponseWorker:
             return None
 
     def _publish(self) -> None:
-        if self._journal is not None:
+        if self._journal is not None and len(self._journal.records) != len(self.records):
             self.records = tuple(self._journal.records)
 
     def _report(self, problem: str) -> None:
