@@ -150,8 +150,11 @@ def test_an_emergency_reports_accounts_that_are_not_the_target_s(project):
     mysql.mariadb.sql(f"GRANT SELECT ON shop.* TO {account(stranger, '%')}")
     entry = project.systems["ldap"].entries[0].replace("cn=shop", "cn=stranger")
     directory.add_service(entry, "manual")
+    project.systems["rabbitmq"].rabbitmq.add_user(stranger, "manual", **{"/": ("", "", "")})
     project.change("mysql", username=stranger, password="manual")
+    project.change("rabbitmq", username=stranger, password="manual")
     project.change("ldap", dn=entry, password="manual")
     text = project.run("emergency", "--environment", project.environment, "--yes", code=75)
     assert f"{stranger} is not in `users`, and can still log in" in text
+    assert f"{stranger} is not in `user`, and can still log in" in text
     assert "is not in `accounts`, and can still log in" in text

@@ -95,6 +95,17 @@ def test_one_user_keeps_its_name_and_its_permissions(new, rabbitmq, caplog):
     assert "password change interrupts logins" in caplog.messages
 
 
+def test_the_first_rotation_does_not_revoke_a_user_of_another_name(new, rabbitmq, caplog):
+    target = new(delete_delay="0s")
+    other = {**target.fields(), "username": f"other {target.environment}"}
+    rabbitmq.add_user(other["username"], other["password"], **{"/": ("", "^a", "^b")})
+    target.put(target.secret_path, **other)
+    target.rotate()
+    assert permissions(rabbitmq, target.fields()["username"]) == permissions(rabbitmq, other["username"])
+    assert target.system.accepts(other)
+    assert "old user not revoked" in caplog.messages
+
+
 def test_a_deleted_user_is_reported(new, rabbitmq):
     target = new()
     rabbitmq.ask("DELETE", f"users/{part(target.system.user)}")

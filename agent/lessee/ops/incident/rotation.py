@@ -1,10 +1,11 @@
 """Rotates a target after a leak: the old credential is revoked immediately, even while apps use it."""
 
-from lessee.config.grammar.rotation import Ldap, Mysql, Postgres, Rotation, VaultValues
+from lessee.config.grammar.rotation import Ldap, Mysql, Postgres, Rabbitmq, Rotation, VaultValues
 from lessee.core.errors import LesseeError
 from lessee.ops.incident.policy.manual_steps import unchanged
 from lessee.ops.rotate.command.context import translate_unexpected_errors
 from lessee.ops.rotate.documents import DocumentStore
+from lessee.ops.rotate.policy.broker_users import is_name_of
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.rotate.policy.report import printable
 from lessee.ops.rotate.targets import Project, open_rotation
@@ -36,6 +37,9 @@ def _check_user(config: Rotation, before: Fields, where: str) -> None:
             key, user, todo = "roles", before.get("username"), "ALTER ROLE … NOLOGIN"
         case Mysql(users=known):
             key, user, todo = "users", before.get("username"), "ALTER USER … ACCOUNT LOCK"
+        case Rabbitmq():
+            key, user, todo = "user", before.get("username"), "rabbitmqctl clear_password USER"
+            known = (str(user),) if is_name_of(user, config.user) else ()
         case Ldap(accounts=known) if known:
             key, user, todo = "accounts", before.get("dn"), "ldapmodify, and delete its userPassword"
         case _:

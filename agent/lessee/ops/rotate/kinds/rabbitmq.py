@@ -22,6 +22,7 @@ from lessee.host import amqp_login, http_client
 from lessee.host.amqp_login import AmqpError, Outcome
 from lessee.host.http_client import HttpError
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.policy.broker_users import is_name_of, name_of
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
@@ -32,8 +33,6 @@ _REQUEST_TIMEOUT = 4.0
 _LOGIN_TIMEOUT = 4.0
 _STEP_TIMEOUT = 20.0
 """Seconds that all requests of one step may take together."""
-_SUFFIX = 8
-"""Digits of a rotation's id in the name of its user."""
 _BODY_LIMIT = 1 << 20
 _UNAUTHORIZED, _FORBIDDEN, _MISSING, _TOO_MANY, _SERVER = 401, 403, 404, 429, 500
 _ALGORITHM = "rabbit_password_hashing_sha256"
@@ -65,7 +64,7 @@ class BrokerUsers:
     def create(self, case: Case) -> NewCredential:
         """Raises LesseeError where the secret does not name a broker."""
         self._refuse_admin(case.secret)
-        name = self._config.user if self._keeps_name else f"{self._config.user}-{case.id[:_SUFFIX]}"
+        name = self._config.user if self._keeps_name else name_of(self._config.user, case.id)
         made = {"username": name, "password": "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))}
         wanted.rabbitmq(self._config.secret, {**case.secret, **made})
         if self._keeps_name:
@@ -109,9 +108,13 @@ class BrokerUsers:
         return outcome is Outcome.ACCEPTED
 
     def revoke(self, case: Case) -> None:
-        """Its connections stay open until it is deleted, except with `keep_name`, where RabbitMQ keeps them open."""
+        """Its connections stay open until it is deleted."""
         self._api.begin()
-        if not self._is_revocable(old := _username(case.current), case):
+        old = _username(case.current)
+        if old and not is_name_of(old, self._config.user):
+            todo = "revoke it: rabbitmqctl clear_password, or delete_user"
+            log("warning", "old user not revoked", target=self._name, username=old, reason="not `user`", todo=todo)
+        if not self._is_revocable(old, case):
             return
         if not self.traits.delete_delay:
             self._api.delete_user(old)
@@ -140,10 +143,8 @@ class BrokerUsers:
         """Nothing is open."""
 
     def _is_revocable(self, user: str, case: Case) -> bool:
-        """Whether a user may be disabled and deleted: not the published one, and not the admin."""
-        if user == self._admin.username:
-            log("warning", "old user not revoked", target=self._name, username=user, reason="it is the admin")
-        return user not in {"", self._admin.username, _username(case.secret)}
+        """Whether a user may be disabled and deleted: one of the target's own, and not the published one."""
+        return is_name_of(user, self._config.user) and user != _username(case.secret)
 
     def _refuse_admin(self, fields: Fields) -> None:
         if self._admin.username in {self._config.user, _username(fields)}:
