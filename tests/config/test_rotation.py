@@ -117,9 +117,17 @@ def test_valid_targets_are_read(targets):
         ),
         (
             "kind: basic-auth, secret: a, verifier_secret: b, users: ['x:y', z]",
-            "users: `x:y` cannot be a user of HTTP basic authentication; choose a name without `:`",
+            "users: 'x:y' cannot be a user of HTTP basic authentication; choose printable characters, no `:`",
         ),
-        ("kind: basic-auth, secret: a, verifier_secret: b, users: ['#x', z]", "users: `#x` cannot be a user of HTTP"),
+        ("kind: basic-auth, secret: a, verifier_secret: b, users: ['#x', z]", "users: '#x' cannot be a user of HTTP"),
+        (
+            'kind: basic-auth, secret: a, verifier_secret: b, users: ["x\\n", z]',
+            r"users: 'x\n' cannot be a user of HTTP",
+        ),
+        (
+            'kind: ssh-key, secret: a, verifier_secret: b, options: "a\\nb"',
+            "options: it has a line break or another control character, which would end the key's line; write",
+        ),
         (
             "kind: basic-auth, secret: a, verifier_secret: b, users: [retired, z]",
             "users: the key `retired` is reserved",

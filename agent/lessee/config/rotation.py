@@ -129,6 +129,9 @@ def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
                 problems.add_dependent((*at, "verify"), what, todo="remove one of them")
         case grammar.VaultValues():
             _check_values(target, at, problems)
+        case grammar.SshKey(options=str() as options) if not options.isprintable():
+            what = "it has a line break or another control character, which would end the key's line"
+            problems.add_dependent((*at, "options"), what, todo="write the options in one line")
         case grammar.BasicAuth(users=users):
             _check_users(users, at, problems)
         case _:
@@ -164,9 +167,11 @@ def _check_users(users: Collection[str], at: Path, problems: Problems) -> None:
         todo = "name another user: servers look only at the first line of a user"
         problems.add_dependent((*at, "users"), f"duplicate user `{user}`", todo=todo)
     for user in users:
-        if ":" in user or user.startswith("#"):
-            what = f"`{user}` cannot be a user of HTTP basic authentication"
-            problems.add_dependent((*at, "users"), what, todo="choose a name without `:`, and without `#` at its start")
+        if ":" in user or user.startswith("#") or not user.isprintable():
+            what = f"{user!r} cannot be a user of HTTP basic authentication"
+            problems.add_dependent(
+                (*at, "users"), what, todo="choose printable characters, no `:`, and no `#` at its start"
+            )
         elif user in _ROTATION_FIELDS or user == "retired":
             what = f"the key `{user}` is reserved: lessee writes it at every rotation"
             problems.add_dependent((*at, "users"), what, todo="rename it")
