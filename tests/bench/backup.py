@@ -143,8 +143,8 @@ def _corruptions(bench: Rig) -> Iterator[Figure]:
     rejected = 0
     for content in cases:
         (bench.folder / "forged.age").write_bytes(content)
-        run = run(bench, "restore", "forged.age", "--yes")
-        rejected += run.code in {65, 77} and b"lessee: " in run.output and b"Traceback" not in run.output
+        attempt = run(bench, "restore", "forged.age", "--yes")
+        rejected += attempt.code in {65, 77} and b"lessee: " in attempt.output and b"Traceback" not in attempt.output
     name = "… archives that are cut, altered or forged: rejected"
     yield Figure(name, "", f"{rejected} of {len(cases)}", "all, ≥ 20", rejected == len(cases))
 
