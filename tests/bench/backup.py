@@ -143,8 +143,8 @@ def _corruptions(bench: Rig) -> Iterator[Figure]:
     rejected = 0
     for content in cases:
         (bench.folder / "forged.age").write_bytes(content)
-        done = run(bench, "restore", "forged.age", "--yes")
-        rejected += done.code in {65, 77} and b"lessee: " in done.output and b"Traceback" not in done.output
+        attempt = run(bench, "restore", "forged.age", "--yes")
+        rejected += attempt.code in {65, 77} and b"lessee: " in attempt.output and b"Traceback" not in attempt.output
     name = "… archives that are cut, altered or forged: rejected"
     yield Figure(name, "", f"{rejected} of {len(cases)}", "all, ≥ 20", rejected == len(cases))
 

@@ -9,6 +9,7 @@ import pytest
 
 from lessee.host.openbao import OpenBao
 from support.environments.backups import Backups, canary, make_key
+from support.full_disk import starting_with_a_full_disk
 from support.inputs.forged_archives import Forger
 from support.servers.s3_server import BUCKET, S3Bucket
 
@@ -239,6 +240,32 @@ def test_copies_are_pinned_together(attacked):
         store.add(name, of_age(forger, SCHEDULE[0]))
     said = backups.backup("pin", "latest")
     assert sorted(said.splitlines()) == sorted(f"pinned {store.where(name)}" for name in (one, two))
+
+
+def test_a_cut_copy_does_not_prevent_a_pin(attacked):
+    backups, store, forger, cluster = attacked
+    own, cut = name_at(cluster, SCHEDULE[0]), name_at(cluster, timedelta(days=-1))
+    content = of_age(forger, SCHEDULE[0])
+    store.add(own, content)
+    store.add(cut, content[:-20])
+    said = backups.backup("pin", "latest")
+    assert said.startswith(f"pinned {store.where(own)}\nleft alone: {store.where(cut)}: the archive is truncated")
+    # As long as one copy is pinned, the archive is: so this is no success.
+    store.add(cut, of_age(forger, SCHEDULE[0], pinned=True)[:-20])
+    text = f"{store.where(cut)}: a copy that is not complete is still pinned, and so is the archive; delete this copy"
+    backups.backup("unpin", own, code=65, text=text)
+
+
+def test_a_full_disk_leaves_an_archive_as_it_is(vault, tmp_path, memory):
+    backups = Backups(vault.address, tmp_path, memory)
+    archive = backups.save()
+    content = archive.read_bytes()
+    for size in (0, len(content) // 2):
+        under = starting_with_a_full_disk(size)
+        backups.backup("pin", "latest", before=under, code=73, text="File too large")
+        assert archive.read_bytes() == content
+        assert {path.suffix for path in backups.archives.iterdir()} == {".age", ".lock"}
+    assert backups.backup("pin", "latest") == f"pinned {archive}\n"
 
 
 def test_what_cannot_be_pinned_stays_as_it_is(attacked):

@@ -23,7 +23,7 @@ from lessee.ops.backup.catalog import LATEST, Cluster, catalog, expired, open_ar
 from lessee.ops.backup.keys import keys, require_keys
 from lessee.ops.backup.metrics import save_metrics, verification_metrics
 from lessee.ops.backup.pinning import set_pin
-from lessee.ops.backup.policy.archive_format import SNAPSHOT, Counts
+from lessee.ops.backup.policy.archive_format import SNAPSHOT, ArchiveError, Counts
 from lessee.ops.backup.policy.retention import next_delay
 from lessee.ops.backup.policy.secret_restore import SecretStatus
 from lessee.ops.backup.restore import Restore, RestoreOptions, RestorePlan
@@ -172,6 +172,10 @@ def _pin(arguments: argparse.Namespace, config: Config, environ: Mapping[str, st
         print(f"{verb} {place}")
     for place in done.unchanged:
         print(f"already {verb} {place}")
+    _print_others(done.broken)
+    if done.broken and not pinned:
+        what = "a copy that is not complete is still pinned, and so is the archive"
+        raise ArchiveError(what, where=done.broken[0].where, todo="delete this copy")
     return 0
 
 

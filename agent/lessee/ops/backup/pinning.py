@@ -20,6 +20,8 @@ class Pinned(ImmutableStruct, frozen=True):
 
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
+    broken: tuple[ArchiveError, ...]
+    """Copies that are not complete, and stay as they are."""
 
 
 def set_pin(
@@ -35,7 +37,7 @@ def set_pin(
     """Pin an archive and all its copies in the stores, or unpin them. Each is replaced as a whole, or stays as it is.
 
     `archive`: its name, its location as `lessee backup list` prints it, or `latest`. Raises ArchiveError for a file
-    that has no seal of these keys, or that is not complete; WriteError.
+    that has no seal of these keys, or where no copy is complete; WriteError.
     """
     places = stores(config.backup, environ, progress)
     assert config.backup is not None
@@ -44,17 +46,22 @@ def set_pin(
         catalogs = [(store, catalog(store, keys, progress)) for store in places]
         chosen = _find(catalogs, archive, cluster)
         copies = [(store, one) for store, some in catalogs for one in some.ours if one.identity == chosen.identity]
-        changed = []
+        changed, broken = [], []
         for store, one in copies:
-            if one.pinned != pinned:
+            if one.pinned == pinned:
+                continue
+            try:
                 with temporary_archive(folder) as new:
                     _reseal(store, one, keys, wanted, new, progress, pinned=pinned)
                     store.put(one.name, new)
+            except ArchiveError as exc:
+                broken.append(exc)  # A client that may add files to the store must not prevent a pin.
+            else:
                 changed.append(store.where(one.name))
-    return Pinned(
-        changed=tuple(changed),
-        unchanged=tuple(store.where(one.name) for store, one in copies if one.pinned == pinned),
-    )
+    unchanged = [store.where(one.name) for store, one in copies if one.pinned == pinned]
+    if broken and not changed + unchanged:
+        raise broken[0]
+    return Pinned(tuple(changed), tuple(unchanged), tuple(broken))
 
 
 def _find(catalogs: Sequence[tuple[Store, Catalog]], archive: str, cluster: Callable[[], Cluster]) -> SealedArchive:
