@@ -11,9 +11,7 @@ def test_a_user_and_those_of_its_rotations_are_its_own(user):
     assert is_name_of(name_of(user, "6f1d2c3b4a5e6f70"), user)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "shop-", "shop-6f1d2c3", "shop-6f1d2c3bb", "shop-workers", "shop\n", "axb", None]
-)
+@pytest.mark.parametrize("name", ["", "shop-", "shop-6f1d2c3", "shop-6f1d2c3bb", "shop-workers", "shop\n", "axb", None])
 def test_another_user_is_not(name):
     assert not is_name_of(name, "shop")
     assert not is_name_of(name, "a.b")
