@@ -89,7 +89,8 @@ def test_a_generation_that_is_not_ready_is_rolled_back_notified_and_not_tried_ag
 
     running.stop(signal.SIGKILL)
     running.start()
-    running.until(lambda s: s["fresh"] and s["apps"]["web"]["state"] == "rolled_back")
+    running.until(lambda s: s["apps"]["web"]["last_checked_at"] and s["apps"]["web"]["state"] == "rolled_back")
+    assert not running.status()["fresh"]
     bao.put(f"testing/{folder}/db", password="third")
     assert service.hears() == "PASSWORD='third'", "and it got no signal in between"
     running.until(lambda s: s["apps"]["web"]["state"] == "ready")

@@ -40,7 +40,10 @@ def failed(results):
 
 def test_every_check_passes_in_a_valid_environment(environment):
     results = environment.results(*ALL)
-    assert {check: result["text"] for check, result in results.items() if result["passed"] is None} == {}
+    skipped = {check: result["text"] for check, result in results.items() if result["passed"] is None}
+    # A certificate is not issued again, only to compare it.
+    assert list(skipped) == [("web", "files-published")]
+    assert skipped["web", "files-published"].startswith("2 of 3 published files are up to date; ")
     assert failed(results) == set()
     assert {(row.component, row.check) for row in ROWS} == results.keys()
 

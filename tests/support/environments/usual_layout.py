@@ -3,6 +3,7 @@
 import json
 import secrets
 from contextlib import contextmanager
+from pathlib import Path
 
 from lessee.host.openbao import free_port
 from support.environments.app_environment import halves
@@ -68,12 +69,16 @@ class UsualLayout(ServerEnvironment):
         return {result["component"] for result in self.report(**environ)["results"] if result["passed"]}
 
     def change(self, path, **fields):
-        """Change fields of a secret; None removes one. Returns when the agent has seen it."""
-        self._seen(lambda: self.write(path, **self.secrets[path] | fields), path)
+        """Change fields of a secret; None removes one. Returns when the agent has published it, or refused to."""
+        self.write(path, **self.secrets[path] | fields)
+        self.agent.command("refresh")
+        self.agent.until(lambda status: self._is_published(status, path) or self._has_error(status, path))
 
     def remove(self, path):
-        """Remove a secret with its versions. Returns when the agent has seen it."""
-        self._seen(lambda: self.bao.ask("DELETE", f"secret/metadata/testing/{path}"), path)
+        """Remove a secret with its versions. Returns when the agent has noticed it."""
+        self.bao.ask("DELETE", f"secret/metadata/testing/{path}")
+        self.agent.command("refresh")
+        self.agent.until(lambda status: self._has_error(status, path))
 
     @contextmanager
     def changed(self, path, **fields):
@@ -124,36 +129,29 @@ class UsualLayout(ServerEnvironment):
     def _restore(self, path, fields):
         self.write(path, **fields)
         self.agent.command("refresh")
-        self.agent.until(lambda status: status["fresh"] and not status["problems"] and self._has_seen(status, path))
+        self.agent.until(lambda status: status["fresh"] and not status["problems"] and self._is_published(status, path))
 
-    def _seen(self, change, path):
-        before = self.agent.status()
-        change()
-        self.agent.command("refresh")
-        apps = [name for name, text in TEMPLATES.items() if f'"{path}"' in text]
-
-        def has_seen(status):
-            found = [status["apps"][name] for name in apps]
-            is_read = all(app["error"] or self._errors(app) or self._has_seen(status, path) for app in found)
-            is_rendered = status["totals"]["renders"] > before["totals"]["renders"]
-            return is_read and (not apps or is_rendered or any(map(self._errors, found)))
-
-        self.agent.until(has_seen)
-
-    def _has_seen(self, status, path):
-        """Whether the agent has the newest version of a secret."""
+    def _is_published(self, status, path):
+        """Whether the agent has read the newest version of a secret, and its files have the values."""
         newest = self.bao.ask("GET", f"secret/metadata/testing/{path}")["data"]["current_version"]
-        found = [
-            secret["version"]
-            for app in status["apps"].values()
-            for secret in app["secrets"]
-            if secret["path"] == f"secret/testing/{path}"
-        ]
-        return all(version == newest for version in found)
+        read = {secret["version"] for name in _readers(path) for secret in self._of(status, name, path)}
+        return read <= {newest} and all(self._has_values(name, path) for name in _readers(path))
+
+    def _has_values(self, name, path):
+        """An app's file has the secret's values that its template reads: the old ones are gone, as each is unique."""
+        content = (Path(self.agent.config["apps"][name]["directory"]) / f"{name}.env").read_text()
+        used = {key: value for key, value in self.secrets[path].items() if f".{key} " in TEMPLATES[name]}
+        return all(str(value) in content if value else _is_empty(key, content) for key, value in used.items())
+
+    def _has_error(self, status, path):
+        return any(
+            status["apps"][name]["error"] or any(secret["error"] for secret in self._of(status, name, path))
+            for name in _readers(path)
+        )
 
     @staticmethod
-    def _errors(app):
-        return [secret["error"] for secret in app["secrets"] if secret["error"]]
+    def _of(status, name, path):
+        return [secret for secret in status["apps"][name]["secrets"] if secret["path"] == f"secret/testing/{path}"]
 
     def _start(self, memory):
         self._start_vault()
@@ -219,6 +217,15 @@ class UsualLayout(ServerEnvironment):
         found = halves(file.read_text())
         self.values.append(found["private_key"].splitlines()[1])
         return found
+
+
+def _readers(path):
+    """The apps whose templates read a secret."""
+    return [name for name, text in TEMPLATES.items() if f'"{path}"' in text]
+
+
+def _is_empty(key, content):
+    return any(line.lower().endswith(f"{key}=") or line.endswith("=''") for line in content.splitlines())
 
 
 def failures(report):

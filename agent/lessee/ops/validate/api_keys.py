@@ -56,7 +56,7 @@ def _check_found(context: ValidationContext) -> Iterator[Result]:
         yield _REPORTER.skipped("key-present", reason, Skip.INCOMPLETE)
     for path in missing:
         named = ", ".join(context.expected()[path].sources)
-        yield _absent(context, path, f"the API key {path} is not in Vault, but named by {named}")
+        yield _absent(context, path, f"the API key {path} is not in Vault (named by {named})")
     values: dict[ApiKey, str] = {}
     for one in found:
         if one.key is None:

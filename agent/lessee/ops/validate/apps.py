@@ -131,12 +131,16 @@ def _check_published(reporter: Reporter, app: App, rendered: CachedCall[Rendered
     if outdated:
         time.sleep(min(2 * app.refresh_interval, _MAX_WAIT))
         outdated = _outdated(app, files)
-    rest = f"; not compared: {', '.join(sorted(files.uncompared))}" if files.uncompared else ""
     if outdated:
         text = f"published files differ from what would be rendered now: {', '.join(outdated)}"
         yield reporter.critical(check, text, "see `lessee status`: check that an agent runs, and is fresh")
+    elif files.uncompared:
+        count = len(files.fingerprints) + len(files.uncompared)
+        rest = f"with dynamic credentials or variables of the agent: {', '.join(sorted(files.uncompared))}"
+        what = f"{len(files.fingerprints)} of {count} published files are up to date"
+        raise IncompleteCheckError(f"{what}; those cannot be compared that are made {rest}")
     else:
-        yield reporter.passed(check, f"{len(files.fingerprints)} published files are up to date{rest}")
+        yield reporter.passed(check, f"{len(files.fingerprints)} published files are up to date")
 
 
 def _check_agent(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:

@@ -32,7 +32,7 @@ def _check(context: ValidationContext, checked: frozenset[str]) -> Iterator[Resu
 def _check_secret(context: ValidationContext, path: str, data: Mapping[str, object] | None) -> Iterator[Result]:
     ref = context.scope.secret(path)
     if data is None:
-        text = f"{ref} does not exist, but is named by {', '.join(context.expected()[path].sources)}"
+        text = f"{ref} does not exist (named by {', '.join(context.expected()[path].sources)})"
         yield _REPORTER.critical(_CHECK, text, "write it", explains=[SecretField(str(ref), "")])
     elif "database" in data:
         yield from postgres.check(context, _REPORTER, path, RequiredPrivileges(), configured=True).run()

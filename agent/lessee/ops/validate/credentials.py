@@ -41,7 +41,7 @@ def read_login(
         if not configured:
             raise NotConfiguredError(f"not configured: the secret {where} does not exist")
         todo = "write it, or set another path in `validate`"
-        named = f", but named by {', '.join(expected.sources)}" if expected is not None else ""
+        named = f" (named by {', '.join(expected.sources)})" if expected is not None else ""
         raise UnusableSecretError(f"the secret does not exist{named}", where=where, todo=todo)
     users = _users(fields)
     for key, value in fields.items():

@@ -60,4 +60,4 @@ def _check(component: str, context: ValidationContext, paths: list[str]) -> Iter
     elif unknown:
         raise CheckSkippedError(f"{unknown} of {len(paths)} secrets that the configuration names cannot be read")
     else:
-        yield reporter.passed(CHECK, f"all {len(paths)} secrets that the configuration names exist")
+        yield reporter.passed(CHECK, f"each secret that the configuration names exists ({len(paths)})")

@@ -121,11 +121,16 @@ def _check_shared(context: ValidationContext) -> Iterator[Result]:
     own = dict(_fingerprints(context.values()))
     client, version = context.client(), context.kv_version()
     found: list[Finding] = []
-    compared, unread, count = [], 0, 0
+    compared: list[str] = []
+    closed: list[str] = []
+    unread, count = 0, 0
     for other, folder in folders.items():
         left = max(deadline - time.monotonic(), 0)
         inventory = read_other_environment(client, version, Folder(context.scope.mount, folder), left)
-        if inventory is None or not inventory.secrets:
+        if inventory is None:
+            closed.append(other)
+            continue
+        if not inventory.secrets and not inventory.denied and not inventory.unread:
             continue
         compared.append(other)
         count += len(inventory.secrets)
@@ -140,6 +145,9 @@ def _check_shared(context: ValidationContext) -> Iterator[Result]:
         yield _REPORTER.found(check, Level.CRITICAL, "environments share values: ", found, todo)
     elif compared and unread:
         raise IncompleteCheckError(f"no value is also in {', '.join(compared)}, but {unread} secrets could not be read")
+    elif compared and closed:
+        text = f"no value is also in {', '.join(compared)}, but the token may not read {', '.join(closed)}"
+        raise IncompleteCheckError(text)
     elif compared and (short := context.short_credentials()):
         raise IncompleteCheckError(f"no value is also in {', '.join(compared)}, but {_too_short(context, short)}")
     elif compared:
@@ -173,6 +181,8 @@ def _check_rotated(context: ValidationContext) -> Iterator[Result]:
     if found:
         report = _REPORTER.critical if Level.CRITICAL in levels else _REPORTER.warning
         yield report("rotated-on-time", listed(found), "rotate it, and see the rotator's log")
+    elif len(ages) < (total := sum(target.rotation_period is not None for target in context.config.rotation.values())):
+        raise IncompleteCheckError(f"{len(ages)} of {total} secrets were rotated on time; the others could not be read")
     else:
         yield _REPORTER.passed("rotated-on-time", f"all {len(ages)} secrets were rotated on time")
 

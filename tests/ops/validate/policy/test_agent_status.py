@@ -102,6 +102,8 @@ def test_an_app_that_the_agent_does_not_serve_is_critical():
             "critical",
             "not ready with the newest: 500",
         ),
+        ({"state": "rolled_back", "readiness": {"error": None}}, "critical", "not ready with the newest"),
+        ({"state": "rolled_back", "readiness": None}, "critical", "not ready with the newest"),
         ({"degraded": "its lease has expired", "fresh": False}, "warning", "degraded: its lease has expired"),
         ({"fresh": False}, "warning", "may be outdated"),
     ],

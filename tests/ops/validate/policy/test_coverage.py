@@ -33,7 +33,12 @@ def test_a_skipped_check_without_a_reason_was_not_possible():
     [
         ([PASSED], "LOOKED AT: the component"),
         ([PASSED, B.passed("x", "good")], "LOOKED AT: all 2 components"),
+        ([PASSED, A.skipped("y", "2 of 6", Skip.INCOMPLETE)], "LOOKED AT: the component; only in part: a"),
         ([PASSED, UNCONFIGURED], "NOT LOOKED AT: b (not configured)"),
+        (
+            [PASSED, A.skipped("y", "2 of 6", Skip.INCOMPLETE), B.skipped("x", "none of 6", Skip.INCOMPLETE)],
+            "NOT LOOKED AT: b (could not be looked at: none of 6); only in part: a",
+        ),
         (
             [UNCONFIGURED, IMPOSSIBLE, Reporter("d").skipped("x", "no", Skip.NOT_CONFIGURED)],
             "NOT LOOKED AT: b, d (not configured); c (could not be looked at: Vault is unavailable)",

@@ -62,7 +62,7 @@ def test_text_has_a_block_for_each_component():
         "  ⚪ 🔵 skipped: nothing? names it\n"
         "\n"
         "============================================================\n"
-        "NOT LOOKED AT: third (not configured)\n"
+        "NOT LOOKED AT: third (not configured); only in part: other\n"
         "SUMMARY: 1/4 checks passed, 3 failed, 5 skipped\n"
         "============================================================\n"
         "✅ passed  ❌ failed  ⚪ not (wholly) looked at    🔴 critical  🟡 warning  🔵 information\n"

@@ -64,7 +64,9 @@ def _problem(app: _App) -> str:
     if not app["generation"]:
         return "the app has no files yet"
     if _is_rolled_back(app):
-        return f"the app has older files, because it was not ready with the newest: {app['readiness']['error']}"
+        # The reason is not known after a restart of the agent.
+        reason = app["readiness"] and app["readiness"]["error"]
+        return f"the app has older files, because it was not ready with the newest{f': {reason}' if reason else ''}"
     if app["degraded"]:
         return f"the app is degraded: {app['degraded']}"
     return "" if app["fresh"] else "the app's files may be outdated"

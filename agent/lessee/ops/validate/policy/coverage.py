@@ -27,15 +27,18 @@ def unseen_line(results: Iterable[Result]) -> str:
     """The first line of the summary."""
     several = list(results)
     unseen = list(unseen_components(several))
+    names = dict.fromkeys(result.component for result in several if result.skip is Skip.INCOMPLETE)
+    partly = [name for name in names if name not in {component for component, *_ in unseen}]
+    in_part = f"; only in part: {', '.join(partly)}" if partly else ""
     if not unseen:
         count = len({result.component for result in several})
-        return f"LOOKED AT: all {count} components" if count != 1 else "LOOKED AT: the component"
+        return f"LOOKED AT: {f'all {count} components' if count != 1 else 'the component'}{in_part}"
     reasons: dict[str, list[str]] = {}
     for component, skip, text in unseen:
         reason = _NOT_CONFIGURED if skip is Skip.NOT_CONFIGURED else f"could not be looked at: {text}"
         reasons.setdefault(reason, []).append(component)
     parts = (f"{', '.join(components)} ({reason})" for reason, components in reasons.items())
-    return f"NOT LOOKED AT: {'; '.join(parts)}"
+    return f"NOT LOOKED AT: {'; '.join(parts)}{in_part}"
 
 
 def require(results: Iterable[Result], expected: Iterable[str]) -> list[Result]:
