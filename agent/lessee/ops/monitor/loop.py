@@ -237,7 +237,8 @@ class MonitorLoop:
                 cluster=self._clusters[name].known,
             )
         if progress.position is None and batch.position is not None:
-            # From now on a kill must not lose what is rotated away.
+            # From now on a kill must not lose what is rotated away, nor what others have read since the last tick.
+            self._tick_sinks()
             self._save(is_final=False)
             self._writer.wait()
         if batch.invalid_lines and name not in self._reported_invalid:
