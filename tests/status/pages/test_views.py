@@ -473,3 +473,25 @@ def test_an_agents_view_has_what_another_program_changed():
     assert state(total=2, last=PAST, found="a.txt: altered")["State"] == f"ready, {changed}"
     both = app(degraded="fallback", drift={"total": 2, "last": PAST, "found": "a.txt: altered", "error": None})
     assert row(agent({"web": both}), "apps")["State"] == f"ready, degraded: fallback; {changed}"
+
+
+def test_a_monitors_view_has_the_cluster_if_it_polls_one():
+    peers = [
+        {"node": "node0", "voter": True, "leader": True},
+        {"node": "node1", "voter": True, "leader": False},
+        {"node": "node2", "voter": False, "leader": False},
+    ]
+    cluster = {"peers": peers, "checked_at": PAST, "error": None}
+    sized = {**cluster, "storage_bytes": 3 * 2**19, "storage_free_bytes": 5 * 2**30}
+    assert facts(monitor(cluster=sized))["Raft peers"] == "2 voters, leader node0"
+    assert facts(monitor(cluster=sized))["Vault's storage"] == "1.5 MiB, 5.0 GiB free"
+    empty = {**cluster, "storage_bytes": 4096, "storage_free_bytes": 0}
+    assert facts(monitor(cluster=empty))["Vault's storage"] == "4 KiB, 0 KiB free"
+    [fact] = [
+        fact
+        for fact in build_view(monitor(cluster={**cluster, "peers": peers[1:], "error": "denied"}), NOW).facts
+        if fact.name == "Raft peers"
+    ]
+    assert (fact.cell.text, fact.cell.tone, fact.cell.note) == ("1 voter, no leader", "bad", "denied")
+    # Another storage than raft has no peers.
+    assert {"Raft peers", "Vault's storage"}.isdisjoint(facts(monitor(cluster={**cluster, "peers": None})))

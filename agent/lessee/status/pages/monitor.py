@@ -72,7 +72,28 @@ def _facts(status: Status) -> Iterator[Fact]:
     for source, latency in status.get("read_latency", {}).items():
         if latency["count"]:
             yield Fact(f"Reads of {printable(source)}", cell(_latency(latency)))
+    yield from _cluster(status.get("cluster", {}))
     yield Fact("Lines read", cell(f"{sum(row['lines'] for row in status.get('sources', ())):,}"))
+
+
+def _cluster(cluster: Status) -> Iterator[Fact]:
+    """The raft peers and the storage of Vault, as far as the monitor knows them."""
+    peers = cluster.get("peers")
+    if peers is not None:
+        leaders = [peer["node"] for peer in peers if peer["leader"]]
+        voters = count(sum(peer["voter"] for peer in peers), "voter")
+        text = f"{voters}, leader {', '.join(leaders)}" if leaders else f"{voters}, no leader"
+        yield Fact("Raft peers", cell(text, "" if leaders else "bad", note=cluster["error"]))
+    if "storage_bytes" in cluster:
+        used, free = _size(cluster["storage_bytes"]), _size(cluster["storage_free_bytes"])
+        yield Fact("Vault's storage", cell(f"{used}, {free} free"))
+
+
+def _size(number: int) -> str:
+    for exponent, unit in ((30, "GiB"), (20, "MiB")):
+        if number >= 2**exponent:
+            return f"{number / 2**exponent:,.1f} {unit}"
+    return f"{number / 2**10:,.0f} KiB"
 
 
 def _latency(histogram: Status) -> str:
