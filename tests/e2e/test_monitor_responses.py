@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import suppress
 import pytest
 
 from lessee.host.openbao import ROOT_TOKEN
+from support.needs import need
 from support.programs.monitor import Audited
 from support.programs.responses import DENIED, READER, SECRET, Client, Responder
 from support.programs.sidecar import PATIENCE, eventually
@@ -234,6 +236,25 @@ def test_undo_leaves_a_role_that_a_person_changed_since(server, hook, responder)
     assert "is not disabled any more, so nothing was changed" in output
 
 
+def test_undo_writes_only_what_the_response_wrote_whatever_the_monitors_user_put_into_its_log(server, responder):
+    monitor = responder(disable()).start()
+    server.approle("kept", READER, secret_id_bound_cidrs=["10.0.0.0/8"])
+    forged = {
+        "at": 1.0, "event": "done", "response": "x", "action": "disable-role", "rule": "r", "subject": "s",
+        "alert_at": 1.0, "undoable": True, "previous": ["0.0.0.0/0"],
+    }  # fmt: skip
+    lines = [forged | {"id": "r1", "role": "kept"}, forged | {"id": "r2", "role": "../../../sys/policies/acl/x"}]
+    lines.append(forged | {"id": "r3", "action": "command", "target": "touch /tmp/x"})
+    with (monitor.state / "responses.jsonl").open("a") as file:
+        file.writelines(f"{json.dumps(line)}\n" for line in lines)
+    found = [lessee(monitor, "monitor", "undo", name, "--yes", token=ROOT_TOKEN) for name in ("r1", "r2", "r3")]
+    assert [code for code, _ in found] == [75, 64, 64]
+    assert "is not disabled any more" in found[0][1]
+    assert "names no role" in found[1][1]
+    assert "the response x has no `undo`" in found[2][1]
+    assert server.ask("GET", "auth/approle/role/kept")["data"]["secret_id_bound_cidrs"] == ["10.0.0.0/8"]
+
+
 def test_what_the_log_says_of_the_past_strikes_nothing(server, hook, responder):
     client = client_of(server, "past")
     client.offend(20)
@@ -361,6 +382,7 @@ def test_a_required_audit_trail_that_cannot_be_written_stops_the_response(server
 @pytest.fixture
 def approvals(tmp_path):
     """The keys of an approver and of a stranger, made by ssh-keygen."""
+    need(shutil.which("ssh-keygen"), "needs ssh-keygen: apt install openssh-client")
     folder = tmp_path / "approvals"
     folder.mkdir()
     for name in ("alice", "mallory"):
