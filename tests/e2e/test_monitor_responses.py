@@ -238,12 +238,12 @@ def test_undo_leaves_a_role_that_a_person_changed_since(server, hook, responder)
 
 def test_undo_writes_only_what_the_response_wrote_whatever_the_monitors_user_put_into_its_log(server, responder):
     monitor = responder(disable()).start()
-    server.approle("kept", READER, secret_id_bound_cidrs=["10.0.0.0/8"])
+    server.approle("bounded", READER, secret_id_bound_cidrs=["10.0.0.0/8"])
     forged = {
         "at": 1.0, "event": "done", "response": "x", "action": "disable-role", "rule": "r", "subject": "s",
         "alert_at": 1.0, "undoable": True, "previous": ["0.0.0.0/0"],
     }  # fmt: skip
-    lines = [forged | {"id": "r1", "role": "kept"}, forged | {"id": "r2", "role": "../../../sys/policies/acl/x"}]
+    lines = [forged | {"id": "r1", "role": "bounded"}, forged | {"id": "r2", "role": "../../../sys/policies/acl/x"}]
     lines.append(forged | {"id": "r3", "action": "command", "target": "touch /tmp/x"})
     with (monitor.state / "responses.jsonl").open("a") as file:
         file.writelines(f"{json.dumps(line)}\n" for line in lines)
@@ -252,7 +252,7 @@ def test_undo_writes_only_what_the_response_wrote_whatever_the_monitors_user_put
     assert "is not disabled any more" in found[0][1]
     assert "names no role" in found[1][1]
     assert "the response x has no `undo`" in found[2][1]
-    assert server.ask("GET", "auth/approle/role/kept")["data"]["secret_id_bound_cidrs"] == ["10.0.0.0/8"]
+    assert server.ask("GET", "auth/approle/role/bounded")["data"]["secret_id_bound_cidrs"] == ["10.0.0.0/8"]
 
 
 def test_what_the_log_says_of_the_past_strikes_nothing(server, hook, responder):

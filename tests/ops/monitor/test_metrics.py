@@ -76,3 +76,15 @@ def test_each_destination_has_its_counts_and_whether_it_is_reachable(status):
     assert found["lessee_monitor_changes_pending redis"] == 3
     assert found["lessee_monitor_changes_dropped_total redis"] == 1
     assert found["lessee_monitor_destination_reachable redis"] == 0
+
+
+def test_responses_have_their_budget_and_what_is_used_of_it(status):
+    assert "lessee_monitor_responses_pending" not in samples(status)
+    budget = {"used": 2, "max_per_hour": 3, "rule": "denials", "action": "revoke-token", "dry_run": False}
+    waiting = {"id": "canary-id", "expires_at": "", "request": "canary-request"}
+    status["responses"] = {"budgets": {"revoke": budget}, "pending": [waiting], "recent": []}
+    found = samples(status)
+    assert found["lessee_monitor_responses_last_hour revoke"] == 2
+    assert found["lessee_monitor_responses_max_per_hour revoke"] == 3
+    assert found["lessee_monitor_responses_pending"] == 1
+    assert "canary" not in exposition(status).decode()
