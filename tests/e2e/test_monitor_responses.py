@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import suppress
 import pytest
 
 from lessee.host.openbao import ROOT_TOKEN
+from support.needs import need
 from support.programs.monitor import Audited
 from support.programs.responses import DENIED, READER, SECRET, Client, Responder
 from support.programs.sidecar import PATIENCE, eventually
@@ -154,10 +156,11 @@ def test_the_protected_are_never_struck(server, hook, responder):
     monitor = responder(revoke(max_per_hour=9), disable(max_per_hour=9), protected=["CI-*"]).start()
     for client in clients.values():
         client.offend()
-    assert "production-rotator is protected" in reported(hook, "production-rotator")
-    assert "testing-monitor is protected" in reported(hook, "testing-monitor")
-    assert "ci-deploy is protected" in reported(hook, "ci-deploy")
-    assert "it may write policies, as an administrator may" in reported(hook, "admin")
+    for name in ("production-rotator", "testing-monitor", "ci-deploy"):
+        eventually(lambda name=name: f"{name} is protected" in json.dumps(monitor.status()["alerts"]), name)
+    administrator = "it may write policies, as an administrator may"
+    eventually(lambda: administrator in json.dumps(monitor.status()["alerts"]), "admin")
+    assert "is protected" in reported(hook, "production-rotator")
     assert all(client.is_alive for client in clients.values())
     assert all(client_of(server, name).is_alive for name in clients if name != "admin")
     assert monitor.recent() == []
@@ -234,6 +237,25 @@ def test_undo_leaves_a_role_that_a_person_changed_since(server, hook, responder)
     assert "is not disabled any more, so nothing was changed" in output
 
 
+def test_undo_writes_only_what_the_response_wrote_whatever_the_monitors_user_put_into_its_log(server, responder):
+    monitor = responder(disable()).start()
+    server.approle("bounded", READER, secret_id_bound_cidrs=["10.0.0.0/8"])
+    forged = {
+        "at": 1.0, "event": "done", "response": "x", "action": "disable-role", "rule": "r", "subject": "s",
+        "alert_at": 1.0, "undoable": True, "previous": ["0.0.0.0/0"],
+    }  # fmt: skip
+    lines = [forged | {"id": "r1", "role": "bounded"}, forged | {"id": "r2", "role": "../../../sys/policies/acl/x"}]
+    lines.append(forged | {"id": "r3", "action": "command", "target": "touch /tmp/x"})
+    with (monitor.state / "responses.jsonl").open("a") as file:
+        file.writelines(f"{json.dumps(line)}\n" for line in lines)
+    found = [lessee(monitor, "monitor", "undo", name, "--yes", token=ROOT_TOKEN) for name in ("r1", "r2", "r3")]
+    assert [code for code, _ in found] == [75, 64, 64]
+    assert "is not disabled any more" in found[0][1]
+    assert "names no role" in found[1][1]
+    assert "the response x has no `undo`" in found[2][1]
+    assert server.ask("GET", "auth/approle/role/bounded")["data"]["secret_id_bound_cidrs"] == ["10.0.0.0/8"]
+
+
 def test_what_the_log_says_of_the_past_strikes_nothing(server, hook, responder):
     client = client_of(server, "past")
     client.offend(20)
@@ -262,6 +284,7 @@ def test_a_command_gets_the_alert_and_no_credential_and_is_undone_by_its_own(ser
     monitor = responder(
         {"rule": RULE, "action": "command", "command": command, "undo": ["touch", str(undone)], "max_per_hour": 2}
     )
+    monitor.config["monitor"]["alerts"]["resolve_timeout"] = "0s"
     monitor.start()
     client_of(server, "commanded").offend()
     text = reported(hook, "commanded")
@@ -273,15 +296,35 @@ def test_a_command_gets_the_alert_and_no_credential_and_is_undone_by_its_own(ser
     response = re.search(r"undo: lessee monitor undo (r\w+)", text)[1]
     assert lessee(monitor, "monitor", "undo", response, "--yes")[0] == 0
     assert undone.exists()
-    # The same alert does not cause it again, and neither does a restart.
-    monitor.stop()
-    monitor.start()
-    client_of(server, "commanded").offend()
+    until_resolved(monitor)
     client_of(server, "other").offend()
     assert "done" in reported(hook, "other")
+    until_resolved(monitor)
     client_of(server, "third").offend()
     assert "did not run: its budget of 2 an hour is used up" in reported(hook, "third")
     assert len(monitor.counted()) == 2
+
+
+def until_resolved(monitor):
+    eventually(lambda: not any(one["firing"] for one in monitor.status()["alerts"]), "the end of the alert")
+
+
+def test_an_alert_that_lasts_causes_a_command_once_also_after_a_kill(server, hook, responder, tmp_path):
+    file = tmp_path / "ran"
+    command = ["sh", "-c", f"echo >> {file}"]
+    monitor = responder({"rule": RULE, "action": "command", "command": command, "max_per_hour": 9}).start()
+    client_of(server, "lasting").offend()
+    assert "done" in reported(hook, "lasting")
+    for _ in range(2):
+        monitor.process.send_signal(signal.SIGKILL)
+        monitor.process.wait()
+        monitor.start()
+        [before] = monitor.status()["alerts"]
+        client_of(server, "lasting").offend()
+        eventually(lambda before=before: monitor.status()["alerts"][0]["count"] > before["count"], "the alert lasts")
+        later = monitor.status()["responses"]["recent"]
+        assert [one["event"] for one in later] == ["done"]
+    assert file.read_text() == "\n"
 
 
 def test_a_log_of_responses_that_was_changed_stops_them_but_not_the_alerts(server, hook, responder):
@@ -361,6 +404,7 @@ def test_a_required_audit_trail_that_cannot_be_written_stops_the_response(server
 @pytest.fixture
 def approvals(tmp_path):
     """The keys of an approver and of a stranger, made by ssh-keygen."""
+    need(shutil.which("ssh-keygen"), "needs ssh-keygen: apt install openssh-client")
     folder = tmp_path / "approvals"
     folder.mkdir()
     for name in ("alice", "mallory"):
@@ -518,7 +562,9 @@ def test_setup_creates_the_login_of_the_responses_and_check_prints_its_policy(se
 def test_the_monitor_needs_each_rule_of_its_policy(server, hook, responder):
     """Without one of them the response does not succeed; the others are the subject of the tests above."""
     optional = {"auth/token/renew-self", "auth/token/revoke-self"}
-    responder(revoke(max_per_hour=60), disable(max_per_hour=60)).start()
+    monitor = responder(revoke(max_per_hour=60), disable(max_per_hour=60))
+    monitor.config["monitor"]["alerts"]["resolve_timeout"] = "0s"
+    monitor.start()
     policy = server.ask("GET", "sys/policies/acl/production-monitor")["data"]["policy"]
     rules = re.findall(r'(?m)^path "([^"]+)" \{\n  capabilities = \["(?!deny)', policy)
     assert len(rules) == 9
@@ -529,3 +575,4 @@ def test_the_monitor_needs_each_rule_of_its_policy(server, hook, responder):
         client_of(server, f"needs-{number}").offend()
         text = reported(hook, f"needs-{number}")
         assert " failed: " in text, (path, text)
+        until_resolved(monitor)

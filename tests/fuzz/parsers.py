@@ -36,6 +36,7 @@ from lessee.ops.migrate.policy.findings import Report
 from lessee.ops.migrate.policy.golang import parser as golang
 from lessee.ops.monitor.policy.decoder import InvalidLineError
 from lessee.ops.monitor.policy.decoder import decode as decode_audit_line
+from lessee.ops.monitor.responses.signatures import InvalidSignatureError, signer
 from lessee.ops.rotate.kinds.redis import _User
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore, _StoredIdentity, _StoredLease, _StoredToken
@@ -45,6 +46,8 @@ from lessee.vault import responses, wire
 from lessee.vault.engines.kv import _ListedData
 
 _KEY = bytes(32)
+_APPROVERS = {"alice": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"}
+"""Of the private key that is all zeros."""
 
 
 class Parser(NamedTuple):
@@ -214,6 +217,7 @@ PARSERS = {
     "lessee-yaml": Parser(lambda data: parse_config(_text(data), source="lessee.yaml", environ={}, blocks=())),
     "jsonc": Parser(lambda data: jsonc.parse(_text(data), "mcp.json")),
     "public-variables": Parser(lambda data: list(public_names(_text(data)))),
+    "approval": Parser(lambda data: signer(b"lessee response\n", data, _APPROVERS), (InvalidSignatureError,)),
     "audit-line": Parser(lambda data: decode_audit_line(data, "server"), (InvalidLineError,)),
     "audit-trail": Parser(_audit_trail),
     "timestamp": Parser(lambda data: parse_timestamp(_text(data))),

@@ -90,3 +90,15 @@ def test_agents_are_counted_by_state_and_not_by_name(status):
     found = samples(status)
     assert [found[f"lessee_monitor_agents {state}"] for state in ("fresh", "unreachable", "not_ready")] == [2, 1, 0]
     assert "canary" not in exposition(status).decode()
+
+
+def test_responses_have_their_budget_and_what_is_used_of_it(status):
+    assert "lessee_monitor_responses_pending" not in samples(status)
+    budget = {"used": 2, "max_per_hour": 3, "rule": "denials", "action": "revoke-token", "dry_run": False}
+    waiting = {"id": "canary-id", "expires_at": "", "request": "canary-request"}
+    status["responses"] = {"budgets": {"revoke": budget}, "pending": [waiting], "recent": []}
+    found = samples(status)
+    assert found["lessee_monitor_responses_last_hour revoke"] == 2
+    assert found["lessee_monitor_responses_max_per_hour revoke"] == 3
+    assert found["lessee_monitor_responses_pending"] == 1
+    assert "canary" not in exposition(status).decode()

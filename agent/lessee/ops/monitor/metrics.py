@@ -43,6 +43,8 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield ex.gauges("lessee_monitor_agents", text, "state", {state: states[state] for state in STATES})
     if "alerts" in status:
         yield _alerts(status["alerts"])
+    if "responses" in status:
+        yield from _responses(status["responses"])
     if "destinations" in status:
         yield from _publishing(status["destinations"])
 
@@ -91,6 +93,19 @@ def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Metric:
     # A resolved alert is still in the status for a while, and its value is then 0 instead of absent.
     counts = {(one["rule"], one["severity"]): firing[one["rule"], one["severity"]] for one in alerts}
     return ex.labeled_gauge("lessee_monitor_alerts_firing", "Firing alerts.", ["rule", "severity"], counts.items())
+
+
+def _responses(responses: Mapping[str, Any]) -> Iterator[Metric]:
+    """What they were used for is in the status: an id is not a label."""
+    budgets = responses["budgets"].items()
+    for key, metric, text in (
+        ("used", "last_hour", "Responses to alerts within the last hour."),
+        ("max_per_hour", "max_per_hour", "The budget of responses within an hour."),
+    ):
+        values = {name: one[key] for name, one in budgets}
+        yield ex.gauges(f"lessee_monitor_responses_{metric}", text, "response", values)
+    text = "Responses that wait for an approval."
+    yield from ex.gauge("lessee_monitor_responses_pending", text, len(responses["pending"]))
 
 
 def _publishing(destinations: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.ops.monitor.policy.protection import parse_token, protection_of, refusal, role_refusal
+from lessee.ops.monitor.policy.protection import is_role_name, parse_token, protection_of, refusal, role_refusal
 
 LOGIN = {
     "accessor": "acc-1", "path": "auth/approle/login", "orphan": True, "display_name": "approle",
@@ -76,6 +76,7 @@ def test_a_role_is_of_an_approle_login_and_has_a_name_that_a_path_can_have():
     assert parse_token({**LOGIN, "path": "auth/jwt/login"}).approle == ""
     assert parse_token({**LOGIN, "meta": {"role_name": "../../sys"}}).approle == ""
     assert parse_token({"accessor": "a", "path": "p", "orphan": True}).approle == ""
+    assert [name for name in ("a.b", "..", "", "a/b", "a b", "+") if is_role_name(name)] == ["a.b"]
     assert role_refusal("ci-1", protection("ci-*")) == "ci-1 is protected"
     assert role_refusal("simba", protection("ci-*")) == ""
 

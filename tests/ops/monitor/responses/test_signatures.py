@@ -1,6 +1,7 @@
 """An approval is an SSH signature of exactly this response, by an approver, as OpenSSH makes and verifies it."""
 
 import base64
+import shutil
 import subprocess
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.ops.monitor.responses.signatures import NAMESPACE, InvalidSignatureError, sign, signer
+from support.needs import need
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 TEXT = b"lessee response\nid: r1\n"
@@ -36,6 +38,7 @@ def test_another_text_and_another_key_are_refused():
 
 @pytest.mark.parametrize("hash_name", ["sha512", "sha256"])
 def test_openssh_signs_and_verifies_it(tmp_path, hash_name):
+    need(shutil.which("ssh-keygen"), "needs ssh-keygen: apt install openssh-client")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "c", "-f", tmp_path / "key"], check=True)
     (tmp_path / "text").write_bytes(TEXT)
     command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-O", f"hashalg={hash_name}", "-f", tmp_path / "key"]
@@ -49,6 +52,7 @@ def test_openssh_signs_and_verifies_it(tmp_path, hash_name):
 
 
 def test_a_signature_for_another_purpose_is_refused(tmp_path):
+    need(shutil.which("ssh-keygen"), "needs ssh-keygen: apt install openssh-client")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "c", "-f", tmp_path / "key"], check=True)
     (tmp_path / "text").write_bytes(TEXT)
     sign_file = ["ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", tmp_path / "key", tmp_path / "text"]

@@ -39,7 +39,7 @@ class Token(ImmutableStruct, frozen=True):
     @property
     def approle(self) -> str:
         """The AppRole of auth/approle that it logged in with, or an empty text."""
-        return self.role if self.path == _APPROLE_LOGIN and _ROLE.fullmatch(self.role) else ""
+        return self.role if self.path == _APPROLE_LOGIN and is_role_name(self.role) else ""
 
     def __str__(self) -> str:
         name = "" if self.chose_names else self.role or self.display_name
@@ -108,6 +108,11 @@ def refusal(token: Token, own: Token, protection: Protection) -> str:
 def role_refusal(role: str, protection: Protection) -> str:
     """Why logins of the role must not be refused, or an empty text."""
     return f"{role} is protected" if matches(role, protection.patterns) else ""
+
+
+def is_role_name(name: str) -> bool:
+    """Whether it is one element of a path, without `..` and what a URL or a policy interprets."""
+    return _ROLE.fullmatch(name) is not None and name.strip(".") != ""
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

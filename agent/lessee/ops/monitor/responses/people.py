@@ -12,6 +12,7 @@ from lessee.config.grammar.responses import Responses, RunCommand
 from lessee.config.monitor import response_name
 from lessee.core.errors import ConfigError, LesseeError, ManuallyChangedError, UsageError, WriteError
 from lessee.host.clock import boot_time, wall_time
+from lessee.ops.monitor.policy.protection import is_role_name
 from lessee.ops.monitor.policy.response_log import Record, latest, sentence, undo_hint, with_event
 from lessee.ops.monitor.responses import signatures
 from lessee.ops.monitor.responses.journal import ResponseJournal
@@ -107,6 +108,8 @@ def _refuse(record: Record) -> None:
     what = f"{record.action} {record.target}"
     if record.event in {"asked", "undone"} or record.dry_run:
         raise UsageError(f"{what} changed nothing that is left to undo: {sentence(record, wall_time())}")
+    if record.action == "disable-role" and not is_role_name(record.role):
+        raise UsageError(f"{record.id} names no role", where="responses.jsonl")  # The monitor's user may write it.
     if not record.undoable:
         raise UsageError(f"{what} {undo_hint(record)}")
 

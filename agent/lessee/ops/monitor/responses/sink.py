@@ -168,13 +168,13 @@ class ResponseSink:
         """What these alerts cause and is not ordered yet."""
         by_rule: dict[str, dict[str, Alert]] = {}
         for alert in firing:
-            by_rule.setdefault(alert.rule, {})[alert.subject] = alert
+            by_rule.setdefault(alert.rule, {}).update(dict.fromkeys(_subjects_of(alert), alert))
         for rule, alerts in by_rule.items():
             for name in self._by_rule.get(rule, ()):
                 if tag_of(self._responses[name]) in STRIKES:
                     yield from self._strikes(name, rule, alerts, now)
                     continue
-                for alert in alerts.values():
+                for alert in {id(one): one for one in alerts.values()}.values():
                     order = Order(name, rule, alert.subject, alert.started_at, alert.text)
                     if self._is_due(order.identity, now):
                         yield order
@@ -185,7 +185,7 @@ class ResponseSink:
                 # The alert that names it, or else one of those that the rule raised meanwhile.
                 subject = next((label for label in suspect.labels if label in alerts), next(iter(alerts)))
                 about = alerts[subject]
-                yield Order(name, rule, subject, about.started_at, "", suspect.accessor)
+                yield Order(name, rule, about.subject, about.started_at, "", suspect.accessor)
 
     def _is_due(self, identity: _Identity, now: float) -> bool:
         # A clock that was set back must not postpone it for long.
@@ -239,6 +239,11 @@ class ResponseSink:
 
 
 _RESOLVED = NotificationKind.RESOLVED
+
+
+def _subjects_of(alert: Alert) -> tuple[str, ...]:
+    """An alert may be about several subjects, of which `subject` is the first."""
+    return (alert.subject, *getattr(alert, "subjects", ()))
 
 
 def _follow_up(alert: Alert, text: str) -> Notification:
