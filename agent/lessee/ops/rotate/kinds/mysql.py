@@ -30,8 +30,8 @@ from lessee.telemetry.logs import log
 _LENGTH = 40
 _CONNECT_TIMEOUT = 3.0
 _SESSION_TIMEOUT = 8.0
-_TIMEOUT = 15.0
-"""Seconds that connections to two addresses of a host, and a session, may take."""
+_TIMEOUT = 25.0
+"""Seconds that the admin's session, and one of the user in it, may take with connections to two addresses of a host."""
 _LOCK_WAIT = "3"
 _LIMITS = "SET SESSION wait_timeout = 10, SESSION lock_wait_timeout = 3"
 """They end the session, and its lock, of a rotator whose machine has failed."""
