@@ -213,6 +213,12 @@ class Users:
             roles = [", ".join(account(name, host) for name, host in defaults)] if defaults else []
         # What an administrator has revoked from the current user, the next one must not bring back.
         self._do(admin, f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {self._account(user)}")
+        if not admin.is_mariadb:
+            # MySQL leaves the roles: https://dev.mysql.com/doc/refman/8.4/en/revoke.html
+            for (text,) in self._do(admin, f"SHOW GRANTS FOR {self._account(user)}"):
+                if str(text).startswith("GRANT `"):
+                    granted = str(text).removeprefix("GRANT ").partition(f" TO {self._account(user)}")[0]
+                    self._do(admin, f"REVOKE {granted} FROM {self._account(user)}")
         for statement in grants:
             self._do(admin, statement)
         for role in roles:
