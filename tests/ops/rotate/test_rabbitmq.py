@@ -9,13 +9,15 @@ import pytest
 
 from lessee.core.errors import LesseeError
 from lessee.host import http_client
+from lessee.host.openbao import free_port
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.kinds.rabbitmq import BrokerUsers as Kind
 from lessee.ops.rotate.policy.decision import Outcome
 from support.environments.rotation_targets import RotationTarget
 from support.programs.sidecar import eventually
+from support.servers.certificate_authority import Authority
 from support.servers.fault_proxy import Proxy, Status
-from support.servers.rabbitmq import ADMIN
+from support.servers.rabbitmq import ADMIN, Rabbitmq
 from support.systems.rabbitmq import PASSWORD, BrokerUsers, OneUser
 
 
@@ -185,6 +187,44 @@ def test_a_management_api_that_fails_is_asked_again_later(new, rabbitmq, status)
         proxy.clear()
         target.recover()
     assert target.system.orphans(target.fields()) == set()
+
+
+def test_tls_is_verified_by_the_ca_in_the_secret(bao, tmp_path, tmp_path_factory):
+    authority, pair = Authority(tmp_path / "ca.pem"), tmp_path / "pair.pem"
+    authority.issue(pair, 30)
+    Authority(tmp_path / "other.pem")
+    port, api_port = free_port(), free_port()
+    files = {"cacertfile": tmp_path / "ca.pem", "certfile": pair, "keyfile": pair}
+    settings = {"listeners.ssl.default": f"127.0.0.1:{port}", "management.ssl.port": api_port}
+    for name, file in files.items():
+        settings |= {f"ssl_options.{name}": file, f"management.ssl.{name}": file}
+    with Rabbitmq(tmp_path_factory.mktemp("tls"), settings) as server:
+        target = RotationTarget(bao, tmp_path, BrokerUsers(server))
+        for ca, error in (("other.pem", "CERTIFICATE_VERIFY_FAILED|certificate"), ("ca.pem", "")):
+            files = {"ca_file": str(tmp_path / ca)}
+            admin = {"url": f"https://127.0.0.1:{api_port}", **files}
+            target.put("queue/admin", **{**target.fields("queue/admin"), **admin})
+            target.put(target.secret_path, **{**target.fields(), "port": port, "tls": True, **files})
+            if error:
+                with pytest.raises(SystemUnavailableError, match=error):
+                    target.rotate()
+        target.rotate()
+        assert target.fields()["username"].startswith(f"{target.system.user}-")
+        assert target.system.accepts(target.fields())
+
+
+def test_a_broker_that_stops_during_a_rotation_loses_nothing(bao, tmp_path, tmp_path_factory, monkeypatch):
+    with Rabbitmq(tmp_path_factory.mktemp("stopped")) as server:
+        target = RotationTarget(bao, tmp_path, BrokerUsers(server))
+        for name in ("create", "apply"):
+            inner = getattr(Kind, name)
+            with monkeypatch.context() as patched:
+                patched.setattr(Kind, name, lambda self, case, inner=inner: (inner(self, case), server.stop())[0])
+                with pytest.raises(SystemUnavailableError, match="does not answer"):
+                    target.rotate()
+            server.start()
+            target.recover()
+            assert target.system.orphans(target.fields()) == set()
 
 
 def test_a_broker_that_does_not_answer_is_unavailable(new):

@@ -22,8 +22,8 @@ _TIMEOUT = 20.0
 class Rabbitmq:
     """A broker with an administrator. Erlang's port mapper is its own too."""
 
-    def __init__(self, folder, **settings):
-        """`settings`: more of its configuration, with dots as `__`."""
+    def __init__(self, folder, settings=()):
+        """`settings`: more of its configuration."""
         need(_PROGRAM.is_file(), "needs RabbitMQ: apt install rabbitmq-server")
         self.port, self.api_port, mapper, distribution = (free_port() for _ in range(4))
         self.url = f"http://127.0.0.1:{self.api_port}"
@@ -37,7 +37,7 @@ class Rabbitmq:
             "log.console": "true",
             "log.console.level": "debug",
             "log.file": "false",
-            **{name.replace("__", "."): value for name, value in settings.items()},
+            **dict(settings),
         }
         file, plugins, home = folder / "rabbitmq.conf", folder / "plugins", folder / "home"
         file.write_text("".join(f"{name} = {value}\n" for name, value in config.items()))

@@ -30,8 +30,8 @@ from lessee.telemetry.logs import log
 _LENGTH = 40
 _CONNECT_TIMEOUT = 3.0
 _SESSION_TIMEOUT = 8.0
-_TIMEOUT = 15.0
-"""Seconds that connections to two addresses of a host, and a session, may take."""
+_TIMEOUT = 25.0
+"""Seconds that the admin's session, and one of the user in it, may take with connections to two addresses of a host."""
 _LOCK_WAIT = "3"
 _LIMITS = "SET SESSION wait_timeout = 10, SESSION lock_wait_timeout = 3"
 """They end the session, and its lock, of a rotator whose machine has failed."""
@@ -213,6 +213,12 @@ class Users:
             roles = [", ".join(account(name, host) for name, host in defaults)] if defaults else []
         # What an administrator has revoked from the current user, the next one must not bring back.
         self._do(admin, f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {self._account(user)}")
+        if not admin.is_mariadb:
+            # MySQL leaves the roles: https://dev.mysql.com/doc/refman/8.4/en/revoke.html
+            for (text,) in self._do(admin, f"SHOW GRANTS FOR {self._account(user)}"):
+                if str(text).startswith("GRANT `"):
+                    granted = str(text).removeprefix("GRANT ").partition(f" TO {self._account(user)}")[0]
+                    self._do(admin, f"REVOKE {granted} FROM {self._account(user)}")
         for statement in grants:
             self._do(admin, statement)
         for role in roles:
