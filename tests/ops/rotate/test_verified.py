@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import contextmanager
+from itertools import count
 
 import bcrypt
 import pytest
@@ -420,3 +421,21 @@ def test_an_identity_that_an_operator_removed_before_the_publication_is_not_publ
         assert target.rotate() is Outcome.ROTATED
         assert target.system.accepts(target.fields())
         assert target.system.orphans(target.fields()) == set()
+
+
+def test_a_rotation_that_was_interrupted_for_long_gives_the_servers_their_time(started):
+    with started(TotpSeeds, confirmation_timeout="5m") as target:
+        target.rotate()
+        before = target.fields()
+        target.system.confirm(1)
+        for call_index in count():
+            assert target.rotate_and_kill(call_index, after=False)
+            if target.journal.step is Step.CREATED:
+                break
+        assert target.journal.pending["seed"] not in target.system.accepted()["seeds"]
+        target.change_journal(started_at=time.time() - 3600.0)
+        assert target.rotate(finish_only=True, wait=False) is Outcome.WAITING
+        assert target.rotate(finish_only=True, wait=False) is Outcome.WAITING
+        assert target.fields() == before
+        target.system.confirm(FUTURE_VERSION)
+        assert target.rotate(finish_only=True) is Outcome.ROTATED
