@@ -14,7 +14,7 @@ from lessee.core.consumers import confirmation_status
 from lessee.core.timestamps import parse_timestamp
 from lessee.ops.rotate.documents import ConsumerStore, Document, DocumentStore
 from lessee.ops.rotate.kinds.kind import KindContext, SystemRefusedError, Unconfirmed
-from lessee.ops.rotate.policy.journal import Fields
+from lessee.ops.rotate.policy.journal import MAX_CLOCK_SKEW, Fields
 
 _TIME = "rotation_timestamp"
 MARK = "rotation_count"
@@ -71,6 +71,14 @@ class VerifierSecret:
             return True
         since = parse_timestamp(str(document.fields.get(_TIME)))
         return Unconfirmed(status.missing, status.confirmed, since or 0.0)
+
+
+def retention(delete_delay: float) -> float:
+    """The delay until a rotation removes what is retired; 0: it removes it immediately.
+
+    It is longer than `delete_delay`: the time of the removal is recorded a moment later, maybe by another clock.
+    """
+    return delete_delay + MAX_CLOCK_SKEW if delete_delay else 0.0
 
 
 def retire(fields: Fields, id_: str, at: float) -> Fields:
