@@ -88,8 +88,12 @@ class RotationTarget:
 
     def expire_delete_delay(self):
         """Let the old credential be due for deletion."""
+        self.change_journal(delete_at=time.time())
+
+    def change_journal(self, **changes):
+        """Change the journal, as if time had passed."""
         path = f"{self.environment}/{journal.FOLDER}{self.name}"
-        expired = journal.serialize(replace(self.journal, delete_at=time.time()))
+        expired = journal.serialize(replace(self.journal, **changes))
         version = self.metadata(f"{journal.FOLDER}{self.name}")["current_version"]
         self.bao.ask("POST", f"secret/data/{path}", {"data": expired, "options": {"cas": version}})
 

@@ -34,9 +34,9 @@ _FAST_POLL_PERIOD, _FAST_POLL, _SLOW_POLL = 3.0, 0.1, 1.0
 class _UnconfirmedError(Exception):
     """Servers have not loaded the new credential yet."""
 
-    def __init__(self, missing: tuple[str, ...]) -> None:
+    def __init__(self, unconfirmed: Unconfirmed) -> None:
         super().__init__()
-        self.missing = missing
+        self.unconfirmed = unconfirmed
 
 
 class TargetRotation:
@@ -88,11 +88,11 @@ class TargetRotation:
                 self._perform(action, timed_out=situation.now - started >= timeout)
             except ConcurrentWriteError:
                 self._read()
-            except _UnconfirmedError as unconfirmed:
-                if not wait and not self._is_late():
+            except _UnconfirmedError as exc:
+                if not wait and not self._is_late(exc.unconfirmed):
                     self._documents.release_lock()
                     return d.Outcome.WAITING
-                self._wait_for_verifiers(unconfirmed.missing)
+                self._wait_for_verifiers(exc.unconfirmed)
             except d.NewCredentialRejectedError:
                 rejected = self._rejected()
                 self._documents.record_failure(rejected)
@@ -253,20 +253,23 @@ class TargetRotation:
         Before its publication only: later all clients use it, and a server that starts loads the newest version.
         """
         if candidate is d.Candidate.PENDING and self.journal.step is Step.CREATED and self._target.confirmation_timeout:
-            if unconfirmed.missing or not self._is_late():
-                raise _UnconfirmedError(unconfirmed.missing)
+            if unconfirmed.missing or not self._is_late(unconfirmed):
+                raise _UnconfirmedError(unconfirmed)
             if not unconfirmed.confirmed:
                 self._log("warning", "verifiers unknown", note="no agent of a server has confirmed what it accepts")
         return True
 
-    def _is_late(self) -> bool:
-        return self._ports.clock() >= self.journal.started_at + self._target.confirmation_timeout
+    def _is_late(self, unconfirmed: Unconfirmed) -> bool:
+        """Whether the verifiers had enough time. A rotation that was interrupted may have started long before."""
+        now = self._ports.clock()
+        return now >= max(self.journal.started_at, min(unconfirmed.since, now)) + self._target.confirmation_timeout
 
-    def _wait_for_verifiers(self, missing: tuple[str, ...]) -> None:
+    def _wait_for_verifiers(self, unconfirmed: Unconfirmed) -> None:
         """Wait a moment. Raises SystemUnavailableError after `confirmation_timeout`: the old credential stays valid."""
-        if self._is_late():
+        if unconfirmed.missing and self._is_late(unconfirmed):
+            missing = ", ".join(unconfirmed.missing)
             late = SystemUnavailableError(
-                f"the servers {', '.join(missing)} have not loaded the new credential, so it is not published",
+                f"the servers {missing} have not loaded the new credential, so it is not published",
                 where=self._target.name,
                 todo="see `lessee status` there; for a server that no longer exists: bao kv metadata delete "
                 "…/lessee/consumers/APP/INSTANCE",

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from lessee.config.grammar.rotation import AgeIdentity as Config
 from lessee.ops.rotate.kinds import library
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, Unconfirmed
-from lessee.ops.rotate.kinds.verifier_secret import TIMEOUT, VerifierSecret, lines, prune, retire, text
+from lessee.ops.rotate.kinds.verifier_secret import TIMEOUT, VerifierSecret, lines, prune, retention, retire, text
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 
@@ -21,8 +21,9 @@ class AgeIdentities:
 
     def __init__(self, config: Config, context: KindContext) -> None:
         self._pyrage = library("pyrage")
-        self._keep = config.delete_delay is None
-        self.traits = Traits(system_generated=True, delete_delay=config.delete_delay or 0.0, timeout=TIMEOUT)
+        self._delete_delay = config.delete_delay
+        delete_delay = retention(config.delete_delay or 0.0)
+        self.traits = Traits(system_generated=True, delete_delay=delete_delay, timeout=TIMEOUT)
         self._verifiers = VerifierSecret(config, context)
 
     def list_credentials(self, case: Case) -> tuple[str, ...]:
@@ -56,9 +57,9 @@ class AgeIdentities:
         old = str(case.current.get("recipient") or "")
         document = self._verifiers.read()
         fields = document.fields
-        if old and old not in self._in_use(case) and not self._keep:
+        if old and old not in self._in_use(case) and self._delete_delay is not None:
             # Also after a leak: what is encrypted for it still has to be decrypted.
-            fields = retire(fields, old, time.time() + self.traits.delete_delay)
+            fields = retire(fields, old, time.time() + self._delete_delay)
         self._verifiers.write(document, prune(fields, self._in_use(case), self._remove))
 
     def delete(self, case: Case) -> None:

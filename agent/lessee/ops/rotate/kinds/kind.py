@@ -65,6 +65,8 @@ class Unconfirmed(ImmutableStruct, frozen=True):
 
     missing: tuple[str, ...] = ()
     confirmed: tuple[str, ...] = ()
+    since: float = 0.0
+    """When lessee last wrote what they accept, in seconds since 1970; 0: it is not known."""
 
 
 class Kind(Protocol):

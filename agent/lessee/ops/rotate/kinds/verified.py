@@ -6,7 +6,7 @@ from typing import Protocol
 
 from lessee.config.grammar.rotation import VerifiedTarget
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, Unconfirmed
-from lessee.ops.rotate.kinds.verifier_secret import MARK, TIMEOUT, VerifierSecret, prune, retire
+from lessee.ops.rotate.kinds.verifier_secret import MARK, TIMEOUT, VerifierSecret, prune, retention, retire
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
@@ -50,7 +50,8 @@ class VerifiedCredential:
         self, config: VerifiedTarget, context: KindContext, form: Format, *, delete_delay: float = 0.0
     ) -> None:
         """`delete_delay`: seconds for which verifiers accept the old credential once no client uses it."""
-        self.traits = Traits(delete_delay=delete_delay, timeout=TIMEOUT)
+        self.traits = Traits(delete_delay=retention(delete_delay), timeout=TIMEOUT)
+        self._delete_delay = delete_delay
         self._name, self._immediate, self._form = context.name, context.immediate, form
         self._verifiers = VerifierSecret(config, context)
 
@@ -81,7 +82,7 @@ class VerifiedCredential:
         fields = document.fields
         if old and old not in self._in_use(case):
             if form.accepts(fields, case.current):
-                delay = 0.0 if self._immediate else self.traits.delete_delay
+                delay = 0.0 if self._immediate else self._delete_delay
                 fields = retire(fields, old, time.time() + delay) if delay else form.remove(fields, old)
             elif old in form.ids(fields):
                 todo = f"remove it from {self._verifiers.path} if it is not used"

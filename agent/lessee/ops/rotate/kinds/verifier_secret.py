@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 
 from lessee.config.grammar.rotation import VerifiedTarget
 from lessee.core.consumers import confirmation_status
+from lessee.core.timestamps import parse_timestamp
 from lessee.ops.rotate.documents import ConsumerStore, Document, DocumentStore
 from lessee.ops.rotate.kinds.kind import KindContext, SystemRefusedError, Unconfirmed
-from lessee.ops.rotate.policy.journal import Fields
+from lessee.ops.rotate.policy.journal import MAX_CLOCK_SKEW, Fields
 
+_TIME = "rotation_timestamp"
 MARK = "rotation_count"
 """Agents confirm the versions of secrets with this key. A secret without it was written by an operator."""
 _FIRST = 1
@@ -49,7 +51,7 @@ class VerifierSecret:
             return
         count = fields.get(MARK)
         marks = {
-            "rotation_timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            _TIME: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             MARK: count + 1 if isinstance(count, int) else 1,
         }
         self._store.write(self._where, {**fields, **marks}, before.version)
@@ -65,7 +67,18 @@ class VerifierSecret:
             return Unconfirmed()
         status = confirmation_status(self._consumers.read(), self.path, document.version, self._verifiers)
         are_known = bool(self._verifiers) or document.fields[MARK] != _FIRST
-        return True if status.is_complete and are_known else Unconfirmed(status.missing, status.confirmed)
+        if status.is_complete and are_known:
+            return True
+        since = parse_timestamp(str(document.fields.get(_TIME)))
+        return Unconfirmed(status.missing, status.confirmed, since or 0.0)
+
+
+def retention(delete_delay: float) -> float:
+    """The delay until a rotation removes what is retired; 0: it removes it immediately.
+
+    It is longer than `delete_delay`: the time of the removal is recorded a moment later, maybe by another clock.
+    """
+    return delete_delay + MAX_CLOCK_SKEW if delete_delay else 0.0
 
 
 def retire(fields: Fields, id_: str, at: float) -> Fields:
