@@ -43,6 +43,7 @@ def test_only_its_command_reads_its_variables():
     ("text", "expected"),
     [
         ("backup: {directory: relative}", "backup.directory: expected an absolute path"),
+        ("backup: {metrics_directory: relative}", "backup.metrics_directory: expected an absolute path"),
         ("backup: {s3: {}}", "backup.s3.bucket: missing"),
         ("backup: {s3: {bucket: A}}", "backup.s3.bucket: expected a bucket name"),
         ("backup: {s3: {bucket: abc, prefix: 'a b'}}", "backup.s3.prefix: expected a key prefix"),

@@ -399,6 +399,7 @@ def test_without_a_server_it_fails_and_leaves_no_file(tmp_path):
     [
         (["--to", "development"], "--to has no effect without --migrate-from"),
         (["--key-shares", "3"], "--key-shares has no effect without --init"),
+        (["--quiet"], "--quiet has no effect without --migrate-from"),
         (["--pgp-key", "x"], "--pgp-key has no effect without --init"),
         (["--yes"], "--yes has no effect without --remove"),
         (["--init", "keys", "--plan"], "--plan has no effect with --init"),

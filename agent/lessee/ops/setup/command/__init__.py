@@ -47,7 +47,7 @@ from lessee.vault.admin import admin_client
 _MODES: dict[str, tuple[str, ...]] = {
     "init": ("key_shares", "key_threshold", "pgp_key", "root_token_pgp_key"),
     "unseal": (),
-    "migrate_from": ("to", "plan"),
+    "migrate_from": ("to", "plan", "quiet"),
     "remove": ("yes", "plan"),
 }
 """The options that select another mode, each with the options that it allows."""
