@@ -62,7 +62,7 @@ class RootCredential:
     def secrets(self):
         where = {"host": "127.0.0.1", "port": self.postgres.port, "database": DATABASE}
         return {
-            "database/root": {"of": "Vault"},
+            "database/root": {"host": "database-1"},
             "database/admin": {**where, "username": self.admin, "password": ADMIN_PASSWORD},
         }
 
