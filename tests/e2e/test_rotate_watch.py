@@ -155,6 +155,20 @@ def test_a_target_that_waits_for_servers_delays_no_other(service):
     assert service.fields()["seed"] == seed
 
 
+def test_a_consumer_that_was_away_does_not_end_the_schedule(service):
+    """It confirmed one rotation later than the period, and all others in time."""
+    service.put(password="the first", rotation_count=0)
+    service.target("one", rotation_period="1s", jitter="0s", confirmation_timeout="1h")
+    service.confirm(1)
+    service.start()
+    service.until(lambda status: (status["targets"]["one"]["open_seconds"] or 0.0) > 1.5)
+    service.confirm(10**6)
+    service.until(lambda status: count(status) >= 3 and not status["problems"])
+    assert max(service.journal().propagation_times) > 1.5
+    [warning] = [event for event in service.events() if event["event"] == "rotation period short"]
+    assert "is shorter than `confirmation_timeout` (1h)" in warning["reason"]
+
+
 def test_the_service_survives_a_restart_of_vault(tmp_path, memory):
     port, cluster = ports(2)
     (tmp_path / "data").mkdir()

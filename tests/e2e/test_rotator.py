@@ -13,6 +13,7 @@ from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
 from support.environments.setup_namespace import SetupNamespace
 from support.programs.sidecar import Sidecar, eventually
+from support.systems.database_root import RootCredential
 from support.systems.postgres import LoginRoles
 
 _NUMBERS = itertools.count()
@@ -129,6 +130,36 @@ def test_a_secret_id_is_rotated_with_the_rotator_s_policy(namespace, token):
         assert len(namespace.ask("GET", "auth/approle/role/worker/secret-id?list=true")["data"]["keys"]) == 1
         custom = metadata(namespace, "auth/own")["custom_metadata"]
         assert len(custom["rotation_history"].split()) == count
+
+
+def test_vault_s_own_admins_are_rotated_with_the_rotator_s_policy(namespace, postgres, tmp_path):
+    """The rotator's own secret_id in its file, and a root credential of the database engine."""
+    system, file = RootCredential(postgres), tmp_path / "secret_id"
+    system.attach(namespace)
+    role = "auth/approle/role/testing-rotator"
+    target = {"kind": "secret-id", "secret": "admin/rotator", "approle": "testing-rotator", "secret_id_file": str(file)}
+    root = system.target | {"secret": "admin/root", "admin_secret": "admin/database"}
+    times = {"revoke_delay": "0s"}
+    namespace.config["rotation"] |= {"own": target | times, "root": root | times}
+    namespace.run()
+    fields = {"data": system.secrets()["database/admin"], "options": {"cas": 0}}
+    namespace.ask("POST", "secret/data/testing/admin/database", fields)
+    token = namespace.log_in("testing-rotator")
+    for count in (1, 2):
+        old = namespace.ask("POST", f"{role}/secret-id", {})["data"]
+        file.write_text(old["secret_id"])
+        assert rotate(namespace, token, "own") is Outcome.ROTATED
+        record = namespace.secret("testing/admin/rotator")
+        accessors = namespace.ask("GET", f"{role}/secret-id?list=true")["data"]["keys"]
+        assert record["secret_id_accessor"] in accessors
+        assert old["secret_id_accessor"] not in accessors
+        assert record["rotation_count"] == count
+        assert rotate(namespace, token, "root") is Outcome.ROTATED
+        assert system.accepts(namespace.secret("testing/admin/root"))
+        system.lose_password()
+    assert rotate(namespace, token, "root") is Outcome.ROTATED
+    assert system.accepts(namespace.secret("testing/admin/root"))
+    system.remove()
 
 
 FORBIDDEN = [

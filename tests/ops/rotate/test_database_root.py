@@ -152,6 +152,16 @@ def test_an_admin_without_the_right_is_named_and_nothing_is_lost(target, system)
     target.recover()
 
 
+def test_a_user_that_another_connection_has_is_not_rotated(target, system):
+    system.connect("reports")
+    with pytest.raises(SystemRefusedError, match=r"config/simba: the connection reports has the same user, and would"):
+        target.rotate()
+    assert system.accepts(target.fields())
+    assert system.postgres.can_log_in(system.root, FIRST_PASSWORD)
+    target.bao.ask("DELETE", f"{system.mount}/config/reports")
+    target.rotate()
+
+
 def test_an_unknown_connection_is_named(target, system):
     configure(target, connection="unknown")
     with pytest.raises(SystemRefusedError, match=rf"{system.mount}/config/unknown: the connection does not exist"):

@@ -15,6 +15,10 @@ from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import RotationTarget
+from support.systems.database_root import RootCredential
+from support.systems.postgres_admins import AdminPair
+from support.systems.s3_admin import AdminKeys
+from support.systems.secret_id_file import LocalSecretId
 from support.systems.vault import VaultValues as System
 
 
@@ -80,3 +84,36 @@ def test_a_rotation_since_the_request_fulfills_it(target, project, client):
         assert rotation.run(force=True, requested_at=requested_at) is Outcome.ALREADY_ROTATED
         assert not rotation.has_published
         assert rotation.run(force=True) is Outcome.ROTATED
+
+
+@pytest.fixture
+def of_admins(bao, tmp_path, postgres, store):
+    """Targets of Vault's own admins, whose old credentials are valid for hours after a rotation."""
+
+    def make(kind, *server):
+        new = RotationTarget(bao, tmp_path, kind(*server), confirmation_timeout="1h", revoke_delay="1h")
+        environ = {"VAULT_TOKEN": ROOT_TOKEN, "PATH": os.environ["PATH"]}
+        path = new.folder / "lessee.yaml"
+        return new, Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
+
+    return {
+        "secret-id": lambda: make(LocalSecretId, tmp_path),
+        "database-root": lambda: make(RootCredential, postgres),
+        "postgres-admins": lambda: make(AdminPair, postgres),
+        "s3-admin": lambda: make(AdminKeys, store),
+    }
+
+
+@pytest.mark.parametrize("kind", ["secret-id", "database-root", "postgres-admins", "s3-admin"])
+def test_an_admin_s_old_credential_is_revoked_immediately(of_admins, kind):
+    target, project = of_admins[kind]()
+    before = target.fields()
+    with admin_client(project.config.vault, project.environ, time.monotonic) as client:
+        unchanged = rotate_immediately(project, "target", client)
+    assert unchanged == ()
+    assert target.journal.step is Step.IDLE
+    assert target.system.accepts(target.fields())
+    assert target.system.old_is_revoked(before)
+    assert target.system.orphans(target.fields()) == set()
+    if hasattr(target.system, "remove"):
+        target.system.remove()

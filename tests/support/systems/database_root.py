@@ -48,6 +48,12 @@ class RootCredential:
     def attach(self, bao):
         self._bao = bao
         bao.ask("POST", f"sys/mounts/{self.mount}", {"type": "database"})
+        self.connect("simba")
+        role = {"db_name": "simba", "creation_statements": [_CREATION], "default_ttl": "1h"}
+        bao.ask("POST", f"{self.mount}/roles/app", role)
+
+    def connect(self, name):
+        """Make a connection of the root user."""
         connection = {
             "plugin_name": "postgresql-database-plugin",
             "connection_url": f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{self.postgres.port}/{DATABASE}",
@@ -55,14 +61,12 @@ class RootCredential:
             "username": self.root,
             "password": FIRST_PASSWORD,
         }
-        bao.ask("POST", f"{self.mount}/config/simba", connection)
-        role = {"db_name": "simba", "creation_statements": [_CREATION], "default_ttl": "1h"}
-        bao.ask("POST", f"{self.mount}/roles/app", role)
+        self._bao.ask("POST", f"{self.mount}/config/{name}", connection)
 
     def secrets(self):
         where = {"host": "127.0.0.1", "port": self.postgres.port, "database": DATABASE}
         return {
-            "database/root": {"of": "Vault"},
+            "database/root": {"host": "database-1"},
             "database/admin": {**where, "username": self.admin, "password": ADMIN_PASSWORD},
         }
 

@@ -9,6 +9,11 @@ from support.needs import need
 from support.servers.postgres import DATABASE, Postgres, find_initdb
 
 PASSWORD = "first-of-an-admin"
+_MAY = """
+    SELECT rolcreaterole, pg_has_role(%(app)s, 'MEMBER WITH ADMIN OPTION'),
+           pg_has_role(%(owner)s, 'MEMBER WITH ADMIN OPTION')
+    FROM pg_roles WHERE rolname = current_user
+"""
 
 
 class AdminPair:
@@ -49,14 +54,16 @@ class AdminPair:
         return psycopg.connect(**where, user=fields["username"], password=fields["password"], autocommit=True)
 
     def accepts(self, fields):
-        """Whether the published admin logs in, and may change an app's role."""
+        """Whether the published admin logs in, and may change the app's role and the owner's members.
+
+        It changes nothing: PostgreSQL refuses concurrent changes of one role.
+        """
         try:
             with self.connect(fields) as admin:
-                admin.execute(self._composed("ALTER ROLE {app} PASSWORD 'of-a-rotation'"))
-                admin.execute(self._composed("GRANT {owner} TO {app}"))
-        except psycopg.Error:
+                row = admin.execute(_MAY, {"app": self.app, "owner": self.owner}).fetchone()
+        except psycopg.OperationalError:
             return False
-        return True
+        return row == (True, True, True)
 
     def orphans(self, fields):
         query = "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname = ANY(%s)"

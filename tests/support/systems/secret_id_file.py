@@ -37,7 +37,7 @@ class LocalSecretId(SecretIds):
         self.write(self.first)
 
     def secrets(self):
-        return {"admin/operator": {"of": "the operator"}}
+        return {"admin/operator": {"host": "machine-1"}}
 
     def new_secret_id(self):
         return self._bao.ask("POST", f"auth/approle/role/{self.role}/secret-id", {})["data"]["secret_id"]

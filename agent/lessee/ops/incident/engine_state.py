@@ -9,6 +9,7 @@ from lessee.host.progress import SILENT, Progress
 from lessee.ops.incident.policy.exposure import KvLocation
 from lessee.ops.incident.policy.findings import Database, Secret
 from lessee.ops.incident.requests import request_all
+from lessee.ops.rotate.policy.connections import user_and_address
 from lessee.vault.admin import AdminClient
 
 
@@ -55,11 +56,8 @@ def read_secrets(
 def _user(client: AdminClient, mount: str, name: str) -> tuple[str, str]:
     """A connection's user and address."""
     data = client.read(f"{mount}/config/{name}") or {}
-    details = data.get("connection_details") or {}
-    before, _, after = str(details.get("connection_url") or "").rpartition("@")
-    # The address lies between the login and the database's name; a URL may contain the username itself.
-    user = details.get("username") or before.rpartition("//")[2].partition(":")[0]
-    return str(user), after.partition("/")[0] or f"{mount}/{name}"
+    user, address = user_and_address(data.get("connection_details") or {})
+    return user, address or f"{mount}/{name}"
 
 
 def _count_leases(client: AdminClient, folder: str) -> int:

@@ -84,6 +84,8 @@ def test_root_credentials_need_their_connection_alone():
         "secret/data/testing/database/root": "create, read, update",
         "secret/metadata/testing/database/root": "read, update",
         "secret/data/testing/database/admin": "read",
+        "database/config": "list",
+        "database/config/+": "read",
         "database/config/simba": "read, update",
         "database/rotate-root/simba": "update",
     }

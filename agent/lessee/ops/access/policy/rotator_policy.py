@@ -79,6 +79,8 @@ def _of_approle(name: str, role: str) -> Iterator[_Request]:
 def _of_database_root(name: str, target: DatabaseRoot) -> Iterator[_Request]:
     where = f"{target.mount}/config/{target.connection}"
     yield where, ("read", "update"), f"{name}: to verify the connection, and to repair it"
+    yield f"{target.mount}/config", ("list",), f"{name}: to find other connections of the same user"
+    yield f"{target.mount}/config/+", ("read",), f"{name}: to find other connections of the same user"
     yield f"{target.mount}/rotate-root/{target.connection}", ("update",), f"{name}: to rotate the root credentials"
 
 

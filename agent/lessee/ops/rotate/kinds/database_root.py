@@ -12,6 +12,7 @@ from lessee.core.failures import Kind
 from lessee.ops.rotate.kinds import library, postgres_session
 from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError
 from lessee.ops.rotate.kinds.postgres_session import LoginRefusedError, session
+from lessee.ops.rotate.policy.connections import user_and_address
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
@@ -52,6 +53,7 @@ class RootCredential:
         username = str(settings.get("username") or "")
         if self._config.admin_secret is not None:
             self._check_admin(username)
+        self._check_not_shared(settings)
         return NewCredential({"username": username, _ID: case.id})
 
     def apply(self, case: Case) -> None:
@@ -103,6 +105,16 @@ class RootCredential:
                 raise
             return False
         return True
+
+    def _check_not_shared(self, settings: Mapping[str, Any]) -> None:
+        """Raises SystemRefusedError where another connection of the engine would lose its login."""
+        own, folder = user_and_address(settings), f"{self._config.mount}/config"
+        for name in self._vault.list(folder):
+            found = (self._vault.read(f"{folder}/{name}") or {}).get("connection_details") or {}
+            if name != self._config.connection and own[1] and user_and_address(found) == own:
+                todo = "give each connection a user of its own"
+                what = f"the connection {name} has the same user, and would lose its login"
+                raise SystemRefusedError(what, where=self._where, todo=todo)
 
     def _check_admin(self, username: str) -> None:
         login = wanted.postgres(str(self._config.admin_secret), self._admin)
