@@ -17,6 +17,7 @@ from support.needs import need
 from support.programs.monitor import Audited, Monitor
 from support.programs.rotator import POLICY, Service
 from support.programs.sidecar import PATIENCE, Sidecar, eventually
+from support.servers.cluster import Cluster
 from support.servers.prometheus import FOLDER, TOKEN, Observed
 
 NAME = re.compile(r"\b(?:lessee|process)_[a-z_]+|\blessee:[a-z0-9_]+(?::[a-z0-9_]+)?")
@@ -145,6 +146,15 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
         monitor = Monitor(tmp_path / "m", memory / "m", {"file": str(server.audit)}, publish=f"unix://{events}")
         stack.callback(monitor.close)
         monitor.config["status"] = observed.listen("monitor")
+        # The test's server has no raft storage.
+        cluster = stack.enter_context(Cluster(tmp_path / "cluster", nodes=1))
+        (monitor.disk / "token").write_text(cluster.root_token)
+        login = {"method": "token", "token_file": str(monitor.disk / "token")}
+        monitor.config["vault"] = {"address": cluster.nodes[0].address, "auth": login}
+        monitor.config["monitor"] |= {
+            "request_metrics": {},
+            "cluster": {"poll_interval": "1s", "storage_dir": str(cluster.nodes[0].folder / "data")},
+        }
         for program in (monitor, rotator, agent):
             program.start()
         backups = backup_metrics(server, observed, tmp_path / "backups", memory)
