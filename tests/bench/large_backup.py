@@ -17,7 +17,7 @@ IN_A_FOLDER = 100
 SAVE, VERIFY = 180.0, 480.0
 """Seconds for 100,000 secrets; fewer may take as much of them."""
 MEMORY = 200.0
-"""MiB of lessee's processes. The private server has all secrets in its memory as well, and does not count."""
+"""MiB of lessee's processes. The private server holds all secrets in its own memory, which does not count."""
 
 
 def measure(secrets: int = SECRETS) -> Iterator[Figure]:

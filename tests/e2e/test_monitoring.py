@@ -23,7 +23,7 @@ from support.servers.prometheus import FOLDER, TOKEN, Observed
 NAME = re.compile(r"\b(?:lessee|process)_[a-z_]+|\blessee:[a-z0-9_]+(?::[a-z0-9_]+)?")
 HISTOGRAM = re.compile("_(?:bucket|count|sum)$")
 LIMIT = re.compile(" (==|>|<) ")
-UNLESS = re.compile(r" unless(?: on \(\w+\))? ")
+UNLESS = re.compile(r"\s+unless(?:\s+on\s*\([^)]*\))?\s+")
 CREDS = '{{ dynamic("database/creds/watched").password }}\n'
 TEMPLATE = '{{ secret("web/db").password }}\n'
 READS = """
