@@ -96,6 +96,18 @@ def test_without_listing_only_what_is_named_is_looked_at_and_the_report_says_so(
     assert "only the" in texts(found, "secrets", passed=None)[0]
 
 
+def test_a_login_without_listing_need_not_read_what_only_operators_read(environment):
+    denied = 'path "secret/data/testing/database/admin" { capabilities = ["deny"] }'
+    token = environment.token_with(f"{NO_LISTING}\n{denied}")
+    setup = environment.config["setup"] | {"secrets": {"database/admin": {"password": {"generate": 40}}}}
+    with environment.with_config(setup=setup):
+        found = environment.report("--component", "secrets", "--component", "database", VAULT_TOKEN=token)
+    assert failures(found) == {}
+    assert any(
+        "1 of 1 secrets that the configuration names cannot" in text for text in texts(found, "database", passed=None)
+    )
+
+
 def test_a_key_is_sent_only_to_the_provider_that_it_belongs_to(environment):
     token = environment.value()
     with (

@@ -42,8 +42,15 @@ def test_everything_that_the_configuration_names_is_expected_with_its_keys():
         "database/postgres": Expectation(("templates of web", "setup.secrets", "rotation.postgres"), ("host",)),
         "web/tls": Expectation(("templates of web",)),
         "mcp/memory-service": Expectation(("setup.secrets", "rotation.mcp"), ("api_key",)),
-        "database/admin": Expectation(("rotation.postgres",)),
+        "database/admin": Expectation(("rotation.postgres.admin_secret",)),
     }
+
+
+def test_what_only_setup_and_admins_name_is_for_operators():
+    web = Compiled(Ref("secret", "testing/database/admin"))
+    assert found({})["database/admin"].is_only_for_operators
+    assert not found({"web": web})["database/admin"].is_only_for_operators
+    assert not found({})["mcp/memory-service"].is_only_for_operators
 
 
 def test_secrets_of_other_mounts_and_identities_are_not_the_environment_s():

@@ -8,12 +8,19 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import PathScope, Ref
 from lessee.rendering.app_templates import CompiledApp
 
+_SETUP, _ADMIN = "setup.secrets", ".admin_secret"
+
 
 class Expectation(ImmutableStruct, frozen=True):
     """Why a secret must exist: what names it, and the keys that it must have."""
 
     sources: tuple[str, ...]
     keys: tuple[str, ...] = ()
+
+    @property
+    def is_only_for_operators(self) -> bool:
+        """Whether neither an app nor a rotation's consumers read it: a login of theirs need not."""
+        return all(source == _SETUP or source.endswith(_ADMIN) for source in self.sources)
 
 
 def expectations(
@@ -49,11 +56,11 @@ def _in_templates(scope: PathScope, compiled_apps: Mapping[str, CompiledApp]) ->
 def _in_setup(config: Config) -> _Named:
     if config.environment in config.setup.environments:
         for path, values in config.setup.secrets.items():
-            yield path, "setup.secrets", values
+            yield path, _SETUP, values
 
 
 def _in_rotation(config: Config) -> _Named:
     for name, target in config.rotation.items():
-        for path in (target.secret, admin_of(target)):
-            if path is not None:
-                yield path, f"rotation.{name}", ()
+        yield target.secret, f"rotation.{name}", ()
+        if (admin := admin_of(target)) is not None:
+            yield admin, f"rotation.{name}{_ADMIN}", ()
