@@ -19,9 +19,18 @@ from support.programs.sidecar import eventually
 from support.servers.postgres import Postgres
 from support.systems import SYSTEMS
 from support.systems.postgres import LoginRoles
+from support.systems.postgres_admins import AdminPair
 from support.systems.redis import AclUser
+from support.systems.secret_id_file import LocalSecretId
 
-NO_SECRETS = {"username", "access_key", "rotation_timestamp"}
+NO_SECRETS = {
+    "access_key",
+    "replaced_accessor",
+    "rotation_id",
+    "rotation_timestamp",
+    "secret_id_accessor",
+    "username",
+}
 """Keys that a rotation may change and whose values are no secrets."""
 _END_MARK = "end of the search"
 
@@ -49,6 +58,8 @@ def _rotate(bench: Rig, search: Search, name: str, target: RotationTarget) -> No
             before = target.fields()
             out, processes = _watch(target, form)
             after = target.fields()
+            if isinstance(target.system, LocalSecretId):  # Vault has only the accessor.
+                after = {**after, "secret_id": target.system.file.read_text().strip()}
             made = {key: value for key, value in after.items() if value != before.get(key) and isinstance(value, str)}
             for key in made.keys() - NO_SECRETS:
                 search.learn(f"{key} of {name}, {form}", made[key])
@@ -96,7 +107,7 @@ def _process_data(pid: int) -> Iterator[bytes]:
 def _recording(system: Any) -> Iterator[Callable[[], bytes]]:
     """Have the system log all its input, if it can. Yields a function that returns the log."""
     match system:
-        case LoginRoles(postgres=postgres):
+        case LoginRoles(postgres=postgres) | AdminPair(postgres=postgres):
             yield from _statements(postgres)
         case AclUser(server=server):
             yield from _commands(server)
