@@ -21,10 +21,24 @@ from support.systems import SYSTEMS
 from support.systems.ldap import Entries
 from support.systems.mysql import Users
 from support.systems.postgres import LoginRoles
+from support.systems.postgres_admins import AdminPair
 from support.systems.rabbitmq import BrokerUsers
 from support.systems.redis import AclUser
+from support.systems.secret_id_file import LocalSecretId
 
-NO_SECRETS = {"username", "dn", "access_key", "rotation_timestamp", "public_key", "kid", "algorithm", "recipient"}
+NO_SECRETS = {
+    "access_key",
+    "algorithm",
+    "dn",
+    "kid",
+    "public_key",
+    "recipient",
+    "replaced_accessor",
+    "rotation_id",
+    "rotation_timestamp",
+    "secret_id_accessor",
+    "username",
+}
 """Keys that a rotation may change and whose values are no secrets."""
 _END_MARK = "end of the search"
 
@@ -52,6 +66,8 @@ def _rotate(bench: Rig, search: Search, name: str, target: RotationTarget) -> No
             before = target.fields()
             out, processes = _watch(target, form)
             after = target.fields()
+            if isinstance(target.system, LocalSecretId):  # Vault has only the accessor.
+                after = {**after, "secret_id": target.system.file.read_text().strip()}
             made = {key: value for key, value in after.items() if value != before.get(key) and isinstance(value, str)}
             for key in made.keys() - NO_SECRETS:
                 search.learn(f"{key} of {name}, {form}", made[key])
@@ -99,7 +115,7 @@ def _process_data(pid: int) -> Iterator[bytes]:
 def _recording(system: Any) -> Iterator[Callable[[], bytes]]:
     """Have the system log all its input, if it can. Yields a function that returns the log."""
     match system:
-        case LoginRoles(postgres=postgres):
+        case LoginRoles(postgres=postgres) | AdminPair(postgres=postgres):
             yield from _statements(postgres)
         case AclUser(server=server):
             yield from _commands(server)
