@@ -243,7 +243,7 @@ _RESOLVED = NotificationKind.RESOLVED
 
 def _subjects_of(alert: Alert) -> tuple[str, ...]:
     """An alert may be about several subjects, of which `subject` is the first."""
-    return (alert.subject, *getattr(alert, "subjects", ()))
+    return (alert.subject, *alert.subjects)
 
 
 def _follow_up(alert: Alert, text: str) -> Notification:
