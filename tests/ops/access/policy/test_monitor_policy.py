@@ -44,6 +44,14 @@ def test_without_a_response_that_needs_vault_there_is_no_policy():
     assert of_monitor("monitor", read(COMMAND)) == ""
 
 
+def test_the_metrics_of_the_cluster_need_to_read_its_raft_peers():
+    read_only = "monitor: {audit: {file: a}, cluster: {}}"
+    made = rules(parse(read_only, source="x", environ={}, blocks=("monitor",)))
+    assert {rule.path: ", ".join(rule.capabilities) for rule in made} == {
+        **OWN, "sys/storage/raft/configuration": "read",
+    }  # fmt: skip
+
+
 def test_a_revocation_needs_to_look_and_to_revoke():
     assert granted(REVOKE, COMMAND) == {**LOOK, **OWN, "auth/token/revoke-accessor": "update"}
     assert granted({**REVOKE, "dry_run": True}) == {**LOOK, **OWN}

@@ -1,11 +1,12 @@
-"""Derives the smallest Vault policy for the monitor's responses: it has just what they change, and may not undo it."""
+"""Derives the smallest Vault policy for the monitor: it has just what its responses change, and may not undo it."""
 
 from collections.abc import Iterator
 
 from msgspec.structs import replace
 
 from lessee.config import Config
-from lessee.config.grammar.responses import AnyResponse, DisableRole, Emergency, Responses, RevokeToken
+from lessee.config.grammar.monitor import Monitor
+from lessee.config.grammar.responses import DisableRole, Emergency, Responses, RevokeToken
 from lessee.config.grammar.rotation import admin_of
 from lessee.ops.access.policy import rotator_policy
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
@@ -22,18 +23,17 @@ _Request = tuple[str, tuple[str, ...], str]
 
 
 def of_monitor(name: str, config: Config) -> str:
-    """The policy in HCL, with a heading; empty if the responses need no login. Raises ConfigError as `of_rotator`."""
+    """The policy in HCL, with a heading; empty if the monitor needs no login. Raises ConfigError as `of_rotator`."""
     found = rules(config)
     return hcl([f"{name}: responds to alerts"], found) if found else ""
 
 
 def rules(config: Config) -> tuple[Rule, ...]:
-    """The rules, sorted by path; none if no response needs Vault."""
-    responses = config.monitor.responses if config.monitor is not None else None
-    if responses is None:
+    """The rules, sorted by path; none if the monitor needs no login."""
+    if config.monitor is None:
         return ()
     by_path: dict[str, tuple[set[str], dict[str, None]]] = {}
-    for path, capabilities, why in _requests(config, responses):
+    for path, capabilities, why in _requests(config, config.monitor):
         known, purposes = by_path.setdefault(path, (set(), {}))
         known.update(capabilities)
         purposes[why] = None
@@ -49,7 +49,17 @@ def _parameters(path: str, capabilities: set[str]) -> tuple[tuple[str, str], ...
     return (("secret_id_bound_cidrs", DISABLED),) if is_network else ()
 
 
-def _requests(config: Config, responses: Responses) -> Iterator[_Request]:
+def _requests(config: Config, monitor: Monitor) -> Iterator[_Request]:
+    found = [*_of_responses(config, monitor.responses)] if monitor.responses is not None else []
+    if monitor.cluster is not None:
+        found.append(("sys/storage/raft/configuration", ("read",), "cluster: to count the raft peers"))
+    yield from found
+    if found:
+        for path, capability, why in TOKEN_RULES:
+            yield path, (capability,), why
+
+
+def _of_responses(config: Config, responses: Responses) -> Iterator[_Request]:
     kinds = {type(response) for response in responses.actions if not response.dry_run}
     asking = {type(response) for response in responses.actions}
     if asking & {RevokeToken, DisableRole}:
@@ -64,13 +74,6 @@ def _requests(config: Config, responses: Responses) -> Iterator[_Request]:
     for response in responses.actions:
         if isinstance(response, Emergency):
             yield from _of_emergency(config, response)
-    if _needs_login(asking):
-        for path, capability, why in TOKEN_RULES:
-            yield path, (capability,), why
-
-
-def _needs_login(kinds: set[type[AnyResponse]]) -> bool:
-    return bool(kinds & {RevokeToken, DisableRole, Emergency})
 
 
 def _of_tokens(responses: Responses) -> Iterator[_Request]:
