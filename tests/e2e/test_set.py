@@ -42,7 +42,7 @@ def test_the_other_keys_stay_and_the_app_has_the_value_when_it_returns(bao, web,
     assert found["metadata"]["custom_metadata"] == {"lessee-note-2": "leaked in a chat"}
     assert f"secret/testing/{path}: password is set: version 2" in done.stdout
     assert "read by: web" in done.stdout
-    assert "web: works with it since generation 2" in done.stdout
+    assert "web: its files have it since generation 2" in done.stdout
     assert CANARY not in done.stdout + done.stderr
 
 
@@ -70,12 +70,15 @@ def test_it_waits_for_the_app_to_be_ready_and_exits_with_75_where_it_is_not(bao,
         (("{0}", "pasword"), "it has no key 'pasword'; did you mean 'password'; a new key needs --create"),
         (("{0}", "other"), "its keys are password, username"),
         (("{0}x", "password"), "no such secret; correct the path, or add --create"),
+        (("secret/testing/{0}", "password"), "no such secret; omit the mount secret/ and the environment"),
         (("{0}", "password", "--cas", "7"), "its version is 1, not 7"),
         (("{0}", "password", "--json"), "the value is not JSON, line 1 column 1"),
         (("../{0}", "password"), "is not a path"),
         (("{0}", "password", "--environment", "productoin"), "unknown environment 'productoin'"),
         (("{0}", "password", "--note", ""), "the note is empty"),
         (("{0}", ""), "KEY is empty"),
+        (("{0}", "password", CANARY), "the value is no argument"),
+        (("{0}", f"password={CANARY}", "--create"), "the value is no argument"),
     ],
 )
 def test_a_mistake_writes_nothing(bao, web, path, arguments, words):

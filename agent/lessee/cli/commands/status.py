@@ -116,7 +116,7 @@ def _print_identity(identity: Mapping[str, Any], *, alone: bool) -> None:
     apps = "" if alone else f"  for {', '.join(identity['apps']) or 'no app'}"
     _print_line(f"vault  {vault['address']}  {reached}{apps}")
     if token:
-        _print_line(f"token  {token['accessor'] or 'without accessor'}  until {token['expires_at'] or 'revoked'}")
+        _print_line(f"token  accessor {token['accessor'] or 'unknown'}  until {token['expires_at'] or 'revoked'}")
 
 
 def _print_secret(secret: Mapping[str, Any], lease: Mapping[str, Any] | None) -> None:

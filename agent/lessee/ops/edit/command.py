@@ -15,7 +15,7 @@ from lessee.core.paths import Ref
 from lessee.core.printable import spelled_out
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read
-from lessee.ops.edit.policy.edits import Fields, check_note, edited, with_note
+from lessee.ops.edit.policy.edits import Fields, check_note, edited, new_type, with_note
 from lessee.ops.edit.policy.readers import Progress, progress, readers
 from lessee.ops.rotate.documents import ConcurrentWriteError, DocumentStore
 from lessee.ops.setup.command.prompt import ask
@@ -53,9 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         store = DocumentStore(client, ref.mount)
         store.check()
-        version = _write(store, ref, arguments, value, where)
+        version, before = _write(store, ref, arguments, value, where)
         action.step(f"version {version}")
         _say(f"{where} is set: version {version}")
+        if changed := new_type(before, value):
+            _say(f"note: {changed}; --json writes numbers, booleans, lists and objects")
         if arguments.note is not None:
             _add_note(client, ref, version, arguments.note)
     _say_rotated(config, ref)
@@ -71,6 +73,10 @@ _UNKNOWN = "which apps read it is not known here: the configuration's templates 
 def _check_arguments(arguments: argparse.Namespace) -> None:
     if not arguments.key:
         raise UsageError("KEY is empty", todo="name the key of the secret, such as password")
+    if arguments.value or "=" in arguments.key:
+        # The error does not repeat it: the audit trail and a CI job's log would keep the value.
+        what = "the value is no argument, because other users and the shell's history can see it"
+        raise UsageError(what, todo="name PATH and KEY alone, and type the value at the prompt or pipe it in")
     if arguments.generate is not None and arguments.json:
         raise UsageError("--generate and --json exclude each other", todo="omit one of them")
     if arguments.note is not None:
@@ -130,8 +136,13 @@ def _input(where: str) -> str:
     return text
 
 
-def _write(store: DocumentStore, ref: Ref, arguments: argparse.Namespace, value: object, where: str) -> int:
-    """Write over the newest version, whatever else writes the secret meanwhile. Returns the new version."""
+def _write(
+    store: DocumentStore, ref: Ref, arguments: argparse.Namespace, value: object, where: str
+) -> tuple[int, object]:
+    """Write over the newest version, whatever else writes the secret meanwhile.
+
+    Returns the new version, and the value before; None if the key is new.
+    """
     for _ in range(_ATTEMPTS):
         document = store.read(ref.path)
         if arguments.cas is not None and document.version != arguments.cas:
@@ -141,11 +152,14 @@ def _write(store: DocumentStore, ref: Ref, arguments: argparse.Namespace, value:
             todo = f"undelete it: bao kv undelete -mount={ref.mount} -versions={document.version} {ref.path}"
             raise UsageError(f"its version {document.version} is deleted", where=str(ref), todo=f"{todo}; or --create")
         exists = document.version > 0
+        if not exists and not arguments.create and arguments.path.startswith(f"{ref.mount}/"):
+            todo = f"omit the mount {ref.mount}/ and the environment, as in templates"
+            raise UsageError("no such secret", where=str(ref), todo=todo)
         fields: Fields = edited(
             document.fields, arguments.key, value, where=str(ref), exists=exists, create=arguments.create
         )
         try:
-            return store.write(ref.path, fields, document.version)
+            return store.write(ref.path, fields, document.version), document.fields.get(arguments.key)
         except ConcurrentWriteError:
             continue
     what = f"others wrote it {_ATTEMPTS} times in the same moments; nothing was written"
@@ -179,8 +193,9 @@ def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int
                     for name, app in status["apps"].items()
                     if any(one["path"] == path or one["path"].endswith(f":{path}") for one in app["secrets"])
                 }
+                states = {name: str(status["apps"][name]["state"]) for name in found}
             waited = time.monotonic() - began
-            _say_progress(found, said, waited)
+            _say_progress(found, states, said, waited)
             if all(one.done or one.failed for one in found.values()):
                 break
             if waited > arguments.timeout:
@@ -198,12 +213,20 @@ def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int
     return _INCOMPLETE if any(one.failed for one in found.values()) else 0
 
 
-def _say_progress(found: Mapping[str, Progress], said: set[str], waited: float) -> None:
+_DONE = {
+    "published": "its files have it since generation {}",
+    "notified": "was notified of it in generation {}",
+    "ready": "works with it since generation {}",
+}
+"""What an app's state proves. Only a probe, `ready`, proves that the app uses the value."""
+
+
+def _say_progress(found: Mapping[str, Progress], states: Mapping[str, str], said: set[str], waited: float) -> None:
     for name, one in found.items():
         if name not in said and (one.done or one.failed):
             said.add(name)
             if one.done:
-                _say(f"{name}: works with it since generation {one.generation}, after {waited:.1f} s")
+                _say(f"{name}: {_DONE[states[name]].format(one.generation)}, after {waited:.1f} s")
             else:
                 _say(f"{name}: {one.error}; it keeps generation {one.generation}")
 

@@ -79,7 +79,7 @@ def _check_found(context: ValidationContext) -> Iterator[Result]:
 
 def _absent(context: ValidationContext, path: str, text: str) -> Result:
     ref = context.scope.secret(path)
-    todo = f"write it: `bao kv put -mount={ref.mount} {ref.path} api_key=-`"
+    todo = f"write it: `lessee set {path} api_key --create`"
     return _REPORTER.critical("key-present", text, todo, explains=[SecretField(str(ref), "")])
 
 

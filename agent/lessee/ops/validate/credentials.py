@@ -40,7 +40,7 @@ def read_login(
     if fields is None:
         if not configured:
             raise NotConfiguredError(f"not configured: the secret {where} does not exist")
-        todo = "write it, or set another path in `validate`"
+        todo = "write it (`lessee setup` writes what `setup.secrets` names), or set another path in `validate`"
         named = f" (named by {', '.join(expected.sources)})" if expected is not None else ""
         raise UnusableSecretError(f"the secret does not exist{named}", where=where, todo=todo)
     users = _users(fields)
@@ -75,7 +75,8 @@ def check_key(
     Raises as `ValidationContext.secret` does.
     """
     secret, ref = context.secret(path), context.scope.secret(path)
-    todo = f"write it: `bao kv patch -mount={ref.mount} {ref.path} {key}=-`"
+    create = "" if secret is not None and key in secret else " --create"
+    todo = f"write it: `lessee set {path} {key}{create}`"
     if secret is None:
         text = f"{subject} is not in Vault: the secret {ref} does not exist"
         return KeyCheck(reporter.critical(check, text, todo, explains=[SecretField(str(ref), "")]))

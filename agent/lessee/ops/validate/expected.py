@@ -53,9 +53,7 @@ def _check(component: str, context: ValidationContext, paths: list[str]) -> Iter
         else:
             unknown += 1
     if findings:
-        todo = (
-            "write them: `lessee setup` writes those of `setup.secrets`, `bao kv put … KEY=-` reads a value from stdin"
-        )
+        todo = "write them: `lessee setup` writes those of `setup.secrets`, `lessee set PATH KEY --create` any other"
         yield reporter.found(CHECK, Level.CRITICAL, "secrets are missing: ", findings, todo, explains=missing)
     elif unknown:
         raise CheckSkippedError(f"{unknown} of {len(paths)} secrets that the configuration names cannot be read")

@@ -85,7 +85,7 @@ def _check_weakness(check: str, kinds: frozenset[Weakness], context: ValidationC
     if not found:
         yield _REPORTER.passed(check, _PASSED[check])
         return
-    todo = "write another value: `lessee setup` generates initial ones, `bao kv patch … KEY=-` reads one from stdin"
+    todo = "write another value: `lessee set PATH KEY` asks for it, `--generate` creates one"
     level = Level.WARNING if kinds == {Weakness.SHORT} else Level.CRITICAL
     yield _REPORTER.found(check, level, "", found, todo)
 

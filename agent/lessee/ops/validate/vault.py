@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lessee.config.grammar.validate import CACHE_DATABASE, DatabaseCheck, StorageCheck
-from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableError
+from lessee.core.errors import DeniedError, LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.secrets import Secret
 from lessee.host.http_client import is_loopback
@@ -127,6 +127,8 @@ def _check_login(context: ValidationContext) -> Iterator[Result]:
         if isinstance(exc, VaultUnreachableError) and not any(node.active for node in context.health()):
             raise CheckSkippedError("Vault is unavailable") from None
         todo = exc.todo or "check vault.auth and $VAULT_TOKEN, and whether the credentials are still valid"
+        if method == "approle" and isinstance(exc, DeniedError):
+            todo = "write new ones: remove the old files, then `lessee setup --output DIR`"
         yield _REPORTER.critical("login", f"the login with {method} fails: {exc.what}", todo)
         return
     client = context.identity()

@@ -61,6 +61,18 @@ def test_an_expected_component_that_was_not_looked_at_is_a_failure():
     assert all(result.todo for result in failed)
 
 
+def test_an_expected_component_without_any_check_is_a_failure_and_was_not_looked_at():
+    found = require([PASSED], ["a", "d"])
+    assert [(result.component, result.check, result.passed) for result in found[1:]] == [("d", CHECK, False)]
+    assert unseen_line(found) == "NOT LOOKED AT: d (not configured)"
+    assert unseen_line([]).startswith("NOT LOOKED AT: ")
+
+
+def test_a_failed_expectation_is_no_look_at_the_component():
+    found = require([PASSED, UNCONFIGURED, IMPOSSIBLE], ["b", "c"])
+    assert unseen_line(found) == unseen_line([PASSED, UNCONFIGURED, IMPOSSIBLE])
+
+
 def test_what_is_not_expected_may_be_skipped():
     results = [PASSED, UNCONFIGURED]
     assert require(results, []) == require(results, ["a"]) == results

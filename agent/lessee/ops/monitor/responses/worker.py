@@ -238,7 +238,8 @@ class ResponseWorker:
             details.append(str(exc))
         record = with_event(record, "done" if acted else "failed", wall_time(), "; ".join(details))
         level = "warning" if acted else "error"
-        log(level, f"alert response {record.event}", id=record.id, response=record.response, target=record.target)
+        event = f"alert response {record.event}"
+        log(level, event, id=record.id, response=record.response, target=record.target, dry_run=record.dry_run)
         text = sentence(record, wall_time())
         try:
             journal.add(record)

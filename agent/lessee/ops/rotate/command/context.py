@@ -120,7 +120,7 @@ def _read_line(what: str) -> str:
 
 def _ask(what: str) -> str:
     try:
-        return getpass(f"{what} = ")
+        return getpass(what)
     except EOFError:
         return ""
     except UnicodeDecodeError:

@@ -7,6 +7,7 @@ from lessee.ops.validate.policy.results import Reporter, Result, Skip
 CHECK = "expected"
 """The check of a component that must be looked at."""
 _NOT_CONFIGURED = "not configured"
+_NOTHING = "the configuration has nothing that it checks"
 
 
 def unseen_components(results: Iterable[Result]) -> Iterator[tuple[str, Skip, str]]:
@@ -18,8 +19,11 @@ def unseen_components(results: Iterable[Result]) -> Iterator[tuple[str, Skip, st
     for result in results:
         by_component.setdefault(result.component, []).append(result)
     for component, several in by_component.items():
-        if all(result.passed is None for result in several):
-            first = next((result for result in several if result.skip is not Skip.NOT_CONFIGURED), several[0])
+        looked = [result for result in several if result.check != CHECK]
+        if not looked:
+            yield component, Skip.NOT_CONFIGURED, _NOTHING
+        elif all(result.passed is None for result in looked):
+            first = next((result for result in looked if result.skip is not Skip.NOT_CONFIGURED), looked[0])
             yield component, first.skip or Skip.IMPOSSIBLE, first.text
 
 
@@ -32,6 +36,8 @@ def unseen_line(results: Iterable[Result]) -> str:
     in_part = f"; only in part: {', '.join(partly)}" if partly else ""
     if not unseen:
         count = len({result.component for result in several})
+        if not count:
+            return "NOT LOOKED AT: the configuration has nothing that these components check"
         return f"LOOKED AT: {f'all {count} components' if count != 1 else 'the component'}{in_part}"
     reasons: dict[str, list[str]] = {}
     for component, skip, text in unseen:
@@ -46,18 +52,19 @@ def require(results: Iterable[Result], expected: Iterable[str]) -> list[Result]:
     several = list(results)
     unseen = {component: (skip, text) for component, skip, text in unseen_components(several)}
     found: list[Result] = []
-    wanted = set(expected)
+    wanted = dict.fromkeys(expected)
+    empty = wanted.keys() - {result.component for result in several}
     for result in several:
-        if result.component in wanted & unseen.keys():
-            wanted.remove(result.component)
+        if result.component in wanted.keys() & unseen.keys():
+            del wanted[result.component]
             found.append(_missing(result.component, *unseen[result.component]))
         found.append(result)
-    return found
+    return found + [_missing(component, Skip.IMPOSSIBLE, _NOTHING) for component in wanted if component in empty]
 
 
 def _missing(component: str, skip: Skip, text: str) -> Result:
     if skip is Skip.NOT_CONFIGURED:
         todo = f"write its secret, or name it in the block `validate`, or run it without --expect {component}"
     else:
-        todo = "correct what the text says, and run it again"
+        todo = f"correct what the text says, or omit --expect {component}"
     return Reporter(component).critical(CHECK, f"{component} is expected, and was not looked at: {text}", todo)
