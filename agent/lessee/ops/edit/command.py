@@ -71,6 +71,9 @@ _UNKNOWN = "which apps read it is not known here: the configuration's templates 
 def _check_arguments(arguments: argparse.Namespace) -> None:
     if not arguments.key:
         raise UsageError("KEY is empty", todo="name the key of the secret, such as password")
+    if "=" in arguments.key:  # As in `bao kv put`. Neither an error nor the audit trail may have the value.
+        todo = "write the key alone, and type the value at the prompt, or pipe it into the command"
+        raise UsageError("KEY contains `=`; a value is no argument of this command", todo=todo)
     if arguments.generate is not None and arguments.json:
         raise UsageError("--generate and --json exclude each other", todo="omit one of them")
     if arguments.note is not None:
