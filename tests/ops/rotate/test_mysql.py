@@ -8,6 +8,7 @@ import pytest
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.mysql_client import account
+from lessee.ops.rotate.kinds import mysql
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.kinds.mysql import Users as Kind
 from lessee.ops.rotate.policy.decision import Outcome
@@ -47,6 +48,16 @@ def after_first_call(monkeypatch, name, act):
 
 
 # Users and their privileges
+
+
+@pytest.mark.parametrize("text", [" REQUIRE X" + "''" * 5000 + "'", " REQUIRE SUBJECT '" + "''" * 5000])
+def test_quotes_of_a_hostile_server_are_read_in_no_more_than_one_way(text):
+    assert mysql._options(text) == ("", "")
+
+
+def test_a_requirement_with_a_quoted_quote_is_read_whole():
+    tail = r" REQUIRE SUBJECT '/CN=a'' WITH b\' WITH c' ISSUER '/CN=d' WITH MAX_USER_CONNECTIONS 3"
+    assert mysql._options(tail) == (tail.partition(" WITH MAX")[0], " WITH MAX_USER_CONNECTIONS 3")
 
 
 def test_the_users_alternate_and_have_the_same_grants(new):

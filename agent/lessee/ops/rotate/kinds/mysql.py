@@ -38,10 +38,10 @@ _LIMITS = "SET SESSION wait_timeout = 10, SESSION lock_wait_timeout = 3"
 _NATIVE = "mysql_native_password"
 _UNUSABLE = "invalid"
 """In the place of a hash, no password matches it."""
-_IDENTIFIED = re.compile(
-    r"^ IDENTIFIED (?:BY PASSWORD '[^']*'|VIA (?:[\w`]+(?: USING '(?:[^'\\]|\\.|'')*')?(?: OR )?)+)"
-)
-_TAIL = re.compile(r"( REQUIRE (?:[^']|'(?:[^'\\]|\\.|'')*')*?)?( WITH .*)?", re.DOTALL)
+_QUOTED = r"'(?:[^'\\]|\\.|'')*+'"
+"""Possessive: a hostile server could write quotes in whose readings a search would be lost."""
+_IDENTIFIED = re.compile(rf"^ IDENTIFIED (?:BY PASSWORD '[^']*'|VIA (?:[\w`]+(?: USING {_QUOTED})?(?: OR )?)+)")
+_TAIL = re.compile(rf"( REQUIRE (?:[^']|{_QUOTED})*?)?( WITH .*)?", re.DOTALL)
 _GRANTABLE = ("GRANT OPTION", "ADMIN OPTION")
 _USAGE = "GRANT USAGE ON *.*"
 """It grants nothing."""
