@@ -88,6 +88,21 @@ def test_a_privilege_that_was_granted_or_revoked_since_is_the_next_user_s_too(ne
     assert not any("UPDATE" in text for text in system.grants(system.users[1]))
 
 
+def test_a_user_that_the_secret_names_gives_no_grants_without_its_password(new, mariadb):
+    """Who may write the secret would get the grants of any user."""
+    target = new()
+    mariadb.sql("CREATE USER of_others@'%' IDENTIFIED BY 'of-others'")
+    mariadb.sql(f"GRANT SELECT (number) ON {DATABASE}.orders TO of_others@'%'")
+    old = target.fields()
+    target.put(target.secret_path, **{**old, "username": "of_others"})
+    with pytest.raises(SystemRefusedError, match="rejects the published login of of_others"):
+        target.rotate()
+    target.put(target.secret_path, **{**old, "username": "of_others", "password": "of-others"})
+    with suppress(LesseeError):
+        target.rotate()
+    assert any("SELECT (`number`)" in text for text in target.system.grants(target.system.users[0]))
+
+
 def test_limits_and_the_need_of_tls_are_copied(new, mariadb):
     target = new()
     first = account(target.system.users[0], "%")
