@@ -246,13 +246,15 @@ def test_undo_writes_only_what_the_response_wrote_whatever_the_monitors_user_put
     }  # fmt: skip
     lines = [forged | {"id": "r1", "role": "bounded"}, forged | {"id": "r2", "role": "../../../sys/policies/acl/x"}]
     lines.append(forged | {"id": "r3", "action": "command", "target": "touch /tmp/x"})
+    lines.append(forged | {"id": "r4", "role": "bounded", "previous": ["0.0.0.0/0\r", "from 10.0.0.0/8"]})
     with (monitor.state / "responses.jsonl").open("a") as file:
         file.writelines(f"{json.dumps(line)}\n" for line in lines)
-    found = [lessee(monitor, "monitor", "undo", name, "--yes", token=ROOT_TOKEN) for name in ("r1", "r2", "r3")]
-    assert [code for code, _ in found] == [75, 64, 64]
+    found = [lessee(monitor, "monitor", "undo", name, "--yes", token=ROOT_TOKEN) for name in ("r1", "r2", "r3", "r4")]
+    assert [code for code, _ in found] == [75, 64, 64, 64]
     assert "is not disabled any more" in found[0][1]
     assert "names no role" in found[1][1]
     assert "the response x has no `undo`" in found[2][1]
+    assert "r4 names no networks" in found[3][1]
     assert server.ask("GET", "auth/approle/role/bounded")["data"]["secret_id_bound_cidrs"] == ["10.0.0.0/8"]
 
 
