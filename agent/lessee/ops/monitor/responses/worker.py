@@ -41,6 +41,8 @@ from lessee.vault.admin import admin_client
 
 _POLL_INTERVAL = 1.0
 """Seconds between two looks for approvals."""
+_RETRY_INTERVAL = 60.0
+"""Seconds until an approved response is tried again whose target cannot be looked at: each try may be a login."""
 _ID_BYTES = 6
 
 
@@ -89,6 +91,8 @@ class ResponseWorker:
         configure_programs(active.config.programs.environment, active.config.programs.user)
         self._journal: ResponseJournal | None = None
         self._rejected: set[str] = set()
+        self._retry_at: dict[str, float] = {}
+        """When an approved response is tried again, by its id."""
         try:
             self._journal = ResponseJournal(Path(active.monitor.state_dir))
             self._journal.shorten(wall_time())
@@ -277,6 +281,9 @@ class ResponseWorker:
             response = self._by_name.get(record.response)
             if response is None or used(journal.records, record.response, now) >= response.max_per_hour:
                 continue
+            # A clock that was set back must not postpone it for long.
+            if now < self._retry_at.get(record.id, 0.0) <= now + _RETRY_INTERVAL:
+                continue
             approver = self._approver_of(record)
             if approver is None:
                 continue
@@ -292,6 +299,12 @@ class ResponseWorker:
             except NotStruckError as exc:
                 journal.add(with_event(record, "failed", now, str(exc)))
                 outcome = Outcome(order, str(exc), final=True)
+            except LesseeError as exc:
+                self._retry_at[record.id] = now + _RETRY_INTERVAL
+                self._report(f"{record.response}: {exc}")
+                continue
+            if self._retry_at.pop(record.id, None) is not None and not self._retry_at:
+                self.problem = None
             self.outcomes.put(replace(outcome, retry=False, final=True))
 
     def _approver_of(self, record: Record) -> str | None:
