@@ -37,7 +37,7 @@ from lessee.ops.monitor.wiring import ActiveConfig
 from lessee.process.programs import run
 from lessee.process.spawn import configure_programs
 from lessee.telemetry.logs import log
-from lessee.vault.admin import admin_client
+from lessee.vault.service_logins import ServiceLogins
 
 _POLL_INTERVAL = 1.0
 """Seconds between two looks for approvals."""
@@ -91,6 +91,7 @@ class ResponseWorker:
         configure_programs(active.config.programs.environment, active.config.programs.user)
         self._journal: ResponseJournal | None = None
         self._rejected: set[str] = set()
+        self._logins = ServiceLogins(boot_time)
         self._retry_at: dict[str, float] = {}
         """When an approved response is tried again, by its id."""
         try:
@@ -332,8 +333,8 @@ class ResponseWorker:
         self.problem = problem
 
     def open_vault(self, stack: ExitStack) -> VaultActions:
-        """Log in. Raises DeniedError and VaultUnreachableError."""
-        client = stack.enter_context(admin_client(self._active.config.vault, self._environ, boot_time))
+        """Log in. Raises LoginRefusedError, DeniedError and VaultUnreachableError."""
+        client = stack.enter_context(self._logins.client(self._active.config.vault, self._environ))
         return VaultActions(client, self._protection, self._config.audit_device, self._known)
 
 
