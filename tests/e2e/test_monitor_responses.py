@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -246,13 +247,15 @@ def test_undo_writes_only_what_the_response_wrote_whatever_the_monitors_user_put
     }  # fmt: skip
     lines = [forged | {"id": "r1", "role": "bounded"}, forged | {"id": "r2", "role": "../../../sys/policies/acl/x"}]
     lines.append(forged | {"id": "r3", "action": "command", "target": "touch /tmp/x"})
+    lines.append(forged | {"id": "r4", "role": "bounded", "previous": ["0.0.0.0/0\r", "from 10.0.0.0/8"]})
     with (monitor.state / "responses.jsonl").open("a") as file:
         file.writelines(f"{json.dumps(line)}\n" for line in lines)
-    found = [lessee(monitor, "monitor", "undo", name, "--yes", token=ROOT_TOKEN) for name in ("r1", "r2", "r3")]
-    assert [code for code, _ in found] == [75, 64, 64]
+    found = [lessee(monitor, "monitor", "undo", name, "--yes", token=ROOT_TOKEN) for name in ("r1", "r2", "r3", "r4")]
+    assert [code for code, _ in found] == [75, 64, 64, 64]
     assert "is not disabled any more" in found[0][1]
     assert "names no role" in found[1][1]
     assert "the response x has no `undo`" in found[2][1]
+    assert "r4 names no networks" in found[3][1]
     assert server.ask("GET", "auth/approle/role/bounded")["data"]["secret_id_bound_cidrs"] == ["10.0.0.0/8"]
 
 
@@ -453,6 +456,31 @@ def test_a_response_waits_for_the_signature_of_an_approver(server, hook, respond
     eventually(lambda: not client.is_alive, "the approved response")
     eventually(lambda: "done, approved by alice" in texts(hook, "waiting")[-1], "a message that says so")
     assert monitor.status()["responses"]["pending"] == []
+
+
+def test_a_login_that_vault_refuses_is_sent_rarely_and_delays_no_other_approved_response(
+    server, responder, approvals, tmp_path
+):
+    made = tmp_path / "made"
+    command = {"rule": RULE, "action": "command", "command": ["touch", str(made)], "approval": "required"}
+    monitor = responder(revoke(approval="required"), command, **approvals).start()
+    client_of(server, "rare").offend()
+    eventually(lambda: len(monitor.status()["responses"]["pending"]) == 2, "both requests")
+    secret_id = (monitor.disk / "secret_id").read_text()
+    (monitor.disk / "secret_id").write_text("00000000-0000-4000-8000-000000000000")
+    before = server.audit.read_text().count('"error":"invalid')
+    ids = {one["response"]: one["id"] for one in monitor.recent()}
+    for name in sorted(ids, reverse=True):
+        code, output = lessee(
+            monitor, "monitor", "--config", "lessee.yaml", "approve", ids[name], "--yes", "--key-file",
+            str(tmp_path / "alice"),
+        )  # fmt: skip
+        assert code == 0, output
+    eventually(made.exists, "the response that needs no login")
+    time.sleep(4.0)
+    assert server.audit.read_text().count('"error":"invalid') - before <= 2
+    assert any("revoke-token" in text for text in monitor.status()["problems"])
+    (monitor.disk / "secret_id").write_text(secret_id)
 
 
 def test_an_approver_can_sign_with_ssh_keygen(server, responder, approvals, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.mysql_client import account
+from lessee.ops.rotate.kinds import mysql
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.kinds.mysql import Users as Kind
 from lessee.ops.rotate.policy.decision import Outcome
@@ -49,6 +50,16 @@ def after_first_call(monkeypatch, name, act):
 # Users and their privileges
 
 
+@pytest.mark.parametrize("text", [" REQUIRE X" + "''" * 5000 + "'", " REQUIRE SUBJECT '" + "''" * 5000])
+def test_quotes_of_a_hostile_server_are_read_in_no_more_than_one_way(text):
+    assert mysql._options(text) == ("", "")
+
+
+def test_a_requirement_with_a_quoted_quote_is_read_whole():
+    tail = r" REQUIRE SUBJECT '/CN=a'' WITH b\' WITH c' ISSUER '/CN=d' WITH MAX_USER_CONNECTIONS 3"
+    assert mysql._options(tail) == (tail.partition(" WITH MAX")[0], " WITH MAX_USER_CONNECTIONS 3")
+
+
 def test_the_users_alternate_and_have_the_same_grants(new):
     target = new()
     system, names = target.system, []
@@ -75,6 +86,21 @@ def test_a_privilege_that_was_granted_or_revoked_since_is_the_next_user_s_too(ne
     target.rotate()
     assert system.grants(system.users[1]) == system.grants(system.users[0])
     assert not any("UPDATE" in text for text in system.grants(system.users[1]))
+
+
+def test_a_user_that_the_secret_names_gives_no_grants_without_its_password(new, mariadb):
+    """Who may write the secret would get the grants of any user."""
+    target = new()
+    mariadb.sql("CREATE USER of_others@'%' IDENTIFIED BY 'of-others'")
+    mariadb.sql(f"GRANT SELECT (number) ON {DATABASE}.orders TO of_others@'%'")
+    old = target.fields()
+    target.put(target.secret_path, **{**old, "username": "of_others"})
+    with pytest.raises(SystemRefusedError, match="rejects the published login of of_others"):
+        target.rotate()
+    target.put(target.secret_path, **{**old, "username": "of_others", "password": "of-others"})
+    with suppress(LesseeError):
+        target.rotate()
+    assert any("SELECT (`number`)" in text for text in target.system.grants(target.system.users[0]))
 
 
 def test_limits_and_the_need_of_tls_are_copied(new, mariadb):

@@ -57,6 +57,20 @@ def test_each_rotation_s_user_has_the_permissions_and_tags_of_the_one_before(new
     assert len(names) == 4
 
 
+def test_a_user_that_the_secret_names_gives_no_permissions_without_its_password(new, rabbitmq):
+    """Who may write the secret would get the tags and permissions of any user, also of an administrator."""
+    target = new()
+    other, before = f"of-others-{target.environment}", target.fields()
+    rabbitmq.add_user(other, "of-others", "administrator", **{"/": (".*", ".*", ".*")})
+    target.put(target.secret_path, **{**before, "username": other})
+    with pytest.raises(SystemRefusedError, match=f"{other} is not of `user`, and has another password"):
+        target.rotate()
+    assert not [user for user in rabbitmq.users() if user.startswith(f"{target.system.user}-")]
+    target.put(target.secret_path, **{**before, "username": other, "password": "of-others"})
+    target.rotate()
+    assert permissions(rabbitmq, target.fields()["username"]) == permissions(rabbitmq, other)
+
+
 def test_the_old_user_keeps_its_connections_until_it_is_deleted(new, rabbitmq):
     target = new()
     before = target.fields()

@@ -52,6 +52,18 @@ def test_a_link_stays_and_its_target_is_replaced(target, system):
     assert system.logs_in(real.read_text().strip())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_link_of_another_user_is_not_followed(target, system, tmp_path):
+    other = tmp_path / "of-root"
+    other.write_text("of root\n")
+    system.file.unlink()
+    system.file.symlink_to(other)
+    os.lchown(system.file, UNPRIVILEGED, UNPRIVILEGED)
+    with pytest.raises(WriteError, match="a symbolic link of uid 65534, which the rotator does not follow"):
+        target.rotate()
+    assert other.read_text() == "of root\n"
+
+
 def test_no_secret_id_is_in_vault_in_a_log_or_left_in_the_folder(target, system, caplog):
     caplog.set_level("DEBUG", logger="lessee")
     values = {content(system)}

@@ -166,6 +166,20 @@ def test_an_operator_s_users_stay_and_two_users_are_used_in_turn(started):
         assert bcrypt.checkpw(target.fields()["password"].encode(), accepted["reporter_b"].encode())
 
 
+def test_a_first_rotation_takes_no_user_of_others_from_the_clients_secret(started):
+    """Who may write the clients' secret must not choose the password of another user, nor add lines to htpasswd."""
+    with started(BasicAuthUsers) as target:
+        guest = "$apr1$lessee$B2NKFlfQJYNz4NMQuqvmO1"
+        put_accepted(target, guest=guest)
+        for user in ("guest", "x:y\nroot"):
+            target.put(target.secret_path, **{**target.fields(), "username": user, "password": "chosen-by-a-client"})
+            target.rotate()
+            accepted = target.system.accepted()
+            assert accepted["guest"] == guest
+            assert user == "guest" or user not in accepted
+            put_accepted(target, guest=guest)  # Without the mark, the next one is a first rotation too.
+
+
 def test_a_user_whose_password_an_operator_changed_is_left_and_reported(started, caplog):
     with started(BasicAuthUsers) as target:
         target.rotate()

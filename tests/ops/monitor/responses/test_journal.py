@@ -139,3 +139,17 @@ def test_an_old_log_is_shortened_without_what_uses_the_budget(tmp_path):
     assert not journal.count(record(id="r2"), 1)
     journal.shorten(NOW)
     journal.close()
+
+
+def test_what_another_process_left_in_the_middle_of_a_line_spoils_no_later_record(tmp_path):
+    journal, other = ResponseJournal(tmp_path), ResponseJournal(tmp_path, create=False)
+    journal.add(record(id="r1"))
+    other.refresh()
+    with journal.path.open("ab") as file:
+        file.write(b'{"at": 1.0, "id": "r')
+    journal.refresh()
+    journal.add(record(id="r2"))
+    other.refresh()
+    for one in (journal, other, ResponseJournal(tmp_path)):
+        assert [found.id for found in one.records] == ["r1", "r2"]
+        one.close()

@@ -123,6 +123,9 @@ class ResponseJournal:
         line = encode(record)
         reason: str | None = "no space is left"
         try:
+            if os.fstat(self._fd).st_size != self._size:
+                # Another process was killed in the middle of an append, which ended its lock.
+                os.ftruncate(self._fd, self._size)
             is_whole = os.write(self._fd, line) == len(line)
             os.fsync(self._fd)
         except OSError as exc:

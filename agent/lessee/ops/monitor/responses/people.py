@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from getpass import getpass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,10 @@ def request_of(socket: Path, response_id: str) -> str:
     with known_format(socket):
         waiting: dict[str, Any] = {one["id"]: one["request"] for one in status["responses"]["pending"]}
         if response_id in waiting:
-            return str(waiting[response_id])
+            request = str(waiting[response_id])
+            if not all(line.isprintable() for line in request.split("\n")):
+                raise UsageError(f"the request of {response_id} is not printable", todo="do not approve it")
+            return request
     names = ", ".join(waiting) or "none"
     raise UsageError(f"no response {response_id} waits for approval", todo=f"those that wait: {names}")
 
@@ -110,8 +114,19 @@ def _refuse(record: Record) -> None:
         raise UsageError(f"{what} changed nothing that is left to undo: {sentence(record, wall_time())}")
     if record.action == "disable-role" and not is_role_name(record.role):
         raise UsageError(f"{record.id} names no role", where="responses.jsonl")  # The monitor's user may write it.
+    if not all(map(_is_network, record.previous)):
+        # A control character could hide in a terminal what is confirmed.
+        raise UsageError(f"{record.id} names no networks", where="responses.jsonl")
     if not record.undoable:
         raise UsageError(f"{what} {undo_hint(record)}")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def _undo_command(active: ActiveConfig, record: Record) -> tuple[str, ...]:

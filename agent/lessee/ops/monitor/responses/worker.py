@@ -37,10 +37,12 @@ from lessee.ops.monitor.wiring import ActiveConfig
 from lessee.process.programs import run
 from lessee.process.spawn import configure_programs
 from lessee.telemetry.logs import log
-from lessee.vault.admin import admin_client
+from lessee.vault.service_logins import ServiceLogins
 
 _POLL_INTERVAL = 1.0
 """Seconds between two looks for approvals."""
+_RETRY_INTERVAL = 60.0
+"""Seconds until an approved response is tried again whose target cannot be looked at: each try may be a login."""
 _ID_BYTES = 6
 
 
@@ -89,6 +91,9 @@ class ResponseWorker:
         configure_programs(active.config.programs.environment, active.config.programs.user)
         self._journal: ResponseJournal | None = None
         self._rejected: set[str] = set()
+        self._logins = ServiceLogins(boot_time)
+        self._retry_at: dict[str, float] = {}
+        """When an approved response is tried again, by its id."""
         try:
             self._journal = ResponseJournal(Path(active.monitor.state_dir))
             self._journal.shorten(wall_time())
@@ -278,6 +283,9 @@ class ResponseWorker:
             response = self._by_name.get(record.response)
             if response is None or used(journal.records, record.response, now) >= response.max_per_hour:
                 continue
+            # A clock that was set back must not postpone it for long.
+            if now < self._retry_at.get(record.id, 0.0) <= now + _RETRY_INTERVAL:
+                continue
             approver = self._approver_of(record)
             if approver is None:
                 continue
@@ -293,6 +301,12 @@ class ResponseWorker:
             except NotStruckError as exc:
                 journal.add(with_event(record, "failed", now, str(exc)))
                 outcome = Outcome(order, str(exc), final=True)
+            except LesseeError as exc:
+                self._retry_at[record.id] = now + _RETRY_INTERVAL
+                self._report(f"{record.response}: {exc}")
+                continue
+            if self._retry_at.pop(record.id, None) is not None and not self._retry_at:
+                self.problem = None
             self.outcomes.put(replace(outcome, retry=False, final=True))
 
     def _approver_of(self, record: Record) -> str | None:
@@ -320,8 +334,8 @@ class ResponseWorker:
         self.problem = problem
 
     def open_vault(self, stack: ExitStack) -> VaultActions:
-        """Log in. Raises DeniedError and VaultUnreachableError."""
-        client = stack.enter_context(admin_client(self._active.config.vault, self._environ, boot_time))
+        """Log in. Raises LoginRefusedError, DeniedError and VaultUnreachableError."""
+        client = stack.enter_context(self._logins.client(self._active.config.vault, self._environ))
         return VaultActions(client, self._protection, self._config.audit_device, self._known)
 
 

@@ -10,8 +10,9 @@ from lessee.host.directories import translate_write_errors
 
 _MODE = 0o600
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_SIZE = 4096
+_MAX_LINKS = 16
 _PROBE = "probe" * 16
 """Longer than a credential."""
 _NO_TMPFILE = frozenset({errno.EISDIR, errno.EOPNOTSUPP})
@@ -84,7 +85,7 @@ class CredentialFile:
     def _status(self, real: Path) -> os.stat_result | None:
         """The file's mode and owner; None if it is missing."""
         try:
-            status = real.stat()
+            status = real.lstat()
         except FileNotFoundError:
             return None
         if not stat.S_ISREG(status.st_mode):
@@ -93,7 +94,27 @@ class CredentialFile:
 
     @property
     def _real(self) -> Path:
-        return self.path.resolve()
+        """The path without links at its end. It follows only those of root and of this process's user.
+
+        Whoever may write into the folder could have any file replaced that this process may replace.
+        """
+        path = self.path.absolute()
+        for _ in range(_MAX_LINKS):
+            path = path.parent.resolve() / path.name
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                return path
+            except OSError as exc:
+                raise WriteError(f"cannot read the file: {exc.strerror}", where=str(self.path)) from None
+            if not stat.S_ISLNK(status.st_mode):
+                return path
+            if status.st_uid not in {0, os.geteuid()}:
+                todo = "remove it, or run the rotator as that user"
+                what = f"a symbolic link of uid {status.st_uid}, which the rotator does not follow"
+                raise WriteError(what, where=str(path), todo=todo)
+            path = path.parent / path.readlink()
+        raise WriteError("too many symbolic links", where=str(self.path), todo="remove them")
 
     def _staged(self, name: str) -> Path:
         return self._real.with_name(f".{self._real.name}.rotated-{name}")

@@ -38,10 +38,10 @@ _LIMITS = "SET SESSION wait_timeout = 10, SESSION lock_wait_timeout = 3"
 _NATIVE = "mysql_native_password"
 _UNUSABLE = "invalid"
 """In the place of a hash, no password matches it."""
-_IDENTIFIED = re.compile(
-    r"^ IDENTIFIED (?:BY PASSWORD '[^']*'|VIA (?:[\w`]+(?: USING '(?:[^'\\]|\\.|'')*')?(?: OR )?)+)"
-)
-_TAIL = re.compile(r"( REQUIRE (?:[^']|'(?:[^'\\]|\\.|'')*')*?)?( WITH .*)?", re.DOTALL)
+_QUOTED = r"'(?:[^'\\]|\\.|'')*+'"
+"""Possessive: a hostile server could write quotes in whose readings a search would be lost."""
+_IDENTIFIED = re.compile(rf"^ IDENTIFIED (?:BY PASSWORD '[^']*'|VIA (?:[\w`]+(?: USING {_QUOTED})?(?: OR )?)+)")
+_TAIL = re.compile(rf"( REQUIRE (?:[^']|{_QUOTED})*?)?( WITH .*)?", re.DOTALL)
 _GRANTABLE = ("GRANT OPTION", "ADMIN OPTION")
 _USAGE = "GRANT USAGE ON *.*"
 """It grants nothing."""
@@ -192,10 +192,25 @@ class Users:
             self._do(admin, f"GRANT {identifier(role)} TO {self._account(user)}")
             self._set_default_role(admin, user, identifier(role))
         elif known:
+            if source not in self._config.users:
+                self._refuse_foreign(source, str(case.current.get("password") or ""))
             self._copy_grants(admin, source, user)
         else:
             note = "it keeps the privileges that it has"
             log("warning", "grants not copied", target=self._name, username=user, source=source, note=note)
+
+    def _refuse_foreign(self, source: str, password: str) -> None:
+        """Who may write the secret, and so name a user in it, must not get the grants of another client's."""
+        try:
+            with _session(replace(self._login, database="", username=source, password=password)):
+                pass
+        except MysqlError as exc:
+            if exc.kind is not ErrorKind.REJECTED:
+                raise
+            todo = f"correct the secret, name the user in `users`, or let {source} log in from this machine"
+            raise self._refused(
+                f"the server rejects the published login of {source}, not one of `users`", todo
+            ) from None
 
     def _exists(self, admin: Session, user: str) -> bool:
         statement = "SELECT COUNT(*) FROM mysql.user WHERE User = %s AND Host = %s"

@@ -10,7 +10,8 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from hashlib import sha256
+from hashlib import sha256, sha512
+from hmac import compare_digest
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,7 @@ _STEP_TIMEOUT = 20.0
 _BODY_LIMIT = 1 << 20
 _UNAUTHORIZED, _FORBIDDEN, _MISSING, _TOO_MANY, _SERVER = 401, 403, 404, 429, 500
 _ALGORITHM = "rabbit_password_hashing_sha256"
+_ALGORITHMS = {_ALGORITHM: sha256, "rabbit_password_hashing_sha512": sha512}
 _SALT = 4
 """Bytes, as RabbitMQ's own."""
 _PERMISSIONS = ("configure", "write", "read")
@@ -84,6 +86,7 @@ class BrokerUsers:
             todo = "write an existing user's name and password into the secret: the new one gets its permissions"
             raise self._refused("the published user does not exist", todo)
         if not self._keeps_name:
+            self._refuse_foreign(like, case)
             if self._api.user(user) is None:
                 self._api.set_password_hash(user, "", like)
             self._copy_permissions(_username(case.current), user)
@@ -150,6 +153,14 @@ class BrokerUsers:
         if self._admin.username in {self._config.user, _username(fields)}:
             todo = "give the apps, or the admin, a user of their own"
             raise self._refused("the admin's user is the one that is rotated", todo)
+
+    def _refuse_foreign(self, like: Fields, case: Case) -> None:
+        """Who may write the secret, and so name a user in it, must not get the permissions of another client's."""
+        name = _username(case.current)
+        if is_name_of(name, self._config.user) or _is_hash_of(like, str(case.current.get("password") or "")):
+            return
+        todo = "correct the secret, or set this password: rabbitmqctl change_password"
+        raise self._refused(f"the published user {name} is not of `user`, and has another password", todo)
 
     def _copy_permissions(self, source: str, user: str) -> None:
         """Give the user all permissions of the source."""
@@ -262,6 +273,19 @@ def _username(fields: Fields) -> str:
 def _part(name: str) -> str:
     """A name in a path; the virtual host `/` is %2F."""
     return quote(name, safe="")
+
+
+def _is_hash_of(user: Fields, password: str) -> bool:
+    """Whether it is the user's password, as far as lessee knows the kind of its hash."""
+    algorithm = _ALGORITHMS.get(str(user.get("hashing_algorithm")))
+    if algorithm is None:
+        return False
+    try:
+        stored = base64.b64decode(str(user.get("password_hash")), validate=True)
+    except ValueError:
+        return False
+    salt, digest = stored[:_SALT], stored[_SALT:]
+    return compare_digest(digest, algorithm(salt + password.encode()).digest())
 
 
 def _hash(password: str) -> str:

@@ -85,6 +85,8 @@ class _Users:
             return False
 
     def add(self, accepted: Fields, fields: Fields) -> Fields:
+        if self.id_of(fields) not in self._users:
+            return accepted  # Who may write the clients' secret must not choose the password of another user.
         hashed = self._bcrypt.hashpw(str(fields["password"]).encode(), self._bcrypt.gensalt(_ROUNDS))
         return {**accepted, self.id_of(fields): hashed.decode().replace("$2b$", "$2y$", 1)}
 
