@@ -55,3 +55,10 @@ def test_an_error_of_json_does_not_show_it(text):
         parsed(text, where="secret/db: port")
     assert CANARY not in str(caught.value)
     assert str(caught.value).startswith("secret/db: port: ")
+
+
+@pytest.mark.parametrize("text", ["1e400", "9007199254740993", '{"a": [-9007199254740993]}', "1" * 5000])
+def test_a_number_that_vault_would_change_is_an_error(text):
+    with pytest.raises(UsageError, match="secret/db: port: "):
+        parsed(text, where="secret/db: port")
+    assert parsed("9007199254740992", where="key") == 2**53

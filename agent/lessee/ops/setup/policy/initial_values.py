@@ -1,6 +1,7 @@
 """The sources of a secret's initial values."""
 
 import json
+from math import isfinite
 from typing import assert_never
 
 from lessee.config.grammar.setup import GivenValue, NewValue
@@ -94,17 +95,32 @@ def describe(source: Source) -> str:
 def parsed(text: str, *, where: str) -> object:
     """The value of a JSON text: a number, boolean, list or object. Raises UsageError, which does not show the text."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_exact, parse_float=_finite)
     except RecursionError:
         raise UsageError("the JSON is nested too deeply", where=where) from None
+    except OverflowError:
+        raise UsageError(
+            "the number is larger than Vault stores exactly", where=where, todo="write it as text, not as JSON"
+        ) from None
     except ValueError as exc:
         place = f", line {exc.lineno} column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise UsageError(
-            f"the value is not JSON{place}", where=where, todo="correct it, or write it as text, without `json`"
-        ) from None
+        raise UsageError(f"the value is not JSON{place}", where=where, todo="correct it, or write it as text") from None
     if value is None:
         raise UsageError("the value is null, which no format can write", where=where, todo="write another value")
     return value
+
+
+def _exact(text: str) -> int:
+    """Vault stores a number as a double, which has each integer only up to 2**53."""
+    if abs(number := int(text)) > 2**53:
+        raise OverflowError
+    return number
+
+
+def _finite(text: str) -> float:
+    if not isfinite(number := float(text)):
+        raise OverflowError
+    return number
 
 
 def _refuse_constant(name: str) -> object:
