@@ -42,7 +42,7 @@ def test_the_other_keys_stay_and_the_app_has_the_value_when_it_returns(bao, web,
     assert found["metadata"]["custom_metadata"] == {"lessee-note-2": "leaked in a chat"}
     assert f"secret/testing/{path}: password is set: version 2" in done.stdout
     assert "read by: web" in done.stdout
-    assert "web: works with it since generation 2" in done.stdout
+    assert "web: its files have it since generation 2" in done.stdout
     assert CANARY not in done.stdout + done.stderr
 
 
@@ -76,6 +76,8 @@ def test_it_waits_for_the_app_to_be_ready_and_exits_with_75_where_it_is_not(bao,
         (("{0}", "password", "--environment", "productoin"), "unknown environment 'productoin'"),
         (("{0}", "password", "--note", ""), "the note is empty"),
         (("{0}", ""), "KEY is empty"),
+        (("{0}", "password", CANARY), "the value is no argument"),
+        (("{0}", f"password={CANARY}", "--create"), "the value is no argument"),
     ],
 )
 def test_a_mistake_writes_nothing(bao, web, path, arguments, words):

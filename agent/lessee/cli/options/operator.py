@@ -107,6 +107,7 @@ def add_set(command: AddCommand) -> None:
     )
     edit.add_argument("path", metavar="PATH", help="the secret, as in templates: database/postgres")
     edit.add_argument("key", metavar="KEY", help="the key whose value is written, such as password")
+    edit.add_argument("value", nargs="*", default=[], help=argparse.SUPPRESS)  # For an error that does not repeat it.
     edit.add_argument("--environment", metavar="ENVIRONMENT", help="the environment, instead of the configured one")
     edit.add_argument("--mount", metavar="MOUNT", help="another KV mount of `secrets.mounts`")
     edit.add_argument(

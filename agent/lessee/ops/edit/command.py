@@ -71,6 +71,10 @@ _UNKNOWN = "which apps read it is not known here: the configuration's templates 
 def _check_arguments(arguments: argparse.Namespace) -> None:
     if not arguments.key:
         raise UsageError("KEY is empty", todo="name the key of the secret, such as password")
+    if arguments.value or "=" in arguments.key:
+        # The error does not repeat it: the audit trail and a CI job's log would keep the value.
+        what = "the value is no argument, because other users and the shell's history can see it"
+        raise UsageError(what, todo="name PATH and KEY alone, and type the value at the prompt or pipe it in")
     if arguments.generate is not None and arguments.json:
         raise UsageError("--generate and --json exclude each other", todo="omit one of them")
     if arguments.note is not None:
@@ -179,8 +183,9 @@ def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int
                     for name, app in status["apps"].items()
                     if any(one["path"] == path or one["path"].endswith(f":{path}") for one in app["secrets"])
                 }
+                states = {name: str(status["apps"][name]["state"]) for name in found}
             waited = time.monotonic() - began
-            _say_progress(found, said, waited)
+            _say_progress(found, states, said, waited)
             if all(one.done or one.failed for one in found.values()):
                 break
             if waited > arguments.timeout:
@@ -198,12 +203,20 @@ def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int
     return _INCOMPLETE if any(one.failed for one in found.values()) else 0
 
 
-def _say_progress(found: Mapping[str, Progress], said: set[str], waited: float) -> None:
+_DONE = {
+    "published": "its files have it since generation {} (it has no `notify`)",
+    "notified": "was notified of it in generation {}",
+    "ready": "works with it since generation {}",
+}
+"""What an app's state proves. Only a probe, `ready`, proves that the app uses the value."""
+
+
+def _say_progress(found: Mapping[str, Progress], states: Mapping[str, str], said: set[str], waited: float) -> None:
     for name, one in found.items():
         if name not in said and (one.done or one.failed):
             said.add(name)
             if one.done:
-                _say(f"{name}: works with it since generation {one.generation}, after {waited:.1f} s")
+                _say(f"{name}: {_DONE[states[name]].format(one.generation)}, after {waited:.1f} s")
             else:
                 _say(f"{name}: {one.error}; it keeps generation {one.generation}")
 
