@@ -15,7 +15,7 @@ from lessee.core.paths import Ref
 from lessee.core.printable import spelled_out
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read
-from lessee.ops.edit.policy.edits import Fields, check_note, edited, with_note
+from lessee.ops.edit.policy.edits import Fields, check_note, edited, new_type, with_note
 from lessee.ops.edit.policy.readers import Progress, progress, readers
 from lessee.ops.rotate.documents import ConcurrentWriteError, DocumentStore
 from lessee.ops.setup.command.prompt import ask
@@ -53,9 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         store = DocumentStore(client, ref.mount)
         store.check()
-        version = _write(store, ref, arguments, value, where)
+        version, before = _write(store, ref, arguments, value, where)
         action.step(f"version {version}")
         _say(f"{where} is set: version {version}")
+        if changed := new_type(before, value):
+            _say(f"note: {changed}; --json writes numbers, booleans, lists and objects")
         if arguments.note is not None:
             _add_note(client, ref, version, arguments.note)
     _say_rotated(config, ref)
@@ -134,8 +136,13 @@ def _input(where: str) -> str:
     return text
 
 
-def _write(store: DocumentStore, ref: Ref, arguments: argparse.Namespace, value: object, where: str) -> int:
-    """Write over the newest version, whatever else writes the secret meanwhile. Returns the new version."""
+def _write(
+    store: DocumentStore, ref: Ref, arguments: argparse.Namespace, value: object, where: str
+) -> tuple[int, object]:
+    """Write over the newest version, whatever else writes the secret meanwhile.
+
+    Returns the new version, and the value before; None if the key is new.
+    """
     for _ in range(_ATTEMPTS):
         document = store.read(ref.path)
         if arguments.cas is not None and document.version != arguments.cas:
@@ -145,11 +152,14 @@ def _write(store: DocumentStore, ref: Ref, arguments: argparse.Namespace, value:
             todo = f"undelete it: bao kv undelete -mount={ref.mount} -versions={document.version} {ref.path}"
             raise UsageError(f"its version {document.version} is deleted", where=str(ref), todo=f"{todo}; or --create")
         exists = document.version > 0
+        if not exists and not arguments.create and arguments.path.startswith(f"{ref.mount}/"):
+            todo = f"omit the mount {ref.mount}/ and the environment, as in templates"
+            raise UsageError("no such secret", where=str(ref), todo=todo)
         fields: Fields = edited(
             document.fields, arguments.key, value, where=str(ref), exists=exists, create=arguments.create
         )
         try:
-            return store.write(ref.path, fields, document.version)
+            return store.write(ref.path, fields, document.version), document.fields.get(arguments.key)
         except ConcurrentWriteError:
             continue
     what = f"others wrote it {_ATTEMPTS} times in the same moments; nothing was written"

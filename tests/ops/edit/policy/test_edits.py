@@ -3,7 +3,7 @@
 import pytest
 
 from lessee.core.errors import UsageError
-from lessee.ops.edit.policy.edits import check_note, edited, with_note
+from lessee.ops.edit.policy.edits import check_note, edited, new_type, with_note
 
 CANARY = "canary-7a"
 
@@ -28,6 +28,22 @@ def test_what_does_not_exist_needs_create(fields, exists, words):
         edited(fields, "pasword", CANARY, where="secret/db", exists=exists, create=False)
     assert CANARY not in str(caught.value)
     assert edited(fields, "pasword", 1, where="secret/db", exists=exists, create=True) == fields | {"pasword": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (5432, "5432", "it was a number before, and is text now"),
+        ("5432", 5432, "it was text before, and is a number now"),
+        (True, 1, "it was a boolean before, and is a number now"),
+        ([], {}, "it was a list before, and is an object now"),
+        (1, 1.5, ""),
+        ("a", "b", ""),
+        (None, 1, ""),
+    ],
+)
+def test_a_new_type_of_the_value_is_said(before, after, words):
+    assert new_type(before, after) == words
 
 
 @pytest.mark.parametrize("note", ["", "two\nlines", "ü" * 257, "\ud800"])

@@ -27,6 +27,27 @@ def edited(fields: Fields, key: str, value: object, *, where: str, exists: bool,
     return {**fields, key: value}
 
 
+def new_type(before: object, after: object) -> str:
+    """What to say if the value has another type of JSON than before; empty if not, or if there was none."""
+    if before is None or (old := _type(before)) == (new := _type(after)):
+        return ""
+    return f"it was {old} before, and is {new} now"
+
+
+def _type(value: object) -> str:
+    match value:
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
 def check_note(note: str) -> None:
     """Raises UsageError for a note that Vault does not accept."""
     if not note or not note.isprintable():
