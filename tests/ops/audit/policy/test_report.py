@@ -64,6 +64,15 @@ def test_a_repeated_action_is_one_row_with_its_first_and_last_location():
     ]
 
 
+def test_what_an_operator_writes_is_one_row_for_each_secret_and_key():
+    written = [{"path": "secret/testing/db", "key": "password"}, {"path": "secret/testing/mcp", "key": "token"}]
+    entries = located(*(action(name="set", subject={**one, "step": "version 2"}) for one in written))
+    assert [row.item for row in from_audit_trail.action_rows(entries)] == [
+        "set secret/testing/db: password (version 2)",
+        "set secret/testing/mcp: token (version 2)",
+    ]
+
+
 def test_secret_reads_are_listed_by_secret_and_version():
     entries = located(
         action(actor=AGENT, name="secret read", subject={"secret": "secret/db", "version": 3}),

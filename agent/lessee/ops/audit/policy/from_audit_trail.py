@@ -112,8 +112,11 @@ def _actor(action: Action) -> str:
 
 
 def _describe(action: Action) -> str:
-    """The action's name, the app or target, and the step."""
-    target = next((str(action.subject[key]) for key in ("app", "target") if key in action.subject), "")
+    """The action's name, the app, target, or secret that an operator wrote, and the step."""
+    names = ("app", "target", *(_SECRET_KEYS if action.actor.kind == "operator" else ()))
+    target = next((str(action.subject[key]) for key in names if key in action.subject), "")
+    if action.actor.kind == "operator" and "key" in action.subject:
+        target = f"{target}: {action.subject['key']}"
     step = action.subject.get("step")
     return " ".join(filter(None, (action.name, target, f"({step})" if step else "")))
 
