@@ -157,6 +157,17 @@ def test_without_an_agent_it_says_that_it_did_not_wait(web, path):
     assert "not waited for the apps" in done.stdout
 
 
+@pytest.mark.parametrize("words", [[f"password={CANARY}"], ["password", CANARY], ["password", f"--value={CANARY}"]])
+def test_a_value_among_the_arguments_is_in_no_error_and_not_in_the_audit_trail(web, path, tmp_path, words):
+    web.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "key")}
+    web.write_config()
+    for option in ([], ["--create"]):
+        done = web.command("set", path, *words, *option, text="x")
+        assert done.returncode == 64
+        assert CANARY not in done.stdout + done.stderr
+    assert not any(CANARY in file.read_text() for file in (tmp_path / "trail").rglob("*") if file.is_file())
+
+
 def test_it_is_recorded(bao, web, path, tmp_path):
     web.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "key")}
     web.write_config()

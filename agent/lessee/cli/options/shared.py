@@ -2,18 +2,29 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from lessee.core.errors import UsageError
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("text", "json")
 _MASKS = ("github",)
+_OPTION = re.compile(r"(?:--[a-z][a-z-]+|-[a-z])(?:=|$)")
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError instead of exiting."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As its base class, but an error names options alone: anything else may be a value that belongs elsewhere."""
+        parsed, extra = self.parse_known_args(args, namespace)
+        if extra:
+            names = [word.partition("=")[0] for word in extra if _OPTION.match(word)]
+            words = " ".join(names)
+            self.error(f"unrecognized arguments: {words}" if names else "more arguments than the command takes")
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, todo=f"see `{self.prog} --help`")
