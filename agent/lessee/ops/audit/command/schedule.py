@@ -89,7 +89,7 @@ def _write(
         text, is_complete = compose(arguments, path, environ, period.begins, period.ends)
         sign = file.with_name(f"{file.name}{UNSENT}")
         if smtp is not None:
-            sign.touch(0o600)
+            os.close(os.open(sign, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         _replace(file, text)
         print(f"{file}{'' if is_complete else ': incomplete, see the exceptions in it'}", flush=True)
         if smtp is not None and is_complete:
@@ -110,7 +110,9 @@ def _write(
 def _replace(file: Path, text: str) -> None:
     new = file.with_name(f".{file.name}.new")
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # What an interrupted run left, or what another user made here and could write into later.
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(f"{text}\n")
             stream.flush()
