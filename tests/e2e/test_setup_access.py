@@ -225,8 +225,9 @@ def database(ground, postgres, **settings):
 def test_vault_creates_database_users_with_the_configured_connection(ground, postgres):
     database(ground, postgres)
     password = postgres.admin_url.split(":")[2].split("@")[0]
-    planned = ground.run("--plan").stdout
-    assert "      password: (from $ADMIN_PASSWORD)\n" in planned
+    planned = ground.run("--plan", code=78)
+    assert "      password: (from $ADMIN_PASSWORD)\n" in planned.stdout
+    assert "$ADMIN_PASSWORD is not set or empty" in planned.stderr
     done = ground.run(ADMIN_PASSWORD=password)
     assert password not in done.stdout + done.stderr
     for environment in ENVIRONMENTS:

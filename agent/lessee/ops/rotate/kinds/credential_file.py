@@ -96,7 +96,7 @@ class CredentialFile:
     def _real(self) -> Path:
         """The path without links at its end. It follows only those of root and of this process's user.
 
-        Whoever may write into the folder could have any file replaced that this process may replace.
+        A user who may write into the folder could have any file replaced that this process may replace.
         """
         path = self.path.absolute()
         for _ in range(_MAX_LINKS):
