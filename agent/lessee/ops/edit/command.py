@@ -214,7 +214,7 @@ def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int
 
 
 _DONE = {
-    "published": "its files have it since generation {} (it has no `notify`)",
+    "published": "its files have it since generation {}",
     "notified": "was notified of it in generation {}",
     "ready": "works with it since generation {}",
 }
