@@ -19,7 +19,7 @@ CHANGES = 5
 REFRESH_INTERVAL = "200ms"
 LONGEST = 1.0
 _SECRET = "author/x"  # A path.
-_GC_THRESHOLDS = (20_000, 4, 2)
+_GC_THRESHOLDS = (20_000, 20, 50)
 """Those of the agent's process: see lessee/cli. Python's own would take half of the time of a large YAML file."""
 _STATES = {"published", "rejected"}
 _NOTE = "72 s for one template of 65 bytes when references took the square of their number"

@@ -151,6 +151,28 @@ def test_a_terminal_is_asked_twice_without_echo(bao, web, path):
     assert CANARY.encode() not in said
 
 
+def test_a_mistake_is_an_error_before_the_value_is_typed(web, path):
+    ours, theirs = pty.openpty()
+    try:
+        done = web.command("set", path, "pasword", stdin=theirs)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert done.returncode == 64
+    assert "did you mean 'password'" in done.stderr
+    assert " = " not in done.stdout + done.stderr
+
+
+def test_the_configured_environment_needs_no_setup_block(bao, web, path):
+    web.environ.pop("LESSEE_ENVIRONMENT")
+    web.config["environment"] = "testing"
+    web.config["setup"] = {"environments": ["production"]}
+    web.write_config()
+    done = web.command("set", path, "password", "--environment", "testing", "--no-wait", text=CANARY)
+    assert done.returncode == 0, done.stderr
+    assert stored(bao, path)["data"]["password"] == CANARY
+
+
 def test_without_an_agent_it_says_that_it_did_not_wait(web, path):
     done = web.command("set", path, "password", text="x")
     assert done.returncode == 0

@@ -187,7 +187,7 @@ def test_a_hanging_report_delays_neither_the_files_nor_the_stop(bao, running, ro
             running.until_file("app.env", f"PASSWORD='number {count}'\n")
         began = time.monotonic()
         assert running.stop() == 0
-        assert time.monotonic() - began < 10.0  # Then Docker kills it; deleting the report has three seconds of it.
+        assert time.monotonic() - began < 5.0  # A reader's patience; deleting the report has three seconds of it.
         assert said(bao, folder) == ["1"]
 
 

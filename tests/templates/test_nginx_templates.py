@@ -205,7 +205,8 @@ def plain(folder, http, server):
     parts = [f"error_log {folder}/log; pid {folder}/pid; events {{}} http {{\n", *http, *server, "}\n"]
     file.write_bytes("".join(parts).encode())
     with running("-c", file):
-        eventually(address.exists, "nginx")
+        # It writes this file when it listens; the socket appears before.
+        eventually((folder / "pid").exists, "nginx")
         connection = HTTPConnection("localhost")
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(str(address))

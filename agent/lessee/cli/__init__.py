@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # A start allocates much and frees nothing: the garbage collector would take a sixth of it.
     gc.disable()
-    gc.set_threshold(20_000, 4, 2)
+    gc.set_threshold(20_000, 20, 50)
     if argv is None:
         _open_closed_streams()
         from lessee.process.protected_fork import enter

@@ -2,16 +2,17 @@
 
 import stat
 
-from lessee.ops.audit.command import schedule
+from lessee.core.generation import File, Generation
+from lessee.publishing.plain_files import write_plain_files
 
 
-def test_a_file_that_another_user_made_before_does_not_become_the_report(tmp_path):
+def test_a_file_that_another_user_has_opened_before_does_not_become_the_report(tmp_path):
+    tmp_path.chmod(0o1777)
     file = tmp_path / "report.txt"
-    planted = tmp_path / ".report.txt.new"
-    planted.touch()
-    planted.chmod(0o666)
-    with planted.open("w") as others:
-        schedule._replace(file, "the report")
+    file.touch(0o666)
+    file.chmod(0o666)
+    with file.open("w") as others:
+        write_plain_files(tmp_path, Generation("report", (File("report.txt", b"the report\n", 0o600),)))
         others.write("another report")
     assert file.read_text() == "the report\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

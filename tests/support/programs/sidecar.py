@@ -144,8 +144,8 @@ class Sidecar(Running):
     def write_config(self):
         (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
 
-    def command(self, *arguments, env=None, timeout=PATIENCE, before=(), text=None):
-        """Run a one-shot command. `before`: a command that runs it. `text`: what it reads from standard input."""
+    def command(self, *arguments, env=None, timeout=PATIENCE, before=(), text=None, stdin=None):
+        """Run a one-shot command. `before`: a command that runs it. `text`, or the file `stdin`: what it reads."""
         return subprocess.run(
             [*before, sys.executable, "-m", "lessee", *arguments],
             cwd=self.disk,
@@ -153,6 +153,7 @@ class Sidecar(Running):
             capture_output=True,
             text=True,
             input=text,
+            stdin=stdin,
             timeout=timeout,
             check=False,
         )

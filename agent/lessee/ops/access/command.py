@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         engines: Mapping[str, Engine] = {}
         if arguments.online and kv_mounts(vault, compiled_apps):
             # $VAULT_TOKEN is meant for the configured server, so it is not sent to others.
-            value = environ.get("VAULT_TOKEN", "").strip() if _server(vault) == _server(top) else ""
+            value = environ.get("VAULT_TOKEN", "").strip() if server_of(vault) == server_of(top) else ""
             engines, more = _ask(vault, value, environ, compiled_apps)
             rotated = rotated | more if rotated is not None else None
         subscribes = vault == top and project.config.events is not None and project.config.events.vault
@@ -58,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _server(vault: Vault) -> object:
+def server_of(vault: Vault) -> object:
+    """What two logins at the same server, and in the same namespace, have in common."""
     return vault.address, vault.addresses, vault.namespace
 
 

@@ -5,19 +5,21 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from lessee.audit_trail.operator_actions import recorded_action
-from lessee.config import Config, Vault
+from lessee.config import Config
 from lessee.core.errors import AgentUnavailableError, DeniedError, LesseeError, UsageError
 from lessee.core.paths import Ref
 from lessee.core.printable import spelled_out
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read
+from lessee.ops.access.command import server_of
 from lessee.ops.edit.policy.edits import Fields, check_note, edited, new_type, with_note
-from lessee.ops.edit.policy.readers import Progress, progress, readers
-from lessee.ops.rotate.documents import ConcurrentWriteError, DocumentStore
+from lessee.ops.edit.policy.readers import PROOFS, Progress, progress, readers
+from lessee.ops.rotate.command.context import check_environment
+from lessee.ops.rotate.documents import ConcurrentWriteError, Document, DocumentStore
 from lessee.ops.setup.command.prompt import ask
 from lessee.ops.setup.policy.initial_values import ALPHABET, parsed
 from lessee.process.hardening import harden
@@ -41,30 +43,29 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
-    _check_environment(config, arguments.environment, path)
+    check_environment(arguments.environment, config, path, environ)
     ref = path_scope_of(config).secret(arguments.path, mount=arguments.mount)
     where = f"{ref}: {arguments.key}"
     names = _readers(path, environ, arguments.environment, ref)
-    value = _value(arguments, where)
     about = {"path": str(ref), "key": arguments.key, "server": config.vault.address}
-    with (
-        admin_client(config.vault, environ, boot_time) as client,
-        recorded_action(config.audit_trail, environ, "set", config.environment, **about) as action,
-    ):
+    with admin_client(config.vault, environ, boot_time) as client:
         store = DocumentStore(client, ref.mount)
         store.check()
-        version, before = _write(store, ref, arguments, value, where)
-        action.step(f"version {version}")
-        _say(f"{where} is set: version {version}")
-        if changed := new_type(before, value):
-            _say(f"note: {changed}; --json writes numbers, booleans, lists and objects")
-        if arguments.note is not None:
-            _add_note(client, ref, version, arguments.note)
+        _edit(store.read(ref.path), ref, arguments, "")  # A mistyped key is an error before the value is typed.
+        value = _value(arguments, where)
+        with recorded_action(config.audit_trail, environ, "set", config.environment, **about) as action:
+            version, before = _write(store, ref, arguments, value, where)
+            action.step(f"version {version}")
+            _say(f"{where} is set: version {version}")
+            if changed := new_type(before, value):
+                _say(f"note: {changed}; --json writes numbers, booleans, lists and objects")
+            if arguments.note is not None:
+                _add_note(client, ref, version, arguments.note)
     _say_rotated(config, ref)
     _say("read by: " + (", ".join(names) or "no app of this configuration") if names is not None else _UNKNOWN)
     if arguments.no_wait or names == ():
         return 0
-    return _wait(config, arguments, str(ref), version)
+    return _wait(config, arguments, str(ref), version, names)
 
 
 _UNKNOWN = "which apps read it is not known here: the configuration's templates cannot be read (see `lessee check`)"
@@ -83,30 +84,19 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         check_note(arguments.note)
 
 
-def _check_environment(config: Config, name: str | None, path: Path) -> None:
-    """A mistyped environment would create secrets where no app reads them."""
-    if name is not None and name not in config.setup.environments:
-        todo = f"the environments of `setup.environments` are: {', '.join(config.setup.environments)}"
-        raise UsageError(f"unknown environment {name!r}", where=path.name, todo=todo)
-
-
 def _readers(path: Path, environ: Mapping[str, str], environment: str | None, ref: Ref) -> tuple[str, ...] | None:
     """The apps that read the secret; None where that is not known, as without the templates."""
     try:
         project = load(path, environ, prepare=False, for_child=True, environment=environment)
     except LesseeError:
         return None
-    top = _server(project.config.vault)
+    top = server_of(project.config.vault)
     apps = {
         name: compiled.references
         for name, compiled in project.compiled_apps.items()
-        if _server(compiled.app.vault) == top
+        if server_of(compiled.app.vault) == top
     }
     return readers(apps, ref)
-
-
-def _server(vault: Vault) -> object:
-    return vault.address, vault.addresses, vault.namespace
 
 
 def _value(arguments: argparse.Namespace, where: str) -> object:
@@ -145,25 +135,28 @@ def _write(
     """
     for _ in range(_ATTEMPTS):
         document = store.read(ref.path)
-        if arguments.cas is not None and document.version != arguments.cas:
-            what = f"its version is {document.version}, not {arguments.cas}"
-            raise UsageError(what, where=str(ref), todo="look at what has changed, and name its version in --cas")
-        if document.version and not document.fields and not arguments.create:
-            todo = f"undelete it: bao kv undelete -mount={ref.mount} -versions={document.version} {ref.path}"
-            raise UsageError(f"its version {document.version} is deleted", where=str(ref), todo=f"{todo}; or --create")
-        exists = document.version > 0
-        if not exists and not arguments.create and arguments.path.startswith(f"{ref.mount}/"):
-            todo = f"omit the mount {ref.mount}/ and the environment, as in templates"
-            raise UsageError("no such secret", where=str(ref), todo=todo)
-        fields: Fields = edited(
-            document.fields, arguments.key, value, where=str(ref), exists=exists, create=arguments.create
-        )
         try:
-            return store.write(ref.path, fields, document.version), document.fields.get(arguments.key)
+            version = store.write(ref.path, _edit(document, ref, arguments, value), document.version)
         except ConcurrentWriteError:
             continue
+        return version, document.fields.get(arguments.key)
     what = f"others wrote it {_ATTEMPTS} times in the same moments; nothing was written"
     raise DeniedError(what, where=where, todo="run it again")
+
+
+def _edit(document: Document, ref: Ref, arguments: argparse.Namespace, value: object) -> Fields:
+    """The document's fields with the value. Raises UsageError for what the arguments do not allow."""
+    if arguments.cas is not None and document.version != arguments.cas:
+        what = f"its version is {document.version}, not {arguments.cas}"
+        raise UsageError(what, where=str(ref), todo="look at what has changed, and name its version in --cas")
+    if document.version and not document.fields and not arguments.create:
+        todo = f"undelete it: bao kv undelete -mount={ref.mount} -versions={document.version} {ref.path}"
+        raise UsageError(f"its version {document.version} is deleted", where=str(ref), todo=f"{todo}; or --create")
+    exists = document.version > 0
+    if not exists and not arguments.create and arguments.path.startswith(f"{ref.mount}/"):
+        todo = f"omit the mount {ref.mount}/ and the environment, as in templates"
+        raise UsageError("no such secret", where=str(ref), todo=todo)
+    return edited(document.fields, arguments.key, value, where=str(ref), exists=exists, create=arguments.create)
 
 
 def _add_note(client: AdminClient, ref: Ref, version: int, note: str) -> None:
@@ -179,7 +172,7 @@ def _say_rotated(config: Config, ref: Ref) -> None:
             _say(f"note: the rotation target {name!r} writes this secret too; the next rotation replaces the value")
 
 
-def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int) -> int:
+def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int, names: Collection[str] | None) -> int:
     """Wait for the agent of the configuration's status socket; without one, say so."""
     socket = Path(arguments.socket or config.status.socket)
     began, said = time.monotonic(), set[str]()
@@ -188,14 +181,9 @@ def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int
         while True:
             status = request_status(socket, "GET", "/status.json")
             with known_format(socket):
-                found = {
-                    name: progress(app, path, version)
-                    for name, app in status["apps"].items()
-                    if any(one["path"] == path or one["path"].endswith(f":{path}") for one in app["secrets"])
-                }
-                states = {name: str(status["apps"][name]["state"]) for name in found}
+                found = progress(status["apps"], path, version, names)
             waited = time.monotonic() - began
-            _say_progress(found, states, said, waited)
+            _say_progress(found, said, waited)
             if all(one.done or one.failed for one in found.values()):
                 break
             if waited > arguments.timeout:
@@ -213,20 +201,12 @@ def _wait(config: Config, arguments: argparse.Namespace, path: str, version: int
     return _INCOMPLETE if any(one.failed for one in found.values()) else 0
 
 
-_DONE = {
-    "published": "its files have it since generation {}",
-    "notified": "was notified of it in generation {}",
-    "ready": "works with it since generation {}",
-}
-"""What an app's state proves. Only a probe, `ready`, proves that the app uses the value."""
-
-
-def _say_progress(found: Mapping[str, Progress], states: Mapping[str, str], said: set[str], waited: float) -> None:
+def _say_progress(found: Mapping[str, Progress], said: set[str], waited: float) -> None:
     for name, one in found.items():
         if name not in said and (one.done or one.failed):
             said.add(name)
             if one.done:
-                _say(f"{name}: {_DONE[states[name]].format(one.generation)}, after {waited:.1f} s")
+                _say(f"{name}: {PROOFS[one.state].format(one.generation)}, after {waited:.1f} s")
             else:
                 _say(f"{name}: {one.error}; it keeps generation {one.generation}")
 

@@ -7,7 +7,7 @@ from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 
-from lessee.core.errors import DeniedError
+from lessee.core.errors import DeniedError, WriteError
 from lessee.host.directories import check_writers, entries, open_directory, translate_write_errors
 from lessee.ops.setup.named_requests import approle
 from lessee.ops.setup.policy.objects import Kind, Object
@@ -41,15 +41,15 @@ def stale_role_ids(client: AdminClient, folder: Path, roles: Iterable[Object]) -
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder. Raises WriteError where nothing can be written in it, before anything is created in Vault."""
+    """Make the folder. Raises WriteError where this user may not write in it, before anything is created in Vault."""
     fd = open_directory(folder, make=_FOLDER)
     try:
-        with translate_write_errors(folder):
-            probe = f".{ROLE_ID}.new"
-            os.close(os.open(probe, _NEW, 0o600, dir_fd=fd))
-            os.unlink(probe, dir_fd=fd)
+        may_write = os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True)
     finally:
         os.close(fd)
+    if not may_write:
+        what = "this user may not create files here, or it is mounted read-only"
+        raise WriteError(what, where=str(folder), todo="choose another folder, or let this user write in it")
 
 
 def write_credentials(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lessee.ops.audit.policy.schedule import MOST, Period, due, next_due, unsent
+from lessee.ops.audit.policy.schedule import MOST, Period, due, next_due, unfinished
 
 DAY, WEEK = 86400.0, 7 * 86400.0
 
@@ -61,8 +61,9 @@ def test_other_files_and_reports_of_the_future_do_not_count(name):
     assert due([name], NOW, WEEK) == due([], NOW, WEEK)
 
 
-def test_a_report_is_unsent_while_its_sign_is_there():
+def test_a_report_is_unfinished_while_its_sign_is_there():
     [period] = due([], NOW, WEEK)
     name = period.file_name("json")
-    assert unsent([name, f"{name}.unsent", "other.unsent"]) == (period,)
-    assert unsent([name]) == ()
+    assert unfinished([name, f"{name}.unfinished", "other.unfinished"], "json") == (period,)
+    assert unfinished([name, f"{name}.unfinished"], "csv") == ()
+    assert unfinished([name], "json") == ()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lessee.core.immutable import replace
 from lessee.core.paths import DynamicSecret, Folder, Input, Ref
 from lessee.ops.edit.policy.readers import Progress, progress, readers
 
@@ -50,7 +51,6 @@ def app(
         (app(), Progress(done=True, generation=4)),
         (app(3, state="notified"), Progress(done=True, generation=4)),
         (app(state="ready", ready=""), Progress(done=True, generation=4)),
-        (app(path=f"team:{PATH}"), Progress(done=True, generation=4)),
         (app(1), Progress(done=False, generation=4)),
         (app(None, secret_error="denied"), Progress(done=False, error="denied", generation=4)),
         (app(pending=True), Progress(done=False, generation=4)),
@@ -75,4 +75,14 @@ def app(
     ],
 )
 def test_an_app_is_done_when_it_works_with_the_version(found, expected):
-    assert progress(found, PATH, 2) == expected
+    expected = replace(expected, state=found["state"])
+    for known in (None, ["web"]):
+        assert progress({"web": found}, PATH, 2, known) == {"web": expected}
+
+
+@pytest.mark.parametrize("known", [None, ["web"]])
+def test_the_same_path_at_another_server_is_not_waited_for(known):
+    """An identity's path begins with its name; an app with a server of its own is not among those that read it."""
+    apps = {"web": app(1, path=f"team:{PATH}"), "idle": app(1, path="secret/other")}
+    assert progress(apps, PATH, 2, known) == {}
+    assert progress({"elsewhere": app(1)}, PATH, 2, ["web"]) == {}

@@ -13,11 +13,13 @@ from pathlib import Path
 from lessee.audit_trail.policy.actions import rfc3339
 from lessee.config.grammar.alerts import SmtpChannel
 from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
+from lessee.core.generation import File, Generation
 from lessee.host.project import read
 from lessee.ops.audit.command.report import compose
-from lessee.ops.audit.policy.schedule import RETRY_DELAY, UNSENT, Period, due, next_due, unsent
+from lessee.ops.audit.policy.schedule import RETRY_DELAY, UNFINISHED, Period, due, next_due, unfinished
 from lessee.ops.monitor.alert_delivery.http import DeliveryFailedError
 from lessee.ops.monitor.alert_delivery.mail import send_mail
+from lessee.publishing.plain_files import write_plain_files
 
 _SHORTEST, _LONGEST = 60.0, 366 * 86400.0
 _LONGEST_SLEEP = 60.0
@@ -31,25 +33,24 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
     smtp = _smtp(path, environ) if arguments.mail else None
     _names(folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    incomplete: dict[Period, float] = {}
+    pending = dict.fromkeys(unfinished(_names(folder), arguments.format), 0.0)
+    """When to write each report next."""
     said = 0.0
-    if smtp is not None:
-        incomplete = dict.fromkeys(unsent(_names(folder)), 0.0)
     try:
         while True:
             now = time.time()
             for period in due(_names(folder), now, arguments.every):
-                incomplete[period] = now
-            for period in [period for period, at in incomplete.items() if at <= now]:
+                pending[period] = now
+            for period in [period for period, at in pending.items() if at <= now]:
                 if _write(arguments, path, environ, period, smtp):
-                    del incomplete[period]
+                    del pending[period]
                 else:
-                    incomplete[period] = now + RETRY_DELAY
+                    pending[period] = now + RETRY_DELAY
             following = next_due(now, arguments.every)
             if following != said:
                 said = following
                 print(f"next report at {rfc3339(following)}", flush=True)
-            soonest = min(following, *incomplete.values(), now + _LONGEST_SLEEP)
+            soonest = min(following, *pending.values(), now + _LONGEST_SLEEP)
             time.sleep(max(0.0, soonest - time.time()))
     except KeyboardInterrupt:
         return 0  # Stopping it is not an error.
@@ -83,45 +84,28 @@ def _smtp(path: Path, environ: Mapping[str, str]) -> SmtpChannel:
 def _write(
     arguments: argparse.Namespace, path: Path, environ: Mapping[str, str], period: Period, smtp: SmtpChannel | None
 ) -> bool:
-    """Whether the report is complete, and was sent. What fails is reported, and tried again later."""
+    """Whether the report is complete, and was sent. What fails is reported, and tried again later, after a stop too."""
     file = Path(arguments.output) / period.file_name(arguments.format)
+    sign = file.with_name(f"{file.name}{UNFINISHED}")
     try:
+        os.close(os.open(sign, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         text, is_complete = compose(arguments, path, environ, period.begins, period.ends)
-        sign = file.with_name(f"{file.name}{UNSENT}")
-        if smtp is not None:
-            os.close(os.open(sign, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        _replace(file, text)
+        write_plain_files(file.parent, Generation("report", (File(file.name, f"{text}\n".encode(), 0o600),)))
         print(f"{file}{'' if is_complete else ': incomplete, see the exceptions in it'}", flush=True)
-        if smtp is not None and is_complete:
+        if not is_complete:
+            return False
+        if smtp is not None:
             send_mail(smtp, _mail(smtp, file.name, text))
-            sign.unlink(missing_ok=True)
+        sign.unlink(missing_ok=True)
     except LesseeError as exc:
         print(f"lessee: {exc}", file=sys.stderr)
-        return False
     except OSError as exc:
         print(f"lessee: {file}: {exc.strerror}", file=sys.stderr)
-        return False
     except DeliveryFailedError as exc:
         print(f"lessee: {file.name} was not sent: {exc}", file=sys.stderr)
-        return False
-    return is_complete
-
-
-def _replace(file: Path, text: str) -> None:
-    new = file.with_name(f".{file.name}.new")
-    try:
-        # What an interrupted run left, or what another user made here and could write into later.
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(f"{text}\n")
-            stream.flush()
-            os.fsync(descriptor)
-        new.replace(file)
-    except OSError as exc:
-        new.unlink(missing_ok=True)
-        todo = "make room, or let this user write there"
-        raise WriteError(f"the report cannot be written: {exc.strerror}", where=str(file), todo=todo) from None
+    else:
+        return True
+    return False
 
 
 def _mail(smtp: SmtpChannel, name: str, text: str) -> EmailMessage:

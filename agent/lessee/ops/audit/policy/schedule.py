@@ -13,8 +13,8 @@ _TIME = "%Y%m%dT%H%M%SZ"
 _SUFFIXES = {"text": "txt", "json": "json", "csv": "csv"}
 MOST = 60
 """The periods that one run makes up for; older ones are omitted."""
-UNSENT = ".unsent"
-"""The end of the name of the empty file next to a report that is still to be sent by mail."""
+UNFINISHED = ".unfinished"
+"""The end of the name of the empty file next to a report that is not complete, or still to be sent by mail."""
 RETRY_DELAY = 3600.0
 """Seconds until an incomplete report is written again."""
 
@@ -47,9 +47,11 @@ def due(names: Iterable[str], now: float, every: float) -> tuple[Period, ...]:
     return tuple(found)
 
 
-def unsent(names: Iterable[str]) -> tuple[Period, ...]:
-    """The periods whose report was written and not yet sent by mail."""
-    return tuple(sorted(_periods(name.removesuffix(UNSENT) for name in names if name.endswith(UNSENT))))
+def unfinished(names: Iterable[str], form: str) -> tuple[Period, ...]:
+    """The periods whose report in this format is not complete, or was not sent."""
+    found = set(names)
+    periods = _periods(name.removesuffix(UNFINISHED) for name in found if name.endswith(UNFINISHED))
+    return tuple(sorted(period for period in periods if f"{period.file_name(form)}{UNFINISHED}" in found))
 
 
 def next_due(now: float, every: float) -> float:

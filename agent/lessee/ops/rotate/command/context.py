@@ -25,7 +25,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 def open_project(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> Project:
     """The project of the selected environment. Raises ConfigError, and UsageError for an unknown environment."""
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
-    _check_environment(arguments.environment, config, path, environ)
+    check_environment(arguments.environment, config, path, environ)
     if not config.rotation:
         todo = "add a `rotation` block with a target for each credential"
         raise ConfigError([LesseeError("no rotation targets", where=path.name, todo=todo)])
@@ -79,8 +79,8 @@ def error_text(name: str, exc: LesseeError) -> str:
     return text if text.startswith((f"{name}:", f"rotation.{name}:")) else f"{name}: {text}"
 
 
-def _check_environment(environment: str | None, config: Config, path: Path, environ: Mapping[str, str]) -> None:
-    """A mistyped environment would create secrets where no app reads them."""
+def check_environment(environment: str | None, config: Config, path: Path, environ: Mapping[str, str]) -> None:
+    """Raises UsageError for an environment of no configuration: secrets would be written where no app reads them."""
     if environment is None or environment in config.setup.environments:
         return
     with suppress(ConfigError):  # It may require an environment and have none.
