@@ -18,6 +18,8 @@ pytestmark = pytest.mark.docker
 STACK, SERVICE, NETWORK, SERVER = "lessee-e2e", "lessee-e2e_app", "vault", "lessee-e2e-openbao"
 SETTINGS = {"APP_IMAGE": EXEC_APP["image"], "VAULT_ADDR": f"http://{SERVER}:8200"}
 BAO = {"BAO_ADDR": "http://127.0.0.1:8200", "BAO_TOKEN": "swarm-e2e"}
+SERVICE_LABEL = f"label=com.docker.swarm.service.name={SERVICE}"
+UPDATE = "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}"
 LIMITS = "{{.MemoryLimit}} {{.PidsLimit}}"
 TIMEOUT = 90
 POLICY = """
@@ -71,8 +73,18 @@ class Stack:
 
     def tasks(self):
         """The ids of the healthy containers of the tasks."""
-        filters = ("--filter", f"label=com.docker.swarm.service.name={SERVICE}", "--filter", "health=healthy")
-        return self.docker("ps", "--quiet", "--no-trunc", *filters).split()
+        return self.docker(
+            "ps", "--quiet", "--no-trunc", "--filter", SERVICE_LABEL, "--filter", "health=healthy"
+        ).split()
+
+    def is_settled(self):
+        """Whether the update is complete, and nothing of the service runs but its pair of healthy tasks.
+
+        Before that, Swarm replaces healthy tasks too: it goes on with its update after a task has died.
+        """
+        update = self.docker("service", "inspect", "--format", UPDATE, SERVICE).strip()
+        running = self.docker("ps", "--quiet", "--no-trunc", "--filter", SERVICE_LABEL).split()
+        return update in {"", "completed"} and len(running) == 2 and set(running) == set(self.tasks())
 
     def wait_for(self, check, what):
         deadline = time.monotonic() + TIMEOUT
@@ -126,7 +138,7 @@ def stack(swarm_images):
         stack.rotate("canary-swarm-first")
         stack.issue_secret_id("1")
         stack.deploy("1")
-        stack.wait_for(lambda: len(stack.tasks()) == 2, "pair of healthy tasks")
+        stack.wait_for(stack.is_settled, "pair of healthy tasks")
         yield stack
 
 
@@ -170,7 +182,7 @@ def test_a_rolling_update_uses_the_new_secret_id_and_revokes_the_tokens_of_the_o
     def replaced():
         tasks = stack.tasks()
         assert len(tasks) >= 2  # Swarm starts each new task before it stops an old one.
-        return len(tasks) == 2 and not set(tasks) & set(before)
+        return not set(tasks) & set(before) and stack.is_settled()
 
     stack.wait_for(replaced, "pair of new tasks")
     lines = [f"start: {fingerprint('canary-swarm-second')}"]
@@ -182,7 +194,7 @@ def test_a_killed_task_is_replaced_by_one_with_its_own_login(stack):
     victim, other = stack.tasks()
     accessor = stack.status(victim)["token"]["accessor"]
     os.kill(int(stack.docker("inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
-    stack.wait_for(lambda: len(set(stack.tasks()) - {victim}) == 2, "new task")
+    stack.wait_for(lambda: victim not in stack.tasks() and stack.is_settled(), "new task")
     (new,) = set(stack.tasks()) - {victim, other}
     assert stack.starts(new) == [f"start: {fingerprint('canary-swarm-second')}"]
     assert stack.status(new)["token"]["accessor"] != accessor
