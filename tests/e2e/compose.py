@@ -32,11 +32,17 @@ KILL = """
 import os, sys
 from contextlib import suppress
 from pathlib import Path
+
+def words(file):
+    with suppress(FileNotFoundError, ProcessLookupError):  # A health check ends at any time.
+        return file.read_bytes().split(b"\\0")
+    return []
+
 pids = [
     int(file.parent.name)
     for program in sys.argv[2:]
     for file in Path("/proc").glob("[0-9]*/cmdline")
-    if program.encode() in file.read_bytes().split(b"\\0") and int(file.parent.name) != os.getpid()
+    if program.encode() in words(file) and int(file.parent.name) != os.getpid()
 ]
 # All are printed before the first one ends: the Engine may end this command with the agent.
 print(*pids, sep="\\n", flush=True)

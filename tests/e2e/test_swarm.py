@@ -80,7 +80,7 @@ class Stack:
     def is_settled(self):
         """Whether the update is complete, and nothing of the service runs but its pair of healthy tasks.
 
-        Before that, Swarm replaces healthy tasks too: it goes on with its update after a task has died.
+        Before that, Swarm replaces healthy tasks too: its update continues after a task has died.
         """
         update = self.docker("service", "inspect", "--format", UPDATE, SERVICE).strip()
         running = self.docker("ps", "--quiet", "--no-trunc", "--filter", SERVICE_LABEL).split()
