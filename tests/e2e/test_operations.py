@@ -140,7 +140,7 @@ def write_old_layout(server, token):
     def written():
         # A new KV version 2 mount answers 400 until it is ready.
         with suppress(RuntimeError):
-            path = "legacy/data/api-keys/openrouter"
+            path = "legacy/data/api-keys/partner"
             return server.ask("POST", path, {"data": {"api_key": f"{CANARY}-old"}}, token=token)
 
     eventually(written, "the old secret")
@@ -151,7 +151,7 @@ def values(server, token):
     for path, key in (
         ("database/postgres", "password"),
         ("mcp/memory-service", "api_key"),
-        ("api-keys/openrouter", "api_key"),
+        ("api-keys/partner", "api_key"),
     ):
         yield server.ask("GET", f"secret/data/production/{path}", token=token)["data"]["data"][key]
 
