@@ -8,6 +8,7 @@ import pytest
 
 from lessee.host.openbao import OpenBao
 from support.environments.setup_namespace import AUDIT, CANARY, ENVIRONMENTS, SetupNamespace
+from support.programs.forks import run_lessee
 from support.programs.sidecar import PATIENCE, eventually
 from support.programs.terminal import Terminal
 
@@ -158,6 +159,21 @@ def test_at_a_terminal_the_removal_is_asked_for_with_its_list(ground):
             terminal.close()
         assert "role testing-ci: no longer in the configuration" in listed
         assert bool(ground.has("GET", "auth/approle/role/testing-ci")) is stays
+
+
+def test_after_a_first_rotation_that_creates_its_secrets_there_is_nothing_to_do(ground):
+    soon = {"confirmation_timeout": "1s", "revoke_delay": "0s"}
+    ground.config["environment"] = "testing"
+    ground.config["rotation"] = {
+        "own": {"kind": "vault", "secret": "auth/own", "keys": {"key": {}}, **soon},
+        "ssh": {"kind": "ssh-key", "secret": "ssh/deploy", "verifier_secret": "ssh/servers", **soon},
+    }
+    ground.run()
+    rotator = ground.environ | {"VAULT_TOKEN": ground.log_in("testing-rotator")}
+    done = run_lessee("rotate", "--all", cwd=ground.disk, env=rotator)
+    assert done.returncode == 0, done.stderr
+    assert ground.secret("testing/ssh/servers")["authorized_keys"]
+    assert ground.run().stdout == "done: nothing to do\n"
 
 
 def test_a_file_without_the_block_sets_up_nothing(ground):
