@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # ci/deploy.sh: deploys the checked-out revision and proves it; if it is not proven, deploys the last proven one again.
 #
-# UP: the command that deploys the work tree. AGENT: the beginning of a command that runs next to the agent.
+# UP: the command that deploys the work tree. AGENT: lessee next to the agent, with its configuration.
 # DEPLOY_TO: a name for the record of the last proven revision, which stays on the runner's machine.
-# PREVIOUS: the revision to go back to if there is no record. PROOF_TIMEOUT: how long the apps may take.
+# PREVIOUS: the revision to go back to if there is no record. PROOF_TIMEOUT: how long the apps may take (2m).
+# VALIDATE: options of the last `lessee validate`, such as --fail-on warning.
 #
 # All of it is a function, because going back replaces this file while bash reads it.
 set -euo pipefail
@@ -35,7 +36,7 @@ main() {
     fi
     say "$proven is NOT proven either"
   fi
-  say "go back manually, on this machine: git checkout --detach REVISION && $UP; see: $AGENT lessee status"
+  say "go back manually, on this machine: git checkout --detach REVISION && $UP; see: $AGENT status"
   return 1
 }
 
@@ -43,9 +44,9 @@ deploy_and_prove() {
   say "deploying $(git rev-parse --short HEAD): $UP"
   $UP || { say "failed: $UP"; return 1; }
   # The agents have what Vault has now, and each app is ready with it; the command names each one that is not.
-  $AGENT lessee status --wait "${PROOF_TIMEOUT:-2m}" || { say "failed: the apps are not ready"; return 1; }
+  $AGENT status --wait "${PROOF_TIMEOUT:-2m}" || { say "failed: the apps are not ready"; return 1; }
   # With the logins of the apps, and on their machine.
-  $AGENT lessee validate || { say "failed: validate"; return 1; }
+  $AGENT validate ${VALIDATE:-} || { say "failed: validate"; return 1; }
 }
 
 say() {

@@ -1,13 +1,17 @@
 """The recipe for deployments, run from its YAML: by GitHub's steps in bash, and by gitlab-ci-local."""
 
+import json
+import shutil
 import subprocess
 
 import pytest
+import yaml
 
+from e2e.compose import AGENT, OPENBAO, Project
 from lessee.host.openbao import OpenBao
 from support.environments.deployment import Deployment
 from support.npm import packages, program
-from support.paths import TESTS
+from support.paths import ROOT, TESTS
 from support.programs.ci_job import CI
 from support.programs.sidecar import PATIENCE
 from support.servers.jwt_issuer import Issuer
@@ -124,6 +128,55 @@ def test_a_job_of_another_branch_may_not_log_in(project):
     assert failed, log
     assert "Vault does not accept" in log
     assert (project.deployed, project.key[1]) == (old, 1)
+
+
+@pytest.mark.docker
+def test_the_commands_for_compose_prove_a_stack_and_roll_it_back(images, tmp_path):
+    """The workflow's own UP and AGENT, on a real Engine. The project is the quickstart."""
+    repository, override = tmp_path / "repository", tmp_path / "override.yaml"
+    shutil.copytree(ROOT / "compose/quickstart", repository)
+    (repository / "ci").mkdir()
+    shutil.copy(CI / "deploy.sh", repository / "ci")
+    built = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO}
+    override.write_text(json.dumps({"services": {name: {"image": image} for name, image in built.items()}}))
+    workflow = yaml.safe_load((CI / "github/deploy.yml").read_text())
+    name = "lessee-e2e-deployed"
+    environ = images.engine.environ | {
+        **{name: workflow["env"][name] for name in ("UP", "AGENT", "DEPLOY_TO")},
+        "HOME": str(tmp_path),
+        "COMPOSE_PROJECT_NAME": name,
+        "COMPOSE_FILE": f"{repository}/compose.yaml:{override}",
+        "BASE_IMAGE": images.base,
+        "VALIDATE": "--component app",  # The quickstart's server has no TLS.
+    }
+
+    def run(*command):
+        return subprocess.run(
+            command, cwd=repository, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+
+    def commit():
+        run("git", "add", "--all")
+        run("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", "a revision")
+        return run("git", "rev-parse", "HEAD").stdout.strip()
+
+    stack = Project(images.engine, name, (repository / "compose.yaml", override), {"BASE_IMAGE": images.base})
+    run("git", "init", "--quiet")
+    good = commit()
+    try:
+        done = run("bash", "ci/deploy.sh")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{good} is deployed and proven" in done.stdout
+        template = repository / "lessee/app.env.j2"
+        template.write_text(template.read_text().replace(".password", ".passwort"))
+        bad = commit()
+        done = run("bash", "ci/deploy.sh")
+    finally:
+        stack.down()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{bad} is NOT proven" in done.stdout
+    assert "app: NOT READY: " in done.stdout
+    assert f"rolled back: {good} is deployed and proven" in done.stdout
 
 
 def test_github_s_own_parser_finds_nothing_wrong(tmp_path):

@@ -192,7 +192,11 @@ class Deployment:
         workspace = self.folder / "workspace"
         shutil.rmtree(workspace, ignore_errors=True)
         self._run("git", "clone", "--quiet", str(self.repository), str(workspace))
-        own = {"UP": "bash up", "AGENT": f"env LESSEE_CONFIG={self.host}/lessee/lessee.yaml", "PROOF_TIMEOUT": "60s"}
+        own = {
+            "UP": "bash up",
+            "AGENT": f"env LESSEE_CONFIG={self.host}/lessee/lessee.yaml lessee",
+            "PROOF_TIMEOUT": "60s",
+        }
         self.issuer.claims = dict(self.claims)
         return getattr(self, f"_{self.kind}")(workspace, own, before)
 
