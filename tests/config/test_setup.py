@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lessee.config.grammar.setup import Component
-from lessee.config.parsing import environments, parse
+from lessee.config.parsing import environments, has_block, parse
 from lessee.core.errors import ConfigError
 from support.paths import ROOT
 
@@ -32,6 +32,12 @@ def test_the_environments_are_read_even_from_a_file_with_problems():
     assert environments("setup: {environments: [a, b]}\nnonsense: 1", source="x", environ={}) == ("a", "b")
     with pytest.raises(ConfigError, match=r"^x:"):
         environments("- nothing", source="x", environ={})
+
+
+def test_an_empty_block_counts_as_written():
+    assert has_block("setup: {}", "setup", source="x")
+    assert has_block("setup:", "setup", source="x")
+    assert not has_block("apps: {setup: {}}", "setup", source="x")
 
 
 def test_only_the_command_of_a_block_reads_its_variables():
@@ -106,6 +112,10 @@ setup:
             "prefixes[0]: expected a path prefix below the env",
         ),
         ("setup: {secrets: {a: {b: {generate: 3, env: B}}}}", "found `generate`, `env`"),
+        (
+            "setup: {secrets: {a: {b: {generate: 3, json: true}}}}",
+            "setup.secrets.a.b.json: a generated value is text, not JSON; remove one of them",
+        ),
         ("setup: {audit: {file: relative}}", "setup.audit.file: expected an absolute path"),
     ],
 )

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from support.programs.sidecar import PATIENCE, eventually
+from support.servers.fault_proxy import Proxy, Reply
 
 CANARY = "canary-of-the-new-value"
 
@@ -69,8 +70,9 @@ def test_it_waits_for_the_app_to_be_ready_and_exits_with_75_where_it_is_not(bao,
     [
         (("{0}", "pasword"), "it has no key 'pasword'; did you mean 'password'; a new key needs --create"),
         (("{0}", "other"), "its keys are password, username"),
-        (("{0}x", "password"), "no such secret; correct the path, or add --create"),
-        (("secret/testing/{0}", "password"), "no such secret; omit the mount secret/ and the environment"),
+        (("{0}x", "password"), "no such secret; did you mean {0}? If not, correct the path, or add --create"),
+        (("nothing/alike", "password"), "no such secret; correct the path, or add --create"),
+        (("secret/testing/{0}", "password"), "omit the mount secret/ and the environment"),
         (("{0}", "password", "--cas", "7"), "its version is 1, not 7"),
         (("{0}", "password", "--json"), "the value is not JSON, line 1 column 1"),
         (("../{0}", "password"), "is not a path"),
@@ -83,10 +85,74 @@ def test_it_waits_for_the_app_to_be_ready_and_exits_with_75_where_it_is_not(bao,
 )
 def test_a_mistake_writes_nothing(bao, web, path, arguments, words):
     done = web.command("set", *(one.format(path) for one in arguments), text=CANARY)
-    assert done.returncode in {64, 77}
-    assert words in done.stderr
+    assert done.returncode == 64
+    assert words.format(path) in done.stderr
     assert CANARY not in done.stdout + done.stderr
     assert stored(bao, path)["metadata"]["version"] == 1
+
+
+def test_a_mistyped_folder_is_found_only_where_the_login_may_list(bao, web, path):
+    folder, _ = path.split("/")
+    mistyped = f"x{folder[1:]}/db"
+    assert f"did you mean {path}?" in web.command("set", mistyped, "password", text="x").stderr
+    rule = 'path "secret/data/*" { capabilities = ["read", "update"] }'
+    bao.ask("POST", f"sys/policies/acl/{folder}", {"policy": rule})
+    token = bao.ask("POST", "auth/token/create", {"policies": [folder]})["auth"]["client_token"]
+    web.environ["VAULT_TOKEN"] = token
+    done = web.command("set", mistyped, "password", text="x")
+    assert (done.returncode, "did you mean" in done.stderr) == (64, False), done.stderr
+
+
+def test_a_denied_write_exits_with_77(bao, web, path):
+    folder, _ = path.split("/")
+    bao.ask("POST", f"sys/policies/acl/{folder}", {"policy": 'path "secret/data/*" { capabilities = ["read"] }'})
+    token = bao.ask("POST", "auth/token/create", {"policies": [folder]})["auth"]["client_token"]
+    web.environ["VAULT_TOKEN"] = token
+    assert web.command("set", path, "password", text=CANARY).returncode == 77
+    assert stored(bao, path)["metadata"]["version"] == 1
+
+
+@pytest.mark.parametrize("may_patch", [True, False])
+def test_a_note_leaves_what_others_write_to_the_metadata_meanwhile(bao, web, path, may_patch):
+    """As a rotator does, between the read and the write. Without `patch` in its policy, it writes the whole."""
+    folder, _ = path.split("/")
+    where = f"secret/metadata/testing/{path}"
+    olds = {f"lessee-note-{number}": "old" for number in range(3, 23)}
+    bao.ask("POST", where, {"custom_metadata": olds})
+    verbs = ["create", "read", "update", *(["patch"] if may_patch else [])]
+    rule = "".join(
+        f'path "secret/{kind}/*" {{ capabilities = {json.dumps(verbs)} }}\n' for kind in ("data", "metadata")
+    )
+    bao.ask("POST", f"sys/policies/acl/{folder}", {"policy": rule})
+    web.environ["VAULT_TOKEN"] = bao.ask("POST", "auth/token/create", {"policies": [folder]})["auth"]["client_token"]
+
+    def meanwhile(request):
+        if request.method != "GET":
+            found = bao.ask("GET", where)["data"]["custom_metadata"]
+            bao.ask("POST", where, {"custom_metadata": found | {"rotation_id": "of a rotator"}})
+
+    with Proxy(bao.port) as proxy:
+        proxy.on_path(where, Reply(meanwhile))
+        web.config["vault"]["address"] = proxy.address
+        web.write_config()
+        done = web.command("set", path, "password", "--note", "new", "--no-wait", text="x")
+    assert done.returncode == 0, done.stderr
+    found = bao.ask("GET", where)["data"]["custom_metadata"]
+    del olds["lessee-note-3"]  # The oldest of twenty is dropped.
+    expected = olds | {"lessee-note-2": "new"}
+    assert found == (expected | {"rotation_id": "of a rotator"} if may_patch else expected)
+
+
+def test_a_manual_rotation_target_has_a_better_way(web, path):
+    web.config["rotation"] = {
+        "brave": {"kind": "manual", "secret": path, "keys": ["password"], "verify": ["true"]},
+    }
+    web.write_config()
+    done = web.command("set", path, "password", "--no-wait", text=CANARY)
+    assert done.returncode == 0, done.stderr
+    advice = "`lessee rotate brave --enter` tests it before the apps get it, and records when it is due again"
+    assert f"note: this is the secret of the manual rotation target 'brave': {advice}" in done.stdout
+    assert "the next rotation replaces the value" not in done.stdout
 
 
 def test_structures_generated_values_and_new_keys(bao, web, path):

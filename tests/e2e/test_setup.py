@@ -8,7 +8,8 @@ import pytest
 
 from lessee.host.openbao import OpenBao
 from support.environments.setup_namespace import AUDIT, CANARY, ENVIRONMENTS, SetupNamespace
-from support.programs.sidecar import eventually
+from support.programs.forks import run_lessee
+from support.programs.sidecar import PATIENCE, eventually
 from support.programs.terminal import Terminal
 
 _NUMBERS = itertools.count()
@@ -104,19 +105,93 @@ def test_objects_older_than_setup_count_as_manual_changes(ground):
     assert ground.ask("GET", "sys/policies/acl/production-app")["data"]["policy"] == "# ours\n"
 
 
-def test_objects_no_longer_configured_are_removed(ground):
+def test_objects_no_longer_configured_are_removed_once_confirmed(ground):
     ground.run()
     ground.ask("POST", "sys/policies/acl/testing-ci", {"policy": "# manual\n"})
     del ground.wanted["components"]["ci"]
-    result = ground.run(code=75)
+    result = ground.run("--yes", code=75)
     assert "  - role production-ci: no longer in the configuration\n" in result.stdout
     assert "policy testing-ci: no longer in the configuration, but manually changed" in result.stdout
     assert not ground.has("GET", "auth/approle/role/testing-ci")
     assert not ground.has("GET", "sys/policies/acl/production-ci")
     assert ground.has("GET", "sys/policies/acl/testing-ci")
-    ground.run("--force")
+    ground.run("--force", code=75)
+    assert ground.has("GET", "sys/policies/acl/testing-ci")
+    ground.run("--force", "--yes")
     assert not ground.has("GET", "sys/policies/acl/testing-ci")
     assert ground.run().stdout == "done: nothing to do\n"
+
+
+def test_a_second_configuration_removes_nothing_of_the_first_one(ground):
+    """An operator who runs setup with another service's file must not take the logins of running apps."""
+    ground.run()
+    before = ground.dump(*ENVIRONMENTS)
+    first = ground.config
+    second = {"environments": ["production"], "components": {"reports": ["read"]}}
+    ground.config = {"vault": first["vault"], "setup": second}
+    planned = ground.run("--plan").stdout
+    assert "  ! role production-app: not in this configuration, left in place; --yes removes it\n" in planned
+    assert planned.endswith("plan: 2 changes (2 new, 8 not in this configuration, left in place)\n")
+    done = ground.run(code=75)
+    what = "8 objects that this configuration does not have left in place (marked with !)"
+    assert f"{what}; run setup with the file that has them, or use --yes to remove them" in done.stderr
+    after = ground.dump(*ENVIRONMENTS)
+    assert before["roles"].items() <= after["roles"].items()
+    assert before["policies"].items() <= after["policies"].items()
+    assert "production-reports" in after["roles"]
+    # The first one continues to own what it created, and leaves the second one's.
+    ground.config = first
+    assert "role production-reports: not in this configuration" in ground.run(code=75).stdout
+    assert ground.dump(*ENVIRONMENTS)["roles"] == after["roles"]
+
+
+def test_at_a_terminal_the_removal_is_asked_for_with_its_list(ground):
+    ground.run()
+    del ground.wanted["components"]["ci"]
+    for typed, stays in (("no", True), ("yes", False)):
+        terminal = Terminal(*ground.command("setup"), cwd=ground.disk, env=ground.environ)
+        try:
+            listed = terminal.until("type yes to remove all of them")
+            terminal.type(f"{typed}\n")
+            terminal.until("done: ")
+            assert terminal.process.wait(PATIENCE) == (75 if stays else 0)
+        finally:
+            terminal.close()
+        assert "role testing-ci: no longer in the configuration" in listed
+        assert bool(ground.has("GET", "auth/approle/role/testing-ci")) is stays
+
+
+def test_after_a_first_rotation_that_creates_its_secrets_there_is_nothing_to_do(ground):
+    soon = {"confirmation_timeout": "1s", "revoke_delay": "0s"}
+    ground.config["environment"] = "testing"
+    ground.config["rotation"] = {
+        "own": {"kind": "vault", "secret": "auth/own", "keys": {"key": {}}, **soon},
+        "ssh": {"kind": "ssh-key", "secret": "ssh/deploy", "verifier_secret": "ssh/servers", **soon},
+    }
+    ground.run()
+    rotator = ground.environ | {"VAULT_TOKEN": ground.log_in("testing-rotator")}
+    done = run_lessee("rotate", "--all", cwd=ground.disk, env=rotator)
+    assert done.returncode == 0, done.stderr
+    assert ground.secret("testing/ssh/servers")["authorized_keys"]
+    assert ground.run().stdout == "done: nothing to do\n"
+
+
+def test_a_file_without_the_block_sets_up_nothing(ground):
+    """Its environments would be the four defaults."""
+    del ground.config["setup"]
+    for words in ([], ["--plan"]):
+        said = ground.run(*words, code=78).stderr
+        assert "it has no `setup:` block, so it does not say which environments to set up; name the file" in said
+    assert ground.writes() == 0
+
+
+def test_a_placeholder_is_warned_of_without_its_value(ground):
+    for words in (["--plan"], []):
+        said = ground.run(*words, OPENROUTER_API_KEY="your_openrouter_key")
+        what = "secret/testing/api-keys/openrouter: api_key is a placeholder; `lessee validate` reports it until"
+        assert f"lessee: warning: {what} `lessee set` replaces it" in said.stderr
+        assert "your_openrouter_key" not in said.stdout + said.stderr
+    assert "warning" not in ground.run().stderr
 
 
 def test_existing_values_never_change_and_missing_keys_are_added(ground):

@@ -218,7 +218,8 @@ def test_an_interrupted_removal_can_run_again(ground):
 
 def test_invalid_environments_and_options_are_reported(ground):
     assert "no record of the environment production" in ground.run("--remove", "production", code=64).stderr
-    for words in (["--remove", "../x", "--yes"], ["--remove", "testing", "--force"], ["--yes"], ["--wrap-ttl", "5m"]):
+    wrong = (["--remove", "../x", "--yes"], ["--remove", "testing", "--force"], ["--unseal", "x", "--yes"])
+    for words in (*wrong, ["--wrap-ttl", "5m"]):
         ground.run(*words, code=64)
     ground.wanted["environments"] = ["prod", "prod-eu"]
     assert "`prod-eu` begins with `prod-`" in ground.run("--plan", code=78).stderr

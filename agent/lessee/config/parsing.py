@@ -11,7 +11,7 @@ from lessee.config.fallback import check_last_known_good_files, resolve_fallback
 from lessee.config.grammar import Lessee, scalars
 from lessee.config.grammar.app import AppBlock, FileBlock
 from lessee.config.grammar.audit_trail import AuditTrail
-from lessee.config.grammar.nodes import compose
+from lessee.config.grammar.nodes import compose, entries_of
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.grammar.reader import Reader
 from lessee.config.grammar.validate import Provider, Validate
@@ -68,6 +68,11 @@ def parse(
 def environments(text: str, *, source: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     """`setup.environments`, even of a file with problems. Raises ConfigError if the file is not a YAML mapping."""
     return Reader(Problems(source), environ).read(compose(text, source)).setup.environments
+
+
+def has_block(text: str, name: str, *, source: str) -> bool:
+    """Whether the file has this block, even an empty one. Raises ConfigError if the file is not a YAML mapping."""
+    return name in entries_of(compose(text, source)).nodes
 
 
 class _Resolver:

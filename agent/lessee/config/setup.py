@@ -25,10 +25,15 @@ def check_setup(file: grammar.Lessee, problems: Problems) -> None:
         if "+" in path.split("/"):
             what = "a path element `+` matches any element in a policy"
             problems.add_dependent(("secrets", key), what, todo="choose another path")
-    for path in block.secrets:
+    for path, keys in block.secrets.items():
         if path.split("/")[0] == _RESERVED:
             what = f"paths below `{_RESERVED}` are reserved for lessee"
             problems.add_dependent(("setup", "secrets", path), what, todo="choose another path")
+        for key, source in keys.items():
+            if source.json and source.generate is not None:
+                what = "a generated value is text, not JSON"
+                todo = "remove one of them"
+                problems.add_dependent(("setup", "secrets", path, key, "json"), what, todo=todo)
     _check_names(file, problems)
     _check_times(file, problems)
     if block.database and block.pki and block.database.mount == block.pki.mount:

@@ -103,7 +103,7 @@ class NotNotifiedError(LesseeError):
 
 
 class ManuallyChangedError(LesseeError):
-    """An object was changed manually, so lessee did not change it."""
+    """An object differs from the configuration, and lessee left it in place: a person changed it, or another file."""
 
     exit_code = 75  # EX_TEMPFAIL
 

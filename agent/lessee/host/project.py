@@ -18,7 +18,7 @@ from lessee.config import (
     VariablesFallback,
     logins_of,
 )
-from lessee.config.parsing import environments, parse
+from lessee.config.parsing import environments, has_block, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.template_files import NoTemplateError, OutsideError, content_of, open_beneath
@@ -83,6 +83,14 @@ def read(
 def environments_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The environments that `lessee setup` sets up. Raises ConfigError if the file cannot be read."""
     return environments(text_of(path), source=path.name, environ=environ)
+
+
+def require_setup(path: Path) -> None:
+    """Raise ConfigError for a file without the block `setup`: its environments would be the defaults."""
+    if not has_block(text_of(path), "setup", source=path.name):
+        what = "it has no `setup:` block, so it does not say which environments to set up"
+        todo = "name the file that has one with --config, or write `setup: {environments: [NAME]}` in this one"
+        raise ConfigError([LesseeError(what, where=str(path), todo=todo)])
 
 
 def app_of(config: Config, name: str, path: Path) -> App:

@@ -95,6 +95,10 @@ class AdminClient:
         """
         return self.request(method, path, body=body or {}, wrap_ttl=wrap_ttl)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """Merge into what is at a path; a None removes a key (RFC 7396). What others write meanwhile stays."""
+        self.request("PATCH", path, body=body, headers={"Content-Type": "application/merge-patch+json"})
+
     def delete(self, path: str) -> None:
         """Delete what is at a path. If there is nothing, that is no error."""
         unless_missing(lambda: self.request("DELETE", path))
@@ -108,10 +112,11 @@ class AdminClient:
         params: Mapping[str, str] | None = None,
         wrap_ttl: float | None = None,
         changes: bool | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Send any request; if there is nothing at the path, the error's kind is NOT_FOUND.
 
-        `changes`: the transport must not send it twice; default: all but GET.
+        `changes`: the transport must not send it twice; default: all but GET. `headers`: besides Vault's own.
         """
         with _errors_at(path):
             return self._transport.request(
@@ -124,6 +129,7 @@ class AdminClient:
                 changes=changes,
                 wrap_ttl=wrap_ttl,
                 limits=ANY,
+                headers=headers,
             )
 
     @contextmanager

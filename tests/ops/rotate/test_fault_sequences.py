@@ -107,6 +107,9 @@ class Kv:
     def keep_newest_only(self, path):
         pass
 
+    def require_check_and_set(self, path):
+        pass
+
     def set_custom_metadata(self, path, metadata):
         pass
 

@@ -53,16 +53,20 @@ class CiWorld:
 
     def tokens(self):
         """The accessors of all valid tokens of this role."""
-        keys = self.server.ask("LIST", "auth/token/accessors")["data"]["keys"]
-        found = []
-        for key in keys:
-            try:
-                about = self.server.ask("POST", "auth/token/lookup-accessor", {"accessor": key})["data"]
-            except RuntimeError:
-                continue  # It expired meanwhile.
-            if about["path"] == f"auth/jwt-{self.kind}/login":
-                found.append(key)
-        return found
+        return tokens_of(self.server, f"auth/jwt-{self.kind}/login")
+
+
+def tokens_of(server, login):
+    """The accessors of all valid tokens of logins at this path."""
+    found = []
+    for key in server.ask("LIST", "auth/token/accessors")["data"]["keys"]:
+        try:
+            about = server.ask("POST", "auth/token/lookup-accessor", {"accessor": key})["data"]
+        except RuntimeError:
+            continue  # It expired meanwhile.
+        if about["path"] == login:
+            found.append(key)
+    return found
 
 
 def environ_of_jobs():

@@ -2,7 +2,8 @@
 
 A separate program like Runner.Worker: `python github_runner.py JOB.json`. It follows the documentation of steps
 in bash: https://docs.github.com/actions/reference/workflow-commands-for-github-actions and …/workflow-syntax.
-JOB.json: `steps` (of `run`, `id`, `if`, `env`, `uses` an action's folder, `with`), `env`, `workspace`, `log`.
+JOB.json: `steps` (of `run`, `id`, `if`, `env`, `uses` an action's folder, `with`), `env`, `workspace`, `log`, and
+`contexts` of expressions, such as `github`.
 """
 
 import json
@@ -140,7 +141,7 @@ def _filled(text, contexts):
 def main():
     job_file = json.loads(Path(sys.argv[1]).read_text())
     job = Job(job_file["workspace"], job_file["log"], job_file["env"])
-    job.run(job_file["steps"], {"steps": {}})
+    job.run(job_file["steps"], {"steps": {}, **job_file.get("contexts", {})})
     Path(sys.argv[1]).with_suffix(".masks").write_text(json.dumps(job.masks))
     sys.exit(job.failed)
 

@@ -26,6 +26,11 @@ def run(arguments: argparse.Namespace) -> int:
         from lessee.cli.commands.status_watch import watch
 
         return watch(socket)
+    if arguments.wait is not None:
+        # Imported only for --wait.
+        from lessee.cli.commands.status_wait import wait
+
+        return wait(socket, arguments.wait)
     if arguments.output is not None:
         return _print_output(socket, arguments.output)
     status = request_status(socket, "GET", "/status.json")

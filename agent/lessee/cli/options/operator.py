@@ -24,6 +24,7 @@ def add_setup(command: AddCommand) -> None:
         "setup",
         "set up environments on a server: policies, roles, engines, audit devices and initial secrets",
         "It reads the server first, creates only what is missing, and leaves manual changes in place (exit code 75). "
+        "What it created before, and this configuration does not have, stays until you confirm its removal. "
         "It uses $VAULT_TOKEN, or the configured login. It prints no secret value.",
     )
     setup.add_argument("--plan", action="store_true", help="change nothing; print the planned changes")
@@ -45,7 +46,11 @@ def add_setup(command: AddCommand) -> None:
         help="with --output: write response-wrapping tokens, valid for TIME, instead of secret_ids",
     )
     setup.add_argument("--remove", metavar="ENVIRONMENT", help="remove this environment with all its secrets")
-    setup.add_argument("--yes", action="store_true", help="with --remove: do not ask for confirmation")
+    setup.add_argument(
+        "--yes",
+        action="store_true",
+        help="remove without asking: with --remove the environment, else what it created and this file does not have",
+    )
     _add_initialization(setup)
     _add_migration(setup)
 
@@ -122,7 +127,9 @@ def add_set(command: AddCommand) -> None:
         "set",
         "write one key of a secret, and wait until the apps that read it work with it",
         "It asks for the value without echo, or reads it from standard input; the other keys stay as they are. "
-        "It uses $VAULT_TOKEN, or the configured login. It exits with 75 if an app is not ready in time.",
+        "It uses $VAULT_TOKEN, or the configured login. Exit codes: 64 for a mistake in the command, such as an "
+        "unknown path or key, or another version than that of --cas; 77 if Vault denied it, or others wrote "
+        "the secret in the same moments, five times; 75 if it is written, but an app is not ready in time.",
     )
     edit.add_argument("path", metavar="PATH", help="the secret, as in templates: database/postgres")
     edit.add_argument("key", metavar="KEY", help="the key whose value is written, such as password")

@@ -222,6 +222,15 @@ def add_status(command: AddCommand) -> None:
     form.add_argument("--json", action="store_true", help="print the agent's status.json")
     form.add_argument("--watch", action="store_true", help="print the status on each change, until Ctrl-C")
     form.add_argument(
+        "--wait",
+        type=duration,
+        nargs="?",
+        const=60.0,
+        metavar="TIME",
+        help="have the agent check its secrets now, and wait until each app is ready with the newest ones, or is named "
+        "(exit code 1; default: 60s)",
+    )
+    form.add_argument(
         "--output",
         metavar="APP",
         help="print to a terminal what the programs of an app or of a rotation target printed: check, notify, ready, …",

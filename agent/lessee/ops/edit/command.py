@@ -10,14 +10,16 @@ from pathlib import Path
 
 from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config import Config
-from lessee.core.errors import AgentUnavailableError, DeniedError, LesseeError, UsageError
+from lessee.config.grammar.rotation import Manual
+from lessee.core.errors import AgentUnavailableError, DeniedError, LesseeError, UsageError, VaultRequestError
 from lessee.core.paths import Ref
 from lessee.core.printable import spelled_out
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read
 from lessee.ops.access.command import server_of
-from lessee.ops.edit.policy.edits import Fields, check_note, edited, new_type, with_note
+from lessee.ops.edit.policy.edits import Fields, changes_of, check_note, edited, new_type, with_note
 from lessee.ops.edit.policy.readers import PROOFS, Progress, progress, readers
+from lessee.ops.edit.policy.similar_path import similar_path
 from lessee.ops.rotate.command.context import check_environment
 from lessee.ops.rotate.documents import ConcurrentWriteError, Document, DocumentStore
 from lessee.ops.setup.command.prompt import ask
@@ -44,14 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     path = find(arguments.config, environ)
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
     check_environment(arguments.environment, config, path, environ)
-    ref = path_scope_of(config).secret(arguments.path, mount=arguments.mount)
+    ref = _ref(config, arguments)
     where = f"{ref}: {arguments.key}"
     names = _readers(path, environ, arguments.environment, ref)
     about = {"path": str(ref), "key": arguments.key, "server": config.vault.address}
     with admin_client(config.vault, environ, boot_time) as client:
         store = DocumentStore(client, ref.mount)
         store.check()
-        _edit(store.read(ref.path), ref, arguments, "")  # A mistyped key is an error before the value is typed.
+        _check_target(client, store, config, ref, arguments)  # A mistyped name is an error before the value is typed.
+        _advise_entry(config, ref)
         value = _value(arguments, where)
         with recorded_action(config.audit_trail, environ, "set", config.environment, **about) as action:
             version, before = _write(store, ref, arguments, value, where)
@@ -82,6 +85,39 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         raise UsageError("--generate and --json exclude each other", todo="omit one of them")
     if arguments.note is not None:
         check_note(arguments.note)
+
+
+def _ref(config: Config, arguments: argparse.Namespace) -> Ref:
+    """The secret. Raises UsageError for what is no path, and for one that the configuration does not allow."""
+    try:
+        return path_scope_of(config).secret(arguments.path, mount=arguments.mount)
+    except DeniedError as exc:
+        raise UsageError(exc.what, where=exc.where, todo=exc.todo) from None
+
+
+def _check_target(
+    client: AdminClient, store: DocumentStore, config: Config, ref: Ref, arguments: argparse.Namespace
+) -> None:
+    """Raises UsageError for what the arguments do not allow, with a similar path if there is no such secret."""
+    document = store.read(ref.path)
+    try:
+        _edit(document, ref, arguments, "")
+    except UsageError as exc:
+        prefix = config.secrets.prefix if ref.path.startswith(config.secrets.prefix) else ""
+        similar = None if document.version else _similar(client, ref, prefix)
+        if similar is None:
+            raise
+        raise UsageError(exc.what, where=exc.where, todo=f"did you mean {similar}? If not, {exc.todo}") from None
+
+
+def _similar(client: AdminClient, ref: Ref, prefix: str) -> str | None:
+    """The nearest path in the environment; None also where this login may not list it."""
+    try:
+        return similar_path(
+            ref.path.removeprefix(prefix), lambda folder: client.list(f"{ref.mount}/metadata/{prefix}{folder}")
+        )
+    except VaultRequestError:
+        return None
 
 
 def _readers(path: Path, environ: Mapping[str, str], environment: str | None, ref: Ref) -> tuple[str, ...] | None:
@@ -160,15 +196,30 @@ def _edit(document: Document, ref: Ref, arguments: argparse.Namespace, value: ob
 
 
 def _add_note(client: AdminClient, ref: Ref, version: int, note: str) -> None:
+    """Add the note, and leave what others write to the custom metadata meanwhile."""
     where = f"{ref.mount}/metadata/{ref.path}"
-    found = (client.read(where) or {}).get("custom_metadata") or {}
-    client.write(where, {"custom_metadata": with_note(found, version, note)})
+    before = (client.read(where) or {}).get("custom_metadata") or {}
+    after = with_note(before, version, note)
+    try:
+        client.patch(where, {"custom_metadata": changes_of(before, after)})
+    except DeniedError:
+        # The policy has no `patch`, or the server is older than 1.9: only the whole can be written.
+        client.write(where, {"custom_metadata": after})
+
+
+def _advise_entry(config: Config, ref: Ref) -> None:
+    scope = path_scope_of(config)
+    for name, target in config.rotation.items():
+        if isinstance(target, Manual) and scope.secret(target.secret) == ref:
+            does = "tests it before the apps get it" if target.recipe or target.verify else "asks for it"
+            what = f"note: this is the secret of the manual rotation target {name!r}"
+            _say(f"{what}: `lessee rotate {name} --enter` {does}, and records when it is due again")
 
 
 def _say_rotated(config: Config, ref: Ref) -> None:
     scope = path_scope_of(config)
     for name, target in config.rotation.items():
-        if scope.secret(target.secret) == ref:
+        if not isinstance(target, Manual) and scope.secret(target.secret) == ref:
             _say(f"note: the rotation target {name!r} writes this secret too; the next rotation replaces the value")
 
 

@@ -250,6 +250,8 @@ class RotationDocuments:
         }
         try:
             self._ports.store.set_custom_metadata(self._target.path, metadata)
+            if self.secret.version == 1:  # The rotation created it: `lessee setup` had no secret to set this for.
+                self._ports.store.require_check_and_set(self._target.path)
         except DeniedError as exc:  # The history only informs users.
             self._log("warning", "rotation history not saved", reason=str(exc))
 

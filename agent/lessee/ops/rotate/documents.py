@@ -75,6 +75,10 @@ class DocumentStore:
         body = {"max_versions": 1, "cas_required": True}
         self.client.write(f"{self._mount}/metadata/{path}", body)
 
+    def require_check_and_set(self, path: str) -> None:
+        """Have Vault refuse writes that do not name the version before, as `lessee setup` does for existing secrets."""
+        self.client.write(f"{self._mount}/metadata/{path}", {"cas_required": True})
+
     def set_custom_metadata(self, path: str, metadata: Mapping[str, str]) -> None:
         """Set these keys of a document's custom metadata, and leave the others unchanged."""
         where = f"{self._mount}/metadata/{path}"

@@ -19,6 +19,7 @@ from lessee.ops.setup.policy.plan import (
     Remove,
     ServerConfigRequired,
     Step,
+    Unconfirmed,
     actions,
     environment_of,
     record_after,
@@ -66,7 +67,9 @@ class PlanExecutor:
             recorded = self._save_record(environment, intent)
         for step in steps:
             if step not in first:
-                done.append(step if isinstance(step, Conflict | ServerConfigRequired) else self._execute(step))
+                done.append(
+                    step if isinstance(step, Conflict | ServerConfigRequired | Unconfirmed) else self._execute(step)
+                )
                 report(done[-1])
         after = record_after(intent, desired, self._state, done)
         if after != recorded:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.sensitive.weakness import Weakness, weakness
 from lessee.ops.setup.policy.initial_values import (
     Constant,
     FromFile,
@@ -44,6 +45,14 @@ def fetch(steps: Iterable[Action], environ: Mapping[str, str], folder: Path, ask
     if problems:
         raise ConfigError(problems)
     return values
+
+
+def weak_values(values: Values) -> Iterator[tuple[str, Weakness]]:
+    """The values that are placeholders or easy to guess, by name and key. A short one may be the right one."""
+    for (name, key), value in values.items():
+        found = weakness(key, value) if isinstance(value, str) else None
+        if found is not None and found is not Weakness.SHORT:
+            yield f"{name}: {key}", found
 
 
 def _wanted(steps: Iterable[Action]) -> Iterator[tuple[str, str, Source]]:

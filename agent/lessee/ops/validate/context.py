@@ -249,7 +249,7 @@ class ValidationContext:
 
     def _read_inventory(self) -> Inventory:
         root = Folder(self.scope.mount, self.scope.prefix)
-        named = self._named_secrets()
+        named = self.named_secrets()
         return inventory.read_inventory(self.client(), self.kv_version(), root, named, self.timeout * _SHARE)
 
     def _create_detector(self) -> LeakDetector:
@@ -262,7 +262,7 @@ class ValidationContext:
             compiled_apps = {}
         return expectations(self.config, self.scope, compiled_apps)
 
-    def _named_secrets(self) -> set[Ref]:
+    def named_secrets(self) -> set[Ref]:
         """The secrets that templates and the operator's blocks name."""
         validate = self.config.validate
         blocks = [

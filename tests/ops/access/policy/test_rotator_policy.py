@@ -51,6 +51,7 @@ def test_what_verifiers_read_is_written_too():
         "secret/data/testing/ssh/deploy": "create, read, update",
         "secret/metadata/testing/ssh/deploy": "read, update",
         "secret/data/testing/ssh/servers": "create, read, update",
+        "secret/metadata/testing/ssh/servers": "update",
     }
 
 

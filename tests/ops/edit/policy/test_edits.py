@@ -3,7 +3,7 @@
 import pytest
 
 from lessee.core.errors import UsageError
-from lessee.ops.edit.policy.edits import check_note, edited, new_type, with_note
+from lessee.ops.edit.policy.edits import changes_of, check_note, edited, new_type, with_note
 
 CANARY = "canary-7a"
 
@@ -66,3 +66,8 @@ def test_the_newest_notes_and_all_foreign_keys_are_kept():
         "lessee-note-x": "by a person",
         **{f"lessee-note-{number}": f"note {number}" for number in range(11, 31)},
     }
+
+
+def test_the_changes_are_a_merge_patch():
+    before = {"a": "1", "b": "2", "other": "3"}
+    assert changes_of(before, {"a": "1", "c": "4", "other": "5"}) == {"b": None, "c": "4", "other": "5"}

@@ -15,11 +15,14 @@ from lessee.ops.setup.policy.plan import (
     Remove,
     Selection,
     ServerConfigRequired,
+    Unconfirmed,
     actions,
     environment_of,
     plan,
     record_after,
     record_before,
+    removals,
+    without_removals,
 )
 from lessee.ops.setup.policy.server_state import RecordEntry, SecretState, ServerState, entry_of
 
@@ -205,6 +208,21 @@ def test_the_record_has_old_and_new_fields_while_steps_run():
         assert not any(
             isinstance(step, Conflict) for step in steps([replace(ROLE, fields={"token_ttl": 5, "uses": 2})], there)
         )
+
+
+def test_an_unconfirmed_removal_changes_nothing_and_stays_recorded():
+    recorded = {ROLE.path: entry_of(ROLE)}
+    there = state({ROLE.path: ROLE.fields}, recorded={"testing": recorded})
+    remove = Remove(Kind.ROLE, "testing", ROLE.path, ROLE.fields)
+    [add, found] = planned = steps([JOURNAL], there)
+    assert (add, found) == (Add(JOURNAL), remove)
+    assert removals(planned) == (remove,)
+    left = without_removals(planned)
+    assert left == (Add(JOURNAL), Unconfirmed(remove))
+    assert removals(left) == ()
+    assert tuple(actions(left)) == (Add(JOURNAL),)
+    assert environment_of(left[1]) == "testing"
+    assert record_after(recorded, [], there, left)[ROLE.path] == entry_of(ROLE)
 
 
 def test_the_final_record_has_all_objects_in_their_desired_state():

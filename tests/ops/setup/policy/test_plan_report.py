@@ -6,7 +6,7 @@ from lessee.core.immutable import replace
 from lessee.ops.setup.policy.desired_state import InitialSecret
 from lessee.ops.setup.policy.initial_values import Constant, Generate, Prompt
 from lessee.ops.setup.policy.objects import Group, Kind, Object
-from lessee.ops.setup.policy.plan import Add, Change, Conflict, Fill, Remove, ServerConfigRequired
+from lessee.ops.setup.policy.plan import Add, Change, Conflict, Fill, Remove, ServerConfigRequired, Unconfirmed
 from lessee.ops.setup.policy.plan_report import count, step_lines
 
 POLICY = Object(Kind.POLICY, Group.POLICIES, "a", "sys/policies/acl/a-b", {"policy": "one\ntwo\n"})
@@ -68,6 +68,10 @@ KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
         (
             Conflict(Change(ROLE, ROLE.fields | {"token_ttl": 60})),
             ["  ! role a-b: manually changed, left in place; --force overwrites it", "      token_ttl: 1m → 1h"],
+        ),
+        (
+            Unconfirmed(Remove(Kind.ROLE, "a", ROLE.path, {})),
+            ["  ! role a-b: not in this configuration, left in place; --yes removes it"],
         ),
         (
             Conflict(Remove(Kind.ROLE, "a", ROLE.path, {})),
@@ -138,9 +142,11 @@ def test_steps_are_counted_by_sort():
         Change(ROLE, {}),
         Fill(SECRET, {}, 0),
         Conflict(Fill(SECRET, {}, 0)),
+        Unconfirmed(Remove(Kind.ROLE, "a", ROLE.path, {})),
         ServerConfigRequired(AUDIT),
     ]
     assert count(steps) == (
-        "2 new, 1 changed, 1 filled, 1 manually changed, left in place, 1 to add to the server's configuration"
+        "2 new, 1 changed, 1 given first values, 1 manually changed, left in place, "
+        "1 not in this configuration, left in place, 1 to add to the server's configuration"
     )
     assert count([]) == "nothing to do"

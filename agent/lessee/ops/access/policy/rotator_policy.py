@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Iterator
 
 from lessee.config import Config
-from lessee.config.grammar.rotation import DatabaseRoot, Rotation, SecretIdFile, VaultValues, admin_of, written_by
+from lessee.config.grammar.rotation import (
+    DatabaseRoot,
+    Rotation,
+    SecretIdFile,
+    VaultValues,
+    VerifiedTarget,
+    admin_of,
+    written_by,
+)
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
@@ -46,6 +54,9 @@ def _requests(config: Config) -> Iterator[_Request]:
         for secret in written_by(target):
             yield f"{data}{secret}", ("create", "read", "update"), f"{name}: what the apps read"
         yield f"{metadata}{target.secret}", ("read", "update"), f"{name}: records when it was rotated"
+        if isinstance(target, VerifiedTarget):
+            what = f"{name}: sets cas_required when it creates the secret"
+            yield f"{metadata}{target.verifier_secret}", ("update",), what
         if (admin := admin_of(target)) is not None:
             yield f"{data}{admin}", ("read",), f"{name}: the admin credentials for its system"
         if isinstance(target, DatabaseRoot):

@@ -56,6 +56,11 @@ def check_note(note: str) -> None:
         raise UsageError(f"the note is longer than {_LONGEST_NOTE} bytes", where="--note", todo="shorten it")
 
 
+def changes_of(before: Mapping[str, str], after: Mapping[str, str]) -> Mapping[str, str | None]:
+    """What differs, as a merge patch: None for what is removed."""
+    return {key: after.get(key) for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)}
+
+
 def with_note(metadata: Mapping[str, str], version: int, note: str) -> Mapping[str, str]:
     """The custom metadata with the note of a version; the oldest notes go."""
     numbers = sorted(

@@ -7,10 +7,12 @@ accepted before any client uses it, and the old one until no client uses it any 
 
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from lessee.config.grammar.rotation import VerifiedTarget
 from lessee.core.consumers import confirmation_status
+from lessee.core.errors import DeniedError
 from lessee.core.timestamps import parse_timestamp
 from lessee.ops.rotate.documents import ConsumerStore, Document, DocumentStore
 from lessee.ops.rotate.kinds.kind import KindContext, SystemRefusedError, Unconfirmed
@@ -55,6 +57,9 @@ class VerifierSecret:
             MARK: count + 1 if isinstance(count, int) else 1,
         }
         self._store.write(self._where, {**fields, **marks}, before.version)
+        if before.version == 0:
+            with suppress(DeniedError):  # An older policy of the rotator; the next `lessee setup` sets it.
+                self._store.require_check_and_set(self._where)
 
     def confirmation(self, document: Document) -> bool | Unconfirmed:
         """True where all verifiers have loaded this version.

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lessee.audit_trail.operator_actions import OperatorAction, recorded_action
@@ -11,9 +11,9 @@ from lessee.config import Config
 from lessee.core.errors import ManuallyChangedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
-from lessee.host.project import Project, environments_of, find, load
+from lessee.host.project import Project, environments_of, find, load, require_setup
 from lessee.ops.setup.apply import PlanExecutor
-from lessee.ops.setup.command.prompt import ask
+from lessee.ops.setup.command.prompt import agree, ask
 from lessee.ops.setup.credential_files import (
     file_line,
     missing,
@@ -23,7 +23,7 @@ from lessee.ops.setup.credential_files import (
     write_credentials,
 )
 from lessee.ops.setup.discovery import Discovery, require_ready
-from lessee.ops.setup.initial_values import fetch
+from lessee.ops.setup.initial_values import Values, fetch, weak_values
 from lessee.ops.setup.policy.desired_state import (
     Desired,
     InitialSecret,
@@ -36,9 +36,12 @@ from lessee.ops.setup.policy.plan import (
     Selection,
     ServerConfigRequired,
     Step,
+    Unconfirmed,
     actions,
     environment_of,
     plan,
+    removals,
+    without_removals,
 )
 from lessee.ops.setup.policy.plan_report import count, step_lines
 from lessee.process.hardening import harden
@@ -51,11 +54,11 @@ _MODES: dict[str, tuple[str, ...]] = {
     "remove": ("yes", "plan"),
 }
 """The options that select another mode, each with the options that it allows."""
-_SETUP_OPTIONS = ("plan", "force", "only", "output", "wrap_ttl")
+_SETUP_OPTIONS = ("plan", "force", "yes", "only", "output", "wrap_ttl")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where the server is as configured, or with --plan; 75 where manual changes were left in place."""
+    """0 where the server is as configured, or with --plan; 75 where something was left in place."""
     escape_unknown()  # A character that the terminal cannot encode must not end the command halfway.
     mode = _mode(arguments)
     if mode in {"init", "unseal"}:
@@ -102,6 +105,7 @@ def _check_wrap_ttl(arguments: argparse.Namespace) -> None:
 
 
 def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
+    require_setup(path)
     projects = _projects(path, environ)
     configs = {name: project.config for name, project in projects.items()}
     selection = _selection(arguments.only or (), configs)
@@ -112,15 +116,19 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
         require_ready(client)
         state = Discovery(client).state(configs, desired)
         steps = plan(desired, state, selection, force=arguments.force)
+        if not (arguments.yes or _agreed(steps, plan_only=arguments.plan)):
+            steps = without_removals(steps)
         selected = [item for item in desired if selection.includes(item.environment, _group(item))]
         if arguments.plan:
             _print_plan(steps, folder, selected)
             # Nothing is asked for, and nothing is written: what is missing shows now.
-            fetch(actions(steps), environ, path.parent, lambda _: "{}")
+            _warn_of_weak(fetch(actions(steps), environ, path.parent, lambda _: "{}"))
             return 0
         values = fetch(actions(steps), environ, path.parent, ask)
+        _warn_of_weak(values)
         if folder is not None:
             prepare_folder(folder)
+        files = 0
         with recorded_action(
             config.audit_trail, environ, "set up", None, config=str(path), server=config.vault.address
         ) as act:
@@ -130,11 +138,28 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
             for file in stale_role_ids(client, folder, roles_of(selected)):
                 what = f"{file}: the role was created again since; remove this file and its secret_id"
                 print(f"lessee: warning: {what}", file=sys.stderr)
-            print("files:")
-            write_credentials(client, folder, roles_of(selected), arguments.wrap_ttl, print)
-        print(f"done: {count(reporter.steps)}")
-    _refuse_conflicts(reporter.steps)
+            written = _FileReporter()
+            write_credentials(client, folder, roles_of(selected), arguments.wrap_ttl, written.report)
+            files = written.count
+        print(f"done: {_summary(reporter.steps, files)}")
+    _refuse_left(reporter.steps)
     return 0
+
+
+def _agreed(steps: Sequence[Step], *, plan_only: bool) -> bool:
+    """Whether the operator at the terminal agrees to the removals; without a terminal, or for a plan, no."""
+    removed = removals(steps)
+    if plan_only or not removed:
+        return False
+    lines = [line for step in removed for line in step_lines(step)]
+    what = f"setup created {len(lines)} objects that this configuration does not have"
+    return agree("\n".join([f"{what}; another file may have them:", *lines]), "remove all of them")
+
+
+def _warn_of_weak(values: Values) -> None:
+    for where, weakness in weak_values(values):
+        todo = "`lessee validate` reports it until `lessee set` replaces it"
+        print(f"lessee: warning: {where} {weakness}; {todo}", file=sys.stderr)
 
 
 def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
@@ -175,12 +200,32 @@ def _print_plan(steps: Sequence[Step], folder: Path | None, desired: Iterable[De
         for step in steps:
             if environment_of(step) == name:
                 reporter.report(step)
+    written = _FileReporter()
     if folder is not None:
-        print("files:")
         for _, directory, names in missing(folder, roles_of(desired)):
-            print(file_line(directory, names))
-    changes = sum(1 for _ in actions(steps))
-    print(f"plan: {changes} change{'s' * (changes != 1)} ({count(steps)})")
+            written.report(file_line(directory, names))
+    changes = sum(1 for _ in actions(steps)) + written.count
+    print(f"plan: {changes} change{'s' * (changes != 1)} ({_summary(steps, written.count)})")
+
+
+def _summary(steps: Iterable[Step], files: int) -> str:
+    """The steps by sort, and the number of roles that got files."""
+    steps = tuple(steps)
+    parts = [count(steps)] if steps or not files else []
+    return ", ".join([*parts, *([f"credential files of {files} role{'s' * (files != 1)}"] if files else [])])
+
+
+class _FileReporter:
+    """Prints the directories of credential files below a heading, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def report(self, line: str) -> None:
+        if not self.count:
+            print("files:")
+        self.count += 1
+        print(line)
 
 
 class _StepReporter:
@@ -207,8 +252,15 @@ class _StepReporter:
             print(line)
 
 
-def _refuse_conflicts(steps: Iterable[Step]) -> None:
+def _refuse_left(steps: Collection[Step]) -> None:
     conflicts = sum(isinstance(step, Conflict) for step in steps)
+    unconfirmed = sum(isinstance(step, Unconfirmed) for step in steps)
+    what, todo = [], []
     if conflicts:
-        what = f"{conflicts} manual change{'s' * (conflicts != 1)} left in place (marked with !)"
-        raise ManuallyChangedError(what, todo="change the configuration, or use --force to overwrite")
+        what.append(f"{conflicts} manual change{'s' * (conflicts != 1)}")
+        todo.append("change the configuration, or use --force to overwrite")
+    if unconfirmed:
+        what.append(f"{unconfirmed} object{'s' * (unconfirmed != 1)} that this configuration does not have")
+        todo.append("run setup with the file that has them, or use --yes to remove them")
+    if what:
+        raise ManuallyChangedError(f"{' and '.join(what)} left in place (marked with !)", todo="; ".join(todo))

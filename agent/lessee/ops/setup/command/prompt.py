@@ -33,5 +33,15 @@ def confirm(what: str, name: str) -> None:
         raise UsageError("nothing was removed: the typed text is not the environment's name")
 
 
+def agree(what: str, effect: str) -> bool:
+    """Whether "yes" is typed; without a terminal, nothing is asked, and it is not."""
+    if not _has_terminal():
+        return False
+    try:
+        return input(f"{what}\ntype yes to {effect}, or Enter to leave them: ").strip() == "yes"
+    except (EOFError, UnicodeDecodeError):
+        return False
+
+
 def _has_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()  # None: stdin is closed.

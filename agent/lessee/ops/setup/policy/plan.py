@@ -65,7 +65,13 @@ class Conflict(ImmutableStruct, frozen=True):
     step: Overwrite
 
 
-Step = Action | Conflict | ServerConfigRequired
+class Unconfirmed(ImmutableStruct, frozen=True):
+    """A removal that is not done without a confirmation: another configuration may have created the object."""
+
+    step: Remove
+
+
+Step = Action | Conflict | Unconfirmed | ServerConfigRequired
 
 
 class Selection(ImmutableStruct, frozen=True):
@@ -96,10 +102,20 @@ def actions(steps: Iterable[Step]) -> Iterator[Action]:
     return (step for step in steps if isinstance(step, Action))
 
 
+def removals(steps: Iterable[Step]) -> tuple[Remove, ...]:
+    """The steps that remove what this configuration does not have."""
+    return tuple(step for step in steps if isinstance(step, Remove))
+
+
+def without_removals(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """The steps where no removal was confirmed."""
+    return tuple(Unconfirmed(step) if isinstance(step, Remove) else step for step in steps)
+
+
 def environment_of(step: Step) -> str:
     """The step's environment; empty: all environments."""
     match step:
-        case Conflict(inner):
+        case Conflict(inner) | Unconfirmed(inner):
             return environment_of(inner)
         case Remove():
             return step.environment

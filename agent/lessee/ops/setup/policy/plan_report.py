@@ -10,7 +10,17 @@ from typing import assert_never
 from lessee.config.durations import spell
 from lessee.ops.setup.policy.initial_values import describe
 from lessee.ops.setup.policy.objects import Fields, Kind, Object, display_name
-from lessee.ops.setup.policy.plan import Add, Change, Conflict, Fill, Overwrite, Remove, ServerConfigRequired, Step
+from lessee.ops.setup.policy.plan import (
+    Add,
+    Change,
+    Conflict,
+    Fill,
+    Overwrite,
+    Remove,
+    ServerConfigRequired,
+    Step,
+    Unconfirmed,
+)
 
 _FORCE = "--force overwrites it"
 # A manual change may contain a password, with any character in it. The text after it is cut off too.
@@ -41,6 +51,9 @@ def step_lines(step: Step) -> Iterator[str]:
             yield from audit_stanza(target).splitlines()
         case Conflict(inner):
             yield from _held(inner)
+        case Unconfirmed(inner):
+            name = display_name(inner.kind, inner.path)
+            yield f"  ! {inner.kind} {name}: not in this configuration, left in place; --yes removes it"
         case _:
             assert_never(step)
 
@@ -63,8 +76,9 @@ _SORTS: Mapping[type, str] = {
     Add: "new",
     Change: "changed",
     Remove: "removed",
-    Fill: "filled",
+    Fill: "given first values",
     Conflict: "manually changed, left in place",
+    Unconfirmed: "not in this configuration, left in place",
     ServerConfigRequired: "to add to the server's configuration",
 }
 

@@ -1,0 +1,193 @@
+"""The recipe for deployments, run from its YAML: by GitHub's steps in bash, and by gitlab-ci-local."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from e2e.compose import AGENT, OPENBAO, Project
+from lessee.host.openbao import OpenBao
+from support.environments.deployment import Deployment
+from support.npm import packages, program
+from support.paths import ROOT, TESTS
+from support.programs.ci_job import CI
+from support.programs.sidecar import PATIENCE
+from support.servers.jwt_issuer import Issuer
+
+PROGRAMS = TESTS / "support/programs"
+
+
+@pytest.fixture(params=["github", "gitlab"])
+def project(request, tmp_path, memory):
+    issuer = Issuer(tmp_path)
+    with OpenBao(tmp_path) as server:
+        mount = f"jwt-{request.param}"
+        server.ask("POST", f"sys/auth/{mount}", {"type": "jwt"})
+        ca = issuer.ca.read_text()
+        body = {"oidc_discovery_url": issuer.url, "bound_issuer": issuer.url, "oidc_discovery_ca_pem": ca}
+        server.ask("POST", f"auth/{mount}/config", body)
+        project = Deployment(request.param, server, issuer, tmp_path / "project", memory)
+        try:
+            yield project
+        finally:
+            project.close()
+    issuer.close()
+
+
+def test_a_deployment_is_validated_rotated_and_proven_and_shows_no_value(project):
+    first, _ = project.key
+    revision = project.commit({"lessee/app.env.j2": 'MODE=new\nAPI_KEY={{ secret("mcp/memory-service").api_key }}\n'})
+    log, failed = project.job()
+    assert not failed, log
+    second, version = project.key
+    assert (second != first, version) == (True, 2)
+    assert second in project.file
+    assert "MODE=new" in project.file
+    assert project.deployed == revision
+    assert "simba is ready with the newest secrets" in log
+    assert f"{revision} is deployed and proven" in log
+    assert not [value for value in (first, second) if value in log]
+    assert project.tokens() == []
+
+
+def test_a_critical_validation_deploys_and_rotates_nothing(project):
+    old = project.deployed
+    project.server.put("production/mcp/memory-service", api_key="changeme")
+    project.commit({"new": ""})
+    log, failed = project.job()
+    assert failed, log
+    assert "placeholder" in log
+    assert (project.deployed, project.key) == (old, ("changeme", 2))
+    assert "deploying" not in log
+
+
+def test_a_template_that_cannot_be_compiled_deploys_nothing(project):
+    old = project.deployed
+    project.commit({"lessee/app.env.j2": 'API_KEY={{ secret("mcp/memory-service") \n'})
+    log, failed = project.job()
+    assert failed, log
+    assert "app.env.j2:1" in log
+    assert (project.deployed, project.key[1]) == (old, 1)
+
+
+def test_a_refused_rotation_deploys_nothing(project):
+    old = project.deployed
+    rules = {"data": '["read"]', "metadata": '["read", "list"]'}
+    text = "\n".join(f'path "secret/{kind}/production/*" {{ capabilities = {rule} }}' for kind, rule in rules.items())
+    project.server.ask("POST", "sys/policies/acl/production-deploy", {"policy": text})
+    project.commit({"new": ""})
+    log, failed = project.job()
+    assert failed, log
+    assert "lessee/rotation/mcp: permission denied" in log
+    assert (project.deployed, project.key[1]) == (old, 1)
+    assert "deploying" not in log
+
+
+def test_a_revision_whose_app_is_not_ready_is_named_and_rolled_back(project):
+    good = project.commit({"new": ""})
+    log, failed = project.job()
+    assert not failed, log
+    bad = project.commit({"lessee/app.env.j2": 'MODE=broken\nAPI_KEY={{ secret("mcp/memory-service").api_key }}\n'})
+    log, failed = project.job(before=good)
+    assert failed, log
+    assert "simba: NOT READY: rolled_back: " in log
+    assert f"{bad} is NOT proven" in log
+    assert f"rolled back: {good} is deployed and proven" in log
+    assert project.deployed == good
+    assert "broken" not in project.file
+
+
+def test_an_app_that_fails_with_unchanged_files_is_named_by_validate_and_rolled_back(project):
+    old = project.deployed
+    project.commit({"app.py": (project.repository / "app.py").read_text().replace("503 if", "503 if True or")})
+    log, failed = project.job(before=old)  # The record of a proven revision is not there yet.
+    assert failed, log
+    assert "the app is not ready" in log
+    assert f"rolled back: {old} is deployed and proven" in log
+    assert project.deployed == old
+
+
+def test_without_a_proven_revision_the_way_back_is_printed(project):
+    bad = project.commit({"lessee/app.env.j2": 'MODE=broken\nAPI_KEY={{ secret("mcp/memory-service").api_key }}\n'})
+    log, failed = project.job(before="0" * 40)
+    assert failed, log
+    assert "no proven revision is known on this machine, so nothing was rolled back" in log
+    assert "go back manually, on this machine: git checkout --detach REVISION && bash up" in log
+    assert project.deployed == bad
+    # The agent did not give the app the files with which it is not ready.
+    assert "broken" not in project.file
+
+
+def test_a_job_of_another_branch_may_not_log_in(project):
+    old = project.deployed
+    project.claims |= {"ref": "refs/heads/other", "ref_protected": "false"}
+    project.commit({"new": ""})
+    log, failed = project.job()
+    assert failed, log
+    assert "Vault does not accept" in log
+    assert (project.deployed, project.key[1]) == (old, 1)
+
+
+@pytest.mark.docker
+def test_the_commands_for_compose_prove_a_stack_and_roll_it_back(images, tmp_path):
+    """The workflow's own UP and AGENT, on a real Engine. The project is the quickstart."""
+    repository, override = tmp_path / "repository", tmp_path / "override.yaml"
+    shutil.copytree(ROOT / "compose/quickstart", repository)
+    (repository / "ci").mkdir()
+    shutil.copy(CI / "deploy.sh", repository / "ci")
+    built = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO}
+    override.write_text(json.dumps({"services": {name: {"image": image} for name, image in built.items()}}))
+    workflow = yaml.safe_load((CI / "github/deploy.yml").read_text())
+    name = "lessee-e2e-deployed"
+    environ = images.engine.environ | {
+        **{name: workflow["env"][name] for name in ("UP", "AGENT", "DEPLOY_TO")},
+        "HOME": str(tmp_path),
+        "COMPOSE_PROJECT_NAME": name,
+        "COMPOSE_FILE": f"{repository}/compose.yaml:{override}",
+        "BASE_IMAGE": images.base,
+        "VALIDATE": "--component app",  # The quickstart's server has no TLS.
+    }
+
+    def run(*command):
+        return subprocess.run(
+            command, cwd=repository, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+
+    def commit():
+        run("git", "add", "--all")
+        run("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", "a revision")
+        return run("git", "rev-parse", "HEAD").stdout.strip()
+
+    stack = Project(images.engine, name, (repository / "compose.yaml", override), {"BASE_IMAGE": images.base})
+    run("git", "init", "--quiet")
+    good = commit()
+    try:
+        done = run("bash", "ci/deploy.sh")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{good} is deployed and proven" in done.stdout
+        template = repository / "lessee/app.env.j2"
+        template.write_text(template.read_text().replace(".password", ".passwort"))
+        bad = commit()
+        done = run("bash", "ci/deploy.sh")
+    finally:
+        stack.down()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{bad} is NOT proven" in done.stdout
+    assert "app: NOT READY: " in done.stdout
+    assert f"rolled back: {good} is deployed and proven" in done.stdout
+
+
+def test_github_s_own_parser_finds_nothing_wrong(tmp_path):
+    """gitlab-ci-local checks the other files against GitLab's schema in each of the tests above."""
+    bad = tmp_path / "bad.yml"
+    bad.write_text((CI / "github/deploy.yml").read_text().replace("github.event", "githb.event"))
+    assert "Unrecognized named-value: 'githb'" in parsed(bad)
+    assert parsed(*(CI / "github").glob("*.yml")) == ""
+
+
+def parsed(*files):
+    folder = packages()
+    command = [program(folder, "node-26"), PROGRAMS / "github_parser.mjs", *files]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
