@@ -53,8 +53,10 @@ def labels(ring):
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_included_recipes_are_valid_and_require_tls(name, tmp_path):
-    recipe = recipes.load(name, tmp_path, whole=True)
-    assert recipe.list is not None
+    recipe = recipes.load(name, tmp_path, whole=False)
+    if recipe.create is not None:  # The others only verify keys that a user creates.
+        recipe = recipes.load(name, tmp_path, whole=True)
+        assert recipe.list is not None
     assert not recipe.insecure
     for request in recipe.requests.values():
         assert request.url.startswith(("https://", "{secret.base_url}/"))

@@ -84,7 +84,12 @@ class AdminPair(LoginRoles):
             self._do(admin, f"GRANT {{of}} TO {{role}}{option}", of=of, role=role)
 
     def _grants(self, admin: "Session") -> Iterator[str]:
-        # PostgreSQL 16 needs the ADMIN option on each other, and refuses memberships in a circle.
         attribute = "SUPERUSER" if admin.info.server_version >= SIXTEEN else "CREATEROLE"
         for name in self._config.roles:
             yield self._sql(f"ALTER ROLE {{name}} {attribute}", name=name)
+
+    def _reason(self, admin: "Session") -> str:
+        """The ADMIN OPTION is a membership, https://www.postgresql.org/docs/16/sql-grant.html, and has no circles."""
+        if admin.info.server_version < SIXTEEN:
+            return ""
+        return " (from PostgreSQL 16 on CREATEROLE needs the ADMIN OPTION, and two roles cannot have it on each other)"
