@@ -7,7 +7,6 @@ from lessee.config import Config, durations
 from lessee.config.grammar import rotation as grammar
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.time_windows import hours, longest_pause
-from lessee.core.distinguished_names import position
 from lessee.core.errors import DeniedError
 from lessee.core.paths import PathScope
 
@@ -163,6 +162,8 @@ def _check_two(names: Collection[str], key: str, at: Path, problems: Problems) -
 
 def _check_entries(accounts: Sequence[str], at: Path, problems: Problems) -> None:
     """Report what is no DN, and what `_check_two` does, whatever the spelling."""
+    from lessee.core.distinguished_names import position  # noqa: PLC0415  # Few configurations name entries.
+
     found = [position(dn, accounts) for dn in accounts]
     for number, first in enumerate(found):
         if first < 0:
@@ -243,6 +244,8 @@ def _shared_accounts(target: grammar.Rotation, other: grammar.Rotation) -> list[
         ):
             return [name] if name == used else []
         case grammar.Ldap(accounts=names), grammar.Ldap(accounts=others):
+            from lessee.core.distinguished_names import position  # noqa: PLC0415  # As above.
+
             return [dn for dn in names if position(dn, others) >= 0]
         case _:
             return []

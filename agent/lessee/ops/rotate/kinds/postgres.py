@@ -209,7 +209,7 @@ class LoginRoles(KindDefaults):
             admin.execute(self._composed(text, **parts))
         except self._driver.errors.InsufficientPrivilege:
             statement = self._sql(text, **{**parts, "verifier": "…"})
-            todo = f"run as a superuser: {'; '.join(self._grants(admin))}{self._reason(admin)}"
+            todo = f"run as a superuser: {'; '.join(self._grants(admin))}"
             raise self._refused(f"the admin lacks the privilege for: {statement}", todo) from None
 
     def _grants(self, admin: "Session") -> Iterator[str]:
@@ -220,11 +220,6 @@ class LoginRoles(KindDefaults):
             for name in (*self._config.roles, self._config.owner):
                 if name:
                     yield self._sql("GRANT {name} TO {admin} WITH ADMIN OPTION", name=name, **names)
-
-    def _reason(self, admin: "Session") -> str:
-        """Why these privileges, if that is not plain."""
-        del admin
-        return ""
 
     def _refused(self, what: str, todo: str) -> SystemRefusedError:
         return SystemRefusedError(what, where=self._config.admin_secret, todo=todo)
