@@ -81,6 +81,33 @@ def postgres(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mariadb(tmp_path_factory):
+    """One server for the whole run: one worker has all tests that use it, see `support/scheduling.py`."""
+    from support.servers.mariadb import Mariadb  # noqa: PLC0415  # As above.
+
+    with Mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    """As `mariadb`."""
+    from support.servers.rabbitmq import Rabbitmq  # noqa: PLC0415  # As above.
+
+    with Rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory):
+    """As `mariadb`."""
+    from support.servers.ldap_directory import LdapDirectory  # noqa: PLC0415  # As above.
+
+    with LdapDirectory(tmp_path_factory.mktemp("directory")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def engine(tmp_path_factory):
     """The Docker Engine of all workers, which starts with the first test that needs it."""
     from e2e.engine import missing_requirement, shared_engine  # noqa: PLC0415  # Most runs need no Engine.

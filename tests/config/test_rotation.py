@@ -51,20 +51,20 @@ def test_the_mount_of_an_approle_may_begin_with_auth_as_in_vaults_own_paths():
         f"{{t: {{{POSTGRES}, roles: [a]}}}}",
         f"{{t: {{{POSTGRES}, roles: [a, b]}}, u: {{{OTHER}, admin_secret: d/admin, roles: [c, d]}}}}",
         f"{{t: {{{POSTGRES}, roles: [a]}}, u: {{{OTHER}, admin_secret: e/admin, roles: [a]}}}}",
-        "{t: {kind: redis, secret: c/r, admin_secret: c/admin}}",
+        "{t: {kind: redis, secret: c/r, admin_secret: c/admin, user: u}}",
         "{t: {kind: mysql, secret: m, admin_secret: a, users: [a, b], role: shop, terminate: true}}",
         f"{{t: {{{MYSQL}, users: [a]}}, u: {{kind: mysql, secret: n, admin_secret: d/admin, users: [b]}}}}",
         "{t: {kind: rabbitmq, secret: m, admin_secret: a, user: shop, delete_delay: 1h}}",
-        "{t: {kind: rabbitmq, secret: m, admin_secret: a, user: s}, u: {kind: ldap, secret: n, admin_secret: a}}",
+        f"{{t: {{{RABBITMQ}, secret: m}}, u: {{{LDAP}, accounts: [cn=a]}}}}",
         "{t: {kind: ldap, secret: m, admin_secret: a, accounts: ['cn=a', 'cn=b']}}",
-        "{t: {kind: ldap, secret: m, admin_secret: a}, u: {kind: ldap, secret: n, admin_secret: a}}",
+        f"{{t: {{{LDAP}, accounts: ['ou=b,cn=a']}}, u: {{{LDAP.replace('l/e', 'l/f')}, accounts: [cn=a]}}}}",
         "{t: {kind: manual, secret: m, keys: [a, b], verify: [./try]}, u: {kind: vault, secret: m, keys: {c: {}}}}",
         "{t: {kind: command, secret: o, command: [./a]}, u: {kind: command, secret: o, command: [./b]}}",
         "{t: {kind: s3, secret: s, admin_secret: sa, user: u}, u: {kind: api-key, secret: s, recipe: r}}",
         "{t: {kind: postgres-admins, secret: d/admin, roles: [a, b]}, u: {kind: s3-admin, secret: s, user: u}}",
         f"{{t: {{{root()}}}, u: {{{root('r2', 'db')}}}}}",
         f"{{t: {{{secret_id()}}}, u: {{{secret_id('f2', '/etc/other')}}}}}",
-        "{t: {kind: minio, secret: s, admin_secret: sa}, u: {kind: redis, secret: s, admin_secret: ra}}",
+        "{t: {kind: minio, secret: s, admin_secret: sa}, u: {kind: redis, secret: s, admin_secret: ra, user: u}}",
         f"{{t: {{{VALUES}, rotation_period: 24h, jitter: 1h, rotation_windows: ['02:00-04:00', 'sat 22:00-06:00']}}}}",
         "{t: {kind: ssh-key, secret: s, verifier_secret: v}, u: {kind: totp, secret: w, verifier_secret: x}}",
         "{t: {kind: jwt-key, secret: s, verifier_secret: v, token_ttl: 1h, algorithm: ES256, verifiers: [api]}}",
@@ -145,30 +145,40 @@ def test_valid_targets_are_read(targets):
         (f"{MYSQL}, users: [a, b, c]", "users: expected one or two, found 3; remove the others"),
         (f"{MYSQL}, users: [a, a]", "users: `a` is duplicate; name another, or remove one"),
         (f"{MYSQL}, users: [a], role: a", "role: `a` is also one of `users`; name the role that has the privileges"),
-        (f"{LDAP}, accounts: [a]", "accounts: expected two, found 1; name another, or remove `accounts`"),
-        (f"{LDAP}, accounts: [a, b, c]", "accounts: expected two, found 3; remove the others"),
+        (LDAP, "accounts: missing"),
+        (f"{LDAP}, accounts: []", "accounts: the list is empty; add an item"),
+        (f"{LDAP}, accounts: [cn=a, cn=b, cn=c]", "accounts: expected one or two, found 3; remove the others"),
+        (
+            f"{LDAP}, accounts: ['cn=A,o=x', 'CN = a, o=X']",
+            "accounts: `cn=A,o=x` is duplicate; name another, or remove",
+        ),
+        (f"{LDAP}, accounts: [cn=a, shop]", "accounts[1]: `shop` is not a DN; write it as in RFC 4514, such as `cn=sh"),
+        ("kind: redis, secret: a, admin_secret: b", "user: missing"),
         ("kind: postgres-admins, secret: a, roles: [a, a]", "roles: duplicate role `a`; name another role, or remove"),
         ("kind: postgres-admins, secret: a, roles: [a]", "roles: "),
         ("kind: postgres-admins, secret: a, admin_secret: b, roles: [a, b]", "admin_secret: unknown key"),
-        ("kind: redis, secret: a, admin_secret: a", "admin_secret: it is the secret that is rotated; if a rotation"),
         (
-            "kind: redis, secret: lessee/a, admin_secret: b",
+            "kind: redis, secret: a, admin_secret: a, user: u",
+            "admin_secret: it is the secret that is rotated; if a rotation",
+        ),
+        (
+            "kind: redis, secret: lessee/a, admin_secret: b, user: u",
             "secret: paths below `lessee` are reserved for lessee; choose another",
         ),
         (
-            "kind: redis, secret: b, admin_secret: lessee/a",
+            "kind: redis, secret: b, admin_secret: lessee/a, user: u",
             "admin_secret: paths below `lessee` are reserved for lessee; choose another",
         ),
         (
-            "kind: redis, secret: production/a, admin_secret: b",
+            "kind: redis, secret: production/a, admin_secret: b, user: u",
             "secret: 'production/a' starts with the name of another environment",
         ),
         (
-            "kind: redis, secret: a, admin_secret: development/b",
+            "kind: redis, secret: a, admin_secret: development/b, user: u",
             "admin_secret: 'development/b' starts with the name of another environment",
         ),
         (
-            "kind: redis, secret: testing/a, admin_secret: b",
+            "kind: redis, secret: testing/a, admin_secret: b, user: u",
             "secret: 'testing/a' starts with the prefix 'testing/', which",
         ),
         (
@@ -216,7 +226,7 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
         ),
         (
             f"{POSTGRES}, roles: [a]",
-            "kind: redis, secret: d/p, admin_secret: r",
+            "kind: redis, secret: d/p, admin_secret: r, user: u",
             "secret: rotation.t rotates its `password`, `username` too",
         ),
         (
@@ -224,7 +234,11 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
             "kind: rabbitmq, secret: d/m, admin_secret: r, user: u",
             "secret: rotation.t rotates its `password`, `username` too",
         ),
-        (LDAP, "kind: ldap, secret: l/e, admin_secret: x", "secret: rotation.t rotates its `dn`, `password` too"),
+        (
+            f"{LDAP}, accounts: [cn=a]",
+            "kind: ldap, secret: l/e, admin_secret: x, accounts: [cn=a]",
+            "secret: rotation.t rotates its `dn`, `password` too",
+        ),
         (
             f"{MYSQL}, users: [a, b]",
             "kind: mysql, secret: d/n, admin_secret: d/admin, users: [b]",
@@ -236,9 +250,14 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
             "user: rotation.t changes the password of `shop` too; give each target its own user",
         ),
         (
-            f"{LDAP}, accounts: [a, b]",
-            "kind: ldap, secret: l/f, admin_secret: l/admin, accounts: [c, b]",
-            "accounts: rotation.t changes the password of `b` too; give each target its own accounts",
+            f"{LDAP}, accounts: [cn=a, 'cn=b,o=x']",
+            "kind: ldap, secret: l/f, admin_secret: l/admin, accounts: [cn=c, 'CN=B , O=X']",
+            "accounts: rotation.t changes the password of `CN=B , O=X` too; give each target its own accounts",
+        ),
+        (
+            "kind: redis, secret: r/a, admin_secret: r/admin, user: app",
+            "kind: redis, secret: r/b, admin_secret: r/admin, user: app",
+            "user: rotation.t changes the password of `app` too; give each target its own user",
         ),
         (
             "kind: s3, secret: s, admin_secret: x, user: u",
@@ -257,7 +276,7 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
         ),
         (
             f"{BASIC}, secret: s, users: [a, b]",
-            "kind: redis, secret: s, admin_secret: x",
+            "kind: redis, secret: s, admin_secret: x, user: u",
             "secret: rotation.t rotates its `password`, `username` too",
         ),
         (
@@ -292,7 +311,7 @@ def test_each_mistake_in_a_target_is_reported(keys, expected):
         ),
         (
             "kind: postgres-admins, secret: s, roles: [a, b]",
-            "kind: redis, secret: s, admin_secret: r",
+            "kind: redis, secret: s, admin_secret: r, user: u",
             "secret: rotation.t rotates its `password`, `username` too",
         ),
         (

@@ -575,7 +575,7 @@ class Posts(list):
 
 
 def test_a_target_that_cannot_be_rotated_becomes_a_manual_step(scenario):
-    cache = {"kind": "redis", "secret": "database/postgres", "admin_secret": "database/missing"}
+    cache = {"kind": "redis", "secret": "database/postgres", "admin_secret": "database/missing", "user": "app"}
     configure_targets(scenario, cache=cache)
     output = scenario.emergency("--yes", code=75).stdout
     assert "NOT DONE\n  target cache, secret/production/database/postgres: " in output

@@ -112,7 +112,7 @@ def test_validate_withstands_a_server_in_the_place_of_an_object_store(command, a
 
 @pytest.mark.parametrize("attack", ["a list of 10^12 errors", "a byte now and then", "lists in lists"])
 def test_rotate_withstands_a_server_in_the_place_of_redis(command, attack):
-    target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}
+    target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin", "user": "app"}
     with HostilePeer(REDIS[attack]) as peer:
         secrets = cache(peer.port, username="app") | {"cache/admin": cache(peer.port, username="admin")["cache/redis"]}
         done = command("rotate", "cache", secrets=secrets, rotation={"cache": target})

@@ -243,7 +243,13 @@ def test_an_open_rotation_is_finished_before_it_is_due(project):
 
 def test_a_failure_stops_no_other_target_and_the_highest_code_is_returned(project):
     project.put(f"{journal.FOLDER}jwt", no="journal")
-    keys = {"kind": "redis", "secret": "auth/redis", "admin_secret": "auth/missing", "rotation_period": "1h"}
+    keys = {
+        "kind": "redis",
+        "secret": "auth/redis",
+        "admin_secret": "auth/missing",
+        "user": "app",
+        "rotation_period": "1h",
+    }
     project.targets["keys"] = keys
     result = project.rotate(code=78)
     assert (
@@ -489,7 +495,7 @@ def test_a_dry_run_only_asks_for_its_capabilities(project, proxy):
 
 
 def test_a_dry_run_reports_missing_capabilities_and_secrets(project):
-    project.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin_secret": "auth/missing"}
+    project.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin_secret": "auth/missing", "user": "app"}
     token = project.token(POLICY.replace('"create", "read", "update"', '"read"', 1))
     result = project.rotate("jwt", "keys", "--dry-run", token=token, code=78)
     journal_path = f"secret/data/{project.environment}/lessee/rotation/jwt"

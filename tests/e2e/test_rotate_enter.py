@@ -1,5 +1,6 @@
 """`lessee rotate NAME --enter`: a key of a provider without an API is entered, tested, and then published."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,13 +12,14 @@ import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.rotate.policy import journal
+from lessee.ops.rotate.policy.timing import FAILING_THRESHOLD
 from support.programs.rotator import Service
 from support.programs.sidecar import PATIENCE, eventually
 from support.programs.terminal import Terminal
 from support.servers.api_key_provider import Keyring
 from support.servers.https_provider import Provider
 
-KILLS = 8
+KILLS = int(os.environ.get("KILLS", "8"))
 OLD, NEW, WRONG = "brave-old-0c1d", "brave-new-7f3a", "brave-wrong-99"
 RECIPE = """
 verify:
@@ -49,6 +51,13 @@ class Project:
 
     def fields(self):
         return self.bao.ask("GET", f"secret/data/{self.environment}/api-keys/brave")["data"]["data"]
+
+    def journal(self):
+        """The fields of the target's journal; None where no rotation has started."""
+        try:
+            return self.bao.ask("GET", f"secret/data/{self.environment}/{journal.FOLDER}brave")["data"]["data"]
+        except RuntimeError:
+            return None
 
     def command(self, *arguments):
         return [sys.executable, "-m", "lessee", "rotate", *arguments]
@@ -108,18 +117,23 @@ def test_a_second_key_is_not_ignored_just_after_the_first(project, provider):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "code"),
+    ("text", "expected"),
     [
-        (b"", "no value was entered; run it again", 77),
-        (b"\n", "no value was entered for api_key", 77),
-        (b"\xff\xfe", "the input is not UTF-8 text", 77),
-        (b"x" * 70_000, "the line on stdin is longer than 65536 bytes", 77),
-        (OLD.encode(), "the secret has the entered value already", 77),
+        (b"", "no value was entered; run it again"),
+        (b"\n", "no value was entered for api_key"),
+        (b"\xff\xfe", "the input is not UTF-8 text"),
+        (b"x" * 70_000, "the line on stdin is longer than 65536 bytes"),
+        (OLD.encode(), "the secret has the entered value already"),
     ],
 )
-def test_input_that_is_no_new_key_starts_no_rotation(project, text, expected, code):
-    assert expected in project.enter(text, code=code)
+def test_input_that_is_no_new_key_is_a_usage_error_and_starts_no_rotation(project, text, expected):
+    """Also after several mistakes, nothing counts as a failure of the rotation."""
+    for _ in range(FAILING_THRESHOLD):
+        assert expected in project.enter(text, code=64)
     assert project.fields()["api_key"] == OLD
+    assert project.journal() is None
+    (row,) = json.loads(project.enter(b"", "brave", "--status", "--json"))["targets"]
+    assert row["consecutive_failures"] == 0
 
 
 @pytest.mark.parametrize(
@@ -136,9 +150,10 @@ def test_enter_needs_targets_that_a_user_rotates(project, arguments, expected):
 
 
 def test_without_enter_stdin_is_not_read(project):
-    output = project.enter(NEW.encode(), "brave", code=77)
+    output = project.enter(NEW.encode(), "brave", code=64)
     assert "run `lessee rotate brave --enter` at a terminal, or with the value on stdin" in output
     assert project.fields()["api_key"] == OLD
+    assert project.journal() is None
 
 
 def test_at_a_terminal_the_key_is_typed_without_echo(project):

@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import ExitStack
 from itertools import count
 
 import pytest
@@ -67,15 +66,9 @@ class Project:
         return {result["check"]: result["todo"] for result in own if result["passed"] is False}
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory):
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(kind.started(tmp_path_factory.mktemp(name))) for name, kind in KINDS.items()}
-
-
 @pytest.fixture
-def project(bao, tmp_path, started):
-    return Project(bao, tmp_path, {name: new() for name, new in started.items()})
+def project(bao, tmp_path, request):
+    return Project(bao, tmp_path, {name: kind(request.getfixturevalue(kind.server)) for name, kind in KINDS.items()})
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(project):

@@ -34,7 +34,7 @@ def namespace(bao, tmp_path):
             "revoke_delay": "0s",
         },
         "own": {"kind": "vault", "secret": "auth/own", "approle": "worker"},
-        "cache": {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"},
+        "cache": {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin", "user": "app"},
     }
     (tmp_path / "web.env.j2").write_text('SECRET={{ secret("auth/jwt").secret }}\n')
     namespace.config["apps"] = {

@@ -320,7 +320,7 @@ def test_no_output_contains_a_value(ground):
 
 def test_rotated_secrets_require_check_and_set(ground):
     ground.config["rotation"] = {
-        "postgres": {"kind": "redis", "secret": "database/postgres", "admin_secret": "database/admin"},
+        "postgres": {"kind": "redis", "secret": "database/postgres", "admin_secret": "database/admin", "user": "app"},
         "later": {"kind": "s3", "secret": "storage/minio", "admin_secret": "storage/admin", "user": "simba"},
     }
     ground.run()

@@ -27,6 +27,10 @@ _PURE = re.compile(r"tests/(core|config|rendering|agent/machine|mcp/session|ops/
 _ORDER = ((_SYSTEM, 1), ("tests/ops/rotate/", 2), ("tests/e2e/", 2), ("", 3))
 # Each of these stacks is started for itself.
 _OF_A_STACK = re.compile(r"(tests/e2e/test_compose_reboots\.py)::\w+\[(keep|revoke-if-unused|disk)\b.*\]")
+# All tests with one of these servers, which take seconds to start and a lot of memory, are one worker's.
+_ENGINES = f"{_SYSTEM}MariaDB, RabbitMQ and OpenLDAP"
+_WITH_ENGINES = re.compile(r"tests/(ops/rotate/test_(mysql|rabbitmq|ldap)|e2e/test_rotated_engines)\.py::.*")
+_ENGINE_KINDS = ("mysql", "rabbitmq", "ldap")
 # These try all kinds of systems, each with a server of its own.
 _OF_A_SYSTEM = re.compile(r"tests/ops/rotate/test_(contract|locking)\.py::\w+\[([a-z][a-z3, -]+?)(-before|-after)?\]")
 
@@ -38,7 +42,10 @@ class Sharing(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid):
-        if system := _OF_A_SYSTEM.fullmatch(nodeid):
+        system = _OF_A_SYSTEM.fullmatch(nodeid)
+        if _WITH_ENGINES.fullmatch(nodeid) or (system and system[2].startswith(_ENGINE_KINDS)):
+            return _ENGINES
+        if system:
             return f"{_SYSTEM}{system[2]}, {system[1]}"
         stack = _OF_A_STACK.fullmatch(nodeid)
         scope = f"{stack[1]}::{stack[2]}" if stack else nodeid.partition("::")[0]

@@ -1,6 +1,6 @@
 """Checks the targets of the block `rotation`, each by itself and against each other."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from lessee.config import Config, durations
@@ -13,13 +13,16 @@ from lessee.core.paths import PathScope
 _ENVIRONMENT = "{environment}"
 _RESERVED = "lessee"
 """The folder of an environment in which rotation stores its own data."""
-_ROTATION_FIELDS = frozenset({"rotation_timestamp", "rotation_count"})
-"""The keys that every rotation writes in addition to the new value."""
 _LOGIN = frozenset({"username", "password"})
 _KEY = frozenset({"access_key", "secret_key"})
 _SECRET_ID = frozenset({"role_id", "secret_id"})
 _ENTRY = frozenset({"dn", "password"})
-_ACCOUNTS: Mapping[type, str] = {grammar.Mysql: "users", grammar.Rabbitmq: "user", grammar.Ldap: "accounts"}
+_ACCOUNTS: Mapping[type, str] = {
+    grammar.Mysql: "users",
+    grammar.Rabbitmq: "user",
+    grammar.Redis: "user",
+    grammar.Ldap: "accounts",
+}
 """The key with the users or entries of a target, by kind; PostgreSQL has its own check."""
 _GENERATED: Mapping[type, frozenset[str]] = {
     grammar.SshKey: frozenset({"private_key", "public_key"}),
@@ -120,8 +123,8 @@ def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
             if role in users:
                 what = f"`{role}` is also one of `users`"
                 problems.add_dependent((*at, "role"), what, todo="name the role that has the privileges, or remove it")
-        case grammar.Ldap(accounts=accounts) if accounts:
-            _check_two(accounts, "accounts", at, problems, least=_MAX_ROLES)
+        case grammar.Ldap(accounts=accounts):
+            _check_entries(accounts, at, problems)
         case grammar.Manual(keys=keys):
             _check_keys(keys, (*at, "keys"), problems)
             if target.recipe is not None and target.verify is not None:
@@ -149,14 +152,24 @@ def _check_roles(roles: Collection[str], owner: str | None, at: Path, problems: 
         problems.add_dependent((*at, "owner"), what, todo="name a separate role, without a login")
 
 
-def _check_two(names: Collection[str], key: str, at: Path, problems: Problems, *, least: int = 1) -> None:
-    """Report more names than can be used in turn, fewer than `least`, and repeated ones."""
-    if not least <= len(names) <= _MAX_ROLES:
-        expected = "one or two" if least == 1 else "two"
-        todo = "remove the others" if len(names) > _MAX_ROLES else f"name another, or remove `{key}`"
-        problems.add_dependent((*at, key), f"expected {expected}, found {len(names)}", todo=todo)
+def _check_two(names: Collection[str], key: str, at: Path, problems: Problems) -> None:
+    """Report more names than can be used in turn, and repeated ones."""
+    if len(names) > _MAX_ROLES:
+        problems.add_dependent((*at, key), f"expected one or two, found {len(names)}", todo="remove the others")
     for name in _repeated(names):
         problems.add_dependent((*at, key), f"`{name}` is duplicate", todo="name another, or remove one")
+
+
+def _check_entries(accounts: Sequence[str], at: Path, problems: Problems) -> None:
+    """Report what is no DN, and what `_check_two` does, whatever the spelling."""
+    from lessee.core.distinguished_names import position  # noqa: PLC0415  # Few configurations name entries.
+
+    found = [position(dn, accounts) for dn in accounts]
+    for number, first in enumerate(found):
+        if first < 0:
+            todo = "write it as in RFC 4514, such as `cn=shop,ou=services,dc=example,dc=com`"
+            problems.add_dependent((*at, "accounts", number), f"`{accounts[number]}` is not a DN", todo=todo)
+    _check_two([accounts[first] for first in found if first >= 0], "accounts", at, problems)
 
 
 def _check_users(users: Collection[str], at: Path, problems: Problems) -> None:
@@ -172,7 +185,7 @@ def _check_users(users: Collection[str], at: Path, problems: Problems) -> None:
             problems.add_dependent(
                 (*at, "users"), what, todo="choose printable characters, no `:`, and no `#` at its start"
             )
-        elif user in _ROTATION_FIELDS or user == "retired":
+        elif user in grammar.MARKS or user == "retired":
             what = f"the key `{user}` is reserved: lessee writes it at every rotation"
             problems.add_dependent((*at, "users"), what, todo="rename it")
 
@@ -193,7 +206,7 @@ def _check_values(target: grammar.VaultValues, at: Path, problems: Problems) -> 
 def _check_keys(keys: Collection[str], at: Path, problems: Problems) -> None:
     for key in _repeated(keys):
         problems.add_dependent(at, f"two values would be written to the key `{key}`", todo="rename one of them")
-    for key in sorted(_ROTATION_FIELDS.intersection(keys)):
+    for key in sorted(grammar.MARKS.intersection(keys)):
         what = f"the key `{key}` is reserved: lessee writes it at every rotation"
         problems.add_dependent(at, what, todo="rename it")
 
@@ -215,20 +228,27 @@ def _check_pair(target: grammar.Rotation, other: grammar.Rotation, at: Path, oth
             problems.add_dependent((*at, "roles"), what, todo="give each target its own roles")
     if type(target) is type(other) and grammar.admin_of(target) == grammar.admin_of(other):
         key = _ACCOUNTS.get(type(target), "")
-        for name in sorted(_accounts(target) & _accounts(other)):
+        for name in _shared_accounts(target, other):
             what = f"{other_at} changes the password of `{name}` too"
             problems.add_dependent((*at, key), what, todo=f"give each target its own {key}")
 
 
-def _accounts(target: grammar.Rotation) -> frozenset[str]:
-    """The users or entries whose passwords the target changes, except roles of PostgreSQL."""
-    match target:
-        case grammar.Mysql(users=names) | grammar.Ldap(accounts=names):
-            return frozenset(names)
-        case grammar.Rabbitmq(user=name):
-            return frozenset({name})
+def _shared_accounts(target: grammar.Rotation, other: grammar.Rotation) -> list[str]:
+    """The users or entries whose passwords both targets change, except roles of PostgreSQL."""
+    match target, other:
+        case grammar.Mysql(users=names), grammar.Mysql(users=others):
+            return sorted({*names} & {*others})
+        case (grammar.Rabbitmq(user=name), grammar.Rabbitmq(user=used)) | (
+            grammar.Redis(user=name),
+            grammar.Redis(user=used),
+        ):
+            return [name] if name == used else []
+        case grammar.Ldap(accounts=names), grammar.Ldap(accounts=others):
+            from lessee.core.distinguished_names import position  # noqa: PLC0415  # As above.
+
+            return [dn for dn in names if position(dn, others) >= 0]
         case _:
-            return frozenset()
+            return []
 
 
 def _check_verifier_pair(

@@ -5,8 +5,6 @@ from functools import partial
 import pytest
 
 from support.environments.rotation_targets import FUTURE_VERSION, RotationTarget
-from support.servers.mariadb import Mariadb
-from support.servers.rabbitmq import Rabbitmq
 from support.systems import SYSTEMS, s3, started_fast
 
 
@@ -21,20 +19,6 @@ def store(tmp_path_factory):
     """An S3 store for the whole run: it takes seconds to start."""
     with s3.started(tmp_path_factory.mktemp("s3")) as store:
         yield store
-
-
-@pytest.fixture(scope="session")
-def mariadb(tmp_path_factory):
-    """A MariaDB for the whole run, as `store`."""
-    with Mariadb(tmp_path_factory.mktemp("mariadb")) as mariadb:
-        yield mariadb
-
-
-@pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory):
-    """A RabbitMQ for the whole run, as `store`."""
-    with Rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as rabbitmq:
-        yield rabbitmq
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)

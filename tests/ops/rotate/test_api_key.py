@@ -61,9 +61,9 @@ def test_included_recipes_are_valid_and_require_tls(name, tmp_path):
     assert (recipe.list is not None) == can_create
     assert not recipe.insecure
     for request in recipe.requests.values():
-        assert request.url.startswith(("https://", "{secret.base_url}/"))
+        assert request.url.startswith(("https://", "{secret.base_url}/", "{admin.base_url}/"))
         assert "key." not in request.url
-        assert "admin." not in request.url
+        assert "admin." not in request.url.removeprefix("{admin.base_url}")
 
 
 def test_the_first_key_is_found_by_its_masked_form(target, ring):
@@ -249,7 +249,7 @@ def test_a_missing_key_counts_as_revoked(target, ring):
 
 
 def test_a_key_missing_in_the_admins_secret_is_reported_before_the_rotation_starts(target, ring):
-    target.put("admin/example", token="x")
+    target.put("admin/example", base_url=ring.url, token="x")
     with pytest.raises(
         LesseeError, match="the recipe uses api_key of the admin's secret, which lacks it; write it there"
     ):
@@ -260,7 +260,7 @@ def test_a_key_missing_in_the_admins_secret_is_reported_before_the_rotation_star
 def test_a_key_missing_in_the_secret_is_reported_with_its_placeholder(target):
     target.put(target.secret_path, api_key="an-old-key")
     with pytest.raises(
-        SystemRefusedError, match=r"create: \{secret\.base_url\} has no value; correct the recipe, the secret"
+        SystemRefusedError, match=r"verify: \{secret\.base_url\} has no value; correct the recipe, the secret"
     ):
         target.rotate()
 

@@ -1,6 +1,7 @@
 """Root credentials of Vault's database engine: lost passwords and answers, and clients during the rotation."""
 
 import json
+import secrets
 import threading
 
 import pytest
@@ -170,8 +171,8 @@ def test_an_unknown_connection_is_named(target, system):
 
 def test_no_password_is_in_a_document_or_a_log(target, system, caplog, monkeypatch):
     caplog.set_level("DEBUG", logger="lessee")
-    made, inner = [], database_root.secrets.choice
-    monkeypatch.setattr(database_root.secrets, "choice", lambda letters: made.append(inner(letters)) or made[-1])
+    made, inner = [], secrets.choice
+    monkeypatch.setattr(secrets, "choice", lambda letters: made.append(inner(letters)) or made[-1])
     system.lose_password()
     target.rotate()
     password = "".join(made)

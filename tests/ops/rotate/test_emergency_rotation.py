@@ -45,6 +45,7 @@ def deleted(monkeypatch):
     """The credentials that were deleted, of a kind that retains the old one for an hour."""
     fields = []
     monkeypatch.setattr(RandomValues, "traits", Traits(delete_delay=3600.0))
+    monkeypatch.setattr(RandomValues, "revoke", lambda *_: True)
     monkeypatch.setattr(RandomValues, "delete", lambda _, case: fields.append(dict(case.current)))
     return fields
 

@@ -170,6 +170,7 @@ class Roles(System):
     def revoke(self, case):
         if case.current["username"] != case.secret["username"]:
             self.passwords.pop(case.current["username"], None)
+        return True
 
     def discard(self, case):
         if case.pending["username"] != case.secret["username"]:
@@ -223,6 +224,7 @@ class Passwords(System):
 
     def revoke(self, case):
         self._drop(case, case.current)
+        return True
 
     def discard(self, case):
         self._drop(case, case.pending)
@@ -275,6 +277,7 @@ class Keys(System):
     def revoke(self, case):
         if case.current["access_key"] in self.keys:
             self.keys[case.current["access_key"]] = False
+        return True
 
     def delete(self, case):
         self.keys.pop(case.current["access_key"], None)

@@ -9,14 +9,8 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.ldap_passwords import matches
 from support.environments.rotation_targets import RotationTarget
 from support.servers.certificate_authority import Authority
-from support.servers.ldap_directory import BASE, ROTATOR, SERVICES, LdapDirectory
+from support.servers.ldap_directory import BASE, ROTATOR, ROTATOR_PASSWORD, SERVICES, LdapDirectory
 from support.systems.ldap import PASSWORD, Entries, TwoEntries
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    with LdapDirectory(tmp_path_factory.mktemp("directory")) as directory:
-        yield directory
 
 
 @pytest.fixture
@@ -59,13 +53,53 @@ def test_the_entries_alternate(new):
     assert seen == [second, first, second]
 
 
-def test_a_dn_may_be_spelled_in_another_way(new):
-    target = new(TwoEntries)
+@pytest.mark.parametrize(("old", "new_"), [("cn=", "CN = "), (",", " , "), ("ü#", r"\C3\bc\23"), ("shop", "SHOP")])
+@pytest.mark.parametrize("kind", [Entries, TwoEntries])
+def test_a_dn_may_be_spelled_in_another_way(new, kind, old, new_):
+    target = new(kind)
     first = target.system.entries[0]
-    target.put(target.secret_path, **{**target.fields(), "dn": first.replace("cn=", "CN = ").replace(",", " , ")})
+    target.put(target.secret_path, **{**target.fields(), "dn": first.replace(old, new_)})
+    assert target.system.accepts(target.fields())  # For the directory, it is the same entry.
     target.rotate()
-    assert target.fields()["dn"] == target.system.entries[1]
+    assert target.fields()["dn"] == target.system.entries[-1]
     assert not target.system.directory.can_log_in(first, PASSWORD)
+    assert target.system.accepts(target.fields())
+    assert target.system.orphans(target.fields()) == set()
+
+
+@pytest.mark.parametrize("password", ["of-a-victim", "guessed"])
+@pytest.mark.parametrize("kind", [Entries, TwoEntries])
+def test_who_may_write_the_secret_gets_no_login_as_another_entry(new, directory, caplog, kind, password):
+    """And does not revoke one either, with or without its password."""
+    target = new(kind)
+    victim = target.system.entries[0].replace("cn=shop", "cn=victim")
+    directory.add_service(victim, "of-a-victim")
+    before = target.system.values(victim)
+    for dn in (victim, ROTATOR, victim.upper()):
+        target.put(target.secret_path, **{**target.fields(), "dn": dn, "password": password})
+        target.rotate()
+        assert target.system.values(victim) == before
+        assert directory.can_log_in(ROTATOR, ROTATOR_PASSWORD)
+        assert target.fields()["dn"] in target.system.entries
+        assert target.system.accepts(target.fields())
+    assert "old entry not revoked" in caplog.messages
+
+
+def test_an_entry_that_is_not_named_any_more_gets_no_password(new, directory, monkeypatch):
+    """The configuration has changed since an interrupted rotation began."""
+    target = new(TwoEntries)
+    with monkeypatch.context() as patched:
+        patched.setattr(Kind, "apply", lambda *_: (_ for _ in ()).throw(SystemUnavailableError("interrupted")))
+        with pytest.raises(SystemUnavailableError, match="interrupted"):
+            target.rotate()
+    first, second = target.system.entries
+    before = target.system.values(second)
+    target.config["rotation"]["target"]["accounts"] = [first]
+    target.write_config()
+    with pytest.raises(SystemRefusedError, match="which is being rotated, is not in `accounts` any more; name it"):
+        target.rotate(finish_only=True)
+    assert target.system.values(second) == before
+    assert directory.can_log_in(first, PASSWORD)
 
 
 def test_unknown_passwords_stay_valid_and_are_logged(new, directory, caplog):
@@ -166,10 +200,8 @@ def test_the_first_rotation_does_not_revoke_an_entry_outside_accounts(new, direc
 
 
 def test_an_admin_is_never_the_entry_that_is_rotated(new):
-    target = new()
-    target.put(target.secret_path, **{**target.fields(), "dn": ROTATOR})
-    with pytest.raises(SystemRefusedError, match="the entry that is rotated is the admin's own"):
-        target.rotate()
+    with pytest.raises(ConfigError, match="the admin is one of `accounts`"):
+        new(accounts=[ROTATOR.replace("cn=", "CN = ")]).rotate()
     other = new(TwoEntries)
     other.put("directory/admin", **{**other.fields("directory/admin"), "dn": other.system.entries[1]})
     with pytest.raises(ConfigError, match="the admin is one of `accounts`"):
@@ -182,8 +214,7 @@ def test_a_missing_entry_and_a_rejected_admin_are_reported(new):
     with pytest.raises(SystemRefusedError, match="the directory rejects the admin's bind"):
         target.rotate()
     assert target.system.accepts(target.fields())
-    other = new()
-    other.put(other.secret_path, **{**other.fields(), "dn": f"cn=missing,{SERVICES}"})
+    other = new(accounts=[f"cn=missing,{SERVICES}"])
     with pytest.raises(SystemRefusedError, match=r"the entry cn=missing,.* does not exist"):
         other.rotate()
 

@@ -6,19 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from lessee.core.errors import ConfigError, LesseeError
+from lessee.config.grammar import rotation as grammar
+from lessee.core.errors import ConfigError, LesseeError, UsageError
+from lessee.core.immutable import replace
 from lessee.core.redaction import Redactor
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
-from lessee.ops.rotate import recipes
-from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate import recipes, targets
+from lessee.ops.rotate.kinds import kind_of
+from lessee.ops.rotate.kinds.kind import Case, KindContext, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
-from lessee.ops.rotate.policy.journal import Step
+from lessee.ops.rotate.policy.journal import Journal, Step
+from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, Terminal, open_rotation
 from lessee.ops.validate.policy.providers import PROVIDERS
 from lessee.process.program_output import outputs_of
 from lessee.vault.admin import admin_client
-from support.environments.rotation_targets import RotationTarget
+from support.environments.rotation_targets import FUTURE_VERSION, RotationTarget
 from support.servers.api_key_provider import Keyring
 from support.servers.https_provider import Provider
 
@@ -43,7 +47,7 @@ def printed():
 
 @pytest.fixture
 def at_terminal(bao, printed):
-    """Rotates at a terminal with these inputs."""
+    """Rotates at a terminal with these inputs, or what these functions return when the user is asked."""
 
     def rotate(target, *inputs, **settings):
         environ = {"VAULT_TOKEN": ROOT_TOKEN, "VAULT_ADDR": bao.address, "PATH": "/usr/bin:/bin"}
@@ -53,7 +57,7 @@ def at_terminal(bao, printed):
             printed.append(text)
             if (answer := next(answers, None)) is None:
                 raise EOFError
-            return answer
+            return answer() if callable(answer) else answer
 
         config = target.folder / "lessee.yaml"
         terminal = Terminal(ask=ask, say=printed.append)
@@ -89,9 +93,9 @@ def test_a_value_that_cannot_be_verified_is_published_with_a_warning(manual, at_
 
 def test_without_a_terminal_no_rotation_starts(manual):
     target = manual()
-    with pytest.raises(SystemRefusedError, match="a user must enter the new value; run `lessee rotate target --e"):
+    with pytest.raises(UsageError, match="a user must enter the new value; run `lessee rotate target --e"):
         target.rotate()
-    assert target.journal.step is Step.IDLE
+    assert target.journal == Journal()
     assert target.fields()["api_key"] == FIRST
 
 
@@ -101,17 +105,64 @@ def test_without_a_terminal_no_rotation_starts(manual):
 )
 def test_an_empty_or_unchanged_value_is_rejected(manual, at_terminal, entered, text):
     target = manual()
-    with pytest.raises(SystemRefusedError, match=text) as caught:
-        at_terminal(target, entered)
-    assert FIRST not in str(caught.value)
+    for _ in range(4):
+        with pytest.raises(UsageError, match=text) as caught:
+            at_terminal(target, entered)
+        assert FIRST not in str(caught.value)
+        assert target.journal == Journal()
     assert at_terminal(target, SECOND) is Outcome.ROTATED
 
 
 def test_the_end_of_the_input_starts_no_rotation(manual, at_terminal):
     target = manual()
-    with pytest.raises(SystemRefusedError, match="no value was entered; run it again"):
+    with pytest.raises(UsageError, match="no value was entered; run it again"):
         at_terminal(target)
+    assert target.journal == Journal()
     assert at_terminal(target, SECOND) is Outcome.ROTATED
+
+
+def test_the_time_that_a_user_takes_to_type_is_no_part_of_the_rotation(manual, at_terminal, monkeypatch):
+    target = manual()
+    target.confirm(version=FUTURE_VERSION)
+    monkeypatch.setattr(targets, "time", target.clock())
+
+    def type_slowly():
+        target.clock_offset += 3600.0
+        return SECOND
+
+    assert at_terminal(target, type_slowly) is Outcome.ROTATED
+    assert target.journal.rotated_at - target.journal.started_at < 1800.0
+    (propagation,) = target.journal.propagation_times
+    assert propagation < 1800.0
+
+
+def test_a_value_is_not_lost_silently_where_another_operator_was_faster(manual, at_terminal):
+    target = manual()
+
+    def type_late():
+        at_terminal(target, "of-another-operator")
+        return SECOND
+
+    with pytest.raises(BusyError, match="it was changed while the new value was entered, which is not published; run"):
+        at_terminal(target, type_late)
+    assert target.fields()["api_key"] == "of-another-operator"
+    assert target.journal.failures == 0
+
+
+def test_after_an_outage_of_vault_the_user_is_not_asked_again(printed):
+    config = grammar.Manual(secret="keys/brave", keys=("api_key",))
+    context = KindContext(name="t", admin={}, folder=Path(), environ={}, vault=None, ask=lambda _: SECOND)
+    kind = kind_of(config, replace(context, say=printed.append))
+    for _ in range(2):
+        assert kind.create(Case(id="1", secret={"api_key": FIRST})).fields == {"api_key": SECOND}
+    assert len(printed) == 1
+
+
+def test_nothing_is_said_to_be_revoked_that_the_user_has_to_revoke(manual, at_terminal, caplog):
+    caplog.set_level("INFO", logger="lessee")
+    at_terminal(manual(), SECOND)
+    assert "old credential still valid" in caplog.messages
+    assert "old credential revoked" not in caplog.messages
 
 
 def test_the_verify_program_gets_the_whole_secret_on_its_stdin(manual, at_terminal, tmp_path):

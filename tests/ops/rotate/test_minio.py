@@ -102,6 +102,31 @@ def test_a_policy_in_several_encrypted_chunks_is_copied_whole(made, minio):
     assert minio.accounts[target.fields()["access_key"]]["policy"] == policy
 
 
+def test_who_may_write_the_secret_gets_no_permissions_of_another_account(made, minio):
+    """And cannot have it disabled."""
+    target = made()
+    minio.accounts["of-a-victim"] = {"secretKey": "victims", "parentUser": "minio-admin", "accountStatus": "on"}
+    for _ in range(2):
+        own, before = target.fields(), {**minio.accounts["of-a-victim"]}
+        target.put(target.secret_path, **{**own, "access_key": "of-a-victim"})
+        with pytest.raises(SystemRefusedError, match="MinIO rejects the published key …ctim, which lessee has not cre"):
+            target.rotate()
+        assert minio.accounts["of-a-victim"] == before
+        assert minio.accounts.keys() == {"of-a-victim", own["access_key"]}
+        target.put(target.secret_path, **own)
+        target.recover()
+        target.rotate()
+        assert minio.accounts[target.fields()["access_key"]]["policy"] == target.system.policy
+
+
+def test_a_key_that_does_not_exist_gives_no_more_permissions_than_the_last_one_had(made, minio):
+    target = made(user="simba")
+    target.rotate()
+    target.put(target.secret_path, **{**target.fields(), "access_key": "unknown"})
+    target.rotate()
+    assert minio.accounts[target.fields()["access_key"]]["policy"] == target.system.policy
+
+
 def test_an_account_without_a_policy_gets_a_successor_without_one(made, minio):
     target = made()
     del minio.accounts[target.fields()["access_key"]]["policy"]

@@ -6,6 +6,7 @@ import socket
 from contextlib import closing, contextmanager, suppress
 from functools import wraps
 from itertools import count
+from types import MappingProxyType
 
 import pytest
 import redis
@@ -113,14 +114,23 @@ def test_a_missing_username_is_published(target, user, caplog):
     fields = target.fields()
     del fields["username"]
     target.put(target.secret_path, **fields)
-    target.config["rotation"]["target"]["user"] = user.user
-    target.write_config()
     user.server.ask("ACL", "SETUSER", user.user, "resetpass", f">{secrets.token_hex(8)}")
     target.rotate()
     assert target.fields()["username"] == user.user
     assert user.accepts(target.fields())
     [fields] = [record.fields for record in caplog.records if record.getMessage() == "old password not revoked"]
     assert fields["user"] == "default"
+
+
+def test_who_may_write_the_secret_gets_no_login_as_another_user(target, user, new_user):
+    other = new_user()
+    before, hashes = target.fields(), other.hashes()
+    for name in (other.user, "default", ADMIN):
+        target.put(target.secret_path, **{**before, "username": name})
+        with pytest.raises(LesseeError, match=f"the username in the secret is not {user.user}; correct `user`, or the"):
+            target.rotate()
+    assert other.hashes() == hashes
+    assert user.hashes() == {hash_of(before["password"])}
 
 
 def test_unknown_passwords_stay_valid_and_are_logged(target, user, caplog):
@@ -273,9 +283,14 @@ def _delete_user(target):
     target.system.server.ask("ACL", "DELUSER", target.system.user)
 
 
-def _other_user(target):
-    target.config["rotation"]["target"]["user"] = "another"
+def _other_user(target, name="another"):
+    target.config["rotation"]["target"]["user"] = name
     target.write_config()
+
+
+def _user_of_the_admin(target):
+    target.put("cache/redis", **{**target.fields(), "username": ADMIN})
+    _other_user(target, ADMIN)
 
 
 def _block_aclfile(target):
@@ -298,7 +313,7 @@ def _block_aclfile(target):
         (_without("-acl|getuser"), f"the admin lacks permissions; grant them: ACL SETUSER {ADMIN} +acl|getuser"),
         (_without("-acl|save"), f"the admin lacks permissions; grant them: ACL SETUSER {ADMIN} +acl|getuser"),
         (
-            _secret(username=ADMIN),
+            _user_of_the_admin,
             f"cache/admin: the admin is {ADMIN} too, and would revoke its own login; give the admin its own user",
         ),
         (_secret(host=""), "cache/redis: the secret lacks host; write it with all of host, port, password"),
@@ -342,7 +357,9 @@ def plain(bao, tmp_path):
 
 class _DefaultUser:
     calls = ()
-    target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}  # noqa: RUF012  # It is never changed.
+    target = MappingProxyType(
+        {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin", "user": "default"}
+    )
 
     def __init__(self, server):
         self.server = server

@@ -64,6 +64,55 @@ def test_a_link_of_another_user_is_not_followed(target, system, tmp_path):
     assert other.read_text() == "of root\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_link_of_another_user_in_the_path_is_not_followed(target, system, tmp_path):
+    folder, other = system.file.parent, tmp_path / "of-root"
+    folder.rename(other)
+    folder.symlink_to(other)
+    os.lchown(folder, UNPRIVILEGED, UNPRIVILEGED)
+    with pytest.raises(WriteError, match="a symbolic link of uid 65534, which the rotator does not follow"):
+        target.rotate()
+    os.lchown(folder, 0, 0)
+    target.rotate()
+    assert system.accepts(target.fields())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_folder_of_another_user_in_the_path_is_refused(target, system):
+    """That user could put a file of its own there, and would get a secret_id with the owner of that file."""
+    folder, accessors = system.file.parent, system.accessors()
+    outer = folder.with_name("outer")
+    outer.mkdir()
+    folder.rename(outer / "inner")
+    path = outer / "inner" / "secret_id"
+    target.config["rotation"]["target"]["secret_id_file"] = str(path)
+    target.write_config()
+    for of_another in (outer, outer / "inner"):
+        os.chown(of_another, UNPRIVILEGED, UNPRIVILEGED)
+        (path.parent / "own").write_text("")
+        os.chown(path.parent / "own", UNPRIVILEGED, UNPRIVILEGED)
+        (path.parent / "own").replace(path)
+        with pytest.raises(WriteError, match=f"{of_another}: it belongs to uid 65534, and so could put another file"):
+            target.rotate()
+        assert path.read_text() == ""
+        assert system.accessors() == accessors
+        os.chown(of_another, 0, 0)
+
+
+@pytest.mark.parametrize(("mode", "text"), [(0o777, "every user"), (0o770, "group 65534")])
+def test_a_folder_that_others_may_write_is_refused(target, system, mode, text):
+    if os.geteuid() == 0:
+        os.chown(system.file.parent, -1, UNPRIVILEGED)
+    elif mode == 0o770:
+        pytest.skip("needs root")
+    system.file.parent.chmod(mode)
+    with pytest.raises(WriteError, match=f"{text} may write into it, and so could put another file into the path"):
+        target.rotate()
+    system.file.parent.chmod(mode | stat.S_ISVTX)  # Only the owner of a file may replace it then.
+    target.rotate()
+    assert system.accepts(target.fields())
+
+
 def test_no_secret_id_is_in_vault_in_a_log_or_left_in_the_folder(target, system, caplog):
     caplog.set_level("DEBUG", logger="lessee")
     values = {content(system)}

@@ -1,5 +1,6 @@
 """Credentials that servers verify from a secret of their own: they accept a new one before any client uses it."""
 
+import json
 import os
 import time
 from contextlib import contextmanager
@@ -133,6 +134,64 @@ def test_at_the_first_rotation_the_servers_get_the_clients_credential_too(starte
         target.confirm(version=FUTURE_VERSION)
         target.rotate(finish_only=True)
         assert not target.system.accepts(before)
+
+
+@pytest.mark.parametrize("kind", [JwtKeys, SshKeys])
+def test_a_first_rotation_without_a_credential_revokes_nothing_and_waits_for_no_client(started, caplog, kind):
+    caplog.set_level("INFO", logger="lessee")
+    with started(kind, confirmation_timeout="1h") as target:
+        target.put(target.secret_path, note="by an operator")
+        path = f"secret/metadata/{target.environment}/{target.system.verifier_secret}"
+        target.bao.ask("DELETE", path)
+        target.system.confirm(FUTURE_VERSION)
+        assert target.rotate(wait=False) is Outcome.ROTATED
+        assert target.journal.step is Step.IDLE
+        assert target.system.accepts(target.fields())
+        assert not [message for message in caplog.messages if message.startswith("old credential")]
+        before = target.fields()
+        target.rotate()
+        assert target.system.accepts(target.fields())
+        assert target.system.old_is_revoked(before) is not False
+        assert [message for message in caplog.messages if message.startswith("old credential")]
+
+
+def test_a_kid_that_an_operator_uses_for_another_key_is_refused(started):
+    """Verifiers that look a key up by its kid would find one of them, and reject what the other has signed."""
+    with started(JwtKeys) as target:
+        before = target.fields()
+        accepted = keys_of(target.system.first()[1])
+        put_accepted(target, jwks=json.dumps({"keys": accepted}))
+        text = "jwt/keys: the JWKS has another key of the kid 'by-an-operator'; give the key in the clients' secret"
+        with pytest.raises(SystemRefusedError, match=text):
+            target.rotate()
+        assert keys_of(target.system.accepted()) == accepted
+        assert target.fields() == before
+        accepted[0]["kid"] = "renamed-by-an-operator"
+        put_accepted(target, jwks=json.dumps({"keys": accepted}))
+        target.rotate(finish_only=True)
+        assert target.system.accepts(target.fields())
+        assert accepted[0] in keys_of(target.system.accepted())
+
+
+def test_an_operator_s_key_with_the_kid_of_the_clients_stays(started):
+    with started(JwtKeys) as target:
+        (own,), (other,) = (keys_of(accepted) for accepted in (target.system.accepted(), target.system.first()[1]))
+        put_accepted(target, jwks=json.dumps({"keys": [own, other]}))
+        with project_of(target) as (project, client):
+            rotate_immediately(project, "target", client)
+        keys = keys_of(target.system.accepted())
+        assert other in keys
+        assert own not in keys
+
+
+def test_who_may_write_the_clients_secret_cannot_have_another_user_removed(started):
+    with started(BasicAuthUsers) as target:
+        guest = bcrypt.hashpw(b"known", bcrypt.gensalt(4)).decode()
+        put_accepted(target, guest=guest)
+        target.put(target.secret_path, **{**target.fields(), "username": "guest", "password": "known"})
+        target.rotate()
+        assert target.system.accepted()["guest"] == guest
+        assert target.system.accepts(target.fields())
 
 
 def test_what_an_operator_added_for_the_servers_stays(started):

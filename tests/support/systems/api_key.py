@@ -34,7 +34,7 @@ class ProviderKeys:
     def secrets(self):
         return {
             "api-keys/example": {"base_url": self.ring.url, "api_key": self._value},
-            "admin/example": {"api_key": self.ring.admin},
+            "admin/example": {"base_url": self.ring.url, "api_key": self.ring.admin},
         }
 
     def accepts(self, fields):

@@ -12,6 +12,7 @@ PASSWORD = "first-of-an-app"
 class Entries:
     """One entry, whose userPassword has two values during the rotation."""
 
+    server = "directory"
     calls = ("lessee.host.ldap_client:Directory.bind", "lessee.host.ldap_client:Directory.modify")
     min_calls = 12
     count = 1
@@ -26,7 +27,13 @@ class Entries:
         self.entries = [f"cn=shop {mark} {letter} ü#,{SERVICES}" for letter in "ab"[: self.count]]
         for dn in self.entries:
             directory.add_service(dn, PASSWORD if dn == self.entries[0] else os.urandom(16).hex())
-        self.target = {"kind": "ldap", "secret": "directory/shop", "admin_secret": "directory/admin", **settings}
+        self.target = {
+            "kind": "ldap",
+            "secret": "directory/shop",
+            "admin_secret": "directory/admin",
+            "accounts": self.entries,
+            **settings,
+        }
 
     @classmethod
     @contextmanager
@@ -63,7 +70,6 @@ class TwoEntries(Entries):
 
     def __init__(self, directory, **settings):
         super().__init__(directory, **settings)
-        self.target["accounts"] = self.entries
         self.passwords = {self.entries[0]: {PASSWORD}, self.entries[1]: set()}
 
     def orphans(self, fields):

@@ -34,8 +34,10 @@ class AdminPair:
         self.sql("CREATE ROLE {role0} LOGIN CREATEROLE CREATEDB PASSWORD {first}")
         self.sql("CREATE ROLE {app} LOGIN IN ROLE {owner}")
         self.sql("GRANT {owner}, {app} TO {role0} WITH ADMIN OPTION")
-        if postgres.sql("SELECT current_setting('server_version_num')::int >= 160000")[0][0]:
-            self.sql("ALTER ROLE {role0} SUPERUSER")
+        is_newer = postgres.sql("SELECT current_setting('server_version_num')::int >= 160000")[0][0]
+        self.right = "SUPERUSER" if is_newer else "CREATEROLE"
+        """What each admin needs to change the other."""
+        self.sql(f"ALTER ROLE {{role0}} {self.right}")
 
     @classmethod
     @contextmanager

@@ -26,7 +26,7 @@ class AclUser:
             "ACL", "SETUSER", self.user, "on", f">{self._first}", "~app:*", "+@read", "+@write", "+ping", "+select"
         )
         server.ask("ACL", "SAVE")
-        self.target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}
+        self.target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin", "user": self.user}
 
     @classmethod
     @contextmanager

@@ -2,6 +2,7 @@
 
 import base64
 import getpass
+import hashlib
 import http.client
 import json
 import os
@@ -230,7 +231,8 @@ class JwtKeys(Verified):
             return False
 
     def ids(self):
-        return {key["kid"] for key in keys_of(self.accepted())} - self.accepted().get("retired", {}).keys()
+        retired = self.accepted().get("retired", {})
+        return {key["kid"] for key in keys_of(self.accepted()) if thumbprint(key) not in retired}
 
     def id_of(self, fields):
         return fields["kid"]
@@ -398,6 +400,13 @@ def oathtool(seed, now):
 def keys_of(accepted):
     """The keys of a JWKS."""
     return json.loads(accepted.get("jwks", '{"keys": []}'))["keys"]
+
+
+def thumbprint(key):
+    """What RFC 7638 calls a key, by which lessee records the keys that it removes later."""
+    required = {name: key[name] for name in sorted({"crv", "e", "kty", "n", "x", "y"} & key.keys())}
+    digest = hashlib.sha256(json.dumps(required, separators=(",", ":")).encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def blocks(accepted):

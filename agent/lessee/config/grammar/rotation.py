@@ -9,6 +9,9 @@ from msgspec import Meta, field
 from lessee.config.grammar import scalars
 from lessee.config.grammar.block import Block, Command, describe
 
+MARKS = frozenset({"rotation_timestamp", "rotation_count"})
+"""The keys that every rotation writes in addition to the new value; they are no secret."""
+
 
 class RotationTarget(Block, frozen=True, kw_only=True, tag_field="kind"):
     """A credential that lessee rotates in its system and in Vault."""
@@ -102,7 +105,10 @@ class Postgres(_AdministeredTarget, frozen=True, kw_only=True, tag="postgres"):
 class Redis(_AdministeredTarget, frozen=True, kw_only=True, tag="redis"):
     """Rotates the password of an ACL user of Redis; both passwords are valid during the rotation."""
 
-    user: Annotated[scalars.Text | None, describe("The ACL user. Default: the username in the secret.")] = None
+    user: Annotated[
+        scalars.Text,
+        describe("The ACL user, such as `default`. No other user is changed, whatever `username` in the secret says."),
+    ]
 
 
 class Mysql(_AdministeredTarget, frozen=True, kw_only=True, tag="mysql"):
@@ -151,12 +157,12 @@ class Ldap(_AdministeredTarget, frozen=True, kw_only=True, tag="ldap"):
     """Rotates the userPassword of an entry of an LDAP directory, or of two entries in turn."""
 
     accounts: Annotated[
-        tuple[scalars.Text, ...],
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=1)],
         describe(
-            "The DNs of two entries that are used in turn. Default: the entry in the secret has two passwords during "
-            "the rotation."
+            "The DN of the entry, which has two passwords during the rotation, or the DNs of two entries that are used "
+            "in turn. No other entry is changed, whatever `dn` in the secret says."
         ),
-    ] = ()
+    ]
 
 
 class S3(_AdministeredTarget, frozen=True, kw_only=True, tag="s3"):

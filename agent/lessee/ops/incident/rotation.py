@@ -1,6 +1,7 @@
 """Rotates a target after a leak: the old credential is revoked immediately, even while apps use it."""
 
 from lessee.config.grammar.rotation import Ldap, Mysql, Postgres, Rabbitmq, Rotation, VaultValues
+from lessee.core.distinguished_names import position
 from lessee.core.errors import LesseeError
 from lessee.ops.incident.policy.manual_steps import unchanged
 from lessee.ops.rotate.command.context import translate_unexpected_errors
@@ -40,8 +41,9 @@ def _check_user(config: Rotation, before: Fields, where: str) -> None:
         case Rabbitmq():
             key, user, todo = "user", before.get("username"), "rabbitmqctl clear_password USER"
             known = (str(user),) if is_name_of(user, config.user) else ()
-        case Ldap(accounts=known) if known:
+        case Ldap(accounts=accounts):
             key, user, todo = "accounts", before.get("dn"), "ldapmodify, and delete its userPassword"
+            known = (str(user),) if position(user, accounts) >= 0 else ()
         case _:
             return
     if user and user not in known:

@@ -93,11 +93,10 @@ class RotationDocuments:
         """Acquire or renew the lock."""
         self._write(self._locked(self.journal))
 
-    def new_rotation(self) -> Journal:
-        """The journal of a new rotation, which is not written yet."""
+    def new_rotation(self, new: str) -> Journal:
+        """The journal of a new rotation of this id, which is not written yet."""
         if self.journal.fence == 0:  # No rotator has ever written it, and so it has never held a value.
             self._ports.store.keep_newest_only(self._target.journal)
-        new = self._ports.new_id()
         self._log("info", "rotation started", id=new)
         known = "rotation_count" in self.secret.fields or bool(self._target.consumers)
         consumers_known = known or not self._target.has_consumers
@@ -150,7 +149,7 @@ class RotationDocuments:
             history=history,
         )
         self._write(recorded)
-        if not recorded.consumers_known:
+        if not recorded.consumers_known and recorded.current:
             self._log("info", "consumers unknown", revoke_in=self._target.confirmation_timeout)
 
     def revert(self) -> None:

@@ -8,7 +8,7 @@ from typing import assert_never
 from msgspec import field
 
 from lessee.core.consumers import ConfirmationStatus, confirmation_status
-from lessee.core.errors import DeniedError, LesseeError, VaultUnreachableError
+from lessee.core.errors import DeniedError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.rotate.document_contents import RotationDocuments
 from lessee.ops.rotate.documents import ConcurrentWriteError
@@ -70,7 +70,8 @@ class TargetRotation:
         last rotation that the caller knows of; any later one fulfills the request.
 
         Raises BusyError, SystemUnavailableError, SystemRefusedError, DeniedError and VaultUnreachableError. After an
-        error the open rotation stays recorded, and the old credential stays valid.
+        error the open rotation stays recorded, and the old credential stays valid. Raises UsageError where a user
+        enters no new value: then no rotation has started.
         """
         started = self._ports.clock()
         requested_at = started if requested_at is None else requested_at
@@ -102,7 +103,7 @@ class TargetRotation:
                 deleted = DeniedError("the secret was deleted", where=self._target.path, todo=todo)
                 self._documents.record_failure(deleted)
                 raise deleted from None
-            except (BusyError, VaultUnreachableError):
+            except (BusyError, UsageError, VaultUnreachableError):
                 raise
             except LesseeError as exc:
                 if self._documents.record_failure(exc):
@@ -205,15 +206,23 @@ class TargetRotation:
 
     def _list_credentials(self) -> None:
         existing = self._kind.list_credentials(self._documents.case())
-        started = self._documents.new_rotation()
+        started = self._documents.new_rotation(self._ports.new_id())
         self._documents.record_existing(started, existing)
         self._listed_for = started.id
 
     def _generate(self) -> None:
-        started = self._documents.new_rotation()
-        created = self._kind.create(replace(self._documents.case(), id=started.id))
-        self._documents.record_created(started, created)
-        self._observations = _Observations(works={d.Candidate.PENDING: False})  # The system does not know it yet.
+        new, is_entered = self._ports.new_id(), self._kind.traits.is_entered
+        created = self._kind.create(replace(self._documents.case(), id=new))
+        try:
+            # The rotation begins now: before, a user may have typed for long.
+            self._documents.record_created(self._documents.new_rotation(new), created)
+        except ConcurrentWriteError:
+            if not is_entered:
+                raise
+            what = "it was changed while the new value was entered, which is not published"
+            raise BusyError(what, where=self._target.name, todo="run it again") from None
+        # The system knows only what a user has created in it.
+        self._observations = _Observations(works={} if is_entered else {d.Candidate.PENDING: False})
 
     def _create(self) -> None:
         case = replace(self._documents.case(), retried=self._listed_for != self.journal.id)
@@ -310,11 +319,12 @@ class TargetRotation:
     def _revoke(self, missing: tuple[str, ...]) -> None:
         now, journal = self._ports.clock(), self.journal
         with self._exclusive():
-            self._kind.revoke(self._documents.case())
+            is_revoked = self._kind.revoke(self._documents.case())
             # A user may have published the revoked credential again: then verify again which one works.
             self._documents.check_secret_unchanged()
-        delete_delay = self._kind.traits.delete_delay
-        self._log("info", f"old credential {'disabled' if delete_delay else 'revoked'}", id=journal.id)
+        delete_delay = self._kind.traits.delete_delay if is_revoked else 0.0
+        if is_revoked:
+            self._log("info", f"old credential {'disabled' if delete_delay else 'revoked'}", id=journal.id)
         delete_at = now + delete_delay * self._target.delays_deletion if delete_delay else 0.0
         self._documents.record_revoked(missing, delete_at)
         self._remove_consumers(missing, journal.published_version)

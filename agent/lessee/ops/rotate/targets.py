@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 
 from lessee.config import Config
-from lessee.config.grammar.rotation import Rotation, admin_of
+from lessee.config.grammar.rotation import MARKS, Rotation, admin_of
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.redaction import Redactor
@@ -24,8 +24,6 @@ from lessee.vault.admin import AdminClient
 
 _REDACTION_SOURCES = 32
 """More than one run has sets of values to redact."""
-
-_PUBLIC = frozenset({"rotation_timestamp", "rotation_count"})
 
 
 class Terminal(ImmutableStruct, frozen=True):
@@ -75,7 +73,7 @@ def read_journal(project: Project, target: Target, client: AdminClient) -> Journ
     journal = journal_in(document, f"{mount}/{target.journal}").clamped(time.time())
     both = (*journal.current.items(), *journal.pending.items())
     # The time of a rotation is no secret, and the status prints it.
-    values = [value for key, value in both if key not in _PUBLIC]
+    values = [value for key, value in both if key not in MARKS]
     project.redactor.learn(f"journal {target.name}", values)
     return journal
 

@@ -79,7 +79,7 @@ def test_a_role_can_only_be_disabled_and_a_protected_one_cannot():
 
 ROTATION = {
     "inside": {"kind": "vault", "secret": "database/one", "keys": {"password": {}}},
-    "admin": {"kind": "redis", "secret": "cache/one", "admin_secret": "database/admin"},
+    "admin": {"kind": "redis", "secret": "cache/one", "admin_secret": "database/admin", "user": "app"},
     "outside": {"kind": "vault", "secret": "databases", "keys": {"password": {}}},
 }
 

@@ -16,7 +16,7 @@ SHARED = {
     "auth/token/renew-self": "update",
     "auth/token/revoke-self": "update",
 }
-REDIS = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}
+REDIS = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin", "user": "app"}
 
 
 def read(**targets):

@@ -65,7 +65,7 @@ def test_sessions_of_old_credentials_are_listed_with_the_command_that_ends_them(
     text = f"""{ROTATION}
   quoted: {{kind: postgres, secret: database/quoted, admin_secret: database/admin, roles: ["it's"]}}
   ended: {{kind: postgres, secret: database/ended, admin_secret: database/admin, roles: [e, f], terminate: true}}
-  cache: {{kind: redis, secret: cache/redis, admin_secret: cache/admin}}
+  cache: {{kind: redis, secret: cache/redis, admin_secret: cache/admin, user: default}}
   queue: {{kind: redis, secret: cache/queue, admin_secret: cache/admin, user: worker}}
   shop: {{kind: mysql, secret: database/shop, admin_secret: database/mysql, users: [a, b]}}
   closed: {{kind: mysql, secret: database/closed, admin_secret: database/mysql, users: [c], terminate: true}}
@@ -81,7 +81,7 @@ def test_sessions_of_old_credentials_are_listed_with_the_command_that_ends_them(
     assert lines == (
         f"postgres: {sql} ('a', 'b'); `terminate: true` does this",
         f"quoted: {sql} ('it''s'); `terminate: true` does this",
-        "cache: CLIENT KILL USER USERNAME",
+        "cache: CLIENT KILL USER default",
         "queue: CLIENT KILL USER worker",
         "shop: KILL USER a (MariaDB); `terminate: true` does this",
         "shop: KILL USER b (MariaDB); `terminate: true` does this",

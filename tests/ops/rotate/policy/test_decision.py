@@ -52,6 +52,14 @@ def test_a_new_value_is_recorded_before_the_system_knows_it():
     assert decide(situation()) == d.Generate()
 
 
+def test_a_value_that_a_user_enters_is_recorded_and_never_set_in_the_system():
+    entered = Traits(is_entered=True)
+    assert decide(situation(traits=entered)) == d.Generate()
+    assert decide(created(traits=entered)) == d.Verify(Candidate.PENDING)
+    rejected = d.Abandon("the system rejects the credential that was entered", rejected=True)
+    assert decide(created(traits=entered, works={Candidate.PENDING: False})) == rejected
+
+
 def test_credentials_are_listed_before_the_system_creates_one():
     assert decide(situation(traits=GENERATED)) == d.ListCredentials()
     assert decide(situation(Step.CREATING, traits=GENERATED)) == d.Create()
@@ -147,6 +155,9 @@ def test_without_known_consumers_the_whole_timeout_is_waited():
 def test_the_first_confirmation_does_not_count_for_all_consumers():
     assert decide(published(confirmation=ALL, consumers_known=False)) == d.Wait(0.05, "readers that are not known yet")
     assert decide(published(confirmation=ALL, consumers_known=False, confirmation_timeout=0)) == d.RevokeOld()
+    # Nothing can be revoked too early where there was no credential before.
+    assert decide(published(confirmation=ALL, consumers_known=False, current={})) == d.RevokeOld()
+    assert decide(published(confirmation=ConfirmationStatus(missing=("a/1",)), current={})) == d.Wait(0.05, "a/1")
 
 
 @pytest.mark.parametrize(("rotated", "outcome"), [(True, Outcome.ROTATED), (False, Outcome.WAITING)])

@@ -14,13 +14,12 @@ environment: production
 rotation:
   turns: {kind: postgres, secret: turns, admin_secret: a, roles: [one, two]}
   single: {kind: postgres, secret: single, admin_secret: b, roles: [one]}
-  redis: {kind: redis, secret: redis, admin_secret: a}
-  named: {kind: redis, secret: named, admin_secret: a, user: simba}
+  redis: {kind: redis, secret: redis, admin_secret: a, user: simba}
   mysql: {kind: mysql, secret: mysql, admin_secret: a, users: [one, two]}
   dual: {kind: mysql, secret: dual, admin_secret: b, users: [one]}
   broker: {kind: rabbitmq, secret: broker, admin_secret: a, user: shop, delete_delay: 1h}
   same: {kind: rabbitmq, secret: same, admin_secret: b, user: shop, keep_name: true}
-  entry: {kind: ldap, secret: entry, admin_secret: a}
+  entry: {kind: ldap, secret: entry, admin_secret: a, accounts: [cn=shop]}
   entries: {kind: ldap, secret: entries, admin_secret: a, accounts: [cn=one, cn=two]}
   s3: {kind: s3, secret: s3, admin_secret: a, user: simba, delete_delay: 1h}
   minio: {kind: minio, secret: minio, admin_secret: a}
@@ -66,8 +65,7 @@ def preview(name, operation=DueOperation.ROTATE, journal=None, confirmation=NO_C
                 "WARNING: with one role, logins fail until the apps have the new password; configure two roles",
             ],
         ),
-        ("redis", {}, ["the ACL user of the secret gets a second password, and later loses the first"]),
-        ("named", {}, ["the ACL user simba gets a second password, and later loses the first"]),
+        ("redis", {}, ["the ACL user simba gets a second password, and later loses the first"]),
         ("mysql", {"username": "one"}, ["from one to two, with a new password"]),
         ("mysql", {"username": VALUE}, ["from a user that is not configured to one, with a new password"]),
         ("dual", {}, ["the user one gets a second password, and later loses the first"]),
@@ -84,8 +82,9 @@ def preview(name, operation=DueOperation.ROTATE, journal=None, confirmation=NO_C
                 "WARNING: logins fail until the apps have the new password; remove `keep_name`",
             ],
         ),
-        ("entry", {}, ["the entry of the secret gets a second userPassword, and later loses the first"]),
-        ("entries", {"dn": "cn=two"}, ["from cn=two to cn=one, with a new password"]),
+        ("entry", {}, ["the entry cn=shop gets a second password, and later loses the first"]),
+        ("entries", {"dn": "CN = Two"}, ["from cn=two to cn=one, with a new password"]),
+        ("entries", {"dn": VALUE}, ["from an entry that is not configured to cn=one, with a new password"]),
         ("s3", {}, ["the user simba gets a second key; the old one is disabled, and deleted after 1h"]),
         (
             "minio",

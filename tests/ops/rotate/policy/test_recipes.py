@@ -7,7 +7,7 @@ from lessee.ops.rotate.policy.recipes import parse
 
 WHOLE = """\
 create:
-  url: "{secret.base_url}/keys"
+  url: "{admin.base_url}/keys"
   headers: {Authorization: "Bearer {admin.api_key}"}
   body: '{"name": "{label}"}'
   fields: {api_key: $.key}
@@ -35,7 +35,7 @@ def faults(text, *, whole=True):
 def test_a_recipe_has_requests_and_json_paths():
     recipe = parse(WHOLE, source="own.yaml", whole=True)
     assert list(recipe.requests) == ["create", "list", "verify", "revoke"]
-    assert recipe.keys_of("admin") == {"api_key"}
+    assert recipe.keys_of("admin") == {"api_key", "base_url"}
     assert recipe.create.body == {"name": "{label}"}
     assert recipe.create.method == "POST"
     assert recipe.create.fields["api_key"].findall({"key": "k"}) == ["k"]
@@ -102,6 +102,22 @@ def test_all_missing_requests_are_reported_together():
             (
                 "own.yaml:15: revoke: unknown placeholder {handel};"
                 " known placeholders: {admin.…}, {handle}, {key.…}, {secret.…}"
+            ),
+        ),
+        (
+            "{admin.base_url}/keys",
+            "{secret.base_url}/keys",
+            (
+                "own.yaml:2: create.url: {secret.base_url} would choose the server that gets {admin.…}, and others may"
+                " write that secret; write the server's name, or take it from {admin.…} too"
+            ),
+        ),
+        (
+            "https://api.example/keys/{handle}",
+            "'https://api.{key.api_key}:443/keys?of={admin.api_key}'",
+            (
+                "own.yaml:17: revoke.url: {key.api_key} would choose the server that gets {admin.…}, and others may"
+                " write that secret; write the server's name, or take it from {admin.…} too"
             ),
         ),
         (

@@ -19,7 +19,7 @@ environment: production
 rotation:
   db: {kind: postgres, secret: database/app, admin_secret: database/admin, roles: [a, b], rotation_period: 1d}
   redis: {kind: vault, secret: cache/redis, keys: {password: {}}}
-  queue: {kind: redis, secret: cache/queue, admin_secret: cache/admin}
+  queue: {kind: redis, secret: cache/queue, admin_secret: cache/admin, user: queue}
   nightly: {kind: vault, secret: night/ly, keys: {key: {}}, rotation_period: 1d, rotation_windows: ["02:00-04:00"]}
   brave: {kind: manual, secret: keys/brave, keys: [api_key]}
   single: {kind: vault, secret: alone, keys: {key: {}}}

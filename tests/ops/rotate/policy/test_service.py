@@ -597,10 +597,9 @@ def test_a_manual_target_that_is_not_due_wakes_the_service_when_it_is():
     assert service.logged_events() == ["credential due to be entered"]
 
 
-def test_only_an_operator_continues_an_interrupted_prompt_but_a_published_value_is_finished():
+def test_a_value_that_an_operator_has_entered_is_finished_without_one():
     service = ServiceDriver(one=target(HOUR, manual=True), two=target(HOUR, manual=True))
-    creating = Journal(step=Step.CREATING, started_at=NOW - 5.0, rotated_at=NOW - DAY)
-    commands = service.read_journals(one=creating, two=CREATED)
+    commands = service.read_journals(one=Journal(rotated_at=NOW - DAY), two=CREATED)
     assert commands == [s.Rotate("two", 0.0, finish_only=True)]
     assert service.logged_events() == ["credential due to be entered"]
 

@@ -94,7 +94,7 @@ def _sessions(rotation: Mapping[str, Rotation], rotated: Mapping[str, Collection
             case Rabbitmq(keep_name=True):
                 yield f"{name}: rabbitmqctl close_all_user_connections {printable(target.user)} leak"
             case Redis():
-                yield f"{name}: CLIENT KILL USER {printable(target.user or 'USERNAME')}"
+                yield f"{name}: CLIENT KILL USER {printable(target.user)}"
             case _:
                 pass
 

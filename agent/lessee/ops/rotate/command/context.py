@@ -13,7 +13,6 @@ from lessee.config import Config
 from lessee.core.errors import ConfigError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.redaction import Redactor
 from lessee.host.project import read, text_of
-from lessee.ops.rotate.kinds.kind import SystemRefusedError
 from lessee.ops.rotate.targets import Project, Terminal
 from lessee.telemetry.logs import log, open_log
 
@@ -104,18 +103,18 @@ def _say(text: str) -> None:
 
 
 def _read_line(what: str) -> str:
-    """The next line of stdin. Raises EOFError at its end, and SystemRefusedError where it is no value."""
+    """The next line of stdin. Raises EOFError at its end, and UsageError where it is no value."""
     line = sys.stdin.buffer.readline(_MAX_LINE + 1)
     if not line:
         raise EOFError
     if len(line) > _MAX_LINE:
         text = f"the line on stdin is longer than {_MAX_LINE} bytes"
-        raise SystemRefusedError(text, where=what.rstrip(": "), todo="enter one value on each line")
+        raise UsageError(text, where=what.rstrip(": "), todo="enter one value on each line")
     try:
         return line.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         text = "the input is not UTF-8 text"
-        raise SystemRefusedError(text, where=what.rstrip(": "), todo="encode the value, such as in base64") from None
+        raise UsageError(text, where=what.rstrip(": "), todo="encode the value, such as in base64") from None
 
 
 def _ask(what: str) -> str:
@@ -124,4 +123,4 @@ def _ask(what: str) -> str:
     except EOFError:
         return ""
     except UnicodeDecodeError:
-        raise LesseeError("the input is not UTF-8 text", where=what) from None
+        raise UsageError("the input is not UTF-8 text", where=what.rstrip(": ")) from None

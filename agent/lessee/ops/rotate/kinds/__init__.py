@@ -1,11 +1,13 @@
 """The kinds of systems whose credentials lessee rotates; each module is imported when it is used."""
 
+import secrets
 from functools import partial
 from importlib import import_module
 
 from lessee.config.grammar import rotation as grammar
 from lessee.host import optional_dependencies
 from lessee.ops.rotate.kinds.kind import Kind, KindContext
+from lessee.ops.setup.policy.initial_values import ALPHABET
 
 _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.Postgres: ("postgres", "LoginRoles"),
@@ -42,3 +44,8 @@ def kind_of(config: grammar.Rotation, context: KindContext) -> Kind:
 
 library = partial(optional_dependencies.library, extra="rotate")
 """A client library of the extra `rotate`. Raises LesseeError where it is not installed."""
+
+
+def new_password(length: int) -> str:
+    """A random password of ASCII letters and digits."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -1,11 +1,11 @@
 """An identity of age: what encrypts has the recipient, and what decrypts has the identities, old ones too."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 
 from lessee.config.grammar.rotation import AgeIdentity as Config
 from lessee.ops.rotate.kinds import library
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, Unconfirmed
+from lessee.ops.rotate.kinds.kind import Case, KindContext, KindDefaults, NewCredential, SystemRefusedError, Unconfirmed
 from lessee.ops.rotate.kinds.verifier_secret import TIMEOUT, VerifierSecret, lines, prune, retention, retire, text
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
@@ -13,7 +13,7 @@ from lessee.ops.rotate.policy.journal import Fields
 _KEY = "identities"
 
 
-class AgeIdentities:
+class AgeIdentities(KindDefaults):
     """`recipient` in the secret; `identities` in the verifiers' secret, the newest first.
 
     The identity is generated where it stays, so that no other secret and no journal ever has it.
@@ -53,14 +53,16 @@ class AgeIdentities:
         is_known = fields.get("recipient") in self._by_recipient(document.fields)
         return is_known and self._verifiers.confirmation(document)
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         old = str(case.current.get("recipient") or "")
         document = self._verifiers.read()
         fields = document.fields
-        if old and old not in self._in_use(case) and self._delete_delay is not None:
+        is_retired = bool(old) and old not in self._in_use(case) and self._delete_delay is not None
+        if is_retired:
             # Also after a leak: what is encrypted for it still has to be decrypted.
-            fields = retire(fields, old, time.time() + self._delete_delay)
+            fields = retire(fields, old, time.time() + (self._delete_delay or 0.0))
         self._verifiers.write(document, prune(fields, self._in_use(case), self._remove))
+        return is_retired
 
     def delete(self, case: Case) -> None:
         document = self._verifiers.read()
@@ -71,13 +73,6 @@ class AgeIdentities:
         document = self._verifiers.read()
         if pending != case.secret.get("recipient"):
             self._verifiers.write(document, self._remove(document.fields, pending))
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Check-and-set is enough."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def _in_use(self, case: Case) -> set[str]:
         return {str(fields.get("recipient") or "") for fields in (case.secret, case.pending)}

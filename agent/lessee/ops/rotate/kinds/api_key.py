@@ -1,12 +1,11 @@
 """API keys of a provider, created, verified and revoked by a recipe."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 
 from lessee.config.grammar.rotation import ApiKey as Config
 from lessee.core.errors import LesseeError
 from lessee.ops.rotate import recipes
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential
+from lessee.ops.rotate.kinds.kind import Case, KindContext, KindDefaults, NewCredential
 from lessee.ops.rotate.policy import provider_responses
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
@@ -17,7 +16,7 @@ from lessee.telemetry.logs import log
 _DEAD = frozenset({401, 403, 404})
 
 
-class ProviderKeys:
+class ProviderKeys(KindDefaults):
     """A key that the provider's API returns only once.
 
     A new key is labelled with the rotation's id, so that only an interrupted attempt's key is found and revoked.
@@ -64,11 +63,11 @@ class ProviderKeys:
     def verify(self, fields: Fields) -> bool:
         return self._client.verify(fields, self._keys)
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         self._client.begin()
         # A rotator that was suspended while another continued may have created a key that no journal has.
         self._revoke_leftovers(case, self._labelled(case))
-        self._end_current("disable" if self.traits.delete_delay else "revoke", case)
+        return self._end_current("disable" if self.traits.delete_delay else "revoke", case)
 
     def delete(self, case: Case) -> None:
         self._client.begin()
@@ -79,13 +78,6 @@ class ProviderKeys:
         if any(case.secret.get(key) != case.pending.get(key) for key in self._keys):
             handle = provider_responses.handle_of(case.pending_handle, case.pending, self._keys)
             self._send_for("revoke", case, case.pending, handle)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """APIs have no such lock; the journal's is enough."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def _labelled(self, case: Case) -> list[str]:
         """The handles of the keys with this rotation's label."""
@@ -99,22 +91,23 @@ class ProviderKeys:
                 log("warning", "key of an interrupted attempt revoked", target=self._name, label=self._label(case))
                 self._send_for("revoke", case, {}, handle)
 
-    def _end_current(self, request: str, case: Case) -> None:
-        """Disable or revoke the current key, unless it is still published."""
+    def _end_current(self, request: str, case: Case) -> bool:
+        """Disable or revoke the current key, unless it is still published. Whether the request could be sent."""
         current = case.current
         if not all(current.get(key) for key in self._keys):
-            return
+            return False
         if all(case.secret.get(key) == current[key] for key in self._keys):
-            return
-        self._send_for(request, case, current, self._handle(case))
+            return False
+        return self._send_for(request, case, current, self._handle(case))
 
-    def _send_for(self, request: str, case: Case, fields: Fields, handle: str) -> None:
+    def _send_for(self, request: str, case: Case, fields: Fields, handle: str) -> bool:
         template = self._recipe.requests[request]
         if "handle" in template.placeholders and not handle:
             self._log_manual_step("handle of the old key unknown", request=request, rotation=case.id)
-            return
+            return False
         values = {**key_values(fields, self._keys), **({"handle": handle} if handle else {})}
         self._client.send(request, case.secret, values, also=getattr(template, "missing_status", ()))
+        return True
 
     def _handle(self, case: Case) -> str:
         """The handle of the current key; empty where it is not known."""

@@ -1,13 +1,13 @@
 """The secret_id of an AppRole, which Vault creates and returns only once."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 from lessee.config.grammar.rotation import SecretIdFile, VaultValues
 from lessee.core.errors import LesseeError, VaultRequestError
 from lessee.core.failures import Kind
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError
+from lessee.ops.rotate.kinds.kind import Case, KindContext, KindDefaults, NewCredential, SystemRefusedError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
@@ -22,7 +22,7 @@ _REFUSED = frozenset({Kind.INVALID, Kind.DENIED})
 Values = Callable[[Fields], Iterable[tuple[str, Any]]]
 
 
-class SecretIds:
+class SecretIds(KindDefaults):
     """An AppRole's secret_ids, which Vault identifies by their accessors."""
 
     traits = Traits(system_generated=True, timeout=_TIMEOUT)
@@ -67,28 +67,17 @@ class SecretIds:
             login.hvac.auth.token.revoke_self()
         return True
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         """Destroy the secret_id that was published before. Those of other clients stay valid."""
         published = self._accessor_of(case.secret)
-        for accessor in {self._accessor_of(case.current), case.handle} - {
-            "",
-            published,
-            self._published_accessor(case),
-        }:
+        old = {self._accessor_of(case.current), case.handle} - {"", published, self._published_accessor(case)}
+        for accessor in old:
             self._destroy(accessor)
-
-    def delete(self, case: Case) -> None:
-        """Secret_ids are destroyed immediately."""
+        return bool(old)
 
     def discard(self, case: Case) -> None:
         if case.pending_handle not in {"", self._published_accessor(case), self._accessor_of(case.secret)}:
             self._destroy(case.pending_handle)
-
-    def lock(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def close(self) -> None:
-        """The admin client is the command's."""
 
     @property
     def _approle(self) -> Any:

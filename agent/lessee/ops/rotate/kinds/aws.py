@@ -116,6 +116,15 @@ def accepts_key(where: str, fields: Mapping[str, Any], timeout: float) -> bool:
         store.close()
 
 
+def is_known(login: S3Login, region: str) -> bool:
+    """Whether the store knows this key and its secret key, whatever they may do. Raises SystemUnavailableError."""
+    store = client("s3", login, region)
+    try:
+        return call(store, "list_buckets")[0] not in UNKNOWN_KEY
+    finally:
+        store.close()
+
+
 def access_key(fields: Mapping[str, Any]) -> str:
     """The access key's id, which is not secret; empty where the secret has no key."""
     key = fields.get("access_key")

@@ -13,14 +13,21 @@ Any other status is a failure that is retried. 77 says that an early retry would
 """
 
 import json
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
 
+from lessee.config.grammar.rotation import MARKS
 from lessee.config.grammar.rotation import CustomRotation as Config
 from lessee.core.errors import LesseeError
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    KindContext,
+    KindDefaults,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+)
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields, contains
 from lessee.ops.rotate.rotator_programs import REFUSED, Finished, Program
@@ -28,7 +35,6 @@ from lessee.process.program_output import hint
 
 _OVERHEAD = 5.0
 """Seconds that a step may take in addition to its program."""
-_RESERVED = frozenset({"rotation_timestamp", "rotation_count"})
 
 
 class _Described(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,7 +42,7 @@ class _Described(msgspec.Struct, forbid_unknown_fields=True):
     overlaps: bool = True
 
 
-class RotatorCommand:
+class RotatorCommand(KindDefaults):
     """The program creates, verifies and revokes the credential in the system."""
 
     def __init__(self, config: Config, context: KindContext) -> None:
@@ -46,11 +52,6 @@ class RotatorCommand:
         described = self._described()
         self._fields = frozenset(described.fields)
         self.traits = Traits(system_generated=True, overlaps=described.overlaps, timeout=config.timeout + _OVERHEAD)
-
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        """The program identifies its credentials by the id."""
-        del case
-        return ()
 
     def create(self, case: Case) -> NewCredential:
         done = self._run("create", case.id, case.current or case.secret, {}, case.secret)
@@ -67,24 +68,16 @@ class RotatorCommand:
         self._check("verify", done)
         return True
 
-    def revoke(self, case: Case) -> None:
-        if case.current and not contains(case.secret, case.current):
-            self._check("revoke", self._run("revoke", case.id, case.current, case.pending, case.secret))
-
-    def delete(self, case: Case) -> None:
-        """`revoke` has deleted it."""
+    def revoke(self, case: Case) -> bool:
+        if not case.current or contains(case.secret, case.current):
+            return False
+        self._check("revoke", self._run("revoke", case.id, case.current, case.pending, case.secret))
+        return True
 
     def discard(self, case: Case) -> None:
         """Revoke the credential that was never published; the current one stays valid."""
         if not contains(case.secret, case.pending):
             self._check("revoke", self._run("revoke", case.id, case.pending, case.current, case.secret))
-
-    def lock(self) -> AbstractContextManager[None]:
-        """The program may use a lock of its own."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """The program runs only during a step."""
 
     def _described(self) -> _Described:
         done = self._run("describe", "", {}, {}, {})
@@ -112,8 +105,8 @@ class RotatorCommand:
             raise self._invalid_answer(
                 "create", f"expected only the fields of `describe`: {', '.join(sorted(self._fields))}"
             )
-        if _RESERVED & answer.keys():
-            raise self._invalid_answer("create", f"lessee writes {' and '.join(sorted(_RESERVED))} itself")
+        if MARKS & answer.keys():
+            raise self._invalid_answer("create", f"lessee writes {' and '.join(sorted(MARKS))} itself")
         if all(case.secret.get(key) == value for key, value in answer.items()):
             raise self._invalid_answer("create", "expected new values; the secret has these already")
         return answer

@@ -94,27 +94,39 @@ class CredentialFile:
 
     @property
     def _real(self) -> Path:
-        """The path without links at its end. It follows only those of root and of this process's user.
+        """The path without links. Raises WriteError where another user could put another file there.
 
-        A user who may write into the folder could have any file replaced that this process may replace.
+        A user who may replace a folder of the path, or whose link it follows, would get the new credential, or have
+        any file replaced that this process may replace.
         """
-        path = self.path.absolute()
-        for _ in range(_MAX_LINKS):
-            path = path.parent.resolve() / path.name
+        at, left, links = Path("/"), [*reversed(self.path.absolute().parts[1:])], 0
+        while left:
+            at, before = at / left.pop(), at
             try:
-                status = path.lstat()
+                status = at.lstat()
             except FileNotFoundError:
-                return path
+                return at.joinpath(*reversed(left))
             except OSError as exc:
                 raise WriteError(f"cannot read the file: {exc.strerror}", where=str(self.path)) from None
-            if not stat.S_ISLNK(status.st_mode):
-                return path
-            if status.st_uid not in {0, os.geteuid()}:
-                todo = "remove it, or run the rotator as that user"
-                what = f"a symbolic link of uid {status.st_uid}, which the rotator does not follow"
-                raise WriteError(what, where=str(path), todo=todo)
-            path = path.parent / path.readlink()
-        raise WriteError("too many symbolic links", where=str(self.path), todo="remove them")
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                self._check_link(at, status.st_uid, links)
+                target = at.readlink()
+                left += [part for part in reversed(target.parts) if part != target.root]
+                at = Path("/") if target.is_absolute() else before
+            elif at.name == "..":
+                at = before.parent
+            elif left:
+                _check_folder(at, status)
+        return at
+
+    def _check_link(self, link: Path, uid: int, count: int) -> None:
+        if count > _MAX_LINKS:
+            raise WriteError("too many symbolic links", where=str(self.path), todo="remove them")
+        if uid not in {0, os.geteuid()}:
+            todo = "remove it, or run the rotator as that user"
+            what = f"a symbolic link of uid {uid}, which the rotator does not follow"
+            raise WriteError(what, where=str(link), todo=todo)
 
     def _staged(self, name: str) -> Path:
         return self._real.with_name(f".{self._real.name}.rotated-{name}")
@@ -129,6 +141,21 @@ class CredentialFile:
             todo = "let the rotator's user read it"
             raise WriteError(f"cannot read the file: {exc.strerror}", where=str(self.path), todo=todo) from None
         return content.decode("utf-8", "replace").strip()
+
+
+def _check_folder(folder: Path, status: os.stat_result) -> None:
+    """Raises WriteError where users other than root and this process's may rename or replace what is in it."""
+    mode = status.st_mode
+    if status.st_uid not in {0, os.geteuid()}:
+        who = f"it belongs to uid {status.st_uid}"
+    elif mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        who = "every user may write into it"
+    elif mode & stat.S_IWGRP and not mode & stat.S_ISVTX and status.st_gid not in {0, os.getegid()}:
+        who = f"group {status.st_gid} may write into it"
+    else:
+        return
+    todo = "run the rotator as the user who owns it, or move the file to a folder of root or of the rotator's user"
+    raise WriteError(f"{who}, and so could put another file into the path", where=str(folder), todo=todo)
 
 
 def _fill(file: int, content: str, like: os.stat_result | None, path: Path) -> None:

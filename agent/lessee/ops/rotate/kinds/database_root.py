@@ -1,21 +1,18 @@
 """The root credentials of a connection of Vault's database secrets engine, which Vault rotates and keeps to itself."""
 
-import secrets
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lessee.config.grammar.rotation import DatabaseRoot as Config
 from lessee.core import credentials as wanted
 from lessee.core.errors import ConfigError, LesseeError, VaultRequestError
 from lessee.core.failures import Kind
-from lessee.ops.rotate.kinds import library, postgres_session
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError
+from lessee.ops.rotate.kinds import library, new_password, postgres_session
+from lessee.ops.rotate.kinds.kind import Case, KindContext, KindDefaults, NewCredential, SystemRefusedError
 from lessee.ops.rotate.kinds.postgres_session import LoginRefusedError, session
 from lessee.ops.rotate.policy.connections import user_and_address
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 _ID = "rotation_id"
@@ -27,7 +24,7 @@ _LENGTH = 40
 _POSTGRES = "postgresql-database-plugin"
 
 
-class RootCredential:
+class RootCredential(KindDefaults):
     """Vault sets a new password in the database and in its own storage, but not atomically.
 
     A server that is killed in between loses the only copy of the password (measured with OpenBao 2.7.2). So each
@@ -42,10 +39,6 @@ class RootCredential:
         self._proven = ""
         """The id of the rotation after which this process had Vault log in."""
         self._where = f"{config.mount}/config/{config.connection}"
-
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
 
     def create(self, case: Case) -> NewCredential:
         """The record of this rotation. Raises LesseeError where the connection or the admin is not usable."""
@@ -72,21 +65,13 @@ class RootCredential:
         # Each login of Vault interrupts its clients, and the one after the rotation is enough.
         return self._settings().get(_MARK) == fields.get(_ID, "") and (fields[_ID] == self._proven or self._connects())
 
-    def revoke(self, case: Case) -> None:
-        """The database has one password for a user."""
-
-    def delete(self, case: Case) -> None:
-        """As `revoke`."""
+    def revoke(self, case: Case) -> bool:
+        """The database has one password for a user: the rotation itself has replaced the old one."""
+        del case
+        return True
 
     def discard(self, case: Case) -> None:
         """As `revoke`."""
-
-    def lock(self) -> AbstractContextManager[None]:
-        """None is needed: of two concurrent rotations, the second rotates again."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is open between calls."""
 
     def _settings(self) -> Mapping[str, Any]:
         """The connection's settings without a password."""
@@ -135,7 +120,7 @@ class RootCredential:
         if self._settings().get("plugin_name") != _POSTGRES:
             todo = f"only a connection of {_POSTGRES} can be repaired; set a new password manually"
             raise SystemRefusedError(what, where=self._where, todo=todo)
-        password = "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))
+        password = new_password(_LENGTH)
         self._set_password(username, password)
         if not self._connects(password=password, **settings):
             todo = "see the server's log: may the user log in to the connection's database from there?"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _RSA_BITS = 3072
 _RSA_EXPONENT = 65537
 _P256_BYTES = 32
+_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
+"""The members of a JWK that are parts of its thumbprint."""
 _BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
 
@@ -109,7 +111,7 @@ class _PemKeys:
 class _JwtKeys:
     """`private_key` in PEM, `kid` and `algorithm`; verifiers have `jwks`, see RFC 7517.
 
-    An id is a `kid`. That of a new key is its thumbprint, see RFC 7638.
+    An id is a key's thumbprint, see RFC 7638, and the `kid` of a new key too. An operator's `kid` may be any text.
     """
 
     def __init__(self, algorithm: str, where: str) -> None:
@@ -128,22 +130,25 @@ class _JwtKeys:
         return {"private_key": _pkcs8(key), "kid": _thumbprint(_jwk(key)), "algorithm": self._algorithm}
 
     def id_of(self, fields: Fields) -> str:
-        return str(fields.get("kid") or "") if _jwk(_private_key(fields)) else ""
+        return _thumbprint(_jwk(_private_key(fields))) if fields.get("kid") else ""
 
     def ids(self, accepted: Fields) -> tuple[str, ...]:
-        return tuple(str(key.get("kid")) for key in self._keys(accepted))
+        return tuple(map(_thumbprint, self._keys(accepted)))
 
     def accepts(self, accepted: Fields, fields: Fields) -> bool:
-        wanted = {**_jwk(_private_key(fields)), "kid": self.id_of(fields)}
-        return bool(wanted["kid"]) and any(wanted.items() <= key.items() for key in self._keys(accepted))
+        wanted = {**_jwk(_private_key(fields)), "kid": str(fields.get("kid"))}
+        return bool(self.id_of(fields)) and any(wanted.items() <= key.items() for key in self._keys(accepted))
 
     def add(self, accepted: Fields, fields: Fields) -> Fields:
-        jwk = _jwk(_private_key(fields))
-        new = {**jwk, "kid": self.id_of(fields), "use": "sig", "alg": _algorithm(jwk)}
-        return self._with(accepted, [new, *self._keys(accepted)])
+        """Raises SystemRefusedError where verifiers would find two keys of this `kid`: they try one of them."""
+        jwk, kid, keys = _jwk(_private_key(fields)), str(fields["kid"]), self._keys(accepted)
+        if any(key.get("kid") == kid for key in keys):
+            todo = "give the key in the clients' secret, or the one in the JWKS, another kid"
+            raise SystemRefusedError(f"the JWKS has another key of the kid {kid!r}", where=self._where, todo=todo)
+        return self._with(accepted, [{**jwk, "kid": kid, "use": "sig", "alg": _algorithm(jwk)}, *keys])
 
     def remove(self, accepted: Fields, id_: str) -> Fields:
-        return self._with(accepted, [key for key in self._keys(accepted) if key.get("kid") != id_])
+        return self._with(accepted, [key for key in self._keys(accepted) if _thumbprint(key) != id_])
 
     def _with(self, accepted: Fields, keys: list[Any]) -> Fields:
         return {**accepted, "jwks": json.dumps({"keys": keys})}
@@ -215,8 +220,13 @@ def _jwk(key: "PrivateKeyTypes | None") -> Mapping[str, str]:
     return {}
 
 
-def _thumbprint(jwk: Mapping[str, str]) -> str:
-    return _base64(sha256(json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()).digest())
+def _thumbprint(jwk: Mapping[str, Any]) -> str:
+    """RFC 7638, 3; empty for a key of another type than those of `_jwk`."""
+    members = _MEMBERS.get(str(jwk.get("kty")), ())
+    if not members or not all(isinstance(jwk.get(member), str) for member in members):
+        return ""
+    required = {member: jwk[member] for member in members}
+    return _base64(sha256(json.dumps(required, sort_keys=True, separators=(",", ":")).encode()).digest())
 
 
 def _algorithm(jwk: Mapping[str, str]) -> str:

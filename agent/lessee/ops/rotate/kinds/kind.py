@@ -1,7 +1,7 @@
 """The interface of a kind of system, through which its credentials are rotated."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -107,12 +107,15 @@ class Kind(Protocol):
         """
         ...
 
-    def revoke(self, case: Case) -> None:
-        """Revoke the current credential, or disable it where `traits.delete_delay` is not 0."""
+    def revoke(self, case: Case) -> bool:
+        """Revoke the current credential, or disable it where `traits.delete_delay` is not 0.
+
+        False: no old credential exists, or lessee is not the one that revokes it.
+        """
         ...
 
     def delete(self, case: Case) -> None:
-        """Delete the current credential. Called after `revoke`, and only where `traits.delete_delay` is not 0."""
+        """Delete the current credential. Called after a `revoke` that returned True, with a `traits.delete_delay`."""
         ...
 
     def discard(self, case: Case) -> None:
@@ -126,6 +129,23 @@ class Kind(Protocol):
     def close(self) -> None:
         """Close the connections."""
         ...
+
+
+class KindDefaults:
+    """What many kinds do: lessee generates the value, `revoke` leaves nothing, and the journal's lock is enough."""
+
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
+        del case
+        return ()
+
+    def delete(self, case: Case) -> None:
+        """There is nothing to delete."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nothing is open between calls."""
 
 
 @runtime_checkable

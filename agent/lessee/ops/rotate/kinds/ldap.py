@@ -1,6 +1,7 @@
 """Entries of an LDAP directory: one whose userPassword has the old and the new value, or two that alternate.
 
-The directory gets hashes; only a bind sends a password.
+The directory gets hashes; only a bind sends a password. The configuration names the entries: a DN in the secret that
+the apps read never chooses one, since who may write that secret would get a login as any entry.
 """
 
 import secrets
@@ -10,13 +11,21 @@ from contextlib import contextmanager
 from lessee.config.grammar.rotation import Ldap as Config
 from lessee.core import credentials as wanted
 from lessee.core.credentials import LdapLogin
+from lessee.core.distinguished_names import position
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.ldap_client import Code, Directory, LdapError, Operation
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds import new_password
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    KindContext,
+    KindDefaults,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+)
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.rotate.policy.ldap_passwords import hashed, matches
-from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 _LENGTH = 48
@@ -32,45 +41,37 @@ _CHANGED = frozenset({Code.NO_SUCH_ATTRIBUTE, Code.EXISTS, Code.ASSERTION_FAILED
 _Values = frozenset[bytes]
 
 
-class Entries:
+class Entries(KindDefaults):
     """The passwords of one entry, or of two."""
 
     traits = Traits(timeout=_STEP_TIMEOUT)
 
     def __init__(self, config: Config, context: KindContext) -> None:
-        self._config, self._name = config, context.name
+        self._config, self._name, self._accounts = config, context.name, config.accounts
+        self._alternates = len(config.accounts) > 1
         self._login = wanted.ldap(config.admin_secret, context.admin)
         self._known: dict[str, _Values] = {}
         """The values of entries when the lock was taken: a change replaces these, and no later ones."""
-        if _normal(self._login.dn) in map(_normal, config.accounts):
+        if self._account(context.admin):
             what = "the admin is one of `accounts`, and would revoke its own login"
             todo = "use another entry in `admin_secret`"
             raise ConfigError([LesseeError(what, where=f"rotation.{context.name}", todo=todo)])
 
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
-
     def create(self, case: Case) -> NewCredential:
         """Raises LesseeError where the secret does not name a directory and an entry."""
-        accounts, current = self._config.accounts, str(case.secret.get("dn") or "")
-        position = next((n for n, dn in enumerate(accounts) if _normal(dn) == _normal(current)), -1)
-        dn = accounts[(position + 1) % len(accounts)] if accounts else current
-        made = {"dn": dn, "password": "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))}
+        dn = self._accounts[(position(case.secret.get("dn"), self._accounts) + 1) % len(self._accounts)]
+        made = {"dn": dn, "password": new_password(_LENGTH)}
         wanted.ldap(self._config.secret, {**case.secret, **made})
-        if _normal(dn) == _normal(self._login.dn):
-            todo = "give the admin an entry of its own"
-            raise self._refused("the entry that is rotated is the admin's own", todo)
         return NewCredential(made)
 
     def apply(self, case: Case) -> None:
-        dn, password = str(case.pending["dn"]), str(case.pending["password"])
-        new = hashed(password, case.id)
+        dn, new = self._account(case.pending), hashed(str(case.pending["password"]), case.id)
+        if not dn:
+            todo = "name it there until the rotation is finished"
+            raise self._refused(f"{case.pending['dn']}, which is being rotated, is not in `accounts` any more", todo)
         with self._admin() as admin:
-            there = self._known.get(_normal(dn)) if self._config.accounts else self._read(admin, dn)
-            if there is None:
-                there = self._read(admin, dn)
-            if self._config.accounts:
+            there = self._known[dn] if dn in self._known else self._read(admin, dn)
+            if self._alternates:
                 self._replace(admin, dn, there, frozenset({new}))
             elif new not in there:
                 self._change(admin, dn, [(Operation.ADD, [new])], ignored=(Code.EXISTS,))
@@ -91,22 +92,21 @@ class Entries:
         self._check(code, login.dn, self._config.secret)
         return True
 
-    def revoke(self, case: Case) -> None:
-        old = str(case.current.get("dn") or case.secret.get("dn") or "")
-        if not self._config.accounts:
-            self._remove(case, case.current)
-        elif self._is_unpublished(old, case):
-            self._disable(old)
-        elif case.current and _normal(old) not in map(_normal, self._config.accounts):
+    def revoke(self, case: Case) -> bool:
+        old, dn = str(case.current.get("dn") or ""), self._account(case.current)
+        if old and not dn:
             todo = "revoke it: delete its userPassword with ldapmodify"
             log("warning", "old entry not revoked", target=self._name, dn=old, reason="not in `accounts`", todo=todo)
-
-    def delete(self, case: Case) -> None:
-        """Old passwords are removed immediately."""
+        if not self._alternates:
+            return self._remove(case, case.current)
+        if not self._is_unpublished(dn, case):
+            return False
+        self._disable(dn)
+        return True
 
     def discard(self, case: Case) -> None:
-        dn = str(case.pending.get("dn") or "")
-        if not self._config.accounts:
+        dn = self._account(case.pending)
+        if not self._alternates:
             self._remove(case, case.pending)
         elif self._is_unpublished(dn, case):
             self._disable(dn)
@@ -119,54 +119,63 @@ class Entries:
         ones since, its change fails.
         """
         try:
-            if self._config.accounts:
+            if self._alternates:
                 with self._admin() as admin:
-                    for dn in self._config.accounts:
-                        self._known[_normal(dn)] = self._read(admin, dn)
+                    for dn in self._accounts:
+                        self._known[dn] = self._read(admin, dn)
             yield
         finally:
             self._known.clear()
 
-    def close(self) -> None:
-        """Nothing is open between calls."""
+    def _account(self, fields: Fields) -> str:
+        """The account that these fields name, as the configuration spells it; empty where they name another entry."""
+        number = position(fields.get("dn"), self._accounts)
+        return self._accounts[number] if number >= 0 else ""
 
     def _is_unpublished(self, dn: str, case: Case) -> bool:
         """Whether it is one of the entries, and not the published one."""
-        published = _normal(str(case.secret.get("dn") or ""))
-        return _normal(dn) in map(_normal, self._config.accounts) and _normal(dn) != published
+        return dn not in {"", self._account(case.secret)}
 
     def _disable(self, dn: str) -> None:
         """Let no password log in; the value stays one, by which a change finds it."""
-        there = self._known.get(_normal(dn))
         with self._admin() as admin:
-            if there is None:
-                there = self._read(admin, dn)
+            there = self._known[dn] if dn in self._known else self._read(admin, dn)
             unusable = hashed(secrets.token_hex(_LENGTH), secrets.token_hex())
             self._replace(admin, dn, there, frozenset({unusable}))
 
-    def _remove(self, case: Case, fields: Fields) -> None:
-        """Remove a password that is not published from its entry, which keeps those that are unknown."""
-        dn, password = str(fields.get("dn") or case.secret.get("dn") or ""), fields.get("password")
-        published = case.secret.get("password")
-        is_same = _normal(dn) == _normal(str(case.secret.get("dn") or ""))
-        if not password or (is_same and password == published):
-            return
+    def _remove(self, case: Case, fields: Fields) -> bool:
+        """Remove a password that is not published from the one entry, which keeps those that are unknown.
+
+        Whether these fields had a password of the entry.
+        """
+        (dn,), password = self._accounts, str(fields.get("password") or "")
+        is_published = self._account(case.secret) == dn
+        published = str(case.secret.get("password") or "")
+        if fields.get("dn") and self._account(fields) != dn:
+            password = ""
+        elif is_published and password == published:
+            return False
         with self._admin() as admin:
             there = self._read(admin, dn)
-            if is_same and not any(matches(value, str(published)) is not False for value in there):
+            if is_published and not any(matches(value, published) is not False for value in there):
                 todo = "lessee retries it; see whether another program changes the entry"
                 raise SystemUnavailableError("the directory has lost the new password", where=dn, todo=todo)
-            old = {value for value in there if matches(value, str(password))}
-            self._change(admin, dn, [(Operation.DELETE, old)] if old else [])
-            for value in sorted(value for value in there if matches(value, "") is None):
-                # By its hash alone lessee cannot see whether it is of the old password; the directory can.
-                if not self._accepts(dn, str(password)):
-                    break
-                self._change(admin, dn, [(Operation.DELETE, [value])])
-            left = self._read(admin, dn)
-        if unknown := [value for value in left if not (is_same and matches(value, str(published)))]:
+            if password:
+                self._remove_password(admin, dn, password, there)
+                there = self._read(admin, dn)
+        if unknown := [value for value in there if not (is_published and matches(value, published))]:
             todo = "remove the values that are not used with ldapmodify"
             log("warning", "unknown passwords not revoked", target=self._name, dn=dn, count=len(unknown), todo=todo)
+        return bool(password)
+
+    def _remove_password(self, admin: Directory, dn: str, password: str, there: _Values) -> None:
+        old = {value for value in there if matches(value, password)}
+        self._change(admin, dn, [(Operation.DELETE, old)] if old else [])
+        for value in sorted(value for value in there if matches(value, "") is None):
+            # By its hash alone lessee cannot see whether it is of the old password; the directory can.
+            if not self._accepts(dn, password):
+                break
+            self._change(admin, dn, [(Operation.DELETE, [value])])
 
     def _accepts(self, dn: str, password: str) -> bool:
         login = self._login
@@ -237,7 +246,7 @@ class Entries:
             todo = f"in slapd's configuration: access to attrs=userPassword by dn.exact={self._login.dn!r} write"
             raise SystemRefusedError(f"the admin may not change {dn}", where=where, todo=todo)
         if code == Code.CONSTRAINT_VIOLATION:
-            todo = "set pwdCheckQuality to 0 or 1 there: lessee sends a hash; if it allows one password, set `accounts`"
+            todo = "set pwdCheckQuality to 0 or 1 there: lessee sends a hash; for one password each, name two entries"
             raise SystemRefusedError(f"the password policy refuses the new value of {dn}", where=where, todo=todo)
         if code in {Code.REFERRAL, Code.UNWILLING}:
             todo = "set url in the admin's secret to the directory's provider"
@@ -257,8 +266,3 @@ def _translated(login: LdapLogin, where: str) -> Iterator[None]:
         todo = "check that it runs, and url, start_tls and ca_file in the secret; lessee retries it"
         what = f"the directory does not answer at {login.address} ({exc})"
         raise SystemUnavailableError(what, where=where, todo=todo) from None
-
-
-def _normal(dn: str) -> str:
-    """A DN for comparison: directories ignore case, and spaces around its parts."""
-    return ",".join("=".join(side.strip() for side in part.split("=")) for part in dn.lower().split(","))

@@ -4,18 +4,24 @@ import io
 import json
 import secrets
 import string
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from lessee.config.grammar import rotation as grammar
 from lessee.core.credentials import S3Login
+from lessee.core.immutable import replace
 from lessee.host.answer_limits import broken_limit
 from lessee.host.aws_client import limited_session
-from lessee.ops.rotate.kinds import aws, library
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds import aws, library, new_password
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    KindContext,
+    KindDefaults,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+)
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 _PREFIX = "/minio/admin/v3/"
@@ -27,7 +33,7 @@ _WITHOUT_BODY = {"POST", "DELETE"}
 _PERMISSIONS = "admin:CreateServiceAccount, UpdateServiceAccount, ListServiceAccounts and RemoveServiceAccount"
 
 
-class ServiceAccounts:
+class ServiceAccounts(KindDefaults):
     """One user's service accounts. The published one and the admin's are never deleted or disabled."""
 
     propagation_timeout: ClassVar[float] = 3.0
@@ -39,19 +45,15 @@ class ServiceAccounts:
         )
         self._config, self._where = config, f"rotation.{context.name}"
         self._login = aws.administrator(config.admin_secret, context.admin, "endpoint")
-        self._api = _AdminApi(self._login, aws.region_of(context.admin))
+        self._region = aws.region_of(context.admin)
+        self._api = _AdminApi(self._login, self._region)
         self._has_applied = False
-
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
 
     def create(self, case: Case) -> NewCredential:
         del case
         name = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(_ACCESS_KEY_LENGTH))
-        return NewCredential(
-            {"access_key": name, "secret_key": "".join(secrets.choice(ALPHABET) for _ in range(_SECRET_KEY_LENGTH))}
-        )
+        secret = new_password(_SECRET_KEY_LENGTH)
+        return NewCredential({"access_key": name, "secret_key": secret}, handle=name)
 
     def apply(self, case: Case) -> None:
         """Create it with the parent and the policy of the old one, so that it has no other permissions."""
@@ -60,7 +62,7 @@ class ServiceAccounts:
         if self._info(key) is not None:
             self._change(key, {"newSecretKey": secret, "newStatus": "on"})
             return
-        old = self._info(aws.access_key(case.current)) or {}
+        old = self._published(case)
         parent = self._config.user or old.get("parentUser")
         if not parent:
             todo = "write a service account's key into the secret, or set `user`"
@@ -81,14 +83,15 @@ class ServiceAccounts:
         timeout = self.propagation_timeout if self._has_applied else 0.0
         return aws.accepts_key(f"{self._where}: its secret", fields, timeout)
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         key = aws.key_to_revoke(case)
         if not aws.is_revocable(key, case, self._login.access_key):
-            return
+            return False
         if self.traits.delete_delay:
             self._change(key, {"newStatus": "off"}, missing_ok=True)
         else:
             self._delete(key)
+        return True
 
     def delete(self, case: Case) -> None:
         if aws.is_revocable(key := aws.access_key(case.current), case, self._login.access_key):
@@ -98,11 +101,27 @@ class ServiceAccounts:
         if aws.is_revocable(key := aws.access_key(case.pending), case, self._login.access_key):
             self._delete(key)
 
-    def lock(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
     def close(self) -> None:
         self._api.close()
+
+    def _published(self, case: Case) -> Fields:
+        """The account whose parent and policy the new one gets; empty where no account exists.
+
+        Raises SystemRefusedError where neither the last rotation has published it nor the secret has its secret key:
+        who may write the secret, and so name an account in it, must not get the permissions of another client's.
+        """
+        key = aws.access_key(case.current)
+        found = self._info(key)
+        if found is None:
+            return (self._info(case.handle) if case.handle else None) or {}
+        if key == case.handle:
+            return found
+        login = replace(self._login, access_key=key, secret_key=str(case.current.get("secret_key") or ""))
+        if not login.secret_key or not aws.is_known(login, self._region):
+            todo = "correct access_key and secret_key there"
+            what = f"MinIO rejects the published key {aws.short(key)}, which lessee has not created"
+            raise SystemRefusedError(what, where=self._where, todo=todo)
+        return found
 
     def _info(self, key: str) -> Fields | None:
         status, code, answer = self._api.ask("GET", "info-service-account", key)

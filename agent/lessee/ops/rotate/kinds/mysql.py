@@ -20,11 +20,17 @@ from lessee.core.immutable import replace
 from lessee.host import mysql_client
 from lessee.host.http_client import is_loopback
 from lessee.host.mysql_client import ErrorKind, MysqlError, Session, account, identifier
-from lessee.ops.rotate.kinds import library
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds import library, new_password
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    KindContext,
+    KindDefaults,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+)
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 _LENGTH = 40
@@ -53,7 +59,7 @@ _Method = tuple[str, str]
 """A method of authentication, and what the server stores for it."""
 
 
-class Users:
+class Users(KindDefaults):
     """Two users: the one that is not published gets a new password, and is published; or one user."""
 
     traits = Traits(timeout=_TIMEOUT)
@@ -69,16 +75,12 @@ class Users:
             todo = "use another user in `admin_secret`"
             raise ConfigError([LesseeError(what, where=f"rotation.{context.name}", todo=todo)])
 
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
-
     def create(self, case: Case) -> NewCredential:
         """Raises LesseeError where the secret does not name a server."""
         users = self._config.users
         current = case.secret.get("username")
         user = users[(users.index(current) + 1) % len(users)] if current in users else users[0]
-        made = {"username": user, "password": "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))}
+        made = {"username": user, "password": new_password(_LENGTH)}
         wanted.mysql(self._config.secret, {**case.secret, **made})
         return NewCredential(made)
 
@@ -110,20 +112,19 @@ class Users:
                 raise SystemRefusedError(what, where=self._config.secret, todo=todo) from None
             raise _failure(exc, login, self._config.secret) from None
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         old = case.current.get("username")
         if old and old not in self._config.users:
             todo = "revoke it: ALTER USER … ACCOUNT LOCK"
             log("warning", "old user not revoked", target=self._name, username=old, reason="not in `users`", todo=todo)
         with self._admin() as admin:
+            is_own = self._is_unpublished(old, case) if self._alternates else bool(case.current.get("password"))
             if not self._alternates:
                 self._remove_old_password(admin, case)
-            elif self._is_unpublished(old, case):
+            elif is_own:
                 self._disable(admin, str(old))
             self._terminate_sessions(admin, case)
-
-    def delete(self, case: Case) -> None:
-        """Old credentials are revoked immediately."""
+        return is_own
 
     def discard(self, case: Case) -> None:
         user = case.pending.get("username")
@@ -140,9 +141,6 @@ class Users:
         """A lock for these users in the whole server. It ends with the session."""
         with self._admin():
             yield
-
-    def close(self) -> None:
-        """Nothing is open between calls."""
 
     @contextmanager
     def _admin(self) -> Iterator[Session]:

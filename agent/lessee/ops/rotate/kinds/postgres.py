@@ -1,6 +1,5 @@
 """Login roles of PostgreSQL: two that alternate, or one whose password is changed."""
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -9,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from lessee.config.grammar.rotation import Postgres, PostgresAdmins
 from lessee.core import credentials as wanted
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.ops.rotate.kinds import library, postgres_session
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError
+from lessee.ops.rotate.kinds import library, new_password, postgres_session
+from lessee.ops.rotate.kinds.kind import Case, KindContext, KindDefaults, NewCredential, SystemRefusedError
 from lessee.ops.rotate.kinds.postgres_session import LoginRefusedError, session
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ _MAY_END = """
 _END = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s"
 
 
-class LoginRoles:
+class LoginRoles(KindDefaults):
     """Two login roles: the one that is not published gets a new password, and is published."""
 
     def __init__(self, config: Postgres | PostgresAdmins, context: KindContext) -> None:
@@ -59,16 +57,12 @@ class LoginRoles:
         if problems := list(self._problems()):
             raise ConfigError(LesseeError(what, where=f"rotation.{context.name}", todo=todo) for what, todo in problems)
 
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
-
     def create(self, case: Case) -> NewCredential:
         """Raises LesseeError where the secret does not name a database."""
         roles = self._config.roles
         username = case.secret.get("username")
         role = roles[(roles.index(username) + 1) % len(roles)] if username in roles else roles[0]
-        made = {"username": role, "password": "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))}
+        made = {"username": role, "password": new_password(_LENGTH)}
         wanted.postgres(self._config.secret, {**case.secret, **made})
         if not self.traits.overlaps:
             note = "with one role, logins fail until the apps have the new password"
@@ -103,16 +97,18 @@ class LoginRoles:
             return False
         return bool(may) or owner is None
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         old = case.current.get("username")
         if old and old not in self._config.roles:
             todo = "revoke it: ALTER ROLE … NOLOGIN"
             log("warning", "old user not revoked", target=self._name, username=old, reason="not in `roles`", todo=todo)
+        is_own = self._is_unpublished(old, case) if self.traits.overlaps else old in self._config.roles
         with self._admin() as admin:
-            if self.traits.overlaps and self._is_unpublished(old, case):
+            if self.traits.overlaps and is_own:
                 self._disable(admin, old)
             if not self.traits.delete_delay:
                 self._terminate_sessions(admin, case)
+        return is_own
 
     def delete(self, case: Case) -> None:
         """Terminate its sessions, which `terminate_delay` left open."""
@@ -130,9 +126,6 @@ class LoginRoles:
         """An advisory lock for these roles, in the whole server. It ends with the session."""
         with self._admin():
             yield
-
-    def close(self) -> None:
-        """Nothing is open between calls."""
 
     def _problems(self) -> Iterator[tuple[str, str]]:
         """What is wrong with the configuration, and what to do."""

@@ -71,6 +71,7 @@ class AdminPair(LoginRoles):
 
     def _make_member(self, admin: "Session", role: str) -> None:
         """Give the role what the admin itself has. Raises SystemRefusedError where the admin may not."""
+        self._check_circle(admin)
         other = {"other": role}
         if admin.execute("SELECT FROM pg_roles WHERE rolname = %(other)s", other).fetchone() is None:
             self._do(admin, "CREATE ROLE {role}", role=role)
@@ -83,8 +84,20 @@ class AdminPair(LoginRoles):
             option = " WITH ADMIN OPTION" if with_admin else ""
             self._do(admin, f"GRANT {{of}} TO {{role}}{option}", of=of, role=role)
 
+    def _check_circle(self, admin: "Session") -> None:
+        """From PostgreSQL 16 on, CREATEROLE needs the ADMIN OPTION on a role.
+
+        That is a membership, https://www.postgresql.org/docs/16/sql-grant.html, and two roles cannot have it on each
+        other, not even by a third one. So the next admin could never disable this one.
+        """
+        (is_superuser,) = admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() or (
+            False,
+        )
+        if admin.info.server_version >= SIXTEEN and not is_superuser:
+            what = "two admins without SUPERUSER cannot have the ADMIN OPTION on each other from PostgreSQL 16 on"
+            raise self._refused(what, f"run as a superuser: {'; '.join(self._grants(admin))}")
+
     def _grants(self, admin: "Session") -> Iterator[str]:
-        # PostgreSQL 16 needs the ADMIN option on each other, and refuses memberships in a circle.
         attribute = "SUPERUSER" if admin.info.server_version >= SIXTEEN else "CREATEROLE"
         for name in self._config.roles:
             yield self._sql(f"ALTER ROLE {{name}} {attribute}", name=name)

@@ -9,7 +9,6 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256, sha512
 from hmac import compare_digest
 from typing import Any
@@ -22,11 +21,18 @@ from lessee.core.errors import LesseeError
 from lessee.host import amqp_login, http_client
 from lessee.host.amqp_login import AmqpError, Outcome
 from lessee.host.http_client import HttpError
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds import new_password
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    KindContext,
+    KindDefaults,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+)
 from lessee.ops.rotate.policy.broker_users import is_name_of, name_of
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 _LENGTH = 48
@@ -44,7 +50,7 @@ _PERMISSIONS = ("configure", "write", "read")
 _TOPIC_PERMISSIONS = ("exchange", "write", "read")
 
 
-class BrokerUsers:
+class BrokerUsers(KindDefaults):
     """Users whose names have a suffix of their own, or one user.
 
     RabbitMQ has no lock for its users. A name that is never used again needs none: whatever a rotator that was
@@ -59,15 +65,11 @@ class BrokerUsers:
         self._admin = wanted.rabbitmq_admin(config.admin_secret, context.admin)
         self._api = _ManagementApi(self._admin, config.admin_secret)
 
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
-
     def create(self, case: Case) -> NewCredential:
         """Raises LesseeError where the secret does not name a broker."""
         self._refuse_admin(case.secret)
         name = self._config.user if self._keeps_name else name_of(self._config.user, case.id)
-        made = {"username": name, "password": "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))}
+        made = {"username": name, "password": new_password(_LENGTH)}
         wanted.rabbitmq(self._config.secret, {**case.secret, **made})
         if self._keeps_name:
             note = "with one user, logins fail until the apps have the new password"
@@ -110,7 +112,7 @@ class BrokerUsers:
             raise SystemRefusedError(what, where=self._config.secret, todo=todo)
         return outcome is Outcome.ACCEPTED
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         """Its connections stay open until it is deleted."""
         self._api.begin()
         old = _username(case.current)
@@ -118,11 +120,12 @@ class BrokerUsers:
             todo = "revoke it: rabbitmqctl clear_password, or delete_user"
             log("warning", "old user not revoked", target=self._name, username=old, reason="not `user`", todo=todo)
         if not self._is_revocable(old, case):
-            return
+            return self._keeps_name and bool(case.current.get("password"))
         if not self.traits.delete_delay:
             self._api.delete_user(old)
         elif (there := self._api.user(old)) is not None:
             self._api.set_password_hash(old, "", there)
+        return True
 
     def delete(self, case: Case) -> None:
         self._api.begin()
@@ -138,12 +141,6 @@ class BrokerUsers:
             # This process was suspended for long, and has just overwritten what others have published since.
             there = self._api.user(user)
             self._api.set_password_hash(user, _hash(str(password)), there or {})
-
-    def lock(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def _is_revocable(self, user: str, case: Case) -> bool:
         """Whether a user may be disabled and deleted: one of the target's own, and not the published one."""

@@ -4,9 +4,8 @@ Redis stores and accepts hashes. Only a login sends a password in clear text, an
 ACLs apply to one server: its replicas and the other nodes of a cluster do not get them.
 """
 
-import secrets
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,17 @@ from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.answer_limits import broken_limit
 from lessee.host.redis_client import client_for
-from lessee.ops.rotate.kinds import library
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds import library, new_password
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    KindContext,
+    KindDefaults,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+)
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 _LENGTH = 48
@@ -40,7 +45,7 @@ _NO_FILE = "not configured to use an ACL file"
 _NO_PASSWORD = "without any password"  # noqa: S105  # A part of Redis' own message.
 
 
-class AclUser:
+class AclUser(KindDefaults):
     """The password of one ACL user."""
 
     traits = Traits(timeout=_STEP_TIMEOUT)
@@ -52,14 +57,13 @@ class AclUser:
         self._unsaved = True
         """A rotator that was killed may have changed the user without saving the ACL."""
 
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
-
     def create(self, case: Case) -> NewCredential:
-        name = self._name(case.secret)
+        name = self._config.user
+        if str(case.secret.get("username") or "") not in {"", name}:
+            todo = "correct `user`, or the secret's username"
+            raise LesseeError(f"the username in the secret is not {name}", where=self._config.secret, todo=todo)
         self._refuse_admin(name)
-        password = "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))
+        password = new_password(_LENGTH)
         # With the name: if a user changes it in the secret during the rotation, this password's owner stays recorded.
         fields = {"password": password} if name == _DEFAULT else {"username": name, "password": password}
         # Missing fields are reported before the rotation starts.
@@ -88,7 +92,7 @@ class AclUser:
                 self._save(client)
         return True
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         """Remove the old password from the user, if Redis still knows the new one: it may have been restarted.
 
         Unknown passwords are logged, and stay valid: an operator may have added them.
@@ -114,9 +118,7 @@ class AclUser:
             todo = f"remove those that are not used: ACL SETUSER {name} !HASH"
             hashes = sorted(hash_[:_HASH_PREFIX] for hash_ in unknown)
             log("warning", "unknown passwords not revoked", target=self._target, user=name, hashes=hashes, todo=todo)
-
-    def delete(self, case: Case) -> None:
-        """Old passwords are removed immediately."""
+        return bool(known)
 
     def discard(self, case: Case) -> None:
         name, pending = _name_of(case.pending), _hash_of(case.pending)
@@ -127,22 +129,6 @@ class AclUser:
             if user is not None and pending in user.hashes:
                 client.execute_command("ACL", "SETUSER", name, f"!{pending}")
             self._save(client)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """A lock in Redis would need access to its keys; the journal's check-and-set is enough."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is open between calls."""
-
-    def _name(self, fields: Fields) -> str:
-        there = str(fields.get("username") or "")
-        if self._config.user and there not in {"", self._config.user}:
-            todo = "correct `user`, or the secret's username"
-            raise LesseeError(
-                f"the username in the secret is not {self._config.user}", where=self._config.secret, todo=todo
-            )
-        return self._config.user or there or _DEFAULT
 
     def _refuse_admin(self, name: str) -> None:
         if name == (self._admin.username or _DEFAULT):

@@ -1,14 +1,20 @@
 """Access keys of a user, by the IAM API of AWS: the user gets a second key, and later loses the first."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from lessee.config.grammar import rotation as grammar
 from lessee.core.credentials import S3Login
 from lessee.core.immutable import replace
 from lessee.ops.rotate.kinds import aws
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds.kind import (
+    Case,
+    KindContext,
+    KindDefaults,
+    NewCredential,
+    SystemRefusedError,
+    SystemUnavailableError,
+)
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
@@ -21,7 +27,7 @@ _UNKNOWN = {"InvalidAction", "MethodNotAllowed", "NotImplemented"}
 PERMISSIONS = "iam:ListAccessKeys, iam:CreateAccessKey, iam:UpdateAccessKey and iam:DeleteAccessKey"
 
 
-class AccessKeys:
+class AccessKeys(KindDefaults):
     """One user's access keys. The published one and the admin's are never deleted or disabled."""
 
     propagation_timeout: ClassVar[float] = 8.0
@@ -73,19 +79,20 @@ class AccessKeys:
     def verify(self, fields: Fields) -> bool:
         return aws.accepts_key(f"{self._where}: its secret", fields, self.propagation_timeout)
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         key = aws.key_to_revoke(case)
         if not aws.is_revocable(key, case, self._admin):
-            return
+            return False
         if not self.traits.delete_delay:
             self._delete(key)
-            return
+            return True
         code, _ = aws.call(self._client, "update_access_key", UserName=self._user, AccessKeyId=key, Status="Inactive")
         if code in _UNKNOWN:
             note = "this IAM cannot disable keys; the key stays valid until it is deleted"
             log("warning", "old key not disabled", key=aws.short(key), note=note)
         elif code not in _MISSING:
             self._check(code, f"cannot disable the old key {aws.short(key)}")
+        return True
 
     def delete(self, case: Case) -> None:
         if aws.is_revocable(key := aws.access_key(case.current), case, self._admin):
@@ -94,9 +101,6 @@ class AccessKeys:
     def discard(self, case: Case) -> None:
         if aws.is_revocable(key := aws.access_key(case.pending), case, self._admin):
             self._delete(key)
-
-    def lock(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def close(self) -> None:
         self._client.close()

@@ -46,9 +46,9 @@ class AdminKeys(AccessKeys):
             raise SystemRefusedError(what, where=self._where, todo=todo)
         return True
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         self._use(case.secret)
-        super().revoke(case)
+        return super().revoke(case)
 
     def delete(self, case: Case) -> None:
         self._use(case.secret)

@@ -60,7 +60,7 @@ class LocalSecretId(SecretIds):
             return
         self._file.place(accessor)
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         """Destroy the secret_id that the file had before, after a login with the one that it has now."""
         found = self._in_file()
         if not found or not self._accepts(self._file.read()):
@@ -70,9 +70,11 @@ class LocalSecretId(SecretIds):
         old = {accessor, case.pending["replaced_accessor"]}
         if case.current.get("replaced_accessor") == accessor:  # A person has published the old record again.
             old.add(case.current["secret_id_accessor"])
-        for one in old - {found, "", None}:
+        old -= {found, "", None}
+        for one in old:
             self._destroy(one)
         self._file.clean()
+        return bool(old)
 
     def discard(self, case: Case) -> None:
         accessor = case.pending.get("secret_id_accessor")

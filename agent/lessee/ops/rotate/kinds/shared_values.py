@@ -5,11 +5,10 @@ from base64 import b32encode
 from hashlib import sha256
 
 from lessee.config.grammar.rotation import BasicAuth, Totp
-from lessee.ops.rotate.kinds import library
+from lessee.ops.rotate.kinds import library, new_password
 from lessee.ops.rotate.kinds.kind import Kind, KindContext
 from lessee.ops.rotate.kinds.verified import VerifiedCredential
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.setup.policy.initial_values import ALPHABET
 
 _SEED_BYTES = 20
 """RFC 4226, 4: a shared secret of 160 bits is recommended."""
@@ -66,7 +65,7 @@ class _Users:
 
     def new(self, secret: Fields) -> Fields:
         first, second = self._users
-        password = "".join(secrets.choice(ALPHABET) for _ in range(_PASSWORD_LENGTH))
+        password = new_password(_PASSWORD_LENGTH)
         return {"username": second if secret.get("username") == first else first, "password": password}
 
     def id_of(self, fields: Fields) -> str:
@@ -91,6 +90,8 @@ class _Users:
         return {**accepted, self.id_of(fields): hashed.decode().replace("$2b$", "$2y$", 1)}
 
     def remove(self, accepted: Fields, id_: str) -> Fields:
+        if id_ not in self._users:
+            return accepted  # As above.
         return {name: value for name, value in accepted.items() if name != id_}
 
 

@@ -2,12 +2,11 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lessee.config.grammar.rotation import VaultValues as Config
 from lessee.ops.rotate.kinds.approle import SecretIds
-from lessee.ops.rotate.kinds.kind import Case, Kind, KindContext, NewCredential
+from lessee.ops.rotate.kinds.kind import Case, Kind, KindContext, KindDefaults, NewCredential
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
@@ -19,17 +18,13 @@ def in_vault(config: Config, context: KindContext) -> Kind:
     return SecretIds(config, context, values.new) if config.approle else values
 
 
-class RandomValues:
+class RandomValues(KindDefaults):
     """Keys of a secret that get new random values."""
 
     traits = Traits()
 
     def __init__(self, config: Config) -> None:
         self._keys = config.keys
-
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
 
     def create(self, case: Case) -> NewCredential:
         return NewCredential(dict(self.new(case.secret)))
@@ -40,20 +35,12 @@ class RandomValues:
     def verify(self, fields: Fields) -> bool:
         return all(fields.get(key) for key in self._keys)
 
-    def revoke(self, case: Case) -> None:
-        """As `apply`."""
-
-    def delete(self, case: Case) -> None:
-        """As `apply`."""
+    def revoke(self, case: Case) -> bool:
+        """No other system accepts the old values: they ended with the apps' use of them, except for previous ones."""
+        return any(case.current.get(key) and value.previous_key is None for key, value in self._keys.items())
 
     def discard(self, case: Case) -> None:
         """As `apply`."""
-
-    def lock(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def new(self, secret: Fields) -> Iterator[tuple[str, Any]]:
         """The keys that change, with their new values.

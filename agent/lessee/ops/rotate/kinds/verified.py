@@ -1,12 +1,11 @@
 """A credential that lessee generates and clients use, and that servers verify from a secret of their own."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from lessee.config.grammar.rotation import VerifiedTarget
-from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, Unconfirmed
-from lessee.ops.rotate.kinds.verifier_secret import MARK, TIMEOUT, VerifierSecret, prune, retention, retire
+from lessee.ops.rotate.kinds.kind import Case, KindContext, KindDefaults, NewCredential, Unconfirmed
+from lessee.ops.rotate.kinds.verifier_secret import MARK, RETIRED, TIMEOUT, VerifierSecret, prune, retention, retire
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
@@ -43,7 +42,7 @@ class Format(Protocol):
         ...
 
 
-class VerifiedCredential:
+class VerifiedCredential(KindDefaults):
     """The clients' secret has one credential; the verifiers' secret has all that are accepted."""
 
     def __init__(
@@ -54,10 +53,6 @@ class VerifiedCredential:
         self._delete_delay = delete_delay
         self._name, self._immediate, self._form = context.name, context.immediate, form
         self._verifiers = VerifierSecret(config, context)
-
-    def list_credentials(self, case: Case) -> tuple[str, ...]:
-        del case
-        return ()
 
     def create(self, case: Case) -> NewCredential:
         return NewCredential(self._form.new(case.secret))
@@ -77,17 +72,20 @@ class VerifiedCredential:
         document = self._verifiers.read()
         return self._form.accepts(document.fields, fields) and self._verifiers.confirmation(document)
 
-    def revoke(self, case: Case) -> None:
+    def revoke(self, case: Case) -> bool:
         document, form, old = self._verifiers.read(), self._form, self._form.id_of(case.current)
-        fields = document.fields
+        fields, is_revoked = document.fields, False
         if old and old not in self._in_use(case):
+            is_revoked = old not in form.ids(fields) or form.accepts(fields, case.current)
             if form.accepts(fields, case.current):
                 delay = 0.0 if self._immediate else self._delete_delay
                 fields = retire(fields, old, time.time() + delay) if delay else form.remove(fields, old)
             elif old in form.ids(fields):
                 todo = f"remove it from {self._verifiers.path} if it is not used"
                 log("warning", "old credential changed manually and not revoked", target=self._name, id=old, todo=todo)
-        self._verifiers.write(document, self._pruned(fields, case))
+        left = self._pruned(fields, case)
+        self._verifiers.write(document, left)
+        return is_revoked or RETIRED in left
 
     def delete(self, case: Case) -> None:
         document = self._verifiers.read()
@@ -97,13 +95,6 @@ class VerifiedCredential:
         document, form, pending = self._verifiers.read(), self._form, self._form.id_of(case.pending)
         if pending != form.id_of(case.secret) and form.accepts(document.fields, case.pending):
             self._verifiers.write(document, form.remove(document.fields, pending))
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Check-and-set is enough."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def _in_use(self, case: Case) -> set[str]:
         return {self._form.id_of(case.secret), self._form.id_of(case.pending)}

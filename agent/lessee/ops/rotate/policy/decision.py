@@ -30,6 +30,8 @@ class Traits(ImmutableStruct, frozen=True):
 
     system_generated: bool = False
     """The system generates the value, and returns it only once."""
+    is_entered: bool = False
+    """A user creates the credential in the system, and enters it before the rotation starts."""
     overlaps: bool = True
     """The old and the new credential are valid at the same time."""
     delete_delay: float = 0.0
@@ -295,13 +297,15 @@ def _continue_publication(situation: Situation) -> Action:
 
 def _make_work(situation: Situation) -> Action:
     """The next action where the pending value is not known to work."""
-    journal, system_generated = situation.journal, situation.traits.system_generated
+    journal, traits = situation.journal, situation.traits
+    is_fixed = traits.system_generated or traits.is_entered  # Setting it in the system again cannot help.
     if Candidate.PENDING not in situation.works:
         return Verify(Candidate.PENDING)
-    if situation.applied or (system_generated and journal.step is Step.PUBLISHED):
+    if situation.applied or (is_fixed and journal.step is Step.PUBLISHED):
         raise NewCredentialRejectedError
-    if system_generated:
-        return Abandon("the system rejects the credential that it created", rejected=True)
+    if is_fixed:
+        source = "was entered" if traits.is_entered else "it created"
+        return Abandon(f"the system rejects the credential that {source}", rejected=True)
     if Candidate.PUBLISHED in situation.works or journal.step is Step.PUBLISHED:
         return Apply(reset=True)
     current = situation.works.get(Candidate.CURRENT)
@@ -321,7 +325,7 @@ def _continue_revocation(situation: Situation, *, rotated: bool) -> Action:
     until = (
         journal.confirmed_at + situation.revoke_delay
         if complete
-        else journal.published_at + situation.confirmation_timeout
+        else journal.published_at + situation.confirmation_timeout * _must_wait(journal)
     )
     if situation.now >= until:
         # The new credential may have stopped working during the wait.
@@ -332,3 +336,8 @@ def _continue_revocation(situation: Situation, *, rotated: bool) -> Action:
     pause = _POLL if is_new and not complete else _SLOW_POLL
     reason = ", ".join(confirmation.missing) or (_LOGINS_IN_PROGRESS if complete else _UNKNOWN_READERS)
     return Wait(min(pause, until - situation.now), reason)
+
+
+def _must_wait(journal: Journal) -> bool:
+    """False where there is no old credential, and no consumer is known that could have used it."""
+    return bool(journal.current) or journal.consumers_known

@@ -6,6 +6,7 @@ from typing import Any, assert_never
 from lessee.config.durations import spell
 from lessee.config.grammar import rotation as g
 from lessee.core.consumers import CONSUMER_FOLDER, ConfirmationStatus
+from lessee.core.distinguished_names import position
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.policy.journal import FOLDER, Fields, Journal, Step
 from lessee.ops.rotate.policy.report import rfc3339
@@ -98,8 +99,7 @@ def _changes(config: g.Rotation, fields: Fields) -> Iterator[str]:
             yield from _roles(roles, str(fields.get("username", "")))
             yield "the published admin sets the password of the other, which later disables the first"
         case g.Redis(user=user):
-            name = user if user is not None else "of the secret"
-            yield f"the ACL user {name} gets a second password, and later loses the first"
+            yield f"the ACL user {user} gets a second password, and later loses the first"
         case g.Mysql() | g.Rabbitmq() | g.Ldap():
             yield from _accounts(config, fields)
         case g.S3(user=user, delete_delay=delay):
@@ -150,10 +150,8 @@ def _accounts(config: g.Mysql | g.Rabbitmq | g.Ldap, fields: Fields) -> Iterator
             old = fields.get("username", "of the secret")
             yield f"a user {user}-… gets the permissions of {old}, which is disabled, and deleted after {spell(delay)}"
         case g.Ldap(accounts=accounts):
-            if accounts:
-                yield from _users(accounts, str(fields.get("dn", "")))
-            else:
-                yield "the entry of the secret gets a second userPassword, and later loses the first"
+            number = position(fields.get("dn"), accounts)
+            yield from _users(accounts, accounts[number] if number >= 0 else "", "entry")
         case _:
             assert_never(config)
 
@@ -182,13 +180,13 @@ def _previous(key: str | None) -> str:
     return f"; the previous value is stored in {key} until the next rotation" if key is not None else ""
 
 
-def _users(users: tuple[str, ...], current: str) -> Iterator[str]:
+def _users(users: tuple[str, ...], current: str, what: str = "user") -> Iterator[str]:
     if len(users) < _TWO_ROLES:
-        yield f"the user {users[0]} gets a second password, and later loses the first"
+        yield f"the {what} {users[0]} gets a second password, and later loses the first"
         return
-    position = users.index(current) if current in users else -1
-    old = current if position >= 0 else "a user that is not configured"
-    yield f"from {old} to {users[(position + 1) % len(users)]}, with a new password"
+    number = users.index(current) if current in users else -1
+    old = current if number >= 0 else f"{'an' if what == 'entry' else 'a'} {what} that is not configured"
+    yield f"from {old} to {users[(number + 1) % len(users)]}, with a new password"
 
 
 def _roles(roles: tuple[str, ...], current: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Recipes: YAML files that describe how a provider's API creates, verifies and revokes its keys."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -44,6 +45,7 @@ Url = Annotated[
 Json = Annotated[Any, _scalar("JSON in quotes", r"[\s\S]+", _json)]
 Query = Annotated[Any, _scalar("a JSONPath such as `$.data.id`", r"\$[^\x00-\x1f]*", _query)]
 
+_AUTHORITY = re.compile(r"(?:https?://)?[^/?]*")
 _SECRETS = frozenset({"admin", "secret"})
 _SECRETS_AND_KEY = _SECRETS | {"key"}
 
@@ -55,7 +57,7 @@ class _Request(Block, frozen=True, kw_only=True):
     """What its placeholders may begin with."""
 
     method: Annotated[scalars.HttpMethod, describe("The HTTP method, such as GET, POST or DELETE.")] = "GET"
-    url: Annotated[Url, describe("The URL, with placeholders such as `{secret.base_url}`.")]
+    url: Annotated[Url, describe("The URL, with placeholders such as `{handle}`.")]
     headers: Annotated[
         dict[scalars.HttpHeader, scalars.Text], describe("The headers, with placeholders such as `{admin.api_key}`.")
     ] = field(default_factory=dict)
@@ -193,6 +195,7 @@ def parse(text: str, *, source: str, whole: bool) -> Recipe:
 def _problems(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     for name, request in recipe.requests.items():
         yield from _unknown_placeholders(recipe, name, request)
+        yield from _exposed_admin(name, request)
     create = recipe.create
     if create is None:
         return
@@ -208,6 +211,16 @@ def _problems(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
             yield ("create",), "no {label} in the request", todo
         if recipe.revoke is not None and "handle" not in recipe.revoke.placeholders:
             yield ("revoke",), "no {handle} in the request", "use {handle}, the only thing that `list` returns of a key"
+
+
+def _exposed_admin(name: str, request: _Request) -> Iterator[tuple[Path, str, str]]:
+    """Who may write the secret that apps read must not choose the server that gets the admin's credential."""
+    found = _AUTHORITY.match(request.url)
+    assert found is not None
+    chosen = [one for one in names(found[0]) if one.partition(".")[0] in {"secret", "key"}]
+    if chosen and any(one.startswith("admin.") for one in request.placeholders):
+        what = f"{{{chosen[0]}}} would choose the server that gets {{admin.…}}, and others may write that secret"
+        yield (name, "url"), what, "write the server's name, or take it from {admin.…} too"
 
 
 def _unknown_placeholders(recipe: Recipe, name: str, request: _Request) -> Iterator[tuple[Path, str, str]]:

@@ -198,9 +198,7 @@ def printable(text: str) -> str:
 
 def _lock(row: Row, now: float) -> str:
     if not row.is_locked(now):
-        enters = kind(row.config) == "manual" and row.journal.step is Step.CREATING
-        command = f"lessee rotate {row.name} --enter" if enters else "lessee rotate"
-        return f"and no rotator has the lock: run `{command}` to finish it"
+        return "and no rotator has the lock: run `lessee rotate` to finish it"
     return f"locked by {printable(_process(row.journal.lock_owner))} until {rfc3339(row.journal.locked_until)}"
 
 

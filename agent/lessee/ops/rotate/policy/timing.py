@@ -28,9 +28,6 @@ def with_next_action(target: TargetState) -> TargetState:
     journal = target.journal
     if journal is None:
         return target
-    if is_prompt_open(target):
-        # The operator was interrupted; only an operator can continue.
-        return replace(target, next_action_at=NEVER, finish_only=True)
     if journal.is_open:
         # An open rotation is finished outside windows too: two credentials are valid until then.
         next_action_at = max(target.next_retry_at, _continues_at(target, journal))
@@ -40,15 +37,10 @@ def with_next_action(target: TargetState) -> TargetState:
     return replace(target, next_action_at=min(delete_at, rotate_at), finish_only=delete_at <= rotate_at)
 
 
-def is_prompt_open(target: TargetState) -> bool:
-    """Whether an operator was asked for a new credential, and has not entered it."""
-    return target.settings.manual and target.journal is not None and target.journal.step is Step.CREATING
-
-
 def is_entry_due(target: TargetState, now: float) -> bool:
     """Whether an operator must enter a new credential."""
     journal = target.journal
-    is_idle = journal is not None and (not journal.is_open or is_prompt_open(target))
+    is_idle = journal is not None and not journal.is_open
     return target.settings.manual and is_idle and next_rotation_at(target) <= now
 
 
