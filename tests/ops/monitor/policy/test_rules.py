@@ -323,6 +323,30 @@ def test_denials_in_a_row_fire_and_a_success_resets_the_count():
     assert rules.tick(300) == [(RESOLVED, "simba")]
 
 
+def test_a_copied_login_fires_although_the_app_s_own_requests_succeed_in_between():
+    rules = Rules("{default_rules: false, consecutive_denials: 3}")
+    thief = denied(accessor="hmac-sha256:2", address="10.0.0.9")
+    assert rules.take(thief, access(), thief, access()) == []
+    rules.restart()
+    assert rules.take(thief, access()) == [(FIRING, "simba")]
+    assert "simba: 3 denials in a row; last request: " in texts(rules)[0]
+    # A success of the same token resets its count.
+    rules.tick(600)
+    again = access(rules.now, accessor="hmac-sha256:2")
+    assert rules.take(again, thief, thief, again, thief, access(), thief, access()) == []
+
+
+def test_tokens_beyond_the_limit_are_not_counted_one_by_one(monkeypatch):
+    monkeypatch.setattr(counts, "MAX_SUBJECTS", 2)
+    rules = Rules("{default_rules: false, consecutive_denials: 2}")
+    for number in range(3):
+        assert rules.take(denied(accessor=f"hmac-sha256:a{number}"), access()) == []
+    assert rules.take(denied(accessor="hmac-sha256:a2"), access()) == []
+    rules.tick(2 * HOUR)
+    late = denied(rules.now, accessor="hmac-sha256:a2")
+    assert rules.take(late, access(rules.now), late, access(rules.now)) == [(FIRING, "simba")]
+
+
 def test_a_client_without_a_valid_token_is_counted_by_address_until_it_logs_in():
     rules = Rules("{default_rules: false, consecutive_denials: 3}")
     stranger = {"role": "", "display_name": ""}
