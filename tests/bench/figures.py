@@ -57,7 +57,16 @@ TOPICS = {
         "rotation_simulation",
         "simba",
     ),
-    "Operators' commands": ("setup", "validation", "backup", "large_backup", "audit_log", "alert_storm", "audit_trail"),
+    "Operators' commands": (
+        "setup",
+        "validation",
+        "backup",
+        "large_backup",
+        "drill",
+        "audit_log",
+        "alert_storm",
+        "audit_trail",
+    ),
 }
 """The benchmarks by heading of the page, in their order."""
 NAMES = tuple(name for names in TOPICS.values() for name in names)

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Command] = {
     "rotate": Command(operator.add_rotate, "lessee.ops.rotate.command"),
     "backup": Command(operator.add_backup, "lessee.ops.backup.command"),
     "emergency": Command(operator.add_emergency, "lessee.ops.incident.command"),
+    "drill": Command(operator.add_drill, "lessee.ops.drill.command"),
     "monitor": Command(operator.add_monitor, "lessee.ops.monitor.command"),
     "audit": Command(operator.add_audit, "lessee.ops.audit.command"),
 }

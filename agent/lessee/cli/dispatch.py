@@ -27,7 +27,7 @@ start here:
   lessee run                  run the sidecar
   lessee exec --app A -- CMD  run the sidecar with the app as its child process
   lessee setup --plan         for operators: print what a server lacks; then validate, rotate,
-                              backup, emergency, monitor, audit
+                              backup, emergency, drill, monitor, audit
 
 The configuration file is the first of --config, $LESSEE_CONFIG, ./lessee.yaml and /etc/lessee/lessee.yaml.
 exit codes: 64 usage, 65 template or archive, 69 Vault or agent unavailable, 70 internal error,

@@ -11,7 +11,7 @@ from lessee.config.grammar import Restart as Restart
 from lessee.config.grammar.app import Check as Check
 from lessee.config.grammar.app import Format, OnExpiry
 from lessee.config.grammar.audit_trail import AuditTrail
-from lessee.config.grammar.backup import Backup
+from lessee.config.grammar.backup import Backup, Drill
 from lessee.config.grammar.monitor import Monitor
 from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
@@ -339,6 +339,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Where `lessee backup` saves Vault's data."""
     monitor: Monitor | None
     """How `lessee monitor` reads Vault's audit log."""
+    drill: Drill = Drill()
+    """How `lessee drill` plays its scenes."""
     identities: dict[str, Identity] = {}
     """The logins that templates name besides that of their app, by name."""
 

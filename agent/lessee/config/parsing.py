@@ -121,6 +121,7 @@ class _Resolver:
             validate=self._validate(),
             audit_trail=self._audit_trail(),
             backup=file.backup,
+            drill=file.drill,
             monitor=file.monitor,
         )
 

@@ -15,6 +15,7 @@ from lessee.cli.options.shared import (
 
 _VALIDATE_FORMATS = ("text", "json", "yaml", "junit")
 _AUDIT_FORMATS = ("text", "json", "csv")
+_SCENES = ("outage", "leak", "rotation", "restore")
 
 
 def add_setup(command: AddCommand) -> None:
@@ -279,6 +280,44 @@ def add_backup(command: AddCommand) -> None:
         help="restore an archive of another cluster, of a newer version or without authentication,"
         " and overwrite newer secrets",
     )
+
+
+def add_drill(command: AddCommand) -> None:
+    """Add `lessee drill`."""
+    drill = command(
+        "drill",
+        "play an outage, a leak, a rotation and a restore, and measure them against objectives",
+        "It restores the newest archive into a private server. Real agents with the configuration's own templates read "
+        "from it, for stand-ins of the apps. The real server and the real apps get no request and no signal. The exit "
+        "code is 1 if an objective of `drill.objectives` is missed.",
+    )
+    drill.add_argument(
+        "--archive",
+        metavar="ARCHIVE",
+        default="latest",
+        help="a file, or the name of an archive in a store (default: latest)",
+    )
+    drill.add_argument(
+        "--scene",
+        action="append",
+        choices=_SCENES,
+        help=f"play only this scene: {', '.join(_SCENES)}; repeatable",
+    )
+    drill.add_argument(
+        "--against",
+        metavar="ENVIRONMENT",
+        help="play in this environment of the real server, and end its logins; `drill.test_environments` must name it",
+    )
+    drill.add_argument("--yes", action="store_true", help="with --against: do not ask for confirmation")
+    drill.add_argument("--key-file", metavar="FILE", help="an age identity, as for `lessee backup`")
+    drill.add_argument(
+        "--output", metavar="DIR", help="where to write the report (default: `drill.directory`, or the current one)"
+    )
+    drill.add_argument(
+        "--every", type=duration, metavar="TIME", help="keep running, with a drill at this interval, such as 30d"
+    )
+    drill.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_quiet(drill)
 
 
 def add_monitor(command: AddCommand) -> None:

@@ -11,7 +11,7 @@ from msgspec import field
 from lessee.config.grammar import scalars
 from lessee.config.grammar.app import AppBlock
 from lessee.config.grammar.audit_trail import AuditTrail
-from lessee.config.grammar.backup import Backup
+from lessee.config.grammar.backup import Backup, Drill
 from lessee.config.grammar.block import Block, describe
 from lessee.config.grammar.monitor import Monitor
 from lessee.config.grammar.rotation import Rotation
@@ -19,7 +19,7 @@ from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import MOUNTS, IdentityBlock, KvMountBlock, VaultBlock
 
-OPERATOR_BLOCKS = ("setup", "rotation", "monitor", "validate", "backup")
+OPERATOR_BLOCKS = ("setup", "rotation", "monitor", "validate", "backup", "drill")
 """The top-level blocks that a sidecar does not use."""
 
 
@@ -201,3 +201,4 @@ class Lessee(Block, frozen=True, kw_only=True):
         AuditTrail | None, describe("Where lessee records its own actions. Default: lessee keeps no audit trail.")
     ] = None
     backup: Annotated[Backup | None, describe("Where `lessee backup` saves Vault's data.")] = None
+    drill: Annotated[Drill, describe("How `lessee drill` tests people, apps and backups.")] = Drill()

@@ -1,4 +1,4 @@
-"""The block `backup`: where `lessee backup` saves Vault's data, encrypted for whom, and for how long."""
+"""The blocks `backup` and `drill`: where archives are saved, for whom and how long, and how drills test them."""
 
 from __future__ import annotations  # The types are evaluated when a file has the block: a sidecar's has not.
 
@@ -72,3 +72,62 @@ class Backup(Block, frozen=True, kw_only=True):
         ),
     ] = None
     keep: Annotated[Retention, describe("Which archives to keep after a new one is saved.")] = Retention()
+
+
+class DrillObjectives(Block, frozen=True, kw_only=True):
+    """How long each part of a drill may take. A drill that misses one exits with 1."""
+
+    rto: Annotated[
+        scalars.Duration,
+        describe(
+            "The recovery time objective: the time from the loss of the server until every app has valid credentials "
+            "from a server that was restored."
+        ),
+    ] = 900.0
+    rpo: Annotated[
+        scalars.Duration,
+        describe("The recovery point objective: how old the newest archive may be when the server is lost."),
+    ] = 129600.0
+    time_to_revoke: Annotated[
+        scalars.Duration,
+        describe("The time from the start of `lessee emergency` until Vault refuses every credential that leaked."),
+    ] = 60.0
+    outage_recovery: Annotated[
+        scalars.Duration,
+        describe("The time from the end of an outage until every agent is fresh and every app has the newest files."),
+    ] = 60.0
+    rotation: Annotated[
+        scalars.Duration,
+        describe("The time that the rotation of all targets takes, until the last old credential is revoked."),
+    ] = 300.0
+    without_credential: Annotated[
+        scalars.Duration,
+        describe("How long an app may be without a valid credential in an outage or a rotation."),
+    ] = 0.0
+
+
+class Drill(Block, frozen=True, kw_only=True):
+    """How `lessee drill` plays an outage, a leak, a rotation and a restore, and how long each may take."""
+
+    objectives: Annotated[DrillObjectives, describe("How long each part of a drill may take.")] = DrillObjectives()
+    outage: Annotated[scalars.Timeout, describe("How long Vault is cut off from the agents.")] = 10.0
+    directory: Annotated[
+        scalars.AbsolutePath | None,
+        describe("The directory to write reports in. Default: the current directory."),
+    ] = None
+    period: Annotated[
+        scalars.Lifetime, describe("How often there is a drill at least; an alert reports an older one.")
+    ] = 2592000.0
+    test_environments: Annotated[
+        tuple[scalars.Name, ...],
+        describe(
+            "The environments that `lessee drill --against` may play a real outage, leak, rotation and restore in."
+        ),
+    ] = ()
+    metrics_directory: Annotated[
+        scalars.AbsolutePath | None,
+        describe(
+            "The directory of node_exporter's textfile collector, where lessee writes when the last drill was, and "
+            "what it measured. Default: that of `backup`."
+        ),
+    ] = None

@@ -5,7 +5,7 @@ for them (https://github.com/prometheus/node_exporter#textfile-collector).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -71,14 +71,19 @@ def _recorded(config: Config, kind: str, texts: dict[str, str]) -> Iterator[Atte
 
 def _write(directory: Path, kind: str, environment: str, texts: dict[str, str], attempt: Attempt) -> None:
     path = directory / f"lessee_backup_{kind}{f'_{environment}' if environment else ''}.prom"
-    values = _read(path)
+    values = read_metrics(path)
     if attempt.succeeded:
         values[f"lessee_backup_last_{kind}_timestamp_seconds"] = wall_time()
         if attempt.archive is not None:
             saved = datetime.fromisoformat(attempt.archive.created).timestamp()
             values["lessee_backup_verified_archive_timestamp_seconds"] = saved
     values[f"lessee_backup_last_{kind}_failed"] = float(not attempt.succeeded)
-    content = _exposition({name: (text, values[name]) for name, text in texts.items() if name in values}, environment)
+    write_metrics(path, {name: (text, values[name]) for name, text in texts.items() if name in values}, environment)
+
+
+def write_metrics(path: Path, values: Mapping[str, tuple[str, float]], environment: str) -> None:
+    """Replace a file of the collector: each metric's help text and value, by name. Raises WriteError."""
+    content, directory = _exposition(values, environment), path.parent
     part = directory / f".{path.name}.{os.getpid()}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,7 +99,7 @@ def _write(directory: Path, kind: str, environment: str, texts: dict[str, str], 
             part.unlink(missing_ok=True)
 
 
-def _exposition(values: dict[str, tuple[str, float]], environment: str) -> bytes:
+def _exposition(values: Mapping[str, tuple[str, float]], environment: str) -> bytes:
     from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415  # Only with metrics.
 
     registry = CollectorRegistry(auto_describe=False)
@@ -104,7 +109,7 @@ def _exposition(values: dict[str, tuple[str, float]], environment: str) -> bytes
     return generate_latest(registry)
 
 
-def _read(path: Path) -> dict[str, float]:
+def read_metrics(path: Path) -> dict[str, float]:
     """The values of the last attempt; none if the file is missing or not ours."""
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415  # As above.
 

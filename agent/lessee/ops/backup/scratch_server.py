@@ -1,11 +1,8 @@
 """Runs a private, temporary server to restore an archive into."""
 
-import fcntl
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -14,15 +11,12 @@ from typing import Any
 
 from lessee.core.errors import DeniedError, LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.host.openbao import find_bao
+from lessee.host.private_folder import private_folder
 from lessee.process import network_namespace
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  # A private directory is created in it.
 _PREFIX = "lessee-verify-"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LEFTOVER_AGE = 60.0
-"""Seconds."""
 _PATIENCE = 30.0
 _PAUSE = 0.05
 _CONFIG = """
@@ -58,10 +52,7 @@ def scratch_server(*, raft: bool = False, keys: int = 1) -> Iterator[AdminClient
     audit log. `keys`: the number of unseal keys, also of a snapshot, because a server remembers its threshold.
     Raises LesseeError without `bao`, or without that isolation.
     """
-    place = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    _remove_leftovers(place)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as name, _held(name):
-        folder = Path(name)
+    with private_folder(_PREFIX) as folder:
         for part in ("data", "tmp"):
             (folder / part).mkdir()
         process = _start(folder, raft=raft)
@@ -72,32 +63,6 @@ def scratch_server(*, raft: bool = False, keys: int = 1) -> Iterator[AdminClient
         finally:
             process.kill()
             process.wait()
-
-
-@contextmanager
-def _held(folder: str) -> Iterator[None]:
-    """Hold the folder's lock, which the kernel releases however this process ends."""
-    fd = os.open(folder, _FOLDER)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _remove_leftovers(place: Path) -> None:
-    """Remove what killed processes of this user left: a restored server's data."""
-    for path in place.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            fd = os.open(path, _FOLDER)
-            try:
-                status = os.fstat(fd)
-                # A folder is locked just after it is made.
-                if status.st_uid == os.geteuid() and status.st_mtime < time.time() - _LEFTOVER_AGE:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(fd)
 
 
 def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":

@@ -36,21 +36,31 @@ def verify(
 ) -> Verified:
     """Raises ArchiveError for an incomplete archive, and LesseeError where no scratch server can run."""
     inspected = inspect(file, keys, where, progress)
-    total = inspected.manifest.counts.secrets
     progress.phase("starting a private server")
     with scratch_server() as client:
-        with open_for_reading(file, keys, where) as archive:
-            writer = Writer(client, archive, apply=True, trial=True)
-            skip(progress.track(writer.objects(), "restoring policies, roles and mounts"))
-            skip(progress.track(writer.secrets(), "restoring secrets", total))
-            _skip_snapshot(archive)
-        found = list(_compare(file, where, keys, client, writer.unsupported, progress))
+        unsupported = restore_into(client, file, where, keys, inspected.manifest.counts.secrets, progress)
+        found = list(_compare(file, where, keys, client, unsupported, progress))
     snapshot = None
     if inspected.has_snapshot:
         snapshot = "its checksums match; to restore it into a server too, give unseal keys with --unseal-key-file"
         if unseal_keys:
             snapshot = _try_snapshot(file, where, keys, unseal_keys, found.append, progress)
-    return Verified(inspected, tuple(found), tuple(writer.unsupported), snapshot)
+    return Verified(inspected, tuple(found), unsupported, snapshot)
+
+
+def restore_into(
+    client: AdminClient, file: IO[bytes], where: str, keys: Keys, total: int, progress: Progress = SILENT
+) -> tuple[str, ...]:
+    """Restore an archive with `total` secrets into a scratch server; return the mounts whose engine that lacks.
+
+    Nothing is written that makes the server contact another system. Raises ArchiveError.
+    """
+    with open_for_reading(file, keys, where) as archive:
+        writer = Writer(client, archive, apply=True, trial=True)
+        skip(progress.track(writer.objects(), "restoring policies, roles and mounts"))
+        skip(progress.track(writer.secrets(), "restoring secrets", total))
+        _skip_snapshot(archive)
+    return tuple(writer.unsupported)
 
 
 def _compare(

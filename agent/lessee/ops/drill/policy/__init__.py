@@ -1,0 +1,1 @@
+"""Decides what a drill plays, and what its apps noticed, without a server."""

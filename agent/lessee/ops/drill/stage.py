@@ -1,0 +1,336 @@
+"""Builds the stage of a drill: logins, the agent with the configuration's own templates, and stand-ins for the apps."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from lessee.config import Vault
+from lessee.config.grammar.vault import AppRole
+from lessee.core.errors import LesseeError, VaultRequestError
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
+from lessee.core.secrets import Secret
+from lessee.host.project import Project
+from lessee.ops.access.policy.least_privilege import Engine, identities, kv_mounts, policy, text_of
+from lessee.ops.drill.policy.configuration import Target, choose_targets, drill_config, rotated_keys
+from lessee.ops.drill.policy.observations import Change, Felt, felt
+from lessee.ops.drill.processes import DrillAgent, StandIn, run_lessee
+from lessee.ops.drill.substitutes import Substitutes
+from lessee.rendering.app_templates import CompiledApp
+from lessee.vault.admin import AdminClient
+
+MOUNT = "lessee-drill"
+"""The auth method of the drill's agents."""
+PATIENCE = 60.0
+"""Seconds until what does not happen counts as a problem."""
+_POLL = 0.02
+_VERSIONED = 2
+_OF_OTHERS = ("VAULT_", "BAO_", "LESSEE_", "AWS_")
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
+
+
+def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the drill's processes: templates may read variables, and no login is in them."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_OF_OTHERS) and name.lower() not in _PROXIES
+    }
+
+
+class Stage:
+    """What all scenes share."""
+
+    def __init__(self, project: Project, environ: Mapping[str, str], folder: Path, vault: Vault) -> None:
+        """`environ`: of `without_credentials`. `vault`: how the agents reach the server."""
+        self.project, self.config, self.folder, self.environ = project, project.config, folder, environ
+        self._vault = vault
+        self.not_played: dict[str, str] = {}
+        self.notes: tuple[str, ...] = ()
+        self.targets: tuple[Target, ...] = ()
+        self.stand_ins: dict[str, StandIn] = {}
+        self._readers: dict[str, set[str]] = {}
+        self._logins: dict[Vault, Vault] = {}
+        for part in ("apps", "pids", "ready", "logins"):
+            (folder / part).mkdir(mode=0o700)
+
+    @property
+    def apps(self) -> Mapping[str, CompiledApp]:
+        """The apps that have an agent in the drill."""
+        found = self.project.compiled_apps
+        return {name: compiled_app for name, compiled_app in found.items() if name not in self.not_played}
+
+    def furnish(self, client: AdminClient, *, is_private: bool) -> None:
+        """Have a restored server answer what the apps read, and log their agents in. Raises LesseeError.
+
+        Apps that read what the server does not have are not played.
+        """
+        missing = self.substitute(client).missing if is_private else {}
+        for name, compiled_app in self.apps.items():
+            lacks = [
+                missing[need] for need in compiled_app.references if isinstance(need, DynamicSecret) and need in missing
+            ]
+            lacks += _missing(client, compiled_app)
+            if not is_private and any(self._is_elsewhere(app_login) for app_login in _logins(compiled_app)):
+                lacks.append("it reads from another server too")
+            if lacks:
+                self.not_played[name] = "; ".join(sorted(lacks))
+        if not self.apps:
+            reasons = [f"{name}: {why}" for name, why in self.not_played.items()]
+            raise LesseeError("no app can be played", where=self.project.path.name, todo="; ".join(reasons))
+        self._choose_targets(client, is_private=is_private)
+        self._create_logins(client)
+
+    def substitute(self, client: AdminClient) -> Substitutes:
+        """Have a restored server answer for the engines of which an archive has no keys."""
+        substitutes = Substitutes(client)
+        references = frozenset[Need]().union(*(compiled_app.references for compiled_app in self.apps.values()))
+        substitutes.provide(need for need in references if isinstance(need, DynamicSecret))
+        self.notes = tuple(substitutes.notes)
+        return substitutes
+
+    def start(self) -> None:
+        """Start the apps and their agent. Raises LesseeError where no app gets its files."""
+        text = drill_config(
+            self.config,
+            tuple(self.apps),
+            self._logins,
+            self.targets,
+            folder=str(self.folder),
+            template_dir=str(self.project.path.parent / (self.config.template_dir or "")),
+        )
+        (self.folder / "lessee.yaml").write_text(text, encoding="utf-8")
+        for name, compiled_app in self.apps.items():
+            files = [file.name for file in compiled_app.app.files]
+            files += ["environment"] if compiled_app.app.env_template is not None else []
+            polls = compiled_app.app.notify is None
+            self.stand_ins[name] = StandIn(self.folder, name, files, polls=polls)
+        self.agent = DrillAgent(self.folder, self.environ)
+        self.wait(lambda: self._is_settled() and all(one.reports and self._has_loaded(one) for one in self._cast()))
+        for name, why in self._unsettled().items():
+            self.not_played[name] = why
+            self.stand_ins.pop(name).close()
+        if not self.stand_ins:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self.not_played.items())
+            raise LesseeError("no app got its files", where=self.project.path.name, todo=reasons)
+
+    def _cast(self) -> list[StandIn]:
+        return list(self.stand_ins.values())
+
+    def _has_loaded(self, one: StandIn) -> bool:
+        return any(report.event == "loaded" for report in list(one.reports))
+
+    def clear(self, client: AdminClient) -> None:
+        """Remove the logins from a server that remains."""
+        client.delete(f"sys/auth/{MOUNT}")
+        for name in client.list("sys/policies/acl"):
+            if name.startswith(f"{MOUNT}-"):
+                client.delete(f"sys/policies/acl/{name}")
+
+    def close(self) -> None:
+        """End all processes of the stage."""
+        for one in self.stand_ins.values():
+            one.close()
+        if hasattr(self, "agent"):
+            self.agent.kill()
+
+    def deliver_logins(self, client: AdminClient, *, create: bool = False) -> None:
+        """New secret_ids for all agents, as `lessee setup --output` makes them. `create`: the roles too."""
+        if create:
+            self._create_logins(client)
+            return
+        for number in range(len(self._logins)):
+            self._deliver(client, f"login-{number}")
+
+    def new_secret_id(self, client: AdminClient) -> tuple[str, str]:
+        """A role_id and a secret_id of the first agent: what leaks."""
+        role = f"auth/{MOUNT}/role/login-0"
+        role_id = str((client.read(f"{role}/role-id") or {})["role_id"])
+        return role_id, str(client.write(f"{role}/secret-id").data["secret_id"])
+
+    def refresh(self) -> None:
+        """Have the agent look at everything now, as `lessee refresh` does."""
+        run_lessee(self.folder, self.environ, "refresh")
+
+    def path_of(self, secret: str) -> str:
+        """The whole path of a secret, with its mount."""
+        return f"{self.config.secrets.mount}/{self.config.secrets.prefix}{secret}"
+
+    def wait(self, true: Callable[[], bool], patience: float = PATIENCE) -> bool:
+        """Wait until it is true; returns whether that happened in time."""
+        end = time.monotonic() + patience
+        while not true():
+            if time.monotonic() > end:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def settle(self, patience: float = PATIENCE) -> tuple[str, ...]:
+        """Wait until every agent is fresh and every app has its newest files; what is wrong with the others."""
+        self.wait(self._is_settled, patience)
+        return tuple(f"{name}: {why}" for name, why in self._unsettled().items())
+
+    def felt(self, changes: list[Change], begin: float, end: float) -> tuple[Felt, ...]:
+        """What each app noticed between two moments."""
+        return tuple(felt(name, list(one.reports), changes, begin, end) for name, one in self.stand_ins.items())
+
+    def changes(
+        self, client: AdminClient, *, revoked_at: float | None = None, immediately: bool = False
+    ) -> list[Change]:
+        """The newest versions of all targets. `immediately`: their old values ended when these were written."""
+        found = []
+        for target in self.targets:
+            at = self.published_at(client, target.secret)
+            ended = at if immediately else revoked_at
+            found.append(Change(target.secret, frozenset(self._readers[target.secret]), at, ended))
+        return found
+
+    def loaded_at(self, app: str, since: float) -> float | None:
+        """When the app first loaded different files since a moment."""
+        reports = list(self.stand_ins[app].reports)
+        return next((one.at for one in reports if one.at >= since and one.event == "loaded" and one.changed), None)
+
+    def readers(self, secret: str) -> frozenset[str]:
+        """The apps that read this secret."""
+        return frozenset(self._readers[secret])
+
+    def published_at(self, client: AdminClient, secret: str) -> float:
+        """When its newest version was written, on the monotonic clock."""
+        metadata = client.read(f"{self.config.secrets.mount}/metadata/{self.config.secrets.prefix}{secret}") or {}
+        newest = metadata["versions"][str(metadata["current_version"])]["created_time"]
+        return datetime.fromisoformat(newest).timestamp() - time.time() + time.monotonic()
+
+    def write_secret(self, client: AdminClient, target: Target) -> float:
+        """Write a new version of a secret, and return when. Only its rotated values change."""
+        path = f"{self.config.secrets.mount}/data/{self.config.secrets.prefix}{target.secret}"
+        data = dict((client.read(path) or {})["data"])
+        data |= {key: os.urandom(length).hex()[:length] for key, length in target.keys.items()}
+        client.write(path, {"data": data})
+        return self.published_at(client, target.secret)
+
+    def _is_elsewhere(self, login: Vault) -> bool:
+        top = self.config.vault
+        return (login.address, login.addresses, login.namespace) != (top.address, top.addresses, top.namespace)
+
+    def _choose_targets(self, client: AdminClient, *, is_private: bool) -> None:
+        secrets, mount = self.config.secrets, self.config.secrets.mount
+        if client.kv_version(mount) != _VERSIONED:
+            return  # Rotation needs check-and-set.
+        for name, compiled_app in self.apps.items():
+            for path in _own_secrets(client, compiled_app, mount, secrets.prefix):
+                self._readers.setdefault(path, set()).add(name)
+        found = []
+        # In a test environment, `lessee rotate` rotates the real targets.
+        configured = None if is_private else self.config.rotation
+        for name, path in choose_targets(self.config, self._readers).items():
+            if configured is not None and name not in configured:
+                continue
+            keys = rotated_keys(_fields(client, mount, f"{secrets.prefix}{path}"))
+            if keys:
+                found.append(Target(name, path, keys, tuple(sorted(self._readers[path]))))
+        self.targets = tuple(found)
+
+    def _create_logins(self, client: AdminClient) -> None:
+        if f"{MOUNT}/" not in (client.read("sys/auth") or {}):
+            client.write(f"sys/auth/{MOUNT}", {"type": "approle"})
+        top, secrets = self.config.vault, self.config.secrets
+        rotated = frozenset(Ref(secrets.mount, f"{secrets.prefix}{target.secret}") for target in self.targets)
+        for number, (vault, compiled_apps) in enumerate(identities(self.apps.values(), top).items()):
+            engines = {mount: _engine(client, mount) for mount in kv_mounts(vault, compiled_apps)}
+            text = text_of(policy(vault, compiled_apps, Engine(_VERSIONED, detailed=True), rotated, engines=engines))
+            name = f"login-{number}"
+            client.write(f"sys/policies/acl/{MOUNT}-{name}", {"policy": text})
+            role = {"token_policies": [f"{MOUNT}-{name}"], "token_ttl": "1h", "token_max_ttl": "24h"}
+            client.write(f"auth/{MOUNT}/role/{name}", role)
+            self._deliver(client, name)
+            self._logins[vault] = self._login(name)
+        self._logins.setdefault(top, self._login("login-0"))
+
+    def _login(self, name: str) -> Vault:
+        folder = self.folder / "logins" / name
+        auth = AppRole(role_id_file=str(folder / "role_id"), secret_id_file=str(folder / "secret_id"), mount=MOUNT)
+        return replace(self._vault, auth=auth)
+
+    def _deliver(self, client: AdminClient, name: str) -> None:
+        folder, role = self.folder / "logins" / name, f"auth/{MOUNT}/role/{name}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _replace(folder / "role_id", str((client.read(f"{role}/role-id") or {})["role_id"]))
+        _replace(folder / "secret_id", str(client.write(f"{role}/secret-id").data["secret_id"]))
+
+    def _is_settled(self) -> bool:
+        return not self._unsettled()
+
+    def _unsettled(self) -> dict[str, str]:
+        status = self.agent.status()
+        found = status.get("apps") or {}
+        return {name: why for name in self.stand_ins if (why := _trouble(found.get(name), status))}
+
+
+def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any]) -> str:
+    if app is None:
+        return "; ".join(map(str, status.get("problems") or ())) or "the agent does not answer"
+    readiness = app["readiness"] or {}
+    if app["pending"] or app["notify"]["pending"] or readiness.get("pending"):
+        return str(app["notify"]["error"] or readiness.get("error") or app["error"] or "new files are pending")
+    if not app["fresh"] or not app["generation"]:
+        return str(app["error"] or "; ".join(map(str, status["problems"])) or "not fresh")
+    return str(app["error"] or "")
+
+
+def _missing(client: AdminClient, compiled_app: CompiledApp) -> Iterator[str]:
+    """What the app must have, and the server does not."""
+    for need in sorted(compiled_app.references - compiled_app.optional, key=str):
+        if isinstance(need, Ref):
+            found = None
+            with suppress(VaultRequestError):
+                found = client.read_secret(Ref(need.mount, need.path, need.version), client.kv_version(need.mount))
+            if not isinstance(found, Secret):
+                yield f"the server has no secret {need}"
+
+
+def _logins(compiled_app: CompiledApp) -> list[Vault]:
+    """How the app's agent logs in."""
+    return [compiled_app.app.login_of(need.identity) for need in compiled_app.references]
+
+
+def _own_secrets(client: AdminClient, compiled_app: CompiledApp, mount: str, prefix: str) -> Iterator[str]:
+    """The paths below the prefix of what the app reads under the configuration's login."""
+    for need in compiled_app.references:
+        if isinstance(need, DynamicSecret) or need.identity or need.mount != mount:
+            continue
+        refs = [need] if isinstance(need, Ref) else _in_folder(client, need)
+        yield from (
+            ref.path.removeprefix(prefix) for ref in refs if ref.version is None and ref.path.startswith(prefix)
+        )
+
+
+def _in_folder(client: AdminClient, folder: Folder) -> list[Ref]:
+    with suppress(VaultRequestError):
+        return [folder.ref(name) for name in client.list_secrets(folder, _VERSIONED)]
+    return []
+
+
+def _fields(client: AdminClient, mount: str, path: str) -> Mapping[str, Any]:
+    match client.read_secret(Ref(mount, path), _VERSIONED):
+        case Secret(data=data):
+            return data
+        case _:
+            return {}
+
+
+def _engine(client: AdminClient, mount: str) -> Engine:
+    version = client.kv_version(mount)
+    return Engine(version, detailed=version == _VERSIONED and client.lists_kv_versions(mount))
+
+
+def _replace(path: Path, text: str) -> None:
+    """The agent may read it at any moment."""
+    part = path.with_suffix(".part")
+    part.touch(mode=0o600)
+    part.write_text(text, encoding="ascii")
+    part.replace(path)
