@@ -17,10 +17,12 @@ SECONDS ?= 60
 PARSER ?= all
 # How long `make soak` breaks the agent, and the seed of its order: without one, another each time.
 MINUTES ?= 60
+# How many days `make month` lives: with fewer than 24, not everything happens.
+DAYS ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench fuzz soak format lock hooks clean
+.PHONY: help demo test quick check bench fuzz soak month format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -63,6 +65,9 @@ fuzz: $(VENV)/ready-test ## feed each parser of foreign bytes for SECONDS (60), 
 
 soak: $(VENV)/ready-test ## break a running agent in many ways for MINUTES (60), in the order of SEED
 	SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/test_soak.py
+
+month: $(VENV)/ready-test ## live a month of operations in some minutes, and report what tells each event (DAYS=30)
+	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/test_month.py
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
