@@ -17,7 +17,7 @@ SECONDS ?= 60
 PARSER ?= all
 # How long `make soak` breaks the agent, and the seed of its order: without one, another each time.
 MINUTES ?= 60
-# How many days `make month` lives: with fewer than 24, not everything happens.
+# How many days `make month` lives: with fewer than 27, there are an outage and a leak alone.
 DAYS ?= 30
 SEED ?=
 

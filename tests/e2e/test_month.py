@@ -24,7 +24,8 @@ from support.models.month_report import Chronicle, Event, Notice
 from support.programs.sidecar import PATIENCE, eventually, pass_by
 
 DAYS = int(os.environ.get("MONTH_DAYS") or 3)
-IS_WHOLE = "MONTH_DAYS" in os.environ
+IS_WHOLE = DAYS >= 27
+"""Whether everything happens; otherwise the outage and the leak alone."""
 DAY = float(os.environ.get("MONTH_DAY") or 6.0)
 """Seconds: longer than what most days' commands take on an idle machine."""
 WEEK = 7
@@ -50,6 +51,8 @@ class Operator:
             if day == 0:
                 self.set_up()
             self.timers(day)
+            if self.month.status("rotator")["targets"]["brave"]["entry_due"]:
+                self.enter_a_key()
             for happen in calendar.get(day, ()):
                 happen(self)
             self.remember()
@@ -151,7 +154,9 @@ class Operator:
     def recovers(self):
         """The environment is well again, without another command."""
         self.month.until("agent", self.month.is_well)
-        self.month.until("rotator", lambda status: status["ready"] and not status.get("problems"))
+        self.month.until(
+            "rotator", lambda status: status["ready"] and all(": due, " in one for one in status["problems"])
+        )
 
     def enter_a_key(self):
         """The provider has no API: the key's age is the rotator's to know, and a person creates the next one."""
@@ -440,9 +445,8 @@ def published(month):
     return {app: (month.memory / app / f"{app}.env").read_text() for app in TEMPLATES}
 
 
-SHORT = {1: (Operator.enter_a_key, Operator.outage), 2: (Operator.leak,)}
+SHORT = {1: (Operator.outage,), 2: (Operator.leak,)}
 WHOLE = {
-    1: (Operator.enter_a_key,),
     3: (Operator.change_a_value,),
     5: (Operator.a_file_is_altered,),
     6: (Operator.a_policy_is_altered,),
@@ -451,7 +455,6 @@ WHOLE = {
     15: (Operator.a_secret_is_deleted,),
     17: (Operator.the_agent_is_killed,),
     20: (Operator.leak,),
-    23: (Operator.enter_a_key,),
     26: (Operator.drill,),
 }
 
