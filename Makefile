@@ -17,13 +17,15 @@ SECONDS ?= 60
 PARSER ?= all
 # How long `make soak` breaks the agent, and the seed of its order: without one, another each time.
 MINUTES ?= 60
+# How many days `make month` lives: with fewer than 27, there are an outage and a leak alone.
+DAYS ?= 30
 SEED ?=
 # How often `make kills` kills rotations of each kind, and which one.
 KILLS ?= 30
 KIND ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench fuzz soak kills format lock hooks clean
+.PHONY: help demo test quick check bench fuzz soak kills month format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -70,6 +72,9 @@ soak: $(VENV)/ready-test ## break a running agent in many ways for MINUTES (60),
 kills: $(VENV)/ready-test ## kill rotations of each kind KILLS (30) times while clients log in, or of one with KIND=mysql
 	$(BIN)/python tests/bench/rotation_kills.py --kills $(KILLS) $(if $(KIND),'$(KIND)')
 	$(if $(KIND),,KILLS=$(KILLS) $(BIN)/pytest -q --numprocesses 0 --timeout 0 tests/e2e/test_rotate_enter.py -k killed)
+
+month: $(VENV)/ready-test ## live a month of operations in some minutes, and report what tells each event (DAYS=30)
+	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/test_month.py
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit

@@ -30,7 +30,7 @@ def alerts_of(text):
 
 def test_rules_without_figures_apply_unless_default_rules_is_false():
     default = {"root-token", "policy-changed", "auth-changed", "audit-changed", "audit-off"}
-    services = {"rotation-overdue", "rotation-failing", "lease-expiring", "agent-silent"}
+    services = {"rotation-overdue", "rotation-failing", "lease-expiring", "agent-silent", "agent-not-fresh"}
     assert set(effective_rules(alerts_of(""), polls_services=False)) == default
     assert set(effective_rules(alerts_of(""), polls_services=True)) == default | services
     assert set(effective_rules(alerts_of("default_rules: false"), polls_services=True)) == set()
@@ -71,6 +71,7 @@ def test_a_rule_replaces_the_default_one_of_its_type():
         ("{rule: root-token}, {rule: root-token}", "monitor.alerts.rules[0] has the same name, root-token"),
         ("{rule: lease-expiring}", "but monitor.watch is empty; list their status sockets"),
         ("{rule: agent-silent}", "this rule needs the status of agents and rotators, but monitor.watch is empty"),
+        ("{rule: agent-not-fresh}", "this rule needs the status of agents and rotators, but monitor.watch is empty"),
         ("{rule: rotation-overdue}", "this rule needs the status of agents and rotators, but monitor.watch is empty"),
     ],
 )

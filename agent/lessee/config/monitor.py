@@ -18,7 +18,7 @@ STRIKES = frozenset({"revoke-token", "disable-role"})
 """The actions that strike a single token, or its role."""
 
 _ALERTS: Path = ("monitor", "alerts")
-_SERVICE_RULES = (grammar.RotationOverdue, grammar.RotationFailing, grammar.LeaseExpiring)
+_SERVICE_RULES = (grammar.RotationOverdue, grammar.RotationFailing, grammar.LeaseExpiring, grammar.AgentNotFresh)
 _DEFAULTS = (grammar.RootToken, grammar.PolicyChanged, grammar.AuthChanged, grammar.AuditChanged, grammar.AuditOff)
 _SERVICE_DEFAULTS = (*_SERVICE_RULES, grammar.AgentSilent)
 """The default rules with a `watch`; ops.monitor.policy.rules makes both kinds."""

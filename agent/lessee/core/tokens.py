@@ -2,6 +2,10 @@
 
 from lessee.core.immutable import ImmutableStruct
 
+EMERGENCY_KEY = "lessee_emergency"
+"""The key in a secret_id's metadata that says when an emergency revoked the login before; only who may create a
+secret_id of the role writes it, and Vault returns it with the login."""
+
 
 class Token(ImmutableStruct, frozen=True):
     """What the agent knows of a token. Times are in seconds on the boot clock; `ttl` 0 means that it never expires."""
@@ -20,6 +24,8 @@ class Token(ImmutableStruct, frozen=True):
 
     uses: int = 0
     """How many requests it still allowed at `sent_at`; 0: any number. With the last one it ends, and its leases do."""
+    emergency_at: float = 0.0
+    """When an emergency revoked the login before, in seconds since 1970; 0: the login does not say."""
 
     @property
     def ends_at(self) -> float:

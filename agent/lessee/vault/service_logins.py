@@ -67,7 +67,8 @@ class ServiceLogins:
         try:
             client = stack.enter_context(admin_client(vault, environ, self._clock))
         except DeniedError as exc:
-            error = LoginRefusedError(exc.what, where=exc.where, todo=exc.todo)
+            todo = "if they were revoked, `lessee setup --output DIR` writes new ones; the service reads them by itself"
+            error = LoginRefusedError(exc.what, where=exc.where, todo=todo)
             refusal = replace(known, count=known.count + 1, error=error) if known else _Refusal(credentials, now, error)
             self._refusal = replace(refusal, retry_at=self._clock() + self._wait(refusal, exc.kind))
             raise error from None

@@ -84,6 +84,8 @@ class World:
         """Or it "refuses" connections, or each request "hangs"."""
         self.lists_metadata, self.version, self.latency = lists_metadata, version, latency
         self.ttl, self.token_max_ttl = ttl, token_max_ttl
+        self.emergency_at = 0.0
+        """What the metadata of a login's secret_id says."""
         self.token_uses, self.uses_left = token_uses, {}
         """How many requests a token allows, and how many each token still does; 0: any number."""
         self.lease_ttl, self.lease_max_ttl = lease_ttl, lease_max_ttl
@@ -649,7 +651,7 @@ class World:
         if self.token_uses:
             self.uses_left[name] = self.token_uses
         self.stored_tokens[name] = self.tokens[name].token
-        return ev.LoggedIn(command.request_id, self.tokens[name].token)
+        return ev.LoggedIn(command.request_id, replace(self.tokens[name].token, emergency_at=self.emergency_at))
 
     def token(self, name, created_at):
         ttl = min(self.ttl, created_at + self.token_max_ttl - self.now)

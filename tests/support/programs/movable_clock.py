@@ -8,10 +8,7 @@ from support.needs import need
 
 def movable_clock(agent):
     """Give the agent libfaketime from its next start on. Returns a function that sets its clock so much ahead."""
-    need(shutil.which("faketime"), "needs libfaketime: apt install faketime")
-    command = ["faketime", "-f", "+0d", "printenv", "LD_PRELOAD"]
-    library = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    file = agent.disk / "clock"
+    library, file = faketime_library(), agent.disk / "clock"
 
     def set_to(seconds):
         fresh = file.with_suffix(".new")
@@ -28,3 +25,10 @@ def movable_clock(agent):
         "NO_FAKE_STAT": "1",
     }
     return set_to
+
+
+def faketime_library():
+    """The path for LD_PRELOAD."""
+    need(shutil.which("faketime"), "needs libfaketime: apt install faketime")
+    command = ["faketime", "-f", "+0d", "printenv", "LD_PRELOAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -122,6 +122,10 @@ def _print_identity(identity: Mapping[str, Any], *, alone: bool) -> None:
     _print_line(f"vault  {vault['address']}  {reached}{apps}")
     if token:
         _print_line(f"token  accessor {token['accessor'] or 'unknown'}  until {token['expires_at'] or 'revoked'}")
+    if revoked := identity.get("revoked_login"):
+        from lessee.status.pages.agent import revocation_text
+
+        _print_line(f"login  {revocation_text(revoked)}")
 
 
 def _print_secret(secret: Mapping[str, Any], lease: Mapping[str, Any] | None) -> None:

@@ -219,6 +219,11 @@ def add_emergency(command: AddCommand) -> None:
         help="leave the logins and tokens of this role or policy, such as production-rotator; a pattern; repeatable",
     )
     emergency.add_argument("--dry-run", action="store_true", help="change nothing; print the plan")
+    emergency.add_argument(
+        "--follow-up",
+        action="store_true",
+        help="change nothing; list which revoked logins there are again (exit code 75 while one is missing)",
+    )
     emergency.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     emergency.add_argument("--record", metavar="FILE", help="the new file for the record of the response")
     add_quiet(emergency)

@@ -205,6 +205,14 @@ class AgentSilent(AlertRule, frozen=True, kw_only=True, tag="agent-silent"):
     ] = ()
 
 
+class AgentNotFresh(AlertRule, frozen=True, kw_only=True, tag="agent-not-fresh"):
+    """Raises an alert when a watched agent says that an app has no files, or that its files may be outdated."""
+
+    after: Annotated[scalars.Duration, describe("How long the agent must have said so before the alert is raised.")] = (
+        300.0
+    )
+
+
 Rule = (
     Reads
     | Denials
@@ -219,6 +227,7 @@ Rule = (
     | RotationFailing
     | LeaseExpiring
     | AgentSilent
+    | AgentNotFresh
 )
 
 if TYPE_CHECKING:

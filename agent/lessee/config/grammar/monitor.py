@@ -106,6 +106,9 @@ class Monitor(Block, frozen=True, kw_only=True):
         tuple[scalars.StatusAddress | WatchTarget, ...],
         describe("The agents and rotators whose status the monitor checks: paths of status sockets, or URLs."),
     ] = ()
+    poll_interval: Annotated[
+        scalars.Timeout, describe("How often the monitor checks the status of the services in `watch`.")
+    ] = 15.0
     request_metrics: Annotated[
         RequestMetrics | None,
         describe(

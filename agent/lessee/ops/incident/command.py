@@ -20,6 +20,7 @@ from lessee.host.console import escape_unknown
 from lessee.host.progress import Progress, progress
 from lessee.host.project import find, read, template_of, text_of
 from lessee.ops.incident.discovery import discover, find_affected_policies
+from lessee.ops.incident.follow_up import follow_up, note_emergency
 from lessee.ops.incident.policy.findings import Findings
 from lessee.ops.incident.policy.manual_steps import manual_steps
 from lessee.ops.incident.policy.plan import Change, Step, plan, rotated_secrets, target_rotations, vault_rotations
@@ -57,12 +58,20 @@ def run(arguments: argparse.Namespace) -> int:
     """The exit code: 0 where everything was done, and 75 where something could not be done."""
     if arguments.dry_run and arguments.record:
         raise UsageError("--record and --dry-run exclude each other", todo="remove one of them")
+    others = ("path", "protect", "dry_run", "yes", "record")
+    if arguments.follow_up and any(getattr(arguments, name) for name in others):
+        raise UsageError("--follow-up changes nothing, and is about the whole environment", todo="omit the others")
     harden()
     escape_unknown()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
     _check_environment(config, arguments.environment)
+    if arguments.follow_up:
+        with admin_client(config.vault, environ, boot_time) as client:
+            text, is_complete = follow_up(client, config, arguments.environment)
+        print(text, end="")
+        return 0 if is_complete else _INCOMPLETE
     dynamic_paths, unread = _dynamic_paths(config, path)
     redactor = Redactor()
     redactor.allow(text_of(path))
@@ -104,6 +113,7 @@ def _respond(
         unchanged[name] = rotate_immediately(project, name, client)
         action.step(f"rotated {name}")
 
+    began = time.time()
     with RecordFile(response.record) as file:
         file.write("started", **_intent(client, findings, response.changes))
         try:
@@ -118,6 +128,7 @@ def _respond(
         steps = manual_steps(last, project.config.rotation, time.time(), rotated)
         for step in steps:
             file.write("manual step", title=step.title, lines=step.lines)
+        unnoted = note_emergency(client, project.config, findings, result.results, began)
         file.write("finished", not_done=[*result.not_done, *unread])
         action.step(f"recorded in {file.path}")
         problems = [*result.not_done, *unread, *([file.error] if file.error else [])]
@@ -126,7 +137,7 @@ def _respond(
         print(done_report(result.results, findings), end="")
         print(failure_report(problems), end="")
         print(manual_report(steps), end="")
-        print(next_steps(findings), end="")
+        print(next_steps(findings, unnoted), end="")
         print(f"\nrecord: {file.path}")
     return _INCOMPLETE if problems else 0
 

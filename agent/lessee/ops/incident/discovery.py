@@ -64,7 +64,7 @@ def discover(client: AdminClient, findings: Findings, progress: Progress = SILEN
     no_count: int | None = None
     progress.phase("listing logins")
     roles, role_problems = read("AppRoles", no_roles, logins.find_roles, names)
-    tokens, token_problems = read("tokens", no_tokens, _list_tokens, progress)
+    tokens, token_problems = read("tokens", no_tokens, list_tokens, progress)
     progress.phase("listing logins and leases")
     others = [read("other logins", no_logins, find, names) for find in logins.FIND_OTHERS]
     leases = {
@@ -112,7 +112,8 @@ def _policies(client: AdminClient) -> Iterator[tuple[str, str]]:
             yield name, str(data.get("policy") or "")
 
 
-def _list_tokens(client: AdminClient, progress: Progress) -> _TokensWithProblems:
+def list_tokens(client: AdminClient, progress: Progress = SILENT) -> _TokensWithProblems:
+    """All tokens of the server. Raises DeniedError and VaultUnreachableError."""
     accessors = client.list(_ACCESSORS)
     progress.phase("looking up tokens", len(accessors))
     tokens: list[Token] = []
@@ -144,13 +145,17 @@ def _look_up(client: AdminClient, accessor: str) -> Mapping[str, Any] | None:
 
 
 def _token(data: Any) -> Token:
+    path, meta = str(data.get("path") or ""), data.get("meta") or {}
+    # The path of a login is the server's own word; on any other path, the client has chosen the metadata.
+    mount = path.removeprefix("auth/").removesuffix("/login") if path.endswith("/login") else ""
     return Token(
         accessor=str(data.get("accessor") or ""),
         display_name=str(data.get("display_name") or ""),
         policies=frozenset(data.get("policies") or ()) | frozenset(data.get("identity_policies") or ()),
-        path=str(data.get("path") or ""),
+        path=path,
         created=float(data.get("creation_time") or 0),
         orphan=bool(data.get("orphan")),
+        role=f"{mount}/{meta['role_name']}" if mount and meta.get("role_name") else "",
     )
 
 

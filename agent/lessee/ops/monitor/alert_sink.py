@@ -24,7 +24,7 @@ from lessee.ops.monitor.policy.outbox import Channel
 from lessee.ops.monitor.policy.rules import build_rules
 from lessee.ops.monitor.policy.service_status import Snapshot, parse_source, polled_agents, services_view
 from lessee.ops.monitor.policy.timestamps import rfc3339
-from lessee.ops.monitor.service_poller import POLL_INTERVAL, ServicePoller
+from lessee.ops.monitor.service_poller import ServicePoller
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class AlertSink:
         folder: Path,
         base: Path,
         sources: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
-        poll_interval: float = POLL_INTERVAL,
         responses: "ResponseSink | None" = None,
     ) -> None:
         """`folder` holds the delivery journal. Relative file paths start at `base`.
@@ -67,7 +66,7 @@ class AlertSink:
         }
         self._in_checkpoint: Mapping[str, int] = {}
         """How many pending notifications of each channel the last `state` held."""
-        self._poller = ServicePoller(watch_targets(config), base, poll_interval)
+        self._poller = ServicePoller(watch_targets(config), base, config.poll_interval)
         self._status: Mapping[str, Any] = {}
         self._update_status(wall_time())
 

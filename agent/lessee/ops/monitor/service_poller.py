@@ -16,7 +16,6 @@ from lessee.ops.monitor.alert_delivery.http import DeliveryFailedError, ask, con
 from lessee.ops.monitor.policy.service_status import PollResult, parse_service_status
 from lessee.status.client import request_status
 
-POLL_INTERVAL = 15.0
 _TIMEOUT = 5.0
 _NO_STATUS = "the answer is not a lessee status"
 
@@ -24,7 +23,7 @@ _NO_STATUS = "the answer is not a lessee status"
 class ServicePoller:
     """Polls until it is closed."""
 
-    def __init__(self, watched: Mapping[str, WatchTarget], base: Path, interval: float = POLL_INTERVAL) -> None:
+    def __init__(self, watched: Mapping[str, WatchTarget], base: Path, interval: float) -> None:
         """Relative file paths start at `base`."""
         self._results: dict[str, PollResult] = {}
         self._interval, self._closed = interval, threading.Event()

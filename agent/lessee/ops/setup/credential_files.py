@@ -1,16 +1,19 @@
 """Writes role_ids and secret_ids, or response-wrapping tokens for them, to files for the agents."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 
+from lessee.audit_trail.policy.actions import rfc3339
 from lessee.core.errors import DeniedError, WriteError
+from lessee.core.tokens import EMERGENCY_KEY
 from lessee.host.directories import check_writers, entries, open_directory, translate_write_errors
 from lessee.ops.setup.named_requests import approle
 from lessee.ops.setup.policy.objects import Kind, Object
+from lessee.ops.setup.revoked_logins import Revoked
 from lessee.vault.admin import AdminClient, unless_missing
 
 ROLE_ID, SECRET_ID = "role_id", "secret_id"
@@ -20,11 +23,16 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Report = Callable[[str], None]
 
 
-def missing(folder: Path, roles: Iterable[Object]) -> Iterator[tuple[Object, Path, tuple[str, ...]]]:
-    """The roles that lack a file, the directory of their files, and the names of the missing ones."""
+def missing(
+    folder: Path, roles: Iterable[Object], destroyed: Collection[Path] = ()
+) -> Iterator[tuple[Object, Path, tuple[str, ...]]]:
+    """The roles that lack a file, the directory of their files, and the names of the missing ones.
+
+    `destroyed`: directories whose secret_id an emergency has destroyed.
+    """
     for role in roles:
         place = folder / role.environment / role.name
-        if absent := _absent(place):
+        if absent := _absent(place, destroyed):
             yield role, place, absent
 
 
@@ -53,21 +61,29 @@ def prepare_folder(folder: Path) -> None:
 
 
 def write_credentials(
-    client: AdminClient, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, report: Report
+    client: AdminClient,
+    folder: Path,
+    roles: Iterable[Object],
+    wrap_ttl: float | None,
+    report: Report,
+    revoked: Revoked,
+    destroyed: Collection[Path],
 ) -> None:
-    """Write the missing files; existing files stay. Raises WriteError, DeniedError or VaultUnreachableError.
+    """Write the missing files; existing files stay, except `destroyed` secret_ids.
+
+    Raises WriteError, DeniedError or VaultUnreachableError.
 
     With `wrap_ttl` in seconds, secret_id holds a response-wrapping token, which unwraps once within that time.
     """
-    for role, place, _ in missing(folder, roles):
+    for role, place, _ in missing(folder, roles, destroyed):
         with _opened(folder, place) as fd:
-            absent = _absent(place)  # Another run may have written them in the meantime.
+            absent = _absent(place, destroyed)  # Another run may have written them in the meantime.
             if not absent:
                 continue
             if ROLE_ID in absent:
                 _write(fd, place, ROLE_ID, partial(_role_id, client, role))
             if SECRET_ID in absent:
-                _write(fd, place, SECRET_ID, partial(_secret_id, client, role, wrap_ttl))
+                _write(fd, place, SECRET_ID, partial(_secret_id, client, role, wrap_ttl, revoked.get(role.path)))
         report(file_line(place, absent))
 
 
@@ -81,8 +97,9 @@ def roles_of(desired: Iterable[object]) -> list[Object]:
     return [item for item in desired if isinstance(item, Object) and item.kind is Kind.ROLE]
 
 
-def _absent(place: Path) -> tuple[str, ...]:
-    return tuple(name for name in (ROLE_ID, SECRET_ID) if not os.path.lexists(place / name))
+def _absent(place: Path, destroyed: Collection[Path]) -> tuple[str, ...]:
+    dead = {SECRET_ID} if place in destroyed else set()
+    return tuple(name for name in (ROLE_ID, SECRET_ID) if name in dead or not os.path.lexists(place / name))
 
 
 @contextmanager
@@ -135,8 +152,9 @@ def _find_role_id(client: AdminClient, role: Object) -> str | None:
     return None if found is None else str(found["data"]["role_id"])
 
 
-def _secret_id(client: AdminClient, role: Object, wrap_ttl: float | None) -> str:
-    answer = client.hvac.auth.approle.generate_secret_id(**approle(role), wrap_ttl=wrap_ttl)
+def _secret_id(client: AdminClient, role: Object, wrap_ttl: float | None, revoked_at: float | None) -> str:
+    metadata = None if revoked_at is None else {EMERGENCY_KEY: rfc3339(revoked_at)}
+    answer = client.hvac.auth.approle.generate_secret_id(**approle(role), metadata=metadata, wrap_ttl=wrap_ttl)
     value = answer["data"].get("secret_id") if wrap_ttl is None else (answer["wrap_info"] or {}).get("token")
     if not value:
         raise DeniedError("Vault returned no secret_id", where=role.path)

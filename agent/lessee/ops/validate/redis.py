@@ -32,6 +32,8 @@ _SHARE = 0.4
 """Of a check's time, for each response."""
 _TTL = 60
 _REJECTED = "rejected"
+_NOT_PERMITTED = "not permitted"
+"""The login works, but not for this command."""
 
 
 def check(context: ValidationContext, reporter: Reporter, path: str, *, configured: bool) -> Check:
@@ -53,17 +55,23 @@ def _check(context: ValidationContext, reporter: Reporter, path: str, *, configu
         yield from _check_login(reporter, login, error)
         if not error:
             yield _check_probe(reporter, driver, client)
-    if error in {"", _REJECTED}:
+        elif error == _NOT_PERMITTED:
+            yield reporter.skipped("redis-probe", "this user may not PING, as an admin need not: no probe key is set")
+    if error in {"", _REJECTED, _NOT_PERMITTED}:
         yield _check_anonymous(reporter, driver, login, timeout)
         yield _check_wrong_password(reporter, driver, login, timeout)
 
 
 def _ping(driver: Any, client: Any) -> str:
-    """Empty after a success; _REJECTED where Redis rejects the login; otherwise the name of the error."""
+    """Empty after a success; _REJECTED where Redis rejects the login, _NOT_PERMITTED where it rejects the command;
+    otherwise the name of the error.
+    """
     try:
         client.ping()
     except driver.exceptions.AuthenticationError:
         return _REJECTED
+    except driver.exceptions.NoPermissionError:
+        return _NOT_PERMITTED
     except driver.exceptions.RedisError as exc:
         return broken_limit(exc) or type(exc).__name__
     return ""
@@ -71,7 +79,7 @@ def _ping(driver: Any, client: Any) -> str:
 
 def _check_login(reporter: Reporter, login: RedisLogin, error: str) -> Iterator[Result]:
     name = login.username or "the default user"
-    if error and error != _REJECTED and login.tls:
+    if error not in {"", _REJECTED, _NOT_PERMITTED} and login.tls:
         todo = "check that the server has TLS at this port, and a certificate that matches ca_file and host"
         yield reporter.critical("redis-tls", f"the TLS connection to {login.address} fails ({error})", todo)
         return
@@ -80,6 +88,8 @@ def _check_login(reporter: Reporter, login: RedisLogin, error: str) -> Iterator[
     if error == _REJECTED:
         todo = "write the user's password into the secret, or set it in Redis (ACL SETUSER, requirepass)"
         yield reporter.critical("redis-login", f"Redis rejects the password of {name}", todo)
+    elif error == _NOT_PERMITTED:
+        yield reporter.passed("redis-login", f"Redis login as {name} works, without the right to PING")
     elif error:
         todo = "check whether the port needs TLS (`tls: true` in the secret), and see the server's log"
         yield reporter.critical("redis-login", f"Redis does not answer PING ({error})", todo)

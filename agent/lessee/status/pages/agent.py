@@ -59,6 +59,9 @@ def _facts(status: Status, now: float) -> Iterator[Fact]:
     yield Fact("Pending notifications", cell(count(pending, "app") if pending else "none", "warn" if pending else ""))
     unreachable = [identity["vault"] for identity in status["identities"] if not identity["vault"]["reachable"]]
     yield Fact("Vault", _vault_state(unreachable[0], now) if unreachable else Cell("reachable", "good"))
+    for identity in status["identities"]:
+        if revoked := identity.get("revoked_login"):
+            yield Fact("Login", cell(revocation_text(revoked), "" if revoked["logged_in_at"] else "bad"))
     events = status.get("events")
     if events is not None:
         yield Fact("Change events", _events(events, now))
@@ -67,6 +70,16 @@ def _facts(status: Status, now: float) -> Iterator[Fact]:
     yield Fact(
         "Next lease expiry", time_cell(first, now, _expiry_tone(first, now)) if first else cell("no lease expires")
     )
+
+
+def revocation_text(revoked: Status) -> str:
+    """What happened to a login that Vault ended before its time, and what to do if there is no new one."""
+    emergency, again = revoked["emergency_at"], revoked["logged_in_at"]
+    found = f"ended by Vault before its time, found {revoked['found_at']}"
+    how = f"revoked by an emergency at {emergency}" if emergency else found
+    if again is not None:
+        return f"{how}; logged in again {again}"
+    return f"{how}; no new login: after `lessee emergency`, `lessee setup --output DIR` writes new secret_ids"
 
 
 def _events(events: Status, now: float) -> Cell:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.tokens import Token
+from lessee.core.tokens import EMERGENCY_KEY, Token
 from lessee.vault.responses import SMALL, parse_name
 from lessee.vault.transport import RequestFailedError, Response, Transport
 from lessee.vault.ttl import token_ttl
@@ -236,7 +236,17 @@ def _token(answer: Response, value: str, sent_at: float, *, ours: bool = True) -
         id=token_id(value),
         ours=ours,
         uses=_uses(auth.get("num_uses")),
+        emergency_at=_emergency_at(auth.get("metadata")),
     )
+
+
+def _emergency_at(metadata: object) -> float:
+    text = metadata.get(EMERGENCY_KEY) if isinstance(metadata, Mapping) else None
+    if not isinstance(text, str):
+        return 0.0
+    from lessee.core.timestamps import parse_timestamp  # noqa: PLC0415  # Few logins follow an emergency.
+
+    return max(0.0, parse_timestamp(text) or 0.0)
 
 
 def _uses(value: object) -> int:

@@ -275,6 +275,53 @@ def test_a_login_that_fails_is_a_problem():
     assert made.status()["token"] is None
 
 
+def revoked(made, *, emergency=None, again=True):
+    """The revoked login in the status. `emergency`: seconds from the revocation to the emergency of the new login."""
+    at = WALL - 5.0  # The status has the time WALL, five seconds after the revocation.
+    made.revoke_tokens()
+    made.emergency_at = at + emergency if emergency is not None else 0.0
+    if not again:
+        made.failing[cmd.Login] = Failure(Kind.DENIED, "refused")
+    made.run(5.0)
+    return made.status()["identities"][0]["revoked_login"]
+
+
+def test_a_login_that_an_emergency_revoked_is_in_the_status_until_the_process_ends():
+    made = world(A)
+    assert made.status()["identities"][0]["revoked_login"] is None
+    found = revoked(made, emergency=0.0)
+    assert seconds_of(found["emergency_at"]) == WALL - 5.0
+    assert WALL - 5.0 < seconds_of(found["found_at"]) <= seconds_of(found["logged_in_at"]) < WALL
+    made.run(86400.0)
+    assert made.status()["identities"][0]["revoked_login"]["logged_in_at"]
+
+
+def test_a_revoked_login_without_a_new_one_says_when_it_was_found():
+    found = revoked(world(A), emergency=0.0, again=False)
+    assert (found["emergency_at"], found["logged_in_at"]) == (None, None)
+    assert WALL - 5.0 < seconds_of(found["found_at"]) < WALL
+
+
+def test_only_an_emergency_during_the_login_counts():
+    assert revoked(world(A))["emergency_at"] is None
+    # The secret_id of this login was written after it: the earlier login was revoked then, and this one now.
+    assert revoked(world(A, seconds=600.0), emergency=-3600.0)["emergency_at"] is None
+    assert revoked(world(A), emergency=3600.0)["emergency_at"] is None
+
+
+def test_a_second_revocation_replaces_the_first():
+    made = world(A)
+    assert revoked(made, emergency=0.0)["emergency_at"]
+    first = made.state.session.revoked
+    made.run(60.0)
+    made.emergency_at = 0.0
+    made.revoke_tokens()
+    made.run(60.0)
+    second = made.status()["identities"][0]["revoked_login"]
+    assert second["emergency_at"] is None
+    assert made.state.session.revoked.found_at > first.logged_in_at
+
+
 def test_a_login_that_waits_for_a_person_is_pending():
     made = Vault({"web": app_spec(A)}, failing={cmd.Login: Failure(Kind.PENDING, "waiting for a person")})
     made.run(3)

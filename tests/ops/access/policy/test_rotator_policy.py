@@ -92,6 +92,20 @@ def test_root_credentials_need_their_connection_alone():
     }
 
 
+def test_a_rotator_gets_no_right_on_the_roles_and_engines_of_another_environment():
+    targets = {
+        "own": {"kind": "secret-id", "secret": "a", "approle": "production-rotator", "secret_id_file": "/etc/id"},
+        "web": {"kind": "vault", "secret": "b", "approle": "Production-web"},
+        "root": {"kind": "database-root", "secret": "c", "connection": "simba", "mount": "production/database"},
+    }
+    said = {"environment": "testing", "rotation": targets, "setup": {"environments": ["testing", "production"]}}
+    made = rules(parse(json.dumps(said), source="x", environ={}, blocks=("rotation", "setup")))
+    assert {rule.path for rule in made} == SHARED.keys()
+    said["environment"] = "production"
+    of_production = {rule.path for rule in rules(parse(json.dumps(said), source="x", environ={}, blocks=("rotation",)))}
+    assert {"auth/approle/role/production-rotator/secret-id", "production/database/config/simba"} <= of_production
+
+
 def test_an_admin_that_rotates_itself_needs_only_its_secret():
     assert granted(admin={"kind": "s3-admin", "secret": "storage/admin", "user": "boss"}) == {
         "secret/data/testing/storage/admin": "create, read, update",

@@ -81,4 +81,10 @@ def test_manual_steps_are_numbered():
 
 
 def test_the_next_steps_name_the_environment(findings):
-    assert "lessee setup --only environment=production --output NEW-DIR`" in next_steps(findings())
+    text = next_steps(findings())
+    assert "lessee setup --only environment=production --output DIR`" in text
+    assert text.endswith("`lessee emergency --environment production --follow-up` lists which logins there are again\n")
+
+
+def test_the_next_steps_say_why_the_follow_up_will_not_know_of_it(findings):
+    assert "     it does not know of this emergency: permission denied\n" in next_steps(findings(), "permission denied")

@@ -19,7 +19,15 @@ STATUS = {
     },
 }  # fmt: skip
 SUMMARY = AgentSummary(
-    "1.2", "production", ("web", "worker"), ("web/host-ab12cd",), ready=True, fresh=True, pending=1, problems=1
+    "1.2",
+    "production",
+    ("web", "worker"),
+    ("web/host-ab12cd",),
+    ready=True,
+    fresh=True,
+    pending=1,
+    problems=1,
+    problem="one",
 )
 
 

@@ -5,10 +5,19 @@ from itertools import count
 import pytest
 
 from lessee.config.time_windows import DAY, HOUR
+from lessee.core.immutable import replace
 from lessee.ops.monitor.policy.alerts import GROUP_WINDOW, MAX_SUBJECTS, NEXT_GROUP_WINDOW
+from lessee.ops.monitor.policy.fleet import parse_agent
 from lessee.ops.monitor.policy.rates import OTHER
 from lessee.ops.monitor.policy.rules import counts, liveness
-from lessee.ops.monitor.policy.service_status import AgentLease, LogSource, PollResult, RotationTarget, ServiceStatus
+from lessee.ops.monitor.policy.service_status import (
+    AgentLease,
+    LogSource,
+    PollResult,
+    RotationTarget,
+    ServiceStatus,
+    Snapshot,
+)
 from support.models.alert_rules import FIRING, NOON, REPEATED, RESOLVED, Rules, access, denied, root
 
 ONLY = "{default_rules: false, resolve_timeout: 5m, rules: [%s]}"
@@ -314,6 +323,30 @@ def test_denials_in_a_row_fire_and_a_success_resets_the_count():
     assert rules.tick(300) == [(RESOLVED, "simba")]
 
 
+def test_a_copied_login_fires_although_the_app_s_own_requests_succeed_in_between():
+    rules = Rules("{default_rules: false, consecutive_denials: 3}")
+    thief = denied(accessor="hmac-sha256:2", address="10.0.0.9")
+    assert rules.take(thief, access(), thief, access()) == []
+    rules.restart()
+    assert rules.take(thief, access()) == [(FIRING, "simba")]
+    assert "simba: 3 denials in a row; last request: " in texts(rules)[0]
+    # A success of the same token resets its count.
+    rules.tick(600)
+    again = access(rules.now, accessor="hmac-sha256:2")
+    assert rules.take(again, thief, thief, again, thief, access(), thief, access()) == []
+
+
+def test_tokens_beyond_the_limit_are_not_counted_one_by_one(monkeypatch):
+    monkeypatch.setattr(counts, "MAX_SUBJECTS", 2)
+    rules = Rules("{default_rules: false, consecutive_denials: 2}")
+    for number in range(3):
+        assert rules.take(denied(accessor=f"hmac-sha256:a{number}"), access()) == []
+    assert rules.take(denied(accessor="hmac-sha256:a2"), access()) == []
+    rules.tick(2 * HOUR)
+    late = denied(rules.now, accessor="hmac-sha256:a2")
+    assert rules.take(late, access(rules.now), late, access(rules.now)) == [(FIRING, "simba")]
+
+
 def test_a_client_without_a_valid_token_is_counted_by_address_until_it_logs_in():
     rules = Rules("{default_rules: false, consecutive_denials: 3}")
     stranger = {"role": "", "display_name": ""}
@@ -571,3 +604,37 @@ def test_a_key_that_an_operator_must_enter_fires_with_the_command():
     assert texts(rules) == [
         "the rotation of brave has been due for 4d: create a new credential, and run `lessee rotate brave --enter`"
     ]
+
+
+def agent(*problems, ready=True, fresh=False):
+    status = ServiceStatus(agent=parse_agent({
+        "version": "1", "apps": {}, "ready": ready, "fresh": fresh, "problems": list(problems),
+    }))  # fmt: skip
+    return PollResult(NOON, None, status)
+
+
+def test_an_agent_that_is_not_fresh_fires_with_its_first_problem_and_resolves():
+    rules = Rules("{resolve_timeout: 0s}", watch=["/run/lessee/status.sock"])
+    rules.services = {"agent": agent(fresh=True), "rotator": poll()}
+    assert rules.tick() == []
+    rules.services = {"agent": agent("vault is unavailable: refused", "more"), "new": PollResult(NOON, None, None)}
+    assert rules.tick() == []
+    rules.restart()
+    assert rules.tick(300) == [(FIRING, "agent")]
+    assert texts(rules) == ["agent may have outdated files since 5m: vault is unavailable: refused"]
+    rules.services = {"agent": agent(fresh=True)}
+    assert rules.tick(60) == [(RESOLVED, "agent")]
+    rules.services = {"agent": replace(agent(ready=False), at=rules.now)}
+    assert rules.tick() == []
+    assert rules.tick(300) == [(FIRING, "agent")]
+    assert texts(rules) == ["agent has no files for an app since 5m"]
+
+
+def test_an_agent_that_does_not_answer_is_not_also_reported_as_not_fresh():
+    rules = Rules(ONLY % "{rule: agent-not-fresh, after: 0s}", watch=["/run/lessee/status.sock"])
+    rules.services = {"agent": replace(agent("one"), error="refused")}
+    assert rules.tick() == []
+    rules.services = {"agent": agent("one")}
+    assert rules.tick() == [(FIRING, "agent")]
+    rules.engine.evaluate(Snapshot(NOON - HOUR, (), rules.services))
+    assert rules.engine.state()["rules"]["agent-not-fresh"][1] == {"agent": NOON - HOUR}

@@ -17,6 +17,7 @@ setup:
 rotation:
   postgres: {{kind: postgres, secret: database/postgres, admin_secret: database/admin, roles: [a, b], owner: o}}
   mcp: {{kind: vault, secret: mcp/memory-service, keys: {{api_key: {{generate: 40}}}}}}
+  own: {{kind: secret-id, secret: admin/own, approle: testing-rotator, secret_id_file: /etc/secret_id}}
 """
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from lessee.agent.machine.session.outage import is_probing_path, is_turn_of_paths, paths_due_at, probe_due_at
-from lessee.agent.machine.session.state import NEVER, ReplacedToken, Session
+from lessee.agent.machine.session.state import NEVER, ReplacedToken, RevokedLogin, Session
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
 from lessee.agent.machine.ttl import (
     CAPPED_RATIO,
@@ -127,6 +127,9 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
     )
     if not event.reused:
         session = _note_login(tx, session, token)
+        if session.revoked is not None and session.revoked.logged_in_at is None:
+            revoked = replace(session.revoked, logged_in_at=tx.now, emergency_at=token.emergency_at)
+            session = replace(session, revoked=revoked)
     # A token from a file may be near its end each time it is read: the agent reads it once per LOOKUP_INTERVAL.
     earliest = tx.now + (0.0 if token.ours else LOOKUP_INTERVAL)
     tx.session = _schedule(tx, session, token, earliest=earliest)
@@ -190,6 +193,8 @@ def on_session_request_failed(tx: Transaction, command: TokenCommand, failure: F
                 slower = min(MAX_LOOKUP_INTERVAL, session.lookup_interval * 4)
                 interval = LOOKUP_INTERVAL if invalid <= MAX_INVALID_LOOKUPS else slower
                 session = replace(session, invalid_lookups=invalid, lookup_interval=interval)
+            if session.token is not None:
+                session = replace(session, revoked=RevokedLogin(session.token.sent_at, tx.now))
             tx.session = without_token(session, login_at=max(tx.now, session.next_login_at), ended_at=tx.now)
 
 

@@ -47,6 +47,18 @@ class ReplacedToken(ImmutableStruct, frozen=True):
     """Vault denied the revocation: the token expires by itself."""
 
 
+class RevokedLogin(ImmutableStruct, frozen=True):
+    """The last login that Vault ended before its time, as `lessee emergency` does."""
+
+    valid_at: float
+    """When its token was valid for certain."""
+    found_at: float
+    logged_in_at: float | None = None
+    """When the agent had a new login."""
+    emergency_at: float = 0.0
+    """When an emergency revoked it, in seconds since 1970, if the new login says so; otherwise 0."""
+
+
 class Session(ImmutableStruct, frozen=True):
     """The login to Vault: the token, when it is renewed or looked up, and the current outage."""
 
@@ -90,3 +102,4 @@ class Session(ImmutableStruct, frozen=True):
     """Consecutive path errors, without a successful request between them."""
     replaced_tokens: Mapping[str, ReplacedToken] = field(default_factory=dict)
     """By the token's id."""
+    revoked: RevokedLogin | None = None

@@ -20,7 +20,7 @@ from lessee.agent.machine.apps.state import (
 from lessee.agent.machine.kv.state import KvSecret
 from lessee.agent.machine.leases.renewal import ends_at
 from lessee.agent.machine.leases.state import HeldLease, Issuance
-from lessee.agent.machine.session.state import NEVER
+from lessee.agent.machine.session.state import NEVER, RevokedLogin
 from lessee.agent.machine.state import ROUND_BOUNDS, Counters, State
 from lessee.agent.machine.status.problems import described, expired_since, expiry_of, lacks_of, problems_of
 from lessee.core.failures import Kind
@@ -30,6 +30,9 @@ from lessee.protocol.app_spec import AppSpec, app_of
 
 FRESH_INTERVALS = 4.0
 """Intervals without a check after which a secret is not fresh: one regular check, and three retries."""
+
+CLOCK_DIFFERENCE = 60.0
+"""Seconds by which this machine's clock may differ from that of an operator."""
 
 _Timestamp = Callable[[float | None], str | None]
 
@@ -125,7 +128,7 @@ def status(
                 supplies.setdefault(app_of(name), []).append((state, app))
     refused = refused or {}
     is_complete = all(any(name in state.apps for state in states) for name in refused)
-    described = [_identity(identity, at) for identity in identities]
+    described = [_identity(identity, at, wall - now) for identity in identities]
     lines = [line for identity in identities for line in problems(identity, now, among=len(identities))]
     return {
         "version": __version__,
@@ -174,7 +177,8 @@ def _refusals(refused: Mapping[str, str]) -> list[str]:
     return [f"{name}: refused: {line}" for name, reason in refused.items() for line in reason.splitlines()]
 
 
-def _identity(identity: IdentityStatus, at: _Timestamp) -> Mapping[str, object]:
+def _identity(identity: IdentityStatus, at: _Timestamp, boot: float) -> Mapping[str, object]:
+    """`boot`: seconds since 1970 at which the boot clock began."""
     state = identity.state
     session = state.session
     outage, token = session.outage, session.token
@@ -189,6 +193,19 @@ def _identity(identity: IdentityStatus, at: _Timestamp) -> Mapping[str, object]:
             "polling": _polling(state),
         },
         "token": {"accessor": token.accessor, "expires_at": at(token.ends_at)} if token else None,
+        "revoked_login": _revoked_login(session.revoked, at, boot) if session.revoked is not None else None,
+    }
+
+
+def _revoked_login(revoked: RevokedLogin, at: _Timestamp, boot: float) -> Mapping[str, object]:
+    """An emergency counts only if it was while the agent had the login: a secret_id keeps its metadata."""
+    earliest = revoked.valid_at + boot - CLOCK_DIFFERENCE
+    latest = (revoked.logged_in_at or revoked.found_at) + boot + CLOCK_DIFFERENCE
+    by_emergency = earliest <= revoked.emergency_at <= latest
+    return {
+        "found_at": at(revoked.found_at),
+        "emergency_at": at(revoked.emergency_at - boot) if by_emergency else None,
+        "logged_in_at": at(revoked.logged_in_at),
     }
 
 

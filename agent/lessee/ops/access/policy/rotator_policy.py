@@ -51,6 +51,8 @@ def _requests(config: Config) -> Iterator[_Request]:
     mount, prefix = config.secrets.mount, config.secrets.prefix
     data, metadata = f"{mount}/data/{prefix}", f"{mount}/metadata/{prefix}"
     for name, target in config.rotation.items():
+        if _is_of_another_environment(config, target):
+            continue
         for secret in written_by(target):
             yield f"{data}{secret}", ("create", "read", "update"), f"{name}: what the apps read"
         yield f"{metadata}{target.secret}", ("read", "update"), f"{name}: records when it was rotated"
@@ -72,6 +74,19 @@ def _requests(config: Config) -> Iterator[_Request]:
     )
     for path, capability, why in TOKEN_RULES:
         yield path, (capability,), why
+
+
+def _is_of_another_environment(config: Config, target: Rotation) -> bool:
+    """Whether its AppRole or connection has the name of another environment, whose own rotator changes it.
+
+    One file serves all environments. Without this, the rotator of testing might create a secret_id of production.
+    """
+    others = config.foreign_environments
+    if isinstance(target, VaultValues | SecretIdFile):
+        return (target.approle or "").lower().startswith(tuple(f"{name}-".lower() for name in others))
+    if isinstance(target, DatabaseRoot):
+        return f"{target.mount}/".startswith(tuple(f"{name}/" for name in others))
+    return False
 
 
 def _of_approle(name: str, role: str) -> Iterator[_Request]:

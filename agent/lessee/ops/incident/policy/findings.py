@@ -45,6 +45,8 @@ class Token(ImmutableStruct, frozen=True):
     """Where it was created, such as auth/token/create; for a wrapping token the path of what it wraps."""
     created: float
     orphan: bool
+    role: str = ""
+    """The AppRole whose login has made it, such as approle/production-app; empty for other tokens."""
 
     def __str__(self) -> str:
         return f"{self.accessor} ({self.display_name})"

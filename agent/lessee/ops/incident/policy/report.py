@@ -89,18 +89,20 @@ def manual_report(steps: Iterable[ManualStep]) -> str:
     return _text(lines if len(lines) > 2 else [*lines, "  none"])  # noqa: PLR2004  # The heading's.
 
 
-def next_steps(findings: Findings) -> str:
-    """How the environment gets access again."""
+def next_steps(findings: Findings, unnoted: str = "") -> str:
+    """How the environment gets access again. `unnoted`: why `--follow-up` will not know of this emergency."""
     environment = findings.exposure.environment
     return _text(
         [
             "",
             "NEXT",
             "  1. change the secrets under MANUAL STEPS, and write them to Vault",
-            f"  2. create and deliver secret_ids: `lessee setup --only environment={environment} --output NEW-DIR`",
+            f"  2. create and deliver secret_ids: `lessee setup --only environment={environment} --output DIR`",
             "  3. agents and `lessee rotate --watch` then log in by themselves; scheduled rotations wait until then;",
             "     restart apps that read their secrets only at their start",
             f"  4. `lessee emergency --environment {environment} --dry-run` lists what still has access",
+            f"  5. `lessee emergency --environment {environment} --follow-up` lists which logins there are again",
+            *((f"     it does not know of this emergency: {printable(unnoted)}",) if unnoted else ()),
         ]
     )
 

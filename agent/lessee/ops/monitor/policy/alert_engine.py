@@ -138,4 +138,5 @@ def _request(access: Access, kind: RequestKind, at: float, *, denied: bool) -> R
         access.root,
         access.error,
         denied,
+        access.accessor,
     )

@@ -38,6 +38,8 @@ class AgentSummary(ImmutableStruct, frozen=True):
     pending: int
     """Apps with a pending notification."""
     problems: int
+    problem: str = ""
+    """The first of them."""
 
 
 def parse_agent(status: Any) -> AgentSummary | None:
@@ -49,6 +51,7 @@ def parse_agent(status: Any) -> AgentSummary | None:
         return None
     known = {str(name): app for name, app in list(apps.items())[:MAX_APPS] if isinstance(app, Mapping)}
     environment = status.get("environment")
+    lines = problems if isinstance(problems, Sequence) and not isinstance(problems, str) else ()
     return AgentSummary(
         printable(status["version"]),
         printable(environment) if isinstance(environment, str) else "",
@@ -57,7 +60,8 @@ def parse_agent(status: Any) -> AgentSummary | None:
         status.get("ready") is True,
         status.get("fresh") is True,
         sum(_is_pending(app) for app in known.values()),
-        len(problems) if isinstance(problems, Sequence) and not isinstance(problems, str) else 0,
+        len(lines),
+        printable(lines[0]) if lines and isinstance(lines[0], str) else "",
     )
 
 

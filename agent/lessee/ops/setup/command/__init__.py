@@ -44,6 +44,7 @@ from lessee.ops.setup.policy.plan import (
     without_removals,
 )
 from lessee.ops.setup.policy.plan_report import count, step_lines
+from lessee.ops.setup.revoked_logins import destroyed, find_revoked
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
 
@@ -119,8 +120,16 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
         if not (arguments.yes or _agreed(steps, plan_only=arguments.plan)):
             steps = without_removals(steps)
         selected = [item for item in desired if selection.includes(item.environment, _group(item))]
+        roles = roles_of(selected)
+        revoked = find_revoked(client, configs) if folder is not None else {}
+        # A file with a wrapping token says nothing of the secret_id.
+        replaced = (
+            frozenset(destroyed(client, folder, roles, revoked))
+            if folder is not None and arguments.wrap_ttl is None
+            else frozenset()
+        )
         if arguments.plan:
-            _print_plan(steps, folder, selected)
+            _print_plan(steps, folder, selected, replaced)
             # Nothing is asked for, and nothing is written: what is missing shows now.
             _warn_of_weak(fetch(actions(steps), environ, path.parent, lambda _: "{}"))
             return 0
@@ -135,11 +144,11 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
             reporter = _StepReporter(act)
             PlanExecutor(client, configs, state, values).run(steps, selected, reporter.report)
         if folder is not None:
-            for file in stale_role_ids(client, folder, roles_of(selected)):
+            for file in stale_role_ids(client, folder, roles):
                 what = f"{file}: the role was created again since; remove this file and its secret_id"
                 print(f"lessee: warning: {what}", file=sys.stderr)
             written = _FileReporter()
-            write_credentials(client, folder, roles_of(selected), arguments.wrap_ttl, written.report)
+            write_credentials(client, folder, roles, arguments.wrap_ttl, written.report, revoked, replaced)
             files = written.count
         print(f"done: {_summary(reporter.steps, files)}")
     _refuse_left(reporter.steps)
@@ -194,7 +203,9 @@ def _selection(words: Sequence[str], configs: Mapping[str, Config]) -> Selection
     return Selection(frozenset(environments), frozenset(groups))
 
 
-def _print_plan(steps: Sequence[Step], folder: Path | None, desired: Iterable[Desired]) -> None:
+def _print_plan(
+    steps: Sequence[Step], folder: Path | None, desired: Iterable[Desired], replaced: Collection[Path]
+) -> None:
     reporter = _StepReporter()
     for name in dict.fromkeys(map(environment_of, steps)):
         for step in steps:
@@ -202,7 +213,7 @@ def _print_plan(steps: Sequence[Step], folder: Path | None, desired: Iterable[De
                 reporter.report(step)
     written = _FileReporter()
     if folder is not None:
-        for _, directory, names in missing(folder, roles_of(desired)):
+        for _, directory, names in missing(folder, roles_of(desired), replaced):
             written.report(file_line(directory, names))
     changes = sum(1 for _ in actions(steps)) + written.count
     print(f"plan: {changes} change{'s' * (changes != 1)} ({_summary(steps, written.count)})")

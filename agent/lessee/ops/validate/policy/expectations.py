@@ -61,6 +61,7 @@ def _in_setup(config: Config) -> _Named:
 
 def _in_rotation(config: Config) -> _Named:
     for name, target in config.rotation.items():
-        yield target.secret, f"rotation.{name}", ()
+        if target.has_consumers:  # Otherwise the first rotation creates it, as a record that no app reads.
+            yield target.secret, f"rotation.{name}", ()
         if (admin := admin_of(target)) is not None:
             yield admin, f"rotation.{name}{_ADMIN}", ()

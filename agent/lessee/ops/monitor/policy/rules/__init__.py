@@ -17,7 +17,12 @@ from lessee.ops.monitor.policy.rules.counts import Denials, FirstRead, Reads
 from lessee.ops.monitor.policy.rules.hours import OutsideHours
 from lessee.ops.monitor.policy.rules.liveness import AgentSilent, AuditOff
 from lessee.ops.monitor.policy.rules.rule import Filter, Rule
-from lessee.ops.monitor.policy.rules.service_state import LeaseExpiring, RotationFailing, RotationOverdue
+from lessee.ops.monitor.policy.rules.service_state import (
+    AgentNotFresh,
+    LeaseExpiring,
+    RotationFailing,
+    RotationOverdue,
+)
 
 _CRITICAL = (grammar.RootToken, grammar.AuditChanged, grammar.AuditOff, grammar.AgentSilent, grammar.LeaseExpiring)
 
@@ -62,6 +67,7 @@ def _default_rules(*, polls_services: bool) -> Iterable[grammar.Rule]:
             grammar.RotationFailing(),
             grammar.LeaseExpiring(),
             grammar.AgentSilent(),
+            grammar.AgentNotFresh(),
         )
 
 
@@ -104,6 +110,8 @@ def _rule(name: str, rule: grammar.Rule, timezone: Callable[[str], tzinfo]) -> R
             return LeaseExpiring(name, rule.before)
         case grammar.AgentSilent():
             return AgentSilent(name, rule.after, rule.components)
+        case grammar.AgentNotFresh():
+            return AgentNotFresh(name, rule.after)
         case _:
             assert_never(rule)
 

@@ -130,7 +130,10 @@ class Reads(Rule):
 
 
 class Denials(Rule):
-    """`limit` denials in a row of one component, or of one address without a valid token."""
+    """`limit` denials in a row of one component or of one of its tokens, or of one address without a valid token.
+
+    A client with a copied login is the component of an app that works: only the copy's token has its denials in a row.
+    """
 
     kinds = ALL_KINDS
 
@@ -139,12 +142,15 @@ class Denials(Rule):
         self._scope, self._limit = scope, limit
         self._rows: dict[str, tuple[int, float]] = {}
         """Denials in a row and the time of the last one, by subject."""
+        self._tokens: dict[str, tuple[int, float]] = {}
+        """The same by component and accessor of a token."""
         self._buffer = DetectionBuffer(name, _describe_denials)
 
     def take(self, request: Request) -> None:
         if not request.denied:
-            if self._rows:
+            if self._rows or self._tokens:
                 self._rows.pop(request.component, None)
+                self._tokens.pop(_token(request), None)
                 if request.kind is RequestKind.LOGIN:
                     self._rows.pop(_unauthenticated(request), None)
             return
@@ -155,22 +161,34 @@ class Denials(Rule):
             subject = OTHER
         count = self._rows.get(subject, (0, 0.0))[0] + 1
         self._rows[subject] = (count, request.at)
+        token = _token(request)
+        has_token = bool(request.accessor) and request.component != UNAUTHENTICATED
+        if token in self._tokens or (has_token and len(self._tokens) < MAX_SUBJECTS):
+            of_token = self._tokens.get(token, (0, 0.0))[0] + 1
+            self._tokens[token] = (of_token, request.at)
+            count = max(count, of_token)
         if count >= self._limit:
             self._buffer.add(subject, request, count)
 
     def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
         if len(self._rows) >= MAX_SUBJECTS:
             self._rows = {name: row for name, row in self._rows.items() if snapshot.now - row[1] < _IDLE}
+        if len(self._tokens) >= MAX_SUBJECTS:
+            self._tokens = {name: row for name, row in self._tokens.items() if snapshot.now - row[1] < _IDLE}
         return self._buffer.drain()
 
     def on_clock_set_back(self, now: float) -> None:
-        self._rows = {name: (count, min(at, now)) for name, (count, at) in self._rows.items()}
+        self._rows, self._tokens = (
+            {name: (count, min(at, now)) for name, (count, at) in rows.items()} for rows in (self._rows, self._tokens)
+        )
 
     def state(self) -> Any:
-        return self._rows
+        return {"rows": self._rows, "tokens": self._tokens}
 
     def restore(self, state: Any) -> None:
-        self._rows = {name: (count, at) for name, (count, at) in state.items()}
+        self._rows, self._tokens = (
+            {name: (count, at) for name, (count, at) in state[part].items()} for part in ("rows", "tokens")
+        )
 
 
 class FirstRead(Rule):
@@ -227,6 +245,10 @@ class FirstRead(Rule):
 def _describe_denials(subject: str, request: Request, count: int) -> str:
     last = f"{printable(request.operation)} {request.path}"
     return f"{subject}: {count} denials in a row; last request: {last}{from_origin(request)}"
+
+
+def _token(request: Request) -> str:
+    return f"{request.component} {request.accessor}"
 
 
 def _unauthenticated(request: Request) -> str:

@@ -27,6 +27,8 @@ class Request(ImmutableStruct, frozen=True):
     root: bool
     error: str | None
     denied: bool
+    accessor: str = ""
+    """The token's accessor or its HMAC, or empty."""
 
 
 class Rule(ABC):

@@ -1,6 +1,7 @@
 """Rules about rotations and leases, from the status of rotators and agents."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from lessee.ops.monitor.policy.alerts import Detection
 from lessee.ops.monitor.policy.rules.rule import Rule, approximate
@@ -76,6 +77,39 @@ class LeaseExpiring(Rule):
             return lease.expires_at - now < self._before
         renew_at = lease.expires_at if lease.renew_at is None else lease.renew_at
         return lease.state == "expired" or now >= (renew_at + lease.expires_at) / 2
+
+
+class AgentNotFresh(Rule):
+    """An agent has said for `after` seconds that an app has no files, or that its files may be outdated."""
+
+    def __init__(self, name: str, after: float) -> None:
+        super().__init__(name)
+        self._after = after
+        self._since: dict[str, float] = {}
+
+    def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
+        for service, poll in snapshot.services.items():
+            agent = poll.status.agent if poll.status is not None else None
+            if agent is None or poll.error is not None:
+                continue  # Another rule reports an agent that does not answer.
+            if agent.ready and agent.fresh:
+                self._since.pop(service, None)
+                continue
+            since = self._since.setdefault(service, poll.at)
+            if snapshot.now - since >= self._after:
+                state = "may have outdated files" if agent.ready else "has no files for an app"
+                reason = f": {agent.problem}" if agent.problem else ""
+                text = f"{service} {state} since {approximate(snapshot.now - since)}{reason}"
+                yield Detection(self.name, service, text, since, snapshot.now)
+
+    def on_clock_set_back(self, now: float) -> None:
+        self._since = {name: min(at, now) for name, at in self._since.items()}
+
+    def state(self) -> Any:
+        return self._since
+
+    def restore(self, state: Any) -> None:
+        self._since = dict(state)
 
 
 def _targets(snapshot: Snapshot) -> Iterator[tuple[str, RotationTarget]]:
