@@ -1,12 +1,9 @@
 """`lessee monitor` acts on alerts within a budget, on what a token did itself, and tells what it did."""
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,74 +11,28 @@ from contextlib import suppress
 
 import pytest
 
+from e2e.responses import (
+    RULE,
+    approvals,
+    client_of,
+    disable,
+    hook,
+    lessee,
+    pending,
+    reported,
+    responder,
+    revoke,
+    server,
+    texts,
+)
 from lessee.host.openbao import ROOT_TOKEN
-from support.needs import need
-from support.programs.monitor import Audited
-from support.programs.responses import DENIED, READER, SECRET, Client, Responder
-from support.programs.sidecar import PATIENCE, eventually
-from support.servers.alert_receivers import Hook
+from support.programs.responses import DENIED, READER, SECRET, Client
+from support.programs.sidecar import eventually
 
-RULE = "consecutive-denials"
+__all__ = ["approvals", "hook", "responder", "server"]
+"""Fixtures."""
 CREATOR = 'path "auth/token/create" { capabilities = ["update"] }'
 ADMIN = 'path "sys/policies/acl/*" { capabilities = ["create", "read", "update"] }'
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with Audited(tmp_path_factory.mktemp("audited")) as one:
-        one.put("production/database/postgres", password="canary-postgres")
-        one.ask("POST", "sys/auth/approle", {"type": "approle"})
-        yield one
-
-
-@pytest.fixture
-def hook():
-    with Hook() as one:
-        yield one
-
-
-@pytest.fixture
-def responder(server, hook, tmp_path, memory):
-    def make(*actions, **responses):
-        responses["actions"] = list(actions)
-        made.append(Responder(server, tmp_path / "monitor", memory / "monitor", hook, **responses))
-        return made[-1]
-
-    made = []
-    yield make
-    for one in made:
-        one.close()
-
-
-def revoke(**settings):
-    return {"rule": RULE, "action": "revoke-token", **settings}
-
-
-def disable(**settings):
-    return {"rule": RULE, "action": "disable-role", **settings}
-
-
-def texts(hook, subject, rule=RULE):
-    return [one["text"] for one in hook.alerts() if (one["rule"], one["subject"]) == (rule, subject)]
-
-
-def reported(hook, subject, rule=RULE):
-    eventually(lambda: texts(hook, subject, rule), f"the alert of {subject}")
-    return texts(hook, subject, rule)[-1]
-
-
-def client_of(server, name, policy=READER):
-    return Client(server, server.approle(name, policy))
-
-
-def lessee(monitor, *arguments, token=None, **settings):
-    """The exit code and the output of a command with the monitor's configuration."""
-    environ = {"PATH": os.environ["PATH"], "HOME": str(monitor.disk), **({"VAULT_TOKEN": token} if token else {})}
-    settings = {"capture_output": True, "text": True, "timeout": PATIENCE, "cwd": monitor.disk} | settings
-    result = subprocess.run(
-        [sys.executable, "-m", "lessee", *arguments], env=environ, stdin=subprocess.DEVNULL, check=False, **settings
-    )
-    return result.returncode, result.stdout + result.stderr
 
 
 def test_the_token_that_did_it_is_revoked_and_the_alert_says_so(server, hook, responder):
@@ -406,25 +357,6 @@ def test_a_required_audit_trail_that_cannot_be_written_stops_the_response(server
     assert client.is_alive
 
 
-@pytest.fixture
-def approvals(tmp_path):
-    """The keys of an approver and of a stranger, made by ssh-keygen."""
-    need(shutil.which("ssh-keygen"), "needs ssh-keygen: apt install openssh-client")
-    folder = tmp_path / "approvals"
-    folder.mkdir()
-    for name in ("alice", "mallory"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"{name}@example.org", "-f", tmp_path / name]
-        subprocess.run(command, check=True)
-    key = (tmp_path / "alice.pub").read_text().strip()
-    return {"approvers": {"alice": key}, "approvals_dir": str(folder)}
-
-
-def pending(monitor):
-    eventually(lambda: monitor.status()["responses"]["pending"], "a request")
-    [one] = monitor.status()["responses"]["pending"]
-    return one["id"], one["request"]
-
-
 def test_a_response_waits_for_the_signature_of_an_approver(server, hook, responder, approvals, tmp_path):
     client = client_of(server, "waiting")
     monitor = responder(revoke(approval="required"), **approvals).start()
@@ -586,7 +518,15 @@ def test_setup_creates_the_login_of_the_responses_and_check_prints_its_policy(se
     monitor.write_config()
     code, output = lessee(monitor, "check", "--policy", "--monitor")
     assert code == 78
-    assert "no response of the configuration needs Vault" in output
+    assert "the monitor needs no login: `monitor.cluster` is not set, and no response needs Vault" in output
+    monitor.config["monitor"]["cluster"] = {}
+    monitor.write_config()
+    code, output = lessee(monitor, "check", "--policy", "--monitor")
+    assert (code, "sys/storage/raft/configuration" in output) == (0, True)
+    del monitor.config["monitor"]
+    monitor.write_config()
+    code, output = lessee(monitor, "check", "--policy", "--monitor")
+    assert (code, "the configuration has no monitor" in output) == (78, True)
 
 
 def test_the_monitor_needs_each_rule_of_its_policy(server, hook, responder):

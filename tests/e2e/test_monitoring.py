@@ -153,6 +153,10 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
         monitor.config["vault"] = {"address": cluster.nodes[0].address, "auth": login}
         monitor.config["monitor"] |= {
             "request_metrics": {},
+            "responses": {
+                "protected": [],
+                "actions": [{"rule": "consecutive-denials", "action": "command", "command": ["true"]}],
+            },
             "cluster": {"poll_interval": "1s", "storage_dir": str(cluster.nodes[0].folder / "data")},
         }
         for program in (monitor, rotator, agent):

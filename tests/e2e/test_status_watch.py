@@ -120,6 +120,48 @@ def test_a_rotator_is_found_by_its_configuration(bao, tmp_path, memory, folder):
         service.close()
 
 
+def test_the_status_of_an_agent_has_the_monitor_of_the_same_file_too(running, tmp_path):
+    """One file for all of a small machine: the agent's status alone would be silent about alerts."""
+    command = [sys.executable, "-m", "lessee", "status"]
+
+    def status(*options):
+        return subprocess.run(
+            command + list(options), cwd=running.disk, env=running.environ, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+
+    (log := tmp_path / "audit.log").touch()
+    running.config["monitor"] = {"audit": {"file": str(log)}, "state_dir": str(tmp_path / "monitor")}
+    running.write_config()
+    alone = status()
+    assert (alone.returncode, "lessee monitor" in alone.stdout) == (0, False)
+    monitor = subprocess.Popen(
+        [*command[:-1], "monitor"], cwd=running.disk, env=running.environ, stderr=subprocess.DEVNULL
+    )
+    try:
+        eventually(lambda: "\n\nlessee monitor " in status().stdout, "the monitor's status")
+        both = status()
+        assert both.stdout.startswith("lessee 0")
+        assert "No alerts" in both.stdout
+        assert (both.returncode, both.stderr) == (0, "")
+        assert '"apps"' in status("--json").stdout
+        running.stop()
+        agentless = status()
+        assert agentless.stdout.startswith("lessee monitor ")
+        assert agentless.returncode == 69
+        assert "no agent answers" in agentless.stderr
+        for done in (agentless, status("--json")):
+            assert f"lessee status --socket {running.socket.with_name('monitor.sock')}" in done.stderr
+        assert status("--json").stdout == ""
+    finally:
+        monitor.kill()
+        monitor.wait()
+    running.start()
+    dead = status()
+    assert dead.returncode == 1
+    assert "! lessee monitor does not answer at " in dead.stdout
+
+
 @pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"apps": {}}', b'"text"', b'{"version": 1}'])
 def test_an_unknown_format_is_reported_and_waited_for(tmp_path, memory, answer):
     sock = memory / "other.sock"

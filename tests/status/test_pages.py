@@ -95,15 +95,52 @@ def many():
     paths = [
         {**ACCESS, "component": f"app-{number % 40}", "path": f"secret/production/{number}"} for number in range(200)
     ]
+    response = {"rule": "rule-1", "action": "revoke-token", "max_per_hour": 3, "used": 1, "dry_run": False}
+    done = {
+        "at": AT, "response": "revoke-token.rule-1", "action": "revoke-token", "rule": "rule-1", "subject": "client-1",
+        "target": "token 8bUSeaSy8bUSeaSy8bUSeaSy (simba-production)", "event": "done", "dry_run": False,
+        "text": "revoke-token token 8bUSeaSy8bUSeaSy8bUSeaSy (simba-production): done", "expires_at": AT,
+        "request": "", "approvers": ["alice", "bob"], "rejected": None,
+    }  # fmt: skip
+    responses = {
+        "budgets": {
+            f"revoke-token.rule-{number}": response | {"error": "there is no token" if number % 3 == 0 else None}
+            for number in range(20)
+        },
+        "pending": [
+            done | {"id": f"r{number}", "command": f"lessee monitor approve r0a1b2c3d4e5{number}"}
+            for number in range(3)
+        ],
+        "recent": [done | {"id": f"r{number}"} for number in range(100)],
+    }
     problems = [f"alerts cannot be sent by webhook {number}: connection refused" for number in range(100)]
     latency = {"vault-1": {"buckets": [[0.001, 900], [0.0025, 995]], "count": 1000, "sum": 1.1}}
     return STATUS | {
         "alerts": alerts, "fleet": agents, "rotation": rotation, "services": services, "problems": problems,
         "accesses": {"by_path": paths, "denied": 3}, "read_latency": latency,
+        "responses": responses,
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("only", [("alerts", "fleet"), ()], ids=["1,000 alerts and 200 agents", "all of it is long"])
+def test_who_must_approve_what_and_until_when_is_visible_on_a_long_page(browser, tmp_path):
+    port = free_port()
+    listen = Listen(address=f"127.0.0.1:{port}", token_file=None, allowed_hosts=())
+    with closing(StatusServer(tmp_path / "s.sock", listen, StaticStatus(many()))):
+        page = BrowserPage(browser, f"http://127.0.0.1:{port}/", viewport={"width": 375, "height": 812})
+        assert page.page.locator("main section h2").first.inner_text().startswith("Problems")
+        first = page.page.locator("main section[id]:not(#problems, #facts) h2").first
+        assert first.inner_text() == "Pending approvals 3"
+        for number in range(3):
+            assert page.page.get_by_text(f"lessee monitor approve r0a1b2c3d4e5{number}", exact=True).first.is_visible()
+        assert page.page.inner_text("h1").endswith("3 approvals pending, 1,000 alerts")
+        page.close()
+
+
+@pytest.mark.parametrize(
+    "only",
+    [("alerts", "fleet"), ("alerts", "fleet", "responses"), ()],
+    ids=["1,000 alerts and 200 agents", "and responses", "all of it is long"],
+)
 def test_a_page_of_any_number_of_rows_is_short_on_a_phone(browser, tmp_path, only):
     status = STATUS | {key: many()[key] for key in only} if only else many()
     port = free_port()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -26,6 +26,8 @@ Clock = Callable[[], float]
 
 _T = TypeVar("_T")
 
+OPERATORS_TODO = "set $VAULT_TOKEN to a token whose policy grants this"
+"""What an operator does about a denied request."""
 _UNAVAILABLE = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR})
 _REFUSED = frozenset({Kind.DENIED, Kind.FORBIDDEN})
 _PENDING_INTERVAL = 1.0
@@ -41,11 +43,17 @@ class AdminClient:
     raft snapshots, and reads of secrets whose deleted versions count.
     """
 
-    def __init__(self, transport: Transport, token: str, *, timeout: float | None = None) -> None:
-        """An empty `token` sends none. `timeout`: seconds for each read of an answer."""
+    def __init__(
+        self, transport: Transport, token: str, *, timeout: float | None = None, todo: str = OPERATORS_TODO
+    ) -> None:
+        """An empty `token` sends none. `timeout`: seconds for each read of an answer.
+
+        `todo`: what to do about a denied request.
+        """
         self._transport = transport
         self._token = token
         self._timeout = timeout
+        self._todo = todo
 
     @property
     def address(self) -> str:
@@ -62,11 +70,11 @@ class AdminClient:
 
     def with_token(self, token: str) -> "AdminClient":
         """The same server with another token."""
-        return AdminClient(self._transport, token, timeout=self._timeout)
+        return AdminClient(self._transport, token, timeout=self._timeout, todo=self._todo)
 
     def with_timeout(self, seconds: float) -> "AdminClient":
         """The same server and token, with more time for each answer."""
-        return AdminClient(self._transport, self._token, timeout=seconds)
+        return AdminClient(self._transport, self._token, timeout=seconds, todo=self._todo)
 
     @property
     def unauthenticated(self) -> "AdminClient":
@@ -118,7 +126,7 @@ class AdminClient:
 
         `changes`: the transport must not send it twice; default: all but GET. `headers`: besides Vault's own.
         """
-        with _errors_at(path):
+        with self._errors_at(path):
             return self._transport.request(
                 method,
                 path,
@@ -138,7 +146,7 @@ class AdminClient:
     ) -> Iterator[wire.Response]:
         """An answer that the caller reads piece by piece, to a body of `size` bytes that is sent piece by piece."""
         with (
-            _errors_at(path),
+            self._errors_at(path),
             self._transport.stream(method, path, token=self._token, body=body, size=size) as response,
         ):
             yield response
@@ -146,22 +154,22 @@ class AdminClient:
     def health(self) -> Mapping[str, Any]:
         """The answer of sys/health: `initialized`, `sealed`, `standby`. It takes no token."""
         # hvac's read_health_status has no perfstandbyok, and returns an unavailable server's answer as if it were good.
-        with _errors_at(self.address):
+        with self._errors_at(self.address):
             return self._transport.request("GET", "sys/health", token=None, params=_HEALTH, timeout=self._timeout).data
 
     def seal_status(self) -> Response:
         """The answer of sys/seal-status, with the server's date. It takes no token."""
-        with _errors_at(self.address):
+        with self._errors_at(self.address):
             return self._transport.request("GET", "sys/seal-status", token=None, timeout=self._timeout)
 
     def look_up_token(self, clock: Clock) -> Token:
         """What Vault says about the token; the kind is UNSUPPORTED if it is valid but may not look itself up."""
-        with _errors_at(self.address):
+        with self._errors_at(self.address):
             return look_up(self._transport, self._token, clock)
 
     def capabilities(self, paths: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """What the token may do at each of these paths."""
-        with _errors_at("sys/capabilities-self"):
+        with self._errors_at("sys/capabilities-self"):
             found = self._transport.request(
                 "POST", "sys/capabilities-self", token=self._token, body={"paths": list(paths)}, changes=False
             )
@@ -169,12 +177,12 @@ class AdminClient:
 
     def kv_version(self, mount: str) -> int:
         """The version of the KV secrets engine at a mount: 1 or 2."""
-        with _errors_at(mount):
+        with self._errors_at(mount):
             return kv.detect_version(self._transport, self._token, mount)
 
     def lists_kv_versions(self, mount: str) -> bool:
         """Whether a listing of this KV mount can hold each secret's version, as on OpenBao 2.3 and later."""
-        with _errors_at(mount):
+        with self._errors_at(mount):
             return kv.has_detailed_listing(self._transport, self._token, mount)
 
     def read_secret(self, ref: Ref, version: int) -> Secret | VersionMetadata | None:
@@ -183,7 +191,7 @@ class AdminClient:
             return kv.read(self._transport, self._token, ref, version, limits=ANY)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
-                raise request_error(exc.failure, str(ref)) from None
+                raise request_error(exc.failure, str(ref), self._todo) from None
             return kv.deleted_version(exc)
 
     def read_version(self, path: str, number: int) -> Mapping[str, Any]:
@@ -195,32 +203,41 @@ class AdminClient:
             ).data
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
-                raise request_error(exc.failure, path) from None
+                raise request_error(exc.failure, path, self._todo) from None
             return exc.data
 
     def list_secrets(self, folder: Folder, version: int) -> tuple[str, ...]:
         """The names of the KV secrets in a folder, without its subfolders; the kind is NOT_FOUND if there are none."""
-        with _errors_at(str(folder)):
+        with self._errors_at(str(folder)):
             return tuple(kv.list_folder(self._transport, self._token, folder, version, detailed=False).secrets)
+
+    def _errors_at(self, where: str) -> AbstractContextManager[None]:
+        return _errors_at(where, self._todo)
 
 
 @contextmanager
 def admin_client(
-    vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: str | None = None
+    vault: Vault,
+    environ: Mapping[str, str],
+    clock: Clock,
+    *,
+    token: str | None = None,
+    todo: str = OPERATORS_TODO,
 ) -> Iterator[AdminClient]:
     """A client with `token`, or without it with $VAULT_TOKEN. If that is empty, it logs in as configured.
 
-    The token of such a login is revoked at the end. Raises DeniedError or VaultUnreachableError.
+    The token of such a login is revoked at the end. `todo`: what to do about a denied request.
+    Raises DeniedError or VaultUnreachableError.
     """
     value = (environ.get("VAULT_TOKEN", "") if token is None else token).strip()
     with closing(Transport(address_of(vault, environ))) as transport:
         if value:
-            yield AdminClient(transport, value)
+            yield AdminClient(transport, value, todo=todo)
             return
-        with _errors_at(vault.address):
+        with _errors_at(vault.address, todo):
             grant = _log_in(auth_method_of(_without_side_effects(vault), environ), transport, clock)
         try:
-            yield AdminClient(transport, grant.value)
+            yield AdminClient(transport, grant.value, todo=todo)
         finally:
             if grant.token.ours:
                 with suppress(RequestFailedError):  # It ends by its ttl.
@@ -265,20 +282,19 @@ def _log_in(method: AuthMethod, transport: Transport, clock: Clock) -> Grant:
         time.sleep(_PENDING_INTERVAL)
 
 
-def request_error(failure: Failure, where: str) -> VaultRequestError:
+def request_error(failure: Failure, where: str, todo: str = OPERATORS_TODO) -> VaultRequestError:
     """A failed request as an error for people."""
     if failure.kind in _UNAVAILABLE:
         return VaultUnreachableError(failure.text, where=where, kind=failure.kind)
-    todo = "set $VAULT_TOKEN to a token whose policy grants this" if failure.kind in _REFUSED else ""
-    return DeniedError(failure.text, where=where, todo=todo, kind=failure.kind)
+    return DeniedError(failure.text, where=where, todo=todo if failure.kind in _REFUSED else "", kind=failure.kind)
 
 
 @contextmanager
-def _errors_at(where: str) -> Iterator[None]:
+def _errors_at(where: str, todo: str = OPERATORS_TODO) -> Iterator[None]:
     try:
         yield
     except RequestFailedError as exc:
-        raise request_error(exc.failure, where) from None
+        raise request_error(exc.failure, where, todo) from None
 
 
 def _without_side_effects(vault: Vault) -> Auth:

@@ -10,7 +10,7 @@ from lessee.core.backoff import FORBIDDEN_LOGIN_DELAY, delay, refused_login_dela
 from lessee.core.errors import DeniedError, LesseeError
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct, replace
-from lessee.vault.admin import AdminClient, admin_client, credentials_fingerprint
+from lessee.vault.admin import OPERATORS_TODO, AdminClient, admin_client, credentials_fingerprint
 
 
 class LoginRefusedError(LesseeError):
@@ -34,9 +34,9 @@ class _Refusal(ImmutableStruct, frozen=True):
 class ServiceLogins:
     """The logins of one service, one at a time: several concurrent refusals would lock its role for all its clients."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: seconds, for all waits."""
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], todo: str = OPERATORS_TODO) -> None:
+        """`clock`: seconds, for all waits. `todo`: what an operator does about a denied request or login."""
+        self._clock, self._todo = clock, todo
         self._lock = threading.Lock()
         self._refusal: _Refusal | None = None
 
@@ -53,7 +53,7 @@ class ServiceLogins:
         """
         with ExitStack() as stack:
             if environ.get("VAULT_TOKEN", "").strip():
-                client = stack.enter_context(admin_client(vault, environ, self._clock))
+                client = stack.enter_context(admin_client(vault, environ, self._clock, todo=self._todo))
             else:
                 with self._lock:
                     client = self._log_in(stack, vault, environ)
@@ -65,7 +65,7 @@ class ServiceLogins:
         if known is not None and now < known.retry_at:
             raise known.error from None
         try:
-            client = stack.enter_context(admin_client(vault, environ, self._clock))
+            client = stack.enter_context(admin_client(vault, environ, self._clock, todo=self._todo))
         except DeniedError as exc:
             todo = "if they were revoked, `lessee setup --output DIR` writes new ones; the service reads them by itself"
             error = LoginRefusedError(exc.what, where=exc.where, todo=todo)

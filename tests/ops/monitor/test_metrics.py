@@ -95,10 +95,13 @@ def test_agents_are_counted_by_state_and_not_by_name(status):
 def test_responses_have_their_budget_and_what_is_used_of_it(status):
     assert "lessee_monitor_responses_pending" not in samples(status)
     budget = {"used": 2, "max_per_hour": 3, "rule": "denials", "action": "revoke-token", "dry_run": False}
+    broken = budget | {"error": "canary-error"}
+    budget |= {"error": None}
     waiting = {"id": "canary-id", "expires_at": "", "request": "canary-request"}
-    status["responses"] = {"budgets": {"revoke": budget}, "pending": [waiting], "recent": []}
+    status["responses"] = {"budgets": {"revoke": budget, "broken": broken}, "pending": [waiting], "recent": []}
     found = samples(status)
     assert found["lessee_monitor_responses_last_hour revoke"] == 2
     assert found["lessee_monitor_responses_max_per_hour revoke"] == 3
     assert found["lessee_monitor_responses_pending"] == 1
+    assert [found[f"lessee_monitor_response_failing {name}"] for name in ("revoke", "broken")] == [0, 1]
     assert "canary" not in exposition(status).decode()

@@ -132,6 +132,15 @@ def test_labels_with_the_same_letters_have_keys_of_their_own():
     assert sorted(keys) == ["things-a-b", "things-a-b-2", "things-a-b-3", "things-other"]
 
 
+@pytest.mark.parametrize("rules", [["title"], ["x", "x title", "x-title-title"], ["title", "title-2", "2"]])
+def test_no_id_is_there_twice_whatever_a_group_is_called(rules):
+    """HTML: an id is unique in its document. A link, a label and a heading would mean another element."""
+    status = monitor(alerts=[alert for rule in rules for alert in alerts(30, rule)])
+    ids = Reader(page(status)).ids
+    assert [one for one in ids if ids.count(one) > 1] == []
+    assert len([one for one in ids if one.startswith("group-alerts-")]) == len(rules)
+
+
 def test_a_selected_group_is_open_alone_and_whole():
     found = [*rows(300, state="up"), *rows(50, "bad", "down")]
     [group] = layout(found, Selection(group="things-up"), group_by=1).groups

@@ -111,6 +111,59 @@ def troubled_rotator():
     )
 
 
+def responding_monitor():
+    """A monitor with responses: those that cannot run, that wait for an approval, and that were done."""
+    budget = {
+        "rule": "reads", "action": "revoke-token", "max_per_hour": 3, "used": 0, "dry_run": False, "error": None,
+    }  # fmt: skip
+    one = {
+        "id": "r0", "at": PAST, "response": "revoke-token.reads", "action": "revoke-token", "rule": "reads",
+        "subject": "simba", "target": "token a1 (simba)", "event": "done", "dry_run": False, "text": "token a1: done",
+    }  # fmt: skip
+    asked = one | {"id": "r1", "event": "asked", "text": "token a2 waits for approval"}
+    waiting = asked | {
+        "expires_at": SOON, "request": "lessee response", "approvers": ["alice", "bob"],
+        "command": "lessee monitor approve r1", "rejected": None,
+    }  # fmt: skip
+    alert = {
+        "rule": "reads", "subject": "simba", "started_at": PAST, "text": "101 reads", "severity": "warning",
+        "firing": True, "notified": None,
+    }  # fmt: skip
+    fleet = {
+        "testing/web/host-1": {
+            "source": "audit log", "state": "not_watched", "address": "10.0.0.1", "apps": ["web"], "version": None,
+            "environment": "testing", "component": "web", "pending": None, "problems": None, "reported_at": PAST,
+            "last_seen_at": PAST, "error": None,
+        }
+    }  # fmt: skip
+    return monitor(
+        problems=["the response disable-role.reads cannot run: there is no token"],
+        alerts=[
+            alert | {"responses": ["token a1: done"]},
+            alert | {"subject": "nala", "responses": [f"token a{number}: done" for number in range(7)]},
+        ],
+        fleet=fleet,
+        responses={
+            "budgets": {
+                "revoke-token.reads": budget | {"used": 3},
+                "disable-role.reads": budget | {"error": "there is no token"},
+                "command.reads": budget | {"dry_run": True},
+                "emergency.reads": budget,
+            },
+            "pending": [
+                waiting | {"id": "r2", "expires_at": LATER, "dry_run": True, "rejected": "it is no SSH signature"},
+                waiting,
+            ],
+            "recent": [
+                asked,
+                one,
+                one | {"event": "done", "dry_run": True, "text": "dry run: would revoke-token token a1"},
+                *(one | {"event": event} for event in ("counted", "failed", "undone", "of a later version")),
+            ],
+        },
+    )
+
+
 def busy_monitor():
     """A monitor with every table, and each state of its rows."""
     alert = {"rule": "reads", "subject": "db", "started_at": PAST, "text": "101 reads", "severity": "warning"}
@@ -171,5 +224,7 @@ STATUSES = {
     "monitor-busy": busy_monitor(),
     "monitor-empty": monitor(),
     "monitor-not-ready": monitor(ready=False),
+    "monitor-pending": monitor(responses=responding_monitor()["responses"] | {"budgets": {}}),
+    "monitor-responding": responding_monitor(),
 }
 """Each view in each state."""

@@ -16,6 +16,9 @@ SCHEMES = ("light", "dark")
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _AXE = "async () => JSON.stringify((await axe.run(document, {resultTypes: ['violations']})).violations)"
 
+_REPEATED_IDS = """[...document.querySelectorAll('[id]')].map(one => one.id)
+    .filter((id, index, all) => all.indexOf(id) !== index)"""
+
 
 @contextmanager
 def chromium():
@@ -43,11 +46,15 @@ class BrowserPage:
         self.context.close()
 
     def accessibility_violations(self):
-        """What axe finds: (impact, rule, elements). The driver injects axe, past the page's content policy."""
+        """What axe finds: (impact, rule, elements), and ids that are there twice, which axe does not look for.
+
+        The driver injects axe, past the page's content policy.
+        """
         source = (npm.packages() / "node_modules/axe-core/axe.min.js").read_text()
         self.page.evaluate(source)
         violations = json.loads(self.page.evaluate(_AXE))
-        return [
+        repeated = self.page.evaluate(_REPEATED_IDS)
+        return [("serious", "duplicate-id", repeated, "HTML: an id is unique")] * bool(repeated) + [
             (one["impact"], one["id"], [node["target"] for node in one["nodes"]], one["nodes"][0]["failureSummary"])
             for one in violations
         ]

@@ -4,12 +4,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from lessee.core.errors import UsageError
+from lessee.core.errors import AgentUnavailableError, UsageError
 from lessee.core.printable import spelled_out
 from lessee.host.clock import wall_time
 from lessee.host.project import find, read
@@ -19,8 +19,11 @@ _SERVICES = ("rotator.sock", "monitor.sock")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exits with 0 if every app has its files, or the service is ready; otherwise with 1."""
-    socket = socket_of(arguments)
+    """Exits with 0 if every app has its files, or the service is ready; otherwise with 1.
+
+    Next to an agent, it prints the status of the rotator and the monitor with the same configuration too.
+    """
+    socket, *services = sockets_of(arguments)
     if arguments.watch:
         # Imported only for --watch.
         from lessee.cli.commands.status_watch import watch
@@ -33,9 +36,42 @@ def run(arguments: argparse.Namespace) -> int:
         return wait(socket, arguments.wait)
     if arguments.output is not None:
         return _print_output(socket, arguments.output)
+    agent_error, code = None, 0
+    try:
+        code = _print_status_of(socket, as_json=arguments.json)
+    except AgentUnavailableError as exc:
+        if not services:
+            raise
+        agent_error = exc
+    if arguments.json:
+        services = []
+    for number, service in enumerate(services):
+        if number or agent_error is None:
+            print()
+        code = max(code, _print_service(service))
+    if agent_error is not None:
+        raise _with_hint(agent_error, sockets_of(arguments)[1:])
+    return code
+
+
+def _print_status_of(socket: Path, *, as_json: bool) -> int:
     status = request_status(socket, "GET", "/status.json")
     with known_format(socket):
-        return _print_status(status, as_json=arguments.json)
+        return _print_status(status, as_json=as_json)
+
+
+def _print_service(socket: Path) -> int:
+    """Print the status of a service next to the agent. One that does not answer is a problem, and no error."""
+    try:
+        return _print_status_of(socket, as_json=False)
+    except AgentUnavailableError as exc:
+        _print_line(f"! lessee {socket.stem} does not answer at {socket}: {exc.what}")
+        return 1
+
+
+def _with_hint(error: AgentUnavailableError, services: Sequence[Path]) -> AgentUnavailableError:
+    named = " or ".join(f"`lessee status --socket {service}`" for service in services)
+    return AgentUnavailableError(error.what, where=error.where, todo=f"{error.todo}; of the service here: {named}")
 
 
 def _print_output(socket: Path, owner: str) -> int:
@@ -71,21 +107,28 @@ def _print_status(status: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def socket_of(arguments: argparse.Namespace) -> Path:
-    """The status socket of the configuration's agent or, without apps, of the service that runs.
+    """The first of `sockets_of`."""
+    return sockets_of(arguments)[0]
 
-    Raises UsageError if several services run.
+
+def sockets_of(arguments: argparse.Namespace) -> list[Path]:
+    """The status socket of the configuration's agent, and those of the services that run next to it.
+
+    Without apps: that of the service that runs. Raises UsageError if several services run.
     """
     if arguments.socket is not None:
-        return Path(arguments.socket)
+        return [Path(arguments.socket)]
     environ = dict(os.environ)
     config = read(find(arguments.config, environ), environ)
     configured, state = Path(config.status.socket), Path(config.state_dir)
-    if config.apps or configured != state / "status.sock":
-        return configured
-    sockets = [state / name for name in _SERVICES if (state / name).exists()]
-    if len(sockets) > 1:
-        raise UsageError(f"several services run here: {', '.join(map(str, sockets))}", todo="name one with --socket")
-    return sockets[0] if sockets else configured
+    services = [state / name for name in _SERVICES if (state / name).exists()]
+    if config.apps:
+        return [configured, *(service for service in services if service != configured)]
+    if configured != state / "status.sock":
+        return [configured]
+    if len(services) > 1:
+        raise UsageError(f"several services run here: {', '.join(map(str, services))}", todo="name one with --socket")
+    return services or [configured]
 
 
 def _print(status: Mapping[str, Any]) -> None:

@@ -114,6 +114,8 @@ def _renderables(view: View | None, problem: str, width: int) -> Iterator["Rende
     for table in view.tables:
         yield Text()
         yield Text(table.title, "bold")
+        if table.note:
+            yield Text(table.note, "dim")
         if not table.rows:
             yield Text(table.empty, "dim")
         elif width < _NARROW:

@@ -153,7 +153,9 @@ def add_check(command: AddCommand) -> None:
     )
     check.add_argument("--rotator", action="store_true", help="with --policy: print the policy for `lessee rotate`")
     check.add_argument(
-        "--monitor", action="store_true", help="with --policy: print the policy for the responses of `lessee monitor`"
+        "--monitor",
+        action="store_true",
+        help="with --policy: print the policy for the login of `lessee monitor`",
     )
     check.add_argument("--online", action="store_true", help="with --policy: read the KV version from Vault")
 
@@ -259,4 +261,6 @@ def add_demo(command: AddCommand) -> None:
 
 
 def _add_socket(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--socket", metavar="FILE", help="the agent's status socket, instead of the configured one")
+    parser.add_argument(
+        "--socket", metavar="FILE", help="the status socket of the agent or a service, instead of the configured one"
+    )

@@ -79,10 +79,13 @@ def _of_monitor(path: Path, environ: Mapping[str, str]) -> str:
     from lessee.ops.access.policy.monitor_policy import of_monitor
 
     config = read(path, environ, blocks=("rotation", "monitor"))
+    if config.monitor is None:
+        todo = "add `monitor`, or omit --monitor"
+        raise ConfigError([LesseeError("the configuration has no monitor", where=path.name, todo=todo)])
     text = of_monitor("-".join(filter(None, (config.environment, "monitor"))), config)
     if not text:
-        todo = "the monitor needs no login; omit --monitor"
-        raise ConfigError([LesseeError("no response of the configuration needs Vault", where=path.name, todo=todo)])
+        what = "the monitor needs no login: `monitor.cluster` is not set, and no response needs Vault"
+        raise ConfigError([LesseeError(what, where=path.name, todo="omit --monitor")])
     return text
 
 

@@ -9,11 +9,12 @@ from typing import Any
 from lessee.config import Vault
 from lessee.config.grammar.monitor import ClusterMetrics
 from lessee.core.errors import LesseeError
-from lessee.host.clock import boot_time, wall_time
+from lessee.host.clock import wall_time
 from lessee.ops.monitor.policy.access import LogEntry
 from lessee.ops.monitor.policy.classification import printable
 from lessee.ops.monitor.policy.timestamps import rfc3339
-from lessee.vault.admin import AdminClient, admin_client
+from lessee.vault.admin import AdminClient
+from lessee.vault.service_logins import ServiceLogins
 
 _PEERS = "sys/storage/raft/configuration"
 _MAX_PEERS = 100
@@ -28,8 +29,8 @@ class ClusterPoller:
 
     name = "cluster"
 
-    def __init__(self, config: ClusterMetrics, vault: Vault, environ: Mapping[str, str]) -> None:
-        self._config, self._vault, self._environ = config, vault, environ
+    def __init__(self, config: ClusterMetrics, vault: Vault, environ: Mapping[str, str], logins: ServiceLogins) -> None:
+        self._config, self._vault, self._environ, self._logins = config, vault, environ, logins
         self._status: Mapping[str, Any] = {"peers": None, "checked_at": None, "error": None}
         self._problems: list[str] = []
         self._closed = threading.Event()
@@ -80,7 +81,7 @@ class ClusterPoller:
     def _read_peers(self) -> tuple[list[Mapping[str, Any]] | None, str | None]:
         """The peers, or the last known ones and why they are unknown now."""
         try:
-            with admin_client(self._vault, self._environ, boot_time) as client:
+            with self._logins.client(self._vault, self._environ) as client:
                 return _peers(client), None
         except LesseeError as exc:
             return self._status["peers"], printable(str(exc))

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from math import inf, nextafter
 from pathlib import Path
 from typing import Any, assert_never
@@ -28,7 +29,7 @@ from lessee.ops.monitor.policy.timestamps import rfc3339
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.sources import Event, LinesRead, Source, SourceEnded, SourceIdle
 from lessee.ops.monitor.view import build_status
-from lessee.ops.monitor.wiring import ActiveConfig, build_sinks, build_source
+from lessee.ops.monitor.wiring import ActiveConfig, build_sinks, build_source, service_logins
 from lessee.telemetry.logs import log
 
 TICK_INTERVAL = 1.0
@@ -94,6 +95,7 @@ class MonitorLoop:
         self._sinks: list[Sink] = []
         self._iterated_at = self._ticked_at = boot_time()
         self._config_reloader = ConfigReloader()
+        self._logins = cache(service_logins)
 
     @property
     def active(self) -> ActiveConfig:
@@ -318,7 +320,7 @@ class MonitorLoop:
             for sink in self._sinks:
                 sink.close()
             self._sink_states |= {sink.name: sink.state() for sink in self._sinks}
-            self._sinks = build_sinks(active, self.log_status)
+            self._sinks = build_sinks(active, self.log_status, self._logins)
             for sink in self._sinks:
                 self._restore(sink)
             self._active = active

@@ -104,6 +104,9 @@ def _responses(responses: Mapping[str, Any]) -> Iterator[Metric]:
     ):
         values = {name: one[key] for name, one in budgets}
         yield ex.gauges(f"lessee_monitor_responses_{metric}", text, "response", values)
+    text = "Whether the response cannot run."
+    failing = {name: one["error"] is not None for name, one in budgets}
+    yield ex.gauges("lessee_monitor_response_failing", text, "response", failing)
     text = "Responses that wait for an approval."
     yield from ex.gauge("lessee_monitor_responses_pending", text, len(responses["pending"]))
 

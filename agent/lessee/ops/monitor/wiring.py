@@ -10,6 +10,7 @@ from lessee.config.grammar.monitor import AuditSource, Monitor
 from lessee.config.monitor import audit_sources
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.clock import boot_time
 from lessee.host.project import read
 from lessee.ops.monitor.alert_sink import AlertSink, check_timezones
 from lessee.ops.monitor.checkpoint import Owner, SourceProgress
@@ -22,8 +23,13 @@ from lessee.ops.monitor.sources import FileSource, Post, Source, StdinSource
 
 if TYPE_CHECKING:
     from lessee.ops.monitor.responses.sink import ResponseSink
+    from lessee.vault.service_logins import ServiceLogins
 
 STDIN = "stdin"
+_LOGIN_TODO = (
+    "let `vault.auth` log in as the AppRole ENVIRONMENT-monitor, which `lessee setup` creates; "
+    "`lessee check --policy --monitor` prints its policy"
+)
 
 
 class ActiveConfig(ImmutableStruct, frozen=True):
@@ -63,14 +69,25 @@ LogStatus = Callable[[], Sequence[Mapping[str, Any]]]
 """The current `name`, `error` and `last_at` of each log. `error` tells why the log is not readable."""
 
 
-def build_sinks(active: ActiveConfig, log_status: LogStatus) -> list[Sink]:
-    """The sinks, in the order in which they get each entry."""
+Logins = Callable[[], "ServiceLogins"]
+
+
+def service_logins() -> "ServiceLogins":
+    """The logins of all parts of the monitor that need one: together they send refused credentials only seldom."""
+    # Imported only if the configuration has such a part.
+    from lessee.vault.service_logins import ServiceLogins  # noqa: PLC0415
+
+    return ServiceLogins(boot_time, _LOGIN_TODO)
+
+
+def build_sinks(active: ActiveConfig, log_status: LogStatus, logins: Logins) -> list[Sink]:
+    """The sinks, in the order in which they get each entry. `logins`: the same in all configurations of a process."""
     config, environment = active.monitor, active.config.environment
-    responses = _responses(active)
+    responses = _responses(active, logins)
     return [
         AccessCounter(),
         *_request_counter(active),
-        *_cluster_poller(active),
+        *_cluster_poller(active, logins),
         ReadLatency(),
         ReporterSink(),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
@@ -95,21 +112,21 @@ def _request_counter(active: ActiveConfig) -> Iterator[Sink]:
         yield RequestCounter(active.monitor.request_metrics, environments)
 
 
-def _cluster_poller(active: ActiveConfig) -> Iterator[Sink]:
+def _cluster_poller(active: ActiveConfig, logins: Logins) -> Iterator[Sink]:
     if active.monitor.cluster is not None:
         # Imported only if it is configured: everything else works without a login.
         from lessee.ops.monitor.cluster_poller import ClusterPoller  # noqa: PLC0415
 
-        yield ClusterPoller(active.monitor.cluster, active.config.vault, active.environ)
+        yield ClusterPoller(active.monitor.cluster, active.config.vault, active.environ, logins())
 
 
-def _responses(active: ActiveConfig) -> "ResponseSink | None":
+def _responses(active: ActiveConfig, logins: Logins) -> "ResponseSink | None":
     if active.monitor.responses is None:
         return None
     # Imported only if the configuration has responses.
     from lessee.ops.monitor.responses.sink import ResponseSink  # noqa: PLC0415
 
-    return ResponseSink(active, active.monitor.responses, dict(os.environ))
+    return ResponseSink(active, active.monitor.responses, dict(os.environ), logins())
 
 
 def _change_publisher(active: ActiveConfig, log_status: LogStatus) -> Iterator[Sink]:

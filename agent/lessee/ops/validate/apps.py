@@ -77,7 +77,7 @@ def _check_templates(reporter: Reporter, compiled: CachedCall[CompiledApp]) -> I
         todo = "run `lessee check` for all problems"
         yield reporter.critical("templates-valid", _first_line(exc), todo)
     else:
-        yield reporter.passed("templates-valid", f"{count} templates are valid")
+        yield reporter.passed("templates-valid", f"all templates are valid ({count})")
 
 
 def _check_secrets(
@@ -119,7 +119,7 @@ def _check_rendering(
     else:
         count = len(files.fingerprints) + len(files.uncompared)
         samples = f", {', '.join(files.uncompared)} with sample values" if files.uncompared else ""
-        yield reporter.passed("files-rendered", f"{count} files can be rendered{samples}")
+        yield reporter.passed("files-rendered", f"all files can be rendered ({count}){samples}")
 
 
 def _check_published(reporter: Reporter, app: App, rendered: CachedCall[RenderedFiles]) -> Iterator[Result]:
@@ -140,7 +140,7 @@ def _check_published(reporter: Reporter, app: App, rendered: CachedCall[Rendered
         what = f"{len(files.fingerprints)} of {count} published files are up to date"
         raise IncompleteCheckError(f"{what}; those cannot be compared that are made {rest}")
     else:
-        yield reporter.passed(check, f"{len(files.fingerprints)} published files are up to date")
+        yield reporter.passed(check, f"all published files are up to date ({len(files.fingerprints)})")
 
 
 def _check_agent(reporter: Reporter, app: App, context: ValidationContext) -> Iterator[Result]:

@@ -54,7 +54,7 @@ def check_keys(context: "ValidationContext") -> Iterator[Result]:
         text = f"private keys do not match the certificates in their secrets: {', '.join(sorted(mismatched))}"
         yield _REPORTER.critical(check, text, _TODO)
     elif count:
-        yield _REPORTER.passed(check, f"all {count} private keys match their certificates")
+        yield _REPORTER.passed(check, f"all private keys match their certificates ({count})")
     else:
         raise NotConfiguredError("no secret has a private key with a certificate")
 

@@ -115,7 +115,8 @@ def _problem(context: ValidationContext, field: SecretField, value: str) -> str:
 
 def _too_short(context: ValidationContext, short: list[SecretField]) -> str:
     count = sum(1 for _ in context.values())
-    return f"{len(short)} of {count} values are too short to be searched for: {listed(short)}"
+    verb = "is" if len(short) == 1 else "are"
+    return f"{len(short)} of {count} values {verb} too short to be searched for: {listed(short)}"
 
 
 def _templates(
@@ -154,7 +155,7 @@ def _check_dist(context: ValidationContext) -> Iterator[Result]:
         todo = "run the build first, or correct validate.frontend.dist"
         yield _REPORTER.critical("dist-present", f"{folder} has no files", todo)
         return
-    yield _REPORTER.passed("dist-present", f"{folder} has {len(paths)} files")
+    yield _REPORTER.passed("dist-present", f"{folder} has files ({len(paths)})")
     detector, reason = _detector(context)
     search = _DistSearch(folder, detector, deadline)
     for path in paths:

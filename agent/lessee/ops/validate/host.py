@@ -165,7 +165,7 @@ def _check_credentials(context: ValidationContext) -> Iterator[Result]:
         todo = "chmod 0600, and chown it to the agent's uid"
         yield _REPORTER.critical("credentials-private", "; ".join(problems), todo)
     else:
-        text = f"only their owners may read the {len(existing)} files of the login"
+        text = f"only their owners may read the files of the login ({len(existing)})"
         yield _REPORTER.passed("credentials-private", text)
 
 

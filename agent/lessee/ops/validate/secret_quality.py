@@ -64,15 +64,15 @@ def _check_all_read(context: ValidationContext) -> Iterator[Result]:
     # Where the token may list nothing, it is a login that need not read what only operators read.
     denied = [path for path in inventory.denied if inventory.listed or path not in operators]
     if denied:
-        text = f"{len(denied)} secrets or folders cannot be read: {listed(denied)}"
+        text = f"secrets or folders cannot be read ({len(denied)}): {listed(denied)}"
         yield _REPORTER.warning(check, text, "set $VAULT_TOKEN to a token that may read the whole environment")
     elif inventory.unread:
         text = f"only {count} secrets were read: there are more, or the time was too short"
         yield _REPORTER.warning(check, text, f"increase validate.timeout; the maximum is {MAX_SECRETS} secrets")
     elif inventory.listed:
-        yield _REPORTER.passed(check, f"all {count} secrets of the environment were read")
+        yield _REPORTER.passed(check, f"all secrets of the environment were read ({count})")
     else:
-        text = f"only the {count} secrets that the configuration names were read: the token may not list {folder}"
+        text = f"only the secrets that the configuration names were read ({count}): the token may not list {folder}"
         yield _REPORTER.skipped(check, text, Skip.INCOMPLETE)
 
 
@@ -148,14 +148,16 @@ def _check_shared(context: ValidationContext) -> Iterator[Result]:
         todo = "give each environment its own values: otherwise access to one environment opens the other"
         yield _REPORTER.found(check, Level.CRITICAL, "environments share values: ", found, todo)
     elif compared and unread:
-        raise IncompleteCheckError(f"no value is also in {', '.join(compared)}, but {unread} secrets could not be read")
+        raise IncompleteCheckError(
+            f"no value is also in {', '.join(compared)}, but some secrets could not be read ({unread})"
+        )
     elif compared and closed:
         text = f"no value is also in {', '.join(compared)}, but the token may not read {', '.join(closed)}"
         raise IncompleteCheckError(text)
     elif compared and (short := context.short_credentials()):
         raise IncompleteCheckError(f"no value is also in {', '.join(compared)}, but {_too_short(context, short)}")
     elif compared:
-        text = f"no value is also in {', '.join(compared)} ({count} secrets compared by HMAC)"
+        text = f"no value is also in {', '.join(compared)} (secrets compared by HMAC: {count})"
         yield _REPORTER.passed(check, text)
     else:
         raise CheckSkippedError("the token may not read other environments, or they have no secrets")
@@ -163,7 +165,7 @@ def _check_shared(context: ValidationContext) -> Iterator[Result]:
 
 def _too_short(context: ValidationContext, short: list[SecretField]) -> str:
     count = sum(1 for _ in context.values())
-    return f"{len(short)} of {count} are too short to compare: {listed(short)}"
+    return f"{len(short)} of {count} {'is' if len(short) == 1 else 'are'} too short to compare: {listed(short)}"
 
 
 def _fingerprints(values: Iterable[tuple[SecretField, str]]) -> Iterator[tuple[bytes, SecretField]]:
@@ -188,7 +190,7 @@ def _check_rotated(context: ValidationContext) -> Iterator[Result]:
     elif len(ages) < (total := sum(target.rotation_period is not None for target in context.config.rotation.values())):
         raise IncompleteCheckError(f"{len(ages)} of {total} secrets were rotated on time; the others could not be read")
     else:
-        yield _REPORTER.passed("rotated-on-time", f"all {len(ages)} secrets were rotated on time")
+        yield _REPORTER.passed("rotated-on-time", f"all secrets were rotated on time ({len(ages)})")
 
 
 def _ages(context: ValidationContext) -> Iterator[tuple[Ref, float, float]]:

@@ -41,7 +41,7 @@ class Table(ImmutableStruct, frozen=True):
     """Rows with their name in the first cell. `key`: its id in the page; `empty`: the text of a table without rows.
 
     A page groups many rows by the text in the column `group_by`, or else by whether they have a problem, and counts the
-    texts of the column `tally` in each group. The columns `names` identify a row.
+    texts of the column `tally` in each group. The columns `names` identify a row. `note`: which rows the table has.
     """
 
     key: str
@@ -52,6 +52,7 @@ class Table(ImmutableStruct, frozen=True):
     group_by: int | None = None
     tally: int | None = None
     names: tuple[int, ...] = (0,)
+    note: str = ""
 
 
 class View(ImmutableStruct, frozen=True):

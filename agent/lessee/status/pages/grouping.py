@@ -97,7 +97,7 @@ def _groups(table: Table, selection: Selection) -> Iterator[Group]:
     by_label: dict[str, list[Row]] = {}
     for row in table.rows:
         by_label.setdefault(_label(row, table.group_by), []).append(row)
-    keys: set[str] = set()
+    keys = {f"{table.key}-title"}  # The id of the table's heading.
     # Not by size: a group keeps its place while its size changes.
     for label, rows in sorted(by_label.items(), key=lambda item: (_TONES.index(_worst(item[1])), item[0])):
         key = _unique(f"{table.key}-{_slug(label)}", keys)

@@ -1,9 +1,10 @@
 """The view of a monitor: alerts, accesses, rotation, services, and the audit logs that it reads."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lessee.core.immutable import replace
 from lessee.status.pages.components import Cell, Fact, Table, Tone, View, cell, table, time_cell
 from lessee.status.pages.time_format import count, duration, epoch_seconds, printable
 
@@ -16,6 +17,19 @@ _AGENT_TONES: Mapping[str, Tone] = {
     "unreachable": "bad",
     "not_watched": "quiet",
 }
+_WHO_IS_LISTED = (
+    "Listed are the agents whose status is in monitor.watch, and those that report to a rotator, because they read a "
+    "rotated secret. Add the status of each other agent to monitor.watch."
+)
+_EVENTS: Mapping[str, tuple[str, Tone]] = {
+    "asked": ("asked for approval", "warn"),
+    "counted": ("interrupted", "bad"),
+    "done": ("done", "good"),
+    "failed": ("failed", "bad"),
+    "undone": ("undone", "quiet"),
+}
+_SENTENCES = 5
+"""What is listed at most of what was done because of an alert; status.json has all of it."""
 _VERSIONS = 3
 """Versions in the overview, the most common ones."""
 _LAG_WARNING = 1_000_000
@@ -32,8 +46,10 @@ def view(status: Status, now: float) -> View:
         facts=tuple(_facts(status)),
         problems=tuple(map(printable, status["problems"])),
         tables=(
+            *_approvals(status, now),
             _alerts(status, now),
-            *_agents(status, now),
+            *_responses(status, now),
+            _agents(status, now),
             _accesses(status, now),
             _rotation(status, now),
             _services(status, now),
@@ -46,9 +62,13 @@ def view(status: Status, now: float) -> View:
 
 
 def _summary(status: Status) -> Cell:
-    firing = len(_firing(status))
+    firing, pending = len(_firing(status)), len(_pending(status))
     if not status["ready"]:
         return Cell("Not ready", "bad", note="an audit log cannot be read")
+    if pending:
+        others = f", {count(firing, 'alert')}" if firing else ""
+        note = "a response waits for the signature of an approver: see the pending approvals below"
+        return Cell(f"{count(pending, 'approval')} pending{others}", "bad", note=note)
     if firing:
         return Cell(count(firing, "alert"), "bad", note="see the alerts below")
     if status["problems"]:
@@ -59,6 +79,10 @@ def _summary(status: Status) -> Cell:
 def _facts(status: Status) -> Iterator[Fact]:
     firing = len(_firing(status))
     yield Fact("Alerts", cell(count(firing, "alert") if firing else "none", "bad" if firing else ""))
+    if budgets := status.get("responses", {}).get("budgets"):
+        used = f"{sum(one['used'] for one in budgets.values()):,} in the last hour"
+        failing = sum(one["error"] is not None for one in budgets.values())
+        yield Fact("Responses", cell(f"{used}, {failing} cannot run" if failing else used, "bad" if failing else ""))
     paths = status.get("accesses", {}).get("by_path", ())
     yield Fact("Accesses in the last hour", cell(f"{sum(row['last_hour'] for row in paths):,}"))
     if fleet := status.get("fleet", {}).values():
@@ -113,6 +137,62 @@ def _firing(status: Status) -> list[Status]:
     return [alert for alert in status.get("alerts", ()) if alert.get("firing", True)]
 
 
+def _pending(status: Status) -> Sequence[Status]:
+    """The responses that wait for an approval, those that end first in the front."""
+    return sorted(status.get("responses", {}).get("pending", ()), key=lambda one: epoch_seconds(one["expires_at"]))
+
+
+def _approvals(status: Status, now: float) -> Iterator[Table]:
+    """First of all, because they end, and nothing happens without a person."""
+    rows = tuple(
+        (
+            cell(one["command"], "bad", note=f"an approval was rejected: {one['rejected']}" if one["rejected"] else ""),
+            time_cell(one["expires_at"], now, "warn"),
+            cell(", ".join(one["approvers"])),
+            cell(f"{one['action']} {one['target']}", note="dry run" if one["dry_run"] else ""),
+            cell(f"{one['rule']}: {one['subject']}"),
+        )
+        for one in _pending(status)
+    )
+    if rows:
+        columns = ("Approve with", "Until", "One of", "What it would do", "Because of")
+        yield table("approvals", "Pending approvals", columns, rows, "", group_by=0, tally=1)
+
+
+def _responses(status: Status, now: float) -> Iterator[Table]:
+    """The responses of the configuration, and what they did."""
+    responses = status.get("responses")
+    if not responses:
+        return
+    rows = tuple(
+        (
+            cell(name),
+            cell(one["rule"]),
+            cell("cannot run", "bad", note=one["error"])
+            if one["error"] is not None
+            else cell("dry run", "quiet")
+            if one["dry_run"]
+            else cell("ready", "good"),
+            cell(f"{one['used']:,} of {one['max_per_hour']:,}", "warn" if one["used"] >= one["max_per_hour"] else ""),
+        )
+        for name, one in responses["budgets"].items()
+    )
+    columns = ("Response", "Rule", "State", "Last hour")
+    yield table("responses", "Responses", columns, rows, "No response is configured.", group_by=2)
+    done = tuple(
+        (
+            cell(one["id"]),
+            time_cell(one["at"], now),
+            cell(*_EVENTS.get(one["event"], (one["event"], "")), note="dry run" if one["dry_run"] else ""),
+            cell(one["response"]),
+            cell(one["text"]),
+        )
+        for one in responses["recent"]
+    )
+    fields = ("ID", "At", "State", "Response", "What")
+    yield table("done", "What responses did", fields, done, "No alert has caused a response yet.", group_by=3, tally=2)
+
+
 def _alerts(status: Status, now: float) -> Table:
     ordered = sorted(status.get("alerts", ()), key=lambda alert: not alert.get("firing", True))
     rows = tuple(
@@ -122,7 +202,7 @@ def _alerts(status: Status, now: float) -> Table:
             if alert.get("firing", True)
             else cell("resolved", "quiet"),
             cell(alert["severity"]),
-            cell(subject, note=alert["text"] if subject == alert["subject"] else ""),
+            cell(subject, note=_alert_text(alert) if subject == alert["subject"] else ""),
             time_cell(alert["started_at"], now),
             cell(_notified(alert.get("notified"))),
         )
@@ -134,10 +214,14 @@ def _alerts(status: Status, now: float) -> Table:
     return table("alerts", "Alerts", columns, rows, "No alert is firing.", tally=1, group_by=0, names=(0, 3))
 
 
-def _agents(status: Status, now: float) -> Iterator[Table]:
-    fleet = status.get("fleet")
-    if not fleet:
-        return
+def _alert_text(alert: Status) -> str:
+    """What the alert says, and what was done because of it."""
+    done = list(alert.get("responses", ()))
+    more = [f"and {len(done) - _SENTENCES:,} more"] if len(done) > _SENTENCES else []
+    return "; ".join([alert["text"], *done[:_SENTENCES], *more])
+
+
+def _agents(status: Status, now: float) -> Table:
     rows = tuple(
         (
             cell(name, note=", ".join(agent["apps"]) if agent["source"] == "status" else ""),
@@ -148,10 +232,11 @@ def _agents(status: Status, now: float) -> Iterator[Table]:
             cell(count(agent["pending"], "app") if agent["pending"] else None, "warn"),
             time_cell(agent["last_seen_at"], now),
         )
-        for name, agent in fleet.items()
+        for name, agent in status.get("fleet", {}).items()
     )
     columns = ("Agent", "State", "Address", "Environment", "Version", "Pending", "Last seen")
-    yield table("agents", "Agents", columns, rows, "No agent is known.", group_by=1, names=(0, 2))
+    found = table("agents", "Agents", columns, rows, "No agent is known.", group_by=1, names=(0, 2))
+    return replace(found, note=_WHO_IS_LISTED)
 
 
 def _agent_state(agent: Status) -> Cell:

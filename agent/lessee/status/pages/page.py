@@ -113,6 +113,8 @@ def _section(layout: Layout, selection: Selection) -> Iterator[str]:
     count = f' <span class="count">{layout.count:,}</span>' if counted else ""
     yield f'<section id="{table.key}" aria-labelledby="{table.key}-title">\n'
     yield f'<h2 id="{table.key}-title">{escape(table.title)}{count}</h2>\n'
+    if table.note:
+        yield f'<p class="note">{escape(table.note)}</p>\n'
     if not table.rows:
         yield f'<p class="empty">{"No row matches." if selection.words else escape(table.empty)}</p>\n'
     elif not layout.is_grouped:
@@ -134,9 +136,9 @@ def _group(group: Group, table: Table) -> Iterator[str]:
     opened = " open" if group.is_open else ""
     yield f'<details class="group" id="group-{group.key}"{opened}><summary>'
     name = _marked(Cell(group.label, group.tone))
-    yield f'<span id="{group.key}-title" class="{group.tone}">{name}</span> '
+    yield f'<span id="title-{group.key}" class="{group.tone}">{name}</span> '
     yield f'<span class="tally">{escape(group.tallies)}</span></summary>\n<div id="{group.key}">\n'
-    yield from _table(table, group.rows, f"{table.key}-title {group.key}-title", linked=True)
+    yield from _table(table, group.rows, f"{table.key}-title title-{group.key}", linked=True)
     if group.omitted:
         yield f'<p class="more">{group.omitted:,} more: <a href="?group={group.key}#{group.key}">list all</a></p>\n'
     yield "</div></details>\n"

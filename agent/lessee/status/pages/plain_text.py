@@ -15,6 +15,8 @@ def lines(view: View) -> Iterator[str]:
         yield f"! {problem}"
     for table in view.tables:
         yield table.title if table.rows else f"{table.title}: {table.empty}"
+        if table.note:
+            yield f"  {table.note}"
         for first, *rest in table.rows:
             named = zip(table.columns[1:], rest, strict=True)
             yield "  ".join(

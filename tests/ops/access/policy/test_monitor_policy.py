@@ -50,6 +50,8 @@ def test_the_metrics_of_the_cluster_need_to_read_its_raft_peers():
     assert {rule.path: ", ".join(rule.capabilities) for rule in made} == {
         **OWN, "sys/storage/raft/configuration": "read",
     }  # fmt: skip
+    said = parse(read_only, source="x", environ={}, blocks=("monitor",))
+    assert of_monitor("a-monitor", said).startswith("# a-monitor: counts the raft peers\n")
 
 
 def test_a_revocation_needs_to_look_and_to_revoke():

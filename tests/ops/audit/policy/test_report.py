@@ -64,6 +64,27 @@ def test_a_repeated_action_is_one_row_with_its_first_and_last_location():
     ]
 
 
+def test_a_dry_run_is_not_reported_as_done():
+    actor, name = Actor("monitor", 10001, "", "pride-rock"), "alert response"
+    about = {"target": "token a1", "dry_run": 1}
+    entries = located(
+        *(action(actor=actor, name=name, subject=about, outcome=outcome) for outcome in ("started", "done", "failed")),
+        action(actor=actor, name=name, subject={"target": "token a1", "dry_run": 0}),
+    )
+    assert [row.detail for row in from_audit_trail.action_rows(entries)] == [
+        "dry run started", "dry run: nothing was changed", "dry run failed", "done",
+    ]  # fmt: skip
+
+
+def test_a_response_of_the_monitor_without_an_end_is_an_exception():
+    monitor, about = Actor("monitor", 10001, "", "pride-rock"), {"target": "token a1"}
+    begun = action(actor=monitor, name="alert response", subject=about, outcome="started")
+    [row] = from_audit_trail.exception_rows(located(begun), (), "trail")
+    assert "alert response token a1: started, but no end is recorded" in row.item
+    ended = action(actor=monitor, name="alert response", subject=about)
+    assert list(from_audit_trail.exception_rows(located(begun, ended), (), "trail")) == []
+
+
 def test_what_an_operator_writes_is_one_row_for_each_secret_and_key():
     written = [{"path": "secret/testing/db", "key": "password"}, {"path": "secret/testing/mcp", "key": "token"}]
     entries = located(*(action(name="set", subject={**one, "step": "version 2"}) for one in written))

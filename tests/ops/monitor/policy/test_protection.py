@@ -4,7 +4,14 @@ import msgspec
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.ops.monitor.policy.protection import is_role_name, parse_token, protection_of, refusal, role_refusal
+from lessee.ops.monitor.policy.protection import (
+    is_in_same_namespace,
+    is_role_name,
+    parse_token,
+    protection_of,
+    refusal,
+    role_refusal,
+)
 
 LOGIN = {
     "accessor": "acc-1", "path": "auth/approle/login", "orphan": True, "display_name": "approle",
@@ -79,6 +86,13 @@ def test_a_role_is_of_an_approle_login_and_has_a_name_that_a_path_can_have():
     assert [name for name in ("a.b", "..", "", "a/b", "a b", "+") if is_role_name(name)] == ["a.b"]
     assert role_refusal("ci-1", protection("ci-*")) == "ci-1 is protected"
     assert role_refusal("simba", protection("ci-*")) == ""
+
+
+def test_the_namespace_of_a_token_is_in_its_accessor():
+    assert is_in_same_namespace("abc", "def")
+    assert is_in_same_namespace("abc.n1", "def.n1")
+    assert not is_in_same_namespace("abc.n1", "def")
+    assert not is_in_same_namespace("abc", "def.n1")
 
 
 def test_an_unknown_answer_is_an_error():

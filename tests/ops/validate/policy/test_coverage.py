@@ -37,7 +37,11 @@ def test_a_skipped_check_without_a_reason_was_not_possible():
         ([PASSED, UNCONFIGURED], "NOT LOOKED AT: b (not configured)"),
         (
             [PASSED, A.skipped("y", "2 of 6", Skip.INCOMPLETE), B.skipped("x", "none of 6", Skip.INCOMPLETE)],
-            "NOT LOOKED AT: b (could not be looked at: none of 6); only in part: a",
+            "LOOKED AT: all 2 components; only in part: a, b",
+        ),
+        (
+            [A.skipped("y", "denied"), A.skipped("x", "2 of 6", Skip.INCOMPLETE), IMPOSSIBLE],
+            "NOT LOOKED AT: c (could not be looked at: Vault is unavailable); only in part: a",
         ),
         (
             [UNCONFIGURED, IMPOSSIBLE, Reporter("d").skipped("x", "no", Skip.NOT_CONFIGURED)],
@@ -66,6 +70,12 @@ def test_an_expected_component_without_any_check_is_a_failure_and_was_not_looked
     assert [(result.component, result.check, result.passed) for result in found[1:]] == [("d", CHECK, False)]
     assert unseen_line(found) == "NOT LOOKED AT: d (not configured)"
     assert unseen_line([]).startswith("NOT LOOKED AT: ")
+
+
+def test_a_look_in_part_is_not_what_was_expected():
+    found = require([A.skipped("x", "2 of 6", Skip.INCOMPLETE)], ["a"])
+    assert found[0].text == "a is expected, and was looked at only in part: 2 of 6"
+    assert unseen_line(found) == "LOOKED AT: the component; only in part: a"
 
 
 def test_a_failed_expectation_is_no_look_at_the_component():

@@ -45,16 +45,16 @@ def test_text_has_a_block_for_each_component():
         "📁 VAULT\n"
         "----------------------------------------\n"
         "  ✅ 🔵 Vault connection successful\n"
-        "  ❌ 🔴 in the <clear> & open\n"
+        "  ❌ 🔴 in the <clear> & open [tls]\n"
         "       → write 'https' or \"so\"\n"
-        "  ❌ 🟡 no audit log\n"
+        "  ❌ 🟡 no audit log [audit-device]\n"
         "       → enable one\n"
         "  ⚪ 🔵 skipped: Vault is unavailable (and 1 more)\n"
         "\n"
         "📁 OTHER\n"
         "----------------------------------------\n"
-        "  ⚪ 🔵 2 of 6 are too short to compare\n"
-        "  ❌ 🔵 a?[31m?b??\n"
+        "  ⚪ 🔵 2 of 6 are too short to compare [compared]\n"
+        "  ❌ 🔵 a?[31m?b?? [odd]\n"
         "  ⚪ 🔵 skipped: not configured\n"
         "\n"
         "📁 THIRD\n"
@@ -65,7 +65,8 @@ def test_text_has_a_block_for_each_component():
         "NOT LOOKED AT: third (not configured); only in part: other\n"
         "SUMMARY: 1/4 checks passed, 3 failed, 5 skipped\n"
         "============================================================\n"
-        "✅ passed  ❌ failed  ⚪ not (wholly) looked at    🔴 critical  🟡 warning  🔵 information\n"
+        "✅ passed  ❌ failed  ⚪ not (wholly) looked at    🔴 critical  🟡 warning  🔵 information"
+        "    [name of the check]\n"
     )
 
 
@@ -88,6 +89,7 @@ def test_json_and_yaml_have_one_object(form, read):
     assert (found["environment"], found["at"]) == ("production", "2025-11-26T00:00:00Z")
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 3, 5)
     assert found["not_looked_at"] == {"third": "not_configured"}
+    assert found["looked_at_in_part"] == ["other"]
     assert len(found["results"]) == len(REPORT.results)
     assert found["results"][1] == {
         "component": "vault",

@@ -1,4 +1,4 @@
-"""Derives the smallest Vault policy for the monitor: it has just what its responses change, and may not undo it."""
+"""Derives the smallest Vault policy for the monitor: what its responses change, without undo, and the raft peers."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,10 @@ _Request = tuple[str, tuple[str, ...], str]
 def of_monitor(name: str, config: Config) -> str:
     """The policy in HCL, with a heading; empty if the monitor needs no login. Raises ConfigError as `of_rotator`."""
     found = rules(config)
-    return hcl([f"{name}: responds to alerts"], found) if found else ""
+    if not found or config.monitor is None:
+        return ""
+    parts = ("responds to alerts", config.monitor.responses), ("counts the raft peers", config.monitor.cluster)
+    return hcl([f"{name}: {' and '.join(what for what, block in parts if block is not None)}"], found)
 
 
 def rules(config: Config) -> tuple[Rule, ...]:

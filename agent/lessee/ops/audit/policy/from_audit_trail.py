@@ -10,6 +10,9 @@ from lessee.ops.audit.policy.rows import LocatedEntry, Row, Section
 
 _EXCEPTIONS = frozenset({"actions dropped", REPAIRED, ALTERED, "consumer not confirmed in time"})
 """Actions that are exceptions, whatever their outcome."""
+_RECORDS_ENDS = frozenset({"operator", "monitor"})
+"""The actors that record an action before it starts, and when it ends."""
+_DRY_RUN = {"started": "dry run started", "done": "dry run: nothing was changed", "failed": "dry run failed"}
 _READS = frozenset({"secret read", "lease issued", "static role read"})
 _SECRET_KEYS = ("secret", "path")
 
@@ -44,7 +47,7 @@ def action_rows(entries: Iterable[LocatedEntry]) -> Iterator[Row]:
     groups: dict[tuple[str, ...], _Group] = {}
     for located in entries:
         action = located.entry.action
-        key = (action.environment or "", _actor(action), _describe(action), action.outcome)
+        key = (action.environment or "", _actor(action), _describe(action), _outcome(action))
         groups.setdefault(key, _Group()).add(located)
     for (environment, actor, item, outcome), group in groups.items():
         detail = f"{group.count} times {outcome}" if group.count > 1 else outcome
@@ -79,7 +82,7 @@ def exception_rows(entries: Iterable[LocatedEntry], findings: Iterable[Finding],
     for located in entries:
         action = located.entry.action
         environment, actor = action.environment or "", _actor(action)
-        if action.actor.kind == "operator" and "step" not in action.subject:
+        if action.actor.kind in _RECORDS_ENDS and "step" not in action.subject:
             key = (environment, actor, action.name)
             if action.outcome == "started" and key in started:
                 yield _unfinished(started.pop(key))
@@ -104,6 +107,10 @@ def _unfinished(located: LocatedEntry) -> Row:
     item = f"{_describe(action)}: started, but no end is recorded"
     detail = "the program was killed, or is still running"
     return Row(Section.EXCEPTIONS, action.environment or "", _actor(action), item, detail, action.at, located.where)
+
+
+def _outcome(action: Action) -> str:
+    return _DRY_RUN[action.outcome] if action.subject.get("dry_run") else action.outcome
 
 
 def _actor(action: Action) -> str:

@@ -128,5 +128,6 @@ def _paragraph(notification: Notification, environment: str | None) -> str:
     alert = notification.alert
     resolved = f"\n  resolved at: {rfc3339(alert.resolved_at)}" if alert.resolved_at is not None else ""
     count = f"\n  count: {alert.count}" if alert.count > 1 else ""
-    head = f"{headline(notification, environment)} ({alert.severity})\n  {alert.text}"
+    text = alert.text.replace("\n", "\n  ")
+    head = f"{headline(notification, environment)} ({alert.severity})\n  {text}"
     return f"{head}\n  started at: {rfc3339(alert.started_at)}{resolved}{count}\n"

@@ -110,6 +110,11 @@ def role_refusal(role: str, protection: Protection) -> str:
     return f"{role} is protected" if matches(role, protection.patterns) else ""
 
 
+def is_in_same_namespace(accessor: str, own: str) -> bool:
+    """Whether two tokens belong to the same namespace: outside the root namespace its id follows the accessor."""
+    return accessor.partition(".")[2] == own.partition(".")[2]
+
+
 def is_role_name(name: str) -> bool:
     """Whether it is one element of a path, without `..` and what a URL or a policy interprets."""
     return _ROLE.fullmatch(name) is not None and name.strip(".") != ""

@@ -61,7 +61,7 @@ def _parse(signature: bytes) -> tuple[bytes, bytes, bytes]:
     """The public key, the name of the hash, and the signature proper."""
     found = _ARMOR.fullmatch(signature[:MAX_BYTES])
     try:
-        blob = base64.b64decode(found[1]) if found else b""
+        blob = base64.b64decode(b"".join(found[1].split()), validate=True) if found else b""
     except binascii.Error:
         blob = b""
     head = _MAGIC + struct.pack(">I", 1)
@@ -83,6 +83,8 @@ def _strings(blob: bytes, count: int) -> list[bytes]:
             raise InvalidSignatureError("it is no SSH signature")
         found.append(blob[4 : 4 + size])
         blob = blob[4 + size :]
+    if blob:
+        raise InvalidSignatureError("more follows the SSH signature")
     return found
 
 

@@ -20,6 +20,7 @@ from lessee.ops.monitor.policy.rules import effective_rules
 from lessee.ops.monitor.policy.timestamps import rfc3339
 from lessee.ops.monitor.responses.worker import Order, Outcome, ResponseWorker
 from lessee.ops.monitor.wiring import ActiveConfig
+from lessee.vault.service_logins import ServiceLogins
 
 _HOLD = 10.0
 """Seconds for which an alert waits for its response, so that one message has both."""
@@ -47,7 +48,9 @@ class ResponseSink:
 
     name = "responses"
 
-    def __init__(self, active: ActiveConfig, config: Responses, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, active: ActiveConfig, config: Responses, environ: Mapping[str, str], logins: ServiceLogins
+    ) -> None:
         monitor = active.monitor
         self._responses: dict[str, AnyResponse] = {response_name(one): one for one in config.actions}
         self._by_rule: dict[str, list[str]] = {}
@@ -56,13 +59,16 @@ class ResponseSink:
             self._by_rule.setdefault(response.rule, []).append(name)
         rules = effective_rules(monitor.alerts, polls_services=bool(monitor.watch))
         self._evidence = Evidence({name: rules[name] for name in self._by_rule if name in rules}, ZoneInfo)
-        self._worker = ResponseWorker(active, config, environ)
+        self._worker = ResponseWorker(active, config, environ, logins)
+        self._approvers = sorted(config.approvers)
         self._open: dict[_Identity, _Key] = {}
         """The alert of each order that is not answered yet."""
         self._settled: dict[_Identity, float] = {}
         """When an answered order may be given again."""
         self._refusals: dict[_Key, dict[_Identity, str]] = {}
         """Why something was not done because of an alert."""
+        self._followed: set[tuple[str, str, float]] = set()
+        """The alerts whose receivers were notified later that a response cannot run: once is enough."""
         self._held: list[_Held] = []
         self._indexed: tuple[Sequence[Record], Mapping[tuple[str, str, float], list[Record]]] = ((), {})
 
@@ -78,6 +84,7 @@ class ResponseSink:
         late = self._collect(alerts, now)
         firing = [alert for alert in alerts.values() if alert.firing and now - MAX_AGE < alert.last_seen_at]
         self._refusals = {key: texts for key, texts in self._refusals.items() if key in alerts}
+        self._followed = {one for one in self._followed if one[:2] in alerts}
         for order in self._orders(firing, now):
             self._open[order.identity] = (order.rule, order.subject)
             self._worker.submit(order)
@@ -92,7 +99,8 @@ class ResponseSink:
         found = self.sentences(alert)
         if len(found) > _MAX_SENTENCES:
             found = [*found[:_MAX_SENTENCES], f"and {len(found) - _MAX_SENTENCES} more in the status"]
-        return replace(alert, text="; ".join([alert.text, *found]))
+        # The names in the alert's own text are clients', and no client can write a line of its own.
+        return replace(alert, text="\n".join([alert.text, *found]))
 
     def sentences(self, alert: Alert) -> list[str]:
         """What was done because of an alert, and what was not."""
@@ -103,6 +111,11 @@ class ResponseSink:
         found = [sentence(one, now) for one in mine]
         refusals = Counter(self._refusals.get((alert.rule, alert.subject), {}).values())
         found += [f"{text} ({count} times)" if count > 1 else text for text, count in refusals.items()]
+        found += [
+            f"{name} cannot run: {self._worker.failures[name]}"
+            for name in self._by_rule[alert.rule]
+            if name in self._worker.failures and not any(text.startswith(f"{name} failed: ") for text in refusals)
+        ]
         strikes = any(tag_of(self._responses[name]) in STRIKES for name in self._by_rule[alert.rule])
         if not found and strikes and not any(rule == alert.rule for rule, _ in self._open.values()):
             found.append("no response: no token is known to have done this by itself")
@@ -129,6 +142,7 @@ class ResponseSink:
     def status(self) -> Mapping[str, Any]:
         """`responses`: the budgets, what waits for an approval, and what was done."""
         records, now = self._worker.records, wall_time()
+        failures, problem = self._worker.failures, self._worker.problem
         budgets = {
             name: {
                 "rule": response.rule,
@@ -136,19 +150,25 @@ class ResponseSink:
                 "max_per_hour": response.max_per_hour,
                 "used": used(records, name, now),
                 "dry_run": response.dry_run,
+                "error": failures.get(name) or problem,
             }
             for name, response in self._responses.items()
         }
         waiting = [
-            {"id": one.id, "expires_at": rfc3339(one.expires_at), "request": request_text(one)}
+            {
+                **_view(one, now),
+                "expires_at": rfc3339(one.expires_at),
+                "request": request_text(one),
+                "approvers": self._approvers,
+                "command": f"lessee monitor approve {one.id}",
+                "rejected": self._worker.rejections.get(one.id),
+            }
             for one in pending(records, now)
         ]
         recent = [_view(one, now) for one in reversed(list(latest(records).values())[-_MAX_SHOWN:])]
-        problem = self._worker.problem
-        return {
-            "responses": {"budgets": budgets, "pending": waiting, "recent": recent},
-            "problems": [f"nothing responds to alerts: {problem}"] if problem is not None else [],
-        }
+        problems = [f"nothing responds to alerts: {problem}"] if problem is not None else []
+        problems += [f"the response {name} cannot run: {reason}" for name, reason in sorted(failures.items())]
+        return {"responses": {"budgets": budgets, "pending": waiting, "recent": recent}, "problems": problems}
 
     def close(self) -> None:
         """See Sink."""
@@ -206,7 +226,12 @@ class ResponseSink:
             if not outcome.final:
                 refusals[order.identity] = outcome.text
             alert = alerts.get(key)
-            if outcome.final and outcome.text and alert is not None and key not in held:
+            if alert is None or key in held or not outcome.text:
+                continue
+            if outcome.final:
+                late.append(_follow_up(alert, outcome.text))
+            elif order.response in self._worker.failures and (*key, alert.started_at) not in self._followed:
+                self._followed.add((*key, alert.started_at))
                 late.append(_follow_up(alert, outcome.text))
         if len(self._settled) > _MAX_REMEMBERED:
             self._settled = {identity: until for identity, until in self._settled.items() if until > now}

@@ -1,13 +1,21 @@
 """What responses ask of Vault: which token an accessor in the log is, to revoke it, and to disable an AppRole."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TypeVar
 
 import msgspec
 
 from lessee.core.errors import LesseeError, VaultRequestError
 from lessee.core.failures import Kind
-from lessee.ops.monitor.policy.protection import Protection, Token, parse_token, refusal, role_refusal
+from lessee.ops.monitor.policy.protection import (
+    ROOT,
+    Protection,
+    Token,
+    is_in_same_namespace,
+    parse_token,
+    refusal,
+    role_refusal,
+)
 from lessee.vault.admin import AdminClient
 
 DISABLED = "255.255.255.255/32"
@@ -15,6 +23,8 @@ DISABLED = "255.255.255.255/32"
 _HASHED = "hmac-"
 _MAX_TOKENS = 50_000
 _WRITES = frozenset({"create", "update", "patch", "sudo", "root"})
+
+_OTHER_NAMESPACE = "it belongs to another namespace than the monitor's login"
 
 _T = TypeVar("_T")
 
@@ -35,8 +45,11 @@ class VaultActions:
 
     def find(self, logged: str) -> Token:
         """The token that may be struck, by its accessor in the log. Raises NotStruckError."""
-        token = self._look_up(self._accessor(logged))
-        if reason := refusal(token, self._own_token(), self._protection):
+        own, accessor = self._own_token(), self._accessor(logged)
+        if not is_in_same_namespace(accessor, own.accessor):
+            raise NotStruckError(f"{accessor} is not struck: {_OTHER_NAMESPACE}")
+        token = self._look_up(accessor)
+        if reason := refusal(token, own, self._protection):
             raise NotStruckError(f"{token} is not struck: {reason}")
         paths = self._protection.policy_paths
         granted = self._client.request(
@@ -45,6 +58,15 @@ class VaultActions:
         if any(_WRITES & set(granted.get(path) or ()) for path in paths):
             raise NotStruckError(f"{token} is not struck: it may write policies, as an administrator may")
         return token
+
+    def lacking(self, needs: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+        """What the monitor's own token may not do of `needs`, in words."""
+        body = {"accessor": self._own_token().accessor, "paths": list(needs)}
+        granted = self._client.request("POST", "sys/capabilities-accessor", body=body, changes=False).data
+        for path, capabilities in needs.items():
+            missing = set(capabilities).difference(granted.get(path) or ())
+            if missing and ROOT not in (granted.get(path) or ()):
+                yield f"{' and '.join(sorted(missing))} at {path}"
 
     def revoke(self, accessor: str) -> None:
         """Revoke a token, with its children and leases."""
@@ -93,7 +115,7 @@ class VaultActions:
             return logged
         if self._device is None:
             todo = "set `monitor.responses.audit_device`, or the audit device's `hmac_accessor = false`"
-            raise NotStruckError("the log has the HMACs of accessors", where="monitor.responses", todo=todo)
+            raise LesseeError("the log has the HMACs of accessors", where="monitor.responses", todo=todo)
         if logged in self._known:
             return self._known[logged]
         hashed = set(self._known.values())
@@ -107,7 +129,7 @@ class VaultActions:
             if accessor not in hashed:
                 self._known[self._hash(accessor)] = accessor
         if logged not in self._known:
-            raise NotStruckError("the token has ended already")
+            raise NotStruckError(f"the token has ended already, or {_OTHER_NAMESPACE}")
         return self._known[logged]
 
     def _hash(self, accessor: str) -> str:

@@ -28,7 +28,7 @@ from lessee.ops.monitor.policy.response_log import (
     was_struck,
     with_event,
 )
-from lessee.ops.monitor.responses import signatures
+from lessee.ops.monitor.responses import preflight, signatures
 from lessee.ops.monitor.responses.audit_logs import refuse_forgeable_logs
 from lessee.ops.monitor.responses.emergency import run_emergency
 from lessee.ops.monitor.responses.journal import ResponseJournal
@@ -43,6 +43,8 @@ _POLL_INTERVAL = 1.0
 """Seconds between two looks for approvals."""
 _RETRY_INTERVAL = 60.0
 """Seconds until an approved response is tried again whose target cannot be looked at: each try may be a login."""
+_PREFLIGHT_INTERVAL = 300.0
+_THREAD = "lessee-responses"
 _ID_BYTES = 6
 
 
@@ -76,7 +78,9 @@ class Outcome(ImmutableStruct, frozen=True):
 class ResponseWorker:
     """The only thread that acts. Its log is on disk before it does."""
 
-    def __init__(self, active: ActiveConfig, config: Responses, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, active: ActiveConfig, config: Responses, environ: Mapping[str, str], logins: ServiceLogins
+    ) -> None:
         self._active, self._config, self._environ = active, config, environ
         self._by_name = {response_name(response): response for response in config.actions}
         self._protection = protection_of(active.config, config.protected)
@@ -87,20 +91,27 @@ class ResponseWorker:
         """A snapshot of the log, which any thread may read."""
         self.problem: str | None = None
         """Why nothing responds, or None."""
+        self.failures: Mapping[str, str] = {}
+        """Why responses cannot run, by their names. Any thread may read it, because it is never changed."""
         self._closing = False
         configure_programs(active.config.programs.environment, active.config.programs.user)
         self._journal: ResponseJournal | None = None
+        self.rejections: Mapping[str, str] = {}
+        """Why an approval does not count, by the response's id. It is never changed."""
         self._rejected: set[str] = set()
-        self._logins = ServiceLogins(boot_time)
+        self._logins = logins
+        self._preflight_at = 0.0
         self._retry_at: dict[str, float] = {}
         """When an approved response is tried again, by its id."""
         try:
             self._journal = ResponseJournal(Path(active.monitor.state_dir))
-            self._journal.shorten(wall_time())
+            if not any(thread.name == _THREAD for thread in threading.enumerate()):
+                # The worker of the configuration before may still act, and then writes to the file that it has opened.
+                self._journal.shorten(wall_time())
         except LesseeError as exc:
             self._report(str(exc))
         self._publish()
-        self._thread = threading.Thread(target=self._run, name="lessee-responses", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
         self._thread.start()
 
     def submit(self, order: Order) -> None:
@@ -133,9 +144,12 @@ class ResponseWorker:
         try:
             if self._journal is not None:
                 self._journal.refresh()
-                if orders:
-                    refuse_forgeable_logs(self._active)
+                is_preflight_due = boot_time() >= self._preflight_at
+                if orders or is_preflight_due:
+                    self._refuse_forgeable_logs()
                 with _Session(self, self._environ) as session:
+                    if is_preflight_due:
+                        self._check_all(session)
                     for order in orders:
                         if self._closing:
                             return  # The next start orders it again.
@@ -150,6 +164,13 @@ class ResponseWorker:
         for order in orders[answered:]:
             self.outcomes.put(Outcome(order, f"no response: {self.problem}", retry=True))
 
+    def _refuse_forgeable_logs(self) -> None:
+        try:
+            refuse_forgeable_logs(self._active)
+        except LesseeError:
+            self._preflight_at = 0.0  # It is looked at until it is mended.
+            raise
+
     def _answer(self, order: Order, session: "_Session") -> None:
         assert self._journal is not None
         response = self._by_name[order.response]
@@ -158,9 +179,33 @@ class ResponseWorker:
         except NotStruckError as exc:
             outcome = Outcome(order, str(exc))
         except LesseeError as exc:
+            self._set_failure(order.response, str(exc))
             outcome = Outcome(order, f"{order.response} failed: {exc}", retry=True)
         self.problem = None
         self.outcomes.put(outcome)
+
+    def _check_all(self, session: "_Session") -> None:
+        """Find out before any alert which response cannot run: otherwise only the first alert would tell."""
+        for name, response in self._by_name.items():
+            try:
+                preflight.check(response, self._config, lambda: session.vault)
+            except LesseeError as exc:
+                self._set_failure(name, str(exc))
+            else:
+                self._set_failure(name, None)
+        self.problem = None
+        self._preflight_at = boot_time() + _PREFLIGHT_INTERVAL
+
+    def _set_failure(self, name: str, reason: str | None) -> None:
+        """Note why a response cannot run, or that it can."""
+        if reason == self.failures.get(name):
+            return
+        others = {other: text for other, text in self.failures.items() if other != name}
+        if reason is None:
+            log("info", "alert response can run again", response=name)
+        else:
+            log("error", "alert response cannot run", response=name, reason=reason)
+        self.failures = others if reason is None else {**others, name: reason}
 
     def _respond(self, order: Order, response: AnyResponse, session: "_Session") -> Outcome:
         journal = self._journal
@@ -241,6 +286,7 @@ class ResponseWorker:
                 acted = True
         except LesseeError as exc:
             details.append(str(exc))
+        self._set_failure(record.response, None if acted else details[-1])
         record = with_event(record, "done" if acted else "failed", wall_time(), "; ".join(details))
         level = "warning" if acted else "error"
         event = f"alert response {record.event}"
@@ -303,26 +349,34 @@ class ResponseWorker:
                 outcome = Outcome(order, str(exc), final=True)
             except LesseeError as exc:
                 self._retry_at[record.id] = now + _RETRY_INTERVAL
-                self._report(f"{record.response}: {exc}")
+                self._set_failure(record.response, str(exc))
                 continue
-            if self._retry_at.pop(record.id, None) is not None and not self._retry_at:
-                self.problem = None
+            self._retry_at.pop(record.id, None)
             self.outcomes.put(replace(outcome, retry=False, final=True))
 
     def _approver_of(self, record: Record) -> str | None:
         """The approver who has signed, or None."""
         if self._config.approvals_dir is None:
             return None
-        content = _content(Path(self._config.approvals_dir) / f"{record.id}.sig")
-        if content is None:
-            return None
         try:
+            content = _content(Path(self._config.approvals_dir) / f"{record.id}.sig")
+            if content is None:
+                self._reject(record.id, None)
+                return None
             return signatures.signer(request_text(record).encode(), content, self._config.approvers)
         except signatures.InvalidSignatureError as exc:
-            if record.id not in self._rejected:
-                self._rejected.add(record.id)
-                log("warning", "approval rejected", id=record.id, reason=str(exc))
+            self._reject(record.id, str(exc))
             return None
+
+    def _reject(self, response_id: str, reason: str | None) -> None:
+        """Note why an approval does not count. The log has only the first reason: any user may write many of them."""
+        if self.rejections.get(response_id) == reason:
+            return
+        others = {other: text for other, text in self.rejections.items() if other != response_id}
+        self.rejections = others if reason is None else {**others, response_id: reason}
+        if reason is not None and response_id not in self._rejected:
+            self._rejected.add(response_id)
+            log("warning", "approval rejected", id=response_id, reason=reason)
 
     def _publish(self) -> None:
         if self._journal is not None and len(self._journal.records) != len(self.records):
@@ -345,11 +399,19 @@ class _Session:
     def __init__(self, worker: ResponseWorker, environ: Mapping[str, str]) -> None:
         self._worker, self._environ, self._stack = worker, environ, ExitStack()
         self._vault: VaultActions | None = None
+        self._error: LesseeError | None = None
 
     @property
     def vault(self) -> VaultActions:
+        """Raises the errors of `open_vault`; those of the first attempt for all orders, because each may wait long."""
+        if self._error is not None:
+            raise self._error from None
         if self._vault is None:
-            self._vault = self._worker.open_vault(self._stack)
+            try:
+                self._vault = self._worker.open_vault(self._stack)
+            except LesseeError as exc:
+                self._error = exc
+                raise
         return self._vault
 
     def __enter__(self) -> Self:
@@ -373,14 +435,18 @@ def _refuse_change(asked: Record, aimed: Record) -> None:
 
 
 def _content(path: Path) -> bytes | None:
-    """The content of an approval, which any user may have written, or None."""
+    """The content of an approval, which any user may have written; None without one. Raises InvalidSignatureError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as exc:
+        raise signatures.InvalidSignatureError(f"the monitor's user cannot read it: {exc.strerror}") from None
     try:
-        return os.read(fd, signatures.MAX_BYTES) if stat.S_ISREG(os.fstat(fd).st_mode) else None
-    except OSError:
-        return None
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return os.read(fd, signatures.MAX_BYTES)
+    except OSError as exc:
+        raise signatures.InvalidSignatureError(f"it cannot be read: {exc.strerror}") from None
     finally:
         os.close(fd)
+    raise signatures.InvalidSignatureError("it is no regular file")

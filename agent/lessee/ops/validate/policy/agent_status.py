@@ -97,7 +97,7 @@ def _check_leases(reporter: Reporter, check: str, leases: Iterable[Mapping[str, 
     late = [lease["path"] for lease in current if _is_past(lease["renew_at"], now - _OVERDUE)]
     if late:
         return reporter.warning(check, f"leases are not renewed in time: {', '.join(late)}", todo)
-    return reporter.passed(check, f"all {len(current)} leases are renewed in time" if current else "no leases")
+    return reporter.passed(check, f"all leases are renewed in time ({len(current)})" if current else "no leases")
 
 
 def _is_past(at: str | None, now: float) -> bool:

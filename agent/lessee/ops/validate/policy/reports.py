@@ -11,13 +11,15 @@ import yaml
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.severity import Level
-from lessee.ops.validate.policy.coverage import unseen_components, unseen_line
+from lessee.ops.validate.policy.coverage import partly_seen_components, unseen_components, unseen_line
 from lessee.ops.validate.policy.results import Result, Skip
 
 _WIDE, _NARROW = "=" * 60, "-" * 40
 _LEVELS = {Level.CRITICAL: "🔴", Level.WARNING: "🟡", Level.INFO: "🔵"}
 _MARKS = {True: "✅", False: "❌", None: "⚪"}
-_LEGEND = "✅ passed  ❌ failed  ⚪ not (wholly) looked at    🔴 critical  🟡 warning  🔵 information"
+_LEGEND = (
+    "✅ passed  ❌ failed  ⚪ not (wholly) looked at    🔴 critical  🟡 warning  🔵 information    [name of the check]"
+)
 _OWN_LINES = frozenset({Skip.INCOMPLETE, Skip.CONSEQUENCE})
 """What is skipped for these reasons has its own line; of all others a component has only the first."""
 
@@ -31,7 +33,7 @@ class Report(ImmutableStruct, frozen=True):
 
 
 class Format(Protocol):
-    """A format of reports. `verbose`: text also has the names of checks, and all that were skipped."""
+    """A format of reports. `verbose`: text also has the names of all checks, and all that were skipped."""
 
     def __call__(self, report: Report, *, verbose: bool = False) -> str: ...
 
@@ -52,7 +54,8 @@ def as_text(report: Report, *, verbose: bool = False) -> str:
 def _lines(results: list[Result], *, verbose: bool) -> Iterator[str]:
     for result in results:
         if result.passed is not None or verbose or result.skip in _OWN_LINES:
-            name = f" [{result.check}]" if verbose else ""
+            # Its name leads to the check in the manual, and in the other formats.
+            name = f" [{result.check}]" if verbose or not result.passed else ""
             yield f"  {_MARKS[result.passed]} {_LEVELS[result.level]} {_printable(result.text)}{name}"
         if result.passed is False and result.todo:
             yield f"       → {_printable(result.todo)}"
@@ -117,6 +120,7 @@ def _document(report: Report) -> Mapping[str, Any]:
         "at": f"{_time(report.at)}Z",
         **counts,
         "not_looked_at": unseen,
+        "looked_at_in_part": partly_seen_components(report.results),
         "results": list(map(_record, report.results)),
     }
 
