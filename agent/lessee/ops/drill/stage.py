@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from lessee.config import Vault
 from lessee.config.grammar.vault import AppRole
+from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import LesseeError, VaultRequestError
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
@@ -87,7 +88,13 @@ class Stage:
         self._create_logins(client)
 
     def substitute(self, client: AdminClient) -> Substitutes:
-        """Have a restored server answer for the engines of which an archive has no keys."""
+        """Have a restored server answer for the engines of which an archive has no keys.
+
+        It also forgets the real agents and rotators: rotations would wait for agents that are not in the drill.
+        """
+        secrets = self.config.secrets
+        for folder in (CONSUMER_FOLDER, JOURNAL_FOLDER):
+            _delete_below(client, f"{secrets.mount}/metadata/{secrets.prefix}{folder}")
         substitutes = Substitutes(client)
         references = frozenset[Need]().union(*(compiled_app.references for compiled_app in self.apps.values()))
         substitutes.provide(need for need in references if isinstance(need, DynamicSecret))
@@ -208,9 +215,10 @@ class Stage:
     def write_secret(self, client: AdminClient, target: Target) -> float:
         """Write a new version of a secret, and return when. Only its rotated values change."""
         path = f"{self.config.secrets.mount}/data/{self.config.secrets.prefix}{target.secret}"
-        data = dict((client.read(path) or {})["data"])
-        data |= {key: os.urandom(length).hex()[:length] for key, length in target.keys.items()}
-        client.write(path, {"data": data})
+        found = client.read(path) or {}
+        data = {**found["data"], **{key: os.urandom(length).hex()[:length] for key, length in target.keys.items()}}
+        # The secret, or its mount, may have `cas_required`.
+        client.write(path, {"data": data, "options": {"cas": found["metadata"]["version"]}})
         return self.published_at(client, target.secret)
 
     def _is_elsewhere(self, login: Vault) -> bool:
@@ -321,6 +329,14 @@ def _fields(client: AdminClient, mount: str, path: str) -> Mapping[str, Any]:
             return data
         case _:
             return {}
+
+
+def _delete_below(client: AdminClient, path: str) -> None:
+    for name in client.list(path):
+        if name.endswith("/"):
+            _delete_below(client, f"{path}{name}")
+        else:
+            client.delete(f"{path}{name}")
 
 
 def _engine(client: AdminClient, mount: str) -> Engine:
