@@ -80,8 +80,9 @@ class Director:
             self._problems.append(f"`lessee {command}` ended with {result.code}: {result.last_lines}")
         self._problems += [line for line in result.output.splitlines() if "NOT confirmed by" in line]
 
-    def _settle(self) -> None:
-        self._problems += self._stage.settle()
+    def _settle(self, since: float | None = None) -> None:
+        """`since`: seconds since 1970; None: now."""
+        self._problems += self._stage.settle(time.time() if since is None else since)
 
     def _outage(self) -> tuple[list[Change], dict[str, float]]:
         stage, length = self._stage, self._settings.outage
@@ -100,9 +101,10 @@ class Director:
         with self._step("the outage continues; the apps use the files that they have"):
             stage.wait(lambda: time.monotonic() >= begin + length, length + 1)
         ended = time.monotonic()
+        since = time.time()
         with self._step("Vault is back; the agents recover by themselves", "lessee status"):
             self._gateway.connect(self._site.upstream)
-            self._settle()
+            self._settle(since)
         return changes, {"outage_recovery": time.monotonic() - ended}
 
     def _leak(self) -> tuple[list[Change], dict[str, float]]:
@@ -125,9 +127,10 @@ class Director:
         changes = stage.changes(client, immediately=True)
         setup = f"lessee setup --only environment={environment} --output NEW-DIR; lessee refresh"
         with self._step("the agents get new secret_ids, and the apps new credentials", setup):
+            since = time.time()
             stage.deliver_logins(client)
             self._refresh()
-            self._settle()
+            self._settle(since)
         return changes, {"time_to_revoke": revoked - began}
 
     def _rotation(self) -> tuple[list[Change], dict[str, float]]:
@@ -163,10 +166,11 @@ class Director:
             stage.substitute(site.client)
         setup = f"lessee setup --only environment={environment_of(stage.config)} --output NEW-DIR"
         with self._step("the agents get logins of the new server, and recover", setup):
+            since = time.time()
             stage.deliver_logins(site.client, create=True)
             self._gateway.connect(site.upstream)
             self._refresh()
-            self._settle()
+            self._settle(since)
         changes = []
         if self._rotated:
             outdated = {name: stage.loaded_at(name, lost) for name in stage.stand_ins}
