@@ -10,12 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from lessee.host.openbao import ROOT_TOKEN, OpenBao, free_port
 from support.environments.drills import CANARY, Drills, fill
 from support.needs import need
 from support.programs.sidecar import PATIENCE, eventually
+from support.servers.certificate_authority import Authority
 from support.servers.fault_proxy import Proxy
 
+LISTENER = """
+listener "tcp" {{
+  address       = "127.0.0.1:{port}"
+  tls_cert_file = "{folder}/server.pem"
+  tls_key_file  = "{folder}/server.pem"
+}}
+"""
 SCENES = ("outage", "leak", "rotation", "restore")
 
 
@@ -163,6 +171,8 @@ def test_a_killed_drill_leaves_no_process_and_the_next_one_removes_its_files(dri
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     eventually(lambda: not any(str(folder) in cmdline(pid) for pid in pids()), "the end of all its processes")
+    # What it rendered is in memory, and nothing of it is on a disk.
+    assert not [path for path in drills.disk.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     os.utime(folder, (0, 0))
     drills.config["drill"]["outage"] = "1s"
     drills.drill("--scene", "outage")
@@ -246,15 +256,18 @@ def ancestors(pid):
 
 @pytest.fixture
 def tested(tmp_path, memory):
-    """A configuration with a test environment, whose real server may be changed."""
+    """A configuration with a test environment, whose real server has TLS, and may be changed."""
     (folder := tmp_path / "server").mkdir()
     (disk := tmp_path / "disk").mkdir()
-    with OpenBao(folder) as server:
+    port = free_port()
+    Authority(disk / "ca.pem").issue(folder / "server.pem", days=1)
+    with OpenBao(folder, config=LISTENER.format(port=port, folder=folder)) as server:
         for environment in ("production", "testing"):
             server.put(f"{environment}/api-keys/own", api_key=f"{CANARY}-{environment}")
         server.approle("testing-app", 'path "secret/data/testing/*" { capabilities = ["read"] }')
         server.approle("production-app", 'path "secret/data/production/*" { capabilities = ["read"] }')
-        made = Drills(server.address, disk, memory)
+        made = Drills(f"https://localhost:{port}", disk, memory)
+        made.config["vault"]["ca_file"] = "ca.pem"
         made.server = server
         made.config["apps"] = {
             "simba": {
