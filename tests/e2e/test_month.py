@@ -206,14 +206,14 @@ class Operator:
     def a_secret_is_deleted(self):
         month = self.month
         with self.event("a secret is deleted by accident", "agent-not-fresh", "rotation-failing") as event:
-            month.ask("DELETE", "secret/metadata/production/mcp/memory-service")
+            month.ask("DELETE", "secret/metadata/production/frontend/app")
             self.reported(
-                event, "agent", "lessee status: the secret does not exist", lambda: any_problem(month, "mcp/")
+                event, "agent", "lessee status: the secret does not exist", lambda: any_problem(month, "frontend/")
             )
             self.alerted(event, "agent-not-fresh")
-            failed = self.validate(failed=("mcp_auth",))
+            failed = self.validate(failed=("frontend",))
             self.reported(event, "lessee validate", f"exit code 1: {', '.join(sorted(failed))}", lambda: failed)
-            command = "lessee backup restore latest --path secret/production/mcp/ --yes --quiet"
+            command = "lessee backup restore latest --path secret/production/frontend/ --yes --quiet"
             self.type(command, days_ahead=month.today, why="whether the deletion was an accident")
             self.recovers()
 
