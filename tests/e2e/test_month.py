@@ -96,7 +96,7 @@ class Operator:
         month.environ["VAULT_TOKEN"] = (month.folder / "operator-token").read_text().strip()
         self.hidden.add(month.operator_token)
         self.type("age-keygen -o backup.key", why="a key of backups, of which a person keeps a copy elsewhere")
-        self.type("mkdir -p backups metrics", why=why)
+        self.type("mkdir -p backups metrics drills", why=why)
         self.type("lessee setup --plan", why="a person reads what is about to change")
         self.type("lessee setup --output logins", why="the first start of an environment")
         self.type("lessee audit key > trail.pub", why="a copy on another machine shows a forged trail")
