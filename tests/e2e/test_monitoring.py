@@ -174,11 +174,17 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
 
 
 def backup_metrics(server, observed, disk, memory):
-    """The metrics that saves and verifications write for the textfile collector."""
+    """The metrics that saves, verifications and drills write for the textfile collector."""
     (folder := disk / "metrics").mkdir(parents=True)
     backups = Backups(server.address, disk, memory, metrics_directory=str(folder))
     backups.backup("save")
     backups.backup("verify", "latest")
+    (disk / "drill.env.j2").write_text('A={{ secret("web/db").password }}\n')
+    backups.config["apps"] = {"web": {"directory": str(memory / "drill"), "files": [{"template": "drill.env.j2"}]}}
+    backups.config["drill"] = {"outage": "1s"}
+    backups.write_config()
+    drilled = backups.command("drill", "--scene", "outage")
+    assert drilled.returncode == 0, drilled.stderr
     observed.scrape_files(folder)
     texts = [path.read_text() for path in folder.glob("*.prom")]
     return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)}

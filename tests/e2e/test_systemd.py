@@ -19,6 +19,7 @@ pytestmark = pytest.mark.timeout(300)
 
 FOLDER = ROOT / "compose/systemd"
 AGENT, APP = "lessee@app.service", "app.service"
+DRILL = "lessee-drill.service", "lessee-drill.timer"
 STATUS = ("/opt/lessee/bin/lessee", "status", "--json", "--socket", "/run/lessee/app/agent/status.sock")
 EXPOSURE = 1.8
 """The highest accepted exposure level. systemd gives 10 to a service without any restriction."""
@@ -38,7 +39,7 @@ class Installed:
         self.run = machine.run
 
     def install(self):
-        for unit in "lessee@.service", "app.service":
+        for unit in "lessee@.service", "app.service", *DRILL:
             self.machine.put(f"/etc/systemd/system/{unit}", FOLDER / unit)
         self.machine.put("/usr/lib/sysusers.d/lessee.conf", FOLDER / "lessee.sysusers")
         self.machine.put("/opt/app/app.py", ROOT / "compose/quickstart/app/app.py")
@@ -89,7 +90,7 @@ def installed(tmp_path_factory, built):
 
 
 def test_systemd_verifies_the_units_without_a_warning(installed):
-    assert installed.run("systemd-analyze", "verify", "--man=no", AGENT, APP) == ""
+    assert installed.run("systemd-analyze", "verify", "--man=no", AGENT, APP, *DRILL) == ""
 
 
 def test_systemd_reports_a_misspelled_key(tmp_path):

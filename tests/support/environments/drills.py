@@ -18,7 +18,12 @@ def fill(server):
         "production/database/postgres", host="db", port="5432", username="simba", password=f"{CANARY}-postgres-password"
     )
     server.put("production/api-keys/openrouter", api_key=f"{CANARY}-sk-or-v1-0123456789")
+    server.ask("POST", "secret/metadata/production/api-keys/openrouter", {"cas_required": True})
     server.put("production/frontend/app", VITE_API_URL="https://api.simba.local", session_secret=f"{CANARY}-session")
+    # A real agent that has confirmed a version, and is not in a drill.
+    reported = {"custom_metadata": {"database/postgres": "1", "api-keys/openrouter": "1", "lessee/generation": "1"}}
+    for app in ("simba", "assistant"):
+        server.ask("POST", f"secret/metadata/production/lessee/consumers/{app}/host-1", reported)
     server.put("testing/database/postgres", password=f"{CANARY}-testing")
     ask = server.ask
     ask("POST", "sys/mounts/production/pki", {"type": "pki", "config": {"max_lease_ttl": "240h"}})

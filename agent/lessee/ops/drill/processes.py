@@ -25,6 +25,8 @@ class StandIn:
         places = [folder / "apps" / app, folder / "pids" / app, folder / "ready" / app]
         mode = "poll" if polls else "signal"
         self.reports: list[Report] = []
+        self.generation = ""
+        """The name of the generation that it has loaded."""
         # Alone: a program of another user could be in the current directory, or in the user's site-packages.
         command = [sys.executable, "-I", "-S", stand_in.__file__, *map(str, places), mode, *files]
         self._process = _start(command, {}, stdout=subprocess.PIPE)
@@ -34,6 +36,7 @@ class StandIn:
     def _read(self, lines: IO[bytes]) -> None:
         for line in lines:
             found = json.loads(line)
+            self.generation = found["generation"]
             self.reports.append(Report(found["at"], found["event"], found["changed"], found["uses"]))
 
     @property

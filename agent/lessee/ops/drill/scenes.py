@@ -12,6 +12,7 @@ from lessee.ops.drill.gateway import Gateway
 from lessee.ops.drill.policy.configuration import environment_of
 from lessee.ops.drill.policy.observations import Change
 from lessee.ops.drill.policy.results import Measure, Scene, SceneResult, Step, measure
+from lessee.ops.drill.processes import CommandResult
 from lessee.ops.drill.site import PrivateSite, TestEnvironment
 from lessee.ops.drill.stage import MOUNT, Stage
 from lessee.vault.admin import AdminClient
@@ -73,8 +74,15 @@ class Director:
         self._steps.append(step)
         self._say(self._scene, step)
 
-    def _settle(self) -> None:
-        self._problems += self._stage.settle()
+    def _check(self, command: str, result: CommandResult) -> None:
+        """A command that failed is a problem, and so is a rotation that waited in vain."""
+        if result.code:
+            self._problems.append(f"`lessee {command}` ended with {result.code}: {result.last_lines}")
+        self._problems += [line for line in result.output.splitlines() if "NOT confirmed by" in line]
+
+    def _settle(self, since: float | None = None) -> None:
+        """`since`: seconds since 1970; None: now."""
+        self._problems += self._stage.settle(time.time() if since is None else since)
 
     def _outage(self) -> tuple[list[Change], dict[str, float]]:
         stage, length = self._stage, self._settings.outage
@@ -93,9 +101,10 @@ class Director:
         with self._step("the outage continues; the apps use the files that they have"):
             stage.wait(lambda: time.monotonic() >= begin + length, length + 1)
         ended = time.monotonic()
+        since = time.time()
         with self._step("Vault is back; the agents recover by themselves", "lessee status"):
             self._gateway.connect(self._site.upstream)
-            self._settle()
+            self._settle(since)
         return changes, {"outage_recovery": time.monotonic() - ended}
 
     def _leak(self) -> tuple[list[Change], dict[str, float]]:
@@ -107,8 +116,7 @@ class Director:
             command = ("emergency", "--environment", environment, "--yes")
             with self._step("an operator ends all access to the environment", f"lessee {' '.join(command)}"):
                 result = self._site.lessee(*command, "--quiet", "--record", self._site.record)
-            if result.code:
-                self._problems.append(f"`lessee emergency` ended with {result.code}: {result.last_lines}")
+            self._check("emergency", result)
             with self._step("the thief is refused"):
                 stage.wait(lambda: thief.is_refused)
         finally:
@@ -119,9 +127,10 @@ class Director:
         changes = stage.changes(client, immediately=True)
         setup = f"lessee setup --only environment={environment} --output NEW-DIR; lessee refresh"
         with self._step("the agents get new secret_ids, and the apps new credentials", setup):
+            since = time.time()
             stage.deliver_logins(client)
             self._refresh()
-            self._settle()
+            self._settle(since)
         return changes, {"time_to_revoke": revoked - began}
 
     def _rotation(self) -> tuple[list[Change], dict[str, float]]:
@@ -133,8 +142,7 @@ class Director:
             began = time.monotonic()
             result = self._site.rotate()
             ended = time.monotonic()
-        if result.code:
-            self._problems.append(f"`lessee rotate` ended with {result.code}: {result.last_lines}")
+        self._check("rotate", result)
         if load.failures:
             self._problems.append(f"{load.failures} of {load.requests} reads of other clients failed")
         changes = stage.changes(client, revoked_at=ended)
@@ -158,10 +166,11 @@ class Director:
             stage.substitute(site.client)
         setup = f"lessee setup --only environment={environment_of(stage.config)} --output NEW-DIR"
         with self._step("the agents get logins of the new server, and recover", setup):
+            since = time.time()
             stage.deliver_logins(site.client, create=True)
             self._gateway.connect(site.upstream)
             self._refresh()
-            self._settle()
+            self._settle(since)
         changes = []
         if self._rotated:
             outdated = {name: stage.loaded_at(name, lost) for name in stage.stand_ins}
@@ -169,8 +178,7 @@ class Director:
             with self._step(what, _ROTATE):
                 result = site.rotate()
                 self._settle()
-            if result.code:
-                self._problems.append(f"`lessee rotate` ended with {result.code}: {result.last_lines}")
+            self._check("rotate", result)
             for change in stage.changes(site.client):
                 changes += [
                     Change(change.secret, frozenset({app}), change.published_at, outdated[app])
@@ -192,8 +200,7 @@ class Director:
             command = ("backup", "restore", site.archive, "--path", path, "--yes", "--force")
             with self._step("the secret is restored from the newest archive", f"lessee {' '.join(command)}"):
                 result = site.lessee(*command, "--quiet")
-            if result.code:
-                self._problems.append(f"`lessee backup restore` ended with {result.code}: {result.last_lines}")
+            self._check("backup restore", result)
         with self._step("the agents have the restored secret, or what was written after the archive was saved"):
             self._refresh()
             self._settle()

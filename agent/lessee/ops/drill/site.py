@@ -134,8 +134,10 @@ class LostSecret:
 
     def recover(self) -> None:
         """Write the newest version again, unless the server has the same."""
-        if (self._client.read(self._data) or {}).get("data") != self._kept:
-            self._client.write(self._data, {"data": self._kept})
+        found = self._client.read(self._data) or {}
+        if found.get("data") != self._kept:
+            version = found["metadata"]["version"] if found else 0
+            self._client.write(self._data, {"data": self._kept, "options": {"cas": version}})
 
 
 class TestEnvironment(Site):

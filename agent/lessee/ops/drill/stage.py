@@ -12,9 +12,11 @@ from msgspec.structs import replace
 
 from lessee.config import Vault
 from lessee.config.grammar.vault import AppRole
+from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import LesseeError, VaultRequestError
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
+from lessee.core.timestamps import parse_timestamp
 from lessee.host.project import Project
 from lessee.ops.access.policy.least_privilege import Engine, identities, kv_mounts, policy, text_of
 from lessee.ops.drill.policy.configuration import Target, choose_targets, drill_config, rotated_keys
@@ -30,6 +32,8 @@ PATIENCE = 60.0
 """Seconds until what does not happen counts as a problem."""
 _POLL = 0.02
 _VERSIONED = 2
+_MILLISECOND = 0.001
+"""Seconds: the precision of a status."""
 _OF_OTHERS = ("VAULT_", "BAO_", "LESSEE_", "AWS_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
@@ -87,7 +91,13 @@ class Stage:
         self._create_logins(client)
 
     def substitute(self, client: AdminClient) -> Substitutes:
-        """Have a restored server answer for the engines of which an archive has no keys."""
+        """Have a restored server answer for the engines of which an archive has no keys.
+
+        It also forgets the real agents and rotators: rotations would wait for agents that are not in the drill.
+        """
+        secrets = self.config.secrets
+        for folder in (CONSUMER_FOLDER, JOURNAL_FOLDER):
+            _delete_below(client, f"{secrets.mount}/metadata/{secrets.prefix}{folder}")
         substitutes = Substitutes(client)
         references = frozenset[Need]().union(*(compiled_app.references for compiled_app in self.apps.values()))
         substitutes.provide(need for need in references if isinstance(need, DynamicSecret))
@@ -111,19 +121,13 @@ class Stage:
             polls = compiled_app.app.notify is None
             self.stand_ins[name] = StandIn(self.folder, name, files, polls=polls)
         self.agent = DrillAgent(self.folder, self.environ)
-        self.wait(lambda: self._is_settled() and all(one.reports and self._has_loaded(one) for one in self._cast()))
-        for name, why in self._unsettled().items():
+        self.settle(time.time())
+        for name, why in self._unsettled(0.0).items():
             self.not_played[name] = why
             self.stand_ins.pop(name).close()
         if not self.stand_ins:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.not_played.items())
             raise LesseeError("no app got its files", where=self.project.path.name, todo=reasons)
-
-    def _cast(self) -> list[StandIn]:
-        return list(self.stand_ins.values())
-
-    def _has_loaded(self, one: StandIn) -> bool:
-        return any(report.event == "loaded" for report in list(one.reports))
 
     def clear(self, client: AdminClient) -> None:
         """Remove the logins from a server that remains."""
@@ -170,10 +174,16 @@ class Stage:
             time.sleep(_POLL)
         return True
 
-    def settle(self, patience: float = PATIENCE) -> tuple[str, ...]:
-        """Wait until every agent is fresh and every app has its newest files; what is wrong with the others."""
-        self.wait(self._is_settled, patience)
-        return tuple(f"{name}: {why}" for name, why in self._unsettled().items())
+    def settle(self, since: float) -> tuple[str, ...]:
+        """Wait until each app has the newest files of checks after this time, in seconds since 1970.
+
+        Returns what is wrong with the apps that have not.
+        """
+        slowest = max(compiled_app.app.refresh_interval for compiled_app in self.apps.values())
+        end = time.monotonic() + PATIENCE + slowest
+        while (found := self._unsettled(since)) and time.monotonic() < end:
+            time.sleep(_POLL)
+        return tuple(f"{name}: {why}" for name, why in found.items())
 
     def felt(self, changes: list[Change], begin: float, end: float) -> tuple[Felt, ...]:
         """What each app noticed between two moments."""
@@ -208,9 +218,10 @@ class Stage:
     def write_secret(self, client: AdminClient, target: Target) -> float:
         """Write a new version of a secret, and return when. Only its rotated values change."""
         path = f"{self.config.secrets.mount}/data/{self.config.secrets.prefix}{target.secret}"
-        data = dict((client.read(path) or {})["data"])
-        data |= {key: os.urandom(length).hex()[:length] for key, length in target.keys.items()}
-        client.write(path, {"data": data})
+        found = client.read(path) or {}
+        data = {**found["data"], **{key: os.urandom(length).hex()[:length] for key, length in target.keys.items()}}
+        # The secret, or its mount, may have `cas_required`.
+        client.write(path, {"data": data, "options": {"cas": found["metadata"]["version"]}})
         return self.published_at(client, target.secret)
 
     def _is_elsewhere(self, login: Vault) -> bool:
@@ -262,16 +273,23 @@ class Stage:
         _replace(folder / "role_id", str((client.read(f"{role}/role-id") or {})["role_id"]))
         _replace(folder / "secret_id", str(client.write(f"{role}/secret-id").data["secret_id"]))
 
-    def _is_settled(self) -> bool:
-        return not self._unsettled()
-
-    def _unsettled(self) -> dict[str, str]:
+    def _unsettled(self, since: float) -> dict[str, str]:
         status = self.agent.status()
         found = status.get("apps") or {}
-        return {name: why for name in self.stand_ins if (why := _trouble(found.get(name), status))}
+        troubles = {name: _trouble(found.get(name), status, since) for name in self.stand_ins}
+        behind = {name: "the app has not loaded the newest files" for name in self.stand_ins if self._is_behind(name)}
+        return behind | {name: why for name, why in troubles.items() if why}
+
+    def _is_behind(self, name: str) -> bool:
+        """Whether the stand-in has not loaded what is published."""
+        try:
+            published = (self.folder / "apps" / name / "..data").readlink()
+        except OSError:
+            return True
+        return self.stand_ins[name].generation != str(published)
 
 
-def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any]) -> str:
+def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any], since: float) -> str:
     if app is None:
         return "; ".join(map(str, status.get("problems") or ())) or "the agent does not answer"
     readiness = app["readiness"] or {}
@@ -279,6 +297,9 @@ def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any]) -> str:
         return str(app["notify"]["error"] or readiness.get("error") or app["error"] or "new files are pending")
     if not app["fresh"] or not app["generation"]:
         return str(app["error"] or "; ".join(map(str, status["problems"])) or "not fresh")
+    checked_at = parse_timestamp(app["last_checked_at"] or "")
+    if checked_at is not None and checked_at < since - _MILLISECOND:
+        return "not checked yet"
     return str(app["error"] or "")
 
 
@@ -321,6 +342,14 @@ def _fields(client: AdminClient, mount: str, path: str) -> Mapping[str, Any]:
             return data
         case _:
             return {}
+
+
+def _delete_below(client: AdminClient, path: str) -> None:
+    for name in client.list(path):
+        if name.endswith("/"):
+            _delete_below(client, f"{path}{name}")
+        else:
+            client.delete(f"{path}{name}")
 
 
 def _engine(client: AdminClient, mount: str) -> Engine:

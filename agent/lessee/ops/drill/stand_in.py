@@ -25,7 +25,7 @@ class StandIn:
         self._files = [directory / file for file in files]
         self._key = os.urandom(16)
         self._held = b""
-        self._link = ""
+        self._generation = ""
         self._is_missing = False
         self._uses = 0
         self.is_notified = False
@@ -48,17 +48,19 @@ class StandIn:
 
     def _follow(self) -> None:
         """Load what is published, if that changed."""
+        if self._live() != self._generation or self._is_missing:
+            self._load()
+
+    def _live(self) -> str:
+        """The name of the published generation; empty without one."""
         try:
-            link = os.readlink(self._directory / "..data")  # noqa: PTH115  # As text, 50 times a second.
+            return os.readlink(self._directory / "..data")  # noqa: PTH115  # As text, 50 times a second.
         except OSError:
-            self._missing()
-        else:
-            if link != self._link or self._is_missing:
-                self._load()
-                self._link = link
+            return ""
 
     def _load(self) -> None:
         digest = hashlib.blake2b(key=self._key)
+        generation = self._live()
         try:
             for file in self._files:
                 content = file.read_bytes()
@@ -67,7 +69,7 @@ class StandIn:
             self._missing()
             return
         self._is_missing = False
-        held, self._held = self._held, digest.digest()
+        held, self._held, self._generation = self._held, digest.digest(), generation
         self._ready.touch()
         self._report("loaded", changed=held != self._held)
 
@@ -79,6 +81,7 @@ class StandIn:
 
     def _report(self, event: str, *, changed: bool = False) -> None:
         line = {"at": time.monotonic(), "event": event, "changed": changed, "uses": self._uses}
+        line["generation"] = self._generation
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

@@ -134,7 +134,7 @@ def test_the_targets_become_random_values_in_vault():
     (target,) = drill.rotation.values()
     assert (target.secret, target.consumers) == ("database/postgres", ("simba",))
     assert target.keys["password"].generate == 40
-    assert (target.revoke_delay, target.confirmation_timeout) == (1.0, 60.0)
+    assert (target.revoke_delay, target.confirmation_timeout) == (1.0, 61.0)
 
 
 def test_without_an_environment_the_drill_has_one_of_its_own():

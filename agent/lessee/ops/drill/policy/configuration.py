@@ -84,7 +84,8 @@ def drill_config(
         ("setup", Keys((("environments", sorted(named)),))),
     ]
     if targets:
-        entries.append(("rotation", Keys(tuple((target.name, _target(target)) for target in targets))))
+        slowest = max(real.apps[name].refresh_interval for name in apps)
+        entries.append(("rotation", Keys(tuple((target.name, _target(target, slowest)) for target in targets))))
     return write(Keys(tuple(entries)))
 
 
@@ -140,7 +141,8 @@ def _app(real: Config, app: App, logins: Mapping[Vault, Vault], folder: str) -> 
     return Keys(tuple(entries))
 
 
-def _target(target: Target) -> Keys:
+def _target(target: Target, slowest: float) -> Keys:
+    """`slowest`: the longest time in which an agent notices a new version."""
     keys = Keys(tuple((key, Keys((("generate", length),))) for key, length in target.keys.items()))
     return Keys(
         (
@@ -149,6 +151,6 @@ def _target(target: Target) -> Keys:
             ("keys", keys),
             ("consumers", target.consumers),
             ("revoke_delay", spell(_REVOKE_DELAY)),
-            ("confirmation_timeout", spell(_CONFIRMATION_TIMEOUT)),
+            ("confirmation_timeout", spell(_CONFIRMATION_TIMEOUT + slowest)),
         )
     )
