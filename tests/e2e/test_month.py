@@ -96,7 +96,7 @@ class Operator:
         month.environ["VAULT_TOKEN"] = (month.folder / "operator-token").read_text().strip()
         self.hidden.add(month.operator_token)
         self.type("age-keygen -o backup.key", why="a key of backups, of which a person keeps a copy elsewhere")
-        self.type("mkdir -p backups metrics", why=why)
+        self.type("mkdir -p backups metrics drills", why=why)
         self.type("lessee setup --plan", why="a person reads what is about to change")
         self.type("lessee setup --output logins", why="the first start of an environment")
         self.type("lessee audit key > trail.pub", why="a copy on another machine shows a forged trail")
@@ -206,14 +206,14 @@ class Operator:
     def a_secret_is_deleted(self):
         month = self.month
         with self.event("a secret is deleted by accident", "agent-not-fresh", "rotation-failing") as event:
-            month.ask("DELETE", "secret/metadata/production/mcp/memory-service")
+            month.ask("DELETE", "secret/metadata/production/frontend/app")
             self.reported(
-                event, "agent", "lessee status: the secret does not exist", lambda: any_problem(month, "mcp/")
+                event, "agent", "lessee status: the secret does not exist", lambda: any_problem(month, "frontend/")
             )
             self.alerted(event, "agent-not-fresh")
-            failed = self.validate(failed=("mcp_auth",))
+            failed = self.validate(failed=("frontend",))
             self.reported(event, "lessee validate", f"exit code 1: {', '.join(sorted(failed))}", lambda: failed)
-            command = "lessee backup restore latest --path secret/production/mcp/ --yes --quiet"
+            command = "lessee backup restore latest --path secret/production/frontend/ --yes --quiet"
             self.type(command, days_ahead=month.today, why="whether the deletion was an accident")
             self.recovers()
 
