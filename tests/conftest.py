@@ -85,7 +85,7 @@ def mariadb(tmp_path_factory):
     """One server for the whole run: one worker has all tests that use it, see `support/scheduling.py`."""
     from support.servers.mariadb import Mariadb  # noqa: PLC0415  # As above.
 
-    with Mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+    with Mariadb(_folder_of_one_worker(tmp_path_factory, "mariadb")) as server:
         yield server
 
 
@@ -94,7 +94,7 @@ def rabbitmq(tmp_path_factory):
     """As `mariadb`."""
     from support.servers.rabbitmq import Rabbitmq  # noqa: PLC0415  # As above.
 
-    with Rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as server:
+    with Rabbitmq(_folder_of_one_worker(tmp_path_factory, "rabbitmq")) as server:
         yield server
 
 
@@ -103,8 +103,17 @@ def directory(tmp_path_factory):
     """As `mariadb`."""
     from support.servers.ldap_directory import LdapDirectory  # noqa: PLC0415  # As above.
 
-    with LdapDirectory(tmp_path_factory.mktemp("directory")) as server:
+    with LdapDirectory(_folder_of_one_worker(tmp_path_factory, "directory")) as server:
         yield server
+
+
+def _folder_of_one_worker(tmp_path_factory, name):
+    """A folder for a server that no other worker may start too."""
+    try:
+        (run_folder(tmp_path_factory) / f"{name}-is-started").mkdir()
+    except FileExistsError:
+        pytest.fail(f"another worker has started {name}: support/scheduling.py must give this test to that one")
+    return tmp_path_factory.mktemp(name)
 
 
 @pytest.fixture(scope="session")
