@@ -155,7 +155,7 @@ def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed
             "request_metrics": {},
             "responses": {
                 "protected": [],
-                "actions": [{"rule": "consecutive-denials", "action": "command", "command": ["true"]}],
+                "actions": [{"rule": "policy-changed", "action": "command", "command": ["true"]}],
             },
             "cluster": {"poll_interval": "1s", "storage_dir": str(cluster.nodes[0].folder / "data")},
         }

@@ -17,10 +17,7 @@ _AGENT_TONES: Mapping[str, Tone] = {
     "unreachable": "bad",
     "not_watched": "quiet",
 }
-_WHO_IS_LISTED = (
-    "Listed are the agents whose status is in monitor.watch, and those that report to a rotator, because they read a "
-    "rotated secret. Add the status of each other agent to monitor.watch."
-)
+_WHO_IS_LISTED = "Those in monitor.watch, and those with rotated secrets. Add all others to monitor.watch."
 _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "asked": ("asked for approval", "warn"),
     "counted": ("interrupted", "bad"),
@@ -66,9 +63,8 @@ def _summary(status: Status) -> Cell:
     if not status["ready"]:
         return Cell("Not ready", "bad", note="an audit log cannot be read")
     if pending:
-        others = f", {count(firing, 'alert')}" if firing else ""
-        note = "a response waits for the signature of an approver: see the pending approvals below"
-        return Cell(f"{count(pending, 'approval')} pending{others}", "bad", note=note)
+        others = f", and {count(firing, 'alert')}" if firing else ""
+        return Cell(f"{count(pending, 'approval')} pending", "bad", note=f"see the pending approvals{others} below")
     if firing:
         return Cell(count(firing, "alert"), "bad", note="see the alerts below")
     if status["problems"]:
@@ -79,10 +75,6 @@ def _summary(status: Status) -> Cell:
 def _facts(status: Status) -> Iterator[Fact]:
     firing = len(_firing(status))
     yield Fact("Alerts", cell(count(firing, "alert") if firing else "none", "bad" if firing else ""))
-    if budgets := status.get("responses", {}).get("budgets"):
-        used = f"{sum(one['used'] for one in budgets.values()):,} in the last hour"
-        failing = sum(one["error"] is not None for one in budgets.values())
-        yield Fact("Responses", cell(f"{used}, {failing} cannot run" if failing else used, "bad" if failing else ""))
     paths = status.get("accesses", {}).get("by_path", ())
     yield Fact("Accesses in the last hour", cell(f"{sum(row['last_hour'] for row in paths):,}"))
     if fleet := status.get("fleet", {}).values():
@@ -190,7 +182,7 @@ def _responses(status: Status, now: float) -> Iterator[Table]:
         for one in responses["recent"]
     )
     fields = ("ID", "At", "State", "Response", "What")
-    yield table("done", "What responses did", fields, done, "No alert has caused a response yet.", group_by=3, tally=2)
+    yield table("done", "Response log", fields, done, "No alert has caused a response yet.", group_by=3, tally=2)
 
 
 def _alerts(status: Status, now: float) -> Table:
