@@ -42,7 +42,7 @@ from lessee.ops.setup.policy.plan import (
 )
 from lessee.ops.setup.policy.plan_report import count, step_lines
 from lessee.process.hardening import harden
-from lessee.vault.admin import admin_client
+from lessee.vault.admin import AdminClient, admin_client
 
 _MODES: dict[str, tuple[str, ...]] = {
     "init": ("key_shares", "key_threshold", "pgp_key", "root_token_pgp_key"),
@@ -102,7 +102,7 @@ def _check_wrap_ttl(arguments: argparse.Namespace) -> None:
 
 
 def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
-    projects = _projects(path, environ)
+    projects = load_projects(path, environ)
     configs = {name: project.config for name, project in projects.items()}
     selection = _selection(arguments.only or (), configs)
     desired = list(_desired(projects))
@@ -137,7 +137,30 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
     return 0
 
 
-def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
+def set_up_server(
+    client: AdminClient,
+    projects: Mapping[str, Project],
+    groups: Iterable[Group],
+    path: Path,
+    environ: Mapping[str, str],
+) -> tuple[Step, ...]:
+    """Set up these groups of objects on a server, whatever address the configuration names. Raises LesseeError.
+
+    A step that is a `Conflict` or a `ServerConfigRequired` was left to the operator.
+    """
+    configs = {name: project.config for name, project in projects.items()}
+    selection = Selection(groups=frozenset(groups))
+    desired = [item for item in _desired(projects) if _group(item) in selection.groups]
+    state = Discovery(client).state(configs, desired)
+    steps = plan(desired, state, selection, force=False)
+    values = fetch(actions(steps), environ, path.parent, ask)
+    selected = [item for item in desired if selection.includes(item.environment, _group(item))]
+    reporter = _StepReporter()
+    PlanExecutor(client, configs, state, values).run(steps, selected, reporter.report)
+    return tuple(reporter.steps)
+
+
+def load_projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
     """The configuration as the agents of each environment read it."""
     names = environments_of(path, environ)
     blocks = ("setup", "rotation", "monitor")
