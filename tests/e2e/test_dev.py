@@ -116,6 +116,11 @@ def test_it_sets_up_the_environment_of_lessee_yaml_and_a_restart_changes_nothing
     assert dev.get("development/database/postgres") == before
 
 
+def test_an_address_in_lessee_yaml_is_noted_because_agents_use_it(dev, tmp_path):
+    with_config(tmp_path, CONFIG.replace("vault: {", "vault: {address: 'https://vault.example.com:8200', "))
+    assert "note: lessee.yaml names https://vault.example.com:8200" in dev.detach().stderr
+
+
 def test_an_invalid_lessee_yaml_is_an_error_before_there_is_a_server(dev, tmp_path):
     with_config(tmp_path, CONFIG + "nonsense: 1\n")
     done = dev("--detach", "--port", dev.port)
@@ -216,6 +221,21 @@ def test_killed_at_any_moment_of_the_first_start_the_next_one_is_whole(dev, mome
     assert not {"initializing", "provisioning"} & set(names_in(dev.folder))
 
 
+def test_killed_while_it_makes_a_new_token_no_root_token_is_left(dev):
+    dev.detach()
+    dev.put("a", key=CANARY)
+    before = dev.token
+    dev("--stop")
+    (dev.folder / "token").unlink()
+    process = dev.killed("after request sys/generate-root/update")
+    assert process.wait(120) == -signal.SIGKILL, (dev.home / "out").read_text()
+    dev.detach()
+    assert list(dev.root_tokens()) == []
+    assert dev.get("a") == {"key": CANARY}
+    with pytest.raises(RuntimeError, match="403"):
+        dev.ask("GET", "auth/token/lookup-self", token=before)
+
+
 def test_killed_while_it_runs_the_server_ends_too_and_confirmed_writes_stay(dev):
     process = dev.foreground()
     dev.until_ready()
@@ -229,6 +249,22 @@ def test_killed_while_it_runs_the_server_ends_too_and_confirmed_writes_stay(dev)
     assert dev.get("a") == {"key": 19}
     [again] = dev.servers()
     assert again != server
+
+
+def test_the_server_of_a_user_without_privileges_ends_with_a_killed_lessee_too(tmp_path, memory):
+    need(os.geteuid() == 0, "needs root, to become another user")
+    memory.chmod(0o755)
+    with Dev(tmp_path, under=as_user(memory, STRANGER, STRANGER)) as dev:
+        dev.cwd = dev.home
+        os.chown(dev.home, STRANGER, STRANGER)
+        dev.detach()
+        dev.put("a", key=CANARY)
+        assert {dev.folder.stat().st_uid, (dev.folder / "token").stat().st_uid} == {STRANGER}
+        os.kill(int((dev.folder / "lessee-dev.lock").read_text().split()[0]), signal.SIGKILL)
+        eventually(lambda: not list(dev.servers()), "the end of the server")
+        assert dev("--status").returncode == 1
+        dev.detach()
+        assert dev.get("a") == {"key": CANARY}
 
 
 def test_a_server_that_is_killed_is_reported_and_starts_again(dev):
@@ -293,6 +329,34 @@ def test_a_full_disk_is_an_error_and_the_next_start_is_whole(dev, size):
     assert done.stderr.strip()
     dev.detach()
     dev.put("a", key=CANARY)
+
+
+def fill_disk(dev):
+    """The number of secrets that the server has confirmed when its disk is full."""
+    for number in range(1000):
+        try:
+            dev.put(f"large/{number}", value="x" * 700_000)
+        except RuntimeError:
+            return number
+    pytest.fail("the disk is never full")
+
+
+def test_a_disk_that_fills_up_loses_nothing_that_was_confirmed(dev):
+    need(os.geteuid() == 0, "needs root, to mount a small tmpfs")
+    dev.folder.mkdir(0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m,mode=0700", "tmpfs", dev.folder], check=True)
+    try:
+        dev.detach()
+        confirmed = fill_disk(dev)
+        dev("--stop")
+        done = dev("--detach")
+        assert (done.returncode, "No space left on device" in done.stderr) == (73, True)
+        subprocess.run(["mount", "-o", "remount,size=200m", dev.folder], check=True)
+        dev.detach()
+        assert [len(dev.get(f"large/{number}")["value"]) for number in range(confirmed)] == [700_000] * confirmed
+    finally:
+        dev("--stop")
+        subprocess.run(["umount", "--lazy", dev.folder], check=True)
 
 
 def folder_of_a_stranger(path):
@@ -382,8 +446,9 @@ def test_a_reset_says_what_will_be_lost_and_asks(dev):
     terminal.type("no\n")
     assert terminal.process.wait(60) == 64
     assert dev.get("a") == {"key": CANARY}
+    dev("--stop")
     terminal = Terminal(sys.executable, "-m", "lessee", *dev.words("--reset"), env=dev.environ, cwd=dev.cwd)
-    terminal.until("type reset to continue")
+    assert "3 secrets with all versions in secret/" in terminal.until("type reset to continue")
     terminal.type("reset\n")
     terminal.until("begins with an empty server")
     assert terminal.process.wait(60) == 0
@@ -391,6 +456,16 @@ def test_a_reset_says_what_will_be_lost_and_asks(dev):
     dev.detach()
     with pytest.raises(RuntimeError, match="404"):
         dev.get("a")
+
+
+def test_a_reset_of_what_cannot_be_read_any_more_says_so(dev):
+    dev.detach()
+    dev("--stop")
+    (dev.folder / "seal.key").unlink()
+    done = dev("--reset", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "bytes of data with keys; what they are is not known (the server ended with 1)" in done.stdout
+    dev.detach()
 
 
 def test_a_reset_without_a_server_is_no_error(dev):
@@ -508,6 +583,8 @@ def test_another_local_user_gets_nothing_without_the_token(dev, attack):
 def test_another_local_user_cannot_initialize_a_new_server_first(dev, attack):
     process = dev.killed("before request sys/init", suspend=True)
     eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
+    assert dev("--status").stdout.startswith("not ready; see openbao.log, process")
+    assert "openbao.log: the server is not ready" in dev("--export").stderr
     [server] = dev.servers()
     ports = [port for _, _, port in listening(server)]
     assert ports
@@ -635,6 +712,18 @@ def test_what_differs_there_stays_and_is_left_to_a_person(dev, other, tmp_path):
     found = other.ask("GET", "secret/data/development/api-keys/x")["data"]
     assert (found["data"], found["metadata"]["version"]) == ({"key": f"{CANARY}-2"}, 2)
     assert other.ask("GET", "secret/data/development/api-keys/x?version=1")["data"]["data"] == {"key": "theirs"}
+
+
+def test_one_namespace_is_copied_to_the_same_one_there(dev, other, tmp_path):
+    with_config(tmp_path, CONFIG.replace("vault: {", "vault: {namespace: team, "))
+    dev.detach()
+    done = copy(dev, other, "--yes")
+    assert (done.returncode, "! namespace team: copy it with --namespace team" in done.stdout) == (75, True)
+    other.ask("POST", "sys/namespaces/team")
+    done = copy(dev, other, "--yes", "--namespace", "team")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = other.ask("GET", "team/secret/data/development/database/postgres")
+    assert found["data"]["data"] == dev.ask("GET", "team/secret/data/development/database/postgres")["data"]["data"]
 
 
 def test_what_no_server_returns_is_left_to_a_person(dev, other):

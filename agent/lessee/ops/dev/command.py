@@ -21,10 +21,12 @@ from lessee.host.proxies import proxy_for
 from lessee.ops.backup import server as backup_server
 from lessee.ops.backup.secret_reader import folders
 from lessee.ops.dev.copy import Copy, CopyPlan
-from lessee.ops.dev.folder import LOCK, PROVISIONED, STARTED, TOKEN, DevFolder, FolderMissingError, default_folder
+from lessee.ops.dev.folder import LOCK, LOG, PROVISIONED, STARTED, TOKEN, DevFolder, FolderMissingError, default_folder
 from lessee.ops.dev.policy.exports import export_lines
 from lessee.ops.dev.policy.server_config import CA
 from lessee.ops.dev.server import (
+    DEFAULT_PORT,
+    DevServer,
     address_of,
     client_of,
     end,
@@ -154,8 +156,10 @@ def _set_up(folder: DevFolder, path: Path | None, projects: Mapping[str, Project
     if path is None:
         _say("no lessee.yaml here: nothing is set up but the KV engine secret/")
         return False
-    token = folder.text(TOKEN)
-    namespace = next(iter(projects.values())).config.vault.namespace
+    token, vault = folder.text(TOKEN), next(iter(projects.values())).config.vault
+    namespace, own = vault.namespace, address_of(port_of(folder))
+    if vault.address not in {own, environ.get("VAULT_ADDR"), address_of(DEFAULT_PORT)}:
+        _say(f"note: {path.name} names {vault.address}, so agents use that server; omit it, or write ${{VAULT_ADDR}}")
     try:
         if namespace:
             _make_namespace(folder, namespace, token)
@@ -255,13 +259,15 @@ def _look(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
 
 
 def _require_running(folder: DevFolder) -> None:
-    if not _is_running(folder):
+    if folder.is_held() and not _is_ready(folder):
+        raise FolderMissingError("the server is not ready", where=str(folder.path / LOG), todo="see the end of its log")
+    if not folder.is_held():
         raise FolderMissingError("the server does not run", where=str(folder.path), todo="start it with `lessee dev`")
 
 
 def _status(folder: DevFolder) -> int:
     holder, is_ready = folder.holder(), _is_running(folder)
-    state = "running" if is_ready else "starting or stopping" if folder.is_held() else "not running"
+    state = "running" if is_ready else "not ready; see openbao.log" if folder.is_held() else "not running"
     process = f", process {holder.pid}" if holder else ""
     print(f"{state}{process}")
     if is_ready:
@@ -286,11 +292,12 @@ def _stop(folder: DevFolder) -> bool:
 
 
 def _reset(arguments: argparse.Namespace, folder: DevFolder) -> int:
-    print(f"this removes all that the server in {folder.path} holds, for ever: {_contents(folder)}")
+    print(f"this removes all that the server in {folder.path} holds, for ever: {_contents(folder)}", flush=True)
     if not arguments.yes:
         _confirm("reset", "removed")
-    _stop(folder)
-    if not folder.take():
+    if not folder.is_taken:
+        _stop(folder)
+    if not (folder.is_taken or folder.take()):
         raise WriteError("another process has just started it", where=str(folder.path), todo="run it again")
     folder.clear()
     print("reset: the next `lessee dev` begins with an empty server")
@@ -298,22 +305,34 @@ def _reset(arguments: argparse.Namespace, folder: DevFolder) -> int:
 
 
 def _contents(folder: DevFolder) -> str:
-    """What would be lost, by numbers where the server runs."""
-    if _is_running(folder):
-        with suppress(LesseeError), client_of(folder.path, folder.text(TOKEN)) as client:
-            mounts = backup_server.mounts(client, "mount")
-            kv = {
-                path: 2 if backup_server.is_versioned(one) else 1
-                for path, one in mounts.items()
-                if one["type"] in {"kv", "generic"}
-            }
-            count = sum(len(one.names) for one in folders(client, kv))
-            policies = len(client.list("sys/policies/acl"))
-            return (
-                f"{count} secret{'s' * (count != 1)} with all versions in {', '.join(kv)}, {policies} policies, "
-                f"all roles, leases and keys ({folder.size():,} bytes)"
-            )
-    return f"{folder.size():,} bytes of secrets, policies, roles and keys (start it to see how many)"
+    """What would be lost. A server that does not run is started for the question, and for no other client."""
+    size = f"{folder.size():,} bytes of data with keys"
+    try:
+        if _is_running(folder):
+            return f"{_count(folder)}; {size}"
+        if not folder.is_held() and folder.has(TOKEN) and folder.take():
+            server = DevServer(folder, find_bao(), port_of(folder), closed=True)
+            try:
+                ensure_token(folder)
+                return f"{_count(folder)}; {size}"
+            finally:
+                server.stop()
+    except LesseeError as exc:
+        return f"{size}; what they are is not known ({exc.what})"
+    return size
+
+
+def _count(folder: DevFolder) -> str:
+    with client_of(folder.path, folder.text(TOKEN)) as client:
+        mounts = backup_server.mounts(client, "mount")
+        kv = {
+            path: 2 if backup_server.is_versioned(one) else 1
+            for path, one in mounts.items()
+            if one["type"] in {"kv", "generic"}
+        }
+        count = sum(len(one.names) for one in folders(client, kv))
+        policies = len(client.list("sys/policies/acl"))
+    return f"{count} secret{'s' * (count != 1)} with all versions in {', '.join(kv)}, {policies} policies, all roles"
 
 
 def _copy(arguments: argparse.Namespace, folder: DevFolder, environ: Mapping[str, str]) -> int:

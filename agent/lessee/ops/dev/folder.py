@@ -29,6 +29,8 @@ _LONGEST_SOCKET = 107
 """Bytes of a socket's path: unix(7)."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 64 * 1024
+_BLOCK = 512
+"""Bytes of a block in stat(2)."""
 
 
 class DevFolder:
@@ -77,6 +79,11 @@ class DevFolder:
         else:
             os.close(fd)
         return is_ours
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether this process has the folder."""
+        return self._lock is not None
 
     @property
     def lock(self) -> int:
@@ -178,7 +185,9 @@ class DevFolder:
     def size(self) -> int:
         """Bytes of the storage on disk."""
         return sum(
-            (Path(place) / name).lstat().st_size for place, _, names in os.walk(self.path / DATA) for name in names
+            (Path(place) / name).lstat().st_blocks * _BLOCK
+            for place, _, names in os.walk(self.path / DATA)
+            for name in names
         )
 
     def close(self) -> None:

@@ -208,6 +208,7 @@ def _initialize(folder: DevFolder, program: str, port: int) -> None:
     """
     folder.mark(STARTED)
     folder.mark(PROVISIONED)
+    folder.write(".gitignore", "*\n")  # Wherever the folder is, no commit has a key.
     folder.write(SEAL_KEY, secrets.token_bytes(32))
     ensure_certificates(folder, dt.datetime.fromtimestamp(wall_time(), dt.UTC))
     server = DevServer(folder, program, port, closed=True)

@@ -96,7 +96,7 @@ def test_what_no_server_returns_is_left_to_a_person():
         "! pki/",
         "! transit/",
         "! auth/ldap/",
-        "! namespace team/",
+        "! namespace team",
     ]
     assert found[-1].text.endswith("copy it with --namespace team")
 

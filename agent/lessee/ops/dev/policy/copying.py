@@ -1,6 +1,7 @@
 """What is copied to another server, and what of it is left to a person."""
 
 from collections.abc import Iterable, Iterator
+from typing import assert_never
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup.policy.object_restore import Change, Conflict, Unrestorable
@@ -53,6 +54,8 @@ def of_object(found: Change | Unrestorable | Conflict, *, force: bool) -> Copied
             return Copied(
                 f"! {path}: {what.replace('the archive', 'this one')}; nothing was copied into it", is_left=True
             )
+        case _:
+            assert_never(found)
 
 
 def of_secret(secret: Secret, plan: Plan, *, force: bool) -> Copied | None:
@@ -74,6 +77,8 @@ def of_secret(secret: Secret, plan: Plan, *, force: bool) -> Copied | None:
             return Copied(
                 f"! {secret.where}: a different secret is there, and stays; compare them, or use --force", is_left=True
             )
+        case _:
+            assert_never(plan.status)
 
 
 def not_readable(objects: Iterable[ServerObject], namespaces: Iterable[str]) -> Iterator[Copied]:
@@ -92,9 +97,8 @@ def not_readable(objects: Iterable[ServerObject], namespaces: Iterable[str]) -> 
             case _:
                 pass
     yield from (Copied(line, is_left=True) for line in lines)
-    for name in namespaces:
-        what = f"! namespace {name}: copy it with --namespace {name.removesuffix('/')}"
-        yield Copied(what, is_left=True)
+    for name in (one.removesuffix("/") for one in namespaces):
+        yield Copied(f"! namespace {name}: copy it with --namespace {name}", is_left=True)
 
 
 def notes(objects: Iterable[ServerObject]) -> Iterator[str]:
