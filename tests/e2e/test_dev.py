@@ -110,6 +110,7 @@ def test_it_sets_up_the_environment_of_lessee_yaml_and_a_restart_changes_nothing
     before = dev.get("development/database/postgres")
     assert (before["username"], len(before["password"])) == ("shop", 24)
     assert before["password"] not in dev.said
+    assert "  + role development-shop" in said
     assert dev.ask("GET", "auth/approle/role/development-shop")["data"]["token_policies"] == ["development-shop"]
     dev("--stop")
     dev.detach()
@@ -293,7 +294,54 @@ def test_a_signal_stops_the_foreground_as_wished(dev, number):
     assert list(dev.servers()) == []
 
 
-def test_starts_at_the_same_time_make_one_server(dev):
+def test_another_project_is_set_up_on_the_server_that_runs(dev, tmp_path):
+    dev.detach()
+    dev.cwd = tmp_path / "other"
+    dev.cwd.mkdir()
+    with_config(dev.cwd, CONFIG.replace("environment: development", "environment: other"))
+    done = dev("--detach")
+    assert done.returncode == 0, done.stderr
+    assert "runs here already" in done.stderr
+    assert dev.get("other/database/postgres")["username"] == "shop"
+    names = dev.ask("GET", "secret/metadata?list=true")["data"]["keys"]
+    assert (set(names), "production" in done.stdout) == ({"other/", "lessee/"}, False)
+    with_config(dev.cwd, CONFIG.replace("environment: development", "nonsense: 1"))
+    assert dev("--detach").returncode == 78
+    with_config(dev.cwd, CONFIG.replace("{generate: 24}", "{env: NOT_SET_HERE}"))
+    assert dev("--detach").returncode == 75
+    assert dev("--status").returncode == 0
+
+
+def test_two_projects_of_one_environment_remove_nothing_of_each_other(dev, tmp_path):
+    with_config(tmp_path)
+    dev.detach()
+    before = dev.get("development/database/postgres")
+    dev.cwd = tmp_path / "other"
+    dev.cwd.mkdir()
+    with_config(dev.cwd, CONFIG.replace("shop:", "cart:").replace("database/postgres:", "api-keys/x:"))
+    (dev.cwd / "shop.env.j2").write_text('KEY={{ secret("api-keys/x").password }}\n')
+    assert dev("--detach").returncode == 0
+    roles = dev.ask("GET", "auth/approle/role?list=true")["data"]["keys"]
+    assert set(roles) == {"development-shop", "development-cart"}
+    assert dev.get("development/database/postgres") == before
+    assert dev.get("development/api-keys/x")["username"] == "shop"
+
+
+def test_ctrl_c_stops_the_foreground_and_the_server(dev):
+    command = [sys.executable, "-m", "lessee", *dev.words("--port", dev.port)]
+    terminal = Terminal(*command, env=dev.environ, cwd=dev.cwd)
+    terminal.until("next: eval")
+    dev.put("a", key=CANARY)
+    terminal.type("\x03")
+    terminal.until("stopping; its data stay")
+    assert terminal.process.wait(60) == 0
+    assert list(dev.servers()) == []
+    dev.detach()
+    assert dev.get("a") == {"key": CANARY}
+
+
+def test_starts_at_the_same_time_make_one_server(dev, tmp_path):
+    with_config(tmp_path)
     done = []
     threads = [threading.Thread(target=lambda: done.append(dev("--detach", "--port", dev.port))) for _ in range(4)]
     for thread in threads:
@@ -303,10 +351,10 @@ def test_starts_at_the_same_time_make_one_server(dev):
     assert [one.returncode for one in done] == [0] * 4, [one.stderr for one in done]
     assert sum("runs here already" in one.stderr for one in done) == 3
     assert len(list(dev.servers())) == 1
-    dev.put("a", key=1)
+    assert dev.get("development/database/postgres")["username"] == "shop"
     second = dev("--port", dev.port)
     assert second.returncode == 73
-    assert "a server for development runs here already; use `lessee dev --directory" in second.stderr
+    assert "a server for development runs here already; see `lessee dev --directory" in second.stderr
 
 
 def test_a_port_in_use_is_an_error_that_says_what_to_do_and_leaves_nothing_half(dev):
@@ -683,7 +731,7 @@ def test_all_is_copied_and_setup_finds_nothing_missing_there(dev, other, tmp_pat
     policies = other.ask("GET", "sys/policies/acl?list=true")["data"]["keys"]
     assert ("development-shop" in policies, "lessee-dev-admin" in policies) == (True, False)
     plan = subprocess.run(
-        [sys.executable, "-m", "lessee", "setup", "--plan", "--only", "mounts", "policies", "roles", "secrets"],
+        [sys.executable, "-m", "lessee", "setup", "--plan", "--only", "environment=development"],
         cwd=tmp_path, env=dev.environ | {"VAULT_ADDR": other.address, "VAULT_TOKEN": ROOT_TOKEN},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -691,6 +739,21 @@ def test_all_is_copied_and_setup_finds_nothing_missing_there(dev, other, tmp_pat
     again = copy(dev, other, "--yes")
     assert (again.returncode, "plan: 0 to write" in again.stdout) == (0, True), again.stdout
     assert CANARY not in dev.said
+
+
+def test_a_copy_is_made_only_after_yes(dev, other):
+    dev.detach()
+    dev.put("a", key=CANARY)
+    words = dev.words("--to", other.address, "--token-file", dev.cwd / "real-token")
+    for answer, code in (("no", 64), ("yes", 0)):
+        terminal = Terminal(sys.executable, "-m", "lessee", *words, env=dev.environ, cwd=dev.cwd)
+        assert "+ secret/a: 1 version" in terminal.until(f"copy 1 to {other.address}; type yes to continue: ")
+        with pytest.raises(RuntimeError, match="404"):
+            other.ask("GET", "secret/data/a")
+        terminal.type(f"{answer}\n")
+        terminal.until("nothing was copied" if code else "copied and verified: 1")
+        assert terminal.process.wait(60) == code
+    assert other.ask("GET", "secret/data/a")["data"]["data"] == {"key": CANARY}
 
 
 def test_what_differs_there_stays_and_is_left_to_a_person(dev, other, tmp_path):

@@ -3,6 +3,7 @@
 import argparse
 import hmac
 import os
+import shlex
 import signal
 import sys
 import time
@@ -12,11 +13,11 @@ from pathlib import Path
 
 from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config.grammar import scalars
-from lessee.core.errors import LesseeError, ManuallyChangedError, UsageError, VaultRequestError, WriteError
+from lessee.core.errors import ConfigError, LesseeError, ManuallyChangedError, UsageError, VaultRequestError, WriteError
 from lessee.host.console import escape_unknown
 from lessee.host.openbao import find_bao
 from lessee.host.progress import Progress, progress
-from lessee.host.project import Project, find, read
+from lessee.host.project import Project, find, load, read
 from lessee.host.proxies import proxy_for
 from lessee.ops.backup import server as backup_server
 from lessee.ops.backup.secret_reader import folders
@@ -34,9 +35,10 @@ from lessee.ops.dev.server import (
     port_of,
     start,
 )
-from lessee.ops.setup.command import load_projects, set_up_server
+from lessee.ops.setup.command import set_up_server
 from lessee.ops.setup.policy.objects import Group
-from lessee.ops.setup.policy.plan import Conflict, ServerConfigRequired
+from lessee.ops.setup.policy.plan import Conflict, ServerConfigRequired, Step
+from lessee.ops.setup.policy.plan_report import step_lines
 from lessee.process.hardening import harden
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
@@ -77,15 +79,15 @@ def _start(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]
     program = arguments.bao or find_bao()
     found = _config(arguments, environ)
     # An invalid configuration is an error before there is a server.
-    projects = load_projects(found, environ) if found is not None else {}
-    options = _options(arguments)
+    project = _project(found, environ) if found is not None else None
     if not arguments.detach:
         with DevFolder(path, make=True) as folder:
             if _is_running(folder) or not folder.take():
-                what, todo = "a server for development runs here already", f"use `lessee dev{options} --status`"
+                what = "a server for development runs here already"
+                todo = f"see `lessee dev{_options(arguments, folder)} --status`"
                 raise WriteError(what, where=str(path), todo=todo)
-            return _serve(folder, arguments, program, (found, projects), environ, lambda _: None)
-    return _detached(lambda ready: _background(path, arguments, program, (found, projects), environ, ready))
+            return _serve(folder, arguments, program, project, environ, lambda _: None)
+    return _detached(lambda ready: _background(path, arguments, program, project, environ, ready))
 
 
 def _config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path | None:
@@ -100,7 +102,7 @@ def _background(
     path: Path,
     arguments: argparse.Namespace,
     program: str,
-    project: tuple[Path | None, Mapping[str, Project]],
+    project: Project | None,
     environ: Mapping[str, str],
     ready: Callable[[int], None],
 ) -> int:
@@ -114,15 +116,16 @@ def _background(
                 what, todo = "another process holds the folder, and its server is not ready", "see --status and --stop"
                 raise WriteError(what, where=str(path), todo=todo)
         _say(f"a server for development runs here already: {address_of(port_of(folder))}, folder {path}")
-        ready(0)
-        return 0
+        ensure_token(folder)
+        left = project is not None and _set_up(folder, project, environ)
+        return _INCOMPLETE if left else 0
 
 
 def _serve(
     folder: DevFolder,
     arguments: argparse.Namespace,
     program: str,
-    project: tuple[Path | None, Mapping[str, Project]],
+    project: Project | None,
     environ: Mapping[str, str],
     ready: Callable[[int], None],
 ) -> int:
@@ -134,11 +137,12 @@ def _serve(
         _say("stopped before it was ready; the next start continues")
         return 0
     try:
-        left = _set_up(folder, *project, environ)
-        options = _options(arguments)
+        if project is None:
+            _say("no lessee.yaml here: nothing is set up but the KV engine secret/")
+        left = project is not None and _set_up(folder, project, environ)
         _say(f"OpenBao for development at {server.address}, folder {folder.path}")
         _say(_ABOUT)
-        _say(f'next: eval "$(lessee dev{options} --export)"')
+        _say(f'next: eval "$(lessee dev{_options(arguments, folder)} --export)"')
         ready(_INCOMPLETE if left else 0)
         while server.wait(_DAY) is None:
             with suppress(LesseeError):
@@ -151,29 +155,42 @@ def _serve(
         server.stop()
 
 
-def _set_up(folder: DevFolder, path: Path | None, projects: Mapping[str, Project], environ: Mapping[str, str]) -> bool:
+def _project(path: Path, environ: Mapping[str, str]) -> Project:
+    """The project with its own environment: another one, such as production, belongs on another server."""
+    project = load(path, environ, blocks=("setup", "rotation", "monitor"), for_child=True)
+    if project.config.environment is None:
+        what, todo = "it names no environment to set up", "write `environment: development`"
+        raise ConfigError([LesseeError(what, where=path.name, todo=todo)])
+    return project
+
+
+def _set_up(folder: DevFolder, project: Project, environ: Mapping[str, str]) -> bool:
     """Whether something was left to a person. The server runs on: it has what could be set up."""
-    if path is None:
-        _say("no lessee.yaml here: nothing is set up but the KV engine secret/")
-        return False
-    token, vault = folder.text(TOKEN), next(iter(projects.values())).config.vault
-    namespace, own = vault.namespace, address_of(port_of(folder))
+    token, vault, name = folder.text(TOKEN), project.config.vault, project.path.name
+    own = address_of(port_of(folder))
     if vault.address not in {own, environ.get("VAULT_ADDR"), address_of(DEFAULT_PORT)}:
-        _say(f"note: {path.name} names {vault.address}, so agents use that server; omit it, or write ${{VAULT_ADDR}}")
+        _say(f"note: {name} names {vault.address}, so agents use that server; omit it, or write ${{VAULT_ADDR}}")
+    # Audit devices are a matter of the real server: their files are on its host.
+    groups = [group for group in Group if group is not Group.AUDIT]
+    left: list[Step] = []
+
+    def report(step: Step) -> None:
+        print(next(iter(step_lines(step))))
+        if isinstance(step, Conflict | ServerConfigRequired):
+            left.append(step)
+
     try:
-        if namespace:
-            _make_namespace(folder, namespace, token)
-        with client_of(folder.path, token, namespace) as client:
-            # Audit devices are a matter of the real server: their files are on its host.
-            steps = set_up_server(
-                client, projects, [group for group in Group if group is not Group.AUDIT], path, environ
-            )
+        with folder.setting_up():
+            if vault.namespace:
+                _make_namespace(folder, vault.namespace, token)
+            with client_of(folder.path, token, vault.namespace) as client:
+                set_up_server(client, project, groups, environ, report)
     except LesseeError as exc:
-        _warn(f"{path.name} is not set up completely: {exc}")
-        _warn("the server runs; correct it, and start again")
+        _warn(f"{name} is not set up completely: {exc}")
+        _warn("the server runs; correct it, and run this again")
         return True
-    if left := [step for step in steps if isinstance(step, Conflict | ServerConfigRequired)]:
-        _warn(f"{len(left)} of it left in place (marked with !): change {path.name}, or `lessee setup --force`")
+    if left:
+        _warn(f"{len(left)} of it left in place (marked with !): change {name}, or use `lessee setup --force`")
     return bool(left)
 
 
@@ -415,11 +432,9 @@ def _confirm(word: str, done: str, what: str = "") -> None:
         raise UsageError(f"nothing was {done}: {word} was not typed")
 
 
-def _options(arguments: argparse.Namespace) -> str:
+def _options(arguments: argparse.Namespace, folder: DevFolder) -> str:
     """What names the folder in the commands that are printed."""
-    import shlex
-
-    return f" --directory {shlex.quote(str(Path(arguments.directory).absolute()))}" if arguments.directory else ""
+    return f" --directory {shlex.quote(str(folder.path))}" if arguments.directory else ""
 
 
 def _say(text: str) -> None:

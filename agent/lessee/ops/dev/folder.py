@@ -4,7 +4,8 @@ import fcntl
 import os
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,7 @@ _LONGEST_SOCKET = 107
 """Bytes of a socket's path: unix(7)."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 64 * 1024
+_SETUP_LOCK = "setup.lock"
 _BLOCK = 512
 """Bytes of a block in stat(2)."""
 
@@ -181,6 +183,17 @@ class DevFolder:
                     os.unlink(name, dir_fd=self.fd)
             os.fsync(self.fd)
         self.remove(STARTED)
+
+    @contextmanager
+    def setting_up(self) -> Iterator[None]:
+        """One process at a time sets up a configuration; the others wait."""
+        with translate_write_errors(self.path / _SETUP_LOCK):
+            fd = os.open(_SETUP_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     def size(self) -> int:
         """Bytes of the storage on disk."""

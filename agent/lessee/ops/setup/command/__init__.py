@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lessee.audit_trail.operator_actions import OperatorAction, recorded_action
@@ -33,6 +33,7 @@ from lessee.ops.setup.policy.desired_state import (
 from lessee.ops.setup.policy.objects import Group
 from lessee.ops.setup.policy.plan import (
     Conflict,
+    Remove,
     Selection,
     ServerConfigRequired,
     Step,
@@ -102,7 +103,7 @@ def _check_wrap_ttl(arguments: argparse.Namespace) -> None:
 
 
 def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
-    projects = load_projects(path, environ)
+    projects = _projects(path, environ)
     configs = {name: project.config for name, project in projects.items()}
     selection = _selection(arguments.only or (), configs)
     desired = list(_desired(projects))
@@ -139,28 +140,28 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
 
 def set_up_server(
     client: AdminClient,
-    projects: Mapping[str, Project],
+    project: Project,
     groups: Iterable[Group],
-    path: Path,
     environ: Mapping[str, str],
-) -> tuple[Step, ...]:
-    """Set up these groups of objects on a server, whatever address the configuration names. Raises LesseeError.
+    report: Callable[[Step], None],
+) -> None:
+    """Set up the environment of one project on a server, whatever address it names. Raises LesseeError.
 
-    A step that is a `Conflict` or a `ServerConfigRequired` was left to the operator.
+    It removes nothing: another project of the same environment may have made it. A step that is a `Conflict` or a
+    `ServerConfigRequired` is left to the operator.
     """
-    configs = {name: project.config for name, project in projects.items()}
+    configs = {str(project.config.environment): project.config}
     selection = Selection(groups=frozenset(groups))
-    desired = [item for item in _desired(projects) if _group(item) in selection.groups]
+    every = _desired({str(project.config.environment): project})
+    desired = [item for item in every if _group(item) in selection.groups]
     state = Discovery(client).state(configs, desired)
-    steps = plan(desired, state, selection, force=False)
-    values = fetch(actions(steps), environ, path.parent, ask)
-    selected = [item for item in desired if selection.includes(item.environment, _group(item))]
-    reporter = _StepReporter()
-    PlanExecutor(client, configs, state, values).run(steps, selected, reporter.report)
-    return tuple(reporter.steps)
+    planned = plan(desired, state, selection, force=False)
+    steps = [step for step in planned if not isinstance(step.step if isinstance(step, Conflict) else step, Remove)]
+    values = fetch(actions(steps), environ, project.path.parent, ask)
+    PlanExecutor(client, configs, state, values).run(steps, desired, report)
 
 
-def load_projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
+def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
     """The configuration as the agents of each environment read it."""
     names = environments_of(path, environ)
     blocks = ("setup", "rotation", "monitor")
