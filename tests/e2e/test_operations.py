@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from lessee.host.openbao import find_bao
 from support.paths import ROOT
+from support.programs.operator_shell import Operator
 from support.programs.sidecar import eventually
 from support.servers.vault_server import Server, adapted, certificate, ports
 
@@ -21,48 +21,12 @@ CANARY = "canary-31c7d0"
 USERS = {environment: f"operations_{environment}" for environment in ("testing", "production")}
 ROTATED = ("simba_a", "simba_b")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_ENDS = re.compile(r"# ends with (\d+)")
 
 
 def block_with(language, mark):
     """The block of the page in this language that starts with the mark."""
     (text,) = [text for word, text in _BLOCK.findall(PAGE) if word == language and text.startswith(mark)]
     return text
-
-
-class Operator:
-    """A shell for the page's commands; exported variables stay."""
-
-    def __init__(self, folder, environ):
-        self.folder, self._environ = folder, environ
-        self._exported = folder / "exported"
-        self.said = ""
-
-    def type(self, text):
-        """Run the commands of a block. Each must exit with the documented code."""
-        for line in text.splitlines():
-            if line.startswith("$ "):
-                self._type(line.removeprefix("$ "))
-
-    def _type(self, command):
-        ends = _ENDS.search(command)
-        keep = f"code=$?; export -p > {self._exported}; exit $code"
-        restore = f". {self._exported}" if self._exported.exists() else ":"
-        with (self.folder / "said").open("w+") as out:  # Not a pipe, which a background agent would keep open.
-            done = subprocess.run(
-                ["bash", "-o", "pipefail", "-c", f"{restore}\n{command}\n{keep}"],
-                cwd=self.folder,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                timeout=90,
-                check=False,
-            )
-            out.seek(0)
-            said = out.read()
-        self.said += said
-        assert done.returncode == (int(ends[1]) if ends else 0), f"$ {command}\n{done.returncode}\n{said}"
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": Command(sidecar.add_status, "lessee.cli.commands.status"),
     "refresh": Command(sidecar.add_refresh, "lessee.cli.commands.refresh"),
     "demo": Command(sidecar.add_demo, "lessee.cli.commands.demo"),
+    "dev": Command(operator.add_dev, "lessee.ops.dev.command"),
     "setup": Command(operator.add_setup, "lessee.ops.setup.command"),
     "set": Command(operator.add_set, "lessee.ops.edit.command"),
     "validate": Command(operator.add_validate, "lessee.ops.validate.command"),

@@ -22,6 +22,7 @@ keeps them fresh, and notifies the app. The app needs no Vault library; it reads
 _START = """\
 start here:
   lessee demo                 run the whole path on this machine, with a real OpenBao server
+  lessee dev                  run a server for development that keeps its secrets
   lessee check                validate lessee.yaml, and list the secrets it reads (contacts no Vault)
   lessee render --output DIR  render once, to inspect the files or for a build
   lessee run                  run the sidecar

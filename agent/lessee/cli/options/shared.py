@@ -84,6 +84,13 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """A port of TCP."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004  # The largest 16-bit number.
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
 def add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add --config, the path of lessee.yaml."""
     parser.add_argument("--config", metavar="FILE", default=default, help="the configuration file (lessee.yaml)")

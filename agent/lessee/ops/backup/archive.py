@@ -101,6 +101,11 @@ class Archive:
         self._key = bytes.fromhex(self.manifest.key)
         self._next = 0
 
+    @property
+    def key(self) -> bytes:
+        """The key of its fingerprints."""
+        return self._key
+
     def objects(self) -> Iterator[ServerObject]:
         """The server objects. They come first."""
         return map(parse_object, self._lines(self._member(SERVER)))

@@ -2,12 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from lessee.core.errors import DeniedError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.ops.backup import server
-from lessee.ops.backup.archive import Archive
 from lessee.ops.backup.policy.archive_format import ArchiveError
 from lessee.ops.backup.policy.object_restore import Change, Conflict, Data, Unrestorable, change
 from lessee.ops.backup.policy.objects import contacts_other_systems, has_known_path
@@ -31,6 +31,20 @@ _PAUSE = 0.05
 _VERSIONED = 2
 
 
+class Source(Protocol):
+    """What is written: an archive, or another server."""
+
+    @property
+    def key(self) -> bytes:
+        """The key of the fingerprints."""
+
+    def objects(self) -> Iterator[ServerObject]:
+        """The server objects, in the order of creation."""
+
+    def secrets(self) -> Iterator[Secret]:
+        """The secrets, after the objects."""
+
+
 class Writer:
     """Compares an archive with a server, once; with `apply` it also writes what differs.
 
@@ -40,15 +54,18 @@ class Writer:
     def __init__(
         self,
         client: AdminClient,
-        archive: Archive,
+        archive: Source,
         *,
         apply: bool,
         only: str = "",
         trial: bool = False,
         may_overwrite_newer: bool = True,
         unsupported: Iterable[str] = (),
+        may_change: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """`trial`: write nothing that makes the server contact another system, or that needs a missing engine.
+        """`may_change`: whether what is there and differs is changed, by the kind of object, or `secret`.
+
+        `trial`: write nothing that makes the server contact another system, or that needs a missing engine.
 
         `unsupported`: mounts whose engine is known to be missing. Without `may_overwrite_newer`, a secret that is newer
         on the server is an error.
@@ -59,6 +76,7 @@ class Writer:
         self._only = only.removeprefix("/")
         self._trial = trial
         self._may_overwrite_newer = may_overwrite_newer
+        self._may_change = may_change
         self._mounts = server.mounts(client, "mount")
         self._methods = server.mounts(client, "auth")
         self._types: dict[str, str] = {}
@@ -122,6 +140,8 @@ class Writer:
         return self._client.read(server_object.path)
 
     def _write_change(self, found: Change) -> None:
+        if not (found.new or self._may_change(found.server_object.kind)):
+            return
         self.writes += 1
         if not self._apply:
             return
@@ -144,10 +164,9 @@ class Writer:
             raise ArchiveError("the archive has a secret outside its mounts", where=saved.where)
         present = None
         if saved.mount not in self._absent:
-            key = bytes.fromhex(self._archive.manifest.key)
-            present = secret(self._client, saved.mount, saved.path, saved.engine, key)
+            present = secret(self._client, saved.mount, saved.path, saved.engine, self._archive.key)
         secret_plan = plan(saved, present, most=self._max_versions.get(saved.mount, DEFAULT_MAX_VERSIONS))
-        if self._apply:
+        if self._apply and (secret_plan.status is not SecretStatus.CHANGED or self._may_change("secret")):
             if secret_plan.overwrites_newer and not self._may_overwrite_newer:
                 what = "another client changed the secret since the plan"
                 raise DeniedError(what, where=saved.where, todo="run it again, and check the new plan")

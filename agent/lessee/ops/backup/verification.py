@@ -1,7 +1,6 @@
 """Verifies an archive: restores it into a private server, and compares."""
 
-from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from lessee.core.immutable import ImmutableStruct
@@ -19,6 +18,7 @@ from lessee.ops.backup.scratch_server import scratch_server, unseal
 from lessee.ops.backup.secret_reader import each, folders, secret
 from lessee.ops.backup.server_writer import Writer
 from lessee.vault.admin import AdminClient
+from lessee.vault.root_token import generate_root_token
 
 
 class Verified(ImmutableStruct, frozen=True):
@@ -106,7 +106,7 @@ def _try_snapshot(
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
             raft.put(empty, archive.snapshot(), size, force=True, progress=progress)
         unseal(empty, list(unseal_keys))
-        client = empty.with_token(_root(empty, unseal_keys))
+        client = empty.with_token(generate_root_token(empty, unseal_keys))
         with open_for_reading(file, keys, where) as archive:
             skip(archive.objects())
             same, younger = _compare_snapshot(archive, client, report, progress)
@@ -135,20 +135,6 @@ def _compare_snapshot(
             for text in found:
                 report(f"raft snapshot: {text}")
     return same, younger
-
-
-def _root(client: AdminClient, unseal_keys: Iterable[str]) -> str:
-    """A new root token of the scratch server. Raises DeniedError."""
-    keys = client.unauthenticated.hvac.sys
-    begun = keys.start_root_token_generation()
-    update: dict[str, object] = {}
-    for key in unseal_keys:
-        update = keys.generate_root(key, begun["nonce"])
-        if update.get("complete"):
-            break
-    encoded = str(update["encoded_root_token"])
-    token = b64decode(encoded + "=" * (-len(encoded) % 4))
-    return bytes(one ^ other for one, other in zip(token, str(begun["otp"]).encode(), strict=True)).decode()
 
 
 def _skip_snapshot(archive: Archive) -> None:

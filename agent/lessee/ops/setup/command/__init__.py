@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lessee.audit_trail.operator_actions import OperatorAction, recorded_action
@@ -33,6 +33,7 @@ from lessee.ops.setup.policy.desired_state import (
 from lessee.ops.setup.policy.objects import Group
 from lessee.ops.setup.policy.plan import (
     Conflict,
+    Remove,
     Selection,
     ServerConfigRequired,
     Step,
@@ -46,7 +47,7 @@ from lessee.ops.setup.policy.plan import (
 from lessee.ops.setup.policy.plan_report import count, step_lines
 from lessee.ops.setup.revoked_logins import destroyed, find_revoked
 from lessee.process.hardening import harden
-from lessee.vault.admin import admin_client
+from lessee.vault.admin import AdminClient, admin_client
 
 _MODES: dict[str, tuple[str, ...]] = {
     "init": ("key_shares", "key_threshold", "pgp_key", "root_token_pgp_key"),
@@ -169,6 +170,28 @@ def _warn_of_weak(values: Values) -> None:
     for where, weakness in weak_values(values):
         todo = "`lessee validate` reports it until `lessee set` replaces it"
         print(f"lessee: warning: {where} {weakness}; {todo}", file=sys.stderr)
+
+
+def set_up_server(
+    client: AdminClient,
+    project: Project,
+    groups: Iterable[Group],
+    environ: Mapping[str, str],
+    report: Callable[[Step], None],
+) -> None:
+    """Set up the environment of one project on a server, whatever address it names. Raises LesseeError.
+
+    It removes nothing: another project of the same environment may have made it. A step that is a `Conflict` or a
+    `ServerConfigRequired` is left to the operator.
+    """
+    configs = {str(project.config.environment): project.config}
+    selection = Selection(groups=frozenset(groups))
+    every = _desired({str(project.config.environment): project})
+    desired = [item for item in every if _group(item) in selection.groups]
+    state = Discovery(client).state(configs, desired)
+    steps = without_removals(plan(desired, state, selection, force=False))
+    values = fetch(actions(steps), environ, project.path.parent, ask)
+    PlanExecutor(client, configs, state, values).run(steps, desired, report)
 
 
 def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:

@@ -1,0 +1,153 @@
+"""A `lessee dev` of a test: its commands, its process, and requests as its user's clients send them."""
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+from lessee.host.openbao import free_port
+from support.programs.sidecar import PATIENCE, eventually
+
+# Kills itself before or after the Nth of what changes the folder or the server, and names it.
+KILLED = """
+import os, signal, sys
+from lessee.ops.dev.folder import DevFolder
+from lessee.vault.transport import Transport
+import lessee.cli
+moment = sys.argv[1]
+
+def wrapped(kind, function):
+    def call(self, *arguments, **settings):
+        name = f"{kind} {next(one for one in arguments if one not in {'GET', 'POST', 'PUT'})}"
+        if moment == f"before {name}":
+            os.kill(os.getpid(), signal.SIGKILL if not os.environ.get("SUSPEND") else signal.SIGSTOP)
+        result = function(self, *arguments, **settings)
+        if moment == f"after {name}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return call
+
+for kind in ("write", "remove"):
+    setattr(DevFolder, kind, wrapped(kind, getattr(DevFolder, kind)))
+Transport.request = wrapped("request", Transport.request)
+sys.exit(lessee.cli.main(sys.argv[2:]))
+"""
+
+
+class Dev:
+    """A folder of `lessee dev` with a short path, and its commands. `with Dev() as dev:` ends its server."""
+
+    def __init__(self, cwd, *, folder=None, under=()):
+        self.home = Path(tempfile.mkdtemp(prefix="lessee-dev-"))
+        self.folder = folder or self.home / "dev"
+        self.cwd, self.under, self.port = cwd, list(under), free_port()
+        self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
+        self.said = ""
+        """What all commands have printed."""
+        self._running = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self._running:
+            process.kill()
+            process.wait()
+        self("--stop")
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def words(self, *options):
+        return ["dev", "--directory", str(self.folder), *map(str, options)]
+
+    def __call__(self, *options, under=(), text="", **environ):
+        """Run one command to its end."""
+        done = subprocess.run(
+            [*self.under, *under, sys.executable, "-m", "lessee", *self.words(*options)],
+            cwd=self.cwd,
+            env=self.environ | environ,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        self.said += done.stdout + done.stderr
+        return done
+
+    def detach(self, *options, **settings):
+        done = self("--detach", "--port", self.port, *options, **settings)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def foreground(self, *command):
+        """`lessee dev` as a process of the test's; its output is in `home/out`."""
+        with (self.home / "out").open("ab") as out:
+            process = subprocess.Popen(
+                [*(command or (sys.executable, "-m", "lessee")), *self.words("--port", self.port)],
+                cwd=self.cwd,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        self._running.append(process)
+        return process
+
+    def killed(self, moment, *, suspend=False):
+        """A first process that ends by SIGKILL at this moment; or stops there."""
+        if suspend:
+            self.environ["SUSPEND"] = "1"
+        process = self.foreground(sys.executable, "-c", KILLED, moment)
+        self.environ.pop("SUSPEND", None)
+        return process
+
+    def until_ready(self):
+        eventually(lambda: self("--status").returncode == 0, "the server")
+
+    @property
+    def token(self):
+        return (self.folder / "token").read_text().strip()
+
+    def ask(self, method, path, body=None, *, token=None):
+        """A request as a client by the port sends it. Raises RuntimeError with the status of an error."""
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        request = urllib.request.Request(
+            f"https://127.0.0.1:{self.port}/v1/{path}",
+            json.dumps(body).encode() if body is not None else None,
+            {"X-Vault-Token": self.token if token is None else token},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as response:
+                return json.loads(response.read() or b"{}")
+        except urllib.error.HTTPError as exc:
+            raise RuntimeError(f"{exc.code}") from None
+
+    def put(self, path, **fields):
+        return self.ask("POST", f"secret/data/{path}", {"data": fields})["data"]["version"]
+
+    def get(self, path):
+        return self.ask("GET", f"secret/data/{path}")["data"]["data"]
+
+    def servers(self):
+        """The pids of all servers of this folder."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                if f"-config={self.folder}/server.json".encode() in words:
+                    yield int(process.name)
+
+    def root_tokens(self):
+        """The accessors of root tokens that there are."""
+        accessors = self.ask("GET", "auth/token/accessors?list=true")["data"]["keys"]
+        for accessor in accessors:
+            found = self.ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
+            if "root" in found["policies"]:
+                yield accessor
