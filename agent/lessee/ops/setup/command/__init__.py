@@ -189,7 +189,8 @@ def set_up_server(
     every = _desired({str(project.config.environment): project})
     desired = [item for item in every if _group(item) in selection.groups]
     state = Discovery(client).state(configs, desired)
-    steps = without_removals(plan(desired, state, selection, force=False))
+    planned = plan(desired, state, selection, force=False)
+    steps = [step for step in planned if not isinstance(step.step if isinstance(step, Conflict) else step, Remove)]
     values = fetch(actions(steps), environ, project.path.parent, ask)
     PlanExecutor(client, configs, state, values).run(steps, desired, report)
 
