@@ -277,13 +277,17 @@ def test_a_deleted_secret_of_the_servers_is_not_created_again(started):
         assert target.system.accepts(target.fields())
 
 
-def test_a_token_stays_valid_until_it_expires(started):
+def test_a_token_stays_valid_until_it_expires(started, caplog):
+    caplog.set_level("INFO", logger="lessee")
     with started(JwtKeys, token_ttl="2s") as target:
         target.rotate()
         old, system = target.fields(), target.system
         token = sign(old, exp=time.time() + 3600)
+        caplog.clear()
         assert target.rotate() is Outcome.ROTATED
         assert target.journal.step is Step.RETAINING
+        assert "old credential retained" in caplog.messages
+        assert not {"old credential disabled", "old credential revoked"} & {*caplog.messages}
         removed_at = system.accepted()["retired"][old["kid"]]
         assert removed_at < target.journal.delete_at  # A rotation that ends finds that the time has passed.
         assert system.is_valid(token)

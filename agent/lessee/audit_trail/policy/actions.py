@@ -37,6 +37,7 @@ RECORDED_EVENTS: Mapping[str, Outcome] = {
     "old credential restored manually": "done",
     "consumer not confirmed in time": "done",
     "old credential disabled": "done",
+    "old credential retained": "done",
     "old credential revoked": "done",
     "old credential deleted": "done",
     "target removed during rotation": "done",

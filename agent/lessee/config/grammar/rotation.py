@@ -51,6 +51,8 @@ class RotationTarget(Block, frozen=True, kw_only=True, tag_field="kind"):
 
     has_consumers: ClassVar[bool] = True
     """Agents may confirm the new credential; False: lessee itself puts it where it is used, and proves it there."""
+    stays_valid: ClassVar[bool] = False
+    """With a `delete_delay` the old credential is valid until it is deleted; False: it is disabled before."""
 
 
 class _AdministeredTarget(RotationTarget, frozen=True, kw_only=True):
@@ -62,6 +64,8 @@ class _AdministeredTarget(RotationTarget, frozen=True, kw_only=True):
 
 class VerifiedTarget(RotationTarget, frozen=True, kw_only=True):
     """A credential that clients read from one secret, and servers verify from another."""
+
+    stays_valid: ClassVar[bool] = True
 
     verifier_secret: Annotated[
         scalars.SecretPath,

@@ -33,6 +33,8 @@ class Target(ImmutableStruct, frozen=True):
     """Seconds for which the old credential stays valid after the last confirmation."""
     has_consumers: bool = True
     """False: no agent confirms the credential, since lessee itself puts it where it is used."""
+    stays_valid: bool = False
+    """With a `delete_delay` the old credential is valid until it is deleted; False: it is disabled before."""
     delays_deletion: bool = True
     """Whether the kind's `delete_delay` applies; False: the old credential is deleted immediately."""
 

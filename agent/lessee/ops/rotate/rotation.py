@@ -324,7 +324,8 @@ class TargetRotation:
             self._documents.check_secret_unchanged()
         delete_delay = self._kind.traits.delete_delay if is_revoked else 0.0
         if is_revoked:
-            self._log("info", f"old credential {'disabled' if delete_delay else 'revoked'}", id=journal.id)
+            retained = "retained" if self._target.stays_valid else "disabled"
+            self._log("info", f"old credential {retained if delete_delay else 'revoked'}", id=journal.id)
         delete_at = now + delete_delay * self._target.delays_deletion if delete_delay else 0.0
         self._documents.record_revoked(missing, delete_at)
         self._remove_consumers(missing, journal.published_version)

@@ -56,6 +56,7 @@ class Project(ImmutableStruct, frozen=True):
             confirmation_timeout=config.confirmation_timeout,
             revoke_delay=config.revoke_delay,
             has_consumers=config.has_consumers,
+            stays_valid=config.stays_valid,
         )
 
     def config_of(self, name: str) -> Rotation:

@@ -15,6 +15,7 @@ rotation:
   daily: {kind: vault, secret: auth/jwt, keys: {key: {}}, rotation_period: 1d}
   exact: {kind: vault, secret: auth/jwt, keys: {other: {}}, rotation_period: 1d, jitter: 0s}
   on-request: {kind: vault, secret: auth/jwt, keys: {third: {}}}
+  tokens: {kind: jwt-key, secret: jwt, verifier_secret: jwks, token_ttl: 1h, rotation_period: 1d}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
 DAY, NOW = 86400.0, 100 * 86400.0
@@ -56,6 +57,10 @@ _UNREAD = "x: rotated; version 4; 1.2 s; no consumer is known"
                 "x: old credential retained; version 4; 0.0 s;"
                 " the old credential is disabled, and deleted after 1970-04-11T00:00:00Z"
             ),
+        ),
+        (
+            Result("x", Outcome.RETAINING, replace(ROTATED, step=Step.RETAINING, delete_at=NOW), None, 0, "", True),
+            "x: old credential retained; version 4; 0.0 s; the old credential stays valid until 1970-04-11T00:00:00Z",
         ),
         (
             Result("x", Outcome.WAITING, replace(ROTATED, step=Step.PUBLISHED), BOTH, 0.0, "abc:1:42:9:f"),
@@ -190,3 +195,8 @@ def test_the_json_has_the_lock_of_an_open_rotation():
     assert (
         as_data(None, [Row("one", ROTATION["on-request"], recorded)], [], NOW)["targets"][0]["next_rotation_at"] is None
     )
+
+
+def test_the_status_says_that_verifiers_accept_a_retained_key():
+    row = Row("tokens", ROTATION["tokens"], replace(ROTATED, step=Step.RETAINING, delete_at=NOW + 9), None)
+    assert table([row], [], NOW).splitlines()[-1] == "  the old credential stays valid until 1970-04-11T00:00:09Z"

@@ -136,4 +136,5 @@ class RotationRunner:
                 outcome, lock_owner = Outcome.WAITING, rotation.journal.lock_owner
         outcome = Outcome.ROTATED if published else outcome
         seconds = time.monotonic() - started
-        return Result(name, outcome, rotation.journal, rotation.confirmation, seconds, lock_owner)
+        stays_valid = self._project.config_of(name).stays_valid
+        return Result(name, outcome, rotation.journal, rotation.confirmation, seconds, lock_owner, stays_valid)

@@ -27,6 +27,8 @@ class Result(ImmutableStruct, frozen=True):
     seconds: float
     lock_owner: str = ""
     """Another rotator that finishes the rotation."""
+    stays_valid: bool = False
+    """The old credential is valid until it is deleted."""
 
 
 class Row(ImmutableStruct, frozen=True):
@@ -87,7 +89,7 @@ def line(result: Result) -> str:
         words += [f"NOT confirmed by {', '.join(confirmation.missing)}"] * bool(confirmation.missing)
         words += ["no consumer is known"] * (not confirmation.is_known)
     if journal.step is Step.RETAINING:
-        words.append(_retention(journal))
+        words.append(_retention(journal, stays_valid=result.stays_valid))
     return "; ".join(words)
 
 
@@ -100,7 +102,9 @@ def _outcome(result: Result) -> str:
     return "finished" if result.outcome is Outcome.NOTHING else result.outcome.value
 
 
-def _retention(journal: Journal) -> str:
+def _retention(journal: Journal, *, stays_valid: bool) -> str:
+    if stays_valid:
+        return f"the old credential stays valid until {rfc3339(journal.delete_at)}"
     return f"the old credential is disabled, and deleted after {rfc3339(journal.delete_at)}"
 
 
@@ -179,7 +183,7 @@ def _notes(row: Row, now: float) -> Iterator[str]:
     if journal.is_open:
         yield f"{journal.step.value} since {rfc3339(journal.started_at)}, {_lock(row, now)}"
     if journal.step is Step.RETAINING:
-        yield _retention(journal)
+        yield _retention(journal, stays_valid=row.config.stays_valid)
     if row.confirmation is not None and row.confirmation.missing:
         yield f"not yet confirmed by {', '.join(row.confirmation.missing)}"
     if journal.missing:
