@@ -128,6 +128,9 @@ def test_credentials_are_written_once_to_files_that_only_the_owner_may_read(grou
     assert not (ground.disk / "out").exists()
     done = ground.run("--output", "out").stdout
     assert planned.splitlines()[:-1] == done.splitlines()[:-1]
+    assert planned.endswith(", credential files of 12 roles)\n")
+    assert ground.run("--output", "out").stdout == "done: nothing to do\n"
+    assert ground.run("--plan", "--output", "out").stdout == "plan: 0 changes (nothing to do)\n"
     paths = list((ground.disk / "out").rglob("*"))
     assert len(paths) == 3 + 12 + 24
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
@@ -135,7 +138,8 @@ def test_credentials_are_written_once_to_files_that_only_the_owner_may_read(grou
     files = {path: path.read_text() for path in paths if path.is_file()}
     (ground.disk / "out/testing/testing-ci/secret_id").unlink()
     again = ground.run("--output", "out").stdout
-    assert again.splitlines()[1:-1] == [f"  + {ground.disk}/out/testing/testing-ci: secret_id"]
+    written = f"  + {ground.disk}/out/testing/testing-ci: secret_id"
+    assert again == f"files:\n{written}\ndone: credential files of 1 role\n"
     changed = [str(path) for path, text in files.items() if path.read_text() != text]
     assert changed == [f"{ground.disk}/out/testing/testing-ci/secret_id"]
 
