@@ -31,14 +31,16 @@ SCENES = ("outage", "leak", "rotation", "restore")
 def vault(tmp_path_factory):
     """The real server, behind a proxy that counts what reaches it."""
     with OpenBao(tmp_path_factory.mktemp("vault")) as server:
-        fill(server)
+        role_id = fill(server)
         with Proxy(server.port) as proxy:
+            proxy.role_id = role_id
             yield proxy
 
 
 @pytest.fixture
 def drills(vault, tmp_path, memory):
     made = Drills(vault.address, tmp_path, memory)
+    (tmp_path / "role_id").write_text(vault.role_id)
     made.save()
     return made
 
@@ -84,6 +86,7 @@ def test_a_drill_plays_four_scenes_and_the_real_systems_get_no_request(vault, dr
     assert felt(report, "rotation")["simba"]["notifications"] >= 1
     assert felt(report, "rotation")["assistant"]["notifications"] == 0
     assert all(app["missing"] == 0 for name in SCENES for app in felt(report, name).values())
+    assert "dashboard: with the policies of the restored role production-dashboard" in report["notes"]
     assert any("pki" in note for note in report["notes"])
     assert any("database" in note for note in report["notes"])
     assert "OBJECTIVES" in output
@@ -275,6 +278,8 @@ def tested(tmp_path, memory):
                 "refresh_interval": "200ms",
                 "files": [{"template": "assistant.json.j2"}],
                 "notify": {"command": ["false"]},
+                # The login of the configuration reads nothing.
+                "vault": {"auth": {"method": "approle", "role_id": "none"}},
             }
         }
         made.write_template("assistant.json.j2", '{"key": {{ secret("api-keys/own").api_key | tojson }}}\n')
