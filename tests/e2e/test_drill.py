@@ -1,5 +1,6 @@
 """`lessee drill` plays an outage, a leak, a rotation and a restore in a private server made from the newest backup."""
 
+import json
 import os
 import re
 import shutil
@@ -94,7 +95,8 @@ def test_a_drill_plays_four_scenes_and_the_real_systems_get_no_request(vault, dr
 
 
 def test_the_report_is_a_page_to_train_with(drills):
-    drills.drill("--scene", "leak")
+    output = drills.drill("--scene", "leak", "--json")
+    assert json.loads(output) == drills.report()
     (page,) = drills.reports.glob("*.md")
     text = page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600
@@ -150,6 +152,14 @@ def test_an_app_whose_secret_the_archive_lacks_is_not_played_and_named(drills):
     assert drills.report()["not_played"] == [
         {"app": "late", "reason": "the server has no secret secret/production/written/after-the-archive"}
     ]
+
+
+def test_a_rotation_without_a_secret_to_rotate_is_not_reported_as_played(drills):
+    tls = {"directory": str(drills.memory / "tls"), "files": [{"template": "tls/server.pem.j2"}]}
+    drills.config |= {"apps": {"tls": tls}, "rotation": {}}
+    drills.drill("--scene", "rotation", "--scene", "outage", code=75, text="not played: the rotation: no app reads")
+    assert not drills.report()["complete"]
+    assert felt(drills.report(), "outage")["tls"]["uses"] > 0
 
 
 def test_the_audit_trail_has_the_hashes_of_the_report(drills):
