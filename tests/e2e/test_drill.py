@@ -34,7 +34,7 @@ def vault(tmp_path_factory):
     with OpenBao(tmp_path_factory.mktemp("vault")) as server:
         role_id = fill(server)
         with Proxy(server.port) as proxy:
-            proxy.role_id = role_id
+            proxy.role_id, proxy.server = role_id, server
             yield proxy
 
 
@@ -160,6 +160,17 @@ def test_a_rotation_without_a_secret_to_rotate_is_not_reported_as_played(drills)
     drills.drill("--scene", "rotation", "--scene", "outage", code=75, text="not played: the rotation: no app reads")
     assert not drills.report()["complete"]
     assert felt(drills.report(), "outage")["tls"]["uses"] > 0
+
+
+def test_an_app_that_the_restored_policies_deny_is_not_played_with_the_reason(vault, drills):
+    policy = 'path "secret/data/other/*" { capabilities = ["read"] }'
+    role_id, _ = vault.server.approle("production-denied", policy)
+    (drills.disk / "role_id").write_text(role_id)
+    drills.save()
+    drills.drill("--scene", "outage", code=75, text="not played: dashboard: ")
+    (found,) = drills.report()["not_played"]
+    assert found["app"] == "dashboard"
+    assert "secret/production/frontend/app: permission denied (403)" in found["reason"]
 
 
 def test_the_audit_trail_has_the_hashes_of_the_report(drills):

@@ -32,6 +32,7 @@ PATIENCE = 60.0
 """Seconds until what does not happen counts as a problem."""
 _POLL = 0.02
 _VERSIONED = 2
+_FEW = 3
 _MILLISECOND = 0.001
 """Seconds: the precision of a status."""
 _OF_OTHERS = ("VAULT_", "BAO_", "LESSEE_", "AWS_")
@@ -306,6 +307,7 @@ class Stage:
         status = self.agent.status()
         found = status.get("apps") or {}
         troubles = {name: _trouble(found.get(name), status, since) for name in self.stand_ins}
+        # An app without its first files has a reason of the agent's, too.
         behind = {name: "the app has not loaded the newest files" for name in self.stand_ins if self._is_behind(name)}
         return behind | {name: why for name, why in troubles.items() if why}
 
@@ -319,13 +321,15 @@ class Stage:
 
 
 def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any], since: float) -> str:
+    problems = "; ".join(map(str, (status.get("problems") or ())[:_FEW]))
     if app is None:
-        return "; ".join(map(str, status.get("problems") or ())) or "the agent does not answer"
+        return problems or "the agent does not answer"
     readiness = app["readiness"] or {}
+    error = app["notify"]["error"] or readiness.get("error") or app["error"]
     if app["pending"] or app["notify"]["pending"] or readiness.get("pending"):
-        return str(app["notify"]["error"] or readiness.get("error") or app["error"] or "new files are pending")
+        return str(error or problems or "new files are pending")
     if not app["fresh"] or not app["generation"]:
-        return str(app["error"] or "; ".join(map(str, status["problems"])) or "not fresh")
+        return str(error or problems or "not fresh")
     checked_at = parse_timestamp(app["last_checked_at"] or "")
     if checked_at is not None and checked_at < since - _MILLISECOND:
         return "not checked yet"
