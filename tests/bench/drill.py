@@ -16,8 +16,9 @@ _LONGEST = 180.0
 def measure() -> Iterator[Figure]:
     with rig() as bench, TemporaryDirectory(dir=MEMORY) as memory:
         (folder := bench.folder / "drills").mkdir()
-        fill(bench.bao)
+        role_id = fill(bench.bao)
         drills = Drills(bench.bao.address, folder, Path(memory))
+        (folder / "role_id").write_text(role_id)
         del drills.config["drill"]["outage"]
         drills.save()
         bench.bao.stop()

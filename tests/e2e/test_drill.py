@@ -1,5 +1,6 @@
 """`lessee drill` plays an outage, a leak, a rotation and a restore in a private server made from the newest backup."""
 
+import json
 import os
 import re
 import shutil
@@ -31,14 +32,16 @@ SCENES = ("outage", "leak", "rotation", "restore")
 def vault(tmp_path_factory):
     """The real server, behind a proxy that counts what reaches it."""
     with OpenBao(tmp_path_factory.mktemp("vault")) as server:
-        fill(server)
+        role_id = fill(server)
         with Proxy(server.port) as proxy:
+            proxy.role_id, proxy.server = role_id, server
             yield proxy
 
 
 @pytest.fixture
 def drills(vault, tmp_path, memory):
     made = Drills(vault.address, tmp_path, memory)
+    (tmp_path / "role_id").write_text(vault.role_id)
     made.save()
     return made
 
@@ -84,6 +87,7 @@ def test_a_drill_plays_four_scenes_and_the_real_systems_get_no_request(vault, dr
     assert felt(report, "rotation")["simba"]["notifications"] >= 1
     assert felt(report, "rotation")["assistant"]["notifications"] == 0
     assert all(app["missing"] == 0 for name in SCENES for app in felt(report, name).values())
+    assert "dashboard: with the policies of the restored role production-dashboard" in report["notes"]
     assert any("pki" in note for note in report["notes"])
     assert any("database" in note for note in report["notes"])
     assert "OBJECTIVES" in output
@@ -91,7 +95,8 @@ def test_a_drill_plays_four_scenes_and_the_real_systems_get_no_request(vault, dr
 
 
 def test_the_report_is_a_page_to_train_with(drills):
-    drills.drill("--scene", "leak")
+    output = drills.drill("--scene", "leak", "--json")
+    assert json.loads(output) == drills.report()
     (page,) = drills.reports.glob("*.md")
     text = page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600
@@ -147,6 +152,25 @@ def test_an_app_whose_secret_the_archive_lacks_is_not_played_and_named(drills):
     assert drills.report()["not_played"] == [
         {"app": "late", "reason": "the server has no secret secret/production/written/after-the-archive"}
     ]
+
+
+def test_a_rotation_without_a_secret_to_rotate_is_not_reported_as_played(drills):
+    tls = {"directory": str(drills.memory / "tls"), "files": [{"template": "tls/server.pem.j2"}]}
+    drills.config |= {"apps": {"tls": tls}, "rotation": {}}
+    drills.drill("--scene", "rotation", "--scene", "outage", code=75, text="not played: the rotation: no app reads")
+    assert not drills.report()["complete"]
+    assert felt(drills.report(), "outage")["tls"]["uses"] > 0
+
+
+def test_an_app_that_the_restored_policies_deny_is_not_played_with_the_reason(vault, drills):
+    policy = 'path "secret/data/other/*" { capabilities = ["read"] }'
+    role_id, _ = vault.server.approle("production-denied", policy)
+    (drills.disk / "role_id").write_text(role_id)
+    drills.save()
+    drills.drill("--scene", "outage", code=75, text="not played: dashboard: ")
+    (found,) = drills.report()["not_played"]
+    assert found["app"] == "dashboard"
+    assert "secret/production/frontend/app: permission denied (403)" in found["reason"]
 
 
 def test_the_audit_trail_has_the_hashes_of_the_report(drills):
@@ -275,6 +299,8 @@ def tested(tmp_path, memory):
                 "refresh_interval": "200ms",
                 "files": [{"template": "assistant.json.j2"}],
                 "notify": {"command": ["false"]},
+                # The login of the configuration reads nothing.
+                "vault": {"auth": {"method": "approle", "role_id": "none"}},
             }
         }
         made.write_template("assistant.json.j2", '{"key": {{ secret("api-keys/own").api_key | tojson }}}\n')
