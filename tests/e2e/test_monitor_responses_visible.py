@@ -120,11 +120,14 @@ def test_a_response_that_can_run_again_says_so_at_its_next_success(server, hook,
 
 def test_the_receivers_of_an_alert_are_notified_once_that_its_response_failed_later(server, hook, responder, tmp_path):
     """The program ends after the alert was sent: the message that was sent does not say how."""
-    script = tmp_path / "slow"
-    script.write_text("#!/bin/sh\nsleep 11\nexit 3\n")
+    script, may_end = tmp_path / "slow", tmp_path / "may-end"
+    script.write_text(f"#!/bin/sh\nuntil [ -e {may_end} ]; do sleep 0.1; done\nexit 3\n")
     script.chmod(0o755)
-    monitor = responder({"rule": RULE, "action": "command", "command": [str(script)], "max_per_hour": 1}).start()
+    command = {"rule": RULE, "action": "command", "command": [str(script)], "timeout": "10m"}
+    monitor = responder(command).start()
     client_of(server, "slow").offend()
+    reported(hook, "slow")
+    may_end.touch()
     eventually(lambda: len(texts(hook, "slow")) == 2, "the second message")
     first, second = texts(hook, "slow")
     assert "exited with status 3" not in first

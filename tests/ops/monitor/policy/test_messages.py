@@ -4,6 +4,7 @@ import json
 from email import message_from_bytes
 from email.policy import default
 
+from lessee.core.immutable import replace
 from lessee.ops.monitor.policy import messages
 from lessee.ops.monitor.policy.messages import alertmanager_body, slack_body, webhook_body
 from lessee.ops.monitor.policy.service_status import PollResult
@@ -108,6 +109,16 @@ def test_a_mail_contains_all_alerts_and_its_subject_the_first():
     assert mail_of(rules.notifications, "production")["Message-ID"] == written["Message-ID"]
     rules.tick(300)
     assert "resolved at: 2023-11-15T12:05:00.000+00:00" in mail_of(rules.notifications, None).get_content()
+
+
+def test_each_line_about_a_response_is_below_its_alert():
+    rules = Rules("{}")
+    rules.take(root())
+    [one] = rules.notifications
+    responded = replace(one, alert=replace(one.alert, text="a root token was used\nrevoke-token token a1: done"))
+    assert mail_of([responded], None).get_content().splitlines()[1:3] == [
+        "  a root token was used", "  revoke-token token a1: done",
+    ]  # fmt: skip
 
 
 def test_a_path_cannot_add_a_header_to_a_mail():
