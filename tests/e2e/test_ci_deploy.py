@@ -85,6 +85,17 @@ def test_a_refused_rotation_deploys_nothing(project):
     assert "deploying" not in log
 
 
+def test_an_agent_that_was_down_is_named_and_the_deployment_proves_that_it_has_the_new_value(project):
+    config = (project.repository / "ci/deploy.yaml").read_text()
+    revision = project.commit({"ci/deploy.yaml": config.replace("[simba]", "[simba], confirmation_timeout: 1s")})
+    project.end("agent")
+    log, failed = project.job()
+    assert not failed, log
+    assert "NOT confirmed by simba" in log
+    assert project.key[0] in project.file
+    assert f"{revision} is deployed and proven" in log
+
+
 def test_a_revision_whose_app_is_not_ready_is_named_and_rolled_back(project):
     good = project.commit({"new": ""})
     log, failed = project.job()

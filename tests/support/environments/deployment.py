@@ -251,11 +251,13 @@ class Deployment:
         """The accessors of all valid tokens of jobs."""
         return tokens_of(self.server, f"auth/jwt-{self.kind}/login")
 
+    def end(self, name):
+        """Stop the host's app or agent, if it runs."""
+        with suppress(OSError, ValueError):
+            pid = int((self.host / f"{name}.pid").read_text())
+            os.kill(pid, signal.SIGTERM)
+            eventually(lambda: not Path(f"/proc/{pid}").exists(), f"the end of the {name}")
+
     def close(self):
         for name in ("app", "agent"):
-            with suppress(OSError, ValueError):
-                os.kill(int((self.host / f"{name}.pid").read_text()), signal.SIGTERM)
-        for name in ("app", "agent"):
-            with suppress(OSError, ValueError):
-                pid = Path("/proc", (self.host / f"{name}.pid").read_text().strip())
-                eventually(lambda pid=pid: not pid.exists(), f"the end of the {name}")
+            self.end(name)
