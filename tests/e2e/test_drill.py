@@ -1,5 +1,6 @@
 """`lessee drill` plays an outage, a leak, a rotation and a restore in a private server made from the newest backup."""
 
+import json
 import os
 import re
 import shutil
@@ -10,12 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from lessee.host.openbao import ROOT_TOKEN, OpenBao, free_port
 from support.environments.drills import CANARY, Drills, fill
 from support.needs import need
 from support.programs.sidecar import PATIENCE, eventually
+from support.servers.certificate_authority import Authority
 from support.servers.fault_proxy import Proxy
 
+LISTENER = """
+listener "tcp" {{
+  address       = "127.0.0.1:{port}"
+  tls_cert_file = "{folder}/server.pem"
+  tls_key_file  = "{folder}/server.pem"
+}}
+"""
 SCENES = ("outage", "leak", "rotation", "restore")
 
 
@@ -23,14 +32,16 @@ SCENES = ("outage", "leak", "rotation", "restore")
 def vault(tmp_path_factory):
     """The real server, behind a proxy that counts what reaches it."""
     with OpenBao(tmp_path_factory.mktemp("vault")) as server:
-        fill(server)
+        role_id = fill(server)
         with Proxy(server.port) as proxy:
+            proxy.role_id, proxy.server = role_id, server
             yield proxy
 
 
 @pytest.fixture
 def drills(vault, tmp_path, memory):
     made = Drills(vault.address, tmp_path, memory)
+    (tmp_path / "role_id").write_text(vault.role_id)
     made.save()
     return made
 
@@ -76,6 +87,7 @@ def test_a_drill_plays_four_scenes_and_the_real_systems_get_no_request(vault, dr
     assert felt(report, "rotation")["simba"]["notifications"] >= 1
     assert felt(report, "rotation")["assistant"]["notifications"] == 0
     assert all(app["missing"] == 0 for name in SCENES for app in felt(report, name).values())
+    assert "dashboard: with the policies of the restored role production-dashboard" in report["notes"]
     assert any("pki" in note for note in report["notes"])
     assert any("database" in note for note in report["notes"])
     assert "OBJECTIVES" in output
@@ -83,7 +95,8 @@ def test_a_drill_plays_four_scenes_and_the_real_systems_get_no_request(vault, dr
 
 
 def test_the_report_is_a_page_to_train_with(drills):
-    drills.drill("--scene", "leak")
+    output = drills.drill("--scene", "leak", "--json")
+    assert json.loads(output) == drills.report()
     (page,) = drills.reports.glob("*.md")
     text = page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600
@@ -141,6 +154,25 @@ def test_an_app_whose_secret_the_archive_lacks_is_not_played_and_named(drills):
     ]
 
 
+def test_a_rotation_without_a_secret_to_rotate_is_not_reported_as_played(drills):
+    tls = {"directory": str(drills.memory / "tls"), "files": [{"template": "tls/server.pem.j2"}]}
+    drills.config |= {"apps": {"tls": tls}, "rotation": {}}
+    drills.drill("--scene", "rotation", "--scene", "outage", code=75, text="not played: the rotation: no app reads")
+    assert not drills.report()["complete"]
+    assert felt(drills.report(), "outage")["tls"]["uses"] > 0
+
+
+def test_an_app_that_the_restored_policies_deny_is_not_played_with_the_reason(vault, drills):
+    policy = 'path "secret/data/other/*" { capabilities = ["read"] }'
+    role_id, _ = vault.server.approle("production-denied", policy)
+    (drills.disk / "role_id").write_text(role_id)
+    drills.save()
+    drills.drill("--scene", "outage", code=75, text="not played: dashboard: ")
+    (found,) = drills.report()["not_played"]
+    assert found["app"] == "dashboard"
+    assert "secret/production/frontend/app: permission denied (403)" in found["reason"]
+
+
 def test_the_audit_trail_has_the_hashes_of_the_report(drills):
     drills.config["audit_trail"] = {"directory": str(drills.disk / "trail"), "key_file": str(drills.disk / "trail.key")}
     drills.drill("--scene", "outage")
@@ -163,6 +195,8 @@ def test_a_killed_drill_leaves_no_process_and_the_next_one_removes_its_files(dri
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     eventually(lambda: not any(str(folder) in cmdline(pid) for pid in pids()), "the end of all its processes")
+    # What it rendered is in memory, and nothing of it is on a disk.
+    assert not [path for path in drills.disk.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     os.utime(folder, (0, 0))
     drills.config["drill"]["outage"] = "1s"
     drills.drill("--scene", "outage")
@@ -246,15 +280,18 @@ def ancestors(pid):
 
 @pytest.fixture
 def tested(tmp_path, memory):
-    """A configuration with a test environment, whose real server may be changed."""
+    """A configuration with a test environment, whose real server has TLS, and may be changed."""
     (folder := tmp_path / "server").mkdir()
     (disk := tmp_path / "disk").mkdir()
-    with OpenBao(folder) as server:
+    port = free_port()
+    Authority(disk / "ca.pem").issue(folder / "server.pem", days=1)
+    with OpenBao(folder, config=LISTENER.format(port=port, folder=folder)) as server:
         for environment in ("production", "testing"):
             server.put(f"{environment}/api-keys/own", api_key=f"{CANARY}-{environment}")
         server.approle("testing-app", 'path "secret/data/testing/*" { capabilities = ["read"] }')
         server.approle("production-app", 'path "secret/data/production/*" { capabilities = ["read"] }')
-        made = Drills(server.address, disk, memory)
+        made = Drills(f"https://localhost:{port}", disk, memory)
+        made.config["vault"]["ca_file"] = "ca.pem"
         made.server = server
         made.config["apps"] = {
             "simba": {
@@ -262,6 +299,8 @@ def tested(tmp_path, memory):
                 "refresh_interval": "200ms",
                 "files": [{"template": "assistant.json.j2"}],
                 "notify": {"command": ["false"]},
+                # The login of the configuration reads nothing.
+                "vault": {"auth": {"method": "approle", "role_id": "none"}},
             }
         }
         made.write_template("assistant.json.j2", '{"key": {{ secret("api-keys/own").api_key | tojson }}}\n')

@@ -1,12 +1,17 @@
 """The gateway between a drill's agents and their server."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from lessee.ops.drill.gateway import Gateway
+from support.needs import need
 from support.programs.sidecar import PATIENCE, eventually
+from support.programs.users import as_user
 
 
 @pytest.fixture
@@ -78,6 +83,22 @@ def test_a_cut_ends_all_connections_and_refuses_new_ones_on_the_same_port(echo):
 def test_a_server_that_does_not_answer_is_a_refusal(tmp_path):
     with Gateway(str(tmp_path / "none")) as gateway:
         assert is_refused(gateway)
+
+
+def test_another_user_of_the_machine_is_refused(echo, memory):
+    memory.chmod(0o755)
+    need(os.geteuid() == 0, "needs root, to run a client as another user")
+    client = "import socket, sys\n"
+    client += "found = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+    client += "found.sendall(b'x')\nprint(found.recv(1))"
+    with Gateway(echo) as gateway:
+        command = [f"{sys.base_prefix}/bin/python3", "-c", client, str(gateway.port)]
+        own = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [*as_user(memory, 65534, 65534), *command]
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert own.stdout == "b'x'\n"
+    # Python ran, and its connection ended without an answer.
+    assert other.stdout == "b''\n" or "ConnectionResetError" in other.stderr
 
 
 def test_it_forwards_to_an_address_too(echo):

@@ -13,7 +13,10 @@ POLICY = 'path "secret/data/production/*" { capabilities = ["read"] }'
 
 
 def fill(server):
-    """What the apps of `Drills` read, and an engine of each kind that an archive cannot restore."""
+    """What the apps of `Drills` read, and an engine of each kind that an archive cannot restore.
+
+    Returns the role_id of the dashboard's agent.
+    """
     server.put(
         "production/database/postgres", host="db", port="5432", username="simba", password=f"{CANARY}-postgres-password"
     )
@@ -41,7 +44,8 @@ def fill(server):
     ask("POST", "production/database/config/main", connection)
     creation = {"db_name": "main", "creation_statements": ["CREATE ROLE"], "default_ttl": "1h", "max_ttl": "24h"}
     ask("POST", "production/database/roles/simba", creation)
-    server.approle("production-simba", POLICY)
+    role_id, _ = server.approle("production-dashboard", POLICY)
+    return role_id
 
 
 class Drills(Sidecar):
@@ -80,6 +84,7 @@ class Drills(Sidecar):
                     "directory": str(memory / "dashboard"),
                     "refresh_interval": "200ms",
                     "env_template": "dashboard.env.j2",
+                    "vault": {"auth": {"method": "approle", "role_id_file": str(disk / "role_id")}},
                     "public_variables": ["VITE_API_URL"],
                 },
             },

@@ -1,9 +1,12 @@
 """The only way from a drill's agents to their server, which the drill can cut."""
 
+import os
 import socket
 import struct
+import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,9 +20,10 @@ Upstream = str | tuple[str, int]
 
 
 class Gateway:
-    """Forwards connections at an address of loopback to one server, without a look at what they carry.
+    """Forwards this user's connections at an address of loopback to one server, without a look at what they carry.
 
-    While it is cut, it keeps its port, so that no other program gets what the agents send.
+    Other users of the machine could otherwise talk to a server that has real secrets. While the gateway is cut, it
+    keeps its port, so that no other program gets what the agents send.
     """
 
     def __init__(self, upstream: Upstream) -> None:
@@ -68,7 +72,8 @@ class Gateway:
     def _serve(self, client: socket.socket) -> None:
         with self._lock:
             upstream = self._upstream
-        server = _connect(upstream) if upstream is not None else None
+        allowed = upstream is not None and _uid_of(client) == os.geteuid()
+        server = _connect(upstream) if upstream is not None and allowed else None
         with self._lock:
             if server is not None and self._upstream == upstream:
                 self._open |= {client, server}
@@ -87,6 +92,22 @@ class Gateway:
             self._open -= {client, server}
         client.close()
         server.close()
+
+
+def _uid_of(client: socket.socket) -> int | None:
+    """The uid of the process that opened a connection of IPv4 to here, by proc(5); None if it is not known."""
+    ends = (_hex_address(client.getpeername()), _hex_address(client.getsockname()))
+    with suppress(OSError), Path("/proc/net/tcp").open(encoding="ascii") as lines:
+        for line in lines:
+            fields = line.split()
+            if (fields[1], fields[2]) == ends:
+                return int(fields[7])
+    return None
+
+
+def _hex_address(address: tuple[str, int]) -> str:
+    """As proc(5) writes it: the address in the machine's byte order."""
+    return f"{int.from_bytes(socket.inet_aton(address[0]), sys.byteorder):08X}:{address[1]:04X}"
 
 
 def _connect(upstream: Upstream) -> socket.socket | None:

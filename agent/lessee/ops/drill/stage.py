@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lessee.config import Vault
-from lessee.config.grammar.vault import AppRole
+from lessee.config.grammar.vault import AppRole, Auth
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import LesseeError, VaultRequestError
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
@@ -32,6 +32,7 @@ PATIENCE = 60.0
 """Seconds until what does not happen counts as a problem."""
 _POLL = 0.02
 _VERSIONED = 2
+_FEW = 3
 _MILLISECOND = 0.001
 """Seconds: the precision of a status."""
 _OF_OTHERS = ("VAULT_", "BAO_", "LESSEE_", "AWS_")
@@ -60,6 +61,9 @@ class Stage:
         self.stand_ins: dict[str, StandIn] = {}
         self._readers: dict[str, set[str]] = {}
         self._logins: dict[Vault, Vault] = {}
+        self._names: list[str] = []
+        """The roles of the agents."""
+        self._is_private = True
         for part in ("apps", "pids", "ready", "logins"):
             (folder / part).mkdir(mode=0o700)
 
@@ -74,6 +78,7 @@ class Stage:
 
         Apps that read what the server does not have are not played.
         """
+        self._is_private = is_private
         missing = self.substitute(client).missing if is_private else {}
         for name, compiled_app in self.apps.items():
             lacks = [
@@ -87,7 +92,7 @@ class Stage:
         if not self.apps:
             reasons = [f"{name}: {why}" for name, why in self.not_played.items()]
             raise LesseeError("no app can be played", where=self.project.path.name, todo="; ".join(reasons))
-        self._choose_targets(client, is_private=is_private)
+        self._choose_targets(client)
         self._create_logins(client)
 
     def substitute(self, client: AdminClient) -> Substitutes:
@@ -101,7 +106,7 @@ class Stage:
         substitutes = Substitutes(client)
         references = frozenset[Need]().union(*(compiled_app.references for compiled_app in self.apps.values()))
         substitutes.provide(need for need in references if isinstance(need, DynamicSecret))
-        self.notes = tuple(substitutes.notes)
+        self.notes = tuple(dict.fromkeys((*self.notes, *substitutes.notes)))
         return substitutes
 
     def start(self) -> None:
@@ -148,8 +153,8 @@ class Stage:
         if create:
             self._create_logins(client)
             return
-        for number in range(len(self._logins)):
-            self._deliver(client, f"login-{number}")
+        for name in self._names:
+            self._deliver(client, name)
 
     def new_secret_id(self, client: AdminClient) -> tuple[str, str]:
         """A role_id and a secret_id of the first agent: what leaks."""
@@ -228,7 +233,7 @@ class Stage:
         top = self.config.vault
         return (login.address, login.addresses, login.namespace) != (top.address, top.addresses, top.namespace)
 
-    def _choose_targets(self, client: AdminClient, *, is_private: bool) -> None:
+    def _choose_targets(self, client: AdminClient) -> None:
         secrets, mount = self.config.secrets, self.config.secrets.mount
         if client.kv_version(mount) != _VERSIONED:
             return  # Rotation needs check-and-set.
@@ -237,7 +242,7 @@ class Stage:
                 self._readers.setdefault(path, set()).add(name)
         found = []
         # In a test environment, `lessee rotate` rotates the real targets.
-        configured = None if is_private else self.config.rotation
+        configured = None if self._is_private else self.config.rotation
         for name, path in choose_targets(self.config, self._readers).items():
             if configured is not None and name not in configured:
                 continue
@@ -251,16 +256,41 @@ class Stage:
             client.write(f"sys/auth/{MOUNT}", {"type": "approle"})
         top, secrets = self.config.vault, self.config.secrets
         rotated = frozenset(Ref(secrets.mount, f"{secrets.prefix}{target.secret}") for target in self.targets)
+        self._names = []
         for number, (vault, compiled_apps) in enumerate(identities(self.apps.values(), top).items()):
-            engines = {mount: _engine(client, mount) for mount in kv_mounts(vault, compiled_apps)}
-            text = text_of(policy(vault, compiled_apps, Engine(_VERSIONED, detailed=True), rotated, engines=engines))
             name = f"login-{number}"
-            client.write(f"sys/policies/acl/{MOUNT}-{name}", {"policy": text})
-            role = {"token_policies": [f"{MOUNT}-{name}"], "token_ttl": "1h", "token_max_ttl": "24h"}
+            policies = self._restored_policies(client, vault, compiled_apps)
+            if not policies:
+                engines = {mount: _engine(client, mount) for mount in kv_mounts(vault, compiled_apps)}
+                text = text_of(
+                    policy(vault, compiled_apps, Engine(_VERSIONED, detailed=True), rotated, engines=engines)
+                )
+                policies = [f"{MOUNT}-{name}"]
+                client.write(f"sys/policies/acl/{MOUNT}-{name}", {"policy": text})
+            role = {"token_policies": policies, "token_ttl": "1h", "token_max_ttl": "24h"}
             client.write(f"auth/{MOUNT}/role/{name}", role)
             self._deliver(client, name)
             self._logins[vault] = self._login(name)
+            self._names.append(name)
         self._logins.setdefault(top, self._login("login-0"))
+
+    def _restored_policies(self, client: AdminClient, vault: Vault, compiled_apps: Iterable[CompiledApp]) -> list[str]:
+        """The policies of the role with which the apps' agent really logs in, so that a drill tries them too.
+
+        Empty in a test environment, and where the role is not known here.
+        """
+        role_id = _role_id(vault.auth) if self._is_private else None
+        if role_id is None or not isinstance(vault.auth, AppRole):
+            return []
+        roles = f"auth/{vault.auth.mount}/role"
+        for name in client.list(roles):
+            if (client.read(f"{roles}/{name}/role-id") or {}).get("role_id") == role_id:
+                apps = ", ".join(compiled_app.app.name for compiled_app in compiled_apps)
+                note = f"{apps}: with the policies of the restored role {name}"
+                self.notes = tuple(dict.fromkeys((*self.notes, note)))
+                found: list[str] = (client.read(f"{roles}/{name}") or {}).get("token_policies") or []
+                return found
+        return []
 
     def _login(self, name: str) -> Vault:
         folder = self.folder / "logins" / name
@@ -277,6 +307,7 @@ class Stage:
         status = self.agent.status()
         found = status.get("apps") or {}
         troubles = {name: _trouble(found.get(name), status, since) for name in self.stand_ins}
+        # An app without its first files has a reason of the agent's, too.
         behind = {name: "the app has not loaded the newest files" for name in self.stand_ins if self._is_behind(name)}
         return behind | {name: why for name, why in troubles.items() if why}
 
@@ -290,13 +321,15 @@ class Stage:
 
 
 def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any], since: float) -> str:
+    problems = "; ".join(map(str, (status.get("problems") or ())[:_FEW]))
     if app is None:
-        return "; ".join(map(str, status.get("problems") or ())) or "the agent does not answer"
+        return problems or "the agent does not answer"
     readiness = app["readiness"] or {}
+    error = app["notify"]["error"] or readiness.get("error") or app["error"]
     if app["pending"] or app["notify"]["pending"] or readiness.get("pending"):
-        return str(app["notify"]["error"] or readiness.get("error") or app["error"] or "new files are pending")
+        return str(error or problems or "new files are pending")
     if not app["fresh"] or not app["generation"]:
-        return str(app["error"] or "; ".join(map(str, status["problems"])) or "not fresh")
+        return str(error or problems or "not fresh")
     checked_at = parse_timestamp(app["last_checked_at"] or "")
     if checked_at is not None and checked_at < since - _MILLISECOND:
         return "not checked yet"
@@ -350,6 +383,17 @@ def _delete_below(client: AdminClient, path: str) -> None:
             _delete_below(client, f"{path}{name}")
         else:
             client.delete(f"{path}{name}")
+
+
+def _role_id(auth: Auth) -> str | None:
+    """The role_id of the configuration; None if it has none that this user may read."""
+    if not isinstance(auth, AppRole):
+        return None
+    if auth.role_id_file is None:
+        return auth.role_id
+    with suppress(OSError, UnicodeDecodeError):
+        return Path(auth.role_id_file).read_text(encoding="ascii").strip()
+    return None
 
 
 def _engine(client: AdminClient, mount: str) -> Engine:

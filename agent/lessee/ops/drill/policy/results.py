@@ -49,7 +49,7 @@ class SceneResult(ImmutableStruct, frozen=True):
 
 
 class Result(ImmutableStruct, frozen=True):
-    """A drill. Times are in RFC 3339; `not_played`: the apps without an agent, with the reason."""
+    """A drill. Times are in RFC 3339; `not_played`: the apps and scenes that were not, with the reason."""
 
     environment: str
     where: str
