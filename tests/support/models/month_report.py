@@ -18,6 +18,8 @@ class Notice:
     component: str
     what: str
     seconds: float | None
+    is_answer: bool = False
+    """It is the answer to a command, which came when the command was typed."""
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Chronicle:
                 where = f"day {event.day}: {event.what}: {notice.component}: {notice.what}"
                 if notice.seconds is None:
                     self.finding("silent", where)
-                elif bounded and notice.seconds > self.day:
+                elif bounded and not notice.is_answer and notice.seconds > self.day:
                     self.finding("late", f"{where}: {self._hours(notice.seconds)} hours later")
         for rule, subject, text, at in self.alerts:
             # A busy machine is reason enough for a rule about time.
