@@ -1,0 +1,142 @@
+"""Finds the values in a text that may be secrets, with their names: in any language whose literals look alike."""
+
+import re
+from collections.abc import Iterator
+
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.scan.policy.places import Kind, Place
+
+
+class Candidate(ImmutableStruct, frozen=True):
+    """A value in a text. `start`, `end`: where it is. `is_quoted`: whether it is a literal in quotes."""
+
+    hidden = ("value",)
+
+    name: str
+    value: str
+    start: int
+    end: int
+    is_quoted: bool = True
+    is_argument: bool = False
+    """Whether it follows the name after a comma, as in `set("NAME", "value")`, and as in any list of words."""
+
+
+def find_assignments(text: str, place: Place) -> Iterator[Candidate]:
+    """The values whose names contain a word that names of secrets have."""
+    seen = -1
+    for word in _WORD.finditer(text):
+        begin = _begin_of_name(text, word.start())
+        end = _END_OF_NAME.match(text, word.end()).end()  # type: ignore[union-attr]  # It matches nothing too.
+        if end <= seen or end - begin > _LONGEST_NAME:
+            continue
+        seen = end
+        yield from _values_of(text, begin, end, place)
+
+
+def find_logins(text: str) -> Iterator[Candidate]:
+    """What a command or a request presents: `curl -u user:password`, and headers."""
+    for pattern in (_LOGIN, _AUTHORIZATION):
+        for found in pattern.finditer(text):
+            yield Candidate("", found["value"], found.start("value"), found.end("value"))
+
+
+def find_tokens(text: str) -> Iterator[Candidate]:
+    """Long values without spaces that are a whole literal, with the names before them, if any."""
+    for found in _TOKEN.finditer(text):
+        yield Candidate(found["name"] or "", found["value"], found.start("value"), found.end("value"))
+
+
+def _values_of(text: str, begin: int, end: int, place: Place) -> Iterator[Candidate]:
+    name = text[begin:end].strip("-.$")
+    if (quoted := _QUOTED.match(text, end)) is not None:
+        is_argument = quoted["comma"] is not None
+        if quoted["quote"] != "`" or not (is_argument or re.search(r"\s", quoted["value"])):
+            start, stop = quoted.span("value")
+            yield Candidate(name, quoted["value"], start, stop, is_argument=is_argument)
+    elif (compared := _COMPARED.search(text, max(0, begin - _LONGEST_LITERAL), begin)) is not None:
+        yield Candidate(name, compared["value"], compared.start("value"), compared.end("value"))
+    elif place.kind is not Kind.SOURCE and (bare := _bare(text, begin, end, place)) is not None:
+        value, start = _without_end(bare["value"]), bare.start("value")
+        yield Candidate(name, value, start, start + len(value), is_quoted=False)
+
+
+def _without_end(value: str) -> str:
+    """The value without what ends its list, its object or its statement."""
+    value = value.rstrip()
+    while value and (value[-1] in _ENDS or value.count(_OPENING.get(value[-1], value[-1])) < value.count(value[-1])):
+        value = value[:-1].rstrip()
+    return value
+
+
+def _bare(text: str, begin: int, end: int, place: Place) -> "re.Match[str] | None":
+    if (element := _ELEMENT.match(text, end)) is not None:
+        return element
+    if place.kind is Kind.ENV:
+        return _ENV.match(text, end)
+    before = text[max(0, begin - _LONGEST_INDENT) : begin]
+    if (text.startswith("--", begin) or _INSTRUCTION.search(before)) and (
+        argument := _ARGUMENT.match(text, end)
+    ) is not None:
+        return argument
+    return (_SHELL if place.kind is Kind.SHELL else _CONFIG).match(text, end)
+
+
+def _begin_of_name(text: str, at: int) -> int:
+    first = max(0, at - _LONGEST_NAME)
+    while at > first and (text[at - 1].isalnum() or text[at - 1] in "_-.$"):
+        at -= 1
+    return at
+
+
+_ENDS = "\"'`,;"
+_OPENING = {")": "(", "]": "[", "}": "{"}
+_LONGEST_NAME = 100
+_LONGEST_LITERAL = 300
+_LONGEST_INDENT = 40
+_WORD = re.compile(r"pass|pwd|secret|token|key|cred|auth|dsn|connection|cookie|bearer|_pat\b|salt", re.IGNORECASE)
+_END_OF_NAME = re.compile(r"[\w-]*(?:\.[A-Za-z]\w*)*", re.ASCII)
+_OPERATOR = (
+    r"(?:"
+    r"[ \t]*\\?[\"'`]?\]?(?:\[\w*\])?[ \t]*"  # The end of a key in quotes, or of an index.
+    r"(?:(?::[ \t]*)?[A-Za-z_][\w\[\]|., \t<>?]{0,40}[ \t]*(?==))?"  # A type.
+    r"(?:=>|:{0,3}=|[=!]={1,2}|\?{1,2}=|\|\||:|(?P<comma>,)|[+.]=|->)[ \t]*"
+    r"(?:\\?[\"'`]?value\\?[\"'`]?[ \t]*[:=][ \t]*)?"
+    r"|[\"']?,?\s*[\"']?value[\"']?[ \t]*[:=][ \t]*"  # `name: X`, then `value: Y`.
+    r"|[ \t]+(?=[\"'`])"  # PASSWORD 'value', in SQL.
+    r"|\.(?:assign|equals|set|put)\("
+    r")"
+)
+_QUOTED = re.compile(
+    _OPERATOR
+    + r"(?:(?:[A-Za-z_][\w.]{0,40}\.)?(?:Field|Secret\w*|[sS]tring|str|bytes|get|getenv|env|config|Some|from|default)"
+    r"\((?:\s*default\s*=)?\s*)?"  # Field(default="value"), SecretStr("value")
+     + r"[rbfuRBFU@]{0,2}\\?(?P<quote>[\"'`])"
+    r"(?P<value>(?:\\(?!(?P=quote))[^\n]"
+    r"|(?!\\?(?P=quote))[^\n\\]){1,1000})\\?(?P=quote)",
+    re.ASCII,
+)
+_COMPARED = re.compile(r"(?P<quote>[\"'])(?P<value>(?:(?!(?P=quote))[^\n]){3,200})(?P=quote)[ \t]*[=!]={1,2}[ \t]*$")
+_ENV = re.compile(r"[ \t]*=[ \t]*(?P<value>[^\n\r]*?)(?=[ \t]+#|[\r\n]|$)")
+_CONFIG = re.compile(
+    r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))[ \t]*(?P<value>[^\n\r\"'`]+?(?:[\"'`](?![\s,;}\])])[^\n\r]*?)?)"
+    r"(?=[ \t]+#|[ \t]*(?:[\r\n]|\\n|$))"
+)
+_SHELL = re.compile(r"[ \t]*:{0,3}=[ \t]*(?P<value>[^\s;&|<>()\"'`]+)")
+_INSTRUCTION = re.compile(r"(?:^|\n)[ \t]*ENV[ \t]+$")
+"""`ENV NAME value` of a Dockerfile."""
+_ARGUMENT = re.compile(r"[= \t][ \t]*(?P<value>[^\s;&|<>()\"'`,\]-][^\s;&|<>()\"'`,\]]*)")
+_ELEMENT = re.compile(r"[^<>\n]{0,60}>\s*(?P<value>[^<>\n]{1,2000}?)\s*</")
+_LOGIN = re.compile(
+    r"\bcurl\b(?:[^\n\\]|\\.|\\\n){0,400}?[ \t]"
+    r"(?:-u|--user|--proxy-user|-U)[ \t=]*[\"']?[^\s:\"']{1,60}:(?P<value>[^\s\"'`]{3,200})"
+)
+_AUTHORIZATION = re.compile(
+    r"(?:authorization|api-?key|token|secret)[\"']?[ \t]*[:,][ \t]*[\"']?"
+    r"(?:(?:bearer|basic|token|apikey)[ \t:=]+)(?P<value>[A-Za-z0-9._~+/=@:-]{8,2000})",
+    re.IGNORECASE | re.ASCII,
+)
+_TOKEN = re.compile(
+    r"(?:(?P<name>[A-Za-z_][\w.-]{0,60})[\"'`\]]*[ \t]*(?::|=|:=|=>|,)[ \t]*[\"'`]?|[\"'`])"
+    r"(?P<value>[A-Za-z0-9+/_.~=-]{20,300})(?=[\"'`,;)\s]|$)",
+    re.ASCII,
+)
