@@ -27,10 +27,12 @@ def find_assignments(text: str, place: Place) -> Iterator[Candidate]:
     for word in _WORD.finditer(text):
         begin = _begin_of_name(text, word.start())
         end = _END_OF_NAME.match(text, word.end()).end()  # type: ignore[union-attr]  # It matches nothing too.
-        if end <= seen or end - begin > _LONGEST_NAME:
+        if begin < seen or end - begin > _LONGEST_NAME:
             continue
         seen = end
-        yield from _values_of(text, begin, end, place)
+        for candidate in _values_of(text, begin, end, place):
+            seen = seen if candidate.is_quoted else candidate.end  # What follows is a part of it.
+            yield candidate
 
 
 def find_logins(text: str) -> Iterator[Candidate]:
@@ -62,7 +64,9 @@ def _values_of(text: str, begin: int, end: int, place: Place) -> Iterator[Candid
 
 def _without_end(value: str) -> str:
     """The value without what ends its list, its object or its statement."""
-    value = value.rstrip()
+    value = _COMMENT.sub("", value).rstrip()
+    if _SEVERAL.search(value):
+        return ""
     while value and (value[-1] in _ENDS or value.count(_OPENING.get(value[-1], value[-1])) < value.count(value[-1])):
         value = value[:-1].rstrip()
     return value
@@ -78,7 +82,10 @@ def _bare(text: str, begin: int, end: int, place: Place) -> "re.Match[str] | Non
         argument := _ARGUMENT.match(text, end)
     ) is not None:
         return argument
-    return (_SHELL if place.kind is Kind.SHELL else _CONFIG).match(text, end)
+    if place.kind is Kind.SHELL:
+        return _SHELL.match(text, end)
+    is_flow = "{" in text[max(0, begin - _LONGEST_LITERAL) : begin].rpartition("\n")[2]
+    return (_FLOW if is_flow else _CONFIG).match(text, end)
 
 
 def _begin_of_name(text: str, at: int) -> int:
@@ -97,11 +104,11 @@ _WORD = re.compile(r"pass|pwd|secret|token|key|cred|auth|dsn|connection|cookie|b
 _END_OF_NAME = re.compile(r"[\w-]*(?:\.[A-Za-z]\w*)*", re.ASCII)
 _OPERATOR = (
     r"(?:"
+    r"[\"']?,?\s*[\"']?value[\"']?[ \t]*[:=][ \t]*|"  # `name: X`, then `value: Y`.
     r"[ \t]*\\?[\"'`]?\]?(?:\[\w*\])?[ \t]*"  # The end of a key in quotes, or of an index.
     r"(?:(?::[ \t]*)?[A-Za-z_][\w\[\]|., \t<>?]{0,40}[ \t]*(?==))?"  # A type.
     r"(?:=>|:{0,3}=|[=!]={1,2}|\?{1,2}=|\|\||:|(?P<comma>,)|[+.]=|->)[ \t]*"
     r"(?:\\?[\"'`]?value\\?[\"'`]?[ \t]*[:=][ \t]*)?"
-    r"|[\"']?,?\s*[\"']?value[\"']?[ \t]*[:=][ \t]*"  # `name: X`, then `value: Y`.
     r"|[ \t]+(?=[\"'`])"  # PASSWORD 'value', in SQL.
     r"|\.(?:assign|equals|set|put)\("
     r")"
@@ -116,12 +123,16 @@ _QUOTED = re.compile(
     re.ASCII,
 )
 _COMPARED = re.compile(r"(?P<quote>[\"'])(?P<value>(?:(?!(?P=quote))[^\n]){3,200})(?P=quote)[ \t]*[=!]={1,2}[ \t]*$")
-_ENV = re.compile(r"[ \t]*=[ \t]*(?P<value>[^\n\r]*?)(?=[ \t]+#|[\r\n]|$)")
+_ENV = re.compile(r"[ \t]*=[ \t]*(?P<value>[^\n\r]{0,2000}+)(?=[\r\n]|$)")
+_COMMENT = re.compile(r"[ \t]#.*$")
+_SEVERAL = re.compile(r"[\"'`][\s,;}\])]+[^\s,;}\])]")
+"""A quote that ends before the value does: it is several values, or an expression."""
 _CONFIG = re.compile(
-    r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))[ \t]*(?P<value>[^\n\r\"'`]+?(?:[\"'`](?![\s,;}\])])[^\n\r]*?)?)"
-    r"(?=[ \t]+#|[ \t]*(?:[\r\n]|\\n|$))"
+    r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))[ \t]*(?P<value>(?![\"'`])(?:(?!\\n)[^\n\r]){1,500}+)(?=[\r\n]|\\n|$)"
 )
 _SHELL = re.compile(r"[ \t]*:{0,3}=[ \t]*(?P<value>[^\s;&|<>()\"'`]+)")
+_FLOW = re.compile(r"[ \t]*[:=][ \t]*(?P<value>[^\s,{}\[\]\"'`]{1,1000})")
+"""A value in `{NAME: value, …}`."""
 _INSTRUCTION = re.compile(r"(?:^|\n)[ \t]*ENV[ \t]+$")
 """`ENV NAME value` of a Dockerfile."""
 _ARGUMENT = re.compile(r"[= \t][ \t]*(?P<value>[^\s;&|<>()\"'`,\]-][^\s;&|<>()\"'`,\]]*)")
