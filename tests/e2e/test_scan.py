@@ -38,10 +38,10 @@ FILES = {
 HARMLESS = {
     ".env.example": "POSTGRES_PASSWORD=changeme\nAPI_KEY=your-api-key-here\nURL=postgres://user:password@localhost/db\n",
     "README.md": "Set `PASSWORD=hunter2`, or `postgres://app:secret@db/app`.\n",
-    "ok.yaml": "services: {a: {environment: {POSTGRES_PASSWORD: '${POSTGRES_PASSWORD}', PASSWORD_FILE: /run/secrets/a}}}\n",
+    "ok.yaml": "services: {a: {environment: {A_PASSWORD: '${A_PASSWORD}', PASSWORD_FILE: /run/secrets/a}}}\n",
     "web/.env": "VITE_API_URL=https://api.example.com\nVITE_STRIPE_KEY=pk_live_51Mabcdefghijklmnop\n",
     "package-lock.json": '{"integrity": "sha512-Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4=="}\n',
-    "app.py": 'password = os.environ["PASSWORD"]\ntoken_type = "bearer"\nrev = "43fc912ef59a83054ea7f6706df4d53a7dea4d80"\n',
+    "app.py": 'password = os.environ["PASSWORD"]\ntoken_type = "bearer"\nid = "43fc912ef59a83054ea7f6706df4d53a7dea4d8"\n',
 }
 SAFE = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -372,7 +372,7 @@ def test_wrong_arguments_are_explained(project):
     assert "it is a bare git repository" in project.run(str(bare)).stderr
 
 
-def test_values_that_vault_has_are_told_by_their_paths(sidecar, bao, folder, tmp_path):
+def test_values_that_vault_has_are_named_by_their_paths(sidecar, bao, folder, tmp_path):
     bao.put(f"testing/{folder}/database/postgres", password="correct horse battery", user="app")
     bao.put(f"testing/{folder}/api-keys/github", token=GITHUB)
     sidecar.config["secrets"] = {"prefix": f"testing/{folder}/"}

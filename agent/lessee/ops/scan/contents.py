@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from lessee.core.immutable import ImmutableStruct
 
 PART = 1 << 20
-"""Bytes that are read at once."""
+"""Bytes of one read."""
 MAX_BYTES = 64 << 20
 """Bytes of a content that is searched: a larger one is data."""
 MAX_LINE = 1 << 16
-"""Characters of the last line of a part that are kept for the next part; a longer line is cut."""
+"""Characters of the last line of a part that move to the next part; a longer line is cut."""
 _HEAD = 8192
 """Bytes in which git looks for a zero byte to tell data from text."""
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}

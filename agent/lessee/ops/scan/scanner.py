@@ -18,7 +18,7 @@ from lessee.ops.scan.policy.search import Hit, SearchResult, search
 from lessee.ops.scan.repository import Blob, BlobReader, Repository
 
 _MESSAGE = "commit message"
-"""Stands for the file of a finding in a commit's message."""
+"""The file of a finding in a commit's message."""
 
 
 class Scanner:
@@ -125,10 +125,10 @@ class Scanner:
         if not self._detector.count:
             return
         content = text.encode(errors="surrogateescape")
-        told = {(hit.line, self._fields.get(hit.value)) for hit in hits}
+        reported = {(hit.line, self._fields.get(hit.value)) for hit in hits}
         for leak in self._detector.search(content):
             line = content.count(b"\n", 0, leak.offset) + 1
-            if (line, str(leak.field)) not in told:
+            if (line, str(leak.field)) not in reported:
                 yield Hit(
                     "vault-secret", "", self._values[leak.field], line, f"a value that Vault has, {leak.encoding}"
                 )

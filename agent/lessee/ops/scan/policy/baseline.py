@@ -29,7 +29,7 @@ class Baseline(ImmutableStruct, frozen=True):
     accepted: Mapping[str, Accepted] = {}
 
     def new(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-        """The findings that nobody has accepted."""
+        """The findings that are not accepted."""
         return tuple(finding for finding in findings if finding.fingerprint not in self.accepted)
 
     def stale(self, findings: Iterable[Finding]) -> tuple[Accepted, ...]:

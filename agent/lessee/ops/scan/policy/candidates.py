@@ -75,6 +75,8 @@ def _without_end(value: str) -> str:
 def _bare(text: str, begin: int, end: int, place: Place) -> "re.Match[str] | None":
     if (element := _ELEMENT.match(text, end)) is not None:
         return element
+    if (pair := _PAIR.match(text, end)) is not None:
+        return pair
     if place.kind is Kind.ENV:
         return _ENV.match(text, end)
     before = text[max(0, begin - _LONGEST_INDENT) : begin]
@@ -128,7 +130,8 @@ _COMMENT = re.compile(r"[ \t]#.*$")
 _SEVERAL = re.compile(r"[\"'`][\s,;}\])]+[^\s,;}\])]")
 """A quote that ends before the value does: it is several values, or an expression."""
 _CONFIG = re.compile(
-    r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))[ \t]*(?P<value>(?![\"'`])(?:(?!\\n)[^\n\r]){1,500}+)(?=[\r\n]|\\n|$)"
+    r"\\?[\"']?\]?[ \t]*(?:=>|:{0,3}=|\?=|:(?=[ \t]))[ \t]*"
+    r"(?P<value>(?![\"'`])(?:(?!\\n)[^\n\r]){1,500}+)(?=[\r\n]|\\n|$)"
 )
 _SHELL = re.compile(r"[ \t]*:{0,3}=[ \t]*(?P<value>[^\s;&|<>()\"'`]+)")
 _FLOW = re.compile(r"[ \t]*[:=][ \t]*(?P<value>[^\s,{}\[\]\"'`]{1,1000})")
@@ -136,6 +139,8 @@ _FLOW = re.compile(r"[ \t]*[:=][ \t]*(?P<value>[^\s,{}\[\]\"'`]{1,1000})")
 _INSTRUCTION = re.compile(r"(?:^|\n)[ \t]*ENV[ \t]+$")
 """`ENV NAME value` of a Dockerfile."""
 _ARGUMENT = re.compile(r"[= \t][ \t]*(?P<value>[^\s;&|<>()\"'`,\]-][^\s;&|<>()\"'`,\]]*)")
+_PAIR = re.compile(r",?\s*value:[ \t]+(?P<value>[^\s\"'`{}\[\]][^\n\r\"'`]{0,500}+)(?=[\r\n]|$)")
+"""`name: NAME`, then `value: VALUE`."""
 _ELEMENT = re.compile(r"[^<>\n]{0,60}>\s*(?P<value>[^<>\n]{1,2000}?)\s*</")
 _LOGIN = re.compile(
     r"\bcurl\b(?:[^\n\\]|\\.|\\\n){0,400}?[ \t]"

@@ -38,7 +38,7 @@ class Classification(ImmutableStruct, frozen=True):
 
     @property
     def is_finding(self) -> bool:
-        """Whether it is a secret that somebody uses."""
+        """Whether it is a secret that a program uses."""
         return self.verdict is Verdict.SECRET and not self.is_placeholder
 
 
@@ -104,10 +104,10 @@ def classify_url(url: "re.Match[str]", place: Place) -> Classification:
         return PLAIN
     if _RESERVED_HOST.search(host) and not looks_random(password, _SHORT):
         return Classification(Verdict.SECRET, "password-in-url", is_placeholder=True)
-    is_told = place.kind in {Kind.SOURCE, Kind.TEXT, Kind.GENERATED} or place.is_example
+    is_shown = place.kind in {Kind.SOURCE, Kind.TEXT, Kind.GENERATED} or place.is_example
     is_placeholder = (
         is_placeholder_text(password)
-        or (is_told and password.lower() in _USUAL_EXAMPLES | {user.lower()})
+        or (is_shown and password.lower() in _USUAL_EXAMPLES | {user.lower()})
         or (place.is_example and weakness("password", password) is not None)
     )
     return Classification(Verdict.SECRET, "password-in-url", is_placeholder=is_placeholder)
@@ -162,7 +162,7 @@ def _is_named_secret(name: str, value: str, place: Place, *, is_quoted: bool) ->
     if not any(map(str.isalnum, value)) or (not is_quoted and place.kind is not Kind.ENV and _CODE.match(value)):
         return False
     if any(map(str.isspace, value)):
-        return _PROSE.search(value) is None and value.count(" ") <= _MOST_SPACES
+        return value.count(" ") <= _MOST_SPACES and (place.kind is Kind.ENV or _PROSE.search(value) is None)
     if place.kind in {Kind.ENV, Kind.SHELL} or (place.kind is Kind.CONFIG and name.isupper()):
         return True
     if not _IDENTIFIER.fullmatch(value):
@@ -204,8 +204,8 @@ def _decoded(part: str) -> bytes:
 
 
 def _is_example_key(key: str) -> bool:
-    is_told = _EXAMPLE.search(key) is not None or _SAMPLE_TOKEN.match(key) is not None
-    return is_told or ("PRIVATE KEY" not in key and entropy(key) < _LEAST_ENTROPY_OF_KEY)
+    is_shown = _EXAMPLE.search(key) is not None or _SAMPLE_TOKEN.match(key) is not None
+    return is_shown or ("PRIVATE KEY" not in key and entropy(key) < _LEAST_ENTROPY_OF_KEY)
 
 
 def _words(name: str) -> list[str]:
@@ -270,7 +270,7 @@ _REFERENCE = re.compile(
     r"|\{[a-zA-Z_]\w*\}"
     r"|data:\w+/|sha(?:1|256|384|512)[:-]|file:|env:|env\.|System\.getenv|import\.meta",
 )
-"""What stands for a value that is somewhere else, or is encrypted."""
+"""A reference to a value in another place, or an encrypted value."""
 _FILLED = re.compile(r"\{[^{}]*\}|\$\w|\$\(|%[sdr(]|<")
 """A part of a URL that a program fills in."""
 _PUBLIC_VALUE = re.compile(

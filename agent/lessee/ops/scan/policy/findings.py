@@ -59,8 +59,8 @@ class Finding(ImmutableStruct, frozen=True):
 def fingerprint(salt: bytes, hit: Hit, file: str, number: int) -> str:
     """Identifies a finding: equal in each run, and no help to guess the value.
 
-    A value that nobody can guess is part of it, so that another value at the same place is another finding. A value
-    that somebody may guess is not: with the salt, which a repository shares, each guess could be confirmed. It is then
+    A value that cannot be guessed is part of it, so that another value at the same place is another finding. A value
+    that may be guessed is not: with the salt, which a repository shares, each guess could be confirmed. It is then
     the `number`th (from 0) of its name and rule in the file.
     """
     identity = hit.value if hit.has_format or is_unguessable(hit.value) else f"{hit.name}\0{number}"

@@ -46,7 +46,7 @@ def looks_random(value: str, shortest: int = SHORTEST) -> bool:
 
 
 def is_unguessable(value: str) -> bool:
-    """Whether nobody finds the value by trying, so that its fingerprint says nothing about it."""
+    """Whether no program finds the value by trying, so that its fingerprint says nothing about it."""
     return looks_random(value) and entropy(value) * len(value) >= UNGUESSABLE
 
 
