@@ -102,7 +102,9 @@ _OPENING = {")": "(", "]": "[", "}": "{"}
 _LONGEST_NAME = 100
 _LONGEST_LITERAL = 300
 _LONGEST_INDENT = 40
-_WORD = re.compile(r"pass|pwd|secret|token|key|cred|auth|dsn|connection|cookie|bearer|_pat\b|salt", re.IGNORECASE)
+_WORD = re.compile(
+    r"pass|pwd|pw\b|pw_|secret|token|key|cred|auth|dsn|connection|cookie|bearer|_pat\b|salt", re.IGNORECASE
+)
 _END_OF_NAME = re.compile(r"[\w-]*(?:\.[A-Za-z]\w*)*", re.ASCII)
 _OPERATOR = (
     r"(?:"

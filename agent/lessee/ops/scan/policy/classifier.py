@@ -133,7 +133,7 @@ def is_strong(name: str, place: Place) -> bool:
 def is_placeholder_text(value: str) -> bool:
     """Whether the author means another value to be here."""
     return (
-        weakness("password", value) in {Weakness.EMPTY, Weakness.PLACEHOLDER, Weakness.NAME_OF_KEY}
+        weakness("password", value) in {Weakness.EMPTY, Weakness.PLACEHOLDER}
         or (weakness("password", value) is Weakness.MONOTONOUS and len(value) > _MONOTONOUS)
         or _EXAMPLE.search(value) is not None
     )
@@ -167,6 +167,8 @@ def _is_named_secret(name: str, value: str, place: Place, *, is_quoted: bool) ->
         return True
     if not _IDENTIFIER.fullmatch(value):
         return True
+    if _TYPE.fullmatch(value):
+        return False
     # In a program or a table, `password: "user_password"` is the name of a field, and `token: "word"` a word.
     is_field = _OF_NAMES.issuperset(word.upper() for word in _WORDS.findall(value))
     return not is_field and (place.kind is Kind.CONFIG or _PASSWORD.fullmatch(_words(name)[-1]) is not None)
@@ -222,10 +224,10 @@ _MONOTONOUS = 4
 _LEAST_ENTROPY_OF_KEY = 2.6
 _MOST_SPACES = 5
 _STRONG = re.compile(
-    r"PASSPHRASE|PASS|REQUIREPASS|PWD|PW|CREDENTIALS?|PAT|AUTHORIZATION|SECRETS"
+    r"PASSPHRASE|PASS|REQUIREPASS|PWD|[A-Z]{0,8}PW|CREDENTIALS?|PAT|AUTHORIZATION|SECRETS"
     r"|\w*(?:APIKEY|TOKEN|SECRET|PASSWORD|PASSWD)"
 )
-_PASSWORD = re.compile(r"PASSPHRASE|PASS|REQUIREPASS|PWD|PW|\w*(?:PASSWORD|PASSWD)")
+_PASSWORD = re.compile(r"PASSPHRASE|PASS|REQUIREPASS|PWD|[A-Z]{0,8}PW|\w*(?:PASSWORD|PASSWD)")
 _KEYS_OF = frozenset(
     """
     API APP ACCESS SECRET PRIVATE ENCRYPTION ENCRYPT SIGNING SIGN SIGNATURE MASTER AUTH SERVICE ACCOUNT JWT
@@ -246,7 +248,7 @@ _ABOUT = frozenset(
     INPUT FORM BUTTON CLASS SELECTOR ENV VAR VARIABLE REQUIRED POLICY STRENGTH RESET EXPIRE EXPIRES EXPIRATION
     LIFETIME AGE INTERVAL TIMEOUT SERVER MANAGER USAGE ROTATION SOURCE ARN KID HOLDER PAIR ACCESSOR CODE EVENT
     DOWN UP LEFT RIGHT VAULT ENGINE BACKEND SEPARATOR DELIMITER ROUNDS ITERATIONS COST BITS CLAIM AUDIENCE
-    LOCATION OPTIONS HANDLER PRESSED FRAME MESSAGES STATE STATUS FIELDS
+    LOCATION OPTIONS HANDLER PRESSED FRAME MESSAGES STATE STATUS FIELDS SAMESITE SECURE LANGUAGE DOMAIN
     """.split()  # noqa: SIM905
 )
 """The last words of names that say something about a secret, in addition to those of `core.sensitive.literals`."""
@@ -307,12 +309,17 @@ _EXAMPLE = re.compile(
 _SAMPLE_TOKEN = re.compile(r"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9\.eyJzdWIiOiIxMjM0NTY3ODkwI")
 """The token that jwt.io shows."""
 _NO_SECRET = re.compile(
-    r"https?://[^\s@]*$|[\w./-]+\.(?:pem|key|crt|cer|json|ya?ml|txt|jks|p12|pfx|pub|env|conf|ini|toml|py|js|ts|go|sh)$"
-    r"|(?:str|string|int|integer|number|bool|boolean|object|array|bytes|text|null|none|undefined|optional"
-    r"|required|secret\w*"
-    r"|password|token|bearer|basic|oauth2?|plain|aes|hs256|rs256|env)$(?<!\w\.)",
+    r"https?://[^\s@]*$|%[\w.]+%/"
+    r"|[\w./-]+\.(?:pem|key|crt|cer|json|ya?ml|txt|jks|p12|pfx|pub|env|conf|ini|toml|py|js|ts|go|sh)$",
     re.ASCII,
 )
+"""Addresses without a password, and files."""
+_TYPE = re.compile(
+    r"(?:str|string|int|integer|number|bool|boolean|object|array|bytes|text|null|none|undefined|optional|required"
+    r"|secret\w*|password|token|bearer|basic|oauth2?|plain|aes|hs256|rs256|env)",
+    re.ASCII,
+)
+"""What a table says of a field that has a secret's name."""
 _CODE = re.compile(
     r"[A-Za-z_$][\w$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)+[;,)]*$|[A-Za-z_$][\w.$]*[\[(]|[&*!]"
     r"|[a-z]+(?:[A-Z][a-z]*)+[;,)]*$|[|>][-+]?$|[\[{(]",
