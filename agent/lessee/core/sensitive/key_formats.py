@@ -96,7 +96,7 @@ FORMATS: tuple[KeyFormat, ...] = (
     _format("a Discord token", r"\b[MNO][A-Za-z\d_-]{23,25}\.[\w-]{6}\.[\w-]{27,38}(?![\w-])", "M", "N", "O"),
     _format(
         "a JSON Web Token (eyJ…)",
-        r"\bey[A-Za-z0-9_=-]{15,}\.ey[A-Za-z0-9_/\\=-]{15,}\.(?:[A-Za-z0-9_/\\=-]{10,})?",
+        r"\bey[A-Za-z0-9_=-]{15,}\.ey[A-Za-z0-9_/\\=-]{15,}(?:\.[A-Za-z0-9_/\\=-]{10,})?",
         "ey",
         for_visitors=True,
     ),

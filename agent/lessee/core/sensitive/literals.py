@@ -60,7 +60,7 @@ def _is_connection(words: list[str]) -> bool:
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORD = re.compile(
     r"KEY|SECRETS|PASSPHRASE|PASS|REQUIREPASS|PWD|[A-Z]{0,8}PW|CREDENTIALS?|PAT|AUTHORIZATION|BEARER|COOKIE"
-    r"|\w*(?:APIKEY|TOKEN|SECRET|PASSWORD|PASSWD)"
+    r"|\w*(?:APIKEY|TOKEN|SECRETE?|PASSWORD|PASSWD)"
 )
 _PUBLIC = frozenset({"PUBLIC", "PUBLISHABLE"})
 _PUBLIC_ENDINGS = frozenset(

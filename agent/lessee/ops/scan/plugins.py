@@ -72,5 +72,5 @@ def search(text: str) -> Iterator[Candidate]:
                     yield Candidate(plugin.secret_type, value, at, at + len(value))
 
 
-_LINE = re.compile(r"^(?=[^\n]*[A-Za-z0-9_-]{14})[^\n]{14,4096}$", re.MULTILINE)
+_LINE = re.compile(r"^(?=[^\n]*[A-Za-z0-9_-]{10})[^\n]{10,4096}$", re.MULTILINE)
 """Lines with a word that is as long as a key. The patterns of some plugins take the square of a line's length."""

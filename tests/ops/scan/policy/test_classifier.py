@@ -72,6 +72,7 @@ PLAIN = [
     ("password_field", "user_password1", SOURCE),
     ("password", "user_password", SOURCE),
     ("token", "bearer-word", SOURCE),
+    ("password", "required", CONFIG),
     ("token", "the value of the token is secret", SOURCE),
     ("password", "settings.DB_PASSWORD", CONFIG),
     ("commit_id", RANDOM, CONFIG),

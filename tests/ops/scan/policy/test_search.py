@@ -29,6 +29,8 @@ FOUND = [
     ("a.py", 'f(password="hunter2")', "password", "hunter2"),
     ("a.py", 'os.environ.get("API_KEY", "abcdef123456")', "API_KEY", "abcdef123456"),
     ("a.go", "token := `hunter2`", "token", "hunter2"),
+    ("a.cpp", 'std::string secret("hunter2");', "secret", "hunter2"),
+    ("a.cpp", 'password.assign("hunter2", 7);', "password", "hunter2"),
     ("a.js", "if ('hunter2' === password) {", "password", "hunter2"),
     ("a.php", "'password' => 'hunter2',", "password", "hunter2"),
     ("a.sh", "mysql --password=hunter2 -u root", "password", "hunter2"),

@@ -105,7 +105,7 @@ _LONGEST_INDENT = 40
 _WORD = re.compile(
     r"pass|pwd|pw\b|pw_|secret|token|key|cred|auth|dsn|connection|cookie|bearer|_pat\b|salt", re.IGNORECASE
 )
-_END_OF_NAME = re.compile(r"[\w-]*(?:\.[A-Za-z]\w*)*", re.ASCII)
+_END_OF_NAME = re.compile(r"[\w-]*(?:\.(?!(?:assign|equals|set|put)\()[A-Za-z]\w*)*", re.ASCII)
 _OPERATOR = (
     r"(?:"
     r"[\"']?,?\s*[\"']?value[\"']?[ \t]*[:=][ \t]*|"  # `name: X`, then `value: Y`.
@@ -115,6 +115,7 @@ _OPERATOR = (
     r"(?:\\?[\"'`]?value\\?[\"'`]?[ \t]*[:=][ \t]*)?"
     r"|[ \t]+(?=[\"'`])"  # PASSWORD 'value', in SQL.
     r"|\.(?:assign|equals|set|put)\("
+    r"|(?<=[sS]tring secret)\("  # std::string secret("value");
     r")"
 )
 _QUOTED = re.compile(
@@ -154,7 +155,7 @@ _AUTHORIZATION = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _TOKEN = re.compile(
-    r"(?:(?P<name>[A-Za-z_][\w.-]{0,60})[\"'`\]]*[ \t]*(?::|=|:=|=>|,)[ \t]*[\"'`]?|[\"'`])"
+    r"(?:(?<![\w.-])(?P<name>[A-Za-z_][\w.-]{0,60})[\"'`\]]*[ \t]*(?::|=|:=|=>|,)[ \t]*[\"'`]?|[\"'`])"
     r"(?P<value>[A-Za-z0-9+/_.~=-]{20,300})(?=[\"'`,;)\s]|$)",
     re.ASCII,
 )
