@@ -22,7 +22,17 @@ SKIPPED = frozenset(
         ".mypy_cache",
         ".pytest_cache",
     }
-    | {".ruff_cache", ".hypothesis", ".terraform", ".next", ".nuxt", "bower_components", ".gradle", ".cache"}
+    | {
+        ".ruff_cache",
+        ".import_linter_cache",
+        ".hypothesis",
+        ".terraform",
+        ".next",
+        ".nuxt",
+        "bower_components",
+        ".gradle",
+        ".cache",
+    }
 )
 """The names of directories that programs fill: installed packages, builds and caches."""
 

@@ -45,6 +45,12 @@ FOUND = [
 NOTHING = [
     ("a.py", "password = get_password()"),
     ("a.py", "password = password"),
+    ("a.py", 'error("it has lost the new password", where="line 123456789")'),
+    ("a.py", 'token = f"{self.prefix}{app}1"'),
+    ("a.py", "token = replace(token, sent_at=token.ends_at1)"),
+    ("a.yaml", "secret: database/postgres"),
+    ("a.yaml", "id-token: write"),
+    ("a.json", '{"about": "as `KEY` or `KEY=VALUE`"}'),
     ("a.py", 'names = ("password", "token", "secret")'),
     ("a.py", 'if text.startswith("-----BEGIN PRIVATE KEY-----"):'),
     ("a.md", "Run `token` or `secret`, `then this`."),

@@ -49,15 +49,22 @@ def find_tokens(text: str) -> Iterator[Candidate]:
 
 
 def _values_of(text: str, begin: int, end: int, place: Place) -> Iterator[Candidate]:
-    name = text[begin:end].strip("-.$")
+    name, close = text[begin:end].strip("-.$"), text[end : end + 1]
+    if close and close in "\"'`" and text[max(0, begin - 1) : begin] != close:
+        return  # The end of a sentence in quotes.
     if (quoted := _QUOTED.match(text, end)) is not None:
         is_argument = quoted["comma"] is not None
-        if quoted["quote"] != "`" or not (is_argument or re.search(r"\s", quoted["value"])):
+        is_prose = is_argument or re.search(r"\s", quoted["value"])
+        if quoted["quote"] != "`" or not is_prose:
             start, stop = quoted.span("value")
             yield Candidate(name, quoted["value"], start, stop, is_argument=is_argument)
     elif (compared := _COMPARED.search(text, max(0, begin - _LONGEST_LITERAL), begin)) is not None:
         yield Candidate(name, compared["value"], compared.start("value"), compared.end("value"))
-    elif place.kind is not Kind.SOURCE and (bare := _bare(text, begin, end, place)) is not None:
+    elif (
+        place.kind is not Kind.SOURCE
+        and text[max(0, begin - 1) : begin] != "`"
+        and (bare := _bare(text, begin, end, place)) is not None
+    ):
         value, start = _without_end(bare["value"]), bare.start("value")
         yield Candidate(name, value, start, start + len(value), is_quoted=False)
 

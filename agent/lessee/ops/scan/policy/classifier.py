@@ -15,7 +15,7 @@ from lessee.core.sensitive.key_formats import KeyFormat, find_keys
 from lessee.core.sensitive.literals import is_secret_by_name, is_secret_name
 from lessee.core.sensitive.weakness import Weakness, weakness
 from lessee.ops.scan.policy.places import Kind, Place
-from lessee.ops.scan.policy.randomness import entropy, is_hex, looks_random
+from lessee.ops.scan.policy.randomness import SHORTEST, entropy, is_hex, looks_random
 
 
 class Verdict(Enum):
@@ -155,14 +155,18 @@ def _is_named_secret(name: str, value: str, place: Place, *, is_quoted: bool) ->
     if not (is_secret_by_name(name, value) or is_long_number) or _NO_SECRET.match(value) or len(value) < _LEAST:
         return False
     strong = is_strong(name, place)
+    if _TEMPLATE.search(value) and place.kind is not Kind.ENV:
+        return False
     if place.is_example or not strong:
         words = _words(name)
         about = words[-1] in _ABOUT or words[0] in _COUNTS or not _NOT_KEYS.isdisjoint(words)
-        return not about and looks_random(value, _SHORT)
+        return not about and looks_random(value, _SHORT if strong else SHORTEST)
     if not any(map(str.isalnum, value)) or (not is_quoted and place.kind is not Kind.ENV and _CODE.match(value)):
         return False
     if any(map(str.isspace, value)):
-        return value.count(" ") <= _MOST_SPACES and (place.kind is Kind.ENV or _PROSE.search(value) is None)
+        is_password = _PASSWORD.fullmatch(_words(name)[-1]) is not None or place.kind is not Kind.SOURCE
+        is_phrase = is_password and value.count(" ") <= _MOST_SPACES
+        return is_phrase and (place.kind is Kind.ENV or _PROSE.search(value) is None)
     if place.kind in {Kind.ENV, Kind.SHELL} or (place.kind is Kind.CONFIG and name.isupper()):
         return True
     if not _IDENTIFIER.fullmatch(value):
@@ -248,7 +252,7 @@ _ABOUT = frozenset(
     INPUT FORM BUTTON CLASS SELECTOR ENV VAR VARIABLE REQUIRED POLICY STRENGTH RESET EXPIRE EXPIRES EXPIRATION
     LIFETIME AGE INTERVAL TIMEOUT SERVER MANAGER USAGE ROTATION SOURCE ARN KID HOLDER PAIR ACCESSOR CODE EVENT
     DOWN UP LEFT RIGHT VAULT ENGINE BACKEND SEPARATOR DELIMITER ROUNDS ITERATIONS COST BITS CLAIM AUDIENCE
-    LOCATION OPTIONS HANDLER PRESSED FRAME MESSAGES STATE STATUS FIELDS SAMESITE LANGUAGE DOMAIN
+    LOCATION OPTIONS HANDLER PRESSED FRAME MESSAGES STATE STATUS FIELDS SAMESITE POLICIES IDS STREAM LANGUAGE DOMAIN
     """.split()  # noqa: SIM905
 )
 """The last words of names that say something about a secret, in addition to those of `core.sensitive.literals`."""
@@ -308,15 +312,17 @@ _EXAMPLE = re.compile(
 )
 _SAMPLE_TOKEN = re.compile(r"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9\.eyJzdWIiOiIxMjM0NTY3ODkwI")
 """The token that jwt.io shows."""
+_TEMPLATE = re.compile(r"\{[A-Za-z_][\w.]{2,}\}")
+"""A part that a program fills in."""
 _NO_SECRET = re.compile(
-    r"https?://[^\s@]*$|%[\w.]+%/"
+    r"[a-z][a-z_-]*(?:/[a-z_-]+)+$|https?://[^\s@]*$|%[\w.]+%/"
     r"|[\w./-]+\.(?:pem|key|crt|cer|json|ya?ml|txt|jks|p12|pfx|pub|env|conf|ini|toml|py|js|ts|go|sh)$",
     re.ASCII,
 )
-"""Addresses without a password, and files."""
+"""Paths in Vault, addresses without a password, and files."""
 _TYPE = re.compile(
     r"(?:str|string|int|integer|number|bool|boolean|object|array|bytes|text|null|none|undefined|optional|required"
-    r"|secret\w*|password|token|bearer|basic|oauth2?|plain|aes|hs256|rs256|env)",
+    r"|secret\w*|password|token|bearer|basic|oauth2?|plain|read|write|aes|hs256|rs256|env)",
     re.ASCII,
 )
 """What a table says of a field that has a secret's name."""

@@ -20,6 +20,7 @@ from lessee.ops.scan.policy.classifier import (
     literal_part,
 )
 from lessee.ops.scan.policy.places import Kind, Place
+from lessee.ops.scan.policy.randomness import looks_random
 
 
 class Hit(ImmutableStruct, frozen=True):
@@ -49,7 +50,8 @@ def search(text: str, place: Place, plugins: Iterable[Candidate] = ()) -> Search
     if place.kind is not Kind.GENERATED:
         for candidate in find_logins(text):
             found.add(candidate.start, candidate.end, "", candidate.value, classify_login(candidate.value, place))
-        for candidate in (*find_assignments(text, place), *(() if place.is_example else find_tokens(text))):
+        tokens = (token for token in (() if place.is_example else find_tokens(text)) if looks_random(token.value))
+        for candidate in (*find_assignments(text, place), *tokens):
             if found.is_free(candidate.start, candidate.end):
                 if candidate.is_argument and not _ARGUMENT.fullmatch(candidate.value):
                     continue
@@ -110,7 +112,7 @@ def _name_before(text: str, at: int) -> str:
 
 _FORMATS = frozenset({"known-key", "private-key"})
 _NEAR = 120
-_ARGUMENT = re.compile(r"(?=\D*\d)\S{10,}")
+_ARGUMENT = re.compile(r"(?!-)(?=\D*\d)\S{10,}")
 """What a value in a list must look like to be more than a word."""
 _NAME = re.compile(r"([A-Za-z_][\w.-]*)[\"'`\]]*[ \t]*(?::|=|:=|=>|,)[ \t]*[\"'`]?$", re.ASCII)
 _KEY_BODY = re.compile(
