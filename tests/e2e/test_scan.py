@@ -9,11 +9,13 @@ import tracemalloc
 from base64 import b64encode
 
 import pytest
+import yaml
 
 from lessee.ops.scan.policy.findings import SALT
 from lessee.ops.scan.repository import Repository
 from lessee.ops.scan.scanner import Scanner
 from support.needs import need
+from support.paths import ROOT
 from support.programs.forks import run_lessee
 
 CANARY = "HUNTER2c4n4ry"
@@ -214,6 +216,22 @@ def test_accepted_findings_are_not_reported_until_they_change(project):
     done = project.run()
     assert done.returncode == 78
     assert ".lessee-scan.json: it is not a baseline" in done.stderr
+
+
+def test_the_baseline_of_the_repository_applies_to_a_part_of_it(project):
+    project.commit({"sub/a.env": f"PASSWORD={CANARY}\n"})
+    project.run("--accept")
+    for words in (["sub"], ["sub", "--no-history"], ["sub/a.env", "--no-history"]):
+        done = project.run(*words)
+        assert (done.returncode, "1 accepted" in done.stderr) == (0, True), done.stderr
+
+
+def test_the_hook_of_pre_commit_is_a_command_of_lessee(project):
+    [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    program, command, *words = hook["entry"].split()
+    assert (program, command) == ("lessee", "scan")
+    project.commit({"a": "a\n"})
+    assert project.run(*words).returncode == 0
 
 
 def test_a_fingerprint_does_not_help_to_guess_a_weak_value(project):

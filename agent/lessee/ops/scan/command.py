@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     if repository is None and (arguments.staged or arguments.commits is not None):
         todo = "run it in a git repository, or name one"
         raise UsageError("it belongs to no git repository", where=str(folder), todo=todo)
-    base = repository.root if repository is not None else folder
+    base = repository.root if repository is not None else _top(folder)
     path = Path(arguments.baseline) if arguments.baseline else base / FILE
     baseline = _baseline(path, is_named=bool(arguments.baseline) and not arguments.accept, accepts=arguments.accept)
     known = _known(arguments.config, environ) if arguments.vault else {}
@@ -77,6 +77,11 @@ def _findings(
         for finding in scanner.scan_history(repository):
             if finding.file == prefix or finding.file.startswith(f"{prefix}/" if prefix else ""):
                 yield finding
+
+
+def _top(folder: Path) -> Path:
+    """The top directory of the repository that a directory belongs to, or the directory itself; git is not needed."""
+    return next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
 
 
 def _root(given: str) -> Path:
