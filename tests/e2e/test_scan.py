@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -224,6 +225,18 @@ def test_the_baseline_of_the_repository_applies_to_a_part_of_it(project):
     for words in (["sub"], ["sub", "--no-history"], ["sub/a.env", "--no-history"]):
         done = project.run(*words)
         assert (done.returncode, "1 accepted" in done.stderr) == (0, True), done.stderr
+        assert "no longer found" not in done.stderr
+
+
+def test_a_scan_of_a_part_removes_nothing_from_the_baseline(project):
+    project.commit({"sub/a.env": f"PASSWORD={CANARY}\n", "b.env": f"TOKEN={CANARY}2\n"})
+    project.run("--accept")
+    for words in (["sub"], ["--no-history"], ["--staged"]):
+        done = project.run("--accept", *words)
+        assert "2 accepted (0 new, 0 removed)" in done.stdout, done
+    project.git("rm", "-q", "b.env")
+    shutil.rmtree(project.root / ".git")
+    assert "1 accepted (0 new, 1 removed)" in project.run("--accept").stdout
 
 
 def test_the_hook_of_pre_commit_is_a_command_of_lessee(project):

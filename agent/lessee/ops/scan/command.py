@@ -50,12 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     found = merged(_findings(scanner, arguments, base, root, repository))
     values = sorted(filter(is_distinctive, scanner.values), key=len, reverse=True)
     shown = tuple(without_values(finding, values) for finding in found)
+    is_whole = root == base and not (arguments.staged or arguments.commits is not None or arguments.no_history)
     if arguments.accept:
-        return _accept(path, baseline, shown)
+        return _accept(path, baseline, shown, is_whole=is_whole)
     new = baseline.new(shown)
     sys.stdout.write(REPORTS[arguments.format](Report(new, began, time.time())))
     sys.stdout.flush()
-    _print_summary(scanner, arguments, baseline, shown, new)
+    _print_summary(scanner, baseline, shown, new, is_whole=is_whole)
     return _FOUND if new else _INCOMPLETE if scanner.unread else 0
 
 
@@ -132,9 +133,9 @@ def _known(config: str | None, environ: Mapping[str, str]) -> dict[str, SecretFi
     return found
 
 
-def _accept(path: Path, baseline: Baseline, found: tuple[Finding, ...]) -> int:
-    """Write the baseline with all that was found."""
-    updated = baseline.updated(found)
+def _accept(path: Path, baseline: Baseline, found: tuple[Finding, ...], *, is_whole: bool) -> int:
+    """Write the baseline with all that was found; what a scan of a part has not found stays in it."""
+    updated = baseline.updated(found, is_whole=is_whole)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
@@ -145,17 +146,15 @@ def _accept(path: Path, baseline: Baseline, found: tuple[Finding, ...]) -> int:
     except OSError as exc:
         todo = "name another file with --baseline"
         raise WriteError(f"cannot write the baseline: {exc.strerror}", where=str(path), todo=todo) from None
-    new, stale = len(baseline.new(found)), len(baseline.stale(found))
-    print(spelled_out(f"{path}: {len(found)} accepted ({new} new, {stale} no longer found); review it, and commit it"))
+    new, stale = len(baseline.new(found)), len(baseline.stale(found)) if is_whole else 0
+    print(
+        spelled_out(f"{path}: {len(updated.accepted)} accepted ({new} new, {stale} removed); review it, and commit it")
+    )
     return 0
 
 
 def _print_summary(
-    scanner: Scanner,
-    arguments: argparse.Namespace,
-    baseline: Baseline,
-    found: tuple[Finding, ...],
-    new: tuple[Finding, ...],
+    scanner: Scanner, baseline: Baseline, found: tuple[Finding, ...], new: tuple[Finding, ...], *, is_whole: bool
 ) -> None:
     """To stderr, since a report for programs is the only output to stdout."""
     commits = f", {scanner.commits} commits" if scanner.commits else ""
@@ -171,7 +170,6 @@ def _print_summary(
         print(spelled_out(f"lessee: not searched: {name}: {reason}"), file=sys.stderr)
     if len(scanner.unread) > _LISTED:
         print(f"lessee: not searched: {len(scanner.unread) - _LISTED} more", file=sys.stderr)
-    is_whole = not (arguments.staged or arguments.commits is not None or arguments.no_history)
     if is_whole and (stale := baseline.stale(found)):
         print(
             f"lessee: {len(stale)} accepted, but no longer found: `lessee scan --accept` removes them", file=sys.stderr

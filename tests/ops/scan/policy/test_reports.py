@@ -156,8 +156,10 @@ def test_the_gitlab_report_has_what_its_schema_requires(found):
 
 def test_a_baseline_keeps_notes_and_has_one_line_for_each_finding():
     baseline = Baseline(bytes(16), {"00aa": Accepted("00aa", note="why"), "old": Accepted("old")})
-    updated = baseline.updated(FOUND)
+    updated = baseline.updated(FOUND, is_whole=True)
     assert updated.accepted["00aa"].note == "why"
+    assert updated.accepted.keys() == {"00aa", "00bb", "00cc"}
+    assert baseline.updated(FOUND, is_whole=False).accepted.keys() == {"00aa", "00bb", "00cc", "old"}
     assert baseline.new(FOUND) == FOUND[1:]
     assert baseline.stale(FOUND) == (Accepted("old"),)
     assert parse(text_of(updated), "b") == updated

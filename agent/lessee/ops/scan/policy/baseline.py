@@ -37,9 +37,9 @@ class Baseline(ImmutableStruct, frozen=True):
         found = {finding.fingerprint for finding in findings}
         return tuple(item for item in self.accepted.values() if item.fingerprint not in found)
 
-    def updated(self, findings: Iterable[Finding]) -> "Baseline":
-        """The same salt with exactly these findings, and the notes of those that it had."""
-        accepted = {}
+    def updated(self, findings: Iterable[Finding], *, is_whole: bool) -> "Baseline":
+        """The same salt with these findings, and the notes of those that it had. `is_whole`: without any others."""
+        accepted = {} if is_whole else dict(self.accepted)
         for finding in findings:
             note = self.accepted[finding.fingerprint].note if finding.fingerprint in self.accepted else ""
             accepted[finding.fingerprint] = Accepted(finding.fingerprint, finding.file, finding.rule, note)
