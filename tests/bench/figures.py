@@ -47,7 +47,7 @@ TOPICS = {
         "lease_simulation",
     ),
     "Outages": ("outages", "hostile_server", "herd", "fleet", "scale"),
-    "Secrecy": ("canary", "secrecy", "environment_isolation", "dist"),
+    "Secrecy": ("canary", "secrecy", "environment_isolation", "dist", "scanning"),
     "Rotations": (
         "role_rotation",
         "killed_rotations",

@@ -38,6 +38,9 @@ from lessee.ops.monitor.policy.decoder import InvalidLineError
 from lessee.ops.monitor.policy.decoder import decode as decode_audit_line
 from lessee.ops.monitor.responses.signatures import InvalidSignatureError, signer
 from lessee.ops.rotate.kinds.redis import _User
+from lessee.ops.scan.policy import baseline
+from lessee.ops.scan.policy.places import place_of
+from lessee.ops.scan.policy.search import search
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore, _StoredIdentity, _StoredLease, _StoredToken
 from lessee.rendering.formats import FORMATS, outline
@@ -208,6 +211,8 @@ def _audit_trail(data: bytes) -> None:
 
 
 PARSERS = {
+    "scan": Parser(lambda data: search(data.decode(errors="surrogateescape"), place_of("a.conf"))),
+    "scan-baseline": Parser(lambda data: baseline.parse(_text(data), ".lessee-scan.json")),
     "hcl": Parser(lambda data: hcl.parse(_text(data), "a.hcl")),
     "acl-policy": Parser(lambda data: rules_of(_text(data), "policy")),
     "agent-config": Parser(partial(_import, "agent.hcl")),

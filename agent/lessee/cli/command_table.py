@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, Command] = {
     "clean": Command(sidecar.add_clean, "lessee.cli.commands.clean"),
     "read": Command(sidecar.add_read, "lessee.cli.commands.read"),
     "check": Command(sidecar.add_check, "lessee.ops.lint.command"),
+    "scan": Command(sidecar.add_scan, "lessee.ops.scan.command"),
     "import": Command(sidecar.add_import, "lessee.ops.migrate.command"),
     "mcp": Command(sidecar.add_mcp, "lessee.ops.mcp.command"),
     "status": Command(sidecar.add_status, "lessee.cli.commands.status"),

@@ -160,6 +160,31 @@ def add_check(command: AddCommand) -> None:
     check.add_argument("--online", action="store_true", help="with --policy: read the KV version from Vault")
 
 
+def add_scan(command: AddCommand) -> None:
+    """Add `lessee scan`."""
+    scan = command(
+        "scan",
+        "find secrets in files and in the git history, without printing them",
+        "It needs no Vault. It reads PATH (default: the current directory) and all commits of its repository, and runs "
+        "nothing that they contain. The exit code is 1 if it finds a secret that is not in the baseline.",
+    )
+    scan.add_argument("path", metavar="PATH", nargs="?", default=".", help="the directory or file to search")
+    what = scan.add_mutually_exclusive_group()
+    what.add_argument("--staged", action="store_true", help="search only what `git commit` would add, for a git hook")
+    what.add_argument("--commits", metavar="RANGE", help="search only what these commits add: origin/main..HEAD")
+    what.add_argument("--no-history", action="store_true", help="search only files, not the git history")
+    scan.add_argument("--format", choices=_CHECK_FORMATS, default="text", help="the report format")
+    scan.add_argument(
+        "--baseline", metavar="FILE", help="the accepted findings (default: .lessee-scan.json of the repository)"
+    )
+    scan.add_argument("--accept", action="store_true", help="write what is found into the baseline, to be reviewed")
+    scan.add_argument(
+        "--vault",
+        action="store_true",
+        help="also search for each secret of the environment of lessee.yaml, and name its path; contacts Vault",
+    )
+
+
 def add_import(command: AddCommand) -> None:
     """Add `lessee import`."""
     imported = command(

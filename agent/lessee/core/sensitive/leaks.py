@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.encodings import encoded
+from lessee.core.sensitive.key_formats import find_keys
 from lessee.core.sensitive.names import SecretField
 
 SHORTEST = 8
@@ -83,11 +84,9 @@ class LeakDetector:
 
 
 def known_key_formats(content: bytes) -> Iterator[str]:
-    """The well-known key formats that occur in the content."""
-    for name, (marks, pattern) in _KEY_FORMATS.items():
-        # Searching for a fixed prefix first is many times faster.
-        if any(mark in content for mark in marks) and pattern.search(content):
-            yield name
+    """The well-known key formats that occur in the content, without those that providers make for web pages."""
+    found = (form.name for form, _, _ in find_keys(content.decode("latin-1")) if not form.for_visitors)
+    yield from dict.fromkeys(found)
 
 
 def find_public_variables(text: str, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -101,16 +100,3 @@ def find_public_variables(text: str, prefixes: Iterable[str]) -> Iterator[tuple[
 
 _WORD = 8  # The size of a "Q".
 _VARIABLE = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=", re.MULTILINE)
-_KEY_FORMATS = {
-    "an API key (sk-…)": ((b"sk-",), re.compile(rb"\bsk-(?:[a-z0-9]+-)*[A-Za-z0-9_-]{20,}")),
-    "an AWS access key (AKIA…)": ((b"AKIA", b"ASIA"), re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
-    "a GitHub token (ghp_…)": (
-        (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_"),
-        re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{36,})"),
-    ),
-    "a GitLab token (glpat-…)": ((b"glpat-",), re.compile(rb"\bglpat-[A-Za-z0-9_-]{20,}")),
-    "a Slack token (xox…)": ((b"xox",), re.compile(rb"\bxox[abprs]-[A-Za-z0-9-]{10,}")),
-    "a Hugging Face token (hf_…)": ((b"hf_",), re.compile(rb"\bhf_[A-Za-z0-9]{30,}")),
-    "a Vault token (hvs.…)": ((b"hvs.", b"hvb.", b"hvr."), re.compile(rb"\bhv[sbr]\.[A-Za-z0-9_-]{24,}")),
-    "a private key": ((b"PRIVATE KEY",), re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")),
-}

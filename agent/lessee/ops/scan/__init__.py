@@ -1,0 +1,1 @@
+"""`lessee scan`: finds secrets in the files and the git history of a project, without printing their values."""
