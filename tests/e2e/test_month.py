@@ -12,6 +12,7 @@ depends on a server's clock.
 import json
 import os
 import secrets
+import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -135,7 +136,7 @@ class Operator:
     def or_finding(self, kind, text):
         try:
             yield
-        except AssertionError as exc:
+        except (AssertionError, subprocess.TimeoutExpired) as exc:
             self.chronicle.finding(kind, f"{text}: {exc}")
 
     def reported(self, event, component, what, check):
