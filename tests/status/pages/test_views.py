@@ -76,6 +76,21 @@ def test_a_healthy_agent():
     assert (total.name, total.cell.text) == ("lease renewals", "1,200")
 
 
+def test_a_revoked_login_is_a_fact_until_it_is_replaced_and_afterwards():
+    def login(**changes):
+        identity = agent()["identities"][0]
+        identity["revoked_login"] = {"found_at": PAST, "emergency_at": None, "logged_in_at": None} | changes
+        view = build_view(agent(identities=[identity]), NOW)
+        [cell] = [fact.cell for fact in view.facts if fact.name == "Login"]
+        return cell.text, cell.tone
+
+    todo = "no new login: after `lessee emergency`, `lessee setup --output DIR` writes new secret_ids"
+    assert login() == (f"ended by Vault before its time, found {PAST}; {todo}", "bad")
+    assert login(emergency_at=PAST) == (f"revoked by an emergency at {PAST}; {todo}", "bad")
+    again = login(emergency_at=PAST, logged_in_at=SOON)
+    assert again == (f"revoked by an emergency at {PAST}; logged in again {SOON}", "")
+
+
 def test_an_agents_view_has_the_state_of_its_event_source():
     def events_fact(**events):
         found = [fact for fact in build_view(agent(events=events or None), NOW).facts if fact.name == "Change events"]
