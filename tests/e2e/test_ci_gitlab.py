@@ -46,7 +46,11 @@ class Gitlab:
         self.workspace = folder / "workspace"
         copy("gitlab", self.workspace)
         self.job = yaml.safe_load((CI / "gitlab/lessee.gitlab-ci.yml").read_text())[".lessee"]
-        known = {"CI_JOB_ID": f"{os.getpid()}{id(self)}", "VAULT_ADDR": world.server.address}
+        known = {
+            "CI_JOB_ID": f"{os.getpid()}{id(self)}",
+            "CI_PROJECT_DIR": str(self.workspace),
+            "VAULT_ADDR": world.server.address,
+        }
         [(name, about)] = self.job["id_tokens"].items()
         tokens = {name: world.issuer.sign(aud=_expanded(about["aud"], known))}
         variables = {key: _expanded(value, known) for key, value in self.job["variables"].items()}
@@ -54,7 +58,6 @@ class Gitlab:
             **environ_of_jobs(),
             "CI": "true",
             "GITLAB_CI": "true",
-            "CI_PROJECT_DIR": str(self.workspace),
             **known,
             **variables,
             **tokens,
@@ -133,6 +136,26 @@ def test_a_job_in_a_container_leaves_no_file_and_no_token(gitlab, world, code):
     assert (gitlab.process.returncode, "build" in log) == (code, True), log
     assert world.tokens() == []
     assert not gitlab.memory.exists()
+
+
+def test_after_script_runs_no_program_that_another_user_put_where_all_may_write(gitlab):
+    """The id of the next job is easy to guess. `before_script` fails, and the runner runs `after_script` then too."""
+    job, sign = gitlab.env["CI_JOB_ID"], gitlab.workspace / "ran"
+    planted = [Path(place) / f"lessee-{job}" for place in ("/tmp", "/dev/shm")]  # As another user does.
+    try:
+        for folder in planted:
+            program = folder / "venv/bin/lessee"
+            program.parent.mkdir(parents=True)
+            program.write_text(f"#!/bin/sh\ntouch {sign}\n")
+            program.chmod(0o755)
+        gitlab.begin("true")
+        log = gitlab.process.communicate(timeout=100)[0].decode()
+        assert gitlab.process.returncode != 0, log
+        gitlab.after()
+        assert not sign.exists()
+    finally:
+        for folder in planted:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_killed_job_leaves_no_file_and_no_token(gitlab, world):

@@ -101,6 +101,26 @@ def test_another_user_of_the_machine_is_refused(echo, memory):
     assert other.stdout == "b''\n" or "ConnectionResetError" in other.stderr
 
 
+def test_another_user_that_closes_its_connection_immediately_is_not_taken_for_root(tmp_path, memory):
+    memory.chmod(0o755)
+    need(os.geteuid() == 0, "needs root, to run a client as another user")
+    client = "import socket, sys\n"
+    client += "for _ in range(100):\n"
+    client += "    with socket.socket() as found:\n"
+    client += "        found.connect(('127.0.0.1', int(sys.argv[1])))\n"
+    client += "        found.sendall(b'x')\n"
+    path = str(tmp_path / "server.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(200)
+        listener.settimeout(0.5)
+        with Gateway(path) as gateway:
+            command = [f"{sys.base_prefix}/bin/python3", "-c", client, str(gateway.port)]
+            subprocess.run([*as_user(memory, 65534, 65534), *command], check=True)
+            with pytest.raises(TimeoutError):
+                listener.accept()
+
+
 def test_it_forwards_to_an_address_too(echo):
     with Gateway(echo) as first, Gateway(("127.0.0.1", first.port)) as second, connect(second) as connection:
         assert says(connection, b"far") == b"far"

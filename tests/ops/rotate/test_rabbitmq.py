@@ -71,6 +71,22 @@ def test_a_user_that_the_secret_names_gives_no_permissions_without_its_password(
     assert permissions(rabbitmq, target.fields()["username"]) == permissions(rabbitmq, other)
 
 
+def test_the_name_alone_makes_no_user_one_of_the_target_s_own(new, rabbitmq):
+    """Another environment may have the same `user` on the same broker, and a date is eight digits too."""
+    target = new(delete_delay="0s")
+    for suffix in ("0a1b2c3d", "20260101"):
+        other = f"{target.system.user}-{suffix}"
+        rabbitmq.add_user(other, "of-others", "administrator", **{"/": (".*", ".*", ".*")})
+        published = target.fields()
+        target.put(target.secret_path, **{**published, "username": other})
+        with pytest.raises(SystemRefusedError, match="is not of `user`, and has another password"):
+            target.rotate()
+        assert target.system.accepts({**published, "username": other, "password": "of-others"})
+        target.put(target.secret_path, **published)
+        assert target.rotate() is Outcome.ROTATED
+        assert other in rabbitmq.users()
+
+
 def test_the_old_user_keeps_its_connections_until_it_is_deleted(new, rabbitmq):
     target = new()
     before = target.fields()

@@ -12,6 +12,8 @@ from typing import Self
 
 _CHUNK = 1 << 16
 _CONNECT_TIMEOUT = 5.0
+_ESTABLISHED = "01"
+"""TCP_ESTABLISHED in proc(5)."""
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: close(2) resets the connection, as when a server is gone."""
 
@@ -95,13 +97,16 @@ class Gateway:
 
 
 def _uid_of(client: socket.socket) -> int | None:
-    """The uid of the process that opened a connection of IPv4 to here, by proc(5); None if it is not known."""
+    """The uid of the process that opened a connection of IPv4 to here, by proc(5); None if it is not known.
+
+    A socket that its process has closed belongs to root there, so only an established connection counts.
+    """
     ends = (_hex_address(client.getpeername()), _hex_address(client.getsockname()))
     with suppress(OSError), Path("/proc/net/tcp").open(encoding="ascii") as lines:
         for line in lines:
             fields = line.split()
             if (fields[1], fields[2]) == ends:
-                return int(fields[7])
+                return int(fields[7]) if fields[3] == _ESTABLISHED else None
     return None
 
 

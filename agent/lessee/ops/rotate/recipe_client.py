@@ -81,17 +81,23 @@ class RecipeClient:
         assert verify is not None
         if not all(fields.get(key) for key in keys):
             return False
-        values = key_values(fields, keys)
-        if len(values) == 1:
-            values = {"key.api_key": next(iter(values.values())), **values}
         until = time.monotonic() + verify.propagation_delay
         while True:
             self.begin()
-            rejected = verify.rejected_status
-            status = self.send("verify", fields, values, also=rejected).status
-            if status not in rejected or time.monotonic() >= until:
-                return status not in rejected
+            is_accepted = self.accepts(fields, keys)
+            if is_accepted or time.monotonic() >= until:
+                return is_accepted
             time.sleep(_RETRY_DELAY)
+
+    def accepts(self, fields: Fields, keys: Collection[str]) -> bool:
+        """Whether the provider accepts these fields now, by one request of the step."""
+        verify = self._recipe.verify
+        assert verify is not None
+        values = key_values(fields, keys)
+        if len(values) == 1:
+            values = {"key.api_key": next(iter(values.values())), **values}
+        rejected = verify.rejected_status
+        return self.send("verify", fields, values, also=rejected).status not in rejected
 
     def keys(self, fields: Fields) -> Iterator[ListedKey]:
         """The provider's keys; none where the recipe cannot list them. Raises the errors of `send`."""

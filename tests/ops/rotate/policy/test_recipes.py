@@ -121,6 +121,22 @@ def test_all_missing_requests_are_reported_together():
             ),
         ),
         (
+            "verify:\n  url: https://api.example/me",
+            "  masked_key: $.masked\nverify:\n  url: '{secret.base_url}/me'",
+            (
+                "own.yaml:14: verify.url: {secret.base_url} would choose the server that says which key is revoked;"
+                " write the server's name, or take it from {admin.…}"
+            ),
+        ),
+        (
+            "revoke:",
+            "find:\n  url: 'https://{key.api_key}.example/me'\n  handle: $.id\nrevoke:",
+            (
+                "own.yaml:16: find.url: {key.api_key} would choose the server that says which key is revoked;"
+                " write the server's name, or take it from {admin.…}"
+            ),
+        ),
+        (
             "{admin.api_key}",
             "{admin}",
             (

@@ -71,7 +71,7 @@ class ProviderKeys(KindDefaults):
 
     def delete(self, case: Case) -> None:
         self._client.begin()
-        self._end_current("revoke", case)
+        self._end_current("revoke", case, is_disabled=True)
 
     def discard(self, case: Case) -> None:
         self._client.begin()
@@ -91,14 +91,14 @@ class ProviderKeys(KindDefaults):
                 log("warning", "key of an interrupted attempt revoked", target=self._name, label=self._label(case))
                 self._send_for("revoke", case, {}, handle)
 
-    def _end_current(self, request: str, case: Case) -> bool:
+    def _end_current(self, request: str, case: Case, *, is_disabled: bool = False) -> bool:
         """Disable or revoke the current key, unless it is still published. Whether the request could be sent."""
         current = case.current
         if not all(current.get(key) for key in self._keys):
             return False
         if all(case.secret.get(key) == current[key] for key in self._keys):
             return False
-        return self._send_for(request, case, current, self._handle(case))
+        return self._send_for(request, case, current, self._handle(case, is_disabled=is_disabled))
 
     def _send_for(self, request: str, case: Case, fields: Fields, handle: str) -> bool:
         template = self._recipe.requests[request]
@@ -109,13 +109,13 @@ class ProviderKeys(KindDefaults):
         self._client.send(request, case.secret, values, also=getattr(template, "missing_status", ()))
         return True
 
-    def _handle(self, case: Case) -> str:
+    def _handle(self, case: Case, *, is_disabled: bool) -> str:
         """The handle of the current key; empty where it is not known."""
         published = case.pending_handle.partition(" ")[2]
         found = (
             provider_responses.handle_of(case.handle, case.current, self._keys)
             or self._found(case)
-            or self._matching(case)
+            or self._matching(case, is_disabled=is_disabled)
         )
         return "" if found == published else found
 
@@ -128,8 +128,15 @@ class ProviderKeys(KindDefaults):
             return ""
         return self._client.read("find", provider_responses.handle, find.handle, answer.document)
 
-    def _matching(self, case: Case) -> str:
+    def _matching(self, case: Case, *, is_disabled: bool) -> str:
+        """The handle of the only key in the list that looks like the current one.
+
+        The current one has to be valid, or disabled by this rotation: who may write the secret could write a text that
+        looks like another client's key, and have that key revoked.
+        """
         if self._recipe.list is None or self._recipe.list.masked_key is None:
+            return ""
+        if not is_disabled and not self._client.accepts({**case.secret, **case.current}, self._keys):
             return ""
         values = [str(case.current[key]) for key in self._keys]
         match = provider_responses.matching_key(self._others(case), values[0]) if len(values) == 1 else None

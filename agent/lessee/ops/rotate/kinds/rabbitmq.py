@@ -74,7 +74,7 @@ class BrokerUsers(KindDefaults):
         if self._keeps_name:
             note = "with one user, logins fail until the apps have the new password"
             log("warning", "password change interrupts logins", target=self._name, note=note)
-        return NewCredential(made)
+        return NewCredential(made, handle=name)
 
     def apply(self, case: Case) -> None:
         """The password is set last: a user that can log in has all its permissions."""
@@ -152,9 +152,14 @@ class BrokerUsers(KindDefaults):
             raise self._refused("the admin's user is the one that is rotated", todo)
 
     def _refuse_foreign(self, like: Fields, case: Case) -> None:
-        """Who may write the secret, and so name a user in it, must not get the permissions of another client's."""
+        """Who may write the secret, and so name a user in it, must not get the permissions of another client's.
+
+        Nor have it deleted. A name with a suffix may be that of another target, or of an operator's user: that of the
+        last rotation is in the journal.
+        """
         name = _username(case.current)
-        if is_name_of(name, self._config.user) or _is_hash_of(like, str(case.current.get("password") or "")):
+        is_own = name in {self._config.user, case.handle}
+        if is_own or _is_hash_of(like, str(case.current.get("password") or "")):
             return
         todo = "correct the secret, or set this password: rabbitmqctl change_password"
         raise self._refused(f"the published user {name} is not of `user`, and has another password", todo)

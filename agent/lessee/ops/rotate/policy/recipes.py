@@ -196,6 +196,7 @@ def _problems(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     for name, request in recipe.requests.items():
         yield from _unknown_placeholders(recipe, name, request)
         yield from _exposed_admin(name, request)
+    yield from _chosen_handle(recipe)
     create = recipe.create
     if create is None:
         return
@@ -215,12 +216,28 @@ def _problems(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
 
 def _exposed_admin(name: str, request: _Request) -> Iterator[tuple[Path, str, str]]:
     """Who may write the secret that apps read must not choose the server that gets the admin's credential."""
-    found = _AUTHORITY.match(request.url)
-    assert found is not None
-    chosen = [one for one in names(found[0]) if one.partition(".")[0] in {"secret", "key"}]
+    chosen = _server_of_secret(request)
     if chosen and any(one.startswith("admin.") for one in request.placeholders):
         what = f"{{{chosen[0]}}} would choose the server that gets {{admin.…}}, and others may write that secret"
         yield (name, "url"), what, "write the server's name, or take it from {admin.…} too"
+
+
+def _chosen_handle(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
+    """Nor the server that says which key is revoked: `find`, or with `masked_key` the one that says whose key it is."""
+    has_masked_keys = recipe.list is not None and recipe.list.masked_key is not None
+    requests: list[tuple[str, _Request | None]] = [("find", recipe.find)]
+    requests += [("verify", recipe.verify)] if has_masked_keys else []
+    for name, request in requests:
+        if request is not None and (chosen := _server_of_secret(request)):
+            what = f"{{{chosen[0]}}} would choose the server that says which key is revoked"
+            yield (name, "url"), what, "write the server's name, or take it from {admin.…}"
+
+
+def _server_of_secret(request: _Request) -> list[str]:
+    """The placeholders by which who may write the secret that apps read chooses the request's server."""
+    found = _AUTHORITY.match(request.url)
+    assert found is not None
+    return [one for one in names(found[0]) if one.partition(".")[0] in {"secret", "key"}]
 
 
 def _unknown_placeholders(recipe: Recipe, name: str, request: _Request) -> Iterator[tuple[Path, str, str]]:
