@@ -82,6 +82,12 @@ def test_an_object_belongs_to_one_environment(kind, path):
     assert not belongs_to(kind, path.format("test"), "")
 
 
+@pytest.mark.parametrize("rest", ["x/../production-app", "x/..", "x/./y", "x%2f..%2fproduction-app"])
+def test_a_path_that_leads_elsewhere_belongs_to_no_environment(rest):
+    assert not belongs_to(Kind.POLICY, f"sys/policies/acl/testing-{rest}", "testing")
+    assert not belongs_to(Kind.ROLE, f"auth/approle/role/testing-{rest}", "testing")
+
+
 def test_shared_objects_belong_to_no_environment():
     for kind in (Kind.KV, Kind.AUTH, Kind.AUDIT):
         assert belongs_to(kind, "sys/mounts/secret", "")

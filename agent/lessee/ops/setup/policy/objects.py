@@ -70,7 +70,12 @@ def display_name(kind: Kind, path: str) -> str:
 
 
 def belongs_to(kind: Kind, path: str, environment: str) -> bool:
-    """Whether an object of this kind at this path belongs to this environment only; "": to all of them."""
+    """Whether an object of this kind at this path belongs to this environment only; "": to all of them.
+
+    A record in Vault names paths too, so one that leads out of the environment's belongs to none.
+    """
+    if "%" in path or not {".", ".."}.isdisjoint(path.split("/")):
+        return False
     own = environment.lower()
     match kind:
         case Kind.KV | Kind.AUTH | Kind.AUDIT:
