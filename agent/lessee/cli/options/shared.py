@@ -23,7 +23,10 @@ class Parser(argparse.ArgumentParser):
         if extra:
             names = [word.partition("=")[0] for word in extra if _OPTION.match(word)]
             words = " ".join(names)
-            self.error(f"unrecognized arguments: {words}" if names else "more arguments than the command takes")
+            what = f"unrecognized arguments: {words}" if names else "more arguments than the command takes"
+            # Only the topmost parser finds these.
+            program = f"{self.prog} {command}" if (command := getattr(parsed, "command", None)) else self.prog
+            raise UsageError(what, todo=f"see `{program} --help`")
         return parsed
 
     def error(self, message: str) -> NoReturn:

@@ -82,7 +82,7 @@ def _start(file: IO[bytes], keys: Keys, where: str) -> "tuple[_Decrypting, int]"
     """A thread that decrypts, and the descriptor to read from. Raises ArchiveError for a header beyond its limit."""
     source = _Input(file)
     if not source.has_header():
-        raise ArchiveError("the archive is truncated or altered: age cannot authenticate it", where=where)
+        raise ArchiveError("no archive, or one without its beginning: age cannot authenticate it", where=where)
     incoming, outgoing = os.pipe()
     thread = _Decrypting(source, keys, outgoing)
     thread.start()

@@ -309,7 +309,7 @@ def _stop(folder: DevFolder) -> bool:
 
 
 def _reset(arguments: argparse.Namespace, folder: DevFolder) -> int:
-    print(f"this removes all that the server in {folder.path} holds, for ever: {_contents(folder)}", flush=True)
+    print(f"this removes all that the server in {folder.path} holds, forever: {_contents(folder)}", flush=True)
     if not arguments.yes:
         _confirm("reset", "removed")
     if not folder.is_taken:

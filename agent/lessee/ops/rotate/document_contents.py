@@ -150,7 +150,8 @@ class RotationDocuments:
         )
         self._write(recorded)
         if not recorded.consumers_known and recorded.current:
-            self._log("info", "consumers unknown", revoke_in=self._target.confirmation_timeout)
+            todo = "name the apps that read it in `consumers`; after an interrupt, the next `lessee rotate` finishes it"
+            self._log("info", "consumers unknown", revoke_in=self._target.confirmation_timeout, todo=todo)
 
     def revert(self) -> None:
         """Record that a user published the old credential again: the new one is the one to revoke."""

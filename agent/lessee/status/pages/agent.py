@@ -79,7 +79,8 @@ def revocation_text(revoked: Status) -> str:
     how = f"revoked by an emergency at {emergency}" if emergency else found
     if again is not None:
         return f"{how}; logged in again {again}"
-    return f"{how}; no new login: after `lessee emergency`, `lessee setup --output DIR` writes new secret_ids"
+    todo = "after `lessee emergency`, `lessee setup --output DIR` writes new secret_ids; else remove old files first"
+    return f"{how}; no new login: {todo}"
 
 
 def _events(events: Status, now: float) -> Cell:

@@ -42,6 +42,13 @@ def test_a_success_ends_a_row_of_denials_also_outside_the_rules_paths():
     assert suspects(found) == ["c"]
 
 
+def test_what_each_token_may_do_ends_no_row_of_denials():
+    found = evidence("denials", limit=2, paths=["secret/*"])
+    asks = [access(accessor="a", path=path) for path in ("sys/internal/ui/mounts/secret/a", "auth/token/lookup-self")]
+    found.take([asks[0], denied(accessor="a"), *asks, denied(accessor="a")], NOON)
+    assert suspects(found) == ["a"]
+
+
 def test_requests_without_a_token_of_a_root_token_and_of_the_past_strike_nothing():
     found = evidence("denials", limit=1)
     found.take([denied(accessor=""), root(accessor="r", denied=True), denied(NOON - MAX_AGE, accessor="old")], NOON)

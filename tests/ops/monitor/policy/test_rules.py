@@ -323,6 +323,13 @@ def test_denials_in_a_row_fire_and_a_success_resets_the_count():
     assert rules.tick(300) == [(RESOLVED, "simba")]
 
 
+def test_a_thief_with_bao_kv_fires_although_each_command_asks_for_the_mount_first():
+    rules = Rules("{default_rules: false, consecutive_denials: 3}")
+    asks = access(path="sys/internal/ui/mounts/secret/production", mount="sys/", mount_type="system")
+    assert rules.take(asks, denied(), asks, denied(), asks) == []
+    assert rules.take(denied()) == [(FIRING, "simba")]
+
+
 def test_a_copied_login_fires_although_the_app_s_own_requests_succeed_in_between():
     rules = Rules("{default_rules: false, consecutive_denials: 3}")
     thief = denied(accessor="hmac-sha256:2", address="10.0.0.9")

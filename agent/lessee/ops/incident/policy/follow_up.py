@@ -42,6 +42,7 @@ def report(
     if missing:
         lines += ["", f"missing: {', '.join(map(printable, missing))}"]
         lines += [f"  deliver new secret_ids: `lessee setup --only environment={environment} --output DIR`"]
+        lines += ["  where they are delivered, see that the agent runs: `lessee status`"]
     return "".join(f"{line}\n" for line in lines), missing
 
 

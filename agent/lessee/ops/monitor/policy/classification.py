@@ -21,6 +21,7 @@ _AUTH = re.compile(
     r"|identity/(?:entity|group)(?:-alias)?(?:/(?:id|name)/.+)?$"
 )
 _LOGIN = re.compile(r"auth/.+/login(?:/|$)")
+_OWN = re.compile(r"sys/internal/ui/.|sys/capabilities-self$|auth/token/(?:lookup|renew|revoke)-self$")
 _NO_SECRET = frozenset({"system", "token", "identity", "cubbyhole", "ns_system", "ns_token", "ns_identity"})
 
 
@@ -36,12 +37,16 @@ class RequestKind(Enum):
     """Changes an auth method, a role, a user or a group."""
     AUDIT = "audit"
     """Changes an audit device."""
+    OWN = "own"
+    """What each token may do: ask for itself, and for the mount of a path, as `bao kv` does before each request."""
     OTHER = "other"
 
 
 @lru_cache(maxsize=8192)
 def classify(operation: str, path: str, mount: str, mount_type: str) -> RequestKind:
     """The kind of a request, which the server may have answered or denied."""
+    if _OWN.match(path):
+        return RequestKind.OWN
     if operation in _WRITES:
         if _LOGIN.match(path):
             return RequestKind.LOGIN

@@ -101,7 +101,7 @@ class Evidence:
         (scope, judge), tracks = self._judges[rule], self._tracks[rule]
         track = tracks.get(accessor) or _Track()
         if not scope.covers(request):
-            if not request.denied:
+            if _ends_denials(request):
                 track.denials = 0  # A success at any path ends a row of denials.
             return
         verdict = judge(track, request)
@@ -140,7 +140,8 @@ def _judge(rule: grammar.Rule, timezone: Callable[[str], tzinfo]) -> _Judge | No
 def _denials(limit: int) -> _Judge:
     def judge(track: _Track, request: Request) -> bool | None:
         if not request.denied:
-            track.denials = 0
+            if _ends_denials(request):
+                track.denials = 0
             return None
         track.denials += 1
         return track.denials >= limit
@@ -174,6 +175,11 @@ def _outside_hours(rule: grammar.OutsideHours, timezone: Callable[[str], tzinfo]
         return any(clock.evaluate(Snapshot(request.at)))
 
     return judge
+
+
+def _ends_denials(request: Request) -> bool:
+    """Whether it succeeded, and by a right that the token was given: `bao kv get` asks for the mount first."""
+    return not request.denied and request.kind is not RequestKind.OWN
 
 
 def _is_read(request: Request) -> bool:

@@ -16,6 +16,7 @@ from lessee.ops.rotate.policy.selection import DueOperation, check_period, due_o
 from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, open_rotation, read_journal
 from lessee.process.program_output import print_on_terminal
+from lessee.telemetry.logs import log
 from lessee.vault.admin import AdminClient
 
 
@@ -88,6 +89,9 @@ class RotationRunner:
     def _rotate(self, name: str, *, wait: bool) -> Result | None:
         options, config, target = self._options, self._project.config_of(name), self._project.target(name)
         journal = self._retry.call(partial(read_journal, self._project, target, self._client))
+        if journal.is_open:
+            # It may wait for minutes, and only after it a user is asked for a new value.
+            log("info", "open rotation continued", target=name, id=journal.id, step=journal.step.value)
         operation = DueOperation.ROTATE
         if options.due_only and not options.force:
             operation = due_operation(config, journal, time.time())

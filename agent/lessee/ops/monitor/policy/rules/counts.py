@@ -148,7 +148,7 @@ class Denials(Rule):
 
     def take(self, request: Request) -> None:
         if not request.denied:
-            if self._rows or self._tokens:
+            if (self._rows or self._tokens) and request.kind is not RequestKind.OWN:
                 self._rows.pop(request.component, None)
                 self._tokens.pop(_token(request), None)
                 if request.kind is RequestKind.LOGIN:
