@@ -9,6 +9,8 @@ from lessee.core.redaction import Redactor
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
 from lessee.ops.incident.rotation import rotate_immediately
+from lessee.ops.rotate.kinds.kind import SystemUnavailableError
+from lessee.ops.rotate.kinds.secret_id_file import LocalSecretId as LocalSecretIdKind
 from lessee.ops.rotate.kinds.vault import RandomValues
 from lessee.ops.rotate.policy.decision import Outcome, Traits
 from lessee.ops.rotate.policy.journal import Step
@@ -118,3 +120,30 @@ def test_an_admin_s_old_credential_is_revoked_immediately(of_admins, kind):
     assert target.system.orphans(target.fields()) == set()
     if hasattr(target.system, "remove"):
         target.system.remove()
+
+
+@pytest.mark.parametrize("step", [Step.CREATED, Step.PUBLISHED])
+def test_a_rotation_is_started_again_if_the_emergency_has_revoked_its_credential(of_admins, step, monkeypatch):
+    target, project = of_admins["secret-id"]()
+    target.confirm(version=1)
+    with admin_client(project.config.vault, project.environ, time.monotonic) as client:
+        with open_rotation(project, "target", client) as rotation, monkeypatch.context() as broken:
+            if step is Step.CREATED:
+                broken.setattr(LocalSecretIdKind, "verify", unavailable)
+                with pytest.raises(SystemUnavailableError):
+                    rotation.run(force=True)
+            else:
+                rotation.run(force=True, wait=False)
+        assert target.journal.step is step
+        for accessor in target.system.accessors():
+            path = f"auth/approle/role/{target.system.role}/secret-id-accessor/destroy"
+            target.bao.ask("POST", path, {"secret_id_accessor": accessor})
+        rotate_immediately(project, "target", client)
+    assert target.journal.step is Step.IDLE
+    assert target.system.accepts(target.fields())
+    assert len(target.system.accessors()) == 1
+    assert [path.name for path in target.system.file.parent.iterdir()] == [target.system.file.name]
+
+
+def unavailable(*_):
+    raise SystemUnavailableError("it is away")

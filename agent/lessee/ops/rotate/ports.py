@@ -37,6 +37,8 @@ class Target(ImmutableStruct, frozen=True):
     """With a `delete_delay` the old credential is valid until it is deleted; False: it is disabled before."""
     delays_deletion: bool = True
     """Whether the kind's `delete_delay` applies; False: the old credential is deleted immediately."""
+    immediate: bool = False
+    """After a leak: see `Situation.immediate`."""
 
 
 class Ports(ImmutableStruct, frozen=True):

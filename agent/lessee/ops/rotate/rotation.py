@@ -144,6 +144,7 @@ class TargetRotation:
             confirmation=observations.confirmation,
             wait=wait,
             finish_only=finish_only,
+            immediate=self._target.immediate,
         )
 
     def _perform(self, action: d.Action, *, timed_out: bool) -> None:

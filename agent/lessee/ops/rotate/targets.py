@@ -103,7 +103,7 @@ def open_rotation(
     consumers = ConsumerStore(client, mount, project.config.secrets.prefix)
     remove_consumer = consumers.remove
     if immediate:
-        target = replace(target, confirmation_timeout=0.0, revoke_delay=0.0, delays_deletion=False)
+        target = replace(target, confirmation_timeout=0.0, revoke_delay=0.0, delays_deletion=False, immediate=True)
         remove_consumer = _keep_consumer  # A consumer that had no time to confirm still runs.
 
     # Each run reuses the same sources, so that a service's redactor does not grow: it forgets the oldest values.

@@ -221,3 +221,16 @@ def test_a_credential_without_consumers_waits_for_the_revoke_delay_alone():
     assert isinstance(waiting, d.Wait)
     assert decide(published(now=NOW + 5.0, locked_until=NOW + 20, **unread)) == d.RevokeOld()
     assert decide(published(now=NOW + 5.0, works={}, **unread)) == d.Verify(Candidate.PENDING)
+
+
+def test_after_a_leak_a_credential_that_is_revoked_already_is_replaced_by_the_next_rotation():
+    rejected = {"traits": GENERATED, "works": {Candidate.PENDING: False}, "confirmation": ALL}
+    with pytest.raises(d.NewCredentialRejectedError):
+        decide(published(**rejected))
+    assert decide(published(**rejected, immediate=True)) == d.RevokeOld()
+    assert decide(published(**rejected | {"works": {}}, immediate=True)) == d.Verify(Candidate.PENDING)
+    reason = "the system rejects the credential that it created"
+    assert decide(created(**rejected)) == d.Abandon(reason, rejected=True)
+    assert decide(created(**rejected, immediate=True)) == d.Abandon(reason)
+    # Any other credential is set in the system again.
+    assert decide(published(**rejected | {"traits": Traits()}, immediate=True)) == d.Apply(reset=True)

@@ -61,16 +61,16 @@ class LocalSecretId(SecretIds):
         self._file.place(accessor)
 
     def revoke(self, case: Case) -> bool:
-        """Destroy the secret_id that the file had before, after a login with the one that it has now."""
+        """Destroy the secret_id that the file had before, if it exists, after a login with the one that it has now."""
         found = self._in_file()
-        if not found or not self._accepts(self._file.read()):
-            todo = f"write a valid secret_id of {self._role} into it"
-            raise SystemRefusedError("Vault rejects the secret_id in the file", where=str(self._file.path), todo=todo)
         accessor = case.pending["secret_id_accessor"]
         old = {accessor, case.pending["replaced_accessor"]}
         if case.current.get("replaced_accessor") == accessor:  # A person has published the old record again.
             old.add(case.current["secret_id_accessor"])
-        old -= {found, "", None}
+        old = {one for one in old - {found, "", None} if self._about(one)}
+        if old and (not found or not self._accepts(self._file.read())):
+            todo = f"write a valid secret_id of {self._role} into it"
+            raise SystemRefusedError("Vault rejects the secret_id in the file", where=str(self._file.path), todo=todo)
         for one in old:
             self._destroy(one)
         self._file.clean()

@@ -39,6 +39,11 @@ class Traits(ImmutableStruct, frozen=True):
     timeout: float = 10.0
     """Seconds that one request to the system may take. The lock must last at least so much longer."""
 
+    @property
+    def is_fixed(self) -> bool:
+        """The value is not of lessee's choice: setting it in the system again cannot help."""
+        return self.system_generated or self.is_entered
+
 
 class Secret(ImmutableStruct, frozen=True):
     """The secret that the apps read; version 0 means that there is no secret."""
@@ -87,6 +92,8 @@ class Situation(ImmutableStruct, frozen=True):
     """False: a later run completes what has to wait for consumers."""
     finish_only: bool = False
     """Finish an open rotation, and start none."""
+    immediate: bool = False
+    """After a leak: another rotation follows, so a new credential that is revoked already delays nothing."""
 
 
 class Wait(ImmutableStruct, frozen=True):
@@ -298,14 +305,13 @@ def _continue_publication(situation: Situation) -> Action:
 def _make_work(situation: Situation) -> Action:
     """The next action where the pending value is not known to work."""
     journal, traits = situation.journal, situation.traits
-    is_fixed = traits.system_generated or traits.is_entered  # Setting it in the system again cannot help.
     if Candidate.PENDING not in situation.works:
         return Verify(Candidate.PENDING)
-    if situation.applied or (is_fixed and journal.step is Step.PUBLISHED):
+    if situation.applied or (traits.is_fixed and journal.step is Step.PUBLISHED):
         raise NewCredentialRejectedError
-    if is_fixed:
+    if traits.is_fixed:
         source = "was entered" if traits.is_entered else "it created"
-        return Abandon(f"the system rejects the credential that {source}", rejected=True)
+        return Abandon(f"the system rejects the credential that {source}", rejected=not situation.immediate)
     if Candidate.PUBLISHED in situation.works or journal.step is Step.PUBLISHED:
         return Apply(reset=True)
     current = situation.works.get(Candidate.CURRENT)
@@ -329,7 +335,9 @@ def _continue_revocation(situation: Situation, *, rotated: bool) -> Action:
     )
     if situation.now >= until:
         # The new credential may have stopped working during the wait.
-        return RevokeOld(confirmation.missing) if situation.works.get(Candidate.PENDING) else _make_work(situation)
+        works = situation.works.get(Candidate.PENDING)
+        is_replaced_next = works is False and situation.immediate and situation.traits.is_fixed
+        return RevokeOld(confirmation.missing) if works or is_replaced_next else _make_work(situation)
     if not situation.wait:
         return Done(Outcome.ROTATED if rotated else Outcome.WAITING)
     is_new = situation.now - journal.published_at < _FAST_POLL_PERIOD
