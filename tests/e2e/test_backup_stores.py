@@ -9,12 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
 
+from lessee.config.grammar.backup import S3Bucket as Block
 from lessee.core.errors import WriteError
 from lessee.host.openbao import OpenBao
+from lessee.ops.backup.s3 import S3Store
 from lessee.ops.backup.stores import save_lock
 from support.environments.backups import Backups, canary
 from support.inputs.forged_archives import Forger
@@ -205,10 +208,16 @@ def test_another_user_s_lock_in_the_temporary_directory_stops_no_save(tmp_path, 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "own").mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "own"))
-    with (tmp_path / f".lessee-backup.lock-{os.getuid()}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        own, again = save_lock(None), save_lock(None)
-        with own, pytest.raises(WriteError, match="another `lessee backup save` is running"), again:
+    here, elsewhere = ([S3Store(Block(bucket="archives", endpoint=f"http://127.0.0.1:{port}"), {})] for port in (9, 10))
+    with save_lock(here), save_lock(elsewhere):
+        names = [path.name for path in (tmp_path / "own").iterdir()]
+        with pytest.raises(WriteError, match="another `lessee backup save` is running"), save_lock(here):
+            pass
+    assert len(names) == 2
+    with ExitStack() as stack:
+        for name in names:
+            fcntl.flock(stack.enter_context((tmp_path / name).open("w")), fcntl.LOCK_EX)
+        with save_lock(here), save_lock(elsewhere):
             pass
 
 

@@ -231,6 +231,11 @@ def forged_socket(path, answer, owner):
     class Handler(socketserver.StreamRequestHandler):
         def handle(self):
             server.requests.append(self.rfile.readline())
+            length = 0
+            while line := self.rfile.readline().strip():
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            self.rfile.read(length)  # A client that is still sending gets no answer.
             self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
 
     server = socketserver.ThreadingUnixStreamServer(str(path), Handler)

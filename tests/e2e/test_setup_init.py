@@ -401,7 +401,6 @@ def test_without_a_server_it_fails_and_leaves_no_file(tmp_path):
         (["--key-shares", "3"], "--key-shares has no effect without --init"),
         (["--quiet"], "--quiet has no effect without --migrate-from"),
         (["--pgp-key", "x"], "--pgp-key has no effect without --init"),
-        (["--yes"], "--yes has no effect without --remove"),
         (["--init", "keys", "--plan"], "--plan has no effect with --init"),
         (["--unseal", "keys", "--key-threshold", "3"], "--key-threshold has no effect with --unseal"),
         (["--migrate-from", "secret/", "--to", "x", "--force"], "--force has no effect with --migrate-from"),

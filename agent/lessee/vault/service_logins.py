@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from lessee.config import Vault
+from lessee.config.grammar.vault import AppRole
 from lessee.core.backoff import FORBIDDEN_LOGIN_DELAY, delay, refused_login_delay
 from lessee.core.errors import DeniedError, LesseeError
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.vault.admin import OPERATORS_TODO, AdminClient, admin_client, credentials_fingerprint
+
+_REVOKED_TODO = "if its secret_id was revoked, `lessee setup --output DIR` writes a new one, which is read by itself"
 
 
 class LoginRefusedError(LesseeError):
@@ -67,7 +70,7 @@ class ServiceLogins:
         try:
             client = stack.enter_context(admin_client(vault, environ, self._clock, todo=self._todo))
         except DeniedError as exc:
-            todo = "if they were revoked, `lessee setup --output DIR` writes new ones; the service reads them by itself"
+            todo = f"{self._todo}; {_REVOKED_TODO}" if isinstance(vault.auth, AppRole) else self._todo
             error = LoginRefusedError(exc.what, where=exc.where, todo=todo)
             refusal = replace(known, count=known.count + 1, error=error) if known else _Refusal(credentials, now, error)
             self._refusal = replace(refusal, retry_at=self._clock() + self._wait(refusal, exc.kind))

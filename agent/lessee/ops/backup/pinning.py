@@ -42,7 +42,7 @@ def set_pin(
     places = stores(config.backup, environ, progress)
     assert config.backup is not None
     wanted = recipients(config.backup.recipients or (), keys)
-    with save_lock(folder := folder_of(places)):  # The retention of a save must not meet a half-pinned set of copies.
+    with save_lock(places):  # The retention of a save must not meet a half-pinned set of copies.
         catalogs = [(store, catalog(store, keys, progress)) for store in places]
         chosen = _find(catalogs, archive, cluster)
         copies = [(store, one) for store, some in catalogs for one in some.ours if one.identity == chosen.identity]
@@ -51,7 +51,7 @@ def set_pin(
             if one.pinned == pinned:
                 continue
             try:
-                with temporary_archive(folder) as new:
+                with temporary_archive(folder_of(places)) as new:
                     _reseal(store, one, keys, wanted, new, progress, pinned=pinned)
                     store.put(one.name, new)
             except ArchiveError as exc:

@@ -37,6 +37,11 @@ class S3Store:
         self._environ = environ
         self._progress = progress
 
+    @property
+    def address(self) -> str:
+        """Where its archives are, also if another server has a bucket of the same name."""
+        return f"{self._config.endpoint or ''} {self.where('')}"
+
     def where(self, name: str) -> str:
         return f"s3://{self._config.bucket}/{self._config.prefix}{name}"
 

@@ -55,8 +55,8 @@ def save(
             with suppress(WriteError):  # The write below reports it.
                 place.make()
     with (
-        save_lock(folder := folder_of(places)),
-        temporary_archive(folder) as file,
+        save_lock(places),
+        temporary_archive(folder := folder_of(places)) as file,
         admin_client(config.vault, environ, boot_time) as client,
     ):
         created = datetime.fromtimestamp(wall_time(), UTC)

@@ -1,9 +1,10 @@
 """The stores of archives: a directory, a bucket, or both."""
 
+import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
@@ -161,10 +162,17 @@ def _own_directory() -> Path:
     return Path(tempfile.gettempdir())
 
 
+def _digest(places: Sequence[Store]) -> str:
+    """A name for these buckets: saves to others need not wait."""
+    addresses = "\n".join(place.address for place in places if isinstance(place, S3Store))
+    return hashlib.sha256(addresses.encode()).hexdigest()[:16]
+
+
 @contextmanager
-def save_lock(folder: Path | None) -> Iterator[None]:
-    """Hold the lock against other saves; `folder` None: without a directory. Raises WriteError if it is taken."""
-    path = folder / _LOCK if folder is not None else _own_directory() / f"{_LOCK}-{os.getuid()}"
+def save_lock(places: Sequence[Store]) -> Iterator[None]:
+    """Hold the lock against other saves to these stores. Raises WriteError if it is taken."""
+    folder = folder_of(places)
+    path = folder / _LOCK if folder is not None else _own_directory() / f"{_LOCK}-{os.getuid()}-{_digest(places)}"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
@@ -196,7 +204,7 @@ def temporary_archive(folder: Path | None) -> Iterator[IO[bytes]]:
             file.close()
 
 
-def folder_of(places: tuple[Store, ...]) -> Path | None:
+def folder_of(places: Sequence[Store]) -> Path | None:
     """The directory for temporary files: a store with room for an archive has room for them."""
     return next(
         (place.path for place in places if isinstance(place, DirectoryStore) and os.access(place.path, os.W_OK)), None

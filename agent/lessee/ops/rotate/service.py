@@ -22,6 +22,10 @@ from lessee.ops.rotate.vault_poller import VaultPoller
 from lessee.telemetry.logs import log
 from lessee.vault.service_logins import LoginRefusedError, ServiceLogins
 
+_LOGIN_TODO = (
+    "let `vault.auth` log in as the AppRole ENVIRONMENT-rotator, which `lessee setup` creates; "
+    "`lessee check --policy --rotator` prints its policy"
+)
 MAX_SLEEP = 5.0
 """Seconds. The clock may be set during a sleep, and a sleep does not count suspension."""
 SHUTDOWN_TIMEOUT = 7.0
@@ -45,7 +49,7 @@ class RotationService:
         self._load = load
         self._project = load()
         self._mailbox: queue.SimpleQueue[s.Event | _Request] = queue.SimpleQueue()
-        self._logins = ServiceLogins(boot_time)
+        self._logins = ServiceLogins(boot_time, _LOGIN_TODO)
         self._poller = VaultPoller(self._mailbox.put, self._logins)
         self._owner_id = new_owner_id()
         self._state = start(seed)
