@@ -30,8 +30,8 @@ class FaultAtRequest(Proxy):
 
     @property
     def is_next(self):
-        """Whether the next request has the fault."""
-        return self._left == 0
+        """Whether the next request has the fault; an action takes as long as it takes."""
+        return self._left == 0 and not callable(self._action)
 
     def disarm(self):
         """Remove the fault. Returns whether the request was reached."""
