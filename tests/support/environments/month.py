@@ -479,9 +479,9 @@ class Month:
                 "access_key": env("MINIO_ADMIN_ACCESS_KEY"),
                 "secret_key": env("MINIO_ADMIN_SECRET_KEY"),
             },
-            "api-keys/openrouter": {"base_url": {"value": self.ring.url}, "api_key": env("OPENROUTER_API_KEY")},
+            "api-keys/openrouter": {"api_key": env("OPENROUTER_API_KEY")},
             "api-keys/brave-search": {"api_key": env("BRAVE_API_KEY")},
-            "admin/openrouter": {"api_key": env("OPENROUTER_ADMIN_KEY")},
+            "admin/openrouter": {"base_url": {"value": self.ring.url}, "api_key": env("OPENROUTER_ADMIN_KEY")},
             "mcp/memory-service": {"api_key": {"generate": 40}},
             "frontend/app": {
                 "VITE_API_URL": {"value": "https://api.example.org"},
@@ -506,8 +506,14 @@ class Month:
                 **daily,
             },
             "admins": {"kind": "postgres-admins", "secret": "database/admin", "roles": list(ADMINS), **weekly},
-            "cache": {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin", "consumers": ["cache"]}
-            | weekly,
+            "cache": {
+                "kind": "redis",
+                "secret": "cache/redis",
+                "admin_secret": "cache/admin",
+                "user": "cache",
+                "consumers": ["cache"],
+                **weekly,
+            },
             "storage": {
                 "kind": "s3",
                 "secret": "storage/minio",
