@@ -402,7 +402,7 @@ def _trouble(name: str, app: Mapping[str, Any] | None, status: Mapping[str, Any]
 
 
 def _error(name: str, app: Mapping[str, Any], status: Mapping[str, Any]) -> str:
-    """The error of one app. An outage is none of its own."""
+    """The error of one app. An outage of Vault does not count."""
     own = []
     for problem in map(str, status.get("problems") or ()):
         names, _, text = problem.partition(": ")
