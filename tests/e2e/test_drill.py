@@ -25,6 +25,7 @@ listener "tcp" {{
   tls_key_file  = "{folder}/server.pem"
 }}
 """
+REPORTS = 'path "secret/metadata/production/lessee/consumers/*" { capabilities = ["create", "update", "delete"] }'
 SCENES = ("outage", "leak", "rotation", "restore")
 
 
@@ -171,6 +172,80 @@ def test_an_app_that_the_restored_policies_deny_is_not_played_with_the_reason(va
     (found,) = drills.report()["not_played"]
     assert found["app"] == "dashboard"
     assert "secret/production/frontend/app: permission denied (403)" in found["reason"]
+
+
+def own_logins(vault, drills, denied=()):
+    """Give each of four apps a login of its own, as `lessee setup` does, and save a backup."""
+    drills.config["rotation"] = {}
+    templates = {
+        "assistant": 'KEY={{ secret("api-keys/openrouter").api_key }}\n',
+        "dashboard": 'SESSION={{ secret("frontend/app").session_secret }}\n',
+        "postgres": 'PASSWORD={{ secret("database/postgres").password }}\n',
+        "simba": 'PASSWORD={{ secret("database/postgres").password }}\n',
+    }
+    drills.config["apps"] = {}
+    for app, text in templates.items():
+        drills.write_template(f"{app}.env.j2", text)
+        path = "other" if app in denied else "production"
+        policy = f'path "secret/data/{path}/*" {{ capabilities = ["read"] }}\n{REPORTS}'
+        role_id, _ = vault.server.approle(f"production-own-{app}", policy)
+        (drills.disk / f"{app}.role_id").write_text(role_id)
+        drills.config["apps"][app] = {
+            "directory": str(drills.memory / app),
+            "refresh_interval": "200ms",
+            "files": [{"template": f"{app}.env.j2"}],
+            "vault": {"auth": {"method": "approle", "role_id_file": str(drills.disk / f"{app}.role_id")}},
+        }
+    drills.config["apps"]["simba"]["notify"] = {"process": {"pid_file": "simba.pid"}, "action": "SIGHUP"}
+    drills.save()
+
+
+def test_each_app_with_a_login_of_its_own_is_played(vault, drills):
+    own_logins(vault, drills)
+    auth = drills.config["apps"]["assistant"]["vault"]["auth"]
+    # What the machine of the drill does not have, or has used.
+    auth |= {"secret_id_file": str(drills.disk / "none"), "wrapped": True}
+    drills.config["apps"]["dashboard"]["vault"]["auth"] = {
+        "method": "jwt", "role": "dashboard", "jwt_file": str(drills.disk / "none")
+    }  # fmt: skip
+    drills.drill()
+    assert drills.report()["complete"]
+    for name in SCENES:
+        assert set(felt(drills.report(), name)) == {"assistant", "dashboard", "postgres", "simba"}
+    assert felt(drills.report(), "restore")["dashboard"]["loads"] == 2
+
+
+def test_no_scene_waits_for_apps_that_are_not_played(vault, drills):
+    # The first one too, whose login would be that of the configuration.
+    own_logins(vault, drills, denied={"assistant", "simba"})
+    drills.drill(code=75, text="not played: assistant: secret/production/api-keys/openrouter: permission denied (403)")
+    report = drills.report()
+    assert {one["app"] for one in report["not_played"]} == {"assistant", "simba"}
+    assert report["met"]
+    for name in SCENES:
+        assert set(felt(report, name)) == {"dashboard", "postgres"}
+        assert scene(report, name)["problems"] == []
+    # `simba` reads what is rotated for `postgres`.
+    assert felt(report, "rotation")["postgres"]["loads"] == 1
+    assert felt(report, "restore")["postgres"]["loads"] == 2
+
+
+def test_a_scene_that_fails_is_a_problem_of_the_report_and_the_others_are_played(drills):
+    drills.config["drill"]["outage"] = "5s"
+    process = drills.begin()
+    assert next(line for line in iter(process.stdout.readline, "") if "starts again without Vault" in line)
+    folder = folders_of(process.pid)
+    for pid in pids():
+        if f"--config\0{folder}/lessee.yaml" in cmdline(pid):
+            os.kill(pid, signal.SIGKILL)
+    output = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 1, output
+    report = drills.report()
+    (problem,) = scene(report, "outage")["problems"]
+    assert problem.startswith("it did not end: the agent of the drill has ended")
+    assert not report["met"]
+    assert [one["scene"] for one in report["scenes"]] == list(SCENES)
+    assert not [one for one in report["scenes"] if one["scene"] != "outage" and one["problems"]]
 
 
 def test_the_audit_trail_has_the_hashes_of_the_report(drills):

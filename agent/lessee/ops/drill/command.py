@@ -213,7 +213,7 @@ def _perform(
             stack.callback(stage.clear, site.client)
         stack.enter_context(closing(stage))
         stage.furnish(site.client, is_private=site.is_private)
-        stage.start()
+        stage.start(site.client)
         say("stage", Step(0.0, time.monotonic() - began, f"an agent and {len(stage.stand_ins)} apps run in {where}"))
         director = Director(stage, site, gateway, config.drill, say, began)
         scenes = tuple(director.play(scene) for scene in _scenes(arguments))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -62,6 +63,10 @@ class DrillAgent:
         with self._log.open("ab") as log:
             self._process = _start([*_LESSEE, *arguments], self._environ, stdout=log, stderr=log)
 
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End it as a crash does."""
         _end(self._process)
@@ -89,13 +94,19 @@ class CommandResult:
         return "; ".join(line.strip() for line in self.output.splitlines()[-_LAST_LINES:] if line.strip())
 
 
-def run_lessee(folder: Path, environ: Mapping[str, str], *arguments: str) -> CommandResult:
-    """Run a command of lessee in the drill's folder, as an operator does."""
+def run_lessee(
+    folder: Path, environ: Mapping[str, str], *arguments: str, deadline: float = float("inf")
+) -> CommandResult:
+    """Run a command of lessee in the drill's folder, as an operator does.
+
+    `deadline`: when it has to end, on the monotonic clock. Raises LesseeError where it does not.
+    """
+    timeout = max(0.0, min(_COMMAND_TIMEOUT, deadline - time.monotonic()))
     process = _start([*_LESSEE, *arguments], environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder)
     try:
-        output, _ = process.communicate(timeout=_COMMAND_TIMEOUT)
+        output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise LesseeError(f"`lessee {arguments[0]}` took more than {_COMMAND_TIMEOUT:.0f} s") from None
+        raise LesseeError(f"`lessee {arguments[0]}` took more than {timeout:.0f} s") from None
     finally:
         _end(process)
     return CommandResult(process.returncode, output.decode(errors="replace"))

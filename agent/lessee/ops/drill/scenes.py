@@ -19,6 +19,8 @@ from lessee.vault.admin import AdminClient
 
 _THEFT_INTERVAL = 0.02
 _READERS = 2
+_LIMIT = 600.0
+"""Seconds that a scene may take, besides the outage and the time in which agents notice new versions."""
 _AT_ONE_MOMENT = 0.3
 """Seconds of an outage after which another client writes a secret."""
 
@@ -41,9 +43,10 @@ class Director:
         self._problems: list[str] = []
         self._scene = Scene.OUTAGE
         self._rotated = False
+        self._limit = _LIMIT
 
     def play(self, scene: Scene) -> SceneResult:
-        """Play one scene. Raises LesseeError where it cannot go on."""
+        """Play one scene. Where it cannot go on, or takes longer than its bound, that is a problem of its result."""
         self._steps, self._problems, self._scene = [], [], scene
         scenes = {
             Scene.OUTAGE: self._outage,
@@ -52,7 +55,17 @@ class Director:
             Scene.RESTORE: self._restore,
         }
         begin = time.monotonic()
-        changes, measured = scenes[scene]()
+        slowest = max(one.app.refresh_interval for one in self._stage.apps.values())
+        self._limit = _LIMIT + self._settings.outage + 2 * slowest
+        self._stage.deadline = self._site.deadline = begin + self._limit
+        changes: list[Change] = []
+        measured: dict[str, float] = {}
+        try:
+            self._stage.revive()
+            changes, measured = scenes[scene]()
+        except LesseeError as exc:
+            self._problems.append(f"it did not end: {exc}")
+            self._gateway.connect(self._site.upstream)
         end = time.monotonic()
         found = self._stage.felt([change for change in changes if change.published_at >= begin], begin, end)
         measures = [self._measure(name, seconds) for name, seconds in measured.items()]
@@ -68,6 +81,8 @@ class Director:
     def _step(self, what: str, command: str = "") -> Iterator[None]:
         """A step, with the command that an operator runs for it."""
         begin = time.monotonic()
+        if begin > self._stage.deadline:
+            raise LesseeError(f"it took more than {self._limit:.0f} s", where=what)
         yield
         now = time.monotonic()
         step = Step(begin - self._began, now - begin, what, command)

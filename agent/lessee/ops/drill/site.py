@@ -48,6 +48,8 @@ class Site:
         self.manifest: Manifest
         self.archive = ""
         self.unsupported: tuple[str, ...] = ()
+        self.deadline = float("inf")
+        """When the scene has to end, on the monotonic clock."""
 
     def archive_age(self) -> float:
         """Seconds since the archive was saved."""
@@ -115,7 +117,9 @@ class PrivateSite(Site):
         )
 
     def lessee(self, *arguments: str) -> CommandResult:
-        return run_lessee(self._folder, {**self._environ, "VAULT_TOKEN": self._token}, *arguments)
+        return run_lessee(
+            self._folder, {**self._environ, "VAULT_TOKEN": self._token}, *arguments, deadline=self.deadline
+        )
 
     def rotate(self) -> CommandResult:
         return self.lessee("rotate", "--all", "--force")
@@ -185,7 +189,8 @@ class TestEnvironment(Site):
         return replace(vault, address=address, addresses=(), tls_server_name=name, **files)
 
     def lessee(self, *arguments: str) -> CommandResult:
-        return run_lessee(Path.cwd(), self._environ, *arguments, "--config", str(self._path))
+        command = (*arguments, "--config", str(self._path))
+        return run_lessee(Path.cwd(), self._environ, *command, deadline=self.deadline)
 
     def rotate(self) -> CommandResult:
         return self.lessee("rotate", "--all", "--force", "--environment", self._config.environment or "")

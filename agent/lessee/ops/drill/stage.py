@@ -30,6 +30,9 @@ MOUNT = "lessee-drill"
 """The auth method of the drill's agents."""
 PATIENCE = 60.0
 """Seconds until what does not happen counts as a problem."""
+_FINAL = 5.0
+"""Seconds for which an app's error stays the same until it counts as final: longer than the agent's first retries."""
+_OUTAGE = "vault is unavailable"
 _POLL = 0.02
 _VERSIONED = 2
 _FEW = 3
@@ -61,8 +64,10 @@ class Stage:
         self.stand_ins: dict[str, StandIn] = {}
         self._readers: dict[str, set[str]] = {}
         self._logins: dict[Vault, Vault] = {}
-        self._names: list[str] = []
-        """The roles of the agents."""
+        self._names: dict[Vault, str] = {}
+        """The roles of the agents, by the real login. A login keeps its name on each server."""
+        self.deadline = float("inf")
+        """When the scene has to end, on the monotonic clock."""
         self._is_private = True
         for part in ("apps", "pids", "ready", "logins"):
             (folder / part).mkdir(mode=0o700)
@@ -100,17 +105,31 @@ class Stage:
 
         It also forgets the real agents and rotators: rotations would wait for agents that are not in the drill.
         """
-        secrets = self.config.secrets
-        for folder in (CONSUMER_FOLDER, JOURNAL_FOLDER):
-            _delete_below(client, f"{secrets.mount}/metadata/{secrets.prefix}{folder}")
+        self._forget_agents(client)
         substitutes = Substitutes(client)
         references = frozenset[Need]().union(*(compiled_app.references for compiled_app in self.apps.values()))
         substitutes.provide(need for need in references if isinstance(need, DynamicSecret))
         self.notes = tuple(dict.fromkeys((*self.notes, *substitutes.notes)))
         return substitutes
 
-    def start(self) -> None:
-        """Start the apps and their agent. Raises LesseeError where no app gets its files."""
+    def start(self, client: AdminClient) -> None:
+        """Start the apps and their agent. Raises LesseeError where no app gets its files.
+
+        An app that does not get its files is not played: from then on, no rotation and no scene waits for it.
+        """
+        self._write_config()
+        for name, compiled_app in self.apps.items():
+            files = [file.name for file in compiled_app.app.files]
+            files += ["environment"] if compiled_app.app.env_template is not None else []
+            polls = compiled_app.app.notify is None
+            self.stand_ins[name] = StandIn(self.folder, name, files, polls=polls)
+        # Without its pid file, an app would look like one that cannot be notified.
+        self.wait(lambda: all((self.folder / "pids" / name).exists() for name in self.stand_ins))
+        self.agent = DrillAgent(self.folder, self.environ)
+        if left_out := self._await_first_files():
+            self._leave_out(client, left_out)
+
+    def _write_config(self) -> None:
         text = drill_config(
             self.config,
             tuple(self.apps),
@@ -120,19 +139,44 @@ class Stage:
             template_dir=str(self.project.path.parent / (self.config.template_dir or "")),
         )
         (self.folder / "lessee.yaml").write_text(text, encoding="utf-8")
-        for name, compiled_app in self.apps.items():
-            files = [file.name for file in compiled_app.app.files]
-            files += ["environment"] if compiled_app.app.env_template is not None else []
-            polls = compiled_app.app.notify is None
-            self.stand_ins[name] = StandIn(self.folder, name, files, polls=polls)
-        self.agent = DrillAgent(self.folder, self.environ)
-        self.settle(time.time())
-        for name, why in self._unsettled(0.0).items():
-            self.not_played[name] = why
+
+    def _await_first_files(self) -> dict[str, str]:
+        """Wait until each app has its files, or an error that stays. Returns why apps have no files."""
+        slowest = max(compiled_app.app.refresh_interval for compiled_app in self.apps.values())
+        end = time.monotonic() + PATIENCE + slowest
+        errors: dict[str, str] = {}
+        since: dict[str, float] = {}
+        while found := self._unsettled(0.0):
+            now, current = time.monotonic(), self._errors()
+            since = {name: since[name] if errors.get(name) == why else now for name, why in current.items()}
+            errors = current
+            if now > end or all(now - since.get(name, now) > _FINAL for name in found):
+                return found
+            time.sleep(_POLL)
+        return {}
+
+    def _leave_out(self, client: AdminClient, left_out: Mapping[str, str]) -> None:
+        """Go on without these apps."""
+        self.agent.kill()
+        self.not_played |= left_out
+        for name in left_out:
             self.stand_ins.pop(name).close()
         if not self.stand_ins:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.not_played.items())
             raise LesseeError("no app got its files", where=self.project.path.name, todo=reasons)
+        played = self.stand_ins.keys()
+        self._readers = {secret: readers & played for secret, readers in self._readers.items()}
+        self.targets = tuple(
+            replace(target, consumers=tuple(sorted(self._readers[target.secret])))
+            for target in self.targets
+            if self._readers[target.secret]
+        )
+        if self._is_private:
+            self._forget_agents(client)
+        self._name_logins()
+        self._write_config()
+        self.agent.start()
+        self.settle(time.time())
 
     def clear(self, client: AdminClient) -> None:
         """Remove the logins from a server that remains."""
@@ -148,23 +192,28 @@ class Stage:
         if hasattr(self, "agent"):
             self.agent.kill()
 
+    def revive(self) -> None:
+        """Start the agent if it has ended."""
+        if not self.agent.runs:
+            self.agent.start()
+
     def deliver_logins(self, client: AdminClient, *, create: bool = False) -> None:
         """New secret_ids for all agents, as `lessee setup --output` makes them. `create`: the roles too."""
         if create:
             self._create_logins(client)
             return
-        for name in self._names:
+        for name in self._played_logins().values():
             self._deliver(client, name)
 
     def new_secret_id(self, client: AdminClient) -> tuple[str, str]:
         """A role_id and a secret_id of the first agent: what leaks."""
-        role = f"auth/{MOUNT}/role/login-0"
+        role = f"auth/{MOUNT}/role/{next(iter(self._played_logins().values()))}"
         role_id = str((client.read(f"{role}/role-id") or {})["role_id"])
         return role_id, str(client.write(f"{role}/secret-id").data["secret_id"])
 
     def refresh(self) -> None:
         """Have the agent look at everything now, as `lessee refresh` does."""
-        run_lessee(self.folder, self.environ, "refresh")
+        run_lessee(self.folder, self.environ, "refresh", deadline=self.deadline)
 
     def path_of(self, secret: str) -> str:
         """The whole path of a secret, with its mount."""
@@ -172,7 +221,7 @@ class Stage:
 
     def wait(self, true: Callable[[], bool], patience: float = PATIENCE) -> bool:
         """Wait until it is true; returns whether that happened in time."""
-        end = time.monotonic() + patience
+        end = min(time.monotonic() + patience, self.deadline)
         while not true():
             if time.monotonic() > end:
                 return False
@@ -185,7 +234,7 @@ class Stage:
         Returns what is wrong with the apps that have not.
         """
         slowest = max(compiled_app.app.refresh_interval for compiled_app in self.apps.values())
-        end = time.monotonic() + PATIENCE + slowest
+        end = min(time.monotonic() + PATIENCE + slowest, self.deadline)
         while (found := self._unsettled(since)) and time.monotonic() < end:
             time.sleep(_POLL)
         return tuple(f"{name}: {why}" for name, why in found.items())
@@ -229,6 +278,11 @@ class Stage:
         client.write(path, {"data": data, "options": {"cas": found["metadata"]["version"]}})
         return self.published_at(client, target.secret)
 
+    def _forget_agents(self, client: AdminClient) -> None:
+        secrets = self.config.secrets
+        for folder in (CONSUMER_FOLDER, JOURNAL_FOLDER):
+            _delete_below(client, f"{secrets.mount}/metadata/{secrets.prefix}{folder}")
+
     def _is_elsewhere(self, login: Vault) -> bool:
         top = self.config.vault
         return (login.address, login.addresses, login.namespace) != (top.address, top.addresses, top.namespace)
@@ -256,9 +310,8 @@ class Stage:
             client.write(f"sys/auth/{MOUNT}", {"type": "approle"})
         top, secrets = self.config.vault, self.config.secrets
         rotated = frozenset(Ref(secrets.mount, f"{secrets.prefix}{target.secret}") for target in self.targets)
-        self._names = []
-        for number, (vault, compiled_apps) in enumerate(identities(self.apps.values(), top).items()):
-            name = f"login-{number}"
+        for vault, compiled_apps in identities(self.apps.values(), top).items():
+            name = self._names.setdefault(vault, f"login-{len(self._names)}")
             policies = self._restored_policies(client, vault, compiled_apps)
             if not policies:
                 engines = {mount: _engine(client, mount) for mount in kv_mounts(vault, compiled_apps)}
@@ -270,9 +323,16 @@ class Stage:
             role = {"token_policies": policies, "token_ttl": "1h", "token_max_ttl": "24h"}
             client.write(f"auth/{MOUNT}/role/{name}", role)
             self._deliver(client, name)
-            self._logins[vault] = self._login(name)
-            self._names.append(name)
-        self._logins.setdefault(top, self._login("login-0"))
+        self._name_logins()
+
+    def _played_logins(self) -> dict[Vault, str]:
+        """The roles of the apps that are played, by their real login."""
+        return {vault: self._names[vault] for vault in identities(self.apps.values(), self.config.vault)}
+
+    def _name_logins(self) -> None:
+        self._logins = {vault: self._login(name) for vault, name in self._played_logins().items()}
+        # Where each app has its own login, the configuration's is that of no app.
+        self._logins.setdefault(self.config.vault, next(iter(self._logins.values())))
 
     def _restored_policies(self, client: AdminClient, vault: Vault, compiled_apps: Iterable[CompiledApp]) -> list[str]:
         """The policies of the role with which the apps' agent really logs in, so that a drill tries them too.
@@ -306,10 +366,16 @@ class Stage:
     def _unsettled(self, since: float) -> dict[str, str]:
         status = self.agent.status()
         found = status.get("apps") or {}
-        troubles = {name: _trouble(found.get(name), status, since) for name in self.stand_ins}
+        troubles = {name: _trouble(name, found.get(name), status, since) for name in self.stand_ins}
         # An app without its first files has a reason of the agent's, too.
         behind = {name: "the app has not loaded the newest files" for name in self.stand_ins if self._is_behind(name)}
         return behind | {name: why for name, why in troubles.items() if why}
+
+    def _errors(self) -> dict[str, str]:
+        """The errors of the apps themselves, which a later attempt of the agent may not have."""
+        status = self.agent.status()
+        found = status.get("apps") or {}
+        return {name: why for name in self.stand_ins if name in found and (why := _error(name, found[name], status))}
 
     def _is_behind(self, name: str) -> bool:
         """Whether the stand-in has not loaded what is published."""
@@ -320,12 +386,11 @@ class Stage:
         return self.stand_ins[name].generation != str(published)
 
 
-def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any], since: float) -> str:
+def _trouble(name: str, app: Mapping[str, Any] | None, status: Mapping[str, Any], since: float) -> str:
     problems = "; ".join(map(str, (status.get("problems") or ())[:_FEW]))
     if app is None:
         return problems or "the agent does not answer"
-    readiness = app["readiness"] or {}
-    error = app["notify"]["error"] or readiness.get("error") or app["error"]
+    readiness, error = app["readiness"] or {}, _error(name, app, status)
     if app["pending"] or app["notify"]["pending"] or readiness.get("pending"):
         return str(error or problems or "new files are pending")
     if not app["fresh"] or not app["generation"]:
@@ -334,6 +399,17 @@ def _trouble(app: Mapping[str, Any] | None, status: Mapping[str, Any], since: fl
     if checked_at is not None and checked_at < since - _MILLISECOND:
         return "not checked yet"
     return str(app["error"] or "")
+
+
+def _error(name: str, app: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """The error of one app. An outage of Vault does not count."""
+    own = []
+    for problem in map(str, status.get("problems") or ()):
+        names, _, text = problem.partition(": ")
+        if name in names.split(", ") and _OUTAGE not in text:
+            own.append(text)
+    found = app["notify"]["error"] or (app["readiness"] or {}).get("error") or app["error"]
+    return str(found or "; ".join(own[:_FEW]))
 
 
 def _missing(client: AdminClient, compiled_app: CompiledApp) -> Iterator[str]:
