@@ -479,7 +479,7 @@ class Month:
                 "access_key": env("MINIO_ADMIN_ACCESS_KEY"),
                 "secret_key": env("MINIO_ADMIN_SECRET_KEY"),
             },
-            "api-keys/openrouter": {"api_key": env("OPENROUTER_API_KEY")},
+            "api-keys/openrouter": {"base_url": {"value": self.ring.url}, "api_key": env("OPENROUTER_API_KEY")},
             "api-keys/brave-search": {"api_key": env("BRAVE_API_KEY")},
             "admin/openrouter": {"base_url": {"value": self.ring.url}, "api_key": env("OPENROUTER_ADMIN_KEY")},
             "mcp/memory-service": {"api_key": {"generate": 40}},
