@@ -74,7 +74,7 @@ kills: $(VENV)/ready-test ## kill rotations of each kind KILLS (30) times while 
 	$(if $(KIND),,KILLS=$(KILLS) $(BIN)/pytest -q --numprocesses 0 --timeout 0 tests/e2e/test_rotate_enter.py -k killed)
 
 month: $(VENV)/ready-test ## live a month of operations in some minutes, and report what tells each event (DAYS=30)
-	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/test_month.py
+	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/month.py
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit

@@ -1,7 +1,7 @@
 """A month of the usual environment, from nothing, by the commands that an operator types: what reports each event?
 
-`make month` is a whole month. Without MONTH_DAYS it is three days with an outage and a leak. The report lists what
-happened, which component reported it and when, and what people typed; each finding fails the test.
+`make month` is a whole month; with fewer than 27 days (MONTH_DAYS) there are an outage and a leak alone. The report
+lists what happened, which component reported it and when, and what people typed; each finding fails the test.
 
 How time passes: all periods of the configuration (rotations, confirmations, alerts) are as short as a simulated day
 needs, because OpenBao and PostgreSQL have the machine's clock: no library moves that of a program written in Go.
