@@ -335,7 +335,7 @@ def test_list_names_what_counts_and_what_does_not(attacked):
     said = backups.backup("list")
     assert f"{moment(SCHEDULE[0]):%Y-%m-%dT%H:%M}" in said
     assert f"        {store.where(one)}\n" in said
-    assert f"left alone: {store.where(two)}: the archive is truncated or altered" in said
+    assert f"left alone: {store.where(two)}: no archive, or one without its beginning" in said
     assert "notes" not in said
 
 

@@ -139,10 +139,12 @@ def test_readers_see_no_gap_while_files_are_restored(watched):
         WAYS[way][0](watched.directory)
         watched.until(lambda status, total=total: status["apps"]["web"]["drift"]["total"] > total)
         eventually(lambda: is_right(watched.directory, watched.uid), "the published files")
+        eventually(lambda: seen[-1] == "right a.txt\n", "the reader's next look")
         stop.set()
         reader.join()
-        # A truncated file is empty for a moment, which is the other program's doing.
-        assert [content for content in seen if content] == expected, way
+        # A truncated file is empty for a moment, which is the other program's doing. The reader may miss a state.
+        looks = [content for content in seen if content]
+        assert looks in (expected, expected[:1]), way
 
 
 def test_a_program_that_changes_files_again_and_again_is_reported_and_not_fought_for_ever(watched):

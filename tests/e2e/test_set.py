@@ -91,9 +91,10 @@ def test_a_mistake_writes_nothing(bao, web, path, arguments, words):
     assert stored(bao, path)["metadata"]["version"] == 1
 
 
-def test_a_mistyped_folder_is_found_only_where_the_login_may_list(bao, web, path):
-    folder, _ = path.split("/")
-    mistyped = f"x{folder[1:]}/db"
+def test_a_mistyped_folder_is_found_only_where_the_login_may_list(bao, web):
+    folder = f"mistyped-{os.urandom(8).hex()}"  # Folders of other tests have similar names.
+    path, mistyped = f"{folder}/db", f"x{folder[1:]}/db"
+    bao.put(f"testing/{path}", password="first")
     assert f"did you mean {path}?" in web.command("set", mistyped, "password", text="x").stderr
     rule = 'path "secret/data/*" { capabilities = ["read", "update"] }'
     bao.ask("POST", f"sys/policies/acl/{folder}", {"policy": rule})

@@ -30,6 +30,9 @@ def test_more_recipients_are_refused():
 def test_a_header_beyond_the_limit_is_refused_and_its_rest_not_read():
     stanza = b"-> X25519 " + b"A" * 43 + b"\n" + b"A" * 43 + b"\n"
     file = io.BytesIO(b"age-encryption.org/v1\n" + stanza * 10_000)
-    with pytest.raises(ArchiveError, match="here: the archive is truncated or altered"), decrypt(file, KEYS, "here"):
+    with (
+        pytest.raises(ArchiveError, match="here: no archive, or one without its beginning"),
+        decrypt(file, KEYS, "here"),
+    ):
         pass
     assert file.tell() == HEADER_LIMIT

@@ -38,8 +38,8 @@ _CONNECT_TIMEOUT = 3.0
 _SESSION_TIMEOUT = 8.0
 _TIMEOUT = 25.0
 """Seconds that the admin's session, and one of the user in it, may take with connections to two addresses of a host."""
-_LOCK_WAIT = "3"
-_LIMITS = "SET SESSION wait_timeout = 10, SESSION lock_wait_timeout = 3"
+_LOCK_WAIT = "2"  # The client waits for an answer as long as for a connection.
+_LIMITS = "SET SESSION wait_timeout = 10, SESSION lock_wait_timeout = 2"
 """They end the session, and its lock, of a rotator whose machine has failed."""
 _NATIVE = "mysql_native_password"
 _UNUSABLE = "invalid"
