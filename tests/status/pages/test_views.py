@@ -85,6 +85,7 @@ def test_a_revoked_login_is_a_fact_until_it_is_replaced_and_afterwards():
         return cell.text, cell.tone
 
     todo = "no new login: after `lessee emergency`, `lessee setup --output DIR` writes new secret_ids"
+    todo += "; else remove old files first"
     assert login() == (f"ended by Vault before its time, found {PAST}; {todo}", "bad")
     assert login(emergency_at=PAST) == (f"revoked by an emergency at {PAST}; {todo}", "bad")
     again = login(emergency_at=PAST, logged_in_at=SOON)

@@ -100,9 +100,9 @@ class Evidence:
     def _record(self, rule: str, accessor: str, request: Request) -> None:
         (scope, judge), tracks = self._judges[rule], self._tracks[rule]
         track = tracks.get(accessor) or _Track()
+        if _ends_denials(request):
+            track.denials = 0  # A success at any path ends a row of denials.
         if not scope.covers(request):
-            if _ends_denials(request):
-                track.denials = 0  # A success at any path ends a row of denials.
             return
         verdict = judge(track, request)
         if verdict is None:
@@ -140,8 +140,6 @@ def _judge(rule: grammar.Rule, timezone: Callable[[str], tzinfo]) -> _Judge | No
 def _denials(limit: int) -> _Judge:
     def judge(track: _Track, request: Request) -> bool | None:
         if not request.denied:
-            if _ends_denials(request):
-                track.denials = 0
             return None
         track.denials += 1
         return track.denials >= limit
