@@ -61,12 +61,14 @@ def _repeat(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
     """Run until SIGTERM. A drill is due when the newest report is old enough, also after a restart."""
     if not _SHORTEST <= arguments.every <= _LONGEST:
         raise UsageError("--every must be from 1m to 366d", todo="use 30d, for example")
-    folder = _folder(arguments, _load(arguments, path, environ))
+    project = _load(arguments, path, environ)
+    folder, environment = _folder(arguments, project), environment_of(project.config)
     retry_at = said = 0.0
     try:
         while True:
             now = time.time()
-            due = max(next_due((file.name for file in folder.iterdir()), now, arguments.every), retry_at)
+            names = (file.name for file in folder.iterdir())
+            due = max(next_due(names, environment, now, arguments.every), retry_at)
             if due <= now:
                 try:
                     _drill(arguments, path, environ)
