@@ -1,0 +1,242 @@
+"""A Compose project as `lessee adopt` sees it, and the plan for it: what each part of the command gives to the next.
+
+project files and `docker compose config` → Project → Uses with verdicts → Plan → texts of files → applied, or undone.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.scan.policy.classifier import Verdict
+
+
+class Origin(Enum):
+    """Where Compose takes a value from."""
+
+    COMPOSE = "compose"
+    """A literal in a Compose file."""
+    ENV_FILE = "env_file"
+    """A file that the service names in `env_file`."""
+    PROJECT_ENV = "project_env"
+    """The project's `.env`, or a file of `--env-file`, through `${NAME}` in a Compose file."""
+    DEFAULT = "default"
+    """The default in `${NAME:-default}`, in a Compose file."""
+    SECRET_FILE = "secret_file"  # noqa: S105
+    """A file of Compose's own `secrets:`, whole."""
+    SHELL = "shell"
+    """The environment of `docker compose` alone: no file has it."""
+
+
+class Span(ImmutableStruct, frozen=True):
+    """The place of a value in a file: its bytes from `start` to before `end`, in the first of `line`, from 1 on.
+
+    `file` is relative to the project's folder where it is below it. `is_quoted`: the bytes include the quotes.
+    """
+
+    file: str
+    line: int
+    start: int
+    end: int
+
+
+class Source(ImmutableStruct, frozen=True):
+    """One place that Compose takes a value from. `name`: the variable there, which `${…}` may have under another name."""
+
+    origin: Origin
+    name: str
+    span: Span | None = None
+    """None: no file of the project has it."""
+
+
+class Use(ImmutableStruct, frozen=True):
+    """A value that a service is given.
+
+    `name` is the variable in `environment`. Other fields have a path: `command[2]`, `labels.NAME`, `build.args.NAME`,
+    `healthcheck.test[1]`, `secrets.NAME`, `configs.NAME`.
+    """
+
+    hidden = ("value",)
+
+    service: str
+    name: str
+    value: str
+    """As the container gets it, after interpolation."""
+    sources: tuple[Source, ...]
+    """All places whose plaintext becomes (a part of) the value; also those that a later file overrides."""
+    verdict: Verdict = Verdict.PLAIN
+    rule: str = ""
+    """The rule of the verdict, as `lessee scan` names it, or one of adopt's own."""
+    is_placeholder: bool = False
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether it is a variable of the service's environment."""
+        return not any(char in self.name for char in ".[")
+
+
+class Image(ImmutableStruct, frozen=True):
+    """What is known of a service's image, from the Engine, from its Dockerfile, or of its name."""
+
+    reference: str
+    """`postgres:17-alpine`; of an image that Compose builds, the tag that it gets."""
+    entrypoint: tuple[str, ...] | None = None
+    """None: not known; empty: it has none."""
+    command: tuple[str, ...] | None = None
+    user: str = ""
+    """As the image names it; empty: root, or not known."""
+    uid: int | None = None
+    gid: int | None = None
+    """The numbers of the user that the program runs as at last, if they are known (postgres: 999, or 70 on Alpine)."""
+    shell: str | None = None
+    """The path of a POSIX shell; empty: it has none; None: not known."""
+    working_dir: str = "/"
+
+
+class Service(ImmutableStruct, frozen=True):
+    """A service of the resolved project."""
+
+    name: str
+    image: Image
+    entrypoint: tuple[str, ...] | None = None
+    """As the project sets it; None: the image's."""
+    command: tuple[str, ...] | None = None
+    user: str | None = None
+    restart: str | None = None
+    profiles: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    network_mode: str | None = None
+    pid: str | None = None
+    replicas: int = 1
+    has_healthcheck: bool = False
+    depends_on: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    build_context: str | None = None
+    """The folder that its image is built from, relative to the project's folder."""
+    source_files: frozenset[str] = frozenset()
+    """Names and markers found there that tell how the program reads its settings: `python-dotenv`, `pydantic-settings`,
+    `next`, `dotenv`, …"""
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """The whole command that its first process has; None: not known."""
+        entrypoint = self.entrypoint if self.entrypoint is not None else self.image.entrypoint
+        command = self.command
+        if command is None and self.entrypoint is None:
+            command = self.image.command
+        if entrypoint is None or (command is None and self.entrypoint is None):
+            return None
+        return (*entrypoint, *(command or ()))
+
+
+class Project(ImmutableStruct, frozen=True):
+    """The project as `docker compose` resolves it, with all profiles."""
+
+    name: str
+    folder: str
+    files: tuple[str, ...]
+    """Its Compose files in order, relative to `folder`; with those that they include or extend."""
+    services: Mapping[str, Service]
+    uses: tuple[Use, ...]
+    project_env: tuple[str, ...] = ()
+    """The files that `${…}` is interpolated from; usually `.env`."""
+
+
+class ManualStep(ImmutableStruct, frozen=True):
+    """What is left to a person: the exit code is then 75. `where` is `FILE:LINE` or a service."""
+
+    where: str
+    what: str
+    todo: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.todo}"
+
+
+class StoredField(ImmutableStruct, frozen=True):
+    """A field of a secret in Vault, and the uses that get it (an equal value of the same meaning is stored once)."""
+
+    hidden = ("value",)
+
+    path: str
+    """Below the environment's prefix: `database/postgres`."""
+    field: str
+    value: str
+    uses: tuple[tuple[str, str], ...]
+    """(service, name) of each use."""
+
+
+class Part(ImmutableStruct, frozen=True):
+    """A part of a value as a template writes it: text, or a field of a secret.
+
+    `is_url_part`: the field's value is percent-encoded, as a part of a URL.
+    """
+
+    hidden = ("text",)
+
+    text: str = ""
+    path: str = ""
+    field: str = ""
+    is_url_part: bool = False
+
+
+class Rendered(ImmutableStruct, frozen=True):
+    """A value of a service, in parts: `postgres://` + user + `:` + password + `@db/app`."""
+
+    service: str
+    name: str
+    parts: tuple[Part, ...]
+
+
+class Delivery(Enum):
+    """How a service gets its secrets."""
+
+    VARIABLE_FILE = "variable_file"
+    """The image reads `NAME_FILE` (or `NAME__FILE`): one file for each secret, without a newline at its end."""
+    DOTENV = "dotenv"
+    """The program reads `.env` in its working directory: the rendered file is mounted or linked there."""
+    LAUNCHER = "launcher"
+    """A shell in the container reads the rendered file, exports its variables, and starts the program in its place."""
+    NOTHING = "nothing"
+    """It cannot be done without a person: there is a manual step."""
+
+
+class Notification(ImmutableStruct, frozen=True):
+    """How an app is notified: by `restart` or a signal. `cmdline` is a regular expression of its command line.
+
+    None in `AppPlan`: it needs no notification, because it reads its secret at its first start only.
+    """
+
+    action: str
+    cmdline: str
+
+
+class AppPlan(ImmutableStruct, frozen=True):
+    """An app of lessee.yaml: one for each service that gets a secret. It has the service's name."""
+
+    service: str
+    delivery: Delivery
+    rendered: tuple[Rendered, ...]
+    """All values that a template of it writes."""
+    owner_gid: int
+    """The group of its files: that of the user which the program runs as."""
+    notification: Notification | None
+    directory: str = ""
+    """In the container: `/run/secrets/SERVICE`."""
+
+
+class Edit(ImmutableStruct, frozen=True):
+    """Plaintext taken out of a file of the user: the bytes of `span` become `text`."""
+
+    span: Span
+    text: str
+
+
+class Plan(ImmutableStruct, frozen=True):
+    """All that `lessee adopt` will do, in the order in which it does it."""
+
+    project: Project
+    environment: str
+    secrets: tuple[StoredField, ...]
+    apps: tuple[AppPlan, ...]
+    edits: tuple[Edit, ...]
+    manual_steps: tuple[ManualStep, ...]
