@@ -51,7 +51,7 @@ def plan(services, *values):
     return Plan(found, "production", stored, apps, (), steps)
 
 
-def postgres_and_app(password="first-fake-password"):
+def postgres_and_app(password="first-fake-password"):  # noqa: S107  # A fake.
     """The simplest stack: a PostgreSQL with a password, and an app with a URL that contains it."""
     url = f"postgresql://postgres:{password}@db:5432/app"
     parts = (Part("postgresql://postgres:"), Part(path="database/postgres", field="password", is_url_part=True))

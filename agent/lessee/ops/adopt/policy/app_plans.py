@@ -21,7 +21,7 @@ from lessee.ops.adopt.policy.template_texts import healthcheck, index_of
 
 _SECRETS = "/run/secrets"
 _ELSEWHERE = {
-    "labels.": ("a label", "remove it from the labels: whoever lists containers reads them"),
+    "labels.": ("a label", "remove it from the labels, which each client of the Engine can read"),
     "build.": ("an argument of the build", "use `RUN --mount=type=secret` instead: the image keeps arguments"),
     "configs.": ("a config", "render that file with a template of lessee"),
 }  # fmt: skip
