@@ -30,17 +30,20 @@ class Origin(Enum):
 class Span(ImmutableStruct, frozen=True):
     """The place of a value in a file: its bytes from `start` to before `end`, in the first of `line`, from 1 on.
 
-    `file` is relative to the project's folder where it is below it. `is_quoted`: the bytes include the quotes.
+    `file` is relative to the project's folder where it is below it. The bytes are those between the quotes, if there
+    are any. Those of a block (`|`, `>`) begin at its indicator.
     """
 
     file: str
     line: int
     start: int
     end: int
+    style: str = ""
+    """`'`, `"`, `|` or `>`; empty: without quotes."""
 
 
 class Source(ImmutableStruct, frozen=True):
-    """One place that Compose takes a value from. `name`: of the variable there; `${…}` may give it another name."""
+    """One place that Compose takes a value from. `name`: the variable there, which `${…}` may name otherwise."""
 
     origin: Origin
     name: str
@@ -120,6 +123,10 @@ class Service(ImmutableStruct, frozen=True):
     env_files: tuple[str, ...] = ()
     build_context: str | None = None
     """The folder that its image is built from, relative to the project's folder."""
+    dockerfile: str = "Dockerfile"
+    """Relative to that folder, or absolute."""
+    build_target: str = ""
+    """The stage that is built; empty: the last."""
     source_files: frozenset[str] = frozenset()
     """Names and markers found there that tell how the program reads its settings: `python-dotenv`, `pydantic-settings`,
     `next`, `dotenv`, …"""
