@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.adopt.policy.model import Image
 
 _REFERENCE = re.compile(r"(?P<name>[^@]*?)(?::(?P<tag>[^:/@]*))?(?:@.*)?")
 _HOST = re.compile(r"(?:[^/]*[.:][^/]*|localhost)/")
@@ -126,3 +127,55 @@ _TABLE: tuple[tuple[str, KnownImage], ...] = (
         entrypoint=("/init",), command=(), is_pid_1=True)),
 )  # fmt: skip
 _IMAGES = tuple((re.compile(pattern), image) for pattern, image in _TABLE)
+
+# Images that others are built from, whose entrypoint, command and shell are known.
+_BASES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    (r"python|pypy|bitnami/python", (), ("python3",)),
+    (r"node|bitnami/node", ("docker-entrypoint.sh",), ("node",)),
+    (r"nginx|nginxinc/nginx-unprivileged", ("/docker-entrypoint.sh",), ("nginx", "-g", "daemon off;")),
+    (r"php", ("docker-php-entrypoint",), ("php", "-a")),
+    (r"httpd", (), ("httpd-foreground",)),
+    (r"ruby", (), ("irb",)),
+    (r"golang|debian|ubuntu|fedora|rockylinux|almalinux|buildpack-deps|rust", (), ("bash",)),
+    (r"alpine|busybox|oven/bun|denoland/deno", (), ("/bin/sh",)),
+    (r"(?:astral-sh|ghcr\.io/astral-sh)/uv", (), ("uv",)),
+)
+_BY_BASE = tuple((re.compile(pattern), words) for pattern, *words in _BASES)
+_WITHOUT_SHELL = re.compile(r"scratch|(?:.*/)?distroless/.*|(?:cgr\.dev/)?chainguard/.*")
+_USERS = {"root": (0, 0), "nobody": (65534, 65534), "node": (1000, 1000)}
+
+
+def image(reference: str) -> Image:
+    """An image as far as its name tells."""
+    name, found = _name(reference), known(reference)
+    if found is not None:
+        shell = "/bin/sh" if found.entrypoint is not None else None
+        return Image(reference, entrypoint=found.entrypoint, command=found.command, shell=shell)
+    for pattern, (entrypoint, command) in _BY_BASE:
+        if pattern.fullmatch(name):
+            return Image(reference, entrypoint=entrypoint, command=command, shell="/bin/sh")  # noqa: S604  # A path.
+    return Image(reference, shell="" if _WITHOUT_SHELL.fullmatch(name) else None)
+
+
+def usual_user(name: str) -> tuple[int, int] | None:
+    """The uid and gid of a user that has the same in most images."""
+    return _USERS.get(name)
+
+
+def numbers(user: str, passwd: str, groups: str) -> tuple[int | None, int | None]:
+    """The uid and gid of `USER[:GROUP]`, as an Engine finds them in an image's /etc/passwd and /etc/group."""
+    name, _, group = user.partition(":")
+    name = name or "0"
+    entries = [line.split(":") for line in passwd.splitlines()]
+    found = next((entry for entry in entries if len(entry) > _GID and name in {entry[0], entry[_UID]}), None)
+    uid = int(found[_UID]) if found and found[_UID].isdecimal() else int(name) if name.isdecimal() else None
+    if group:
+        listed = [line.split(":") for line in groups.splitlines()]
+        by_name = next((entry[2] for entry in listed if len(entry) > _UID and entry[0] == group), group)
+        return uid, int(by_name) if by_name.isdecimal() else None
+    if found and found[_GID].isdecimal():
+        return uid, int(found[_GID])
+    return uid, 0 if name.isdecimal() else None
+
+
+_UID, _GID = 2, 3

@@ -100,6 +100,8 @@ class Image(ImmutableStruct, frozen=True):
 class Service(ImmutableStruct, frozen=True):
     """A service of the resolved project."""
 
+    hidden = ("entrypoint", "command", "healthcheck")
+
     name: str
     image: Image
     entrypoint: tuple[str, ...] | None = None

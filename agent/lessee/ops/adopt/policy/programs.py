@@ -7,6 +7,7 @@ from lessee.ops.adopt.policy import known_images, launcher
 from lessee.ops.adopt.policy.model import Delivery, ManualStep, Notification, Service
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 _RESTARTED = frozenset({"always", "unless-stopped"})
 _ONE_SHOT = re.compile(
     r"(?:^|[-_.])(?:init|setup|migrat(?:e|ions?|or)|seed(?:er)?|bootstrap|create-?buckets?|provision(?:er)?)(?:[-_.]|$)"
@@ -37,7 +38,11 @@ def delivery(service: Service, names: Collection[str]) -> Delivery:
 
 def starts_in_a_shell(service: Service) -> bool:
     """Whether the launcher can start it."""
-    return service.image.shell != "" and launcher.start(service) is not None
+    started = launcher.start(service)
+    if started is None or service.image.shell == "":
+        return False
+    words = (*started[0], *(started[1] if started[1] is not None else service.command or ()))
+    return service.image.shell is not None or words[0].rpartition("/")[2] in _SHELLS or words[0].endswith(".sh")
 
 
 def is_store(service: Service) -> bool:
@@ -94,5 +99,9 @@ def group_of(service: Service) -> int | None:
         return known[1]
     if service.image.gid is not None and not group:
         return service.image.gid
-    user = user or service.image.user.partition(":")[0]
-    return 0 if not group and user in {"", "0", "root"} else None
+    if not user:
+        user, _, group = service.image.user.partition(":")
+        if group.isdecimal():
+            return int(group)
+    usual = known_images.usual_user(user or "root")
+    return usual[1] if usual and not group else 0 if user in {"", "0"} and not group else None
