@@ -90,7 +90,7 @@ class Image(ImmutableStruct, frozen=True):
     uid: int | None = None
     gid: int | None = None
     """The numbers of the user that the program runs as at last, if they are known (postgres: 999, or 70 on Alpine)."""
-    shell: str | None = None
+    shell_path: str | None = None
     """The path of a POSIX shell; empty: it has none; None: not known."""
     working_dir: str = "/"
     healthcheck: tuple[str, ...] = ()
