@@ -30,13 +30,16 @@ class Origin(Enum):
 class Span(ImmutableStruct, frozen=True):
     """The place of a value in a file: its bytes from `start` to before `end`, in the first of `line`, from 1 on.
 
-    `file` is relative to the project's folder where it is below it. `is_quoted`: the bytes include the quotes.
+    `file` is relative to the project's folder where it is below it. The bytes are those between the quotes, if there
+    are any. Those of a block (`|`, `>`) begin at its indicator.
     """
 
     file: str
     line: int
     start: int
     end: int
+    style: str = ""
+    """`'`, `"`, `|` or `>`; empty: without quotes."""
 
 
 class Source(ImmutableStruct, frozen=True):
