@@ -43,7 +43,7 @@ class Span(ImmutableStruct, frozen=True):
 
 
 class Source(ImmutableStruct, frozen=True):
-    """One place that Compose takes a value from. `name`: of the variable there; `${…}` may give it another name."""
+    """One place that Compose takes a value from. `name`: the variable there, which `${…}` may name otherwise."""
 
     origin: Origin
     name: str
