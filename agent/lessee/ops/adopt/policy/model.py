@@ -93,6 +93,8 @@ class Image(ImmutableStruct, frozen=True):
     shell: str | None = None
     """The path of a POSIX shell; empty: it has none; None: not known."""
     working_dir: str = "/"
+    healthcheck: tuple[str, ...] = ()
+    """Its own test, as `CMD …` or `CMD-SHELL …`; empty: it has none, or it is not known."""
 
 
 class Service(ImmutableStruct, frozen=True):
@@ -111,6 +113,12 @@ class Service(ImmutableStruct, frozen=True):
     pid: str | None = None
     replicas: int = 1
     has_healthcheck: bool = False
+    healthcheck: tuple[str, ...] = ()
+    """The test that the project sets; empty: the image's. `NONE` disables that."""
+    runs_once: bool = False
+    """Another service waits for it with `service_completed_successfully`, or it has `restart: "no"` in the project."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """Its Compose secrets: the name, and the path in the container."""
     depends_on: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     build_context: str | None = None
@@ -204,13 +212,15 @@ class Delivery(Enum):
 
 
 class Notification(ImmutableStruct, frozen=True):
-    """How an app is notified: by `restart` or a signal. `cmdline` is a regular expression of its command line.
+    """How an app is notified: by `restart` or a signal to the process that its launcher has become.
 
-    None in `AppPlan`: it needs no notification, because it reads its secret at its first start only.
+    That process is in a file of the launcher, because many programs write another title over their command line, and
+    because two services may have the same. None in `AppPlan`: it reads its secret at its first start only.
     """
 
     action: str
-    cmdline: str
+    uid: int | None = None
+    """The uid that the program changes to, where its files belong to another group; None: that of its files."""
 
 
 class AppPlan(ImmutableStruct, frozen=True):
@@ -224,7 +234,7 @@ class AppPlan(ImmutableStruct, frozen=True):
     """The group of its files: that of the user which the program runs as."""
     notification: Notification | None
     directory: str = ""
-    """In the container: `/run/secrets/SERVICE`."""
+    """In the container: `/run/secrets/SERVICE`, or `/run/secrets` where it replaces Compose's own secrets."""
 
 
 class Edit(ImmutableStruct, frozen=True):
@@ -232,6 +242,22 @@ class Edit(ImmutableStruct, frozen=True):
 
     span: Span
     text: str
+
+
+class Deployment(ImmutableStruct, frozen=True):
+    """How the containers that adopt adds are started, and reach Vault."""
+
+    vault_address: str
+    """As a container reaches it: `https://host.docker.internal:8200` for a server on this machine."""
+    ca_file: bool = False
+    """Whether `lessee/ca.pem` has the CA certificates that verify Vault's."""
+    namespace: str = ""
+    insecure_http: bool = False
+    image: str = "lessee"
+    folder: str = "lessee"
+    """Of lessee.yaml and `templates/`, relative to the Compose file."""
+    identity: str = ".lessee/identity"
+    """Of ENVIRONMENT/ROLE/{role_id,secret_id}, as `lessee setup --output` writes them."""
 
 
 class Plan(ImmutableStruct, frozen=True):
