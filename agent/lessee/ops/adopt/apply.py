@@ -12,10 +12,11 @@ from lessee.host.project import load
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.edits import apply_edits, changed_values
-from lessee.ops.adopt.policy.model import Edit, Plan
+from lessee.ops.adopt.policy.model import Edit, Plan, Project
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
-from lessee.ops.adopt.stack import Container, Stack, StackError, leaks
+from lessee.ops.adopt.stack import Stack, StackError, leaks
 from lessee.ops.adopt.store import Store
+from lessee.ops.scan.policy.classifier import Verdict
 from lessee.ops.setup.command import set_up_server
 from lessee.ops.setup.policy.objects import Group
 from lessee.ops.setup.policy.plan import Conflict, ServerConfigRequired, Step
@@ -127,6 +128,20 @@ class Apply:
                 project_files.edit(self._project, change)
         return record
 
+    def verify(self, record: Record, project: Project) -> None:
+        """Raises LesseeError where Compose, without the override, still gives a container a value that was moved."""
+        moved = {(use.service, use.name) for use in record.uses}
+        left = sorted(
+            f"{use.name} of {use.service}"
+            for use in project.uses
+            if (use.service, use.name) in moved and use.verdict is Verdict.SECRET and not use.is_placeholder
+        )
+        if left:
+            what = f"the plaintext of {', '.join(left)} is still in the project"
+            raise LesseeError(
+                what, where=str(self._project), todo="please report this; `lessee adopt --undo` reverses it"
+            )
+
     def _change(self, record: Record, change: EditedFile) -> Record:
         if change not in record.edited:
             record = self._folder.save(replace(record, edited=(*record.edited, change)))
@@ -136,7 +151,6 @@ class Apply:
     def _set_up(self, prepared: Prepared, record: Record) -> Record:
         configuration = self._configuration(prepared.texts)
         left: list[Step] = []
-        roles: list[str] = []
 
         def report(step: Step) -> None:
             for line in step_lines(step):
@@ -148,11 +162,10 @@ class Apply:
         if left:
             what = f"{len(left)} objects in Vault differ from what the agent needs (marked with !)"
             raise ManuallyChangedError(what, where=record.address, todo="correct them, or pass another --environment")
-        roles = list(role_names(configuration.config))
+        roles = role_names(configuration.config)
         record = self._folder.save(replace(record, roles=tuple(dict.fromkeys((*record.roles, *roles)))))
         for role in roles:
-            name = IDENTITY if role == roles[0] else role.removeprefix(f"{record.environment}-")
-            self._store.write_identity(role, self._folder.path / name)
+            self._store.write_identity(role, self._folder.path / IDENTITY / record.environment / role)
         return record
 
     def _configuration(self, texts: Mapping[str, str]) -> Configuration:
@@ -221,8 +234,3 @@ _SHORTEST = 6
 
 def _searchable(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if len(value) >= _SHORTEST}
-
-
-def well(containers: Sequence[Container]) -> bool:
-    """Whether all are."""
-    return all(container.is_well for container in containers)

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -22,6 +22,8 @@ IDENTITY = "identity"
 _FILE, _LOCK, _IGNORE = "record.json", "lock", ".gitignore"
 _FOLDER_MODE = (0o700, None, None)
 _LONGEST = 1 << 26
+_ATTEMPTS = 12
+"""Each takes five seconds."""
 
 
 class Phase(Enum):
@@ -102,6 +104,8 @@ class RecordFolder:
 
     def __init__(self, project: Path) -> None:
         self.path = project / FOLDER
+        self.lock = -1
+        """The descriptor of the lock, while this process has the folder; programs that it starts have it too."""
 
     def load(self) -> Record | None:
         """The record; None if there is none. Raises ConfigError."""
@@ -124,27 +128,43 @@ class RecordFolder:
         return record
 
     @contextmanager
-    def held(self) -> Iterator["RecordFolder"]:
-        """Make the folder, and hold it against other runs. Raises WriteError."""
-        is_new = not os.path.lexists(self.path)
+    def held(self, say: Callable[[str], None]) -> Iterator["RecordFolder"]:
+        """Make the folder, and hold it against other runs. Raises WriteError.
+
+        A folder without a record is removed at the end: nothing was adopted.
+        """
         fd = open_directory(self.path, make=_FOLDER_MODE)
         try:
             check_writers(fd, self.path, uid=None, gid=None)
             with translate_write_errors(self.path):
                 os.fchmod(fd, 0o700)
-                lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+                self.lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
             try:
-                if not take_lock(lock):
-                    what = "another `lessee adopt` is working on this project"
-                    raise WriteError(what, where=str(self.path), todo="wait until it has ended")
+                self._take(say)
                 write_file(self.path / _IGNORE, b"*\n")
-                yield self
-                if is_new and self.load() is None:
-                    self.remove()
+                try:
+                    yield self
+                finally:
+                    if self.path.exists() and self.load() is None:
+                        self.remove()
             finally:
-                os.close(lock)
+                os.close(self.lock)
         finally:
             os.close(fd)
+
+    def _take(self, say: Callable[[str], None]) -> None:
+        """Wait for another run, or for a program that a killed run has started and that still works."""
+        for attempt in range(_ATTEMPTS):
+            if take_lock(self.lock):
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(self.lock), (self.path / _LOCK).stat()):
+                        return
+                what = "another `lessee adopt` has just undone this adoption"
+                raise WriteError(what, where=str(self.path), todo="run this command again")
+            if not attempt:
+                say("waiting for another `lessee adopt` of this project")
+        what = "another `lessee adopt` is working on this project"
+        raise WriteError(what, where=str(self.path), todo="wait until it has ended")
 
     def remove(self) -> None:
         """Remove the folder with all that is in it. Raises WriteError."""

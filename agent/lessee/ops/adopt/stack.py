@@ -85,7 +85,7 @@ class Stack:
         self, folder: Path, project: str, env_files: Sequence[str], environ: Mapping[str, str], lock: int | None = None
     ) -> None:
         self._folder = folder
-        self._project = project
+        self.project = project
         self._env_files = tuple(env_files)
         # What a person exports for another project must not change which files are used.
         self._environ = {name: value for name, value in environ.items() if name != "COMPOSE_FILE"}
@@ -110,7 +110,7 @@ class Stack:
     def containers(self) -> tuple[Container, ...]:
         """All containers of the project's services. Raises StackError."""
         listed = self._checked(
-            ("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_LABEL}.project={self._project}")
+            ("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_LABEL}.project={self.project}")
         )
         if not listed.split():
             return ()
@@ -157,7 +157,7 @@ class Stack:
     def remove_volumes(self, names: Iterable[str]) -> None:
         """Remove volumes of the project, by their names in the Compose file. One that is in use stays."""
         for name in names:
-            self._run(("docker", "volume", "rm", f"{self._project}_{name}"))
+            self._run(("docker", "volume", "rm", f"{self.project}_{name}"))
 
     def down(self, files: Sequence[str]) -> None:
         """Remove all containers. Raises StackError."""
@@ -212,7 +212,7 @@ class Stack:
     def _compose(self, files: Sequence[str], *words: str) -> tuple[str, ...]:
         options = [word for file in files for word in ("--file", file)]
         options += [word for file in self._env_files for word in ("--env-file", file)]
-        return (*_COMPOSE, "--project-name", self._project, "--project-directory", str(self._folder), *options, *words)
+        return (*_COMPOSE, "--project-name", self.project, "--project-directory", str(self._folder), *options, *words)
 
     @staticmethod
     def _spelled(files: Sequence[str], word: str) -> str:

@@ -94,6 +94,21 @@ def with_compose_files(content: bytes, files: Sequence[str], separator: str = ":
     return Edit(Span(".env", line, len(content), len(content)), f"{before}{COMPOSE_FILE}={value}{newline}")
 
 
+def ignoring(content: bytes, folder: str) -> Edit | None:
+    """The edit of `.dockerignore` that keeps the folder out of images; None if a line does already."""
+    lines = content.decode(errors="surrogateescape").splitlines()
+    if any(line.strip().strip("/") in {folder, "**", "*", f"**/{folder}", ".*"} for line in lines):
+        return None
+    newline = "\r\n" if b"\r\n" in content else "\n"
+    before = newline if content and not content.endswith(b"\n") else ""
+    return Edit(Span(".dockerignore", len(lines) + 1, len(content), len(content)), f"{before}{folder}{newline}")
+
+
+def is_reference(value: str) -> bool:
+    """Whether a value says where it is, as adopt's edits do."""
+    return _REFERENCE in value
+
+
 def undone(before: bytes, after: bytes, current: bytes) -> tuple[bytes, tuple[int, ...]]:
     """`current` without the change from `before` to `after`, and the lines of `after` that it has no more.
 
