@@ -31,7 +31,7 @@ def read_project(
 ) -> Project:
     """Read the project of these Compose files; without any, of those that Compose would take in `folder`.
 
-    `files` and `env_files` are relative to `folder`, or to the working directory if it is None; the project's folder is
+    `files` and `env_files` are relative to `folder`, or to the working directory without one; the project's folder is
     the one of its first file. `environ`: the environment for Compose. Raises ConfigError, without a value.
     """
     base = Path(folder or ".").absolute()

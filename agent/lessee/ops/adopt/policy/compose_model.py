@@ -1,4 +1,4 @@
-"""Joins what `docker compose config` resolves with the places in the files that it comes from."""
+"""Joins what `docker compose config` resolves with the places of each value in the files."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ from lessee.ops.lint.policy.compose.reader import ComposeReader, Definition
 from lessee.ops.lint.policy.compose.service import child, items, mapping, text
 
 Load = Callable[[str], Text | None]
-"""The text of a file by its path, relative to the project's folder; None: there is none."""
+"""The text of a file by its path, relative to the project's folder; None: it does not exist."""
 
 
 class Place(NamedTuple):
@@ -129,7 +129,7 @@ class _Files:
                     yield from sources(scalar(value, name, file), Origin.COMPOSE, scope)
 
     def _of_word(self, service: str, path: str, words: Sequence[str], at: int) -> tuple[Source, ...]:
-        """The places of a word of a command; of all its words where they cannot be told apart."""
+        """The places of a word of a command; of all its words where the text does not tell them apart."""
         found: tuple[Source, ...] = ()
         for (origin, _, _, node), scope in self.parts.get(service, ()):
             file = self._load(origin.file)
