@@ -83,18 +83,24 @@ class Access(ImmutableStruct, frozen=True):
         return parse("\n".join([*lines, "apps: {}", ""]), source="VAULT_ADDR", environ=self.environ)
 
 
-def find_access(environ: Mapping[str, str], *, dev: bool, agree: Callable[[str], bool]) -> Access:
+def find_access(environ: Mapping[str, str], known: str | None, *, dev: bool, agree: Callable[[str], bool]) -> Access:
     """Vault by $VAULT_ADDR; without it the server for development, which `dev` or a yes to `agree` starts.
 
-    Raises LesseeError.
+    `known`: the address of an earlier adoption, whose server needs no word. Raises LesseeError.
     """
     if environ.get("VAULT_ADDR") and not dev:
         return Access(environ, is_dev=_is_loopback(environ["VAULT_ADDR"]))
     folder = default_folder(dict(environ))
     found = _of_folder(folder, environ)
-    if found is not None and (dev or agree(f"no $VAULT_ADDR is set; use the server for development in {folder}?")):
+    if found is not None and (
+        dev or found.address == known or agree(f"no $VAULT_ADDR is set; use the server for development in {folder}?")
+    ):
         return found
-    if not dev and not agree("no $VAULT_ADDR is set; start an OpenBao for development on this machine?"):
+    if (
+        not dev
+        and not _is_dev(known)
+        and not agree("no $VAULT_ADDR is set; start an OpenBao for development on this machine?")
+    ):
         todo = "set $VAULT_ADDR and $VAULT_TOKEN, or add --dev to use an OpenBao for development on this machine"
         raise UsageError("no Vault is configured", where="VAULT_ADDR", todo=todo)
     _start(environ)
@@ -112,6 +118,10 @@ def container_address(address: str) -> str:
         return address
     parts = urlsplit(address)
     return f"{parts.scheme}://{_HOST}" + (f":{parts.port}" if parts.port else "")
+
+
+def _is_dev(known: str | None) -> bool:
+    return known is not None and known.startswith("https:") and _is_loopback(known)
 
 
 def _is_loopback(address: str) -> bool:

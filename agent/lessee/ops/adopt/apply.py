@@ -18,6 +18,7 @@ from lessee.ops.adopt.stack import Stack, StackError, leaks
 from lessee.ops.adopt.store import Store
 from lessee.ops.scan.policy.classifier import Verdict
 from lessee.ops.setup.command import set_up_server
+from lessee.ops.setup.policy.desired_state import ROTATOR, role_name
 from lessee.ops.setup.policy.objects import Group
 from lessee.ops.setup.policy.plan import Conflict, ServerConfigRequired, Step
 from lessee.ops.setup.policy.plan_report import step_lines
@@ -153,8 +154,7 @@ class Apply:
         left: list[Step] = []
 
         def report(step: Step) -> None:
-            for line in step_lines(step):
-                self._say(line.strip())
+            self._say(next(iter(step_lines(step))).strip())
             if isinstance(step, Conflict | ServerConfigRequired):
                 left.append(step)
 
@@ -217,11 +217,9 @@ def changes_of(contents: Mapping[str, bytes], edits: Sequence[Edit]) -> tuple[Ed
 
 
 def role_names(config: Config) -> tuple[str, ...]:
-    """The AppRoles of adopt's configuration, the agent's first."""
-    names = [*config.setup.components]
-    return tuple(f"{config.environment}-{name}".lower() for name in names) + (
-        (f"{config.environment}-rotator".lower(),) if config.rotation else ()
-    )
+    """The AppRoles of adopt's configuration, named as `lessee setup` does."""
+    names = [*config.apps, *config.setup.components, *([ROTATOR] if config.rotation else [])]
+    return tuple(role_name(str(config.environment), name) for name in names)
 
 
 def _last(record: Record, path: str) -> EditedFile:

@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.undo and record is None:
         print("nothing to undo: this project is not adopted")
         return 0
-    access = find_access(environ, dev=arguments.dev, agree=lambda what: not arguments.plan and _agree(what))
+    known = record.address if record is not None else None
+    access = find_access(environ, known, dev=arguments.dev, agree=lambda what: not arguments.plan and _agree(what))
     if record is not None:
         _require_same(record, arguments, access)
     if record is None and arguments.environment is not None:
@@ -200,7 +201,7 @@ def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -
         files = find_files(here, environ)
         arguments.files = [os.path.relpath(name, files[0].parent) for name in files]
         arguments.env_file = [os.path.relpath(here / name, files[0].parent) for name in arguments.env_file]
-        return files[0].parent
+        return Path(files[0]).parent
     return here
 
 

@@ -167,7 +167,7 @@ def _scalars(content: bytes) -> list[tuple[str, str]] | None:
         elif isinstance(node, yaml.SequenceNode):
             for number, item in enumerate(node.value):
                 visit(item, f"{place}[{number}]")
-        elif isinstance(node, yaml.MappingNode):
+        else:
             for key, value in node.value:
                 visit(key, f"{place}.")
                 visit(value, f"{place}.{key.value if isinstance(key, yaml.ScalarNode) else ''}")

@@ -46,7 +46,11 @@ def _services(plan: Plan) -> Iterator[str]:
     apps = {app.service: app for app in plan.apps}
     paths = _paths(plan)
     for name in plan.project.services:
-        uses = [use for use in plan.project.uses if use.service == name]
+        uses = [
+            use
+            for use in plan.project.uses
+            if use.service == name and (use.is_variable or use.verdict is Verdict.SECRET)
+        ]
         if not uses:
             continue
         app = apps.get(name)
@@ -68,7 +72,11 @@ def _paths(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for app in plan.apps:
         for one in app.rendered:
-            found[one.service, one.name] = tuple(f"{part.path}#{part.field}" for part in one.parts if part.path)
+            fields: dict[str, list[str]] = {}
+            for part in one.parts:
+                if part.path:
+                    fields.setdefault(part.path, []).append(part.field)
+            found[one.service, one.name] = tuple(f"{path}#{','.join(names)}" for path, names in fields.items())
     return found
 
 
