@@ -237,5 +237,5 @@ _LONGEST = 300
 def safe_reason(stderr: str) -> str:
     """The first error of Compose, up to where it quotes a part of a file, which may be a secret."""
     lines = [line for line in stderr.splitlines() if line.strip() and "level=warning" not in line]
-    line = lines[-1] if lines else ""
+    line = lines[0] if lines else ""
     return (_QUOTED.split(line)[0].strip().rstrip(":") or "it gives no reason")[:_LONGEST]

@@ -17,7 +17,7 @@ class Kind(ImmutableStruct, frozen=True):
     """A pattern of the words in the names of its variables."""
     schemes: frozenset[str] = frozenset()
     user: str = ""
-    """The user whose password the image sets, if it is not told another one."""
+    """The user whose password the image sets by default."""
     fields: Mapping[str, str] = {}
     """The field of a variable, where it is not `password`."""
 
