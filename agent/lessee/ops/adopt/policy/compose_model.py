@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from yaml.nodes import Node, ScalarNode
 
 from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import Image, Origin, Project, Service, Source, Use
 from lessee.ops.adopt.policy.sources import Piece, Scope, Text, env_lines, expand, scalar, sources, sources_of_variable
 from lessee.ops.lint.policy.compose.reader import ComposeReader, Definition
@@ -32,9 +33,21 @@ def project_of(resolved: Mapping[str, Any], place: Place, environ: Mapping[str, 
     files = _Files(reader, place, environ, load)
     services = resolved.get("services") or {}
     uses = [use for name, data in services.items() for use in files.uses(name, data, resolved)]
-    found = {name: _service(name, data, resolved, place.folder, files) for name, data in services.items()}
+    awaited = frozenset(_awaited(services.values()))
+    found = {
+        name: replace(_service(name, data, resolved, place.folder, files), runs_once=name in awaited)
+        for name, data in services.items()
+    }
     read = tuple(dict.fromkeys([*place.files, *reader.files]))
     return Project(resolved.get("name", ""), place.folder, read, found, tuple(uses), place.project_env)
+
+
+def _awaited(services: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The services that others wait for until they have ended."""
+    for data in services:
+        for name, dependency in (data.get("depends_on") or {}).items():
+            if (dependency or {}).get("condition") == "service_completed_successfully":
+                yield name
 
 
 def _text_of(file: str, load: Load) -> str:
@@ -211,10 +224,18 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         pid=data.get("pid"),
         replicas=int(data.get("scale") or deploy.get("replicas") or 1),
         has_healthcheck=bool(healthcheck.get("test")) and not healthcheck.get("disable", False),
+        healthcheck=("NONE",) if healthcheck.get("disable") else _words(healthcheck.get("test")) or (),
+        secrets=tuple((item["source"], _target(item)) for item in data.get("secrets") or ()),
         depends_on=tuple(data.get("depends_on") or ()),
         env_files=files.env_files(name),
         build_context=_relative((build or {}).get("context"), folder) if build else None,
+        dockerfile=(build or {}).get("dockerfile") or "Dockerfile",
+        build_target=(build or {}).get("target") or "",
     )
+
+
+def _target(secret: Mapping[str, Any]) -> str:
+    return join("/run/secrets", secret.get("target") or secret["source"])
 
 
 def _words(value: Any) -> tuple[str, ...] | None:

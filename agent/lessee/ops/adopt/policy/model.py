@@ -100,6 +100,8 @@ class Image(ImmutableStruct, frozen=True):
 class Service(ImmutableStruct, frozen=True):
     """A service of the resolved project."""
 
+    hidden = ("entrypoint", "command", "healthcheck")
+
     name: str
     image: Image
     entrypoint: tuple[str, ...] | None = None
@@ -123,6 +125,10 @@ class Service(ImmutableStruct, frozen=True):
     env_files: tuple[str, ...] = ()
     build_context: str | None = None
     """The folder that its image is built from, relative to the project's folder."""
+    dockerfile: str = "Dockerfile"
+    """Relative to that folder, or absolute."""
+    build_target: str = ""
+    """The stage that is built; empty: the last."""
     source_files: frozenset[str] = frozenset()
     """Names and markers found there that tell how the program reads its settings: `python-dotenv`, `pydantic-settings`,
     `next`, `dotenv`, …"""

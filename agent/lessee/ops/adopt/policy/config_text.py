@@ -1,0 +1,69 @@
+"""The lessee.yaml of an adopted project: its agent, its apps, and what `lessee setup` creates."""
+
+from collections.abc import Iterator
+
+from lessee.config.yaml_writer import Entry, Keys, write
+from lessee.ops.adopt.policy import launcher
+from lessee.ops.adopt.policy.model import AppPlan, Deployment, Plan, Service
+from lessee.ops.adopt.policy.template_texts import files
+
+IDENTITY = "/run/identity"
+"""In the agent's container."""
+
+
+def lessee_yaml(plan: Plan, deployment: Deployment, more: tuple[Entry, ...] = ()) -> str:
+    """The text of the file. `more`: further blocks, such as `rotation`."""
+    return write(Keys((*_entries(plan, deployment), *more)))
+
+
+def role(environment: str, app: str) -> str:
+    """The AppRole and the policy of an app, as `lessee setup` names them."""
+    return f"{environment}-{app}".lower()
+
+
+def agent_directory(app: AppPlan) -> str:
+    """The app's directory in the agent's container."""
+    return f"/run/secrets/{app.service}"
+
+
+def _entries(plan: Plan, deployment: Deployment) -> Iterator[Entry]:
+    yield "The agent of compose.lessee.yaml, written by `lessee adopt`. It has no secret: commit it."
+    yield "Each app is a service of the Compose project, and may read only the paths in its templates."
+    yield "environment", plan.environment
+    yield "vault", Keys(tuple(_vault(deployment)))
+    yield "template_dir", "templates"
+    services = plan.project.services
+    yield "apps", Keys(tuple((app.service, Keys(tuple(_app(plan, app, services[app.service])))) for app in plan.apps))
+    yield "`lessee setup` creates these policies and AppRoles; it changes none that is as it should be."
+    yield "setup", Keys((("environments", [plan.environment]),))
+
+
+def _vault(deployment: Deployment) -> Iterator[Entry]:
+    yield "address", deployment.vault_address
+    if deployment.namespace:
+        yield "namespace", deployment.namespace
+    if deployment.ca_file:
+        yield "ca_file", "/etc/lessee/ca.pem"
+    if deployment.insecure_http:
+        yield "insecure_http", True
+
+
+def _app(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
+    yield "directory", agent_directory(app)
+    folder = f"{IDENTITY}/{plan.environment}/{role(plan.environment, app.service)}"
+    login = (("method", "approle"), ("role_id_file", f"{folder}/role_id"), ("secret_id_file", f"{folder}/secret_id"))
+    yield "vault", Keys((("auth", Keys(login)),))
+    yield "owner", f"0:{app.owner_gid}"
+    yield "mode", "0440"
+    yield (
+        "files",
+        [
+            Keys((("template", file.template), ("format", file.format)), flow=False)
+            for file in files(app, service)
+        ],
+    )  # fmt: skip
+    if app.notification is not None:
+        yield "The Engine starts it again with the new values."
+        uid = () if app.notification.uid is None else (("uid", app.notification.uid),)
+        target = (("pid_file", f"{launcher.PID_FOLDER}/{app.service}/{launcher.PID_FILE}"),)
+        yield "notify", Keys((*target, ("action", app.notification.action), *uid))
