@@ -27,7 +27,7 @@ _ENTRYPOINT = r"""#!/bin/sh
 set -eu
 file_env() {
     eval "value=\${$1:-} file=\${$1_FILE:-}"
-    if [ -n "$value" ] && [ -n "$file" ]; then echo "error: both $1 and $1_FILE are set (but are exclusive)" >&2; exit 1; fi
+    if [ -n "$value" ] && [ -n "$file" ]; then echo "error: both $1 and $1_FILE are set" >&2; exit 1; fi
     [ -z "$file" ] || value=$(cat "$file")
     export "$1=$value"; unset "$1_FILE"
 }
@@ -41,11 +41,12 @@ file_env POSTGRES_PASSWORD; file_env POSTGRES_USER; file_env POSTGRES_DB
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     if [ -z "$POSTGRES_PASSWORD" ]; then echo "Error: superuser password is not specified." >&2; exit 1; fi
     printf %s "$POSTGRES_PASSWORD" > /tmp/pw
-    initdb -D "$PGDATA" --no-sync --username="$POSTGRES_USER" --pwfile=/tmp/pw --auth-host=scram-sha-256 --auth-local=trust \
-        --locale=C --encoding=UTF8 >/dev/null
+    initdb -D "$PGDATA" --no-sync --username="$POSTGRES_USER" --pwfile=/tmp/pw --auth-host=scram-sha-256 \
+        --auth-local=trust --locale=C --encoding=UTF8 >/dev/null
     rm /tmp/pw
     pg_ctl -D "$PGDATA" -w -s -o "-c listen_addresses='' -k /var/run/postgresql" -l /tmp/log start
-    [ "$POSTGRES_DB" = postgres ] || psql -q -h /var/run/postgresql -U "$POSTGRES_USER" -d postgres -c "CREATE DATABASE \"$POSTGRES_DB\""
+    [ "$POSTGRES_DB" = postgres ] ||
+        psql -q -h /var/run/postgresql -U "$POSTGRES_USER" -d postgres -c "CREATE DATABASE \"$POSTGRES_DB\""
     pg_ctl -D "$PGDATA" -w -s stop
     echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
 fi
@@ -195,7 +196,12 @@ class Shop:
     def compose(self, *words, check=True):
         """`docker compose` as the user types it in the project's folder."""
         done = subprocess.run(
-            ["docker", "compose", *words], cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False
+            ["docker", "compose", *words],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -11,7 +11,7 @@ from lessee.host.project import Project as Configuration
 from lessee.host.project import load
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.files import digest
-from lessee.ops.adopt.policy.edits import apply_edits, changed_values
+from lessee.ops.adopt.policy.edits import apply_edits, changed_values, secret_values
 from lessee.ops.adopt.policy.model import Edit, Plan, Project
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.stack import Stack, StackError, leaks
@@ -102,7 +102,7 @@ class Apply:
 
     def start(self, prepared: Prepared, record: Record, timeout: float) -> None:
         """Start the stack with the override. Raises StackError; then the stack runs without it, if it can."""
-        values = {f"{one.path}#{one.field}": one.value for one in prepared.plan.secrets}
+        values = secret_values(prepared.plan.secrets)
         self._stack.redactor.learn("plan", values.values())
         plain = record.files
         services = record.services or self._stack.services(plain)

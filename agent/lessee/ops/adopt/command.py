@@ -16,6 +16,7 @@ from lessee.ops.adopt import planning
 from lessee.ops.adopt.access import Access, find_access
 from lessee.ops.adopt.apply import OVERRIDE, Apply, Prepared
 from lessee.ops.adopt.planning import Request
+from lessee.ops.adopt.policy.edits import secret_values
 from lessee.ops.adopt.policy.model import ManualStep, Project
 from lessee.ops.adopt.policy.report import plan_lines, summary
 from lessee.ops.adopt.project import find_files
@@ -143,7 +144,7 @@ def _undo(
     arguments: argparse.Namespace, folder: RecordFolder, record: Record, stack: Stack, store: Store
 ) -> tuple[ManualStep, ...]:
     known = planning.with_values(record, store)
-    stack.redactor.learn("adopted", [field.value for field in known.stored])
+    stack.redactor.learn("adopted", secret_values(known.stored).values())
     return Undo(folder, stack, store, _say).run(record, arguments.timeout, with_engine=not arguments.no_up)
 
 
@@ -193,7 +194,7 @@ def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -
     """The folder of the first Compose file; it makes the named files relative to it."""
     here = Path.cwd()
     if arguments.files:
-        folder = (here / arguments.files[0]).parent
+        folder: Path = (here / arguments.files[0]).parent
         arguments.files = [os.path.relpath(here / name, folder) for name in arguments.files]
         arguments.env_file = [os.path.relpath(here / name, folder) for name in arguments.env_file]
         return folder
@@ -201,7 +202,7 @@ def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -
         files = find_files(here, environ)
         arguments.files = [os.path.relpath(name, files[0].parent) for name in files]
         arguments.env_file = [os.path.relpath(here / name, files[0].parent) for name in arguments.env_file]
-        return Path(files[0]).parent
+        return files[0].parent
     return here
 
 

@@ -3,20 +3,18 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote
 
-from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.apply import CONFIG, ENV, IGNORE, OVERRIDE, Prepared, changes_of
 from lessee.ops.adopt.files import digest, read_files
 from lessee.ops.adopt.images import with_images
-from lessee.ops.adopt.policy.app_plans import app_plans
+from lessee.ops.adopt.policy.app_plans import app_plans, verified
 from lessee.ops.adopt.policy.classification import classified
 from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.edits import apply_edits, ignoring, is_reference, planned_edits, with_compose_files
 from lessee.ops.adopt.policy.layout import stored_fields
-from lessee.ops.adopt.policy.merge import Adopted, merged, text_of
+from lessee.ops.adopt.policy.merge import Adopted, merged
 from lessee.ops.adopt.policy.model import Edit, Plan, Project
 from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.template_texts import templates
@@ -41,7 +39,7 @@ class Request(ImmutableStruct, frozen=True):
 def read(request: Request, environ: Mapping[str, str]) -> Project:
     """The classified project; without what earlier runs have moved. Raises ConfigError."""
     found = read_project(request.files, environ, folder=str(request.folder), env_files=request.env_files)
-    found = classified(with_images(found, environ))
+    found = classified(with_images(found, request.folder, environ))
     return replace(found, uses=tuple(use for use in found.uses if not is_reference(use.value)))
 
 
@@ -65,7 +63,7 @@ def new_record(project: Project, request: Request, access: Access, store: Store)
 def prepare(project: Project, record: Record, access: Access, store: Store) -> tuple[Prepared, Record]:
     """The plan with all that it writes, and the record as it is when the plan is applied. Raises LesseeError."""
     adopted = with_values(record, store)
-    stored, rendered = stored_fields(project)
+    stored, rendered = verified(project, *stored_fields(project))
     earlier = Adopted(adopted.uses, adopted.stored, adopted.rendered)
     everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
     project = replace(project, uses=everything.uses)
@@ -81,7 +79,6 @@ def prepare(project: Project, record: Record, access: Access, store: Store) -> t
     early = _early(contents, project) if apps else ()
     changes = changes_of(contents, used)
     touched = {change.path for change in (*changes, *early)}
-    _check_rendered(plan)
     record = replace(
         record,
         uses=tuple(use for use in project.uses if (use.service, use.name) in delivered),
@@ -141,15 +138,3 @@ def _early(contents: Mapping[str, bytes], project: Project) -> tuple[EditedFile,
         return ()
     edit = ignoring(contents.get(IGNORE, b""), FOLDER)
     return changes_of(contents, [edit]) if edit is not None else ()
-
-
-def _check_rendered(plan: Plan) -> None:
-    """Raises LesseeError where a template would not give the value that the service has now."""
-    values = {(field.path, field.field): field.value for field in plan.secrets}
-    now = {(use.service, use.name): use.value for use in plan.project.uses}
-    for app in plan.apps:
-        for one in app.rendered:
-            made, value = text_of(one, values), now[one.service, one.name]
-            if made != value and unquote(made) != unquote(value):
-                where = f"{one.name} of {one.service}"
-                raise LesseeError("its template would render another value", where=where, todo="please report this")

@@ -68,6 +68,11 @@ def planned_edits(
     return tuple(sorted(edits, key=lambda edit: (edit.span.file, edit.span.start, edit.span.end))), tuple(steps)
 
 
+def secret_values(stored: Iterable[StoredField]) -> dict[str, str]:
+    """The values that no output may have, by what names them: without users, hosts and the like beside them."""
+    return {f"{one.path}#{one.field}": one.value for one in stored if one.field.lower() not in _NO_SECRETS}
+
+
 def reference(path: str, field: str) -> str:
     """What a file has in the place of a value that Vault has."""
     return f"{_REFERENCE}{path}#{field}"
