@@ -24,6 +24,10 @@ _START = ("-m", "lessee", "dev", "--detach", "--listen", "docker")
 _START_TIMEOUT = 120
 
 
+class NoVaultError(UsageError):
+    """No Vault is configured, and the user wants no server for development."""
+
+
 class Access(ImmutableStruct, frozen=True):
     """How this machine reaches Vault. `environ` has the variables of its clients."""
 
@@ -102,7 +106,7 @@ def find_access(environ: Mapping[str, str], known: str | None, *, dev: bool, agr
         and not agree("no $VAULT_ADDR is set; start an OpenBao for development on this machine?")
     ):
         todo = "set $VAULT_ADDR and $VAULT_TOKEN, or add --dev to use an OpenBao for development on this machine"
-        raise UsageError("no Vault is configured", where="VAULT_ADDR", todo=todo)
+        raise NoVaultError("no Vault is configured", where="VAULT_ADDR", todo=todo)
     _start(environ)
     found = _of_folder(folder, environ)
     if found is None:
@@ -110,6 +114,11 @@ def find_access(environ: Mapping[str, str], known: str | None, *, dev: bool, agr
             "the server for development is not ready", where=str(folder), todo="see `lessee dev --status`"
         )
     return found
+
+
+def no_access(environ: Mapping[str, str]) -> Access:
+    """For a plan without a Vault."""
+    return Access({**environ, "VAULT_ADDR": "https://vault:8200"}, is_dev=False)
 
 
 def container_address(address: str) -> str:

@@ -16,7 +16,6 @@ from lessee.ops.adopt.policy.model import Edit, Plan, Project
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.stack import Stack, StackError, leaks
 from lessee.ops.adopt.store import Store
-from lessee.ops.scan.policy.classifier import Verdict
 from lessee.ops.setup.command import set_up_server
 from lessee.ops.setup.policy.desired_state import ROTATOR, role_name
 from lessee.ops.setup.policy.objects import Group
@@ -44,9 +43,6 @@ class Prepared(ImmutableStruct, frozen=True):
     """Changes of the user's files, `.env` first: from then on a plain `docker compose up` uses the override."""
     contents: Mapping[str, bytes]
     """What these files have now."""
-    config: Config
-    """The agent's configuration, as this machine reaches Vault."""
-
     hidden = ("contents",)
 
 
@@ -115,33 +111,62 @@ class Apply:
             raise self._taken_back(exc, record, services, ours, timeout) from None
 
     def edit(self, prepared: Prepared, record: Record) -> Record:
-        """Take the plaintext out of the user's files."""
-        record = self._folder.save(replace(record, phase=Phase.EDITING))
+        """Take the plaintext out of the user's files. Raises WriteError where another program changes one meanwhile."""
+        edited = (*record.edited, *(change for change in prepared.edits if change not in record.edited))
+        record = self._folder.save(replace(record, phase=Phase.EDITING, edited=edited))
         for change in prepared.edits:
-            record = self._change(record, change)
+            project_files.edit(self._project, change)
             self._say(f"~ {change.path}")
         return record
 
     def finish_edits(self, record: Record) -> Record:
-        """Make the changes that a killed run has recorded and not made."""
-        for change in record.edited:
-            if change is _last(record, change.path):
-                project_files.edit(self._project, change)
-        return record
+        """Make the changes that a killed run has recorded and not made. A file that changed meanwhile is left as it is.
 
-    def verify(self, record: Record, project: Project) -> None:
-        """Raises LesseeError where Compose, without the override, still gives a container a value that was moved."""
+        The next plan then has what is still in it.
+        """
+        edited = list(record.edited)
+        for change in record.edited:
+            if any(later.path == change.path for later in edited[edited.index(change) + 1 :]):
+                continue
+            try:
+                project_files.edit(self._project, change)
+            except WriteError:
+                if project_files.is_reachable(self._project, change):
+                    raise
+                edited.remove(change)
+        return self._folder.save(replace(record, edited=tuple(edited), phase=Phase.DONE))
+
+    def verify(self, prepared: Prepared, record: Record, project: Project) -> Record:
+        """Done. Raises LesseeError where the edited project is not as planned; then the files are as before.
+
+        `project`: as Compose reads it without the override, and without what the edits have removed.
+        """
+        edited = {(edit.span.file, edit.span.line) for change in prepared.edits for edit in change.edits}
         moved = {(use.service, use.name) for use in record.uses}
         left = sorted(
             f"{use.name} of {use.service}"
             for use in project.uses
-            if (use.service, use.name) in moved and use.verdict is Verdict.SECRET and not use.is_placeholder
+            if (use.service, use.name) in moved
+            and any(one.span is not None and (one.span.file, one.span.line) in edited for one in use.sources)
         )
-        if left:
-            what = f"the plaintext of {', '.join(left)} is still in the project"
-            raise LesseeError(
-                what, where=str(self._project), todo="please report this; `lessee adopt --undo` reverses it"
-            )
+        before = {(use.service, use.name): use.value for use in prepared.plan.project.uses}
+        now = {(use.service, use.name): use.value for use in project.uses}
+        changed = sorted(
+            f"{name} of {service}"
+            for (service, name), value in before.items()
+            if (service, name) not in moved and now.get((service, name)) != value
+        )
+        if not left and not changed:
+            return self._folder.save(replace(record, phase=Phase.DONE))
+        for change in reversed(prepared.edits):
+            before_edit = prepared.contents[change.path]
+            after = apply_edits(before_edit, change.edits)
+            project_files.put_back(self._project, change.path, after, None if change.is_new else before_edit)
+        kept = tuple(change for change in record.edited if change not in prepared.edits)
+        self._folder.save(replace(record, phase=Phase.PREPARING, edited=kept))
+        names = ", ".join(left or changed)
+        what = f"without the plaintext, Compose would {'still read' if left else 'change'} {names}"
+        raise LesseeError(what, where=str(self._project), todo="your files are as before; please report this")
 
     def _change(self, record: Record, change: EditedFile) -> Record:
         if change not in record.edited:
@@ -203,10 +228,10 @@ class Apply:
         return StackError(what, todo="correct the cause and run `lessee adopt` again, or remove its files with --undo")
 
 
-def changes_of(contents: Mapping[str, bytes], edits: Sequence[Edit]) -> tuple[EditedFile, ...]:
-    """The edits by file, `.env` first. Raises LesseeError if a Compose file would not mean the same otherwise."""
+def changes_of(contents: Mapping[str, bytes], edits: Sequence[Edit], first: str = ENV) -> tuple[EditedFile, ...]:
+    """The edits by file, `first` before all others. Raises LesseeError if a Compose file would mean something else."""
     changes = []
-    for name in sorted({edit.span.file for edit in edits}, key=lambda name: (name != ENV, name)):
+    for name in sorted({edit.span.file for edit in edits}, key=lambda name: (name != first, name)):
         own = tuple(edit for edit in edits if edit.span.file == name)
         before = contents.get(name, b"")
         after = apply_edits(before, own)
@@ -220,10 +245,6 @@ def role_names(config: Config) -> tuple[str, ...]:
     """The AppRoles of adopt's configuration, named as `lessee setup` does."""
     names = [*config.apps, *config.setup.components, *([ROTATOR] if config.rotation else [])]
     return tuple(role_name(str(config.environment), name) for name in names)
-
-
-def _last(record: Record, path: str) -> EditedFile:
-    return next(change for change in reversed(record.edited) if change.path == path)
 
 
 _SHORTEST = 6

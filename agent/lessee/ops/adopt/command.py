@@ -13,7 +13,7 @@ from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
 from lessee.ops.adopt import planning
-from lessee.ops.adopt.access import Access, find_access
+from lessee.ops.adopt.access import PRODUCTION, Access, NoVaultError, find_access, no_access
 from lessee.ops.adopt.apply import OVERRIDE, Apply, Prepared
 from lessee.ops.adopt.planning import Request
 from lessee.ops.adopt.policy.edits import secret_values
@@ -26,6 +26,8 @@ from lessee.ops.adopt.store import Store
 from lessee.ops.adopt.undo import Undo
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
+
+_IMAGE = "lessee"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,31 +44,43 @@ def run(arguments: argparse.Namespace) -> int:
         print("nothing to undo: this project is not adopted")
         return 0
     known = record.address if record is not None else None
-    access = find_access(environ, known, dev=arguments.dev, agree=lambda what: not arguments.plan and _agree(what))
+    try:
+        access = find_access(environ, known, dev=arguments.dev, agree=lambda what: not arguments.plan and _agree(what))
+    except NoVaultError as exc:
+        if not arguments.plan:
+            raise
+        return _plan(record, _request(arguments, folder, record, None), no_access(environ), None, str(exc))
     if record is not None:
         _require_same(record, arguments, access)
-    if record is None and arguments.environment is not None:
-        _require_name(arguments.environment)
-    environment = record.environment if record is not None else arguments.environment or access.environment
-    config = access.config(environment)
-    request = Request(
-        folder,
-        tuple(arguments.files) or (record.files if record is not None else ()),
-        tuple(arguments.env_file) or (record.env_files if record is not None else ()),
-        environment,
-        arguments.image or (record.image if record is not None else "lessee"),
-    )
+    request = _request(arguments, folder, record, access)
+    config = access.config(request.environment)
     with admin_client(config.vault, access.environ, boot_time) as client:
+        store = Store(client, config)
+        if arguments.plan:
+            return _plan(record, request, access, store)
         try:
-            return _run(arguments, records, request, access, Store(client, config))
+            return _run(arguments, records, request, access, store)
         except KeyboardInterrupt:
-            print("lessee: interrupted; run it again to continue, or with --undo to reverse", file=sys.stderr)
+            _say("interrupted; run it again to continue, or with --undo to reverse")
             raise
 
 
+def _request(arguments: argparse.Namespace, folder: Path, record: Record | None, access: Access | None) -> Request:
+    if record is not None:
+        return Request(
+            folder,
+            tuple(arguments.files) or record.files,
+            tuple(arguments.env_file) or record.env_files,
+            record.environment,
+            arguments.image or record.image,
+        )
+    if arguments.environment is not None:
+        _require_name(arguments.environment)
+    environment = arguments.environment or (PRODUCTION if access is None else access.environment)
+    return Request(folder, tuple(arguments.files), tuple(arguments.env_file), environment, arguments.image or _IMAGE)
+
+
 def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request, access: Access, store: Store) -> int:
-    if arguments.plan:
-        return _plan(records.load(), request, access, store)
     while True:
         with records.held(_say) as folder:
             record = folder.load()
@@ -83,12 +97,15 @@ def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request,
             _undo(arguments, folder, record, stack, store)
 
 
-def _plan(record: Record | None, request: Request, access: Access, store: Store) -> int:
+def _plan(record: Record | None, request: Request, access: Access, store: Store | None, note: str = "") -> int:
     project = planning.read(request, access.environ)
-    record = record or planning.new_record(project, request, access, store)
-    prepared, _ = planning.prepare(project, record, access, store)
+    known = record or planning.new_record(project, request, access)
+    prepared, _ = planning.prepare(project, replace(known, files=request.files), access, store)
     _print_plan(prepared, request.folder)
-    store.missing(prepared.plan.secrets)
+    if store is not None:
+        store.missing(prepared.plan.secrets)
+    if note:
+        print(f"note: {note}")
     return _finish(prepared.plan.manual_steps, "", is_listed=True)
 
 
@@ -104,9 +121,9 @@ def _adopt(
     apply = Apply(folder, stack, store, access.environ, _say)
     if record is not None and record.phase is Phase.EDITING:
         _say("an adoption was interrupted: it is continued")
-        record = _done(apply, folder, apply.finish_edits(record), request, access)
+        record = apply.finish_edits(record)
     project = planning.read(request, access.environ)
-    known = record or planning.new_record(project, request, access, store)
+    known = record or planning.new_record(project, request, access)
     if known.phase is Phase.DONE or record is None:
         known = replace(known, files=request.files, image=request.image)
         if not arguments.no_up:
@@ -131,13 +148,9 @@ def _adopt(
         return _finish(steps, "", is_listed=True)
     apply.start(prepared, done, arguments.timeout)
     _say("the stack is healthy with the rendered secrets")
-    _done(apply, folder, apply.edit(prepared, done), request, access)
+    done = apply.edit(prepared, done)
+    apply.verify(prepared, done, planning.read(request, access.environ))
     return _finish(steps, "adopted", is_listed=True)
-
-
-def _done(apply: Apply, folder: RecordFolder, record: Record, request: Request, access: Access) -> Record:
-    apply.verify(record, planning.read(request, access.environ))
-    return folder.save(replace(record, phase=Phase.DONE))
 
 
 def _undo(

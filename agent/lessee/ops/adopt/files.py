@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.core.errors import ConfigError, LesseeError, WriteError
+from lessee.core.errors import LesseeError, WriteError
 from lessee.host.directories import translate_write_errors
 from lessee.host.user_file import open_user_file, sync_folder, write_file
 from lessee.ops.adopt.policy.edits import apply_edits
@@ -71,6 +71,12 @@ def edit(folder: Path, change: EditedFile) -> bool:
     return True
 
 
+def is_reachable(folder: Path, change: EditedFile) -> bool:
+    """Whether the file is as it was before the change, or as it is after it."""
+    found = read_files(folder, [change.path]).get(change.path)
+    return change.is_new if found is None else digest(found) in {change.before, change.after}
+
+
 def put_back(folder: Path, name: str, expected: bytes, content: bytes | None) -> None:
     """Write the content of a file of the user, whose content is `expected` now. None: remove it. Raises WriteError."""
     path = folder / name
@@ -131,9 +137,3 @@ def remove_staged(folder: Path, names: Iterable[str]) -> None:
 def _changed(path: Path) -> WriteError:
     what = "another program changed the file since this adoption began"
     return WriteError(what, where=str(path), todo="run `lessee adopt` again, which plans with the file as it is now")
-
-
-def require_folder(path: Path) -> None:
-    """Raises ConfigError where the project's folder is not a directory."""
-    if not path.is_dir():
-        raise ConfigError([LesseeError("not a directory", where=str(path))])

@@ -1,5 +1,6 @@
 """Makes the plan of a run: from the project as it is, and what earlier runs have adopted."""
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,16 +44,13 @@ def read(request: Request, environ: Mapping[str, str]) -> Project:
     return replace(found, uses=tuple(use for use in found.uses if not is_reference(use.value)))
 
 
-def new_record(project: Project, request: Request, access: Access, store: Store) -> Record:
+def new_record(project: Project, request: Request, access: Access) -> Record:
     """The record of a project that was never adopted."""
-    parsed = store.config.secrets
     return Record(
         id=secrets.token_hex(4),
         project=project.name,
         environment=request.environment,
         address=access.address,
-        mount=parsed.mount,
-        prefix=parsed.prefix,
         image=request.image,
         ca_file=access.ca_file,
         namespace=access.namespace or None,
@@ -60,24 +58,28 @@ def new_record(project: Project, request: Request, access: Access, store: Store)
     )
 
 
-def prepare(project: Project, record: Record, access: Access, store: Store) -> tuple[Prepared, Record]:
-    """The plan with all that it writes, and the record as it is when the plan is applied. Raises LesseeError."""
-    adopted = with_values(record, store)
+def prepare(project: Project, record: Record, access: Access, store: Store | None) -> tuple[Prepared, Record]:
+    """The plan with all that it writes, and the record as it is when the plan is applied. Raises LesseeError.
+
+    Without a `store`, what earlier runs have adopted is not in it.
+    """
+    adopted = with_values(record, store) if store is not None else replace(record, uses=(), stored=(), rendered=())
+    setting = (record.env_files or (ENV,))[-1]
     stored, rendered = verified(project, *stored_fields(project))
     earlier = Adopted(adopted.uses, adopted.stored, adopted.rendered)
     everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
     project = replace(project, uses=everything.uses)
     apps, steps = app_plans(project, everything.stored, everything.rendered)
     names = [source.span.file for use in project.uses for source in use.sources if source.span is not None]
-    contents = read_files(Path(project.folder), [*names, ENV, IGNORE])
+    contents = read_files(Path(project.folder), [*names, setting, IGNORE])
     edits, more_steps = planned_edits(project, everything.stored, apps, contents)
     delivered = {(one.service, one.name) for app in apps for one in app.rendered}
     secrets_ = tuple(field for field in everything.stored if delivered.intersection(field.uses))
     plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps))
     texts = _texts(plan, access, record)
-    used = (*edits, *_compose_file(contents.get(ENV, b""), record, plan)) if apps else ()
+    used = (*edits, *_compose_file(setting, contents, record, plan)) if apps else ()
     early = _early(contents, project) if apps else ()
-    changes = changes_of(contents, used)
+    changes = changes_of(contents, used, setting)
     touched = {change.path for change in (*changes, *early)}
     record = replace(
         record,
@@ -88,7 +90,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store) -> t
     originals = {name: content for name, content in contents.items() if name in touched}
     for change in changes:
         originals.setdefault(change.path, b"")
-    return Prepared(plan, texts, early, changes, originals, store.config), record
+    return Prepared(plan, texts, early, changes, originals), record
 
 
 def with_values(record: Record, store: Store) -> Record:
@@ -105,13 +107,14 @@ def with_values(record: Record, store: Store) -> Record:
 
 
 def is_unchanged(prepared: Prepared, record: Record, folder: Path) -> bool:
-    """Whether the plan changes nothing: all that it would write is there."""
-    if prepared.edits or prepared.early:
+    """Whether the plan changes nothing: an earlier run has written all of it."""
+    if prepared.edits or prepared.early or not record.generated.keys() >= prepared.texts.keys():
         return False
-    if any(record.generated.get(name) != digest(text.encode()) for name, text in prepared.texts.items()):
-        return False
-    found = read_files(folder, prepared.texts)
-    return all(found.get(name) == text.encode() for name, text in prepared.texts.items())
+    # A person may edit the files; then they are not what adopt wrote, and stay.
+    return all(
+        os.path.lexists(folder / name) and record.generated[name] == digest(text.encode())
+        for name, text in prepared.texts.items()
+    )
 
 
 def _texts(plan: Plan, access: Access, record: Record) -> dict[str, str]:
@@ -125,10 +128,11 @@ def _texts(plan: Plan, access: Access, record: Record) -> dict[str, str]:
     return texts
 
 
-def _compose_file(content: bytes, record: Record, plan: Plan) -> Sequence[Edit]:
+def _compose_file(name: str, contents: Mapping[str, bytes], record: Record, plan: Plan) -> Sequence[Edit]:
     """The edit of `.env` that makes Compose use the override; none where it does already."""
+    content = contents.get(name, b"")
     files = [*(record.files or plan.project.files), OVERRIDE]
-    edit = with_compose_files(content, files)
+    edit = with_compose_files(name, content, files)
     return () if apply_edits(content, [edit]) == content else (edit,)
 
 

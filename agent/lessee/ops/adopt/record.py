@@ -32,7 +32,7 @@ class Phase(Enum):
     PREPARING = "preparing"
     """The user's files have their plaintext. Vault may have it too, and the stack may run with the override."""
     EDITING = "editing"
-    """The stack runs with the override, and the plaintext goes out of the files."""
+    """The stack runs with the override, and adopt removes the plaintext from the files."""
     DONE = "done"
     UNDOING = "undoing"
 
@@ -57,8 +57,6 @@ class Record(ImmutableStruct, frozen=True):
     project: str
     environment: str
     address: str
-    mount: str
-    prefix: str
     image: str
     phase: Phase = Phase.PREPARING
     version: int = 1
@@ -108,7 +106,7 @@ class RecordFolder:
         """The descriptor of the lock, while this process has the folder; programs that it starts have it too."""
 
     def load(self) -> Record | None:
-        """The record; None if there is none. Raises ConfigError."""
+        """The record; None without one. Raises ConfigError."""
         file = self.path / _FILE
         try:
             with file.open("rb") as stream:
@@ -169,7 +167,7 @@ class RecordFolder:
     def remove(self) -> None:
         """Remove the folder with all that is in it. Raises WriteError."""
         with translate_write_errors(self.path):
-            # The record goes first: what a killed run leaves then is no adoption.
+            # First the record: what a killed run leaves then is not an adoption.
             with suppress(FileNotFoundError):
                 (self.path / _FILE).unlink()
             sync_folder(self.path)

@@ -1,4 +1,4 @@
-"""Edits of the user's files: the plaintext goes out, everything else stays, and all comes back."""
+"""Edits of the user's files: they remove the plaintext and nothing else, and can be reversed."""
 
 import random
 
@@ -222,15 +222,15 @@ def test_yaml_that_cannot_be_decoded_alone_is_taken_as_it_is_written():
     ],
 )
 def test_compose_file_names_the_override(before, after):
-    edit = with_compose_files(before.encode(), ["a.yaml", "b.yaml"])
+    edit = with_compose_files(".env", before.encode(), ["a.yaml", "b.yaml"])
     expected = "COMPOSE_FILE=z\n export COMPOSE_FILE = a.yaml:b.yaml \r\nX=1\n" if after is None else after
     assert apply_edits(before.encode(), [edit]).decode() == expected
-    again = with_compose_files(expected.encode(), ["a.yaml", "b.yaml"])
+    again = with_compose_files(".env", expected.encode(), ["a.yaml", "b.yaml"])
     assert apply_edits(expected.encode(), [again]).decode() == expected
 
 
 def test_the_separator_is_the_projects():
-    assert with_compose_files(b"", ["a", "b"], ",").text == "COMPOSE_FILE=a,b\n"
+    assert with_compose_files(".env", b"", ["a", "b"], ",").text == "COMPOSE_FILE=a,b\n"
 
 
 def test_the_folder_of_the_login_is_kept_out_of_images():

@@ -27,7 +27,7 @@ COMPOSE_FILE = "COMPOSE_FILE"
 _REFERENCE = "ref+openbao://"
 _COMPOSE = frozenset({Origin.COMPOSE, Origin.DEFAULT})
 _NO_SECRETS = frozenset({"username", "user", "host", "hostname", "port", "database", "scheme", "bucket"})
-"""Fields that a credential has beside its secret."""
+"""Fields of a credential that are not its secret."""
 _SETTING = re.compile(rb"^[ \t]*(?:export[ \t]+)?COMPOSE_FILE[ \t]*=[ \t]*(?P<value>.*?)[ \t]*\r?$", re.MULTILINE)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -46,7 +46,7 @@ class Lookup(ImmutableStruct, frozen=True):
 def planned_edits(
     project: Project, stored: Iterable[StoredField], apps: Iterable[AppPlan], contents: Mapping[str, bytes]
 ) -> tuple[tuple[Edit, ...], tuple[ManualStep, ...]]:
-    """How the plaintext of all moved values goes out of the project's files, whose `contents` are by their paths.
+    """The edits that remove the plaintext of all moved values from the project's files, whose `contents` are by path.
 
     A place stays if also something needs it that is not moved, or if the file is outside of the project's folder.
     """
@@ -69,7 +69,7 @@ def planned_edits(
 
 
 def secret_values(stored: Iterable[StoredField]) -> dict[str, str]:
-    """The values that no output may have, by what names them: without users, hosts and the like beside them."""
+    """The values that no output may have, by what names them: without users, hosts and the like."""
     return {f"{one.path}#{one.field}": one.value for one in stored if one.field.lower() not in _NO_SECRETS}
 
 
@@ -85,18 +85,18 @@ def apply_edits(content: bytes, edits: Iterable[Edit]) -> bytes:
     return content
 
 
-def with_compose_files(content: bytes, files: Sequence[str], separator: str = ":") -> Edit:
-    """The edit of `.env` after which a plain `docker compose` uses these files."""
+def with_compose_files(name: str, content: bytes, files: Sequence[str], separator: str = ":") -> Edit:
+    """The edit of `.env`, or the file of this `name`, after which a plain `docker compose` uses these files."""
     value = separator.join(files)
     settings = list(_SETTING.finditer(content))
     if settings:
         found = settings[-1]  # The last one counts.
         line = content.count(b"\n", 0, found.start("value")) + 1
-        return Edit(Span(".env", line, found.start("value"), found.end("value")), value)
+        return Edit(Span(name, line, found.start("value"), found.end("value")), value)
     newline = "\r\n" if b"\r\n" in content else "\n"
     before = newline if content and not content.endswith(b"\n") else ""
     line = content.count(b"\n") + 1 + bool(before)
-    return Edit(Span(".env", line, len(content), len(content)), f"{before}{COMPOSE_FILE}={value}{newline}")
+    return Edit(Span(name, line, len(content), len(content)), f"{before}{COMPOSE_FILE}={value}{newline}")
 
 
 def ignoring(content: bytes, folder: str) -> Edit | None:

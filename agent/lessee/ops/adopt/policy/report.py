@@ -24,7 +24,7 @@ def plan_lines(plan: Plan, new_files: Iterable[str], edits: Iterable[Edit]) -> I
         yield from (f"  + {name}" for name in files)
     changed = list(_edit_lines(plan.project.uses, edits))
     if changed:
-        yield "plaintext that goes out of your files, when the stack has come up healthy:"
+        yield "plaintext that adopt removes from your files, once the stack is healthy:"
         yield from changed
     if plan.manual_steps:
         yield "left to you:"
@@ -63,9 +63,10 @@ def _services(plan: Plan) -> Iterator[str]:
 
 
 def _how(app: AppPlan) -> str:
-    told = "restart" if app.notification is None else app.notification.action
     how = _DELIVERIES[app.delivery]
-    return f"{how}; a change needs no notification" if app.notification is None else f"{how}; notified by {told}"
+    if app.notification is None:
+        return f"{how}; it reads them at its first start"
+    return f"{how}; notified by {app.notification.action}"
 
 
 def _paths(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
