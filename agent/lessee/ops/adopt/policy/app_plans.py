@@ -49,7 +49,7 @@ def app_plans(
                 steps += [step] if step else []
                 possible += [] if step else [item]
         if possible:
-            planned = _plan(service, tuple(possible), uses)
+            planned = tuple(_plan(service, tuple(possible), uses))
             apps += [item for item in planned if isinstance(item, AppPlan)]
             steps += [item for item in planned if isinstance(item, ManualStep)]
     return tuple(apps), tuple(steps)
