@@ -17,7 +17,7 @@ from lessee.ops.adopt.policy.model import (
 )
 
 SHELL = "/bin/sh"
-APP = Image("app", entrypoint=(), command=("python3", "app.py"), shell=SHELL)
+APP = Image("app", entrypoint=(), command=("python3", "app.py"), shell_path=SHELL)
 DEPLOYMENT = Deployment("https://vault:8200")
 SPAN = Span(".env", 3, 10, 20)
 IN_ENV = (Source(Origin.PROJECT_ENV, "X", SPAN),)

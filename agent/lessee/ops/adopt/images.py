@@ -89,7 +89,7 @@ class _Engine:
         finally:
             self._run("rm", "--force", "--volumes", container)
         uid, gid = known_images.numbers(user or image.user, passwd, groups)
-        return replace(image, shell=shell, uid=uid, gid=gid)
+        return replace(image, shell_path=shell, uid=uid, gid=gid)
 
     def _has(self, container: str, path: str) -> bool:
         return self._run("cp", "--follow-link", f"{container}:{path}", "-") is not None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lessee.ops.adopt.policy.known_images import file_variable, known, user_of
+from lessee.ops.adopt.policy.known_images import file_variable, image, known, numbers, user_of, usual_user
+from lessee.ops.adopt.policy.model import Image
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,33 @@ def test_the_user_depends_on_the_distribution_of_the_image():
     assert user_of("postgres:17-alpine3.20") == (70, 70)
     assert user_of("mysql:8-alpine") == (999, 999)
     assert user_of("wordpress") is None
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("", (0, 0)),
+        ("app", (5, 6)),
+        ("5", (5, 6)),
+        ("7", (7, 0)),
+        ("app:staff", (5, 50)),
+        ("app:8", (5, 8)),
+        ("app:none", (5, None)),
+        ("none", (None, None)),
+        ("broken", (None, None)),
+        ("short", (None, None)),
+    ],
+)
+def test_a_user_has_the_numbers_of_the_image(user, expected):
+    passwd = "root:x:0:0::/:/bin/sh\napp:x:5:6::/:/bin/sh\nbroken:x:?:?::\nshort:x\n"
+    assert numbers(user, passwd, "root:x:0:\nstaff:x:50:\nstaff\n") == expected
+
+
+def test_a_usual_user_is_known_without_an_image():
+    assert usual_user("node") == (1000, 1000)
+    assert usual_user("app") is None
+
+
+def test_a_base_image_is_known_by_its_name():
+    assert image("node:22-alpine").entrypoint == ("docker-entrypoint.sh",)
+    assert image("app") == Image("app")

@@ -45,7 +45,7 @@ def _begin(rest: str, stages: Mapping[str, Image], base_of: Base, known: Mapping
     if base in stages:
         return stages[base], name
     if base == "scratch":
-        return Image(base, entrypoint=(), command=(), shell=""), name
+        return Image(base, entrypoint=(), command=(), shell_path=""), name
     return base_of(base), name
 
 
@@ -63,7 +63,7 @@ def _applied(image: Image, instruction: str, rest: str) -> Image:
         case "HEALTHCHECK":
             return replace(image, healthcheck=_test(_without_options(rest)))
         case "RUN" if not rest.lstrip().startswith("["):
-            return replace(image, shell=image.shell or _SHELL[0])
+            return replace(image, shell_path=image.shell_path or _SHELL[0])
         case _:
             return image
 

@@ -142,7 +142,7 @@ _BASES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 _BY_BASE = tuple((re.compile(pattern), words) for pattern, *words in _BASES)
 _WITHOUT_SHELL = re.compile(r"scratch|(?:.*/)?distroless/.*|(?:cgr\.dev/)?chainguard/.*")
-_USERS = {"root": (0, 0), "nobody": (65534, 65534), "node": (1000, 1000)}
+_USERS = {"root": (0, 0), "node": (1000, 1000)}
 
 
 def image(reference: str) -> Image:
@@ -150,11 +150,11 @@ def image(reference: str) -> Image:
     name, found = _name(reference), known(reference)
     if found is not None:
         shell = "/bin/sh" if found.entrypoint is not None else None
-        return Image(reference, entrypoint=found.entrypoint, command=found.command, shell=shell)
+        return Image(reference, entrypoint=found.entrypoint, command=found.command, shell_path=shell)
     for pattern, (entrypoint, command) in _BY_BASE:
         if pattern.fullmatch(name):
-            return Image(reference, entrypoint=entrypoint, command=command, shell="/bin/sh")  # noqa: S604  # A path.
-    return Image(reference, shell="" if _WITHOUT_SHELL.fullmatch(name) else None)
+            return Image(reference, entrypoint=entrypoint, command=command, shell_path="/bin/sh")
+    return Image(reference, shell_path="" if _WITHOUT_SHELL.fullmatch(name) else None)
 
 
 def usual_user(name: str) -> tuple[int, int] | None:

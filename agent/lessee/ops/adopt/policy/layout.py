@@ -74,9 +74,9 @@ class _Layout:
         """The order in which uses are laid out: first those that tell most of their credential."""
         if not use.is_variable and not use.name.startswith("secrets."):
             return 3
-        if self._is_own(use):
-            return 0
-        return 1 if any(part.scheme for part in secret_parts(use.value)) else 2
+        if any(part.scheme for part in secret_parts(use.value)):
+            return 1
+        return 0 if self._is_own(use) else 2
 
     def rendered(self, use: Use) -> Rendered:
         """The value in parts, whose secrets have fields afterwards."""

@@ -45,10 +45,14 @@ class Span(ImmutableStruct, frozen=True):
 class Source(ImmutableStruct, frozen=True):
     """One place that Compose takes a value from. `name`: the variable there, which `${…}` may name otherwise."""
 
+    hidden = ("text",)
+
     origin: Origin
     name: str
     span: Span | None = None
     """None: no file of the project has it."""
+    text: str = ""
+    """What the place says, with `${…}` unresolved."""
 
 
 class Use(ImmutableStruct, frozen=True):
@@ -90,7 +94,7 @@ class Image(ImmutableStruct, frozen=True):
     uid: int | None = None
     gid: int | None = None
     """The numbers of the user that the program runs as at last, if they are known (postgres: 999, or 70 on Alpine)."""
-    shell: str | None = None
+    shell_path: str | None = None
     """The path of a POSIX shell; empty: it has none; None: not known."""
     working_dir: str = "/"
     healthcheck: tuple[str, ...] = ()

@@ -119,7 +119,7 @@ def _start(app: AppPlan, service: Service) -> Iterator[str]:
     entrypoint, command = started
     secret = {item.name for item in app.rendered}
     entrypoint = tuple(_words("entrypoint", entrypoint, secret))
-    shell = service.image.shell or "/bin/sh"
+    shell = service.image.shell_path or "/bin/sh"
     yield f"    entrypoint: [{_scalar(shell)}, -c, *lessee-launcher, {_items((app.directory, *entrypoint))}]"
     own = command if command is not None else service.command or ()
     words = tuple(_words("command", own, secret))

@@ -39,10 +39,12 @@ def delivery(service: Service, names: Collection[str]) -> Delivery:
 def starts_in_a_shell(service: Service) -> bool:
     """Whether the launcher can start it."""
     started = launcher.start(service)
-    if started is None or service.image.shell == "":
+    if started is None or service.image.shell_path == "":
         return False
-    words = (*started[0], *(started[1] if started[1] is not None else service.command or ()))
-    return service.image.shell is not None or words[0].rpartition("/")[2] in _SHELLS or words[0].endswith(".sh")
+    words = (*started[0], *((service.command or ()) if started[1] is None else started[1]))
+    if not words:
+        return False
+    return service.image.shell_path is not None or words[0].rpartition("/")[2] in _SHELLS or words[0].endswith(".sh")
 
 
 def is_store(service: Service) -> bool:

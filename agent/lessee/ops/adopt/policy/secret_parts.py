@@ -33,9 +33,9 @@ def _all(value: str) -> Iterator[SecretPart]:
             names = [name for name in ("username", "host", "port", "database") if url[name]]
             about = {name: url.span(name) for name in names}
             yield SecretPart(*url.span("password"), scheme=scheme or url["scheme"], about=about)
-    for pattern in (_PARAMETER, _OPTION, _MYSQL_OPTION, _REDIS_OPTION):
+    for pattern in (_PARAMETER, _QUERY, _LINE, _OPTION, _MYSQL_OPTION, _REDIS_OPTION):
         for option in pattern.finditer(value):
-            if not _REFERENCE.match(option["value"]):
+            if not _REFERENCE.match(option["value"]) and (pattern is not _LINE or "\n" in value.strip()):
                 yield SecretPart(*option.span("value"), key=option["key"].lstrip("-") or "password")
 
 
@@ -51,6 +51,15 @@ _GO_DSN = re.compile(
 _WORD = r"\w*?(?:password|passwd|passphrase|pwd|sharedaccesskey|accountkey|api_?key)"
 _PARAMETER = re.compile(rf"(?:^|[?&;\s\"'])(?P<key>{_WORD})\s?=\s?(?P<value>[^&;\s\"']+)", re.IGNORECASE)
 """In the query of a URL, in a connection string of libpq or ADO, and before a command."""
+_QUERY = re.compile(
+    r"[?&](?P<key>\w*(?:secret|token|access_?key|secret_?key|auth_?key))=(?P<value>[^&;\s\"'|]+)", re.IGNORECASE
+)
+_LINE = re.compile(
+    r"^[ \t-]*(?P<key>[\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|secret[_-]?key))[\"']?"
+    r"[ \t]*[:=][ \t]*[\"']?(?P<value>[^\s\"'#][^\n\"']*?)[\"']?,?[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line of a file in YAML, TOML or INI, which a value has as a whole."""
 _OPTION = re.compile(
     r"(?:^|\s)(?P<key>-{0,2}(?:requirepass|masterauth|sentinel auth-pass \w+)|--?[\w.-]*(?:password|passwd|token"
     r"|secret|secret-key|api-key|root-password))(?:[=\s]+)[\"']?(?P<value>[^\s\"']+)",
