@@ -223,3 +223,235 @@ def test_killed_at_any_moment_the_next_run_continues_and_undo_reverses(small):
         exc.add_note("\n".join(log))
         raise
     assert_no_canary(small.said)
+
+
+# What else can happen
+
+
+def test_a_stack_that_is_not_well_runs_as_before_and_no_file_is_changed(small):
+    """The key is not one any more in Vault: nobody could know before."""
+    small.compose("up", "--detach", "--wait")
+    before, values = small.files(), small.has("app")
+    # Written by another person between the plan and the start.
+    failing = (
+        "import sys; from lessee.ops.adopt.stack import Stack; import lessee.cli\n"
+        "up, starts = Stack.up, []\n"
+        "def broken(self, files, *rest):\n"
+        "    starts.append(files)\n"
+        "    if len(starts) == 1:\n"
+        "        file = self._folder / 'lessee/templates/app/environment.sh.j2'\n"
+        "        file.write_text(file.read_text().replace('PAYMENT_API_KEY=', 'PAYMENT_API_KEY=x'))\n"
+        "    return up(self, files, *rest)\n"
+        "Stack.up = broken\n"
+        "sys.exit(lessee.cli.main(sys.argv[1:]))"
+    )
+    done = small.adopt("--yes", "--timeout", "60s", program=("-c", failing), code=69)
+    assert "app: it exits again and again" in done.stderr or "app: its health check fails" in done.stderr
+    assert "this is not a key" in done.stderr
+    assert "the stack runs as before, and no file of yours was changed" in done.stderr
+    assert small.services() == {"app": "running healthy"}
+    assert small.has("app") == values
+    assert {name: small.files()[name] for name in before} == before
+    # The cause is gone: the next run succeeds.
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    assert_no_canary(small.said)
+
+
+def test_another_value_in_vault_is_named_and_nothing_is_changed(small):
+    before = small.files()
+    small.server.put("development/api-keys/payment", api_key="another")
+    done = small.adopt("--yes", code=73)
+    assert "secret/development/api-keys/payment: Vault has another value for api_key" in done.stderr
+    assert small.files() == before
+    assert small.containers() == []
+    assert_no_canary(small.said)
+
+
+def test_vault_that_goes_away_halfway_changes_no_file_and_the_next_run_continues(small):
+    small.compose("up", "--detach", "--wait")
+    before = small.files()
+    stopping = (
+        "import os, signal, sys; from lessee.ops.adopt.store import Store; import lessee.cli\n"
+        "def stopped(function):\n"
+        "    def call(*arguments, **settings):\n"
+        f"        for pid in {list(small.server.servers())}: os.kill(pid, signal.SIGSTOP)\n"
+        "        return function(*arguments, **settings)\n"
+        "    return call\n"
+        "Store.save = stopped(Store.save)\n"
+        "sys.exit(lessee.cli.main(sys.argv[1:]))"
+    )
+    try:
+        done = small.adopt("--yes", program=("-c", stopping), code=69)
+    finally:
+        for pid in small.server.servers():
+            os.kill(pid, signal.SIGCONT)
+    assert {name: small.files()[name] for name in before} == before
+    assert small.services() == {"app": "running healthy"}
+    assert "Traceback" not in done.stderr
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+
+
+def test_a_new_secret_is_adopted_by_the_next_run_and_a_persons_changes_survive_the_undo(small):
+    small.compose("up", "--detach", "--wait")
+    original = (small.folder / "compose.yaml").read_bytes()
+    small.adopt("--yes")
+    content = (small.folder / "compose.yaml").read_text()
+    small.write(
+        "compose.yaml", content.replace("LOG_LEVEL: info", "LOG_LEVEL: debug # loud\n      NEW_API_KEY: " + CHANGED)
+    )
+    small.adopt("--yes")
+    assert CHANGED not in (small.folder / "compose.yaml").read_text()
+    assert small.plaintext() == []
+    values = small.has("app")
+    assert (values["NEW_API_KEY"], values["PAYMENT_API_KEY"]) == (sha(CHANGED), sha(CANARIES["api"]))
+    assert "nothing to do" in small.adopt("--yes").stdout
+    small.adopt("--undo", "--yes")
+    expected = original.decode().replace("LOG_LEVEL: info", "LOG_LEVEL: debug # loud\n      NEW_API_KEY: " + CHANGED)
+    assert (small.folder / "compose.yaml").read_text() == expected
+    assert small.has("app") == values
+    assert sorted(small.files()) == [".env", "app.env", "compose.yaml"]
+
+
+def test_a_file_that_another_program_changes_meanwhile_stays_and_the_next_run_plans_with_it(small):
+    writing = (
+        "import sys; from lessee.ops.adopt.apply import Apply; import lessee.cli\n"
+        "edit = Apply.edit\n"
+        "def changed(self, *arguments):\n"
+        "    with open('app.env', 'a') as file: file.write('PAYMENT_REGION=us\\n')\n"
+        "    return edit(self, *arguments)\n"
+        "Apply.edit = changed\n"
+        "sys.exit(lessee.cli.main(sys.argv[1:]))"
+    )
+    original = (small.folder / "app.env").read_bytes()
+    done = small.adopt("--yes", program=("-c", writing), code=73)
+    assert "app.env: another program changed the file since this adoption began" in done.stderr
+    assert (small.folder / "app.env").read_bytes() == original + b"PAYMENT_REGION=us\n"
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    small.adopt("--undo", "--yes")
+    assert (small.folder / "app.env").read_bytes() == original + b"PAYMENT_REGION=us\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda folder: (folder / "app.env").chmod(0o444), "app.env: the file is read-only"),
+        (lambda folder: (folder.parent / f"{folder.name}.env").hardlink_to(folder / "app.env"), "another hard link"),
+        (
+            lambda folder: (
+                (folder / ".env").rename(folder.parent / f"{folder.name}.shared")
+                and (folder / ".env").symlink_to(folder.parent / f"{folder.name}.shared")
+            ),
+            "which is outside of the project and may have other readers",
+        ),
+        (lambda folder: (folder / "compose.lessee.yaml").write_text("services: {}\n"), "did not write it"),
+    ],
+)
+def test_a_file_that_cannot_be_edited_is_named_before_anything_is_changed(small, make, error):
+    make(small.folder)
+    before = small.files()
+    try:
+        done = small.adopt("--yes", code=73)
+    finally:
+        for name in ("env", "shared"):
+            (small.folder.parent / f"{small.folder.name}.{name}").unlink(missing_ok=True)
+    assert error in done.stderr
+    assert small.files() == before
+    assert small.containers() == []
+
+
+def test_a_link_within_the_project_and_files_of_windows_come_back_as_they_were(small):
+    (small.folder / "shared").mkdir()
+    (small.folder / ".env").rename(small.folder / "shared" / "env")
+    (small.folder / ".env").symlink_to("shared/env")
+    small.write("app.env", b"\xef\xbb\xbf" + (small.folder / "app.env").read_bytes().replace(b"\n", b"\r\n"))
+    small.write("compose.yaml", (small.folder / "compose.yaml").read_bytes().replace(b"\n", b"\r\n"))
+    (small.folder / "app.env").chmod(0o640)
+    small.compose("up", "--detach", "--wait")
+    before, values = small.files(), small.has("app")
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    assert small.has("app") == values
+    after = small.files()
+    assert after[".env"] == "shared/env"
+    assert (after["app.env"][0].count(b"\r\n"), after["app.env"][1]) == (2, 0o640)
+    assert after["app.env"][0].startswith(b"\xef\xbb\xbf# PAYMENT_API_KEY=ref+openbao://")
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+
+
+def test_a_full_disk_changes_nothing_that_the_next_run_does_not_finish(small):
+    before = small.files()
+    full = ["prlimit", "--fsize=300", "env", "PYTHONDONTWRITEBYTECODE=1"]
+    done = subprocess.run(
+        [*full, *small.command("--yes")],
+        cwd=small.folder,
+        env=small.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 73, done.stderr
+    assert {name: small.files()[name] for name in before} == before
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+
+
+def test_without_an_engine_it_says_what_to_do_and_no_up_writes_all_but_the_edits(small):
+    before = small.files()
+    done = small.adopt("--yes", code=69, DOCKER_HOST="unix:///nowhere")
+    assert "the Docker Engine does not answer; start it, or write the files without it" in done.stderr
+    assert small.files() == before
+    done = small.adopt("--yes", "--no-up", DOCKER_HOST="unix:///nowhere")
+    assert "docker compose -f compose.yaml -f compose.lessee.yaml up -d" in done.stdout
+    assert {name: small.files()[name] for name in before} == before
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    assert small.services()["app"] == "running healthy"
+
+
+def test_without_a_terminal_it_wants_a_yes_and_without_a_vault_a_plan_is_enough(small):
+    before = small.files()
+    assert "there is no terminal; add --yes" in small.adopt(code=64).stderr
+    assert small.files() == before
+    words = [word for word in small.command("--plan") if word != "--dev"]
+    environ = small.environ | {"HOME": str(small.folder.parent / "no-home")}
+    done = subprocess.run(words, cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, "PAYMENT_API_KEY" in done.stdout) == (0, True), done.stderr
+    assert "no Vault is configured" in done.stdout
+    words.remove("--plan")
+    done = subprocess.run([*words, "--yes"], cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, "add --dev" in done.stderr) == (64, True), done.stderr
+    assert small.files() == before
+    assert_no_canary(small.said + done.stdout + done.stderr)
+
+
+def test_two_at_once_wait_for_each_other(small):
+    with small.start("--yes") as one, small.start("--yes") as other:
+        outputs = one.communicate(timeout=300)[0], other.communicate(timeout=300)[0]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    assert sum("nothing to do" in output for output in outputs) == 1
+    assert small.plaintext() == []
+
+
+def test_ctrl_c_leaves_a_state_that_the_undo_reverses(small):
+    small.compose("up", "--detach", "--wait")
+    before = small.files()
+    with small.start("--yes") as process:
+        for line in process.stdout:
+            if "+ compose.lessee.yaml" in line and line.startswith("lessee:"):
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode != 0
+    assert "Traceback" not in rest
+    assert {name: small.files()[name] for name in before} == before
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+    assert small.services() == {"app": "running healthy"}
