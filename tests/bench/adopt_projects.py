@@ -48,7 +48,8 @@ def main() -> int:
             f"{count['overridden']} overrides valid; "
             f"{count['found']} of {count['secrets']} secrets found ({_percent(count['found'], count['secrets'])}), "
             f"{count['wrong']} of {count['plain']} plain values taken for secrets "
-            f"({_percent(count['wrong'], count['plain'])}); {count['misplaced']} values without a place, {count['entangled']} whose place a plain value shares\n"
+            f"({_percent(count['wrong'], count['plain'])}); {count['misplaced']} values without a place, "
+            f"{count['entangled']} whose place a plain value shares\n"
         )
     total = counts[False] + counts[True]
     return int(total["planned"] < total["projects"])

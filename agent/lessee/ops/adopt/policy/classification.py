@@ -12,7 +12,7 @@ from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret_name
 from lessee.ops.adopt.policy.layout import bare
 from lessee.ops.adopt.policy.model import ManualStep, Project, Source, Span, Use
-from lessee.ops.adopt.policy.secret_parts import secret_parts
+from lessee.ops.adopt.policy.secret_parts import secret_parts, words_in
 from lessee.ops.scan.policy.classifier import Classification, Verdict, classify, is_placeholder_text, is_strong
 from lessee.ops.scan.policy.places import Kind, Place
 
@@ -40,15 +40,13 @@ def classified(project: Project) -> Project:
 
 def entangled(project: Project) -> tuple[ManualStep, ...]:
     """Secrets of a classified project whose text is also that of a plain value, which adopt cannot take out."""
-    return tuple(
-        ManualStep(
-            use.service,
-            f"{use.name} has no place of its own, since its text is also that of a value which is no secret",
-            "give it a value of its own, and run `lessee adopt` again",
-        )
-        for use in project.uses
-        if use.verdict is Verdict.SECRET and use.value.strip() and not use.sources
-    )
+    found: dict[str, list[str]] = {}
+    for use in project.uses:
+        if use.verdict is Verdict.SECRET and use.value.strip() and not use.sources:
+            found.setdefault(use.name, []).append(use.service)
+    what = "has no place of its own: its text is also that of a value which is no secret"
+    todo = "give it a value of its own, and run `lessee adopt` again"
+    return tuple(ManualStep(", ".join(services), f"{name} {what}", todo) for name, services in found.items())
 
 
 def _is_variable(use: Use) -> bool:
@@ -102,15 +100,10 @@ def _of_text(value: str, before: str, program: str, own: frozenset[str], known: 
         return _secret("secret-in-text", value[2:])
     if parts := secret_parts(value):
         return _secret("secret-in-text", value[parts[0].start : parts[0].end])
-    if any(one in value and _has_word(value, one) for one in known):
+    if words_in(value, known):
         return _secret("known-secret", "")
     found = classify("", value, Place(Kind.CONFIG))
     return found if found.rule in {"known-key", "private-key", "authorization"} else _PLAIN
-
-
-def _has_word(value: str, secret: str) -> bool:
-    """Whether a text has the secret as a word, also after `-p` or in a shell's default."""
-    return re.search(rf"(?:(?<![\w.])(?<!\w-)|(?<=\s-p))(?<!--){re.escape(secret)}(?![\w.=-])", value) is not None
 
 
 def _known(uses: list[Use]) -> dict[str, frozenset[str]]:
