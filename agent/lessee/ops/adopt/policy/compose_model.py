@@ -81,7 +81,7 @@ class _Files:
                     self._top.setdefault((kind, name), []).append((node, root.origin.file, scope))
         for problem in reader.findings:
             where = f"{problem.file}:{problem.line}"
-            raise ConfigError([LesseeError(problem.message, where=where, todo=problem.help)])
+            raise ConfigError([LesseeError(problem.message, where=where, todo="correct the file, or leave it out")])
 
     def uses(self, service: str, data: Mapping[str, Any], resolved: Mapping[str, Any]) -> Iterator[Use]:
         """All values of a service, with their places."""
@@ -220,7 +220,7 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         entrypoint=_words(data.get("entrypoint")),
         command=_words(data.get("command")),
         user=data.get("user"),
-        restart=data.get("restart") or policy,
+        restart=data.get("restart") or _CONDITIONS.get(policy or "", policy),
         profiles=tuple(data.get("profiles") or ()),
         networks=tuple(data.get("networks") or ()),
         network_mode=data.get("network_mode"),
@@ -252,6 +252,8 @@ def _relative(path: str | None, folder: str) -> str:
     return relpath(path, folder)
 
 
+_CONDITIONS = {"any": "always", "none": "no"}
+"""The restart policies of Swarm, in the words of Docker."""
 _MAPPINGS = ("labels", "build.args")
 _TEST = "healthcheck.test"
 _COMMANDS = ("command", "entrypoint", _TEST)
