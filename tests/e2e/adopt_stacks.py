@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from e2e.engine import WITH_PYTHON
@@ -74,20 +75,20 @@ WORKDIR /app
 USER app
 CMD ["python3", "/app/app.py"]
 """
-# Connects to its database, and says which values it has: never them, but their SHA-256.
+# Connects to its database, if it has one, and says which values it has: never them, but their SHA-256.
 _APP_SOURCE = r"""
 import hashlib, json, os, signal, subprocess, sys, time
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-names = ["DATABASE_URL", "PAYMENT_API_KEY", "SESSION_SECRET", "CACHE_URL", "LOG_LEVEL"]
-values = {name: os.environ[name] for name in names if name in os.environ}
+names = ["DATABASE_URL", "PAYMENT_API_KEY", "SESSION_SECRET", "CACHE_URL", "LOG_LEVEL", "NEW_API_KEY"]
+values = {name: os.environ[name] for name in names if os.environ.get(name)}
 print("has", json.dumps({name: hashlib.sha256(text.encode()).hexdigest() for name, text in values.items()}), flush=True)
+if "PAYMENT_API_KEY" in values and not values["PAYMENT_API_KEY"].startswith("sk_live_"):
+    sys.exit("this is not a key")
+url = values.get("DATABASE_URL")
 while True:
-    done = subprocess.run(["psql", values["DATABASE_URL"], "-Atc", "select 1"], capture_output=True, text=True)
-    if done.returncode == 0:
+    if url is None or subprocess.run(["psql", url, "-Atc", "select 1"], capture_output=True).returncode == 0:
         open("/tmp/ok", "w").close()
-    elif os.path.exists("/tmp/ok"):
-        os.unlink("/tmp/ok")
     time.sleep(0.2)
 """
 _COMPOSE = """\
@@ -133,6 +134,20 @@ PAYMENT_REGION=eu
 """
 
 
+_SMALL = """\
+name: {name}
+services:
+  app:
+    image: {app}
+    env_file: app.env
+    environment:
+      SESSION_SECRET: ${{SECRET}}
+      LOG_LEVEL: info
+    healthcheck: {{test: [CMD-SHELL, "test -e /tmp/ok"], interval: 500ms, retries: 60}}
+"""
+_SMALL_ENV = "SECRET={session}\n"
+
+
 def make_images(engine, folder):
     """The images of the app and of PostgreSQL, each once for all workers."""
     base = "lessee-adopt-base"
@@ -150,14 +165,14 @@ def make_images(engine, folder):
 
 
 class Shop:
-    """A project with plaintext in a Compose file, `.env` and an env file."""
+    """A project with plaintext in a Compose file, `.env` and an env file; `is_small`: with one service."""
 
-    def __init__(self, engine, name, image):
+    def __init__(self, engine, name, image, *, is_small=False):
         self.engine, self.name, self.image = engine, name, image
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
         words = {"name": name, "app": APP, "postgres": POSTGRES, **CANARIES}
-        self.write("compose.yaml", _COMPOSE.format(**words))
-        self.write(".env", _ENV.format(**words))
+        self.write("compose.yaml", (_SMALL if is_small else _COMPOSE).format(**words))
+        self.write(".env", (_SMALL_ENV if is_small else _ENV).format(**words))
         self.write("app.env", _APP_ENV.format(**words))
         self.server = Dev(self.folder, under=engine.network)
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.server.home)}
@@ -206,9 +221,9 @@ class Shop:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def command(self, *options):
-        home = ["--dev"] if "--undo" not in options else []
-        return [*self.engine.network, sys.executable, "-m", "lessee", "adopt", *home, *options]
+    def command(self, *options, program=("-m", "lessee")):
+        more = [] if "--undo" in options else ["--dev", "--image", self.image]
+        return [*self.engine.network, sys.executable, *program, "adopt", *more, *options]
 
     def start_server(self):
         """The server for development of this project's user, at its usual place."""
@@ -216,10 +231,11 @@ class Shop:
         self.server.environ |= self.environ
         self.server.detach("--listen", "docker")
 
-    def adopt(self, *options, code=0, cwd=None, **environ):
+    def adopt(self, *options, code=0, program=("-m", "lessee"), **environ):
+        """Run `lessee adopt` to its end."""
         done = subprocess.run(
-            self.command("--image", self.image, *options) if "--undo" not in options else self.command(*options),
-            cwd=cwd or self.folder,
+            self.command(*options, program=program),
+            cwd=self.folder,
             env=self.environ | environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -230,6 +246,19 @@ class Shop:
         self.said += done.stdout + done.stderr
         assert code is None or done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def start(self, *options):
+        """`lessee adopt` as a process of the test's."""
+        return subprocess.Popen(
+            self.command(*options),
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def containers(self):
         label = f"label=com.docker.compose.project={self.name}"
@@ -249,3 +278,22 @@ class Shop:
         """The SHA-256 of each value that the app has now."""
         lines = [line for line in self.engine.logs(f"{self.name}-{service}-1").splitlines() if line.startswith("has ")]
         return json.loads(lines[-1].removeprefix("has "))
+
+    def plaintext(self):
+        """The files below the project that have a canary."""
+        return sorted(
+            str(path.relative_to(self.folder))
+            for path in self.folder.rglob("*")
+            if path.is_file() and any(value.encode() in path.read_bytes() for value in CANARIES.values())
+        )
+
+    def processes(self):
+        """The environment of each process in the containers, by service and program, as root of the host reads it."""
+        for container in self.containers():
+            service = container["Config"]["Labels"]["com.docker.compose.service"]
+            pids = self.engine.docker("top", container["Id"], "-o", "pid").split()[1:]
+            for pid in pids:
+                folder = Path("/proc") / pid
+                with suppress(OSError):  # A health check has ended.
+                    words = (folder / "cmdline").read_bytes().split(b"\0")
+                    yield service, words[0].decode(), (folder / "environ").read_bytes()

@@ -90,6 +90,9 @@ class Apply:
         for change in prepared.early:
             record = self._change(record, change)
         self._store.save(prepared.plan.secrets, self._say)
+        new = {field.path for field in prepared.plan.secrets} - record.versions.keys()
+        versions = {**record.versions, **{path: self._store.version(path) for path in new}}
+        record = self._folder.save(replace(record, versions=versions))
         record = self._set_up(prepared, record)
         project_files.write_generated(self._project, prepared.texts)
         for name in prepared.texts:

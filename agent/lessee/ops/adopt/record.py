@@ -77,6 +77,8 @@ class Record(ImmutableStruct, frozen=True):
     """SHA-256 of the files that adopt wrote, by path."""
     written: tuple[tuple[str, str], ...] = ()
     """Path and field of what adopt stored in Vault, and what was not there before."""
+    versions: Mapping[str, int] = {}
+    """The version of each secret that the user's files have, by path."""
     roles: tuple[str, ...] = ()
     """Names of AppRoles, and of their policies."""
     rotated: tuple[str, ...] = ()

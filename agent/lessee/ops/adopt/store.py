@@ -35,6 +35,11 @@ class Store:
         """The fields of a secret, as templates name it."""
         return (self.client.read(f"{self._scope.mount}/data/{self._scope.secret(path).path}") or {}).get("data") or {}
 
+    def version(self, path: str) -> int:
+        """The version of a secret; 0 without one."""
+        found = self.client.read(f"{self._scope.mount}/data/{self._scope.secret(path).path}") or {}
+        return int((found.get("metadata") or {}).get("version") or 0)
+
     def missing(self, fields: Iterable[StoredField]) -> tuple[tuple[str, str], ...]:
         """Path and field of those that Vault does not have. Raises WriteError if it has another value for one."""
         found: dict[str, Mapping[str, object]] = {}
@@ -58,14 +63,6 @@ class Store:
             by_path.setdefault(field.path, {})[field.field] = field.value
         if by_path:
             store_secrets(self.client, self.config, by_path, report, todo=_TODO)
-
-    def changed(self, fields: Iterable[StoredField]) -> tuple[tuple[str, str], ...]:
-        """Path and field of those whose value in Vault is another one."""
-        return tuple(
-            (field.path, field.field)
-            for field in fields
-            if self.existing(field.path).get(field.field) not in {None, field.value}
-        )
 
     # The originals
 

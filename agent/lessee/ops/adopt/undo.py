@@ -74,7 +74,11 @@ class Undo:
         return [ManualStep(f"{change.path}:{line} (as adopted)", what, todo) for line in lost]
 
     def _report_changed(self, record: Record) -> None:
-        """Warn of values that are not what the files get back."""
+        """Warn of secrets that have another value by now than the files get back."""
+        for path, version in record.versions.items():
+            if record.edited and (found := self._store.version(path)) not in {0, version}:
+                what = f"{path} has version {found} in Vault, and your files get the values of version {version} back"
+                self._say(f"warning: {what}")
 
     def _start(self, record: Record, timeout: float) -> StackError | None:
         """Start the stack as it was, and remove adopt's containers and volumes; why the stack is not well."""

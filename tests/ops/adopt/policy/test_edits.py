@@ -14,6 +14,7 @@ from lessee.ops.adopt.policy.edits import (
     is_reference,
     planned_edits,
     reference,
+    secret_values,
     undone,
     with_compose_files,
 )
@@ -239,6 +240,11 @@ def test_the_folder_of_the_login_is_kept_out_of_images():
         assert apply_edits(before, [edit]) == after
         assert ignoring(after, ".lessee") is None
     assert ignoring(b"**\n!app\n", ".lessee") is None
+
+
+def test_only_the_secret_of_a_credential_is_searched_for():
+    fields = [StoredField("database/postgres", name, f"value of {name}", ()) for name in ("username", "password")]
+    assert secret_values(fields) == {"database/postgres#password": "value of password"}
 
 
 def test_a_reference_is_known_in_any_value():

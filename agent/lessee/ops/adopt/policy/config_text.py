@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lessee.config.yaml_writer import Entry, Keys, write
+from lessee.config.yaml_writer import Entry, Expandable, Keys, write
 from lessee.ops.adopt.policy import launcher
 from lessee.ops.adopt.policy.model import AppPlan, Deployment, Plan, Service
 from lessee.ops.adopt.policy.template_texts import files
@@ -42,11 +42,12 @@ def _entries(plan: Plan, deployment: Deployment, *, has_rotator: bool) -> Iterat
 
 
 def _vault(deployment: Deployment) -> Iterator[Entry]:
-    yield "address", deployment.vault_address
+    # The container has no such variables; they are for `lessee set` and others on the host.
+    yield "address", Expandable(f"${{VAULT_ADDR:-{deployment.vault_address}}}")
     if deployment.namespace:
         yield "namespace", deployment.namespace
     if deployment.ca_file:
-        yield "ca_file", "/etc/lessee/ca.pem"
+        yield "ca_file", Expandable("${VAULT_CACERT:-/etc/lessee/ca.pem}")
     if deployment.insecure_http:
         yield "insecure_http", True
 
