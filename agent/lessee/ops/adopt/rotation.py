@@ -4,15 +4,15 @@ Both run `lessee rotate` in the service lessee-rotator, which reaches the stores
 in its journal in Vault, and the next one finishes it: no store is locked out.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lessee.config import Config
 from lessee.core.errors import LesseeError, ManuallyChangedError
-from lessee.ops.adopt.policy.rotation import StoreTarget
-from lessee.ops.adopt.policy.rotator_text import PROFILE, SERVICE, rotator_image
-from lessee.rendering.app_templates import path_scope_of
-from lessee.vault.admin import AdminClient
+from lessee.ops.adopt.policy.model import ManualStep
+from lessee.ops.adopt.policy.rotation import RotatedStore, StoreTarget
+from lessee.ops.adopt.policy.rotator_text import PROFILE, SERVICE
+from lessee.ops.adopt.record import Record
+from lessee.ops.adopt.store import Store
 
 if TYPE_CHECKING:
     import subprocess
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 Compose = Callable[[Sequence[str], float], "subprocess.CompletedProcess[bytes]"]
 """Runs `docker compose` with these words, for so many seconds, with the project's files and the override."""
 Say = Callable[[str], None]
-Save = Callable[[str, int], None]
-"""Records a target and the version of its secret that it had before, before it is rotated."""
 _TIMEOUT = 900.0
 """Seconds: the rotation waits at most five minutes for the apps, and for Vault."""
 _UNCONFIRMED = ManuallyChangedError.exit_code
@@ -34,64 +32,51 @@ class RotationFailedError(LesseeError):
 
 
 def first_rotation(
-    client: AdminClient,
-    config: Config,
+    store: Store,
     compose: Compose,
     targets: Iterable[StoreTarget],
-    rotated: Mapping[str, int],
-    save: Save,
+    record: Record,
+    save: Callable[[RotatedStore], None],
     say: Say,
-) -> tuple[str, ...]:
-    """Rotate the targets that are not in `rotated`. Returns what is left to a person. Raises RotationFailedError.
+) -> tuple[ManualStep, ...]:
+    """Rotate the targets, except those that the record has. Returns what is left to a person.
 
-    `rotated`: the targets of earlier runs with the version of the secret before. One that a killed run has begun is
-    finished: the rotator continues what its journal says.
+    `save` records a target before it is rotated. One that a killed run has begun is finished: the rotator continues
+    what its journal says. Raises RotationFailedError.
     """
     left = []
+    recorded = {one.name for one in record.rotated}
     for target in targets:
-        version = rotated.get(target.name)
-        if version is None:
-            version = _newest(client, config, target.path)
-            save(target.name, version)
-        elif _newest(client, config, target.path) > version and _is_closed(client, config, target.name):
+        version = record.versions.get(target.path) or store.version(target.path)
+        if target.name in recorded and store.version(target.path) > version and _is_closed(store, target.name):
             continue
+        save(RotatedStore(target.name, target.service, target.path, version, target.restarts))
         say(f"rotating {target.name}: the old password ends")
         if not _rotate(compose, target, ()):
-            todo = f"see its log, then run `docker compose run --rm {SERVICE} rotate {target.name}`"
-            left.append(f"{target.name}: not all services are known to use the new password; {todo}")
+            what = f"not all services are known to use the new password of {target.name}"
+            left.append(ManualStep(target.service, what, f"see its log, and `{_spelled(target.name)}`"))
     return tuple(left)
 
 
 def restore_rotated(
-    client: AdminClient,
-    config: Config,
-    compose: Compose,
-    targets: Iterable[StoreTarget],
-    rotated: Mapping[str, int],
-    say: Say,
+    store: Store, compose: Compose, record: Record, forget: Callable[[RotatedStore], None], say: Say
 ) -> None:
     """Set the passwords of before the first rotation again, in the stores and in Vault, while the stack runs.
 
     It can run again after a kill. Raises RotationFailedError; then the files must keep the rendered passwords.
     """
-    # In the opposite order: an administrator is restored after the logins that it changes.
-    for target in reversed(tuple(targets)):
-        if (version := rotated.get(target.name)) is not None:
-            _require_version(client, config, target, version)
-            say(f"setting the old password of {target.name} again")
-            _rotate(compose, target, ("--to-version", str(version)))
+    # In the opposite order: an administrator is restored before the logins that it changes.
+    for rotated in reversed(record.rotated):
+        if not store.has_version(rotated.path, rotated.version):
+            what = f"Vault does not have version {rotated.version} of {rotated.path} any more"
+            todo = f"set the old password of {rotated.service} by `{_spelled(rotated.name)} --to-version N`"
+            raise RotationFailedError(what, where=rotated.service, todo=todo)
+        say(f"setting the old password of {rotated.name} again")
+        _rotate(compose, rotated, ("--to-version", str(rotated.version)))
+        forget(rotated)
 
 
-def require_image(run: Callable[[Sequence[str]], "subprocess.CompletedProcess[bytes]"], image: str) -> None:
-    """Raises LesseeError where the Engine does not have the rotator's image. `run`: runs a command."""
-    name = rotator_image(image)
-    if run(("docker", "image", "inspect", "--format", "{{.Id}}", name)).returncode:
-        what = f"the Engine has no image {name}, which rotates passwords"
-        todo = f"build it: docker build -f compose/Dockerfile --build-arg EXTRAS=rotate -t {name} ."
-        raise LesseeError(what, where=name, todo=todo)
-
-
-def _rotate(compose: Compose, target: StoreTarget, options: Sequence[str]) -> bool:
+def _rotate(compose: Compose, target: StoreTarget | RotatedStore, options: Sequence[str]) -> bool:
     """Whether all services confirmed the new password. Raises RotationFailedError."""
     words = ("--profile", PROFILE, "run", "--rm", "--no-deps", "-T", SERVICE, "rotate", target.name, *options)
     done = compose(words, _TIMEOUT)
@@ -109,26 +94,11 @@ def _rotate(compose: Compose, target: StoreTarget, options: Sequence[str]) -> bo
     return done.returncode == 0
 
 
-def _newest(client: AdminClient, config: Config, path: str) -> int:
-    found = client.read(_path(config, "metadata", path)) or {}
-    return int(found.get("current_version") or 0)
-
-
-def _is_closed(client: AdminClient, config: Config, name: str) -> bool:
+def _is_closed(store: Store, name: str) -> bool:
     """Whether no rotation of the target is open, and one has ended."""
-    found = (client.read(_path(config, "data", f"lessee/rotation/{name}")) or {}).get("data") or {}
+    found = store.existing(f"lessee/rotation/{name}")
     return found.get("step") in {"idle", "retaining"} and bool(found.get("rotated_at"))
 
 
-def _require_version(client: AdminClient, config: Config, target: StoreTarget, version: int) -> None:
-    """Raises RotationFailedError where Vault has deleted the version, as it does after ten others."""
-    found = client.read(_path(config, "data", target.path), {"version": str(version)})
-    if not (found or {}).get("data"):
-        what = f"Vault does not have version {version} of {target.path} any more"
-        todo = f"set the old password of {target.service} yourself, and run this again with its name removed"
-        raise RotationFailedError(what, where=target.name, todo=todo)
-
-
-def _path(config: Config, which: str, path: str) -> str:
-    scope = path_scope_of(config)
-    return f"{scope.mount}/{which}/{config.secrets.prefix}{path}"
+def _spelled(name: str) -> str:
+    return f"docker compose run --rm {SERVICE} rotate {name}"

@@ -31,6 +31,16 @@ class StoreTarget(ImmutableStruct, frozen=True):
     """The store reads its password when it starts: it is started again after a rotation."""
 
 
+class RotatedStore(ImmutableStruct, frozen=True):
+    """A target that adopt has rotated. `version`: of its secret, with the password that the user's files have."""
+
+    name: str
+    service: str
+    path: str
+    version: int
+    restarts: bool = False
+
+
 class Rotations(ImmutableStruct, frozen=True):
     """What is rotated, the fields that it needs in Vault in addition, and what is left to a person."""
 
