@@ -154,6 +154,8 @@ def _adopt(
     done = apply.verify(prepared, done, planning.read(request, access.environ))
     if arguments.rotate:
         return _rotate(arguments, apply, prepared, done)
+    if names := ", ".join(target.name for target in prepared.rotations.targets):
+        _say(f"note: the old passwords of {names} stay valid; `lessee adopt --rotate` lets them end")
     return _finish(steps, "adopted", is_listed=True)
 
 

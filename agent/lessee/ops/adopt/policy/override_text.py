@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from lessee.ops.adopt.policy import known_images, launcher, programs
-from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory
+from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, role
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
 from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck, index_of, needs_variables
 
@@ -175,7 +175,8 @@ def _agent(plan: Plan, deployment: Deployment) -> Iterator[str]:
     yield "    volumes:"
     mounts = [
         f"./{deployment.folder}:/etc/lessee:ro",
-        f"./{deployment.identity}:{IDENTITY}:ro",
+        # Not the folder of all: the rotator's login may do more.
+        *(f"./{deployment.identity}/{own}:{IDENTITY}/{own}:ro" for own in _logins(plan)),
         "lessee-state:/run/lessee",
     ]
     for app in plan.apps:
@@ -184,6 +185,11 @@ def _agent(plan: Plan, deployment: Deployment) -> Iterator[str]:
             mounts.append(f"{_pid_volume(app)}:{launcher.PID_FOLDER}/{app.service}:ro")
     yield from (f"      - {scalar(mount)}" for mount in mounts)
     yield f"    depends_on: {{{HOLDER}: {{condition: service_started}}}}"
+
+
+def _logins(plan: Plan) -> Iterator[str]:
+    """The folders of the apps' logins, as `lessee setup --output` names them."""
+    return (f"{plan.environment}/{role(plan.environment, app.service)}" for app in plan.apps)
 
 
 def _volumes(plan: Plan) -> Iterator[str]:
