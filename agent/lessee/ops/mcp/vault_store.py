@@ -1,35 +1,52 @@
 """Stores the moved secrets in Vault: never overwrites another value, and verifies what it wrote."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from lessee.config import Config
 from lessee.core.errors import DeniedError, WriteError
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.mcp.policy.plan import WrappedServer
 from lessee.ops.setup.migration import mount_at
 from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import AdminClient
 
 
+class MovedSecret(Protocol):
+    """A secret to store: its path, as templates write it, and its fields."""
+
+    @property
+    def secret(self) -> str: ...
+
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+
+
 def store_secrets(
-    client: AdminClient, config: Config, wrapped: Iterable[WrappedServer], report: Callable[[str], None]
+    client: AdminClient, config: Config, moved: Iterable[MovedSecret], report: Callable[[str], None]
 ) -> None:
     """Store the secrets. Raises WriteError before the first write if Vault has another value for any field.
 
     Raises DeniedError or VaultUnreachableError. Secrets that were written remain, and the next run skips them.
     """
+    for secret in _read_all(client, config, moved):
+        if secret.is_missing:
+            _write(client, secret)
+        report(f"{'+' if secret.is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
+
+
+def are_stored(client: AdminClient, config: Config, moved: Iterable[MovedSecret]) -> bool:
+    """Whether Vault has all of it already. Raises as `store_secrets`, and writes nothing."""
+    return not any(secret.is_missing for secret in _read_all(client, config, moved))
+
+
+def _read_all(client: AdminClient, config: Config, moved: Iterable[MovedSecret]) -> "list[_Secret]":
     scope = path_scope_of(config)
     if not mount_at(client, scope.mount).is_versioned:
         todo = "upgrade the mount: `bao kv enable-versioning`"
         what = "the mount is KV version 1, which has no check-and-set, so a write could overwrite a value"
         raise WriteError(what, where=scope.mount, todo=todo)
-    fields_by_path = {str(scope.secret(server.secret).path): server.fields for server in wrapped}
-    secrets = [_read(client, scope.mount, path, fields) for path, fields in fields_by_path.items()]
-    for secret in secrets:
-        is_missing = not secret.fields.keys() <= secret.existing.keys()
-        if is_missing:
-            _write(client, secret)
-        report(f"{'+' if is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
+    fields_by_path = {str(scope.secret(one.secret).path): one.fields for one in moved}
+    return [_read(client, scope.mount, path, fields) for path, fields in fields_by_path.items()]
 
 
 class _Secret(ImmutableStruct, frozen=True):
@@ -42,6 +59,11 @@ class _Secret(ImmutableStruct, frozen=True):
     fields: Mapping[str, str]
     existing: Mapping[str, object]
     version: int
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether Vault lacks some of the fields."""
+        return not self.fields.keys() <= self.existing.keys()
 
 
 def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str]) -> _Secret:
