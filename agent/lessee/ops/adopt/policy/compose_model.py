@@ -11,7 +11,7 @@ from yaml.nodes import Node, ScalarNode
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import Image, Origin, Project, Service, Source, Use
-from lessee.ops.adopt.policy.sources import Piece, Scope, Text, env_lines, expand, scalar, sources, sources_of_variable
+from lessee.ops.adopt.policy.sources import Piece, Scope, Text, expand, lines_of, scalar, sources, sources_of_variable
 from lessee.ops.lint.policy.compose.reader import ComposeReader, Definition
 from lessee.ops.lint.policy.compose.service import child, items, mapping, text
 
@@ -107,9 +107,8 @@ class _Files:
     def _of_variable(self, service: str, name: str) -> Iterator[Source]:
         for file, scope in self._env_files(service):
             own = Scope(scope.environ, (*scope.files, (Origin.ENV_FILE, file)))
-            for line in env_lines(file):
-                if line.name == name:
-                    yield from sources(line, Origin.ENV_FILE, own)
+            for line in lines_of(name, file):
+                yield from sources(line, Origin.ENV_FILE, own)
         yield from self._of_entry(service, "environment", name)
 
     def _env_files(self, service: str) -> Iterator[tuple[Text, Scope]]:
