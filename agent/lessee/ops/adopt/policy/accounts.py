@@ -64,7 +64,7 @@ class Accounts:
         found = self.all.get(path)
         if found is not None and found.fields.get(field, value) == value:
             return found
-        if weakness("password", value) is None:  # Nobody chooses such a value twice: it is one secret.
+        if weakness("password", value) is None:  # No user chooses such a value twice: it is one secret.
             folder = path.rpartition("/")[0]
             for one in self.all.values():
                 if one.path.startswith(f"{folder}/") and one.fields.get(field) == value:

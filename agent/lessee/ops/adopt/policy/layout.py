@@ -88,8 +88,7 @@ class _Layout:
 
     def rendered(self, use: Use) -> Rendered:
         """The value in parts, whose secrets have fields afterwards."""
-        # The readers of a file with one line ignore the line's end.
-        value = use.value.rstrip("\r\n") if "\n" not in use.value.strip() else use.value
+        value = use.value
         segments = [segment for part in _numbered(value) for segment in self._segments(use, value, part)]
         if not segments and "[" in use.name:
             segments = list(self._known(use.service, value))
