@@ -74,6 +74,8 @@ class Use(ImmutableStruct, frozen=True):
     rule: str = ""
     """The rule of the verdict, as `lessee scan` names it, or one of adopt's own."""
     is_placeholder: bool = False
+    end: str = ""
+    """The newline that a file of one line has after the value; the service gets it too."""
 
     @property
     def is_variable(self) -> bool:
