@@ -227,6 +227,7 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         network_mode=data.get("network_mode"),
         pid=data.get("pid"),
         replicas=int(data.get("scale") or deploy.get("replicas") or 1),
+        stop_grace_period=data.get("stop_grace_period"),
         has_healthcheck=bool(healthcheck.get("test")) and not healthcheck.get("disable", False),
         healthcheck=("NONE",) if healthcheck.get("disable") else _words(healthcheck.get("test")) or (),
         secrets=tuple((item["source"], _target(item)) for item in data.get("secrets") or ()),

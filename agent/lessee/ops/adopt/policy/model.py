@@ -120,6 +120,8 @@ class Service(ImmutableStruct, frozen=True):
     network_mode: str | None = None
     pid: str | None = None
     replicas: int = 1
+    stop_grace_period: str | None = None
+    """As Compose writes it: `1m30s`."""
     has_healthcheck: bool = False
     healthcheck: tuple[str, ...] = ()
     """The test that the project sets; empty: the image's. `NONE` disables that."""
