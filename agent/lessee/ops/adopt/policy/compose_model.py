@@ -166,11 +166,12 @@ class _Files:
             if data.get("file") and file is not None:
                 found = self._load(data["file"])
                 if found is not None:
-                    # The readers of a file with one line ignore its end.
+                    # The end of a file with one line is not a part of its secret, which others have without it.
                     line = found.text.rstrip("\r\n")
                     value = found.text if "\n" in line else line
                     whole = found.span(0, len(value))
-                    yield Use(service, place, value, (Source(Origin.SECRET_FILE, name, whole, value),))
+                    found_in = (Source(Origin.SECRET_FILE, name, whole, value),)
+                    yield Use(service, place, value, found_in, end=found.text[len(value) :])
             elif variable is not None:
                 value = expand(f"${{{variable}}}", scope)
                 yield Use(service, place, value, sources_of_variable(variable, scope))
@@ -225,6 +226,7 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         network_mode=data.get("network_mode"),
         pid=data.get("pid"),
         replicas=int(data.get("scale") or deploy.get("replicas") or 1),
+        stop_grace_period=data.get("stop_grace_period"),
         has_healthcheck=bool(healthcheck.get("test")) and not healthcheck.get("disable", False),
         healthcheck=("NONE",) if healthcheck.get("disable") else _words(healthcheck.get("test")) or (),
         secrets=tuple((item["source"], _target(item)) for item in data.get("secrets") or ()),
