@@ -221,6 +221,12 @@ def add_rotate(command: AddCommand) -> None:
         help="enter new values of `manual` targets, without echo or one a line from stdin; they are tested first",
     )
     rotate.add_argument(
+        "--to-version",
+        type=positive_integer,
+        metavar="N",
+        help="set the credential of this version of the secret again, in its system and in Vault, instead of a new one",
+    )
+    rotate.add_argument(
         "--no-wait", action="store_true", help="leave unconfirmed old credentials to the next run instead of waiting"
     )
     rotate.add_argument(

@@ -1,6 +1,7 @@
 """Applies a plan: each step can be repeated, and the record says how far a killed run was."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -13,8 +14,11 @@ from lessee.host.project import load
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.edits import apply_edits, changed_values, secret_values
-from lessee.ops.adopt.policy.model import Edit, Plan, Project
+from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
+from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
+from lessee.ops.adopt.policy.rotator_text import rotator_image
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
+from lessee.ops.adopt.rotation import first_rotation
 from lessee.ops.adopt.stack import Stack, StackError, leaks
 from lessee.ops.adopt.store import Store
 from lessee.ops.setup.command import set_up_server
@@ -44,6 +48,8 @@ class Prepared(ImmutableStruct, frozen=True):
     """Changes of the user's files, `.env` first: from then on a plain `docker compose up` uses the override."""
     contents: Mapping[str, bytes]
     """What these files have now."""
+    rotations: Rotations = Rotations()
+
     hidden = ("contents",)
 
 
@@ -58,11 +64,13 @@ class Apply:
         self._environ = environ
         self._say = say
 
-    def check(self, prepared: Prepared, record: Record, *, with_engine: bool) -> None:
+    def check(self, prepared: Prepared, record: Record, *, with_engine: bool, rotate: bool = False) -> None:
         """Raises LesseeError for all that can be known to fail before anything is changed."""
         if with_engine:
             self._stack.require_engine()
             self._stack.require_image(record.image)
+        if rotate and prepared.rotations.targets:
+            self._stack.require_image(rotator_image(record.image), "rotate")
         names = [change.path for change in (*prepared.early, *prepared.edits)]
         project_files.check_editable(self._project, names)
         for name, text in prepared.texts.items():
@@ -122,6 +130,20 @@ class Apply:
             project_files.edit(self._project, change)
             self._say(f"~ {change.path}")
         return record
+
+    def rotate(self, prepared: Prepared, record: Record, timeout: float) -> tuple[ManualStep, ...]:
+        """Let the passwords end that were in the user's files. Returns what is left to a person. Raises LesseeError."""
+        files = (*record.files, OVERRIDE)
+
+        def save(rotated: RotatedStore) -> None:
+            nonlocal record
+            if rotated not in record.rotated:
+                record = self._folder.save(replace(record, rotated=(*record.rotated, rotated)))
+
+        run = partial(self._stack.run, files)
+        steps = first_rotation(self._store, run, prepared.rotations.targets, record, save, self._say)
+        self._stack.up(files, record.services or self._stack.services(files), timeout, self._say)
+        return (*prepared.rotations.steps, *steps)
 
     def finish_edits(self, record: Record) -> Record:
         """Make the changes that a killed run has recorded and not made. A file that changed meanwhile is left as it is.

@@ -135,13 +135,15 @@ def _adopt(
     prepared, planned = planning.prepare(project, known, access, store)
     steps = prepared.plan.manual_steps
     if known.phase is Phase.DONE and record is not None and planning.is_unchanged(prepared, record, request.folder):
+        if arguments.rotate:
+            return _rotate(arguments, apply, prepared, record)
         print("nothing to do: this project is adopted")
         return _finish(steps, "")
     if not prepared.plan.apps and record is None:
         print("nothing to do: no secret that lessee can move was found")
         return _finish(steps, "")
     _print_plan(prepared, request.folder)
-    apply.check(prepared, known, with_engine=not arguments.no_up)
+    apply.check(prepared, known, with_engine=not arguments.no_up, rotate=arguments.rotate)
     _confirm("adopt this project?", arguments)
     done = apply.prepare(prepared, planned)
     if arguments.no_up:
@@ -152,8 +154,19 @@ def _adopt(
     apply.start(prepared, done, arguments.timeout)
     _say("the stack is healthy with the rendered secrets")
     done = apply.edit(prepared, done)
-    apply.verify(prepared, done, planning.read(request, access.environ))
+    done = apply.verify(prepared, done, planning.read(request, access.environ))
+    if arguments.rotate:
+        return _rotate(arguments, apply, prepared, done)
+    if names := ", ".join(target.name for target in prepared.rotations.targets):
+        _say(f"note: the old passwords of {names} stay valid; `lessee adopt --rotate` lets them end")
     return _finish(steps, "adopted", is_listed=True)
+
+
+def _rotate(arguments: argparse.Namespace, apply: Apply, prepared: Prepared, record: Record) -> int:
+    """Let the passwords end that were in the user's files, also in their history."""
+    apply.check(prepared, record, with_engine=True, rotate=True)
+    steps = (*prepared.plan.manual_steps, *apply.rotate(prepared, record, arguments.timeout))
+    return _finish(steps, "adopted, and rotated" if prepared.rotations.targets else "adopted")
 
 
 def _undo(

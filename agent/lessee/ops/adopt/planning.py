@@ -18,6 +18,9 @@ from lessee.ops.adopt.policy.layout import stored_fields
 from lessee.ops.adopt.policy.merge import Adopted, merged
 from lessee.ops.adopt.policy.model import Edit, Plan, Project, StoredField, Use
 from lessee.ops.adopt.policy.override_text import override
+from lessee.ops.adopt.policy.root_logins import with_root_logins
+from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
+from lessee.ops.adopt.policy.rotator_text import rotator_service
 from lessee.ops.adopt.policy.template_texts import templates
 from lessee.ops.adopt.project import read_project
 from lessee.ops.adopt.record import FOLDER, AdoptedField, EditedFile, Record
@@ -66,7 +69,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     """
     earlier = adopted(record, store) if store is not None else Adopted((), (), ())
     setting = (record.env_files or (ENV,))[-1]
-    stored, rendered = verified(project, *stored_fields(project))
+    stored, rendered = verified(project, *with_root_logins(*stored_fields(project)))
     everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
     project = replace(project, uses=everything.uses)
     apps, steps = app_plans(project, everything.stored, everything.rendered)
@@ -75,8 +78,10 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     edits, more_steps = planned_edits(project, everything.stored, apps, contents)
     delivered = {(one.service, one.name) for app in apps for one in app.rendered}
     secrets_ = tuple(field for field in everything.stored if delivered.intersection(field.uses))
+    found = rotations(project, everything.stored, apps)
+    secrets_ += found.fields
     plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps))
-    texts = _texts(plan, access, record)
+    texts = _texts(plan, access, record, found)
     used = (*edits, *_compose_file(setting, contents, record, plan)) if apps else ()
     early = _early(contents, project) if apps else ()
     changes = changes_of(contents, used, setting)
@@ -90,7 +95,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     originals = {name: content for name, content in contents.items() if name in touched}
     for change in changes:
         originals.setdefault(change.path, b"")
-    return Prepared(plan, texts, early, changes, originals), record
+    return Prepared(plan, texts, early, changes, originals, found), record
 
 
 def adopted(record: Record, store: Store) -> Adopted:
@@ -118,11 +123,14 @@ def is_unchanged(prepared: Prepared, record: Record, folder: Path) -> bool:
     )
 
 
-def _texts(plan: Plan, access: Access, record: Record) -> dict[str, str]:
+def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict[str, str]:
     if not plan.apps:
         return {}
     deployment = access.deployment(record.image)
-    texts = {OVERRIDE: override(plan, deployment), CONFIG: lessee_yaml(plan, deployment)}
+    texts = {
+        OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found)),
+        CONFIG: lessee_yaml(plan, deployment, rotation_block(found)),
+    }
     texts.update({f"lessee/templates/{name}": text for name, text in templates(plan).items()})
     if (certificates := access.ca_text()) is not None:
         texts[CA_FILE] = certificates

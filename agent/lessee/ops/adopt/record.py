@@ -15,6 +15,7 @@ from lessee.host.directories import check_writers, open_directory, translate_wri
 from lessee.host.locks import take_lock
 from lessee.host.user_file import sync_folder, write_file
 from lessee.ops.adopt.policy.model import Edit, Rendered
+from lessee.ops.adopt.policy.rotation import RotatedStore
 
 FOLDER = ".lessee"
 IDENTITY = "identity"
@@ -93,8 +94,8 @@ class Record(ImmutableStruct, frozen=True):
     """The version of each secret that the user's files have, by path."""
     roles: tuple[str, ...] = ()
     """Names of AppRoles, and of their policies."""
-    rotated: tuple[str, ...] = ()
-    """Rotation targets whose credentials adopt has changed in their systems."""
+    rotated: tuple[RotatedStore, ...] = ()
+    """Rotation targets whose credentials adopt has changed in their systems, in this order."""
 
     @property
     def backup_path(self) -> str:

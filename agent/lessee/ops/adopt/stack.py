@@ -101,11 +101,17 @@ class Stack:
             todo = "start it, or write the files without it: `lessee adopt --no-up`"
             raise StackError(what, where=self._environ.get("DOCKER_HOST", "docker"), todo=todo)
 
-    def require_image(self, image: str) -> None:
-        """Raises UsageError if the Engine does not have the agent's image."""
+    def require_image(self, image: str, extras: str = "") -> None:
+        """Raises UsageError if the Engine does not have an image of lessee, with these extras of pyproject.toml."""
         if self._run(("docker", "image", "inspect", "--format", "{{.Id}}", image)).returncode:
-            todo = f"build it in lessee's repository: `docker build -f compose/Dockerfile -t {image} .`"
-            raise UsageError("the Engine does not have the agent's image", where=image, todo=todo)
+            more = f" --build-arg EXTRAS={extras}" if extras else ""
+            todo = f"build it in lessee's repository: `docker build -f compose/Dockerfile{more} -t {image} .`"
+            what = (
+                "the Engine does not have the rotator's image"
+                if extras
+                else "the Engine does not have the agent's image"
+            )
+            raise UsageError(what, where=image, todo=todo)
 
     def containers(self) -> tuple[Container, ...]:
         """All containers of the project's services. Raises StackError."""
@@ -148,6 +154,10 @@ class Stack:
                 todo=f"see `{self._spelled(files, 'up')}`",
             )
         self._wait(files, expected, deadline, say)
+
+    def run(self, files: Sequence[str], words: Sequence[str], timeout: float) -> "subprocess.CompletedProcess[bytes]":
+        """Run `docker compose` with other words. Raises StackError if it cannot be run, or takes too long."""
+        return self._run(self._compose(files, *words), timeout=timeout)
 
     def remove_services(self, files: Sequence[str], services: Sequence[str]) -> None:
         """Stop and remove the containers of these services. Raises StackError."""

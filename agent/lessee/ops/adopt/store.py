@@ -40,6 +40,11 @@ class Store:
         found = self.client.read(f"{self._scope.mount}/data/{self._scope.secret(path).path}") or {}
         return int((found.get("metadata") or {}).get("version") or 0)
 
+    def has_version(self, path: str, version: int) -> bool:
+        """Whether Vault still has this version of a secret."""
+        where = f"{self._scope.mount}/data/{self._scope.secret(path).path}"
+        return bool((self.client.read(where, {"version": str(version)}) or {}).get("data"))
+
     def missing(self, fields: Iterable[StoredField]) -> tuple[tuple[str, str], ...]:
         """Path and field of those that Vault does not have. Raises WriteError if it has another value for one."""
         found: dict[str, Mapping[str, object]] = {}

@@ -1,15 +1,18 @@
 """Reverses an adoption, from whatever state it was left in: `lessee adopt --undo`."""
 
 from collections.abc import Callable
+from functools import partial
 
-from lessee.core.errors import ManuallyChangedError
+from lessee.core.errors import ManuallyChangedError, UsageError
 from lessee.core.immutable import replace
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.apply import OVERRIDE
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.edits import apply_edits, undone
 from lessee.ops.adopt.policy.model import ManualStep
+from lessee.ops.adopt.policy.rotation import RotatedStore
 from lessee.ops.adopt.record import EditedFile, Phase, Record, RecordFolder
+from lessee.ops.adopt.rotation import restore_rotated
 from lessee.ops.adopt.stack import Stack, StackError
 from lessee.ops.adopt.store import Store
 
@@ -38,6 +41,8 @@ class Undo:
         if with_engine:
             self._stack.require_engine()
         self._report_changed(record)
+        if record.rotated:
+            record = self._restore_stores(record, timeout, with_engine=with_engine)
         record = self._folder.save(replace(record, phase=Phase.UNDOING))
         steps: list[ManualStep] = []
         for change in reversed(record.edited):
@@ -57,6 +62,23 @@ class Undo:
             raise ManuallyChangedError(what, todo="correct it, and run `docker compose up`")
         return tuple(steps)
 
+    def _restore_stores(self, record: Record, timeout: float, *, with_engine: bool) -> Record:
+        """Give the stores the passwords that the files get back. The stack runs for it as it is."""
+        if not with_engine:
+            names = ", ".join(one.service for one in record.rotated)
+            what = f"the passwords of {names} were rotated, and only the running stack can set the old ones again"
+            raise UsageError(what, where="--no-up", todo="omit it")
+        files = (*record.files, OVERRIDE)
+        self._stack.up(files, record.services or self._stack.services(files), timeout, self._say)
+
+        def forget(rotated: RotatedStore) -> None:
+            nonlocal record
+            left = tuple(one for one in record.rotated if one != rotated)
+            record = self._folder.save(replace(record, rotated=left))
+
+        restore_rotated(self._store, partial(self._stack.run, files), record, forget, self._say)
+        return record
+
     def _restore(self, change: EditedFile, before: bytes) -> list[ManualStep]:
         current = project_files.read_files(self._project, [change.path]).get(change.path)
         if current is None:
@@ -75,8 +97,9 @@ class Undo:
 
     def _report_changed(self, record: Record) -> None:
         """Warn of secrets that have another value by now than the files get back."""
+        rotated = {one.path for one in record.rotated}
         for path, version in record.versions.items():
-            if record.edited and (found := self._store.version(path)) not in {0, version}:
+            if path not in rotated and record.edited and (found := self._store.version(path)) not in {0, version}:
                 what = f"{path} has version {found} in Vault, and your files get the values of version {version} back"
                 self._say(f"warning: {what}")
 

@@ -26,7 +26,9 @@ COMPOSE_FILE = "COMPOSE_FILE"
 """The variable that names Compose's files: its value in `.env` makes a plain `docker compose up` use the override."""
 _REFERENCE = "ref+openbao://"
 _COMPOSE = frozenset({Origin.COMPOSE, Origin.DEFAULT})
-_NO_SECRETS = frozenset({"username", "user", "host", "hostname", "port", "database", "scheme", "bucket"})
+_NO_SECRETS = frozenset(
+    {"username", "user", "host", "hostname", "port", "database", "scheme", "bucket", "vhost", "management_url"}
+)
 """Fields of a credential that are not its secret."""
 _SETTING = re.compile(rb"^[ \t]*(?:export[ \t]+)?COMPOSE_FILE[ \t]*=[ \t]*(?P<value>.*?)[ \t]*\r?$", re.MULTILINE)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
