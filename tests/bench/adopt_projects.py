@@ -17,9 +17,12 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-from lessee.ops.adopt.policy.classification import classified, entangled
+from lessee.ops.adopt.images import with_images
+from lessee.ops.adopt.policy.app_plans import app_plans, text_of, verified
+from lessee.ops.adopt.policy.classification import classified
 from lessee.ops.adopt.policy.layout import stored_fields
-from lessee.ops.adopt.policy.model import Origin, Project
+from lessee.ops.adopt.policy.model import Deployment, Origin, Plan, Project
+from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.project import read_project
 from lessee.ops.scan.policy.classifier import Verdict
 
@@ -48,7 +51,8 @@ def main() -> int:
             f"{count['overridden']} overrides valid; "
             f"{count['found']} of {count['secrets']} secrets found ({_percent(count['found'], count['secrets'])}), "
             f"{count['wrong']} of {count['plain']} plain values taken for secrets "
-            f"({_percent(count['wrong'], count['plain'])}); {count['misplaced']} values without a place, {count['entangled']} whose place a plain value shares\n"
+            f"({_percent(count['wrong'], count['plain'])}); {count['misplaced']} values without a place, "
+            f"{count['otherwise']} rendered otherwise, {count['steps']} manual steps\n"
         )
     total = counts[False] + counts[True]
     return int(total["planned"] < total["projects"])
@@ -59,8 +63,11 @@ def measure_project(spec: dict, checkouts: Path, scratch: Path, show: str = "") 
     count = Counter(projects=1)
     folder = prepare(spec, checkouts, scratch)
     try:
-        project = classified(read_project(spec["files"], ENVIRON, folder=str(folder)))
+        project = classified(with_images(read_project(spec["files"], ENVIRON, folder=str(folder)), folder, ENVIRON))
         stored, rendered = stored_fields(project)
+        apps, steps = app_plans(project, *verified(project, stored, rendered))
+        plan = Plan(project, "development", stored, apps, (), steps)
+        text = override(plan, Deployment("https://vault.example:8200"))
     except Exception as exc:  # noqa: BLE001  # A crash is what is measured.
         _say(show, f"{type(exc).__name__}: {exc}")
         return count
@@ -77,17 +84,21 @@ def measure_project(spec: dict, checkouts: Path, scratch: Path, show: str = "") 
             _say(show, f"{'MISSED' if expected else 'WRONG'} {where} {use.rule}")
     for line in [name for name in spec["secrets"] if not _names_a_use(name, project)]:
         _say(show, f"LABEL WITHOUT A VALUE {line}")
-    count["entangled"] += len(entangled(project))
     for where in misplaced(project, folder):
         count["misplaced"] += 1
         _say(show, f"MISPLACED {where}")
     values = {(field.path, field.field): field.value for field in stored}
+    by_name = {(use.service, use.name): use for use in project.uses}
     for one in rendered:
-        text = "".join(part.text or values[part.path, part.field] for part in one.parts)
-        use = next(use for use in project.uses if (use.service, use.name) == (one.service, one.name))
-        if text != use.value.rstrip("\r\n") and text != use.value:
-            count["misplaced"] += 1
+        if text_of(one.parts, values) != by_name[one.service, one.name].value:
+            count["otherwise"] += 1
             _say(show, f"RENDERED OTHERWISE {one.service}.{one.name}")
+    count["steps"] += len(steps)
+    (folder / "compose.lessee.yaml").write_text(text)
+    is_valid = not apps or config(folder, [*spec["files"], "compose.lessee.yaml"])
+    count["overridden"] += is_valid
+    if not is_valid:
+        _say(show, "OVERRIDE REJECTED")
     return count
 
 
@@ -109,7 +120,7 @@ def misplaced(project: Project, folder: Path) -> list[str]:
     """The secrets with a place that is not in the project's files, or without any though a file has the value."""
     found = []
     for use in project.uses:
-        if use.verdict is not Verdict.SECRET or not use.sources:
+        if use.verdict is not Verdict.SECRET:
             continue
         texts = []
         for source in use.sources:

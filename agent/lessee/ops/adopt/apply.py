@@ -167,7 +167,7 @@ class Apply:
         `project`: as Compose reads it without the override, and without what the edits have removed.
         """
         edited = {(edit.span.file, edit.span.line) for change in prepared.edits for edit in change.edits}
-        moved = {(use.service, use.name) for use in record.uses}
+        moved = set(record.uses)
         left = sorted(
             f"{use.name} of {use.service}"
             for use in project.uses

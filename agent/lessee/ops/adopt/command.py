@@ -169,8 +169,7 @@ def _rotate(arguments: argparse.Namespace, apply: Apply, prepared: Prepared, rec
 def _undo(
     arguments: argparse.Namespace, folder: RecordFolder, record: Record, stack: Stack, store: Store
 ) -> tuple[ManualStep, ...]:
-    known = planning.with_values(record, store)
-    stack.redactor.learn("adopted", secret_values(known.stored).values())
+    stack.redactor.learn("adopted", secret_values(planning.adopted(record, store).stored).values())
     return Undo(folder, stack, store, _say).run(record, arguments.timeout, with_engine=not arguments.no_up)
 
 

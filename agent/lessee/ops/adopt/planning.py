@@ -16,15 +16,16 @@ from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.edits import apply_edits, ignoring, is_reference, planned_edits, with_compose_files
 from lessee.ops.adopt.policy.layout import stored_fields
 from lessee.ops.adopt.policy.merge import Adopted, merged
-from lessee.ops.adopt.policy.model import Edit, Plan, Project
+from lessee.ops.adopt.policy.model import Edit, Plan, Project, StoredField, Use
 from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_service
 from lessee.ops.adopt.policy.template_texts import templates
 from lessee.ops.adopt.project import read_project
-from lessee.ops.adopt.record import FOLDER, EditedFile, Record
+from lessee.ops.adopt.record import FOLDER, AdoptedField, EditedFile, Record
 from lessee.ops.adopt.store import Store
+from lessee.ops.scan.policy.classifier import Verdict
 
 CA_FILE = "lessee/ca.pem"
 
@@ -66,10 +67,9 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
 
     Without a `store`, what earlier runs have adopted is not in it.
     """
-    adopted = with_values(record, store) if store is not None else replace(record, uses=(), stored=(), rendered=())
+    earlier = adopted(record, store) if store is not None else Adopted((), (), ())
     setting = (record.env_files or (ENV,))[-1]
     stored, rendered = verified(project, *with_root_logins(*stored_fields(project)))
-    earlier = Adopted(adopted.uses, adopted.stored, adopted.rendered)
     everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
     project = replace(project, uses=everything.uses)
     apps, steps = app_plans(project, everything.stored, everything.rendered)
@@ -88,8 +88,8 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     touched = {change.path for change in (*changes, *early)}
     record = replace(
         record,
-        uses=tuple(use for use in project.uses if (use.service, use.name) in delivered),
-        stored=secrets_,
+        uses=tuple(sorted(delivered)),
+        stored=tuple(AdoptedField(field.path, field.field, field.uses) for field in secrets_),
         rendered=tuple(one for app in apps for one in app.rendered),
     )
     originals = {name: content for name, content in contents.items() if name in touched}
@@ -98,8 +98,8 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     return Prepared(plan, texts, early, changes, originals, found), record
 
 
-def with_values(record: Record, store: Store) -> Record:
-    """The record with the values that Vault has now."""
+def adopted(record: Record, store: Store) -> Adopted:
+    """What earlier runs have moved, with the values that Vault has now."""
     found: dict[str, Mapping[str, object]] = {}
     fields = []
     for field in record.stored:
@@ -107,8 +107,9 @@ def with_values(record: Record, store: Store) -> Record:
             found[field.path] = store.existing(field.path)
         value = found[field.path].get(field.field)
         if isinstance(value, str):
-            fields.append(replace(field, value=value))
-    return replace(record, stored=tuple(fields))
+            fields.append(StoredField(field.path, field.field, value, field.uses))
+    uses = tuple(Use(service, name, "", (), Verdict.SECRET) for service, name in record.uses)
+    return Adopted(uses, tuple(fields), record.rendered)
 
 
 def is_unchanged(prepared: Prepared, record: Record, folder: Path) -> bool:

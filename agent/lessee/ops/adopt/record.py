@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from lessee.core.errors import ConfigError, LesseeError, WriteError
-from lessee.core.immutable import ImmutableStruct, replace
+from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import check_writers, open_directory, translate_write_errors
 from lessee.host.locks import take_lock
 from lessee.host.user_file import sync_folder, write_file
-from lessee.ops.adopt.policy.model import Edit, Rendered, StoredField, Use
+from lessee.ops.adopt.policy.model import Edit, Rendered
 from lessee.ops.adopt.policy.rotation import RotatedStore
 
 FOLDER = ".lessee"
@@ -50,8 +50,19 @@ class EditedFile(ImmutableStruct, frozen=True):
     """There was none before."""
 
 
+class AdoptedField(ImmutableStruct, frozen=True):
+    """A field of a secret in Vault, and the uses (service, name) that get it; never its value."""
+
+    path: str
+    field: str
+    uses: tuple[tuple[str, str], ...]
+
+
 class Record(ImmutableStruct, frozen=True):
-    """All that adoptions of this project did; no value of a secret."""
+    """All that adoptions of this project did.
+
+    It is on a disk, so its types have no room for the value of a secret.
+    """
 
     id: str
     """Distinguishes the project from others of the same name in Vault."""
@@ -69,8 +80,9 @@ class Record(ImmutableStruct, frozen=True):
     """Those of `--env-file`."""
     services: tuple[str, ...] = ()
     """Those that ran before; empty: all of the default profile."""
-    uses: tuple[Use, ...] = ()
-    stored: tuple[StoredField, ...] = ()
+    uses: tuple[tuple[str, str], ...] = ()
+    """Service and name of each value that was moved."""
+    stored: tuple[AdoptedField, ...] = ()
     rendered: tuple[Rendered, ...] = ()
     edited: tuple[EditedFile, ...] = ()
     """In the order of the changes."""
@@ -89,15 +101,6 @@ class Record(ImmutableStruct, frozen=True):
     def backup_path(self) -> str:
         """Where the originals are, below the environment's prefix."""
         return f"lessee/adopted/{self.project}-{self.id}"
-
-
-def without_values(record: Record) -> Record:
-    """The record as it may be on a disk."""
-    return replace(
-        record,
-        uses=tuple(replace(use, value="") for use in record.uses),
-        stored=tuple(replace(field, value="") for field in record.stored),
-    )
 
 
 class RecordFolder:
@@ -125,7 +128,7 @@ class RecordFolder:
 
     def save(self, record: Record) -> Record:
         """Write the record; it is on the disk when this returns. Raises WriteError."""
-        write_file(self.path / _FILE, msgspec.json.format(msgspec.json.encode(without_values(record))) + b"\n")
+        write_file(self.path / _FILE, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
         return record
 
     @contextmanager

@@ -11,8 +11,8 @@ from itertools import groupby
 from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret_name
 from lessee.ops.adopt.policy.layout import bare
-from lessee.ops.adopt.policy.model import ManualStep, Project, Source, Span, Use
-from lessee.ops.adopt.policy.secret_parts import secret_parts
+from lessee.ops.adopt.policy.model import Project, Source, Span, Use
+from lessee.ops.adopt.policy.secret_parts import secret_parts, words_in
 from lessee.ops.scan.policy.classifier import Classification, Verdict, classify, is_placeholder_text, is_strong
 from lessee.ops.scan.policy.places import Kind, Place
 
@@ -30,25 +30,7 @@ def classified(project: Project) -> Project:
     texts = [use for use in project.uses if not _is_variable(use)]
     verdicts = {(use.service, use.name): use for use in [*variables, *_of_texts(texts, known)]}
     uses = tuple(verdicts[use.service, use.name] for use in project.uses)
-    plain: dict[Span | None, set[tuple[str, str]]] = {}
-    for use in uses:
-        if use.verdict is not Verdict.SECRET:
-            for source in use.sources:
-                plain.setdefault(source.span, set()).add(_whole(use))
-    return replace(project, uses=tuple(_with_its_sources(use, plain) for use in uses))
-
-
-def entangled(project: Project) -> tuple[ManualStep, ...]:
-    """Secrets of a classified project whose text is also that of a plain value, which adopt cannot take out."""
-    return tuple(
-        ManualStep(
-            use.service,
-            f"{use.name} has no place of its own, since its text is also that of a value which is no secret",
-            "give it a value of its own, and run `lessee adopt` again",
-        )
-        for use in project.uses
-        if use.verdict is Verdict.SECRET and use.value.strip() and not use.sources
-    )
+    return replace(project, uses=tuple(map(_with_its_sources, uses)))
 
 
 def _is_variable(use: Use) -> bool:
@@ -78,8 +60,9 @@ def _of_variable(use: Use) -> Classification:
 
 def _is_live(name: str, value: str) -> bool:
     """Whether a name alone makes a secret of a value, which need not look like one: the program uses it as it is."""
-    is_number = value.isdecimal() and not _PASSWORD.search(name)
-    return is_strong(name, _ENV) and not is_number and not _NO_SECRET.match(value)
+    if _NO_SECRET.match(value):
+        return False
+    return _PASSWORD.search(name) is not None or (is_strong(name, _ENV) and not value.isdecimal())
 
 
 def _of_texts(uses: list[Use], known: Mapping[str, frozenset[str]]) -> Iterator[Use]:
@@ -102,15 +85,10 @@ def _of_text(value: str, before: str, program: str, own: frozenset[str], known: 
         return _secret("secret-in-text", value[2:])
     if parts := secret_parts(value):
         return _secret("secret-in-text", value[parts[0].start : parts[0].end])
-    if any(one in value and _has_word(value, one) for one in known):
+    if words_in(value, known):
         return _secret("known-secret", "")
     found = classify("", value, Place(Kind.CONFIG))
     return found if found.rule in {"known-key", "private-key", "authorization"} else _PLAIN
-
-
-def _has_word(value: str, secret: str) -> bool:
-    """Whether a text has the secret as a word, also after `-p` or in a shell's default."""
-    return re.search(rf"(?:(?<![\w.])(?<!\w-)|(?<=\s-p))(?<!--){re.escape(secret)}(?![\w.=-])", value) is not None
 
 
 def _known(uses: list[Use]) -> dict[str, frozenset[str]]:
@@ -139,15 +117,14 @@ def _same_place(use: Use, keys: "set[Span | None]") -> Use:
     return replace(use, verdict=Verdict.SECRET, rule=_ACCESS_KEY, is_placeholder=is_placeholder_text(use.value))
 
 
-def _with_its_sources(use: Use, plain: "Mapping[Span | None, set[tuple[str, str]]]") -> Use:
-    """A secret with those of its sources that have a part of it, and no plain value but other words of its text."""
+def _with_its_sources(use: Use) -> Use:
+    """A secret with those of its sources that have a part of it: a URL is also made of a user and a host."""
     if use.verdict is not Verdict.SECRET:
         return use
     secrets = _secrets(use)
     having = [source for source in use.sources if _has(source, secrets)] or list(use.sources)
     named = [source for source in having if not _PLAIN_NAME.search(source.name)] or having
-    own = {_whole(use)}
-    return replace(use, sources=tuple(one for one in named if one.span is None or plain.get(one.span, own) <= own))
+    return replace(use, sources=tuple(named))
 
 
 def _whole(use: Use) -> tuple[str, str]:

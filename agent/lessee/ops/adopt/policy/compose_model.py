@@ -167,8 +167,11 @@ class _Files:
             if data.get("file") and file is not None:
                 found = self._load(data["file"])
                 if found is not None:
-                    whole = found.span(0, len(found.text))
-                    yield Use(service, place, found.text, (Source(Origin.SECRET_FILE, name, whole, found.text),))
+                    # The readers of a file with one line ignore its end.
+                    line = found.text.rstrip("\r\n")
+                    value = found.text if "\n" in line else line
+                    whole = found.span(0, len(value))
+                    yield Use(service, place, value, (Source(Origin.SECRET_FILE, name, whole, value),))
             elif variable is not None:
                 value = expand(f"${{{variable}}}", scope)
                 yield Use(service, place, value, sources_of_variable(variable, scope))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lessee.ops.adopt.policy import known_images, launcher, programs
 from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, role
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
-from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck, index_of, needs_variables
+from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck, index_of
 
 HOLDER, AGENT, NETWORK = "lessee-holder", "lessee-agent", "lessee-vault"
 _TMPFS = 'driver_opts: {{type: tmpfs, device: tmpfs, o: "size={size},mode={mode},uid=0,gid={gid},noexec,nosuid,nodev"}}'
@@ -142,15 +142,14 @@ def _health(app: AppPlan, service: Service) -> Iterator[str]:
     names = {file.name for file in files(app, service)}
     if not test or not (names & {launcher.ENVIRONMENT, HEALTHCHECK}):
         return
+    shell = service.image.shell_path or "/bin/sh"
     sourced = launcher.sourced(app.directory) if launcher.ENVIRONMENT in names else ":"
     if HEALTHCHECK in names:
-        command: Sequence[str] = ("CMD", "/bin/sh", "-c", f"{sourced}; . {app.directory}/{HEALTHCHECK}")
+        command: Sequence[str] = ("CMD", shell, "-c", f"{sourced}; . {app.directory}/{HEALTHCHECK}")
     elif test[0] == "CMD-SHELL":
         command = ("CMD-SHELL", f"{sourced}; {' '.join(test[1:])}")
-    elif app.delivery is Delivery.LAUNCHER or needs_variables(app, service):
-        command = ("CMD", "/bin/sh", "-c", f'{sourced}; exec "$@"', "sh", *test[1:])
     else:
-        return
+        command = ("CMD", shell, "-c", f'{sourced}; exec "$@"', "sh", *test[1:])
     yield f"    healthcheck: {{test: {_list(command)}}}"
 
 

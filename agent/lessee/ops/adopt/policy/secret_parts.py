@@ -1,7 +1,7 @@
 """Finds the secrets that are only a part of a value: in URLs, connection strings, and commands."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 
@@ -27,6 +27,15 @@ def secret_parts(value: str) -> list[SecretPart]:
     return sorted(found)
 
 
+def words_in(value: str, secrets: Iterable[str]) -> list[tuple[int, int]]:
+    """The places of secrets that a text has as words of their own, also after `-p` or in a shell's default."""
+    found = sorted((secret for secret in secrets if secret in value), key=len, reverse=True)
+    if not found:
+        return []
+    text = "|".join(map(re.escape, found))
+    return [one.span() for one in re.finditer(rf"(?:{_BEFORE})(?<!--)(?:{text})(?![\w.=-])", value)]
+
+
 def _all(value: str) -> Iterator[SecretPart]:
     for pattern, scheme in ((_URL, ""), (_GO_DSN, "mysql")):
         for url in pattern.finditer(value):
@@ -39,6 +48,7 @@ def _all(value: str) -> Iterator[SecretPart]:
                 yield SecretPart(*option.span("value"), key=option["key"].lstrip("-") or "password")
 
 
+_BEFORE = r"(?<![\w.])(?<!\w-)|(?<=\s-p)|(?<=^-p)"
 _URL = re.compile(
     r"(?P<scheme>(?:jdbc:)?[A-Za-z][A-Za-z0-9+.-]{1,30})://(?P<username>[^\s/?#@:\"'`<>$\\,]*):"
     r"(?!\$)(?P<password>[^\s/?#@\"'`<>\\]+)@(?P<host>[^\s/?#@\"'`,:;)]+)(?::(?P<port>\d+))?"

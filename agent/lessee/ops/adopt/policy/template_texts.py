@@ -61,7 +61,7 @@ def _files(app: AppPlan, service: Service) -> Iterator[tuple[str, Format, str]]:
         for rendered in variables:
             yield rendered.name, "text", _plain(rendered.parts)
     words = [rendered for rendered in app.rendered if rendered.name.startswith(("command[", "entrypoint["))]
-    if (app.delivery is Delivery.LAUNCHER and (variables or words)) or needs_variables(app, service):
+    if (app.delivery is Delivery.LAUNCHER and (variables or words)) or _needs_variables(app, service):
         yield launcher.ENVIRONMENT, "sh", _environment(app.service, variables, words)
     tests = {
         index[1]: by_name[name] for name in by_name if (index := index_of(name)) and index[0] == "healthcheck.test"
@@ -70,7 +70,7 @@ def _files(app: AppPlan, service: Service) -> Iterator[tuple[str, Format, str]]:
         yield HEALTHCHECK, "sh", _healthcheck(tests, healthcheck(service))
 
 
-def needs_variables(app: AppPlan, service: Service) -> bool:
+def _needs_variables(app: AppPlan, service: Service) -> bool:
     """Whether a health check of a service without a launcher names a variable that the service no longer has."""
     words = " ".join(healthcheck(service))
     names = {rendered.name for rendered in app.rendered}
