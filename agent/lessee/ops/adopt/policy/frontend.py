@@ -20,7 +20,7 @@ FOLDER = "lessee/frontend"
 
 
 _APP = """\
-# Include this in the server block of the site. It reads what an agent beside nginx renders, with these lines in `apps`:
+# Include this in the server block of the site. It reads what an agent next to nginx renders. Its lines in `apps`:
 #   frontend:
 #     directory: /run/secrets/frontend
 #     files: [{{template: {}}}]
