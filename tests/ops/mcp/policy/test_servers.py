@@ -4,7 +4,7 @@ import pytest
 
 from lessee.core.errors import ConfigError
 from lessee.ops.mcp.policy.jsonc import parse
-from lessee.ops.mcp.policy.servers import find_servers
+from lessee.ops.mcp.policy.servers import find_servers, has_servers
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,11 @@ def test_a_file_without_servers_is_rejected(text, error):
     with pytest.raises(ConfigError) as caught:
         find_servers(parse(text, "f"), "f")
     assert str(caught.value).startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("{}", False), ('{"mcp": {}}', False), ('{"mcp": {"servers": {}}}', True), ('{"servers": 1}', True)],
+)
+def test_a_file_of_other_settings_has_no_servers(text, found):
+    assert has_servers(parse(text, "f")) is found

@@ -42,6 +42,11 @@ def find_servers(document: Document, source: str) -> tuple[Server, ...]:
     return tuple(servers)
 
 
+def has_servers(document: Document) -> bool:
+    """Whether a file has servers, or a place for them."""
+    return any(True for _ in _containers(document.root))
+
+
 def launch_command(server: Server) -> LaunchCommand | None:
     """The command that starts a server; None if a client cannot start it: it has a URL, or its keys are invalid."""
     command, args, env = (server.object.get(key) for key in ("command", "args", "env"))

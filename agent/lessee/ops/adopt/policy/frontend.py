@@ -1,0 +1,157 @@
+"""Variables that a build puts into the download of every visitor: an allow-list, and what may not be in it.
+
+Such a value is public as soon as the site is built. So a public one stays where it is, and `public_variables` of
+lessee.yaml lists its name. A key cannot stay: a server has to add it to the requests. For the providers that
+`upstreams` knows, adopt stores the key and writes what nginx needs; the app itself a person has to change.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from lessee.config.grammar.validate import PUBLIC_PREFIXES
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.ops.adopt.policy.layout import bare
+from lessee.ops.adopt.policy.model import ManualStep, Project, StoredField, Use
+from lessee.ops.adopt.policy.providers import provider_of
+from lessee.ops.adopt.policy.upstreams import UPSTREAMS, Upstream
+from lessee.ops.scan.policy.classifier import Verdict
+
+FOLDER = "lessee/frontend"
+"""Below the project's folder: the locations to include in nginx."""
+
+
+_APP = """\
+# Include this in the server block of the site. It reads what an agent next to nginx renders. Its lines in `apps`:
+#   frontend:
+#     directory: /run/secrets/frontend
+#     files: [{{template: {}}}]
+#     notify: {{process: {{name: nginx}}, action: SIGHUP}}
+"""
+
+
+class BrowserKey(ImmutableStruct, frozen=True):
+    """A key of a provider that `upstreams` knows, which nginx adds in place of the browser."""
+
+    hidden = ("stored",)
+
+    upstream: Upstream
+    stored: StoredField
+    services: tuple[str, ...]
+    """The frontends that have the key now."""
+
+    @property
+    def template(self) -> str:
+        """The name of its template below `lessee/templates/`."""
+        return f"frontend/{self.upstream.name}.nginx.conf.j2"
+
+    @property
+    def file(self) -> str:
+        """The path of the file that nginx includes, in nginx's container."""
+        return f"/run/secrets/frontend/{self.upstream.name}.nginx.conf"
+
+
+class FrontendPlan(ImmutableStruct, frozen=True):
+    """What becomes of the variables of a project's frontends."""
+
+    project: Project
+    """The project, in which no key for browsers is a secret to render: no other part of adopt may write it."""
+    public: Mapping[str, tuple[str, ...]]
+    """By service: `public_variables` of its app."""
+    keys: tuple[BrowserKey, ...]
+    steps: tuple[ManualStep, ...]
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """The texts of the templates by their names below `lessee/templates/`."""
+        return {one.template: one.upstream.template(one.stored.path, one.stored.field) for one in self.keys}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The texts of the locations by their paths below the project's folder. They have no secret."""
+        return {
+            f"{FOLDER}/{one.upstream.name}.location.conf": _APP.format(one.template) + one.upstream.nginx(one.file)
+            for one in self.keys
+        }
+
+
+def plan_frontends(project: Project) -> FrontendPlan:
+    """Plan a classified project."""
+    found = [use for use in project.uses if is_for_browsers(use)]
+    exposed = [use for use in found if use.verdict is Verdict.SECRET]
+    public: dict[str, dict[str, None]] = {}
+    for use in found:
+        if use not in exposed and use.value:
+            public.setdefault(use.service, {})[bare(use.name)] = None
+    return FrontendPlan(
+        replace(project, uses=tuple(_left_alone(use) if use in exposed else use for use in project.uses)),
+        {service: tuple(names) for service, names in public.items()},
+        tuple(_keys(exposed)),
+        tuple(_step(project, name, uses) for name, uses in _by_name(exposed).items()),
+    )
+
+
+def is_for_browsers(use: Use) -> bool:
+    """Whether a build makes the value public: a variable or a build argument with a prefix of such."""
+    return (use.is_variable or use.name.startswith("build.args.")) and bare(use.name).startswith(PUBLIC_PREFIXES)
+
+
+def _left_alone(use: Use) -> Use:
+    return replace(use, verdict=Verdict.PUBLIC, rule="browser-key")
+
+
+def _keys(exposed: Sequence[Use]) -> Iterator[BrowserKey]:
+    """The keys that nginx can add: of each provider one."""
+    by_upstream: dict[str, list[tuple[str, Use]]] = {}
+    for use in exposed:
+        if (known := _upstream_of(use)) is not None:
+            by_upstream.setdefault(known[0].name, []).append((known[1], use))
+    for name, uses in by_upstream.items():
+        field, first = uses[0]
+        own = [use for _, use in uses if use.value == first.value]
+        stored = StoredField(f"api-keys/{name}", field, first.value, tuple((use.service, use.name) for use in own))
+        yield BrowserKey(UPSTREAMS[name], stored, tuple(dict.fromkeys(use.service for use in own)))
+
+
+def _upstream_of(use: Use) -> tuple[Upstream, str] | None:
+    """The provider of a key, and the field of its secret."""
+    name = bare(use.name)
+    prefix = next(prefix for prefix in PUBLIC_PREFIXES if name.startswith(prefix))
+    provider = provider_of(name.removeprefix(prefix))
+    return (UPSTREAMS[provider[0]], provider[1]) if provider is not None and provider[0] in UPSTREAMS else None
+
+
+def _by_name(exposed: Sequence[Use]) -> dict[str, list[Use]]:
+    found: dict[str, list[Use]] = {}
+    for use in exposed:
+        found.setdefault(bare(use.name), []).append(use)
+    return found
+
+
+def _step(project: Project, name: str, uses: Sequence[Use]) -> ManualStep:
+    """What a person has to do, once for each variable."""
+    spans = [source.span for use in uses for source in use.sources if source.span is not None]
+    where = f"{spans[0].file}:{spans[0].line}" if spans else uses[0].service
+    what = f"{name} is a key, and the build puts it into the download of every visitor"
+    known = _upstream_of(uses[0])
+    if known is None:
+        todo = (
+            f"let a server of yours send these requests and add the key (templates/frontend/README.md), remove {name}, "
+            "build again, and rotate the key; if the value is public, the provider's page says so"
+        )
+        return ManualStep(where, what, todo)
+    upstream, _ = known
+    server = _nginx(project, uses[0].service)
+    todo = (
+        f"add `include {FOLDER}/{upstream.name}.location.conf;` to the server block of {server}, let the app send its "
+        f"requests to {upstream.location} in place of https://{upstream.host}/ and without the key, remove {name}, "
+        "build again, and rotate the key"
+    )
+    return ManualStep(where, what, todo)
+
+
+def _nginx(project: Project, frontend: str) -> str:
+    """The nginx that serves the site: the frontend's own, or the only one of the project."""
+    servers = [name for name, service in project.services.items() if "nginx" in service.image.reference]
+    servers += [name for name, service in project.services.items() if "nginx" in (service.words or ())]
+    if frontend in servers:
+        return f"nginx in {frontend}"
+    return f"nginx in {servers[0]}" if len(set(servers)) == 1 else "your nginx"
