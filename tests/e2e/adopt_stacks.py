@@ -87,7 +87,7 @@ if "PAYMENT_API_KEY" in values and not values["PAYMENT_API_KEY"].startswith("sk_
     sys.exit("this is not a key")
 url = values.get("DATABASE_URL")
 while True:
-    if url is None or subprocess.run(["psql", url, "-Atc", "select 1"], capture_output=True).returncode == 0:
+    if not url or subprocess.run(["psql", url, "-Atc", "select 1"], capture_output=True).returncode == 0:
         open("/tmp/ok", "w").close()
     time.sleep(0.2)
 """

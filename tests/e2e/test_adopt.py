@@ -229,7 +229,7 @@ def test_killed_at_any_moment_the_next_run_continues_and_undo_reverses(small):
 
 
 def test_a_stack_that_is_not_well_runs_as_before_and_no_file_is_changed(small):
-    """The key is not one any more in Vault: nobody could know before."""
+    """The key in Vault is no key any more, which no plan could know."""
     small.compose("up", "--detach", "--wait")
     before, values = small.files(), small.has("app")
     # Written by another person between the plan and the start.

@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, Command] = {
     "read": Command(sidecar.add_read, "lessee.cli.commands.read"),
     "check": Command(sidecar.add_check, "lessee.ops.lint.command"),
     "scan": Command(sidecar.add_scan, "lessee.ops.scan.command"),
-    "import": Command(sidecar.add_import, "lessee.ops.migrate.command"),
+    "import": Command(sidecar.add_import, "lessee.cli.commands.import_file"),
     "mcp": Command(sidecar.add_mcp, "lessee.ops.mcp.command"),
     "status": Command(sidecar.add_status, "lessee.cli.commands.status"),
     "refresh": Command(sidecar.add_refresh, "lessee.cli.commands.refresh"),

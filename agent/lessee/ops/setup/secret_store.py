@@ -23,18 +23,29 @@ def store_secrets(
 
     Raises DeniedError or VaultUnreachableError. Secrets that were written remain, and the next run skips them.
     """
+    for secret in _read_all(client, config, fields_by_path, todo):
+        if secret.is_missing:
+            _write(client, secret)
+        report(f"{'+' if secret.is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
+
+
+def are_stored(
+    client: AdminClient, config: Config, fields_by_path: Mapping[str, Mapping[str, str]], *, todo: str
+) -> bool:
+    """Whether Vault has all of it already. Raises as `store_secrets`, and writes nothing."""
+    return not any(secret.is_missing for secret in _read_all(client, config, fields_by_path, todo))
+
+
+def _read_all(
+    client: AdminClient, config: Config, fields_by_path: Mapping[str, Mapping[str, str]], todo: str
+) -> "list[_Secret]":
     scope = path_scope_of(config)
     if not mount_at(client, scope.mount).is_versioned:
         upgrade = "upgrade the mount: `bao kv enable-versioning`"
         what = "the mount is KV version 1, which has no check-and-set, so a write could overwrite a value"
         raise WriteError(what, where=scope.mount, todo=upgrade)
     paths = {str(scope.secret(path).path): fields for path, fields in fields_by_path.items()}
-    secrets = [_read(client, scope.mount, path, fields, todo) for path, fields in paths.items()]
-    for secret in secrets:
-        is_missing = not secret.fields.keys() <= secret.existing.keys()
-        if is_missing:
-            _write(client, secret)
-        report(f"{'+' if is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
+    return [_read(client, scope.mount, path, fields, todo) for path, fields in paths.items()]
 
 
 class _Secret(ImmutableStruct, frozen=True):
@@ -47,6 +58,11 @@ class _Secret(ImmutableStruct, frozen=True):
     fields: Mapping[str, str]
     existing: Mapping[str, object]
     version: int
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether Vault lacks some of the fields."""
+        return not self.fields.keys() <= self.existing.keys()
 
 
 def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str], todo: str) -> _Secret:
