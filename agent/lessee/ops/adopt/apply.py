@@ -136,8 +136,8 @@ class Apply:
 
         def save(rotated: RotatedStore) -> None:
             nonlocal record
-            if rotated not in record.rotated:
-                record = self._folder.save(replace(record, rotated=(*record.rotated, rotated)))
+            others = tuple(one for one in record.rotated if one.name != rotated.name)
+            record = self._folder.save(replace(record, rotated=(*others, rotated)))
 
         run = partial(self._stack.run, files)
         steps = first_rotation(self._store, run, prepared.rotations.targets, record, save, self._say)

@@ -39,6 +39,7 @@ class RotatedStore(ImmutableStruct, frozen=True):
     path: str
     version: int
     restarts: bool = False
+    is_done: bool = False
 
 
 class Rotations(ImmutableStruct, frozen=True):
