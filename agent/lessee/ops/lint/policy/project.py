@@ -52,7 +52,7 @@ class CheckResult(ImmutableStruct, frozen=True):
 def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> CheckResult:
     """Check a configuration; `text` is the content of the file `path`, which findings name."""
     try:
-        config = parse(text, source=path.name, environ=environ, for_child=True)
+        config = parse(text, source=path.name, environ=environ, for_child=True, checks_responses=True)
     except ConfigError as exc:
         findings = [of_configuration(problem, str(path)) for problem in exc.problems]
         findings += unfinished_in_config(text, str(path))
