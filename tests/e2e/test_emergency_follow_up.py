@@ -159,6 +159,26 @@ def test_the_follow_up_knows_logins_of_other_methods_and_the_trail_has_the_rejec
     assert [one["outcome"] for one in actions if one["name"] == "token rejected"] == ["failed"]
 
 
+def test_wrapped_logins_from_before_an_emergency_are_replaced_once(place):
+    file = place.folder / "wrapped" / "production" / "production-web" / "secret_id"
+    other = place.folder / "wrapped" / "testing" / "testing-web" / "secret_id"
+    wrapped = ("setup", "--output", "wrapped", "--wrap-ttl", "1h")
+    place.lessee(*wrapped)
+    old, kept = file.read_text(), other.read_text()
+    assert "secret_id" not in place.lessee(*wrapped)
+    place.lessee("emergency", "--environment", "production", "--yes")
+    assert "production-web: secret_id" in place.lessee(*wrapped)
+    new = file.read_text()
+    assert new != old
+    assert other.read_text() == kept
+    assert "secret_id" not in place.lessee(*wrapped)
+    assert file.read_text() == new
+    secret_id = place.server.ask("POST", "sys/wrapping/unwrap", token=new.strip())["data"]["secret_id"]
+    role_id = (file.parent / "role_id").read_text().strip()
+    login = {"role_id": role_id, "secret_id": secret_id}
+    assert place.server.ask("POST", "auth/approle/login", login, token="")["auth"]["client_token"]
+
+
 def test_no_client_of_an_environment_can_write_or_read_the_note_of_its_emergencies(place):
     login = {
         name: (place.folder / "logins" / "production" / "production-security" / name).read_text()
