@@ -56,7 +56,14 @@ def check_project(
 ) -> CheckResult:
     """Check a configuration; `text` is the content of the file `path`, which findings name."""
     try:
-        config = parse(text, source=path.name, environ=environ, for_child=True, load_model=load_model)
+        config = parse(
+            text,
+            source=path.name,
+            environ=environ,
+            for_child=True,
+            load_model=load_model,
+            checks_responses=True,
+        )
     except ConfigError as exc:
         findings = [of_configuration(problem, _file_of(problem, path)) for problem in exc.problems]
         findings += unfinished_in_config(text, str(path))
