@@ -137,20 +137,6 @@ class Service(ImmutableStruct, frozen=True):
     """Relative to that folder, or absolute."""
     build_target: str = ""
     """The stage that is built; empty: the last."""
-    source_files: frozenset[str] = frozenset()
-    """Names and markers found there that tell how the program reads its settings: `python-dotenv`, `pydantic-settings`,
-    `next`, `dotenv`, …"""
-
-    @property
-    def words(self) -> tuple[str, ...] | None:
-        """The whole command that its first process has; None: not known."""
-        entrypoint = self.entrypoint if self.entrypoint is not None else self.image.entrypoint
-        command = self.command
-        if command is None and self.entrypoint is None:
-            command = self.image.command
-        if entrypoint is None or (command is None and self.entrypoint is None):
-            return None
-        return (*entrypoint, *(command or ()))
 
 
 class Project(ImmutableStruct, frozen=True):
