@@ -203,8 +203,6 @@ class Delivery(Enum):
 
     VARIABLE_FILE = "variable_file"
     """The image reads `NAME_FILE` (or `NAME__FILE`): one file for each secret, without a newline at its end."""
-    DOTENV = "dotenv"
-    """The program reads `.env` in its working directory: the rendered file is mounted or linked there."""
     LAUNCHER = "launcher"
     """A shell in the container reads the rendered file, exports its variables, and starts the program in its place."""
     NOTHING = "nothing"
