@@ -7,7 +7,6 @@ from lessee.ops.scan.policy.classifier import Verdict
 
 _DELIVERIES = {
     Delivery.VARIABLE_FILE: "a file that its image reads",
-    Delivery.DOTENV: "its .env file",
     Delivery.LAUNCHER: "its environment, from a file",
     Delivery.NOTHING: "as before",
 }
