@@ -1,10 +1,13 @@
 """`lessee check` in a build: all problems in one run, for people and programs, without values."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from support.paths import ROOT
 from support.programs.sidecar import Sidecar
@@ -156,6 +159,10 @@ def test_invalid_usage_is_reported(project):
 @pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
 def test_the_examples_have_no_errors(project, example):
     [config] = example.parent.rglob("lessee.yaml")
+    if "\ncompose:" in config.read_text():
+        # The user writes the model; this one has the labels as the file has them.
+        config = Path(shutil.copy(config, project.disk))
+        (project.disk / "compose.json").write_text(json.dumps(yaml.safe_load(example.read_text())))
     code, found = findings(project, "--config", str(config), "--compose", str(example))
     assert (code, {one["level"] for one in found} - {"warning"}) == (0, set())
 
