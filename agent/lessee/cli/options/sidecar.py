@@ -195,16 +195,54 @@ def add_import(command: AddCommand) -> None:
     """Add `lessee import`."""
     imported = command(
         "import",
-        "convert another agent's configuration to lessee.yaml and templates",
-        "FILE is the configuration of "
+        "convert an env file, or another agent's configuration, to lessee.yaml and templates",
+        "FILE is an env file, whose secrets go to Vault (docs/import-env.md), or the configuration of "
         "Vault Agent, OpenBao Agent or consul-template (HCL or JSON), one of their templates (.ctmpl, .tpl), "
         "or a Kubernetes manifest with annotations of the Vault Agent Injector (YAML). lessee lists what it cannot "
         "convert, and marks it with TODO in the output.",
         config=False,
     )
     imported.add_argument("file", metavar="FILE", help="the file to convert")
-    imported.add_argument("--output", metavar="DIR", help="write into this new or empty directory (default: stdout)")
+    imported.add_argument(
+        "--output",
+        metavar="DIR",
+        help="write into this new or empty directory (default: stdout); not for an env file",
+    )
     add_quiet(imported)
+    env = imported.add_argument_group("an env file")
+    env.add_argument(
+        "--reader",
+        choices=ENV_READERS,
+        help="FILE is an env file, and this program reads it (default: python-dotenv or Docker Compose, if both agree)",
+    )
+    env.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the lessee.yaml to create or extend (default: $LESSEE_CONFIG, or lessee.yaml next to the env file)",
+    )
+    env.add_argument("--app", metavar="NAME", help="the app's name in lessee.yaml (default: the env file's directory)")
+    env.add_argument(
+        "--environment",
+        metavar="NAME",
+        help="the environment in a new lessee.yaml (default: $LESSEE_ENVIRONMENT, or development)",
+    )
+    env.add_argument("--path", metavar="PREFIX", default="", help="store the secrets below PREFIX")
+    env.add_argument(
+        "--secret", action="append", default=[], metavar="NAME", help="also treat this variable as a secret; repeatable"
+    )
+    env.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="do not treat this variable as a secret; repeatable",
+    )
+    env.add_argument("--dry-run", action="store_true", help="change nothing; print the changes")
+    env.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+
+
+ENV_READERS = ("python-dotenv", "compose", "node", "vite", "sh", "systemd", "docker")
+"""As `ops.adopt.policy.env_readers` has them, which not every command should import."""
 
 
 def add_mcp(command: AddCommand) -> None:

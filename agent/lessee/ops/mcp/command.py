@@ -11,7 +11,8 @@ from lessee.audit_trail.operator_actions import recorded_action
 from lessee.core.errors import DeniedError, LesseeError, ManuallyChangedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
-from lessee.ops.mcp.client_file import ClientFile, back_up, open_client_file
+from lessee.host.user_file import UserFile, open_user_file
+from lessee.ops.mcp.backup import back_up
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy import jsonc
 from lessee.ops.mcp.policy.diff import diff, lines_with_secrets
@@ -20,7 +21,7 @@ from lessee.ops.mcp.policy.jsonc import Document
 from lessee.ops.mcp.policy.plan import ManualStep, Plan, is_wrapped, plan
 from lessee.ops.mcp.policy.secret_detection import SecretDetector
 from lessee.ops.mcp.policy.servers import Server, find_servers, launch_command
-from lessee.ops.mcp.vault_store import store_secrets
+from lessee.ops.setup.secret_store import store_secrets
 from lessee.process.hardening import harden
 from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import admin_client
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     harden()
     environ = dict(os.environ)
     detector = SecretDetector(frozenset(arguments.secret), frozenset(arguments.exclude))
-    with open_client_file(Path(arguments.file)) as file:
+    with open_user_file(Path(arguments.file), "lessee mcp wrap") as file:
         document = jsonc.parse(file.text, file.path.name)
         servers = find_servers(document, file.path.name)
         if (planned := _plan_without_names(document, file.path.name, servers, detector)).wrapped == ():
@@ -72,7 +73,7 @@ def _plan_without_names(document: Document, source: str, servers: Sequence[Serve
 
 
 def _apply(
-    file: ClientFile, text: str, planned: Plan, config: McpConfig, environ: Mapping[str, str], backups: Path
+    file: UserFile, text: str, planned: Plan, config: McpConfig, environ: Mapping[str, str], backups: Path
 ) -> None:
     """Write to Vault first and to the client's file last: a killed run loses nothing, and a later run continues."""
     with admin_client(config.config.vault, environ, boot_time) as client:
@@ -80,14 +81,15 @@ def _apply(
         paths = ", ".join(sorted({server.secret for server in planned.wrapped}))
         subject = {"file": str(file.path), "paths": paths, "server": parsed.vault.address}
         with recorded_action(parsed.audit_trail, environ, "MCP secrets stored", parsed.environment, **subject):
-            store_secrets(client, parsed, planned.wrapped, print)
+            fields = {server.secret: server.fields for server in planned.wrapped}
+            store_secrets(client, parsed, fields, print, todo="pass another --path, or make the two values equal")
     for written in config.write(planned.wrapped):
         print(f"+ {written}")
     for app in sorted({server.app for server in planned.wrapped}):
         config.verify_start(app)
         print(f"{app}: start verified")
     backup = back_up(file, backups)
-    file.replace(text)
+    file.replace(text.encode())
     original_path, backup_path = shlex.quote(str(file.path)), shlex.quote(str(backup))
     print(f"{file.path} was rewritten; restart the client")
     print(f"the backup contains the secrets; undo: `cp {backup_path} {original_path}`; delete it: `rm {backup_path}`")
@@ -107,9 +109,7 @@ def _prefix(option: str, config: McpConfig) -> str:
     return prefix
 
 
-def _rewritten_servers(
-    after: Document, file: ClientFile, before: Sequence[Server], planned: Plan
-) -> tuple[Server, ...]:
+def _rewritten_servers(after: Document, file: UserFile, before: Sequence[Server], planned: Plan) -> tuple[Server, ...]:
     """The servers of the new file. Raises LesseeError if the new file is not as planned."""
     servers = find_servers(after, file.path.name)
     wrapped = {server.server.path for server in planned.wrapped}
@@ -126,7 +126,7 @@ def _rewritten_servers(
     return servers
 
 
-def _remaining_secrets(after: Document, planned: Plan, file: ClientFile) -> list[ManualStep]:
+def _remaining_secrets(after: Document, planned: Plan, file: UserFile) -> list[ManualStep]:
     values = [server.fields[name] for server in planned.wrapped for name in server.removed]
     values += [value for server in planned.wrapped for value in server.program.variables.values()]
     what, todo = "the line still contains a moved secret, in a comment or another part of the file", "remove it"

@@ -67,6 +67,13 @@ def assignments(text: str) -> Iterator[Assignment]:
         at = end + len(statement.after)
 
 
+def literals(text: str) -> Iterator[tuple[Assignment, tuple[str, ...]]]:
+    """The variables of a file that are set, each with its value split at references."""
+    for one in assignments(text):
+        if one.raw is not None:
+            yield one, tuple(_atoms(_decode(one.raw)))
+
+
 def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that the file sets. `${NAME}` refers to an earlier variable, or to `environ`.
 

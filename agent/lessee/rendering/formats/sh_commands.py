@@ -44,6 +44,14 @@ def assigned(script: Script) -> Iterator[str]:
                 yield found[1]
 
 
+def assigning_words(script: Script) -> Iterator[Word]:
+    """The words that may assign a variable: those before a command, and the arguments of `export` and the like."""
+    for command in script.commands:
+        name, arguments = _split(command)
+        yield from command[: len(command) - len(arguments) - bool(name)]
+        yield from arguments if name in _DECLARING else ()
+
+
 def refuse_misplaced(script: Script, marked: MarkedText) -> None:
     """Raises FormatError if a command would not treat a value as literal text."""
     names.refuse_duplicates(assigned(script), marked)

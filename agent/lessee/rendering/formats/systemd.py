@@ -8,6 +8,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.rendering.document import Document
 from lessee.rendering.formats import names
 from lessee.rendering.formats.value_markers import MarkedText, Marker, mark_values
+from lessee.rendering.formats.variables import Assignment
 
 # The grammar of systemd 254 and later: parse_env_file_internal() in env-file.c.
 _GAP = re.compile(r"[ \t\r\n]*([#;][^\r\n]*)?")
@@ -55,6 +56,16 @@ def outline(text: str) -> tuple[str, ...]:
     if any(line.name is None and not _GAP.fullmatch(line.before) for line in lines):
         raise FormatError("a line of the text assigns no variable", todo="render the file again")
     return tuple(dict.fromkeys(line.name for line in lines if line.name and names.NAME.fullmatch(line.name)))
+
+
+def literals(text: str) -> Iterator[tuple[Assignment, tuple[str, ...]]]:
+    """The variables of a file that systemd sets, each with its value: it knows no references."""
+    for line in _read(text):
+        if line.name is not None and names.NAME.fullmatch(line.name):
+            begin = line.at + len(line.before)
+            blank = len(line.literal) - len(line.literal.lstrip(" \t"))
+            end = begin + len(line.literal.rstrip(" \t"))
+            yield Assignment(line.name, line.literal, line.at, min(begin + blank, end), end), (line.value,)
 
 
 def _read(text: str) -> Iterator[_Line]:

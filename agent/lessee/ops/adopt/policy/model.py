@@ -30,22 +30,29 @@ class Origin(Enum):
 class Span(ImmutableStruct, frozen=True):
     """The place of a value in a file: its bytes from `start` to before `end`, in the first of `line`, from 1 on.
 
-    `file` is relative to the project's folder where it is below it. `is_quoted`: the bytes include the quotes.
+    `file` is relative to the project's folder where it is below it. The bytes are those between the quotes, if there
+    are any. Those of a block (`|`, `>`) begin at its indicator.
     """
 
     file: str
     line: int
     start: int
     end: int
+    style: str = ""
+    """`'`, `"`, `|` or `>`; empty: without quotes."""
 
 
 class Source(ImmutableStruct, frozen=True):
-    """One place that Compose takes a value from. `name`: of the variable there; `${…}` may give it another name."""
+    """One place that Compose takes a value from. `name`: the variable there, which `${…}` may name otherwise."""
+
+    hidden = ("text",)
 
     origin: Origin
     name: str
     span: Span | None = None
     """None: no file of the project has it."""
+    text: str = ""
+    """What the place says, with `${…}` unresolved."""
 
 
 class Use(ImmutableStruct, frozen=True):
@@ -87,13 +94,17 @@ class Image(ImmutableStruct, frozen=True):
     uid: int | None = None
     gid: int | None = None
     """The numbers of the user that the program runs as at last, if they are known (postgres: 999, or 70 on Alpine)."""
-    shell: str | None = None
+    shell_path: str | None = None
     """The path of a POSIX shell; empty: it has none; None: not known."""
     working_dir: str = "/"
+    healthcheck: tuple[str, ...] = ()
+    """Its own test, as `CMD …` or `CMD-SHELL …`; empty: it has none, or it is not known."""
 
 
 class Service(ImmutableStruct, frozen=True):
     """A service of the resolved project."""
+
+    hidden = ("entrypoint", "command", "healthcheck")
 
     name: str
     image: Image
@@ -108,10 +119,20 @@ class Service(ImmutableStruct, frozen=True):
     pid: str | None = None
     replicas: int = 1
     has_healthcheck: bool = False
+    healthcheck: tuple[str, ...] = ()
+    """The test that the project sets; empty: the image's. `NONE` disables that."""
+    runs_once: bool = False
+    """Another service waits for it with `service_completed_successfully`, or it has `restart: "no"` in the project."""
+    secrets: tuple[tuple[str, str], ...] = ()
+    """Its Compose secrets: the name, and the path in the container."""
     depends_on: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     build_context: str | None = None
     """The folder that its image is built from, relative to the project's folder."""
+    dockerfile: str = "Dockerfile"
+    """Relative to that folder, or absolute."""
+    build_target: str = ""
+    """The stage that is built; empty: the last."""
     source_files: frozenset[str] = frozenset()
     """Names and markers found there that tell how the program reads its settings: `python-dotenv`, `pydantic-settings`,
     `next`, `dotenv`, …"""
@@ -201,13 +222,15 @@ class Delivery(Enum):
 
 
 class Notification(ImmutableStruct, frozen=True):
-    """How an app is notified: by `restart` or a signal. `cmdline` is a regular expression of its command line.
+    """How an app is notified: by `restart` or a signal to the process that its launcher has become.
 
-    None in `AppPlan`: it needs no notification, because it reads its secret at its first start only.
+    That process is in a file of the launcher, because many programs write another title over their command line, and
+    because two services may have the same. None in `AppPlan`: it reads its secret at its first start only.
     """
 
     action: str
-    cmdline: str
+    uid: int | None = None
+    """The uid that the program changes to, where its files belong to another group; None: that of its files."""
 
 
 class AppPlan(ImmutableStruct, frozen=True):
@@ -221,7 +244,7 @@ class AppPlan(ImmutableStruct, frozen=True):
     """The group of its files: that of the user which the program runs as."""
     notification: Notification | None
     directory: str = ""
-    """In the container: `/run/secrets/SERVICE`."""
+    """In the container: `/run/secrets/SERVICE`, or `/run/secrets` where it replaces Compose's own secrets."""
 
 
 class Edit(ImmutableStruct, frozen=True):
@@ -229,6 +252,22 @@ class Edit(ImmutableStruct, frozen=True):
 
     span: Span
     text: str
+
+
+class Deployment(ImmutableStruct, frozen=True):
+    """How the containers that adopt adds are started, and reach Vault."""
+
+    vault_address: str
+    """As a container reaches it: `https://host.docker.internal:8200` for a server on this machine."""
+    ca_file: bool = False
+    """Whether `lessee/ca.pem` has the CA certificates that verify Vault's."""
+    namespace: str = ""
+    insecure_http: bool = False
+    image: str = "lessee"
+    folder: str = "lessee"
+    """Of lessee.yaml and `templates/`, relative to the Compose file."""
+    identity: str = ".lessee/identity"
+    """Of ENVIRONMENT/ROLE/{role_id,secret_id}, as `lessee setup --output` writes them."""
 
 
 class Plan(ImmutableStruct, frozen=True):

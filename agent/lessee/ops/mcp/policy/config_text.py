@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -81,7 +82,16 @@ def check_sessions(text: str, source: str) -> None:
         raise ConfigError([LesseeError(what, where=source, todo=todo)])
 
 
-def add_apps(text: str, source: str, apps: Iterable[App]) -> str:
+class NewApp(Protocol):
+    """An app that can be added to a file: its name, and its keys there."""
+
+    @property
+    def name(self) -> str: ...
+
+    def keys(self) -> Keys: ...
+
+
+def add_apps(text: str, source: str, apps: Iterable[NewApp]) -> str:
     """The text with more apps. Raises ConfigError if no lines can be inserted."""
     root = compose(text, source)
     node = _value(root, "apps")

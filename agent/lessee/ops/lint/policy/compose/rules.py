@@ -12,6 +12,7 @@ from lessee.core.sensitive.literals import is_secret
 from lessee.ops.lint.policy.app_rules import configured_issue, line_of_key, relies_on_sighup, sighup_not_handled
 from lessee.ops.lint.policy.compose import fixes
 from lessee.ops.lint.policy.compose.fixes import NO_REMEDY, Remedy
+from lessee.ops.lint.policy.compose.label_rules import label_findings, without_references
 from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
 from lessee.ops.lint.policy.compose.shadowed_variables import rendered_variables, shadowed_variables
@@ -43,6 +44,7 @@ def check_compose(
         rendered = {app: rendered_variables(app, checked.texts) for app in checked.valid.config.apps}
         stack = Stack(services, checked.valid.config, files, rendered, checked.valid.root)
         yield from project_findings(stack, checked.valid.root, checked.file)
+        yield from label_findings(stack)
         yield from shadowed_variables(stack, checked.texts, load_env)
 
 
@@ -252,7 +254,7 @@ _PATHS = ("/", "./", "../")
 
 def looks_secret(name: str, value: str) -> bool:
     """Whether a literal value is a secret: by the name of its variable, or as a URL or a header with a password."""
-    literal = _VARIABLE.sub(_literal_part, value.replace("$$", "\1"))
+    literal = _VARIABLE.sub(_literal_part, without_references(value, _ELSEWHERE).replace("$$", "\1"))
     login = _LOGIN.search(literal)
     if login is not None:
         return _ELSEWHERE not in login["password"]

@@ -1,35 +1,51 @@
-"""Stores the moved secrets in Vault: never overwrites another value, and verifies what it wrote."""
+"""Stores moved secrets in Vault: never overwrites another value, and verifies what it wrote."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from lessee.config import Config
 from lessee.core.errors import DeniedError, WriteError
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.mcp.policy.plan import WrappedServer
 from lessee.ops.setup.migration import mount_at
 from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import AdminClient
 
 
 def store_secrets(
-    client: AdminClient, config: Config, wrapped: Iterable[WrappedServer], report: Callable[[str], None]
+    client: AdminClient,
+    config: Config,
+    fields_by_path: Mapping[str, Mapping[str, str]],
+    report: Callable[[str], None],
+    *,
+    todo: str,
 ) -> None:
-    """Store the secrets. Raises WriteError before the first write if Vault has another value for any field.
+    """Store the fields of each path, which is as in templates. Raises WriteError before the first write if Vault has
+    another value for any field; `todo` is what to do then.
 
     Raises DeniedError or VaultUnreachableError. Secrets that were written remain, and the next run skips them.
     """
+    for secret in _read_all(client, config, fields_by_path, todo):
+        if secret.is_missing:
+            _write(client, secret)
+        report(f"{'+' if secret.is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
+
+
+def are_stored(
+    client: AdminClient, config: Config, fields_by_path: Mapping[str, Mapping[str, str]], *, todo: str
+) -> bool:
+    """Whether Vault has all of it already. Raises as `store_secrets`, and writes nothing."""
+    return not any(secret.is_missing for secret in _read_all(client, config, fields_by_path, todo))
+
+
+def _read_all(
+    client: AdminClient, config: Config, fields_by_path: Mapping[str, Mapping[str, str]], todo: str
+) -> "list[_Secret]":
     scope = path_scope_of(config)
     if not mount_at(client, scope.mount).is_versioned:
-        todo = "upgrade the mount: `bao kv enable-versioning`"
+        upgrade = "upgrade the mount: `bao kv enable-versioning`"
         what = "the mount is KV version 1, which has no check-and-set, so a write could overwrite a value"
-        raise WriteError(what, where=scope.mount, todo=todo)
-    fields_by_path = {str(scope.secret(server.secret).path): server.fields for server in wrapped}
-    secrets = [_read(client, scope.mount, path, fields) for path, fields in fields_by_path.items()]
-    for secret in secrets:
-        is_missing = not secret.fields.keys() <= secret.existing.keys()
-        if is_missing:
-            _write(client, secret)
-        report(f"{'+' if is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
+        raise WriteError(what, where=scope.mount, todo=upgrade)
+    paths = {str(scope.secret(path).path): fields for path, fields in fields_by_path.items()}
+    return [_read(client, scope.mount, path, fields, todo) for path, fields in paths.items()]
 
 
 class _Secret(ImmutableStruct, frozen=True):
@@ -43,15 +59,19 @@ class _Secret(ImmutableStruct, frozen=True):
     existing: Mapping[str, object]
     version: int
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether Vault lacks some of the fields."""
+        return not self.fields.keys() <= self.existing.keys()
 
-def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str]) -> _Secret:
+
+def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str], todo: str) -> _Secret:
     response = client.read(f"{mount}/data/{path}") or {}
     existing = response.get("data") or {}
     conflicts = sorted(key for key, value in fields.items() if key in existing and existing[key] != value)
     if conflicts:
         what = f"Vault has another value for {', '.join(conflicts)}"
-        todo = "nothing was written; pass another --path, or make the two values equal"
-        raise WriteError(what, where=f"{mount}/{path}", todo=todo)
+        raise WriteError(what, where=f"{mount}/{path}", todo=f"nothing was written; {todo}")
     version = int((response.get("metadata") or {}).get("version") or _deleted_version(client, mount, path))
     return _Secret(mount, path, fields, existing, version)
 

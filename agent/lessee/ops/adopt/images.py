@@ -1,0 +1,127 @@
+"""Looks at the images of a project: the Engine's, the Dockerfiles', or what is known of their names.
+
+It starts no program of an image, and pulls nothing.
+"""
+
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lessee.core.immutable import replace
+from lessee.ops.adopt.policy import dockerfile, known_images
+from lessee.ops.adopt.policy.model import Image, Project, Service
+
+_TIMEOUT = 30.0
+_MOST_BYTES = 2**20
+_LABEL = "lessee.adopt=probe"
+_SHELLS = ("/bin/sh", "/bin/bash", "/busybox/sh")
+
+
+def with_images(project: Project, folder: Path, environ: Mapping[str, str]) -> Project:
+    """The project, whose services know their images. `folder` is the project's."""
+    engine = _Engine(environ)
+    seen: dict[tuple[str, str | None], Image] = {}
+    services = {}
+    for name, service in project.services.items():
+        key = (service.image.reference, service.user)
+        if key not in seen:
+            seen[key] = _image_of(service, engine, folder)
+        services[name] = replace(service, image=seen[key])
+    return replace(project, services=services)
+
+
+def _image_of(service: Service, engine: "_Engine", folder: Path) -> Image:
+    reference = service.image.reference
+    found = engine.image(reference, service.user)
+    if found is not None:
+        return found
+    if service.build_context is None:
+        return known_images.image(reference)
+    path = folder / service.build_context / service.dockerfile
+    try:
+        text = path.read_bytes()[:_MOST_BYTES].decode(errors="replace")
+    except OSError:
+        return Image(reference)
+
+    def base_of(base: str) -> Image:
+        return engine.image(base, None) or known_images.image(base)
+
+    return dockerfile.image_of(text, reference, base_of, target=service.build_target)
+
+
+class _Engine:
+    """The Engine's images, as its command line shows them; none if no Engine answers."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._answers = self._run("version", "--format", "{{.Server.Version}}") is not None
+
+    def image(self, reference: str, user: str | None) -> Image | None:
+        """An image that the Engine has; `user` as the service sets it."""
+        output = self._run("image", "inspect", "--format", "{{json .Config}}", "--", reference)
+        if output is None:
+            return None
+        config: dict[str, Any] = json.loads(output) or {}
+        found = Image(
+            reference,
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            command=tuple(config.get("Cmd") or ()),
+            user=config.get("User") or "",
+            working_dir=config.get("WorkingDir") or "/",
+            healthcheck=_test(config),
+        )
+        return self._with_files(found, user)
+
+    def _with_files(self, image: Image, user: str | None) -> Image:
+        """With its shell, and the numbers of the user, both from files of a container that is never started."""
+        command = ("create", "--network=none", f"--label={_LABEL}", "--entrypoint=/", "--", image.reference)
+        output = self._run(*command)
+        if output is None:
+            return image
+        container = output.decode().strip()
+        try:
+            shell = next((path for path in _SHELLS if self._has(container, path)), "")
+            passwd, groups = (self._file(container, f"/etc/{name}") for name in ("passwd", "group"))
+        finally:
+            self._run("rm", "--force", "--volumes", container)
+        uid, gid = known_images.numbers(user or image.user, passwd, groups)
+        return replace(image, shell_path=shell, uid=uid, gid=gid)
+
+    def _has(self, container: str, path: str) -> bool:
+        return self._run("cp", "--follow-link", f"{container}:{path}", "-") is not None
+
+    def _file(self, container: str, path: str) -> str:
+        output = self._run("cp", "--follow-link", f"{container}:{path}", "-")
+        if output is None:
+            return ""
+        with tarfile.open(fileobj=io.BytesIO(output)) as archive:
+            member = archive.next()
+            file = archive.extractfile(member) if member is not None and member.isfile() else None
+            return file.read(_MOST_BYTES).decode(errors="replace") if file is not None else ""
+
+    def _run(self, *arguments: str) -> bytes | None:
+        """The output of `docker …`; None if it fails."""
+        if not getattr(self, "_answers", True):
+            return None
+        try:
+            done = subprocess.run(
+                ["docker", *arguments],  # noqa: S607  # As the user's own `docker`.
+                env=dict(self._environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=_TIMEOUT,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+
+def _test(config: Mapping[str, Any]) -> tuple[str, ...]:
+    test = tuple((config.get("Healthcheck") or {}).get("Test") or ())
+    return () if test[:1] == ("NONE",) else test

@@ -1,0 +1,78 @@
+"""The lessee.yaml of an adopted project: its agent, its apps, and what `lessee setup` creates."""
+
+from collections.abc import Iterator
+
+from lessee.config.yaml_writer import Entry, Expandable, Keys, write
+from lessee.ops.adopt.policy import launcher
+from lessee.ops.adopt.policy.model import AppPlan, Deployment, Plan, Service
+from lessee.ops.adopt.policy.template_texts import files
+
+IDENTITY = "/run/identity"
+"""In the agent's container."""
+ROTATOR = "rotator"
+"""The name of the rotator's AppRole, after that of the environment."""
+
+
+def lessee_yaml(plan: Plan, deployment: Deployment, more: tuple[Entry, ...] = ()) -> str:
+    """The text of the file. `more`: further blocks, such as `rotation`."""
+    return write(Keys((*_entries(plan, deployment, has_rotator=any(entry[0] == "rotation" for entry in more)), *more)))
+
+
+def role(environment: str, app: str) -> str:
+    """The AppRole and the policy of an app, as `lessee setup` names them."""
+    return f"{environment}-{app}".lower()
+
+
+def agent_directory(app: AppPlan) -> str:
+    """The app's directory in the agent's container."""
+    return f"/run/secrets/{app.service}"
+
+
+def _entries(plan: Plan, deployment: Deployment, *, has_rotator: bool) -> Iterator[Entry]:
+    yield "The agent of compose.lessee.yaml, written by `lessee adopt`. It has no secret: commit it."
+    yield "Each app is a service of the Compose project, and may read only the paths in its templates."
+    yield "environment", plan.environment
+    auth = (("auth", _login(plan.environment, ROTATOR)),) if has_rotator else ()
+    yield "vault", Keys((*_vault(deployment), *auth))
+    yield "template_dir", "templates"
+    services = plan.project.services
+    yield "apps", Keys(tuple((app.service, Keys(tuple(_app(plan, app, services[app.service])))) for app in plan.apps))
+    yield "`lessee setup` creates these policies and AppRoles; it changes none that is as it should be."
+    yield "setup", Keys((("environments", [plan.environment]),))
+
+
+def _vault(deployment: Deployment) -> Iterator[Entry]:
+    # The container has no such variables; they are for `lessee set` and others on the host.
+    yield "address", Expandable(f"${{VAULT_ADDR:-{deployment.vault_address}}}")
+    if deployment.namespace:
+        yield "namespace", deployment.namespace
+    if deployment.ca_file:
+        yield "ca_file", Expandable("${VAULT_CACERT:-/etc/lessee/ca.pem}")
+    if deployment.insecure_http:
+        yield "insecure_http", True
+
+
+def _login(environment: str, name: str) -> Keys:
+    folder = f"{IDENTITY}/{environment}/{role(environment, name)}"
+    return Keys(
+        (("method", "approle"), ("role_id_file", f"{folder}/role_id"), ("secret_id_file", f"{folder}/secret_id"))
+    )
+
+
+def _app(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
+    yield "directory", agent_directory(app)
+    yield "vault", Keys((("auth", _login(plan.environment, app.service)),))
+    yield "owner", f"0:{app.owner_gid}"
+    yield "mode", "0440"
+    yield (
+        "files",
+        [
+            Keys((("template", file.template), ("format", file.format)), flow=False)
+            for file in files(app, service)
+        ],
+    )  # fmt: skip
+    if app.notification is not None:
+        yield "The Engine starts it again with the new values."
+        uid = () if app.notification.uid is None else (("uid", app.notification.uid),)
+        target = (("pid_file", f"{launcher.PID_FOLDER}/{app.service}/{launcher.PID_FILE}"),)
+        yield "notify", Keys((*target, ("action", app.notification.action), *uid))

@@ -1,0 +1,150 @@
+"""Reads a Compose project: the values from `docker compose config`, and their places from the files."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.ops.adopt.policy.compose_model import Load, Place, project_of, safe_reason
+from lessee.ops.adopt.policy.model import Origin, Project
+from lessee.ops.adopt.policy.sources import Scope, Text, expand
+
+PROGRAMS = (("docker", "compose"), ("docker-compose",), ("podman", "compose"))
+"""The programs that read Compose files, the first that is installed is used."""
+_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+_OVERRIDES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+_TIMEOUT = 60
+_MOST = 1 << 20
+"""Bytes of a file of secrets or variables."""
+
+
+def read_project(
+    files: Sequence[str], environ: Mapping[str, str], *, folder: str | None = None, env_files: Sequence[str] = ()
+) -> Project:
+    """Read the project of these Compose files; without any, of those that Compose would take in `folder`.
+
+    `files` and `env_files` are relative to `folder`, or to the working directory without one; the project's folder is
+    the one of its first file. `environ`: the environment for Compose. Raises ConfigError, without a value.
+    """
+    base = Path(folder or ".").absolute()
+    given = [base / file for file in files] or find_files(base, environ)
+    root = given[0].parent
+    paths = tuple(_relative(path, root) for path in given)
+    chosen = [str(base / file) for file in env_files] or _listed(environ.get("COMPOSE_ENV_FILES", ""), ",") or [".env"]
+    variables = tuple(_relative(root / file, root) for file in chosen if (root / file).is_file())
+    load = _loader(root)
+    resolved = resolve(given, environ, env_files=[str(root / file) for file in variables] if env_files else ())
+    return project_of(resolved, Place(str(root), paths, variables), environ, load)
+
+
+def find_files(folder: Path, environ: Mapping[str, str]) -> list[Path]:
+    """The Compose files of a folder, as Compose finds them. Raises ConfigError if there are none."""
+    env = _loader(folder)(".env")
+    scope = Scope(environ, ((Origin.PROJECT_ENV, env),) if env is not None else ())
+    if listed := expand("${COMPOSE_FILE}", scope):
+        separator = expand("${COMPOSE_PATH_SEPARATOR}", scope) or ":"
+        return [folder / name for name in _listed(listed, separator)]
+    for name in _NAMES:
+        if (folder / name).is_file():
+            override = [folder / one for one in _OVERRIDES if (folder / one).is_file()]
+            return [folder / name, *override[:1]]
+    todo = f"name the Compose file, or write {_NAMES[0]}"
+    raise ConfigError([LesseeError("the folder has no Compose file", where=str(folder), todo=todo)])
+
+
+def resolve(files: Iterable[Path], environ: Mapping[str, str], *, env_files: Iterable[str] = ()) -> dict[str, object]:
+    """What `docker compose config` makes of the files, with all profiles. It needs no Engine.
+
+    Raises ConfigError, with a reason that contains no value.
+    """
+    paths = list(files)
+    arguments = [word for path in paths for word in ("-f", str(path))]
+    arguments += [word for path in env_files for word in ("--env-file", path)]
+    command = [*_program(environ), *arguments, "--profile", "*", "config", "--format", "json"]
+    done = _run(command, environ, paths[0].parent)
+    if done.returncode == 0:
+        try:
+            # `config` writes each `$` twice, so that Compose can read its output again.
+            found = json.loads(done.stdout.replace(b"$$", b"$"))
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return found
+    reason = safe_reason(done.stderr.decode(errors="replace"))
+    todo = f"run `{' '.join([*command[:2], 'config'])}` there, and correct what it reports"
+    what = f"Compose cannot read the project: {reason}"
+    raise ConfigError([LesseeError(what, where=str(paths[0]), todo=todo)])
+
+
+def _program(environ: Mapping[str, str]) -> tuple[str, ...]:
+    found = _installed(environ.get("PATH", ""))
+    if found is None:
+        todo = "install Docker with its Compose plugin"
+        raise ConfigError([LesseeError("there is no `docker compose`", where="PATH", todo=todo)])
+    return found
+
+
+@cache
+def _installed(path: str) -> tuple[str, ...] | None:
+    for program in PROGRAMS:
+        try:
+            done = _run([*program, "version"], {"PATH": path}, Path("/"))
+        except ConfigError:
+            continue
+        if done.returncode == 0:
+            return program
+    return None
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str], folder: Path) -> "subprocess.CompletedProcess[bytes]":
+    try:
+        return subprocess.run(
+            command,
+            env=dict(environ),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else f"it did not end in {_TIMEOUT} s"
+        what = f"`{' '.join(command[:2])}` cannot be run: {reason}"
+        raise ConfigError([LesseeError(what, where=str(folder), todo="see that Docker Compose is installed")]) from None
+
+
+def _loader(root: Path) -> Load:
+    @cache
+    def load(name: str) -> Text | None:
+        path = root / name
+        try:
+            if not path.is_file() or path.stat().st_size > _MOST:
+                return None
+            content = path.read_bytes()
+        except OSError:
+            return None
+        bare = content.removeprefix(b"\xef\xbb\xbf")
+        return Text(_relative(path, root), bare.decode(errors="surrogateescape"), len(content) - len(bare))
+
+    return load
+
+
+def _relative(path: Path, root: Path) -> str:
+    """The path relative to the folder of the project where it is below it."""
+    plain = Path(*path.parts)
+    try:
+        return str(plain.resolve().relative_to(root.resolve())) if ".." in path.parts else str(plain.relative_to(root))
+    except ValueError:
+        return str(path)
+
+
+def _listed(text: str, separator: str) -> list[str]:
+    return [name for part in re.split(re.escape(separator), text) if (name := part.strip())]

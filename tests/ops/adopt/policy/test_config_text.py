@@ -1,0 +1,52 @@
+"""The lessee.yaml of an adopted project."""
+
+import yaml
+
+from lessee.ops.adopt.policy.config_text import lessee_yaml
+from lessee.ops.adopt.policy.model import Deployment
+from support.inputs.adopted_projects import DEPLOYMENT, postgres_and_app
+
+
+def written(plan, deployment=DEPLOYMENT):
+    text = lessee_yaml(plan, deployment)
+    return yaml.safe_load(text)
+
+
+def test_each_app_has_its_files_its_own_login_and_its_notification():
+    apps = written(postgres_and_app())["apps"]
+    assert apps["app"] == {
+        "directory": "/run/secrets/app",
+        "vault": {
+            "auth": {
+                "method": "approle",
+                "role_id_file": "/run/identity/production/production-app/role_id",
+                "secret_id_file": "/run/identity/production/production-app/secret_id",
+            }
+        },
+        "owner": "0:0",
+        "mode": "0440",
+        "files": [{"template": "app/environment.sh.j2", "format": "sh"}],
+        "notify": {"pid_file": "/run/lessee-launcher/app/pid", "action": "restart"},
+    }
+    assert "notify" not in apps["db"]
+    assert apps["db"]["owner"] == "0:999"
+
+
+def test_the_address_of_vault_and_how_it_is_verified_are_those_of_the_deployment():
+    deployment = Deployment("http://vault:8200", ca_file=True, namespace="team", insecure_http=True)
+    assert written(postgres_and_app(), deployment)["vault"] == {
+        "address": "${VAULT_ADDR:-http://vault:8200}",
+        "namespace": "team",
+        "ca_file": "${VAULT_CACERT:-/etc/lessee/ca.pem}",
+        "insecure_http": True,
+    }
+    assert written(postgres_and_app())["vault"] == {"address": "${VAULT_ADDR:-https://vault:8200}"}
+
+
+def test_no_secret_is_in_it():
+    assert "fake-password" not in lessee_yaml(postgres_and_app(), DEPLOYMENT)
+
+
+def test_further_blocks_come_last():
+    text = lessee_yaml(postgres_and_app(), DEPLOYMENT, (("rotation", "later"),))
+    assert text.endswith("rotation: later\n")
