@@ -432,7 +432,8 @@ class _Resolver:
             if template is None:
                 if block.contents is None:
                     continue  # The reader has reported what is wrong with it.
-                template = self._inline_template((*path, "contents"), block.contents)
+                has_key = (*path, "contents") in self._problems.lines
+                template = self._inline_template((*path, "contents") if has_key else path, block.contents)
                 if block.name is None:
                     what = "missing; a template without a path has no name"
                     self._problems.add_dependent((*path, "name"), what, todo="write `name:`")

@@ -36,12 +36,12 @@ def check(
     others=None,
     env_files=None,
     paths=("compose.yaml",),
-    but=MOUNTS,
     model=None,
+    but=MOUNTS,
 ):
     """The findings in `services`, the text below that key of compose.yaml, with an agent added.
 
-    `but` are rules that do not count. `model`: the text of the Compose model that `lessee` names.
+    `model`: the text of the Compose model that `lessee` names. `but` are rules that do not count.
     """
     templates = {"app.env.j2": 'DATABASE_URL={{ secret("db").url }}\n'} if templates is None else templates
     checked = check_project(PurePosixPath("lessee.yaml"), lessee, {}, lambda _, name: templates[name], lambda _: model)

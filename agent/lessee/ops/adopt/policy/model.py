@@ -74,6 +74,8 @@ class Use(ImmutableStruct, frozen=True):
     rule: str = ""
     """The rule of the verdict, as `lessee scan` names it, or one of adopt's own."""
     is_placeholder: bool = False
+    end: str = ""
+    """The newline that a file of one line has after the value; the service gets it too."""
 
     @property
     def is_variable(self) -> bool:
@@ -118,6 +120,8 @@ class Service(ImmutableStruct, frozen=True):
     network_mode: str | None = None
     pid: str | None = None
     replicas: int = 1
+    stop_grace_period: str | None = None
+    """As Compose writes it: `1m30s`."""
     has_healthcheck: bool = False
     healthcheck: tuple[str, ...] = ()
     """The test that the project sets; empty: the image's. `NONE` disables that."""

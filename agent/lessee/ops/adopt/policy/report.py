@@ -65,7 +65,7 @@ def _services(plan: Plan) -> Iterator[str]:
 def _how(app: AppPlan) -> str:
     how = _DELIVERIES[app.delivery]
     if app.notification is None:
-        return f"{how}; it reads them at its first start"
+        return f"{how}; it reads them when it starts"
     return f"{how}; notified by {app.notification.action}"
 
 
