@@ -121,7 +121,7 @@ class Stack:
         project = Project(self._images.engine, self.name, paths, {"BASE_IMAGE": self._images.base})
         try:
             project.compose("run", "--rm", "setup")
-            project.compose("up", "--detach", "--no-build")
+            project.compose("up", "--detach", "--no-build", "app")  # `setup` would write its files again.
             yield project
         finally:
             project.down()

@@ -64,7 +64,13 @@ class Files:
 
     def check(self, texts=None, more=()):
         name = "lessee/lessee.yaml"
-        checked = check_project(PurePosixPath(name), self.load(name, texts), self.environ, lambda *_: self.template)
+        checked = check_project(
+            PurePosixPath(name),
+            self.load(name, texts),
+            self.environ,
+            lambda *_: self.template,
+            lambda _: '{"services": {}}',
+        )
 
         def env_file(path):
             return (self.texts | (texts or {})).get(path)

@@ -101,7 +101,10 @@ def _file_of(problem: LesseeError, path: PurePosixPath) -> str:
 def _at_label(finding: Finding, config: Config, path: PurePosixPath) -> Finding:
     """The finding at the labels of its app, if it has them instead of keys in the configuration."""
     labels = config.labeled_apps.get(finding.app)
-    return finding if labels is None else replace(finding, file=str(path.parent / labels.file), line=labels.line)
+    if labels is None:
+        return finding
+    # Its keys are labels, which a fix of the configuration does not find.
+    return replace(finding, file=str(path.parent / labels.file), line=labels.line, fix=None)
 
 
 def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> list[Finding]:

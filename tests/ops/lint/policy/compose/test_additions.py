@@ -239,6 +239,18 @@ def test_the_configuration_and_its_templates_are_mounted(place, templates, mount
     assert stack.lines()["services"]["agent"]["volumes"][: len(mounts)] == mounts
 
 
+def test_a_model_of_labels_is_mounted_and_a_template_in_the_configuration_is_not():
+    config = lessee(("{template: app.env.j2}", "{name: app.env, contents: 'A=1'}"))
+    stack = Files(lessee=f"compose: {{file: compose.json}}\n{config}", compose_yaml=ALONE)
+    stack.configuration = "lessee.yaml"
+    mounts = stack.lines()["services"]["agent"]["volumes"]
+    assert mounts[:3] == [
+        "./lessee.yaml:/etc/lessee/lessee.yaml:ro",
+        "./compose.json:/etc/lessee/compose.json:ro",
+        "web:/run/secrets/web",
+    ]
+
+
 @pytest.mark.parametrize(
     ("notify", "services", "reader"),
     [

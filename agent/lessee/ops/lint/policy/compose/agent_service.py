@@ -111,8 +111,11 @@ def _configuration(stack: Stack) -> Iterator[str]:
         yield f"{_on_host(folder)}:{CONFIGURATION}:ro"
     else:  # Next to the Compose file there may be anything, such as an .env file.
         yield f"{_on_host(file)}:{CONFIGURATION}/lessee.yaml:ro"
+    named = [] if is_whole or stack.config.compose_file is None else [stack.config.compose_file]
+    yield from (f"{_on_host(join(folder, name))}:{CONFIGURATION}/{name}:ro" for name in named)
     if templates is None:
         names = {file.template for app in stack.config.apps.values() for file in app.files}
+        names -= stack.config.inline_templates.keys()
         for name in () if is_whole else sorted({name.split("/")[0] for name in names}):
             yield f"{_on_host(join(folder, name))}:{CONFIGURATION}/{name}:ro"
     elif not is_whole or templates.startswith((".", "/")):
