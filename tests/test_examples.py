@@ -20,6 +20,7 @@ LEAST = 256
 AGENTS = {
     "exec": {"app"},
     "frontend": {"agent"},
+    "labels": {"agent"},
     "monitoring": {"agent", "rotator", "monitor"},
     "nginx": {"agent"},
     "quickstart": {"agent"},

@@ -262,7 +262,7 @@ def test_a_problem_in_an_app_is_reported_once_with_its_line(old, new, expected):
         ("    mode: '0880'", 'apps.web.files[0].mode: expected a mode such as "0440"'),
         ("    format: nginks", "did you mean `nginx`?"),
         ("    format: zzz", "expected one of `dotenv`, `dotenv-compose`"),
-        ("    nope: 1", "unknown key; known keys: `template`, `name`"),
+        ("    nope: 1", "unknown key; known keys: `template`, `contents`, `name`"),
         ("  - template: b/web.env.j2", "apps.web.files[1].name: apps.web.files[0] has the same name"),
         ("notify: {}", "apps.web.notify: expected exactly one of `process`"),
         ("notify: {proces: {name: a}}", "did you mean `process`?"),

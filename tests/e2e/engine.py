@@ -78,6 +78,11 @@ class Engine:
         """Whether the tests have started the Engine, so that no other program uses it."""
         return self._pid is not None
 
+    @property
+    def network(self):
+        """A command that starts a program in the network of the Engine's host, where its bridges are."""
+        return ["nsenter", f"--target={self._pid}", "--net", "--"] if self.is_ours else []
+
     def docker(self, *arguments, text=None, check=True, **environ):
         """Run `docker …` with `environ` added to its environment, and return its output with stderr.
 

@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs/dev.md").read_text()
 @pytest.fixture
 def reader(tmp_path, memory):
     """A shell in a folder with the page's files; `lessee dev` has a port of the test's own, and $REAL is a server."""
-    [config] = [text for word, text in BLOCKS if word == "yaml"]
+    config, *_ = [text for word, text in BLOCKS if word == "yaml"]
     [template] = [text for word, text in BLOCKS if word == "jinja"]
     (tmp_path / "lessee.yaml").write_text(config)
     (tmp_path / "app.env.j2").write_text(template)

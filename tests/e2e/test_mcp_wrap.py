@@ -18,7 +18,7 @@ from psycopg import sql
 
 from lessee.core.errors import ConfigError
 from lessee.core.redaction import forms
-from lessee.ops.mcp.client_file import open_client_file
+from lessee.host.user_file import open_user_file
 from lessee.ops.mcp.config_file import McpConfig
 from support import npm
 from support.programs.mcp_wrap import McpHome, command_lines_of_processes
@@ -450,7 +450,7 @@ def writer(content):
 )
 def test_a_file_that_is_not_text_is_rejected(tmp_path, make, error):
     make(tmp_path / "mcp.json")
-    with pytest.raises(ConfigError, match=error), open_client_file(tmp_path / "mcp.json") as file:
+    with pytest.raises(ConfigError, match=error), open_user_file(tmp_path / "mcp.json", "lessee mcp wrap") as file:
         assert file.text
 
 

@@ -32,7 +32,9 @@ _ENGINES = f"{_SYSTEM}MariaDB, RabbitMQ and OpenLDAP"
 _WITH_ENGINES = re.compile(r"tests/(ops/rotate/test_(mysql|rabbitmq|ldap)|e2e/test_rotated_engines)\.py::.*")
 _ENGINE_KINDS = ("mysql", "rabbitmq", "ldap")
 # These try all kinds of systems, each with a server of its own.
-_OF_A_SYSTEM = re.compile(r"tests/ops/rotate/test_(contract|locking)\.py::\w+\[([a-z][a-z3, -]+?)(-before|-after)?\]")
+_OF_A_SYSTEM = re.compile(
+    r"tests/ops/rotate/test_(contract|locking|restored)\.py::\w+\[([a-z][a-z3, -]+?)(-before|-after)?\]"
+)
 
 
 class Sharing(LoadScopeScheduling):

@@ -301,6 +301,23 @@ class Events(Struct, frozen=True, kw_only=True):
     """The maximum random delay before the agent reads a changed secret."""
 
 
+class InlineTemplate(Struct, frozen=True):
+    """A template whose text is in lessee.yaml, or in a label."""
+
+    text: str
+    file: str
+    """The name of the file that has the text."""
+    line: int
+
+
+class LabeledApp(Struct, frozen=True):
+    """Where the labels of an app are."""
+
+    service: str
+    file: str
+    line: int
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration. Without `template_dir` it is the directory of the configuration file."""
 
@@ -343,6 +360,12 @@ class Config(Struct, frozen=True, kw_only=True):
     """How `lessee drill` plays its scenes."""
     identities: dict[str, Identity] = {}
     """The logins that templates name besides that of their app, by name."""
+    inline_templates: dict[str, InlineTemplate] = {}
+    """The templates whose text is in the configuration, by the name that `File.template` has."""
+    compose_file: str | None = None
+    """The Compose model whose labels have further apps, relative to the configuration's directory."""
+    labeled_apps: dict[str, LabeledApp] = {}
+    """The apps of labels, by name."""
 
 
 def logins_of(config: Config) -> tuple[Vault, ...]:

@@ -1,7 +1,7 @@
 """Parses the text of lessee.yaml into a Config."""
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from msgspec.structs import replace
 
@@ -24,6 +24,9 @@ from lessee.config.status import resolve_listener
 from lessee.core.errors import ConfigError
 from lessee.core.variables import VariableScope
 
+if TYPE_CHECKING:
+    from lessee.config.grammar.labels import LabeledApp
+
 _T = TypeVar("_T")
 _MODE = 0o440  # Readable by owner and group.
 _ENVIRONMENT = "{environment}"
@@ -38,20 +41,28 @@ def parse(
     environment: str | None = None,
     blocks: Collection[str] = (),
     refused: dict[str, ConfigError] | None = None,
+    load_model: Callable[[str], str] | None = None,
 ) -> Config:
     """The configuration, with all defaults filled in.
 
     `source` is the name of the file in errors. `for_child`: `lessee exec` reads the file. `environment` overrides the
     file's. `blocks` are the operator blocks that the command uses: only in these, variables are expanded.
     `refused` receives the problems of single apps, which are then missing in the result; by default they are problems
-    of the file. Raises ConfigError with all problems of the file, in the order of their lines.
+    of the file. `load_model` returns the text of the Compose model whose name `compose.file` is, or raises ConfigError;
+    without it, the labels have no apps. Raises ConfigError with all problems of the file, in the order of their lines.
     """
     problems = Problems(source)
     reader = Reader(problems, environ, blocks)
     file = reader.read(compose(text, source))
     if environment is not None:
         file = replace(file, environment=environment)
-    resolved = _Resolver(file, reader.values, problems, environ, for_child=for_child).resolve()
+    labeled: Mapping[str, LabeledApp] = {}
+    if file.compose is not None and load_model is not None:
+        # Imported on use: few configurations have apps of labels.
+        from lessee.config.labels import with_labeled_apps  # noqa: PLC0415
+
+        file, labeled = with_labeled_apps(file, file.compose, load_model(file.compose.file), reader, problems)
+    resolved = _Resolver(file, reader.values, problems, environ, for_child=for_child, labeled=labeled).resolve()
     if "setup" in blocks:
         check_setup(file, problems)
     if "monitor" in blocks and file.monitor is not None:
@@ -86,8 +97,11 @@ class _Resolver:
         environ: Mapping[str, str],
         *,
         for_child: bool,
+        labeled: "Mapping[str, LabeledApp]",
     ) -> None:
         self._file = file
+        self._labeled = labeled
+        self._inline: dict[str, config.InlineTemplate] = {}
         self._for_child = for_child
         self._values = values
         self._problems = problems
@@ -121,6 +135,11 @@ class _Resolver:
             template_env=self._template_env(),
             allow_disk=file.allow_disk,
             apps=self._apps(),
+            inline_templates=self._inline,
+            compose_file=file.compose.file if file.compose is not None else None,
+            labeled_apps={
+                name: config.LabeledApp(app.service, app.source, app.line) for name, app in self._labeled.items()
+            },
             setup=file.setup,
             rotation=file.rotation,
             validate=self._validate(),
@@ -346,11 +365,15 @@ class _Resolver:
 
     def _app(self, name: str, block: AppBlock) -> config.App:
         path = ("apps", name)
-        if block.files is None and block.env_template is None:
+        block = self._with_environment(block, path)
+        is_empty = block.files is None and block.env_template is None and not block.env
+        if is_empty and not any(at[:-1] == (*path, "env") for at in self._problems.lines):
             todo = "write `files:`, or `env_template:` for `lessee exec`"
+            if name in self._labeled:
+                todo = "write a label such as lessee.env or lessee.template.app.env"
             self._problems.add_dependent((*path, "files"), "missing; expected a list of files", todo=todo)
         mode = _MODE if block.mode is None else block.mode
-        files = tuple(self._files((*path, "files"), mode, block.owner))
+        files = tuple(self._files(block, path, mode))
         refresh_interval = block.refresh_interval
         return config.App(
             name=name,
@@ -371,11 +394,49 @@ class _Resolver:
             identities=self._logins,
         )
 
-    def _files(self, at: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:
+    def _with_environment(self, app: AppBlock, path: Path) -> AppBlock:
+        """The app with a template for the variables of its child that have references."""
+        if not self._for_child:
+            return app
+        inherited = dict[str, str]()
+        if any("ref+" in text for text in self._environ.values()):
+            from lessee.config.environment import malformed, references_of  # noqa: PLC0415  # Few have one.
+
+            inherited |= references_of(self._environ)
+            for name, problem in malformed(inherited).items():
+                self._problems.add_dependent((*path, "env"), f"${name}: {problem.what}", todo=problem.todo)
+                del inherited[name]
+        # The file that a label names is for a service with another agent.
+        own = app.env if path[1] not in self._labeled else {}
+        if not (inherited or own):
+            return app
+        from lessee.config.environment import template_of  # noqa: PLC0415  # Few apps have one.
+
+        text = template_of(inherited | own, before=app.env_template)
+        return replace(app, env_template=self._inline_template((*path, "env"), text))
+
+    def _inline_template(self, path: Path, text: str) -> str:
+        """The name of a template whose text is at this key."""
+        origin = self._labeled.get(str(path[1]))
+        name = origin.spell(path) if origin is not None else spell(path)
+        file = origin.source if origin is not None else self._problems.source
+        self._inline[name] = config.InlineTemplate(text, file, self._problems.line_of(path))
+        return name
+
+    def _files(self, app: AppBlock, at: Path, mode: int) -> Iterator[config.File]:
         names: dict[str, Path] = {}
         folders: dict[str, Path] = {}
-        for path, block in self._items(at, FileBlock):
-            name = block.name or self._default_name(block.template, path)
+        owner = app.owner
+        for path, block in (*self._items((*at, "files"), FileBlock), *self._env_file(app, at)):
+            template = block.template
+            if template is None:
+                if block.contents is None:
+                    continue  # The reader has reported what is wrong with it.
+                template = self._inline_template((*path, "contents"), block.contents)
+                if block.name is None:
+                    what = "missing; a template without a path has no name"
+                    self._problems.add_dependent((*path, "name"), what, todo="write `name:`")
+            name = block.name or self._default_name(template, path)
             if names.setdefault(name, path) is not path:
                 what = f"{spell(names[name])} has the same name"
                 self._problems.add_dependent((*path, "name"), what, todo="write another `name:`")
@@ -391,12 +452,25 @@ class _Resolver:
             kind = block.format or config.default_format(name)
             self._values[(*path, "format")] = kind
             yield config.File(
-                template=block.template,
+                template=template,
                 name=name,
                 format=kind,
                 mode=mode if block.mode is None else block.mode,
                 owner=block.owner or owner,
             )
+
+    def _env_file(self, app: AppBlock, at: Path) -> Iterator[tuple[Path, FileBlock]]:
+        """The file of the app's `env`, with the key that names it."""
+        if not app.env or (app.env_file is None and self._for_child):
+            return
+        from lessee.config.environment import FILE, template_of  # noqa: PLC0415  # Few apps have one.
+
+        name = app.env_file or FILE
+        kind = config.default_format(name)
+        if kind not in {"dotenv", "sh"}:
+            what = "its name is not that of a file of variables"
+            self._problems.add_dependent((*at, "env_file"), what, todo="write a name such as app.env or env.sh")
+        yield (*at, "env_file"), FileBlock(name=name, contents=template_of(app.env, exports=kind == "sh"))
 
     def _default_name(self, template: str, path: Path) -> str:
         name = template.rpartition("/")[2].removesuffix(".j2")

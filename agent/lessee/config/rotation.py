@@ -48,6 +48,8 @@ def check_rotation(config: Config, problems: Problems) -> None:
         _check_paths(config, target, at, problems)
         _check_times(target, at, problems)
         _check_kind(target, at, problems)
+        if grammar.changes_itself(target):
+            _check_own(target, at, problems)
     for (first, other), (second, target) in combinations(config.rotation.items(), 2):
         _check_pair(target, other, ("rotation", second), spell(("rotation", first)), problems)
 
@@ -55,7 +57,7 @@ def check_rotation(config: Config, problems: Problems) -> None:
 def _check_paths(config: Config, target: grammar.Rotation, at: Path, problems: Problems) -> None:
     secrets = config.secrets
     scope = PathScope(secrets.mount, secrets.prefix, secrets.shared_prefixes, config.foreign_environments)
-    admin = grammar.admin_of(target)
+    admin = None if grammar.changes_itself(target) else grammar.admin_of(target)
     verifier = target.verifier_secret if isinstance(target, grammar.VerifiedTarget) else None
     for key, path in (("secret", target.secret), ("admin_secret", admin), ("verifier_secret", verifier)):
         if path is None:
@@ -120,6 +122,9 @@ def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
             _check_roles(roles, owner, at, problems)
         case grammar.Mysql(users=users, role=role):
             _check_two(users, "users", at, problems)
+            if target.more_account_hosts and len(users) > 1:
+                what = "it is for a single user"
+                problems.add_dependent((*at, "more_account_hosts"), what, todo="name one user, or remove it")
             if role in users:
                 what = f"`{role}` is also one of `users`"
                 problems.add_dependent((*at, "role"), what, todo="name the role that has the privileges, or remove it")
@@ -139,6 +144,24 @@ def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
             _check_users(users, at, problems)
         case _:
             pass  # Their keys do not depend on each other.
+
+
+def _check_own(target: grammar.Rotation, at: Path, problems: Problems) -> None:
+    """Report what a login that changes its own password cannot do."""
+    match target:
+        case grammar.Postgres():
+            needing = {"roles": len(target.roles) > 1, "owner": target.owner, "terminate": target.terminate}
+        case grammar.Mysql():
+            needing = {"users": len(target.users) > 1, "role": target.role, "terminate": target.terminate}
+        case grammar.Rabbitmq():
+            needing = {"keep_name": not target.keep_name}
+        case _:
+            needing = {}
+    for key, is_needed in needing.items():
+        if is_needed:
+            what = "`admin_secret` is missing, and a login cannot do more than change its own password"
+            todo = "write `keep_name: true`, or name" if key == "keep_name" else "name"
+            problems.add_dependent((*at, key), what, todo=f"{todo} the secret of an admin in `admin_secret`")
 
 
 def _check_roles(roles: Collection[str], owner: str | None, at: Path, problems: Problems) -> None:
@@ -221,7 +244,7 @@ def _check_pair(target: grammar.Rotation, other: grammar.Rotation, at: Path, oth
     if (
         isinstance(target, grammar.Postgres | grammar.PostgresAdmins)
         and isinstance(other, grammar.Postgres | grammar.PostgresAdmins)
-        and target.admin_secret == other.admin_secret
+        and target.admin_path == other.admin_path
     ):
         for role in sorted({*target.roles} & {*other.roles}):
             what = f"{other_at} changes the password of `{role}` too"

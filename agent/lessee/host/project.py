@@ -1,7 +1,7 @@
 """Reads lessee.yaml and its templates, and compiles them."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -77,7 +77,31 @@ def read(
     path: Path, environ: Mapping[str, str], *, environment: str | None = None, blocks: Collection[str] = ()
 ) -> Config:
     """The configuration without its templates; the other parameters are those of `parse`. Raises ConfigError."""
-    return parse(text_of(path), source=path.name, environ=environ, environment=environment, blocks=blocks)
+    return parse(
+        text_of(path),
+        source=path.name,
+        environ=environ,
+        environment=environment,
+        blocks=blocks,
+        load_model=model_loader(path),
+    )
+
+
+def model_loader(path: Path, stamps: "dict[str, Stamp] | None" = None) -> Callable[[str], str]:
+    """What loads a Compose model that the configuration at `path` names, and adds its stamp to `stamps`."""
+
+    def load_model(name: str) -> str:
+        file = path.parent / name
+        if stamps is not None:
+            stamps[str(file)] = stamp(str(file))
+        try:
+            return text_of(file)
+        except ConfigError as exc:
+            [problem] = exc.problems
+            todo = "write it with `docker compose config --no-interpolate --format json`; `compose.file` names it"
+            raise ConfigError([LesseeError(problem.what, where=problem.where, todo=todo)]) from None
+
+    return load_model
 
 
 def environments_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -132,6 +156,7 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
         environment=environment,
         blocks=blocks,
         refused=invalid,
+        load_model=model_loader(path, stamps),
     )
     if invalid and only in invalid:
         raise invalid[only]
@@ -146,9 +171,11 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
     if respawns:
         config = _with(config, {name: with_restarted_child(app) for name, app in config.apps.items()})
     folder = path.parent / config.template_dir if config.template_dir else path.parent
-    credentials = file_ids((str(path), *credential_files(config, environ)))
+    credentials = file_ids((*configuration_files(path, config), *credential_files(config, environ)))
 
     def template(name: str) -> str:
+        if (inline := config.inline_templates.get(name)) is not None:
+            return inline.text
         stamps[os.path.join(folder, name)] = None  # noqa: PTH118  # A Path takes as long as the file itself.
         return template_of(folder, name, stamps, credentials)
 
@@ -253,6 +280,13 @@ def text_of(path: Path) -> str:
         raise ConfigError([LesseeError("not a valid file name", where=repr(str(path)))]) from None
 
 
+def configuration_files(path: Path, config: Config) -> Iterator[str]:
+    """The configuration, and the Compose model that it names: no template reads what other services have there."""
+    yield str(path)
+    if config.compose_file is not None:
+        yield str(path.parent / config.compose_file)
+
+
 def credential_files(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     """The files of this configuration that hold credentials of the agent: its directory may contain them too."""
     for vault in logins_of(config):
@@ -352,4 +386,7 @@ def check_has_apps(project: Project) -> None:
     if not project.config.apps:
         todo = "add `apps:`, or name an app's configuration with --config"
         what = "the configuration has no apps, as it is an operator's file"
+        if project.config.compose_file is not None:
+            what = f"neither it nor a label of {project.config.compose_file} has an app"
+            todo = "give a service a label such as lessee.env or lessee.template.app.env, and write the model again"
         raise ConfigError([LesseeError(what, where=str(project.path), todo=todo)])

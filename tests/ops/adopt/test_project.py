@@ -194,8 +194,8 @@ configs:
     assert rr in places(tmp_path, project, "cache", "healthcheck.test[1]")[1]
     assert places(tmp_path, project, "cache", "labels.c") == ("d", [(COMPOSE, "compose.yaml", "d")])
     assert places(tmp_path, project, "cache", "secrets.file") == (
-        "whole\n",
-        [(Origin.SECRET_FILE, "secret.txt", "whole\n")],
+        "whole",
+        [(Origin.SECRET_FILE, "secret.txt", "whole")],
     )
     assert places(tmp_path, project, "cache", "secrets.variable") == ("nn", [(ENV, ".env", "nn")])
     assert places(tmp_path, project, "cache", "configs.inline")[0] == "password=nn"

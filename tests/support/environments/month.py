@@ -494,6 +494,8 @@ class Month:
         daily = {"rotation_period": self._days(1)}
         weekly = {"rotation_period": self._days(7)}
         rest = {"jitter": "0s", "confirmation_timeout": self._days(0.8), "revoke_delay": self._days(0.3)}
+        # No app reads these, so there is no confirmation that ends the wait.
+        alone = {"confirmation_timeout": self._days(0.2)}
         rotator = self._login("production-rotator")["secret_id_file"]
         targets = {
             "postgres": {
@@ -505,7 +507,7 @@ class Month:
                 "consumers": ["simba"],
                 **daily,
             },
-            "admins": {"kind": "postgres-admins", "secret": "database/admin", "roles": list(ADMINS), **weekly},
+            "admins": {"kind": "postgres-admins", "secret": "database/admin", "roles": list(ADMINS), **weekly, **alone},
             "cache": {
                 "kind": "redis",
                 "secret": "cache/redis",
@@ -525,7 +527,8 @@ class Month:
             },
             "storage-admin": {"kind": "s3-admin", "secret": "storage/admin", "user": self.admin_keys.user}
             | {"delete_delay": self._days(1)}
-            | weekly,
+            | weekly
+            | alone,
             "openrouter": {
                 "kind": "api-key",
                 "secret": "api-keys/openrouter",
@@ -547,6 +550,7 @@ class Month:
                 "approle": "production-rotator",
                 "secret_id_file": rotator,
                 **weekly,
+                **alone,
             },
             "brave": {
                 "kind": "manual",
@@ -558,14 +562,14 @@ class Month:
                 "rotation_period": self._days(21),
             },
         }
-        return {name: target | rest for name, target in targets.items()}
+        return {name: rest | target for name, target in targets.items()}
 
     def _monitor(self):
         rules = [
-            {"rule": "audit-off", "after": self._days(0.5), "silent_after": self._days(0.8)},
+            {"rule": "audit-off", "after": self._days(0.5), "silent_after": self._days(0.5)},
             {"rule": "agent-silent", "after": self._days(0.5)},
             {"rule": "agent-not-fresh", "after": self._days(0.2)},
-            {"rule": "rotation-overdue", "after": self._days(0.8)},
+            {"rule": "rotation-overdue", "after": self._days(0.7)},
         ]
         return {
             "audit": {"file": str(self.audit), "name": "vault"},

@@ -27,10 +27,13 @@ ALL = []
 """All findings of the running test."""
 
 
-def check(services, lessee=LESSEE, templates=None, others=None, env_files=None, paths=("compose.yaml",)):
-    """The findings in `services`, the text below that key of compose.yaml, with an agent added."""
+def check(services, lessee=LESSEE, templates=None, others=None, env_files=None, paths=("compose.yaml",), model=None):
+    """The findings in `services`, the text below that key of compose.yaml, with an agent added.
+
+    `model`: the text of the Compose model that `lessee` names.
+    """
     templates = {"app.env.j2": 'DATABASE_URL={{ secret("db").url }}\n'} if templates is None else templates
-    checked = check_project(PurePosixPath("lessee.yaml"), lessee, {}, lambda _, name: templates[name])
+    checked = check_project(PurePosixPath("lessee.yaml"), lessee, {}, lambda _, name: templates[name], lambda _: model)
     text = f"services:{AGENT}" + indent(dedent(services).strip("\n"), "  ") + "\n"
     files = {"compose.yaml": text} | (others or {})
 

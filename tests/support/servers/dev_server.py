@@ -86,11 +86,15 @@ class Dev:
         assert done.returncode == 0, done.stderr
         return done
 
-    def foreground(self, *command):
+    def foreground(self, *command, options=()):
         """`lessee dev` as a process of the test's; its output is in `home/out`."""
         with (self.home / "out").open("ab") as out:
             process = subprocess.Popen(
-                [*(command or (sys.executable, "-m", "lessee")), *self.words("--port", self.port)],
+                [
+                    *self.under,
+                    *(command or (sys.executable, "-m", "lessee")),
+                    *self.words("--port", self.port, *options),
+                ],
                 cwd=self.cwd,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
@@ -100,11 +104,11 @@ class Dev:
         self._running.append(process)
         return process
 
-    def killed(self, moment, *, suspend=False):
+    def killed(self, moment, *, suspend=False, options=()):
         """A first process that ends by SIGKILL at this moment; or stops there."""
         if suspend:
             self.environ["SUSPEND"] = "1"
-        process = self.foreground(sys.executable, "-c", KILLED, moment)
+        process = self.foreground(sys.executable, "-c", KILLED, moment, options=options)
         self.environ.pop("SUSPEND", None)
         return process
 

@@ -8,12 +8,12 @@ from support.systems.command import RotatorProgram
 from support.systems.database_root import RootCredential
 from support.systems.ldap import Entries, TwoEntries
 from support.systems.minio import ServiceAccounts
-from support.systems.mysql import OneUser, Users
-from support.systems.postgres import LoginRoles, OneRole
+from support.systems.mysql import OneUser, OwnUser, Users
+from support.systems.postgres import LoginRoles, OneRole, OwnRole
 from support.systems.postgres_admins import AdminPair
-from support.systems.rabbitmq import BrokerUsers
+from support.systems.rabbitmq import BrokerUsers, OwnBrokerUser
 from support.systems.rabbitmq import OneUser as OneBrokerUser
-from support.systems.redis import AclUser
+from support.systems.redis import AclUser, OwnDefault
 from support.systems.s3 import AccessKeys
 from support.systems.s3_admin import AdminKeys
 from support.systems.secret_id_file import LocalSecretId
@@ -33,12 +33,16 @@ SYSTEMS = {
     "minio": ServiceAccounts,
     "mysql": Users,
     "mysql, one user": OneUser,
+    "mysql, own login": OwnUser,
     "postgres": LoginRoles,
     "postgres, one role": OneRole,
+    "postgres, own login": OwnRole,
     "postgres-admins": AdminPair,
     "rabbitmq": BrokerUsers,
     "rabbitmq, one user": OneBrokerUser,
+    "rabbitmq, own login": OwnBrokerUser,
     "redis": AclUser,
+    "redis, own login": OwnDefault,
     "s3": AccessKeys,
     "s3-admin": AdminKeys,
     "secret-id": LocalSecretId,

@@ -96,6 +96,24 @@ class OneUser(Users):
     count = 1
 
 
+class OwnUser(Users):
+    """A user with all privileges, as an image makes it, with two accounts. It changes its own password."""
+
+    min_calls = 18
+    count = 1
+
+    def _make(self):
+        for host in ("%", "localhost"):
+            named = account(self.users[0], host)
+            self.mariadb.sql(f"CREATE USER {named} IDENTIFIED BY '{PASSWORD}'")
+            self.mariadb.sql(f"GRANT ALL ON *.* TO {named} WITH GRANT OPTION")
+        del self.target["admin_secret"]
+        self.target["more_account_hosts"] = ["localhost", "127.0.0.1"]
+
+    def secrets(self):
+        return {path: fields for path, fields in super().secrets().items() if path == "database/mysql"}
+
+
 def hash_of(password):
     """What MariaDB stores for a password."""
     inner = sha1(password.encode(), usedforsecurity=False).digest()

@@ -96,6 +96,22 @@ class OneRole(LoginRoles):
     count = 1
 
 
+class OwnRole(LoginRoles):
+    """One superuser, as an image makes it, which changes its own password."""
+
+    min_calls = 18
+    count = 1
+
+    def _make(self):
+        self.postgres.make_database()
+        self.sql("CREATE ROLE {role0} LOGIN SUPERUSER PASSWORD {first}")
+        for key in ("admin_secret", "owner"):
+            del self.target[key]
+
+    def secrets(self):
+        return {path: fields for path, fields in super().secrets().items() if path == "database/postgres"}
+
+
 def after_first_call(monkeypatch, name, act):
     """Let `act` run after the kind's first call of this method."""
     inner, done = getattr(Kind, name), []

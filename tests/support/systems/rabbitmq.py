@@ -75,3 +75,16 @@ class OneUser(BrokerUsers):
     min_calls = 10
     has_client = False
     settings = {"keep_name": True}  # noqa: RUF012  # It is never changed.
+
+
+class OwnBrokerUser(OneUser):
+    """One administrator, as an image makes it, which changes its own password."""
+
+    def __init__(self, rabbitmq):
+        super().__init__(rabbitmq)
+        rabbitmq.add_user(self.user, PASSWORD, "administrator", **{"/": (".*", ".*", ".*")})
+        del self.target["admin_secret"]
+
+    def secrets(self):
+        fields = super().secrets()["queue/rabbitmq"]
+        return {"queue/rabbitmq": {**fields, "management_url": self.rabbitmq.url}}

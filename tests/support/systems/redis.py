@@ -62,3 +62,26 @@ class AclUser:
 
 def hash_of(password):
     return sha256(password.encode()).hexdigest()
+
+
+class OwnDefault(AclUser):
+    """The default user with the password that the server has started with, which changes its own one."""
+
+    min_calls = 12
+
+    def __init__(self, server):
+        self.server, self.user, self._first = server, "default", secrets.token_hex(16)
+        server.ask("ACL", "SETUSER", "default", "resetpass", f">{self._first}", f">{server.password}")
+        self.target = {"kind": "redis", "secret": "cache/redis", "user": "default"}
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder):
+        with Redis(folder) as server:
+            yield lambda: cls(server)
+
+    def secrets(self):
+        return {"cache/redis": {"host": "127.0.0.1", "port": self.server.port, "password": self._first}}
+
+    def orphans(self, fields):
+        return super().orphans(fields) - {hash_of(self.server.password)}

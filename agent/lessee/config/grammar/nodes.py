@@ -15,6 +15,8 @@ _T = TypeVar("_T")
 MAPPING, LIST = "a mapping", "a list"
 NULL, STRING, NUMBER, BOOLEAN = "no value", "a string", "a number", "a boolean"
 
+LABEL = "!label"
+"""The tag of a node with the text of a label, whose kind depends on the key."""
 _PREFIX = "tag:yaml.org,2002:"
 _KINDS = {
     (MappingNode, f"{_PREFIX}map"): MAPPING,
@@ -49,6 +51,11 @@ def documents(text: str, source: str) -> list[MappingNode]:
     return [_mapping(root, source) for root in roots]
 
 
+def compose_value(text: str, source: str) -> Node | None:
+    """The node of any value; None for no value. Raises ConfigError, which never contains the text."""
+    return _composed(text, source, lambda: yaml.compose(text, Loader=_LOADER))
+
+
 def _composed(text: str, source: str, composed: Callable[[], _T]) -> _T:
     if text.startswith("\ufeff"):
         raise _error(source, 1, "the file begins with a byte order mark", "save it as UTF-8 without BOM")
@@ -79,6 +86,11 @@ def _mapping(root: Node, source: str) -> MappingNode:
 def kind_of(node: Node) -> str:
     """The kind of the node in an error, such as `a mapping`."""
     return _KINDS.get((type(node), node.tag), "a value with a custom tag")
+
+
+def is_label(node: Node) -> bool:
+    """Whether it is the text of a label."""
+    return node.tag == LABEL and isinstance(node, ScalarNode)
 
 
 def line_of(node: Node) -> int:

@@ -1,9 +1,23 @@
 """Collects the problems of a file, each with its line and its full key."""
 
+from typing import Protocol
+
 from lessee.core.errors import ConfigError, LesseeError
 
 Path = tuple[str | int, ...]
 """A key with its parents: ("apps", "simba", "files", 0) is `apps.simba.files[0]`."""
+
+
+class Origin(Protocol):
+    """Another file, which contains an app."""
+
+    @property
+    def source(self) -> str:
+        """The name of the file."""
+
+    def spell(self, path: Path) -> str:
+        """Format a key of the app as that file has it."""
+
 
 _LONGEST_KEY = 60
 
@@ -13,16 +27,24 @@ class Problems:
 
     def __init__(self, source: str) -> None:
         self.lines: dict[Path, int] = {(): 1}
-        self._source = source
+        self.origins: dict[str, Origin] = {}
+        """The other files of apps, by app."""
+        self.source = source
         self._reported: set[Path] = set()
         self._found: list[tuple[int, Path, LesseeError]] = []
 
     def add(self, path: Path, what: str, *, todo: str = "", line: int = 0) -> None:
         """Add a problem of a key. Without `line`, it gets the line of the key, or of the nearest parent in the file."""
         self.mute(path)
-        line = line or next(self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines)
-        text = f"{spell(path)}: {what}" if path else what
-        self._found.append((line, path, LesseeError(text, where=f"{self._source}:{line}", todo=todo)))
+        line = line or self.line_of(path)
+        origin = self.origins.get(str(path[1])) if len(path) > 1 and path[0] == "apps" else None
+        source, key = (origin.source, origin.spell(path)) if origin is not None else (self.source, spell(path))
+        text = f"{key}: {what}" if path else what
+        self._found.append((line, path, LesseeError(text, where=f"{source}:{line}", todo=todo)))
+
+    def line_of(self, path: Path) -> int:
+        """The line of a key, or of the nearest parent in the file."""
+        return next(self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines)
 
     def add_dependent(self, path: Path, what: str, *, todo: str = "") -> None:
         """Add a problem unless its key or a parent already has one, which may be its cause."""

@@ -13,7 +13,18 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from lessee.config.expansion import check, expand
 from lessee.config.grammar import OPERATOR_BLOCKS, Lessee
 from lessee.config.grammar.block import Block, Form, forms, one_of
-from lessee.config.grammar.nodes import BOOLEAN, LIST, MAPPING, NULL, NUMBER, STRING, entries_of, kind_of, line_of
+from lessee.config.grammar.nodes import (
+    BOOLEAN,
+    LIST,
+    MAPPING,
+    NULL,
+    NUMBER,
+    STRING,
+    entries_of,
+    is_label,
+    kind_of,
+    line_of,
+)
 from lessee.config.grammar.problems import Path, Problems
 from lessee.config.grammar.scalars import Scalar
 from lessee.core.errors import ConfigError
@@ -41,6 +52,7 @@ class Reader:
         self._environ = environ
         self._unused = frozenset(OPERATOR_BLOCKS).difference(blocks)
         self._budget = _MAX_VALUES
+        self._expands = True
 
     def read(self, root: MappingNode) -> Lessee:
         """Read a whole lessee.yaml. Raises ConfigError if YAML aliases expand it beyond a limit."""
@@ -50,18 +62,30 @@ class Reader:
         """Read a whole file as this block, which has no required key. Raises ConfigError like `read`."""
         return cast("_B", self._block([_later(kind)], root, ()))
 
+    def read_labels(self, kind: type[_B], node: MappingNode, path: Path) -> _B | None:
+        """Read a block whose scalars may be texts of labels, in which nothing is expanded. None if it is invalid."""
+        budget, self._budget, self._expands = self._budget, _MAX_VALUES, False
+        try:
+            return cast("_B", self._value(_later(kind), node, path))
+        except (_InvalidError, ConfigError):
+            return None
+        finally:
+            self._budget, self._expands = budget, True
+
     def _value(self, kind: inspect.Type, node: Node, path: Path) -> object:
         self._problems.lines.setdefault(path, line_of(node))
         self.values[path] = value = self._convert(forms(kind), node, path)
         return value
 
     def _convert(self, allowed: Sequence[Form], node: Node, path: Path) -> object:
+        if not self._expands and is_label(node):
+            node = self._label(allowed, node, path)
         found = kind_of(node)
         for form in allowed:
             match form, node:
                 case Scalar(), ScalarNode() if found == _SCALARS[form.type] or (found == STRING and "${" in node.value):
-                    text = self._expanded(node.value, path) if "${" in node.value else node.value
-                    return self._parse(form, text, path)
+                    expands = self._expands and form.expands and "${" in node.value
+                    return self._parse(form, self._expanded(node.value, path) if expands else node.value, path)
                 case inspect.VarTupleType(), SequenceNode() if found == LIST:
                     return self._list(form, node, path)
                 case inspect.DictType(), MappingNode() if found == MAPPING:
@@ -73,6 +97,17 @@ class Reader:
         is_scalar = found not in {MAPPING, LIST, NULL}
         todo = scalars[0].unquoted if scalars and is_scalar else ""
         raise self._invalid(path, f"expected {_expected(allowed)}, found {found}", todo)
+
+    def _label(self, allowed: Sequence[Form], node: Node, path: Path) -> Node:
+        """The node for the text of a label."""
+        from lessee.config.grammar.label_text import typed_node  # noqa: PLC0415  # Few configurations have labels.
+
+        scalars = [form.type for form in allowed if isinstance(form, Scalar)]
+        try:
+            return typed_node(node, scalars[0] if scalars else "string", may_be_yaml=len(scalars) < len(allowed))
+        except ConfigError as exc:
+            [problem] = exc.problems
+            raise self._invalid(path, problem.what, problem.todo) from None
 
     def _parse(self, scalar: Scalar, text: str, path: Path) -> object:
         self._spend(len(text) // _LONG_TEXT, path)

@@ -62,6 +62,21 @@ class _AdministeredTarget(RotationTarget, frozen=True, kw_only=True):
     ]
 
 
+class _OwnLoginTarget(RotationTarget, frozen=True, kw_only=True):
+    admin_secret: Annotated[
+        scalars.SecretPath | None,
+        describe(
+            "The path of the secret with the credentials that change the others; it has the same keys. Default: a "
+            "single login changes its own password."
+        ),
+    ] = None
+
+    @property
+    def admin_path(self) -> str:
+        """The path of the secret with the login that changes the password."""
+        return self.admin_secret if self.admin_secret is not None else self.secret
+
+
 class VerifiedTarget(RotationTarget, frozen=True, kw_only=True):
     """A credential that clients read from one secret, and servers verify from another."""
 
@@ -83,7 +98,7 @@ class VerifiedTarget(RotationTarget, frozen=True, kw_only=True):
     ] = ()
 
 
-class Postgres(_AdministeredTarget, frozen=True, kw_only=True, tag="postgres"):
+class Postgres(_OwnLoginTarget, frozen=True, kw_only=True, tag="postgres"):
     """Rotates the password of a login role of PostgreSQL, or of two roles in turn."""
 
     roles: Annotated[
@@ -106,7 +121,7 @@ class Postgres(_AdministeredTarget, frozen=True, kw_only=True, tag="postgres"):
     ] = 0.0
 
 
-class Redis(_AdministeredTarget, frozen=True, kw_only=True, tag="redis"):
+class Redis(_OwnLoginTarget, frozen=True, kw_only=True, tag="redis"):
     """Rotates the password of an ACL user of Redis; both passwords are valid during the rotation."""
 
     user: Annotated[
@@ -115,7 +130,7 @@ class Redis(_AdministeredTarget, frozen=True, kw_only=True, tag="redis"):
     ]
 
 
-class Mysql(_AdministeredTarget, frozen=True, kw_only=True, tag="mysql"):
+class Mysql(_OwnLoginTarget, frozen=True, kw_only=True, tag="mysql"):
     """Rotates the password of a user of MariaDB or MySQL, or of two users in turn."""
 
     users: Annotated[
@@ -125,6 +140,13 @@ class Mysql(_AdministeredTarget, frozen=True, kw_only=True, tag="mysql"):
     account_host: Annotated[
         scalars.Text, describe("The host part of the users' account names, such as `%` in `'shop'@'%'`.")
     ] = "%"
+    more_account_hosts: Annotated[
+        tuple[scalars.Text, ...],
+        describe(
+            "Further host parts of the accounts of a single user, such as `localhost` of `root`. Those that exist have "
+            "the same password."
+        ),
+    ] = ()
     role: Annotated[
         scalars.Text | None,
         describe(
@@ -137,7 +159,7 @@ class Mysql(_AdministeredTarget, frozen=True, kw_only=True, tag="mysql"):
     ] = False
 
 
-class Rabbitmq(_AdministeredTarget, frozen=True, kw_only=True, tag="rabbitmq"):
+class Rabbitmq(_OwnLoginTarget, frozen=True, kw_only=True, tag="rabbitmq"):
     """Rotates users of RabbitMQ: each rotation creates one with the permissions of the current one."""
 
     user: Annotated[
@@ -297,6 +319,11 @@ class PostgresAdmins(RotationTarget, frozen=True, kw_only=True, tag="postgres-ad
         """The published admin changes the other."""
         return self.secret
 
+    @property
+    def admin_path(self) -> str:
+        """As `admin_secret`."""
+        return self.secret
+
 
 class S3Admin(RotationTarget, frozen=True, kw_only=True, tag="s3-admin"):
     """Rotates the access keys of an admin by the IAM API of AWS: each of two keys creates and deletes the other."""
@@ -402,8 +429,15 @@ SELF_ADMINISTERED = PostgresAdmins | S3Admin
 
 def admin_of(target: Rotation) -> str | None:
     """The path of the target's admin secret; None if it has none."""
+    if isinstance(target, _OwnLoginTarget):
+        return target.admin_path
     path: str | None = getattr(target, "admin_secret", None)
     return path
+
+
+def changes_itself(target: Rotation) -> bool:
+    """Whether a single login changes its own password."""
+    return isinstance(target, _OwnLoginTarget) and target.admin_secret is None
 
 
 def written_by(target: Rotation) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ class Scalar(ImmutableStruct, frozen=True):
     unquoted: str = "quote it"
     """What to do about a number, a date or a yes in place of a text."""
     choices: tuple[str, ...] = ()
+    expands: bool = True
+    """Whether `${…}` in the text is expanded."""
 
     def read(self, text: str) -> object:
         """Parse the text. Raises ValueError, with a reason if `expected` does not already say it."""
@@ -73,8 +75,9 @@ def _scalar(
     spell: Callable[[Any], object] = lambda default: default,
     type: str = "string",  # noqa: A002  # JSON Schema calls it so.
     unquoted: str = "quote it",
+    expands: bool = True,
 ) -> Meta:
-    return Meta(extra={"scalar": Scalar(expected, pattern, parse, spell, type, unquoted)})
+    return Meta(extra={"scalar": Scalar(expected, pattern, parse, spell, type, unquoted, expands=expands)})
 
 
 def _span(least: float, most: float) -> Meta:
@@ -156,6 +159,18 @@ def _cidr(text: str) -> str:
     return str(ip_network(text, strict=False))
 
 
+def _env_value(text: str) -> str:
+    if "ref+" in text:
+        # Imported on use: few configurations have a reference.
+        from lessee.core.inline_references import InlineReferenceError, split  # noqa: PLC0415
+
+        try:
+            split(text)
+        except InlineReferenceError as exc:
+            raise ValueError(f"but {exc.what}: {exc.todo}") from None
+    return text
+
+
 def _database_url(text: str) -> str:
     user, at, _ = text.rpartition("://")[2].partition("@")
     given = {user.partition(":")[2]} if at else set()
@@ -207,6 +222,13 @@ Variable = Annotated[str, _scalar("the name of an environment variable", r"[A-Za
 FilePath = Annotated[str, _scalar("the path of a file", _PRINTED)]
 AbsolutePath = Annotated[str, _scalar("an absolute path", rf"(?=/){_PRINTED}", _absolute)]
 TemplatePath = Annotated[str, _scalar("a relative path below template_dir", rf"(?!/){_PRINTED}", _elements)]
+TemplateText = Annotated[str, _scalar("the text of a template", r"[^\x00]*", expands=False)]
+EnvValue = Annotated[
+    str,
+    _scalar(
+        "a text, in which references are such as `ref+openbao://database/postgres#password`", r"[^\x00]*", _env_value
+    ),
+]
 FileName = Annotated[
     str,
     _scalar(

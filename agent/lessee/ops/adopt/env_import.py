@@ -16,17 +16,18 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
 from lessee.host.project import text_of
+from lessee.host.user_file import write_file
 from lessee.ops.adopt.policy import env_readers
 from lessee.ops.adopt.policy.env_config import EnvApp, config_of, new_config, with_app
 from lessee.ops.adopt.policy.env_plan import EnvPlan, Options, plan
 from lessee.ops.adopt.policy.env_readers import DEFAULT, READERS, Reader
 from lessee.ops.adopt.policy.env_rendering import Rendered, verified
-from lessee.ops.mcp.client_file import write_file
-from lessee.ops.mcp.vault_store import are_stored, store_secrets
+from lessee.ops.setup.secret_store import are_stored, store_secrets
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
 
 _MAX_SIZE = 1 << 20
+_OTHER_VALUE = "pass another --path, or make the two values equal"
 _PREFIX = re.compile(r"[A-Za-z0-9_/.-]*")
 
 
@@ -75,13 +76,13 @@ def _apply(file: str, planned: EnvPlan, entry: "_Entry", environ: Mapping[str, s
     """Write to Vault first: a killed run loses nothing, and a later run continues."""
     config, secrets = entry.config, _secrets(planned)
     with admin_client(config.vault, environ, boot_time) as client:
-        if are_stored(client, config, secrets) and not entry.pending():
+        if are_stored(client, config, secrets, todo=_OTHER_VALUE) and not entry.pending():
             print("nothing to do: Vault has these secrets, and lessee.yaml has the app")
             return
         _confirm(yes=yes)
-        about = {"file": file, "paths": ", ".join(one.secret for one in secrets), "server": config.vault.address}
+        about = {"file": file, "paths": ", ".join(secrets), "server": config.vault.address}
         with recorded_action(config.audit_trail, environ, "env file imported", config.environment, **about):
-            store_secrets(client, config, secrets, print)
+            store_secrets(client, config, secrets, print, todo=_OTHER_VALUE)
     for written in entry.write():
         print(f"+ {written}")
     app = config.apps[entry.project.app]
@@ -93,20 +94,11 @@ def _apply(file: str, planned: EnvPlan, entry: "_Entry", environ: Mapping[str, s
     print("rotate these secrets: copies of the file, or git, may still contain them")
 
 
-class _Secret(ImmutableStruct, frozen=True):
-    """The fields of one path, as `store_secrets` takes them."""
-
-    hidden = ("fields",)
-
-    secret: str
-    fields: Mapping[str, str]
-
-
-def _secrets(planned: EnvPlan) -> tuple[_Secret, ...]:
+def _secrets(planned: EnvPlan) -> Mapping[str, Mapping[str, str]]:
     paths: dict[str, dict[str, str]] = {}
     for one in planned.stored:
         paths.setdefault(one.path, {})[one.field] = one.value
-    return tuple(_Secret(path, fields) for path, fields in paths.items())
+    return paths
 
 
 class _Project:
@@ -176,7 +168,7 @@ class _Entry(ImmutableStruct, frozen=True):
         """Write the pending files. Raises WriteError."""
         pending = self.pending()
         for path, text in pending:
-            write_file(path, text)
+            write_file(path, text.encode())
         return [path for path, _ in pending]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
+from lessee.host.user_file import UserFile, open_user_file
 from lessee.ops.adopt.policy.mcp_clients import CLIENTS, Client
 from lessee.ops.adopt.policy.model import ManualStep
-from lessee.ops.mcp.client_file import ClientFile, open_client_file
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy import jsonc
 from lessee.ops.mcp.policy.secret_detection import SecretDetector
@@ -79,7 +79,7 @@ def plan_mcp(folder: Path, environ: Mapping[str, str]) -> McpPlan:
         if not path.is_file():
             continue
         try:
-            with open_client_file(path) as file:
+            with open_user_file(path, "lessee adopt") as file:
                 if not has_servers(jsonc.parse(file.text, path.name)):
                     continue
                 wrapping = _prepare(file, client, folder, environ)
@@ -105,14 +105,14 @@ def apply_mcp(plan: McpPlan, folder: Path, environ: Mapping[str, str], report: R
     """
     for planned in plan.files:
         path = folder / planned.path
-        with open_client_file(path) as file:
+        with open_user_file(path, "lessee adopt") as file:
             if file.content != planned.original:
                 raise WriteError("the file was changed since it was read", where=str(path), todo="run adopt again")
             # Prepared again: the file before this one may have added to the configuration.
             wrapping = _prepare(file, planned.client, folder, environ)
             wrapping.store(environ, planned.path, report)
             yield McpEdit(planned.path, digest(file.content), digest(wrapping.text.encode()))
-            file.replace(wrapping.text)
+            file.replace(wrapping.text.encode())
             report(f"{planned.path} was rewritten; restart {planned.client.name}")
 
 
@@ -122,10 +122,10 @@ def undo_mcp(folder: Path, edits: Sequence[McpEdit], originals: Mapping[str, byt
     for edit in edits:
         path = folder / edit.path
         try:
-            with open_client_file(path) as file:
+            with open_user_file(path, "lessee adopt") as file:
                 now = digest(file.content)
                 if now == edit.after:
-                    file.replace(originals[edit.path].decode())
+                    file.replace(originals[edit.path])
                 elif now != edit.before:
                     what = "the file was changed since it was adopted, so adopt does not put it back"
                     todo = f"write its secrets back yourself: `vault kv get` of {PREFIX}/SERVER has them"
@@ -140,7 +140,7 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _prepare(file: ClientFile, client: Client, folder: Path, environ: Mapping[str, str]) -> Wrapping:
+def _prepare(file: UserFile, client: Client, folder: Path, environ: Mapping[str, str]) -> Wrapping:
     def config() -> McpConfig:
         return McpConfig(str(folder / CONFIG), environ, respawn=client.has_long_sessions)
 

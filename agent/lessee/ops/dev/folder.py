@@ -23,7 +23,7 @@ LOCK = "lessee-dev.lock"
 """Its presence says that the folder is lessee's. Who holds it runs the server; both have it open."""
 STARTED, PROVISIONED = "initializing", "provisioning"
 """Marks: the keys are not all saved, so there is no data; a root token may be left, so the next start ends it."""
-TOKEN, RECOVERY_KEY, PORT, LOG = "token", "recovery-key", "port", "openbao.log"
+TOKEN, RECOVERY_KEY, PORT, LISTEN, LOG = "token", "recovery-key", "port", "listen", "openbao.log"
 
 _MODE = 0o700
 _LONGEST_SOCKET = 107

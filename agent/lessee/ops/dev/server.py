@@ -1,6 +1,7 @@
 """Starts and stops the server for development, and initializes a new one: killed at any moment, nothing is half."""
 
 import datetime as dt
+import errno
 import os
 import secrets
 import signal
@@ -15,7 +16,8 @@ from lessee.core.errors import DeniedError, LesseeError, VaultRequestError, Vaul
 from lessee.host.clock import wall_time
 from lessee.host.directories import translate_write_errors
 from lessee.ops.dev.certificates import ensure_certificates
-from lessee.ops.dev.folder import LOG, PORT, PROVISIONED, RECOVERY_KEY, STARTED, TOKEN, DevFolder
+from lessee.ops.dev.folder import LISTEN, LOCK, LOG, PORT, PROVISIONED, RECOVERY_KEY, STARTED, TOKEN, DevFolder
+from lessee.ops.dev.policy.listening import Listen, remembered, url_of
 from lessee.ops.dev.policy.server_config import ADMIN, DATA, SEAL_KEY, SOCKET, admin_policy, server_config
 from lessee.ops.setup.initialization import wait_until_active
 from lessee.ops.setup.policy.initialization import InitOptions, contents, request, seal_of
@@ -26,9 +28,11 @@ from lessee.vault.transport import Address, Transport
 
 DEFAULT_PORT = 8200
 """Vault's, and the one of its clients' default address."""
+LOOPBACK = "127.0.0.1"
 _CONFIG = "server.json"
 _TIMEOUT = 60.0
 _STOP_TIMEOUT = 20.0
+_HOLDER_TIMEOUT = 60.0
 _PAUSE = 0.05
 _LARGEST_LOG = 10 << 20
 _PERIOD = "768h"
@@ -46,13 +50,13 @@ def client_of(folder: Path, token: str = "", namespace: str | None = None) -> It
 class DevServer:
     """A running server whose folder this process holds; it ends with this process, however that ends."""
 
-    def __init__(self, folder: DevFolder, program: str, port: int, *, closed: bool = False) -> None:
+    def __init__(self, folder: DevFolder, program: str, port: int, listen: str = "", *, closed: bool = False) -> None:
         """Start it, and wait until it is active, or uninitialized. Raises LesseeError with the end of its log."""
         self._folder = folder
         self.port = port
         if not closed:
-            require_free(port)
-        folder.write(_CONFIG, server_config(str(folder.path), port, closed=closed))
+            require_free(port, LOOPBACK, *([listen] if listen else ()))
+        folder.write(_CONFIG, server_config(str(folder.path), port, closed=closed, listen=listen))
         folder.remove(SOCKET)
         with translate_write_errors(folder.path / DATA), suppress(FileExistsError):
             os.mkdir(DATA, 0o700, dir_fd=folder.fd)
@@ -142,7 +146,7 @@ class DevServer:
         log = self._folder.path / LOG
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         if any("address already in use" in line for line in lines):
-            return port_in_use(self.port)
+            return port_in_use(f"{LOOPBACK}:{self.port}")
         return VaultUnreachableError(
             f"the server {what}", where=str(log), todo="its log ends with:\n" + "\n".join(lines)
         )
@@ -150,7 +154,7 @@ class DevServer:
 
 def address_of(port: int) -> str:
     """The URL for clients."""
-    return f"https://127.0.0.1:{port}"
+    return url_of(LOOPBACK, port)
 
 
 def port_of(folder: DevFolder) -> int:
@@ -159,40 +163,79 @@ def port_of(folder: DevFolder) -> int:
     return int(text) if text.isdecimal() else DEFAULT_PORT
 
 
-def require_free(port: int) -> None:
-    """Raises WriteError where another process listens on this port of loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the server does.
-        try:
-            probe.bind(("127.0.0.1", port))
-        except PermissionError:
-            todo = "use --port with a number from 1024"
-            raise WriteError("this user may not listen on this port", where=f"127.0.0.1:{port}", todo=todo) from None
-        except OSError:
-            raise port_in_use(port) from None
+def listen_of(folder: DevFolder) -> Listen:
+    """Where the last start listened besides loopback."""
+    return remembered(folder.text(LISTEN))
 
 
-def port_in_use(port: int) -> WriteError:
+def require_free(port: int, *addresses: str) -> None:
+    """Raises WriteError where this process cannot listen on this port of each address."""
+    for address in addresses:
+        where = f"{address}:{port}"
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the server does.
+            try:
+                probe.bind((address, port))
+            except PermissionError:
+                todo = "use --port with a number from 1024"
+                raise WriteError("this user may not listen on this port", where=where, todo=todo) from None
+            except OSError as exc:
+                if exc.errno == errno.EADDRNOTAVAIL:
+                    todo = "use --listen with one that `ip address` shows, or with `docker` or 127.0.0.1"
+                    raise WriteError("this machine does not have this address", where=address, todo=todo) from None
+                raise port_in_use(where) from None
+
+
+def port_in_use(where: str) -> WriteError:
     """The error where another process listens on the port."""
     todo = "stop it, or use another with --port N; the next starts remember it"
-    return WriteError("another process listens on this port", where=f"127.0.0.1:{port}", todo=todo)
+    return WriteError("another process listens on this port", where=where, todo=todo)
 
 
-def start(folder: DevFolder, program: str, port: int, report: Callable[[str], None]) -> DevServer:
+def is_running(folder: DevFolder) -> bool:
+    """Whether another process runs the server, and it answers."""
+    return folder.is_held() and is_ready(folder)
+
+
+def is_ready(folder: DevFolder) -> bool:
+    """Whether the server answers and is unsealed."""
+    if {STARTED, PROVISIONED} & folder.names() or not folder.has(TOKEN):
+        return False
+    with suppress(VaultRequestError), client_of(folder.path) as client:
+        health = client.health()
+        return not (health["sealed"] or health["standby"])
+    return False
+
+
+def stop(folder: DevFolder) -> bool:
+    """Whether it ran."""
+    deadline = time.monotonic() + _HOLDER_TIMEOUT
+    while folder.is_held():
+        if holder := folder.holder():
+            end(holder.pid, lambda: not folder.is_held())
+            return True
+        if time.monotonic() > deadline:
+            raise WriteError("another process holds it, and it is not known which", where=str(folder.path / LOCK))
+        time.sleep(_PAUSE)  # It has just taken the folder, or its server is ending.
+    return False
+
+
+def start(folder: DevFolder, program: str, port: int, listen: Listen, report: Callable[[str], None]) -> DevServer:
     """Start the server of a folder that this process holds; a new one is initialized first. Raises LesseeError."""
     if folder.has(STARTED):
         report("an earlier start was interrupted before its keys were saved: nothing was stored, so it begins again")
         folder.clear()
-    require_free(port)
+    require_free(port, LOOPBACK, *([listen.address] if listen.address else ()))
     is_new = not folder.has(DATA) and not folder.has(RECOVERY_KEY)
     if is_new:
         report("initializing a new server")
         _initialize(folder, program, port)
     _require_keys(folder)
-    ensure_certificates(folder, dt.datetime.fromtimestamp(wall_time(), dt.UTC))
-    server = DevServer(folder, program, port)
+    ensure_certificates(folder, dt.datetime.fromtimestamp(wall_time(), dt.UTC), listen.address)
+    server = DevServer(folder, program, port, listen.address)
     try:
         folder.write(PORT, f"{port}\n")
+        folder.write(LISTEN, f"{listen}\n")
         ensure_token(folder)
     except BaseException:
         server.stop()

@@ -152,7 +152,12 @@ def _check_environment(config: Config, environment: str) -> None:
 def _dynamic_paths(config: Config, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The dynamic paths that templates read, and why they are not known, which does not stop the response."""
     folder = path.parent / config.template_dir if config.template_dir else path.parent
-    compiler = Compiler(lambda name: template_of(folder, name), path_scope_of(config))
+    inline = config.inline_templates
+
+    def text(name: str) -> str:
+        return inline[name].text if name in inline else template_of(folder, name)
+
+    compiler = Compiler(text, path_scope_of(config))
     try:
         compiled_apps = compile_apps(config, compiler, prepare=False)
     except TemplateError as exc:

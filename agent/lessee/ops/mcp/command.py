@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lessee.core.errors import ManuallyChangedError, UsageError
 from lessee.host.console import escape_unknown
-from lessee.ops.mcp.client_file import ClientFile, back_up, open_client_file
+from lessee.host.user_file import UserFile, open_user_file
+from lessee.ops.mcp.backup import back_up
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy.diff import diff
 from lessee.ops.mcp.policy.plan import ManualStep, Plan
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     harden()
     environ = dict(os.environ)
     detector = SecretDetector(frozenset(arguments.secret), frozenset(arguments.exclude))
-    with open_client_file(Path(arguments.file)) as file:
+    with open_user_file(Path(arguments.file), "lessee mcp wrap") as file:
         wrapping = prepare(
             file,
             detector,
@@ -44,11 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _apply(file: ClientFile, wrapping: Wrapping, environ: Mapping[str, str], backups: Path) -> None:
+def _apply(file: UserFile, wrapping: Wrapping, environ: Mapping[str, str], backups: Path) -> None:
     """Write to Vault first and to the client's file last: a killed run loses nothing, and a later run continues."""
     wrapping.store(environ, str(file.path), print)
     backup = back_up(file, backups)
-    file.replace(wrapping.text)
+    file.replace(wrapping.text.encode())
     original_path, backup_path = shlex.quote(str(file.path)), shlex.quote(str(backup))
     print(f"{file.path} was rewritten; restart the client")
     print(f"the backup contains the secrets; undo: `cp {backup_path} {original_path}`; delete it: `rm {backup_path}`")

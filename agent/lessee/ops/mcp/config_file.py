@@ -15,7 +15,7 @@ from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.mounts import is_memory
 from lessee.host.project import template_of, text_of
-from lessee.ops.mcp.client_file import write_file
+from lessee.host.user_file import write_file
 from lessee.ops.mcp.policy import config_text
 from lessee.ops.mcp.policy.config_text import VARIABLE, App
 from lessee.ops.mcp.policy.editor import LaunchOptions
@@ -81,10 +81,10 @@ class McpConfig:
         for server in wrapped:
             file = self._template_directory / _template(server.app)
             if not file.exists():
-                write_file(file, server.template)
+                write_file(file, server.template.encode())
                 written.append(file)
         if text != self._text:
-            write_file(self.path, text)
+            write_file(self.path, text.encode())
             written.append(self.path)
         return tuple(written)
 

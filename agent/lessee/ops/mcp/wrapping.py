@@ -6,7 +6,7 @@ from lessee.audit_trail.operator_actions import recorded_action
 from lessee.core.errors import DeniedError, LesseeError, UsageError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.clock import boot_time
-from lessee.ops.mcp.client_file import ClientFile
+from lessee.host.user_file import UserFile
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy import jsonc
 from lessee.ops.mcp.policy.diff import lines_with_secrets
@@ -15,7 +15,7 @@ from lessee.ops.mcp.policy.jsonc import Document
 from lessee.ops.mcp.policy.plan import ManualStep, Plan, is_wrapped, plan
 from lessee.ops.mcp.policy.secret_detection import SecretDetector
 from lessee.ops.mcp.policy.servers import Server, find_servers, launch_command
-from lessee.ops.mcp.vault_store import store_secrets
+from lessee.ops.setup.secret_store import store_secrets
 from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import admin_client
 
@@ -42,7 +42,9 @@ class Wrapping(ImmutableStruct, frozen=True):
             paths = ", ".join(sorted({server.secret for server in self.planned.wrapped}))
             subject = {"file": where, "paths": paths, "server": config.vault.address}
             with recorded_action(config.audit_trail, environ, "MCP secrets stored", config.environment, **subject):
-                store_secrets(client, config, self.planned.wrapped, report)
+                fields = {server.secret: server.fields for server in self.planned.wrapped}
+                todo = "pass another --path, or make the two values equal"
+                store_secrets(client, config, fields, report, todo=todo)
         for written in self.config.write(self.planned.wrapped):
             report(f"+ {written}")
         for app in sorted({server.app for server in self.planned.wrapped}):
@@ -50,7 +52,7 @@ class Wrapping(ImmutableStruct, frozen=True):
             report(f"{app}: start verified")
 
 
-def prepare(file: ClientFile, detector: SecretDetector, config_of: Callable[[], McpConfig], *, prefix: str) -> Wrapping:
+def prepare(file: UserFile, detector: SecretDetector, config_of: Callable[[], McpConfig], *, prefix: str) -> Wrapping:
     """Prepare the change. `config_of` is called if there is something to wrap. `prefix`: of the secrets' paths.
 
     Raises LesseeError, and writes nothing.
@@ -97,9 +99,7 @@ def _prefix(option: str, config: McpConfig) -> str:
     return prefix
 
 
-def _rewritten_servers(
-    after: Document, file: ClientFile, before: Sequence[Server], planned: Plan
-) -> tuple[Server, ...]:
+def _rewritten_servers(after: Document, file: UserFile, before: Sequence[Server], planned: Plan) -> tuple[Server, ...]:
     """The servers of the new file. Raises LesseeError if the new file is not as planned."""
     servers = find_servers(after, file.path.name)
     wrapped = {server.server.path for server in planned.wrapped}
@@ -116,7 +116,7 @@ def _rewritten_servers(
     return servers
 
 
-def _remaining_secrets(after: Document, planned: Plan, file: ClientFile) -> list[ManualStep]:
+def _remaining_secrets(after: Document, planned: Plan, file: UserFile) -> list[ManualStep]:
     values = [server.fields[name] for server in planned.wrapped for name in server.removed]
     values += [value for server in planned.wrapped for value in server.program.variables.values()]
     what, todo = "the line still contains a moved secret, in a comment or another part of the file", "remove it"

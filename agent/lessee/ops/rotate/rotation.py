@@ -39,6 +39,10 @@ class _UnconfirmedError(Exception):
         self.unconfirmed = unconfirmed
 
 
+class _PublishedError(Exception):
+    """The value that is to be restored is published."""
+
+
 class TargetRotation:
     """One target, its kind, and what is known of both. For one thread."""
 
@@ -48,6 +52,7 @@ class TargetRotation:
         self._ports = ports
         self._documents = RotationDocuments(target, ports, kind.traits.timeout)
         self._rotated = False
+        self._restored: j.Fields | None = None
         self._observations = _Observations()
         self._listed_for = ""
         """The id of the rotation for which the system's credentials are listed, and no new one is requested yet."""
@@ -61,13 +66,15 @@ class TargetRotation:
         timeout: float = 60.0,
         requested_at: float | None = None,
         last_rotation: float | None = None,
+        restored: j.Fields | None = None,
     ) -> d.Outcome:
         """Finish an open rotation, and then rotate. Every action is decided from the current state.
 
         `finish_only`: start no new rotation. `wait` False: a later run waits for the consumers. `timeout`: how long to
         wait for another rotator, in seconds. `requested_at`: when the rotation was requested, in seconds since 1970, by
         default now; a rotation that was published since then fulfills the request. `last_rotation`: the time of the
-        last rotation that the caller knows of; any later one fulfills the request.
+        last rotation that the caller knows of; any later one fulfills the request. `restored`: an earlier version of
+        the secret, whose credential is set again instead of a new one.
 
         Raises BusyError, SystemUnavailableError, SystemRefusedError, DeniedError and VaultUnreachableError. After an
         error the open rotation stays recorded, and the old credential stays valid. Raises UsageError where a user
@@ -78,6 +85,7 @@ class TargetRotation:
         if last_rotation is not None:
             requested_at, force = nextafter(last_rotation, inf), True
         self._rotated = False
+        self._restored = restored
         self._read()
         while True:
             situation = self._situation(requested_at, force=force, finish_only=finish_only, wait=wait)
@@ -89,6 +97,9 @@ class TargetRotation:
                 self._perform(action, timed_out=situation.now - started >= timeout)
             except ConcurrentWriteError:
                 self._read()
+            except _PublishedError:
+                self._documents.release_lock()
+                return d.Outcome.NOTHING
             except _UnconfirmedError as exc:
                 if not wait and not self._is_late(exc.unconfirmed):
                     self._documents.release_lock()
@@ -214,6 +225,8 @@ class TargetRotation:
     def _generate(self) -> None:
         new, is_entered = self._ports.new_id(), self._kind.traits.is_entered
         created = self._kind.create(replace(self._documents.case(), id=new))
+        if self._restored is not None:
+            created = self._earlier(created, self._restored)
         try:
             # The rotation begins now: before, a user may have typed for long.
             self._documents.record_created(self._documents.new_rotation(new), created)
@@ -224,6 +237,17 @@ class TargetRotation:
             raise BusyError(what, where=self._target.name, todo="run it again") from None
         # The system knows only what a user has created in it.
         self._observations = _Observations(works={} if is_entered else {d.Candidate.PENDING: False})
+
+    def _earlier(self, created: NewCredential, restored: j.Fields) -> NewCredential:
+        """The earlier credential in the place of the new one. Raises _PublishedError where it is published."""
+        if missing := [key for key in created.fields if not restored.get(key)]:
+            what, todo = f"that version lacks {', '.join(missing)}", "name another version"
+            raise UsageError(what, where=self._target.path, todo=todo)
+        fields = {key: restored[key] for key in created.fields}
+        if j.contains(self._documents.secret.fields, fields):
+            raise _PublishedError
+        handle = created.handle if created.handle == created.fields.get("username") else ""
+        return NewCredential(fields, handle=str(fields["username"]) if handle else "")
 
     def _create(self) -> None:
         case = replace(self._documents.case(), retried=self._listed_for != self.journal.id)

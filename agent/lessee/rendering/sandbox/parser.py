@@ -29,6 +29,10 @@ def parse(environment: Environment, text: str, name: str | None, filename: str |
         tree = parser.parse()
     except (RecursionError, MemoryError):
         parser.fail(_TOO_DEEP, parser.stream.current.lineno)
+    if "ref+" in text:
+        from lessee.rendering.inline_references import bind_references  # noqa: PLC0415  # Few templates have one.
+
+        bind_references(tree, environment, name)
     level: list[nodes.Node] = [tree]
     for _ in range(NESTED):
         level = [child for node in level for child in children(node)]

@@ -35,12 +35,12 @@ def test_each_app_has_its_files_its_own_login_and_its_notification():
 def test_the_address_of_vault_and_how_it_is_verified_are_those_of_the_deployment():
     deployment = Deployment("http://vault:8200", ca_file=True, namespace="team", insecure_http=True)
     assert written(postgres_and_app(), deployment)["vault"] == {
-        "address": "http://vault:8200",
+        "address": "${VAULT_ADDR:-http://vault:8200}",
         "namespace": "team",
-        "ca_file": "/etc/lessee/ca.pem",
+        "ca_file": "${VAULT_CACERT:-/etc/lessee/ca.pem}",
         "insecure_http": True,
     }
-    assert written(postgres_and_app())["vault"] == {"address": "https://vault:8200"}
+    assert written(postgres_and_app())["vault"] == {"address": "${VAULT_ADDR:-https://vault:8200}"}
 
 
 def test_no_secret_is_in_it():

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from lessee.ops.dev.policy.server_config import admin_policy, server_config
 
 
@@ -26,6 +28,17 @@ def test_a_closed_server_wants_a_certificate_that_no_client_has():
     assert tcp["address"] == "127.0.0.1:0"
     assert tcp["tls_require_and_verify_client_cert"] is True
     assert tcp["tls_client_ca_file"] == "/f/ca.pem"
+
+
+@pytest.mark.parametrize(("listen", "address"), [("172.17.0.1", "172.17.0.1:8200"), ("fd00::1", "[fd00::1]:8200")])
+def test_the_address_for_containers_has_a_listener_with_tls_of_its_own(listen, address):
+    _, loopback, other = json.loads(server_config("/f", 8200, closed=False, listen=listen))["listener"]
+    assert loopback["tcp"]["address"] == "127.0.0.1:8200"
+    assert other["tcp"] == loopback["tcp"] | {"address": address}
+
+
+def test_a_closed_server_has_no_address_for_containers():
+    assert len(json.loads(server_config("/f", 8200, closed=True, listen="172.17.0.1"))["listener"]) == 2
 
 
 def test_a_path_with_quotes_stays_one_path():

@@ -9,6 +9,7 @@ from lessee.ops.rotate.policy.selection import (
     DueOperation,
     check_enterable,
     check_period,
+    check_restorable,
     due_operation,
     next_rotation_at,
     select,
@@ -98,3 +99,19 @@ def test_only_values_of_manual_targets_can_be_entered():
     check_enterable(["brave"], ROTATION)
     with pytest.raises(UsageError, match="--enter is for targets of the kind manual, and lessee creates the credentia"):
         check_enterable(["brave", "db", "redis"], ROTATION)
+
+
+def test_an_earlier_credential_can_be_set_again_where_lessee_makes_the_values():
+    for name in ("db", "redis", "queue"):
+        check_restorable([name], ROTATION)
+    with pytest.raises(UsageError, match="--to-version is for one target; lessee rotate NAME"):
+        check_restorable(["db", "queue"], ROTATION)
+    with pytest.raises(UsageError, match="the earlier credential of brave cannot be set again"):
+        check_restorable(["brave"], ROTATION)
+    keys = "t: {kind: vault, secret: a, keys: {jwt: {previous_key: old}}}, u: {kind: vault, secret: b, approle: r}"
+    others = parse(
+        f"environment: e\nrotation: {{{keys}}}", source="lessee.yaml", environ={}, blocks=("rotation",)
+    ).rotation
+    for name in others:
+        with pytest.raises(UsageError, match="cannot be set again; rotate it to a new one"):
+            check_restorable([name], others)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct, field
 
+from lessee.core.sensitive.weakness import weakness
 from lessee.ops.adopt.policy.stores import DATABASE, DATABASES, Kind
 
 
@@ -39,13 +40,15 @@ class Accounts:
         self.all: dict[str, Account] = {}
         self._stores = stores
 
-    def of_system(self, kind: Kind, server: str, user: str, value: str, service: str) -> Account:
-        """The account of a user of a system. An empty `server` or `user` is not known."""
+    def of_system(self, kind: Kind, server: str, user: str, secret: tuple[str, str], service: str) -> Account:
+        """The account of a user of a system, for a field and its value. An empty `server` or `user` is not known."""
+        field, value = secret
         candidates = [one for one in self.all.values() if _fits(one, kind) and server in {"", one.server}]
         users = [one for one in candidates if user in {"", one.user} or one.user == ""]
-        for one in [one for one in users if value in one.fields.values()] or [one for one in users if not one.fields]:
-            one.user = one.user or user
-            return one
+        for one in [one for one in users if value in one.fields.values()] or users:
+            if value in one.fields.values() or field not in one.fields:
+                one.user = one.user or user
+                return one
         if server in self._stores and kind is DATABASE:
             kind = self._stores[server]
         server = server or next((one.server for one in candidates), "")
@@ -59,10 +62,15 @@ class Accounts:
     def at(self, path: str, field: str, value: str, service: str) -> Account:
         """The group of secrets at a path, which takes the value: a path of its own where it has another one there."""
         found = self.all.get(path)
+        if found is not None and found.fields.get(field, value) == value:
+            return found
+        if weakness("password", value) is None:  # No user chooses such a value twice: it is one secret.
+            folder = path.rpartition("/")[0]
+            for one in self.all.values():
+                if one.path.startswith(f"{folder}/") and one.fields.get(field) == value:
+                    return one
         if found is None:
             return self._new(path, service)
-        if found.fields.get(field, value) == value:
-            return found
         own = [one for one in self.all.values() if one.path.startswith(f"{path}-") and one.fields.get(field) == value]
         return own[0] if own else self._new(path, service)
 
@@ -71,7 +79,7 @@ class Accounts:
         taken = {one.server for one in self.all.values() if one.kind is kind}
         if (server in servers and len(servers) == 1) or not ({*servers, *taken} - {server}):
             return kind.path
-        return f"{kind.folder}/{_word(server or service)}"
+        return f"{kind.folder}/{word(server or service)}"
 
     def _new(self, path: str, name: str, **about: object) -> Account:
         names = _names(path, name)
@@ -88,10 +96,11 @@ def _fits(account: Account, kind: Kind) -> bool:
 
 def _names(path: str, name: str) -> Iterable[str]:
     yield path
-    own = f"{path}-{_word(name)}"
+    own = f"{path}-{word(name)}"
     yield own
     yield from (f"{own}-{number}" for number in range(2, 1 << 16))
 
 
-def _word(text: str) -> str:
+def word(text: str) -> str:
+    """A name as a part of a path in Vault."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "other"

@@ -1,5 +1,6 @@
 """Decides for each service how it gets its secrets, and what of that is left to a person."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
@@ -20,6 +21,9 @@ from lessee.ops.adopt.policy.model import (
 from lessee.ops.adopt.policy.template_texts import healthcheck, index_of
 
 _SECRETS = "/run/secrets"
+_LEAST = 8
+"""Characters: a shorter value may be a part of another word."""
+_NOT_SECRET = frozenset({"host", "port", "database", "username", "user", "endpoint", "bucket", "region", "url"})
 _ELSEWHERE = {
     "labels.": ("a label", "remove it from the labels, which each client of the Engine can read"),
     "build.": ("an argument of the build", "use `RUN --mount=type=secret` instead: the image keeps arguments"),
@@ -33,6 +37,7 @@ def app_plans(
     """The apps, in the order of the services, and the manual steps. A value that is in no app stays where it is."""
     uses = {(use.service, use.name): use for use in project.uses}
     values = {(field.path, field.field): field.value for field in stored}
+    rendered = (*rendered, *_repeated(project, stored, rendered))
     apps: list[AppPlan] = []
     steps: list[ManualStep] = []
     for service in project.services.values():
@@ -44,7 +49,7 @@ def app_plans(
                 steps += [step] if step else []
                 possible += [] if step else [item]
         if possible:
-            planned = _plan(service, tuple(possible), uses)
+            planned = tuple(_plan(service, tuple(possible), uses))
             apps += [item for item in planned if isinstance(item, AppPlan)]
             steps += [item for item in planned if isinstance(item, ManualStep)]
     return tuple(apps), tuple(steps)
@@ -80,6 +85,29 @@ def text_of(parts: Iterable[Part], values: Mapping[tuple[str, str], str]) -> str
         value = values[part.path, part.field] if part.path else part.text
         texts.append(quote(value, safe="") if part.is_url_part else value)
     return "".join(texts)
+
+
+def _repeated(project: Project, stored: Sequence[StoredField], rendered: Sequence[Rendered]) -> Iterator[Rendered]:
+    """Other values with a secret in them, such as the password in a health check, which must not stay there."""
+    known = {(item.service, item.name) for item in rendered}
+    secrets = {
+        field.value: Part(path=field.path, field=field.field)
+        for field in stored
+        if len(field.value) >= _LEAST and field.field not in _NOT_SECRET
+    }
+    if not secrets:
+        return
+    # The longest first: one secret may begin with another.
+    any_of = re.compile("|".join(re.escape(value) for value in sorted(secrets, key=lambda value: (-len(value), value))))
+    for use in project.uses:
+        if (use.service, use.name) in known or not any_of.search(use.value):
+            continue
+        parts, at = [], 0
+        for found in any_of.finditer(use.value):
+            parts += [Part(text=use.value[at : found.start()]), secrets[found[0]]]
+            at = found.end()
+        parts = [part for part in (*parts, Part(text=use.value[at:])) if part.path or part.text]
+        yield Rendered(use.service, use.name, tuple(parts))
 
 
 def where(use: Use | None, service: str) -> str:

@@ -151,7 +151,7 @@ class _Files:
             listed = [item for item in items(written) if isinstance(item, ScalarNode)]
             if len(listed) == len(words):
                 found = sources(scalar(listed[at], f"{path}[{at}]", file), Origin.COMPOSE, scope)
-            elif isinstance(written, ScalarNode) and text(written) is not None:
+            elif isinstance(written, ScalarNode) and text(written) is not None and (path != _TEST or at == 1):
                 whole = scalar(written, f"{path}[{at}]", file)
                 found = sources(_word(whole, path, len(words), at), Origin.COMPOSE, scope)
         return found
@@ -167,8 +167,11 @@ class _Files:
             if data.get("file") and file is not None:
                 found = self._load(data["file"])
                 if found is not None:
-                    whole = found.span(0, len(found.text))
-                    yield Use(service, place, found.text, (Source(Origin.SECRET_FILE, name, whole),))
+                    # The readers of a file with one line ignore its end.
+                    line = found.text.rstrip("\r\n")
+                    value = found.text if "\n" in line else line
+                    whole = found.span(0, len(value))
+                    yield Use(service, place, value, (Source(Origin.SECRET_FILE, name, whole, value),))
             elif variable is not None:
                 value = expand(f"${{{variable}}}", scope)
                 yield Use(service, place, value, sources_of_variable(variable, scope))
@@ -185,7 +188,7 @@ class _Files:
 
 def _word(whole: Piece, path: str, count: int, at: int) -> Piece:
     """A word of a command that is written as one text."""
-    if path == "healthcheck.test":  # Its first word, CMD-SHELL, is Compose's.
+    if path == _TEST:  # Its first word, CMD-SHELL, is Compose's.
         return whole
     try:
         written = shlex.split(whole.raw)
@@ -250,13 +253,16 @@ def _relative(path: str | None, folder: str) -> str:
 
 
 _MAPPINGS = ("labels", "build.args")
-_COMMANDS = ("command", "entrypoint", "healthcheck.test")
+_TEST = "healthcheck.test"
+_COMMANDS = ("command", "entrypoint", _TEST)
 _QUOTED = re.compile(r"[\"'`]|\bnear\b")
+_NAMED = re.compile(r'\b(service|network|volume|secret|config|profile) "([\w.-]+)"')
+"""A name in the words of Compose, which is no value."""
 _LONGEST = 300
 
 
 def safe_reason(stderr: str) -> str:
     """The first error of Compose, up to where it quotes a part of a file, which may be a secret."""
     lines = [line for line in stderr.splitlines() if line.strip() and "level=warning" not in line]
-    line = lines[0] if lines else ""
+    line = _NAMED.sub(r"\1 \2", lines[0]) if lines else ""
     return (_QUOTED.split(line)[0].strip().rstrip(":") or "it gives no reason")[:_LONGEST]

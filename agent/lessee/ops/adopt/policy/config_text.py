@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 
-from lessee.config.yaml_writer import Entry, Keys, write
+from lessee.config.yaml_writer import Entry, Expandable, Keys, write
 from lessee.ops.adopt.policy import launcher
 from lessee.ops.adopt.policy.model import AppPlan, Deployment, Plan, Service
 from lessee.ops.adopt.policy.template_texts import files
 
 IDENTITY = "/run/identity"
 """In the agent's container."""
+ROTATOR = "rotator"
+"""The name of the rotator's AppRole, after that of the environment."""
 
 
 def lessee_yaml(plan: Plan, deployment: Deployment, more: tuple[Entry, ...] = ()) -> str:
     """The text of the file. `more`: further blocks, such as `rotation`."""
-    return write(Keys((*_entries(plan, deployment), *more)))
+    return write(Keys((*_entries(plan, deployment, has_rotator=any(entry[0] == "rotation" for entry in more)), *more)))
 
 
 def role(environment: str, app: str) -> str:
@@ -26,11 +28,12 @@ def agent_directory(app: AppPlan) -> str:
     return f"/run/secrets/{app.service}"
 
 
-def _entries(plan: Plan, deployment: Deployment) -> Iterator[Entry]:
+def _entries(plan: Plan, deployment: Deployment, *, has_rotator: bool) -> Iterator[Entry]:
     yield "The agent of compose.lessee.yaml, written by `lessee adopt`. It has no secret: commit it."
     yield "Each app is a service of the Compose project, and may read only the paths in its templates."
     yield "environment", plan.environment
-    yield "vault", Keys(tuple(_vault(deployment)))
+    auth = (("auth", _login(plan.environment, ROTATOR)),) if has_rotator else ()
+    yield "vault", Keys((*_vault(deployment), *auth))
     yield "template_dir", "templates"
     services = plan.project.services
     yield "apps", Keys(tuple((app.service, Keys(tuple(_app(plan, app, services[app.service])))) for app in plan.apps))
@@ -39,20 +42,26 @@ def _entries(plan: Plan, deployment: Deployment) -> Iterator[Entry]:
 
 
 def _vault(deployment: Deployment) -> Iterator[Entry]:
-    yield "address", deployment.vault_address
+    # The container has no such variables; they are for `lessee set` and others on the host.
+    yield "address", Expandable(f"${{VAULT_ADDR:-{deployment.vault_address}}}")
     if deployment.namespace:
         yield "namespace", deployment.namespace
     if deployment.ca_file:
-        yield "ca_file", "/etc/lessee/ca.pem"
+        yield "ca_file", Expandable("${VAULT_CACERT:-/etc/lessee/ca.pem}")
     if deployment.insecure_http:
         yield "insecure_http", True
 
 
+def _login(environment: str, name: str) -> Keys:
+    folder = f"{IDENTITY}/{environment}/{role(environment, name)}"
+    return Keys(
+        (("method", "approle"), ("role_id_file", f"{folder}/role_id"), ("secret_id_file", f"{folder}/secret_id"))
+    )
+
+
 def _app(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
     yield "directory", agent_directory(app)
-    folder = f"{IDENTITY}/{plan.environment}/{role(plan.environment, app.service)}"
-    login = (("method", "approle"), ("role_id_file", f"{folder}/role_id"), ("secret_id_file", f"{folder}/secret_id"))
-    yield "vault", Keys((("auth", Keys(login)),))
+    yield "vault", Keys((("auth", _login(plan.environment, app.service)),))
     yield "owner", f"0:{app.owner_gid}"
     yield "mode", "0440"
     yield (

@@ -1,18 +1,20 @@
 """Decides where each secret of a project is stored in Vault, and of which fields each value is made."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from lessee.ops.adopt.policy.accounts import Account, Accounts
+from lessee.ops.adopt.policy.accounts import Account, Accounts, word
 from lessee.ops.adopt.policy.model import Part, Project, Rendered, Span, StoredField, Use
 from lessee.ops.adopt.policy.providers import provider_of
-from lessee.ops.adopt.policy.secret_parts import SecretPart, secret_parts
+from lessee.ops.adopt.policy.secret_parts import SecretPart, secret_parts, words_in
 from lessee.ops.adopt.policy.stores import (
     DATABASE,
     DATABASES,
     MINIO,
+    MYSQL,
     RABBITMQ,
     Kind,
     kind_of_image,
@@ -55,6 +57,10 @@ class _Field(NamedTuple):
     account: Account
     name: str
 
+    @property
+    def value(self) -> str:
+        return self.account.fields[self.name]
+
     def part(self, *, is_url_part: bool = False) -> Part:
         return Part(path=self.account.path, field=self.name, is_url_part=is_url_part)
 
@@ -68,23 +74,24 @@ class _Layout:
                 self._variables.setdefault(use.service, {})[use.name] = use.value
         self._stores = stores_of(project)
         self._accounts = Accounts(self._stores)
-        self._places: dict[Span, _Field] = {}
+        self._places: dict[tuple[Span, str], _Field] = {}
+        self._given: dict[str, list[_Field]] = {}
+        """The fields that the variables of each service have."""
 
     def rank(self, use: Use) -> int:
         """The order in which uses are laid out: first those that tell most of their credential."""
         if not use.is_variable and not use.name.startswith("secrets."):
             return 3
-        if self._is_own(use):
-            return 0
-        return 1 if any(part.scheme for part in secret_parts(use.value)) else 2
+        if any(part.scheme for part in secret_parts(use.value)):
+            return 1
+        return 0 if self._is_own(use) else 2
 
     def rendered(self, use: Use) -> Rendered:
         """The value in parts, whose secrets have fields afterwards."""
-        # The readers of a file with one line ignore the line's end.
-        value = use.value.rstrip("\r\n") if "\n" not in use.value.strip() else use.value
-        segments = [segment for part in secret_parts(value) for segment in self._segments(use, value, part)]
-        if not segments and not use.is_variable:
-            segments = list(self._known(value))
+        value = use.value
+        segments = [segment for part in _numbered(value) for segment in self._segments(use, value, part)]
+        if not segments and "[" in use.name:
+            segments = list(self._known(use.service, value))
         if not segments:
             segments = [(0, len(value), self._whole(use, bare(use.name), value).part())]
         parts: list[Part] = []
@@ -109,16 +116,17 @@ class _Layout:
         text = value[part.start : part.end]
         kind = kind_of_scheme(part.scheme)
         if kind is None:
-            name = bare(use.name) if use.is_variable or not part.key else part.key
-            yield part.start, part.end, self._whole(use, name, text).part()
+            name = part.key if "[" in use.name and part.key else "_".join(filter(None, (bare(use.name), part.key)))
+            yield part.start, part.end, self._whole(use, name, text, part.key).part()
             return
         words = {name: value[start:end] for name, (start, end) in part.about.items()}
         user = unquote(words.get("username", ""))
-        server = self._server_of(words["host"], kind)
         is_raw = self._accounts.with_value(text, lambda own: own is kind) is not None
         password = text if is_raw else unquote(text)
-        account = self._accounts.of_system(kind, server, user, password, use.service)
-        field = account.field_with(password, "root_password" if user == "root" else "password") or "password"
+        server = self._server_of(words["host"], kind, password)
+        wanted = "root_password" if user == "root" else "password"
+        account = self._accounts.of_system(kind, server, user, ("password", password), use.service)
+        field = account.field_with(password, wanted) or "password"
         account.fields[field] = password
         names = ("host", "port") if kind is RABBITMQ else ("host", "port", "database")
         account.know(username=user, **{name: words.get(name, "") for name in names})
@@ -130,30 +138,35 @@ class _Layout:
             if account.about.get(name) == unquote(value[start:end]):
                 yield start, end, _Field(account, name).part(is_url_part=name == "username")
 
-    def _known(self, value: str) -> Iterator[_Segment]:
-        """Secrets of other uses in a value that nothing else takes apart."""
-        known = {text: _Field(one, name) for one in self._accounts.all.values() for name, text in one.fields.items()}
-        pattern = "|".join(re.escape(text) for text in sorted(known, key=len, reverse=True))
-        for found in re.finditer(rf"(?<![\w-])(?:{pattern})(?![\w-])", value) if known else ():
-            yield *found.span(), known[found[0]].part()
+    def _known(self, service: str, value: str) -> Iterator[_Segment]:
+        """Secrets of other uses in a text that nothing else takes apart, those of the service's own system first."""
+        fields = [_Field(one, name) for one in self._accounts.all.values() for name in one.fields]
+        fields += sorted(self._given.get(service, ()), key=lambda one: one.account.server == service)
+        known = {field.value: field for field in fields}
+        for start, end in words_in(value, known):
+            yield start, end, known[value[start:end]].part()
 
-    def _whole(self, use: Use, name: str, value: str) -> _Field:
-        """The field of a value that is one secret."""
-        for source in use.sources:
-            known = self._places.get(source.span) if source.span is not None else None
-            if known is not None and known.account.fields[known.name] == value:
+    def _whole(self, use: Use, name: str, value: str, key: str = "") -> _Field:
+        """The field of a value that is one secret. `key`: that of a part of a value."""
+        spans = [(source.span, key) for source in use.sources if source.span is not None]
+        for span in spans:
+            known = self._places.get(span)
+            if known is not None and known.value == value:
                 return known
+        given = self._given.setdefault(use.service, [])
+        if "[" in use.name and (same := [one for one in given if one.value == value]):
+            return max(same, key=lambda one: (one.account.server == use.service, one.name.endswith(_snake(name))))
         found = self._found(use, name, value)
         found.account.fields[found.name] = value
-        if value == use.value.rstrip("\r\n"):
-            self._places |= {source.span: found for source in use.sources if source.span is not None}
+        self._places |= dict.fromkeys(spans, found)
+        given.append(found)
         return found
 
     def _found(self, use: Use, name: str, value: str) -> _Field:
         own = self._stores.get(use.service)
-        if own is not None and (self._is_own(use) or not use.is_variable or use.name != name):
+        if own is not None and (self._is_own(use) or not use.is_variable):
             account = self._own_account(use.service, own)
-            field = _field_of(own, name)
+            field = self._own_field(use.service, own, name)
             if account.fields.get(field, value) == value:
                 return _Field(account, field)
         kind = kind_of_name(name)
@@ -164,24 +177,22 @@ class _Layout:
             return self._at(f"api-keys/{provider[0]}", provider[1], value, use)
         if kind is not None and (_PASSWORD.search(name) or kind != DATABASE):
             return self._of_system(use, name, value, kind)
-        return self._at(f"applications/{use.service}", _snake(name), value, use)
+        return self._at(f"applications/{word(use.service)}", _snake(name), value, use)
 
     def _of_system(self, use: Use, name: str, value: str, kind: Kind) -> _Field:
         """The field of a password that an app has for a system."""
         about = self._around(use.service, name)
-        server = self._server_of(about["host"], kind) if "host" in about else self._likely_server(use.service, kind)
-        fields = [one for one in self._accounts.all.values() if one.kind is kind and value in one.fields.values()]
-        if len(fields) == 1 and "host" not in about:
-            server = fields[0].server
+        server = self._server_of(about["host"], kind, value) if "host" in about else ""
+        if not server:
+            having = [one for one in self._accounts.all.values() if one.kind is kind and value in one.fields.values()]
+            server = having[0].server if len(having) == 1 else self._likely_server(use.service, kind)
+        kind = self._stores.get(server, kind)
         user = "" if kind is MINIO else about.get("username", "")
-        account = self._accounts.of_system(kind, server, user, value, use.service)
-        wanted = _field_of(account.kind or kind, name)
+        wanted = _field_of(kind, name)
+        account = self._accounts.of_system(kind, server, user, (wanted, value), use.service)
         if account.kind is not MINIO:
             account.know(**about)
-        field = account.field_with(value, wanted) or wanted
-        if account.fields.get(field, value) != value:
-            return self._at(f"{account.path}-{use.service}", field, value, use)
-        return _Field(account, field)
+        return _Field(account, account.field_with(value, wanted) or wanted)
 
     def _at(self, path: str, field: str, value: str, use: Use) -> _Field:
         return _Field(self._accounts.at(path, field, value, use.service), field)
@@ -205,9 +216,18 @@ class _Layout:
             about = {"endpoint": f"{service}:9000"}
         else:
             about.setdefault("username", kind.user)
-        account = self._accounts.of_system(kind, service, about.get("username", ""), "", service)
+        account = self._accounts.of_system(kind, service, about.get("username", ""), ("", ""), service)
         account.know(**about)
         return account
+
+    def _own_field(self, service: str, kind: Kind, name: str) -> str:
+        """The field of a system's own credential. The file of a secret has the name of the variable that names it."""
+        variables = self._variables.get(service, {})
+        ending = f"/{name}"
+        name = next((one.removesuffix("_FILE") for one, value in variables.items() if value.endswith(ending)), name)
+        field = _field_of(kind, name)
+        has_user = any(kind_of_name(one) is kind and _ABOUT.search(one) for one in variables if "USER" in one)
+        return "password" if field == "root_password" and kind is MYSQL and not has_user else field
 
     def _around(self, service: str, name: str) -> dict[str, str]:
         """The host, port, database and user that variables with the same beginning have."""
@@ -220,12 +240,13 @@ class _Layout:
         host, _, port = found.get("host", "").partition(":")
         return {**found, **({"host": host} if host else {}), **({"port": port} if port.isdecimal() else {})}
 
-    def _server_of(self, host: str, kind: Kind) -> str:
-        """The service that a host name is; the only system of the kind where the name is the machine's own."""
+    def _server_of(self, host: str, kind: Kind, value: str) -> str:
+        """The service that a host name is. Another name is the only system's if it is local, or the secret is equal."""
         if host in self._project.services:
             return host
         stores = [name for name, own in self._stores.items() if own is kind]
-        return stores[0] if len(stores) == 1 and host in _LOCAL else host
+        same = self._accounts.with_value(value, lambda own: own is kind)
+        return stores[0] if len(stores) == 1 and (host in _LOCAL or same is not None) else host
 
     def _likely_server(self, service: str, kind: Kind) -> str:
         """The system that a service most likely uses: the one that it depends on, or the only one."""
@@ -247,12 +268,25 @@ def _field_of(kind: Kind, name: str) -> str:
     """The field of a system's secret: `password`, if its name says nothing more."""
     if name in kind.fields:
         return kind.fields[name]
-    words = [word for word in _snake(name).split("_") if word]
-    said = [word for word in words if word not in _NOISE and not re.fullmatch(kind.words, word.upper())]
-    field = re.sub(r"(?:pass|passwd|pwd|pw|requirepass|passwort)$", "password", "_".join(said))
     if kind is MINIO:
-        field = {"password": "secret_key", "user": "access_key"}.get(field, field)
-    return field if field and not field[0].isdecimal() else "password"
+        return "access_key" if re.search(r"user|access_?key(?:_?id)?$", name, re.IGNORECASE) else "secret_key"
+    said = [one for one in _snake(name).split("_") if one not in _NOISE and not re.fullmatch(kind.words, one.upper())]
+    field = re.sub(r"(?:pass|passwd|pwd|pw|requirepass|passwort)$", "password", "_".join(said))
+    if field.endswith("password"):
+        said = [one for one in field.split("_") if one in _ACCOUNTS or (one == "root" and "non_root" in field)]
+        return "_".join([*said, "password"])
+    return "password" if not field or field[0].isdecimal() or field == "auth" else field
+
+
+def _numbered(value: str) -> list[SecretPart]:
+    """The secrets in a value, with different keys."""
+    seen: Counter[str] = Counter()
+    found = []
+    for part in secret_parts(value):
+        seen[part.key] += 1
+        is_second = part.key and seen[part.key] > 1
+        found.append(part._replace(key=f"{part.key}_{seen[part.key]}") if is_second else part)
+    return found
 
 
 def _snake(name: str) -> str:
@@ -260,12 +294,14 @@ def _snake(name: str) -> str:
 
 
 _NOISE = frozenset(
-    {"initdb", "init", "default", "docker", "db", "database", "service", "admin", "user", "app", "root", "command"}
+    {"initdb", "init", "initial", "default", "docker", "db", "database", "service", "user", "app", "command"}
 )
+_ACCOUNTS = frozenset({"non", "replication", "readonly", "kibana"})
+"""The words for accounts of a system that are not its usual one."""
 _LOCAL = frozenset({"localhost", "127.0.0.1", "host.docker.internal", "::1", "0.0.0.0"})  # noqa: S104
 _PASSWORD = re.compile(r"(?:PASS|PASSWD|PASSWORD|PWD|PW)(?:_FILE)?$", re.IGNORECASE)
 _STORAGE = re.compile(r"S3|AWS|STORAGE|MINIO", re.IGNORECASE)
-_STORE = re.compile(r"postgres|pg|sql|maria|mongo|redis|rabbit|minio|db|database|elastic|store", re.IGNORECASE)
+_STORE = re.compile(r"postgres|pg|sql|maria|mongo|redis|rabbit|minio|db|database|elastic|store|house", re.IGNORECASE)
 _ABOUT = re.compile(r"(?:(?P<database>_(?:DB|DATABASE))|_(?:USER|USERNAME))$")
 _LAST = re.compile(r"(?:ROOT_?)?[A-Za-z]+$")
 _AROUND = re.compile(

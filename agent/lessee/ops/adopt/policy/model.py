@@ -45,10 +45,14 @@ class Span(ImmutableStruct, frozen=True):
 class Source(ImmutableStruct, frozen=True):
     """One place that Compose takes a value from. `name`: the variable there, which `${…}` may name otherwise."""
 
+    hidden = ("text",)
+
     origin: Origin
     name: str
     span: Span | None = None
     """None: no file of the project has it."""
+    text: str = ""
+    """What the place says, with `${…}` unresolved."""
 
 
 class Use(ImmutableStruct, frozen=True):

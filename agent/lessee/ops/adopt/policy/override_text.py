@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from lessee.ops.adopt.policy import known_images, launcher, programs
-from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory
+from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, role
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
-from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck, index_of, needs_variables
+from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck, index_of
 
 HOLDER, AGENT, NETWORK = "lessee-holder", "lessee-agent", "lessee-vault"
 _TMPFS = 'driver_opts: {{type: tmpfs, device: tmpfs, o: "size={size},mode={mode},uid=0,gid={gid},noexec,nosuid,nodev"}}'
@@ -45,14 +45,17 @@ _AGENT = """\
 """
 
 
-def override(plan: Plan, deployment: Deployment) -> str:
-    """The text of the file."""
+def override(plan: Plan, deployment: Deployment, more: Iterable[str] = ()) -> str:
+    """The text of the file. `more`: the lines of further services, such as of the rotator."""
     script = launcher.SCRIPT.replace("$", "$$")
-    text = _HEAD.format(script=_indented(script, "  "), image=_scalar(deployment.image))
+    text = _HEAD.format(script=_indented(script, "  "), image=scalar(deployment.image))
     lines: list[str] = []
     for app in plan.apps:
         lines += [*_service(app, plan.project.services[app.service]), ""]
-    lines += [*_holder(plan), "", *_agent(plan, deployment), "", "networks:", f"  {NETWORK}: {{}}", "", "volumes:"]
+    lines += [*_holder(plan), "", *_agent(plan, deployment), ""]
+    if more := tuple(more):
+        lines += [*more, ""]
+    lines += ["networks:", f"  {NETWORK}: {{}}", "", "volumes:"]
     lines += _volumes(plan)
     return text + "".join(f"{line}\n" for line in lines)
 
@@ -72,7 +75,7 @@ def _pid_volume(app: AppPlan) -> str:
 
 
 def _service(app: AppPlan, service: Service) -> Iterator[str]:
-    yield f"  {_scalar(app.service)}:"
+    yield f"  {scalar(app.service)}:"
     yield from _environment(app, service)
     if is_launched(app):
         yield from _start(app, service)
@@ -85,7 +88,7 @@ def _service(app: AppPlan, service: Service) -> Iterator[str]:
     replaced = {item.name.removeprefix("secrets.") for item in app.rendered if item.name.startswith("secrets.")}
     if replaced:
         left = [
-            f"{{source: {_scalar(name)}, target: {_scalar(target)}}}"
+            f"{{source: {scalar(name)}, target: {scalar(target)}}}"
             for name, target in service.secrets
             if name not in replaced
         ]
@@ -107,10 +110,10 @@ def _environment(app: AppPlan, service: Service) -> Iterator[str]:
         " # the image reads the files" if is_file else " # the launcher exports the real values"
     )
     for name in names:
-        yield f'      {_scalar(name)}: ""'
+        yield f'      {scalar(name)}: ""'
         file = known_images.file_variable(service.image.reference, name) if is_file else None
         if file is not None:
-            yield f"      {_scalar(file)}: {_scalar(f'{app.directory}/{name}')}"
+            yield f"      {scalar(file)}: {scalar(f'{app.directory}/{name}')}"
 
 
 def _start(app: AppPlan, service: Service) -> Iterator[str]:
@@ -120,7 +123,7 @@ def _start(app: AppPlan, service: Service) -> Iterator[str]:
     secret = {item.name for item in app.rendered}
     entrypoint = tuple(_words("entrypoint", entrypoint, secret))
     shell = service.image.shell_path or "/bin/sh"
-    yield f"    entrypoint: [{_scalar(shell)}, -c, *lessee-launcher, {_items((app.directory, *entrypoint))}]"
+    yield f"    entrypoint: [{scalar(shell)}, -c, *lessee-launcher, {_items((app.directory, *entrypoint))}]"
     own = command if command is not None else service.command or ()
     words = tuple(_words("command", own, secret))
     if command is not None or words != own:
@@ -139,15 +142,14 @@ def _health(app: AppPlan, service: Service) -> Iterator[str]:
     names = {file.name for file in files(app, service)}
     if not test or not (names & {launcher.ENVIRONMENT, HEALTHCHECK}):
         return
+    shell = service.image.shell_path or "/bin/sh"
     sourced = launcher.sourced(app.directory) if launcher.ENVIRONMENT in names else ":"
     if HEALTHCHECK in names:
-        command: Sequence[str] = ("CMD", "/bin/sh", "-c", f"{sourced}; . {app.directory}/{HEALTHCHECK}")
+        command: Sequence[str] = ("CMD", shell, "-c", f"{sourced}; . {app.directory}/{HEALTHCHECK}")
     elif test[0] == "CMD-SHELL":
         command = ("CMD-SHELL", f"{sourced}; {' '.join(test[1:])}")
-    elif app.delivery is Delivery.LAUNCHER or needs_variables(app, service):
-        command = ("CMD", "/bin/sh", "-c", f'{sourced}; exec "$@"', "sh", *test[1:])
     else:
-        return
+        command = ("CMD", shell, "-c", f'{sourced}; exec "$@"', "sh", *test[1:])
     yield f"    healthcheck: {{test: {_list(command)}}}"
 
 
@@ -172,15 +174,21 @@ def _agent(plan: Plan, deployment: Deployment) -> Iterator[str]:
     yield "    volumes:"
     mounts = [
         f"./{deployment.folder}:/etc/lessee:ro",
-        f"./{deployment.identity}:{IDENTITY}:ro",
+        # Not the folder of all: the rotator's login may do more.
+        *(f"./{deployment.identity}/{own}:{IDENTITY}/{own}:ro" for own in _logins(plan)),
         "lessee-state:/run/lessee",
     ]
     for app in plan.apps:
         mounts.append(f"{volume(app)}:{agent_directory(app)}")
         if app.notification is not None:
             mounts.append(f"{_pid_volume(app)}:{launcher.PID_FOLDER}/{app.service}:ro")
-    yield from (f"      - {_scalar(mount)}" for mount in mounts)
+    yield from (f"      - {scalar(mount)}" for mount in mounts)
     yield f"    depends_on: {{{HOLDER}: {{condition: service_started}}}}"
+
+
+def _logins(plan: Plan) -> Iterator[str]:
+    """The folders of the apps' logins, as `lessee setup --output` names them."""
+    return (f"{plan.environment}/{role(plan.environment, app.service)}" for app in plan.apps)
 
 
 def _volumes(plan: Plan) -> Iterator[str]:
@@ -210,14 +218,14 @@ def _list(words: Iterable[str]) -> str:
 
 
 def _items(words: Iterable[str]) -> str:
-    return ", ".join(map(_scalar, words))
+    return ", ".join(map(scalar, words))
 
 
 _PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.-]*")
 _WORDS = frozenset({"y", "n", "yes", "no", "true", "false", "on", "off", "null"})
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
     """A string of YAML in which Compose replaces nothing."""
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text

@@ -1,6 +1,7 @@
 """The services on the internet whose keys a variable has, by the variable's name."""
 
 import re
+from collections.abc import Mapping
 
 KNOWN = {
     "openai": "OPENAI|OPEN_AI",
@@ -10,18 +11,18 @@ KNOWN = {
     "mistral": "MISTRAL|MISTRALAI",
     "groq": "GROQ",
     "gemini": "GEMINI|GOOGLE_GEMINI|GOOGLE_GENERATIVE_AI|GOOGLE_AI",
-    "cohere": "COHERE|CO",
+    "cohere": "COHERE",
     "deepseek": "DEEPSEEK",
     "huggingface": "HF|HUGGINGFACE|HUGGING_FACE|HUGGINGFACEHUB|HUGGING_FACE_HUB",
     "replicate": "REPLICATE",
-    "elevenlabs": "ELEVENLABS|ELEVEN_LABS|XI",
+    "elevenlabs": "ELEVENLABS|ELEVEN_LABS",
     "pinecone": "PINECONE",
     "langsmith": "LANGSMITH|LANGCHAIN",
     "tavily": "TAVILY",
     "serpapi": "SERPAPI|SERP",
     "brave-search": "BRAVE|BRAVE_SEARCH",
     "github": "GITHUB|GH",
-    "gitlab": "GITLAB|GL",
+    "gitlab": "GITLAB",
     "google": "GOOGLE",
     "facebook": "FACEBOOK",
     "twitter": "TWITTER",
@@ -39,17 +40,17 @@ KNOWN = {
     "aws": "AWS",
     "azure": "AZURE",
     "cloudflare": "CLOUDFLARE|CF",
-    "digitalocean": "DIGITALOCEAN|DO",
+    "digitalocean": "DIGITALOCEAN",
     "hetzner": "HETZNER|HCLOUD",
     "sentry": "SENTRY",
-    "datadog": "DATADOG|DD",
+    "datadog": "DATADOG",
     "newrelic": "NEW_RELIC|NEWRELIC",
     "maxmind": "MAXMIND|GEOIPUPDATE",
     "algolia": "ALGOLIA",
     "supabase": "SUPABASE",
     "firebase": "FIREBASE|FCM",
     "cloudinary": "CLOUDINARY",
-    "tailscale": "TAILSCALE|TS",
+    "tailscale": "TAILSCALE",
     "ngrok": "NGROK",
     "plex": "PLEX",
     "tmdb": "TMDB",
@@ -71,11 +72,15 @@ def provider_of(name: str) -> tuple[str, str] | None:
     upper = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[.-]", "_", name).upper()
     for provider, pattern in sorted(_PATTERNS.items(), key=lambda item: -len(item[0])):
         if found := pattern.fullmatch(upper):
-            return provider, _field(found["field"])
+            return provider, _field(found["field"], _PAIR if provider == "aws" else {})
     if (found := _KEY.fullmatch(upper)) and found["provider"] not in _OWN:
         return found["provider"].strip("_").replace("_", "-").lower(), "api_key"
     return None
 
 
-def _field(words: str) -> str:
-    return "api_key" if words in {"KEY", "APIKEY"} else re.sub(r"_+", "_", words.lower())
+def _field(words: str, pair: Mapping[str, str]) -> str:
+    return "api_key" if words in {"KEY", "APIKEY"} else pair.get(words, words.lower())
+
+
+_PAIR = {"ACCESS_KEY": "access_key_id", "SECRET_KEY": "secret_access_key"}
+"""Other words for AWS's pair of keys."""

@@ -115,7 +115,7 @@ def expand(raw: str, scope: Scope) -> str:
 def _sources(piece: Piece, origin: Origin, scope: Scope, above: frozenset[str]) -> Iterator[Source]:
     parts = _parts(piece.raw)
     if any(parts[::2]):
-        yield Source(origin, piece.name, piece.span)
+        yield Source(origin, piece.name, piece.span, piece.raw)
     for reference in parts[1::2]:
         found = _REFERENCE.fullmatch(reference)
         assert found is not None
@@ -135,7 +135,7 @@ def _sources(piece: Piece, origin: Origin, scope: Scope, above: frozenset[str]) 
 
 def _of_variable(name: str, scope: Scope, above: frozenset[str]) -> Iterator[Source]:
     if name in scope.environ:
-        yield Source(Origin.SHELL, name)
+        yield Source(Origin.SHELL, name, None, scope.environ[name])
     for origin, line in scope.lines(name):
         yield from _sources(line, origin, scope, above | {name})
 

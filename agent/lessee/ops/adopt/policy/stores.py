@@ -58,7 +58,7 @@ REDIS = Kind(
     frozenset({"redis", "rediss", "valkey"}),
 )
 MONGODB = Kind(
-    "mongodb", "database/mongodb", r"mongo.*|.*mongodb.*", "MONGO|MONGODB|ME", frozenset({"mongodb", "mongodb+srv"})
+    "mongodb", "database/mongodb", r"mongo.*|.*mongodb.*", "MONGO|MONGODB", frozenset({"mongodb", "mongodb+srv"})
 )
 RABBITMQ = Kind(
     "rabbitmq", "messaging/rabbitmq", r"rabbitmq.*", "RABBITMQ|RABBIT|AMQP", frozenset({"amqp", "amqps"}), "guest"

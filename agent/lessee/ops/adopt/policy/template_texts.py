@@ -9,7 +9,7 @@ from lessee.ops.adopt.policy import launcher
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Part, Plan, Rendered, Service
 
 HEALTHCHECK = "healthcheck.sh"
-_SAFE = re.compile(r"[A-Za-z0-9 _./:;,@%+=?&~!^()<>|*$\"`-]*")
+_JINJA = re.compile(r"\{(?=[{%#\r\n]|\Z)|\r|\n\Z")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What templates can call on a mapping, which would hide a field of this name.
 _METHODS = frozenset({"get", "items", "keys", "values"})
@@ -61,7 +61,7 @@ def _files(app: AppPlan, service: Service) -> Iterator[tuple[str, Format, str]]:
         for rendered in variables:
             yield rendered.name, "text", _plain(rendered.parts)
     words = [rendered for rendered in app.rendered if rendered.name.startswith(("command[", "entrypoint["))]
-    if (app.delivery is Delivery.LAUNCHER and (variables or words)) or needs_variables(app, service):
+    if (app.delivery is Delivery.LAUNCHER and (variables or words)) or _needs_variables(app, service):
         yield launcher.ENVIRONMENT, "sh", _environment(app.service, variables, words)
     tests = {
         index[1]: by_name[name] for name in by_name if (index := index_of(name)) and index[0] == "healthcheck.test"
@@ -70,7 +70,7 @@ def _files(app: AppPlan, service: Service) -> Iterator[tuple[str, Format, str]]:
         yield HEALTHCHECK, "sh", _healthcheck(tests, healthcheck(service))
 
 
-def needs_variables(app: AppPlan, service: Service) -> bool:
+def _needs_variables(app: AppPlan, service: Service) -> bool:
     """Whether a health check of a service without a launcher names a variable that the service no longer has."""
     words = " ".join(healthcheck(service))
     names = {rendered.name for rendered in app.rendered}
@@ -101,40 +101,29 @@ unset lessee_word"""
 
 def _healthcheck(tests: Mapping[int, Rendered], test: tuple[str, ...]) -> str:
     if test[:1] == ("CMD-SHELL",):
-        return "".join(_as_shell_text(part) for part in tests[1].parts) + "\n"
+        return f"{_plain(tests[1].parts)}\n"
     words = (_quoted(tests[at].parts if at in tests else (Part(text=word),)) for at, word in enumerate(test) if at)
     return f"exec {' '.join(words)}\n"
 
 
 def _quoted(parts: Iterable[Part]) -> str:
     """One word of a shell, in single quotes."""
-    return "'" + "".join(_text(part.text, "'\\''") if not part.path else _value(part) for part in parts) + "'"
+    return "'" + "".join(_value(part) if part.path else _text(part.text.replace("'", "'\\''")) for part in parts) + "'"
 
 
 def _plain(parts: Iterable[Part]) -> str:
-    """The value alone: an image that reads a file may take a newline at its end for a part of the value."""
-    return "".join(_text(part.text, "'") if not part.path else _value(part) for part in parts)
+    """The parts alone: an image that reads a file may take a newline at its end for a part of the value."""
+    return "".join(_value(part) if part.path else _text(part.text) for part in parts)
 
 
-def _text(text: str, quote: str) -> str:
-    """The project's own text. What Jinja or the format would read differently is a value, as a secret is."""
-    safe = text.replace("'", "")
-    if _SAFE.fullmatch(safe):
-        return text.replace("'", quote)
-    return "{{ " + _literal(text) + " }}"
-
-
-def _as_shell_text(part: Part) -> str:
-    """A part of a command that a shell interprets, whose syntax the format must see."""
-    if part.path:
-        return _value(part)
-    return re.sub(r"\{(?=[{%#])|(?<=[{}%#])\}", lambda brace: "{% raw %}" + brace[0] + "{% endraw %}", part.text)
+def _text(text: str) -> str:
+    """The project's own text, without what Jinja reads as its own, and without the line ends that it replaces."""
+    return _JINJA.sub(lambda found: "{{ " + _literal(found[0]) + " }}", text)
 
 
 def _value(part: Part) -> str:
-    field = (
-        f".{part.field}" if _FIELD.fullmatch(part.field) and part.field not in _METHODS else f"[{_literal(part.field)}]"
-    )
+    is_word = _FIELD.fullmatch(part.field) and part.field not in _METHODS
+    field = f".{part.field}" if is_word else f"[{_literal(part.field)}]"
     return "{{ secret(" + _literal(part.path) + ")" + field + (" | urlencode" if part.is_url_part else "") + " }}"
 
 

@@ -20,12 +20,13 @@ _NEVER = (
 )
 
 
-def server_config(folder: str, port: int, *, closed: bool) -> str:
+def server_config(folder: str, port: int, *, closed: bool, listen: str = "") -> str:
     """The server's configuration as JSON: https://openbao.org/docs/configuration/.
 
     lessee uses the Unix socket, which only this user can open. Raft, the only storage on disk since OpenBao 2.7, needs
     a TCP listener too. A `closed` one accepts no client: it wants a certificate that no client has. So no other
-    local user can initialize the server first.
+    local user can initialize the server first. `listen`: an address besides loopback, where containers reach it; a
+    closed one has none.
     """
     tcp: dict[str, Any] = {
         "address": f"127.0.0.1:{0 if closed else port}",
@@ -35,6 +36,8 @@ def server_config(folder: str, port: int, *, closed: bool) -> str:
     }
     if closed:
         tcp |= {"tls_require_and_verify_client_cert": True, "tls_client_ca_file": f"{folder}/{CA}"}
+    host = f"[{listen}]" if ":" in listen else listen
+    others = [{"tcp": tcp | {"address": f"{host}:{port}"}}] if listen and not closed else []
     unix = {
         "address": f"{folder}/{SOCKET}",
         # The recovery key in the folder makes a root token for a moment, where the folder's token is lost or ended.
@@ -45,7 +48,7 @@ def server_config(folder: str, port: int, *, closed: bool) -> str:
         "api_addr": f"https://127.0.0.1:{port}",
         # Required, not the same, and of no use to a server without peers.
         "cluster_addr": f"https://127.0.0.2:{port}",
-        "listener": [{"unix": unix}, {"tcp": tcp}],
+        "listener": [{"unix": unix}, {"tcp": tcp}, *others],
         "storage": {"raft": {"path": f"{folder}/{DATA}", "node_id": "dev", "performance_multiplier": "1"}},
         "seal": {"static": {"current_key_id": "dev", "current_key": f"file://{folder}/{SEAL_KEY}"}},
     }

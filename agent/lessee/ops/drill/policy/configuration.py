@@ -120,10 +120,15 @@ def _secrets(secrets: config.Secrets) -> Iterator[Entry]:
         yield "mounts", Keys(tuple(mounts.items()))
 
 
+def _template(real: Config, name: str) -> Entry:
+    inline = real.inline_templates.get(name)
+    return ("template", name) if inline is None else ("contents", inline.text)
+
+
 def _app(real: Config, app: App, logins: Mapping[Vault, Vault], folder: str) -> Keys:
-    files = [Keys((("template", file.template), ("name", file.name), ("format", file.format))) for file in app.files]
+    files = [Keys((_template(real, file.template), ("name", file.name), ("format", file.format))) for file in app.files]
     if app.env_template is not None:
-        files.append(Keys((("template", app.env_template), ("name", "environment"), ("format", "dotenv"))))
+        files.append(Keys((_template(real, app.env_template), ("name", "environment"), ("format", "dotenv"))))
     entries: list[Entry] = [
         ("directory", f"{folder}/apps/{app.name}"),
         ("refresh_interval", spell(app.refresh_interval)),

@@ -8,7 +8,16 @@ from pathlib import Path, PurePosixPath
 
 from lessee.core.errors import ConfigError, UsageError
 from lessee.core.immutable import replace
-from lessee.host.project import credential_files, file_ids, find, read, template_of, text_of
+from lessee.host.project import (
+    configuration_files,
+    credential_files,
+    file_ids,
+    find,
+    model_loader,
+    read,
+    template_of,
+    text_of,
+)
 from lessee.ops.lint.command.app_summary import print_app
 from lessee.ops.lint.policy.findings import Finding, exit_code, of_configuration, sorted_findings
 from lessee.ops.lint.policy.project import CheckResult, check_project
@@ -76,13 +85,18 @@ def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
         return CheckResult(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
     credentials = _credentials(Path(path), environ)
     return check_project(
-        PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name, None, credentials)
+        PurePosixPath(path),
+        text,
+        environ,
+        lambda folder, name: template_of(Path(folder), name, None, credentials),
+        model_loader(Path(path)),
     )
 
 
 def _credentials(path: Path, environ: Mapping[str, str]) -> frozenset[tuple[int, int]]:
     try:
-        return file_ids((str(path), *credential_files(read(path, environ), environ)))
+        config = read(path, environ)
+        return file_ids((*configuration_files(path, config), *credential_files(config, environ)))
     except ConfigError:
         return file_ids([str(path)])  # The check reports its errors.
 

@@ -48,6 +48,9 @@ RULES: Mapping[str, str] = {
     "hidden-files": "a secret of Compose is mounted into an app's directory",
     "stale-mount": "a container mounts a file or subdirectory of an app, and keeps the first one",
     "no-shared-pid": "the agent cannot see the processes of the container that it must signal",
+    "labels-unread": "a service has labels that the agent does not read",
+    "reference-unread": "a variable of a container is a reference that nothing replaces",
+    "reference-malformed": "a variable of a container has a malformed reference",
     "no-stop-signal": "a signal through the engine would disable the restart policy",
 }
 """The rules by name, with their meaning. Names do not change between versions."""

@@ -6,23 +6,25 @@ from pathlib import PurePosixPath
 
 from yaml.nodes import MappingNode
 
-from lessee.config import Config, default_format
+from lessee.config import Config, InlineTemplate, default_format
 from lessee.config.grammar import app as grammar
 from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems
 from lessee.config.grammar.reader import Reader
 from lessee.config.parsing import parse
-from lessee.core.errors import ConfigError
+from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.paths import MountScope, PathScope
 from lessee.ops.lint.policy.app_rules import check_apps, line_of_key
 from lessee.ops.lint.policy.fallbacks import check_fallback
-from lessee.ops.lint.policy.findings import Finding, of_configuration
+from lessee.ops.lint.policy.findings import Finding, of_configuration, split_location
 from lessee.ops.lint.policy.rotation_rules import check_rotation
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.ops.lint.policy.unfinished_imports import unfinished_in_config
 from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 
+LoadModel = Callable[[str], str]
+"""Returns the text of a Compose model by its name in the configuration. Raises ConfigError."""
 Load = Callable[[PurePosixPath, str], str]
 """Returns the text of a template in a directory. Raises TemplateError."""
 
@@ -49,16 +51,19 @@ class CheckResult(ImmutableStruct, frozen=True):
     """The contents of the files with sample values, or the template's text where these fail."""
 
 
-def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> CheckResult:
+def check_project(
+    path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load, load_model: LoadModel | None = None
+) -> CheckResult:
     """Check a configuration; `text` is the content of the file `path`, which findings name."""
     try:
-        config = parse(text, source=path.name, environ=environ, for_child=True)
+        config = parse(text, source=path.name, environ=environ, for_child=True, load_model=load_model)
     except ConfigError as exc:
-        findings = [of_configuration(problem, str(path)) for problem in exc.problems]
+        findings = [of_configuration(problem, _file_of(problem, path)) for problem in exc.problems]
         findings += unfinished_in_config(text, str(path))
         return CheckResult(str(path), (*findings, *_findings_despite_errors(path, text, environ, load)))
     root = compose(text, path.name)
-    templates = _templates(path, root, config.template_dir, load, path_scope_of(config), _outputs(config))
+    scope, inline = path_scope_of(config), config.inline_templates
+    templates = _templates(path, root, config.template_dir, load, scope, _outputs(config), inline)
     compiled_apps = {} if templates.findings else compile_apps(config, templates.compiler, prepare=False)
     fallbacks = (
         finding
@@ -69,7 +74,7 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         str(path),
         (
             *unfinished_in_config(text, str(path)),
-            *check_apps(config, root, str(path)),
+            *(_at_label(finding, config, path) for finding in check_apps(config, root, str(path))),
             *check_rotation(config, root, str(path)),
             *templates.findings,
             *fallbacks,
@@ -78,6 +83,18 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         compiled_apps,
         templates.texts,
     )
+
+
+def _file_of(problem: LesseeError, path: PurePosixPath) -> str:
+    """The file of a problem: the configuration, or what it names."""
+    name, _ = split_location(problem.where)
+    return str(path if name in {"", path.name} else path.parent / name)
+
+
+def _at_label(finding: Finding, config: Config, path: PurePosixPath) -> Finding:
+    """The finding at the labels of its app, if it has them instead of keys in the configuration."""
+    labels = config.labeled_apps.get(finding.app)
+    return finding if labels is None else replace(finding, file=str(path.parent / labels.file), line=labels.line)
 
 
 def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> list[Finding]:
@@ -107,10 +124,13 @@ def _templates(  # Each is another part of the configuration.
     load: Load,
     scope: PathScope,
     outputs: Iterable[TemplateOutput],
+    inline: Mapping[str, InlineTemplate] = {},  # Never changed.
 ) -> Templates:
     below = path.parent / folder if folder else path.parent
     locate = lambda key: (str(path), line_of_key(root, key))  # noqa: E731  # As short as its use.
-    templates = Templates(below, cache(lambda name: load(below, name)), scope, locate)
+    text_of = cache(lambda name: inline[name].text if name in inline else load(below, name))
+    places = {name: (str(path.parent / template.file), template.line) for name, template in inline.items()}
+    templates = Templates(below, text_of, scope, locate, places)
     templates.check(outputs)
     return templates
 
@@ -133,7 +153,7 @@ def _outputs_despite_errors(values: Mapping[Path, object]) -> Iterator[TemplateO
 
     for path, value in values.items():
         match path, value:
-            case ("apps", str(app), "files", int()), grammar.FileBlock(template=template):
+            case ("apps", str(app), "files", int()), grammar.FileBlock(template=str(template)):
                 name = value.name or template.rpartition("/")[2].removesuffix(".j2")
                 format_ = value.format or default_format(name)
                 yield TemplateOutput(app, template, format_, name, public(app), (*path, "template"))

@@ -41,10 +41,11 @@ class Templates:
         load: Callable[[str], str],
         scope: PathScope,
         locate: Callable[[Path], tuple[str, int]] | None = None,
+        inline: Mapping[str, tuple[str, int]] = {},  # Never changed.
     ) -> None:
         """`load` returns the text of a template by its name, or raises TemplateError.
 
-        `locate` returns the file and line of a key of the configuration.
+        `locate` returns the file and line of a key of the configuration, `inline` has those of templates in it.
         """
         self.findings: list[Finding] = []
         self.texts: dict[TemplateOutput, str] = {}
@@ -54,6 +55,7 @@ class Templates:
         self._load = load
         self._scope = scope
         self._locate = locate
+        self._inline = inline
 
     def check(self, outputs: Iterable[TemplateOutput]) -> None:
         """Fill `findings` and `texts`."""
@@ -90,7 +92,8 @@ class Templates:
 
     def _find_unfinished(self, compiled: CompiledTemplate, output: TemplateOutput) -> None:
         for name, code in compiled.codes.items():
-            self.findings += unfinished_in_template(code.text, str(self.folder / name), output.app, name)
+            if name not in self._inline:
+                self.findings += unfinished_in_template(code.text, str(self.folder / name), output.app, name)
 
     def _mismatch(self, problem: FormatError, output: TemplateOutput, shapes: Mapping[Need, Shape]) -> Finding:
         """The finding with the template's line; the error has only the line of the rendered file."""
@@ -99,13 +102,22 @@ class Templates:
         rendered = document(tracker.compile(output.template), self._scope, shapes)
         if line and rendered is not None:
             template, line = tracker.source(rendered, line)
+        rule = problem.rule or "format-mismatch"
+        if template in self._inline:
+            return self._at_key(rule, problem, template, line, output)
         file = str(self.folder / template)
-        return Finding(
-            problem.rule or "format-mismatch", "error", problem.what, problem.todo, file, line, output.app, template
-        )
+        return Finding(rule, "error", problem.what, problem.todo, file, line, output.app, template)
+
+    def _at_key(self, rule: str, problem: LesseeError, template: str, line: int, output: TemplateOutput) -> Finding:
+        """The finding at the key that has the template's text, whose lines are not always those of the file."""
+        where = f"{template}, line {line}" if line else template
+        what, place = f"{where}: {problem.what}", self._inline[template]
+        return Finding(rule, "error", what, problem.todo, *place, output.app, template)
 
     def _finding(self, problem: LesseeError, output: TemplateOutput) -> Finding:
         template, line = split_location(problem.where)
+        if template in self._inline:
+            return self._at_key(problem.rule or "template-syntax", problem, template, line, output)
         # For an unreadable template, `where` is the file itself.
         unread = problem.rule == "template-unreadable"
         if unread and output.key and self._locate is not None and problem.where == str(self.folder / output.template):

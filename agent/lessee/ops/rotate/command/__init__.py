@@ -18,7 +18,7 @@ from lessee.ops.rotate.command.rotate import RotationRunner, RunOptions
 from lessee.ops.rotate.command.status import StatusReport
 from lessee.ops.rotate.documents import DocumentStore
 from lessee.ops.rotate.lock_owner import started_at
-from lessee.ops.rotate.policy.selection import check_enterable, select
+from lessee.ops.rotate.policy.selection import check_enterable, check_restorable, select
 from lessee.process.hardening import harden
 from lessee.telemetry.logs import log_listener
 from lessee.vault.admin import admin_client
@@ -42,12 +42,17 @@ def run(arguments: argparse.Namespace) -> int:
     names = select(arguments.targets, rotation) if arguments.targets else tuple(rotation)
     if arguments.enter:
         check_enterable(names, rotation)
+    if arguments.to_version is not None:
+        check_restorable(names, rotation)
     options = RunOptions(
         due_only=not arguments.targets and not arguments.all,
-        force=arguments.force or arguments.enter,  # Otherwise a rotation of a moment ago would ignore what is entered.
+        force=arguments.force
+        or arguments.enter
+        or arguments.to_version is not None,  # Otherwise a rotation of a moment ago would ignore what is entered.
         wait=not arguments.no_wait,
         timeout=arguments.timeout,
         requested_at=requested_at,
+        to_version=arguments.to_version,
     )
     retry = OutageRetry(arguments.timeout)
     try:
@@ -87,5 +92,8 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         raise UsageError("--json needs --status", todo="add --status, or remove --json")
     if arguments.enter and (not arguments.targets or arguments.watch or arguments.status or arguments.dry_run):
         raise UsageError("--enter needs the name of a target", todo="lessee rotate NAME --enter")
+    if arguments.to_version is not None and (arguments.watch or arguments.status or arguments.enter):
+        what = "--to-version sets an earlier credential again"
+        raise UsageError(what, todo="remove --watch, --status and --enter, or --to-version")
     if arguments.force and not (arguments.all or arguments.targets):
         raise UsageError("--force needs targets, since it rotates what is not due", todo="name a TARGET, or use --all")

@@ -2,11 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
-from lessee.core.errors import LesseeError, NotNotifiedError, WriteError
+from lessee.core.errors import LesseeError, NotNotifiedError, UsageError, WriteError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.console import print_line
 from lessee.ops.rotate.command.context import OutageRetry, error_text, translate_unexpected_errors
@@ -29,6 +29,8 @@ class RunOptions(ImmutableStruct, frozen=True):
     """Wait for consumers."""
     timeout: float
     requested_at: float
+    to_version: int | None = None
+    """Set the credential of this version of the secret again."""
 
 
 class RotationRunner:
@@ -107,6 +109,22 @@ class RotationRunner:
                 raise
         return self._run(name, finish_only=operation is DueOperation.FINISH, wait=wait)
 
+    def _earlier(self, name: str) -> Mapping[str, object] | None:
+        """The fields of the version that is to be restored. Raises UsageError where Vault does not have it."""
+        version = self._options.to_version
+        if version is None:
+            return None
+        path = f"{self._project.config.secrets.mount}/data/{self._project.target(name).path}"
+        found = (self._client.read(path, {"version": str(version)}) or {}).get("data")
+        if not found:
+            what, todo = (
+                f"Vault has no version {version} any more",
+                "see `bao kv metadata get`, or use `bao kv undelete`",
+            )
+            raise UsageError(what, where=path, todo=todo)
+        self._project.redactor.learn(f"version {version} of {name}", found.values())
+        return dict(found)
+
     def _finish(self, result: Result) -> Result:
         finished = self._run(result.name, finish_only=True, wait=True)
         outcome = finished.outcome if result.outcome is Outcome.WAITING else result.outcome
@@ -114,6 +132,7 @@ class RotationRunner:
 
     def _run(self, name: str, *, finish_only: bool, wait: bool) -> Result:
         started, published, lock_owner = time.monotonic(), False, ""
+        restored = self._retry.call(partial(self._earlier, name))
         with ExitStack() as stack:
             # One rotation for all attempts: a later attempt need not wait for the lock of an earlier one.
             rotation = self._retry.call(lambda: stack.enter_context(open_rotation(self._project, name, self._client)))
@@ -127,6 +146,7 @@ class RotationRunner:
                         wait=wait,
                         timeout=0.0 if finish_only else self._options.timeout,
                         requested_at=self._options.requested_at,
+                        restored=restored,
                     )
                 finally:
                     published = published or rotation.has_published

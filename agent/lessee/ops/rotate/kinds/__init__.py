@@ -33,11 +33,18 @@ _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.BasicAuth: ("shared_values", "basic_auth"),
 }
 """The module and the class of each kind."""
+_OWN = {
+    grammar.Postgres: ("postgres_own", "OwnRole"),
+    grammar.Redis: ("redis", "OwnAclUser"),
+    grammar.Mysql: ("mysql_own", "OwnUser"),
+    grammar.Rabbitmq: ("rabbitmq", "OwnBrokerUser"),
+}
+"""The same of those whose login changes its own password."""
 
 
 def kind_of(config: grammar.Rotation, context: KindContext) -> Kind:
     """The kind of a target. Raises LesseeError where a library is missing, or the admin's secret is not usable."""
-    module, name = _CLASSES[type(config)]
+    module, name = (_OWN if grammar.changes_itself(config) else _CLASSES)[type(config)]
     kind: Kind = getattr(import_module(f"{__name__}.{module}"), name)(config, context)
     return kind
 

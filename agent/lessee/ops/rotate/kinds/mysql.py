@@ -66,14 +66,17 @@ class Users(KindDefaults):
 
     def __init__(self, config: Config, context: KindContext) -> None:
         self._config, self._name = config, context.name
-        self._login = wanted.mysql(config.admin_secret, context.admin)
+        self._login = wanted.mysql(config.admin_path, context.admin)
         self._alternates = len(config.users) > 1
         self._open: Session | None = None
         library("pymysql")
-        if self._login.username in config.users:
+        self._check_admin()
+
+    def _check_admin(self) -> None:
+        if self._login.username in self._config.users:
             what = "the admin is one of `users`, and would revoke its own login"
             todo = "use another user in `admin_secret`"
-            raise ConfigError([LesseeError(what, where=f"rotation.{context.name}", todo=todo)])
+            raise ConfigError([LesseeError(what, where=f"rotation.{self._name}", todo=todo)])
 
     def create(self, case: Case) -> NewCredential:
         """Raises LesseeError where the secret does not name a server."""
@@ -153,12 +156,12 @@ class Users(KindDefaults):
                 admin.rows(_LIMITS)
                 if admin.rows(f"SELECT GET_LOCK(%s, {_LOCK_WAIT})", self._lock_name()) != [(1,)]:
                     todo = "run it again later; see SHOW PROCESSLIST"
-                    where = self._config.admin_secret
+                    where = self._config.admin_path
                     raise SystemUnavailableError("another rotator has the lock", where=where, todo=todo)
                 self._open = admin
                 yield admin
         except MysqlError as exc:
-            raise _failure(exc, self._login, self._config.admin_secret) from None
+            raise _failure(exc, self._login, self._config.admin_path) from None
         finally:
             self._open = None
 
@@ -167,8 +170,16 @@ class Users(KindDefaults):
         text = "\0".join((self._config.account_host, *sorted(self._config.users)))
         return f"lessee rotate {sha256(text.encode()).hexdigest()[:32]}"
 
-    def _account(self, user: str) -> str:
-        return account(user, self._config.account_host)
+    def _account(self, user: str, host: str | None = None) -> str:
+        return account(user, self._config.account_host if host is None else host)
+
+    def _hosts(self, admin: Session, user: str) -> list[str]:
+        """The host parts of the accounts of a single user, those that exist. The last one is that of its logins.
+
+        So a new password that a login accepts is set in all of them.
+        """
+        more = [host for host in self._config.more_account_hosts if self._exists(admin, user, host)]
+        return [*more, self._config.account_host]
 
     def _is_unpublished(self, user: object, case: Case) -> bool:
         """Whether it is one of the users, and not the published one."""
@@ -210,9 +221,9 @@ class Users(KindDefaults):
                 f"the server rejects the published login of {source}, not one of `users`", todo
             ) from None
 
-    def _exists(self, admin: Session, user: str) -> bool:
+    def _exists(self, admin: Session, user: str, host: str | None = None) -> bool:
         statement = "SELECT COUNT(*) FROM mysql.user WHERE User = %s AND Host = %s"
-        return self._do(admin, statement, user, self._config.account_host) != [(0,)]
+        return self._do(admin, statement, user, self._config.account_host if host is None else host) != [(0,)]
 
     def _copy_grants(self, admin: Session, source: str, user: str) -> None:
         shown = [str(text) for (text,) in self._do(admin, f"SHOW GRANTS FOR {self._account(source)}")]
@@ -291,50 +302,64 @@ class Users(KindDefaults):
         if not self._exists(admin, user):
             todo = "create it with the privileges that the apps need"
             raise self._refused(f"the user {user} does not exist", todo)
+        for host in self._hosts(admin, user):
+            self._add_to(admin, self._account(user, host), host, case)
+
+    def _add_to(self, admin: Session, named: str, host: str, case: Case) -> None:
         new = str(case.pending["password"])
         if not admin.is_mariadb:
-            self._do(admin, f"ALTER USER {self._account(user)} {self._identified(admin, new)} RETAIN CURRENT PASSWORD")
+            self._do(admin, f"ALTER USER {named} {self._identified(admin, new)} RETAIN CURRENT PASSWORD")
             return
         added, current = (_NATIVE, _hash(new)), (_NATIVE, _hash(str(case.current.get("password", ""))))
-        there = [method for method in self._methods(admin, user) if method not in {added, (_NATIVE, _UNUSABLE)}]
+        there = self._methods(admin, self._config.users[0], host)
+        there = [method for method in there if method not in {added, (_NATIVE, _UNUSABLE)}]
         # Clients follow one change of the method, so that they can try two.
         old = [current] if current in there else there[:1]
-        self._do(admin, f"ALTER USER {self._account(user)} {_clause([*old, added])} ACCOUNT UNLOCK")
+        self._do(admin, f"ALTER USER {named} {_clause([*old, added])} ACCOUNT UNLOCK")
 
     def _remove_old_password(self, admin: Session, case: Case) -> None:
         user = self._config.users[0]
+        for host in self._hosts(admin, user):
+            self._remove_old_from(admin, self._account(user, host), host, case)
+
+    def _remove_old_from(self, admin: Session, named: str, host: str, case: Case) -> None:
+        user = self._config.users[0]
         if not admin.is_mariadb:
-            self._do(admin, f"ALTER USER {self._account(user)} DISCARD OLD PASSWORD")
+            self._do(admin, f"ALTER USER {named} DISCARD OLD PASSWORD")
             return
         new = (_NATIVE, _hash(str(case.pending["password"])))
-        there = self._methods(admin, user)
+        there = self._methods(admin, user, host)
         if new not in there:
             todo = "lessee retries it; see whether another program changes the user"
             raise SystemUnavailableError("MariaDB has lost the new password", where=self._login.address, todo=todo)
-        self._do(admin, f"ALTER USER {self._account(user)} {_clause([new])}")
+        self._do(admin, f"ALTER USER {named} {_clause([new])}")
         known = {new, (_NATIVE, _hash(str(case.current.get("password", "")))), (_NATIVE, _UNUSABLE)}
         if unknown := sorted({method for method, _ in set(there) - known}):
             log("warning", "other way to log in removed", target=self._name, username=user, methods=unknown)
 
     def _remove_pending_password(self, admin: Session, case: Case) -> None:
         user = self._config.users[0]
-        published = str(case.secret.get("password", ""))
         if not self._exists(admin, user):
             return
+        for host in self._hosts(admin, user):
+            self._remove_pending_from(admin, self._account(user, host), host, case)
+
+    def _remove_pending_from(self, admin: Session, named: str, host: str, case: Case) -> None:
+        published = str(case.secret.get("password", ""))
         if not admin.is_mariadb:
-            self._do(admin, f"ALTER USER {self._account(user)} {self._identified(admin, published)}")
-            self._do(admin, f"ALTER USER {self._account(user)} DISCARD OLD PASSWORD")
+            self._do(admin, f"ALTER USER {named} {self._identified(admin, published)}")
+            self._do(admin, f"ALTER USER {named} DISCARD OLD PASSWORD")
             return
-        there = self._methods(admin, user)
+        there = self._methods(admin, self._config.users[0], host)
         pending = (_NATIVE, _hash(str(case.pending["password"])))
         if pending in there:
             left = [method for method in there if method != pending] or [(_NATIVE, _hash(published))]
-            self._do(admin, f"ALTER USER {self._account(user)} {_clause(left)}")
+            self._do(admin, f"ALTER USER {named} {_clause(left)}")
 
-    def _methods(self, admin: Session, user: str) -> list[_Method]:
+    def _methods(self, admin: Session, user: str, host: str) -> list[_Method]:
         """How the user can log in to MariaDB, in the order in which it tries them."""
         statement = "SELECT Priv FROM mysql.global_priv WHERE User = %s AND Host = %s"
-        rows = self._do(admin, statement, user, self._config.account_host)
+        rows = self._do(admin, statement, user, host)
         return list(_methods_in(rows[0][0])) if rows else []
 
     # Sessions and errors
@@ -374,7 +399,7 @@ class Users(KindDefaults):
             raise self._refused(f"the admin lacks the privilege for {verb} (error {exc.code})", needed) from None
 
     def _refused(self, what: str, todo: str) -> SystemRefusedError:
-        return SystemRefusedError(what, where=self._config.admin_secret, todo=todo)
+        return SystemRefusedError(what, where=self._config.admin_path, todo=todo)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class LoginRoles(KindDefaults):
     def __init__(self, config: Postgres | PostgresAdmins, context: KindContext) -> None:
         self._config = config
         self._name = context.name
-        self._login = wanted.postgres(config.admin_secret, context.admin)
+        self._login = wanted.postgres(config.admin_path, context.admin)
         self._driver = library("psycopg")
         self._open: Session | None = None
         self.traits = Traits(
@@ -141,7 +141,7 @@ class LoginRoles(KindDefaults):
             yield self._open
             return
         try:
-            with session(self._login, self._config.admin_secret) as admin:
+            with session(self._login, self._config.admin_path) as admin:
                 postgres_session.limit(admin)
                 admin.execute("SELECT pg_advisory_lock(%s)", (self._lock_key(),))
                 self._open = admin
@@ -149,7 +149,7 @@ class LoginRoles(KindDefaults):
         except LoginRefusedError:
             todo = "correct username and password there, or set a new password: ALTER ROLE … PASSWORD …"
             raise SystemRefusedError(
-                "PostgreSQL rejects the admin's login", where=self._config.admin_secret, todo=todo
+                "PostgreSQL rejects the admin's login", where=self._config.admin_path, todo=todo
             ) from None
         finally:
             self._open = None
@@ -222,7 +222,7 @@ class LoginRoles(KindDefaults):
                     yield self._sql("GRANT {name} TO {admin} WITH ADMIN OPTION", name=name, **names)
 
     def _refused(self, what: str, todo: str) -> SystemRefusedError:
-        return SystemRefusedError(what, where=self._config.admin_secret, todo=todo)
+        return SystemRefusedError(what, where=self._config.admin_path, todo=todo)
 
     def _sql(self, text: str, **parts: str) -> str:
         return str(self._composed(text, **parts).as_string(None))

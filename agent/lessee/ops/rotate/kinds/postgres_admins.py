@@ -1,16 +1,10 @@
 """Two admins of PostgreSQL that change each other's password: at each moment, one of them can log in."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lessee.config.grammar.rotation import PostgresAdmins as Config
-from lessee.core import credentials as wanted
-from lessee.core.credentials import PostgresLogin
-from lessee.ops.rotate.kinds.kind import KindContext
-from lessee.ops.rotate.kinds.postgres import SIXTEEN, LoginRoles
-from lessee.ops.rotate.kinds.postgres_session import LoginRefusedError, session
-from lessee.ops.rotate.policy.journal import Fields
+from lessee.ops.rotate.kinds.postgres import SIXTEEN
+from lessee.ops.rotate.kinds.postgres_own import SelfAdministered
 
 if TYPE_CHECKING:
     from lessee.ops.rotate.kinds.postgres_session import Session
@@ -31,43 +25,11 @@ _MEMBERSHIPS = """
 """
 
 
-class AdminPair(LoginRoles):
+class AdminPair(SelfAdministered):
     """The published admin sets the password of the other, which is published and later disables the first.
 
     The other gets the attributes and memberships of the first, so that it can do the same.
     """
-
-    def __init__(self, config: Config, context: KindContext) -> None:
-        super().__init__(config, context)
-        self._published = self._login
-        self._verified: list[PostgresLogin] = []
-        """Logins of the pair that have worked, the last one last."""
-
-    def verify(self, fields: Fields) -> bool:
-        works = super().verify(fields)
-        if works:
-            login = wanted.postgres(self._config.secret, fields)
-            if login.username in self._config.roles:
-                self._verified = [*(one for one in self._verified if one != login), login]
-        return works
-
-    def _problems(self) -> Iterator[tuple[str, str]]:
-        """The admin may be one of the roles."""
-        yield from ()
-
-    @contextmanager
-    def _admin(self) -> "Iterator[Session]":
-        """The session of an admin whose login works; after the publication, of the new one."""
-        if self._open is None:
-            self._login = self._working_login()
-        with super()._admin() as admin:
-            yield admin
-
-    def _working_login(self) -> PostgresLogin:
-        for login in reversed(self._verified):
-            with suppress(LoginRefusedError), session(login, self._config.secret):
-                return login
-        return self._published  # Its rejection is an error.
 
     def _make_member(self, admin: "Session", role: str) -> None:
         """Give the role what the admin itself has. Raises SystemRefusedError where the admin may not."""

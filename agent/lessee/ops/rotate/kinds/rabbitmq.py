@@ -62,8 +62,11 @@ class BrokerUsers(KindDefaults):
         self._keeps_name = config.keep_name
         delay = 0.0 if config.keep_name else config.delete_delay
         self.traits = Traits(overlaps=not config.keep_name, delete_delay=delay, timeout=_STEP_TIMEOUT)
-        self._admin = wanted.rabbitmq_admin(config.admin_secret, context.admin)
-        self._api = _ManagementApi(self._admin, config.admin_secret)
+        self._admin = self._admin_in(context.admin)
+        self._api = _ManagementApi(self._admin, config.admin_path)
+
+    def _admin_in(self, fields: Fields) -> RabbitmqAdmin:
+        return wanted.rabbitmq_admin(self._config.admin_path, fields)
 
     def create(self, case: Case) -> NewCredential:
         """Raises LesseeError where the secret does not name a broker."""
@@ -171,7 +174,28 @@ class BrokerUsers(KindDefaults):
                 self._api.set_permissions(kind, vhost, user, {key: found.get(key, "") for key in keys})
 
     def _refused(self, what: str, todo: str) -> SystemRefusedError:
-        return SystemRefusedError(what, where=self._config.admin_secret, todo=todo)
+        return SystemRefusedError(what, where=self._config.admin_path, todo=todo)
+
+
+class OwnBrokerUser(BrokerUsers):
+    """The user changes its own password, with the login that has last worked. It needs the tag `administrator`."""
+
+    def verify(self, fields: Fields) -> bool:
+        works = super().verify(fields)
+        if works:
+            self._admin = self._admin_in(fields)
+            self._api = _ManagementApi(self._admin, self._config.admin_path)
+        return works
+
+    def _admin_in(self, fields: Fields) -> RabbitmqAdmin:
+        """The secret is the apps', for whom `url` may be another one."""
+        if not fields.get("management_url"):
+            todo = "write the URL of the management API there, such as http://rabbitmq:15672; or set `admin_secret`"
+            raise LesseeError("the secret lacks management_url", where=self._config.secret, todo=todo)
+        return super()._admin_in({**fields, "url": fields["management_url"]})
+
+    def _refuse_admin(self, fields: Fields) -> None:
+        """It is the admin."""
 
 
 class _ManagementApi:

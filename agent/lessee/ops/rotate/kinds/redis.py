@@ -53,7 +53,7 @@ class AclUser(KindDefaults):
     def __init__(self, config: Config, context: KindContext) -> None:
         self._config, self._target = config, context.name
         self._driver = library("redis")
-        self._admin = wanted.redis(config.admin_secret, context.admin)
+        self._admin = wanted.redis(config.admin_path, context.admin)
         self._unsaved = True
         """A rotator that was killed may have changed the user without saving the ACL."""
 
@@ -134,7 +134,7 @@ class AclUser(KindDefaults):
         if name == (self._admin.username or _DEFAULT):
             what, todo = f"the admin is {name} too, and would revoke its own login", "give the admin its own user"
             raise SystemRefusedError(
-                what, where=self._config.admin_secret, todo=f"{todo}: ACL SETUSER lessee on >PASSWORD {_RULES}"
+                what, where=self._config.admin_path, todo=f"{todo}: ACL SETUSER lessee on >PASSWORD {_RULES}"
             )
 
     def _user(self, client: Any, name: str) -> "_User":
@@ -205,6 +205,19 @@ class AclUser(KindDefaults):
             )
         # One connection: the server process that changes the ACL also saves it.
         return client_for(login, extra="rotate", timeout=_TIMEOUT, total=_CLIENT_TIMEOUT, single_connection=True)
+
+
+class OwnAclUser(AclUser):
+    """The user changes its own passwords, with the login that has last worked."""
+
+    def verify(self, fields: Fields) -> bool:
+        if not self._accepts(login := wanted.redis(self._config.secret, fields)):
+            return False
+        self._admin = login
+        return super().verify(fields)
+
+    def _refuse_admin(self, name: str) -> None:
+        """It is the admin."""
 
 
 class _User(ImmutableStruct, frozen=True):

@@ -1,9 +1,9 @@
 """Selects the targets that the command line names, and what is due for each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 
-from lessee.config.grammar.rotation import Manual, Rotation
+from lessee.config.grammar.rotation import Manual, Mysql, Postgres, Rabbitmq, Redis, Rotation, VaultValues
 from lessee.core.errors import ConfigError, LesseeError, UsageError
 from lessee.ops.rotate.policy.journal import Journal, Step
 from lessee.ops.rotate.policy.schedule import due_at, next_window, period_error, schedule_of
@@ -74,6 +74,18 @@ def check_enterable(names: Iterable[str], rotation: Mapping[str, Rotation]) -> N
     if others := [name for name in names if not isinstance(rotation[name], Manual)]:
         what = f"--enter is for targets of the kind manual, and lessee creates the credentials of {_listed(others)}"
         raise UsageError(what, todo="remove --enter, or name another target")
+
+
+def check_restorable(names: Sequence[str], rotation: Mapping[str, Rotation]) -> None:
+    """Raises UsageError where the earlier credential of these targets cannot be set again."""
+    if len(names) != 1:
+        raise UsageError("--to-version is for one target", todo="lessee rotate NAME --to-version N")
+    target = rotation[names[0]]
+    is_random = isinstance(target, VaultValues) and not target.approle
+    has_previous = isinstance(target, VaultValues) and any(key.previous_key for key in target.keys.values())
+    if not (isinstance(target, Postgres | Mysql | Redis | Rabbitmq) or (is_random and not has_previous)):
+        what = f"the earlier credential of {names[0]} cannot be set again"
+        raise UsageError(what, todo="rotate it to a new one: omit --to-version")
 
 
 def _named(word: str, rotation: Mapping[str, Rotation]) -> Iterator[str]:

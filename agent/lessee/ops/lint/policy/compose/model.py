@@ -28,7 +28,7 @@ class Words(ImmutableStruct, frozen=True):
 
 
 class Variable(ImmutableStruct, frozen=True):
-    """A variable of a service's environment, or an argument of its build."""
+    """A variable of a service's environment, a label of it, or an argument of its build."""
 
     hidden = ("value",)
 
@@ -67,6 +67,7 @@ class Service(ImmutableStruct, frozen=True):
     environment: Mapping[str, Variable] = {}
     env_files: tuple[EnvFile, ...] = ()
     build_args: Mapping[str, Variable] = {}
+    labels: Mapping[str, Variable] = {}
     mounts: tuple[Mount, ...] = ()
     secrets: tuple[tuple[str, Place], ...] = ()
     """The mount paths of Compose's own secrets."""
@@ -109,6 +110,7 @@ class Service(ImmutableStruct, frozen=True):
             environment=self._merged("environment", base.environment, self.environment),
             env_files=base.env_files + self.env_files,
             build_args=self._merged("build_args", base.build_args, self.build_args),
+            labels=self._merged("labels", base.labels, self.labels),
             mounts=(*(mount for mount in base.mounts if mount.target not in targets), *self.mounts),
             secrets=tuple((dict(base.secrets) | dict(self.secrets)).items()),
             user=self.user or base.user,

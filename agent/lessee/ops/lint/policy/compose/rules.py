@@ -9,6 +9,7 @@ from yaml.nodes import MappingNode
 from lessee.config import App, Child, CmdlineTarget, ContainerTarget, NameTarget, PidFileTarget
 from lessee.core.sensitive.literals import is_secret
 from lessee.ops.lint.policy.app_rules import configured_issue, line_of_key, relies_on_sighup, sighup_not_handled
+from lessee.ops.lint.policy.compose.label_rules import label_findings, without_references
 from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
 from lessee.ops.lint.policy.compose.shadowed_variables import shadowed_variables
@@ -32,6 +33,7 @@ def check_compose(
     if checked.valid is not None:
         stack = Stack(services, checked.valid.config)
         yield from project_findings(stack, checked.valid.root, checked.file)
+        yield from label_findings(stack)
         yield from shadowed_variables(stack, checked.texts, load_env)
 
 
@@ -219,7 +221,7 @@ _PATHS = ("/", "./", "../")
 
 def looks_secret(name: str, value: str) -> bool:
     """Whether a literal value is a secret: by the name of its variable, or as a URL or a header with a password."""
-    literal = _VARIABLE.sub(_literal_part, value.replace("$$", "\1"))
+    literal = _VARIABLE.sub(_literal_part, without_references(value, _ELSEWHERE).replace("$$", "\1"))
     login = _LOGIN.search(literal)
     if login is not None:
         return _ELSEWHERE not in login["password"]

@@ -20,6 +20,7 @@ _FIELDS = {
     "environment": "environment",
     "env_file": "env_files",
     "build": "build_args",
+    "labels": "labels",
     "volumes": "mounts",
     "secrets": "secrets",
     "command": "command",
@@ -55,6 +56,7 @@ def service_of(origin: Origin, name: str, key: Node, node: Node) -> Service:
         environment=dict(_variables(file, keys.get("environment"))),
         env_files=tuple(_env_files(origin, keys.get("env_file"))),
         build_args=dict(_variables(file, child(keys.get("build"), "args"))),
+        labels=dict(_variables(file, keys.get("labels"))),
         mounts=tuple({mount.target: mount for mount in _mounts(origin, keys.get("volumes"))}.values()),
         secrets=tuple(dict(_secrets(file, keys.get("secrets"))).items()),
         user=text(keys.get("user")),
@@ -77,8 +79,8 @@ def _replaced_fields(nodes: Mapping[str, Node]) -> Iterator[str]:
 
 
 def _reset_names(keys: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
-    variables = ("environment", keys.get("environment")), ("build_args", child(keys.get("build"), "args"))
-    for field, node in variables:
+    variables = {"environment": keys.get("environment"), "labels": keys.get("labels")}
+    for field, node in {**variables, "build_args": child(keys.get("build"), "args")}.items():
         yield from ((field, name) for name, (_, value) in mapping(node).items() if value.tag == RESET_TAG)
 
 

@@ -45,7 +45,7 @@ class Stack:
         for name, service in self.services.items():
             is_exec = name in self.execs and self.execs[name].app == app.name
             is_notified = app.notify is not None and _names(app, name)
-            if is_exec or is_notified or name == app.name or self._mounts_alone(service, app):
+            if is_exec or is_notified or self._is_of(name, app) or self._mounts_alone(service, app):
                 yield service
 
     def viewers(self, app: App) -> Iterator[Service]:
@@ -84,6 +84,11 @@ class Stack:
         """Whether a file of the host belongs to the app."""
         volume, folder = self._folders[app.name] or ("?", "")
         return not volume and _is_below(path, folder)
+
+    def _is_of(self, service: str, app: App) -> bool:
+        """Whether the app has the service's labels, or its name."""
+        labels = self.config.labeled_apps.get(app.name)
+        return service == (app.name if labels is None else labels.service)
 
     def _mounts_alone(self, service: Service, app: App) -> bool:
         """Whether it mounts only this app's directory. A service that mounts several may be any of the apps."""

@@ -1,7 +1,6 @@
-"""Stores the moved secrets in Vault: never overwrites another value, and verifies what it wrote."""
+"""Stores moved secrets in Vault: never overwrites another value, and verifies what it wrote."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from lessee.config import Config
 from lessee.core.errors import DeniedError, WriteError
@@ -11,42 +10,42 @@ from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import AdminClient
 
 
-class MovedSecret(Protocol):
-    """A secret to store: its path, as templates write it, and its fields."""
-
-    @property
-    def secret(self) -> str: ...
-
-    @property
-    def fields(self) -> Mapping[str, str]: ...
-
-
 def store_secrets(
-    client: AdminClient, config: Config, moved: Iterable[MovedSecret], report: Callable[[str], None]
+    client: AdminClient,
+    config: Config,
+    fields_by_path: Mapping[str, Mapping[str, str]],
+    report: Callable[[str], None],
+    *,
+    todo: str,
 ) -> None:
-    """Store the secrets. Raises WriteError before the first write if Vault has another value for any field.
+    """Store the fields of each path, which is as in templates. Raises WriteError before the first write if Vault has
+    another value for any field; `todo` is what to do then.
 
     Raises DeniedError or VaultUnreachableError. Secrets that were written remain, and the next run skips them.
     """
-    for secret in _read_all(client, config, moved):
+    for secret in _read_all(client, config, fields_by_path, todo):
         if secret.is_missing:
             _write(client, secret)
         report(f"{'+' if secret.is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
 
 
-def are_stored(client: AdminClient, config: Config, moved: Iterable[MovedSecret]) -> bool:
+def are_stored(
+    client: AdminClient, config: Config, fields_by_path: Mapping[str, Mapping[str, str]], *, todo: str
+) -> bool:
     """Whether Vault has all of it already. Raises as `store_secrets`, and writes nothing."""
-    return not any(secret.is_missing for secret in _read_all(client, config, moved))
+    return not any(secret.is_missing for secret in _read_all(client, config, fields_by_path, todo))
 
 
-def _read_all(client: AdminClient, config: Config, moved: Iterable[MovedSecret]) -> "list[_Secret]":
+def _read_all(
+    client: AdminClient, config: Config, fields_by_path: Mapping[str, Mapping[str, str]], todo: str
+) -> "list[_Secret]":
     scope = path_scope_of(config)
     if not mount_at(client, scope.mount).is_versioned:
-        todo = "upgrade the mount: `bao kv enable-versioning`"
+        upgrade = "upgrade the mount: `bao kv enable-versioning`"
         what = "the mount is KV version 1, which has no check-and-set, so a write could overwrite a value"
-        raise WriteError(what, where=scope.mount, todo=todo)
-    fields_by_path = {str(scope.secret(one.secret).path): one.fields for one in moved}
-    return [_read(client, scope.mount, path, fields) for path, fields in fields_by_path.items()]
+        raise WriteError(what, where=scope.mount, todo=upgrade)
+    paths = {str(scope.secret(path).path): fields for path, fields in fields_by_path.items()}
+    return [_read(client, scope.mount, path, fields, todo) for path, fields in paths.items()]
 
 
 class _Secret(ImmutableStruct, frozen=True):
@@ -66,14 +65,13 @@ class _Secret(ImmutableStruct, frozen=True):
         return not self.fields.keys() <= self.existing.keys()
 
 
-def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str]) -> _Secret:
+def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str], todo: str) -> _Secret:
     response = client.read(f"{mount}/data/{path}") or {}
     existing = response.get("data") or {}
     conflicts = sorted(key for key, value in fields.items() if key in existing and existing[key] != value)
     if conflicts:
         what = f"Vault has another value for {', '.join(conflicts)}"
-        todo = "nothing was written; pass another --path, or make the two values equal"
-        raise WriteError(what, where=f"{mount}/{path}", todo=todo)
+        raise WriteError(what, where=f"{mount}/{path}", todo=f"nothing was written; {todo}")
     version = int((response.get("metadata") or {}).get("version") or _deleted_version(client, mount, path))
     return _Secret(mount, path, fields, existing, version)
 

@@ -1,6 +1,5 @@
-"""Reads, backs up and atomically replaces the file of an MCP client, and refuses if another program changed it."""
+"""Reads and atomically replaces a file of the user, and refuses if another program changed it meanwhile."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from lessee.host.locks import take_lock
 _MAX_SIZE = 1 << 24
 
 
-class ClientFile(ImmutableStruct, frozen=True):
+class UserFile(ImmutableStruct, frozen=True):
     """The file as it was read. `path` is as the operator wrote it; `real` is without symbolic links."""
 
     hidden = ("content",)
@@ -49,10 +48,10 @@ class ClientFile(ImmutableStruct, frozen=True):
         if not os.access(self.real.parent, os.W_OK):
             raise WriteError("the directory is read-only", where=where, todo="make the directory writable")
 
-    def replace(self, text: str) -> None:
+    def replace(self, content: bytes) -> None:
         """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing."""
         self._check_unchanged()
-        with _staged_file(self.real, text, self.status) as staged:
+        with _staged_file(self.real, content, self.status) as staged:
             self._check_unchanged()
             staged.replace(self.real)
 
@@ -62,13 +61,16 @@ class ClientFile(ImmutableStruct, frozen=True):
             same = (current.st_dev, current.st_ino) == (self.status.st_dev, self.status.st_ino)
             if same and self.path.resolve() == self.real and self.real.read_bytes() == self.content:
                 return
-        todo = "lessee did not change it; close the client that writes it, and run this command again"
+        todo = "lessee did not change it; close the program that writes it, and run this command again"
         raise WriteError("another program changed the file meanwhile", where=str(self.path), todo=todo)
 
 
 @contextmanager
-def open_client_file(path: Path) -> Iterator[ClientFile]:
-    """Read the file, and lock it against other runs of this command. Raises ConfigError or WriteError."""
+def open_user_file(path: Path, command: str) -> Iterator[UserFile]:
+    """Read the file, and lock it against other runs of this command (`lessee mcp wrap`).
+
+    Raises ConfigError or WriteError.
+    """
     try:
         real = path.resolve(strict=True)
         fd = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -83,35 +85,26 @@ def open_client_file(path: Path) -> Iterator[ClientFile]:
         if status.st_size > _MAX_SIZE:
             raise _invalid(path, f"the file is larger than {_MAX_SIZE >> 20} MiB")
         if not take_lock(fd):
-            what = "another `lessee mcp wrap` is processing the file"
+            what = f"another `{command}` is processing the file"
             raise WriteError(what, where=str(path), todo="wait until it has ended")
-        yield ClientFile(path, real, file.read(), status)
+        yield UserFile(path, real, file.read(), status)
 
 
-def back_up(file: ClientFile, directory: Path) -> Path:
-    """Copy the file to a directory that only the owner can enter; reuse an equal copy. Raises WriteError."""
-    digest = hashlib.sha256(os.fsencode(file.real) + b"\0" + file.content).hexdigest()[:12]
-    backup = directory / f"{file.real.name}.{digest}"
-    with translate_write_errors(directory):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if backup.is_symlink() or not backup.exists() or backup.read_bytes() != file.content:
-            _write_backup(backup, file.content)
-        backup.chmod(0o600)
-    return backup
+def write_file(path: Path, content: bytes, *, mode: int = 0o600, folder_mode: int = 0o700) -> None:
+    """Write a file atomically. An existing file keeps its mode and owner. Raises WriteError.
 
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file of lessee atomically. An existing file keeps its mode and owner. Raises WriteError."""
+    `mode` is that of a new file, and `folder_mode` that of new folders.
+    """
     with translate_write_errors(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
     real = path.resolve()
     status = real.stat() if real.exists() else None
-    with _staged_file(real, text, status) as staged:
+    with _staged_file(real, content, status, mode) as staged:
         staged.replace(real)
 
 
 @contextmanager
-def _staged_file(real: Path, text: str, like: os.stat_result | None) -> Iterator[Path]:
+def _staged_file(real: Path, content: bytes, like: os.stat_result | None, mode: int = 0o600) -> Iterator[Path]:
     """A complete temporary file in the same directory, for the caller to rename. Removed if it is not renamed."""
     staged = real.with_name(f".{real.name}.lessee")
     with translate_write_errors(real):
@@ -121,11 +114,13 @@ def _staged_file(real: Path, text: str, like: os.stat_result | None) -> Iterator
             with os.fdopen(fd, "wb") as file:
                 if like is not None:
                     _copy_metadata(fd, real, like)
-                file.write(text.encode())
+                else:
+                    os.fchmod(fd, mode)
+                file.write(content)
                 file.flush()
                 os.fsync(fd)
             yield staged
-            _sync(real.parent)
+            sync_folder(real.parent)
         finally:
             staged.unlink(missing_ok=True)
 
@@ -140,19 +135,8 @@ def _copy_metadata(fd: int, real: Path, like: os.stat_result) -> None:
             os.setxattr(fd, name, os.getxattr(real, name))
 
 
-def _write_backup(backup: Path, content: bytes) -> None:
-    staged = backup.with_name(f".{backup.name}.new")
-    staged.unlink(missing_ok=True)
-    fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(fd)
-    staged.replace(backup)
-    _sync(backup.parent)
-
-
-def _sync(directory: Path) -> None:
+def sync_folder(directory: Path) -> None:
+    """Wait until the names in the directory are on the disk. Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -1,0 +1,173 @@
+"""Finds the Vault that an adoption uses: the configured one, or a server for development on this machine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lessee.config import Config
+from lessee.config.parsing import parse
+from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.adopt.policy.model import Deployment
+from lessee.ops.dev.folder import TOKEN, DevFolder, default_folder
+from lessee.ops.dev.policy.server_config import CA
+from lessee.ops.dev.server import address_of, port_of
+
+DEVELOPMENT, PRODUCTION = "development", "production"
+_HOST = "host.docker.internal"
+_START = ("-m", "lessee", "dev", "--detach", "--listen", "docker")
+_START_TIMEOUT = 120
+
+
+class NoVaultError(UsageError):
+    """No Vault is configured, and the user wants no server for development."""
+
+
+class Access(ImmutableStruct, frozen=True):
+    """How this machine reaches Vault. `environ` has the variables of its clients."""
+
+    hidden = ("environ",)
+
+    environ: Mapping[str, str]
+    is_dev: bool
+
+    @property
+    def address(self) -> str:
+        """The URL."""
+        return self.environ["VAULT_ADDR"]
+
+    @property
+    def ca_file(self) -> str | None:
+        """The file of the CA certificates."""
+        return self.environ.get("VAULT_CACERT") or None
+
+    @property
+    def namespace(self) -> str:
+        """Vault's namespace."""
+        return self.environ.get("VAULT_NAMESPACE", "")
+
+    @property
+    def environment(self) -> str:
+        """The environment that is meant if none is named."""
+        return DEVELOPMENT if self.is_dev else PRODUCTION
+
+    def ca_text(self) -> str | None:
+        """The CA certificates for the containers. Raises ConfigError."""
+        if self.ca_file is None:
+            return None
+        try:
+            return Path(self.ca_file).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError([LesseeError("the CA file cannot be read", where=self.ca_file)]) from None
+
+    def deployment(self, image: str) -> Deployment:
+        """How the containers reach it."""
+        return Deployment(
+            container_address(self.address),
+            ca_file=self.ca_file is not None,
+            namespace=self.namespace,
+            insecure_http=self.address.startswith("http:"),
+            image=image,
+        )
+
+    def config(self, environment: str) -> Config:
+        """A configuration with this address for requests of this command. Raises ConfigError."""
+        lines = [f"environment: {environment}", "vault:", f"  address: {self.address}"]
+        if self.ca_file is not None:
+            lines.append("  ca_file: ${VAULT_CACERT}")
+        if self.namespace:
+            lines.append("  namespace: ${VAULT_NAMESPACE}")
+        if self.address.startswith("http:"):
+            lines.append("  insecure_http: true")
+        return parse("\n".join([*lines, "apps: {}", ""]), source="VAULT_ADDR", environ=self.environ)
+
+
+def find_access(environ: Mapping[str, str], known: str | None, *, dev: bool, agree: Callable[[str], bool]) -> Access:
+    """Vault by $VAULT_ADDR; without it the server for development, which `dev` or a yes to `agree` starts.
+
+    `known`: the address of an earlier adoption, whose server needs no word. Raises LesseeError.
+    """
+    if environ.get("VAULT_ADDR") and not dev:
+        return Access(environ, is_dev=_is_loopback(environ["VAULT_ADDR"]))
+    folder = default_folder(dict(environ))
+    found = _of_folder(folder, environ)
+    if found is not None and (
+        dev or found.address == known or agree(f"no $VAULT_ADDR is set; use the server for development in {folder}?")
+    ):
+        return found
+    if (
+        not dev
+        and not _is_dev(known)
+        and not agree("no $VAULT_ADDR is set; start an OpenBao for development on this machine?")
+    ):
+        todo = "set $VAULT_ADDR and $VAULT_TOKEN, or add --dev to use an OpenBao for development on this machine"
+        raise NoVaultError("no Vault is configured", where="VAULT_ADDR", todo=todo)
+    _start(environ)
+    found = _of_folder(folder, environ)
+    if found is None:
+        raise LesseeError(
+            "the server for development is not ready", where=str(folder), todo="see `lessee dev --status`"
+        )
+    return found
+
+
+def no_access(environ: Mapping[str, str]) -> Access:
+    """For a plan without a Vault."""
+    return Access({**environ, "VAULT_ADDR": "https://vault:8200"}, is_dev=False)
+
+
+def container_address(address: str) -> str:
+    """The URL as containers reach it: their own loopback is not this machine's."""
+    if not _is_loopback(address):
+        return address
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{_HOST}" + (f":{parts.port}" if parts.port else "")
+
+
+def _is_dev(known: str | None) -> bool:
+    return known is not None and known.startswith("https:") and _is_loopback(known)
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _of_folder(path: Path, environ: Mapping[str, str]) -> Access | None:
+    """The running server of the folder."""
+    with suppress(WriteError), DevFolder(path, make=False) as folder:
+        if folder.is_held() and folder.has(TOKEN):
+            known = {
+                "VAULT_ADDR": address_of(port_of(folder)),
+                "VAULT_CACERT": str(folder.path / CA),
+                "VAULT_TOKEN": folder.text(TOKEN),
+            }
+            others = {name: value for name, value in environ.items() if not name.startswith(("VAULT_", "BAO_"))}
+            return Access(others | known, is_dev=True)
+    return None
+
+
+def _start(environ: Mapping[str, str]) -> None:
+    """Start it in a folder without a lessee.yaml, which it would set up."""
+    try:
+        done = subprocess.run(
+            [sys.executable, *_START],
+            cwd=os.sep,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            timeout=_START_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise LesseeError("`lessee dev` did not get ready in time", todo="see `lessee dev --status`") from None
+    if done.returncode:
+        raise LesseeError(
+            "`lessee dev` did not start", todo="see its message above; `pip install 'lessee[demo]'` has a server"
+        )

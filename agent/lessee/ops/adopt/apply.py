@@ -1,0 +1,280 @@
+"""Applies a plan: each step can be repeated, and the record says how far a killed run was."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lessee.config import Config
+from lessee.core.errors import LesseeError, ManuallyChangedError, WriteError
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.host.project import Project as Configuration
+from lessee.host.project import load
+from lessee.ops.adopt import files as project_files
+from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.policy.edits import apply_edits, changed_values, secret_values
+from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
+from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
+from lessee.ops.adopt.policy.rotator_text import rotator_image
+from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
+from lessee.ops.adopt.rotation import first_rotation
+from lessee.ops.adopt.stack import Stack, StackError, leaks
+from lessee.ops.adopt.store import Store
+from lessee.ops.setup.command import set_up_server
+from lessee.ops.setup.policy.desired_state import ROTATOR, role_name
+from lessee.ops.setup.policy.objects import Group
+from lessee.ops.setup.policy.plan import Conflict, ServerConfigRequired, Step
+from lessee.ops.setup.policy.plan_report import step_lines
+
+OVERRIDE = "compose.lessee.yaml"
+CONFIG = "lessee/lessee.yaml"
+ENV = ".env"
+IGNORE = ".dockerignore"
+_GROUPS = (Group.MOUNTS, Group.POLICIES, Group.ROLES, Group.SECRETS)
+
+Say = Callable[[str], None]
+
+
+class Prepared(ImmutableStruct, frozen=True):
+    """A plan with all that it writes."""
+
+    plan: Plan
+    texts: Mapping[str, str]
+    """The files that adopt writes, by their paths."""
+    early: tuple[EditedFile, ...]
+    """Changes of the user's files before the stack starts: they keep the login out of images."""
+    edits: tuple[EditedFile, ...]
+    """Changes of the user's files, `.env` first: from then on a plain `docker compose up` uses the override."""
+    contents: Mapping[str, bytes]
+    """What these files have now."""
+    rotations: Rotations = Rotations()
+
+    hidden = ("contents",)
+
+
+class Apply:
+    """One run of `lessee adopt`. It raises LesseeError; then the next run continues, or `--undo` reverses."""
+
+    def __init__(self, folder: RecordFolder, stack: Stack, store: Store, environ: Mapping[str, str], say: Say) -> None:
+        self._folder = folder
+        self._project = folder.path.parent
+        self._stack = stack
+        self._store = store
+        self._environ = environ
+        self._say = say
+
+    def check(self, prepared: Prepared, record: Record, *, with_engine: bool, rotate: bool = False) -> None:
+        """Raises LesseeError for all that can be known to fail before anything is changed."""
+        if with_engine:
+            self._stack.require_engine()
+            self._stack.require_image(record.image)
+        if rotate and prepared.rotations.targets:
+            self._stack.require_image(rotator_image(record.image), "rotate")
+        names = [change.path for change in (*prepared.early, *prepared.edits)]
+        project_files.check_editable(self._project, names)
+        for name, text in prepared.texts.items():
+            found = project_files.read_files(self._project, [name]).get(name)
+            if found is None or found == text.encode():
+                continue
+            if record.generated.get(name) is None:
+                what = "the file exists, and `lessee adopt` did not write it"
+                raise WriteError(what, where=str(self._project / name), todo="rename it")
+            if record.phase is Phase.DONE and digest(found) != record.generated[name]:
+                what = "a person changed the file, and this run would write another content"
+                todo = "keep a copy, undo with `lessee adopt --undo`, and adopt again"
+                raise WriteError(what, where=str(self._project / name), todo=todo)
+        self._store.missing(prepared.plan.secrets)
+        self._configuration(prepared.texts)
+
+    def prepare(self, prepared: Prepared, record: Record) -> Record:
+        """Write to Vault, and write adopt's own files. The user's files and the stack are as before."""
+        generated = {**record.generated, **{name: digest(text.encode()) for name, text in prepared.texts.items()}}
+        # Saved first: a killed run may have written some of it.
+        missing = self._store.missing(prepared.plan.secrets)
+        written = tuple(dict.fromkeys((*record.written, *missing)))
+        record = self._folder.save(replace(record, phase=Phase.PREPARING, generated=generated, written=written))
+        for content in prepared.contents.values():
+            self._store.back_up(record, content)
+        for change in prepared.early:
+            record = self._change(record, change)
+        self._store.save(prepared.plan.secrets, self._say)
+        new = {field.path for field in prepared.plan.secrets} - record.versions.keys()
+        versions = {**record.versions, **{path: self._store.version(path) for path in new}}
+        record = self._folder.save(replace(record, versions=versions))
+        record = self._set_up(prepared, record)
+        project_files.write_generated(self._project, prepared.texts)
+        for name in prepared.texts:
+            self._say(f"+ {name}")
+        return record
+
+    def start(self, prepared: Prepared, record: Record, timeout: float) -> None:
+        """Start the stack with the override. Raises StackError; then the stack runs without it, if it can."""
+        values = secret_values(prepared.plan.secrets)
+        self._stack.redactor.learn("plan", values.values())
+        plain = record.files
+        services = record.services or self._stack.services(plain)
+        ours = [name for name in self._stack.services((*plain, OVERRIDE)) if name not in self._stack.services(plain)]
+        try:
+            self._stack.up((*plain, OVERRIDE), (*services, *ours), timeout, self._say)
+            self._check_inspected(prepared, values)
+        except LesseeError as exc:
+            self._say("the stack is not well with the rendered secrets; starting it as it was")
+            raise self._taken_back(exc, record, services, ours, timeout) from None
+
+    def edit(self, prepared: Prepared, record: Record) -> Record:
+        """Take the plaintext out of the user's files. Raises WriteError where another program changes one meanwhile."""
+        edited = (*record.edited, *(change for change in prepared.edits if change not in record.edited))
+        record = self._folder.save(replace(record, phase=Phase.EDITING, edited=edited))
+        for change in prepared.edits:
+            project_files.edit(self._project, change)
+            self._say(f"~ {change.path}")
+        return record
+
+    def rotate(self, prepared: Prepared, record: Record, timeout: float) -> tuple[ManualStep, ...]:
+        """Let the passwords end that were in the user's files. Returns what is left to a person. Raises LesseeError."""
+        files = (*record.files, OVERRIDE)
+
+        def save(rotated: RotatedStore) -> None:
+            nonlocal record
+            if rotated not in record.rotated:
+                record = self._folder.save(replace(record, rotated=(*record.rotated, rotated)))
+
+        run = partial(self._stack.run, files)
+        steps = first_rotation(self._store, run, prepared.rotations.targets, record, save, self._say)
+        self._stack.up(files, record.services or self._stack.services(files), timeout, self._say)
+        return (*prepared.rotations.steps, *steps)
+
+    def finish_edits(self, record: Record) -> Record:
+        """Make the changes that a killed run has recorded and not made. A file that changed meanwhile is left as it is.
+
+        The next plan then has what is still in it.
+        """
+        edited = list(record.edited)
+        for change in record.edited:
+            if any(later.path == change.path for later in edited[edited.index(change) + 1 :]):
+                continue
+            try:
+                project_files.edit(self._project, change)
+            except WriteError:
+                if project_files.is_reachable(self._project, change):
+                    raise
+                edited.remove(change)
+        return self._folder.save(replace(record, edited=tuple(edited), phase=Phase.DONE))
+
+    def verify(self, prepared: Prepared, record: Record, project: Project) -> Record:
+        """Done. Raises LesseeError where the edited project is not as planned; then the files are as before.
+
+        `project`: as Compose reads it without the override, and without what the edits have removed.
+        """
+        edited = {(edit.span.file, edit.span.line) for change in prepared.edits for edit in change.edits}
+        moved = set(record.uses)
+        left = sorted(
+            f"{use.name} of {use.service}"
+            for use in project.uses
+            if (use.service, use.name) in moved
+            and any(one.span is not None and (one.span.file, one.span.line) in edited for one in use.sources)
+        )
+        before = {(use.service, use.name): use.value for use in prepared.plan.project.uses}
+        now = {(use.service, use.name): use.value for use in project.uses}
+        changed = sorted(
+            f"{name} of {service}"
+            for (service, name), value in before.items()
+            if (service, name) not in moved and now.get((service, name)) != value
+        )
+        if not left and not changed:
+            return self._folder.save(replace(record, phase=Phase.DONE))
+        for change in reversed(prepared.edits):
+            before_edit = prepared.contents[change.path]
+            after = apply_edits(before_edit, change.edits)
+            project_files.put_back(self._project, change.path, after, None if change.is_new else before_edit)
+        kept = tuple(change for change in record.edited if change not in prepared.edits)
+        self._folder.save(replace(record, phase=Phase.PREPARING, edited=kept))
+        names = ", ".join(left or changed)
+        what = f"without the plaintext, Compose would {'still read' if left else 'change'} {names}"
+        raise LesseeError(what, where=str(self._project), todo="your files are as before; please report this")
+
+    def _change(self, record: Record, change: EditedFile) -> Record:
+        if change not in record.edited:
+            record = self._folder.save(replace(record, edited=(*record.edited, change)))
+        project_files.edit(self._project, change)
+        return record
+
+    def _set_up(self, prepared: Prepared, record: Record) -> Record:
+        configuration = self._configuration(prepared.texts)
+        left: list[Step] = []
+
+        def report(step: Step) -> None:
+            self._say(next(iter(step_lines(step))).strip())
+            if isinstance(step, Conflict | ServerConfigRequired):
+                left.append(step)
+
+        set_up_server(self._store.client, configuration, _GROUPS, self._environ, report)
+        if left:
+            what = f"{len(left)} objects in Vault differ from what the agent needs (marked with !)"
+            raise ManuallyChangedError(what, where=record.address, todo="correct them, or pass another --environment")
+        roles = role_names(configuration.config)
+        record = self._folder.save(replace(record, roles=tuple(dict.fromkeys((*record.roles, *roles)))))
+        for role in roles:
+            self._store.write_identity(role, self._folder.path / IDENTITY / record.environment / role)
+        return record
+
+    def _configuration(self, texts: Mapping[str, str]) -> Configuration:
+        """The agent's configuration, compiled from a copy: the project's folder has none yet."""
+        with TemporaryDirectory(prefix="lessee-adopt-") as folder:
+            for name, text in texts.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            return load(Path(folder) / CONFIG, dict(self._environ), blocks=("setup", "rotation"))
+
+    def _check_inspected(self, prepared: Prepared, values: Mapping[str, str]) -> None:
+        """Raises StackError where `docker inspect` still shows a value that no manual step names."""
+        left = {step.where.partition(".")[0] for step in prepared.plan.manual_steps}
+        found = [
+            (name, value)
+            for name, value in leaks(self._stack.containers(), _searchable(values))
+            if not any(name.startswith(f"{prepared.plan.project.name}-{service}-") for service in left)
+        ]
+        if found:
+            container, name = found[0]
+            what = f"`docker inspect` still shows the value of {name}"
+            raise StackError(what, where=container, todo="please report this")
+
+    def _taken_back(
+        self, cause: LesseeError, record: Record, services: Sequence[str], ours: Sequence[str], timeout: float
+    ) -> StackError:
+        what = str(cause)
+        try:
+            self._stack.up(record.files, services, timeout, self._say)
+            self._stack.remove_services((*record.files, OVERRIDE), ours)
+            what = f"{what}\nthe stack runs as before, and no file of yours was changed"
+        except StackError as exc:
+            what = f"{what}\nstarting it as it was failed too: {exc}"
+        return StackError(what, todo="correct the cause and run `lessee adopt` again, or remove its files with --undo")
+
+
+def changes_of(contents: Mapping[str, bytes], edits: Sequence[Edit], first: str = ENV) -> tuple[EditedFile, ...]:
+    """The edits by file, `first` before all others. Raises LesseeError if a Compose file would mean something else."""
+    changes = []
+    for name in sorted({edit.span.file for edit in edits}, key=lambda name: (name != first, name)):
+        own = tuple(edit for edit in edits if edit.span.file == name)
+        before = contents.get(name, b"")
+        after = apply_edits(before, own)
+        if name.endswith((".yaml", ".yml")) and changed_values(before, after) is None:
+            raise LesseeError("the edited file would mean something else", where=name, todo="please report this")
+        changes.append(EditedFile(name, digest(before), digest(after), own, is_new=name not in contents))
+    return tuple(changes)
+
+
+def role_names(config: Config) -> tuple[str, ...]:
+    """The AppRoles of adopt's configuration, named as `lessee setup` does."""
+    names = [*config.apps, *config.setup.components, *([ROTATOR] if config.rotation else [])]
+    return tuple(role_name(str(config.environment), name) for name in names)
+
+
+_SHORTEST = 6
+"""Characters. A shorter value is in any text by chance."""
+
+
+def _searchable(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if len(value) >= _SHORTEST}

@@ -1,0 +1,279 @@
+"""`lessee adopt`: moves the secrets of a Compose project to Vault, and adds the agent that renders them."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lessee.config.grammar import scalars
+from lessee.core.errors import ManuallyChangedError, UsageError
+from lessee.core.immutable import replace
+from lessee.host.clock import boot_time
+from lessee.host.console import escape_unknown
+from lessee.ops.adopt import planning
+from lessee.ops.adopt.access import PRODUCTION, Access, NoVaultError, find_access, no_access
+from lessee.ops.adopt.apply import OVERRIDE, Apply, Prepared
+from lessee.ops.adopt.planning import Request
+from lessee.ops.adopt.policy.edits import secret_values
+from lessee.ops.adopt.policy.model import ManualStep, Project
+from lessee.ops.adopt.policy.report import plan_lines, summary
+from lessee.ops.adopt.project import find_files
+from lessee.ops.adopt.record import Phase, Record, RecordFolder
+from lessee.ops.adopt.stack import Stack
+from lessee.ops.adopt.store import Store
+from lessee.ops.adopt.undo import Undo
+from lessee.process.hardening import harden
+from lessee.vault.admin import admin_client
+
+_IMAGE = "lessee"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where nothing is left to do. Raises ManuallyChangedError (75) where manual steps remain."""
+    escape_unknown()
+    harden()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environ = dict(os.environ)
+    _check(arguments)
+    folder = _project_folder(arguments, environ)
+    records = RecordFolder(folder)
+    record = records.load()
+    if arguments.undo and record is None:
+        print("nothing to undo: this project is not adopted")
+        return 0
+    known = record.address if record is not None else None
+    try:
+        access = find_access(environ, known, dev=arguments.dev, agree=lambda what: not arguments.plan and _agree(what))
+    except NoVaultError as exc:
+        if not arguments.plan:
+            raise
+        return _plan(record, _request(arguments, folder, record, None), no_access(environ), None, str(exc))
+    if record is not None:
+        _require_same(record, arguments, access)
+    request = _request(arguments, folder, record, access)
+    config = access.config(request.environment)
+    with admin_client(config.vault, access.environ, boot_time) as client:
+        store = Store(client, config)
+        if arguments.plan:
+            return _plan(record, request, access, store)
+        try:
+            return _run(arguments, records, request, access, store)
+        except KeyboardInterrupt:
+            _say("interrupted; run it again to continue, or with --undo to reverse")
+            raise
+
+
+def _request(arguments: argparse.Namespace, folder: Path, record: Record | None, access: Access | None) -> Request:
+    if record is not None:
+        return Request(
+            folder,
+            tuple(arguments.files) or record.files,
+            tuple(arguments.env_file) or record.env_files,
+            record.environment,
+            arguments.image or record.image,
+        )
+    if arguments.environment is not None:
+        _require_name(arguments.environment)
+    environment = arguments.environment or (PRODUCTION if access is None else access.environment)
+    return Request(folder, tuple(arguments.files), tuple(arguments.env_file), environment, arguments.image or _IMAGE)
+
+
+def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request, access: Access, store: Store) -> int:
+    while True:
+        with records.held(_say) as folder:
+            record = folder.load()
+            stack = _stack(folder, record, request, access)
+            if record is None and arguments.undo:
+                return 0  # Another run has undone it meanwhile.
+            if arguments.undo:
+                assert record is not None
+                _confirm("undo the adoption?", arguments)
+                return _finish(_undo(arguments, folder, record, stack, store), "undone")
+            if record is None or record.phase is not Phase.UNDOING:
+                return _adopt(arguments, folder, record, request, access, store, stack)
+            _say("an undo was interrupted: it is finished first")
+            _undo(arguments, folder, record, stack, store)
+
+
+def _plan(record: Record | None, request: Request, access: Access, store: Store | None, note: str = "") -> int:
+    project = planning.read(request, access.environ)
+    known = record or planning.new_record(project, request, access)
+    prepared, _ = planning.prepare(project, replace(known, files=request.files), access, store)
+    _print_plan(prepared, request.folder)
+    if store is not None:
+        store.missing(prepared.plan.secrets)
+    if note:
+        print(f"note: {note}")
+    return _finish(prepared.plan.manual_steps, "", is_listed=True)
+
+
+def _adopt(
+    arguments: argparse.Namespace,
+    folder: RecordFolder,
+    record: Record | None,
+    request: Request,
+    access: Access,
+    store: Store,
+    stack: Stack,
+) -> int:
+    apply = Apply(folder, stack, store, access.environ, _say)
+    if record is not None and record.phase is Phase.EDITING:
+        _say("an adoption was interrupted: it is continued")
+        record = apply.finish_edits(record)
+    project = planning.read(request, access.environ)
+    known = record or planning.new_record(project, request, access)
+    if known.phase is Phase.DONE or record is None:
+        known = replace(known, files=request.files, image=request.image)
+        if not arguments.no_up:
+            stack.require_engine()
+            known = replace(known, services=_running(stack, project))
+    prepared, planned = planning.prepare(project, known, access, store)
+    steps = prepared.plan.manual_steps
+    if known.phase is Phase.DONE and record is not None and planning.is_unchanged(prepared, record, request.folder):
+        if arguments.rotate:
+            return _rotate(arguments, apply, prepared, record)
+        print("nothing to do: this project is adopted")
+        return _finish(steps, "")
+    if not prepared.plan.apps and record is None:
+        print("nothing to do: no secret that lessee can move was found")
+        return _finish(steps, "")
+    _print_plan(prepared, request.folder)
+    apply.check(prepared, known, with_engine=not arguments.no_up, rotate=arguments.rotate)
+    _confirm("adopt this project?", arguments)
+    done = apply.prepare(prepared, planned)
+    if arguments.no_up:
+        words = " ".join(f"-f {name}" for name in (*done.files, OVERRIDE))
+        print(f"the files are written, and yours are unchanged. Start the stack: `docker compose {words} up -d`")
+        print("then run `lessee adopt` again: it takes the plaintext out of your files")
+        return _finish(steps, "", is_listed=True)
+    apply.start(prepared, done, arguments.timeout)
+    _say("the stack is healthy with the rendered secrets")
+    done = apply.edit(prepared, done)
+    done = apply.verify(prepared, done, planning.read(request, access.environ))
+    if arguments.rotate:
+        return _rotate(arguments, apply, prepared, done)
+    if names := ", ".join(target.name for target in prepared.rotations.targets):
+        _say(f"note: the old passwords of {names} stay valid; `lessee adopt --rotate` lets them end")
+    return _finish(steps, "adopted", is_listed=True)
+
+
+def _rotate(arguments: argparse.Namespace, apply: Apply, prepared: Prepared, record: Record) -> int:
+    """Let the passwords end that were in the user's files, also in their history."""
+    apply.check(prepared, record, with_engine=True, rotate=True)
+    steps = (*prepared.plan.manual_steps, *apply.rotate(prepared, record, arguments.timeout))
+    return _finish(steps, "adopted, and rotated" if prepared.rotations.targets else "adopted")
+
+
+def _undo(
+    arguments: argparse.Namespace, folder: RecordFolder, record: Record, stack: Stack, store: Store
+) -> tuple[ManualStep, ...]:
+    stack.redactor.learn("adopted", secret_values(planning.adopted(record, store).stored).values())
+    return Undo(folder, stack, store, _say).run(record, arguments.timeout, with_engine=not arguments.no_up)
+
+
+def _stack(folder: RecordFolder, record: Record | None, request: Request, access: Access) -> Stack:
+    project = record.project if record is not None else ""
+    return Stack(request.folder, project, request.env_files, access.environ, folder.lock)
+
+
+def _running(stack: Stack, project: Project) -> tuple[str, ...]:
+    """The services that have a container, if one of them runs; empty: none."""
+    stack.project = project.name
+    found = [one for one in stack.containers() if one.service in project.services]
+    return tuple(sorted({one.service for one in found})) if any(one.is_running for one in found) else ()
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.plan and arguments.undo:
+        raise UsageError("--plan has no effect with --undo", todo="omit one of them")
+    for name in ("rotate", "environment", "image") if arguments.undo else ():
+        if getattr(arguments, name):
+            raise UsageError(f"--{name} has no effect with --undo", todo="omit it")
+    if arguments.rotate and arguments.no_up:
+        raise UsageError("--rotate needs the running stack", todo="omit --no-up")
+
+
+def _require_name(environment: str) -> None:
+    word = scalars.scalar_of(scalars.Name)
+    try:
+        word.read(environment)
+    except ValueError:
+        raise UsageError(f"--environment wants {word.expected}", todo="name it as in --environment staging") from None
+
+
+def _require_same(record: Record, arguments: argparse.Namespace, access: Access) -> None:
+    """Raises UsageError where the project was adopted with something else."""
+    given = {
+        "--environment": (record.environment, arguments.environment),
+        "VAULT_ADDR": (record.address, access.address),
+    }
+    for where, (known, asked) in given.items():
+        if asked and asked.rstrip("/") != known.rstrip("/"):
+            todo = f"use that, or undo that adoption first: `lessee adopt --undo` with {where} {known}"
+            raise UsageError(f"this project was adopted with {known}", where=where, todo=todo)
+
+
+def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+    """The folder of the first Compose file; it makes the named files relative to it."""
+    here = Path.cwd()
+    if arguments.files:
+        folder: Path = (here / arguments.files[0]).parent
+        arguments.files = [os.path.relpath(here / name, folder) for name in arguments.files]
+        arguments.env_file = [os.path.relpath(here / name, folder) for name in arguments.env_file]
+        return folder
+    if RecordFolder(here).load() is None:
+        files = find_files(here, environ)
+        arguments.files = [os.path.relpath(name, files[0].parent) for name in files]
+        arguments.env_file = [os.path.relpath(here / name, files[0].parent) for name in arguments.env_file]
+        return files[0].parent
+    return here
+
+
+def _print_plan(prepared: Prepared, folder: Path) -> None:
+    new = [name for name in prepared.texts if not os.path.lexists(folder / name)]
+    edits = [edit for change in (*prepared.early, *prepared.edits) for edit in change.edits]
+    for line in plan_lines(prepared.plan, new, edits):
+        print(line)
+    print(summary(prepared.plan), flush=True)
+
+
+def _finish(steps: Iterable[ManualStep], done: str, *, is_listed: bool = False) -> int:
+    """Raises ManuallyChangedError if there are steps left to a person."""
+    steps = tuple(steps)
+    for step in () if is_listed else steps:
+        print(f"  ! {step}")
+    if steps:
+        what = f"{len(steps)} manual step{'s' * (len(steps) != 1)} remain{'s' * (len(steps) == 1)}"
+        raise ManuallyChangedError(f"{done}, but {what}" if done else what, todo="see the lines marked with !")
+    if done:
+        print(done)
+    return 0
+
+
+def _confirm(question: str, arguments: argparse.Namespace) -> None:
+    if arguments.yes:
+        return
+    if not _has_terminal():
+        raise UsageError("cannot ask for confirmation: there is no terminal", todo="add --yes, or see it with --plan")
+    if not _agree(question):
+        raise UsageError("nothing was changed")
+
+
+def _agree(question: str) -> bool:
+    """Whether a person at the terminal agrees; without one, no."""
+    if not _has_terminal():
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except (EOFError, UnicodeDecodeError):
+        return False
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()  # None: it is closed.
+
+
+def _say(text: str) -> None:
+    print(f"lessee: {text}", file=sys.stderr, flush=True)

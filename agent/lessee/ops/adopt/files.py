@@ -1,0 +1,139 @@
+"""Reads and changes the user's files, and the files that adopt writes next to them."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lessee.core.errors import LesseeError, WriteError
+from lessee.host.directories import translate_write_errors
+from lessee.host.user_file import open_user_file, sync_folder, write_file
+from lessee.ops.adopt.policy.edits import apply_edits
+from lessee.ops.adopt.record import EditedFile
+
+COMMAND = "lessee adopt"
+_NEW_FILE, _NEW_FOLDER = 0o644, 0o755
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """The contents of the project's files by name; a file that is not there is left out. Raises ConfigError."""
+    contents = {}
+    for name in dict.fromkeys(names):
+        if os.path.lexists(folder / name):
+            with open_user_file(folder / name, COMMAND) as file:
+                contents[name] = file.content
+    return contents
+
+
+def check_editable(folder: Path, names: Iterable[str]) -> None:
+    """Raises WriteError where an edit would fail, or would change what other projects read."""
+    for name in names:
+        path = folder / name
+        if not os.path.lexists(path):
+            if not os.access(path.parent, os.W_OK):
+                raise WriteError("the directory is read-only", where=str(path), todo="make the directory writable")
+            continue
+        with open_user_file(path, COMMAND) as file:
+            if not file.real.is_relative_to(folder.resolve()):
+                what = f"a symbolic link to {file.real}, which is outside of the project and may have other readers"
+                raise WriteError(what, where=str(path), todo="replace the link by a copy of the file")
+            file.check_writable()
+
+
+def edit(folder: Path, change: EditedFile) -> bool:
+    """Make the change, unless it is made already, and return whether this did. Raises WriteError, and changes nothing.
+
+    It refuses a file that is neither as it was before the change nor as it is after it.
+    """
+    path = folder / change.path
+    if not os.path.lexists(path):
+        if not change.is_new:
+            raise _changed(path)
+        content = apply_edits(b"", change.edits)
+        write_file(path, content, mode=_NEW_FILE)
+        return True
+    with open_user_file(path, COMMAND) as file:
+        found = digest(file.content)
+        if found == change.after:
+            return False
+        if found != change.before:
+            raise _changed(path)
+        content = apply_edits(file.content, change.edits)
+        if digest(content) != change.after:
+            raise LesseeError("the edited file would not be as planned", where=str(path), todo="please report this")
+        file.replace(content)
+    return True
+
+
+def is_reachable(folder: Path, change: EditedFile) -> bool:
+    """Whether the file is as it was before the change, or as it is after it."""
+    found = read_files(folder, [change.path]).get(change.path)
+    return change.is_new if found is None else digest(found) in {change.before, change.after}
+
+
+def put_back(folder: Path, name: str, expected: bytes, content: bytes | None) -> None:
+    """Write the content of a file of the user, whose content is `expected` now. None: remove it. Raises WriteError."""
+    path = folder / name
+    if content is None:
+        with translate_write_errors(path):
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+    elif not os.path.lexists(path):
+        write_file(path, content, mode=_NEW_FILE)
+    else:
+        with open_user_file(path, COMMAND) as file:
+            if file.content != expected:
+                raise _changed(path)
+            file.replace(content)
+
+
+def write_generated(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write adopt's own files; those that are equal stay untouched. Raises WriteError."""
+    for name, text in texts.items():
+        path = folder / name
+        content = text.encode()
+        with suppress(OSError):
+            if not path.is_symlink() and path.read_bytes() == content:
+                continue
+        write_file(path, content, mode=_NEW_FILE, folder_mode=_NEW_FOLDER)
+
+
+def remove_generated(folder: Path, digests: Mapping[str, str]) -> tuple[str, ...]:
+    """Remove adopt's own files, and their folders if they are empty; return those that a person changed, which stay."""
+    kept = []
+    for name, expected in digests.items():
+        path = folder / name
+        with translate_write_errors(path):
+            path.with_name(f".{path.name}.lessee").unlink(missing_ok=True)  # A killed run may have left it.
+            if not os.path.lexists(path):
+                continue
+            if digest(path.read_bytes()) != expected:
+                kept.append(name)
+                continue
+            path.unlink()
+    for parent in sorted(
+        {parent for name in digests for parent in Path(name).parents}, key=lambda one: -len(one.parts)
+    ):
+        if parent != Path():
+            with suppress(OSError):  # It has something else, or is gone.
+                (folder / parent).rmdir()
+    return tuple(kept)
+
+
+def remove_staged(folder: Path, names: Iterable[str]) -> None:
+    """Remove incomplete copies that killed runs left next to the user's files. Raises WriteError."""
+    for name in names:
+        with translate_write_errors(folder / name):
+            real = (folder / name).resolve()
+            real.with_name(f".{real.name}.lessee").unlink(missing_ok=True)
+
+
+def _changed(path: Path) -> WriteError:
+    what = "another program changed the file since this adoption began"
+    return WriteError(what, where=str(path), todo="run `lessee adopt` again, which plans with the file as it is now")

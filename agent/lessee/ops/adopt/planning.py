@@ -1,0 +1,153 @@
+"""Makes the plan of a run: from the project as it is, and what earlier runs have adopted."""
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.ops.adopt.access import Access
+from lessee.ops.adopt.apply import CONFIG, ENV, IGNORE, OVERRIDE, Prepared, changes_of
+from lessee.ops.adopt.files import digest, read_files
+from lessee.ops.adopt.images import with_images
+from lessee.ops.adopt.policy.app_plans import app_plans, verified
+from lessee.ops.adopt.policy.classification import classified
+from lessee.ops.adopt.policy.config_text import lessee_yaml
+from lessee.ops.adopt.policy.edits import apply_edits, ignoring, is_reference, planned_edits, with_compose_files
+from lessee.ops.adopt.policy.layout import stored_fields
+from lessee.ops.adopt.policy.merge import Adopted, merged
+from lessee.ops.adopt.policy.model import Edit, Plan, Project, StoredField, Use
+from lessee.ops.adopt.policy.override_text import override
+from lessee.ops.adopt.policy.root_logins import with_root_logins
+from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
+from lessee.ops.adopt.policy.rotator_text import rotator_service
+from lessee.ops.adopt.policy.template_texts import templates
+from lessee.ops.adopt.project import read_project
+from lessee.ops.adopt.record import FOLDER, AdoptedField, EditedFile, Record
+from lessee.ops.adopt.store import Store
+from lessee.ops.scan.policy.classifier import Verdict
+
+CA_FILE = "lessee/ca.pem"
+
+
+class Request(ImmutableStruct, frozen=True):
+    """What the user asked for."""
+
+    folder: Path
+    files: tuple[str, ...]
+    """As the user named them; empty: Compose's own choice."""
+    env_files: tuple[str, ...]
+    environment: str
+    image: str
+
+
+def read(request: Request, environ: Mapping[str, str]) -> Project:
+    """The classified project; without what earlier runs have moved. Raises ConfigError."""
+    found = read_project(request.files, environ, folder=str(request.folder), env_files=request.env_files)
+    found = classified(with_images(found, request.folder, environ))
+    return replace(found, uses=tuple(use for use in found.uses if not is_reference(use.value)))
+
+
+def new_record(project: Project, request: Request, access: Access) -> Record:
+    """The record of a project that was never adopted."""
+    return Record(
+        id=secrets.token_hex(4),
+        project=project.name,
+        environment=request.environment,
+        address=access.address,
+        image=request.image,
+        ca_file=access.ca_file,
+        namespace=access.namespace or None,
+        env_files=request.env_files,
+    )
+
+
+def prepare(project: Project, record: Record, access: Access, store: Store | None) -> tuple[Prepared, Record]:
+    """The plan with all that it writes, and the record as it is when the plan is applied. Raises LesseeError.
+
+    Without a `store`, what earlier runs have adopted is not in it.
+    """
+    earlier = adopted(record, store) if store is not None else Adopted((), (), ())
+    setting = (record.env_files or (ENV,))[-1]
+    stored, rendered = verified(project, *with_root_logins(*stored_fields(project)))
+    everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
+    project = replace(project, uses=everything.uses)
+    apps, steps = app_plans(project, everything.stored, everything.rendered)
+    names = [source.span.file for use in project.uses for source in use.sources if source.span is not None]
+    contents = read_files(Path(project.folder), [*names, setting, IGNORE])
+    edits, more_steps = planned_edits(project, everything.stored, apps, contents)
+    delivered = {(one.service, one.name) for app in apps for one in app.rendered}
+    secrets_ = tuple(field for field in everything.stored if delivered.intersection(field.uses))
+    found = rotations(project, everything.stored, apps)
+    secrets_ += found.fields
+    plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps))
+    texts = _texts(plan, access, record, found)
+    used = (*edits, *_compose_file(setting, contents, record, plan)) if apps else ()
+    early = _early(contents, project) if apps else ()
+    changes = changes_of(contents, used, setting)
+    touched = {change.path for change in (*changes, *early)}
+    record = replace(
+        record,
+        uses=tuple(sorted(delivered)),
+        stored=tuple(AdoptedField(field.path, field.field, field.uses) for field in secrets_),
+        rendered=tuple(one for app in apps for one in app.rendered),
+    )
+    originals = {name: content for name, content in contents.items() if name in touched}
+    for change in changes:
+        originals.setdefault(change.path, b"")
+    return Prepared(plan, texts, early, changes, originals, found), record
+
+
+def adopted(record: Record, store: Store) -> Adopted:
+    """What earlier runs have moved, with the values that Vault has now."""
+    found: dict[str, Mapping[str, object]] = {}
+    fields = []
+    for field in record.stored:
+        if field.path not in found:
+            found[field.path] = store.existing(field.path)
+        value = found[field.path].get(field.field)
+        if isinstance(value, str):
+            fields.append(StoredField(field.path, field.field, value, field.uses))
+    uses = tuple(Use(service, name, "", (), Verdict.SECRET) for service, name in record.uses)
+    return Adopted(uses, tuple(fields), record.rendered)
+
+
+def is_unchanged(prepared: Prepared, record: Record, folder: Path) -> bool:
+    """Whether the plan changes nothing: an earlier run has written all of it."""
+    if prepared.edits or prepared.early or not record.generated.keys() >= prepared.texts.keys():
+        return False
+    # A person may edit the files; then they are not what adopt wrote, and stay.
+    return all(
+        os.path.lexists(folder / name) and record.generated[name] == digest(text.encode())
+        for name, text in prepared.texts.items()
+    )
+
+
+def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict[str, str]:
+    if not plan.apps:
+        return {}
+    deployment = access.deployment(record.image)
+    texts = {
+        OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found)),
+        CONFIG: lessee_yaml(plan, deployment, rotation_block(found)),
+    }
+    texts.update({f"lessee/templates/{name}": text for name, text in templates(plan).items()})
+    if (certificates := access.ca_text()) is not None:
+        texts[CA_FILE] = certificates
+    return texts
+
+
+def _compose_file(name: str, contents: Mapping[str, bytes], record: Record, plan: Plan) -> Sequence[Edit]:
+    """The edit of `.env` that makes Compose use the override; none where it does already."""
+    content = contents.get(name, b"")
+    files = [*(record.files or plan.project.files), OVERRIDE]
+    edit = with_compose_files(name, content, files)
+    return () if apply_edits(content, [edit]) == content else (edit,)
+
+
+def _early(contents: Mapping[str, bytes], project: Project) -> tuple[EditedFile, ...]:
+    """The change of `.dockerignore` that keeps `.lessee` out of images that are built from the project's folder."""
+    if not any(service.build_context in {".", ""} for service in project.services.values()):
+        return ()
+    edit = ignoring(contents.get(IGNORE, b""), FOLDER)
+    return changes_of(contents, [edit]) if edit is not None else ()

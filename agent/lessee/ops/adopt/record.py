@@ -1,0 +1,185 @@
+"""Keeps the record of an adoption in `.lessee/` of the project: what was done, so that any later run can go on."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+from lessee.core.errors import ConfigError, LesseeError, WriteError
+from lessee.core.immutable import ImmutableStruct
+from lessee.host.directories import check_writers, open_directory, translate_write_errors
+from lessee.host.locks import take_lock
+from lessee.host.user_file import sync_folder, write_file
+from lessee.ops.adopt.policy.model import Edit, Rendered
+from lessee.ops.adopt.policy.rotation import RotatedStore
+
+FOLDER = ".lessee"
+IDENTITY = "identity"
+"""The folder of role_id and secret_id in it."""
+_FILE, _LOCK, _IGNORE = "record.json", "lock", ".gitignore"
+_FOLDER_MODE = (0o700, None, None)
+_LONGEST = 1 << 26
+_ATTEMPTS = 12
+"""Each takes five seconds."""
+
+
+class Phase(Enum):
+    """How far an adoption is."""
+
+    PREPARING = "preparing"
+    """The user's files have their plaintext. Vault may have it too, and the stack may run with the override."""
+    EDITING = "editing"
+    """The stack runs with the override, and adopt removes the plaintext from the files."""
+    DONE = "done"
+    UNDOING = "undoing"
+
+
+class EditedFile(ImmutableStruct, frozen=True):
+    """A change of a file of the user. `before` and `after` are SHA-256 of its contents; Vault has that of before."""
+
+    path: str
+    """Relative to the project's folder."""
+    before: str
+    after: str
+    edits: tuple[Edit, ...]
+    is_new: bool = False
+    """There was none before."""
+
+
+class AdoptedField(ImmutableStruct, frozen=True):
+    """A field of a secret in Vault, and the uses (service, name) that get it; never its value."""
+
+    path: str
+    field: str
+    uses: tuple[tuple[str, str], ...]
+
+
+class Record(ImmutableStruct, frozen=True):
+    """All that adoptions of this project did.
+
+    It is on a disk, so its types have no room for the value of a secret.
+    """
+
+    id: str
+    """Distinguishes the project from others of the same name in Vault."""
+    project: str
+    environment: str
+    address: str
+    image: str
+    phase: Phase = Phase.PREPARING
+    version: int = 1
+    ca_file: str | None = None
+    namespace: str | None = None
+    files: tuple[str, ...] = ()
+    """The Compose files that the user names, without the override."""
+    env_files: tuple[str, ...] = ()
+    """Those of `--env-file`."""
+    services: tuple[str, ...] = ()
+    """Those that ran before; empty: all of the default profile."""
+    uses: tuple[tuple[str, str], ...] = ()
+    """Service and name of each value that was moved."""
+    stored: tuple[AdoptedField, ...] = ()
+    rendered: tuple[Rendered, ...] = ()
+    edited: tuple[EditedFile, ...] = ()
+    """In the order of the changes."""
+    generated: Mapping[str, str] = {}
+    """SHA-256 of the files that adopt wrote, by path."""
+    written: tuple[tuple[str, str], ...] = ()
+    """Path and field of what adopt stored in Vault, and what was not there before."""
+    versions: Mapping[str, int] = {}
+    """The version of each secret that the user's files have, by path."""
+    roles: tuple[str, ...] = ()
+    """Names of AppRoles, and of their policies."""
+    rotated: tuple[RotatedStore, ...] = ()
+    """Rotation targets whose credentials adopt has changed in their systems, in this order."""
+
+    @property
+    def backup_path(self) -> str:
+        """Where the originals are, below the environment's prefix."""
+        return f"lessee/adopted/{self.project}-{self.id}"
+
+
+class RecordFolder:
+    """The open folder of the record, which one process at a time has."""
+
+    def __init__(self, project: Path) -> None:
+        self.path = project / FOLDER
+        self.lock = -1
+        """The descriptor of the lock, while this process has the folder; programs that it starts have it too."""
+
+    def load(self) -> Record | None:
+        """The record; None without one. Raises ConfigError."""
+        file = self.path / _FILE
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(_LONGEST)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise _invalid(file, f"cannot be read: {exc.strerror}") from None
+        try:
+            return msgspec.json.decode(content, type=Record)
+        except msgspec.DecodeError:
+            raise _invalid(file, "not a record of `lessee adopt`") from None
+
+    def save(self, record: Record) -> Record:
+        """Write the record; it is on the disk when this returns. Raises WriteError."""
+        write_file(self.path / _FILE, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        return record
+
+    @contextmanager
+    def held(self, say: Callable[[str], None]) -> Iterator["RecordFolder"]:
+        """Make the folder, and hold it against other runs. Raises WriteError.
+
+        A folder without a record is removed at the end: nothing was adopted.
+        """
+        fd = open_directory(self.path, make=_FOLDER_MODE)
+        try:
+            check_writers(fd, self.path, uid=None, gid=None)
+            with translate_write_errors(self.path):
+                os.fchmod(fd, 0o700)
+                self.lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+            try:
+                self._take(say)
+                write_file(self.path / _IGNORE, b"*\n")
+                try:
+                    yield self
+                finally:
+                    if self.path.exists() and self.load() is None:
+                        self.remove()
+            finally:
+                os.close(self.lock)
+        finally:
+            os.close(fd)
+
+    def _take(self, say: Callable[[str], None]) -> None:
+        """Wait for another run, or for a program that a killed run has started and that still works."""
+        for attempt in range(_ATTEMPTS):
+            if take_lock(self.lock):
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(self.lock), (self.path / _LOCK).stat()):
+                        return
+                what = "another `lessee adopt` has just undone this adoption"
+                raise WriteError(what, where=str(self.path), todo="run this command again")
+            if not attempt:
+                say("waiting for another `lessee adopt` of this project")
+        what = "another `lessee adopt` is working on this project"
+        raise WriteError(what, where=str(self.path), todo="wait until it has ended")
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it. Raises WriteError."""
+        with translate_write_errors(self.path):
+            # First the record: what a killed run leaves then is not an adoption.
+            with suppress(FileNotFoundError):
+                (self.path / _FILE).unlink()
+            sync_folder(self.path)
+            shutil.rmtree(self.path)
+            sync_folder(self.path.parent)
+
+
+def _invalid(path: Path, what: str) -> ConfigError:
+    return ConfigError([LesseeError(what, where=str(path), todo="restore it from a backup of the project's folder")])

@@ -1,0 +1,276 @@
+"""Starts a project's containers with `docker compose`, waits until they are well, and inspects them."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lessee.core.errors import LesseeError, UsageError
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.redaction import Redactor
+
+_COMPOSE = ("docker", "compose")
+_LABEL = "com.docker.compose"
+_POLL = 0.25
+_SETTLED = 3.0
+"""Seconds that a container without a health check must run."""
+_MOST_RESTARTS = 3
+_COMMAND_TIMEOUT = 60.0
+_LOG_LINES = 15
+
+
+class StackError(LesseeError):
+    """The Engine is not reachable, or the containers are not well."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class Container(ImmutableStruct, frozen=True):
+    """A container of the project, as `docker inspect` has it."""
+
+    hidden = ("inspected",)
+
+    service: str
+    inspected: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.inspected["Name"]).removeprefix("/")
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """`State` of `docker inspect`."""
+        state: Mapping[str, Any] = self.inspected["State"]
+        return state
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its program runs."""
+        return bool(self.state["Status"] == "running")
+
+    @property
+    def problem(self) -> str | None:
+        """Why it will not become well; None if it is or may."""
+        status, health = self.state["Status"], (self.state.get("Health") or {}).get("Status")
+        policy = self.inspected["HostConfig"]["RestartPolicy"]["Name"]
+        if health == "unhealthy":
+            return "its health check fails"
+        if self.inspected["RestartCount"] >= _MOST_RESTARTS and status != "running":
+            return f"it exits again and again, with code {self.state['ExitCode']}"
+        if status in {"exited", "dead"} and (self.state["ExitCode"] or policy in {"always", "unless-stopped"}):
+            return f"it exited with code {self.state['ExitCode']}"
+        return None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is healthy; without a health check, whether it runs, or has done its work."""
+        health = (self.state.get("Health") or {}).get("Status")
+        if self.is_running:
+            return health in {None, "none", "healthy"}
+        return self.state["Status"] == "exited" and self.problem is None
+
+    @property
+    def incarnation(self) -> tuple[str, str]:
+        """Another one after each start."""
+        return str(self.inspected["Id"]), str(self.state["StartedAt"])
+
+
+class Stack:
+    """The containers of a project on the Engine. `lock`: a descriptor that programs hold until they have ended."""
+
+    def __init__(
+        self, folder: Path, project: str, env_files: Sequence[str], environ: Mapping[str, str], lock: int | None = None
+    ) -> None:
+        self._folder = folder
+        self.project = project
+        self._env_files = tuple(env_files)
+        # What a person exports for another project must not change which files are used.
+        self._environ = {name: value for name, value in environ.items() if name != "COMPOSE_FILE"}
+        self._locks = () if lock is None else (lock,)
+        self.redactor = Redactor()
+        """Knows the values that no output may have."""
+
+    def require_engine(self) -> None:
+        """Raises StackError if the Engine does not answer."""
+        done = self._run(("docker", "version", "--format", "{{.Server.Version}}"))
+        if done.returncode:
+            what = "the Docker Engine does not answer"
+            todo = "start it, or write the files without it: `lessee adopt --no-up`"
+            raise StackError(what, where=self._environ.get("DOCKER_HOST", "docker"), todo=todo)
+
+    def require_image(self, image: str, extras: str = "") -> None:
+        """Raises UsageError if the Engine does not have an image of lessee, with these extras of pyproject.toml."""
+        if self._run(("docker", "image", "inspect", "--format", "{{.Id}}", image)).returncode:
+            more = f" --build-arg EXTRAS={extras}" if extras else ""
+            todo = f"build it in lessee's repository: `docker build -f compose/Dockerfile{more} -t {image} .`"
+            what = (
+                "the Engine does not have the rotator's image"
+                if extras
+                else "the Engine does not have the agent's image"
+            )
+            raise UsageError(what, where=image, todo=todo)
+
+    def containers(self) -> tuple[Container, ...]:
+        """All containers of the project's services. Raises StackError."""
+        listed = self._checked(
+            ("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_LABEL}.project={self.project}")
+        )
+        if not listed.split():
+            return ()
+        done = self._run(("docker", "inspect", *listed.split()))
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            found = []
+        containers = []
+        for one in found:  # One that was removed meanwhile is missing.
+            labels = one["Config"].get("Labels") or {}
+            if labels.get(f"{_LABEL}.oneoff") != "True":
+                containers.append(Container(labels.get(f"{_LABEL}.service", ""), one))
+        return tuple(containers)
+
+    def services(self, files: Sequence[str]) -> tuple[str, ...]:
+        """The services that a plain `docker compose up` starts. Raises StackError."""
+        return tuple(self._checked(self._compose(files, "config", "--services")).split())
+
+    def volumes(self, files: Sequence[str]) -> tuple[str, ...]:
+        """The named volumes of the files. Raises StackError."""
+        return tuple(self._checked(self._compose(files, "config", "--volumes")).split())
+
+    def up(self, files: Sequence[str], services: Iterable[str], timeout: float, say: Callable[[str], None]) -> None:
+        """Start the services, and wait until all of them are well. Raises StackError, which says what is not."""
+        expected = frozenset(services)
+        deadline = time.monotonic() + timeout
+        # Profiles of services that are named are active.
+        done = self._run(self._compose(files, "up", "--detach", "--quiet-pull", *sorted(expected)), timeout=timeout)
+        if done.returncode:
+            self._refuse_ill(files, self.containers(), expected)
+            raise StackError(
+                f"`docker compose up` failed: {self._last_line(done)}",
+                where=str(self._folder / files[0]),
+                todo=f"see `{self._spelled(files, 'up')}`",
+            )
+        self._wait(files, expected, deadline, say)
+
+    def run(self, files: Sequence[str], words: Sequence[str], timeout: float) -> "subprocess.CompletedProcess[bytes]":
+        """Run `docker compose` with other words. Raises StackError if it cannot be run, or takes too long."""
+        return self._run(self._compose(files, *words), timeout=timeout)
+
+    def remove_services(self, files: Sequence[str], services: Sequence[str]) -> None:
+        """Stop and remove the containers of these services. Raises StackError."""
+        if services:
+            self._checked(self._compose(files, "rm", "--stop", "--force", "--volumes", *services))
+
+    def remove_volumes(self, names: Iterable[str]) -> None:
+        """Remove volumes of the project, by their names in the Compose file. One that is in use stays."""
+        for name in names:
+            self._run(("docker", "volume", "rm", f"{self.project}_{name}"))
+
+    def down(self, files: Sequence[str]) -> None:
+        """Remove all containers. Raises StackError."""
+        self._checked(self._compose(files, "down"), timeout=_COMMAND_TIMEOUT * 2)
+
+    def _wait(
+        self, files: Sequence[str], expected: frozenset[str], deadline: float, say: Callable[[str], None]
+    ) -> None:
+        since: dict[tuple[str, str], float] = {}
+        said = ""
+        while True:
+            found = [container for container in self.containers() if container.service in expected]
+            now = time.monotonic()
+            self._refuse_ill(files, found, expected)
+            since = {one.incarnation: since.get(one.incarnation, now) for one in found if one.is_well}
+            waiting = sorted(
+                (expected - {one.service for one in found})
+                | {
+                    one.service
+                    for one in found
+                    if not one.is_well or (one.is_running and now - since[one.incarnation] < _settling(one))
+                }
+            )
+            if not waiting:
+                return
+            if now > deadline:
+                where = ", ".join(waiting)
+                todo = "see its log, or pass a longer --timeout"
+                raise StackError(f"not well in time{self._log_of(found, waiting)}", where=where, todo=todo)
+            if (text := ", ".join(waiting)) != said:
+                say(f"waiting for {text}")
+                said = text
+            time.sleep(_POLL)
+
+    def _refuse_ill(self, files: Sequence[str], found: Iterable[Container], expected: frozenset[str]) -> None:
+        found = tuple(found)
+        for one in found:
+            if one.service in expected and (problem := one.problem) is not None:
+                text = f"{problem}{self._log_of(found, [one.service])}"
+                raise StackError(text, where=one.service, todo=f"see `{self._spelled(files, 'logs')} {one.service}`")
+
+    def _log_of(self, found: Iterable[Container], services: Sequence[str]) -> str:
+        """The end of the log of the first of them, without values."""
+        for one in found:
+            if one.service in services:
+                done = self._run(("docker", "logs", "--tail", str(_LOG_LINES), one.name))
+                text = self.redactor.clean((done.stdout + done.stderr).decode(errors="replace")).strip()
+                if text:
+                    return "; its log ends with:\n" + "\n".join(f"    {line}" for line in text.splitlines()) + "\n"
+        return ""
+
+    def _compose(self, files: Sequence[str], *words: str) -> tuple[str, ...]:
+        options = [word for file in files for word in ("--file", file)]
+        options += [word for file in self._env_files for word in ("--env-file", file)]
+        return (*_COMPOSE, "--project-name", self.project, "--project-directory", str(self._folder), *options, *words)
+
+    @staticmethod
+    def _spelled(files: Sequence[str], word: str) -> str:
+        return f"docker compose {' '.join(f'-f {file}' for file in files)} {word}"
+
+    def _checked(self, words: Sequence[str], timeout: float = _COMMAND_TIMEOUT) -> str:
+        done = self._run(words, timeout=timeout)
+        if done.returncode:
+            raise StackError(
+                f"`{' '.join(words[:2])}` failed: {self._last_line(done)}",
+                where=str(self._folder),
+                todo="see that the Docker Engine runs, and run this command again",
+            )
+        return done.stdout.decode(errors="replace")
+
+    def _last_line(self, done: "subprocess.CompletedProcess[bytes]") -> str:
+        lines = self.redactor.clean(done.stderr.decode(errors="replace")).strip().splitlines()
+        return lines[-1] if lines else f"exit code {done.returncode}"
+
+    def _run(self, words: Sequence[str], *, timeout: float = _COMMAND_TIMEOUT) -> "subprocess.CompletedProcess[bytes]":
+        try:
+            return subprocess.run(
+                words,
+                cwd=self._folder,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                pass_fds=self._locks,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            what = f"`{' '.join(words[:2])}` did not end within {timeout:.0f} s"
+            raise StackError(what, where=str(self._folder), todo="pass a longer --timeout") from None
+        except OSError as exc:
+            what = f"`{words[0]}` cannot be run: {exc.strerror}"
+            raise StackError(what, where="PATH", todo="install Docker, or pass --no-up") from None
+
+
+def _settling(container: Container) -> float:
+    """Seconds that it must have run, because nothing else shows that it is well."""
+    return 0.0 if (container.state.get("Health") or {}).get("Status") == "healthy" else _SETTLED
+
+
+def leaks(containers: Iterable[Container], values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Container and name of each value that `docker inspect` shows. Short values are by chance anywhere."""
+    found = []
+    for container in containers:
+        text = json.dumps(container.inspected, ensure_ascii=False)
+        found += [(container.name, name) for name, value in values.items() if json.dumps(value)[1:-1] in text]
+    return tuple(found)

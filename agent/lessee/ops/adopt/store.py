@@ -1,0 +1,146 @@
+"""What adopt stores in Vault: the secrets, the originals of edited files, and the logins of the agents."""
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from lessee.config import Config
+from lessee.core.errors import DeniedError, LesseeError, WriteError
+from lessee.host.user_file import write_file
+from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.policy.model import StoredField
+from lessee.ops.adopt.record import Record
+from lessee.ops.setup.secret_store import store_secrets
+from lessee.rendering.app_templates import path_scope_of
+from lessee.vault.admin import AdminClient
+
+_CHUNK = 256 * 1024
+"""Bytes. Vault's storage takes entries up to 1 MiB by default, and base64 makes a third more of them."""
+_TODO = "make the two values equal, or pass another --environment"
+_WORLD_READABLE = 0o444
+"""The agent's container has no capability to read files of another user; the folder above is for the owner alone."""
+_FOLDER = 0o755
+
+
+class Store:
+    """The environment's folder in Vault. Every method raises DeniedError or VaultUnreachableError."""
+
+    def __init__(self, client: AdminClient, config: Config) -> None:
+        self.client = client
+        self.config = config
+        self._scope = path_scope_of(config)
+
+    def existing(self, path: str) -> Mapping[str, object]:
+        """The fields of a secret, as templates name it."""
+        return (self.client.read(f"{self._scope.mount}/data/{self._scope.secret(path).path}") or {}).get("data") or {}
+
+    def version(self, path: str) -> int:
+        """The version of a secret; 0 without one."""
+        found = self.client.read(f"{self._scope.mount}/data/{self._scope.secret(path).path}") or {}
+        return int((found.get("metadata") or {}).get("version") or 0)
+
+    def has_version(self, path: str, version: int) -> bool:
+        """Whether Vault still has this version of a secret."""
+        where = f"{self._scope.mount}/data/{self._scope.secret(path).path}"
+        return bool((self.client.read(where, {"version": str(version)}) or {}).get("data"))
+
+    def missing(self, fields: Iterable[StoredField]) -> tuple[tuple[str, str], ...]:
+        """Path and field of those that Vault does not have. Raises WriteError if it has another value for one."""
+        found: dict[str, Mapping[str, object]] = {}
+        missing = []
+        for field in fields:
+            if field.path not in found:
+                found[field.path] = self.existing(field.path)
+            existing = found[field.path]
+            if field.field not in existing:
+                missing.append((field.path, field.field))
+            elif existing[field.field] != field.value:
+                what = f"Vault has another value for {field.field}"
+                where = f"{self._scope.mount}/{self._scope.secret(field.path).path}"
+                raise WriteError(what, where=where, todo=f"nothing was changed; {_TODO}")
+        return tuple(missing)
+
+    def save(self, fields: Iterable[StoredField], report: Callable[[str], None]) -> None:
+        """Store the secrets. Raises WriteError before the first write if Vault has another value for one."""
+        by_path: dict[str, dict[str, str]] = {}
+        for field in fields:
+            by_path.setdefault(field.path, {})[field.field] = field.value
+        if by_path:
+            store_secrets(self.client, self.config, by_path, report, todo=_TODO)
+
+    # The originals
+
+    def back_up(self, record: Record, content: bytes) -> None:
+        """Store the bytes of a file, and verify them. A second call with the same bytes changes nothing."""
+        name = digest(content)
+        chunks = [content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK)] or [b""]
+        for number, chunk in enumerate(chunks):
+            fields = {"content": base64.b64encode(chunk).decode(), "chunks": str(len(chunks))}
+            path = self._backup(record, f"{name}-{number}")
+            if self._read(path) != fields:
+                self.client.write(path, {"data": fields})
+        if self.original(record, name) != content:
+            raise WriteError("Vault returned another file than was written", where=self._backup(record, name))
+
+    def original(self, record: Record, name: str) -> bytes:
+        """The bytes of a file by their SHA-256. Raises LesseeError if Vault does not have them."""
+        content, number, chunks = b"", 0, 1
+        while number < chunks:
+            fields = self._read(self._backup(record, f"{name}-{number}"))
+            if not fields:
+                break
+            chunks = int(str(fields["chunks"]))
+            content += base64.b64decode(str(fields["content"]))
+            number += 1
+        if digest(content) != name:
+            what, where = "Vault does not have the original of a file", self._backup(record, name)
+            raise LesseeError(
+                what, where=where, todo="restore this path from a backup of Vault, such as an older version"
+            )
+        return content
+
+    def forget_originals(self, record: Record) -> None:
+        """Remove the originals with all their versions."""
+        folder = f"{self._scope.mount}/metadata/{self._scope.secret(record.backup_path).path}"
+        for name in self.client.list(folder):
+            self.client.delete(f"{folder}/{name}")
+
+    def _backup(self, record: Record, name: str) -> str:
+        return f"{self._scope.mount}/data/{self._scope.secret(f'{record.backup_path}/{name}').path}"
+
+    def _read(self, path: str) -> Mapping[str, object]:
+        return (self.client.read(path) or {}).get("data") or {}
+
+    # Logins
+
+    def write_identity(self, role: str, folder: Path) -> None:
+        """Write role_id and secret_id, unless the folder has those of this role. Raises WriteError."""
+        found = self.client.read(f"auth/approle/role/{role}/role-id")
+        if found is None:
+            raise DeniedError(
+                "the role does not exist", where=f"auth/approle/role/{role}", todo="run `lessee adopt` again"
+            )
+        role_id = str(found["role_id"])
+        files = {name: folder / name for name in ("role_id", "secret_id")}
+        if self._is_valid(role, role_id, files):
+            return
+        answer = self.client.write(f"auth/approle/role/{role}/secret-id")
+        for name, text in (("role_id", role_id), ("secret_id", str(answer.data["secret_id"]))):
+            write_file(files[name], text.encode(), mode=_WORLD_READABLE, folder_mode=_FOLDER)
+
+    def _is_valid(self, role: str, role_id: str, files: Mapping[str, Path]) -> bool:
+        try:
+            texts = {name: file.read_text(encoding="ascii") for name, file in files.items()}
+        except (OSError, UnicodeDecodeError):
+            return False
+        if texts["role_id"] != role_id or not re.fullmatch(r"[\w-]+", texts["secret_id"]):
+            return False
+        body = {"secret_id": texts["secret_id"]}
+        return bool(self.client.write(f"auth/approle/role/{role}/secret-id/lookup", body).data)
+
+    def remove_roles(self, record: Record) -> None:
+        """Remove the AppRoles with all their secret_ids, and the policies, that adopt made."""
+        for role in record.roles:
+            self.client.delete(f"auth/approle/role/{role}")
+            self.client.delete(f"sys/policies/acl/{role}")

@@ -1,0 +1,124 @@
+"""Reverses an adoption, from whatever state it was left in: `lessee adopt --undo`."""
+
+from collections.abc import Callable
+from functools import partial
+
+from lessee.core.errors import ManuallyChangedError, UsageError
+from lessee.core.immutable import replace
+from lessee.ops.adopt import files as project_files
+from lessee.ops.adopt.apply import OVERRIDE
+from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.policy.edits import apply_edits, undone
+from lessee.ops.adopt.policy.model import ManualStep
+from lessee.ops.adopt.policy.rotation import RotatedStore
+from lessee.ops.adopt.record import EditedFile, Phase, Record, RecordFolder
+from lessee.ops.adopt.rotation import restore_rotated
+from lessee.ops.adopt.stack import Stack, StackError
+from lessee.ops.adopt.store import Store
+
+Say = Callable[[str], None]
+
+
+class Undo:
+    """One run of the undo. Killed anywhere, the next one continues."""
+
+    def __init__(self, folder: RecordFolder, stack: Stack, store: Store, say: Say) -> None:
+        self._folder = folder
+        self._project = folder.path.parent
+        self._stack = stack
+        self._store = store
+        self._say = say
+
+    def run(self, record: Record, timeout: float, *, with_engine: bool) -> tuple[ManualStep, ...]:
+        """Put the files back, start the stack without lessee, and remove what adopt made.
+
+        The secrets stay in Vault. Returns what is left to a person. Raises LesseeError.
+        """
+        # Nothing is changed unless all that is needed is there.
+        originals = {name: self._store.original(record, name) for name in {change.before for change in record.edited}}
+        names = [change.path for change in record.edited]
+        project_files.check_editable(self._project, names)
+        if with_engine:
+            self._stack.require_engine()
+        self._report_changed(record)
+        if record.rotated:
+            record = self._restore_stores(record, timeout, with_engine=with_engine)
+        record = self._folder.save(replace(record, phase=Phase.UNDOING))
+        steps: list[ManualStep] = []
+        for change in reversed(record.edited):
+            steps += self._restore(change, originals[change.before])
+            record = self._folder.save(replace(record, edited=record.edited[:-1]))
+            self._say(f"~ {change.path}")
+        project_files.remove_staged(self._project, names)
+        ill = self._start(record, timeout) if with_engine else None
+        self._store.remove_roles(record)
+        self._store.forget_originals(record)
+        for name in project_files.remove_generated(self._project, record.generated):
+            what = "a person changed this file of adopt, so it stays"
+            steps.append(ManualStep(name, what, "remove it if nothing needs it"))
+        self._folder.remove()
+        if ill is not None:
+            what = f"the files are as before, but the stack is not well: {ill}"
+            raise ManuallyChangedError(what, todo="correct it, and run `docker compose up`")
+        return tuple(steps)
+
+    def _restore_stores(self, record: Record, timeout: float, *, with_engine: bool) -> Record:
+        """Give the stores the passwords that the files get back. The stack runs for it as it is."""
+        if not with_engine:
+            names = ", ".join(one.service for one in record.rotated)
+            what = f"the passwords of {names} were rotated, and only the running stack can set the old ones again"
+            raise UsageError(what, where="--no-up", todo="omit it")
+        files = (*record.files, OVERRIDE)
+        self._stack.up(files, record.services or self._stack.services(files), timeout, self._say)
+
+        def forget(rotated: RotatedStore) -> None:
+            nonlocal record
+            left = tuple(one for one in record.rotated if one != rotated)
+            record = self._folder.save(replace(record, rotated=left))
+
+        restore_rotated(self._store, partial(self._stack.run, files), record, forget, self._say)
+        return record
+
+    def _restore(self, change: EditedFile, before: bytes) -> list[ManualStep]:
+        current = project_files.read_files(self._project, [change.path]).get(change.path)
+        if current is None:
+            if not change.is_new:
+                project_files.put_back(self._project, change.path, b"", before)
+            return []
+        if digest(current) == change.before and not change.is_new:
+            return []
+        after = apply_edits(before, change.edits)
+        content, lost = undone(before, after, current)
+        is_gone = change.is_new and not content
+        project_files.put_back(self._project, change.path, current, None if is_gone else content)
+        what = "the line was changed since it was adopted, so its value is not put back"
+        todo = "`lessee read` or `bao kv get` prints the value: write it there"
+        return [ManualStep(f"{change.path}:{line} (as adopted)", what, todo) for line in lost]
+
+    def _report_changed(self, record: Record) -> None:
+        """Warn of secrets that have another value by now than the files get back."""
+        rotated = {one.path for one in record.rotated}
+        for path, version in record.versions.items():
+            if path not in rotated and record.edited and (found := self._store.version(path)) not in {0, version}:
+                what = f"{path} has version {found} in Vault, and your files get the values of version {version} back"
+                self._say(f"warning: {what}")
+
+    def _start(self, record: Record, timeout: float) -> StackError | None:
+        """Start the stack as it was, and remove adopt's containers and volumes; why the stack is not well."""
+        every = (*record.files, OVERRIDE)
+        has_override = (self._project / OVERRIDE).exists()
+        ours: list[str] = []
+        volumes: list[str] = []
+        services = record.services or self._stack.services(record.files)
+        if has_override:
+            plain = self._stack.services(record.files)
+            ours = [name for name in self._stack.services(every) if name not in plain]
+            volumes = [name for name in self._stack.volumes(every) if name not in self._stack.volumes(record.files)]
+        ill = None
+        try:
+            self._stack.up(record.files, services, timeout, self._say)
+        except StackError as exc:
+            ill = exc
+        self._stack.remove_services(every if has_override else record.files, ours)
+        self._stack.remove_volumes(volumes)
+        return ill

@@ -1,0 +1,457 @@
+"""`lessee adopt` on a real Engine and with a real OpenBao: a stack with plaintext is adopted, changed and undone."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e.adopt_stacks import APP, CANARIES, POSTGRES, Shop, make_images
+from e2e.compose import AGENT
+from support.programs.sidecar import eventually
+
+pytestmark = pytest.mark.docker
+
+CHANGED = "sk_live_canaryChanged0Zz9Yy8Xx7"
+
+
+@pytest.fixture(scope="module")
+def adopt_images(engine, images, tmp_path_factory):
+    make_images(engine, tmp_path_factory.mktemp("adopt") / "images")
+    return images
+
+
+@pytest.fixture
+def shop(engine, adopt_images):  # noqa: ARG001  # It needs the images.
+    with Shop(engine, "lessee-adopt-shop", AGENT) as shop:
+        shop.start_server()
+        yield shop
+
+
+@pytest.fixture
+def small(engine, adopt_images):  # noqa: ARG001  # It needs the images.
+    with Shop(engine, "lessee-adopt-small", AGENT, is_small=True) as shop:
+        shop.start_server()
+        yield shop
+
+
+def sha(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def assert_no_canary(text):
+    text = text if isinstance(text, str) else json.dumps(text)
+    assert [name for name, value in CANARIES.items() if value in text] == []
+
+
+def test_a_stack_is_adopted_changed_and_undone_and_no_plaintext_is_left(engine, shop):
+    shop.compose("up", "--detach", "--wait")
+    before, values = shop.files(), {name: shop.has(name) for name in ("web", "worker")}
+    planned = shop.adopt("--plan").stdout
+    assert shop.files() == before
+    for line in ("  ~ .env:2  DB_PASSWORD", "  ~ app.env:1  PAYMENT_API_KEY", "  + compose.lessee.yaml"):
+        assert line in planned.splitlines()
+    shop.adopt("--yes")
+    assert shop.services() == {
+        "db": "running healthy",
+        "web": "running healthy",
+        "worker": "running",
+        "lessee-agent": "running healthy",
+        "lessee-holder": "running healthy",
+    }
+    assert {name: shop.has(name) for name in ("web", "worker")} == values
+    # The plaintext is only in the environment of the apps, which read nothing else, and of PostgreSQL, whose image
+    # exports what it reads from POSTGRES_PASSWORD_FILE.
+    assert shop.plaintext() == []
+    assert_no_canary(shop.containers())
+    for image in (APP, POSTGRES, AGENT):
+        assert_no_canary(engine.docker("history", "--no-trunc", image) + engine.docker("image", "inspect", image))
+    holders = {
+        (service, Path(program).name)
+        for service, program, environ in shop.processes()
+        if any(value.encode() in environ for value in CANARIES.values())
+    }
+    assert {service for service, _ in holders} == {"db", "web", "worker"}
+    assert_no_canary(shop.compose("config") + shop.compose("logs", "lessee-agent", "lessee-holder"))
+    # A plain `docker compose up` keeps it, and another run changes nothing.
+    adopted, started = shop.files(), {one["Id"] for one in shop.containers()}
+    assert "nothing to do" in shop.adopt("--yes").stdout
+    shop.compose("up", "--detach", "--wait")
+    assert (shop.files(), {one["Id"] for one in shop.containers()}) == (adopted, started)
+    # A value that is changed in Vault reaches both programs.
+    shop.server.put("development/api-keys/payment", api_key=CHANGED)
+    for name in ("web", "worker"):
+        eventually(lambda name=name: shop.has(name).get("PAYMENT_API_KEY") == sha(CHANGED), f"the new key of {name}")
+    # And back: what the user had is there again, and nothing else.
+    undone = shop.adopt("--undo", "--yes")
+    assert "api-keys/payment has version 2" in undone.stderr
+    assert shop.files() == before
+    assert shop.services() == {"db": "running healthy", "web": "running healthy", "worker": "running"}
+    assert {name: shop.has(name) for name in ("web", "worker")} == values
+    label = f"label=com.docker.compose.project={shop.name}"
+    assert "lessee-files" not in engine.docker("volume", "ls", "--filter", label)
+    assert "lessee-vault" not in engine.docker("network", "ls", "--filter", label)
+    assert shop.server.get("development/database/postgres")["password"] == CANARIES["database"]
+    assert [name for name in roles(shop) if name.startswith("development-")] == []
+    assert "nothing to undo" in shop.adopt("--undo", "--yes").stdout
+    assert_no_canary(shop.said)
+
+
+def roles(shop):
+    try:
+        return shop.server.ask("GET", "auth/approle/role?list=true")["data"]["keys"]
+    except RuntimeError:  # There is no role.
+        return []
+
+
+# Killed at any moment
+
+# Counts what changes a file, Vault or the stack, and kills itself at one of them; or prints how many there were.
+KILLED = """
+import atexit, os, pathlib, signal, subprocess, sys
+import lessee.cli
+from lessee.vault.transport import Transport
+
+moment, seen = int(sys.argv[1]), 0
+
+def counted(function, is_counted=lambda *_: True):
+    def call(*arguments, **settings):
+        global seen
+        if not is_counted(*arguments):
+            return function(*arguments, **settings)
+        seen += 1
+        own = seen
+        if own == moment and moment % 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*arguments, **settings)
+        if own == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return call
+
+for name in ("replace", "unlink", "rmdir"):
+    setattr(pathlib.Path, name, counted(getattr(pathlib.Path, name)))
+subprocess.run = counted(subprocess.run)
+Transport.request = counted(Transport.request, lambda _, method, *__: method != "GET")
+code = lessee.cli.main(sys.argv[2:])
+print("moments", seen)
+sys.exit(code)
+"""
+
+
+def moments(done):
+    return int(done.stdout.splitlines()[-1].removeprefix("moments "))
+
+
+def killed_run(shop, draw, count, *options):
+    """Kill a run at a random moment: at one of its effects, or at any time."""
+    if draw.random() < 0.7:
+        moment = draw.randint(1, count)
+        done = shop.adopt(*options, program=("-c", KILLED, str(moment)), code=None)
+        return f"{options[0]} at effect {moment} of {count}: {done.returncode}"
+    delay = draw.uniform(0.3, 12)
+    with shop.start(*options) as process:
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL) if draw.random() < 0.5 else process.kill()
+        shop.said += process.stdout.read()
+    return f"{options[0]} after {delay:.1f} s"
+
+
+def assert_whole(shop):
+    """Nothing is lost: the values are in the files or in Vault, and a plain `up` gives each container its own."""
+    text = b"".join(content for content, *_ in shop.files().values())
+    for name in ("api", "session"):
+        assert CANARIES[name].encode() in text or name in stored(shop), name
+    config = json.loads(shop.compose("config", "--format", "json"))["services"]["app"]
+    variables = config["environment"]
+    if "lessee-holder" not in shop.compose("config", "--services"):
+        assert variables["PAYMENT_API_KEY"] == CANARIES["api"]
+        assert variables["SESSION_SECRET"] == CANARIES["session"]
+    else:
+        assert not any("ref+" in (value or "") for value in variables.values())
+
+
+def stored(shop):
+    found = set()
+    for name, path, field in (
+        ("api", "api-keys/payment", "api_key"),
+        ("session", "applications/app", "session_secret"),
+    ):
+        try:
+            if shop.server.get(f"development/{path}").get(field) == CANARIES[name]:
+                found.add(name)
+        except RuntimeError:
+            pass
+    return found
+
+
+def test_killed_at_any_moment_the_next_run_continues_and_undo_reverses(small):
+    kills, seed = int(os.environ.get("KILLS", "4")), int(os.environ.get("SEED", "1"))
+    draw = random.Random(seed)  # noqa: S311
+    small.compose("up", "--detach", "--wait")
+    before, values = small.files(), small.has("app")
+    there = moments(small.adopt("--yes", program=("-c", KILLED, "0")))
+    back = moments(small.adopt("--undo", "--yes", program=("-c", KILLED, "0")))
+    assert small.files() == before
+    log = [f"SEED={seed}"]
+    try:
+        for _ in range(kills):
+            if draw.random() < 0.6:
+                log.append(killed_run(small, draw, there, "--yes"))
+            else:
+                small.adopt("--yes")
+                log.append(killed_run(small, draw, back, "--undo", "--yes"))
+            assert_whole(small)
+            if draw.random() < 0.5:
+                small.adopt("--yes")
+                assert small.plaintext() == []
+                assert small.services() == dict.fromkeys(("app", "lessee-agent", "lessee-holder"), "running healthy")
+                assert small.has("app") == values
+                log.append("continued")
+            small.adopt("--undo", "--yes")
+            assert small.files() == before
+            assert small.services() == {"app": "running healthy"}
+            assert small.has("app") == values
+            log.append("undone")
+    except BaseException as exc:
+        exc.add_note("\n".join(log))
+        raise
+    assert_no_canary(small.said)
+
+
+# What else can happen
+
+
+def test_a_stack_that_is_not_well_runs_as_before_and_no_file_is_changed(small):
+    """The key in Vault is no key any more, which no plan could know."""
+    small.compose("up", "--detach", "--wait")
+    before, values = small.files(), small.has("app")
+    # Written by another person between the plan and the start.
+    failing = (
+        "import sys; from lessee.ops.adopt.stack import Stack; import lessee.cli\n"
+        "up, starts = Stack.up, []\n"
+        "def broken(self, files, *rest):\n"
+        "    starts.append(files)\n"
+        "    if len(starts) == 1:\n"
+        "        file = self._folder / 'lessee/templates/app/environment.sh.j2'\n"
+        "        file.write_text(file.read_text().replace('PAYMENT_API_KEY=', 'PAYMENT_API_KEY=x'))\n"
+        "    return up(self, files, *rest)\n"
+        "Stack.up = broken\n"
+        "sys.exit(lessee.cli.main(sys.argv[1:]))"
+    )
+    done = small.adopt("--yes", "--timeout", "60s", program=("-c", failing), code=69)
+    assert "app: it exits again and again" in done.stderr or "app: its health check fails" in done.stderr
+    assert "this is not a key" in done.stderr
+    assert "the stack runs as before, and no file of yours was changed" in done.stderr
+    assert small.services() == {"app": "running healthy"}
+    assert small.has("app") == values
+    assert {name: small.files()[name] for name in before} == before
+    # The cause is gone: the next run succeeds.
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    assert_no_canary(small.said)
+
+
+def test_another_value_in_vault_is_named_and_nothing_is_changed(small):
+    before = small.files()
+    small.server.put("development/api-keys/payment", api_key="another")
+    done = small.adopt("--yes", code=73)
+    assert "secret/development/api-keys/payment: Vault has another value for api_key" in done.stderr
+    assert small.files() == before
+    assert small.containers() == []
+    assert_no_canary(small.said)
+
+
+def test_vault_that_goes_away_halfway_changes_no_file_and_the_next_run_continues(small):
+    small.compose("up", "--detach", "--wait")
+    before = small.files()
+    stopping = (
+        "import os, signal, sys; from lessee.ops.adopt.store import Store; import lessee.cli\n"
+        "def stopped(function):\n"
+        "    def call(*arguments, **settings):\n"
+        f"        for pid in {list(small.server.servers())}: os.kill(pid, signal.SIGSTOP)\n"
+        "        return function(*arguments, **settings)\n"
+        "    return call\n"
+        "Store.save = stopped(Store.save)\n"
+        "sys.exit(lessee.cli.main(sys.argv[1:]))"
+    )
+    try:
+        done = small.adopt("--yes", program=("-c", stopping), code=69)
+    finally:
+        for pid in small.server.servers():
+            os.kill(pid, signal.SIGCONT)
+    assert {name: small.files()[name] for name in before} == before
+    assert small.services() == {"app": "running healthy"}
+    assert "Traceback" not in done.stderr
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+
+
+def test_a_new_secret_is_adopted_by_the_next_run_and_a_persons_changes_survive_the_undo(small):
+    small.compose("up", "--detach", "--wait")
+    original = (small.folder / "compose.yaml").read_bytes()
+    small.adopt("--yes")
+    content = (small.folder / "compose.yaml").read_text()
+    small.write(
+        "compose.yaml", content.replace("LOG_LEVEL: info", "LOG_LEVEL: debug # loud\n      NEW_API_KEY: " + CHANGED)
+    )
+    small.adopt("--yes")
+    assert CHANGED not in (small.folder / "compose.yaml").read_text()
+    assert small.plaintext() == []
+    values = small.has("app")
+    assert (values["NEW_API_KEY"], values["PAYMENT_API_KEY"]) == (sha(CHANGED), sha(CANARIES["api"]))
+    assert "nothing to do" in small.adopt("--yes").stdout
+    small.adopt("--undo", "--yes")
+    expected = original.decode().replace("LOG_LEVEL: info", "LOG_LEVEL: debug # loud\n      NEW_API_KEY: " + CHANGED)
+    assert (small.folder / "compose.yaml").read_text() == expected
+    assert small.has("app") == values
+    assert sorted(small.files()) == [".env", "app.env", "compose.yaml"]
+
+
+def test_a_file_that_another_program_changes_meanwhile_stays_and_the_next_run_plans_with_it(small):
+    writing = (
+        "import sys; from lessee.ops.adopt.apply import Apply; import lessee.cli\n"
+        "edit = Apply.edit\n"
+        "def changed(self, *arguments):\n"
+        "    with open('app.env', 'a') as file: file.write('PAYMENT_REGION=us\\n')\n"
+        "    return edit(self, *arguments)\n"
+        "Apply.edit = changed\n"
+        "sys.exit(lessee.cli.main(sys.argv[1:]))"
+    )
+    original = (small.folder / "app.env").read_bytes()
+    done = small.adopt("--yes", program=("-c", writing), code=73)
+    assert "app.env: another program changed the file since this adoption began" in done.stderr
+    assert (small.folder / "app.env").read_bytes() == original + b"PAYMENT_REGION=us\n"
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    small.adopt("--undo", "--yes")
+    assert (small.folder / "app.env").read_bytes() == original + b"PAYMENT_REGION=us\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda folder: (folder / "app.env").chmod(0o444), "app.env: the file is read-only"),
+        (lambda folder: (folder.parent / f"{folder.name}.env").hardlink_to(folder / "app.env"), "another hard link"),
+        (
+            lambda folder: (
+                (folder / ".env").rename(folder.parent / f"{folder.name}.shared")
+                and (folder / ".env").symlink_to(folder.parent / f"{folder.name}.shared")
+            ),
+            "which is outside of the project and may have other readers",
+        ),
+        (lambda folder: (folder / "compose.lessee.yaml").write_text("services: {}\n"), "did not write it"),
+    ],
+)
+def test_a_file_that_cannot_be_edited_is_named_before_anything_is_changed(small, make, error):
+    make(small.folder)
+    before = small.files()
+    try:
+        done = small.adopt("--yes", code=73)
+    finally:
+        for name in ("env", "shared"):
+            (small.folder.parent / f"{small.folder.name}.{name}").unlink(missing_ok=True)
+    assert error in done.stderr
+    assert small.files() == before
+    assert small.containers() == []
+
+
+def test_a_link_within_the_project_and_files_of_windows_come_back_as_they_were(small):
+    (small.folder / "shared").mkdir()
+    (small.folder / ".env").rename(small.folder / "shared" / "env")
+    (small.folder / ".env").symlink_to("shared/env")
+    small.write("app.env", b"\xef\xbb\xbf" + (small.folder / "app.env").read_bytes().replace(b"\n", b"\r\n"))
+    small.write("compose.yaml", (small.folder / "compose.yaml").read_bytes().replace(b"\n", b"\r\n"))
+    (small.folder / "app.env").chmod(0o640)
+    small.compose("up", "--detach", "--wait")
+    before, values = small.files(), small.has("app")
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    assert small.has("app") == values
+    after = small.files()
+    assert after[".env"] == "shared/env"
+    assert (after["app.env"][0].count(b"\r\n"), after["app.env"][1]) == (2, 0o640)
+    assert after["app.env"][0].startswith(b"\xef\xbb\xbf# PAYMENT_API_KEY=ref+openbao://")
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+
+
+def test_a_full_disk_changes_nothing_that_the_next_run_does_not_finish(small):
+    before = small.files()
+    full = ["prlimit", "--fsize=300", "env", "PYTHONDONTWRITEBYTECODE=1"]
+    done = subprocess.run(
+        [*full, *small.command("--yes")],
+        cwd=small.folder,
+        env=small.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 73, done.stderr
+    assert {name: small.files()[name] for name in before} == before
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+
+
+def test_without_an_engine_it_says_what_to_do_and_no_up_writes_all_but_the_edits(small):
+    before = small.files()
+    done = small.adopt("--yes", code=69, DOCKER_HOST="unix:///nowhere")
+    assert "the Docker Engine does not answer; start it, or write the files without it" in done.stderr
+    assert small.files() == before
+    done = small.adopt("--yes", "--no-up", DOCKER_HOST="unix:///nowhere")
+    assert "docker compose -f compose.yaml -f compose.lessee.yaml up -d" in done.stdout
+    assert {name: small.files()[name] for name in before} == before
+    small.adopt("--yes")
+    assert small.plaintext() == []
+    assert small.services()["app"] == "running healthy"
+
+
+def test_without_a_terminal_it_wants_a_yes_and_without_a_vault_a_plan_is_enough(small):
+    before = small.files()
+    assert "there is no terminal; add --yes" in small.adopt(code=64).stderr
+    assert small.files() == before
+    words = [word for word in small.command("--plan") if word != "--dev"]
+    environ = small.environ | {"HOME": str(small.folder.parent / "no-home")}
+    done = subprocess.run(words, cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, "PAYMENT_API_KEY" in done.stdout) == (0, True), done.stderr
+    assert "no Vault is configured" in done.stdout
+    words.remove("--plan")
+    done = subprocess.run([*words, "--yes"], cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, "add --dev" in done.stderr) == (64, True), done.stderr
+    assert small.files() == before
+    assert_no_canary(small.said + done.stdout + done.stderr)
+
+
+def test_two_at_once_wait_for_each_other(small):
+    with small.start("--yes") as one, small.start("--yes") as other:
+        outputs = one.communicate(timeout=300)[0], other.communicate(timeout=300)[0]
+    assert (one.returncode, other.returncode) == (0, 0), outputs
+    assert sum("nothing to do" in output for output in outputs) == 1
+    assert small.plaintext() == []
+
+
+def test_ctrl_c_leaves_a_state_that_the_undo_reverses(small):
+    small.compose("up", "--detach", "--wait")
+    before = small.files()
+    with small.start("--yes") as process:
+        for line in process.stdout:
+            if "+ compose.lessee.yaml" in line and line.startswith("lessee:"):
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode != 0
+    assert "Traceback" not in rest
+    assert {name: small.files()[name] for name in before} == before
+    small.adopt("--undo", "--yes")
+    assert small.files() == before
+    assert small.services() == {"app": "running healthy"}

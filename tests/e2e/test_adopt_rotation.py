@@ -1,0 +1,112 @@
+"""`lessee adopt --rotate` on a real Engine: the old password ends, and an undo gives it back to the store."""
+
+import hashlib
+import random
+import time
+
+import pytest
+
+from e2e.adopt_stacks import CANARIES, Shop, make_images
+from e2e.compose import AGENT
+from support.programs.sidecar import eventually
+
+pytestmark = pytest.mark.docker
+
+OLD = CANARIES["database"]
+PATH = "development/database/postgres"
+KILLS = 3
+
+
+@pytest.fixture(scope="module")
+def adopt_images(engine, images, tmp_path_factory):
+    make_images(engine, tmp_path_factory.mktemp("adopt") / "images")
+    images.make("rotation", {"rotator": {"image": f"{AGENT}-rotate", "build": images.build}})
+    return images
+
+
+@pytest.fixture
+def shop(engine, adopt_images):  # noqa: ARG001  # It needs the images.
+    with Shop(engine, "lessee-adopt-rotated", AGENT) as shop:
+        shop.start_server()
+        shop.compose("up", "--detach", "--wait")
+        yield shop
+
+
+def password(shop):
+    return shop.server.get(PATH)["password"]
+
+
+def accepts(shop, secret):
+    """Whether PostgreSQL lets this password log in, over the project's network."""
+    url = f"postgresql://postgres:{secret}@db:5432/shop"
+    return shop.engine.exec(f"{shop.name}-web-1", "psql", url, "-Atc", "select 1", check=False).strip() == "1"
+
+
+def has(shop, secret):
+    """Whether both apps have a URL with this password."""
+    url = hashlib.sha256(f"postgresql://postgres:{secret}@db:5432/shop".encode()).hexdigest()
+    return all(shop.has(name).get("DATABASE_URL") == url for name in ("web", "worker"))
+
+
+def test_the_password_of_the_files_ends_and_an_undo_brings_it_back(shop):
+    before = shop.files()
+    assert accepts(shop, OLD)
+    shop.adopt("--yes", "--rotate")
+    new = password(shop)
+    assert new != OLD
+    assert (accepts(shop, new), accepts(shop, OLD)) == (True, False)
+    eventually(lambda: has(shop, new), "the new password in both apps")
+    assert shop.services()["web"] == "running healthy"
+    assert shop.plaintext() == []
+    # It is rotated once, and by the rotator again.
+    shop.adopt("--yes", "--rotate")
+    assert password(shop) == new
+    shop.compose("run", "--rm", "lessee-rotator", "rotate", "--force", "postgres")
+    later = password(shop)
+    assert (accepts(shop, later), accepts(shop, new)) == (True, False)
+    # A plain start of the stack uses the newest one.
+    shop.compose("up", "--detach", "--wait", "--force-recreate")
+    eventually(lambda: has(shop, later), "the newest password in both apps")
+    shop.adopt("--undo", "--yes")
+    assert shop.files() == before
+    assert (accepts(shop, OLD), accepts(shop, later)) == (True, False)
+    assert shop.services() == {"db": "running healthy", "web": "running healthy", "worker": "running"}
+    assert has(shop, OLD)
+    assert [value for value in (*CANARIES.values(), new, later) if value in shop.said] == []
+
+
+def test_a_rotation_that_is_killed_locks_nothing_out(shop):
+    """`adopt` and the rotator's container are killed at random moments, of the rotation and of the undo."""
+    chance = random.Random(7)  # noqa: S311  # It chooses moments.
+    for _ in range(KILLS):
+        shop.adopt("--yes")
+        kill(shop, chance, "--yes", "--rotate")
+        shop.adopt("--yes", "--rotate")
+        new = password(shop)
+        assert new != OLD
+        assert (accepts(shop, new), accepts(shop, OLD)) == (True, False)
+        eventually(lambda new=new: has(shop, new), "the new password in both apps")
+        kill(shop, chance, "--undo", "--yes")
+        shop.adopt("--undo", "--yes")
+        assert (accepts(shop, OLD), accepts(shop, new)) == (True, False)
+        eventually(lambda: has(shop, OLD), "the old password in both apps")
+
+
+def kill(shop, chance, *options):
+    """Start adopt, and kill it with the rotator some time after that has begun."""
+    label = ["--filter", f"label=com.docker.compose.project={shop.name}"]
+    of_rotator = [*label, "--filter", "label=com.docker.compose.service=lessee-rotator"]
+
+    def rotators():
+        return shop.engine.docker("ps", "--quiet", *of_rotator).split()
+
+    process = shop.start(*options)
+    try:
+        eventually(lambda: rotators() or process.poll() is not None, "the rotator")
+        time.sleep(chance.uniform(0, 3))
+        process.kill()
+        if found := rotators():
+            shop.engine.docker("kill", *found, check=False)
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,321 @@
+"""Edits of the user's files: they remove the plaintext and nothing else, and can be reversed."""
+
+import random
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.ops.adopt.policy.edits import (
+    apply_edits,
+    changed_values,
+    ignoring,
+    is_reference,
+    planned_edits,
+    reference,
+    secret_values,
+    undone,
+    with_compose_files,
+)
+from lessee.ops.adopt.policy.model import (
+    AppPlan,
+    Delivery,
+    Edit,
+    Image,
+    Origin,
+    Part,
+    Project,
+    Rendered,
+    Service,
+    Source,
+    Span,
+    StoredField,
+    Use,
+)
+from lessee.ops.scan.policy.classifier import Verdict
+
+PASSWORD = "canary-pass-4711"
+REF = "ref+openbao://database/postgres#password"
+FIELD = Part(path="database/postgres", field="password")
+
+
+def span_of(file, content, text, style=""):
+    start = content.index(text.encode())
+    return Span(file, content.count(b"\n", 0, start) + 1, start, start + len(text.encode()), style)
+
+
+def use(name, value, *sources, service="api"):
+    return Use(service, name, value, sources, Verdict.SECRET)
+
+
+def planned(contents, *uses, parts=(FIELD,), delivery=Delivery.LAUNCHER, moved=None, password=PASSWORD):
+    """The edits of a project whose uses are all rendered of these parts."""
+    names = {one.service for one in uses}
+    services = {name: Service(name, Image("image")) for name in names}
+    project = Project("shop", "/shop", ("compose.yaml",), services, uses)
+    keys = [(one.service, one.name) for one in uses] if moved is None else moved
+    stored = (
+        StoredField("database/postgres", "password", password, tuple(keys)),
+        StoredField("database/postgres", "username", "app", tuple(keys)),
+    )
+    apps = [
+        AppPlan(name, delivery, tuple(Rendered(*key, parts) for key in keys if key[0] == name), 1000, None)
+        for name in names
+    ]
+    edits, steps = planned_edits(project, stored, apps, contents)
+    return {
+        name: apply_edits(content, [edit for edit in edits if edit.span.file == name])
+        for name, content in contents.items()
+    }, steps
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "style", "after"),
+    [
+        (f"a: {PASSWORD} # why\n", PASSWORD, "", f"a: {REF} # why\n"),
+        (f"a: '{PASSWORD}'\n", PASSWORD, "'", f"a: '{REF}'\n"),
+        (f'a: "{PASSWORD}"\r\nb: 1\r\n', PASSWORD, '"', f'a: "{REF}"\r\nb: 1\r\n'),
+        (f"l: [X={PASSWORD}, b]\n", PASSWORD, "", f"l: [X={REF}, b]\n"),
+        (f"a: |-\n  {PASSWORD}\nb: 1\n", f"|-\n  {PASSWORD}", "|", f'a: "{REF}"\nb: 1\n'),
+        ('a: "canary\\x2dpass-4711"\n', "canary\\x2dpass-4711", '"', f'a: "{REF}"\n'),
+    ],
+)
+def test_a_literal_becomes_a_reference_in_its_own_quotes(before, text, style, after):
+    content = before.encode()
+    source = Source(Origin.COMPOSE, "X", span_of("compose.yaml", content, text, style))
+    found, steps = planned({"compose.yaml": content}, use("X", PASSWORD, source))
+    assert (found["compose.yaml"].decode(), steps) == (after, ())
+    assert changed_values(content, found["compose.yaml"]) == (yaml.safe_load(after).get("a") or f"X={REF}",)
+
+
+def test_a_dollar_that_compose_escapes_is_a_part_of_the_value():
+    content = b"a: pa$$word-4711\n"
+    source = Source(Origin.COMPOSE, "X", span_of("compose.yaml", content, "pa$$word-4711"))
+    found, _ = planned({"compose.yaml": content}, use("X", "pa$word-4711", source), password="pa$word-4711")
+    assert found["compose.yaml"] == f"a: {REF}\n".encode()
+
+
+def test_only_the_secret_part_of_a_url_is_replaced_and_the_user_stays():
+    url = f"postgres://app:{PASSWORD}@db/app"
+    content = f"a: {url}\n".encode()
+    source = Source(Origin.COMPOSE, "URL", span_of("compose.yaml", content, url))
+    parts = (Part("postgres://"), Part(path="database/postgres", field="username"), Part(":"), FIELD, Part("@db/app"))
+    found, _ = planned({"compose.yaml": content}, use("URL", url, source), parts=parts)
+    assert found["compose.yaml"].decode() == f"a: postgres://app:{REF}@db/app\n"
+
+
+def test_a_percent_encoded_password_is_found_in_a_url():
+    url = "postgres://app:p%40ss-4711-canary@db/app"
+    content = f"a: {url}\n".encode()
+    source = Source(Origin.COMPOSE, "URL", span_of("compose.yaml", content, url))
+    parts = (Part("postgres://app:"), Part(path="database/postgres", field="password", is_url_part=True), Part("@db"))
+    found, _ = planned({"compose.yaml": content}, use("URL", url, source), parts=parts, password="p@ss-4711-canary")
+    assert found["compose.yaml"].decode() == f"a: postgres://app:{REF}@db/app\n"
+
+
+def test_a_url_whose_password_is_several_times_in_it_is_replaced_as_a_whole():
+    url = "postgres://app:app@db/app"
+    content = f"a: {url}\n".encode()
+    source = Source(Origin.COMPOSE, "URL", span_of("compose.yaml", content, url))
+    parts = (Part("postgres://app:"), FIELD, Part("@db/app"))
+    found, _ = planned({"compose.yaml": content}, use("URL", url, source), parts=parts, password="app")
+    assert found["compose.yaml"].decode() == f"a: {REF}\n"
+
+
+def test_a_place_without_a_secret_of_the_value_stays():
+    content = b"a: postgres://app:${P}@db/app\n"
+    text = "postgres://app:${P}@db/app"
+    env = f"P={PASSWORD}\nEMPTY=\n".encode()
+    source = Source(Origin.COMPOSE, "URL", span_of("compose.yaml", content, text))
+    other = Source(Origin.PROJECT_ENV, "P", span_of(".env", env, PASSWORD))
+    parts = (Part("postgres://app:"), FIELD, Part("@db/app"), Part(path="database/postgres", field="lost"))
+    value = f"postgres://app:{PASSWORD}@db/app"
+    shell = Source(Origin.SHELL, "Q")
+    found, steps = planned({"compose.yaml": content, ".env": env}, use("URL", value, source, other, shell), parts=parts)
+    assert found == {"compose.yaml": content, ".env": f"P={REF}\nEMPTY=\n".encode()}
+    assert steps == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "style", "after"),
+    [
+        (f"A=1\nX={PASSWORD}\nB=2\n", PASSWORD, "", f"A=1\n# X={REF}\nB=2\n"),
+        (f"export X='{PASSWORD}'\r\n", PASSWORD, "'", f"# export X='{REF}'\r\n"),
+        (f"\ufeffX={PASSWORD}\n", PASSWORD, "", f"\ufeff# X={REF}\n"),
+        ('X="canary\\-pass-4711"', "canary\\-pass-4711", '"', f'# X="{REF}"'),
+    ],
+)
+def test_a_line_of_an_env_file_is_commented_out_with_the_reference(before, text, style, after):
+    content = before.encode()
+    source = Source(Origin.ENV_FILE, "X", span_of("app.env", content, text, style))
+    found, _ = planned({"app.env": content}, use("X", PASSWORD, source))
+    assert found["app.env"].decode() == after
+
+
+def test_a_line_that_compose_also_interpolates_stays_a_line():
+    content = f"X={PASSWORD}\n".encode()
+    span = span_of(".env", content, PASSWORD)
+    uses = (
+        use("X", PASSWORD, Source(Origin.ENV_FILE, "X", span)),
+        use("Y", PASSWORD, Source(Origin.PROJECT_ENV, "X", span)),
+    )
+    found, _ = planned({".env": content}, *uses)
+    assert found[".env"] == f"X={REF}\n".encode()
+
+
+def test_a_secret_file_becomes_a_reference_as_a_whole():
+    content = f"{PASSWORD}\n".encode()
+    source = Source(Origin.SECRET_FILE, "db", Span("db.txt", 1, 0, len(content)))
+    found, _ = planned({"db.txt": content}, use("secrets.db", PASSWORD, source))
+    assert found["db.txt"] == REF.encode()
+
+
+def test_a_place_that_something_else_needs_stays_and_is_named():
+    content = f"X={PASSWORD}\n".encode()
+    source = Source(Origin.PROJECT_ENV, "X", span_of(".env", content, PASSWORD))
+    uses = use("X", PASSWORD, source), use("build.args.X", PASSWORD, source)
+    found, [step] = planned({".env": content}, *uses, moved=[("api", "X")])
+    assert found[".env"] == content
+    assert str(step) == (
+        ".env:1: X stays in this file, because build.args.X of api needs it; "
+        "see the other steps, and run `lessee adopt` again"
+    )
+
+
+@pytest.mark.parametrize("name", ["../shared.env", "/etc/shared.env"])
+def test_a_file_outside_of_the_project_stays_and_is_named(name):
+    content = f"X={PASSWORD}\n".encode()
+    source = Source(Origin.ENV_FILE, "X", span_of(name, content, PASSWORD))
+    found, [step] = planned({name: content}, use("X", PASSWORD, source))
+    assert found[name] == content
+    assert str(step) == (
+        f"{name}:1: X stays in this file, which is outside of the project and may have other readers; "
+        "remove the value there if it has none"
+    )
+
+
+def test_what_is_not_moved_or_not_there_is_not_edited():
+    content = f"X={PASSWORD}\n".encode()
+    source = Source(Origin.ENV_FILE, "X", span_of("app.env", content, PASSWORD))
+    one = use("X", PASSWORD, source)
+    assert planned({"app.env": content}, one, delivery=Delivery.NOTHING) == ({"app.env": content}, ())
+    assert planned({}, one) == ({}, ())
+
+
+def test_yaml_that_cannot_be_decoded_alone_is_taken_as_it_is_written():
+    content = b'a: "\\q"\n'
+    source = Source(Origin.COMPOSE, "X", span_of("compose.yaml", content, "\\q", '"'))
+    assert planned({"compose.yaml": content}, use("X", PASSWORD, source))[0]["compose.yaml"] == content
+
+
+# COMPOSE_FILE and .dockerignore
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "COMPOSE_FILE=a.yaml:b.yaml\n"),
+        ("X=1", "X=1\nCOMPOSE_FILE=a.yaml:b.yaml\n"),
+        ("X=1\r\n", "X=1\r\nCOMPOSE_FILE=a.yaml:b.yaml\r\n"),
+        ("COMPOSE_FILE=z\n export COMPOSE_FILE = a.yaml \r\nX=1\n", None),
+        ("# COMPOSE_FILE=old\n", "# COMPOSE_FILE=old\nCOMPOSE_FILE=a.yaml:b.yaml\n"),
+    ],
+)
+def test_compose_file_names_the_override(before, after):
+    edit = with_compose_files(".env", before.encode(), ["a.yaml", "b.yaml"])
+    expected = "COMPOSE_FILE=z\n export COMPOSE_FILE = a.yaml:b.yaml \r\nX=1\n" if after is None else after
+    assert apply_edits(before.encode(), [edit]).decode() == expected
+    again = with_compose_files(".env", expected.encode(), ["a.yaml", "b.yaml"])
+    assert apply_edits(expected.encode(), [again]).decode() == expected
+
+
+def test_the_separator_is_the_projects():
+    assert with_compose_files(".env", b"", ["a", "b"], ",").text == "COMPOSE_FILE=a,b\n"
+
+
+def test_the_folder_of_the_login_is_kept_out_of_images():
+    for before, after in ((b"", b".lessee\n"), (b"x", b"x\n.lessee\n"), (b"x\r\n", b"x\r\n.lessee\r\n")):
+        edit = ignoring(before, ".lessee")
+        assert apply_edits(before, [edit]) == after
+        assert ignoring(after, ".lessee") is None
+    assert ignoring(b"**\n!app\n", ".lessee") is None
+
+
+def test_only_the_secret_of_a_credential_is_searched_for():
+    fields = [StoredField("database/postgres", name, f"value of {name}", ()) for name in ("username", "password")]
+    assert secret_values(fields) == {"database/postgres#password": "value of password"}
+
+
+def test_a_reference_is_known_in_any_value():
+    assert is_reference(f"postgres://{reference('a', 'b')}@db")
+    assert not is_reference("value")
+
+
+# Back again
+
+
+def test_an_unchanged_file_comes_back_byte_for_byte():
+    assert undone(b"a\r\nb", b"x", b"x") == (b"a\r\nb", ())
+
+
+def test_what_a_person_changed_elsewhere_stays():
+    before, after = b"a: 1\npw: secret\nc: 3\n", b"a: 1\npw: ref\nc: 3\nCOMPOSE_FILE\n"
+    current = b"# new\na: 2\npw: ref\nc: 3\nd: 4\nCOMPOSE_FILE\n"
+    assert undone(before, after, current) == (b"# new\na: 2\npw: secret\nc: 3\nd: 4\n", ())
+
+
+def test_a_changed_line_is_reported_and_stays():
+    before, after = b"a\npw: secret\nc\n", b"a\npw: ref\nc\n"
+    assert undone(before, after, b"a\npw: mine\nc\n") == (b"a\npw: mine\nc\n", (2,))
+    # It was put back already.
+    assert undone(before, after, b"a\npw: secret\nc\nnew\n") == (b"a\npw: secret\nc\nnew\n", ())
+
+
+def test_lines_of_a_block_come_back_together():
+    before, after = b"a: |-\n  one\n  two\nb: 1\n", b'a: "ref"\nb: 1\n'
+    assert undone(before, after, b'a: "ref"\nb: 2\n') == (b"a: |-\n  one\n  two\nb: 2\n", ())
+    before, after = b"a\nx\ny\nz\nb\n", b"a\nb\n"
+    assert undone(before, after, b"a\nb\nc\n") == (b"a\nx\ny\nz\nb\nc\n", ())
+    assert undone(b"x\na\n", b"a\n", b"a\nc\n") == (b"x\na\nc\n", ())
+    assert undone(before, after, b"q\nb\n")[1] == (2,)
+
+
+def test_two_lines_between_which_a_person_wrote_are_reported():
+    before, after = b"a\np\nq\n", b"a\nP\nQ\n"
+    assert undone(before, after, b"a\nP\nnew\nQ\n") == (b"a\nP\nnew\nQ\n", (2, 3))
+
+
+LINES = st.lists(st.sampled_from([b"a\n", b"b: 1\n", b"c\r\n", b"\n", b"d"]), max_size=12)
+
+
+@given(LINES, st.integers(0, 2**32), LINES)
+def test_edits_in_other_lines_are_never_lost(lines, seed, added):
+    """Each edited line is unique, as a reference with its variable's name is."""
+    draw = random.Random(seed)  # noqa: S311
+    numbered = [b"%d " % number + line.strip() + b"\n" for number, line in enumerate(lines)]
+    edited = {number for number in range(len(numbered)) if draw.random() < 0.4}
+    after = [b"ref %d\n" % number if number in edited else line for number, line in enumerate(numbered)]
+    news = [b"new " + line.strip() + b"\n" for line in added]
+    place = draw.choice([number for number in range(len(after) + 1) if not {number - 1, number} <= edited])
+    current, expected = [*after[:place], *news, *after[place:]], [*numbered[:place], *news, *numbered[place:]]
+    result, lost = undone(b"".join(numbered), b"".join(after), b"".join(current))
+    assert (result, lost) == (b"".join(expected), ())
+
+
+# The rest means the same
+
+
+def test_only_scalars_may_differ():
+    assert changed_values(b"a: &x {b: 1}\nc: [*x, d]\n", b"a: &x {b: 2}\nc: [*x, d]\n") == ("2",)
+    assert changed_values(b"a: 1\n", b"a: 1\nb: 2\n") is None
+    assert changed_values(b"a: 1\n", b"a: {\n") is None
+    assert changed_values(b"\xff", b"a: 1\n") is None
+    assert changed_values(b"", b"") == ()
+    assert changed_values(b"? [a]\n: b\n", b"? [a]\n: c\n") == ("c",)
+    assert changed_values(b"a: !reset null\n", b"a: !reset null\n") == ()
+
+
+def test_edits_are_applied_whatever_their_order():
+    edits = [Edit(Span("f", 1, 4, 5), "EE"), Edit(Span("f", 1, 0, 0), "# "), Edit(Span("f", 1, 0, 1), "AA")]
+    assert apply_edits(b"abcde", edits) == b"# AAbcdEE"

@@ -1,0 +1,63 @@
+"""`--to-version`: an earlier credential is set again, in its system and in Vault."""
+
+from itertools import count
+
+import pytest
+
+from lessee.ops.rotate.policy.decision import Outcome
+
+RESTORABLE = {
+    "mysql",
+    "mysql, one user",
+    "mysql, own login",
+    "postgres",
+    "postgres, one role",
+    "postgres, own login",
+    "rabbitmq, one user",
+    "rabbitmq, own login",
+    "redis",
+    "redis, own login",
+}
+
+
+@pytest.fixture(autouse=True)
+def restorable(request):
+    name = request.node.callspec.params["new_system"]
+    if name not in RESTORABLE:
+        pytest.skip("its earlier credential does not exist any more")
+
+
+def login(fields):
+    return {key: fields[key] for key in fields if key not in {"rotation_timestamp", "rotation_count"}}
+
+
+def test_the_earlier_credential_works_again_and_the_later_one_does_not(target):
+    before = target.fields()
+    target.rotate()
+    later = target.fields()
+    assert target.rotate(restored=before) is Outcome.ROTATED
+    assert login(target.fields()) == login(before)
+    assert target.system.accepts(before)
+    assert target.system.orphans(target.fields()) == set()
+    assert target.system.old_is_revoked(later) is not False
+    assert target.rotate(restored=before) is Outcome.NOTHING
+    assert not target.journal.pending
+    # And a rotation after it leaves nothing of it.
+    assert target.rotate() is Outcome.ROTATED
+    assert target.system.accepts(target.fields())
+    assert target.system.orphans(target.fields()) == set()
+
+
+def test_a_kill_at_any_call_locks_nothing_out(target):
+    before = target.fields()
+    for call_index in count():
+        target.rotate()
+        was_killed = target.rotate_and_kill(call_index, after=False, restored=before)
+        target.recover()
+        target.rotate(restored=before)
+        assert login(target.fields()) == login(before)
+        assert target.system.accepts(before)
+        assert target.system.orphans(target.fields()) == set()
+        if not was_killed:
+            break
+    assert call_index >= 8
