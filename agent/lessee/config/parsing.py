@@ -32,7 +32,7 @@ _MODE = 0o440  # Readable by owner and group.
 _ENVIRONMENT = "{environment}"
 
 
-def parse(
+def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     text: str,
     *,
     source: str,

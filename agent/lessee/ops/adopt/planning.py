@@ -14,6 +14,7 @@ from lessee.ops.adopt.policy.app_plans import app_plans, verified
 from lessee.ops.adopt.policy.classification import classified
 from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.edits import apply_edits, ignoring, is_reference, planned_edits, with_compose_files
+from lessee.ops.adopt.policy.frontend import plan_frontends
 from lessee.ops.adopt.policy.layout import stored_fields
 from lessee.ops.adopt.policy.merge import Adopted, merged
 from lessee.ops.adopt.policy.model import Edit, Plan, Project, StoredField, Use
@@ -69,6 +70,8 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     """
     earlier = adopted(record, store) if store is not None else Adopted((), (), ())
     setting = (record.env_files or (ENV,))[-1]
+    frontends = plan_frontends(project)
+    project = frontends.project
     stored, rendered = verified(project, *with_root_logins(*stored_fields(project)))
     everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
     project = replace(project, uses=everything.uses)
@@ -80,8 +83,13 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     secrets_ = tuple(field for field in everything.stored if delivered.intersection(field.uses))
     found = rotations(project, everything.stored, apps)
     secrets_ += found.fields
-    plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps))
+    known = {(field.path, field.field) for field in everything.stored}
+    keys = [one.stored for one in frontends.keys if (one.stored.path, one.stored.field) not in known]
+    secrets_ += tuple(keys) if apps else ()
+    plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps, *frontends.steps))
     texts = _texts(plan, access, record, found)
+    if apps:
+        texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
     used = (*edits, *_compose_file(setting, contents, record, plan)) if apps else ()
     early = _early(contents, project) if apps else ()
     changes = changes_of(contents, used, setting)

@@ -85,7 +85,7 @@ def plan_frontends(project: Project) -> FrontendPlan:
         replace(project, uses=tuple(_left_alone(use) if use in exposed else use for use in project.uses)),
         {service: tuple(names) for service, names in public.items()},
         tuple(_keys(exposed)),
-        tuple(_step(project, name, uses) for name, uses in _by_name(exposed).items()),
+        tuple(_step(project, *group, uses) for group, uses in _grouped(exposed).items()),
     )
 
 
@@ -119,18 +119,21 @@ def _upstream_of(use: Use) -> tuple[Upstream, str] | None:
     return (UPSTREAMS[provider[0]], provider[1]) if provider is not None and provider[0] in UPSTREAMS else None
 
 
-def _by_name(exposed: Sequence[Use]) -> dict[str, list[Use]]:
-    found: dict[str, list[Use]] = {}
+def _grouped(exposed: Sequence[Use]) -> dict[tuple[str, str], list[Use]]:
+    """By service and variable: as an argument of the build and as a variable it is one."""
+    found: dict[tuple[str, str], list[Use]] = {}
     for use in exposed:
-        found.setdefault(bare(use.name), []).append(use)
+        found.setdefault((use.service, bare(use.name)), []).append(use)
     return found
 
 
-def _step(project: Project, name: str, uses: Sequence[Use]) -> ManualStep:
-    """What a person has to do, once for each variable."""
-    spans = [source.span for use in uses for source in use.sources if source.span is not None]
-    where = f"{spans[0].file}:{spans[0].line}" if spans else uses[0].service
-    what = f"{name} is a key, and the build puts it into the download of every visitor"
+def _step(project: Project, service: str, name: str, uses: Sequence[Use]) -> ManualStep:
+    """What a person has to do, once for each variable of a service."""
+    places = [f"{one.span.file}:{one.span.line}" for use in uses for one in use.sources if one.span is not None]
+    where = f"{service}.{name}"
+    what = "the build puts this key into the download of every visitor"
+    if places:
+        what += f" ({', '.join(dict.fromkeys(places))})"
     known = _upstream_of(uses[0])
     if known is None:
         todo = (
@@ -139,7 +142,7 @@ def _step(project: Project, name: str, uses: Sequence[Use]) -> ManualStep:
         )
         return ManualStep(where, what, todo)
     upstream, _ = known
-    server = _nginx(project, uses[0].service)
+    server = _nginx(project, service)
     todo = (
         f"add `include {FOLDER}/{upstream.name}.location.conf;` to the server block of {server}, let the app send its "
         f"requests to {upstream.location} in place of https://{upstream.host}/ and without the key, remove {name}, "
