@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from lessee.config.grammar.validate import PUBLIC_PREFIXES
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.policy.layout import bare
-from lessee.ops.adopt.policy.model import ManualStep, Project, StoredField, Use
+from lessee.ops.adopt.policy.model import ManualStep, Project, Service, StoredField, Use
 from lessee.ops.adopt.policy.providers import provider_of
 from lessee.ops.adopt.policy.upstreams import UPSTREAMS, Upstream
 from lessee.ops.scan.policy.classifier import Verdict
@@ -151,10 +151,15 @@ def _step(project: Project, service: str, name: str, uses: Sequence[Use]) -> Man
     return ManualStep(where, what, todo)
 
 
+def _words(service: Service) -> tuple[str, ...]:
+    image = service.image
+    return (*(service.entrypoint or image.entrypoint or ()), *(service.command or image.command or ()))
+
+
 def _nginx(project: Project, frontend: str) -> str:
     """The nginx that serves the site: the frontend's own, or the only one of the project."""
     servers = [name for name, service in project.services.items() if "nginx" in service.image.reference]
-    servers += [name for name, service in project.services.items() if "nginx" in (service.words or ())]
+    servers += [name for name, service in project.services.items() if "nginx" in _words(service)]
     if frontend in servers:
         return f"nginx in {frontend}"
     return f"nginx in {servers[0]}" if len(set(servers)) == 1 else "your nginx"
