@@ -115,8 +115,17 @@ def test_a_part_of_a_url_that_no_template_may_contain_plainly_is_a_constant():
 
 
 def test_a_value_that_was_taken_apart_must_give_the_same_bytes():
+    text = "A_URL='postgres://a:pw!123456@db/x'\n"
+    planned, rendered = imported(text, READERS["python-dotenv"])
+    [(path, value)] = stored(planned).items()
+    assert path.startswith("applications/shop/a_url-")
+    assert value == "postgres://a:pw!123456@db/x"
+    assert rendered.text == text
+
+
+def test_a_value_of_several_lines_is_one_field():
     planned, rendered = imported("A_TOKEN='weak\n'\n", READERS["python-dotenv"])
-    assert stored(planned) == {"applications/shop/a_token-1#value": "weak\n"}
+    assert stored(planned) == {"applications/shop#a_token": "weak\n"}
     assert rendered.text == "A_TOKEN='weak\n'\n"
 
 
