@@ -75,12 +75,9 @@ def adopt_images(engine, images, tmp_path_factory):
     make_images(engine, tmp_path_factory.mktemp("adopt") / "images")
     folder = tmp_path_factory.mktemp("first")
     (folder / "Dockerfile").write_text(_FIRST_PROCESS)
-    engine.make(
-        [FIRST_PROCESS],
-        lambda: engine.docker(
-            "build", "--network=none", "--tag=lessee-adopt-first", f"--tag={FIRST_PROCESS}", str(folder)
-        ),
-    )
+    tags = ["lessee-adopt-first", FIRST_PROCESS]  # The first names a file.
+    options = [f"--tag={tag}" for tag in tags]
+    engine.make(tags, lambda: engine.docker("build", "--network=none", *options, str(folder)))
     return images
 
 
