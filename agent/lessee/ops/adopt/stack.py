@@ -167,6 +167,10 @@ class Stack:
         if services:
             self._checked(self._compose(files, "rm", "--stop", "--force", "--volumes", *services))
 
+    def remove_network(self, name: str) -> None:
+        """Remove a network of the project, by its name in the Compose file. One that is in use stays."""
+        self._run(("docker", "network", "rm", f"{self.project}_{name}"))
+
     def remove_volumes(self, names: Iterable[str]) -> None:
         """Remove volumes of the project, by their names in the Compose file. One that is in use stays."""
         for name in names:

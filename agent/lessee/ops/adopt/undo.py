@@ -10,6 +10,7 @@ from lessee.ops.adopt.apply import OVERRIDE
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.edits import apply_edits, undone
 from lessee.ops.adopt.policy.model import ManualStep
+from lessee.ops.adopt.policy.override_text import NETWORK
 from lessee.ops.adopt.policy.rotation import RotatedStore
 from lessee.ops.adopt.record import EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.rotation import restore_rotated
@@ -121,4 +122,5 @@ class Undo:
             ill = exc
         self._stack.remove_services(every if has_override else record.files, ours)
         self._stack.remove_volumes(volumes)
+        self._stack.remove_network(NETWORK)
         return ill
