@@ -83,7 +83,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 names = ["DATABASE_URL", "PAYMENT_API_KEY", "SESSION_SECRET", "CACHE_URL", "LOG_LEVEL", "NEW_API_KEY"]
 values = {name: os.environ[name] for name in names if os.environ.get(name)}
 print("has", json.dumps({name: hashlib.sha256(text.encode()).hexdigest() for name, text in values.items()}), flush=True)
-if "PAYMENT_API_KEY" in values and not values["PAYMENT_API_KEY"].startswith("sk_live_"):
+if values.get("PAYMENT_API_KEY", "").startswith("x"):
     sys.exit("this is not a key")
 url = values.get("DATABASE_URL")
 while True:

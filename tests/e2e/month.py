@@ -411,7 +411,8 @@ class Operator:
     def the_archives_are_those_of_the_configuration(self):
         """One for each of the last seven days and four weeks, and the newest two, by a rule of its own."""
         said = self.type("lessee backup list", by="a timer", days_ahead=self.month.today)
-        found = [seconds_of(line.split()[0]) for line in said.splitlines()]
+        # A slow machine's output also has progress.
+        found = [seconds_of(line.split()[0]) for line in said.splitlines() if line[:4].isdigit()]
         days = [datetime.fromtimestamp(moment, UTC).date() for moment in found]
         newest = datetime.now(UTC).date() + timedelta(days=self.month.today)
         wanted = {newest - timedelta(days=back) for back in range(min(7, DAYS))}

@@ -64,8 +64,9 @@ def test_the_password_of_the_files_ends_and_an_undo_brings_it_back(shop):
     shop.compose("run", "--rm", "lessee-rotator", "rotate", "--force", "postgres")
     later = password(shop)
     assert (accepts(shop, later), accepts(shop, new)) == (True, False)
-    # A plain start of the stack uses the newest one.
-    shop.compose("up", "--detach", "--wait", "--force-recreate")
+    # A plain start of the stack uses the newest one, also where the database is a new one.
+    shop.compose("down")
+    shop.compose("up", "--detach", "--wait")
     eventually(lambda: has(shop, later), "the newest password in both apps")
     shop.adopt("--undo", "--yes")
     assert shop.files() == before

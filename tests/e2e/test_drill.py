@@ -6,12 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao, free_port
+from lessee.ops.drill import scenes as drill_scenes
 from support.environments.drills import CANARY, Drills, fill
 from support.needs import need
 from support.programs.sidecar import PATIENCE, eventually
@@ -429,3 +431,22 @@ def test_a_test_environment_is_played_only_after_its_name_was_typed(tested):
     before = value(tested.server, "testing")
     tested.drill("--against", "testing", code=64, text="no terminal to ask", VAULT_TOKEN=ROOT_TOKEN)
     assert value(tested.server, "testing") == before
+
+
+def test_a_scene_that_takes_longer_than_its_bound_is_a_problem_and_the_next_one_is_played(drills):
+    assert drill_scenes._LIMIT == 600.0  # docs/drills.md says so.
+    drills.write_config()
+    # The bound of the drill in this process has passed when a scene begins.
+    program = (
+        "import sys; from lessee.ops.drill import scenes; scenes._LIMIT = -60.0; "
+        "from lessee.cli import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, "drill", "--quiet", "--scene", "outage", "--scene", "rotation"]
+    environ = {**drills.environ, "VAULT_TOKEN": ""}
+    done = subprocess.run(command, cwd=drills.disk, env=environ, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1, done.stderr
+    outage, rotation = drills.report()["scenes"]
+    for one in (outage, rotation):
+        [problem] = [text for text in one["problems"] if "it did not end" in text]
+        assert "it took more than" in problem
+        assert one["steps"] == []

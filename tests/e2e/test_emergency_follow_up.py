@@ -1,5 +1,6 @@
 """After an emergency: agents say that their login was revoked, new secret_ids arrive, and the follow-up knows both."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,8 +8,11 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 
+import jwt
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from support.programs.sidecar import PATIENCE, Sidecar, eventually
@@ -30,12 +34,15 @@ class Place:
             where = f"{folder}/logins/{environment}/{environment}-web"
             files = {f"{name}_file": f"{where}/{name}" for name in ("role_id", "secret_id")}
             agent.config["vault"]["auth"] = {"method": "approle", **files}
+            trail = folder / environment / "trail"
+            agent.config["audit_trail"] = {"directory": str(trail), "key_file": f"{trail}.key"}
             agent.config["setup"] = {
                 "environments": list(ENVIRONMENTS),
                 "secrets": {"api-keys/openrouter": {"api_key": {"generate": 40}}},
                 "components": {"security": ["all"]},
             }
             self.agents[environment] = agent
+        self.trail = folder / "production" / "trail"
         self.config = folder / "lessee.yaml"
         self.config.write_text(yaml.safe_dump(self.agents["production"].config | {"environment": "production"}))
         (folder / "app.env.j2").write_text((folder / "production" / "app.env.j2").read_text())
@@ -119,6 +126,57 @@ def test_an_agent_says_that_an_emergency_revoked_its_login_and_has_a_new_one_by_
     assert "secret_id" not in place.lessee("setup", "--output", "logins")
     assert place.secret_id() == again
     assert "no emergency of testing" in place.lessee("emergency", "--environment", "testing", "--follow-up")
+
+
+def test_the_follow_up_knows_logins_of_other_methods_and_the_trail_has_the_rejected_token(place):
+    ask, policies = place.server.ask, {"token_policies": ["production-web"], "password": "a-long-fake-password"}
+    ask("POST", "sys/auth/userpass", {"type": "userpass"})
+    ask("POST", "auth/userpass/users/alice", policies)
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    ask("POST", "sys/auth/jwt", {"type": "jwt"})
+    ask("POST", "auth/jwt/config", {"jwt_validation_pubkeys": [public], "jwt_supported_algs": ["ES256"]})
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_subject": "job", "token_policies": ["production-web"]}
+    ask("POST", "auth/jwt/role/job", role)
+    login = {
+        "role": "job",
+        "jwt": jwt.encode({"sub": "job", "iat": int(time.time()), "exp": int(time.time()) + 3600}, key, "ES256"),
+    }
+    ask("POST", "auth/userpass/login/alice", {"password": policies["password"]}, token="")
+    ask("POST", "auth/jwt/login", login, token="")
+    place.lessee("emergency", "--environment", "production", "--yes")
+    place.lessee("setup", "--output", "logins")
+    agent = place.agents["production"]
+    agent.until(lambda status: status["fresh"] and not status["problems"])
+    follow_up = place.lessee("emergency", "--environment", "production", "--follow-up", code=75)
+    assert "missing: jwt/job\n" in follow_up
+    assert "userpass/login/alice: revoked " in follow_up
+    ask("POST", "auth/jwt/login", login, token="")
+    follow_up = place.lessee("emergency", "--environment", "production", "--follow-up")
+    assert "jwt/job: revoked " in follow_up
+    lines = "".join(file.read_text() for file in sorted(place.trail.glob("*.jsonl"))).splitlines()
+    actions = [json.loads(line)["action"] for line in lines]
+    assert [one["outcome"] for one in actions if one["name"] == "token rejected"] == ["failed"]
+
+
+def test_wrapped_logins_from_before_an_emergency_are_replaced_once(place):
+    file = place.folder / "wrapped" / "production" / "production-web" / "secret_id"
+    other = place.folder / "wrapped" / "testing" / "testing-web" / "secret_id"
+    wrapped = ("setup", "--output", "wrapped", "--wrap-ttl", "1h")
+    place.lessee(*wrapped)
+    old, kept = file.read_text(), other.read_text()
+    assert "secret_id" not in place.lessee(*wrapped)
+    place.lessee("emergency", "--environment", "production", "--yes")
+    assert "production-web: secret_id" in place.lessee(*wrapped)
+    new = file.read_text()
+    assert new != old
+    assert other.read_text() == kept
+    assert "secret_id" not in place.lessee(*wrapped)
+    assert file.read_text() == new
+    secret_id = place.server.ask("POST", "sys/wrapping/unwrap", token=new.strip())["data"]["secret_id"]
+    role_id = (file.parent / "role_id").read_text().strip()
+    login = {"role_id": role_id, "secret_id": secret_id}
+    assert place.server.ask("POST", "auth/approle/login", login, token="")["auth"]["client_token"]
 
 
 def test_no_client_of_an_environment_can_write_or_read_the_note_of_its_emergencies(place):

@@ -1,6 +1,8 @@
 """The monitor's page and `lessee status --watch` with a real audit log: reads, alerts, and no value."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,7 +13,7 @@ from lessee import __version__
 from lessee.host.openbao import free_port
 from support.programs.browser import BrowserPage, chromium, screenshots
 from support.programs.monitor import Audited, Monitor
-from support.programs.sidecar import Sidecar
+from support.programs.sidecar import Sidecar, fork_of
 from support.programs.terminal import Terminal
 
 CANARY = "canary-of-the-monitors-page"
@@ -96,6 +98,16 @@ def agent(server, tmp_path, memory):
     one.close()
 
 
+QUIET = "production-quiet at 127.0.0.1"
+BOTH = ("fresh", "fresh")
+"""The states of the fixture's agent, and of the client whose reads the fixture `monitor` begins with."""
+
+
+def reporting(fleet):
+    """The agents that report to the rotator."""
+    return {name: row for name, row in fleet.items() if row["consumers"]}
+
+
 def fleet_of(monitor, *states):
     """The agents of the monitor's status, once they are in these states."""
     wanted = sorted(states)
@@ -105,18 +117,20 @@ def fleet_of(monitor, *states):
 def test_the_fleet_has_each_agent_that_reports_and_of_a_watched_one_its_status(agent, monitor):
     agent.start()
     agent.until(lambda status: status["apps"]["web"]["state"] == "published")
-    [(name, row)] = fleet_of(monitor, "not_watched").items()
+    [(name, row)] = reporting(fleet_of(monitor, *BOTH)).items()
     assert name == f"testing/{agent.status()['apps']['web']['consumer']}"
     assert (row["apps"], row["environment"], row["component"]) == (["web"], "testing", "agent-of-the-fleet")
     assert (row["address"], row["version"]) == ("127.0.0.1", None)
     monitor.config["monitor"]["watch"] = [{"name": "web-1", "socket": str(agent.socket)}]
     monitor.write_config()
-    [(name, row)] = fleet_of(monitor, "fresh").items()
+    watched = monitor.until(lambda status: "web-1" in status["fleet"] and len(status["fleet"]) == 2)["fleet"]
+    name, row = "web-1", watched["web-1"]
+    assert row["last_read"]["path"] == "secret/testing/rotated"
     assert (name, row["version"], row["apps"], row["pending"]) == ("web-1", __version__, ["web"], 0)
     assert row["address"] == str(agent.socket)
     with chromium() as browser:
         page = BrowserPage(browser, monitor.url)
-        cells = page.page.locator("#agents tbody tr").first.inner_text()
+        cells = page.page.locator("#agents tbody tr", has_text="web-1").inner_text()
         assert all(word in cells for word in ("web-1", "fresh", __version__, str(agent.socket)))
         assert CANARY not in page.page.content()
         page.close()
@@ -124,12 +138,63 @@ def test_the_fleet_has_each_agent_that_reports_and_of_a_watched_one_its_status(a
 
 def test_a_restart_of_the_monitor_forgets_no_agent_and_one_that_stops_is_forgotten(agent, monitor):
     agent.start()
-    before = fleet_of(monitor, "not_watched")
+    before = fleet_of(monitor, *BOTH)
     monitor.stop()
     monitor.start().until(lambda status: status["ready"])
-    assert fleet_of(monitor, "not_watched").keys() == before.keys()
-    agent.stop()  # It deletes its report.
-    fleet_of(monitor)
+    assert fleet_of(monitor, *BOTH).keys() == before.keys()
+    agent.stop()  # It deletes its report, but has read.
+    monitor.until(lambda status: not reporting(status["fleet"]))
+
+
+@pytest.fixture
+def unrotated(server, tmp_path, memory):
+    """It reads a secret that no target rotates, so it reports nothing."""
+    disk, own = tmp_path / "production-quiet", memory / "quiet"
+    disk.mkdir()
+    own.mkdir()
+    server.put("production/quiet", password=CANARY)
+    one = Sidecar(server.address, disk, own, environment="production")
+    one.log_in_by_approle(server, 'path "secret/*" { capabilities = ["read", "list"] }')
+    one.template("app.env.j2", 'PASSWORD={{ secret("quiet").password }}\n')
+    yield one
+    one.close()
+
+
+def quiet(status, version, state):
+    row = status["fleet"].get(QUIET)
+    wanted = {"path": "secret/production/quiet", "version": version}
+    return row if row and (row["last_read"], row["state"]) == (wanted, state) else None
+
+
+def test_an_agent_that_reports_nothing_is_in_the_fleet_with_its_login_its_reads_and_whether_it_is_fresh(
+    server, unrotated, monitor
+):
+    unrotated.start().until(lambda status: status["apps"]["web"]["state"] == "published")
+    version = server.ask("GET", "secret/metadata/production/quiet")["data"]["current_version"]
+    row = monitor.until(lambda status: quiet(status, version, "fresh"))["fleet"][QUIET]
+    assert (row["environment"], row["component"], row["address"]) == ("production", "production-quiet", "127.0.0.1")
+    assert row["logged_in_at"] <= row["last_read_at"] <= row["last_seen_at"]
+    assert (row["version"], row["pending"]) == (None, None)
+    process = fork_of(unrotated.process)
+    os.kill(process, signal.SIGSTOP)
+    server.put("production/quiet", password=CANARY)
+    row = monitor.until(lambda status: quiet(status, version, "not_fresh"))["fleet"][QUIET]
+    [outdated] = row["outdated"]
+    assert (outdated["path"], outdated["newest"]) == ("secret/production/quiet", version + 1)
+    with chromium() as browser:
+        page = BrowserPage(browser, monitor.url)
+        cells = page.page.locator("#agents tbody tr", has_text="production-quiet").inner_text()
+        assert f"secret/production/quiet at version {version}, the newest is {version + 1}" in cells
+        assert CANARY not in page.page.content()
+        page.close()
+    os.kill(process, signal.SIGCONT)
+    monitor.until(lambda status: quiet(status, version + 1, "fresh"))
+    # Of a watched agent, its status says more, and it is listed once.
+    monitor.config["monitor"]["watch"] = [{"name": "quiet-1", "socket": str(unrotated.socket)}]
+    monitor.write_config()
+    fleet = monitor.until(lambda status: "quiet-1" in status["fleet"] and QUIET not in status["fleet"])["fleet"]
+    assert fleet["quiet-1"]["last_read"] == {"path": "secret/production/quiet", "version": version + 1}
+    assert fleet["quiet-1"]["version"] == __version__
 
 
 def test_the_duration_of_reads_is_a_histogram(monitor):

@@ -51,7 +51,7 @@ services:
 """
 MOUNTED = """\
   server: {pid: "service:holder", volumes: ["api:/run/secrets/simba:ro"]}
-  celery_worker: {pid: "service:holder", volumes: ["worker:/run/secrets/simba:ro"]}
+  celery_worker: {pid: "service:holder", restart: always, volumes: ["worker:/run/secrets/simba:ro"]}
 """
 REMOVED = """\
 services:

@@ -78,6 +78,8 @@ def many():
             "source": "status", "state": states[number % 20], "address": f"http://simba-{number}:9105", "apps": ["web"],
             "consumers": [], "environment": "production", "version": "0.1.0", "ready": True, "fresh": True,
             "pending": number % 3, "problems": number % 2, "last_seen_at": AT, "reported_at": AT, "component": "simba",
+            "logged_in_at": AT, "last_read_at": AT, "last_read": {"path": "secret/production/db", "version": 3},
+            "outdated": [],
             "error": "connection refused" if states[number % 20] == "unreachable" else None,
         }
         for number in range(200)

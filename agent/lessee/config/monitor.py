@@ -35,6 +35,11 @@ def check_monitor(monitor: Monitor, problems: Problems) -> None:
     if metrics is not None and len({*metrics.labels}) < len(metrics.labels):
         at = ("monitor", "request_metrics", "labels")
         problems.add_dependent(at, "a label is listed twice", todo="remove one of them")
+    check_responses(monitor, problems)
+
+
+def check_responses(monitor: Monitor, problems: Problems) -> None:
+    """Report a response that can never run: its rule does not exist, or there is no approver."""
     if monitor.responses is not None:
         _check_responses(monitor, monitor.responses, problems)
 

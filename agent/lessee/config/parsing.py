@@ -16,7 +16,7 @@ from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.grammar.reader import Reader
 from lessee.config.grammar.validate import Provider, Validate
 from lessee.config.grammar.vault import AppRole, AwsAuth, CertAuth, IdentityBlock, JwtAuth, KvMountBlock, VaultBlock
-from lessee.config.monitor import check_monitor
+from lessee.config.monitor import check_monitor, check_responses
 from lessee.config.notification import resolve_check, resolve_notify, resolve_ready
 from lessee.config.rotation import check_rotation
 from lessee.config.setup import check_setup
@@ -32,7 +32,7 @@ _MODE = 0o440  # Readable by owner and group.
 _ENVIRONMENT = "{environment}"
 
 
-def parse(
+def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     text: str,
     *,
     source: str,
@@ -42,11 +42,13 @@ def parse(
     blocks: Collection[str] = (),
     refused: dict[str, ConfigError] | None = None,
     load_model: Callable[[str], str] | None = None,
+    checks_responses: bool = False,
 ) -> Config:
     """The configuration, with all defaults filled in.
 
     `source` is the name of the file in errors. `for_child`: `lessee exec` reads the file. `environment` overrides the
     file's. `blocks` are the operator blocks that the command uses: only in these, variables are expanded.
+    `checks_responses`: also those of a monitor whose block the command does not use.
     `refused` receives the problems of single apps, which are then missing in the result; by default they are problems
     of the file. `load_model` returns the text of the Compose model whose name `compose.file` is, or raises ConfigError;
     without it, the labels have no apps. Raises ConfigError with all problems of the file, in the order of their lines.
@@ -67,6 +69,8 @@ def parse(
         check_setup(file, problems)
     if "monitor" in blocks and file.monitor is not None:
         check_monitor(file.monitor, problems)
+    elif checks_responses and file.monitor is not None:
+        check_responses(file.monitor, problems)
     if "rotation" in blocks:
         check_rotation(resolved, problems)
     if refused is not None:
@@ -432,7 +436,8 @@ class _Resolver:
             if template is None:
                 if block.contents is None:
                     continue  # The reader has reported what is wrong with it.
-                template = self._inline_template((*path, "contents"), block.contents)
+                has_key = (*path, "contents") in self._problems.lines
+                template = self._inline_template((*path, "contents") if has_key else path, block.contents)
                 if block.name is None:
                     what = "missing; a template without a path has no name"
                     self._problems.add_dependent((*path, "name"), what, todo="write `name:`")

@@ -26,6 +26,8 @@ class Token(ImmutableStruct, frozen=True):
     """How many requests it still allowed at `sent_at`; 0: any number. With the last one it ends, and its leases do."""
     emergency_at: float = 0.0
     """When an emergency revoked the login before, in seconds since 1970; 0: the login does not say."""
+    request_id: str = ""
+    """The server's id of the request that answered with this, which its audit log has too."""
 
     @property
     def ends_at(self) -> float:

@@ -15,3 +15,4 @@ def test_a_timestamp_is_written_in_utc():
 def test_an_outage_is_not_an_action():
     assert "vault unavailable" not in RECORDED_EVENTS
     assert RECORDED_EVENTS["generation not published"] == "failed"
+    assert RECORDED_EVENTS["token rejected"] == "failed"

@@ -2,9 +2,9 @@
 
 import pytest
 
+from lessee.ops.monitor.fleet_sink import FleetSink
 from lessee.ops.monitor.policy.access import Access, LogEntry
 from lessee.ops.monitor.read_latency import ReadLatency
-from lessee.ops.monitor.reporters import ReporterSink
 
 
 def entry(path="secret/data/production/db", operation="read", *, duration=0.002, error=None, source="vault"):
@@ -37,9 +37,19 @@ def test_a_state_of_another_form_is_refused(state):
     assert counts(sink) == {}
 
 
-@pytest.mark.parametrize("state", [None, 7, [["name"]], [["a", "b", "c", "d", "e", "f"]]])
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        [["a", "b", "c", "d", "1", "2"]],
+        {"reporters": []},
+        {"reporters": [["name"]], "clients": {}},
+        {"reporters": [["a", "b", "c", "d", "e", "f"]], "clients": {}},
+        {"reporters": [], "clients": {"clients": [7], "newest": {}}},
+    ],
+)
 def test_agents_of_another_form_are_refused(state):
-    sink = ReporterSink()
+    sink = FleetSink(())
     with pytest.raises(ValueError, match=r"^$"):
         sink.restore(state)
     assert sink.status() == {"fleet": {}}

@@ -427,7 +427,8 @@ def polled(state="fresh", **fields):
     return {
         "source": "status", "state": state, "address": "http://web:9105", "apps": ["web", "worker"], "consumers": [],
         "environment": "production", "version": "1.2", "ready": True, "fresh": True, "pending": 0, "problems": 0,
-        "last_seen_at": PAST, "error": None,
+        "last_seen_at": PAST, "error": None, "logged_in_at": None, "last_read_at": None, "last_read": None,
+        "outdated": None,
     } | fields  # fmt: skip
 
 
@@ -451,7 +452,8 @@ def test_a_monitors_view_has_its_agents():
     a, b, c, d, e = cells(status, "agents")
     assert a == {
         "Agent": "a, web, worker", "State": "fresh", "Address": "http://web:9105", "Environment": "production",
-        "Version": "1.2", "Pending": "–", "Last seen": "1 min ago",  # noqa: RUF001  # An en dash is intended.
+        "Version": "1.2", "Pending": "–", "Last login": "–", "Last read": "–",  # noqa: RUF001  # As above.
+        "Last seen": "1 min ago",
     }  # fmt: skip
     assert [one["State"] for one in (b, c, d)] == ["unreachable, refused", "not ready, 2 problems", "fresh, 1 problem"]
     assert [one["Pending"] for one in (c, d)] == ["1 app", "3 apps"]
@@ -459,6 +461,23 @@ def test_a_monitors_view_has_its_agents():
     # What is in this table is in no other.
     assert cells(status, "services") == []
     assert "Agents' versions" not in facts(monitor(fleet={"e": reported}))
+
+
+def test_a_monitors_view_has_what_the_audit_log_tells_about_an_agent():
+    read = {"logged_in_at": PAST, "last_read_at": PAST, "last_read": {"path": "secret/db", "version": 1}}
+    outdated = [{"path": "secret/db", "version": 1, "newest": 2, "since": PAST}]
+    log = {"source": "audit log", "reported_at": None, "problems": None, "component": "web"}
+    fleet = {
+        "a": polled(**read),
+        "b": polled("not_fresh", **read | log, outdated=outdated),
+        "c": polled("not_watched", **read | log | {"last_read": {"path": "database/creds/web", "version": None}}),
+        "d": polled("not_fresh", **read, outdated=outdated, problems=2),
+    }
+    a, b, c, d = cells(monitor(fleet=fleet), "agents")
+    assert (a["Last login"], a["Last read"]) == ("1 min ago", "1 min ago, secret/db version 1")
+    assert b["State"] == "not fresh, secret/db at version 1, the newest is 2"
+    assert (c["State"], c["Last read"]) == ("not watched", "1 min ago, database/creds/web")
+    assert d["State"] == "not fresh, 2 problems"
 
 
 def test_a_monitors_view_has_the_latency_of_reads_if_it_saw_any():

@@ -133,7 +133,8 @@ def responding_monitor():
         "testing/web/host-1": {
             "source": "audit log", "state": "not_watched", "address": "10.0.0.1", "apps": ["web"], "version": None,
             "environment": "testing", "component": "web", "pending": None, "problems": None, "reported_at": PAST,
-            "last_seen_at": PAST, "error": None,
+            "last_seen_at": PAST, "error": None, "logged_in_at": PAST, "last_read_at": PAST, "outdated": [],
+            "last_read": {"path": "secret/testing/db", "version": 3},
         }
     }  # fmt: skip
     return monitor(

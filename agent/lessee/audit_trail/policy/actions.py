@@ -10,6 +10,7 @@ RECORDED_EVENTS: Mapping[str, Outcome] = {
     "logged in": "done",
     "login failed": "failed",
     "token expired": "done",
+    "token rejected": "failed",
     "secret read": "done",
     "lease issued": "done",
     "static role read": "done",

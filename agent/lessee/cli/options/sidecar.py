@@ -126,7 +126,8 @@ def add_check(command: AddCommand) -> None:
         "check",
         "validate the configuration and the templates without contacting Vault",
         "It reports all problems in "
-        "one run, and lists the secrets that each app reads. Exit codes: 78 for the configuration, 65 for a template.",
+        "one run, and lists the secrets that each app reads. With --compose it "
+        "ends with the lines that the stack lacks. Exit codes: 78 for the configuration, 65 for a template.",
     )
     check.add_argument(
         "--format",
@@ -137,6 +138,11 @@ def add_check(command: AddCommand) -> None:
     check.add_argument(
         "--compose", nargs="+", action="extend", metavar="FILE", help="also check the services in these Compose files"
     )
+    check.add_argument(
+        "--fix", action="store_true", help="show a diff of what can be fixed, without values, ask, and apply it"
+    )
+    check.add_argument("--dry-run", "--diff", action="store_true", help="with --fix: show the diff, and change nothing")
+    check.add_argument("--yes", action="store_true", help="with --fix: apply it without asking")
     check.add_argument(
         "--dist",
         nargs="+",

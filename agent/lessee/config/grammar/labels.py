@@ -197,8 +197,7 @@ class _App:
         for name, (label, node) in self._variables.items():
             self._set(("env", name), label, node)
         if self._variables and "env_file" not in self._tree:
-            label, node = next(iter(self._variables.values()))
-            self._set(("env_file",), label, _scalar(_ENV_FILE, node))
+            self._set(("env_file",), f"{PREFIX}env", _scalar(_ENV_FILE, next(iter(self._variables.values()))[1]))
 
     def _fault(self, key: str, node: Node, what: str, todo: str) -> None:
         self._report(Fault(key, line_of(node), what, todo))

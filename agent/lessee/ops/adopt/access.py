@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from lessee.config import Config
 from lessee.config.parsing import parse
-from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
+from lessee.core.errors import ConfigError, LesseeError, UsageError
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.adopt.policy.model import Deployment
-from lessee.ops.dev.folder import TOKEN, DevFolder, default_folder
+from lessee.ops.dev.folder import TOKEN, DevFolder, FolderMissingError, default_folder
 from lessee.ops.dev.policy.server_config import CA
 from lessee.ops.dev.server import address_of, port_of
 
@@ -142,7 +142,7 @@ def _is_loopback(address: str) -> bool:
 
 def _of_folder(path: Path, environ: Mapping[str, str]) -> Access | None:
     """The running server of the folder."""
-    with suppress(WriteError), DevFolder(path, make=False) as folder:
+    with suppress(FolderMissingError), DevFolder(path, make=False) as folder:
         if folder.is_held() and folder.has(TOKEN):
             known = {
                 "VAULT_ADDR": address_of(port_of(folder)),

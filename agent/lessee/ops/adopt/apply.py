@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from lessee.config import Config
 from lessee.core.errors import LesseeError, ManuallyChangedError, WriteError
 from lessee.core.immutable import ImmutableStruct, replace
+from lessee.host.directories import translate_write_errors
 from lessee.host.project import Project as Configuration
 from lessee.host.project import load
 from lessee.ops.adopt import files as project_files
@@ -136,8 +137,8 @@ class Apply:
 
         def save(rotated: RotatedStore) -> None:
             nonlocal record
-            if rotated not in record.rotated:
-                record = self._folder.save(replace(record, rotated=(*record.rotated, rotated)))
+            others = tuple(one for one in record.rotated if one.name != rotated.name)
+            record = self._folder.save(replace(record, rotated=(*others, rotated)))
 
         run = partial(self._stack.run, files)
         steps = first_rotation(self._store, run, prepared.rotations.targets, record, save, self._say)
@@ -220,7 +221,7 @@ class Apply:
 
     def _configuration(self, texts: Mapping[str, str]) -> Configuration:
         """The agent's configuration, compiled from a copy: the project's folder has none yet."""
-        with TemporaryDirectory(prefix="lessee-adopt-") as folder:
+        with translate_write_errors(Path(gettempdir())), TemporaryDirectory(prefix="lessee-adopt-") as folder:
             for name, text in texts.items():
                 path = Path(folder) / name
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     records = RecordFolder(folder)
     record = records.load()
     if arguments.undo and record is None:
+        if records.exists:
+            with records.held(_say):
+                pass  # It removes what a killed run has left.
         print("nothing to undo: this project is not adopted")
         return 0
     known = record.address if record is not None else None

@@ -111,6 +111,11 @@ class RecordFolder:
         self.lock = -1
         """The descriptor of the lock, while this process has the folder; programs that it starts have it too."""
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a folder; without a record, a killed run has left it."""
+        return self.path.is_dir()
+
     def load(self) -> Record | None:
         """The record; None without one. Raises ConfigError."""
         file = self.path / _FILE
@@ -137,38 +142,47 @@ class RecordFolder:
 
         A folder without a record is removed at the end: nothing was adopted.
         """
+        self.lock = self._locked(say)
+        try:
+            write_file(self.path / _IGNORE, b"*\n")
+            try:
+                yield self
+            finally:
+                if self.path.exists() and self.load() is None:
+                    self.remove()
+        finally:
+            os.close(self.lock)
+
+    def _locked(self, say: Callable[[str], None]) -> int:
+        """The descriptor of the lock that this process has, after it has waited for another run.
+
+        It also waits for a program that a killed run has started and that still works.
+        """
+        for attempt in range(_ATTEMPTS):
+            lock = self._open_lock()
+            if lock is not None and take_lock(lock):
+                # The run before may have removed the folder.
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock), (self.path / _LOCK).stat()):
+                        return lock
+            elif not attempt:
+                say("waiting for another `lessee adopt` of this project")
+            if lock is not None:
+                os.close(lock)
+        what = "another `lessee adopt` is working on this project"
+        raise WriteError(what, where=str(self.path), todo="wait until it has ended")
+
+    def _open_lock(self) -> int | None:
         fd = open_directory(self.path, make=_FOLDER_MODE)
         try:
             check_writers(fd, self.path, uid=None, gid=None)
             with translate_write_errors(self.path):
                 os.fchmod(fd, 0o700)
-                self.lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
-            try:
-                self._take(say)
-                write_file(self.path / _IGNORE, b"*\n")
-                try:
-                    yield self
-                finally:
-                    if self.path.exists() and self.load() is None:
-                        self.remove()
-            finally:
-                os.close(self.lock)
+                with suppress(FileNotFoundError):  # Another run is removing the folder.
+                    return os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+            return None
         finally:
             os.close(fd)
-
-    def _take(self, say: Callable[[str], None]) -> None:
-        """Wait for another run, or for a program that a killed run has started and that still works."""
-        for attempt in range(_ATTEMPTS):
-            if take_lock(self.lock):
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(self.lock), (self.path / _LOCK).stat()):
-                        return
-                what = "another `lessee adopt` has just undone this adoption"
-                raise WriteError(what, where=str(self.path), todo="run this command again")
-            if not attempt:
-                say("waiting for another `lessee adopt` of this project")
-        what = "another `lessee adopt` is working on this project"
-        raise WriteError(what, where=str(self.path), todo="wait until it has ended")
 
     def remove(self) -> None:
         """Remove the folder with all that is in it. Raises WriteError."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lessee.core.errors import LesseeError, ManuallyChangedError
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import ManualStep
 from lessee.ops.adopt.policy.rotation import RotatedStore, StoreTarget
 from lessee.ops.adopt.policy.rotator_text import PROFILE, SERVICE
@@ -41,20 +42,25 @@ def first_rotation(
 ) -> tuple[ManualStep, ...]:
     """Rotate the targets, except those that the record has. Returns what is left to a person.
 
-    `save` records a target before it is rotated. One that a killed run has begun is finished: the rotator continues
-    what its journal says. Raises RotationFailedError.
+    `save` records a target before it is rotated, and when it is done, in the place of the same one. One that a killed
+    run has begun is finished: the rotator continues what its journal says. Raises RotationFailedError.
     """
     left = []
-    recorded = {one.name for one in record.rotated}
+    recorded = {one.name: one for one in record.rotated}
     for target in targets:
-        version = record.versions.get(target.path) or store.version(target.path)
-        if target.name in recorded and store.version(target.path) > version and _is_closed(store, target.name):
+        known = recorded.get(target.name)
+        if known is not None and known.is_done:
             continue
-        save(RotatedStore(target.name, target.service, target.path, version, target.restarts))
-        say(f"rotating {target.name}: the old password ends")
-        if not _rotate(compose, target, ()):
-            what = f"not all services are known to use the new password of {target.name}"
-            left.append(ManualStep(target.service, what, f"see its log, and `{_spelled(target.name)}`"))
+        version = record.versions.get(target.path) or store.version(target.path)
+        begun = RotatedStore(target.name, target.service, target.path, version, target.restarts)
+        save(begun)
+        if known is None or store.version(target.path) <= version or not _is_closed(store, target.name):
+            say(f"rotating {target.name}: the old password ends")
+            if not _rotate(compose, target, ()):
+                what = f"not all services are known to use the new password of {target.name}"
+                left.append(ManualStep(target.service, what, f"see its log, and `{_spelled(target.name)}`"))
+        _start_again(compose, target)
+        save(replace(begun, is_done=True))
     return tuple(left)
 
 
@@ -73,6 +79,7 @@ def restore_rotated(
             raise RotationFailedError(what, where=rotated.service, todo=todo)
         say(f"setting the old password of {rotated.name} again")
         _rotate(compose, rotated, ("--to-version", str(rotated.version)))
+        _start_again(compose, rotated)
         forget(rotated)
 
 
@@ -86,12 +93,16 @@ def _rotate(compose: Compose, target: StoreTarget | RotatedStore, options: Seque
         what = last.removeprefix("lessee: ") or f"`docker compose run {SERVICE}` failed with {done.returncode}"
         todo = "correct the cause, and run this command again: it continues"
         raise RotationFailedError(what, where=target.service, todo=todo)
+    return done.returncode == 0
+
+
+def _start_again(compose: Compose, target: StoreTarget | RotatedStore) -> None:
+    """Start a store that reads its password when it starts. Raises RotationFailedError."""
     if target.restarts:
         again = compose(("restart", target.service), _TIMEOUT)
         if again.returncode:
             todo = f"run `docker compose restart {target.service}`: it reads its new password when it starts"
             raise RotationFailedError("it could not be started again", where=target.service, todo=todo)
-    return done.returncode == 0
 
 
 def _is_closed(store: Store, name: str) -> bool:

@@ -147,9 +147,12 @@ class Stack:
         # Profiles of services that are named are active.
         done = self._run(self._compose(files, "up", "--detach", "--quiet-pull", *sorted(expected)), timeout=timeout)
         if done.returncode:
-            self._refuse_ill(files, self.containers(), expected)
+            found = self.containers()
+            self._refuse_ill(files, found, expected)
+            last = self._last_line(done)
+            named = [one.service for one in found if one.name in last.split()]
             raise StackError(
-                f"`docker compose up` failed: {self._last_line(done)}",
+                f"`docker compose up` failed: {last}{self._log_of(found, named)}",
                 where=str(self._folder / files[0]),
                 todo=f"see `{self._spelled(files, 'up')}`",
             )

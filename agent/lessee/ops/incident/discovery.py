@@ -11,6 +11,7 @@ from lessee.host.progress import SILENT, Progress
 from lessee.ops.incident import engine_state, logins
 from lessee.ops.incident.policy.exposure import Mount, determine_exposure, without_missing
 from lessee.ops.incident.policy.findings import Database, Findings, Login, Secret, Token
+from lessee.ops.incident.policy.follow_up import login_name
 from lessee.ops.incident.policy.targets import affected_policies
 from lessee.ops.incident.requests import request_all, unless_gone
 from lessee.vault.admin import AdminClient
@@ -146,8 +147,6 @@ def _look_up(client: AdminClient, accessor: str) -> Mapping[str, Any] | None:
 
 def _token(data: Any) -> Token:
     path, meta = str(data.get("path") or ""), data.get("meta") or {}
-    # The path of a login is the server's own word; on any other path, the client has chosen the metadata.
-    mount = path.removeprefix("auth/").removesuffix("/login") if path.endswith("/login") else ""
     return Token(
         accessor=str(data.get("accessor") or ""),
         display_name=str(data.get("display_name") or ""),
@@ -155,7 +154,7 @@ def _token(data: Any) -> Token:
         path=path,
         created=float(data.get("creation_time") or 0),
         orphan=bool(data.get("orphan")),
-        role=f"{mount}/{meta['role_name']}" if mount and meta.get("role_name") else "",
+        role=login_name(path, meta),
     )
 
 

@@ -19,6 +19,8 @@ from lessee.ops.setup.secret_store import store_secrets
 from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import admin_client
 
+_OTHER_VALUE = "pass another --path, or make the two values equal"
+
 
 class Wrapping(ImmutableStruct, frozen=True):
     """What becomes of a client's file. Without a `config`, it has no server to wrap."""
@@ -43,8 +45,7 @@ class Wrapping(ImmutableStruct, frozen=True):
             subject = {"file": where, "paths": paths, "server": config.vault.address}
             with recorded_action(config.audit_trail, environ, "MCP secrets stored", config.environment, **subject):
                 fields = {server.secret: server.fields for server in self.planned.wrapped}
-                todo = "pass another --path, or make the two values equal"
-                store_secrets(client, config, fields, report, todo=todo)
+                store_secrets(client, config, fields, report, todo=_OTHER_VALUE)
         for written in self.config.write(self.planned.wrapped):
             report(f"+ {written}")
         for app in sorted({server.app for server in self.planned.wrapped}):

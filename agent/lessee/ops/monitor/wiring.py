@@ -15,8 +15,8 @@ from lessee.host.project import read
 from lessee.ops.monitor.alert_sink import AlertSink, check_timezones
 from lessee.ops.monitor.checkpoint import Owner, SourceProgress
 from lessee.ops.monitor.counters import AccessCounter
+from lessee.ops.monitor.fleet_sink import FleetSink
 from lessee.ops.monitor.read_latency import ReadLatency
-from lessee.ops.monitor.reporters import ReporterSink
 from lessee.ops.monitor.sink import Sink
 from lessee.ops.monitor.socket_source import SocketSource
 from lessee.ops.monitor.sources import FileSource, Post, Source, StdinSource
@@ -89,7 +89,7 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus, logins: Logins) -> 
         *_request_counter(active),
         *_cluster_poller(active, logins),
         ReadLatency(),
-        ReporterSink(),
+        FleetSink(_environments(active.config)),
         *_change_publisher(active, log_status),  # Before the alerts, because agents wait for changes.
         *((responses,) if responses is not None else ()),
         AlertSink(
@@ -101,6 +101,11 @@ def build_sinks(active: ActiveConfig, log_status: LogStatus, logins: Logins) -> 
             responses=responses,
         ),
     ]
+
+
+def _environments(config: Config) -> Sequence[str]:
+    own = (config.environment,) if config.environment is not None else ()
+    return (*config.setup.environments, *own)
 
 
 def _request_counter(active: ActiveConfig) -> Iterator[Sink]:

@@ -28,12 +28,30 @@ def find_revoked(client: AdminClient, configs: Mapping[str, Config]) -> Revoked:
     return found
 
 
-def destroyed(client: AdminClient, folder: Path, roles: Iterable[Object], revoked: Revoked) -> Iterator[Path]:
-    """The directories whose secret_id Vault does not know any more. Raises DeniedError and VaultUnreachableError."""
+def destroyed(
+    client: AdminClient, folder: Path, roles: Iterable[Object], revoked: Revoked, *, wraps: bool
+) -> Iterator[Path]:
+    """The directories whose secret_id Vault does not know any more. Raises DeniedError and VaultUnreachableError.
+
+    `wraps`: the files hold wrapping tokens, which say nothing of the secret_id. What was written before the emergency
+    is then of a login that the emergency has revoked.
+    """
     for role in roles:
         place = folder / role.environment / role.name
-        if role.path in revoked and not _is_known(client, role, place / "secret_id"):
+        if role.path not in revoked:
+            continue
+        file = place / "secret_id"
+        is_valid = _is_newer(file, revoked[role.path]) if wraps else _is_known(client, role, file)
+        if not is_valid:
             yield place
+
+
+def _is_newer(file: Path, at: float) -> bool:
+    """A missing file counts as newer: it is written anyway."""
+    try:
+        return file.stat().st_mtime >= at
+    except OSError:
+        return True
 
 
 def _is_known(client: AdminClient, role: Object, file: Path) -> bool:

@@ -15,9 +15,10 @@ _AGENT_TONES: Mapping[str, Tone] = {
     "not_fresh": "warn",
     "not_ready": "bad",
     "unreachable": "bad",
+    "silent": "warn",
     "not_watched": "quiet",
 }
-_WHO_IS_LISTED = "Those in monitor.watch, and those with rotated secrets. Add all others to monitor.watch."
+_WHO_IS_LISTED = "Those in monitor.watch, and all roles that read. Add each to monitor.watch to see more."
 _EVENTS: Mapping[str, tuple[str, Tone]] = {
     "asked": ("asked for approval", "warn"),
     "counted": ("interrupted", "bad"),
@@ -222,11 +223,23 @@ def _agents(status: Status, now: float) -> Table:
             cell(agent["environment"]),
             cell(agent["version"]),
             cell(count(agent["pending"], "app") if agent["pending"] else None, "warn"),
+            time_cell(agent["logged_in_at"], now),
+            time_cell(agent["last_read_at"], now, note=_last_read(agent["last_read"])),
             time_cell(agent["last_seen_at"], now),
         )
         for name, agent in status.get("fleet", {}).items()
     )
-    columns = ("Agent", "State", "Address", "Environment", "Version", "Pending", "Last seen")
+    columns = (
+        "Agent",
+        "State",
+        "Address",
+        "Environment",
+        "Version",
+        "Pending",
+        "Last login",
+        "Last read",
+        "Last seen",
+    )
     found = table("agents", "Agents", columns, rows, "No agent is known.", group_by=1, names=(0, 2))
     return replace(found, note=_WHO_IS_LISTED)
 
@@ -234,9 +247,18 @@ def _agents(status: Status, now: float) -> Table:
 def _agent_state(agent: Status) -> Cell:
     state = agent["state"]
     note = agent["error"] or (count(agent["problems"], "problem") if agent["problems"] else "")
-    if state == "not_watched":
+    if outdated := agent["outdated"]:
+        first = outdated[0]
+        note = note or f"{first['path']} at version {first['version']}, the newest is {first['newest']}"
+    elif agent["source"] != "status" and agent["reported_at"] is not None:
         note = f"reported {agent['reported_at']} as {agent['component']}"
     return cell(state.replace("_", " "), _AGENT_TONES.get(state, ""), note=note)
+
+
+def _last_read(last: Status | None) -> str:
+    if last is None:
+        return ""
+    return last["path"] if last["version"] is None else f"{last['path']} version {last['version']}"
 
 
 def _notified(notified: object) -> str:

@@ -49,7 +49,8 @@ def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True
     """What Vault says about a token. Raises RequestFailedError (DENIED: it is not valid)."""
     sent_at = clock()
     todo = "the token may not look itself up; grant it read on auth/token/lookup-self"
-    data = _request_own_token(transport, "GET", "auth/token/lookup-self", value, todo).data
+    answer = _request_own_token(transport, "GET", "auth/token/lookup-self", value, todo)
+    data = answer.data
     return Token(
         accessor=parse_name(data.get("accessor")),
         sent_at=sent_at,
@@ -58,6 +59,7 @@ def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True
         id=token_id(value),
         ours=ours,
         uses=_uses(data.get("num_uses")),
+        request_id=answer.request_id[:_MAX_ID],
     )
 
 
@@ -210,6 +212,8 @@ def fingerprint(*files: str | None) -> bytes:
     return digest.digest()
 
 
+_MAX_ID = 64
+"""Characters of a request's id, which has 36."""
 _FOREIGN_DENIAL = Failure(Kind.UNAVAILABLE, "the answer is 403, but not Vault's: a proxy in between denies the request")
 
 
@@ -237,6 +241,7 @@ def _token(answer: Response, value: str, sent_at: float, *, ours: bool = True) -
         ours=ours,
         uses=_uses(auth.get("num_uses")),
         emergency_at=_emergency_at(auth.get("metadata")),
+        request_id=answer.request_id[:_MAX_ID],
     )
 
 

@@ -75,7 +75,7 @@ def test_the_status_has_the_documented_keys():
     found = world(A, C).status()
     assert {"version", "environment", "ready", "fresh", "problems", "vault", "token", "apps", "leases"} <= found.keys()
     assert {"address", "reachable", "since"} <= found["vault"].keys()
-    assert {"accessor", "expires_at"} <= found["token"].keys()
+    assert {"accessor", "expires_at", "request_id"} <= found["token"].keys()
     app = found["apps"]["web"]
     assert {"generation", "published_at", "state", "degraded", "next_retry_at", "secrets", "notify"} <= app.keys()
     keys = {"path", "version", "read_at", "error", "since", "next_retry_at"}

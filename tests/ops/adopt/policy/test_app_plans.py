@@ -1,5 +1,6 @@
 """What is decided for each service, and what is left to a person."""
 
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.app_plans import app_plans, text_of, verified, where
 from lessee.ops.adopt.policy.model import (
     AppPlan,
@@ -80,6 +81,13 @@ def test_composes_own_secrets_are_replaced_together():
     assert "does not render: b" in step.what
     step = only_step([owner], whole("secrets.c", "c"))
     assert "at /etc/c" in step.what
+
+
+def test_a_file_of_one_line_keeps_its_end():
+    use, stored, rendered = whole("secrets.a", "a", field="a")
+    found = project(service(image=POSTGRES, secrets=(("a", "/run/secrets/a"),)), uses=(replace(use, end="\n"),))
+    [app], _ = app_plans(found, (stored,), (rendered,))
+    assert app.rendered == (Rendered("app", "secrets.a", (*rendered.parts, Part("\n"))),)
 
 
 def test_a_health_check_that_is_not_known_is_left_to_a_person():

@@ -1,14 +1,15 @@
 """The lessee.yaml of an adopted project."""
 
+import pytest
 import yaml
 
 from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.model import Deployment
-from support.inputs.adopted_projects import DEPLOYMENT, postgres_and_app
+from support.inputs.adopted_projects import DEPLOYMENT, plan, postgres_and_app, service, whole
 
 
-def written(plan, deployment=DEPLOYMENT):
-    text = lessee_yaml(plan, deployment)
+def written(of, deployment=DEPLOYMENT):
+    text = lessee_yaml(of, deployment)
     return yaml.safe_load(text)
 
 
@@ -41,6 +42,14 @@ def test_the_address_of_vault_and_how_it_is_verified_are_those_of_the_deployment
         "insecure_http": True,
     }
     assert written(postgres_and_app())["vault"] == {"address": "${VAULT_ADDR:-https://vault:8200}"}
+
+
+@pytest.mark.parametrize(
+    ("written_as", "seconds"), [("1m30s", "90s"), ("3h0m0.002s", "10800002ms"), ("2m0s", "2m"), ("10ms", "10ms")]
+)
+def test_the_agent_gives_a_program_as_much_time_to_stop_as_compose(written_as, seconds):
+    of = plan([service(stop_grace_period=written_as)], whole("A", "x"))
+    assert written(of)["apps"]["app"]["notify"]["stop_grace_period"] == seconds
 
 
 def test_no_secret_is_in_it():

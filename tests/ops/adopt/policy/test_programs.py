@@ -61,6 +61,7 @@ def test_the_projects_own_entrypoint_replaces_the_images_command():
         ({"name": "migrate", "restart": "always"}, False),
         ({"name": "migrate", "restart": "on-failure"}, False),
         ({"name": "app", "restart": "no"}, True),
+        ({"name": "app", "restart": "none"}, True),
         ({"name": "app", "runs_once": True}, True),
         ({"name": "initech"}, False),
         ({"name": "app"}, False),

@@ -59,7 +59,7 @@ def test_the_plan_has_all_names_and_no_value():
         "  URL        secret  db/pg#username,password",
         "  LOG_LEVEL  plain",
         "  TOKEN      placeholder",
-        "db: gets its secrets in a file that its image reads; it reads them at its first start",
+        "db: gets its secrets in a file that its image reads; it reads them when it starts",
         "  PASSWORD  secret  db/pg#password",
         "job:",
         "  PASSWORD  secret",

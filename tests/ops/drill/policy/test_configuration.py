@@ -115,6 +115,14 @@ def test_an_app_is_notified_and_ready_only_if_the_real_one_is():
     assert (child.notify, child.ready) == (None, None)
 
 
+def test_templates_in_the_file_itself_are_copied_with_their_text():
+    contents = 'files: [{name: a.env, contents: "A=${B}\\n"}]'
+    text = REAL.replace('files: [{template: simba.env.j2}, {template: "tls/a.pem.j2", format: text}]', contents)
+    _, drill = drill_of(real(text))
+    [file] = drill.apps["simba"].files
+    assert (file.name, drill.inline_templates[file.template].text) == ("a.env", "A=${B}\n")
+
+
 def test_the_login_is_the_drill_s_own():
     text, drill = drill_of(real(), tls_server_name="vault.internal", tls_skip_verify=True)
     assert drill.vault.address == "http://127.0.0.1:1234"

@@ -1,8 +1,10 @@
 """The follow-up of an emergency: which logins there are again."""
 
+import pytest
+
 from lessee.core.emergencies import RevokedRole
 from lessee.core.immutable import replace
-from lessee.ops.incident.policy.follow_up import Report, report
+from lessee.ops.incident.policy.follow_up import Report, login_name, report
 
 APP, OTHER = RevokedRole("approle/app", 1000.5, 2), RevokedRole("approle/other", 1000.5, 0)
 
@@ -43,3 +45,30 @@ def test_a_token_that_no_login_made_counts_for_no_role(token):
 def test_agents_that_report_to_the_rotator_are_listed():
     text, _ = of([APP], reports=[Report("app/host-1", 1002.0), Report("app/host-2", 900.0)])
     assert "  app/host-1: reported again at 1002\n  app/host-2: NO report since at 900\n" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "metadata", "name"),
+    [
+        ("auth/approle/login", {"role_name": "web"}, "approle/web"),
+        ("auth/team/jwt/login", {"role": "web", "username": "x"}, "team/jwt/web"),
+        ("auth/cert/login", {"cert_name": "web"}, "cert/web"),
+        ("auth/userpass/login/alice", {"username": "alice"}, "userpass/login/alice"),
+        ("auth/approle/login", {"role_name": 7}, ""),
+        ("auth/approle/login", {}, ""),
+        ("auth/token/create", {"role_name": "web"}, ""),
+        ("auth/token/create/login", {"role_name": "web"}, ""),
+        ("auth/approle/loginx", {"role_name": "web"}, ""),
+        ("", {"role_name": "web"}, ""),
+    ],
+)
+def test_a_login_of_each_method_has_the_name_of_its_role_and_no_client_can_choose_it(path, metadata, name):
+    assert login_name(path, metadata) == name
+
+
+def test_a_role_of_another_method_is_missing_and_a_person_is_not(token):
+    job, person = RevokedRole("jwt/job", 1000.5, 1), RevokedRole("userpass/login/alice", 1000.5, 1)
+    text, missing = of([job, person])
+    assert missing == ("jwt/job",)
+    assert "  userpass/login/alice: revoked at 1000.5; NOT logged in again\n" in text
+    assert of([job, person], [login(token, 1003.0, "jwt/job")])[1] == ()

@@ -340,3 +340,27 @@ def test_a_rotation_period_shorter_than_the_confirmation_timeout_is_a_warning_at
         found = check(f"environment: x\n{target}{period}\n".replace("environment: x\n", "environment: x\n")).findings
         assert [item.line for item in found if item.rule == "short-rotation-period"] == [line + 1 for line in lines]
         assert exit_code(found) == 0
+
+
+RESPONSES = """
+monitor:
+  audit: {file: /var/log/vault/audit.log}
+  alerts: {smtp: {server: "${SMTP_SERVER}", sender: a@example.org, to: [b@example.org]}}
+  responses:
+    protected: []
+    actions:
+      - {rule: policy-changed, action: command, command: [page-me]}
+"""
+
+
+def test_a_response_that_can_never_run_is_an_error_and_variables_of_the_monitor_are_not_needed():
+    def lines(action):
+        text = HEAD + app() + RESPONSES + action
+        return [(item.line, item.message) for item in check(text, **{"app.env.j2": "A=1"}).findings]
+
+    assert lines("") == []
+    line = (HEAD + app() + RESPONSES).count("\n") + 1
+    [(at, text)] = lines("      - {rule: nonsense, action: revoke-token}\n")
+    assert (at, text.partition(";")[0]) == (line, "monitor.responses.actions[1].rule: no rule has the name nonsense")
+    [(at, _)] = lines("      - {rule: root-token, action: emergency, path: db, approval: required}\n")
+    assert at == line

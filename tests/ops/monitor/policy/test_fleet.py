@@ -6,12 +6,21 @@ from hypothesis import strategies as st
 
 from lessee.ops.monitor.policy import fleet
 from lessee.ops.monitor.policy.access import Access
-from lessee.ops.monitor.policy.fleet import AgentSummary, Reporters, parse_agent, polled_row, without_duplicates
+from lessee.ops.monitor.policy.clients import Clients
+from lessee.ops.monitor.policy.fleet import (
+    AgentSummary,
+    Reporters,
+    from_log,
+    parse_agent,
+    polled_row,
+    without_duplicates,
+)
 from lessee.ops.monitor.policy.service_status import PollResult, ServiceStatus, parse_service_status, polled_agents
 
 AT, TIMESTAMP = 1_790_000_000.0, "2026-09-21T14:13:20.000+00:00"
 STATUS = {
     "version": "1.2", "environment": "production", "ready": True, "fresh": True, "problems": ["one"],
+    "identities": [{"token": {"request_id": "r1"}}, {"token": None}, {"token": {"request_id": ""}}, 7],
     "apps": {
         "web": {"consumer": "web/host-ab12cd", "notify": {"pending": True}},
         "worker": {"consumer": None, "notify": {"pending": False}},
@@ -28,6 +37,7 @@ SUMMARY = AgentSummary(
     pending=1,
     problems=1,
     problem="one",
+    token_requests=("r1",),
 )
 
 
@@ -44,6 +54,17 @@ def taken(*accesses):
     for one in accesses:
         reporters.take(one)
     return reporters
+
+
+def rows(reporters):
+    return [(name, row) for _, name, row in reporters.rows()]
+
+
+def seen(*accesses):
+    clients = Clients(["production"])
+    for one in accesses:
+        clients.take(one)
+    return from_log(taken(*accesses), clients, AT)
 
 
 def test_an_agents_status_is_summed_up():
@@ -88,7 +109,7 @@ def test_only_polled_services_that_are_agents_are_in_the_fleet():
 
 
 def test_an_agent_that_reports_is_known_with_who_and_where():
-    [(name, row)] = taken(access()).rows()
+    [(name, row)] = rows(taken(access()))
     assert name == "production/web/host-1"
     assert (row["apps"], row["consumers"]) == (["web"], ["web/host-1"])
     assert (row["environment"], row["component"], row["address"]) == ("production", "web", "10.0.0.1")
@@ -97,17 +118,17 @@ def test_an_agent_that_reports_is_known_with_who_and_where():
 
 def test_its_other_requests_show_when_it_was_seen_last():
     other = access("production/db", "read", at=AT + 60)
-    [(_, row)] = taken(access(), other, access("production/db", "read", at=AT + 30)).rows()
+    [(_, row)] = rows(taken(access(), other, access("production/db", "read", at=AT + 30)))
     assert row["last_seen_at"] == "2026-09-21T14:14:20.000+00:00"
-    [(_, row)] = taken(access(), access("production/db", "read", at=AT + 60, address="10.0.0.2")).rows()
+    [(_, row)] = rows(taken(access(), access("production/db", "read", at=AT + 60, address="10.0.0.2")))
     assert row["last_seen_at"] == TIMESTAMP
 
 
 def test_an_agent_that_deregisters_is_forgotten():
-    assert list(taken(access(), access(operation="delete")).rows()) == []
-    assert list(taken(access(operation="delete")).rows()) == []
+    assert list(rows(taken(access(), access(operation="delete")))) == []
+    assert list(rows(taken(access(operation="delete")))) == []
     second = access("production/lessee/consumers/web/host-2")
-    [(name, _)] = taken(access(), second, access(operation="delete")).rows()
+    [(name, _)] = rows(taken(access(), second, access(operation="delete")))
     assert name == "production/web/host-2"
 
 
@@ -122,14 +143,14 @@ def test_an_agent_that_deregisters_is_forgotten():
     ],
 )
 def test_what_is_no_report_makes_no_agent(one):
-    assert list(taken(one).rows()) == []
+    assert list(rows(taken(one))) == []
 
 
 def test_an_agent_cannot_take_the_place_of_another_environments():
     own, other = access(), access("testing/lessee/consumers/web/host-1", role="intruder")
-    names = [name for name, _ in taken(own, other, access(namespace="team")).rows()]
+    names = [name for name, _ in rows(taken(own, other, access(namespace="team")))]
     assert names == ["production/web/host-1", "team/production/web/host-1", "testing/web/host-1"]
-    [(name, row)] = taken(access("lessee/consumers/web/host-1")).rows()
+    [(name, row)] = rows(taken(access("lessee/consumers/web/host-1")))
     assert (name, row["environment"]) == ("web/host-1", None)
 
 
@@ -138,20 +159,66 @@ def test_of_too_many_agents_the_one_that_was_not_seen_for_longest_is_forgotten(m
     many = [
         access(f"production/lessee/consumers/web/{number}", at=AT + number, address=str(number)) for number in range(3)
     ]
-    assert [name[-1] for name, _ in taken(*many).rows()] == ["1", "2"]
+    assert [name[-1] for name, _ in rows(taken(*many))] == ["1", "2"]
 
 
 def test_a_restart_forgets_no_agent():
     before = taken(access(), access("testing/lessee/consumers/b/host-2", at=AT + 5), access("x", "read", at=AT + 9))
     after = Reporters()
     after.restore(before.state())
-    assert list(after.rows()) == list(before.rows())
+    assert rows(after) == rows(before)
 
 
 def test_an_agent_whose_status_is_polled_is_listed_once():
     polled = polled_agents({"web": PollResult(AT, None, ServiceStatus(agent=SUMMARY), "web:9105", AT)})
-    reported = dict(taken(access("production/lessee/consumers/web/host-ab12cd"), access()).rows())
+    reported = seen(access("production/lessee/consumers/web/host-ab12cd"), access())
     assert list(without_duplicates({**reported, **polled})) == ["production/web/host-1", "web"]
+
+
+def kv_read(**fields):
+    """With the role that `access` has."""
+    settings = {"id": "id", "at": AT, "address": "10.0.0.1", "role": "web"} | fields
+    return Access(
+        settings["at"], settings["id"], "read", "secret/data/production/db", "secret", "kv", "", settings["address"],
+        "", "", settings["role"], "", (), root=False, error=None, denied=False, version=3, server="vault",
+    )  # fmt: skip
+
+
+def login(request, **fields):
+    settings = {"address": "10.0.0.1", "role": "web"} | fields
+    return Access(
+        AT, request, "update", "auth/approle/login", "auth/approle", "approle", "", settings["address"], "", "",
+        settings["role"], "", (), root=False, error=None, denied=False, version=None, server="vault",
+    )  # fmt: skip
+
+
+def test_an_agent_that_reports_and_reads_is_one_agent():
+    second = access("production/lessee/consumers/worker/host-1")
+    found = seen(login("r9"), access(), second, kv_read(at=AT + 60), kv_read(address="10.0.0.2"))
+    assert list(found) == ["production/web/host-1", "production/worker/host-1", "web at 10.0.0.2"]
+    one, other, third = found.values()
+    assert one["state"] == other["state"] == third["state"] == "fresh"
+    assert (one["apps"], one["environment"], one["logged_in_at"]) == (["web"], "production", TIMESTAMP)
+    assert one["last_read"] == {"path": "secret/production/db", "version": 3}
+    assert one.keys() == third.keys()
+
+
+def test_a_polled_agent_that_reports_nothing_is_known_by_its_logins():
+    polled = polled_agents({"web": PollResult(AT, None, ServiceStatus(agent=SUMMARY), "web:9105", AT)})
+    logs = seen(login("r1"), kv_read(), login("r2", address="10.0.0.2"), kv_read(address="10.0.0.2"))
+    found = without_duplicates({**logs, **polled})
+    assert list(found) == ["web", "web at 10.0.0.2"]
+    assert (found["web"]["version"], found["web"]["logged_in_at"]) == ("1.2", TIMESTAMP)
+    assert found["web"]["last_read"] == {"path": "secret/production/db", "version": 3}
+    assert not any("token_requests" in row for row in found.values())
+
+
+def test_the_last_read_of_an_agent_with_several_roles_counts():
+    polled = polled_agents({"web": PollResult(AT, None, ServiceStatus(agent=SUMMARY), "web:9105", AT)})
+    first, second = login("r1"), login("r1", role="worker")
+    logs = seen(first, kv_read(at=AT + 60), second, kv_read(role="worker"))
+    [row] = without_duplicates({**logs, **polled}).values()
+    assert row["last_read_at"] == "2026-09-21T14:14:20.000+00:00"
 
 
 @given(
@@ -166,4 +233,5 @@ def test_an_agent_whose_status_is_polled_is_listed_once():
 )
 def test_no_status_breaks_it(value):
     parse_agent(value)
-    parse_agent({"version": "1", "apps": {"a": value}, "problems": value, "environment": value})
+    parse_agent({"version": "1", "apps": {"a": value}, "problems": value, "environment": value, "identities": value})
+    parse_agent({"version": "1", "apps": {}, "identities": [value, {"token": value}]})

@@ -26,6 +26,7 @@ from lessee.agent.machine.status.problems import described, expired_since, expir
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Ref
+from lessee.core.tokens import Token
 from lessee.protocol.app_spec import AppSpec, app_of
 
 FRESH_INTERVALS = 4.0
@@ -192,9 +193,13 @@ def _identity(identity: IdentityStatus, at: _Timestamp, boot: float) -> Mapping[
             "next_retry_at": at(outage.next_at if outage else None),
             "polling": _polling(state),
         },
-        "token": {"accessor": token.accessor, "expires_at": at(token.ends_at)} if token else None,
+        "token": _token(token, at) if token else None,
         "revoked_login": _revoked_login(session.revoked, at, boot) if session.revoked is not None else None,
     }
+
+
+def _token(token: Token, at: _Timestamp) -> Mapping[str, object]:
+    return {"accessor": token.accessor, "expires_at": at(token.ends_at), "request_id": token.request_id}
 
 
 def _revoked_login(revoked: RevokedLogin, at: _Timestamp, boot: float) -> Mapping[str, object]:

@@ -44,13 +44,15 @@ class Accounts:
         """The account of a user of a system, for a field and its value. An empty `server` or `user` is not known."""
         field, value = secret
         candidates = [one for one in self.all.values() if _fits(one, kind) and server in {"", one.server}]
-        users = [one for one in candidates if user in {"", one.user} or one.user == ""]
+        users = [
+            one
+            for one in candidates
+            if user in {"", one.user} or one.user == "" or (user == "root" and one.fields.get("root_password") == value)
+        ]
         for one in [one for one in users if value in one.fields.values()] or users:
             if value in one.fields.values() or field not in one.fields:
                 one.user = one.user or user
                 return one
-        if server in self._stores and kind is DATABASE:
-            kind = self._stores[server]
         server = server or next((one.server for one in candidates), "")
         return self._new(self._base(kind, server, service), user or service, kind=kind, server=server, user=user)
 
@@ -61,14 +63,14 @@ class Accounts:
 
     def at(self, path: str, field: str, value: str, service: str) -> Account:
         """The group of secrets at a path, which takes the value: a path of its own where it has another one there."""
-        found = self.all.get(path)
-        if found is not None and found.fields.get(field, value) == value:
-            return found
         if weakness("password", value) is None:  # No user chooses such a value twice: it is one secret.
             folder = path.rpartition("/")[0]
             for one in self.all.values():
                 if one.path.startswith(f"{folder}/") and one.fields.get(field) == value:
                     return one
+        found = self.all.get(path)
+        if found is not None and found.fields.get(field, value) == value:
+            return found
         if found is None:
             return self._new(path, service)
         own = [one for one in self.all.values() if one.path.startswith(f"{path}-") and one.fields.get(field) == value]

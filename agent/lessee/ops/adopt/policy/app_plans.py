@@ -47,7 +47,7 @@ def app_plans(
                 use = uses.get((item.service, item.name))
                 step = _unsupported(service, item, use, values)
                 steps += [step] if step else []
-                possible += [] if step else [item]
+                possible += [] if step else [_with_end(item, use)]
         if possible:
             planned = tuple(_plan(service, tuple(possible), uses))
             apps += [item for item in planned if isinstance(item, AppPlan)]
@@ -114,6 +114,10 @@ def where(use: Use | None, service: str) -> str:
     """The place of a value, as `FILE:LINE`; the service where no file has it."""
     spans = (source.span for source in use.sources) if use is not None else ()
     return next((f"{span.file}:{span.line}" for span in spans if span is not None), service)
+
+
+def _with_end(item: Rendered, use: Use | None) -> Rendered:
+    return replace(item, parts=(*item.parts, Part(text=use.end))) if use is not None and use.end else item
 
 
 def _unsupported(

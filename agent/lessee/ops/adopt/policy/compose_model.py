@@ -11,7 +11,7 @@ from yaml.nodes import Node, ScalarNode
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import Image, Origin, Project, Service, Source, Use
-from lessee.ops.adopt.policy.sources import Piece, Scope, Text, env_lines, expand, scalar, sources, sources_of_variable
+from lessee.ops.adopt.policy.sources import Piece, Scope, Text, expand, lines_of, scalar, sources, sources_of_variable
 from lessee.ops.lint.policy.compose.reader import ComposeReader, Definition
 from lessee.ops.lint.policy.compose.service import child, items, mapping, text
 
@@ -81,7 +81,7 @@ class _Files:
                     self._top.setdefault((kind, name), []).append((node, root.origin.file, scope))
         for problem in reader.findings:
             where = f"{problem.file}:{problem.line}"
-            raise ConfigError([LesseeError(problem.message, where=where, todo=problem.help)])
+            raise ConfigError([LesseeError(problem.message, where=where, todo="correct the file, or leave it out")])
 
     def uses(self, service: str, data: Mapping[str, Any], resolved: Mapping[str, Any]) -> Iterator[Use]:
         """All values of a service, with their places."""
@@ -107,9 +107,8 @@ class _Files:
     def _of_variable(self, service: str, name: str) -> Iterator[Source]:
         for file, scope in self._env_files(service):
             own = Scope(scope.environ, (*scope.files, (Origin.ENV_FILE, file)))
-            for line in env_lines(file):
-                if line.name == name:
-                    yield from sources(line, Origin.ENV_FILE, own)
+            for line in lines_of(name, file):
+                yield from sources(line, Origin.ENV_FILE, own)
         yield from self._of_entry(service, "environment", name)
 
     def _env_files(self, service: str) -> Iterator[tuple[Text, Scope]]:
@@ -167,11 +166,12 @@ class _Files:
             if data.get("file") and file is not None:
                 found = self._load(data["file"])
                 if found is not None:
-                    # The readers of a file with one line ignore its end.
+                    # The end of a file with one line is not a part of its secret, which others have without it.
                     line = found.text.rstrip("\r\n")
                     value = found.text if "\n" in line else line
                     whole = found.span(0, len(value))
-                    yield Use(service, place, value, (Source(Origin.SECRET_FILE, name, whole, value),))
+                    found_in = (Source(Origin.SECRET_FILE, name, whole, value),)
+                    yield Use(service, place, value, found_in, end=found.text[len(value) :])
             elif variable is not None:
                 value = expand(f"${{{variable}}}", scope)
                 yield Use(service, place, value, sources_of_variable(variable, scope))
@@ -220,12 +220,13 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         entrypoint=_words(data.get("entrypoint")),
         command=_words(data.get("command")),
         user=data.get("user"),
-        restart=data.get("restart") or policy,
+        restart=data.get("restart") or _CONDITIONS.get(policy or "", policy),
         profiles=tuple(data.get("profiles") or ()),
         networks=tuple(data.get("networks") or ()),
         network_mode=data.get("network_mode"),
         pid=data.get("pid"),
         replicas=int(data.get("scale") or deploy.get("replicas") or 1),
+        stop_grace_period=data.get("stop_grace_period"),
         has_healthcheck=bool(healthcheck.get("test")) and not healthcheck.get("disable", False),
         healthcheck=("NONE",) if healthcheck.get("disable") else _words(healthcheck.get("test")) or (),
         secrets=tuple((item["source"], _target(item)) for item in data.get("secrets") or ()),
@@ -252,6 +253,8 @@ def _relative(path: str | None, folder: str) -> str:
     return relpath(path, folder)
 
 
+_CONDITIONS = {"any": "always", "none": "no"}
+"""The restart policies of Swarm, in the words of Docker."""
 _MAPPINGS = ("labels", "build.args")
 _TEST = "healthcheck.test"
 _COMMANDS = ("command", "entrypoint", _TEST)

@@ -1,12 +1,16 @@
 """The lessee.yaml of an adopted project: its agent, its apps, and what `lessee setup` creates."""
 
+import re
 from collections.abc import Iterator
 
+from lessee.config.durations import spell
 from lessee.config.yaml_writer import Entry, Expandable, Keys, write
 from lessee.ops.adopt.policy import launcher
 from lessee.ops.adopt.policy.model import AppPlan, Deployment, Plan, Service
 from lessee.ops.adopt.policy.template_texts import files
 
+_DURATION = re.compile(r"([0-9.]+)(h|ms|m|s)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 IDENTITY = "/run/identity"
 """In the agent's container."""
 ROTATOR = "rotator"
@@ -59,6 +63,13 @@ def _login(environment: str, name: str) -> Keys:
     )
 
 
+def _grace(service: Service) -> Iterator[Entry]:
+    """The time that the project gives the program to stop."""
+    parts = _DURATION.findall(service.stop_grace_period or "")
+    if parts:
+        yield "stop_grace_period", spell(sum(float(count) * _UNITS[unit] for count, unit in parts))
+
+
 def _app(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
     yield "directory", agent_directory(app)
     yield "vault", Keys((("auth", _login(plan.environment, app.service)),))
@@ -75,4 +86,4 @@ def _app(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
         yield "The Engine starts it again with the new values."
         uid = () if app.notification.uid is None else (("uid", app.notification.uid),)
         target = (("pid_file", f"{launcher.PID_FOLDER}/{app.service}/{launcher.PID_FILE}"),)
-        yield "notify", Keys((*target, ("action", app.notification.action), *uid))
+        yield "notify", Keys((*target, ("action", app.notification.action), *uid, *_grace(service)))

@@ -92,7 +92,7 @@ class _Layout:
         segments = [segment for part in _numbered(value) for segment in self._segments(use, value, part)]
         if not segments and "[" in use.name:
             segments = list(self._known(use.service, value))
-        if not segments:
+        if not segments or segments[0][:2] == (0, len(value)):
             segments = [(0, len(value), self._whole(use, bare(use.name), value).part())]
         parts: list[Part] = []
         at = 0
@@ -130,7 +130,7 @@ class _Layout:
         account.fields[field] = password
         names = ("host", "port") if kind is RABBITMQ else ("host", "port", "database")
         account.know(username=user, **{name: words.get(name, "") for name in names})
-        encodes = quote(unquote(text), safe="") == text or not is_raw
+        encodes = not is_raw or quote(text, safe="") == text
         yield part.start, part.end, _Field(account, field).part(is_url_part=encodes)
         if field != "password":
             return  # The other fields are of the account that `password` is of.
@@ -140,11 +140,14 @@ class _Layout:
 
     def _known(self, service: str, value: str) -> Iterator[_Segment]:
         """Secrets of other uses in a text that nothing else takes apart, those of the service's own system first."""
-        fields = [_Field(one, name) for one in self._accounts.all.values() for name in one.fields]
+        fields = self._fields()
         fields += sorted(self._given.get(service, ()), key=lambda one: one.account.server == service)
         known = {field.value: field for field in fields}
         for start, end in words_in(value, known):
             yield start, end, known[value[start:end]].part()
+
+    def _fields(self) -> list[_Field]:
+        return [_Field(one, name) for one in self._accounts.all.values() for name in one.fields]
 
     def _whole(self, use: Use, name: str, value: str, key: str = "") -> _Field:
         """The field of a value that is one secret. `key`: that of a part of a value."""
@@ -154,7 +157,8 @@ class _Layout:
             if known is not None and known.value == value:
                 return known
         given = self._given.setdefault(use.service, [])
-        if "[" in use.name and (same := [one for one in given if one.value == value]):
+        others = [] if use.service in self._stores else self._fields()
+        if "[" in use.name and (same := [one for one in [*given, *others] if one.value == value]):
             return max(same, key=lambda one: (one.account.server == use.service, one.name.endswith(_snake(name))))
         found = self._found(use, name, value)
         found.account.fields[found.name] = value

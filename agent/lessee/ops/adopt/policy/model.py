@@ -74,6 +74,8 @@ class Use(ImmutableStruct, frozen=True):
     rule: str = ""
     """The rule of the verdict, as `lessee scan` names it, or one of adopt's own."""
     is_placeholder: bool = False
+    end: str = ""
+    """The newline that a file of one line has after the value; the service gets it too."""
 
     @property
     def is_variable(self) -> bool:
@@ -118,6 +120,8 @@ class Service(ImmutableStruct, frozen=True):
     network_mode: str | None = None
     pid: str | None = None
     replicas: int = 1
+    stop_grace_period: str | None = None
+    """As Compose writes it: `1m30s`."""
     has_healthcheck: bool = False
     healthcheck: tuple[str, ...] = ()
     """The test that the project sets; empty: the image's. `NONE` disables that."""
@@ -133,20 +137,6 @@ class Service(ImmutableStruct, frozen=True):
     """Relative to that folder, or absolute."""
     build_target: str = ""
     """The stage that is built; empty: the last."""
-    source_files: frozenset[str] = frozenset()
-    """Names and markers found there that tell how the program reads its settings: `python-dotenv`, `pydantic-settings`,
-    `next`, `dotenv`, …"""
-
-    @property
-    def words(self) -> tuple[str, ...] | None:
-        """The whole command that its first process has; None: not known."""
-        entrypoint = self.entrypoint if self.entrypoint is not None else self.image.entrypoint
-        command = self.command
-        if command is None and self.entrypoint is None:
-            command = self.image.command
-        if entrypoint is None or (command is None and self.entrypoint is None):
-            return None
-        return (*entrypoint, *(command or ()))
 
 
 class Project(ImmutableStruct, frozen=True):
@@ -213,8 +203,6 @@ class Delivery(Enum):
 
     VARIABLE_FILE = "variable_file"
     """The image reads `NAME_FILE` (or `NAME__FILE`): one file for each secret, without a newline at its end."""
-    DOTENV = "dotenv"
-    """The program reads `.env` in its working directory: the rendered file is mounted or linked there."""
     LAUNCHER = "launcher"
     """A shell in the container reads the rendered file, exports its variables, and starts the program in its place."""
     NOTHING = "nothing"

@@ -58,7 +58,7 @@ def runs_once(service: Service) -> bool:
     if service.restart in _RESTARTED:
         return False
     by_name = _ONE_SHOT.search(service.name) or _ONE_SHOT_IMAGES.fullmatch(service.image.reference)
-    return service.runs_once or service.restart == "no" or (service.restart is None and by_name is not None)
+    return service.runs_once or service.restart in {"no", "none"} or (service.restart is None and by_name is not None)
 
 
 def notification(service: Service) -> Notification | ManualStep | None:

@@ -7,7 +7,6 @@ from lessee.ops.scan.policy.classifier import Verdict
 
 _DELIVERIES = {
     Delivery.VARIABLE_FILE: "a file that its image reads",
-    Delivery.DOTENV: "its .env file",
     Delivery.LAUNCHER: "its environment, from a file",
     Delivery.NOTHING: "as before",
 }
@@ -65,7 +64,7 @@ def _services(plan: Plan) -> Iterator[str]:
 def _how(app: AppPlan) -> str:
     how = _DELIVERIES[app.delivery]
     if app.notification is None:
-        return f"{how}; it reads them at its first start"
+        return f"{how}; it reads them when it starts"
     return f"{how}; notified by {app.notification.action}"
 
 

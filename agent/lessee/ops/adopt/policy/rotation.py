@@ -39,6 +39,7 @@ class RotatedStore(ImmutableStruct, frozen=True):
     path: str
     version: int
     restarts: bool = False
+    is_done: bool = False
 
 
 class Rotations(ImmutableStruct, frozen=True):
@@ -85,7 +86,7 @@ def rotations(project: Project, stored: Iterable[StoredField], apps: Iterable[Ap
             continue
         targets += [_with_consumers(target, apps) for target in found.targets]
         for path, about in found.about.items():
-            known = {field.field for field in stored if field.path == path and field.uses}
+            known = {part.field for app in apps for item in app.rendered for part in item.parts if part.path == path}
             fields += [StoredField(path, key, value, ()) for key, value in about.items() if key not in known]
     return Rotations(tuple(targets), tuple(fields), tuple(steps))
 

@@ -1,7 +1,8 @@
 """Finds the places that Compose takes a value from: literals, the variables that `${…}` names, and env files."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from yaml.nodes import ScalarNode
 
@@ -68,7 +69,7 @@ class Scope(ImmutableStruct, frozen=True):
 
     def lines(self, name: str) -> list[tuple[Origin, Piece]]:
         """The lines that set the variable, those first that others override."""
-        return [(origin, line) for origin, file in self.files for line in env_lines(file) if line.name == name]
+        return [(origin, line) for origin, file in self.files for line in lines_of(name, file)]
 
 
 def scalar(node: ScalarNode, name: str, text: Text, *, skip: int = 0) -> Piece:
@@ -81,6 +82,20 @@ def scalar(node: ScalarNode, name: str, text: Text, *, skip: int = 0) -> Piece:
         quotes = style in {"'", '"'}
         start, end = start + quotes + skip, end - quotes
     return Piece(name, node.value[skip:], text, start, end, style)
+
+
+def lines_of(name: str, file: Text) -> Sequence[Piece]:
+    """The lines of an env file that set the variable."""
+    return _lines_by_name(file).get(name, ())
+
+
+@lru_cache(maxsize=64)
+def _lines_by_name(file: Text) -> Mapping[str, Sequence[Piece]]:
+    """A project has thousands of values, and each may be in any of its files."""
+    found: dict[str, list[Piece]] = {}
+    for line in env_lines(file):
+        found.setdefault(line.name, []).append(line)
+    return found
 
 
 def env_lines(file: Text) -> list[Piece]:

@@ -8,7 +8,7 @@ import msgspec
 from lessee import config
 from lessee.config import App, Config, Vault
 from lessee.config.durations import spell
-from lessee.config.yaml_writer import Entry, Keys, write
+from lessee.config.yaml_writer import Entry, Expandable, Keys, write
 from lessee.core.immutable import ImmutableStruct
 
 MOST_TARGETS = 20
@@ -122,7 +122,8 @@ def _secrets(secrets: config.Secrets) -> Iterator[Entry]:
 
 def _template(real: Config, name: str) -> Entry:
     inline = real.inline_templates.get(name)
-    return ("template", name) if inline is None else ("contents", inline.text)
+    # Nothing is expanded in `contents`, so nothing is escaped.
+    return ("template", name) if inline is None else ("contents", Expandable(inline.text))
 
 
 def _app(real: Config, app: App, logins: Mapping[Vault, Vault], folder: str) -> Keys:

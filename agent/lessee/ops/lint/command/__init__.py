@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
 
 from lessee.core.errors import ConfigError, UsageError
@@ -19,9 +20,23 @@ from lessee.host.project import (
     text_of,
 )
 from lessee.ops.lint.command.app_summary import print_app
+from lessee.ops.lint.policy.compose.shadowed_variables import rendered_variables
 from lessee.ops.lint.policy.findings import Finding, exit_code, of_configuration, sorted_findings
+from lessee.ops.lint.policy.fixes.application import applied
+from lessee.ops.lint.policy.fixes.diff import Edit, edits
+from lessee.ops.lint.policy.fixes.model import Data
+from lessee.ops.lint.policy.fixes.session import lines_to_add
+from lessee.ops.lint.policy.fixes.yaml_text import block
+from lessee.ops.lint.policy.fixes.yaml_values import NotEditableError
 from lessee.ops.lint.policy.project import CheckResult, check_project
-from lessee.ops.lint.policy.reports import REPORTS
+from lessee.ops.lint.policy.reports import REPORTS, pasted
+
+Load = Callable[[str], str]
+"""Returns the text of a file, or raises ConfigError."""
+_ADDED = "compose.override.yaml"
+_OTHER = "compose.lessee.yaml"
+_DEFAULTS = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+"""The files that `docker compose` reads by itself, and then also their override."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,6 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--online has no effect without --policy", todo="add --policy, or omit --online")
     if arguments.rotator:
         raise UsageError("--rotator has no effect without --policy", todo="add --policy, or omit --rotator")
+    if arguments.fix:
+        return _fix(arguments)
+    if arguments.dry_run or arguments.yes:
+        raise UsageError("--dry-run, --diff and --yes have no effect without --fix", todo="add --fix")
     checked = _check(arguments.config, dict(os.environ))
     found = [*checked.findings, *_public_secrets(checked)]
     if arguments.compose:
@@ -54,18 +73,76 @@ def run(arguments: argparse.Namespace) -> int:
         summary = searched.summary
     findings = sorted_findings(replace(finding, file=_relative(finding.file)) for finding in found)
     code = exit_code(findings)
-    report = REPORTS[arguments.format](findings)
+    report = REPORTS[arguments.format](findings, _edits_of)
     if arguments.format != "text":
         sys.stdout.write(report)
         if summary:
             print(summary, file=sys.stderr)
         return code
     sys.stderr.write(report)
-    if summary:
-        print(summary, file=sys.stdout if code == 0 else sys.stderr)
-    elif code == 0:
-        _print_summary(checked)
+    lines = _lines_to_add(arguments.compose, checked) if arguments.compose else ""
+    # The lines are a whole Compose file, which a shell may write to another one.
+    with redirect_stdout(sys.stderr if lines else sys.stdout):
+        if summary:
+            print(summary, file=sys.stdout if code == 0 else sys.stderr)
+        elif code == 0:
+            _print_summary(checked)
+    sys.stderr.flush()
+    sys.stdout.write(lines)
     return code
+
+
+def _fix(arguments: argparse.Namespace) -> int:
+    from lessee.ops.lint.command.fixing import fix
+    from lessee.ops.lint.command.text_files import TextFiles
+
+    if arguments.format != "text" or arguments.dist:
+        raise UsageError("--fix prints a diff", todo="omit --format and --dist")
+    files, environ = TextFiles(), dict(os.environ)
+
+    def check(texts: Mapping[str, str]) -> tuple[Sequence[Finding], Iterable[str]]:
+        load = lambda path: texts[path] if path in texts else files.text(path)  # noqa: E731  # As short as its use.
+        checked = _check(arguments.config, environ, load)
+        found = [*checked.findings, *_public_secrets(checked)]
+        if arguments.compose:
+            found += _check_compose(arguments.compose, checked, load)
+        names = {name for app in checked.compiled_apps for name in rendered_variables(app, checked.texts)}
+        return sorted_findings(replace(finding, file=_relative(finding.file)) for finding in found), names
+
+    return fix(arguments, files, check)
+
+
+def _edits_of(finding: Finding) -> tuple[Edit, ...]:
+    """The edits of a finding's fix, on its own; empty if it cannot be applied as it is."""
+    from lessee.ops.lint.command.text_files import TextFiles
+
+    if finding.fix is None:
+        return ()
+    files = TextFiles()
+    try:
+        new = applied(finding.fix, files.text)
+    except (NotEditableError, ConfigError):
+        return ()
+    return tuple(edit for file, text in new.items() for edit in edits(_relative(file), files.text(file), text))
+
+
+def _has_content(path: Path) -> bool:
+    """Whether the file is there; a shell that redirects the output to it has emptied it already."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def _lines_to_add(paths: Sequence[str], checked: CheckResult) -> str:
+    """The Compose file that adds what is missing; empty if nothing is."""
+    first = Path(paths[0])
+    is_default = first.name in _DEFAULTS and len(paths) == 1 and not _has_content(first.with_name(_ADDED))
+    name = str(first.with_name(_ADDED if is_default else _OTHER))
+
+    def check(document: Mapping[str, Data]) -> Iterable[Finding]:
+        texts = {name: block(document) if document else "services: {}"}
+        load = lambda path: texts[path] if path in texts else text_of(Path(path))  # noqa: E731  # As short as its use.
+        return _check_compose([*paths, name] if document else paths, checked, load)
+
+    return pasted(lines_to_add(check), paths, name, is_default=is_default)
 
 
 def _print_sandbox(config: str | None, environ: Mapping[str, str]) -> int:
@@ -77,10 +154,14 @@ def _print_sandbox(config: str | None, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
+def _read_file(path: str) -> str:
+    return text_of(Path(path))
+
+
+def _check(config: str | None, environ: Mapping[str, str], load: Load = _read_file) -> CheckResult:
     try:
         path = find(config, environ)
-        text = text_of(path)
+        text = load(str(path))
     except ConfigError as exc:
         return CheckResult(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
     credentials = _credentials(Path(path), environ)
@@ -116,18 +197,18 @@ def _public_secrets(checked: CheckResult) -> Iterable[Finding]:
                 yield Finding("public-secret", "warning", what, todo, checked.file, 0, compiled_app.app.name, template)
 
 
-def _check_compose(paths: Iterable[str], checked: CheckResult) -> Iterable[Finding]:
+def _check_compose(paths: Sequence[str], checked: CheckResult, load: Load = _read_file) -> Iterable[Finding]:
     from lessee.ops.lint.policy.compose.rules import check_compose
 
-    return check_compose(paths, checked, lambda path: text_of(Path(path)), _env_file)
+    def env_file(path: str) -> str | None:
+        """The text of an `env_file`, if it exists; it may be written later."""
+        try:
+            return load(path)
+        except ConfigError:
+            return None
 
-
-def _env_file(path: str) -> str | None:
-    """The text of an `env_file`, if it exists; it may be written later."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+    configuration = os.path.relpath(checked.file, Path(paths[0]).parent)
+    return check_compose(paths, checked, load, env_file, configuration)
 
 
 def _relative(file: str) -> str:

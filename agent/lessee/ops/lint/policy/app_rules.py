@@ -11,6 +11,7 @@ from lessee.config.grammar.nodes import entries_of, line_of
 from lessee.config.grammar.problems import Path, spell
 from lessee.config.grammar.vault import AppRole, TokenAuth
 from lessee.ops.lint.policy.findings import Finding, Level
+from lessee.ops.lint.policy.fixes.model import Fix, Merge
 from lessee.ops.lint.policy.signals import SighupIssue, issue_of_pattern, issue_of_process
 
 _CREDENTIALS = frozenset({"token_file", "secret_id_file", "jwt_file", "key_file", "password_file"})
@@ -52,7 +53,9 @@ def sighup_not_handled(app: App, issue: SighupIssue, root: MappingNode, file: st
     level: Level = "error" if issue.always else "warning"
     message = f"{issue.program}{whose} does not reload files on SIGHUP: {issue.why}"
     line = line_of_key(root, ("apps", app.name, "notify", "action"))
-    return Finding("sighup-not-handled", level, message, issue.todo, file, line, app.name)
+    path = ("apps", app.name, "notify")
+    fix = Fix("restart it instead", (Merge(file, {"action": "restart"}, path),)) if issue.always else None
+    return Finding("sighup-not-handled", level, message, issue.todo, file, line, app.name, fix=fix)
 
 
 def _is_child(app: App) -> bool:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from lessee.core.errors import ConfigError, LesseeError, TemplateError
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.lint.policy.fixes.model import Data, Fix
 
 Level = Literal["error", "warning"]
 
@@ -38,6 +39,12 @@ RULES: Mapping[str, str] = {
     "sighup-not-handled": "a process notified by SIGHUP does not reload its files on it",
     "child-reads-credentials": "the child of `lessee exec` can read the agent's token, or what it logs in with",
     "compose-unreadable": "a Compose file cannot be read",
+    "no-agent": "no service runs the agent that an app's files need",
+    "app-not-mounted": "a container does not mount the directory that the agent and an app must share",
+    "not-in-memory": "the volume of an app's directory, or of the agent's state, is on a disk",
+    "other-group": "the volume of an app's directory belongs to another group than its files",
+    "starts-too-early": "an app starts when the agent has started, and not when its files exist",
+    "no-restart-policy": "an app that the agent restarts by a signal is not started again",
     "unknown-app": "a container runs `lessee exec` for an unknown app",
     "unknown-service": "the service to notify is unknown",
     "shadowed-variable": "a container's environment has a variable that a rendered file sets too",
@@ -55,6 +62,26 @@ RULES: Mapping[str, str] = {
 }
 """The rules by name, with their meaning. Names do not change between versions."""
 
+FIXES: Mapping[str, str] = {
+    "sighup-not-handled": "`action: restart` in lessee.yaml; uvicorn's workers get `--timeout-worker-healthcheck=60`",
+    "no-agent": "adds holder, agent, volumes, mounts and `depends_on`, if each app's service is known",
+    "app-not-mounted": "mounts the volume in the agent and the app; makes a missing one",
+    "not-in-memory": "`driver_opts` of a tmpfs with the files' group; not for external volumes and other drivers",
+    "other-group": "`gid=` in the volume's options",
+    "starts-too-early": "`condition: service_healthy`",
+    "no-restart-policy": "`restart: unless-stopped`",
+    "unknown-app": "the only name that is similar",
+    "unknown-service": "the only name that is similar",
+    "shadowed-variable": "removes it from `environment` and from an `env_file` that nothing else uses; "
+    "from an earlier file by `!reset` in the last one",
+    "app-without-reader": "mounts the directory in the service, if it is the only one that can be the app's",
+    "writable-mount": "`:ro`, or `read_only: true`",
+    "same-user": "`user`, capabilities and volume options of the agent, if root may own the files",
+    "stale-mount": "mounts the whole directory, if the app then finds its file at the same path",
+    "no-shared-pid": "adds a missing holder, and `pid: service:…` to the agent and the app",
+    "no-stop-signal": "`stop_signal: SIGTERM`, and `restart: always` instead of `unless-stopped`",
+}
+"""What `--fix` does, by rule. For all other rules the right change would be a guess."""
 
 _OF_DATA = frozenset({"secret-in-dist", "dist-unreadable", "dist-incomplete"})
 
@@ -73,6 +100,10 @@ class Finding(ImmutableStruct, frozen=True):
     app: str = ""
     template: str = ""
     """The name of the template that contains it, as in lessee.yaml."""
+    fix: Fix | None = None
+    """What `--fix` does; None where the right change would be a guess."""
+    lines: Mapping[str, Data] = {}
+    """What to add to the Compose file, or to another one that overrides it."""
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -56,7 +56,14 @@ def check_project(
 ) -> CheckResult:
     """Check a configuration; `text` is the content of the file `path`, which findings name."""
     try:
-        config = parse(text, source=path.name, environ=environ, for_child=True, load_model=load_model)
+        config = parse(
+            text,
+            source=path.name,
+            environ=environ,
+            for_child=True,
+            load_model=load_model,
+            checks_responses=True,
+        )
     except ConfigError as exc:
         findings = [of_configuration(problem, _file_of(problem, path)) for problem in exc.problems]
         findings += unfinished_in_config(text, str(path))
@@ -94,7 +101,10 @@ def _file_of(problem: LesseeError, path: PurePosixPath) -> str:
 def _at_label(finding: Finding, config: Config, path: PurePosixPath) -> Finding:
     """The finding at the labels of its app, if it has them instead of keys in the configuration."""
     labels = config.labeled_apps.get(finding.app)
-    return finding if labels is None else replace(finding, file=str(path.parent / labels.file), line=labels.line)
+    if labels is None:
+        return finding
+    # Its keys are labels, which a fix of the configuration does not find.
+    return replace(finding, file=str(path.parent / labels.file), line=labels.line, fix=None)
 
 
 def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> list[Finding]:

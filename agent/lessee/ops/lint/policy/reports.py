@@ -9,11 +9,23 @@ from urllib.parse import quote
 from lessee import __version__
 from lessee.core.github_actions import command
 from lessee.ops.lint.policy.findings import RULES, Finding
+from lessee.ops.lint.policy.fixes.diff import Edit
+from lessee.ops.lint.policy.fixes.model import Data
+from lessee.ops.lint.policy.fixes.yaml_text import block
 
 _SARIF = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-def as_text(findings: Sequence[Finding]) -> str:
+Edits = Callable[[Finding], Sequence[Edit]]
+"""The edits of a finding's fix in the files as they are."""
+
+
+def no_edits(_: Finding) -> Sequence[Edit]:
+    """For findings whose files are not at hand."""
+    return ()
+
+
+def as_text(findings: Sequence[Finding], _: Edits = no_edits) -> str:
     """One line for each finding, and their number; empty without findings."""
     if not findings:
         return ""
@@ -31,26 +43,51 @@ def _line(finding: Finding) -> str:
     return f"{place}: {level}{finding.message}{todo}"
 
 
-def as_json(findings: Iterable[Finding]) -> str:
+def pasted(document: Mapping[str, Data], paths: Sequence[str], name: str, *, is_default: bool) -> str:
+    """The lines that a Compose file lacks, as a file that overrides it; empty if nothing is missing."""
+    if not document:
+        return ""
+    files = " ".join(f"-f {path}" for path in (*paths, name))
+    run = "`docker compose up` reads both" if is_default else f"`docker compose {files} up` reads it too"
+    head = f"# Add these lines as {name}: {run}.\n"
+    head += (
+        f"# Or have them in {paths[-1]}: `lessee check --compose {' '.join(paths)} --fix` shows the difference first.\n"
+    )
+    if secrets := document.get("secrets"):
+        assert isinstance(secrets, Mapping)
+        head += f"# Put {' and '.join(secrets)} into identity/, owned by root, with mode 0400.\n"
+        head += "# `lessee setup --output DIR` writes those of an AppRole.\n"
+    return f"{head}{block(document)}\n"
+
+
+def as_json(findings: Iterable[Finding], edits: Edits = no_edits) -> str:
     """A list of objects; unknown values are null."""
-    return json.dumps([_fields(finding) for finding in findings], indent=2, ensure_ascii=False) + "\n"
+    return json.dumps([_fields(finding, edits) for finding in findings], indent=2, ensure_ascii=False) + "\n"
 
 
-def _fields(finding: Finding) -> Mapping[str, str | int | None]:
-    return {name: getattr(finding, name) or None for name in finding.__struct_fields__} | {"help": finding.help}
+def _fields(finding: Finding, edits: Edits) -> Mapping[str, object]:
+    fields: dict[str, object] = {
+        name: getattr(finding, name) or None for name in finding.__struct_fields__ if name not in {"fix", "lines"}
+    }
+    fields["help"] = finding.help
+    fields["fix"] = None
+    if finding.fix is not None:
+        places = [{"file": it.file, "start": it.start, "end": it.end, "text": it.text} for it in edits(finding)]
+        fields["fix"] = {"title": finding.fix.title, "edits": places}
+    fields["lines"] = block(finding.lines) or None
+    return fields
 
 
-def as_sarif(findings: Sequence[Finding]) -> str:
+def as_sarif(findings: Sequence[Finding], edits: Edits = no_edits) -> str:
     """A SARIF 2.1.0 log, https://docs.oasis-open.org/sarif/sarif/v2.1.0/."""
     rules = [{"id": name, "shortDescription": {"text": about}} for name, about in RULES.items()]
     driver = {"name": "lessee", "version": __version__, "rules": rules}
-    run = {"tool": {"driver": driver}, "results": [_result(finding) for finding in findings]}
+    run = {"tool": {"driver": driver}, "results": [_result(finding, edits) for finding in findings]}
     return json.dumps({"$schema": _SARIF, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _result(finding: Finding) -> Mapping[str, object]:
-    uri = f"{'file://' if finding.file.startswith('/') else ''}{quote(finding.file)}"
-    place: dict[str, object] = {"artifactLocation": {"uri": uri}}
+def _result(finding: Finding, edits: Edits) -> Mapping[str, object]:
+    place: dict[str, object] = {"artifactLocation": {"uri": _uri(finding.file)}}
     if finding.line:
         place["region"] = {"startLine": finding.line}
     about = {name: value for name in ("app", "template") if (value := getattr(finding, name))}
@@ -60,21 +97,47 @@ def _result(finding: Finding) -> Mapping[str, object]:
         "level": finding.level,
         "message": {"text": _sentence(finding)},
         "locations": [{"physicalLocation": place}],
+        **({"fixes": fixes} if (fixes := _fixes(finding, edits(finding))) else {}),
         **({"properties": about} if about else {}),
     }
 
 
-def as_github(findings: Iterable[Finding]) -> str:
+def _fixes(finding: Finding, edits: Sequence[Edit]) -> Sequence[Mapping[str, object]]:
+    """A fix, https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/sarif-v2.1.0-errata01-os-complete.html#_Toc141791199."""
+    if finding.fix is None or not edits:
+        return ()
+    changes = [
+        {
+            "artifactLocation": {"uri": _uri(file)},
+            "replacements": [
+                {
+                    "deletedRegion": {"byteOffset": edit.start, "byteLength": edit.end - edit.start},
+                    "insertedContent": {"text": edit.text},
+                }
+                for edit in edits
+                if edit.file == file
+            ],
+        }
+        for file in dict.fromkeys(edit.file for edit in edits)
+    ]
+    return ({"description": {"text": finding.fix.title}, "artifactChanges": changes},)
+
+
+def _uri(file: str) -> str:
+    return f"{'file://' if file.startswith('/') else ''}{quote(file)}"
+
+
+def as_github(findings: Iterable[Finding], _: Edits = no_edits) -> str:
     """Workflow commands, https://docs.github.com/actions/reference/workflow-commands-for-github-actions."""
     return "".join(f"{_command(finding)}\n" for finding in findings)
 
 
 def _command(finding: Finding) -> str:
     properties = {"file": finding.file, "line": str(finding.line or ""), "title": finding.rule}
-    return command(finding.level, _sentence(finding), properties)
+    return command(finding.level, _with_fix(finding), properties)
 
 
-def as_gitlab(findings: Iterable[Finding]) -> str:
+def as_gitlab(findings: Iterable[Finding], _: Edits = no_edits) -> str:
     """A code quality report, https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format."""
     seen: Counter[str] = Counter()
     issues = []
@@ -87,7 +150,7 @@ def as_gitlab(findings: Iterable[Finding]) -> str:
 
 def _issue(finding: Finding, same: str) -> Mapping[str, object]:
     return {
-        "description": _sentence(finding),
+        "description": _with_fix(finding),
         "check_name": finding.rule,
         "fingerprint": hashlib.sha256(same.encode("utf-8", "surrogatepass")).hexdigest(),
         "severity": "major" if finding.level == "error" else "minor",
@@ -99,7 +162,12 @@ def _sentence(finding: Finding) -> str:
     return f"{finding.message}; {finding.help}" if finding.help else finding.message
 
 
-REPORTS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
+def _with_fix(finding: Finding) -> str:
+    """The sentence, for formats that have no place for a fix."""
+    return f"{_sentence(finding)} (`lessee check --fix`: {finding.fix.title})" if finding.fix else _sentence(finding)
+
+
+REPORTS: Mapping[str, Callable[[Sequence[Finding], Edits], str]] = {
     "text": as_text,
     "json": as_json,
     "sarif": as_sarif,

@@ -34,12 +34,13 @@ _ISSUES: Mapping[str, SighupIssue] = {
 """The known programs, by the name of the process or of its script. All were tested."""
 
 _UVICORN = SighupIssue("uvicorn", f"with one process {_TERMINATES}")
-_UVICORN_WORKERS = SighupIssue(
+UVICORN_WORKERS = SighupIssue(
     "uvicorn",
     "unless a new worker is ready within five seconds, the old one stays (since 0.51)",
     always=False,
     todo="add `--timeout-worker-healthcheck 60` to its command, or the time that its start takes",
 )
+"""The issue of uvicorn with workers, which an option solves."""
 _CELERY_MODULE = SighupIssue(
     "celery", "started by `python -m celery` it cannot restart itself, and stops processing its queue"
 )
@@ -103,4 +104,4 @@ def _uvicorn(options: Sequence[str], environ: Mapping[str, str]) -> SighupIssue 
         has_workers = environ.get(_CONCURRENCY, "1") != "1"
     if not has_workers:
         return _UVICORN
-    return None if _PATIENCE in words or _PATIENCE_VARIABLE in environ else _UVICORN_WORKERS
+    return None if _PATIENCE in words or _PATIENCE_VARIABLE in environ else UVICORN_WORKERS

@@ -1,7 +1,8 @@
-"""The agents that the monitor knows of: those whose status it polls, and those that report to the rotator.
+"""The agents that the monitor knows of: those whose status it polls, and those that the audit log shows.
 
-A report is a write of `lessee/consumers/APP/INSTANCE` in the audit log. It has no value that the log shows, but who
-wrote it, from where, and when. So the monitor needs no access to Vault to know that the agent exists.
+The log shows each role that reads, and each agent that reports to the rotator: a report is a write of
+`lessee/consumers/APP/INSTANCE`. The log has no value, but who sent each request, from where, and when. So the monitor
+needs no access to Vault to know that the agent exists.
 """
 
 import re
@@ -12,6 +13,7 @@ from lessee.core.consumers import CONSUMER_FOLDER
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.monitor.policy.access import Access
 from lessee.ops.monitor.policy.classification import component, printable
+from lessee.ops.monitor.policy.clients import Clients, Who
 from lessee.ops.monitor.policy.timestamps import rfc3339
 
 MAX_REPORTERS = 1000
@@ -21,8 +23,11 @@ MAX_APPS = 100
 _REPORT = re.compile(rf".+/metadata/(?P<prefix>.*?){CONSUMER_FOLDER}(?P<name>[^/]+/[^/]+)")
 
 
-STATES = ("fresh", "not_fresh", "not_ready", "unreachable", "not_watched")
-"""Of an agent in status.json. `not_watched`: the monitor knows it only from the audit log."""
+STATES = ("fresh", "not_fresh", "not_ready", "unreachable", "silent", "not_watched")
+"""Of an agent in status.json. Of one that is only in the audit log: `silent`, without a request for hours;
+`not_watched`, if the log does not show whether it is fresh."""
+_OF_CLIENT = ("logged_in_at", "last_read_at", "last_read", "outdated")
+"""What only the audit log tells about an agent, also about one whose status is polled."""
 
 
 class AgentSummary(ImmutableStruct, frozen=True):
@@ -40,6 +45,8 @@ class AgentSummary(ImmutableStruct, frozen=True):
     problems: int
     problem: str = ""
     """The first of them."""
+    token_requests: tuple[str, ...] = ()
+    """The id of the last request about each token, which the audit log has too."""
 
 
 def parse_agent(status: Any) -> AgentSummary | None:
@@ -62,7 +69,15 @@ def parse_agent(status: Any) -> AgentSummary | None:
         sum(_is_pending(app) for app in known.values()),
         len(lines),
         printable(lines[0]) if lines and isinstance(lines[0], str) else "",
+        tuple(_token_requests(status.get("identities"))),
     )
+
+
+def _token_requests(identities: Any) -> Iterator[str]:
+    for identity in identities[:MAX_APPS] if isinstance(identities, list) else ():
+        token = identity.get("token") if isinstance(identity, Mapping) else None
+        if isinstance(token, Mapping) and isinstance(token.get("request_id"), str) and token["request_id"]:
+            yield token["request_id"]
 
 
 def _is_pending(app: Mapping[str, Any]) -> bool:
@@ -84,8 +99,10 @@ def polled_row(summary: AgentSummary, address: str, at: float, error: str | None
         "fresh": summary.fresh,
         "pending": summary.pending,
         "problems": summary.problems,
+        **dict.fromkeys(_OF_CLIENT),
         "last_seen_at": rfc3339(at),
         "error": error,
+        "token_requests": list(summary.token_requests),
     }
 
 
@@ -95,6 +112,18 @@ def _state(summary: AgentSummary, error: str | None) -> str:
     if not summary.ready:
         return "not_ready"
     return "fresh" if summary.fresh else "not_fresh"
+
+
+_FROM_LOG: Mapping[str, Any] = {
+    "source": "audit log",
+    "state": "not_watched",
+    "apps": [],
+    "consumers": [],
+    **dict.fromkeys(("version", "ready", "fresh", "pending", "problems", "reported_at", "error")),
+    **dict.fromkeys(_OF_CLIENT),
+    "token_requests": [],
+}
+"""An agent in status.json that the monitor knows from the audit log, which does not have the other fields."""
 
 
 class Reporter(ImmutableStruct, frozen=True):
@@ -136,28 +165,22 @@ class Reporters:
             if len(self._reporters) > MAX_REPORTERS:
                 self._forget(min(self._reporters, key=self._seen_at))
 
-    def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The agents in status.json, by ENVIRONMENT/APP/INSTANCE, without what only an agent's own status tells."""
+    def rows(self) -> Iterator[tuple[Who, str, Mapping[str, Any]]]:
+        """Who, ENVIRONMENT/APP/INSTANCE, and the fields in status.json of each agent."""
         for name, reporter in sorted(self._reporters.items()):
             consumer = name.removeprefix(f"{reporter.environment}/")
             yield (
+                (reporter.component, reporter.address),
                 name,
                 {
-                    "source": "audit log",
-                    "state": "not_watched",
+                    **_FROM_LOG,
                     "address": reporter.address,
                     "apps": [consumer.partition("/")[0]],
                     "consumers": [consumer],
                     "environment": reporter.environment or None,
                     "component": reporter.component,
-                    "version": None,
-                    "ready": None,
-                    "fresh": None,
-                    "pending": None,
-                    "problems": None,
                     "reported_at": rfc3339(reporter.reported_at),
                     "last_seen_at": rfc3339(self._seen_at(name)),
-                    "error": None,
                 },
             )
 
@@ -187,9 +210,37 @@ class Reporters:
             del self._last_at[who]
 
 
+def from_log(reporters: Reporters, clients: Clients, now: float) -> Mapping[str, Mapping[str, Any]]:
+    """The agents that the audit log shows, in status.json. A role that reads and reports is one agent."""
+    rows: dict[str, Mapping[str, Any]] = {}
+    reporting: dict[Who, list[str]] = {}
+    for who, name, row in reporters.rows():
+        rows[name] = row
+        reporting.setdefault(who, []).append(name)
+    for who, name, row in clients.rows(now):
+        for reporter in reporting.get(who, ()):
+            rows[reporter] = {**rows[reporter], **row, "environment": rows[reporter]["environment"]}
+        if who not in reporting:
+            rows[name] = {**_FROM_LOG, **row}
+    return rows
+
+
 def without_duplicates(fleet: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
-    """Without the report of an agent whose status is polled: the status says more."""
-    polled = {name for row in fleet.values() if row["source"] == "status" for name in row["consumers"]}
-    return {
-        name: row for name, row in fleet.items() if row["source"] == "status" or polled.isdisjoint(row["consumers"])
-    }
+    """Without the audit log's row of an agent whose status is polled: the status says more, except for its reads."""
+    by_key: dict[str, str] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, row in fleet.items():
+        if row["source"] == "status":
+            by_key.update(dict.fromkeys((*row["consumers"], *row["token_requests"]), name))
+            rows[name] = dict(row)
+    for name, row in fleet.items():
+        if row["source"] == "status":
+            continue
+        polled = next((by_key[key] for key in (*row["consumers"], *row["token_requests"]) if key in by_key), None)
+        if polled is None:
+            rows[name] = dict(row)
+        elif (row["last_read_at"] or "") > (rows[polled]["last_read_at"] or ""):
+            rows[polled] |= {key: row[key] for key in _OF_CLIENT}
+    for row in rows.values():
+        del row["token_requests"]
+    return dict(sorted(rows.items()))

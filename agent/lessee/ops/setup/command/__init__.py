@@ -123,11 +123,9 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
         selected = [item for item in desired if selection.includes(item.environment, _group(item))]
         roles = roles_of(selected)
         revoked = find_revoked(client, configs) if folder is not None else {}
-        # A file with a wrapping token says nothing of the secret_id.
+        wraps = arguments.wrap_ttl is not None
         replaced = (
-            frozenset(destroyed(client, folder, roles, revoked))
-            if folder is not None and arguments.wrap_ttl is None
-            else frozenset()
+            frozenset(destroyed(client, folder, roles, revoked, wraps=wraps)) if folder is not None else frozenset()
         )
         if arguments.plan:
             _print_plan(steps, folder, selected, replaced)

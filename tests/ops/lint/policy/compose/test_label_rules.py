@@ -20,6 +20,7 @@ LABELED = """
     labels: {lessee.env: "true", lessee.notify: restart, lessee.notify.name: app.py}
     environment: {DB_PASSWORD: "ref+openbao://db#password", LOG_LEVEL: info}
     volumes: ["files:/run/secrets/api:ro"]
+    restart: always
 """
 
 

@@ -242,3 +242,29 @@ KEYS = ("command", "entrypoint", "environment", "env_file", "build", "volumes", 
 def test_arbitrary_content_is_read_without_errors(node, include):
     services, _ = read(yaml.safe_dump({"services": {"web": node}, "include": include}))
     assert "web" in services
+
+
+def test_the_parts_of_a_service_are_in_the_order_of_their_merge():
+    files = {
+        "compose.yaml": "include: [sub/c.yaml, {path: d.yaml, env_file: [x.env]}]\n"
+        "services: {web: {extends: {file: base.yaml, service: b}}}\n",
+        "sub/c.yaml": "services: {other: {}}\n",
+        "d.yaml": "services: {web: {}}\n",
+        "base.yaml": "services: {b: {extends: a}, a: {}}\n",
+    }
+    reader = ComposeReader(files.__getitem__)
+    roots = list(reader.roots(["compose.yaml"]))
+    assert [(root.origin.file, root.env_files) for root in roots] == [
+        ("sub/c.yaml", ("sub/.env",)),
+        ("d.yaml", ("x.env",)),
+        ("compose.yaml", None),
+    ]
+    parts = [(name, part.origin.file, part.name) for root in roots for name, part in reader.definitions(*root[:2])]
+    assert parts == [
+        ("other", "sub/c.yaml", "other"),
+        ("web", "d.yaml", "web"),
+        ("web", "base.yaml", "a"),
+        ("web", "base.yaml", "b"),
+        ("web", "compose.yaml", "web"),
+    ]
+    assert reader.files == ("compose.yaml", "sub/c.yaml", "d.yaml", "base.yaml")

@@ -56,6 +56,28 @@ class Mount(ImmutableStruct, frozen=True):
     place: Place
 
 
+class Dependency(ImmutableStruct, frozen=True):
+    """What a service waits for before it starts."""
+
+    condition: str
+    place: Place
+
+
+class Volume(ImmutableStruct, frozen=True):
+    """A named volume of the project."""
+
+    name: str
+    place: Place
+    is_external: bool = False
+    options: Mapping[str, str] = {}
+    """Its `driver_opts`."""
+
+    @property
+    def is_tmpfs(self) -> bool:
+        """Whether its files are in memory."""
+        return self.options.get("type") == "tmpfs"
+
+
 class Service(ImmutableStruct, frozen=True):
     """A service; fields that the file does not set are None or empty."""
 
@@ -76,6 +98,11 @@ class Service(ImmutableStruct, frozen=True):
     pid: str | None = None
     stop_signal: str | None = None
     restart: str | None = None
+    """The restart policy, also that of `deploy`."""
+    networks: tuple[str, ...] = ()
+    depends_on: Mapping[str, Dependency] = {}
+    is_built: bool = False
+    has_healthcheck: bool = False
     replaced: frozenset[str] = frozenset()
     """Fields that replace those of earlier files instead of being merged."""
     reset: frozenset[tuple[str, str]] = frozenset()
@@ -117,6 +144,10 @@ class Service(ImmutableStruct, frozen=True):
             pid=self.pid or base.pid,
             stop_signal=self.stop_signal or base.stop_signal,
             restart=self.restart or base.restart,
+            networks=tuple(dict.fromkeys((*base.networks, *self.networks))),
+            depends_on=dict(base.depends_on) | dict(self.depends_on),
+            is_built=self.is_built or base.is_built,
+            has_healthcheck=self.has_healthcheck or base.has_healthcheck,
             replaced=self.replaced | base.replaced,
             reset=self.reset | base.reset,
         )

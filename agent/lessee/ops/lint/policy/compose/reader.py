@@ -1,5 +1,6 @@
 """Reads and merges Compose files into services."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import reduce
 from posixpath import dirname, join, normpath
@@ -9,7 +10,7 @@ from yaml.nodes import MappingNode, Node
 
 from lessee.config.grammar.nodes import documents
 from lessee.core.errors import ConfigError
-from lessee.ops.lint.policy.compose.model import Service
+from lessee.ops.lint.policy.compose.model import Service, Volume
 from lessee.ops.lint.policy.compose.service import (
     REPLACING_TAGS,
     RESET_TAG,
@@ -19,8 +20,11 @@ from lessee.ops.lint.policy.compose.service import (
     mapping,
     service_of,
     text,
+    volume_of,
 )
 from lessee.ops.lint.policy.findings import Finding, split_location
+
+_INTERPOLATED = re.compile(r"(?<!\$)\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
 class Root(NamedTuple):
@@ -46,6 +50,10 @@ class ComposeReader:
     def __init__(self, load: Callable[[str], str]) -> None:
         """`load` returns the text of a file by its path, or raises ConfigError."""
         self.findings: list[Finding] = []
+        self.volumes: dict[str, Volume] = {}
+        """The named volumes of the files that were read."""
+        self.interpolated: set[str] = set()
+        """The variables that the files read as `${NAME}`."""
         self._load = load
         self._roots: dict[str, list[MappingNode]] = {}
 
@@ -84,7 +92,14 @@ class ComposeReader:
                     yield from self._read(theirs, below, own_env_files, seen)
                 yield Root(root, Origin(file, folder), env_files)
 
+    def root(self, file: str) -> MappingNode | None:
+        """The root of a file with one document, if it was read."""
+        roots = self._roots.get(file, [])
+        return roots[0] if len(roots) == 1 else None
+
     def _take(self, root: MappingNode, origin: Origin, services: dict[str, Service]) -> None:
+        for name, (key, node) in mapping(child(root, "volumes")).items():
+            self.volumes[name] = volume_of(origin.file, name, key, node)
         services_node = child(root, "services")
         if services_node is not None and services_node.tag in REPLACING_TAGS:
             services.clear()
@@ -125,7 +140,9 @@ class ComposeReader:
         if file not in self._roots:
             self._roots[file] = []
             try:
-                self._roots[file] = documents(self._load(file).removeprefix("\ufeff"), file)
+                read = self._load(file)
+                self._roots[file] = documents(read.removeprefix("\ufeff"), file)
+                self.interpolated.update(_INTERPOLATED.findall(read))
             except ConfigError as exc:
                 [problem] = exc.problems
                 _, line = split_location(problem.where)

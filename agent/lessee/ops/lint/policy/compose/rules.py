@@ -7,31 +7,42 @@ from itertools import chain, product
 from yaml.nodes import MappingNode
 
 from lessee.config import App, Child, CmdlineTarget, ContainerTarget, NameTarget, PidFileTarget
+from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret
 from lessee.ops.lint.policy.app_rules import configured_issue, line_of_key, relies_on_sighup, sighup_not_handled
+from lessee.ops.lint.policy.compose import fixes
+from lessee.ops.lint.policy.compose.fixes import NO_REMEDY, Remedy
 from lessee.ops.lint.policy.compose.label_rules import label_findings, without_references
 from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
-from lessee.ops.lint.policy.compose.shadowed_variables import shadowed_variables
-from lessee.ops.lint.policy.compose.stack import Stack, is_holder
+from lessee.ops.lint.policy.compose.shadowed_variables import rendered_variables, shadowed_variables
+from lessee.ops.lint.policy.compose.sharing_rules import sharing_findings
+from lessee.ops.lint.policy.compose.stack import ComposeFiles, Stack, is_holder
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.project import CheckResult
-from lessee.ops.lint.policy.signals import issue_of_command, names_in
+from lessee.ops.lint.policy.signals import UVICORN_WORKERS, issue_of_command, names_in
 
 
 def check_compose(
-    paths: Iterable[str], checked: CheckResult, load: Callable[[str], str], load_env: Callable[[str], str | None]
+    paths: Iterable[str],
+    checked: CheckResult,
+    load: Callable[[str], str],
+    load_env: Callable[[str], str | None],
+    configuration: str = ComposeFiles().configuration,
 ) -> Iterator[Finding]:
     """All findings in Compose files.
 
     `load` returns the text of a Compose file or raises ConfigError, `load_env` that of an `env_file` if it exists.
+    `configuration` is the path of lessee.yaml, relative to the directory of the first Compose file.
     """
-    reader = ComposeReader(load)
+    reader, paths = ComposeReader(load), tuple(paths)
     services = reader.services(paths)
     yield from reader.findings
     yield from literal_secrets(services.values())
     if checked.valid is not None:
-        stack = Stack(services, checked.valid.config)
+        files = ComposeFiles(paths, reader.volumes, reader.root, frozenset(reader.interpolated), configuration)
+        rendered = {app: rendered_variables(app, checked.texts) for app in checked.valid.config.apps}
+        stack = Stack(services, checked.valid.config, files, rendered, checked.valid.root)
         yield from project_findings(stack, checked.valid.root, checked.file)
         yield from label_findings(stack)
         yield from shadowed_variables(stack, checked.texts, load_env)
@@ -40,6 +51,7 @@ def check_compose(
 def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Finding]:
     """Findings in the services together with a configuration; `root` is its YAML, and `file` its name."""
     yield from _unknown_apps(stack)
+    yield from sharing_findings(stack)
     for app in stack.config.apps.values():
         yield from chain(
             _unknown_service(stack, app, root, file),
@@ -64,7 +76,7 @@ def literal_secrets(services: Iterable[Service]) -> Iterator[Finding]:
                     continue
                 seen.add((name, variable.place))
                 what = f"{name} in the {kind} of service {service.name} is a literal that looks like a secret"
-                todo = f"store it in Vault and render it with lessee, or write ${{{name}}}"
+                todo = f"{_in_vault(service, name)}, or write ${{{name}}}"
                 yield _at(variable.place, "literal-secret", "warning", what, todo)
 
 
@@ -76,7 +88,8 @@ def _unknown_apps(stack: Stack) -> Iterator[Finding]:
         words = service.entrypoint if service.command is None else service.command
         place = words.place if words is not None else service.place
         what = f"service {name} runs `lessee exec --app {found.app}`, but the configuration has no such app"
-        yield _at(place, "unknown-app", "error", what, f"its apps are: {', '.join(stack.config.apps) or 'none'}")
+        todo = f"its apps are: {', '.join(stack.config.apps) or 'none'}"
+        yield _at(place, "unknown-app", "error", what, todo, remedy=fixes.nearest_app(stack, service, found.app))
 
 
 def _unknown_service(stack: Stack, app: App, root: MappingNode, file: str) -> Iterator[Finding]:
@@ -86,7 +99,8 @@ def _unknown_service(stack: Stack, app: App, root: MappingNode, file: str) -> It
     what = f"the Compose file has no service {target.service}"
     todo = f"its services are: {', '.join(stack.services) or 'none'}"
     line = line_of_key(root, ("apps", app.name, "notify", "container", "service"))
-    yield Finding("unknown-service", "error", what, todo, file, line, app.name)
+    fix = fixes.nearest_service(stack, app, target.service, file).fix
+    yield Finding("unknown-service", "error", what, todo, file, line, app.name, fix=fix)
 
 
 def _sighup_issues(stack: Stack, app: App, root: MappingNode, file: str) -> Iterator[Finding]:
@@ -95,7 +109,9 @@ def _sighup_issues(stack: Stack, app: App, root: MappingNode, file: str) -> Iter
     for service, command in _notified_commands(stack, app):
         environ = {name: variable.value or "" for name, variable in service.environment.items()}
         if (issue := issue_of_command(command, environ)) is not None:
-            yield sighup_not_handled(app, issue, root, file, f", which service {service.name} runs,")
+            finding = sighup_not_handled(app, issue, root, file, f", which service {service.name} runs,")
+            patient = fixes.worker_patience(stack, service) if issue == UVICORN_WORKERS else NO_REMEDY
+            yield finding if patient.fix is None else replace(finding, fix=patient.fix, lines=patient.lines)
 
 
 def _notified_commands(stack: Stack, app: App) -> Iterator[tuple[Service, tuple[str, ...]]]:
@@ -124,7 +140,10 @@ def _writable_mounts(stack: Stack, app: App) -> Iterator[Finding]:
         for view in stack.views(service, app):
             if not view.mount.read_only:
                 what = f"service {service.name} may write to the directory of app {app.name}"
-                yield _at(view.mount.place, "writable-mount", "warning", what, "mount it read-only (`:ro`)", app)
+                remedy = fixes.read_only(stack, service, view.mount)
+                yield _at(
+                    view.mount.place, "writable-mount", "warning", what, "mount it read-only (`:ro`)", app, remedy
+                )
 
 
 def _hidden_files(stack: Stack, app: App) -> Iterator[Finding]:
@@ -140,7 +159,8 @@ def _stale_mounts(stack: Stack, app: App) -> Iterator[Finding]:
     for service in stack.services.values():
         for mount in stack.stale_mounts(service, app):
             what = f"service {service.name} mounts a part of the directory of app {app.name}, and never gets new files"
-            yield _at(mount.place, "stale-mount", "error", what, f"mount the whole directory, {app.directory}", app)
+            todo = f"mount the whole directory, {app.directory}"
+            yield _at(mount.place, "stale-mount", "error", what, todo, app, fixes.whole_directory(stack, app, mount))
 
 
 def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
@@ -158,7 +178,7 @@ def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
     agent, reader = stack.agents[0], readers[0]
     what = f"app {app.name} is notified by a signal, but {agent.name} cannot see processes of service {reader.name}"
     todo = "give both the `pid: service:…` of a third service that holds the PID namespace (compose/README.md)"
-    yield _at(reader.place, "no-shared-pid", "error", what, todo, app)
+    yield _at(reader.place, "no-shared-pid", "error", what, todo, app, fixes.namespace(stack, agent, reader))
 
 
 def _same_user(stack: Stack, app: App) -> Iterator[Finding]:
@@ -171,7 +191,8 @@ def _same_user(stack: Stack, app: App) -> Iterator[Finding]:
         else:  # Of another uid than 0, a container gets no capability from `cap_add`.
             todo = f'write `user: "0:GID"` for {agent.name} with the app\'s group, `cap_drop: [ALL]`, and '
             todo += "`cap_add: [KILL]` to send signals (compose/README.md)"
-        yield _at(agent.place, "same-user", "warning", what, todo, app)
+        remedy = fixes.other_user(stack, app, agent, service)
+        yield _at(agent.place, "same-user", "warning", what, todo, app, remedy)
 
 
 def _sees(agent: Service, service: Service) -> bool:
@@ -198,7 +219,9 @@ def _no_stop_signal(stack: Stack, app: App) -> Iterator[Finding]:
     else:
         return
     what = f"after {action} through the engine, Docker would not restart service {service.name} after a crash"
-    yield _at(service.place, "no-stop-signal", "error", what, f"{todo}, or let them share a PID namespace", app)
+    remedy = fixes.stop_signal(stack, service, always=service.restart == "unless-stopped")
+    todo += ", or let them share a PID namespace"
+    yield _at(service.place, "no-stop-signal", "error", what, todo, app, remedy)
 
 
 def _container(app: App) -> ContainerTarget | None:
@@ -207,8 +230,18 @@ def _container(app: App) -> ContainerTarget | None:
     return target if isinstance(target, ContainerTarget) and target.project is None else None
 
 
-def _at(place: Place, rule: str, level: Level, what: str, todo: str, app: App | None = None) -> Finding:
-    return Finding(rule, level, what, todo, place.file, place.line, "" if app is None else app.name)
+def _at(
+    place: Place, rule: str, level: Level, what: str, todo: str, app: App | None = None, remedy: Remedy = NO_REMEDY
+) -> Finding:
+    name = "" if app is None else app.name
+    return Finding(rule, level, what, todo, place.file, place.line, name, fix=remedy.fix, lines=remedy.lines)
+
+
+def _in_vault(service: Service, name: str) -> str:
+    """How the secret gets into Vault and from there into a file; a person chooses the path."""
+    path, key = f"applications/{service.name}", name.lower()
+    template = f'{name}={{{{ secret("{path}").{key} }}}}'
+    return f"store it: `lessee set --create {path} {key}`, render it: `{template}`"
 
 
 _LOGIN = re.compile(r"[A-Z][A-Z0-9+.-]*://[^\s/@:]*:(?P<password>[^\s/@]+)@", re.IGNORECASE)

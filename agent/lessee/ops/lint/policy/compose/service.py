@@ -8,10 +8,21 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.config.grammar.nodes import NULL, entries_of, kind_of, line_of
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.lint.policy.compose.model import COLON, EnvFile, Mount, Place, Service, Variable, Words
+from lessee.ops.lint.policy.compose.model import (
+    COLON,
+    Dependency,
+    EnvFile,
+    Mount,
+    Place,
+    Service,
+    Variable,
+    Volume,
+    Words,
+)
 
 _PATHS = (".", "/", "~", "$")
 _SECRETS = "/run/secrets"
+_STARTED = "service_started"
 _TRUE = frozenset({"true", "yes", "on"})
 RESET_TAG = "!reset"
 REPLACING_TAGS = frozenset({RESET_TAG, "!override"})
@@ -29,6 +40,8 @@ _FIELDS = {
     "pid": "pid",
     "stop_signal": "stop_signal",
     "restart": "restart",
+    "networks": "networks",
+    "depends_on": "depends_on",
 }
 """The field of Service for each key."""
 # Keys whose null value clears that of an earlier file.
@@ -62,7 +75,11 @@ def service_of(origin: Origin, name: str, key: Node, node: Node) -> Service:
         user=text(keys.get("user")),
         pid=text(keys.get("pid")),
         stop_signal=text(keys.get("stop_signal")),
-        restart=text(keys.get("restart")),
+        restart=text(keys.get("restart")) or text(child(child(keys.get("deploy"), "restart_policy"), "condition")),
+        networks=tuple(_names(keys.get("networks"))),
+        depends_on=dict(_dependencies(file, keys.get("depends_on"))),
+        is_built="build" in keys,
+        has_healthcheck="healthcheck" in keys,
         replaced=frozenset(_replaced_fields(nodes)),
         reset=frozenset(_reset_names(keys)),
     )
@@ -159,6 +176,26 @@ def _mount(origin: Origin, node: Node, source: str, target: str, *, read_only: b
     is_path = source.startswith(_PATHS)
     folder = normpath(join(origin.folder, source)) if is_path else f"/{below.strip('/')}"
     return Mount("" if is_path else source, folder, normpath(target), read_only, _place(origin.file, node))
+
+
+def volume_of(file: str, name: str, key: Node, node: Node) -> Volume:
+    """Parse a named volume from its key and value nodes."""
+    external = child(node, "external")
+    is_external = external is not None and text(external) != "false"
+    options = {word: text(value) or "" for word, (_, value) in mapping(child(node, "driver_opts")).items()}
+    return Volume(name, _place(file, key), is_external, options)
+
+
+def _names(node: Node | None) -> Iterator[str]:
+    yield from mapping(node)
+    yield from (name for item in items(node) if (name := text(item)) is not None)
+
+
+def _dependencies(file: str, node: Node | None) -> Iterator[tuple[str, Dependency]]:
+    for name, (key, value) in mapping(node).items():
+        yield name, Dependency(text(child(value, "condition")) or _STARTED, _place(file, key))
+    for item in items(node):
+        yield text(item) or "", Dependency(_STARTED, _place(file, item))
 
 
 def _secrets(file: str, node: Node | None) -> Iterator[tuple[str, Place]]:

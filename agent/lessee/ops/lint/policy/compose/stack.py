@@ -1,10 +1,12 @@
 """Identifies the services of a Compose file: the agents, and the readers of each app."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from yaml.nodes import MappingNode
 
 from lessee.config import App, Config, ContainerTarget
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.lint.policy.compose.model import Mount, Service
+from lessee.ops.lint.policy.compose.model import Mount, Service, Volume
 from lessee.ops.lint.policy.signals import names_in
 
 _CONFIGURATION = "/etc/lessee"
@@ -30,12 +32,37 @@ class View(ImmutableStruct, frozen=True):
     path: str
 
 
+class ComposeFiles(ImmutableStruct, frozen=True):
+    """The files of a Compose project, and where lessee.yaml is."""
+
+    paths: tuple[str, ...] = ()
+    """As for `docker compose -f`; a later one overrides the earlier ones."""
+    volumes: Mapping[str, Volume] = {}
+    root: Callable[[str], MappingNode | None] = lambda _: None
+    """The YAML of a file that was read."""
+    interpolated: Collection[str] = frozenset()
+    """The variables that the files read as `${NAME}`, from the shell or from `.env`."""
+    configuration: str = "lessee/lessee.yaml"
+    """The path of lessee.yaml, relative to the first file's directory."""
+
+
 class Stack:
     """The services of a Compose project together with the apps of a configuration."""
 
-    def __init__(self, services: Mapping[str, Service], config: Config) -> None:
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        config: Config,
+        files: ComposeFiles,
+        variables: Mapping[str, Collection[str]],
+        config_root: MappingNode,
+    ) -> None:
+        """`variables` are those that the files of each app set. `config_root` is the YAML of lessee.yaml."""
         self.services = services
         self.config = config
+        self.files = files
+        self.variables = {app: frozenset(names) for app, names in variables.items()}
+        self.config_root = config_root
         self.agents = tuple(service for service in services.values() if _is_agent(service, config))
         self.execs = {name: found for name, item in services.items() if (found := exec_command_of(item)) is not None}
         self._folders = {app.name: self._folder(app) for app in config.apps.values()}
@@ -79,6 +106,10 @@ class Stack:
         for mount in service.mounts:
             if mount.volume == volume and _is_below(mount.source, folder) and not _is_below(folder, mount.source):
                 yield mount
+
+    def shared_folder(self, app: App) -> tuple[str, str] | None:
+        """The volume and the directory in it that hold the app's files; None where only the agent sees them."""
+        return self._folders[app.name]
 
     def is_ours(self, path: str, app: App) -> bool:
         """Whether a file of the host belongs to the app."""

@@ -1,0 +1,1 @@
+"""Fixes of findings: the changes of files, their splices, and their diff."""
