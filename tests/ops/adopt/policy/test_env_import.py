@@ -114,19 +114,11 @@ def test_a_part_of_a_url_that_no_template_may_contain_plainly_is_a_constant():
         assert "\\u2028" in planned.template
 
 
-def test_a_value_that_was_taken_apart_must_give_the_same_bytes():
-    text = "A_URL='postgres://a:pw!123456@db/x'\n"
-    planned, rendered = imported(text, READERS["python-dotenv"])
-    [(path, value)] = stored(planned).items()
-    assert path.startswith("applications/shop/a_url-")
-    assert value == "postgres://a:pw!123456@db/x"
+def test_a_value_that_the_layout_has_no_place_for_has_a_path_of_its_own():
+    text = "_A='weak\n'\n1.='  '\n"
+    planned, rendered = imported(text, READERS["python-dotenv"], secret=frozenset({"_A", "1."}))
+    assert stored(planned) == {"applications/shop#a": "weak\n", "applications/shop/1-1#value": "  "}
     assert rendered.text == text
-
-
-def test_a_value_of_several_lines_is_one_field():
-    planned, rendered = imported("A_TOKEN='weak\n'\n", READERS["python-dotenv"])
-    assert stored(planned) == {"applications/shop#a_token": "weak\n"}
-    assert rendered.text == "A_TOKEN='weak\n'\n"
 
 
 def test_a_value_with_references_keeps_them_and_only_its_password_moves():
