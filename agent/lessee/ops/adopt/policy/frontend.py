@@ -154,7 +154,11 @@ def _step(project: Project, service: str, name: str, uses: Sequence[Use]) -> Man
 def _nginx(project: Project, frontend: str) -> str:
     """The nginx that serves the site: the frontend's own, or the only one of the project."""
     servers = [name for name, service in project.services.items() if "nginx" in service.image.reference]
-    servers += [name for name, service in project.services.items() if "nginx" in (service.words or ())]
+    servers += [
+        name
+        for name, service in project.services.items()
+        if "nginx" in (service.command or service.image.command or ())
+    ]
     if frontend in servers:
         return f"nginx in {frontend}"
     return f"nginx in {servers[0]}" if len(set(servers)) == 1 else "your nginx"
