@@ -187,7 +187,7 @@ def backup_metrics(server, observed, disk, memory):
     backups.config["apps"] = {"web": {"directory": str(memory / "drill"), "files": [{"template": "drill.env.j2"}]}}
     backups.config["drill"] = {"outage": "1s"}
     backups.write_config()
-    drilled = backups.command("drill", "--scene", "outage")
+    drilled = backups.command("drill")
     assert drilled.returncode == 0, drilled.stderr
     observed.scrape_files(folder)
     texts = [path.read_text() for path in folder.glob("*.prom")]
