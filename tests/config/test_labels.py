@@ -359,7 +359,10 @@ ENTRIES = st.fixed_dictionaries(
         "mode": MODES,
         "allow_disk": st.booleans(),
         "refresh_interval": st.just("5s"),
-        "env": st.dictionaries(VARIABLES, TEXTS | st.just("ref+vault://a#b"), max_size=3),
+        # Sorted, as Compose sorts labels: a shell assigns the variables in their order.
+        "env": st.dictionaries(VARIABLES, TEXTS | st.just("ref+vault://a#b"), max_size=3).map(
+            lambda found: dict(sorted(found.items()))
+        ),
         "env_file": st.just("app.env"),
         "public_variables": st.lists(VARIABLES, max_size=2),
         "check": COMMANDS | st.fixed_dictionaries({"command": COMMANDS, "timeout": st.just("3s")}),
