@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -314,6 +315,34 @@ def test_a_new_secret_is_adopted_by_the_next_run_and_a_persons_changes_survive_t
     assert (small.folder / "compose.yaml").read_text() == expected
     assert small.has("app") == values
     assert sorted(small.files()) == [".env", "app.env", "compose.yaml"]
+
+
+_SERVER = "import hashlib, os; print(hashlib.sha256(os.environ['API_TOKEN'].encode()).hexdigest())"
+
+
+def test_the_servers_of_an_mcp_client_get_their_secrets_from_vault_too(small, memory):
+    servers = {"who": {"command": sys.executable, "args": ["-c", _SERVER], "env": {"API_TOKEN": CANARIES["api"]}}}
+    small.write("mcp.json", json.dumps({"mcpServers": servers}, indent=2))
+    before = small.files()
+    runtime = {"XDG_RUNTIME_DIR": str(memory)}
+    planned = small.adopt("--plan", **runtime).stdout
+    assert "  mcpServers.who: API_TOKEN → mcp/who; started by `lessee exec`" in planned.splitlines()
+    small.adopt("--yes", **runtime)
+    assert small.plaintext() == []
+    wrapped = json.loads((small.folder / "mcp.json").read_text())["mcpServers"]["who"]
+    done = subprocess.run(
+        [*small.engine.network, wrapped["command"], *wrapped["args"]],
+        env=small.environ | wrapped["env"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == sha(CANARIES["api"]), done.stderr
+    assert "nothing to do" in small.adopt("--yes", **runtime).stdout
+    small.adopt("--undo", "--yes", **runtime)
+    assert small.files() == before
+    assert_no_canary(small.said)
 
 
 def test_a_file_that_another_program_changes_meanwhile_stays_and_the_next_run_plans_with_it(small):

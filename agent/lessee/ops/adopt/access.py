@@ -17,6 +17,7 @@ from lessee.ops.adopt.policy.model import Deployment
 from lessee.ops.dev.folder import TOKEN, DevFolder, FolderMissingError, default_folder
 from lessee.ops.dev.policy.server_config import CA
 from lessee.ops.dev.server import address_of, port_of
+from lessee.ops.mcp.policy.config_text import VaultAccess
 
 DEVELOPMENT, PRODUCTION = "development", "production"
 _HOST = "host.docker.internal"
@@ -35,6 +36,8 @@ class Access(ImmutableStruct, frozen=True):
 
     environ: Mapping[str, str]
     is_dev: bool
+    token_file: str | None = None
+    """That of a server for development."""
 
     @property
     def address(self) -> str:
@@ -55,6 +58,12 @@ class Access(ImmutableStruct, frozen=True):
     def environment(self) -> str:
         """The environment that is meant if none is named."""
         return DEVELOPMENT if self.is_dev else PRODUCTION
+
+    def of_programs(self) -> VaultAccess | None:
+        """How programs of this user reach it, without its environment; None: by the token file of `bao login`."""
+        if self.token_file is None:
+            return None
+        return VaultAccess(self.address, self.token_file, self.namespace or None, self.ca_file)
 
     def ca_text(self) -> str | None:
         """The CA certificates for the containers. Raises ConfigError."""
@@ -150,7 +159,7 @@ def _of_folder(path: Path, environ: Mapping[str, str]) -> Access | None:
                 "VAULT_TOKEN": folder.text(TOKEN),
             }
             others = {name: value for name, value in environ.items() if not name.startswith(("VAULT_", "BAO_"))}
-            return Access(others | known, is_dev=True)
+            return Access(others | known, is_dev=True, token_file=str(folder.path / TOKEN))
     return None
 
 

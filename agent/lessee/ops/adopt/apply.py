@@ -12,7 +12,10 @@ from lessee.host.directories import translate_write_errors
 from lessee.host.project import Project as Configuration
 from lessee.host.project import load
 from lessee.ops.adopt import files as project_files
+from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
+from lessee.ops.adopt.mcp import McpPlan, apply_mcp, written_files
 from lessee.ops.adopt.policy.edits import apply_edits, changed_values, secret_values
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
@@ -49,6 +52,7 @@ class Prepared(ImmutableStruct, frozen=True):
     contents: Mapping[str, bytes]
     """What these files have now."""
     rotations: Rotations = Rotations()
+    mcp: McpPlan = McpPlan()
 
     hidden = ("contents",)
 
@@ -129,6 +133,19 @@ class Apply:
         for change in prepared.edits:
             project_files.edit(self._project, change)
             self._say(f"~ {change.path}")
+        return record
+
+    def wrap_mcp(self, prepared: Prepared, record: Record, access: Access) -> Record:
+        """Have the servers of MCP clients get their secrets from lessee. Raises LesseeError; the next run continues."""
+        if not prepared.mcp.files:
+            return record
+        # Saved first: a killed run may have written the file.
+        record = self._folder.save(replace(record, generated={MCP_CONFIG: "", **record.generated}))
+        environ = {**self._environ, "LESSEE_ENVIRONMENT": record.environment}
+        for edit in apply_mcp(prepared.mcp, self._project, environ, self._say, access.of_programs()):
+            generated = {**record.generated, **written_files(self._project)}
+            others = tuple(one for one in record.mcp if one != edit)
+            record = self._folder.save(replace(record, mcp=(*others, edit), generated=generated))
         return record
 
     def rotate(self, prepared: Prepared, record: Record, timeout: float) -> tuple[ManualStep, ...]:

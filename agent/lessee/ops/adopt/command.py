@@ -155,6 +155,7 @@ def _adopt(
     _say("the stack is healthy with the rendered secrets")
     done = apply.edit(prepared, done)
     done = apply.verify(prepared, done, planning.read(request, access.environ))
+    done = apply.wrap_mcp(prepared, done, access)
     if arguments.rotate:
         return _rotate(arguments, apply, prepared, done)
     if names := ", ".join(target.name for target in prepared.rotations.targets):
@@ -237,7 +238,7 @@ def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -
 def _print_plan(prepared: Prepared, folder: Path) -> None:
     new = [name for name in prepared.texts if not os.path.lexists(folder / name)]
     edits = [edit for change in (*prepared.early, *prepared.edits) for edit in change.edits]
-    for line in plan_lines(prepared.plan, new, edits):
+    for line in (*plan_lines(prepared.plan, new, edits), *prepared.mcp.lines()):
         print(line)
     print(summary(prepared.plan), flush=True)
 

@@ -4,17 +4,18 @@
 in Vault (`McpPlan.originals`) before anything is written.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.user_file import UserFile, open_user_file
+from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.mcp_clients import CLIENTS, Client
 from lessee.ops.adopt.policy.model import ManualStep
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy import jsonc
+from lessee.ops.mcp.policy.config_text import VaultAccess
 from lessee.ops.mcp.policy.secret_detection import SecretDetector
 from lessee.ops.mcp.policy.servers import has_servers
 from lessee.ops.mcp.wrapping import Wrapping, prepare
@@ -46,8 +47,8 @@ class McpFile(ImmutableStruct, frozen=True):
 class McpPlan(ImmutableStruct, frozen=True):
     """The files to change, and what is left to a person."""
 
-    files: tuple[McpFile, ...]
-    steps: tuple[ManualStep, ...]
+    files: tuple[McpFile, ...] = ()
+    steps: tuple[ManualStep, ...] = ()
 
     @property
     def originals(self) -> dict[str, bytes]:
@@ -71,8 +72,11 @@ class McpEdit(ImmutableStruct, frozen=True):
     after: str
 
 
-def plan_mcp(folder: Path, environ: Mapping[str, str]) -> McpPlan:
-    """Plan the change of all known files in a project's folder. What cannot be wrapped is left to a person."""
+def plan_mcp(folder: Path, environ: Mapping[str, str], access: VaultAccess | None = None) -> McpPlan:
+    """Plan the change of all known files in a project's folder. What cannot be wrapped is left to a person.
+
+    `access`: how the servers reach Vault; None: as $VAULT_ADDR and `bao login` say.
+    """
     files, steps = [], []
     for client in CLIENTS:
         path = folder / client.path
@@ -82,7 +86,7 @@ def plan_mcp(folder: Path, environ: Mapping[str, str]) -> McpPlan:
             with open_user_file(path, "lessee adopt") as file:
                 if not has_servers(jsonc.parse(file.text, path.name)):
                     continue
-                wrapping = _prepare(file, client, folder, environ)
+                wrapping = _prepare(file, client, folder, environ, access)
                 if wrapping.config is not None:
                     file.check_writable()
         except LesseeError as exc:
@@ -98,7 +102,9 @@ def plan_mcp(folder: Path, environ: Mapping[str, str]) -> McpPlan:
     return McpPlan(tuple(files), tuple(steps))
 
 
-def apply_mcp(plan: McpPlan, folder: Path, environ: Mapping[str, str], report: Report) -> Iterator[McpEdit]:
+def apply_mcp(
+    plan: McpPlan, folder: Path, environ: Mapping[str, str], report: Report, access: VaultAccess | None = None
+) -> Iterator[McpEdit]:
     """Store the secrets, and write each file last; yields what the record has to have before the file is written.
 
     A killed run is completed by the next one. Raises LesseeError.
@@ -109,7 +115,7 @@ def apply_mcp(plan: McpPlan, folder: Path, environ: Mapping[str, str], report: R
             if file.content != planned.original:
                 raise WriteError("the file was changed since it was read", where=str(path), todo="run adopt again")
             # Prepared again: the file before this one may have added to the configuration.
-            wrapping = _prepare(file, planned.client, folder, environ)
+            wrapping = _prepare(file, planned.client, folder, environ, access)
             wrapping.store(environ, planned.path, report)
             yield McpEdit(planned.path, digest(file.content), digest(wrapping.text.encode()))
             file.replace(wrapping.text.encode())
@@ -135,14 +141,17 @@ def undo_mcp(folder: Path, edits: Sequence[McpEdit], originals: Mapping[str, byt
     return tuple(steps)
 
 
-def digest(content: bytes) -> str:
-    """The hash by which the record knows a file."""
-    return hashlib.sha256(content).hexdigest()
+def written_files(folder: Path) -> dict[str, str]:
+    """The configuration and templates of the servers, with the hash of each, by their paths in the project."""
+    files = sorted(path for path in (folder / CONFIG).parent.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): digest(path.read_bytes()) for path in files}
 
 
-def _prepare(file: UserFile, client: Client, folder: Path, environ: Mapping[str, str]) -> Wrapping:
+def _prepare(
+    file: UserFile, client: Client, folder: Path, environ: Mapping[str, str], access: VaultAccess | None
+) -> Wrapping:
     def config() -> McpConfig:
-        return McpConfig(str(folder / CONFIG), environ, respawn=client.has_long_sessions)
+        return McpConfig(str(folder / CONFIG), environ, respawn=client.has_long_sessions, access=access)
 
     return prepare(file, SecretDetector(), config, prefix=PREFIX)
 

@@ -10,6 +10,8 @@ from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.apply import CONFIG, ENV, IGNORE, OVERRIDE, Prepared, changes_of
 from lessee.ops.adopt.files import digest, read_files
 from lessee.ops.adopt.images import with_images
+from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
+from lessee.ops.adopt.mcp import McpPlan, plan_mcp
 from lessee.ops.adopt.policy.app_plans import app_plans, verified
 from lessee.ops.adopt.policy.classification import classified
 from lessee.ops.adopt.policy.config_text import lessee_yaml
@@ -86,7 +88,8 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     known = {(field.path, field.field) for field in everything.stored}
     keys = [one.stored for one in frontends.keys if (one.stored.path, one.stored.field) not in known]
     secrets_ += tuple(keys) if apps else ()
-    plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps, *frontends.steps))
+    mcp = _mcp(Path(project.folder), record, access) if apps else McpPlan()
+    plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps, *frontends.steps, *mcp.steps))
     texts = _texts(plan, access, record, found)
     if apps:
         texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
@@ -103,7 +106,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     originals = {name: content for name, content in contents.items() if name in touched}
     for change in changes:
         originals.setdefault(change.path, b"")
-    return Prepared(plan, texts, early, changes, originals, found), record
+    return Prepared(plan, texts, early, changes, originals | mcp.originals, found, mcp), record
 
 
 def adopted(record: Record, store: Store) -> Adopted:
@@ -122,13 +125,21 @@ def adopted(record: Record, store: Store) -> Adopted:
 
 def is_unchanged(prepared: Prepared, record: Record, folder: Path) -> bool:
     """Whether the plan changes nothing: an earlier run has written all of it."""
-    if prepared.edits or prepared.early or not record.generated.keys() >= prepared.texts.keys():
+    if prepared.edits or prepared.early or prepared.mcp.files or not record.generated.keys() >= prepared.texts.keys():
         return False
     # A person may edit the files; then they are not what adopt wrote, and stay.
     return all(
         os.path.lexists(folder / name) and record.generated[name] == digest(text.encode())
         for name, text in prepared.texts.items()
     )
+
+
+def _mcp(folder: Path, record: Record, access: Access) -> McpPlan:
+    """The plan for the MCP servers of the project. A configuration of lessee that a person wrote stays as it is."""
+    if os.path.lexists(folder / MCP_CONFIG) and MCP_CONFIG not in record.generated:
+        return McpPlan()
+    environ = {**access.environ, "LESSEE_ENVIRONMENT": record.environment}
+    return plan_mcp(folder, environ, access.of_programs())
 
 
 def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict[str, str]:

@@ -14,6 +14,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import check_writers, open_directory, translate_write_errors
 from lessee.host.locks import take_lock
 from lessee.host.user_file import sync_folder, write_file
+from lessee.ops.adopt.mcp import McpEdit
 from lessee.ops.adopt.policy.model import Edit, Rendered
 from lessee.ops.adopt.policy.rotation import RotatedStore
 
@@ -94,6 +95,8 @@ class Record(ImmutableStruct, frozen=True):
     """The version of each secret that the user's files have, by path."""
     roles: tuple[str, ...] = ()
     """Names of AppRoles, and of their policies."""
+    mcp: tuple[McpEdit, ...] = ()
+    """Configurations of MCP clients whose servers get their secrets from lessee, in the order of the changes."""
     rotated: tuple[RotatedStore, ...] = ()
     """Rotation targets whose credentials adopt has changed in their systems, in this order."""
 

@@ -8,6 +8,7 @@ from lessee.core.immutable import replace
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.apply import OVERRIDE
 from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.mcp import undo_mcp
 from lessee.ops.adopt.policy.edits import apply_edits, undone
 from lessee.ops.adopt.policy.model import ManualStep
 from lessee.ops.adopt.policy.override_text import NETWORK
@@ -36,7 +37,8 @@ class Undo:
         The secrets stay in Vault. Returns what is left to a person. Raises LesseeError.
         """
         # Nothing is changed unless all that is needed is there.
-        originals = {name: self._store.original(record, name) for name in {change.before for change in record.edited}}
+        befores = {change.before for change in record.edited} | {edit.before for edit in record.mcp}
+        originals = {name: self._store.original(record, name) for name in befores}
         names = [change.path for change in record.edited]
         project_files.check_editable(self._project, names)
         if with_engine:
@@ -50,6 +52,10 @@ class Undo:
             steps += self._restore(change, originals[change.before])
             record = self._folder.save(replace(record, edited=record.edited[:-1]))
             self._say(f"~ {change.path}")
+        for edit in reversed(record.mcp):
+            steps += undo_mcp(self._project, [edit], {edit.path: originals[edit.before]})
+            record = self._folder.save(replace(record, mcp=record.mcp[:-1]))
+            self._say(f"~ {edit.path}")
         project_files.remove_staged(self._project, names)
         ill = self._start(record, timeout) if with_engine else None
         self._store.remove_roles(record)

@@ -31,8 +31,17 @@ _ISOLATED = (sys.executable, "-EP", "-m", "lessee")
 class McpConfig:
     """The lessee.yaml of the servers: the existing file, or a new one."""
 
-    def __init__(self, option: str | None, environ: Mapping[str, str], *, respawn: bool) -> None:
-        """`respawn`: servers restart when a secret changes. Raises ConfigError if servers cannot start with it."""
+    def __init__(
+        self,
+        option: str | None,
+        environ: Mapping[str, str],
+        *,
+        respawn: bool,
+        access: config_text.VaultAccess | None = None,
+    ) -> None:
+        """`respawn`: servers restart when a secret changes. `access`: how servers of a new file reach Vault; None: as
+        $VAULT_ADDR and `bao login` say. Raises ConfigError if servers cannot start with the file.
+        """
         self._respawn = respawn
         home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config")
         self.path = Path(option).absolute() if option else (home / "lessee" / "mcp" / "lessee.yaml").absolute()
@@ -42,7 +51,7 @@ class McpConfig:
         self.variable = VARIABLE if self._text is None else config_text.server_variable(self._text, self.path.name)
         if respawn and self._text is not None:
             config_text.check_sessions(self._text, self.path.name)
-        self._vault = _vault_access(environ) if self._text is None else None
+        self._vault = access or _vault_access(environ) if self._text is None else None
         self.config = self._parse(self.text([]))
 
     def text(self, wrapped: Iterable[WrappedServer]) -> str:
