@@ -42,11 +42,16 @@ sys.exit(lessee.cli.main(sys.argv[2:]))
 
 
 class Dev:
-    """A folder of `lessee dev` with a short path, and its commands. `with Dev() as dev:` ends its server."""
+    """A folder of `lessee dev` with a short path, and its commands. `with Dev() as dev:` ends its server.
 
-    def __init__(self, cwd, *, folder=None, under=()):
+    `copy_of`: the folder of a stopped server to begin with, instead of an empty one.
+    """
+
+    def __init__(self, cwd, *, folder=None, copy_of=None, under=()):
         self.home = Path(tempfile.mkdtemp(prefix="lessee-dev-"))
         self.folder = folder or self.home / "dev"
+        if copy_of is not None:
+            shutil.copytree(copy_of, self.folder)
         self.cwd, self.under, self.port = cwd, list(under), free_port()
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         self.said = ""
