@@ -174,7 +174,7 @@ class Shop:
         self.write("compose.yaml", (_SMALL if is_small else _COMPOSE).format(**words))
         self.write(".env", (_SMALL_ENV if is_small else _ENV).format(**words))
         self.write("app.env", _APP_ENV.format(**words))
-        self.server = Dev(self.folder, under=engine.network)
+        self.server = Dev(self.folder, under=engine.network, by_socket=True)
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.server.home)}
         if "DOCKER_HOST" in engine.environ:
             self.environ["DOCKER_HOST"] = engine.environ["DOCKER_HOST"]
@@ -249,8 +249,9 @@ class Shop:
 
     def start(self, *options):
         """`lessee adopt` as a process of the test's."""
+        # A test in the background ignores SIGINT, and its programs would too.
         return subprocess.Popen(
-            self.command(*options),
+            ["env", "--default-signal=INT", *self.command(*options)],
             cwd=self.folder,
             env=self.environ,
             stdin=subprocess.DEVNULL,

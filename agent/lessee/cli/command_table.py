@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from lessee.cli.options import adopt, operator, sidecar
+from lessee.cli.options import operator, sidecar
 from lessee.cli.options.shared import AddCommand
 
 
@@ -12,6 +12,13 @@ class Command(NamedTuple):
 
     add_options: Callable[[AddCommand], None]
     module: str
+
+
+def _add_adopt(command: AddCommand) -> None:
+    # Not of an agent: each start imports the others.
+    from lessee.cli.options.adopt import add_adopt
+
+    add_adopt(command)
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -26,7 +33,7 @@ COMMANDS: Mapping[str, Command] = {
     "mcp": Command(sidecar.add_mcp, "lessee.ops.mcp.command"),
     "status": Command(sidecar.add_status, "lessee.cli.commands.status"),
     "refresh": Command(sidecar.add_refresh, "lessee.cli.commands.refresh"),
-    "adopt": Command(adopt.add_adopt, "lessee.ops.adopt.command"),
+    "adopt": Command(_add_adopt, "lessee.ops.adopt.command"),
     "demo": Command(sidecar.add_demo, "lessee.cli.commands.demo"),
     "dev": Command(operator.add_dev, "lessee.ops.dev.command"),
     "setup": Command(operator.add_setup, "lessee.ops.setup.command"),

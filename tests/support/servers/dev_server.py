@@ -7,12 +7,12 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from contextlib import suppress
+from http.client import HTTPSConnection
 from pathlib import Path
 
 from lessee.host.openbao import free_port
+from lessee.status.client import UnixConnection
 from support.programs.sidecar import PATIENCE, eventually
 
 # Kills itself before or after the Nth of what changes the folder or the server, and names it.
@@ -44,15 +44,16 @@ sys.exit(lessee.cli.main(sys.argv[2:]))
 class Dev:
     """A folder of `lessee dev` with a short path, and its commands. `with Dev() as dev:` ends its server.
 
-    `copy_of`: the folder of a stopped server to begin with, instead of an empty one.
+    `copy_of`: the folder of a stopped server to begin with, instead of an empty one. `by_socket`: requests go to the
+    Unix socket, because the server's loopback is not this process's.
     """
 
-    def __init__(self, cwd, *, folder=None, copy_of=None, under=()):
+    def __init__(self, cwd, *, folder=None, copy_of=None, under=(), by_socket=False):
         self.home = Path(tempfile.mkdtemp(prefix="lessee-dev-"))
         self.folder = folder or self.home / "dev"
         if copy_of is not None:
             shutil.copytree(copy_of, self.folder)
-        self.cwd, self.under, self.port = cwd, list(under), free_port()
+        self.cwd, self.under, self.port, self.by_socket = cwd, list(under), free_port(), by_socket
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         self.said = ""
         """What all commands have printed."""
@@ -126,18 +127,23 @@ class Dev:
 
     def ask(self, method, path, body=None, *, token=None):
         """A request as a client by the port sends it. Raises RuntimeError with the status of an error."""
-        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
-        request = urllib.request.Request(
-            f"https://127.0.0.1:{self.port}/v1/{path}",
-            json.dumps(body).encode() if body is not None else None,
-            {"X-Vault-Token": self.token if token is None else token},
-            method=method,
-        )
+        connection = self._connection()
+        headers = {"X-Vault-Token": self.token if token is None else token}
         try:
-            with urllib.request.urlopen(request, timeout=30, context=context) as response:
-                return json.loads(response.read() or b"{}")
-        except urllib.error.HTTPError as exc:
-            raise RuntimeError(f"{exc.code}") from None
+            connection.request(method, f"/v1/{path}", json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise RuntimeError(f"{response.status}")
+        return json.loads(content or b"{}")
+
+    def _connection(self):
+        if self.by_socket:
+            return UnixConnection(self.folder / "api.sock", timeout=30)
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        return HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
 
     def put(self, path, **fields):
         return self.ask("POST", f"secret/data/{path}", {"data": fields})["data"]["version"]
