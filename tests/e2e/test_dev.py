@@ -28,25 +28,8 @@ CANARY = "canary-7d31"
 STRANGER = 12345
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory):
-    """The folder of a server that has started once and was stopped."""
-    with Dev(tmp_path_factory.mktemp("started")) as one:
-        one.detach()
-        one("--stop")
-        yield one.folder
-
-
 @pytest.fixture
-def dev(tmp_path, started):
-    """A server after its first start, which takes four times as long as the next ones."""
-    with Dev(tmp_path, copy_of=started) as one:
-        yield one
-
-
-@pytest.fixture
-def new(tmp_path):
-    """A server before its first start."""
+def dev(tmp_path):
     with Dev(tmp_path) as one:
         yield one
 
@@ -59,33 +42,33 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_second_start_finds_the_secrets_and_unseals(new):
-    said = new.detach().stderr
-    assert f"at https://127.0.0.1:{new.port}, folder {new.folder}" in said
+def test_a_second_start_finds_the_secrets_and_unseals(dev):
+    said = dev.detach().stderr
+    assert f"at https://127.0.0.1:{dev.port}, folder {dev.folder}" in said
     assert "for development only" in said
-    new.put("a/b", password=CANARY)
-    token = new.token
-    assert new("--stop").stdout == "stopped; its data stay\n"
-    assert (list(new.servers()), new("--status").returncode, new("--export").returncode) == ([], 1, 69)
-    assert new("--stop").stdout == "it does not run\n"
-    new.detach()
-    assert new.get("a/b") == {"password": CANARY}
-    assert new.token == token
-    assert new("--status").returncode == 0
-    assert mode(new.folder) == 0o700
-    private = [file for file in new.folder.iterdir() if file.is_file() or file.is_socket()]
+    dev.put("a/b", password=CANARY)
+    token = dev.token
+    assert dev("--stop").stdout == "stopped; its data stay\n"
+    assert (list(dev.servers()), dev("--status").returncode, dev("--export").returncode) == ([], 1, 69)
+    assert dev("--stop").stdout == "it does not run\n"
+    dev.detach()
+    assert dev.get("a/b") == {"password": CANARY}
+    assert dev.token == token
+    assert dev("--status").returncode == 0
+    assert mode(dev.folder) == 0o700
+    private = [file for file in dev.folder.iterdir() if file.is_file() or file.is_socket()]
     assert [file for file in private if mode(file) & 0o077] == []
     assert {"token", "seal.key", "recovery-key", "api.sock"} <= {file.name for file in private}
 
 
-def test_no_output_and_no_log_has_a_key_or_the_token(new):
-    new.detach()
-    new("--status"), new("--export"), new("--stop")
-    new.detach()
-    texts = new.said + (new.folder / "openbao.log").read_text() + (new.folder / "server.json").read_text()
+def test_no_output_and_no_log_has_a_key_or_the_token(dev):
+    dev.detach()
+    dev("--status"), dev("--export"), dev("--stop")
+    dev.detach()
+    texts = dev.said + (dev.folder / "openbao.log").read_text() + (dev.folder / "server.json").read_text()
     for name in ("token", "recovery-key"):
-        assert (new.folder / name).read_text().strip() not in texts
-    assert (new.folder / "seal.key").read_bytes().hex() not in texts
+        assert (dev.folder / name).read_text().strip() not in texts
+    assert (dev.folder / "seal.key").read_bytes().hex() not in texts
 
 
 def test_a_shell_that_evaluates_the_export_is_logged_in(dev):
@@ -139,12 +122,12 @@ def test_an_address_in_lessee_yaml_is_noted_because_agents_use_it(dev, tmp_path)
     assert "note: lessee.yaml names https://vault.example.com:8200" in dev.detach().stderr
 
 
-def test_an_invalid_lessee_yaml_is_an_error_before_there_is_a_server(new, tmp_path):
+def test_an_invalid_lessee_yaml_is_an_error_before_there_is_a_server(dev, tmp_path):
     with_config(tmp_path, CONFIG + "nonsense: 1\n")
-    done = new("--detach", "--port", new.port)
+    done = dev("--detach", "--port", dev.port)
     assert done.returncode == 78
     assert "nonsense" in done.stderr
-    assert not new.folder.exists()
+    assert not dev.folder.exists()
 
 
 def test_what_cannot_be_set_up_is_said_and_the_server_runs(dev, tmp_path):
@@ -166,17 +149,17 @@ def test_the_namespace_of_lessee_yaml_is_created(dev, tmp_path):
     dev.detach()
 
 
-def test_no_root_token_is_left_and_the_token_is_limited(new):
-    new.detach()
-    assert list(new.root_tokens()) == []
-    found = new.ask("GET", "auth/token/lookup-self")["data"]
+def test_no_root_token_is_left_and_the_token_is_limited(dev):
+    dev.detach()
+    assert list(dev.root_tokens()) == []
+    found = dev.ask("GET", "auth/token/lookup-self")["data"]
     assert (set(found["policies"]), found["period"], found["orphan"]) == (
         {"default", "lessee-dev-admin"},
         2764800,
         True,
     )
     with pytest.raises(RuntimeError, match="403"):
-        new.ask("PUT", "sys/seal", {})
+        dev.ask("PUT", "sys/seal", {})
 
 
 def test_a_token_that_has_ended_is_replaced_by_the_next_export_too(dev):
@@ -226,17 +209,17 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment_of_the_first_start_the_next_one_is_whole(new, moment):
-    process = new.killed(moment)
-    assert process.wait(120) == -signal.SIGKILL, (new.home / "out").read_text()
-    new.detach()
-    assert list(new.root_tokens()) == []
-    new.put("a", key=CANARY)
-    token = new.token
-    new("--stop")
-    new.detach()
-    assert (new.get("a"), new.token) == ({"key": CANARY}, token)
-    assert not {"initializing", "provisioning"} & set(names_in(new.folder))
+def test_killed_at_any_moment_of_the_first_start_the_next_one_is_whole(dev, moment):
+    process = dev.killed(moment)
+    assert process.wait(120) == -signal.SIGKILL, (dev.home / "out").read_text()
+    dev.detach()
+    assert list(dev.root_tokens()) == []
+    dev.put("a", key=CANARY)
+    token = dev.token
+    dev("--stop")
+    dev.detach()
+    assert (dev.get("a"), dev.token) == ({"key": CANARY}, token)
+    assert not {"initializing", "provisioning"} & set(names_in(dev.folder))
 
 
 def test_killed_while_it_makes_a_new_token_no_root_token_is_left(dev):
@@ -357,43 +340,43 @@ def test_ctrl_c_stops_the_foreground_and_the_server(dev):
     assert dev.get("a") == {"key": CANARY}
 
 
-def test_starts_at_the_same_time_make_one_server(new, tmp_path):
+def test_starts_at_the_same_time_make_one_server(dev, tmp_path):
     with_config(tmp_path)
     done = []
-    threads = [threading.Thread(target=lambda: done.append(new("--detach", "--port", new.port))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: done.append(dev("--detach", "--port", dev.port))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [one.returncode for one in done] == [0] * 4, [one.stderr for one in done]
     assert sum("runs here already" in one.stderr for one in done) == 3
-    assert len(list(new.servers())) == 1
-    assert new.get("development/database/postgres")["username"] == "shop"
-    second = new("--port", new.port)
+    assert len(list(dev.servers())) == 1
+    assert dev.get("development/database/postgres")["username"] == "shop"
+    second = dev("--port", dev.port)
     assert second.returncode == 73
     assert "a server for development runs here already; see `lessee dev --directory" in second.stderr
 
 
-def test_a_port_in_use_is_an_error_that_says_what_to_do_and_leaves_nothing_half(new):
-    with socket.create_server(("127.0.0.1", new.port)):
-        done = new("--detach", "--port", new.port)
+def test_a_port_in_use_is_an_error_that_says_what_to_do_and_leaves_nothing_half(dev):
+    with socket.create_server(("127.0.0.1", dev.port)):
+        done = dev("--detach", "--port", dev.port)
         assert done.returncode == 73
-        assert f"127.0.0.1:{new.port}: another process listens on this port; stop it, or use another" in done.stderr
-    new.detach()
-    new("--stop")
-    with socket.create_server(("127.0.0.1", new.port)):
-        assert new("--detach").returncode == 73  # The port is remembered.
-    assert new("--detach").returncode == 0
+        assert f"127.0.0.1:{dev.port}: another process listens on this port; stop it, or use another" in done.stderr
+    dev.detach()
+    dev("--stop")
+    with socket.create_server(("127.0.0.1", dev.port)):
+        assert dev("--detach").returncode == 73  # The port is remembered.
+    assert dev("--detach").returncode == 0
 
 
 @pytest.mark.parametrize("size", [0, 10, 3000, 200_000])
-def test_a_full_disk_is_an_error_and_the_next_start_is_whole(new, size):
-    done = new("--detach", "--port", new.port, under=starting_with_a_full_disk(size))
+def test_a_full_disk_is_an_error_and_the_next_start_is_whole(dev, size):
+    done = dev("--detach", "--port", dev.port, under=starting_with_a_full_disk(size))
     assert done.returncode in {69, 70, 73}, done.stderr
     assert "internal error" not in done.stderr
     assert done.stderr.strip()
-    new.detach()
-    new.put("a", key=CANARY)
+    dev.detach()
+    dev.put("a", key=CANARY)
 
 
 def fill_disk(dev):
@@ -406,22 +389,22 @@ def fill_disk(dev):
     pytest.fail("the disk is never full")
 
 
-def test_a_disk_that_fills_up_loses_nothing_that_was_confirmed(new):
+def test_a_disk_that_fills_up_loses_nothing_that_was_confirmed(dev):
     need(os.geteuid() == 0, "needs root, to mount a small tmpfs")
-    new.folder.mkdir(0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m,mode=0700", "tmpfs", new.folder], check=True)
+    dev.folder.mkdir(0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m,mode=0700", "tmpfs", dev.folder], check=True)
     try:
-        new.detach()
-        confirmed = fill_disk(new)
-        new("--stop")
-        done = new("--detach")
+        dev.detach()
+        confirmed = fill_disk(dev)
+        dev("--stop")
+        done = dev("--detach")
         assert (done.returncode, "No space left on device" in done.stderr) == (73, True)
-        subprocess.run(["mount", "-o", "remount,size=200m", new.folder], check=True)
-        new.detach()
-        assert [len(new.get(f"large/{number}")["value"]) for number in range(confirmed)] == [700_000] * confirmed
+        subprocess.run(["mount", "-o", "remount,size=200m", dev.folder], check=True)
+        dev.detach()
+        assert [len(dev.get(f"large/{number}")["value"]) for number in range(confirmed)] == [700_000] * confirmed
     finally:
-        new("--stop")
-        subprocess.run(["umount", "--lazy", new.folder], check=True)
+        dev("--stop")
+        subprocess.run(["umount", "--lazy", dev.folder], check=True)
 
 
 def folder_of_a_stranger(path):
@@ -462,27 +445,27 @@ def link_of_a_stranger(path):
     ],
 )
 @pytest.mark.parametrize("option", ["--detach", "--status", "--stop", "--reset"])
-def test_a_folder_that_another_user_may_change_is_refused(new, make, words, option):
-    make(new.folder)
-    before = names_in(new.folder) if new.folder.is_dir() else []
-    done = new(option)
+def test_a_folder_that_another_user_may_change_is_refused(dev, make, words, option):
+    make(dev.folder)
+    before = names_in(dev.folder) if dev.folder.is_dir() else []
+    done = dev(option)
     if make is folder_in_one_that_all_may_write and option != "--detach":
         assert "no server for development here" in done.stdout  # There is no folder yet.
         return
     assert done.returncode == 73, done.stdout + done.stderr
     assert words in done.stderr
-    assert (names_in(new.folder) if new.folder.is_dir() else []) == before
+    assert (names_in(dev.folder) if dev.folder.is_dir() else []) == before
 
 
-def test_a_path_that_a_socket_cannot_have_is_refused(new):
-    new.folder = new.home / ("x" * 100)
-    done = new("--detach")
+def test_a_path_that_a_socket_cannot_have_is_refused(dev):
+    dev.folder = dev.home / ("x" * 100)
+    done = dev("--detach")
     assert done.returncode == 64
     assert "too long for a Unix socket" in done.stderr
-    new.folder = new.home / "a#b"
-    done = new("--detach")
+    dev.folder = dev.home / "a#b"
+    done = dev("--detach")
     assert (done.returncode, "would mean another one" in done.stderr) == (64, True)
-    new.folder = new.home / "dev"
+    dev.folder = dev.home / "dev"
 
 
 def test_a_lost_key_is_an_error_that_says_what_is_missing(dev):
@@ -533,9 +516,9 @@ def test_a_reset_of_what_cannot_be_read_any_more_says_so(dev):
     dev.detach()
 
 
-def test_a_reset_without_a_server_is_no_error(new):
-    assert new("--reset", "--yes").returncode == 0
-    assert not new.folder.exists()
+def test_a_reset_without_a_server_is_no_error(dev):
+    assert dev("--reset", "--yes").returncode == 0
+    assert not dev.folder.exists()
 
 
 @pytest.mark.parametrize("moment", ["after write initializing", "before remove initializing"])
@@ -645,25 +628,25 @@ def test_another_local_user_gets_nothing_without_the_token(dev, attack):
     assert CANARY not in json.dumps(found)
 
 
-def test_another_local_user_cannot_initialize_a_new_server_first(new, attack):
-    process = new.killed("before request sys/init", suspend=True)
+def test_another_local_user_cannot_initialize_a_new_server_first(dev, attack):
+    process = dev.killed("before request sys/init", suspend=True)
     eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
-    assert new("--status").stdout.startswith("not ready; see openbao.log, process")
-    assert "openbao.log: the server is not ready" in new("--export").stderr
-    [server] = new.servers()
+    assert dev("--status").stdout.startswith("not ready; see openbao.log, process")
+    assert "openbao.log: the server is not ready" in dev("--export").stderr
+    [server] = dev.servers()
     ports = [port for _, _, port in listening(server)]
     assert ports
-    assert new.port not in ports
+    assert dev.port not in ports
     for port in ports:
-        found = attack(new, port)
+        found = attack(dev, port)
         assert {found[name] for name in ("read", "init", "root", "rekey", "seal")} <= {
             "SSLError",
             "URLError",
             "ConnectionResetError",
         }
     process.send_signal(signal.SIGCONT)
-    new.until_ready()
-    assert list(new.root_tokens()) == []
+    dev.until_ready()
+    assert list(dev.root_tokens()) == []
 
 
 def test_a_user_who_takes_the_port_gets_no_token(dev, tmp_path):
@@ -869,19 +852,19 @@ def test_a_copy_that_is_killed_continues(dev, other, tmp_path):
         (["--to", "vault:8200"], "there is no server"),
     ],
 )
-def test_options_without_effect_are_reported(new, options, words):
-    done = new(*options)
+def test_options_without_effect_are_reported(dev, options, words):
+    done = dev(*options)
     if "--to" in options:
         assert (done.returncode, "no server for development here" in done.stderr) == (69, True)
         return
     assert (done.returncode, words in done.stderr) == (64, True), done.stderr
-    assert not new.folder.exists()
+    assert not dev.folder.exists()
 
 
-def test_a_program_that_is_no_server_is_an_error(new):
-    done = new("--detach", "--port", new.port, "--bao", "/bin/true")
+def test_a_program_that_is_no_server_is_an_error(dev):
+    done = dev("--detach", "--port", dev.port, "--bao", "/bin/true")
     assert done.returncode == 69
     assert "the server ended with 0" in done.stderr
-    done = new("--detach", "--port", new.port, "--bao", "/nonexistent/bao")
+    done = dev("--detach", "--port", dev.port, "--bao", "/nonexistent/bao")
     assert (done.returncode, "/nonexistent/bao: cannot be started: No such file" in done.stderr) == (70, True)
-    new.detach()
+    dev.detach()

@@ -44,15 +44,12 @@ sys.exit(lessee.cli.main(sys.argv[2:]))
 class Dev:
     """A folder of `lessee dev` with a short path, and its commands. `with Dev() as dev:` ends its server.
 
-    `copy_of`: the folder of a stopped server to begin with, instead of an empty one. `by_socket`: requests go to the
-    Unix socket, because the server's loopback is not this process's.
+    `by_socket`: requests go to the Unix socket, because the server's loopback is not this process's.
     """
 
-    def __init__(self, cwd, *, folder=None, copy_of=None, under=(), by_socket=False):
+    def __init__(self, cwd, *, folder=None, under=(), by_socket=False):
         self.home = Path(tempfile.mkdtemp(prefix="lessee-dev-"))
         self.folder = folder or self.home / "dev"
-        if copy_of is not None:
-            shutil.copytree(copy_of, self.folder)
         self.cwd, self.under, self.port, self.by_socket = cwd, list(under), free_port(), by_socket
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         self.said = ""

@@ -13,6 +13,7 @@ from lessee.host.user_file import UserFile, open_user_file
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.mcp_clients import CLIENTS, Client
 from lessee.ops.adopt.policy.model import ManualStep
+from lessee.ops.adopt.record import McpEdit
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy import jsonc
 from lessee.ops.mcp.policy.config_text import VaultAccess
@@ -62,14 +63,6 @@ class McpPlan(ImmutableStruct, frozen=True):
             for server, secret, fields in file.servers:
                 how = ", restarted within the session" if file.client.has_long_sessions else ""
                 yield f"  {server}: {', '.join(fields)} → {secret}; started by `lessee exec`{how}"
-
-
-class McpEdit(ImmutableStruct, frozen=True):
-    """A changed file, as adopt's record has it: hashes alone."""
-
-    path: str
-    before: str
-    after: str
 
 
 def plan_mcp(folder: Path, environ: Mapping[str, str], access: VaultAccess | None = None) -> McpPlan:

@@ -14,7 +14,6 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import check_writers, open_directory, translate_write_errors
 from lessee.host.locks import take_lock
 from lessee.host.user_file import sync_folder, write_file
-from lessee.ops.adopt.mcp import McpEdit
 from lessee.ops.adopt.policy.model import Edit, Rendered
 from lessee.ops.adopt.policy.rotation import RotatedStore
 
@@ -49,6 +48,14 @@ class EditedFile(ImmutableStruct, frozen=True):
     edits: tuple[Edit, ...]
     is_new: bool = False
     """There was none before."""
+
+
+class McpEdit(ImmutableStruct, frozen=True):
+    """A changed configuration of an MCP client: the hashes of its contents. Vault has that of before."""
+
+    path: str
+    before: str
+    after: str
 
 
 class AdoptedField(ImmutableStruct, frozen=True):
