@@ -54,9 +54,11 @@ def first_rotation(
         version = record.versions.get(target.path) or store.version(target.path)
         begun = RotatedStore(target.name, target.service, target.path, version, target.restarts)
         save(begun)
-        if known is None or store.version(target.path) <= version or not _is_closed(store, target.name):
+        is_old = store.version(target.path) <= version
+        if known is None or is_old or not _is_closed(store, target.name):
             say(f"rotating {target.name}: the old password ends")
-            if not _rotate(compose, target, ()):
+            # Forced: after an undo, the journal has a rotation that is not due again.
+            if not _rotate(compose, target, ("--force",) if is_old else ()):
                 what = f"not all services are known to use the new password of {target.name}"
                 left.append(ManualStep(target.service, what, f"see its log, and `{_spelled(target.name)}`"))
         _start_again(compose, target)
