@@ -33,6 +33,7 @@ def plan():
         Use("api", "TOKEN", "changeme", (Source(Origin.SHELL, "TOKEN"),), Verdict.SECRET, is_placeholder=True),
         Use("db", "PASSWORD", SECRET, (), Verdict.SECRET),
         Use("job", "PASSWORD", SECRET, (), Verdict.SECRET),
+        Use("job", "API_KEY", "", ()),
     )
     services = {name: Service(name, Image("i")) for name in ("api", "db", "job", "web")}
     url = (Part("pg://"), Part(path="db/pg", field="username"), Part(":"), Part(path="db/pg", field="password"))
@@ -63,6 +64,7 @@ def test_the_plan_has_all_names_and_no_value():
         "  PASSWORD  secret  db/pg#password",
         "job:",
         "  PASSWORD  secret",
+        "  API_KEY   empty",
         "new files, without a secret:",
         "  + compose.lessee.yaml",
         "  + lessee/lessee.yaml",

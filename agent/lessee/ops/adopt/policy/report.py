@@ -57,8 +57,14 @@ def _services(plan: Plan) -> Iterator[str]:
         width = max(len(use.name) for use in uses)
         for use in uses:
             place = ", ".join(paths.get((use.service, use.name), ()))
-            verdict = "placeholder" if use.is_placeholder and use.verdict is Verdict.SECRET else use.verdict.value
+            verdict = _verdict(use)
             yield f"  {use.name:{width}}  {verdict:6}{f'  {place}' if place else ''}".rstrip()
+
+
+def _verdict(use: Use) -> str:
+    if use.verdict is Verdict.SECRET:
+        return "placeholder" if use.is_placeholder else "secret"
+    return use.verdict.value if use.value.strip() else "empty"
 
 
 def _how(app: AppPlan) -> str:
