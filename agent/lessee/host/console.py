@@ -1,11 +1,11 @@
-"""Prints to standard output, whatever its encoding, and to a terminal, whatever the text."""
+"""Prints to standard output, whatever its encoding, and to a terminal, whatever the text; asks there for a yes."""
 
 import os
 import sys
 from io import TextIOWrapper
 from typing import TextIO
 
-from lessee.core.errors import WriteError
+from lessee.core.errors import UsageError, WriteError
 from lessee.core.printable import spelled_out
 
 
@@ -51,3 +51,28 @@ def print_line(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         todo = "free some space, or redirect the output elsewhere"
         raise WriteError(exc.strerror or "cannot write", where="standard output", todo=todo) from None
+
+
+def confirm(question: str, *, yes: bool, todo: str = "add --yes") -> None:
+    """Ask, unless `yes`. Raises UsageError without a terminal, with `todo`, and where the answer is not yes."""
+    if yes:
+        return
+    if not has_terminal():
+        raise UsageError("lessee cannot ask for confirmation: there is no terminal", todo=todo)
+    if not agrees(question):
+        raise UsageError("nothing was written")
+
+
+def agrees(question: str) -> bool:
+    """Whether a person at the terminal answers yes; without a terminal, no."""
+    if not has_terminal():
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except (EOFError, UnicodeDecodeError):
+        return False
+
+
+def has_terminal() -> bool:
+    """Whether a person can answer."""
+    return sys.stdin is not None and sys.stdin.isatty()  # None: it is closed.

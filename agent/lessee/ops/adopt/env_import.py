@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.clock import boot_time
-from lessee.host.console import escape_unknown
+from lessee.host.console import confirm, escape_unknown
 from lessee.host.project import text_of
 from lessee.host.user_file import write_file
 from lessee.ops.adopt.policy import env_readers
@@ -79,7 +78,7 @@ def _apply(file: str, planned: EnvPlan, entry: "_Entry", environ: Mapping[str, s
         if are_stored(client, config, secrets, todo=_OTHER_VALUE) and not entry.pending():
             print("nothing to do: Vault has these secrets, and lessee.yaml has the app")
             return
-        _confirm(yes=yes)
+        confirm("apply these changes?", yes=yes)
         about = {"file": file, "paths": ", ".join(secrets), "server": config.vault.address}
         with recorded_action(config.audit_trail, environ, "env file imported", config.environment, **about):
             store_secrets(client, config, secrets, print, todo=_OTHER_VALUE)
@@ -234,16 +233,3 @@ def _token_file(environ: Mapping[str, str]) -> str | None:
     """The file of `bao login`, if $VAULT_TOKEN is not set and the file exists."""
     file = Path(environ.get("HOME") or "~").expanduser() / ".vault-token"
     return str(file) if not environ.get("VAULT_TOKEN") and file.is_file() else None
-
-
-def _confirm(*, yes: bool) -> None:
-    if yes:
-        return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("lessee cannot ask for confirmation: there is no terminal", todo="add --yes")
-    try:
-        typed = input("apply these changes? [y/N] ")
-    except (EOFError, UnicodeDecodeError):
-        typed = ""
-    if typed.strip().lower() not in {"y", "yes"}:
-        raise UsageError("nothing was written")

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lessee.core.errors import ManuallyChangedError, UsageError
-from lessee.host.console import escape_unknown
+from lessee.core.errors import ManuallyChangedError
+from lessee.host.console import confirm, escape_unknown
 from lessee.host.user_file import UserFile, open_user_file
 from lessee.ops.mcp.backup import back_up
 from lessee.ops.mcp.config_file import McpConfig
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
             _print_changes(wrapping.before, wrapping.after, wrapping.planned, detector)
             if not arguments.dry_run:
                 file.check_writable()
-                _confirm(yes=arguments.yes)
+                confirm("apply these changes?", yes=arguments.yes)
                 _apply(file, wrapping, environ, _backup_directory(arguments.backup, environ))
         else:
             _print_unchanged(wrapping.planned)
@@ -80,19 +80,6 @@ def _print_manual_steps(steps: Sequence[ManualStep]) -> None:
     if steps:
         what = f"{len(steps)} manual step{'s' * (len(steps) != 1)} remain{'s' * (len(steps) == 1)}"
         raise ManuallyChangedError(what, todo="see the messages above")
-
-
-def _confirm(*, yes: bool) -> None:
-    if yes:
-        return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("lessee cannot ask for confirmation: there is no terminal", todo="add --yes")
-    try:
-        typed = input("apply these changes? [y/N] ")
-    except (EOFError, UnicodeDecodeError):
-        typed = ""
-    if typed.strip().lower() not in {"y", "yes"}:
-        raise UsageError("nothing was written")
 
 
 def _backup_directory(option: str | None, environ: Mapping[str, str]) -> Path:

@@ -5,8 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from lessee.core.errors import UsageError
-from lessee.host.console import escape_unknown
+from lessee.host.console import confirm, escape_unknown
 from lessee.ops.lint.command.compose_config import verify
 from lessee.ops.lint.command.text_files import TextFiles
 from lessee.ops.lint.policy.findings import Finding, exit_code
@@ -29,7 +28,7 @@ def fix(arguments: argparse.Namespace, files: TextFiles, check: Check) -> int:
         changes = [change for finding in session.fixed if finding.fix is not None for change in finding.fix.changes]
         if not arguments.dry_run:
             verified = verify(arguments.compose or (), session.texts, changes)
-            _confirm(yes=arguments.yes)
+            confirm("apply these changes?", yes=arguments.yes, todo="add --yes, or --dry-run")
             files.replace(session.texts)
             accepted = "; `docker compose config` accepts them" if verified else ""
             print(f"{', '.join(map(_shown, session.texts))}: {len(session.fixed)} fixed{accepted}", file=sys.stderr)
@@ -63,16 +62,3 @@ def _print_diff(session: Session, files: TextFiles, names: frozenset[str]) -> No
 def _shown(file: str) -> str:
     here = Path.cwd()
     return str(Path(file).relative_to(here)) if Path(file).is_relative_to(here) else file
-
-
-def _confirm(*, yes: bool) -> None:
-    if yes:
-        return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("lessee cannot ask for confirmation: there is no terminal", todo="add --yes, or --dry-run")
-    try:
-        typed = input("apply these changes? [y/N] ")
-    except (EOFError, UnicodeDecodeError):
-        typed = ""
-    if typed.strip().lower() not in {"y", "yes"}:
-        raise UsageError("nothing was written")

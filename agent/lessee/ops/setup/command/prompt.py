@@ -1,14 +1,14 @@
 """Prompts the operator at the terminal."""
 
-import sys
 from getpass import getpass
 
 from lessee.core.errors import LesseeError, UsageError
+from lessee.host.console import has_terminal
 
 
 def ask(where: str) -> str:
     """Ask for a secret value without echo. Raises LesseeError."""
-    if not _has_terminal():
+    if not has_terminal():
         raise LesseeError("the value must be typed, and there is no terminal", where=where, todo="run it in a terminal")
     try:
         typed = getpass(f"{where} = ")
@@ -23,7 +23,7 @@ def ask(where: str) -> str:
 
 def confirm(what: str, name: str) -> None:
     """Ask for confirmation. Raises UsageError unless the name is typed."""
-    if not _has_terminal():
+    if not has_terminal():
         raise UsageError("cannot ask for confirmation: there is no terminal", todo="add --yes")
     try:
         typed = input(f"{what}; type {name} to remove it: ")
@@ -35,13 +35,9 @@ def confirm(what: str, name: str) -> None:
 
 def agree(what: str, effect: str) -> bool:
     """Whether "yes" is typed; without a terminal, nothing is asked, and it is not."""
-    if not _has_terminal():
+    if not has_terminal():
         return False
     try:
         return input(f"{what}\ntype yes to {effect}, or Enter to leave them: ").strip() == "yes"
     except (EOFError, UnicodeDecodeError):
         return False
-
-
-def _has_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()  # None: stdin is closed.
