@@ -1,9 +1,9 @@
-"""Reads and atomically replaces a file of the user, and refuses if another program changed it meanwhile."""
+"""Reads and atomically replaces files of the user, and refuses if another program changed one meanwhile."""
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError, WriteError
@@ -41,7 +41,7 @@ class UserFile(ImmutableStruct, frozen=True):
         if not mode & 0o222 or not os.access(self.real, os.W_OK):
             raise WriteError("the file is read-only", where=where, todo="make it writable: `chmod u+w`")
         if self.status.st_nlink > 1:
-            what = "the file has another hard link, which would still contain the secrets"
+            what = "the file has another hard link, which would keep the old content"
             raise WriteError(what, where=where, todo="remove the other link, or replace it by a copy")
         if self.status.st_uid != os.geteuid() != 0:
             raise WriteError("the file belongs to another user", where=where, todo="run this command as that user")
@@ -50,12 +50,11 @@ class UserFile(ImmutableStruct, frozen=True):
 
     def replace(self, content: bytes) -> None:
         """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing."""
-        self._check_unchanged()
-        with _staged_file(self.real, content, self.status) as staged:
-            self._check_unchanged()
-            staged.replace(self.real)
+        self.check_unchanged()
+        replace_all([(self, content)])
 
-    def _check_unchanged(self) -> None:
+    def check_unchanged(self) -> None:
+        """Raises WriteError if the path has another file, or the file another content, than was read."""
         with translate_write_errors(self.path):
             current = self.real.stat()
             same = (current.st_dev, current.st_ino) == (self.status.st_dev, self.status.st_ino)
@@ -63,6 +62,21 @@ class UserFile(ImmutableStruct, frozen=True):
                 return
         todo = "lessee did not change it; close the program that writes it, and run this command again"
         raise WriteError("another program changed the file meanwhile", where=str(self.path), todo=todo)
+
+
+def replace_all(changes: Iterable[tuple[UserFile, bytes]]) -> None:
+    """Replace the contents of files, each by one rename; owner, mode and attributes stay.
+
+    Raises WriteError, and then changes nothing, unless a rename fails after another one.
+    """
+    changes = tuple(changes)
+    with ExitStack() as stack:
+        staged = [stack.enter_context(_staged_file(file.real, content, file.status)) for file, content in changes]
+        for file, _ in changes:
+            file.check_unchanged()
+        for new, (file, _) in zip(staged, changes, strict=True):
+            with translate_write_errors(file.real):
+                new.replace(file.real)
 
 
 @contextmanager
