@@ -340,6 +340,13 @@ def test_the_servers_of_an_mcp_client_get_their_secrets_from_vault_too(small, me
     )
     assert done.stdout.strip() == sha(CANARIES["api"]), done.stderr
     assert "nothing to do" in small.adopt("--yes", **runtime).stdout
+    # What an undo cannot put back is named before anything is undone.
+    client = small.folder / "mcp.json"
+    client.chmod(0o444)
+    adopted = small.files()
+    assert "mcp.json: the file is read-only" in small.adopt("--undo", "--yes", code=73, **runtime).stderr
+    assert small.files() == adopted
+    client.chmod(0o644)
     small.adopt("--undo", "--yes", **runtime)
     assert small.files() == before
     assert_no_canary(small.said)
@@ -455,11 +462,31 @@ def test_without_a_terminal_it_wants_a_yes_and_without_a_vault_a_plan_is_enough(
     done = subprocess.run(words, cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, "PAYMENT_API_KEY" in done.stdout) == (0, True), done.stderr
     assert "no Vault is configured" in done.stdout
+    assert small.adopt("--plan", HOME=environ["HOME"]).returncode == 0
+    assert not Path(environ["HOME"]).exists()  # A plan starts no server.
     words.remove("--plan")
     done = subprocess.run([*words, "--yes"], cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, "add --dev" in done.stderr) == (64, True), done.stderr
     assert small.files() == before
     assert_no_canary(small.said + done.stdout + done.stderr)
+
+
+def test_a_server_that_no_container_reaches_is_named_and_dev_lets_it_listen(small):
+    small.server.detach("--listen", "127.0.0.1")
+    before = small.files()
+    words = [word for word in small.command("--yes") if word != "--dev"]
+    environ = small.environ | {
+        "VAULT_ADDR": f"https://127.0.0.1:{small.server.port}",
+        "VAULT_TOKEN": small.server.token,
+        "VAULT_CACERT": str(small.server.folder / "ca.pem"),
+    }
+    done = subprocess.run(words, cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, "`lessee dev --detach --listen docker`" in done.stderr) == (64, True), done.stderr
+    assert small.files() == before
+    assert_no_canary(done.stdout + done.stderr)
+    small.adopt("--yes")
+    assert small.services()["app"] == "running healthy"
+    assert small.plaintext() == []
 
 
 def test_two_at_once_wait_for_each_other(small):

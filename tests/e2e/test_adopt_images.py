@@ -52,7 +52,6 @@ def test_an_image_is_known_with_its_shell_and_the_numbers_of_its_user(built, tmp
         uid=1500,
         gid=1600,
         shell_path="/bin/sh",
-        working_dir="/srv",
         healthcheck=("CMD-SHELL", "test -e /ok"),
     )
     assert image_of(built, tmp_path, image=Image(NAMED), user="root:staff").gid == 50

@@ -1,6 +1,7 @@
 """Finds the Vault that an adoption uses: the configured one, or a server for development on this machine."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,9 @@ from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError, UsageError
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.adopt.policy.model import Deployment
+from lessee.ops.dev.docker_gateway import resolve
 from lessee.ops.dev.folder import TOKEN, DevFolder, FolderMissingError, default_folder
+from lessee.ops.dev.policy.listening import DOCKER
 from lessee.ops.dev.policy.server_config import CA
 from lessee.ops.dev.server import address_of, port_of
 from lessee.ops.mcp.policy.config_text import VaultAccess
@@ -23,6 +26,8 @@ DEVELOPMENT, PRODUCTION = "development", "production"
 _HOST = "host.docker.internal"
 _START = ("-m", "lessee", "dev", "--detach", "--listen", "docker")
 _START_TIMEOUT = 120
+_CONNECT_TIMEOUT = 5.0
+_PORTS = {"http": 80, "https": 443}
 
 
 class NoVaultError(UsageError):
@@ -65,6 +70,27 @@ class Access(ImmutableStruct, frozen=True):
             return None
         return VaultAccess(self.address, self.token_file, self.namespace or None, self.ca_file)
 
+    def is_reachable(self) -> bool:
+        """Whether containers can connect to a server on this machine's loopback; true for one elsewhere."""
+        if not _is_loopback(self.address):
+            return True
+        parts = urlsplit(self.address)
+        try:
+            gateway = resolve(DOCKER).address
+        except LesseeError:
+            return True  # No bridge is known; the start of the stack shows it.
+        with suppress(OSError):
+            socket.create_connection((gateway, parts.port or _PORTS[parts.scheme]), _CONNECT_TIMEOUT).close()
+            return True
+        return False
+
+    def require_reachable(self) -> None:
+        """Raises UsageError where containers cannot connect."""
+        if not self.is_reachable():
+            what = f"containers cannot connect to it as {container_address(self.address)}"
+            todo = "let it listen on Docker's bridge too; that of `lessee dev`: `lessee dev --detach --listen docker`"
+            raise UsageError(what, where=self.address, todo=todo)
+
     def ca_text(self) -> str | None:
         """The CA certificates for the containers. Raises ConfigError."""
         if self.ca_file is None:
@@ -96,10 +122,13 @@ class Access(ImmutableStruct, frozen=True):
         return parse("\n".join([*lines, "apps: {}", ""]), source="VAULT_ADDR", environ=self.environ)
 
 
-def find_access(environ: Mapping[str, str], known: str | None, *, dev: bool, agree: Callable[[str], bool]) -> Access:
+def find_access(
+    environ: Mapping[str, str], known: str | None, *, dev: bool, starts: bool, agree: Callable[[str], bool]
+) -> Access:
     """Vault by $VAULT_ADDR; without it the server for development, which `dev` or a yes to `agree` starts.
 
-    `known`: the address of an earlier adoption, whose server needs no word. Raises LesseeError.
+    `known`: the address of an earlier adoption, whose server needs no word. `starts`: whether a server may be started,
+    or started again where containers reach it. Raises LesseeError.
     """
     if environ.get("VAULT_ADDR") and not dev:
         return Access(environ, is_dev=_is_loopback(environ["VAULT_ADDR"]))
@@ -108,8 +137,9 @@ def find_access(environ: Mapping[str, str], known: str | None, *, dev: bool, agr
     if found is not None and (
         dev or found.address == known or agree(f"no $VAULT_ADDR is set; use the server for development in {folder}?")
     ):
-        return found
-    if (
+        if not (dev and starts) or found.is_reachable():
+            return found
+    elif not starts or (
         not dev
         and not _is_dev(known)
         and not agree("no $VAULT_ADDR is set; start an OpenBao for development on this machine?")

@@ -11,7 +11,7 @@ from lessee.config.grammar import scalars
 from lessee.core.errors import ManuallyChangedError, UsageError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
-from lessee.host.console import escape_unknown
+from lessee.host.console import agrees, confirm, escape_unknown
 from lessee.ops.adopt import planning
 from lessee.ops.adopt.access import PRODUCTION, Access, NoVaultError, find_access, no_access
 from lessee.ops.adopt.apply import OVERRIDE, Apply, Prepared
@@ -48,7 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     known = record.address if record is not None else None
     try:
-        access = find_access(environ, known, dev=arguments.dev, agree=lambda what: not arguments.plan and _agree(what))
+        may_ask = not arguments.plan
+        access = find_access(
+            environ, known, dev=arguments.dev, starts=may_ask, agree=lambda what: may_ask and agrees(what)
+        )
     except NoVaultError as exc:
         if not arguments.plan:
             raise
@@ -92,7 +95,7 @@ def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request,
                 return 0  # Another run has undone it meanwhile.
             if arguments.undo:
                 assert record is not None
-                _confirm("undo the adoption?", arguments)
+                confirm("undo the adoption?", yes=arguments.yes)
                 return _finish(_undo(arguments, folder, record, stack, store), "undone")
             if record is None or record.phase is not Phase.UNDOING:
                 return _adopt(arguments, folder, record, request, access, store, stack)
@@ -144,7 +147,9 @@ def _adopt(
         return _finish(steps, "")
     _print_plan(prepared, request.folder)
     apply.check(prepared, known, with_engine=not arguments.no_up, rotate=arguments.rotate)
-    _confirm("adopt this project?", arguments)
+    if not arguments.no_up:
+        access.require_reachable()
+    confirm("adopt this project?", yes=arguments.yes, todo="add --yes, or see it with --plan")
     done = apply.prepare(prepared, planned)
     if arguments.no_up:
         words = " ".join(f"-f {name}" for name in (*done.files, OVERRIDE))
@@ -254,29 +259,6 @@ def _finish(steps: Iterable[ManualStep], done: str, *, is_listed: bool = False) 
     if done:
         print(done)
     return 0
-
-
-def _confirm(question: str, arguments: argparse.Namespace) -> None:
-    if arguments.yes:
-        return
-    if not _has_terminal():
-        raise UsageError("cannot ask for confirmation: there is no terminal", todo="add --yes, or see it with --plan")
-    if not _agree(question):
-        raise UsageError("nothing was changed")
-
-
-def _agree(question: str) -> bool:
-    """Whether a person at the terminal agrees; without one, no."""
-    if not _has_terminal():
-        return False
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
-    except (EOFError, UnicodeDecodeError):
-        return False
-
-
-def _has_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()  # None: it is closed.
 
 
 def _say(text: str) -> None:

@@ -58,6 +58,7 @@ class _Engine:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._answers = True
         self._answers = self._run("version", "--format", "{{.Server.Version}}") is not None
 
     def image(self, reference: str, user: str | None) -> Image | None:
@@ -71,7 +72,6 @@ class _Engine:
             entrypoint=tuple(config.get("Entrypoint") or ()),
             command=tuple(config.get("Cmd") or ()),
             user=config.get("User") or "",
-            working_dir=config.get("WorkingDir") or "/",
             healthcheck=_test(config),
         )
         return self._with_files(found, user)
@@ -105,7 +105,7 @@ class _Engine:
 
     def _run(self, *arguments: str) -> bytes | None:
         """The output of `docker …`; None if it fails."""
-        if not getattr(self, "_answers", True):
+        if not self._answers:
             return None
         try:
             done = subprocess.run(

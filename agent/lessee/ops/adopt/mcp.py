@@ -26,6 +26,8 @@ CONFIG = "lessee/mcp/lessee.yaml"
 PREFIX = "mcp"
 """The secret of a server is `mcp/SERVER`, below the environment's prefix."""
 
+_BY_HAND = f"write the secrets of its servers back yourself: `bao kv get` of {PREFIX}/SERVER prints them"
+
 Report = Callable[[str], None]
 
 
@@ -127,10 +129,9 @@ def undo_mcp(folder: Path, edits: Sequence[McpEdit], originals: Mapping[str, byt
                     file.replace(originals[edit.path])
                 elif now != edit.before:
                     what = "the file was changed since it was adopted, so adopt does not put it back"
-                    todo = f"write its secrets back yourself: `vault kv get` of {PREFIX}/SERVER has them"
-                    steps.append(ManualStep(edit.path, what, todo))
+                    steps.append(ManualStep(edit.path, what, _BY_HAND))
         except LesseeError as exc:
-            steps.append(ManualStep(edit.path, str(exc), "correct that, and undo again"))
+            steps.append(ManualStep(edit.path, str(exc), _BY_HAND))
     return tuple(steps)
 
 

@@ -176,10 +176,6 @@ class Stack:
         for name in names:
             self._run(("docker", "volume", "rm", f"{self.project}_{name}"))
 
-    def down(self, files: Sequence[str]) -> None:
-        """Remove all containers. Raises StackError."""
-        self._checked(self._compose(files, "down"), timeout=_COMMAND_TIMEOUT * 2)
-
     def _wait(
         self, files: Sequence[str], expected: frozenset[str], deadline: float, say: Callable[[str], None]
     ) -> None:
@@ -235,8 +231,8 @@ class Stack:
     def _spelled(files: Sequence[str], word: str) -> str:
         return f"docker compose {' '.join(f'-f {file}' for file in files)} {word}"
 
-    def _checked(self, words: Sequence[str], timeout: float = _COMMAND_TIMEOUT) -> str:
-        done = self._run(words, timeout=timeout)
+    def _checked(self, words: Sequence[str]) -> str:
+        done = self._run(words)
         if done.returncode:
             raise StackError(
                 f"`{' '.join(words[:2])}` failed: {self._last_line(done)}",

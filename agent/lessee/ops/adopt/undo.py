@@ -39,7 +39,7 @@ class Undo:
         # Nothing is changed unless all that is needed is there.
         befores = {change.before for change in record.edited} | {edit.before for edit in record.mcp}
         originals = {name: self._store.original(record, name) for name in befores}
-        names = [change.path for change in record.edited]
+        names = [*(change.path for change in record.edited), *(edit.path for edit in record.mcp)]
         project_files.check_editable(self._project, names)
         if with_engine:
             self._stack.require_engine()

@@ -1,7 +1,7 @@
 """What is decided for each service, and what is left to a person."""
 
 from lessee.core.immutable import replace
-from lessee.ops.adopt.policy.app_plans import app_plans, text_of, verified, where
+from lessee.ops.adopt.policy.app_plans import app_plans, verified, where
 from lessee.ops.adopt.policy.model import (
     AppPlan,
     Delivery,
@@ -13,6 +13,7 @@ from lessee.ops.adopt.policy.model import (
     Source,
     StoredField,
     Use,
+    text_of,
 )
 from support.inputs.adopted_projects import APP, IN_ENV, decide, postgres_and_app, project, service, whole
 

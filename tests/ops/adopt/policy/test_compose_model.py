@@ -102,7 +102,7 @@ configs:
     }
     service = found.services["web"]
     assert (service.image.reference, service.build_context, service.replicas) == ("p-web", "app", 2)
-    assert (service.networks, service.restart, service.env_files) == (("a",), "always", ("app.env",))
+    assert (service.networks, service.restart) == (("a",), "always")
     assert found.services["other"].build_context == "https://g"
     assert found.files == ("c.yaml",)
 

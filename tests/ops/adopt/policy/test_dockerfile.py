@@ -24,7 +24,7 @@ WORKDIR /app
 WORKDIR src
 RUN pip install . && \\
     # a comment between the lines
-    rm -r /root/.cache
+    rm -r /var/cache/pip
 COPY <<EOF /etc/conf
 CMD ["not this"]
 EOF
@@ -38,7 +38,6 @@ CMD ["uvicorn", "main:app"]
         command=("uvicorn", "main:app"),
         user="1000:1001",
         shell_path="/bin/sh",
-        working_dir="/app/src",
         healthcheck=("CMD-SHELL", "curl -f localhost || exit 1"),
     )
     assert built(text, target="assets").user == "node"

@@ -1,7 +1,7 @@
 """What earlier runs have adopted, together with what a later run finds."""
 
-from lessee.ops.adopt.policy.merge import Adopted, merged, text_of
-from lessee.ops.adopt.policy.model import Image, Part, Project, Rendered, Service, StoredField, Use
+from lessee.ops.adopt.policy.merge import Adopted, merged
+from lessee.ops.adopt.policy.model import Image, Part, Project, Rendered, Service, StoredField, Use, text_of
 from lessee.ops.scan.policy.classifier import Verdict
 
 
@@ -68,4 +68,4 @@ def test_another_value_gets_a_place_of_its_own():
 
 def test_a_text_is_made_of_its_parts():
     parts = (Part("a://"), Part(path="p", field="f", is_url_part=True), Part(":"), Part(path="p", field="f"))
-    assert text_of(Rendered("s", "n", parts), {("p", "f"): "x@y"}) == "a://x%40y:x@y"
+    assert text_of(parts, {("p", "f"): "x@y"}) == "a://x%40y:x@y"

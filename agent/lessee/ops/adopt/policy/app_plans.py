@@ -1,8 +1,7 @@
 """Decides for each service how it gets its secrets, and what of that is left to a person."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from urllib.parse import quote
+from collections.abc import Iterator, Mapping, Sequence
 
 from lessee.core.immutable import replace
 from lessee.ops.adopt.policy import programs
@@ -17,6 +16,7 @@ from lessee.ops.adopt.policy.model import (
     Service,
     StoredField,
     Use,
+    text_of,
 )
 from lessee.ops.adopt.policy.template_texts import healthcheck, index_of
 
@@ -74,17 +74,6 @@ def verified(
     wanted = {(part.path, part.field) for item in result for part in item.parts}
     kept = [field for field in stored if (field.path, field.field) in wanted and (field.path, field.field) not in added]
     return (*kept, *added.values()), tuple(result)
-
-
-def text_of(parts: Iterable[Part], values: Mapping[tuple[str, str], str]) -> str | None:
-    """What a template renders of these parts; None: a field has no value."""
-    texts = []
-    for part in parts:
-        if part.path and (part.path, part.field) not in values:
-            return None
-        value = values[part.path, part.field] if part.path else part.text
-        texts.append(quote(value, safe="") if part.is_url_part else value)
-    return "".join(texts)
 
 
 def _repeated(project: Project, stored: Sequence[StoredField], rendered: Sequence[Rendered]) -> Iterator[Rendered]:

@@ -35,7 +35,7 @@ def project_of(resolved: Mapping[str, Any], place: Place, environ: Mapping[str, 
     uses = [use for name, data in services.items() for use in files.uses(name, data, resolved)]
     awaited = frozenset(_awaited(services.values()))
     found = {
-        name: replace(_service(name, data, resolved, place.folder, files), runs_once=name in awaited)
+        name: replace(_service(name, data, resolved, place.folder), runs_once=name in awaited)
         for name, data in services.items()
     }
     read = tuple(dict.fromkeys([*place.files, *reader.files]))
@@ -99,10 +99,6 @@ class _Files:
         for kind in ("secrets", "configs"):
             for item in data.get(kind) or ():
                 yield from self._of_file(service, kind, item["source"], (resolved.get(kind) or {}))
-
-    def env_files(self, service: str) -> tuple[str, ...]:
-        """The env files of a service which exist."""
-        return tuple(dict.fromkeys(file.file for file, _ in self._env_files(service)))
 
     def _of_variable(self, service: str, name: str) -> Iterator[Source]:
         for file, scope in self._env_files(service):
@@ -209,7 +205,7 @@ def _node_at(node: Node | None, path: str) -> Node | None:
     return node
 
 
-def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], folder: str, files: _Files) -> Service:
+def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], folder: str) -> Service:
     build = data.get("build")
     healthcheck = data.get("healthcheck") or {}
     deploy = data.get("deploy") or {}
@@ -221,17 +217,14 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         command=_words(data.get("command")),
         user=data.get("user"),
         restart=data.get("restart") or _CONDITIONS.get(policy or "", policy),
-        profiles=tuple(data.get("profiles") or ()),
         networks=tuple(data.get("networks") or ()),
         network_mode=data.get("network_mode"),
         pid=data.get("pid"),
         replicas=int(data.get("scale") or deploy.get("replicas") or 1),
         stop_grace_period=data.get("stop_grace_period"),
-        has_healthcheck=bool(healthcheck.get("test")) and not healthcheck.get("disable", False),
         healthcheck=("NONE",) if healthcheck.get("disable") else _words(healthcheck.get("test")) or (),
         secrets=tuple((item["source"], _target(item)) for item in data.get("secrets") or ()),
         depends_on=tuple(data.get("depends_on") or ()),
-        env_files=files.env_files(name),
         build_context=_relative((build or {}).get("context"), folder) if build else None,
         dockerfile=(build or {}).get("dockerfile") or "Dockerfile",
         build_target=(build or {}).get("target") or "",

@@ -57,9 +57,6 @@ def _applied(image: Image, instruction: str, rest: str) -> Image:
             return replace(image, command=_words(rest))
         case "USER":
             return replace(image, user="" if "$" in rest else rest.strip(), uid=None, gid=None)
-        case "WORKDIR":
-            folder = rest.strip()
-            return replace(image, working_dir=folder if folder.startswith("/") else f"{image.working_dir}/{folder}")
         case "HEALTHCHECK":
             return replace(image, healthcheck=_test(_without_options(rest)))
         case "RUN" if not rest.lstrip().startswith("["):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from lessee.core.errors import FormatError
 from lessee.core.immutable import ImmutableStruct, replace
@@ -10,7 +10,7 @@ from lessee.core.redaction import MASK
 from lessee.ops.adopt.policy import layout
 from lessee.ops.adopt.policy.env_readers import Reader, line_of, variables_of
 from lessee.ops.adopt.policy.env_template import Replacement, field_code, plain, template_of, whole_value
-from lessee.ops.adopt.policy.model import Origin, Part, Project, Source, Span, StoredField, Use
+from lessee.ops.adopt.policy.model import Origin, Part, Project, Source, Span, StoredField, Use, text_of
 from lessee.ops.scan.policy.classifier import URL, Verdict, classify, is_for_browsers
 from lessee.ops.scan.policy.places import Kind, Place
 from lessee.ops.scan.policy.search import search
@@ -146,7 +146,7 @@ class _Planner:
             if one.value is None and uses[one.name].value in shared
         }
         for name in names:
-            if "".join(_written(part, values) for part in parts.get(name, ())) != uses[name].value:
+            if text_of(parts.get(name, ()), values) != uses[name].value:
                 # It was taken apart, and its parts do not give the same bytes.
                 word = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "value"
                 # The number tells apart two names of the same letters.
@@ -258,8 +258,3 @@ def _secret_parts(literal: Literal) -> Iterator[str]:
 def _is_distinct(value: str) -> bool:
     """Whether the value is not in a text by chance, as a short one or a word may be."""
     return len(value) >= _LONG or (len(value) >= _SHORTEST and not _WORD.fullmatch(value))
-
-
-def _written(part: Part, values: dict[tuple[str, str], str]) -> str:
-    text = values[part.path, part.field] if part.path else part.text
-    return quote(text, safe="") if part.is_url_part else text

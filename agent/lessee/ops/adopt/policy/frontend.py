@@ -1,11 +1,11 @@
-"""Variables that a build puts into the download of every visitor: an allow-list, and what may not be in it.
+"""Variables that a build puts into the download of every visitor: public ones, and keys that may not be there.
 
-Such a value is public as soon as the site is built. So a public one stays where it is, and `public_variables` of
-lessee.yaml lists its name. A key cannot stay: a server has to add it to the requests. For the providers that
-`upstreams` knows, adopt stores the key and writes what nginx needs; the app itself a person has to change.
+Such a value is public as soon as the site is built. So a public one stays where it is. A key cannot stay: a server has
+to add it to the requests. For the providers that `upstreams` knows, adopt stores the key and writes what nginx needs;
+the app itself a person has to change.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from lessee.config.grammar.validate import PUBLIC_PREFIXES
 from lessee.core.immutable import ImmutableStruct, replace
@@ -54,8 +54,6 @@ class FrontendPlan(ImmutableStruct, frozen=True):
 
     project: Project
     """The project, in which no key for browsers is a secret to render: no other part of adopt may write it."""
-    public: Mapping[str, tuple[str, ...]]
-    """By service: `public_variables` of its app."""
     keys: tuple[BrowserKey, ...]
     steps: tuple[ManualStep, ...]
 
@@ -75,15 +73,9 @@ class FrontendPlan(ImmutableStruct, frozen=True):
 
 def plan_frontends(project: Project) -> FrontendPlan:
     """Plan a classified project."""
-    found = [use for use in project.uses if is_for_browsers(use)]
-    exposed = [use for use in found if use.verdict is Verdict.SECRET]
-    public: dict[str, dict[str, None]] = {}
-    for use in found:
-        if use not in exposed and use.value:
-            public.setdefault(use.service, {})[bare(use.name)] = None
+    exposed = [use for use in project.uses if is_for_browsers(use) and use.verdict is Verdict.SECRET]
     return FrontendPlan(
         replace(project, uses=tuple(_left_alone(use) if use in exposed else use for use in project.uses)),
-        {service: tuple(names) for service, names in public.items()},
         tuple(_keys(exposed)),
         tuple(_step(project, *group, uses) for group, uses in _grouped(exposed).items()),
     )

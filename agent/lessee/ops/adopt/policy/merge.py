@@ -1,10 +1,9 @@
 """Merges what a run finds with what earlier runs have adopted: their plaintext is in no file any more."""
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from lessee.core.immutable import ImmutableStruct, replace
-from lessee.ops.adopt.policy.model import Part, Project, Rendered, StoredField, Use
+from lessee.ops.adopt.policy.model import Project, Rendered, StoredField, Use, text_of
 
 
 class Adopted(ImmutableStruct, frozen=True):
@@ -24,18 +23,19 @@ def merged(project: Project, found: Adopted, earlier: Adopted) -> Adopted:
     fresh = {(one.service, one.name) for one in found.rendered}
     present = {(use.service, use.name) for use in found.uses}
     values = {(field.path, field.field): field.value for field in earlier.stored}
+    texts = {(one.service, one.name): text_of(one.parts, values) for one in earlier.rendered}
     rendered = tuple(
         one
         for one in earlier.rendered
         if one.service in project.services
         and (one.service, one.name) not in fresh | present
-        and all((part.path, part.field) in values for part in one.parts if part.path)
+        and texts[one.service, one.name] is not None
     )
-    kept = {(one.service, one.name): one for one in rendered}
+    kept = {(one.service, one.name) for one in rendered}
     uses = tuple(
-        replace(use, value=text_of(kept[use.service, use.name], values), sources=())
+        replace(use, value=text, sources=())
         for use in earlier.uses
-        if (use.service, use.name) in kept
+        if (use.service, use.name) in kept and (text := texts[use.service, use.name]) is not None
     )
     needed = {(part.path, part.field) for one in rendered for part in one.parts if part.path}
     stored = {(field.path, field.field): field for field in earlier.stored if (field.path, field.field) in needed}
@@ -45,18 +45,6 @@ def merged(project: Project, found: Adopted, earlier: Adopted) -> Adopted:
         users = field.uses if known is None else tuple(dict.fromkeys((*known.uses, *field.uses)))
         stored[field.path, field.field] = replace(field, uses=users)
     return Adopted((*found.uses, *uses), tuple(stored.values()), (*found.rendered, *rendered))
-
-
-def text_of(rendered: Rendered, values: Mapping[tuple[str, str], str]) -> str:
-    """The value that a service gets."""
-    return "".join(_text(part, values) for part in rendered.parts)
-
-
-def _text(part: Part, values: Mapping[tuple[str, str], str]) -> str:
-    if not part.path:
-        return part.text
-    value = values[part.path, part.field]
-    return quote(value, safe="") if part.is_url_part else value
 
 
 def _moved_aside(found: Adopted, stored: Mapping[tuple[str, str], StoredField]) -> Adopted:

@@ -3,8 +3,9 @@
 project files and `docker compose config` → Project → Uses with verdicts → Plan → texts of files → applied, or undone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from urllib.parse import quote
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.scan.policy.classifier import Verdict
@@ -98,7 +99,6 @@ class Image(ImmutableStruct, frozen=True):
     """The numbers of the user that the program runs as at last, if they are known (postgres: 999, or 70 on Alpine)."""
     shell_path: str | None = None
     """The path of a POSIX shell; empty: it has none; None: not known."""
-    working_dir: str = "/"
     healthcheck: tuple[str, ...] = ()
     """Its own test, as `CMD …` or `CMD-SHELL …`; empty: it has none, or it is not known."""
 
@@ -115,14 +115,12 @@ class Service(ImmutableStruct, frozen=True):
     command: tuple[str, ...] | None = None
     user: str | None = None
     restart: str | None = None
-    profiles: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     network_mode: str | None = None
     pid: str | None = None
     replicas: int = 1
     stop_grace_period: str | None = None
     """As Compose writes it: `1m30s`."""
-    has_healthcheck: bool = False
     healthcheck: tuple[str, ...] = ()
     """The test that the project sets; empty: the image's. `NONE` disables that."""
     runs_once: bool = False
@@ -130,7 +128,6 @@ class Service(ImmutableStruct, frozen=True):
     secrets: tuple[tuple[str, str], ...] = ()
     """Its Compose secrets: the name, and the path in the container."""
     depends_on: tuple[str, ...] = ()
-    env_files: tuple[str, ...] = ()
     build_context: str | None = None
     """The folder that its image is built from, relative to the project's folder."""
     dockerfile: str = "Dockerfile"
@@ -188,6 +185,17 @@ class Part(ImmutableStruct, frozen=True):
     path: str = ""
     field: str = ""
     is_url_part: bool = False
+
+
+def text_of(parts: Iterable[Part], values: Mapping[tuple[str, str], str]) -> str | None:
+    """What a template renders of these parts, with the `values` by path and field; None: one of them is missing."""
+    texts = []
+    for part in parts:
+        if part.path and (part.path, part.field) not in values:
+            return None
+        value = values[part.path, part.field] if part.path else part.text
+        texts.append(quote(value, safe="") if part.is_url_part else value)
+    return "".join(texts)
 
 
 class Rendered(ImmutableStruct, frozen=True):
