@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +123,15 @@ def test_an_agent_says_that_an_emergency_revoked_its_login_and_has_a_new_one_by_
     assert line in plain(agent)
     assert "logged in again" in place.lessee("emergency", "--environment", "production", "--follow-up")
     assert login_of(other) is None
+    # A restarted agent knows it from its saved token, or from the answer to its login.
+    for saved in (True, False):
+        agent.stop(signal.SIGKILL)
+        if not saved:
+            shutil.rmtree(agent.directory)
+        agent.start()
+        known = login_of(agent)
+        assert (known["found_at"], known["emergency_at"]) == (None, found["emergency_at"])
+        assert f"login  revoked by an emergency at {found['emergency_at']}, before this process started" in plain(agent)
     # Another run writes nothing, and a login that was not revoked is not concerned.
     again = place.secret_id()
     assert "secret_id" not in place.lessee("setup", "--output", "logins")

@@ -90,6 +90,8 @@ def test_a_revoked_login_is_a_fact_until_it_is_replaced_and_afterwards():
     assert login(emergency_at=PAST) == (f"revoked by an emergency at {PAST}; {todo}", "bad")
     again = login(emergency_at=PAST, logged_in_at=SOON)
     assert again == (f"revoked by an emergency at {PAST}; logged in again {SOON}", "")
+    before = login(found_at=None, emergency_at=PAST, logged_in_at=SOON)
+    assert before == (f"revoked by an emergency at {PAST}, before this process started; logged in again {SOON}", "")
 
 
 def test_an_agents_view_has_the_state_of_its_event_source():

@@ -74,6 +74,7 @@ class World:
         lease_ttl=3600.0,
         lease_max_ttl=float("inf"),
         latency=0.005,
+        emergency_at=0.0,
     ):
         self.random = random.Random(seed)  # noqa: S311  # Every run can be repeated.
         self.now = 1000.0
@@ -84,7 +85,7 @@ class World:
         """Or it "refuses" connections, or each request "hangs"."""
         self.lists_metadata, self.version, self.latency = lists_metadata, version, latency
         self.ttl, self.token_max_ttl = ttl, token_max_ttl
-        self.emergency_at = 0.0
+        self.emergency_at = emergency_at
         """What the metadata of a login's secret_id says."""
         self.token_uses, self.uses_left = token_uses, {}
         """How many requests a token allows, and how many each token still does; 0: any number."""

@@ -78,7 +78,8 @@ def revocation_text(revoked: Status) -> str:
     found = f"ended by Vault before its time, found {revoked['found_at']}"
     how = f"revoked by an emergency at {emergency}" if emergency else found
     if again is not None:
-        return f"{how}; logged in again {again}"
+        before = "" if revoked["found_at"] else ", before this process started"
+        return f"{how}{before}; logged in again {again}"
     todo = "after `lessee emergency`, `lessee setup --output DIR` writes new secret_ids; else remove old files first"
     return f"{how}; no new login: {todo}"
 

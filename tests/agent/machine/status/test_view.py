@@ -292,7 +292,7 @@ def test_a_login_that_an_emergency_revoked_is_in_the_status_until_the_process_en
     found = revoked(made, emergency=0.0)
     assert seconds_of(found["emergency_at"]) == WALL - 5.0
     assert WALL - 5.0 < seconds_of(found["found_at"]) <= seconds_of(found["logged_in_at"]) < WALL
-    made.run(86400.0)
+    made.run(600.0)
     assert made.status()["identities"][0]["revoked_login"]["logged_in_at"]
 
 
@@ -307,6 +307,25 @@ def test_only_an_emergency_during_the_login_counts():
     # The secret_id of this login was written after it: the earlier login was revoked then, and this one now.
     assert revoked(world(A, seconds=600.0), emergency=-3600.0)["emergency_at"] is None
     assert revoked(world(A), emergency=3600.0)["emergency_at"] is None
+
+
+def test_a_restarted_agent_says_that_an_emergency_was_before_its_login():
+    made = Vault({"web": app_spec(A)}, emergency_at=WALL - 3600.0)
+    made.run(5.0)
+    found = made.status()["identities"][0]["revoked_login"]
+    assert found["found_at"] is None
+    assert seconds_of(found["emergency_at"]) == WALL - 3600.0
+    assert WALL - 5.0 <= seconds_of(found["logged_in_at"]) < WALL
+    # The next login is not another one after an emergency.
+    made.revoke_tokens()
+    made.run(60.0)
+    assert made.status()["identities"][0]["revoked_login"]["emergency_at"] is None
+
+
+def test_a_login_that_names_an_emergency_of_the_future_says_nothing():
+    made = Vault({"web": app_spec(A)}, emergency_at=WALL + 3600.0)
+    made.run(5.0)
+    assert made.status()["identities"][0]["revoked_login"] is None
 
 
 def test_a_second_revocation_replaces_the_first():

@@ -124,12 +124,10 @@ def on_logged_in(tx: Transaction, event: LoggedIn) -> None:
         lookup_at=NEVER,
         replaced_tokens=replaced,
         uses_left=_uses_left(token),
+        revoked=_revoked_before(tx.session.revoked, token, tx.now),
     )
     if not event.reused:
         session = _note_login(tx, session, token)
-        if session.revoked is not None and session.revoked.logged_in_at is None:
-            revoked = replace(session.revoked, logged_in_at=tx.now, emergency_at=token.emergency_at)
-            session = replace(session, revoked=revoked)
     # A token from a file may be near its end each time it is read: the agent reads it once per LOOKUP_INTERVAL.
     earliest = tx.now + (0.0 if token.ours else LOOKUP_INTERVAL)
     tx.session = _schedule(tx, session, token, earliest=earliest)
@@ -286,6 +284,15 @@ def _note_login(tx: Transaction, session: Session, token: Token) -> Session:
     quick = session.quick_logins + 1 if is_quick else 0
     next_login_at = tx.now + replacement_delay(tx, quick)
     return replace(session, last_login_at=tx.now, quick_logins=quick, next_login_at=next_login_at)
+
+
+def _revoked_before(revoked: RevokedLogin | None, token: Token, now: float) -> RevokedLogin | None:
+    """The revoked login once there is this new one, which may say that an emergency was before this process."""
+    if revoked is None:
+        return RevokedLogin(None, None, now, token.emergency_at) if token.emergency_at else None
+    if revoked.logged_in_at is not None:
+        return revoked
+    return replace(revoked, logged_in_at=now, emergency_at=token.emergency_at)
 
 
 def _earliest_login(session: Session, token: Token) -> float:

@@ -50,9 +50,10 @@ class ReplacedToken(ImmutableStruct, frozen=True):
 class RevokedLogin(ImmutableStruct, frozen=True):
     """The last login that Vault ended before its time, as `lessee emergency` does."""
 
-    valid_at: float
-    """When its token was valid for certain."""
-    found_at: float
+    valid_at: float | None
+    """When its token was valid for certain; None if it ended before this process began."""
+    found_at: float | None
+    """When the token was rejected; None if it ended before this process began."""
     logged_in_at: float | None = None
     """When the agent had a new login."""
     emergency_at: float = 0.0

@@ -202,11 +202,13 @@ def _token(token: Token, at: _Timestamp) -> Mapping[str, object]:
     return {"accessor": token.accessor, "expires_at": at(token.ends_at), "request_id": token.request_id}
 
 
-def _revoked_login(revoked: RevokedLogin, at: _Timestamp, boot: float) -> Mapping[str, object]:
+def _revoked_login(revoked: RevokedLogin, at: _Timestamp, boot: float) -> Mapping[str, object] | None:
     """An emergency counts only if it was while the agent had the login: a secret_id keeps its metadata."""
-    earliest = revoked.valid_at + boot - CLOCK_DIFFERENCE
-    latest = (revoked.logged_in_at or revoked.found_at) + boot + CLOCK_DIFFERENCE
+    earliest = revoked.valid_at + boot - CLOCK_DIFFERENCE if revoked.valid_at is not None else 0.0
+    latest = max(filter(None, (revoked.found_at, revoked.logged_in_at))) + boot + CLOCK_DIFFERENCE
     by_emergency = earliest <= revoked.emergency_at <= latest
+    if revoked.found_at is None and not by_emergency:
+        return None
     return {
         "found_at": at(revoked.found_at),
         "emergency_at": at(revoked.emergency_at - boot) if by_emergency else None,
