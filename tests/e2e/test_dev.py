@@ -649,6 +649,16 @@ def test_another_local_user_cannot_initialize_a_new_server_first(dev, attack):
     assert list(dev.root_tokens()) == []
 
 
+def test_a_server_that_accepts_no_client_yet_is_not_ready(dev):
+    process = dev.killed("after remove provisioning", suspend=True)
+    eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
+    assert dev("--status").stdout.startswith("not ready; see openbao.log, process")
+    assert dev("--export").returncode == 69
+    process.send_signal(signal.SIGCONT)
+    dev.until_ready()
+    dev.put("a", key=CANARY)
+
+
 def test_a_user_who_takes_the_port_gets_no_token(dev, tmp_path):
     dev.detach()
     token = dev.token

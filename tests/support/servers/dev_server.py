@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lessee.host.openbao import free_port
 from lessee.status.client import UnixConnection
+from support.programs.forks import run_lessee
 from support.programs.sidecar import PATIENCE, eventually
 
 # Kills itself before or after the Nth of what changes the folder or the server, and names it.
@@ -22,15 +23,16 @@ from lessee.ops.dev.folder import DevFolder
 from lessee.vault.transport import Transport
 import lessee.cli
 moment = sys.argv[1]
+number = signal.SIGSTOP if os.environ.get("SUSPEND") else signal.SIGKILL
 
 def wrapped(kind, function):
     def call(self, *arguments, **settings):
         name = f"{kind} {next(one for one in arguments if one not in {'GET', 'POST', 'PUT'})}"
         if moment == f"before {name}":
-            os.kill(os.getpid(), signal.SIGKILL if not os.environ.get("SUSPEND") else signal.SIGSTOP)
+            os.kill(os.getpid(), number)
         result = function(self, *arguments, **settings)
         if moment == f"after {name}":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return result
     return call
 
@@ -71,16 +73,13 @@ class Dev:
 
     def __call__(self, *options, under=(), text="", **environ):
         """Run one command to its end."""
-        done = subprocess.run(
-            [*self.under, *under, sys.executable, "-m", "lessee", *self.words(*options)],
-            cwd=self.cwd,
-            env=self.environ | environ,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        command, environ = self.words(*options), self.environ | environ
+        if self.under or under:
+            words = [*self.under, *under, sys.executable, "-m", "lessee", *command]
+            where = {"cwd": self.cwd, "env": environ, "input": text, "timeout": PATIENCE}
+            done = subprocess.run(words, **where, capture_output=True, text=True, check=False)
+        else:
+            done = run_lessee(*command, cwd=self.cwd, env=environ, text=text)
         self.said += done.stdout + done.stderr
         return done
 

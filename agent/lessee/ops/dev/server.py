@@ -18,7 +18,15 @@ from lessee.host.directories import translate_write_errors
 from lessee.ops.dev.certificates import ensure_certificates
 from lessee.ops.dev.folder import LISTEN, LOCK, LOG, PORT, PROVISIONED, RECOVERY_KEY, STARTED, TOKEN, DevFolder
 from lessee.ops.dev.policy.listening import Listen, remembered, url_of
-from lessee.ops.dev.policy.server_config import ADMIN, DATA, SEAL_KEY, SOCKET, admin_policy, server_config
+from lessee.ops.dev.policy.server_config import (
+    ADMIN,
+    DATA,
+    SEAL_KEY,
+    SOCKET,
+    accepts_clients,
+    admin_policy,
+    server_config,
+)
 from lessee.ops.setup.initialization import wait_until_active
 from lessee.ops.setup.policy.initialization import InitOptions, contents, request, seal_of
 from lessee.process.spawn import forget, spawn
@@ -198,8 +206,10 @@ def is_running(folder: DevFolder) -> bool:
 
 
 def is_ready(folder: DevFolder) -> bool:
-    """Whether the server answers and is unsealed."""
+    """Whether the server answers, is unsealed and accepts clients."""
     if {STARTED, PROVISIONED} & folder.names() or not folder.has(TOKEN):
+        return False
+    if not accepts_clients(folder.text(_CONFIG)):
         return False
     with suppress(VaultRequestError), client_of(folder.path) as client:
         health = client.health()

@@ -59,7 +59,7 @@ def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True
         id=token_id(value),
         ours=ours,
         uses=_uses(data.get("num_uses")),
-        # Whoever made a token that a file names has chosen its metadata.
+        # The client that made a token of a file has chosen its metadata.
         emergency_at=_emergency_at(data.get("meta")) if ours else 0.0,
         request_id=answer.request_id[:_MAX_ID],
     )

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lessee.ops.dev.policy.server_config import admin_policy, server_config
+from lessee.ops.dev.policy.server_config import accepts_clients, admin_policy, server_config
 
 
 def test_every_address_is_loopback_or_a_socket_in_the_folder():
@@ -35,6 +35,12 @@ def test_the_address_for_containers_has_a_listener_with_tls_of_its_own(listen, a
     _, loopback, other = json.loads(server_config("/f", 8200, closed=False, listen=listen))["listener"]
     assert loopback["tcp"]["address"] == "127.0.0.1:8200"
     assert other["tcp"] == loopback["tcp"] | {"address": address}
+
+
+def test_only_a_server_that_is_not_closed_accepts_clients():
+    assert accepts_clients(server_config("/f", 8200, closed=False, listen="172.17.0.1"))
+    assert not accepts_clients(server_config("/f", 8200, closed=True))
+    assert not accepts_clients("")
 
 
 def test_a_closed_server_has_no_address_for_containers():

@@ -55,6 +55,15 @@ def server_config(folder: str, port: int, *, closed: bool, listen: str = "") -> 
     return json.dumps(config, indent=2) + "\n"
 
 
+def accepts_clients(config: str) -> bool:
+    """Whether this is the configuration of a server that is not closed."""
+    try:
+        listeners = json.loads(config)["listener"]
+    except ValueError:
+        return False
+    return any(not one["tcp"].get("tls_require_and_verify_client_cert") for one in listeners if "tcp" in one)
+
+
 def admin_policy() -> str:
     """The policy of the folder's token: what operators' commands do, and not what would close or rekey the server."""
     rules = [f'path "*" {{ capabilities = {json.dumps(_EVERYTHING)} }}']
