@@ -118,19 +118,28 @@ def run_lessee(*arguments, cwd, env, text=""):
         command = [sys.executable, "-m", "lessee", *arguments]
         where = {"cwd": cwd, "env": env, "input": text, "text": True, "timeout": PATIENCE}
         return subprocess.run(command, **where, capture_output=True, check=False)
+    return run_main(_lessee, "lessee", *arguments, cwd=cwd, env=env, text=text)
+
+
+def _lessee():
+    return lessee.cli.main(sys.argv[1:])
+
+
+def run_main(main, *words, cwd, env, text=""):
+    """Run a program's main function in a forked process, with these words as its `sys.argv`: see `run_lessee`."""
     with tempfile.TemporaryDirectory(prefix="lessee-test-") as folder:
         given, *outputs = streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         given.write_text(text)
-        process = fork(_be_lessee, arguments, cwd, env, streams)
+        process = fork(_be_program, main, words, cwd, env, streams)
         process.join(PATIENCE)
         if process.exitcode is None:
             process.kill()
-            raise subprocess.TimeoutExpired(arguments, PATIENCE, *(file.read_text() for file in outputs))
-        return subprocess.CompletedProcess(arguments, process.exitcode, *(file.read_text() for file in outputs))
+            raise subprocess.TimeoutExpired(words, PATIENCE, *(file.read_text() for file in outputs))
+        return subprocess.CompletedProcess(words, process.exitcode, *(file.read_text() for file in outputs))
 
 
-def _be_lessee(arguments, folder, environ, streams):
-    """Be the process of `python -m lessee`."""
+def _be_program(main, words, folder, environ, streams):
+    """Be the process of `python -m` with such a program."""
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
@@ -141,10 +150,10 @@ def _be_lessee(arguments, folder, environ, streams):
         errors = "backslashreplace" if name == "stderr" else "surrogateescape"
         mode = "w" if number else "r"
         setattr(sys, name, open(number, mode, encoding="utf-8", errors=errors, closefd=False))  # noqa: SIM115
-    sys.argv = ["lessee", *arguments]
+    sys.argv = list(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        raise SystemExit(lessee.cli.main(arguments))
+        raise SystemExit(main())
     finally:
         threading._shutdown()
         atexit._run_exitfuncs()
