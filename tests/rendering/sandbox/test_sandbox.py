@@ -154,5 +154,5 @@ def test_an_empty_macro_is_an_empty_text():
     assert parts("{% macro m() %}{% endmacro %}{{ m() }}|") == ["|"]
 
 
-def test_a_fraction_is_multiplied():
-    assert value("1.5 * 2") == 3.0
+def test_fractions_have_powers():
+    assert value("1.5 ** 2") == 2.25
