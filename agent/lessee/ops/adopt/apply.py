@@ -11,6 +11,7 @@ from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.directories import translate_write_errors
 from lessee.host.project import Project as Configuration
 from lessee.host.project import load
+from lessee.host.user_file import symbolic_links
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.files import digest
@@ -77,6 +78,10 @@ class Apply:
             self._stack.require_image(rotator_image(record.image), "rotate")
         names = [change.path for change in (*prepared.early, *prepared.edits)]
         project_files.check_editable(self._project, names)
+        # The names of the templates for MCP clients are not known yet.
+        links = symbolic_links(self._project / MCP_CONFIG.partition("/")[0])
+        own = [MCP_CONFIG, *(str(link.relative_to(self._project)) for link in links)]
+        project_files.check_generated(self._project, (*prepared.texts, *(own if prepared.mcp.files else ())))
         for name, text in prepared.texts.items():
             found = project_files.read_files(self._project, [name]).get(name)
             if found is None or found == text.encode():
@@ -233,7 +238,7 @@ class Apply:
         roles = role_names(configuration.config)
         record = self._folder.save(replace(record, roles=tuple(dict.fromkeys((*record.roles, *roles)))))
         for role in roles:
-            self._store.write_identity(role, self._folder.path / IDENTITY / record.environment / role)
+            self._store.write_identity(role, self._folder.path, f"{IDENTITY}/{record.environment}/{role}")
         return record
 
     def _configuration(self, texts: Mapping[str, str]) -> Configuration:

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     _check(arguments)
     folder = _project_folder(arguments, environ)
-    records = RecordFolder(folder)
+    records = RecordFolder(folder, environ)
     record = records.load()
     if arguments.undo and record is None:
         if records.exists:
@@ -100,6 +100,7 @@ def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request,
             if record is None or record.phase is not Phase.UNDOING:
                 return _adopt(arguments, folder, record, request, access, store, stack)
             _say("an undo was interrupted: it is finished first")
+            confirm("finish the undo?", yes=arguments.yes)
             _undo(arguments, folder, record, stack, store)
 
 
@@ -127,6 +128,7 @@ def _adopt(
     apply = Apply(folder, stack, store, access.environ, _say)
     if record is not None and record.phase is Phase.EDITING:
         _say("an adoption was interrupted: it is continued")
+        confirm("continue the adoption?", yes=arguments.yes)
         record = apply.finish_edits(record)
     project = planning.read(request, access.environ)
     known = record or planning.new_record(project, request, access)
@@ -232,7 +234,7 @@ def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -
         arguments.files = [os.path.relpath(here / name, folder) for name in arguments.files]
         arguments.env_file = [os.path.relpath(here / name, folder) for name in arguments.env_file]
         return folder
-    if RecordFolder(here).load() is None:
+    if RecordFolder(here, environ).load() is None:
         files = find_files(here, environ)
         arguments.files = [os.path.relpath(name, files[0].parent) for name in files]
         arguments.env_file = [os.path.relpath(here / name, files[0].parent) for name in arguments.env_file]

@@ -10,7 +10,7 @@ from pathlib import Path
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.user_file import UserFile, open_user_file
-from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.files import digest, real_path
 from lessee.ops.adopt.policy.mcp_clients import CLIENTS, Client
 from lessee.ops.adopt.policy.model import ManualStep
 from lessee.ops.adopt.record import McpEdit
@@ -81,6 +81,7 @@ def plan_mcp(folder: Path, environ: Mapping[str, str], access: VaultAccess | Non
             with open_user_file(path, "lessee adopt") as file:
                 if not has_servers(jsonc.parse(file.text, path.name)):
                     continue
+                real_path(folder, client.path)
                 wrapping = _prepare(file, client, folder, environ, access)
                 if wrapping.config is not None:
                     file.check_writable()

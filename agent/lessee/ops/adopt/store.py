@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lessee.config import Config
 from lessee.core.errors import DeniedError, LesseeError, WriteError
-from lessee.host.user_file import write_file
+from lessee.host.user_file import write_beneath
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.model import StoredField
 from lessee.ops.adopt.record import Record
@@ -114,20 +114,23 @@ class Store:
 
     # Logins
 
-    def write_identity(self, role: str, folder: Path) -> None:
-        """Write role_id and secret_id, unless the folder has those of this role. Raises WriteError."""
+    def write_identity(self, role: str, folder: Path, below: str) -> None:
+        """Write role_id and secret_id to `below` in the folder, unless those of this role are there.
+
+        Raises WriteError.
+        """
         found = self.client.read(f"auth/approle/role/{role}/role-id")
         if found is None:
             raise DeniedError(
                 "the role does not exist", where=f"auth/approle/role/{role}", todo="run `lessee adopt` again"
             )
         role_id = str(found["role_id"])
-        files = {name: folder / name for name in ("role_id", "secret_id")}
+        files = {name: folder / below / name for name in ("role_id", "secret_id")}
         if self._is_valid(role, role_id, files):
             return
         answer = self.client.write(f"auth/approle/role/{role}/secret-id")
         for name, text in (("role_id", role_id), ("secret_id", str(answer.data["secret_id"]))):
-            write_file(files[name], text.encode(), mode=_WORLD_READABLE, folder_mode=_FOLDER)
+            write_beneath(folder, f"{below}/{name}", text.encode(), mode=_WORLD_READABLE, folder_mode=_FOLDER)
 
     def _is_valid(self, role: str, role_id: str, files: Mapping[str, Path]) -> bool:
         try:

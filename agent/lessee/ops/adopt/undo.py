@@ -41,6 +41,7 @@ class Undo:
         originals = {name: self._store.original(record, name) for name in befores}
         names = [*(change.path for change in record.edited), *(edit.path for edit in record.mcp)]
         project_files.check_editable(self._project, names)
+        project_files.check_generated(self._project, record.generated)
         if with_engine:
             self._stack.require_engine()
         self._report_changed(record)
