@@ -107,9 +107,11 @@ def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request,
                 return _finish(_undo(arguments, folder, record, stack, store), "undone")
             if record is None or record.phase is not Phase.UNDOING:
                 return _adopt(arguments, folder, record, request, access, store, stack)
-            _say("an undo was interrupted: it is finished first")
+            _say("an undo was not finished: it is finished first")
             confirm("finish the undo?", yes=arguments.yes)
-            _undo(arguments, folder, record, stack, store)
+            steps = _undo(arguments, folder, record, stack, store)
+            if folder.load() is not None:
+                return _finish(steps, "undone")
 
 
 def _plan(record: Record | None, request: Request, access: Access, store: Store | None, note: str = "") -> int:
