@@ -37,7 +37,7 @@ class Adopted:
 
     def __init__(self, client, config, folder):
         self.store, self.path, self.file = Store(client, config), folder, folder / ".env"
-        self.records = RecordFolder(folder)
+        self.records = RecordFolder(folder, {"XDG_STATE_HOME": str(folder.parent / "state")})
         first, after = change(BEFORE, A=1, B=1, C=1)
         # A person sets another key between the two.
         second_before = after.replace(b"A=" + REF.format("A").encode(), b"A=another") + b"D=secret-d\n"
