@@ -190,6 +190,8 @@ def _be_program(main, words, folder, environ, streams):
         mode = "w" if number else "r"
         setattr(sys, name, open(number, mode, encoding="utf-8", errors=errors, closefd=False))  # noqa: SIM115
     sys.argv = list(words)
+    # An agent that restarts in place repeats them.
+    sys.orig_argv = [sys.executable, "-m", *words]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         raise SystemExit(main())
