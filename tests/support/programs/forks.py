@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
@@ -55,13 +55,13 @@ class Fork:
 
 
 class _Server:
-    """The process that they are forked from."""
+    """The process that they are forked from; `under` starts it elsewhere, such as in another network."""
 
-    def __init__(self):
+    def __init__(self, under):
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "support.programs.warm_fork", str(theirs.fileno())],
+                [*under, sys.executable, "-m", "support.programs.warm_fork", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": str(TESTS)},
                 stdin=subprocess.DEVNULL,
@@ -99,38 +99,55 @@ class _Server:
 
 
 @cache
-def _server():
-    return _Server()
+def _server(under=()):
+    return _Server(under)
 
 
-def fork(function, *arguments):
+def fork(function, *arguments, under=()):
     """Call the function in a new process, which gets the arguments and nothing else from this one."""
-    return _server().start(function, arguments)
+    return _server(tuple(under)).start(function, arguments)
 
 
-def run_lessee(*arguments, cwd, env, text=""):
+def run_lessee(*arguments, cwd, env, text="", program="", under=(), patience=PATIENCE):
     """Run a command of lessee with this text on its stdin, as `subprocess.run` does, in a fraction of the time.
 
     Its process was forked, so that it has imported everything, and its name is another. What Python itself reads from
-    the environment needs a process of its own.
+    the environment needs a process of its own. `program`: the text of a program that changes lessee and calls it.
+    `under`: a command that starts a program elsewhere, such as in another network. It is used once for all runs.
     """
     if any(name.startswith("PYTHON") for name in env):
-        command = [sys.executable, "-m", "lessee", *arguments]
-        where = {"cwd": cwd, "env": env, "input": text, "text": True, "timeout": PATIENCE}
+        command = [*under, sys.executable, *(("-c", program) if program else ("-m", "lessee")), *arguments]
+        where = {"cwd": cwd, "env": env, "input": text, "text": True, "timeout": patience}
         return subprocess.run(command, **where, capture_output=True, check=False)
+    main, name = (
+        (partial(_run, program), "-c") if program else (_lessee, lessee.__file__.replace("__init__", "__main__"))
+    )
+    return run_main(main, name, *arguments, cwd=cwd, env=env, text=text, under=under, patience=patience)
+
+
+def _lessee():
+    return lessee.cli.main(sys.argv[1:])
+
+
+def _run(program):
+    exec(program, {"__name__": "__main__"})  # noqa: S102  # As `python -c` does.
+
+
+def run_main(main, *words, cwd, env, text="", under=(), patience=PATIENCE):
+    """Run a program's main function in a forked process, with these words as its `sys.argv`: see `run_lessee`."""
     with tempfile.TemporaryDirectory(prefix="lessee-test-") as folder:
         given, *outputs = streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         given.write_text(text)
-        process = fork(_be_lessee, arguments, cwd, env, streams)
-        process.join(PATIENCE)
+        process = fork(_be_program, main, words, cwd, env, streams, under=under)
+        process.join(patience)
         if process.exitcode is None:
             process.kill()
-            raise subprocess.TimeoutExpired(arguments, PATIENCE, *(file.read_text() for file in outputs))
-        return subprocess.CompletedProcess(arguments, process.exitcode, *(file.read_text() for file in outputs))
+            raise subprocess.TimeoutExpired(words, patience, *(file.read_text() for file in outputs))
+        return subprocess.CompletedProcess(words, process.exitcode, *(file.read_text() for file in outputs))
 
 
-def _be_lessee(arguments, folder, environ, streams):
-    """Be the process of `python -m lessee`."""
+def _be_program(main, words, folder, environ, streams):
+    """Be the process of `python -m` with such a program, or of `python -c`."""
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
@@ -141,10 +158,10 @@ def _be_lessee(arguments, folder, environ, streams):
         errors = "backslashreplace" if name == "stderr" else "surrogateescape"
         mode = "w" if number else "r"
         setattr(sys, name, open(number, mode, encoding="utf-8", errors=errors, closefd=False))  # noqa: SIM115
-    sys.argv = ["lessee", *arguments]
+    sys.argv = list(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        raise SystemExit(lessee.cli.main(arguments))
+        raise SystemExit(main())
     finally:
         threading._shutdown()
         atexit._run_exitfuncs()

@@ -47,12 +47,14 @@ class Dev:
     """A folder of `lessee dev` with a short path, and its commands. `with Dev() as dev:` ends its server.
 
     `by_socket`: requests go to the Unix socket, because the server's loopback is not this process's.
+    `is_lasting`: what `under` enters is there until the end of all tests.
     """
 
-    def __init__(self, cwd, *, folder=None, under=(), by_socket=False):
+    def __init__(self, cwd, *, folder=None, under=(), by_socket=False, is_lasting=False):
         self.home = Path(tempfile.mkdtemp(prefix="lessee-dev-"))
         self.folder = folder or self.home / "dev"
         self.cwd, self.under, self.port, self.by_socket = cwd, list(under), free_port(), by_socket
+        self._is_lasting = is_lasting
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         self.said = ""
         """What all commands have printed."""
@@ -74,12 +76,12 @@ class Dev:
     def __call__(self, *options, under=(), text="", **environ):
         """Run one command to its end."""
         command, environ = self.words(*options), self.environ | environ
-        if self.under or under:
+        if under or (self.under and not self._is_lasting):
             words = [*self.under, *under, sys.executable, "-m", "lessee", *command]
             where = {"cwd": self.cwd, "env": environ, "input": text, "timeout": PATIENCE}
             done = subprocess.run(words, **where, capture_output=True, text=True, check=False)
         else:
-            done = run_lessee(*command, cwd=self.cwd, env=environ, text=text)
+            done = run_lessee(*command, cwd=self.cwd, env=environ, text=text, under=self.under)
         self.said += done.stdout + done.stderr
         return done
 

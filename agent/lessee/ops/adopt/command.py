@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     except NoVaultError as exc:
         if not arguments.plan:
             raise
-        return _plan(record, _request(arguments, folder, record, None), no_access(environ), None, str(exc))
+        return _plan(record, _request(arguments, folder, record, None, environ), no_access(environ), None, str(exc))
     if record is not None:
         _require_same(record, arguments, access)
-    request = _request(arguments, folder, record, access)
+    request = _request(arguments, folder, record, access, environ)
     config = access.config(request.environment)
     with admin_client(config.vault, access.environ, boot_time) as client:
         store = Store(client, config)
@@ -71,7 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
             raise
 
 
-def _request(arguments: argparse.Namespace, folder: Path, record: Record | None, access: Access | None) -> Request:
+def _request(
+    arguments: argparse.Namespace,
+    folder: Path,
+    record: Record | None,
+    access: Access | None,
+    environ: Mapping[str, str],
+) -> Request:
     if record is not None:
         return Request(
             folder,
@@ -79,18 +85,20 @@ def _request(arguments: argparse.Namespace, folder: Path, record: Record | None,
             tuple(arguments.env_file) or record.env_files,
             record.environment,
             arguments.image or record.image,
+            environ,
         )
     if arguments.environment is not None:
         _require_name(arguments.environment)
     environment = arguments.environment or (PRODUCTION if access is None else access.environment)
-    return Request(folder, tuple(arguments.files), tuple(arguments.env_file), environment, arguments.image or _IMAGE)
+    image = arguments.image or _IMAGE
+    return Request(folder, tuple(arguments.files), tuple(arguments.env_file), environment, image, environ)
 
 
 def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request, access: Access, store: Store) -> int:
     while True:
         with records.held(_say) as folder:
             record = folder.load()
-            stack = _stack(folder, record, request, access)
+            stack = _stack(folder, record, request)
             if record is None and arguments.undo:
                 return 0  # Another run has undone it meanwhile.
             if arguments.undo:
@@ -99,13 +107,15 @@ def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request,
                 return _finish(_undo(arguments, folder, record, stack, store), "undone")
             if record is None or record.phase is not Phase.UNDOING:
                 return _adopt(arguments, folder, record, request, access, store, stack)
-            _say("an undo was interrupted: it is finished first")
+            _say("an undo was not finished: it is finished first")
             confirm("finish the undo?", yes=arguments.yes)
-            _undo(arguments, folder, record, stack, store)
+            steps = _undo(arguments, folder, record, stack, store)
+            if folder.load() is not None:
+                return _finish(steps, "undone")
 
 
 def _plan(record: Record | None, request: Request, access: Access, store: Store | None, note: str = "") -> int:
-    project = planning.read(request, access.environ)
+    project = planning.read(request)
     known = record or planning.new_record(project, request, access)
     prepared, _ = planning.prepare(project, replace(known, files=request.files), access, store)
     _print_plan(prepared, request.folder)
@@ -130,7 +140,7 @@ def _adopt(
         _say("an adoption was interrupted: it is continued")
         confirm("continue the adoption?", yes=arguments.yes)
         record = apply.finish_edits(record)
-    project = planning.read(request, access.environ)
+    project = planning.read(request)
     known = record or planning.new_record(project, request, access)
     if known.phase is Phase.DONE or record is None:
         known = replace(known, files=request.files, image=request.image)
@@ -161,7 +171,7 @@ def _adopt(
     apply.start(prepared, done, arguments.timeout)
     _say("the stack is healthy with the rendered secrets")
     done = apply.edit(prepared, done)
-    done = apply.verify(prepared, done, planning.read(request, access.environ))
+    done = apply.verify(prepared, done, planning.read(request))
     done = apply.wrap_mcp(prepared, done, access)
     if arguments.rotate:
         return _rotate(arguments, apply, prepared, done)
@@ -184,9 +194,9 @@ def _undo(
     return Undo(folder, stack, store, _say).run(record, arguments.timeout, with_engine=not arguments.no_up)
 
 
-def _stack(folder: RecordFolder, record: Record | None, request: Request, access: Access) -> Stack:
+def _stack(folder: RecordFolder, record: Record | None, request: Request) -> Stack:
     project = record.project if record is not None else ""
-    return Stack(request.folder, project, request.env_files, access.environ, folder.lock)
+    return Stack(request.folder, project, request.env_files, request.environ, folder.lock)
 
 
 def _running(stack: Stack, project: Project) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_service
+from lessee.ops.adopt.policy.shell_values import without_shell_values
 from lessee.ops.adopt.policy.template_texts import templates
 from lessee.ops.adopt.project import read_project
 from lessee.ops.adopt.record import FOLDER, AdoptedField, EditedFile, Record
@@ -42,10 +43,15 @@ class Request(ImmutableStruct, frozen=True):
     env_files: tuple[str, ...]
     environment: str
     image: str
+    environ: Mapping[str, str]
+    """What `docker compose` gets in the user's shell, without what adopt adds for clients of Vault."""
+
+    hidden = ("environ",)
 
 
-def read(request: Request, environ: Mapping[str, str]) -> Project:
+def read(request: Request) -> Project:
     """The classified project; without what earlier runs have moved. Raises ConfigError."""
+    environ = request.environ
     found = read_project(request.files, environ, folder=str(request.folder), env_files=request.env_files)
     found = classified(with_images(found, request.folder, environ))
     return replace(found, uses=tuple(use for use in found.uses if not is_reference(use.value)))
@@ -72,6 +78,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     """
     earlier = adopted(record, store) if store is not None else Adopted((), (), ())
     setting = (record.env_files or (ENV,))[-1]
+    project, shell_steps = without_shell_values(project, record.uses)
     frontends = plan_frontends(project)
     project = frontends.project
     stored, rendered = verified(project, *with_root_logins(*stored_fields(project)))
@@ -89,7 +96,8 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     keys = [one.stored for one in frontends.keys if (one.stored.path, one.stored.field) not in known]
     secrets_ += tuple(keys) if apps else ()
     mcp = _mcp(Path(project.folder), record, access) if apps else McpPlan()
-    plan = Plan(project, record.environment, secrets_, apps, edits, (*steps, *more_steps, *frontends.steps, *mcp.steps))
+    steps = (*shell_steps, *steps, *more_steps, *frontends.steps, *mcp.steps)
+    plan = Plan(project, record.environment, secrets_, apps, edits, steps)
     texts = _texts(plan, access, record, found)
     if apps:
         texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}

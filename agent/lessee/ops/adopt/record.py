@@ -108,6 +108,8 @@ class Record(ImmutableStruct, frozen=True):
     """Configurations of MCP clients whose servers get their secrets from lessee, in the order of the changes."""
     rotated: tuple[RotatedStore, ...] = ()
     """Rotation targets whose credentials adopt has changed in their systems, in this order."""
+    named: tuple[str, ...] = ()
+    """What an undo could not put back and has named: a person may leave it as it is."""
 
     @property
     def backup_path(self) -> str:

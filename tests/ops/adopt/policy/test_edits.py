@@ -1,11 +1,7 @@
 """Edits of the user's files: they remove the plaintext and nothing else, and can be reversed."""
 
-import random
-
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lessee.ops.adopt.policy.edits import (
     apply_edits,
@@ -15,7 +11,6 @@ from lessee.ops.adopt.policy.edits import (
     planned_edits,
     reference,
     secret_values,
-    undone,
     with_compose_files,
 )
 from lessee.ops.adopt.policy.model import (
@@ -250,57 +245,6 @@ def test_only_the_secret_of_a_credential_is_searched_for():
 def test_a_reference_is_known_in_any_value():
     assert is_reference(f"postgres://{reference('a', 'b')}@db")
     assert not is_reference("value")
-
-
-# Back again
-
-
-def test_an_unchanged_file_comes_back_byte_for_byte():
-    assert undone(b"a\r\nb", b"x", b"x") == (b"a\r\nb", ())
-
-
-def test_what_a_person_changed_elsewhere_stays():
-    before, after = b"a: 1\npw: secret\nc: 3\n", b"a: 1\npw: ref\nc: 3\nCOMPOSE_FILE\n"
-    current = b"# new\na: 2\npw: ref\nc: 3\nd: 4\nCOMPOSE_FILE\n"
-    assert undone(before, after, current) == (b"# new\na: 2\npw: secret\nc: 3\nd: 4\n", ())
-
-
-def test_a_changed_line_is_reported_and_stays():
-    before, after = b"a\npw: secret\nc\n", b"a\npw: ref\nc\n"
-    assert undone(before, after, b"a\npw: mine\nc\n") == (b"a\npw: mine\nc\n", (2,))
-    # It was put back already.
-    assert undone(before, after, b"a\npw: secret\nc\nnew\n") == (b"a\npw: secret\nc\nnew\n", ())
-
-
-def test_lines_of_a_block_come_back_together():
-    before, after = b"a: |-\n  one\n  two\nb: 1\n", b'a: "ref"\nb: 1\n'
-    assert undone(before, after, b'a: "ref"\nb: 2\n') == (b"a: |-\n  one\n  two\nb: 2\n", ())
-    before, after = b"a\nx\ny\nz\nb\n", b"a\nb\n"
-    assert undone(before, after, b"a\nb\nc\n") == (b"a\nx\ny\nz\nb\nc\n", ())
-    assert undone(b"x\na\n", b"a\n", b"a\nc\n") == (b"x\na\nc\n", ())
-    assert undone(before, after, b"q\nb\n")[1] == (2,)
-
-
-def test_two_lines_between_which_a_person_wrote_are_reported():
-    before, after = b"a\np\nq\n", b"a\nP\nQ\n"
-    assert undone(before, after, b"a\nP\nnew\nQ\n") == (b"a\nP\nnew\nQ\n", (2, 3))
-
-
-LINES = st.lists(st.sampled_from([b"a\n", b"b: 1\n", b"c\r\n", b"\n", b"d"]), max_size=12)
-
-
-@given(LINES, st.integers(0, 2**32), LINES)
-def test_edits_in_other_lines_are_never_lost(lines, seed, added):
-    """Each edited line is unique, as a reference with its variable's name is."""
-    draw = random.Random(seed)  # noqa: S311
-    numbered = [b"%d " % number + line.strip() + b"\n" for number, line in enumerate(lines)]
-    edited = {number for number in range(len(numbered)) if draw.random() < 0.4}
-    after = [b"ref %d\n" % number if number in edited else line for number, line in enumerate(numbered)]
-    news = [b"new " + line.strip() + b"\n" for line in added]
-    place = draw.choice([number for number in range(len(after) + 1) if not {number - 1, number} <= edited])
-    current, expected = [*after[:place], *news, *after[place:]], [*numbered[:place], *news, *numbered[place:]]
-    result, lost = undone(b"".join(numbered), b"".join(after), b"".join(current))
-    assert (result, lost) == (b"".join(expected), ())
 
 
 # The rest means the same

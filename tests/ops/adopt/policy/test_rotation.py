@@ -63,6 +63,21 @@ def test_the_superuser_of_postgres_changes_its_own_password():
     assert found.steps == ()
 
 
+def test_two_stores_with_one_password_are_left_to_a_person():
+    """A rotation would change it in one of them alone."""
+    values = [whole("POSTGRES_PASSWORD", "fake-password", name, "database/postgres", "password") for name in ("a", "b")]
+    uses, stored, rendered = zip(*values, strict=True)
+    image = Image("postgres:17", entrypoint=("docker-entrypoint.sh",), command=("postgres",), shell_path="/bin/sh")
+    one = project(service("a", image), service("b", image), uses=uses)
+    apps, _ = app_plans(one, stored, rendered)
+    found = rotations(one, stored, apps)
+    assert found.targets == ()
+    assert [step.what for step in found.steps] == [
+        f"{name} and {other} have one password, and a rotation changes it in one store alone"
+        for name, other in (("a", "b"), ("b", "a"))
+    ]
+
+
 def test_without_a_user_it_is_the_images_own():
     found = found_in("postgres", {}, ("POSTGRES_PASSWORD", "password"), path="database/postgres")
     assert fields(found)["database/postgres", "username"] == "postgres"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import SequenceMatcher
 from urllib.parse import quote
 
 import yaml
@@ -114,38 +113,6 @@ def ignoring(content: bytes, folder: str) -> Edit | None:
 def is_reference(value: str) -> bool:
     """Whether a value says where it is, as adopt's edits do."""
     return _REFERENCE in value
-
-
-def undone(before: bytes, after: bytes, current: bytes) -> tuple[bytes, tuple[int, ...]]:
-    """`current` without the change from `before` to `after`, and the lines of `after` that it has no more.
-
-    What was changed since then in other lines stays.
-    """
-    if current == after:
-        return before, ()
-    old, new, now = (content.splitlines(keepends=True) for content in (before, after, current))
-    places: dict[int, int] = {}
-    for block in SequenceMatcher(None, new, now, autojunk=False).get_matching_blocks():
-        places.update({block.a + offset: block.b + offset for offset in range(block.size)})
-    lost: list[int] = []
-    changes: list[tuple[int, int, list[bytes]]] = []
-    had = set(now)
-    for kind, start, end, old_start, old_end in SequenceMatcher(None, new, old, autojunk=False).get_opcodes():
-        if kind == "equal":
-            continue
-        # Lines that `before` has more are after the line before them.
-        known = [places.get(line) for line in (range(start, end) if end > start else [start - 1])]
-        first = known[0] if start or end else -1
-        if first is None or None in known[1:] or known[1:] != [first + 1 + offset for offset in range(len(known) - 1)]:
-            if not had.issuperset(old[old_start:old_end]):  # An interrupted run may have put them back.
-                lost.extend(range(start + 1, max(end, start + 1) + 1))
-        elif end > start:
-            changes.append((first, first + end - start, old[old_start:old_end]))
-        else:
-            changes.append((first + 1, first + 1, old[old_start:old_end]))
-    for begin, stop, lines in sorted(changes, key=lambda change: change[:2], reverse=True):
-        now[begin:stop] = lines
-    return b"".join(now), tuple(lost)
 
 
 def changed_values(before: bytes, after: bytes) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from lessee.ops.adopt.policy.accounts import Account, Accounts, word
 from lessee.ops.adopt.policy.model import Part, Project, Rendered, Span, StoredField, Use
 from lessee.ops.adopt.policy.providers import provider_of
 from lessee.ops.adopt.policy.secret_parts import SecretPart, secret_parts, words_in
+from lessee.ops.adopt.policy.store_clients import is_client
 from lessee.ops.adopt.policy.stores import (
     DATABASE,
     DATABASES,
@@ -37,14 +38,18 @@ def stored_fields(project: Project) -> tuple[tuple[StoredField, ...], tuple[Rend
 
 
 def stores_of(project: Project) -> dict[str, Kind]:
-    """The services that are systems with credentials, by their images; of an image that is built, by its variables."""
+    """The services that are systems with credentials, by their images; of an image that is built, by its variables.
+
+    A client that has a store's image for its programs, such as one that writes dumps, is not among them.
+    """
     found: dict[str, Kind] = {}
     for name, service in project.services.items():
         kind = kind_of_image(service.image.reference)
         if service.build_context is not None:
             own = [use.name for use in project.uses if use.service == name and use.is_variable]
             kind = next((kind for kind in map(_own_kind, own) if kind is not None and _STORE.search(name)), None)
-        if kind is not None:
+        uses = (use for use in project.uses if use.service == name)
+        if kind is not None and not is_client(service, kind, uses, project.services):
             found[name] = kind
     return found
 

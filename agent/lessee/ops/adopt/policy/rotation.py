@@ -75,14 +75,28 @@ def rotations(project: Project, stored: Iterable[StoredField], apps: Iterable[Ap
     targets: list[StoreTarget] = []
     fields: list[StoredField] = []
     steps: list[ManualStep] = []
+    found_of: dict[str, tuple[Use, _Found]] = {}
     for name, kind in stores_of(project).items():
         service, logins = project.services[name], _logins(project, name, apps)
         if not logins:
             continue
         try:
-            found = _KINDS.get(kind.name, _unknown)(_Store(project, service, kind, logins, stored))
+            found_of[name] = (
+                logins[0].use,
+                _KINDS.get(kind.name, _unknown)(_Store(project, service, kind, logins, stored)),
+            )
         except _LeftError as exc:
             steps.append(ManualStep(where(logins[0].use, name), exc.what, exc.todo))
+    for name, (use, found) in found_of.items():
+        paths = {target.path for target in found.targets}
+        others = [
+            other
+            for other, (_, one) in found_of.items()
+            if other != name and any(target.path in paths for target in one.targets)
+        ]
+        if others:
+            what = f"{name} and {', '.join(others)} have one password, and a rotation changes it in one store alone"
+            steps.append(ManualStep(where(use, name), what, "give each a password of its own, and adopt again"))
             continue
         targets += [_with_consumers(target, apps) for target in found.targets]
         for path, about in found.about.items():

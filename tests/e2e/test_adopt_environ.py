@@ -1,0 +1,55 @@
+"""`lessee adopt` gives Compose what its user gives it, and nothing of its own."""
+
+import pytest
+
+from support.programs.adopting import AdoptedProject
+from support.servers.dev_server import Dev
+
+COMPOSE = """\
+services:
+  web:
+    build: .
+    environment:
+      APP_PASSWORD: hunter2hunter3
+      NOTE: "${VAULT_TOKEN:-none}"
+      VAULT_ADDR: "${VAULT_ADDR:-http://vault:8200}"
+      SESSION_SECRET: ${SESSION_SECRET:-}
+"""
+SESSION = "canary-session-Nn7Bb6Vv5Cc4Xx3"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Dev(tmp_path_factory.mktemp("dev")) as dev:
+        dev.folder = dev.home / ".local/state/lessee/dev"
+        dev.detach()
+        yield dev
+
+
+@pytest.fixture
+def project(tmp_path, server):
+    return AdoptedProject(tmp_path / "shop", COMPOSE, HOME=str(server.home))
+
+
+def test_the_token_of_the_server_for_development_reaches_no_program_and_no_service(project, server):
+    done = project.adopt("--dev", "--environment", "one")
+    assert server.get("one/applications/web") == {"app_password": "hunter2hunter3"}
+    assert server.token not in project.environ_of_docker()
+    assert "VAULT_" not in project.environ_of_docker()
+    said = done.stdout + done.stderr
+    assert [line.split() for line in said.splitlines() if line.startswith("  VAULT_ADDR")] == [["VAULT_ADDR", "plain"]]
+    assert server.token not in said
+
+
+def test_a_secret_of_the_shell_is_left_to_a_person_and_stored_nowhere(project, server):
+    done = project.adopt("--dev", "--environment", "two", SESSION_SECRET=SESSION, code=75)
+    step = "  ! web: SESSION_SECRET is a variable of your shell, which adopt does not change; write it into .env"
+    assert [line for line in done.stdout.splitlines() if line.startswith(step)] != [], done.stdout
+    assert server.get("two/applications/web") == {"app_password": "hunter2hunter3"}
+    assert SESSION not in done.stdout + done.stderr
+    # What is adopted stays so, also for a shell that has it.
+    project.write(".env", f"SESSION_SECRET={SESSION}\n")
+    project.adopt("--dev")
+    project.write(".env", "SESSION_SECRET=ref+openbao://applications/web#session_secret\n")
+    assert "left to you" not in project.adopt("--dev", SESSION_SECRET=SESSION).stdout
+    assert server.get("two/applications/web")["session_secret"] == SESSION
