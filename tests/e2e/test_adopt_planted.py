@@ -210,3 +210,31 @@ def test_an_undo_follows_no_link_out_of_the_project(clone):
     before = clone.files()
     assert f"{clone.folder}/lessee: a symbolic link" in clone.adopt("--undo", "--yes", "--no-up", code=73).stderr
     assert clone.files() == before
+
+
+# Names in the Compose file
+
+
+def test_the_name_of_a_variable_is_no_path_and_no_other_field(clone):
+    up = "/".join([".."] * 12)
+    names = [
+        f"secrets.{up}{clone.home}/planted",
+        "secrets.x",
+        "command[0]",
+        "entrypoint[1]",
+        "labels.a",
+        "build.args.B",
+    ]
+    variables = "".join(f"      {json.dumps(name)}: postgres://app:{SECRET}@db/app\n" for name in names)
+    clone.write("compose.yaml", COMPOSE + variables)
+    (clone.home / ".bashrc").write_text("mine\n")
+    (clone.home / "planted.j2").symlink_to(".bashrc")
+    before = clone.files()
+    assert clone.adopt("--yes", "--no-up", code=75).stdout.count("is no name that a shell can export") == len(names)
+    assert {name: content for name, content in clone.files().items() if name in before} == before
+    made = {name for name in clone.files().keys() - before.keys() if not name.startswith("clone/.lessee")}
+    assert {name.removeprefix("clone/") for name in made if not clone.home.joinpath(name).is_dir()} == {
+        "compose.lessee.yaml",
+        "lessee/lessee.yaml",
+        "lessee/templates/app/POSTGRES_PASSWORD.j2",
+    }

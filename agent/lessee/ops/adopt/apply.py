@@ -11,7 +11,7 @@ from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.directories import translate_write_errors
 from lessee.host.project import Project as Configuration
 from lessee.host.project import load
-from lessee.host.user_file import symbolic_links
+from lessee.host.user_file import symbolic_links, write_beneath
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.files import digest
@@ -245,9 +245,7 @@ class Apply:
         """The agent's configuration, compiled from a copy: the project's folder has none yet."""
         with translate_write_errors(Path(gettempdir())), TemporaryDirectory(prefix="lessee-adopt-") as folder:
             for name, text in texts.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
+                write_beneath(Path(folder), name, text.encode())
             return load(Path(folder) / CONFIG, dict(self._environ), blocks=("setup", "rotation"))
 
     def _check_inspected(self, prepared: Prepared, values: Mapping[str, str]) -> None:

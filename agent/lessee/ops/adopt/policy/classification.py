@@ -13,12 +13,12 @@ from lessee.core.sensitive.literals import is_secret_name
 from lessee.ops.adopt.policy.layout import bare
 from lessee.ops.adopt.policy.model import Project, Source, Span, Use
 from lessee.ops.adopt.policy.secret_parts import secret_parts, words_in
+from lessee.ops.adopt.policy.use_names import ServiceField
 from lessee.ops.scan.policy.classifier import Classification, Verdict, classify, is_placeholder_text, is_strong
 from lessee.ops.scan.policy.places import Kind, Place
 
 _PLAIN = Classification(Verdict.PLAIN)
 _ENV = Place(Kind.ENV)
-_VARIABLES = ("labels.", "build.args.")
 
 
 def classified(project: Project) -> Project:
@@ -35,7 +35,7 @@ def classified(project: Project) -> Project:
 
 def _is_variable(use: Use) -> bool:
     """Whether it has a name that tells what it is."""
-    return use.is_variable or use.name.startswith((*_VARIABLES, "secrets."))
+    return use.kind not in {ServiceField.WORD, ServiceField.CONFIG}
 
 
 def _of_variable(use: Use) -> Classification:
@@ -46,7 +46,7 @@ def _of_variable(use: Use) -> Classification:
         return Classification(Verdict.SECRET, _ACCESS_KEY, is_placeholder=is_placeholder_text(value))
     if _PLAIN_NAME.search(name):
         return classify("", value, _ENV) if secret_parts(value) else _PLAIN
-    if use.name.startswith("secrets."):
+    if use.kind is ServiceField.SECRET:
         return _secret("compose-secret", value)
     if _DSN.search(name) and "://" not in value and "=" not in value:
         return _PLAIN
@@ -129,7 +129,7 @@ def _with_its_sources(use: Use) -> Use:
 
 def _whole(use: Use) -> tuple[str, str]:
     """The text that a word is a part of."""
-    return use.service, use.name.partition("[")[0]
+    return use.service, use.name.partition("[")[0] if use.kind is ServiceField.WORD else use.name
 
 
 def _has(source: Source, secrets: list[str]) -> bool:

@@ -12,6 +12,7 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import Image, Origin, Project, Service, Source, Use
 from lessee.ops.adopt.policy.sources import Piece, Scope, Text, expand, lines_of, scalar, sources, sources_of_variable
+from lessee.ops.adopt.policy.use_names import name_of_variable
 from lessee.ops.lint.policy.compose.reader import ComposeReader, Definition
 from lessee.ops.lint.policy.compose.service import child, items, mapping, text
 
@@ -87,7 +88,8 @@ class _Files:
         """All values of a service, with their places."""
         for name, value in (data.get("environment") or {}).items():
             if value is not None:
-                yield Use(service, name, str(value), tuple(dict.fromkeys(self._of_variable(service, name))))
+                found = tuple(dict.fromkeys(self._of_variable(service, name)))
+                yield Use(service, name_of_variable(name), str(value), found)
         for path in _MAPPINGS:
             for name, value in (_at(data, path) or {}).items():
                 found = tuple(dict.fromkeys(self._of_entry(service, path, name)))

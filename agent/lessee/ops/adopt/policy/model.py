@@ -8,6 +8,7 @@ from enum import Enum
 from urllib.parse import quote
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.adopt.policy.use_names import ServiceField, kind_of
 from lessee.ops.scan.policy.classifier import Verdict
 
 
@@ -60,7 +61,7 @@ class Use(ImmutableStruct, frozen=True):
     """A value that a service is given.
 
     `name` is the variable in `environment`. Other fields have a path: `command[2]`, `labels.NAME`, `build.args.NAME`,
-    `healthcheck.test[1]`, `secrets.NAME`, `configs.NAME`.
+    `healthcheck.test[1]`, `secrets.NAME`, `configs.NAME`. `use_names` says what it means.
     """
 
     hidden = ("value",)
@@ -79,9 +80,14 @@ class Use(ImmutableStruct, frozen=True):
     """The newline that a file of one line has after the value; the service gets it too."""
 
     @property
+    def kind(self) -> ServiceField:
+        """The field of the service."""
+        return kind_of(self.name)
+
+    @property
     def is_variable(self) -> bool:
         """Whether it is a variable of the service's environment."""
-        return not any(char in self.name for char in ".[")
+        return self.kind is ServiceField.VARIABLE
 
 
 class Image(ImmutableStruct, frozen=True):
@@ -204,6 +210,11 @@ class Rendered(ImmutableStruct, frozen=True):
     service: str
     name: str
     parts: tuple[Part, ...]
+
+    @property
+    def kind(self) -> ServiceField:
+        """The field of the service."""
+        return kind_of(self.name)
 
 
 class Delivery(Enum):
