@@ -16,8 +16,9 @@ from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, apply_mcp, written_files
-from lessee.ops.adopt.policy.edits import apply_edits, changed_values, secret_values
+from lessee.ops.adopt.policy.edits import apply_edits, changed_values, lines_after, secret_values
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
+from lessee.ops.adopt.policy.override_text import AGENT
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_image
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
@@ -184,7 +185,11 @@ class Apply:
 
         `project`: as Compose reads it without the override, and without what the edits have removed.
         """
-        edited = {(edit.span.file, edit.span.line) for change in prepared.edits for edit in change.edits}
+        edited = {
+            (change.path, line)
+            for change in prepared.edits
+            for line in lines_after(prepared.contents[change.path], change.edits)
+        }
         moved = set(record.uses)
         left = sorted(
             f"{use.name} of {use.service}"
@@ -199,7 +204,8 @@ class Apply:
             for (service, name), value in before.items()
             if (service, name) not in moved and now.get((service, name)) != value
         )
-        if not left and not changed:
+        has_agent = AGENT in self._stack.services_by_default()
+        if has_agent and not left and not changed:
             return self._folder.save(replace(record, phase=Phase.DONE))
         for change in reversed(prepared.edits):
             before_edit = prepared.contents[change.path]
@@ -209,6 +215,8 @@ class Apply:
         self._folder.save(replace(record, phase=Phase.PREPARING, edited=kept))
         names = ", ".join(left or changed)
         what = f"without the plaintext, Compose would {'still read' if left else 'change'} {names}"
+        if not names:
+            what = f"a plain `docker compose` would not use {OVERRIDE}"
         raise LesseeError(what, where=str(self._project), todo="your files are as before; please report this")
 
     def _change(self, record: Record, change: EditedFile) -> Record:

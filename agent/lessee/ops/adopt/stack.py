@@ -136,6 +136,12 @@ class Stack:
         """The services that a plain `docker compose up` starts. Raises StackError."""
         return tuple(self._checked(self._compose(files, "config", "--services")).split())
 
+    def services_by_default(self) -> tuple[str, ...]:
+        """The services that `docker compose` knows in the project's folder without `-f`; none if it fails."""
+        options = [word for file in self._env_files for word in ("--env-file", file)]
+        done = self._run((*_COMPOSE, *options, "config", "--services"))
+        return () if done.returncode else tuple(done.stdout.decode(errors="replace").split())
+
     def volumes(self, files: Sequence[str]) -> tuple[str, ...]:
         """The named volumes of the files. Raises StackError."""
         return tuple(self._checked(self._compose(files, "config", "--volumes")).split())

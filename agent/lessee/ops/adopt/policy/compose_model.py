@@ -29,8 +29,15 @@ class Place(NamedTuple):
 
 def project_of(resolved: Mapping[str, Any], place: Place, environ: Mapping[str, str], load: Load) -> Project:
     """The project that `docker compose config --format json` has resolved. Raises ConfigError."""
-    reader = ComposeReader(lambda file: _text_of(file, load))
-    files = _Files(reader, place, environ, load)
+    inputs: dict[str, None] = {}
+
+    def noted(name: str) -> Text | None:
+        found = load(name)
+        inputs.update({} if found is None else {found.file: None})
+        return found
+
+    reader = ComposeReader(lambda file: _text_of(file, noted))
+    files = _Files(reader, place, environ, noted)
     services = resolved.get("services") or {}
     uses = [use for name, data in services.items() for use in files.uses(name, data, resolved)]
     awaited = frozenset(_awaited(services.values()))
@@ -39,7 +46,7 @@ def project_of(resolved: Mapping[str, Any], place: Place, environ: Mapping[str, 
         for name, data in services.items()
     }
     read = tuple(dict.fromkeys([*place.files, *reader.files]))
-    return Project(resolved.get("name", ""), place.folder, read, found, tuple(uses), place.project_env)
+    return Project(resolved.get("name", ""), place.folder, read, found, tuple(uses), place.project_env, tuple(inputs))
 
 
 def _awaited(services: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -147,6 +147,8 @@ class Project(ImmutableStruct, frozen=True):
     uses: tuple[Use, ...]
     project_env: tuple[str, ...] = ()
     """The files that `${…}` is interpolated from; usually `.env`."""
+    inputs: tuple[str, ...] = ()
+    """All files that it was read from: these, and those of `env_file` and `secrets`."""
 
 
 class ManualStep(ImmutableStruct, frozen=True):
