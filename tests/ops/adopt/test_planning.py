@@ -157,3 +157,14 @@ def test_a_plain_docker_compose_uses_the_override_whatever_the_separator_is(tmp_
     command = ["docker", "compose", "config", "--services"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert set(done.stdout.split()) == {"app", "more", "lessee-agent", "lessee-holder"}, done.stderr
+
+
+def test_a_variable_that_a_hostname_needs_too_stays_and_both_are_named(tmp_path):
+    files = {"_env": f"X={CANARY}\n", "top": '    hostname: ${X}\n    labels: {a: "${X}"}\n'}
+    after, plan = planned(tmp_path, "      X_PASSWORD: ${X}\n", **files)
+    assert after[".env"] == f"X={CANARY}\n"
+    assert [str(step).partition(";")[0] for step in plan.manual_steps] == [
+        ".env:1: labels.a of service app is a label, which has a secret",
+        ".env:1: X stays in this file, because hostname of app, labels.a of app needs it",
+        "app: hostname of service app has the value of applications/app#x_password",
+    ]

@@ -18,13 +18,14 @@ from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.edits import apply_edits, ignoring, is_reference, planned_edits, with_compose_files
 from lessee.ops.adopt.policy.frontend import plan_frontends
 from lessee.ops.adopt.policy.layout import stored_fields
-from lessee.ops.adopt.policy.leftovers import Left, leftovers, unplaced
+from lessee.ops.adopt.policy.leftovers import Left, leftovers, searchable, unplaced
 from lessee.ops.adopt.policy.merge import Adopted, merged
 from lessee.ops.adopt.policy.model import Edit, Origin, Plan, Project, StoredField, Use
 from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_service
+from lessee.ops.adopt.policy.shown import shown_steps
 from lessee.ops.adopt.policy.sources import Scope, Text, expand
 from lessee.ops.adopt.policy.template_texts import templates
 from lessee.ops.adopt.project import read_project
@@ -87,6 +88,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     delivered = {(one.service, one.name) for app in apps for one in app.rendered}
     secrets_ = tuple(field for field in everything.stored if delivered.intersection(field.uses))
     more_steps += unplaced(fresh, delivered)
+    more_steps += shown_steps(project, searchable(project, secrets_))
     more_steps += leftovers(Left(project, contents, edits, (*steps, *more_steps)), secrets_)
     found = rotations(project, everything.stored, apps)
     secrets_ += found.fields

@@ -276,10 +276,7 @@ def _settling(container: Container) -> float:
     return 0.0 if (container.state.get("Health") or {}).get("Status") == "healthy" else _SETTLED
 
 
-def leaks(containers: Iterable[Container], values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Container and name of each value that `docker inspect` shows. Short values are by chance anywhere."""
-    found = []
-    for container in containers:
-        text = json.dumps(container.inspected, ensure_ascii=False)
-        found += [(container.name, name) for name, value in values.items() if json.dumps(value)[1:-1] in text]
-    return tuple(found)
+def leaks(container: Container, values: Mapping[str, str]) -> tuple[str, ...]:
+    """What names each value that `docker inspect` shows."""
+    text = json.dumps(container.inspected, ensure_ascii=False)
+    return tuple(name for name, value in values.items() if json.dumps(value, ensure_ascii=False)[1:-1] in text)

@@ -63,14 +63,14 @@ def says(source, contents):
     return raw.replace("\\-", "-")
 
 
-def planned(contents, *uses, parts=(FIELD,), delivery=Delivery.LAUNCHER, moved=None, password=PASSWORD):
+def planned(contents, *uses, parts=(FIELD,), delivery=Delivery.LAUNCHER, moved=None, password=PASSWORD, services=None):
     """The edits of a project whose uses are all rendered of these parts."""
     uses = tuple(
         replace(one, sources=tuple(replace(source, text=says(source, contents)) for source in one.sources))
         for one in uses
     )
     names = {one.service for one in uses}
-    services = {name: Service(name, Image("image")) for name in names}
+    services = services or {name: Service(name, Image("image")) for name in names}
     project = Project("shop", "/shop", ("compose.yaml",), services, uses)
     keys = [(one.service, one.name) for one in uses] if moved is None else moved
     stored = (
@@ -199,6 +199,24 @@ def test_a_place_that_something_else_needs_stays_and_is_named():
         ".env:1: X stays in this file, because build.args.X of api needs it; "
         "see the other steps, and run `lessee adopt` again"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "path", "stays"),
+    [
+        (PASSWORD, f"x-{PASSWORD}", "hostname", True),
+        (PASSWORD, f"x-{PASSWORD}", "image", False),
+        ("short", "x-short", "hostname", False),
+        ("api-image", "api-image", "hostname", False),
+    ],
+)
+def test_a_place_that_a_text_of_a_service_needs_stays(value, other, path, stays):
+    content = f"X={value}\n".encode()
+    source = Source(Origin.PROJECT_ENV, "X", span_of(".env", content, value))
+    services = {"api": Service("api", Image("api-image"), other=((path, other),))}
+    found, steps = planned({".env": content}, use("X", value, source), password=value, services=services)
+    assert (found[".env"] == content) is stays
+    assert [step.what for step in steps] == ["X stays in this file, because hostname of api needs it"] * stays
 
 
 @pytest.mark.parametrize("name", ["../shared.env", "/etc/shared.env"])

@@ -11,6 +11,7 @@ from yaml.nodes import Node, ScalarNode
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import Image, Origin, Project, Service, Source, Use
+from lessee.ops.adopt.policy.shown import other_texts
 from lessee.ops.adopt.policy.sources import Piece, Scope, Text, expand, lines_of, scalar, sources, sources_of_variable
 from lessee.ops.lint.policy.compose.reader import ComposeReader, Definition
 from lessee.ops.lint.policy.compose.service import child, items, mapping, text
@@ -235,6 +236,7 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         build_context=_relative((build or {}).get("context"), folder) if build else None,
         dockerfile=(build or {}).get("dockerfile") or "Dockerfile",
         build_target=(build or {}).get("target") or "",
+        other=other_texts(data),
     )
 
 

@@ -21,6 +21,7 @@ from lessee.ops.adopt.policy.model import (
     StoredField,
     Use,
 )
+from lessee.ops.adopt.policy.shown import words
 from lessee.ops.adopt.policy.sources import has_part, is_converted, literal_parts
 
 COMPOSE_FILE = "COMPOSE_FILE"
@@ -31,18 +32,22 @@ _NO_SECRETS = frozenset(
     {"username", "user", "host", "hostname", "port", "database", "scheme", "bucket", "vhost", "management_url"}
 )
 """Fields of a credential that are not its secret."""
+_LEAST = 6
+"""Characters. A shorter value is in any text by chance."""
 _SETTING = re.compile(rb"^[ \t]*(?:export[ \t]+)?COMPOSE_FILE[ \t]*=[ \t]*(?P<value>.*?)[ \t]*\r?$", re.MULTILINE)
 
 
 class Lookup(ImmutableStruct, frozen=True):
     """The moved values: what a place of one of them becomes."""
 
-    hidden = ("values",)
+    hidden = ("others", "values")
 
     values: Mapping[tuple[str, str], str]
     """By path and field in Vault."""
     rendered: Mapping[tuple[str, str], Rendered]
     """By service and name; those that a service gets in another way from now on."""
+    others: Sequence[tuple[str, str]]
+    """All texts of the services that are no uses, and what names them."""
 
 
 def planned_edits(
@@ -56,7 +61,14 @@ def planned_edits(
     moved = {
         (one.service, one.name): one for app in apps if app.delivery is not Delivery.NOTHING for one in app.rendered
     }
-    lookup = Lookup(values, moved)
+    by_chance = words(project)
+    others = [
+        (text, f"{path} of {service.name}")
+        for service in project.services.values()
+        for path, text in service.other
+        if text not in by_chance and path != "image"
+    ]
+    lookup = Lookup(values, moved, others)
     uses_at: dict[tuple[str, int, int], list[tuple[Use, Source]]] = {}
     for use in project.uses:
         for source in use.sources:
@@ -253,7 +265,7 @@ def _plan_place(
         if partial:
             what = f"{name} stays in this file, and is a part of {partial[0].name} of {partial[0].service}"
             steps.append((span, ManualStep(where, what, "remove it if nothing else needs it: Vault has the secret")))
-    elif others := sorted({f"{use.name} of {use.service}" for use, _ in users if _key(use) not in lookup.rendered}):
+    elif others := sorted(_others(users, lookup)):
         what = f"{name} stays in this file, because {', '.join(others)} needs it"
         steps.append((span, ManualStep(where, what, "see the other steps, and run `lessee adopt` again")))
     elif span.file.startswith(("../", "/")):
@@ -265,6 +277,16 @@ def _plan_place(
             start = content.rfind(b"\n", 0, span.start) + 1
             start += 3 * content.startswith(b"\xef\xbb\xbf") * (start == 0)
             edits.append(Edit(Span(span.file, span.line, start, start), "# "))
+
+
+def _others(users: Sequence[tuple[Use, Source]], lookup: Lookup) -> set[str]:
+    """What else needs a place: uses that are not moved, and texts such as `hostname: ${NAME}`."""
+    found = {f"{use.name} of {use.service}" for use, _ in users if _key(use) not in lookup.rendered}
+    for source in (source for _, source in users if source.origin is Origin.PROJECT_ENV):
+        written = "".join(literal_parts(source.text))
+        if len(written) >= _LEAST:
+            found |= {name for text, name in lookup.others if written in text}
+    return found
 
 
 def _key(use: Use) -> tuple[str, str]:

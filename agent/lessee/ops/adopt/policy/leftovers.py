@@ -1,7 +1,6 @@
 """Finds the plaintext that the edits leave in the project's files: in comments, unused variables, and `x-` blocks."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
@@ -10,6 +9,7 @@ import yaml
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.policy.edits import apply_edits, line_before, secret_values, without_references
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Origin, Project, StoredField
+from lessee.ops.adopt.policy.shown import words
 from lessee.ops.adopt.policy.sources import Piece, Text, env_lines, literal_parts, scalar
 from lessee.ops.scan.policy.classifier import Verdict, classify, is_placeholder_text
 from lessee.ops.scan.policy.places import Kind, Place
@@ -18,7 +18,6 @@ SHORTEST = 8
 """Characters: a shorter value is in any text by chance."""
 _LONG_ROW = 16
 _ENV = Place(Kind.ENV)
-_WORD = re.compile(r"[\w-]+")
 
 
 class Left(ImmutableStruct, frozen=True):
@@ -49,11 +48,11 @@ def leftovers(left: Left, moved: Iterable[StoredField]) -> tuple[ManualStep, ...
 
 def searchable(project: Project, moved: Iterable[StoredField]) -> dict[str, str]:
     """The moved values that no text has by chance, as the word `postgres` is, by what names them."""
-    words = {word for name, one in project.services.items() for word in _WORD.findall(f"{name} {one.image.reference}")}
+    by_chance = words(project)
     return {
         name: value.strip()
         for name, value in secret_values(moved).items()
-        if len(value.strip()) >= SHORTEST and value.strip() not in words and not is_placeholder_text(value)
+        if len(value.strip()) >= SHORTEST and value.strip() not in by_chance and not is_placeholder_text(value)
     }
 
 

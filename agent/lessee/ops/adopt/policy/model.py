@@ -106,7 +106,7 @@ class Image(ImmutableStruct, frozen=True):
 class Service(ImmutableStruct, frozen=True):
     """A service of the resolved project."""
 
-    hidden = ("entrypoint", "command", "healthcheck")
+    hidden = ("entrypoint", "command", "healthcheck", "other")
 
     name: str
     image: Image
@@ -134,6 +134,8 @@ class Service(ImmutableStruct, frozen=True):
     """Relative to that folder, or absolute."""
     build_target: str = ""
     """The stage that is built; empty: the last."""
+    other: tuple[tuple[str, str], ...] = ()
+    """All texts of it that are no uses, by their paths: `hostname`, `logging.options.tag`."""
 
 
 class Project(ImmutableStruct, frozen=True):
