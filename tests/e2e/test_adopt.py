@@ -303,6 +303,19 @@ def test_vault_that_goes_away_halfway_changes_no_file_and_the_next_run_continues
     assert small.files() == before
 
 
+def test_a_value_that_a_label_and_a_hostname_repeat_is_a_step_and_the_stack_is_adopted(small):
+    text = (small.folder / "compose.yaml").read_text()
+    more = f'    labels: {{token: "{CANARIES["session"]}"}}\n    hostname: {CANARIES["api"].replace("_", "-")}\n'
+    small.write("app.env", f"PAYMENT_API_KEY={CANARIES['api'].replace('_', '-')}\n")
+    small.write("compose.yaml", text + more)
+    done = small.adopt("--yes", code=75)
+    assert "hostname of service app has the value of api-keys/payment#api_key" in done.stdout
+    assert "labels.token of service app is a label, which has a secret" in done.stdout
+    assert small.services()["app"] == "running healthy"
+    assert "nothing to do" in small.adopt("--yes", code=75).stdout
+    assert_no_canary(small.said)
+
+
 def test_a_new_secret_is_adopted_by_the_next_run_and_a_persons_changes_survive_the_undo(small):
     small.compose("up", "--detach", "--wait")
     original = (small.folder / "compose.yaml").read_bytes()

@@ -21,6 +21,10 @@ PATIENCE = 150.0
 """Seconds: a bound only for what never happens, so that a busy machine fails no test."""
 
 
+_MAIN = str(Path(lessee.cli.__file__).parent.with_name("__main__.py"))
+"""The first word of `python -m lessee`."""
+
+
 class Fork:
     """A process that calls a function, and then exits with 0."""
 
@@ -145,7 +149,7 @@ def run_lessee(*arguments, cwd, env, text="", program="", under=(), timeout=PATI
         command = [*under, sys.executable, *(("-c", program) if program else ("-m", "lessee")), *arguments]
         where = {"cwd": cwd, "env": env, "input": text, "text": True, "timeout": timeout}
         return subprocess.run(command, **where, capture_output=True, check=False)
-    main, name = (partial(_run, program), "-c") if program else (_lessee, "lessee")
+    main, name = (partial(_run, program), "-c") if program else (_lessee, _MAIN)
     return run_main(main, name, *arguments, cwd=cwd, env=env, text=text, under=under, timeout=timeout)
 
 
@@ -175,7 +179,7 @@ def start_lessee(*arguments, cwd, env, streams):
 
     It continues in a fork, as each process of lessee does.
     """
-    return start_main(lessee.cli.main, "lessee", *arguments, cwd=cwd, env=env, streams=streams)
+    return start_main(lessee.cli.main, _MAIN, *arguments, cwd=cwd, env=env, streams=streams)
 
 
 def start_main(main, *words, cwd, env, streams, under=()):
@@ -197,7 +201,7 @@ def _be_program(main, words, folder, environ, streams):
         setattr(sys, name, open(number, mode, encoding="utf-8", errors=errors, closefd=False))  # noqa: SIM115
     sys.argv = list(words)
     # An agent that restarts in place repeats them.
-    sys.orig_argv = [sys.executable, "-m", *words]
+    sys.orig_argv = [sys.executable, "-m", "lessee", *words[1:]]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         raise SystemExit(main())
