@@ -35,10 +35,10 @@ def prepared_for(folder, environment, **files):
     files = {"compose.yaml": text, **{name.replace("_", "."): content for name, content in files.items()}}
     for name, content in files.items():
         (folder / name).write_text(content)
-    request = Request(folder, (), (), "development", "lessee")
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DOCKER_HOST": "unix:///nonexistent"}
+    request = Request(folder, (), (), "development", "lessee", environ)
     access = no_access(environ)
-    project = read(request, environ)
+    project = read(request)
     return prepare(project, new_record(project, request, access), access, None)[0]
 
 
@@ -56,7 +56,7 @@ def planned(folder, environment, **files):
 EDITED = {
     "a block": "      X_PASSWORD: |\n        " + CANARY + "\n",
     "a key in a block": "      TLS_KEY: |\n" + "".join(f"        {row}\n" for row in PEM) + "      Z: 1\n",
-    "a kept block": "      TLS_KEY: |+2\n" + "".join(f"        {row}\n" for row in PEM) + "\n      Z: 1\n",
+    "a block with all newlines": "      TLS_KEY: |+2\n" + "".join(f"        {row}\n" for row in PEM) + "\n      Z: 1\n",
     "a folded scalar": f"      X_PASSWORD: >\n        {CANARY}\n        canary-two\n",
     "a plain scalar of two lines": f"      X_PASSWORD: {CANARY}\n        canary-two\n      Z: 1\n",
     "an anchored scalar": f'      X_PASSWORD: &pw "{CANARY}"\n      Y_PASSWORD: *pw\n',

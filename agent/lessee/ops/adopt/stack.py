@@ -277,6 +277,12 @@ def _settling(container: Container) -> float:
 
 
 def leaks(container: Container, values: Mapping[str, str]) -> tuple[str, ...]:
-    """What names each value that `docker inspect` shows."""
-    text = json.dumps(container.inspected, ensure_ascii=False)
+    """What names each value that `docker inspect` shows, in what the project's files say of the container.
+
+    Its name, its networks and Compose's own labels are made of the names of the project and its services.
+    """
+    shown = {**container.inspected["Config"], "Args": container.inspected.get("Args")}
+    labels = shown.get("Labels") or {}
+    shown["Labels"] = {name: text for name, text in labels.items() if not name.startswith("com.docker.compose.")}
+    text = json.dumps(shown, ensure_ascii=False)
     return tuple(name for name, value in values.items() if json.dumps(value, ensure_ascii=False)[1:-1] in text)
