@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -47,9 +48,9 @@ class Clone:
         path.write_text(text)
         return path
 
-    def adopt(self, *options, code=0, **environ):
+    def adopt(self, *options, code=0, program=("-m", "lessee"), **environ):
         done = subprocess.run(
-            [sys.executable, "-m", "lessee", "adopt", *options],
+            [sys.executable, *program, "adopt", *options],
             cwd=self.folder,
             env=self.environ | environ,
             stdin=subprocess.DEVNULL,
@@ -238,3 +239,45 @@ def test_the_name_of_a_variable_is_no_path_and_no_other_field(clone):
         "lessee/lessee.yaml",
         "lessee/templates/app/POSTGRES_PASSWORD.j2",
     }
+
+
+# Copies with plaintext
+
+KILLED = """
+import os, pathlib, signal, sys
+import lessee.cli
+
+def killed(self, target):
+    if pathlib.Path(target).name == ".dockerignore":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+
+rename, pathlib.Path.replace = pathlib.Path.replace, killed
+sys.exit(lessee.cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def built(clone):
+    """A project whose images are built, so that also `--no-up` changes a file of the user."""
+    clone.write("compose.yaml", f"{COMPOSE}  web: {{build: .}}\n")
+    clone.write(".dockerignore", f"# {SECRET}\n").chmod(0o640)
+    return clone
+
+
+def test_a_killed_undo_leaves_the_plaintext_only_where_git_ignores_it(built):
+    before = built.files()
+    built.adopt("--yes", "--no-up")
+    built.adopt("--undo", "--yes", "--no-up", code=-signal.SIGKILL, program=("-c", KILLED))
+    having = [name for name, (content, _) in built.files().items() if SECRET.encode() in (content or b"")]
+    assert having == ["clone/.dockerignore", "clone/.lessee/..dockerignore.lessee", "clone/compose.yaml"]
+    built.adopt("--undo", "--yes", "--no-up")
+    assert built.files() == before
+
+
+def test_a_file_that_was_removed_meanwhile_comes_back_with_its_mode(built):
+    before = built.files()
+    built.adopt("--yes", "--no-up")
+    (built.folder / ".dockerignore").unlink()
+    built.adopt("--undo", "--yes", "--no-up")
+    assert built.files() == before

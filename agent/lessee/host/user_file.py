@@ -49,10 +49,13 @@ class UserFile(ImmutableStruct, frozen=True):
         if not os.access(self.real.parent, os.W_OK):
             raise WriteError("the directory is read-only", where=where, todo="make the directory writable")
 
-    def replace(self, content: bytes) -> None:
-        """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing."""
+    def replace(self, content: bytes, staging: Path | None = None) -> None:
+        """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing.
+
+        `staging`: the folder of the incomplete copy, which a killed run leaves there.
+        """
         self.check_unchanged()
-        replace_all([(self, content)])
+        replace_all([(self, content)], staging)
 
     def check_unchanged(self) -> None:
         """Raises WriteError if the path has another file, or the file another content, than was read."""
@@ -65,14 +68,17 @@ class UserFile(ImmutableStruct, frozen=True):
         raise WriteError("another program changed the file meanwhile", where=str(self.path), todo=todo)
 
 
-def replace_all(changes: Iterable[tuple[UserFile, bytes]]) -> None:
+def replace_all(changes: Iterable[tuple[UserFile, bytes]], staging: Path | None = None) -> None:
     """Replace the contents of files, each by one rename; owner, mode and attributes stay.
 
     Raises WriteError, and then changes nothing, unless a rename fails after another one.
     """
     changes = tuple(changes)
     with ExitStack() as stack:
-        staged = [stack.enter_context(_staged_file(file.real, content, file.status)) for file, content in changes]
+        staged = [
+            stack.enter_context(_staged_file(file.real, content, file.status, staging=staging))
+            for file, content in changes
+        ]
         for file, _ in changes:
             file.check_unchanged()
         for new, (file, _) in zip(staged, changes, strict=True):
@@ -118,7 +124,15 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, folder_mode: in
         staged.replace(real)
 
 
-def write_beneath(folder: Path, name: str, content: bytes, *, mode: int = 0o600, folder_mode: int = 0o700) -> None:
+def write_beneath(
+    folder: Path,
+    name: str,
+    content: bytes,
+    *,
+    mode: int = 0o600,
+    folder_mode: int = 0o700,
+    staging: Path | None = None,
+) -> None:
     """As `write_file`, but `name` is below the folder, and no part of it may be a symbolic link. Raises WriteError."""
     where = folder / name
     with open_beneath(folder, name, make=folder_mode) as parent, translate_write_errors(where):
@@ -127,7 +141,7 @@ def write_beneath(folder: Path, name: str, content: bytes, *, mode: int = 0o600,
         status = real.lstat() if os.path.lexists(real) else None
         if status is not None and not stat.S_ISREG(status.st_mode):
             raise WriteError("not a regular file", where=str(where), todo="remove it")
-        with _staged_file(real, content, status, mode, where) as staged:
+        with _staged_file(real, content, status, mode, where, staging) as staged:
             staged.replace(real)
 
 
@@ -177,11 +191,20 @@ def _opened(name: Path | str, folder: int | None, stack: ExitStack) -> int:
 
 @contextmanager
 def _staged_file(
-    real: Path, content: bytes, like: os.stat_result | None, mode: int = 0o600, where: Path | None = None
+    real: Path,
+    content: bytes,
+    like: os.stat_result | None,
+    mode: int = 0o600,
+    where: Path | None = None,
+    staging: Path | None = None,
 ) -> Iterator[Path]:
-    """A complete temporary file in the same directory, for the caller to rename. Removed if it is not renamed."""
-    staged = real.with_name(f".{real.name}.lessee")
+    """A complete temporary file, for the caller to rename. Removed if it is not renamed.
+
+    It is in the same directory, or in `staging` if that is an existing one of the same file system.
+    """
     with translate_write_errors(where or real):
+        is_elsewhere = staging is not None and staging.is_dir() and staging.stat().st_dev == real.parent.stat().st_dev
+        staged = (staging if staging is not None and is_elsewhere else real.parent) / f".{real.name}.lessee"
         staged.unlink(missing_ok=True)  # A killed run may have left it.
         try:
             fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

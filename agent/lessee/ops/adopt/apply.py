@@ -219,7 +219,7 @@ class Apply:
         for change in reversed(prepared.edits):
             before_edit = prepared.contents[change.path]
             after = apply_edits(before_edit, change.edits)
-            project_files.put_back(self._project, change.path, after, None if change.is_new else before_edit)
+            project_files.put_back(self._project, change, after, None if change.is_new else before_edit)
         kept = tuple(change for change in record.edited if change not in prepared.edits)
         self._folder.save(replace(record, phase=Phase.PREPARING, edited=kept))
         names = ", ".join(left or changed)

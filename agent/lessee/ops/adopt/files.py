@@ -2,15 +2,17 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from lessee.core.errors import LesseeError, WriteError
+from lessee.core.immutable import replace
 from lessee.host.directories import translate_write_errors
 from lessee.host.user_file import open_beneath, open_user_file, sync_folder, write_beneath
 from lessee.ops.adopt.policy.edits import apply_edits
-from lessee.ops.adopt.record import EditedFile
+from lessee.ops.adopt.record import FOLDER, EditedFile
 
 COMMAND = "lessee adopt"
 _NEW_FILE, _NEW_FOLDER = 0o644, 0o755
@@ -40,6 +42,16 @@ def real_path(folder: Path, name: str) -> Path:
         todo = "replace the link by a copy of the file"
         raise WriteError(f"{what} and may have other readers", where=str(folder / name), todo=todo)
     return real
+
+
+def with_modes(folder: Path, changes: Iterable[EditedFile]) -> tuple[EditedFile, ...]:
+    """The changes with the modes that the files have now."""
+    found = []
+    for change in changes:
+        with suppress(FileNotFoundError):
+            change = replace(change, mode=stat.S_IMODE((folder / change.path).stat().st_mode))  # noqa: PLW2901
+        found.append(change)
+    return tuple(found)
 
 
 def check_editable(folder: Path, names: Iterable[str]) -> None:
@@ -74,7 +86,7 @@ def edit(folder: Path, change: EditedFile) -> bool:
         if not change.is_new:
             raise _changed(path)
         content = apply_edits(b"", change.edits)
-        write_beneath(real.parent, real.name, content, mode=_NEW_FILE)
+        write_beneath(real.parent, real.name, content, mode=_NEW_FILE, staging=folder / FOLDER)
         return True
     with open_user_file(path, COMMAND) as file:
         found = digest(file.content)
@@ -85,7 +97,7 @@ def edit(folder: Path, change: EditedFile) -> bool:
         content = apply_edits(file.content, change.edits)
         if digest(content) != change.after:
             raise LesseeError("the edited file would not be as planned", where=str(path), todo="please report this")
-        file.replace(content)
+        file.replace(content, folder / FOLDER)
     return True
 
 
@@ -95,20 +107,23 @@ def is_reachable(folder: Path, change: EditedFile) -> bool:
     return change.is_new if found is None else digest(found) in {change.before, change.after}
 
 
-def put_back(folder: Path, name: str, expected: bytes, content: bytes | None) -> None:
-    """Write the content of a file of the user, whose content is `expected` now. None: remove it. Raises WriteError."""
-    path, real = folder / name, real_path(folder, name)
+def put_back(folder: Path, change: EditedFile, expected: bytes, content: bytes | None) -> None:
+    """Write the content of a file of the user, whose content is `expected` now. None: remove it. Raises WriteError.
+
+    A file that is gone gets its mode back, but not its owner.
+    """
+    path, real = folder / change.path, real_path(folder, change.path)
     if content is None:
         with translate_write_errors(path):
             path.unlink(missing_ok=True)
             sync_folder(real.parent)
     elif not os.path.lexists(path):
-        write_beneath(real.parent, real.name, content, mode=_NEW_FILE)
+        write_beneath(real.parent, real.name, content, mode=change.mode, staging=folder / FOLDER)
     else:
         with open_user_file(path, COMMAND) as file:
             if file.content != expected:
                 raise _changed(path)
-            file.replace(content)
+            file.replace(content, folder / FOLDER)
 
 
 def write_generated(folder: Path, texts: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.apply import CONFIG, ENV, IGNORE, OVERRIDE, Prepared, changes_of
-from lessee.ops.adopt.files import digest, read_files
+from lessee.ops.adopt.files import digest, read_files, with_modes
 from lessee.ops.adopt.images import with_images
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, plan_mcp
@@ -90,7 +90,8 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     project = replace(project, uses=everything.uses)
     apps, steps = app_plans(project, everything.stored, everything.rendered)
     names = [source.span.file for use in project.uses for source in use.sources if source.span is not None]
-    contents = read_files(Path(project.folder), [*names, *project.inputs, setting, IGNORE])
+    folder = Path(project.folder)
+    contents = read_files(folder, [*names, *project.inputs, setting, IGNORE])
     edits, more_steps = planned_edits(project, everything.stored, apps, contents)
     delivered = {(one.service, one.name) for app in apps for one in app.rendered}
     secrets_ = tuple(field for field in everything.stored if delivered.intersection(field.uses))
@@ -102,7 +103,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     known = {(field.path, field.field) for field in everything.stored}
     keys = [one.stored for one in frontends.keys if (one.stored.path, one.stored.field) not in known]
     secrets_ += tuple(keys) if apps else ()
-    mcp = _mcp(Path(project.folder), record, access) if apps else McpPlan()
+    mcp = _mcp(folder, record, access) if apps else McpPlan()
     steps = (*shell_steps, *steps, *more_steps, *frontends.steps, *mcp.steps)
     plan = Plan(project, record.environment, secrets_, apps, edits, steps)
     texts = _texts(plan, access, record, found)
@@ -110,7 +111,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
         texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
     used = (*edits, *_compose_file(setting, contents, record, plan, access.environ)) if apps else ()
     early = _early(contents, project) if apps else ()
-    changes = changes_of(contents, used, setting)
+    changes = with_modes(folder, changes_of(contents, used, setting))
     touched = {change.path for change in (*changes, *early)}
     record = replace(
         record,
@@ -187,4 +188,4 @@ def _early(contents: Mapping[str, bytes], project: Project) -> tuple[EditedFile,
     if not any(service.build_context in {".", ""} for service in project.services.values()):
         return ()
     edit = ignoring(contents.get(IGNORE, b""), FOLDER)
-    return changes_of(contents, [edit]) if edit is not None else ()
+    return with_modes(Path(project.folder), changes_of(contents, [edit])) if edit is not None else ()

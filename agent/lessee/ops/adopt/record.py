@@ -50,6 +50,8 @@ class EditedFile(ImmutableStruct, frozen=True):
     edits: tuple[Edit, ...]
     is_new: bool = False
     """There was none before."""
+    mode: int = 0o600
+    """Of the file before."""
 
 
 class McpEdit(ImmutableStruct, frozen=True):
@@ -161,6 +163,7 @@ class RecordFolder:
         self.lock = self._locked(say)
         try:
             write_beneath(self.path, _IGNORE, b"*\n")
+            self._remove_staged()
             try:
                 yield self
             finally:
@@ -174,6 +177,12 @@ class RecordFolder:
         for path in symbolic_links(self.path):
             what, todo = "a symbolic link, where lessee keeps logins and its record", "remove it"
             raise ConfigError([LesseeError(what, where=str(path), todo=todo)])
+
+    def _remove_staged(self) -> None:
+        """Remove incomplete copies of the user's files, which killed runs have left here."""
+        with translate_write_errors(self.path):
+            for path in self.path.glob(".*.lessee"):
+                path.unlink()
 
     def _locked(self, say: Callable[[str], None]) -> int:
         """The descriptor of the lock that this process has, after it has waited for another run.

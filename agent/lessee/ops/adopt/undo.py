@@ -112,13 +112,13 @@ class Undo:
         current = project_files.read_files(self._project, [change.path]).get(change.path)
         if current is None:
             if not change.is_new:
-                project_files.put_back(self._project, change.path, b"", before)
+                project_files.put_back(self._project, change, b"", before)
             return ()
         if digest(current) == change.before and not change.is_new:
             return ()
         content, left = undone(before, change.edits, current)
         is_gone = change.is_new and not content
-        project_files.put_back(self._project, change.path, current, None if is_gone else content)
+        project_files.put_back(self._project, change, current, None if is_gone else content)
         return left
 
     def _report_changed(self, record: Record) -> None:
