@@ -40,7 +40,7 @@ def stored_fields(project: Project) -> tuple[tuple[StoredField, ...], tuple[Rend
 def stores_of(project: Project) -> dict[str, Kind]:
     """The services that are systems with credentials, by their images; of an image that is built, by its variables.
 
-    A client that has a store's image for its programs, such as one that writes dumps, is not among them.
+    A client that has a store's image for its programs, such as one that writes dumps, is an app.
     """
     found: dict[str, Kind] = {}
     for name, service in project.services.items():
