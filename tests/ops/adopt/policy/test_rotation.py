@@ -8,7 +8,7 @@ from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.model import Deployment, Image, Part, Plan, Rendered, StoredField, Use
 from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
-from lessee.ops.adopt.policy.rotation import rotation_block, rotations
+from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations, StoreTarget, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_image, rotator_service
 from support.inputs.adopted_projects import DEPLOYMENT, postgres_and_app, project, service, whole
 
@@ -76,6 +76,18 @@ def test_two_stores_with_one_password_are_left_to_a_person():
         f"{name} and {other} have one password, and a rotation changes it in one store alone"
         for name, other in (("a", "b"), ("b", "a"))
     ]
+
+
+def test_what_is_rotated_is_not_pending_and_a_person_may_choose_one():
+    targets = tuple(StoreTarget(name, f"my-{name}", f"x/{name}", ()) for name in ("minio", "postgres", "redis"))
+    found = Rotations(targets)
+    minio, postgres, redis = targets
+    assert found.pending(()) == targets
+    done = RotatedStore("minio", "my-minio", "x/minio", 1, is_done=True)
+    begun = RotatedStore("redis", "my-redis", "x/redis", 1)
+    assert found.pending((done, begun)) == (postgres, redis)
+    assert found.pending((), ["my-redis", "minio"]) == (minio, redis)
+    assert found.unknown(["my-redis", "minio", "web"]) == ("web",)
 
 
 def test_without_a_user_it_is_the_images_own():

@@ -54,6 +54,20 @@ class Rotations(ImmutableStruct, frozen=True):
         """The services whose networks the rotator needs."""
         return tuple(dict.fromkeys(target.service for target in self.targets))
 
+    def pending(self, rotated: Iterable[RotatedStore], only: Iterable[str] = ()) -> tuple[StoreTarget, ...]:
+        """The targets that adopt has not rotated. `only`: names of targets or services; empty: all."""
+        done, named = {one.name for one in rotated if one.is_done}, set(only)
+        return tuple(
+            target
+            for target in self.targets
+            if target.name not in done and (not named or named & {target.name, target.service})
+        )
+
+    def unknown(self, only: Iterable[str]) -> tuple[str, ...]:
+        """Those of the names that no target and no service of one has."""
+        known = {name for target in self.targets for name in (target.name, target.service)}
+        return tuple(name for name in only if name not in known)
+
 
 class _Login(NamedTuple):
     """A login that a store's own settings make."""

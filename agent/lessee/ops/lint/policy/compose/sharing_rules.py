@@ -31,7 +31,8 @@ def _no_agent(stack: Stack) -> Iterator[Finding]:
         return
     what = f"no service runs the agent, so no container has the files of {', '.join(app.name for app in apps)}"
     if (why := reason_against(stack)) is not None:
-        todo = f"`lessee adopt` adds one with a login of its own; {stack.files.configuration} is not for a container: {why}"
+        what_for = f"{stack.files.configuration} is not for a container: {why}"
+        todo = f"`lessee adopt` adds one with a login of its own; {what_for}"
         yield Finding("no-agent", "warning", what, todo, stack.files.paths[-1], 0)
         return
     is_certain = all(likely_reader(stack, app) is not None for app in apps)
