@@ -17,10 +17,12 @@ from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, apply_mcp, written_files
-from lessee.ops.adopt.policy.edits import apply_edits, changed_values, secret_values
+from lessee.ops.adopt.policy.edits import apply_edits, changed_values, lines_after, secret_values
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
+from lessee.ops.adopt.policy.override_text import AGENT
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_image
+from lessee.ops.adopt.policy.shown import shown, words
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.rotation import first_rotation
 from lessee.ops.adopt.stack import Stack, StackError, leaks
@@ -189,7 +191,11 @@ class Apply:
 
         `project`: as Compose reads it without the override, and without what the edits have removed.
         """
-        edited = {(edit.span.file, edit.span.line) for change in prepared.edits for edit in change.edits}
+        edited = {
+            (change.path, line)
+            for change in prepared.edits
+            for line in lines_after(prepared.contents[change.path], change.edits)
+        }
         moved = set(record.uses)
         left = sorted(
             f"{use.name} of {use.service}"
@@ -204,7 +210,11 @@ class Apply:
             for (service, name), value in before.items()
             if (service, name) not in moved and now.get((service, name)) != value
         )
-        if not left and not changed:
+        for name, service in prepared.plan.project.services.items():
+            now_has = dict(project.services[name].other) if name in project.services else {}
+            changed += [f"{path} of {name}" for path, text in service.other if now_has.get(path) != text]
+        has_agent = AGENT in self._stack.services_by_default()
+        if has_agent and not left and not changed:
             return self._folder.save(replace(record, phase=Phase.DONE))
         for change in reversed(prepared.edits):
             before_edit = prepared.contents[change.path]
@@ -214,6 +224,8 @@ class Apply:
         self._folder.save(replace(record, phase=Phase.PREPARING, edited=kept))
         names = ", ".join(left or changed)
         what = f"without the plaintext, Compose would {'still read' if left else 'change'} {names}"
+        if not names:
+            what = f"a plain `docker compose` would not use {OVERRIDE}"
         raise LesseeError(what, where=str(self._project), todo="your files are as before; please report this")
 
     def _change(self, record: Record, change: EditedFile) -> Record:
@@ -249,12 +261,16 @@ class Apply:
             return load(Path(folder) / CONFIG, dict(self._environ), blocks=("setup", "rotation"))
 
     def _check_inspected(self, prepared: Prepared, values: Mapping[str, str]) -> None:
-        """Raises StackError where `docker inspect` still shows a value that no manual step names."""
-        left = {step.where.partition(".")[0] for step in prepared.plan.manual_steps}
+        """Raises StackError where `docker inspect` shows a value that the plan does not leave there."""
+        project = prepared.plan.project
+        by_chance = words(project)
+        values = {name: value for name, value in values.items() if len(value) >= _SHORTEST and value not in by_chance}
+        expected = {(service, name) for service, _, name in shown(project, prepared.plan.apps, values)}
         found = [
-            (name, value)
-            for name, value in leaks(self._stack.containers(), _searchable(values))
-            if not any(name.startswith(f"{prepared.plan.project.name}-{service}-") for service in left)
+            (one.name, name)
+            for one in self._stack.containers()
+            for name in leaks(one, values)
+            if (one.service, name) not in expected
         ]
         if found:
             container, name = found[0]
@@ -295,7 +311,3 @@ def role_names(config: Config) -> tuple[str, ...]:
 
 _SHORTEST = 6
 """Characters. A shorter value is in any text by chance."""
-
-
-def _searchable(values: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if len(value) >= _SHORTEST}

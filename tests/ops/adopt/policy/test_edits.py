@@ -3,11 +3,14 @@
 import pytest
 import yaml
 
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.edits import (
     apply_edits,
     changed_values,
     ignoring,
     is_reference,
+    line_before,
+    lines_after,
     planned_edits,
     reference,
     secret_values,
@@ -44,10 +47,25 @@ def use(name, value, *sources, service="api"):
     return Use(service, name, value, sources, Verdict.SECRET)
 
 
-def planned(contents, *uses, parts=(FIELD,), delivery=Delivery.LAUNCHER, moved=None, password=PASSWORD):
+def says(source, contents):
+    """What the file's format makes of a place."""
+    if source.text or source.span is None or source.span.file not in contents:
+        return source.text
+    raw = contents[source.span.file][source.span.start : source.span.end].decode()
+    quotes = source.span.style if source.span.style in {"'", '"'} else ""
+    if source.origin is Origin.COMPOSE:
+        return str(yaml.safe_load(f"{quotes}{raw}{quotes}"))
+    return raw.replace("\\-", "-")
+
+
+def planned(contents, *uses, parts=(FIELD,), delivery=Delivery.LAUNCHER, moved=None, password=PASSWORD, services=None):
     """The edits of a project whose uses are all rendered of these parts."""
+    uses = tuple(
+        replace(one, sources=tuple(replace(source, text=says(source, contents)) for source in one.sources))
+        for one in uses
+    )
     names = {one.service for one in uses}
-    services = {name: Service(name, Image("image")) for name in names}
+    services = services or {name: Service(name, Image("image")) for name in names}
     project = Project("shop", "/shop", ("compose.yaml",), services, uses)
     keys = [(one.service, one.name) for one in uses] if moved is None else moved
     stored = (
@@ -178,6 +196,24 @@ def test_a_place_that_something_else_needs_stays_and_is_named():
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "other", "path", "stays"),
+    [
+        (PASSWORD, f"x-{PASSWORD}", "hostname", True),
+        (PASSWORD, f"x-{PASSWORD}", "image", False),
+        ("short", "x-short", "hostname", False),
+        ("api-image", "api-image", "hostname", False),
+    ],
+)
+def test_a_place_that_a_text_of_a_service_needs_stays(value, other, path, stays):
+    content = f"X={value}\n".encode()
+    source = Source(Origin.PROJECT_ENV, "X", span_of(".env", content, value))
+    services = {"api": Service("api", Image("api-image"), other=((path, other),))}
+    found, steps = planned({".env": content}, use("X", value, source), password=value, services=services)
+    assert (found[".env"] == content) is stays
+    assert [step.what for step in steps] == ["X stays in this file, because hostname of api needs it"] * stays
+
+
 @pytest.mark.parametrize("name", ["../shared.env", "/etc/shared.env"])
 def test_a_file_outside_of_the_project_stays_and_is_named(name):
     content = f"X={PASSWORD}\n".encode()
@@ -198,10 +234,37 @@ def test_what_is_not_moved_or_not_there_is_not_edited():
     assert planned({}, one) == ({}, ())
 
 
-def test_yaml_that_cannot_be_decoded_alone_is_taken_as_it_is_written():
-    content = b'a: "\\q"\n'
-    source = Source(Origin.COMPOSE, "X", span_of("compose.yaml", content, "\\q", '"'))
-    assert planned({"compose.yaml": content}, use("X", PASSWORD, source))[0]["compose.yaml"] == content
+def test_a_text_of_which_a_variable_is_a_part_is_replaced_as_a_whole_and_the_variable_is_named():
+    content = b"a: canary-${X:-zz}${Y}\n"
+    env = b"Y=pass\n"
+    whole = Source(Origin.COMPOSE, "A", span_of("compose.yaml", content, "canary-${X:-zz}${Y}"))
+    default = Source(Origin.DEFAULT, "X", span_of("compose.yaml", content, "zz"), "zz")
+    other = Source(Origin.PROJECT_ENV, "Y", span_of(".env", env, "pass"))
+    value = "canary-zzpass"
+    found, [step] = planned(
+        {"compose.yaml": content, ".env": env}, use("A", value, whole, default, other), password=value
+    )
+    assert found == {"compose.yaml": f"a: {REF}\n".encode(), ".env": env}
+    assert str(step) == (
+        ".env:1: Y stays in this file, and is a part of A of api; "
+        "remove it if nothing else needs it: Vault has the secret"
+    )
+
+
+def test_an_edit_within_another_is_left_out():
+    content = f"a: x{PASSWORD}${{X:-{PASSWORD}}}\n".encode()
+    whole = Source(Origin.COMPOSE, "A", span_of("compose.yaml", content, content[3:-1].decode()))
+    start = content.rindex(PASSWORD.encode())
+    default = Source(Origin.DEFAULT, "X", Span("compose.yaml", 1, start, start + len(PASSWORD)), PASSWORD)
+    uses = use("A", f"x{PASSWORD}{PASSWORD}", whole), use("B", PASSWORD, default)
+    assert planned({"compose.yaml": content}, *uses)[0]["compose.yaml"] == f"a: {REF}\n".encode()
+
+
+def test_lines_are_known_before_and_after_the_edits():
+    content = b"a: |\n  x\n  y\nb: 1\nc: 2\n"
+    edits = [Edit(Span("f", 4, content.index(b"1"), content.index(b"1") + 1), "ref"), Edit(Span("f", 1, 3, 12), "ref")]
+    assert lines_after(content, edits) == {1, 2}
+    assert [line_before(content, edits, line) for line in (1, 2, 3)] == [1, 4, 5]
 
 
 # COMPOSE_FILE and .dockerignore

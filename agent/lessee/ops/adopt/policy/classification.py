@@ -11,8 +11,9 @@ from itertools import groupby
 from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret_name
 from lessee.ops.adopt.policy.layout import bare
-from lessee.ops.adopt.policy.model import Project, Source, Span, Use
+from lessee.ops.adopt.policy.model import Project, Span, Use
 from lessee.ops.adopt.policy.secret_parts import secret_parts, words_in
+from lessee.ops.adopt.policy.sources import has_part
 from lessee.ops.adopt.policy.use_names import ServiceField
 from lessee.ops.scan.policy.classifier import Classification, Verdict, classify, is_placeholder_text, is_strong
 from lessee.ops.scan.policy.places import Kind, Place
@@ -121,8 +122,8 @@ def _with_its_sources(use: Use) -> Use:
     """A secret with those of its sources that have a part of it: a URL is also made of a user and a host."""
     if use.verdict is not Verdict.SECRET:
         return use
-    secrets = _secrets(use)
-    having = [source for source in use.sources if _has(source, secrets)] or list(use.sources)
+    places = [(part.start, part.end) for part in secret_parts(use.value)] or [_whole_value(use.value)]
+    having = [source for source in use.sources if has_part(source, use.value, places)] or list(use.sources)
     named = [source for source in having if not _PLAIN_NAME.search(source.name)] or having
     return replace(use, sources=tuple(named))
 
@@ -132,9 +133,10 @@ def _whole(use: Use) -> tuple[str, str]:
     return use.service, use.name.partition("[")[0] if use.kind is ServiceField.WORD else use.name
 
 
-def _has(source: Source, secrets: list[str]) -> bool:
-    text = source.text.replace("$$", "$").strip()
-    return any(text in secret or secret in text for secret in secrets)
+def _whole_value(value: str) -> tuple[int, int]:
+    """The place of a value without the spaces around it."""
+    start = len(value) - len(value.lstrip())
+    return start, start + len(value.strip())
 
 
 def _with(use: Use, found: Classification) -> Use:

@@ -112,7 +112,7 @@ class Image(ImmutableStruct, frozen=True):
 class Service(ImmutableStruct, frozen=True):
     """A service of the resolved project."""
 
-    hidden = ("entrypoint", "command", "healthcheck")
+    hidden = ("entrypoint", "command", "healthcheck", "other")
 
     name: str
     image: Image
@@ -140,6 +140,8 @@ class Service(ImmutableStruct, frozen=True):
     """Relative to that folder, or absolute."""
     build_target: str = ""
     """The stage that is built; empty: the last."""
+    other: tuple[tuple[str, str], ...] = ()
+    """All texts of it that are no uses, by their paths: `hostname`, `logging.options.tag`."""
 
 
 class Project(ImmutableStruct, frozen=True):
@@ -153,6 +155,8 @@ class Project(ImmutableStruct, frozen=True):
     uses: tuple[Use, ...]
     project_env: tuple[str, ...] = ()
     """The files that `${…}` is interpolated from; usually `.env`."""
+    inputs: tuple[str, ...] = ()
+    """All files that it was read from: these, and those of `env_file` and `secrets`."""
 
 
 class ManualStep(ImmutableStruct, frozen=True):
