@@ -167,6 +167,13 @@ class Setup(Block, frozen=True, kw_only=True):
         Annotated[tuple[scalars.Name, ...], Meta(min_length=1)],
         describe("The environments. An agent of one environment cannot read the secrets of another."),
     ] = ("development", "testing", "staging", "production")
+    project: Annotated[
+        scalars.Name | None,
+        describe(
+            "A part of the names of policies and AppRoles: ENVIRONMENT-PROJECT-APP. Projects that share an environment "
+            "need one each, if apps have equal names. Default: none."
+        ),
+    ] = None
     components: Annotated[
         dict[scalars.Name, Annotated[tuple[Capability, ...], Meta(min_length=1)] | Component],
         describe(
@@ -187,3 +194,7 @@ class Setup(Block, frozen=True, kw_only=True):
         Database | None, describe("The database engine to mount for each environment. Default: none.")
     ] = None
     pki: Annotated[Pki | None, describe("The PKI engine to mount for each environment. Default: none.")] = None
+
+    def role_name(self, environment: str, name: str) -> str:
+        """The name of the policy and the role of an app, a component or a service of lessee. Vault lowers its case."""
+        return "-".join(filter(None, (environment, self.project, name))).lower()

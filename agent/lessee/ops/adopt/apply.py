@@ -15,6 +15,7 @@ from lessee.host.user_file import symbolic_links, write_beneath
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.logins import Logins
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, apply_mcp, written_files
 from lessee.ops.adopt.policy.edits import apply_edits, changed_values, lines_after, secret_values
@@ -28,7 +29,7 @@ from lessee.ops.adopt.rotation import first_rotation
 from lessee.ops.adopt.stack import Stack, StackError, leaks
 from lessee.ops.adopt.store import Store
 from lessee.ops.setup.command import set_up_server
-from lessee.ops.setup.policy.desired_state import ROTATOR, role_name
+from lessee.ops.setup.policy.desired_state import ROTATOR
 from lessee.ops.setup.policy.objects import Group
 from lessee.ops.setup.policy.plan import Conflict, ServerConfigRequired, Step
 from lessee.ops.setup.policy.plan_report import step_lines
@@ -68,6 +69,7 @@ class Apply:
         self._project = folder.path.parent
         self._stack = stack
         self._store = store
+        self._logins = Logins(store.client)
         self._environ = environ
         self._say = say
 
@@ -96,7 +98,7 @@ class Apply:
                 todo = "keep a copy, undo with `lessee adopt --undo`, and adopt again"
                 raise WriteError(what, where=str(self._project / name), todo=todo)
         self._store.missing(prepared.plan.secrets)
-        self._configuration(prepared.texts)
+        self._logins.check(record, self._configuration(prepared.texts))
 
     def prepare(self, prepared: Prepared, record: Record) -> Record:
         """Write to Vault, and write adopt's own files. The user's files and the stack are as before."""
@@ -228,6 +230,15 @@ class Apply:
             what = f"a plain `docker compose` would not use {OVERRIDE}"
         raise LesseeError(what, where=str(self._project), todo="your files are as before; please report this")
 
+    def remove_obsolete_roles(self, prepared: Prepared, record: Record) -> Record:
+        """Remove the roles that earlier plans needed, and this one does not."""
+        needed = role_names(self._configuration(prepared.texts).config) if prepared.texts else ()
+        obsolete = [role for role in record.roles if role not in needed]
+        if obsolete:
+            self._logins.remove(record, self._folder.path / IDENTITY, obsolete)
+            record = self._folder.save(replace(record, roles=tuple(needed)))
+        return record
+
     def _change(self, record: Record, change: EditedFile) -> Record:
         if change not in record.edited:
             record = self._folder.save(replace(record, edited=(*record.edited, change)))
@@ -250,7 +261,8 @@ class Apply:
         roles = role_names(configuration.config)
         record = self._folder.save(replace(record, roles=tuple(dict.fromkeys((*record.roles, *roles)))))
         for role in roles:
-            self._store.write_identity(role, self._folder.path, f"{IDENTITY}/{record.environment}/{role}")
+            below = f"{IDENTITY}/{record.environment}/{role}"
+            self._logins.write_identity(role, self._folder.path, below, record)
         return record
 
     def _configuration(self, texts: Mapping[str, str]) -> Configuration:
@@ -306,7 +318,7 @@ def changes_of(contents: Mapping[str, bytes], edits: Sequence[Edit], first: str 
 def role_names(config: Config) -> tuple[str, ...]:
     """The AppRoles of adopt's configuration, named as `lessee setup` does."""
     names = [*config.apps, *config.setup.components, *([ROTATOR] if config.rotation else [])]
-    return tuple(role_name(str(config.environment), name) for name in names)
+    return tuple(config.setup.role_name(str(config.environment), name) for name in names)
 
 
 _SHORTEST = 6

@@ -189,6 +189,7 @@ def _adopt(
     _say("the stack is healthy with the rendered secrets")
     done = apply.edit(prepared, done)
     done = apply.verify(prepared, done, planning.read(request))
+    done = apply.remove_obsolete_roles(prepared, done)
     done = apply.wrap_mcp(prepared, done, access)
     if arguments.rotate:
         return _rotate(arguments, apply, prepared, done, rotating)

@@ -1,13 +1,10 @@
-"""What adopt stores in Vault: the secrets, the originals of edited files, and the logins of the agents."""
+"""What adopt stores in Vault: the secrets, and the originals of edited files."""
 
 import base64
-import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from lessee.config import Config
-from lessee.core.errors import DeniedError, LesseeError, WriteError
-from lessee.host.user_file import write_beneath
+from lessee.core.errors import LesseeError, WriteError
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.model import StoredField
 from lessee.ops.adopt.record import Record
@@ -18,9 +15,6 @@ from lessee.vault.admin import AdminClient
 _CHUNK = 256 * 1024
 """Bytes. Vault's storage takes entries up to 1 MiB by default, and base64 makes a third more of them."""
 _TODO = "make the two values equal, or pass another --environment"
-_WORLD_READABLE = 0o444
-"""The agent's container has no capability to read files of another user; the folder above is for the owner alone."""
-_FOLDER = 0o755
 
 
 class Store:
@@ -111,39 +105,3 @@ class Store:
 
     def _read(self, path: str) -> Mapping[str, object]:
         return (self.client.read(path) or {}).get("data") or {}
-
-    # Logins
-
-    def write_identity(self, role: str, folder: Path, below: str) -> None:
-        """Write role_id and secret_id to `below` in the folder, unless those of this role are there.
-
-        Raises WriteError.
-        """
-        found = self.client.read(f"auth/approle/role/{role}/role-id")
-        if found is None:
-            raise DeniedError(
-                "the role does not exist", where=f"auth/approle/role/{role}", todo="run `lessee adopt` again"
-            )
-        role_id = str(found["role_id"])
-        files = {name: folder / below / name for name in ("role_id", "secret_id")}
-        if self._is_valid(role, role_id, files):
-            return
-        answer = self.client.write(f"auth/approle/role/{role}/secret-id")
-        for name, text in (("role_id", role_id), ("secret_id", str(answer.data["secret_id"]))):
-            write_beneath(folder, f"{below}/{name}", text.encode(), mode=_WORLD_READABLE, folder_mode=_FOLDER)
-
-    def _is_valid(self, role: str, role_id: str, files: Mapping[str, Path]) -> bool:
-        try:
-            texts = {name: file.read_text(encoding="ascii") for name, file in files.items()}
-        except (OSError, UnicodeDecodeError):
-            return False
-        if texts["role_id"] != role_id or not re.fullmatch(r"[\w-]+", texts["secret_id"]):
-            return False
-        body = {"secret_id": texts["secret_id"]}
-        return bool(self.client.write(f"auth/approle/role/{role}/secret-id/lookup", body).data)
-
-    def remove_roles(self, record: Record) -> None:
-        """Remove the AppRoles with all their secret_ids, and the policies, that adopt made."""
-        for role in record.roles:
-            self.client.delete(f"auth/approle/role/{role}")
-            self.client.delete(f"sys/policies/acl/{role}")

@@ -8,12 +8,13 @@ from lessee.core.immutable import replace
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.apply import OVERRIDE
 from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.logins import Logins
 from lessee.ops.adopt.mcp import undo_mcp
 from lessee.ops.adopt.policy.model import ManualStep
 from lessee.ops.adopt.policy.override_text import NETWORK
 from lessee.ops.adopt.policy.rotation import RotatedStore
 from lessee.ops.adopt.policy.undone_edits import LeftLine, undone
-from lessee.ops.adopt.record import EditedFile, Phase, Record, RecordFolder
+from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.rotation import restore_rotated
 from lessee.ops.adopt.stack import Stack, StackError
 from lessee.ops.adopt.store import Store
@@ -51,7 +52,8 @@ class Undo:
         record, steps = self._restore_files(record, originals)
         project_files.remove_staged(self._project, names)
         ill = self._start(record, timeout) if with_engine else None
-        self._store.remove_roles(record)
+        for role in Logins(self._store.client).remove(record, self._folder.path / IDENTITY, record.roles):
+            self._say(f"note: role {role} stays in Vault, because other logins have it")
         for name in project_files.remove_generated(self._project, record.generated):
             what = "a person changed this file of adopt, so it stays"
             steps.append(ManualStep(name, what, "remove it if nothing needs it"))

@@ -20,8 +20,8 @@ def test_each_app_has_its_files_its_own_login_and_its_notification():
         "vault": {
             "auth": {
                 "method": "approle",
-                "role_id_file": "/run/identity/production/production-app/role_id",
-                "secret_id_file": "/run/identity/production/production-app/secret_id",
+                "role_id_file": "/run/identity/production/production-p-app/role_id",
+                "secret_id_file": "/run/identity/production/production-p-app/secret_id",
             }
         },
         "owner": "0:0",

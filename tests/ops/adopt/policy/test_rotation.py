@@ -253,11 +253,11 @@ def test_the_rotator_reaches_the_stores_and_has_only_its_own_login():
     assert rotator["networks"] == ["lessee-vault", "default"]
     assert rotator["volumes"] == [
         "./lessee:/etc/lessee:ro",
-        "./.lessee/identity/production/production-rotator:/run/identity/production/production-rotator:ro",
+        "./.lessee/identity/production/production-p-rotator:/run/identity/production/production-p-rotator:ro",
     ]
     assert rotator["extra_hosts"] == ["host.docker.internal:host-gateway"]
     vault = yaml.safe_load(lessee_yaml(plan, deployment, rotation_block(found)))["vault"]
-    assert vault["auth"]["role_id_file"] == "/run/identity/production/production-rotator/role_id"
+    assert vault["auth"]["role_id_file"] == "/run/identity/production/production-p-rotator/role_id"
 
 
 def test_a_vault_elsewhere_needs_no_name_of_the_host():

@@ -77,6 +77,14 @@ def test_each_component_and_app_has_its_own_policy_and_role():
     assert policies.keys() == {"sys/policies/acl/testing-app", "sys/policies/acl/testing-web"}
 
 
+def test_the_names_of_roles_have_the_project():
+    setup = {"project": "Shop", "components": {"app": ["read"]}}
+    assert set(objects(Kind.ROLE, setup=setup, apps=APPS)) == {
+        "auth/approle/role/testing-shop-app",
+        "auth/approle/role/testing-shop-web",
+    }
+
+
 def test_apps_get_a_role_unless_disabled():
     assert "auth/approle/role/testing-web" in objects(Kind.ROLE, apps=APPS)
     assert objects(Kind.ROLE, setup={"apps": False}, apps=APPS) == {}

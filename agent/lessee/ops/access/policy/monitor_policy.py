@@ -90,7 +90,7 @@ def _of_tokens(responses: Responses) -> Iterator[_Request]:
 def _protected_roles(config: Config, responses: Responses) -> Iterator[str]:
     """The names that Vault itself can protect; other patterns only the monitor checks."""
     environments = dict.fromkeys((*config.setup.environments, *filter(None, (config.environment,))))
-    yield from (f"{environment}-{service}".lower() for environment in environments for service in _SERVICES)
+    yield from (config.setup.role_name(environment, service) for environment in environments for service in _SERVICES)
     yield from (name.lower() for name in responses.protected if not is_pattern(name) and not set(name) & set("?[]/"))
 
 

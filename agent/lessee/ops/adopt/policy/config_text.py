@@ -22,9 +22,9 @@ def lessee_yaml(plan: Plan, deployment: Deployment, more: tuple[Entry, ...] = ()
     return write(Keys((*_entries(plan, deployment, has_rotator=any(entry[0] == "rotation" for entry in more)), *more)))
 
 
-def role(environment: str, app: str) -> str:
-    """The AppRole and the policy of an app, as `lessee setup` names them."""
-    return f"{environment}-{app}".lower()
+def identity(plan: Plan, app: str) -> str:
+    """The folder of an app's login, as `lessee setup --output` names it: after the environment and the AppRole."""
+    return f"{plan.environment}/{f'{plan.environment}-{plan.project.name}-{app}'.lower()}"
 
 
 def agent_directory(app: AppPlan) -> str:
@@ -36,13 +36,13 @@ def _entries(plan: Plan, deployment: Deployment, *, has_rotator: bool) -> Iterat
     yield "The agent of compose.lessee.yaml, written by `lessee adopt`. It has no secret: commit it."
     yield "Each app is a service of the Compose project, and may read only the paths in its templates."
     yield "environment", plan.environment
-    auth = (("auth", _login(plan.environment, ROTATOR)),) if has_rotator else ()
+    auth = (("auth", _login(plan, ROTATOR)),) if has_rotator else ()
     yield "vault", Keys((*_vault(deployment), *auth))
     yield "template_dir", "templates"
     services = plan.project.services
     yield "apps", Keys(tuple((app.service, Keys(tuple(_app(plan, app, services[app.service])))) for app in plan.apps))
     yield "`lessee setup` creates these policies and AppRoles; it changes none that is as it should be."
-    yield "setup", Keys((("environments", [plan.environment]),))
+    yield "setup", Keys((("environments", [plan.environment]), ("project", plan.project.name)))
 
 
 def _vault(deployment: Deployment) -> Iterator[Entry]:
@@ -56,8 +56,8 @@ def _vault(deployment: Deployment) -> Iterator[Entry]:
         yield "insecure_http", True
 
 
-def _login(environment: str, name: str) -> Keys:
-    folder = f"{IDENTITY}/{environment}/{role(environment, name)}"
+def _login(plan: Plan, name: str) -> Keys:
+    folder = f"{IDENTITY}/{identity(plan, name)}"
     return Keys(
         (("method", "approle"), ("role_id_file", f"{folder}/role_id"), ("secret_id_file", f"{folder}/secret_id"))
     )
@@ -72,7 +72,7 @@ def _grace(service: Service) -> Iterator[Entry]:
 
 def _app(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
     yield "directory", agent_directory(app)
-    yield "vault", Keys((("auth", _login(plan.environment, app.service)),))
+    yield "vault", Keys((("auth", _login(plan, app.service)),))
     yield "owner", f"0:{app.owner_gid}"
     yield "mode", "0440"
     yield (

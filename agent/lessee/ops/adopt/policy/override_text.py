@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from lessee.ops.adopt.policy import known_images, launcher, programs
-from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, role
+from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, identity
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
 from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck
 from lessee.ops.adopt.policy.use_names import ServiceField, key_of
@@ -189,7 +189,7 @@ def _agent(plan: Plan, deployment: Deployment) -> Iterator[str]:
 
 def _logins(plan: Plan) -> Iterator[str]:
     """The folders of the apps' logins, as `lessee setup --output` names them."""
-    return (f"{plan.environment}/{role(plan.environment, app.service)}" for app in plan.apps)
+    return (identity(plan, app.service) for app in plan.apps)
 
 
 def _volumes(plan: Plan) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lessee.ops.adopt.policy.config_text import IDENTITY, ROTATOR, role
+from lessee.ops.adopt.policy.config_text import IDENTITY, ROTATOR, identity
 from lessee.ops.adopt.policy.model import Deployment, Plan
 from lessee.ops.adopt.policy.override_text import NETWORK, scalar
 from lessee.ops.adopt.policy.rotation import Rotations
@@ -46,7 +46,7 @@ def rotator_service(plan: Plan, deployment: Deployment, found: Rotations) -> Ite
     if "host.docker.internal" in deployment.vault_address:
         yield '    extra_hosts: ["host.docker.internal:host-gateway"]'
     yield '    tmpfs: ["/run/lessee:mode=0700"]'
-    own = f"{plan.environment}/{role(plan.environment, ROTATOR)}"
+    own = identity(plan, ROTATOR)
     yield "    volumes:"
     for mount in (f"./{deployment.folder}:/etc/lessee:ro", f"./{deployment.identity}/{own}:{IDENTITY}/{own}:ro"):
         yield f"      - {scalar(mount)}"

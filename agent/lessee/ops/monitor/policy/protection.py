@@ -83,7 +83,7 @@ def parse_token(data: Any) -> Token:
 def protection_of(config: Config, protected: Iterable[str]) -> Protection:
     """Lessee's own services of all environments, and those of the configuration."""
     environments = dict.fromkeys((*config.setup.environments, *filter(None, (config.environment,))))
-    own = [f"{environment}-{service}".lower() for environment in environments for service in SERVICES]
+    own = [config.setup.role_name(environment, service) for environment in environments for service in SERVICES]
     monitors = tuple(f"sys/policies/acl/{name}" for name in own if name.endswith("-monitor"))
     return Protection((*own, *(pattern.lower() for pattern in protected)), monitors)
 

@@ -68,7 +68,7 @@ def desired_for_environment(config: Config, compiled_apps: Mapping[str, Compiled
     for name, spec in config.setup.components.items():
         component = _component(name, spec)
         logins[name] = component
-        role = role_name(environment, name)
+        role = config.setup.role_name(environment, name)
         secrets = config.secrets
         text = component_policies.of_component(
             role, component.capabilities, component.prefixes, secrets.mount, secrets.prefix
@@ -79,27 +79,22 @@ def desired_for_environment(config: Config, compiled_apps: Mapping[str, Compiled
             if not _uses_this_server(config, compiled_app.app):
                 continue
             logins[name] = config.setup.apps if isinstance(config.setup.apps, Login) else Login()
-            role = role_name(environment, name)
+            role = config.setup.role_name(environment, name)
             yield _policy(environment, role, component_policies.of_app(role, compiled_app, rotated_by(config)))
     if config.rotation:
         logins[ROTATOR] = Login()
-        role = role_name(environment, ROTATOR)
+        role = config.setup.role_name(environment, ROTATOR)
         yield _policy(environment, role, of_rotator(role, config))
-    monitor_policy = of_monitor(role_name(environment, MONITOR), config)
+    monitor_policy = of_monitor(config.setup.role_name(environment, MONITOR), config)
     if monitor_policy:
         logins[MONITOR] = Login()
-        yield _policy(environment, role_name(environment, MONITOR), monitor_policy)
+        yield _policy(environment, config.setup.role_name(environment, MONITOR), monitor_policy)
     for name, login in logins.items():
-        yield _role(environment, role_name(environment, name), login)
+        yield _role(environment, config.setup.role_name(environment, name), login)
     yield from _database(config, environment)
     if config.setup.pki is not None:
         yield from _pki(config.setup.pki, environment)
     yield from _secrets(config, environment)
-
-
-def role_name(environment: str, name: str) -> str:
-    """The name of a component's policy and role. Vault stores both in lower case."""
-    return f"{environment}-{name}".lower()
 
 
 def _uses_this_server(config: Config, app: App) -> bool:
