@@ -328,7 +328,7 @@ def test_a_connection_that_ends_before_the_login_is_tried_once_more(behind):
     assert target.system.accepts(target.fields())
 
 
-def test_a_server_that_answers_but_lets_nobody_log_in_is_named(behind):
+def test_a_server_that_answers_but_accepts_no_login_is_reported(behind):
     target = behind(1, 3)  # Between them is the question whether it answers.
     with pytest.raises(SystemUnavailableError, match="accepts no logins; see its own log"):
         target.rotate()
