@@ -217,7 +217,7 @@ class Shop:
     def _names(self, path):
         try:
             return self.server.ask("GET", f"{path}?list=true")["data"]["keys"]
-        except RuntimeError:  # An empty folder.
+        except RuntimeError:  # It does not exist.
             return []
 
     def _end_stack(self):
