@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from lessee.ops.adopt.policy.model import Image, Project, Service
 
 _TIMEOUT = 30.0
 _MOST_BYTES = 2**20
-_LABEL = "lessee.adopt=probe"
+LABEL, STARTED = "lessee.adopt=probe", "lessee.adopt.started"
+"""The labels of the containers: what they are, and when this program made them, in seconds of Unix time."""
+_LEFTOVER_AGE = 600
+"""Seconds. A run needs some seconds for one."""
 _SHELLS = ("/bin/sh", "/bin/bash", "/busybox/sh")
 
 
@@ -60,6 +64,7 @@ class _Engine:
         self._environ = environ
         self._answers = True
         self._answers = self._run("version", "--format", "{{.Server.Version}}") is not None
+        self._remove_leftovers()
 
     def image(self, reference: str, user: str | None) -> Image | None:
         """An image that the Engine has; `user` as the service sets it."""
@@ -78,8 +83,8 @@ class _Engine:
 
     def _with_files(self, image: Image, user: str | None) -> Image:
         """With its shell, and the numbers of the user, both from files of a container that is never started."""
-        command = ("create", "--network=none", f"--label={_LABEL}", "--entrypoint=/", "--", image.reference)
-        output = self._run(*command)
+        labels = (f"--label={LABEL}", f"--label={STARTED}={int(time.time())}")
+        output = self._run("create", "--network=none", *labels, "--entrypoint=/", "--", image.reference)
         if output is None:
             return image
         container = output.decode().strip()
@@ -90,6 +95,15 @@ class _Engine:
             self._run("rm", "--force", "--volumes", container)
         uid, gid = known_images.numbers(user or image.user, passwd, groups)
         return replace(image, shell_path=shell, uid=uid, gid=gid)
+
+    def _remove_leftovers(self) -> None:
+        """Remove the containers of killed runs."""
+        columns = '--format={{.ID}} {{.Label "' + STARTED + '"}}'
+        output = self._run("ps", "--all", f"--filter=label={LABEL}", columns)
+        for line in (output or b"").decode().splitlines():
+            container, _, started = line.partition(" ")
+            if not started.isdecimal() or int(started) < time.time() - _LEFTOVER_AGE:
+                self._run("rm", "--force", "--volumes", container)
 
     def _has(self, container: str, path: str) -> bool:
         return self._run("cp", "--follow-link", f"{container}:{path}", "-") is not None
