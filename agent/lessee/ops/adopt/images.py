@@ -5,6 +5,8 @@ It starts no program of an image, and pulls nothing.
 
 import io
 import json
+import os
+import stat
 import subprocess
 import tarfile
 import time
@@ -45,16 +47,25 @@ def _image_of(service: Service, engine: "_Engine", folder: Path) -> Image:
         return found
     if service.build_context is None:
         return known_images.image(reference)
-    path = folder / service.build_context / service.dockerfile
-    try:
-        text = path.read_bytes()[:_MOST_BYTES].decode(errors="replace")
-    except OSError:
+    text = _dockerfile(folder / service.build_context / service.dockerfile)
+    if text is None:
         return Image(reference)
 
     def base_of(base: str) -> Image:
         return engine.image(base, None) or known_images.image(base)
 
     return dockerfile.image_of(text, reference, base_of, target=service.build_target)
+
+
+def _dockerfile(path: Path) -> str | None:
+    """The begin of a Dockerfile; None if there is none. A device would have no end, and a FIFO would wait."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+            return file.read(_MOST_BYTES).decode(errors="replace") if is_file else None
+    except (OSError, ValueError):
+        return None
 
 
 class _Engine:
