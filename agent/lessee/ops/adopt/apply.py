@@ -124,7 +124,7 @@ class Apply:
     def start(self, prepared: Prepared, record: Record, timeout: float) -> None:
         """Start the stack with the override. Raises StackError; then the stack runs without it, if it can."""
         values = secret_values(prepared.plan.secrets)
-        self._stack.redactor.learn("plan", values.values())
+        self._stack.hide("plan", values.values())
         plain = record.files
         services = record.services or self._stack.services(plain)
         ours = [name for name in self._stack.services((*plain, OVERRIDE)) if name not in self._stack.services(plain)]

@@ -237,7 +237,7 @@ def _rotate(
 def _undo(
     arguments: argparse.Namespace, folder: RecordFolder, record: Record, stack: Stack, store: Store
 ) -> tuple[ManualStep, ...]:
-    stack.redactor.learn("adopted", secret_values(planning.adopted(record, store).stored).values())
+    stack.hide("adopted", secret_values(planning.adopted(record, store).stored).values())
     return Undo(folder, stack, store, _say).run(record, arguments.timeout, with_engine=not arguments.no_up)
 
 
