@@ -44,7 +44,8 @@ def _all(value: str) -> Iterator[SecretPart]:
         for url in pattern.finditer(value):
             names = [name for name in ("username", "host", "port", "database") if url[name]]
             about = {name: url.span(name) for name in names}
-            yield SecretPart(*url.span("password"), scheme=scheme or url["scheme"], about=about)
+            start, end = url.span("password")
+            yield SecretPart(start, end, scheme=scheme or url["scheme"], about=about)
     for pattern in (_PARAMETER, _QUERY, _LINE, _OPTION, _MYSQL_OPTION, _REDIS_OPTION):
         for option in pattern.finditer(value):
             if not _REFERENCE.match(option["value"]) and (pattern is not _LINE or "\n" in value.strip()):
