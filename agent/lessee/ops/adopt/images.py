@@ -58,7 +58,7 @@ def _image_of(service: Service, engine: "_Engine", folder: Path) -> Image:
 
 
 def _dockerfile(path: Path) -> str | None:
-    """The begin of a Dockerfile; None if there is no regular file. A device would have no end, and a FIFO would wait."""
+    """The begin of a Dockerfile; None if it is no regular file: a device has no end, and a FIFO waits."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
