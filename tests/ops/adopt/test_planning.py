@@ -183,3 +183,8 @@ def test_a_dockerfile_that_is_no_file_is_not_read(tmp_path, kind):
         assert kind == "name"  # Compose refuses it.
         return
     assert plan.project.services["app"].image.entrypoint is None
+
+
+def test_a_file_that_is_nested_too_deeply_is_an_error_and_no_crash(tmp_path):
+    with pytest.raises(ConfigError):
+        planned(tmp_path, f"      X_PASSWORD: {CANARY}\n", top=f"x-a: {'[' * 1500}{']' * 1500}\n")

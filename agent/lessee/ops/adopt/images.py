@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lessee.core.immutable import replace
+from lessee.host.limited_command import run_limited
 from lessee.ops.adopt.policy import dockerfile, known_images
 from lessee.ops.adopt.policy.model import Image, Project, Service
 
@@ -133,15 +134,7 @@ class _Engine:
         if not self._answers:
             return None
         try:
-            done = subprocess.run(
-                ["docker", *arguments],  # noqa: S607  # As the user's own `docker`.
-                env=dict(self._environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_TIMEOUT,
-                check=False,
-            )
+            done = run_limited(("docker", *arguments), self._environ, timeout=_TIMEOUT)  # As the user's own `docker`.
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None

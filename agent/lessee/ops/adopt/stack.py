@@ -10,6 +10,7 @@ from typing import Any
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.redaction import Redactor
+from lessee.host.limited_command import run_limited
 from lessee.ops.adopt.policy.log_parts import without_parts
 
 _COMPOSE = ("docker", "compose")
@@ -263,16 +264,7 @@ class Stack:
 
     def _run(self, words: Sequence[str], *, timeout: float = _COMMAND_TIMEOUT) -> "subprocess.CompletedProcess[bytes]":
         try:
-            return subprocess.run(
-                words,
-                cwd=self._folder,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                pass_fds=self._locks,
-                check=False,
-            )
+            return run_limited(words, self._environ, folder=self._folder, timeout=timeout, pass_fds=self._locks)
         except subprocess.TimeoutExpired:
             what = f"`{' '.join(words[:2])}` did not end within {timeout:.0f} s"
             raise StackError(what, where=str(self._folder), todo="pass a longer --timeout") from None

@@ -39,8 +39,10 @@ def words_in(value: str, secrets: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def _all(value: str) -> Iterator[SecretPart]:
-    dsn = ((_GO_DSN, "mysql"),) if "@tcp(" in value or "@unix(" in value else ()
-    for pattern, scheme in ((_URL, ""), *dsn):
+    urls = [(_URL, "")]
+    if "@tcp(" in value or "@unix(" in value:
+        urls.append((_GO_DSN, "mysql"))
+    for pattern, scheme in urls:
         for url in pattern.finditer(value):
             names = [name for name in ("username", "host", "port", "database") if url[name]]
             about = {name: url.span(name) for name in names}
