@@ -25,7 +25,7 @@ KILLS ?= 30
 KIND ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench fuzz soak kills month format lock hooks clean
+.PHONY: help demo test quick check lint types pure bench fuzz soak kills month format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,13 +40,20 @@ test: $(VENV)/ready-test ## run all tests; those with Docker need an installed E
 quick: $(VENV)/ready-test ## run the tests of the pure packages, without servers
 	$(BIN)/pytest -q --numprocesses auto -m "not long" $(PURE)
 
-check: $(VENV)/ready-test ## lint, types, import contracts, vocabulary, and branch coverage of the pure packages
+check: lint types pure ## lint, types, import contracts, vocabulary, and branch coverage of the pure packages
+
+lint: $(VENV)/ready-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/support/vocabulary.py
 	$(BIN)/python .ci/advisories.py
+
+types: $(VENV)/ready-test
+	$(BIN)/mypy
+
+# Tracing costs several times the tests, so what repeats the same lines runs without it.
+pure: $(VENV)/ready-test
 	$(BIN)/pytest -q --numprocesses auto -m long $(PURE)
 	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
 	$(if $(MUTANTS),$(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))

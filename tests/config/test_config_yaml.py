@@ -116,6 +116,7 @@ def test_a_block_that_contains_itself_is_rejected():
     assert "apps.a.directory: missing" in error("environment: production\napps: {a: &a {<<: *a}}")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 def test_aliases_that_multiply_are_bounded():
     files = ", ".join(["*file"] * 3000)
@@ -124,6 +125,7 @@ def test_aliases_that_multiply_are_bounded():
     assert "the file expands to too many values; use fewer YAML aliases" in error(text)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 def test_long_texts_that_multiply_are_bounded():
     roles = ", ".join(["*role"] * 40_000)

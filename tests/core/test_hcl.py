@@ -172,6 +172,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
 
 
+@pytest.mark.long
 @given(st.dictionaries(st.text(), TREES, max_size=4), st.sampled_from([None, 2]))
 def test_any_json_object_is_read_as_it_is(data, indent):
     def pairs(value):

@@ -261,6 +261,7 @@ def test_values_that_are_forgotten_leave_the_index():
     assert MASK not in made.clean(f"{997:x}-{'z' * 90}-997")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lines", [1, 50])
 def test_new_values_of_any_size_take_no_more_memory_than_some(lines):
     made = Redactor()

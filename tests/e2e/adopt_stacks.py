@@ -11,6 +11,7 @@ from pathlib import Path
 
 from e2e.engine import WITH_PYTHON
 from e2e.postgres import _libraries_of
+from support.programs.forks import run_lessee
 from support.servers.dev_server import Dev
 from support.servers.postgres import find_initdb
 
@@ -171,10 +172,15 @@ class Shop:
         self.engine, self.name, self.image = engine, name, image
         self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
         words = {"name": name, "app": APP, "postgres": POSTGRES, **CANARIES}
-        self.write("compose.yaml", (_SMALL if is_small else _COMPOSE).format(**words))
-        self.write(".env", (_SMALL_ENV if is_small else _ENV).format(**words))
-        self.write("app.env", _APP_ENV.format(**words))
-        self.server = Dev(self.folder, under=engine.network, by_socket=True)
+        texts = {
+            "compose.yaml": _SMALL if is_small else _COMPOSE,
+            ".env": _SMALL_ENV if is_small else _ENV,
+            "app.env": _APP_ENV,
+        }
+        self._files = {file: text.format(**words) for file, text in texts.items()}
+        for file, text in self._files.items():
+            self.write(file, text)
+        self.server = Dev(self.folder, under=engine.network, by_socket=True, is_lasting=True)
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.server.home)}
         if "DOCKER_HOST" in engine.environ:
             self.environ["DOCKER_HOST"] = engine.environ["DOCKER_HOST"]
@@ -184,6 +190,37 @@ class Shop:
         return self
 
     def __exit__(self, *_):
+        self._end_stack()
+        self.server.__exit__()
+        shutil.rmtree(self.folder)
+
+    def begin_again(self):
+        """No container, the files of the beginning, and nothing in Vault; its server still runs."""
+        self._end_stack()
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for file, text in self._files.items():
+            self.write(file, text)
+        for path in self._below("secret/metadata"):
+            self.server.ask("DELETE", path)
+        for path in ("auth/approle/role", "sys/policies/acl"):
+            for name in self._names(path):
+                if name.startswith("development-"):
+                    self.server.ask("DELETE", f"{path}/{name}")
+        self.said = ""
+
+    def _below(self, folder):
+        for name in self._names(folder):
+            path = f"{folder}/{name.rstrip('/')}"
+            yield from self._below(path) if name.endswith("/") else (path,)
+
+    def _names(self, path):
+        try:
+            return self.server.ask("GET", f"{path}?list=true")["data"]["keys"]
+        except RuntimeError:  # An empty folder.
+            return []
+
+    def _end_stack(self):
         label = f"label=com.docker.compose.project={self.name}"
         for _ in range(2):  # A killed `docker compose up` may still create one.
             if containers := self.engine.docker("ps", "--all", "--quiet", "--filter", label).split():
@@ -191,8 +228,6 @@ class Shop:
         for kind in ("volume", "network"):
             if found := self.engine.docker(kind, "ls", "--quiet", "--filter", label).split():
                 self.engine.docker(kind, "rm", *found, check=False)
-        self.server.__exit__()
-        shutil.rmtree(self.folder)
 
     def write(self, name, text):
         (self.folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -221,9 +256,12 @@ class Shop:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def command(self, *options, program=("-m", "lessee")):
+    def words(self, *options):
         more = [] if "--undo" in options else ["--dev", "--image", self.image]
-        return [*self.engine.network, sys.executable, *program, "adopt", *more, *options]
+        return ["adopt", *more, *options]
+
+    def command(self, *options):
+        return [*self.engine.network, sys.executable, "-m", "lessee", *self.words(*options)]
 
     def start_server(self):
         """The server for development of this project's user, at its usual place."""
@@ -231,21 +269,18 @@ class Shop:
         self.server.environ |= self.environ
         self.server.detach("--listen", "docker")
 
-    def adopt(self, *options, code=0, program=("-m", "lessee"), **environ):
-        """Run `lessee adopt` to its end."""
-        done = subprocess.run(
-            self.command(*options, program=program),
-            cwd=self.folder,
-            env=self.environ | environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+    def adopt(self, *options, code=0, program="", **environ):
+        """Run `lessee adopt` to its end; or this program, with its first words in a tuple."""
+        program, *first = (program,) if isinstance(program, str) else program
+        done = self.run(*first, *self.words(*options), program=program, **environ)
         self.said += done.stdout + done.stderr
         assert code is None or done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def run(self, *words, program="", **environ):
+        """Run any command of lessee to its end, where the Engine's host is."""
+        where = {"cwd": self.folder, "env": self.environ | environ, "under": self.engine.network}
+        return run_lessee(*words, program=program, patience=300, **where)
 
     def start(self, *options):
         """`lessee adopt` as a process of the test's."""

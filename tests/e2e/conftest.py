@@ -18,6 +18,14 @@ MEMORY = "/dev/shm"
 _NUMBERS = itertools.count()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forked_agents(request):
+    """Agents of a file with `FORKED_AGENTS = True` are forked, see `Sidecar.is_forked`."""
+    Sidecar.is_forked = getattr(request.module, "FORKED_AGENTS", False)
+    yield
+    Sidecar.is_forked = False
+
+
 @pytest.fixture
 def folder():
     """A KV folder that no other test writes into; and no app of another worker is called after it."""

@@ -3,14 +3,14 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 from support.needs import need
+from support.programs.forks import run_lessee
 from support.programs.monitor import Audited
 from support.programs.responses import READER, Client, Responder
-from support.programs.sidecar import PATIENCE, eventually
+from support.programs.sidecar import eventually
 from support.servers.alert_receivers import Hook
 
 RULE = "consecutive-denials"
@@ -64,13 +64,10 @@ def client_of(server, name, policy=READER):
     return Client(server, server.approle(name, policy))
 
 
-def lessee(monitor, *arguments, token=None, **settings):
+def lessee(monitor, *arguments, token=None):
     """The exit code and the output of a command with the monitor's configuration."""
     environ = {"PATH": os.environ["PATH"], "HOME": str(monitor.disk), **({"VAULT_TOKEN": token} if token else {})}
-    settings = {"capture_output": True, "text": True, "timeout": PATIENCE, "cwd": monitor.disk} | settings
-    result = subprocess.run(
-        [sys.executable, "-m", "lessee", *arguments], env=environ, stdin=subprocess.DEVNULL, check=False, **settings
-    )
+    result = run_lessee(*arguments, cwd=monitor.disk, env=environ)
     return result.returncode, result.stdout + result.stderr
 
 

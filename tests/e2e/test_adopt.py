@@ -14,6 +14,7 @@ import pytest
 from e2e.adopt_stacks import APP, CANARIES, POSTGRES, Shop, make_images
 from e2e.compose import AGENT
 from support.programs.sidecar import eventually
+from support.thorough import THOROUGH
 
 pytestmark = pytest.mark.docker
 
@@ -33,11 +34,17 @@ def shop(engine, adopt_images):  # noqa: ARG001  # It needs the images.
         yield shop
 
 
-@pytest.fixture
-def small(engine, adopt_images):  # noqa: ARG001  # It needs the images.
+@pytest.fixture(scope="module")
+def small_shop(engine, adopt_images):  # noqa: ARG001  # It needs the images.
     with Shop(engine, "lessee-adopt-small", AGENT, is_small=True) as shop:
         shop.start_server()
         yield shop
+
+
+@pytest.fixture
+def small(small_shop):
+    small_shop.begin_again()
+    return small_shop
 
 
 def sha(text):
@@ -152,7 +159,7 @@ def killed_run(shop, draw, count, *options):
     """Kill a run at a random moment: at one of its effects, or at any time."""
     if draw.random() < 0.7:
         moment = draw.randint(1, count)
-        done = shop.adopt(*options, program=("-c", KILLED, str(moment)), code=None)
+        done = shop.adopt(*options, program=(KILLED, str(moment)), code=None)
         return f"{options[0]} at effect {moment} of {count}: {done.returncode}"
     delay = draw.uniform(0.3, 12)
     with shop.start(*options) as process:
@@ -193,17 +200,17 @@ def stored(shop):
 
 
 def test_killed_at_any_moment_the_next_run_continues_and_undo_reverses(small):
-    kills, seed = int(os.environ.get("KILLS", "4")), int(os.environ.get("SEED", "1"))
+    kills, seed = int(os.environ.get("KILLS", "8" if THOROUGH else "2")), int(os.environ.get("SEED", "1"))
     draw = random.Random(seed)  # noqa: S311
     small.compose("up", "--detach", "--wait")
     before, values = small.files(), small.has("app")
-    there = moments(small.adopt("--yes", program=("-c", KILLED, "0")))
-    back = moments(small.adopt("--undo", "--yes", program=("-c", KILLED, "0")))
+    there = moments(small.adopt("--yes", program=(KILLED, "0")))
+    back = moments(small.adopt("--undo", "--yes", program=(KILLED, "0")))
     assert small.files() == before
     log = [f"SEED={seed}"]
     try:
-        for _ in range(kills):
-            if draw.random() < 0.6:
+        for number in range(kills):
+            if number % 2 == 0:
                 log.append(killed_run(small, draw, there, "--yes"))
             else:
                 small.adopt("--yes")
@@ -246,7 +253,7 @@ def test_a_stack_that_is_not_well_runs_as_before_and_no_file_is_changed(small):
         "Stack.up = broken\n"
         "sys.exit(lessee.cli.main(sys.argv[1:]))"
     )
-    done = small.adopt("--yes", "--timeout", "60s", program=("-c", failing), code=69)
+    done = small.adopt("--yes", "--timeout", "60s", program=failing, code=69)
     assert "app: it exits again and again" in done.stderr or "app: its health check fails" in done.stderr
     assert "this is not a key" in done.stderr
     assert "the stack runs as before, and no file of yours was changed" in done.stderr
@@ -283,7 +290,7 @@ def test_vault_that_goes_away_halfway_changes_no_file_and_the_next_run_continues
         "sys.exit(lessee.cli.main(sys.argv[1:]))"
     )
     try:
-        done = small.adopt("--yes", program=("-c", stopping), code=69)
+        done = small.adopt("--yes", program=stopping, code=69)
     finally:
         for pid in small.server.servers():
             os.kill(pid, signal.SIGCONT)
@@ -294,6 +301,19 @@ def test_vault_that_goes_away_halfway_changes_no_file_and_the_next_run_continues
     assert small.plaintext() == []
     small.adopt("--undo", "--yes")
     assert small.files() == before
+
+
+def test_a_value_that_a_label_and_a_hostname_repeat_is_a_step_and_the_stack_is_adopted(small):
+    text = (small.folder / "compose.yaml").read_text()
+    more = f'    labels: {{token: "{CANARIES["session"]}"}}\n    hostname: {CANARIES["api"].replace("_", "-")}\n'
+    small.write("app.env", f"PAYMENT_API_KEY={CANARIES['api'].replace('_', '-')}\n")
+    small.write("compose.yaml", text + more)
+    done = small.adopt("--yes", code=75)
+    assert "hostname of service app has the value of api-keys/payment#api_key" in done.stdout
+    assert "labels.token of service app is a label, which has a secret" in done.stdout
+    assert small.services()["app"] == "running healthy"
+    assert "nothing to do" in small.adopt("--yes", code=75).stdout
+    assert_no_canary(small.said)
 
 
 def test_a_new_secret_is_adopted_by_the_next_run_and_a_persons_changes_survive_the_undo(small):
@@ -363,7 +383,7 @@ def test_a_file_that_another_program_changes_meanwhile_stays_and_the_next_run_pl
         "sys.exit(lessee.cli.main(sys.argv[1:]))"
     )
     original = (small.folder / "app.env").read_bytes()
-    done = small.adopt("--yes", program=("-c", writing), code=73)
+    done = small.adopt("--yes", program=writing, code=73)
     assert "app.env: another program changed the file since this adoption began" in done.stderr
     assert (small.folder / "app.env").read_bytes() == original + b"PAYMENT_REGION=us\n"
     small.adopt("--yes")
@@ -457,15 +477,15 @@ def test_without_a_terminal_it_wants_a_yes_and_without_a_vault_a_plan_is_enough(
     before = small.files()
     assert "there is no terminal; add --yes" in small.adopt(code=64).stderr
     assert small.files() == before
-    words = [word for word in small.command("--plan") if word != "--dev"]
-    environ = small.environ | {"HOME": str(small.folder.parent / "no-home")}
-    done = subprocess.run(words, cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    words = [word for word in small.words("--plan") if word != "--dev"]
+    environ = {"HOME": str(small.folder.parent / "no-home")}
+    done = small.run(*words, **environ)
     assert (done.returncode, "PAYMENT_API_KEY" in done.stdout) == (0, True), done.stderr
     assert "no Vault is configured" in done.stdout
     assert small.adopt("--plan", HOME=environ["HOME"]).returncode == 0
     assert not Path(environ["HOME"]).exists()  # A plan starts no server.
     words.remove("--plan")
-    done = subprocess.run([*words, "--yes"], cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    done = small.run(*words, "--yes", **environ)
     assert (done.returncode, "add --dev" in done.stderr) == (64, True), done.stderr
     assert small.files() == before
     assert_no_canary(small.said + done.stdout + done.stderr)
@@ -474,13 +494,13 @@ def test_without_a_terminal_it_wants_a_yes_and_without_a_vault_a_plan_is_enough(
 def test_a_server_that_no_container_reaches_is_named_and_dev_lets_it_listen(small):
     small.server.detach("--listen", "127.0.0.1")
     before = small.files()
-    words = [word for word in small.command("--yes") if word != "--dev"]
-    environ = small.environ | {
+    words = [word for word in small.words("--yes") if word != "--dev"]
+    environ = {
         "VAULT_ADDR": f"https://127.0.0.1:{small.server.port}",
         "VAULT_TOKEN": small.server.token,
         "VAULT_CACERT": str(small.server.folder / "ca.pem"),
     }
-    done = subprocess.run(words, cwd=small.folder, env=environ, capture_output=True, text=True, check=False)
+    done = small.run(*words, **environ)
     assert (done.returncode, "`lessee dev --detach --listen docker`" in done.stderr) == (64, True), done.stderr
     assert small.files() == before
     assert_no_canary(done.stdout + done.stderr)

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -19,6 +18,7 @@ from lessee.ops.adopt.policy.template_texts import templates
 from lessee.ops.adopt.project import read_project
 from support.inputs.adopted_projects import APP
 from support.needs import need
+from support.programs.forks import run_lessee
 
 SECRET = "canary-7f3Kq9"  # Each secret of a project contains it.
 ENV = f"""DB_PASSWORD={SECRET}1
@@ -171,9 +171,17 @@ def test_compose_accepts_the_override_and_finds_no_secret(folder):
     assert SECRET not in json.dumps(after["services"]), [
         (s, k) for s, data in after["services"].items() for k in data if SECRET in json.dumps(data[k])
     ]
+    written = [folder / "compose.lessee.yaml", *(folder / "lessee").rglob("*.*")]
+    assert not [file for file in written if file.is_file() and SECRET in file.read_text()]
+    assert_same_values(plan, before["services"], after["services"])
+    assert_only_own_plaintext_is_found(folder)
+
+
+def assert_same_values(plan, before, after):
+    """What is no secret is as it was."""
     secret = {(item.service, item.name) for app in plan.apps for item in app.rendered}
-    for name, service in before["services"].items():
-        now = after["services"][name]
+    for name, service in before.items():
+        now = after[name]
         for variable, value in (service.get("environment") or {}).items():
             expected = "" if (name, variable) in secret else value
             assert now["environment"][variable] == expected
@@ -188,19 +196,12 @@ def test_compose_accepts_the_override_and_finds_no_secret(folder):
             assert now["healthcheck"][field] == service["healthcheck"][field]
 
 
-def test_no_written_file_has_a_secret(folder):
-    adopt(folder)
-    written = [folder / "compose.lessee.yaml", *(folder / "lessee").rglob("*.*")]
-    assert not [file for file in written if file.is_file() and SECRET in file.read_text()]
-
-
-def test_check_finds_only_the_plaintext_that_is_still_in_the_projects_own_files(folder):
-    adopt(folder)
+def assert_only_own_plaintext_is_found(folder):
+    """`lessee check` finds only the plaintext that is still in the project's own files."""
     (folder / "lessee/ca.pem").write_text("")
-    command = [sys.executable, "-m", "lessee", "check", "--config", "lessee/lessee.yaml", "--format", "json"]
+    command = ["check", "--config", "lessee/lessee.yaml", "--format", "json"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("VAULT_", "LESSEE_"))}
-    command += ["--compose", "compose.yaml", "compose.lessee.yaml"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    done = run_lessee(*command, "--compose", "compose.yaml", "compose.lessee.yaml", cwd=folder, env=environ)
     findings = json.loads(done.stdout)
     assert [item for item in findings if item["rule"] != "literal-secret"] == [], done.stderr
     assert [item for item in findings if item.get("file", "").startswith(("lessee", "compose.lessee"))] == []

@@ -1,20 +1,20 @@
 """`lessee adopt --rotate` on a real Engine: the old password ends, and an undo gives it back to the store."""
 
 import hashlib
-import random
-import time
 
 import pytest
 
 from e2e.adopt_stacks import CANARIES, Shop, make_images
 from e2e.compose import AGENT
 from support.programs.sidecar import eventually
+from support.thorough import sampled
 
 pytestmark = pytest.mark.docker
 
 OLD = CANARIES["database"]
 PATH = "development/database/postgres"
-KILLS = 3
+WRITES = range(1, 4)
+"""After so many writes to the journal a rotation is killed."""
 
 
 @pytest.fixture(scope="module")
@@ -77,37 +77,40 @@ def test_the_password_of_the_files_ends_and_an_undo_brings_it_back(shop):
 
 
 def test_a_rotation_that_is_killed_locks_nothing_out(shop):
-    """`adopt` and the rotator's container are killed at random moments, of the rotation and of the undo."""
-    chance = random.Random(7)  # noqa: S311  # It chooses moments.
-    for _ in range(KILLS):
+    """`adopt` and the rotator's container are killed, of the rotation and of the undo."""
+    for writes in sampled(WRITES, of=len(WRITES), key="killed"):
         shop.adopt("--yes")
-        kill(shop, chance, "--yes", "--rotate")
+        kill(shop, writes, "--yes", "--rotate")
         shop.adopt("--yes", "--rotate")
         new = password(shop)
         assert new != OLD
         assert (accepts(shop, new), accepts(shop, OLD)) == (True, False)
         eventually(lambda new=new: has(shop, new), "the new password in both apps")
-        kill(shop, chance, "--undo", "--yes")
+        kill(shop, writes, "--undo", "--yes")
         shop.adopt("--undo", "--yes")
         assert (accepts(shop, OLD), accepts(shop, new)) == (True, False)
         eventually(lambda: has(shop, OLD), "the old password in both apps")
 
 
-def kill(shop, chance, *options):
-    """Start adopt, and kill it with the rotator some time after that has begun."""
+def kill(shop, writes, *options):
+    """Start adopt, and kill it with the rotator after so many writes to the rotation's journal."""
     label = ["--filter", f"label=com.docker.compose.project={shop.name}"]
     of_rotator = [*label, "--filter", "label=com.docker.compose.service=lessee-rotator"]
-
-    def rotators():
-        return shop.engine.docker("ps", "--quiet", *of_rotator).split()
-
+    last = written(shop) + writes
     process = shop.start(*options)
     try:
-        eventually(lambda: rotators() or process.poll() is not None, "the rotator")
-        time.sleep(chance.uniform(0, 3))
+        eventually(lambda: written(shop) >= last or process.poll() is not None, "the rotator's writes")
         process.kill()
-        if found := rotators():
+        if found := shop.engine.docker("ps", "--quiet", *of_rotator).split():
             shop.engine.docker("kill", *found, check=False)
     finally:
         process.kill()
         process.communicate()
+
+
+def written(shop):
+    """How often the journal was written."""
+    try:
+        return shop.server.ask("GET", "secret/metadata/development/lessee/rotation/postgres")["data"]["current_version"]
+    except RuntimeError:  # It does not exist yet.
+        return 0

@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 import yaml
@@ -19,30 +21,53 @@ from support.servers.jwt_issuer import Issuer
 PROGRAMS = TESTS / "support/programs"
 
 
-@pytest.fixture(params=["github", "gitlab"])
-def project(request, tmp_path, memory):
-    issuer = Issuer(tmp_path)
-    with OpenBao(tmp_path) as server:
-        mount = f"jwt-{request.param}"
-        server.ask("POST", f"sys/auth/{mount}", {"type": "jwt"})
-        ca = issuer.ca.read_text()
-        body = {"oidc_discovery_url": issuer.url, "bound_issuer": issuer.url, "oidc_discovery_ca_pem": ca}
-        server.ask("POST", f"auth/{mount}/config", body)
-        project = Deployment(request.param, server, issuer, tmp_path / "project", memory)
-        try:
-            yield project
-        finally:
-            project.close()
-    issuer.close()
+@pytest.fixture(scope="module")
+def deployments(tmp_path_factory, module_memory):
+    """A function that makes the project of a kind of CI, once for all its tests."""
+    with ExitStack() as ends:
+
+        @cache
+        def deployment(kind):
+            folder = tmp_path_factory.mktemp(kind)
+            issuer = Issuer(folder)
+            ends.callback(issuer.close)
+            server = ends.enter_context(OpenBao(folder))
+            mount = f"jwt-{kind}"
+            server.ask("POST", f"sys/auth/{mount}", {"type": "jwt"})
+            ca = issuer.ca.read_text()
+            body = {"oidc_discovery_url": issuer.url, "bound_issuer": issuer.url, "oidc_discovery_ca_pem": ca}
+            server.ask("POST", f"auth/{mount}/config", body)
+            memory = module_memory / kind
+            memory.mkdir()
+            project = Deployment(kind, server, issuer, folder / "project", memory)
+            ends.callback(project.close)
+            return project
+
+        yield deployment
 
 
+@pytest.fixture
+def project(request, deployments):
+    """A project whose first revision is deployed, and which its job has never deployed."""
+    project = deployments(request.param)
+    project.begin_again()
+    return project
+
+
+of_both = pytest.mark.parametrize("project", ["github", "gitlab"], indirect=True)
+# `ci/deploy.sh` is the same for both, and `test_an_app_that_fails_…` tries what each kind gives to it.
+of_github = pytest.mark.parametrize("project", ["github"], indirect=True)
+of_gitlab = pytest.mark.parametrize("project", ["gitlab"], indirect=True)
+
+
+@of_both
 def test_a_deployment_is_validated_rotated_and_proven_and_shows_no_value(project):
-    first, _ = project.key
+    first, version = project.key
     revision = project.commit({"lessee/app.env.j2": 'MODE=new\nAPI_KEY={{ secret("mcp/memory-service").api_key }}\n'})
     log, failed = project.job()
     assert not failed, log
-    second, version = project.key
-    assert (second != first, version) == (True, 2)
+    second, newer = project.key
+    assert (second != first, newer) == (True, version + 1)
     assert second in project.file
     assert "MODE=new" in project.file
     assert project.deployed == revision
@@ -52,39 +77,42 @@ def test_a_deployment_is_validated_rotated_and_proven_and_shows_no_value(project
     assert project.tokens() == []
 
 
+@of_both
 def test_a_critical_validation_deploys_and_rotates_nothing(project):
-    old = project.deployed
-    project.server.put("production/mcp/memory-service", api_key="changeme")
+    old, version = project.deployed, project.put_key("changeme")
     project.commit({"new": ""})
     log, failed = project.job()
     assert failed, log
     assert "placeholder" in log
-    assert (project.deployed, project.key) == (old, ("changeme", 2))
+    assert (project.deployed, project.key) == (old, ("changeme", version))
     assert "deploying" not in log
 
 
+@of_gitlab
 def test_a_template_that_cannot_be_compiled_deploys_nothing(project):
-    old = project.deployed
+    old, key = project.deployed, project.key
     project.commit({"lessee/app.env.j2": 'API_KEY={{ secret("mcp/memory-service") \n'})
     log, failed = project.job()
     assert failed, log
     assert "app.env.j2:1" in log
-    assert (project.deployed, project.key[1]) == (old, 1)
+    assert (project.deployed, project.key) == (old, key)
 
 
+@of_github
 def test_a_refused_rotation_deploys_nothing(project):
-    old = project.deployed
+    old, key = project.deployed, project.key
     rules = {"data": '["read"]', "metadata": '["read", "list"]'}
     text = "\n".join(f'path "secret/{kind}/production/*" {{ capabilities = {rule} }}' for kind, rule in rules.items())
-    project.server.ask("POST", "sys/policies/acl/production-deploy", {"policy": text})
-    project.commit({"new": ""})
-    log, failed = project.job()
+    with project.policy("production-deploy", text):
+        project.commit({"new": ""})
+        log, failed = project.job()
     assert failed, log
     assert "lessee/rotation/mcp: permission denied" in log
-    assert (project.deployed, project.key[1]) == (old, 1)
+    assert (project.deployed, project.key) == (old, key)
     assert "deploying" not in log
 
 
+@of_gitlab
 def test_an_agent_that_was_down_is_named_and_the_deployment_proves_that_it_has_the_new_value(project):
     config = (project.repository / "ci/deploy.yaml").read_text()
     revision = project.commit({"ci/deploy.yaml": config.replace("[simba]", "[simba], confirmation_timeout: 1s")})
@@ -96,6 +124,7 @@ def test_an_agent_that_was_down_is_named_and_the_deployment_proves_that_it_has_t
     assert f"{revision} is deployed and proven" in log
 
 
+@of_github
 def test_a_revision_whose_app_is_not_ready_is_named_and_rolled_back(project):
     good = project.commit({"new": ""})
     log, failed = project.job()
@@ -110,6 +139,7 @@ def test_a_revision_whose_app_is_not_ready_is_named_and_rolled_back(project):
     assert "broken" not in project.file
 
 
+@of_both
 def test_an_app_that_fails_with_unchanged_files_is_named_by_validate_and_rolled_back(project):
     old = project.deployed
     project.commit({"app.py": (project.repository / "app.py").read_text().replace("503 if", "503 if True or")})
@@ -120,6 +150,7 @@ def test_an_app_that_fails_with_unchanged_files_is_named_by_validate_and_rolled_
     assert project.deployed == old
 
 
+@of_gitlab
 def test_without_a_proven_revision_the_way_back_is_printed(project):
     bad = project.commit({"lessee/app.env.j2": 'MODE=broken\nAPI_KEY={{ secret("mcp/memory-service").api_key }}\n'})
     log, failed = project.job(before="0" * 40)
@@ -131,14 +162,15 @@ def test_without_a_proven_revision_the_way_back_is_printed(project):
     assert "broken" not in project.file
 
 
+@of_both
 def test_a_job_of_another_branch_may_not_log_in(project):
-    old = project.deployed
+    old, key = project.deployed, project.key
     project.claims |= {"ref": "refs/heads/other", "ref_protected": "false"}
     project.commit({"new": ""})
     log, failed = project.job()
     assert failed, log
     assert "Vault does not accept" in log
-    assert (project.deployed, project.key[1]) == (old, 1)
+    assert (project.deployed, project.key) == (old, key)
 
 
 @pytest.mark.docker

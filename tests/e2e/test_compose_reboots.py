@@ -8,6 +8,7 @@ from e2e.compose import LESSEE
 from lessee.core.errors import AgentUnavailableError
 from support.paths import ROOT
 from support.programs.sidecar import eventually
+from support.thorough import THOROUGH
 
 pytestmark = pytest.mark.docker
 
@@ -67,7 +68,7 @@ STATES = {
 }
 
 
-@pytest.fixture(scope="module", params=STATES)
+@pytest.fixture(scope="module")
 def stack(request, images, tmp_path_factory):
     """The quickstart with a dynamic secret, and with an identity that survives a reboot, as with a real Vault."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -123,17 +124,23 @@ def kill_both(stack):
     assert len(stack.kill("/app/app.py", LESSEE)) == 3
 
 
-@pytest.mark.parametrize(
-    ("event", "services"),
-    [
-        (restart_the_app, {"app"}),
-        (restart_the_agent, {"agent"}),
-        (restart_both, {"app", "agent"}),
-        (kill_the_app, {"app"}),
-        (kill_the_agent, {"agent"}),
-        (kill_both, {"app", "agent"}),
-    ],
+EVENTS = (
+    (restart_the_app, {"app"}),
+    (restart_the_agent, {"agent"}),
+    (restart_both, {"app", "agent"}),
+    (kill_the_app, {"app"}),
+    (kill_the_agent, {"agent"}),
+    (kill_both, {"app", "agent"}),
 )
+CASES = [
+    pytest.param(state, *case, id=f"{state}-{case[0].__name__}")
+    for number, state in enumerate(STATES)
+    for case in (EVENTS if THOROUGH else EVENTS[number :: len(STATES)])
+]
+"""Each event with each state, or a fixed sample that has each event and each state."""
+
+
+@pytest.mark.parametrize(("stack", "event", "services"), CASES, indirect=["stack"])
 def test_after_a_restart_the_files_are_unchanged_and_no_lease_is_issued(stack, event, services):
     serial, logins = serials_of_app(stack)[-1], count_in_log(stack, "logged in")
     apply_event(stack, event, services)
@@ -149,6 +156,7 @@ def stop_and_start_all(stack):
     stack.docker("start", *containers)
 
 
+@pytest.mark.parametrize("stack", STATES, indirect=True)
 def test_after_a_reboot_the_app_waits_for_its_file_and_one_lease_is_valid_if_state_or_login_survived(
     stack,
 ):

@@ -18,11 +18,13 @@ import pytest
 from lessee.host.openbao import ROOT_TOKEN, OpenBao, find_bao
 from support.full_disk import starting_with_a_full_disk
 from support.needs import need
+from support.programs.forks import run_lessee
 from support.programs.sidecar import eventually
 from support.programs.terminal import Terminal
 from support.programs.users import as_user
-from support.servers.dev_server import KILLED, Dev
+from support.servers.dev_server import Dev
 from support.servers.vault_server import certificate
+from support.thorough import sampled
 
 CANARY = "canary-7d31"
 STRANGER = 12345
@@ -32,6 +34,23 @@ STRANGER = 12345
 def dev(tmp_path):
     with Dev(tmp_path) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """A server that was started once, and stopped."""
+    with Dev(tmp_path_factory.mktemp("started")) as one:
+        one.detach()
+        assert one("--stop").returncode == 0
+        yield one
+
+
+@pytest.fixture
+def started_before(dev, started):
+    dev.copy_of(started)
+
+
+not_the_first_start = pytest.mark.usefixtures("started_before")
 
 
 def names_in(folder):
@@ -71,6 +90,7 @@ def test_no_output_and_no_log_has_a_key_or_the_token(dev):
     assert (dev.folder / "seal.key").read_bytes().hex() not in texts
 
 
+@not_the_first_start
 def test_a_shell_that_evaluates_the_export_is_logged_in(dev):
     dev.detach()
     dev.put("a", key=CANARY)
@@ -117,6 +137,7 @@ def test_it_sets_up_the_environment_of_lessee_yaml_and_a_restart_changes_nothing
     assert dev.get("development/database/postgres") == before
 
 
+@not_the_first_start
 def test_an_address_in_lessee_yaml_is_noted_because_agents_use_it(dev, tmp_path):
     with_config(tmp_path, CONFIG.replace("vault: {", "vault: {address: 'https://vault.example.com:8200', "))
     assert "note: lessee.yaml names https://vault.example.com:8200" in dev.detach().stderr
@@ -141,6 +162,7 @@ def test_what_cannot_be_set_up_is_said_and_the_server_runs(dev, tmp_path):
     assert dev.get("development/database/postgres")["password"] == CANARY
 
 
+@not_the_first_start
 def test_the_namespace_of_lessee_yaml_is_created(dev, tmp_path):
     with_config(tmp_path, CONFIG.replace("vault: {", "vault: {namespace: team/shop, "))
     dev.detach()
@@ -162,6 +184,7 @@ def test_no_root_token_is_left_and_the_token_is_limited(dev):
         dev.ask("PUT", "sys/seal", {})
 
 
+@not_the_first_start
 def test_a_token_that_has_ended_is_replaced_by_the_next_export_too(dev):
     dev.detach()
     before = dev.token
@@ -172,6 +195,7 @@ def test_a_token_that_has_ended_is_replaced_by_the_next_export_too(dev):
     assert list(dev.root_tokens()) == []
 
 
+@not_the_first_start
 @pytest.mark.parametrize("change", ["lost", "ended"])
 def test_a_token_that_is_lost_or_has_ended_is_replaced_at_the_next_start(dev, change):
     dev.detach()
@@ -208,7 +232,7 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", list(sampled(MOMENTS, of=2, key="first start")))
 def test_killed_at_any_moment_of_the_first_start_the_next_one_is_whole(dev, moment):
     process = dev.killed(moment)
     assert process.wait(120) == -signal.SIGKILL, (dev.home / "out").read_text()
@@ -222,6 +246,7 @@ def test_killed_at_any_moment_of_the_first_start_the_next_one_is_whole(dev, mome
     assert not {"initializing", "provisioning"} & set(names_in(dev.folder))
 
 
+@not_the_first_start
 def test_killed_while_it_makes_a_new_token_no_root_token_is_left(dev):
     dev.detach()
     dev.put("a", key=CANARY)
@@ -237,6 +262,7 @@ def test_killed_while_it_makes_a_new_token_no_root_token_is_left(dev):
         dev.ask("GET", "auth/token/lookup-self", token=before)
 
 
+@not_the_first_start
 def test_killed_while_it_runs_the_server_ends_too_and_confirmed_writes_stay(dev):
     process = dev.foreground()
     dev.until_ready()
@@ -268,9 +294,10 @@ def test_the_server_of_a_user_without_privileges_ends_with_a_killed_lessee_too(t
         assert dev.get("a") == {"key": CANARY}
 
 
+@not_the_first_start
 def test_a_server_that_is_killed_is_reported_and_starts_again(dev):
     process = dev.foreground()
-    dev.until_ready()
+    eventually(lambda: "next: eval" in (dev.home / "out").read_text(), "the end of its start")
     dev.put("a", key=CANARY)
     [server] = dev.servers()
     os.kill(server, signal.SIGKILL)
@@ -280,6 +307,18 @@ def test_a_server_that_is_killed_is_reported_and_starts_again(dev):
     assert dev.get("a") == {"key": CANARY}
 
 
+@not_the_first_start
+def test_a_server_that_is_killed_before_it_is_active_is_reported(dev):
+    process = dev.killed("after GET sys/seal-status", suspend=True)
+    assert process.wait_until_suspended(120), (dev.home / "out").read_text()
+    [server] = dev.servers()
+    os.kill(server, signal.SIGKILL)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(120) == 69
+    assert "the server ended with -9" in (dev.home / "out").read_text()
+
+
+@not_the_first_start
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_foreground_as_wished(dev, number):
     process = dev.foreground(
@@ -294,6 +333,7 @@ def test_a_signal_stops_the_foreground_as_wished(dev, number):
     assert list(dev.servers()) == []
 
 
+@not_the_first_start
 def test_another_project_is_set_up_on_the_server_that_runs(dev, tmp_path):
     dev.detach()
     dev.cwd = tmp_path / "other"
@@ -312,6 +352,7 @@ def test_another_project_is_set_up_on_the_server_that_runs(dev, tmp_path):
     assert dev("--status").returncode == 0
 
 
+@not_the_first_start
 def test_two_projects_of_one_environment_remove_nothing_of_each_other(dev, tmp_path):
     with_config(tmp_path)
     dev.detach()
@@ -327,6 +368,7 @@ def test_two_projects_of_one_environment_remove_nothing_of_each_other(dev, tmp_p
     assert dev.get("development/api-keys/x")["username"] == "shop"
 
 
+@not_the_first_start
 def test_ctrl_c_stops_the_foreground_and_the_server(dev):
     command = [sys.executable, "-m", "lessee", *dev.words("--port", dev.port)]
     terminal = Terminal(*command, env=dev.environ, cwd=dev.cwd)
@@ -468,9 +510,8 @@ def test_a_path_that_a_socket_cannot_have_is_refused(dev):
     dev.folder = dev.home / "dev"
 
 
+@not_the_first_start
 def test_a_lost_key_is_an_error_that_says_what_is_missing(dev):
-    dev.detach()
-    dev("--stop")
     shutil.move(dev.folder / "seal.key", dev.home / "copy")
     done = dev("--detach")
     assert done.returncode == 70
@@ -482,6 +523,7 @@ def test_a_lost_key_is_an_error_that_says_what_is_missing(dev):
 # Reset
 
 
+@not_the_first_start
 def test_a_reset_says_what_will_be_lost_and_asks(dev):
     dev.detach()
     for name in ("a", "b/c", "b/d"):
@@ -506,9 +548,8 @@ def test_a_reset_says_what_will_be_lost_and_asks(dev):
         dev.get("a")
 
 
+@not_the_first_start
 def test_a_reset_of_what_cannot_be_read_any_more_says_so(dev):
-    dev.detach()
-    dev("--stop")
     (dev.folder / "seal.key").unlink()
     done = dev("--reset", "--yes")
     assert done.returncode == 0, done.stderr
@@ -521,16 +562,12 @@ def test_a_reset_without_a_server_is_no_error(dev):
     assert not dev.folder.exists()
 
 
+@not_the_first_start
 @pytest.mark.parametrize("moment", ["after write initializing", "before remove initializing"])
 def test_a_reset_that_is_killed_is_finished_by_the_next_start(dev, moment):
     dev.detach()
     dev.put("a", key=CANARY)
-
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, moment, *dev.words("--reset", "--yes")],
-        cwd=dev.cwd, env=dev.environ, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert process.returncode == -signal.SIGKILL, process.stderr
+    dev.run_killed(moment, "--reset", "--yes")
     dev.detach()
     with pytest.raises(RuntimeError, match="404"):
         dev.get("a")
@@ -554,6 +591,7 @@ def listening(pid):
     return found
 
 
+@not_the_first_start
 def test_it_listens_on_loopback_alone(dev):
     dev.detach()
     [server] = dev.servers()
@@ -614,6 +652,7 @@ def attack(memory):
     return run
 
 
+@not_the_first_start
 def test_another_local_user_gets_nothing_without_the_token(dev, attack):
     dev.detach()
     dev.put("a", key=CANARY)
@@ -659,6 +698,7 @@ def test_a_server_that_accepts_no_client_yet_is_not_ready(dev):
     dev.put("a", key=CANARY)
 
 
+@not_the_first_start
 def test_a_user_who_takes_the_port_gets_no_token(dev, tmp_path):
     dev.detach()
     token = dev.token
@@ -688,10 +728,7 @@ def test_a_user_who_takes_the_port_gets_no_token(dev, tmp_path):
             "VAULT_CACERT": lines["VAULT_CACERT"],
             "VAULT_TOKEN": token,
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "lessee", "setup", "--plan"],
-            cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        done = run_lessee("setup", "--plan", cwd=tmp_path, env=environ)
         thread.join(60)
     assert done.returncode == 69, done.stderr
     assert received == [b""]
@@ -722,6 +759,7 @@ def filled(dev, tmp_path):
     dev.ask("DELETE", "secret/data/development/gone")
 
 
+@not_the_first_start
 def test_all_is_copied_and_setup_finds_nothing_missing_there(dev, other, tmp_path):
     filled(dev, tmp_path)
     planned = copy(dev, other, "--plan")
@@ -740,17 +778,15 @@ def test_all_is_copied_and_setup_finds_nothing_missing_there(dev, other, tmp_pat
     assert other.ask("GET", "secret/metadata/development/gone")["data"]["versions"]["1"]["deletion_time"]
     policies = other.ask("GET", "sys/policies/acl?list=true")["data"]["keys"]
     assert ("development-shop" in policies, "lessee-dev-admin" in policies) == (True, False)
-    plan = subprocess.run(
-        [sys.executable, "-m", "lessee", "setup", "--plan", "--only", "environment=development"],
-        cwd=tmp_path, env=dev.environ | {"VAULT_ADDR": other.address, "VAULT_TOKEN": ROOT_TOKEN},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    environ = dev.environ | {"VAULT_ADDR": other.address, "VAULT_TOKEN": ROOT_TOKEN}
+    plan = run_lessee("setup", "--plan", "--only", "environment=development", cwd=tmp_path, env=environ)
     assert "plan: 0 changes" in plan.stdout, plan.stdout + plan.stderr
     again = copy(dev, other, "--yes")
     assert (again.returncode, "plan: 0 to write" in again.stdout) == (0, True), again.stdout
     assert CANARY not in dev.said
 
 
+@not_the_first_start
 def test_a_copy_is_made_only_after_yes(dev, other):
     dev.detach()
     dev.put("a", key=CANARY)
@@ -766,6 +802,7 @@ def test_a_copy_is_made_only_after_yes(dev, other):
     assert other.ask("GET", "secret/data/a")["data"]["data"] == {"key": CANARY}
 
 
+@not_the_first_start
 def test_what_differs_there_stays_and_is_left_to_a_person(dev, other, tmp_path):
     filled(dev, tmp_path)
     other.put("development/api-keys/x", key="theirs")
@@ -787,6 +824,7 @@ def test_what_differs_there_stays_and_is_left_to_a_person(dev, other, tmp_path):
     assert other.ask("GET", "secret/data/development/api-keys/x?version=1")["data"]["data"] == {"key": "theirs"}
 
 
+@not_the_first_start
 def test_one_namespace_is_copied_to_the_same_one_there(dev, other, tmp_path):
     with_config(tmp_path, CONFIG.replace("vault: {", "vault: {namespace: team, "))
     dev.detach()
@@ -799,6 +837,7 @@ def test_one_namespace_is_copied_to_the_same_one_there(dev, other, tmp_path):
     assert found["data"]["data"] == dev.ask("GET", "team/secret/data/development/database/postgres")["data"]["data"]
 
 
+@not_the_first_start
 def test_what_no_server_returns_is_left_to_a_person(dev, other):
     dev.detach()
     dev.ask("POST", "sys/mounts/pki", {"type": "pki"})
@@ -811,6 +850,7 @@ def test_what_no_server_returns_is_left_to_a_person(dev, other):
     assert "pki/" in other.ask("GET", "sys/mounts")["data"]
 
 
+@not_the_first_start
 def test_a_mount_of_another_type_stops_the_copy_before_any_write(dev, other, tmp_path):
     filled(dev, tmp_path)
     other.ask("DELETE", "sys/mounts/secret")
@@ -821,6 +861,7 @@ def test_a_mount_of_another_type_stops_the_copy_before_any_write(dev, other, tmp
     assert "auth/approle/" not in other.ask("GET", "sys/auth")["data"]
 
 
+@not_the_first_start
 def test_the_token_of_the_development_server_is_never_sent_there(dev, other):
     dev.detach()
     done = dev("--to", other.address, VAULT_TOKEN=dev.token)
@@ -834,17 +875,11 @@ def test_the_token_of_the_development_server_is_never_sent_there(dev, other):
     assert (done.returncode, "add --yes" in done.stderr or "plan: 0" in done.stdout) in {(64, True), (0, True)}
 
 
+@not_the_first_start
 def test_a_copy_that_is_killed_continues(dev, other, tmp_path):
     filled(dev, tmp_path)
-
-    moment = "after request secret/data/development/api-keys/x"
-    words = dev.words("--to", other.address, "--token-file", tmp_path / "real-token", "--yes", "--quiet")
-    program = KILLED.replace('f"after {name}":', 'f"after {name}" and arguments[0] == "POST":')
-    process = subprocess.run(
-        [sys.executable, "-c", program, moment, *words],
-        cwd=dev.cwd, env=dev.environ, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert process.returncode == -signal.SIGKILL, process.stdout + process.stderr
+    words = ("--to", other.address, "--token-file", tmp_path / "real-token", "--yes", "--quiet")
+    dev.run_killed("after POST secret/data/development/api-keys/x", *words)
     assert other.ask("GET", "secret/metadata/development/api-keys/x")["data"]["current_version"] == 1
     done = copy(dev, other, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,6 +10,7 @@ import pytest
 from support.needs import need
 from support.programs.sidecar import PATIENCE
 from support.servers.dev_server import Dev
+from support.thorough import sampled
 
 docker = pytest.mark.docker
 BASE, NETWORK = "lessee-dev-listen-base", "lessee-dev-listen"
@@ -26,6 +27,7 @@ for host in sys.argv[2:]:
         print(host, "unreachable" if isinstance(getattr(exc, "reason", exc), TimeoutError) else exc)
 """
 CANARY, ADDRESS = "canary-55e1", "10.99.0.1"
+MOMENTS = ("after remove ca.pem", "after write server-key.pem", "after write server.pem", "after write ca.pem")
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def network(engine):
 @pytest.fixture
 def host(engine, tmp_path):
     """`lessee dev` on the host of the Engine."""
-    with Dev(tmp_path, under=engine.network) as one:
+    with Dev(tmp_path, under=engine.network, is_lasting=True) as one:
         yield one
 
 
@@ -175,7 +177,7 @@ def test_a_new_certificate_that_is_killed_halfway_is_whole_at_the_next_start(els
     put(elsewhere)
     token = elsewhere.token
     elsewhere("--stop")
-    for moment in ("after remove ca.pem", "after write server-key.pem", "after write server.pem", "after write ca.pem"):
+    for moment in sampled(MOMENTS, of=2, key="dev listen"):
         killed = elsewhere.killed(moment, options=("--listen", ADDRESS))
         assert killed.wait(PATIENCE) == -9
         elsewhere.detach()

@@ -16,6 +16,7 @@ from support.inputs.touched_files import WAYS, is_right, live, relinked, replace
 from support.needs import need
 from support.programs.sidecar import eventually, folders, pass_by
 
+FORKED_AGENTS = True
 SEEN_BY_INOTIFY = "1h"
 """A `refresh_interval` after which no test still runs: only inotify can have reported a change before."""
 

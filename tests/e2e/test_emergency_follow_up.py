@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -17,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from support.programs.sidecar import PATIENCE, Sidecar, eventually
+from support.programs.forks import run_lessee
+from support.programs.sidecar import Sidecar, eventually
 
 ENVIRONMENTS = ("production", "testing")
 
@@ -50,15 +49,8 @@ class Place:
         (folder / "app.env.j2").write_text((folder / "production" / "app.env.j2").read_text())
 
     def lessee(self, *arguments, code=0, token=ROOT_TOKEN):
-        done = subprocess.run(
-            [sys.executable, "-m", "lessee", *arguments],
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "VAULT_TOKEN": token, "HOME": str(self.folder)},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        environ = {"PATH": os.environ["PATH"], "VAULT_TOKEN": token, "HOME": str(self.folder)}
+        done = run_lessee(*arguments, cwd=self.folder, env=environ)
         assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -80,15 +72,7 @@ def place(tmp_path, memory):
 
 def plain(agent):
     """`lessee status` as a person reads it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lessee", "status", "--socket", str(agent.socket)],
-        env=agent.environ,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return done.stdout
+    return run_lessee("status", "--socket", str(agent.socket), cwd=agent.disk, env=agent.environ).stdout
 
 
 def login_of(agent):

@@ -14,6 +14,7 @@ from support.programs.monitor import Audited, Monitor
 from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.servers.redis_server import Redis
 
+FORKED_AGENTS = True
 TEMPLATE = 'VALUE={{{{ secret("{0}/one").value }}}}\n'
 
 

@@ -20,6 +20,7 @@ from lessee.host.openbao import OpenBao, free_port
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Fault, Proxy, Status
 
+FORKED_AGENTS = True
 CANARY = "canary-5c1e'$x"
 SPARE = "spare-9d2f'$y"
 APP = 'DB_PASSWORD={{ secret("db").password }}\n'

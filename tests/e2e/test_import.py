@@ -7,13 +7,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lessee.host.openbao import find_bao
+from support.programs.forks import run_lessee
 
 EXAMPLES = Path(__file__).parent / "imported"
 NAMES = sorted(folder.name for folder in EXAMPLES.iterdir())
@@ -103,15 +103,7 @@ class Example:
         return files
 
     def command(self, *arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "lessee", *map(str, arguments)],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_lessee(*map(str, arguments), cwd=self.folder, env=self.environ)
 
     def import_(self):
         return self.command("import", self.main, "--output", self.lessee)
@@ -275,8 +267,7 @@ def test_an_output_directory_with_files_is_unchanged(example):
 def test_an_invalid_file_is_reported_with_its_line_and_no_traceback(tmp_path, name, content, code, error):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    command = [sys.executable, "-m", "lessee", "import", name]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_lessee("import", name, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
     assert done.returncode == code, done.stderr
     assert error in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,6 +7,7 @@ import pytest
 
 from support.programs.sidecar import Sidecar, eventually
 
+FORKED_AGENTS = True
 CREDS = '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n'
 POLICY = """
 path "database/creds/*" { capabilities = ["read"] }

@@ -12,6 +12,7 @@ import pytest
 from support.needs import need
 from support.programs.sidecar import eventually
 
+FORKED_AGENTS = True
 APP_UID, OTHER_UID = 64101, 64102
 HEARS = """
 import ctypes, os, signal, sys, time

@@ -17,6 +17,7 @@ from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Fault, Proxy, Status
 
+FORKED_AGENTS = True
 APP = 'PASSWORD={{ secret("db").password }}\n'
 READ = 'path "secret/*" { capabilities = ["read", "list"] }\n'
 DENY = """

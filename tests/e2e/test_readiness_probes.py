@@ -9,6 +9,7 @@ import pytest
 from lessee.host.openbao import free_port
 from support.programs.sidecar import App, eventually, pass_by
 
+FORKED_AGENTS = True
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
 # Healthy while it uses the current password, and that is not "wrong".
 # It prints what it reads at the start and at each SIGHUP.

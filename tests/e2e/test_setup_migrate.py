@@ -2,8 +2,6 @@
 
 import itertools
 import os
-import subprocess
-import sys
 from datetime import datetime
 from urllib.parse import quote
 
@@ -11,6 +9,7 @@ import pytest
 import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
+from support.programs.forks import run_lessee
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Fault, Proxy, Status
 
@@ -89,15 +88,8 @@ class Mounts:
         config = self.config | ({"vault": {"address": address}} if address else {})
         (self.folder / "lessee.yaml").write_text(yaml.safe_dump(config))
         target = ["--to", to] if to else []
-        said = subprocess.run(
-            [sys.executable, "-m", "lessee", "setup", "--migrate-from", source or f"{self.mount}/", *target, *options],
-            cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "VAULT_TOKEN": token},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = ("setup", "--migrate-from", source or f"{self.mount}/", *target, *options)
+        said = run_lessee(*command, cwd=self.folder, env={"PATH": os.environ["PATH"], "VAULT_TOKEN": token})
         assert CANARY not in said.stdout + said.stderr
         return said
 

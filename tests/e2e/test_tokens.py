@@ -5,6 +5,7 @@ import pytest
 from support.programs.sidecar import Sidecar, eventually
 from support.servers.fault_proxy import Fault, Proxy
 
+FORKED_AGENTS = True
 POLICY = """
 path "database/creds/*" { capabilities = ["read"] }
 path "secret/*" { capabilities = ["read", "list"] }

@@ -63,6 +63,7 @@ def test_a_path_without_a_secret_is_ignored(path):
     assert parsed(event(mount="")) is None
 
 
+@pytest.mark.long
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_no_json_raises_an_error(message):
     assert parsed(message) is None

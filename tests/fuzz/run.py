@@ -30,6 +30,7 @@ if "--seconds" in sys.argv:
 # atheris follows the modules that it sees imported.
 with atheris.instrument_imports(include=["lessee"]) if atheris else nullcontext():
     from fuzz.parsers import PARSERS
+    from support.thorough import THOROUGH, sampled
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS = 1.0
@@ -133,7 +134,10 @@ def mutated(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
 
 
 def bounded(name: str, runs: int, seconds: float | None, seed: int) -> dict[bytes, str]:
-    """The findings of a run: the corpus, tokens, and random changes. `seconds`: instead of a number of runs."""
+    """The findings of a run: the corpus, tokens, and random changes. `seconds`: instead of a number of runs.
+
+    Without `seconds`, each parser gets a part of the tokens, with THOROUGH=yes all.
+    """
     found: dict[bytes, str] = {}
     own = seeds(name)
 
@@ -142,12 +146,14 @@ def bounded(name: str, runs: int, seconds: float | None, seed: int) -> dict[byte
         if wrong is not None and all(_kind(wrong) != _kind(one) for one in found.values()):
             found[data] = wrong
 
-    for data in (*own, *repeated()):
-        look(data)
     prefixes = [prefix for data in own[:8] for prefix in (data, data[: len(data) // 2])]
-    for token in TOKENS:
-        for prefix in prefixes[:2] if seconds is None else prefixes:
-            look(prefix + token * 2000)
+    after = [(prefix, token) for token in TOKENS for prefix in (prefixes[:2] if seconds is None else prefixes)]
+    alone = repeated()
+    if seconds is None:
+        # An odd step meets each token after both prefixes.
+        alone, after = list(sampled(alone, of=3, key=name)), list(sampled(after, of=3, key=name))
+    for data in (*own, *alone, *(prefix + token * 2000 for prefix, token in after)):
+        look(data)
     chance, began, done = random.Random(seed), time.monotonic(), 0  # noqa: S311  # Not used for secrets.
     while done < runs if seconds is None else time.monotonic() - began < seconds:
         look(mutated(chance.choice([*own, b""]), own, chance))
@@ -195,7 +201,7 @@ def main() -> int:
     """1 if there is a finding."""
     options = argparse.ArgumentParser()
     options.add_argument("parser", choices=[*PARSERS, "all"])
-    options.add_argument("--runs", type=int, default=200)
+    options.add_argument("--runs", type=int, default=200 if THOROUGH else 100)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--seconds", type=float)
     options.add_argument("--save", action="store_true")

@@ -3,20 +3,19 @@
 Each parser runs in a process of its own, whose peak of memory is measured. `make fuzz` looks longer.
 """
 
-import subprocess
+import os
 import sys
 
 import pytest
 
 from fuzz.parsers import PARSERS
 from fuzz.run import CORPUS, Hang, main
-from support.paths import ROOT
+from support.programs.forks import run_main
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_a_parser_refuses_what_it_cannot_read(name):
-    run = [sys.executable, str(ROOT / "tests/fuzz/run.py"), name]
-    said = subprocess.run(run, capture_output=True, text=True, check=False)
+def test_a_parser_refuses_what_it_cannot_read(name, tmp_path):
+    said = run_main(main, "run.py", name, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 

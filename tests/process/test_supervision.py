@@ -155,6 +155,7 @@ def test_a_child_that_fails_is_started_again_with_a_growing_backoff_until_it_fai
     assert wake_at(restarting.state) == NEVER
 
 
+@pytest.mark.long
 def test_the_backoff_has_a_cap_and_no_overflow():
     world = World(Restart(max_attempts=5000, window=1e9))
     world(StartRequested())

@@ -299,7 +299,8 @@ def test_a_repair_killed_at_any_step_happens_or_not_and_the_notification_is_pend
             one.store.mark_notified("simba")
 
     codes, restored = [], []
-    for code, folder in killed_at_every_step(RESTORE % DAMAGES[damage], memory, prepare, at_least=30):
+    script = RESTORE % DAMAGES[damage]
+    for code, folder in killed_at_every_step(script, memory, prepare, at_least=30, of=2, key=damage):
         seen = shown_after_a_kill(folder / "app") if (folder / "app").exists() else None
         restored.append(seen == (contents(ONE),) * 2)
         with life(folder) as one:

@@ -164,7 +164,10 @@ def test_killed_at_any_step_it_leaves_one_complete_generation_of_files_in_folder
     old = contents(generation("one", DEEP_OLD)) if first else {}
     new = contents(generation("two", DEEP_NEW))
     codes, is_new = [], []
-    for code, app in killed_at_every_step(PUBLISH, memory, lambda app: prepare(app, first=first), at_least=100):
+    killed = killed_at_every_step(
+        PUBLISH, memory, lambda app: prepare(app, first=first), at_least=100, of=2, key=f"first {first}"
+    )
+    for code, app in killed:
         held = below(app / "..data")
         assert held in (old, new), app
         found = by_path(app)

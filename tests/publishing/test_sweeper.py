@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from lessee.core.generation import File, Generation
-from lessee.publishing import sweeper
+from lessee.publishing import publication, sweeper
 from lessee.publishing.publication import Publisher
 from lessee.publishing.sweeper import MAX_DEPTH, QUICK_ENTRIES, remove_quickly, sweep
 from support.needs import need
@@ -103,6 +103,17 @@ def test_what_takes_too_long_is_left_and_reported(memory, directory, monkeypatch
     sweep(["deep"], directory, memory)
     eventually(lambda: "leftovers not removed" in caplog.text, "a line in the log")
     assert (memory / "deep" / "a").exists()
+
+
+def test_leftovers_that_take_long_are_removed_in_the_background(memory, monkeypatch):
+    monkeypatch.setattr(publication, "_QUICK_SWEEP", 0.0)
+    monkeypatch.setattr(sweeper, "_DELAY", 0.1)
+    app = memory / "web"
+    with closing(Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)) as publisher:
+        for number in range(3):
+            (app / f"..lessee-{number}-0badcafe").mkdir()
+        publisher.recover()
+        eventually(lambda: names(app) == [], "an empty directory")
 
 
 def test_what_another_user_owns_ends_the_attempt(memory):

@@ -144,6 +144,7 @@ def test_the_environment_of_a_child_has_public_variables_only_if_they_are_listed
         render_environment(rendered, {}, ())
 
 
+@pytest.mark.long
 def test_unclosed_objects_by_the_thousand_take_no_time_and_count_as_open():
     """Each value of a public name would be read to the end of the text."""
     text = "NEXT_PUBLIC_A={\n" * 20_000

@@ -802,6 +802,7 @@ def test_misused_text_with_values_is_an_error_with_a_remedy():
 # Structures.
 
 
+@pytest.mark.long
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(),
        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))))  # fmt: skip
 def test_a_secret_is_rendered_as_json(data):

@@ -31,7 +31,8 @@ _OF_A_STACK = re.compile(r"(tests/e2e/test_compose_reboots\.py)::\w+\[(keep|revo
 _ENGINES = f"{_SYSTEM}MariaDB, RabbitMQ and OpenLDAP"
 _WITH_ENGINES = re.compile(r"tests/(ops/rotate/test_(mysql|rabbitmq|ldap)|e2e/test_rotated_engines)\.py::.*")
 _ENGINE_KINDS = ("mysql", "rabbitmq", "ldap")
-# These try all kinds of systems, each with a server of its own.
+_KINDS_OF_A_SERVER = {"database-root": "postgres", "postgres-admins": "postgres", "s3-admin": "s3"}
+# These try all kinds of systems. One worker has all tests of a kind, and of kinds with the same server.
 _OF_A_SYSTEM = re.compile(
     r"tests/ops/rotate/test_(contract|locking|restored)\.py::\w+\[([a-z][a-z3, -]+?)(-before|-after)?\]"
 )
@@ -48,7 +49,8 @@ class Sharing(LoadScopeScheduling):
         if _WITH_ENGINES.fullmatch(nodeid) or (system and system[2].startswith(_ENGINE_KINDS)):
             return _ENGINES
         if system:
-            return f"{_SYSTEM}{system[2]}, {system[1]}"
+            kind = system[2].partition(",")[0]
+            return f"{_SYSTEM}{_KINDS_OF_A_SERVER.get(kind, kind)}"
         stack = _OF_A_STACK.fullmatch(nodeid)
         scope = f"{stack[1]}::{stack[2]}" if stack else nodeid.partition("::")[0]
         return f"{_ENGINE}{scope}" if _needs_engine(nodeid.partition("::")[0]) else scope

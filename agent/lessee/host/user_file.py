@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError, WriteError
@@ -48,10 +49,13 @@ class UserFile(ImmutableStruct, frozen=True):
         if not os.access(self.real.parent, os.W_OK):
             raise WriteError("the directory is read-only", where=where, todo="make the directory writable")
 
-    def replace(self, content: bytes) -> None:
-        """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing."""
+    def replace(self, content: bytes, staging: Path | None = None) -> None:
+        """Replace the content; keeps mode, owner and symbolic links. Raises WriteError, and then changes nothing.
+
+        `staging`: the folder of the incomplete copy, which a killed run leaves there.
+        """
         self.check_unchanged()
-        replace_all([(self, content)])
+        replace_all([(self, content)], staging)
 
     def check_unchanged(self) -> None:
         """Raises WriteError if the path has another file, or the file another content, than was read."""
@@ -64,14 +68,17 @@ class UserFile(ImmutableStruct, frozen=True):
         raise WriteError("another program changed the file meanwhile", where=str(self.path), todo=todo)
 
 
-def replace_all(changes: Iterable[tuple[UserFile, bytes]]) -> None:
+def replace_all(changes: Iterable[tuple[UserFile, bytes]], staging: Path | None = None) -> None:
     """Replace the contents of files, each by one rename; owner, mode and attributes stay.
 
     Raises WriteError, and then changes nothing, unless a rename fails after another one.
     """
     changes = tuple(changes)
     with ExitStack() as stack:
-        staged = [stack.enter_context(_staged_file(file.real, content, file.status)) for file, content in changes]
+        staged = [
+            stack.enter_context(_staged_file(file.real, content, file.status, staging=staging))
+            for file, content in changes
+        ]
         for file, _ in changes:
             file.check_unchanged()
         for new, (file, _) in zip(staged, changes, strict=True):
@@ -110,31 +117,94 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, folder_mode: in
     `mode` is that of a new file, and `folder_mode` that of new folders.
     """
     with translate_write_errors(path):
-        _make_folder(path.parent, folder_mode)
+        path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
     real = path.resolve()
     status = real.stat() if real.exists() else None
     with _staged_file(real, content, status, mode) as staged:
         staged.replace(real)
 
 
-def _make_folder(folder: Path, mode: int) -> None:
-    """Make the folder and its missing parents with this mode, whatever the umask is. Raises OSError."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):
-        try:
-            one.mkdir(mode=0o700)
-        except FileExistsError:  # Another program has made it meanwhile.
-            if not one.is_dir():
-                raise
-        else:
-            one.chmod(mode)
+def write_beneath(
+    folder: Path,
+    name: str,
+    content: bytes,
+    *,
+    mode: int = 0o600,
+    folder_mode: int = 0o700,
+    staging: Path | None = None,
+) -> None:
+    """As `write_file`, but `name` is below the folder, and no part of it may be a symbolic link. Raises WriteError."""
+    where = folder / name
+    with open_beneath(folder, name, make=folder_mode) as parent, translate_write_errors(where):
+        assert parent is not None
+        real = parent / where.name
+        status = real.lstat() if os.path.lexists(real) else None
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            raise WriteError("not a regular file", where=str(where), todo="remove it")
+        with _staged_file(real, content, status, mode, where, staging) as staged:
+            staged.replace(real)
 
 
 @contextmanager
-def _staged_file(real: Path, content: bytes, like: os.stat_result | None, mode: int = 0o600) -> Iterator[Path]:
-    """A complete temporary file in the same directory, for the caller to rename. Removed if it is not renamed."""
-    staged = real.with_name(f".{real.name}.lessee")
-    with translate_write_errors(real):
+def open_beneath(folder: Path, name: str, *, make: int | None = None) -> Iterator[Path | None]:
+    """The directory of a file that is `name` below the folder, by its descriptor: nothing can replace it meanwhile.
+
+    `make`: the mode of missing directories; without it, a missing one gives None. Raises WriteError where
+    the path leads out of the folder, or through a symbolic link below it.
+    """
+    parts = name.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):
+        raise WriteError(f"the path {name!r} leads out of the folder", where=str(folder))
+    place = folder
+    with translate_write_errors(folder / name), ExitStack() as stack:
+        current = _opened(folder, None, stack)
+        for part in parts[:-1]:
+            place /= part
+            if place.is_symlink():
+                what = "a symbolic link, which lessee does not follow here"
+                raise WriteError(what, where=str(place), todo="replace it by a directory")
+            try:
+                current = _opened(part, current, stack)
+            except FileNotFoundError:
+                if make is None:
+                    yield None
+                    return
+                with suppress(FileExistsError):
+                    os.mkdir(part, 0o700, dir_fd=current)
+                current = _opened(part, current, stack)
+                os.fchmod(current, make)  # mkdir's mode is subject to the umask.
+        yield Path(f"/proc/self/fd/{current}")
+
+
+def symbolic_links(path: Path) -> Iterator[Path]:
+    """Each symbolic link below the path, or the path itself if it is one."""
+    below = (Path(place, name) for place, *lists in os.walk(path) for names in lists for name in names)
+    return (one for one in chain([path], below) if one.is_symlink())
+
+
+def _opened(name: Path | str, folder: int | None, stack: ExitStack) -> int:
+    follow = 0 if folder is None else os.O_NOFOLLOW
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=folder)
+    stack.callback(os.close, fd)
+    return fd
+
+
+@contextmanager
+def _staged_file(
+    real: Path,
+    content: bytes,
+    like: os.stat_result | None,
+    mode: int = 0o600,
+    where: Path | None = None,
+    staging: Path | None = None,
+) -> Iterator[Path]:
+    """A complete temporary file, for the caller to rename. Removed if it is not renamed.
+
+    It is in the same directory, or in `staging` if that is an existing one of the same file system.
+    """
+    with translate_write_errors(where or real):
+        is_elsewhere = staging is not None and staging.is_dir() and staging.stat().st_dev == real.parent.stat().st_dev
+        staged = (staging if staging is not None and is_elsewhere else real.parent) / f".{real.name}.lessee"
         staged.unlink(missing_ok=True)  # A killed run may have left it.
         try:
             fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

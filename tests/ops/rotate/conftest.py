@@ -21,15 +21,21 @@ def store(tmp_path_factory):
         yield store
 
 
-@pytest.fixture(scope="module", params=SYSTEMS)
+@pytest.fixture(scope="session", params=SYSTEMS)
 def new_system(request, tmp_path_factory):
-    """Creates a target's system, for each kind."""
+    """Creates a target's system, for each kind. Each kind's tests are one worker's, see `support/scheduling.py`."""
     kind = SYSTEMS[request.param]
     if hasattr(kind, "server"):
         yield partial(kind, request.getfixturevalue(kind.server))
     else:
         with started_fast(kind, tmp_path_factory.mktemp(request.param)) as new:
             yield new
+
+
+@pytest.fixture
+def system_name(request):
+    """The name of the target's kind in `SYSTEMS`."""
+    return request.node.callspec.params["new_system"]
 
 
 @pytest.fixture

@@ -17,13 +17,16 @@ from lessee.ops.rotate.kinds.kind import SystemUnavailableError
 from lessee.ops.rotate.lock_owner import has_exited, new_owner_id
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Step
-from support.environments.rotation_targets import SUSPENSION, TIMEOUT, RotationTarget
+from support.environments.rotation_targets import SUSPENSION, TIMEOUT, RotationTarget, sampled_calls
 from support.needs import need
 from support.programs.sidecar import PATIENCE
 from support.systems import SYSTEMS
+from support.thorough import THOROUGH
 
 GENERATING = ("api-key", "approle", "command", "s3")
 """The systems that generate the credentials."""
+LOCKING = SYSTEMS if THOROUGH else (*GENERATING, "mysql", "postgres", "redis", "totp", "vault")
+"""The systems of the tests of the journal's lock, which is the same for all."""
 HIDEPID = """
 mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 """
@@ -38,6 +41,7 @@ def is_consistent(target):
     )
 
 
+@pytest.mark.parametrize("new_system", LOCKING, indirect=True)
 def test_twenty_concurrent_rotators_make_one_rotation(target):
     outcomes = target.rotate_concurrently(4, 5, force=False)
     assert sorted(outcomes) == ["ALREADY_ROTATED"] * 19 + ["ROTATED"]
@@ -46,7 +50,7 @@ def test_twenty_concurrent_rotators_make_one_rotation(target):
     assert is_consistent(target)
 
 
-def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(target, monkeypatch):
+def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(target, system_name, monkeypatch):
     """Its lock has expired; the other rotator finishes its rotation, and then rotates once more."""
     monkeypatch.setattr(targets, "time", target.clock())
     # Only a suspended rotator has the lock of PostgreSQL that another one waits for.
@@ -54,7 +58,7 @@ def test_a_rotator_suspended_at_any_call_until_another_has_rotated_does_no_harm(
     monkeypatch.setattr(mysql, "_LOCK_WAIT", "0.2")  # As above.
     target.rotate()  # From here on all rotations make the same calls, so each is tested.
     target.clock_offset += SUSPENSION
-    for call_index in count():
+    for call_index in sampled_calls(system_name, of=4, least=target.system.min_calls):
         suspended = target.rotate_and_stop(call_index)
         if suspended is None:
             break
@@ -100,6 +104,7 @@ def leaves_credential(target, call_index):
     return False
 
 
+@pytest.mark.parametrize("new_system", LOCKING, indirect=True)
 def test_the_lock_of_a_dead_process_is_ignored(target):
     settings = {"timeout": PATIENCE}  # The lock lasts longer than that.
     assert target.rotate_and_kill(target.system.min_calls // 2 + 1, after=True, **settings)

@@ -16,7 +16,7 @@ from lessee.ops.rotate.kinds.kind import Case, KindContext, SystemRefusedError, 
 from lessee.ops.rotate.kinds.minio import ServiceAccounts
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
-from support.environments.rotation_targets import RotationTarget
+from support.environments.rotation_targets import RotationTarget, StoppedClock
 from support.needs import need
 from support.servers.fault_proxy import Fault, Proxy, Status
 from support.servers.minio_stand_in import Minio, weak_encryption
@@ -42,7 +42,6 @@ def proxy(minio):
 def made(bao, tmp_path, minio, proxy, monkeypatch):
     """Creates a target with more settings, whose MinIO is behind the proxy."""
     monkeypatch.setattr(ServiceAccounts, "propagation_timeout", 0.3)
-    monkeypatch.setattr(aws, "TIMEOUTS", (2, 2))
     return lambda **settings: RotationTarget(bao, tmp_path, system.ServiceAccounts(minio, proxy.port), **settings)
 
 
@@ -197,6 +196,7 @@ def test_an_existing_account_is_enabled_with_the_pending_secret(minio):
 
 @pytest.mark.parametrize("fault", [Fault.DROP, Status(200)], ids=["unavailable", "not MinIO"])
 def test_an_outage_of_minio_at_any_step_loses_nothing_and_leaves_no_account(made, proxy, monkeypatch, fault):
+    StoppedClock(monkeypatch)  # Each rotation waits for consumers, and verifies the account once more.
     session = aws.library("botocore.httpsession").URLLib3Session
     inner, left = session.send, [0]
 

@@ -2,14 +2,18 @@
 
 import logging
 import os
-from contextlib import closing
+import socket
+import threading
+from contextlib import ExitStack, closing, suppress
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.ops.rotate.kinds.kind import SystemRefusedError
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import RotationTarget
@@ -259,3 +263,74 @@ def test_an_admin_that_would_revoke_itself_is_rejected(new):
     target.write_config()
     with pytest.raises(ConfigError, match="would revoke its own login"):
         target.rotate()
+
+
+# Failures
+
+
+class Relay:
+    """Forwards connections to a server, except those with these numbers, which it closes; the first is number 1.
+
+    It is a process of its own, because libpq asks whether a server answers without leaving Python to other threads.
+    """
+
+    def __init__(self, port, *closed):
+        self._target, self._closed = port, closed
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._process = get_context("fork").Process(target=self._serve, daemon=True)
+        self._process.start()
+        self._listener.close()
+
+    def close(self):
+        self._process.kill()
+        self._process.join()
+
+    def _serve(self):
+        for number in count(1):
+            client, _ = self._listener.accept()
+            if number in self._closed:
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self._target))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source, sink):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def behind(new):
+    """A target whose server is behind a relay that closes connections."""
+    with ExitStack() as ends:
+
+        def make(*closed):
+            target = new()
+            relay = Relay(target.system.postgres.port, *closed)
+            ends.callback(relay.close)
+            for path in ("database/postgres", "database/admin"):
+                target.put(path, **{**target.fields(path), "port": relay.port, "sslmode": "disable"})
+            return target
+
+        yield make
+
+
+def test_a_connection_that_ends_before_the_login_is_tried_once_more(behind):
+    target = behind(1)
+    before = target.fields()
+    target.rotate()
+    assert target.fields()["password"] != before["password"]
+    assert target.system.accepts(target.fields())
+
+
+def test_a_server_that_answers_but_accepts_no_login_is_named(behind):
+    target = behind(1, 3)  # Between them is the question whether it answers.
+    with pytest.raises(SystemUnavailableError, match="accepts no logins; see its own log"):
+        target.rotate()
+    target.recover()
+    assert target.system.accepts(target.fields())

@@ -14,7 +14,7 @@ from lessee.ops.rotate.kinds.kind import SystemUnavailableError
 from lessee.ops.rotate.kinds.postgres import LoginRoles as Kind
 from lessee.ops.rotate.policy import decision
 from lessee.ops.rotate.policy.decision import Outcome
-from support.environments.rotation_targets import RotationTarget
+from support.environments.rotation_targets import RotationTarget, sampled_calls
 from support.environments.server_environment import postgres_with_tls
 from support.servers.certificate_authority import Authority
 from support.systems.postgres import LoginRoles, after_first_call
@@ -130,7 +130,7 @@ def test_an_outage_of_postgresql_at_any_step_delays_the_rotation(new, postgres, 
     # The test server need not survive a crash, but the admin's changes must.
     target.system.sql("ALTER ROLE {admin} SET synchronous_commit TO on")
     postgres.sql("CHECKPOINT")
-    for call_index in count():
+    for call_index in sampled_calls("outage", of=4, least=15):
         with monkeypatch.context() as patch:
             reached = stop_before(patch, postgres, call_index)
             try:

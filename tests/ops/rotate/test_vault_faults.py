@@ -1,7 +1,5 @@
 """Rotations while Vault fails, and while a user writes to the same secret."""
 
-from itertools import count
-
 import pytest
 
 from lessee.core.errors import DeniedError, VaultUnreachableError
@@ -10,7 +8,7 @@ from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.vault import transport
-from support.environments.rotation_targets import FUTURE_VERSION, SUSPENSION, RotationTarget
+from support.environments.rotation_targets import FUTURE_VERSION, SUSPENSION, RotationTarget, sampled_calls
 from support.servers.fault_proxy import Fault, Proxy, Status
 from support.systems.vault import VaultValues
 
@@ -79,8 +77,8 @@ def attempt(target):
 
 
 def each_request(proxy, fault):
-    """The numbers of the requests of a rotation."""
-    for number in count():
+    """The numbers of the requests of a rotation, or of a sample of them."""
+    for number in sampled_calls(getattr(fault, "__name__", str(fault)), of=3, least=VaultValues.min_calls + 1):
         proxy.at(number, fault)
         yield number
         if not proxy.was_reached:

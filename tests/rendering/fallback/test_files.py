@@ -64,6 +64,7 @@ def test_named_variables_get_the_environments_values_and_the_rest_is_the_authors
     assert list(unused(compiled_app)) == []
 
 
+@pytest.mark.long
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_any_value_is_one_value(value):
     from io import StringIO  # noqa: PLC0415  # Only used here.

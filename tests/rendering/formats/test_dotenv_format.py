@@ -69,6 +69,7 @@ def test_every_value_reads_back_whole_in_every_quoting(folder, value):
     assert read(text, folder) == {"BARE": value, "SINGLE": value, "DOUBLE": value, "LAST": "1"}
 
 
+@pytest.mark.long
 @given(st.lists(hostile, min_size=1, max_size=4), hostile)
 def test_adjacent_values_read_back_as_one(folder, values, other):
     parts = [part for value in values for part in ("${", [value], "{$")]

@@ -82,6 +82,7 @@ def test_a_password_reads_back_whole_or_is_rejected(ask, value):
     assert ask(text, host="h", dbname="d", user="v") == f"x:{value}y\\"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("field", ["host", "port", "dbname", "user"])
 @given(value=hostile.filter(lambda value: fits(value) and "," not in value and value))
 @example(value="*")

@@ -38,6 +38,7 @@ def test_a_value_reads_back_whole_and_alone_or_is_rejected(name, value):
     assert text is None or read(name, text) == {"A": value, "B": f"{quote}{value}{quote}", "C": "1"}
 
 
+@pytest.mark.long
 @each
 @given(before=author, value=hostile, after=author)
 @example(before="A=", value="$x", after="\nB=${A}\n")

@@ -136,6 +136,7 @@ def test_a_value_inside_a_scalar_stays_inside_it(text):
     assert load(written) == {"a": f"x{text}y", "b": f"it's {text}", "c": f"\t{text}", "d": text, "e": 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("head", ["|", "|-", "|+", ">", ">-", ">+", "|2", "| # why"])
 @given(text=hostile)
 def test_a_value_in_a_block_stays_in_it(head, text):

@@ -35,7 +35,14 @@ from support.inputs.template_bombs import (
 from support.models.sandbox import SPACE, error_of, file, parts, value
 
 
-@pytest.mark.parametrize(("error", "bomb"), [(error, bomb) for error, bombs in BOMBS.items() for bomb in bombs])
+@pytest.mark.parametrize(
+    ("error", "bomb"),
+    [
+        pytest.param(error, bomb, marks=[pytest.mark.long] if error == STEPPED else [])
+        for error, bombs in BOMBS.items()
+        for bomb in bombs
+    ],
+)
 def test_a_bomb_is_rejected_by_file_and_line(error, bomb):
     found = error_of("\n" + bomb, DATA, **{"in": ""})
     assert error in found
@@ -280,6 +287,7 @@ grown = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(grown, st.integers(1, 12))
 def test_growing_results_stay_within_the_limits_or_are_rejected(expression, times):
     loop = f"{{% set ns.a = [ns.a, {expression}] %}}"

@@ -338,6 +338,7 @@ def assert_some_fail(expressions):
     assert sum(fails_silently(expression) for expression in expressions) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(FILTERS))
 def test_no_filter_reveals_a_value(name):
     arguments = (
@@ -352,6 +353,7 @@ def test_no_filter_reveals_a_value(name):
     assert_some_fail(f"s.list|map('{name}'{given})|list ~ m" for given in ("", ", s.password", ", m"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(TESTS))
 def test_no_test_reveals_a_value(name):
     arguments = ("", "(s.password)", "(m)")
@@ -359,6 +361,7 @@ def test_no_test_reveals_a_value(name):
     assert_some_fail([*words, *(f"s.list|select('{name}'{given})|list ~ m" for given in ("", ", s.password", ", m"))])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted({*_OF_TEXT, *OF_MAPPINGS, *_OF_LISTS, "nope", "encode", "__class__", "x y"}))
 def test_no_method_reveals_a_value(name):
     arguments = ("", "s.password", "s.number, s.password", "*s.list", "**s.deep", "m")
@@ -368,6 +371,7 @@ def test_no_method_reveals_a_value(name):
     assert_some_fail([*calls, *(f"({operand}){attribute}" for operand in few)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "operator", ["+", "-", "*", "/", "//", "%", "**", "~", "<", "<=", "==", "!=", "in", "not in", "and", "or"]
 )

@@ -93,6 +93,7 @@ def test_a_fingerprint_is_that_of_the_text(text):
     assert value("s.x|sha256", {"x": text}) == hashlib.sha256(text.encode()).hexdigest()
 
 
+@pytest.mark.long
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_digests_are_those_of_the_text_and_the_key(text, key):
     assert value("s.x|md5", {"x": text}) == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
@@ -239,11 +240,13 @@ def test_text_that_some_reader_would_read_differently_is_quoted(text):
     assert value("s.x|yaml", {"x": text})[0] in "\"'"
 
 
+@pytest.mark.long
 def test_every_hostile_value_reads_back_from_yaml_text():
     data = {f"k{n}": text for n, text in enumerate(VALUES)} | dict.fromkeys(VALUES, 1)
     assert yaml.safe_load(value("s|yaml", data)) == data
 
 
+@pytest.mark.long
 @given(structure)
 def test_yaml_in_a_yaml_file_is_a_structure(data):
     for text in ("a: {{ s.x|yaml }}\n", "a:\n  {{ s.x|yaml|indent(2) }}\n", "a: {{ s.x|json }}\n"):

@@ -148,3 +148,11 @@ def test_a_macro_s_text_with_values_has_no_part_and_no_attribute():
     for expression in ("b[0]", "b.upper()", "b['x']", "-b", "b[1:]"):
         with pytest.raises(TemplateError, match=r"^app\.j2:1: "):
             parts(text + "{{ " + expression + " }}", {"x": "y"})
+
+
+def test_an_empty_macro_is_an_empty_text():
+    assert parts("{% macro m() %}{% endmacro %}{{ m() }}|") == ["|"]
+
+
+def test_fractions_have_powers():
+    assert value("1.5 ** 2") == 2.25

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from functools import wraps
-from itertools import count
+from functools import partial, wraps
+from heapq import merge
+from itertools import count, groupby
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
 from lessee.vault.transport import Transport
 from support.programs.forks import fork
+from support.thorough import sampled
 
 _CALLS = ("lessee.vault.transport:Transport.request",)
 # Elsewhere on PATH `python3` may be a slow wrapper.
@@ -39,6 +41,29 @@ SUSPENSION = 60.0
 """Seconds that pass for a suspended rotator: more than its lock's lifetime."""
 _clock_offsets = []
 """Seconds that this process's clock is ahead, in parts."""
+
+
+class StoppedClock:
+    """The clock of rotations in this process, which advances only by what they wait: a busy machine makes none late."""
+
+    def __init__(self, monkeypatch):
+        self._now = time.time()
+        monkeypatch.setattr(targets, "time", self)
+        monkeypatch.setitem(globals(), "open_rotation", partial(open_rotation, sleep=self._sleep))
+
+    def time(self):
+        return self._now
+
+    def _sleep(self, seconds):
+        self._now += seconds
+
+
+def sampled_calls(name, *, of, least):
+    """Which calls of a rotation a test interrupts: a sample, and the last of those that it makes at least.
+
+    `name`: of the kind, so that several kinds together are interrupted at all calls.
+    """
+    return (index for index, _ in groupby(merge(sampled(count(), of=of, key=name), [least - 1])))
 
 
 class RotationTarget:

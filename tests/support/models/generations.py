@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from lessee.config.parsing import parse
 from lessee.core.generation import File, Generation
 from support.paths import TESTS
+from support.thorough import sampled
 
 CANARY = "CANARY-5f1e"
 OLD = ("app.env", "key.pem", "gone.txt")
@@ -138,8 +139,14 @@ def readers(directory, size, names):
 # -- killed at any point -------------------------------------------------------------------------------------
 
 _KILLED = """
-import os, signal, sys
+import itertools, os, signal, sys
 from pathlib import Path
+from lessee.publishing import publication
+
+# Each run takes the same steps: neither the time that they take nor a random name changes them.
+publication._QUICK_SWEEP = float("inf")
+numbers = itertools.count(1)
+os.urandom = lambda size: next(numbers).to_bytes(size, "big")
 
 def is_importing():
     # The first of two runs would write bytecode, which the other one finds.
@@ -223,10 +230,11 @@ for line in sys.stdin:
 """
 
 
-def killed_at_every_step(script, memory, prepare, *, at_least=1):
+def killed_at_every_step(script, memory, prepare, *, at_least=1, of=1, key=""):
     """Run the script's `act` with the result of its `begin`, and kill it at every step of `act`.
 
-    A step is a line or a system call. Of successive steps with the same files on the disk, it is killed at the first.
+    A step is a line or a system call, and each run takes the same ones. Of successive steps with the same files on the
+    disk, it is killed at the first; with `of`, at a part of these, see `sampled`, but always at the first and the last.
     Each run has a folder of its own, which `prepare` fills. Yields the exit code and the folder; the last run ends by
     itself. `at_least`: the number of steps.
     """
@@ -246,7 +254,9 @@ def killed_at_every_step(script, memory, prepare, *, at_least=1):
         shutil.rmtree(folder)
         *steps, number = loads(steps)
         assert number >= at_least
-        for step in (*steps, number + 1):
+        steps = [steps[0], *sampled(steps[1:-1], of=of, key=key), steps[-1]]
+        # The last step too: a run with other steps than the first would end before it.
+        for step in sorted({*steps, number, number + 1}):
             folder, code = run(step)
             assert int(code) == (0 if step > number else -signal.SIGKILL), f"step {step} of {number}: {code}"
             yield int(code), folder

@@ -9,14 +9,20 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
 
 import lessee.cli
 from support.paths import TESTS
-from support.programs.sidecar import PATIENCE
+
+PATIENCE = 150.0
+"""Seconds: a bound only for what never happens, so that a busy machine fails no test."""
+
+
+_MAIN = str(Path(lessee.cli.__file__).parent.with_name("__main__.py"))
+"""The first word of `python -m lessee`."""
 
 
 class Fork:
@@ -40,7 +46,31 @@ class Fork:
         assert self.exitcode is not None or self._is_suspended, f"process {self.pid} runs after {timeout} s"
         return self.exitcode is None
 
+    def wait(self, timeout=None):
+        """Wait until it exits, and return its exit code. Raises TimeoutExpired."""
+        self.join(timeout)
+        if self.exitcode is None:
+            raise subprocess.TimeoutExpired([str(self.pid)], timeout)
+        return self.exitcode
+
+    def poll(self):
+        """Its exit code, None while it runs."""
+        return self.exitcode
+
+    @property
+    def returncode(self):
+        return self.exitcode
+
+    def send_signal(self, number):
+        if self.exitcode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
     def kill(self):
+        if self.exitcode is not None:
+            return
         with suppress(ProcessLookupError):  # It is reaped, and its report is on the way.
             os.kill(self.pid, signal.SIGKILL)
         self.join()
@@ -55,13 +85,13 @@ class Fork:
 
 
 class _Server:
-    """The process that they are forked from."""
+    """The process that they are forked from; `under` starts it elsewhere, such as in another network."""
 
-    def __init__(self):
+    def __init__(self, under):
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "support.programs.warm_fork", str(theirs.fileno())],
+                [*under, sys.executable, "-m", "support.programs.warm_fork", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": str(TESTS)},
                 stdin=subprocess.DEVNULL,
@@ -99,52 +129,82 @@ class _Server:
 
 
 @cache
-def _server():
-    return _Server()
+def _server(under=()):
+    return _Server(under)
 
 
-def fork(function, *arguments):
+def fork(function, *arguments, under=()):
     """Call the function in a new process, which gets the arguments and nothing else from this one."""
-    return _server().start(function, arguments)
+    return _server(tuple(under)).start(function, arguments)
 
 
-def run_lessee(*arguments, cwd, env, text=""):
+def run_lessee(*arguments, cwd, env, text="", program="", under=(), timeout=PATIENCE):
     """Run a command of lessee with this text on its stdin, as `subprocess.run` does, in a fraction of the time.
 
     Its process was forked, so that it has imported everything, and its name is another. What Python itself reads from
-    the environment needs a process of its own.
+    the environment needs a process of its own. `program`: the text of a program that changes lessee and calls it.
+    `under`: a command that starts a program elsewhere, such as in another network. It is used once for all runs.
     """
     if any(name.startswith("PYTHON") for name in env):
-        command = [sys.executable, "-m", "lessee", *arguments]
-        where = {"cwd": cwd, "env": env, "input": text, "text": True, "timeout": PATIENCE}
+        command = [*under, sys.executable, *(("-c", program) if program else ("-m", "lessee")), *arguments]
+        where = {"cwd": cwd, "env": env, "input": text, "text": True, "timeout": timeout}
         return subprocess.run(command, **where, capture_output=True, check=False)
+    main, name = (partial(_run, program), "-c") if program else (_lessee, _MAIN)
+    return run_main(main, name, *arguments, cwd=cwd, env=env, text=text, under=under, timeout=timeout)
+
+
+def _lessee():
+    return lessee.cli.main(sys.argv[1:])
+
+
+def _run(program):
+    exec(program, {"__name__": "__main__"})  # noqa: S102  # As `python -c` does.
+
+
+def run_main(main, *words, cwd, env, text="", under=(), timeout=PATIENCE):
+    """Run a program's main function in a forked process, with these words as its `sys.argv`: see `run_lessee`."""
     with tempfile.TemporaryDirectory(prefix="lessee-test-") as folder:
         given, *outputs = streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         given.write_text(text)
-        process = fork(_be_lessee, arguments, cwd, env, streams)
-        process.join(PATIENCE)
+        process = start_main(main, *words, cwd=cwd, env=env, streams=streams, under=under)
+        process.join(timeout)
         if process.exitcode is None:
             process.kill()
-            raise subprocess.TimeoutExpired(arguments, PATIENCE, *(file.read_text() for file in outputs))
-        return subprocess.CompletedProcess(arguments, process.exitcode, *(file.read_text() for file in outputs))
+            raise subprocess.TimeoutExpired(words, timeout, *(file.read_text() for file in outputs))
+        return subprocess.CompletedProcess(words, process.exitcode, *(file.read_text() for file in outputs))
 
 
-def _be_lessee(arguments, folder, environ, streams):
-    """Be the process of `python -m lessee`."""
+def start_lessee(*arguments, cwd, env, streams):
+    """Start a command of lessee that runs until it is stopped: see `run_lessee` and `start_main`.
+
+    It continues in a fork, as each process of lessee does.
+    """
+    return start_main(lessee.cli.main, _MAIN, *arguments, cwd=cwd, env=env, streams=streams)
+
+
+def start_main(main, *words, cwd, env, streams, under=()):
+    """Start it. `streams`: the files of its stdin, stdout and stderr."""
+    return fork(_be_program, main, words, cwd, env, streams, under=under)
+
+
+def _be_program(main, words, folder, environ, streams):
+    """Be the process of `python -m` with such a program, or of `python -c`."""
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
     os.chdir(folder)
     for number, (name, file) in enumerate(zip(("stdin", "stdout", "stderr"), streams, strict=True)):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY, 0o600), number)
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY, 0o600), number)
         # As Python opens them where the environment has no language.
         errors = "backslashreplace" if name == "stderr" else "surrogateescape"
         mode = "w" if number else "r"
         setattr(sys, name, open(number, mode, encoding="utf-8", errors=errors, closefd=False))  # noqa: SIM115
-    sys.argv = ["lessee", *arguments]
+    sys.argv = list(words)
+    # An agent that restarts in place repeats them.
+    sys.orig_argv = [sys.executable, "-m", "lessee", *words[1:]]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        raise SystemExit(lessee.cli.main(arguments))
+        raise SystemExit(main())
     finally:
         threading._shutdown()
         atexit._run_exitfuncs()

@@ -13,9 +13,7 @@ import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.status.client import UnixConnection, request_status
-
-PATIENCE = 150.0
-"""Seconds: a bound only for what never happens, so that a busy machine fails no test."""
+from support.programs.forks import PATIENCE, run_lessee, start_lessee
 
 APP = """
 import ctypes, signal, sys, time
@@ -104,6 +102,9 @@ class Running:
 class Sidecar(Running):
     """`lessee run` and one-shot commands with a configuration of the test's own."""
 
+    is_forked = False
+    """Whether the agent is forked, see `forks.py`: its memory and the name of its process are others."""
+
     def __init__(self, address, disk, memory, *, environment="testing"):
         self.disk, self.memory = disk, memory
         self.state, self.directory = memory / "state", memory / "web"
@@ -146,17 +147,12 @@ class Sidecar(Running):
 
     def command(self, *arguments, env=None, timeout=PATIENCE, before=(), text=None, stdin=None):
         """Run a one-shot command. `before`: a command that runs it. `text`, or the file `stdin`: what it reads."""
-        return subprocess.run(
-            [*before, sys.executable, "-m", "lessee", *arguments],
-            cwd=self.disk,
-            env=self.environ | (env or {}),
-            capture_output=True,
-            text=True,
-            input=text,
-            stdin=stdin,
-            timeout=timeout,
-            check=False,
-        )
+        where = {"cwd": self.disk, "env": self.environ | (env or {}), "timeout": timeout}
+        # `exec` is replaced by the app's program, in the process that was started.
+        if not before and stdin is None and arguments[0] != "exec":
+            return run_lessee(*map(str, arguments), text=text or "", **where)
+        command = [*before, sys.executable, "-m", "lessee", *arguments]
+        return subprocess.run(command, **where, capture_output=True, text=True, input=text, stdin=stdin, check=False)
 
     def spawn(self, *arguments, output):
         """Start a command whose stdout is this file, and whose stderr is the log."""
@@ -173,14 +169,18 @@ class Sidecar(Running):
     def start(self, *arguments, wait=True, before=()):
         """`before`: a command that runs it."""
         self.write_config()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*before, sys.executable, "-m", "lessee", "run", *arguments],
-                cwd=self.disk,
-                env=self.environ,
-                stdout=log,
-                stderr=log,
-            )
+        if self.is_forked and not before:
+            streams = [os.devnull, self.log, self.log]
+            self.process = start_lessee("run", *arguments, cwd=self.disk, env=self.environ, streams=streams)
+        else:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [*before, sys.executable, "-m", "lessee", "run", *arguments],
+                    cwd=self.disk,
+                    env=self.environ,
+                    stdout=log,
+                    stderr=log,
+                )
         if wait:
             self.until(lambda status: status["ready"])
         return self

@@ -21,8 +21,11 @@ import redis  # noqa: F401
 
 import lessee
 import support.environments.rotation_targets  # noqa: F401
+from lessee.config.grammar import OPERATOR_BLOCKS
 from lessee.core.credentials import s3
+from lessee.host.project import read
 from lessee.ops.rotate import kinds
+from support.paths import ROOT
 
 for module in walk_packages(lessee.__path__, "lessee."):
     if not module.name.endswith(".__main__"):
@@ -34,6 +37,9 @@ _LOGIN = s3("unused", {"endpoint": "127.0.0.1:1", "access_key": "unused", "secre
 for service in ("s3", "iam"):
     kinds.aws.client(service, _LOGIN, kinds.aws.REGION).close()
 
+# The grammar inspects the type of each key once.
+for example in ("monitoring", "rotation", "simba"):
+    read(ROOT / "compose" / example / "lessee/lessee.yaml", {}, blocks=OPERATOR_BLOCKS)
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -13,46 +14,24 @@ from pathlib import Path
 
 from lessee.host.openbao import free_port
 from lessee.status.client import UnixConnection
-from support.programs.forks import run_lessee
+from support.paths import TESTS
+from support.programs.forks import run_lessee, run_main, start_main
 from support.programs.sidecar import PATIENCE, eventually
-
-# Kills itself before or after the Nth of what changes the folder or the server, and names it.
-KILLED = """
-import os, signal, sys
-from lessee.ops.dev.folder import DevFolder
-from lessee.vault.transport import Transport
-import lessee.cli
-moment = sys.argv[1]
-number = signal.SIGSTOP if os.environ.get("SUSPEND") else signal.SIGKILL
-
-def wrapped(kind, function):
-    def call(self, *arguments, **settings):
-        name = f"{kind} {next(one for one in arguments if one not in {'GET', 'POST', 'PUT'})}"
-        if moment == f"before {name}":
-            os.kill(os.getpid(), number)
-        result = function(self, *arguments, **settings)
-        if moment == f"after {name}":
-            os.kill(os.getpid(), number)
-        return result
-    return call
-
-for kind in ("write", "remove"):
-    setattr(DevFolder, kind, wrapped(kind, getattr(DevFolder, kind)))
-Transport.request = wrapped("request", Transport.request)
-sys.exit(lessee.cli.main(sys.argv[2:]))
-"""
+from support.servers import killed_dev
 
 
 class Dev:
     """A folder of `lessee dev` with a short path, and its commands. `with Dev() as dev:` ends its server.
 
     `by_socket`: requests go to the Unix socket, because the server's loopback is not this process's.
+    `is_lasting`: what `under` enters is there until the end of all tests.
     """
 
-    def __init__(self, cwd, *, folder=None, under=(), by_socket=False):
+    def __init__(self, cwd, *, folder=None, under=(), by_socket=False, is_lasting=False):
         self.home = Path(tempfile.mkdtemp(prefix="lessee-dev-"))
         self.folder = folder or self.home / "dev"
         self.cwd, self.under, self.port, self.by_socket = cwd, list(under), free_port(), by_socket
+        self._is_lasting = is_lasting
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         self.said = ""
         """What all commands have printed."""
@@ -74,12 +53,12 @@ class Dev:
     def __call__(self, *options, under=(), text="", **environ):
         """Run one command to its end."""
         command, environ = self.words(*options), self.environ | environ
-        if self.under or under:
+        if under or (self.under and not self._is_lasting):
             words = [*self.under, *under, sys.executable, "-m", "lessee", *command]
             where = {"cwd": self.cwd, "env": environ, "input": text, "timeout": PATIENCE}
             done = subprocess.run(words, **where, capture_output=True, text=True, check=False)
         else:
-            done = run_lessee(*command, cwd=self.cwd, env=environ, text=text)
+            done = run_lessee(*command, cwd=self.cwd, env=environ, text=text, under=self.under)
         self.said += done.stdout + done.stderr
         return done
 
@@ -107,12 +86,25 @@ class Dev:
         return process
 
     def killed(self, moment, *, suspend=False, options=()):
-        """A first process that ends by SIGKILL at this moment; or stops there."""
-        if suspend:
-            self.environ["SUSPEND"] = "1"
-        process = self.foreground(sys.executable, "-c", KILLED, moment, options=options)
-        self.environ.pop("SUSPEND", None)
+        """A first process that ends by SIGKILL at this moment, see `killed_dev.py`; or stops there."""
+        environ = {"SUSPEND": "1"} if suspend else {}
+        if self.under:
+            given = [f"{name}={value}" for name, value in {**environ, "PYTHONPATH": TESTS}.items()]
+            return self.foreground("env", *given, sys.executable, "-m", killed_dev.__name__, moment, options=options)
+        words = ["lessee", moment, *self.words("--port", self.port, *options)]
+        streams = [Path(os.devnull), self.home / "out", self.home / "out"]
+        process = start_main(killed_dev.main, *words, cwd=self.cwd, env=self.environ | environ, streams=streams)
+        self._running.append(process)
         return process
+
+    def run_killed(self, moment, *options):
+        """Run one command until it ends by SIGKILL at this moment."""
+        done = run_main(killed_dev.main, "lessee", moment, *self.words(*options), cwd=self.cwd, env=self.environ)
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+
+    def copy_of(self, started):
+        """Begin with the folder of another one, which was stopped."""
+        shutil.copytree(started.folder, self.folder)
 
     def until_ready(self):
         eventually(lambda: self("--status").returncode == 0, "the server")

@@ -26,6 +26,7 @@ class Fault(Enum):
     DROP = "the connection ends without an answer"
     HANG = "no answer arrives, even after the fault has ended"
     LOST = "the server executes the request, and its answer does not arrive"
+    CLOSED = "the server executes the request, and the connection ends without its answer"
     CUT = "the answer ends in the middle of its body"
     RUBBISH = "the answer is neither TLS nor HTTP"
 
@@ -199,6 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
             case Fault.LOST:
                 self._forward(body, lost=True)
                 self.close_connection = True
+            case Fault.CLOSED:
+                self._forward(body, closed=True)
+                self.close_connection = True
             case Fault.CUT:
                 self._forward(body, cut=True)
                 self.close_connection = True
@@ -223,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif wait([self.connection], piece) and not self.connection.recv(65536):
                 return
 
-    def _forward(self, body, *, cut=False, lost=False, change=None):
+    def _forward(self, body, *, cut=False, lost=False, closed=False, change=None):
         server = HTTPConnection("127.0.0.1", self.proxy.target_port)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
         try:
@@ -231,6 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = server.getresponse()
             if lost:
                 self.connection.recv(1)  # Until the client hangs up.
+            if lost or closed:
                 return
             content = answer.read()
             if change is not None and content:

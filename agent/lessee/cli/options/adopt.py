@@ -38,7 +38,14 @@ def add_adopt(command: AddCommand) -> None:
         "--env-file", action="append", default=[], metavar="FILE", help="as with `docker compose`; repeatable"
     )
     adopt.add_argument(
-        "--rotate", action="store_true", help="then rotate the adopted credentials of databases and stores"
+        "--rotate", action="store_true", help="then rotate the adopted credentials of all databases and stores"
+    )
+    adopt.add_argument(
+        "--rotate-only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="as --rotate, of this service alone; repeat it for others",
     )
     adopt.add_argument(
         "--timeout", type=duration, default=300.0, metavar="TIME", help="for the stack to be healthy (default: 300s)"

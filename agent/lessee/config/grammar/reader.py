@@ -239,6 +239,7 @@ class Reader:
         return _InvalidError()
 
 
+@cache  # A reload, and a process with several files, inspect each type once.
 def _later(kind: type[Block]) -> inspect.StructType:
     """The block with types that are inspected on use: a sidecar's file has few keys, and each type costs time."""
 

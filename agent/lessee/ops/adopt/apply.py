@@ -11,16 +11,19 @@ from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.directories import translate_write_errors
 from lessee.host.project import Project as Configuration
 from lessee.host.project import load
+from lessee.host.user_file import symbolic_links, write_beneath
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.logins import Logins
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, apply_mcp, written_files
-from lessee.ops.adopt.policy.edits import apply_edits, changed_values, secret_values
+from lessee.ops.adopt.policy.edits import apply_edits, changed_values, lines_after, secret_values
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
+from lessee.ops.adopt.policy.override_text import AGENT
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_image
+from lessee.ops.adopt.policy.shown import shown, words
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.rotation import first_rotation
 from lessee.ops.adopt.stack import Stack, StackError, leaks
@@ -79,6 +82,10 @@ class Apply:
             self._stack.require_image(rotator_image(record.image), "rotate")
         names = [change.path for change in (*prepared.early, *prepared.edits)]
         project_files.check_editable(self._project, names)
+        # The names of the templates for MCP clients are not known yet.
+        links = symbolic_links(self._project / MCP_CONFIG.partition("/")[0])
+        own = [MCP_CONFIG, *(str(link.relative_to(self._project)) for link in links)]
+        project_files.check_generated(self._project, (*prepared.texts, *(own if prepared.mcp.files else ())))
         for name, text in prepared.texts.items():
             found = project_files.read_files(self._project, [name]).get(name)
             if found is None or found == text.encode():
@@ -186,7 +193,11 @@ class Apply:
 
         `project`: as Compose reads it without the override, and without what the edits have removed.
         """
-        edited = {(edit.span.file, edit.span.line) for change in prepared.edits for edit in change.edits}
+        edited = {
+            (change.path, line)
+            for change in prepared.edits
+            for line in lines_after(prepared.contents[change.path], change.edits)
+        }
         moved = set(record.uses)
         left = sorted(
             f"{use.name} of {use.service}"
@@ -201,16 +212,22 @@ class Apply:
             for (service, name), value in before.items()
             if (service, name) not in moved and now.get((service, name)) != value
         )
-        if not left and not changed:
+        for name, service in prepared.plan.project.services.items():
+            now_has = dict(project.services[name].other) if name in project.services else {}
+            changed += [f"{path} of {name}" for path, text in service.other if now_has.get(path) != text]
+        has_agent = AGENT in self._stack.services_by_default()
+        if has_agent and not left and not changed:
             return self._folder.save(replace(record, phase=Phase.DONE))
         for change in reversed(prepared.edits):
             before_edit = prepared.contents[change.path]
             after = apply_edits(before_edit, change.edits)
-            project_files.put_back(self._project, change.path, after, None if change.is_new else before_edit)
+            project_files.put_back(self._project, change, after, None if change.is_new else before_edit)
         kept = tuple(change for change in record.edited if change not in prepared.edits)
         self._folder.save(replace(record, phase=Phase.PREPARING, edited=kept))
         names = ", ".join(left or changed)
         what = f"without the plaintext, Compose would {'still read' if left else 'change'} {names}"
+        if not names:
+            what = f"a plain `docker compose` would not use {OVERRIDE}"
         raise LesseeError(what, where=str(self._project), todo="your files are as before; please report this")
 
     def remove_obsolete_roles(self, prepared: Prepared, record: Record) -> Record:
@@ -244,25 +261,27 @@ class Apply:
         roles = role_names(configuration.config)
         record = self._folder.save(replace(record, roles=tuple(dict.fromkeys((*record.roles, *roles)))))
         for role in roles:
-            self._logins.write_identity(role, self._folder.path / IDENTITY / record.environment / role, record)
+            self._logins.write_identity(role, self._folder.path, f"{IDENTITY}/{record.environment}/{role}", record)
         return record
 
     def _configuration(self, texts: Mapping[str, str]) -> Configuration:
         """The agent's configuration, compiled from a copy: the project's folder has none yet."""
         with translate_write_errors(Path(gettempdir())), TemporaryDirectory(prefix="lessee-adopt-") as folder:
             for name, text in texts.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
+                write_beneath(Path(folder), name, text.encode())
             return load(Path(folder) / CONFIG, dict(self._environ), blocks=("setup", "rotation"))
 
     def _check_inspected(self, prepared: Prepared, values: Mapping[str, str]) -> None:
-        """Raises StackError where `docker inspect` still shows a value that no manual step names."""
-        left = {step.where.partition(".")[0] for step in prepared.plan.manual_steps}
+        """Raises StackError where `docker inspect` shows a value that the plan does not leave there."""
+        project = prepared.plan.project
+        by_chance = words(project)
+        values = {name: value for name, value in values.items() if len(value) >= _SHORTEST and value not in by_chance}
+        expected = {(service, name) for service, _, name in shown(project, prepared.plan.apps, values)}
         found = [
-            (name, value)
-            for name, value in leaks(self._stack.containers(), _searchable(values))
-            if not any(name.startswith(f"{prepared.plan.project.name}-{service}-") for service in left)
+            (one.name, name)
+            for one in self._stack.containers()
+            for name in leaks(one, values)
+            if (one.service, name) not in expected
         ]
         if found:
             container, name = found[0]
@@ -303,7 +322,3 @@ def role_names(config: Config) -> tuple[str, ...]:
 
 _SHORTEST = 6
 """Characters. A shorter value is in any text by chance."""
-
-
-def _searchable(values: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if len(value) >= _SHORTEST}

@@ -19,6 +19,7 @@ from lessee.ops.adopt.planning import Request
 from lessee.ops.adopt.policy.edits import secret_values
 from lessee.ops.adopt.policy.model import ManualStep, Project
 from lessee.ops.adopt.policy.report import plan_lines, summary
+from lessee.ops.adopt.policy.rotation import StoreTarget
 from lessee.ops.adopt.project import find_files
 from lessee.ops.adopt.record import Phase, Record, RecordFolder
 from lessee.ops.adopt.stack import Stack
@@ -33,12 +34,13 @@ _IMAGE = "lessee"
 def run(arguments: argparse.Namespace) -> int:
     """0 where nothing is left to do. Raises ManuallyChangedError (75) where manual steps remain."""
     escape_unknown()
+    arguments.rotate = arguments.rotate or bool(arguments.rotate_only)
     harden()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environ = dict(os.environ)
     _check(arguments)
     folder = _project_folder(arguments, environ)
-    records = RecordFolder(folder)
+    records = RecordFolder(folder, environ)
     record = records.load()
     if arguments.undo and record is None:
         if records.exists:
@@ -55,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     except NoVaultError as exc:
         if not arguments.plan:
             raise
-        return _plan(record, _request(arguments, folder, record, None, environ), no_access(environ), None, str(exc))
+        request = _request(arguments, folder, record, None, environ)
+        return _plan(arguments, record, request, no_access(environ), None, str(exc))
     if record is not None:
         _require_same(record, arguments, access)
     request = _request(arguments, folder, record, access, environ)
@@ -63,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     with admin_client(config.vault, access.environ, boot_time) as client:
         store = Store(client, config)
         if arguments.plan:
-            return _plan(record, request, access, store)
+            return _plan(arguments, record, request, access, store)
         try:
             return _run(arguments, records, request, access, store)
         except KeyboardInterrupt:
@@ -107,15 +110,26 @@ def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request,
                 return _finish(_undo(arguments, folder, record, stack, store), "undone")
             if record is None or record.phase is not Phase.UNDOING:
                 return _adopt(arguments, folder, record, request, access, store, stack)
-            _say("an undo was interrupted: it is finished first")
-            _undo(arguments, folder, record, stack, store)
+            _say("an undo was not finished: it is finished first")
+            confirm("finish the undo?", yes=arguments.yes)
+            steps = _undo(arguments, folder, record, stack, store)
+            if folder.load() is not None:
+                return _finish(steps, "undone")
 
 
-def _plan(record: Record | None, request: Request, access: Access, store: Store | None, note: str = "") -> int:
+def _plan(
+    arguments: argparse.Namespace,
+    record: Record | None,
+    request: Request,
+    access: Access,
+    store: Store | None,
+    note: str = "",
+) -> int:
     project = planning.read(request)
     known = record or planning.new_record(project, request, access)
     prepared, _ = planning.prepare(project, replace(known, files=request.files), access, store)
     _print_plan(prepared, request.folder)
+    _print_rotation(_rotating(arguments, prepared, known))
     if store is not None:
         store.missing(prepared.plan.secrets)
     if note:
@@ -135,6 +149,7 @@ def _adopt(
     apply = Apply(folder, stack, store, access.environ, _say)
     if record is not None and record.phase is Phase.EDITING:
         _say("an adoption was interrupted: it is continued")
+        confirm("continue the adoption?", yes=arguments.yes)
         record = apply.finish_edits(record)
     project = planning.read(request)
     known = record or planning.new_record(project, request, access)
@@ -145,9 +160,13 @@ def _adopt(
             known = replace(known, services=_running(stack, project))
     prepared, planned = planning.prepare(project, known, access, store)
     steps = prepared.plan.manual_steps
+    rotating = _rotating(arguments, prepared, known)
     if known.phase is Phase.DONE and record is not None and planning.is_unchanged(prepared, record, request.folder):
         if arguments.rotate:
-            return _rotate(arguments, apply, prepared, record)
+            _print_rotation(rotating)
+            if rotating:
+                confirm(f"rotate {_names(rotating)}?", yes=arguments.yes, todo="add --yes, or see it with --plan")
+            return _rotate(arguments, apply, prepared, record, rotating)
         print("nothing to do: this project is adopted")
         return _finish(steps, "")
     if not prepared.plan.apps and record is None:
@@ -157,7 +176,9 @@ def _adopt(
     apply.check(prepared, known, with_engine=not arguments.no_up, rotate=arguments.rotate)
     if not arguments.no_up:
         access.require_reachable()
-    confirm("adopt this project?", yes=arguments.yes, todo="add --yes, or see it with --plan")
+    _print_rotation(rotating)
+    more = f", and rotate {_names(rotating)}" if rotating else ""
+    confirm(f"adopt this project{more}?", yes=arguments.yes, todo="add --yes, or see it with --plan")
     done = apply.prepare(prepared, planned)
     if arguments.no_up:
         words = " ".join(f"-f {name}" for name in (*done.files, OVERRIDE))
@@ -171,14 +192,43 @@ def _adopt(
     done = apply.remove_obsolete_roles(prepared, done)
     done = apply.wrap_mcp(prepared, done, access)
     if arguments.rotate:
-        return _rotate(arguments, apply, prepared, done)
-    if names := ", ".join(target.name for target in prepared.rotations.targets):
-        _say(f"note: the old passwords of {names} stay valid; `lessee adopt --rotate` lets them end")
+        return _rotate(arguments, apply, prepared, done, rotating)
+    if pending := prepared.rotations.pending(done.rotated):
+        _say(f"note: the old passwords of {_names(pending)} stay valid; `lessee adopt --rotate` lets them end")
     return _finish(steps, "adopted", is_listed=True)
 
 
-def _rotate(arguments: argparse.Namespace, apply: Apply, prepared: Prepared, record: Record) -> int:
+def _rotating(arguments: argparse.Namespace, prepared: Prepared, record: Record) -> tuple[StoreTarget, ...]:
+    """The targets that this run rotates. Raises UsageError for a name that none has."""
+    if unknown := prepared.rotations.unknown(arguments.rotate_only):
+        names = ", ".join(prepared.rotations.services) or "no service"
+        raise UsageError(
+            f"adopt rotates no password of {', '.join(unknown)}", where="--rotate-only", todo=f"it rotates {names}"
+        )
+    return prepared.rotations.pending(record.rotated, arguments.rotate_only) if arguments.rotate else ()
+
+
+def _print_rotation(targets: Iterable[StoreTarget]) -> None:
+    targets = tuple(targets)
+    if targets:
+        print("passwords that change, in the store and in Vault; your files' old ones end:")
+    for target in targets:
+        print(f"  ~ {target.service}: {target.path}", flush=True)
+
+
+def _names(targets: Iterable[StoreTarget]) -> str:
+    return ", ".join(target.name for target in targets)
+
+
+def _rotate(
+    arguments: argparse.Namespace,
+    apply: Apply,
+    prepared: Prepared,
+    record: Record,
+    targets: tuple[StoreTarget, ...],
+) -> int:
     """Let the passwords end that were in the user's files, also in their history."""
+    prepared = replace(prepared, rotations=replace(prepared.rotations, targets=targets))
     apply.check(prepared, record, with_engine=True, rotate=True)
     steps = (*prepared.plan.manual_steps, *apply.rotate(prepared, record, arguments.timeout))
     return _finish(steps, "adopted, and rotated" if prepared.rotations.targets else "adopted")
@@ -241,7 +291,7 @@ def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -
         arguments.files = [os.path.relpath(here / name, folder) for name in arguments.files]
         arguments.env_file = [os.path.relpath(here / name, folder) for name in arguments.env_file]
         return folder
-    if RecordFolder(here).load() is None:
+    if RecordFolder(here, environ).load() is None:
         files = find_files(here, environ)
         arguments.files = [os.path.relpath(name, files[0].parent) for name in files]
         arguments.env_file = [os.path.relpath(here / name, files[0].parent) for name in arguments.env_file]

@@ -2,15 +2,17 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from lessee.core.errors import LesseeError, WriteError
+from lessee.core.immutable import replace
 from lessee.host.directories import translate_write_errors
-from lessee.host.user_file import open_user_file, sync_folder, write_file
+from lessee.host.user_file import open_beneath, open_user_file, sync_folder, write_beneath
 from lessee.ops.adopt.policy.edits import apply_edits
-from lessee.ops.adopt.record import EditedFile
+from lessee.ops.adopt.record import FOLDER, EditedFile
 
 COMMAND = "lessee adopt"
 _NEW_FILE, _NEW_FOLDER = 0o644, 0o755
@@ -31,19 +33,47 @@ def read_files(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
     return contents
 
 
+def real_path(folder: Path, name: str) -> Path:
+    """Where a file of the user is. Raises WriteError if that is outside of the project."""
+    real = (folder / name).resolve()
+    if not real.is_relative_to(folder.resolve()):
+        is_link = (folder / name).is_symlink()
+        what = f"{'a symbolic link to' if is_link else 'its real place is'} {real}, which is outside of the project"
+        todo = "replace the link by a copy of the file"
+        raise WriteError(f"{what} and may have other readers", where=str(folder / name), todo=todo)
+    return real
+
+
+def with_modes(folder: Path, changes: Iterable[EditedFile]) -> tuple[EditedFile, ...]:
+    """The changes with the modes that the files have now."""
+    found = []
+    for change in changes:
+        with suppress(FileNotFoundError):
+            change = replace(change, mode=stat.S_IMODE((folder / change.path).stat().st_mode))  # noqa: PLW2901
+        found.append(change)
+    return tuple(found)
+
+
 def check_editable(folder: Path, names: Iterable[str]) -> None:
     """Raises WriteError where an edit would fail, or would change what other projects read."""
     for name in names:
         path = folder / name
+        real = real_path(folder, name)
         if not os.path.lexists(path):
-            if not os.access(path.parent, os.W_OK):
+            if not os.access(real.parent, os.W_OK):
                 raise WriteError("the directory is read-only", where=str(path), todo="make the directory writable")
             continue
         with open_user_file(path, COMMAND) as file:
-            if not file.real.is_relative_to(folder.resolve()):
-                what = f"a symbolic link to {file.real}, which is outside of the project and may have other readers"
-                raise WriteError(what, where=str(path), todo="replace the link by a copy of the file")
             file.check_writable()
+
+
+def check_generated(folder: Path, names: Iterable[str]) -> None:
+    """Raises WriteError where one of adopt's own files would be outside of the project, or behind a symbolic link."""
+    for name in names:
+        with open_beneath(folder, name) as parent:
+            if parent is not None and (parent / Path(name).name).is_symlink():
+                what = "a symbolic link, and `lessee adopt` would write its own file here"
+                raise WriteError(what, where=str(folder / name), todo="remove or rename it")
 
 
 def edit(folder: Path, change: EditedFile) -> bool:
@@ -51,12 +81,12 @@ def edit(folder: Path, change: EditedFile) -> bool:
 
     It refuses a file that is neither as it was before the change nor as it is after it.
     """
-    path = folder / change.path
+    path, real = folder / change.path, real_path(folder, change.path)
     if not os.path.lexists(path):
         if not change.is_new:
             raise _changed(path)
         content = apply_edits(b"", change.edits)
-        write_file(path, content, mode=_NEW_FILE)
+        write_beneath(real.parent, real.name, content, mode=_NEW_FILE, staging=folder / FOLDER)
         return True
     with open_user_file(path, COMMAND) as file:
         found = digest(file.content)
@@ -67,7 +97,7 @@ def edit(folder: Path, change: EditedFile) -> bool:
         content = apply_edits(file.content, change.edits)
         if digest(content) != change.after:
             raise LesseeError("the edited file would not be as planned", where=str(path), todo="please report this")
-        file.replace(content)
+        file.replace(content, folder / FOLDER)
     return True
 
 
@@ -77,39 +107,40 @@ def is_reachable(folder: Path, change: EditedFile) -> bool:
     return change.is_new if found is None else digest(found) in {change.before, change.after}
 
 
-def put_back(folder: Path, name: str, expected: bytes, content: bytes | None) -> None:
-    """Write the content of a file of the user, whose content is `expected` now. None: remove it. Raises WriteError."""
-    path = folder / name
+def put_back(folder: Path, change: EditedFile, expected: bytes, content: bytes | None) -> None:
+    """Write the content of a file of the user, whose content is `expected` now. None: remove it. Raises WriteError.
+
+    A file that is gone gets its mode back, but not its owner.
+    """
+    path, real = folder / change.path, real_path(folder, change.path)
     if content is None:
         with translate_write_errors(path):
             path.unlink(missing_ok=True)
-            sync_folder(path.parent)
+            sync_folder(real.parent)
     elif not os.path.lexists(path):
-        write_file(path, content, mode=_NEW_FILE)
+        write_beneath(real.parent, real.name, content, mode=change.mode, staging=folder / FOLDER)
     else:
         with open_user_file(path, COMMAND) as file:
             if file.content != expected:
                 raise _changed(path)
-            file.replace(content)
+            file.replace(content, folder / FOLDER)
 
 
 def write_generated(folder: Path, texts: Mapping[str, str]) -> None:
     """Write adopt's own files; those that are equal stay untouched. Raises WriteError."""
     for name, text in texts.items():
-        path = folder / name
-        content = text.encode()
-        with suppress(OSError):
-            if not path.is_symlink() and path.read_bytes() == content:
-                continue
-        write_file(path, content, mode=_NEW_FILE, folder_mode=_NEW_FOLDER)
+        if read_files(folder, [name]).get(name) != text.encode():
+            write_beneath(folder, name, text.encode(), mode=_NEW_FILE, folder_mode=_NEW_FOLDER)
 
 
 def remove_generated(folder: Path, digests: Mapping[str, str]) -> tuple[str, ...]:
     """Remove adopt's own files, and their folders if they are empty; return those that a person changed, which stay."""
     kept = []
     for name, expected in digests.items():
-        path = folder / name
-        with translate_write_errors(path):
+        with translate_write_errors(folder / name), open_beneath(folder, name) as parent:
+            if parent is None:
+                continue
+            path = parent / Path(name).name
             path.with_name(f".{path.name}.lessee").unlink(missing_ok=True)  # A killed run may have left it.
             if not os.path.lexists(path):
                 continue

@@ -10,7 +10,7 @@ from typing import TypeVar
 from lessee.core.errors import DeniedError, VaultRequestError
 from lessee.core.failures import Kind as Failed
 from lessee.host.project import Project as Configuration
-from lessee.host.user_file import write_file
+from lessee.host.user_file import write_beneath
 from lessee.ops.adopt.policy.role_owners import Owner, owner_of, refusal
 from lessee.ops.adopt.record import Record
 from lessee.ops.setup.policy.desired_state import desired_for_environment
@@ -40,20 +40,23 @@ class Logins:
             if refused is not None:
                 raise refused
 
-    def write_identity(self, role: str, folder: Path, record: Record) -> None:
-        """Write role_id and secret_id, unless the folder has those of this role. Raises WriteError."""
+    def write_identity(self, role: str, folder: Path, below: str, record: Record) -> None:
+        """Write role_id and secret_id to `below` in the folder, unless those of this role are there.
+
+        Raises WriteError.
+        """
         role_id = self._role_id(role)
         if not role_id:
             raise DeniedError(
                 "the role does not exist", where=f"auth/approle/role/{role}", todo="run `lessee adopt` again"
             )
-        files = {name: folder / name for name in ("role_id", "secret_id")}
+        files = {name: folder / below / name for name in ("role_id", "secret_id")}
         if _text(files["role_id"]) == role_id and self._accessor(role, files["secret_id"]):
             return
         body = {"metadata": json.dumps(_owner(record).metadata)}
         answer = self._client.write(f"auth/approle/role/{role}/secret-id", body)
         for name, text in (("role_id", role_id), ("secret_id", str(answer.data["secret_id"]))):
-            write_file(files[name], text.encode(), mode=_WORLD_READABLE, folder_mode=_FOLDER)
+            write_beneath(folder, f"{below}/{name}", text.encode(), mode=_WORLD_READABLE, folder_mode=_FOLDER)
 
     def remove(self, record: Record, folder: Path, roles: Iterable[str]) -> tuple[str, ...]:
         """Remove the adoption's logins of these roles, and roles with their policies that no other login has.

@@ -10,10 +10,10 @@ from pathlib import Path
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.user_file import UserFile, open_user_file
-from lessee.ops.adopt.files import digest
+from lessee.ops.adopt.files import digest, real_path
 from lessee.ops.adopt.policy.mcp_clients import CLIENTS, Client
 from lessee.ops.adopt.policy.model import ManualStep
-from lessee.ops.adopt.record import McpEdit
+from lessee.ops.adopt.record import FOLDER, McpEdit
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy import jsonc
 from lessee.ops.mcp.policy.config_text import VaultAccess
@@ -81,6 +81,7 @@ def plan_mcp(folder: Path, environ: Mapping[str, str], access: VaultAccess | Non
             with open_user_file(path, "lessee adopt") as file:
                 if not has_servers(jsonc.parse(file.text, path.name)):
                     continue
+                real_path(folder, client.path)
                 wrapping = _prepare(file, client, folder, environ, access)
                 if wrapping.config is not None:
                     file.check_writable()
@@ -113,7 +114,7 @@ def apply_mcp(
             wrapping = _prepare(file, planned.client, folder, environ, access)
             wrapping.store(environ, planned.path, report)
             yield McpEdit(planned.path, digest(file.content), digest(wrapping.text.encode()))
-            file.replace(wrapping.text.encode())
+            file.replace(wrapping.text.encode(), folder / FOLDER)
             report(f"{planned.path} was rewritten; restart {planned.client.name}")
 
 
@@ -126,7 +127,7 @@ def undo_mcp(folder: Path, edits: Sequence[McpEdit], originals: Mapping[str, byt
             with open_user_file(path, "lessee adopt") as file:
                 now = digest(file.content)
                 if now == edit.after:
-                    file.replace(originals[edit.path])
+                    file.replace(originals[edit.path], folder / FOLDER)
                 elif now != edit.before:
                     what = "the file was changed since it was adopted, so adopt does not put it back"
                     steps.append(ManualStep(edit.path, what, _BY_HAND))

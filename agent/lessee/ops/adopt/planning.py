@@ -8,7 +8,7 @@ from pathlib import Path
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.apply import CONFIG, ENV, IGNORE, OVERRIDE, Prepared, changes_of
-from lessee.ops.adopt.files import digest, read_files
+from lessee.ops.adopt.files import digest, read_files, with_modes
 from lessee.ops.adopt.images import with_images
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, plan_mcp
@@ -18,13 +18,16 @@ from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.edits import apply_edits, ignoring, is_reference, planned_edits, with_compose_files
 from lessee.ops.adopt.policy.frontend import plan_frontends
 from lessee.ops.adopt.policy.layout import stored_fields
+from lessee.ops.adopt.policy.leftovers import Left, leftovers, searchable, unplaced
 from lessee.ops.adopt.policy.merge import Adopted, merged
-from lessee.ops.adopt.policy.model import Edit, Plan, Project, StoredField, Use
+from lessee.ops.adopt.policy.model import Edit, Origin, Plan, Project, StoredField, Use
 from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_service
 from lessee.ops.adopt.policy.shell_values import without_shell_values
+from lessee.ops.adopt.policy.shown import shown_steps
+from lessee.ops.adopt.policy.sources import Scope, Text, expand
 from lessee.ops.adopt.policy.template_texts import templates
 from lessee.ops.adopt.project import read_project
 from lessee.ops.adopt.record import FOLDER, AdoptedField, EditedFile, Record
@@ -82,28 +85,33 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     frontends = plan_frontends(project)
     project = frontends.project
     stored, rendered = verified(project, *with_root_logins(*stored_fields(project)))
+    fresh = project
     everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
     project = replace(project, uses=everything.uses)
     apps, steps = app_plans(project, everything.stored, everything.rendered)
     names = [source.span.file for use in project.uses for source in use.sources if source.span is not None]
-    contents = read_files(Path(project.folder), [*names, setting, IGNORE])
+    folder = Path(project.folder)
+    contents = read_files(folder, [*names, *project.inputs, setting, IGNORE])
     edits, more_steps = planned_edits(project, everything.stored, apps, contents)
     delivered = {(one.service, one.name) for app in apps for one in app.rendered}
     secrets_ = tuple(field for field in everything.stored if delivered.intersection(field.uses))
+    more_steps += unplaced(fresh, delivered)
+    more_steps += shown_steps(project, searchable(project, secrets_))
+    more_steps += leftovers(Left(project, contents, edits, (*steps, *more_steps)), secrets_)
     found = rotations(project, everything.stored, apps)
     secrets_ += found.fields
     known = {(field.path, field.field) for field in everything.stored}
     keys = [one.stored for one in frontends.keys if (one.stored.path, one.stored.field) not in known]
     secrets_ += tuple(keys) if apps else ()
-    mcp = _mcp(Path(project.folder), record, access) if apps else McpPlan()
+    mcp = _mcp(folder, record, access) if apps else McpPlan()
     steps = (*shell_steps, *steps, *more_steps, *frontends.steps, *mcp.steps)
     plan = Plan(project, record.environment, secrets_, apps, edits, steps)
     texts = _texts(plan, access, record, found)
     if apps:
         texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
-    used = (*edits, *_compose_file(setting, contents, record, plan)) if apps else ()
+    used = (*edits, *_compose_file(setting, contents, record, plan, access.environ)) if apps else ()
     early = _early(contents, project) if apps else ()
-    changes = changes_of(contents, used, setting)
+    changes = with_modes(folder, changes_of(contents, used, setting))
     touched = {change.path for change in (*changes, *early)}
     record = replace(
         record,
@@ -164,11 +172,14 @@ def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict
     return texts
 
 
-def _compose_file(name: str, contents: Mapping[str, bytes], record: Record, plan: Plan) -> Sequence[Edit]:
+def _compose_file(
+    name: str, contents: Mapping[str, bytes], record: Record, plan: Plan, environ: Mapping[str, str]
+) -> Sequence[Edit]:
     """The edit of `.env` that makes Compose use the override; none where it does already."""
     content = contents.get(name, b"")
     files = [*(record.files or plan.project.files), OVERRIDE]
-    edit = with_compose_files(name, content, files)
+    known = Scope(environ, ((Origin.PROJECT_ENV, Text(name, content.decode(errors="surrogateescape"))),))
+    edit = with_compose_files(name, content, files, expand("${COMPOSE_PATH_SEPARATOR}", known) or ":")
     return () if apply_edits(content, [edit]) == content else (edit,)
 
 
@@ -177,4 +188,4 @@ def _early(contents: Mapping[str, bytes], project: Project) -> tuple[EditedFile,
     if not any(service.build_context in {".", ""} for service in project.services.values()):
         return ()
     edit = ignoring(contents.get(IGNORE, b""), FOLDER)
-    return changes_of(contents, [edit]) if edit is not None else ()
+    return with_modes(Path(project.folder), changes_of(contents, [edit])) if edit is not None else ()

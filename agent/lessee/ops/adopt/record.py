@@ -13,15 +13,17 @@ from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import check_writers, open_directory, translate_write_errors
 from lessee.host.locks import take_lock
-from lessee.host.user_file import sync_folder, write_file
+from lessee.host.user_file import symbolic_links, sync_folder, write_beneath
 from lessee.ops.adopt.policy.model import Edit, Rendered
 from lessee.ops.adopt.policy.rotation import RotatedStore
+from lessee.ops.adopt.seal import Seal
 
 FOLDER = ".lessee"
 IDENTITY = "identity"
 """The folder of role_id and secret_id in it."""
 _FILE, _LOCK, _IGNORE = "record.json", "lock", ".gitignore"
 _FOLDER_MODE = (0o700, None, None)
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LONGEST = 1 << 26
 _ATTEMPTS = 12
 """Each takes five seconds."""
@@ -48,6 +50,8 @@ class EditedFile(ImmutableStruct, frozen=True):
     edits: tuple[Edit, ...]
     is_new: bool = False
     """There was none before."""
+    mode: int = 0o600
+    """Of the file before."""
 
 
 class McpEdit(ImmutableStruct, frozen=True):
@@ -106,6 +110,8 @@ class Record(ImmutableStruct, frozen=True):
     """Configurations of MCP clients whose servers get their secrets from lessee, in the order of the changes."""
     rotated: tuple[RotatedStore, ...] = ()
     """Rotation targets whose credentials adopt has changed in their systems, in this order."""
+    named: tuple[str, ...] = ()
+    """What an undo could not put back and has named: a person may leave it as it is."""
 
     @property
     def backup_path(self) -> str:
@@ -116,8 +122,9 @@ class Record(ImmutableStruct, frozen=True):
 class RecordFolder:
     """The open folder of the record, which one process at a time has."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, environ: Mapping[str, str]) -> None:
         self.path = project / FOLDER
+        self._seal = Seal(project, environ)
         self.lock = -1
         """The descriptor of the lock, while this process has the folder; programs that it starts have it too."""
 
@@ -127,23 +134,24 @@ class RecordFolder:
         return self.path.is_dir()
 
     def load(self) -> Record | None:
-        """The record; None without one. Raises ConfigError."""
+        """The record; None without one. Raises ConfigError where this user did not write it, and WriteError."""
+        self._check_links()
         file = self.path / _FILE
         try:
-            with file.open("rb") as stream:
+            with os.fdopen(os.open(file, _READ), "rb") as stream:
                 content = stream.read(_LONGEST)
         except FileNotFoundError:
             return None
         except OSError as exc:
             raise _invalid(file, f"cannot be read: {exc.strerror}") from None
         try:
-            return msgspec.json.decode(content, type=Record)
+            return msgspec.json.decode(self._seal.opened(content, file), type=Record)
         except msgspec.DecodeError:
-            raise _invalid(file, "not a record of `lessee adopt`") from None
+            raise _invalid(file, "another version of lessee wrote it") from None
 
     def save(self, record: Record) -> Record:
         """Write the record; it is on the disk when this returns. Raises WriteError."""
-        write_file(self.path / _FILE, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        write_beneath(self.path, _FILE, self._seal.seal(msgspec.json.encode(record)))
         return record
 
     @contextmanager
@@ -154,7 +162,8 @@ class RecordFolder:
         """
         self.lock = self._locked(say)
         try:
-            write_file(self.path / _IGNORE, b"*\n")
+            write_beneath(self.path, _IGNORE, b"*\n")
+            self._remove_staged()
             try:
                 yield self
             finally:
@@ -162,6 +171,18 @@ class RecordFolder:
                     self.remove()
         finally:
             os.close(self.lock)
+
+    def _check_links(self) -> None:
+        """Raises ConfigError for a symbolic link, which lessee never makes here, and which would lead it elsewhere."""
+        for path in symbolic_links(self.path):
+            what, todo = "a symbolic link, where lessee keeps logins and its record", "remove it"
+            raise ConfigError([LesseeError(what, where=str(path), todo=todo)])
+
+    def _remove_staged(self) -> None:
+        """Remove incomplete copies of the user's files, which killed runs have left here."""
+        with translate_write_errors(self.path):
+            for path in self.path.glob(".*.lessee"):
+                path.unlink()
 
     def _locked(self, say: Callable[[str], None]) -> int:
         """The descriptor of the lock that this process has, after it has waited for another run.
@@ -183,6 +204,7 @@ class RecordFolder:
         raise WriteError(what, where=str(self.path), todo="wait until it has ended")
 
     def _open_lock(self) -> int | None:
+        self._check_links()
         fd = open_directory(self.path, make=_FOLDER_MODE)
         try:
             check_writers(fd, self.path, uid=None, gid=None)

@@ -136,6 +136,12 @@ class Stack:
         """The services that a plain `docker compose up` starts. Raises StackError."""
         return tuple(self._checked(self._compose(files, "config", "--services")).split())
 
+    def services_by_default(self) -> tuple[str, ...]:
+        """The services that `docker compose` knows in the project's folder without `-f`; none if it fails."""
+        options = [word for file in self._env_files for word in ("--env-file", file)]
+        done = self._run((*_COMPOSE, *options, "config", "--services"))
+        return () if done.returncode else tuple(done.stdout.decode(errors="replace").split())
+
     def volumes(self, files: Sequence[str]) -> tuple[str, ...]:
         """The named volumes of the files. Raises StackError."""
         return tuple(self._checked(self._compose(files, "config", "--volumes")).split())
@@ -270,10 +276,13 @@ def _settling(container: Container) -> float:
     return 0.0 if (container.state.get("Health") or {}).get("Status") == "healthy" else _SETTLED
 
 
-def leaks(containers: Iterable[Container], values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Container and name of each value that `docker inspect` shows. Short values are by chance anywhere."""
-    found = []
-    for container in containers:
-        text = json.dumps(container.inspected, ensure_ascii=False)
-        found += [(container.name, name) for name, value in values.items() if json.dumps(value)[1:-1] in text]
-    return tuple(found)
+def leaks(container: Container, values: Mapping[str, str]) -> tuple[str, ...]:
+    """What names each value that `docker inspect` shows, in what the project's files say of the container.
+
+    Its name, its networks and Compose's own labels are made of the names of the project and its services.
+    """
+    shown = {**container.inspected["Config"], "Args": container.inspected.get("Args")}
+    labels = shown.get("Labels") or {}
+    shown["Labels"] = {name: text for name, text in labels.items() if not name.startswith("com.docker.compose.")}
+    text = json.dumps(shown, ensure_ascii=False)
+    return tuple(name for name, value in values.items() if json.dumps(value, ensure_ascii=False)[1:-1] in text)

@@ -1,19 +1,19 @@
 """Reverses an adoption, from whatever state it was left in: `lessee adopt --undo`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from lessee.core.errors import ManuallyChangedError, UsageError
+from lessee.core.errors import UsageError
 from lessee.core.immutable import replace
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.apply import OVERRIDE
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.logins import Logins
 from lessee.ops.adopt.mcp import undo_mcp
-from lessee.ops.adopt.policy.edits import apply_edits, undone
 from lessee.ops.adopt.policy.model import ManualStep
 from lessee.ops.adopt.policy.override_text import NETWORK
 from lessee.ops.adopt.policy.rotation import RotatedStore
+from lessee.ops.adopt.policy.undone_edits import LeftLine, undone
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.rotation import restore_rotated
 from lessee.ops.adopt.stack import Stack, StackError
@@ -42,34 +42,56 @@ class Undo:
         originals = {name: self._store.original(record, name) for name in befores}
         names = [*(change.path for change in record.edited), *(edit.path for edit in record.mcp)]
         project_files.check_editable(self._project, names)
+        project_files.check_generated(self._project, record.generated)
         if with_engine:
             self._stack.require_engine()
         self._report_changed(record)
         if record.rotated:
             record = self._restore_stores(record, timeout, with_engine=with_engine)
         record = self._folder.save(replace(record, phase=Phase.UNDOING))
-        steps: list[ManualStep] = []
-        for change in reversed(record.edited):
-            steps += self._restore(change, originals[change.before])
-            record = self._folder.save(replace(record, edited=record.edited[:-1]))
-            self._say(f"~ {change.path}")
-        for edit in reversed(record.mcp):
-            steps += undo_mcp(self._project, [edit], {edit.path: originals[edit.before]})
-            record = self._folder.save(replace(record, mcp=record.mcp[:-1]))
-            self._say(f"~ {edit.path}")
+        record, steps = self._restore_files(record, originals)
         project_files.remove_staged(self._project, names)
         ill = self._start(record, timeout) if with_engine else None
         for role in Logins(self._store.client).remove(record, self._folder.path / IDENTITY, record.roles):
             self._say(f"note: role {role} stays in Vault, because other logins have it")
-        self._store.forget_originals(record)
         for name in project_files.remove_generated(self._project, record.generated):
             what = "a person changed this file of adopt, so it stays"
             steps.append(ManualStep(name, what, "remove it if nothing needs it"))
-        self._folder.remove()
+        if not record.edited and not record.mcp:
+            self._store.forget_originals(record)
+            self._folder.remove()
         if ill is not None:
-            what = f"the files are as before, but the stack is not well: {ill}"
-            raise ManuallyChangedError(what, todo="correct it, and run `docker compose up`")
+            what = f"the stack is not well without lessee: {ill}"
+            steps.append(ManualStep(str(self._project), what, "correct it, and run `docker compose up`"))
         return tuple(steps)
+
+    def _restore_files(self, record: Record, originals: Mapping[str, bytes]) -> tuple[Record, list[ManualStep]]:
+        """Put the files back. Of what is not, the record keeps the change, and the next undo looks at it again."""
+        steps: list[ManualStep] = []
+        named: list[str] = []
+        for change in reversed(record.edited):
+            left = [
+                one
+                for one in self._restore(change, originals[change.before])
+                if one.is_marked or _name(change, one) not in record.named
+            ]
+            steps += (_step(change, one) for one in left)
+            named += (_name(change, one) for one in left)
+            if not left:
+                record = self._folder.save(
+                    replace(record, edited=tuple(one for one in record.edited if one is not change))
+                )
+            self._say(f"~ {change.path}")
+        for edit in reversed(record.mcp):
+            found = undo_mcp(self._project, [edit], {edit.path: originals[edit.before]})
+            if edit.path in record.named:
+                found = ()
+            steps += found
+            named += (edit.path for _ in found)
+            if not found:
+                record = self._folder.save(replace(record, mcp=tuple(one for one in record.mcp if one is not edit)))
+            self._say(f"~ {edit.path}")
+        return self._folder.save(replace(record, named=tuple(named))), steps
 
     def _restore_stores(self, record: Record, timeout: float, *, with_engine: bool) -> Record:
         """Give the stores the passwords that the files get back. The stack runs for it as it is."""
@@ -88,21 +110,18 @@ class Undo:
         restore_rotated(self._store, partial(self._stack.run, files), record, forget, self._say)
         return record
 
-    def _restore(self, change: EditedFile, before: bytes) -> list[ManualStep]:
+    def _restore(self, change: EditedFile, before: bytes) -> tuple[LeftLine, ...]:
         current = project_files.read_files(self._project, [change.path]).get(change.path)
         if current is None:
             if not change.is_new:
-                project_files.put_back(self._project, change.path, b"", before)
-            return []
+                project_files.put_back(self._project, change, b"", before)
+            return ()
         if digest(current) == change.before and not change.is_new:
-            return []
-        after = apply_edits(before, change.edits)
-        content, lost = undone(before, after, current)
+            return ()
+        content, left = undone(before, change.edits, current)
         is_gone = change.is_new and not content
-        project_files.put_back(self._project, change.path, current, None if is_gone else content)
-        what = "the line was changed since it was adopted, so its value is not put back"
-        todo = "`lessee read` or `bao kv get` prints the value: write it there"
-        return [ManualStep(f"{change.path}:{line} (as adopted)", what, todo) for line in lost]
+        project_files.put_back(self._project, change, current, None if is_gone else content)
+        return left
 
     def _report_changed(self, record: Record) -> None:
         """Warn of secrets that have another value by now than the files get back."""
@@ -132,3 +151,20 @@ class Undo:
         self._stack.remove_volumes(volumes)
         self._stack.remove_network(NETWORK)
         return ill
+
+
+def _name(change: EditedFile, line: LeftLine) -> str:
+    """What the record has of a line that was named."""
+    return f"{change.path}: {', '.join(line.marks)}"
+
+
+def _step(change: EditedFile, line: LeftLine) -> ManualStep:
+    what = f"the line was changed since adopt wrote {', '.join(line.marks)} there, so it is not put back"
+    again = "run `lessee adopt --undo` again"
+    if any("://" not in mark for mark in line.marks):
+        todo = f"remove adopt's file from the setting, and {again}"
+    elif line.is_marked:
+        todo = f"`bao kv get` prints the value: write it there, and {again}"
+    else:
+        todo = f"`bao kv get` prints the value: write it there, or leave the line as it is, and {again}"
+    return ManualStep(f"{change.path}:{line.line}", what, todo)

@@ -17,6 +17,7 @@ from lessee.host.directories import entries, open_directory, translate_write_err
 from lessee.host.locks import take_lock
 from lessee.host.ownership import refuse_foreign_writers
 from lessee.host.procfs import ProcessIdentity
+from lessee.host.user_state import user_state
 from lessee.ops.dev.policy.server_config import DATA, SOCKET
 
 LOCK = "lessee-dev.lock"
@@ -247,8 +248,7 @@ class FolderMissingError(LesseeError):
 
 def default_folder(environ: dict[str, str]) -> Path:
     """The folder of this user's server: `lessee/dev` below $XDG_STATE_HOME."""
-    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local/state"
-    return Path(state) / "lessee" / "dev"
+    return user_state(environ) / "dev"
 
 
 def _check_socket(path: Path) -> None:

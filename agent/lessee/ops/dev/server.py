@@ -27,7 +27,7 @@ from lessee.ops.dev.policy.server_config import (
     admin_policy,
     server_config,
 )
-from lessee.ops.setup.initialization import wait_until_active
+from lessee.ops.setup.initialization import wait_until_active, why_inactive
 from lessee.ops.setup.policy.initialization import InitOptions, contents, request, seal_of
 from lessee.process.spawn import forget, spawn
 from lessee.vault.admin import AdminClient
@@ -142,8 +142,7 @@ class DevServer:
                     seal = seal_of(client.seal_status().data)
                     if not seal.initialized:
                         return
-                    if not seal.sealed:
-                        wait_until_active(client)
+                    if not seal.sealed and why_inactive(client) is None:
                         return
                 if time.monotonic() > deadline:
                     raise self._failed("is not unsealed after a minute")

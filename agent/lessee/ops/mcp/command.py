@@ -10,6 +10,7 @@ from pathlib import Path
 from lessee.core.errors import ManuallyChangedError
 from lessee.host.console import confirm, escape_unknown
 from lessee.host.user_file import UserFile, open_user_file
+from lessee.host.user_state import user_state
 from lessee.ops.mcp.backup import back_up
 from lessee.ops.mcp.config_file import McpConfig
 from lessee.ops.mcp.policy.diff import diff
@@ -86,5 +87,4 @@ def _backup_directory(option: str | None, environ: Mapping[str, str]) -> Path:
     """The directory for backups. It is not the client file's, which may be in a git repository."""
     if option is not None:
         return Path(option).absolute()
-    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local/state"
-    return Path(state).absolute() / "lessee" / "mcp-backups"
+    return user_state(environ) / "mcp-backups"

@@ -82,20 +82,24 @@ def _wait_for_join(server: AdminClient) -> Seal:
 def wait_until_active(server: AdminClient) -> None:
     """Wait until the node is active, or standby of an active node. Raises VaultUnreachableError after a minute."""
     deadline = time.monotonic() + _READY_TIMEOUT
-    while True:
-        try:
-            health = server.health()
-            # A raft node is standby before the election too.
-            active = not health["standby"] or bool(server.hvac.sys.read_leader_status().get("leader_address"))
-            if active and not health["sealed"]:
-                return
-            why = "it is sealed" if health["sealed"] else "no node is active"
-        except LesseeError as exc:
-            why = exc.what
+    while (why := why_inactive(server)) is not None:
         if time.monotonic() > deadline:
             todo = "see the server's log; its keys are saved"
             raise VaultUnreachableError(f"the server is not active after a minute: {why}", todo=todo)
         time.sleep(_PAUSE)
+
+
+def why_inactive(server: AdminClient) -> str | None:
+    """Why the node is neither active nor standby of an active node; None where it is."""
+    try:
+        health = server.health()
+        # A raft node is standby before the election too.
+        active = not health["standby"] or bool(server.hvac.sys.read_leader_status().get("leader_address"))
+    except LesseeError as exc:
+        return exc.what
+    if health["sealed"]:
+        return "it is sealed"
+    return None if active else "no node is active"
 
 
 def _save(keys: KeyFolder, texts: dict[str, str]) -> tuple[Path, ...]:

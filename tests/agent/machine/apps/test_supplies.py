@@ -494,6 +494,7 @@ actions = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=25)
 @given(actions, st.booleans(), st.booleans())
 def test_no_order_of_events_loses_a_change_or_revokes_a_lease_that_readers_use(history, is_optional, probes):

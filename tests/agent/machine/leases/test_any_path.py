@@ -108,9 +108,10 @@ def test_an_answer_stays_published_while_its_path_cannot_be_read_and_is_not_fres
     assert problems(IdentityStatus("id", "address", world.state), world.now) == []
 
 
+@pytest.mark.long
 def test_an_answer_that_is_read_once_stays_fresh(world_of):
     world = world_of(ONCE)
-    world.run(100_000.0)
+    world.run(10_000.0)
     assert fresh(world.state, world.now)
 
 
@@ -140,11 +141,12 @@ def test_what_is_made_remains_over_restarts_until_its_call_says_so(world_of):
     assert not [command for _, command in world.requests if isinstance(command, cmd.RevokeLease)]
 
 
+@pytest.mark.long
 def test_what_is_made_once_is_made_again_only_for_another_call(world_of):
     world = world_of(MADE_ONCE)
-    world.run(100_000.0)
+    world.run(10_000.0)
     world.boot()
-    world.run(100_000.0)
+    world.run(10_000.0)
     assert (world.made, world.expired) == (1, [])
     world.configure({"app": app_spec(MADE)})
     world.run(1.0)

@@ -292,6 +292,7 @@ def test_a_failed_revocation_is_retried(kind):
     assert (world.leases, world.stored_leases) == ({}, {})
 
 
+@pytest.mark.long
 def test_a_lease_without_ttl_is_never_renewed():
     world = World({"app": app_spec(X)}, lease_ttl=0.0)
     issue = world.issue
@@ -302,7 +303,7 @@ def test_a_lease_without_ttl_is_never_renewed():
         return event
 
     world.issue = endless
-    world.run(86400.0)
+    world.run(10_000.0)
     assert not [1 for _, command in world.requests if isinstance(command, cmd.RenewLease)]
     assert len(world.issued) == 1
 

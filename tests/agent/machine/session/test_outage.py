@@ -33,6 +33,7 @@ def test_during_an_outage_at_most_fifteen_requests_are_sent_per_minute(seed, act
     assert all(len([t for t in times if t0 <= t < t0 + 60]) <= 15 for t0 in times)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fair", [30.0, 80.0, 3600.0])
 def test_an_earlier_outage_does_not_make_a_short_one_longer(fair):
     world = World({"app": app_spec(A)})

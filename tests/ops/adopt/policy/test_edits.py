@@ -1,21 +1,19 @@
 """Edits of the user's files: they remove the plaintext and nothing else, and can be reversed."""
 
-import random
-
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.edits import (
     apply_edits,
     changed_values,
     ignoring,
     is_reference,
+    line_before,
+    lines_after,
     planned_edits,
     reference,
     secret_values,
-    undone,
     with_compose_files,
 )
 from lessee.ops.adopt.policy.model import (
@@ -49,10 +47,25 @@ def use(name, value, *sources, service="api"):
     return Use(service, name, value, sources, Verdict.SECRET)
 
 
-def planned(contents, *uses, parts=(FIELD,), delivery=Delivery.LAUNCHER, moved=None, password=PASSWORD):
+def says(source, contents):
+    """What the file's format makes of a place."""
+    if source.text or source.span is None or source.span.file not in contents:
+        return source.text
+    raw = contents[source.span.file][source.span.start : source.span.end].decode()
+    quotes = source.span.style if source.span.style in {"'", '"'} else ""
+    if source.origin is Origin.COMPOSE:
+        return str(yaml.safe_load(f"{quotes}{raw}{quotes}"))
+    return raw.replace("\\-", "-")
+
+
+def planned(contents, *uses, parts=(FIELD,), delivery=Delivery.LAUNCHER, moved=None, password=PASSWORD, services=None):
     """The edits of a project whose uses are all rendered of these parts."""
+    uses = tuple(
+        replace(one, sources=tuple(replace(source, text=says(source, contents)) for source in one.sources))
+        for one in uses
+    )
     names = {one.service for one in uses}
-    services = {name: Service(name, Image("image")) for name in names}
+    services = services or {name: Service(name, Image("image")) for name in names}
     project = Project("shop", "/shop", ("compose.yaml",), services, uses)
     keys = [(one.service, one.name) for one in uses] if moved is None else moved
     stored = (
@@ -183,6 +196,24 @@ def test_a_place_that_something_else_needs_stays_and_is_named():
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "other", "path", "stays"),
+    [
+        (PASSWORD, f"x-{PASSWORD}", "hostname", True),
+        (PASSWORD, f"x-{PASSWORD}", "image", False),
+        ("short", "x-short", "hostname", False),
+        ("api-image", "api-image", "hostname", False),
+    ],
+)
+def test_a_place_that_a_text_of_a_service_needs_stays(value, other, path, stays):
+    content = f"X={value}\n".encode()
+    source = Source(Origin.PROJECT_ENV, "X", span_of(".env", content, value))
+    services = {"api": Service("api", Image("api-image"), other=((path, other),))}
+    found, steps = planned({".env": content}, use("X", value, source), password=value, services=services)
+    assert (found[".env"] == content) is stays
+    assert [step.what for step in steps] == ["X stays in this file, because hostname of api needs it"] * stays
+
+
 @pytest.mark.parametrize("name", ["../shared.env", "/etc/shared.env"])
 def test_a_file_outside_of_the_project_stays_and_is_named(name):
     content = f"X={PASSWORD}\n".encode()
@@ -203,10 +234,37 @@ def test_what_is_not_moved_or_not_there_is_not_edited():
     assert planned({}, one) == ({}, ())
 
 
-def test_yaml_that_cannot_be_decoded_alone_is_taken_as_it_is_written():
-    content = b'a: "\\q"\n'
-    source = Source(Origin.COMPOSE, "X", span_of("compose.yaml", content, "\\q", '"'))
-    assert planned({"compose.yaml": content}, use("X", PASSWORD, source))[0]["compose.yaml"] == content
+def test_a_text_of_which_a_variable_is_a_part_is_replaced_as_a_whole_and_the_variable_is_named():
+    content = b"a: canary-${X:-zz}${Y}\n"
+    env = b"Y=pass\n"
+    whole = Source(Origin.COMPOSE, "A", span_of("compose.yaml", content, "canary-${X:-zz}${Y}"))
+    default = Source(Origin.DEFAULT, "X", span_of("compose.yaml", content, "zz"), "zz")
+    other = Source(Origin.PROJECT_ENV, "Y", span_of(".env", env, "pass"))
+    value = "canary-zzpass"
+    found, [step] = planned(
+        {"compose.yaml": content, ".env": env}, use("A", value, whole, default, other), password=value
+    )
+    assert found == {"compose.yaml": f"a: {REF}\n".encode(), ".env": env}
+    assert str(step) == (
+        ".env:1: Y stays in this file, and is a part of A of api; "
+        "remove it if nothing else needs it: Vault has the secret"
+    )
+
+
+def test_an_edit_within_another_is_left_out():
+    content = f"a: x{PASSWORD}${{X:-{PASSWORD}}}\n".encode()
+    whole = Source(Origin.COMPOSE, "A", span_of("compose.yaml", content, content[3:-1].decode()))
+    start = content.rindex(PASSWORD.encode())
+    default = Source(Origin.DEFAULT, "X", Span("compose.yaml", 1, start, start + len(PASSWORD)), PASSWORD)
+    uses = use("A", f"x{PASSWORD}{PASSWORD}", whole), use("B", PASSWORD, default)
+    assert planned({"compose.yaml": content}, *uses)[0]["compose.yaml"] == f"a: {REF}\n".encode()
+
+
+def test_lines_are_known_before_and_after_the_edits():
+    content = b"a: |\n  x\n  y\nb: 1\nc: 2\n"
+    edits = [Edit(Span("f", 4, content.index(b"1"), content.index(b"1") + 1), "ref"), Edit(Span("f", 1, 3, 12), "ref")]
+    assert lines_after(content, edits) == {1, 2}
+    assert [line_before(content, edits, line) for line in (1, 2, 3)] == [1, 4, 5]
 
 
 # COMPOSE_FILE and .dockerignore
@@ -250,57 +308,6 @@ def test_only_the_secret_of_a_credential_is_searched_for():
 def test_a_reference_is_known_in_any_value():
     assert is_reference(f"postgres://{reference('a', 'b')}@db")
     assert not is_reference("value")
-
-
-# Back again
-
-
-def test_an_unchanged_file_comes_back_byte_for_byte():
-    assert undone(b"a\r\nb", b"x", b"x") == (b"a\r\nb", ())
-
-
-def test_what_a_person_changed_elsewhere_stays():
-    before, after = b"a: 1\npw: secret\nc: 3\n", b"a: 1\npw: ref\nc: 3\nCOMPOSE_FILE\n"
-    current = b"# new\na: 2\npw: ref\nc: 3\nd: 4\nCOMPOSE_FILE\n"
-    assert undone(before, after, current) == (b"# new\na: 2\npw: secret\nc: 3\nd: 4\n", ())
-
-
-def test_a_changed_line_is_reported_and_stays():
-    before, after = b"a\npw: secret\nc\n", b"a\npw: ref\nc\n"
-    assert undone(before, after, b"a\npw: mine\nc\n") == (b"a\npw: mine\nc\n", (2,))
-    # It was put back already.
-    assert undone(before, after, b"a\npw: secret\nc\nnew\n") == (b"a\npw: secret\nc\nnew\n", ())
-
-
-def test_lines_of_a_block_come_back_together():
-    before, after = b"a: |-\n  one\n  two\nb: 1\n", b'a: "ref"\nb: 1\n'
-    assert undone(before, after, b'a: "ref"\nb: 2\n') == (b"a: |-\n  one\n  two\nb: 2\n", ())
-    before, after = b"a\nx\ny\nz\nb\n", b"a\nb\n"
-    assert undone(before, after, b"a\nb\nc\n") == (b"a\nx\ny\nz\nb\nc\n", ())
-    assert undone(b"x\na\n", b"a\n", b"a\nc\n") == (b"x\na\nc\n", ())
-    assert undone(before, after, b"q\nb\n")[1] == (2,)
-
-
-def test_two_lines_between_which_a_person_wrote_are_reported():
-    before, after = b"a\np\nq\n", b"a\nP\nQ\n"
-    assert undone(before, after, b"a\nP\nnew\nQ\n") == (b"a\nP\nnew\nQ\n", (2, 3))
-
-
-LINES = st.lists(st.sampled_from([b"a\n", b"b: 1\n", b"c\r\n", b"\n", b"d"]), max_size=12)
-
-
-@given(LINES, st.integers(0, 2**32), LINES)
-def test_edits_in_other_lines_are_never_lost(lines, seed, added):
-    """Each edited line is unique, as a reference with its variable's name is."""
-    draw = random.Random(seed)  # noqa: S311
-    numbered = [b"%d " % number + line.strip() + b"\n" for number, line in enumerate(lines)]
-    edited = {number for number in range(len(numbered)) if draw.random() < 0.4}
-    after = [b"ref %d\n" % number if number in edited else line for number, line in enumerate(numbered)]
-    news = [b"new " + line.strip() + b"\n" for line in added]
-    place = draw.choice([number for number in range(len(after) + 1) if not {number - 1, number} <= edited])
-    current, expected = [*after[:place], *news, *after[place:]], [*numbered[:place], *news, *numbered[place:]]
-    result, lost = undone(b"".join(numbered), b"".join(after), b"".join(current))
-    assert (result, lost) == (b"".join(expected), ())
 
 
 # The rest means the same

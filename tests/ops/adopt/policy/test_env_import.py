@@ -215,6 +215,7 @@ def test_a_difference_outside_of_values_is_an_error():
         verified("", replace(planned, template=f"{planned.template}C=1\n"), DEFAULT, ".env", configs(DEFAULT))
 
 
+@pytest.mark.long
 @given(
     st.lists(
         st.tuples(

@@ -332,6 +332,32 @@ def test_images_that_are_built_are_known_by_their_variables():
     assert list(stores_of(Project("p", "/p", (), found, uses))) == ["mydb"]
 
 
+POSTGRES_17, REDIS_7 = "postgres:17", "redis:7"
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "variables", "is_store"),
+    [
+        (POSTGRES_17, {}, {"POSTGRES_PASSWORD": "x1"}, True),
+        (POSTGRES_17, {"command": ("postgres", "-c", "fsync=off")}, {"POSTGRES_HOST": "0.0.0.0"}, True),  # noqa: S104
+        (POSTGRES_17, {"command": ("sh", "-c", "chown x /y && exec docker-entrypoint.sh postgres")}, {}, True),
+        (REDIS_7, {"entrypoint": ("/bin/sh", "-c"), "command": ("redis-server --requirepass x1",)}, {}, True),
+        (REDIS_7, {}, {"REDIS_MASTER_HOST": "db", "SELF_URL": "redis://:x1@one:6379"}, True),
+        (POSTGRES_17, {}, {"SITE_URL": "https://db/", "OTHER": "postgres://u:p@[db/x", "HOST": "one:1"}, True),
+        # Clients.
+        (POSTGRES_17, {"entrypoint": ("/app",)}, {"DATABASE_URL": "postgresql://u:x1@db:5432/a"}, False),
+        (POSTGRES_17, {}, {"JDBC": "jdbc:postgresql://db:5432/a"}, False),
+        (POSTGRES_17, {}, {"POSTGRES_PASSWORD": "x1", "POSTGRES_HOST": "db:5432"}, False),
+        (POSTGRES_17, {"command": ("bash", "-c", "while sleep 9; do pg_dump -U postgres; done")}, {}, False),
+        (REDIS_7, {"command": ("redis-cli", "-h", "cache", "monitor")}, {}, False),
+    ],
+)
+def test_a_client_with_the_image_of_a_store_is_none(image, settings, variables, is_store):
+    services = {"one": Service("one", Image(image), **settings), "db": Service("db", Image(POSTGRES_17))}
+    uses = tuple(Use("one", name, value, ()) for name, value in variables.items())
+    assert ("one" in stores_of(Project("p", "/p", (), services, uses))) is is_store
+
+
 @pytest.mark.parametrize(
     ("image", "kind"),
     [

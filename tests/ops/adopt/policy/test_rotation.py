@@ -8,7 +8,7 @@ from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.model import Deployment, Image, Part, Plan, Rendered, StoredField, Use
 from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
-from lessee.ops.adopt.policy.rotation import rotation_block, rotations
+from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations, StoreTarget, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_image, rotator_service
 from support.inputs.adopted_projects import DEPLOYMENT, postgres_and_app, project, service, whole
 
@@ -61,6 +61,33 @@ def test_the_superuser_of_postgres_changes_its_own_password():
     }
     assert found.services == ("store",)
     assert found.steps == ()
+
+
+def test_two_stores_with_one_password_are_left_to_a_person():
+    """A rotation would change it in one of them alone."""
+    values = [whole("POSTGRES_PASSWORD", "fake-password", name, "database/postgres", "password") for name in ("a", "b")]
+    uses, stored, rendered = zip(*values, strict=True)
+    image = Image("postgres:17", entrypoint=("docker-entrypoint.sh",), command=("postgres",), shell_path="/bin/sh")
+    one = project(service("a", image), service("b", image), uses=uses)
+    apps, _ = app_plans(one, stored, rendered)
+    found = rotations(one, stored, apps)
+    assert found.targets == ()
+    assert [step.what for step in found.steps] == [
+        f"{name} and {other} have one password, and a rotation changes it in one store alone"
+        for name, other in (("a", "b"), ("b", "a"))
+    ]
+
+
+def test_what_is_rotated_is_not_pending_and_a_person_may_choose_one():
+    targets = tuple(StoreTarget(name, f"my-{name}", f"x/{name}", ()) for name in ("minio", "postgres", "redis"))
+    found = Rotations(targets)
+    minio, postgres, redis = targets
+    assert found.pending(()) == targets
+    done = RotatedStore("minio", "my-minio", "x/minio", 1, is_done=True)
+    begun = RotatedStore("redis", "my-redis", "x/redis", 1)
+    assert found.pending((done, begun)) == (postgres, redis)
+    assert found.pending((), ["my-redis", "minio"]) == (minio, redis)
+    assert found.unknown(["my-redis", "minio", "web"]) == ("web",)
 
 
 def test_without_a_user_it_is_the_images_own():

@@ -3,8 +3,19 @@
 import pytest
 import yaml
 
-from lessee.ops.adopt.policy.model import Origin
-from lessee.ops.adopt.policy.sources import Piece, Scope, Text, env_lines, expand, scalar, sources, sources_of_variable
+from lessee.ops.adopt.policy.model import Origin, Source, Span
+from lessee.ops.adopt.policy.sources import (
+    Piece,
+    Scope,
+    Text,
+    env_lines,
+    expand,
+    has_part,
+    is_converted,
+    scalar,
+    sources,
+    sources_of_variable,
+)
 
 COMPOSE, DEFAULT, ENV, SHELL = Origin.COMPOSE, Origin.DEFAULT, Origin.PROJECT_ENV, Origin.SHELL
 
@@ -84,6 +95,8 @@ def test_lines_of_an_env_file():
         ('"N=quoted"', 2, "quoted"),
         ("|\n  a\n  b\n", 0, "|\n  a\n  b"),
         ("|\n  N=a\n", 2, "a"),
+        ("&a !!str 'x'", 0, "x"),
+        ("&a |- # b=c\n  N=a\n  b\n", 2, "a\n  b"),
     ],
 )
 def test_the_place_of_a_scalar(yaml_text, skip, expected):
@@ -107,3 +120,40 @@ def test_a_part_that_is_written_otherwise_has_the_place_of_the_whole():
 def test_a_text_is_expanded_as_far_as_it_is_literal():
     where = scope("A=1")
     assert expand("x-$A-${B}-${C:-d}", where) == "x-1--d"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "secrets", "has"),
+    [
+        ("secret", "secret", [(0, 6)], True),
+        ("plain", "secret", [(0, 6)], False),
+        ("", "secret", [(0, 6)], False),
+        ("sec${X}", "secret", [(0, 6)], True),
+        ("url://${P}@db", "url://secret@db", [(6, 12)], False),
+        ("url://se${P}@db", "url://secret@db", [(6, 12)], True),
+        ("url://${P}et@db", "url://secret@db", [(6, 12)], True),
+        ("${A}${B}", "secret", [(0, 6)], False),
+        ("${A}-${B}", "a-b", [(0, 3)], True),
+        # Another file overrides it.
+        ("secr-old${X}", "other", [(0, 5)], False),
+        ("xx${X}oth", "other", [(0, 5)], True),
+        ("xx${X}", "other", [(0, 5)], False),
+    ],
+)
+def test_whether_a_source_has_a_part_of_a_secret(text, value, secrets, has):
+    assert has_part(Source(COMPOSE, "X", Span("f", 1, 0, 9), text), value, secrets) is has
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "style", "converted"),
+    [
+        ("0x1F", "31", "", True),
+        ("2024-01-01", "2024-01-01T00:00:00Z", "", True),
+        ("31", "31", "", False),
+        ("0x1F", "31", "'", False),
+        ("word", "other", "", False),
+    ],
+)
+def test_a_number_may_have_another_form_in_compose(text, value, style, converted):
+    assert is_converted(Source(COMPOSE, "X", Span("f", 1, 0, 9, style), text), value) is converted
+    assert not is_converted(Source(SHELL, "X", None, text), value)

@@ -495,6 +495,7 @@ def test_the_status_has_each_target_s_progress():
     assert "canary" not in repr(service.state)
 
 
+@pytest.mark.long
 @settings(max_examples=50)
 @given(st.data())
 def test_in_any_order_of_events_no_target_is_rotated_twice_and_each_read_runs_once(data):

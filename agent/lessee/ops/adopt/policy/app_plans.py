@@ -18,17 +18,21 @@ from lessee.ops.adopt.policy.model import (
     Use,
     text_of,
 )
-from lessee.ops.adopt.policy.template_texts import healthcheck, index_of
+from lessee.ops.adopt.policy.template_texts import healthcheck
+from lessee.ops.adopt.policy.use_names import ServiceField, index_of, key_of
 
 _SECRETS = "/run/secrets"
 _LEAST = 8
 """Characters: a shorter value may be a part of another word."""
 _NOT_SECRET = frozenset({"host", "port", "database", "username", "user", "endpoint", "bucket", "region", "url"})
 _ELSEWHERE = {
-    "labels.": ("a label", "remove it from the labels, which each client of the Engine can read"),
-    "build.": ("an argument of the build", "use `RUN --mount=type=secret` instead: the image keeps arguments"),
-    "configs.": ("a config", "render that file with a template of lessee"),
-}  # fmt: skip
+    ServiceField.LABEL: ("a label", "remove it from the labels, which each client of the Engine can read"),
+    ServiceField.BUILD_ARGUMENT: (
+        "an argument of the build",
+        "use `RUN --mount=type=secret` instead: the image keeps arguments",
+    ),
+    ServiceField.CONFIG: ("a config", "render that file with a template of lessee"),
+}
 
 
 def app_plans(
@@ -114,18 +118,18 @@ def _unsupported(
 ) -> ManualStep | None:
     """Why this value cannot be rendered for the service, whatever its delivery."""
     place = where(use, service.name)
-    for prefix, (kind, todo) in _ELSEWHERE.items():
-        if item.name.startswith(prefix):
-            return ManualStep(place, f"{item.name} of service {service.name} is {kind}, which has a secret", todo)
+    if item.kind in _ELSEWHERE:
+        kind, todo = _ELSEWHERE[item.kind]
+        return ManualStep(place, f"{item.name} of service {service.name} is {kind}, which has a secret", todo)
     if use is not None and text_of(item.parts, values) != use.value:
         what = f"{item.name} of service {service.name} is not what its parts in Vault give"
         return ManualStep(place, what, "store the value in Vault as one field")
-    if item.name.startswith("secrets."):
-        return _unsupported_file(service, item.name.removeprefix("secrets."), place)
-    if index_of(item.name) is not None:
+    if item.kind is ServiceField.SECRET:
+        return _unsupported_file(service, key_of(item.name), place)
+    if item.kind is ServiceField.WORD:
         return _unsupported_word(service, item.name, place)
     if not programs.can_export(item.name):
-        what = f"{item.name} of service {service.name} is no name that a shell can export"
+        what = f"{key_of(item.name)} of service {service.name} is no name that a shell can export"
         return ManualStep(place, what, "give the program this setting in a file that a template renders")
     return None
 
@@ -176,7 +180,7 @@ def _plan(
         if isinstance(notification, ManualStep):
             yield notification
         found = notification if isinstance(notification, Notification) else None
-        has_files = any(name.startswith("secrets.") for name in names)
+        has_files = any(item.kind is ServiceField.SECRET for item in rendered)
         directory = _SECRETS if has_files else f"{_SECRETS}/{service.name}"
         yield AppPlan(service.name, delivery, rendered, group, found, directory)
 
@@ -185,7 +189,7 @@ def _without_partial_files(
     service: Service, rendered: tuple[Rendered, ...], uses: Mapping[tuple[str, str], Use]
 ) -> tuple[tuple[Rendered, ...], list[ManualStep]]:
     """Compose's own secrets are replaced together: the folder of the others would hide one that stays."""
-    names = {item.name.removeprefix("secrets.") for item in rendered if item.name.startswith("secrets.")}
+    names = {key_of(item.name) for item in rendered if item.kind is ServiceField.SECRET}
     staying = [name for name, target in service.secrets if name not in names and target.startswith(f"{_SECRETS}/")]
     if not names or not staying:
         return rendered, []
@@ -195,9 +199,9 @@ def _without_partial_files(
         what,
         "mount them at another path than /run/secrets, and run `lessee adopt` again",
     )
-    return tuple(item for item in rendered if not item.name.startswith("secrets.")), [step]
+    return tuple(item for item in rendered if item.kind is not ServiceField.SECRET), [step]
 
 
 def _ends_with_newline(uses: Mapping[tuple[str, str], Use], item: Rendered) -> bool:
     use = uses.get((item.service, item.name))
-    return use is not None and not item.name.startswith("secrets.") and use.value.endswith(("\n", "\r"))
+    return use is not None and item.kind is not ServiceField.SECRET and use.value.endswith(("\n", "\r"))

@@ -11,14 +11,15 @@ from itertools import groupby
 from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret_name
 from lessee.ops.adopt.policy.layout import bare
-from lessee.ops.adopt.policy.model import Project, Source, Span, Use
+from lessee.ops.adopt.policy.model import Project, Span, Use
 from lessee.ops.adopt.policy.secret_parts import secret_parts, words_in
+from lessee.ops.adopt.policy.sources import has_part
+from lessee.ops.adopt.policy.use_names import ServiceField
 from lessee.ops.scan.policy.classifier import Classification, Verdict, classify, is_placeholder_text, is_strong
 from lessee.ops.scan.policy.places import Kind, Place
 
 _PLAIN = Classification(Verdict.PLAIN)
 _ENV = Place(Kind.ENV)
-_VARIABLES = ("labels.", "build.args.")
 
 
 def classified(project: Project) -> Project:
@@ -35,7 +36,7 @@ def classified(project: Project) -> Project:
 
 def _is_variable(use: Use) -> bool:
     """Whether it has a name that tells what it is."""
-    return use.is_variable or use.name.startswith((*_VARIABLES, "secrets."))
+    return use.kind not in {ServiceField.WORD, ServiceField.CONFIG}
 
 
 def _of_variable(use: Use) -> Classification:
@@ -46,7 +47,7 @@ def _of_variable(use: Use) -> Classification:
         return Classification(Verdict.SECRET, _ACCESS_KEY, is_placeholder=is_placeholder_text(value))
     if _PLAIN_NAME.search(name):
         return classify("", value, _ENV) if secret_parts(value) else _PLAIN
-    if use.name.startswith("secrets."):
+    if use.kind is ServiceField.SECRET:
         return _secret("compose-secret", value)
     if _DSN.search(name) and "://" not in value and "=" not in value:
         return _PLAIN
@@ -121,20 +122,21 @@ def _with_its_sources(use: Use) -> Use:
     """A secret with those of its sources that have a part of it: a URL is also made of a user and a host."""
     if use.verdict is not Verdict.SECRET:
         return use
-    secrets = _secrets(use)
-    having = [source for source in use.sources if _has(source, secrets)] or list(use.sources)
+    places = [(part.start, part.end) for part in secret_parts(use.value)] or [_whole_value(use.value)]
+    having = [source for source in use.sources if has_part(source, use.value, places)] or list(use.sources)
     named = [source for source in having if not _PLAIN_NAME.search(source.name)] or having
     return replace(use, sources=tuple(named))
 
 
 def _whole(use: Use) -> tuple[str, str]:
     """The text that a word is a part of."""
-    return use.service, use.name.partition("[")[0]
+    return use.service, use.name.partition("[")[0] if use.kind is ServiceField.WORD else use.name
 
 
-def _has(source: Source, secrets: list[str]) -> bool:
-    text = source.text.replace("$$", "$").strip()
-    return any(text in secret or secret in text for secret in secrets)
+def _whole_value(value: str) -> tuple[int, int]:
+    """The place of a value without the spaces around it."""
+    start = len(value) - len(value.lstrip())
+    return start, start + len(value.strip())
 
 
 def _with(use: Use, found: Classification) -> Use:

@@ -11,7 +11,9 @@ from yaml.nodes import Node, ScalarNode
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import Image, Origin, Project, Service, Source, Use
+from lessee.ops.adopt.policy.shown import other_texts
 from lessee.ops.adopt.policy.sources import Piece, Scope, Text, expand, lines_of, scalar, sources, sources_of_variable
+from lessee.ops.adopt.policy.use_names import name_of_variable
 from lessee.ops.lint.policy.compose.reader import ComposeReader, Definition
 from lessee.ops.lint.policy.compose.service import child, items, mapping, text
 
@@ -29,8 +31,15 @@ class Place(NamedTuple):
 
 def project_of(resolved: Mapping[str, Any], place: Place, environ: Mapping[str, str], load: Load) -> Project:
     """The project that `docker compose config --format json` has resolved. Raises ConfigError."""
-    reader = ComposeReader(lambda file: _text_of(file, load))
-    files = _Files(reader, place, environ, load)
+    inputs: dict[str, None] = {}
+
+    def noted(name: str) -> Text | None:
+        found = load(name)
+        inputs.update({} if found is None else {found.file: None})
+        return found
+
+    reader = ComposeReader(lambda file: _text_of(file, noted))
+    files = _Files(reader, place, environ, noted)
     services = resolved.get("services") or {}
     uses = [use for name, data in services.items() for use in files.uses(name, data, resolved)]
     awaited = frozenset(_awaited(services.values()))
@@ -39,7 +48,7 @@ def project_of(resolved: Mapping[str, Any], place: Place, environ: Mapping[str, 
         for name, data in services.items()
     }
     read = tuple(dict.fromkeys([*place.files, *reader.files]))
-    return Project(resolved.get("name", ""), place.folder, read, found, tuple(uses), place.project_env)
+    return Project(resolved.get("name", ""), place.folder, read, found, tuple(uses), place.project_env, tuple(inputs))
 
 
 def _awaited(services: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -87,7 +96,8 @@ class _Files:
         """All values of a service, with their places."""
         for name, value in (data.get("environment") or {}).items():
             if value is not None:
-                yield Use(service, name, str(value), tuple(dict.fromkeys(self._of_variable(service, name))))
+                found = tuple(dict.fromkeys(self._of_variable(service, name)))
+                yield Use(service, name_of_variable(name), str(value), found)
         for path in _MAPPINGS:
             for name, value in (_at(data, path) or {}).items():
                 found = tuple(dict.fromkeys(self._of_entry(service, path, name)))
@@ -228,6 +238,7 @@ def _service(name: str, data: Mapping[str, Any], resolved: Mapping[str, Any], fo
         build_context=_relative((build or {}).get("context"), folder) if build else None,
         dockerfile=(build or {}).get("dockerfile") or "Dockerfile",
         build_target=(build or {}).get("target") or "",
+        other=other_texts(data),
     )
 
 

@@ -1,8 +1,7 @@
 """Takes plaintext out of the user's files, and puts it back; all other bytes stay as they are."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 import yaml
@@ -21,28 +20,33 @@ from lessee.ops.adopt.policy.model import (
     StoredField,
     Use,
 )
+from lessee.ops.adopt.policy.shown import words
+from lessee.ops.adopt.policy.sources import has_part, is_converted, literal_parts
 
 COMPOSE_FILE = "COMPOSE_FILE"
 """The variable that names Compose's files: its value in `.env` makes a plain `docker compose up` use the override."""
 _REFERENCE = "ref+openbao://"
-_COMPOSE = frozenset({Origin.COMPOSE, Origin.DEFAULT})
+_ANY_REFERENCE = re.compile(rf"{re.escape(_REFERENCE)}[\w./-]+#\w+")
 _NO_SECRETS = frozenset(
     {"username", "user", "host", "hostname", "port", "database", "scheme", "bucket", "vhost", "management_url"}
 )
 """Fields of a credential that are not its secret."""
+_LEAST = 6
+"""Characters. A shorter value is in any text by chance."""
 _SETTING = re.compile(rb"^[ \t]*(?:export[ \t]+)?COMPOSE_FILE[ \t]*=[ \t]*(?P<value>.*?)[ \t]*\r?$", re.MULTILINE)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class Lookup(ImmutableStruct, frozen=True):
     """The moved values: what a place of one of them becomes."""
 
-    hidden = ("values",)
+    hidden = ("others", "values")
 
     values: Mapping[tuple[str, str], str]
     """By path and field in Vault."""
     rendered: Mapping[tuple[str, str], Rendered]
     """By service and name; those that a service gets in another way from now on."""
+    others: Sequence[tuple[str, str]]
+    """All texts of the services that are no uses, and what names them."""
 
 
 def planned_edits(
@@ -56,7 +60,14 @@ def planned_edits(
     moved = {
         (one.service, one.name): one for app in apps if app.delivery is not Delivery.NOTHING for one in app.rendered
     }
-    lookup = Lookup(values, moved)
+    by_chance = words(project)
+    others = [
+        (text, f"{path} of {service.name}")
+        for service in project.services.values()
+        for path, text in service.other
+        if text not in by_chance and path != "image"
+    ]
+    lookup = Lookup(values, moved, others)
     uses_at: dict[tuple[str, int, int], list[tuple[Use, Source]]] = {}
     for use in project.uses:
         for source in use.sources:
@@ -64,10 +75,36 @@ def planned_edits(
                 place = (source.span.file, source.span.start, source.span.end)
                 uses_at.setdefault(place, []).append((use, source))
     edits: list[Edit] = []
-    steps: list[ManualStep] = []
+    steps: list[tuple[Span, ManualStep]] = []
     for users in uses_at.values():
         _plan_place(users, lookup, contents, edits, steps)
-    return tuple(sorted(edits, key=lambda edit: (edit.span.file, edit.span.start, edit.span.end))), tuple(steps)
+    outer: list[Edit] = []
+    # A text before what is in it, such as a default.
+    for edit in sorted(edits, key=lambda edit: (edit.span.file, edit.span.start, -edit.span.end)):
+        if not outer or not _is_within(edit.span, outer[-1].span):
+            outer.append(edit)
+    return tuple(outer), tuple(step for span, step in steps if not any(_is_within(span, one.span) for one in outer))
+
+
+def lines_after(content: bytes, edits: Iterable[Edit]) -> frozenset[int]:
+    """The lines that the edits have changed, in the edited content."""
+    return frozenset(after for _, after, _ in _moved_lines(content, edits))
+
+
+def line_before(content: bytes, edits: Iterable[Edit], line: int) -> int:
+    """The line of the content that is this line of the edited content."""
+    shift = 0
+    for _, after, lines in _moved_lines(content, edits):
+        shift += lines * (after < line)
+    return line + shift
+
+
+def _moved_lines(content: bytes, edits: Iterable[Edit]) -> Iterator[tuple[int, int, int]]:
+    """Of each edit its line, that line in the edited content, and how many lines it removes."""
+    shift = 0
+    for edit in sorted(edits, key=lambda edit: (edit.span.start, edit.span.end)):
+        yield edit.span.line, edit.span.line - shift, content.count(b"\n", edit.span.start, edit.span.end)
+        shift += content.count(b"\n", edit.span.start, edit.span.end)
 
 
 def secret_values(stored: Iterable[StoredField]) -> dict[str, str]:
@@ -111,41 +148,14 @@ def ignoring(content: bytes, folder: str) -> Edit | None:
     return Edit(Span(".dockerignore", len(lines) + 1, len(content), len(content)), f"{before}{folder}{newline}")
 
 
+def without_references(text: str) -> str:
+    """A text without what adopt's edits write: a path in Vault has words that may also be a value."""
+    return _ANY_REFERENCE.sub("", text)
+
+
 def is_reference(value: str) -> bool:
     """Whether a value says where it is, as adopt's edits do."""
     return _REFERENCE in value
-
-
-def undone(before: bytes, after: bytes, current: bytes) -> tuple[bytes, tuple[int, ...]]:
-    """`current` without the change from `before` to `after`, and the lines of `after` that it has no more.
-
-    What was changed since then in other lines stays.
-    """
-    if current == after:
-        return before, ()
-    old, new, now = (content.splitlines(keepends=True) for content in (before, after, current))
-    places: dict[int, int] = {}
-    for block in SequenceMatcher(None, new, now, autojunk=False).get_matching_blocks():
-        places.update({block.a + offset: block.b + offset for offset in range(block.size)})
-    lost: list[int] = []
-    changes: list[tuple[int, int, list[bytes]]] = []
-    had = set(now)
-    for kind, start, end, old_start, old_end in SequenceMatcher(None, new, old, autojunk=False).get_opcodes():
-        if kind == "equal":
-            continue
-        # Lines that `before` has more are after the line before them.
-        known = [places.get(line) for line in (range(start, end) if end > start else [start - 1])]
-        first = known[0] if start or end else -1
-        if first is None or None in known[1:] or known[1:] != [first + 1 + offset for offset in range(len(known) - 1)]:
-            if not had.issuperset(old[old_start:old_end]):  # An interrupted run may have put them back.
-                lost.extend(range(start + 1, max(end, start + 1) + 1))
-        elif end > start:
-            changes.append((first, first + end - start, old[old_start:old_end]))
-        else:
-            changes.append((first + 1, first + 1, old[old_start:old_end]))
-    for begin, stop, lines in sorted(changes, key=lambda change: change[:2], reverse=True):
-        now[begin:stop] = lines
-    return b"".join(now), tuple(lost)
 
 
 def changed_values(before: bytes, after: bytes) -> tuple[str, ...] | None:
@@ -183,34 +193,51 @@ def _scalars(content: bytes) -> list[tuple[str, str]] | None:
     return found
 
 
+class _Secret(ImmutableStruct, frozen=True):
+    """A secret in a value of a service: its characters there, itself, and the reference to it."""
+
+    hidden = ("value",)
+
+    start: int
+    end: int
+    value: str
+    reference: str
+
+
 def _plan_place(
     users: Sequence[tuple[Use, Source]],
     lookup: Lookup,
     contents: Mapping[str, bytes],
     edits: list[Edit],
-    steps: list[ManualStep],
+    steps: list[tuple[Span, ManualStep]],
 ) -> None:
     span = users[0][1].span
     assert span is not None
     content = contents.get(span.file)
-    moved = [
-        (use, source, lookup.rendered[use.service, use.name]) for use, source in users if _key(use) in lookup.rendered
-    ]
+    moved = [(use, source) for use, source in users if _key(use) in lookup.rendered]
     if content is None or not moved:
         return
     raw = content[span.start : span.end].decode(errors="surrogateescape")
-    texts = [_replacement(raw, span, source, one, lookup) for _, source, one in moved]
+    texts: list[str | None] = []
+    partial: list[Use] = []
+    for use, source in moved:
+        value, secrets = _secrets(lookup.rendered[_key(use)], lookup)
+        texts.append(_replacement(raw, span, source, value, secrets))
+        if texts[-1] is None and has_part(source, value, [(one.start, one.end) for one in secrets]):
+            partial.append(use)
     text = next((text for text in texts if text is not None), None)
-    if text is None:
-        return
     where = f"{span.file}:{span.line}"
     name = users[0][1].name
-    if others := sorted({f"{use.name} of {use.service}" for use, _ in users if _key(use) not in lookup.rendered}):
+    if text is None:
+        if partial:
+            what = f"{name} stays in this file, and is a part of {partial[0].name} of {partial[0].service}"
+            steps.append((span, ManualStep(where, what, "remove it if nothing else needs it: Vault has the secret")))
+    elif others := sorted(_others(users, lookup)):
         what = f"{name} stays in this file, because {', '.join(others)} needs it"
-        steps.append(ManualStep(where, what, "see the other steps, and run `lessee adopt` again"))
+        steps.append((span, ManualStep(where, what, "see the other steps, and run `lessee adopt` again")))
     elif span.file.startswith(("../", "/")):
         what = f"{name} stays in this file, which is outside of the project and may have other readers"
-        steps.append(ManualStep(where, what, "remove the value there if it has none"))
+        steps.append((span, ManualStep(where, what, "remove the value there if it has none")))
     else:
         edits.append(Edit(span, text))
         if all(source.origin is Origin.ENV_FILE for _, source in users):
@@ -219,51 +246,62 @@ def _plan_place(
             edits.append(Edit(Span(span.file, span.line, start, start), "# "))
 
 
+def _others(users: Sequence[tuple[Use, Source]], lookup: Lookup) -> set[str]:
+    """What else needs a place: uses that are not moved, and texts such as `hostname: ${NAME}`."""
+    found = {f"{use.name} of {use.service}" for use, _ in users if _key(use) not in lookup.rendered}
+    for source in (source for _, source in users if source.origin is Origin.PROJECT_ENV):
+        written = "".join(literal_parts(source.text))
+        if len(written) >= _LEAST:
+            found |= {name for text, name in lookup.others if written in text}
+    return found
+
+
 def _key(use: Use) -> tuple[str, str]:
     return use.service, use.name
 
 
-def _replacement(raw: str, span: Span, source: Source, rendered: Rendered, lookup: Lookup) -> str | None:
-    """What becomes of the bytes; None if they have no secret."""
+def _is_within(span: Span, other: Span) -> bool:
+    """Whether it is a part of another place: a default in a text that is replaced as a whole."""
+    is_smaller = span.end - span.start < other.end - other.start
+    return span.file == other.file and other.start <= span.start and span.end <= other.end and is_smaller
+
+
+def _secrets(rendered: Rendered, lookup: Lookup) -> tuple[str, list[_Secret]]:
+    """A value that a service gets, and the secrets in it, the longest first."""
+    texts: list[str] = []
+    found: list[_Secret] = []
+    for part in rendered.parts:
+        value = lookup.values.get((part.path, part.field), "") if part.path else part.text
+        start = sum(map(len, texts))
+        texts.append(quote(value, safe="") if part.is_url_part else value)
+        if part.path and value and (part.field.lower() not in _NO_SECRETS or len(rendered.parts) == 1):
+            found.append(_Secret(start, start + len(texts[-1]), value, reference(part.path, part.field)))
+    return "".join(texts), sorted(found, key=lambda one: -len(one.value))
+
+
+def _replacement(raw: str, span: Span, source: Source, value: str, secrets: Sequence[_Secret]) -> str | None:
+    """What becomes of the bytes; None if they have no secret, or only a part of one."""
     text, is_changed = raw, False
-    written = _decoded(raw, span.style, source.origin)
-    for part in sorted(
-        (
-            part
-            for part in rendered.parts
-            if (part.path and part.field.lower() not in _NO_SECRETS) or len(rendered.parts) == 1
-        ),
-        key=lambda part: -len(lookup.values.get((part.path, part.field), "")),
-    ):
-        value = lookup.values.get((part.path, part.field), "")
-        ref = reference(part.path, part.field)
-        if value and (source.origin is Origin.SECRET_FILE or written == value):
-            return _quoted(ref, span.style)
-        for form in dict.fromkeys((value, quote(value, safe=""), quote(value))):
-            if form and text.count(form) == 1:
-                text, is_changed = text.replace(form, ref), True
+    literals = literal_parts(source.text)
+    written = "".join(literals)
+    for secret in secrets:
+        if source.origin is Origin.SECRET_FILE or (len(literals) == 1 and written == secret.value):
+            return _quoted(secret.reference, span.style)
+        for form in dict.fromkeys((secret.value, quote(secret.value, safe=""), quote(secret.value))):
+            if text.count(form) == 1:
+                text, is_changed = text.replace(form, secret.reference), True
                 break
-            if form and form in written:
+            if form in written:
                 # The file writes it in another way, or several times: which place is the secret's is not known.
-                return _quoted(ref, span.style)
+                return _quoted(secret.reference, span.style)
+        else:
+            # Only a part of it is here, with variables, or YAML makes another text of it.
+            is_mixed = len(literals) > 1 or is_converted(source, value)
+            if is_mixed and has_part(source, value, [(secret.start, secret.end)]):
+                return _quoted(secret.reference, span.style)
     return text if is_changed else None
 
 
 def _quoted(text: str, style: str) -> str:
     """A text of a reference's characters in the place of a value."""
     return f'"{text}"' if style in {"|", ">"} else text
-
-
-def _decoded(raw: str, style: str, origin: Origin) -> str:
-    """The value that the bytes of a span are in their file."""
-    if origin in _COMPOSE:
-        if style:
-            around = style if style in {"'", '"'} else ""
-            try:
-                raw = str(yaml.safe_load(f"{around}{raw}{around}"))
-            except yaml.YAMLError:
-                return raw
-        return raw.replace("$$", "$")
-    if style == '"':
-        return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), raw)
-    return raw

@@ -13,6 +13,7 @@ from lessee.ops.adopt.policy.layout import bare
 from lessee.ops.adopt.policy.model import ManualStep, Project, Service, StoredField, Use
 from lessee.ops.adopt.policy.providers import provider_of
 from lessee.ops.adopt.policy.upstreams import UPSTREAMS, Upstream
+from lessee.ops.adopt.policy.use_names import ServiceField
 from lessee.ops.scan.policy.classifier import Verdict
 
 FOLDER = "lessee/frontend"
@@ -83,7 +84,9 @@ def plan_frontends(project: Project) -> FrontendPlan:
 
 def is_for_browsers(use: Use) -> bool:
     """Whether a build makes the value public: a variable or a build argument with a prefix of such."""
-    return (use.is_variable or use.name.startswith("build.args.")) and bare(use.name).startswith(PUBLIC_PREFIXES)
+    return use.kind in {ServiceField.VARIABLE, ServiceField.BUILD_ARGUMENT} and bare(use.name).startswith(
+        PUBLIC_PREFIXES
+    )
 
 
 def _left_alone(use: Use) -> Use:

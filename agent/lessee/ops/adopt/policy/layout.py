@@ -10,6 +10,7 @@ from lessee.ops.adopt.policy.accounts import Account, Accounts, word
 from lessee.ops.adopt.policy.model import Part, Project, Rendered, Span, StoredField, Use
 from lessee.ops.adopt.policy.providers import provider_of
 from lessee.ops.adopt.policy.secret_parts import SecretPart, secret_parts, words_in
+from lessee.ops.adopt.policy.store_clients import is_client
 from lessee.ops.adopt.policy.stores import (
     DATABASE,
     DATABASES,
@@ -21,6 +22,7 @@ from lessee.ops.adopt.policy.stores import (
     kind_of_name,
     kind_of_scheme,
 )
+from lessee.ops.adopt.policy.use_names import ServiceField, key_of, kind_of
 from lessee.ops.scan.policy.classifier import Verdict
 
 _Segment = tuple[int, int, Part]
@@ -36,21 +38,26 @@ def stored_fields(project: Project) -> tuple[tuple[StoredField, ...], tuple[Rend
 
 
 def stores_of(project: Project) -> dict[str, Kind]:
-    """The services that are systems with credentials, by their images; of an image that is built, by its variables."""
+    """The services that are systems with credentials, by their images; of an image that is built, by its variables.
+
+    A client that has a store's image for its programs, such as one that writes dumps, is an app.
+    """
     found: dict[str, Kind] = {}
     for name, service in project.services.items():
         kind = kind_of_image(service.image.reference)
         if service.build_context is not None:
             own = [use.name for use in project.uses if use.service == name and use.is_variable]
             kind = next((kind for kind in map(_own_kind, own) if kind is not None and _STORE.search(name)), None)
-        if kind is not None:
+        uses = (use for use in project.uses if use.service == name)
+        if kind is not None and not is_client(service, kind, uses, project.services):
             found[name] = kind
     return found
 
 
 def bare(name: str) -> str:
     """The variable's name of a use, or what is most like one."""
-    return name.rpartition(".")[2] if name.startswith(("secrets.", "configs.", "labels.", "build.args.")) else name
+    key = key_of(name)
+    return key if kind_of(name) in {ServiceField.VARIABLE, ServiceField.WORD} else key.rpartition(".")[2]
 
 
 class _Field(NamedTuple):
@@ -80,7 +87,7 @@ class _Layout:
 
     def rank(self, use: Use) -> int:
         """The order in which uses are laid out: first those that tell most of their credential."""
-        if not use.is_variable and not use.name.startswith("secrets."):
+        if use.kind not in {ServiceField.VARIABLE, ServiceField.SECRET}:
             return 3
         if any(part.scheme for part in secret_parts(use.value)):
             return 1
@@ -90,7 +97,7 @@ class _Layout:
         """The value in parts, whose secrets have fields afterwards."""
         value = use.value
         segments = [segment for part in _numbered(value) for segment in self._segments(use, value, part)]
-        if not segments and "[" in use.name:
+        if not segments and use.kind is ServiceField.WORD:
             segments = list(self._known(use.service, value))
         if not segments or segments[0][:2] == (0, len(value)):
             segments = [(0, len(value), self._whole(use, bare(use.name), value).part())]
@@ -116,7 +123,11 @@ class _Layout:
         text = value[part.start : part.end]
         kind = kind_of_scheme(part.scheme)
         if kind is None:
-            name = part.key if "[" in use.name and part.key else "_".join(filter(None, (bare(use.name), part.key)))
+            name = (
+                part.key
+                if use.kind is ServiceField.WORD and part.key
+                else "_".join(filter(None, (bare(use.name), part.key)))
+            )
             yield part.start, part.end, self._whole(use, name, text, part.key).part()
             return
         words = {name: value[start:end] for name, (start, end) in part.about.items()}
@@ -158,7 +169,7 @@ class _Layout:
                 return known
         given = self._given.setdefault(use.service, [])
         others = [] if use.service in self._stores else self._fields()
-        if "[" in use.name and (same := [one for one in [*given, *others] if one.value == value]):
+        if use.kind is ServiceField.WORD and (same := [one for one in [*given, *others] if one.value == value]):
             return max(same, key=lambda one: (one.account.server == use.service, one.name.endswith(_snake(name))))
         found = self._found(use, name, value)
         found.account.fields[found.name] = value

@@ -8,6 +8,7 @@ from enum import Enum
 from urllib.parse import quote
 
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.adopt.policy.use_names import ServiceField, kind_of
 from lessee.ops.scan.policy.classifier import Verdict
 
 
@@ -60,7 +61,7 @@ class Use(ImmutableStruct, frozen=True):
     """A value that a service is given.
 
     `name` is the variable in `environment`. Other fields have a path: `command[2]`, `labels.NAME`, `build.args.NAME`,
-    `healthcheck.test[1]`, `secrets.NAME`, `configs.NAME`.
+    `healthcheck.test[1]`, `secrets.NAME`, `configs.NAME`. `use_names` says what it means.
     """
 
     hidden = ("value",)
@@ -79,9 +80,14 @@ class Use(ImmutableStruct, frozen=True):
     """The newline that a file of one line has after the value; the service gets it too."""
 
     @property
+    def kind(self) -> ServiceField:
+        """The field of the service."""
+        return kind_of(self.name)
+
+    @property
     def is_variable(self) -> bool:
         """Whether it is a variable of the service's environment."""
-        return not any(char in self.name for char in ".[")
+        return self.kind is ServiceField.VARIABLE
 
 
 class Image(ImmutableStruct, frozen=True):
@@ -106,7 +112,7 @@ class Image(ImmutableStruct, frozen=True):
 class Service(ImmutableStruct, frozen=True):
     """A service of the resolved project."""
 
-    hidden = ("entrypoint", "command", "healthcheck")
+    hidden = ("entrypoint", "command", "healthcheck", "other")
 
     name: str
     image: Image
@@ -134,6 +140,8 @@ class Service(ImmutableStruct, frozen=True):
     """Relative to that folder, or absolute."""
     build_target: str = ""
     """The stage that is built; empty: the last."""
+    other: tuple[tuple[str, str], ...] = ()
+    """All texts of it that are no uses, by their paths: `hostname`, `logging.options.tag`."""
 
 
 class Project(ImmutableStruct, frozen=True):
@@ -147,6 +155,8 @@ class Project(ImmutableStruct, frozen=True):
     uses: tuple[Use, ...]
     project_env: tuple[str, ...] = ()
     """The files that `${…}` is interpolated from; usually `.env`."""
+    inputs: tuple[str, ...] = ()
+    """All files that it was read from: these, and those of `env_file` and `secrets`."""
 
 
 class ManualStep(ImmutableStruct, frozen=True):
@@ -204,6 +214,11 @@ class Rendered(ImmutableStruct, frozen=True):
     service: str
     name: str
     parts: tuple[Part, ...]
+
+    @property
+    def kind(self) -> ServiceField:
+        """The field of the service."""
+        return kind_of(self.name)
 
 
 class Delivery(Enum):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from lessee.ops.adopt.policy import known_images, launcher, programs
 from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, identity
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
-from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck, index_of
+from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck
+from lessee.ops.adopt.policy.use_names import ServiceField, key_of
 
 HOLDER, AGENT, NETWORK = "lessee-holder", "lessee-agent", "lessee-vault"
 _TMPFS = 'driver_opts: {{type: tmpfs, device: tmpfs, o: "size={size},mode={mode},uid=0,gid={gid},noexec,nosuid,nodev"}}'
@@ -85,7 +86,7 @@ def _service(app: AppPlan, service: Service) -> Iterator[str]:
         policy = programs.restart_policy(service, app.notification)
         if policy is not None:
             yield f"    restart: {policy} # the agent stops it for a new secret"
-    replaced = {item.name.removeprefix("secrets.") for item in app.rendered if item.name.startswith("secrets.")}
+    replaced = {key_of(item.name) for item in app.rendered if item.kind is ServiceField.SECRET}
     if replaced:
         left = [
             f"{{source: {scalar(name)}, target: {scalar(target)}}}"
@@ -102,7 +103,7 @@ def _service(app: AppPlan, service: Service) -> Iterator[str]:
 
 def _environment(app: AppPlan, service: Service) -> Iterator[str]:
     """Empty instead of `!reset`, which does not remove a variable of a list or of an `env_file`."""
-    names = [item.name for item in app.rendered if index_of(item.name) is None and "." not in item.name]
+    names = [item.name for item in app.rendered if item.kind is ServiceField.VARIABLE]
     if not names:
         return
     is_file = app.delivery is Delivery.VARIABLE_FILE

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from lessee.ops.adopt.policy import known_images, launcher
 from lessee.ops.adopt.policy.model import Delivery, ManualStep, Notification, Service
+from lessee.ops.adopt.policy.use_names import ServiceField, kind_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
@@ -29,9 +30,9 @@ def has_file_variables(service: Service, names: Collection[str]) -> bool:
 
 def delivery(service: Service, names: Collection[str]) -> Delivery:
     """How the service gets these variables, and words of its command (`command[2]`) or Compose's own secrets."""
-    variables = [name for name in names if "." not in name and "[" not in name]
-    others = [name for name in names if name not in variables and not name.startswith(("secrets.", "healthcheck."))]
-    if not others and (has_file_variables(service, variables) or not variables):
+    variables = [name for name in names if kind_of(name) is ServiceField.VARIABLE]
+    words = [name for name in names if kind_of(name) is ServiceField.WORD and not name.startswith("healthcheck.")]
+    if not words and (has_file_variables(service, variables) or not variables):
         return Delivery.VARIABLE_FILE
     return Delivery.LAUNCHER if starts_in_a_shell(service) else Delivery.NOTHING
 

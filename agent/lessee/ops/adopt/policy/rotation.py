@@ -54,6 +54,20 @@ class Rotations(ImmutableStruct, frozen=True):
         """The services whose networks the rotator needs."""
         return tuple(dict.fromkeys(target.service for target in self.targets))
 
+    def pending(self, rotated: Iterable[RotatedStore], only: Iterable[str] = ()) -> tuple[StoreTarget, ...]:
+        """The targets that adopt has not rotated. `only`: names of targets or services; empty: all."""
+        done, named = {one.name for one in rotated if one.is_done}, set(only)
+        return tuple(
+            target
+            for target in self.targets
+            if target.name not in done and (not named or named & {target.name, target.service})
+        )
+
+    def unknown(self, only: Iterable[str]) -> tuple[str, ...]:
+        """Those of the names that no target and no service of one has."""
+        known = {name for target in self.targets for name in (target.name, target.service)}
+        return tuple(name for name in only if name not in known)
+
 
 class _Login(NamedTuple):
     """A login that a store's own settings make."""
@@ -75,14 +89,28 @@ def rotations(project: Project, stored: Iterable[StoredField], apps: Iterable[Ap
     targets: list[StoreTarget] = []
     fields: list[StoredField] = []
     steps: list[ManualStep] = []
+    found_of: dict[str, tuple[Use, _Found]] = {}
     for name, kind in stores_of(project).items():
         service, logins = project.services[name], _logins(project, name, apps)
         if not logins:
             continue
         try:
-            found = _KINDS.get(kind.name, _unknown)(_Store(project, service, kind, logins, stored))
+            found_of[name] = (
+                logins[0].use,
+                _KINDS.get(kind.name, _unknown)(_Store(project, service, kind, logins, stored)),
+            )
         except _LeftError as exc:
             steps.append(ManualStep(where(logins[0].use, name), exc.what, exc.todo))
+    for name, (use, found) in found_of.items():
+        paths = {target.path for target in found.targets}
+        others = [
+            other
+            for other, (_, one) in found_of.items()
+            if other != name and any(target.path in paths for target in one.targets)
+        ]
+        if others:
+            what = f"{name} and {', '.join(others)} have one password, and a rotation changes it in one store alone"
+            steps.append(ManualStep(where(use, name), what, "give each a password of its own, and adopt again"))
             continue
         targets += [_with_consumers(target, apps) for target in found.targets]
         for path, about in found.about.items():

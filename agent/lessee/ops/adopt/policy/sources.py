@@ -1,7 +1,7 @@
 """Finds the places that Compose takes a value from: literals, the variables that `${…}` names, and env files."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from yaml.nodes import ScalarNode
@@ -75,9 +75,11 @@ class Scope(ImmutableStruct, frozen=True):
 def scalar(node: ScalarNode, name: str, text: Text, *, skip: int = 0) -> Piece:
     """The content of a YAML scalar, without its first characters (`NAME=` in a list)."""
     start, end, style = node.start_mark.index, node.end_mark.index, node.style or ""
+    start = _PROPERTIES.match(text.text, start).end()  # type: ignore[union-attr]  # It also matches nothing.
     if style in {"|", ">"}:
-        start += (skip > 0) * (text.text.find("=", start, end) + 1 - start)
         end = start + len(text.text[start:end].rstrip())
+        if skip:  # What follows `NAME=` is a part of the block: it has no quotes, and no indicator.
+            start, style = text.text.find("=", text.text.find("\n", start), end) + 1, ""
     else:
         quotes = style in {"'", '"'}
         start, end = start + quotes + skip, end - quotes
@@ -105,6 +107,31 @@ def env_lines(file: Text) -> list[Piece]:
     except UnparsableError:
         return []
     return [_line(file, one.name, one.raw, one.begin, one.end) for one in found if one.raw is not None and one.name]
+
+
+def literal_parts(raw: str) -> list[str]:
+    """What a text says itself, before, between and after its `${…}`; one part if it has none of these."""
+    return _parts(raw)[::2]
+
+
+def has_part(source: Source, value: str, secrets: Iterable[tuple[int, int]]) -> bool:
+    """Whether a source of a value has a part of one of its secrets, whose places in the value are given."""
+    literals = literal_parts(source.text)
+    spans = [(start, end) for start, end in secrets if start < end]
+    words = [value[start:end].strip() for start, end in spans]
+    if len(literals) == 1:
+        text = literals[0].strip()
+        return is_converted(source, value) or (bool(text) and any(text in word or word in text for word in words))
+    gaps = _gaps(literals, value)
+    if gaps is None:  # Another file overrides it.
+        return any(len(text) >= _LEAST and any(text in word or word in text for word in words) for text in literals)
+    return any(not any(begin <= start and end <= stop for begin, stop in gaps) for start, end in spans)
+
+
+def is_converted(source: Source, value: str) -> bool:
+    """Whether it is a number or a date for YAML, which Compose gives in another form: `0x1F`, `1e10`, `2024-01-01`."""
+    is_plain = source.span is not None and not source.span.style and source.origin is Origin.COMPOSE
+    return is_plain and _NUMBER.fullmatch(source.text) is not None and source.text != value
 
 
 def sources(piece: Piece, origin: Origin, scope: Scope) -> tuple[Source, ...]:
@@ -163,6 +190,22 @@ def _value(name: str, scope: Scope) -> str | None:
     return lines[-1][1].raw if lines else None
 
 
+def _gaps(literals: Sequence[str], value: str) -> list[tuple[int, int]] | None:
+    """The places of the variables between literals in a value; None if it has not these literals."""
+    at, gaps = 0, []
+    for number, text in enumerate(literals):
+        is_last = number == len(literals) - 1
+        found = len(value) - len(text) if is_last and value.endswith(text, at) else value.find(text, at)
+        if found < 0:
+            return None
+        if number:
+            gaps.append((at, found))
+        elif not text:
+            found = 0
+        at = found + len(text)
+    return gaps
+
+
 def _parts(raw: str) -> list[str]:
     try:
         return atoms(raw)
@@ -181,6 +224,11 @@ def _size(text: str) -> int:
     return len(text.encode(errors="surrogateescape"))
 
 
+_LEAST = 3
+"""Characters of a text that is in a secret by more than chance."""
+_NUMBER = re.compile(r"[-+.]?\d[\w.:+ -]*", re.ASCII)
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
+"""An anchor and a tag, which begin a scalar."""
 _REFERENCE = re.compile(
     r"\$(?:(?P<bare>\w+)|\{(?P<name>\w+)(?:(?P<colon>:)?(?P<operator>[-+?])(?P<word>.*))?\})", re.DOTALL
 )

@@ -7,13 +7,13 @@ from lessee.config.grammar.app import Format
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.adopt.policy import launcher
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Part, Plan, Rendered, Service
+from lessee.ops.adopt.policy.use_names import ServiceField, index_of, key_of
 
 HEALTHCHECK = "healthcheck.sh"
 _JINJA = re.compile(r"\{(?=[{%#\r\n]|\Z)|\r|\n\Z")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What templates can call on a mapping, which would hide a field of this name.
 _METHODS = frozenset({"get", "items", "keys", "values"})
-_INDEX = re.compile(r"(?P<list>command|entrypoint|healthcheck\.test)\[(?P<at>[0-9]+)\]")
 
 
 class TemplateFile(ImmutableStruct, frozen=True):
@@ -39,12 +39,6 @@ def files(app: AppPlan, service: Service) -> tuple[TemplateFile, ...]:
     )
 
 
-def index_of(name: str) -> tuple[str, int] | None:
-    """The list and the index that a use such as `command[2]` names."""
-    found = _INDEX.fullmatch(name)
-    return None if found is None else (found["list"], int(found["at"]))
-
-
 def healthcheck(service: Service) -> tuple[str, ...]:
     """The test of its health check, of the project or of the image; empty: it has none."""
     test = service.healthcheck or service.image.healthcheck
@@ -54,13 +48,13 @@ def healthcheck(service: Service) -> tuple[str, ...]:
 def _files(app: AppPlan, service: Service) -> Iterator[tuple[str, Format, str]]:
     by_name = {rendered.name: rendered for rendered in app.rendered}
     for name, rendered in by_name.items():
-        if name.startswith("secrets."):
-            yield name.removeprefix("secrets."), "text", _plain(rendered.parts)
-    variables = [rendered for rendered in app.rendered if index_of(rendered.name) is None and "." not in rendered.name]
+        if rendered.kind is ServiceField.SECRET:
+            yield key_of(name), "text", _plain(rendered.parts)
+    variables = [rendered for rendered in app.rendered if rendered.kind is ServiceField.VARIABLE]
     if app.delivery is Delivery.VARIABLE_FILE:
         for rendered in variables:
             yield rendered.name, "text", _plain(rendered.parts)
-    words = [rendered for rendered in app.rendered if rendered.name.startswith(("command[", "entrypoint["))]
+    words = [one for one in app.rendered if one.kind is ServiceField.WORD and not one.name.startswith("healthcheck.")]
     if (app.delivery is Delivery.LAUNCHER and (variables or words)) or _needs_variables(app, service):
         yield launcher.ENVIRONMENT, "sh", _environment(app.service, variables, words)
     tests = {

@@ -64,7 +64,8 @@ RULES: Mapping[str, str] = {
 
 FIXES: Mapping[str, str] = {
     "sighup-not-handled": "`action: restart` in lessee.yaml; uvicorn's workers get `--timeout-worker-healthcheck=60`",
-    "no-agent": "adds holder, agent, volumes, mounts and `depends_on`, if each app's service is known",
+    "no-agent": "adds holder, agent, volumes, mounts and `depends_on`, if each app's service is known "
+    "and lessee.yaml is not for your own machine",
     "app-not-mounted": "mounts the volume in the agent and the app; makes a missing one",
     "not-in-memory": "`driver_opts` of a tmpfs with the files' group; not for external volumes and other drivers",
     "other-group": "`gid=` in the volume's options",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
 
-TIMEOUT = 15.0
-"""Seconds that connections to two addresses of a host, and a session, may take."""
+TIMEOUT = 25.0
+"""Seconds that two connections to two addresses of a host, and a session, may take."""
 _CONNECT_TIMEOUT = 3
 _PING_TIMEOUT = 2
 _SESSION_TIMEOUT = 8.0
@@ -47,11 +47,7 @@ def session(login: PostgresLogin, where: str) -> "Iterator[Session]":
     LoginRefusedError, SystemUnavailableError and SystemRefusedError.
     """
     driver = library("psycopg")
-    try:
-        connection = driver.connect(**_arguments(login), password=login.password, autocommit=True)
-    except driver.Error as exc:
-        _check_rejection(driver, login, where, str(exc))
-        raise LoginRefusedError from None
+    connection = _connect(driver, login, where)
     wire = socket.socket(fileno=os.dup(connection.fileno()))
     guard = Timer(_SESSION_TIMEOUT, _shut_down, (wire,))
     guard.daemon = True
@@ -72,6 +68,19 @@ def limit(connection: "Session") -> None:
     connection.execute(_SET, (json.dumps(_TIMEOUTS), list(_TIMEOUTS)))
 
 
+def _connect(driver: Any, login: PostgresLogin, where: str) -> "Session":
+    """Raises LoginRefusedError, SystemUnavailableError and SystemRefusedError."""
+    # Where it answers after a failure that is no rejection, it has begun to answer meanwhile, or it is busy.
+    for _ in range(2):
+        try:
+            return driver.connect(**_arguments(login), password=login.password, autocommit=True)  # type: ignore[no-any-return]
+        except driver.Error as exc:
+            if _is_rejected(driver, login, where, str(exc)):
+                raise LoginRefusedError from None
+    what = f"PostgreSQL at {login.address} accepts no logins"
+    raise SystemUnavailableError(what, where=where, todo="see its own log")
+
+
 def _arguments(login: PostgresLogin) -> dict[str, str | int]:
     return {
         "host": login.host,
@@ -84,8 +93,8 @@ def _arguments(login: PostgresLogin) -> dict[str, str | int]:
     }
 
 
-def _check_rejection(driver: Any, login: PostgresLogin, where: str, text: str) -> None:
-    """Return where the server rejected the login. Raises SystemUnavailableError where it did not check the login.
+def _is_rejected(driver: Any, login: PostgresLogin, where: str, text: str) -> bool:
+    """Whether the server rejected the login. Raises SystemUnavailableError where it cannot be asked now.
 
     libpq reports no SQLSTATE for a login, and the server's text may be in any language; but a rejection names the user
     or the database. The text is not passed on: it may quote what was sent.
@@ -105,10 +114,7 @@ def _check_rejection(driver: Any, login: PostgresLogin, where: str, text: str) -
         todo = "end idle sessions, use a connection pooler, or increase max_connections"
         raise SystemUnavailableError("PostgreSQL has no free connection", where=where, todo=todo)
     answer = text.replace(login.host, "")
-    if login.username not in answer and login.database not in answer:
-        raise SystemUnavailableError(
-            f"PostgreSQL at {login.address} accepts no logins", where=where, todo="see its own log"
-        )
+    return login.username in answer or login.database in answer
 
 
 def _translated(

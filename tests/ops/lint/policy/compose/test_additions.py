@@ -172,7 +172,6 @@ def test_the_agent_reaches_vault_and_what_it_probes():
     [
         ("  address: https://${HOST:-x}:8200\n  namespace: ${NS}\n", ["HOST", "NS"]),
         ("", ["VAULT_ADDR"]),
-        ("  auth: {method: token}\n", ["VAULT_ADDR", "VAULT_TOKEN"]),
         ("  auth: {method: token, token_file: /run/t}\n", ["VAULT_ADDR"]),
     ],
 )
@@ -181,15 +180,54 @@ def test_the_agent_gets_the_variables_that_lessee_yaml_reads(vault, variables):
     text = vault if "auth" in vault else vault + auth
     config = lessee(("  address: https://vault.example:8200\n", ""), (auth, text))
     stack = Files(lessee=config, compose_yaml=ALONE)
-    stack.environ = {"HOST": "h", "NS": "n", "VAULT_TOKEN": "t"}
+    stack.environ = {"HOST": "h", "NS": "n"}
     assert stack.lines()["services"]["agent"]["environment"] == variables
 
 
-def test_without_a_vault_block_the_address_is_a_variable():
+FOR_A_PERSON = (
+    "`lessee adopt` adds one with a login of its own; lessee/lessee.yaml is not for a container: "
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("{method: approle", "{method: token} #"), "it logs in with $VAULT_TOKEN, which `docker inspect` would show"),
+        (
+            ("/run/secrets/web", '"${XDG_RUNTIME_DIR}/secrets/web"'),
+            "it reads ${XDG_RUNTIME_DIR}, a directory of one user of this machine",
+        ),
+        (("https://vault.example:8200", "https://127.0.0.1:8200"), "no container reaches https://127.0.0.1:8200"),
+        (("https://vault.example:8200", "https://localhost"), "no container reaches https://localhost"),
+    ],
+)
+def test_the_configuration_of_a_persons_machine_makes_no_agent_and_adopt_is_named(change, why):
+    """Such as that of `lessee import`: in a service it would show the token to each client of the Engine."""
+    stack = Files(lessee=lessee(change), compose_yaml=ALONE)
+    stack.environ = {"VAULT_TOKEN": "t", "XDG_RUNTIME_DIR": "/run/user/1000"}
+    [finding] = [one for one in stack.check() if one.rule == "no-agent"]
+    assert (finding.fix, finding.lines) == (None, {})
+    assert finding.help == FOR_A_PERSON + why
+    assert stack.lines() == {}
+
+
+def test_a_login_without_files_needs_no_secrets_of_compose():
+    start, end = LESSEE.index("  auth:"), LESSEE.index("apps:")
+    config = f"{LESSEE[:start]}  auth: {{method: aws, role: web}}\n{LESSEE[end:]}"
+    assert "secrets" not in Files(lessee=config, compose_yaml=ALONE).lines()
+
+
+def test_an_app_that_logs_in_with_a_persons_token_makes_no_agent():
+    stack = Files(lessee=lessee(("    owner", "    vault: {auth: {method: token}}\n    owner")), compose_yaml=ALONE)
+    stack.environ = {"VAULT_TOKEN": "t"}
+    assert stack.lines() == {}
+
+
+def test_without_a_vault_block_nothing_is_added():
     config = LESSEE[: LESSEE.index("vault:")] + LESSEE[LESSEE.index("apps:") :]
     stack = Files(lessee=config, compose_yaml=ALONE)
     stack.environ = {"VAULT_TOKEN": "t"}
-    assert stack.lines()["services"]["agent"]["environment"] == ["VAULT_ADDR", "VAULT_TOKEN"]
+    assert stack.lines() == {}
 
 
 def test_each_file_that_the_agent_logs_in_with_is_mounted():

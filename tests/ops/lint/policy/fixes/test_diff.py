@@ -1,9 +1,12 @@
 """A diff shows each change and no value of a secret, and its edits are exactly what changes."""
 
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.ops.lint.policy.fixes.diff import diff, edits, without_secrets
+from lessee.ops.lint.policy.fixes.diff import diff, edits, is_secret_word, without_secrets
 
 CANARY = "HUNTER2-c4n4ry"
 COMPOSE = f"""\
@@ -34,6 +37,39 @@ def test_values_of_secrets_are_masks_also_in_comments():
     assert "# a name that no rule knows" in hidden
     assert without_secrets(f"\ufeffA_TOKEN: {CANARY}\n") == "\ufeffA_TOKEN: ***\n"
     assert without_secrets("- no mapping") == "- no mapping"
+
+
+@pytest.mark.parametrize(
+    ("words", "secret"),
+    [
+        (["x", "--password", CANARY], True),
+        (["--password", "--verbose"], False),
+        (["--password", "$NAME"], False),
+        (["--password", ""], False),
+        (["--level", CANARY], False),
+        (["--password=" + CANARY], True),
+        (["--level=" + CANARY], False),
+        (["--password="], False),
+        (["redis-cli -a " + CANARY + " ping"], True),
+        (["redis-server", "--requirepass", CANARY], True),
+        (["redis-server --requirepass " + CANARY], True),
+        (["mysqladmin", "ping", "-p" + CANARY], True),
+        (["ssh", "-p22"], False),
+        (["mysql", "-p"], False),
+        (["mysql", "-u"], False),
+        ([CANARY], False),
+        (["a b c"], False),
+    ],
+)
+def test_a_word_of_a_command_is_a_secret_by_the_words_before_it(words, secret):
+    assert is_secret_word(words) is secret
+    assert (CANARY in without_secrets(f"a: {{b: {json.dumps(words)}}}\n")) is (CANARY in str(words) and not secret)
+
+
+def test_a_command_in_a_context_line_has_no_value():
+    before = f"services:\n  web:\n    command: [x, --password, {CANARY}]\n    image: a\n"
+    lines = list(diff("compose.yaml", before, before + "    pid: host\n", (), is_env_file=False))
+    assert "     command: [x, --password, ***]" in lines
 
 
 def test_a_diff_has_names_and_no_values():

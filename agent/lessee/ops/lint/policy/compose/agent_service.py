@@ -25,6 +25,8 @@ CONFINED: Mapping[str, Data] = {
 STATE = "/run/lessee"
 """Where the image's health check looks for the status socket."""
 _STATUS: Mapping[str, Data] = {"test": ["CMD", "/opt/lessee/bin/lessee", "status"], "start_period": "60s"}
+_OF_PERSON = re.compile(r"(?<!\$)\$\{(?:XDG_RUNTIME_DIR|HOME)\}")
+_LOOPBACK = re.compile(r"[a-z]+://(?:localhost|127\.[\d.]+|\[::1\])(?:[:/]|$)")
 _VARIABLE = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)")
 _HOST = re.compile(r"^(?:[a-z]+://)?(?:[^/@]*@)?([\w.-]+)")
 
@@ -51,6 +53,21 @@ def agent_service(stack: Stack, apps: Iterable[tuple[App, Service | None]], moun
         **({"secrets": credentials} if (credentials := _credentials(stack)) else {}),
         **({} if stack.config.status.socket == f"{STATE}/status.sock" else {"healthcheck": dict(_STATUS)}),
     }
+
+
+def reason_against(stack: Stack) -> str | None:
+    """Why the configuration is for a person's own machine, and no container can work with it; None if one can."""
+    config = stack.config
+    logins = (config.vault, *(app.vault for app in config.apps.values()))
+    if any(isinstance(vault.auth, TokenAuth) and vault.auth.token_file is None for vault in logins):
+        return "it logs in with $VAULT_TOKEN, which `docker inspect` would show"
+    if variable := next((found[0] for text in _texts(stack.config_root) if (found := _OF_PERSON.search(text))), None):
+        return f"it reads {variable}, a directory of one user of this machine"
+    named = [address for vault in logins for address in (vault.addresses or (vault.address,))]
+    servers = named if _names_server(stack) else []
+    if address := next(filter(_LOOPBACK.match, servers), None):
+        return f"no container reaches {address}"
+    return None
 
 
 def credential_files(stack: Stack) -> dict[str, str]:
@@ -140,13 +157,16 @@ def _credentials(stack: Stack) -> list[Data]:
 def _variables(stack: Stack) -> list[str]:
     """The variables that lessee.yaml reads, which the agent gets from the environment of `docker compose`."""
     names = dict.fromkeys(name for text in _texts(stack.config_root) for name in _VARIABLE.findall(text))
+    if not _names_server(stack):
+        names["VAULT_ADDR"] = None
+    return list(names)
+
+
+def _names_server(stack: Stack) -> bool:
+    """Whether lessee.yaml has Vault's address, which is $VAULT_ADDR otherwise."""
     vault = entries_of(stack.config_root).nodes.get("vault")
     named = entries_of(vault[1]).nodes.keys() if vault is not None and isinstance(vault[1], MappingNode) else ()
-    if not {"address", "addresses"}.intersection(named):
-        names["VAULT_ADDR"] = None
-    if isinstance(stack.config.vault.auth, TokenAuth) and stack.config.vault.auth.token_file is None:
-        names["VAULT_TOKEN"] = None
-    return list(names)
+    return bool({"address", "addresses"}.intersection(named))
 
 
 def _texts(node: Node) -> Iterator[str]:

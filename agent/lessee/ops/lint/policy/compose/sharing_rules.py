@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lessee.config import App, CmdlineTarget, ContainerTarget, NameTarget, PidFileTarget
 from lessee.ops.lint.policy.compose import fixes
 from lessee.ops.lint.policy.compose.additions import in_containers, missing_agent, missing_mounts
-from lessee.ops.lint.policy.compose.agent_service import gid_of
+from lessee.ops.lint.policy.compose.agent_service import gid_of, reason_against
 from lessee.ops.lint.policy.compose.likely_readers import likely_reader
 from lessee.ops.lint.policy.compose.stack import Stack
 from lessee.ops.lint.policy.findings import Finding
@@ -30,6 +30,11 @@ def _no_agent(stack: Stack) -> Iterator[Finding]:
     if not apps or not stack.services or any(_is_on_host(stack, app) for app in apps):
         return
     what = f"no service runs the agent, so no container has the files of {', '.join(app.name for app in apps)}"
+    if (why := reason_against(stack)) is not None:
+        what_for = f"{stack.files.configuration} is not for a container: {why}"
+        todo = f"`lessee adopt` adds one with a login of its own; {what_for}"
+        yield Finding("no-agent", "warning", what, todo, stack.files.paths[-1], 0)
+        return
     is_certain = all(likely_reader(stack, app) is not None for app in apps)
     todo = "add one, and what it shares with the apps" + ("" if is_certain else "; their services are not known here")
     remedy = fixes.adding(stack, "add the agent, and what it shares", missing_agent(stack), is_certain=is_certain)

@@ -1,18 +1,23 @@
 """The differences of files, without the values of secrets in them."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from difflib import SequenceMatcher, unified_diff
 
-from yaml.nodes import CollectionNode, Node, ScalarNode
+from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.redaction import MASK
-from lessee.core.sensitive.literals import is_secret
+from lessee.core.sensitive.literals import is_secret, is_secret_name
 from lessee.ops.lint.policy.compose.rules import looks_secret
 from lessee.ops.lint.policy.fixes.yaml_places import Span, slots
 from lessee.ops.lint.policy.fixes.yaml_values import NotEditableError, root_of
 
+_MOST_WORDS = 20
+_OPTION = re.compile(r"(?:--?[A-Za-z][\w.-]*|requirepass|masterauth)")
+_SHORT = frozenset({"-a", "--pass", "requirepass", "masterauth", "--requirepass", "--masterauth"})
+"""Options of Redis, whose names tell no rule that a secret follows."""
+_MYSQL = re.compile(r"\b(?:mysql|mariadb)")
 _LINE = re.compile(r"([ \t]*(?:export[ \t]+)?[A-Za-z_][^\s=#]*[ \t]*=)")
 _PAIR = re.compile(r"([\w.-]+)[\"']?\s*[:=]\s*[\"']?([^\s\"']+)")
 _COMMENT = re.compile(r"(?:^|[ \t])#(.*)")
@@ -79,7 +84,9 @@ def _masked_comment(comment: "re.Match[str]") -> str:
 
 
 def _has_secret(text: str) -> bool:
-    return any(is_secret(name, value) for name, value in _PAIR.findall(text)) or is_secret("", text)
+    return any(is_secret(name, value) for name, value in _PAIR.findall(text)) or any(
+        (is_secret("", text), is_secret_word([text]))
+    )
 
 
 def _secrets(text: str, names: Collection[str]) -> Iterator[Span]:
@@ -94,11 +101,31 @@ def _secrets(text: str, names: Collection[str]) -> Iterator[Span]:
         if id(parent) in seen:
             continue
         seen.add(id(parent))
+        words: list[str] = []
         for slot in slots(text[shift:], parent):
+            value = "" if isinstance(slot.node, CollectionNode) else str(slot.node.value)
+            words = [] if isinstance(parent, MappingNode) else [*words[-_MOST_WORDS:], value]
             if isinstance(slot.node, CollectionNode):
                 waiting.append(slot.node)
-            elif not slot.alias and _is_secret(slot.key, str(slot.node.value), names):
+            elif not slot.alias and (_is_secret(slot.key, value, names) or is_secret_word(words or [value])):
                 yield Span(slot.span.start + shift, slot.span.end + shift)
+
+
+def is_secret_word(words: Sequence[str]) -> bool:
+    """Whether the last word of a command has a secret: after the option that takes it, or after such one in itself."""
+    *before, value = words
+    inside = value.split()
+    if len(inside) > 1:
+        return any(is_secret_word(inside[max(0, at - _MOST_WORDS) : at + 1]) for at in range(1, len(inside)))
+    option, equals, own = value.partition("=")
+    if equals and own and _OPTION.fullmatch(option) and is_secret_name(option):
+        return True
+    if not before or not value or value.startswith(("--", "$")):
+        return False
+    if value.startswith("-"):
+        return value[:2] == "-p" and len(value) > len("-p") and any(map(_MYSQL.search, before))
+    last = before[-1]
+    return last in _SHORT or (_OPTION.fullmatch(last) is not None and is_secret_name(last))
 
 
 def _is_secret(key: Node | None, value: str, names: Collection[str]) -> bool:
