@@ -53,3 +53,12 @@ def test_a_secret_of_the_shell_is_left_to_a_person_and_stored_nowhere(project, s
     project.write(".env", "SESSION_SECRET=ref+openbao://applications/web#session_secret\n")
     assert "left to you" not in project.adopt("--dev", SESSION_SECRET=SESSION).stdout
     assert server.get("two/applications/web")["session_secret"] == SESSION
+
+
+@pytest.mark.parametrize("name", ["--help", "lessee-agent", ".."])
+def test_a_service_whose_name_cannot_be_used_is_named_before_anything_is_planned(tmp_path, name):
+    lines = ["services:", f'  "{name}":', "    build: .", "    environment: {APP_PASSWORD: hunter2hunter3}", ""]
+    done = AdoptedProject(tmp_path / "shop", "\n".join(lines)).adopt("--plan", code=78)
+    assert done.stderr.startswith(f"lessee: services.{name}: "), done.stderr
+    assert "; rename the service" in done.stderr
+    assert done.stdout == ""

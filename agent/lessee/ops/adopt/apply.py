@@ -261,8 +261,7 @@ class Apply:
         roles = role_names(configuration.config)
         record = self._folder.save(replace(record, roles=tuple(dict.fromkeys((*record.roles, *roles)))))
         for role in roles:
-            below = f"{IDENTITY}/{record.environment}/{role}"
-            self._logins.write_identity(role, self._folder.path, below, record)
+            self._logins.write_identity(role, self._folder.path, f"{IDENTITY}/{record.environment}/{role}", record)
         return record
 
     def _configuration(self, texts: Mapping[str, str]) -> Configuration:

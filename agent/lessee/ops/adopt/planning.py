@@ -25,6 +25,7 @@ from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_service
+from lessee.ops.adopt.policy.service_names import check_service_names
 from lessee.ops.adopt.policy.shell_values import without_shell_values
 from lessee.ops.adopt.policy.shown import shown_steps
 from lessee.ops.adopt.policy.sources import Scope, Text, expand
@@ -89,6 +90,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     everything = merged(project, Adopted(project.uses, stored, rendered), earlier)
     project = replace(project, uses=everything.uses)
     apps, steps = app_plans(project, everything.stored, everything.rendered)
+    check_service_names(project, apps)
     names = [source.span.file for use in project.uses for source in use.sources if source.span is not None]
     folder = Path(project.folder)
     contents = read_files(folder, [*names, *project.inputs, setting, IGNORE])

@@ -2,9 +2,10 @@
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from lessee.config import Config
-from lessee.core.errors import LesseeError, WriteError
+from lessee.core.errors import DeniedError, LesseeError, WriteError
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.model import StoredField
 from lessee.ops.adopt.record import Record
@@ -27,12 +28,14 @@ class Store:
 
     def existing(self, path: str) -> Mapping[str, object]:
         """The fields of a secret, as templates name it."""
-        return (self.client.read(f"{self._scope.mount}/data/{self._scope.secret(path).path}") or {}).get("data") or {}
+        return self._read(f"{self._scope.mount}/data/{self._scope.secret(path).path}")
 
     def version(self, path: str) -> int:
         """The version of a secret; 0 without one."""
         found = self.client.read(f"{self._scope.mount}/data/{self._scope.secret(path).path}") or {}
-        return int((found.get("metadata") or {}).get("version") or 0)
+        metadata = found.get("metadata")
+        version = metadata.get("version") if isinstance(metadata, Mapping) else None
+        return version if isinstance(version, int) else 0
 
     def has_version(self, path: str, version: int) -> bool:
         """Whether Vault still has this version of a secret."""
@@ -82,11 +85,12 @@ class Store:
         content, number, chunks = b"", 0, 1
         while number < chunks:
             fields = self._read(self._backup(record, f"{name}-{number}"))
-            if not fields:
-                break
-            chunks = int(str(fields["chunks"]))
-            content += base64.b64decode(str(fields["content"]))
-            number += 1
+            with suppress(ValueError):  # Another program wrote it: the digest differs.
+                chunks = int(str(fields.get("chunks", "")))
+                content += base64.b64decode(str(fields.get("content", "")))
+                number += 1
+                continue
+            break
         if digest(content) != name:
             what, where = "Vault does not have the original of a file", self._backup(record, name)
             raise LesseeError(
@@ -104,4 +108,9 @@ class Store:
         return f"{self._scope.mount}/data/{self._scope.secret(f'{record.backup_path}/{name}').path}"
 
     def _read(self, path: str) -> Mapping[str, object]:
-        return (self.client.read(path) or {}).get("data") or {}
+        """The fields of a secret; none without one. Raises VaultRequestError for an answer that is not Vault's."""
+        found = (self.client.read(path) or {}).get("data") or {}
+        if not isinstance(found, Mapping):
+            what = "the answer is not that of a KV engine of version 2"
+            raise DeniedError(what, where=path, todo="see what is mounted there, and what answers at $VAULT_ADDR")
+        return found
