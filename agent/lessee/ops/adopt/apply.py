@@ -124,7 +124,8 @@ class Apply:
     def start(self, prepared: Prepared, record: Record, timeout: float) -> None:
         """Start the stack with the override. Raises StackError; then the stack runs without it, if it can."""
         values = secret_values(prepared.plan.secrets)
-        self._stack.hide("plan", values.values())
+        now = secret_values(self._store.current(prepared.plan.secrets))
+        self._stack.hide("plan", (*values.values(), *now.values()))
         plain = record.files
         services = record.services or self._stack.services(plain)
         ours = [name for name in self._stack.services((*plain, OVERRIDE)) if name not in self._stack.services(plain)]
