@@ -79,6 +79,7 @@ class _Files:
     def __init__(self, reader: ComposeReader, place: Place, environ: Mapping[str, str], load: Load) -> None:
         self._load = load
         self.parts: dict[str, list[_Part]] = {}
+        self._mappings: dict[int, Mapping[str, tuple[Node, Node]]] = {}
         self._top: dict[tuple[str, str], list[tuple[Node, str, Scope]]] = {}
         own = self._env(place.project_env)
         for root in reader.roots(place.files):
@@ -139,12 +140,18 @@ class _Files:
                         yield from sources(scalar(item, name, file, skip=len(key) + 1), Origin.COMPOSE, scope)
                     elif key == name and not equals:
                         yield from sources_of_variable(name, scope)
-            _, value = mapping(entries).get(name, (None, None))
+            _, value = self._entries(entries).get(name, (None, None))
             if isinstance(value, ScalarNode):
                 if text(value) is None:
                     yield from sources_of_variable(name, scope)
                 else:
                     yield from sources(scalar(value, name, file), Origin.COMPOSE, scope)
+
+    def _entries(self, node: Node | None) -> Mapping[str, tuple[Node, Node]]:
+        """The entries of a mapping, read once: a service may have thousands, each of which is looked up."""
+        if id(node) not in self._mappings:
+            self._mappings[id(node)] = mapping(node)
+        return self._mappings[id(node)]
 
     def _of_word(self, service: str, path: str, words: Sequence[str], at: int) -> tuple[Source, ...]:
         """The places of a word of a command; of all its words where the text does not tell them apart."""
