@@ -217,7 +217,7 @@ class Shop:
     def _names(self, path):
         try:
             return self.server.ask("GET", f"{path}?list=true")["data"]["keys"]
-        except RuntimeError:  # An empty folder.
+        except RuntimeError:  # It does not exist.
             return []
 
     def _end_stack(self):
@@ -280,7 +280,7 @@ class Shop:
     def run(self, *words, program="", **environ):
         """Run any command of lessee to its end, where the Engine's host is."""
         where = {"cwd": self.folder, "env": self.environ | environ, "under": self.engine.network}
-        return run_lessee(*words, program=program, patience=300, **where)
+        return run_lessee(*words, program=program, timeout=300, **where)
 
     def start(self, *options):
         """`lessee adopt` as a process of the test's."""

@@ -121,8 +121,7 @@ def roles(shop):
 # Counts what changes a file, Vault or the stack, and kills itself at one of them; or prints how many there were.
 KILLED = """
 import atexit, os, pathlib, signal, subprocess, sys
-import lessee.cli
-from lessee.vault.transport import Transport
+from lessee.host import limited_command
 
 moment, seen = int(sys.argv[1]), 0
 
@@ -144,6 +143,10 @@ def counted(function, is_counted=lambda *_: True):
 for name in ("replace", "unlink", "rmdir"):
     setattr(pathlib.Path, name, counted(getattr(pathlib.Path, name)))
 subprocess.run = counted(subprocess.run)
+limited_command.run_limited = counted(limited_command.run_limited)  # Before others import it.
+import lessee.cli
+from lessee.vault.transport import Transport
+
 Transport.request = counted(Transport.request, lambda _, method, *__: method != "GET")
 code = lessee.cli.main(sys.argv[2:])
 print("moments", seen)

@@ -1,11 +1,12 @@
 """`lessee adopt` looks at images without starting them: those of a real Engine, and Dockerfiles without one."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from e2e.engine import BASE
-from lessee.ops.adopt.images import with_images
+from lessee.ops.adopt.images import LABEL, STARTED, with_images
 from lessee.ops.adopt.policy.model import Image
 from support.inputs.adopted_projects import project, service
 
@@ -56,6 +57,21 @@ def test_an_image_is_known_with_its_shell_and_the_numbers_of_its_user(built, tmp
     )
     assert image_of(built, tmp_path, image=Image(NAMED), user="root:staff").gid == 50
     assert built.docker("ps", "--all", "--quiet", "--filter", "label=lessee.adopt=probe") == ""
+
+
+def test_a_container_that_a_killed_run_left_is_removed_and_one_of_a_run_that_works_stays(built, tmp_path):
+    now = int(time.time())
+    ages = {"left": now - 3600, "used": now}
+    containers = {
+        name: built.docker("create", f"--label={LABEL}", f"--label={STARTED}={started}", NAMED).strip()
+        for name, started in ages.items()
+    }
+    try:
+        image_of(built, tmp_path, image=Image(EMPTY))
+        found = built.docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}")
+        assert {name for name, container in containers.items() if container in found} == {"used"}
+    finally:
+        built.docker("rm", "--force", *containers.values(), check=False)
 
 
 def test_an_image_without_files_has_no_shell(built, tmp_path):

@@ -102,6 +102,7 @@ def test_another_value_in_vault_is_refused_and_nothing_is_written(bao, project):
     bao.ask("POST", path, {"data": {"smtp_password": "another", "mine": "x"}})
     printed = project("import", ".env", "--reader", "compose", "--exclude", "DATABASE_URL", "--yes", code=73)
     assert "Vault has another value for smtp_password; nothing was written" in printed
+    assert not any(line.startswith("+ ") for line in printed.splitlines())
     assert project.names() == {".env"}
     assert secret(bao, project, "applications/shop") == {"smtp_password": "another", "mine": "x"}
     with pytest.raises(RuntimeError, match="404"):

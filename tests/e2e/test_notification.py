@@ -199,7 +199,8 @@ def test_an_app_that_started_after_the_publish_is_not_signaled_by_the_next_agent
     assert reader.first == "PASSWORD='second'"
     running.start()
     running.until(lambda s: s["apps"]["web"]["state"] == "notified")
-    assert "started after the publish" in notifications(running)[-1]["how"]
+    found = eventually(lambda: notifications(running), "a line in the log")
+    assert "started after the publish" in found[-1]["how"]
     bao.put(f"testing/{folder}/db", password="third")
     assert reader.hears() == "PASSWORD='third'", "and it got no signal before"
 

@@ -14,6 +14,7 @@ MEMORY_SERVICE = "mcp-memory-service==12.4.0"
 @pytest.fixture
 def sidecar(bao, tmp_path, memory):
     agent = Sidecar(bao.address, tmp_path, memory)
+    agent.is_forked = True
     yield agent
     agent.close()
 

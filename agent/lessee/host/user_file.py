@@ -117,7 +117,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600, folder_mode: in
     `mode` is that of a new file, and `folder_mode` that of new folders.
     """
     with translate_write_errors(path):
-        path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
+        _make_folder(path.parent, folder_mode)
     real = path.resolve()
     status = real.stat() if real.exists() else None
     with _staged_file(real, content, status, mode) as staged:
@@ -143,6 +143,19 @@ def write_beneath(
             raise WriteError("not a regular file", where=str(where), todo="remove it")
         with _staged_file(real, content, status, mode, where, staging) as staged:
             staged.replace(real)
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    """Make the folder and its missing parents with this mode, whatever the umask is. Raises OSError."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        try:
+            one.mkdir(mode=0o700)
+        except FileExistsError:  # Another program has made it meanwhile.
+            if not one.is_dir():
+                raise
+        else:
+            one.chmod(mode)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import yaml
 
+from lessee.core.errors import ConfigError
 from lessee.ops.adopt.access import no_access
 from lessee.ops.adopt.planning import Request, new_record, prepare, read
 from lessee.ops.adopt.policy.edits import apply_edits, is_reference
@@ -168,3 +169,22 @@ def test_a_variable_that_a_hostname_needs_too_stays_and_both_are_named(tmp_path)
         ".env:1: X stays in this file, because hostname of app, labels.a of app needs it",
         "app: hostname of service app has the value of applications/app#x_password",
     ]
+
+
+@pytest.mark.parametrize("kind", ["device", "fifo", "folder", "name"])
+def test_a_dockerfile_that_is_no_file_is_not_read(tmp_path, kind):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    name = {"device": "/dev/zero", "name": '"a\\0b"'}.get(kind, kind)
+    text = f"    build: {{context: ., dockerfile: {name}}}\n"
+    try:
+        _, plan = planned(tmp_path, f"      X_PASSWORD: {CANARY}\n", top=text)
+    except ConfigError:
+        assert kind == "name"  # Compose refuses it.
+        return
+    assert plan.project.services["app"].image.entrypoint is None
+
+
+def test_a_file_that_is_nested_too_deeply_is_an_error_and_no_crash(tmp_path):
+    with pytest.raises(ConfigError):
+        planned(tmp_path, f"      X_PASSWORD: {CANARY}\n", top=f"x-a: {'[' * 1500}{']' * 1500}\n")

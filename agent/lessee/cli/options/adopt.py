@@ -41,6 +41,11 @@ def add_adopt(command: AddCommand) -> None:
         "--rotate", action="store_true", help="then rotate the adopted credentials of all databases and stores"
     )
     adopt.add_argument(
+        "--prefer",
+        choices=("vault", "files"),
+        help="where Vault has another value than the project: use that of Vault, or store that of the files",
+    )
+    adopt.add_argument(
         "--rotate-only",
         action="append",
         default=[],

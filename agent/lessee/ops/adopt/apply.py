@@ -124,7 +124,8 @@ class Apply:
     def start(self, prepared: Prepared, record: Record, timeout: float) -> None:
         """Start the stack with the override. Raises StackError; then the stack runs without it, if it can."""
         values = secret_values(prepared.plan.secrets)
-        self._stack.redactor.learn("plan", values.values())
+        now = secret_values(self._store.current(prepared.plan.secrets))
+        self._stack.hide("plan", (*values.values(), *now.values()))
         plain = record.files
         services = record.services or self._stack.services(plain)
         ours = [name for name in self._stack.services((*plain, OVERRIDE)) if name not in self._stack.services(plain)]
@@ -213,8 +214,8 @@ class Apply:
             if (service, name) not in moved and now.get((service, name)) != value
         )
         for name, service in prepared.plan.project.services.items():
-            now_has = dict(project.services[name].other) if name in project.services else {}
-            changed += [f"{path} of {name}" for path, text in service.other if now_has.get(path) != text]
+            same = frozenset(project.services[name].other) if name in project.services else frozenset()
+            changed += [f"{one[0]} of {name}" for one in service.other if one not in same]
         has_agent = AGENT in self._stack.services_by_default()
         if has_agent and not left and not changed:
             return self._folder.save(replace(record, phase=Phase.DONE))

@@ -23,7 +23,7 @@ from lessee.ops.adopt.policy.rotation import StoreTarget
 from lessee.ops.adopt.project import find_files
 from lessee.ops.adopt.record import Phase, Record, RecordFolder
 from lessee.ops.adopt.stack import Stack
-from lessee.ops.adopt.store import Store
+from lessee.ops.adopt.store import VAULT, Store
 from lessee.ops.adopt.undo import Undo
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = _request(arguments, folder, record, access, environ)
     config = access.config(request.environment)
     with admin_client(config.vault, access.environ, boot_time) as client:
-        store = Store(client, config)
+        store = Store(client, config, arguments.prefer)
         if arguments.plan:
             return _plan(arguments, record, request, access, store)
         try:
@@ -132,6 +132,7 @@ def _plan(
     _print_rotation(_rotating(arguments, prepared, known))
     if store is not None:
         store.missing(prepared.plan.secrets)
+        _print_conflicts(prepared, store)
     if note:
         print(f"note: {note}")
     return _finish(prepared.plan.manual_steps, "", is_listed=True)
@@ -176,6 +177,7 @@ def _adopt(
     apply.check(prepared, known, with_engine=not arguments.no_up, rotate=arguments.rotate)
     if not arguments.no_up:
         access.require_reachable()
+    _print_conflicts(prepared, store)
     _print_rotation(rotating)
     more = f", and rotate {_names(rotating)}" if rotating else ""
     confirm(f"adopt this project{more}?", yes=arguments.yes, todo="add --yes, or see it with --plan")
@@ -208,6 +210,12 @@ def _rotating(arguments: argparse.Namespace, prepared: Prepared, record: Record)
     return prepared.rotations.pending(record.rotated, arguments.rotate_only) if arguments.rotate else ()
 
 
+def _print_conflicts(prepared: Prepared, store: Store) -> None:
+    how = "the value of Vault is used" if store.prefer == VAULT else "Vault gets a new version with that of your files"
+    for field in store.conflicts(prepared.plan.secrets):
+        print(f"{field.path}#{field.field} has another value in Vault: {how}", flush=True)
+
+
 def _print_rotation(targets: Iterable[StoreTarget]) -> None:
     targets = tuple(targets)
     if targets:
@@ -237,7 +245,7 @@ def _rotate(
 def _undo(
     arguments: argparse.Namespace, folder: RecordFolder, record: Record, stack: Stack, store: Store
 ) -> tuple[ManualStep, ...]:
-    stack.redactor.learn("adopted", secret_values(planning.adopted(record, store).stored).values())
+    stack.hide("adopted", secret_values(planning.adopted(record, store).stored).values())
     return Undo(folder, stack, store, _say).run(record, arguments.timeout, with_engine=not arguments.no_up)
 
 

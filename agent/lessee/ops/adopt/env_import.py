@@ -177,7 +177,7 @@ def _print_plan(file: str, planned: EnvPlan, reader: Reader, rendered: Rendered,
     for variable in planned.variables:
         print(f"  {variable.name} (line {variable.line}) → {', '.join(variable.fields)}")
     for path, _ in entry.pending():
-        print(f"+ {path}")
+        print(f"to write: {path}")
     if planned.masked:
         print(f"{_lines(planned.masked)}: the template has *** in place of secrets in comments")
     title = f"rendered with format {rendered.format}"

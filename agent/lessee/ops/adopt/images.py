@@ -5,19 +5,26 @@ It starts no program of an image, and pulls nothing.
 
 import io
 import json
+import os
+import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lessee.core.immutable import replace
+from lessee.host.limited_command import run_limited
 from lessee.ops.adopt.policy import dockerfile, known_images
 from lessee.ops.adopt.policy.model import Image, Project, Service
 
 _TIMEOUT = 30.0
 _MOST_BYTES = 2**20
-_LABEL = "lessee.adopt=probe"
+LABEL, STARTED = "lessee.adopt=probe", "lessee.adopt.started"
+"""The labels of the containers: what they are, and when this program made them, in seconds of Unix time."""
+_LEFTOVER_AGE = 600
+"""Seconds. A run needs some seconds for one."""
 _SHELLS = ("/bin/sh", "/bin/bash", "/busybox/sh")
 
 
@@ -41,16 +48,25 @@ def _image_of(service: Service, engine: "_Engine", folder: Path) -> Image:
         return found
     if service.build_context is None:
         return known_images.image(reference)
-    path = folder / service.build_context / service.dockerfile
-    try:
-        text = path.read_bytes()[:_MOST_BYTES].decode(errors="replace")
-    except OSError:
+    text = _dockerfile(folder / service.build_context / service.dockerfile)
+    if text is None:
         return Image(reference)
 
     def base_of(base: str) -> Image:
         return engine.image(base, None) or known_images.image(base)
 
     return dockerfile.image_of(text, reference, base_of, target=service.build_target)
+
+
+def _dockerfile(path: Path) -> str | None:
+    """The begin of a Dockerfile; None if it is no regular file: a device has no end, and a FIFO waits."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+            return file.read(_MOST_BYTES).decode(errors="replace") if is_file else None
+    except (OSError, ValueError):
+        return None
 
 
 class _Engine:
@@ -60,6 +76,7 @@ class _Engine:
         self._environ = environ
         self._answers = True
         self._answers = self._run("version", "--format", "{{.Server.Version}}") is not None
+        self._remove_leftovers()
 
     def image(self, reference: str, user: str | None) -> Image | None:
         """An image that the Engine has; `user` as the service sets it."""
@@ -78,8 +95,8 @@ class _Engine:
 
     def _with_files(self, image: Image, user: str | None) -> Image:
         """With its shell, and the numbers of the user, both from files of a container that is never started."""
-        command = ("create", "--network=none", f"--label={_LABEL}", "--entrypoint=/", "--", image.reference)
-        output = self._run(*command)
+        labels = (f"--label={LABEL}", f"--label={STARTED}={int(time.time())}")
+        output = self._run("create", "--network=none", *labels, "--entrypoint=/", "--", image.reference)
         if output is None:
             return image
         container = output.decode().strip()
@@ -90,6 +107,15 @@ class _Engine:
             self._run("rm", "--force", "--volumes", container)
         uid, gid = known_images.numbers(user or image.user, passwd, groups)
         return replace(image, shell_path=shell, uid=uid, gid=gid)
+
+    def _remove_leftovers(self) -> None:
+        """Remove the containers of killed runs."""
+        columns = '--format={{.ID}} {{.Label "' + STARTED + '"}}'
+        output = self._run("ps", "--all", f"--filter=label={LABEL}", columns)
+        for line in (output or b"").decode().splitlines():
+            container, _, started = line.partition(" ")
+            if not started.isdecimal() or int(started) < time.time() - _LEFTOVER_AGE:
+                self._run("rm", "--force", "--volumes", container)
 
     def _has(self, container: str, path: str) -> bool:
         return self._run("cp", "--follow-link", f"{container}:{path}", "-") is not None
@@ -108,15 +134,7 @@ class _Engine:
         if not self._answers:
             return None
         try:
-            done = subprocess.run(
-                ["docker", *arguments],  # noqa: S607  # As the user's own `docker`.
-                env=dict(self._environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_TIMEOUT,
-                check=False,
-            )
+            done = run_limited(("docker", *arguments), self._environ, timeout=_TIMEOUT)  # As the user's own `docker`.
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None

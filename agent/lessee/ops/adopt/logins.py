@@ -63,7 +63,7 @@ class Logins:
 
         `folder`: that of the logins' files. Returns the roles that others use, which stay.
         """
-        kept = []
+        shared = []
         for role in roles:
             place = f"auth/approle/role/{role}"
             file = folder / record.environment / role / "secret_id"
@@ -76,11 +76,11 @@ class Logins:
                 else:
                     others += 1
             if others:
-                kept.append(role)
+                shared.append(role)
                 continue
             self._client.delete(place)
             self._client.delete(f"sys/policies/acl/{role}")
-        return tuple(kept)
+        return tuple(shared)
 
     def _logins(self, role: str) -> Iterator[tuple[str, Owner]]:
         """The accessors of the role's secret_ids, with what they belong to."""

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError
+from lessee.host.limited_command import run_limited
 from lessee.ops.adopt.policy.compose_model import Load, Place, project_of, safe_reason
 from lessee.ops.adopt.policy.model import Origin, Project
 from lessee.ops.adopt.policy.sources import Scope, Text, expand
@@ -22,6 +23,8 @@ _OVERRIDES = (
     "docker-compose.override.yaml",
 )
 _TIMEOUT = 60
+_MOST_MEMORY = 1 << 32
+"""Bytes of address space; Compose takes less than 2 GiB of it for a usual project."""
 _MOST = 1 << 20
 """Bytes of a file of secrets or variables."""
 
@@ -74,7 +77,7 @@ def resolve(files: Iterable[Path], environ: Mapping[str, str], *, env_files: Ite
         try:
             # `config` writes each `$` twice, so that Compose can read its output again.
             found = json.loads(done.stdout.replace(b"$$", b"$"))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict):
             return found
@@ -106,15 +109,7 @@ def _installed(path: str) -> tuple[str, ...] | None:
 
 def _run(command: Sequence[str], environ: Mapping[str, str], folder: Path) -> "subprocess.CompletedProcess[bytes]":
     try:
-        return subprocess.run(
-            command,
-            env=dict(environ),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        return run_limited(command, environ, folder=folder, timeout=_TIMEOUT, memory=_MOST_MEMORY)
     except (OSError, subprocess.TimeoutExpired) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else f"it did not end in {_TIMEOUT} s"
         what = f"`{' '.join(command[:2])}` cannot be run: {reason}"

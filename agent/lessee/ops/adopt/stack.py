@@ -10,6 +10,8 @@ from typing import Any
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.redaction import Redactor
+from lessee.host.limited_command import run_limited
+from lessee.ops.adopt.policy.log_parts import without_parts
 
 _COMPOSE = ("docker", "compose")
 _LABEL = "com.docker.compose"
@@ -90,8 +92,14 @@ class Stack:
         # What a person exports for another project must not change which files are used.
         self._environ = {name: value for name, value in environ.items() if name != "COMPOSE_FILE"}
         self._locks = () if lock is None else (lock,)
-        self.redactor = Redactor()
-        """Knows the values that no output may have."""
+        self._redactor = Redactor()
+        self._hidden: set[str] = set()
+
+    def hide(self, source: str, values: Iterable[str]) -> None:
+        """No output has these values from now on, nor a part of one."""
+        values = tuple(values)
+        self._redactor.learn(source, values)
+        self._hidden.update(values)
 
     def require_engine(self) -> None:
         """Raises StackError if the Engine does not answer."""
@@ -223,10 +231,13 @@ class Stack:
         for one in found:
             if one.service in services:
                 done = self._run(("docker", "logs", "--tail", str(_LOG_LINES), one.name))
-                text = self.redactor.clean((done.stdout + done.stderr).decode(errors="replace")).strip()
+                text = self._clean((done.stdout + done.stderr).decode(errors="replace")).strip()
                 if text:
                     return "; its log ends with:\n" + "\n".join(f"    {line}" for line in text.splitlines()) + "\n"
         return ""
+
+    def _clean(self, text: str) -> str:
+        return without_parts(self._redactor.clean(text), self._hidden)
 
     def _compose(self, files: Sequence[str], *words: str) -> tuple[str, ...]:
         options = [word for file in files for word in ("--file", file)]
@@ -248,21 +259,12 @@ class Stack:
         return done.stdout.decode(errors="replace")
 
     def _last_line(self, done: "subprocess.CompletedProcess[bytes]") -> str:
-        lines = self.redactor.clean(done.stderr.decode(errors="replace")).strip().splitlines()
+        lines = self._clean(done.stderr.decode(errors="replace")).strip().splitlines()
         return lines[-1] if lines else f"exit code {done.returncode}"
 
     def _run(self, words: Sequence[str], *, timeout: float = _COMMAND_TIMEOUT) -> "subprocess.CompletedProcess[bytes]":
         try:
-            return subprocess.run(
-                words,
-                cwd=self._folder,
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                pass_fds=self._locks,
-                check=False,
-            )
+            return run_limited(words, self._environ, folder=self._folder, timeout=timeout, pass_fds=self._locks)
         except subprocess.TimeoutExpired:
             what = f"`{' '.join(words[:2])}` did not end within {timeout:.0f} s"
             raise StackError(what, where=str(self._folder), todo="pass a longer --timeout") from None

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from lessee.config import Config
 from lessee.core.errors import DeniedError, LesseeError, WriteError
+from lessee.core.immutable import replace
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.model import StoredField
 from lessee.ops.adopt.record import Record
@@ -13,17 +14,24 @@ from lessee.ops.setup.secret_store import store_secrets
 from lessee.rendering.app_templates import path_scope_of
 from lessee.vault.admin import AdminClient
 
+VAULT, FILES = "vault", "files"
+"""Of which of them a value is right."""
 _CHUNK = 256 * 1024
 """Bytes. Vault's storage takes entries up to 1 MiB by default, and base64 makes a third more of them."""
-_TODO = "make the two values equal, or pass another --environment"
+_TODO = (
+    "`lessee adopt --prefer vault` uses that value, `--prefer files` stores the one of your files as a new version; or "
+    "pass another --environment"
+)
 
 
 class Store:
     """The environment's folder in Vault. Every method raises DeniedError or VaultUnreachableError."""
 
-    def __init__(self, client: AdminClient, config: Config) -> None:
+    def __init__(self, client: AdminClient, config: Config, prefer: str | None = None) -> None:
+        """`prefer`: which of two different values is right, that of `vault` or that of the `files`; None: an error."""
         self.client = client
         self.config = config
+        self.prefer = prefer
         self._scope = path_scope_of(config)
 
     def existing(self, path: str) -> Mapping[str, object]:
@@ -42,29 +50,38 @@ class Store:
         where = f"{self._scope.mount}/data/{self._scope.secret(path).path}"
         return bool((self.client.read(where, {"version": str(version)}) or {}).get("data"))
 
+    def current(self, fields: Iterable[StoredField]) -> tuple[StoredField, ...]:
+        """The same fields with the values that Vault has."""
+        fields = tuple(fields)
+        found = {path: self.existing(path) for path in dict.fromkeys(field.path for field in fields)}
+        return tuple(replace(field, value=str(found[field.path].get(field.field, field.value))) for field in fields)
+
+    def conflicts(self, fields: Iterable[StoredField]) -> tuple[StoredField, ...]:
+        """Those that have another value in Vault."""
+        fields = tuple(fields)
+        return tuple(field for field, now in zip(fields, self.current(fields), strict=True) if now != field)
+
     def missing(self, fields: Iterable[StoredField]) -> tuple[tuple[str, str], ...]:
         """Path and field of those that Vault does not have. Raises WriteError if it has another value for one."""
-        found: dict[str, Mapping[str, object]] = {}
-        missing = []
-        for field in fields:
-            if field.path not in found:
-                found[field.path] = self.existing(field.path)
-            existing = found[field.path]
-            if field.field not in existing:
-                missing.append((field.path, field.field))
-            elif existing[field.field] != field.value:
-                what = f"Vault has another value for {field.field}"
-                where = f"{self._scope.mount}/{self._scope.secret(field.path).path}"
-                raise WriteError(what, where=where, todo=f"nothing was changed; {_TODO}")
-        return tuple(missing)
+        fields = tuple(fields)
+        if self.prefer is None and (conflicts := self.conflicts(fields)):
+            field = conflicts[0]
+            what = f"Vault has another value for {field.field}"
+            where = f"{self._scope.mount}/{self._scope.secret(field.path).path}"
+            raise WriteError(what, where=where, todo=f"nothing was changed; {_TODO}")
+        found = {path: self.existing(path) for path in dict.fromkeys(field.path for field in fields)}
+        return tuple((field.path, field.field) for field in fields if field.field not in found[field.path])
 
     def save(self, fields: Iterable[StoredField], report: Callable[[str], None]) -> None:
         """Store the secrets. Raises WriteError before the first write if Vault has another value for one."""
+        fields = tuple(fields)
+        kept = self.conflicts(fields) if self.prefer == VAULT else ()
         by_path: dict[str, dict[str, str]] = {}
         for field in fields:
-            by_path.setdefault(field.path, {})[field.field] = field.value
+            if field not in kept:
+                by_path.setdefault(field.path, {})[field.field] = field.value
         if by_path:
-            store_secrets(self.client, self.config, by_path, report, todo=_TODO)
+            store_secrets(self.client, self.config, by_path, report, todo=_TODO, replaces=self.prefer == FILES)
 
     # The originals
 

@@ -17,13 +17,14 @@ def store_secrets(
     report: Callable[[str], None],
     *,
     todo: str,
+    replaces: bool = False,
 ) -> None:
     """Store the fields of each path, which is as in templates. Raises WriteError before the first write if Vault has
-    another value for any field; `todo` is what to do then.
+    another value for any field; `todo` is what to do then. With `replaces` it gets a new version instead.
 
     Raises DeniedError or VaultUnreachableError. Secrets that were written remain, and the next run skips them.
     """
-    for secret in _read_all(client, config, fields_by_path, todo):
+    for secret in _read_all(client, config, fields_by_path, todo, replaces=replaces):
         if secret.is_missing:
             _write(client, secret)
         report(f"{'+' if secret.is_missing else '='} {secret.mount}/{secret.path}: {', '.join(sorted(secret.fields))}")
@@ -37,7 +38,12 @@ def are_stored(
 
 
 def _read_all(
-    client: AdminClient, config: Config, fields_by_path: Mapping[str, Mapping[str, str]], todo: str
+    client: AdminClient,
+    config: Config,
+    fields_by_path: Mapping[str, Mapping[str, str]],
+    todo: str,
+    *,
+    replaces: bool = False,
 ) -> "list[_Secret]":
     scope = path_scope_of(config)
     if not mount_at(client, scope.mount).is_versioned:
@@ -45,7 +51,7 @@ def _read_all(
         what = "the mount is KV version 1, which has no check-and-set, so a write could overwrite a value"
         raise WriteError(what, where=scope.mount, todo=upgrade)
     paths = {str(scope.secret(path).path): fields for path, fields in fields_by_path.items()}
-    return [_read(client, scope.mount, path, fields, todo) for path, fields in paths.items()]
+    return [_read(client, scope.mount, path, fields, todo, replaces=replaces) for path, fields in paths.items()]
 
 
 class _Secret(ImmutableStruct, frozen=True):
@@ -61,15 +67,17 @@ class _Secret(ImmutableStruct, frozen=True):
 
     @property
     def is_missing(self) -> bool:
-        """Whether Vault lacks some of the fields."""
-        return not self.fields.keys() <= self.existing.keys()
+        """Whether Vault lacks some of the fields, or has other values that are replaced."""
+        return not self.fields.items() <= self.existing.items()
 
 
-def _read(client: AdminClient, mount: str, path: str, fields: Mapping[str, str], todo: str) -> _Secret:
+def _read(
+    client: AdminClient, mount: str, path: str, fields: Mapping[str, str], todo: str, *, replaces: bool
+) -> _Secret:
     response = client.read(f"{mount}/data/{path}") or {}
     existing = response.get("data") or {}
     conflicts = sorted(key for key, value in fields.items() if key in existing and existing[key] != value)
-    if conflicts:
+    if conflicts and not replaces:
         what = f"Vault has another value for {', '.join(conflicts)}"
         raise WriteError(what, where=f"{mount}/{path}", todo=f"nothing was written; {todo}")
     version = int((response.get("metadata") or {}).get("version") or _deleted_version(client, mount, path))

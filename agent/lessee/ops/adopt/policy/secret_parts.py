@@ -21,9 +21,11 @@ class SecretPart(NamedTuple):
 def secret_parts(value: str) -> list[SecretPart]:
     """The secrets in a value, in order; none where the whole value is one, or nothing tells of one."""
     found: list[SecretPart] = []
+    taken = bytearray(len(value))
     for part in _all(value):
-        if not any(one.start < part.end and part.start < one.end for one in found):
+        if not any(taken[part.start : part.end]):
             found.append(part)
+            taken[part.start : part.end] = b"\1" * (part.end - part.start)
     return sorted(found)
 
 
@@ -37,11 +39,15 @@ def words_in(value: str, secrets: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def _all(value: str) -> Iterator[SecretPart]:
-    for pattern, scheme in ((_URL, ""), (_GO_DSN, "mysql")):
+    urls = [(_URL, "")]
+    if "@tcp(" in value or "@unix(" in value:
+        urls.append((_GO_DSN, "mysql"))
+    for pattern, scheme in urls:
         for url in pattern.finditer(value):
             names = [name for name in ("username", "host", "port", "database") if url[name]]
             about = {name: url.span(name) for name in names}
-            yield SecretPart(*url.span("password"), scheme=scheme or url["scheme"], about=about)
+            start, end = url.span("password")
+            yield SecretPart(start, end, scheme=scheme or url["scheme"], about=about)
     for pattern in (_PARAMETER, _QUERY, _LINE, _OPTION, _MYSQL_OPTION, _REDIS_OPTION):
         for option in pattern.finditer(value):
             if not _REFERENCE.match(option["value"]) and (pattern is not _LINE or "\n" in value.strip()):
@@ -55,7 +61,7 @@ _URL = re.compile(
     r"(?:/(?P<database>[^\s?#\"'`,;)]+))?"
 )
 _GO_DSN = re.compile(
-    r"(?P<username>[^\s/?#@:\"'`]+):(?P<password>[^\s@\"'`]+)@(?:tcp|unix)\((?P<host>[^\s:()]+)(?::(?P<port>\d+))?\)"
+    r"(?P<username>[^\s/?#@:\"'`]{1,80}):(?P<password>[^\s@\"'`]{1,200})@(?:tcp|unix)\((?P<host>[^\s:()]+)(?::(?P<port>\d+))?\)"
     r"(?:/(?P<database>[^\s?#\"'`]+))?"
 )
 _WORD = r"\w*?(?:password|passwd|passphrase|pwd|sharedaccesskey|accountkey|api_?key)"
@@ -65,7 +71,7 @@ _QUERY = re.compile(
     r"[?&](?P<key>\w*(?:secret|token|access_?key|secret_?key|auth_?key))=(?P<value>[^&;\s\"'|]+)", re.IGNORECASE
 )
 _LINE = re.compile(
-    r"^[ \t-]*(?P<key>[\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|secret[_-]?key))[\"']?"
+    r"^[ \t-]*+(?P<key>[\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|secret[_-]?key))[\"']?"
     r"[ \t]*[:=][ \t]*[\"']?(?P<value>[^\s\"'#][^\n\"']*?)[\"']?,?[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -76,8 +82,10 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _MYSQL_OPTION = re.compile(
-    r"\b(?:mysql|mysqladmin|mariadb|mariadb-admin|mysqldump)\b[^|;&]*?\s(?P<key>-)p[\"']?(?P<value>[^\s\"']+)"
+    r"\b(?:mysql|mysqladmin|mariadb|mariadb-admin|mysqldump)\b[^|;&]{0,500}?\s(?P<key>-)p[\"']?(?P<value>[^\s\"']+)"
 )
-_REDIS_OPTION = re.compile(r"\b(?:redis-cli|valkey-cli)\b[^|;&]*?\s(?P<key>-)(?:a|-pass)\s[\"']?(?P<value>[^\s\"']+)")
+_REDIS_OPTION = re.compile(
+    r"\b(?:redis-cli|valkey-cli)\b[^|;&]{0,500}?\s(?P<key>-)(?:a|-pass)\s[\"']?(?P<value>[^\s\"']+)"
+)
 _REFERENCE = re.compile(r"\$|/|-{2}|%\(|\{\{")
 """A value that the container's shell fills in, a path, or the next option."""

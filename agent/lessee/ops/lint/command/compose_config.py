@@ -10,9 +10,11 @@ from pathlib import Path
 
 from lessee.core.errors import WriteError
 from lessee.host.directories import translate_write_errors
+from lessee.host.limited_command import run_limited
 from lessee.ops.lint.policy.fixes.model import Change, Merge
 
 _PATIENCE = 60
+_MOST_MEMORY = 1 << 32
 _DEPTH = 3
 """A service's key, or a volume's: what one change may change."""
 
@@ -50,11 +52,9 @@ def _config(paths: Iterable[str], first: Path | None = None) -> "Mapping[str, ob
     folder = ["--project-directory", str((first or Path(files[1])).absolute().parent)]
     command = ["docker", "compose", *folder, *files, "--profile", "*", "config", "--format", "json"]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False, env=dict(os.environ)
-        )
+        done = run_limited(command, os.environ, timeout=_PATIENCE, memory=_MOST_MEMORY)
         model: Mapping[str, object] = json.loads(done.stdout) if done.returncode == 0 else {}
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+    except (OSError, subprocess.TimeoutExpired, ValueError, RecursionError):
         return None
     return model if done.returncode == 0 else None
 
