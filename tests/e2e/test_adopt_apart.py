@@ -1,5 +1,6 @@
 """Adopted projects that share an environment of a Vault keep their roles, policies and logins apart."""
 
+import json
 from contextlib import closing
 
 import pytest
@@ -9,6 +10,7 @@ from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 from support.programs.adopting import AdoptedProject
+from support.servers.fault_proxy import Status
 
 ONE, OTHER = "sk-canary-one-Nn7Bb6Vv5Cc4Xx3", "sk-canary-other-Pp9Oo8Ii7Uu6Yy5"
 
@@ -107,3 +109,21 @@ def test_the_undo_removes_the_roles_of_services_that_are_gone_too(make, vault, f
     project.adopt()
     project.adopt("--undo")
     assert [name for name in vault.list("auth/approle/role") if name.startswith(folder)] == []
+
+
+@pytest.mark.parametrize("data", [["a"], "a", {"chunks": "x"}, None])
+def test_an_answer_of_another_form_is_an_error_with_its_path(proxy, tmp_path, data):
+    """The server is not a Vault, or another program has written there."""
+    compose = "services: {web: {build: ., environment: {OPENAI_API_KEY: sk-canary-one-Nn7Bb6Vv5Cc4Xx3}}}\n"
+    address = f"http://127.0.0.1:{proxy.port}"
+    project = AdoptedProject(tmp_path / "shop", compose, VAULT_ADDR=address, VAULT_TOKEN=ROOT_TOKEN)
+    body = json.dumps({"data": {"data": data, "metadata": ["a"]}})
+    proxy.on_path("secret/data/", Status(200, {}, body.encode()))
+    done = project.adopt("--environment", "one", code=None)
+    assert done.returncode in {70, 73, 77}, done.stderr
+    assert "internal error" not in done.stderr
+    assert "secret/data/one/" in done.stderr
+    assert sorted(path.name for path in project.folder.iterdir() if path.name != ".lessee") == [
+        "Dockerfile",
+        "compose.yaml",
+    ]
