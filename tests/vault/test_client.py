@@ -69,16 +69,20 @@ def test_a_listing_that_has_not_changed_is_the_same_object(bao, client, mail):
 
 
 class SlowProxy(Proxy):
-    """Answers the first reads late, and each later one only when five others wait with it."""
+    """Answers the first reads late, and no later one before six of them wait."""
 
     def __init__(self, port):
-        self.late, self.together = itertools.count(), threading.Barrier(6)
+        self.reads, self.requested, self.together = itertools.count(1), threading.Event(), threading.Event()
         super().__init__(port)
 
     def fault_of(self, _path):
-        if next(self.late) < READER_THREADS:
+        number = next(self.reads)
+        if number <= READER_THREADS:
+            self.requested.wait(timeout=60)
             return Delay(3 * SLOW_ANSWER)
-        self.together.wait(timeout=60)
+        if number == READER_THREADS + 6:
+            self.together.set()
+        assert self.together.wait(timeout=60)
         return None
 
 
@@ -89,6 +93,7 @@ def test_a_round_over_many_folders_does_not_wait_for_each_slow_answer(bao, mail)
         for number in range(READER_THREADS + 12):
             bao.put(f"round/{number}/secret", a=1)
             one.obey(cmd.ListFolder(number, Folder("secret", f"round/{number}/"), 2, detailed=True))
+        proxy.requested.set()
         assert {len(mail.get(timeout=60).secrets) for _ in range(READER_THREADS + 12)} == {1}
         one.close()
 
