@@ -211,6 +211,8 @@ def _rotating(arguments: argparse.Namespace, prepared: Prepared, record: Record)
 
 
 def _print_conflicts(prepared: Prepared, store: Store) -> None:
+    if store.prefer is None:
+        return  # Each would have been an error before.
     how = "the value of Vault is used" if store.prefer == VAULT else "Vault gets a new version with that of your files"
     for field in store.conflicts(prepared.plan.secrets):
         print(f"{field.path}#{field.field} has another value in Vault: {how}", flush=True)
