@@ -99,8 +99,6 @@ def agent(server, tmp_path, memory):
 
 
 QUIET = "production-quiet at 127.0.0.1"
-BOTH = ("fresh", "fresh")
-"""The states of the fixture's agent, and of the client whose reads the fixture `monitor` begins with."""
 
 
 def reporting(fleet):
@@ -108,16 +106,23 @@ def reporting(fleet):
     return {name: row for name, row in fleet.items() if row["consumers"]}
 
 
-def fleet_of(monitor, *states):
-    """The agents of the monitor's status, once they are in these states."""
-    wanted = sorted(states)
-    return monitor.until(lambda status: sorted(one["state"] for one in status["fleet"].values()) == wanted)["fleet"]
+def settled_fleet_of(monitor):
+    """The agents of the monitor's status, once it has read the report of one, and both are fresh.
+
+    Its reads show the agent before its report does, under another name.
+    """
+
+    def settled(status):
+        fleet = status["fleet"]
+        return reporting(fleet) and sorted(one["state"] for one in fleet.values()) == ["fresh", "fresh"]
+
+    return monitor.until(settled)["fleet"]
 
 
 def test_the_fleet_has_each_agent_that_reports_and_of_a_watched_one_its_status(agent, monitor):
     agent.start()
     agent.until(lambda status: status["apps"]["web"]["state"] == "published")
-    [(name, row)] = reporting(fleet_of(monitor, *BOTH)).items()
+    [(name, row)] = reporting(settled_fleet_of(monitor)).items()
     assert name == f"testing/{agent.status()['apps']['web']['consumer']}"
     assert (row["apps"], row["environment"], row["component"]) == (["web"], "testing", "agent-of-the-fleet")
     assert (row["address"], row["version"]) == ("127.0.0.1", None)
@@ -138,10 +143,10 @@ def test_the_fleet_has_each_agent_that_reports_and_of_a_watched_one_its_status(a
 
 def test_a_restart_of_the_monitor_forgets_no_agent_and_one_that_stops_is_forgotten(agent, monitor):
     agent.start()
-    before = fleet_of(monitor, *BOTH)
+    before = settled_fleet_of(monitor)
     monitor.stop()
     monitor.start().until(lambda status: status["ready"])
-    assert fleet_of(monitor, *BOTH).keys() == before.keys()
+    assert settled_fleet_of(monitor).keys() == before.keys()
     agent.stop()  # It deletes its report, but has read.
     monitor.until(lambda status: not reporting(status["fleet"]))
 
