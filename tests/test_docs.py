@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from bench import figures
+from support import operations
 from support.paths import ROOT
 
 PAGES = sorted(
@@ -38,6 +39,10 @@ def test_every_link_of_a_page_leads_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
             broken.append(link)
     assert broken == []
+
+
+def test_each_page_of_operations_has_its_place_in_the_order():
+    assert sorted(operations.ORDER) == sorted(file.stem for file in operations.FOLDER.glob("*.md"))
 
 
 def test_the_page_of_figures_is_what_the_stored_runs_make():
@@ -75,7 +80,7 @@ def test_a_row_of_figures_has_its_benchmark_its_date_its_note_and_whether_it_mis
         },
         {},
     )
-    where = "[`start`](../tests/bench/README.md) 2026-01-02"
+    where = "[`start`](../../tests/bench/README.md) 2026-01-02"
     assert text.partition("## Start, memory and idle cost\n\n")[2].partition("\n## ")[0].splitlines() == [
         "| figure | bao agent | lessee | target | run |",
         "| --- | --- | --- | --- | --- |",

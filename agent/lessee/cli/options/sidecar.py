@@ -196,7 +196,7 @@ def add_import(command: AddCommand) -> None:
     imported = command(
         "import",
         "convert an env file, or another agent's configuration, to lessee.yaml and templates",
-        "FILE is an env file, whose secrets go to Vault (docs/import-env.md), or the configuration of "
+        "FILE is an env file, whose secrets go to Vault (docs/how-to/import-env.md), or the configuration of "
         "Vault Agent, OpenBao Agent or consul-template (HCL or JSON), one of their templates (.ctmpl, .tpl), "
         "or a Kubernetes manifest with annotations of the Vault Agent Injector (YAML). lessee lists what it cannot "
         "convert, and marks it with TODO in the output.",

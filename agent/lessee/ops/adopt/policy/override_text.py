@@ -12,7 +12,7 @@ from lessee.ops.adopt.policy.use_names import ServiceField, key_of
 HOLDER, AGENT, NETWORK = "lessee-holder", "lessee-agent", "lessee-vault"
 _TMPFS = 'driver_opts: {{type: tmpfs, device: tmpfs, o: "size={size},mode={mode},uid=0,gid={gid},noexec,nosuid,nodev"}}'
 _HEAD = """\
-# Written by `lessee adopt`: the secrets of these services come from Vault. docs/adopt.md explains this file.
+# Written by `lessee adopt`: the secrets of these services come from Vault. docs/how-to/adopt.md explains this file.
 # Compose merges it over the project's own files: COMPOSE_FILE in .env names it.
 # A command in a container gets the secrets like this: sh -c '. /run/secrets/SERVICE/environment.sh; exec COMMAND'
 
