@@ -82,20 +82,20 @@ def test_the_metadata_of_a_large_folder_is_not_held_in_memory(filled, monkeypatc
 
 def test_a_secret_that_changes_after_the_listing_is_read_as_it_is_then(server):
     bao, transport = server
-    for name in ("kept", "dropped", "removed"):
+    for name in ("rewritten", "dropped", "removed"):
         bao.put(name, value="1")
         bao.put(name, value="2")
 
     def change(path):
         if "detailed-metadata" in path:
-            bao.put("kept", value="3")
+            bao.put("rewritten", value="3")
             bao.ask("PUT", "secret/destroy/dropped", {"versions": [1]})
             bao.ask("DELETE", "secret/metadata/removed")
 
     client = Recorded(transport, ROOT_TOKEN, after=change)
     found = {one.path: one for one in secrets(client, MOUNTS, KEY)}
-    assert found.keys() == {"kept", "dropped"}
+    assert found.keys() == {"rewritten", "dropped"}
     # A newer version is harmless; of the other one, the metadata is read again.
-    assert [version.data for version in found["kept"].versions] == [{"value": "1"}, {"value": "2"}]
+    assert [version.data for version in found["rewritten"].versions] == [{"value": "1"}, {"value": "2"}]
     assert [version.destroyed for version in found["dropped"].versions] == [True, False]
     assert "secret/metadata/dropped" in client.of("metadata")
