@@ -35,6 +35,11 @@ def add_adopt(command: AddCommand) -> None:
     )
     adopt.add_argument("--image", metavar="IMAGE", help="the agent's image (default: lessee)")
     adopt.add_argument(
+        "--labels",
+        action="store_true",
+        help="write each app as labels of its service, with its templates, instead of entries in lessee.yaml",
+    )
+    adopt.add_argument(
         "--env-file", action="append", default=[], metavar="FILE", help="as with `docker compose`; repeatable"
     )
     adopt.add_argument(

@@ -93,7 +93,8 @@ class Apply:
             if record.generated.get(name) is None:
                 what = "the file exists, and `lessee adopt` did not write it"
                 raise WriteError(what, where=str(self._project / name), todo="rename it")
-            if record.phase is Phase.DONE and digest(found) != record.generated[name]:
+            is_changed = name != project_files.MODEL and digest(found) != record.generated[name]
+            if record.phase is Phase.DONE and is_changed:
                 what = "a person changed the file, and this run would write another content"
                 todo = "keep a copy, undo with `lessee adopt --undo`, and adopt again"
                 raise WriteError(what, where=str(self._project / name), todo=todo)

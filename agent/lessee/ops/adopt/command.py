@@ -93,8 +93,15 @@ def _request(
     if arguments.environment is not None:
         _require_name(arguments.environment)
     environment = arguments.environment or (PRODUCTION if access is None else access.environment)
-    image = arguments.image or _IMAGE
-    return Request(folder, tuple(arguments.files), tuple(arguments.env_file), environment, image, environ)
+    return Request(
+        folder,
+        tuple(arguments.files),
+        tuple(arguments.env_file),
+        environment,
+        arguments.image or _IMAGE,
+        environ,
+        arguments.labels,
+    )
 
 
 def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request, access: Access, store: Store) -> int:
@@ -266,7 +273,7 @@ def _running(stack: Stack, project: Project) -> tuple[str, ...]:
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.plan and arguments.undo:
         raise UsageError("--plan has no effect with --undo", todo="omit one of them")
-    for name in ("rotate", "environment", "image") if arguments.undo else ():
+    for name in ("rotate", "environment", "image", "labels") if arguments.undo else ():
         if getattr(arguments, name):
             raise UsageError(f"--{name} has no effect with --undo", todo="omit it")
     if arguments.rotate and arguments.no_up:
@@ -287,6 +294,9 @@ def _require_same(record: Record, arguments: argparse.Namespace, access: Access)
         "--environment": (record.environment, arguments.environment),
         "VAULT_ADDR": (record.address, access.address),
     }
+    if arguments.labels and not record.labels:
+        todo = "undo that adoption first: `lessee adopt --undo`"
+        raise UsageError("this project was adopted with entries in lessee.yaml", where="--labels", todo=todo)
     for where, (known, asked) in given.items():
         if asked and asked.rstrip("/") != known.rstrip("/"):
             todo = f"use that, or undo that adoption first: `lessee adopt --undo` with {where} {known}"

@@ -11,10 +11,13 @@ from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import replace
 from lessee.host.directories import translate_write_errors
 from lessee.host.user_file import open_beneath, open_user_file, sync_folder, write_beneath
+from lessee.ops.adopt.policy import config_text
 from lessee.ops.adopt.policy.edits import apply_edits
 from lessee.ops.adopt.record import FOLDER, EditedFile
 
 COMMAND = "lessee adopt"
+MODEL = f"lessee/{config_text.MODEL}"
+"""What the agent reads labels in: adopt's at first, and later what `docker compose config` prints."""
 _NEW_FILE, _NEW_FOLDER = 0o644, 0o755
 
 
@@ -144,7 +147,7 @@ def remove_generated(folder: Path, digests: Mapping[str, str]) -> tuple[str, ...
             path.with_name(f".{path.name}.lessee").unlink(missing_ok=True)  # A killed run may have left it.
             if not os.path.lexists(path):
                 continue
-            if digest(path.read_bytes()) != expected:
+            if name != MODEL and digest(path.read_bytes()) != expected:
                 kept.append(name)
                 continue
             path.unlink()

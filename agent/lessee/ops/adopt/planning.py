@@ -8,7 +8,7 @@ from pathlib import Path
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.access import Access
 from lessee.ops.adopt.apply import CONFIG, ENV, IGNORE, OVERRIDE, Prepared, changes_of
-from lessee.ops.adopt.files import digest, read_files, with_modes
+from lessee.ops.adopt.files import MODEL, digest, read_files, with_modes
 from lessee.ops.adopt.images import with_images
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, plan_mcp
@@ -25,6 +25,7 @@ from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_service
+from lessee.ops.adopt.policy.service_labels import compose_model
 from lessee.ops.adopt.policy.service_names import check_service_names
 from lessee.ops.adopt.policy.shell_values import without_shell_values
 from lessee.ops.adopt.policy.shown import shown_steps
@@ -50,6 +51,9 @@ class Request(ImmutableStruct, frozen=True):
     environ: Mapping[str, str]
     """What `docker compose` gets in the user's shell, without what adopt adds for clients of Vault."""
 
+    labels: bool = False
+    """Whether the apps become labels of their services, if the project was never adopted."""
+
     hidden = ("environ",)
 
 
@@ -69,6 +73,7 @@ def new_record(project: Project, request: Request, access: Access) -> Record:
         environment=request.environment,
         address=access.address,
         image=request.image,
+        labels=request.labels,
         ca_file=access.ca_file,
         namespace=access.namespace or None,
         env_files=request.env_files,
@@ -163,12 +168,15 @@ def _mcp(folder: Path, record: Record, access: Access) -> McpPlan:
 def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict[str, str]:
     if not plan.apps:
         return {}
-    deployment = access.deployment(record.image)
+    deployment = access.deployment(record.image, labels=record.labels)
     texts = {
         OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found)),
         CONFIG: lessee_yaml(plan, deployment, rotation_block(found)),
     }
-    texts.update({f"lessee/templates/{name}": text for name, text in templates(plan).items()})
+    if record.labels:
+        texts[MODEL] = compose_model(plan)
+    else:
+        texts.update({f"lessee/templates/{name}": text for name, text in templates(plan).items()})
     if (certificates := access.ca_text()) is not None:
         texts[CA_FILE] = certificates
     return texts

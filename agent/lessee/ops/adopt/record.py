@@ -84,6 +84,8 @@ class Record(ImmutableStruct, frozen=True):
     image: str
     phase: Phase = Phase.PREPARING
     version: int = 1
+    labels: bool = False
+    """Whether the apps are labels of their services."""
     ca_file: str | None = None
     namespace: str | None = None
     files: tuple[str, ...] = ()

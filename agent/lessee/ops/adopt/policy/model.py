@@ -277,6 +277,8 @@ class Deployment(ImmutableStruct, frozen=True):
     image: str = "lessee"
     folder: str = "lessee"
     """Of lessee.yaml and `templates/`, relative to the Compose file."""
+    labels: bool = False
+    """Whether the apps are labels of their services."""
     identity: str = ".lessee/identity"
     """Of ENVIRONMENT/ROLE/{role_id,secret_id}, as `lessee setup --output` writes them."""
 

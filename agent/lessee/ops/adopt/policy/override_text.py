@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lessee.ops.adopt.policy import known_images, launcher, programs
 from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, identity
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
+from lessee.ops.adopt.policy.service_labels import label_lines, service_labels
 from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck
 from lessee.ops.adopt.policy.use_names import ServiceField, key_of
 
@@ -52,7 +53,8 @@ def override(plan: Plan, deployment: Deployment, more: Iterable[str] = ()) -> st
     text = _HEAD.format(script=_indented(script, "  "), image=scalar(deployment.image))
     lines: list[str] = []
     for app in plan.apps:
-        lines += [*_service(app, plan.project.services[app.service]), ""]
+        lines += _service(app, plan.project.services[app.service])
+        lines += [*(label_lines(service_labels(plan, app)) if deployment.labels else ()), ""]
     lines += [*_holder(plan), "", *_agent(plan, deployment), ""]
     if more := tuple(more):
         lines += [*more, ""]
