@@ -9,6 +9,7 @@ from lessee.cli.options.shared import (
     add_masking,
     add_quiet,
     duration,
+    exit_codes,
     positive_integer,
 )
 
@@ -255,6 +256,7 @@ def add_mcp(command: AddCommand) -> None:
         description="Find secrets in FILE (an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's), "
         "store them in Vault, and have `lessee exec` start the servers that use them. lessee prints the changes "
         "and asks before it makes them. It writes FILE last, after a backup copy.",
+        epilog=exit_codes(),
         allow_abbrev=False,
     )
     wrap.add_argument("file", metavar="FILE", help="the client's configuration")
