@@ -9,7 +9,11 @@ from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, S
 from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck
 from lessee.ops.adopt.policy.use_names import ServiceField, key_of
 
+OVERRIDE = "compose.lessee.yaml"
 HOLDER, AGENT, NETWORK = "lessee-holder", "lessee-agent", "lessee-vault"
+OWN_SERVICES = (HOLDER, AGENT)
+OWN_VOLUMES = ("lessee-files-", "lessee-pid-", "lessee-state")
+"""How the names of adopt's volumes begin."""
 _TMPFS = 'driver_opts: {{type: tmpfs, device: tmpfs, o: "size={size},mode={mode},uid=0,gid={gid},noexec,nosuid,nodev"}}'
 _HEAD = """\
 # Written by `lessee adopt`: the secrets of these services come from Vault. docs/adopt.md explains this file.
