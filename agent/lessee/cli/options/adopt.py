@@ -33,6 +33,9 @@ def add_adopt(command: AddCommand) -> None:
         metavar="NAME",
         help="the environment in Vault (default: production, or development with a server on this machine)",
     )
+    adopt.add_argument(
+        "--moved-from", metavar="FOLDER", help="where the project was when it was adopted, if you moved its folder"
+    )
     adopt.add_argument("--image", metavar="IMAGE", help="the agent's image (default: lessee)")
     adopt.add_argument(
         "--labels",

@@ -63,7 +63,7 @@ def check_editable(folder: Path, names: Iterable[str]) -> None:
         path = folder / name
         real = real_path(folder, name)
         if not os.path.lexists(path):
-            if not os.access(real.parent, os.W_OK):
+            if not os.access(next(one for one in real.parents if one.exists()), os.W_OK):
                 raise WriteError("the directory is read-only", where=str(path), todo="make the directory writable")
             continue
         with open_user_file(path, COMMAND) as file:
@@ -89,7 +89,10 @@ def edit(folder: Path, change: EditedFile) -> bool:
         if not change.is_new:
             raise _changed(path)
         content = apply_edits(b"", change.edits)
-        write_beneath(real.parent, real.name, content, mode=_NEW_FILE, staging=folder / FOLDER)
+        if real.parent.is_dir():
+            write_beneath(real.parent, real.name, content, mode=_NEW_FILE, staging=folder / FOLDER)
+        else:
+            write_beneath(folder, change.path, content, mode=_NEW_FILE, folder_mode=_NEW_FOLDER)
         return True
     with open_user_file(path, COMMAND) as file:
         found = digest(file.content)

@@ -183,6 +183,14 @@ class StoredField(ImmutableStruct, frozen=True):
     """(service, name) of each use."""
 
 
+class AdoptedField(ImmutableStruct, frozen=True):
+    """A field of a secret in Vault, and the uses (service, name) that get it; never its value."""
+
+    path: str
+    field: str
+    uses: tuple[tuple[str, str], ...]
+
+
 class Part(ImmutableStruct, frozen=True):
     """A part of a value as a template writes it: text, or a field of a secret.
 

@@ -10,7 +10,11 @@ from lessee.ops.adopt.policy.service_labels import label_lines, service_labels
 from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck
 from lessee.ops.adopt.policy.use_names import ServiceField, key_of
 
+OVERRIDE = "compose.lessee.yaml"
 HOLDER, AGENT, NETWORK = "lessee-holder", "lessee-agent", "lessee-vault"
+OWN_SERVICES = (HOLDER, AGENT)
+OWN_VOLUMES = ("lessee-files-", "lessee-pid-", "lessee-state")
+"""How the names of adopt's volumes begin."""
 _TMPFS = 'driver_opts: {{type: tmpfs, device: tmpfs, o: "size={size},mode={mode},uid=0,gid={gid},noexec,nosuid,nodev"}}'
 _HEAD = """\
 # Written by `lessee adopt`: the secrets of these services come from Vault. docs/how-to/adopt.md explains this file.
