@@ -238,6 +238,11 @@ def add_import(command: AddCommand) -> None:
         metavar="NAME",
         help="do not treat this variable as a secret; repeatable",
     )
+    env.add_argument(
+        "--prefer",
+        choices=("vault", "files"),
+        help="where Vault has another value: use it, or store that of FILE as a new version",
+    )
     env.add_argument("--dry-run", action="store_true", help="change nothing; print the changes")
     env.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
