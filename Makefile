@@ -25,7 +25,7 @@ KILLS ?= 30
 KIND ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check lint types pure docs bench fuzz soak kills month format lock hooks clean
+.PHONY: help demo test quick check lint types pure docs bench fuzz soak kills month man format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -87,6 +87,9 @@ kills: $(VENV)/ready-test ## kill rotations of each kind KILLS (30) times while 
 
 month: $(VENV)/ready-test ## live a month of operations in some minutes, and report what tells each event (DAYS=30)
 	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/month.py
+
+man: $(VENV)/ready-test ## write the man pages, of each command and of lessee.yaml, to build/man
+	$(BIN)/python .ci/man_pages.py build/man
 
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit

@@ -17,7 +17,7 @@ PAGES = sorted(
     for name in subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    if (ROOT / name).is_file()
+    if (ROOT / name).is_file() and not (ROOT / name).is_symlink()
 )
 
 

@@ -277,9 +277,9 @@ class Shop:
         assert code is None or done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def run(self, *words, program="", **environ):
+    def run(self, *words, program="", text="", **environ):
         """Run any command of lessee to its end, where the Engine's host is."""
-        where = {"cwd": self.folder, "env": self.environ | environ, "under": self.engine.network}
+        where = {"cwd": self.folder, "env": self.environ | environ, "text": text, "under": self.engine.network}
         return run_lessee(*words, program=program, timeout=300, **where)
 
     def start(self, *options):

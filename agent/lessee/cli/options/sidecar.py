@@ -9,6 +9,7 @@ from lessee.cli.options.shared import (
     add_masking,
     add_quiet,
     duration,
+    exit_codes,
     positive_integer,
 )
 
@@ -237,6 +238,11 @@ def add_import(command: AddCommand) -> None:
         metavar="NAME",
         help="do not treat this variable as a secret; repeatable",
     )
+    env.add_argument(
+        "--prefer",
+        choices=("vault", "files"),
+        help="where Vault has another value: use it, or store that of FILE as a new version",
+    )
     env.add_argument("--dry-run", action="store_true", help="change nothing; print the changes")
     env.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
@@ -255,6 +261,7 @@ def add_mcp(command: AddCommand) -> None:
         description="Find secrets in FILE (an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's), "
         "store them in Vault, and have `lessee exec` start the servers that use them. lessee prints the changes "
         "and asks before it makes them. It writes FILE last, after a backup copy.",
+        epilog=exit_codes(),
         allow_abbrev=False,
     )
     wrap.add_argument("file", metavar="FILE", help="the client's configuration")

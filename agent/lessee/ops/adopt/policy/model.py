@@ -183,6 +183,14 @@ class StoredField(ImmutableStruct, frozen=True):
     """(service, name) of each use."""
 
 
+class AdoptedField(ImmutableStruct, frozen=True):
+    """A field of a secret in Vault, and the uses (service, name) that get it; never its value."""
+
+    path: str
+    field: str
+    uses: tuple[tuple[str, str], ...]
+
+
 class Part(ImmutableStruct, frozen=True):
     """A part of a value as a template writes it: text, or a field of a secret.
 
@@ -277,6 +285,8 @@ class Deployment(ImmutableStruct, frozen=True):
     image: str = "lessee"
     folder: str = "lessee"
     """Of lessee.yaml and `templates/`, relative to the Compose file."""
+    labels: bool = False
+    """Whether the apps are labels of their services."""
     identity: str = ".lessee/identity"
     """Of ENVIRONMENT/ROLE/{role_id,secret_id}, as `lessee setup --output` writes them."""
 
