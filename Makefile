@@ -25,7 +25,7 @@ KILLS ?= 30
 KIND ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check lint types pure bench fuzz soak kills month man format lock hooks clean
+.PHONY: help demo test quick check lint types pure docs bench fuzz soak kills month man format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,11 @@ pure: $(VENV)/ready-test
 	$(BIN)/pytest -q --numprocesses auto -m long $(PURE)
 	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
 	$(if $(MUTANTS),$(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
+
+docs: $(VENV)/ready-docs ## write the generated pages, and build the site in build/site; a link that leads nowhere fails
+	PYTHONPATH=tests $(BIN)/python -m support.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
+	@echo "open build/site/index.html"
 
 bench: $(VENV)/ready-test ## measure every documented figure, next to `bao agent` where it does the same work
 	$(BIN)/python tests/bench/run.py --write $(BENCHMARKS)
@@ -95,6 +100,7 @@ clean: ## remove the virtual environment and all caches
 
 $(VENV)/ready-test: .ci/requirements.lock
 $(VENV)/ready-logins: .ci/runtime/kerberos.txt
+$(VENV)/ready-docs: .ci/runtime/base.txt .ci/runtime/docs.txt .ci/runtime/build.txt
 $(VENV)/ready-demo: .ci/runtime/base.txt .ci/runtime/demo.txt .ci/runtime/build.txt
 
 # What only the tests of logins by a directory need: `apt-get install libkrb5-dev`, and an OpenBao that has the methods.

@@ -6,8 +6,11 @@ import subprocess
 import pytest
 
 from bench import figures
-from support import operations
+from lessee.config.parsing import parse
+from support import operations, sentences
 from support.paths import ROOT
+from support.reference.pages import FOLDER
+from support.reference.pages import PAGES as GENERATED
 
 PAGES = sorted(
     name
@@ -43,6 +46,55 @@ def test_every_link_of_a_page_leads_somewhere(page):
 
 def test_each_page_of_operations_has_its_place_in_the_order():
     assert sorted(operations.ORDER) == sorted(file.stem for file in operations.FOLDER.glob("*.md"))
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_each_generated_page_of_the_reference_is_what_the_code_says(name):
+    assert (FOLDER / f"{name}.md").read_text() == GENERATED[name](), "run: make docs"
+
+
+GUIDES = ("notify", "tls", "wrapped-secret-ids", "several-identities")
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_each_configuration_of_a_guide_is_valid(guide):
+    text = (ROOT / f"docs/how-to/{guide}.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parse(block, source=f"{guide}.md", environ={"LESSEE_ENVIRONMENT": "testing"})
+
+
+def test_sentences_are_short():
+    texts = [page.read_text() for page in sentences.pages() if page.stem not in GENERATED]
+    found = [one for text in texts for one in sentences.long_sentences(text)]
+    number = sum(1 for text in texts for _ in sentences.sentences(text))
+    assert len(found) <= 0.03 * number, "run: python tests/support/sentences.py, and shorten what it lists"
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert len(text.split()) <= 1_200
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("One two. Three\nfour!\n", ["One two.", "Three four!"]),
+        ("# A heading\n\nText.\n\n```sh\nnot this one. or this\n```\n", ["Text."]),
+        ("- one item\n  with a line\n- **Two.** And three.\n", ["one item with a line", "**Two.", "And three."]),
+        ("| a | b |\n|---|---|\n| 2 s | a cell of words. And another one |\n", ["a cell of words.", "And another one"]),
+        ("Read `lessee check --a. b` and [the page](a.md#b) now.\n", ["Read code and the page now."]),
+        ("It waits 0.5 s, as lessee.yaml says.\n", ["It waits 0.5 s, as lessee.yaml says."]),
+    ],
+)
+def test_a_page_is_cut_into_sentences(page, found):
+    assert list(sentences.sentences(page)) == found
+
+
+def test_a_sentence_of_more_than_twenty_five_words_is_long():
+    assert sentences.long_sentences(f"{'word ' * 25}.\n\n{'word ' * 26}.\n") == [("word " * 26).strip() + " ."]
 
 
 def test_the_page_of_figures_is_what_the_stored_runs_make():

@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_all_that_the_project_names_is_locked(ci):
     for extra in set(extras) - {"test"}:
         assert names(extras[extra]) <= base | set(ci["lock"].pins(text(f".ci/runtime/{extra}.txt"))), extra
     development = ci["lock"].pins(text(".ci/requirements.lock"))
-    assert names(extras["test"]) | names(extras["demo"]) | base | build <= set(development)
+    assert names(extras["test"]) | names(extras["demo"]) | names(extras["docs"]) | base | build <= set(development)
     # The tests run with what an image has.
     for lock in LOCKS[1:]:
         both = ci["lock"].pins(text(lock)).items()
@@ -67,7 +68,7 @@ def names(requirements):
 
 
 def test_the_list_of_packages_equals_the_lock_files(ci):
-    locks = {path.split("/")[-1][:-4]: text(path) for path in LOCKS[1:] if "build" not in path}
+    locks = {path.split("/")[-1][:-4]: text(path) for path in LOCKS[1:] if Path(path).stem not in {"build", "docs"}}
     assert text(".ci/sbom.json") == ci["lock"].sbom(locks, PROJECT["project"]["version"])
     components = json.loads(text(".ci/sbom.json"))["components"]
     assert {one["name"] for one in components if one["scope"] == "required"} == set(ci["lock"].pins(locks["base"]))
