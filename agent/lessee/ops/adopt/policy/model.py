@@ -103,6 +103,8 @@ class Image(ImmutableStruct, frozen=True):
     uid: int | None = None
     gid: int | None = None
     """The numbers of the user that the program runs as at last, if they are known (postgres: 999, or 70 on Alpine)."""
+    numbers_of: str = ""
+    """The `user:` of the service, with its group, that they are of; empty: they are of the image's own user."""
     shell_path: str | None = None
     """The path of a POSIX shell; empty: it has none; None: not known."""
     healthcheck: tuple[str, ...] = ()
