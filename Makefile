@@ -28,7 +28,7 @@ KIND ?=
 DIST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dist release-check release-sign demo test quick check lint types pure bench fuzz soak kills month format lock hooks clean
+.PHONY: help dist release-check release-sign demo test quick check lint types pure docs bench fuzz soak kills month man format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -61,6 +61,11 @@ pure: $(VENV)/ready-test
 	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
 	$(if $(MUTANTS),$(BIN)/python tests/support/mutants.py --sample $(MUTANTS) $(PURE))
 
+docs: $(VENV)/ready-docs ## write the generated pages, and build the site in build/site; a link that leads nowhere fails
+	PYTHONPATH=tests $(BIN)/python -m support.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
+	@echo "open build/site/index.html"
+
 bench: $(VENV)/ready-test ## measure every documented figure, next to `bao agent` where it does the same work
 	$(BIN)/python tests/bench/run.py --write $(BENCHMARKS)
 
@@ -86,6 +91,9 @@ kills: $(VENV)/ready-test ## kill rotations of each kind KILLS (30) times while 
 month: $(VENV)/ready-test ## live a month of operations in some minutes, and report what tells each event (DAYS=30)
 	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/month.py
 
+man: $(VENV)/ready-test ## write the man pages, of each command and of lessee.yaml, to build/man
+	$(BIN)/python .ci/man_pages.py build/man
+
 hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
 	$(BIN)/pre-commit install
@@ -104,6 +112,7 @@ clean: ## remove the virtual environment and all caches
 
 $(VENV)/ready-test: .ci/requirements.lock
 $(VENV)/ready-logins: .ci/runtime/kerberos.txt
+$(VENV)/ready-docs: .ci/runtime/base.txt .ci/runtime/docs.txt .ci/runtime/build.txt
 $(VENV)/ready-demo: .ci/runtime/base.txt .ci/runtime/demo.txt .ci/runtime/build.txt
 
 # What only the tests of logins by a directory need: `apt-get install libkrb5-dev`, and an OpenBao that has the methods.

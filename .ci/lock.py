@@ -5,7 +5,7 @@
 
 `requirements.lock` is for development and CI, and `packaging.txt` for `make dist`. `runtime/base.txt` is what an agent
 needs, `runtime/EXTRA.txt` what an extra of pyproject.toml adds, and `runtime/build.txt` builds the wheel. `sbom.json`
-(CycloneDX 1.6) has the packages of an image.
+(CycloneDX 1.6) has the packages of an image, and so none of `docs`.
 """
 
 import json
@@ -24,6 +24,7 @@ RUNTIME = HERE / "runtime"
 PACKAGING = HERE / "packaging.txt"
 OPENBAO = HERE.parent / "compose/quickstart/openbao/requirements.txt"
 SBOM = HERE / "sbom.json"
+_NOT_IN_IMAGES = {"build", "docs"}
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", re.MULTILINE)
 
 
@@ -79,7 +80,8 @@ def main() -> None:
         build.write_text("\n".join(project["build-system"]["requires"]))
         packaging = Path(folder) / "packaging.in"
         packaging.write_text("\n".join(project["dependency-groups"]["packaging"]))
-        _compile(DEVELOPMENT, [str(PROJECT), str(build), "--extra", "test", "--extra", "demo"], *options)
+        extras = [word for extra in ("test", "demo", "docs") for word in ("--extra", extra)]
+        _compile(DEVELOPMENT, [str(PROJECT), str(build), *extras], *options)
         _compile(PACKAGING, [str(packaging)], "--constraint", str(DEVELOPMENT), *options)
         RUNTIME.mkdir(exist_ok=True)
         # They have the versions that the tests run with.
@@ -90,7 +92,7 @@ def main() -> None:
             _compile(path := RUNTIME / f"{extra}.txt", [str(PROJECT), "--extra", extra], *same)
             path.write_text(without(path.read_text(), pins((RUNTIME / "base.txt").read_text()).keys()))
     OPENBAO.write_text((RUNTIME / "demo.txt").read_text())
-    locks = {path.stem: path.read_text() for path in sorted(RUNTIME.glob("*.txt")) if path.stem != "build"}
+    locks = {path.stem: path.read_text() for path in sorted(RUNTIME.glob("*.txt")) if path.stem not in _NOT_IN_IMAGES}
     SBOM.write_text(sbom(locks, version()))
 
 

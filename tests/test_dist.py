@@ -161,7 +161,7 @@ def test_each_extra_is_packed_or_has_a_reason_not_to_be(made):
     """`demo` is a server; `kerberos` is compiled where it is installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = set(project["project"]["optional-dependencies"])
-    assert extras - set(made["dist"].EXTRAS) == {"demo", "kerberos", "test"}
+    assert extras - set(made["dist"].EXTRAS) == {"demo", "docs", "kerberos", "test"}
 
 
 def test_a_zipapp_has_the_same_bytes_for_the_same_modules(made, tmp_path):
@@ -238,7 +238,7 @@ def signed(made, tmp_path):
 
 def verify(output, *changed):
     """Run the commands of the page, or with a changed word."""
-    page = (ROOT / "docs/install.md").read_text()
+    page = (ROOT / "docs/how-to/install.md").read_text()
     command = " && ".join(re.findall(r"^\$ ((?:ssh-keygen -Y verify|sha256sum) .*)$", page, re.MULTILINE))
     command = command.replace(*changed) if changed else command
     assert "ssh-keygen" in command

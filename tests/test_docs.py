@@ -6,14 +6,18 @@ import subprocess
 import pytest
 
 from bench import figures
+from lessee.config.parsing import parse
+from support import operations, sentences
 from support.paths import ROOT
+from support.reference.pages import FOLDER
+from support.reference.pages import PAGES as GENERATED
 
 PAGES = sorted(
     name
     for name in subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    if (ROOT / name).is_file()
+    if (ROOT / name).is_file() and not (ROOT / name).is_symlink()
 )
 
 
@@ -38,6 +42,59 @@ def test_every_link_of_a_page_leads_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
             broken.append(link)
     assert broken == []
+
+
+def test_each_page_of_operations_has_its_place_in_the_order():
+    assert sorted(operations.ORDER) == sorted(file.stem for file in operations.FOLDER.glob("*.md"))
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_each_generated_page_of_the_reference_is_what_the_code_says(name):
+    assert (FOLDER / f"{name}.md").read_text() == GENERATED[name](), "run: make docs"
+
+
+GUIDES = ("notify", "tls", "wrapped-secret-ids", "several-identities")
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_each_configuration_of_a_guide_is_valid(guide):
+    text = (ROOT / f"docs/how-to/{guide}.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parse(block, source=f"{guide}.md", environ={"LESSEE_ENVIRONMENT": "testing"})
+
+
+def test_sentences_are_short():
+    texts = [page.read_text() for page in sentences.pages() if page.stem not in GENERATED]
+    found = [one for text in texts for one in sentences.long_sentences(text)]
+    number = sum(1 for text in texts for _ in sentences.sentences(text))
+    assert len(found) <= 0.03 * number, "run: python tests/support/sentences.py, and shorten what it lists"
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert len(text.split()) <= 1_200
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("One two. Three\nfour!\n", ["One two.", "Three four!"]),
+        ("# A heading\n\nText.\n\n```sh\nnot this one. or this\n```\n", ["Text."]),
+        ("- one item\n  with a line\n- **Two.** And three.\n", ["one item with a line", "**Two.", "And three."]),
+        ("| a | b |\n|---|---|\n| 2 s | a cell of words. And another one |\n", ["a cell of words.", "And another one"]),
+        ("Read `lessee check --a. b` and [the page](a.md#b) now.\n", ["Read code and the page now."]),
+        ("It waits 0.5 s, as lessee.yaml says.\n", ["It waits 0.5 s, as lessee.yaml says."]),
+    ],
+)
+def test_a_page_is_cut_into_sentences(page, found):
+    assert list(sentences.sentences(page)) == found
+
+
+def test_a_sentence_of_more_than_twenty_five_words_is_long():
+    assert sentences.long_sentences(f"{'word ' * 25}.\n\n{'word ' * 26}.\n") == [("word " * 26).strip() + " ."]
 
 
 def test_the_page_of_figures_is_what_the_stored_runs_make():
@@ -75,7 +132,7 @@ def test_a_row_of_figures_has_its_benchmark_its_date_its_note_and_whether_it_mis
         },
         {},
     )
-    where = "[`start`](../tests/bench/README.md) 2026-01-02"
+    where = "[`start`](../../tests/bench/README.md) 2026-01-02"
     assert text.partition("## Start, memory and idle cost\n\n")[2].partition("\n## ")[0].splitlines() == [
         "| figure | bao agent | lessee | target | run |",
         "| --- | --- | --- | --- | --- |",

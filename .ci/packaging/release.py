@@ -4,7 +4,7 @@
     python .ci/packaging/release.py sign --key FILE   # make release-sign KEY=~/.ssh/id_ed25519
 
 `check` builds twice, prints a line for each requirement, and exits with 1 if one is not met. `sign` signs
-dist/SHA256SUMS with an SSH key. docs/install.md says how a user verifies that.
+dist/SHA256SUMS with an SSH key. docs/how-to/install.md says how a user verifies that.
 """
 
 import argparse

@@ -34,11 +34,14 @@ def changes(root: Path = ROOT) -> list[str]:
 
 
 def export(folder: Path, root: Path = ROOT) -> Path:
-    """Copy the files that git knows, and new ones that it does not ignore, with times and modes of no machine."""
+    """Copy the files that git knows, and new ones that it does not ignore, with times and modes of no machine.
+
+    A link within the repository becomes a file.
+    """
     time = epoch(root)
     for name in git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
         file = root / name
-        if not name or not file.is_file() or file.is_symlink():
+        if not name or not file.is_file() or not file.resolve().is_relative_to(root.resolve()):
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

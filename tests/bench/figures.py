@@ -1,4 +1,4 @@
-"""The figures of the benchmarks: their rows, the stored runs, and docs/figures.md, which is made of both."""
+"""The figures of the benchmarks: their rows, the stored runs, and the page that is made of both."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import json
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "figures.md"
+PAGE = ROOT / "docs/explanation/figures.md"
 RUNS = Path(__file__).with_name("results")
 """One file for each benchmark: its last stored run."""
 EARLIER = RUNS / "earlier.json"
@@ -74,7 +74,7 @@ NAMES = tuple(name for names in TOPICS.values() for name in names)
 _BAR = r"\|"
 _DASH = "–"  # noqa: RUF001  # An en dash is intended.
 _DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_MANUAL = "../tests/bench/README.md"
+_MANUAL = "../../tests/bench/README.md"
 _COLUMNS = ("figure", "bao agent", "lessee", "target")
 _ABOUT = f"""\
 # Figures
@@ -91,12 +91,12 @@ Some promises are counts that must be zero. A test fails if one is not:
 
 | must be zero | test |
 |---|---|
-| hostile values that a real reader of a format gets changed, or as more than one value | [readers](../tests/readers) |
-| sandbox escapes that succeed or print a value | [escapes](../tests/rendering/sandbox/test_escapes.py) |
-| bytes of files that differ from those of `bao agent` after `lessee import` | [import](../tests/e2e/test_import.py) |
-| edits of an audit trail that are not found at their position | [audit trail](../tests/audit_trail/test_writer.py) |
-| findings of axe in the page, 360 and 1,440 px wide, light and dark | [page](../tests/e2e/test_page.py) |
-| publications that are not whole after SIGKILL at any step | [publication](../tests/publishing/test_publication.py) |
+| hostile values that a real reader gets changed, or as more than one value | [readers](../../tests/readers) |
+| sandbox escapes that succeed or print a value | [escapes](../../tests/rendering/sandbox/test_escapes.py) |
+| bytes that differ from those of `bao agent` after `lessee import` | [import](../../tests/e2e/test_import.py) |
+| edits of an audit trail that are not found at their position | [audit trail](../../tests/audit_trail/test_writer.py) |
+| findings of axe in the page, 360 and 1,440 px wide, light and dark | [page](../../tests/e2e/test_page.py) |
+| publications not whole after SIGKILL at any step | [publication](../../tests/publishing/test_publication.py) |
 """
 _EARLIER = """\
 ## Earlier runs

@@ -1,6 +1,6 @@
 """Measures the memory and import time of each dependency, and the time per request of each client of Vault.
 
-`python tests/bench/imports.py`; docs/decisions/ quotes its tables.
+`python tests/bench/imports.py`; docs/explanation/decisions/ quotes its tables.
 """
 
 import json

@@ -28,7 +28,7 @@ _FAULTS = ("mixed", "missing", "partial")
 _READS_PER_CHECK = 50
 _NOTE = (
     "Two opens by path are two moments; no layout on disk can join them. "
-    "[Read through a descriptor](reading-files.md), or one file."
+    "[Read through a descriptor](../how-to/reading-files.md), or one file."
 )
 
 

@@ -1,4 +1,4 @@
-"""Runs benchmarks by name, or all of them, and prints one table; `--write` stores it for docs/figures.md."""
+"""Runs benchmarks by name, or all of them, and prints one table; `--write` stores it for the page of figures."""
 
 import importlib
 import os
@@ -29,8 +29,8 @@ def main(arguments: list[str]) -> int:
     """Return 0 if every benchmark ended and no figure missed its target, else 1; 64 for an unknown name."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default: all")
-    parser.add_argument("--write", action="store_true", help="store the runs, and write docs/figures.md")
-    parser.add_argument("--page", action="store_true", help="measure nothing: write docs/figures.md of the stored runs")
+    parser.add_argument("--write", action="store_true", help="store the runs, and write docs/explanation/figures.md")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the page of the stored runs")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:

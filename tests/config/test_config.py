@@ -120,6 +120,42 @@ def test_a_process_is_selected_by_its_name_or_its_pid_file(written, target):
     assert (notify.target, notify.action, notify.start_period, notify.timeout) == (target, "SIGUSR1", 0.0, 2.0)
 
 
+IDS = {("user", "simba"): 1000, ("group", "web"): 33, ("user", "root"): 0, ("group", "root"): 0}
+
+
+@pytest.mark.parametrize(
+    ("owner", "ids"),
+    [
+        ("simba", (1000, None)),
+        ("simba:web", (1000, 33)),
+        ("0:web", (0, 33)),
+        ("simba:7", (1000, 7)),
+        ("root", (0, None)),
+    ],
+)
+def test_an_owner_may_be_a_name_of_the_agent_s_machine(owner, ids):
+    text = web(f'owner: "{owner}"\n    notify: {{process: {{name: a}}}}', files="[{template: a.j2}]")
+    config = parse(text, source="lessee.yaml", environ={}, find_id=lambda *name: IDS.get(name))
+    app = config.apps["web"]
+    assert app.owner == app.files[0].owner == ids
+    assert app.notify.owners == (ids,)
+    assert read(text).apps["web"].owner is not None
+
+
+@pytest.mark.parametrize(
+    ("owner", "what"),
+    [
+        ("simbaa", "apps.web.owner: the agent's machine has no user simbaa; write the number that `id -u` prints"),
+        ("simba:x", "apps.web.owner: the agent's machine has no group x; write the number that `id -g` prints"),
+    ],
+)
+def test_a_name_that_the_machine_does_not_have_is_an_error_of_its_key(owner, what):
+    text = web(f'owner: "{owner}"')
+    with pytest.raises(ConfigError) as failed:
+        parse(text, source="lessee.yaml", environ={}, find_id=lambda *name: IDS.get(name))
+    assert str(failed.value) == f"lessee.yaml:6: {what} where the app runs"
+
+
 def test_the_uid_of_the_process_and_the_owners_of_the_files_tell_whose_process_is_signaled():
     files = "files: [{template: a.env.j2}, {template: b.env.j2, owner: '0:33'}]"
     app = f"environment: e\napps: {{web: {{directory: /run/secrets/web, owner: '1000', {files}, notify: {{%s}}}}}}"

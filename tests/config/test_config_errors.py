@@ -43,7 +43,7 @@ def test_all_problems_are_reported_together_in_the_order_of_their_lines():
     apps:
       web:
         directory: run/secrets
-        owner: root
+        owner: ro ot
         mode: 0440
         files:
           - tempate: web.env.j2
@@ -64,7 +64,7 @@ def test_all_problems_are_reported_together_in_the_order_of_their_lines():
             "`7d`, found a number; write its unit too, such as `30s`"
         ),
         "lessee.yaml:8: apps.web.directory: expected an absolute path",
-        'lessee.yaml:9: apps.web.owner: expected a numeric owner, "uid:gid" or "uid"',
+        'lessee.yaml:9: apps.web.owner: expected an owner, "uid:gid", "user:group", "uid" or "user"',
         (
             'lessee.yaml:10: apps.web.mode: expected a mode such as "0440", found a number; '
             'quote it, as in "0440": YAML reads an unquoted mode as a number'
@@ -225,10 +225,10 @@ def test_a_problem_in_secrets_is_reported_once(line, expected):
         ),
         (
             "web.env.j2",
-            "/web.env.j2",
-            "8: apps.web.files[0].template: expected a relative path below template_dir",
+            "/etc/../web.env.j2",
+            "8: apps.web.files[0].template: expected the path of a template in template_dir, without `..`",
         ),
-        ("web.env.j2", "../web.env.j2", "8: apps.web.files[0].template: expected a relative path below"),
+        ("web.env.j2", "../web.env.j2", "8: apps.web.files[0].template: expected the path of a template"),
         (
             "web.env.j2",
             "a/.j2",
@@ -257,7 +257,7 @@ def test_a_problem_in_an_app_is_reported_once_with_its_line(old, new, expected):
         ("    owner: '4294967295'", "numbers up to 4294967294"),
         (
             "    owner: 1000:33",
-            'apps.web.files[0].owner: expected a numeric owner, "uid:gid" or "uid", found a',
+            'apps.web.files[0].owner: expected an owner, "uid:gid", "user:group", "uid" or "user", found a',
         ),
         ("    mode: '0880'", 'apps.web.files[0].mode: expected a mode such as "0440"'),
         ("    format: nginks", "did you mean `nginx`?"),

@@ -91,7 +91,7 @@ def test_anchors_and_merges_work_as_in_compose():
 
 
 def test_a_problem_in_a_merged_block_has_the_line_of_the_block():
-    text = f"x-app: &app\n  refresh_interval: fast\n  owner: root\n{APP}    <<: *app\n"
+    text = f"x-app: &app\n  refresh_interval: fast\n  owner: ro ot\n{APP}    <<: *app\n"
     assert "lessee.yaml:2: apps.web.refresh_interval" in error(text)
     assert "lessee.yaml:3: apps.web.owner" in error(text)
 

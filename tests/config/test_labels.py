@@ -169,9 +169,9 @@ def test_variables_may_be_one_mapping_and_switched_off():
             {},
             "lessee.owner: it has a variable that Compose has not replaced; write the value",
         ),
-        ({"lessee.owner": "web"}, {}, "lessee.owner: expected a numeric owner"),
-        ({"lessee.owner": ""}, {}, "lessee.owner: expected a numeric owner"),
-        ({"lessee.owner": None}, {}, "lessee.owner: expected a numeric owner"),
+        ({"lessee.owner": "w/b"}, {}, "lessee.owner: expected an owner"),
+        ({"lessee.owner": ""}, {}, "lessee.owner: expected an owner"),
+        ({"lessee.owner": None}, {}, "lessee.owner: expected an owner"),
         ({"lessee.owner": ["0"]}, {}, "lessee.owner: expected a text, found a list; quote it"),
         ({"lessee.mode.x": "0400"}, {}, "lessee.mode.x: there is no label lessee.template.x; add it"),
         (
@@ -180,7 +180,7 @@ def test_variables_may_be_one_mapping_and_switched_off():
             "lessee.template.app.env: lessee.files sets it too",
         ),
         ({"lessee.template.../x": "y"}, {}, "lessee.template.../x: expected a file name"),
-        ({"lessee.template.a": "../x.j2"}, {}, "lessee.template.a: expected a relative path below template_dir"),
+        ({"lessee.template.a": "../x.j2"}, {}, "lessee.template.a: expected the path of a template in template_dir"),
         (
             {"lessee.notify": "SIGHOP", "lessee.notify.name": "x"},
             {},

@@ -158,7 +158,7 @@ def test_the_url_formats_of_all_plugins_are_accepted(url):
 
 
 def test_the_example_in_the_operators_manual_is_valid():
-    text = (ROOT / "OPERATIONS.md").read_text()
+    text = (ROOT / "docs/how-to/operations/environments.md").read_text()
     [example] = [block for block in re.findall("```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("setup:")]
     assert read(example).setup.database.mount == "{environment}/database"
 

@@ -165,21 +165,15 @@ def make_images(engine, folder):
     engine.make([APP, POSTGRES], build)
 
 
-class Shop:
-    """A project with plaintext in a Compose file, `.env` and an env file; `is_small`: with one service."""
+class Project:
+    """A Compose project in `folder`, which a test adopts with a server for development of its own."""
 
-    def __init__(self, engine, name, image, *, is_small=False):
-        self.engine, self.name, self.image = engine, name, image
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-        words = {"name": name, "app": APP, "postgres": POSTGRES, **CANARIES}
-        texts = {
-            "compose.yaml": _SMALL if is_small else _COMPOSE,
-            ".env": _SMALL_ENV if is_small else _ENV,
-            "app.env": _APP_ENV,
-        }
-        self._files = {file: text.format(**words) for file, text in texts.items()}
-        for file, text in self._files.items():
-            self.write(file, text)
+    patience = 300
+    """Seconds that a command may take."""
+
+    def __init__(self, engine, name, image, folder):
+        """`name` is Compose's of the project, and `image` the agent's."""
+        self.engine, self.name, self.image, self.folder = engine, name, image, folder
         self.server = Dev(self.folder, under=engine.network, by_socket=True, is_lasting=True)
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(self.server.home)}
         if "DOCKER_HOST" in engine.environ:
@@ -194,32 +188,6 @@ class Shop:
         self.server.__exit__()
         shutil.rmtree(self.folder)
 
-    def begin_again(self):
-        """No container, the files of the beginning, and nothing in Vault; its server still runs."""
-        self._end_stack()
-        for path in self.folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        for file, text in self._files.items():
-            self.write(file, text)
-        for path in self._below("secret/metadata"):
-            self.server.ask("DELETE", path)
-        for path in ("auth/approle/role", "sys/policies/acl"):
-            for name in self._names(path):
-                if name.startswith("development-"):
-                    self.server.ask("DELETE", f"{path}/{name}")
-        self.said = ""
-
-    def _below(self, folder):
-        for name in self._names(folder):
-            path = f"{folder}/{name.rstrip('/')}"
-            yield from self._below(path) if name.endswith("/") else (path,)
-
-    def _names(self, path):
-        try:
-            return self.server.ask("GET", f"{path}?list=true")["data"]["keys"]
-        except RuntimeError:  # It does not exist.
-            return []
-
     def _end_stack(self):
         label = f"label=com.docker.compose.project={self.name}"
         for _ in range(2):  # A killed `docker compose up` may still create one.
@@ -228,9 +196,6 @@ class Shop:
         for kind in ("volume", "network"):
             if found := self.engine.docker(kind, "ls", "--quiet", "--filter", label).split():
                 self.engine.docker(kind, "rm", *found, check=False)
-
-    def write(self, name, text):
-        (self.folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
 
     def files(self):
         """Content and mode of each file below the project, and where each link leads."""
@@ -277,10 +242,10 @@ class Shop:
         assert code is None or done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def run(self, *words, program="", **environ):
+    def run(self, *words, program="", text="", **environ):
         """Run any command of lessee to its end, where the Engine's host is."""
         where = {"cwd": self.folder, "env": self.environ | environ, "under": self.engine.network}
-        return run_lessee(*words, program=program, timeout=300, **where)
+        return run_lessee(*words, program=program, text=text, timeout=self.patience, **where)
 
     def start(self, *options):
         """`lessee adopt` as a process of the test's."""
@@ -296,6 +261,18 @@ class Shop:
             start_new_session=True,
         )
 
+    def below(self, folder):
+        """All paths of Vault below one."""
+        for name in self._names(folder):
+            path = f"{folder}/{name.rstrip('/')}"
+            yield from self.below(path) if name.endswith("/") else (path,)
+
+    def _names(self, path):
+        try:
+            return self.server.ask("GET", f"{path}?list=true")["data"]["keys"]
+        except RuntimeError:  # It does not exist.
+            return []
+
     def containers(self):
         label = f"label=com.docker.compose.project={self.name}"
         ids = self.engine.docker("ps", "--all", "--quiet", "--filter", label).split()
@@ -310,6 +287,51 @@ class Shop:
             found[name] = f"{state['Status']} {(state.get('Health') or {}).get('Status', '')}".strip()
         return found
 
+    def processes(self):
+        """The environment of each process in the containers, by service and program, as root of the host reads it."""
+        for container in self.containers():
+            service = container["Config"]["Labels"]["com.docker.compose.service"]
+            pids = self.engine.docker("top", container["Id"], "-o", "pid").split()[1:]
+            for pid in pids:
+                folder = Path("/proc") / pid
+                with suppress(OSError):  # A health check has ended.
+                    words = (folder / "cmdline").read_bytes().split(b"\0")
+                    yield service, words[0].decode(), (folder / "environ").read_bytes()
+
+
+class Shop(Project):
+    """A project with plaintext in a Compose file, `.env` and an env file; `is_small`: with one service."""
+
+    def __init__(self, engine, name, image, *, is_small=False):
+        super().__init__(engine, name, image, Path(tempfile.mkdtemp(prefix=f"{name}-")))
+        words = {"name": name, "app": APP, "postgres": POSTGRES, **CANARIES}
+        texts = {
+            "compose.yaml": _SMALL if is_small else _COMPOSE,
+            ".env": _SMALL_ENV if is_small else _ENV,
+            "app.env": _APP_ENV,
+        }
+        self._files = {file: text.format(**words) for file, text in texts.items()}
+        for file, text in self._files.items():
+            self.write(file, text)
+
+    def begin_again(self):
+        """No container, the files of the beginning, and nothing in Vault; its server still runs."""
+        self._end_stack()
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for file, text in self._files.items():
+            self.write(file, text)
+        for path in self.below("secret/metadata"):
+            self.server.ask("DELETE", path)
+        for path in ("auth/approle/role", "sys/policies/acl"):
+            for name in self._names(path):
+                if name.startswith("development-"):
+                    self.server.ask("DELETE", f"{path}/{name}")
+        self.said = ""
+
+    def write(self, name, text):
+        (self.folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+
     def has(self, service):
         """The SHA-256 of each value that the app has now."""
         lines = [line for line in self.engine.logs(f"{self.name}-{service}-1").splitlines() if line.startswith("has ")]
@@ -322,14 +344,3 @@ class Shop:
             for path in self.folder.rglob("*")
             if path.is_file() and any(value.encode() in path.read_bytes() for value in CANARIES.values())
         )
-
-    def processes(self):
-        """The environment of each process in the containers, by service and program, as root of the host reads it."""
-        for container in self.containers():
-            service = container["Config"]["Labels"]["com.docker.compose.service"]
-            pids = self.engine.docker("top", container["Id"], "-o", "pid").split()[1:]
-            for pid in pids:
-                folder = Path("/proc") / pid
-                with suppress(OSError):  # A health check has ended.
-                    words = (folder / "cmdline").read_bytes().split(b"\0")
-                    yield service, words[0].decode(), (folder / "environ").read_bytes()

@@ -2,7 +2,7 @@
 
 `make month` is a whole month; with fewer than 27 days (MONTH_DAYS) there are an outage and a leak alone. It prints each
 day and event as it is lived. The report lists what happened, which component reported it and when, and what people
-typed; each finding fails the test. With MONTH_WRITE, a whole month writes the table of docs/month.md.
+typed; each finding fails the test. With MONTH_WRITE, a whole month writes the table of docs/explanation/month.md.
 
 How time passes: all periods of the configuration (rotations, confirmations, alerts) are as short as a simulated day
 needs, because OpenBao and PostgreSQL have the machine's clock: no library moves that of a program written in Go.
@@ -35,7 +35,7 @@ IS_WHOLE = DAYS >= 27
 DAY = float(os.environ.get("MONTH_DAY") or 8.0)
 """Seconds: longer than what most days' commands take on an idle machine."""
 WEEK = 7
-PAGE = ROOT / "docs" / "month.md"
+PAGE = ROOT / "docs/explanation/month.md"
 HIDDEN_FILES = ("keys", "logins", "operator-token", "backup.key", "trail.key")
 """Whose contents are secret by themselves."""
 
@@ -551,7 +551,7 @@ def test_a_month_loses_nothing_is_never_silent_and_leaves_nothing_to_people(mont
         page = with_table(PAGE.read_text(), chronicle.table())
         if os.environ.get("MONTH_WRITE"):
             PAGE.write_text(page)
-        todo = "the table of docs/month.md is another one: run `MONTH_WRITE=yes make month`"
+        todo = "the table of docs/explanation/month.md is another one: run `MONTH_WRITE=yes make month`"
         chronicle.check(PAGE.read_text() == page, "docs", todo)
     say(f"\n{chronicle.text()}")
     assert not chronicle.findings

@@ -109,6 +109,33 @@ def test_a_stack_is_adopted_changed_and_undone_and_no_plaintext_is_left(engine, 
     assert_no_canary(shop.said)
 
 
+def test_apps_become_labels_which_a_person_changes_and_the_undo_removes(small):
+    small.compose("up", "--detach", "--wait")
+    before, values = small.files(), small.has("app")
+    small.adopt("--yes", "--labels")
+    assert small.has("app") == values
+    assert small.plaintext() == []
+    assert not (small.folder / "lessee/templates").exists()
+    [app] = [one for one in small.containers() if one["Config"]["Labels"]["com.docker.compose.service"] == "app"]
+    assert app["Config"]["Labels"]["lessee.notify.action"] == "restart"
+    assert "nothing to do" in small.adopt("--yes").stdout
+    # A person adds a line to the template in the label, and writes the model again as lessee.yaml says.
+    override = small.folder / "compose.lessee.yaml"
+    line = next(line for line in override.read_text().splitlines() if "export PAYMENT_API_KEY=" in line)
+    more = line.replace("PAYMENT_API_KEY", "NEW_API_KEY")
+    override.write_text(override.read_text().replace(f"{line}\n", f"{line}\n{more}\n"))
+    model = ("--no-interpolate", "--format", "json", "--output", "lessee/compose.json")
+    small.compose("config", *model)
+    assert_no_canary((small.folder / "lessee/compose.json").read_text())
+    eventually(lambda: small.has("app").get("NEW_API_KEY") == sha(CANARIES["api"]), "the new variable of the app")
+    assert small.adopt("--yes", "--labels").returncode == 0
+    done = small.adopt("--undo", "--yes", code=75)
+    assert "compose.lessee.yaml" in done.stdout  # A person changed it, so it stays.
+    override.unlink()
+    assert small.files() == before
+    assert_no_canary(small.said)
+
+
 def roles(shop):
     try:
         return shop.server.ask("GET", "auth/approle/role?list=true")["data"]["keys"]

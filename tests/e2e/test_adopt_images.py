@@ -8,6 +8,7 @@ import pytest
 from e2e.engine import BASE
 from lessee.ops.adopt.images import LABEL, STARTED, with_images
 from lessee.ops.adopt.policy.model import Image
+from lessee.ops.adopt.policy.programs import group_of
 from support.inputs.adopted_projects import project, service
 
 pytestmark = pytest.mark.docker
@@ -40,7 +41,11 @@ def built(engine, tmp_path_factory):
 
 
 def image_of(engine, folder, **settings):
-    return with_images(project(service(**settings)), folder, engine.environ).services["app"].image
+    return service_of(engine, folder, **settings).image
+
+
+def service_of(engine, folder, **settings):
+    return with_images(project(service(**settings)), folder, engine.environ).services["app"]
 
 
 def test_an_image_is_known_with_its_shell_and_the_numbers_of_its_user(built, tmp_path):
@@ -55,7 +60,7 @@ def test_an_image_is_known_with_its_shell_and_the_numbers_of_its_user(built, tmp
         shell_path="/bin/sh",
         healthcheck=("CMD-SHELL", "test -e /ok"),
     )
-    assert image_of(built, tmp_path, image=Image(NAMED), user="root:staff").gid == 50
+    assert group_of(service_of(built, tmp_path, image=Image(NAMED), user="root:staff")) == 50
     assert built.docker("ps", "--all", "--quiet", "--filter", "label=lessee.adopt=probe") == ""
 
 

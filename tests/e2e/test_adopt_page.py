@@ -1,4 +1,4 @@
-"""Runs every command of docs/adopt.md in order, from a clone of a project with plaintext to an adopted one and back."""
+"""Runs every command of docs/how-to/adopt.md in order: a project with plaintext is adopted, and as before again."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from support.programs.operator_shell import Operator
 
 pytestmark = pytest.mark.docker
 
-PAGE = (ROOT / "docs/adopt.md").read_text()
+PAGE = (ROOT / "docs/how-to/adopt.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PLAINTEXT = ("an-example-password", "an-example-key-of-a-provider")
 # The images of the page, as this Engine has them.

@@ -135,7 +135,15 @@ def test_a_record_of_the_same_user_is_refused_in_a_copy_and_in_its_new_place(clo
     shutil.copytree(clone.folder, copied)
     original, clone.folder = clone.folder, copied
     error = clone.adopt("--undo", "--yes", code=78).stderr
-    assert f"this record is of the project in {original}; if it came with a clone or a copy" in error
+    assert f"this record is of the project in {original}, which still has it; this is a copy: remove" in error
+    # Also where the user names the old place, and where it is gone: nothing but the moved folder is the project.
+    assert "which still has it" in clone.adopt("--undo", "--yes", "--moved-from", str(original), code=78).stderr
+    hidden = original.rename(clone.home / "hidden")
+    for options in (("--undo", "--yes"), ("--yes",), ("--plan",)):
+        error = clone.adopt(*options, code=78).stderr
+        assert f"this record is of the project in {original}, which has none any more; if you moved" in error
+        assert f"add --moved-from {original}; if this is a copy, remove {copied}/.lessee" in error
+    hidden.rename(original)
     clone.folder = original
     changed = json.loads(record.read_text())
     changed["record"]["generated"]["precious.txt"] = sha("mine\n")

@@ -249,7 +249,7 @@ def test_a_token_that_may_not_read_everything_gets_no_incomplete_archive(full, m
 
 
 def test_the_documented_policy_suffices_to_save(full, make):
-    text = (ROOT / "OPERATIONS.md").read_text()
+    text = (ROOT / "docs/how-to/operations/back-up.md").read_text()
     policy = text.partition("that may only `save`")[2].partition("```hcl\n")[2].partition("```")[0]
     more = "".join(f'path "{mount}*" {{ capabilities = ["read", "list"] }}\n' for mount in ("old/", "team/kv/"))
     full.ask("PUT", "sys/policies/acl/page", {"policy": policy + more})

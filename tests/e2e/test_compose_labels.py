@@ -1,4 +1,4 @@
-"""The stack of labels on a real Engine: the model of docs/labels.md is read, rotated, edited and read again."""
+"""The stack of labels on a real Engine: the model of docs/how-to/labels.md is read, rotated, edited and read again."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 
-PAGE = (ROOT / "docs/labels.md").read_text()
+PAGE = (ROOT / "docs/how-to/labels.md").read_text()
 COMMAND = re.search(r"^```console\n\$ (docker compose config .*)\n```$", PAGE, re.MULTILINE)[1]
 
 

@@ -1,4 +1,4 @@
-"""Runs every command of docs/dev.md in order, as its reader would."""
+"""Runs every command of docs/how-to/dev.md in order, as its reader would."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from support.paths import ROOT
 from support.programs.operator_shell import Operator
 from support.servers.dev_server import Dev
 
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs/dev.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs/how-to/dev.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -53,6 +53,6 @@ def test_each_option_of_the_command_is_on_the_page():
     help_text = subprocess.run(
         [sys.executable, "-m", "lessee", "dev", "--help"], capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    page = (ROOT / "docs/dev.md").read_text()
+    page = (ROOT / "docs/how-to/dev.md").read_text()
     options = set(re.findall(r"--[a-z-]+", help_text)) - {"--help", "--quiet"}
     assert [option for option in sorted(options) if option not in page] == []

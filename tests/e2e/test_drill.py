@@ -434,7 +434,7 @@ def test_a_test_environment_is_played_only_after_its_name_was_typed(tested):
 
 
 def test_a_scene_that_takes_longer_than_its_bound_is_a_problem_and_the_next_one_is_played(drills):
-    assert drill_scenes._LIMIT == 600.0  # docs/drills.md says so.
+    assert drill_scenes._LIMIT == 600.0  # docs/how-to/drills.md says so.
     drills.write_config()
     # The bound of the drill in this process has passed when a scene begins.
     program = (

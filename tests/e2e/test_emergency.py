@@ -23,7 +23,7 @@ from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.programs.terminal import as_by_a_person
 from support.servers.fault_proxy import Delay, Fault, Proxy
 
-PAGE = ROOT / "OPERATIONS.md"
+PAGE = ROOT / "docs/how-to/operations/new-server.md"
 NOTHING = ([], 0, 0, [])
 
 

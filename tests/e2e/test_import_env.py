@@ -111,6 +111,27 @@ def test_another_value_in_vault_is_refused_and_nothing_is_written(bao, project):
     assert secret(bao, project, "imported/database/postgres")["password"] == CANARY
 
 
+@pytest.mark.parametrize(
+    ("prefer", "value", "how"),
+    [
+        ("vault", "another", "that of Vault is rendered"),
+        ("files", None, "Vault gets that of the file as a new version"),
+    ],
+)
+def test_a_person_says_which_value_is_right(bao, project, tmp_path, prefer, value, how):
+    path = f"secret/data/{project.environment}/applications/shop"
+    bao.ask("POST", path, {"data": {"smtp_password": "another", "mine": "x"}})
+    words = ("import", ".env", "--reader", "python-dotenv", "--yes")
+    assert "`lessee import .env --prefer vault`" in project(*words, code=73)
+    printed = project(*words, "--prefer", prefer)
+    assert f"applications/shop#smtp_password has another value in Vault: {how}" in printed
+    project("render", "--app", "shop", "--output", str(tmp_path / "out"))
+    wanted = dotenv_values(project.file) | ({"SMTP_PASSWORD": value} if value else {})
+    assert dotenv_values(tmp_path / "out/.env") == wanted
+    assert secret(bao, project, "applications/shop") == {"smtp_password": wanted["SMTP_PASSWORD"], "mine": "x"}
+    assert "nothing to do" in project(*words, "--prefer", prefer)
+
+
 def test_a_dry_run_needs_no_server_and_writes_nothing(project):
     printed = project("import", ".env", "--reader", "python-dotenv", "--dry-run", VAULT_ADDR="http://127.0.0.1:1")
     assert "nothing was written" in printed

@@ -200,7 +200,7 @@ def test_an_agent_without_labels_and_references_imports_nothing_of_them(sidecar)
     assert "lessee.config.environment" not in modules
 
 
-PAGE = (ROOT / "docs/labels.md").read_text()
+PAGE = (ROOT / "docs/how-to/labels.md").read_text()
 
 
 def test_the_configurations_of_the_page_are_valid_and_its_error_is_what_check_prints(sidecar, labeled):

@@ -1,4 +1,4 @@
-"""Runs every command of OPERATIONS.md in order, as an operator would."""
+"""Runs every command of the pages of operations in order, as an operator would."""
 
 import os
 import re
@@ -11,21 +11,20 @@ import psycopg
 import pytest
 
 from lessee.host.openbao import find_bao
-from support.paths import ROOT
+from support.operations import ORDER, page
 from support.programs.operator_shell import Operator
 from support.programs.sidecar import eventually
 from support.servers.vault_server import Server, adapted, certificate, ports
 
-PAGE = (ROOT / "OPERATIONS.md").read_text()
 CANARY = "canary-31c7d0"
 USERS = {environment: f"operations_{environment}" for environment in ("testing", "production")}
 ROTATED = ("simba_a", "simba_b")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def block_with(language, mark):
-    """The block of the page in this language that starts with the mark."""
-    (text,) = [text for word, text in _BLOCK.findall(PAGE) if word == language and text.startswith(mark)]
+def block_with(name, language, mark):
+    """The block of a page in this language that starts with the mark."""
+    (text,) = [text for word, text in _BLOCK.findall(page(name)) if word == language and text.startswith(mark)]
     return text
 
 
@@ -63,9 +62,9 @@ def operator(tmp_path, memory, server, database):
     folder = tmp_path / "operator"
     folder.mkdir()
     for name, text in {
-        "lessee.yaml": block_with("yaml", "# lessee.yaml"),
-        "app.env.j2": block_with("jinja", "{# app.env.j2 #}"),
-        "operator.hcl": block_with("hcl", "# operator.hcl"),
+        "lessee.yaml": block_with("index", "yaml", "# lessee.yaml"),
+        "app.env.j2": block_with("index", "jinja", "{# app.env.j2 #}"),
+        "operator.hcl": block_with("new-server", "hcl", "# operator.hcl"),
     }.items():
         (folder / name).write_text(text)
     programs = [Path(sys.executable).parent, Path(find_bao()).parent]
@@ -131,12 +130,12 @@ def output_and_files(operator, server):
             yield file.read_bytes()
 
 
-def test_every_command_of_the_page_exits_as_documented(operator, server):
-    for title, text in (section.split("\n", 1) for section in PAGE.split("\n## ")[1:]):
-        if title == "Vault is unavailable":
+def test_every_command_of_the_pages_exits_as_documented(operator, server):
+    for name in ORDER:
+        if name == "outage":
             server.stop()
             server.start()
-        for block in (block for word, block in _BLOCK.findall(text) if word == "console"):
+        for block in (block for word, block in _BLOCK.findall(page(name)) if word == "console"):
             operator.type(block)
             if "--init" in block:
                 write_old_layout(server, (operator.folder / "keys" / "root-token").read_text().strip())

@@ -1,4 +1,4 @@
-"""Runs the recipes of docs/reading-files.md as they are written there."""
+"""Runs the recipes of docs/how-to/reading-files.md as they are written there."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from support.needs import need
 from support.paths import ROOT
 from support.programs.restless_publisher import LINES, restless
 
-PAGE = ROOT / "docs/reading-files.md"
+PAGE = ROOT / "docs/how-to/reading-files.md"
 SECTION = "Reading several files"
 DIRECTORY = "/run/secrets/app"
 

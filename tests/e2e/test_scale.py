@@ -14,7 +14,7 @@ from support.programs.sidecar import eventually
 from support.servers.fault_proxy import Proxy
 from support.sockets import connections
 
-SCALE = ROOT / "compose" / "SCALE.md"
+SCALE = ROOT / "docs/explanation/scale.md"
 POLICY = """
 path "secret/data/testing/*"              { capabilities = ["read"] }
 path "secret/metadata/testing/*"          { capabilities = ["read", "list"] }

@@ -3,7 +3,7 @@
 import pytest
 
 from lessee.core.errors import TemplateError
-from lessee.host.project import load, stamp, template_of
+from lessee.host.project import find_id, load, stamp, template_of
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,26 @@ def test_a_template_that_cannot_be_read_is_an_error_that_says_why(tmp_path, name
     with pytest.raises(TemplateError) as failed:
         template_of(tmp_path, name, {})
     assert failed.value.what == what
+
+
+def test_an_absolute_path_names_a_template_in_the_directory_alone(tmp_path):
+    folder, other = tmp_path / "lessee", tmp_path / "lessee-other"
+    for one in (folder, folder / "web", other):
+        one.mkdir()
+        (one / "a.j2").write_text(one.name)
+    (folder / "link.j2").symlink_to(other / "a.j2")
+    stamps = {}
+    assert template_of(folder, str(folder / "a.j2"), stamps) == "lessee"
+    assert stamps == {str(folder / "a.j2"): stamp(str(folder / "a.j2"))}
+    assert template_of(folder, f"{folder}/./web//a.j2") == "web"
+    for outside in (other / "a.j2", folder / "../lessee-other/a.j2", folder / "link.j2", "/etc/hostname", "/"):
+        with pytest.raises(TemplateError, match="the template directory"):
+            template_of(folder, str(outside))
+
+
+def test_names_of_users_and_groups_are_those_of_this_machine():
+    assert (find_id("user", "root"), find_id("group", "root")) == (0, 0)
+    assert (find_id("user", "no-such-user"), find_id("group", "no-such-group")) == (None, None)
 
 
 def test_a_file_that_does_not_exist_has_no_stamp(tmp_path):

@@ -1,4 +1,4 @@
-"""What `lessee import` makes of one key or one function of another agent, in the words of docs/import.md.
+"""What `lessee import` makes of one key or one function of another agent, in the words of docs/reference/import.md.
 
 `python tests/support/migration_table.py` writes the last column of the page's tables again.
 """
@@ -14,7 +14,7 @@ from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
 from support.paths import ROOT
 
-PAGE = ROOT / "docs/import.md"
+PAGE = ROOT / "docs/reference/import.md"
 SAME = "the same"
 HEADERS = {"key of the agent": "agent", "key of consul-template": "consul-template", "in a template": "template"}
 """What the first column of each table has, by its title."""

@@ -53,6 +53,57 @@ def test_text_has_one_line_for_each_event(opened_log):
     assert line.endswith('info    notified app=web how="SIGHUP to 12" note="two\\nlines"')
 
 
+class Screen(io.StringIO):
+    """A stream to a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def screen_of(monkeypatch, form="text", **environ):
+    """What a terminal gets of two events."""
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    stream = Screen()
+    open_log(Redactor(), stream=stream, form=form)
+    log("info", "notified", app="web")
+    log("error", "denied", path="\x1b[2J")
+    return stream.getvalue()
+
+
+@pytest.mark.usefixtures("opened_log")
+def test_on_a_terminal_the_level_alone_has_a_color(monkeypatch):
+    first, second = screen_of(monkeypatch).splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \x1b\[36minfo   \x1b\[0m notified app=web", first)
+    assert re.fullmatch(r'\d\d:\d\d:\d\d \x1b\[1;31merror  \x1b\[0m denied path="\\u001b\[2J"', second)
+
+
+@pytest.mark.usefixtures("opened_log")
+@pytest.mark.parametrize(
+    ("form", "environ", "has_colors"),
+    [
+        ("text", {}, True),
+        ("text", {"NO_COLOR": "1"}, False),
+        ("text", {"NO_COLOR": ""}, True),
+        ("text", {"TERM": "dumb"}, False),
+        ("text", {"TERM": "xterm"}, True),
+        ("json", {}, False),
+    ],
+)
+def test_no_color_json_and_dumb_terminals_have_no_colors(monkeypatch, form, environ, has_colors):
+    assert ("\x1b" in screen_of(monkeypatch, form, **environ)) == has_colors
+
+
+def test_text_that_is_no_terminals_has_the_day_and_the_zone(opened_log):
+    stream = opened_log(form="text")
+    log("warning", "vault unavailable", address="https://vault:8200")
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ warning vault unavailable address=https://vault:8200\n", stream.getvalue()
+    )
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_log_line_holds_no_control_character_and_no_change_of_direction(opened_log, form):
     hostile = "\x1b[2J\x9b0m\u202eevil\u2066\r\x7f"

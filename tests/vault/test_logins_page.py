@@ -1,4 +1,4 @@
-"""docs/logins.md names every auth method, its keys, and the servers on which tests here use it."""
+"""docs/reference/logins.md names every auth method, its keys, and the servers on which tests here use it."""
 
 import re
 from typing import get_args
@@ -8,7 +8,7 @@ import pytest
 from lessee.config.grammar.vault import Auth
 from support.paths import ROOT
 
-PAGE = (ROOT / "docs/logins.md").read_text()
+PAGE = (ROOT / "docs/reference/logins.md").read_text()
 ROWS = {
     method: (keys, tested)
     for method, keys, tested in re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", PAGE, re.MULTILINE)

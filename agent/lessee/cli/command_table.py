@@ -21,6 +21,17 @@ def _add_adopt(command: AddCommand) -> None:
     add_adopt(command)
 
 
+def _about(name: str) -> Callable[[AddCommand], None]:
+    """The function that adds a command about lessee itself."""
+
+    def add(command: AddCommand) -> None:
+        from lessee.cli.options import shell
+
+        getattr(shell, f"add_{name}")(command)
+
+    return add
+
+
 COMMANDS: Mapping[str, Command] = {
     "run": Command(sidecar.add_run, "lessee.cli.commands.run"),
     "exec": Command(sidecar.add_exec, "lessee.cli.commands.exec"),
@@ -45,5 +56,8 @@ COMMANDS: Mapping[str, Command] = {
     "drill": Command(operator.add_drill, "lessee.ops.drill.command"),
     "monitor": Command(operator.add_monitor, "lessee.ops.monitor.command"),
     "audit": Command(operator.add_audit, "lessee.ops.audit.command"),
+    "doctor": Command(_about("doctor"), "lessee.ops.doctor.command"),
+    "completion": Command(_about("completion"), "lessee.cli.commands.completion"),
+    "upgrade-notes": Command(_about("upgrade_notes"), "lessee.cli.commands.upgrade_notes"),
 }
 """By name, in the order of `lessee --help`."""

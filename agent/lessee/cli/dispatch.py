@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.cli.command_table import COMMANDS
-from lessee.cli.options.shared import Parser, add_config
+from lessee.cli.options.shared import EXIT_CODES, Parser, add_config, exit_codes
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.printable import spelled_out
 from lessee.host.console import protect_terminal
@@ -31,9 +31,8 @@ start here:
                               backup, emergency, drill, monitor, audit
 
 The configuration file is the first of --config, $LESSEE_CONFIG, ./lessee.yaml and /etc/lessee/lessee.yaml.
-exit codes: 64 usage, 65 template or archive, 69 Vault or agent unavailable, 70 internal error,
-            71 cannot protect its memory, 73 cannot write, 75 app not notified or work incomplete,
-            77 denied, 78 configuration"""
+
+exit codes:"""
 
 _INTERNAL_ERROR = 70
 _INTERRUPTED = 130
@@ -69,11 +68,16 @@ def run_command(argv: Sequence[str] | None) -> int:
         return _INTERNAL_ERROR
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def whole_parser() -> Parser:
+    """The parser of all commands."""
+    return _parser(())
+
+
+def _parser(words: Sequence[str]) -> Parser:
     parser = Parser(
         prog="lessee",
         description=_ABOUT,
-        epilog=_START,
+        epilog=_START + "".join(f"\n  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -85,6 +89,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}. {details}".strip(),
+            epilog=exit_codes(),
             allow_abbrev=False,
         )
         if config:

@@ -24,13 +24,17 @@ def resolve_check(app: AppBlock, files: Sequence[File], at: Path, problems: Prob
 def resolve_notify(
     app: AppBlock,
     files: Sequence[File],
+    owner: tuple[int, int | None] | None,
     values: Mapping[Path, object],
     at: Path,
     problems: Problems,
     *,
     for_child: bool,
 ) -> config.Notify | None:
-    """How the agent notifies the app. `for_child`: `lessee exec` reads the file, which uses env_template."""
+    """How the agent notifies the app, whose files belong to `owner` unless they name another one.
+
+    `for_child`: `lessee exec` reads the file, which uses env_template.
+    """
     block = app.notify
     if block is None or (target := _target(block)) is None:
         return None  # The reader has already reported a block without a target.
@@ -53,7 +57,7 @@ def resolve_notify(
         on_unhandled_signal=block.on_unhandled_signal,
         timeout=block.timeout,
         uid=block.uid,
-        owners=tuple(dict.fromkeys([app.owner, *(file.owner for file in files)])),
+        owners=tuple(dict.fromkeys([owner, *(file.owner for file in files)])),
     )
 
 

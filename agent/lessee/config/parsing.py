@@ -32,6 +32,15 @@ _MODE = 0o440  # Readable by owner and group.
 _ENVIRONMENT = "{environment}"
 
 
+FindId = Callable[[str, str], int | None]
+"""The number of a `user` or `group` by its name; None if this machine has no such name."""
+
+
+def any_name(_kind: str, _name: str) -> int | None:
+    """The number 0 for each name: for a caller that publishes nothing, perhaps on another machine."""
+    return 0
+
+
 def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     text: str,
     *,
@@ -43,6 +52,7 @@ def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     refused: dict[str, ConfigError] | None = None,
     load_model: Callable[[str], str] | None = None,
     checks_responses: bool = False,
+    find_id: FindId = any_name,
 ) -> Config:
     """The configuration, with all defaults filled in.
 
@@ -51,7 +61,8 @@ def parse(  # noqa: PLR0913  # Each command sets two or three of them.
     `checks_responses`: also those of a monitor whose block the command does not use.
     `refused` receives the problems of single apps, which are then missing in the result; by default they are problems
     of the file. `load_model` returns the text of the Compose model whose name `compose.file` is, or raises ConfigError;
-    without it, the labels have no apps. Raises ConfigError with all problems of the file, in the order of their lines.
+    without it, the labels have no apps. `find_id` returns the number of a user or group of this machine; by default,
+    any name is valid. Raises ConfigError with all problems of the file, in the order of their lines.
     """
     problems = Problems(source)
     reader = Reader(problems, environ, blocks)
@@ -64,7 +75,9 @@ def parse(  # noqa: PLR0913  # Each command sets two or three of them.
         from lessee.config.labels import with_labeled_apps  # noqa: PLC0415
 
         file, labeled = with_labeled_apps(file, file.compose, load_model(file.compose.file), reader, problems)
-    resolved = _Resolver(file, reader.values, problems, environ, for_child=for_child, labeled=labeled).resolve()
+    resolved = _Resolver(
+        file, reader.values, problems, environ, for_child=for_child, labeled=labeled, find_id=find_id
+    ).resolve()
     if "setup" in blocks:
         check_setup(file, problems)
     if "monitor" in blocks and file.monitor is not None:
@@ -102,8 +115,10 @@ class _Resolver:
         *,
         for_child: bool,
         labeled: "Mapping[str, LabeledApp]",
+        find_id: FindId,
     ) -> None:
         self._file = file
+        self._find_id = find_id
         self._labeled = labeled
         self._inline: dict[str, config.InlineTemplate] = {}
         self._for_child = for_child
@@ -379,18 +394,19 @@ class _Resolver:
         mode = _MODE if block.mode is None else block.mode
         files = tuple(self._files(block, path, mode))
         refresh_interval = block.refresh_interval
+        owner = self._owner(block.owner, (*path, "owner"))
         return config.App(
             name=name,
             directory=block.directory,
             files=files,
             mode=mode,
-            owner=block.owner,
+            owner=owner,
             allow_disk=block.allow_disk,
             refresh_interval=self._file.secrets.refresh_interval if refresh_interval is None else refresh_interval,
             env_template=block.env_template,
             public_variables=frozenset(block.public_variables),
             check=resolve_check(block, files, path, self._problems),
-            notify=resolve_notify(block, files, self._values, path, self._problems, for_child=self._for_child),
+            notify=resolve_notify(block, files, owner, self._values, path, self._problems, for_child=self._for_child),
             ready=resolve_ready(block, files, path, self._problems),
             on_expiry=block.on_expiry,
             fallback=resolve_fallback(block, files, self._environment, path, self._problems),
@@ -430,7 +446,7 @@ class _Resolver:
     def _files(self, app: AppBlock, at: Path, mode: int) -> Iterator[config.File]:
         names: dict[str, Path] = {}
         folders: dict[str, Path] = {}
-        owner = app.owner
+        owner = self._owner(app.owner, (*at, "owner"))
         for path, block in (*self._items((*at, "files"), FileBlock), *self._env_file(app, at)):
             template = block.template
             if template is None:
@@ -461,8 +477,25 @@ class _Resolver:
                 name=name,
                 format=kind,
                 mode=mode if block.mode is None else block.mode,
-                owner=block.owner or owner,
+                owner=self._owner(block.owner, (*path, "owner")) or owner,
             )
+
+    def _owner(self, owner: tuple[int | str, int | str | None] | None, path: Path) -> tuple[int, int | None] | None:
+        """The uid and the gid."""
+        if owner is None:
+            return None
+        uid, gid = owner
+        return self._id("user", uid, path), None if gid is None else self._id("group", gid, path)
+
+    def _id(self, kind: str, name: int | str, path: Path) -> int:
+        if isinstance(name, int):
+            return name
+        number = self._find_id(kind, name)
+        if number is None:
+            what = f"the agent's machine has no {kind} {name}"
+            todo = f"write the number that `{'id -u' if kind == 'user' else 'id -g'}` prints where the app runs"
+            self._problems.add_dependent(path, what, todo=todo)
+        return number or 0
 
     def _env_file(self, app: AppBlock, at: Path) -> Iterator[tuple[Path, FileBlock]]:
         """The file of the app's `env`, with the key that names it."""

@@ -84,7 +84,20 @@ def read(
         environment=environment,
         blocks=blocks,
         load_model=model_loader(path),
+        find_id=find_id,
     )
+
+
+def find_id(kind: str, name: str) -> int | None:
+    """The number of a `user` or `group` of this machine or container; None without one."""
+    # Few configurations have a name.
+    import grp  # noqa: PLC0415
+    import pwd  # noqa: PLC0415
+
+    try:
+        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
 
 def model_loader(path: Path, stamps: "dict[str, Stamp] | None" = None) -> Callable[[str], str]:
@@ -157,6 +170,7 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
         blocks=blocks,
         refused=invalid,
         load_model=model_loader(path, stamps),
+        find_id=find_id,
     )
     if invalid and only in invalid:
         raise invalid[only]
@@ -322,7 +336,8 @@ def template_of(
     `credentials`: the ids of files that no template may read, such as the configuration, whose URLs hold passwords.
     """
     path = os.path.join(folder, name)  # noqa: PTH118  # A Path takes as long as the file itself.
-    if name.startswith("/") or ".." in name.split("/"):
+    below = os.path.relpath(name, folder) if name.startswith("/") else name
+    if ".." in below.split("/"):
         raise TemplateError(
             f"the template {name!r} is outside the template directory",
             where=str(folder),
@@ -330,7 +345,7 @@ def template_of(
             rule=_UNREADABLE,
         )
     try:
-        file = open_beneath(os.fspath(folder), name)
+        file = open_beneath(os.fspath(folder), below)
         try:
             status = os.fstat(file)
             if stamps is not None:

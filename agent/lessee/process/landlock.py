@@ -25,10 +25,10 @@ def restrict_writes(directories: Iterable[tuple[int, int]]) -> str:
     before the next one is taken. The thread needs no_new_privs. What is open stays writable, and reading is not
     restricted.
     """
-    version = _syscall(_CREATE_RULESET, 0, 0, _CREATE_RULESET_VERSION)
-    if version < _OLDEST:
-        return "the kernel has no Landlock" if version <= 0 else "the kernel's Landlock is older than Linux 5.19"
-    handled = ALL if version > _OLDEST else ALL & ~_TRUNCATE
+    found = version()
+    if found < _OLDEST:
+        return "the kernel has no Landlock" if found == 0 else "the kernel's Landlock is older than Linux 5.19"
+    handled = ALL if found > _OLDEST else ALL & ~_TRUNCATE
     attributes = struct.pack("Q", handled)
     ruleset = _syscall(_CREATE_RULESET, attributes, len(attributes), 0)
     if ruleset < 0:
@@ -44,6 +44,11 @@ def restrict_writes(directories: Iterable[tuple[int, int]]) -> str:
         return "" if _syscall(_RESTRICT_SELF, ruleset, 0) == 0 else "the kernel refuses the ruleset"
     finally:
         os.close(ruleset)
+
+
+def version() -> int:
+    """The version of the kernel's Landlock; 0 without it."""
+    return max(0, _syscall(_CREATE_RULESET, 0, 0, _CREATE_RULESET_VERSION))
 
 
 def _allow(ruleset: int, directory: int, rights: int) -> None:

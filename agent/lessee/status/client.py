@@ -16,12 +16,17 @@ _MAX_BODY = 64 << 20
 """Bytes. A status of ten thousand apps has a tenth of it."""
 
 
-def request_status(path: Path, method: str, target: str, body: object = None, *, timeout: float = 5.0) -> Any:
-    """Send a request to the socket, and decode the response, a JSON object. Raises AgentUnavailableError."""
+def request_status(
+    path: Path, method: str, target: str, body: object = None, *, timeout: float = 5.0, largest: int = _MAX_BODY
+) -> Any:
+    """Send a request to the socket, and decode the response, a JSON object of `largest` bytes at most.
+
+    Raises AgentUnavailableError.
+    """
     connection = UnixConnection(path, timeout)
     try:
         connection.request(method, target, body=json.dumps(body) if body is not None else None)
-        answer = json.loads(connection.getresponse().read(_MAX_BODY))
+        answer = json.loads(connection.getresponse().read(largest))
     except (OSError, ValueError, HTTPException, RecursionError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "invalid response"
         raise AgentUnavailableError(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,13 +19,20 @@ LogListener = Callable[[str, Mapping[str, object]], None]
 _LISTENERS: list[LogListener] = []
 _REDACTORS: list[Redactor] = []
 """That of the open log."""
+_COLORS = {"debug": "\x1b[2m", "info": "\x1b[36m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
+_PLAIN = "\x1b[0m"
 
 
 def open_log(redactor: Redactor, *, level: str = "info", form: str | None = None, stream: TextIO | None = None) -> None:
     """Write all log lines, also those of libraries, to stderr. `form`: text or json; None: text on a terminal."""
     out = stream or sys.stderr
+    is_terminal = out.isatty()
+    has_colors = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if has_colors and out is sys.stderr and sys.__stderr__ is not None:
+        out = sys.__stderr__  # The other one spells out what sets a color. Each line is spelled out before.
     handler = logging.StreamHandler(out)
-    handler.setFormatter(_Line(redactor, as_json=(form or ("text" if out.isatty() else "json")) == "json"))
+    as_json = (form or ("text" if is_terminal else "json")) == "json"
+    handler.setFormatter(_Line(redactor, as_json=as_json, is_terminal=is_terminal, has_colors=has_colors))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     # Only lessee's own level changes: a library may log what it sends at level debug.
     _LOG.setLevel(level.upper())
@@ -56,10 +64,12 @@ def log_listener(listener: LogListener) -> Iterator[None]:
 
 
 class _Line(logging.Formatter):
-    def __init__(self, redactor: Redactor, *, as_json: bool) -> None:
+    def __init__(self, redactor: Redactor, *, as_json: bool, is_terminal: bool, has_colors: bool) -> None:
         super().__init__()
         self._redactor = redactor
         self._json = as_json
+        self._is_terminal = is_terminal
+        self._has_colors = has_colors
 
     def format(self, record: logging.LogRecord) -> str:
         timestamp = datetime.fromtimestamp(record.created, UTC)
@@ -67,14 +77,17 @@ class _Line(logging.Formatter):
         # Each value by itself: redacting the line would hide a part of its structure where a secret's value is like it.
         clean = {name: self._redactor.clean_data(value) for name, value in fields.items()}
         event = record.msg if hasattr(record, "fields") else self._redactor.clean(_message(record))
-        if self._json:
-            head = {"time": timestamp.isoformat(timespec="milliseconds"), "level": record.levelname.lower()}
-            line = json.dumps({**head, "event": event, **clean}, ensure_ascii=False)
-        else:
-            words = " ".join(f"{name}={_quoted(value)}" for name, value in clean.items())
-            line = f"{timestamp.astimezone():%H:%M:%S} {record.levelname.lower():<7} {event} {words}".rstrip()
+        level = record.levelname.lower()
         # Values are hidden as they are, before their characters are spelled out.
-        return spelled_out(line)
+        if self._json:
+            head = {"time": timestamp.isoformat(timespec="milliseconds"), "level": level}
+            return spelled_out(json.dumps({**head, "event": event, **clean}, ensure_ascii=False))
+        # At a terminal, a person knows the day and the zone.
+        time = f"{timestamp.astimezone():%H:%M:%S}" if self._is_terminal else f"{timestamp:%Y-%m-%dT%H:%M:%SZ}"
+        words = " ".join(f"{name}={_quoted(value)}" for name, value in clean.items())
+        text = spelled_out(f"{event} {words}".rstrip())
+        color = _COLORS.get(level, "") if self._has_colors else ""
+        return f"{time} {color}{level:<7}{_PLAIN if color else ''} {text}"
 
 
 def _message(record: logging.LogRecord) -> str:

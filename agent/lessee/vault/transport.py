@@ -1,7 +1,7 @@
 """Sends requests to Vault: headers, timeouts, retries, and the selection of an address.
 
 It speaks HTTP itself, because a sidecar runs next to every app and a library costs memory and start-up time: see
-docs/decisions/0003-own-http-for-the-sidecar.md.
+docs/explanation/decisions/0003-own-http-for-the-sidecar.md.
 """
 
 import threading

@@ -359,7 +359,7 @@ class Month:
         self._faketime = faketime_library()
         for name, text in TEMPLATES.items():
             (self.folder / f"{name}.env.j2").write_text(text)
-        page = (ROOT / "OPERATIONS.md").read_text()
+        page = (ROOT / "docs/how-to/operations/new-server.md").read_text()
         policy = page.split("```hcl\n# operator.hcl\n", 1)[1].split("```", 1)[0]
         (self.folder / "operator.hcl").write_text(policy)
         self.write_config(self.configuration())

@@ -138,7 +138,7 @@ class Chronicle:
         return "\n".join(lines)
 
     def table(self):
-        """The part of docs/month.md that is the same for each whole month: no times, which depend on the machine."""
+        """The part of the page that is the same for each whole month: no times, which depend on the machine."""
         rows = {}
         for event in self.events:
             reports = dict.fromkeys(f"{one.component}: {one.what}" for one in event.notices)

@@ -76,7 +76,7 @@ ROWS = (
 
 
 def table(fleets=ROWS):
-    """The table of compose/SCALE.md; its last row is 10,000 apps, ten for each agent."""
+    """The table of docs/explanation/scale.md; its last row is 10,000 apps, ten for each agent."""
     head = (
         "agents",
         "refresh interval",

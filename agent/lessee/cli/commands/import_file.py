@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lessee.core.errors import UsageError
 
-_ENV_OPTIONS = ("config", "app", "environment", "path", "secret", "exclude", "dry_run", "yes")
+_ENV_OPTIONS = ("config", "app", "environment", "path", "secret", "exclude", "prefer", "dry_run", "yes")
 
 
 def run(arguments: argparse.Namespace) -> int:

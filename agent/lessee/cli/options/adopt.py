@@ -33,7 +33,15 @@ def add_adopt(command: AddCommand) -> None:
         metavar="NAME",
         help="the environment in Vault (default: production, or development with a server on this machine)",
     )
+    adopt.add_argument(
+        "--moved-from", metavar="FOLDER", help="where the project was when it was adopted, if you moved its folder"
+    )
     adopt.add_argument("--image", metavar="IMAGE", help="the agent's image (default: lessee)")
+    adopt.add_argument(
+        "--labels",
+        action="store_true",
+        help="write each app as labels of its service, with its templates, instead of entries in lessee.yaml",
+    )
     adopt.add_argument(
         "--env-file", action="append", default=[], metavar="FILE", help="as with `docker compose`; repeatable"
     )

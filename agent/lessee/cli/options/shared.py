@@ -3,7 +3,8 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Any, NoReturn, Protocol
 
 from lessee.core.errors import UsageError
@@ -11,26 +12,106 @@ from lessee.core.errors import UsageError
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("text", "json")
 _MASKS = ("github",)
-_OPTION = re.compile(r"(?:--[a-z][a-z-]+|-[a-z])(?:=|$)")
+_OPTION = re.compile(r"(?:--[a-zA-Z][a-zA-Z-]+|-[a-zA-Z])(?:=|$)")
+_LONGEST_NAME = 40
+"""Characters of a name that is compared and repeated."""
+EXIT_CODES = {
+    0: "done",
+    1: "a finding, or an app that is not ready",
+    64: "usage",
+    65: "template or archive",
+    69: "Vault or agent unavailable",
+    70: "internal error",
+    71: "cannot protect its memory",
+    73: "cannot write",
+    75: "app not notified or work incomplete",
+    77: "denied",
+    78: "configuration",
+    130: "interrupted",
+    141: "output closed by its reader",
+}
+"""Those of sysexits(3), and of shells."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError instead of exiting."""
+    """An argument parser that raises UsageError instead of exiting, and names what the user may have meant.
+
+    An error names commands and options alone: anything else may be a value that belongs elsewhere.
+    """
+
+    commands: "argparse._SubParsersAction[Parser] | None" = None
+    """The commands, or the actions of a command."""
+    _words: Sequence[str] = ()
+
+    def add_subparsers(self, **options: Any) -> "argparse._SubParsersAction[Parser]":  # type: ignore[override]  # It has overloads.
+        """As its base class."""
+        self.commands = super().add_subparsers(**options)
+        return self.commands
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As its base class."""
+        self._words = list(args or ())
+        return super().parse_known_args(args, namespace)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As its base class, but an error names options alone: anything else may be a value that belongs elsewhere."""
+        """As its base class."""
         parsed, extra = self.parse_known_args(args, namespace)
         if extra:
-            names = [word.partition("=")[0] for word in extra if _OPTION.match(word)]
-            words = " ".join(names)
-            what = f"unrecognized arguments: {words}" if names else "more arguments than the command takes"
             # Only the topmost parser finds these.
-            program = f"{self.prog} {command}" if (command := getattr(parsed, "command", None)) else self.prog
-            raise UsageError(what, todo=f"see `{program} --help`")
+            self.chosen(parsed).refuse([word.partition("=")[0] for word in extra if _OPTION.match(word)])
         return parsed
 
+    def chosen(self, parsed: argparse.Namespace) -> "Parser":
+        """The parser of the command and action in the parsed arguments."""
+        name = getattr(parsed, self.commands.dest, None) if self.commands is not None else None
+        return self.commands.choices[name].chosen(parsed) if self.commands is not None and name else self
+
+    def refuse(self, options: Sequence[str]) -> NoReturn:
+        """Raise UsageError for these unknown options; without any, for too many arguments."""
+        if not options:
+            raise UsageError("more arguments than the command takes", todo=f"see `{self.prog} --help`")
+        names = ", ".join(f"`{name}`" for name in options)
+        similar = _similar(options[0], self._option_string_actions) if len(options) == 1 else ""
+        todo = f"did you mean `{similar}`?" if similar else f"see `{self.prog} --help`"
+        raise UsageError(f"unknown option{'s' * (len(options) > 1)} {names}", todo=todo)
+
     def error(self, message: str) -> NoReturn:
+        if "required" in message and (unknown := self._unknown_options()):
+            self.refuse(unknown)  # Such as a mistyped one of those that are required.
         raise UsageError(message, todo=f"see `{self.prog} --help`")
+
+    def _unknown_options(self) -> list[str]:
+        words = [word.partition("=")[0] for word in takewhile(lambda word: word != "--", self._words)]
+        return [word for word in words if _OPTION.match(word) and word not in self._option_string_actions]
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        if action is not self.commands:
+            similar, known = _similar(str(value), choices), ", ".join(f"`{choice}`" for choice in choices)
+            todo = f"did you mean `{similar}`?" if similar else f"expected one of {known}"
+            where = (action.option_strings or [str(action.metavar)])[-1]
+            raise UsageError("unknown value", where=where, todo=todo)
+        kind = str(action.metavar).lower()
+        if unknown := self._unknown_options()[:1]:
+            todo = f"write options after the {kind}, as in `{self.prog} {action.metavar} {unknown[0]}`"
+            raise UsageError(f"unknown option `{unknown[0]}` before the {kind}", todo=todo)
+        similar = _similar(str(value), [*choices, *self._option_string_actions])
+        todo = f"did you mean `{similar}`?" if similar else f"see `{self.prog} --help`"
+        raise UsageError(f"unknown {kind} `{str(value)[:_LONGEST_NAME]}`", todo=todo)
+
+
+def _similar(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like this one; empty if none is."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name[:_LONGEST_NAME].lower(), list(known), n=1)), "")
+
+
+def exit_codes() -> str:
+    """The exit codes, as a paragraph of a command's help."""
+    return f"exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}"
 
 
 class AddCommand(Protocol):
@@ -110,7 +191,11 @@ def add_actions(
 
     def add(name: str, summary: str) -> argparse.ArgumentParser:
         action = actions.add_parser(
-            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=exit_codes(),
+            allow_abbrev=False,
         )
         # None would replace the --config before the action.
         add_config(action, None if required else argparse.SUPPRESS)

@@ -9,6 +9,7 @@ from lessee.cli.options.shared import (
     add_masking,
     add_quiet,
     duration,
+    exit_codes,
     positive_integer,
 )
 
@@ -196,7 +197,7 @@ def add_import(command: AddCommand) -> None:
     imported = command(
         "import",
         "convert an env file, or another agent's configuration, to lessee.yaml and templates",
-        "FILE is an env file, whose secrets go to Vault (docs/import-env.md), or the configuration of "
+        "FILE is an env file, whose secrets go to Vault (docs/how-to/import-env.md), or the configuration of "
         "Vault Agent, OpenBao Agent or consul-template (HCL or JSON), one of their templates (.ctmpl, .tpl), "
         "or a Kubernetes manifest with annotations of the Vault Agent Injector (YAML). lessee lists what it cannot "
         "convert, and marks it with TODO in the output.",
@@ -237,6 +238,11 @@ def add_import(command: AddCommand) -> None:
         metavar="NAME",
         help="do not treat this variable as a secret; repeatable",
     )
+    env.add_argument(
+        "--prefer",
+        choices=("vault", "files"),
+        help="where Vault has another value: use it, or store that of FILE as a new version",
+    )
     env.add_argument("--dry-run", action="store_true", help="change nothing; print the changes")
     env.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
@@ -255,6 +261,7 @@ def add_mcp(command: AddCommand) -> None:
         description="Find secrets in FILE (an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's), "
         "store them in Vault, and have `lessee exec` start the servers that use them. lessee prints the changes "
         "and asks before it makes them. It writes FILE last, after a backup copy.",
+        epilog=exit_codes(),
         allow_abbrev=False,
     )
     wrap.add_argument("file", metavar="FILE", help="the client's configuration")

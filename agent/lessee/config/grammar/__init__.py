@@ -94,7 +94,7 @@ class Exec(Block, frozen=True, kw_only=True):
         Restart | None, describe("Restarts a child that fails. Default: lessee ends when its child ends.")
     ] = None
     user: Annotated[
-        scalars.Owner | None,
+        scalars.Ids | None,
         describe(
             'The user of the child in numbers, "uid:gid" or "uid", so that it cannot read the agent\'s credentials and '
             "token. The agent needs CAP_SETUID, CAP_SETGID and CAP_KILL. Default: the agent's own user."
@@ -113,7 +113,7 @@ class Programs(Block, frozen=True, kw_only=True):
         ),
     ] = ()
     user: Annotated[
-        scalars.Owner | None,
+        scalars.Ids | None,
         describe(
             'The user of the programs in numbers, "uid:gid" or "uid". The agent needs CAP_SETUID, CAP_SETGID and '
             "CAP_KILL. Default: the agent's own user."

@@ -19,7 +19,8 @@ class FileBlock(Block, frozen=True, kw_only=True):
 
     one_of: ClassVar[tuple[str, ...]] = ("template", "contents")
     template: Annotated[
-        scalars.TemplatePath | None, describe("The path of the template, relative to template_dir.")
+        scalars.TemplatePath | None,
+        describe("The path of the template: relative to template_dir, or absolute and in it."),
     ] = None
     contents: Annotated[
         scalars.TemplateText | None,
@@ -39,7 +40,10 @@ class FileBlock(Block, frozen=True, kw_only=True):
     mode: Annotated[scalars.Mode | None, describe('The mode of the file, such as "0440". Default: apps.X.mode.')] = None
     owner: Annotated[
         scalars.Owner | None,
-        describe('The owner of the file in numbers, "uid:gid" or "uid". Default: apps.X.owner.'),
+        describe(
+            'The owner of the file, "uid:gid" or "user:group"; names are of the agent\'s machine or container. '
+            "Default: apps.X.owner."
+        ),
     ] = None
 
 
@@ -215,7 +219,10 @@ class AppBlock(Block, frozen=True, kw_only=True):
     ]
     owner: Annotated[
         scalars.Owner | None,
-        describe('The owner of the files in numbers, "uid:gid" or "uid". Default: the agent\'s user and group.'),
+        describe(
+            'The owner of the files, "uid:gid" or "user:group"; names are of the agent\'s machine or container. '
+            "Default: the agent's user and group."
+        ),
     ] = None
     mode: Annotated[scalars.Mode | None, describe('The mode of the files. Default: "0440".')] = None
     allow_disk: Annotated[scalars.Boolean, describe("true allows a directory outside tmpfs and ramfs.")] = False

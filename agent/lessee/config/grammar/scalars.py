@@ -118,6 +118,10 @@ def _absolute(text: str) -> str:
     return "/" + "/".join(elements)
 
 
+def _template_path(text: str) -> str:
+    return _absolute(text) if text.startswith("/") else _elements(text)
+
+
 def _folder(text: str) -> str:
     return f"{_elements(text)}/" if text not in {"", "/"} else ""
 
@@ -139,11 +143,24 @@ def _file_name(text: str) -> str:
     return "/".join(elements)
 
 
-def _owner(text: str) -> tuple[int, int | None]:
+def _owner(text: str) -> tuple[int | str, int | str | None]:
+    user, _, group = text.partition(":")
+    return _id(user), _id(group) if group else None
+
+
+def _ids(text: str) -> tuple[int, int | None]:
     uid, _, gid = text.partition(":")
     if int(uid) > _LAST_ID or int(gid or 0) > _LAST_ID:
         raise ValueError(f"numbers up to {_LAST_ID}")
     return int(uid), int(gid) if gid else None
+
+
+def _id(text: str) -> int | str:
+    if not text.isdecimal():
+        return text
+    if int(text) > _LAST_ID:
+        raise ValueError(f"numbers up to {_LAST_ID}")
+    return int(text)
 
 
 def _uid(text: str) -> int:
@@ -221,7 +238,7 @@ Name = Annotated[
 Variable = Annotated[str, _scalar("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")]
 FilePath = Annotated[str, _scalar("the path of a file", _PRINTED)]
 AbsolutePath = Annotated[str, _scalar("an absolute path", rf"(?=/){_PRINTED}", _absolute)]
-TemplatePath = Annotated[str, _scalar("a relative path below template_dir", rf"(?!/){_PRINTED}", _elements)]
+TemplatePath = Annotated[str, _scalar("the path of a template in template_dir", _PRINTED, _template_path)]
 TemplateText = Annotated[str, _scalar("the text of a template", r"[^\x00]*", expands=False)]
 EnvValue = Annotated[
     str,
@@ -247,14 +264,20 @@ Mode = Annotated[
         unquoted='quote it, as in "0440": YAML reads an unquoted mode as a number',
     ),
 ]
+_USER = r"(?:[0-9]{1,10}|[A-Za-z_][A-Za-z0-9_.-]{0,31})"
+_QUOTED_OWNER = 'quote it, as in "0:1000": YAML may read it as a number in base 60'
 Owner = Annotated[
-    tuple[int, int | None],
+    tuple[int | str, int | str | None],
     _scalar(
-        'a numeric owner, "uid:gid" or "uid"',
-        r"[0-9]{1,10}(?::[0-9]{1,10})?",
+        'an owner, "uid:gid", "user:group", "uid" or "user"',
+        rf"{_USER}(?::{_USER})?",
         _owner,
-        unquoted='quote it, as in "0:1000": YAML may read it as a number in base 60',
+        unquoted=_QUOTED_OWNER,
     ),
+]
+Ids = Annotated[
+    tuple[int, int | None],
+    _scalar('a numeric owner, "uid:gid" or "uid"', r"[0-9]{1,10}(?::[0-9]{1,10})?", _ids, unquoted=_QUOTED_OWNER),
 ]
 Uid = Annotated[int, _scalar("a uid in numbers, such as 1000", r"0|[1-9][0-9]{0,9}", _uid, type="integer")]
 Action = Annotated[

@@ -100,7 +100,7 @@ class Access(ImmutableStruct, frozen=True):
         except (OSError, UnicodeDecodeError):
             raise ConfigError([LesseeError("the CA file cannot be read", where=self.ca_file)]) from None
 
-    def deployment(self, image: str) -> Deployment:
+    def deployment(self, image: str, *, labels: bool = False) -> Deployment:
         """How the containers reach it."""
         return Deployment(
             container_address(self.address),
@@ -108,6 +108,7 @@ class Access(ImmutableStruct, frozen=True):
             namespace=self.namespace,
             insecure_http=self.address.startswith("http:"),
             image=image,
+            labels=labels,
         )
 
     def config(self, environment: str) -> Config:

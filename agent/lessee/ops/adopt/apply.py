@@ -1,6 +1,7 @@
 """Applies a plan: each step can be repeated, and the record says how far a killed run was."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -18,9 +19,11 @@ from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.logins import Logins
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, apply_mcp, written_files
+from lessee.ops.adopt.policy.committed import CONFIG, is_contained
 from lessee.ops.adopt.policy.edits import apply_edits, changed_values, lines_after, secret_values
+from lessee.ops.adopt.policy.guard import without_guard
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
-from lessee.ops.adopt.policy.override_text import AGENT
+from lessee.ops.adopt.policy.override_text import AGENT, OVERRIDE, OWN_SERVICES
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_image
 from lessee.ops.adopt.policy.shown import shown, words
@@ -29,13 +32,12 @@ from lessee.ops.adopt.rotation import first_rotation
 from lessee.ops.adopt.stack import Stack, StackError, leaks
 from lessee.ops.adopt.store import Store
 from lessee.ops.setup.command import set_up_server
-from lessee.ops.setup.policy.desired_state import ROTATOR
-from lessee.ops.setup.policy.objects import Group
+from lessee.ops.setup.policy.desired_state import ROTATOR, Desired
+from lessee.ops.setup.policy.objects import Group, Kind, Object
 from lessee.ops.setup.policy.plan import Conflict, ServerConfigRequired, Step
 from lessee.ops.setup.policy.plan_report import step_lines
+from lessee.vault.admin import AdminClient
 
-OVERRIDE = "compose.lessee.yaml"
-CONFIG = "lessee/lessee.yaml"
 ENV = ".env"
 IGNORE = ".dockerignore"
 _GROUPS = (Group.MOUNTS, Group.POLICIES, Group.ROLES, Group.SECRETS)
@@ -93,7 +95,8 @@ class Apply:
             if record.generated.get(name) is None:
                 what = "the file exists, and `lessee adopt` did not write it"
                 raise WriteError(what, where=str(self._project / name), todo="rename it")
-            if record.phase is Phase.DONE and digest(found) != record.generated[name]:
+            is_changed = name != project_files.MODEL and digest(found) != record.generated[name]
+            if record.phase is Phase.DONE and is_changed:
                 what = "a person changed the file, and this run would write another content"
                 todo = "keep a copy, undo with `lessee adopt --undo`, and adopt again"
                 raise WriteError(what, where=str(self._project / name), todo=todo)
@@ -126,11 +129,11 @@ class Apply:
         values = secret_values(prepared.plan.secrets)
         now = secret_values(self._store.current(prepared.plan.secrets))
         self._stack.hide("plan", (*values.values(), *now.values()))
-        plain = record.files
-        services = record.services or self._stack.services(plain)
-        ours = [name for name in self._stack.services((*plain, OVERRIDE)) if name not in self._stack.services(plain)]
+        every = self._stack.services(record.stack_files)
+        ours = [name for name in every if name in OWN_SERVICES]
+        services = record.services or [name for name in every if name not in ours]
         try:
-            self._stack.up((*plain, OVERRIDE), (*services, *ours), timeout, self._say)
+            self._stack.up(record.stack_files, (*services, *ours), timeout, self._say)
             self._check_inspected(prepared, values)
         except LesseeError as exc:
             self._say("the stack is not well with the rendered secrets; starting it as it was")
@@ -160,7 +163,7 @@ class Apply:
 
     def rotate(self, prepared: Prepared, record: Record, timeout: float) -> tuple[ManualStep, ...]:
         """Let the passwords end that were in the user's files. Returns what is left to a person. Raises LesseeError."""
-        files = (*record.files, OVERRIDE)
+        files = record.stack_files
 
         def save(rotated: RotatedStore) -> None:
             nonlocal record
@@ -231,6 +234,21 @@ class Apply:
             what = f"a plain `docker compose` would not use {OVERRIDE}"
         raise LesseeError(what, where=str(self._project), todo="your files are as before; please report this")
 
+    def share(self, prepared: Prepared, record: Record) -> None:
+        """Store the edited files that git may ignore, for other clones. A clone's own are not stored."""
+        if record.is_clone:
+            return
+        project = prepared.plan.project
+        setting = (record.env_files or (ENV,))[-1]
+        every = dict.fromkeys([setting, *record.references, *project.project_env, *project.inputs])
+        names = [name for name in every if is_contained(name) and name not in project.files]
+        shared = {}
+        for name, content in project_files.read_files(self._project, names).items():
+            if len(content) <= _LARGEST_SHARED:
+                with suppress(UnicodeDecodeError):  # No file of variables.
+                    shared[name] = content.decode()
+        self._store.save_clones_files(record, shared)
+
     def remove_obsolete_roles(self, prepared: Prepared, record: Record) -> Record:
         """Remove the roles that earlier plans needed, and this one does not."""
         needed = role_names(self._configuration(prepared.texts).config) if prepared.texts else ()
@@ -248,17 +266,7 @@ class Apply:
 
     def _set_up(self, prepared: Prepared, record: Record) -> Record:
         configuration = self._configuration(prepared.texts)
-        left: list[Step] = []
-
-        def report(step: Step) -> None:
-            self._say(next(iter(step_lines(step))).strip())
-            if isinstance(step, Conflict | ServerConfigRequired):
-                left.append(step)
-
-        set_up_server(self._store.client, configuration, _GROUPS, self._environ, report)
-        if left:
-            what = f"{len(left)} objects in Vault differ from what the agent needs (marked with !)"
-            raise ManuallyChangedError(what, where=record.address, todo="correct them, or pass another --environment")
+        set_up_roles(self._store.client, configuration, self._environ, self._say)
         roles = role_names(configuration.config)
         record = self._folder.save(replace(record, roles=tuple(dict.fromkeys((*record.roles, *roles)))))
         for role in roles:
@@ -295,11 +303,36 @@ class Apply:
         what = str(cause)
         try:
             self._stack.up(record.files, services, timeout, self._say)
-            self._stack.remove_services((*record.files, OVERRIDE), ours)
+            self._stack.remove_services(record.stack_files, ours)
             what = f"{what}\nthe stack runs as before, and no file of yours was changed"
         except StackError as exc:
             what = f"{what}\nstarting it as it was failed too: {exc}"
         return StackError(what, todo="correct the cause and run `lessee adopt` again, or remove its files with --undo")
+
+
+def set_up_roles(
+    client: AdminClient,
+    configuration: Configuration,
+    environ: Mapping[str, str],
+    say: Say,
+    only: Collection[str] | None = None,
+) -> None:
+    """Create what the agents need in Vault; of roles and policies, `only` these. Raises LesseeError."""
+    left: list[Step] = []
+
+    def report(step: Step) -> None:
+        say(next(iter(step_lines(step))).strip())
+        if isinstance(step, Conflict | ServerConfigRequired):
+            left.append(step)
+
+    def is_wanted(item: Desired) -> bool:
+        is_role = isinstance(item, Object) and item.kind in {Kind.POLICY, Kind.ROLE}
+        return only is None or not is_role or item.name in only
+
+    set_up_server(client, configuration, _GROUPS, environ, report, is_wanted)
+    if left:
+        what = f"{len(left)} objects in Vault differ from what the agent needs (marked with !)"
+        raise ManuallyChangedError(what, where=client.address, todo="correct them, or pass another --environment")
 
 
 def changes_of(contents: Mapping[str, bytes], edits: Sequence[Edit], first: str = ENV) -> tuple[EditedFile, ...]:
@@ -309,7 +342,8 @@ def changes_of(contents: Mapping[str, bytes], edits: Sequence[Edit], first: str 
         own = tuple(edit for edit in edits if edit.span.file == name)
         before = contents.get(name, b"")
         after = apply_edits(before, own)
-        if name.endswith((".yaml", ".yml")) and changed_values(before, after) is None:
+        bare = without_guard(before), without_guard(after)
+        if name.endswith((".yaml", ".yml")) and changed_values(*bare) is None:
             raise LesseeError("the edited file would mean something else", where=name, todo="please report this")
         changes.append(EditedFile(name, digest(before), digest(after), own, is_new=name not in contents))
     return tuple(changes)
@@ -321,5 +355,7 @@ def role_names(config: Config) -> tuple[str, ...]:
     return tuple(config.setup.role_name(str(config.environment), name) for name in names)
 
 
+_LARGEST_SHARED = 1 << 16
+"""Bytes of a file of variables."""
 _SHORTEST = 6
 """Characters. A shorter value is in any text by chance."""

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from lessee.config.grammar import scalars
@@ -14,14 +16,18 @@ from lessee.host.clock import boot_time
 from lessee.host.console import agrees, confirm, escape_unknown
 from lessee.ops.adopt import planning
 from lessee.ops.adopt.access import PRODUCTION, Access, NoVaultError, find_access, no_access
-from lessee.ops.adopt.apply import OVERRIDE, Apply, Prepared
+from lessee.ops.adopt.apply import ENV, Apply, Prepared
+from lessee.ops.adopt.clone_command import adopt_clone, clone_of, record_of
+from lessee.ops.adopt.clones import Clone, CloneRun
 from lessee.ops.adopt.planning import Request
 from lessee.ops.adopt.policy.edits import secret_values
 from lessee.ops.adopt.policy.model import ManualStep, Project
+from lessee.ops.adopt.policy.override_text import OVERRIDE
 from lessee.ops.adopt.policy.report import plan_lines, summary
 from lessee.ops.adopt.policy.rotation import StoreTarget
 from lessee.ops.adopt.project import find_files
 from lessee.ops.adopt.record import Phase, Record, RecordFolder
+from lessee.ops.adopt.seal import MovedError
 from lessee.ops.adopt.stack import Stack
 from lessee.ops.adopt.store import VAULT, Store
 from lessee.ops.adopt.undo import Undo
@@ -41,13 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     folder = _project_folder(arguments, environ)
     records = RecordFolder(folder, environ)
-    record = records.load()
+    record = _loaded(arguments, records)
     if arguments.undo and record is None:
         if records.exists:
             with records.held(_say):
                 pass  # It removes what a killed run has left.
         print("nothing to undo: this project is not adopted")
         return 0
+    clone = clone_of(arguments, folder, record)
     known = record.address if record is not None else None
     try:
         may_ask = not arguments.plan
@@ -55,12 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
             environ, known, dev=arguments.dev, starts=may_ask, agree=lambda what: may_ask and agrees(what)
         )
     except NoVaultError as exc:
-        if not arguments.plan:
+        if not arguments.plan or clone is not None:
             raise
         request = _request(arguments, folder, record, None, environ)
         return _plan(arguments, record, request, no_access(environ), None, str(exc))
     if record is not None:
         _require_same(record, arguments, access)
+    if clone is not None:
+        return _take_over(arguments, records, clone, access, environ)
     request = _request(arguments, folder, record, access, environ)
     config = access.config(request.environment)
     with admin_client(config.vault, access.environ, boot_time) as client:
@@ -72,6 +81,37 @@ def run(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             _say("interrupted; run it again to continue, or with --undo to reverse")
             raise
+
+
+def _loaded(arguments: argparse.Namespace, records: RecordFolder) -> Record | None:
+    """The record. One that was moved here with its project is sealed for this folder, if the user says so."""
+    arguments.is_moved = False
+    try:
+        return records.load()
+    except MovedError as exc:
+        named = arguments.moved_from is not None and Path(arguments.moved_from).absolute() == Path(exc.old)
+        if arguments.plan or not (named or exc.is_same_folder):
+            raise
+        print(f"this project was moved: {exc.old} → {records.path.parent}", flush=True)
+        todo = f"add --moved-from {shlex.quote(exc.old)}"
+        confirm("continue in its new place?", yes=named, todo=todo)
+        records.take_over(exc.old, _say)
+        arguments.is_moved = True
+    return records.load()
+
+
+def _take_over(
+    arguments: argparse.Namespace, records: RecordFolder, clone: Clone, access: Access, environ: Mapping[str, str]
+) -> int:
+    """Adopt a clone of an adopted project, or take over what another clone has adopted since then."""
+    config = access.config(clone.committed.environment)
+    with admin_client(config.vault, access.environ, boot_time) as client:
+        store = Store(client, config)
+        with records.held(_say) if not arguments.plan else nullcontext(records) as folder:
+            record = record_of(arguments, clone, folder.load(), access)
+            run = CloneRun(clone, folder.path.parent, access, store, _say)
+            stack = Stack(folder.path.parent, record.compose_name, record.env_files, environ, folder.lock)
+            return adopt_clone(arguments, folder, run, record, stack, store)
 
 
 def _request(
@@ -93,8 +133,15 @@ def _request(
     if arguments.environment is not None:
         _require_name(arguments.environment)
     environment = arguments.environment or (PRODUCTION if access is None else access.environment)
-    image = arguments.image or _IMAGE
-    return Request(folder, tuple(arguments.files), tuple(arguments.env_file), environment, image, environ)
+    return Request(
+        folder,
+        tuple(arguments.files),
+        tuple(arguments.env_file),
+        environment,
+        arguments.image or _IMAGE,
+        environ,
+        arguments.labels,
+    )
 
 
 def _run(arguments: argparse.Namespace, records: RecordFolder, request: Request, access: Access, store: Store) -> int:
@@ -160,7 +207,7 @@ def _adopt(
             stack.require_engine()
             known = replace(known, services=_running(stack, project))
     prepared, planned = planning.prepare(project, known, access, store)
-    steps = prepared.plan.manual_steps
+    steps = (*_of_another_name(project, known), *prepared.plan.manual_steps)
     rotating = _rotating(arguments, prepared, known)
     if known.phase is Phase.DONE and record is not None and planning.is_unchanged(prepared, record, request.folder):
         if arguments.rotate:
@@ -168,6 +215,9 @@ def _adopt(
             if rotating:
                 confirm(f"rotate {_names(rotating)}?", yes=arguments.yes, todo="add --yes, or see it with --plan")
             return _rotate(arguments, apply, prepared, record, rotating)
+        if arguments.is_moved and not arguments.no_up:
+            stack.up(record.stack_files, record.services or stack.services(record.stack_files), arguments.timeout, _say)
+            return _finish(steps, "adopted, in its new place")
         print("nothing to do: this project is adopted")
         return _finish(steps, "")
     if not prepared.plan.apps and record is None:
@@ -191,6 +241,7 @@ def _adopt(
     _say("the stack is healthy with the rendered secrets")
     done = apply.edit(prepared, done)
     done = apply.verify(prepared, done, planning.read(request))
+    apply.share(prepared, done)
     done = apply.remove_obsolete_roles(prepared, done)
     done = apply.wrap_mcp(prepared, done, access)
     if arguments.rotate:
@@ -252,21 +303,30 @@ def _undo(
 
 
 def _stack(folder: RecordFolder, record: Record | None, request: Request) -> Stack:
-    project = record.project if record is not None else ""
+    project = record.compose_name if record is not None else ""
     return Stack(request.folder, project, request.env_files, request.environ, folder.lock)
 
 
 def _running(stack: Stack, project: Project) -> tuple[str, ...]:
     """The services that have a container, if one of them runs; empty: none."""
-    stack.project = project.name
+    stack.project = stack.project or project.name
     found = [one for one in stack.containers() if one.service in project.services]
     return tuple(sorted({one.service for one in found})) if any(one.is_running for one in found) else ()
+
+
+def _of_another_name(project: Project, record: Record) -> tuple[ManualStep, ...]:
+    """A step where a plain `docker compose` would start another stack, with empty volumes: the folder was renamed."""
+    if project.name == record.compose_name:
+        return ()
+    what = f"Compose names this project {project.name} here, and its containers and volumes are those of"
+    todo = f"write `COMPOSE_PROJECT_NAME={record.compose_name}` into it"
+    return (ManualStep(ENV, f"{what} {record.compose_name}", todo),)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.plan and arguments.undo:
         raise UsageError("--plan has no effect with --undo", todo="omit one of them")
-    for name in ("rotate", "environment", "image") if arguments.undo else ():
+    for name in ("rotate", "environment", "image", "labels") if arguments.undo else ():
         if getattr(arguments, name):
             raise UsageError(f"--{name} has no effect with --undo", todo="omit it")
     if arguments.rotate and arguments.no_up:
@@ -287,6 +347,9 @@ def _require_same(record: Record, arguments: argparse.Namespace, access: Access)
         "--environment": (record.environment, arguments.environment),
         "VAULT_ADDR": (record.address, access.address),
     }
+    if arguments.labels and not record.labels:
+        todo = "undo that adoption first: `lessee adopt --undo`"
+        raise UsageError("this project was adopted with entries in lessee.yaml", where="--labels", todo=todo)
     for where, (known, asked) in given.items():
         if asked and asked.rstrip("/") != known.rstrip("/"):
             todo = f"use that, or undo that adoption first: `lessee adopt --undo` with {where} {known}"
@@ -296,12 +359,14 @@ def _require_same(record: Record, arguments: argparse.Namespace, access: Access)
 def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path:
     """The folder of the first Compose file; it makes the named files relative to it."""
     here = Path.cwd()
+    arguments.named_files = []
     if arguments.files:
         folder: Path = (here / arguments.files[0]).parent
         arguments.files = [os.path.relpath(here / name, folder) for name in arguments.files]
         arguments.env_file = [os.path.relpath(here / name, folder) for name in arguments.env_file]
+        arguments.named_files = arguments.files
         return folder
-    if RecordFolder(here, environ).load() is None:
+    if not RecordFolder(here, environ).has_record:
         files = find_files(here, environ)
         arguments.files = [os.path.relpath(name, files[0].parent) for name in files]
         arguments.env_file = [os.path.relpath(here / name, files[0].parent) for name in arguments.env_file]

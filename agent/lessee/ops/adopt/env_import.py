@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config import Config
@@ -21,12 +22,15 @@ from lessee.ops.adopt.policy.env_config import EnvApp, config_of, new_config, wi
 from lessee.ops.adopt.policy.env_plan import EnvPlan, Options, plan
 from lessee.ops.adopt.policy.env_readers import DEFAULT, READERS, Reader
 from lessee.ops.adopt.policy.env_rendering import Rendered, verified
-from lessee.ops.setup.secret_store import are_stored, store_secrets
+from lessee.ops.setup.secret_store import are_stored, conflicts, store_secrets
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
 
 _MAX_SIZE = 1 << 20
-_OTHER_VALUE = "pass another --path, or make the two values equal"
+_OTHER_VALUE = (
+    "`lessee import {file} --prefer vault` uses that value, `--prefer files` stores the one of the file as a new "
+    "version; or pass another --path"
+)
 _PREFIX = re.compile(r"[A-Za-z0-9_/.-]*")
 
 
@@ -67,21 +71,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print("nothing was written (--dry-run)")
     else:
-        _apply(arguments.file, planned, entry, environ, yes=arguments.yes)
+        _apply(arguments, planned, entry, environ)
     return 0
 
 
-def _apply(file: str, planned: EnvPlan, entry: "_Entry", environ: Mapping[str, str], *, yes: bool) -> None:
+def _apply(arguments: argparse.Namespace, planned: EnvPlan, entry: "_Entry", environ: Mapping[str, str]) -> None:
     """Write to Vault first: a killed run loses nothing, and a later run continues."""
-    config, secrets = entry.config, _secrets(planned)
+    config, secrets, file = entry.config, _secrets(planned), arguments.file
+    settings: dict[str, Any] = {
+        "todo": _OTHER_VALUE.format(file=shlex.quote(file)),
+        "replaces": arguments.prefer == "files",
+        "keeps": arguments.prefer == "vault",
+    }
     with admin_client(config.vault, environ, boot_time) as client:
-        if are_stored(client, config, secrets, todo=_OTHER_VALUE) and not entry.pending():
+        if are_stored(client, config, secrets, **settings) and not entry.pending():
             print("nothing to do: Vault has these secrets, and lessee.yaml has the app")
             return
-        confirm("apply these changes?", yes=yes)
+        how = "Vault gets that of the file as a new version" if settings["replaces"] else "that of Vault is rendered"
+        for path, field in conflicts(client, config, secrets) if arguments.prefer else ():
+            print(f"{path}#{field} has another value in Vault: {how}")
+        confirm("apply these changes?", yes=arguments.yes)
         about = {"file": file, "paths": ", ".join(secrets), "server": config.vault.address}
         with recorded_action(config.audit_trail, environ, "env file imported", config.environment, **about):
-            store_secrets(client, config, secrets, print, todo=_OTHER_VALUE)
+            store_secrets(client, config, secrets, print, **settings)
     for written in entry.write():
         print(f"+ {written}")
     app = config.apps[entry.project.app]

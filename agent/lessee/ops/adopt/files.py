@@ -11,10 +11,13 @@ from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import replace
 from lessee.host.directories import translate_write_errors
 from lessee.host.user_file import open_beneath, open_user_file, sync_folder, write_beneath
+from lessee.ops.adopt.policy import config_text
 from lessee.ops.adopt.policy.edits import apply_edits
 from lessee.ops.adopt.record import FOLDER, EditedFile
 
 COMMAND = "lessee adopt"
+MODEL = f"lessee/{config_text.MODEL}"
+"""What the agent reads labels in: adopt's at first, and later what `docker compose config` prints."""
 _NEW_FILE, _NEW_FOLDER = 0o644, 0o755
 
 
@@ -60,7 +63,7 @@ def check_editable(folder: Path, names: Iterable[str]) -> None:
         path = folder / name
         real = real_path(folder, name)
         if not os.path.lexists(path):
-            if not os.access(real.parent, os.W_OK):
+            if not os.access(next(one for one in real.parents if one.exists()), os.W_OK):
                 raise WriteError("the directory is read-only", where=str(path), todo="make the directory writable")
             continue
         with open_user_file(path, COMMAND) as file:
@@ -86,7 +89,10 @@ def edit(folder: Path, change: EditedFile) -> bool:
         if not change.is_new:
             raise _changed(path)
         content = apply_edits(b"", change.edits)
-        write_beneath(real.parent, real.name, content, mode=_NEW_FILE, staging=folder / FOLDER)
+        if real.parent.is_dir():
+            write_beneath(real.parent, real.name, content, mode=_NEW_FILE, staging=folder / FOLDER)
+        else:
+            write_beneath(folder, change.path, content, mode=_NEW_FILE, folder_mode=_NEW_FOLDER)
         return True
     with open_user_file(path, COMMAND) as file:
         found = digest(file.content)
@@ -144,7 +150,7 @@ def remove_generated(folder: Path, digests: Mapping[str, str]) -> tuple[str, ...
             path.with_name(f".{path.name}.lessee").unlink(missing_ok=True)  # A killed run may have left it.
             if not os.path.lexists(path):
                 continue
-            if digest(path.read_bytes()) != expected:
+            if name != MODEL and digest(path.read_bytes()) != expected:
                 kept.append(name)
                 continue
             path.unlink()

@@ -106,7 +106,7 @@ class _Engine:
         finally:
             self._run("rm", "--force", "--volumes", container)
         uid, gid = known_images.numbers(user or image.user, passwd, groups)
-        return replace(image, shell_path=shell, uid=uid, gid=gid)
+        return replace(image, shell_path=shell, uid=uid, gid=gid, numbers_of=user or "")
 
     def _remove_leftovers(self) -> None:
         """Remove the containers of killed runs."""

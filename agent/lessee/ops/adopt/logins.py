@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from lessee.core.errors import DeniedError, VaultRequestError
 from lessee.core.failures import Kind as Failed
+from lessee.core.immutable import ImmutableStruct
 from lessee.host.project import Project as Configuration
 from lessee.host.user_file import write_beneath
-from lessee.ops.adopt.policy.role_owners import Owner, owner_of, refusal
+from lessee.ops.adopt.policy.role_owners import Owner, foreign, missing, owner_of, refusal
 from lessee.ops.adopt.record import Record
 from lessee.ops.setup.policy.desired_state import desired_for_environment
 from lessee.ops.setup.policy.objects import Kind, Object
@@ -23,6 +24,17 @@ _WORLD_READABLE = 0o444
 _FOLDER = 0o755
 
 
+class CloneRoles(ImmutableStruct, frozen=True):
+    """What a clone finds of its roles in Vault."""
+
+    new: tuple[str, ...]
+    """Those whose policies do not exist."""
+    writable: frozenset[str]
+    """Those that no other login has: the clone may set them up."""
+    is_known: bool
+    """An adoption of this project has a login."""
+
+
 class Logins:
     """Makes and removes logins. Every method raises DeniedError or VaultUnreachableError."""
 
@@ -31,14 +43,43 @@ class Logins:
 
     def check(self, record: Record, configuration: Configuration) -> None:
         """Raises WriteError if a role is another project's, or another clone of this one would lose a secret."""
-        for item in desired_for_environment(configuration.config, configuration.compiled_apps):
-            if not isinstance(item, Object) or item.kind is not Kind.POLICY:
-                continue
-            logins = [owner for _, owner in self._logins(item.name)]
-            before = (self._client.read(item.path) or {}).get("policy") if logins else None
-            refused = refusal(item.name, logins, _owner(record), before, str(item.fields["policy"]))
+        for role, policy in self.needed(configuration).items():
+            logins = [owner for _, owner in self._logins(role)]
+            before = (self._client.read(f"sys/policies/acl/{role}") or {}).get("policy") if logins else None
+            refused = refusal(role, logins, _owner(record), before, policy)
             if refused is not None:
                 raise refused
+
+    @staticmethod
+    def needed(configuration: Configuration) -> dict[str, str]:
+        """The policies that the configuration needs, by role."""
+        desired = desired_for_environment(configuration.config, configuration.compiled_apps)
+        items = [item for item in desired if isinstance(item, Object) and item.kind is Kind.POLICY]
+        return {item.name: str(item.fields["policy"]) for item in items}
+
+    def check_clone(self, record: Record, needed: Mapping[str, str]) -> CloneRoles:
+        """What a clone finds of its roles. Raises WriteError if one is another project's, or grants less than needed.
+
+        A clone gives no role more that another login has too.
+        """
+        own = _owner(record)
+        new, writable = [], []
+        is_known = False
+        for role, policy in needed.items():
+            owners = [owner for _, owner in self._logins(role)]
+            refused = foreign(role, owners, own)
+            if refused is not None:
+                raise refused
+            is_known = is_known or any(owner.project for owner in owners)
+            found = self._client.read(f"sys/policies/acl/{role}")
+            if found is None:
+                new.append(role)
+            if any(owner != own for owner in owners):
+                if (refused := missing(role, str((found or {}).get("policy")), policy)) is not None:
+                    raise refused
+            else:
+                writable.append(role)
+        return CloneRoles(tuple(new), frozenset(writable), is_known)
 
     def write_identity(self, role: str, folder: Path, below: str, record: Record) -> None:
         """Write role_id and secret_id to `below` in the folder, unless those of this role are there.
@@ -118,7 +159,7 @@ def _unless_absent(ask: Callable[[], _T]) -> _T | None:
 
 
 def _owner(record: Record) -> Owner:
-    return Owner(record.id, record.project, record.environment)
+    return Owner(record.id, record.project, record.environment, record.project_id)
 
 
 def _text(file: Path) -> str:

@@ -2,36 +2,40 @@
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.access import Access
-from lessee.ops.adopt.apply import CONFIG, ENV, IGNORE, OVERRIDE, Prepared, changes_of
-from lessee.ops.adopt.files import digest, read_files, with_modes
+from lessee.ops.adopt.apply import ENV, IGNORE, Prepared, changes_of
+from lessee.ops.adopt.files import MODEL, digest, read_files, with_modes
 from lessee.ops.adopt.images import with_images
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
 from lessee.ops.adopt.mcp import McpPlan, plan_mcp
 from lessee.ops.adopt.policy.app_plans import app_plans, verified
 from lessee.ops.adopt.policy.classification import classified
+from lessee.ops.adopt.policy.committed import CONFIG, Committed, is_contained, references_in, text_of
+from lessee.ops.adopt.policy.committed import FILE as ADOPTION
 from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.edits import apply_edits, ignoring, is_reference, planned_edits, with_compose_files
 from lessee.ops.adopt.policy.frontend import plan_frontends
+from lessee.ops.adopt.policy.guard import guards
 from lessee.ops.adopt.policy.layout import stored_fields
 from lessee.ops.adopt.policy.leftovers import Left, leftovers, searchable, unplaced
 from lessee.ops.adopt.policy.merge import Adopted, merged
-from lessee.ops.adopt.policy.model import Edit, Origin, Plan, Project, StoredField, Use
-from lessee.ops.adopt.policy.override_text import override
+from lessee.ops.adopt.policy.model import AdoptedField, Edit, Origin, Plan, Project, StoredField, Use
+from lessee.ops.adopt.policy.override_text import OVERRIDE, override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import Rotations, rotation_block, rotations
 from lessee.ops.adopt.policy.rotator_text import rotator_service
+from lessee.ops.adopt.policy.service_labels import compose_model
 from lessee.ops.adopt.policy.service_names import check_service_names
 from lessee.ops.adopt.policy.shell_values import without_shell_values
 from lessee.ops.adopt.policy.shown import shown_steps
 from lessee.ops.adopt.policy.sources import Scope, Text, expand
 from lessee.ops.adopt.policy.template_texts import templates
 from lessee.ops.adopt.project import read_project
-from lessee.ops.adopt.record import FOLDER, AdoptedField, EditedFile, Record
+from lessee.ops.adopt.record import FOLDER, EditedFile, Record
 from lessee.ops.adopt.store import Store
 from lessee.ops.scan.policy.classifier import Verdict
 
@@ -50,6 +54,9 @@ class Request(ImmutableStruct, frozen=True):
     environ: Mapping[str, str]
     """What `docker compose` gets in the user's shell, without what adopt adds for clients of Vault."""
 
+    labels: bool = False
+    """Whether the apps become labels of their services, if the project was never adopted."""
+
     hidden = ("environ",)
 
 
@@ -65,10 +72,12 @@ def new_record(project: Project, request: Request, access: Access) -> Record:
     """The record of a project that was never adopted."""
     return Record(
         id=secrets.token_hex(4),
+        project_id=secrets.token_hex(8),
         project=project.name,
         environment=request.environment,
         address=access.address,
         image=request.image,
+        labels=request.labels,
         ca_file=access.ca_file,
         namespace=access.namespace or None,
         env_files=request.env_files,
@@ -107,20 +116,28 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     secrets_ += tuple(keys) if apps else ()
     mcp = _mcp(folder, record, access) if apps else McpPlan()
     steps = (*shell_steps, *steps, *more_steps, *frontends.steps, *mcp.steps)
-    plan = Plan(project, record.environment, secrets_, apps, edits, steps)
-    texts = _texts(plan, access, record, found)
+    used: tuple[Edit, ...] = ()
     if apps:
-        texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
-    used = (*edits, *_compose_file(setting, contents, record, plan, access.environ)) if apps else ()
-    early = _early(contents, project) if apps else ()
-    changes = with_modes(folder, changes_of(contents, used, setting))
-    touched = {change.path for change in (*changes, *early)}
+        own = [name for name in record.files if name in contents and is_contained(name)]
+        used = (
+            *_compose_file(setting, contents, record, project, access.environ),
+            *guards((name, contents[name]) for name in own),
+        )
+    changes = with_modes(folder, changes_of(contents, (*edits, *used) if apps else (), setting))
     record = replace(
         record,
         uses=tuple(sorted(delivered)),
         stored=tuple(AdoptedField(field.path, field.field, field.uses) for field in secrets_),
         rendered=tuple(one for app in apps for one in app.rendered),
+        references={**record.references, **_references(project, contents, changes)},
     )
+    # Roles keep the name that the project had when it was adopted.
+    plan = Plan(replace(project, name=record.project), record.environment, secrets_, apps, edits, steps)
+    texts = _texts(plan, access, record, found)
+    if apps:
+        texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
+    early = _early(contents, project) if apps else ()
+    touched = {change.path for change in (*changes, *early)}
     originals = {name: content for name, content in contents.items() if name in touched}
     for change in changes:
         originals.setdefault(change.path, b"")
@@ -163,23 +180,62 @@ def _mcp(folder: Path, record: Record, access: Access) -> McpPlan:
 def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict[str, str]:
     if not plan.apps:
         return {}
-    deployment = access.deployment(record.image)
+    deployment = record.deployment or access.deployment(record.image, labels=record.labels)
+    files = record.files or plan.project.files
+    shared = Committed(
+        record.project_id,
+        record.project,
+        record.environment,
+        files,
+        deployment,
+        record.uses,
+        tuple(sorted((replace(one, uses=tuple(sorted(one.uses))) for one in record.stored), key=_place)),
+        tuple(sorted(record.rendered, key=lambda one: (one.service, one.name))),
+        dict(sorted(record.references.items())),
+    )
     texts = {
         OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found)),
         CONFIG: lessee_yaml(plan, deployment, rotation_block(found)),
     }
-    texts.update({f"lessee/templates/{name}": text for name, text in templates(plan).items()})
-    if (certificates := access.ca_text()) is not None:
+    if deployment.labels:
+        texts[MODEL] = compose_model(plan)
+    else:
+        texts.update({f"lessee/templates/{name}": text for name, text in templates(plan).items()})
+    texts[ADOPTION] = text_of(shared)
+    certificates = access.ca_text() if record.deployment is None else _committed(plan.project.folder, CA_FILE)
+    if certificates is not None:
         texts[CA_FILE] = certificates
     return texts
 
 
+def _place(field: AdoptedField) -> tuple[str, str]:
+    return field.path, field.field
+
+
+def _committed(folder: str, name: str) -> str | None:
+    """The text of a file that came with a clone, which stays as it is."""
+    content = read_files(Path(folder), [name]).get(name)
+    return content.decode(errors="replace") if content is not None else None
+
+
+def _references(
+    project: Project, contents: Mapping[str, bytes], changes: Iterable[EditedFile]
+) -> dict[str, tuple[str, ...]]:
+    """The lines with references in the edited files that are no Compose files."""
+    found = {
+        change.path: references_in(apply_edits(contents.get(change.path, b""), change.edits))
+        for change in changes
+        if change.path not in project.files
+    }
+    return {name: lines for name, lines in found.items() if lines}
+
+
 def _compose_file(
-    name: str, contents: Mapping[str, bytes], record: Record, plan: Plan, environ: Mapping[str, str]
+    name: str, contents: Mapping[str, bytes], record: Record, project: Project, environ: Mapping[str, str]
 ) -> Sequence[Edit]:
     """The edit of `.env` that makes Compose use the override; none where it does already."""
     content = contents.get(name, b"")
-    files = [*(record.files or plan.project.files), OVERRIDE]
+    files = [*(record.files or project.files), OVERRIDE, *record.local_files]
     known = Scope(environ, ((Origin.PROJECT_ENV, Text(name, content.decode(errors="surrogateescape"))),))
     edit = with_compose_files(name, content, files, expand("${COMPOSE_PATH_SEPARATOR}", known) or ":")
     return () if apply_edits(content, [edit]) == content else (edit,)

@@ -3,14 +3,18 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.limited_command import run_limited
 from lessee.ops.adopt.policy.compose_model import Load, Place, project_of, safe_reason
+from lessee.ops.adopt.policy.guard import STUB, without_guard
 from lessee.ops.adopt.policy.model import Origin, Project
+from lessee.ops.adopt.policy.override_text import AGENT, OVERRIDE
 from lessee.ops.adopt.policy.sources import Scope, Text, expand
 
 PROGRAMS = (("docker", "compose"), ("docker-compose",), ("podman", "compose"))
@@ -69,10 +73,11 @@ def resolve(files: Iterable[Path], environ: Mapping[str, str], *, env_files: Ite
     Raises ConfigError, with a reason that contains no value.
     """
     paths = list(files)
-    arguments = [word for path in paths for word in ("-f", str(path))]
-    arguments += [word for path in env_files for word in ("--env-file", path)]
-    command = [*_program(environ), *arguments, "--profile", "*", "config", "--format", "json"]
-    done = _run(command, environ, paths[0].parent)
+    with _completed(paths) as more:
+        arguments = [word for path in (*paths, *more) for word in ("-f", str(path))]
+        arguments += [word for path in env_files for word in ("--env-file", path)]
+        command = [*_program(environ), *arguments, "--profile", "*", "config", "--format", "json"]
+        done = _run(command, environ, paths[0].parent)
     if done.returncode == 0:
         try:
             # `config` writes each `$` twice, so that Compose can read its output again.
@@ -80,11 +85,31 @@ def resolve(files: Iterable[Path], environ: Mapping[str, str], *, env_files: Ite
         except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict):
+            if more and isinstance(found.get("services"), dict):
+                found["services"].pop(AGENT, None)
             return found
     reason = safe_reason(done.stderr.decode(errors="replace"))
     todo = f"run `{' '.join([*command[:2], 'config'])}` there, and correct what it reports"
     what = f"Compose cannot read the project: {reason}"
     raise ConfigError([LesseeError(what, where=str(paths[0]), todo=todo)])
+
+
+@contextmanager
+def _completed(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
+    """A file for Compose without which it refuses files that adopt has edited; none if the override is there."""
+    contents = [path.read_bytes() for path in paths if path.is_file()]
+    if OVERRIDE in {path.name for path in paths} or all(without_guard(one) == one for one in contents):
+        yield ()
+        return
+    with NamedTemporaryFile(prefix="lessee-adopt-", suffix=".yaml") as stub:
+        stub.write(STUB.encode())
+        stub.flush()
+        yield (Path(stub.name),)
+
+
+def project_name(files: Iterable[Path], environ: Mapping[str, str], env_files: Iterable[str] = ()) -> str:
+    """Compose's name of the project of these files. Raises ConfigError."""
+    return str(resolve(files, environ, env_files=env_files).get("name", ""))
 
 
 def _program(environ: Mapping[str, str]) -> tuple[str, ...]:

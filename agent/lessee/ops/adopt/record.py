@@ -14,7 +14,8 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import check_writers, open_directory, translate_write_errors
 from lessee.host.locks import take_lock
 from lessee.host.user_file import symbolic_links, sync_folder, write_beneath
-from lessee.ops.adopt.policy.model import Edit, Rendered
+from lessee.ops.adopt.policy.model import AdoptedField, Deployment, Edit, Rendered
+from lessee.ops.adopt.policy.override_text import OVERRIDE
 from lessee.ops.adopt.policy.rotation import RotatedStore
 from lessee.ops.adopt.seal import Seal
 
@@ -32,6 +33,8 @@ _ATTEMPTS = 12
 class Phase(Enum):
     """How far an adoption is."""
 
+    CLONING = "cloning"
+    """In a clone of an adopted project, whose logins and variables are written."""
     PREPARING = "preparing"
     """The user's files have their plaintext. Vault may have it too, and the stack may run with the override."""
     EDITING = "editing"
@@ -62,14 +65,6 @@ class McpEdit(ImmutableStruct, frozen=True):
     after: str
 
 
-class AdoptedField(ImmutableStruct, frozen=True):
-    """A field of a secret in Vault, and the uses (service, name) that get it; never its value."""
-
-    path: str
-    field: str
-    uses: tuple[tuple[str, str], ...]
-
-
 class Record(ImmutableStruct, frozen=True):
     """All that adoptions of this project did.
 
@@ -77,13 +72,28 @@ class Record(ImmutableStruct, frozen=True):
     """
 
     id: str
-    """Distinguishes the project from others of the same name in Vault."""
+    """Distinguishes this clone from others of the project in Vault."""
     project: str
+    """In the names of policies and AppRoles: Compose's name of the project when it was adopted."""
     environment: str
     address: str
     image: str
     phase: Phase = Phase.PREPARING
     version: int = 1
+    labels: bool = False
+    """Whether the apps are labels of their services."""
+    project_id: str = ""
+    """Of all clones of the project: distinguishes it from others of the same name."""
+    compose_project: str = ""
+    """Compose's name of the project in this clone; empty: `project`."""
+    is_clone: bool = False
+    """The files of adopt came with the clone: they are not this adoption's to remove."""
+    deployment: Deployment | None = None
+    """That of a clone's files; None: as this user reaches Vault."""
+    local_files: tuple[str, ...] = ()
+    """Compose files after the override, with the settings of this clone alone."""
+    references: Mapping[str, tuple[str, ...]] = {}
+    """The lines with references in the files that are no Compose files, by path: git may ignore these."""
     ca_file: str | None = None
     namespace: str | None = None
     files: tuple[str, ...] = ()
@@ -118,6 +128,21 @@ class Record(ImmutableStruct, frozen=True):
         """Where the originals are, below the environment's prefix."""
         return f"lessee/adopted/{self.project}-{self.id}"
 
+    @property
+    def stack_files(self) -> tuple[str, ...]:
+        """The Compose files with which the adopted stack starts."""
+        return (*self.files, OVERRIDE, *self.local_files)
+
+    @property
+    def clones_path(self) -> str:
+        """Where the edited files that git may ignore are for other clones, below the environment's prefix."""
+        return f"lessee/projects/{self.project}-{self.project_id}"
+
+    @property
+    def compose_name(self) -> str:
+        """Compose's name of the project."""
+        return self.compose_project or self.project
+
 
 class RecordFolder:
     """The open folder of the record, which one process at a time has."""
@@ -133,8 +158,16 @@ class RecordFolder:
         """Whether there is a folder; without a record, a killed run has left it."""
         return self.path.is_dir()
 
-    def load(self) -> Record | None:
-        """The record; None without one. Raises ConfigError where this user did not write it, and WriteError."""
+    @property
+    def has_record(self) -> bool:
+        """Whether there is a record, whoever wrote it."""
+        return os.path.lexists(self.path / _FILE)
+
+    def load(self, moved_from: str | None = None) -> Record | None:
+        """The record; None without one. Raises ConfigError where this user did not write it, and WriteError.
+
+        MovedError where it is of another folder, unless the user names that one.
+        """
         self._check_links()
         file = self.path / _FILE
         try:
@@ -145,14 +178,24 @@ class RecordFolder:
         except OSError as exc:
             raise _invalid(file, f"cannot be read: {exc.strerror}") from None
         try:
-            return msgspec.json.decode(self._seal.opened(content, file), type=Record)
+            return msgspec.json.decode(self._seal.opened(content, file, moved_from), type=Record)
         except msgspec.DecodeError:
             raise _invalid(file, "another version of lessee wrote it") from None
 
     def save(self, record: Record) -> Record:
         """Write the record; it is on the disk when this returns. Raises WriteError."""
-        write_beneath(self.path, _FILE, self._seal.seal(msgspec.json.encode(record)))
+        write_beneath(self.path, _FILE, self._seal.seal(msgspec.json.encode(record), self.path / _FILE))
         return record
+
+    def take_over(self, old: str, say: Callable[[str], None]) -> None:
+        """Seal the record, which was moved here from `old`, for this folder. Raises ConfigError and WriteError."""
+        lock = self._locked(say)
+        try:
+            record = self.load(old)
+            if record is not None:
+                self.save(record)
+        finally:
+            os.close(lock)
 
     @contextmanager
     def held(self, say: Callable[[str], None]) -> Iterator["RecordFolder"]:

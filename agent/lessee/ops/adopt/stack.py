@@ -95,6 +95,11 @@ class Stack:
         self._redactor = Redactor()
         self._hidden: set[str] = set()
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment of `docker compose`."""
+        return self._environ
+
     def hide(self, source: str, values: Iterable[str]) -> None:
         """No output has these values from now on, nor a part of one."""
         values = tuple(values)
@@ -175,6 +180,10 @@ class Stack:
     def run(self, files: Sequence[str], words: Sequence[str], timeout: float) -> "subprocess.CompletedProcess[bytes]":
         """Run `docker compose` with other words. Raises StackError if it cannot be run, or takes too long."""
         return self._run(self._compose(files, *words), timeout=timeout)
+
+    def down(self, files: Sequence[str]) -> None:
+        """Stop the stack, and remove its containers and networks; its volumes stay. Raises StackError."""
+        self._checked(self._compose(files, "--profile", "*", "down", "--remove-orphans"))
 
     def remove_services(self, files: Sequence[str], services: Sequence[str]) -> None:
         """Stop and remove the containers of these services. Raises StackError."""

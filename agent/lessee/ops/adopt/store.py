@@ -34,6 +34,11 @@ class Store:
         self.prefer = prefer
         self._scope = path_scope_of(config)
 
+    @property
+    def data_path(self) -> str:
+        """The path in Vault's API below which the secrets of the environment are."""
+        return f"{self._scope.mount}/data/{self.config.secrets.prefix}"
+
     def existing(self, path: str) -> Mapping[str, object]:
         """The fields of a secret, as templates name it."""
         return self._read(f"{self._scope.mount}/data/{self._scope.secret(path).path}")
@@ -120,6 +125,24 @@ class Store:
         folder = f"{self._scope.mount}/metadata/{self._scope.secret(record.backup_path).path}"
         for name in self.client.list(folder):
             self.client.delete(f"{folder}/{name}")
+
+    # The files that git may ignore, for other clones
+
+    def clones_files(self, record: Record) -> Mapping[str, str]:
+        """The edited files of the project's first adoption, with references in the place of secrets, by path."""
+        return {name: text for name, text in self._read(self._clones(record)).items() if isinstance(text, str)}
+
+    def save_clones_files(self, record: Record, files: Mapping[str, str]) -> None:
+        """Store them, unless Vault has the same."""
+        if files and self.clones_files(record) != files:
+            self.client.write(self._clones(record), {"data": files})
+
+    def forget_clones_files(self, record: Record) -> None:
+        """Remove them with all their versions."""
+        self.client.delete(f"{self._scope.mount}/metadata/{self._scope.secret(record.clones_path).path}")
+
+    def _clones(self, record: Record) -> str:
+        return f"{self._scope.mount}/data/{self._scope.secret(record.clones_path).path}"
 
     def _backup(self, record: Record, name: str) -> str:
         return f"{self._scope.mount}/data/{self._scope.secret(f'{record.backup_path}/{name}').path}"

@@ -6,12 +6,11 @@ from functools import partial
 from lessee.core.errors import UsageError
 from lessee.core.immutable import replace
 from lessee.ops.adopt import files as project_files
-from lessee.ops.adopt.apply import OVERRIDE
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.logins import Logins
 from lessee.ops.adopt.mcp import undo_mcp
 from lessee.ops.adopt.policy.model import ManualStep
-from lessee.ops.adopt.policy.override_text import NETWORK
+from lessee.ops.adopt.policy.override_text import NETWORK, OVERRIDE, OWN_SERVICES, OWN_VOLUMES
 from lessee.ops.adopt.policy.rotation import RotatedStore
 from lessee.ops.adopt.policy.undone_edits import LeftLine, undone
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
@@ -46,19 +45,25 @@ class Undo:
         if with_engine:
             self._stack.require_engine()
         self._report_changed(record)
-        if record.rotated:
+        if record.rotated and not record.is_clone:
             record = self._restore_stores(record, timeout, with_engine=with_engine)
         record = self._folder.save(replace(record, phase=Phase.UNDOING))
+        if with_engine and record.is_clone and record.compose_project and record.edited:
+            self._stop(record)
         record, steps = self._restore_files(record, originals)
         project_files.remove_staged(self._project, names)
-        ill = self._start(record, timeout) if with_engine else None
-        for role in Logins(self._store.client).remove(record, self._folder.path / IDENTITY, record.roles):
+        ill = self._start(record, timeout) if with_engine and not record.is_clone else None
+        shared = Logins(self._store.client).remove(record, self._folder.path / IDENTITY, record.roles)
+        for role in shared:
             self._say(f"note: role {role} stays in Vault, because other logins have it")
-        for name in project_files.remove_generated(self._project, record.generated):
+        generated = {} if record.is_clone else record.generated  # Those of a clone are the repository's.
+        for name in project_files.remove_generated(self._project, generated):
             what = "a person changed this file of adopt, so it stays"
             steps.append(ManualStep(name, what, "remove it if nothing needs it"))
         if not record.edited and not record.mcp:
             self._store.forget_originals(record)
+            if record.project_id and not shared:
+                self._store.forget_clones_files(record)
             self._folder.remove()
         if ill is not None:
             what = f"the stack is not well without lessee: {ill}"
@@ -99,7 +104,7 @@ class Undo:
             names = ", ".join(one.service for one in record.rotated)
             what = f"the passwords of {names} were rotated, and only the running stack can set the old ones again"
             raise UsageError(what, where="--no-up", todo="omit it")
-        files = (*record.files, OVERRIDE)
+        files = record.stack_files
         self._stack.up(files, record.services or self._stack.services(files), timeout, self._say)
 
         def forget(rotated: RotatedStore) -> None:
@@ -131,23 +136,26 @@ class Undo:
                 what = f"{path} has version {found} in Vault, and your files get the values of version {version} back"
                 self._say(f"warning: {what}")
 
+    def _stop(self, record: Record) -> None:
+        """Stop the stack of a clone, which has no secrets without lessee; its own volumes stay."""
+        volumes = [name for name in self._stack.volumes(record.stack_files) if name.startswith(OWN_VOLUMES)]
+        self._stack.down(record.stack_files)
+        self._stack.remove_volumes(volumes)
+
     def _start(self, record: Record, timeout: float) -> StackError | None:
         """Start the stack as it was, and remove adopt's containers and volumes; why the stack is not well."""
-        every = (*record.files, OVERRIDE)
         has_override = (self._project / OVERRIDE).exists()
-        ours: list[str] = []
-        volumes: list[str] = []
-        services = record.services or self._stack.services(record.files)
-        if has_override:
-            plain = self._stack.services(record.files)
-            ours = [name for name in self._stack.services(every) if name not in plain]
-            volumes = [name for name in self._stack.volumes(every) if name not in self._stack.volumes(record.files)]
+        files = record.stack_files if has_override else record.files
+        every = self._stack.services(files)
+        ours = [name for name in every if name in OWN_SERVICES]
+        volumes = [name for name in self._stack.volumes(files) if name.startswith(OWN_VOLUMES)]
+        services = record.services or [name for name in every if name not in ours]
         ill = None
         try:
             self._stack.up(record.files, services, timeout, self._say)
         except StackError as exc:
             ill = exc
-        self._stack.remove_services(every if has_override else record.files, ours)
+        self._stack.remove_services(files, ours)
         self._stack.remove_volumes(volumes)
         self._stack.remove_network(NETWORK)
         return ill

@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from lessee.core.errors import VaultUnreachableError
+from lessee.core.errors import DeniedError, VaultUnreachableError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.progress import SILENT, Progress
 from lessee.ops.backup.policy.kv_reader import Read, secret_from, versions_to_read
@@ -15,6 +15,8 @@ from lessee.vault.admin import AdminClient
 THREADS = 6
 WINDOW = 4 * THREADS
 """The number of secrets in memory at a time."""
+LISTED = 1000
+"""The largest number of secrets in a folder whose metadata is listed in one request."""
 TRIES = 20
 """How often a secret is read again if it changes while it is read."""
 STRICT_TRIES = 3
@@ -35,10 +37,14 @@ def secrets(
     for folder in folders(client, mounts):
         found.append(folder)
         progress.advance(len(folder.names))
-    everything = ((folder.mount, folder.path + name) for folder in found for name in folder.names)
     total = sum(len(folder.names) for folder in found)
-    read = each(lambda place: secret(client, *place, mounts[place[0]], key), everything)
-    return (one for one in progress.track(read, "saving secrets", total) if one is not None)
+
+    def read(place: tuple[str, str, Mapping[str, Any] | None]) -> Secret | None:
+        mount, path, listed = place
+        return secret(client, mount, path, mounts[mount], key, listed)
+
+    read_secrets = each(read, _places(client, mounts, found))
+    return (one for one in progress.track(read_secrets, "saving secrets", total) if one is not None)
 
 
 class SecretFolder(ImmutableStruct, frozen=True):
@@ -71,8 +77,13 @@ def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
                 future.cancel()
 
 
-def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes) -> Secret | None:
-    """A secret with its versions, None if it does not exist. Raises DeniedError or VaultUnreachableError."""
+def secret(
+    client: AdminClient, mount: str, path: str, version: int, key: bytes, listed: Mapping[str, Any] | None = None
+) -> Secret | None:
+    """A secret with its versions, None if it does not exist. Raises DeniedError or VaultUnreachableError.
+
+    `listed`: its metadata in a listing of its folder, which saves a request if the secret has not changed since.
+    """
     if version == 1:
         data = client.read(mount + path)
         if data is None:
@@ -80,7 +91,7 @@ def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes)
         print_ = fingerprint(key, mount, path, dict(data))
         return Secret(mount, path, 1, 0, {}, (Version(0, dict(data), print_),))
     for attempt in range(TRIES):
-        metadata = client.read(f"{mount}metadata/{path}")
+        metadata = listed if listed is not None and not attempt else client.read(f"{mount}metadata/{path}")
         if metadata is None:
             return None
         reads = {number: _read(client, f"{mount}data/{path}", number) for number in versions_to_read(metadata)}
@@ -90,6 +101,25 @@ def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes)
     raise VaultUnreachableError(
         f"the secret changed during each of {TRIES} reads", where=mount + path, todo="try again"
     )
+
+
+def _places(
+    client: AdminClient, mounts: Mapping[str, int], found: Iterable[SecretFolder]
+) -> Iterator[tuple[str, str, Mapping[str, Any] | None]]:
+    """Mount and path of each secret, with its metadata where the server lists it (OpenBao 2.3)."""
+    unlisted = {mount for mount, version in mounts.items() if version == 1}
+    for folder in found:
+        listed: Mapping[str, Any] = {}
+        # The metadata of a whole folder is in memory.
+        if folder.mount not in unlisted and len(folder.names) <= LISTED:
+            try:
+                answer = client.read(f"{folder.mount}detailed-metadata/{folder.path}", {"list": "true"})
+                listed = (answer or {}).get("key_info") or {}
+            except DeniedError:  # Another server, or a policy from before: each secret is asked for its own.
+                unlisted.add(folder.mount)
+        for name in folder.names:
+            metadata = listed.get(name)
+            yield folder.mount, folder.path + name, metadata if metadata and metadata.get("versions") else None
 
 
 def _read(client: AdminClient, path: str, number: int) -> Read:

@@ -7,6 +7,7 @@ from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.edits import (
     apply_edits,
     changed_values,
+    difference,
     ignoring,
     is_reference,
     line_before,
@@ -326,3 +327,30 @@ def test_only_scalars_may_differ():
 def test_edits_are_applied_whatever_their_order():
     edits = [Edit(Span("f", 1, 4, 5), "EE"), Edit(Span("f", 1, 0, 0), "# "), Edit(Span("f", 1, 0, 1), "AA")]
     assert apply_edits(b"abcde", edits) == b"# AAbcdEE"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b"A=1\nB=2\n"),
+        (b"A=1\n", b"A=1\nB=2\n"),
+        (b"A=1", b"A=1\nB=2\n"),
+        (b"A=1\nB=2\nC=3\n", b"A=1\nB=4\nC=3\n"),
+        (b"A=1\r\nC=3", b"A=1\r\nB=2\r\nC=3"),
+        (b"A=1\nA=1\n", b"A=1\nA=1\nA=1\n"),
+        (b"A=1\n", b"A=1\n"),
+    ],
+)
+def test_the_difference_of_two_contents_is_one_edit_of_whole_lines(before, after):
+    edit = difference(".env", before, after)
+    assert apply_edits(before, [edit]) == after
+    assert before[: edit.span.start] in {b"", *(before[: at + 1] for at, byte in enumerate(before) if byte == 10)}
+    assert edit.span.line == before[: edit.span.start].count(b"\n") + 1
+
+
+def test_an_edit_that_adds_a_line_moves_the_lines_after_it():
+    content = b"a\nb\nc\n"
+    edits = [Edit(Span("f", 2, 2, 2), "new\n"), Edit(Span("f", 3, 4, 5), "C")]
+    assert apply_edits(content, edits) == b"a\nnew\nb\nC\n"
+    assert lines_after(content, edits) == {2, 4}
+    assert [line_before(content, edits, line) for line in (1, 3, 4)] == [1, 2, 3]

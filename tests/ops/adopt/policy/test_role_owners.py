@@ -3,10 +3,10 @@
 import pytest
 
 from lessee.ops.access.policy.least_privilege import Rule, hcl
-from lessee.ops.adopt.policy.role_owners import Owner, owner_of, refusal
+from lessee.ops.adopt.policy.role_owners import Owner, foreign, missing, owner_of, refusal
 
-OWN = Owner("1a2b", "shop", "production")
-CLONE = Owner("3c4d", "shop", "production")
+OWN = Owner("1a2b", "shop", "production", "77")
+CLONE = Owner("3c4d", "shop", "production", "77")
 BY_HAND = Owner()
 
 
@@ -39,9 +39,9 @@ def test_other_logins_may_get_more_and_not_less(other):
     assert refused([other], policy("a"), policy("a")) is None
     assert refused([other], None, policy("a")) is None
     assert refused([OWN, other], policy("a", "b", "c"), policy("b")) == (
-        "sys/policies/acl/production-shop-web: another project of this name, or another clone, uses this policy,"
+        "sys/policies/acl/production-shop-web: another clone, or another program, uses this policy,"
         " and would lose secret/data/a, secret/data/c;"
-        " nothing was changed; use the same files in both, or pass another --environment"
+        " nothing was changed; use the same files in all clones, or pass another --environment"
     )
 
 
@@ -56,4 +56,25 @@ def test_the_role_of_another_project_or_environment_is_refused_even_if_it_would_
         f"auth/approle/role/production-shop-web: project {owner.project} of environment {owner.environment}"
         " uses this role; nothing was changed; give this project another name (`name:` in the Compose file),"
         " or pass another --environment"
+    )
+
+
+def test_another_project_of_the_same_name_is_refused_with_what_to_do_in_a_clone():
+    other = Owner("5e6f", "shop", "production", "88")
+    assert refused([other], policy("a"), policy("a")) == str(foreign("production-shop-web", [other], OWN))
+    assert str(foreign("production-shop-web", [CLONE, BY_HAND, other], OWN)) == (
+        "auth/approle/role/production-shop-web: another project of the name shop uses this role; nothing was changed;"
+        " if this is a clone of it, take over its compose.lessee.yaml and lessee/ (commit them there, and pull here),"
+        " and run this command again; otherwise give this project another name (`name:` in the Compose file), or pass"
+        " another --environment"
+    )
+    assert foreign("production-shop-web", [CLONE, BY_HAND], OWN) is None
+
+
+def test_a_clone_needs_no_more_than_the_policy_grants():
+    assert missing("production-shop-web", policy("a", "b"), policy("a")) is None
+    assert str(missing("production-shop-web", policy("a"), policy("a", "b"))) == (
+        "sys/policies/acl/production-shop-web: this clone's files need more than this policy grants: secret/data/b;"
+        " nothing was changed; see who changed lessee/; who adopted the project gives the policy more with"
+        " `lessee adopt`"
     )

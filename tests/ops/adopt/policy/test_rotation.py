@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.app_plans import app_plans
 from lessee.ops.adopt.policy.config_text import lessee_yaml
 from lessee.ops.adopt.policy.model import Deployment, Image, Part, Plan, Rendered, StoredField, Use
@@ -15,14 +16,16 @@ from support.inputs.adopted_projects import DEPLOYMENT, postgres_and_app, projec
 APP = "app"
 
 
-def found_in(image, plain, *secrets, path, uses=None, **settings):
+def found_in(image, plain, *secrets, path, app="app", **settings):
     """The rotation of a store with these plain variables, and secret ones with their fields; the app has the first."""
     values = [whole(name, f"fake-{field}", "store", path, field) for name, field in secrets]
     values += [whole("PASSWORD", f"fake-{secrets[0][1]}", APP, path, secrets[0][1])]
     texts = [Use("store", name, value, ()) for name, value in plain.items()]
     shell = Image(image, entrypoint=("docker-entrypoint.sh",), command=("serve",), shell_path="/bin/sh")
     uses, stored, rendered = zip(*values, strict=True)
-    one = project(service("store", shell, **settings), service(APP), uses=(*uses, *texts))
+    one = project(
+        service("store", shell, **settings), service(APP, replace(shell, reference=app)), uses=(*uses, *texts)
+    )
     stored, rendered = with_root_logins(stored, rendered)
     apps, _ = app_plans(one, stored, rendered)
     return rotations(one, stored, apps)
@@ -127,6 +130,23 @@ def test_root_of_mariadb_changes_its_own_accounts_and_the_apps_user():
 def test_an_app_that_logs_in_as_root_is_a_consumer_of_root():
     found = found_in("mariadb", {}, ("MARIADB_ROOT_PASSWORD", "root_password"), path="database/mysql")
     assert blocks(found)["mysql-root"]["consumers"] == ["app", "store"]
+
+
+def test_a_password_that_an_app_keeps_in_a_file_of_its_own_is_left_to_a_person():
+    """Nextcloud's image reads the variable at its first start only: a new password would lock the app out."""
+    found = found_in(
+        "mariadb",
+        {"MYSQL_USER": "shop"},
+        ("MYSQL_PASSWORD", "password"),
+        ("MYSQL_ROOT_PASSWORD", "root_password"),
+        path="database/mysql",
+        app="nextcloud:apache",
+    )
+    assert sorted(blocks(found)) == ["mysql-root"]
+    assert {path for path, _ in fields(found)} == {"database/mysql-root"}
+    [step] = found.steps
+    assert step.what == "app keeps the password of store in its config/config.php, so it is not rotated"
+    assert "`lessee set database/mysql password`" in step.todo
 
 
 def test_a_user_without_a_database_has_none():

@@ -1,4 +1,4 @@
-"""docs/check.md lists each finding and its fix as the code has them."""
+"""docs/reference/check.md lists each finding and its fix as the code has them."""
 
 import re
 
@@ -7,6 +7,6 @@ from support.paths import ROOT
 
 
 def test_the_page_has_all_findings_with_their_fixes():
-    rows = re.findall(r"(?m)^\| `([a-z-]+)` \| (.*) \| (.*?) ?\|$", (ROOT / "docs/check.md").read_text())
+    rows = re.findall(r"(?m)^\| `([a-z-]+)` \| (.*) \| (.*?) ?\|$", (ROOT / "docs/reference/check.md").read_text())
     assert rows == [(name, meaning, FIXES.get(name, "")) for name, meaning in RULES.items()]
     assert FIXES.keys() <= RULES.keys()

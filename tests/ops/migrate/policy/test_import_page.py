@@ -1,4 +1,4 @@
-"""The tables of docs/import.md: each row is what the import makes of its example, and no key or function is missing."""
+"""The tables of the page of imports: each row is what the import makes of its example, and none is missing."""
 
 import pytest
 

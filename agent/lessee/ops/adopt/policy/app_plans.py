@@ -168,7 +168,7 @@ def _plan(
     group = programs.group_of(service)
     if delivery is Delivery.NOTHING:
         what = f"the entrypoint of service {service.name}, or a shell in its image, is not known"
-        todo = "build or pull its image and run `lessee adopt` again, or use `lessee exec` (docs/exec.md)"
+        todo = "build or pull its image and run `lessee adopt` again, or use `lessee exec` (docs/how-to/exec.md)"
         yield ManualStep(place, what, todo)
     elif group is None:
         what = f"the group of user {service.user or service.image.user} of service {service.name} is not known"

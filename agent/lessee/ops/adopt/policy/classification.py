@@ -63,7 +63,8 @@ def _is_live(name: str, value: str) -> bool:
     """Whether a name alone makes a secret of a value, which need not look like one: the program uses it as it is."""
     if _NO_SECRET.match(value):
         return False
-    return _PASSWORD.search(name) is not None or (is_strong(name, _ENV) and not value.isdecimal())
+    is_named = is_strong(name, _ENV) or _SALT.search(name) is not None
+    return _PASSWORD.search(name) is not None or (is_named and not value.isdecimal())
 
 
 def _of_texts(uses: list[Use], known: Mapping[str, frozenset[str]]) -> Iterator[Use]:
@@ -157,6 +158,8 @@ _PLAIN_NAME = re.compile(
     re.IGNORECASE,
 )
 _PASSWORD = re.compile(r"(?:PASS|PASSWD|PASSWORD|PWD|PASSPHRASE)$", re.IGNORECASE)
+_SALT = re.compile(r"(?:^|_)SALT$", re.IGNORECASE)
+"""What a program mixes into the hashes of its keys and passwords; a decimal one is a number of rounds."""
 _DSN = re.compile(r"DSN$", re.IGNORECASE)
 _UNSET = re.compile(r"null|none|true|false|yes|no|on|off|undefined", re.IGNORECASE)
 _NO_SECRET = re.compile(r"[/~.]|https?://[^\s@]*$|\$|[\[{]\s*[\]}]$")

@@ -13,6 +13,8 @@ _DURATION = re.compile(r"([0-9.]+)(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 IDENTITY = "/run/identity"
 """In the agent's container."""
+MODEL = "compose.json"
+"""The resolved Compose model next to lessee.yaml, if the apps are labels."""
 ROTATOR = "rotator"
 """The name of the rotator's AppRole, after that of the environment."""
 
@@ -39,8 +41,14 @@ def _entries(plan: Plan, deployment: Deployment, *, has_rotator: bool) -> Iterat
     auth = (("auth", _login(plan, ROTATOR)),) if has_rotator else ()
     yield "vault", Keys((*_vault(deployment), *auth))
     yield "template_dir", "templates"
-    services = plan.project.services
-    yield "apps", Keys(tuple((app.service, Keys(tuple(_app(plan, app, services[app.service])))) for app in plan.apps))
+    if deployment.labels:
+        yield f"The apps are labels of the services, which the agent reads in {MODEL}. After a change of one:"
+        yield f"docker compose config --no-interpolate --format json --output {deployment.folder}/{MODEL}"
+        yield "compose", Keys((("file", MODEL), ("allow", ["vault"])))
+    else:
+        services = plan.project.services
+        apps = ((app.service, Keys(tuple(app_entries(plan, app, services[app.service])))) for app in plan.apps)
+        yield "apps", Keys(tuple(apps))
     yield "`lessee setup` creates these policies and AppRoles; it changes none that is as it should be."
     yield "setup", Keys((("environments", [plan.environment]), ("project", plan.project.name)))
 
@@ -70,7 +78,8 @@ def _grace(service: Service) -> Iterator[Entry]:
         yield "stop_grace_period", spell(sum(float(count) * _UNITS[unit] for count, unit in parts))
 
 
-def _app(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
+def app_entries(plan: Plan, app: AppPlan, service: Service) -> Iterator[Entry]:
+    """The value of `apps.NAME`."""
     yield "directory", agent_directory(app)
     yield "vault", Keys((("auth", _login(plan, app.service)),))
     yield "owner", f"0:{app.owner_gid}"

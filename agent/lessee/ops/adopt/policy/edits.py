@@ -100,11 +100,12 @@ def line_before(content: bytes, edits: Iterable[Edit], line: int) -> int:
 
 
 def _moved_lines(content: bytes, edits: Iterable[Edit]) -> Iterator[tuple[int, int, int]]:
-    """Of each edit its line, that line in the edited content, and how many lines it removes."""
+    """Of each edit its line, that line in the edited content, and how many lines it removes; of an added one, -1."""
     shift = 0
     for edit in sorted(edits, key=lambda edit: (edit.span.start, edit.span.end)):
-        yield edit.span.line, edit.span.line - shift, content.count(b"\n", edit.span.start, edit.span.end)
-        shift += content.count(b"\n", edit.span.start, edit.span.end)
+        lines = content.count(b"\n", edit.span.start, edit.span.end) - edit.text.count("\n")
+        yield edit.span.line, edit.span.line - shift, lines
+        shift += lines
 
 
 def secret_values(stored: Iterable[StoredField]) -> dict[str, str]:
@@ -122,6 +123,18 @@ def apply_edits(content: bytes, edits: Iterable[Edit]) -> bytes:
     for edit in sorted(edits, key=lambda edit: (edit.span.start, edit.span.end), reverse=True):
         content = content[: edit.span.start] + edit.text.encode() + content[edit.span.end :]
     return content
+
+
+def difference(name: str, before: bytes, after: bytes) -> Edit:
+    """The edit of whole lines that makes one content of the other."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    least = min(len(old), len(new))
+    first = next((at for at in range(least) if old[at] != new[at]), least)
+    last = next((at for at in range(least - first) if old[-1 - at] != new[-1 - at]), least - first)
+    start = sum(map(len, old[:first]))
+    end = sum(map(len, old[: len(old) - last]))
+    text = b"".join(new[first : len(new) - last]).decode(errors="replace")
+    return Edit(Span(name, first + 1, start, end), text)
 
 
 def with_compose_files(name: str, content: bytes, files: Sequence[str], separator: str = ":") -> Edit:

@@ -29,6 +29,8 @@ class KnownImage(ImmutableStruct, frozen=True):
     """It reads its password only to initialize an empty volume, or its password changes while it runs."""
     is_pid_1: bool = False
     """Its init system refuses to be another process than the first of its PID namespace."""
+    keeps: str = ""
+    """Its file with the database's password of its first start; empty: it reads the variable at each start."""
 
 
 def known(reference: str) -> KnownImage | None:
@@ -54,6 +56,12 @@ def file_variable(reference: str, name: str) -> str | None:
     """The variable that gives this one's value by a file; None: the image has none."""
     image = known(reference)
     return image.file_variable(name) if image is not None and image.file_variable is not None else None
+
+
+def keeps(reference: str) -> str:
+    """The file of its own in which an image keeps the database's password of its first start; empty: none is known."""
+    image = known(reference)
+    return image.keeps if image is not None else ""
 
 
 def _name(reference: str) -> str:
@@ -118,7 +126,9 @@ _TABLE: tuple[tuple[str, KnownImage], ...] = (
         _suffix("WORDPRESS_.*"), entrypoint=_SCRIPT, command=("apache2-foreground",))),
     (r"nextcloud", KnownImage(
         _suffix("(?:POSTGRES|MYSQL)_(?:DB|DATABASE|USER|PASSWORD)", "NEXTCLOUD_ADMIN_(?:USER|PASSWORD)"),
-        entrypoint=("/entrypoint.sh",), command=("apache2-foreground",))),
+        entrypoint=("/entrypoint.sh",), command=("apache2-foreground",), keeps="config/config.php")),
+    (r"matomo", KnownImage(
+        entrypoint=("/entrypoint.sh",), command=("apache2-foreground",), keeps="config/config.ini.php")),
     (r"dpage/pgadmin4", KnownImage(
         _suffix("PGADMIN_DEFAULT_PASSWORD"), user=(5050, 0), entrypoint=("/entrypoint.sh",), command=())),
     (r"(?:ghcr\.io/)?linuxserver/.*", KnownImage(

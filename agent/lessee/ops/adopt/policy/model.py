@@ -103,6 +103,8 @@ class Image(ImmutableStruct, frozen=True):
     uid: int | None = None
     gid: int | None = None
     """The numbers of the user that the program runs as at last, if they are known (postgres: 999, or 70 on Alpine)."""
+    numbers_of: str = ""
+    """The `user:` of the service, with its group, that they are of; empty: they are of the image's own user."""
     shell_path: str | None = None
     """The path of a POSIX shell; empty: it has none; None: not known."""
     healthcheck: tuple[str, ...] = ()
@@ -181,6 +183,14 @@ class StoredField(ImmutableStruct, frozen=True):
     value: str
     uses: tuple[tuple[str, str], ...]
     """(service, name) of each use."""
+
+
+class AdoptedField(ImmutableStruct, frozen=True):
+    """A field of a secret in Vault, and the uses (service, name) that get it; never its value."""
+
+    path: str
+    field: str
+    uses: tuple[tuple[str, str], ...]
 
 
 class Part(ImmutableStruct, frozen=True):
@@ -277,6 +287,8 @@ class Deployment(ImmutableStruct, frozen=True):
     image: str = "lessee"
     folder: str = "lessee"
     """Of lessee.yaml and `templates/`, relative to the Compose file."""
+    labels: bool = False
+    """Whether the apps are labels of their services."""
     identity: str = ".lessee/identity"
     """Of ENVIRONMENT/ROLE/{role_id,secret_id}, as `lessee setup --output` writes them."""
 

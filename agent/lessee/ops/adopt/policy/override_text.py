@@ -6,13 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from lessee.ops.adopt.policy import known_images, launcher, programs
 from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, identity
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
+from lessee.ops.adopt.policy.service_labels import label_lines, service_labels
 from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck
 from lessee.ops.adopt.policy.use_names import ServiceField, key_of
 
+OVERRIDE = "compose.lessee.yaml"
 HOLDER, AGENT, NETWORK = "lessee-holder", "lessee-agent", "lessee-vault"
+OWN_SERVICES = (HOLDER, AGENT)
+OWN_VOLUMES = ("lessee-files-", "lessee-pid-", "lessee-state")
+"""How the names of adopt's volumes begin."""
 _TMPFS = 'driver_opts: {{type: tmpfs, device: tmpfs, o: "size={size},mode={mode},uid=0,gid={gid},noexec,nosuid,nodev"}}'
 _HEAD = """\
-# Written by `lessee adopt`: the secrets of these services come from Vault. docs/adopt.md explains this file.
+# Written by `lessee adopt`: the secrets of these services come from Vault. docs/how-to/adopt.md explains this file.
 # Compose merges it over the project's own files: COMPOSE_FILE in .env names it.
 # A command in a container gets the secrets like this: sh -c '. /run/secrets/SERVICE/environment.sh; exec COMMAND'
 
@@ -52,7 +57,8 @@ def override(plan: Plan, deployment: Deployment, more: Iterable[str] = ()) -> st
     text = _HEAD.format(script=_indented(script, "  "), image=scalar(deployment.image))
     lines: list[str] = []
     for app in plan.apps:
-        lines += [*_service(app, plan.project.services[app.service]), ""]
+        lines += _service(app, plan.project.services[app.service])
+        lines += [*(label_lines(service_labels(plan, app)) if deployment.labels else ()), ""]
     lines += [*_holder(plan), "", *_agent(plan, deployment), ""]
     if more := tuple(more):
         lines += [*more, ""]

@@ -59,7 +59,9 @@ def runs_once(service: Service) -> bool:
     if service.restart in _RESTARTED:
         return False
     by_name = _ONE_SHOT.search(service.name) or _ONE_SHOT_IMAGES.fullmatch(service.image.reference)
-    return service.runs_once or service.restart in {"no", "none"} or (service.restart is None and by_name is not None)
+    # Docker does not start a program with `on-failure` again that has ended well.
+    may_end = service.restart is None or service.restart.startswith("on-failure")
+    return service.runs_once or service.restart in {"no", "none"} or (may_end and by_name is not None)
 
 
 def notification(service: Service) -> Notification | ManualStep | None:
@@ -100,7 +102,7 @@ def group_of(service: Service) -> int | None:
         return int(group)
     if not _is_set(service.user) and not group and (known := known_images.user_of(service.image.reference)):
         return known[1]
-    if service.image.gid is not None and not group:
+    if service.image.gid is not None and (not group or service.image.numbers_of == service.user):
         return service.image.gid
     if not user:
         user, _, group = service.image.user.partition(":")

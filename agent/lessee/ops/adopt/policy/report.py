@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from lessee.ops.adopt.policy.guard import is_guard
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Edit, Plan, Use
+from lessee.ops.adopt.policy.override_text import AGENT
 from lessee.ops.scan.policy.classifier import Verdict
 
 _DELIVERIES = {
@@ -97,5 +99,7 @@ def _edit_lines(uses: Iterable[Use], edits: Iterable[Edit]) -> Iterator[str]:
         name = names.get((edit.span.file, edit.span.start))
         if name is not None:
             yield f"  ~ {edit.span.file}:{edit.span.line}  {name}"
+        elif is_guard(edit):
+            yield f"  ~ {edit.span.file}:{edit.span.line}  {AGENT}, so that Compose starts nothing without the override"
         elif "COMPOSE_FILE=" in edit.text or edit.text.endswith((".yaml", ".yml")):
             yield f"  ~ {edit.span.file}:{edit.span.line}  COMPOSE_FILE, so that `docker compose up` uses the override"

@@ -15,11 +15,18 @@ class Owner(ImmutableStruct, frozen=True):
     adoption: str = ""
     project: str = ""
     environment: str = ""
+    project_id: str = ""
+    """Distinguishes two projects of the same name."""
 
     @property
     def metadata(self) -> dict[str, str]:
         """The metadata of a secret_id."""
-        return {"lessee_adoption": self.adoption, "project": self.project, "environment": self.environment}
+        return {
+            "lessee_adoption": self.adoption,
+            "project": self.project,
+            "environment": self.environment,
+            "project_id": self.project_id,
+        }
 
 
 def owner_of(metadata: Mapping[str, object] | None) -> Owner:
@@ -31,24 +38,53 @@ def owner_of(metadata: Mapping[str, object] | None) -> Owner:
 def refusal(role: str, logins: Iterable[Owner], own: Owner, before: str | None, after: str) -> LesseeError | None:
     """Why the policy of the role must not become `after`; None: it may. `before`: the policy that Vault has."""
     others = [login for login in logins if login != own]
-    for login in others:
-        if login.project and (login.project, login.environment) != (own.project, own.environment):
-            what = f"project {login.project} of environment {login.environment} uses this role"
-            todo = "give this project another name (`name:` in the Compose file), or pass another --environment"
-            return WriteError(what, where=f"auth/approle/role/{role}", todo=f"nothing was changed; {todo}")
+    refused = foreign(role, others, own)
+    if refused is not None:
+        return refused
     lost = _lost(before or "", after)
     if not others or not lost:
         return None
-    what = f"another project of this name, or another clone, uses this policy, and would lose {', '.join(lost)}"
-    todo = "use the same files in both, or pass another --environment"
+    what = f"another clone, or another program, uses this policy, and would lose {', '.join(lost)}"
+    todo = "use the same files in all clones, or pass another --environment"
+    return WriteError(what, where=f"sys/policies/acl/{role}", todo=f"nothing was changed; {todo}")
+
+
+def foreign(role: str, logins: Iterable[Owner], own: Owner) -> LesseeError | None:
+    """Why a role with these logins is another project's; None: it is not."""
+    where = f"auth/approle/role/{role}"
+    rename = "give this project another name (`name:` in the Compose file), or pass another --environment"
+    for login in logins:
+        if not login.project:
+            continue
+        if (login.project, login.environment) != (own.project, own.environment):
+            what = f"project {login.project} of environment {login.environment} uses this role"
+            return WriteError(what, where=where, todo=f"nothing was changed; {rename}")
+        if login.project_id != own.project_id:
+            what = f"another project of the name {login.project} uses this role"
+            todo = (
+                "if this is a clone of it, take over its compose.lessee.yaml and lessee/ (commit them there, and pull "
+                f"here), and run this command again; otherwise {rename}"
+            )
+            return WriteError(what, where=where, todo=f"nothing was changed; {todo}")
+    return None
+
+
+def missing(role: str, policy: str, needed: str) -> LesseeError | None:
+    """Why a clone cannot use a role whose policy others use too; None: it can. A clone does not change it."""
+    lost = _lost(needed, policy)
+    if not lost:
+        return None
+    what = f"this clone's files need more than this policy grants: {', '.join(lost)}"
+    todo = "see who changed lessee/; who adopted the project gives the policy more with `lessee adopt`"
     return WriteError(what, where=f"sys/policies/acl/{role}", todo=f"nothing was changed; {todo}")
 
 
 def _lost(before: str, after: str) -> tuple[str, ...]:
     """The paths for which `after` grants less."""
-    granted = _rules(after)
-    return tuple(path for path, capabilities in _rules(before).items() if capabilities - granted.get(path, set()))
+    granted = rules(after)
+    return tuple(path for path, capabilities in rules(before).items() if capabilities - granted.get(path, set()))
 
 
-def _rules(policy: str) -> dict[str, set[str]]:
+def rules(policy: str) -> dict[str, set[str]]:
+    """The capabilities that a policy grants, by path."""
     return {path: set(re.findall(r'"(\w+)"', capabilities)) for path, capabilities in _RULE.findall(policy)}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lessee.config.yaml_writer import Entry, Keys
 from lessee.core.immutable import ImmutableStruct
+from lessee.ops.adopt.policy import known_images
 from lessee.ops.adopt.policy.app_plans import where
 from lessee.ops.adopt.policy.layout import stores_of
 from lessee.ops.adopt.policy.model import AppPlan, ManualStep, Project, Service, StoredField, Use
@@ -112,11 +113,25 @@ def rotations(project: Project, stored: Iterable[StoredField], apps: Iterable[Ap
             what = f"{name} and {', '.join(others)} have one password, and a rotation changes it in one store alone"
             steps.append(ManualStep(where(use, name), what, "give each a password of its own, and adopt again"))
             continue
-        targets += [_with_consumers(target, apps) for target in found.targets]
-        for path, about in found.about.items():
+        rotated = [_with_consumers(target, apps) for target in found.targets]
+        kept = {target.path: step for target in rotated if (step := _kept_elsewhere(project, target, where(use, name)))}
+        steps += kept.values()
+        targets += [target for target in rotated if target.path not in kept]
+        for path in [path for path in found.about if path not in kept]:
+            about = found.about[path]
             known = {part.field for app in apps for item in app.rendered for part in item.parts if part.path == path}
             fields += [StoredField(path, key, value, ()) for key, value in about.items() if key not in known]
     return Rotations(tuple(targets), tuple(fields), tuple(steps))
+
+
+def _kept_elsewhere(project: Project, target: StoreTarget, place: str) -> ManualStep | None:
+    """What is left to a person where a consumer would go on with the old password, which is in a file of its own."""
+    for name in target.consumers:
+        if file := known_images.keeps(project.services[name].image.reference):
+            what = f"{name} keeps the password of {target.service} in its {file}, so it is not rotated"
+            todo = f"change it in {target.service} and in that file, then `lessee set {target.path} password`"
+            return ManualStep(place, what, todo)
+    return None
 
 
 def rotation_block(found: Rotations) -> tuple[Entry, ...]:

@@ -12,8 +12,8 @@ from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.adopt.policy.edits import apply_edits
 from lessee.ops.adopt.policy.model import Edit
 
-_MARK = re.compile(rb"ref\+openbao://[\w./-]+#[\w.-]+|compose\.lessee\.yaml")
-"""What an edit writes that means nothing without lessee: a reference, and the name of the override."""
+_MARK = re.compile(rb"ref\+openbao://[\w./-]+#[\w.-]+|compose\.lessee\.yaml|lessee-agent: \{\}")
+"""What an edit writes that means nothing without lessee: a reference, the name of the override, and its agent."""
 _ENDS = b"\r\n"
 
 

@@ -14,6 +14,7 @@ from lessee.host.project import (
     credential_files,
     file_ids,
     find,
+    find_id,
     model_loader,
     read,
     template_of,
@@ -90,6 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stderr.flush()
     sys.stdout.write(lines)
     return code
+
+
+def findings_of(config: str | None, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """What `lessee check` finds in the configuration and its templates."""
+    return sorted_findings(_check(config, environ).findings)
 
 
 def _fix(arguments: argparse.Namespace) -> int:
@@ -171,6 +177,7 @@ def _check(config: str | None, environ: Mapping[str, str], load: Load = _read_fi
         environ,
         lambda folder, name: template_of(Path(folder), name, None, credentials),
         model_loader(Path(path)),
+        find_id,
     )
 
 

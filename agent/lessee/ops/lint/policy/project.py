@@ -11,7 +11,7 @@ from lessee.config.grammar import app as grammar
 from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems
 from lessee.config.grammar.reader import Reader
-from lessee.config.parsing import parse
+from lessee.config.parsing import FindId, any_name, parse
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.paths import MountScope, PathScope
@@ -52,7 +52,12 @@ class CheckResult(ImmutableStruct, frozen=True):
 
 
 def check_project(
-    path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load, load_model: LoadModel | None = None
+    path: PurePosixPath,
+    text: str,
+    environ: Mapping[str, str],
+    load: Load,
+    load_model: LoadModel | None = None,
+    find_id: FindId = any_name,
 ) -> CheckResult:
     """Check a configuration; `text` is the content of the file `path`, which findings name."""
     try:
@@ -62,6 +67,7 @@ def check_project(
             environ=environ,
             for_child=True,
             load_model=load_model,
+            find_id=find_id,
             checks_responses=True,
         )
     except ConfigError as exc:

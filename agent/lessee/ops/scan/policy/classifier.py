@@ -121,7 +121,7 @@ def is_for_browsers(name: str) -> bool:
 def is_strong(name: str, place: Place) -> bool:
     """Whether the name alone makes its value a secret; otherwise the value must look random too."""
     words = _words(name)
-    if not is_secret_name(name) or words[-1] in _ABOUT or words[0] in _COUNTS or _NOT_KEYS.intersection(words):
+    if not is_secret_name(name) or _is_about_secrets(words):
         return False
     if any(_STRONG.fullmatch(word) for word in words):
         return True
@@ -158,9 +158,7 @@ def _is_named_secret(name: str, value: str, place: Place, *, is_quoted: bool) ->
     if _TEMPLATE.search(value) and place.kind is not Kind.ENV:
         return False
     if place.is_example or not strong:
-        words = _words(name)
-        about = words[-1] in _ABOUT or words[0] in _COUNTS or not _NOT_KEYS.isdisjoint(words)
-        return not about and looks_random(value, _SHORT if strong else SHORTEST)
+        return not _is_about_secrets(_words(name)) and looks_random(value, _SHORT if strong else SHORTEST)
     if not any(map(str.isalnum, value)) or (not is_quoted and place.kind is not Kind.ENV and _CODE.match(value)):
         return False
     if any(map(str.isspace, value)):
@@ -176,6 +174,12 @@ def _is_named_secret(name: str, value: str, place: Place, *, is_quoted: bool) ->
     # In a program or a table, `password: "user_password"` is the name of a field, and `token: "word"` a word.
     is_field = _OF_NAMES.issuperset(word.upper() for word in _WORDS.findall(value))
     return not is_field and (place.kind is Kind.CONFIG or _PASSWORD.fullmatch(_words(name)[-1]) is not None)
+
+
+def _is_about_secrets(words: list[str]) -> bool:
+    """Whether the words of a name say something about a secret, or belong to another kind of key."""
+    counts = words[0] in _COUNTS and words[:2] != ["NEXT", "PRIVATE"]
+    return counts or words[-1] in _ABOUT or not _NOT_KEYS.isdisjoint(words)
 
 
 def _is_random_alone(value: str) -> bool:

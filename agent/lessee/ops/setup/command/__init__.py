@@ -176,6 +176,7 @@ def set_up_server(
     groups: Iterable[Group],
     environ: Mapping[str, str],
     report: Callable[[Step], None],
+    is_wanted: Callable[[Desired], bool] = lambda _: True,
 ) -> None:
     """Set up the environment of one project on a server, whatever address it names. Raises LesseeError.
 
@@ -185,7 +186,7 @@ def set_up_server(
     configs = {str(project.config.environment): project.config}
     selection = Selection(groups=frozenset(groups))
     every = _desired({str(project.config.environment): project})
-    desired = [item for item in every if _group(item) in selection.groups]
+    desired = [item for item in every if _group(item) in selection.groups and is_wanted(item)]
     state = Discovery(client).state(configs, desired)
     planned = plan(desired, state, selection, force=False)
     steps = [step for step in planned if not isinstance(step.step if isinstance(step, Conflict) else step, Remove)]

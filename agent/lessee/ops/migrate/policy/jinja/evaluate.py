@@ -201,7 +201,7 @@ def _constant_text(value: Value) -> str:
         return value.value
     raise UnsupportedError(
         "a parameter of a request is computed, and lessee must know it before it renders",
-        'write it as a literal, or as name=secret("PATH").KEY in a call of vault(), see docs/any-path.md',
+        'write it as a literal, or as name=secret("PATH").KEY in a call of vault(), see docs/reference/any-path.md',
     )
 
 

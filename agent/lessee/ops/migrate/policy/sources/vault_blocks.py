@@ -30,7 +30,9 @@ def read_auth(method: str, block: Settings, config: ImportedConfig) -> Keys | No
     keys = _METHODS.get(method)
     if keys is None:
         what = f"lessee does not support the auth method {method or '(none)'}"
-        block.add_loss("type", what, "use a method of docs/logins.md, such as approle, jwt, kubernetes or cert")
+        block.add_loss(
+            "type", what, "use a method of docs/reference/logins.md, such as approle, jwt, kubernetes or cert"
+        )
         return None
     entries: list[Entry] = [("method", "token" if method == "token_file" else method)]
     for key, lessee_key in keys.items():

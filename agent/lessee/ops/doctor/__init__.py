@@ -1,0 +1,1 @@
+"""`lessee doctor`: a report of this installation for a bug report, without values."""
