@@ -192,7 +192,7 @@ def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict
         deployment,
         record.uses,
         tuple(sorted((replace(one, uses=tuple(sorted(one.uses))) for one in record.stored), key=_place)),
-        tuple(sorted(record.rendered, key=lambda one: (one.service, one.name))),
+        record.rendered,  # In the order of the templates.
         dict(sorted(record.references.items())),
     )
     texts = {
