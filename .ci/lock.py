@@ -3,9 +3,9 @@
     make lock                   # keeps locked versions that still fit
     make lock UPGRADE=yes       # takes the newest
 
-`requirements.lock` is for development and CI. `runtime/base.txt` is what an agent needs, `runtime/EXTRA.txt` what an
-extra of pyproject.toml adds, and `runtime/build.txt` builds the wheel. `sbom.json` (CycloneDX 1.6) has the packages of
-an image, and so none of `docs`.
+`requirements.lock` is for development and CI, and `packaging.txt` for `make dist`. `runtime/base.txt` is what an agent
+needs, `runtime/EXTRA.txt` what an extra of pyproject.toml adds, and `runtime/build.txt` builds the wheel. `sbom.json`
+(CycloneDX 1.6) has the packages of an image, and so none of `docs`.
 """
 
 import json
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parent / "pyproject.toml"
 DEVELOPMENT = HERE / "requirements.lock"
 RUNTIME = HERE / "runtime"
+PACKAGING = HERE / "packaging.txt"
 OPENBAO = HERE.parent / "compose/quickstart/openbao/requirements.txt"
 SBOM = HERE / "sbom.json"
 _NOT_IN_IMAGES = {"build", "docs"}
@@ -30,6 +31,12 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", re.MULTILINE
 def pins(lock: str) -> dict[str, str]:
     """The versions in a lock file, by the packages' normalized names."""
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in _PIN.findall(lock)}
+
+
+def version() -> str:
+    """The version of lessee, which the package has."""
+    text = (HERE.parent / "agent/lessee/__init__.py").read_text()
+    return re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[1]
 
 
 def without(lock: str, names: AbstractSet[str]) -> str:
@@ -71,8 +78,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         build = Path(folder) / "build.in"
         build.write_text("\n".join(project["build-system"]["requires"]))
+        packaging = Path(folder) / "packaging.in"
+        packaging.write_text("\n".join(project["dependency-groups"]["packaging"]))
         extras = [word for extra in ("test", "demo", "docs") for word in ("--extra", extra)]
         _compile(DEVELOPMENT, [str(PROJECT), str(build), *extras], *options)
+        _compile(PACKAGING, [str(packaging)], "--constraint", str(DEVELOPMENT), *options)
         RUNTIME.mkdir(exist_ok=True)
         # They have the versions that the tests run with.
         same = ["--constraint", str(DEVELOPMENT)]
@@ -83,7 +93,7 @@ def main() -> None:
             path.write_text(without(path.read_text(), pins((RUNTIME / "base.txt").read_text()).keys()))
     OPENBAO.write_text((RUNTIME / "demo.txt").read_text())
     locks = {path.stem: path.read_text() for path in sorted(RUNTIME.glob("*.txt")) if path.stem not in _NOT_IN_IMAGES}
-    SBOM.write_text(sbom(locks, project["project"]["version"]))
+    SBOM.write_text(sbom(locks, version()))
 
 
 def _compile(path: Path, sources: list[str], *options: str) -> None:

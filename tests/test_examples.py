@@ -83,7 +83,7 @@ def test_the_agent_in_kubernetes_has_a_limit_of_memory():
     # Kubernetes limits processes for each pod, in the kubelet's configuration (`podPidsLimit`).
     [pod] = [
         each["spec"]["template"]["spec"]
-        for each in yaml.safe_load_all((COMPOSE / "kubernetes/deployment.yaml").read_text())
+        for each in yaml.safe_load_all((COMPOSE / "kubernetes/sidecar/agent.yaml").read_text())
     ]
     [agent] = pod["initContainers"]
     assert mib(agent["resources"]["limits"]["memory"]) >= LEAST

@@ -39,7 +39,7 @@ def text(path):
     return (ROOT / path).read_text()
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, ".ci/packaging.txt"])
 def test_each_package_of_a_lock_file_is_pinned_and_has_hashes(lock):
     entries = [entry for entry in re.split(r"^(?=[^ ])", text(lock), flags=re.MULTILINE) if entry]
     assert entries
@@ -55,6 +55,8 @@ def test_all_that_the_project_names_is_locked(ci):
     assert names(PROJECT["build-system"]["requires"]) <= build
     for extra in set(extras) - {"test"}:
         assert names(extras[extra]) <= base | set(ci["lock"].pins(text(f".ci/runtime/{extra}.txt"))), extra
+    packaging = names(PROJECT["dependency-groups"]["packaging"])
+    assert packaging <= set(ci["lock"].pins(text(".ci/packaging.txt")))
     development = ci["lock"].pins(text(".ci/requirements.lock"))
     assert names(extras["test"]) | names(extras["demo"]) | names(extras["docs"]) | base | build <= set(development)
     # The tests run with what an image has.
@@ -69,7 +71,7 @@ def names(requirements):
 
 def test_the_list_of_packages_equals_the_lock_files(ci):
     locks = {path.split("/")[-1][:-4]: text(path) for path in LOCKS[1:] if Path(path).stem not in {"build", "docs"}}
-    assert text(".ci/sbom.json") == ci["lock"].sbom(locks, PROJECT["project"]["version"])
+    assert text(".ci/sbom.json") == ci["lock"].sbom(locks, ci["lock"].version())
     components = json.loads(text(".ci/sbom.json"))["components"]
     assert {one["name"] for one in components if one["scope"] == "required"} == set(ci["lock"].pins(locks["base"]))
 

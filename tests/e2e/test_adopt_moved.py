@@ -23,7 +23,7 @@ def test_a_project_that_was_moved_is_continued_and_undone_in_its_new_place(engin
         values = shop.has("app")
         old, new = shop.folder, shop.folder.with_name(f"{shop.folder.name}-new")
         old.rename(new)
-        shop.folder = new
+        shop.folder = shop.server.cwd = new
         error = shop.adopt("--yes", code=64).stderr
         assert f"there is no terminal; add --moved-from {old}" in error
         done = shop.adopt("--yes", "--moved-from", str(old))

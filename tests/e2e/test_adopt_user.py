@@ -39,5 +39,5 @@ def test_the_agent_enters_the_folders_that_another_user_has_adopted(bao, memory,
         done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "".join(path.read_text() for path in files)
-        assert len(files) == 2
+        assert len(files) >= 2
     assert (project.folder / ".lessee").stat().st_mode & 0o777 == 0o700

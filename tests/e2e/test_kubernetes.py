@@ -173,14 +173,14 @@ def test_the_app_waits_for_a_restartable_sidecar_and_mounts_only_its_files(pod):
     assert agent["restartPolicy"] == "Always"
     assert agent["startupProbe"]["httpGet"]["path"] == "/readyz"
     assert pod["automountServiceAccountToken"] is False
-    assert [(mount["name"], mount["readOnly"]) for mount in app["volumeMounts"]] == [("files", True)]
+    assert [(mount["name"], mount["readOnly"]) for mount in app["volumeMounts"]] == [("lessee-files", True)]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    for name in "files", "state":
+    for name in "lessee-files", "lessee-state":
         assert volumes[name]["emptyDir"]["medium"] == "Memory"
         assert volumes[name]["emptyDir"]["sizeLimit"]
-    token = volumes["identity"]["projected"]["sources"][0]["serviceAccountToken"]
+    token = volumes["lessee-identity"]["projected"]["sources"][0]["serviceAccountToken"]
     assert (token["audience"], token["expirationSeconds"]) == ("vault", 600)
-    [status] = [source["secret"] for source in volumes["identity"]["projected"]["sources"] if "secret" in source]
+    [status] = [source["secret"] for source in volumes["lessee-identity"]["projected"]["sources"] if "secret" in source]
     assert status["items"] == [{"key": "token", "path": "status-token"}]
 
 
@@ -195,6 +195,28 @@ def test_agent_and_app_have_uids_of_their_own_one_group_and_no_shared_processes(
     assert config["apps"]["app"]["notify"] == {"http": "http://127.0.0.1:8080/reload"}
 
 
+def test_the_component_adds_the_agent_to_labeled_workloads_of_another_repository_alone(tmp_path):
+    need(shutil.which("kubectl"), "needs kubectl: apt install kubectl")
+    shutil.copytree(FOLDER / "sidecar", tmp_path / "vendor")
+    deployment = yaml.safe_load((FOLDER / "deployment.yaml").read_text())
+    plain, stateful = copy.deepcopy(deployment), copy.deepcopy(deployment)
+    plain["metadata"] = {"name": "plain"}
+    stateful |= {"kind": "StatefulSet", "metadata": {"name": "stateful", "labels": {"lessee": "sidecar"}}}
+    stateful["spec"]["serviceName"] = "stateful"
+    kustomization = {"resources": ["workloads.yaml"], "components": ["vendor"]}
+    (tmp_path / "workloads.yaml").write_text(yaml.safe_dump_all([deployment, plain, stateful]))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    done = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=True)
+    built = {each["metadata"]["name"]: each for each in yaml.safe_load_all(done.stdout)}
+    assert built["plain"] == plain
+    for name in "app", "stateful":
+        kubernetes_validate.validate(built[name], VERSIONS[-1], strict=True)
+        pod = built[name]["spec"]["template"]["spec"]
+        assert [agent["restartPolicy"] for agent in pod["initContainers"]] == ["Always"]
+        assert list(violations(pod)) == []
+        assert pod["containers"] == deployment["spec"]["template"]["spec"]["containers"]
+
+
 def test_each_path_that_the_agent_writes_or_reads_is_on_a_volume(manifests, pod):
     config = yaml.safe_load(manifests["ConfigMap"]["data"]["lessee.yaml"])
     mounts = {mount["mountPath"]: mount for mount in pod["initContainers"][0]["volumeMounts"]}
@@ -205,11 +227,13 @@ def test_each_path_that_the_agent_writes_or_reads_is_on_a_volume(manifests, pod)
     written_paths = [config["state_dir"], config["status"]["socket"], config["apps"]["app"]["directory"]]
     assert [mount_of(path).get("readOnly", False) for path in written_paths] == [False] * 3
     token = mount_of(config["vault"]["auth"]["jwt_file"])
-    assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("identity", "token")
+    assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("lessee-identity", "token")
     assert mount_of(config["vault"]["ca_file"]) == token
     assert mount_of(config["status"]["token_file"]) == token
     app = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-    assert config["apps"]["app"]["directory"].startswith(app["files"] + "/")  # The path is the same in both containers.
+    assert config["apps"]["app"]["directory"].startswith(
+        app["lessee-files"] + "/"
+    )  # The path is the same in both containers.
 
 
 def test_lessee_check_accepts_the_configuration(manifests, tmp_path):

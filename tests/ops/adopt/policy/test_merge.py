@@ -34,7 +34,7 @@ def test_what_was_adopted_stays_with_the_value_that_vault_has():
     both = merged(project("api"), adopted("api", "KEY", "k", "api-keys/a", "api_key"), earlier)
     assert [(use.name, use.value) for use in both.uses] == [("KEY", "k"), ("PASSWORD", "new")]
     assert [(field.path, field.value) for field in both.stored] == [("database/postgres", "new"), ("api-keys/a", "k")]
-    assert [one.name for one in both.rendered] == ["KEY", "PASSWORD"]
+    assert [one.name for one in both.rendered] == ["PASSWORD", "KEY"]
 
 
 def test_plaintext_that_is_there_again_takes_the_place_of_what_was_adopted():
@@ -63,7 +63,7 @@ def test_another_value_gets_a_place_of_its_own():
         ("database/postgres", "one"),
         ("database/postgres-web", "two"),
     ]
-    assert both.rendered[0].parts == (Part(path="database/postgres-web", field="password"),)
+    assert both.rendered[1].parts == (Part(path="database/postgres-web", field="password"),)
 
 
 def test_a_text_is_made_of_its_parts():

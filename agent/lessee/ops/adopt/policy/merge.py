@@ -44,7 +44,10 @@ def merged(project: Project, found: Adopted, earlier: Adopted) -> Adopted:
         known = stored.get((field.path, field.field))
         users = field.uses if known is None else tuple(dict.fromkeys((*known.uses, *field.uses)))
         stored[field.path, field.field] = replace(field, uses=users)
-    return Adopted((*found.uses, *uses), tuple(stored.values()), (*found.rendered, *rendered))
+    # What is known keeps its order, so that the templates change only where they must.
+    order = {(one.service, one.name): at for at, one in enumerate(earlier.rendered)}
+    every = sorted((*found.rendered, *rendered), key=lambda one: order.get((one.service, one.name), len(order)))
+    return Adopted((*found.uses, *uses), tuple(stored.values()), tuple(every))
 
 
 def _moved_aside(found: Adopted, stored: Mapping[tuple[str, str], StoredField]) -> Adopted:

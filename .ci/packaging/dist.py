@@ -1,0 +1,130 @@
+"""Makes the files that a release publishes: `make dist`.
+
+    python .ci/packaging/dist.py --output dist
+
+The same commit makes the same bytes. The package index is asked for what the lock files name, by their hashes.
+"""
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import image
+import python_package
+import sbom
+import source
+import system_packages
+import tree
+import zipapp_file
+
+EXTRAS = ("aws", "backup", "dist", "events", "otel", "rotate", "scan", "terminal", "validate")
+"""What packages of a system contain in addition to the base: there is no pip that would install it later."""
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is made: for which machines and versions of Python, and with which extras in the .deb and .rpm."""
+
+    machines: Sequence[str]
+    pythons: Sequence[str]
+    extras: Sequence[str]
+    url: str
+    without_image: bool
+
+
+def main() -> None:
+    """Make all files, or those that the arguments select."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=source.ROOT / "dist")
+    parser.add_argument("--machine", action="append", choices=sorted(system_packages.ARCHITECTURES))
+    parser.add_argument("--python", action="append", choices=tree.PYTHONS)
+    parser.add_argument("--extras", default=",".join(EXTRAS), help="of the .deb and .rpm")
+    parser.add_argument("--url", default="", help="the address of the repository, for the image's label")
+    parser.add_argument("--without-image", action="store_true", help="for a machine without a Docker Engine")
+    parser.add_argument("--uncommitted", action="store_true", help="accept changes that no commit has")
+    arguments = parser.parse_args()
+    if (changed := source.changes()) and not arguments.uncommitted:
+        raise SystemExit(f"not committed: {', '.join(changed)}; commit them, or add --uncommitted")
+    if not arguments.without_image and (lacks := image.missing()):
+        raise SystemExit(f"the image needs {lacks}; --without-image makes all other files")
+    shutil.rmtree(arguments.output, ignore_errors=True)
+    arguments.output.mkdir(parents=True)
+    selection = Selection(
+        machines=arguments.machine or sorted(system_packages.ARCHITECTURES),
+        pythons=arguments.python or tree.PYTHONS,
+        extras=[extra for extra in arguments.extras.split(",") if extra],
+        url=arguments.url,
+        without_image=arguments.without_image,
+    )
+    make(arguments.output.resolve(), selection)
+    for file in sorted(arguments.output.iterdir()):
+        print(f"{file.stat().st_size:>12,}  {file.name}")
+
+
+def make(output: Path, selection: Selection) -> None:
+    """Make all selected files in `output`."""
+    version, epoch = source.version(), source.epoch()
+    with tempfile.TemporaryDirectory(prefix="lessee-dist-") as name:
+        folder = Path(name)
+        exported = source.export(folder / "source")
+        sdist, wheel = python_package.build(exported, output, epoch)
+        _twine_check(sdist, wheel)
+        share = shared_files(folder / "share")
+        for machine in sorted(selection.machines):  # The last one is this machine's.
+            base, system = folder / machine / "base", folder / machine / "system"
+            wheels = _tree(base, wheel, (), machine, selection.pythons)
+            zipapp = output / ("lessee.pyz" if machine == "x86_64" else f"lessee-{machine}.pyz")
+            zipapp_file.make(base / "lessee", zipapp, version, machine, selection.pythons, epoch)
+            _tree(system, wheel, selection.extras, machine, selection.pythons)
+            system_packages.make(system / "lessee", output, version, machine, share, epoch)
+        sbom.write(base / "lessee", output, version)
+        if not selection.without_image:
+            offered = folder / "wheels"
+            offered.mkdir()
+            for file in (wheel, *wheels):
+                shutil.copy(file, offered)
+            labels = {"VERSION": version, "REVISION": source.revision(), "SOURCE": selection.url}
+            image.make(exported, offered, output, labels, epoch)
+    write_sums(output)
+
+
+def shared_files(folder: Path) -> Path:
+    """Manual pages and completions: the files below /usr/share."""
+    folder.mkdir()
+    return folder
+
+
+def write_sums(output: Path) -> None:
+    """Write the file that `sha256sum --check` reads."""
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in published(output)]
+    (output / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def published(output: Path) -> Iterator[Path]:
+    """All files of a build but the list of their sums and its signature."""
+    return (file for file in sorted(output.iterdir()) if not file.name.startswith(SUMS))
+
+
+def _tree(folder: Path, wheel: Path, extras: Sequence[str], machine: str, pythons: Sequence[str]) -> list[Path]:
+    """Lay out `folder`/lessee, and return the wheels that were downloaded for it."""
+    cache = Path(sys.prefix) / "wheels"
+    cache.mkdir(exist_ok=True)
+    folder.mkdir(parents=True)
+    downloaded = tree.download(tree.requirements(extras, folder), cache, machine, pythons)
+    tree.lay_out([wheel, *downloaded], folder / "lessee", pythons)
+    return downloaded
+
+
+def _twine_check(*files: Path) -> None:
+    subprocess.run([sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files], check=True)
+
+
+if __name__ == "__main__":
+    main()
