@@ -109,6 +109,17 @@ def test_a_stack_is_adopted_changed_and_undone_and_no_plaintext_is_left(engine, 
     assert_no_canary(shop.said)
 
 
+def test_compose_file_reaches_no_program_whose_env_file_is_that_of_the_project(small):
+    compose = (small.folder / "compose.yaml").read_text()
+    small.write("compose.yaml", compose.replace("env_file: app.env", "env_file: [app.env, .env]"))
+    small.adopt("--yes")
+    assert "COMPOSE_FILE=" in (small.folder / ".env").read_text()
+    programs = [environ for service, _, environ in small.processes() if service == "app"]
+    assert programs != []
+    assert not any(b"COMPOSE_FILE" in environ for environ in programs)
+    assert "nothing to do" in small.adopt("--yes").stdout
+
+
 def roles(shop):
     try:
         return shop.server.ask("GET", "auth/approle/role?list=true")["data"]["keys"]

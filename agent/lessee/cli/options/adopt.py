@@ -33,7 +33,14 @@ def add_adopt(command: AddCommand) -> None:
         metavar="NAME",
         help="the environment in Vault (default: production, or development with a server on this machine)",
     )
-    adopt.add_argument("--image", metavar="IMAGE", help="the agent's image (default: lessee)")
+    adopt.add_argument(
+        "--image",
+        metavar="IMAGE",
+        help="the agent's image (default: lessee, built if the Engine lacks it)",
+    )
+    adopt.add_argument(
+        "--base-image", metavar="IMAGE", help="for that build, an image with this Python (default: python:X.Y-slim)"
+    )
     adopt.add_argument(
         "--env-file", action="append", default=[], metavar="FILE", help="as with `docker compose`; repeatable"
     )
