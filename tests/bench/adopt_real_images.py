@@ -95,7 +95,8 @@ STOPSIGNAL SIGKILL
 """,
     "nginx": """\
 RUN rm -rf /etc/nginx/sites-enabled /etc/nginx/modules-enabled; \\
-    install -d /etc/nginx/sites-enabled /etc/nginx/modules-enabled /etc/nginx/conf.d /var/log/nginx /var/lib/nginx; \\
+    install -d /run /etc/nginx/sites-enabled /etc/nginx/modules-enabled /etc/nginx/conf.d; \\
+    install -d /var/log/nginx /var/lib/nginx; \\
     ln -sf /dev/stdout /var/log/nginx/access.log; ln -sf /dev/stderr /var/log/nginx/error.log; \\
     printf '#!/bin/sh\\nexec "$@"\\n' > /docker-entrypoint.sh; chmod 755 /docker-entrypoint.sh
 ENTRYPOINT ["/docker-entrypoint.sh"]

@@ -1,4 +1,4 @@
-"""`lessee adopt` in a clone of an adopted project: a colleague, another Vault, and files that nobody should believe."""
+"""`lessee adopt` in a clone of an adopted project: a colleague, another Vault, and files that must not be believed."""
 
 import copy
 import json
@@ -142,9 +142,9 @@ def test_a_vault_without_the_secrets_is_named_with_a_command_for_each(origin, en
                 stored = clone.run(*command.split(), text=values[tuple(place)])
                 assert stored.returncode == 0, stored.stderr
             assert set(CANARIES.values()) <= set(values.values())
-            # Nobody has said yet what the services may read in this Vault.
+            # It is not known yet what the services may read in this Vault.
             done = clone.adopt("--yes", code=64)
-            assert "nobody has said what its services may read" in done.stderr
+            assert "it is not known what its services may read" in done.stderr
             assert "; if they may read the secrets above, add --environment development" in done.stderr
             assert clone.files() == files
             clone.adopt("--yes", "--environment", "development")

@@ -197,7 +197,7 @@ def test_a_project_that_vault_does_not_know_gets_nothing_by_yes_alone(clone, ado
     known, before = roles(vault, clone), files(clone)
     done = clone.adopt(code=64)
     assert f"  {clone.environment}-shop-web (new in this Vault):\n    api-keys/openai\n" in done.stdout
-    assert "nobody has said what its services may read" in done.stderr
+    assert "it is not known what its services may read" in done.stderr
     assert (files(clone), roles(vault, clone)) == (before, known)
     clone.adopt("--environment", clone.environment)
     assert roles(vault, clone).keys() == {f"{clone.environment}-shop-web"}

@@ -244,6 +244,7 @@ def test_the_name_of_a_variable_is_no_path_and_no_other_field(clone):
     made = {name for name in clone.files().keys() - before.keys() if not name.startswith("clone/.lessee")}
     assert {name.removeprefix("clone/") for name in made if not clone.home.joinpath(name).is_dir()} == {
         "compose.lessee.yaml",
+        "lessee/adoption.json",
         "lessee/lessee.yaml",
         "lessee/templates/app/POSTGRES_PASSWORD.j2",
     }

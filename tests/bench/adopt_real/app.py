@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 PERIOD = 3.0
 """Seconds between two rounds of logins."""
 SETTINGS = json.loads(Path("/etc/app.json").read_text())
@@ -112,7 +112,7 @@ def run(*words, **environ):
 
 def postgres(url):
     words = ["-h", url.hostname, "-p", str(url.port or 5432), "-U", unquote(url.username), "-d", url.path[1:]]
-    run("psql", "-X", *words, "-Atc", "select 1", PGPASSWORD=unquote(url.password), PGCONNECT_TIMEOUT="4")
+    run("psql", "-X", *words, "-Atc", "select 1", PGPASSWORD=unquote(url.password), PGCONNECT_TIMEOUT="20")
 
 
 def mysql(url):

@@ -5,7 +5,8 @@ import ast
 import os
 import re
 
-from lessee.cli import dispatch
+from lessee.cli.dispatch import whole_parser
+from lessee.cli.options.shared import EXIT_CODES
 from support.paths import ROOT
 from support.reference.markdown import code, page, table
 
@@ -18,22 +19,12 @@ A program ends with one of these codes, those of `sysexits.h` where there is one
 as `validate`, ends with 1 if it found a problem. `lessee exec` ends with the code of its child, or with 128 and the
 number of the signal that ended it.
 """
-_OTHERS = {
-    0: "Everything is done.",
-    70: "An internal error; please report it.",
-    71: "lessee cannot protect its memory.",
-    1: "`validate`, `check`, `scan`, `audit verify` and others found what they look for.",
-    130: "Ctrl-C ended the command.",
-    141: "The program that read the output closed it.",
-}
 
 
 def commands_page():
     """The page of all commands."""
-    # A default may be that of a variable, which is the reader's and not this machine's.
-    parser = dispatch._parser([])
     parts = []
-    for name, command, summary in _commands(parser):
+    for name, command, summary in _commands(whole_parser()):
         parts += [f"## lessee {name}\n", f"{_sentence(command.description or summary)}\n", *_options(command)]
         for action, below, about in _commands(command):
             parts += [f"### lessee {name} {action}\n", f"{_sentence(below.description or about)}\n", *_options(below)]
@@ -85,9 +76,11 @@ def exit_codes_page():
     found = {}
     for number, text in sorted(_error_codes()):
         found.setdefault(number, []).append(text)
-    found |= {number: [text] for number, text in _OTHERS.items()}
-    rows = [(str(number), _name(number), " ".join(dict.fromkeys(texts))) for number, texts in sorted(found.items())]
-    return page("Exit codes", _CODES, table(("code", "name", "when"), rows))
+    rows = [
+        (str(number), _name(number), _sentence(meaning.capitalize()), " ".join(dict.fromkeys(found.get(number, ()))))
+        for number, meaning in EXIT_CODES.items()
+    ]
+    return page("Exit codes", _CODES, table(("code", "name", "meaning", "errors"), rows))
 
 
 def _name(number):
@@ -111,7 +104,7 @@ def _error_codes():
 
     for node in classes.values():
         number = number_of(_code(node))
-        if isinstance(number, int):
+        if isinstance(number, int) and node.name != "LesseeError":
             text = " ".join((ast.get_docstring(node) or "").split())
             yield number, re.split(r"(?<=\.) ", text)[0]
 

@@ -118,7 +118,7 @@ def _require_consent(plan: ClonePlan, arguments: argparse.Namespace) -> None:
     """Raises UsageError where --yes alone would give secrets to a project that this Vault does not know."""
     if arguments.yes and not plan.is_known and arguments.environment is None:
         committed = plan.committed
-        what = f"your Vault knows no clone of {committed.project}, so nobody has said what its services may read"
+        what = f"your Vault knows no clone of {committed.project}, so it is not known what its services may read"
         todo = f"if they may read the secrets above, add --environment {committed.environment}, or omit --yes"
         raise UsageError(what, where="--yes", todo=todo)
 

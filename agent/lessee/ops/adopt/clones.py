@@ -1,7 +1,8 @@
 """Adopts a clone of a project that another person has adopted: its own logins, its own variables, and the stack."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -26,7 +27,8 @@ from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordF
 from lessee.ops.adopt.stack import Stack
 from lessee.ops.adopt.store import Store
 
-_TEMPLATES = "lessee/templates"
+_FOLDER, _OTHERS = "lessee", "lessee/mcp/"
+"""Of adopt's files, and of those that are not for the agent."""
 _MOST_FILES = 10_000
 _LARGEST = 1 << 20
 _READABLE = 0o444
@@ -46,29 +48,36 @@ def read_clone(folder: Path) -> Clone | None:
     """The adoption in the project's files; None where it has none. Raises ConfigError for what adopt did not write."""
     if not os.path.lexists(folder / policy.FILE):
         return None
-    for path in (*symbolic_links(folder / "lessee"), folder / OVERRIDE):
+    for path in (*symbolic_links(folder / _FOLDER), folder / OVERRIDE):
         if path.is_symlink():
             raise _invalid(path, "a symbolic link in the place of a file of `lessee adopt`", "remove it")
-    names = [policy.FILE, OVERRIDE, CONFIG, *_templates(folder)]
+    required = (policy.FILE, OVERRIDE, CONFIG)
     texts = {}
-    for name in names:
-        path = folder / name
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            raise _invalid(path, "not the file that `lessee adopt` has written", "restore it from the repository")
-        try:
-            texts[name] = path.read_bytes().decode()
-        except (OSError, UnicodeDecodeError):
-            raise _invalid(path, "the file cannot be read", "restore it from the repository") from None
+    for name in dict.fromkeys([*required, *_files(folder)]):
+        text = _text(folder / name)
+        if text is not None:
+            texts[name] = text
+        elif name in required:
+            what = "not the file that `lessee adopt` has written"
+            raise _invalid(folder / name, what, "restore it from the repository")
     return Clone(policy.read(texts[policy.FILE].encode()), texts)
 
 
-def _templates(folder: Path) -> list[str]:
-    found = []
-    for place, _, names in os.walk(folder / _TEMPLATES):
+def _text(path: Path) -> str | None:
+    """None for a file that is not one of adopt's."""
+    with suppress(OSError, UnicodeDecodeError):
+        if path.is_file() and path.stat().st_size <= _LARGEST:
+            return path.read_bytes().decode()
+    return None
+
+
+def _files(folder: Path) -> list[str]:
+    found: list[str] = []
+    for place, _, names in os.walk(folder / _FOLDER):
         found += [str(Path(place, name).relative_to(folder)) for name in names]
         if len(found) > _MOST_FILES:
-            raise _invalid(folder / _TEMPLATES, "too many files", "remove what `lessee adopt` did not write")
-    return sorted(found)
+            raise _invalid(folder / _FOLDER, "too many files", "remove what `lessee adopt` did not write")
+    return sorted(name for name in found if not name.startswith(_OTHERS))
 
 
 def _invalid(path: Path, what: str, todo: str) -> ConfigError:
@@ -117,7 +126,8 @@ class CloneRun:
 
     def write(self, records: RecordFolder, record: Record) -> Record:
         """Write the clone's logins, its Compose file and its variables. Raises LesseeError."""
-        generated = {name: digest(text.encode()) for name, text in self._clone.texts.items()}
+        digests = {name: digest(text.encode()) for name, text in self._clone.texts.items()}
+        generated = {**record.generated, **digests}
         roles = role_names(self._configuration.config)
         record = records.save(replace(record, generated=generated, roles=roles))
         writable = self._logins.check_clone(record, self._logins.needed(self._configuration)).writable
@@ -126,12 +136,13 @@ class CloneRun:
             self._logins.write_identity(role, records.path, f"{IDENTITY}/{record.environment}/{role}", record)
         if record.local_files:
             self._write_local_files(record)
-        changes = [change for change in self._changes(record) if change not in record.edited]
+        changes = self._changes(record)
         for content in self._befores(changes):
             self._store.back_up(record, content)
         # Saved first: a killed run may have written some of them.
-        record = records.save(replace(record, edited=(*record.edited, *changes)))
-        for change in record.edited:
+        new = [change for change in changes if change not in record.edited]
+        record = records.save(replace(record, edited=(*record.edited, *new)))
+        for change in changes:
             project_files.edit(self._folder, change)
             self._say(f"~ {change.path}")
         return record
@@ -197,7 +208,7 @@ class CloneRun:
                 changes.append(_change(name, content, after))
         return project_files.with_modes(self._folder, changes)
 
-    def _befores(self, changes: "list[EditedFile]") -> list[bytes]:
+    def _befores(self, changes: Iterable[EditedFile]) -> list[bytes]:
         found = project_files.read_files(self._folder, [change.path for change in changes])
         return [found.get(change.path, b"") for change in changes]
 

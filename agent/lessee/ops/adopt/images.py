@@ -12,7 +12,7 @@ import tarfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lessee.core.immutable import replace
 from lessee.host.limited_command import run_limited
@@ -72,6 +72,9 @@ def _dockerfile(path: Path) -> str | None:
 class _Engine:
     """The Engine's images, as its command line shows them; none if no Engine answers."""
 
+    _looked_at: ClassVar[dict[tuple[str, str, str | None], Image]] = {}
+    """What this process knows of images by reference, id and user: an id never means another content."""
+
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._answers = True
@@ -80,10 +83,17 @@ class _Engine:
 
     def image(self, reference: str, user: str | None) -> Image | None:
         """An image that the Engine has; `user` as the service sets it."""
-        output = self._run("image", "inspect", "--format", "{{json .Config}}", "--", reference)
+        output = self._run("image", "inspect", "--format", "{{.Id}} {{json .Config}}", "--", reference)
         if output is None:
             return None
-        config: dict[str, Any] = json.loads(output) or {}
+        own_id, _, text = output.decode().partition(" ")
+        key = (reference, own_id, user)
+        found = self._looked_at.get(key) or self._look_at(reference, json.loads(text) or {}, user)
+        if found.shell_path is not None:
+            self._looked_at[key] = found
+        return found
+
+    def _look_at(self, reference: str, config: dict[str, Any], user: str | None) -> Image:
         found = Image(
             reference,
             entrypoint=tuple(config.get("Entrypoint") or ()),

@@ -162,6 +162,8 @@ def is_unchanged(prepared: Prepared, record: Record, folder: Path) -> bool:
     """Whether the plan changes nothing: an earlier run has written all of it."""
     if prepared.edits or prepared.early or prepared.mcp.files or not record.generated.keys() >= prepared.texts.keys():
         return False
+    if record.is_clone:  # Its files may have what the first person, or another machine, made of them.
+        return all(os.path.lexists(folder / name) for name in prepared.texts)
     # A person may edit the files; then they are not what adopt wrote, and stay.
     return all(
         os.path.lexists(folder / name) and record.generated[name] == digest(text.encode())

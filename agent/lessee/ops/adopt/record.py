@@ -160,7 +160,7 @@ class RecordFolder:
 
     @property
     def has_record(self) -> bool:
-        """Whether there is a record, whoever wrote it."""
+        """Whether there is a record, of any writer."""
         return os.path.lexists(self.path / _FILE)
 
     def load(self, moved_from: str | None = None) -> Record | None:

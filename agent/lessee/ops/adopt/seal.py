@@ -27,7 +27,7 @@ class _Sealed(ImmutableStruct, frozen=True):
 
 
 class MovedError(ConfigError):
-    """The record is this user's, and of another folder, in which there is none any more."""
+    """The record is this user's, and of another folder, which no longer has one."""
 
     def __init__(self, where: Path, old: str, *, is_same_folder: bool) -> None:
         self.old = old

@@ -74,6 +74,7 @@ def test_another_file_is_refused(content):
         ("environment", "a\nvault: {address: https://evil}", "environment is no name of an environment"),
         ("environment", "", "environment is no name of an environment"),
         ("project", "../shop", "project is no name of a Compose project"),
+        ("deployment", Deployment(VAULT, image="--help"), "image is no name of an image"),
         ("files", (), "files names no Compose file"),
         ("files", ("../compose.yaml",), "'../compose.yaml' in files is no Compose file of the project"),
         ("files", ("/etc/compose.yaml",), "'/etc/compose.yaml' in files is no Compose file of the project"),

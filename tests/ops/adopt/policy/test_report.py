@@ -50,6 +50,7 @@ def test_the_plan_has_all_names_and_no_value():
     edits = (
         Edit(SPAN, "ref"),
         Edit(Span(".env", 3, 30, 30), "COMPOSE_FILE=a\n"),
+        Edit(Span("compose.yaml", 2, 9, 9), "  lessee-agent: {} # why\n"),
         Edit(Span(".env", 4, 40, 41), "a.yaml:b.yaml"),
         Edit(Span("app.env", 1, 0, 0), "# "),
     )
@@ -71,6 +72,7 @@ def test_the_plan_has_all_names_and_no_value():
         "plaintext that adopt removes from your files, once the stack is healthy:",
         "  ~ .env:2  PW",
         "  ~ .env:3  COMPOSE_FILE, so that `docker compose up` uses the override",
+        "  ~ compose.yaml:2  lessee-agent, so that Compose starts nothing without the override",
         "  ~ .env:4  COMPOSE_FILE, so that `docker compose up` uses the override",
         "left to you:",
         "  ! compose.yaml:9: TOKEN is a placeholder; write it",

@@ -22,6 +22,7 @@ CONFIG = "lessee/lessee.yaml"
 _ID = re.compile(r"[0-9a-f]{16}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 """A name of Compose."""
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 _LINE = re.compile(r"(?:# *)?(?:export +)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)=.*|ref\+openbao://\S+")
 _OWN = frozenset({".git", ".lessee", "lessee"})
 """Folders that are not for the variables of a project."""
@@ -116,6 +117,8 @@ def _problems(found: Committed) -> Iterator[str]:
         yield "environment is no name of an environment"
     if not _PROJECT.fullmatch(found.project):
         yield "project is no name of a Compose project"
+    if not _IMAGE.fullmatch(found.deployment.image):
+        yield "image is no name of an image"
     for name in found.files:
         if not is_contained(name) or not name.endswith((".yaml", ".yml")):
             yield f"{name!r} in files is no Compose file of the project"
