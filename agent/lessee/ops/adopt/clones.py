@@ -118,7 +118,7 @@ class CloneRun:
         )
 
     def check(self, record: Record, stack: Stack, image: AgentImage | None) -> None:
-        """Raises LesseeError for what can be known to fail before anything is changed. `image`: None without an Engine."""
+        """Raises LesseeError for what can be known to fail before anything is changed. `image` None: no Engine."""
         if image is not None:
             stack.require_engine()
             image.require()
