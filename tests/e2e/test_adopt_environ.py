@@ -73,6 +73,7 @@ def test_without_an_engine_the_plan_says_what_it_guesses(tmp_path):
     [step] = [line for line in done.stdout.splitlines() if line.startswith("  ? ")]
     assert "a shell in its image, is not known" in step
     assert "  ! " not in done.stdout
+    assert done.stderr.endswith("see the lines marked with ! or ?\n")
 
 
 def test_a_project_is_found_from_a_folder_below_it(tmp_path):

@@ -188,7 +188,7 @@ def _plan(
         _print_conflicts(prepared, store)
     for text in filter(None, (note, str(image.problem) if image is not None and image.problem is not None else "")):
         print(f"note: {text}")
-    return _finish(prepared.plan.manual_steps, "", is_listed=True)
+    return _finish(prepared.plan.manual_steps, "", is_listed=True, marks="!" if has_engine else "! or ?")
 
 
 def _adopt(
@@ -426,14 +426,14 @@ def _print_lines(lines: Iterable[str]) -> None:
         print(line, flush=True)
 
 
-def _finish(steps: Iterable[ManualStep], done: str, *, is_listed: bool = False) -> int:
+def _finish(steps: Iterable[ManualStep], done: str, *, is_listed: bool = False, marks: str = "!") -> int:
     """Raises ManuallyChangedError if there are steps left to a person."""
     steps = tuple(steps)
     for step in () if is_listed else steps:
         print(f"  ! {step}")
     if steps:
         what = f"{len(steps)} manual step{'s' * (len(steps) != 1)} remain{'s' * (len(steps) == 1)}"
-        raise ManuallyChangedError(f"{done}, but {what}" if done else what, todo="see the lines marked with !")
+        raise ManuallyChangedError(f"{done}, but {what}" if done else what, todo=f"see the lines marked with {marks}")
     if done:
         print(done)
     return 0
