@@ -6,11 +6,14 @@ import subprocess
 import pytest
 
 from bench import figures
+from lessee.cli.dispatch import whole_parser
 from lessee.config.parsing import parse
+from lessee.core.errors import UsageError
 from support import operations, sentences
 from support.paths import ROOT
 from support.reference.pages import FOLDER
 from support.reference.pages import PAGES as GENERATED
+from support.typed_commands import typed_commands
 
 PAGES = sorted(
     name
@@ -46,6 +49,20 @@ def test_every_link_of_a_page_leads_somewhere(page):
 
 def test_each_page_of_operations_has_its_place_in_the_order():
     assert sorted(operations.ORDER) == sorted(file.stem for file in operations.FOLDER.glob("*.md"))
+
+
+def test_each_command_of_a_page_is_one_that_there_is():
+    parser, wrong, number = whole_parser(), [], 0
+    for page in PAGES:
+        for words in typed_commands((ROOT / page).read_text(), "lessee"):
+            number += 1
+            try:
+                parser.parse_args(words)
+            except UsageError as exc:
+                wrong.append(f"{page}: {exc.what}")
+    assert number > 150
+    # This page shows what an error says.
+    assert {one for one in wrong if not one.startswith("docs/reference/command-line.md: ")} == set()
 
 
 @pytest.mark.parametrize("name", GENERATED)

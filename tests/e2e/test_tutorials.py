@@ -1,7 +1,6 @@
 """Types every command of each tutorial, and of guides like these, and compares what their reader sees."""
 
 import os
-import re
 import signal
 import sys
 from contextlib import suppress
@@ -11,39 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from lessee.host.openbao import find_bao, free_port
-from support.paths import ROOT
-from support.programs.operator_shell import Operator
+from support.programs.page_reader import DOCS, Reader, blocks
 from support.servers.dev_server import Dev
 
-DOCS = ROOT / "docs"
 TUTORIALS = sorted(f"tutorials/{file.stem}" for file in (DOCS / "tutorials").glob("*.md") if file.stem != "index")
 GUIDES = ["how-to/tls", "how-to/wrapped-secret-ids"]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"Save this as `([\w.]+)`[^`]*(?:`[^`]*`[^`]*)*$")
-
-
-def blocks(name):
-    """The blocks of a page: the name of the file to save, or the block's language, and its text."""
-    text, end = (DOCS / f"{name}.md").read_text(), 0
-    for found in _BLOCK.finditer(text):
-        paragraph = text[end : found.start()].rpartition("\n\n## ")[2].strip().rpartition("\n\n")[2]
-        file = _FILE.search(paragraph)
-        end = found.end()
-        yield (file[1] if file else None), found[1], found[2]
-
-
-class Reader(Operator):
-    """A reader of a tutorial, whose ports and folders are others than those of the page."""
-
-    def __init__(self, folder, environ, own):
-        super().__init__(folder, environ)
-        self._own = own
-
-    def own(self, text):
-        """The text with the ports and folders of this test."""
-        for public, own in self._own.items():
-            text = re.sub(rf"{public}\b", own, text)
-        return text
 
 
 @pytest.fixture
@@ -70,25 +41,10 @@ def reader(tmp_path, memory, postgres):
                     os.kill(int(process.name), signal.SIGKILL)
 
 
-def as_pattern(text):
-    """What the reader sees, with `…` for what differs each time."""
-    return ".*".join(map(re.escape, text.split("…")))
-
-
 @pytest.mark.parametrize("name", [*TUTORIALS, *GUIDES])
 def test_every_command_of_a_page_works_and_prints_what_the_page_says(reader, name):
-    said = ""
-    for file, language, text in blocks(name):
-        if file is not None:
-            (reader.folder / file).write_text(reader.own(text))
-        elif language == "console":
-            before = len(reader.said)
-            reader.type(reader.own(text))
-            said = reader.said[before:]
-        elif language == "text":
-            for line in text.splitlines():
-                assert re.search(as_pattern(reader.own(line)), said), f"{line!r} is not in:\n{said}"
-    assert said or reader.said
+    reader.follow(name)
+    assert reader.said
 
 
 def test_each_tutorial_saves_files_and_types_commands_for_each_step():
