@@ -7,6 +7,7 @@ The same commit makes the same bytes. The package index is asked for what the lo
 
 import argparse
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 import image
 import python_package
 import sbom
+import shared_files
 import source
 import system_packages
 import tree
@@ -76,29 +78,29 @@ def make(output: Path, selection: Selection) -> None:
         exported = source.export(folder / "source")
         sdist, wheel = python_package.build(exported, output, epoch)
         _twine_check(sdist, wheel)
-        share = shared_files(folder / "share")
-        for machine in sorted(selection.machines):  # The last one is this machine's.
+        share = folder / "share"
+        # This machine's first, because it runs what was made.
+        machines = sorted(selection.machines, key=lambda name: name != os.uname().machine)
+        wheels = {}
+        for machine in machines:
             base, system = folder / machine / "base", folder / machine / "system"
-            wheels = _tree(base, wheel, (), machine, selection.pythons)
+            wheels[machine] = _tree(base, wheel, (), machine, selection.pythons)
+            if not share.exists():
+                shared_files.write(base / "lessee", share, selection.pythons)
             zipapp = output / ("lessee.pyz" if machine == "x86_64" else f"lessee-{machine}.pyz")
             zipapp_file.make(base / "lessee", zipapp, version, machine, selection.pythons, epoch)
             _tree(system, wheel, selection.extras, machine, selection.pythons)
             system_packages.make(system / "lessee", output, version, machine, share, epoch)
+        base = folder / machines[0] / "base"
         sbom.write(base / "lessee", output, version)
         if not selection.without_image:
             offered = folder / "wheels"
             offered.mkdir()
-            for file in (wheel, *wheels):
+            for file in (wheel, *wheels[machines[0]]):
                 shutil.copy(file, offered)
             labels = {"VERSION": version, "REVISION": source.revision(), "SOURCE": selection.url}
             image.make(exported, offered, output, labels, epoch)
     write_sums(output)
-
-
-def shared_files(folder: Path) -> Path:
-    """Manual pages and completions: the files below /usr/share."""
-    folder.mkdir()
-    return folder
 
 
 def write_sums(output: Path) -> None:

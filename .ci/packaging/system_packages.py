@@ -100,7 +100,11 @@ def _contents(folder: Path, extra: Path) -> Iterator[dict]:
         yield _file(_SYSTEM / name, f"/etc/lessee/{name}") | {"type": "config|noreplace"}
     yield _file(ROOT / "LICENSE", "/usr/share/doc/lessee/copyright")
     for file in sorted(file for file in extra.rglob("*") if file.is_file()):
-        yield _file(file, f"/usr/share/{file.relative_to(extra)}")
+        name = str(file.relative_to(extra))
+        yield _file(file, f"/usr/share/{name}") | ({"packager": "rpm"} if name.startswith("zsh/") else {})
+        if name.startswith("zsh/"):
+            # Debian's zsh searches another folder.
+            yield _file(file, f"/usr/share/zsh/vendor-completions/{file.name}") | {"packager": "deb"}
 
 
 def _file(source: Path, target: str) -> dict:

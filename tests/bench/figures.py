@@ -58,6 +58,7 @@ TOPICS = {
         "simba",
     ),
     "Operators' commands": (
+        "adoption",
         "setup",
         "validation",
         "backup",

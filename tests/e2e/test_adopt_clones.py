@@ -18,7 +18,7 @@ from support.servers.dev_server import Dev
 pytestmark = pytest.mark.docker
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"]
-ENV = "# of the whole shop\nDB_PASSWORD={database}\nTAG=latest\n"
+ENV = f"SECRET={CANARIES['session']}\n"
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +33,28 @@ def git(folder, *words):
     return done.stdout
 
 
+def adopted(shop):
+    """The shop, which one person has adopted and committed; git ignores `.env` and `app.env`."""
+    shop.start_server()
+    shop.write(".gitignore", ".env\napp.env\n.lessee/\n")
+    shop.adopt("--yes")
+    git(shop.folder, "init", "-q")
+    git(shop.folder, "add", "--all")
+    git(shop.folder, "commit", "-qm", "adopted")
+    return shop
+
+
 @pytest.fixture(scope="module")
 def origin(engine, adopt_images):  # noqa: ARG001  # It needs the images.
-    """A shop that one person has adopted and committed; git ignores `.env` and `app.env`."""
     with Shop(engine, "lessee-adopt-origin", AGENT) as shop:
-        shop.start_server()
-        shop.write(".gitignore", ".env\napp.env\n.lessee/\n")
-        shop.adopt("--yes")
-        git(shop.folder, "init", "-q")
-        git(shop.folder, "add", "--all", "--", ":!.server")
-        git(shop.folder, "commit", "-qm", "adopted")
-        yield shop
+        yield adopted(shop)
+
+
+@pytest.fixture(scope="module")
+def small(engine, adopt_images):  # noqa: ARG001  # It needs the images.
+    """With one service."""
+    with Shop(engine, "lessee-adopt-one", AGENT, is_small=True) as shop:
+        yield adopted(shop)
 
 
 @contextmanager
@@ -159,12 +170,12 @@ def test_a_vault_without_the_secrets_is_named_with_a_command_for_each(origin, en
             assert [name for name in clone._names("auth/approle/role") if name.startswith("development-")] == []
 
 
-def test_a_service_that_one_clone_adds_is_taken_over_by_the_others(origin):
-    with colleague(origin, name="lessee-adopt-adds") as clone:
+def test_a_service_that_one_clone_adds_is_taken_over_by_the_others(small):
+    with colleague(small, name="lessee-adopt-adds") as clone:
         clone.adopt("--yes")
         text = (clone.folder / "compose.yaml").read_text()
-        new = f"      NEW_API_KEY: {CANARIES['api']}2\n      LOG_LEVEL: debug"
-        clone.write("compose.yaml", text.replace("      LOG_LEVEL: debug", new))
+        new = f"      NEW_API_KEY: {CANARIES['api']}2\n      LOG_LEVEL: info"
+        clone.write("compose.yaml", text.replace("      LOG_LEVEL: info", new))
         clone.adopt("--yes")
         assert f"{CANARIES['api']}2" not in (clone.folder / "compose.yaml").read_text()
         git(clone.folder, "commit", "-qam", "a new key")
@@ -172,20 +183,20 @@ def test_a_service_that_one_clone_adds_is_taken_over_by_the_others(origin):
         assert status(clone) == ""
         with colleague(clone, name="lessee-adopt-adds2") as third:
             third.adopt("--yes")
-            assert "NEW_API_KEY" in third.has("web")
+            assert "NEW_API_KEY" in third.has("app")
             third.adopt("--undo", "--yes")
         # The first person pulls.
-        git(origin.folder, "pull", "-q", str(clone.folder), "main")
-        planned = origin.adopt("--plan").stdout
+        git(small.folder, "pull", "-q", str(clone.folder), "main")
+        planned = small.adopt("--plan").stdout
         assert "this is a clone of it" in planned
-        origin.adopt("--yes")
-        assert "NEW_API_KEY" in origin.has("web")
-        assert "nothing to do" in origin.adopt("--yes").stdout
+        small.adopt("--yes")
+        assert "NEW_API_KEY" in small.has("app")
+        assert "nothing to do" in small.adopt("--yes").stdout
         clone.adopt("--undo", "--yes")
 
 
-def test_a_run_in_a_clone_that_fails_is_continued_or_reversed(origin):
-    with colleague(origin, name="lessee-adopt-fails") as clone:
+def test_a_run_in_a_clone_that_fails_is_continued_or_reversed(small):
+    with colleague(small, name="lessee-adopt-fails") as clone:
         files = clone.files()
         failing = (
             "import sys; from lessee.ops.adopt.stack import Stack; import lessee.cli\n"
@@ -196,27 +207,27 @@ def test_a_run_in_a_clone_that_fails_is_continued_or_reversed(origin):
         clone.adopt("--yes", program=failing, code=None)
         assert clone.services() == {}
         clone.adopt("--yes")
-        assert clone.services()["web"] == "running healthy"
+        assert clone.services()["app"] == "running healthy"
         clone.adopt("--undo", "--yes")
         assert clone.files() == files
         clone.adopt("--yes", program=failing, code=None)
         clone.adopt("--undo", "--yes")
         assert clone.files() == files
-        assert len(logins(clone, "development-lessee-adopt-origin-web")) == 1
+        assert len(logins(clone, "development-lessee-adopt-one-app")) == 1
 
 
-def test_a_clone_with_plaintext_of_before_keeps_it_until_the_next_run(origin):
-    with colleague(origin, name="lessee-adopt-older") as clone:
-        clone.write(".env", ENV.format(**CANARIES))
+def test_a_clone_with_plaintext_of_before_keeps_it_until_the_next_run(small):
+    with colleague(small, name="lessee-adopt-older") as clone:
+        clone.write(".env", ENV)
         clone.write("app.env", f"PAYMENT_API_KEY={CANARIES['api']}\nPAYMENT_REGION=eu\n")
         done = clone.adopt("--yes")
         assert "note: .env, app.env may have plaintext that Vault has too" in done.stderr
         clone.adopt("--yes")
         assert clone.plaintext() == []
-        assert clone.services()["web"] == "running healthy"
+        assert clone.services()["app"] == "running healthy"
         assert status(clone) == ""
         clone.adopt("--undo", "--yes")
-        assert (clone.folder / ".env").read_text() == ENV.format(**CANARIES)
+        assert (clone.folder / ".env").read_text() == ENV
 
 
 @pytest.mark.parametrize("words", [("-f", "compose.yaml"), ("-f", "compose.yaml", "-f", "other.yaml")])

@@ -62,3 +62,33 @@ def test_a_service_whose_name_cannot_be_used_is_named_before_anything_is_planned
     assert done.stderr.startswith(f"lessee: services.{name}: "), done.stderr
     assert "; rename the service" in done.stderr
     assert done.stdout == ""
+
+
+def test_without_an_engine_the_plan_says_what_it_guesses(tmp_path):
+    project = AdoptedProject(
+        tmp_path / "shop", "services: {web: {image: a/b, environment: {APP_PASSWORD: hunter2hunter3}}}"
+    )
+    done = project.adopt("--plan", code=75)
+    assert done.stdout.startswith("the Docker Engine does not answer, so this plan guesses what is in the images\n")
+    [step] = [line for line in done.stdout.splitlines() if line.startswith("  ? ")]
+    assert "a shell in its image, is not known" in step
+    assert "  ! " not in done.stdout
+    assert done.stderr.endswith("see the lines marked with ! or ?\n")
+
+
+def test_a_project_is_found_from_a_folder_below_it(tmp_path):
+    project = AdoptedProject(tmp_path / "shop", COMPOSE)
+    planned = project.adopt("--plan")
+    project.folder = project.folder / "src/web"
+    project.folder.mkdir(parents=True)
+    below = project.adopt("--plan")
+    assert below.stdout == planned.stdout
+    assert f"lessee: the project is in {tmp_path}/shop; type `docker compose` there too" in below.stderr
+
+
+def test_a_folder_that_others_can_write_to_ends_the_search_for_a_project(tmp_path):
+    project = AdoptedProject(tmp_path / "shop", COMPOSE)
+    project.folder.chmod(0o777)
+    project.folder = project.folder / "src"
+    project.folder.mkdir()
+    assert "the folder has no Compose file" in project.adopt("--plan", code=78).stderr

@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from e2e.adopt_stacks import APP, POSTGRES, Shop, make_images
+from e2e.adopt_stacks import Shop, make_images
 from e2e.compose import AGENT
-from support.paths import ROOT
+from e2e.newcomer import (
+    BLOCKS,
+    PAGE,
+    PLAINTEXT,
+    BaseImage,
+    Newcomer,
+    contents,
+    first_screen,
+    make_origin,
+    remember_port,
+)
 from support.programs.operator_shell import Operator
 
 pytestmark = pytest.mark.docker
-
-PAGE = (ROOT / "docs/how-to/adopt.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-PLAINTEXT = ("an-example-password", "an-example-key-of-a-provider")
-# The images of the page, as this Engine has them.
-_TAGS = {"lessee": AGENT, "image: postgres:17": f"image: {POSTGRES}", "image: shop": f"image: {APP}"}
 
 
 @pytest.fixture
@@ -27,26 +31,10 @@ def reader(engine, images, tmp_path, tmp_path_factory):  # noqa: ARG001  # It ne
     """A shell in a clone of the page's project; `lessee` runs where the Engine's host is."""
     make_images(engine, tmp_path_factory.mktemp("adopt") / "images")
     origin = tmp_path / "origin"
-    origin.mkdir()
-    [compose] = [text for word, text in BLOCKS if word == "yaml"]
-    files = {"compose.yaml": compose} | {
-        text.partition("\n")[0].removeprefix("# "): text for word, text in BLOCKS if word == "ini"
-    }
-    for name, text in files.items():
-        for public, own in list(_TAGS.items())[1:]:
-            text = text.replace(public, own)  # noqa: PLW2901
-        (origin / name).write_text(text)
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-C", str(origin)]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
-        subprocess.run([*git, *words], check=True)
+    make_origin(origin)
     with Shop(engine, "lessee-adopt-page", AGENT) as shop:
         subprocess.run(["git", "clone", "-q", str(origin), str(shop.folder / "page")], check=True)
-        # As after a reset: the port is remembered, because another server of this machine may have the default one.
-        folder = shop.server.home / ".local/state/lessee/dev"
-        folder.mkdir(parents=True)
-        (folder / "lessee-dev.lock").touch(0o600)
-        (folder / "port").write_text(f"{shop.server.port}\n")
-        shop.server.folder = folder
+        remember_port(shop.server)
         programs = tmp_path / "bin"
         programs.mkdir()
         words = " ".join([*engine.network, sys.executable, "-m", "lessee"])
@@ -66,15 +54,6 @@ def reader(engine, images, tmp_path, tmp_path_factory):  # noqa: ARG001  # It ne
                 engine.docker("image", "rm", "lessee:latest", check=False)
 
 
-def contents(folder):
-    skipped = {".git", "said"}
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not skipped & set(path.relative_to(folder).parts)
-    }
-
-
 def test_every_command_of_the_page_works_in_order(reader):
     before = contents(reader.folder)
     commands = [line for word, text in BLOCKS if word == "console" for line in text.splitlines()]
@@ -90,6 +69,42 @@ def test_every_command_of_the_page_works_in_order(reader):
             assert plain == []
     assert "nothing to do: this project is adopted" in reader.said
     assert [value for value in PLAINTEXT if value in reader.said] == []
+
+
+@pytest.fixture
+def newcomer(engine, built, tmp_path, tmp_path_factory):
+    """A person with a clone of this repository and one of a project, on an Engine without an image of lessee."""
+    make_images(engine, tmp_path_factory.mktemp("adopt") / "images")
+    with Shop(engine, "lessee-newcomer", "lessee") as shop, BaseImage(engine):
+        remember_port(shop.server)
+        person = Newcomer(shop, tmp_path, built / "wheels")
+        try:
+            yield person, shop
+        finally:
+            person.close()
+
+
+@pytest.mark.timeout(900)  # It installs lessee, builds its image, and starts a stack twice.
+def test_the_first_screen_of_the_readme_leads_from_plaintext_to_a_rotated_stack_and_back(newcomer):
+    """Three commands, typed as they are there into a shell; then the undo."""
+    person, shop = newcomer
+    before = contents(person.shop)
+    *commands, adopt, undo = first_screen()
+    assert len(commands) + 1 <= 3
+    assert ("lessee adopt" in adopt, "--rotate" in adopt, "--undo" in undo) == (True, True, True)
+    for command in commands:
+        person.type(command)
+    person.type(adopt, answer="y")
+    assert "this installation of lessee and the clients of stores, on python:" in person.said
+    assert "adopted, and rotated" in person.said
+    assert [name for name, text in contents(person.shop).items() if any(v.encode() in text for v in PLAINTEXT)] == []
+    password = shop.server.get("development/database/postgres")["password"]
+    assert password != PLAINTEXT[0]
+    assert shop.services()["web"] == "running"
+    person.type(undo, answer="y")
+    assert contents(person.shop) == before
+    assert shop.services() == {"db": "running healthy", "web": "running"}
+    assert [value for value in (*PLAINTEXT, password) if value in person.said] == []
 
 
 def test_each_option_of_the_command_is_on_the_page():

@@ -11,6 +11,7 @@ from support.thorough import sampled
 
 pytestmark = pytest.mark.docker
 
+IMAGE = f"{AGENT}-rotate"
 OLD = CANARIES["database"]
 PATH = "development/database/postgres"
 WRITES = range(1, 4)
@@ -20,13 +21,13 @@ WRITES = range(1, 4)
 @pytest.fixture(scope="module")
 def adopt_images(engine, images, tmp_path_factory):
     make_images(engine, tmp_path_factory.mktemp("adopt") / "images")
-    images.make("rotation", {"rotator": {"image": f"{AGENT}-rotate", "build": images.build}})
+    images.make("rotation", {"rotator": {"image": IMAGE, "build": images.build}})
     return images
 
 
 @pytest.fixture
 def shop(engine, adopt_images):  # noqa: ARG001  # It needs the images.
-    with Shop(engine, "lessee-adopt-rotated", AGENT) as shop:
+    with Shop(engine, "lessee-adopt-rotated", IMAGE) as shop:
         shop.start_server()
         shop.compose("up", "--detach", "--wait")
         yield shop

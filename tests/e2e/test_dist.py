@@ -17,16 +17,11 @@ from lessee import __version__
 from lessee.host.openbao import find_bao
 from support.needs import need
 from support.paths import ROOT
-from support.programs.distribution import make_dist, system_python
+from support.programs.distribution import system_python
 from support.thorough import THOROUGH
 
 VERSION = f"lessee {__version__}\n"
 OTHER_USER = 65534
-
-
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory):
-    return make_dist(tmp_path_factory.mktemp("made") / "dist")
 
 
 def run(*command, check=True, **environ):

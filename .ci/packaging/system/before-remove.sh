@@ -3,7 +3,13 @@
 set -e
 case "${1-}" in remove | 0) ;; *) exit 0 ;; esac
 
-find /opt/lessee/lib -name __pycache__ -prune -exec rm -rf {} +
+# The package manager knows nothing of the bytecode.
+/opt/lessee/bin/python -I -B - <<'PYTHON' || true
+import os, shutil
+for folder, folders, files in os.walk("/opt/lessee/lib", topdown=False):
+    if folder.endswith("/__pycache__"):
+        shutil.rmtree(folder)
+PYTHON
 if [ -d /run/systemd/system ]; then
     running=$(systemctl list-units --plain --no-legend --state=active,activating 'lessee@*.service' | cut -d' ' -f1)
     if [ -n "$running" ]; then

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 _INTERRUPT_TIMEOUT = 10.0
 """Seconds in which `docker compose up` can end well after Ctrl-C."""
@@ -22,8 +23,9 @@ def run_limited(
     folder: Path | None = None,
     memory: int | None = None,
     pass_fds: Sequence[int] = (),
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
 ) -> "subprocess.CompletedProcess[bytes]":
-    """Run it without input or a terminal, in a session of its own. Raises OSError and subprocess.TimeoutExpired.
+    """Run it without a terminal, in a session of its own. Raises OSError and subprocess.TimeoutExpired.
 
     `memory`: the most address space of each of its processes, in bytes. A bomb in YAML needs more.
     """
@@ -31,7 +33,7 @@ def run_limited(
         command,
         env=dict(environ),
         cwd=folder,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=tuple(pass_fds),

@@ -21,7 +21,9 @@ def system_python():
 
 
 def make_dist(folder):
-    """Run what `make dist` runs, without extras and for the system's Python alone."""
+    """Run what `make dist` runs, without extras and for the system's Python alone; or copy $DIST, which it made."""
+    if made := os.environ.get("DIST"):
+        return shutil.copytree(made, folder)
     need(PACKAGING.exists(), "needs the programs of `make dist`: make .venv/packaging")
     selected = (f"--machine={MACHINE}", f"--python={system_python()}", "--extras=", "--uncommitted", "--without-image")
     command = [PACKAGING, ROOT / ".ci/packaging/dist.py", f"--output={folder}", *selected]
@@ -48,7 +50,7 @@ class CleanRoot:
         )
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-euc", mounts, self.path, *command],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"} | environ,
+            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"} | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

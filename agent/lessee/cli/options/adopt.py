@@ -36,7 +36,14 @@ def add_adopt(command: AddCommand) -> None:
     adopt.add_argument(
         "--moved-from", metavar="FOLDER", help="where the project was when it was adopted, if you moved its folder"
     )
-    adopt.add_argument("--image", metavar="IMAGE", help="the agent's image (default: lessee)")
+    adopt.add_argument(
+        "--image",
+        metavar="IMAGE",
+        help="the agent's image (default: lessee, built if the Engine lacks it)",
+    )
+    adopt.add_argument(
+        "--base-image", metavar="IMAGE", help="for that build, an image with this Python (default: python:X.Y-slim)"
+    )
     adopt.add_argument(
         "--labels",
         action="store_true",

@@ -15,6 +15,7 @@ from lessee.host.project import load
 from lessee.host.user_file import symbolic_links, write_beneath
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.access import Access
+from lessee.ops.adopt.agent_image import AgentImage
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.logins import Logins
 from lessee.ops.adopt.mcp import CONFIG as MCP_CONFIG
@@ -25,7 +26,6 @@ from lessee.ops.adopt.policy.guard import without_guard
 from lessee.ops.adopt.policy.model import Edit, ManualStep, Plan, Project
 from lessee.ops.adopt.policy.override_text import AGENT, OVERRIDE, OWN_SERVICES
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations
-from lessee.ops.adopt.policy.rotator_text import rotator_image
 from lessee.ops.adopt.policy.shown import shown, words
 from lessee.ops.adopt.record import IDENTITY, EditedFile, Phase, Record, RecordFolder
 from lessee.ops.adopt.rotation import first_rotation
@@ -75,13 +75,14 @@ class Apply:
         self._environ = environ
         self._say = say
 
-    def check(self, prepared: Prepared, record: Record, *, with_engine: bool, rotate: bool = False) -> None:
-        """Raises LesseeError for all that can be known to fail before anything is changed."""
-        if with_engine:
+    def check(self, prepared: Prepared, record: Record, image: AgentImage | None) -> None:
+        """Raises LesseeError for all that can be known to fail before anything is changed.
+
+        `image`: None where no container is to be started.
+        """
+        if image is not None:
             self._stack.require_engine()
-            self._stack.require_image(record.image)
-        if rotate and prepared.rotations.targets:
-            self._stack.require_image(rotator_image(record.image), "rotate")
+            image.require()
         names = [change.path for change in (*prepared.early, *prepared.edits)]
         project_files.check_editable(self._project, names)
         # The names of the templates for MCP clients are not known yet.
@@ -138,6 +139,7 @@ class Apply:
         except LesseeError as exc:
             self._say("the stack is not well with the rendered secrets; starting it as it was")
             raise self._taken_back(exc, record, services, ours, timeout) from None
+        self._say("the stack is healthy with the rendered secrets")
 
     def edit(self, prepared: Prepared, record: Record) -> Record:
         """Take the plaintext out of the user's files. Raises WriteError where another program changes one meanwhile."""
@@ -161,8 +163,11 @@ class Apply:
             record = self._folder.save(replace(record, mcp=(*others, edit), generated=generated))
         return record
 
-    def rotate(self, prepared: Prepared, record: Record, timeout: float) -> tuple[ManualStep, ...]:
-        """Let the passwords end that were in the user's files. Returns what is left to a person. Raises LesseeError."""
+    def rotate(self, prepared: Prepared, record: Record, timeout: float, *, is_started: bool) -> tuple[ManualStep, ...]:
+        """Let the passwords end that were in the user's files. Returns what is left to a person. Raises LesseeError.
+
+        `is_started`: this run has started the stack, so it need not do so again.
+        """
         files = record.stack_files
 
         def save(rotated: RotatedStore) -> None:
@@ -172,7 +177,8 @@ class Apply:
 
         run = partial(self._stack.run, files)
         steps = first_rotation(self._store, run, prepared.rotations.targets, record, save, self._say)
-        self._stack.up(files, record.services or self._stack.services(files), timeout, self._say)
+        settle = self._stack.wait if is_started else self._stack.up
+        settle(files, record.services or self._stack.services(files), timeout, self._say)
         return (*prepared.rotations.steps, *steps)
 
     def finish_edits(self, record: Record) -> Record:

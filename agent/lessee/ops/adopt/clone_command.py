@@ -9,6 +9,7 @@ from lessee.core.errors import ConfigError, LesseeError, ManuallyChangedError, U
 from lessee.core.immutable import replace
 from lessee.host.console import confirm
 from lessee.ops.adopt.access import Access
+from lessee.ops.adopt.agent_image import IMAGE, AgentImage, build, find_image
 from lessee.ops.adopt.clones import Clone, CloneRun, read_clone
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.policy.clone_text import LOCAL_FILE, ClonePlan, clone_lines, missing_lines
@@ -90,9 +91,14 @@ def adopt_clone(
     _require_secrets(plan, run.access)
     if arguments.plan:
         return 0
-    run.check(record, stack, with_engine=not arguments.no_up)
+    image = None if arguments.no_up else _image(arguments, stack, record)
+    for line in image.lines() if image is not None else ():
+        print(line, flush=True)
+    run.check(record, stack, image)
     _require_consent(plan, arguments)
     confirm("adopt this clone, and start it?", yes=arguments.yes, todo="add --yes, or see it with --plan")
+    if image is not None:
+        build(stack, image, _say)
     record = run.write(records, record)
     if arguments.no_up:
         run.done(records, record)
@@ -105,6 +111,12 @@ def adopt_clone(
         names = ", ".join(left)
         _say(f"note: {names} may have plaintext that Vault has too; `lessee adopt` takes it out")
     return 0
+
+
+def _image(arguments: argparse.Namespace, stack: Stack, record: Record) -> AgentImage:
+    """The agent's image; adopt builds the one that neither the user nor the clone's files have named."""
+    may_build = arguments.image is None and record.image == IMAGE
+    return find_image(stack, record.image, may_build=may_build, rotates=False, base=arguments.base_image)
 
 
 def _require_secrets(plan: ClonePlan, access: Access) -> None:

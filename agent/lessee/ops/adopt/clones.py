@@ -14,6 +14,7 @@ from lessee.host.project import load
 from lessee.host.user_file import symbolic_links, write_beneath
 from lessee.ops.adopt import files as project_files
 from lessee.ops.adopt.access import Access, container_address
+from lessee.ops.adopt.agent_image import AgentImage
 from lessee.ops.adopt.apply import ENV, role_names, set_up_roles
 from lessee.ops.adopt.files import digest
 from lessee.ops.adopt.logins import Logins
@@ -116,11 +117,11 @@ class CloneRun:
             tuple(missing),
         )
 
-    def check(self, record: Record, stack: Stack, *, with_engine: bool) -> None:
-        """Raises LesseeError for what can be known to fail before anything is changed."""
-        if with_engine:
+    def check(self, record: Record, stack: Stack, image: AgentImage | None) -> None:
+        """Raises LesseeError for what can be known to fail before anything is changed. `image` None: no Engine."""
+        if image is not None:
             stack.require_engine()
-            stack.require_image(record.image)
+            image.require()
             self.access.require_reachable()
         project_files.check_editable(self._folder, [change.path for change in self._changes(record)])
 

@@ -16,6 +16,7 @@ from lessee.host.clock import boot_time
 from lessee.host.console import agrees, confirm, escape_unknown
 from lessee.ops.adopt import planning
 from lessee.ops.adopt.access import PRODUCTION, Access, NoVaultError, find_access, no_access
+from lessee.ops.adopt.agent_image import IMAGE, AgentImage, build, find_image
 from lessee.ops.adopt.apply import ENV, Apply, Prepared
 from lessee.ops.adopt.clone_command import adopt_clone, clone_of, record_of
 from lessee.ops.adopt.clones import Clone, CloneRun
@@ -25,7 +26,7 @@ from lessee.ops.adopt.policy.model import ManualStep, Project
 from lessee.ops.adopt.policy.override_text import OVERRIDE
 from lessee.ops.adopt.policy.report import plan_lines, summary
 from lessee.ops.adopt.policy.rotation import StoreTarget
-from lessee.ops.adopt.project import find_files
+from lessee.ops.adopt.project import find_files, project_above
 from lessee.ops.adopt.record import Phase, Record, RecordFolder
 from lessee.ops.adopt.seal import MovedError
 from lessee.ops.adopt.stack import Stack
@@ -33,8 +34,6 @@ from lessee.ops.adopt.store import VAULT, Store
 from lessee.ops.adopt.undo import Undo
 from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
-
-_IMAGE = "lessee"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -138,7 +137,7 @@ def _request(
         tuple(arguments.files),
         tuple(arguments.env_file),
         environment,
-        arguments.image or _IMAGE,
+        arguments.image or IMAGE,
         environ,
         arguments.labels,
     )
@@ -172,17 +171,24 @@ def _plan(
     store: Store | None,
     note: str = "",
 ) -> int:
+    stack = Stack(request.folder, "", request.env_files, request.environ)
+    has_engine = stack.answers()
     project = planning.read(request)
     known = record or planning.new_record(project, request, access)
     prepared, _ = planning.prepare(project, replace(known, files=request.files), access, store)
-    _print_plan(prepared, request.folder)
-    _print_rotation(_rotating(arguments, prepared, known))
+    rotating = _rotating(arguments, prepared, known)
+    image = _image(arguments, stack, known, rotating) if has_engine and not arguments.no_up else None
+    if not has_engine:
+        print("the Docker Engine does not answer, so this plan guesses what is in the images")
+        print("steps with ? depend on an image: they may not be needed once the Engine answers and has it")
+    _print_plan(prepared, request.folder, image, is_guessed=not has_engine)
+    _print_rotation(rotating)
     if store is not None:
         store.missing(prepared.plan.secrets)
         _print_conflicts(prepared, store)
-    if note:
-        print(f"note: {note}")
-    return _finish(prepared.plan.manual_steps, "", is_listed=True)
+    for text in filter(None, (note, str(image.problem) if image is not None and image.problem is not None else "")):
+        print(f"note: {text}")
+    return _finish(prepared.plan.manual_steps, "", is_listed=True, marks="!" if has_engine else "! or ?")
 
 
 def _adopt(
@@ -210,27 +216,21 @@ def _adopt(
     steps = (*_of_another_name(project, known), *prepared.plan.manual_steps)
     rotating = _rotating(arguments, prepared, known)
     if known.phase is Phase.DONE and record is not None and planning.is_unchanged(prepared, record, request.folder):
-        if arguments.rotate:
-            _print_rotation(rotating)
-            if rotating:
-                confirm(f"rotate {_names(rotating)}?", yes=arguments.yes, todo="add --yes, or see it with --plan")
-            return _rotate(arguments, apply, prepared, record, rotating)
-        if arguments.is_moved and not arguments.no_up:
-            stack.up(record.stack_files, record.services or stack.services(record.stack_files), arguments.timeout, _say)
-            return _finish(steps, "adopted, in its new place")
-        print("nothing to do: this project is adopted")
-        return _finish(steps, "")
+        return _adopted(arguments, apply, prepared, record, stack, rotating, steps)
     if not prepared.plan.apps and record is None:
         print("nothing to do: no secret that lessee can move was found")
         return _finish(steps, "")
-    _print_plan(prepared, request.folder)
-    apply.check(prepared, known, with_engine=not arguments.no_up, rotate=arguments.rotate)
-    if not arguments.no_up:
+    planned_image = None if arguments.no_up else _image(arguments, stack, known, rotating)
+    _print_plan(prepared, request.folder, planned_image)
+    apply.check(prepared, known, planned_image)
+    if planned_image is not None:
         access.require_reachable()
     _print_conflicts(prepared, store)
     _print_rotation(rotating)
     more = f", and rotate {_names(rotating)}" if rotating else ""
     confirm(f"adopt this project{more}?", yes=arguments.yes, todo="add --yes, or see it with --plan")
+    if planned_image is not None:
+        build(stack, planned_image, _say)
     done = apply.prepare(prepared, planned)
     if arguments.no_up:
         words = " ".join(f"-f {name}" for name in (*done.files, OVERRIDE))
@@ -238,17 +238,41 @@ def _adopt(
         print("then run `lessee adopt` again: it takes the plaintext out of your files")
         return _finish(steps, "", is_listed=True)
     apply.start(prepared, done, arguments.timeout)
-    _say("the stack is healthy with the rendered secrets")
     done = apply.edit(prepared, done)
-    done = apply.verify(prepared, done, planning.read(request))
+    done = apply.verify(prepared, done, planning.read(request, project))
     apply.share(prepared, done)
-    done = apply.remove_obsolete_roles(prepared, done)
-    done = apply.wrap_mcp(prepared, done, access)
+    done = apply.wrap_mcp(prepared, apply.remove_obsolete_roles(prepared, done), access)
     if arguments.rotate:
-        return _rotate(arguments, apply, prepared, done, rotating)
+        return _rotate(arguments, apply, prepared, done, rotating, is_started=True)
     if pending := prepared.rotations.pending(done.rotated):
         _say(f"note: the old passwords of {_names(pending)} stay valid; `lessee adopt --rotate` lets them end")
     return _finish(steps, "adopted", is_listed=True)
+
+
+def _adopted(
+    arguments: argparse.Namespace,
+    apply: Apply,
+    prepared: Prepared,
+    record: Record,
+    stack: Stack,
+    rotating: tuple[StoreTarget, ...],
+    steps: Iterable[ManualStep],
+) -> int:
+    """What is left to do for a project that is adopted."""
+    if arguments.rotate:
+        image = _image(arguments, stack, record, rotating)
+        _print_lines(image.lines())
+        _print_rotation(rotating)
+        apply.check(prepared, record, image)
+        if rotating:
+            confirm(f"rotate {_names(rotating)}?", yes=arguments.yes, todo="add --yes, or see it with --plan")
+            build(stack, image, _say)
+        return _rotate(arguments, apply, prepared, record, rotating, is_started=False)
+    if arguments.is_moved and not arguments.no_up:
+        stack.up(record.stack_files, record.services or stack.services(record.stack_files), arguments.timeout, _say)
+        return _finish(steps, "adopted, in its new place")
+    print("nothing to do: this project is adopted")
+    return _finish(steps, "")
 
 
 def _rotating(arguments: argparse.Namespace, prepared: Prepared, record: Record) -> tuple[StoreTarget, ...]:
@@ -259,6 +283,14 @@ def _rotating(arguments: argparse.Namespace, prepared: Prepared, record: Record)
             f"adopt rotates no password of {', '.join(unknown)}", where="--rotate-only", todo=f"it rotates {names}"
         )
     return prepared.rotations.pending(record.rotated, arguments.rotate_only) if arguments.rotate else ()
+
+
+def _image(
+    arguments: argparse.Namespace, stack: Stack, record: Record, rotating: tuple[StoreTarget, ...]
+) -> AgentImage:
+    """The image of agent and rotator; adopt builds the one that a user has not named."""
+    may_build = arguments.image is None and record.image == IMAGE
+    return find_image(stack, record.image, may_build=may_build, rotates=bool(rotating), base=arguments.base_image)
 
 
 def _print_conflicts(prepared: Prepared, store: Store) -> None:
@@ -287,11 +319,12 @@ def _rotate(
     prepared: Prepared,
     record: Record,
     targets: tuple[StoreTarget, ...],
+    *,
+    is_started: bool,
 ) -> int:
     """Let the passwords end that were in the user's files, also in their history."""
     prepared = replace(prepared, rotations=replace(prepared.rotations, targets=targets))
-    apply.check(prepared, record, with_engine=True, rotate=True)
-    steps = (*prepared.plan.manual_steps, *apply.rotate(prepared, record, arguments.timeout))
+    steps = (*prepared.plan.manual_steps, *apply.rotate(prepared, record, arguments.timeout, is_started=is_started))
     return _finish(steps, "adopted, and rotated" if prepared.rotations.targets else "adopted")
 
 
@@ -326,9 +359,11 @@ def _of_another_name(project: Project, record: Record) -> tuple[ManualStep, ...]
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.plan and arguments.undo:
         raise UsageError("--plan has no effect with --undo", todo="omit one of them")
-    for name in ("rotate", "environment", "image", "labels") if arguments.undo else ():
+    for name in ("rotate", "environment", "image", "base_image", "labels") if arguments.undo else ():
         if getattr(arguments, name):
-            raise UsageError(f"--{name} has no effect with --undo", todo="omit it")
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with --undo", todo="omit it")
+    if arguments.image is not None and arguments.base_image is not None:
+        raise UsageError("adopt builds no image that --image names", where="--base-image", todo="omit one of them")
     if arguments.rotate and arguments.no_up:
         raise UsageError("--rotate needs the running stack", todo="omit --no-up")
 
@@ -363,33 +398,42 @@ def _project_folder(arguments: argparse.Namespace, environ: Mapping[str, str]) -
     if arguments.files:
         folder: Path = (here / arguments.files[0]).parent
         arguments.files = [os.path.relpath(here / name, folder) for name in arguments.files]
-        arguments.env_file = [os.path.relpath(here / name, folder) for name in arguments.env_file]
         arguments.named_files = arguments.files
-        return folder
-    if not RecordFolder(here, environ).has_record:
-        files = find_files(here, environ)
-        arguments.files = [os.path.relpath(name, files[0].parent) for name in files]
-        arguments.env_file = [os.path.relpath(here / name, files[0].parent) for name in arguments.env_file]
-        return files[0].parent
-    return here
+    else:
+        start = project_above(here, environ)
+        folder = start
+        if not RecordFolder(start, environ).has_record:
+            files = find_files(start, environ)
+            folder = files[0].parent
+            arguments.files = [os.path.relpath(name, folder) for name in files]
+        if start != here:
+            _say(f"the project is in {folder}; type `docker compose` there too")
+    arguments.env_file = [os.path.relpath(here / name, folder) for name in arguments.env_file]
+    return folder
 
 
-def _print_plan(prepared: Prepared, folder: Path) -> None:
+def _print_plan(prepared: Prepared, folder: Path, image: AgentImage | None, *, is_guessed: bool = False) -> None:
     new = [name for name in prepared.texts if not os.path.lexists(folder / name)]
     edits = [edit for change in (*prepared.early, *prepared.edits) for edit in change.edits]
-    for line in (*plan_lines(prepared.plan, new, edits), *prepared.mcp.lines()):
-        print(line)
-    print(summary(prepared.plan), flush=True)
+    _print_lines(plan_lines(prepared.plan, new, edits, is_guessed=is_guessed))
+    _print_lines(prepared.mcp.lines())
+    _print_lines(image.lines() if image is not None else ())
+    _print_lines((summary(prepared.plan),))
 
 
-def _finish(steps: Iterable[ManualStep], done: str, *, is_listed: bool = False) -> int:
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+def _finish(steps: Iterable[ManualStep], done: str, *, is_listed: bool = False, marks: str = "!") -> int:
     """Raises ManuallyChangedError if there are steps left to a person."""
     steps = tuple(steps)
     for step in () if is_listed else steps:
         print(f"  ! {step}")
     if steps:
         what = f"{len(steps)} manual step{'s' * (len(steps) != 1)} remain{'s' * (len(steps) == 1)}"
-        raise ManuallyChangedError(f"{done}, but {what}" if done else what, todo="see the lines marked with !")
+        raise ManuallyChangedError(f"{done}, but {what}" if done else what, todo=f"see the lines marked with {marks}")
     if done:
         print(done)
     return 0

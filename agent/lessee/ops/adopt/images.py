@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,19 +26,23 @@ LABEL, STARTED = "lessee.adopt=probe", "lessee.adopt.started"
 """The labels of the containers: what they are, and when this program made them, in seconds of Unix time."""
 _LEFTOVER_AGE = 600
 """Seconds. A run needs some seconds for one."""
+_CONCURRENT = 4
 _SHELLS = ("/bin/sh", "/bin/bash", "/busybox/sh")
 
 
 def with_images(project: Project, folder: Path, environ: Mapping[str, str]) -> Project:
     """The project, whose services know their images. `folder` is the project's."""
     engine = _Engine(environ)
-    seen: dict[tuple[str, str | None], Image] = {}
-    services = {}
-    for name, service in project.services.items():
-        key = (service.image.reference, service.user)
-        if key not in seen:
-            seen[key] = _image_of(service, engine, folder)
-        services[name] = replace(service, image=seen[key])
+    different = {(service.image.reference, service.user): service for service in project.services.values()}
+    # The time is that of starts of `docker`, which mostly wait for the Engine.
+    with ThreadPoolExecutor(_CONCURRENT) as pool:
+        found = dict(
+            zip(different, pool.map(lambda one: _image_of(one, engine, folder), different.values()), strict=True)
+        )
+    services = {
+        name: replace(service, image=found[service.image.reference, service.user])
+        for name, service in project.services.items()
+    }
     return replace(project, services=services)
 
 

@@ -60,11 +60,20 @@ class Request(ImmutableStruct, frozen=True):
     hidden = ("environ",)
 
 
-def read(request: Request) -> Project:
-    """The classified project; without what earlier runs have moved. Raises ConfigError."""
+def read(request: Request, known: Project | None = None) -> Project:
+    """The classified project; without what earlier runs have moved. Raises ConfigError.
+
+    `known`: read before, so that its images are known too.
+    """
     environ = request.environ
     found = read_project(request.files, environ, folder=str(request.folder), env_files=request.env_files)
-    found = classified(with_images(found, request.folder, environ))
+    if known is None:
+        found = with_images(found, request.folder, environ)
+    else:
+        images = {name: service.image for name, service in known.services.items()}
+        services = {name: replace(one, image=images.get(name, one.image)) for name, one in found.services.items()}
+        found = replace(found, services=services)
+    found = classified(found)
     return replace(found, uses=tuple(use for use in found.uses if not is_reference(use.value)))
 
 
@@ -133,7 +142,7 @@ def prepare(project: Project, record: Record, access: Access, store: Store | Non
     )
     # Roles keep the name that the project had when it was adopted.
     plan = Plan(replace(project, name=record.project), record.environment, secrets_, apps, edits, steps)
-    texts = _texts(plan, access, record, found)
+    texts = _texts(plan, access, record, found, setting)
     if apps:
         texts |= frontends.files | {f"lessee/templates/{name}": text for name, text in frontends.templates.items()}
     early = _early(contents, project) if apps else ()
@@ -179,7 +188,7 @@ def _mcp(folder: Path, record: Record, access: Access) -> McpPlan:
     return plan_mcp(folder, environ, access.of_programs())
 
 
-def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict[str, str]:
+def _texts(plan: Plan, access: Access, record: Record, found: Rotations, setting: str) -> dict[str, str]:
     if not plan.apps:
         return {}
     deployment = record.deployment or access.deployment(record.image, labels=record.labels)
@@ -196,7 +205,7 @@ def _texts(plan: Plan, access: Access, record: Record, found: Rotations) -> dict
         dict(sorted(record.references.items())),
     )
     texts = {
-        OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found)),
+        OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found), setting),
         CONFIG: lessee_yaml(plan, deployment, rotation_block(found)),
     }
     if deployment.labels:

@@ -1,10 +1,12 @@
 """Reads a Compose project: the values from `docker compose config`, and their places from the files."""
 
 import json
+import os
 import re
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -50,6 +52,23 @@ def read_project(
     load = _loader(root)
     resolved = resolve(given, environ, env_files=[str(root / file) for file in variables] if env_files else ())
     return project_of(resolved, Place(str(root), paths, variables), environ, load)
+
+
+def project_above(folder: Path, environ: Mapping[str, str]) -> Path:
+    """The folder, or the nearest above it with a Compose file, as Compose finds it; the folder itself without one.
+
+    It ends below a folder that others can write to, such as /tmp.
+    """
+    with suppress(ConfigError):
+        find_files(folder, environ)
+        return folder
+    for one in folder.parents:
+        status = one.stat()
+        if status.st_mode & stat.S_IWOTH or status.st_uid not in {0, os.geteuid()}:
+            break
+        if any((one / name).is_file() for name in _NAMES):
+            return one
+    return folder
 
 
 def find_files(folder: Path, environ: Mapping[str, str]) -> list[Path]:

@@ -5,21 +5,24 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from lessee.core.errors import LesseeError, UsageError
+from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.redaction import Redactor
 from lessee.host.limited_command import run_limited
 from lessee.ops.adopt.policy.log_parts import without_parts
 
 _COMPOSE = ("docker", "compose")
+_PING = ("docker", "version", "--format", "{{.Server.Version}}")
 _LABEL = "com.docker.compose"
 _POLL = 0.25
 _SETTLED = 3.0
 """Seconds that a container without a health check must run."""
 _MOST_RESTARTS = 3
 _COMMAND_TIMEOUT = 60.0
+_BUILD_TIMEOUT = 900.0
+"""Seconds: the Engine may pull the base image."""
 _LOG_LINES = 15
 
 
@@ -106,25 +109,38 @@ class Stack:
         self._redactor.learn(source, values)
         self._hidden.update(values)
 
+    def answers(self) -> bool:
+        """Whether the Engine does."""
+        try:
+            return not self._run(_PING).returncode
+        except StackError:
+            return False
+
     def require_engine(self) -> None:
         """Raises StackError if the Engine does not answer."""
-        done = self._run(("docker", "version", "--format", "{{.Server.Version}}"))
-        if done.returncode:
+        if self._run(_PING).returncode:
             what = "the Docker Engine does not answer"
             todo = "start it, or write the files without it: `lessee adopt --no-up`"
             raise StackError(what, where=self._environ.get("DOCKER_HOST", "docker"), todo=todo)
 
-    def require_image(self, image: str, extras: str = "") -> None:
-        """Raises UsageError if the Engine does not have an image of lessee, with these extras of pyproject.toml."""
-        if self._run(("docker", "image", "inspect", "--format", "{{.Id}}", image)).returncode:
-            more = f" --build-arg EXTRAS={extras}" if extras else ""
-            todo = f"build it in lessee's repository: `docker build -f compose/Dockerfile{more} -t {image} .`"
-            what = (
-                "the Engine does not have the rotator's image"
-                if extras
-                else "the Engine does not have the agent's image"
-            )
-            raise UsageError(what, where=image, todo=todo)
+    def image_labels(self, image: str) -> Mapping[str, str] | None:
+        """The labels of an image; None if the Engine does not have it."""
+        done = self._run(("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", "--", image))
+        return None if done.returncode else json.loads(done.stdout) or {}
+
+    def build_image(self, image: str, context: IO[bytes], arguments: Mapping[str, str]) -> None:
+        """Build it from a tar archive with a Dockerfile. Raises StackError."""
+        words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+        command = ("docker", "build", "--network=none", *words, f"--tag={image}", "-")
+        done = self._run(command, timeout=_BUILD_TIMEOUT, stdin=context)
+        if done.returncode:
+            lines = self._clean((done.stdout + done.stderr).decode(errors="replace")).splitlines()
+            end = "".join(f"\n    {line}" for line in _of_failed_step(lines))
+            todo = "see that the Engine has the base image or can pull it; --base-image names another one"
+            raise StackError(f"`docker build` failed with {done.returncode}:{end}\n", where=image, todo=todo)
+        if self.image_labels(image) is None:
+            todo = "let it build in the Engine: `docker buildx use default`"
+            raise StackError("the Engine does not have what `docker build` has built", where=image, todo=todo)
 
     def containers(self) -> tuple[Container, ...]:
         """All containers of the project's services. Raises StackError."""
@@ -176,6 +192,10 @@ class Stack:
                 todo=f"see `{self._spelled(files, 'up')}`",
             )
         self._wait(files, expected, deadline, say)
+
+    def wait(self, files: Sequence[str], services: Iterable[str], timeout: float, say: Callable[[str], None]) -> None:
+        """Wait until all of these services are well. Raises StackError, which says what is not."""
+        self._wait(files, frozenset(services), time.monotonic() + timeout, say)
 
     def run(self, files: Sequence[str], words: Sequence[str], timeout: float) -> "subprocess.CompletedProcess[bytes]":
         """Run `docker compose` with other words. Raises StackError if it cannot be run, or takes too long."""
@@ -271,15 +291,29 @@ class Stack:
         lines = self._clean(done.stderr.decode(errors="replace")).strip().splitlines()
         return lines[-1] if lines else f"exit code {done.returncode}"
 
-    def _run(self, words: Sequence[str], *, timeout: float = _COMMAND_TIMEOUT) -> "subprocess.CompletedProcess[bytes]":
+    def _run(
+        self, words: Sequence[str], *, timeout: float = _COMMAND_TIMEOUT, stdin: int | IO[bytes] = subprocess.DEVNULL
+    ) -> "subprocess.CompletedProcess[bytes]":
         try:
-            return run_limited(words, self._environ, folder=self._folder, timeout=timeout, pass_fds=self._locks)
+            return run_limited(
+                words, self._environ, folder=self._folder, timeout=timeout, pass_fds=self._locks, stdin=stdin
+            )
         except subprocess.TimeoutExpired:
             what = f"`{' '.join(words[:2])}` did not end within {timeout:.0f} s"
             raise StackError(what, where=str(self._folder), todo="pass a longer --timeout") from None
         except OSError as exc:
             what = f"`{words[0]}` cannot be run: {exc.strerror}"
             raise StackError(what, where="PATH", todo="install Docker, or pass --no-up") from None
+
+
+def _of_failed_step(lines: Sequence[str]) -> Sequence[str]:
+    """What the step has said that ended a build; the end of everything where the builder does not tell."""
+    starts = [at for at, line in enumerate(lines) if line.startswith(" > [")]
+    if not starts:
+        return [line for line in lines if line.strip()][-_LOG_LINES:]
+    step = lines[starts[-1] :]
+    end = next((at for at, line in enumerate(step) if line.startswith("---")), len(step))
+    return step[1:end][-_LOG_LINES:] or step[:1]
 
 
 def _settling(container: Container) -> float:

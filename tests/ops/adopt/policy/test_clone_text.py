@@ -94,7 +94,7 @@ def test_the_own_compose_file_has_the_certificates_the_image_and_the_rotator():
     assert yaml.safe_load(text) == {
         "services": {
             "lessee-agent": {"image": "mine:1", **service},
-            "lessee-rotator": {"image": "mine-rotate:1", **service},
+            "lessee-rotator": {"image": "mine:1", **service},
             "lessee-holder": {"image": "mine:1"},
         }
     }

@@ -2,8 +2,9 @@
 
 import yaml
 
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy import launcher
-from lessee.ops.adopt.policy.model import Deployment, Image, Plan
+from lessee.ops.adopt.policy.model import Deployment, Image, Origin, Plan, Source, Span, Use
 from lessee.ops.adopt.policy.override_text import is_launched, override
 from support.inputs.adopted_projects import APP, DEPLOYMENT, SHELL, plan, postgres_and_app, project, service, whole
 
@@ -17,8 +18,8 @@ _Loader.add_constructor(_LIST, lambda loader, node: (_LIST, loader.construct_seq
 _Loader.add_constructor(_RESET, lambda loader, node: (_RESET, loader.construct_sequence(node)))
 
 
-def written(of, deployment=DEPLOYMENT):
-    text = override(of, deployment)
+def written(of, deployment=DEPLOYMENT, **options):
+    text = override(of, deployment, **options)
     return yaml.load(text, _Loader)  # noqa: S506  # Above: a safe loader.
 
 
@@ -48,6 +49,38 @@ def test_an_app_is_launched_in_the_holders_namespace():
         "volumes": ["lessee-files-app:/run/secrets/app:ro", "lessee-pid-app:/run/lessee-launcher"],
         "depends_on": {"lessee-agent": {"condition": "service_healthy"}},
     }
+
+
+def of_env_file(service_name, name, file=".env", *more):
+    return Use(service_name, name, "x", (Source(Origin.ENV_FILE, name, Span(file, 1, 0, 1)), *more))
+
+
+def test_compose_file_reaches_no_service_whose_env_file_is_that_of_the_project():
+    given = postgres_and_app()
+    elsewhere = Source(Origin.COMPOSE, "COMPOSE_FILE", Span("compose.yaml", 1, 0, 1))
+    uses = (
+        of_env_file("app", "LOG_LEVEL"),
+        of_env_file("plain", "LOG_LEVEL"),
+        of_env_file("other", "LOG_LEVEL", "other.env"),
+        of_env_file("own", "LOG_LEVEL"),
+        Use("own", "COMPOSE_FILE", "a", (elsewhere,)),
+        Use("own", "OTHER", "a", (Source(Origin.SHELL, "A"),)),
+    )
+    given = replace(given, project=replace(given.project, uses=(*given.project.uses, *uses)))
+    services = written(given, setting=".env")["services"]
+    assert services["app"]["environment"] == {"COMPOSE_FILE": "", "DATABASE_URL": ""}
+    assert services["plain"] == {"environment": {"COMPOSE_FILE": ""}}
+    assert {"other", "own"}.isdisjoint(services)
+    assert "COMPOSE_FILE" not in services["db"]["environment"]
+    assert "plain" not in written(given)["services"]
+
+
+def test_a_service_without_variables_gets_none_but_compose_file():
+    secrets = (("token", "/run/secrets/token"),)
+    given = plan([service(secrets=secrets)], whole("secrets.token", "first-fake-password"))
+    assert "environment" not in written(given)["services"]["app"]
+    given = replace(given, project=replace(given.project, uses=(*given.project.uses, of_env_file("app", "A"))))
+    assert written(given, setting=".env")["services"]["app"]["environment"] == {"COMPOSE_FILE": ""}
 
 
 def test_the_agent_and_the_holder_mount_what_the_services_read():

@@ -1,5 +1,6 @@
 """The plan as text: everything that happens, and no value."""
 
+from lessee.core.immutable import replace
 from lessee.ops.adopt.policy.model import (
     AppPlan,
     Delivery,
@@ -86,3 +87,14 @@ def test_an_empty_plan_is_one_line():
     nothing = Plan(project, "production", (), (), (), ())
     assert list(plan_lines(nothing, (), ())) == ["project shop: 1 service, environment production"]
     assert summary(nothing) == "plan: 0 values in 0 secrets, 0 apps, 0 manual steps"
+
+
+def test_a_step_that_may_end_with_an_engine_is_marked():
+    step = ManualStep("web", "its shell is not known", "build it", needs_image=True)
+    given = replace(plan(), manual_steps=(*plan().manual_steps, step))
+    marked = {line for line in plan_lines(given, (), (), is_guessed=True) if line.startswith(("  !", "  ?"))}
+    assert marked == {
+        "  ! compose.yaml:9: TOKEN is a placeholder; write it",
+        "  ? web: its shell is not known; build it",
+    }
+    assert "  ! web: its shell is not known; build it" in plan_lines(given, (), ())

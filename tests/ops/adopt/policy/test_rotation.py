@@ -10,7 +10,7 @@ from lessee.ops.adopt.policy.model import Deployment, Image, Part, Plan, Rendere
 from lessee.ops.adopt.policy.override_text import override
 from lessee.ops.adopt.policy.root_logins import with_root_logins
 from lessee.ops.adopt.policy.rotation import RotatedStore, Rotations, StoreTarget, rotation_block, rotations
-from lessee.ops.adopt.policy.rotator_text import rotator_image, rotator_service
+from lessee.ops.adopt.policy.rotator_text import rotator_service
 from support.inputs.adopted_projects import DEPLOYMENT, postgres_and_app, project, service, whole
 
 APP = "app"
@@ -269,7 +269,7 @@ def test_the_rotator_reaches_the_stores_and_has_only_its_own_login():
     services = yaml.safe_load(override(plan, deployment, rotator_service(plan, deployment, found)))["services"]
     rotator = services["lessee-rotator"]
     assert rotator["profiles"] == ["rotate"]
-    assert rotator["image"] == "registry:5000/lessee-rotate:1"
+    assert rotator["image"] == "registry:5000/lessee:1"
     assert rotator["networks"] == ["lessee-vault", "default"]
     assert rotator["volumes"] == [
         "./lessee:/etc/lessee:ro",
@@ -291,15 +291,3 @@ def test_without_a_target_there_is_no_rotator():
     found = rotations(project(), (), ())
     assert list(rotator_service(plan, DEPLOYMENT, found)) == []
     assert override(plan, DEPLOYMENT, rotator_service(plan, DEPLOYMENT, found)) == override(plan, DEPLOYMENT)
-
-
-@pytest.mark.parametrize(
-    ("image", "expected"),
-    [
-        ("lessee", "lessee-rotate"),
-        ("ghcr.io/a/lessee:2", "ghcr.io/a/lessee-rotate:2"),
-        ("lessee@sha256:00", "lessee@sha256:00"),
-    ],
-)
-def test_the_rotators_image_is_named_after_the_agents(image, expected):
-    assert rotator_image(image) == expected

@@ -169,12 +169,11 @@ def _plan(
     if delivery is Delivery.NOTHING:
         what = f"the entrypoint of service {service.name}, or a shell in its image, is not known"
         todo = "build or pull its image and run `lessee adopt` again, or use `lessee exec` (docs/how-to/exec.md)"
-        yield ManualStep(place, what, todo)
+        yield ManualStep(place, what, todo, needs_image=service.image.shell_path is None)
     elif group is None:
         what = f"the group of user {service.user or service.image.user} of service {service.name} is not known"
-        yield ManualStep(
-            place, what, "build or pull its image, or write `user:` in numbers, and run `lessee adopt` again"
-        )
+        todo = "build or pull its image, or write `user:` in numbers, and run `lessee adopt` again"
+        yield ManualStep(place, what, todo, needs_image=True)
     else:
         notification = programs.notification(service)
         if isinstance(notification, ManualStep):

@@ -6,7 +6,7 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.adopt.policy.committed import Committed
 from lessee.ops.adopt.policy.override_text import AGENT, HOLDER, scalar
 from lessee.ops.adopt.policy.role_owners import rules
-from lessee.ops.adopt.policy.rotator_text import SERVICE, rotator_image
+from lessee.ops.adopt.policy.rotator_text import SERVICE
 
 LOCAL_FILE = ".lessee/compose.yaml"
 """The Compose file of one clone. git ignores its folder."""
@@ -69,8 +69,11 @@ def local_override(address: str, committed: Committed, image: str, *, has_ca: bo
     """The text of the clone's own Compose file: how its agent reaches Vault."""
     lines = ["# Written by `lessee adopt` for this clone alone: how its agent reaches Vault.", "services:"]
     has_image = image != committed.deployment.image
-    for name, own in ((AGENT, image), *(((SERVICE, rotator_image(image)),) if has_rotator else ())):
-        lines += [f"  {name}:", *(f"    {line}" for line in _service(address, own if has_image else "", has_ca=has_ca))]
+    for name in (AGENT, *((SERVICE,) if has_rotator else ())):
+        lines += [
+            f"  {name}:",
+            *(f"    {line}" for line in _service(address, image if has_image else "", has_ca=has_ca)),
+        ]
     if has_image:
         lines += [f"  {HOLDER}:", f"    image: {scalar(image)}"]
     return "".join(f"{line}\n" for line in lines)

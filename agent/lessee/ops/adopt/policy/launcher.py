@@ -20,6 +20,7 @@ SCRIPT = """\
   printf '%s\\n' $$ "$(started $$)" > PID
 ) 2> /dev/null
 until [ -e "$0/..data" ]; do sleep 0.1 || sleep 1 || exit; done
+if [ -z "$COMPOSE_FILE" ]; then unset COMPOSE_FILE; fi
 if [ -e "$0/environment.sh" ]; then . "$0/environment.sh"; fi
 exec "$@"
 """.replace("PID", f"{PID_FOLDER}/{PID_FILE}")
@@ -27,7 +28,7 @@ exec "$@"
 
 The subshell writes the pid of this shell, which is the program's later, and its start time, so that `docker compose
 run` does not take the place of the running service. Without the folder it fails silently: nothing notifies the program.
-It is a subshell because its variables may be the program's.
+It is a subshell because its variables may be the program's. COMPOSE_FILE is empty where the override hides it.
 """
 
 

@@ -167,6 +167,8 @@ class ManualStep(ImmutableStruct, frozen=True):
     where: str
     what: str
     todo: str
+    needs_image: bool = False
+    """Whether it is there because something of an image is not known."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}; {self.todo}"

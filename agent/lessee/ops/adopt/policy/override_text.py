@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lessee.ops.adopt.policy import known_images, launcher, programs
 from lessee.ops.adopt.policy.config_text import IDENTITY, agent_directory, identity
-from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Plan, Service
+from lessee.ops.adopt.policy.model import AppPlan, Delivery, Deployment, Origin, Plan, Project, Service
 from lessee.ops.adopt.policy.service_labels import label_lines, service_labels
 from lessee.ops.adopt.policy.template_texts import HEALTHCHECK, files, healthcheck
 from lessee.ops.adopt.policy.use_names import ServiceField, key_of
@@ -51,14 +51,25 @@ _AGENT = """\
 """
 
 
-def override(plan: Plan, deployment: Deployment, more: Iterable[str] = ()) -> str:
-    """The text of the file. `more`: the lines of further services, such as of the rotator."""
+_SETTING = "COMPOSE_FILE"
+_WITHOUT_SETTING = f'      {_SETTING}: "" # of Compose alone'
+
+
+def override(plan: Plan, deployment: Deployment, more: Iterable[str] = (), setting: str = "") -> str:
+    """The text of the file.
+
+    `more`: the lines of further services, such as of the rotator. `setting`: the file that gets COMPOSE_FILE, which is
+    for Compose alone, also where it is the `env_file` of a service.
+    """
     script = launcher.SCRIPT.replace("$", "$$")
     text = _HEAD.format(script=_indented(script, "  "), image=scalar(deployment.image))
     lines: list[str] = []
+    readers = _readers(plan.project, setting)
     for app in plan.apps:
-        lines += _service(app, plan.project.services[app.service])
+        lines += _service(app, plan.project.services[app.service], hides_setting=app.service in readers)
         lines += [*(label_lines(service_labels(plan, app)) if deployment.labels else ()), ""]
+    for name in sorted(readers - {app.service for app in plan.apps}):
+        lines += [f"  {scalar(name)}:", "    environment:", _WITHOUT_SETTING, ""]
     lines += [*_holder(plan), "", *_agent(plan, deployment), ""]
     if more := tuple(more):
         lines += [*more, ""]
@@ -81,9 +92,20 @@ def _pid_volume(app: AppPlan) -> str:
     return f"lessee-pid-{app.service}"
 
 
-def _service(app: AppPlan, service: Service) -> Iterator[str]:
+def _readers(project: Project, setting: str) -> frozenset[str]:
+    """The services whose `env_file` is this file, except those that the project gives COMPOSE_FILE otherwise."""
+    found, others = set(), set()
+    for use in project.uses:
+        for source in use.sources:
+            is_read = source.origin is Origin.ENV_FILE and source.span is not None and source.span.file == setting
+            found |= {use.service} if is_read else set()
+            others |= {use.service} if use.name == _SETTING and not is_read else set()
+    return frozenset(found - others)
+
+
+def _service(app: AppPlan, service: Service, *, hides_setting: bool) -> Iterator[str]:
     yield f"  {scalar(app.service)}:"
-    yield from _environment(app, service)
+    yield from _environment(app, service, hides_setting=hides_setting)
     if is_launched(app):
         yield from _start(app, service)
     yield from _health(app, service)
@@ -107,15 +129,15 @@ def _service(app: AppPlan, service: Service) -> Iterator[str]:
     yield f"    depends_on: {{{AGENT}: {{condition: service_healthy}}}}"
 
 
-def _environment(app: AppPlan, service: Service) -> Iterator[str]:
+def _environment(app: AppPlan, service: Service, *, hides_setting: bool) -> Iterator[str]:
     """Empty instead of `!reset`, which does not remove a variable of a list or of an `env_file`."""
     names = [item.name for item in app.rendered if item.kind is ServiceField.VARIABLE]
-    if not names:
-        return
     is_file = app.delivery is Delivery.VARIABLE_FILE
-    yield "    environment:" + (
-        " # the image reads the files" if is_file else " # the launcher exports the real values"
-    )
+    why = " # the image reads the files" if is_file else " # the launcher exports the real values"
+    if names or hides_setting:
+        yield f"    environment:{why if names else ''}"
+    if hides_setting:
+        yield _WITHOUT_SETTING
     for name in names:
         yield f'      {scalar(name)}: ""'
         file = known_images.file_variable(service.image.reference, name) if is_file else None

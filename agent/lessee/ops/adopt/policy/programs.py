@@ -9,6 +9,7 @@ from lessee.ops.adopt.policy.use_names import ServiceField, kind_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
+_NOT_KNOWN = "its entrypoint or its shell is not known"
 _RESTARTED = frozenset({"always", "unless-stopped"})
 _ONE_SHOT = re.compile(
     r"(?:^|[-_.])(?:init|setup|migrat(?:e|ions?|or)|seed(?:er)?|bootstrap|create-?buckets?|provision(?:er)?)(?:[-_.]|$)"
@@ -70,7 +71,8 @@ def notification(service: Service) -> Notification | ManualStep | None:
         return None
     if reason := _not_notified(service):
         todo = f"after a rotation, run `docker compose restart {service.name}`"
-        return ManualStep(service.name, f"{reason}, so the agent cannot restart it when a secret changes", todo)
+        what = f"{reason}, so the agent cannot restart it when a secret changes"
+        return ManualStep(service.name, what, todo, needs_image=reason == _NOT_KNOWN)
     user = known_images.user_of(service.image.reference)
     return Notification("restart", uid=user[0] if user and not _is_set(service.user) else None)
 
@@ -83,7 +85,7 @@ def _not_notified(service: Service) -> str:
         return f"it has `pid: {service.pid}`"
     if image is not None and image.is_pid_1:
         return "its init system must be the first process of its PID namespace"
-    return "" if starts_in_a_shell(service) else "its entrypoint or its shell is not known"
+    return "" if starts_in_a_shell(service) else _NOT_KNOWN
 
 
 def _is_set(user: str | None) -> bool:

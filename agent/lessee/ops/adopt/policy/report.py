@@ -14,8 +14,13 @@ _DELIVERIES = {
 }
 
 
-def plan_lines(plan: Plan, new_files: Iterable[str], edits: Iterable[Edit]) -> Iterator[str]:
-    """What the plan does, in the order of a reader's questions."""
+def plan_lines(
+    plan: Plan, new_files: Iterable[str], edits: Iterable[Edit], *, is_guessed: bool = False
+) -> Iterator[str]:
+    """What the plan does, in the order of a reader's questions.
+
+    `is_guessed`: no Engine was asked about the images, so a step that names one may not be needed.
+    """
     services = len(plan.project.services)
     yield f"project {plan.project.name}: {services} service{'s' * (services != 1)}, environment {plan.environment}"
     yield from _services(plan)
@@ -29,7 +34,7 @@ def plan_lines(plan: Plan, new_files: Iterable[str], edits: Iterable[Edit]) -> I
         yield from changed
     if plan.manual_steps:
         yield "left to you:"
-        yield from (f"  ! {step}" for step in plan.manual_steps)
+        yield from (f"  {'?' if is_guessed and step.needs_image else '!'} {step}" for step in plan.manual_steps)
 
 
 def summary(plan: Plan) -> str:

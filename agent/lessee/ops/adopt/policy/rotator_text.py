@@ -13,7 +13,6 @@ _SERVICE = """\
   # docker compose --profile {profile} up -d, or for one password: docker compose run --rm {service} rotate NAME
   {service}:
     <<: *lessee-confined
-    image: {image}
     profiles: [{profile}]
     command: [rotate, --watch]
     user: "0:0"
@@ -21,14 +20,6 @@ _SERVICE = """\
     pids_limit: 64
     networks: [{networks}]
 """
-
-
-def rotator_image(image: str) -> str:
-    """The image with the clients of the stores: `lessee-rotate` next to `lessee`."""
-    name, at, digest = image.partition("@")
-    folder, slash, last = name.rpartition("/")
-    base, colon, tag = last.partition(":")
-    return f"{folder}{slash}{base}-rotate{colon}{tag}" if not at else f"{name}{at}{digest}"
 
 
 def rotator_service(plan: Plan, deployment: Deployment, found: Rotations) -> Iterator[str]:
@@ -40,7 +31,6 @@ def rotator_service(plan: Plan, deployment: Deployment, found: Rotations) -> Ite
     yield from _SERVICE.format(
         profile=PROFILE,
         service=SERVICE,
-        image=scalar(rotator_image(deployment.image)),
         networks=", ".join(map(scalar, (NETWORK, *networks))),
     ).splitlines()
     if "host.docker.internal" in deployment.vault_address:
