@@ -94,10 +94,8 @@ CMD ["minio"]
 STOPSIGNAL SIGKILL
 """,
     "nginx": """\
-RUN rm -rf /etc/nginx/sites-enabled /etc/nginx/modules-enabled; \\
-    install -d /run /etc/nginx/sites-enabled /etc/nginx/modules-enabled /etc/nginx/conf.d; \\
-    install -d /var/log/nginx /var/lib/nginx; \\
-    ln -sf /dev/stdout /var/log/nginx/access.log; ln -sf /dev/stderr /var/log/nginx/error.log; \\
+COPY nginx.conf /etc/nginx/nginx.conf
+RUN install -d /run /etc/nginx/conf.d /var/log/nginx /var/lib/nginx; \\
     printf '#!/bin/sh\\nexec "$@"\\n' > /docker-entrypoint.sh; chmod 755 /docker-entrypoint.sh
 ENTRYPOINT ["/docker-entrypoint.sh"]
 CMD ["nginx", "-g", "daemon off;"]

@@ -40,4 +40,4 @@ shift
 unset SET_ROOT_PASSWORD SET_PASSWORD SET_USER SET_DATABASE
 # Options that this version does not have any more are ignored.
 set -- $(for word; do case "$word" in --innodb-log-file-size*|--innodb-buffer*) ;; --*) printf ' --loose-%s' "${word#--}" ;; esac; done)
-exec mariadbd $small --port=3306 --bind-address=:: "$@"
+exec mariadbd $small --port=3306 "$@"
