@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lessee.core.errors import WriteError
-from lessee.host.mounts import is_memory, refuse_disk
+from lessee.host.mounts import is_memory, is_memory_at, refuse_disk
 
 
 @pytest.fixture
@@ -50,3 +50,11 @@ def test_a_closed_descriptor_is_an_error(descriptor):
     os.close(fd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         is_memory(fd)
+
+
+def test_a_directory_that_is_not_there_is_as_the_one_in_which_it_would_be_made(memory):
+    assert is_memory_at(memory) is True
+    assert is_memory_at(memory / "a/b") is True
+    (memory / "file").write_text("")
+    assert is_memory_at(memory / "file/b") is True
+    assert is_memory_at(Path("/proc/self/no/such")) is False

@@ -152,7 +152,8 @@ def test_a_missing_file_is_reported_by_name(transport, files):
 @pytest.mark.parametrize("name", ["role_id", "secret_id"])
 def test_an_empty_file_is_reported_by_name(transport, files, name):
     (files / name).write_text("\n")
-    assert failure_of(approle(files), transport).text == f"{files / name} is empty"
+    todo = "write it there: `lessee setup --output DIR` creates it"
+    assert failure_of(approle(files), transport).text == f"{files / name} is empty; {todo}"
 
 
 def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_works(transport, files):

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 Post = Callable[[ev.Event], None]
 
 
+_OF_A_SERVER = frozenset({"vault unavailable", "vault available", "login failed"})
+"""The events whose server the log names."""
+
+
 class Identity:
     """Takes events, steps its machine, and obeys. Everything but the requests to Vault runs in the loop's thread."""
 
@@ -231,7 +235,9 @@ class Identity:
     def _execute(self, command: cmd.Command) -> ev.Event | None:
         match command:
             case cmd.Log():
-                log(command.level, command.event, **command.fields)
+                # The machine knows no addresses.
+                where = {"address": self._client.address} if command.event in _OF_A_SERVER else {}
+                log(command.level, command.event, **where, **command.fields)
             case cmd.AbandonRequest():
                 self._client.abandon(command.request_id)
             case cmd.Render():

@@ -36,3 +36,8 @@ class Failure(ImmutableStruct, frozen=True):
     kind: Kind
     text: str
     retry_after: float | None = None
+
+
+def denial_help(failure: Failure) -> dict[str, str]:
+    """The field of a log event that says what to do about a denied path; empty for other failures."""
+    return {"todo": "`lessee check --policy` prints the policy that is needed"} if failure.kind is Kind.DENIED else {}

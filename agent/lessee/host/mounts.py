@@ -20,6 +20,22 @@ def is_memory(fd: int) -> bool:
     return ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF in _MEMORY
 
 
+def is_memory_at(folder: Path) -> bool | None:
+    """Whether the directory, or the one in which it will be made, is in memory; None if it cannot be looked at."""
+    for place in (folder, *folder.parents):
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None
+        try:
+            return is_memory(descriptor)
+        finally:
+            os.close(descriptor)
+    return None
+
+
 def refuse_disk(fd: int, where: Path) -> None:
     """Raise WriteError if `fd` is on a file system that may write to a disk."""
     if not is_memory(fd):

@@ -195,10 +195,14 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
 
     broken: dict[str, TemplateListError] | None = {} if refuses_apps else None
     compiler = Compiler(template, path_scope_of(config))
-    compiled_apps = compile_apps(config, compiler, prepare=prepare, refused=broken)
+    try:
+        compiled_apps = compile_apps(config, compiler, prepare=prepare, refused=broken)
+    except TemplateListError as exc:
+        raise _at_keys(exc, config, folder, path.name, text) from None
     if broken is None or invalid is None:
         _check_fallbacks(compiled_apps.values())
         return Project(path, config, text, compiled_apps, stamps)
+    broken.update({name: _at_keys(error, config, folder, path.name, text) for name, error in broken.items()})
     for name, compiled_app in compiled_apps.items():
         try:
             _check_fallbacks([compiled_app])
@@ -209,6 +213,32 @@ def load(  # noqa: PLR0913  # Each command sets two or three of them.
     if config.apps.keys() == broken.keys():
         raise TemplateListError(problem for error in broken.values() for problem in error.problems)
     return without_apps(Project(path, config, text, compiled_apps, stamps, invalid), broken)
+
+
+def _at_keys(error: TemplateListError, config: Config, folder: Path, source: str, text: str) -> TemplateListError:
+    """The error, in which each template that cannot be read has the line and the key that names it."""
+    # Only errors need it.
+    from lessee.config.grammar.nodes import compose, line_of_key  # noqa: PLC0415
+    from lessee.config.grammar.problems import spell  # noqa: PLC0415
+
+    keys: dict[str, tuple[str, tuple[str | int, ...]]] = {}
+    for app in config.apps.values():
+        if app.name not in config.labeled_apps:
+            at: tuple[str | int, ...] = ("apps", app.name)
+            for index, file in enumerate(app.files):
+                keys[str(folder / file.template)] = file.template, (*at, "files", index, "template")
+            if app.env_template is not None:
+                keys[str(folder / app.env_template)] = app.env_template, (*at, "env_template")
+    root = compose(text, source)
+
+    def located(problem: LesseeError) -> LesseeError:
+        if problem.rule != _UNREADABLE or problem.where not in keys:
+            return problem
+        name, key = keys[problem.where]
+        what, where = f"{spell(key)}: {name}: {problem.what}", f"{source}:{line_of_key(root, key)}"
+        return TemplateError(what, where=where, todo=problem.todo, rule=problem.rule)
+
+    return TemplateListError(map(located, error.problems))
 
 
 def without_apps(project: Project, refused: Mapping[str, LesseeError]) -> Project:

@@ -120,6 +120,12 @@ def _notify_process(
             outcome = restart()
     except NotNotifiedError as exc:
         return DeliveryFailed(str(exc))
+    if (
+        isinstance(outcome, process_finder.ProcessNotFound)
+        and isinstance(target, NameTarget)
+        and (similar := process_finder.similar_name(target.name, users))
+    ):
+        outcome = process_finder.ProcessNotFound(f"{outcome.reason}; did you mean {similar}, which runs?")
     return _in_words(outcome, settings.action)
 
 
@@ -152,7 +158,11 @@ def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFail
             )
         case signals.WouldTerminate(process):
             what = f"{action} not sent: process {process.pid} does not catch it and would terminate"
-            todo = "to restart the app instead, write `on_unhandled_signal: restart` or `action: restart`"
+            todo = (
+                "if it reloads with a master process alone, start it with one, as gunicorn and uvicorn do with "
+                "`--workers 2`; or start it by `lessee exec`; or, if something restarts it when it ends, "
+                "write `on_unhandled_signal: restart`"
+            )
             return DeliveryFailed(f"{what}; {todo}", would_terminate=True)
         case signals.SignalIgnored(process):
             return DeliveryFailed(f"process {process.pid} ignores {action}")

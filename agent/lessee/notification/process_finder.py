@@ -25,6 +25,7 @@ _COMM_BYTES = 15
 _SHORT_ID = 12
 _SHOWN_CANDIDATES = 5
 _SHOWN_NAME = 40
+_COMPARED_NAMES = 300
 _KIB = 1024
 _SEARCHED_BYTES = 1024 * _KIB
 """Of all command lines of the app's user together."""
@@ -125,6 +126,20 @@ def programs(info: ProcessInfo) -> tuple[str, ...]:
     # `python -m uvicorn app:app` runs uvicorn; the text after -c or -e is no name.
     script = next((word for word in words if not word.startswith("-") or word in {"-c", "-e"}), "-")
     return (program,) if script.startswith("-") else (program, Path(script).name)
+
+
+def similar_name(name: str, users: AppUsers | None) -> str:
+    """The name of a running process of the users that is most like this one; empty without one."""
+    from difflib import get_close_matches  # noqa: PLC0415  # Only errors need it.
+
+    own = {os.getpid(), os.getppid()}
+    names: set[str] = set()
+    for stat in procfs.running():
+        if stat.pid not in own and (users is None or not users.objection(stat.pid)):
+            names.add(os.fsdecode(stat.comm))
+        if len(names) == _COMPARED_NAMES:
+            break
+    return spelled_out(next(iter(get_close_matches(name[:_COMM_BYTES], sorted(names - {name}), n=1, cutoff=0.7)), ""))
 
 
 def children_of(parent: int) -> Iterator[ProcessInfo]:

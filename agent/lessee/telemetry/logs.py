@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
@@ -61,6 +61,35 @@ def log_listener(listener: LogListener) -> Iterator[None]:
         yield
     finally:
         _LISTENERS.remove(listener)
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[Iterable[str]], None]]:
+    """Hold back warnings with a reason; the function writes those whose reason is in none of the texts.
+
+    For a command whose errors repeat them.
+    """
+    held: list[logging.LogRecord] = []
+
+    def is_logged(record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING or "reason" not in getattr(record, "fields", {}):
+            return True
+        held.append(record)
+        return False
+
+    def release(texts: Iterable[str]) -> None:
+        known = "\n".join(texts)
+        _LOG.removeFilter(is_logged)
+        for record in held:
+            if str(getattr(record, "fields", {})["reason"]) not in known:
+                _LOG.handle(record)
+        held.clear()
+
+    _LOG.addFilter(is_logged)
+    try:
+        yield release
+    finally:
+        release(())
 
 
 class _Line(logging.Formatter):

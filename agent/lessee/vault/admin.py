@@ -191,7 +191,7 @@ class AdminClient:
             return kv.read(self._transport, self._token, ref, version, limits=ANY)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
-                raise request_error(exc.failure, str(ref), self._todo) from None
+                raise request_error(exc.failure, str(ref), self._todo, self.address) from None
             return kv.deleted_version(exc)
 
     def read_version(self, path: str, number: int) -> Mapping[str, Any]:
@@ -203,7 +203,7 @@ class AdminClient:
             ).data
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
-                raise request_error(exc.failure, path, self._todo) from None
+                raise request_error(exc.failure, path, self._todo, self.address) from None
             return exc.data
 
     def list_secrets(self, folder: Folder, version: int) -> tuple[str, ...]:
@@ -212,7 +212,7 @@ class AdminClient:
             return tuple(kv.list_folder(self._transport, self._token, folder, version, detailed=False).secrets)
 
     def _errors_at(self, where: str) -> AbstractContextManager[None]:
-        return _errors_at(where, self._todo)
+        return _errors_at(where, self._todo, self.address)
 
 
 @contextmanager
@@ -282,19 +282,20 @@ def _log_in(method: AuthMethod, transport: Transport, clock: Clock) -> Grant:
         time.sleep(_PENDING_INTERVAL)
 
 
-def request_error(failure: Failure, where: str, todo: str = OPERATORS_TODO) -> VaultRequestError:
-    """A failed request as an error for people."""
+def request_error(failure: Failure, where: str, todo: str = OPERATORS_TODO, address: str = "") -> VaultRequestError:
+    """A failed request as an error for people. `address`: of the server."""
     if failure.kind in _UNAVAILABLE:
-        return VaultUnreachableError(failure.text, where=where, kind=failure.kind)
+        check = f"check that Vault answers at {address}" if address and address != where else ""
+        return VaultUnreachableError(failure.text, where=where, todo=check, kind=failure.kind)
     return DeniedError(failure.text, where=where, todo=todo if failure.kind in _REFUSED else "", kind=failure.kind)
 
 
 @contextmanager
-def _errors_at(where: str, todo: str = OPERATORS_TODO) -> Iterator[None]:
+def _errors_at(where: str, todo: str = OPERATORS_TODO, address: str = "") -> Iterator[None]:
     try:
         yield
     except RequestFailedError as exc:
-        raise request_error(exc.failure, where, todo) from None
+        raise request_error(exc.failure, where, todo, address) from None
 
 
 def _without_side_effects(vault: Vault) -> Auth:

@@ -236,6 +236,11 @@ _TEXTS = {
     503: "Vault is sealed or in maintenance (503)",
     504: "a proxy got no answer from Vault (504)",
 }
+HEALTH_TEXTS = {
+    501: "Vault is not initialized (503); `lessee setup --init DIR` initializes it",
+    503: "Vault is sealed (503); `lessee setup --unseal DIR`, or `bao operator unseal`, unseals it",
+}
+"""What it means that a server cannot serve, by the status of its sys/health."""
 _KINDS = {
     400: Kind.INVALID,
     403: Kind.DENIED,

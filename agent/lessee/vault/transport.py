@@ -17,7 +17,7 @@ import msgspec
 
 from lessee import __version__
 from lessee.core.failures import Failure, Kind
-from lessee.core.immutable import ImmutableStruct
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.vault import responses, wire
 from lessee.vault.cluster import Cluster
 from lessee.vault.connection_pool import ConnectionPool
@@ -60,6 +60,8 @@ class Transport:
         self._connections = Connector(address)
         self._cluster = Cluster(address.urls or (address.url,), self._health)
         self._pool = ConnectionPool(idle)
+        self._health_texts: dict[str, tuple[float, str]] = {}
+        """What the health of a URL meant, and when, on the monotonic clock."""
         self._index: str | None = None
         """The X-Vault-Index of our last change."""
         self._is_behind = False
@@ -201,10 +203,20 @@ class Transport:
             response, content = self._retry_stale(url, request, (response, content))
         self._is_behind = False
         if response.status not in {200, 204}:
-            raise responses.parse_error(response.status, response.headers, content, self._namespace)
+            error = responses.parse_error(response.status, response.headers, content, self._namespace)
+            raise self._explained(url, error) if response.status == _CANNOT_SERVE else error
         if request.changes:
             self._index = response.headers.get(_INDEX.lower()) or self._index
         return response, content
+
+    def _explained(self, url: str, error: RequestFailedError) -> RequestFailedError:
+        """The error of a server that cannot serve now, with what its health says: few requests of an outage ask."""
+        asked_at, text = self._health_texts.get(url, (-_HEALTH_AGE, ""))
+        if time.monotonic() - asked_at >= _HEALTH_AGE:
+            status = self._health(url)
+            text = responses.HEALTH_TEXTS.get(status, "") if isinstance(status, int) else ""
+            self._health_texts[url] = time.monotonic(), text
+        return RequestFailedError(replace(error.failure, text=text)) if text else error
 
     def _retry_stale(self, url: str, request: "_Request", reply: Reply) -> Reply:
         """Retry until the node has caught up. One thread does; if in vain, the others do not try."""
@@ -321,5 +333,8 @@ class _LargeAnswer:
 
 _HEADERS = {"X-Vault-Request": "true", "User-Agent": f"lessee/{__version__}"}
 _INDEX = "X-Vault-Index"
+_CANNOT_SERVE = 503
+_HEALTH_AGE = 10.0
+"""Seconds until the health of a server that cannot serve is asked for again."""
 _UNSENDABLE = Failure(Kind.INVALID, "the token or the namespace has characters that cannot be sent")
 _MAX_ERROR_SIZE = 1 << 16

@@ -13,7 +13,7 @@ from lessee.agent.loop import Agent
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.cli.commands.run import REVOKE_TIMEOUT
 from lessee.config import App
-from lessee.core.errors import FormatError, UsageError
+from lessee.core.errors import FormatError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.generation import FallbackKind, File, Generation
 from lessee.core.github_actions import assignment
 from lessee.core.leases import Lease
@@ -31,7 +31,7 @@ from lessee.publishing.plain_files import OneShotPublicationStore, PlainPublicat
 from lessee.publishing.publication_store import PublicationStore as LivePublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.rendering.formats import outline
-from lessee.telemetry.logs import open_log
+from lessee.telemetry.logs import held_back, open_log
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -99,7 +99,10 @@ def _render_once(
         all_apps=arguments.app is None,
         stays=False,
     )
-    ended = agent.run(results, arguments.timeout) or results_at_timeout(agent.states)
+    with held_back() as release:
+        ended = agent.run(results, arguments.timeout) or results_at_timeout(agent.states)
+        ended = {app: with_address(project.config.apps[app], error) for app, error in ended.items()}
+        release(str(error) for error in ended.values())
     if isinstance(state_store, _NullStateStore) and (
         isinstance(publication_store, _DiffPublicationStore) or not _reads_leases(project)
     ):
@@ -123,6 +126,13 @@ def _render_once(
             for file in project.config.apps[app].files:
                 print(f"{folder}/{file.name}")
     return code
+
+
+def with_address(app: App, error: LesseeError | None) -> LesseeError | None:
+    """The error of an app; of a server that does not answer with its address."""
+    if not isinstance(error, VaultUnreachableError) or error.todo:
+        return error
+    return error.replace(todo=f"check that Vault answers at {', '.join(app.vault.addresses) or app.vault.address}")
 
 
 def _reads_leases(project: Project) -> bool:

@@ -124,6 +124,26 @@ def entries_of(mapping: MappingNode) -> Entries:
     return entries
 
 
+def line_of_key(root: Node, path: tuple[str | int, ...]) -> int:
+    """The line of a key or list item, or of its nearest existing parent."""
+    line = 1
+    for key in path:
+        entry = _item(root, key) if isinstance(key, int) else _entry(root, key)
+        if entry is None:
+            break
+        line, root = line_of(entry[0]), entry[1]
+    return line
+
+
+def _item(root: Node, index: int) -> tuple[Node, Node] | None:
+    items = root.value if isinstance(root, SequenceNode) else []
+    return (items[index], items[index]) if index < len(items) else None
+
+
+def _entry(root: Node, key: str) -> tuple[Node, Node] | None:
+    return entries_of(root).nodes.get(key) if isinstance(root, MappingNode) else None
+
+
 def _take(mapping: MappingNode, entries: Entries) -> Iterator[MappingNode]:
     """Add the mapping's own entries. Yields the mappings that it merges."""
     own: dict[str, int] = {}

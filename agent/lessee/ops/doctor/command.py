@@ -17,7 +17,7 @@ from lessee.core.immutable import replace
 from lessee.core.redaction import Redactor
 from lessee.core.sensitive.literals import has_secret_format, is_secret
 from lessee.host.console import print_line
-from lessee.host.mounts import is_memory
+from lessee.host.mounts import is_memory_at
 from lessee.host.project import find, read, text_of
 from lessee.ops.doctor.policy import report as policy
 from lessee.ops.doctor.policy.configuration_keys import keys_set
@@ -155,12 +155,12 @@ def _kernel(config: Config | None) -> dict[str, object]:
         "memfd": _works(lambda: os.memfd_create("lessee-doctor")),
         "Landlock version": landlock_version() or "none",
         "seccomp": Path("/proc/sys/kernel/seccomp").exists(),
-        "tmpfs at /dev/shm": _is_memory(Path("/dev/shm")),  # noqa: S108  # It is only looked at.
+        "tmpfs at /dev/shm": is_memory_at(Path("/dev/shm")),  # noqa: S108  # It is only looked at.
     }
     if config is not None:
         folders = [Path(config.state_dir), *(Path(app.directory) for app in config.apps.values())]
-        found["directories in memory"] = sum(_is_memory(folder) is True for folder in folders)
-        found["directories on disk"] = sum(_is_memory(folder) is False for folder in folders)
+        found["directories in memory"] = sum(is_memory_at(folder) is True for folder in folders)
+        found["directories on disk"] = sum(is_memory_at(folder) is False for folder in folders)
     return found
 
 
@@ -170,21 +170,6 @@ def _works(open_descriptor: Callable[[], int]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _is_memory(folder: Path) -> bool | str:
-    """Whether the directory, or the one in which it will be made, is on tmpfs."""
-    for place in (folder, *folder.parents):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            try:
-                descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            except PermissionError:
-                return "not accessible"
-            try:
-                return is_memory(descriptor)
-            finally:
-                os.close(descriptor)
-    return "not accessible"
 
 
 def _variables(environ: Mapping[str, str]) -> list[str]:

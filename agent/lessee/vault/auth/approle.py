@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import replace
 from lessee.vault.auth.login import FORBIDDEN, RARELY, Clock, Grant, fingerprint, log_in, read_credential_file
 from lessee.vault.transport import RequestFailedError, Transport
 
@@ -33,13 +34,13 @@ class AppRoleLogin:
         self._used_token: tuple[bytes, Failure] | None = None
 
     def login(self, transport: Transport, clock: Clock) -> Grant:
-        role_id = self._role_id or read_credential_file(self._role_id_file or "")
+        role_id = self._role_id or _read(self._role_id_file or "")
         body = {"role_id": role_id}
         if self._secret_id_file is not None:
             body["secret_id"] = self._read_secret_id(transport, self._secret_id_file)
         denied = (
             f"Vault does not accept the role_id and secret_id at auth/{self._mount}, or has locked the role"
-            " after denied logins"
+            f" after denied logins; {self._remedy()}"
         )
         try:
             grant = log_in(transport, f"auth/{self._mount}/login", body, clock, denied=denied, again=RARELY)
@@ -53,12 +54,18 @@ class AppRoleLogin:
             _unlink(self._secret_id_file)
         return grant
 
+    def _remedy(self) -> str:
+        files = " or ".join(file for file in (self._role_id_file, self._secret_id_file) if file is not None)
+        return (
+            f"write the right one to {files}: `lessee setup --output DIR` creates both" if files else "correct role_id"
+        )
+
     def fingerprint(self) -> bytes:
         return fingerprint(self._role_id_file, self._secret_id_file)
 
     def _read_secret_id(self, transport: Transport, file: str) -> str:
         try:
-            content = read_credential_file(file)
+            content = _read(file)
         except RequestFailedError:
             if self._secret_id_in_memory is not None:
                 return self._secret_id_in_memory
@@ -109,6 +116,14 @@ _USED_BY_OTHERS = Failure(
     "the wrapping token has been used or has expired; if you did not use it, another client has read the secret_id:"
     " destroy it (auth/approle/role/…/secret-id-accessor/destroy), and write a new wrapping token",
 )
+
+
+def _read(file: str) -> str:
+    try:
+        return read_credential_file(file)
+    except RequestFailedError as exc:
+        text = f"{exc.failure.text}; write it there: `lessee setup --output DIR` creates it"
+        raise RequestFailedError(replace(exc.failure, text=text)) from None
 
 
 def _unlink(file: str) -> None:

@@ -355,7 +355,7 @@ def test_a_missing_or_denied_secret_has_a_remedy():
     made.denied.add(A)
     made.run(3)
     assert sorted(problems(made.account, made.now)) == [
-        "secret/p/db/a: denied; grant `read` in the token's policy",
+        "secret/p/db/a: denied; grant `read` in the token's policy (`lessee check --policy` prints it)",
         "secret/p/none: it does not exist; write it, or correct the path in the template",
     ]
 
@@ -469,7 +469,10 @@ def test_a_lease_that_expired_during_an_outage_makes_its_app_degraded_and_not_fr
 def test_a_failed_issuance_or_renewal_is_a_problem_with_a_remedy():
     denied = world(X, failing={cmd.IssueSecret: Failure(Kind.DENIED, "permission denied (403)")})
     assert denied.status()["problems"] == [
-        "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy"
+        (
+            "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy "
+            "(`lessee check --policy` prints it)"
+        )
     ]
     assert not denied.status()["fresh"]
     broken = world(

@@ -364,3 +364,19 @@ def test_a_response_that_can_never_run_is_an_error_and_variables_of_the_monitor_
     assert (at, text.partition(";")[0]) == (line, "monitor.responses.actions[1].rule: no rule has the name nonsense")
     [(at, _)] = lines("      - {rule: root-token, action: emergency, path: db, approval: required}\n")
     assert at == line
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "names"),
+    [
+        ("{template: app.env.j2}", '    mode: "0444"\n', "app.env"),
+        ('{template: app.env.j2, mode: "0644"}', "", "app.env"),
+        ('{template: app.env.j2, mode: "0640"}', '    mode: "0444"\n', None),
+        ("{template: app.env.j2, name: env.js}", '    mode: "0444"\n', None),
+        ("{template: app.env.j2}", '    mode: "0444"\n    public_variables: [A]\n', None),
+    ],
+)
+def test_files_that_every_user_may_read_are_reported_unless_visitors_of_a_frontend_get_them(files, more, names):
+    findings = check(HEAD + app(files=files, more=more), **{"app.env.j2": "A=1"}).findings
+    assert [(item.rule, item.level) for item in findings] == [("world-readable", "warning")] * (names is not None)
+    assert all(item.message == f"apps.web.mode: every user of the machine can read {names}" for item in findings)

@@ -6,7 +6,7 @@ from lessee.agent.machine.kv.state import KvFolder, KvSecret
 from lessee.agent.machine.session.login import suspect_token
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
-from lessee.core.failures import Failure, Kind
+from lessee.core.failures import Failure, Kind, denial_help
 from lessee.core.immutable import replace
 from lessee.core.paths import Ref
 from lessee.core.secrets import VersionMetadata
@@ -44,7 +44,7 @@ def on_read_failed(
 def _mount_failed(tx: Transaction, name: str, failure: Failure) -> None:
     mount = tx.mounts[name]
     if mount.failure != failure:
-        tx.log("warning", "kv version not detected", mount=name, reason=failure.text)
+        tx.log("warning", "kv version not detected", mount=name, reason=failure.text, **denial_help(failure))
     next_at, since = tx.retry_at(mount, failure), tx.failing_since(mount)
     mount = replace(mount, version=0, failure=failure, attempts=mount.attempts + 1, since=since, next_at=next_at)
     set_mount(tx, name, mount)
@@ -58,7 +58,7 @@ def _list_failed(tx: Transaction, command: ListFolder, folder: KvFolder, failure
         poll_each_secret(tx, name, reason=failure.text)
     else:
         if folder.failure != failure:
-            tx.log("warning", "folder not listed", folder=str(name), reason=failure.text)
+            tx.log("warning", "folder not listed", folder=str(name), reason=failure.text, **denial_help(failure))
         next_at, since = tx.retry_at(folder, failure, base=folder.refresh_interval), tx.failing_since(folder)
         tx.folders[name] = replace(folder, failure=failure, attempts=folder.attempts + 1, since=since, next_at=next_at)
 

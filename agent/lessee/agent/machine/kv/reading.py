@@ -18,7 +18,7 @@ from lessee.agent.machine.kv.state import KvMount, KvSecret
 from lessee.agent.machine.session.login import reset_lookup_interval
 from lessee.agent.machine.session.state import NEVER
 from lessee.agent.machine.transaction import Transaction
-from lessee.core.failures import Failure, Kind
+from lessee.core.failures import Failure, Kind, denial_help
 from lessee.core.immutable import replace
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import VersionMetadata
@@ -163,7 +163,7 @@ def not_found(ref: Ref, metadata: VersionMetadata | None) -> Failure:
 def secret_failed(tx: Transaction, ref: Ref, secret: KvSecret, failure: Failure, *, next_at: float) -> None:
     """A secret cannot be read; it is retried at `next_at`."""
     if secret.failure != failure:
-        tx.log("warning", "secret not read", secret=str(ref), reason=failure.text)
+        tx.log("warning", "secret not read", secret=str(ref), reason=failure.text, **denial_help(failure))
         if failure.kind is Kind.NOT_FOUND:
             mark_dirty(tx, ref.folder)  # A folder is rendered without a secret that does not exist.
     tx.secrets[ref] = replace(

@@ -17,7 +17,7 @@ from lessee.agent.machine.session.state import NEVER, ReplacedToken
 from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import REQUEST_TIMEOUT, StateView, Transaction
 from lessee.agent.machine.ttl import FINAL_SECONDS, SHORT_TTL, is_short, replacement_delay
-from lessee.core.failures import Failure, Kind
+from lessee.core.failures import Failure, Kind, denial_help
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease, digest_of
 from lessee.core.paths import DynamicSecret
@@ -257,7 +257,7 @@ def on_issue_failed(tx: Transaction, command: IssueSecret, failure: Failure) -> 
         suspect_token(tx)
     if issuance.failure != failure:
         what = "path not read" if command.need.is_polled else "lease not issued"
-        tx.log("warning", what, path=str(command.need), reason=failure.text)
+        tx.log("warning", what, path=str(command.need), reason=failure.text, **denial_help(failure))
     next_at, since = tx.retry_at(issuance, failure), tx.failing_since(issuance)
     tx.issuances[command.need] = replace(
         issuance, attempts=issuance.attempts + 1, since=since, failure=failure, next_at=next_at

@@ -70,7 +70,7 @@ def results_at_timeout(states: Iterable[State]) -> Mapping[str, LesseeError | No
 def policy_remedy(need: Need | None = None) -> str:
     """What to do about a path that is denied."""
     capability = need.capability if isinstance(need, DynamicSecret) else "read"
-    return f"grant `{capability}` in the token's policy"
+    return f"grant `{capability}` in the token's policy (`lessee check --policy` prints it)"
 
 
 def _may_have_errors(state: State) -> bool:

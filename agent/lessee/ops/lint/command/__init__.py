@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run or arguments.yes:
         raise UsageError("--dry-run, --diff and --yes have no effect without --fix", todo="add --fix")
     checked = _check(arguments.config, dict(os.environ))
-    found = [*checked.findings, *_public_secrets(checked)]
+    found = [*checked.findings, *_public_secrets(checked), *_on_disk(checked)]
     if arguments.compose:
         found += _check_compose(arguments.compose, checked)
     summary = ""
@@ -95,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def findings_of(config: str | None, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """What `lessee check` finds in the configuration and its templates."""
-    return sorted_findings(_check(config, environ).findings)
+    checked = _check(config, environ)
+    return sorted_findings([*checked.findings, *_on_disk(checked)])
 
 
 def _fix(arguments: argparse.Namespace) -> int:
@@ -202,6 +203,29 @@ def _public_secrets(checked: CheckResult) -> Iterable[Finding]:
                 what = f"{variable} is listed as public and has {place}, which every visitor of the site can read"
                 todo = "check that it is not a secret, or remove it"
                 yield Finding("public-secret", "warning", what, todo, checked.file, 0, compiled_app.app.name, template)
+
+
+def _on_disk(checked: CheckResult) -> Iterable[Finding]:
+    """Warnings for directories that the agent refuses on this machine; below /run, a tmpfs may be mounted later."""
+    if checked.valid is None or checked.valid.config.allow_disk:
+        return
+    from lessee.config.grammar.nodes import line_of_key
+    from lessee.host.mounts import is_memory_at
+
+    config = checked.valid.config
+    keys: set[tuple[tuple[str, ...], str]] = {(("state_dir",), config.state_dir)}
+    keys |= {(("apps", app.name, "directory"), app.directory) for app in config.apps.values() if not app.allow_disk}
+    for key, directory in sorted(keys):
+        path = Path(directory)
+        if (path.is_relative_to("/run") and not path.exists()) or is_memory_at(path) is not False:
+            continue
+        what = (
+            f"{'.'.join(key)}: {directory} is not in memory (tmpfs or ramfs) on this machine, so the agent refuses it"
+        )
+        todo = "mount a tmpfs there (Compose: a volume with `type: tmpfs`), or set `allow_disk: true`"
+        line = line_of_key(checked.valid.root, key)
+        app = key[1] if key[0] == "apps" else ""
+        yield Finding("not-in-memory", "warning", what, todo, checked.file, line, app)
 
 
 def _check_compose(paths: Sequence[str], checked: CheckResult, load: Load = _read_file) -> Iterable[Finding]:

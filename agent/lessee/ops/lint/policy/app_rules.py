@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from msgspec import to_builtins
-from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.nodes import MappingNode
 
 from lessee.config import App, Child, CmdlineTarget, Config, NameTarget, Vault
-from lessee.config.grammar.nodes import entries_of, line_of
-from lessee.config.grammar.problems import Path, spell
+from lessee.config.grammar.nodes import line_of_key
+from lessee.config.grammar.problems import spell
 from lessee.config.grammar.vault import AppRole, TokenAuth
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.fixes.model import Fix, Merge
@@ -16,6 +16,7 @@ from lessee.ops.lint.policy.signals import SighupIssue, issue_of_pattern, issue_
 
 _CREDENTIALS = frozenset({"token_file", "secret_id_file", "jwt_file", "key_file", "password_file"})
 _USER = "write `exec: {user: UID:GID}` with the app's user"
+_OTHERS_READ = 0o004
 _LINKS: Mapping[str, str] = {"/var/run/": "/run/"}
 """Directories that have two names on every Linux."""
 
@@ -28,8 +29,21 @@ def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding
         issue = configured_issue(app) if relies_on_sighup(app) else None
         if issue is not None:
             yield sighup_not_handled(app, issue, root, file)
+        yield from _world_readable(app, root, file)
         if config.child_user is None and (app.env_template is not None or _is_child(app)):
             yield from _readable_credentials(app, config.state_dir, root, file)
+
+
+def _world_readable(app: App, root: MappingNode, file: str) -> Iterator[Finding]:
+    """Files that every user may read, except for those that a frontend gives to its visitors, such as env.js."""
+    files = () if app.public_variables else app.files
+    names = [one.name for one in files if one.mode & _OTHERS_READ and not one.name.endswith(".js")]
+    if names:
+        what = f"apps.{app.name}.mode: every user of the machine can read {', '.join(names)}"
+        todo = 'write "0440", with the app\'s group in `owner:`'
+        yield Finding(
+            "world-readable", "warning", what, todo, file, line_of_key(root, ("apps", app.name, "mode")), app.name
+        )
 
 
 def relies_on_sighup(app: App) -> bool:
@@ -77,26 +91,6 @@ def _readable_credentials(app: App, state_dir: str, root: MappingNode, file: str
     if credentials:
         what = f"the child of `lessee exec` has the agent's user, and can read {', '.join(credentials)}"
         yield Finding("child-reads-credentials", "warning", what, _USER, file, line_of_key(root, ("exec",)), app.name)
-
-
-def line_of_key(root: Node, path: Path) -> int:
-    """The line of a key or list item, or of its nearest existing parent."""
-    line = 1
-    for key in path:
-        entry = _item(root, key) if isinstance(key, int) else _entry(root, key)
-        if entry is None:
-            break
-        line, root = line_of(entry[0]), entry[1]
-    return line
-
-
-def _item(root: Node, index: int) -> tuple[Node, Node] | None:
-    items = root.value if isinstance(root, SequenceNode) else []
-    return (items[index], items[index]) if index < len(items) else None
-
-
-def _entry(root: Node, key: str) -> tuple[Node, Node] | None:
-    return entries_of(root).nodes.get(key) if isinstance(root, MappingNode) else None
 
 
 def _connections(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from yaml.nodes import MappingNode
 
 from lessee.config import SecretsFallback, VariablesFallback
+from lessee.config.grammar.nodes import line_of_key
 from lessee.core.errors import LesseeError
 from lessee.core.paths import Need, Ref
-from lessee.ops.lint.policy.app_rules import line_of_key
 from lessee.ops.lint.policy.findings import Finding, split_location
 from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.fallback.files import problems, unset, unused

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from yaml.nodes import MappingNode
 
 from lessee.config import Config
-from lessee.ops.lint.policy.app_rules import line_of_key
+from lessee.config.grammar.nodes import line_of_key
 from lessee.ops.lint.policy.findings import Finding
 from lessee.ops.rotate.policy.schedule import period_warning
 

@@ -7,9 +7,10 @@ from itertools import chain, product
 from yaml.nodes import MappingNode
 
 from lessee.config import App, Child, CmdlineTarget, ContainerTarget, NameTarget, PidFileTarget
+from lessee.config.grammar.nodes import line_of_key
 from lessee.core.immutable import replace
 from lessee.core.sensitive.literals import is_secret
-from lessee.ops.lint.policy.app_rules import configured_issue, line_of_key, relies_on_sighup, sighup_not_handled
+from lessee.ops.lint.policy.app_rules import configured_issue, relies_on_sighup, sighup_not_handled
 from lessee.ops.lint.policy.compose import fixes
 from lessee.ops.lint.policy.compose.fixes import NO_REMEDY, Remedy
 from lessee.ops.lint.policy.compose.label_rules import label_findings, without_references
