@@ -20,6 +20,8 @@ LEAST = 256
 AGENTS = {
     "exec": {"app"},
     "frontend": {"agent"},
+    "include": set(),  # It is in the file that the stack includes.
+    "include/lessee": {"lessee"},
     "labels": {"agent"},
     "monitoring": {"agent", "rotator", "monitor"},
     "nginx": {"agent"},
@@ -32,6 +34,10 @@ AGENTS = {
     "vault": set(),
 }
 """The services of each stack that run lessee and do not end."""
+
+
+def _name(file):
+    return str(file.parent.relative_to(COMPOSE))
 
 
 def service(file, name):
@@ -56,10 +62,12 @@ def mib(text):
     return int(number) * MIB[unit]
 
 
-@pytest.mark.parametrize("file", [*STACKS, COMPOSE / "swarm/stack.yaml"], ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "file", [*STACKS, COMPOSE / "include/lessee/compose.yaml", COMPOSE / "swarm/stack.yaml"], ids=_name
+)
 def test_an_agent_in_compose_has_a_user_and_limits(file):
     found = dict(agents(file))
-    assert found.keys() == AGENTS[file.parent.name]
+    assert found.keys() == AGENTS[_name(file)]
     for settings in found.values():
         limits = settings.get("deploy", {}).get("resources", {}).get("limits", {})
         memory, pids = limits.get("memory", settings.get("mem_limit")), limits.get("pids", settings.get("pids_limit"))

@@ -42,7 +42,7 @@ def make(source: Path, wheels: Path, output: Path, labels: dict[str, str], epoch
     tag = f"lessee:{labels['VERSION']}"
     arguments = {"BASE_IMAGE": BASE} | labels
     _docker(
-        *("build", "--quiet", "--network=none", f"--tag={tag}", f"--build-context=wheels={wheels}"),
+        *("build", "--quiet", "--no-cache", "--network=none", f"--tag={tag}", f"--build-context=wheels={wheels}"),
         *(f"--build-arg={name}={value}" for name, value in arguments.items()),
         *(f"--file={source}/compose/Dockerfile", str(source)),
     )
@@ -71,7 +71,7 @@ def same_bytes(saved: Path, base: AbstractSet[str], epoch: int) -> tuple[bytes, 
             content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
             content = content if before in base else _same_layer(content, epoch)
             diff_ids.append(_digest(content))
-            layers.append(_blob(blobs, gzip.compress(content, mtime=0), _LAYER))
+            layers.append(_blob(blobs, gzip.compress(content, 6, mtime=0), _LAYER))
     config["rootfs"]["diff_ids"] = diff_ids
     config["created"] = moment
     known = sum(1 for each in config["rootfs"]["diff_ids"] if each in base)

@@ -98,7 +98,7 @@ def test_a_deb_is_installed_upgraded_removed_and_purged_and_an_agent_and_its_sta
     pid = machine.run("systemctl", "show", "--property=MainPID", "--value", AGENT)
     machine.put("/etc/lessee/lessee.yaml", "# edited\n")
 
-    # Upgraded: the agent still runs, and is named; configuration and state are as before.
+    # Upgraded: the agent continues, and is named; configuration and state are as before.
     output = machine.run("dpkg", "--install", put_package(machine, dist, "deb"))
     assert f"systemctl restart {AGENT}" in output
     assert "warning" not in output

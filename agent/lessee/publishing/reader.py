@@ -28,15 +28,18 @@ class NotPublishedError(LesseeError):
 def read_generation(directory: Path, names: Sequence[str], *, timeout: float) -> Mapping[str, bytes]:
     """The bytes of these files by name, all of one generation that is live, or was a moment ago.
 
-    `timeout`: seconds to wait for a first generation. Raises NotPublishedError, UsageError (no such file), and
+    `timeout`: seconds to wait for a generation with these files: another program may have left one. Raises NotPublishedError, UsageError (no such file), and
     DeniedError (the files are not readable).
     """
     began = time.monotonic()
     while True:
+        missing: UsageError | None = None
         try:
             contents = _contents(directory, names)
         except FileNotFoundError:
             contents = None
+        except _NoSuchFileError as exc:
+            contents, missing = None, exc
         except PermissionError:
             todo = "run as the uid or a group that the files belong to"
             raise DeniedError(f"not readable by uid {os.geteuid()}", where=str(directory), todo=todo) from None
@@ -46,9 +49,11 @@ def read_generation(directory: Path, names: Sequence[str], *, timeout: float) ->
         if contents is not None:
             return contents
         waited = time.monotonic() - began
+        if missing is not None and waited >= timeout:
+            raise missing
         # One step replaces a live folder by the next: a link without a target is about to change.
         is_published = os.path.lexists(directory / _LIVE)
-        if waited >= (max(timeout, REPLACEMENT_TIMEOUT) if is_published else timeout):
+        if missing is None and waited >= (max(timeout, REPLACEMENT_TIMEOUT) if is_published else timeout):
             raise _not_published(directory, is_published=is_published)
         time.sleep(_POLL)
 
@@ -93,12 +98,16 @@ def _content(name: str, folder: int) -> bytes:
         return read_file(last, parent)
 
 
-def _no_such_file(folder: int, names: Sequence[str], where: Path) -> UsageError:
+class _NoSuchFileError(UsageError):
+    """The generation does not have a file of this name."""
+
+
+def _no_such_file(folder: int, names: Sequence[str], where: Path) -> _NoSuchFileError:
     with open_subdirectory(".", folder) as listed:
         existing = list_files(listed)
     missing = ", ".join(name for name in names if name not in existing)
     listed_names = ", ".join(sorted(existing)) or "none"
-    return UsageError(f"no such file: {missing}", where=str(where), todo=f"published are: {listed_names}")
+    return _NoSuchFileError(f"no such file: {missing}", where=str(where), todo=f"published are: {listed_names}")
 
 
 def _not_published(directory: Path, *, is_published: bool) -> NotPublishedError:
