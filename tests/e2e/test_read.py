@@ -104,11 +104,15 @@ def test_without_a_publication_it_fails_or_waits(web, publish):
     assert b"nothing is published here" in missing.stderr
     assert read("web", "app.env", "--directory", web, "--timeout", "50ms").returncode == 69
     waiting = [sys.executable, "-m", "lessee", "read", "web", "app.env", "--directory", web, "--timeout", "30s"]
-    with subprocess.Popen(waiting, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        # Between two looks it sleeps: so it has looked in vain.
-        eventually(lambda: "nanosleep" in Path(f"/proc/{fork_of(process)}/wchan").read_text())
-        publish(**{"app.env": b"A=1\n"})
-        assert process.communicate(timeout=30) == (b"A=1\n", b"")
+    for other in (False, True):  # Also one that an earlier configuration has left, without the file.
+        if other:
+            publish(**{"other.env": b"B=2\n"})
+            assert b"published are: other.env" in read("web", "app.env", "--directory", web, "--timeout", "50ms").stderr
+        with subprocess.Popen(waiting, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            # Between two looks it sleeps: so it has looked in vain.
+            eventually(lambda process=process: "nanosleep" in Path(f"/proc/{fork_of(process)}/wchan").read_text())
+            publish(**{"app.env": b"A=1\n"})
+            assert process.communicate(timeout=30) == (b"A=1\n", b"")
 
 
 def test_a_user_without_permission_gets_the_reason(web, publish):

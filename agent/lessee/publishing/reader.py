@@ -28,8 +28,8 @@ class NotPublishedError(LesseeError):
 def read_generation(directory: Path, names: Sequence[str], *, timeout: float) -> Mapping[str, bytes]:
     """The bytes of these files by name, all of one generation that is live, or was a moment ago.
 
-    `timeout`: seconds to wait for a generation with these files: another program may have left one. Raises NotPublishedError, UsageError (no such file), and
-    DeniedError (the files are not readable).
+    `timeout`: seconds to wait for a generation with these files; one without them may be left of an earlier
+    configuration. Raises NotPublishedError, UsageError (no such file), and DeniedError (the files are not readable).
     """
     began = time.monotonic()
     while True:
