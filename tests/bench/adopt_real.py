@@ -263,12 +263,17 @@ class RealProject(Project):
         _expect(not found, "; ".join(sorted(set(found))))
 
     def arguments(self) -> Iterator[tuple[str, str]]:
-        """The words of each process in the containers; not of health checks, which are the project's."""
+        """The words of each process that a container's program has started; health checks are the project's own."""
         for container in self.containers():
             service = container["Config"]["Labels"]["com.docker.compose.service"]
             if not container["State"]["Running"]:
                 continue
-            for pid in self.engine.docker("top", container["Id"], "-o", "pid").split()[1:]:
+            lines = self.engine.docker("top", container["Id"], "-o", "pid,ppid", check=False).splitlines()[1:]
+            parents = dict(line.split() for line in lines)
+            own = {str(container["State"]["Pid"])}
+            while more := {pid for pid, parent in parents.items() if parent in own} - own:
+                own |= more
+            for pid in own:
                 with suppress(OSError):
                     yield service, (Path("/proc") / pid / "cmdline").read_bytes().replace(b"\0", b" ").decode()
 
