@@ -1,0 +1,92 @@
+"""The image of `make dist`: built twice, loaded into an Engine, and run."""
+
+import gzip
+import io
+import json
+import struct
+import subprocess
+import tarfile
+
+import pytest
+
+from e2e.engine import BASE
+from lessee import __version__
+from support.paths import ROOT
+from support.programs.distribution import MACHINE, PACKAGING, system_python
+
+pytestmark = pytest.mark.docker
+
+TIME = 1_700_000_000
+TAG = f"lessee:{__version__}"
+MAKE = f"""
+import shutil, sys
+from pathlib import Path
+import image, source, tree
+folder, dist, machine, python = sys.argv[1:]
+folder, wheels = Path(folder), Path(folder) / "wheels"
+wheels.mkdir()
+downloaded = tree.download(tree.requirements((), folder), Path(sys.prefix) / "wheels", machine, [python])
+for wheel in (*downloaded, *Path(dist).glob("*.whl")):
+    shutil.copy(wheel, wheels)
+exported = source.export(folder / "source")
+labels = {{"VERSION": "{__version__}", "REVISION": "abc", "SOURCE": "https://git.example/lessee"}}
+for number in "12":
+    (folder / number).mkdir()
+    print(image.make(exported, wheels, folder / number, labels, {TIME}))
+"""
+
+
+@pytest.fixture(scope="module")
+def archives(engine, dist, tmp_path_factory):
+    """The archives of two builds without a cache."""
+    engine.make_base(BASE)
+    folder = tmp_path_factory.mktemp("image")
+    (ROOT / ".venv/packaging/wheels").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [PACKAGING, "-c", MAKE, folder, dist, MACHINE, system_python()],
+        cwd=ROOT / ".ci/packaging",
+        env=engine.environ | {"BASE_IMAGE": BASE},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    engine.docker("image", "rm", TAG)
+    return [file for number in "12" for file in (folder / number).glob("*.tar")]
+
+
+def test_two_builds_of_an_image_have_the_same_bytes_and_bytecode_that_is_not_out_of_date(archives):
+    one, other = (archive.read_bytes() for archive in archives)
+    assert one == other
+    with tarfile.open(fileobj=io.BytesIO(one)) as archive:
+        [image] = json.load(archive.extractfile("manifest.json"))
+        layers = [gzip.decompress(archive.extractfile(path).read()) for path in image["Layers"]]
+    times = {}
+    for layer in layers:
+        with tarfile.open(fileobj=io.BytesIO(layer)) as files:
+            for member in files:
+                if member.name.startswith("opt/lessee/lib"):
+                    times[member.name] = member.mtime
+                    if member.name.endswith(".pyc"):
+                        (named,) = struct.unpack_from("<I", files.extractfile(member).read(), 8)
+                        assert named == TIME
+    assert set(times.values()) == {TIME}
+    assert any("lessee/cli/__pycache__/dispatch." in name for name in times)
+
+
+def test_a_loaded_image_runs_as_its_own_user_and_says_what_it_is(engine, archives):
+    assert TAG in engine.docker("load", "--input", str(archives[0]))
+    try:
+        config = json.loads(engine.docker("image", "inspect", TAG))[0]["Config"]
+        labels = {name.rpartition(".")[2]: value for name, value in config["Labels"].items()}
+        assert labels["version"] == __version__
+        assert (labels["revision"], labels["source"]) == ("abc", "https://git.example/lessee")
+        assert config["User"] == "10001:10001"
+        # No shell starts anything.
+        assert (config["Entrypoint"], config["Healthcheck"]["Test"][0]) == (["/opt/lessee/bin/lessee"], "CMD")
+        confined = ("run", "--rm", "--read-only", "--network=none", "--cap-drop=ALL")
+        assert engine.docker(*confined, TAG, "--version") == f"lessee {__version__}\n"
+        assert engine.docker(*confined, "--entrypoint=lessee", TAG, "--version") == f"lessee {__version__}\n"
+    finally:
+        engine.docker("image", "rm", "--force", TAG)
