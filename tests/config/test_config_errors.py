@@ -260,6 +260,7 @@ def test_a_problem_in_an_app_is_reported_once_with_its_line(old, new, expected):
             'apps.web.files[0].owner: expected an owner, "uid:gid", "user:group", "uid" or "user", found a',
         ),
         ("    mode: '0880'", 'apps.web.files[0].mode: expected a mode such as "0440"'),
+        ("    mode: '0646'", 'expected a mode such as "0440", without write permission for others'),
         ("    format: nginks", "did you mean `nginx`?"),
         ("    format: zzz", "expected one of `dotenv`, `dotenv-compose`"),
         ("    nope: 1", "unknown key; known keys: `template`, `contents`, `name`"),

@@ -12,6 +12,7 @@ from lessee.core.immutable import ImmutableStruct
 _LONGEST_NAME = 255  # NAME_MAX of Linux
 _LONGEST_FILE_NAME = 1024  # A reader opens it below the app's directory by a path of PATH_MAX, 4096 bytes.
 _MOST_ELEMENTS = 32
+_OTHERS_WRITE = 0o002
 _LAST_ID = 2**32 - 2  # chown(2) reads the last one as "do not change"
 _YEAR = 366 * 86400.0
 
@@ -163,6 +164,13 @@ def _id(text: str) -> int | str:
     return int(text)
 
 
+def _mode(text: str) -> int:
+    mode = int(text, 8)
+    if mode & _OTHERS_WRITE:
+        raise ValueError("without write permission for others")
+    return mode
+
+
 def _uid(text: str) -> int:
     if int(text) > _LAST_ID:
         raise ValueError(f"at most {_LAST_ID}")
@@ -260,7 +268,7 @@ Mode = Annotated[
     _scalar(
         'a mode such as "0440"',
         r"0?[0-7]{3}",
-        lambda text: int(text, 8),
+        _mode,
         unquoted='quote it, as in "0440": YAML reads an unquoted mode as a number',
     ),
 ]

@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         print("nothing to undo: this project is not adopted")
         return 0
     clone = clone_of(arguments, folder, record)
+    if arguments.dev and not (arguments.plan or arguments.no_up or arguments.undo):
+        Stack(folder, "", (), environ).require_engine()  # Before a server is started for it.
     known = record.address if record is not None else None
     try:
         may_ask = not arguments.plan

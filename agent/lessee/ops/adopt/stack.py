@@ -116,11 +116,11 @@ class Stack:
         except StackError:
             return False
 
-    def require_engine(self) -> None:
-        """Raises StackError if the Engine does not answer."""
+    def require_engine(self, todo: str = "write the files without it: `lessee adopt --no-up`") -> None:
+        """Raises StackError if the Engine does not answer. `todo`: besides starting it."""
         if self._run(_PING).returncode:
             what = "the Docker Engine does not answer"
-            todo = "start it, or write the files without it: `lessee adopt --no-up`"
+            todo = f"start it, or {todo}"
             raise StackError(what, where=self._environ.get("DOCKER_HOST", "docker"), todo=todo)
 
     def image_labels(self, image: str) -> Mapping[str, str] | None:

@@ -43,7 +43,7 @@ class Undo:
         project_files.check_editable(self._project, names)
         project_files.check_generated(self._project, record.generated)
         if with_engine:
-            self._stack.require_engine()
+            self._stack.require_engine("put the files back without it: `lessee adopt --undo --no-up`")
         self._report_changed(record)
         if record.rotated and not record.is_clone:
             record = self._restore_stores(record, timeout, with_engine=with_engine)
