@@ -246,7 +246,7 @@ def copy_source(folder):
     """Copy the sources of lessee to `folder`, because setuptools writes into the folder in which it builds."""
     shutil.copytree(ROOT / "agent", folder / "agent", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copytree(ROOT / ".ci/runtime", folder / ".ci/runtime")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     return folder
 

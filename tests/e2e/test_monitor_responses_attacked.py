@@ -274,7 +274,7 @@ def test_a_flood_with_kills_and_reloads_exceeds_no_budget_and_strikes_no_innocen
     assert used(monitor)[f"revoke-token.{RULE}"] == 3
     assert used(monitor)[f"disable-role.{RULE}"] == 1
     assert used(monitor)[f"command.{RULE}"] <= 2
-    assert ran.read_text().count("\n") <= 2
+    assert not ran.exists() or ran.read_text().count("\n") <= 2
     assert sum(not client.is_alive for client in offenders.values()) <= 3
     assert all(client.is_alive for client in innocent.values())
     roles = [server.ask("GET", f"auth/approle/role/{name}")["data"] for name in (*offenders, *innocent)]
