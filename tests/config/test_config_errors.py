@@ -293,6 +293,13 @@ def test_a_problem_in_an_apps_vault_block_is_reported_once_with_its_line(vault, 
     assert problem.startswith(f"lessee.yaml:10: {expected}")
 
 
+@pytest.mark.parametrize("block", ["exec", "programs"])
+def test_a_user_of_programs_that_no_system_has_is_a_problem(block):
+    [problem] = problems(VALID.replace("secrets:", f"{block}: {{user: '4294967295'}}\nsecrets:"))
+    assert problem.startswith(f"lessee.yaml:3: {block}.user: ")
+    assert "numbers up to 4294967294" in problem
+
+
 def test_a_problem_in_the_top_level_vault_block_is_reported_once_though_apps_inherit_it():
     top = "vault: {client_cert_file: c.pem, auth: {method: cert, cert_file: a, key_file: b}}\nsecrets:"
     [problem] = problems(f"{VALID.replace('secrets:', top)}    vault: {{namespace: team}}\n")
