@@ -114,12 +114,14 @@ def _places(
         if folder.mount not in unlisted and len(folder.names) <= LISTED:
             try:
                 answer = client.read(f"{folder.mount}detailed-metadata/{folder.path}", {"list": "true"})
-                listed = (answer or {}).get("key_info") or {}
+                found_keys = (answer or {}).get("key_info")
+                listed = found_keys if isinstance(found_keys, Mapping) else {}
             except DeniedError:  # Another server, or a policy from before: each secret is asked for its own.
                 unlisted.add(folder.mount)
         for name in folder.names:
             metadata = listed.get(name)
-            yield folder.mount, folder.path + name, metadata if metadata and metadata.get("versions") else None
+            has_versions = isinstance(metadata, Mapping) and metadata.get("versions")
+            yield folder.mount, folder.path + name, metadata if has_versions else None
 
 
 def _read(client: AdminClient, path: str, number: int) -> Read:
