@@ -234,6 +234,7 @@ def test_a_log_with_values_and_escapes_gives_events_alone(project, tmp_path):
         "\x00",
         "a: &a [*a]\n",
         "x: " + "[" * 10_000,
+        f"x0: &x0 [{CANARY}]\n" + "".join(f"x{at}: &x{at} [{', '.join([f'*x{at - 1}'] * 9)}]\n" for at in range(1, 20)),
     ],
 )
 def test_a_wrong_configuration_is_reported_without_its_text(project, text):

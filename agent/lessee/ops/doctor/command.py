@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     redactor.learn("environment", [value for name, value in environ.items() if is_secret(name, value)])
     path, text, config = _configuration(arguments.config, environ, problems)
     document = _document(text)
-    redactor.learn("configuration", _secrets_in("", document))
+    redactor.learn("configuration", _secrets_in(document))
     report = {
         "lessee": _versions(),
         "system": _system(),
@@ -99,21 +99,25 @@ def _document(text: str) -> object:
     return None
 
 
-def _secrets_in(name: str, value: object, depth: int = 0) -> list[str]:
+def _secrets_in(document: object) -> list[str]:
     """The texts of the configuration that are secrets in the wrong place, or contain one."""
-    if depth > 20:  # noqa: PLR2004  # Deeper than any valid file.
-        return []
-    match value:
-        case dict():
+    found: list[str] = []
+    # The same container below the same name has the same texts: so aliases in YAML cost no more than what they name.
+    seen: set[tuple[str, int]] = set()
+    waiting: list[tuple[str, object]] = [("", document)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str):
+            found += [value] if is_secret(name, value) else []
+        elif isinstance(value, dict | list) and (name, id(value)) not in seen:
+            seen.add((name, id(value)))
+            if isinstance(value, list):
+                waiting += [(name, item) for item in value]
+                continue
             pairs = [(str(key), item) for key, item in value.items()]
-            found = [key for key, _ in pairs if has_secret_format(key)]
-        case list():
-            pairs, found = [(name, item) for item in value], []
-        case str():
-            return [value] if is_secret(name, value) else []
-        case _:
-            return []
-    return found + [text for key, item in pairs for text in _secrets_in(key, item, depth + 1)]
+            found += [key for key, _ in pairs if has_secret_format(key)]
+            waiting += pairs
+    return found
 
 
 def _keys(document: object) -> object:

@@ -64,3 +64,7 @@ def test_a_document_whose_aliases_multiply_it_is_not_read_to_its_end():
     for level in range(1, 30):
         text += f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * 9)}]\n"
     assert sum(keys_set({"apps": yaml.safe_load(text)}, SCHEMA).values()) <= 5000
+    # Lists that the schema does not know are not read at all.
+    assert keys_set({"apps": {"web": {"files": [yaml.safe_load(text)["x29"]]}}}, SCHEMA)["apps.NAME.files"] == 1
+    many = {"apps": {"web": {"files": [{"template": "a"}] * 6000}}}
+    assert sum(keys_set(many, SCHEMA).values()) == 5000

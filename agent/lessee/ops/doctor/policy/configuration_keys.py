@@ -26,9 +26,11 @@ def keys_set(document: object, schema: Schema) -> dict[str, int]:
 def _paths(value: object, form: Schema, schema: Schema, path: str) -> Iterator[str]:
     forms = list(_forms(form, schema))
     if isinstance(value, list):
-        items: Schema = next((one["items"] for one in forms if "items" in one), {})
+        items = next((one["items"] for one in forms if "items" in one), None)
         for item in value:
-            yield from _paths(item, items, schema, f"{path}[]")
+            # Lists that the schema does not know may be as many as aliases make of them.
+            if items is not None or isinstance(item, Mapping):
+                yield from _paths(item, items or {}, schema, f"{path}[]")
     if not isinstance(value, Mapping):
         return
     properties: dict[str, list[Schema]] = {}
