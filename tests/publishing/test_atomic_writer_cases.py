@@ -161,10 +161,11 @@ FIRST = {
     "one of the names leads up": ({"tls/../key.pem": "a"}, False),
     "two files": ({"app.env": "a", "key.pem": "b"}, True),
     "binary": ({"app.bin": (BINARY, 0o644), ".app.bin": (BINARY, 0o644)}, True),
-    "modes": ({"app.env": ("a", 0o777), "key.pem": ("b", 0o400)}, True),
+    # Kubernetes has 0777 and 0666 here and below. lessee.yaml refuses a mode that lets every user write.
+    "modes": ({"app.env": ("a", 0o775), "key.pem": ("b", 0o400)}, True),
     "dot files": (texts("app.env", "key.pem", ".pgpass", ".env.local"), True),
     "modes of dot files": (
-        {"app.env": ("a", 0o407), "key.pem": ("b", 0o440), ".pgpass": ("c", 0o777), ".env.local": ("d", 0o666)},
+        {"app.env": ("a", 0o405), "key.pem": ("b", 0o440), ".pgpass": ("c", 0o775), ".env.local": ("d", 0o664)},
         True,
     ),
     "folders": (texts("tls/server.pem", "db/app.env"), True),
@@ -174,7 +175,7 @@ FIRST = {
     # Kubernetes has files and folders of similar names here, and modes, and a deep path.
     "all together": (
         texts("tls.log", "db.old", ".env", "tls/server.pem", "db/app.env", "tls/ca/root.pem")
-        | {"db/replica/app.env": ("x", 0o400), "1/2/3/4/5/6/7/8/9/10/.hidden.so": ("y", 0o777)},
+        | {"db/replica/app.env": ("x", 0o400), "1/2/3/4/5/6/7/8/9/10/.hidden.so": ("y", 0o775)},
         True,
     ),
 }
