@@ -14,7 +14,7 @@ from lessee.config.grammar.reader import Reader
 from lessee.config.parsing import FindId, any_name, parse
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
-from lessee.core.paths import MountScope, PathScope
+from lessee.core.path_scope import MountScope, PathScope
 from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration, split_location
