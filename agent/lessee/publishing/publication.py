@@ -27,6 +27,7 @@ from lessee.publishing.generations import (
     check_names,
     check_no_directories,
     directory_mode,
+    folder_name,
     holds_exactly,
     list_entries,
     list_files,
@@ -119,11 +120,23 @@ class Publisher:
     `..data/tls`. A program that watches Kubernetes' volumes can watch this directory too.
     """
 
-    def __init__(self, directory: Path, *, owner: tuple[int | None, int | None], mode: int, allow_disk: bool) -> None:
-        """Open `directory`, or create it. `mode` is the files' mode; the directory's own follows from it."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        owner: tuple[int | None, int | None],
+        mode: int,
+        allow_disk: bool,
+        key: bytes = b"",
+    ) -> None:
+        """Open `directory`, or create it. `mode` is the files' mode; the directory's own follows from it.
+
+        `key`: the agent's own, by which it knows its generations later.
+        """
         self._path = directory.absolute()
         self._owner = owner
         self._mode = mode
+        self._key = key
         self._last_number = 0
         uid, gid = owner
         self._fd = open_directory(directory, make=(directory_mode(mode), uid, gid))
@@ -214,7 +227,7 @@ class Publisher:
                 return None
             check_no_directories(names, self._fd, self._path, MAX_ENTRIES)
             self._last_number = number = max(self._last_number, *self._folders(), 0) + 1
-            folder = f"{OWN_PREFIX}{number}-{os.urandom(4).hex()}"
+            folder = folder_name(number, self._key)
             try:
                 self._fill(folder, generation)
             except BaseException:
