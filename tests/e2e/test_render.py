@@ -206,3 +206,25 @@ def test_render_imports_no_library_it_does_not_use(project):
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("how", [(), ("--app", "web"), ("--diff",), ("--output", "out")])
+@pytest.mark.parametrize("token", ["right", "wrong"])
+def test_an_app_that_has_only_an_environment_is_not_rendered_and_that_is_said(project, how, token):
+    del project.web["files"]
+    project.web["env_template"] = "app.env.j2"
+    project.write_config()
+    if token == "wrong":
+        project.environ["VAULT_TOKEN"] = "wrong"
+    done = project.command("render", *how)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "apps.web: nothing to render: it has only `env_template`" in done.stderr
+    assert "`lessee exec --app web -- COMMAND`" in done.stderr
+
+
+def test_of_several_apps_those_with_files_are_rendered_and_the_others_are_named(project):
+    project.config["apps"]["worker"] = {"directory": str(project.memory / "worker"), "env_template": "app.env.j2"}
+    project.write_config()
+    done = project.command("render")
+    assert (done.returncode, done.stdout) == (0, f"{project.directory}/app.env\n")
+    assert "apps.worker: not rendered: it has only `env_template`" in done.stderr

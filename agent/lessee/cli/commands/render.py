@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_has_apps(project)
     if arguments.export is not None:
         _check_export(arguments, project)
+    else:
+        _check_has_files(project)
     redactor = redactor_for(arguments.mask, environ)
     # The result matters here: progress is logged only on request.
     level = "warning" if arguments.log_level == "info" else arguments.log_level
@@ -70,6 +72,21 @@ def run(arguments: argparse.Namespace) -> int:
         if code == 0:
             _export(exporting.environ, Path(arguments.export))
         return code
+
+
+def _check_has_files(project: Project) -> None:
+    """Name each app without files: its environment is nowhere. Raises UsageError if there is no other app."""
+    apps = project.config.apps
+    without = [name for name, app in apps.items() if not app.files]
+    what = "it has only `env_template`, and its environment is written to no file"
+    if len(without) == len(apps):
+        name = without[0]
+        todo = (
+            f"start the app with `lessee exec --app {name} -- COMMAND`, or write variables with --app {name} --export"
+        )
+        raise UsageError(f"nothing to render: {what}", where=f"apps.{name}", todo=todo)
+    for name in without:
+        print(f"lessee: apps.{name}: not rendered: {what}", file=sys.stderr)
 
 
 def _check_export(arguments: argparse.Namespace, project: Project) -> None:
