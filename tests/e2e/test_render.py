@@ -228,3 +228,25 @@ def test_of_several_apps_those_with_files_are_rendered_and_the_others_are_named(
     done = project.command("render")
     assert (done.returncode, done.stdout) == (0, f"{project.directory}/app.env\n")
     assert "apps.worker: not rendered: it has only `env_template`" in done.stderr
+
+
+@pytest.mark.parametrize("theirs", ["file", "link"])
+def test_a_file_that_lessee_did_not_write_is_named_when_it_is_replaced(project, theirs):
+    project.directory.mkdir()
+    (project.directory / "other.env").write_text("THEIRS=1\n")
+    if theirs == "file":
+        (project.directory / "app.env").write_text("MINE=1\n")
+    else:
+        (project.directory / "app.env").symlink_to("other.env")
+    done = project.command("render")
+    assert done.returncode == 0, done.stderr
+    assert "file replaced" in done.stderr
+    assert f"{project.directory}/app.env" in done.stderr
+    assert "other.env" not in done.stderr
+    assert (project.directory / "app.env").read_text() == "PASSWORD='first'\n"
+    assert (project.directory / "other.env").read_text() == "THEIRS=1\n"
+    project.template("app.env.j2", 'OTHER={{ env("HOME") }}\n')
+    project.config["template_env"] = ["HOME"]
+    project.write_config()
+    again = project.command("render")
+    assert (again.returncode, again.stderr) == (0, "")

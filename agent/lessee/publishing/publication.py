@@ -37,6 +37,7 @@ from lessee.publishing.generations import (
     write_folders,
 )
 from lessee.publishing.sweeper import is_folder, remove_quickly, sweep
+from lessee.telemetry.logs import log
 
 _LIVE = "..data"
 _TEMPORARY_LINK = f"{OWN_PREFIX}link"
@@ -186,7 +187,7 @@ class Publisher:
         """Replace whatever has one of these names by a link to the live file."""
         with translate_write_errors(self._path):
             self._remove(_TEMPORARY_LINK)
-            self._link(names)
+            self._link(names, report=False)
 
     def continue_after(self, number: int) -> None:
         """Give the next generations higher numbers than this."""
@@ -380,8 +381,8 @@ class Publisher:
             return os.readlink(name, dir_fd=self._fd) == f"{_LIVE}/{name}"
         return False
 
-    def _link(self, names: Iterable[str]) -> None:
-        """Replace whatever has one of the names by a link to the live file."""
+    def _link(self, names: Iterable[str], *, report: bool = True) -> None:
+        """Replace whatever has one of the names by a link to the live file, and `report` it."""
         taken = self._entries()
         check_no_directories(names, self._fd, self._path, MAX_ENTRIES)
         for name in names:
@@ -392,6 +393,9 @@ class Publisher:
             if not self._is_own_link(name):
                 os.symlink(f"{_LIVE}/{name}", _TEMPORARY_LINK, dir_fd=self._fd)
                 os.rename(_TEMPORARY_LINK, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+                if report:
+                    note = "lessee did not write it; to keep such a file, give the app another `directory`"
+                    log("warning", "file replaced", file=str(self._path / name), note=note)
 
     def _unlink_except(self, names: Iterable[str]) -> None:
         for entry in self._entries().difference(names):

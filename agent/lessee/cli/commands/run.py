@@ -18,6 +18,7 @@ from lessee.config import exposed_addresses
 from lessee.core.errors import LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.clock import boot_time
+from lessee.host.exposed_credentials import exposed_credentials
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, check_has_apps, find, load, without_children
 from lessee.process.hardening import harden
@@ -123,6 +124,8 @@ def prepare(
                 key=f"{key}.tls_skip_verify",
                 note="anyone on the network can read all secrets",
             )
+    for found in exposed_credentials(config):
+        log("warning", "credential exposed", file=found.path, mode=f"{found.mode:04o}", todo=found.todo)
     for address in exposed_addresses(config):
         log(
             "warning",

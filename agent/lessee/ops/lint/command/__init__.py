@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run or arguments.yes:
         raise UsageError("--dry-run, --diff and --yes have no effect without --fix", todo="add --fix")
     checked = _check(arguments.config, dict(os.environ))
-    found = [*checked.findings, *_public_secrets(checked), *_on_disk(checked)]
+    found = [*checked.findings, *_public_secrets(checked), *_on_disk(checked), *_exposed(checked)]
     if arguments.compose:
         found += _check_compose(arguments.compose, checked)
     summary = ""
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 def findings_of(config: str | None, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """What `lessee check` finds in the configuration and its templates."""
     checked = _check(config, environ)
-    return sorted_findings([*checked.findings, *_on_disk(checked)])
+    return sorted_findings([*checked.findings, *_on_disk(checked), *_exposed(checked)])
 
 
 def _fix(arguments: argparse.Namespace) -> int:
@@ -226,6 +226,17 @@ def _on_disk(checked: CheckResult) -> Iterable[Finding]:
         line = line_of_key(checked.valid.root, key)
         app = key[1] if key[0] == "apps" else ""
         yield Finding("not-in-memory", "warning", what, todo, checked.file, line, app)
+
+
+def _exposed(checked: CheckResult) -> Iterable[Finding]:
+    """Warnings for files on this machine with credentials of the agent that every user may read."""
+    if checked.valid is None:
+        return
+    from lessee.host.exposed_credentials import exposed_credentials
+
+    for found in exposed_credentials(checked.valid.config):
+        what = f"{found.path} holds a credential of the agent, and every user can read it (mode {found.mode:04o})"
+        yield Finding("exposed-credential", "warning", what, found.todo, checked.file)
 
 
 def _check_compose(paths: Sequence[str], checked: CheckResult, load: Load = _read_file) -> Iterable[Finding]:
