@@ -202,3 +202,17 @@ def test_a_credential_that_every_user_can_read_is_named_with_its_mode_and_what_t
     project.close()
     secret.chmod(0o600)
     assert not [one for one in findings(project)[1] if one["rule"] == "exposed-credential"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_fix_is_offered_only_where_the_file_can_be_edited(project, shared):
+    project.web.update(directory="/run/secrets/web", notify={"container": {"service": "web"}})
+    project.write_config()
+    web = "services:\n  web: &web\n    image: web\n  agent: {image: lessee, command: run}\n"
+    # An edit of the first service would change the other one too.
+    (project.disk / "compose.yaml").write_text(web + "  other: *web\n" * shared)
+    done = project.command("check", "--compose", "compose.yaml")
+    assert "# Add these lines as compose.override.yaml" in done.stdout
+    fixed = project.command("check", "--compose", "compose.yaml", "--fix", "--dry-run")
+    assert ("nothing to fix" in fixed.stderr) == shared, fixed.stderr
+    assert ("--fix" in done.stdout) != shared

@@ -149,7 +149,8 @@ def _lines_to_add(paths: Sequence[str], checked: CheckResult) -> str:
         load = lambda path: texts[path] if path in texts else text_of(Path(path))  # noqa: E731  # As short as its use.
         return _check_compose([*paths, name] if document else paths, checked, load)
 
-    return pasted(lines_to_add(check), paths, name, is_default=is_default)
+    is_fixable = any(finding.lines and _edits_of(finding) for finding in check({}))
+    return pasted(lines_to_add(check), paths, name, is_default=is_default, is_fixable=is_fixable)
 
 
 def _print_sandbox(config: str | None, environ: Mapping[str, str]) -> int:
