@@ -250,3 +250,15 @@ def test_a_file_that_lessee_did_not_write_is_named_when_it_is_replaced(project, 
     project.write_config()
     again = project.command("render")
     assert (again.returncode, again.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("typo", ["path", "mount"])
+def test_a_denied_path_may_be_a_typo_of_another_one(bao, project, folder, typo):
+    project.log_in_by_approle(bao, f'path "secret/data/testing/{folder}/db" {{ capabilities = ["read"] }}')
+    calls = {"path": f'secret("{folder}/dbb").password', "mount": 'vault("databse/creds/app", every="1h").username'}
+    project.template("b.env.j2", f"B={{{{ {calls[typo]} }}}}\n")
+    project.write_config()
+    done = project.command("render")
+    assert done.returncode == 77, done.stderr
+    assert "grant `read` in the token's policy (`lessee check --policy` prints it), or correct the path" in done.stderr
+    assert (f"did you mean secret/testing/{folder}/db?" in done.stderr) == (typo == "path")
