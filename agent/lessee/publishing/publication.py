@@ -86,7 +86,9 @@ class StagedGeneration(ImmutableStruct, frozen=True):
     """Those of its files and folders that are linked in the app's directory."""
 
 
-def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool) -> WriteError | None:
+def unusable(
+    directory: Path, *, owner: tuple[int | None, int | None], allow_disk: bool, setting: str
+) -> WriteError | None:
     """Why a Publisher would refuse this directory, as far as that is known without creating it."""
     there = directory.absolute()
     while not os.path.lexists(there):
@@ -98,7 +100,7 @@ def unusable(directory: Path, *, owner: tuple[int | None, int | None], allow_dis
         return None if isinstance(exc.__context__, PermissionError) else exc
     try:
         if not allow_disk:
-            refuse_disk(fd, directory)
+            refuse_disk(fd, directory, setting)
         if there == directory.absolute():
             check_writers(fd, directory, uid=owner[0], gid=owner[1])
     except WriteError as exc:
@@ -129,10 +131,12 @@ class Publisher:
         mode: int,
         allow_disk: bool,
         key: bytes = b"",
+        setting: str = "",
     ) -> None:
         """Open `directory`, or create it. `mode` is the files' mode; the directory's own follows from it.
 
-        `key`: the agent's own, by which it knows its generations later.
+        `key`: the agent's own, by which it knows its generations later. `setting` names the directory in errors, such as
+        `apps.X.directory`.
         """
         self._path = directory.absolute()
         self._owner = owner
@@ -144,7 +148,7 @@ class Publisher:
         try:
             self._memory = is_memory(self._fd)
             if not allow_disk:
-                refuse_disk(self._fd, directory)
+                refuse_disk(self._fd, directory, setting)
             check_writers(self._fd, directory, uid=uid, gid=gid)
             self.ownership: FoundOwnership = ownership(os.fstat(self._fd))
             """The directory's mode, uid and gid, which stay so."""

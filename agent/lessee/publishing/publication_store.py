@@ -309,7 +309,8 @@ class PublicationStore:
 
 def unusable_directory(app: App) -> WriteError | None:
     """Why the app's directory would certainly be refused, without creating it; None if that is not known."""
-    return unusable(Path(app.directory), owner=app.owner or (None, None), allow_disk=app.allow_disk)
+    owner = app.owner or (None, None)
+    return unusable(Path(app.directory), owner=owner, allow_disk=app.allow_disk, setting=f"apps.{app.name}.directory")
 
 
 def directory_ownership(app: App) -> Ownership:
@@ -324,7 +325,12 @@ class AppDirectory:
         owner = app.owner or (None, None)
         self.app = app
         self.publisher = Publisher(
-            Path(app.directory), owner=owner, mode=_mode(app), allow_disk=app.allow_disk, key=key
+            Path(app.directory),
+            owner=owner,
+            mode=_mode(app),
+            allow_disk=app.allow_disk,
+            key=key,
+            setting=f"apps.{app.name}.directory",
         )
         hold(self.publisher.fd, shared=True)
         self.staged: tuple[str, StagedGeneration] | None = None

@@ -117,7 +117,7 @@ class StateStore:
             # Another user's records would be believed, and so obeyed.
             refuse_foreign_writers(self._fd, directory, "state_dir")
             if not allow_disk:
-                refuse_disk(self._fd, directory)
+                refuse_disk(self._fd, directory, "state_dir")
             self._memory = is_memory(self._fd)
             self._lock = self._take_lock(boot_time() + lock_timeout)
         except BaseException:

@@ -223,7 +223,10 @@ def _on_disk(checked: CheckResult) -> Iterable[Finding]:
         what = (
             f"{'.'.join(key)}: {directory} is not in memory (tmpfs or ramfs) on this machine, so the agent refuses it"
         )
-        todo = "mount a tmpfs there (Compose: a volume with `type: tmpfs`), or set `allow_disk: true`"
+        todo = (
+            "name a directory in /dev/shm, which is in memory on any Linux, or mount a tmpfs there (Compose: a volume"
+        )
+        todo += " with `type: tmpfs`), or set `allow_disk: true`"
         line = line_of_key(checked.valid.root, key)
         app = key[1] if key[0] == "apps" else ""
         yield Finding("not-in-memory", "warning", what, todo, checked.file, line, app)
