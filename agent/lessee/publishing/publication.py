@@ -135,8 +135,8 @@ class Publisher:
     ) -> None:
         """Open `directory`, or create it. `mode` is the files' mode; the directory's own follows from it.
 
-        `key`: the agent's own, by which it knows its generations later. `setting` names the directory in errors, such as
-        `apps.X.directory`.
+        `key`: the agent's own, by which it knows its generations later. `setting` names the directory in errors, such
+        as `apps.X.directory`.
         """
         self._path = directory.absolute()
         self._owner = owner

@@ -12,6 +12,7 @@ from lessee.agent.effects import StateStore as AnyStateStore
 from lessee.agent.loop import Agent
 from lessee.agent.machine.status.one_shot import results, results_at_timeout
 from lessee.cli.commands.run import REVOKE_TIMEOUT
+from lessee.cli.dev_hint import dev_hint
 from lessee.config import App
 from lessee.core.errors import FormatError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.generation import FallbackKind, File, Generation
@@ -125,10 +126,11 @@ def _render_once(
     ):
         # No agent remains to revoke it. With leases in the written files, the token must live as long as they do.
         agent.revoke(REVOKE_TIMEOUT)
-    code = 0
+    code, hints = 0, list[str]()
     for app, error in ended.items():
         if error is not None:
             print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
+            hints.append(dev_hint(str(error)))
             if "lessee.process.program_output" in sys.modules:
                 from lessee.process.program_output import print_on_terminal
 
@@ -142,6 +144,8 @@ def _render_once(
             )
             for file in project.config.apps[app].files:
                 print(f"{folder}/{file.name}")
+    for hint in dict.fromkeys(filter(None, hints)):
+        print(hint, file=sys.stderr)
     return code
 
 
