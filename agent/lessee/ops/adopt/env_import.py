@@ -13,6 +13,7 @@ from lessee.config import Config
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.printable import counted
 from lessee.host import private_folder
 from lessee.host.clock import boot_time
 from lessee.host.console import confirm, escape_unknown
@@ -192,7 +193,7 @@ class _Entry(ImmutableStruct, frozen=True):
 
 def _print_plan(file: str, planned: EnvPlan, reader: Reader, rendered: Rendered, entry: _Entry) -> None:
     """Names, lines and places, and no values."""
-    print(f"{file}: {len(planned.variables)} variables with secrets, {planned.plain} without")
+    print(f"{file}: {counted(len(planned.variables), 'variable')} with secrets, {planned.plain} without")
     for variable in planned.variables:
         print(f"  {variable.name} (line {variable.line}) → {', '.join(variable.fields)}")
     for path, _ in entry.pending():
