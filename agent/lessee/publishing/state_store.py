@@ -8,6 +8,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +31,8 @@ _NEW = "new"
 _OLD = ("token", "token.new")
 """The files of an earlier version of lessee, which stored a single token."""
 _CLOCK = "clock"
-_OWN_PREFIXES = ("identity-", "token-", "lease-", "app-")
+_KEY, _KEY_SIZE = "key", 32
+_OWN_PREFIXES = ("identity-", "token-", "lease-", "app-", "directory-")
 _REMAINING_TTL = 1.0
 """Seconds. A token from before a reboot is looked up soon, as its times no longer mean anything."""
 _LOCK_POLL = 0.02
@@ -84,7 +86,16 @@ class _StoredClock(ImmutableStruct, frozen=True):
     periods: list[ClockPeriod]
 
 
-_Stored = TypeVar("_Stored", _StoredIdentity, _StoredToken, _StoredLease)
+class _StoredDirectory(ImmutableStruct, frozen=True):
+    path: str
+    app: str
+
+    @property
+    def file(self) -> str:
+        return _file("directory", sha256(os.fsencode(self.path)).hexdigest()[:32])
+
+
+_Stored = TypeVar("_Stored", _StoredIdentity, _StoredToken, _StoredLease, _StoredDirectory)
 _Record = TypeVar("_Record", bound=ImmutableStruct)
 
 
@@ -106,7 +117,7 @@ class StateStore:
             # Another user's records would be believed, and so obeyed.
             refuse_foreign_writers(self._fd, directory, "state_dir")
             if not allow_disk:
-                refuse_disk(self._fd, directory)
+                refuse_disk(self._fd, directory, "state_dir")
             self._memory = is_memory(self._fd)
             self._lock = self._take_lock(boot_time() + lock_timeout)
         except BaseException:
@@ -114,6 +125,7 @@ class StateStore:
             raise
         self._boot = procfs.boot_id()
         self._ignored: set[str] = set()
+        self._key = b""
         self._listed: list[str] | None = None
         """The names in the directory, in order, within `listed`."""
         for leftover in (_NEW, *_OLD):
@@ -127,7 +139,7 @@ class StateStore:
     def remove(self) -> None:
         """Delete all records; other files in the directory stay."""
         for name in sorted(entries(self._fd)):
-            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock", _CLOCK}:
+            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock", _CLOCK, _KEY}:
                 self._remove(name)
 
     @contextmanager
@@ -208,6 +220,27 @@ class StateStore:
         else:
             self._write(_app_file(name), msgspec.json.encode(replace(record, boot=self._boot)))
 
+    def key(self) -> bytes:
+        """The key of this state directory, by which the agent knows what it published; made at the first use."""
+        if len(self._key) != _KEY_SIZE:
+            self._key = self._read(_KEY)
+        if len(self._key) != _KEY_SIZE:
+            self._key = os.urandom(_KEY_SIZE)
+            self._write(_KEY, self._key)
+        return self._key
+
+    def directories(self) -> dict[str, str]:
+        """The directories in which the agent published files, each with its app."""
+        return {stored.path: stored.app for stored in self._read_all(_StoredDirectory, "directory-")}
+
+    def store_directory(self, path: str, app: str) -> None:
+        """Store that the agent publishes the app's files in this directory, before it does."""
+        self._write_record(_StoredDirectory(path, app))
+
+    def forget_directory(self, path: str) -> None:
+        """Delete the record of a directory without published files."""
+        self._remove(_StoredDirectory(path, "").file)
+
     def _current_token(self, stored: _StoredToken) -> Token:
         if stored.boot == self._boot:
             return stored.token
@@ -247,7 +280,7 @@ class StateStore:
             return msgspec.json.decode(self._read(name), type=kind)
         return None
 
-    def _write_record(self, stored: _StoredIdentity | _StoredToken | _StoredLease) -> None:
+    def _write_record(self, stored: _StoredIdentity | _StoredToken | _StoredLease | _StoredDirectory) -> None:
         self._write(stored.file, msgspec.json.encode(stored))
 
     def _read(self, name: str) -> bytes:

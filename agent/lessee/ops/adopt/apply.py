@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from lessee.config import Config
 from lessee.core.errors import LesseeError, ManuallyChangedError, WriteError
 from lessee.core.immutable import ImmutableStruct, replace
+from lessee.core.printable import counted
 from lessee.host.directories import translate_write_errors
 from lessee.host.project import Project as Configuration
 from lessee.host.project import load
@@ -337,7 +338,8 @@ def set_up_roles(
 
     set_up_server(client, configuration, _GROUPS, environ, report, is_wanted)
     if left:
-        what = f"{len(left)} objects in Vault differ from what the agent needs (marked with !)"
+        differ = "differs" if len(left) == 1 else "differ"
+        what = f"{counted(len(left), 'object')} in Vault {differ} from what the agent needs (marked with !)"
         raise ManuallyChangedError(what, where=client.address, todo="correct them, or pass another --environment")
 
 
