@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
-from lessee.agent.identity import key_of
 from lessee.config.parsing import parse
 from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret
@@ -18,6 +17,7 @@ from lessee.core.secrets import Secret
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
+from lessee.publishing.state_records import key_of
 from lessee.publishing.state_store import StateStore
 from support.programs.forks import run_lessee
 from support.programs.sidecar import eventually
