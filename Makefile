@@ -28,7 +28,7 @@ KIND ?=
 DIST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dist release-check release-sign demo test quick check lint types pure docs bench fuzz soak kills month man format lock hooks clean
+.PHONY: help dist release-check release-sign demo test quick check lint types pure docs bench fuzz soak kills month man compat format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -90,6 +90,9 @@ kills: $(VENV)/ready-test ## kill rotations of each kind KILLS (30) times while 
 
 month: $(VENV)/ready-test ## live a month of operations in some minutes, and report what tells each event (DAYS=30)
 	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/month.py
+
+compat: $(VENV)/ready-test ## try the agent's main jobs on your server: VAULT_ADDR, VAULT_TOKEN (CLEAN=yes: remove what a run left)
+	@PYTHONPATH=tests $(BIN)/python -m compat.run $(if $(CLEAN),--clean)
 
 man: $(VENV)/ready-test ## write the man pages, of each command and of lessee.yaml, to build/man
 	$(BIN)/python .ci/man_pages.py build/man

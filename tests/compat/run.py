@@ -1,0 +1,122 @@
+"""Tries an agent's jobs on your Vault, and on your Kubernetes: `make compat`.
+
+    VAULT_ADDR=… VAULT_TOKEN=… make compat
+    make compat CLEAN=yes       # removes what a killed run left
+
+It works in mounts, policies and a namespace of its own, whose names begin with lessee-compat-, and removes them at the
+end. It prints a report without addresses, names or values. $VAULT_CACERT and $VAULT_NAMESPACE count as for `vault`.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from compat.report import FAILS, NOT_TRIED, WORKS, Result, markdown, reason, server_name
+from compat.space import POLICY, PREFIX, Space, client, missing_rights, remains
+from compat.vault_jobs import FOLDERS, JOBS, Jobs, NotTriedError
+from lessee.core.errors import LesseeError
+
+NO_RIGHTS = 77
+"""The exit code of a run that created nothing, because the token may not do what it needs."""
+
+
+INTERRUPTED = 130
+
+
+def main(arguments):
+    """Return 0 if no job failed and nothing is left."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clean", action="store_true", help="remove what killed runs left, and try nothing")
+    parser.add_argument("--policy", action="store_true", help="print the policy that the token needs")
+    parser.add_argument("--database", default=os.environ.get("COMPAT_DATABASE"), help="the URL of a PostgreSQL")
+    options = parser.parse_args(arguments)
+    if options.policy:
+        say(POLICY)
+        return 0
+    absent = [name for name in ("VAULT_ADDR", "VAULT_TOKEN") if not os.environ.get(name)]
+    if absent:
+        return stop(f"${' and $'.join(absent)} must be set: the server to try, and a token with the policy of --policy")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    namespace = os.environ.get("VAULT_NAMESPACE") or None
+    try:
+        with client(namespace) as admin:
+            return clean(admin) if options.clean else try_all(admin, namespace, options.database)
+    except LesseeError as exc:
+        return stop(str(exc))
+
+
+def try_all(admin, namespace, database):
+    """Print the report."""
+    health = admin.health()
+    space = Space(admin, namespace)
+    if lacks := list(missing_rights(admin, space.name)):
+        needed = "\n".join(f"  {line}" for line in lacks)
+        return stop(f"nothing was created: the token lacks\n{needed}\nIt needs this policy:\n\n{POLICY}", NO_RIGHTS)
+    if old := [path for path in remains(admin) if space.name not in path]:
+        tell(f"an earlier run left {', '.join(old)}; make compat CLEAN=yes removes it")
+    results = []
+    try:
+        jobs = Jobs(space, database)
+        for name, job in JOBS.items():
+            results.append(result := attempt(name, job, jobs))
+            tell(f"{result.outcome.strip('*'):>9}  {name}")
+    except KeyboardInterrupt:
+        left = space.close()
+        return stop(f"interrupted; left behind: {', '.join(left) or 'nothing'}", INTERRUPTED)
+    except BaseException:
+        space.close()
+        raise
+    left = space.close()
+    has_namespaces = any(each.job == "log in and read in a namespace" and each.outcome == WORKS for each in results)
+    say(markdown(server_name(health, has_namespaces=has_namespaces), results, left))
+    return 1 if left or any(each.outcome == FAILS for each in results) else 0
+
+
+def attempt(name, job, jobs):
+    """The row of one job."""
+    try:
+        job(jobs)
+    except NotTriedError as exc:
+        return Result(name, NOT_TRIED, str(exc))
+    except Exception as exc:  # noqa: BLE001  # A job that fails in an unknown way is a result as well.
+        tell("".join(traceback.format_exception(exc)))
+        return Result(name, FAILS, reason(exc))
+    return Result(name, WORKS)
+
+
+def clean(admin):
+    """Remove what is there from all runs."""
+    found = remains(admin)
+    for path in found:
+        admin.delete(path)
+    left = remains(admin)
+    folders = [folder for parent in FOLDERS for folder in Path(parent).glob(f"{PREFIX}*")]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    say(f"removed: {', '.join(path for path in found if path not in left) or 'nothing'}")
+    return stop(f"left: {', '.join(left)}") if left else 0
+
+
+def stop(text, code=1):
+    """Print an error; the exit code."""
+    sys.stderr.write(f"compat: {text}\n")
+    return code
+
+
+def tell(text):
+    """Progress, which is not part of the report."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def say(text):
+    """A line of the report."""
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
