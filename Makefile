@@ -92,7 +92,7 @@ month: $(VENV)/ready-test ## live a month of operations in some minutes, and rep
 	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/month.py
 
 compat: $(VENV)/ready-test ## try the agent's main jobs on your server: VAULT_ADDR, VAULT_TOKEN (CLEAN=yes: remove what a run left)
-	@PYTHONPATH=tests $(BIN)/python -m compat.run $(if $(CLEAN),--clean)
+	@PYTHONPATH=tests $(BIN)/python -m compat.run $(if $(CLEAN),--clean) $(if $(CONTEXT),--context=$(CONTEXT)) $(if $(IMAGE),--image=$(IMAGE))
 
 man: $(VENV)/ready-test ## write the man pages, of each command and of lessee.yaml, to build/man
 	$(BIN)/python .ci/man_pages.py build/man

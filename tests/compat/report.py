@@ -10,6 +10,10 @@ from lessee import __version__
 WORKS, FAILS, NOT_TRIED = "works", "**fails**", "not tried"
 
 
+class NotTriedError(Exception):
+    """What a job lacks."""
+
+
 class Result(NamedTuple):
     """One row."""
 
@@ -18,13 +22,14 @@ class Result(NamedTuple):
     note: str = ""
 
 
-def server_name(health, *, has_namespaces):
+def server_name(health):
     """Product, version and edition, without anything that names the installation."""
     version = str(health.get("version", "unknown"))
-    if "+ent" in version:
+    if "+ent" in version or health.get("enterprise") is True:
         return f"HashiCorp Vault Enterprise {version}"
-    # OpenBao has namespaces since 2.3; the community's Vault has none.
-    return f"OpenBao {version}" if version.startswith("2.") or has_namespaces else f"HashiCorp Vault {version}"
+    # Vault names its edition since 1.17; OpenBao, whose versions begin with 2, has no editions.
+    is_openbao = "enterprise" not in health and version.startswith("2.")
+    return f"OpenBao {version}" if is_openbao else f"HashiCorp Vault {version}"
 
 
 def reason(error):

@@ -1,6 +1,7 @@
 """Tries an agent's jobs on your Vault, and on your Kubernetes: `make compat`.
 
     VAULT_ADDR=… VAULT_TOKEN=… make compat
+    make compat CONTEXT=kind-kind IMAGE=registry.example/lessee:0.1.0      # on Kubernetes too
     make compat CLEAN=yes       # removes what a killed run left
 
 It works in mounts, policies and a namespace of its own, whose names begin with lessee-compat-, and removes them at the
@@ -15,9 +16,11 @@ import sys
 import traceback
 from pathlib import Path
 
-from compat.report import FAILS, NOT_TRIED, WORKS, Result, markdown, reason, server_name
+from compat.cluster import JOBS as CLUSTER_JOBS
+from compat.cluster import Cluster, ClusterError
+from compat.report import FAILS, NOT_TRIED, WORKS, NotTriedError, Result, markdown, reason, server_name
 from compat.space import POLICY, PREFIX, Space, client, missing_rights, remains
-from compat.vault_jobs import FOLDERS, JOBS, Jobs, NotTriedError
+from compat.vault_jobs import FOLDERS, JOBS, Jobs
 from lessee.core.errors import LesseeError
 
 NO_RIGHTS = 77
@@ -33,7 +36,11 @@ def main(arguments):
     parser.add_argument("--clean", action="store_true", help="remove what killed runs left, and try nothing")
     parser.add_argument("--policy", action="store_true", help="print the policy that the token needs")
     parser.add_argument("--database", default=os.environ.get("COMPAT_DATABASE"), help="the URL of a PostgreSQL")
+    parser.add_argument("--context", help="a context of kubectl: try the sidecar on this cluster too")
+    parser.add_argument("--image", help="the agent's image, which the cluster can pull")
     options = parser.parse_args(arguments)
+    if options.context and not (options.image or options.clean):
+        return stop("--context needs --image, the agent's image, which the cluster can pull")
     if options.policy:
         say(POLICY)
         return 0
@@ -44,36 +51,61 @@ def main(arguments):
     namespace = os.environ.get("VAULT_NAMESPACE") or None
     try:
         with client(namespace) as admin:
-            return clean(admin) if options.clean else try_all(admin, namespace, options.database)
-    except LesseeError as exc:
+            space = Space(admin, namespace)
+            cluster = cluster_of(space, options)
+            return clean(admin, cluster) if options.clean else try_all(space, cluster, options.database)
+    except (LesseeError, ClusterError) as exc:
         return stop(str(exc))
 
 
-def try_all(admin, namespace, database):
+def cluster_of(space, options):
+    """The cluster of --context, or None."""
+    if not options.context:
+        return None
+    address = os.environ.get("COMPAT_POD_VAULT_ADDR") or os.environ["VAULT_ADDR"]
+    return Cluster(space, options.context, options.image, address, os.environ.get("VAULT_CACERT"))
+
+
+def try_all(space, cluster, database):
     """Print the report."""
-    health = admin.health()
-    space = Space(admin, namespace)
+    admin, health = space.admin, space.admin.health()
     if lacks := list(missing_rights(admin, space.name)):
         needed = "\n".join(f"  {line}" for line in lacks)
         return stop(f"nothing was created: the token lacks\n{needed}\nIt needs this policy:\n\n{POLICY}", NO_RIGHTS)
+    if cluster and (lacks := list(cluster.missing_rights())):
+        needed = "\n".join(f"  {line}" for line in lacks)
+        return stop(f"nothing was created: in its cluster, the context may not\n{needed}", NO_RIGHTS)
     if old := [path for path in remains(admin) if space.name not in path]:
         tell(f"an earlier run left {', '.join(old)}; make compat CLEAN=yes removes it")
-    results = []
+    results, on_cluster = [], []
     try:
         jobs = Jobs(space, database)
-        for name, job in JOBS.items():
-            results.append(result := attempt(name, job, jobs))
-            tell(f"{result.outcome.strip('*'):>9}  {name}")
+        try_each(JOBS, jobs, results)
+        if cluster:
+            try_each(CLUSTER_JOBS, cluster, on_cluster)
     except KeyboardInterrupt:
-        left = space.close()
+        left = close(space, cluster)
         return stop(f"interrupted; left behind: {', '.join(left) or 'nothing'}", INTERRUPTED)
     except BaseException:
-        space.close()
+        close(space, cluster)
         raise
-    left = space.close()
-    has_namespaces = any(each.job == "log in and read in a namespace" and each.outcome == WORKS for each in results)
-    say(markdown(server_name(health, has_namespaces=has_namespaces), results, left))
-    return 1 if left or any(each.outcome == FAILS for each in results) else 0
+    left = close(space, cluster)
+    say(markdown(server_name(health), results, left))
+    if cluster:
+        say(f"\n{markdown(f'Kubernetes {cluster.version()}', on_cluster, left)}")
+    return 1 if left or any(each.outcome == FAILS for each in results + on_cluster) else 0
+
+
+def try_each(jobs, where, results):
+    """Add a row for each job."""
+    for name, job in jobs.items():
+        results.append(result := attempt(name, job, where))
+        tell(f"{result.outcome.strip('*'):>9}  {name}")
+
+
+def close(space, cluster):
+    """Remove everything; the cluster's side first, whose pods still use the server."""
+    return (cluster.close() if cluster else []) + space.close()
 
 
 def attempt(name, job, jobs):
@@ -88,8 +120,11 @@ def attempt(name, job, jobs):
     return Result(name, WORKS)
 
 
-def clean(admin):
+def clean(admin, cluster=None):
     """Remove what is there from all runs."""
+    for name in cluster.remains() if cluster else ():
+        cluster.kubectl("delete", "namespace", name, "--wait")
+        say(f"removed: namespace {name}")
     found = remains(admin)
     for path in found:
         admin.delete(path)

@@ -59,16 +59,17 @@ class Space:
         self.make(f"sys/mounts/{path}", {"type": kind, "options": options})
         return path
 
-    def auth(self, kind):
+    def auth(self, name, kind=None):
         """An auth method; its path without `auth/`."""
-        path = f"{self.name}-{kind}"
-        self.make(f"sys/auth/{path}", {"type": kind})
+        path = f"{self.name}-{name}"
+        self.make(f"sys/auth/{path}", {"type": kind or name})
         return path
 
-    def policy(self, text):
-        """The policy of all logins of this space, replaced by this one; its name."""
-        self.make(f"sys/policies/acl/{self.name}", {"policy": text}, method="PUT")
-        return self.name
+    def policy(self, text, name="agent"):
+        """A policy; its name."""
+        path = f"{self.name}-{name}"
+        self.make(f"sys/policies/acl/{path}", {"policy": text}, method="PUT")
+        return path
 
     def child(self):
         """A namespace below the one in use; its full path."""

@@ -8,6 +8,7 @@ import urllib.parse
 from contextlib import contextmanager
 from pathlib import Path
 
+from compat.report import NotTriedError
 from compat.space import PREFIX, client
 from lessee.core.errors import LesseeError
 from support.programs.sidecar import App, Sidecar
@@ -21,10 +22,6 @@ FOLDERS = (tempfile.gettempdir(), "/dev/shm")
 """For an agent's configuration, and for its files and state."""
 _CREATE_USER = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
 _DROP_USER = 'DROP ROLE IF EXISTS "{{name}}"'
-
-
-class NotTriedError(Exception):
-    """What a job lacks."""
 
 
 class Jobs:

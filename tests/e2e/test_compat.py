@@ -171,16 +171,18 @@ def test_a_server_that_cannot_be_used_is_one_line(server, environ, error):
 
 
 @pytest.mark.parametrize(
-    ("version", "has_namespaces", "name"),
+    ("health", "name"),
     [
-        ("2.7.2", True, "OpenBao 2.7.2"),
-        ("1.21.0", False, "HashiCorp Vault 1.21.0"),
-        ("1.21.0+ent", True, "HashiCorp Vault Enterprise 1.21.0+ent"),
-        ("2.0.0+ent.hsm", True, "HashiCorp Vault Enterprise 2.0.0+ent.hsm"),
+        ({"version": "2.7.2"}, "OpenBao 2.7.2"),
+        ({"version": "1.15.0"}, "HashiCorp Vault 1.15.0"),
+        ({"version": "1.21.0", "enterprise": False}, "HashiCorp Vault 1.21.0"),
+        ({"version": "2.0.0", "enterprise": False}, "HashiCorp Vault 2.0.0"),
+        ({"version": "1.21.0+ent", "enterprise": True}, "HashiCorp Vault Enterprise 1.21.0+ent"),
+        ({"version": "1.13.0+ent.hsm"}, "HashiCorp Vault Enterprise 1.13.0+ent.hsm"),
     ],
 )
-def test_the_report_names_the_product_and_its_edition(version, has_namespaces, name):
-    assert server_name({"version": version}, has_namespaces=has_namespaces) == name
+def test_the_report_names_the_product_and_its_edition(health, name):
+    assert server_name(health) == name
 
 
 def test_a_failure_is_the_agents_last_complaint_without_the_address(monkeypatch):
