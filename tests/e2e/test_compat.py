@@ -39,24 +39,26 @@ def run(server, *arguments, **options):
     return process.returncode, output, errors
 
 
-def state(server):
+def state(server, namespace=""):
     """All that a run could leave."""
+    below = f"{namespace}/" if namespace else ""
 
     def names(path):
         try:
-            return sorted(server.ask("GET", f"{path}?list=true")["data"]["keys"])
+            return sorted(server.ask("GET", f"{below}{path}?list=true")["data"]["keys"])
         except RuntimeError:  # There is nothing.
             return []
 
-    found = {path: sorted(server.ask("GET", path)["data"]) for path in ("sys/mounts", "sys/auth")}
+    found = {path: sorted(server.ask("GET", f"{below}{path}")["data"]) for path in ("sys/mounts", "sys/auth")}
     listed = ("sys/policies/acl", "sys/namespaces", "identity/entity/id", "auth/token/accessors")
     return found | {path: names(path) for path in listed}
 
 
-def limited_token(server, policy):
-    server.ask("PUT", "sys/policies/acl/compat-operator", {"policy": policy})
+def limited_token(server, policy, namespace=""):
+    below = f"{namespace}/" if namespace else ""
+    server.ask("PUT", f"{below}sys/policies/acl/compat-operator", {"policy": policy})
     body = {"policies": ["compat-operator"], "no_parent": True}
-    return server.ask("POST", "auth/token/create", body)["auth"]["client_token"]
+    return server.ask("POST", f"{below}auth/token/create", body)["auth"]["client_token"]
 
 
 def rows(report):
@@ -90,6 +92,20 @@ def test_every_job_works_with_the_documented_policy_and_nothing_is_left(server, 
             assert value not in text
     assert report.startswith(f"### OpenBao 2.7.2\n\nlessee {__version__}, ")
     assert not list(tmp_path.glob(f"{PREFIX}*"))
+
+
+def test_in_a_namespace_every_job_works_and_nothing_is_left(server, tmp_path):
+    server.ask("POST", "sys/namespaces/team", {})
+    token = limited_token(server, POLICY, "team")
+    before = state(server), state(server, "team")
+    code, report, progress = run(server, token=token, folder=tmp_path, VAULT_NAMESPACE="team")
+    found = rows(report)
+    not_tried = {job for job, outcome in found.items() if outcome != WORKS}
+    assert code == 0, progress
+    assert not_tried == {"log in by a method of yours", "renew a database's lease, and revoke it at the stop"}
+    assert all(found[job].startswith("not tried: needs COMPAT_") for job in not_tried)
+    assert (state(server), state(server, "team")) == before
+    assert "team" not in report
 
 
 def test_the_page_has_each_job_and_what_works_on_openbao():
