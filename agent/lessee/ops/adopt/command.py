@@ -242,6 +242,7 @@ def _adopt(
     apply.start(prepared, done, arguments.timeout)
     done = apply.edit(prepared, done)
     done = apply.verify(prepared, done, planning.read(request, project))
+    apply.write_model(done)
     apply.share(prepared, done)
     done = apply.wrap_mcp(prepared, apply.remove_obsolete_roles(prepared, done), access)
     if arguments.rotate:
@@ -261,6 +262,7 @@ def _adopted(
     steps: Iterable[ManualStep],
 ) -> int:
     """What is left to do for a project that is adopted."""
+    apply.write_model(record)
     if arguments.rotate:
         image = _image(arguments, stack, record, rotating)
         _print_lines(image.lines())

@@ -175,6 +175,13 @@ class Stack:
         """The named volumes of the files. Raises StackError."""
         return tuple(self._checked(self._compose(files, "config", "--volumes")).split())
 
+    def model(self, files: Sequence[str]) -> Mapping[str, Any]:
+        """What Compose reads in the files, with all profiles and variables as they are written. Raises StackError."""
+        words = ("--profile", "*", "config", "--no-interpolate", "--format", "json")
+        found = json.loads(self._checked(self._compose(files, *words)))
+        assert isinstance(found, dict)
+        return found
+
     def up(self, files: Sequence[str], services: Iterable[str], timeout: float, say: Callable[[str], None]) -> None:
         """Start the services, and wait until all of them are well. Raises StackError, which says what is not."""
         expected = frozenset(services)

@@ -42,8 +42,8 @@ def _entries(plan: Plan, deployment: Deployment, *, has_rotator: bool) -> Iterat
     yield "vault", Keys((*_vault(deployment), *auth))
     yield "template_dir", "templates"
     if deployment.labels:
-        yield f"The apps are labels of the services, which the agent reads in {MODEL}. After a change of one:"
-        yield f"docker compose config --no-interpolate --format json --output {deployment.folder}/{MODEL}"
+        yield f"The apps are labels of the services, which the agent reads in {MODEL}. After a change of one, run"
+        yield "`lessee adopt`: it writes that file again, with labels alone."
         yield "compose", Keys((("file", MODEL), ("allow", ["vault"])))
     else:
         services = plan.project.services
