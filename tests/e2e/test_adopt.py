@@ -292,6 +292,36 @@ def test_killed_at_any_moment_the_next_run_continues_and_undo_reverses(small):
     assert_no_canary(small.said)
 
 
+def test_killed_at_any_moment_of_a_later_run_a_plain_up_starts_the_stack_with_all_values(small):
+    kills, seed = int(os.environ.get("KILLS", "8" if THOROUGH else "2")), int(os.environ.get("SEED", "2"))
+    draw = random.Random(seed)  # noqa: S311
+    log = [f"SEED={seed}"]
+    count = None
+    try:
+        for _ in range(kills + 1):
+            small.begin_again()
+            small.adopt("--yes")
+            values = small.has("app") | {"NEW_API_KEY": sha(CHANGED)}
+            text = (small.folder / "compose.yaml").read_text()
+            small.write(
+                "compose.yaml", text.replace("LOG_LEVEL: info", f"LOG_LEVEL: info\n      NEW_API_KEY: {CHANGED}")
+            )
+            if count is None:
+                count = moments(small.adopt("--yes", program=(KILLED, "0")))
+                continue
+            moment = draw.randint(1, count)
+            log.append(f"at effect {moment} of {count}")
+            small.adopt("--yes", program=(KILLED, str(moment)), code=None)
+            small.compose("up", "--detach", "--wait")
+            eventually(lambda values=values: small.has("app") == values, "all values")
+            small.adopt("--yes")
+            assert CHANGED not in (small.folder / "compose.yaml").read_text()
+            assert small.has("app") == values
+    except BaseException as exc:
+        exc.add_note("\n".join(log))
+        raise
+
+
 # What else can happen
 
 TEMPLATE = "lessee/templates/app/environment.sh.j2"
@@ -339,7 +369,7 @@ def test_an_adopted_stack_that_is_not_well_with_a_new_secret_runs_as_before(smal
     small.write("compose.yaml", text.replace("LOG_LEVEL: info", f"LOG_LEVEL: info\n      NEW_API_KEY: {CHANGED}"))
     before = small.files()
     done = small.adopt("--yes", "--timeout", "60s", program=FAILING, code=69)
-    assert "the stack runs as before, and so are adopt's files; no file of yours was changed" in done.stderr
+    assert "the stack runs as before with adopt's files of before, and no file of yours was changed" in done.stderr
     assert {name: content for name, content in small.files().items() if ".lessee/" not in name} == {
         name: content for name, content in before.items() if ".lessee/" not in name
     }

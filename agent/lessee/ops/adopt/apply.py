@@ -325,13 +325,13 @@ class Apply:
             self._stack.up(record.files, services, timeout, self._say)
             self._stack.remove_services(record.stack_files, ours)
         except StackError as exc:
-            return StackError(f"{cause}\nstarting it as it was failed too: {exc}", todo=todo)
-        return StackError(f"{cause}\nthe stack runs as before, and no file of yours was changed", todo=todo)
+            return StackError(f"{cause}\nstarting it as it was failed too: {exc}\n{todo}")
+        return StackError(f"{cause}\nthe stack runs as before, and no file of yours was changed; {todo}")
 
     def _restored(self, cause: str, record: Record, services: Sequence[str], timeout: float) -> StackError:
         """Start the adopted stack with adopt's files of before this run: without them, its files have no secrets."""
         todo = "correct the cause and run `lessee adopt` again, or reverse the whole adoption with --undo"
-        texts = {name: texts[0] for name, texts in record.replaced.items()}
+        texts = {name: texts[0] for name, texts in reversed(list(record.replaced.items()))}
         try:
             project_files.write_generated(self._project, texts)
             generated = {**record.generated, **{name: digest(text.encode()) for name, text in texts.items()}}
@@ -340,9 +340,9 @@ class Apply:
             wanted = (*(name for name in services if name in every), *(one for one in every if one in OWN_SERVICES))
             self._stack.up(record.stack_files, wanted, timeout, self._say)
         except LesseeError as exc:
-            return StackError(f"{cause}\nstarting it as it was failed too: {exc}", todo=todo)
-        what = "the stack runs as before, and so are adopt's files; no file of yours was changed"
-        return StackError(f"{cause}\n{what}", todo=todo)
+            return StackError(f"{cause}\nstarting it as it was failed too: {exc}\n{todo}")
+        what = "the stack runs as before with adopt's files of before, and no file of yours was changed"
+        return StackError(f"{cause}\n{what}; {todo}")
 
 
 def _uses_override(record: Record) -> bool:

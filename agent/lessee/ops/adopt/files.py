@@ -170,7 +170,7 @@ def first_difference(found: str, text: str) -> int:
 
 
 def write_generated(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write adopt's own files; those that are equal stay untouched. Raises WriteError."""
+    """Write adopt's own files, in this order; those that are equal stay untouched. Raises WriteError."""
     for name, text in texts.items():
         if read_files(folder, [name]).get(name) != text.encode():
             write_beneath(folder, name, text.encode(), mode=_NEW_FILE, folder_mode=_NEW_FOLDER)

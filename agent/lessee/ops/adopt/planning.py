@@ -194,7 +194,6 @@ def _texts(
         return {}
     deployment = record.deployment or access.deployment(record.image, labels=record.labels)
     texts = {
-        OVERRIDE: override(plan, deployment, rotator_service(plan, deployment, found), setting),
         CONFIG: lessee_yaml(plan, deployment, rotation_block(found)),
     }
     if deployment.labels:
@@ -205,6 +204,7 @@ def _texts(
     certificates = access.ca_text() if record.deployment is None else _committed(plan.project.folder, CA_FILE)
     if certificates is not None:
         texts[CA_FILE] = certificates
+    texts[OVERRIDE] = override(plan, deployment, rotator_service(plan, deployment, found), setting)
     texts[ADOPTION] = _adoption(plan, record, deployment, texts)
     return texts
 

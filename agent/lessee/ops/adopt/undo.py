@@ -66,8 +66,8 @@ class Undo:
                 self._store.forget_clones_files(record)
             self._folder.remove()
         if ill is not None:
-            what = f"the stack is not well without lessee: {ill}"
-            steps.append(ManualStep(str(self._project), what, "correct it, and run `docker compose up`"))
+            todo = f"correct the cause, and run `docker compose up --detach`: {ill}"
+            steps.append(ManualStep(str(self._project), "the stack is not well without lessee", todo))
         return tuple(steps)
 
     def _restore_files(self, record: Record, originals: Mapping[str, bytes]) -> tuple[Record, list[ManualStep]]:
