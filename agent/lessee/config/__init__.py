@@ -83,7 +83,9 @@ class Notify(Struct, frozen=True, kw_only=True):
     action: str
     """A signal such as SIGHUP, or restart."""
     stop_grace_period: float
-    """On a restart: from SIGTERM to SIGKILL."""
+    """On a restart: from `stop_signal` to SIGKILL."""
+    stop_signal: str
+    """On a restart: the signal that ends the process."""
     start_period: float
     """How long a new process may take to install its signal handler."""
     on_unhandled_signal: Literal["report", "restart"]

@@ -133,8 +133,15 @@ class NotifyBlock(Block, frozen=True, kw_only=True):
     ] = None
     action: Annotated[scalars.Action, describe("The signal to send, such as SIGHUP, or restart.")] = "SIGHUP"
     stop_grace_period: Annotated[
-        scalars.Duration, describe("On a restart: how long the process has between SIGTERM and SIGKILL.")
+        scalars.Duration, describe("On a restart: how long the process has between `stop_signal` and SIGKILL.")
     ] = 10.0
+    stop_signal: Annotated[
+        scalars.Signal,
+        describe(
+            "On a restart: the signal that ends the process, such as SIGQUIT for nginx and SIGINT for PostgreSQL. A "
+            "container has its own."
+        ),
+    ] = "SIGTERM"
     start_period: Annotated[
         scalars.Duration,
         describe("How long the agent waits for a process that has just started to install its signal handler."),
