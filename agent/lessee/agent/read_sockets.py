@@ -13,7 +13,7 @@ from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 from lessee.host.clock import boot_time
 from lessee.protocol.app_spec import supply_name
-from lessee.read_api.policy.answers import Door
+from lessee.read_api.policy.answers import ReadScope
 from lessee.read_api.policy.values import Issued, Published
 from lessee.read_api.server import ReadServers
 
@@ -33,7 +33,7 @@ class ReadSockets:
         self._read_files = read_files
         self._turned = Condition()
         self._waiting = 0
-        self._doors: Mapping[str, Door] = {}
+        self._scopes: Mapping[str, ReadScope] = {}
         self._servers = ReadServers(self)
         self._names: Mapping[str, tuple[str, ...]] = {}
         """Under which names the machines serve an app, and supply something to it."""
@@ -46,8 +46,8 @@ class ReadSockets:
             name: (name, *(supply_name(name, identity) for identity in ("", *compiled_app.app.identities)))
             for name, compiled_app in compiled_apps.items()
         }
-        self._doors = {
-            name: Door(name, compiled_app.scope, compiled_app.app.vault.namespace or "", __version__)
+        self._scopes = {
+            name: ReadScope(name, compiled_app.scope, compiled_app.app.vault.namespace or "", __version__)
             for name, compiled_app in compiled_apps.items()
         }
         self._servers.configure(sockets)
@@ -62,9 +62,9 @@ class ReadSockets:
             with self._turned:
                 self._turned.notify_all()
 
-    def door(self, app: str) -> Door | None:
+    def scope(self, app: str) -> ReadScope | None:
         """What does not change between two requests."""
-        return self._doors.get(app)
+        return self._scopes.get(app)
 
     def values(self, app: str) -> "AppValues | None":
         """What the app may read now."""

@@ -20,7 +20,7 @@ def resolve_socket(
     for directory, name in ((block.directory, "the app's directory"), (state_dir, "state_dir")):
         if contains(directory, socket.path):
             what = f"it is in {name}, where only the agent's own files may be"
-            problems.add_dependent(where, what, todo="name a path outside, such as /run/lessee/APP.sock")
+            problems.add_dependent(where, what, todo="name a path outside of it, such as /run/sockets/web.sock")
     if socket.listen is not None and not is_loopback(socket.listen):
         what = "other machines could reach it, and the token would cross the network unencrypted"
         problems.add_dependent((*at, "socket", "listen"), what, todo="listen on 127.0.0.1 or [::1]")

@@ -52,8 +52,8 @@ def _reply(request: Request, app: str, source: Source, refusal: str, is_token: C
         return text_reply(403, "a browser's page may not read here")
     if is_token is not None and not is_token(_token(request)):
         return text_reply(401, "send the token as X-Vault-Token, or as Bearer", ("WWW-Authenticate", "Bearer"))
-    door, values = source.door(app), source.values(app)
-    if door is None or values is None:
+    scope, values = source.scope(app), source.values(app)
+    if scope is None or values is None:
         return text_reply(503, f"{app} is not configured now")
     if waits(request, values):
         end = monotonic() + patience(request, LONGEST_WAIT)
@@ -62,7 +62,7 @@ def _reply(request: Request, app: str, source: Source, refusal: str, is_token: C
             values = source.values(app)
         if values is None:
             return text_reply(503, f"{app} is not configured now")
-    return answer(request, door, values)
+    return answer(request, scope, values)
 
 
 def _token(request: Request) -> bytes:

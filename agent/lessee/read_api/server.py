@@ -16,7 +16,7 @@ from lessee.core.errors import LesseeError, WriteError
 from lessee.host.bounded_server import BoundedServer
 from lessee.host.token_file import TokenFile
 from lessee.host.unix_listener import opening_socket
-from lessee.read_api.policy.answers import Door
+from lessee.read_api.policy.answers import ReadScope
 from lessee.read_api.policy.peers import Peer, Readers
 from lessee.read_api.policy.values import Values
 from lessee.telemetry.logs import log
@@ -36,7 +36,7 @@ _MAX_REMEMBERED = 1000
 class Source(Protocol):
     """Where the values come from: the agent."""
 
-    def door(self, app: str) -> Door | None:
+    def scope(self, app: str) -> ReadScope | None:
         """None: the app is not configured any more."""
 
     def values(self, app: str) -> Values | None:

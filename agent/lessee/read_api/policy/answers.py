@@ -15,11 +15,11 @@ _NOTHING = "nothing is published yet; try again"
 _RETRY = ("Retry-After", "1")
 
 
-class Door(ImmutableStruct, frozen=True):
+class ReadScope(ImmutableStruct, frozen=True):
     """What does not change between two requests of an app."""
 
     app: str
-    scope: PathScope
+    paths: PathScope
     """The paths that its templates may name."""
     namespace: str
     """Of the agent's login; empty for the root."""
@@ -27,10 +27,10 @@ class Door(ImmutableStruct, frozen=True):
     """Of lessee."""
 
 
-def answer(request: Request, door: Door, values: Values) -> Reply:
+def answer(request: Request, scope: ReadScope, values: Values) -> Reply:
     """The reply to a request of a client that may read what the app's templates read."""
     if request.path.startswith(vault_api.PREFIX):
-        return vault_api.answer(request, values, app=door.app, namespace=door.namespace, version=door.version)
+        return vault_api.answer(request, values, app=scope.app, namespace=scope.namespace, version=scope.version)
     if request.method not in {"GET", "HEAD"}:
         return text_reply(405, "the methods are GET and HEAD", ("Allow", "GET, HEAD"))
     match request.path.split("/", 2)[1:]:
@@ -43,7 +43,7 @@ def answer(request: Request, door: Door, values: Values) -> Reply:
         case ["files", name]:
             return _file(request, values.published, name)
         case ["secret", path]:
-            return _secret(request, door, values, path)
+            return _secret(request, scope, values, path)
         case _:
             return text_reply(404, _PATHS)
 
@@ -99,13 +99,13 @@ def _unless_known(request: Request, published: Published, reply: Reply) -> Reply
     return Reply(reply.code, reply.body, reply.kind, (*reply.headers, ("ETag", etag)))
 
 
-def _secret(request: Request, door: Door, values: Values, path: str) -> Reply:
+def _secret(request: Request, scope: ReadScope, values: Values, path: str) -> Reply:
     """A KV secret, or one of its fields, by the name that a template has for it."""
     version = request.query.get("version")
     if version is not None and not (version.isdecimal() and version.isascii()):
         return text_reply(400, "version is not a number")
     try:
-        ref = door.scope.secret(
+        ref = scope.paths.secret(
             path,
             None if version is None else int(version[:20]),
             mount=request.query.get("mount"),
@@ -114,7 +114,7 @@ def _secret(request: Request, door: Door, values: Values, path: str) -> Reply:
     except DeniedError as exc:
         return text_reply(403, str(exc))
     if not values.reads(ref):
-        return text_reply(403, f"no template of {door.app} reads {ref}")
+        return text_reply(403, f"no template of {scope.app} reads {ref}")
     secret = values.secret(ref)
     if secret is None:
         if values.is_missing(ref):

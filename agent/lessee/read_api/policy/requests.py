@@ -82,10 +82,9 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 def _path(raw: str) -> str:
     path = unquote(raw, errors="replace")
-    # One step of decoding must leave a path that nobody would decode or shorten once more.
     elements = path.removesuffix("/").split("/")[1:]
-    if not path.isprintable() or "�" in path or "%" in path or not {"", ".", ".."}.isdisjoint(elements[:-1]):
-        raise BadRequestError(400, "the path has an empty element, a dot, or a character that is not printable")
-    if elements[-1:] in ([".."], ["."]) or raw.lower().count("%2f"):
+    # One step of decoding must leave a path that no program would decode or shorten once more.
+    is_plain = path.isprintable() and "%" not in path and "\ufffd" not in path and "%2f" not in raw.lower()
+    if not is_plain or not {"", ".", ".."}.isdisjoint(elements):
         raise BadRequestError(400, "the path has an empty element, a dot, or a character that is not printable")
     return path

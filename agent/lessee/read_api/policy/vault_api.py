@@ -30,12 +30,12 @@ def answer(request: Request, values: Values, *, app: str, namespace: str, versio
     if (asked := path.removeprefix("sys/internal/ui/mounts/")) != path:
         return _mount(f"{within}{asked}", within, values)
     full = f"{within}{path}"
-    mount = max((mount for mount in values.mounts if full.startswith(f"{mount}/")), key=len, default=None)
+    mount = max((mount for mount in values.mounts if f"{full}/".startswith(f"{mount}/")), key=len, default=None)
     if mount is not None:
         kv = values.kv_version(mount)
         if not kv:
             return _error(503, _NOT_READ, _RETRY)
-        rest = full.removeprefix(f"{mount}/")
+        rest = full.removeprefix(mount).removeprefix("/")
         if kv == _VERSIONED:
             return _kv_v2(mount, rest, request.query, values, app, is_list=is_list)
         return _list(mount, rest, values, app) if is_list else _kv_v1(mount, rest, values, app)
