@@ -216,6 +216,19 @@ class LastKnownGoodFallback(Struct, frozen=True):
 Fallback = VariablesFallback | SecretsFallback | LastKnownGoodFallback
 
 
+class ReadSocket(Struct, frozen=True, kw_only=True):
+    """Where an app reads what its templates may read, and who may do so."""
+
+    path: str
+    uids: frozenset[int]
+    allows_own_user: bool
+    """The agent's own user may read too."""
+    gids: frozenset[int]
+    listen: str | None
+    """A `host:port` on loopback, whose clients need the token in `token_file`."""
+    token_file: str | None
+
+
 class App(Struct, frozen=True, kw_only=True):
     """An app: its files, and how the agent notifies it. `refresh_interval` is in seconds."""
 
@@ -243,6 +256,8 @@ class App(Struct, frozen=True, kw_only=True):
     """Equal to Config.vault unless the app has a login of its own."""
     identities: dict[str, Vault] = {}
     """The logins that templates name, as in Config.identities."""
+    socket: ReadSocket | None = None
+    """None: the app reads its files alone."""
 
     def login_of(self, identity: str) -> Vault:
         """The login of this identity; of the app's own, if the name is empty."""
