@@ -232,6 +232,8 @@ def _places(config: Config, environ: Mapping[str, str]) -> Iterator[_Place]:
         yield from _new_key(Path(config.audit_trail.key_file))
     for app in config.apps.values():
         yield _Place(Path(app.directory), Path(app.directory), directory_ownership(app))
+        if app.socket is not None:
+            yield _in_parent(app.socket.path, (0o711, None, None))
         if isinstance(app.fallback, LastKnownGoodFallback):
             from lessee.host.encrypted_file import key_file  # noqa: PLC0415  # Few apps have a snapshot.
 
@@ -369,6 +371,7 @@ def inputs(project: Project) -> Iterator[Path]:
             yield from _named_files(msgspec.to_builtins(app.notify.target))
     if config.status.listen is not None and config.status.listen.token_file is not None:
         yield Path(config.status.listen.token_file)
+    yield from (Path(app.socket.token_file) for app in config.apps.values() if app.socket and app.socket.token_file)
 
 
 def _named_files(block: object) -> Iterator[Path]:

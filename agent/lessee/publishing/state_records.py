@@ -69,6 +69,19 @@ class StoredLease(ImmutableStruct, frozen=True):
         return file_name("lease", self.identity, self.lease.id)
 
 
+class StoredDirectory(ImmutableStruct, frozen=True):
+    """A directory in which the agent published files of an app."""
+
+    path: str
+    app: str
+    format: int = 1
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"directory-{hashlib.sha256(self.path.encode(errors='surrogateescape')).hexdigest()[:32]}"
+
+
 class _StoredApp(AppRecord1, frozen=True, kw_only=True):
     """The record of an app, and what lessee 0.1.0 reads of it, so that it notifies the app after a downgrade."""
 
@@ -76,7 +89,7 @@ class _StoredApp(AppRecord1, frozen=True, kw_only=True):
     record: AppRecord
 
 
-Stored = TypeVar("Stored", StoredIdentity, StoredToken, StoredLease)
+Stored = TypeVar("Stored", StoredIdentity, StoredToken, StoredLease, StoredDirectory)
 
 
 def key_of(vault: Vault) -> str:

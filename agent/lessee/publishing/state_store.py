@@ -26,6 +26,7 @@ from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_records import (
     FORMAT,
     Stored,
+    StoredDirectory,
     StoredIdentity,
     StoredLease,
     StoredToken,
@@ -43,7 +44,8 @@ _NEW = "new"
 _OLD = ("token", "token.new")
 """The files of an earlier version of lessee, which stored a single token."""
 _CLOCK = "clock"
-_OWN_PREFIXES = ("identity-", "token-", "lease-", "app-")
+_KEY, _KEY_SIZE = "key", 32
+_OWN_PREFIXES = ("identity-", "token-", "lease-", "app-", "directory-")
 _REMAINING_TTL = 1.0
 """Seconds. A token from before a reboot is looked up soon, as its times no longer mean anything."""
 _LOCK_POLL = 0.02
@@ -82,7 +84,7 @@ class StateStore:
             # Another user's records would be believed, and so obeyed.
             refuse_foreign_writers(self._fd, directory, "state_dir")
             if not allow_disk:
-                refuse_disk(self._fd, directory)
+                refuse_disk(self._fd, directory, "state_dir")
             self._memory = is_memory(self._fd)
             self._lock = self._take_lock(boot_time() + lock_timeout)
         except BaseException:
@@ -90,6 +92,7 @@ class StateStore:
             raise
         self._boot = procfs.boot_id()
         self._ignored: set[str] = set()
+        self._key = b""
         self._listed: list[str] | None = None
         """The names in the directory, in order, within `listed`."""
         for leftover in (_NEW, *_OLD):
@@ -107,7 +110,7 @@ class StateStore:
     def remove(self) -> None:
         """Delete all records; other files in the directory stay."""
         for name in sorted(entries(self._fd)):
-            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock", _CLOCK}:
+            if name.startswith(_OWN_PREFIXES) or name in {"lock", "status.sock", _CLOCK, _KEY}:
                 self._remove(name)
 
     @contextmanager
@@ -198,6 +201,27 @@ class StateStore:
         else:
             self._write(_app_file(name), encode_app(replace(record, boot=self._boot)))
 
+    def key(self) -> bytes:
+        """The key of this state directory, by which the agent knows what it published; made at the first use."""
+        if len(self._key) != _KEY_SIZE:
+            self._key = self._read(_KEY)
+        if len(self._key) != _KEY_SIZE:
+            self._key = os.urandom(_KEY_SIZE)
+            self._write(_KEY, self._key)
+        return self._key
+
+    def directories(self) -> dict[str, str]:
+        """The directories in which the agent published files, each with its app."""
+        return {stored.path: stored.app for stored in self._read_all(StoredDirectory, "directory-")}
+
+    def store_directory(self, path: str, app: str) -> None:
+        """Store that the agent publishes the app's files in this directory, before it does."""
+        self._write_record(StoredDirectory(path, app, FORMAT))
+
+    def forget_directory(self, path: str) -> None:
+        """Delete the record of a directory without published files."""
+        self._remove(StoredDirectory(path, "").file)
+
     def _upgrade(self, name: str, content: bytes) -> None:
         """Take over what lessee 0.1.0 stored of an identity. A kill meanwhile loses nothing: the next start repeats it.
 
@@ -262,7 +286,7 @@ class StateStore:
         first, end = bisect_left(self._listed, prefix), bisect_left(self._listed, prefix + chr(sys.maxunicode))
         return self._listed[first:end]
 
-    def _write_record(self, stored: StoredIdentity | StoredToken | StoredLease) -> None:
+    def _write_record(self, stored: StoredIdentity | StoredToken | StoredLease | StoredDirectory) -> None:
         self._write(stored.file, msgspec.json.encode(stored))
 
     def _read(self, name: str) -> bytes:
