@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +32,9 @@ from lessee.process.capabilities import Capability
 from lessee.process.protected_fork import renew
 from lessee.publishing.publication_store import directory_ownership
 
+if TYPE_CHECKING:
+    from lessee.agent.machine.status.fields import SandboxFields
+
 _LAST_PRIVILEGED_PORT = 1023
 _BYPASS = {Capability.DAC_READ_SEARCH, Capability.DAC_OVERRIDE}
 """With one of these a process may read what its user may not."""
@@ -53,7 +56,7 @@ class Sandbox(ImmutableStruct, frozen=True):
 
     dropped: frozenset[int] = frozenset()
 
-    def as_status(self) -> dict[str, object]:
+    def as_status(self) -> "SandboxFields":
         """For the status: each part with `on`, or why it is off."""
         return {
             "capabilities": list(self.capabilities),
