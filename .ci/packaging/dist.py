@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import chart
 import image
 import python_package
 import sbom
@@ -78,6 +79,7 @@ def make(output: Path, selection: Selection) -> None:
         exported = source.export(folder / "source")
         sdist, wheel = python_package.build(exported, output, epoch)
         _twine_check(sdist, wheel)
+        chart.make(exported, output, version, epoch)
         share = folder / "share"
         # This machine's first, because it runs what was made.
         machines = sorted(selection.machines, key=lambda name: name != os.uname().machine)

@@ -77,6 +77,9 @@ def unmet(root: Path) -> Iterator[str]:
         yield f".ci/sbom.json is not of {version}; run `make lock`"
     if f'newTag: "{version}"' not in (root / "compose/kubernetes/kustomization.yaml").read_text(encoding="utf-8"):
         yield f"compose/kubernetes/kustomization.yaml: the image's newTag is not {version}"
+    chart = (root / "compose/kubernetes/chart/Chart.yaml").read_text(encoding="utf-8")
+    if f'\nversion: {version}\nappVersion: "{version}"' not in chart:
+        yield f"compose/kubernetes/chart/Chart.yaml: version and appVersion are not {version}"
 
 
 def differences(output: Path) -> Iterator[str]:

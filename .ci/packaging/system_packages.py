@@ -28,6 +28,9 @@ def make(folder: Path, output: Path, version: str, machine: str, extra: Path, ep
     link_python(folder, HOME, "/usr/bin/python3", ENTRY)
     # nfpm's own `mtime` is not for the files of a folder.
     for path in (folder, *folder.rglob("*"), *extra.rglob("*")):
+        if not path.is_symlink():
+            # nfpm packs modes as they are, and those of another umask would lock the agents' users out.
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         os.utime(path, (epoch, epoch), follow_symlinks=False)
     description = folder.parent / "nfpm.json"
     description.write_text(json.dumps(described(folder, version, machine, extra, epoch)), encoding="utf-8")
@@ -80,6 +83,8 @@ def described(folder: Path, version: str, machine: str, extra: Path, epoch: int)
             "scripts": {"posttrans": scripts["postinstall"]},
             "group": "System Environment/Daemons",
             "compression": "zstd",
+            # By default the name of the machine that builds it.
+            "buildhost": "lessee",
         },
         "deb": {"compression": "zstd"},
     }

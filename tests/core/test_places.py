@@ -5,7 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError
-from lessee.core.paths import DynamicSecret, Folder, MountScope, PathScope, Ref
+from lessee.core.path_scope import MountScope, PathScope
+from lessee.core.paths import DynamicSecret, Folder, Ref
 
 FOREIGN = frozenset({"testing", "staging"})
 TEAM_B = PathScope(

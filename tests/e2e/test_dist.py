@@ -2,6 +2,7 @@
 
 import email
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -17,11 +18,17 @@ from lessee import __version__
 from lessee.host.openbao import find_bao
 from support.needs import need
 from support.paths import ROOT
-from support.programs.distribution import system_python
+from support.programs.distribution import MACHINE, PACKAGING, system_python
 from support.thorough import THOROUGH
 
 VERSION = f"lessee {__version__}\n"
 OTHER_USER = 65534
+CONFIG = """
+environment: production
+vault: {address: "https://vault.example:8200", auth: {method: token, token_file: token}}
+state_dir: /run/lessee
+apps: {app: {directory: /run/app, files: [{template: app.env.j2}]}}
+"""
 
 
 def run(*command, check=True, **environ):
@@ -69,6 +76,38 @@ def test_the_wheel_has_the_package_its_data_and_its_license_and_no_test(wheel):
     assert {name.removeprefix("agent/") for name in source if (ROOT / name).exists()} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
     assert (about["Version"], about["License-Expression"]) == (__version__, "Apache-2.0")
+
+
+# The folder that someone with a network fills for a machine without one.
+DOWNLOAD = """
+import shutil, sys
+from pathlib import Path
+import tree
+folder, machine, python = Path(sys.argv[1]), *sys.argv[2:]
+for wheel in tree.download(tree.requirements((), folder), Path(sys.prefix) / "wheels", machine, [python]):
+    shutil.copy(wheel, folder)
+"""
+
+
+def test_a_machine_without_network_installs_the_wheel_from_a_folder_and_checks_a_configuration(wheel, tmp_path):
+    need(os.geteuid() == 0, "needs root, to take the network away")
+    folder, venv = tmp_path / "wheels", tmp_path / "venv"
+    folder.mkdir()
+    (ROOT / ".venv/packaging/wheels").mkdir(exist_ok=True)
+    download = [PACKAGING, "-c", DOWNLOAD, folder, MACHINE, system_python()]
+    subprocess.run(download, cwd=ROOT / ".ci/packaging", check=True)
+
+    def offline(*command):
+        return run("unshare", "--net", "--", *command, HOME=str(tmp_path))
+
+    run(PYTHON, "-m", "venv", venv)
+    shutil.copy(wheel, folder)
+    offline(venv / "bin/pip", "install", "--no-index", f"--find-links={folder}", "lessee")
+    assert "No broken requirements found" in offline(venv / "bin/pip", "check")
+    assert offline(venv / "bin/lessee", "--version") == VERSION
+    (tmp_path / "lessee.yaml").write_text(CONFIG)
+    (tmp_path / "app.env.j2").write_text('PASSWORD={{ secret("database").password }}\n')
+    assert "secret/production/database" in offline(venv / "bin/lessee", "check", "--config", tmp_path / "lessee.yaml")
 
 
 def test_the_source_distribution_has_what_builds_the_wheel(dist):
@@ -133,7 +172,8 @@ runpy.run_path(sys.argv[0])
     assert run(PYTHON, "-c", script, **environ) == VERSION
     code, output = run(PYTHON, "-c", script, check=False, PATH=str(tmp_path), **environ)
     assert code == 69
-    assert f"needs Python {system_python()} to {system_python()}, and this is 3.9; install" in output
+    oldest, newest = ("3.11", "3.14") if os.environ.get("DIST") else [system_python()] * 2
+    assert f"needs Python {oldest} to {newest}, and this is 3.9; install" in output
 
 
 def test_a_folder_that_another_user_could_change_is_refused(dist, tmp_path):

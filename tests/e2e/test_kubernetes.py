@@ -18,6 +18,7 @@ from e2e.engine import PYTHON
 from lessee.host.openbao import ROOT_TOKEN, find_bao, free_port
 from support.needs import need
 from support.paths import ROOT
+from support.pod_security import violations
 from support.programs.sidecar import Sidecar, eventually
 from support.programs.users import as_user
 from support.servers.jwt_signer import Signer
@@ -373,33 +374,3 @@ def run_lessee(folder, manifests, *arguments, **environ):
         text=True,
         check=False,
     )
-
-
-def violations(pod):
-    """Find what the standard `restricted` forbids: https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
-    yield from (f"{name}" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name))
-    allowed = {
-        "configMap",
-        "downwardAPI",
-        "emptyDir",
-        "projected",
-        "secret",
-    }  # The types that the standard allows and the pod may use.
-    for volume in pod["volumes"]:
-        yield from (f"volume {kind}" for kind in volume.keys() - {"name"} - allowed)
-    for container in pod["initContainers"] + pod["containers"]:
-        own = container.get("securityContext", {})
-        both = pod["securityContext"] | own
-        capabilities = own.get("capabilities", {})
-        checks = {
-            "privileged": not own.get("privileged"),
-            "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
-            "drop": capabilities.get("drop") == ["ALL"],
-            "add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
-            "runAsNonRoot": both.get("runAsNonRoot") is True,
-            "runAsUser": both.get("runAsUser") != 0,
-            "seccompProfile": both.get("seccompProfile", {}).get("type") in {"RuntimeDefault", "Localhost"},
-            "hostPort": not any("hostPort" in port for port in container.get("ports", [])),
-            "procMount": own.get("procMount", "Default") == "Default",
-        }
-        yield from (f"{container['name']}: {name}" for name, passed in checks.items() if not passed)

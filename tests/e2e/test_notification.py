@@ -103,6 +103,34 @@ def test_an_app_that_handles_no_signal_is_stopped_so_that_its_supervisor_restart
     eventually(lambda: len(says()) == 1 + len(ends), "one more start than stops")
 
 
+# It ends on SIGQUIT alone, as nginx drains its connections on it.
+DRAINING = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
+print(open(sys.argv[2]).read().strip(), flush=True)
+while (number := signal.sigwait((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))) != signal.SIGQUIT:
+    print("ignored", number, flush=True)
+print("drained", flush=True)
+"""
+
+
+def test_an_app_that_ends_on_its_own_stop_signal_is_restarted_by_it(bao, running, supervisor, folder):
+    pid_file = running.disk / "app.pid"
+    running.web["notify"] = {
+        "pid_file": str(pid_file), "action": "restart", "stop_signal": "QUIT", "stop_grace_period": "60s"
+    }  # fmt: skip
+    running.start()
+    program = f"import os; open({str(pid_file)!r}, 'w').write(str(os.getpid()))\n{DRAINING}"
+    says = supervisor(sys.executable, "-c", program, f"draining-{folder}", str(running.directory / "app.env"))
+    running.until(lambda s: not s["apps"]["web"]["notify"]["pending"])
+    bao.put(f"testing/{folder}/db", password="second")
+    eventually(lambda: says()[-1] == "PASSWORD='second'", "a start with the new file")
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    assert "by SIGQUIT within" in [event for event in notifications(running) if "stopped" in event["how"]][-1]["how"]
+    assert "drained" in says()
+    assert not any(line.startswith("ignored") for line in says())
+
+
 def test_an_app_is_found_by_its_command_line(bao, running, app, folder):
     running.web["notify"] = {"process": {"cmdline": f"worker-{folder}"}}
     running.start()

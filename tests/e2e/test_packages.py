@@ -13,7 +13,7 @@ from lessee import __version__
 from lessee.host.openbao import OpenBao, find_bao
 from support.needs import need
 from support.paths import ROOT
-from support.programs.distribution import CleanRoot, older
+from support.programs.distribution import MACHINE, PACKAGING, CleanRoot, older
 from support.programs.systemd_machine import Machine, missing_requirement
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,6 +26,19 @@ path "secret/metadata/production/*" { capabilities = ["read", "list"] }
 path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
 """
 VERSION = f"lessee {__version__}\n"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+PACK = """
+import sys
+from pathlib import Path
+import tree
+from system_packages import make
+folder = Path(sys.argv[1])
+(folder / "share/man").mkdir(parents=True)
+(folder / "share/man/lessee.1.gz").write_bytes(b"a page")
+(folder / "output").mkdir()
+tree.lay_out([Path(sys.argv[2])], folder / "lessee", ["3.13"])
+make(folder / "lessee", folder / "output", "1.0", sys.argv[3], folder / "share", 1_700_000_000)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +61,14 @@ def machine():
         yield machine
 
 
+def package_of(folder, kind):
+    """The package for this machine."""
+    [package] = folder.glob({"deb": f"*_{ARCHITECTURES[MACHINE]}.deb", "rpm": f"*.{MACHINE}.rpm"}[kind])
+    return package
+
+
 def put_package(machine, folder, kind):
-    [package] = folder.glob(f"*.{kind}")
+    package = package_of(folder, kind)
     machine.put(f"/srv/{folder.name}.{kind}", package)
     return f"/srv/{folder.name}.{kind}"
 
@@ -135,7 +154,7 @@ def server_logins(server):
 
 
 def test_a_deb_says_what_it_needs_and_what_is_configuration(packages):
-    [deb] = packages[0].glob("*.deb")
+    deb = package_of(packages[0], "deb")
     fields = subprocess.run(["dpkg-deb", "--field", deb], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert "Depends: python3 (>= 3.11), python3 (<< 3.15), libc6 (>= 2.28)\n" in fields
     info = subprocess.run(
@@ -150,6 +169,21 @@ def test_a_deb_says_what_it_needs_and_what_is_configuration(packages):
     # Only root writes, and everyone reads.
     modes = {line[:10] for line in listed.splitlines() if not line.startswith("l")}
     assert modes == {"-rw-r--r--", "-rwxr-xr-x", "drwxr-xr-x"}
+
+
+def test_packages_have_the_same_bytes_whatever_the_umask_name_zone_and_processors_of_the_machine(dist, tmp_path):
+    need(os.geteuid() == 0, "needs root, to give the machine another name")
+    [wheel] = dist.glob("*.whl")
+    made = []
+    for name, umask, zone in ("one", "022", "UTC"), ("two", "077", "Asia/Tokyo"):
+        processors = "0" if name == "two" else f"0-{os.cpu_count() - 1}"
+        script = f'hostname {name}; umask {umask}; exec taskset -c {processors} "$@"'
+        program = (PACKAGING, "-c", PACK, tmp_path / name, wheel, MACHINE)
+        command = ["unshare", "--uts", "sh", "-euc", script, "sh", *program]
+        subprocess.run(command, cwd=ROOT / ".ci/packaging", env=os.environ | {"TZ": zone}, check=True)
+        made.append({file.name: file.read_bytes() for file in (tmp_path / name / "output").iterdir()})
+    assert len(made[0]) == 2
+    assert [name for name in made[0] if made[0][name] != made[1][name]] == []
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +203,7 @@ def test_an_rpm_runs_the_demo_in_a_clean_root_is_upgraded_and_leaves_the_configu
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    [old], [new] = before.glob("*.rpm"), dist.glob("*.rpm")
+    old, new = package_of(before, "rpm"), package_of(dist, "rpm")
     needed = rpm("--query", "--requires", "--package", new)
     assert {"python3 >= 3.11", "python3 < 3.15", "glibc >= 2.28"} <= set(needed.splitlines())
     assert "not compiled" not in rpm("--install", "--nodeps", old)

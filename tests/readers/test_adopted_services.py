@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from lessee.core.paths import PathScope
+from lessee.core.path_scope import PathScope
 from lessee.core.secrets import Secret
 from lessee.ops.adopt.policy import launcher
 from lessee.ops.adopt.policy.model import AppPlan, Delivery, Part, Rendered

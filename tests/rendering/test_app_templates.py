@@ -15,7 +15,8 @@ from dotenv import dotenv_values
 from lessee.config.parsing import parse
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.generation import File, Generation
-from lessee.core.paths import DynamicSecret, Folder, MountScope, PathScope, Ref
+from lessee.core.path_scope import MountScope, PathScope
+from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.app_templates import compile_apps, needs_of, path_scope_of
 from lessee.rendering.render import Inputs, render

@@ -4,7 +4,8 @@ import pytest
 from dotenv import dotenv_values
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import MountScope, PathScope, Ref
+from lessee.core.path_scope import MountScope, PathScope
+from lessee.core.paths import Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.formats import write
 from lessee.rendering.templates import Compiler, Renderer

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lessee.core.errors import FormatError
-from lessee.core.paths import PathScope
+from lessee.core.path_scope import PathScope
 from lessee.core.secrets import Secret
 from lessee.rendering import public_variables
 from lessee.rendering.document import Document, Placeholder

@@ -3,7 +3,8 @@
 import pytest
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import DynamicSecret, Folder, MountScope, PathScope, Ref
+from lessee.core.path_scope import MountScope, PathScope
+from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.serialization import text as text_in
 from lessee.rendering.templates import Compiler, Renderer

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.fallback.masks import mask_secrets
 from lessee.rendering.sandbox.bounds import PER_STEP, STEPS

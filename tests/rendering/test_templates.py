@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.document import Placeholder
 from lessee.rendering.templates import Compiler, Renderer

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError, TemplateError, TemplateListError
 from lessee.core.immutable import replace
-from lessee.core.paths import DynamicSecret, Input, MountScope, PathScope, Ref
+from lessee.core.path_scope import MountScope, PathScope
+from lessee.core.paths import DynamicSecret, Input, Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.templates import Compiler, Renderer
 from lessee.rendering.vault_calls import requested

@@ -1,5 +1,6 @@
 """The tasks of an app that may take a while: its check, its notification, and its readiness probe."""
 
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,7 +106,9 @@ class AppTasks:
             if not (would_terminate and settings.on_unhandled_signal == "restart"):
                 return _notification_event(command, result)
         supervisor.restart(
-            settings.stop_grace_period, lambda how: self._post(_notification_event(command, Delivered(how)))
+            settings.stop_grace_period,
+            lambda how: self._post(_notification_event(command, Delivered(how))),
+            signal.Signals[settings.stop_signal],
         )
         return None
 

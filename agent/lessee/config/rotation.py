@@ -8,7 +8,7 @@ from lessee.config.grammar import rotation as grammar
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.time_windows import hours, longest_pause
 from lessee.core.errors import DeniedError
-from lessee.core.paths import PathScope
+from lessee.core.path_scope import PathScope
 
 _ENVIRONMENT = "{environment}"
 _RESERVED = "lessee"

@@ -6,7 +6,8 @@ from lessee.config import App, Config, File, HttpProbe, HttpTarget, Secrets, Vau
 from lessee.config.grammar.vault import credential_variables
 from lessee.core.errors import LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import MountScope, Need, PathScope
+from lessee.core.path_scope import MountScope, PathScope
+from lessee.core.paths import Need
 from lessee.core.variables import VariableScope, passwords_in
 from lessee.rendering.templates import CompiledTemplate, Compiler
 

@@ -6,7 +6,8 @@ from typing import Any
 from jinja2 import nodes
 
 from lessee.core.errors import DeniedError, TemplateError
-from lessee.core.paths import Need, PathScope
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Need
 
 FUNCTIONS: Mapping[str, str] = {
     "secret": 'secret("database/postgres")',

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from jinja2 import nodes
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import Need, PathScope
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Need
 from lessee.rendering.references import FUNCTIONS, in_order, references_in
 from lessee.rendering.template_code import GeneratedCode
 

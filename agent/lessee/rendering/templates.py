@@ -8,7 +8,8 @@ from jinja2 import Template, TemplateSyntaxError, nodes
 
 from lessee.core.errors import DeniedError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import DynamicSecret, Folder, Need, Parameter, Ref
 from lessee.core.secrets import Secret, SecretValueError, SecretView
 from lessee.rendering.document import Document
 from lessee.rendering.references import FUNCTIONS, in_order, optional_in, references_in

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from jinja2 import nodes
 
-from lessee.core.paths import Need, PathScope
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Need
 from lessee.rendering.references import FUNCTIONS, references_in
 from lessee.rendering.syntax_tree import walk
 

@@ -9,7 +9,8 @@ from jinja2 import nodes
 
 from lessee.config.durations import seconds
 from lessee.core.errors import DeniedError
-from lessee.core.paths import DynamicSecret, Input, Method, Parameter, PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import DynamicSecret, Input, Method, Parameter, Ref
 
 MIN_INTERVAL = 1.0
 MAX_INTERVAL = 10 * 366 * 86400.0

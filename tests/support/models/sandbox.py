@@ -3,7 +3,8 @@
 import pytest
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Ref
 from lessee.core.secrets import Secret
 from lessee.rendering.document import Placeholder
 from lessee.rendering.serialization import content

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from lessee.core.paths import PathScope
+from lessee.core.path_scope import PathScope
 from lessee.core.secrets import Secret
 from lessee.rendering.formats import write
 from lessee.rendering.templates import Compiler, Renderer

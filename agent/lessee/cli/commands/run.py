@@ -164,9 +164,10 @@ def running_agent(
         stack.enter_context(closing(state_store))
         recorder = stack.enter_context(audit_recorder(project.config, "agent", redactor, environ))
         traced = stack.enter_context(start_tracing(project.config, redactor, environ))
+        publication_store = PublicationStore(state_store)
         agent = Agent(
             project,
-            Effects(PublicationStore(state_store), state_store, redactor, environ, supervisor, traced),
+            Effects(publication_store, state_store, redactor, environ, supervisor, traced),
             seed=int.from_bytes(os.urandom(8)),
             all_apps=supervisor is None,
             strict=strict or supervisor is not None,
@@ -181,6 +182,8 @@ def running_agent(
         stack.enter_context(
             closing(StatusServer(Path(status.socket), status.listen, _AgentStatus(agent, recorder, sandbox)))
         )
+        stack.callback(agent.close_readers)
+        agent.serve_readers(publication_store.read)
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
         if config.events is not None:

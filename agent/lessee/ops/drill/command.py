@@ -26,6 +26,7 @@ from lessee.ops.backup.catalog import LATEST, Cluster, open_archive
 from lessee.ops.backup.keys import keys, require_keys
 from lessee.ops.backup.policy.archive_format import ArchiveError
 from lessee.ops.drill.gateway import Gateway
+from lessee.ops.drill.logins import remove_logins
 from lessee.ops.drill.metrics import record
 from lessee.ops.drill.policy.configuration import environment_of
 from lessee.ops.drill.policy.report import as_json, as_markdown, as_text, step_line
@@ -213,7 +214,7 @@ def _perform(
     with Gateway(site.upstream) as gateway, ExitStack() as stack:
         stage = Stage(project, without_credentials(os.environ), private, site.agents_vault(gateway.port))
         if not site.is_private:
-            stack.callback(stage.clear, site.client)
+            stack.callback(remove_logins, site.client)
         stack.enter_context(closing(stage))
         stage.furnish(site.client, is_private=site.is_private)
         stage.start(site.client)

@@ -9,12 +9,13 @@ from typing import Self
 from lessee.config.grammar.backup import Drill
 from lessee.core.errors import DeniedError, LesseeError, VaultUnreachableError
 from lessee.ops.drill.gateway import Gateway
+from lessee.ops.drill.logins import MOUNT
 from lessee.ops.drill.policy.configuration import environment_of
 from lessee.ops.drill.policy.observations import Change
 from lessee.ops.drill.policy.results import Measure, Scene, SceneResult, Step, measure
 from lessee.ops.drill.processes import CommandResult
 from lessee.ops.drill.site import PrivateSite, TestEnvironment
-from lessee.ops.drill.stage import MOUNT, Stage
+from lessee.ops.drill.stage import Stage
 from lessee.vault.admin import AdminClient
 
 _THEFT_INTERVAL = 0.02
@@ -182,7 +183,7 @@ class Director:
         setup = f"lessee setup --only environment={environment_of(stage.config)} --output NEW-DIR"
         with self._step("the agents get logins of the new server, and recover", setup):
             since = time.time()
-            stage.deliver_logins(site.client, create=True)
+            stage.create_logins(site.client)
             self._gateway.connect(site.upstream)
             self._refresh()
             self._settle(since)

@@ -1,24 +1,21 @@
-"""Builds the stage of a drill: logins, the agent with the configuration's own templates, and stand-ins for the apps."""
+"""Builds the stage of a drill: the agent with the configuration's own templates, and stand-ins for the apps."""
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
 from lessee.config import Vault
-from lessee.config.grammar.vault import AppRole, Auth
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
-from lessee.core.errors import LesseeError, VaultRequestError
-from lessee.core.paths import DynamicSecret, Folder, Need, Ref
-from lessee.core.secrets import Secret
-from lessee.core.timestamps import parse_timestamp
+from lessee.core.errors import LesseeError
+from lessee.core.paths import DynamicSecret, Need, Ref
 from lessee.host.project import Project
-from lessee.ops.access.policy.least_privilege import Engine, identities, kv_mounts, policy, text_of
+from lessee.ops.drill import secret_lookup
+from lessee.ops.drill.logins import Logins
+from lessee.ops.drill.policy.agent_status import error_of, trouble
 from lessee.ops.drill.policy.configuration import Target, choose_targets, drill_config, rotated_keys
 from lessee.ops.drill.policy.observations import Change, Felt, felt
 from lessee.ops.drill.processes import DrillAgent, StandIn, run_lessee
@@ -26,18 +23,12 @@ from lessee.ops.drill.substitutes import Substitutes
 from lessee.rendering.app_templates import CompiledApp
 from lessee.vault.admin import AdminClient
 
-MOUNT = "lessee-drill"
-"""The auth method of the drill's agents."""
 PATIENCE = 60.0
 """Seconds until what does not happen counts as a problem."""
 _FINAL = 5.0
 """Seconds for which an app's error stays the same until it counts as final: longer than the agent's first retries."""
-_OUTAGE = "vault is unavailable"
 _POLL = 0.02
 _VERSIONED = 2
-_FEW = 3
-_MILLISECOND = 0.001
-"""Seconds: the precision of a status."""
 _OF_OTHERS = ("VAULT_", "BAO_", "LESSEE_", "AWS_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
@@ -57,15 +48,12 @@ class Stage:
     def __init__(self, project: Project, environ: Mapping[str, str], folder: Path, vault: Vault) -> None:
         """`environ`: of `without_credentials`. `vault`: how the agents reach the server."""
         self.project, self.config, self.folder, self.environ = project, project.config, folder, environ
-        self._vault = vault
         self.not_played: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
         self.targets: tuple[Target, ...] = ()
         self.stand_ins: dict[str, StandIn] = {}
         self._readers: dict[str, set[str]] = {}
-        self._logins: dict[Vault, Vault] = {}
-        self._names: dict[Vault, str] = {}
-        """The roles of the agents, by the real login. A login keeps its name on each server."""
+        self._logins = Logins(project.config.vault, vault, folder / "logins")
         self.deadline = float("inf")
         """When the scene has to end, on the monotonic clock."""
         self._is_private = True
@@ -89,8 +77,8 @@ class Stage:
             lacks = [
                 missing[need] for need in compiled_app.references if isinstance(need, DynamicSecret) and need in missing
             ]
-            lacks += _missing(client, compiled_app)
-            if not is_private and any(self._is_elsewhere(app_login) for app_login in _logins(compiled_app)):
+            lacks += secret_lookup.missing(client, compiled_app)
+            if not is_private and self._is_elsewhere(compiled_app):
                 lacks.append("it reads from another server too")
             if lacks:
                 self.not_played[name] = "; ".join(sorted(lacks))
@@ -98,7 +86,7 @@ class Stage:
             reasons = [f"{name}: {why}" for name, why in self.not_played.items()]
             raise LesseeError("no app can be played", where=self.project.path.name, todo="; ".join(reasons))
         self._choose_targets(client)
-        self._create_logins(client)
+        self.create_logins(client)
 
     def substitute(self, client: AdminClient) -> Substitutes:
         """Have a restored server answer for the engines of which an archive has no keys.
@@ -133,7 +121,7 @@ class Stage:
         text = drill_config(
             self.config,
             tuple(self.apps),
-            self._logins,
+            self._logins.by_real_login(self.apps),
             self.targets,
             folder=str(self.folder),
             template_dir=str(self.project.path.parent / (self.config.template_dir or "")),
@@ -173,17 +161,9 @@ class Stage:
         )
         if self._is_private:
             self._forget_agents(client)
-        self._name_logins()
         self._write_config()
         self.agent.start()
         self.settle(time.time())
-
-    def clear(self, client: AdminClient) -> None:
-        """Remove the logins from a server that remains."""
-        client.delete(f"sys/auth/{MOUNT}")
-        for name in client.list("sys/policies/acl"):
-            if name.startswith(f"{MOUNT}-"):
-                client.delete(f"sys/policies/acl/{name}")
 
     def close(self) -> None:
         """End all processes of the stage."""
@@ -197,19 +177,20 @@ class Stage:
         if not self.agent.runs:
             self.agent.start()
 
-    def deliver_logins(self, client: AdminClient, *, create: bool = False) -> None:
-        """New secret_ids for all agents, as `lessee setup --output` makes them. `create`: the roles too."""
-        if create:
-            self._create_logins(client)
-            return
-        for name in self._played_logins().values():
-            self._deliver(client, name)
+    def create_logins(self, client: AdminClient) -> None:
+        """Make the agents' roles and secret_ids on a server."""
+        secrets = self.config.secrets
+        rotated = frozenset(Ref(secrets.mount, f"{secrets.prefix}{target.secret}") for target in self.targets)
+        notes = self._logins.create(client, self.apps, rotated, is_restored=self._is_private)
+        self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
+
+    def deliver_logins(self, client: AdminClient) -> None:
+        """New secret_ids for all agents."""
+        self._logins.deliver(client, self.apps)
 
     def new_secret_id(self, client: AdminClient) -> tuple[str, str]:
         """A role_id and a secret_id of the first agent: what leaks."""
-        role = f"auth/{MOUNT}/role/{next(iter(self._played_logins().values()))}"
-        role_id = str((client.read(f"{role}/role-id") or {})["role_id"])
-        return role_id, str(client.write(f"{role}/secret-id").data["secret_id"])
+        return self._logins.new_secret_id(client, self.apps)
 
     def refresh(self) -> None:
         """Have the agent look at everything now, as `lessee refresh` does."""
@@ -281,18 +262,21 @@ class Stage:
     def _forget_agents(self, client: AdminClient) -> None:
         secrets = self.config.secrets
         for folder in (CONSUMER_FOLDER, JOURNAL_FOLDER):
-            _delete_below(client, f"{secrets.mount}/metadata/{secrets.prefix}{folder}")
+            secret_lookup.delete_below(client, f"{secrets.mount}/metadata/{secrets.prefix}{folder}")
 
-    def _is_elsewhere(self, login: Vault) -> bool:
+    def _is_elsewhere(self, compiled_app: CompiledApp) -> bool:
+        """Whether the app reads from another server too."""
         top = self.config.vault
-        return (login.address, login.addresses, login.namespace) != (top.address, top.addresses, top.namespace)
+        own = (top.address, top.addresses, top.namespace)
+        logins = [compiled_app.app.login_of(need.identity) for need in compiled_app.references]
+        return any((login.address, login.addresses, login.namespace) != own for login in logins)
 
     def _choose_targets(self, client: AdminClient) -> None:
         secrets, mount = self.config.secrets, self.config.secrets.mount
         if client.kv_version(mount) != _VERSIONED:
             return  # Rotation needs check-and-set.
         for name, compiled_app in self.apps.items():
-            for path in _own_secrets(client, compiled_app, mount, secrets.prefix):
+            for path in secret_lookup.own_secrets(client, compiled_app, mount, secrets.prefix):
                 self._readers.setdefault(path, set()).add(name)
         found = []
         # In a test environment, `lessee rotate` rotates the real targets.
@@ -300,73 +284,15 @@ class Stage:
         for name, path in choose_targets(self.config, self._readers).items():
             if configured is not None and name not in configured:
                 continue
-            keys = rotated_keys(_fields(client, mount, f"{secrets.prefix}{path}"))
+            keys = rotated_keys(secret_lookup.fields(client, mount, f"{secrets.prefix}{path}"))
             if keys:
                 found.append(Target(name, path, keys, tuple(sorted(self._readers[path]))))
         self.targets = tuple(found)
 
-    def _create_logins(self, client: AdminClient) -> None:
-        if f"{MOUNT}/" not in (client.read("sys/auth") or {}):
-            client.write(f"sys/auth/{MOUNT}", {"type": "approle"})
-        top, secrets = self.config.vault, self.config.secrets
-        rotated = frozenset(Ref(secrets.mount, f"{secrets.prefix}{target.secret}") for target in self.targets)
-        for vault, compiled_apps in identities(self.apps.values(), top).items():
-            name = self._names.setdefault(vault, f"login-{len(self._names)}")
-            policies = self._restored_policies(client, vault, compiled_apps)
-            if not policies:
-                engines = {mount: _engine(client, mount) for mount in kv_mounts(vault, compiled_apps)}
-                text = text_of(
-                    policy(vault, compiled_apps, Engine(_VERSIONED, detailed=True), rotated, engines=engines)
-                )
-                policies = [f"{MOUNT}-{name}"]
-                client.write(f"sys/policies/acl/{MOUNT}-{name}", {"policy": text})
-            role = {"token_policies": policies, "token_ttl": "1h", "token_max_ttl": "24h"}
-            client.write(f"auth/{MOUNT}/role/{name}", role)
-            self._deliver(client, name)
-        self._name_logins()
-
-    def _played_logins(self) -> dict[Vault, str]:
-        """The roles of the apps that are played, by their real login."""
-        return {vault: self._names[vault] for vault in identities(self.apps.values(), self.config.vault)}
-
-    def _name_logins(self) -> None:
-        self._logins = {vault: self._login(name) for vault, name in self._played_logins().items()}
-        # Where each app has its own login, the configuration's is that of no app.
-        self._logins.setdefault(self.config.vault, next(iter(self._logins.values())))
-
-    def _restored_policies(self, client: AdminClient, vault: Vault, compiled_apps: Iterable[CompiledApp]) -> list[str]:
-        """The policies of the role with which the apps' agent really logs in, so that a drill tries them too.
-
-        Empty in a test environment, and where the role is not known here.
-        """
-        role_id = _role_id(vault.auth) if self._is_private else None
-        if role_id is None or not isinstance(vault.auth, AppRole):
-            return []
-        roles = f"auth/{vault.auth.mount}/role"
-        for name in client.list(roles):
-            if (client.read(f"{roles}/{name}/role-id") or {}).get("role_id") == role_id:
-                apps = ", ".join(compiled_app.app.name for compiled_app in compiled_apps)
-                note = f"{apps}: with the policies of the restored role {name}"
-                self.notes = tuple(dict.fromkeys((*self.notes, note)))
-                found: list[str] = (client.read(f"{roles}/{name}") or {}).get("token_policies") or []
-                return found
-        return []
-
-    def _login(self, name: str) -> Vault:
-        folder = self.folder / "logins" / name
-        auth = AppRole(role_id_file=str(folder / "role_id"), secret_id_file=str(folder / "secret_id"), mount=MOUNT)
-        return replace(self._vault, auth=auth)
-
-    def _deliver(self, client: AdminClient, name: str) -> None:
-        folder, role = self.folder / "logins" / name, f"auth/{MOUNT}/role/{name}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _replace(folder / "role_id", str((client.read(f"{role}/role-id") or {})["role_id"]))
-        _replace(folder / "secret_id", str(client.write(f"{role}/secret-id").data["secret_id"]))
-
     def _unsettled(self, since: float) -> dict[str, str]:
         status = self.agent.status()
         found = status.get("apps") or {}
-        troubles = {name: _trouble(name, found.get(name), status, since) for name in self.stand_ins}
+        troubles = {name: trouble(name, found.get(name), status, since) for name in self.stand_ins}
         # An app without its first files has a reason of the agent's, too.
         behind = {name: "the app has not loaded the newest files" for name in self.stand_ins if self._is_behind(name)}
         return behind | {name: why for name, why in troubles.items() if why}
@@ -375,7 +301,7 @@ class Stage:
         """The errors of the apps themselves, which a later attempt of the agent may not have."""
         status = self.agent.status()
         found = status.get("apps") or {}
-        return {name: why for name in self.stand_ins if name in found and (why := _error(name, found[name], status))}
+        return {name: why for name in self.stand_ins if name in found and (why := error_of(name, found[name], status))}
 
     def _is_behind(self, name: str) -> bool:
         """Whether the stand-in has not loaded what is published."""
@@ -384,102 +310,3 @@ class Stage:
         except OSError:
             return True
         return self.stand_ins[name].generation != str(published)
-
-
-def _trouble(name: str, app: Mapping[str, Any] | None, status: Mapping[str, Any], since: float) -> str:
-    problems = "; ".join(map(str, (status.get("problems") or ())[:_FEW]))
-    if app is None:
-        return problems or "the agent does not answer"
-    readiness, error = app["readiness"] or {}, _error(name, app, status)
-    if app["pending"] or app["notify"]["pending"] or readiness.get("pending"):
-        return str(error or problems or "new files are pending")
-    if not app["fresh"] or not app["generation"]:
-        return str(error or problems or "not fresh")
-    checked_at = parse_timestamp(app["last_checked_at"] or "")
-    if checked_at is not None and checked_at < since - _MILLISECOND:
-        return "not checked yet"
-    return str(app["error"] or "")
-
-
-def _error(name: str, app: Mapping[str, Any], status: Mapping[str, Any]) -> str:
-    """The error of one app. An outage of Vault does not count."""
-    own = []
-    for problem in map(str, status.get("problems") or ()):
-        names, _, text = problem.partition(": ")
-        if name in names.split(", ") and _OUTAGE not in text:
-            own.append(text)
-    found = app["notify"]["error"] or (app["readiness"] or {}).get("error") or app["error"]
-    return str(found or "; ".join(own[:_FEW]))
-
-
-def _missing(client: AdminClient, compiled_app: CompiledApp) -> Iterator[str]:
-    """What the app must have, and the server does not."""
-    for need in sorted(compiled_app.references - compiled_app.optional, key=str):
-        if isinstance(need, Ref):
-            found = None
-            with suppress(VaultRequestError):
-                found = client.read_secret(Ref(need.mount, need.path, need.version), client.kv_version(need.mount))
-            if not isinstance(found, Secret):
-                yield f"the server has no secret {need}"
-
-
-def _logins(compiled_app: CompiledApp) -> list[Vault]:
-    """How the app's agent logs in."""
-    return [compiled_app.app.login_of(need.identity) for need in compiled_app.references]
-
-
-def _own_secrets(client: AdminClient, compiled_app: CompiledApp, mount: str, prefix: str) -> Iterator[str]:
-    """The paths below the prefix of what the app reads under the configuration's login."""
-    for need in compiled_app.references:
-        if isinstance(need, DynamicSecret) or need.identity or need.mount != mount:
-            continue
-        refs = [need] if isinstance(need, Ref) else _in_folder(client, need)
-        yield from (
-            ref.path.removeprefix(prefix) for ref in refs if ref.version is None and ref.path.startswith(prefix)
-        )
-
-
-def _in_folder(client: AdminClient, folder: Folder) -> list[Ref]:
-    with suppress(VaultRequestError):
-        return [folder.ref(name) for name in client.list_secrets(folder, _VERSIONED)]
-    return []
-
-
-def _fields(client: AdminClient, mount: str, path: str) -> Mapping[str, Any]:
-    match client.read_secret(Ref(mount, path), _VERSIONED):
-        case Secret(data=data):
-            return data
-        case _:
-            return {}
-
-
-def _delete_below(client: AdminClient, path: str) -> None:
-    for name in client.list(path):
-        if name.endswith("/"):
-            _delete_below(client, f"{path}{name}")
-        else:
-            client.delete(f"{path}{name}")
-
-
-def _role_id(auth: Auth) -> str | None:
-    """The role_id of the configuration; None if it has none that this user may read."""
-    if not isinstance(auth, AppRole):
-        return None
-    if auth.role_id_file is None:
-        return auth.role_id
-    with suppress(OSError, UnicodeDecodeError):
-        return Path(auth.role_id_file).read_text(encoding="ascii").strip()
-    return None
-
-
-def _engine(client: AdminClient, mount: str) -> Engine:
-    version = client.kv_version(mount)
-    return Engine(version, detailed=version == _VERSIONED and client.lists_kv_versions(mount))
-
-
-def _replace(path: Path, text: str) -> None:
-    """The agent may read it at any moment."""
-    part = path.with_suffix(".part")
-    part.touch(mode=0o600)
-    part.write_text(text, encoding="ascii")
-    part.replace(path)

@@ -1,10 +1,12 @@
 """Reads the output of a frontend build as visitors get it: files of any size, in parts, also decompressed."""
 
+import importlib
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.leaks import Leak, LeakDetector
@@ -136,7 +138,7 @@ def _brotli(compressed: Iterator[bytes]) -> Iterator[bytes]:
 def _zstd(compressed: Iterator[bytes]) -> Iterator[bytes]:
     """The content of all frames. Raises IncompleteReadError."""
     try:
-        from backports import zstd  # noqa: PLC0415  # As above.
+        zstd = _zstd_module()
     except ImportError:
         raise IncompleteReadError("it is compressed with Zstandard: install lessee[dist] to search it") from None
     decompressor = zstd.ZstdDecompressor()
@@ -152,6 +154,13 @@ def _zstd(compressed: Iterator[bytes]) -> Iterator[bytes]:
         raise IncompleteReadError("it looks like Zstandard, but is not valid Zstandard") from None
     if not decompressor.eof:
         raise IncompleteReadError("it is truncated Zstandard")
+
+
+def _zstd_module() -> Any:
+    """Python's own since 3.14, or the same module for older ones. Raises ImportError. Few builds need it."""
+    if sys.version_info >= (3, 14):
+        return importlib.import_module("compression.zstd")
+    return importlib.import_module("backports.zstd")
 
 
 class _Decompressor(Protocol):

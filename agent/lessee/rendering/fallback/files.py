@@ -6,7 +6,8 @@ from contextlib import suppress
 from lessee.config import SecretsFallback, VariablesFallback
 from lessee.core.errors import DeniedError, LesseeError, TemplateError
 from lessee.core.generation import Generation
-from lessee.core.paths import DynamicSecret, Folder, Need, PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 from lessee.core.variables import Readable
 from lessee.rendering.app_templates import CompiledApp

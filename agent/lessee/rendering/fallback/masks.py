@@ -10,7 +10,7 @@ from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import PathScope
+from lessee.core.path_scope import PathScope
 from lessee.rendering.references import FUNCTIONS
 from lessee.rendering.syntax_tree import walk
 from lessee.rendering.templates import CompiledTemplate, Compiler

@@ -11,7 +11,8 @@ import msgspec
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import FOREVER, Lease, digest_of
-from lessee.core.paths import DynamicSecret, is_of_agent
+from lessee.core.path_scope import is_of_agent
+from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import texts
 from lessee.core.secrets import Secret, excess
 from lessee.core.ttl import clamp, is_ttl

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.paths import PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Ref
 from lessee.core.secrets import Secret
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.formats import write

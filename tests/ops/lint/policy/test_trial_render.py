@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from lessee.core.paths import PathScope
+from lessee.core.path_scope import PathScope
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.sample_secrets import KINDS, digits, is_sample, text
 

@@ -3,7 +3,8 @@
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.core.paths import Folder, PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret
 from lessee.core.sensitive.leaks import LeakDetector
 from lessee.core.sensitive.names import SecretField

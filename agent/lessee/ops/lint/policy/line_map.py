@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from jinja2 import nodes
 
-from lessee.core.paths import PathScope
+from lessee.core.path_scope import PathScope
 from lessee.rendering.document import Document
 from lessee.rendering.templates import Compiler
 

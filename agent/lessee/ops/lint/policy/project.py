@@ -7,14 +7,15 @@ from pathlib import PurePosixPath
 from yaml.nodes import MappingNode
 
 from lessee.config import Config, InlineTemplate, default_format
+from lessee.config.apps import FindId, any_name
 from lessee.config.grammar import app as grammar
 from lessee.config.grammar.nodes import compose, line_of_key
 from lessee.config.grammar.problems import Path, Problems
 from lessee.config.grammar.reader import Reader
-from lessee.config.parsing import FindId, any_name, parse
+from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
-from lessee.core.paths import MountScope, PathScope
+from lessee.core.path_scope import MountScope, PathScope
 from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration, split_location

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 from lessee.config.grammar.problems import Path, spell
 from lessee.core.errors import FormatError, LesseeError, TemplateError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Need, PathScope
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Need
 from lessee.ops.lint.policy.findings import Finding, split_location
 from lessee.ops.lint.policy.line_map import LineTrackingCompiler
 from lessee.ops.lint.policy.trial_render import document, failure_without_optional, trial_render

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from lessee.core.errors import FormatError, TemplateError
-from lessee.core.paths import Need, PathScope
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Need
 from lessee.rendering.document import Document
 from lessee.rendering.public_variables import refuse_public
 from lessee.rendering.sample_secrets import KINDS, SampleSecrets, sample_secrets, text

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from lessee.config import Config
 from lessee.config.grammar.rotation import admin_of
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import Ref
 from lessee.rendering.app_templates import CompiledApp
 
 _SETUP, _ADMIN = "setup.secrets", ".admin_secret"

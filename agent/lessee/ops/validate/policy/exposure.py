@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lessee.core.errors import TemplateError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
+from lessee.core.path_scope import PathScope
+from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
 from lessee.core.sensitive.leaks import LeakDetector, find_public_variables
 from lessee.core.sensitive.names import SecretField

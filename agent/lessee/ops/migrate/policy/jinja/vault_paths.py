@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs, unquote
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import is_of_agent
+from lessee.core.path_scope import is_of_agent
 from lessee.ops.migrate.policy.jinja.expressions import UnsupportedError
 
 
